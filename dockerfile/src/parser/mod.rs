@@ -1,0 +1,5 @@
+//! Text to syntax tree.
+
+mod directive;
+
+pub use directive::Directives;
