@@ -60,6 +60,10 @@ pub struct Index {
 }
 
 /// Either kind of document that a tag can point to.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "few exist at a time, and both are matched by value"
+)]
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ManifestDocument {
     /// An image manifest.

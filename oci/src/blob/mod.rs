@@ -3,9 +3,16 @@
 //! Nothing is visible until it is committed, and a commit verifies: the digest and size of what
 //! was written are compared with what was promised before the blob gets its name.
 
+pub mod conformance;
+pub mod disk;
+pub mod memory;
+
 use std::io::{Read, Seek, Write};
 
 use crate::Digest;
+
+pub use disk::DiskBlobs;
+pub use memory::MemoryBlobs;
 
 /// Why a blob operation failed.
 #[derive(Debug, thiserror::Error)]
@@ -83,6 +90,35 @@ pub struct Expected {
     pub digest: Option<Digest>,
     /// The size it must have.
     pub size: Option<u64>,
+}
+
+impl Expected {
+    /// Checks a size against the one that was promised, if any was.
+    ///
+    /// # Errors
+    /// [`BlobError::SizeMismatch`].
+    pub fn check_size(&self, actual: u64) -> Result<(), BlobError> {
+        match self.size {
+            Some(expected) if expected != actual => {
+                Err(BlobError::SizeMismatch { expected, actual })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Checks a digest against the one that was promised, if any was.
+    ///
+    /// # Errors
+    /// [`BlobError::DigestMismatch`].
+    pub fn check_digest(&self, actual: &Digest) -> Result<(), BlobError> {
+        match &self.digest {
+            Some(expected) if expected != actual => Err(BlobError::DigestMismatch {
+                expected: expected.clone(),
+                actual: actual.clone(),
+            }),
+            _ => Ok(()),
+        }
+    }
 }
 
 /// A blob being written.
