@@ -1,1 +1,59 @@
-//! Placeholder until the crate's first module lands.
+//! One process in a container: overlay root file system, namespaces, capabilities, system call
+//! filter, control groups and a network, without any other program.
+//!
+//! A program that uses this crate calls [`init_hook`] first thing in `main`. Then:
+//!
+//! ```no_run
+//! use runtime::{Container, Overlay, Rootfs, Spec, Stdio};
+//!
+//! # fn main() -> runtime::Result<()> {
+//! runtime::init_hook();
+//! let overlay = Overlay {
+//!     lowers: vec!["/layers/2".into(), "/layers/1".into()],
+//!     stub: Some("/layers/stub".into()),
+//!     upper: "/run/step/upper".into(),
+//!     work: "/run/step/work".into(),
+//! };
+//! let spec = Spec::new(Rootfs::Overlay(overlay), ["/bin/sh", "-c", "echo hello"]);
+//! let status = Container::spawn(&spec, Stdio::default())?.wait()?;
+//! assert!(status.success(), "{status}");
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! The stages: `prepare` mounts the overlay (nowhere: it is a descriptor), resolves the user and
+//! the mount points; `plan` turns that into an ordered list of operations (pure); `spawner`
+//! starts this program again as the `init`, which applies the plan and becomes the command;
+//! `container` waits for it. `guard` cleans up when this process is killed.
+//!
+//! Needs Linux 5.12 or newer.
+
+pub mod caps;
+mod cgroup;
+mod container;
+mod dns;
+mod error;
+mod guard;
+mod init;
+mod mountpoints;
+pub mod network;
+pub mod overlay;
+mod plan;
+mod prepare;
+mod seccomp;
+mod self_exe;
+mod spawner;
+pub mod spec;
+#[expect(
+    unsafe_code,
+    reason = "the one place for it; every block says why it is sound"
+)]
+mod sys;
+pub mod users;
+
+pub use container::{Container, ExitStatus, Killer, Running, Stdio};
+pub use error::{Error, Result};
+pub use init::init_hook;
+pub use spec::{
+    Dns, Limits, Mount, MountKind, NetworkMode, Overlay, Resource, Rootfs, Spec, Ulimit,
+};

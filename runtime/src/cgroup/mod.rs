@@ -1,0 +1,228 @@
+//! Control groups for containers that ask for limits, on version 1, 2 and hybrids of both.
+//!
+//! A group is named after the process that made it (number, start time, count), below `rbuild`
+//! in each hierarchy. So groups whose maker has died can be told apart and are removed.
+
+mod host;
+mod values;
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use crate::error::{Error, Result};
+use crate::spec::Limits;
+use host::{Hierarchies, Version};
+
+/// Holds all groups of this crate in a hierarchy.
+const PARENT: &str = "rbuild";
+/// Ended processes leave a group within milliseconds; waiting is bounded all the same.
+const REMOVE_TRIES: u32 = 400;
+const REMOVE_PAUSE: Duration = Duration::from_millis(5);
+
+/// The groups of one container, one in each hierarchy that is needed; removed when dropped.
+#[derive(Debug)]
+pub(crate) struct Cgroup {
+    paths: Vec<PathBuf>,
+    memory: Option<(PathBuf, Version)>,
+}
+
+impl Cgroup {
+    /// Makes the groups and sets the limits.
+    pub(crate) fn create(limits: &Limits) -> Result<Self> {
+        let host = Hierarchies::of_this_host()?;
+        let mut cgroup = Self {
+            paths: Vec::new(),
+            memory: None,
+        };
+        let name = own_name()?;
+        for (controller, limit) in values::needed(limits) {
+            let place = host
+                .place_of(controller)
+                .ok_or(Error::NoController { controller, limit })?;
+            let path = place.mount.join(PARENT).join(&name);
+            if !cgroup.paths.contains(&path) {
+                remove_stale(&place.mount.join(PARENT));
+                make(&path)?;
+                cgroup.paths.push(path.clone());
+            }
+            match place.version {
+                Version::One if controller == "cpuset" => {
+                    inherit_cpuset(&place.mount, &path)?;
+                }
+                Version::One => {}
+                Version::Two => enable(&place.mount, controller)?,
+            }
+            for (file, value, optional) in values::files(controller, place.version, limits) {
+                let file = path.join(file);
+                if optional && !file.exists() {
+                    continue;
+                }
+                write(&file, &value)?;
+            }
+            if controller == "memory" {
+                cgroup.memory = Some((path, place.version));
+            }
+        }
+        Ok(cgroup)
+    }
+
+    /// Where the groups are.
+    pub(crate) fn paths(&self) -> &[PathBuf] {
+        &self.paths
+    }
+
+    /// Puts a process into the groups.
+    pub(crate) fn add(&self, pid: i32) -> Result<()> {
+        self.paths
+            .iter()
+            .try_for_each(|path| write(&path.join("cgroup.procs"), &pid.to_string()))
+    }
+
+    /// Whether the kernel has killed a process because of the memory limit.
+    pub(crate) fn oom_killed(&self) -> bool {
+        let Some((path, version)) = &self.memory else {
+            return false;
+        };
+        let file = match version {
+            Version::One => "memory.oom_control",
+            Version::Two => "memory.events",
+        };
+        let text = fs::read_to_string(path.join(file)).unwrap_or_default();
+        text.lines()
+            .filter_map(|line| line.strip_prefix("oom_kill "))
+            .any(|count| count.trim() != "0")
+    }
+}
+
+impl Drop for Cgroup {
+    fn drop(&mut self) {
+        remove_all(&self.paths);
+    }
+}
+
+fn write(file: &Path, value: &str) -> Result<()> {
+    fs::write(file, value).map_err(|source| Error::Cgroup {
+        path: file.to_owned(),
+        step: format!("write {value:?}"),
+        source,
+    })
+}
+
+/// Makes a group; its parent may be removed by another process at the same time.
+fn make(path: &Path) -> Result<()> {
+    let mut tries = 0;
+    loop {
+        match fs::create_dir_all(path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound && tries < 10 => tries += 1,
+            Err(source) => {
+                return Err(Error::Cgroup {
+                    path: path.to_owned(),
+                    step: "make".to_owned(),
+                    source,
+                });
+            }
+            Ok(()) => return Ok(()),
+        }
+    }
+}
+
+/// Version 2: a controller must be enabled at every level above.
+fn enable(mount: &Path, controller: &str) -> Result<()> {
+    for dir in [mount.to_owned(), mount.join(PARENT)] {
+        let file = dir.join("cgroup.subtree_control");
+        let on = fs::read_to_string(&file).unwrap_or_default();
+        if !on.split_whitespace().any(|name| name == controller) {
+            write(&file, &format!("+{controller}"))?;
+        }
+    }
+    Ok(())
+}
+
+/// Version 1: a new cpuset is empty and takes no process until it is filled.
+fn inherit_cpuset(mount: &Path, path: &Path) -> Result<()> {
+    for file in ["cpuset.cpus", "cpuset.mems"] {
+        let root = fs::read_to_string(mount.join(file)).unwrap_or_default();
+        for dir in [&mount.join(PARENT), path] {
+            let file = dir.join(file);
+            if fs::read_to_string(&file)
+                .unwrap_or_default()
+                .trim()
+                .is_empty()
+            {
+                write(&file, root.trim())?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Kills what is left in the groups and removes them.
+pub(crate) fn remove_all(paths: &[PathBuf]) {
+    for path in paths {
+        for _ in 0..REMOVE_TRIES {
+            match fs::remove_dir(path) {
+                Err(error) if error.raw_os_error() == Some(nix::libc::EBUSY) => {
+                    kill_members(path);
+                    std::thread::sleep(REMOVE_PAUSE);
+                }
+                _ => break,
+            }
+        }
+        if let Some(parent) = path.parent()
+            && parent.ends_with(PARENT)
+        {
+            // Another container's group keeps it.
+            let _ = fs::remove_dir(parent);
+        }
+    }
+}
+
+fn kill_members(path: &Path) {
+    if fs::write(path.join("cgroup.kill"), "1").is_ok() {
+        return;
+    }
+    let members = fs::read_to_string(path.join("cgroup.procs")).unwrap_or_default();
+    for pid in members.lines().filter_map(|line| line.parse().ok()) {
+        if let Some(pid) = rustix::process::Pid::from_raw(pid) {
+            let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
+        }
+    }
+}
+
+/// Removes the groups of processes that have died.
+fn remove_stale(parent: &Path) {
+    let Ok(entries) = fs::read_dir(parent) else {
+        return;
+    };
+    for entry in entries.flatten() {
+        let name = entry.file_name();
+        let Some(name) = name.to_str() else { continue };
+        let mut parts = name.split('-');
+        if let (Some(Ok(pid)), Some(Ok(start)), Some(_)) = (
+            parts.next().map(str::parse::<u32>),
+            parts.next().map(str::parse::<u64>),
+            parts.next(),
+        ) && host::start_time(pid) != Some(start)
+        {
+            remove_all(&[entry.path()]);
+        }
+    }
+}
+
+fn own_name() -> Result<String> {
+    static COUNT: AtomicU64 = AtomicU64::new(0);
+    let pid = std::process::id();
+    let start = host::start_time(pid).ok_or_else(|| {
+        Error::setup(
+            "read /proc/self/stat",
+            io::Error::from(io::ErrorKind::InvalidData),
+        )
+    })?;
+    Ok(format!(
+        "{pid}-{start}-{}",
+        COUNT.fetch_add(1, Ordering::Relaxed)
+    ))
+}

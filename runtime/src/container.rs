@@ -1,0 +1,313 @@
+//! The life of a container: spawned, running, ended.
+
+use std::fmt;
+use std::fs::File;
+use std::io::{Read, Write};
+use std::os::fd::{AsFd, OwnedFd};
+
+use nix::libc;
+use rustix::mount::OpenTreeFlags;
+use rustix::pipe::{PipeFlags, pipe_with};
+use rustix::process::{Signal, pidfd_send_signal};
+
+use crate::cgroup::Cgroup;
+use crate::error::{Error, Result};
+use crate::guard::{self, Watch};
+use crate::init::Failure;
+use crate::prepare::{Prepared, prepare};
+use crate::spec::{MountKind, NetworkMode, Spec};
+use crate::sys::{self, Child};
+use crate::{plan, spawner};
+
+/// Starts containers.
+#[derive(Debug)]
+pub struct Container;
+
+/// Standard input, output and error of a container; `None` is /dev/null.
+#[derive(Debug, Default)]
+pub struct Stdio {
+    /// Standard input.
+    pub stdin: Option<OwnedFd>,
+    /// Standard output.
+    pub stdout: Option<OwnedFd>,
+    /// Standard error.
+    pub stderr: Option<OwnedFd>,
+}
+
+/// A container whose command is being executed. Dropping it kills every process in it and
+/// removes what was made for it.
+#[derive(Debug)]
+pub struct Running {
+    child: Child,
+    ended: Option<ExitStatus>,
+    cgroup: Option<Cgroup>,
+    prepared: Prepared,
+    _watch: Watch,
+}
+
+/// How a container's command ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ExitStatus {
+    /// The exit code, when it exited.
+    pub code: Option<i32>,
+    /// The signal, when one killed it.
+    pub signal: Option<i32>,
+    /// Whether a process of the container was killed because its memory limit was reached.
+    pub oom_killed: bool,
+}
+
+impl ExitStatus {
+    /// Exit code 0.
+    pub fn success(&self) -> bool {
+        self.code == Some(0)
+    }
+
+    /// The exit code as a shell and Docker give it: 128 + signal when killed.
+    pub fn exit_code(&self) -> i32 {
+        self.code
+            .or(self.signal.map(|signal| 128 + signal))
+            .unwrap_or(255)
+    }
+}
+
+impl fmt::Display for ExitStatus {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "exit code: {}", self.exit_code())?;
+        if self.oom_killed {
+            f.write_str(" (out of memory: the memory limit was reached)")?;
+        } else if let Some(signal) = self.signal {
+            match nix::sys::signal::Signal::try_from(signal) {
+                Ok(name) => write!(f, " (killed by {name})")?,
+                Err(_) => write!(f, " (killed by signal {signal})")?,
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Container {
+    /// Starts `spec`'s command in a new container and returns when it is being executed.
+    ///
+    /// # Errors
+    /// [`Error::CommandNotFound`] and [`Error::CommandNotExecutable`] when the container could
+    /// be made but not the command executed ([`Error::exit_code`] gives Docker's 127 and 126);
+    /// any other when it could not be made. Nothing is left behind then.
+    pub fn spawn(spec: &Spec, stdio: Stdio) -> Result<Running> {
+        let mut prepared = prepare(spec)?;
+        let plan = serde_json::to_vec(&prepared.plan)
+            .map_err(|error| Error::InvalidSpec(error.to_string()))?;
+        let (plan_read, plan_write) = pipe("the plan")?;
+        let (error_read, error_write) = pipe("errors")?;
+        let fds = descriptors(spec, stdio, &mut prepared, plan_read, error_write)?;
+        let cgroup = match spec.limits.need_cgroup() {
+            true => Some(Cgroup::create(&spec.limits)?),
+            false => None,
+        };
+        let child = spawner::start_init(fds, namespaces(&spec.network))
+            .map_err(|error| Error::setup("start a process in new namespaces", error))?;
+        let mut running = match guard::watch(child.pidfd.as_fd(), cgroup_paths(cgroup.as_ref())) {
+            Ok(watch) => Running {
+                child,
+                ended: None,
+                cgroup,
+                prepared,
+                _watch: watch,
+            },
+            Err(error) => {
+                kill_and_reap(&child);
+                return Err(Error::setup("start the clean-up process", error));
+            }
+        };
+        if let Some(cgroup) = &running.cgroup {
+            cgroup.add(running.child.pid)?;
+        }
+        // A broken pipe means that the init has failed, and says why on the other one.
+        let written = File::from(plan_write).write_all(&plan);
+        let mut report = Vec::new();
+        File::from(error_read)
+            .read_to_end(&mut report)
+            .map_err(|error| Error::setup("hear from the container's init", error))?;
+        if report.is_empty() {
+            match written {
+                Ok(()) => return Ok(running),
+                Err(_) => return Err(Error::InitDied(running.wait()?.to_string())),
+            }
+        }
+        running.reap()?;
+        Err(match serde_json::from_slice::<Failure>(&report) {
+            Ok(failure) => explain(failure),
+            Err(_) => Error::InitDied(String::from_utf8_lossy(&report).into_owned()),
+        })
+    }
+}
+
+fn explain(failure: Failure) -> Error {
+    match failure {
+        Failure::Step { step, errno } => {
+            Error::setup(step, std::io::Error::from_raw_os_error(errno))
+        }
+        Failure::Cwd { cwd } => Error::CwdOutsideRoot { cwd },
+        Failure::NotFound { message } => Error::CommandNotFound { message },
+        Failure::NotExecutable { message } => Error::CommandNotExecutable { message },
+    }
+}
+
+fn pipe(what: &str) -> Result<(OwnedFd, OwnedFd)> {
+    pipe_with(PipeFlags::CLOEXEC)
+        .map_err(|error| Error::setup(format!("make a pipe for {what}"), error))
+}
+
+fn cgroup_paths(cgroup: Option<&Cgroup>) -> Vec<std::path::PathBuf> {
+    cgroup
+        .map(|cgroup| cgroup.paths().to_vec())
+        .unwrap_or_default()
+}
+
+fn namespaces(network: &NetworkMode) -> i32 {
+    let own = match network {
+        NetworkMode::None => libc::CLONE_NEWNET,
+        NetworkMode::Host | NetworkMode::Sandbox(_) => 0,
+    };
+    libc::CLONE_NEWNS | libc::CLONE_NEWPID | libc::CLONE_NEWIPC | libc::CLONE_NEWUTS | own
+}
+
+/// The init's descriptors, in the order it expects them.
+fn descriptors(
+    spec: &Spec,
+    stdio: Stdio,
+    prepared: &mut Prepared,
+    plan: OwnedFd,
+    errors: OwnedFd,
+) -> Result<Vec<OwnedFd>> {
+    let null = || {
+        File::options()
+            .read(true)
+            .write(true)
+            .open("/dev/null")
+            .map(OwnedFd::from)
+            .map_err(|error| Error::setup("open /dev/null", error))
+    };
+    let mut fds = Vec::new();
+    for fd in [stdio.stdin, stdio.stdout, stdio.stderr] {
+        fds.push(fd.map_or_else(null, Ok)?);
+    }
+    fds.extend([plan, errors]);
+    fds.extend(prepared.root.take());
+    if let NetworkMode::Sandbox(sandbox) = &spec.network {
+        fds.push(
+            sandbox
+                .namespace()
+                .try_clone_to_owned()
+                .map_err(|error| Error::setup("hand the network namespace over", error))?,
+        );
+    }
+    for kind in plan::handed_over(spec) {
+        fds.push(tree_of(kind)?);
+    }
+    Ok(fds)
+}
+
+/// A detached mount of what is to be bound.
+fn tree_of(kind: &MountKind) -> Result<OwnedFd> {
+    let flags = OpenTreeFlags::OPEN_TREE_CLONE
+        | OpenTreeFlags::OPEN_TREE_CLOEXEC
+        | OpenTreeFlags::AT_RECURSIVE;
+    match kind {
+        MountKind::Bind { source, .. } => rustix::mount::open_tree(rustix::fs::CWD, source, flags)
+            .map_err(|errno| Error::setup(format!("bind {}", source.display()), errno)),
+        MountKind::Tree { tree, .. } => {
+            let flags = flags | OpenTreeFlags::AT_EMPTY_PATH;
+            match rustix::mount::open_tree(tree, "", flags) {
+                // Before Linux 6.15 a detached mount cannot be cloned, only used up.
+                Err(rustix::io::Errno::INVAL) => tree.try_clone().map_err(std::io::Error::from),
+                other => other.map_err(std::io::Error::from),
+            }
+            .map_err(|error| Error::setup("bind an open file", error))
+        }
+        MountKind::Tmpfs { .. } => Err(Error::InvalidSpec("a tmpfs has no source".to_owned())),
+    }
+}
+
+fn kill_and_reap(child: &Child) {
+    let _ = pidfd_send_signal(&child.pidfd, Signal::KILL);
+    let _ = sys::wait_child(child.pidfd.as_fd());
+}
+
+impl Running {
+    /// Process ID of the command, in this process's PID namespace.
+    pub fn pid(&self) -> i32 {
+        self.child.pid
+    }
+
+    /// Kills every process in the container.
+    ///
+    /// # Errors
+    /// [`Error::Setup`] when the signal cannot be sent; a container that has ended is no error.
+    pub fn kill(&self) -> Result<()> {
+        match pidfd_send_signal(&self.child.pidfd, Signal::KILL) {
+            Ok(()) | Err(rustix::io::Errno::SRCH) => Ok(()),
+            Err(errno) => Err(Error::setup("kill the container", errno)),
+        }
+    }
+
+    /// A handle that can kill the container while another thread waits for it.
+    ///
+    /// # Errors
+    /// [`Error::Setup`] when descriptors run out.
+    pub fn killer(&self) -> Result<Killer> {
+        self.child
+            .pidfd
+            .try_clone()
+            .map(|pidfd| Killer { pidfd })
+            .map_err(|error| Error::setup("duplicate a descriptor", error))
+    }
+
+    /// Waits until the command has ended, and with it every process in the container, then
+    /// removes what was made for it.
+    ///
+    /// # Errors
+    /// [`Error::Setup`] when the process cannot be waited for.
+    pub fn wait(mut self) -> Result<ExitStatus> {
+        self.reap()
+    }
+
+    fn reap(&mut self) -> Result<ExitStatus> {
+        if let Some(status) = self.ended {
+            return Ok(status);
+        }
+        let (code, signal) = sys::wait_child(self.child.pidfd.as_fd())
+            .map_err(|error| Error::setup("wait for the container", error))?;
+        let oom_killed = self.cgroup.as_ref().is_some_and(Cgroup::oom_killed);
+        let status = ExitStatus {
+            code,
+            signal,
+            oom_killed,
+        };
+        self.ended = Some(status);
+        self.cgroup = None;
+        self.prepared.clean_up();
+        Ok(status)
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        if self.ended.is_none() {
+            let _ = self.kill();
+            let _ = self.reap();
+        }
+    }
+}
+
+/// Kills a container from another thread.
+#[derive(Debug)]
+pub struct Killer {
+    pidfd: OwnedFd,
+}
+
+impl Killer {
+    /// Kills every process in the container; one that has ended stays ended.
+    pub fn kill(&self) {
+        let _ = pidfd_send_signal(&self.pidfd, Signal::KILL);
+    }
+}

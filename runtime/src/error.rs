@@ -1,0 +1,127 @@
+//! What can go wrong in this crate.
+
+use std::io;
+use std::path::PathBuf;
+
+use crate::users::UserError;
+
+/// Result of the crate.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// Why a container, an overlay or a network could not be made.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The command does not exist in the container: exit code 127.
+    #[error("{message}")]
+    CommandNotFound {
+        /// In Docker's words: `exec: "foo": executable file not found in $PATH`.
+        message: String,
+    },
+    /// The command exists but cannot be executed: exit code 126.
+    #[error("{message}")]
+    CommandNotExecutable {
+        /// In Docker's words: `exec: "./foo": permission denied`.
+        message: String,
+    },
+    /// Something needs a privilege this process does not have.
+    #[error("{what} needs root (CAP_SYS_ADMIN): run as root, for example with sudo")]
+    NotPermitted {
+        /// What was being done.
+        what: String,
+    },
+    /// The working directory is not inside the root file system.
+    #[error("working directory {cwd:?} is outside of the container's root file system")]
+    CwdOutsideRoot {
+        /// The working directory as given.
+        cwd: String,
+    },
+    /// The USER could not be resolved.
+    #[error(transparent)]
+    User(#[from] UserError),
+    /// The specification cannot be run.
+    #[error("invalid container specification: {0}")]
+    InvalidSpec(String),
+    /// A mount point in the image cannot be used.
+    #[error("cannot mount on {target} in the container: {reason}")]
+    MountPoint {
+        /// Path in the container.
+        target: String,
+        /// What is the matter with it.
+        reason: String,
+    },
+    /// A step of setting the container up failed.
+    #[error("container set-up: {step}: {source}")]
+    Setup {
+        /// The step, for people.
+        step: String,
+        /// The system's answer.
+        source: io::Error,
+    },
+    /// The init process ended without saying why.
+    #[error("container init ended unexpectedly ({0})")]
+    InitDied(String),
+    /// Mounting an overlay failed.
+    #[error("overlay mount of {layers} lower directories: {step}: {source}")]
+    Overlay {
+        /// How many lower directories there are.
+        layers: usize,
+        /// Which call failed.
+        step: String,
+        /// The system's answer, with the kernel's own message when it gave one.
+        source: io::Error,
+    },
+    /// Control groups cannot enforce a limit that was asked for.
+    #[error("cgroup {path}: {step}: {source}", path = path.display())]
+    Cgroup {
+        /// Control group or file.
+        path: PathBuf,
+        /// What was being done.
+        step: String,
+        /// The system's answer.
+        source: io::Error,
+    },
+    /// The host has no control group controller for a limit that was asked for.
+    #[error("this host has no {controller} cgroup controller, which {limit} needs")]
+    NoController {
+        /// Controller name.
+        controller: &'static str,
+        /// The limit, as the flag that asks for it.
+        limit: &'static str,
+    },
+    /// The build network cannot be made.
+    #[error("cannot set up the build network: {step}: {source}; --network host needs none")]
+    Network {
+        /// What was being done.
+        step: String,
+        /// The system's answer.
+        source: io::Error,
+    },
+    /// Every address of the build network is in use.
+    #[error("every address of the build network {0} is in use; --network host needs none")]
+    NoAddress(String),
+    /// No private subnet is free for the bridge.
+    #[error("no free private subnet for the build network; --network host needs none")]
+    NoSubnet,
+}
+
+impl Error {
+    /// The exit code Docker gives a command that failed this way: 127 not found, 126 not
+    /// executable, 125 everything else.
+    pub fn exit_code(&self) -> i32 {
+        match self {
+            Self::CommandNotFound { .. } => 127,
+            Self::CommandNotExecutable { .. } => 126,
+            _ => 125,
+        }
+    }
+
+    pub(crate) fn setup(step: impl Into<String>, source: impl Into<io::Error>) -> Self {
+        let (step, source) = (step.into(), source.into());
+        if source.kind() == io::ErrorKind::PermissionDenied && !rustix::process::geteuid().is_root()
+        {
+            return Self::NotPermitted { what: step };
+        }
+        Self::Setup { step, source }
+    }
+}

@@ -1,0 +1,226 @@
+//! Applies the operations of a plan.
+
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+
+use super::Failure;
+use crate::plan::Op;
+use crate::seccomp;
+use crate::sys::{Attrs, FsType, Syscall};
+
+/// Detached mounts that later operations draw on.
+#[derive(Default)]
+struct State {
+    slots: Vec<Option<OwnedFd>>,
+    /// Holds the device nodes and files that are bound into the container.
+    scratch: Option<OwnedFd>,
+    /// An empty read-only directory to hide others behind, made when first needed.
+    empty: Option<OwnedFd>,
+    /// /dev.
+    dev: Option<OwnedFd>,
+}
+
+/// Applies `ops` in order, stopping at the first failure.
+pub(super) fn apply(sys: &dyn Syscall, ops: &[Op], slots: Vec<OwnedFd>) -> Result<(), Failure> {
+    let slots = slots.into_iter().map(Some).collect();
+    let mut state = State {
+        slots,
+        ..State::default()
+    };
+    for op in ops {
+        state.one(sys, op).map_err(|stop| match stop {
+            Stop::Io(error) => Failure::step(op, &error),
+            Stop::Cwd(cwd) => Failure::Cwd { cwd },
+        })?;
+    }
+    Ok(())
+}
+
+enum Stop {
+    Io(io::Error),
+    Cwd(String),
+}
+
+impl From<io::Error> for Stop {
+    fn from(error: io::Error) -> Self {
+        Self::Io(error)
+    }
+}
+
+fn missing(what: &str) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, format!("plan has no {what}"))
+}
+
+impl State {
+    fn one(&mut self, sys: &dyn Syscall, op: &Op) -> Result<(), Stop> {
+        match op {
+            Op::DieWithParent => sys.die_with_parent()?,
+            Op::NewSession => sys.setsid()?,
+            Op::ResetSignals => sys.reset_signals()?,
+            // Without key support in the kernel there is nothing to protect.
+            Op::NewKeyring => match sys.new_keyring() {
+                Err(error) if error.raw_os_error() != Some(nix::libc::ENOSYS) => {
+                    return Err(error.into());
+                }
+                _ => {}
+            },
+            Op::JoinNetwork { slot } => sys.join_network(self.take(*slot)?.as_fd())?,
+            Op::RaiseLoopback => sys.raise_loopback()?,
+            Op::UnshareCgroup => sys.unshare_cgroup()?,
+            Op::SetHostname { name } => sys.set_hostname(name)?,
+            Op::Umask { mask } => sys.set_umask(*mask),
+            Op::PrivateMounts => sys.private_mounts()?,
+            Op::EnterRoot { slot } => sys.enter_root(self.take(*slot)?.as_fd())?,
+            Op::Mount { fs, attrs, target } => self.mount(sys, fs, *attrs, target)?,
+            Op::MakeScratch => {
+                let attrs = Attrs {
+                    nosuid: true,
+                    noexec: true,
+                    ..Attrs::default()
+                };
+                self.scratch = Some(sys.make_mount(&tmpfs("mode", "755"), attrs)?);
+            }
+            Op::Device { name, major, minor } => self.device(sys, name, (*major, *minor))?,
+            Op::DevLink { name, target } => sys.make_link(self.dev()?.as_fd(), name, target)?,
+            Op::DevDir { name } => sys.make_dir(self.dev()?.as_fd(), name)?,
+            Op::BindFile { name, text, target } => {
+                let scratch = self.scratch()?;
+                sys.make_file(scratch.as_fd(), name, text)?;
+                let file = sys.clone_tree(scratch.as_fd(), name)?;
+                sys.attach(file.as_fd(), sys.open_path(target)?.as_fd())?;
+            }
+            Op::MountTree {
+                slot,
+                attrs,
+                target,
+            } => {
+                let tree = self.take(*slot)?;
+                sys.set_attrs(tree.as_fd(), *attrs, true)?;
+                sys.attach(tree.as_fd(), sys.open_path(target)?.as_fd())?;
+            }
+            Op::ReadOnly { path } => {
+                if let Some(target) = optional(sys.open_path(path))? {
+                    let tree = sys.clone_tree(target.as_fd(), "")?;
+                    let attrs = Attrs {
+                        readonly: true,
+                        nosuid: true,
+                        nodev: true,
+                        noexec: true,
+                    };
+                    sys.set_attrs(tree.as_fd(), attrs, true)?;
+                    sys.attach(tree.as_fd(), target.as_fd())?;
+                }
+            }
+            Op::Mask { path } => self.mask(sys, path)?,
+            Op::ReadOnlyRoot => {
+                let attrs = Attrs {
+                    readonly: true,
+                    ..Attrs::default()
+                };
+                sys.set_attrs(sys.open_path("/")?.as_fd(), attrs, false)?;
+            }
+            Op::Ulimit { limit } => sys.set_ulimit(limit)?,
+            Op::ChangeDir { path } => {
+                let cwd = sys.change_dir(path)?;
+                // The kernel says "(unreachable)…" for a directory outside of the root.
+                if !cwd.starts_with('/') {
+                    return Err(Stop::Cwd(path.clone()));
+                }
+            }
+            Op::BoundingSet { keep } => sys.limit_bounding_set(*keep)?,
+            Op::Filter => sys.install_filter(seccomp::default_filter())?,
+            Op::Identity { uid, gid, groups } => sys.set_identity(*uid, *gid, groups)?,
+            Op::Capabilities { mask } => sys.set_capabilities(*mask)?,
+        }
+        Ok(())
+    }
+
+    fn take(&mut self, slot: usize) -> io::Result<OwnedFd> {
+        self.slots
+            .get_mut(slot)
+            .and_then(Option::take)
+            .ok_or_else(|| missing("such descriptor"))
+    }
+
+    fn scratch(&self) -> io::Result<&OwnedFd> {
+        self.scratch
+            .as_ref()
+            .ok_or_else(|| missing("scratch file system"))
+    }
+
+    fn dev(&self) -> io::Result<&OwnedFd> {
+        self.dev.as_ref().ok_or_else(|| missing("/dev"))
+    }
+
+    fn mount(
+        &mut self,
+        sys: &dyn Syscall,
+        fs: &FsType,
+        attrs: Attrs,
+        target: &str,
+    ) -> io::Result<()> {
+        let tree = sys.make_mount(fs, attrs)?;
+        sys.attach(tree.as_fd(), sys.open_path(target)?.as_fd())?;
+        if target == "/dev" {
+            self.dev = Some(tree);
+        }
+        Ok(())
+    }
+
+    fn device(&self, sys: &dyn Syscall, name: &str, dev: (u32, u32)) -> io::Result<()> {
+        let scratch = self.scratch()?;
+        sys.make_device(scratch.as_fd(), name, dev)?;
+        sys.make_file(self.dev()?.as_fd(), name, "")?;
+        let node = sys.clone_tree(scratch.as_fd(), name)?;
+        sys.attach(
+            node.as_fd(),
+            sys.open_path(&format!("/dev/{name}"))?.as_fd(),
+        )
+    }
+
+    /// Hides a directory behind an empty one, anything else behind /dev/null.
+    fn mask(&mut self, sys: &dyn Syscall, path: &str) -> io::Result<()> {
+        let Some(target) = optional(sys.open_path(path))? else {
+            return Ok(());
+        };
+        let cover = if sys.is_dir(target.as_fd())? {
+            if self.empty.is_none() {
+                let attrs = Attrs {
+                    readonly: true,
+                    nosuid: true,
+                    nodev: true,
+                    noexec: true,
+                };
+                let fs = FsType {
+                    name: "tmpfs".to_owned(),
+                    options: Vec::new(),
+                };
+                self.empty = Some(sys.make_mount(&fs, attrs)?);
+            }
+            let empty = self
+                .empty
+                .as_ref()
+                .ok_or_else(|| missing("empty directory"))?;
+            sys.clone_tree(empty.as_fd(), "")?
+        } else {
+            sys.clone_tree(self.scratch()?.as_fd(), "null")?
+        };
+        sys.attach(cover.as_fd(), target.as_fd())
+    }
+}
+
+fn tmpfs(key: &str, value: &str) -> FsType {
+    FsType {
+        name: "tmpfs".to_owned(),
+        options: vec![(key.to_owned(), value.to_owned())],
+    }
+}
+
+/// Kernels differ in what /proc and /sys hold.
+fn optional(opened: io::Result<OwnedFd>) -> io::Result<Option<OwnedFd>> {
+    match opened {
+        Ok(fd) => Ok(Some(fd)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
+}

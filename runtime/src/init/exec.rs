@@ -1,0 +1,93 @@
+//! Finds the command and executes it, with Docker's words for what goes wrong.
+
+use std::io;
+
+use nix::libc;
+
+use super::Failure;
+use crate::sys::Syscall;
+
+/// `PATH` of a process without one, as execvp(3) and Docker's engine have it.
+const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// Executes `argv`; returns why that was not possible.
+pub(super) fn exec(sys: &dyn Syscall, argv: &[String], env: &[String]) -> Failure {
+    let Some(name) = argv.first() else {
+        return Failure::NotFound {
+            message: "exec: no command".to_owned(),
+        };
+    };
+    let path = match find(sys, name, env) {
+        Ok(path) => path,
+        Err(failure) => return failure,
+    };
+    let error = sys.exec(&path, argv, env);
+    match error.raw_os_error() {
+        // The file is there: its interpreter is not.
+        Some(libc::ENOENT) => Failure::NotFound {
+            message: format!("exec {path}: no such file or directory"),
+        },
+        Some(libc::EACCES | libc::EPERM) => Failure::NotExecutable {
+            message: format!("exec {path}: permission denied"),
+        },
+        Some(libc::ENOEXEC) => Failure::NotExecutable {
+            message: format!("exec {path}: exec format error"),
+        },
+        Some(libc::E2BIG) => Failure::NotExecutable {
+            message: format!("exec {path}: argument list too long"),
+        },
+        _ => Failure::NotExecutable {
+            message: format!("exec {path}: {error}"),
+        },
+    }
+}
+
+fn find(sys: &dyn Syscall, name: &str, env: &[String]) -> Result<String, Failure> {
+    if name.contains('/') {
+        return match sys.check_executable(name) {
+            Ok(()) => Ok(name.to_owned()),
+            Err(error) => Err(refuse(name, &error)),
+        };
+    }
+    let path = env
+        .iter()
+        .find_map(|entry| entry.strip_prefix("PATH="))
+        .unwrap_or(DEFAULT_PATH);
+    let mut denied = None;
+    for dir in path.split(':') {
+        let candidate = if dir.is_empty() {
+            format!("./{name}")
+        } else {
+            format!("{dir}/{name}")
+        };
+        match sys.check_executable(&candidate) {
+            Ok(()) => return Ok(candidate),
+            Err(error) if error.raw_os_error() == Some(libc::EACCES) => denied = Some(error),
+            Err(_) => {}
+        }
+    }
+    match denied {
+        Some(error) if !name.is_empty() => Err(refuse(name, &error)),
+        _ => Err(Failure::NotFound {
+            message: format!("exec: \"{name}\": executable file not found in $PATH"),
+        }),
+    }
+}
+
+fn refuse(name: &str, error: &io::Error) -> Failure {
+    let quoted = format!("exec: \"{name}\"");
+    match error.raw_os_error() {
+        Some(libc::ENOENT | libc::ENOTDIR) => Failure::NotFound {
+            message: format!("{quoted}: stat {name}: no such file or directory"),
+        },
+        Some(libc::EACCES) => Failure::NotExecutable {
+            message: format!("{quoted}: permission denied"),
+        },
+        None if error.kind() == io::ErrorKind::IsADirectory => Failure::NotExecutable {
+            message: format!("{quoted}: is a directory"),
+        },
+        _ => Failure::NotExecutable {
+            message: format!("{quoted}: {error}"),
+        },
+    }
+}

@@ -1,0 +1,113 @@
+//! The re-executed, single-threaded process that becomes the container's.
+
+mod apply;
+mod exec;
+#[cfg(test)]
+mod tests;
+
+use std::ffi::CStr;
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::guard;
+use crate::plan::Plan;
+use crate::sys::{self, Linux, Syscall};
+
+/// `argv[0]` of the init.
+pub(crate) const ARG0: &CStr = c"container-init";
+/// The plan is read from this descriptor.
+const PLAN_FD: i32 = 3;
+/// Failures are reported on this one; a successful exec closes it.
+const ERROR_FD: i32 = 4;
+/// The first descriptor handed over for the plan.
+const FIRST_SLOT: i32 = 5;
+/// Largest plan that is accepted, in bytes.
+const MAX_PLAN: u64 = 64 << 20;
+
+/// Why the init did not become the user's process.
+#[derive(Debug, Serialize, Deserialize, PartialEq, Eq)]
+pub(crate) enum Failure {
+    /// An operation failed with this errno.
+    Step { step: String, errno: i32 },
+    /// The working directory is not below the root.
+    Cwd { cwd: String },
+    /// No such command.
+    NotFound { message: String },
+    /// The command cannot be executed.
+    NotExecutable { message: String },
+}
+
+impl Failure {
+    fn step(step: impl ToString, error: &io::Error) -> Self {
+        let errno = error.raw_os_error().unwrap_or(nix::libc::EINVAL);
+        Self::Step {
+            step: step.to_string(),
+            errno,
+        }
+    }
+}
+
+/// Call this first in `main` of every program that starts containers.
+///
+/// A program runs itself again as the container's init; in that process this function sets the
+/// container up, becomes the user's command and never returns. In every other it does nothing.
+pub fn init_hook() {
+    let Some(arg0) = std::env::args_os().next() else {
+        return;
+    };
+    let code = if arg0.as_bytes() == ARG0.to_bytes() {
+        become_container()
+    } else if arg0.as_bytes() == guard::ARG0.to_bytes() {
+        guard::run()
+    } else {
+        return;
+    };
+    std::process::exit(code);
+}
+
+fn become_container() -> i32 {
+    let (Some(plan), Some(errors)) = (sys::inherited(PLAN_FD), sys::inherited(ERROR_FD)) else {
+        return 125;
+    };
+    let failure = match read_plan(plan) {
+        // The parent has gone before it said what to do.
+        Ok(None) => return 125,
+        Ok(Some((plan, slots))) => {
+            let Err(failure) = sys::close_from(3)
+                .map_err(|error| Failure::step("close descriptors", &error))
+                .and_then(|()| run(&Linux, &plan, slots));
+            failure
+        }
+        Err(error) => Failure::step("read the plan", &error),
+    };
+    if let Ok(bytes) = serde_json::to_vec(&failure) {
+        let _ = File::from(errors).write_all(&bytes);
+    }
+    125
+}
+
+/// The plan and the descriptors that came with it.
+fn read_plan(fd: OwnedFd) -> io::Result<Option<(Plan, Vec<OwnedFd>)>> {
+    let mut bytes = Vec::new();
+    File::from(fd).take(MAX_PLAN).read_to_end(&mut bytes)?;
+    if bytes.is_empty() {
+        return Ok(None);
+    }
+    let plan = serde_json::from_slice(&bytes)?;
+    let slots = (FIRST_SLOT..).map_while(sys::inherited).collect();
+    Ok(Some((plan, slots)))
+}
+
+/// Applies the plan and executes the command.
+fn run(
+    sys: &dyn Syscall,
+    plan: &Plan,
+    slots: Vec<OwnedFd>,
+) -> Result<std::convert::Infallible, Failure> {
+    apply::apply(sys, &plan.ops, slots)?;
+    Err(exec::exec(sys, &plan.argv, &plan.env))
+}

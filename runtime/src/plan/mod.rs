@@ -1,0 +1,314 @@
+//! From a specification to the ordered list of operations the init applies. Pure.
+
+mod op;
+
+pub(crate) use op::{Op, Plan};
+
+use crate::caps;
+use crate::spec::{MountKind, NetworkMode, Spec};
+use crate::sys::{Attrs, FsType};
+use crate::users::Identity;
+
+/// What the host's kernel can do, as far as the plan depends on it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct HostCapabilities {
+    /// POSIX message queues are compiled in.
+    pub(crate) mqueue: bool,
+}
+
+/// Everything the plan is made of.
+pub(crate) struct Inputs<'a> {
+    pub(crate) spec: &'a Spec,
+    pub(crate) identity: &'a Identity,
+    pub(crate) host: HostCapabilities,
+    /// Contents and resolved paths of the files that are made for the container.
+    pub(crate) files: Vec<File>,
+    /// Resolved target of each of the specification's mounts.
+    pub(crate) targets: Vec<String>,
+}
+
+/// A file that only this container sees.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct File {
+    pub(crate) name: &'static str,
+    pub(crate) target: String,
+    pub(crate) text: String,
+}
+
+/// Descriptor the root file system is handed over as; the network namespace (if any) and the
+/// bind mounts follow in this order.
+const ROOT_SLOT: usize = 0;
+
+/// Hidden from the container: they tell of the host or reach into it.
+const MASKED: [&str; 11] = [
+    "/proc/acpi",
+    "/proc/asound",
+    "/proc/kcore",
+    "/proc/keys",
+    "/proc/latency_stats",
+    "/proc/timer_list",
+    "/proc/timer_stats",
+    "/proc/sched_debug",
+    "/proc/scsi",
+    "/sys/firmware",
+    "/sys/devices/virtual/powercap",
+];
+
+/// Shown, but not writable even for root.
+const READ_ONLY: [&str; 5] = [
+    "/proc/bus",
+    "/proc/fs",
+    "/proc/irq",
+    "/proc/sys",
+    "/proc/sysrq-trigger",
+];
+
+const DEVICES: [(&str, u32, u32); 6] = [
+    ("null", 1, 3),
+    ("zero", 1, 5),
+    ("full", 1, 7),
+    ("random", 1, 8),
+    ("urandom", 1, 9),
+    ("tty", 5, 0),
+];
+
+const DEV_LINKS: [(&str, &str); 6] = [
+    ("fd", "/proc/self/fd"),
+    ("stdin", "/proc/self/fd/0"),
+    ("stdout", "/proc/self/fd/1"),
+    ("stderr", "/proc/self/fd/2"),
+    ("ptmx", "pts/ptmx"),
+    ("core", "/proc/kcore"),
+];
+
+/// Makes the plan.
+pub(crate) fn build(inputs: &Inputs<'_>) -> Plan {
+    let spec = inputs.spec;
+    let mut ops = vec![
+        Op::DieWithParent,
+        Op::NewSession,
+        Op::ResetSignals,
+        Op::NewKeyring,
+    ];
+    let mut slot = ROOT_SLOT + 1;
+    match &spec.network {
+        NetworkMode::Host => {}
+        NetworkMode::None => ops.push(Op::RaiseLoopback),
+        NetworkMode::Sandbox(_) => {
+            ops.push(Op::JoinNetwork { slot });
+            slot += 1;
+        }
+    }
+    ops.push(Op::UnshareCgroup);
+    ops.push(Op::SetHostname {
+        name: spec.hostname.clone(),
+    });
+    ops.push(Op::Umask { mask: 0 });
+    ops.push(Op::PrivateMounts);
+    ops.push(Op::EnterRoot { slot: ROOT_SLOT });
+    standard_mounts(inputs, &mut ops);
+    for (mount, target) in spec.mounts.iter().zip(&inputs.targets) {
+        let target = target.clone();
+        match &mount.kind {
+            MountKind::Bind { readonly, .. } | MountKind::Tree { readonly, .. } => {
+                // Devices stay out of reach: the default capabilities hold MKNOD.
+                let attrs = Attrs {
+                    readonly: *readonly,
+                    nodev: true,
+                    ..Attrs::default()
+                };
+                ops.push(Op::MountTree {
+                    slot,
+                    attrs,
+                    target,
+                });
+                slot += 1;
+            }
+            MountKind::Tmpfs { size, mode } => {
+                let mut options = vec![("mode".to_owned(), format!("{mode:o}"))];
+                options.extend(size.map(|size| ("size".to_owned(), size.to_string())));
+                let fs = FsType {
+                    name: "tmpfs".to_owned(),
+                    options,
+                };
+                ops.push(Op::Mount {
+                    fs,
+                    attrs: GUARDED,
+                    target,
+                });
+            }
+        }
+    }
+    ops.extend(READ_ONLY.map(|path| Op::ReadOnly {
+        path: path.to_owned(),
+    }));
+    ops.extend(MASKED.map(|path| Op::Mask {
+        path: path.to_owned(),
+    }));
+    if spec.readonly {
+        ops.push(Op::ReadOnlyRoot);
+    }
+    enter_user(inputs, &mut ops);
+    Plan {
+        ops,
+        argv: spec.argv.clone(),
+        env: environment(spec, inputs.identity),
+    }
+}
+
+const GUARDED: Attrs = Attrs {
+    readonly: false,
+    nosuid: true,
+    nodev: true,
+    noexec: false,
+};
+const SEALED: Attrs = Attrs {
+    readonly: false,
+    nosuid: true,
+    nodev: true,
+    noexec: true,
+};
+
+fn standard_mounts(inputs: &Inputs<'_>, ops: &mut Vec<Op>) {
+    let mut mount = |name: &str, options: &[(&str, String)], attrs: Attrs, target: &str| {
+        let options = options
+            .iter()
+            .map(|(k, v)| ((*k).to_owned(), v.clone()))
+            .collect();
+        let fs = FsType {
+            name: name.to_owned(),
+            options,
+        };
+        ops.push(Op::Mount {
+            fs,
+            attrs,
+            target: target.to_owned(),
+        });
+    };
+    mount("proc", &[], SEALED, "/proc");
+    mount(
+        "sysfs",
+        &[],
+        Attrs {
+            readonly: true,
+            ..SEALED
+        },
+        "/sys",
+    );
+    // No device node works on this file system; the few of a container are bound from another
+    // that has no path in it. So CAP_MKNOD opens no host device, without a device cgroup.
+    let mode = ("mode", "755".to_owned());
+    mount(
+        "tmpfs",
+        &[mode, ("size", "65536k".to_owned())],
+        GUARDED,
+        "/dev",
+    );
+    ops.push(Op::MakeScratch);
+    for (name, major, minor) in DEVICES {
+        ops.push(Op::Device {
+            name: name.to_owned(),
+            major,
+            minor,
+        });
+    }
+    for (name, target) in DEV_LINKS {
+        ops.push(Op::DevLink {
+            name: name.to_owned(),
+            target: target.to_owned(),
+        });
+    }
+    for name in ["pts", "shm", "mqueue"] {
+        ops.push(Op::DevDir {
+            name: name.to_owned(),
+        });
+    }
+    let mut mount = |name: &str, options: &[(&str, String)], attrs: Attrs, target: &str| {
+        let options = options
+            .iter()
+            .map(|(k, v)| ((*k).to_owned(), v.clone()))
+            .collect();
+        let fs = FsType {
+            name: name.to_owned(),
+            options,
+        };
+        ops.push(Op::Mount {
+            fs,
+            attrs,
+            target: target.to_owned(),
+        });
+    };
+    let pts = [("ptmxmode", "666"), ("mode", "620"), ("gid", "5")].map(|(k, v)| (k, v.to_owned()));
+    mount(
+        "devpts",
+        &pts,
+        Attrs {
+            nodev: false,
+            ..SEALED
+        },
+        "/dev/pts",
+    );
+    let shm = [
+        ("mode", "1777".to_owned()),
+        ("size", inputs.spec.shm_size.to_string()),
+    ];
+    mount("tmpfs", &shm, SEALED, "/dev/shm");
+    if inputs.host.mqueue {
+        mount("mqueue", &[], SEALED, "/dev/mqueue");
+    }
+    for file in &inputs.files {
+        ops.push(Op::BindFile {
+            name: file.name.to_owned(),
+            text: file.text.clone(),
+            target: file.target.clone(),
+        });
+    }
+}
+
+/// From the set-up process to the user's: the filter goes in while CAP_SYS_ADMIN is still held
+/// (which is what installing it without `no_new_privs` takes), the rest of the privileges after.
+fn enter_user(inputs: &Inputs<'_>, ops: &mut Vec<Op>) {
+    let spec = inputs.spec;
+    ops.extend(spec.limits.ulimits.iter().map(|limit| Op::Ulimit {
+        limit: limit.clone(),
+    }));
+    ops.push(Op::Umask { mask: 0o022 });
+    ops.push(Op::ChangeDir {
+        path: spec.cwd.clone(),
+    });
+    let mask = caps::mask(&spec.capabilities);
+    ops.push(Op::BoundingSet { keep: mask });
+    if spec.seccomp {
+        ops.push(Op::Filter);
+    }
+    let mut groups = inputs.identity.groups.clone();
+    groups.extend(&spec.groups);
+    let (uid, gid) = (inputs.identity.uid, inputs.identity.gid);
+    ops.push(Op::Identity { uid, gid, groups });
+    // Another user than root holds none: there is nothing it could inherit them from.
+    ops.push(Op::Capabilities {
+        mask: if uid == 0 { mask } else { 0 },
+    });
+    // Changing the user has cleared it.
+    ops.push(Op::DieWithParent);
+}
+
+/// `HOME` comes from the image when the environment has none.
+fn environment(spec: &Spec, identity: &Identity) -> Vec<String> {
+    let mut env = spec.env.clone();
+    if !env.iter().any(|entry| entry.starts_with("HOME=")) {
+        env.push(format!("HOME={}", identity.home));
+    }
+    env
+}
+
+/// Indices of the mounts that are handed over as descriptors, in slot order.
+pub(crate) fn handed_over(spec: &Spec) -> impl Iterator<Item = &MountKind> {
+    spec.mounts
+        .iter()
+        .map(|mount| &mount.kind)
+        .filter(|kind| !matches!(kind, MountKind::Tmpfs { .. }))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,129 @@
+//! The operations of a plan.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::spec::Ulimit;
+use crate::sys::{Attrs, FsType};
+
+/// What the init does, in order, and then executes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Plan {
+    pub(crate) ops: Vec<Op>,
+    pub(crate) argv: Vec<String>,
+    pub(crate) env: Vec<String>,
+}
+
+/// One operation. Slots number the descriptors handed over; paths are free of symbolic links.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Op {
+    DieWithParent,
+    NewSession,
+    ResetSignals,
+    NewKeyring,
+    JoinNetwork {
+        slot: usize,
+    },
+    RaiseLoopback,
+    UnshareCgroup,
+    SetHostname {
+        name: String,
+    },
+    Umask {
+        mask: u32,
+    },
+    PrivateMounts,
+    EnterRoot {
+        slot: usize,
+    },
+    Mount {
+        fs: FsType,
+        attrs: Attrs,
+        target: String,
+    },
+    /// A memory file system without a path: devices and files are bound from it.
+    MakeScratch,
+    Device {
+        name: String,
+        major: u32,
+        minor: u32,
+    },
+    DevLink {
+        name: String,
+        target: String,
+    },
+    DevDir {
+        name: String,
+    },
+    BindFile {
+        name: String,
+        text: String,
+        target: String,
+    },
+    MountTree {
+        slot: usize,
+        attrs: Attrs,
+        target: String,
+    },
+    ReadOnly {
+        path: String,
+    },
+    Mask {
+        path: String,
+    },
+    ReadOnlyRoot,
+    Ulimit {
+        limit: Ulimit,
+    },
+    ChangeDir {
+        path: String,
+    },
+    BoundingSet {
+        keep: u64,
+    },
+    Filter,
+    Identity {
+        uid: u32,
+        gid: u32,
+        groups: Vec<u32>,
+    },
+    Capabilities {
+        mask: u64,
+    },
+}
+
+impl fmt::Display for Op {
+    /// What was being done, for error messages.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::DieWithParent => f.write_str("tie to the parent process"),
+            Self::NewSession => f.write_str("start a session"),
+            Self::ResetSignals => f.write_str("reset signals"),
+            Self::NewKeyring => f.write_str("make a session keyring"),
+            Self::JoinNetwork { .. } => f.write_str("join the build network"),
+            Self::RaiseLoopback => f.write_str("raise lo"),
+            Self::UnshareCgroup => f.write_str("make a cgroup namespace"),
+            Self::SetHostname { name } => write!(f, "set host name {name:?}"),
+            Self::Umask { mask } => write!(f, "set umask {mask:04o}"),
+            Self::PrivateMounts => f.write_str("make mounts private"),
+            Self::EnterRoot { .. } => f.write_str("enter the root file system"),
+            Self::Mount { fs, target, .. } => write!(f, "mount {} on {target}", fs.name),
+            Self::MakeScratch => f.write_str("make a private tmpfs"),
+            Self::Device { name, .. } => write!(f, "make /dev/{name}"),
+            Self::DevLink { name, .. } => write!(f, "link /dev/{name}"),
+            Self::DevDir { name } => write!(f, "make directory /dev/{name}"),
+            Self::BindFile { target, .. } => write!(f, "provide {target}"),
+            Self::MountTree { target, .. } => write!(f, "bind on {target}"),
+            Self::ReadOnly { path } => write!(f, "make {path} read-only"),
+            Self::Mask { path } => write!(f, "mask {path}"),
+            Self::ReadOnlyRoot => f.write_str("make the root file system read-only"),
+            Self::Ulimit { limit } => write!(f, "set ulimit {:?}", limit.resource),
+            Self::ChangeDir { path } => write!(f, "change directory to {path:?}"),
+            Self::BoundingSet { .. } => f.write_str("limit the capability bounding set"),
+            Self::Filter => f.write_str("install the system call filter"),
+            Self::Identity { uid, gid, .. } => write!(f, "become user {uid}:{gid}"),
+            Self::Capabilities { .. } => f.write_str("set capabilities"),
+        }
+    }
+}

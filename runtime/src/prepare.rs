@@ -1,0 +1,213 @@
+//! Everything that can be done before the container's process exists: the root file system, the
+//! user, the mount points, and from them the plan.
+
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::PathBuf;
+use std::sync::OnceLock;
+
+use rustix::fs::{CWD, FileType, Mode, OFlags};
+use rustix::mount::OpenTreeFlags;
+
+use crate::error::{Error, Result};
+use crate::mountpoints::{Kind, Made, MountPoints};
+use crate::plan::{self, File, HostCapabilities, Inputs, Plan};
+use crate::spec::{MountKind, NetworkMode, Rootfs, Spec};
+use crate::{dns, overlay, users};
+
+/// What [`prepare`] made.
+#[derive(Debug)]
+pub(crate) struct Prepared {
+    pub(crate) plan: Plan,
+    /// The mounted root file system, until it is handed over.
+    pub(crate) root: Option<OwnedFd>,
+    /// Where changes to the root file system go.
+    written: Option<OwnedFd>,
+    made: Made,
+}
+
+impl Prepared {
+    /// Removes the mount points that were made for the container.
+    pub(crate) fn clean_up(&mut self) {
+        if let Some(written) = self.written.take()
+            && !self.made.is_empty()
+        {
+            self.made.remove(written.as_fd());
+        }
+    }
+}
+
+impl Drop for Prepared {
+    fn drop(&mut self) {
+        self.root = None;
+        self.clean_up();
+    }
+}
+
+/// Prepares a container.
+pub(crate) fn prepare(spec: &Spec) -> Result<Prepared> {
+    check(spec)?;
+    let (root, written) = open_root(&spec.rootfs)?;
+    let identity = users::lookup(root.as_fd(), &spec.user)?;
+    let mut points = MountPoints::new(root.as_fd(), written.as_ref().map(AsFd::as_fd));
+    let resolved = resolve_all(spec, &mut points);
+    let made = points.finish();
+    let mut prepared = Prepared {
+        plan: Plan {
+            ops: Vec::new(),
+            argv: Vec::new(),
+            env: Vec::new(),
+        },
+        root: Some(root),
+        written,
+        made,
+    };
+    let (files, targets) = resolved?;
+    let host = host_capabilities();
+    prepared.plan = plan::build(&Inputs {
+        spec,
+        identity: &identity,
+        host,
+        files,
+        targets,
+    });
+    Ok(prepared)
+}
+
+fn check(spec: &Spec) -> Result<()> {
+    let invalid = |what: String| Err(Error::InvalidSpec(what));
+    if spec.argv.is_empty() {
+        return invalid("no command".to_owned());
+    }
+    if !spec.cwd.starts_with('/') {
+        return invalid(format!("working directory {:?} is not absolute", spec.cwd));
+    }
+    if let Some(bad) = spec
+        .env
+        .iter()
+        .find(|entry| !entry.contains('=') || entry.starts_with('='))
+    {
+        return invalid(format!("environment entry {bad:?} is not NAME=value"));
+    }
+    let strings = spec
+        .argv
+        .iter()
+        .chain(&spec.env)
+        .chain([&spec.cwd, &spec.hostname]);
+    if let Some(bad) = strings.into_iter().find(|text| text.contains('\0')) {
+        return invalid(format!("{bad:?} contains a NUL character"));
+    }
+    let breaks = |text: &String| text.contains(['\n', '\r']);
+    if spec
+        .extra_hosts
+        .iter()
+        .any(|(name, address)| breaks(name) || breaks(address))
+        || [&spec.dns.servers, &spec.dns.search, &spec.dns.options]
+            .into_iter()
+            .any(|list| list.iter().any(breaks))
+    {
+        return invalid("a host or DNS entry contains a line break".to_owned());
+    }
+    if spec.hostname.len() > 64 {
+        return invalid(format!(
+            "host name {:?} is longer than 64 bytes",
+            spec.hostname
+        ));
+    }
+    Ok(())
+}
+
+/// The root as a detached mount, and the directory its changes go to.
+fn open_root(rootfs: &Rootfs) -> Result<(OwnedFd, Option<OwnedFd>)> {
+    let open = |path: &PathBuf| {
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        rustix::fs::open(path, flags, Mode::empty())
+            .map_err(|errno| Error::setup(format!("open {}", path.display()), errno))
+    };
+    match rootfs {
+        Rootfs::Overlay(dirs) => {
+            let lowers: Vec<&PathBuf> = dirs.lowers.iter().chain(&dirs.stub).collect();
+            let tree = overlay::mount_detached(&lowers, Some((&dirs.upper, &dirs.work)))?;
+            Ok((tree, Some(open(&dirs.upper)?)))
+        }
+        Rootfs::Directory(path) => {
+            let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
+            let tree = rustix::mount::open_tree(CWD, path, flags)
+                .map_err(|errno| Error::setup(format!("clone {}", path.display()), errno))?;
+            let attrs = crate::sys::Attrs {
+                nodev: true,
+                ..Default::default()
+            };
+            crate::sys::mount_setattr(tree.as_fd(), attrs, false)
+                .map_err(|error| Error::setup("forbid devices in the root file system", error))?;
+            Ok((tree, Some(open(path)?)))
+        }
+    }
+}
+
+/// The files every container gets, and the targets of the specification's own mounts.
+fn resolve_all(spec: &Spec, points: &mut MountPoints<'_>) -> Result<(Vec<File>, Vec<String>)> {
+    for dir in ["/proc", "/sys", "/dev"] {
+        let real = points.resolve(dir, Kind::Dir)?;
+        if real != dir {
+            return Err(Error::MountPoint {
+                target: dir.to_owned(),
+                reason: format!("the image has a symbolic link to {real} there"),
+            });
+        }
+    }
+    let own_address = match &spec.network {
+        NetworkMode::Sandbox(sandbox) => Some(sandbox.address().into()),
+        NetworkMode::Host | NetworkMode::None => None,
+    };
+    let own_network = !matches!(spec.network, NetworkMode::Host);
+    let texts = [
+        (
+            "/etc/resolv.conf",
+            "resolv.conf",
+            dns::resolv_conf(&spec.dns, own_network),
+        ),
+        (
+            "/etc/hosts",
+            "hosts",
+            dns::hosts(&spec.hostname, own_address, &spec.extra_hosts),
+        ),
+        ("/etc/hostname", "hostname", format!("{}\n", spec.hostname)),
+    ];
+    let mut files = Vec::new();
+    for (target, name, text) in texts {
+        let target = points.resolve(target, Kind::FileOverLink)?;
+        files.push(File { name, target, text });
+    }
+    let mut targets = Vec::new();
+    for mount in &spec.mounts {
+        let kind = if is_dir(&mount.kind)? {
+            Kind::Dir
+        } else {
+            Kind::File
+        };
+        targets.push(points.resolve(&mount.target, kind)?);
+    }
+    Ok((files, targets))
+}
+
+fn is_dir(kind: &MountKind) -> Result<bool> {
+    let stat = match kind {
+        MountKind::Tmpfs { .. } => return Ok(true),
+        MountKind::Bind { source, .. } => rustix::fs::stat(source)
+            .map_err(|errno| Error::setup(format!("bind {}", source.display()), errno))?,
+        MountKind::Tree { tree, .. } => {
+            rustix::fs::fstat(tree).map_err(|errno| Error::setup("look at an open file", errno))?
+        }
+    };
+    Ok(FileType::from_raw_mode(stat.st_mode) == FileType::Directory)
+}
+
+fn host_capabilities() -> HostCapabilities {
+    static HOST: OnceLock<HostCapabilities> = OnceLock::new();
+    *HOST.get_or_init(|| {
+        let known = std::fs::read_to_string("/proc/filesystems").unwrap_or_default();
+        HostCapabilities {
+            mqueue: known.lines().any(|line| line.ends_with("\tmqueue")),
+        }
+    })
+}

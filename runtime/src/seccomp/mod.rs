@@ -1,0 +1,309 @@
+//! The default system call filter, equal in effect to the one Docker's engine applies.
+//!
+//! The filter is written as classic BPF here, not through a general compiler: one binary search
+//! over ranges instead of a chain of comparisons keeps it near 400 instructions, which matters
+//! because the kernel emulates the whole filter once per system call number when it is installed.
+//! It also needs three different errno values and must be installed without `no_new_privs`.
+
+mod bpf;
+mod table;
+
+use std::sync::OnceLock;
+
+pub use bpf::Instruction;
+use bpf::{Assembler, Label};
+use table::{ALLOWED, NONE};
+
+/// `AUDIT_ARCH_X86_64`.
+const ARCH_X86_64: u32 = 0xc000_003e;
+/// `AUDIT_ARCH_I386`.
+const ARCH_I386: u32 = 0x4000_0003;
+/// `AUDIT_ARCH_AARCH64`.
+const ARCH_AARCH64: u32 = 0xc000_00b7;
+
+const ALLOW: u32 = 0x7fff_0000;
+const ERRNO: u32 = 0x0005_0000;
+const KILL_PROCESS: u32 = 0x8000_0000;
+const EPERM: u32 = 1;
+const ENOSYS: u32 = 38;
+
+/// Namespace flags of clone(2) that need CAP_SYS_ADMIN (CLONE_NEW*, all seven of the low word).
+const CLONE_NEW_MASK: u32 = 0x7e02_0000;
+const AF_VSOCK: u32 = 40;
+/// Values personality(2) may be given: PER_LINUX, UNAME26 (0x20000), PER_LINUX32 and the query.
+const PERSONALITIES: [u32; 5] = [0, 8, 0x2_0000, 0x2_0008, 0xffff_ffff];
+
+/// Where the calls with conditions are, in one architecture.
+struct Abi {
+    audit_arch: u32,
+    column: fn(&(&str, u16, u16, u16)) -> u16,
+    clone: u32,
+    clone3: u32,
+    personality: u32,
+    socket: u32,
+}
+
+const X86_64: Abi = Abi {
+    audit_arch: ARCH_X86_64,
+    column: |row| row.1,
+    clone: 56,
+    clone3: 435,
+    personality: 135,
+    socket: 41,
+};
+const I386: Abi = Abi {
+    audit_arch: ARCH_I386,
+    column: |row| row.2,
+    clone: 120,
+    clone3: 435,
+    personality: 136,
+    socket: 359,
+};
+const AARCH64: Abi = Abi {
+    audit_arch: ARCH_AARCH64,
+    column: |row| row.3,
+    clone: 220,
+    clone3: 435,
+    personality: 92,
+    socket: 198,
+};
+
+/// What is decided for one range of call numbers.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Verdict {
+    Allow,
+    Refuse,
+    Unknown,
+    Clone,
+    Personality,
+    Socket,
+}
+
+/// The compiled default filter for this machine, made once a process.
+pub fn default_filter() -> &'static [Instruction] {
+    static FILTER: OnceLock<Vec<Instruction>> = OnceLock::new();
+    FILTER.get_or_init(|| compile(native()))
+}
+
+fn native() -> &'static [Abi] {
+    if cfg!(target_arch = "x86_64") {
+        const ABIS: &[Abi] = &[X86_64, I386];
+        ABIS
+    } else if cfg!(target_arch = "aarch64") {
+        const ABIS: &[Abi] = &[AARCH64];
+        ABIS
+    } else {
+        &[]
+    }
+}
+
+/// Offsets into `struct seccomp_data`; the low word of argument 0 on little-endian machines.
+const NR: u32 = 0;
+const ARCH: u32 = 4;
+const ARG0: u32 = 16;
+
+fn compile(abis: &[Abi]) -> Vec<Instruction> {
+    let mut asm = Assembler::default();
+    asm.load(ARCH);
+    for abi in abis {
+        let next = asm.label();
+        let here = asm.label();
+        asm.jump_eq(abi.audit_arch, here, next);
+        asm.place(here);
+        compile_abi(&mut asm, abi);
+        asm.place(next);
+    }
+    // Another instruction set than the ones above cannot be judged.
+    asm.ret(KILL_PROCESS);
+    asm.finish()
+}
+
+fn compile_abi(asm: &mut Assembler, abi: &Abi) {
+    let ends = Ends {
+        allow: asm.label(),
+        refuse: asm.label(),
+        unknown: asm.label(),
+        clone: asm.label(),
+        personality: asm.label(),
+        socket: asm.label(),
+    };
+    asm.load(NR);
+    search(asm, &ranges(abi), &ends);
+
+    asm.place(ends.clone);
+    asm.load(ARG0);
+    asm.jump_set(CLONE_NEW_MASK, ends.refuse, ends.allow);
+    asm.place(ends.socket);
+    asm.load(ARG0);
+    asm.jump_eq(AF_VSOCK, ends.refuse, ends.allow);
+    asm.place(ends.personality);
+    asm.load(ARG0);
+    for value in PERSONALITIES {
+        let more = asm.label();
+        asm.jump_eq(value, ends.allow, more);
+        asm.place(more);
+    }
+    asm.place(ends.refuse);
+    asm.ret(ERRNO | EPERM);
+    asm.place(ends.allow);
+    asm.ret(ALLOW);
+    // glibc falls back to clone(2), and to older calls for everything newer than the table,
+    // only when it is told "no such call".
+    asm.place(ends.unknown);
+    asm.ret(ERRNO | ENOSYS);
+}
+
+struct Ends {
+    allow: Label,
+    refuse: Label,
+    unknown: Label,
+    clone: Label,
+    personality: Label,
+    socket: Label,
+}
+
+impl Ends {
+    fn of(&self, verdict: Verdict) -> Label {
+        match verdict {
+            Verdict::Allow => self.allow,
+            Verdict::Refuse => self.refuse,
+            Verdict::Unknown => self.unknown,
+            Verdict::Clone => self.clone,
+            Verdict::Personality => self.personality,
+            Verdict::Socket => self.socket,
+        }
+    }
+}
+
+/// The verdict for every call number, as the first number of each run of equal verdicts.
+fn ranges(abi: &Abi) -> Vec<(u32, Verdict)> {
+    let mut numbers: Vec<u32> = ALLOWED
+        .iter()
+        .map(abi.column)
+        .filter(|n| *n != NONE)
+        .map(u32::from)
+        .collect();
+    numbers.sort_unstable();
+    let newest = numbers.last().copied().unwrap_or(0);
+    let mut runs: Vec<(u32, Verdict)> = Vec::new();
+    for number in 0..=newest + 1 {
+        let verdict = if number == abi.clone {
+            Verdict::Clone
+        } else if number == abi.clone3 || number > newest {
+            Verdict::Unknown
+        } else if number == abi.personality {
+            Verdict::Personality
+        } else if number == abi.socket {
+            Verdict::Socket
+        } else if numbers.binary_search(&number).is_ok() {
+            Verdict::Allow
+        } else {
+            Verdict::Refuse
+        };
+        if runs.last().is_none_or(|(_, last)| *last != verdict) {
+            runs.push((number, verdict));
+        }
+    }
+    runs
+}
+
+fn search(asm: &mut Assembler, runs: &[(u32, Verdict)], ends: &Ends) {
+    match runs {
+        [] => asm.goto(ends.refuse),
+        [(_, only)] => asm.goto(ends.of(*only)),
+        _ => {
+            let (low, high) = runs.split_at(runs.len() / 2);
+            let (upper, lower) = (asm.label(), asm.label());
+            asm.jump_ge(high[0].0, upper, lower);
+            asm.place(lower);
+            search(asm, low, ends);
+            asm.place(upper);
+            search(asm, high, ends);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn verdict(abis: &[Abi], arch: u32, nr: u32, arg0: u64) -> u32 {
+        let mut data = [0u8; 64];
+        data[0..4].copy_from_slice(&nr.to_le_bytes());
+        data[4..8].copy_from_slice(&arch.to_le_bytes());
+        data[16..24].copy_from_slice(&arg0.to_le_bytes());
+        bpf::interpret(&compile(abis), &data)
+    }
+
+    #[test]
+    fn every_listed_call_is_allowed_and_every_other_is_not() {
+        for abi in [X86_64, I386, AARCH64] {
+            let listed: Vec<u32> = ALLOWED
+                .iter()
+                .map(abi.column)
+                .filter(|n| *n != NONE)
+                .map(u32::from)
+                .collect();
+            let special = [abi.clone, abi.clone3, abi.personality, abi.socket];
+            let newest = *listed.iter().max().unwrap();
+            let arch = abi.audit_arch;
+            let abis = [abi];
+            for nr in 0..600 {
+                if special.contains(&nr) {
+                    continue;
+                }
+                let want = if listed.contains(&nr) {
+                    ALLOW
+                } else if nr > newest {
+                    ERRNO | ENOSYS
+                } else {
+                    ERRNO | EPERM
+                };
+                assert_eq!(verdict(&abis, arch, nr, 0), want, "arch {arch:x} call {nr}");
+            }
+        }
+    }
+
+    #[test]
+    fn conditions_look_at_the_first_argument() {
+        let abis = [X86_64, I386];
+        let v = |nr, arg0| verdict(&abis, ARCH_X86_64, nr, arg0);
+        assert_eq!(v(56, 0x11), ALLOW);
+        assert_eq!(v(56, 0x1000_0000), ERRNO | EPERM, "CLONE_NEWUSER");
+        assert_eq!(v(56, 0x0002_0000), ERRNO | EPERM, "CLONE_NEWNS");
+        assert_eq!(v(435, 0), ERRNO | ENOSYS);
+        assert_eq!(v(41, 2), ALLOW);
+        assert_eq!(v(41, 40), ERRNO | EPERM);
+        assert_eq!(v(135, 0xffff_ffff), ALLOW);
+        assert_eq!(v(135, 0x0004_0000), ERRNO | EPERM, "ADDR_NO_RANDOMIZE");
+        assert_eq!(verdict(&abis, ARCH_I386, 120, 0x1000_0000), ERRNO | EPERM);
+    }
+
+    #[test]
+    fn x32_numbers_and_foreign_architectures_are_refused() {
+        let abis = [X86_64, I386];
+        assert_eq!(verdict(&abis, ARCH_X86_64, 0x4000_0000, 0), ERRNO | ENOSYS);
+        assert_eq!(verdict(&abis, ARCH_AARCH64, 64, 0), KILL_PROCESS);
+    }
+
+    #[test]
+    fn dangerous_calls_are_refused() {
+        let abis = [X86_64];
+        // mount, umount2, unshare, setns, keyctl, add_key, bpf, kexec_load, init_module,
+        // open_by_handle_at, perf_event_open, io_uring_setup, userfaultfd, move_mount, fsopen.
+        for nr in [
+            165, 166, 272, 308, 250, 248, 321, 246, 175, 304, 298, 425, 323, 429, 430,
+        ] {
+            assert_eq!(
+                verdict(&abis, ARCH_X86_64, nr, 0),
+                ERRNO | EPERM,
+                "call {nr}"
+            );
+        }
+    }
+
+    #[test]
+    fn filter_fits_the_kernel_limit() {
+        assert!(compile(&[X86_64, I386]).len() < 4096);
+    }
+}

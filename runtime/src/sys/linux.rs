@@ -1,0 +1,267 @@
+//! The real system calls.
+
+use std::ffi::CString;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+
+use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, ResolveFlags};
+use rustix::io::Errno;
+use rustix::mount::{
+    FsMountFlags, FsOpenFlags, MountAttrFlags, MountPropagationFlags, MoveMountFlags,
+    OpenTreeFlags, UnmountFlags,
+};
+use rustix::process::{Gid, Uid};
+use rustix::thread::{CapabilitySet, CapabilitySets, LinkNameSpaceType};
+
+use super::{Attrs, FsType, Syscall, raw};
+use crate::seccomp::Instruction;
+use crate::spec::{Resource, Ulimit};
+
+/// Asks the running kernel.
+pub(crate) struct Linux;
+
+/// Makes a file system and a detached mount of it.
+pub(crate) fn new_mount(fs: &FsType, attrs: Attrs) -> io::Result<OwnedFd> {
+    let context = rustix::mount::fsopen(fs.name.as_str(), FsOpenFlags::FSOPEN_CLOEXEC)?;
+    // What mount(8) shows as the device.
+    rustix::mount::fsconfig_set_string(context.as_fd(), "source", fs.name.as_str())?;
+    for (key, value) in &fs.options {
+        rustix::mount::fsconfig_set_string(context.as_fd(), key.as_str(), value.as_str())?;
+    }
+    rustix::mount::fsconfig_create(context.as_fd())?;
+    let mut flags = MountAttrFlags::empty();
+    flags.set(MountAttrFlags::MOUNT_ATTR_RDONLY, attrs.readonly);
+    flags.set(MountAttrFlags::MOUNT_ATTR_NOSUID, attrs.nosuid);
+    flags.set(MountAttrFlags::MOUNT_ATTR_NODEV, attrs.nodev);
+    flags.set(MountAttrFlags::MOUNT_ATTR_NOEXEC, attrs.noexec);
+    Ok(rustix::mount::fsmount(
+        context.as_fd(),
+        FsMountFlags::FSMOUNT_CLOEXEC,
+        flags,
+    )?)
+}
+
+impl Syscall for Linux {
+    fn setsid(&self) -> io::Result<()> {
+        rustix::process::setsid()?;
+        Ok(())
+    }
+
+    fn join_network(&self, netns: BorrowedFd<'_>) -> io::Result<()> {
+        Ok(rustix::thread::move_into_link_name_space(
+            netns,
+            Some(LinkNameSpaceType::Network),
+        )?)
+    }
+
+    fn raise_loopback(&self) -> io::Result<()> {
+        raw::raise_loopback()
+    }
+
+    fn unshare_cgroup(&self) -> io::Result<()> {
+        nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWCGROUP)?;
+        Ok(())
+    }
+
+    fn set_hostname(&self, name: &str) -> io::Result<()> {
+        Ok(rustix::system::sethostname(name.as_bytes())?)
+    }
+
+    fn private_mounts(&self) -> io::Result<()> {
+        let flags = MountPropagationFlags::REC | MountPropagationFlags::PRIVATE;
+        Ok(rustix::mount::mount_change("/", flags)?)
+    }
+
+    fn enter_root(&self, tree: BorrowedFd<'_>) -> io::Result<()> {
+        rustix::mount::move_mount(tree, "", CWD, "/", MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)?;
+        rustix::process::fchdir(tree)?;
+        rustix::process::pivot_root(".", ".")?;
+        rustix::mount::unmount(".", UnmountFlags::DETACH)?;
+        Ok(rustix::process::chdir("/")?)
+    }
+
+    fn make_mount(&self, fs: &FsType, attrs: Attrs) -> io::Result<OwnedFd> {
+        new_mount(fs, attrs)
+    }
+
+    fn clone_tree(&self, dir: BorrowedFd<'_>, name: &str) -> io::Result<OwnedFd> {
+        let flags = OpenTreeFlags::OPEN_TREE_CLONE
+            | OpenTreeFlags::OPEN_TREE_CLOEXEC
+            | OpenTreeFlags::AT_EMPTY_PATH
+            | OpenTreeFlags::AT_SYMLINK_NOFOLLOW;
+        Ok(rustix::mount::open_tree(dir, name, flags)?)
+    }
+
+    fn set_attrs(&self, tree: BorrowedFd<'_>, attrs: Attrs, recursive: bool) -> io::Result<()> {
+        raw::mount_setattr(tree, attrs, recursive)
+    }
+
+    fn attach(&self, tree: BorrowedFd<'_>, target: BorrowedFd<'_>) -> io::Result<()> {
+        let flags =
+            MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;
+        Ok(rustix::mount::move_mount(tree, "", target, "", flags)?)
+    }
+
+    fn open_path(&self, path: &str) -> io::Result<OwnedFd> {
+        let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_SYMLINKS;
+        Ok(rustix::fs::openat2(
+            CWD,
+            path,
+            flags,
+            Mode::empty(),
+            resolve,
+        )?)
+    }
+
+    fn is_dir(&self, fd: BorrowedFd<'_>) -> io::Result<bool> {
+        let stat = rustix::fs::fstat(fd)?;
+        Ok(FileType::from_raw_mode(stat.st_mode) == FileType::Directory)
+    }
+
+    fn make_file(&self, dir: BorrowedFd<'_>, name: &str, text: &str) -> io::Result<()> {
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
+        let file = rustix::fs::openat(dir, name, flags, Mode::from_raw_mode(0o644))?;
+        io::Write::write_all(&mut std::fs::File::from(file), text.as_bytes())
+    }
+
+    fn make_dir(&self, dir: BorrowedFd<'_>, name: &str) -> io::Result<()> {
+        Ok(rustix::fs::mkdirat(dir, name, Mode::from_raw_mode(0o755))?)
+    }
+
+    fn make_link(&self, dir: BorrowedFd<'_>, name: &str, target: &str) -> io::Result<()> {
+        Ok(rustix::fs::symlinkat(target, dir, name)?)
+    }
+
+    fn make_device(&self, dir: BorrowedFd<'_>, name: &str, dev: (u32, u32)) -> io::Result<()> {
+        let number = rustix::fs::makedev(dev.0, dev.1);
+        let mode = Mode::from_raw_mode(0o666);
+        rustix::fs::mknodat(dir, name, FileType::CharacterDevice, mode, number)?;
+        let stat = rustix::fs::statat(dir, name, AtFlags::SYMLINK_NOFOLLOW)?;
+        if FileType::from_raw_mode(stat.st_mode) == FileType::CharacterDevice
+            && stat.st_rdev == number
+        {
+            Ok(())
+        } else {
+            Err(Errno::NODEV.into())
+        }
+    }
+
+    fn set_umask(&self, mask: u32) {
+        rustix::process::umask(Mode::from_raw_mode(mask));
+    }
+
+    fn reset_signals(&self) -> io::Result<()> {
+        raw::reset_signals()
+    }
+
+    fn new_keyring(&self) -> io::Result<()> {
+        raw::new_keyring()
+    }
+
+    fn set_ulimit(&self, limit: &Ulimit) -> io::Result<()> {
+        raw::set_rlimit(number_of(limit.resource), limit.soft, limit.hard)
+    }
+
+    fn change_dir(&self, path: &str) -> io::Result<String> {
+        rustix::process::chdir(path)?;
+        let cwd = rustix::process::getcwd(Vec::new())?;
+        Ok(cwd.to_string_lossy().into_owned())
+    }
+
+    fn limit_bounding_set(&self, keep: u64) -> io::Result<()> {
+        for number in 0..64u64 {
+            let set = CapabilitySet::from_bits_retain(1 << number);
+            match rustix::thread::capability_is_in_bounding_set(set) {
+                Ok(true) if keep & (1 << number) == 0 => {
+                    rustix::thread::remove_capability_from_bounding_set(set)?;
+                }
+                Ok(_) => {}
+                // Beyond the last capability this kernel knows.
+                Err(Errno::INVAL) => break,
+                Err(errno) => return Err(errno.into()),
+            }
+        }
+        Ok(())
+    }
+
+    fn install_filter(&self, filter: &[Instruction]) -> io::Result<()> {
+        raw::install_filter(filter)
+    }
+
+    fn set_identity(&self, uid: u32, gid: u32, groups: &[u32]) -> io::Result<()> {
+        let groups: Vec<Gid> = groups.iter().map(|gid| Gid::from_raw(*gid)).collect();
+        rustix::thread::set_thread_groups(&groups)?;
+        let (uid, gid) = (Uid::from_raw(uid), Gid::from_raw(gid));
+        rustix::thread::set_thread_res_gid(gid, gid, gid)?;
+        Ok(rustix::thread::set_thread_res_uid(uid, uid, uid)?)
+    }
+
+    fn set_capabilities(&self, mask: u64) -> io::Result<()> {
+        let held = CapabilitySet::from_bits_retain(mask);
+        let inheritable = CapabilitySet::empty();
+        let sets = CapabilitySets {
+            effective: held,
+            permitted: held,
+            inheritable,
+        };
+        rustix::thread::set_capabilities(None, sets)?;
+        match rustix::thread::clear_ambient_capability_set() {
+            Ok(()) | Err(Errno::INVAL) => Ok(()),
+            Err(errno) => Err(errno.into()),
+        }
+    }
+
+    fn die_with_parent(&self) -> io::Result<()> {
+        use rustix::process::{Signal, set_parent_process_death_signal};
+        Ok(set_parent_process_death_signal(Some(Signal::KILL))?)
+    }
+
+    fn check_executable(&self, path: &str) -> io::Result<()> {
+        let stat = rustix::fs::stat(path)?;
+        if FileType::from_raw_mode(stat.st_mode) == FileType::Directory {
+            return Err(io::Error::from(io::ErrorKind::IsADirectory));
+        }
+        rustix::fs::accessat(CWD, path, rustix::fs::Access::EXEC_OK, AtFlags::EACCESS)?;
+        Ok(())
+    }
+
+    fn exec(&self, path: &str, argv: &[String], env: &[String]) -> io::Error {
+        let c_strings = |strings: &[String]| {
+            strings
+                .iter()
+                .map(|s| CString::new(s.as_str()))
+                .collect::<Result<Vec<_>, _>>()
+        };
+        let path = CString::new(std::ffi::OsStr::new(path).as_bytes());
+        match (path, c_strings(argv), c_strings(env)) {
+            (Ok(path), Ok(argv), Ok(env)) => match nix::unistd::execve(&path, &argv, &env) {
+                Ok(never) => match never {},
+                Err(errno) => errno.into(),
+            },
+            _ => Errno::INVAL.into(),
+        }
+    }
+}
+
+/// The number setrlimit(2) knows a resource by (the same on x86_64 and aarch64).
+fn number_of(resource: Resource) -> u32 {
+    match resource {
+        Resource::Cpu => 0,
+        Resource::Fsize => 1,
+        Resource::Data => 2,
+        Resource::Stack => 3,
+        Resource::Core => 4,
+        Resource::Rss => 5,
+        Resource::Nproc => 6,
+        Resource::Nofile => 7,
+        Resource::Memlock => 8,
+        Resource::Locks => 10,
+        Resource::Sigpending => 11,
+        Resource::Msgqueue => 12,
+        Resource::Nice => 13,
+        Resource::Rtprio => 14,
+        Resource::Rttime => 15,
+    }
+}
