@@ -1,0 +1,57 @@
+# What each target does: make help
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.PHONY: help build demo test lint fmt bench install clean-demo
+
+CARGO ?= cargo
+PREFIX ?= /usr/local
+# Passed on to the test runner, for one test or a group: make test ARGS=flask
+ARGS ?=
+export DEMO_DIR DEMO_PORT RUNS
+
+help: ## List the targets
+	@awk -F ":.*## " "/^[a-z-]+:.*## / { printf \"  make %-11s %s\\n\", \$$1, \$$2 }" $(MAKEFILE_LIST)
+
+build: ## Build rbuild and rregistry (target/release)
+	@scripts/install-deps.sh build
+	$(CARGO) build --release --bins
+
+demo: ## Build an image, push it to a registry on port 5000, look at it (needs root)
+	@scripts/install-deps.sh demo
+	$(CARGO) build --release --bins
+	@scripts/demo.sh
+
+# nextest runs no doc tests, so these go first and the closing lines are its summary.
+test: ## Install what the tests need and run them all (as root for the whole of it)
+	@scripts/install-deps.sh test
+	$(CARGO) build --workspace --bins
+	@if $(CARGO) nextest --version >/dev/null 2>&1; then \
+	    set -x; \
+	    $(CARGO) test --workspace --doc && \
+	    $(CARGO) nextest run --workspace --no-fail-fast $(ARGS); \
+	else \
+	    set -x; \
+	    $(CARGO) test --workspace --no-fail-fast $(ARGS); \
+	fi
+
+lint: ## Check formatting, clippy without warnings, shell scripts
+	@scripts/install-deps.sh lint
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
+	scripts/shellcheck.sh
+
+fmt: ## Format the Rust code
+	$(CARGO) fmt --all
+
+bench: ## Compare with docker, buildah and docker-registry on this machine (needs root)
+	@scripts/install-deps.sh test
+	$(CARGO) build --release --bins
+	benches/peers.sh all
+
+install: ## Install the two programs under PREFIX (/usr/local)
+	$(CARGO) build --release --bins
+	install -D -m 0755 -t $(DESTDIR)$(PREFIX)/bin target/release/rbuild target/release/rregistry
+
+clean-demo: ## Remove what the demo made
+	rm -rf -- "$${DEMO_DIR:-.demo}"
