@@ -4,9 +4,12 @@
 //! `RUN`, `CMD`, `ENTRYPOINT`, `SHELL`, `HEALTHCHECK`, `ONBUILD` and `MAINTAINER` expand nothing
 //! (a shell form is expanded by the shell that runs it).
 
+mod build;
 mod copy;
+mod flags;
 mod heredoc;
 mod kinds;
+mod mount;
 mod run;
 
 pub use copy::{Add, Copy, Files};
@@ -19,6 +22,8 @@ pub use run::{
     Device, Mount, MountError, MountKind, Network, RawDevice, RawMount, Run, Script, Security,
     Sharing,
 };
+
+pub(crate) use build::{Built, build};
 
 use serde::Serialize;
 

@@ -2,7 +2,8 @@
 
 use serde::Serialize;
 
-use crate::span::Text;
+use crate::diagnostic::{Code, Diagnostic};
+use crate::span::{Span, Text};
 
 /// The parser directives of a file.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
@@ -23,4 +24,71 @@ impl Directives {
             _ => '\\',
         }
     }
+
+    /// Takes a comment line (trimmed, `#` included, at `offset`) as a directive. False ends the
+    /// directives: the line is an ordinary comment, and so are all that follow.
+    pub(super) fn take(
+        &mut self,
+        line: &str,
+        offset: usize,
+        diagnostics: &mut Vec<Diagnostic>,
+    ) -> bool {
+        let Some((name, value, value_at)) = split(line) else {
+            return false;
+        };
+        let value = Text::new(
+            value,
+            Span::new(offset + value_at, offset + value_at + value.len()),
+        );
+        let name = name.to_ascii_lowercase();
+        let slot = match name.as_str() {
+            "syntax" => &mut self.syntax,
+            "escape" => &mut self.escape,
+            "check" => &mut self.check,
+            _ => return false,
+        };
+        let span = Span::new(offset, offset + line.len());
+        if let Some(first) = slot {
+            diagnostics.push(
+                Diagnostic::error(
+                    Code::DuplicateDirective,
+                    format!("only one {name} parser directive can be used"),
+                    span,
+                )
+                .also(first.span, "the first one is here")
+                .help("remove one of the two"),
+            );
+            return true;
+        }
+        if name == "escape" && value.text != "`" && value.text != "\\" {
+            diagnostics.push(
+                Diagnostic::error(
+                    Code::InvalidEscape,
+                    format!(
+                        "invalid escape token '{}' does not match ` or \\",
+                        value.text
+                    ),
+                    value.span,
+                )
+                .help("write `# escape=\\` or `# escape=``, nothing else"),
+            );
+            return true;
+        }
+        *slot = Some(value);
+        true
+    }
+}
+
+/// Splits `# name = value`, giving the offset of the value as well.
+fn split(line: &str) -> Option<(&str, &str, usize)> {
+    let body = line.strip_prefix('#')?.trim_start();
+    let (name, value) = body.split_once('=')?;
+    let name = name.trim_end();
+    let value = value.trim();
+    let named = name.starts_with(|c: char| c.is_ascii_alphabetic())
+        && name.chars().all(|c| c.is_ascii_alphanumeric());
+    if !named || value.is_empty() {
+        return None;
+    }
+    Some((name, value, line.trim_end().len() - value.len()))
 }

@@ -1,0 +1,204 @@
+//! What is wrong with a Dockerfile, where, and how to mend it.
+
+mod render;
+
+use serde::Serialize;
+
+use crate::lint::Rule;
+use crate::span::{LineIndex, Span};
+
+pub use render::{render, render_all};
+
+/// How bad it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Severity {
+    /// The file is still understood.
+    Warning,
+    /// The file is refused.
+    Error,
+}
+
+/// What kind of mistake it is. Build checks have their rule; the rest are errors of the language.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Code {
+    /// A build check.
+    Rule(Rule),
+    /// The file is not UTF-8.
+    InvalidUtf8,
+    /// No instruction at all.
+    NoInstructions,
+    /// No `FROM`.
+    NoStage,
+    /// An instruction other than `ARG` before the first `FROM`.
+    MissingFrom,
+    /// No such instruction.
+    UnknownInstruction,
+    /// No such flag.
+    UnknownFlag,
+    /// A flag given twice.
+    DuplicateFlag,
+    /// A flag with a bad or missing value.
+    InvalidFlag,
+    /// A parser directive given twice.
+    DuplicateDirective,
+    /// `# escape=` with something else than a backslash or backtick.
+    InvalidEscape,
+    /// `# check=` that cannot be read.
+    InvalidCheck,
+    /// Too few or too many arguments, or one that cannot be read.
+    InvalidArgument,
+    /// A JSON array with something else than strings.
+    InvalidJson,
+    /// A here-document without its end.
+    UnterminatedHeredoc,
+    /// A here-document where there may not be one.
+    MisplacedHeredoc,
+    /// A word whose quotes or substitutions are malformed.
+    InvalidWord,
+    /// A near-JSON line taken as shell form.
+    NotJson,
+}
+
+impl Code {
+    /// The name shown in brackets and in JSON: a rule's name, else a name of our own.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Rule(rule) => rule.name(),
+            Self::InvalidUtf8 => "InvalidUtf8",
+            Self::NoInstructions => "NoInstructions",
+            Self::NoStage => "NoStage",
+            Self::MissingFrom => "MissingFrom",
+            Self::UnknownInstruction => "UnknownInstruction",
+            Self::UnknownFlag => "UnknownFlag",
+            Self::DuplicateFlag => "DuplicateFlag",
+            Self::InvalidFlag => "InvalidFlag",
+            Self::DuplicateDirective => "DuplicateDirective",
+            Self::InvalidEscape => "InvalidEscape",
+            Self::InvalidCheck => "InvalidCheck",
+            Self::InvalidArgument => "InvalidArgument",
+            Self::InvalidJson => "InvalidJson",
+            Self::UnterminatedHeredoc => "UnterminatedHeredoc",
+            Self::MisplacedHeredoc => "MisplacedHeredoc",
+            Self::InvalidWord => "InvalidWord",
+            Self::NotJson => "NotJson",
+        }
+    }
+}
+
+/// A further place that belongs to a diagnostic.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Note {
+    /// Where.
+    pub span: Span,
+    /// What is there.
+    pub label: String,
+}
+
+/// An error or warning about a Dockerfile.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Diagnostic {
+    /// How bad it is.
+    pub severity: Severity,
+    /// What kind it is.
+    pub code: Code,
+    /// One sentence: what is wrong.
+    pub message: String,
+    /// The exact place.
+    pub span: Span,
+    /// Further places.
+    pub notes: Vec<Note>,
+    /// One sentence: how to mend it.
+    pub help: Option<String>,
+    /// Where to read more.
+    pub url: Option<String>,
+}
+
+impl Diagnostic {
+    /// An error at `span`.
+    pub fn error(code: Code, message: impl Into<String>, span: Span) -> Self {
+        Self::new(Severity::Error, code, message, span)
+    }
+
+    /// A warning at `span`.
+    pub fn warning(code: Code, message: impl Into<String>, span: Span) -> Self {
+        Self::new(Severity::Warning, code, message, span)
+    }
+
+    fn new(severity: Severity, code: Code, message: impl Into<String>, span: Span) -> Self {
+        let url = match code {
+            Code::Rule(rule) => rule.url(),
+            _ => None,
+        };
+        let message = message.into();
+        Self {
+            severity,
+            code,
+            message,
+            span,
+            notes: Vec::new(),
+            help: None,
+            url,
+        }
+    }
+
+    /// Says how to mend it.
+    #[must_use]
+    pub fn help(mut self, help: impl Into<String>) -> Self {
+        self.help = Some(help.into());
+        self
+    }
+
+    /// Points to a further place.
+    #[must_use]
+    pub fn also(mut self, span: Span, label: impl Into<String>) -> Self {
+        self.notes.push(Note {
+            span,
+            label: label.into(),
+        });
+        self
+    }
+
+    /// Whether the file is refused because of it.
+    pub fn is_error(&self) -> bool {
+        self.severity == Severity::Error
+    }
+
+    /// The JSON form, stable: severity, code, message, help, url, and the place as file, lines and
+    /// columns (from 1, columns in characters; the end is exclusive).
+    pub fn to_json(&self, file: &str, source: &str) -> serde_json::Value {
+        let index = LineIndex::new(source);
+        let place = |span: Span| {
+            let start = index.line_column(source, span.start);
+            let end = index.line_column(source, span.end);
+            serde_json::json!({
+                "file": file,
+                "start": { "line": start.line, "column": start.column, "offset": span.start },
+                "end": { "line": end.line, "column": end.column, "offset": span.end },
+            })
+        };
+        let notes: Vec<_> = self
+            .notes
+            .iter()
+            .map(|note| serde_json::json!({ "label": note.label, "location": place(note.span) }))
+            .collect();
+        let mut value = serde_json::json!({
+            "severity": self.severity,
+            "code": self.code.name(),
+            "message": self.message,
+            "location": place(self.span),
+        });
+        if let Some(fields) = value.as_object_mut() {
+            if let Some(help) = &self.help {
+                fields.insert("help".to_owned(), help.as_str().into());
+            }
+            if let Some(url) = &self.url {
+                fields.insert("url".to_owned(), url.as_str().into());
+            }
+            if !notes.is_empty() {
+                fields.insert("notes".to_owned(), notes.into());
+            }
+        }
+        value
+    }
+}

@@ -1,0 +1,72 @@
+//! Diagnostics as people read them.
+
+use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet, renderer::DecorStyle};
+
+use super::{Diagnostic, Severity};
+use crate::span::Span;
+
+/// The diagnostic with file, line and column, the source around it and carets under the place.
+/// `color` adds terminal escapes. No newline at the end.
+pub fn render(diagnostic: &Diagnostic, file: &str, source: &str, color: bool) -> String {
+    let level = match diagnostic.severity {
+        Severity::Warning => Level::WARNING,
+        Severity::Error => Level::ERROR,
+    };
+    let mut title = level
+        .primary_title(diagnostic.message.as_str())
+        .id(diagnostic.code.name());
+    if let Some(url) = &diagnostic.url {
+        title = title.id_url(url.as_str());
+    }
+    let mut snippet = Snippet::source(source)
+        .path(file)
+        .annotation(AnnotationKind::Primary.span(visible(diagnostic.span, source)));
+    for note in &diagnostic.notes {
+        snippet = snippet.annotation(
+            AnnotationKind::Context
+                .span(visible(note.span, source))
+                .label(note.label.as_str()),
+        );
+    }
+    let mut group = Group::with_title(title).element(snippet);
+    if let Some(help) = &diagnostic.help {
+        group = group.element(Level::HELP.message(help.as_str()));
+    }
+    if let Some(url) = &diagnostic.url {
+        group = group.element(Level::NOTE.message(format!("see {url}")));
+    }
+    let renderer = if color {
+        Renderer::styled()
+    } else {
+        Renderer::plain()
+    };
+    renderer
+        .decor_style(DecorStyle::Ascii)
+        .render(&[group])
+        .to_string()
+}
+
+/// Several diagnostics, a blank line between them.
+pub fn render_all(diagnostics: &[Diagnostic], file: &str, source: &str, color: bool) -> String {
+    let rendered: Vec<String> = diagnostics
+        .iter()
+        .map(|diagnostic| render(diagnostic, file, source, color))
+        .collect();
+    rendered.join("\n\n")
+}
+
+/// The span as it can be shown: in the source, on character boundaries, and on its first line
+/// only, since carets under whole here-documents help nobody.
+fn visible(span: Span, source: &str) -> std::ops::Range<usize> {
+    let mut start = span.start.min(source.len());
+    while !source.is_char_boundary(start) {
+        start -= 1;
+    }
+    let mut end = span.end.clamp(start, source.len());
+    while !source.is_char_boundary(end) {
+        end -= 1;
+    }
+    let line = &source[start..end];
+    let line = line.split('\n').next().unwrap_or_default().trim_end();
+    start..start + line.len()
+}

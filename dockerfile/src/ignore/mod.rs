@@ -1,0 +1,11 @@
+//! `.dockerignore` and the wildcards of COPY and ADD.
+//!
+//! Patterns mean what moby/patternmatcher makes of them, and wildcards what Go's `filepath.Match`
+//! does; neither is gitignore.
+
+mod glob;
+mod matcher;
+mod pattern;
+
+pub use glob::{BadPattern, glob_match, has_wildcards};
+pub use matcher::{IgnoreError, IgnoreMatcher, ParentMatches, parse_ignore_file};

@@ -1,0 +1,79 @@
+//! "Did you mean": the closest known word to an unknown one.
+
+/// The option closest to `word`, when it is close enough to be a typing mistake: two edits at
+/// most, and fewer than half its letters. Case counts unless `ignore_case`.
+pub fn closest<'o, I>(word: &str, options: I, ignore_case: bool) -> Option<&'o str>
+where
+    I: IntoIterator<Item = &'o str>,
+{
+    let fold = |text: &str| {
+        if ignore_case {
+            text.to_lowercase()
+        } else {
+            text.to_owned()
+        }
+    };
+    let own = fold(word);
+    let mut best: Option<(usize, &str)> = None;
+    for option in options {
+        let other = fold(option);
+        if own == other && word == option {
+            continue;
+        }
+        let distance = distance(&own, &other);
+        let close = distance <= 2 && distance * 2 < own.chars().count().max(2);
+        let better = best.is_none_or(|(least, kept)| (distance, option) < (least, kept));
+        if close && better {
+            best = Some((distance, option));
+        }
+    }
+    best.map(|(_, option)| option)
+}
+
+/// Edits between two words: insertions, deletions, substitutions and swaps of neighbours.
+fn distance(a: &str, b: &str) -> usize {
+    let a: Vec<char> = a.chars().take(64).collect();
+    let b: Vec<char> = b.chars().take(64).collect();
+    let mut before: Vec<usize> = Vec::new();
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for i in 1..=a.len() {
+        let mut next = vec![i];
+        for j in 1..=b.len() {
+            let substitute = row[j - 1] + usize::from(a[i - 1] != b[j - 1]);
+            let mut least = substitute.min(row[j] + 1).min(next[j - 1] + 1);
+            if i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1] {
+                least = least.min(before[j - 2] + 1);
+            }
+            next.push(least);
+        }
+        before = std::mem::replace(&mut row, next);
+    }
+    row.last().copied().unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counts_edits() {
+        for (a, b, n) in [
+            ("", "", 0),
+            ("FROM", "FORM", 1),
+            ("RUN", "RUNN", 1),
+            ("kitten", "sitting", 3),
+        ] {
+            assert_eq!(distance(a, b), n, "{a} {b}");
+        }
+    }
+
+    #[test]
+    fn finds_the_closest() {
+        let words = ["FROM", "RUN", "COPY", "ENTRYPOINT"];
+        assert_eq!(closest("FORM", words, true), Some("FROM"));
+        assert_eq!(closest("entrypont", words, true), Some("ENTRYPOINT"));
+        assert_eq!(closest("XYZ", words, true), None);
+        assert_eq!(closest("PAHT", ["PATH", "HOME"], false), Some("PATH"));
+        assert_eq!(closest("RUM", words, true), Some("RUN"));
+    }
+}

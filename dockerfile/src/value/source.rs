@@ -1,0 +1,192 @@
+//! Sources of ADD: paths, URLs and git repositories.
+
+/// What a source is, once expanded.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum AddSource {
+    /// A path or wildcard in the build context.
+    Local(String),
+    /// A file to fetch.
+    Http(String),
+    /// A repository to clone.
+    Git(GitSource),
+}
+
+/// A git repository, and what of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GitSource {
+    /// The remote, without the fragment and query.
+    pub remote: String,
+    /// Branch, tag or commit.
+    pub reference: Option<String>,
+    /// Directory in the repository.
+    pub subdir: Option<String>,
+}
+
+impl AddSource {
+    /// Classifies `source`: `git://`, `ssh://`, `git@host:path` and `http(s)://….git[#ref[:dir]]`
+    /// are repositories, other `http(s)://` are files, the rest are paths.
+    pub fn parse(source: &str) -> Self {
+        let http = source.starts_with("http://") || source.starts_with("https://");
+        let (remote, fragment) = match source.split_once('#') {
+            Some((remote, fragment)) => (remote, Some(fragment)),
+            None => (source, None),
+        };
+        let git = if http {
+            remote
+                .split('?')
+                .next()
+                .is_some_and(|path| path.trim_end_matches('/').ends_with(".git"))
+        } else {
+            remote.starts_with("git://") || remote.starts_with("ssh://") || is_scp(remote)
+        };
+        if !git {
+            return if http {
+                Self::Http(source.to_owned())
+            } else {
+                Self::Local(source.to_owned())
+            };
+        }
+        let (reference, subdir) = match fragment.map(|f| f.split_once(':').unwrap_or((f, ""))) {
+            Some((reference, subdir)) => (reference, subdir),
+            None => ("", ""),
+        };
+        let some = |text: &str| Some(text.to_owned()).filter(|text| !text.is_empty());
+        Self::Git(GitSource {
+            remote: remote.to_owned(),
+            reference: some(reference),
+            subdir: some(subdir),
+        })
+    }
+}
+
+/// `user@host:path`, as scp and git write it.
+fn is_scp(remote: &str) -> bool {
+    let Some((host, path)) = remote.split_once(':') else {
+        return false;
+    };
+    let Some((user, host)) = host.split_once('@') else {
+        return false;
+    };
+    let plain = |text: &str| {
+        !text.is_empty()
+            && text
+                .chars()
+                .all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_'))
+    };
+    plain(user) && plain(host) && !path.is_empty() && !path.starts_with("//")
+}
+
+/// An expected digest of `ADD --checksum`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Checksum {
+    /// `sha256:…` and the like, of an HTTP source.
+    Digest {
+        /// The algorithm: sha256, sha384 or sha512.
+        algorithm: String,
+        /// The digest in lower-case hexadecimal.
+        hex: String,
+    },
+    /// A commit, or the beginning of one, of a git source.
+    Commit(String),
+}
+
+/// Why a checksum was refused.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("invalid checksum {text:?}: {reason}")]
+pub struct ChecksumError {
+    /// What was written.
+    pub text: String,
+    /// What is wrong with it.
+    pub reason: &'static str,
+}
+
+impl Checksum {
+    /// Reads `algorithm:hex`, or a commit.
+    pub fn parse(text: &str) -> Result<Self, ChecksumError> {
+        let error = |reason| ChecksumError {
+            text: text.to_owned(),
+            reason,
+        };
+        let is_hex = |text: &str| text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
+        let Some((algorithm, hex)) = text.split_once(':') else {
+            if (7..=64).contains(&text.len()) && is_hex(text) {
+                return Ok(Self::Commit(text.to_owned()));
+            }
+            return Err(error("it is neither algorithm:hex nor a commit"));
+        };
+        let length = match algorithm {
+            "sha256" => 64,
+            "sha384" => 96,
+            "sha512" => 128,
+            _ => return Err(error("the algorithms are sha256, sha384 and sha512")),
+        };
+        if hex.len() != length || !is_hex(hex) {
+            return Err(error(
+                "the hexadecimal part has the wrong length or characters",
+            ));
+        }
+        Ok(Self::Digest {
+            algorithm: algorithm.to_owned(),
+            hex: hex.to_owned(),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn classifies_sources() {
+        let git = |remote: &str, reference: Option<&str>, subdir: Option<&str>| {
+            AddSource::Git(GitSource {
+                remote: remote.to_owned(),
+                reference: reference.map(str::to_owned),
+                subdir: subdir.map(str::to_owned),
+            })
+        };
+        for (source, expected) in [
+            ("a/b", AddSource::Local("a/b".to_owned())),
+            ("a#b", AddSource::Local("a#b".to_owned())),
+            ("repo.git", AddSource::Local("repo.git".to_owned())),
+            (
+                "http://h/f.tgz",
+                AddSource::Http("http://h/f.tgz".to_owned()),
+            ),
+            ("https://h/o/r.git", git("https://h/o/r.git", None, None)),
+            (
+                "https://h/o/r.git#v1:d/e",
+                git("https://h/o/r.git", Some("v1"), Some("d/e")),
+            ),
+            (
+                "https://h/o/r.git#:d",
+                git("https://h/o/r.git", None, Some("d")),
+            ),
+            (
+                "git@github.com:o/r.git#x",
+                git("git@github.com:o/r.git", Some("x"), None),
+            ),
+            ("git://h/r", git("git://h/r", None, None)),
+            ("ssh://git@h/r", git("ssh://git@h/r", None, None)),
+            ("a@b", AddSource::Local("a@b".to_owned())),
+        ] {
+            assert_eq!(AddSource::parse(source), expected, "{source}");
+        }
+    }
+
+    #[test]
+    fn reads_checksums() {
+        let digest = format!("sha256:{}", "a".repeat(64));
+        assert!(matches!(
+            Checksum::parse(&digest),
+            Ok(Checksum::Digest { .. })
+        ));
+        assert!(matches!(
+            Checksum::parse(&"0".repeat(40)),
+            Ok(Checksum::Commit(_))
+        ));
+        for text in ["", "md5:00", "sha256:00", "xyz", &digest.to_uppercase()] {
+            assert!(Checksum::parse(text).is_err(), "{text}");
+        }
+    }
+}
