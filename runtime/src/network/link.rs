@@ -1,0 +1,253 @@
+//! Links, addresses and routes (rtnetlink(7)).
+
+use std::io;
+use std::net::Ipv4Addr;
+use std::os::fd::{AsRawFd, BorrowedFd};
+
+use nix::libc;
+
+use super::netlink::{ACK, CREATE, DUMP, EXCL, Message, REQUEST, Socket, exists, u32_at};
+use super::subnet::Subnet;
+
+const RTM_NEWLINK: u16 = 16;
+const RTM_DELLINK: u16 = 17;
+const RTM_GETLINK: u16 = 18;
+const RTM_NEWADDR: u16 = 20;
+const RTM_GETADDR: u16 = 22;
+const RTM_NEWROUTE: u16 = 24;
+const RTM_GETROUTE: u16 = 26;
+
+const IFLA_IFNAME: u16 = 3;
+const IFLA_MTU: u16 = 4;
+const IFLA_MASTER: u16 = 10;
+const IFLA_LINKINFO: u16 = 18;
+const IFLA_NET_NS_FD: u16 = 28;
+const IFLA_INFO_KIND: u16 = 1;
+const IFLA_INFO_DATA: u16 = 2;
+const VETH_INFO_PEER: u16 = 1;
+const IFA_ADDRESS: u16 = 1;
+const IFA_LOCAL: u16 = 2;
+const IFA_BROADCAST: u16 = 4;
+const RTA_DST: u16 = 1;
+const RTA_OIF: u16 = 4;
+const RTA_GATEWAY: u16 = 5;
+
+const AF_INET: u8 = 2;
+const UP: u32 = libc::IFF_UP as u32;
+
+/// `struct ifinfomsg`.
+fn link_body(index: u32, flags: u32) -> [u8; 16] {
+    let mut body = [0; 16];
+    body[4..8].copy_from_slice(&index.to_ne_bytes());
+    body[8..12].copy_from_slice(&flags.to_ne_bytes());
+    body[12..16].copy_from_slice(&flags.to_ne_bytes());
+    body
+}
+
+/// A link that exists.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Link {
+    pub(super) index: u32,
+    pub(super) mtu: Option<u32>,
+}
+
+fn get(socket: &mut Socket, message: Message) -> io::Result<Link> {
+    let replies = socket.request(message)?;
+    let reply = replies
+        .first()
+        .ok_or_else(|| io::Error::from(io::ErrorKind::NotFound))?;
+    let index = u32_at(&reply.0, 4).ok_or_else(|| io::Error::from(io::ErrorKind::InvalidData))?;
+    let mtu = reply
+        .attrs(16)
+        .into_iter()
+        .find(|(kind, _)| *kind == IFLA_MTU);
+    Ok(Link {
+        index,
+        mtu: mtu.and_then(|(_, value)| u32_at(value, 0)),
+    })
+}
+
+/// The link of this name.
+pub(super) fn by_name(socket: &mut Socket, name: &str) -> io::Result<Link> {
+    let body = link_body(0, 0);
+    get(
+        socket,
+        Message::new(RTM_GETLINK, REQUEST | ACK, &body).string(IFLA_IFNAME, name),
+    )
+}
+
+/// The link of this number.
+pub(super) fn by_index(socket: &mut Socket, index: u32) -> io::Result<Link> {
+    get(
+        socket,
+        Message::new(RTM_GETLINK, REQUEST | ACK, &link_body(index, 0)),
+    )
+}
+
+/// Makes a bridge unless there is one of this name.
+pub(super) fn make_bridge(socket: &mut Socket, name: &str) -> io::Result<Link> {
+    let message = Message::new(
+        RTM_NEWLINK,
+        REQUEST | ACK | CREATE | EXCL,
+        &link_body(0, UP),
+    )
+    .string(IFLA_IFNAME, name);
+    let message = message.nest(IFLA_LINKINFO, |info| info.string(IFLA_INFO_KIND, "bridge"));
+    match socket.request(message) {
+        Err(error) if !exists(&error) => return Err(error),
+        _ => {}
+    }
+    let link = by_name(socket, name)?;
+    raise(socket, link.index)?;
+    Ok(link)
+}
+
+/// Sets a link up.
+pub(super) fn raise(socket: &mut Socket, index: u32) -> io::Result<()> {
+    socket
+        .request(Message::new(
+            RTM_NEWLINK,
+            REQUEST | ACK,
+            &link_body(index, UP),
+        ))
+        .map(drop)
+}
+
+/// Removes a link; one that is not there is no error.
+pub(super) fn remove(socket: &mut Socket, name: &str) -> io::Result<()> {
+    let message = Message::new(RTM_DELLINK, REQUEST | ACK, &link_body(0, 0));
+    match socket.request(message.string(IFLA_IFNAME, name)) {
+        Err(error) if error.raw_os_error() != Some(libc::ENODEV) => Err(error),
+        _ => Ok(()),
+    }
+}
+
+/// Makes a pair of links: `name` here, up and part of the bridge; `peer` in the other namespace.
+/// The bridge takes over the smallest `mtu` of its ports.
+pub(super) fn make_pair(
+    socket: &mut Socket,
+    name: &str,
+    bridge: Link,
+    mtu: Option<u32>,
+    peer: &str,
+    namespace: BorrowedFd<'_>,
+) -> io::Result<()> {
+    let with_mtu = |message: Message| match mtu {
+        Some(mtu) => message.number(IFLA_MTU, mtu),
+        None => message,
+    };
+    let message = Message::new(
+        RTM_NEWLINK,
+        REQUEST | ACK | CREATE | EXCL,
+        &link_body(0, UP),
+    )
+    .string(IFLA_IFNAME, name)
+    .number(IFLA_MASTER, bridge.index);
+    let message = with_mtu(message).nest(IFLA_LINKINFO, |info| {
+        info.string(IFLA_INFO_KIND, "veth")
+            .nest(IFLA_INFO_DATA, |data| {
+                data.nest(VETH_INFO_PEER, |inner| {
+                    with_mtu(inner.raw(&link_body(0, 0)).string(IFLA_IFNAME, peer))
+                        .number(IFLA_NET_NS_FD, namespace.as_raw_fd() as u32)
+                })
+            })
+    });
+    socket.request(message).map(drop)
+}
+
+/// Gives a link an address.
+pub(super) fn add_address(
+    socket: &mut Socket,
+    index: u32,
+    address: Ipv4Addr,
+    subnet: Subnet,
+) -> io::Result<()> {
+    let mut body = [AF_INET, subnet.prefix(), 0, 0, 0, 0, 0, 0];
+    body[4..8].copy_from_slice(&index.to_ne_bytes());
+    let message = Message::new(RTM_NEWADDR, REQUEST | ACK | CREATE | EXCL, &body)
+        .attr(IFA_LOCAL, &address.octets())
+        .attr(IFA_ADDRESS, &address.octets())
+        .attr(IFA_BROADCAST, &subnet.last().octets());
+    match socket.request(message) {
+        Err(error) if !exists(&error) => Err(error),
+        _ => Ok(()),
+    }
+}
+
+/// Every IPv4 address with the number of its link.
+pub(super) fn addresses(socket: &mut Socket) -> io::Result<Vec<(u32, Ipv4Addr, Subnet)>> {
+    let body = [AF_INET, 0, 0, 0, 0, 0, 0, 0];
+    let replies = socket.request(Message::new(RTM_GETADDR, REQUEST | DUMP, &body))?;
+    let read = |reply: &super::netlink::Reply| {
+        let (prefix, index) = (*reply.0.get(1)?, u32_at(&reply.0, 4)?);
+        let attrs = reply.attrs(8);
+        let of = |wanted| {
+            attrs
+                .iter()
+                .find(|(kind, _)| *kind == wanted)
+                .and_then(|a| ipv4(a.1))
+        };
+        let address = of(IFA_LOCAL).or_else(|| of(IFA_ADDRESS))?;
+        Some((index, address, Subnet::new(address, prefix)?))
+    };
+    Ok(replies.iter().filter_map(read).collect())
+}
+
+/// An IPv4 route: destination (nothing: the default) and outgoing link.
+pub(super) type Route = (Option<Subnet>, Option<u32>);
+
+/// Every IPv4 route of every table.
+pub(super) fn routes(socket: &mut Socket) -> io::Result<Vec<Route>> {
+    let mut body = [0; 12];
+    body[0] = AF_INET;
+    let replies = socket.request(Message::new(RTM_GETROUTE, REQUEST | DUMP, &body))?;
+    let read = |reply: &super::netlink::Reply| {
+        let prefix = *reply.0.get(1)?;
+        let attrs = reply.attrs(12);
+        let of = |wanted| {
+            attrs
+                .iter()
+                .find(|(kind, _)| *kind == wanted)
+                .map(|(_, value)| *value)
+        };
+        let link = of(RTA_OIF).and_then(|value| u32_at(value, 0));
+        match of(RTA_DST).and_then(ipv4) {
+            Some(address) => Some((Some(Subnet::new(address, prefix)?), link)),
+            None => Some((None, link)),
+        }
+    };
+    Ok(replies.iter().filter_map(read).collect())
+}
+
+/// Routes everything through `gateway`.
+pub(super) fn add_default_route(
+    socket: &mut Socket,
+    index: u32,
+    gateway: Ipv4Addr,
+) -> io::Result<()> {
+    const RT_TABLE_MAIN: u8 = 254;
+    const RTPROT_BOOT: u8 = 3;
+    const RTN_UNICAST: u8 = 1;
+    let body = [
+        AF_INET,
+        0,
+        0,
+        0,
+        RT_TABLE_MAIN,
+        RTPROT_BOOT,
+        0,
+        RTN_UNICAST,
+        0,
+        0,
+        0,
+        0,
+    ];
+    let message = Message::new(RTM_NEWROUTE, REQUEST | ACK | CREATE, &body)
+        .attr(RTA_GATEWAY, &gateway.octets())
+        .number(RTA_OIF, index);
+    socket.request(message).map(drop)
+}
+
+fn ipv4(bytes: &[u8]) -> Option<Ipv4Addr> {
+    <[u8; 4]>::try_from(bytes).ok().map(Ipv4Addr::from)
+}
