@@ -204,6 +204,7 @@ impl Bridge {
             link,
             address,
             subnet,
+            mtu,
         })
     }
 }
