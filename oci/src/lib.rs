@@ -12,12 +12,14 @@
 //! | [`manifest`] | image manifests, indexes, and telling them apart safely |
 //! | [`config`] | the image configuration and its history |
 //! | [`platform`] | os, architecture and variant |
+//! | [`layer`] | overlay directories to tar and back, whiteouts, compression |
 //! | [`blob`] | the `BlobStore` trait, and its disk and memory implementations |
 
 pub mod blob;
 pub mod config;
 pub mod descriptor;
 pub mod digest;
+pub mod layer;
 pub mod manifest;
 pub mod media_type;
 pub mod platform;

@@ -1,0 +1,47 @@
+//! A whole root filesystem as one tar, as `docker export` writes it.
+//!
+//! Nothing has a special meaning here: no whiteouts, no opaque directories.
+
+use std::io::Write;
+
+use rustix::fd::AsFd;
+
+use super::TarOptions;
+use super::sink::{HashDrain, Sink, WriteDrain};
+use super::walk::{Form, TarError, walk};
+use crate::DiffId;
+
+/// Writes the tree under `root` as tar; returns its size in bytes.
+///
+/// # Errors
+/// [`TarError`]: what could not be read.
+pub fn write_tar<W: Write + ?Sized>(
+    root: impl AsFd,
+    options: &TarOptions,
+    out: &mut W,
+) -> Result<u64, TarError> {
+    let sink = walk(
+        root.as_fd(),
+        options,
+        Form::Plain,
+        Sink::new(WriteDrain(out)),
+    )?;
+    let (_, size) = sink.finish().map_err(TarError::Write)?;
+    Ok(size)
+}
+
+/// The digest and the size of what [`write_tar`] would write: the diff ID of the image's one
+/// layer, when it is flattened.
+///
+/// # Errors
+/// As [`write_tar`].
+pub fn diff_id(root: impl AsFd, options: &TarOptions) -> Result<(DiffId, u64), TarError> {
+    let sink = walk(
+        root.as_fd(),
+        options,
+        Form::Plain,
+        Sink::new(HashDrain::new()),
+    )?;
+    let (drain, size) = sink.finish().map_err(TarError::Write)?;
+    Ok((drain.finish().map_err(TarError::Write)?.into(), size))
+}
