@@ -1,1 +1,25 @@
-//! Placeholder until the crate's first module lands.
+//! A registry for OCI and Docker images.
+//!
+//! Each layer calls only those below it.
+//!
+//! | module | what it holds |
+//! |---|---|
+//! | [`cli`] | the command line of `rregistry` |
+//! | [`server`] | listening, connections, draining |
+//! | [`http`] | requests into calls of the service, and its answers back |
+//! | [`route`] | `(method, path) → Route`, pure |
+//! | [`service`] | the rules; no HTTP, no SQL |
+//! | [`meta`] | all SQL: repositories, links, manifests, tags |
+//! | [`storage`] | blob files and upload sessions |
+//! | [`cache`] | a bounded cache that the writer keeps coherent |
+//! | [`name`] | what requests name, as types |
+
+pub mod cache;
+pub mod cli;
+pub mod http;
+pub mod meta;
+pub mod name;
+pub mod route;
+pub mod server;
+pub mod service;
+pub mod storage;

@@ -1,2 +1,5 @@
-//! Entry point.
-fn main() {}
+//! `rregistry`, the registry.
+
+fn main() -> std::process::ExitCode {
+    registry::cli::main()
+}

@@ -1,0 +1,104 @@
+//! `_catalog`, `tags/list` and `referrers`.
+
+use std::sync::Arc;
+
+use axum::response::Response;
+use http::HeaderValue;
+use http::header::{CONTENT_TYPE, LINK};
+use http::request::Parts;
+use oci::{Digest, media_type};
+use serde_json::json;
+
+use super::error::ApiError;
+use super::query::{Query, encode};
+use super::{OCI_FILTERS_APPLIED, json, value};
+use crate::meta::Page;
+use crate::name::RepositoryName;
+use crate::service::{MAX_PAGE, Registry};
+
+/// Repositories in a page when the client does not say.
+const CATALOG_PAGE: u32 = 1000;
+
+pub(super) async fn catalog(
+    registry: &Arc<Registry>,
+    request: &Parts,
+) -> Result<Response, ApiError> {
+    let query = Query::of(request);
+    let n = query.n()?.unwrap_or(CATALOG_PAGE);
+    let page = registry
+        .catalog(n, query.get("last").unwrap_or_default())
+        .await?;
+    let mut response = json(json!({ "repositories": page.names }).to_string());
+    link(&mut response, request, &page, n);
+    Ok(response)
+}
+
+pub(super) async fn tags(
+    registry: &Arc<Registry>,
+    name: &RepositoryName,
+    request: &Parts,
+) -> Result<Response, ApiError> {
+    let query = Query::of(request);
+    let n = query.n()?.unwrap_or(MAX_PAGE);
+    let page = registry
+        .tags(name, n, query.get("last").unwrap_or_default())
+        .await?;
+    let mut response = json(json!({ "name": name.as_str(), "tags": page.names }).to_string());
+    link(&mut response, request, &page, n);
+    Ok(response)
+}
+
+/// Says where the next page is (RFC 5988), as Docker's registry spells it.
+fn link(response: &mut Response, request: &Parts, page: &Page, n: u32) {
+    if let Some(last) = page.names.last()
+        && page.more
+    {
+        let path = request.uri.path();
+        let last = encode(last);
+        response.headers_mut().insert(
+            LINK,
+            value(format_args!("<{path}?last={last}&n={n}>; rel=\"next\"")),
+        );
+    }
+}
+
+pub(super) async fn referrers(
+    registry: &Arc<Registry>,
+    name: &RepositoryName,
+    digest: &Digest,
+    request: &Parts,
+) -> Result<Response, ApiError> {
+    let query = Query::of(request);
+    let artifact_type = query.get("artifactType").filter(|t| !t.is_empty());
+    let page = registry
+        .referrers(
+            name,
+            digest,
+            artifact_type,
+            query.get("last").unwrap_or_default(),
+        )
+        .await?;
+    let mut response = json(page.index.to_string());
+    let headers = response.headers_mut();
+    headers.insert(
+        CONTENT_TYPE,
+        HeaderValue::from_static(media_type::OCI_INDEX),
+    );
+    let mut filter = String::new();
+    if let Some(artifact_type) = artifact_type {
+        headers.insert(
+            OCI_FILTERS_APPLIED,
+            HeaderValue::from_static("artifactType"),
+        );
+        filter = format!("artifactType={}&", encode(artifact_type));
+    }
+    if let Some(next) = page.next {
+        let path = request.uri.path();
+        let next = encode(&next);
+        headers.insert(
+            LINK,
+            value(format_args!("<{path}?{filter}last={next}>; rel=\"next\"")),
+        );
+    }
+    Ok(response)
+}

@@ -1,0 +1,206 @@
+//! Which blobs a repository shows.
+
+use oci::Digest;
+use sqlx::sqlite::SqliteConnection;
+
+use super::{Meta, MetaError, from_sql, now, to_sql};
+use crate::name::RepositoryName;
+
+impl Meta {
+    /// The size of a blob that `repository` shows.
+    ///
+    /// # Errors
+    /// [`MetaError`].
+    pub async fn blob_size(
+        &self,
+        repository: &RepositoryName,
+        digest: &Digest,
+    ) -> Result<Option<u64>, MetaError> {
+        let size: Option<i64> = sqlx::query_scalar(
+            "SELECT b.size FROM repositories r
+             JOIN repository_blobs rb ON rb.repository_id = r.id
+             JOIN blobs b ON b.id = rb.blob_id
+             WHERE b.digest = ?2 AND r.name = ?1",
+        )
+        .bind(repository.as_str())
+        .bind(digest.to_string())
+        .fetch_optional(&self.readers)
+        .await?;
+        Ok(size.map(from_sql))
+    }
+
+    /// A repository among those that `readable` accepts that shows a blob, and the blob's size.
+    ///
+    /// # Errors
+    /// [`MetaError`].
+    pub async fn blob_anywhere(&self, digest: &Digest) -> Result<Vec<String>, MetaError> {
+        Ok(sqlx::query_scalar(
+            "SELECT r.name FROM blobs b
+             JOIN repository_blobs rb ON rb.blob_id = b.id
+             JOIN repositories r ON r.id = rb.repository_id
+             WHERE b.digest = ? LIMIT 1000",
+        )
+        .bind(digest.to_string())
+        .fetch_all(&self.readers)
+        .await?)
+    }
+
+    /// Shows a blob, whose file is durable, in `repository`.
+    ///
+    /// # Errors
+    /// [`MetaError`].
+    pub async fn link_blob(
+        &self,
+        repository: &RepositoryName,
+        digest: &Digest,
+        size: u64,
+        effect: impl FnOnce() + Send + 'static,
+    ) -> Result<(), MetaError> {
+        let (repository, digest) = (repository.clone(), digest.clone());
+        self.writer
+            .run(
+                move |c| {
+                    Box::pin(async move {
+                        let repository = repository_id(c, &repository).await?;
+                        let blob = blob_id(c, &digest, size).await?;
+                        link(c, repository, blob).await
+                    })
+                },
+                move |()| effect(),
+            )
+            .await
+    }
+
+    /// Shows in `to` a blob that `from` shows; its size, or `None` when `from` does not show it
+    /// (any more).
+    ///
+    /// # Errors
+    /// [`MetaError`].
+    pub async fn mount_blob(
+        &self,
+        from: &RepositoryName,
+        to: &RepositoryName,
+        digest: &Digest,
+        effect: impl FnOnce(Option<u64>) + Send + 'static,
+    ) -> Result<Option<u64>, MetaError> {
+        let (from, to, digest) = (from.clone(), to.clone(), digest.clone());
+        self.writer
+            .run(
+                move |c| {
+                    Box::pin(async move {
+                        let found: Option<(i64, i64)> = sqlx::query_as(
+                            "SELECT b.id, b.size FROM repositories r
+                             JOIN repository_blobs rb ON rb.repository_id = r.id
+                             JOIN blobs b ON b.id = rb.blob_id
+                             WHERE b.digest = ?2 AND r.name = ?1",
+                        )
+                        .bind(from.as_str())
+                        .bind(digest.to_string())
+                        .fetch_optional(&mut *c)
+                        .await?;
+                        let Some((blob, size)) = found else {
+                            return Ok(None);
+                        };
+                        let repository = repository_id(c, &to).await?;
+                        link(c, repository, blob).await?;
+                        Ok(Some(from_sql(size)))
+                    })
+                },
+                move |size| effect(*size),
+            )
+            .await
+    }
+
+    /// Takes a blob out of `repository`; false when it was not there. Other repositories keep it.
+    ///
+    /// # Errors
+    /// [`MetaError`].
+    pub async fn unlink_blob(
+        &self,
+        repository: &RepositoryName,
+        digest: &Digest,
+        effect: impl FnOnce() + Send + 'static,
+    ) -> Result<bool, MetaError> {
+        let (repository, digest) = (repository.clone(), digest.clone());
+        self.writer
+            .run(
+                move |c| {
+                    Box::pin(async move {
+                        let done = sqlx::query(
+                            "DELETE FROM repository_blobs
+                             WHERE repository_id = (SELECT id FROM repositories WHERE name = ?)
+                               AND blob_id = (SELECT id FROM blobs WHERE digest = ?)",
+                        )
+                        .bind(repository.as_str())
+                        .bind(digest.to_string())
+                        .execute(c)
+                        .await?;
+                        Ok(done.rows_affected() > 0)
+                    })
+                },
+                move |_| effect(),
+            )
+            .await
+    }
+}
+
+/// The repository's row, made when needed.
+pub(super) async fn repository_id(
+    c: &mut SqliteConnection,
+    name: &RepositoryName,
+) -> Result<i64, MetaError> {
+    if let Some(id) = find_repository(c, name).await? {
+        return Ok(id);
+    }
+    Ok(
+        sqlx::query_scalar(
+            "INSERT INTO repositories (name, created_at) VALUES (?, ?) RETURNING id",
+        )
+        .bind(name.as_str())
+        .bind(now())
+        .fetch_one(c)
+        .await?,
+    )
+}
+
+pub(super) async fn find_repository(
+    c: &mut SqliteConnection,
+    name: &RepositoryName,
+) -> Result<Option<i64>, MetaError> {
+    Ok(
+        sqlx::query_scalar("SELECT id FROM repositories WHERE name = ?")
+            .bind(name.as_str())
+            .fetch_optional(c)
+            .await?,
+    )
+}
+
+/// The blob's row, made when needed.
+pub(super) async fn blob_id(
+    c: &mut SqliteConnection,
+    digest: &Digest,
+    size: u64,
+) -> Result<i64, MetaError> {
+    Ok(sqlx::query_scalar(
+        "INSERT INTO blobs (digest, size, created_at) VALUES (?, ?, ?)
+         ON CONFLICT (digest) DO UPDATE SET size = excluded.size RETURNING id",
+    )
+    .bind(digest.to_string())
+    .bind(to_sql(size))
+    .bind(now())
+    .fetch_one(c)
+    .await?)
+}
+
+async fn link(c: &mut SqliteConnection, repository: i64, blob: i64) -> Result<(), MetaError> {
+    sqlx::query(
+        "INSERT INTO repository_blobs (repository_id, blob_id, linked_at) VALUES (?, ?, ?)
+         ON CONFLICT DO UPDATE SET linked_at = excluded.linked_at",
+    )
+    .bind(repository)
+    .bind(blob)
+    .bind(now())
+    .execute(c)
+    .await?;
+    Ok(())
+}

@@ -1,0 +1,76 @@
+//! Lists in pages, straight from an index: the cost of a page does not grow with the list.
+
+use super::{Meta, MetaError};
+use crate::name::RepositoryName;
+
+/// One page of names, in byte order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Page {
+    /// The names.
+    pub names: Vec<String>,
+    /// Whether there are more after the last one.
+    pub more: bool,
+}
+
+impl Page {
+    fn cut(mut names: Vec<String>, n: u32) -> Self {
+        let more = names.len() > n as usize;
+        names.truncate(n as usize);
+        Self { names, more }
+    }
+}
+
+impl Meta {
+    /// Up to `n` repositories whose names sort after `last`.
+    ///
+    /// # Errors
+    /// [`MetaError`].
+    pub async fn repositories(&self, n: u32, last: &str) -> Result<Page, MetaError> {
+        let names = sqlx::query_scalar(
+            "SELECT name FROM repositories WHERE name > ? ORDER BY name LIMIT ?",
+        )
+        .bind(last.to_owned())
+        .bind(i64::from(n) + 1)
+        .fetch_all(&self.readers)
+        .await?;
+        Ok(Page::cut(names, n))
+    }
+
+    /// Up to `n` tags that sort after `last`; `None` when there is no such repository.
+    ///
+    /// # Errors
+    /// [`MetaError`].
+    pub async fn tags(
+        &self,
+        repository: &RepositoryName,
+        n: u32,
+        last: &str,
+    ) -> Result<Option<Page>, MetaError> {
+        let id: Option<i64> = sqlx::query_scalar("SELECT id FROM repositories WHERE name = ?")
+            .bind(repository.as_str())
+            .fetch_optional(&self.readers)
+            .await?;
+        let Some(id) = id else { return Ok(None) };
+        let names = sqlx::query_scalar(
+            "SELECT name FROM tags WHERE repository_id = ? AND name > ? ORDER BY name LIMIT ?",
+        )
+        .bind(id)
+        .bind(last.to_owned())
+        .bind(i64::from(n) + 1)
+        .fetch_all(&self.readers)
+        .await?;
+        Ok(Some(Page::cut(names, n)))
+    }
+
+    /// Whether the repository exists.
+    ///
+    /// # Errors
+    /// [`MetaError`].
+    pub async fn repository_exists(&self, repository: &RepositoryName) -> Result<bool, MetaError> {
+        let id: Option<i64> = sqlx::query_scalar("SELECT id FROM repositories WHERE name = ?")
+            .bind(repository.as_str())
+            .fetch_optional(&self.readers)
+            .await?;
+        Ok(id.is_some())
+    }
+}

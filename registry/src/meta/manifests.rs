@@ -1,0 +1,442 @@
+//! Manifests, tags and referrers.
+
+use std::collections::BTreeMap;
+
+use oci::{Digest, MediaType};
+use sqlx::sqlite::SqliteConnection;
+
+use super::links::{blob_id, find_repository, repository_id};
+use super::{Meta, MetaError, from_sql, now, to_sql};
+use crate::name::{ManifestRef, RepositoryName, Tag};
+
+/// What a manifest is, without its bytes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ManifestRow {
+    /// The digest, by the algorithm that it was pushed with.
+    pub digest: Digest,
+    /// The media type it was pushed as.
+    pub media_type: MediaType,
+    /// Bytes.
+    pub size: u64,
+}
+
+/// A manifest whose bytes are durable, to be shown.
+#[derive(Clone, Debug)]
+pub struct NewManifest {
+    /// The repository.
+    pub repository: RepositoryName,
+    /// What it is.
+    pub row: ManifestRow,
+    /// What referrers lists call it.
+    pub artifact_type: Option<MediaType>,
+    /// The manifest that it refers to.
+    pub subject: Option<Digest>,
+    /// Its annotations, for referrers lists.
+    pub annotations: BTreeMap<String, String>,
+    /// Blobs that the repository must show.
+    pub blobs: Vec<Digest>,
+    /// Manifests (or blobs) of an index that the repository must show.
+    pub children: Vec<Digest>,
+    /// Tags to point here.
+    pub tags: Vec<Tag>,
+}
+
+/// How pushing a manifest went.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Put {
+    /// It is shown, and its tags point to it.
+    Done,
+    /// The repository does not show these, so nothing was changed.
+    Missing(Vec<Digest>),
+}
+
+/// What a deletion took away.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Deleted {
+    /// The manifest, when one was deleted.
+    pub manifest: Option<Digest>,
+    /// The tags that went.
+    pub tags: Vec<String>,
+}
+
+/// One entry of a referrers list.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Referrer {
+    /// The referring manifest.
+    pub row: ManifestRow,
+    /// Its artifact type.
+    pub artifact_type: Option<String>,
+    /// Its annotations.
+    pub annotations: BTreeMap<String, String>,
+}
+
+impl Meta {
+    /// The manifest that `reference` names.
+    ///
+    /// # Errors
+    /// [`MetaError`].
+    pub async fn manifest(
+        &self,
+        repository: &RepositoryName,
+        reference: &ManifestRef,
+    ) -> Result<Option<ManifestRow>, MetaError> {
+        let query = match reference {
+            ManifestRef::Digest(digest) => sqlx::query_as(
+                "SELECT m.digest, m.media_type, m.size FROM repositories r
+                 JOIN manifests m ON m.repository_id = r.id
+                 WHERE r.name = ? AND m.digest = ?",
+            )
+            .bind(repository.as_str())
+            .bind(digest.to_string()),
+            ManifestRef::Tag(tag) => sqlx::query_as(
+                "SELECT m.digest, m.media_type, m.size FROM repositories r
+                 JOIN tags t ON t.repository_id = r.id
+                 JOIN manifests m ON m.id = t.manifest_id
+                 WHERE r.name = ? AND t.name = ?",
+            )
+            .bind(repository.as_str())
+            .bind(tag.as_str()),
+        };
+        let row: Option<(String, String, i64)> = query.fetch_optional(&self.readers).await?;
+        row.map(|(digest, media_type, size)| manifest_row(&digest, media_type, size))
+            .transpose()
+    }
+
+    /// Which of what a manifest needs `repository` does not show.
+    ///
+    /// # Errors
+    /// [`MetaError`].
+    pub async fn missing(
+        &self,
+        repository: &RepositoryName,
+        blobs: &[Digest],
+        children: &[Digest],
+    ) -> Result<Vec<Digest>, MetaError> {
+        let mut connection = self.readers.acquire().await?;
+        let id = find_repository(&mut connection, repository).await?;
+        missing(&mut connection, id, blobs, children).await
+    }
+
+    /// Shows a manifest and points its tags to it, unless something it needs is not there.
+    ///
+    /// # Errors
+    /// [`MetaError`].
+    pub async fn put_manifest(
+        &self,
+        new: NewManifest,
+        effect: impl FnOnce(&Put) + Send + 'static,
+    ) -> Result<Put, MetaError> {
+        self.writer
+            .run(move |c| Box::pin(put(c, new)), effect)
+            .await
+    }
+
+    /// Deletes a tag, or a manifest with every tag that points to it; `None` when it is not there.
+    ///
+    /// # Errors
+    /// [`MetaError`].
+    pub async fn delete_manifest(
+        &self,
+        repository: &RepositoryName,
+        reference: &ManifestRef,
+        effect: impl FnOnce(&Option<Deleted>) + Send + 'static,
+    ) -> Result<Option<Deleted>, MetaError> {
+        let (repository, reference) = (repository.clone(), reference.clone());
+        self.writer
+            .run(move |c| Box::pin(delete(c, repository, reference)), effect)
+            .await
+    }
+
+    /// Up to `n` manifests whose subject is `subject`, those whose digests sort after `last`;
+    /// only of `artifact_type` when it is given. And whether there are more.
+    ///
+    /// # Errors
+    /// [`MetaError`].
+    pub async fn referrers(
+        &self,
+        repository: &RepositoryName,
+        subject: &Digest,
+        artifact_type: Option<&str>,
+        n: u32,
+        last: &str,
+    ) -> Result<(Vec<Referrer>, bool), MetaError> {
+        type Row = (String, String, i64, Option<String>, Option<String>);
+        let rows: Vec<Row> = sqlx::query_as(
+            "SELECT m.digest, m.media_type, m.size, m.artifact_type, m.annotations
+             FROM repositories r
+             JOIN manifests m ON m.repository_id = r.id
+             WHERE r.name = ?1 AND m.subject = ?2 AND m.digest > ?3
+               AND (?4 IS NULL OR m.artifact_type = ?4)
+             ORDER BY m.digest LIMIT ?5",
+        )
+        .bind(repository.as_str())
+        .bind(subject.to_string())
+        .bind(last.to_owned())
+        .bind(artifact_type.map(str::to_owned))
+        .bind(i64::from(n) + 1)
+        .fetch_all(&self.readers)
+        .await?;
+        let more = rows.len() > n as usize;
+        let referrers = rows
+            .into_iter()
+            .take(n as usize)
+            .map(|(digest, media_type, size, artifact_type, annotations)| {
+                let annotations = match annotations {
+                    Some(json) => serde_json::from_str(&json)
+                        .map_err(|e| MetaError::Corrupt(format!("annotations of {digest}: {e}")))?,
+                    None => BTreeMap::new(),
+                };
+                Ok(Referrer {
+                    row: manifest_row(&digest, media_type, size)?,
+                    artifact_type,
+                    annotations,
+                })
+            })
+            .collect::<Result<_, MetaError>>()?;
+        Ok((referrers, more))
+    }
+}
+
+fn manifest_row(digest: &str, media_type: String, size: i64) -> Result<ManifestRow, MetaError> {
+    Ok(ManifestRow {
+        digest: digest
+            .parse()
+            .map_err(|e| MetaError::Corrupt(format!("manifest {digest:?}: {e}")))?,
+        media_type: MediaType::new(media_type),
+        size: from_sql(size),
+    })
+}
+
+/// A list as one bound value, for `json_each`.
+fn json_list(digests: &[Digest]) -> Result<String, MetaError> {
+    serde_json::to_string(digests).map_err(|e| MetaError::Corrupt(e.to_string()))
+}
+
+async fn missing(
+    c: &mut SqliteConnection,
+    repository: Option<i64>,
+    blobs: &[Digest],
+    children: &[Digest],
+) -> Result<Vec<Digest>, MetaError> {
+    let Some(repository) = repository else {
+        return Ok(blobs.iter().chain(children).cloned().collect());
+    };
+    let mut absent: Vec<String> = Vec::new();
+    if !blobs.is_empty() {
+        absent = sqlx::query_scalar(
+            "SELECT j.value FROM json_each(?2) j WHERE NOT EXISTS (
+                 SELECT 1 FROM blobs b
+                 JOIN repository_blobs rb ON rb.blob_id = b.id AND rb.repository_id = ?1
+                 WHERE b.digest = j.value)",
+        )
+        .bind(repository)
+        .bind(json_list(blobs)?)
+        .fetch_all(&mut *c)
+        .await?;
+    }
+    if !children.is_empty() {
+        // Build caches are indexes whose entries are layers: a blob will do as well.
+        let more: Vec<String> = sqlx::query_scalar(
+            "SELECT j.value FROM json_each(?2) j WHERE NOT EXISTS (
+                 SELECT 1 FROM manifests m
+                 WHERE m.repository_id = ?1 AND m.digest = j.value)
+             AND NOT EXISTS (
+                 SELECT 1 FROM blobs b
+                 JOIN repository_blobs rb ON rb.blob_id = b.id AND rb.repository_id = ?1
+                 WHERE b.digest = j.value)",
+        )
+        .bind(repository)
+        .bind(json_list(children)?)
+        .fetch_all(c)
+        .await?;
+        absent.extend(more);
+    }
+    absent
+        .iter()
+        .map(|text| {
+            text.parse()
+                .map_err(|e| MetaError::Corrupt(format!("digest {text:?}: {e}")))
+        })
+        .collect()
+}
+
+async fn put(c: &mut SqliteConnection, new: NewManifest) -> Result<Put, MetaError> {
+    let known = find_repository(c, &new.repository).await?;
+    if !new.blobs.is_empty() || !new.children.is_empty() {
+        let absent = missing(c, known, &new.blobs, &new.children).await?;
+        if !absent.is_empty() {
+            return Ok(Put::Missing(absent));
+        }
+    }
+    let repository = match known {
+        Some(id) => id,
+        None => repository_id(c, &new.repository).await?,
+    };
+    let digest = new.row.digest.to_string();
+    let blob = blob_id(c, &new.row.digest, new.row.size).await?;
+    let annotations = if new.annotations.is_empty() {
+        None
+    } else {
+        Some(
+            serde_json::to_string(&new.annotations)
+                .map_err(|e| MetaError::Corrupt(e.to_string()))?,
+        )
+    };
+    let manifest: i64 = sqlx::query_scalar(
+        "INSERT INTO manifests (repository_id, blob_id, digest, media_type, size, artifact_type,
+                                subject, annotations, pushed_at)
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
+         ON CONFLICT (repository_id, digest) DO UPDATE SET
+             media_type = excluded.media_type, pushed_at = excluded.pushed_at
+         RETURNING id",
+    )
+    .bind(repository)
+    .bind(blob)
+    .bind(digest.clone())
+    .bind(new.row.media_type.as_str().to_owned())
+    .bind(to_sql(new.row.size))
+    .bind(new.artifact_type.as_ref().map(|t| t.as_str().to_owned()))
+    .bind(new.subject.as_ref().map(ToString::to_string))
+    .bind(annotations)
+    .bind(now())
+    .fetch_one(&mut *c)
+    .await?;
+    let needs: Vec<Digest> = new.blobs.iter().chain(&new.children).cloned().collect();
+    if !needs.is_empty() {
+        sqlx::query(
+            "INSERT OR IGNORE INTO manifest_blobs (manifest_id, blob_id)
+             SELECT ?1, b.id FROM json_each(?3) j
+             JOIN blobs b ON b.digest = j.value
+             JOIN repository_blobs rb ON rb.blob_id = b.id AND rb.repository_id = ?2",
+        )
+        .bind(manifest)
+        .bind(repository)
+        .bind(json_list(&needs)?)
+        .execute(&mut *c)
+        .await?;
+    }
+    if !new.children.is_empty() {
+        sqlx::query(
+            "INSERT OR IGNORE INTO manifest_children (manifest_id, child_digest)
+             SELECT ?, value FROM json_each(?)",
+        )
+        .bind(manifest)
+        .bind(json_list(&new.children)?)
+        .execute(&mut *c)
+        .await?;
+    }
+    for tag in &new.tags {
+        point(c, repository, tag, manifest, &digest).await?;
+    }
+    Ok(Put::Done)
+}
+
+async fn point(
+    c: &mut SqliteConnection,
+    repository: i64,
+    tag: &Tag,
+    manifest: i64,
+    digest: &str,
+) -> Result<(), MetaError> {
+    let before: Option<i64> =
+        sqlx::query_scalar("SELECT manifest_id FROM tags WHERE repository_id = ? AND name = ?")
+            .bind(repository)
+            .bind(tag.as_str())
+            .fetch_optional(&mut *c)
+            .await?;
+    sqlx::query(
+        "INSERT INTO tags (repository_id, name, manifest_id, updated_at) VALUES (?, ?, ?, ?)
+         ON CONFLICT DO UPDATE SET
+             manifest_id = excluded.manifest_id, updated_at = excluded.updated_at",
+    )
+    .bind(repository)
+    .bind(tag.as_str())
+    .bind(manifest)
+    .bind(now())
+    .execute(&mut *c)
+    .await?;
+    if before == Some(manifest) {
+        return Ok(());
+    }
+    if before.is_some() {
+        end_history(c, repository, tag.as_str()).await?;
+    }
+    sqlx::query("INSERT INTO tag_history (repository_id, name, digest, since) VALUES (?, ?, ?, ?)")
+        .bind(repository)
+        .bind(tag.as_str())
+        .bind(digest.to_owned())
+        .bind(now())
+        .execute(c)
+        .await?;
+    Ok(())
+}
+
+async fn end_history(
+    c: &mut SqliteConnection,
+    repository: i64,
+    tag: &str,
+) -> Result<(), MetaError> {
+    sqlx::query(
+        "UPDATE tag_history SET until = ?
+         WHERE repository_id = ? AND name = ? AND until IS NULL",
+    )
+    .bind(now())
+    .bind(repository)
+    .bind(tag.to_owned())
+    .execute(c)
+    .await?;
+    Ok(())
+}
+
+async fn delete(
+    c: &mut SqliteConnection,
+    repository: RepositoryName,
+    reference: ManifestRef,
+) -> Result<Option<Deleted>, MetaError> {
+    let Some(repository) = find_repository(c, &repository).await? else {
+        return Ok(None);
+    };
+    match reference {
+        ManifestRef::Tag(tag) => {
+            let done = sqlx::query("DELETE FROM tags WHERE repository_id = ? AND name = ?")
+                .bind(repository)
+                .bind(tag.as_str())
+                .execute(&mut *c)
+                .await?;
+            if done.rows_affected() == 0 {
+                return Ok(None);
+            }
+            end_history(c, repository, tag.as_str()).await?;
+            Ok(Some(Deleted {
+                manifest: None,
+                tags: vec![tag.as_str().to_owned()],
+            }))
+        }
+        ManifestRef::Digest(digest) => {
+            let id: Option<i64> = sqlx::query_scalar(
+                "SELECT id FROM manifests WHERE repository_id = ? AND digest = ?",
+            )
+            .bind(repository)
+            .bind(digest.to_string())
+            .fetch_optional(&mut *c)
+            .await?;
+            let Some(id) = id else { return Ok(None) };
+            let tags: Vec<String> =
+                sqlx::query_scalar("DELETE FROM tags WHERE manifest_id = ? RETURNING name")
+                    .bind(id)
+                    .fetch_all(&mut *c)
+                    .await?;
+            for tag in &tags {
+                end_history(c, repository, tag).await?;
+            }
+            sqlx::query("DELETE FROM manifests WHERE id = ?")
+                .bind(id)
+                .execute(c)
+                .await?;
+            Ok(Some(Deleted {
+                manifest: Some(digest),
+                tags,
+            }))
+        }
+    }
+}

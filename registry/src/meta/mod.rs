@@ -1,0 +1,118 @@
+//! All SQL: what the registry knows about its content.
+//!
+//! SQLite in WAL mode. One [`writer`] commits whatever changes are waiting as one transaction
+//! (concurrent pushes share the fsync), readers have a pool of their own. Every change that
+//! touches several rows is one job, and so one transaction. This layer calls nobody back.
+
+mod links;
+mod listing;
+mod manifests;
+mod writer;
+
+use std::path::Path;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use sqlx::sqlite::{
+    SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
+};
+use sqlx::{ConnectOptions, Connection};
+
+pub use listing::Page;
+pub use manifests::{Deleted, ManifestRow, NewManifest, Put, Referrer};
+
+use writer::Writer;
+
+static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!("../migrations/registry");
+
+/// Readers at once; more would only wait for the disk.
+const READERS: u32 = 4;
+
+/// Why the metadata could not be read or written.
+#[derive(Debug, thiserror::Error)]
+pub enum MetaError {
+    /// SQLite failed.
+    #[error("metadata: {0}")]
+    Sql(#[from] sqlx::Error),
+    /// The schema could not be brought up to date, or is newer than this program.
+    #[error("metadata schema: {0}")]
+    Migrate(#[from] sqlx::migrate::MigrateError),
+    /// A transaction that this change shared failed; nothing of it was kept.
+    #[error("metadata: the transaction failed: {0}")]
+    Commit(String),
+    /// The writer has stopped: the registry is shutting down.
+    #[error("metadata: the registry is shutting down")]
+    Closed,
+    /// A row holds what this program would never write.
+    #[error("metadata: {0}; run `rregistry fsck`")]
+    Corrupt(String),
+}
+
+/// The metadata of one registry.
+#[derive(Debug)]
+pub struct Meta {
+    readers: SqlitePool,
+    writer: Writer,
+}
+
+impl Meta {
+    /// Opens the database at `path`, made and migrated when needed.
+    ///
+    /// # Errors
+    /// [`MetaError::Sql`], [`MetaError::Migrate`].
+    pub async fn open(path: &Path) -> Result<Self, MetaError> {
+        let options = SqliteConnectOptions::new()
+            .filename(path)
+            .create_if_missing(true)
+            .journal_mode(SqliteJournalMode::Wal)
+            // An acknowledged push is on disk: NORMAL would lose the last commits in a power cut.
+            .synchronous(SqliteSynchronous::Full)
+            .foreign_keys(true)
+            .busy_timeout(Duration::from_secs(30))
+            .pragma("wal_autocheckpoint", "4000")
+            .pragma("temp_store", "memory")
+            .statement_cache_capacity(256);
+        let mut connection = options.connect().await?;
+        MIGRATIONS.run(&mut connection).await?;
+        connection.ping().await?;
+        let readers = SqlitePoolOptions::new()
+            .max_connections(READERS)
+            .connect_with(options.pragma("query_only", "on"))
+            .await?;
+        Ok(Self {
+            readers,
+            writer: Writer::start(connection),
+        })
+    }
+
+    /// Commits what is waiting and closes the database.
+    pub async fn close(&self) {
+        self.writer.stop().await;
+        self.readers.close().await;
+    }
+
+    /// Whether the database answers.
+    ///
+    /// # Errors
+    /// [`MetaError::Sql`].
+    pub async fn ping(&self) -> Result<(), MetaError> {
+        sqlx::query("SELECT 1").execute(&self.readers).await?;
+        Ok(())
+    }
+}
+
+/// Seconds since 1970.
+pub(crate) fn now() -> i64 {
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |d| i64::try_from(d.as_secs()).unwrap_or(i64::MAX))
+}
+
+/// A size as SQLite holds it.
+pub(crate) fn to_sql(size: u64) -> i64 {
+    i64::try_from(size).unwrap_or(i64::MAX)
+}
+
+/// A size as we hold it.
+pub(crate) fn from_sql(size: i64) -> u64 {
+    u64::try_from(size).unwrap_or(0)
+}

@@ -1,0 +1,170 @@
+//! The one writer: jobs from every request, committed in groups.
+//!
+//! While one commit waits for the disk, the next jobs gather; they then share one transaction
+//! and one fsync. A job answers only after its commit. Jobs decide before they write: a refusal
+//! (a missing blob, say) leaves no trace, so that only a failing disk or a bug can fail a
+//! transaction, and then all jobs in it fail together.
+
+use std::sync::Mutex;
+
+use futures_util::future::BoxFuture;
+use sqlx::sqlite::SqliteConnection;
+use sqlx::{AssertSqlSafe, Connection};
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinHandle;
+
+use super::MetaError;
+
+/// Jobs that may share one transaction.
+const GROUP: usize = 256;
+/// Jobs that may wait; more make their requests wait in turn.
+const QUEUE: usize = 1024;
+
+/// The handle to the writer task.
+#[derive(Debug)]
+pub(super) struct Writer {
+    jobs: Mutex<Option<mpsc::Sender<Box<dyn Job>>>>,
+    task: Mutex<Option<JoinHandle<()>>>,
+}
+
+trait Job: Send {
+    fn run<'c>(
+        &'c mut self,
+        connection: &'c mut SqliteConnection,
+    ) -> BoxFuture<'c, Result<(), MetaError>>;
+    fn finish(self: Box<Self>, committed: Result<(), String>);
+}
+
+struct Typed<W, E, T> {
+    work: Option<W>,
+    effect: E,
+    outcome: Option<T>,
+    reply: oneshot::Sender<Result<T, MetaError>>,
+}
+
+impl<W, E, T> Job for Typed<W, E, T>
+where
+    W: for<'c> FnOnce(&'c mut SqliteConnection) -> BoxFuture<'c, Result<T, MetaError>> + Send,
+    E: FnOnce(&T) + Send,
+    T: Send,
+{
+    fn run<'c>(
+        &'c mut self,
+        connection: &'c mut SqliteConnection,
+    ) -> BoxFuture<'c, Result<(), MetaError>> {
+        Box::pin(async move {
+            if let Some(work) = self.work.take() {
+                self.outcome = Some(work(connection).await?);
+            }
+            Ok(())
+        })
+    }
+
+    fn finish(self: Box<Self>, committed: Result<(), String>) {
+        let answer = match (committed, self.outcome) {
+            (Ok(()), Some(outcome)) => {
+                (self.effect)(&outcome);
+                Ok(outcome)
+            }
+            (Ok(()), None) => Err(MetaError::Closed),
+            (Err(e), _) => Err(MetaError::Commit(e)),
+        };
+        // A requester that went away does not undo what it asked for.
+        let _ = self.reply.send(answer);
+    }
+}
+
+impl Writer {
+    pub(super) fn start(connection: SqliteConnection) -> Self {
+        let (sender, receiver) = mpsc::channel(QUEUE);
+        Self {
+            jobs: Mutex::new(Some(sender)),
+            task: Mutex::new(Some(tokio::spawn(work(connection, receiver)))),
+        }
+    }
+
+    /// Runs `work` in a transaction; `effect` sees its result after the commit and before anybody
+    /// is told, in commit order: the place to bring caches up to date.
+    pub(super) async fn run<T, W, E>(&self, work: W, effect: E) -> Result<T, MetaError>
+    where
+        T: Send + 'static,
+        W: for<'c> FnOnce(&'c mut SqliteConnection) -> BoxFuture<'c, Result<T, MetaError>>
+            + Send
+            + 'static,
+        E: FnOnce(&T) + Send + 'static,
+    {
+        let (reply, answer) = oneshot::channel();
+        let job = Typed {
+            work: Some(work),
+            effect,
+            outcome: None,
+            reply,
+        };
+        let sender = lock(&self.jobs).clone().ok_or(MetaError::Closed)?;
+        sender
+            .send(Box::new(job))
+            .await
+            .map_err(|_| MetaError::Closed)?;
+        drop(sender);
+        answer.await.map_err(|_| MetaError::Closed)?
+    }
+
+    /// Takes no more jobs, and returns when those taken are committed.
+    pub(super) async fn stop(&self) {
+        lock(&self.jobs).take();
+        let task = lock(&self.task).take();
+        if let Some(task) = task {
+            let _ = task.await;
+        }
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex
+        .lock()
+        .unwrap_or_else(std::sync::PoisonError::into_inner)
+}
+
+async fn work(mut connection: SqliteConnection, mut jobs: mpsc::Receiver<Box<dyn Job>>) {
+    let mut group = Vec::new();
+    while jobs.recv_many(&mut group, GROUP).await > 0 {
+        let committed = commit(&mut connection, &mut jobs, &mut group).await;
+        if let Err(e) = &committed {
+            tracing::error!(error = %e, jobs = group.len(), "a metadata transaction failed");
+            // Fails when the transaction is gone already, which is what is wanted.
+            let _ = execute(&mut connection, "ROLLBACK").await;
+        }
+        let committed = committed.map_err(|e| e.to_string());
+        for job in group.drain(..) {
+            job.finish(committed.clone());
+        }
+    }
+    if let Err(e) = connection.close().await {
+        tracing::warn!(error = %e, "closing the metadata failed");
+    }
+}
+
+async fn commit(
+    connection: &mut SqliteConnection,
+    jobs: &mut mpsc::Receiver<Box<dyn Job>>,
+    group: &mut Vec<Box<dyn Job>>,
+) -> Result<(), MetaError> {
+    execute(connection, "BEGIN IMMEDIATE").await?;
+    let mut done = 0;
+    while done < group.len() {
+        group[done].run(connection).await?;
+        done += 1;
+        if done == group.len()
+            && done < GROUP
+            && let Ok(job) = jobs.try_recv()
+        {
+            group.push(job);
+        }
+    }
+    execute(connection, "COMMIT").await
+}
+
+async fn execute(connection: &mut SqliteConnection, sql: &'static str) -> Result<(), MetaError> {
+    sqlx::query(AssertSqlSafe(sql)).execute(connection).await?;
+    Ok(())
+}

@@ -1,0 +1,117 @@
+//! Listening: connections in, and a calm end.
+
+use std::io;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use axum::Router;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto::Builder;
+use hyper_util::server::graceful::GracefulShutdown;
+use hyper_util::service::TowerToHyperService;
+use tokio::net::{TcpListener, TcpStream};
+
+/// How long a client may take for a request's head, idle time between requests included.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(75);
+/// Bytes read from, and gathered for, one HTTP/1 connection at most.
+const HTTP1_BUFFER: usize = 256 << 10;
+/// Streams that one HTTP/2 connection may have open.
+const HTTP2_STREAMS: u32 = 128;
+/// Pause after the system refused a connection: out of file descriptors, for one.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// A bound listener.
+#[derive(Debug)]
+pub struct Server {
+    listener: TcpListener,
+}
+
+impl Server {
+    /// Binds `addr`; port 0 takes a free one.
+    ///
+    /// # Errors
+    /// When the address is taken or not ours.
+    pub async fn bind(addr: SocketAddr) -> io::Result<Self> {
+        Ok(Self {
+            listener: TcpListener::bind(addr).await?,
+        })
+    }
+
+    /// The address that is really bound.
+    ///
+    /// # Errors
+    /// When the system cannot say.
+    pub fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.listener.local_addr()
+    }
+
+    /// Serves until `stop`, then lets requests in flight finish for up to `drain`.
+    pub async fn run(self, router: Router, stop: impl Future<Output = ()>, drain: Duration) {
+        let connections = GracefulShutdown::new();
+        let builder = builder();
+        let mut stop = std::pin::pin!(stop);
+        loop {
+            let accepted = tokio::select! {
+                accepted = self.listener.accept() => accepted,
+                () = &mut stop => break,
+            };
+            match accepted {
+                Ok((stream, _)) => serve(&builder, stream, router.clone(), &connections),
+                Err(e) => {
+                    tracing::warn!(error = %e, "a connection could not be accepted");
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                }
+            }
+        }
+        drop(self.listener);
+        let open = connections.count();
+        if open > 0 {
+            tracing::info!(open, "draining");
+        }
+        if tokio::time::timeout(drain, connections.shutdown())
+            .await
+            .is_err()
+        {
+            tracing::warn!("some requests did not finish in time; they are cut off");
+        }
+    }
+}
+
+fn builder() -> Builder<TokioExecutor> {
+    let mut builder = Builder::new(TokioExecutor::new());
+    builder
+        .http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_TIMEOUT)
+        .max_buf_size(HTTP1_BUFFER)
+        .pipeline_flush(true);
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .keep_alive_interval(HEAD_TIMEOUT)
+        .max_concurrent_streams(HTTP2_STREAMS)
+        .initial_stream_window_size(1 << 20)
+        .initial_connection_window_size(4 << 20);
+    builder
+}
+
+fn serve(
+    builder: &Builder<TokioExecutor>,
+    stream: TcpStream,
+    router: Router,
+    connections: &GracefulShutdown,
+) {
+    // Answers are written whole; waiting for more to send would only delay them.
+    let _ = stream.set_nodelay(true);
+    let service = TowerToHyperService::new(router);
+    let connection = builder
+        .serve_connection(TokioIo::new(stream), service)
+        .into_owned();
+    let connection = connections.watch(connection);
+    tokio::spawn(async move {
+        if let Err(e) = connection.await {
+            // Clients hang up; that is their right.
+            tracing::debug!(error = %e, "a connection ended");
+        }
+    });
+}

@@ -1,0 +1,82 @@
+//! What the rules say no to. The HTTP layer turns each into a status and the spec's error code.
+
+use oci::Digest;
+use oci::digest::DigestError;
+
+use crate::meta::MetaError;
+use crate::name::{ManifestRef, NameError, RepositoryName};
+use crate::storage::{StorageError, UploadError};
+
+/// Why a request was not served.
+#[derive(Debug, thiserror::Error)]
+pub enum ServiceError {
+    /// The repository does not show that blob.
+    #[error("blob {0} is not in this repository")]
+    BlobUnknown(Digest),
+    /// The repository has no such manifest.
+    #[error("{repository} has no manifest {reference}")]
+    ManifestUnknown {
+        /// The repository.
+        repository: RepositoryName,
+        /// What was asked for.
+        reference: ManifestRef,
+    },
+    /// There is no such repository.
+    #[error("repository {0} is not known")]
+    NameUnknown(RepositoryName),
+    /// A name in the request is none.
+    #[error(transparent)]
+    Name(#[from] NameError),
+    /// A digest in the request is none.
+    #[error("{text:?} is no digest: {source}")]
+    DigestFormat {
+        /// What was given.
+        text: String,
+        /// What is wrong with it.
+        source: DigestError,
+    },
+    /// The content is not what its digest says.
+    #[error("the content's digest is {actual}, not {expected}")]
+    DigestMismatch {
+        /// What was promised.
+        expected: Digest,
+        /// What came.
+        actual: Digest,
+    },
+    /// A parameter that must be there is not.
+    #[error("{0}")]
+    UploadInvalid(String),
+    /// The manifest is none, or contradicts itself.
+    #[error("{0}")]
+    ManifestInvalid(String),
+    /// The manifest is larger than the limit, in bytes.
+    #[error("the manifest is larger than {0} bytes")]
+    ManifestTooLarge(usize),
+    /// The manifest needs what the repository does not show.
+    #[error("the manifest needs {} that were not pushed to this repository", .0.len())]
+    ManifestBlobUnknown(Vec<Digest>),
+    /// The upload does not take this request.
+    #[error(transparent)]
+    Upload(UploadError),
+    /// The disk failed.
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+    /// The metadata failed.
+    #[error(transparent)]
+    Meta(#[from] MetaError),
+}
+
+impl From<UploadError> for ServiceError {
+    fn from(e: UploadError) -> Self {
+        match e {
+            UploadError::Storage(e) => Self::Storage(e),
+            e => Self::Upload(e),
+        }
+    }
+}
+
+impl From<tokio::task::JoinError> for ServiceError {
+    fn from(e: tokio::task::JoinError) -> Self {
+        Self::Storage(e.into())
+    }
+}

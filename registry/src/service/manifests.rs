@@ -1,0 +1,230 @@
+//! Manifests: stored and served as the bytes that came.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use oci::manifest::{MAX_MANIFEST_SIZE, ManifestError};
+use oci::{Descriptor, Digest, ManifestDocument, MediaType};
+
+use super::{Registry, ServiceError, key};
+use crate::meta::{Deleted, ManifestRow, NewManifest, Put};
+use crate::name::{ManifestRef, RepositoryName, Tag};
+
+/// What a cache entry weighs beside its content.
+const ENTRY_WEIGHT: usize = 512;
+
+/// A manifest with its bytes.
+#[derive(Debug)]
+pub struct StoredManifest {
+    /// What it is.
+    pub row: ManifestRow,
+    /// The bytes that were pushed.
+    pub bytes: Bytes,
+}
+
+/// What pushing a manifest brought about.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Pushed {
+    /// The manifest's digest.
+    pub digest: Digest,
+    /// The manifest that it refers to, now listed among that one's referrers.
+    pub subject: Option<Digest>,
+}
+
+impl Registry {
+    /// A manifest with its bytes.
+    ///
+    /// # Errors
+    /// [`ServiceError::ManifestUnknown`].
+    pub async fn manifest(
+        &self,
+        repository: &RepositoryName,
+        reference: &ManifestRef,
+    ) -> Result<Arc<StoredManifest>, ServiceError> {
+        let key = key(repository.as_str(), reference);
+        if let Some(manifest) = self.manifest_cache.get(&key) {
+            return Ok(manifest);
+        }
+        let unknown = || ServiceError::ManifestUnknown {
+            repository: repository.clone(),
+            reference: reference.clone(),
+        };
+        let stamp = self.manifest_cache.stamp();
+        let row = self
+            .meta
+            .manifest(repository, reference)
+            .await?
+            .ok_or_else(unknown)?;
+        let Some(bytes) = self.blobs.read(&row.digest).await? else {
+            tracing::error!(digest = %row.digest, "the file of a known manifest is missing");
+            return Err(unknown());
+        };
+        let manifest = Arc::new(StoredManifest { row, bytes });
+        let weight = key.len() + ENTRY_WEIGHT + manifest.bytes.len();
+        self.manifest_cache
+            .fill(stamp, &key, Arc::clone(&manifest), weight);
+        Ok(manifest)
+    }
+
+    /// Takes a manifest, under `reference` and `tags`.
+    ///
+    /// # Errors
+    /// [`ServiceError::ManifestInvalid`], [`ServiceError::ManifestTooLarge`],
+    /// [`ServiceError::DigestMismatch`], [`ServiceError::ManifestBlobUnknown`].
+    pub async fn put_manifest(
+        self: &Arc<Self>,
+        repository: &RepositoryName,
+        reference: &ManifestRef,
+        mut tags: Vec<Tag>,
+        content_type: Option<MediaType>,
+        bytes: Bytes,
+    ) -> Result<Pushed, ServiceError> {
+        let document = parse(&bytes, content_type.as_ref())?;
+        let digest = match reference {
+            ManifestRef::Digest(expected) => {
+                let actual = expected.algorithm().digest(&bytes);
+                if actual != *expected {
+                    return Err(ServiceError::DigestMismatch {
+                        expected: expected.clone(),
+                        actual,
+                    });
+                }
+                actual
+            }
+            ManifestRef::Tag(tag) => {
+                tags.push(tag.clone());
+                Digest::sha256(&bytes)
+            }
+        };
+        let (blobs, children) = needs(&document);
+        let subject = document.subject().map(|s| s.digest.clone());
+        let new = NewManifest {
+            repository: repository.clone(),
+            row: ManifestRow {
+                digest: digest.clone(),
+                media_type: media_type(&document, content_type),
+                size: bytes.len() as u64,
+            },
+            artifact_type: document.artifact_type().cloned(),
+            // Only what a referrers list will show is worth a row's bytes.
+            annotations: match &subject {
+                Some(_) => document.annotations().clone(),
+                None => Default::default(),
+            },
+            subject: subject.clone(),
+            blobs,
+            children,
+            tags,
+        };
+        // Asked before the bytes are written, so that refusals cost no disk; the transaction asks
+        // again.
+        if !new.blobs.is_empty() || !new.children.is_empty() {
+            let missing = self
+                .meta
+                .missing(repository, &new.blobs, &new.children)
+                .await?;
+            if !missing.is_empty() {
+                return Err(ServiceError::ManifestBlobUnknown(missing));
+            }
+        }
+        let this = Arc::clone(self);
+        let put = tokio::spawn(async move { this.store_manifest(new, bytes).await }).await??;
+        match put {
+            Put::Done => Ok(Pushed { digest, subject }),
+            Put::Missing(missing) => Err(ServiceError::ManifestBlobUnknown(missing)),
+        }
+    }
+
+    async fn store_manifest(&self, new: NewManifest, bytes: Bytes) -> Result<Put, ServiceError> {
+        let digest = new.row.digest.clone();
+        let _arriving = self.blobs.arriving(&digest).await;
+        self.blobs.write(&digest, bytes.clone()).await?;
+        let cache = Arc::clone(&self.manifest_cache);
+        let stored = Arc::new(StoredManifest {
+            row: new.row.clone(),
+            bytes,
+        });
+        let mut keys = vec![key(new.repository.as_str(), &digest)];
+        keys.extend(new.tags.iter().map(|tag| key(new.repository.as_str(), tag)));
+        let put = self
+            .meta
+            .put_manifest(new, move |put| {
+                if *put == Put::Done {
+                    for key in keys {
+                        let weight = key.len() + ENTRY_WEIGHT + stored.bytes.len();
+                        cache.put(&key, Arc::clone(&stored), weight);
+                    }
+                }
+            })
+            .await?;
+        Ok(put)
+    }
+
+    /// Deletes a tag, or a manifest with every tag that points to it.
+    ///
+    /// # Errors
+    /// [`ServiceError::ManifestUnknown`].
+    pub async fn delete_manifest(
+        &self,
+        repository: &RepositoryName,
+        reference: &ManifestRef,
+    ) -> Result<Deleted, ServiceError> {
+        let (cache, name) = (Arc::clone(&self.manifest_cache), repository.clone());
+        self.meta
+            .delete_manifest(repository, reference, move |deleted| {
+                if let Some(deleted) = deleted {
+                    for tag in &deleted.tags {
+                        cache.forget(&key(name.as_str(), tag));
+                    }
+                    if let Some(digest) = &deleted.manifest {
+                        cache.forget(&key(name.as_str(), digest));
+                    }
+                }
+            })
+            .await?
+            .ok_or_else(|| ServiceError::ManifestUnknown {
+                repository: repository.clone(),
+                reference: reference.clone(),
+            })
+    }
+}
+
+fn parse(bytes: &[u8], given: Option<&MediaType>) -> Result<ManifestDocument, ServiceError> {
+    if given.is_some_and(MediaType::is_schema1) {
+        return Err(ServiceError::ManifestInvalid(
+            "schema 1 manifests are not supported; push again with a client of this decade".into(),
+        ));
+    }
+    ManifestDocument::parse(bytes, given).map_err(|e| match e {
+        ManifestError::TooLarge => ServiceError::ManifestTooLarge(MAX_MANIFEST_SIZE),
+        e => ServiceError::ManifestInvalid(e.to_string()),
+    })
+}
+
+/// What it is served as: what it says itself, else what it was pushed as.
+fn media_type(document: &ManifestDocument, given: Option<MediaType>) -> MediaType {
+    let own = match document {
+        ManifestDocument::Manifest(m) => m.media_type.clone(),
+        ManifestDocument::Index(i) => i.media_type.clone(),
+    };
+    own.or(given).unwrap_or_else(|| document.media_type())
+}
+
+/// The blobs and the children that must be there, each once.
+fn needs(document: &ManifestDocument) -> (Vec<Digest>, Vec<Digest>) {
+    fn unique<'a>(descriptors: impl Iterator<Item = &'a Descriptor>) -> Vec<Digest> {
+        let mut seen = HashSet::new();
+        descriptors
+            .filter(|d| !d.media_type.is_non_distributable() && seen.insert(&d.digest))
+            .map(|d| d.digest.clone())
+            .collect()
+    }
+    match document {
+        ManifestDocument::Manifest(m) => (
+            unique(std::iter::once(&m.config).chain(&m.layers)),
+            Vec::new(),
+        ),
+        ManifestDocument::Index(i) => (Vec::new(), unique(i.manifests.iter())),
+    }
+}

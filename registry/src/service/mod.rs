@@ -1,0 +1,95 @@
+//! The rules of a registry: what may be pushed, what is shown, what a deletion takes away.
+//!
+//! No HTTP and no SQL here. Order of every push: content durable in its file first, then the row
+//! that shows it; a crash in between leaves a file that nobody sees.
+
+mod blobs;
+mod error;
+mod listing;
+mod manifests;
+mod uploads;
+
+use std::fs::{File, TryLockError};
+use std::path::Path;
+use std::sync::Arc;
+
+pub use blobs::{Blob, Content};
+pub use error::ServiceError;
+pub use listing::{MAX_PAGE, Referrers};
+pub use manifests::{Pushed, StoredManifest};
+pub use uploads::Started;
+
+use crate::cache::Cache;
+use crate::meta::Meta;
+use crate::storage::{BlobFiles, Context, StorageError, Uploads};
+
+/// Bytes of manifests kept in memory.
+const MANIFEST_CACHE: usize = 12 << 20;
+/// Bytes of small blobs, and of what is known about others, kept in memory.
+const BLOB_CACHE: usize = 12 << 20;
+
+/// One registry: its directory, and all that is done with it.
+#[derive(Debug)]
+pub struct Registry {
+    meta: Meta,
+    blobs: BlobFiles,
+    uploads: Uploads,
+    manifest_cache: Arc<Cache<Arc<StoredManifest>>>,
+    blob_cache: Arc<Cache<Arc<Blob>>>,
+    /// Held for as long as this process serves the directory.
+    _lock: File,
+}
+
+impl Registry {
+    /// Opens the registry in `data_dir`, made when needed.
+    ///
+    /// # Errors
+    /// [`ServiceError::Storage`], [`StorageError::Locked`] in it when another process serves the
+    /// directory; [`ServiceError::Meta`].
+    pub async fn open(data_dir: &Path) -> Result<Self, ServiceError> {
+        let dir = data_dir.to_owned();
+        let (lock, blobs, uploads) = crate::storage::blocking(move || {
+            std::fs::create_dir_all(&dir).context("create directory", &dir)?;
+            let lock = lock(&dir)?;
+            Ok((lock, BlobFiles::open(&dir)?, Uploads::open(&dir)?))
+        })
+        .await?;
+        let meta = Meta::open(&data_dir.join("registry.db")).await?;
+        Ok(Self {
+            meta,
+            blobs,
+            uploads,
+            manifest_cache: Arc::new(Cache::new(MANIFEST_CACHE)),
+            blob_cache: Arc::new(Cache::new(BLOB_CACHE)),
+            _lock: lock,
+        })
+    }
+
+    /// Whether the registry can serve.
+    ///
+    /// # Errors
+    /// [`ServiceError::Meta`].
+    pub async fn ready(&self) -> Result<(), ServiceError> {
+        Ok(self.meta.ping().await?)
+    }
+
+    /// Commits what is waiting and closes the database.
+    pub async fn close(&self) {
+        self.meta.close().await;
+    }
+}
+
+fn lock(data_dir: &Path) -> Result<File, StorageError> {
+    let path = data_dir.join("lock");
+    let file = File::create(&path).context("create", &path)?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(StorageError::Locked(data_dir.to_owned())),
+        Err(TryLockError::Error(e)) => Err(e).context("lock", &path),
+    }
+}
+
+/// A cache key: a repository, and something in it. Neither can contain the separator.
+fn key(repository: &str, what: impl std::fmt::Display) -> String {
+    format!("{repository}@{what}")
+}

@@ -1,0 +1,175 @@
+//! Blob files: `blobs/<algorithm>/<first two hex digits>/<hex>`, one copy of each.
+
+use std::fs::{self, File};
+use std::io::{ErrorKind, Write};
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use oci::Digest;
+use tokio::sync::{OwnedRwLockReadGuard, OwnedRwLockWriteGuard, RwLock};
+
+use super::{Context, StorageError, blocking, sync_dir};
+use crate::name::UploadId;
+
+/// Locks between those who bring a file and its row, and those who take both away.
+const LOCKS: usize = 64;
+
+/// The blob files of one registry.
+#[derive(Clone, Debug)]
+pub struct BlobFiles {
+    root: Arc<Path>,
+    staging: Arc<Path>,
+    locks: Arc<[Arc<RwLock<()>>]>,
+}
+
+impl BlobFiles {
+    /// Opens `data_dir/blobs`, made when needed; files on their way there are made in
+    /// `data_dir/staging`, emptied now.
+    ///
+    /// # Errors
+    /// [`StorageError::Io`].
+    pub fn open(data_dir: &Path) -> Result<Self, StorageError> {
+        let root = data_dir.join("blobs");
+        let staging = data_dir.join("staging");
+        for dir in [&root, &staging] {
+            make_dir(dir)?;
+        }
+        // Leftovers of a crash: never acknowledged, known to nobody.
+        for entry in fs::read_dir(&staging).context("list", &staging)? {
+            let path = entry.context("list", &staging)?.path();
+            fs::remove_file(&path).context("remove", &path)?;
+        }
+        sync_dir(data_dir)?;
+        Ok(Self {
+            root: root.into(),
+            staging: staging.into(),
+            locks: (0..LOCKS).map(|_| Arc::default()).collect(),
+        })
+    }
+
+    /// Where a blob's file is, or would be.
+    pub fn path(&self, digest: &Digest) -> PathBuf {
+        let mut path = self.root.join(digest.algorithm().as_str());
+        path.push(&digest.hex()[..2]);
+        path.push(digest.hex());
+        path
+    }
+
+    /// Held from before a file gets its name until its row is committed: meanwhile nobody removes
+    /// the file for having no row.
+    pub async fn arriving(&self, digest: &Digest) -> OwnedRwLockReadGuard<()> {
+        Arc::clone(self.lock_of(digest)).read_owned().await
+    }
+
+    /// Held while a file without a row is removed.
+    pub async fn leaving(&self, digest: &Digest) -> OwnedRwLockWriteGuard<()> {
+        Arc::clone(self.lock_of(digest)).write_owned().await
+    }
+
+    fn lock_of(&self, digest: &Digest) -> &Arc<RwLock<()>> {
+        let shard = usize::from_str_radix(&digest.hex()[..2], 16).unwrap_or(0);
+        &self.locks[shard % LOCKS]
+    }
+
+    /// Gives a complete and synced file its name, durably. An older file of that name is replaced:
+    /// its content is the same, or was damaged.
+    ///
+    /// # Errors
+    /// [`StorageError::Io`].
+    pub fn adopt(&self, staged: &Path, digest: &Digest) -> Result<(), StorageError> {
+        let path = self.path(digest);
+        let Some(dir) = path.parent() else {
+            return Ok(());
+        };
+        match fs::rename(staged, &path) {
+            Err(e) if e.kind() == ErrorKind::NotFound => {
+                self.make_shard(dir)?;
+                fs::rename(staged, &path)
+            }
+            done => done,
+        }
+        .context("rename to", &path)?;
+        sync_dir(dir)
+    }
+
+    fn make_shard(&self, dir: &Path) -> Result<(), StorageError> {
+        make_dir(dir)?;
+        if let Some(parent) = dir.parent() {
+            sync_dir(parent)?;
+        }
+        sync_dir(&self.root)
+    }
+
+    /// Writes a whole small blob durably.
+    ///
+    /// # Errors
+    /// [`StorageError`].
+    pub async fn write(&self, digest: &Digest, bytes: Bytes) -> Result<(), StorageError> {
+        let (this, digest) = (self.clone(), digest.clone());
+        blocking(move || {
+            let staged = this.staging.join(UploadId::random().to_string());
+            let written = File::create_new(&staged).and_then(|mut file| {
+                file.write_all(&bytes)?;
+                file.sync_all()
+            });
+            let done = written
+                .context("write", &staged)
+                .and_then(|()| this.adopt(&staged, &digest));
+            if done.is_err() {
+                let _ = fs::remove_file(&staged);
+            }
+            done
+        })
+        .await
+    }
+
+    /// Opens a blob's file; `None` when there is none.
+    ///
+    /// # Errors
+    /// [`StorageError::Io`].
+    pub fn open_file(&self, digest: &Digest) -> Result<Option<File>, StorageError> {
+        let path = self.path(digest);
+        match File::open(&path) {
+            Ok(file) => Ok(Some(file)),
+            Err(e) if e.kind() == ErrorKind::NotFound => Ok(None),
+            Err(e) => Err(e).context("open", &path),
+        }
+    }
+
+    /// Reads a whole small blob; `None` when there is none.
+    ///
+    /// # Errors
+    /// [`StorageError`].
+    pub async fn read(&self, digest: &Digest) -> Result<Option<Bytes>, StorageError> {
+        let path = self.path(digest);
+        blocking(move || match fs::read(&path) {
+            Ok(bytes) => Ok(Some(bytes.into())),
+            Err(e) if e.kind() == ErrorKind::NotFound => Ok(None),
+            Err(e) => Err(e).context("read", &path),
+        })
+        .await
+    }
+
+    /// Removes a blob's file; none is fine.
+    ///
+    /// # Errors
+    /// [`StorageError`].
+    pub fn remove(&self, digest: &Digest) -> Result<(), StorageError> {
+        let path = self.path(digest);
+        match fs::remove_file(&path) {
+            Err(e) if e.kind() != ErrorKind::NotFound => Err(e).context("remove", &path),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Makes a directory that only the registry's user can look into.
+pub(super) fn make_dir(path: &Path) -> Result<(), StorageError> {
+    fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(path)
+        .context("create directory", path)
+}

@@ -1,0 +1,509 @@
+//! Upload sessions: a staging file each, hashed as it grows.
+//!
+//! The hash's state stays in memory between requests; after a restart it is made again from the
+//! file, once, when the session is next used. A small file beside the data says whose it is.
+
+use std::collections::HashMap;
+use std::fs::{self, File, OpenOptions};
+use std::io::{ErrorKind, Read, Seek, SeekFrom};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, SystemTime};
+
+use bytes::Bytes;
+use futures_util::Stream;
+use oci::digest::Hasher;
+use oci::{Algorithm, Digest};
+use serde::{Deserialize, Serialize};
+use tokio::sync::{Mutex as AsyncMutex, OwnedMutexGuard};
+
+use super::blobs::make_dir;
+use super::pipeline::{Budget, Ended, Sink, receive};
+use super::{BlobFiles, Context, StorageError, blocking};
+use crate::name::{RepositoryName, UploadId};
+
+/// Bytes that all uploads together may hold in memory.
+const IN_FLIGHT: usize = 16 << 20;
+
+/// Why bytes were not taken.
+#[derive(Debug, thiserror::Error)]
+pub enum UploadError {
+    /// The session was finished, cancelled or never existed.
+    #[error("the upload is not known")]
+    Unknown,
+    /// Another request is writing to it right now.
+    #[error("another request is writing to this upload")]
+    Busy,
+    /// The chunk does not begin where the last one ended.
+    #[error("the next byte of this upload is {offset}")]
+    OutOfOrder {
+        /// Where the next chunk must begin.
+        offset: u64,
+    },
+    /// Fewer or more bytes came than `Content-Range` said; none of them was kept.
+    #[error("the chunk has {actual} bytes where Content-Range says {expected}")]
+    Size {
+        /// What was said.
+        expected: u64,
+        /// What came.
+        actual: u64,
+    },
+    /// The content is not what the digest says.
+    #[error("the content's digest is {actual}")]
+    Digest {
+        /// The content's digest.
+        actual: Digest,
+    },
+    /// The client stopped in the middle; what came before was kept.
+    #[error("reading the request body failed: {0}")]
+    Body(String),
+    /// The disk failed.
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+}
+
+/// The bytes that a chunk says it is, both ends included.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ChunkRange {
+    /// The first byte.
+    pub start: u64,
+    /// The last byte.
+    pub end: u64,
+}
+
+impl ChunkRange {
+    fn len(self) -> u64 {
+        (self.end - self.start).saturating_add(1)
+    }
+}
+
+/// What the file beside the data says.
+#[derive(Debug, Serialize, Deserialize)]
+struct Label {
+    repository: String,
+    algorithm: String,
+}
+
+/// All upload sessions.
+#[derive(Clone, Debug)]
+pub struct Uploads {
+    dir: Arc<Path>,
+    open: Arc<Mutex<HashMap<UploadId, Arc<Upload>>>>,
+    budget: Budget,
+}
+
+/// One upload session.
+#[derive(Debug)]
+pub struct Upload {
+    id: UploadId,
+    repository: RepositoryName,
+    algorithm: Algorithm,
+    received: Arc<AtomicU64>,
+    state: Arc<AsyncMutex<State>>,
+}
+
+#[derive(Debug)]
+enum State {
+    /// Known from its label only; to be hashed when it is next written to.
+    Cold,
+    Ready(Sink),
+    /// Finished or cancelled.
+    Gone,
+}
+
+impl Upload {
+    /// The session's ID.
+    pub fn id(&self) -> UploadId {
+        self.id
+    }
+
+    /// The repository that it belongs to.
+    pub fn repository(&self) -> &RepositoryName {
+        &self.repository
+    }
+
+    /// How many bytes have come.
+    pub fn received(&self) -> u64 {
+        self.received.load(Ordering::Acquire)
+    }
+
+    fn lock(&self) -> Result<OwnedMutexGuard<State>, UploadError> {
+        Arc::clone(&self.state)
+            .try_lock_owned()
+            .map_err(|_| UploadError::Busy)
+    }
+}
+
+impl Uploads {
+    /// Opens `data_dir/uploads`, made when needed.
+    ///
+    /// # Errors
+    /// [`StorageError::Io`].
+    pub fn open(data_dir: &Path) -> Result<Self, StorageError> {
+        let dir = data_dir.join("uploads");
+        make_dir(&dir)?;
+        Ok(Self {
+            dir: dir.into(),
+            open: Arc::default(),
+            budget: Budget::new(IN_FLIGHT),
+        })
+    }
+
+    fn sessions(&self) -> MutexGuard<'_, HashMap<UploadId, Arc<Upload>>> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn data_path(&self, id: UploadId) -> PathBuf {
+        self.dir.join(format!("{id}.data"))
+    }
+
+    fn label_path(&self, id: UploadId) -> PathBuf {
+        self.dir.join(format!("{id}.json"))
+    }
+
+    /// How many sessions this process has seen and not ended.
+    pub fn len(&self) -> usize {
+        self.sessions().len()
+    }
+
+    /// Whether there is no such session.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Begins a session.
+    ///
+    /// # Errors
+    /// [`StorageError`].
+    pub async fn create(
+        &self,
+        repository: &RepositoryName,
+        algorithm: Algorithm,
+    ) -> Result<Arc<Upload>, StorageError> {
+        let id = UploadId::random();
+        let (data, label_path) = (self.data_path(id), self.label_path(id));
+        let label = serde_json::json!({
+            "repository": repository.as_str(),
+            "algorithm": algorithm.as_str(),
+        })
+        .to_string();
+        let file = blocking(move || {
+            let file = open_data(&data, true).context("create", &data)?;
+            fs::write(&label_path, label).context("write", &label_path)?;
+            Ok(file)
+        })
+        .await?;
+        let upload = Arc::new(Upload {
+            id,
+            repository: repository.clone(),
+            algorithm,
+            received: Arc::default(),
+            state: Arc::new(AsyncMutex::new(State::Ready(Sink {
+                file,
+                hasher: algorithm.hasher(),
+            }))),
+        });
+        self.sessions().insert(id, Arc::clone(&upload));
+        Ok(upload)
+    }
+
+    /// The session `id`, when it belongs to `repository`.
+    ///
+    /// # Errors
+    /// [`UploadError::Unknown`], [`UploadError::Storage`].
+    pub async fn get(
+        &self,
+        repository: &RepositoryName,
+        id: UploadId,
+    ) -> Result<Arc<Upload>, UploadError> {
+        let known = self.sessions().get(&id).cloned();
+        let upload = match known {
+            Some(upload) => upload,
+            None => self.revive(id).await?,
+        };
+        if upload.repository == *repository {
+            Ok(upload)
+        } else {
+            Err(UploadError::Unknown)
+        }
+    }
+
+    /// A session from before a restart.
+    async fn revive(&self, id: UploadId) -> Result<Arc<Upload>, UploadError> {
+        let (data, label_path) = (self.data_path(id), self.label_path(id));
+        let found = blocking(move || {
+            let label = match fs::read(&label_path) {
+                Ok(label) => label,
+                Err(e) if e.kind() == ErrorKind::NotFound => return Ok(None),
+                Err(e) => return Err(e).context("read", &label_path),
+            };
+            match fs::metadata(&data) {
+                Ok(meta) => Ok(Some((label, meta.len()))),
+                Err(e) if e.kind() == ErrorKind::NotFound => Ok(None),
+                Err(e) => Err(e).context("look at", &data),
+            }
+        })
+        .await?;
+        let (label, len) = found.ok_or(UploadError::Unknown)?;
+        // A label cut short by a crash is as good as none.
+        let label: Label = serde_json::from_slice(&label).map_err(|_| UploadError::Unknown)?;
+        let upload = Arc::new(Upload {
+            id,
+            repository: label.repository.parse().map_err(|_| UploadError::Unknown)?,
+            algorithm: label.algorithm.parse().map_err(|_| UploadError::Unknown)?,
+            received: Arc::new(AtomicU64::new(len)),
+            state: Arc::new(AsyncMutex::new(State::Cold)),
+        });
+        // Two requests may come at once; the first one's session is the session.
+        Ok(Arc::clone(self.sessions().entry(id).or_insert(upload)))
+    }
+
+    /// Takes the sink out of a locked session, hashing what a restart left.
+    async fn sink(&self, upload: &Upload, state: &mut State) -> Result<Sink, UploadError> {
+        match std::mem::replace(state, State::Cold) {
+            State::Ready(sink) => Ok(sink),
+            State::Gone => {
+                *state = State::Gone;
+                Err(UploadError::Unknown)
+            }
+            State::Cold => {
+                let path = self.data_path(upload.id);
+                let algorithm = upload.algorithm;
+                let found = blocking(move || {
+                    let mut file = match open_data(&path, false) {
+                        Ok(file) => file,
+                        Err(e) if e.kind() == ErrorKind::NotFound => return Ok(None),
+                        Err(e) => return Err(e).context("open", &path),
+                    };
+                    let (hasher, len) = hash(&mut file, algorithm).context("read", &path)?;
+                    Ok(Some((Sink { file, hasher }, len)))
+                })
+                .await?;
+                let (sink, len) = found.ok_or(UploadError::Unknown)?;
+                upload.received.store(len, Ordering::Release);
+                Ok(sink)
+            }
+        }
+    }
+
+    /// Appends a chunk; how many bytes there are now.
+    ///
+    /// The caller must drive this to its end: run it as a task of its own.
+    ///
+    /// # Errors
+    /// [`UploadError`].
+    pub async fn append<S, E>(
+        &self,
+        upload: &Upload,
+        body: S,
+        range: Option<ChunkRange>,
+    ) -> Result<u64, UploadError>
+    where
+        S: Stream<Item = Result<Bytes, E>> + Unpin,
+        E: std::fmt::Display,
+    {
+        let mut state = upload.lock()?;
+        let sink = self.sink(upload, &mut state).await?;
+        let start = upload.received();
+        if let Some(range) = range
+            && range.start != start
+        {
+            *state = State::Ready(sink);
+            return Err(UploadError::OutOfOrder { offset: start });
+        }
+        let before = sink.hasher.clone();
+        let (sink, ended) = receive(sink, body, Arc::clone(&upload.received), &self.budget).await?;
+        let now = upload.received();
+        let error = match ended {
+            Ended::Complete => match range {
+                Some(range) if range.len() != now - start => UploadError::Size {
+                    expected: range.len(),
+                    actual: now - start,
+                },
+                _ => {
+                    *state = State::Ready(sink);
+                    return Ok(now);
+                }
+            },
+            Ended::Client(e) => {
+                *state = State::Ready(sink);
+                return Err(UploadError::Body(e));
+            }
+            Ended::Disk(source) => UploadError::Storage(StorageError::Io {
+                what: "write",
+                path: self.data_path(upload.id),
+                source,
+            }),
+        };
+        // Back to where the chunk began.
+        upload.received.store(start, Ordering::Release);
+        *state = match rewind(sink.file, start).await {
+            Ok(file) => State::Ready(Sink {
+                file,
+                hasher: before,
+            }),
+            Err(_) => State::Cold,
+        };
+        Err(error)
+    }
+
+    /// Verifies a complete upload and makes its file durable under its digest; how many bytes it
+    /// has. Hold [`BlobFiles::arriving`] from before until its row is committed. An upload that is
+    /// not what its digest says is gone.
+    ///
+    /// # Errors
+    /// [`UploadError`].
+    pub async fn finish(
+        &self,
+        upload: &Upload,
+        digest: &Digest,
+        blobs: &BlobFiles,
+    ) -> Result<u64, UploadError> {
+        let mut state = upload.lock()?;
+        let Sink { mut file, hasher } = self.sink(upload, &mut state).await?;
+        let (data, label) = (self.data_path(upload.id), self.label_path(upload.id));
+        let (blobs, digest) = (blobs.clone(), digest.clone());
+        let same_algorithm = upload.algorithm == digest.algorithm();
+        let size = upload.received();
+        let done = blocking(move || {
+            let hasher = if same_algorithm {
+                hasher
+            } else {
+                // The digest's algorithm was not announced when the upload began.
+                file.seek(SeekFrom::Start(0)).context("rewind", &data)?;
+                hash(&mut file, digest.algorithm())
+                    .context("read", &data)?
+                    .0
+            };
+            let actual = hasher.finish();
+            if actual != digest {
+                let _ = fs::remove_file(&data);
+                let _ = fs::remove_file(&label);
+                return Ok(Err(UploadError::Digest { actual }));
+            }
+            file.sync_all().context("sync", &data)?;
+            blobs.adopt(&data, &digest)?;
+            let _ = fs::remove_file(&label);
+            Ok(Ok(()))
+        })
+        .await;
+        *state = State::Gone;
+        self.sessions().remove(&upload.id);
+        done??;
+        Ok(size)
+    }
+
+    /// Gives a session up.
+    ///
+    /// # Errors
+    /// [`UploadError::Busy`], [`UploadError::Unknown`], [`UploadError::Storage`].
+    pub async fn cancel(&self, upload: &Upload) -> Result<(), UploadError> {
+        let mut state = upload.lock()?;
+        if matches!(*state, State::Gone) {
+            return Err(UploadError::Unknown);
+        }
+        let (data, label) = (self.data_path(upload.id), self.label_path(upload.id));
+        *state = State::Gone;
+        self.sessions().remove(&upload.id);
+        blocking(move || {
+            fs::remove_file(&data).context("remove", &data)?;
+            fs::remove_file(&label).context("remove", &label)
+        })
+        .await?;
+        Ok(())
+    }
+
+    /// Removes sessions that nobody has written to for `age`; how many there were.
+    ///
+    /// # Errors
+    /// [`StorageError`].
+    pub async fn expire(&self, age: Duration) -> Result<usize, StorageError> {
+        let dir = Arc::clone(&self.dir);
+        let stale = blocking(move || {
+            let mut stale = Vec::new();
+            for entry in fs::read_dir(&dir).context("list", &dir)? {
+                let entry = entry.context("list", &dir)?;
+                let old = entry
+                    .metadata()
+                    .and_then(|m| m.modified())
+                    .is_ok_and(|t| is_older(t, age));
+                if old {
+                    stale.push(entry.path());
+                }
+            }
+            Ok(stale)
+        })
+        .await?;
+        let mut expired = 0;
+        for path in stale {
+            // Data decides; its label goes along. A label alone is what a crash left.
+            let id: Option<UploadId> = path
+                .file_stem()
+                .and_then(|s| s.to_str())
+                .and_then(|s| s.parse().ok());
+            let Some(id) = id else { continue };
+            let data = self.data_path(id);
+            if path.extension().is_some_and(|e| e == "json") && data.exists() {
+                continue;
+            }
+            let session = self.sessions().get(&id).cloned();
+            let guard = match &session {
+                Some(upload) => match upload.lock() {
+                    Ok(guard) => Some(guard),
+                    Err(_) => continue,
+                },
+                None => None,
+            };
+            let label = self.label_path(id);
+            blocking(move || {
+                let _ = fs::remove_file(data);
+                let _ = fs::remove_file(label);
+                Ok(())
+            })
+            .await?;
+            if let Some(mut state) = guard {
+                *state = State::Gone;
+            }
+            self.sessions().remove(&id);
+            expired += 1;
+        }
+        Ok(expired)
+    }
+}
+
+fn is_older(time: SystemTime, age: Duration) -> bool {
+    SystemTime::now()
+        .duration_since(time)
+        .is_ok_and(|past| past >= age)
+}
+
+fn open_data(path: &Path, new: bool) -> std::io::Result<File> {
+    OpenOptions::new()
+        .read(true)
+        .append(true)
+        .create_new(new)
+        .open(path)
+}
+
+fn hash(file: &mut File, algorithm: Algorithm) -> std::io::Result<(Hasher, u64)> {
+    let mut hasher = algorithm.hasher();
+    let mut buffer = vec![0; 256 << 10];
+    let mut len = 0;
+    loop {
+        let n = file.read(&mut buffer)?;
+        if n == 0 {
+            return Ok((hasher, len));
+        }
+        hasher.update(&buffer[..n]);
+        len += n as u64;
+    }
+}
+
+async fn rewind(file: File, len: u64) -> Result<File, StorageError> {
+    blocking(move || {
+        file.set_len(len).context("truncate", Path::new("upload"))?;
+        Ok(file)
+    })
+    .await
+}
