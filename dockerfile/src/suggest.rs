@@ -30,8 +30,29 @@ where
     best.map(|(_, option)| option)
 }
 
-/// Edits between two words: insertions, deletions, substitutions and swaps of neighbours.
+/// The option at most two edits from `word`, the way BuildKit's messages suggest one: case counts,
+/// a swap of neighbours is two edits, and a word that is an option itself has none.
+pub fn nearest<'o>(word: &str, options: &[&'o str]) -> Option<&'o str> {
+    if options.contains(&word) {
+        return None;
+    }
+    let mut best: Option<(usize, &str)> = None;
+    for option in options {
+        let distance = edits(word, option, false);
+        if distance <= 2 && best.is_none_or(|(least, _)| distance < least) {
+            best = Some((distance, option));
+        }
+    }
+    best.map(|(_, option)| option)
+}
+
 fn distance(a: &str, b: &str) -> usize {
+    edits(a, b, true)
+}
+
+/// Edits between two words: insertions, deletions, substitutions and, with `swaps`, swaps of
+/// neighbours.
+fn edits(a: &str, b: &str, swaps: bool) -> usize {
     let a: Vec<char> = a.chars().take(64).collect();
     let b: Vec<char> = b.chars().take(64).collect();
     let mut before: Vec<usize> = Vec::new();
@@ -41,7 +62,7 @@ fn distance(a: &str, b: &str) -> usize {
         for j in 1..=b.len() {
             let substitute = row[j - 1] + usize::from(a[i - 1] != b[j - 1]);
             let mut least = substitute.min(row[j] + 1).min(next[j - 1] + 1);
-            if i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1] {
+            if swaps && i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1] {
                 least = least.min(before[j - 2] + 1);
             }
             next.push(least);

@@ -158,7 +158,7 @@ impl IgnoreMatcher {
 }
 
 /// Go's `path.Clean`: no double slashes, no `.`, and `..` resolved as far as it goes.
-fn clean(path: &str) -> String {
+pub(crate) fn clean(path: &str) -> String {
     let rooted = path.starts_with('/');
     let mut parts: Vec<&str> = Vec::new();
     for part in path.split('/') {

@@ -7,5 +7,7 @@ mod glob;
 mod matcher;
 mod pattern;
 
+pub(crate) use matcher::clean;
+
 pub use glob::{BadPattern, glob_match, has_wildcards};
 pub use matcher::{IgnoreError, IgnoreMatcher, ParentMatches, parse_ignore_file};

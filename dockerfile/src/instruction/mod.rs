@@ -24,6 +24,7 @@ pub use run::{
 };
 
 pub(crate) use build::{Built, build};
+pub(crate) use mount::parse_bool;
 
 use serde::Serialize;
 

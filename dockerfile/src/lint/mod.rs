@@ -1,5 +1,184 @@
-//! Build checks: BuildKit's rules, by their names.
+//! Build checks: BuildKit's rules, with their names, messages and addresses.
+//!
+//! Some rules look at the text alone; others need values, and replay ARG and ENV through the
+//! stages with what the caller knows about build arguments and base images.
 
+mod config;
+mod file;
+mod image_name;
+mod instructions;
 mod rule;
+mod scope;
+mod stages;
 
+use crate::build::Parsed;
+use crate::diagnostic::{Code, Diagnostic, Severity};
+use crate::ignore::IgnoreMatcher;
+use crate::instruction::Header;
+use crate::shell::{NoVariables, Variables};
+use crate::span::Span;
+
+pub use config::{Config, ConfigError};
 pub use rule::Rule;
+
+/// What is known about a base image.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct BaseImage {
+    /// `Env` of its config.
+    pub env: Vec<(String, String)>,
+    /// Whether its config has a `Shell`.
+    pub has_shell: bool,
+    /// Its ONBUILD triggers.
+    pub onbuild: Vec<String>,
+    /// Its platform, such as `linux/amd64`, where it may differ from the one asked for.
+    pub platform: Option<String>,
+}
+
+/// Looks a base image up by its expanded name; `None` when nothing is known about it.
+pub type BaseImages<'a> = &'a dyn Fn(&str) -> Option<BaseImage>;
+
+/// What variables are taken to be in a base image that nothing is known about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum UnknownBase {
+    /// `PATH` only: a reference to any other variable is a violation.
+    #[default]
+    OnlyPath,
+    /// Possibly any: no variable counts as undefined in its stages.
+    Anything,
+}
+
+/// What the checks are to know about the build.
+#[derive(Clone, Copy)]
+pub struct Options<'a> {
+    /// Values of `--build-arg`.
+    pub build_args: &'a dyn Variables,
+    /// The platform built for.
+    pub target_platform: &'a str,
+    /// The platform built on.
+    pub build_platform: &'a str,
+    /// Stage to build (`Some("")` is the last): only stages it needs are checked. `None` checks
+    /// all.
+    pub target: Option<&'a str>,
+    /// Base images.
+    pub base_images: BaseImages<'a>,
+    /// Variables of unknown base images.
+    pub unknown_base: UnknownBase,
+    /// The ignore file of the context, if there is one.
+    pub ignore: Option<&'a IgnoreMatcher>,
+    /// Overrides the file's `# check=` directive.
+    pub config: Option<&'a Config>,
+}
+
+impl Default for Options<'_> {
+    fn default() -> Self {
+        Self {
+            build_args: &NoVariables,
+            target_platform: "linux/amd64",
+            build_platform: "linux/amd64",
+            target: None,
+            base_images: &|_| None,
+            unknown_base: UnknownBase::default(),
+            ignore: None,
+            config: None,
+        }
+    }
+}
+
+/// What the checks found.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Report {
+    /// Violations, warnings or, with `error=true`, errors; and errors that kept a check from
+    /// running (a malformed `# check=`, a word that cannot be expanded). In order of place.
+    pub diagnostics: Vec<Diagnostic>,
+    /// Whether `# check=error=true` makes violations fail the build.
+    pub error_on_violation: bool,
+}
+
+impl Report {
+    /// The rules that were violated, with repetitions, in order of place.
+    pub fn rules(&self) -> impl Iterator<Item = Rule> {
+        self.diagnostics
+            .iter()
+            .filter_map(|diagnostic| match diagnostic.code {
+                Code::Rule(rule) => Some(rule),
+                _ => None,
+            })
+    }
+
+    /// Whether any rule was violated.
+    pub fn has_violations(&self) -> bool {
+        self.rules().next().is_some()
+    }
+
+    /// Whether the build must not go on.
+    pub fn fails_build(&self) -> bool {
+        self.diagnostics.iter().any(Diagnostic::is_error)
+    }
+}
+
+/// Runs the checks on a parsed file.
+pub fn lint(parsed: &Parsed, options: &Options<'_>) -> Report {
+    let mut diagnostics = Vec::new();
+    let config = match (options.config, &parsed.ast.directives.check) {
+        (Some(config), _) => config.clone(),
+        (None, None) => Config::default(),
+        (None, Some(value)) => Config::from_directive(&value.text).unwrap_or_else(|error| {
+            diagnostics.push(
+                Diagnostic::error(Code::InvalidCheck, error.to_string(), value.span)
+                    .help("write # check=skip=RULE,RULE;error=true, without spaces"),
+            );
+            Config::default()
+        }),
+    };
+    let mut reporter = Reporter {
+        config,
+        diagnostics,
+    };
+    file::check(parsed, &mut reporter);
+    stages::check(&parsed.dockerfile, options, &mut reporter);
+    let Reporter {
+        config,
+        mut diagnostics,
+    } = reporter;
+    diagnostics.sort_by_key(|diagnostic| (diagnostic.span.start, diagnostic.span.end));
+    Report {
+        diagnostics,
+        error_on_violation: config.error,
+    }
+}
+
+/// Collects what the rules that run have to say.
+struct Reporter {
+    config: Config,
+    diagnostics: Vec<Diagnostic>,
+}
+
+impl Reporter {
+    /// A violation of `rule` at `span`, with how to mend it.
+    fn report(&mut self, rule: Rule, span: Span, message: String, help: impl Into<String>) {
+        if !self.config.runs(rule) {
+            return;
+        }
+        let mut diagnostic = Diagnostic::warning(Code::Rule(rule), message, span).help(help);
+        if self.config.error {
+            diagnostic.severity = Severity::Error;
+        }
+        self.diagnostics.push(diagnostic);
+    }
+
+    fn error(&mut self, span: Span, message: String) {
+        self.diagnostics.push(
+            Diagnostic::error(Code::InvalidWord, message, span)
+                .help("mend the quotes or the ${…} in this word"),
+        );
+    }
+}
+
+/// The first line of an instruction, for what concerns all of it.
+fn first_line(header: &Header) -> Span {
+    let len = header.code.lines().next().unwrap_or_default().len();
+    Span::new(
+        header.span.start,
+        header.span.end.min(header.span.start + len),
+    )
+}

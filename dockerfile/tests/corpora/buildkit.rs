@@ -7,7 +7,9 @@ use crate::{corpus, entries};
 
 #[test]
 fn trees_are_buildkits() {
-    let Some(folder) = corpus("buildkit-parser/testfiles") else { return };
+    let Some(folder) = corpus("buildkit-parser/testfiles") else {
+        return;
+    };
     let mut failed = Vec::new();
     let mut total = 0;
     for case in entries(&folder) {
@@ -17,7 +19,11 @@ fn trees_are_buildkits() {
         let (ast, diagnostics) = parser::parse(&source);
         total += 1;
         if !diagnostics.is_empty() || format!("{}\n", ast.dump()) != expected {
-            failed.push(format!("{}\n{diagnostics:?}\n{}", case.display(), ast.dump()));
+            failed.push(format!(
+                "{}\n{diagnostics:?}\n{}",
+                case.display(),
+                ast.dump()
+            ));
         }
     }
     println!("{} of {total} trees agree", total - failed.len());
@@ -27,28 +33,51 @@ fn trees_are_buildkits() {
 
 #[test]
 fn bad_files_are_refused() {
-    let Some(folder) = corpus("buildkit-parser/testfiles-negative") else { return };
+    let Some(folder) = corpus("buildkit-parser/testfiles-negative") else {
+        return;
+    };
     for case in entries(&folder) {
         let source = std::fs::read_to_string(case.join("Dockerfile")).unwrap();
         let (_, diagnostics) = parser::parse(&source);
-        assert!(diagnostics.iter().any(|d| d.is_error()), "{}", case.display());
-        assert!(dockerfile::parse(&source).has_errors(), "{}", case.display());
+        assert!(
+            diagnostics.iter().any(|d| d.is_error()),
+            "{}",
+            case.display()
+        );
+        assert!(
+            dockerfile::parse(&source).has_errors(),
+            "{}",
+            case.display()
+        );
     }
 }
 
 #[test]
 fn line_ranges_are_buildkits() {
-    let Some(folder) = corpus("buildkit-parser/testfile-line") else { return };
+    let Some(folder) = corpus("buildkit-parser/testfile-line") else {
+        return;
+    };
     let source = std::fs::read_to_string(folder.join("Dockerfile")).unwrap();
     let (ast, _) = parser::parse(&source);
-    let lines: Vec<_> = ast.nodes.iter().map(|node| (node.lines.start, node.lines.end)).collect();
+    let lines: Vec<_> = ast
+        .nodes
+        .iter()
+        .map(|node| (node.lines.start, node.lines.end))
+        .collect();
     assert_eq!(lines, [(5, 5), (11, 12), (17, 31)]);
 }
 
 #[test]
 fn words_expand_as_in_env_var_test() {
-    let Some(file) = corpus("buildkit-parser/envVarTest") else { return };
-    let vars = [("PWD", "/home"), ("SHELL", "bash"), ("KOREAN", "한국어"), ("NULL", "")];
+    let Some(file) = corpus("buildkit-parser/envVarTest") else {
+        return;
+    };
+    let vars = [
+        ("PWD", "/home"),
+        ("SHELL", "bash"),
+        ("KOREAN", "한국어"),
+        ("NULL", ""),
+    ];
     let mut total = 0;
     for line in std::fs::read_to_string(file).unwrap().lines() {
         let line = line.trim();
@@ -56,7 +85,9 @@ fn words_expand_as_in_env_var_test() {
             continue;
         }
         let fields: Vec<&str> = line.split('|').map(str::trim).collect();
-        let [platform, word, expected] = fields[..] else { panic!("{line}") };
+        let [platform, word, expected] = fields[..] else {
+            panic!("{line}")
+        };
         if platform == "W" {
             continue;
         }
@@ -72,7 +103,9 @@ fn words_expand_as_in_env_var_test() {
 
 #[test]
 fn words_split_as_in_words_test() {
-    let Some(file) = corpus("buildkit-parser/wordsTest") else { return };
+    let Some(file) = corpus("buildkit-parser/wordsTest") else {
+        return;
+    };
     let mut vars: Vec<(String, String)> = Vec::new();
     let mut total = 0;
     for line in std::fs::read_to_string(file).unwrap().lines() {

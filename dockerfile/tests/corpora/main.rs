@@ -24,8 +24,10 @@ fn corpus(name: &str) -> Option<PathBuf> {
 
 /// The entries of a folder, sorted.
 fn entries(folder: &std::path::Path) -> Vec<PathBuf> {
-    let mut paths: Vec<PathBuf> =
-        std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    let mut paths: Vec<PathBuf> = std::fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .collect();
     paths.sort();
     paths
 }

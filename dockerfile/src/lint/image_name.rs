@@ -1,0 +1,76 @@
+//! Whether a base name could be an image at all.
+
+use std::sync::LazyLock;
+
+use regex::Regex;
+
+/// Docker's reference grammar: `[domain/]path[:tag][@digest]`.
+static REFERENCE: LazyLock<Option<Regex>> = LazyLock::new(|| {
+    let component = "[a-z0-9]+(?:(?:\\.|_|__|-+)[a-z0-9]+)*";
+    let label = "(?:[a-zA-Z0-9]|[a-zA-Z0-9][a-zA-Z0-9-]*[a-zA-Z0-9])";
+    let domain = format!("(?:{label}(?:\\.{label})*|\\[[a-fA-F0-9:]+\\])(?::[0-9]+)?");
+    let tag = "[0-9A-Za-z_][0-9A-Za-z_.-]{0,127}";
+    let digest = "[A-Za-z][A-Za-z0-9]*(?:[-_+.][A-Za-z][A-Za-z0-9]*)*:[0-9a-fA-F]{32,}";
+    let name = format!("(?:{domain}/)?{component}(?:/{component})*");
+    Regex::new(&format!("^{name}(?::{tag})?(?:@{digest})?$")).ok()
+});
+
+/// Whether `name` is a valid image reference, short forms included.
+pub(super) fn is_valid(name: &str) -> bool {
+    // A bare image ID is not a name.
+    let is_id = name.len() == 64 && name.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
+    let is_valid = REFERENCE
+        .as_ref()
+        .is_none_or(|reference| reference.is_match(name));
+    !is_id && is_valid && has_lower_case_path(name)
+}
+
+/// The grammar alone would take the `Foo` of `Foo/bar` for a domain; Docker wants a dot, a port or
+/// `localhost` in one, or capitals.
+fn has_lower_case_path(name: &str) -> bool {
+    let path = match name.split_once('/') {
+        Some((first, rest)) => {
+            let domain = first.contains(['.', ':']) || first == "localhost" || !is_lower(first);
+            if domain { rest } else { name }
+        }
+        None => name,
+    };
+    is_lower(path.split([':', '@']).next().unwrap_or_default())
+}
+
+fn is_lower(text: &str) -> bool {
+    !text.bytes().any(|b| b.is_ascii_uppercase())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tells_names_from_others() {
+        for name in [
+            "scratch",
+            "alpine:3.20",
+            "a/b/c__d:T_1",
+            "localhost:5000/x",
+            "[::1]:5000/x",
+            "Registry/x",
+            &format!("x@sha256:{}", "a".repeat(64)),
+        ] {
+            assert!(is_valid(name), "{name}");
+        }
+        for name in [
+            "",
+            "busybox:",
+            ":tag",
+            "Alpine",
+            "a//b",
+            "-a",
+            "a b",
+            "x@sha256:1",
+            &"a".repeat(64),
+        ] {
+            assert!(!is_valid(name), "{name}");
+        }
+    }
+}

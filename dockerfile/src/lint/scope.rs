@@ -1,0 +1,90 @@
+//! The variables of a build while its checks run.
+
+use crate::shell::{ExpandError, Expansion, Lexer, Variables};
+use crate::stage::Dockerfile;
+use crate::suggest::nearest;
+
+/// Variables with their values, in order.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Scope {
+    values: Vec<(String, String)>,
+}
+
+impl Scope {
+    pub(super) fn set(&mut self, name: &str, value: &str) {
+        match self.values.iter_mut().find(|(own, _)| own == name) {
+            Some((_, own)) => value.clone_into(own),
+            None => self.values.push((name.to_owned(), value.to_owned())),
+        }
+    }
+
+    pub(super) fn expand(&self, lexer: Lexer, word: &str) -> Result<Expansion, ExpandError> {
+        lexer.expand(word, self)
+    }
+
+    /// The variable whose name is close to `name`.
+    pub(super) fn suggest(&self, name: &str) -> Option<&str> {
+        let mut names = self.names();
+        names.sort_unstable();
+        nearest(name, &names)
+    }
+}
+
+impl Variables for Scope {
+    fn value(&self, name: &str) -> Option<&str> {
+        self.values
+            .iter()
+            .find(|(own, _)| own == name)
+            .map(|(_, value)| value.as_str())
+    }
+
+    fn names(&self) -> Vec<&str> {
+        self.values.iter().map(|(name, _)| name.as_str()).collect()
+    }
+}
+
+/// The automatic platform arguments, as far as they are set.
+pub(super) fn automatic(target: &str, build: &str, stage: &str, given: &dyn Variables) -> Scope {
+    let mut scope = Scope::default();
+    let mut set = |name: String, value: &str| {
+        let value = given.value(&name).unwrap_or(value).to_owned();
+        scope.set(&name, &value);
+    };
+    for (prefix, platform) in [("BUILD", build), ("TARGET", target)] {
+        let mut parts = platform.splitn(3, '/');
+        set(format!("{prefix}PLATFORM"), platform);
+        set(format!("{prefix}OS"), parts.next().unwrap_or_default());
+        set(format!("{prefix}OSVERSION"), "");
+        set(format!("{prefix}ARCH"), parts.next().unwrap_or_default());
+        set(format!("{prefix}VARIANT"), parts.next().unwrap_or_default());
+    }
+    set("TARGETSTAGE".to_owned(), stage);
+    scope
+}
+
+/// The global scope: `automatic` and the ARGs before the first FROM. A default that cannot be
+/// expanded ends it.
+pub(super) fn global(
+    file: &Dockerfile,
+    automatic: &Scope,
+    given: &dyn Variables,
+) -> Result<Scope, (ExpandError, crate::span::Span)> {
+    let lexer = Lexer::new(file.directives.escape_char());
+    let mut scope = automatic.clone();
+    for global in &file.global_args {
+        for def in &global.arg.args {
+            let name = def.name.as_str();
+            match (given.value(name), &def.default) {
+                (Some(value), _) => scope.set(name, value),
+                (None, Some(default)) => {
+                    let value = lexer
+                        .process_word(default.as_str(), &scope)
+                        .map_err(|error| (error, default.span))?;
+                    scope.set(name, &value);
+                }
+                (None, None) => {}
+            }
+        }
+    }
+    Ok(scope)
+}

@@ -1,0 +1,337 @@
+//! Rules that need values: the stages replayed, ARG by ARG and ENV by ENV.
+
+use std::collections::BTreeSet;
+
+use super::instructions::{StageState, check_instruction};
+use super::scope::{Scope, automatic, global};
+use super::{BaseImage, Options, Reporter, Rule, UnknownBase, image_name};
+use crate::build::parse_trigger;
+use crate::instruction::{Instruction, Kind, MountKind};
+use crate::quote::go_quote;
+use crate::shell::{Expansion, Lexer, NoVariables, Variables};
+use crate::span::{Span, Word};
+use crate::stage::{Dockerfile, Stage};
+use crate::suggest::nearest;
+
+/// The PATH of images that set none.
+const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+pub(super) fn check(file: &Dockerfile, options: &Options<'_>, reporter: &mut Reporter) {
+    let lexer = Lexer::new(file.directives.escape_char());
+    let target = options.target.filter(|target| !target.is_empty());
+    let last = file.stages.last().and_then(Stage::name).unwrap_or_default();
+    let target_name = target.unwrap_or(&last);
+    let auto = automatic(
+        options.target_platform,
+        options.build_platform,
+        target_name,
+        options.build_args,
+    );
+    default_bases(file, lexer, &auto, reporter);
+    let globals = match global(file, &auto, options.build_args) {
+        Ok(globals) => globals,
+        Err((error, span)) => return reporter.error(span, error.to_string()),
+    };
+    let bases: Vec<Option<String>> = file
+        .stages
+        .iter()
+        .map(|stage| from(file, stage, lexer, &globals, reporter))
+        .collect();
+    let needed = match options.target {
+        Some(target) => reachable(file, &bases, target),
+        None => (0..file.stages.len()).collect(),
+    };
+    let mut states: Vec<StageState> = Vec::new();
+    for (index, stage) in file.stages.iter().enumerate() {
+        let base = bases[index].as_deref().unwrap_or_default();
+        let parent = file.earlier_stage_named(base, index);
+        let mut state = match parent {
+            Some(parent) => states[parent].inherit(),
+            None => from_image(stage, base, options, needed.contains(&index), reporter),
+        };
+        if needed.contains(&index) {
+            if let Some(parent) = parent {
+                state.triggers = triggers_of(&file.stages[parent]);
+            }
+            let context = Context {
+                lexer,
+                options,
+                globals: &globals,
+            };
+            for trigger in std::mem::take(&mut state.triggers) {
+                let place = stage.base.span;
+                check_instruction(&trigger, Some(place), &context, &mut state, reporter);
+            }
+            for instruction in &stage.instructions {
+                check_instruction(instruction, None, &context, &mut state, reporter);
+            }
+        }
+        states.push(state);
+    }
+}
+
+/// What instructions are checked with.
+pub(super) struct Context<'a> {
+    pub(super) lexer: Lexer,
+    pub(super) options: &'a Options<'a>,
+    pub(super) globals: &'a Scope,
+}
+
+/// A base name ought to be valid with nothing but defaults.
+fn default_bases(file: &Dockerfile, lexer: Lexer, auto: &Scope, reporter: &mut Reporter) {
+    let Ok(defaults) = global(file, auto, &NoVariables) else {
+        return;
+    };
+    for stage in &file.stages {
+        let Ok(expanded) = defaults.expand(lexer, stage.base.as_str()) else {
+            return;
+        };
+        if !image_name::is_valid(&expanded.text) {
+            reporter.report(
+                Rule::InvalidDefaultArgInFrom,
+                stage.base.span,
+                format!(
+                    "Default value for ARG {} results in empty or invalid base image name",
+                    stage.base.as_str()
+                ),
+                "give the ARG a default, or the reference one: ${NAME:-default}",
+            );
+        }
+    }
+}
+
+/// Checks a FROM; gives its expanded base name.
+fn from(
+    file: &Dockerfile,
+    stage: &Stage,
+    lexer: Lexer,
+    globals: &Scope,
+    reporter: &mut Reporter,
+) -> Option<String> {
+    let base = from_word(file, &stage.base, lexer, globals, reporter)?;
+    if let Some(platform) = &stage.platform
+        && let Some(expanded) = from_word(file, platform, lexer, globals, reporter)
+    {
+        redundant_platform(platform, &expanded, globals, reporter);
+        constant_platform(stage, platform, &expanded, reporter);
+    }
+    Some(base.text)
+}
+
+fn from_word(
+    file: &Dockerfile,
+    word: &Word,
+    lexer: Lexer,
+    globals: &Scope,
+    reporter: &mut Reporter,
+) -> Option<Expansion> {
+    let expanded = match globals.expand(lexer, word.as_str()) {
+        Ok(expanded) => expanded,
+        Err(error) => {
+            reporter.error(word.span, error.to_string());
+            return None;
+        }
+    };
+    let mut declared: BTreeSet<&str> = globals.names().into_iter().collect();
+    declared.extend(
+        file.global_args
+            .iter()
+            .flat_map(|g| g.arg.args.iter().map(|def| def.name.as_str())),
+    );
+    for name in expanded
+        .unset
+        .iter()
+        .filter(|name| !declared.contains(name.as_str()))
+    {
+        let names: Vec<&str> = declared.iter().copied().collect();
+        let mut message = format!("FROM argument '{name}' is not declared");
+        let help = match nearest(name, &names) {
+            Some(known) => {
+                message.push_str(&format!(" (did you mean {known}?)"));
+                format!("write ${known}, or declare ARG {name} above the first FROM")
+            }
+            None => format!("declare it above the first FROM: ARG {name}=DEFAULT"),
+        };
+        reporter.report(Rule::UndefinedArgInFrom, word.span, message, help);
+    }
+    Some(expanded)
+}
+
+fn redundant_platform(word: &Word, expanded: &Expansion, globals: &Scope, reporter: &mut Reporter) {
+    let only_target = expanded.used.len() == 1
+        && expanded.unset.is_empty()
+        && expanded.used.contains("TARGETPLATFORM");
+    if only_target && globals.value("TARGETPLATFORM") == Some(expanded.text.as_str()) {
+        reporter.report(
+            Rule::RedundantTargetPlatform,
+            word.span,
+            format!(
+                "Setting platform to predefined {} in FROM is redundant as this is the default behavior",
+                word.as_str()
+            ),
+            "remove --platform",
+        );
+    }
+}
+
+fn constant_platform(stage: &Stage, word: &Word, expanded: &Expansion, reporter: &mut Reporter) {
+    if !expanded.used.is_empty() || !expanded.unset.is_empty() {
+        return;
+    }
+    let Some((os, arch)) = platform_parts(&expanded.text) else {
+        return;
+    };
+    let name = stage.name().unwrap_or_default();
+    // A stage that is called after a platform is meant for it.
+    if name.contains(&os) || name.contains(&arch) {
+        return;
+    }
+    reporter.report(
+        Rule::FromPlatformFlagConstDisallowed,
+        word.span,
+        format!(
+            "FROM --platform flag should not use constant value {}",
+            go_quote(&expanded.text)
+        ),
+        "use $BUILDPLATFORM or $TARGETPLATFORM, or put the platform into the stage's name",
+    );
+}
+
+/// Operating system and architecture of a platform, normalised; `None` when it is none.
+fn platform_parts(platform: &str) -> Option<(String, String)> {
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.' | '(' | ')');
+    let parts: Vec<&str> = platform.split('/').collect();
+    if parts.len() > 3
+        || parts
+            .iter()
+            .any(|part| part.is_empty() || !part.chars().all(plain))
+    {
+        return None;
+    }
+    let known_os = ["linux", "windows", "darwin", "freebsd", "macos", "wasip1"];
+    let arch = |name: &str| {
+        match name.to_ascii_lowercase().as_str() {
+            "x86_64" | "x86-64" => "amd64",
+            "aarch64" => "arm64",
+            "i386" => "386",
+            "armhf" | "armel" => "arm",
+            other => return other.to_owned(),
+        }
+        .to_owned()
+    };
+    match parts.as_slice() {
+        [one] if known_os.contains(&one.to_ascii_lowercase().as_str()) => {
+            Some((one.to_ascii_lowercase(), String::from("amd64")))
+        }
+        [one] => Some(("linux".to_owned(), arch(one))),
+        [os, cpu, ..] => Some((os.to_ascii_lowercase(), arch(cpu))),
+        [] => None,
+    }
+}
+
+/// The state that a stage based on an image starts from.
+fn from_image(
+    stage: &Stage,
+    base: &str,
+    options: &Options<'_>,
+    needed: bool,
+    reporter: &mut Reporter,
+) -> StageState {
+    let known = if base == "scratch" {
+        Some(BaseImage::default())
+    } else if needed {
+        (options.base_images)(base)
+    } else {
+        None
+    };
+    let mut state = StageState::default();
+    state.open = known.is_none() && options.unknown_base == UnknownBase::Anything;
+    let image = known.unwrap_or_default();
+    for (name, value) in &image.env {
+        state.env.set(name, value);
+    }
+    if state.env.value("PATH").is_none() {
+        state.env.set("PATH", DEFAULT_PATH);
+    }
+    state.has_shell = image.has_shell;
+    // Mistakes in them are the base image's; the planner refuses them.
+    state.triggers = image
+        .onbuild
+        .iter()
+        .filter_map(|text| parse_trigger(text).0)
+        .collect();
+    if let Some(actual) = image.platform
+        && needed
+        && stage.platform.is_none()
+        && platform_parts(&actual) != platform_parts(options.target_platform)
+    {
+        reporter.report(
+            Rule::InvalidBaseImagePlatform,
+            stage.base.span,
+            format!(
+                "Base image {base} was pulled with platform {}, expected {} for current build",
+                go_quote(&actual),
+                go_quote(options.target_platform)
+            ),
+            "build for the image's platform, or use an image that has yours",
+        );
+    }
+    state
+}
+
+/// The ONBUILD triggers that a stage leaves to the stages based on it.
+fn triggers_of(stage: &Stage) -> Vec<Instruction> {
+    stage
+        .instructions
+        .iter()
+        .filter_map(|instruction| match &instruction.kind {
+            Kind::Onbuild(onbuild) => onbuild.instruction.as_deref().cloned(),
+            _ => None,
+        })
+        .collect()
+}
+
+/// The stages that building `target` needs.
+fn reachable(file: &Dockerfile, bases: &[Option<String>], target: &str) -> BTreeSet<usize> {
+    let mut found = BTreeSet::new();
+    let mut open: Vec<usize> = file.target(target).into_iter().collect();
+    while let Some(index) = open.pop() {
+        if !found.insert(index) {
+            continue;
+        }
+        let base = bases[index].as_deref().unwrap_or_default();
+        open.extend(file.earlier_stage_named(base, index));
+        for instruction in &file.stages[index].instructions {
+            let kind = match &instruction.kind {
+                Kind::Onbuild(_) => continue,
+                kind => kind,
+            };
+            for name in sources(kind) {
+                open.extend(file.earlier_stage(&name, index));
+            }
+        }
+    }
+    found
+}
+
+/// The stages and images an instruction takes files from.
+fn sources(kind: &Kind) -> Vec<String> {
+    match kind {
+        Kind::Copy(copy) => copy.from.iter().map(|from| from.text.clone()).collect(),
+        Kind::Run(run) => run
+            .mounts
+            .iter()
+            .filter_map(|mount| mount.resolve(|word| Ok(word.to_owned())).ok())
+            .filter_map(|mount| match mount.kind {
+                MountKind::Bind { from, .. } | MountKind::Cache { from, .. } => from,
+                _ => None,
+            })
+            .collect(),
+        _ => Vec::new(),
+    }
+}
+
+/// Where to point for an instruction: itself, or the FROM whose base left it as a trigger.
+pub(super) fn place(own: Span, trigger: Option<Span>) -> Span {
+    trigger.unwrap_or(own)
+}
