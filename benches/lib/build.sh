@@ -1,0 +1,248 @@
+# shellcheck shell=bash
+# The builders. Cold means: the base image is in the store and nothing was built before. Cached
+# means: the same build again.
+#
+# - rbuild: a fresh store with the base imported before each cold run.
+# - docker classic: the built image and with it all it left (its step cache) is removed.
+# - BuildKit: the built image is removed and the build cache pruned.
+# - buildah: the built image and all untagged ones (its layer cache) are removed.
+
+build_subjects=(rbuild docker buildkit buildah)
+build_ready=()
+namespace_pid=
+
+bench_build() {
+    if [ ! -x "$BIN/rbuild" ] && wanted rbuild; then
+        log "$BIN/rbuild is missing, its column stays empty (cargo build --release --bins)"
+    fi
+    "$top/scripts/base-busybox.sh" "$work/busybox.tar"
+    make_contexts
+    start_namespaces
+    # One subject after another, so that no idle daemon competes with the one measured.
+    local subject
+    for subject in "${build_subjects[@]}"; do
+        wanted "$subject" || continue
+        "prepare_$subject" || continue
+        build_ready+=("$subject")
+        measure_build "$subject" run20
+        measure_build "$subject" copy20k
+    done
+    stop_dockerd
+}
+
+make_contexts() {
+    local i dir
+    mkdir -p "$work/run20" "$work/copy20k"
+    {
+        echo 'FROM busybox:latest'
+        for i in $(seq 20); do
+            echo "RUN echo step $i > /step$i"
+        done
+    } >"$work/run20/Dockerfile"
+
+    log "writing $FILES files of 8,000 bytes"
+    printf 'FROM busybox:latest\nCOPY . /data\n' >"$work/copy20k/Dockerfile"
+    # Text that compresses by a quarter, different in every file; 200 files a folder.
+    i=0
+    while ((i * 200 < FILES)); do
+        dir=$work/copy20k/$(printf 'dir%04d' "$i")
+        mkdir "$dir"
+        local count=$((FILES - i * 200))
+        ((count <= 200)) || count=200
+        head -c $((count * 5926)) /dev/urandom | base64 -w 79 | head -c $((count * 8000)) |
+            (cd "$dir" && split --bytes=8000 --numeric-suffixes --suffix-length=4 - file)
+        i=$((i + 1))
+    done
+}
+
+measure_build() {
+    local subject=$1 case=$2 run
+    for ((run = 0; run < RUNS; run++)); do
+        "clean_$subject"
+        timed "$subject" "$case-cold" "build_$subject" "$work/$case"
+        refuse_cache_hits "$subject"
+        timed "$subject" "$case-cached" "build_$subject" "$work/$case"
+    done
+}
+
+# A cold build that took anything from a cache measured something else.
+refuse_cache_hits() {
+    if grep -qE '^( ---> Using cache|--> Using cache|#[0-9]+ CACHED)|CACHED$' "$work/output"; then
+        tail -n 30 "$work/output" >&2
+        die "$1: the cold build found a cache"
+    fi
+}
+
+# Network and mount namespaces that hold dockerd's bridge, its firewall rules and all mounts.
+start_namespaces() {
+    local i
+    unshare --net --mount --propagation private sleep infinity &
+    namespace_pid=$!
+    at_exit "stop_process $namespace_pid"
+    for ((i = 0; i < 50; i++)); do
+        [ "$(cat "/proc/$namespace_pid/comm" 2>/dev/null)" != sleep ] || break
+        sleep 0.1
+    done
+    inside ip link set lo up
+    # What dockerd and the network plugins of buildah would leave behind.
+    inside mount -t tmpfs tmpfs /run
+    if [ ! -d /var/lib/cni ]; then
+        mkdir /var/lib/cni
+        at_exit "rmdir --ignore-fail-on-non-empty /var/lib/cni"
+    fi
+    inside mount -t tmpfs tmpfs /var/lib/cni
+}
+inside() {
+    nsenter --target "$namespace_pid" --net --mount -- "$@"
+}
+
+# rbuild
+
+prepare_rbuild() {
+    [ -x "$BIN/rbuild" ]
+}
+clean_rbuild() {
+    rm -rf --one-file-system -- "$work/rbuild"
+    quiet "$BIN/rbuild" --root "$work/rbuild" import "$work/busybox.tar" busybox:latest
+}
+build_rbuild() {
+    "$BIN/rbuild" --root "$work/rbuild" build -t bench "$1"
+}
+
+# docker, classic and BuildKit, on one private daemon
+
+dockerd_pid=
+docker=()
+cgroup_parent=peers-$$
+
+start_dockerd() {
+    local i
+    [ -z "$dockerd_pid" ] || return 0
+    docker=(env "DOCKER_HOST=unix://$work/docker.sock" "DOCKER_CONFIG=$work/docker-config" "$DOCKER")
+    have dockerd && have "$DOCKER" || return 1
+    mkdir -p "$work/docker-config"
+    # An empty configuration: the machine's own /etc/docker/daemon.json does not count here.
+    echo '{}' >"$work/daemon.json"
+    # Not through inside(): the process in the background has to be dockerd itself.
+    nsenter --target "$namespace_pid" --net --mount -- dockerd --data-root "$work/docker" --exec-root "$work/docker-exec" \
+        --pidfile "$work/docker.pid" --host "unix://$work/docker.sock" --config-file "$work/daemon.json" \
+        --storage-driver overlay2 --cgroup-parent "$cgroup_parent" >"$work/dockerd.log" 2>&1 </dev/null &
+    dockerd_pid=$!
+    at_exit stop_dockerd
+    for ((i = 0; i < 300; i++)); do
+        if "${docker[@]}" version >/dev/null 2>&1; then
+            quiet "${docker[@]}" import --change 'CMD ["sh"]' "$work/busybox.tar" busybox:latest
+            return 0
+        fi
+        kill -0 "$dockerd_pid" 2>/dev/null || break
+        sleep 0.1
+    done
+    tail -n 20 "$work/dockerd.log" >&2
+    die "dockerd did not start (its last lines are above)"
+}
+stop_dockerd() {
+    [ -n "$dockerd_pid" ] || return 0
+    stop_process "$dockerd_pid"
+    dockerd_pid=
+    remove_cgroups
+}
+
+# The cgroups of its containers and of BuildKit, which it leaves where they are of version 1.
+remove_cgroups() {
+    local dir
+    for dir in /sys/fs/cgroup/"$cgroup_parent" /sys/fs/cgroup/*/"$cgroup_parent"; do
+        [ ! -d "$dir" ] || find "$dir" -depth -type d -exec rmdir {} \; 2>/dev/null || true
+    done
+}
+
+prepare_docker() {
+    start_dockerd || { log "dockerd or docker is not installed, its columns stay empty"; return 1; }
+}
+clean_docker() {
+    "${docker[@]}" rmi --force bench >/dev/null 2>&1 || true
+    quiet "${docker[@]}" image prune --force
+}
+build_docker() {
+    DOCKER_BUILDKIT=0 "${docker[@]}" build --tag bench "$1"
+}
+
+prepare_buildkit() {
+    start_dockerd || return 1
+    mkdir -p "$work/probe"
+    printf 'FROM scratch\nLABEL a=b\n' >"$work/probe/Dockerfile"
+    DOCKER_BUILDKIT=1 "${docker[@]}" build "$work/probe" >/dev/null 2>&1 </dev/null ||
+        { log "$DOCKER cannot speak BuildKit, its column stays empty"; return 1; }
+}
+clean_buildkit() {
+    clean_docker
+    quiet "${docker[@]}" builder prune --all --force
+}
+build_buildkit() {
+    DOCKER_BUILDKIT=1 "${docker[@]}" build --progress plain --tag bench "$1"
+}
+
+# buildah
+
+buildah_run() {
+    inside buildah --root "$work/buildah" --runroot "$work/buildah-run" --storage-driver overlay "$@"
+}
+prepare_buildah() {
+    have buildah || { log "buildah is not installed, its column stays empty"; return 1; }
+    stop_dockerd
+    buildah_flags=(--layers)
+    # Debian's crun refuses the hybrid cgroup hierarchy; runc runs on every one.
+    if have runc && [ "$(stat -f -c %T /sys/fs/cgroup)" != cgroup2fs ]; then
+        buildah_flags+=(--runtime "$(command -v runc)")
+    fi
+    local container
+    container=$(buildah_run from scratch) || die "buildah from scratch failed"
+    quiet buildah_run add "$container" "$work/busybox.tar" /
+    quiet buildah_run config --cmd '["sh"]' "$container"
+    quiet buildah_run commit --rm "$container" busybox:latest
+}
+clean_buildah() {
+    buildah_run rmi --force localhost/bench >/dev/null 2>&1 || true
+    quiet buildah_run rmi --prune --force
+}
+build_buildah() {
+    buildah_run bud "${buildah_flags[@]}" --tag bench "$1"
+}
+
+# The table
+
+print_build_table() {
+    local case title value subject peers own
+    cat <<TEXT
+Builders: rbuild $(version_rbuild), docker $(version_docker) (classic, and its BuildKit), buildah $(version_buildah).
+
+| Case | rbuild | docker classic | docker BuildKit | buildah | best peer ÷ rbuild |
+|---|---:|---:|---:|---:|---:|
+TEXT
+    for case in run20-cold run20-cached copy20k-cold copy20k-cached; do
+        case $case in
+        run20-cold) title='20 tiny RUN steps, cold' ;;
+        run20-cached) title='the same, fully cached' ;;
+        copy20k-cold) title="COPY of $FILES files ($((FILES * 8 / 1000)) MB), cold" ;;
+        copy20k-cached) title='the same, cached' ;;
+        esac
+        printf '| %s ' "$title"
+        peers=()
+        own=$(median rbuild "$case")
+        for subject in "${build_subjects[@]}"; do
+            value=$(median "$subject" "$case")
+            [ "$subject" = rbuild ] || peers+=("$value")
+            printf '| %s ' "$(cell "$value" %.3f s)"
+        done
+        printf '| %s |\n' "$(ratio "$(best lower "${peers[@]}")" "$own")"
+    done
+    echo
+}
+version_rbuild() {
+    if [ -x "$BIN/rbuild" ]; then first_line "$BIN/rbuild" --version | sed 's/^rbuild //'; else echo '(not built)'; fi
+}
+version_docker() {
+    if have dockerd; then first_line dockerd --version | sed 's/^Docker version //; s/,.*//'; else echo '(not installed)'; fi
+}
+version_buildah() {
+    if have buildah; then first_line buildah --version | sed 's/^buildah version //; s/ .*//'; else echo '(not installed)'; fi
+}

@@ -1,0 +1,71 @@
+#!/usr/bin/env bash
+# Measures rbuild and rregistry beside the tools they stand next to, in one run on one machine.
+#
+# Usage: benches/peers.sh [build|registry|all]
+#
+#   build     20 tiny RUN steps and a COPY of 20,000 files, cold and cached: rbuild, docker build
+#             (classic and BuildKit) and buildah bud --layers
+#   registry  1 GiB pushed and pulled, manifest GETs a second: rregistry and docker-registry
+#
+# The result is a Markdown table of medians on standard output; every single figure goes to
+# standard error. Needs root. A tool that is not installed leaves its column empty. Everything
+# runs from a temporary folder with daemons of its own, in network and mount namespaces of their
+# own, and is removed at the end; a docker or buildah in use on the machine is not touched.
+#
+# Environment:
+#   RUNS=5       runs of each case; the table shows medians
+#   ONLY="..."   subjects: rbuild docker buildkit buildah rregistry docker-registry
+#   BIN=...      folder of rbuild and rregistry (default: target/release)
+#   BLOB_MIB     size of the pushed blob (default: 1024)
+#   FILES        number of files of the COPY case, of 8,000 bytes each (default: 20000)
+#   WRK_SECONDS  length of each manifest run (default: 5)
+#   TMPDIR       where to work; 6 GB of disk are needed
+#   DOCKER       docker client (default: the one beside dockerd's packages, else on PATH)
+set -euo pipefail
+export LC_ALL=C
+PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin
+
+top=$(cd -- "$(dirname -- "$0")/.." && pwd)
+RUNS=${RUNS:-5}
+BIN=$(realpath -m -- "${BIN:-$top/target/release}")
+BLOB_MIB=${BLOB_MIB:-1024}
+FILES=${FILES:-20000}
+WRK_SECONDS=${WRK_SECONDS:-5}
+ONLY=${ONLY:-rbuild docker buildkit buildah rregistry docker-registry}
+if [ -z "${DOCKER:-}" ]; then
+    DOCKER=docker
+    [ ! -x /usr/bin/docker ] || DOCKER=/usr/bin/docker
+fi
+
+# shellcheck source=benches/lib/common.sh
+. "$top/benches/lib/common.sh"
+# shellcheck source=benches/lib/build.sh
+. "$top/benches/lib/build.sh"
+# shellcheck source=benches/lib/registry.sh
+. "$top/benches/lib/registry.sh"
+
+what=${1:-all}
+case $what in
+build | registry | all) ;;
+-h | --help)
+    sed -n '2,/^set/{/^#/s/^# \{0,1\}//p}' "$0"
+    exit 0
+    ;;
+*) die "usage: $0 [build|registry|all]" ;;
+esac
+[ $# -le 1 ] || die "usage: $0 [build|registry|all]"
+[[ $RUNS =~ ^[1-9][0-9]*$ ]] || die "RUNS is not a number of runs: $RUNS"
+[[ $BLOB_MIB =~ ^[1-9][0-9]*$ ]] || die "BLOB_MIB is not a size in MiB: $BLOB_MIB"
+[[ $FILES =~ ^[1-9][0-9]*$ ]] || die "FILES is not a number of files: $FILES"
+[ "$(id -u)" -eq 0 ] || die "root is needed, for dockerd and for containers"
+
+bench_setup
+describe_machine
+if [ "$what" != registry ]; then
+    bench_build
+    print_build_table
+fi
+if [ "$what" != build ]; then
+    bench_registry
+    print_registry_table
+fi
