@@ -9,11 +9,15 @@
 //! |---|---|
 //! | [`diff`] | overlay upper directory to tar, and to its diff ID without writing anything |
 //! | [`tree`] | whole root filesystem to tar |
+//! | [`unpack`] | tar to directory: a layer to overlay form, or an archive into a filesystem |
+//! | [`reader`] | the entries of an untrusted tar |
 
 pub mod diff;
 mod header;
+pub mod reader;
 mod sink;
 pub mod tree;
+pub mod unpack;
 mod walk;
 mod xattr;
 
