@@ -10,16 +10,20 @@
 //! - [`value`]: what is inside arguments once they are expanded
 //! - [`ignore`]: `.dockerignore` and wildcards
 //! - [`lint`]: build checks
+//! - [`history`]: the history lines of an image
+//! - [`print`]: a syntax tree as text again
 //! - [`diagnostic`]: errors and warnings, and how they are shown
 //! - [`span`]: places in the source
 //! - [`quote`]: Go's quoting, which dumps and history lines use
 //! - [`suggest`]: did you mean
 
 pub mod diagnostic;
+pub mod history;
 pub mod ignore;
 pub mod instruction;
 pub mod lint;
 pub mod parser;
+pub mod print;
 pub mod quote;
 pub mod shell;
 pub mod span;

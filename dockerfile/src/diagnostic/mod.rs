@@ -58,6 +58,8 @@ pub enum Code {
     InvalidWord,
     /// A near-JSON line taken as shell form.
     NotJson,
+    /// An instruction that was understood and failed when it was built.
+    BuildFailed,
 }
 
 impl Code {
@@ -82,6 +84,7 @@ impl Code {
             Self::MisplacedHeredoc => "MisplacedHeredoc",
             Self::InvalidWord => "InvalidWord",
             Self::NotJson => "NotJson",
+            Self::BuildFailed => "BuildFailed",
         }
     }
 }

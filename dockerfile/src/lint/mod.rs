@@ -169,7 +169,7 @@ impl Reporter {
     fn error(&mut self, span: Span, message: String) {
         self.diagnostics.push(
             Diagnostic::error(Code::InvalidWord, message, span)
-                .help("mend the quotes or the ${…} in this word"),
+                .help("mend the word, or give the variables in it a value"),
         );
     }
 }

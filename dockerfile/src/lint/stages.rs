@@ -37,6 +37,10 @@ pub(super) fn check(file: &Dockerfile, options: &Options<'_>, reporter: &mut Rep
         .iter()
         .map(|stage| from(file, stage, lexer, &globals, reporter))
         .collect();
+    // Nothing further can be said of a stage whose base cannot be named.
+    if bases.iter().any(Option::is_none) {
+        return;
+    }
     let needed = match options.target {
         Some(target) => reachable(file, &bases, target),
         None => (0..file.stages.len()).collect(),
@@ -114,6 +118,11 @@ fn from(
     {
         redundant_platform(platform, &expanded, globals, reporter);
         constant_platform(stage, platform, &expanded, reporter);
+    }
+    if base.text.is_empty() {
+        let message = format!("base name ({}) should not be blank", stage.base.as_str());
+        reporter.error(stage.base.span, message);
+        return None;
     }
     Some(base.text)
 }
