@@ -1,0 +1,49 @@
+//! What every command needs, opened when it is first asked for.
+
+use std::path::PathBuf;
+
+use store::Store;
+
+use crate::local::Local;
+
+use super::Failure;
+use super::args::Global;
+use super::printer::Printer;
+
+/// The store's place, the printer, and ways to open the rest.
+#[derive(Debug)]
+pub struct App {
+    root: Option<PathBuf>,
+    /// The way to the terminal.
+    pub printer: Printer,
+}
+
+impl App {
+    /// From the global flags.
+    pub fn new(global: &Global, printer: Printer) -> Self {
+        Self {
+            root: global.root.clone(),
+            printer,
+        }
+    }
+
+    /// Opens the store.
+    ///
+    /// # Errors
+    /// The store's, which say what to do about them.
+    pub async fn store(&self) -> Result<Store, Failure> {
+        let root = match &self.root {
+            Some(root) => root.clone(),
+            None => store::default_root()?,
+        };
+        Ok(Store::open(&root).await?)
+    }
+
+    /// The store, with a way to registries.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn local(&self) -> Result<Local, Failure> {
+        Ok(Local::new(self.store().await?, client::Config::from_env))
+    }
+}

@@ -1,0 +1,229 @@
+//! What can be typed: every command and flag, with the help that teaches it.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+use super::progress::Mode;
+
+const EXAMPLES: &str = "\
+Examples:
+  rbuild -t app:v1 .                      build the Dockerfile in this folder
+  rbuild -t app:v1 -f docker/Dockerfile . build another Dockerfile with this folder as context
+  rbuild tag app:v1 localhost:5000/app:v1
+  rbuild push localhost:5000/app:v1       push it to a registry
+  rbuild import rootfs.tar debian:bookworm
+                                          make a base image from a root file system
+
+`rbuild build …` and plain `rbuild …` are the same. No daemon is involved: images, layers and the
+build cache live under --root.";
+
+/// The whole command line.
+#[derive(Debug, Parser)]
+#[command(
+    name = "rbuild",
+    version,
+    about = "Build, keep and move container images without a daemon",
+    after_help = EXAMPLES,
+    max_term_width = 100
+)]
+pub struct Cli {
+    #[command(flatten)]
+    pub global: Global,
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// Flags of every command.
+#[derive(Debug, Clone, Args)]
+pub struct Global {
+    /// Where images, layers and the build cache are kept
+    /// [default: /var/lib/rbuild for root, $XDG_DATA_HOME/rbuild for others]
+    #[arg(long, global = true, env = "RBUILD_ROOT", value_name = "DIR")]
+    pub root: Option<PathBuf>,
+
+    /// Do not colour the output (so does a non-empty NO_COLOR)
+    #[arg(long, global = true)]
+    pub no_color: bool,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Build an image from a Dockerfile
+    #[command(visible_alias = "b")]
+    Build(Box<BuildArgs>),
+}
+
+/// `rbuild build`
+#[derive(Debug, Args)]
+pub struct BuildArgs {
+    /// The build context: a folder, or `-` for a Dockerfile or tar archive on standard input
+    #[arg(value_name = "PATH | -")]
+    pub context: String,
+
+    /// Name, and optionally a tag, of the image (`name:tag`); may be repeated
+    #[arg(short, long = "tag", value_name = "NAME")]
+    pub tags: Vec<String>,
+
+    /// The Dockerfile [default: PATH/Dockerfile]; `-` reads it from standard input
+    #[arg(short, long, value_name = "FILE")]
+    pub file: Option<String>,
+
+    /// Set a build argument; without `=VALUE` the value comes from the environment
+    #[arg(long = "build-arg", value_name = "NAME[=VALUE]")]
+    pub build_args: Vec<String>,
+
+    /// The stage to build [default: the last one]
+    #[arg(
+        long,
+        value_name = "STAGE",
+        default_value = "",
+        hide_default_value = true
+    )]
+    pub target: String,
+
+    /// Add a label to the image
+    #[arg(long = "label", value_name = "NAME=VALUE")]
+    pub labels: Vec<String>,
+
+    /// Build for this platform [default: this machine's]
+    #[arg(long, value_name = "OS/ARCH")]
+    pub platform: Option<String>,
+
+    /// Do not use the cache
+    #[arg(long)]
+    pub no_cache: bool,
+
+    /// Always ask the registry for newer base images
+    #[arg(long)]
+    pub pull: bool,
+
+    /// Print only the image ID
+    #[arg(short, long)]
+    pub quiet: bool,
+
+    /// How progress is shown
+    #[arg(long, value_enum, default_value = "auto", env = "RBUILD_PROGRESS")]
+    pub progress: Mode,
+
+    /// The network of RUN steps
+    #[arg(long, value_name = "MODE", default_value = "default",
+          value_parser = ["default", "host", "none"])]
+    pub network: String,
+
+    /// Write the image ID to a file
+    #[arg(long, value_name = "FILE")]
+    pub iidfile: Option<PathBuf>,
+
+    /// Write the build's outcome to a file, as JSON
+    #[arg(long, value_name = "FILE")]
+    pub metadata_file: Option<PathBuf>,
+
+    /// Add a line to /etc/hosts of RUN steps
+    #[arg(long = "add-host", value_name = "NAME:IP")]
+    pub add_hosts: Vec<String>,
+
+    #[command(flatten)]
+    pub limits: LimitArgs,
+}
+
+/// Limits of RUN steps, in `docker build`'s words.
+#[derive(Debug, Clone, Default, Args)]
+#[command(next_help_heading = "Limits of RUN steps")]
+pub struct LimitArgs {
+    /// Memory, such as 512m
+    #[arg(short = 'm', long, value_name = "BYTES")]
+    pub memory: Option<String>,
+    /// Memory and swap together; -1 for unlimited swap
+    #[arg(long, value_name = "BYTES", allow_hyphen_values = true)]
+    pub memory_swap: Option<String>,
+    /// Length of a CPU period in microseconds
+    #[arg(long, value_name = "MICROSECONDS")]
+    pub cpu_period: Option<u64>,
+    /// CPU time in each period in microseconds
+    #[arg(long, value_name = "MICROSECONDS")]
+    pub cpu_quota: Option<i64>,
+    /// Relative CPU weight
+    #[arg(short = 'c', long, value_name = "WEIGHT")]
+    pub cpu_shares: Option<u64>,
+    /// CPUs that may be used, such as 0-1
+    #[arg(long, value_name = "LIST")]
+    pub cpuset_cpus: Option<String>,
+    /// Memory nodes that may be used
+    #[arg(long, value_name = "LIST")]
+    pub cpuset_mems: Option<String>,
+    /// Size of /dev/shm, such as 64m
+    #[arg(long, value_name = "BYTES")]
+    pub shm_size: Option<String>,
+    /// A process limit, such as nofile=1024:2048
+    #[arg(long = "ulimit", value_name = "NAME=SOFT[:HARD]")]
+    pub ulimits: Vec<String>,
+}
+
+/// Puts `build` where no command was typed, so that `rbuild -t app .` builds.
+pub fn with_default_command(mut raw: Vec<OsString>) -> Vec<OsString> {
+    let known: Vec<String> = {
+        use clap::CommandFactory as _;
+        let command = Cli::command();
+        let names = command.get_subcommands().flat_map(|c| {
+            let aliases = c.get_all_aliases().map(str::to_owned);
+            std::iter::once(c.get_name().to_owned())
+                .chain(aliases)
+                .collect::<Vec<_>>()
+        });
+        names.chain(std::iter::once("help".to_owned())).collect()
+    };
+    let mut at = 1;
+    while let Some(word) = raw.get(at) {
+        let text = word.to_string_lossy();
+        match text.as_ref() {
+            "--root" => at += 2,
+            "--no-color" => at += 1,
+            t if t.starts_with("--root=") => at += 1,
+            "-h" | "--help" | "-V" | "--version" => return raw,
+            t if known.iter().any(|k| k == t) => return raw,
+            _ => break,
+        }
+    }
+    if at < raw.len() {
+        raw.insert(at, "build".into());
+    }
+    raw
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory as _;
+
+    fn first_words(line: &str) -> Vec<String> {
+        let raw = line.split_whitespace().map(OsString::from).collect();
+        with_default_command(raw)
+            .iter()
+            .map(|w| w.to_string_lossy().into_owned())
+            .collect()
+    }
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn build_is_the_default_command() {
+        assert_eq!(
+            first_words("rbuild -t a ."),
+            ["rbuild", "build", "-t", "a", "."]
+        );
+        assert_eq!(first_words("rbuild ."), ["rbuild", "build", "."]);
+        assert_eq!(first_words("rbuild build ."), ["rbuild", "build", "."]);
+        assert_eq!(
+            first_words("rbuild --root /x -t a ."),
+            ["rbuild", "--root", "/x", "build", "-t", "a", "."]
+        );
+        assert_eq!(first_words("rbuild --version"), ["rbuild", "--version"]);
+        assert_eq!(first_words("rbuild"), ["rbuild"]);
+    }
+}

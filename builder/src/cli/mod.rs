@@ -1,0 +1,113 @@
+//! The command line: raw flags, validated options, one file a command.
+//!
+//! - [`args`]: what can be typed
+//! - [`printer`]: the only way to the terminal
+//! - [`progress`]: how a build shows what it does
+//! - [`app`]: what every command needs: the store, the client, the printer
+
+pub mod app;
+mod args;
+mod build;
+pub mod printer;
+mod progress;
+mod style;
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use app::App;
+use args::{Cli, Command};
+use printer::Printer;
+
+/// Why a command failed: what to print, and the exit code.
+#[derive(Debug)]
+pub struct Failure {
+    /// The message, without `error:`.
+    pub message: String,
+    /// The exit code, never 0.
+    pub code: u8,
+}
+
+impl Failure {
+    /// A failure with exit code 1.
+    pub fn new(message: impl std::fmt::Display) -> Self {
+        Self {
+            message: message.to_string(),
+            code: 1,
+        }
+    }
+
+    /// A failure with an exit code of its own.
+    pub fn with_code(message: impl std::fmt::Display, code: u8) -> Self {
+        Self {
+            message: message.to_string(),
+            code: code.max(1),
+        }
+    }
+}
+
+impl<E: std::error::Error> From<E> for Failure {
+    fn from(error: E) -> Self {
+        let mut message = error.to_string();
+        let mut source = error.source();
+        while let Some(cause) = source {
+            let text = cause.to_string();
+            // Many errors already tell their cause; said twice it helps nobody.
+            if !message.contains(&text) {
+                message.push_str(": ");
+                message.push_str(&text);
+            }
+            source = cause.source();
+        }
+        Self::new(message)
+    }
+}
+
+/// What a command returns.
+pub type Outcome = Result<(), Failure>;
+
+/// Runs the command line.
+pub fn main(raw: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let raw = args::with_default_command(raw.into_iter().collect());
+    let cli = match Cli::try_parse_from(raw) {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Help and version are not failures, and go to standard output.
+            let code = if error.use_stderr() { 125 } else { 0 };
+            let _ = error.print();
+            return ExitCode::from(code);
+        }
+    };
+    let printer = Printer::from_env(cli.global.no_color);
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build();
+    let outcome = match runtime {
+        Ok(runtime) => {
+            let outcome = runtime.block_on(run(cli, printer.clone()));
+            // A blocked read of a terminal or pipe must not keep the process.
+            runtime.shutdown_background();
+            outcome
+        }
+        Err(error) => Err(error.into()),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            if !failure.message.is_empty() {
+                printer.error(&failure.message);
+            }
+            ExitCode::from(failure.code)
+        }
+    }
+}
+
+async fn run(cli: Cli, printer: Printer) -> Outcome {
+    let app = App::new(&cli.global, printer);
+    match cli.command {
+        Command::Build(args) => build::run(&app, *args).await,
+    }
+}

@@ -1,0 +1,62 @@
+//! What comes on standard input: a Dockerfile, or a tar archive that is the context.
+
+use std::io::{self, Read};
+use std::path::Path;
+
+use oci::layer::compression::{self, Compression};
+use rustix::fs::{Mode, OFlags};
+
+use super::{ContextError, read_capped};
+
+/// What standard input turned out to be.
+#[derive(Debug)]
+pub enum Input {
+    /// A Dockerfile, without any context.
+    Dockerfile(Vec<u8>),
+    /// An archive, unpacked into the directory given.
+    Unpacked,
+}
+
+/// Reads standard input; an archive (compressed or not) is unpacked into `dir`.
+pub fn read(dir: &Path) -> Result<Input, ContextError> {
+    read_from(io::stdin(), dir)
+}
+
+fn read_from(mut reader: impl Read + Send, dir: &Path) -> Result<Input, ContextError> {
+    let io = |what| {
+        move |source| ContextError::Io {
+            what,
+            path: "-".into(),
+            source,
+        }
+    };
+    // One tar header: long enough for every magic number that tells an archive.
+    let mut head = Vec::new();
+    reader
+        .by_ref()
+        .take(512)
+        .read_to_end(&mut head)
+        .map_err(io("read"))?;
+    let compressed = Compression::detect(&head) != Compression::None;
+    let is_tar = head.get(257..262) == Some(b"ustar");
+    let mut whole = head.as_slice().chain(reader);
+    if !compressed && !is_tar {
+        let bytes = read_capped(&mut whole, Path::new("-"), "Dockerfile")?;
+        return Ok(Input::Dockerfile(bytes));
+    }
+    let archive = |e: &dyn std::fmt::Display| ContextError::Archive(e.to_string());
+    let (_, plain) = compression::decompress(io::BufReader::new(whole)).map_err(|e| archive(&e))?;
+    let target = rustix::fs::open(
+        dir,
+        OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC,
+        Mode::empty(),
+    )
+    .map_err(|e| io("open")(e.into()))?;
+    let options = oci::layer::unpack::UnpackOptions {
+        ownership: oci::layer::unpack::Ownership::Current,
+        ..Default::default()
+    };
+    oci::layer::unpack::archive(plain, &target, Path::new("/"), &options)
+        .map_err(|e| archive(&e))?;
+    Ok(Input::Unpacked)
+}

@@ -1,0 +1,208 @@
+//! Downloads of ADD.
+//!
+//! A Dockerfile is somebody else's text: only http and https are followed, never to a link-local
+//! address (where clouds serve credentials), and never for more than [`MAX_SIZE`] bytes.
+
+use std::fs::File;
+use std::io::Write as _;
+use std::net::IpAddr;
+use std::path::Path;
+use std::time::Duration;
+
+use oci::Digest;
+use oci::digest::Algorithm;
+use reqwest::Url;
+use reqwest::header::{CONTENT_DISPOSITION, LAST_MODIFIED};
+use reqwest::redirect::Policy;
+use tempfile::NamedTempFile;
+
+use crate::solve::engine::StepError;
+
+/// The largest download, in bytes.
+const MAX_SIZE: u64 = 16 << 30;
+const REDIRECTS: usize = 10;
+
+/// A downloaded file.
+#[derive(Debug)]
+pub struct Download {
+    /// The file; gone when dropped.
+    pub file: NamedTempFile,
+    /// The digest of its content.
+    pub digest: Digest,
+    /// The name that it gets in a directory; `None` when the URL has none.
+    pub name: Option<String>,
+    /// Its modification time, seconds since the epoch; 0 when the server told none.
+    pub mtime: i64,
+}
+
+impl Download {
+    /// Opens it for reading.
+    ///
+    /// # Errors
+    /// The file system's.
+    pub fn open(&self) -> std::io::Result<File> {
+        File::open(self.file.path())
+    }
+}
+
+/// Downloads `url` into a new file in `dir` and checks it against `checksum`.
+///
+/// # Errors
+/// In words that name the URL.
+pub async fn fetch(
+    url: &str,
+    checksum: Option<&Digest>,
+    dir: &Path,
+) -> Result<Download, StepError> {
+    let failed = |e: &dyn std::fmt::Display| StepError::Other(format!("ADD {url}: {e}"));
+    let parsed = Url::parse(url).map_err(|e| failed(&e))?;
+    check_url(&parsed).map_err(|e| failed(&e))?;
+    let policy = Policy::custom(|attempt| {
+        if attempt.previous().len() > REDIRECTS {
+            return attempt.error("too many redirects");
+        }
+        match check_url(attempt.url()) {
+            Ok(()) => attempt.follow(),
+            Err(e) => attempt.error(e),
+        }
+    });
+    let http = reqwest::Client::builder()
+        .redirect(policy)
+        .connect_timeout(Duration::from_secs(15))
+        .read_timeout(Duration::from_secs(60))
+        .user_agent(concat!("rbuild/", env!("CARGO_PKG_VERSION")))
+        .dns_resolver(std::sync::Arc::new(NoLinkLocal))
+        .build()
+        .map_err(|e| failed(&e))?;
+    let mut response = http
+        .get(parsed)
+        .send()
+        .await
+        .map_err(|e| failed(&chain(&e)))?;
+    if !response.status().is_success() {
+        return Err(failed(&format!(
+            "invalid response status {}",
+            response.status()
+        )));
+    }
+    let name = file_name(&response);
+    let mtime = response
+        .headers()
+        .get(LAST_MODIFIED)
+        .and_then(|v| v.to_str().ok())
+        .and_then(|v| jiff::fmt::rfc2822::parse(v).ok())
+        .map_or(0, |time| time.timestamp().as_second());
+    let mut file = NamedTempFile::new_in(dir).map_err(|e| failed(&e))?;
+    let algorithm = checksum.map_or(Algorithm::Sha256, Digest::algorithm);
+    let mut hasher = algorithm.hasher();
+    let mut size: u64 = 0;
+    while let Some(chunk) = response.chunk().await.map_err(|e| failed(&chain(&e)))? {
+        size += chunk.len() as u64;
+        if size > MAX_SIZE {
+            return Err(failed(&format!("larger than {MAX_SIZE} bytes")));
+        }
+        hasher.update(&chunk);
+        file.write_all(&chunk).map_err(|e| failed(&e))?;
+    }
+    let digest = hasher.finish();
+    match checksum {
+        Some(expected) if *expected != digest => Err(failed(&format!(
+            "digest mismatch: --checksum={expected}, the content is {digest}"
+        ))),
+        _ => Ok(Download {
+            file,
+            digest,
+            name,
+            mtime,
+        }),
+    }
+}
+
+/// An error with its causes: the outermost one alone says little.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(&format!(": {error}"));
+        cause = error.source();
+    }
+    text
+}
+
+fn check_url(url: &Url) -> Result<(), String> {
+    if !matches!(url.scheme(), "http" | "https") {
+        return Err(format!("{}: only http and https are fetched", url.scheme()));
+    }
+    let literal = match url.host() {
+        Some(url::Host::Ipv4(ip)) => Some(IpAddr::V4(ip)),
+        Some(url::Host::Ipv6(ip)) => Some(IpAddr::V6(ip)),
+        _ => None,
+    };
+    match literal {
+        Some(ip) if is_link_local(ip) => Err(format!("{ip} is a link-local address")),
+        _ => Ok(()),
+    }
+}
+
+fn is_link_local(ip: IpAddr) -> bool {
+    match ip {
+        IpAddr::V4(ip) => ip.is_link_local(),
+        IpAddr::V6(ip) => match ip.to_ipv4_mapped() {
+            Some(ip) => ip.is_link_local(),
+            None => ip.is_unicast_link_local(),
+        },
+    }
+}
+
+/// Resolves names, leaving link-local addresses out.
+struct NoLinkLocal;
+
+impl reqwest::dns::Resolve for NoLinkLocal {
+    fn resolve(&self, name: reqwest::dns::Name) -> reqwest::dns::Resolving {
+        Box::pin(async move {
+            let found = tokio::net::lookup_host((name.as_str(), 0)).await?;
+            let allowed: Vec<_> = found.filter(|a| !is_link_local(a.ip())).collect();
+            if allowed.is_empty() {
+                let text = format!("{} has no address that may be fetched from", name.as_str());
+                return Err(text.into());
+            }
+            Ok(Box::new(allowed.into_iter()) as reqwest::dns::Addrs)
+        })
+    }
+}
+
+/// The file name that the server gives, else the last component of the URL's path.
+fn file_name(response: &reqwest::Response) -> Option<String> {
+    let disposition = response.headers().get(CONTENT_DISPOSITION);
+    let given = disposition.and_then(|v| v.to_str().ok()).and_then(|text| {
+        let (_, name) = text.split_once("filename=")?;
+        let name = name.split(';').next()?.trim().trim_matches('"');
+        Some(name.to_owned())
+    });
+    let from_url = || {
+        let last = response.url().path_segments()?.next_back()?;
+        Some(last.to_owned())
+    };
+    let safe = |n: &String| !n.is_empty() && n != "." && n != ".." && !n.contains(['/', '\0']);
+    given.filter(&safe).or_else(from_url).filter(&safe)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_public_http_is_fetched() {
+        for (url, fine) in [
+            ("https://example.com/x", true),
+            ("http://10.0.0.1/x", true),
+            ("file:///etc/passwd", false),
+            ("ftp://example.com/x", false),
+            ("http://169.254.169.254/latest/meta-data", false),
+            ("http://[fe80::1]/x", false),
+            ("http://[::ffff:169.254.169.254]/x", false),
+        ] {
+            assert_eq!(check_url(&Url::parse(url).unwrap()).is_ok(), fine, "{url}");
+        }
+    }
+}

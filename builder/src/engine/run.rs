@@ -1,0 +1,172 @@
+//! RUN: one process in a container.
+
+use std::fs::File;
+use std::io::{Read, Write as _};
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+use runtime::network::Sandbox;
+use runtime::{
+    Container, Killer, Limits, Mount, NetworkMode, Overlay, Rootfs as ContainerRoot, Spec, Stdio,
+};
+
+use crate::plan::RunOp;
+use crate::solve::engine::{Progress, StepError, Vertex};
+
+/// What RUN steps share.
+#[derive(Clone, Debug, Default)]
+pub struct RunSettings {
+    /// `--memory` and its kin.
+    pub limits: Limits,
+    /// `--shm-size`, bytes.
+    pub shm_size: Option<u64>,
+    /// `--add-host`
+    pub extra_hosts: Vec<(String, String)>,
+}
+
+/// Lets another thread end the container that runs.
+#[derive(Debug, Default)]
+pub struct Cancel {
+    cancelled: AtomicBool,
+    killer: Mutex<Option<Killer>>,
+}
+
+impl Cancel {
+    /// Ends what runs, and lets nothing more start.
+    pub fn cancel(&self) {
+        self.cancelled.store(true, Ordering::SeqCst);
+        let killer = self.killer.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(killer) = killer.as_ref() {
+            killer.kill();
+        }
+    }
+
+    /// Whether the build was cancelled.
+    pub fn is_cancelled(&self) -> bool {
+        self.cancelled.load(Ordering::SeqCst)
+    }
+
+    /// # Errors
+    /// [`StepError::Cancelled`].
+    pub fn check(&self) -> Result<(), StepError> {
+        if self.is_cancelled() {
+            Err(StepError::Cancelled)
+        } else {
+            Ok(())
+        }
+    }
+
+    fn set(&self, killer: Option<Killer>) {
+        *self.killer.lock().unwrap_or_else(PoisonError::into_inner) = killer;
+        if self.is_cancelled() {
+            self.cancel();
+        }
+    }
+}
+
+/// The network of one RUN.
+#[derive(Clone, Debug)]
+pub enum StepNetwork {
+    /// The host's.
+    Host,
+    /// Nothing but loopback.
+    None,
+    /// The build's own.
+    Sandbox(Arc<Sandbox>),
+}
+
+/// Runs `op` in a container on `overlay`; its output goes to `progress` as it comes.
+///
+/// # Errors
+/// [`StepError::Process`] when the command fails.
+pub fn run(
+    op: &RunOp,
+    overlay: Overlay,
+    network: StepNetwork,
+    settings: &RunSettings,
+    scratch: &Path,
+    cancel: &Cancel,
+    progress: &dyn Progress,
+    vertex: &Vertex,
+) -> Result<(), StepError> {
+    cancel.check()?;
+    let network = match network {
+        StepNetwork::Host => NetworkMode::Host,
+        StepNetwork::None => NetworkMode::None,
+        StepNetwork::Sandbox(sandbox) => NetworkMode::Sandbox(sandbox),
+    };
+    let mut spec = Spec::new(ContainerRoot::Overlay(overlay), op.argv.iter().cloned())
+        .env(op.env.iter().chain(&op.hidden_env).cloned())
+        .cwd(op.cwd.clone())
+        .user(op.user.clone())
+        .network(network)
+        .limits(settings.limits.clone());
+    spec.extra_hosts.clone_from(&settings.extra_hosts);
+    if let Some(size) = settings.shm_size {
+        spec = spec.shm_size(size);
+    }
+    // Kept until the process has ended: the mount shows this very file.
+    let mut script_file = None;
+    if let Some((path, body)) = &op.script {
+        let file = script(scratch, body).map_err(|e| StepError::other("write the script", e))?;
+        spec = spec.mount(Mount::bind(file.path(), path.clone(), true));
+        script_file = Some(file);
+    }
+    let (reader, writer) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)
+        .map_err(|e| StepError::other("make a pipe", e))?;
+    let stdout = writer
+        .try_clone()
+        .map_err(|e| StepError::other("duplicate a pipe", e))?;
+    let stdio = Stdio {
+        stdin: None,
+        stdout: Some(stdout),
+        stderr: Some(writer),
+    };
+    let failed = |e: &runtime::Error| match e.exit_code() {
+        code @ (126 | 127) => StepError::Process {
+            command: op.argv.join(" "),
+            status: format!("exit code: {code}: {e}"),
+            code: u8::try_from(code).unwrap_or(1),
+        },
+        _ => StepError::Other(e.to_string()),
+    };
+    let running = Container::spawn(&spec, stdio).map_err(|e| failed(&e))?;
+    cancel.set(Some(running.killer().map_err(|e| failed(&e))?));
+    let mut reader = File::from(reader);
+    let mut buffer = vec![0; 32 << 10];
+    // Ends when the last process that holds the pipe does, and all die with the first one.
+    loop {
+        match reader.read(&mut buffer) {
+            Ok(0) => break,
+            Ok(n) => progress.output(vertex, &buffer[..n]),
+            Err(e) if e.kind() == std::io::ErrorKind::Interrupted => {}
+            Err(_) => break,
+        }
+    }
+    let status = running.wait().map_err(|e| failed(&e))?;
+    cancel.set(None);
+    drop(script_file);
+    cancel.check()?;
+    if status.success() {
+        return Ok(());
+    }
+    Err(StepError::Process {
+        command: op.argv.join(" "),
+        status: status.to_string(),
+        code: u8::try_from(status.exit_code()).unwrap_or(1),
+    })
+}
+
+fn script(dir: &Path, body: &str) -> std::io::Result<tempfile::NamedTempFile> {
+    use std::os::unix::fs::PermissionsExt as _;
+    let mut file = tempfile::NamedTempFile::new_in(dir)?;
+    file.write_all(body.as_bytes())?;
+    file.as_file()
+        .set_permissions(std::fs::Permissions::from_mode(0o755))?;
+    // An executable that is open for writing cannot be run.
+    let path = file.into_temp_path();
+    let read_only = File::open(&path)?;
+    Ok(tempfile::NamedTempFile::from_parts(read_only, path))
+}

@@ -1,0 +1,607 @@
+//! Writes a selection into a rootfs, by Docker's rules for destinations.
+//!
+//! - A file goes *to* the destination, or *into* it when that is a directory or ends in a slash.
+//! - Of a directory the contents are copied; the destination directory itself keeps its metadata
+//!   when it exists and is made 0755 when it doesn't, directories below it take the source's.
+//! - A directory never replaces a file, nor a file a directory.
+//! - Links are kept as links, hard links within one source stay hard links, times are kept.
+//!
+//! Directories that exist keep their modification time and new ones get the newest time of what
+//! was copied: the layer is then a function of the sources, and not of the clock.
+
+use std::collections::HashMap;
+use std::ffi::{OsStr, OsString};
+use std::fs::File;
+use std::io::{Read, Write};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+use dockerfile::value::Chmod;
+use rustix::fs::{self, AtFlags, FileType, Gid, Mode, OFlags, Stat, Timespec, Timestamps, Uid};
+use rustix::io::Errno;
+
+use super::FilesError;
+use super::rootfs::{Owner, Rootfs, file_type, make_dir, remove_all};
+use super::select::{Entry, Selection};
+
+const BUFFER: usize = 256 << 10;
+
+/// How a selection is written.
+#[derive(Clone, Debug, Default)]
+pub struct CopyOptions {
+    /// The owner of everything that is made; `None` keeps the sources' own.
+    pub owner: Option<Owner>,
+    /// The mode of everything that is copied; `None` keeps the sources' own.
+    pub chmod: Option<Chmod>,
+    /// `--parents`: rebuild the sources' directories below the destination.
+    pub parents: bool,
+}
+
+/// Copies `selections` from `source` to `dest_path` in `dest`. A trailing slash makes the
+/// destination a directory.
+///
+/// # Errors
+/// [`FilesError::Conflict`] where a file and a directory meet, and I/O errors.
+pub fn copy(
+    source: &Rootfs,
+    selections: &[Selection],
+    dest: &Rootfs,
+    dest_path: &str,
+    options: &CopyOptions,
+) -> Result<(), FilesError> {
+    let into_dir = dest_path.ends_with('/') || options.parents;
+    for selection in selections {
+        let mut target = PathBuf::from(dest_path);
+        if options.parents {
+            target.push(if selection.is_dir {
+                selection.named.as_path()
+            } else {
+                selection.named.parent().unwrap_or(Path::new(""))
+            });
+        }
+        let mut writer = Writer {
+            dest,
+            options,
+            newest: newest(selection),
+            buffer: vec![0; BUFFER],
+            links: HashMap::new(),
+            shown: target.clone(),
+        };
+        if selection.is_dir {
+            writer.contents(source, selection, &target)?;
+        } else {
+            writer.single(source, selection, &target, into_dir)?;
+        }
+    }
+    Ok(())
+}
+
+/// Writes one file with the given bytes, as a here-document or a download needs it.
+///
+/// # Errors
+/// As [`copy`].
+pub fn write_file(
+    dest: &Rootfs,
+    dest_path: &str,
+    name: &OsStr,
+    content: &mut dyn Read,
+    mode: u32,
+    mtime: i64,
+    options: &CopyOptions,
+) -> Result<(), FilesError> {
+    let time = Timespec {
+        tv_sec: mtime,
+        tv_nsec: 0,
+    };
+    let mut writer = Writer {
+        dest,
+        options,
+        newest: time,
+        buffer: vec![0; BUFFER],
+        links: HashMap::new(),
+        shown: PathBuf::from(dest_path),
+    };
+    let (dir, name) = writer.place(Path::new(dest_path), name, dest_path.ends_with('/'))?;
+    writer.clear(dir.as_fd(), &name)?;
+    let shown = writer.shown.clone();
+    let mut file = create(dir.as_fd(), &name).map_err(FilesError::io("create", &shown))?;
+    loop {
+        let n = content
+            .read(&mut writer.buffer)
+            .map_err(FilesError::io("read", &shown))?;
+        if n == 0 {
+            break;
+        }
+        file.write_all(&writer.buffer[..n])
+            .map_err(FilesError::io("write", &shown))?;
+    }
+    let owner = options.owner.unwrap_or_default();
+    let mode = options
+        .chmod
+        .as_ref()
+        .map_or(mode, |c| c.apply(mode, false));
+    finish(file.as_fd(), owner, mode, time).map_err(FilesError::io("set the mode of", &shown))
+}
+
+struct Writer<'a> {
+    dest: &'a Rootfs,
+    options: &'a CopyOptions,
+    newest: Timespec,
+    buffer: Vec<u8>,
+    /// Where the first name of a file with several was written: below the destination.
+    links: HashMap<(u64, u64), PathBuf>,
+    shown: PathBuf,
+}
+
+/// A directory that is being filled.
+struct Level {
+    path: PathBuf,
+    source: OwnedFd,
+    dest: OwnedFd,
+    stat: Stat,
+}
+
+impl Writer<'_> {
+    /// Copies one file.
+    fn single(
+        &mut self,
+        source: &Rootfs,
+        selection: &Selection,
+        target: &Path,
+        into_dir: bool,
+    ) -> Result<(), FilesError> {
+        let Some(entry) = selection.entries.first() else {
+            return Ok(());
+        };
+        let parent = selection.root.parent().unwrap_or(Path::new(""));
+        let from = source
+            .open_dir(parent)
+            .map_err(FilesError::io("open", parent))?;
+        let real_name = selection.root.file_name().unwrap_or_default();
+        let (dir, name) = self.place(target, selection.name(), into_dir)?;
+        let before = times_of(dir.as_fd());
+        self.entry(
+            from.as_fd(),
+            real_name,
+            entry,
+            dir.as_fd(),
+            &name,
+            dir.as_fd(),
+        )?;
+        restore(dir.as_fd(), before);
+        Ok(())
+    }
+
+    /// The directory and name that a file for `target` is written under; makes directories.
+    fn place(
+        &mut self,
+        target: &Path,
+        source_name: &OsStr,
+        into_dir: bool,
+    ) -> Result<(OwnedFd, OsString), FilesError> {
+        let resolved = self
+            .dest
+            .canonical(target)
+            .map_err(FilesError::io("resolve", &self.shown))?;
+        let stat = self
+            .dest
+            .lstat(&resolved)
+            .map_err(FilesError::io("stat", &self.shown))?;
+        let is_dir = stat.is_some_and(|s| file_type(&s) == FileType::Directory);
+        let (dir, name) = if into_dir || is_dir {
+            self.shown = target.join(source_name);
+            (resolved.clone(), source_name.to_owned())
+        } else {
+            let name = resolved.file_name().unwrap_or_default().to_owned();
+            (resolved.parent().unwrap_or(Path::new("")).to_owned(), name)
+        };
+        let dir = self.directory(&dir)?;
+        Ok((dir, name))
+    }
+
+    /// Opens a destination directory, making it and its parents as needed.
+    fn directory(&self, path: &Path) -> Result<OwnedFd, FilesError> {
+        let not_dir = |path: &Path| FilesError::Conflict {
+            path: Path::new("/").join(path),
+            what: "something on the way there is not a directory",
+        };
+        let mut done = PathBuf::new();
+        let root = self.dest.open_dir(Path::new("."));
+        let mut current = root.map_err(FilesError::io("open", "/"))?;
+        for name in path.components() {
+            done.push(name);
+            let opened = self
+                .dest
+                .openat(&done, OFlags::RDONLY | OFlags::DIRECTORY, Mode::empty());
+            current = match opened {
+                Ok(fd) => fd,
+                Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
+                    let before = times_of(current.as_fd());
+                    let owner = self.options.owner.unwrap_or_default();
+                    let fd = make_dir(current.as_fd(), name.as_os_str(), 0o755, owner)
+                        .map_err(FilesError::io("create", &done))?;
+                    set_times(fd.as_fd(), self.newest);
+                    restore(current.as_fd(), before);
+                    fd
+                }
+                Err(e) if e.kind() == std::io::ErrorKind::NotADirectory => {
+                    return Err(not_dir(&done));
+                }
+                Err(e) => return Err(FilesError::io("open", &done)(e)),
+            };
+        }
+        Ok(current)
+    }
+
+    /// Copies the contents of a directory.
+    fn contents(
+        &mut self,
+        source: &Rootfs,
+        selection: &Selection,
+        target: &Path,
+    ) -> Result<(), FilesError> {
+        let resolved = self
+            .dest
+            .canonical(target)
+            .map_err(FilesError::io("resolve", &self.shown))?;
+        let top = self.directory(&resolved)?;
+        let top_times = times_of(top.as_fd());
+        let from = source
+            .open_dir(&selection.root)
+            .map_err(FilesError::io("open", &selection.root))?;
+        let mut levels: Vec<Level> = Vec::new();
+        for entry in &selection.entries {
+            let parent = entry.path.parent().unwrap_or(Path::new(""));
+            while levels.last().is_some_and(|level| level.path != parent) {
+                self.leave(levels.pop())?;
+            }
+            let name = entry.path.file_name().unwrap_or_default();
+            let (from, to) = match levels.last() {
+                Some(level) => (level.source.as_fd(), level.dest.as_fd()),
+                None => (from.as_fd(), top.as_fd()),
+            };
+            self.shown = target.join(&entry.path);
+            if entry.kind() == FileType::Directory {
+                let level = self.enter(from, to, name, entry)?;
+                levels.push(level);
+            } else {
+                self.entry(from, name, entry, to, name, top.as_fd())?;
+            }
+        }
+        while let Some(level) = levels.pop() {
+            self.leave(Some(level))?;
+        }
+        restore(top.as_fd(), top_times);
+        Ok(())
+    }
+
+    /// Makes or opens a directory below the destination.
+    fn enter(
+        &self,
+        from: BorrowedFd<'_>,
+        to: BorrowedFd<'_>,
+        name: &OsStr,
+        entry: &Entry,
+    ) -> Result<Level, FilesError> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let source = fs::openat(from, name, flags, Mode::empty())
+            .map_err(|e| FilesError::io("open", &self.shown)(e.into()))?;
+        let dest = match make_dir(to, name, 0o700, Owner::default()) {
+            Ok(fd) => fd,
+            Err(e) if e.kind() == std::io::ErrorKind::AlreadyExists => {
+                match fs::openat(to, name, flags, Mode::empty()) {
+                    Ok(fd) => fd,
+                    Err(Errno::NOTDIR | Errno::LOOP) => {
+                        return Err(FilesError::Conflict {
+                            path: self.shown.clone(),
+                            what: "the source is a directory and the destination is not",
+                        });
+                    }
+                    Err(e) => return Err(FilesError::io("open", &self.shown)(e.into())),
+                }
+            }
+            Err(e) => return Err(FilesError::io("create", &self.shown)(e)),
+        };
+        Ok(Level {
+            path: entry.path.clone(),
+            source,
+            dest,
+            stat: entry.stat,
+        })
+    }
+
+    /// Gives a directory its metadata once nothing more is written into it.
+    fn leave(&self, level: Option<Level>) -> Result<(), FilesError> {
+        let Some(level) = level else { return Ok(()) };
+        copy_xattrs(level.source.as_fd(), level.dest.as_fd());
+        let mode = self.mode(&level.stat, true);
+        finish(
+            level.dest.as_fd(),
+            self.owner(&level.stat),
+            mode,
+            mtime(&level.stat),
+        )
+        .map_err(FilesError::io("set the mode of", &level.path))
+    }
+
+    /// Copies one entry that is not a directory; `top` is where remembered links start from.
+    fn entry(
+        &mut self,
+        from: BorrowedFd<'_>,
+        source_name: &OsStr,
+        entry: &Entry,
+        to: BorrowedFd<'_>,
+        name: &OsStr,
+        top: BorrowedFd<'_>,
+    ) -> Result<(), FilesError> {
+        let io = |what| FilesError::io(what, &self.shown);
+        let stat = &entry.stat;
+        let key = (stat.st_dev, stat.st_ino);
+        let many = stat.st_nlink > 1;
+        if many && let Some(first) = self.links.get(&key) {
+            self.clear(to, name)?;
+            return fs::linkat(top, first, to, name, AtFlags::empty())
+                .map_err(|e| io("link")(e.into()));
+        }
+        match entry.kind() {
+            FileType::RegularFile => self.file(from, source_name, stat, to, name)?,
+            FileType::Symlink => {
+                let target = fs::readlinkat(from, source_name, Vec::new())
+                    .map_err(|e| io("read the link")(e.into()))?;
+                self.clear(to, name)?;
+                fs::symlinkat(target, to, name).map_err(|e| io("create")(e.into()))?;
+                self.at(to, name, stat)?;
+            }
+            kind @ (FileType::Fifo | FileType::CharacterDevice | FileType::BlockDevice) => {
+                self.clear(to, name)?;
+                fs::mknodat(to, name, kind, Mode::from_raw_mode(0o600), stat.st_rdev)
+                    .map_err(|e| io("create")(e.into()))?;
+                self.at(to, name, stat)?;
+                fs::chmodat(
+                    to,
+                    name,
+                    Mode::from_raw_mode(self.mode(stat, false)),
+                    AtFlags::empty(),
+                )
+                .map_err(|e| io("set the mode of")(e.into()))?;
+            }
+            _ => return Err(FilesError::Socket(self.shown.clone())),
+        }
+        if many {
+            let path = if entry.path.as_os_str().is_empty() {
+                PathBuf::from(name)
+            } else {
+                entry.path.clone()
+            };
+            self.links.insert(key, path);
+        }
+        Ok(())
+    }
+
+    /// Owner and time of what has no descriptor of its own.
+    fn at(&self, to: BorrowedFd<'_>, name: &OsStr, stat: &Stat) -> Result<(), FilesError> {
+        let owner = self.owner(stat);
+        let result = chown_at(to, name, owner).and_then(|()| {
+            let times = Timestamps {
+                last_access: mtime(stat),
+                last_modification: mtime(stat),
+            };
+            fs::utimensat(to, name, &times, AtFlags::SYMLINK_NOFOLLOW)
+        });
+        result.map_err(|e| FilesError::io("set the owner of", &self.shown)(e.into()))
+    }
+
+    fn file(
+        &mut self,
+        from: BorrowedFd<'_>,
+        source_name: &OsStr,
+        stat: &Stat,
+        to: BorrowedFd<'_>,
+        name: &OsStr,
+    ) -> Result<(), FilesError> {
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY;
+        let source = fs::openat(from, source_name, flags | OFlags::CLOEXEC, Mode::empty())
+            .map_err(|e| FilesError::io("open", &self.shown)(e.into()))?;
+        let now = fs::fstat(&source).map_err(|e| FilesError::io("stat", &self.shown)(e.into()))?;
+        if now.st_ino != stat.st_ino || now.st_size != stat.st_size {
+            return Err(FilesError::Changed(self.shown.clone()));
+        }
+        let dest = match create(to, name) {
+            Ok(file) => file,
+            Err(e) if e.kind() == std::io::ErrorKind::AlreadyExists => {
+                self.clear(to, name)?;
+                create(to, name).map_err(FilesError::io("create", &self.shown))?
+            }
+            Err(e) => return Err(FilesError::io("create", &self.shown)(e)),
+        };
+        let written = transfer(&mut File::from(source), &dest, &now, &mut self.buffer)
+            .map_err(FilesError::io("copy", &self.shown))?;
+        if written != now.st_size.unsigned_abs() {
+            return Err(FilesError::Changed(self.shown.clone()));
+        }
+        finish(
+            dest.as_fd(),
+            self.owner(stat),
+            self.mode(stat, false),
+            mtime(stat),
+        )
+        .map_err(FilesError::io("set the mode of", &self.shown))
+    }
+
+    /// Removes what a file is about to replace; a directory is never replaced.
+    fn clear(&self, to: BorrowedFd<'_>, name: &OsStr) -> Result<(), FilesError> {
+        match fs::statat(to, name, AtFlags::SYMLINK_NOFOLLOW) {
+            Err(Errno::NOENT) => Ok(()),
+            Ok(stat) if file_type(&stat) == FileType::Directory => Err(FilesError::Conflict {
+                path: self.shown.clone(),
+                what: "the destination is a directory and the source is not",
+            }),
+            Ok(_) => {
+                let before = times_of(to);
+                remove_all(to, name).map_err(FilesError::io("replace", &self.shown))?;
+                restore(to, before);
+                Ok(())
+            }
+            Err(e) => Err(FilesError::io("stat", &self.shown)(e.into())),
+        }
+    }
+
+    fn owner(&self, stat: &Stat) -> Owner {
+        self.options.owner.unwrap_or(Owner {
+            uid: stat.st_uid,
+            gid: stat.st_gid,
+        })
+    }
+
+    fn mode(&self, stat: &Stat, is_dir: bool) -> u32 {
+        let mode = stat.st_mode & 0o7777;
+        self.options
+            .chmod
+            .as_ref()
+            .map_or(mode, |chmod| chmod.apply(mode, is_dir))
+    }
+}
+
+fn create(dir: BorrowedFd<'_>, name: &OsStr) -> std::io::Result<File> {
+    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
+    Ok(File::from(fs::openat(
+        dir,
+        name,
+        flags,
+        Mode::from_raw_mode(0o600),
+    )?))
+}
+
+/// Copies a file's data (holes stay holes) and extended attributes; returns its length.
+fn transfer(
+    source: &mut File,
+    mut dest: &File,
+    stat: &Stat,
+    buffer: &mut [u8],
+) -> std::io::Result<u64> {
+    let size = stat.st_size.unsigned_abs();
+    let sparse = (stat.st_blocks.unsigned_abs()) * 512 < size && size > 64 << 10;
+    let mut offset = 0;
+    if sparse {
+        dest.set_len(size)?;
+        while offset < size {
+            let start = match fs::seek(&*source, fs::SeekFrom::Data(offset)) {
+                Ok(start) => start,
+                Err(Errno::NXIO) => break,
+                Err(e) => return Err(e.into()),
+            };
+            let end = fs::seek(&*source, fs::SeekFrom::Hole(start))?;
+            fs::seek(&*source, fs::SeekFrom::Start(start))?;
+            fs::seek(dest, fs::SeekFrom::Start(start))?;
+            let copied = std::io::copy(&mut Read::take(&mut *source, end - start), &mut dest)?;
+            if copied != end - start {
+                return Ok(start + copied);
+            }
+            offset = end;
+        }
+        offset = size;
+    } else {
+        loop {
+            let n = source.read(buffer)?;
+            if n == 0 {
+                break;
+            }
+            dest.write_all(&buffer[..n])?;
+            offset += n as u64;
+            // A file of the size that was promised needs no second read to find its end.
+            if offset == size {
+                break;
+            }
+        }
+    }
+    copy_xattrs(source.as_fd(), dest.as_fd());
+    Ok(offset)
+}
+
+/// Copies `user.*` attributes and file capabilities; what the destination cannot hold is left.
+fn copy_xattrs(source: BorrowedFd<'_>, dest: BorrowedFd<'_>) {
+    let mut names = [0; 1024];
+    let Ok(n) = fs::flistxattr(source, &mut names[..]) else {
+        return;
+    };
+    for name in names[..n]
+        .split(|b| *b == 0)
+        .filter(|name| !name.is_empty())
+    {
+        if name != b"security.capability" && !name.starts_with(b"user.") {
+            continue;
+        }
+        let mut value = vec![0; 64 << 10];
+        if let Ok(n) = fs::fgetxattr(source, name, &mut value[..]) {
+            // Refused where the file system holds none of them: the content is still right.
+            let _ = fs::fsetxattr(dest, name, &value[..n], fs::XattrFlags::empty());
+        }
+    }
+}
+
+/// Owner before mode, since a change of owner clears the setuid bit; the time last.
+fn finish(file: BorrowedFd<'_>, owner: Owner, mode: u32, time: Timespec) -> std::io::Result<()> {
+    if owner != Owner::default() || !rustix::process::geteuid().is_root() {
+        fs::fchown(
+            file,
+            Some(Uid::from_raw(owner.uid)),
+            Some(Gid::from_raw(owner.gid)),
+        )?;
+    } else {
+        // Made by root, and already root's; a set-group-ID directory may have given its group.
+        let stat = fs::fstat(file)?;
+        if (stat.st_uid, stat.st_gid) != (0, 0) {
+            fs::fchown(file, Some(Uid::ROOT), Some(Gid::ROOT))?;
+        }
+    }
+    fs::fchmod(file, Mode::from_raw_mode(mode))?;
+    fs::futimens(
+        file,
+        &Timestamps {
+            last_access: time,
+            last_modification: time,
+        },
+    )?;
+    Ok(())
+}
+
+fn chown_at(dir: BorrowedFd<'_>, name: &OsStr, owner: Owner) -> Result<(), Errno> {
+    let (uid, gid) = (Uid::from_raw(owner.uid), Gid::from_raw(owner.gid));
+    fs::chownat(dir, name, Some(uid), Some(gid), AtFlags::SYMLINK_NOFOLLOW)
+}
+
+fn mtime(stat: &Stat) -> Timespec {
+    Timespec {
+        tv_sec: stat.st_mtime,
+        tv_nsec: stat.st_mtime_nsec.try_into().unwrap_or(0),
+    }
+}
+
+fn newest(selection: &Selection) -> Timespec {
+    let times = selection.entries.iter().map(|e| mtime(&e.stat));
+    times
+        .max_by_key(|t| (t.tv_sec, t.tv_nsec))
+        .unwrap_or(Timespec {
+            tv_sec: 0,
+            tv_nsec: 0,
+        })
+}
+
+fn times_of(dir: BorrowedFd<'_>) -> Option<Timespec> {
+    fs::fstat(dir).ok().map(|stat| mtime(&stat))
+}
+
+/// Puts a directory's time back; one that cannot be set is no reason to fail a copy.
+fn restore(dir: BorrowedFd<'_>, before: Option<Timespec>) {
+    if let Some(time) = before {
+        set_times(dir, time);
+    }
+}
+
+fn set_times(dir: BorrowedFd<'_>, time: Timespec) {
+    let times = Timestamps {
+        last_access: time,
+        last_modification: time,
+    };
+    let _ = fs::futimens(dir, &times);
+}

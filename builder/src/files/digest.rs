@@ -1,0 +1,302 @@
+//! One digest for what a COPY takes: everything that ends up in the layer, and nothing else.
+//!
+//! Mode, owner, size, type, link target, device, `security.capability` and content count;
+//! modification times do not, so that a fresh checkout still hits the cache.
+
+use std::fs::File;
+use std::io::Read;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use oci::Digest;
+use oci::digest::Algorithm;
+use rustix::fs::{self, FileType, Mode, OFlags};
+
+use super::FilesError;
+use super::index::{FileIndex, Known};
+use super::rootfs::Rootfs;
+use super::select::{Entry, Selection, bytes};
+
+const BUFFER: usize = 256 << 10;
+const CAPABILITY: &str = "security.capability";
+
+/// How owners count.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Owners {
+    /// All files belong to root, as those of a build context do, or `--chown` decides.
+    Root,
+    /// The files' own.
+    Kept,
+}
+
+/// Digests of selections, in order; the files whose content is not in `index` are read.
+///
+/// # Errors
+/// I/O errors, and [`FilesError::Changed`] for a file that changes meanwhile.
+pub fn selections(
+    rootfs: &Rootfs,
+    selections: &[Selection],
+    owners: Owners,
+    index: &mut FileIndex,
+) -> Result<Vec<Digest>, FilesError> {
+    let mut result = Vec::with_capacity(selections.len());
+    for selection in selections {
+        let contents = contents(rootfs, selection, index)?;
+        let mut hasher = Algorithm::Sha256.hasher();
+        for (entry, content) in selection.entries.iter().zip(&contents) {
+            hasher.update(&header(entry, owners));
+            hasher.update(bytes(&entry.path));
+            hasher.update(b"\0");
+            hasher.update(content);
+        }
+        result.push(hasher.finish());
+    }
+    Ok(result)
+}
+
+/// The fixed-size part of an entry's key.
+fn header(entry: &Entry, owners: Owners) -> [u8; 36] {
+    let stat = &entry.stat;
+    let (uid, gid) = match owners {
+        Owners::Root => (0, 0),
+        Owners::Kept => (stat.st_uid, stat.st_gid),
+    };
+    let (size, device) = match entry.kind() {
+        FileType::RegularFile => (stat.st_size.unsigned_abs(), 0),
+        FileType::CharacterDevice | FileType::BlockDevice => (0, stat.st_rdev),
+        _ => (0, 0),
+    };
+    let mut header = [0; 36];
+    header[0..4].copy_from_slice(&stat.st_mode.to_le_bytes());
+    header[4..8].copy_from_slice(&uid.to_le_bytes());
+    header[8..12].copy_from_slice(&gid.to_le_bytes());
+    header[12..20].copy_from_slice(&size.to_le_bytes());
+    header[20..28].copy_from_slice(&device.to_le_bytes());
+    header[28..36].copy_from_slice(&(bytes(&entry.path).len() as u64).to_le_bytes());
+    header
+}
+
+/// What counts of each entry beside its header: the hash of a file's content and capabilities, or
+/// of a link's target.
+fn contents(
+    rootfs: &Rootfs,
+    selection: &Selection,
+    index: &mut FileIndex,
+) -> Result<Vec<[u8; 32]>, FilesError> {
+    let mut contents = vec![[0; 32]; selection.entries.len()];
+    let mut unknown = Vec::new();
+    for (i, entry) in selection.entries.iter().enumerate() {
+        match entry.kind() {
+            FileType::RegularFile | FileType::Symlink => {}
+            FileType::Socket => return Err(FilesError::Socket(selection.root.join(&entry.path))),
+            _ => continue,
+        }
+        match index.get(&selection.root, entry) {
+            Some(known) => contents[i] = known,
+            None => unknown.push(i),
+        }
+    }
+    if unknown.is_empty() {
+        return Ok(contents);
+    }
+    for (i, known) in hash_all(rootfs, selection, &unknown)? {
+        contents[i] = known.content;
+        index.put(&selection.root, &selection.entries[i], known);
+    }
+    Ok(contents)
+}
+
+/// Hashes the given entries on all processors.
+fn hash_all(
+    rootfs: &Rootfs,
+    selection: &Selection,
+    unknown: &[usize],
+) -> Result<Vec<(usize, Known)>, FilesError> {
+    let base = if selection.is_dir {
+        Some(
+            rootfs
+                .open_dir(&selection.root)
+                .map_err(FilesError::io("open", &selection.root))?,
+        )
+    } else {
+        None
+    };
+    let base = base.as_ref();
+    let next = AtomicUsize::new(0);
+    let results = Mutex::new(Vec::with_capacity(unknown.len()));
+    let failed = Mutex::new(None);
+    let work = || {
+        let mut buffer = vec![0; BUFFER];
+        let mut mine = Vec::new();
+        while let Some(&i) = unknown.get(next.fetch_add(1, Ordering::Relaxed)) {
+            match hash_entry(rootfs, base, selection, &selection.entries[i], &mut buffer) {
+                Ok(known) => mine.push((i, known)),
+                Err(e) => {
+                    next.store(unknown.len(), Ordering::Relaxed);
+                    failed
+                        .lock()
+                        .unwrap_or_else(|p| p.into_inner())
+                        .get_or_insert(e);
+                    return;
+                }
+            }
+        }
+        results
+            .lock()
+            .unwrap_or_else(|p| p.into_inner())
+            .append(&mut mine);
+    };
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    if threads == 1 || unknown.len() < 16 {
+        work();
+    } else {
+        std::thread::scope(|scope| {
+            for _ in 0..threads.min(8) {
+                scope.spawn(work);
+            }
+        });
+    }
+    match failed.into_inner().unwrap_or_else(|p| p.into_inner()) {
+        Some(error) => Err(error),
+        None => Ok(results.into_inner().unwrap_or_else(|p| p.into_inner())),
+    }
+}
+
+fn hash_entry(
+    rootfs: &Rootfs,
+    base: Option<&OwnedFd>,
+    selection: &Selection,
+    entry: &Entry,
+    buffer: &mut [u8],
+) -> Result<Known, FilesError> {
+    let shown = selection.root.join(&entry.path);
+    let is_link = entry.kind() == FileType::Symlink;
+    let flags = if is_link {
+        OFlags::PATH | OFlags::NOFOLLOW
+    } else {
+        OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY
+    };
+    let fd = open(rootfs, base, &shown, &entry.path, flags)?;
+    let before = fs::fstat(&fd).map_err(|e| FilesError::io("stat", &shown)(e.into()))?;
+    if before.st_mode != entry.stat.st_mode || before.st_ino != entry.stat.st_ino {
+        return Err(FilesError::Changed(shown));
+    }
+    let mut hasher = Algorithm::Sha256.hasher();
+    if is_link {
+        let target = fs::readlinkat(&fd, c"", Vec::new())
+            .map_err(|e| FilesError::io("read the link", &shown)(e.into()))?;
+        hasher.update(target.as_bytes());
+    } else {
+        let mut file = File::from(fd);
+        loop {
+            let n = file.read(buffer).map_err(FilesError::io("read", &shown))?;
+            if n == 0 {
+                break;
+            }
+            hasher.update(&buffer[..n]);
+        }
+        let mut value = [0; 64];
+        if let Ok(n) = fs::fgetxattr(&file, CAPABILITY, &mut value[..]) {
+            hasher.update(b"\0capability\0");
+            hasher.update(&value[..n]);
+        }
+        let after = fs::fstat(&file).map_err(|e| FilesError::io("stat", &shown)(e.into()))?;
+        if after.st_size != entry.stat.st_size || after.st_mtime_nsec != before.st_mtime_nsec {
+            return Err(FilesError::Changed(shown));
+        }
+    }
+    let digest = hasher.finish();
+    let mut content = [0; 32];
+    for (byte, pair) in content.iter_mut().zip(digest.hex().as_bytes().chunks(2)) {
+        *byte = hex(pair[0]) << 4 | hex(pair[1]);
+    }
+    Ok(Known {
+        content,
+        stat: before,
+    })
+}
+
+/// Opens an entry; below a directory of the selection, relative to that directory's descriptor.
+fn open(
+    rootfs: &Rootfs,
+    base: Option<&OwnedFd>,
+    shown: &Path,
+    path: &Path,
+    flags: OFlags,
+) -> Result<OwnedFd, FilesError> {
+    let opened = match base {
+        Some(base) => {
+            let resolve = fs::ResolveFlags::BENEATH | fs::ResolveFlags::NO_SYMLINKS;
+            let flags = flags | OFlags::CLOEXEC;
+            fs::openat2(base.as_fd(), path, flags, Mode::empty(), resolve).map_err(Into::into)
+        }
+        None => rootfs.openat(shown, flags, Mode::empty()),
+    };
+    opened.map_err(FilesError::io("open", shown))
+}
+
+fn hex(digit: u8) -> u8 {
+    match digit {
+        b'0'..=b'9' => digit - b'0',
+        _ => digit - b'a' + 10,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::select::{Everything, SourceTree};
+    use super::*;
+    use std::os::unix::fs::PermissionsExt;
+
+    fn digest(dir: &Path) -> Digest {
+        let rootfs = Rootfs::open(dir).unwrap();
+        let tree = SourceTree {
+            rootfs: &rootfs,
+            filter: &Everything,
+        };
+        let selected = tree.select(".", true).unwrap();
+        let mut index = FileIndex::empty();
+        selections(&rootfs, &selected, Owners::Root, &mut index)
+            .unwrap()
+            .remove(0)
+    }
+
+    #[test]
+    fn content_and_mode_count_and_times_do_not() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("f");
+        std::fs::write(&file, "one").unwrap();
+        let first = digest(dir.path());
+
+        let later = std::time::SystemTime::now() + std::time::Duration::from_secs(60);
+        File::options()
+            .write(true)
+            .open(&file)
+            .unwrap()
+            .set_modified(later)
+            .unwrap();
+        assert_eq!(digest(dir.path()), first);
+
+        std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o755)).unwrap();
+        let executable = digest(dir.path());
+        assert_ne!(executable, first);
+
+        std::fs::write(&file, "two").unwrap();
+        assert_ne!(digest(dir.path()), executable);
+    }
+
+    #[test]
+    fn names_and_links_count() {
+        let dir = tempfile::tempdir().unwrap();
+        std::os::unix::fs::symlink("a", dir.path().join("l")).unwrap();
+        let first = digest(dir.path());
+        std::fs::remove_file(dir.path().join("l")).unwrap();
+        std::os::unix::fs::symlink("b", dir.path().join("l")).unwrap();
+        let second = digest(dir.path());
+        assert_ne!(first, second);
+        std::fs::rename(dir.path().join("l"), dir.path().join("m")).unwrap();
+        assert_ne!(digest(dir.path()), second);
+    }
+}

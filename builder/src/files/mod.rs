@@ -1,0 +1,65 @@
+//! What COPY and ADD are made of: choosing files, telling whether they changed, writing them.
+//!
+//! - [`rootfs`]: paths resolved inside a tree that is not to be trusted
+//! - [`select`]: source patterns to lists of entries
+//! - [`index`]: which files are known not to have changed since they were last hashed
+//! - [`digest`]: one content digest for a selection
+//! - [`copy`]: a selection written into a rootfs, with Docker's rules for destinations
+
+pub mod copy;
+pub mod digest;
+pub mod index;
+pub mod rootfs;
+pub mod select;
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// Why files could not be chosen, read or written.
+#[derive(Debug, thiserror::Error)]
+pub enum FilesError {
+    /// A source that is not there. The words are BuildKit's.
+    #[error("{0:?}: not found")]
+    NotFound(String),
+    /// A source that is there, but left out by the ignore file.
+    #[error("{0:?}: not found: it is excluded by the .dockerignore file")]
+    Ignored(String),
+    /// A source pattern that no matcher understands.
+    #[error("{0:?}: the wildcard pattern is malformed")]
+    BadPattern(String),
+    /// A directory where a file is, or the other way round.
+    #[error("cannot copy to {path:?}: {what}")]
+    Conflict {
+        /// The destination.
+        path: PathBuf,
+        /// What is in the way.
+        what: &'static str,
+    },
+    /// A kind of file that cannot be copied from a build context.
+    #[error("{0:?} is a socket, and cannot be copied")]
+    Socket(PathBuf),
+    /// The file changed while it was read.
+    #[error("{0:?} changed while it was read; build again when nothing writes to it")]
+    Changed(PathBuf),
+    /// The operating system failed.
+    #[error("{what} {path:?}: {source}")]
+    Io {
+        /// What was being done.
+        what: &'static str,
+        /// To which path.
+        path: PathBuf,
+        /// Why it failed.
+        source: io::Error,
+    },
+}
+
+impl FilesError {
+    /// An I/O error with what was being done.
+    pub fn io<P: AsRef<Path>>(
+        what: &'static str,
+        path: P,
+    ) -> impl FnOnce(io::Error) -> Self + use<P> {
+        let path = path.as_ref().to_owned();
+        move |source| Self::Io { what, path, source }
+    }
+}

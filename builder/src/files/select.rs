@@ -1,0 +1,389 @@
+//! Source patterns of COPY and ADD, resolved to lists of entries.
+//!
+//! Only what a source names is looked at: `COPY requirements.txt` costs one `stat`, however large
+//! the context is, and ignored directories are not entered.
+
+use std::ffi::{OsStr, OsString};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{self, AtFlags, FileType, Mode, OFlags, Stat};
+
+use super::FilesError;
+use super::rootfs::{self, Rootfs, file_type};
+
+/// What an ignore file or `--exclude` says of a path.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// Taken.
+    Include,
+    /// Left out, and all that is below it.
+    Exclude,
+    /// Left out, but something below it may be taken in again.
+    Descend,
+}
+
+/// Decides which paths of a tree are seen.
+pub trait Filter: Send + Sync {
+    /// What becomes of `path`, relative to the tree's root and without a leading slash.
+    fn check(&self, path: &Path, is_dir: bool) -> Verdict;
+}
+
+/// A filter that takes everything.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Everything;
+
+impl Filter for Everything {
+    fn check(&self, _: &Path, _: bool) -> Verdict {
+        Verdict::Include
+    }
+}
+
+/// One file, directory or link of a selection.
+#[derive(Clone, Debug)]
+pub struct Entry {
+    /// Relative to the selection's root; empty for a selected file itself.
+    pub path: PathBuf,
+    /// The status when it was listed.
+    pub stat: Stat,
+}
+
+impl Entry {
+    /// The type of file.
+    pub fn kind(&self) -> FileType {
+        file_type(&self.stat)
+    }
+}
+
+/// What one match of a source pattern comes to.
+#[derive(Clone, Debug)]
+pub struct Selection {
+    /// Where it is in the source tree, links followed, without leading slash.
+    pub root: PathBuf,
+    /// The path as it was asked for, wildcards filled in; `--parents` rebuilds it below the
+    /// destination.
+    pub named: PathBuf,
+    /// Whether it is a directory, whose contents then are what is copied.
+    pub is_dir: bool,
+    /// The file itself, or the contents of the directory in the order of a sorted walk.
+    pub entries: Vec<Entry>,
+}
+
+impl Selection {
+    /// The last component of the path as it was asked for.
+    pub fn name(&self) -> &OsStr {
+        self.named.file_name().unwrap_or_default()
+    }
+}
+
+/// A tree that files are taken from.
+pub struct SourceTree<'a> {
+    /// The tree.
+    pub rootfs: &'a Rootfs,
+    /// What of it is seen.
+    pub filter: &'a dyn Filter,
+}
+
+impl SourceTree<'_> {
+    /// All that `pattern` selects, sorted; `wildcards` is off for paths to be taken literally.
+    ///
+    /// # Errors
+    /// [`FilesError::NotFound`] when nothing matches, [`FilesError::Ignored`] when all that
+    /// matches is left out, and I/O errors.
+    pub fn select(&self, pattern: &str, wildcards: bool) -> Result<Vec<Selection>, FilesError> {
+        let clean = clean(pattern);
+        let named = if wildcards && has_meta(&clean) {
+            self.expand(&clean)?
+        } else {
+            vec![PathBuf::from(clean)]
+        };
+        let mut selections = Vec::with_capacity(named.len());
+        let mut ignored = false;
+        for named in named {
+            match self.select_one(&named) {
+                Ok(Some(selection)) => selections.push(selection),
+                Ok(None) => ignored = true,
+                Err(e) => return Err(e),
+            }
+        }
+        match (selections.is_empty(), ignored) {
+            (true, true) => Err(FilesError::Ignored(pattern.to_owned())),
+            (true, false) => Err(FilesError::NotFound(display(pattern))),
+            (false, _) => Ok(selections),
+        }
+    }
+
+    fn select_one(&self, named: &Path) -> Result<Option<Selection>, FilesError> {
+        let root = self
+            .rootfs
+            .canonical(named)
+            .map_err(FilesError::io("resolve", named))?;
+        let stat = self
+            .rootfs
+            .lstat(&root)
+            .map_err(FilesError::io("stat", named))?;
+        let Some(stat) = stat else {
+            return Err(FilesError::NotFound(display(&named.to_string_lossy())));
+        };
+        let is_dir = file_type(&stat) == FileType::Directory;
+        let verdict = self.verdict(&root, is_dir);
+        if verdict == Verdict::Exclude || (verdict == Verdict::Descend && !is_dir) {
+            return Ok(None);
+        }
+        let entries = if is_dir {
+            let dir = self
+                .rootfs
+                .open_dir(&root)
+                .map_err(FilesError::io("open", named))?;
+            let mut walk = Walk {
+                filter: self.filter,
+                entries: Vec::new(),
+            };
+            walk.directory(dir.as_fd(), &root, Path::new(""))?;
+            walk.entries
+        } else {
+            vec![Entry {
+                path: PathBuf::new(),
+                stat,
+            }]
+        };
+        if verdict == Verdict::Descend && entries.is_empty() {
+            return Ok(None);
+        }
+        Ok(Some(Selection {
+            root,
+            named: named.to_owned(),
+            is_dir,
+            entries,
+        }))
+    }
+
+    /// The verdict on a path that was named, its parents' taken into account.
+    fn verdict(&self, path: &Path, is_dir: bool) -> Verdict {
+        if path.as_os_str().is_empty() {
+            return Verdict::Include;
+        }
+        self.filter.check(path, is_dir)
+    }
+
+    /// Fills in wildcards one component at a time, as `*` never matches a slash.
+    fn expand(&self, pattern: &str) -> Result<Vec<PathBuf>, FilesError> {
+        let bad = || FilesError::BadPattern(pattern.to_owned());
+        let mut found = vec![PathBuf::new()];
+        for component in pattern.split('/').filter(|c| !c.is_empty()) {
+            if !has_meta(component) {
+                for path in &mut found {
+                    path.push(component);
+                }
+                continue;
+            }
+            let mut next = Vec::new();
+            for path in found {
+                let Ok(dir) = self.rootfs.open_dir(&path) else {
+                    continue;
+                };
+                let names = rootfs::list(dir.as_fd()).map_err(FilesError::io("list", &path))?;
+                for name in names {
+                    // A name that is no text cannot be written in a Dockerfile either.
+                    let Some(text) = name.to_str() else { continue };
+                    if dockerfile::ignore::glob_match(component, text).map_err(|_| bad())? {
+                        next.push(path.join(name));
+                    }
+                }
+            }
+            found = next;
+        }
+        let mut existing = Vec::with_capacity(found.len());
+        for path in found {
+            if self
+                .rootfs
+                .lstat(&path)
+                .map_err(FilesError::io("stat", &path))?
+                .is_some()
+            {
+                existing.push(path);
+            }
+        }
+        Ok(existing)
+    }
+}
+
+struct Walk<'a> {
+    filter: &'a dyn Filter,
+    entries: Vec<Entry>,
+}
+
+impl Walk<'_> {
+    /// Lists `dir`, which is `below` in the selection and `full` in the tree.
+    fn directory(
+        &mut self,
+        dir: BorrowedFd<'_>,
+        full: &Path,
+        below: &Path,
+    ) -> Result<(), FilesError> {
+        let names = rootfs::list(dir).map_err(FilesError::io("list", full))?;
+        for name in names {
+            let path = full.join(&name);
+            let stat = match fs::statat(dir, &name, AtFlags::SYMLINK_NOFOLLOW) {
+                Ok(stat) => stat,
+                Err(rustix::io::Errno::NOENT) => return Err(FilesError::Changed(path)),
+                Err(e) => return Err(FilesError::io("stat", &path)(e.into())),
+            };
+            let is_dir = file_type(&stat) == FileType::Directory;
+            let below = below.join(&name);
+            match self.filter.check(&path, is_dir) {
+                Verdict::Exclude => continue,
+                Verdict::Include => self.entries.push(Entry {
+                    path: below.clone(),
+                    stat,
+                }),
+                Verdict::Descend if is_dir => {
+                    // Kept only when something below it is.
+                    self.entries.push(Entry {
+                        path: below.clone(),
+                        stat,
+                    });
+                    let before = self.entries.len();
+                    self.enter(dir, &name, &path, &below)?;
+                    if self.entries.len() == before {
+                        self.entries.pop();
+                    }
+                    continue;
+                }
+                Verdict::Descend => continue,
+            }
+            if is_dir {
+                self.enter(dir, &name, &path, &below)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn enter(
+        &mut self,
+        parent: BorrowedFd<'_>,
+        name: &OsString,
+        full: &Path,
+        below: &Path,
+    ) -> Result<(), FilesError> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let dir = fs::openat(parent, name, flags, Mode::empty())
+            .map_err(|e| FilesError::io("open", full)(e.into()))?;
+        self.directory(dir.as_fd(), full, below)
+    }
+}
+
+/// Cleans a source path as Go's `path.Clean("/" + p)` does, without the leading slash.
+pub fn clean(pattern: &str) -> String {
+    let mut parts: Vec<&str> = Vec::new();
+    for part in pattern.split('/') {
+        match part {
+            "" | "." => {}
+            ".." => {
+                parts.pop();
+            }
+            part => parts.push(part),
+        }
+    }
+    parts.join("/")
+}
+
+/// Whether a path has wildcard characters.
+pub fn has_meta(pattern: &str) -> bool {
+    pattern.contains(['*', '?', '[', '\\'])
+}
+
+fn display(path: &str) -> String {
+    format!("/{}", path.trim_start_matches('/'))
+}
+
+/// The bytes of a path, for hashing and sorting.
+pub fn bytes(path: &Path) -> &[u8] {
+    path.as_os_str().as_bytes()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct No(&'static [&'static str]);
+
+    impl Filter for No {
+        fn check(&self, path: &Path, _: bool) -> Verdict {
+            if self.0.iter().any(|p| path.starts_with(p)) {
+                Verdict::Exclude
+            } else {
+                Verdict::Include
+            }
+        }
+    }
+
+    fn tree() -> (tempfile::TempDir, Rootfs) {
+        let dir = tempfile::tempdir().unwrap();
+        for file in ["a.txt", "b.txt", "src/main.c", "src/deep/x.c", "docs/x.md"] {
+            let path = dir.path().join(file);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, file).unwrap();
+        }
+        std::os::unix::fs::symlink("/etc", dir.path().join("out")).unwrap();
+        let rootfs = Rootfs::open(dir.path()).unwrap();
+        (dir, rootfs)
+    }
+
+    fn names(selections: &[Selection]) -> Vec<String> {
+        let all = selections.iter().flat_map(|s| {
+            s.entries
+                .iter()
+                .map(|e| s.root.join(&e.path).to_string_lossy().into_owned())
+        });
+        all.map(|p| p.trim_end_matches('/').to_owned()).collect()
+    }
+
+    #[test]
+    fn patterns_select_files_and_the_contents_of_directories() {
+        let (_dir, rootfs) = tree();
+        let tree = SourceTree {
+            rootfs: &rootfs,
+            filter: &Everything,
+        };
+        for (pattern, selected) in [
+            ("a.txt", vec!["a.txt"]),
+            ("./../a.txt", vec!["a.txt"]),
+            ("*.txt", vec!["a.txt", "b.txt"]),
+            ("src", vec!["src/deep", "src/deep/x.c", "src/main.c"]),
+            ("s*/*.c", vec!["src/main.c"]),
+        ] {
+            assert_eq!(
+                names(&tree.select(pattern, true).unwrap()),
+                selected,
+                "{pattern}"
+            );
+        }
+        for missing in ["nope", "*.rs", "out/passwd"] {
+            let error = tree.select(missing, true).unwrap_err();
+            assert!(
+                matches!(error, FilesError::NotFound(_)),
+                "{missing}: {error}"
+            );
+        }
+    }
+
+    #[test]
+    fn what_is_ignored_is_not_found_and_says_why() {
+        let (_dir, rootfs) = tree();
+        let tree = SourceTree {
+            rootfs: &rootfs,
+            filter: &No(&["docs", "src/deep"]),
+        };
+        assert_eq!(names(&tree.select("src", true).unwrap()), ["src/main.c"]);
+        assert!(matches!(
+            tree.select("docs/x.md", true).unwrap_err(),
+            FilesError::Ignored(_)
+        ));
+        assert!(matches!(
+            tree.select("docs", true).unwrap_err(),
+            FilesError::Ignored(_)
+        ));
+    }
+}

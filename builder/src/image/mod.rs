@@ -1,0 +1,49 @@
+//! The outcome of a build as documents: configuration and manifest.
+
+use oci::manifest::Manifest;
+use oci::{Descriptor, Digest, ImageConfig, media_type};
+
+/// An image's configuration, as the bytes whose digest is its ID.
+#[derive(Clone, Debug)]
+pub struct ConfigDocument {
+    /// The bytes.
+    pub bytes: Vec<u8>,
+    /// Their digest: the image ID.
+    pub id: Digest,
+}
+
+impl ConfigDocument {
+    /// Writes a configuration; the same configuration always gives the same bytes.
+    ///
+    /// # Errors
+    /// Never for configurations that were read from JSON or made here.
+    pub fn new(config: &ImageConfig) -> Result<Self, serde_json::Error> {
+        let bytes = serde_json::to_vec(config)?;
+        let id = Digest::sha256(&bytes);
+        Ok(Self { bytes, id })
+    }
+
+    /// The descriptor by which a Docker manifest refers to it.
+    pub fn descriptor(&self, media_type: &str) -> Descriptor {
+        Descriptor::new(media_type, self.id.clone(), self.bytes.len() as u64)
+    }
+}
+
+/// A manifest for an image whose layers have known blobs, as Docker pushes it.
+///
+/// # Errors
+/// Never for descriptors made here.
+pub fn docker_manifest(
+    config: Descriptor,
+    layers: Vec<Descriptor>,
+) -> Result<Vec<u8>, serde_json::Error> {
+    serde_json::to_vec_pretty(&Manifest {
+        schema_version: 2,
+        media_type: Some(media_type::DOCKER_MANIFEST.into()),
+        artifact_type: None,
+        config,
+        layers,
+        subject: None,
+        annotations: Default::default(),
+    })
+}

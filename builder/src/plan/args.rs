@@ -1,0 +1,85 @@
+//! Build arguments: what `--build-arg` gives, what is predefined, and what a scope sees.
+
+use std::collections::BTreeMap;
+
+use oci::Platform;
+
+/// Proxy settings: usable without ARG, and left out of history and cache keys (reference,
+/// "Predefined ARGs").
+pub const PROXIES: [&str; 10] = [
+    "HTTP_PROXY",
+    "http_proxy",
+    "HTTPS_PROXY",
+    "https_proxy",
+    "FTP_PROXY",
+    "ftp_proxy",
+    "NO_PROXY",
+    "no_proxy",
+    "ALL_PROXY",
+    "all_proxy",
+];
+
+/// What is given to a build from outside.
+#[derive(Clone, Debug, Default)]
+pub struct BuildArgs {
+    values: BTreeMap<String, String>,
+}
+
+impl BuildArgs {
+    /// From `NAME=value` pairs; a later one wins.
+    pub fn new(pairs: impl IntoIterator<Item = (String, String)>) -> Self {
+        Self {
+            values: pairs.into_iter().collect(),
+        }
+    }
+
+    /// The value given for a name.
+    pub fn get(&self, name: &str) -> Option<&str> {
+        self.values.get(name).map(String::as_str)
+    }
+
+    /// All names.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.values.keys().map(String::as_str)
+    }
+
+    /// The proxies among them, as `NAME=value`.
+    pub fn proxies(&self) -> Vec<String> {
+        let proxies = PROXIES
+            .iter()
+            .filter_map(|n| self.get(n).map(|v| format!("{n}={v}")));
+        proxies.collect()
+    }
+
+    /// The time that everything made is dated to, if `SOURCE_DATE_EPOCH` is given: seconds.
+    pub fn source_date_epoch(&self) -> Option<i64> {
+        self.get("SOURCE_DATE_EPOCH").and_then(|v| v.parse().ok())
+    }
+}
+
+/// The automatic platform arguments (reference, "Automatic platform ARGs in the global scope").
+pub fn platform_args(build: &Platform, target: &Platform, stage: &str) -> Vec<(String, String)> {
+    let variant = |p: &Platform| p.variant.clone().unwrap_or_default();
+    let stage = if stage.is_empty() { "default" } else { stage };
+    [
+        ("BUILDPLATFORM", build.to_string()),
+        ("BUILDOS", build.os.clone()),
+        (
+            "BUILDOSVERSION",
+            build.os_version.clone().unwrap_or_default(),
+        ),
+        ("BUILDARCH", build.architecture.clone()),
+        ("BUILDVARIANT", variant(build)),
+        ("TARGETPLATFORM", target.to_string()),
+        ("TARGETOS", target.os.clone()),
+        (
+            "TARGETOSVERSION",
+            target.os_version.clone().unwrap_or_default(),
+        ),
+        ("TARGETARCH", target.architecture.clone()),
+        ("TARGETVARIANT", variant(target)),
+        ("TARGETSTAGE", stage.to_owned()),
+    ]
+    .map(|(name, value)| (name.to_owned(), value))
+    .to_vec()
+}

@@ -1,0 +1,545 @@
+//! A stage's instructions, expanded one after the other into steps.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use dockerfile::diagnostic::{Code, Diagnostic};
+use dockerfile::instruction::{
+    Add, Arg, CommandLine, Copy, Env, Files, Healthcheck, Instruction, Kind, Label, Run, Script,
+    Security,
+};
+use dockerfile::shell::Lexer;
+use dockerfile::span::{LineRange, Span, Word};
+use dockerfile::stage::Dockerfile;
+use dockerfile::value::{self, AddSource, Chmod};
+use oci::Digest;
+use oci::config::{Config, Empty, Healthcheck as HealthConfig};
+
+use super::args::BuildArgs;
+use super::graph::{StagePlan, copy_from};
+use super::state::{StageState, destination, join};
+use super::step::{CopyFrom, CopyOp, CopySource, Op, RunOp, Step, WorkdirOp};
+use super::{PlanError, history};
+
+/// What a stage's expansion depends on.
+#[derive(Clone, Debug)]
+pub struct StageInput<'a> {
+    /// The Dockerfile.
+    pub file: &'a Dockerfile,
+    /// The stage.
+    pub stage: &'a StagePlan,
+    /// The global scope.
+    pub global: &'a BTreeMap<String, String>,
+    /// `--build-arg`
+    pub args: &'a BuildArgs,
+    /// The names given with `--build-context`.
+    pub named: &'a BTreeSet<String>,
+    /// The configuration of the base, empty for `scratch`.
+    pub base: Config,
+    /// The base's author.
+    pub author: Option<String>,
+}
+
+/// A stage ready to be run.
+#[derive(Clone, Debug)]
+pub struct ExpandedStage {
+    /// The steps, in order.
+    pub steps: Vec<Step>,
+    /// The configuration after all of them.
+    pub config: Arc<Config>,
+    /// The author after all of them.
+    pub author: Option<Arc<str>>,
+}
+
+/// Expands a stage.
+///
+/// # Errors
+/// All mistakes found, with their places.
+pub fn expand_stage(input: &StageInput<'_>) -> Result<ExpandedStage, PlanError> {
+    let Some(stage) = input.file.stages.get(input.stage.index) else {
+        return Ok(ExpandedStage {
+            steps: Vec::new(),
+            config: Arc::new(input.base.clone()),
+            author: None,
+        });
+    };
+    let triggers = input.base.on_build.clone();
+    let mut expander = Expander {
+        input,
+        lexer: Lexer::new(input.file.directives.escape_char()),
+        state: StageState::new(input.base.clone(), input.author.clone()),
+        steps: Vec::new(),
+        errors: Vec::new(),
+        at: None,
+    };
+    for trigger in &triggers {
+        expander.trigger(trigger, stage.header.span, stage.header.lines);
+    }
+    for instruction in &stage.instructions {
+        expander.instruction(instruction);
+    }
+    if expander.errors.is_empty() {
+        Ok(ExpandedStage {
+            steps: expander.steps,
+            config: Arc::new(expander.state.config),
+            author: expander.state.author.map(Into::into),
+        })
+    } else {
+        Err(PlanError(expander.errors))
+    }
+}
+
+struct Expander<'a> {
+    input: &'a StageInput<'a>,
+    lexer: Lexer,
+    state: StageState,
+    steps: Vec<Step>,
+    errors: Vec<Diagnostic>,
+    /// The FROM that a trigger fires at: its own place is in another file.
+    at: Option<(Span, LineRange)>,
+}
+
+/// The outcome of one instruction: its file system part and its history.
+type Outcome = Result<(Option<Op>, Option<String>), Diagnostic>;
+
+impl Expander<'_> {
+    /// Fires an ONBUILD trigger of the base image.
+    fn trigger(&mut self, text: &str, span: Span, lines: LineRange) {
+        let (instruction, found) = dockerfile::parse_trigger(text);
+        match (instruction, found.iter().find(|d| d.is_error())) {
+            (Some(instruction), None) => {
+                self.at = Some((span, lines));
+                self.instruction(&instruction);
+                self.at = None;
+            }
+            (_, error) => {
+                let why = error.map(|d| d.message.clone()).unwrap_or_default();
+                let message = format!("the base image's ONBUILD trigger {text:?} is wrong: {why}");
+                self.errors
+                    .push(Diagnostic::error(Code::InvalidArgument, message, span));
+            }
+        }
+    }
+
+    fn instruction(&mut self, instruction: &Instruction) {
+        let header = &instruction.header;
+        let (span, lines) = self.at.unwrap_or((header.span, header.lines));
+        match self.apply(instruction) {
+            Ok((op, history)) => self.steps.push(Step {
+                name: header.code.clone(),
+                span,
+                lines,
+                op,
+                history,
+                config: Arc::new(self.state.config.clone()),
+                author: self.state.author.as_deref().map(Into::into),
+            }),
+            Err(mut error) => {
+                if self.at.is_some() {
+                    error.message = format!(
+                        "in the base image's ONBUILD {}: {}",
+                        header.code, error.message
+                    );
+                    error.span = span;
+                }
+                self.errors.push(error);
+            }
+        }
+    }
+
+    fn apply(&mut self, instruction: &Instruction) -> Outcome {
+        match &instruction.kind {
+            Kind::Add(add) => self.add(add),
+            Kind::Arg(arg) => self.arg(arg),
+            Kind::Cmd(command) => Ok(self.cmd(command)),
+            Kind::Copy(copy) => self.copy(copy),
+            Kind::Entrypoint(command) => Ok(self.entrypoint(command)),
+            Kind::Env(env) => self.env(env),
+            Kind::Expose(expose) => self.expose(&expose.ports),
+            Kind::Healthcheck(check) => Ok(self.healthcheck(check)),
+            Kind::Label(label) => self.label(label),
+            Kind::Maintainer(maintainer) => {
+                self.state.author = Some(maintainer.name.text.clone());
+                Ok(meta(format!("MAINTAINER {}", maintainer.name.text)))
+            }
+            Kind::Onbuild(onbuild) => {
+                self.state.config.on_build.push(onbuild.trigger.clone());
+                Ok((None, None))
+            }
+            Kind::Run(run) => self.run(run),
+            Kind::Shell(shell) => {
+                let words: Vec<String> = shell.words.iter().map(|w| w.text.clone()).collect();
+                let text = format!("SHELL {}", history::plain(&words));
+                self.state.config.shell = Some(words);
+                Ok(meta(text))
+            }
+            Kind::StopSignal(stop) => {
+                let signal = self.word(&stop.signal)?;
+                if !value::is_stop_signal(&signal) {
+                    let message = format!("{signal:?} is not a signal");
+                    return Err(Diagnostic::error(
+                        Code::InvalidArgument,
+                        message,
+                        stop.signal.span,
+                    )
+                    .help("name it as in SIGTERM, or give its number"));
+                }
+                self.state.config.stop_signal = Some(signal.clone());
+                Ok(meta(format!("STOPSIGNAL {signal}")))
+            }
+            Kind::User(user) => {
+                let user = self.word(&user.user)?;
+                self.state.config.user.clone_from(&user);
+                Ok(meta(format!("USER {user}")))
+            }
+            Kind::Volume(volume) => {
+                let mut paths = Vec::new();
+                for word in &volume.paths {
+                    let path = self.word(word)?;
+                    if path.is_empty() {
+                        let message = "VOLUME specified can not be an empty string";
+                        return Err(Diagnostic::error(Code::InvalidArgument, message, word.span));
+                    }
+                    self.state.config.volumes.insert(path.clone(), Empty {});
+                    paths.push(path);
+                }
+                Ok(meta(format!("VOLUME {}", history::plain(&paths))))
+            }
+            Kind::Workdir(workdir) => {
+                let path = self.word(&workdir.path)?;
+                let path = join(self.state.cwd(), &path);
+                self.state.config.working_dir.clone_from(&path);
+                let text = Some(format!("WORKDIR {path}"));
+                let user = self.state.config.user.clone();
+                let op = (path != "/").then_some(Op::Workdir(WorkdirOp { path, user }));
+                Ok((op, text))
+            }
+        }
+    }
+
+    /// Expands a word with what is set now.
+    fn word(&self, word: &Word) -> Result<String, Diagnostic> {
+        self.word_in(word, &self.state)
+    }
+
+    fn word_in(
+        &self,
+        word: &Word,
+        scope: &dyn dockerfile::shell::Variables,
+    ) -> Result<String, Diagnostic> {
+        self.lexer
+            .process_word(word.as_str(), scope)
+            .map_err(|e| Diagnostic::error(Code::InvalidWord, e.to_string(), word.span))
+    }
+
+    fn arg(&mut self, arg: &Arg) -> Outcome {
+        let mut text = String::from("ARG");
+        for def in &arg.args {
+            let name = self.word(&def.name)?;
+            let given = self.input.args.get(&name).map(str::to_owned);
+            let value = match (given, &def.default) {
+                (Some(given), _) => Some(given),
+                (None, Some(default)) => Some(self.word(default)?),
+                (None, None) => self.input.global.get(&name).cloned(),
+            };
+            text.push(' ');
+            text.push_str(&name);
+            if let Some(value) = &value {
+                text.push('=');
+                text.push_str(value);
+            }
+            self.state.set_arg(name, value);
+        }
+        Ok(meta(text))
+    }
+
+    fn env(&mut self, env: &Env) -> Outcome {
+        // Every pair of a line sees the variables as they were before the line.
+        let before = self.state.snapshot();
+        let mut text = String::from("ENV");
+        for pair in &env.pairs {
+            let key = self.word_in(&pair.key, &before)?;
+            let value = self.word_in(&pair.value, &before)?;
+            if key.is_empty() {
+                let message = "the name of the variable is empty";
+                return Err(Diagnostic::error(
+                    Code::InvalidArgument,
+                    message,
+                    pair.key.span,
+                ));
+            }
+            text.push_str(&format!(" {key}={value}"));
+            self.state.set_env(&key, &value);
+        }
+        Ok(meta(text))
+    }
+
+    fn label(&mut self, label: &Label) -> Outcome {
+        let mut text = String::from("LABEL");
+        for pair in &label.pairs {
+            let key = self.word(&pair.key)?;
+            let value = self.word(&pair.value)?;
+            text.push_str(&format!(" {key}={value}"));
+            self.state.config.labels.insert(key, value);
+        }
+        Ok(meta(text))
+    }
+
+    fn expose(&mut self, words: &[Word]) -> Outcome {
+        let mut specs = Vec::new();
+        for word in words {
+            let expanded = self
+                .lexer
+                .process_words(word.as_str(), &self.state)
+                .map_err(|e| Diagnostic::error(Code::InvalidWord, e.to_string(), word.span))?;
+            for spec in expanded {
+                let ports = value::parse_ports(&spec).map_err(|e| {
+                    Diagnostic::error(Code::InvalidArgument, e.to_string(), word.span)
+                        .help("write a port as 80, 80/udp or 8000-8010")
+                })?;
+                specs.extend(ports.iter().map(ToString::to_string));
+            }
+        }
+        specs.sort();
+        specs.dedup();
+        for port in &specs {
+            self.state
+                .config
+                .exposed_ports
+                .insert(port.clone(), Empty {});
+        }
+        Ok(meta(format!("EXPOSE {}", history::plain(&specs))))
+    }
+
+    fn healthcheck(&mut self, check: &Healthcheck) -> (Option<Op>, Option<String>) {
+        let nanos = |d: std::time::Duration| i64::try_from(d.as_nanos()).unwrap_or(i64::MAX);
+        let health = HealthConfig {
+            test: check.test_words(),
+            interval: nanos(check.interval),
+            timeout: nanos(check.timeout),
+            start_period: nanos(check.start_period),
+            start_interval: nanos(check.start_interval),
+            retries: i64::from(check.retries),
+        };
+        let text = format!("HEALTHCHECK {}", history::quoted(&health.test));
+        self.state.config.healthcheck = Some(health);
+        meta(text)
+    }
+
+    fn cmd(&mut self, command: &CommandLine) -> (Option<Op>, Option<String>) {
+        let argv = self.argv(command);
+        let text = format!("CMD {}", history::quoted(&argv));
+        self.state.config.cmd = Some(argv);
+        self.state.config.args_escaped = Some(true);
+        self.state.cmd_set = true;
+        meta(text)
+    }
+
+    fn entrypoint(&mut self, command: &CommandLine) -> (Option<Op>, Option<String>) {
+        let argv = self.argv(command);
+        let text = format!("ENTRYPOINT {}", history::quoted(&argv));
+        self.state.config.entrypoint = Some(argv);
+        // The base's CMD were arguments for another program.
+        if !self.state.cmd_set {
+            self.state.config.cmd = None;
+        }
+        meta(text)
+    }
+
+    /// The argument vector; an empty command stays empty rather than becoming a bare shell.
+    fn argv(&self, command: &CommandLine) -> Vec<String> {
+        match command {
+            CommandLine::Shell(text) if text.text.is_empty() => Vec::new(),
+            command => command.argv(&self.state.shell()),
+        }
+    }
+
+    fn run(&mut self, run: &Run) -> Outcome {
+        let refuse = |what: &str, span: Span, help: &str| {
+            Diagnostic::error(
+                Code::InvalidFlag,
+                format!("RUN {what} cannot be built"),
+                span,
+            )
+            .help(help.to_owned())
+        };
+        if let Some(mount) = run.mounts.first() {
+            let help = "leave the mount out: COPY what the step needs, and let it fetch the rest";
+            return Err(refuse("--mount", mount.value.span, help));
+        }
+        if let Some(device) = run.devices.first() {
+            return Err(refuse(
+                "--device",
+                device.value.span,
+                "leave the device out",
+            ));
+        }
+        if run.security == Security::Insecure {
+            let span = self.steps.last().map_or(Span::at(0), |s| s.span);
+            return Err(refuse("--security=insecure", span, "leave the flag out"));
+        }
+        let mut script = None;
+        let argv = match run.script() {
+            Script::Plain(command) => self.argv(command),
+            Script::Shell(text) => {
+                let mut argv = self.state.shell();
+                argv.push(text);
+                argv
+            }
+            Script::File { path, body } => {
+                let mut argv = self.state.shell();
+                argv.push(path.clone());
+                script = Some((path, body));
+                argv
+            }
+        };
+        let history = history::run(&self.state.args_with_values(), &argv);
+        let op = RunOp {
+            argv,
+            env: self.state.run_env(),
+            hidden_env: self.input.args.proxies(),
+            user: self.state.config.user.clone(),
+            cwd: self.state.cwd().to_owned(),
+            network: run.network,
+            script,
+        };
+        Ok((Some(Op::Run(op)), Some(history)))
+    }
+
+    fn copy(&mut self, copy: &Copy) -> Outcome {
+        let from = match &copy.from {
+            None => CopyFrom::Context,
+            Some(from) => copy_from(
+                self.input.file,
+                self.input.stage.index,
+                &from.text,
+                self.input.named,
+                from.span,
+            )?,
+        };
+        let mut op = self.files("COPY", &copy.files, &copy.chown, &copy.chmod, &copy.exclude)?;
+        op.from = from;
+        op.parents = copy.parents;
+        let text = history::copy("COPY", &op, &self.word(&copy.files.dest)?);
+        Ok((Some(Op::Copy(op)), Some(text)))
+    }
+
+    fn add(&mut self, add: &Add) -> Outcome {
+        let mut op = self.files("ADD", &add.files, &add.chown, &add.chmod, &add.exclude)?;
+        let words = &add.files.sources;
+        for (source, word) in op.sources.iter_mut().zip(words) {
+            let CopySource::Path(path) = &source else {
+                continue;
+            };
+            match AddSource::parse(path) {
+                AddSource::Local(_) => {}
+                AddSource::Http(_) => *source = CopySource::Url(path.clone()),
+                AddSource::Git(_) => {
+                    let message = format!("ADD of a git repository cannot be built: {path}");
+                    return Err(Diagnostic::error(Code::InvalidArgument, message, word.span)
+                        .help("clone it first and COPY the files, or ADD an archive over https"));
+                }
+            }
+        }
+        let has_url = op.sources.iter().any(|s| matches!(s, CopySource::Url(_)));
+        if let Some(word) = &add.checksum {
+            let text = self.word(word)?;
+            let error = |message: String| {
+                Diagnostic::error(Code::InvalidFlag, message, word.span)
+                    .help("write it as --checksum=sha256:<64 hex digits>")
+            };
+            if !has_url {
+                return Err(error(
+                    "--checksum is only for sources that are downloaded".into(),
+                ));
+            }
+            let digest: Digest = text.parse().map_err(|e| error(format!("{text:?}: {e}")))?;
+            op.checksum = Some(digest);
+        }
+        op.unpack_local = add.unpack != Some(false);
+        op.unpack = add.unpack;
+        let text = history::copy("ADD", &op, &self.word(&add.files.dest)?);
+        Ok((Some(Op::Copy(op)), Some(text)))
+    }
+
+    /// What COPY and ADD have in common.
+    fn files(
+        &self,
+        keyword: &str,
+        files: &Files,
+        chown: &Option<Word>,
+        chmod: &Option<Word>,
+        exclude: &[Word],
+    ) -> Result<CopyOp, Diagnostic> {
+        let mut sources = Vec::new();
+        for word in &files.sources {
+            let path = self.word(word)?;
+            if path.is_empty() {
+                let message = "the source is empty once its variables are expanded";
+                return Err(Diagnostic::error(Code::InvalidArgument, message, word.span));
+            }
+            sources.push(CopySource::Path(path));
+        }
+        for heredoc in &files.heredocs {
+            let body = heredoc.body();
+            let content = if heredoc.expand {
+                Lexer::heredoc()
+                    .process_word(&body, &self.state)
+                    .map_err(|e| {
+                        Diagnostic::error(Code::InvalidWord, e.to_string(), heredoc.span)
+                    })?
+            } else {
+                body.into_owned()
+            };
+            sources.push(CopySource::Inline {
+                name: heredoc.name.clone(),
+                content,
+            });
+        }
+        let written = self.word(&files.dest)?;
+        let dest = destination(self.state.cwd(), &written);
+        if sources.len() > 1 && !dest.ends_with('/') {
+            let message = format!(
+                "When using {keyword} with more than one source file, the destination must be a \
+                 directory and end with a /"
+            );
+            return Err(
+                Diagnostic::error(Code::InvalidArgument, message, files.dest.span)
+                    .help(format!("write the destination as {written}/")),
+            );
+        }
+        let chown = chown.as_ref().map(|word| self.word(word)).transpose()?;
+        let chmod = match chmod {
+            None => None,
+            Some(word) => {
+                let text = self.word(word)?;
+                let parsed = Chmod::parse(&text).map_err(|e| {
+                    Diagnostic::error(Code::InvalidFlag, format!("{e}"), word.span)
+                        .help("write the mode in octal (0755) or in letters (u+x)")
+                })?;
+                Some((text, parsed))
+            }
+        };
+        let exclude = exclude
+            .iter()
+            .map(|w| self.word(w))
+            .collect::<Result<_, _>>()?;
+        Ok(CopyOp {
+            from: CopyFrom::Context,
+            sources,
+            dest,
+            chown: chown.filter(|c| !c.is_empty()),
+            chmod,
+            parents: false,
+            exclude,
+            unpack_local: false,
+            unpack: None,
+            checksum: None,
+        })
+    }
+}
+
+/// An instruction that changes only the configuration.
+fn meta(history: String) -> (Option<Op>, Option<String>) {
+    (None, Some(history))
+}

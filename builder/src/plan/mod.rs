@@ -1,0 +1,32 @@
+//! From a parsed Dockerfile to steps that can be run: pure, no file is opened here.
+//!
+//! Two phases, because variables may come from the base image:
+//! 1. [`graph`]: which stages and images the target needs, in which order;
+//! 2. [`expand`]: a stage's instructions with every variable expanded, once the configuration of
+//!    its base is known.
+//!
+//! All that can be wrong with a Dockerfile is found here, before anything runs.
+
+pub mod args;
+pub mod expand;
+pub mod graph;
+mod history;
+mod state;
+pub mod step;
+
+pub use args::BuildArgs;
+pub use graph::{Base, Graph, StagePlan};
+pub use step::{CopyFrom, CopyOp, CopySource, Op, RunOp, Step, WorkdirOp};
+
+use dockerfile::diagnostic::Diagnostic;
+
+/// The Dockerfile cannot be built, and why.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("{}", .0.iter().map(|d| d.message.as_str()).collect::<Vec<_>>().join("; "))]
+pub struct PlanError(pub Vec<Diagnostic>);
+
+impl From<Diagnostic> for PlanError {
+    fn from(diagnostic: Diagnostic) -> Self {
+        Self(vec![diagnostic])
+    }
+}

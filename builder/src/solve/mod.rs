@@ -1,0 +1,371 @@
+//! Runs a plan: each step is found in the cache or done, and becomes a layer.
+//!
+//! - [`engine`]: the one trait through which the world is seen
+//! - [`key`]: what a step's result depends on
+//! - [`trace`]: the keys of the last build, to say why a step missed
+
+pub mod engine;
+pub mod key;
+pub mod trace;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use dockerfile::stage::Dockerfile;
+use oci::config::{History, RootFs};
+use oci::{ChainId, DiffId, ImageConfig, Platform, Reference};
+
+use crate::plan::expand::{ExpandedStage, StageInput, expand_stage};
+use crate::plan::{Base, BuildArgs, CopyFrom, Graph, Op, StagePlan, Step};
+use engine::{BaseImage, Engine, Layer, Progress, SolveError, StageImage, Tree, Vertex};
+use trace::Trace;
+
+/// The comment that marks a history entry as BuildKit's format.
+const HISTORY_COMMENT: &str = "buildkit.dockerfile.v0";
+
+/// What is built, and how.
+pub struct Build<'a> {
+    /// The Dockerfile.
+    pub file: &'a Dockerfile,
+    /// The stages to build.
+    pub graph: &'a Graph,
+    /// `--build-arg`
+    pub args: &'a BuildArgs,
+    /// The names given with `--build-context`.
+    pub named: &'a BTreeSet<String>,
+    /// The platform to build for.
+    pub platform: &'a Platform,
+    /// The network of RUN steps, as part of their keys.
+    pub network: &'a str,
+    /// Steps are not looked up in the cache.
+    pub no_cache: bool,
+}
+
+/// Runs a build on an engine.
+pub struct Solver<'a, E> {
+    build: Build<'a>,
+    engine: &'a E,
+    progress: &'a dyn Progress,
+    next: AtomicUsize,
+    images: BTreeMap<(Reference, Platform), BaseImage>,
+    done: BTreeMap<usize, StageImage>,
+    before: Trace,
+    after: Trace,
+}
+
+impl<'a, E: Engine> Solver<'a, E> {
+    /// A solver; `before` has the keys of the last build of the same Dockerfile.
+    pub fn new(build: Build<'a>, engine: &'a E, progress: &'a dyn Progress, before: Trace) -> Self {
+        Self {
+            build,
+            engine,
+            progress,
+            next: AtomicUsize::new(1),
+            images: BTreeMap::new(),
+            done: BTreeMap::new(),
+            before,
+            after: Trace::default(),
+        }
+    }
+
+    /// Builds the target and returns its image and the keys of this build.
+    ///
+    /// # Errors
+    /// [`SolveError`]. Steps that were done stay in the cache.
+    pub async fn solve(mut self) -> Result<(StageImage, Trace), SolveError> {
+        self.resolve_images().await?;
+        let expanded = self.expand()?;
+        for (stage, expanded) in self.build.graph.stages.iter().zip(&expanded) {
+            let image = self.stage(stage, expanded).await?;
+            self.done.insert(stage.index, image);
+        }
+        let target = self.done.remove(&self.build.graph.target);
+        match target {
+            Some(image) => Ok((image, self.after)),
+            None => Err(internal("the target stage was not planned")),
+        }
+    }
+
+    /// A new line of progress.
+    fn vertex(&self, name: impl Into<Arc<str>>) -> Vertex {
+        Vertex {
+            number: self.next.fetch_add(1, Ordering::Relaxed),
+            name: name.into(),
+        }
+    }
+
+    /// Finds every image that the build needs, before anything runs.
+    async fn resolve_images(&mut self) -> Result<(), SolveError> {
+        for stage in &self.build.graph.stages {
+            let platform = stage.platform.as_ref().unwrap_or(self.build.platform);
+            let base = match &stage.base {
+                Base::Image(reference) => Some(reference),
+                _ => None,
+            };
+            let copied = stage.sources.iter().filter_map(|source| match source {
+                CopyFrom::Image(reference) => Some(reference),
+                _ => None,
+            });
+            for reference in base.into_iter().chain(copied) {
+                self.resolve(reference, platform, stage.index).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn resolve(
+        &mut self,
+        reference: &Reference,
+        platform: &Platform,
+        stage: usize,
+    ) -> Result<(), SolveError> {
+        let key = (reference.clone(), platform.clone());
+        if self.images.contains_key(&key) {
+            return Ok(());
+        }
+        let vertex = self.vertex(format!("[internal] load metadata for {reference}"));
+        self.progress.started(&vertex);
+        match self.engine.image(reference, platform, &vertex).await {
+            Ok(image) => {
+                self.progress.done(&vertex);
+                self.images.insert(key, image);
+                Ok(())
+            }
+            Err(source) => {
+                self.progress.failed(&vertex, &source.to_string());
+                let stages = &self.build.file.stages;
+                let span = stages
+                    .get(stage)
+                    .map_or(Default::default(), |s| s.base.span);
+                Err(SolveError::Step { span, source })
+            }
+        }
+    }
+
+    /// Expands every stage: all that can be wrong with the file is found before anything runs.
+    fn expand(&self) -> Result<Vec<ExpandedStage>, SolveError> {
+        let mut expanded: BTreeMap<usize, ExpandedStage> = BTreeMap::new();
+        let mut result = Vec::new();
+        for stage in &self.build.graph.stages {
+            let (base, author) = match &stage.base {
+                Base::Stage(earlier) => expanded.get(earlier).map_or_else(Default::default, |e| {
+                    ((*e.config).clone(), e.author.as_deref().map(str::to_owned))
+                }),
+                _ => {
+                    let config = self.base_config(stage);
+                    (config.config.unwrap_or_default(), config.author)
+                }
+            };
+            let input = StageInput {
+                file: self.build.file,
+                stage,
+                global: &self.build.graph.global,
+                args: self.build.args,
+                named: self.build.named,
+                base,
+                author,
+            };
+            let stage_expanded = expand_stage(&input)?;
+            expanded.insert(stage.index, stage_expanded.clone());
+            result.push(stage_expanded);
+        }
+        Ok(result)
+    }
+
+    /// The document of a stage's base, an empty one for `scratch`.
+    fn base_config(&self, stage: &StagePlan) -> ImageConfig {
+        let platform = stage.platform.as_ref().unwrap_or(self.build.platform);
+        let image = match &stage.base {
+            Base::Image(reference) => self.images.get(&(reference.clone(), platform.clone())),
+            _ => None,
+        };
+        match image {
+            Some(image) => image.config.clone(),
+            None => {
+                let mut config = ImageConfig::for_platform(platform);
+                let root = oci::config::Config {
+                    working_dir: "/".to_owned(),
+                    ..Default::default()
+                };
+                config.config = Some(root);
+                config
+            }
+        }
+    }
+
+    /// Builds one stage on what its base gives.
+    async fn stage(
+        &mut self,
+        stage: &StagePlan,
+        expanded: &ExpandedStage,
+    ) -> Result<StageImage, SolveError> {
+        let mut image = self.start(stage);
+        let total = 1 + expanded.steps.iter().filter(|s| s.op.is_some()).count();
+        let prefix = if self.build.file.stages.len() > 1 {
+            format!("{} ", stage.name)
+        } else {
+            String::new()
+        };
+        if let Base::Image(reference) = &stage.base {
+            let vertex = self.vertex(format!("[{prefix}1/{total}] FROM {reference}"));
+            self.progress.started(&vertex);
+            self.progress.done(&vertex);
+        }
+        let mut number = 1;
+        for (i, step) in expanded.steps.iter().enumerate() {
+            if let Some(op) = &step.op {
+                number += 1;
+                let vertex = self.vertex(format!("[{prefix}{number}/{total}] {}", step.name));
+                let place = format!("{}:{i}", stage.name);
+                let layer = self.step(op, step, &image, &vertex, &place).await?;
+                image.diff_ids.push(layer.diff_id.clone());
+                image.chain = Some(layer.chain_id.clone());
+                image.created = Some(layer.created.clone());
+            }
+            if let Some(text) = &step.history {
+                let created = image.created.clone().unwrap_or_else(|| self.engine.now());
+                image.history.push(History {
+                    created: Some(created),
+                    created_by: Some(text.clone()),
+                    author: None,
+                    comment: Some(HISTORY_COMMENT.to_owned()),
+                    empty_layer: step.op.is_none(),
+                });
+            }
+        }
+        image.config = expanded.config.clone();
+        image.author = expanded.author.as_deref().map(str::to_owned);
+        Ok(image)
+    }
+
+    /// The image that a stage starts from.
+    fn start(&self, stage: &StagePlan) -> StageImage {
+        if let Base::Stage(earlier) = &stage.base
+            && let Some(image) = self.done.get(earlier)
+        {
+            return image.clone();
+        }
+        let base = self.base_config(stage);
+        let diff_ids: Vec<DiffId> = base.rootfs.diff_ids.clone();
+        StageImage {
+            chain: ChainId::chain(&diff_ids).pop(),
+            diff_ids,
+            history: base.history.clone(),
+            config: Arc::default(),
+            author: base.author.clone(),
+            created: base.created.clone(),
+            base,
+        }
+    }
+
+    /// Finds a step in the cache or does it.
+    async fn step(
+        &mut self,
+        op: &Op,
+        step: &Step,
+        image: &StageImage,
+        vertex: &Vertex,
+        place: &str,
+    ) -> Result<Layer, SolveError> {
+        self.progress.started(vertex);
+        let result = self.look_up_or_do(op, step, image, vertex, place).await;
+        result.map_err(|source| {
+            self.progress.failed(vertex, &source.to_string());
+            SolveError::Step {
+                span: step.span,
+                source,
+            }
+        })
+    }
+
+    async fn look_up_or_do(
+        &mut self,
+        op: &Op,
+        step: &Step,
+        image: &StageImage,
+        vertex: &Vertex,
+        place: &str,
+    ) -> Result<Layer, engine::StepError> {
+        let tree = self.tree(op);
+        let files = match &tree {
+            Some(tree) => self.engine.digests(op, tree).await?,
+            None => Vec::new(),
+        };
+        let parent = image.chain.as_ref();
+        let build = &self.build;
+        let key = key::step_key(op, parent, build.platform, build.network, &files);
+        let digest = key.digest();
+        if !build.no_cache
+            && let Some(layer) = self.engine.lookup(&digest).await?
+        {
+            self.after.insert(place, key);
+            self.progress.cached(vertex);
+            return Ok(layer);
+        }
+        if let Some(reason) = self.before.explain(place, &key, build.no_cache) {
+            self.progress.missed(vertex, &reason);
+        }
+        let layer = self
+            .engine
+            .execute(op, parent, tree.as_ref(), vertex)
+            .await?;
+        self.engine.remember(&digest, &layer, &step.name).await?;
+        self.after.insert(place, key);
+        self.progress.done(vertex);
+        Ok(layer)
+    }
+
+    /// The tree that a copy takes from.
+    fn tree(&self, op: &Op) -> Option<Tree> {
+        let Op::Copy(copy) = op else { return None };
+        Some(match &copy.from {
+            CopyFrom::Context => Tree::Context,
+            CopyFrom::Named(name) => Tree::Named(name.clone()),
+            CopyFrom::Stage(index) => self
+                .done
+                .get(index)
+                .map_or(Tree::Layers(None), StageImage::tree),
+            CopyFrom::Image(reference) => {
+                let mut found = self.images.iter().filter(|((r, _), _)| r == reference);
+                let config = found.next().map(|(_, image)| &image.config);
+                let chain = config.and_then(|c| ChainId::chain(&c.rootfs.diff_ids).pop());
+                Tree::Layers(chain)
+            }
+        })
+    }
+}
+
+impl StageImage {
+    /// The configuration document of the image.
+    pub fn document(&self, now: &str) -> ImageConfig {
+        let mut document = self.base.clone();
+        document.config = Some((*self.config).clone());
+        document.author = self.author.clone();
+        document.created = Some(self.created.clone().unwrap_or_else(|| now.to_owned()));
+        document.history = self.history.clone();
+        document.rootfs = RootFs {
+            diff_ids: self.diff_ids.clone(),
+            ..RootFs::default()
+        };
+        // Docker's classic builder recorded the container that made the base; it made nothing here.
+        for stale in [
+            "container",
+            "container_config",
+            "docker_version",
+            "parent",
+            "id",
+        ] {
+            document.other.shift_remove(stale);
+        }
+        document
+    }
+}
+
+fn internal(what: &str) -> SolveError {
+    let source = engine::StepError::Other(what.to_owned());
+    SolveError::Step {
+        span: Default::default(),
+        source,
+    }
+}

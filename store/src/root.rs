@@ -1,0 +1,181 @@
+//! Where the store is, and how its directory is laid out.
+//!
+//! ```text
+//! <root>/                     mode 0700: unpacked layers hold set-user-ID programs
+//!   lock                      the gate between leases and removal
+//!   store.db                  SQLite in WAL mode: everything but content
+//!   blobs/ staging/           configs, manifests, layer tars (oci::blob::DiskBlobs)
+//!   snapshots/<n>/fs          one unpacked layer each
+//!   snapshots/staging/<name>/ being made: fs and work, the directory flocked by its owner
+//!   leases/<name>             flocked by the processes that use the store
+//!   trash/                    renamed away, being deleted
+//! ```
+
+use std::fs;
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use crate::error::{Error, Result};
+
+/// The environment variable that overrides [`default_root`].
+pub const ROOT_VARIABLE: &str = "RBUILD_ROOT";
+
+const SYSTEM_ROOT: &str = "/var/lib/rbuild";
+
+/// The root when no `--root` is given: `RBUILD_ROOT`, else `/var/lib/rbuild` for root and
+/// `$XDG_DATA_HOME/rbuild` (or `~/.local/share/rbuild`) for users.
+///
+/// # Errors
+/// [`Error::NoHome`].
+pub fn default_root() -> Result<PathBuf> {
+    choose(rustix::process::geteuid().is_root(), |name| {
+        std::env::var_os(name)
+            .filter(|value| !value.is_empty())
+            .map(PathBuf::from)
+    })
+}
+
+fn choose(superuser: bool, variable: impl Fn(&str) -> Option<PathBuf>) -> Result<PathBuf> {
+    if let Some(root) = variable(ROOT_VARIABLE) {
+        return Ok(root);
+    }
+    if superuser {
+        return Ok(SYSTEM_ROOT.into());
+    }
+    // A relative XDG_DATA_HOME is to be ignored (XDG base directory specification).
+    if let Some(data) = variable("XDG_DATA_HOME").filter(|dir| dir.is_absolute()) {
+        return Ok(data.join("rbuild"));
+    }
+    match variable("HOME") {
+        Some(home) => Ok(home.join(".local/share/rbuild")),
+        None => Err(Error::NoHome),
+    }
+}
+
+/// The paths under a root.
+#[derive(Clone, Debug)]
+pub(crate) struct Layout {
+    pub root: PathBuf,
+    pub lock: PathBuf,
+    pub database: PathBuf,
+    pub snapshots: PathBuf,
+    pub staging: PathBuf,
+    pub leases: PathBuf,
+    pub trash: PathBuf,
+}
+
+/// What may be in the root of a store that is only half made.
+const KNOWN: [&str; 11] = [
+    "lock",
+    "store.db",
+    "store.db-wal",
+    "store.db-shm",
+    "blobs",
+    "staging",
+    "snapshots",
+    "leases",
+    "trash",
+    "build",
+    "lost+found",
+];
+
+impl Layout {
+    pub fn new(root: &Path) -> io::Result<Self> {
+        let root = std::path::absolute(root)?;
+        Ok(Self {
+            lock: root.join("lock"),
+            database: root.join("store.db"),
+            snapshots: root.join("snapshots"),
+            staging: root.join("snapshots/staging"),
+            leases: root.join("leases"),
+            trash: root.join("trash"),
+            root,
+        })
+    }
+
+    /// The directory of a snapshot.
+    pub fn snapshot(&self, id: i64) -> PathBuf {
+        self.snapshots.join(id.to_string())
+    }
+
+    /// Makes what is missing; an existing root is only taken when it is empty or a store.
+    pub fn create(&self) -> Result<()> {
+        let not_writable = |source| Error::NotWritable {
+            root: self.root.clone(),
+            source,
+        };
+        let existed = self.root.is_dir();
+        if existed {
+            for entry in fs::read_dir(&self.root).map_err(not_writable)? {
+                let name = entry.map_err(not_writable)?.file_name();
+                if !KNOWN.iter().any(|known| name == *known) {
+                    return Err(Error::NotAStore {
+                        root: self.root.clone(),
+                        found: name.to_string_lossy().into_owned(),
+                    });
+                }
+            }
+            fs::set_permissions(&self.root, fs::Permissions::from_mode(0o700))
+                .map_err(not_writable)?;
+        }
+        for dir in [&self.root, &self.staging, &self.leases, &self.trash] {
+            fs::DirBuilder::new()
+                .recursive(true)
+                .mode(0o700)
+                .create(dir)
+                .map_err(not_writable)?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_root_follows_the_environment() {
+        let choose_with = |superuser, pairs: &[(&str, &str)]| {
+            let pairs: Vec<_> = pairs
+                .iter()
+                .map(|(k, v)| ((*k).to_owned(), PathBuf::from(v)))
+                .collect();
+            choose(superuser, |name| {
+                pairs
+                    .iter()
+                    .find(|(k, _)| k == name)
+                    .map(|(_, v)| v.clone())
+            })
+        };
+        for (superuser, environment, expected) in [
+            (true, &[][..], "/var/lib/rbuild"),
+            (true, &[("RBUILD_ROOT", "/x")], "/x"),
+            (false, &[("RBUILD_ROOT", "/x"), ("HOME", "/h")], "/x"),
+            (false, &[("HOME", "/h")], "/h/.local/share/rbuild"),
+            (
+                false,
+                &[("XDG_DATA_HOME", "/d"), ("HOME", "/h")],
+                "/d/rbuild",
+            ),
+            (
+                false,
+                &[("XDG_DATA_HOME", "d"), ("HOME", "/h")],
+                "/h/.local/share/rbuild",
+            ),
+        ] {
+            let root = choose_with(superuser, environment).unwrap();
+            assert_eq!(root, Path::new(expected), "{environment:?}");
+        }
+        assert!(matches!(choose_with(false, &[]), Err(Error::NoHome)));
+    }
+
+    #[test]
+    fn a_directory_of_something_else_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join("thesis.txt"), b"x").unwrap();
+        let layout = Layout::new(dir.path()).unwrap();
+        assert!(matches!(layout.create(), Err(Error::NotAStore { .. })));
+        assert!(!layout.snapshots.exists());
+    }
+}
