@@ -1,1 +1,110 @@
+//! Properties of plans that everything else relies on.
 
+use std::path::PathBuf;
+
+use super::*;
+use crate::spec::{Mount, Rootfs};
+
+fn identity(uid: u32) -> Identity {
+    Identity {
+        uid,
+        gid: 0,
+        groups: vec![10],
+        home: "/root".to_owned(),
+    }
+}
+
+fn spec() -> Spec {
+    Spec::new(Rootfs::Directory(PathBuf::from("/r")), ["true"])
+}
+
+fn plan(spec: &Spec) -> Plan {
+    let targets = spec
+        .mounts
+        .iter()
+        .map(|mount| mount.target.clone())
+        .collect();
+    let host = HostCapabilities { mqueue: false };
+    build(&Inputs {
+        spec,
+        identity: &identity(0),
+        host,
+        files: Vec::new(),
+        targets,
+    })
+}
+
+fn position(plan: &Plan, wanted: impl Fn(&Op) -> bool) -> usize {
+    plan.ops.iter().position(wanted).unwrap()
+}
+
+#[test]
+fn network_decides_about_lo_and_slots() {
+    let host = plan(&spec().network(NetworkMode::Host));
+    assert!(
+        !host
+            .ops
+            .iter()
+            .any(|op| matches!(op, Op::RaiseLoopback | Op::JoinNetwork { .. }))
+    );
+    assert!(plan(&spec()).ops.contains(&Op::RaiseLoopback));
+    let bound = plan(
+        &spec()
+            .mount(Mount::tmpfs("/t", None))
+            .mount(Mount::bind("/a", "/b", false)),
+    );
+    assert!(
+        bound
+            .ops
+            .iter()
+            .any(|op| matches!(op, Op::MountTree { slot: 1, .. }))
+    );
+}
+
+#[test]
+fn nothing_writable_takes_devices() {
+    let plan = plan(
+        &spec()
+            .mount(Mount::tmpfs("/t", None))
+            .mount(Mount::bind("/a", "/b", false)),
+    );
+    for op in &plan.ops {
+        match op {
+            Op::Mount { attrs, target, .. } if target != "/dev/pts" => {
+                assert!(attrs.nodev, "{target}");
+            }
+            Op::MountTree { attrs, .. } => assert!(attrs.nodev),
+            _ => {}
+        }
+    }
+}
+
+#[test]
+fn privileges_go_after_everything_that_needs_them() {
+    let plan = plan(&spec());
+    let bounding = position(&plan, |op| matches!(op, Op::BoundingSet { .. }));
+    let filter = position(&plan, |op| *op == Op::Filter);
+    let identity = position(&plan, |op| matches!(op, Op::Identity { .. }));
+    let caps = position(&plan, |op| matches!(op, Op::Capabilities { .. }));
+    assert!(bounding < filter && filter < identity && identity < caps);
+    let last_mount = plan.ops.iter().rposition(|op| {
+        matches!(
+            op,
+            Op::Mount { .. } | Op::Mask { .. } | Op::ReadOnly { .. } | Op::ReadOnlyRoot
+        )
+    });
+    assert!(last_mount.unwrap() < bounding);
+}
+
+#[test]
+fn home_comes_from_the_image_unless_set() {
+    assert_eq!(plan(&spec().env(["A=1"])).env, ["A=1", "HOME=/root"]);
+    assert_eq!(plan(&spec().env(["HOME=/x"])).env, ["HOME=/x"]);
+}
+
+#[test]
+fn plans_survive_the_pipe() {
+    let plan = plan(&spec().mount(Mount::tmpfs("/t", Some(1))).readonly(true));
+    let bytes = serde_json::to_vec(&plan).unwrap();
+    assert_eq!(serde_json::from_slice::<Plan>(&bytes).unwrap(), plan);
+}
