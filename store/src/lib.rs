@@ -1,1 +1,51 @@
-//! Placeholder until the crate's first module lands.
+//! The builder's local store: images and tags, unpacked layers, build-cache records.
+//!
+//! A directory with an SQLite database beside the content; no daemon. Any number of processes
+//! may use it at once, and any of them may be killed at any instant.
+//!
+//! | module | what it holds |
+//! |---|---|
+//! | [`store`] | the [`Store`] handle, and how a store is opened |
+//! | [`root`] | where it is and how its directory is laid out |
+//! | [`snapshot`] | unpacked layers, and making them durable |
+//! | [`image`] | images and their tags |
+//! | [`resolve`] | finding the image that a text means |
+//! | [`remove`] | `rmi` |
+//! | [`layers`] | the blobs of layers, and where else they are |
+//! | [`cache`] | build-cache records |
+//! | [`prune`] | freeing what is not used, and disk usage |
+//! | [`lock`] | leases, which hold removal back |
+//!
+//! # Crashes
+//! Content comes first and its row last; removal is the other way round. A step of a build is
+//! committed without any fsync and can be used at once, because the page cache outlives every
+//! process. [`Store::make_durable`] then puts all steps on disk with one `syncfs`. Rows carry the
+//! boot in which they were written until then, and opening the store in another boot drops them.
+
+pub mod cache;
+mod collect;
+mod db;
+pub mod error;
+pub mod image;
+pub mod layers;
+pub mod lock;
+pub mod prune;
+pub mod remove;
+pub mod resolve;
+pub mod root;
+pub mod snapshot;
+pub mod store;
+mod trash;
+
+pub use cache::{CacheRecord, NewCacheRecord};
+pub use error::{Error, Result};
+pub use image::{Image, ImageLine, NewImage, RawManifest};
+pub use lock::Lease;
+pub use prune::{DiskUsage, PruneOptions, PruneReport, Usage};
+pub use remove::Removal;
+pub use root::{ROOT_VARIABLE, default_root};
+pub use snapshot::{Snapshot, StagedSnapshot};
+pub use store::Store;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,19 @@
+//! The `meta` table: facts about the store as a whole.
+
+use sqlx::sqlite::SqliteConnection;
+
+/// The boot in which the store was last opened.
+pub(crate) async fn boot_id(db: &mut SqliteConnection) -> sqlx::Result<Option<String>> {
+    sqlx::query_scalar("SELECT value FROM meta WHERE key = 'boot_id'")
+        .fetch_optional(db)
+        .await
+}
+
+/// Records the boot.
+pub(crate) async fn set_boot_id(db: &mut SqliteConnection, boot_id: &str) -> sqlx::Result<()> {
+    sqlx::query("INSERT OR REPLACE INTO meta (key, value) VALUES ('boot_id', ?)")
+        .bind(boot_id)
+        .execute(db)
+        .await?;
+    Ok(())
+}

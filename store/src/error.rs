@@ -1,0 +1,198 @@
+//! What can go wrong, each with what to do about it.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use oci::blob::BlobError;
+use oci::reference::ReferenceError;
+use oci::{ChainId, Digest};
+
+/// Why a store operation failed. The texts about images are Docker's.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The root cannot be made or written.
+    #[error(
+        "the store at {} is not writable: {source}\n\
+         choose another directory with --root or RBUILD_ROOT, or run as its owner",
+        root.display()
+    )]
+    NotWritable {
+        /// The store's root.
+        root: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// Neither `XDG_DATA_HOME` nor `HOME` is set.
+    #[error("no directory for the store: HOME is not set; set it, or give --root or RBUILD_ROOT")]
+    NoHome,
+    /// The root holds other files.
+    #[error(
+        "{} is not empty and not a store (found {found:?}); \
+         give an empty or new directory with --root or RBUILD_ROOT",
+        root.display()
+    )]
+    NotAStore {
+        /// The directory.
+        root: PathBuf,
+        /// The first entry that does not belong to a store.
+        found: String,
+    },
+    /// The database was written by a newer program.
+    #[error(
+        "the store's database {} has schema version {found}, this rbuild knows up to {known}; \
+         use the newer rbuild that made it, or another --root",
+        path.display()
+    )]
+    NewerSchema {
+        /// The database.
+        path: PathBuf,
+        /// Its schema version.
+        found: i64,
+        /// The newest one known.
+        known: i64,
+    },
+    /// A file operation failed.
+    #[error("{what} {}: {source}", path.display())]
+    Io {
+        /// What was being done.
+        what: &'static str,
+        /// To which path.
+        path: PathBuf,
+        /// Why it failed.
+        source: io::Error,
+    },
+    /// No space is left.
+    #[error("no space left in the store while {what}; `rbuild prune` frees what is not used")]
+    DiskFull {
+        /// What was being done.
+        what: String,
+    },
+    /// Another process held the database for too long.
+    #[error(
+        "the store's database has been locked by another process for {} seconds; \
+         wait for other rbuild commands to finish and try again",
+        crate::db::BUSY_SECONDS
+    )]
+    Busy,
+    /// The database is damaged.
+    #[error(
+        "the store's database is damaged ({message}); \
+         move the store's directory away, and rbuild starts with an empty one"
+    )]
+    Corrupt {
+        /// What SQLite, or we, found.
+        message: String,
+    },
+    /// Any other failure of the database.
+    #[error("the store's database failed: {0}")]
+    Database(#[source] sqlx::Error),
+    /// A blob could not be read or written.
+    #[error(transparent)]
+    Blob(BlobError),
+    /// A row was to be written that refers to a blob which is not there (any more).
+    #[error("blob {0} is not in the store (any more); fetch or make it again")]
+    BlobMissing(Digest),
+    /// A snapshot was meant that does not exist (any more).
+    #[error("no snapshot of {0} in the store (any more)")]
+    NoSuchSnapshot(ChainId),
+    /// Nothing of that name or ID.
+    #[error("No such image: {familiar}")]
+    NoSuchImage {
+        /// What was asked for, as it was typed.
+        given: String,
+        /// The same with the default tag, as Docker's daemon says it.
+        familiar: String,
+    },
+    /// An ID prefix that several images share.
+    #[error("multiple IDs found with provided prefix: {prefix}")]
+    AmbiguousId {
+        /// The prefix.
+        prefix: String,
+    },
+    /// Neither an ID nor a reference.
+    #[error("invalid reference {text:?}: {source}")]
+    InvalidReference {
+        /// What was given.
+        text: String,
+        /// What is wrong with it.
+        source: ReferenceError,
+    },
+    /// A tag cannot be a digest reference.
+    #[error("refusing to create a tag with a digest reference")]
+    TagWithDigest,
+    /// `rmi` by ID of an image with several references, without force.
+    #[error(
+        "conflict: unable to delete {short_id} (must be forced) - \
+         image is referenced in multiple repositories"
+    )]
+    MultipleReferences {
+        /// The first twelve digits of the image ID.
+        short_id: String,
+    },
+    /// The configuration of a new image cannot be understood.
+    #[error("the image configuration is not valid: {0}")]
+    BadConfig(#[source] serde_json::Error),
+    /// A background task was cancelled because the program is ending.
+    #[error("the store's work was cut short: {0}")]
+    Cancelled(#[from] tokio::task::JoinError),
+}
+
+/// The result of a store operation.
+pub type Result<T> = std::result::Result<T, Error>;
+
+impl Error {
+    pub(crate) fn io(what: &'static str, path: impl AsRef<Path>) -> impl FnOnce(io::Error) -> Self {
+        move |source| match source.kind() {
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Self::DiskFull {
+                what: format!("{what} {}", path.as_ref().display()),
+            },
+            _ => Self::Io {
+                what,
+                path: path.as_ref().to_path_buf(),
+                source,
+            },
+        }
+    }
+
+    pub(crate) fn corrupt(message: impl Into<String>) -> Self {
+        Self::Corrupt {
+            message: message.into(),
+        }
+    }
+}
+
+impl From<BlobError> for Error {
+    fn from(error: BlobError) -> Self {
+        match error {
+            BlobError::Io { what, source } if source.kind() == io::ErrorKind::StorageFull => {
+                Self::DiskFull { what }
+            }
+            other => Self::Blob(other),
+        }
+    }
+}
+
+// SQLite's primary result codes.
+const SQLITE_BUSY: i32 = 5;
+const SQLITE_LOCKED: i32 = 6;
+const SQLITE_CORRUPT: i32 = 11;
+const SQLITE_FULL: i32 = 13;
+const SQLITE_NOTADB: i32 = 26;
+
+impl From<sqlx::Error> for Error {
+    fn from(error: sqlx::Error) -> Self {
+        let code = match &error {
+            sqlx::Error::Database(e) => e.code().and_then(|code| code.parse::<i32>().ok()),
+            sqlx::Error::ColumnDecode { .. } | sqlx::Error::Decode(_) => Some(SQLITE_CORRUPT),
+            _ => None,
+        };
+        match code.map(|code| code & 0xff) {
+            Some(SQLITE_BUSY | SQLITE_LOCKED) => Self::Busy,
+            Some(SQLITE_FULL) => Self::DiskFull {
+                what: "writing its database".to_owned(),
+            },
+            Some(SQLITE_CORRUPT | SQLITE_NOTADB) => Self::corrupt(error.to_string()),
+            _ => Self::Database(error),
+        }
+    }
+}

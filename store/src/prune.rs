@@ -1,0 +1,324 @@
+//! Freeing what is not used, and telling how much there is.
+
+use std::collections::HashSet;
+use std::time::Duration;
+
+use oci::Digest;
+use oci::blob::BlobStore;
+
+use crate::cache::CacheRecord;
+use crate::collect::BlobCandidates;
+use crate::db::{self, Durability, images};
+use crate::error::Result;
+use crate::image::{Image, created};
+use crate::remove::Removal;
+use crate::store::{Store, blocking};
+
+/// What to prune.
+#[derive(Clone, Debug)]
+pub struct PruneOptions {
+    /// Images: dangling ones, with [`all`](Self::all) every one.
+    pub images: bool,
+    /// Cache records: those whose result is part of no image, with [`all`](Self::all) every one.
+    pub cache: bool,
+    /// Also what is tagged or shared with images.
+    pub all: bool,
+    /// Only images created, and cache records last used, longer ago than this.
+    pub until: Option<Duration>,
+    /// Keep the most recently used cache records, up to this many bytes.
+    pub keep_storage: Option<u64>,
+    /// Report only.
+    pub dry_run: bool,
+}
+
+impl Default for PruneOptions {
+    fn default() -> Self {
+        Self {
+            images: true,
+            cache: true,
+            all: false,
+            until: None,
+            keep_storage: None,
+            dry_run: false,
+        }
+    }
+}
+
+/// What was pruned, or would be.
+#[derive(Clone, Debug, Default)]
+pub struct PruneReport {
+    /// Images, as `docker image prune` lists them.
+    pub images: Vec<Removal>,
+    /// Cache records, the least recently used first.
+    pub cache: Vec<CacheRecord>,
+    /// How many unpacked layers.
+    pub snapshots: usize,
+    /// How many blobs.
+    pub blobs: usize,
+    /// Bytes of files.
+    pub reclaimed: u64,
+}
+
+/// The data of `docker system df`. All sizes in bytes.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct DiskUsage {
+    /// Images.
+    pub images: Usage,
+    /// Build-cache records.
+    pub cache: Usage,
+    /// Unpacked layers, whoever needs them.
+    pub snapshots: Usage,
+    /// Configurations, manifests and layer tars.
+    pub blobs: Usage,
+}
+
+/// One line of [`DiskUsage`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Usage {
+    /// How many.
+    pub total: usize,
+    /// How many of them are in use: tagged images, cache records and snapshots that images share,
+    /// blobs referred to.
+    pub active: usize,
+    /// Their size; layers that images share are counted once.
+    pub size: u64,
+    /// What pruning all that is not in use would free.
+    pub reclaimable: u64,
+}
+
+/// The images to remove.
+fn choose_images<'a>(
+    all: &'a [images::StoredImage],
+    options: &PruneOptions,
+    now: i64,
+    horizon: i64,
+) -> Vec<&'a images::StoredImage> {
+    let before = until(options, now);
+    all.iter()
+        .filter(|stored| options.images && (options.all || stored.image.is_dangling()))
+        .filter(|stored| before.is_none_or(|before| created(&stored.image) < before))
+        .filter(|stored| stored.last_used < horizon)
+        .collect()
+}
+
+/// The cache records to remove, from all of them in the order of last use.
+fn choose_records(
+    all: Vec<CacheRecord>,
+    in_images: &HashSet<String>,
+    options: &PruneOptions,
+    now: i64,
+    horizon: i64,
+) -> Vec<CacheRecord> {
+    if !options.cache {
+        return Vec::new();
+    }
+    let before = until(options, now);
+    let mut left: u64 = all.iter().map(|record| record.size).sum();
+    all.into_iter()
+        .filter(|record| {
+            let removable = record.last_used < horizon
+                && before.is_none_or(|before| record.last_used < before)
+                && (options.all || !in_images.contains(&record.key.to_string()))
+                && options.keep_storage.is_none_or(|keep| left > keep);
+            if removable {
+                left -= record.size;
+            }
+            removable
+        })
+        .collect()
+}
+
+fn until(options: &PruneOptions, now: i64) -> Option<i64> {
+    options
+        .until
+        .map(|age| now.saturating_sub(db::to_i64(age.as_secs())))
+}
+
+impl Store {
+    /// Frees what is not used: images and cache records by the options, then whatever no image,
+    /// cache record or lease needs, and what crashes have left. What other processes use or have
+    /// just added stays.
+    ///
+    /// # Errors
+    /// Those of the database and the file system.
+    pub async fn prune(&self, options: &PruneOptions) -> Result<PruneReport> {
+        let gate = self.gate().await?;
+        let horizon = self.horizon(&gate)?;
+        let now = self.now();
+        let mut report = PruneReport::default();
+        let mut db = self.0.db.lock().await;
+        let mut tx = db.begin(Durability::Full).await?;
+
+        let all = images::all(&mut tx).await?;
+        for stored in choose_images(&all, options, now, horizon) {
+            let image = &stored.image;
+            for reference in image.tags.iter().chain(&image.repo_digests) {
+                images::remove_reference(&mut tx, reference).await?;
+                report.images.push(Removal::Untagged(reference.clone()));
+            }
+            images::remove(&mut tx, stored.row_id, horizon).await?;
+            report.images.push(Removal::Deleted(image.id.clone()));
+        }
+        let in_images = db::cache::keys_in_images(&mut tx)
+            .await?
+            .into_iter()
+            .collect();
+        let records = db::cache::all(&mut tx)
+            .await?
+            .into_iter()
+            .map(db::cache::CacheRow::into_record)
+            .collect::<Result<Vec<_>>>()?;
+        report.cache = choose_records(records, &in_images, options, now, horizon);
+        let keys: Vec<&Digest> = report.cache.iter().map(|record| &record.key).collect();
+        db::cache::delete(&mut tx, keys).await?;
+
+        let freed = self.collect(&mut tx, horizon, BlobCandidates::All).await?;
+        report.snapshots = freed.snapshots.len();
+        report.blobs = freed.blobs.len();
+        report.reclaimed = freed.size();
+        if options.dry_run {
+            tx.rollback().await?;
+            return Ok(report);
+        }
+        tx.commit().await?;
+        drop(db);
+        self.free(&gate, horizon, freed).await?;
+        drop(gate);
+        self.empty_trash().await?;
+        Ok(report)
+    }
+
+    /// How much there is and how much of it pruning would free.
+    ///
+    /// # Errors
+    /// Those of the database and the file system.
+    pub async fn usage(&self) -> Result<DiskUsage> {
+        let mut db = self.0.db.lock().await;
+        let images: Vec<Image> = images::all(&mut db)
+            .await?
+            .into_iter()
+            .map(|stored| stored.image)
+            .collect();
+        let in_images: HashSet<String> = db::cache::keys_in_images(&mut db)
+            .await?
+            .into_iter()
+            .collect();
+        let records = db::cache::all(&mut db)
+            .await?
+            .into_iter()
+            .map(db::cache::CacheRow::into_record)
+            .collect::<Result<Vec<_>>>()?;
+        let sizes = db::snapshots::sizes(&mut db).await?;
+        let referenced = db::collect::referenced_blobs(&mut db).await?;
+        drop(db);
+
+        let blobs = self.0.blobs.clone();
+        let blob_sizes = blocking(move || {
+            let mut sizes = Vec::new();
+            for digest in blobs.list()? {
+                // One that has gone meanwhile counts for nothing.
+                if let Some(size) = blobs.size(&digest)? {
+                    sizes.push((referenced.contains(&digest), size));
+                }
+            }
+            Ok(sizes)
+        })
+        .await?;
+
+        let chains = |wanted: &dyn Fn(&Image) -> bool| -> HashSet<String> {
+            images
+                .iter()
+                .filter(|image| wanted(image))
+                .flat_map(|image| oci::ChainId::chain(&image.layers))
+                .map(|id| id.to_string())
+                .collect()
+        };
+        let in_any = chains(&|_| true);
+        let in_tagged = chains(&|image| !image.is_dangling());
+        let total =
+            |ids: &HashSet<String>| -> u64 { ids.iter().filter_map(|id| sizes.get(id)).sum() };
+        let cached: u64 = records.iter().map(|record| record.size).sum();
+        let shared = records
+            .iter()
+            .filter(|record| in_images.contains(&record.key.to_string()));
+        let shared_size: u64 = shared.clone().map(|record| record.size).sum();
+        Ok(DiskUsage {
+            images: Usage {
+                total: images.len(),
+                active: images.iter().filter(|image| !image.is_dangling()).count(),
+                size: total(&in_any),
+                reclaimable: total(&in_any) - total(&in_tagged),
+            },
+            cache: Usage {
+                total: records.len(),
+                active: shared.count(),
+                size: cached,
+                reclaimable: cached - shared_size,
+            },
+            snapshots: Usage {
+                total: sizes.len(),
+                active: sizes.keys().filter(|id| in_any.contains(*id)).count(),
+                size: sizes.values().sum(),
+                reclaimable: sizes.values().sum::<u64>() - total(&in_any),
+            },
+            blobs: Usage {
+                total: blob_sizes.len(),
+                active: blob_sizes.iter().filter(|(used, _)| *used).count(),
+                size: blob_sizes.iter().map(|(_, size)| size).sum(),
+                reclaimable: blob_sizes
+                    .iter()
+                    .filter(|(used, _)| !used)
+                    .map(|(_, s)| s)
+                    .sum(),
+            },
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn records() -> Vec<CacheRecord> {
+        (0..4)
+            .map(|n| CacheRecord {
+                key: Digest::sha256(&[n]),
+                chain_id: None,
+                diff_id: None,
+                created: String::new(),
+                description: String::new(),
+                size: 10,
+                created_at: 0,
+                last_used: 1000 + i64::from(n),
+                uses: 0,
+            })
+            .collect()
+    }
+
+    #[test]
+    fn records_go_by_last_use_within_the_limits() {
+        let in_images = HashSet::from([Digest::sha256(&[0]).to_string()]);
+        let cache = |change: fn(&mut PruneOptions), horizon| {
+            let mut options = PruneOptions::default();
+            change(&mut options);
+            let chosen = choose_records(records(), &in_images, &options, 2000, horizon);
+            chosen
+                .iter()
+                .map(|r| r.last_used - 1000)
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(cache(|_| {}, i64::MAX), [1, 2, 3]);
+        assert_eq!(cache(|o| o.all = true, i64::MAX), [0, 1, 2, 3]);
+        assert_eq!(cache(|o| o.all = true, 1002), [0, 1]);
+        assert_eq!(cache(|o| o.cache = false, i64::MAX), [0; 0]);
+        assert_eq!(
+            cache(|o| o.until = Some(Duration::from_secs(998)), i64::MAX),
+            [1]
+        );
+        assert_eq!(
+            cache(|o| (o.all, o.keep_storage) = (true, Some(25)), i64::MAX),
+            [0, 1]
+        );
+        assert_eq!(cache(|o| o.keep_storage = Some(25), i64::MAX), [1, 2]);
+    }
+}

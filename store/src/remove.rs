@@ -1,0 +1,241 @@
+//! Removing an image as `docker rmi` does.
+
+use std::fmt;
+
+use oci::{Digest, Reference};
+
+use crate::collect::BlobCandidates;
+use crate::db::{Durability, images as table};
+use crate::error::{Error, Result};
+use crate::image::Image;
+use crate::store::Store;
+
+/// One line of what `docker rmi` prints.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Removal {
+    /// A tag or repository digest is gone.
+    Untagged(Reference),
+    /// An image, by its ID, or a layer, by its chain ID, is gone.
+    Deleted(Digest),
+}
+
+impl fmt::Display for Removal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Untagged(reference) => write!(f, "Untagged: {}", reference.familiar()),
+            Self::Deleted(digest) => write!(f, "Deleted: {digest}"),
+        }
+    }
+}
+
+/// How the image to remove was named.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Named {
+    ById,
+    By(Reference),
+}
+
+/// What removing comes to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Plan {
+    pub untag: Vec<Reference>,
+    pub delete: bool,
+}
+
+/// Whether `text`, which was resolved to the image `id`, is the beginning of that ID.
+fn named(text: &str, id: &Digest) -> Named {
+    if id.to_string().starts_with(text) || id.hex().starts_with(text) {
+        return Named::ById;
+    }
+    match text.parse::<Reference>() {
+        Ok(reference) => Named::By(reference.or_latest()),
+        Err(_) => Named::ById,
+    }
+}
+
+/// Docker's rules: by reference, that one goes, with the digests of its repository if it was the
+/// last tag there, and the image goes with its last reference; by ID, all references go if they
+/// amount to one, or by force.
+pub(crate) fn plan(named: &Named, image: &Image, force: bool) -> Result<Plan> {
+    let all = || image.tags.iter().chain(&image.repo_digests).cloned();
+    match named {
+        Named::By(reference) => {
+            let mut untag = vec![reference.clone()];
+            let last_tag = reference.digest().is_none()
+                && !image
+                    .tags
+                    .iter()
+                    .any(|tag| tag != reference && tag.repository() == reference.repository());
+            if last_tag {
+                let digests = image.repo_digests.iter();
+                untag.extend(
+                    digests
+                        .filter(|r| r.repository() == reference.repository())
+                        .cloned(),
+                );
+            }
+            let delete = all().all(|r| same_or_listed(&r, &untag));
+            Ok(Plan { untag, delete })
+        }
+        Named::ById if force || is_single(image) => Ok(Plan {
+            untag: all().collect(),
+            delete: true,
+        }),
+        Named::ById => Err(Error::MultipleReferences {
+            short_id: image.id.short().to_owned(),
+        }),
+    }
+}
+
+/// A `repository:tag@digest` given by the user means the digest.
+fn same_or_listed(reference: &Reference, list: &[Reference]) -> bool {
+    list.iter().any(|r| {
+        r == reference
+            || (r.digest().is_some()
+                && r.digest() == reference.digest()
+                && r.repository() == reference.repository())
+    })
+}
+
+fn is_single(image: &Image) -> bool {
+    match (&image.tags[..], &image.repo_digests[..]) {
+        ([], []) | ([_], []) => true,
+        ([], [first, rest @ ..]) => rest.iter().all(|r| r.repository() == first.repository()),
+        ([tag], digests) => digests.iter().all(|r| r.repository() == tag.repository()),
+        _ => false,
+    }
+}
+
+impl Store {
+    /// Removes what `text` means (see [`resolve`](Self::resolve)): a reference, and the image
+    /// with its last one. Frees what no other image, cache record or process needs. Returns the
+    /// lines that `docker rmi` prints, in its order.
+    ///
+    /// # Errors
+    /// [`Error::MultipleReferences`] by ID without `force`; those of resolving.
+    pub async fn remove_image(&self, text: &str, force: bool) -> Result<Vec<Removal>> {
+        let gate = self.gate().await?;
+        let horizon = self.horizon(&gate)?;
+        // Under the gate the answer cannot be removed by anybody else.
+        let image = self.resolve(text).await?;
+        let plan = plan(&named(text, &image.id), &image, force)?;
+
+        let mut removals = Vec::new();
+        let mut db = self.0.db.lock().await;
+        let mut tx = db.begin(Durability::Full).await?;
+        for reference in plan.untag {
+            if table::remove_reference(&mut tx, &reference).await? {
+                removals.push(Removal::Untagged(reference));
+            }
+        }
+        // A tag may have been added by another process after we looked.
+        let left = table::by_digest(&mut tx, &image.id).await?;
+        let left = left.filter(|s| s.image.tags.is_empty() && s.image.repo_digests.is_empty());
+        let (Some(left), true) = (left, plan.delete) else {
+            tx.commit().await?;
+            return Ok(removals);
+        };
+        let whole = table::remove(&mut tx, left.row_id, horizon).await?;
+        removals.push(Removal::Deleted(image.id.clone()));
+        let mut blobs = vec![image.id.clone()];
+        if whole {
+            blobs.extend(
+                image
+                    .manifest
+                    .iter()
+                    .map(|manifest| manifest.digest.clone()),
+            );
+            let digests = image.repo_digests.iter();
+            blobs.extend(digests.filter_map(|r| r.digest().cloned()));
+        }
+        let freed = self
+            .collect(&mut tx, horizon, BlobCandidates::These(blobs))
+            .await?;
+        tx.commit().await?;
+        drop(db);
+        for layer in image.layers_of(&freed.snapshots) {
+            removals.push(Removal::Deleted(layer));
+        }
+        self.free(&gate, horizon, freed).await?;
+        drop(gate);
+        self.empty_trash().await?;
+        Ok(removals)
+    }
+}
+
+impl Image {
+    /// The chain IDs of its layers that are among the dead, topmost first.
+    fn layers_of(&self, dead: &[crate::db::collect::DeadSnapshot]) -> Vec<Digest> {
+        let mut chain = oci::ChainId::chain(&self.layers);
+        chain.retain(|id| dead.iter().any(|snapshot| snapshot.chain_id == *id));
+        chain.reverse();
+        chain.into_iter().map(|id| id.0).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn image(tags: &[&str], digests: &[&str]) -> Image {
+        let parse = |list: &[&str]| list.iter().map(|t| t.parse().unwrap()).collect();
+        let digests: Vec<String> = digests
+            .iter()
+            .map(|repository| format!("{repository}@{}", Digest::sha256(repository.as_bytes())))
+            .collect();
+        let digests: Vec<&str> = digests.iter().map(String::as_str).collect();
+        Image {
+            id: Digest::empty(),
+            created: None,
+            platform: oci::Platform::host(),
+            size: 0,
+            manifest: None,
+            layers: Vec::new(),
+            tags: parse(tags),
+            repo_digests: parse(&digests),
+        }
+    }
+
+    #[test]
+    fn follows_dockers_rules() {
+        // Named so, with these tags and digests: how many references go, and does the image?
+        for (text, tags, digests, untagged, delete) in [
+            ("app:v1", &["app:v1"][..], &[][..], 1, true),
+            ("app", &["app:latest"], &[], 1, true),
+            ("app:v1", &["app:v1", "app:v2"], &[], 1, false),
+            ("app:v1", &["app:v1"], &["app"], 2, true),
+            ("app:v1", &["app:v1"], &["app", "other"], 2, false),
+            ("app:v1", &["app:v1", "app:v2"], &["app"], 1, false),
+            ("e3b0c4", &["app:v1"], &[], 1, true),
+            ("e3b0c4", &[], &[], 0, true),
+            ("sha256:e3b0", &["app:v1"], &["app"], 2, true),
+        ] {
+            let image = image(tags, digests);
+            let plan = plan(&named(text, &image.id), &image, false).unwrap();
+            assert_eq!(
+                (plan.untag.len(), plan.delete),
+                (untagged, delete),
+                "{text} {tags:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn several_references_need_force_when_removed_by_id() {
+        for (tags, digests) in [
+            (&["app:v1", "app:v2"][..], &[][..]),
+            (&["app:v1", "b:v1"], &[]),
+            (&["app:v1"], &["other"]),
+        ] {
+            let image = image(tags, digests);
+            let error = plan(&Named::ById, &image, false).unwrap_err();
+            assert_eq!(
+                error.to_string(),
+                "conflict: unable to delete e3b0c44298fc (must be forced) - \
+                 image is referenced in multiple repositories"
+            );
+            let forced = plan(&Named::ById, &image, true).unwrap();
+            assert_eq!(forced.untag.len(), tags.len() + digests.len());
+        }
+    }
+}

@@ -1,0 +1,316 @@
+//! Snapshots: unpacked layers, and making them durable.
+
+use std::fs::{self, DirBuilder, File};
+use std::io;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use oci::{ChainId, DiffId};
+
+use crate::db::Durability;
+use crate::db::snapshots::{self as table, NewSnapshot, SnapshotRow};
+use crate::error::{Error, Result};
+use crate::lock::{TOUCH_SECONDS, lock_own, unique_name};
+use crate::store::{Shared, Store, blocking};
+use crate::trash;
+
+const FS: &str = "fs";
+const WORK: &str = "work";
+
+/// One unpacked layer, ready to be an overlay's lower directory.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Snapshot {
+    /// The stack of layers of which this one is the top.
+    pub chain_id: ChainId,
+    /// The layer itself.
+    pub diff_id: DiffId,
+    /// The directory: an overlay upper directory as it was committed, whiteouts and all.
+    pub fs_path: PathBuf,
+    /// Bytes of the layer's tar; 0 when that was never made.
+    pub size_tar: u64,
+    /// Bytes of the files in it.
+    pub size_disk: u64,
+    /// The time, in seconds since the epoch, that later times in the layer's tar are clamped to.
+    /// Making the tar again needs it to come to the same diff ID.
+    pub clamp_mtime: Option<i64>,
+}
+
+impl Store {
+    fn to_snapshot(&self, row: &SnapshotRow) -> Result<Snapshot> {
+        Ok(Snapshot {
+            chain_id: row.chain_id()?,
+            diff_id: row.diff_id()?,
+            fs_path: self.0.layout.snapshot(row.id).join(FS),
+            size_tar: row.size_tar(),
+            size_disk: row.size_disk(),
+            clamp_mtime: row.clamp_mtime,
+        })
+    }
+
+    /// Makes an empty directory for a layer. It goes away when dropped uncommitted; should the
+    /// process be killed, a later one removes it.
+    ///
+    /// # Errors
+    /// [`Error::Io`], [`Error::DiskFull`].
+    pub async fn begin_snapshot(&self) -> Result<StagedSnapshot> {
+        if !self.0.tidied.swap(true, Ordering::SeqCst) {
+            let shared = self.0.clone();
+            // Nobody waits for this one.
+            drop(tokio::task::spawn_blocking(move || tidy(&shared)));
+        }
+        let store = self.clone();
+        blocking(move || stage(store)).await
+    }
+
+    /// The snapshot of a chain ID, if it is there.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub async fn snapshot(&self, chain_id: &ChainId) -> Result<Option<Snapshot>> {
+        let mut db = self.0.db.lock().await;
+        let row = table::get(&mut db, chain_id).await?;
+        match row {
+            Some(row) if self.used(&mut db, &row).await? => self.to_snapshot(&row).map(Some),
+            _ => Ok(None),
+        }
+    }
+
+    /// The snapshots of a whole stack, topmost first, as an overlay's lower directories are
+    /// given. Empty when the topmost is not there; below a snapshot nothing is ever missing.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub async fn chain(&self, chain_id: &ChainId) -> Result<Vec<Snapshot>> {
+        let mut db = self.0.db.lock().await;
+        let rows = table::chain(&mut db, chain_id).await?;
+        match rows.first() {
+            Some(top) if self.used(&mut db, top).await? => {
+                rows.iter().map(|row| self.to_snapshot(row)).collect()
+            }
+            _ => Ok(Vec::new()),
+        }
+    }
+
+    /// Writes down a use if that is due; false when the row has gone meanwhile.
+    async fn used(
+        &self,
+        db: &mut sqlx::sqlite::SqliteConnection,
+        row: &SnapshotRow,
+    ) -> Result<bool> {
+        let now = self.now();
+        if row.last_used + TOUCH_SECONDS > now {
+            return Ok(true);
+        }
+        Ok(table::touch(db, row.id, now).await?)
+    }
+
+    /// Puts all snapshots committed so far on disk: one `syncfs`, one durable commit, whatever
+    /// their number; nothing when there is nothing to do. Whatever is to be acknowledged to the
+    /// user comes after this; [`put_image`](Self::put_image) does it by itself.
+    ///
+    /// # Errors
+    /// [`Error::Io`] when the file system reports that data were lost.
+    pub async fn make_durable(&self) -> Result<()> {
+        let ids = table::not_durable(&mut *self.0.db.lock().await).await?;
+        if ids.is_empty() {
+            return Ok(());
+        }
+        let shared = self.0.clone();
+        blocking(move || {
+            let path = &shared.layout.snapshots;
+            let dir = File::open(path).map_err(Error::io("opening", path))?;
+            rustix::fs::syncfs(&dir).map_err(|e| Error::io("syncing", path)(e.into()))
+        })
+        .await?;
+        let mut db = self.0.db.lock().await;
+        let mut tx = db.begin(Durability::Full).await?;
+        table::mark_durable(&mut tx, &ids).await?;
+        tx.commit().await?;
+        Ok(())
+    }
+}
+
+fn tidy(shared: &Shared) {
+    let result = trash::collect_staging(&shared.layout).and_then(|()| trash::empty(&shared.layout));
+    if let Err(e) = result {
+        tracing::warn!(error = %e, "left-over files could not be removed");
+    }
+}
+
+fn stage(store: Store) -> Result<StagedSnapshot> {
+    let staging = &store.0.layout.staging;
+    loop {
+        let path = staging.join(unique_name());
+        let make = |path: &Path, mode| {
+            DirBuilder::new()
+                .mode(mode)
+                .create(path)
+                .map_err(Error::io("creating", path))
+        };
+        make(&path, 0o700)?;
+        let dir = File::open(&path).map_err(Error::io("opening", &path))?;
+        if !lock_own(&dir, &path).map_err(Error::io("locking", &path))? {
+            continue;
+        }
+        let staged = StagedSnapshot {
+            upper: path.join(FS),
+            work: path.join(WORK),
+            place: Some(Place { path, dir }),
+            shared: store.0.clone(),
+        };
+        make(&staged.upper, 0o755)?;
+        // The mode asked for is subject to the umask; this one becomes the image's `/`.
+        let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+        fs::set_permissions(&staged.upper, mode)
+            .map_err(Error::io("setting the mode of", &staged.upper))?;
+        make(&staged.work, 0o700)?;
+        return Ok(staged);
+    }
+}
+
+/// A layer being made.
+#[derive(Debug)]
+pub struct StagedSnapshot {
+    upper: PathBuf,
+    work: PathBuf,
+    place: Option<Place>,
+    shared: Arc<Shared>,
+}
+
+/// The staging directory, and the lock on it by which others see that its owner lives.
+#[derive(Debug)]
+struct Place {
+    path: PathBuf,
+    #[allow(dead_code, reason = "held for its lock")]
+    dir: File,
+}
+
+impl StagedSnapshot {
+    /// The directory that gets the layer's files: an overlay's upper directory, or the target of
+    /// unpacking. Mode 0755 at first.
+    pub fn upper(&self) -> &Path {
+        &self.upper
+    }
+
+    /// An empty directory on the same file system, for an overlay to work in.
+    pub fn work(&self) -> &Path {
+        &self.work
+    }
+
+    /// Makes it a snapshot on top of `parent`. Nothing may have the directory mounted any more.
+    /// It can be used at once; only [`Store::make_durable`] has it outlive a power cut. When the
+    /// chain ID is there already, that snapshot is kept and returned and this one is dropped.
+    ///
+    /// `size_tar` and `size_disk` are bytes, `clamp_mtime` seconds; see [`Snapshot`].
+    ///
+    /// # Errors
+    /// [`Error::NoSuchSnapshot`] when `parent` is gone; those of the file system and database.
+    pub async fn commit(
+        mut self,
+        parent: Option<&ChainId>,
+        diff_id: DiffId,
+        size_tar: u64,
+        size_disk: u64,
+        clamp_mtime: Option<i64>,
+    ) -> Result<Snapshot> {
+        let store = Store(self.shared.clone());
+        let chain_id = ChainId::extend(parent, &diff_id);
+        let mut db = store.0.db.lock().await;
+        let mut tx = db.begin(Durability::Lazy).await?;
+        if let Some(row) = table::get(&mut tx, &chain_id).await? {
+            table::touch(&mut tx, row.id, store.now()).await?;
+            tx.commit().await?;
+            return store.to_snapshot(&row);
+        }
+        let parent = match parent {
+            None => None,
+            Some(parent) => match table::get(&mut tx, parent).await? {
+                Some(row) => Some(row.id),
+                None => return Err(Error::NoSuchSnapshot(parent.clone())),
+            },
+        };
+        let new = NewSnapshot {
+            chain_id: &chain_id,
+            parent,
+            diff_id: &diff_id,
+            size_tar,
+            size_disk,
+            clamp_mtime,
+            boot_id: &store.0.boot_id,
+            now: store.now(),
+        };
+        let id = table::insert(&mut tx, &new).await?;
+        let target = store.0.layout.snapshot(id);
+        let shared = store.0.clone();
+        // The rename goes before the row. Without its row the directory is an orphan, which the
+        // next collection removes.
+        let target = blocking(move || {
+            if let Some(place) = &self.place {
+                discard_and_rename(&shared, &place.path, &self.work, &target)?;
+            }
+            drop(self.place.take());
+            Ok(target)
+        })
+        .await?;
+        tx.commit().await?;
+        Ok(Snapshot {
+            chain_id,
+            diff_id,
+            fs_path: target.join(FS),
+            size_tar,
+            size_disk,
+            clamp_mtime,
+        })
+    }
+}
+
+/// Puts a staged directory in its place. `work` goes; the kernel leaves an entry of mode 0 in it.
+fn discard_and_rename(shared: &Shared, staged: &Path, work: &Path, target: &Path) -> Result<()> {
+    let inner = work.join(WORK);
+    for dir in [&inner, work] {
+        match fs::remove_dir(dir) {
+            Err(e) if e.kind() != io::ErrorKind::NotFound => {
+                trash::discard(&shared.layout, work)?;
+                break;
+            }
+            _ => {}
+        }
+    }
+    match fs::rename(staged, target) {
+        // Left by a power cut that undid the row and the count of IDs with it.
+        Err(e)
+            if matches!(
+                e.kind(),
+                io::ErrorKind::DirectoryNotEmpty | io::ErrorKind::AlreadyExists
+            ) =>
+        {
+            trash::discard(&shared.layout, target)?;
+            fs::rename(staged, target)
+        }
+        other => other,
+    }
+    .map_err(Error::io("renaming into place", target))
+}
+
+impl Drop for StagedSnapshot {
+    fn drop(&mut self) {
+        let Some(place) = self.place.take() else {
+            return;
+        };
+        let shared = self.shared.clone();
+        let work = move || {
+            let result = trash::discard(&shared.layout, &place.path)
+                .and_then(|_| trash::empty(&shared.layout));
+            drop(place);
+            if let Err(e) = result {
+                tracing::warn!(error = %e, "a dropped snapshot could not be removed");
+            }
+        };
+        match tokio::runtime::Handle::try_current() {
+            Ok(runtime) => drop(runtime.spawn_blocking(work)),
+            Err(_) => work(),
+        }
+    }
+}

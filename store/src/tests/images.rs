@@ -1,0 +1,225 @@
+use super::*;
+use crate::{Error, RawManifest, Removal};
+use oci::{Descriptor, media_type};
+
+fn lines(removals: &[Removal]) -> Vec<String> {
+    removals.iter().map(ToString::to_string).collect()
+}
+
+#[tokio::test]
+async fn resolves_as_docker_does() {
+    let f = Fixture::new().await;
+    let mut pulled = image(&[], &["localhost:5000/app:v1", "app"]);
+    pulled.manifest = Some(RawManifest {
+        media_type: media_type::OCI_MANIFEST.into(),
+        bytes: b"{}".to_vec(),
+    });
+    let digest = Digest::sha256(b"{}");
+    pulled.repo_digests = vec![format!("localhost:5000/app@{digest}").parse().unwrap()];
+    let app = f.store.put_image(pulled).await.unwrap();
+    let full = app.id.to_string();
+    for text in [
+        "app",
+        "app:latest",
+        "docker.io/library/app",
+        "localhost:5000/app:v1",
+        &format!("localhost:5000/app@{digest}"),
+        &full,
+        app.id.hex(),
+        app.id.short(),
+        &full[..20],
+    ] {
+        assert_eq!(f.store.resolve(text).await.unwrap(), app, "{text}");
+    }
+    for (text, familiar) in [
+        ("nope", "nope:latest"),
+        ("app:v2", "app:v2"),
+        (&format!("app@{digest}"), &format!("app@{digest}")),
+        (&"0".repeat(64), &format!("sha256:{}", "0".repeat(64))),
+    ] {
+        match f.store.resolve(text).await.unwrap_err() {
+            Error::NoSuchImage { given, familiar: f } => {
+                assert_eq!((&*given, &*f), (text, familiar))
+            }
+            other => panic!("{other}"),
+        }
+    }
+    let manifest = f.store.manifest(&app).await.unwrap().unwrap();
+    assert_eq!(manifest.bytes, b"{}");
+    let config: oci::ImageConfig =
+        serde_json::from_slice(&f.store.config(&app.id).await.unwrap()).unwrap();
+    assert_eq!(config.created, app.created);
+}
+
+#[tokio::test]
+async fn an_ambiguous_prefix_is_an_error_unless_it_is_a_tag() {
+    let f = Fixture::new().await;
+    let mut seen = std::collections::HashMap::new();
+    // Seventeen images: two of them share their first digit.
+    for n in 0..17 {
+        let stored = f
+            .store
+            .put_image(image(&[&n.to_string()], &[]))
+            .await
+            .unwrap();
+        *seen.entry(stored.id.hex()[..1].to_owned()).or_insert(0) += 1;
+    }
+    let (prefix, _) = seen.into_iter().find(|(_, n)| *n > 1).unwrap();
+    let error = f.store.resolve(&prefix).await.unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        format!("multiple IDs found with provided prefix: {prefix}")
+    );
+    let tagged = f.store.put_image(image(&["x"], &[&prefix])).await.unwrap();
+    assert_eq!(f.store.resolve(&prefix).await.unwrap(), tagged);
+}
+
+#[tokio::test]
+async fn a_tag_moves_and_leaves_a_dangling_image() {
+    let f = Fixture::new().await;
+    let old = f.store.put_image(image(&["a"], &["app"])).await.unwrap();
+    let new = f.store.put_image(image(&["b"], &["app"])).await.unwrap();
+    assert_eq!(f.store.resolve("app").await.unwrap(), new);
+    let old = f.store.image(&old.id).await.unwrap().unwrap();
+    assert!(old.is_dangling());
+    let line = &old.lines(false)[0];
+    assert_eq!((line.repository.as_str(), line.tag), ("<none>", "<none>"));
+    f.store
+        .tag(&old.id, &"other/name:v3".parse().unwrap())
+        .await
+        .unwrap();
+    let all = f.store.images().await.unwrap();
+    let mut shown: Vec<_> = all
+        .iter()
+        .flat_map(|i| i.lines(false))
+        .map(|l| format!("{}:{}", l.repository, l.tag))
+        .collect();
+    shown.sort();
+    assert_eq!(shown, ["app:latest", "other/name:v3"]);
+    assert!(f.store.untag(&"app".parse().unwrap()).await.unwrap());
+    assert!(!f.store.untag(&"app".parse().unwrap()).await.unwrap());
+    let digest = old.repo_digests.first().cloned();
+    assert!(digest.is_none());
+    let by_digest = format!("app@{}", Digest::empty()).parse().unwrap();
+    let error = f.store.tag(&new.id, &by_digest).await.unwrap_err();
+    assert!(matches!(error, Error::TagWithDigest));
+}
+
+#[tokio::test]
+async fn rmi_frees_what_no_other_image_or_record_needs() {
+    let f = Fixture::new().await;
+    let base = layers(&f.store, &["base"]).await;
+    let a = layer(&f.store, Some(&base), "a").await;
+    let b = layer(&f.store, Some(&base), "b").await;
+    let cached = layer(&f.store, Some(&a.chain_id), "cached").await;
+    f.store
+        .cache_put(record("cached", Some(&cached.chain_id)))
+        .await
+        .unwrap();
+    let first = f
+        .store
+        .put_image(image(&["base", "a", "cached"], &["first"]))
+        .await
+        .unwrap();
+    let second = f
+        .store
+        .put_image(image(&["base", "b"], &["second", "again"]))
+        .await
+        .unwrap();
+    let tar = blob(&f.store, b"b.tar");
+    let form = Descriptor::new(media_type::OCI_LAYER, tar.clone(), 5);
+    f.store.record_layer_blob(&diff("b"), form).await.unwrap();
+
+    // The cache record holds all of its layers.
+    let removed = f.store.remove_image("first", false).await.unwrap();
+    assert_eq!(
+        lines(&removed),
+        [
+            "Untagged: first:latest".to_owned(),
+            format!("Deleted: {}", first.id)
+        ]
+    );
+    assert!(cached.fs_path.exists());
+    assert!(f.store.blobs().size(&first.id).unwrap().is_none());
+
+    let error = f
+        .store
+        .remove_image(second.id.short(), false)
+        .await
+        .unwrap_err();
+    assert!(matches!(error, Error::MultipleReferences { .. }));
+    assert!(b.fs_path.exists());
+    let removed = f.store.remove_image("again", false).await.unwrap();
+    assert_eq!(lines(&removed), ["Untagged: again:latest"]);
+    let removed = f
+        .store
+        .remove_image(second.id.short(), false)
+        .await
+        .unwrap();
+    assert_eq!(
+        lines(&removed),
+        [
+            "Untagged: second:latest".to_owned(),
+            format!("Deleted: {}", second.id),
+            format!("Deleted: {}", b.chain_id),
+        ]
+    );
+    assert!(!b.fs_path.exists());
+    assert!(f.store.blobs().size(&tar).unwrap().is_none());
+    assert!(f.store.layer_blobs(&diff("b")).await.unwrap().is_empty());
+    assert_eq!(f.store.chain(&cached.chain_id).await.unwrap().len(), 3);
+    assert!(matches!(
+        f.store.remove_image("second", false).await.unwrap_err(),
+        Error::NoSuchImage { .. }
+    ));
+    assert_eq!(entries(&f.store.0.layout.trash), 0);
+}
+
+#[tokio::test]
+async fn layer_blobs_and_sources_are_remembered() {
+    let f = Fixture::new().await;
+    let tar = blob(&f.store, b"tar");
+    let form = Descriptor::new(media_type::OCI_LAYER_GZIP, tar.clone(), 3);
+    f.store
+        .record_layer_blob(&diff("a"), form.clone())
+        .await
+        .unwrap();
+    assert_eq!(f.store.layer_blobs(&diff("a")).await.unwrap(), [form]);
+    assert_eq!(f.store.blob_diff_ids(&tar).await.unwrap(), [diff("a")]);
+    let missing = Descriptor::new(media_type::OCI_LAYER_GZIP, Digest::empty(), 0);
+    let error = f
+        .store
+        .record_layer_blob(&diff("a"), missing)
+        .await
+        .unwrap_err();
+    assert!(matches!(error, Error::BlobMissing(d) if d == Digest::empty()));
+    let repository: oci::reference::Repository = "localhost:5000/app".parse().unwrap();
+    for _ in 0..2 {
+        f.store
+            .record_blob_sources(&repository, [&tar])
+            .await
+            .unwrap();
+    }
+    assert_eq!(
+        f.store.blob_sources(&tar).await.unwrap(),
+        [repository.clone()]
+    );
+    f.store.forget_blob_source(&repository, &tar).await.unwrap();
+    assert!(f.store.blob_sources(&tar).await.unwrap().is_empty());
+    f.store.forget_layer_blob(&tar).await.unwrap();
+    assert!(f.store.layer_blobs(&diff("a")).await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn a_bad_config_stores_nothing() {
+    let f = Fixture::new().await;
+    let new = NewImage {
+        config: b"[]".to_vec(),
+        ..NewImage::default()
+    };
+    assert!(matches!(
+        f.store.put_image(new).await,
+        Err(Error::BadConfig(_))
+    ));
+    assert!(f.store.blobs().list().unwrap().is_empty());
+}

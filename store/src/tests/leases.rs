@@ -1,0 +1,159 @@
+use super::*;
+use crate::{PruneOptions, Removal};
+use oci::{Descriptor, media_type};
+
+fn all() -> PruneOptions {
+    PruneOptions {
+        all: true,
+        ..PruneOptions::default()
+    }
+}
+
+#[tokio::test]
+async fn prune_takes_dangling_images_and_unshared_records() {
+    let f = Fixture::new().await;
+    let kept = layers(&f.store, &["base", "kept"]).await;
+    f.store
+        .cache_put(record("kept", Some(&kept)))
+        .await
+        .unwrap();
+    f.store
+        .put_image(image(&["base", "kept"], &["app"]))
+        .await
+        .unwrap();
+    let gone = layer(&f.store, None, "gone").await;
+    f.store
+        .cache_put(record("gone", Some(&gone.chain_id)))
+        .await
+        .unwrap();
+    let dangling = f.store.put_image(image(&["gone"], &[])).await.unwrap();
+    let orphan = blob(&f.store, b"orphan");
+
+    let usage = f.store.usage().await.unwrap();
+    assert_eq!((usage.images.total, usage.images.active), (2, 1));
+    assert_eq!((usage.images.size, usage.images.reclaimable), (12, 4));
+    assert_eq!(
+        (usage.snapshots.total, usage.blobs.total, usage.blobs.active),
+        (3, 3, 2)
+    );
+
+    let dry = PruneOptions {
+        dry_run: true,
+        ..PruneOptions::default()
+    };
+    let foretold = f.store.prune(&dry).await.unwrap();
+    assert!(gone.fs_path.exists() && f.store.image(&dangling.id).await.unwrap().is_some());
+    let report = f.store.prune(&PruneOptions::default()).await.unwrap();
+    assert_eq!(report.reclaimed, foretold.reclaimed);
+    assert_eq!(report.images, [Removal::Deleted(dangling.id.clone())]);
+    assert_eq!(report.cache.len(), 1);
+    assert_eq!(report.cache[0].key, key("gone"));
+    assert_eq!((report.snapshots, report.blobs), (1, 2));
+    assert!(!gone.fs_path.exists());
+    assert!(f.store.blobs().size(&orphan).unwrap().is_none());
+    assert_eq!(f.store.chain(&kept).await.unwrap().len(), 2);
+
+    let report = f.store.prune(&all()).await.unwrap();
+    assert_eq!(
+        (report.images.len(), report.cache.len(), report.snapshots),
+        (2, 1, 2)
+    );
+    assert!(f.store.images().await.unwrap().is_empty());
+    assert!(f.store.blobs().list().unwrap().is_empty());
+    // Only the staging directory is left.
+    assert_eq!(entries(&f.store.0.layout.snapshots), 1);
+    assert_eq!(entries(&f.store.0.layout.trash), 0);
+}
+
+#[tokio::test]
+async fn what_a_leaseholder_uses_or_adds_stays() {
+    let f = Fixture::new().await;
+    let used = layers(&f.store, &["base", "used"]).await;
+    let hit = layer(&f.store, None, "hit").await;
+    f.store
+        .cache_put(record("hit", Some(&hit.chain_id)))
+        .await
+        .unwrap();
+    f.store
+        .put_image(image(&["base", "used"], &["app"]))
+        .await
+        .unwrap();
+    let tar = blob(&f.store, b"tar");
+    let form = Descriptor::new(media_type::OCI_LAYER, tar.clone(), 3);
+    f.store
+        .record_layer_blob(&diff("used"), form)
+        .await
+        .unwrap();
+    let unused = layer(&f.store, None, "unused").await;
+    f.store
+        .cache_put(record("unused", Some(&unused.chain_id)))
+        .await
+        .unwrap();
+    let known = blob(&f.store, b"known");
+    let unknown = blob(&f.store, b"unknown");
+    f.age(10_000).await;
+
+    let builder = f.again().await;
+    let lease = builder.lease().await.unwrap();
+    let image = builder.resolve("app").await.unwrap();
+    assert!(builder.cache_get(&key("hit")).await.unwrap().is_some());
+    assert!(builder.use_blob(&known).await.unwrap().is_some());
+    let added = layer(&builder, None, "added").await;
+    let downloaded = blob(&builder, b"downloaded");
+
+    let report = f.store.prune(&all()).await.unwrap();
+    assert_eq!(report.cache.len(), 1);
+    assert!(report.images.is_empty());
+    assert!(!unused.fs_path.exists());
+    assert!(builder.snapshot(&added.chain_id).await.unwrap().is_some());
+    assert!(builder.cache_get(&key("hit")).await.unwrap().is_some());
+    for (digest, stays) in [(&known, true), (&downloaded, true), (&unknown, false)] {
+        assert_eq!(f.store.blobs().size(digest).unwrap().is_some(), stays);
+    }
+
+    // Removed by name while it is in use: the name goes, the content stays until later.
+    let removed = f.store.remove_image("app", false).await.unwrap();
+    assert_eq!(removed.len(), 2);
+    assert!(f.store.resolve("app").await.is_err());
+    assert!(f.store.images().await.unwrap().is_empty());
+    assert_eq!(builder.chain(&used).await.unwrap().len(), 2);
+    assert!(builder.config(&image.id).await.is_ok());
+    assert_eq!(builder.layer_blobs(&diff("used")).await.unwrap().len(), 1);
+    assert!(f.store.blobs().size(&tar).unwrap().is_some());
+
+    drop(lease);
+    f.store.prune(&all()).await.unwrap();
+    assert!(f.store.blobs().list().unwrap().is_empty());
+    assert!(f.store.chain(&used).await.unwrap().is_empty());
+    assert_eq!(entries(&f.store.0.layout.snapshots), 1);
+}
+
+#[tokio::test]
+async fn a_removed_image_comes_back_when_it_is_stored_again() {
+    let f = Fixture::new().await;
+    let builder = f.again().await;
+    let _lease = builder.lease().await.unwrap();
+    let app = f.store.put_image(image(&["a"], &["app"])).await.unwrap();
+    f.store.remove_image("app", false).await.unwrap();
+    assert!(f.store.image(&app.id).await.unwrap().is_none());
+    let again = builder.put_image(image(&["a"], &["app:v2"])).await.unwrap();
+    assert_eq!(again.id, app.id);
+    let tags: Vec<_> = again.tags.iter().map(|t| t.familiar()).collect();
+    assert_eq!(tags, ["app:v2"]);
+    assert!(f.store.config(&app.id).await.is_ok());
+}
+
+#[tokio::test]
+async fn a_hit_is_a_write_at_most_once_a_minute() {
+    let f = Fixture::new().await;
+    f.store.cache_put(record("a", None)).await.unwrap();
+    let uses = async || f.store.cache_get(&key("a")).await.unwrap().unwrap().uses;
+    for _ in 0..3 {
+        assert_eq!(uses().await, 0);
+    }
+    f.age(100).await;
+    uses().await;
+    for _ in 0..3 {
+        assert_eq!(uses().await, 1);
+    }
+}

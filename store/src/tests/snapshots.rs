@@ -1,0 +1,107 @@
+use super::*;
+use crate::Error;
+
+#[tokio::test]
+async fn a_chain_comes_topmost_first() {
+    let f = Fixture::new().await;
+    let top = layers(&f.store, &["a", "b", "c"]).await;
+    let chain = f.store.chain(&top).await.unwrap();
+    let names: Vec<_> = chain.iter().map(|s| s.diff_id.clone()).collect();
+    assert_eq!(names, [diff("c"), diff("b"), diff("a")]);
+    assert_eq!(std::fs::read(chain[2].fs_path.join("a")).unwrap(), b"a");
+    assert_eq!(chain[0], f.store.snapshot(&top).await.unwrap().unwrap());
+    let nowhere = ChainId(Digest::empty());
+    assert!(f.store.chain(&nowhere).await.unwrap().is_empty());
+    assert!(f.store.snapshot(&nowhere).await.unwrap().is_none());
+    assert_eq!(entries(&f.store.0.layout.staging), 0);
+}
+
+#[tokio::test]
+async fn a_second_commit_of_a_chain_keeps_the_first() {
+    let f = Fixture::new().await;
+    let first = layer(&f.store, None, "a").await;
+    std::fs::write(first.fs_path.join("mark"), b"").unwrap();
+    let second = layer(&f.again().await, None, "a").await;
+    assert_eq!(first, second);
+    assert!(second.fs_path.join("mark").exists());
+}
+
+#[tokio::test]
+async fn the_directories_have_the_modes_of_a_root_and_a_work_directory() {
+    use std::os::unix::fs::PermissionsExt;
+    let f = Fixture::new().await;
+    let staged = f.store.begin_snapshot().await.unwrap();
+    let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o7777;
+    assert_eq!(mode(staged.upper()), 0o755);
+    assert_eq!(mode(&f.root()), 0o700);
+    // What the kernel leaves behind in a work directory.
+    std::fs::create_dir(staged.work().join("work")).unwrap();
+    std::fs::write(staged.work().join("unexpected"), b"").unwrap();
+    let snapshot = staged.commit(None, diff("a"), 0, 0, Some(7)).await.unwrap();
+    assert_eq!(entries(snapshot.fs_path.parent().unwrap()), 1);
+    assert_eq!(snapshot.clamp_mtime, Some(7));
+}
+
+#[tokio::test]
+async fn what_is_dropped_uncommitted_goes() {
+    let f = Fixture::new().await;
+    let staged = f.store.begin_snapshot().await.unwrap();
+    let upper = staged.upper().to_path_buf();
+    std::fs::write(upper.join("x"), b"x").unwrap();
+    tokio::task::spawn_blocking(move || drop(staged))
+        .await
+        .unwrap();
+    f.store.empty_trash().await.unwrap();
+    assert!(!upper.exists());
+    let orphan = f.store.begin_snapshot().await.unwrap();
+    let nowhere = ChainId(Digest::empty());
+    let error = orphan
+        .commit(Some(&nowhere), diff("a"), 0, 0, None)
+        .await
+        .unwrap_err();
+    assert!(matches!(error, Error::NoSuchSnapshot(id) if id == nowhere));
+}
+
+#[tokio::test]
+async fn a_directory_that_lost_its_row_does_not_stand_in_the_way() {
+    let f = Fixture::new().await;
+    layer(&f.store, None, "a").await;
+    let left = f.store.0.layout.snapshot(2).join("fs");
+    std::fs::create_dir_all(&left).unwrap();
+    std::fs::write(left.join("stale"), b"").unwrap();
+    let b = layer(&f.store, None, "b").await;
+    assert_eq!(b.fs_path, left);
+    assert_eq!(entries(&left), 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn many_handles_commit_at_once() {
+    let f = Fixture::new().await;
+    let mut tasks = Vec::new();
+    for n in 0..4 {
+        let root = f.root();
+        tasks.push(tokio::spawn(async move {
+            let store = Store::open(&root).await.unwrap();
+            let shared = layers(&store, &["base", "common"]).await;
+            let own = layer(&store, Some(&shared), &format!("own {n}")).await;
+            store
+                .cache_put(record(&format!("{n}"), Some(&own.chain_id)))
+                .await
+                .unwrap();
+            store.make_durable().await.unwrap();
+            (shared, own.chain_id)
+        }));
+    }
+    let mut shared = Vec::new();
+    for task in tasks {
+        let (common, own) = task.await.unwrap();
+        assert_eq!(f.store.chain(&own).await.unwrap().len(), 3);
+        shared.push(common);
+    }
+    shared.dedup();
+    assert_eq!(shared.len(), 1);
+    let keys: Vec<_> = (0..4).map(|n| key(&n.to_string())).collect();
+    assert_eq!(f.store.cache_get_many(&keys).await.unwrap().len(), 4);
+    // base, common, four of their own, and the staging directory.
+    assert_eq!(entries(&f.store.0.layout.snapshots), 7);
+}

@@ -1,0 +1,224 @@
+//! Removing directory trees, whatever a build has left in them.
+//!
+//! Removal is a rename into `trash/` first, which is atomic and quick, and deletion afterwards.
+//! What a killed process has left in the trash the next one deletes.
+
+use std::ffi::{CStr, CString};
+use std::fs::{self, File};
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::path::Path;
+
+use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags};
+use rustix::io::Errno;
+
+use crate::error::{Error, Result};
+use crate::lock::{try_lock, unique_name};
+use crate::root::Layout;
+
+/// Directories deeper than this are moved up, so that neither stack nor descriptors run out.
+const MAX_DEPTH: usize = 64;
+
+/// Moves `path` into the trash; false when it is not there.
+pub(crate) fn discard(layout: &Layout, path: &Path) -> Result<bool> {
+    match fs::rename(path, layout.trash.join(unique_name())) {
+        Ok(()) => Ok(true),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(e) => Err(Error::io("moving to the trash", path)(e)),
+    }
+}
+
+/// Deletes what is in the trash. Several processes may do so at once.
+pub(crate) fn empty(layout: &Layout) -> Result<()> {
+    let failed = || Error::io("emptying", &layout.trash);
+    let trash = File::open(&layout.trash).map_err(failed())?;
+    loop {
+        let mut names = Vec::new();
+        for entry in Dir::read_from(&trash).map_err(|e| failed()(e.into()))? {
+            let name = entry
+                .map_err(|e| failed()(e.into()))?
+                .file_name()
+                .to_owned();
+            if !is_dot(&name) {
+                names.push(name);
+            }
+        }
+        if names.is_empty() {
+            return Ok(());
+        }
+        for name in names {
+            remove(trash.as_fd(), &name).map_err(|e| failed()(e.into()))?;
+        }
+    }
+}
+
+/// Moves the staging directories of processes that are gone into the trash.
+pub(crate) fn collect_staging(layout: &Layout) -> Result<()> {
+    let failed = || Error::io("reading", &layout.staging);
+    for entry in fs::read_dir(&layout.staging).map_err(failed())? {
+        let path = entry.map_err(failed())?.path();
+        // Whatever cannot be opened was just removed or committed.
+        let Ok(dir) = File::open(&path) else { continue };
+        if try_lock(&dir).map_err(Error::io("locking", &path))? {
+            discard(layout, &path)?;
+        }
+    }
+    Ok(())
+}
+
+fn is_dot(name: &CStr) -> bool {
+    matches!(name.to_bytes(), b"." | b"..")
+}
+
+struct Frame {
+    dir: Dir,
+    name: CString,
+}
+
+/// Removes `name` in `top`, never following a symbolic link.
+fn remove(top: BorrowedFd<'_>, name: &CStr) -> rustix::io::Result<()> {
+    match rustix::fs::unlinkat(top, name, AtFlags::empty()) {
+        Ok(()) | Err(Errno::NOENT) => return Ok(()),
+        Err(Errno::ISDIR | Errno::PERM) => {}
+        Err(e) => return Err(e),
+    }
+    let Some(dir) = open_dir(top, name)? else {
+        return Ok(());
+    };
+    let mut stack = vec![Frame {
+        dir,
+        name: name.to_owned(),
+    }];
+    loop {
+        let depth = stack.len();
+        let Some(frame) = stack.last_mut() else {
+            return Ok(());
+        };
+        let entry = match frame.dir.read() {
+            Some(entry) => entry?,
+            None => {
+                let Some(done) = stack.pop() else {
+                    return Ok(());
+                };
+                let parent = match stack.last() {
+                    Some(parent) => parent.dir.fd()?,
+                    None => top,
+                };
+                match rustix::fs::unlinkat(parent, &done.name, AtFlags::REMOVEDIR) {
+                    Ok(()) | Err(Errno::NOENT) => {}
+                    // Something appeared while we read: begin this directory again.
+                    Err(Errno::NOTEMPTY) => {
+                        if let Some(dir) = open_dir(parent, &done.name)? {
+                            stack.push(Frame {
+                                dir,
+                                name: done.name,
+                            });
+                        }
+                    }
+                    Err(e) => return Err(e),
+                }
+                continue;
+            }
+        };
+        let child = entry.file_name();
+        if is_dot(child) {
+            continue;
+        }
+        let fd = frame.dir.fd()?;
+        let is_dir = match entry.file_type() {
+            FileType::Directory => true,
+            FileType::Unknown => {
+                let stat = rustix::fs::statat(fd, child, AtFlags::SYMLINK_NOFOLLOW);
+                stat.is_ok_and(|s| FileType::from_raw_mode(s.st_mode) == FileType::Directory)
+            }
+            _ => false,
+        };
+        if !is_dir {
+            unlink(fd, child, AtFlags::empty())?;
+        } else if unlink(fd, child, AtFlags::REMOVEDIR).is_err() {
+            let child = child.to_owned();
+            if let Some(dir) = open_dir(fd, &child)? {
+                if depth < MAX_DEPTH {
+                    stack.push(Frame { dir, name: child });
+                } else {
+                    // `top` is the trash, whose caller looks again until it is empty.
+                    match rustix::fs::renameat(fd, &child, top, unique_name()) {
+                        Ok(()) | Err(Errno::NOENT) => {}
+                        Err(e) => return Err(e),
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// `unlinkat`, making the directory writable if that is what it takes.
+fn unlink(dir: BorrowedFd<'_>, name: &CStr, flags: AtFlags) -> rustix::io::Result<()> {
+    let result = match rustix::fs::unlinkat(dir, name, flags) {
+        Err(Errno::ACCESS) => {
+            rustix::fs::fchmod(dir, Mode::RWXU)?;
+            rustix::fs::unlinkat(dir, name, flags)
+        }
+        other => other,
+    };
+    match result {
+        Err(Errno::NOENT) => Ok(()),
+        other => other,
+    }
+}
+
+/// Opens a directory for reading, giving its owner the right to it if need be; `None` when it is
+/// gone.
+fn open_dir(parent: BorrowedFd<'_>, name: &CStr) -> rustix::io::Result<Option<Dir>> {
+    let flags = OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let open = |flags| rustix::fs::openat(parent, name, flags, Mode::empty());
+    let opened: rustix::io::Result<OwnedFd> = match open(flags | OFlags::RDONLY) {
+        Err(Errno::ACCESS) => {
+            // Through the descriptor, so that no link is followed.
+            let path = open(flags | OFlags::PATH)?;
+            let path = format!("/proc/self/fd/{}", path.as_fd().as_raw_fd());
+            rustix::fs::chmodat(CWD, path, Mode::RWXU, AtFlags::empty())?;
+            open(flags | OFlags::RDONLY)
+        }
+        other => other,
+    };
+    match opened {
+        Ok(fd) => Ok(Some(Dir::new(fd)?)),
+        Err(Errno::NOENT) => Ok(None),
+        Err(e) => Err(e),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::{PermissionsExt, symlink};
+
+    #[test]
+    fn removes_deep_trees_odd_modes_and_links_but_not_their_targets() {
+        let dir = tempfile::tempdir().unwrap();
+        let layout = Layout::new(&dir.path().join("store")).unwrap();
+        layout.create().unwrap();
+        let victim = dir.path().join("victim");
+        fs::create_dir(&victim).unwrap();
+        fs::write(victim.join("keep"), b"x").unwrap();
+        let tree = dir.path().join("tree");
+        fs::create_dir(&tree).unwrap();
+        symlink(&victim, tree.join("link")).unwrap();
+        fs::create_dir(tree.join("locked")).unwrap();
+        fs::write(tree.join("locked/file"), b"x").unwrap();
+        fs::set_permissions(tree.join("locked"), fs::Permissions::from_mode(0)).unwrap();
+        // Deeper than PATH_MAX allows in one path, so by descriptor.
+        let mut at: OwnedFd = File::open(&tree).unwrap().into();
+        for _ in 0..3000 {
+            rustix::fs::mkdirat(&at, "d", Mode::RWXU).unwrap();
+            rustix::fs::mkdirat(&at, "sibling", Mode::RWXU).unwrap();
+            at = rustix::fs::openat(&at, "d", OFlags::DIRECTORY, Mode::empty()).unwrap();
+        }
+        assert!(discard(&layout, &tree).unwrap());
+        assert!(!discard(&layout, &tree).unwrap());
+        empty(&layout).unwrap();
+        assert_eq!(fs::read_dir(&layout.trash).unwrap().count(), 0);
+        assert!(victim.join("keep").exists());
+    }
+}
