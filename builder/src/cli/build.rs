@@ -182,9 +182,7 @@ impl Text {
         };
         if text.parsed.has_errors() {
             let shown = text.render(&text.parsed.diagnostics);
-            return Err(Failure::new(format!(
-                "failed to parse the Dockerfile\n{shown}"
-            )));
+            return Err(Failure::new(format!("{} cannot be parsed", text.name)).at(shown));
         }
         Ok(text)
     }
@@ -196,7 +194,7 @@ impl Text {
     /// The Dockerfile cannot be built.
     fn refused(&self, error: &PlanError) -> Failure {
         let shown = self.render(&error.0);
-        Failure::new(format!("the Dockerfile cannot be built\n{shown}"))
+        Failure::new(format!("{} cannot be built", self.name)).at(shown)
     }
 
     /// A build that failed.
@@ -210,7 +208,7 @@ impl Text {
                 }
                 let at = Diagnostic::error(Code::BuildFailed, source.to_string(), *span);
                 let shown = render(&at, &self.name, &self.parsed.source, self.color);
-                Failure::with_code(format!("failed to solve: {source}\n{shown}"), code)
+                Failure::with_code(format!("failed to solve: {source}"), code).at(shown)
             }
         }
     }

@@ -24,6 +24,8 @@ use printer::Printer;
 /// Why a command failed: what to print, and the exit code.
 #[derive(Debug)]
 pub struct Failure {
+    /// Where it went wrong, shown before the message: source lines with carets.
+    pub excerpt: Option<String>,
     /// The message, without `error:`.
     pub message: String,
     /// The exit code, never 0.
@@ -34,14 +36,22 @@ impl Failure {
     /// A failure with exit code 1.
     pub fn new(message: impl std::fmt::Display) -> Self {
         Self {
+            excerpt: None,
             message: message.to_string(),
             code: 1,
         }
     }
 
+    /// The same, with the source lines that it is about.
+    pub fn at(mut self, excerpt: String) -> Self {
+        self.excerpt = Some(excerpt);
+        self
+    }
+
     /// A failure with an exit code of its own.
     pub fn with_code(message: impl std::fmt::Display, code: u8) -> Self {
         Self {
+            excerpt: None,
             message: message.to_string(),
             code: code.max(1),
         }
@@ -97,6 +107,9 @@ pub fn main(raw: impl IntoIterator<Item = OsString>) -> ExitCode {
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
+            if let Some(excerpt) = &failure.excerpt {
+                printer.note(excerpt);
+            }
             if !failure.message.is_empty() {
                 printer.error(&failure.message);
             }

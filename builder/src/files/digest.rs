@@ -90,7 +90,7 @@ fn contents(
     for (i, entry) in selection.entries.iter().enumerate() {
         match entry.kind() {
             FileType::RegularFile | FileType::Symlink => {}
-            FileType::Socket => return Err(FilesError::Socket(selection.root.join(&entry.path))),
+            FileType::Socket => return Err(FilesError::Socket(selection.path_of(entry))),
             _ => continue,
         }
         match index.get(&selection.root, entry) {
@@ -171,7 +171,7 @@ fn hash_entry(
     entry: &Entry,
     buffer: &mut [u8],
 ) -> Result<Known, FilesError> {
-    let shown = selection.root.join(&entry.path);
+    let shown = selection.path_of(entry);
     let is_link = entry.kind() == FileType::Symlink;
     let flags = if is_link {
         OFlags::PATH | OFlags::NOFOLLOW

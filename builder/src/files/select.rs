@@ -71,6 +71,16 @@ pub struct Selection {
 }
 
 impl Selection {
+    /// Where an entry is in the source tree.
+    pub fn path_of(&self, entry: &Entry) -> PathBuf {
+        // Joining an empty path would add a slash, and a file is no directory.
+        if entry.path.as_os_str().is_empty() {
+            self.root.clone()
+        } else {
+            self.root.join(&entry.path)
+        }
+    }
+
     /// The last component of the path as it was asked for.
     pub fn name(&self) -> &OsStr {
         self.named.file_name().unwrap_or_default()
