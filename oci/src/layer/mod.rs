@@ -11,13 +11,17 @@
 //! | [`tree`] | whole root filesystem to tar |
 //! | [`unpack`] | tar to directory: a layer to overlay form, or an archive into a filesystem |
 //! | [`reader`] | the entries of an untrusted tar |
+//! | [`compression`] | detecting, decompressing, compressing reproducibly |
+//! | [`verify`] | the diff ID and size of what is being read |
 
+pub mod compression;
 pub mod diff;
 mod header;
 pub mod reader;
 mod sink;
 pub mod tree;
 pub mod unpack;
+pub mod verify;
 mod walk;
 mod xattr;
 
@@ -57,3 +61,8 @@ pub fn open_dir(path: &Path) -> Result<OwnedFd, TarError> {
         source: io::Error::from(e),
     })
 }
+
+#[cfg(test)]
+mod testing;
+#[cfg(test)]
+mod tests;

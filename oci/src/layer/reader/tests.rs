@@ -115,7 +115,7 @@ fn a_pax_size_decides_where_the_next_header_is() {
 #[test]
 fn a_nested_archive_is_content() {
     let nested = [raw(b"evil", b'0', 3, b"bad"), vec![0; 1024]].concat();
-    let mut bytes = pax(b"19 mtime=1.25000000\n");
+    let mut bytes = pax(b"20 mtime=1.25000000\n");
     bytes.extend(raw(b"inner.tar", b'0', nested.len() as u64, &nested));
     bytes.extend(raw(b"last", b'0', 0, b""));
     bytes.extend([0; 1024]);

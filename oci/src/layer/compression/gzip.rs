@@ -1,0 +1,199 @@
+//! gzip (RFC 1952) by several threads.
+//!
+//! Blocks of a fixed size are deflated on their own, each ended by a sync flush, which leaves it
+//! at a byte boundary, so that they can simply follow one another in one deflate stream. The
+//! checksum of the whole is combined from theirs.
+
+use std::collections::VecDeque;
+use std::io::{self, Write};
+use std::num::NonZeroUsize;
+use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use flate2::{Compress, Compression, Crc, FlushCompress};
+
+/// How much is deflated on its own; part of what makes the output what it is.
+const BLOCK: usize = 1 << 20;
+/// No name, no time, unknown operating system.
+const HEADER: [u8; 10] = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 255];
+/// An empty last block.
+const END: [u8; 2] = [3, 0];
+
+/// Compresses what is written to it to gzip.
+pub struct GzipCompressor<W: Write> {
+    out: W,
+    level: u32,
+    threads: NonZeroUsize,
+    block: Vec<u8>,
+    crc: Crc,
+    len: u64,
+    begun: bool,
+    /// Started when a first block is full: most layers are smaller than that.
+    pool: Option<Pool>,
+}
+
+struct Deflated {
+    bytes: Vec<u8>,
+    crc: Crc,
+}
+
+type Answer = io::Result<Deflated>;
+type Job = (Vec<u8>, Sender<Answer>);
+
+struct Pool {
+    jobs: SyncSender<Job>,
+    /// In the order of the input.
+    pending: VecDeque<Receiver<Answer>>,
+}
+
+impl<W: Write> GzipCompressor<W> {
+    /// `level` is 0 to 9.
+    pub(super) fn new(out: W, level: u32, threads: NonZeroUsize) -> Self {
+        Self {
+            out,
+            level,
+            threads,
+            block: Vec::new(),
+            crc: Crc::new(),
+            len: 0,
+            begun: false,
+            pool: None,
+        }
+    }
+
+    /// Writes what is left, and the trailer.
+    ///
+    /// # Errors
+    /// When writing fails.
+    pub fn finish(mut self) -> io::Result<W> {
+        if !self.block.is_empty() {
+            self.submit()?;
+        }
+        self.collect(0)?;
+        self.begin()?;
+        self.out.write_all(&END)?;
+        self.out.write_all(&self.crc.sum().to_le_bytes())?;
+        // Modulo 2^32, as the format has it.
+        self.out.write_all(&(self.len as u32).to_le_bytes())?;
+        Ok(self.out)
+    }
+
+    fn begin(&mut self) -> io::Result<()> {
+        if !std::mem::replace(&mut self.begun, true) {
+            self.out.write_all(&HEADER)?;
+        }
+        Ok(())
+    }
+
+    /// Compresses the block at hand: here when there is but one thread or one block, else in the
+    /// pool.
+    fn submit(&mut self) -> io::Result<()> {
+        let full = self.block.len() == BLOCK;
+        let block = std::mem::take(&mut self.block);
+        if self.threads == NonZeroUsize::MIN || (self.pool.is_none() && !full) {
+            let deflated = deflate(&block, &mut compress(self.level))?;
+            self.block = block;
+            self.block.clear();
+            return self.append(deflated);
+        }
+        let pool = match &mut self.pool {
+            Some(pool) => pool,
+            none => none.insert(Pool::start(self.threads, self.level)?),
+        };
+        let (answer, pending) = channel();
+        pool.jobs.send((block, answer)).map_err(|_| gone())?;
+        pool.pending.push_back(pending);
+        self.collect(2 * self.threads.get())
+    }
+
+    /// Writes finished blocks until at most `left` are pending.
+    fn collect(&mut self, left: usize) -> io::Result<()> {
+        loop {
+            let next = match &mut self.pool {
+                Some(pool) if pool.pending.len() > left => pool.pending.pop_front(),
+                _ => None,
+            };
+            let Some(next) = next else { return Ok(()) };
+            let deflated = next.recv().map_err(|_| gone())??;
+            self.append(deflated)?;
+        }
+    }
+
+    fn append(&mut self, deflated: Deflated) -> io::Result<()> {
+        self.begin()?;
+        self.crc.combine(&deflated.crc);
+        self.out.write_all(&deflated.bytes)
+    }
+}
+
+impl<W: Write> Write for GzipCompressor<W> {
+    fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
+        if self.block.capacity() == 0 {
+            self.block.reserve_exact(BLOCK);
+        }
+        let n = buf.len().min(BLOCK - self.block.len());
+        self.block.extend_from_slice(&buf[..n]);
+        self.len += n as u64;
+        if self.block.len() == BLOCK {
+            self.submit()?;
+        }
+        Ok(n)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+fn gone() -> io::Error {
+    io::Error::other("a compressing thread ended early")
+}
+
+impl Pool {
+    fn start(threads: NonZeroUsize, level: u32) -> io::Result<Self> {
+        let (jobs, todo) = sync_channel::<Job>(threads.get());
+        let todo = Arc::new(Mutex::new(todo));
+        for _ in 0..threads.get() {
+            let todo = Arc::clone(&todo);
+            std::thread::Builder::new()
+                .name("gzip".to_owned())
+                .spawn(move || {
+                    let mut state = compress(level);
+                    loop {
+                        // They end when the compressor is dropped, and with it the sender.
+                        let job = todo.lock().unwrap_or_else(PoisonError::into_inner).recv();
+                        let Ok((block, answer)) = job else { return };
+                        // Nobody waits for it any more when the compressor failed.
+                        let _ = answer.send(deflate(&block, &mut state));
+                    }
+                })?;
+        }
+        Ok(Self {
+            jobs,
+            pending: VecDeque::new(),
+        })
+    }
+}
+
+fn compress(level: u32) -> Compress {
+    Compress::new(Compression::new(level), false)
+}
+
+fn deflate(block: &[u8], state: &mut Compress) -> io::Result<Deflated> {
+    state.reset();
+    let mut bytes = Vec::with_capacity(block.len() / 2 + 1024);
+    loop {
+        let consumed = state.total_in() as usize;
+        state
+            .compress_vec(&block[consumed..], &mut bytes, FlushCompress::Sync)
+            .map_err(io::Error::other)?;
+        // Room left over means that the flush is complete.
+        if state.total_in() as usize == block.len() && bytes.len() < bytes.capacity() {
+            break;
+        }
+        bytes.reserve(bytes.capacity());
+    }
+    let mut crc = Crc::new();
+    crc.update(block);
+    Ok(Deflated { bytes, crc })
+}
