@@ -3,6 +3,8 @@
 //! `cargo run -p runtime --release --example measure [RUNS] [COMMAND...]`, as root, with a static
 //! /bin/busybox. Prints the median in milliseconds for each kind of network.
 
+#![allow(clippy::print_stdout, reason = "a program that reports figures")]
+
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
@@ -46,7 +48,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             runs,
             &command,
             dir.path(),
-            &[base.clone()],
+            std::slice::from_ref(&base),
             &stub,
         )?;
     }

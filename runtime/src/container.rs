@@ -219,7 +219,7 @@ fn tree_of(kind: &MountKind) -> Result<OwnedFd> {
             let flags = flags | OpenTreeFlags::AT_EMPTY_PATH;
             match rustix::mount::open_tree(tree, "", flags) {
                 // Before Linux 6.15 a detached mount cannot be cloned, only used up.
-                Err(rustix::io::Errno::INVAL) => tree.try_clone().map_err(std::io::Error::from),
+                Err(rustix::io::Errno::INVAL) => tree.try_clone(),
                 other => other.map_err(std::io::Error::from),
             }
             .map_err(|error| Error::setup("bind an open file", error))

@@ -63,7 +63,7 @@ pub fn mount_detached(
     match with_fds(&opened, upper.as_ref()) {
         // Kernels before 6.5 take no lower directories one by one.
         Err((_, error)) if error.raw_os_error() == Some(nix::libc::EINVAL) => {
-            with_option_string(&opened, upper.as_ref()).map_err(fail)
+            with_option_string(&dirs, upper_work).map_err(fail)
         }
         other => other.map_err(fail),
     }
@@ -97,7 +97,9 @@ fn bind_read_only(dir: &Path) -> Result<OwnedFd, Failed> {
 /// An overlay refuses a work directory that a volatile mount used before, because it cannot know
 /// whether the data was synced; here the caller does.
 fn forget_volatile(work: &Path) {
-    let _ = fs::remove_dir(work.join("work/incompat/volatile"));
+    let mark = work.join("work/incompat/volatile");
+    let _ = fs::remove_file(mark.join("dirty"));
+    let _ = fs::remove_dir(mark);
 }
 
 /// fsconfig(2) with one call per directory: any number of them, any names.
@@ -157,36 +159,44 @@ fn link_to(fd: &OwnedFd) -> String {
 }
 
 /// mount(2) with one page of options, in a mount namespace of a thread of its own, from which
-/// the mount is then taken out. Descriptors keep the names short: some 200 layers fit.
-fn with_option_string(lowers: &[OwnedFd], upper: Option<&UpperWork>) -> Result<OwnedFd, Failed> {
-    let joined: Vec<String> = lowers.iter().map(link_to).collect();
-    let mut options = format!("lowerdir={}", joined.join(":"));
-    if let Some((upper, work)) = upper {
-        options.push_str(&format!(
-            ",upperdir={},workdir={}",
-            link_to(upper),
-            link_to(work)
-        ));
-        options.push_str(",volatile");
-    }
-    for key in OFF {
-        options.push_str(&format!(",{key}=off"));
-    }
-    let readonly = upper.is_none();
-    std::thread::scope(|scope| scope.spawn(|| mount_aside(&options, readonly)).join())
+/// the mount is then taken out.
+fn with_option_string(
+    lowers: &[&Path],
+    upper_work: Option<(&Path, &Path)>,
+) -> Result<OwnedFd, Failed> {
+    std::thread::scope(|scope| scope.spawn(|| mount_aside(lowers, upper_work)).join())
         .unwrap_or_else(|_| Err(("mount".to_owned(), io::ErrorKind::Other.into())))
 }
 
-fn mount_aside(options: &str, readonly: bool) -> Result<OwnedFd, Failed> {
+fn mount_aside(lowers: &[&Path], upper_work: Option<(&Path, &Path)>) -> Result<OwnedFd, Failed> {
     use nix::sched::{CloneFlags, unshare};
     unshare(CloneFlags::CLONE_FS | CloneFlags::CLONE_NEWNS).map_err(step("make a namespace"))?;
     let private =
         rustix::mount::MountPropagationFlags::REC | rustix::mount::MountPropagationFlags::PRIVATE;
     rustix::mount::mount_change("/", private).map_err(step("make mounts private"))?;
+    // Opened here, because the mount must be of this namespace. As descriptors the names are
+    // short and free of separators: some 200 layers fit.
+    let opened: Vec<OwnedFd> = lowers
+        .iter()
+        .map(|dir| open_dir(dir))
+        .collect::<Result<_, _>>()?;
+    let joined: Vec<String> = opened.iter().map(link_to).collect();
+    let mut options = format!("lowerdir={}", joined.join(":"));
+    let written = match upper_work {
+        Some((upper, work)) => Some((open_dir(upper)?, open_dir(work)?)),
+        None => None,
+    };
+    if let Some((upper, work)) = &written {
+        let (upper, work) = (link_to(upper), link_to(work));
+        options.push_str(&format!(",upperdir={upper},workdir={work},volatile"));
+    }
+    for key in OFF {
+        options.push_str(&format!(",{key}=off"));
+    }
     let options = std::ffi::CString::new(options)
         .map_err(|_| ("options".to_owned(), io::ErrorKind::InvalidInput.into()))?;
     let mut flags = MountFlags::NODEV;
-    flags.set(MountFlags::RDONLY, readonly);
+    flags.set(MountFlags::RDONLY, written.is_none());
     // Over the whole of /proc: it exists everywhere, and only this thread sees it.
     rustix::mount::mount("overlay", "/proc", "overlay", flags, options.as_c_str())
         .map_err(step("mount"))?;
@@ -238,4 +248,78 @@ fn epoch(path: &Path) -> io::Result<()> {
         last_modification: zero,
     };
     Ok(utimensat(CWD, path, &times, AtFlags::SYMLINK_NOFOLLOW)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read;
+
+    use super::*;
+
+    /// What kernels before 6.5 get.
+    #[test]
+    fn an_option_string_does_the_same() {
+        if !rustix::process::geteuid().is_root() {
+            println!("skipped: needs root");
+            return;
+        }
+        let dir = tempfile::tempdir().unwrap();
+        let odd = ["a:b", "c,d", "e\\f"].map(|name| dir.path().join(name));
+        for (n, lower) in odd.iter().enumerate() {
+            fs::create_dir(lower).unwrap();
+            fs::write(lower.join("top"), n.to_string()).unwrap();
+        }
+        let (upper, work) = (dir.path().join("upper"), dir.path().join("work"));
+        fs::create_dir(&upper).unwrap();
+        fs::create_dir(&work).unwrap();
+        let lowers: Vec<&Path> = odd.iter().map(AsRef::as_ref).collect();
+        // Twice: the work directory of a volatile mount is used again.
+        for round in ["first", "second"] {
+            forget_volatile(&work);
+            let tree = with_option_string(&lowers, Some((&upper, &work))).unwrap();
+            let open = |name: &str, flags| {
+                rustix::fs::openat(&tree, name, flags, Mode::RUSR)
+                    .map(fs::File::from)
+                    .unwrap()
+            };
+            let mut text = String::new();
+            open("top", OFlags::RDONLY)
+                .read_to_string(&mut text)
+                .unwrap();
+            assert_eq!(text, "0");
+            open(round, OFlags::WRONLY | OFlags::CREATE);
+            assert!(upper.join(round).exists());
+        }
+        let mounts = fs::read_to_string("/proc/self/mounts").unwrap();
+        assert!(
+            !mounts.contains(dir.path().to_str().unwrap()),
+            "attached nowhere"
+        );
+    }
+
+    #[test]
+    fn stub_is_the_same_every_time() {
+        use std::os::unix::fs::MetadataExt;
+        let dir = tempfile::tempdir().unwrap();
+        let stub = dir.path().join("stub");
+        prepare_stub_dir(&stub).unwrap();
+        prepare_stub_dir(&stub).unwrap();
+        for name in [
+            "",
+            "dev",
+            "proc",
+            "sys",
+            "etc",
+            "etc/hosts",
+            "etc/resolv.conf",
+            "etc/mtab",
+        ] {
+            let found = stub.join(name).symlink_metadata().unwrap();
+            assert_eq!(found.mtime(), 0, "{name}");
+        }
+        assert_eq!(
+            fs::read_link(stub.join("etc/mtab")).unwrap(),
+            Path::new("/proc/mounts")
+        );
+    }
 }
