@@ -276,7 +276,7 @@ pub enum Error {
         /// What was asked for.
         reference: String,
         /// The platform asked for.
-        wanted: Platform,
+        wanted: Box<Platform>,
         /// The platforms there are.
         available: Vec<Platform>,
     },

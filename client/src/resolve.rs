@@ -82,7 +82,7 @@ impl Client {
             };
             let chosen = select(index, platform).map_err(|available| Error::NoPlatform {
                 reference: reference.familiar(),
-                wanted: platform.clone(),
+                wanted: Box::new(platform.clone()),
                 available,
             })?;
             let chosen = chosen.clone();
@@ -433,7 +433,7 @@ mod tests {
         let error = Error::NoPlatform {
             reference: "app:v1".into(),
             available: select(&index, &wanted).unwrap_err(),
-            wanted,
+            wanted: Box::new(wanted),
         };
         assert_eq!(
             error.to_string(),

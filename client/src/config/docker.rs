@@ -8,8 +8,9 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Map, Value};
 
+use super::ConfigError;
+use super::helper::{self, Helper};
 use super::registries::{canonical, read_capped};
-use super::{ConfigError, helper};
 
 /// The key of Docker Hub in `auths`.
 pub const HUB_KEY: &str = "https://index.docker.io/v1/";
@@ -46,17 +47,30 @@ impl std::fmt::Debug for Credentials {
 #[derive(Clone, Debug)]
 pub struct DockerConfig {
     path: Option<PathBuf>,
+    helpers: Option<PathBuf>,
 }
 
 impl DockerConfig {
     /// No file: no credentials.
     pub fn none() -> Self {
-        Self { path: None }
+        Self {
+            path: None,
+            helpers: None,
+        }
     }
 
     /// The file at `path`, which need not exist.
     pub fn at(path: PathBuf) -> Self {
-        Self { path: Some(path) }
+        Self {
+            path: Some(path),
+            helpers: None,
+        }
+    }
+
+    /// The same, with credential helpers looked for in `dir` and not on PATH.
+    pub fn with_helpers_in(mut self, dir: PathBuf) -> Self {
+        self.helpers = Some(dir);
+        self
     }
 
     /// Where the file is.
@@ -74,8 +88,8 @@ impl DockerConfig {
             return Ok(None);
         };
         let file = blocking(move || read(&path)).await?;
-        if let Some(name) = helper_for(&file, host) {
-            return helper::get(&name, &server_key(host)).await;
+        if let Some(helper) = self.helper_for(&file, host) {
+            return helper::get(&helper, &server_key(host)).await;
         }
         let entry = file
             .get("auths")
@@ -106,12 +120,12 @@ impl DockerConfig {
         })
         .await?;
         let key = server_key(host);
-        if let Some(name) = helper_for(&file, host) {
-            helper::store(&name, &key, username, credentials).await?;
+        if let Some(helper) = self.helper_for(&file, host) {
+            helper::store(&helper, &key, username, credentials).await?;
             // As docker does, the server is listed with an empty entry.
             let host = host.to_owned();
             blocking(move || update(&path, |auths| replace(auths, &host, Map::new()))).await?;
-            return Ok(Some(name));
+            return Ok(Some(helper.name));
         }
         let mut entry = Map::new();
         let (password, token) = match credentials {
@@ -143,8 +157,8 @@ impl DockerConfig {
             move || read(&path)
         })
         .await?;
-        let in_helper = match helper_for(&file, host) {
-            Some(name) => helper::erase(&name, &server_key(host)).await?,
+        let in_helper = match self.helper_for(&file, host) {
+            Some(helper) => helper::erase(&helper, &server_key(host)).await?,
             None => false,
         };
         let listed = file
@@ -156,6 +170,20 @@ impl DockerConfig {
             blocking(move || update(&path, |auths| remove(auths, &host))).await?;
         }
         Ok(listed || in_helper)
+    }
+
+    fn helper_for(&self, file: &Map<String, Value>, host: &str) -> Option<Helper> {
+        let host = canonical(host);
+        let own = file
+            .get("credHelpers")
+            .and_then(Value::as_object)
+            .and_then(|helpers| helpers.iter().find(|(key, _)| key_host(key) == host))
+            .and_then(|(_, name)| name.as_str());
+        let name = own.or_else(|| file.get("credsStore").and_then(Value::as_str));
+        name.filter(|name| !name.is_empty()).map(|name| Helper {
+            name: name.to_owned(),
+            dir: self.helpers.clone(),
+        })
     }
 
     fn required(&self) -> Result<PathBuf, ConfigError> {
@@ -212,17 +240,6 @@ fn remove(auths: &mut Map<String, Value>, host: &str) {
 fn replace(auths: &mut Map<String, Value>, host: &str, entry: Map<String, Value>) {
     remove(auths, host);
     auths.insert(server_key(host), Value::Object(entry));
-}
-
-fn helper_for(file: &Map<String, Value>, host: &str) -> Option<String> {
-    let host = canonical(host);
-    let own = file
-        .get("credHelpers")
-        .and_then(Value::as_object)
-        .and_then(|helpers| helpers.iter().find(|(key, _)| key_host(key) == host))
-        .and_then(|(_, name)| name.as_str());
-    let name = own.or_else(|| file.get("credsStore").and_then(Value::as_str));
-    name.filter(|name| !name.is_empty()).map(str::to_owned)
 }
 
 fn decode(entry: &Value, host: &str, path: &Path) -> Result<Option<Credentials>, ConfigError> {

@@ -1,6 +1,7 @@
 //! Credential helpers: `docker-credential-NAME get|store|erase`, docker's protocol for keeping
 //! credentials in a keychain. The server's name goes in on stdin, JSON comes out on stdout.
 
+use std::path::PathBuf;
 use std::process::Stdio;
 use std::time::Duration;
 
@@ -15,6 +16,14 @@ const PATIENCE: Duration = Duration::from_secs(120);
 /// The user name that marks an identity token.
 const TOKEN_USER: &str = "<token>";
 
+/// One helper.
+pub(super) struct Helper {
+    /// What follows `docker-credential-`.
+    pub(super) name: String,
+    /// Where to look for it instead of on PATH.
+    pub(super) dir: Option<PathBuf>,
+}
+
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 struct Entry {
@@ -28,8 +37,9 @@ struct Entry {
 ///
 /// # Errors
 /// [`ConfigError::Helper`].
-pub async fn get(name: &str, server: &str) -> Result<Option<Credentials>, ConfigError> {
-    let (ok, output) = run(name, "get", server.as_bytes()).await?;
+pub(super) async fn get(helper: &Helper, server: &str) -> Result<Option<Credentials>, ConfigError> {
+    let name = helper.name.as_str();
+    let (ok, output) = run(helper, "get", server.as_bytes()).await?;
     if !ok {
         return if is_not_found(&output) {
             Ok(None)
@@ -56,8 +66,8 @@ pub async fn get(name: &str, server: &str) -> Result<Option<Credentials>, Config
 ///
 /// # Errors
 /// [`ConfigError::Helper`].
-pub async fn store(
-    name: &str,
+pub(super) async fn store(
+    helper: &Helper,
     server: &str,
     username: &str,
     credentials: &Credentials,
@@ -73,10 +83,10 @@ pub async fn store(
         username: username.to_owned(),
         secret: secret.clone(),
     };
-    let input = serde_json::to_vec(&entry).map_err(|e| error(name, e.to_string()))?;
-    match run(name, "store", &input).await? {
+    let input = serde_json::to_vec(&entry).map_err(|e| error(&helper.name, e.to_string()))?;
+    match run(helper, "store", &input).await? {
         (true, _) => Ok(()),
-        (false, output) => Err(failed(name, &output)),
+        (false, output) => Err(failed(&helper.name, &output)),
     }
 }
 
@@ -84,11 +94,11 @@ pub async fn store(
 ///
 /// # Errors
 /// [`ConfigError::Helper`].
-pub async fn erase(name: &str, server: &str) -> Result<bool, ConfigError> {
-    match run(name, "erase", server.as_bytes()).await? {
+pub(super) async fn erase(helper: &Helper, server: &str) -> Result<bool, ConfigError> {
+    match run(helper, "erase", server.as_bytes()).await? {
         (true, _) => Ok(true),
         (false, output) if is_not_found(&output) => Ok(false),
-        (false, output) => Err(failed(name, &output)),
+        (false, output) => Err(failed(&helper.name, &output)),
     }
 }
 
@@ -112,13 +122,18 @@ fn failed(name: &str, output: &[u8]) -> ConfigError {
     error(name, format!("failed: {said}"))
 }
 
-async fn run(name: &str, verb: &str, input: &[u8]) -> Result<(bool, Vec<u8>), ConfigError> {
+async fn run(helper: &Helper, verb: &str, input: &[u8]) -> Result<(bool, Vec<u8>), ConfigError> {
+    let name = helper.name.as_str();
     // The name becomes part of a program's name, which is looked up on PATH and only there.
     if name.contains('/') {
         return Err(error(name, "a helper's name has no slash".to_owned()));
     }
+    let program = match &helper.dir {
+        Some(dir) => dir.join(program(name)),
+        None => program(name).into(),
+    };
     let work = async {
-        let mut child = tokio::process::Command::new(program(name))
+        let mut child = tokio::process::Command::new(program)
             .arg(verb)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())

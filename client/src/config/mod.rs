@@ -2,7 +2,7 @@
 
 mod certs;
 pub mod docker;
-pub mod helper;
+mod helper;
 pub mod registries;
 
 use std::path::{Path, PathBuf};
