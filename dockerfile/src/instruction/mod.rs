@@ -6,6 +6,7 @@
 
 mod build;
 mod copy;
+mod fields;
 mod flags;
 mod heredoc;
 mod kinds;

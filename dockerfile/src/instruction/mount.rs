@@ -1,7 +1,8 @@
 //! `RUN --mount` and `--device` values.
 
+use super::fields::{Field, fields};
 use super::run::{Device, Mount, MountError, MountKind, RawDevice, RawMount, Sharing};
-use crate::span::{Span, Text};
+use crate::span::Span;
 use crate::suggest::closest;
 
 const KEYS: [&str; 19] = [
@@ -376,84 +377,6 @@ impl RawDevice {
     }
 }
 
-/// One of the comma-separated options.
-struct Field {
-    text: String,
-    /// What is before the `=` in lower case, or all of it.
-    key: String,
-    span: Span,
-}
-
-impl Field {
-    fn pair(&self) -> Option<(&str, &str)> {
-        self.text
-            .split_once('=')
-            .map(|(_, value)| (self.key.as_str(), value))
-    }
-}
-
-/// Splits a value at its commas, as CSV.
-fn fields(value: &Text) -> Result<Vec<Field>, MountError> {
-    let malformed = |reason: &str| MountError {
-        message: format!("failed to parse csv mounts: {reason}"),
-        help: Some("separate the options by commas; quote an option that has one in it".to_owned()),
-        span: value.span,
-    };
-    // With quotes or continuations in the flag, only the whole flag's place is known.
-    let exact = value.span.len() == value.text.len();
-    let mut fields = Vec::new();
-    let mut push = |text: String, start: usize, end: usize| {
-        let span = if exact {
-            Span::new(value.span.start + start, value.span.start + end)
-        } else {
-            value.span
-        };
-        let key = text.split('=').next().unwrap_or_default().to_lowercase();
-        fields.push(Field { text, key, span });
-    };
-    let mut at = 0;
-    loop {
-        let rest = &value.text[at..];
-        let (text, len) = match rest.strip_prefix('"') {
-            None => {
-                let len = rest.find(',').unwrap_or(rest.len());
-                if rest[..len].contains('"') {
-                    return Err(malformed("bare \" in non-quoted field"));
-                }
-                (rest[..len].to_owned(), len)
-            }
-            Some(quoted) => {
-                let (text, len) =
-                    quoted_field(quoted).ok_or_else(|| malformed("extraneous or missing \""))?;
-                (text, len + 1)
-            }
-        };
-        push(text, at, at + len);
-        at += len;
-        match value.text[at..].chars().next() {
-            None => return Ok(fields),
-            Some(',') => at += 1,
-            Some(_) => return Err(malformed("extraneous or missing \"")),
-        }
-    }
-}
-
-/// A quoted field, from after its first quote: the text, and the length with the closing quote.
-fn quoted_field(rest: &str) -> Option<(String, usize)> {
-    let mut text = String::new();
-    let mut chars = rest.char_indices().peekable();
-    while let Some((at, c)) = chars.next() {
-        if c != '"' {
-            text.push(c);
-        } else if chars.next_if(|(_, c)| *c == '"').is_some() {
-            text.push('"');
-        } else {
-            return Some((text, at + 1));
-        }
-    }
-    None
-}
-
 fn error(field: &Field, message: impl Into<String>, help: impl Into<String>) -> MountError {
     MountError {
         message: message.into(),
@@ -478,6 +401,7 @@ pub(crate) fn parse_bool(text: &str) -> Option<bool> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::span::Text;
 
     fn resolve(value: &str) -> Result<Mount, String> {
         let raw = RawMount {

@@ -95,19 +95,19 @@ impl Checker<'_, '_> {
                 }
             }
             Kind::Cmd(command) => {
-                let span = first_line(&instruction.header);
+                let span = place(first_line(&instruction.header), self.trigger);
                 let earlier = self.state.cmd.replace(span);
                 self.used_once(earlier, &keyword);
                 self.json_recommended(command, &keyword);
             }
             Kind::Entrypoint(command) => {
-                let span = first_line(&instruction.header);
+                let span = place(first_line(&instruction.header), self.trigger);
                 let earlier = self.state.entrypoint.replace(span);
                 self.used_once(earlier, &keyword);
                 self.json_recommended(command, &keyword);
             }
             Kind::Healthcheck(_) => {
-                let span = first_line(&instruction.header);
+                let span = place(first_line(&instruction.header), self.trigger);
                 let earlier = self.state.healthcheck.replace(span);
                 self.used_once(earlier, &keyword);
             }
@@ -312,7 +312,7 @@ impl Checker<'_, '_> {
     fn used_once(&mut self, earlier: Option<Span>, keyword: &str) {
         // The earlier one is the one that is lost.
         if let Some(earlier) = earlier {
-            self.report(
+            self.reporter.report(
                 Rule::MultipleInstructionsDisallowed,
                 earlier,
                 format!(

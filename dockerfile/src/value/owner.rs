@@ -39,7 +39,7 @@ impl Owner {
         if [Some(user), group]
             .into_iter()
             .flatten()
-            .any(|part| id_is_too_large(part))
+            .any(id_is_too_large)
         {
             return Err(error("the number is out of range"));
         }

@@ -109,7 +109,7 @@ impl Checksum {
         };
         let is_hex = |text: &str| text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
         let Some((algorithm, hex)) = text.split_once(':') else {
-            if (7..=64).contains(&text.len()) && is_hex(text) {
+            if (1..=64).contains(&text.len()) && is_hex(text) {
                 return Ok(Self::Commit(text.to_owned()));
             }
             return Err(error("it is neither algorithm:hex nor a commit"));
@@ -185,7 +185,14 @@ mod tests {
             Checksum::parse(&"0".repeat(40)),
             Ok(Checksum::Commit(_))
         ));
-        for text in ["", "md5:00", "sha256:00", "xyz", &digest.to_uppercase()] {
+        for text in [
+            "",
+            "md5:00",
+            "sha256:00",
+            "xyz",
+            "be1f38E",
+            &digest.to_uppercase(),
+        ] {
             assert!(Checksum::parse(text).is_err(), "{text}");
         }
     }

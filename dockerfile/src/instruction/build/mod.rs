@@ -1,0 +1,217 @@
+//! Syntax tree to typed instructions.
+
+mod config;
+mod execute;
+mod stage;
+mod transfer;
+
+use super::flags::{Flags, Takes};
+use super::{Env, Header, Instruction, Kind, Label, Maintainer, StopSignal, User, Workdir};
+use crate::diagnostic::{Code, Diagnostic};
+use crate::parser::{Args, Node};
+use crate::span::{Span, Text, Word};
+use crate::stage::Stage;
+use crate::suggest::closest;
+
+/// The keywords of the language.
+const KEYWORDS: [&str; 18] = [
+    "ADD",
+    "ARG",
+    "CMD",
+    "COPY",
+    "ENTRYPOINT",
+    "ENV",
+    "EXPOSE",
+    "FROM",
+    "HEALTHCHECK",
+    "LABEL",
+    "MAINTAINER",
+    "ONBUILD",
+    "RUN",
+    "SHELL",
+    "STOPSIGNAL",
+    "USER",
+    "VOLUME",
+    "WORKDIR",
+];
+
+/// What a node is.
+pub(crate) enum Built {
+    /// `FROM`: a stage without instructions yet.
+    Stage(Stage),
+    /// Any other instruction.
+    Instruction(Instruction),
+}
+
+/// Types a node. Mistakes go to `diagnostics`; `None` when nothing sensible is left.
+pub(crate) fn build(node: &Node, diagnostics: &mut Vec<Diagnostic>) -> Option<Built> {
+    let errors = diagnostics.len();
+    let mut builder = Builder { node, diagnostics };
+    let built = match node.name().as_str() {
+        "from" => builder.stage().map(Built::Stage),
+        name => builder.kind(name).map(|kind| {
+            Built::Instruction(Instruction {
+                header: header(node),
+                kind,
+            })
+        }),
+    };
+    let refused = diagnostics[errors..].iter().any(Diagnostic::is_error);
+    built.filter(|built| !refused || matches!(built, Built::Stage(_)))
+}
+
+fn header(node: &Node) -> Header {
+    Header {
+        keyword: node.keyword.clone(),
+        span: node.span,
+        lines: node.lines,
+        code: node.code.trim().to_owned(),
+        flags: node.flags.clone(),
+        comments: node
+            .comments
+            .iter()
+            .map(|comment| comment.text.clone())
+            .collect(),
+    }
+}
+
+struct Builder<'a> {
+    node: &'a Node,
+    diagnostics: &'a mut Vec<Diagnostic>,
+}
+
+impl Builder<'_> {
+    fn error(
+        &mut self,
+        code: Code,
+        span: Span,
+        message: impl Into<String>,
+        help: impl Into<String>,
+    ) {
+        self.diagnostics
+            .push(Diagnostic::error(code, message, span).help(help));
+    }
+
+    fn argument_error(&mut self, span: Span, message: impl Into<String>, help: impl Into<String>) {
+        self.error(Code::InvalidArgument, span, message, help);
+    }
+
+    fn flags(&mut self, known: &[(&'static str, Takes)]) -> Flags {
+        Flags::read(self.node, known, self.diagnostics)
+    }
+
+    fn words(&self) -> &[Text] {
+        match &self.node.args {
+            Args::List { words, .. } => words,
+            _ => &[],
+        }
+    }
+
+    fn kind(&mut self, name: &str) -> Option<Kind> {
+        match name {
+            "add" => self.add().map(Kind::Add),
+            "arg" => self.arg().map(Kind::Arg),
+            "cmd" => {
+                self.flags(&[]);
+                Some(Kind::Cmd(self.command()))
+            }
+            "copy" => self.copy().map(Kind::Copy),
+            "entrypoint" => {
+                self.flags(&[]);
+                Some(Kind::Entrypoint(self.command()))
+            }
+            "env" => self.pairs("ENV").map(|pairs| Kind::Env(Env { pairs })),
+            "expose" => self.expose().map(Kind::Expose),
+            "healthcheck" => self.healthcheck().map(Kind::Healthcheck),
+            "label" => self
+                .pairs("LABEL")
+                .map(|pairs| Kind::Label(Label { pairs })),
+            "maintainer" => {
+                let name = self.one("MAINTAINER", "NAME")?;
+                Some(Kind::Maintainer(Maintainer { name }))
+            }
+            "onbuild" => self.onbuild().map(Kind::Onbuild),
+            "run" => Some(Kind::Run(self.run())),
+            "shell" => self.shell().map(Kind::Shell),
+            "stopsignal" => {
+                let signal = self.one("STOPSIGNAL", "SIGNAL").map(word)?;
+                Some(Kind::StopSignal(StopSignal { signal }))
+            }
+            "user" => {
+                let user = self.one("USER", "USER[:GROUP]").map(word)?;
+                Some(Kind::User(User { user }))
+            }
+            "volume" => self.volume().map(Kind::Volume),
+            "workdir" => {
+                let path = self.one("WORKDIR", "/PATH").map(word)?;
+                Some(Kind::Workdir(Workdir { path }))
+            }
+            _ => {
+                self.unknown_instruction();
+                None
+            }
+        }
+    }
+
+    fn unknown_instruction(&mut self) {
+        let keyword = &self.node.keyword;
+        if keyword.text.is_empty() {
+            let span = self.node.span;
+            return self.error(
+                Code::UnknownInstruction,
+                span,
+                "there is no instruction on this continued line",
+                "remove the escape character",
+            );
+        }
+        let help = match closest(&keyword.text, KEYWORDS, true) {
+            Some(known) => format!("did you mean {known}?"),
+            None => "a shell command needs RUN before it; a line is continued by an escape \
+                     character at the end of the one before"
+                .to_owned(),
+        };
+        let message = format!("unknown instruction: {}", keyword.text);
+        let span = keyword.span;
+        self.error(Code::UnknownInstruction, span, message, help);
+    }
+
+    /// The only argument, of an instruction without flags.
+    fn one(&mut self, keyword: &str, placeholder: &str) -> Option<Text> {
+        self.flags(&[]);
+        let Some(argument) = self.words().first().cloned() else {
+            let span = self.node.keyword.span;
+            self.argument_error(
+                span,
+                format!("{keyword} requires exactly one argument"),
+                format!("write `{keyword} {placeholder}`"),
+            );
+            return None;
+        };
+        Some(argument)
+    }
+
+    fn missing(&mut self, keyword: &str, example: &str) {
+        let span = self.node.keyword.span;
+        self.argument_error(
+            span,
+            format!("{keyword} requires at least one argument"),
+            format!("write `{keyword} {example}`"),
+        );
+    }
+}
+
+fn word(text: Text) -> Word {
+    Word {
+        raw: text.text,
+        span: text.span,
+    }
+}
+
+/// What the comments above say about `name`: the first line `NAME text`.
+fn description(header: &Header, name: &str) -> Option<String> {
+    header
+        .comments
+        .iter()
+        .find_map(|comment| comment.strip_prefix(name)?.strip_prefix(' '))
+        .map(str::to_owned)
+}
