@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 use oci::{ChainId, DiffId, Digest};
 
 use crate::db::cache as table;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::lock::TOUCH_SECONDS;
 use crate::store::Store;
 
@@ -100,9 +100,16 @@ impl Store {
     /// Stores a record, replacing the one that the key has.
     ///
     /// # Errors
-    /// Those of the database; the snapshot of `chain_id` must be there.
+    /// [`Error::NoSuchSnapshot`] when that of `chain_id` is not there.
     pub async fn cache_put(&self, record: NewCacheRecord) -> Result<()> {
-        Ok(table::put(&mut *self.0.db.lock().await, &record, self.now()).await?)
+        let mut db = self.0.db.lock().await;
+        let put = table::put(&mut db, &record, self.now()).await;
+        match (put, record.chain_id) {
+            (Err(sqlx::Error::Database(e)), Some(chain_id)) if e.is_foreign_key_violation() => {
+                Err(Error::NoSuchSnapshot(chain_id))
+            }
+            (put, _) => Ok(put?),
+        }
     }
 
     /// All records, the least recently used first.

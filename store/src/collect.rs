@@ -29,7 +29,7 @@ const STAGING_AGE: Duration = Duration::from_secs(3600);
 /// Which blobs to look at.
 #[derive(Clone, Debug)]
 pub(crate) enum BlobCandidates {
-    /// These, and the layer blobs forgotten in the same transaction.
+    /// These, and those of the rows deleted in the same transaction.
     These(Vec<Digest>),
     /// Every file in the store.
     All,
@@ -64,9 +64,9 @@ impl Store {
         horizon: i64,
         candidates: BlobCandidates,
     ) -> Result<Freed> {
-        table::delete_removed_images(tx, horizon).await?;
+        let mut forgotten = table::delete_removed_images(tx, horizon).await?;
         let snapshots = table::delete_snapshots(tx, horizon).await?;
-        let forgotten = table::delete_layer_blobs(tx, horizon).await?;
+        forgotten.extend(table::delete_layer_blobs(tx, horizon).await?);
         table::delete_sources(tx, horizon).await?;
         let referenced = table::referenced_blobs(tx).await?;
         let thorough = matches!(candidates, BlobCandidates::All);
@@ -126,9 +126,17 @@ impl Store {
         Ok(())
     }
 
+    /// Deletes what is in the trash. To the caller it is gone already: what cannot be deleted now
+    /// is tried again by later runs, and is no failure of this one.
     pub(crate) async fn empty_trash(&self) -> Result<()> {
         let shared = Arc::clone(&self.0);
-        blocking(move || trash::empty(&shared.layout)).await
+        blocking(move || {
+            if let Err(e) = trash::empty(&shared.layout) {
+                tracing::warn!(error = %e, "some removed files could not be deleted");
+            }
+            Ok(())
+        })
+        .await
     }
 }
 

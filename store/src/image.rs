@@ -3,11 +3,13 @@
 use std::io::Write;
 
 use oci::blob::{BlobStore, Expected};
+use oci::reference::Repository;
 use oci::{ChainId, Descriptor, DiffId, Digest, ImageConfig, MediaType, Platform, Reference};
 
 use crate::db::Durability;
 use crate::db::images::{self as table, NewRow};
 use crate::error::{Error, Result};
+use crate::lock::TOUCH_SECONDS;
 use crate::store::{Store, blocking};
 
 /// The largest configuration that is read into memory, in bytes.
@@ -86,41 +88,39 @@ pub struct ImageLine<'a> {
 const NONE: &str = "<none>";
 
 impl Image {
-    /// Its lines in `docker images`: one a tag; with `digests` (`--digests`) one for each pair
-    /// of a tag and a digest of the same repository.
+    /// Its lines in `docker images`: one a tag, and one a repository that has it only by digest.
+    /// With `digests` (`--digests`) there is one for each digest that the repository knows.
     pub fn lines(&self, digests: bool) -> Vec<ImageLine<'_>> {
-        let mut lines = Vec::new();
-        let digests_of = |repository: &oci::reference::Repository| {
-            self.repo_digests
-                .iter()
-                .filter(|r| r.repository() == repository)
-                .filter_map(|r| r.digest().map(ToString::to_string))
-                .collect::<Vec<_>>()
-        };
         let line = |repository: String, tag, digest: Option<String>| ImageLine {
             repository,
             tag,
             digest: digest.unwrap_or_else(|| NONE.to_owned()),
             image: self,
         };
-        for reference in &self.tags {
-            let repository = reference.repository().familiar();
-            let tag = reference.tag().unwrap_or(NONE);
-            let known = digests_of(reference.repository());
-            if !digests || known.is_empty() {
-                lines.push(line(repository, tag, known.into_iter().next()));
-            } else {
-                for digest in known {
-                    lines.push(line(repository.clone(), tag, Some(digest)));
-                }
+        let known_by = |repository: &Repository| -> Vec<Option<String>> {
+            let of = self.repo_digests.iter();
+            let of = of.filter(|r| digests && r.repository() == repository);
+            let of: Vec<_> = of.map(|r| r.digest().map(ToString::to_string)).collect();
+            if of.is_empty() { vec![None] } else { of }
+        };
+        let mut lines = Vec::new();
+        for tag in &self.tags {
+            for digest in known_by(tag.repository()) {
+                let repository = tag.repository().familiar();
+                lines.push(line(repository, tag.tag().unwrap_or(NONE), digest));
             }
         }
-        if self.tags.is_empty() {
-            for reference in &self.repo_digests {
-                let digest = reference.digest().map(ToString::to_string);
-                lines.push(line(reference.repository().familiar(), NONE, digest));
-                if !digests {
-                    break;
+        let tagged = |repository| self.tags.iter().any(|tag| tag.repository() == repository);
+        let mut untagged: Vec<&Repository> = self
+            .repo_digests
+            .iter()
+            .map(Reference::repository)
+            .collect();
+        untagged.dedup();
+        for repository in untagged {
+            if !tagged(repository) {
+                for digest in known_by(repository) {
+                    lines.push(line(repository.familiar(), NONE, digest));
                 }
             }
         }
@@ -150,7 +150,7 @@ impl Store {
             let digest = Digest::sha256(&raw.bytes);
             Descriptor::new(raw.media_type.clone(), digest, raw.bytes.len() as u64)
         });
-        if let Some(there) = self.image(&id).await?
+        if let Some(there) = self.image_in_use(&id).await?
             && (manifest.is_none() || there.manifest == manifest)
             && tags.iter().all(|tag| there.tags.contains(tag))
             && new
@@ -206,6 +206,29 @@ impl Store {
             Some(stored) => Ok(stored.image),
             None => Err(Error::corrupt(format!("image {id} vanished while stored"))),
         }
+    }
+
+    /// An image that, while a lease is held, stays from now on.
+    async fn image_in_use(&self, id: &Digest) -> Result<Option<Image>> {
+        let mut db = self.0.db.lock().await;
+        match table::by_digest(&mut db, id).await? {
+            Some(stored) if self.hold_image(&mut db, &stored).await? => Ok(Some(stored.image)),
+            _ => Ok(None),
+        }
+    }
+
+    /// While a lease is held, writes down the use of an image if that is due; false when the
+    /// image has gone meanwhile.
+    pub(crate) async fn hold_image(
+        &self,
+        db: &mut sqlx::sqlite::SqliteConnection,
+        stored: &table::StoredImage,
+    ) -> Result<bool> {
+        let now = self.now();
+        if !self.has_lease() || stored.last_used + TOUCH_SECONDS > now {
+            return Ok(true);
+        }
+        Ok(table::touch(db, stored.row_id, now).await?)
     }
 
     /// Writes a small blob unless it is there.

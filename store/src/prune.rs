@@ -150,13 +150,14 @@ impl Store {
         let mut tx = db.begin(Durability::Full).await?;
 
         let all = images::all(&mut tx).await?;
+        // Lines go image by image, each with the layers that went with it.
         for stored in choose_images(&all, options, now, horizon) {
             let image = &stored.image;
             for reference in image.tags.iter().chain(&image.repo_digests) {
                 images::remove_reference(&mut tx, reference).await?;
                 report.images.push(Removal::Untagged(reference.clone()));
             }
-            images::remove(&mut tx, stored.row_id, horizon).await?;
+            images::remove(&mut tx, stored.row_id).await?;
             report.images.push(Removal::Deleted(image.id.clone()));
         }
         let in_images = db::cache::keys_in_images(&mut tx)
@@ -173,6 +174,24 @@ impl Store {
         db::cache::delete(&mut tx, keys).await?;
 
         let freed = self.collect(&mut tx, horizon, BlobCandidates::All).await?;
+        let mut listed = HashSet::new();
+        report.images = report
+            .images
+            .into_iter()
+            .flat_map(|removal| {
+                let image = match &removal {
+                    Removal::Deleted(id) => all.iter().find(|stored| stored.image.id == *id),
+                    Removal::Untagged(_) => None,
+                };
+                let layers = image.map(|s| s.image.layers_of(&freed.snapshots));
+                let layers = layers.into_iter().flatten().map(Removal::Deleted);
+                std::iter::once(removal).chain(layers).collect::<Vec<_>>()
+            })
+            .filter(|removal| match removal {
+                Removal::Deleted(digest) => listed.insert(digest.clone()),
+                Removal::Untagged(_) => true,
+            })
+            .collect();
         report.snapshots = freed.snapshots.len();
         report.blobs = freed.blobs.len();
         report.reclaimed = freed.size();

@@ -135,19 +135,11 @@ impl Store {
             tx.commit().await?;
             return Ok(removals);
         };
-        let whole = table::remove(&mut tx, left.row_id, horizon).await?;
+        table::remove(&mut tx, left.row_id).await?;
         removals.push(Removal::Deleted(image.id.clone()));
-        let mut blobs = vec![image.id.clone()];
-        if whole {
-            blobs.extend(
-                image
-                    .manifest
-                    .iter()
-                    .map(|manifest| manifest.digest.clone()),
-            );
-            let digests = image.repo_digests.iter();
-            blobs.extend(digests.filter_map(|r| r.digest().cloned()));
-        }
+        // An index that the image was pulled by; its own blobs are found with its row.
+        let digests = image.repo_digests.iter();
+        let blobs = digests.filter_map(|r| r.digest().cloned()).collect();
         let freed = self
             .collect(&mut tx, horizon, BlobCandidates::These(blobs))
             .await?;
@@ -165,7 +157,7 @@ impl Store {
 
 impl Image {
     /// The chain IDs of its layers that are among the dead, topmost first.
-    fn layers_of(&self, dead: &[crate::db::collect::DeadSnapshot]) -> Vec<Digest> {
+    pub(crate) fn layers_of(&self, dead: &[crate::db::collect::DeadSnapshot]) -> Vec<Digest> {
         let mut chain = oci::ChainId::chain(&self.layers);
         chain.retain(|id| dead.iter().any(|snapshot| snapshot.chain_id == *id));
         chain.reverse();

@@ -5,7 +5,6 @@ use oci::{Digest, Reference};
 use crate::db::images as table;
 use crate::error::{Error, Result};
 use crate::image::Image;
-use crate::lock::TOUCH_SECONDS;
 use crate::store::Store;
 
 /// What a text can mean, in the order in which Docker tries.
@@ -100,11 +99,7 @@ impl Store {
             },
             (None, None) => return Err(meaning.not_found(text)),
         };
-        let now = self.now();
-        if self.has_lease()
-            && found.last_used + TOUCH_SECONDS <= now
-            && !table::touch(&mut db, found.row_id, now).await?
-        {
+        if !self.hold_image(&mut db, &found).await? {
             return Err(meaning.not_found(text));
         }
         Ok(found.image)

@@ -126,6 +126,11 @@ impl Layout {
                 .create(dir)
                 .map_err(not_writable)?;
         }
+        for dir in self.root.ancestors().take(2) {
+            fs::File::open(dir)
+                .and_then(|dir| dir.sync_all())
+                .map_err(Error::io("syncing", dir))?;
+        }
         Ok(())
     }
 }

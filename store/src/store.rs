@@ -58,7 +58,7 @@ impl Store {
     /// [`open`](Self::open) in a boot of the caller's choosing, so that tests can have a reboot.
     pub(crate) async fn open_in_boot(root: &Path, boot_id: &str) -> Result<Self> {
         let layout = Layout::new(root).map_err(Error::io("finding", root))?;
-        let (layout, blobs) = blocking(move || prepare(layout)).await?;
+        let (layout, blobs, gate) = blocking(move || prepare(layout)).await?;
         let db = Db::open(&layout.database)
             .await
             .map_err(|e| unwritable(&layout, e))?;
@@ -71,18 +71,25 @@ impl Store {
             tidied: AtomicBool::new(false),
             clock: AtomicI64::new(0),
         }));
-        store.check_schema().await?;
-        store.check_boot().await?;
+        let checked = async {
+            store.check_schema(gate).await?;
+            store.check_boot().await
+        };
+        let checked = checked.await;
+        checked.map_err(|e| located(&store.0.layout, e))?;
         Ok(store)
     }
 
-    async fn check_schema(&self) -> Result<()> {
+    async fn check_schema(&self, gate: Option<Gate>) -> Result<()> {
         let layout = &self.0.layout;
         let mut db = self.0.db.lock().await;
         let found = db::schema::version(&mut db).await?;
         db::schema::check(&layout.database, found)?;
         if found < db::schema::VERSION {
-            let _gate = self.gate().await?;
+            let _gate = match gate {
+                Some(gate) => gate,
+                None => self.gate().await?,
+            };
             db::schema::migrate(&mut db, &layout.database).await?;
         }
         Ok(())
@@ -155,13 +162,17 @@ impl Store {
     }
 }
 
-fn prepare(layout: Layout) -> Result<(Layout, DiskBlobs)> {
+/// Makes or checks the directories. When there is no database yet the gate comes along: a new one
+/// is put into WAL mode, which does not wait for other connections but fails.
+fn prepare(layout: Layout) -> Result<(Layout, DiskBlobs, Option<Gate>)> {
     let not_writable = |source| Error::NotWritable {
         root: layout.root.clone(),
         source,
     };
-    if !layout.database.exists() {
+    let mut gate = None;
+    if fs::metadata(&layout.database).map_or(0, |m| m.len()) == 0 {
         layout.create()?;
+        gate = Some(Gate::exclusive(&layout)?);
     } else {
         // SQLite would silently open a database read-only that it may not write.
         for path in [&layout.root, &layout.database] {
@@ -170,7 +181,7 @@ fn prepare(layout: Layout) -> Result<(Layout, DiskBlobs)> {
         }
     }
     let blobs = DiskBlobs::open(&layout.root)?;
-    Ok((layout, blobs))
+    Ok((layout, blobs, gate))
 }
 
 /// "unable to open database file" says neither which nor what to do.
@@ -180,6 +191,16 @@ fn unwritable(layout: &Layout, error: Error) -> Error {
             root: layout.root.clone(),
             source: io::Error::other(e),
         },
+        other => located(layout, other),
+    }
+}
+
+/// Says which database is damaged: that is found out when it is opened, as a rule.
+fn located(layout: &Layout, error: Error) -> Error {
+    match error {
+        Error::Corrupt { message } => {
+            Error::corrupt(format!("{}: {message}", layout.database.display()))
+        }
         other => other,
     }
 }

@@ -3,6 +3,7 @@
 //! Removal is a rename into `trash/` first, which is atomic and quick, and deletion afterwards.
 //! What a killed process has left in the trash the next one deletes.
 
+use std::collections::HashMap;
 use std::ffi::{CStr, CString};
 use std::fs::{self, File};
 use std::io;
@@ -28,27 +29,33 @@ pub(crate) fn discard(layout: &Layout, path: &Path) -> Result<bool> {
     }
 }
 
-/// Deletes what is in the trash. Several processes may do so at once.
+/// Deletes what is in the trash. Several processes may do so at once. What cannot be deleted
+/// (an immutable file, a mount point) does not keep the rest from going.
 pub(crate) fn empty(layout: &Layout) -> Result<()> {
     let failed = || Error::io("emptying", &layout.trash);
     let trash = File::open(&layout.trash).map_err(failed())?;
+    let mut stuck: HashMap<CString, Errno> = HashMap::new();
     loop {
         let mut names = Vec::new();
         for entry in Dir::read_from(&trash).map_err(|e| failed()(e.into()))? {
-            let name = entry
-                .map_err(|e| failed()(e.into()))?
-                .file_name()
-                .to_owned();
-            if !is_dot(&name) {
-                names.push(name);
+            let entry = entry.map_err(|e| failed()(e.into()))?;
+            let name = entry.file_name();
+            if !is_dot(name) && !stuck.contains_key(name) {
+                names.push(name.to_owned());
             }
         }
         if names.is_empty() {
-            return Ok(());
+            break;
         }
         for name in names {
-            remove(trash.as_fd(), &name).map_err(|e| failed()(e.into()))?;
+            if let Err(e) = remove(trash.as_fd(), &name) {
+                stuck.insert(name, e);
+            }
         }
+    }
+    match stuck.into_values().next() {
+        None => Ok(()),
+        Some(e) => Err(failed()(e.into())),
     }
 }
 
@@ -207,7 +214,7 @@ mod tests {
         symlink(&victim, tree.join("link")).unwrap();
         fs::create_dir(tree.join("locked")).unwrap();
         fs::write(tree.join("locked/file"), b"x").unwrap();
-        fs::set_permissions(tree.join("locked"), fs::Permissions::from_mode(0)).unwrap();
+        fs::set_permissions(tree.join("locked"), fs::Permissions::from_mode(0o000)).unwrap();
         // Deeper than PATH_MAX allows in one path, so by descriptor.
         let mut at: OwnedFd = File::open(&tree).unwrap().into();
         for _ in 0..3000 {

@@ -16,16 +16,23 @@ pub(crate) struct DeadSnapshot {
     pub size: u64,
 }
 
-/// Deletes images that were removed while in use and are in use no more.
+/// Deletes images that were removed while in use and are in use no more. Returns their blobs.
 pub(crate) async fn delete_removed_images(
     db: &mut SqliteConnection,
     horizon: i64,
-) -> sqlx::Result<u64> {
-    let done = sqlx::query("DELETE FROM images WHERE removed = 1 AND last_used < ?")
-        .bind(horizon)
-        .execute(db)
-        .await?;
-    Ok(done.rows_affected())
+) -> Result<Vec<Digest>> {
+    let rows: Vec<(String, Option<String>)> = sqlx::query_as(
+        "DELETE FROM images WHERE removed = 1 AND last_used < ?
+         RETURNING digest, manifest_digest",
+    )
+    .bind(horizon)
+    .fetch_all(db)
+    .await?;
+    rows.iter()
+        .flat_map(|(digest, manifest)| [Some(digest), manifest.as_ref()])
+        .flatten()
+        .map(|text| parse(text))
+        .collect()
 }
 
 /// Deletes the snapshots that no image, cache record or recent use needs, topmost first.

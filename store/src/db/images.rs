@@ -34,7 +34,9 @@ pub(crate) struct StoredImage {
     pub image: Image,
 }
 
-/// What refers to an image, or what it is made of, by its row ID.
+/// Layers, tags and repository digests of one image.
+type Parts = (Vec<DiffId>, Vec<Reference>, Vec<Reference>);
+/// What refers to an image: its row ID, the repository, and the tag or digest.
 type Pairs = Vec<(i64, String, String)>;
 
 fn assemble(
@@ -43,7 +45,7 @@ fn assemble(
     tags: Pairs,
     digests: Pairs,
 ) -> Result<Vec<StoredImage>> {
-    let mut by_id: HashMap<i64, (Vec<DiffId>, Vec<Reference>, Vec<Reference>)> = HashMap::new();
+    let mut by_id: HashMap<i64, Parts> = HashMap::new();
     for (id, diff_id) in layers {
         by_id.entry(id).or_default().0.push(parse(&diff_id)?);
     }
@@ -335,21 +337,11 @@ pub(crate) async fn touch(db: &mut SqliteConnection, row_id: i64, now: i64) -> s
     Ok(done.rows_affected() == 1)
 }
 
-/// Removes an image whose references are gone. Its row stays, hidden, when it was used at or
-/// after `horizon`; `true` when nothing of it stays.
-pub(crate) async fn remove(
-    db: &mut SqliteConnection,
-    row_id: i64,
-    horizon: i64,
-) -> sqlx::Result<bool> {
+/// Hides an image whose references are gone. Collection deletes it once it is not in use.
+pub(crate) async fn remove(db: &mut SqliteConnection, row_id: i64) -> sqlx::Result<()> {
     sqlx::query("UPDATE images SET removed = 1 WHERE id = ?")
         .bind(row_id)
-        .execute(&mut *db)
-        .await?;
-    let done = sqlx::query("DELETE FROM images WHERE id = ? AND last_used < ?")
-        .bind(row_id)
-        .bind(horizon)
         .execute(db)
         .await?;
-    Ok(done.rows_affected() == 1)
+    Ok(())
 }

@@ -202,7 +202,7 @@ async fn layer_blobs_and_sources_are_remembered() {
     }
     assert_eq!(
         f.store.blob_sources(&tar).await.unwrap(),
-        [repository.clone()]
+        std::slice::from_ref(&repository)
     );
     f.store.forget_blob_source(&repository, &tar).await.unwrap();
     assert!(f.store.blob_sources(&tar).await.unwrap().is_empty());
@@ -222,4 +222,61 @@ async fn a_bad_config_stores_nothing() {
         Err(Error::BadConfig(_))
     ));
     assert!(f.store.blobs().list().unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn lines_are_those_of_docker_images() {
+    let f = Fixture::new().await;
+    let mut new = image(&[], &["app:v1", "app:v2"]);
+    let (one, two) = (Digest::sha256(b"1"), Digest::sha256(b"2"));
+    new.repo_digests = [
+        ("app", &one),
+        ("app", &two),
+        ("other", &one),
+        ("other", &two),
+    ]
+    .iter()
+    .map(|(name, digest)| format!("{name}@{digest}").parse().unwrap())
+    .collect();
+    let stored = f.store.put_image(new).await.unwrap();
+    let short = |digests| -> Vec<String> {
+        let lines = stored.lines(digests);
+        let line = lines.iter().map(|l| {
+            let digest = if l.digest.len() > 12 {
+                &l.digest[7..11]
+            } else {
+                &l.digest
+            };
+            format!("{} {} {digest}", l.repository, l.tag)
+        });
+        line.collect()
+    };
+    let (one, two) = (&one.hex()[..4], &two.hex()[..4]);
+    assert_eq!(
+        short(false),
+        ["app v1 <none>", "app v2 <none>", "other <none> <none>"]
+    );
+    let mut expected: Vec<String> = Vec::new();
+    for name in ["app v1", "app v2", "other <none>"] {
+        for digest in [one, two] {
+            expected.push(format!("{name} {digest}"));
+        }
+    }
+    let mut shown = short(true);
+    shown.sort();
+    expected.sort();
+    assert_eq!(shown, expected);
+}
+
+#[tokio::test]
+async fn a_record_needs_its_snapshot() {
+    let f = Fixture::new().await;
+    let nowhere = ChainId(Digest::empty());
+    let error = f
+        .store
+        .cache_put(record("a", Some(&nowhere)))
+        .await
+        .unwrap_err();
+    assert!(matches!(error, Error::NoSuchSnapshot(id) if id == nowhere));
+    assert!(f.store.cache_list().await.unwrap().is_empty());
 }

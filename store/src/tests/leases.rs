@@ -45,7 +45,13 @@ async fn prune_takes_dangling_images_and_unshared_records() {
     assert!(gone.fs_path.exists() && f.store.image(&dangling.id).await.unwrap().is_some());
     let report = f.store.prune(&PruneOptions::default()).await.unwrap();
     assert_eq!(report.reclaimed, foretold.reclaimed);
-    assert_eq!(report.images, [Removal::Deleted(dangling.id.clone())]);
+    assert_eq!(
+        report.images,
+        [
+            Removal::Deleted(dangling.id.clone()),
+            Removal::Deleted(gone.chain_id.0.clone()),
+        ]
+    );
     assert_eq!(report.cache.len(), 1);
     assert_eq!(report.cache[0].key, key("gone"));
     assert_eq!((report.snapshots, report.blobs), (1, 2));
@@ -56,7 +62,7 @@ async fn prune_takes_dangling_images_and_unshared_records() {
     let report = f.store.prune(&all()).await.unwrap();
     assert_eq!(
         (report.images.len(), report.cache.len(), report.snapshots),
-        (2, 1, 2)
+        (4, 1, 2)
     );
     assert!(f.store.images().await.unwrap().is_empty());
     assert!(f.store.blobs().list().unwrap().is_empty());
