@@ -148,12 +148,25 @@ pub(super) fn set_rlimit(resource: u32, soft: u64, hard: u64) -> io::Result<()> 
 
 /// Gives every signal its default action and unblocks all.
 pub(super) fn reset_signals() -> io::Result<()> {
+    /// `struct sigaction` of the kernel, all zero: SIG_DFL without flags.
+    const DEFAULT: [u64; 4] = [0; 4];
     for number in 1..=64 {
-        if matches!(number, libc::SIGKILL | libc::SIGSTOP | 32 | 33) {
+        if matches!(number, libc::SIGKILL | libc::SIGSTOP) {
             continue;
         }
-        // SAFETY: SIG_DFL is a valid action for every signal; no handler is installed.
-        unsafe { libc::signal(number, libc::SIG_DFL) };
+        // Not through the C library, which keeps signals 32 and 33 to itself.
+        // SAFETY: the new action is at least as long as the kernel reads (32 bytes), the old one
+        // is not asked for; the set size of 8 bytes is the only one the kernel takes.
+        let result = unsafe {
+            libc::syscall(
+                libc::SYS_rt_sigaction,
+                number,
+                DEFAULT.as_ptr(),
+                std::ptr::null_mut::<u64>(),
+                8usize,
+            )
+        };
+        checked(result)?;
     }
     nix::sys::signal::SigSet::empty().thread_set_mask()?;
     Ok(())
