@@ -154,7 +154,7 @@ async fn follow(
             .headers()
             .get(LOCATION)
             .and_then(|l| l.to_str().ok());
-        let next = location.and_then(|l| url.join(l).ok());
+        let next = location.and_then(|l| endpoint.location(&url, l));
         url = next.ok_or_else(|| protocol("a redirect without a usable Location".to_owned()))?;
     }
     Err(protocol(format!("more than {MAX_REDIRECTS} redirects")))

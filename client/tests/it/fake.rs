@@ -87,6 +87,20 @@ impl Fake {
         fake
     }
 
+    /// The same by https as `localhost`, with a certificate of the authority in `tls/ca.crt`.
+    pub async fn start_tls() -> Arc<Self> {
+        let listener = crate::tls::TlsListener::bind().await;
+        let fake = Arc::new(Self {
+            host: format!("localhost:{}", listener.port()),
+            ..Self::default()
+        });
+        let app = axum::Router::new()
+            .fallback(handle)
+            .with_state(Arc::clone(&fake));
+        tokio::spawn(async move { axum::serve(listener, app).await.unwrap() });
+        fake
+    }
+
     /// Answers instead of us, but for the probes of `/v2/`.
     pub fn hook(&self, hook: impl Fn(&Seen) -> Option<Answer> + Send + Sync + 'static) {
         self.hook_all(move |seen| {

@@ -15,3 +15,4 @@ mod mirrors;
 mod pull;
 mod push;
 mod real;
+mod tls;
