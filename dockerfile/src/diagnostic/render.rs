@@ -21,6 +21,9 @@ pub fn render(diagnostic: &Diagnostic, file: &str, source: &str, color: bool) ->
     let mut snippet = Snippet::source(source)
         .path(file)
         .annotation(AnnotationKind::Primary.span(visible(diagnostic.span, source)));
+    for line in neighbours(diagnostic.span, source) {
+        snippet = snippet.annotation(AnnotationKind::Visible.span(line));
+    }
     for note in &diagnostic.notes {
         snippet = snippet.annotation(
             AnnotationKind::Context
@@ -44,6 +47,35 @@ pub fn render(diagnostic: &Diagnostic, file: &str, source: &str, color: bool) ->
         .decor_style(DecorStyle::Ascii)
         .render(&[group])
         .to_string()
+}
+
+/// Lines shown above and below the one that is meant.
+const CONTEXT_LINES: usize = 2;
+
+/// The lines around the one that `span` starts on.
+fn neighbours(span: Span, source: &str) -> Vec<std::ops::Range<usize>> {
+    let at = visible(span, source).start;
+    let own_start = source[..at].rfind('\n').map_or(0, |newline| newline + 1);
+    let mut lines = Vec::new();
+    let mut start = own_start;
+    for _ in 0..CONTEXT_LINES {
+        let Some(end) = start.checked_sub(1) else {
+            break;
+        };
+        start = source[..end].rfind('\n').map_or(0, |newline| newline + 1);
+        lines.push(start..start);
+    }
+    let mut rest = source[at..].find('\n').map(|newline| at + newline + 1);
+    for _ in 0..CONTEXT_LINES {
+        let Some(start) = rest.filter(|start| *start < source.len()) else {
+            break;
+        };
+        lines.push(start..start);
+        rest = source[start..]
+            .find('\n')
+            .map(|newline| start + newline + 1);
+    }
+    lines
 }
 
 /// Several diagnostics, a blank line between them.

@@ -44,6 +44,6 @@ impl Heredoc {
 
     /// Whether the body is a script with its own interpreter (`#!`).
     pub fn has_shebang(&self) -> bool {
-        self.content.starts_with("#!")
+        self.body().starts_with("#!")
     }
 }
