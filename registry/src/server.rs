@@ -84,7 +84,9 @@ fn builder() -> Builder<TokioExecutor> {
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_TIMEOUT)
         .max_buf_size(HTTP1_BUFFER)
-        .pipeline_flush(true);
+        .pipeline_flush(true)
+        // Scripts grep for the names as the documents spell them.
+        .title_case_headers(true);
     builder
         .http2()
         .timer(TokioTimer::new())

@@ -1,0 +1,198 @@
+//! A registry in a temporary directory, and requests to its router.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use axum::Router;
+use axum::body::Body;
+use bytes::Bytes;
+use http::{HeaderMap, Request, StatusCode};
+use http_body_util::BodyExt;
+use oci::Digest;
+use registry::service::Registry;
+use serde_json::{Value, json};
+use tower::ServiceExt;
+
+pub const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
+pub const INDEX: &str = "application/vnd.oci.image.index.v1+json";
+pub const CONFIG: &str = "application/vnd.oci.image.config.v1+json";
+pub const LAYER: &str = "application/vnd.oci.image.layer.v1.tar+gzip";
+
+/// A registry that ends with the test.
+pub struct App {
+    pub dir: tempfile::TempDir,
+    pub registry: Arc<Registry>,
+    router: Router,
+}
+
+/// An answer, read to its end.
+#[derive(Debug)]
+pub struct Answer {
+    pub status: StatusCode,
+    pub headers: HeaderMap,
+    pub body: Bytes,
+}
+
+impl Answer {
+    pub fn header(&self, name: &str) -> &str {
+        self.headers
+            .get(name)
+            .unwrap_or_else(|| panic!("no header {name} in {self:?}"))
+            .to_str()
+            .unwrap()
+    }
+
+    pub fn json(&self) -> Value {
+        serde_json::from_slice(&self.body).unwrap()
+    }
+
+    /// Checks the status, and the code of the first error.
+    #[track_caller]
+    pub fn is(&self, status: u16, code: &str) -> &Self {
+        assert_eq!(self.status.as_u16(), status, "{self:?}");
+        assert_eq!(self.json()["errors"][0]["code"], code, "{self:?}");
+        self
+    }
+
+    #[track_caller]
+    pub fn ok(self, status: u16) -> Self {
+        assert_eq!(self.status.as_u16(), status, "{self:?}");
+        self
+    }
+}
+
+impl App {
+    pub async fn new() -> Self {
+        Self::in_dir(tempfile::tempdir().unwrap()).await
+    }
+
+    pub async fn in_dir(dir: tempfile::TempDir) -> Self {
+        let registry = Arc::new(Registry::open(dir.path()).await.unwrap());
+        let router = registry::http::router(Arc::clone(&registry));
+        Self {
+            dir,
+            registry,
+            router,
+        }
+    }
+
+    /// What a new process would find.
+    pub async fn restart(self) -> Self {
+        let Self {
+            dir,
+            registry,
+            router,
+        } = self;
+        registry.close().await;
+        drop(router);
+        drop(registry);
+        Self::in_dir(dir).await
+    }
+
+    pub async fn send(&self, request: Request<Body>) -> Answer {
+        let response = self.router.clone().oneshot(request).await.unwrap();
+        let (parts, body) = response.into_parts();
+        let body = body.collect().await.unwrap().to_bytes();
+        Answer {
+            status: parts.status,
+            headers: parts.headers,
+            body,
+        }
+    }
+
+    pub async fn request(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: impl Into<Body>,
+    ) -> Answer {
+        let mut request = Request::builder().method(method).uri(path);
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        self.send(request.body(body.into()).unwrap()).await
+    }
+
+    pub async fn get(&self, path: &str) -> Answer {
+        self.request("GET", path, &[], Body::empty()).await
+    }
+
+    pub async fn head(&self, path: &str) -> Answer {
+        self.request("HEAD", path, &[], Body::empty()).await
+    }
+
+    pub async fn delete(&self, path: &str) -> Answer {
+        self.request("DELETE", path, &[], Body::empty()).await
+    }
+
+    pub async fn post(&self, path: &str) -> Answer {
+        self.request("POST", path, &[], Body::empty()).await
+    }
+
+    pub async fn put_manifest(&self, path: &str, media_type: &str, body: &[u8]) -> Answer {
+        self.request("PUT", path, &[("content-type", media_type)], body.to_vec())
+            .await
+    }
+
+    /// Pushes a blob in one request.
+    pub async fn blob(&self, name: &str, bytes: &[u8]) -> Digest {
+        let digest = Digest::sha256(bytes);
+        self.request(
+            "POST",
+            &format!("/v2/{name}/blobs/uploads/?digest={digest}"),
+            &[],
+            bytes.to_vec(),
+        )
+        .await
+        .ok(201);
+        digest
+    }
+
+    /// Begins an upload; its location.
+    pub async fn upload(&self, name: &str) -> String {
+        self.post(&format!("/v2/{name}/blobs/uploads/"))
+            .await
+            .ok(202)
+            .header("location")
+            .to_owned()
+    }
+
+    /// Pushes a small image; its digest and bytes.
+    pub async fn image(&self, name: &str, tag: &str, content: &str) -> (Digest, String) {
+        let config = self
+            .blob(name, format!("{{\"c\":\"{content}\"}}").as_bytes())
+            .await;
+        let layer = self.blob(name, content.as_bytes()).await;
+        let text = image(&config, &[&layer]).to_string();
+        let answer = self
+            .put_manifest(
+                &format!("/v2/{name}/manifests/{tag}"),
+                MANIFEST,
+                text.as_bytes(),
+            )
+            .await
+            .ok(201);
+        let digest = Digest::sha256(text.as_bytes());
+        assert_eq!(answer.header("docker-content-digest"), digest.to_string());
+        (digest, text)
+    }
+
+    pub fn path(&self) -> &Path {
+        self.dir.path()
+    }
+}
+
+/// An image manifest; the sizes do not matter to the registry.
+pub fn image(config: &Digest, layers: &[&Digest]) -> Value {
+    let layers: Vec<Value> = layers
+        .iter()
+        .map(|digest| json!({"mediaType": LAYER, "digest": digest, "size": 1}))
+        .collect();
+    json!({
+        "schemaVersion": 2,
+        "mediaType": MANIFEST,
+        "config": {"mediaType": CONFIG, "digest": config, "size": 1},
+        "layers": layers,
+    })
+}

@@ -1,0 +1,10 @@
+//! The API's rules, each driven through the router in process.
+#![allow(missing_docs, clippy::unwrap_used, clippy::expect_used)]
+
+mod blobs;
+mod concurrency;
+mod harness;
+mod listing;
+mod manifests;
+mod restart;
+mod uploads;

@@ -1,0 +1,324 @@
+use oci::{Algorithm, Digest};
+use serde_json::json;
+
+use crate::harness::{App, CONFIG, INDEX, LAYER, MANIFEST, image};
+
+#[tokio::test]
+async fn bytes_come_back_as_they_went() {
+    let app = App::new().await;
+    let config = app.blob("app", b"{}").await;
+    // Odd spacing and unknown fields, which a re-serialisation would lose.
+    let text = format!(
+        "{{ \"schemaVersion\":2,\n\t\"config\": {{\"mediaType\":\"{CONFIG}\",\"digest\":\"{config}\",\
+         \"size\":2,\"x\":[1]}}, \"layers\":[ ],\"unknown\":{{}} }}\n"
+    );
+    let digest = Digest::sha256(text.as_bytes());
+    let pushed = app
+        .put_manifest(
+            "/v2/app/manifests/v1",
+            "application/vnd.oci.image.manifest.v1+json; charset=utf-8",
+            text.as_bytes(),
+        )
+        .await
+        .ok(201);
+    assert_eq!(
+        pushed.header("location"),
+        format!("/v2/app/manifests/{digest}")
+    );
+    let app = {
+        // Once from the cache, once from the disk.
+        check(&app, &digest, &text).await;
+        app.restart().await
+    };
+    check(&app, &digest, &text).await;
+
+    async fn check(app: &App, digest: &Digest, text: &str) {
+        for reference in ["v1", &digest.to_string()] {
+            let pulled = app
+                .get(&format!("/v2/app/manifests/{reference}"))
+                .await
+                .ok(200);
+            assert_eq!(&pulled.body[..], text.as_bytes());
+            assert_eq!(pulled.header("content-type"), MANIFEST);
+            assert_eq!(pulled.header("docker-content-digest"), digest.to_string());
+        }
+    }
+}
+
+#[tokio::test]
+async fn docker_media_types_are_kept() {
+    let app = App::new().await;
+    let config = app.blob("app", b"{}").await;
+    let docker = "application/vnd.docker.distribution.manifest.v2+json";
+    let text = json!({
+        "schemaVersion": 2, "mediaType": docker,
+        "config": {"mediaType": "application/vnd.docker.container.image.v1+json",
+                   "digest": config, "size": 2},
+        "layers": [],
+    })
+    .to_string();
+    app.put_manifest("/v2/app/manifests/v1", docker, text.as_bytes())
+        .await
+        .ok(201);
+    assert_eq!(
+        app.head("/v2/app/manifests/v1")
+            .await
+            .header("content-type"),
+        docker
+    );
+}
+
+#[tokio::test]
+async fn what_a_manifest_needs_must_be_there() {
+    let app = App::new().await;
+    let config = app.blob("app", b"{}").await;
+    let layer = Digest::sha256(b"layer");
+    let other = Digest::sha256(b"other");
+    // Pushed elsewhere is not pushed here.
+    app.blob("elsewhere", b"layer").await;
+    let text = image(&config, &[&layer, &other, &layer]).to_string();
+    let refused = app
+        .put_manifest("/v2/app/manifests/v1", MANIFEST, text.as_bytes())
+        .await;
+    refused.is(400, "MANIFEST_BLOB_UNKNOWN");
+    let errors = refused.json()["errors"].clone();
+    let missing: Vec<_> = errors
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|e| e["detail"]["digest"].as_str().unwrap())
+        .collect();
+    assert_eq!(missing, [layer.to_string(), other.to_string()]);
+    app.get("/v2/app/manifests/v1")
+        .await
+        .is(404, "MANIFEST_UNKNOWN");
+
+    app.blob("app", b"layer").await;
+    app.blob("app", b"other").await;
+    app.put_manifest("/v2/app/manifests/v1", MANIFEST, text.as_bytes())
+        .await
+        .ok(201);
+
+    let index = json!({"schemaVersion": 2, "mediaType": INDEX, "manifests": [
+        {"mediaType": MANIFEST, "digest": Digest::sha256(b"no child"), "size": 1}]})
+    .to_string();
+    app.put_manifest("/v2/app/manifests/v2", INDEX, index.as_bytes())
+        .await
+        .is(400, "MANIFEST_BLOB_UNKNOWN");
+}
+
+#[tokio::test]
+async fn layers_that_may_not_be_distributed_need_not_be_there() {
+    let app = App::new().await;
+    let config = app.blob("app", b"{}").await;
+    for media_type in [
+        "application/vnd.oci.image.layer.nondistributable.v1.tar+gzip",
+        "application/vnd.docker.image.rootfs.foreign.diff.tar.gzip",
+    ] {
+        let mut manifest = image(&config, &[]);
+        manifest["layers"] = json!([{"mediaType": media_type, "size": 1,
+            "digest": Digest::sha256(b"far away"), "urls": ["https://example.com/layer"]}]);
+        app.put_manifest(
+            "/v2/app/manifests/v1",
+            MANIFEST,
+            manifest.to_string().as_bytes(),
+        )
+        .await
+        .ok(201);
+    }
+}
+
+#[tokio::test]
+async fn indexes_hold_manifests_and_build_caches() {
+    let app = App::new().await;
+    let (amd64, _) = app.image("app", "amd64", "one").await;
+    let (arm64, _) = app.image("app", "arm64", "two").await;
+    let cache = app.blob("app", b"cached layer").await;
+    let index = json!({"schemaVersion": 2, "mediaType": INDEX, "manifests": [
+        {"mediaType": MANIFEST, "digest": amd64, "size": 1},
+        {"mediaType": MANIFEST, "digest": arm64, "size": 1},
+        {"mediaType": LAYER, "digest": cache, "size": 1},
+    ]})
+    .to_string();
+    app.put_manifest("/v2/app/manifests/multi", INDEX, index.as_bytes())
+        .await
+        .ok(201);
+    let pulled = app.get("/v2/app/manifests/multi").await.ok(200);
+    assert_eq!(pulled.header("content-type"), INDEX);
+    assert_eq!(&pulled.body[..], index.as_bytes());
+}
+
+#[tokio::test]
+async fn ambiguous_and_wrong_documents_are_refused() {
+    let app = App::new().await;
+    let config = app.blob("app", b"{}").await;
+    let plain = image(&config, &[]);
+    let mut both = plain.clone();
+    both["manifests"] = json!([]);
+    let mut traversal = plain.clone();
+    traversal["config"]["digest"] = json!("sha256:../../x");
+    let docker = "application/vnd.docker.distribution.manifest.v2+json";
+    let schema1 = "application/vnd.docker.distribution.manifest.v1+prettyjws";
+    for (media_type, text) in [
+        (MANIFEST, both.to_string()),
+        (docker, plain.to_string()),
+        (INDEX, plain.to_string()),
+        ("application/x-www-form-urlencoded", plain.to_string()),
+        (MANIFEST, traversal.to_string()),
+        (MANIFEST, "not JSON".to_owned()),
+        (MANIFEST, String::new()),
+        (MANIFEST, "[]".to_owned()),
+        (
+            schema1,
+            json!({"schemaVersion": 1, "fsLayers": []}).to_string(),
+        ),
+        (MANIFEST, "[".repeat(100_000)),
+    ] {
+        app.put_manifest("/v2/app/manifests/v1", media_type, text.as_bytes())
+            .await
+            .is(400, "MANIFEST_INVALID");
+    }
+    app.get("/v2/app/manifests/v1").await.ok(404);
+}
+
+#[tokio::test]
+async fn manifests_have_a_largest_size() {
+    let app = App::new().await;
+    let limit = 4 << 20;
+    let refuse = async |body: axum::body::Body, headers: &[(&str, &str)]| {
+        app.request("PUT", "/v2/app/manifests/v1", headers, body)
+            .await
+            .is(413, "MANIFEST_INVALID");
+    };
+    let length = (limit + 1).to_string();
+    // Announced: refused before a byte is read.
+    refuse(
+        axum::body::Body::from_stream(
+            futures_util::stream::pending::<std::io::Result<bytes::Bytes>>(),
+        ),
+        &[("content-length", &length)],
+    )
+    .await;
+    // Endless: refused when the limit is passed.
+    refuse(
+        axum::body::Body::from_stream(futures_util::stream::repeat_with(|| {
+            Ok::<_, std::io::Error>(bytes::Bytes::from_static(&[b' '; 65536]))
+        })),
+        &[],
+    )
+    .await;
+    let config = app.blob("app", b"{}").await;
+    let mut text = image(&config, &[]).to_string();
+    text.push_str(&" ".repeat(limit - text.len()));
+    app.put_manifest("/v2/app/manifests/v1", MANIFEST, text.as_bytes())
+        .await
+        .ok(201);
+    assert_eq!(app.get("/v2/app/manifests/v1").await.body.len(), limit);
+}
+
+#[tokio::test]
+async fn by_digest_the_content_must_match_and_tags_come_along() {
+    let app = App::new().await;
+    let config = app.blob("app", b"{}").await;
+    let text = image(&config, &[]).to_string();
+    let wrong = Digest::sha256(b"wrong");
+    app.put_manifest(
+        &format!("/v2/app/manifests/{wrong}"),
+        MANIFEST,
+        text.as_bytes(),
+    )
+    .await
+    .is(400, "DIGEST_INVALID");
+    for algorithm in [Algorithm::Sha256, Algorithm::Sha512] {
+        let digest = algorithm.digest(text.as_bytes());
+        let pushed = app
+            .put_manifest(
+                &format!("/v2/app/manifests/{digest}?tag=1.2.3&tag=1.2&tag=latest"),
+                MANIFEST,
+                text.as_bytes(),
+            )
+            .await
+            .ok(201);
+        assert_eq!(pushed.header("docker-content-digest"), digest.to_string());
+        let tags: Vec<_> = pushed.headers.get_all("oci-tag").iter().collect();
+        assert_eq!(tags, ["1.2.3", "1.2", "latest"]);
+        for reference in ["1.2.3", "1.2", "latest", &digest.to_string()] {
+            let pulled = app
+                .get(&format!("/v2/app/manifests/{reference}"))
+                .await
+                .ok(200);
+            assert_eq!(pulled.header("docker-content-digest"), digest.to_string());
+        }
+    }
+    let digest = Digest::sha256(text.as_bytes());
+    app.put_manifest(
+        &format!("/v2/app/manifests/{digest}?tag=fine&tag=.bad"),
+        MANIFEST,
+        text.as_bytes(),
+    )
+    .await
+    .is(400, "TAG_INVALID");
+    app.get("/v2/app/manifests/fine").await.ok(404);
+}
+
+#[tokio::test]
+async fn tags_move_and_go() {
+    let app = App::new().await;
+    let (one, _) = app.image("app", "latest", "one").await;
+    let (two, _) = app.image("app", "latest", "two").await;
+    let latest = app.get("/v2/app/manifests/latest").await;
+    assert_eq!(latest.header("docker-content-digest"), two.to_string());
+    // The old one stays, by digest.
+    app.get(&format!("/v2/app/manifests/{one}")).await.ok(200);
+
+    app.image("app", "other", "two").await;
+    app.delete("/v2/app/manifests/latest").await.ok(202);
+    app.get("/v2/app/manifests/latest")
+        .await
+        .is(404, "MANIFEST_UNKNOWN");
+    app.delete("/v2/app/manifests/latest")
+        .await
+        .is(404, "MANIFEST_UNKNOWN");
+    app.get("/v2/app/manifests/other").await.ok(200);
+
+    // With a manifest go all its tags.
+    app.image("app", "third", "two").await;
+    app.delete(&format!("/v2/app/manifests/{two}"))
+        .await
+        .ok(202);
+    for reference in ["other", "third", &two.to_string()] {
+        app.get(&format!("/v2/app/manifests/{reference}"))
+            .await
+            .is(404, "MANIFEST_UNKNOWN");
+    }
+    app.get(&format!("/v2/app/manifests/{one}")).await.ok(200);
+    assert_eq!(
+        app.get("/v2/app/tags/list").await.json(),
+        json!({"name": "app", "tags": []})
+    );
+}
+
+#[tokio::test]
+async fn a_conditional_get_saves_the_body() {
+    let app = App::new().await;
+    let (digest, _) = app.image("app", "v1", "x").await;
+    let etag = format!("\"{digest}\"");
+    let same = app
+        .request(
+            "GET",
+            "/v2/app/manifests/v1",
+            &[("if-none-match", &etag)],
+            "",
+        )
+        .await
+        .ok(304);
+    assert!(same.body.is_empty());
+    app.request(
+        "GET",
+        "/v2/app/manifests/v1",
+        &[("if-none-match", "\"x\"")],
+        "",
+    )
+    .await
+    .ok(200);
+}
