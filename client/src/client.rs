@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use oci::Digest;
 use reqwest::{Method, Response, Url};
-use tokio::sync::{OnceCell, Semaphore};
+use tokio::sync::{OnceCell, Semaphore, SemaphorePermit};
 
 use crate::auth::{Scopes, Source};
 use crate::config::Config;
@@ -74,12 +74,20 @@ impl Client {
         &self.0.transports
     }
 
-    pub(crate) fn downloads(&self) -> &Semaphore {
-        &self.0.downloads
+    /// Leave to download; `waiting` is told where others come first.
+    pub(crate) async fn may_download(
+        &self,
+        waiting: impl FnOnce(),
+    ) -> Result<SemaphorePermit<'_>, Error> {
+        permit(&self.0.downloads, waiting).await
     }
 
-    pub(crate) fn uploads(&self) -> &Semaphore {
-        &self.0.uploads
+    /// Leave to upload.
+    pub(crate) async fn may_upload(
+        &self,
+        waiting: impl FnOnce(),
+    ) -> Result<SemaphorePermit<'_>, Error> {
+        permit(&self.0.uploads, waiting).await
     }
 
     /// A lock for each digest, so that a blob wanted twice at once is downloaded once.
@@ -147,10 +155,14 @@ impl Client {
                 // Our own disk is not the mirror's fault, and the next would fail the same.
                 Err(e @ Error::Blob { .. }) if !mismatched(&e) => return Err(e),
                 Err(e) => {
+                    if e.registry_error().is_some() {
+                        tracing::debug!(mirror = mirror.host, "not from the mirror: {e}");
+                    } else {
+                        tracing::warn!(mirror = mirror.host, "not from the mirror: {e}");
+                    }
                     if matches!(e, Error::Connect { .. }) {
                         self.down().insert(spec);
                     }
-                    tracing::warn!(mirror = mirror.host, "not from the mirror: {e}");
                 }
             }
         }
@@ -188,6 +200,20 @@ impl Client {
     ) -> Error {
         http::refuse(&self.0.transports, endpoint, call.what(), response).await
     }
+}
+
+async fn permit(
+    semaphore: &Semaphore,
+    waiting: impl FnOnce(),
+) -> Result<SemaphorePermit<'_>, Error> {
+    if let Ok(permit) = semaphore.try_acquire() {
+        return Ok(permit);
+    }
+    waiting();
+    semaphore
+        .acquire()
+        .await
+        .map_err(|_| Error::Interrupted("a transfer"))
 }
 
 /// Whether the content was wrong, rather than the disk.

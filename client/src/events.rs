@@ -8,6 +8,8 @@ use oci::Descriptor;
 /// Where one layer stands. `Display` gives docker's words, without figures.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum LayerState {
+    /// Pull: the layer is wanted.
+    PullingFsLayer,
     /// Queued behind other layers.
     Waiting,
     /// Pull: bytes come in.
@@ -23,7 +25,7 @@ pub enum LayerState {
     DownloadComplete,
     /// Pull: the blob was in the store already.
     AlreadyExists,
-    /// Push: asking whether the registry has it.
+    /// Push: about to ask whether the registry has it.
     Preparing,
     /// Push: bytes go out.
     Pushing {
@@ -52,6 +54,7 @@ pub enum LayerState {
 impl fmt::Display for LayerState {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::PullingFsLayer => f.write_str("Pulling fs layer"),
             Self::Waiting => f.write_str("Waiting"),
             Self::Downloading { .. } => f.write_str("Downloading"),
             Self::VerifyingChecksum => f.write_str("Verifying Checksum"),

@@ -145,6 +145,9 @@ impl Client {
                     .send(&endpoint, &call)
                     .await
                     .map_err(|e| explain(e, reference))?;
+                if response.status() == StatusCode::METHOD_NOT_ALLOWED {
+                    return Ok(None);
+                }
                 if response.status() != StatusCode::OK {
                     // An answer to HEAD has no body to say why; 404 is the plain case.
                     let error = self.refuse(&endpoint, &call, response).await;

@@ -302,6 +302,9 @@ fn update(path: &Path, change: impl FnOnce(&mut Map<String, Value>)) -> Result<(
     let auths = file
         .entry("auths")
         .or_insert_with(|| Value::Object(Map::new()));
+    if auths.is_null() {
+        *auths = Value::Object(Map::new());
+    }
     match auths {
         Value::Object(auths) => change(auths),
         _ => return Err(ConfigError::invalid(path, "`auths` is not a JSON object")),

@@ -34,15 +34,16 @@ impl Client {
         store: &Arc<dyn BlobStore>,
         events: &dyn Events,
     ) -> Result<(), Error> {
-        events.layer(blob, &LayerState::Waiting);
+        events.layer(blob, &LayerState::PullingFsLayer);
         let lock = self.blob_lock(&blob.digest);
         let _alone = lock.lock().await;
         if has(store, &blob.digest).await? {
             events.layer(blob, &LayerState::AlreadyExists);
             return Ok(());
         }
-        let permit = self.downloads().acquire().await;
-        let _permit = permit.map_err(|_| Error::Interrupted("the download"))?;
+        let _permit = self
+            .may_download(|| events.layer(blob, &LayerState::Waiting))
+            .await?;
         self.download(repository, blob, store, events).await?;
         events.layer(blob, &LayerState::DownloadComplete);
         Ok(())

@@ -94,7 +94,7 @@ impl Client {
         // One token for all, with every repository that is mounted from.
         let mut scopes = endpoint.scopes(repository, "pull,push");
         for layer in &image.layers {
-            events.layer(&layer.descriptor, &LayerState::Waiting);
+            events.layer(&layer.descriptor, &LayerState::Preparing);
             scopes = scopes.and_pull(&mountable(layer, repository));
         }
         let layers = image
@@ -163,8 +163,9 @@ impl Client {
         // The same layer twice in an image is pushed once.
         let lock = self.blob_lock(&blob.digest);
         let _alone = lock.lock().await;
-        let permit = self.uploads().acquire().await;
-        let _permit = permit.map_err(|_| Error::Interrupted("the upload"))?;
+        let _permit = self
+            .may_upload(|| events.layer(blob, &LayerState::Waiting))
+            .await?;
         events.layer(blob, &LayerState::Preparing);
         let target = upload::Target {
             client: self,

@@ -54,7 +54,7 @@ async fn a_broken_download_goes_on_where_it_broke() {
         "{ranges:?}"
     );
     let told = told.of(&blob.digest);
-    assert_eq!(told.first().unwrap(), "Waiting");
+    assert_eq!(told.first().unwrap(), "Pulling fs layer");
     assert!(
         told.iter().any(|words| words.starts_with("Retrying in")),
         "{told:?}"

@@ -134,3 +134,31 @@ async fn https_is_found_on_this_machine_and_not_left_again() {
     assert!(error.to_string().contains("plain http"), "{error}");
     assert!(plain.seen().is_empty());
 }
+
+/// Authorities are read from the environment once a process, so that this test runs itself again
+/// with its own.
+#[tokio::test]
+async fn the_system_s_authorities_are_trusted() {
+    const INNER: &str = "CLIENT_TEST_WITH_AUTHORITY";
+    if std::env::var_os(INNER).is_none() {
+        let status = std::process::Command::new(std::env::current_exe().unwrap())
+            .args(["tls::the_system_s_authorities_are_trusted", "--exact"])
+            .env(INNER, "1")
+            .env("SSL_CERT_FILE", authority())
+            .env_remove("SSL_CERT_DIR")
+            .status()
+            .unwrap();
+        assert!(status.success());
+        return;
+    }
+    let registry = Fake::start().await;
+    let tokens = Fake::start_tls().await;
+    registry.add_image("app", "v1");
+    ask_for_token(&registry, format!("https://{}/token", tokens.host));
+    tokens.hook(|_| Some(answer(200, &[], r#"{"token":"good"}"#)));
+    Client::new(config())
+        .manifest(&registry.reference("app:v1"))
+        .await
+        .unwrap();
+    assert_eq!(tokens.seen().len(), 1);
+}
