@@ -11,7 +11,7 @@
 //! - [`ignore`]: `.dockerignore` and wildcards
 //! - [`lint`]: build checks
 //! - [`history`]: the history lines of an image
-//! - [`print`]: a syntax tree as text again
+//! - [`mod@print`]: a syntax tree as text again
 //! - [`diagnostic`]: errors and warnings, and how they are shown
 //! - [`span`]: places in the source
 //! - [`quote`]: Go's quoting, which dumps and history lines use

@@ -18,18 +18,17 @@ pub fn render(diagnostic: &Diagnostic, file: &str, source: &str, color: bool) ->
     if let Some(url) = &diagnostic.url {
         title = title.id_url(url.as_str());
     }
-    let mut snippet = Snippet::source(source)
+    let window = Window::around(diagnostic, source);
+    let mut snippet = Snippet::source(window.text)
+        .line_start(window.line)
         .path(file)
-        .annotation(AnnotationKind::Primary.span(visible(diagnostic.span, source)));
+        .annotation(AnnotationKind::Primary.span(window.place(diagnostic.span, source)));
     for line in neighbours(diagnostic.span, source) {
-        snippet = snippet.annotation(AnnotationKind::Visible.span(line));
+        snippet = snippet.annotation(AnnotationKind::Visible.span(window.place(line, source)));
     }
     for note in &diagnostic.notes {
-        snippet = snippet.annotation(
-            AnnotationKind::Context
-                .span(visible(note.span, source))
-                .label(note.label.as_str()),
-        );
+        let place = window.place(note.span, source);
+        snippet = snippet.annotation(AnnotationKind::Context.span(place).label(&*note.label));
     }
     let mut group = Group::with_title(title).element(snippet);
     if let Some(help) = &diagnostic.help {
@@ -49,11 +48,52 @@ pub fn render(diagnostic: &Diagnostic, file: &str, source: &str, color: bool) ->
         .to_string()
 }
 
+/// The part of a source that a message shows; handing over all of a large file for each of many
+/// messages would take for ever.
+struct Window<'s> {
+    text: &'s str,
+    /// Offset of the text in the source.
+    start: usize,
+    /// Number of its first line.
+    line: usize,
+}
+
+impl<'s> Window<'s> {
+    fn around(diagnostic: &Diagnostic, source: &'s str) -> Self {
+        let mut places = neighbours(diagnostic.span, source);
+        places.push(diagnostic.span);
+        places.extend(diagnostic.notes.iter().map(|note| note.span));
+        let mut start = source.len();
+        let mut end = 0;
+        for place in places {
+            let place = visible(place, source);
+            let line_start = source[..place.start]
+                .rfind('\n')
+                .map_or(0, |newline| newline + 1);
+            let rest = &source[place.end..];
+            let line_end = place.end + rest.find('\n').map_or(rest.len(), |newline| newline + 1);
+            start = start.min(line_start);
+            end = end.max(line_end);
+        }
+        let line = source[..start].bytes().filter(|b| *b == b'\n').count() + 1;
+        Self {
+            text: &source[start..end.max(start)],
+            start,
+            line,
+        }
+    }
+
+    fn place(&self, span: Span, source: &str) -> std::ops::Range<usize> {
+        let place = visible(span, source);
+        place.start - self.start..place.end - self.start
+    }
+}
+
 /// Lines shown above and below the one that is meant.
 const CONTEXT_LINES: usize = 2;
 
 /// The lines around the one that `span` starts on.
-fn neighbours(span: Span, source: &str) -> Vec<std::ops::Range<usize>> {
+fn neighbours(span: Span, source: &str) -> Vec<Span> {
     let at = visible(span, source).start;
     let own_start = source[..at].rfind('\n').map_or(0, |newline| newline + 1);
     let mut lines = Vec::new();
@@ -63,14 +103,14 @@ fn neighbours(span: Span, source: &str) -> Vec<std::ops::Range<usize>> {
             break;
         };
         start = source[..end].rfind('\n').map_or(0, |newline| newline + 1);
-        lines.push(start..start);
+        lines.push(Span::at(start));
     }
     let mut rest = source[at..].find('\n').map(|newline| at + newline + 1);
     for _ in 0..CONTEXT_LINES {
         let Some(start) = rest.filter(|start| *start < source.len()) else {
             break;
         };
-        lines.push(start..start);
+        lines.push(Span::at(start));
         rest = source[start..]
             .find('\n')
             .map(|newline| start + newline + 1);

@@ -1,6 +1,7 @@
 //! Typed instructions: what each line of a stage says.
 //!
-//! The types tell what still needs variable expansion: a [`Word`] does, a [`Text`] does not.
+//! The types tell what still needs variable expansion: a [`Word`](crate::span::Word) does, a
+//! [`Text`] does not.
 //! `RUN`, `CMD`, `ENTRYPOINT`, `SHELL`, `HEALTHCHECK`, `ONBUILD` and `MAINTAINER` expand nothing
 //! (a shell form is expanded by the shell that runs it).
 

@@ -109,6 +109,10 @@ fn description(
     names: &[&str],
     reporter: &mut Reporter,
 ) {
+    let rule = Rule::InvalidDefinitionDescription;
+    if !reporter.config.runs(rule) {
+        return;
+    }
     let Some(last) = header.comments.last() else {
         return;
     };
@@ -128,7 +132,7 @@ fn description(
         .and_then(|node| node.comments.last())
         .map_or(header.keyword.span, |comment| comment.span);
     reporter.report(
-        Rule::InvalidDefinitionDescription,
+        rule,
         span,
         format!("Comment for {keyword} should follow the format: `# {example} <description>`"),
         "begin the comment with the name, or put an empty line below it",

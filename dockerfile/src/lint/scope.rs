@@ -1,21 +1,20 @@
 //! The variables of a build while its checks run.
 
+use std::collections::BTreeMap;
+
 use crate::shell::{ExpandError, Expansion, Lexer, Variables};
 use crate::stage::Dockerfile;
 use crate::suggest::nearest;
 
-/// Variables with their values, in order.
+/// Variables with their values.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Scope {
-    values: Vec<(String, String)>,
+    values: BTreeMap<String, String>,
 }
 
 impl Scope {
     pub(super) fn set(&mut self, name: &str, value: &str) {
-        match self.values.iter_mut().find(|(own, _)| own == name) {
-            Some((_, own)) => value.clone_into(own),
-            None => self.values.push((name.to_owned(), value.to_owned())),
-        }
+        self.values.insert(name.to_owned(), value.to_owned());
     }
 
     pub(super) fn expand(&self, lexer: Lexer, word: &str) -> Result<Expansion, ExpandError> {
@@ -24,22 +23,17 @@ impl Scope {
 
     /// The variable whose name is close to `name`.
     pub(super) fn suggest(&self, name: &str) -> Option<&str> {
-        let mut names = self.names();
-        names.sort_unstable();
-        nearest(name, &names)
+        nearest(name, &self.names())
     }
 }
 
 impl Variables for Scope {
     fn value(&self, name: &str) -> Option<&str> {
-        self.values
-            .iter()
-            .find(|(own, _)| own == name)
-            .map(|(_, value)| value.as_str())
+        self.values.value(name)
     }
 
     fn names(&self) -> Vec<&str> {
-        self.values.iter().map(|(name, _)| name.as_str()).collect()
+        self.values.names()
     }
 }
 

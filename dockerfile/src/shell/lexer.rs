@@ -8,6 +8,10 @@ use super::pattern::Pattern;
 /// How deep `${a:-${b:-…}}` may nest; beyond, it is an error rather than a stack overflow.
 const MAX_DEPTH: usize = 200;
 
+/// How many bytes variables may add to a word. The kernel takes no longer variable, and without a
+/// limit `ENV a=$a$a` doubles until memory is gone.
+const MAX_GROWTH: usize = 256 << 10;
+
 /// Expands words. Cheap to make; the escape character is the file's
 /// ([`crate::parser::Directives::escape_char`]).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -66,6 +70,9 @@ pub enum ExpandError {
         /// What is wrong with it.
         reason: String,
     },
+    /// The result is absurdly long.
+    #[error("the expanded word is too long")]
+    TooLong,
     /// Substitutions nested too deep.
     #[error("substitutions are nested too deeply")]
     TooDeep,
@@ -131,6 +138,7 @@ impl Lexer {
             rest: word,
             raw_escapes: self.raw_escapes,
             depth: 0,
+            limit: word.len() + MAX_GROWTH,
             vars,
             used: BTreeSet::new(),
             unset: BTreeSet::new(),
@@ -175,6 +183,8 @@ struct Run<'a> {
     rest: &'a str,
     raw_escapes: bool,
     depth: usize,
+    /// Longest result, in bytes.
+    limit: usize,
     vars: &'a dyn Variables,
     used: BTreeSet<String>,
     unset: BTreeSet<String>,
@@ -205,6 +215,7 @@ impl Run<'_> {
                 '$' => {
                     let value = self.dollar()?;
                     text.push_str(&value);
+                    self.check_length(&text)?;
                     value.chars().for_each(|c| words.add(c));
                 }
                 '\'' | '"' if !self.lexer.skip_quotes => {
@@ -214,6 +225,7 @@ impl Run<'_> {
                         self.double_quoted()?
                     };
                     text.push_str(&quoted);
+                    self.check_length(&text)?;
                     words.word.push_str(&quoted);
                 }
                 _ if c == self.lexer.escape => {
@@ -277,7 +289,10 @@ impl Run<'_> {
                     }
                     return Ok(text);
                 }
-                Some('$') => text.push_str(&self.dollar()?),
+                Some('$') => {
+                    text.push_str(&self.dollar()?);
+                    self.check_length(&text)?;
+                }
                 Some(c) => {
                     self.next();
                     if c != self.lexer.escape {
@@ -416,7 +431,17 @@ impl Run<'_> {
         if value.is_none() && self.lexer.keep_unset {
             return Ok(format!("${{{name}/{pattern}/{replacement}}}"));
         }
-        Ok(parse_pattern(&pattern)?.replace(&value.unwrap_or_default(), &replacement, all))
+        parse_pattern(&pattern)?
+            .replace(&value.unwrap_or_default(), &replacement, all, self.limit)
+            .ok_or(ExpandError::TooLong)
+    }
+
+    fn check_length(&self, text: &str) -> Result<(), ExpandError> {
+        if text.len() > self.limit {
+            Err(ExpandError::TooLong)
+        } else {
+            Ok(())
+        }
     }
 
     fn nested(&mut self, stop: char, raw_escapes: bool) -> Result<String, ExpandError> {
@@ -469,4 +494,108 @@ fn parse_pattern(text: &str) -> Result<Pattern, ExpandError> {
         pattern: text.to_owned(),
         reason,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::shell::NoVariables;
+
+    fn word(word: &str) -> Result<String, String> {
+        let vars = [("a", "foobarbaz"), ("e", ""), ("s", "x y"), ("q", "\"")];
+        Lexer::new('\\')
+            .process_word(word, &vars.as_slice())
+            .map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn expands_every_form() {
+        for (text, expected) in [
+            ("$a-$u", "foobarbaz-"),
+            ("${a:-x}${e:-x}${u:-x}${e-x}${u-x}", "foobarbazxxx"),
+            ("${a:+x}${e:+x}${u:+x}${e+x}${u+x}", "xx"),
+            ("${a:?m}${e?m}", "foobarbaz"),
+            ("${a#f*b}${a##f*b}", "arbazaz"),
+            ("${a%b*}/${a%%b*}", "foobar/foo"),
+            ("${a/ba/X}${a//ba/X}", "fooXrbazfooXrXz"),
+            ("${u#x}${u/x/y}", ""),
+            ("${a#\\*}", "foobarbaz"),
+            ("'$a'\"$a\"\\$a", "$afoobarbaz$a"),
+            ("${u:-'a b'\"c\"}", "a bc"),
+            ("${a/\\//x}", "foobarbaz"),
+            ("$q", "\""),
+            ("a\\", "a"),
+        ] {
+            assert_eq!(word(text).unwrap(), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn explains_what_is_wrong() {
+        for (text, message) in [
+            ("${u:?}", "u: is not allowed to be unset"),
+            ("${e:?}", "e: is not allowed to be empty"),
+            ("${u?set $a}", "u: set foobarbaz"),
+            ("${a", "syntax error: missing '}'"),
+            ("${", "syntax error: missing '}'"),
+            ("${}", "syntax error: bad substitution"),
+            ("${a=b}", "unsupported modifier (=) in substitution"),
+            ("${a:=b}", "unsupported modifier (:=) in substitution"),
+            ("${a/b}", "syntax error: missing '/' in ${}"),
+            (
+                "${a#\\b}",
+                "invalid pattern (\\b) in substitution: invalid escape '\\b'",
+            ),
+            (
+                "'a",
+                "unexpected end of statement while looking for matching single-quote",
+            ),
+            (
+                "\"a",
+                "unexpected end of statement while looking for matching double-quote",
+            ),
+        ] {
+            assert_eq!(word(text).unwrap_err(), message, "{text}");
+        }
+        let deep = format!("{}{}", "${a:+".repeat(500), "}".repeat(500));
+        assert_eq!(word(&deep).unwrap_err(), ExpandError::TooDeep.to_string());
+    }
+
+    #[test]
+    fn tells_which_variables_were_used() {
+        let vars = [("a", "1")];
+        let expansion = Lexer::new('\\')
+            .expand("$a${b:-$c}'$d'", &vars.as_slice())
+            .unwrap();
+        assert_eq!(expansion.used.into_iter().collect::<Vec<_>>(), ["a"]);
+        assert_eq!(expansion.unset.into_iter().collect::<Vec<_>>(), ["b", "c"]);
+    }
+
+    #[test]
+    fn growth_is_bounded() {
+        let mut value = "x".repeat(1000);
+        let outcome = (0..40).try_for_each(|_| {
+            let vars = [("a", value.clone())];
+            value = Lexer::new('\\').process_word("$a\"$a\"", &vars.as_slice())?;
+            Ok::<(), ExpandError>(())
+        });
+        assert_eq!(outcome, Err(ExpandError::TooLong));
+        let vars = [("a", "x".repeat(100_000))];
+        let word = "${a//x/0123456789}";
+        let outcome = Lexer::new('\\').process_word(word, &vars.as_slice());
+        assert_eq!(outcome, Err(ExpandError::TooLong));
+    }
+
+    #[test]
+    fn keeps_what_it_is_told_to_keep() {
+        let keep = Lexer::new('\\').keep_unset();
+        for text in ["$a", "${a}", "${a:-b}", "${a#b}", "${a/b/c}"] {
+            assert_eq!(keep.process_word(text, &NoVariables).unwrap(), text);
+        }
+        let raw = Lexer::new('`').raw_quotes().raw_escapes();
+        assert_eq!(
+            raw.process_word("'a' \"b\" `c", &NoVariables).unwrap(),
+            "'a' \"b\" `c"
+        );
+    }
 }

@@ -69,8 +69,15 @@ impl Pattern {
         }
     }
 
-    /// `value` with the first match, or all of them, replaced.
-    pub(super) fn replace(&self, value: &str, replacement: &str, all: bool) -> String {
+    /// `value` with the first match, or all of them, replaced; `None` when the result is longer
+    /// than `limit` bytes.
+    pub(super) fn replace(
+        &self,
+        value: &str,
+        replacement: &str,
+        all: bool,
+        limit: usize,
+    ) -> Option<String> {
         let chars: Vec<char> = value.chars().collect();
         let mut out = String::with_capacity(value.len());
         let mut at = 0;
@@ -86,6 +93,9 @@ impl Pattern {
             }
             out.extend(&chars[at..start]);
             out.push_str(replacement);
+            if out.len() > limit {
+                return None;
+            }
             at = end;
             last_end = Some(end);
             if !all {
@@ -93,7 +103,7 @@ impl Pattern {
             }
         }
         out.extend(&chars[at.min(chars.len())..]);
-        out
+        (out.len() <= limit).then_some(out)
     }
 
     /// Where the shortest or longest match from the first character on ends.
@@ -193,6 +203,20 @@ mod tests {
         Pattern::parse(text).unwrap()
     }
 
+    fn replaced(p: &str, value: &str, replacement: &str, all: bool) -> String {
+        pattern(p).replace(value, replacement, all, 100).unwrap()
+    }
+
+    #[test]
+    fn results_have_a_limit() {
+        assert_eq!(pattern("a").replace("aaaa", "0123456789", true, 39), None);
+        assert!(
+            pattern("a")
+                .replace("aaaa", "0123456789", true, 40)
+                .is_some()
+        );
+    }
+
     #[test]
     fn strips_prefixes_and_suffixes() {
         for (p, value, shortest, longest) in [
@@ -222,12 +246,12 @@ mod tests {
 
     #[test]
     fn replaces() {
-        assert_eq!(pattern("ba").replace("foobarbaz", "fo", false), "fooforbaz");
-        assert_eq!(pattern("ba").replace("foobarbaz", "fo", true), "fooforfoz");
-        assert_eq!(pattern("b*").replace("foobarbaz", "x", false), "foox");
-        assert_eq!(pattern("").replace("ab", "-", true), "-a-b-");
-        assert_eq!(pattern("*").replace("ab", "-", true), "-");
-        assert_eq!(pattern("a\\/b").replace("xa/by", "-", true), "x-y");
+        assert_eq!(replaced("ba", "foobarbaz", "fo", false), "fooforbaz");
+        assert_eq!(replaced("ba", "foobarbaz", "fo", true), "fooforfoz");
+        assert_eq!(replaced("b*", "foobarbaz", "x", false), "foox");
+        assert_eq!(replaced("", "ab", "-", true), "-a-b-");
+        assert_eq!(replaced("*", "ab", "-", true), "-");
+        assert_eq!(replaced("a\\/b", "xa/by", "-", true), "x-y");
     }
 
     #[test]
@@ -235,6 +259,9 @@ mod tests {
         let p = pattern(&format!("{}b", "*a".repeat(40)));
         let value = "a".repeat(20_000);
         assert_eq!(p.strip_prefix(&value, true), value);
-        assert_eq!(p.replace(&value, "x", true), value);
+        assert_eq!(
+            p.replace(&value, "x", true, value.len()).as_deref(),
+            Some(value.as_str())
+        );
     }
 }
