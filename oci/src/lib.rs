@@ -13,8 +13,10 @@
 //! | [`config`] | the image configuration and its history |
 //! | [`platform`] | os, architecture and variant |
 //! | [`layer`] | overlay directories to tar and back, whiteouts, compression |
+//! | [`archive`] | `docker save` archives and OCI image layouts |
 //! | [`blob`] | the `BlobStore` trait, and its disk and memory implementations |
 
+pub mod archive;
 pub mod blob;
 pub mod config;
 pub mod descriptor;

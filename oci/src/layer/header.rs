@@ -2,7 +2,7 @@
 
 /// The kinds of entries that we write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(crate) enum Kind {
     File,
     HardLink,
     Symlink,
@@ -28,7 +28,7 @@ impl Kind {
 
 /// One entry's metadata.
 #[derive(Debug)]
-pub(super) struct Header<'a> {
+pub(crate) struct Header<'a> {
     /// Relative to the root, without `./`; directories end in a slash.
     pub path: &'a [u8],
     pub kind: Kind,
@@ -56,7 +56,7 @@ const MAX_OCTAL_11: u64 = 0o77_777_777_777;
 
 impl Header<'_> {
     /// Appends the header's blocks to `out`. The same metadata always gives the same bytes.
-    pub(super) fn encode(&self, out: &mut Vec<u8>) {
+    pub(crate) fn encode(&self, out: &mut Vec<u8>) {
         let mut records = Vec::new();
         // Sorted by keyword: capitals first.
         for (name, value) in self.xattrs {
@@ -113,7 +113,7 @@ impl Header<'_> {
 }
 
 /// How many zero bytes follow content of this size.
-pub(super) fn padding(size: u64) -> usize {
+pub(crate) fn padding(size: u64) -> usize {
     let over = (size % BLOCK as u64) as usize;
     (BLOCK - over) % BLOCK
 }

@@ -16,7 +16,7 @@
 
 pub mod compression;
 pub mod diff;
-mod header;
+pub(crate) mod header;
 pub mod reader;
 mod sink;
 pub mod tree;
@@ -63,6 +63,6 @@ pub fn open_dir(path: &Path) -> Result<OwnedFd, TarError> {
 }
 
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 #[cfg(test)]
 mod tests;

@@ -11,7 +11,7 @@ use super::unpack::{Ownership, UnpackError, UnpackOptions, Unpacked, layer};
 use super::{TarOptions, diff, open_dir};
 
 /// Whether the test may go on: what it does needs root.
-pub(super) fn root(test: &str) -> bool {
+pub(crate) fn root(test: &str) -> bool {
     let root = rustix::process::geteuid().is_root();
     if !root {
         println!("skipped: {test} needs root");
@@ -20,7 +20,7 @@ pub(super) fn root(test: &str) -> bool {
 }
 
 /// Options with which anybody can unpack.
-pub(super) fn anybody() -> UnpackOptions {
+pub(crate) fn anybody() -> UnpackOptions {
     UnpackOptions {
         ownership: Ownership::Current,
         user_xattrs: true,
@@ -30,10 +30,10 @@ pub(super) fn anybody() -> UnpackOptions {
 
 /// Builds an archive, hostile ones too.
 #[derive(Default)]
-pub(super) struct Tar(pub Vec<u8>);
+pub(crate) struct Tar(pub Vec<u8>);
 
 impl Tar {
-    pub(super) fn entry(mut self, header: &Header<'_>, content: &[u8]) -> Self {
+    pub(crate) fn entry(mut self, header: &Header<'_>, content: &[u8]) -> Self {
         header.encode(&mut self.0);
         self.0.extend_from_slice(content);
         let padded = self.0.len() + padding(content.len() as u64);
@@ -41,7 +41,7 @@ impl Tar {
         self
     }
 
-    pub(super) fn file(self, path: impl AsRef<[u8]>, content: &str) -> Self {
+    pub(crate) fn file(self, path: impl AsRef<[u8]>, content: &str) -> Self {
         let header = Header {
             size: content.len() as u64,
             ..header(path.as_ref(), Kind::File)
@@ -49,7 +49,7 @@ impl Tar {
         self.entry(&header, content.as_bytes())
     }
 
-    pub(super) fn dir(self, path: impl AsRef<[u8]>, mode: u32) -> Self {
+    pub(crate) fn dir(self, path: impl AsRef<[u8]>, mode: u32) -> Self {
         let header = Header {
             mode,
             ..header(path.as_ref(), Kind::Directory)
@@ -57,7 +57,7 @@ impl Tar {
         self.entry(&header, b"")
     }
 
-    pub(super) fn link(self, kind: Kind, path: impl AsRef<[u8]>, to: impl AsRef<[u8]>) -> Self {
+    pub(crate) fn link(self, kind: Kind, path: impl AsRef<[u8]>, to: impl AsRef<[u8]>) -> Self {
         let header = Header {
             link: to.as_ref(),
             ..header(path.as_ref(), kind)
@@ -65,35 +65,35 @@ impl Tar {
         self.entry(&header, b"")
     }
 
-    pub(super) fn symlink(self, path: impl AsRef<[u8]>, to: impl AsRef<[u8]>) -> Self {
+    pub(crate) fn symlink(self, path: impl AsRef<[u8]>, to: impl AsRef<[u8]>) -> Self {
         self.link(Kind::Symlink, path, to)
     }
 
-    pub(super) fn hard_link(self, path: impl AsRef<[u8]>, to: impl AsRef<[u8]>) -> Self {
+    pub(crate) fn hard_link(self, path: impl AsRef<[u8]>, to: impl AsRef<[u8]>) -> Self {
         self.link(Kind::HardLink, path, to)
     }
 
     /// Unpacks as a layer into a new directory.
-    pub(super) fn layer(&self) -> (Tree, Result<Unpacked, UnpackError>) {
+    pub(crate) fn layer(&self) -> (Tree, Result<Unpacked, UnpackError>) {
         let tree = Tree::new();
         let result = layer(&self.0[..], tree.fd(), &anybody());
         (tree, result)
     }
 
     /// Unpacks as a layer, which must work.
-    pub(super) fn unpacked(&self) -> Tree {
+    pub(crate) fn unpacked(&self) -> Tree {
         let (tree, result) = self.layer();
         result.unwrap();
         tree
     }
 
     /// Why it is not unpacked.
-    pub(super) fn refusal(&self) -> String {
+    pub(crate) fn refusal(&self) -> String {
         self.layer().1.unwrap_err().to_string()
     }
 }
 
-pub(super) fn header(path: &[u8], kind: Kind) -> Header<'_> {
+pub(crate) fn header(path: &[u8], kind: Kind) -> Header<'_> {
     Header {
         path,
         kind,
@@ -109,35 +109,35 @@ pub(super) fn header(path: &[u8], kind: Kind) -> Header<'_> {
 }
 
 /// A directory that goes away with the test.
-pub(super) struct Tree(pub TempDir);
+pub(crate) struct Tree(pub TempDir);
 
 impl Tree {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self(tempfile::tempdir().unwrap())
     }
 
-    pub(super) fn fd(&self) -> OwnedFd {
+    pub(crate) fn fd(&self) -> OwnedFd {
         open_dir(self.0.path()).unwrap()
     }
 
-    pub(super) fn path(&self, path: impl AsRef<Path>) -> PathBuf {
+    pub(crate) fn path(&self, path: impl AsRef<Path>) -> PathBuf {
         self.0.path().join(path)
     }
 
-    pub(super) fn read(&self, path: impl AsRef<Path>) -> String {
+    pub(crate) fn read(&self, path: impl AsRef<Path>) -> String {
         std::fs::read_to_string(self.path(path)).unwrap()
     }
 
-    pub(super) fn mode(&self, path: impl AsRef<Path>) -> u32 {
+    pub(crate) fn mode(&self, path: impl AsRef<Path>) -> u32 {
         std::fs::symlink_metadata(self.path(path)).unwrap().mode() & 0o7777
     }
 
-    pub(super) fn mtime(&self, path: impl AsRef<Path>) -> i64 {
+    pub(crate) fn mtime(&self, path: impl AsRef<Path>) -> i64 {
         std::fs::symlink_metadata(self.path(path)).unwrap().mtime()
     }
 
     /// The names in a directory.
-    pub(super) fn names(&self, path: impl AsRef<Path>) -> Vec<String> {
+    pub(crate) fn names(&self, path: impl AsRef<Path>) -> Vec<String> {
         let mut names: Vec<_> = std::fs::read_dir(self.path(path))
             .unwrap()
             .map(|e| e.unwrap().file_name().to_string_lossy().into_owned())
@@ -147,19 +147,19 @@ impl Tree {
     }
 
     /// The layer tar of this directory.
-    pub(super) fn tar(&self) -> Vec<u8> {
+    pub(crate) fn tar(&self) -> Vec<u8> {
         let mut tar = Vec::new();
         diff::write_tar(self.fd(), &TarOptions::default(), &mut tar).unwrap();
         tar
     }
 
     /// The layer tar's entries, a line each: type, mode, path, link target.
-    pub(super) fn listing(&self) -> String {
+    pub(crate) fn listing(&self) -> String {
         listing(&self.tar())
     }
 }
 
-pub(super) fn listing(tar: &[u8]) -> String {
+pub(crate) fn listing(tar: &[u8]) -> String {
     let mut reader = super::reader::Reader::new(tar);
     let mut lines = String::new();
     while let Some(entry) = reader.next_entry().unwrap() {

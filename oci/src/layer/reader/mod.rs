@@ -9,7 +9,7 @@ mod field;
 mod pax;
 mod sparse;
 
-use std::io::{self, BufRead, BufReader, Read};
+use std::io::{self, BufRead, BufReader, Read, Seek};
 
 use field::RawHeader;
 use pax::Pax;
@@ -184,6 +184,12 @@ impl<R: Read> Reader<R> {
         self.inner.consume(n);
         self.content -= n as u64;
         self.offset += n as u64;
+    }
+
+    /// Where the archive is being read: right after [`next_entry`](Self::next_entry), where the
+    /// entry's content begins.
+    pub fn offset(&self) -> u64 {
+        self.offset
     }
 
     fn begin(&mut self, size: u64) {
@@ -379,6 +385,22 @@ impl<R: Read> Reader<R> {
                 Ok(Some((size, parser.segments())))
             }
         }
+    }
+}
+
+impl<R: Read + Seek> Reader<R> {
+    /// Passes over the current entry's content without reading it. That it is all there is for
+    /// the caller to see to.
+    ///
+    /// # Errors
+    /// When seeking fails.
+    pub fn seek_past_content(&mut self) -> io::Result<()> {
+        let Ok(forward) = i64::try_from(self.content) else {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        };
+        self.inner.seek_relative(forward)?;
+        self.offset += std::mem::take(&mut self.content);
+        Ok(())
     }
 }
 

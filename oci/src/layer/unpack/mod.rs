@@ -17,6 +17,7 @@ use rustix::fd::AsFd;
 
 use super::reader::{ReadError, Reader};
 use place::Place;
+pub(crate) use place::clean;
 use write::Unpacker;
 
 /// What stops an archive that unpacks to more than anyone wants.
@@ -184,11 +185,10 @@ pub fn archive(
     dest: &Path,
     options: &UnpackOptions,
 ) -> Result<Unpacked, UnpackError> {
-    let dest =
-        place::clean(dest.as_os_str().as_bytes()).map_err(|problem| UnpackError::Refused {
-            path: dest.to_owned(),
-            problem,
-        })?;
+    let dest = clean(dest.as_os_str().as_bytes()).map_err(|problem| UnpackError::Refused {
+        path: dest.to_owned(),
+        problem,
+    })?;
     let place = Place::new(root.as_fd(), dest);
     run(tar, Unpacker::new(place, options, Whiteouts::Plain))
 }

@@ -25,7 +25,7 @@ pub(super) struct Split<'p> {
 
 /// Makes a path relative to the root: no empty parts, no `.`, and `..` taken back by its name
 /// alone, as Go's `filepath.Clean` does it. The root itself becomes the empty path.
-pub(super) fn clean(path: &[u8]) -> Result<Vec<u8>, Problem> {
+pub(crate) fn clean(path: &[u8]) -> Result<Vec<u8>, Problem> {
     if path.contains(&0) {
         return Err(Problem::Nul);
     }

@@ -1,0 +1,293 @@
+//! Writing archives.
+
+use std::collections::BTreeMap;
+use std::io::Write;
+use std::path::Path;
+
+use serde::Serialize;
+
+use super::layout::{DirLayout, Layout, TarLayout};
+use super::{
+    ArchiveError, IMAGE_NAME, INDEX, MANIFEST, OCI_LAYOUT, REF_NAME, REPOSITORIES, blob_path,
+    failed, invalid,
+};
+use crate::media_type::{self, LayerCompression};
+use crate::{Descriptor, Digest, Index, Manifest, ManifestDocument, MediaType, Reference};
+
+/// A layer that can be written: a blob, or a tar that is made anew from its snapshot.
+pub trait LayerSource {
+    /// The media type, digest and size of exactly what [`write_to`](Self::write_to) writes.
+    fn descriptor(&self) -> &Descriptor;
+
+    /// Writes the layer.
+    ///
+    /// # Errors
+    /// Whatever keeps the layer from being written, the errors of `out` included.
+    fn write_to(&self, out: &mut dyn Write)
+    -> Result<(), Box<dyn std::error::Error + Send + Sync>>;
+}
+
+/// An image to be written.
+pub struct ImageSource<'i> {
+    /// The configuration's bytes.
+    pub config: &'i [u8],
+    /// The manifest's bytes; without them one is made. It must be one for just these layers.
+    pub manifest: Option<&'i [u8]>,
+    /// The names that it is to be loaded under; those without tag are left out.
+    pub references: &'i [Reference],
+    /// The layers, bottom first.
+    pub layers: Vec<&'i dyn LayerSource>,
+}
+
+/// Which tools the archive is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    /// As `docker save` writes it: a docker archive that is an OCI image layout as well.
+    Docker,
+    /// Nothing but the OCI image layout.
+    Oci,
+}
+
+/// One entry of `manifest.json`.
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct DockerManifest {
+    config: String,
+    repo_tags: Option<Vec<String>>,
+    layers: Vec<String>,
+}
+
+/// Writes images as one tar. The same images give the same bytes.
+///
+/// # Errors
+/// [`ArchiveError`]; what was written so far is of no use then.
+pub fn tar<W: Write>(
+    images: &[ImageSource<'_>],
+    format: Format,
+    out: W,
+) -> Result<(), ArchiveError> {
+    let mut layout = TarLayout::new(out);
+    let manifests = blobs(images, &mut layout)?;
+    let index = to_json(INDEX, &index(entries(images, &manifests)))?;
+    layout.file(INDEX, &index)?;
+    if format == Format::Docker {
+        layout.file(MANIFEST, &to_json(MANIFEST, &docker_manifests(images))?)?;
+    }
+    layout.file(OCI_LAYOUT, OCI_LAYOUT_CONTENT)?;
+    let repositories = repositories(images);
+    if format == Format::Docker && !repositories.is_empty() {
+        layout.file(REPOSITORIES, &to_json(REPOSITORIES, &repositories)?)?;
+    }
+    layout.finish()
+}
+
+/// Writes images into a directory as OCI image layout. Images that are there already stay,
+/// unless one of the same name takes their place.
+///
+/// # Errors
+/// [`ArchiveError`]; the index of what was there before stays as it was then.
+pub fn directory(images: &[ImageSource<'_>], dir: &Path) -> Result<(), ArchiveError> {
+    let mut layout = DirLayout::new(dir)?;
+    let mut kept = existing_index(dir)?;
+    let manifests = blobs(images, &mut layout)?;
+    let new = entries(images, &manifests);
+    let name = |entry: &Descriptor| {
+        [IMAGE_NAME, REF_NAME]
+            .iter()
+            .find_map(|key| entry.annotations.get(*key).cloned())
+    };
+    kept.retain(|old| {
+        !new.iter().any(|new| match name(old) {
+            Some(old_name) => name(new) == Some(old_name),
+            None => old.digest == new.digest,
+        })
+    });
+    kept.extend(new);
+    layout.file(OCI_LAYOUT, OCI_LAYOUT_CONTENT)?;
+    // Last: until now the directory is what it was.
+    layout.file(INDEX, &to_json(INDEX, &index(kept))?)
+}
+
+const OCI_LAYOUT_CONTENT: &[u8] = br#"{"imageLayoutVersion":"1.0.0"}"#;
+
+fn to_json<T: Serialize>(name: &str, value: &T) -> Result<Vec<u8>, ArchiveError> {
+    serde_json::to_vec(value).map_err(|source| ArchiveError::Json {
+        name: name.to_owned(),
+        source,
+    })
+}
+
+fn existing_index(dir: &Path) -> Result<Vec<Descriptor>, ArchiveError> {
+    let path = dir.join(INDEX);
+    let bytes = match std::fs::read(&path) {
+        Ok(bytes) => bytes,
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(e) => return Err(failed(format!("reading {}", path.display()))(e)),
+    };
+    match ManifestDocument::parse(&bytes, None) {
+        Ok(ManifestDocument::Index(index)) => Ok(index.manifests),
+        Ok(ManifestDocument::Manifest(_)) => Err(invalid(INDEX, "it is no index")),
+        Err(source) => Err(ArchiveError::Manifest {
+            name: INDEX.to_owned(),
+            source,
+        }),
+    }
+}
+
+/// Writes layers, configurations and manifests; returns the manifests' descriptors.
+fn blobs(
+    images: &[ImageSource<'_>],
+    layout: &mut dyn Layout,
+) -> Result<Vec<Descriptor>, ArchiveError> {
+    let mut manifests = Vec::with_capacity(images.len());
+    for image in images {
+        let (media_type, manifest) = manifest(image)?;
+        for layer in &image.layers {
+            let descriptor = layer.descriptor();
+            let digest = &descriptor.digest;
+            layout.blob(digest, descriptor.size, &mut |out| {
+                layer.write_to(out).map_err(|source| ArchiveError::Layer {
+                    digest: digest.clone(),
+                    source,
+                })
+            })?;
+        }
+        for bytes in [image.config, &manifest] {
+            layout.blob(&Digest::sha256(bytes), bytes.len() as u64, &mut |out| {
+                out.write_all(bytes).map_err(failed("writing the archive"))
+            })?;
+        }
+        let digest = Digest::sha256(&manifest);
+        manifests.push(Descriptor::new(media_type, digest, manifest.len() as u64));
+    }
+    Ok(manifests)
+}
+
+/// The manifest that came with the image, once it is found to be of these layers, or a new one.
+fn manifest(image: &ImageSource<'_>) -> Result<(MediaType, Vec<u8>), ArchiveError> {
+    const NAME: &str = "manifest";
+    if let Some(bytes) = image.manifest {
+        let document =
+            ManifestDocument::parse(bytes, None).map_err(|source| ArchiveError::Manifest {
+                name: NAME.to_owned(),
+                source,
+            })?;
+        let media_type = document.media_type();
+        let ManifestDocument::Manifest(manifest) = document else {
+            return Err(invalid(NAME, "it is an index"));
+        };
+        let given = image.layers.iter().map(|layer| &layer.descriptor().digest);
+        let same = manifest.config.digest == Digest::sha256(image.config)
+            && manifest.layers.iter().map(|layer| &layer.digest).eq(given);
+        if !same {
+            return Err(invalid(NAME, "it is not the manifest of these layers"));
+        }
+        return Ok((media_type, bytes.to_vec()));
+    }
+    let layers = image
+        .layers
+        .iter()
+        .map(|layer| {
+            let descriptor = layer.descriptor();
+            let media_type = match descriptor.media_type.layer_compression() {
+                Some(LayerCompression::None) => media_type::OCI_LAYER,
+                Some(LayerCompression::Gzip) => media_type::OCI_LAYER_GZIP,
+                Some(LayerCompression::Zstd) => media_type::OCI_LAYER_ZSTD,
+                None => descriptor.media_type.as_str(),
+            };
+            Descriptor::new(media_type, descriptor.digest.clone(), descriptor.size)
+        })
+        .collect();
+    let config = Descriptor::new(
+        media_type::OCI_CONFIG,
+        Digest::sha256(image.config),
+        image.config.len() as u64,
+    );
+    let manifest = Manifest {
+        schema_version: 2,
+        media_type: Some(media_type::OCI_MANIFEST.into()),
+        artifact_type: None,
+        config,
+        layers,
+        subject: None,
+        annotations: BTreeMap::new(),
+    };
+    Ok((media_type::OCI_MANIFEST.into(), to_json(NAME, &manifest)?))
+}
+
+fn tagged<'i>(image: &ImageSource<'i>) -> impl Iterator<Item = (&'i Reference, &'i str)> {
+    let references = image.references;
+    references
+        .iter()
+        .filter_map(|r| r.tag().map(|tag| (r, tag)))
+}
+
+/// One index entry a name, or one without name.
+fn entries(images: &[ImageSource<'_>], manifests: &[Descriptor]) -> Vec<Descriptor> {
+    let mut entries = Vec::new();
+    for (image, manifest) in images.iter().zip(manifests) {
+        let named: Vec<_> = tagged(image)
+            .map(|(reference, tag)| {
+                let mut entry = manifest.clone();
+                entry
+                    .annotations
+                    .insert(IMAGE_NAME.to_owned(), reference.to_string());
+                entry
+                    .annotations
+                    .insert(REF_NAME.to_owned(), tag.to_owned());
+                entry
+            })
+            .collect();
+        if named.is_empty() {
+            entries.push(manifest.clone());
+        }
+        entries.extend(named);
+    }
+    entries
+}
+
+fn index(manifests: Vec<Descriptor>) -> Index {
+    Index {
+        schema_version: 2,
+        media_type: Some(media_type::OCI_INDEX.into()),
+        artifact_type: None,
+        manifests,
+        subject: None,
+        annotations: BTreeMap::new(),
+    }
+}
+
+fn docker_manifests(images: &[ImageSource<'_>]) -> Vec<DockerManifest> {
+    images
+        .iter()
+        .map(|image| {
+            let tags: Vec<_> = tagged(image).map(|(r, _)| r.familiar()).collect();
+            DockerManifest {
+                config: blob_path(&Digest::sha256(image.config)),
+                repo_tags: (!tags.is_empty()).then_some(tags),
+                layers: image
+                    .layers
+                    .iter()
+                    .map(|layer| blob_path(&layer.descriptor().digest))
+                    .collect(),
+            }
+        })
+        .collect()
+}
+
+/// Repository to tag to top layer.
+fn repositories(images: &[ImageSource<'_>]) -> BTreeMap<String, BTreeMap<String, String>> {
+    let mut repositories: BTreeMap<_, BTreeMap<_, _>> = BTreeMap::new();
+    for image in images {
+        let Some(top) = image.layers.last() else {
+            continue;
+        };
+        for (reference, tag) in tagged(image) {
+            repositories
+                .entry(reference.repository().familiar())
+                .or_default()
+                .insert(tag.to_owned(), top.descriptor().digest.hex().to_owned());
+        }
+    }
+    repositories
+}
