@@ -6,9 +6,10 @@ CREATE TABLE meta (
     value TEXT NOT NULL
 ) STRICT, WITHOUT ROWID;
 
--- One unpacked layer each, in snapshots/<id>/fs.
+-- One unpacked layer each, in snapshots/<id>/fs. IDs are random, so that none is ever used again
+-- for other content: not after a rollback, a deletion or a power cut.
 CREATE TABLE snapshots (
-    id          INTEGER PRIMARY KEY AUTOINCREMENT,
+    id          INTEGER PRIMARY KEY,
     chain_id    TEXT    NOT NULL UNIQUE,
     parent_id   INTEGER REFERENCES snapshots (id) ON DELETE CASCADE,
     diff_id     TEXT    NOT NULL,

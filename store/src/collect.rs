@@ -94,8 +94,9 @@ impl Store {
     }
 
     /// Moves the content to the trash, once the transaction of [`collect`](Self::collect) is
-    /// durable.
-    pub(crate) async fn free(&self, _gate: &Gate, horizon: i64, freed: Freed) -> Result<()> {
+    /// durable. The gate goes along, to be held until it is done even if nobody waits for it.
+    pub(crate) async fn free(&self, gate: Gate, horizon: i64, freed: Freed) -> Result<()> {
+        let since = self.since();
         let mut db = self.0.db.lock().await;
         let mut tx = db.begin(Durability::Lazy).await?;
         // Once more: between the two transactions another process may have come to refer to a
@@ -107,6 +108,7 @@ impl Store {
         };
         let shared = self.0.clone();
         blocking(move || {
+            let _gate = gate;
             for snapshot in &freed.snapshots {
                 trash::discard(&shared.layout, &shared.layout.snapshot(snapshot.id))?;
             }
@@ -116,7 +118,7 @@ impl Store {
                 }
             }
             if let Some(live) = live {
-                discard_orphans(&shared.layout, &live)?;
+                discard_orphans(&shared.layout, &live, since)?;
                 shared.blobs.clean_staging(STAGING_AGE)?;
             }
             Ok(())

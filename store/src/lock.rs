@@ -3,7 +3,7 @@
 //! A lease is a file that its process holds an `flock` on. It dies with the process, however
 //! that ends, in whatever PID namespace it ran, and after a reboot nothing is left to expire: no
 //! row could do that. What a lease protects is told by time, so that using the store writes
-//! nothing: lookups keep `last_used` at most [`TOUCH_SECONDS`] old, hence whatever a process has
+//! nothing: lookups keep `last_used` at most `TOUCH_SECONDS` old, hence whatever a process has
 //! used or added since it took its lease has `last_used >= lease start - TOUCH_SECONDS`, and
 //! removal spares all that for the oldest lease alive.
 //!
@@ -26,7 +26,7 @@ use crate::root::Layout;
 /// How stale `last_used` may get before a use is written down, in seconds.
 pub(crate) const TOUCH_SECONDS: i64 = 60;
 /// Allowance for the coarser clock of file times, in seconds.
-const SLACK_SECONDS: i64 = 5;
+pub(crate) const SLACK_SECONDS: i64 = 5;
 
 static COUNTER: AtomicU64 = AtomicU64::new(0);
 

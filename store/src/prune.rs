@@ -201,8 +201,7 @@ impl Store {
         }
         tx.commit().await?;
         drop(db);
-        self.free(&gate, horizon, freed).await?;
-        drop(gate);
+        self.free(gate, horizon, freed).await?;
         self.empty_trash().await?;
         Ok(report)
     }

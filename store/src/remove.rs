@@ -148,8 +148,7 @@ impl Store {
         for layer in image.layers_of(&freed.snapshots) {
             removals.push(Removal::Deleted(layer));
         }
-        self.free(&gate, horizon, freed).await?;
-        drop(gate);
+        self.free(gate, horizon, freed).await?;
         self.empty_trash().await?;
         Ok(removals)
     }

@@ -1,6 +1,8 @@
 //! Snapshots: unpacked layers, and making them durable.
 
+use std::collections::hash_map::RandomState;
 use std::fs::{self, DirBuilder, File};
+use std::hash::BuildHasher;
 use std::io;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
@@ -232,6 +234,7 @@ impl StagedSnapshot {
             },
         };
         let new = NewSnapshot {
+            id: random_id(),
             chain_id: &chain_id,
             parent,
             diff_id: &diff_id,
@@ -241,8 +244,8 @@ impl StagedSnapshot {
             boot_id: &store.0.boot_id,
             now: store.now(),
         };
-        let id = table::insert(&mut tx, &new).await?;
-        let target = store.0.layout.snapshot(id);
+        table::insert(&mut tx, &new).await?;
+        let target = store.0.layout.snapshot(new.id);
         let shared = store.0.clone();
         // The rename goes before the row. Without its row the directory is an orphan, which the
         // next collection removes.
@@ -278,20 +281,15 @@ fn discard_and_rename(shared: &Shared, staged: &Path, work: &Path, target: &Path
             _ => {}
         }
     }
-    match fs::rename(staged, target) {
-        // Left by a power cut that undid the row and the count of IDs with it.
-        Err(e)
-            if matches!(
-                e.kind(),
-                io::ErrorKind::DirectoryNotEmpty | io::ErrorKind::AlreadyExists
-            ) =>
-        {
-            trash::discard(&shared.layout, target)?;
-            fs::rename(staged, target)
-        }
-        other => other,
-    }
-    .map_err(Error::io("renaming into place", target))
+    fs::rename(staged, target).map_err(Error::io("renaming into place", target))
+}
+
+/// A positive number that was never given out before. It stays below 2^53, so that any JSON
+/// reader takes it as it is.
+fn random_id() -> i64 {
+    // Keyed from the kernel's random numbers, and anew each time.
+    let random = RandomState::new().hash_one(unique_name());
+    i64::try_from(random >> 11).unwrap_or(1).max(1)
 }
 
 impl Drop for StagedSnapshot {

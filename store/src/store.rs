@@ -3,7 +3,8 @@
 use std::collections::HashSet;
 use std::fs;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
 
@@ -12,7 +13,7 @@ use rustix::fs::{Access, AtFlags, CWD};
 
 use crate::db::{self, Db, Durability};
 use crate::error::{Error, Result};
-use crate::lock::{Gate, Lease};
+use crate::lock::{Gate, Lease, SLACK_SECONDS};
 use crate::root::Layout;
 use crate::trash;
 
@@ -58,7 +59,15 @@ impl Store {
     /// [`open`](Self::open) in a boot of the caller's choosing, so that tests can have a reboot.
     pub(crate) async fn open_in_boot(root: &Path, boot_id: &str) -> Result<Self> {
         let layout = Layout::new(root).map_err(Error::io("finding", root))?;
-        let (layout, blobs, gate) = blocking(move || prepare(layout)).await?;
+        // A store that is there costs a few `stat` calls, less than another thread would.
+        let gate = if fs::metadata(&layout.database).map_or(0, |m| m.len()) == 0 {
+            let layout = layout.clone();
+            Some(blocking(move || create(&layout)).await?)
+        } else {
+            check_writable(&layout)?;
+            None
+        };
+        let blobs = DiskBlobs::open(&layout.root)?;
         let db = Db::open(&layout.database)
             .await
             .map_err(|e| unwritable(&layout, e))?;
@@ -71,55 +80,58 @@ impl Store {
             tidied: AtomicBool::new(false),
             clock: AtomicI64::new(0),
         }));
-        let checked = async {
-            store.check_schema(gate).await?;
-            store.check_boot().await
-        };
-        let checked = checked.await;
+        let checked = store.check(gate).await;
         checked.map_err(|e| located(&store.0.layout, e))?;
         Ok(store)
     }
 
-    async fn check_schema(&self, gate: Option<Gate>) -> Result<()> {
+    async fn check(&self, gate: Option<Gate>) -> Result<()> {
         let layout = &self.0.layout;
         let mut db = self.0.db.lock().await;
-        let found = db::schema::version(&mut db).await?;
-        db::schema::check(&layout.database, found)?;
-        if found < db::schema::VERSION {
-            let _gate = match gate {
-                Some(gate) => gate,
-                None => self.gate().await?,
-            };
-            db::schema::migrate(&mut db, &layout.database).await?;
+        // What holds nearly always is found out in one query.
+        let current = (db::schema::VERSION, self.0.boot_id.clone());
+        match db::meta::state(&mut db).await {
+            Ok(state) if state == current => return Ok(()),
+            Ok((version, _)) => db::schema::check(&layout.database, version)?,
+            // There is no such table yet, or the database is damaged, which shows below.
+            Err(_) => {}
         }
-        Ok(())
+        let gate = match gate {
+            Some(gate) => gate,
+            None => self.gate().await?,
+        };
+        db::schema::migrate(&mut db, &layout.database).await?;
+        self.check_boot(&mut db, gate).await
     }
 
     /// After a reboot: snapshots that were not on disk when the machine went down are dropped,
     /// and what was left lying about is removed.
-    async fn check_boot(&self) -> Result<()> {
+    async fn check_boot(&self, db: &mut db::Reader<'_>, gate: Gate) -> Result<()> {
         let boot_id = &self.0.boot_id;
-        let mut db = self.0.db.lock().await;
-        if db::meta::boot_id(&mut db).await?.as_deref() == Some(boot_id) {
-            return Ok(());
-        }
-        let _gate = self.gate().await?;
+        let since = self.since();
         let mut tx = db.begin(Durability::Full).await?;
         if db::meta::boot_id(&mut tx).await?.as_deref() == Some(boot_id) {
             return Ok(());
         }
-        let dropped = db::snapshots::drop_not_durable(&mut tx, boot_id).await?;
-        if dropped > 0 {
-            tracing::info!(dropped, "dropped snapshots that a crash may have damaged");
+        let lost = db::snapshots::drop_not_durable(&mut tx, boot_id).await?;
+        if !lost.is_empty() {
+            tracing::info!(
+                count = lost.len(),
+                "dropped layers that a crash may have damaged"
+            );
         }
         let live = db::snapshots::ids(&mut tx).await?;
-        let shared = self.0.clone();
-        // Still inside the transaction, in which nobody else can commit a snapshot. A crash here
-        // rolls back and the next run does it again: no row is left for what was moved.
-        blocking(move || discard_orphans(&shared.layout, &live)).await?;
         db::meta::set_boot_id(&mut tx, boot_id).await?;
         tx.commit().await?;
-        Ok(())
+        let shared = self.0.clone();
+        blocking(move || {
+            let _gate = gate;
+            for id in lost {
+                trash::discard(&shared.layout, &shared.layout.snapshot(id))?;
+            }
+            discard_orphans(&shared.layout, &live, since)
+        })
+        .await
     }
 
     pub(crate) async fn gate(&self) -> Result<Gate> {
@@ -152,6 +164,11 @@ impl Store {
         self.0.leases.load(Ordering::SeqCst) > 0
     }
 
+    /// For [`discard_orphans`]; to be taken before the rows are read.
+    pub(crate) fn since(&self) -> Since {
+        Since(self.now() - SLACK_SECONDS)
+    }
+
     /// Seconds since the epoch, never going backwards within a handle: a use must not look older
     /// than the lease that protects it when the clock is set back.
     pub(crate) fn now(&self) -> i64 {
@@ -162,26 +179,24 @@ impl Store {
     }
 }
 
-/// Makes or checks the directories. When there is no database yet the gate comes along: a new one
-/// is put into WAL mode, which does not wait for other connections but fails.
-fn prepare(layout: Layout) -> Result<(Layout, DiskBlobs, Option<Gate>)> {
-    let not_writable = |source| Error::NotWritable {
-        root: layout.root.clone(),
-        source,
-    };
-    let mut gate = None;
-    if fs::metadata(&layout.database).map_or(0, |m| m.len()) == 0 {
-        layout.create()?;
-        gate = Some(Gate::exclusive(&layout)?);
-    } else {
-        // SQLite would silently open a database read-only that it may not write.
-        for path in [&layout.root, &layout.database] {
-            rustix::fs::accessat(CWD, path, Access::WRITE_OK, AtFlags::EACCESS)
-                .map_err(|e| not_writable(e.into()))?;
-        }
+/// Makes the directories. The gate is kept while a database is made in them: a new one is put
+/// into WAL mode, which does not wait for other connections but fails.
+fn create(layout: &Layout) -> Result<Gate> {
+    layout.create()?;
+    Gate::exclusive(layout)
+}
+
+/// SQLite would silently open a database read-only that it may not write.
+fn check_writable(layout: &Layout) -> Result<()> {
+    for path in [&layout.root, &layout.database] {
+        rustix::fs::accessat(CWD, path, Access::WRITE_OK, AtFlags::EACCESS).map_err(|e| {
+            Error::NotWritable {
+                root: layout.root.clone(),
+                source: e.into(),
+            }
+        })?;
     }
-    let blobs = DiskBlobs::open(&layout.root)?;
-    Ok((layout, blobs, gate))
+    Ok(())
 }
 
 /// "unable to open database file" says neither which nor what to do.
@@ -205,26 +220,38 @@ fn located(layout: &Layout, error: Error) -> Error {
     }
 }
 
-/// The directories of snapshots that have no row.
-pub(crate) fn orphans(layout: &Layout, live: &HashSet<i64>) -> Result<Vec<PathBuf>> {
+/// Moves into the trash what has no row: directories of snapshots, except those put in place
+/// after `since`, when the IDs that are `live` were not read yet; and left-over staging.
+pub(crate) fn discard_orphans(layout: &Layout, live: &HashSet<i64>, since: Since) -> Result<()> {
     let failed = || Error::io("reading", &layout.snapshots);
-    let mut found = Vec::new();
     for entry in fs::read_dir(&layout.snapshots).map_err(failed())? {
         let entry = entry.map_err(failed())?;
         let id = entry
             .file_name()
             .to_str()
             .and_then(|name| name.parse::<i64>().ok());
-        if id.is_some_and(|id| !live.contains(&id)) {
-            found.push(entry.path());
+        if id.is_none_or(|id| live.contains(&id)) {
+            continue;
+        }
+        match entry.metadata() {
+            // A rename sets the time of change.
+            Ok(metadata) if metadata.ctime() < since.0 => {
+                trash::discard(layout, &entry.path())?;
+            }
+            Ok(_) => {}
+            Err(e) if e.kind() == io::ErrorKind::NotFound => {}
+            Err(e) => return Err(Error::io("reading", entry.path())(e)),
         }
     }
-    Ok(found)
+    trash::collect_staging(layout)
 }
 
-pub(crate) fn discard_orphans(layout: &Layout, live: &HashSet<i64>) -> Result<()> {
-    for path in orphans(layout, live)? {
-        trash::discard(layout, &path)?;
-    }
-    trash::collect_staging(layout)
+/// Seconds since the epoch, some of them taken off for the coarser clock of file times.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Since(i64);
+
+#[cfg(test)]
+impl Since {
+    /// Later than any file.
+    pub const END: Self = Self(i64::MAX);
 }

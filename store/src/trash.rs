@@ -217,10 +217,11 @@ mod tests {
         fs::set_permissions(tree.join("locked"), fs::Permissions::from_mode(0o000)).unwrap();
         // Deeper than PATH_MAX allows in one path, so by descriptor.
         let mut at: OwnedFd = File::open(&tree).unwrap().into();
-        for _ in 0..3000 {
-            rustix::fs::mkdirat(&at, "d", Mode::RWXU).unwrap();
+        let long = "d".repeat(200);
+        for _ in 0..3 * MAX_DEPTH {
+            rustix::fs::mkdirat(&at, &long, Mode::RWXU).unwrap();
             rustix::fs::mkdirat(&at, "sibling", Mode::RWXU).unwrap();
-            at = rustix::fs::openat(&at, "d", OFlags::DIRECTORY, Mode::empty()).unwrap();
+            at = rustix::fs::openat(&at, &long, OFlags::DIRECTORY, Mode::empty()).unwrap();
         }
         assert!(discard(&layout, &tree).unwrap());
         assert!(!discard(&layout, &tree).unwrap());

@@ -35,7 +35,7 @@ pub(crate) async fn delete_removed_images(
         .collect()
 }
 
-/// Deletes the snapshots that no image, cache record or recent use needs, topmost first.
+/// Deletes the snapshots that no image, cache record or recent use needs.
 pub(crate) async fn delete_snapshots(
     db: &mut SqliteConnection,
     horizon: i64,
@@ -50,16 +50,13 @@ pub(crate) async fn delete_snapshots(
              WHERE s.parent_id IS NOT NULL
          )
          SELECT id, chain_id, size_disk FROM snapshots
-         WHERE id NOT IN (SELECT id FROM live) ORDER BY id DESC",
+         WHERE id NOT IN (SELECT id FROM live)",
     )
     .bind(horizon)
     .fetch_all(&mut *db)
     .await?;
     let ids: Vec<i64> = rows.iter().map(|row| row.0).collect();
-    sqlx::query("DELETE FROM snapshots WHERE id IN (SELECT value FROM json_each(?))")
-        .bind(serde_json::Value::from(ids).to_string())
-        .execute(db)
-        .await?;
+    super::snapshots::delete(db, &ids).await?;
     rows.into_iter()
         .map(|(id, chain_id, size)| {
             Ok(DeadSnapshot {

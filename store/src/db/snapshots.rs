@@ -42,6 +42,7 @@ impl SnapshotRow {
 /// A row to be.
 #[derive(Debug)]
 pub(crate) struct NewSnapshot<'a> {
+    pub id: i64,
     pub chain_id: &'a ChainId,
     pub parent: Option<i64>,
     pub diff_id: &'a DiffId,
@@ -86,13 +87,14 @@ pub(crate) async fn chain(
     .await
 }
 
-/// Adds a row and returns its ID.
-pub(crate) async fn insert(db: &mut SqliteConnection, new: &NewSnapshot<'_>) -> sqlx::Result<i64> {
-    sqlx::query_scalar(
-        "INSERT INTO snapshots (chain_id, parent_id, diff_id, size_tar, size_disk, clamp_mtime,
-                                boot_id, created_at, last_used)
-         VALUES (?, ?, ?, ?, ?, ?, ?, ?8, ?8) RETURNING id",
+/// Adds a row.
+pub(crate) async fn insert(db: &mut SqliteConnection, new: &NewSnapshot<'_>) -> sqlx::Result<()> {
+    sqlx::query(
+        "INSERT INTO snapshots (id, chain_id, parent_id, diff_id, size_tar, size_disk,
+                                clamp_mtime, boot_id, created_at, last_used)
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?9, ?9)",
     )
+    .bind(new.id)
     .bind(new.chain_id.to_string())
     .bind(new.parent)
     .bind(new.diff_id.to_string())
@@ -101,8 +103,9 @@ pub(crate) async fn insert(db: &mut SqliteConnection, new: &NewSnapshot<'_>) -> 
     .bind(new.clamp_mtime)
     .bind(new.boot_id)
     .bind(new.now)
-    .fetch_one(db)
-    .await
+    .execute(db)
+    .await?;
+    Ok(())
 }
 
 /// Writes down a use; false when the row is gone.
@@ -132,16 +135,34 @@ pub(crate) async fn mark_durable(db: &mut SqliteConnection, ids: &[i64]) -> sqlx
     Ok(())
 }
 
-/// Drops what another boot did not get onto the disk, with all that is built upon it.
+/// Drops what another boot did not get onto the disk, with all that is built upon it, and returns
+/// the IDs.
 pub(crate) async fn drop_not_durable(
     db: &mut SqliteConnection,
     boot_id: &str,
-) -> sqlx::Result<u64> {
-    let done = sqlx::query("DELETE FROM snapshots WHERE boot_id IS NOT NULL AND boot_id <> ?")
-        .bind(boot_id)
+) -> sqlx::Result<Vec<i64>> {
+    let ids: Vec<i64> = sqlx::query_scalar(
+        "WITH RECURSIVE lost (id) AS (
+             SELECT id FROM snapshots WHERE boot_id IS NOT NULL AND boot_id <> ?
+             UNION
+             SELECT s.id FROM snapshots s JOIN lost ON s.parent_id = lost.id
+         )
+         SELECT id FROM lost",
+    )
+    .bind(boot_id)
+    .fetch_all(&mut *db)
+    .await?;
+    delete(db, &ids).await?;
+    Ok(ids)
+}
+
+/// Deletes rows, and the cache records that lead to them.
+pub(crate) async fn delete(db: &mut SqliteConnection, ids: &[i64]) -> sqlx::Result<()> {
+    sqlx::query("DELETE FROM snapshots WHERE id IN (SELECT value FROM json_each(?))")
+        .bind(serde_json::Value::from(ids.to_vec()).to_string())
         .execute(db)
         .await?;
-    Ok(done.rows_affected())
+    Ok(())
 }
 
 /// The IDs of all snapshots.

@@ -63,15 +63,38 @@ async fn what_is_dropped_uncommitted_goes() {
 }
 
 #[tokio::test]
-async fn a_directory_that_lost_its_row_does_not_stand_in_the_way() {
+async fn a_directory_without_row_goes_unless_it_is_new() {
     let f = Fixture::new().await;
-    layer(&f.store, None, "a").await;
-    let left = f.store.0.layout.snapshot(2).join("fs");
-    std::fs::create_dir_all(&left).unwrap();
-    std::fs::write(left.join("stale"), b"").unwrap();
-    let b = layer(&f.store, None, "b").await;
-    assert_eq!(b.fs_path, left);
-    assert_eq!(entries(&left), 1);
+    let kept = layer(&f.store, None, "a").await;
+    let left = f.store.0.layout.snapshot(2);
+    std::fs::create_dir_all(left.join("fs")).unwrap();
+    let live = {
+        let mut db = f.store.0.db.lock().await;
+        crate::db::snapshots::ids(&mut db).await.unwrap()
+    };
+    let layout = &f.store.0.layout;
+    crate::store::discard_orphans(layout, &live, f.store.since()).unwrap();
+    assert!(left.exists());
+    crate::store::discard_orphans(layout, &live, crate::store::Since::END).unwrap();
+    assert!(!left.exists());
+    assert!(kept.fs_path.exists());
+}
+
+#[tokio::test]
+async fn a_commit_that_nobody_waits_for_harms_nothing() {
+    let f = Fixture::new().await;
+    for n in 0..20u64 {
+        let staged = f.store.begin_snapshot().await.unwrap();
+        std::fs::write(staged.upper().join("cut"), b"short").unwrap();
+        let commit = staged.commit(None, diff("a"), 0, 0, None);
+        let limit = std::time::Duration::from_micros(n * 50);
+        let _ = tokio::time::timeout(limit, commit).await;
+    }
+    let done = layer(&f.store, None, "b").await;
+    assert_eq!(std::fs::read(done.fs_path.join("b")).unwrap(), b"b");
+    if let Some(a) = f.store.snapshot(&ChainId(diff("a").0)).await.unwrap() {
+        assert!(a.fs_path.join("cut").exists());
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
