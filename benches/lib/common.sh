@@ -49,20 +49,19 @@ remove_work() {
     rm -rf --one-file-system -- "$work"
 }
 
-# Ends one of our processes and waits until it is gone.
+# Ends one of our processes and waits until it is gone; the status of an ended one is of no
+# interest, and none of it may end the script.
 stop_process() {
     local pid=$1 i
-    [ -n "$pid" ] && kill -0 "$pid" 2>/dev/null || return 0
-    kill -TERM "$pid" 2>/dev/null
+    kill -TERM "$pid" 2>/dev/null || return 0
     for ((i = 0; i < 300; i++)); do
-        kill -0 "$pid" 2>/dev/null || return 0
+        kill -0 "$pid" 2>/dev/null || break
         # A child of ours that has ended stays until it is waited for.
         [ "$(awk '/^State/ { print $2 }' "/proc/$pid/status" 2>/dev/null)" != Z ] || break
         sleep 0.1
     done
-    kill -KILL "$pid" 2>/dev/null
-    wait "$pid" 2>/dev/null
-    return 0
+    kill -KILL "$pid" 2>/dev/null || true
+    wait "$pid" 2>/dev/null || true
 }
 
 wanted() {
