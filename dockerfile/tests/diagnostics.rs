@@ -238,3 +238,18 @@ fn triggers_of_base_images() {
         );
     }
 }
+
+#[test]
+fn control_characters_do_not_reach_the_terminal() {
+    for source in [
+        "FROM a\n\u{1b}[2J\u{7}BAD x\n",
+        "FROM a\nCOPY --\u{1b}]0;t\u{7}=x a b\n",
+        "FROM a\nRUN --mount=type=\u{1b}[31m x\n",
+        "FROM a\nENV a=\u{9b}1 \u{1b}\n",
+        "FROM a\u{1b} b\n",
+    ] {
+        let shown = shown(source);
+        let control = shown.chars().find(|c| c.is_control() && *c != '\n');
+        assert_eq!(control, None, "{shown:?}");
+    }
+}

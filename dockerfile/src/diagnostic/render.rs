@@ -1,5 +1,7 @@
 //! Diagnostics as people read them.
 
+use std::borrow::Cow;
+
 use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet, renderer::DecorStyle};
 
 use super::{Diagnostic, Severity};
@@ -13,13 +15,13 @@ pub fn render(diagnostic: &Diagnostic, file: &str, source: &str, color: bool) ->
         Severity::Error => Level::ERROR,
     };
     let mut title = level
-        .primary_title(diagnostic.message.as_str())
+        .primary_title(harmless(&diagnostic.message))
         .id(diagnostic.code.name());
     if let Some(url) = &diagnostic.url {
         title = title.id_url(url.as_str());
     }
     let window = Window::around(diagnostic, source);
-    let mut snippet = Snippet::source(window.text)
+    let mut snippet = Snippet::source(harmless(window.text))
         .line_start(window.line)
         .path(file)
         .annotation(AnnotationKind::Primary.span(window.place(diagnostic.span, source)));
@@ -28,11 +30,15 @@ pub fn render(diagnostic: &Diagnostic, file: &str, source: &str, color: bool) ->
     }
     for note in &diagnostic.notes {
         let place = window.place(note.span, source);
-        snippet = snippet.annotation(AnnotationKind::Context.span(place).label(&*note.label));
+        snippet = snippet.annotation(
+            AnnotationKind::Context
+                .span(place)
+                .label(harmless(&note.label)),
+        );
     }
     let mut group = Group::with_title(title).element(snippet);
     if let Some(help) = &diagnostic.help {
-        group = group.element(Level::HELP.message(help.as_str()));
+        group = group.element(Level::HELP.message(harmless(help)));
     }
     if let Some(url) = &diagnostic.url {
         group = group.element(Level::NOTE.message(format!("see {url}")));
@@ -86,6 +92,17 @@ impl<'s> Window<'s> {
     fn place(&self, span: Span, source: &str) -> std::ops::Range<usize> {
         let place = visible(span, source);
         place.start - self.start..place.end - self.start
+    }
+}
+
+/// The text without the control characters that the renderer lets through, which some terminals
+/// obey; what replaces them is as long, so that places stay right.
+fn harmless(text: &str) -> Cow<'_, str> {
+    let is_control = |c: char| ('\u{80}'..='\u{9f}').contains(&c);
+    if text.contains(is_control) {
+        Cow::Owned(text.replace(is_control, "·"))
+    } else {
+        Cow::Borrowed(text)
     }
 }
 
