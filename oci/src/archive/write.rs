@@ -1,7 +1,8 @@
 //! Writing archives.
 
 use std::collections::BTreeMap;
-use std::io::Write;
+use std::fs::File;
+use std::io::{self, Read, Write};
 use std::path::Path;
 
 use serde::Serialize;
@@ -11,6 +12,7 @@ use super::{
     ArchiveError, IMAGE_NAME, INDEX, MANIFEST, OCI_LAYOUT, REF_NAME, REPOSITORIES, blob_path,
     failed, invalid,
 };
+use crate::manifest::MAX_MANIFEST_SIZE;
 use crate::media_type::{self, LayerCompression};
 use crate::{Descriptor, Digest, Index, Manifest, ManifestDocument, MediaType, Reference};
 
@@ -119,11 +121,17 @@ fn to_json<T: Serialize>(name: &str, value: &T) -> Result<Vec<u8>, ArchiveError>
 
 fn existing_index(dir: &Path) -> Result<Vec<Descriptor>, ArchiveError> {
     let path = dir.join(INDEX);
-    let bytes = match std::fs::read(&path) {
-        Ok(bytes) => bytes,
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
-        Err(e) => return Err(failed(format!("reading {}", path.display()))(e)),
+    let reading = || failed(format!("reading {}", path.display()));
+    let file = match File::open(&path) {
+        Ok(file) => file,
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(e) => return Err(reading()(e)),
     };
+    let mut bytes = Vec::new();
+    // One byte more than allowed is enough to be refused.
+    file.take(MAX_MANIFEST_SIZE as u64 + 1)
+        .read_to_end(&mut bytes)
+        .map_err(reading())?;
     match ManifestDocument::parse(&bytes, None) {
         Ok(ManifestDocument::Index(index)) => Ok(index.manifests),
         Ok(ManifestDocument::Manifest(_)) => Err(invalid(INDEX, "it is no index")),
