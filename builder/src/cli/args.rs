@@ -5,7 +5,12 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+use super::import::ImportArgs;
 use super::progress::Mode;
+use super::pull::PullArgs;
+use super::push::PushArgs;
+use super::rmi::RmiArgs;
+use super::tag::TagArgs;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -54,6 +59,21 @@ pub enum Command {
     /// Build an image from a Dockerfile
     #[command(visible_alias = "b")]
     Build(Box<BuildArgs>),
+
+    /// Make an image of a root file system
+    Import(ImportArgs),
+
+    /// Give an image another name
+    Tag(TagArgs),
+
+    /// Remove images, or names of them
+    Rmi(RmiArgs),
+
+    /// Fetch an image from a registry
+    Pull(PullArgs),
+
+    /// Bring an image to a registry
+    Push(PushArgs),
 }
 
 /// `rbuild build`
@@ -112,6 +132,10 @@ pub struct BuildArgs {
     #[arg(long, value_name = "MODE", default_value = "default",
           value_parser = ["default", "host", "none"])]
     pub network: String,
+
+    /// Push every name of the image to its registry when it is built
+    #[arg(long)]
+    pub push: bool,
 
     /// Write the image ID to a file
     #[arg(long, value_name = "FILE")]

@@ -13,6 +13,7 @@ use serde_json::json;
 use super::app::App;
 use super::args::{BuildArgs as Args, LimitArgs};
 use super::progress::{self, Mode};
+use super::push::push_one;
 use super::{Failure, Outcome};
 use crate::context::{self, Source};
 use crate::engine::run::{Cancel, RunSettings};
@@ -120,6 +121,11 @@ pub async fn run(app: &App, args: Args) -> Outcome {
         }
     }
     report(app, &args, &options, &document, &text).await?;
+    if args.push {
+        for tag in &options.tags {
+            push_one(app, &local, tag, None, args.quiet).await?;
+        }
+    }
     Ok(())
 }
 
@@ -239,6 +245,10 @@ async fn watch_interrupts(cancel: Arc<Cancel>) {
 
 /// Checks the flags before anything is done.
 fn validate(args: &Args) -> Result<Options, Failure> {
+    if args.push && args.tags.is_empty() {
+        let text = "--push needs a name to push: give one with -t REGISTRY/NAME:TAG";
+        return Err(Failure::with_code(text, 125));
+    }
     let mut tags = Vec::new();
     for tag in &args.tags {
         let reference: Reference = tag.parse().map_err(|e| {

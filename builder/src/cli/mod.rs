@@ -8,9 +8,15 @@
 pub mod app;
 mod args;
 mod build;
+mod import;
 pub mod printer;
 mod progress;
+mod pull;
+mod push;
+mod rmi;
 mod style;
+mod tag;
+mod transfer;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -122,5 +128,10 @@ async fn run(cli: Cli, printer: Printer) -> Outcome {
     let app = App::new(&cli.global, printer);
     match cli.command {
         Command::Build(args) => build::run(&app, *args).await,
+        Command::Import(args) => import::run(&app, args).await,
+        Command::Tag(args) => tag::run(&app, args).await,
+        Command::Rmi(args) => rmi::run(&app, args).await,
+        Command::Pull(args) => pull::run(&app, args).await,
+        Command::Push(args) => push::run(&app, args).await,
     }
 }

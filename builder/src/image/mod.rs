@@ -37,9 +37,28 @@ pub fn docker_manifest(
     config: Descriptor,
     layers: Vec<Descriptor>,
 ) -> Result<Vec<u8>, serde_json::Error> {
+    manifest(media_type::DOCKER_MANIFEST, config, layers)
+}
+
+/// The same in OCI's media types, which have a word for Zstandard.
+///
+/// # Errors
+/// Never for descriptors made here.
+pub fn oci_manifest(
+    config: Descriptor,
+    layers: Vec<Descriptor>,
+) -> Result<Vec<u8>, serde_json::Error> {
+    manifest(media_type::OCI_MANIFEST, config, layers)
+}
+
+fn manifest(
+    kind: &str,
+    config: Descriptor,
+    layers: Vec<Descriptor>,
+) -> Result<Vec<u8>, serde_json::Error> {
     serde_json::to_vec_pretty(&Manifest {
         schema_version: 2,
-        media_type: Some(media_type::DOCKER_MANIFEST.into()),
+        media_type: Some(kind.into()),
         artifact_type: None,
         config,
         layers,

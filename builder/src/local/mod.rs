@@ -3,6 +3,9 @@
 //! What commands and the build engine have in common when they deal with whole images.
 
 mod fetch;
+pub mod import;
+pub mod layer;
+pub mod push;
 mod unpack;
 
 use std::path::PathBuf;

@@ -1,0 +1,465 @@
+//! A root file system's tar as an image of one layer.
+
+use std::collections::BTreeSet;
+use std::io::{self, Read, Write};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use dockerfile::diagnostic::{Code, Diagnostic};
+use dockerfile::instruction::{Instruction, Kind};
+use oci::blob::{BlobError, BlobStore, BlobWriter, DiskBlobs, Expected};
+use oci::config::{Config, History, RootFs};
+use oci::digest::Hashing;
+use oci::layer::compression::{self, Compression, DETECT_LEN};
+use oci::layer::reader::{ReadError, Reader};
+use oci::layer::unpack::{self, UnpackError, UnpackOptions};
+use oci::{Descriptor, DiffId, Digest, ImageConfig, MediaType, Platform, Reference, media_type};
+use store::NewImage;
+
+use super::{Local, LocalError};
+use crate::image::ConfigDocument;
+use crate::plan::expand::{StageInput, expand_stage};
+use crate::plan::graph::GraphOptions;
+use crate::plan::{BuildArgs, Graph, PlanError};
+
+/// What an imported image is to say about itself.
+#[derive(Clone, Debug)]
+pub struct ImportOptions {
+    /// How its containers are run.
+    pub config: Config,
+    /// The note in its history.
+    pub message: String,
+    /// What it is for.
+    pub platform: Platform,
+    /// Its time of creation, RFC 3339.
+    pub created: String,
+    /// Its names.
+    pub tags: Vec<Reference>,
+}
+
+/// Why an archive was not imported.
+#[derive(Debug, thiserror::Error)]
+pub enum ImportError {
+    /// Nothing came.
+    #[error("the archive is empty")]
+    Empty,
+    /// The archive cannot be read.
+    #[error("{0}")]
+    Read(#[from] ReadError),
+    /// The archive cannot be unpacked.
+    #[error("{0}")]
+    Unpack(#[from] UnpackError),
+    /// The archive's bytes cannot be had.
+    #[error("reading the archive: {0}")]
+    Source(#[from] io::Error),
+    /// The layer's directory cannot be opened.
+    #[error("{0}")]
+    Open(#[from] oci::layer::TarError),
+    /// The archive cannot be stored.
+    #[error("{0}")]
+    Blob(#[from] BlobError),
+    /// The image cannot be stored.
+    #[error("{0}")]
+    Local(#[from] LocalError),
+    /// The image's configuration cannot be written.
+    #[error("{0}")]
+    Config(#[from] serde_json::Error),
+}
+
+impl From<store::Error> for ImportError {
+    fn from(error: store::Error) -> Self {
+        Self::Local(error.into())
+    }
+}
+
+/// What is known of a layer once all of it has been read.
+struct Layer {
+    diff_id: DiffId,
+    /// Bytes of its tar.
+    size_tar: u64,
+    /// Bytes of its files.
+    size_files: u64,
+    blob: Descriptor,
+}
+
+/// Makes an image of the tar that `source` gives, compressed or not, and names it. The tar is
+/// read once: kept as it came, hashed, and unpacked all at the same time.
+///
+/// # Errors
+/// [`ImportError`]; nothing is left of the image then.
+pub async fn import(
+    local: &Local,
+    source: impl Read + Send + 'static,
+    options: ImportOptions,
+) -> Result<Digest, ImportError> {
+    let staged = match rustix::process::geteuid().is_root() {
+        true => Some(local.store.begin_snapshot().await?),
+        false => None,
+    };
+    let upper = staged.as_ref().map(|staged| staged.upper().to_owned());
+    let blobs = Arc::clone(local.store.blobs());
+    let layer = tokio::task::spawn_blocking(move || bring_in(source, &blobs, upper.as_deref()))
+        .await
+        .map_err(LocalError::from)??;
+    let recorded = local
+        .store
+        .record_layer_blob(&layer.diff_id, layer.blob.clone());
+    recorded.await?;
+    if let Some(staged) = staged {
+        let diff_id = layer.diff_id.clone();
+        staged
+            .commit(None, diff_id, layer.size_tar, layer.size_files, None)
+            .await?;
+    }
+    let document = document(&layer.diff_id, &options)?;
+    let image = NewImage {
+        config: document.bytes,
+        size: Some(layer.size_files),
+        tags: options.tags,
+        ..NewImage::default()
+    };
+    local.store.put_image(image).await?;
+    Ok(document.id)
+}
+
+fn document(diff_id: &DiffId, options: &ImportOptions) -> Result<ConfigDocument, ImportError> {
+    let mut config = ImageConfig {
+        architecture: options.platform.architecture.clone(),
+        os: options.platform.os.clone(),
+        variant: options.platform.variant.clone(),
+        created: Some(options.created.clone()),
+        config: Some(options.config.clone()),
+        history: vec![History {
+            created: Some(options.created.clone()),
+            comment: Some(options.message.clone()),
+            ..History::default()
+        }],
+        rootfs: RootFs {
+            kind: "layers".to_owned(),
+            diff_ids: vec![diff_id.clone()],
+        },
+        ..ImageConfig::default()
+    };
+    let comment = options.message.as_str().into();
+    config.other.insert("comment".to_owned(), comment);
+    Ok(ConfigDocument::new(&config)?)
+}
+
+/// Copies what is read through it into a blob.
+struct Tee<R> {
+    source: R,
+    blob: Box<dyn BlobWriter>,
+}
+
+impl<R: Read> Read for Tee<R> {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        let n = self.source.read(buf)?;
+        self.blob.write_all(&buf[..n])?;
+        Ok(n)
+    }
+}
+
+impl<R: Read> Tee<R> {
+    /// Reads what is left and makes the blob one.
+    fn commit(mut self) -> Result<(Digest, u64), ImportError> {
+        io::copy(&mut self, &mut io::sink())?;
+        Ok(self.blob.commit(&Expected::default())?)
+    }
+}
+
+fn bring_in(
+    mut source: impl Read + Send,
+    blobs: &DiskBlobs,
+    upper: Option<&Path>,
+) -> Result<Layer, ImportError> {
+    let mut start = Vec::with_capacity(DETECT_LEN);
+    (&mut source)
+        .take(DETECT_LEN as u64)
+        .read_to_end(&mut start)?;
+    if start.is_empty() {
+        return Err(ImportError::Empty);
+    }
+    let kind = Compression::detect(&start);
+    let whole = io::Cursor::new(start).chain(source);
+    let blob = blobs.writer()?;
+    let stored: MediaType = match kind {
+        Compression::Gzip => media_type::DOCKER_LAYER_GZIP,
+        Compression::Zstd => media_type::OCI_LAYER_ZSTD,
+        Compression::None | Compression::Xz | Compression::Bzip2 => media_type::DOCKER_LAYER,
+    }
+    .into();
+    if stored.layer_compression() == Some(media_type::LayerCompression::None) {
+        // What is no form of layer anywhere is kept decompressed.
+        let (_, plain) = compression::decompress(whole)?;
+        let mut tee = Tee {
+            source: plain,
+            blob,
+        };
+        let size_files = take_apart(&mut tee, upper)?;
+        let (digest, size) = tee.commit()?;
+        return Ok(Layer {
+            diff_id: digest.clone().into(),
+            size_tar: size,
+            size_files,
+            blob: Descriptor::new(stored, digest, size),
+        });
+    }
+    let mut tee = Tee {
+        source: whole,
+        blob,
+    };
+    let (_, plain) = compression::decompress(&mut tee)?;
+    let mut hashing = Hashing::new(plain);
+    let size_files = take_apart(&mut hashing, upper)?;
+    // What follows the end of the archive is part of the layer's digest too.
+    io::copy(&mut hashing, &mut io::sink())?;
+    let (plain, diff_id, size_tar) = hashing.finish();
+    drop(plain);
+    let (digest, size) = tee.commit()?;
+    Ok(Layer {
+        diff_id: diff_id.into(),
+        size_tar,
+        size_files,
+        blob: Descriptor::new(stored, digest, size),
+    })
+}
+
+/// Unpacks a tar, or only reads it where we may not make other users' files; returns the bytes
+/// of its files.
+fn take_apart(tar: &mut (impl Read + Send), upper: Option<&Path>) -> Result<u64, ImportError> {
+    if let Some(upper) = upper {
+        let target = oci::layer::open_dir(upper)?;
+        let unpacked = unpack::layer(tar, &target, &UnpackOptions::default())?;
+        return Ok(unpacked.bytes);
+    }
+    let mut reader = Reader::new(tar);
+    let mut bytes = 0;
+    while let Some(entry) = reader.next_entry()? {
+        bytes += entry.size;
+    }
+    Ok(bytes)
+}
+
+/// What `--change` may say, as `docker import` has it.
+const CHANGES: &str = "CMD, ENTRYPOINT, ENV, EXPOSE, HEALTHCHECK, LABEL, ONBUILD, SHELL, \
+                       STOPSIGNAL, USER, VOLUME and WORKDIR";
+
+/// Instructions of `--change` that are wrong, with the text that their places are in.
+#[derive(Clone, Debug)]
+pub struct ChangeError {
+    /// What is wrong.
+    pub diagnostics: Vec<Diagnostic>,
+    /// The text.
+    pub source: String,
+}
+
+/// The configuration that Dockerfile instructions make of an empty one.
+///
+/// # Errors
+/// Every mistake, with its place.
+pub fn changed_config(changes: &[String], platform: &Platform) -> Result<Config, ChangeError> {
+    if changes.is_empty() {
+        return Ok(Config::default());
+    }
+    // As a Dockerfile, so that all of its syntax is the Dockerfile's.
+    let text = format!("FROM scratch\n{}\n", changes.join("\n"));
+    let parsed = dockerfile::parse(&text);
+    let wrong = |diagnostics| ChangeError {
+        diagnostics,
+        source: parsed.source.clone(),
+    };
+    if parsed.has_errors() {
+        return Err(wrong(parsed.diagnostics.clone()));
+    }
+    let [stage] = parsed.dockerfile.stages.as_slice() else {
+        let second = parsed.dockerfile.stages.get(1);
+        let span = second.map(|stage| stage.header.span).unwrap_or_default();
+        return Err(wrong(vec![refused("FROM", span)]));
+    };
+    let found: Vec<Diagnostic> = stage
+        .instructions
+        .iter()
+        .filter(|instruction| !is_change(instruction))
+        .map(|i| refused(i.kind.keyword(), i.header.keyword.span))
+        .collect();
+    if !found.is_empty() {
+        return Err(wrong(found));
+    }
+    let expand = || -> Result<Config, PlanError> {
+        let (args, named) = (BuildArgs::default(), BTreeSet::new());
+        let graph = Graph::new(
+            &parsed.dockerfile,
+            &GraphOptions {
+                target: "",
+                args: &args,
+                build_platform: platform,
+                target_platform: platform,
+                named: &named,
+            },
+        )?;
+        let mut config = Config::default();
+        for stage in &graph.stages {
+            let expanded = expand_stage(&StageInput {
+                file: &parsed.dockerfile,
+                stage,
+                global: &graph.global,
+                args: &args,
+                named: &named,
+                base: Config::default(),
+                author: None,
+            })?;
+            config = Arc::unwrap_or_clone(expanded.config);
+        }
+        Ok(config)
+    };
+    let mut config = expand().map_err(|e| wrong(e.0))?;
+    // The default of builds is not wanted here.
+    if !stage.instructions.iter().any(sets_path) {
+        config.env.retain(|pair| !pair.starts_with("PATH="));
+    }
+    Ok(config)
+}
+
+fn refused(keyword: &str, span: dockerfile::span::Span) -> Diagnostic {
+    let message = format!("{keyword} is not a valid change command");
+    Diagnostic::error(Code::InvalidArgument, message, span)
+        .help(format!("an import can be changed by {CHANGES}"))
+}
+
+fn is_change(instruction: &Instruction) -> bool {
+    !matches!(
+        instruction.kind,
+        Kind::Add(_) | Kind::Arg(_) | Kind::Copy(_) | Kind::Maintainer(_) | Kind::Run(_)
+    )
+}
+
+fn sets_path(instruction: &Instruction) -> bool {
+    match &instruction.kind {
+        Kind::Env(env) => env.pairs.iter().any(|pair| pair.key.as_str() == "PATH"),
+        _ => false,
+    }
+}
+
+/// Where the archive to import is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// On standard input.
+    Stdin,
+    /// At an address.
+    Url(String),
+    /// In a file.
+    File(PathBuf),
+}
+
+impl Source {
+    /// As `docker import` understands it.
+    pub fn new(text: &str) -> Self {
+        match text {
+            "-" => Self::Stdin,
+            url if url.starts_with("http://") || url.starts_with("https://") => {
+                Self::Url(url.to_owned())
+            }
+            path => Self::File(path.into()),
+        }
+    }
+
+    /// The note that `docker import` writes unless another is given.
+    pub fn message(&self) -> String {
+        match self {
+            Self::Url(url) => format!("Imported from {url}"),
+            Self::Stdin | Self::File(_) => "Imported from -".to_owned(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn changed(changes: &[&str]) -> Result<Config, ChangeError> {
+        let changes: Vec<String> = changes.iter().map(|c| (*c).to_owned()).collect();
+        changed_config(&changes, &Platform::host())
+    }
+
+    #[test]
+    fn changes_are_read_as_in_a_dockerfile() {
+        let config = changed(&[
+            "ENV NAME=\"a b\"",
+            "CMD [\"sh\", \"-l\"]",
+            "EXPOSE 80 53/udp",
+            "WORKDIR /srv",
+            "VOLUME /data",
+            "USER 1000:1000",
+            "LABEL a=b",
+            "STOPSIGNAL SIGINT",
+            "ONBUILD RUN true",
+            "HEALTHCHECK NONE",
+        ])
+        .unwrap();
+        assert_eq!(config.env, ["NAME=a b"]);
+        assert_eq!(config.cmd.unwrap(), ["sh", "-l"]);
+        let ports: Vec<_> = config.exposed_ports.keys().collect();
+        assert_eq!(ports, ["53/udp", "80/tcp"]);
+        assert_eq!(config.working_dir, "/srv");
+        assert!(config.volumes.contains_key("/data"));
+        assert_eq!(config.user, "1000:1000");
+        assert_eq!(config.labels["a"], "b");
+        assert_eq!(config.stop_signal.as_deref(), Some("SIGINT"));
+        assert_eq!(config.on_build, ["RUN true"]);
+        assert_eq!(config.healthcheck.unwrap().test, ["NONE"]);
+        let path = changed(&["ENV PATH=/bin"]).unwrap();
+        assert_eq!(path.env, ["PATH=/bin"]);
+        assert_eq!(changed(&[]).unwrap(), Config::default());
+    }
+
+    #[test]
+    fn what_would_change_files_is_refused() {
+        for (change, keyword) in [
+            ("RUN true", "RUN"),
+            ("COPY a b", "COPY"),
+            ("ARG a", "ARG"),
+            ("FROM x", "FROM"),
+        ] {
+            let error = changed(&[change]).unwrap_err();
+            let message = &error.diagnostics[0].message;
+            assert_eq!(*message, format!("{keyword} is not a valid change command"));
+        }
+        assert!(changed(&["FOO bar"]).is_err());
+    }
+
+    #[test]
+    fn compressed_archives_come_to_the_same_layer() {
+        let mut tar = tar::Builder::new(Vec::new());
+        let mut header = tar::Header::new_ustar();
+        header.set_size(5);
+        header.set_mode(0o644);
+        header.set_cksum();
+        tar.append_data(&mut header, "file", &b"hello"[..]).unwrap();
+        let tar = tar.into_inner().unwrap();
+        let dir = tempfile::tempdir().unwrap();
+        let blobs = DiskBlobs::open(dir.path()).unwrap();
+        for format in [
+            None,
+            Some(media_type::LayerCompression::Gzip),
+            Some(media_type::LayerCompression::Zstd),
+        ] {
+            let bytes = match format {
+                None => tar.clone(),
+                Some(format) => {
+                    let options = compression::CompressOptions::default();
+                    let mut out =
+                        compression::Compressor::new(format, Vec::new(), &options).unwrap();
+                    out.write_all(&tar).unwrap();
+                    out.finish().unwrap()
+                }
+            };
+            let layer = bring_in(io::Cursor::new(bytes.clone()), &blobs, None).unwrap();
+            assert_eq!(*layer.diff_id.digest(), Digest::sha256(&tar));
+            assert_eq!(layer.blob.digest, Digest::sha256(&bytes));
+            assert_eq!((layer.size_tar, layer.size_files), (tar.len() as u64, 5));
+        }
+        let empty = bring_in(io::empty(), &blobs, None);
+        assert!(matches!(empty, Err(ImportError::Empty)));
+        assert!(bring_in(&b"no archive at all"[..], &blobs, None).is_err());
+    }
+}
