@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::fs::File;
-use std::io::{Read, Write};
+use std::io::Read;
 use std::os::fd::{AsFd, OwnedFd};
 
 use nix::libc;
@@ -96,8 +96,8 @@ impl Container {
         let mut prepared = prepare(spec)?;
         let plan = serde_json::to_vec(&prepared.plan)
             .map_err(|error| Error::InvalidSpec(error.to_string()))?;
-        let (plan_read, plan_write) = pipe("the plan")?;
-        let (error_read, error_write) = pipe("errors")?;
+        let (plan_read, plan_write) = plan_socket()?;
+        let (error_read, error_write) = error_pipe()?;
         let fds = descriptors(spec, stdio, &mut prepared, plan_read, error_write)?;
         let cgroup = match spec.limits.need_cgroup() {
             true => Some(Cgroup::create(&spec.limits)?),
@@ -121,8 +121,8 @@ impl Container {
         if let Some(cgroup) = &running.cgroup {
             cgroup.add(running.child.pid)?;
         }
-        // A broken pipe means that the init has failed, and says why on the other one.
-        let written = File::from(plan_write).write_all(&plan);
+        // A broken connection means that the init has failed, and says why on the other one.
+        let written = send_all(plan_write, &plan);
         let mut report = Vec::new();
         File::from(error_read)
             .read_to_end(&mut report)
@@ -152,9 +152,33 @@ fn explain(failure: Failure) -> Error {
     }
 }
 
-fn pipe(what: &str) -> Result<(OwnedFd, OwnedFd)> {
-    pipe_with(PipeFlags::CLOEXEC)
-        .map_err(|error| Error::setup(format!("make a pipe for {what}"), error))
+/// A socket pair, not a pipe: writing to a pipe whose reader is gone raises SIGPIPE, and a program
+/// may have chosen to die from that.
+fn plan_socket() -> Result<(OwnedFd, OwnedFd)> {
+    use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
+    socketpair(
+        AddressFamily::UNIX,
+        SocketType::STREAM,
+        SocketFlags::CLOEXEC,
+        None,
+    )
+    .map_err(|error| Error::setup("make a socket pair for the plan", error))
+}
+
+/// Sends everything and closes the socket.
+fn send_all(socket: OwnedFd, mut bytes: &[u8]) -> std::io::Result<()> {
+    while !bytes.is_empty() {
+        match rustix::net::send(&socket, bytes, rustix::net::SendFlags::NOSIGNAL) {
+            Ok(sent) => bytes = bytes.get(sent..).unwrap_or_default(),
+            Err(rustix::io::Errno::INTR) => {}
+            Err(errno) => return Err(errno.into()),
+        }
+    }
+    Ok(())
+}
+
+fn error_pipe() -> Result<(OwnedFd, OwnedFd)> {
+    pipe_with(PipeFlags::CLOEXEC).map_err(|error| Error::setup("make a pipe for errors", error))
 }
 
 fn cgroup_paths(cgroup: Option<&Cgroup>) -> Vec<std::path::PathBuf> {

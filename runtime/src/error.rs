@@ -25,7 +25,7 @@ pub enum Error {
         message: String,
     },
     /// Something needs a privilege this process does not have.
-    #[error("{what} needs root (CAP_SYS_ADMIN): run as root, for example with sudo")]
+    #[error("{what} needs root with CAP_SYS_ADMIN: run with sudo, or in a privileged container")]
     NotPermitted {
         /// What was being done.
         what: String,
@@ -118,10 +118,17 @@ impl Error {
 
     pub(crate) fn setup(step: impl Into<String>, source: impl Into<io::Error>) -> Self {
         let (step, source) = (step.into(), source.into());
-        if source.kind() == io::ErrorKind::PermissionDenied && !rustix::process::geteuid().is_root()
-        {
+        if lacks_privilege(&source) {
             return Self::NotPermitted { what: step };
         }
         Self::Setup { step, source }
     }
+}
+
+/// Whether an operation failed because this process is not privileged, rather than because of
+/// what it was applied to.
+pub(crate) fn lacks_privilege(error: &io::Error) -> bool {
+    use rustix::thread::{CapabilitySet, capabilities};
+    error.kind() == io::ErrorKind::PermissionDenied
+        && !capabilities(None).is_ok_and(|own| own.effective.contains(CapabilitySet::SYS_ADMIN))
 }

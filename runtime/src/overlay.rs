@@ -10,7 +10,7 @@ use rustix::fs::{AtFlags, CWD, Mode, OFlags, Timespec, Timestamps, utimensat};
 use rustix::io::Errno;
 use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, MountFlags, OpenTreeFlags};
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, lacks_privilege};
 use crate::sys::{self, Attrs};
 
 /// Features that would make a layer depend on the mount it was written through.
@@ -33,8 +33,7 @@ pub fn mount_detached(
     let dirs: Vec<&Path> = lowers.iter().map(AsRef::as_ref).collect();
     let fail = |(step, source): Failed| {
         let source: io::Error = source;
-        if source.kind() == io::ErrorKind::PermissionDenied && !rustix::process::geteuid().is_root()
-        {
+        if lacks_privilege(&source) {
             return Error::NotPermitted {
                 what: "mounting an overlay".to_owned(),
             };
@@ -62,8 +61,8 @@ pub fn mount_detached(
     };
     match with_fds(&opened, upper.as_ref()) {
         // Kernels before 6.5 take no lower directories one by one.
-        Err((_, error)) if error.raw_os_error() == Some(nix::libc::EINVAL) => {
-            with_option_string(&dirs, upper_work).map_err(fail)
+        Err(first) if first.1.kind() == io::ErrorKind::InvalidInput => {
+            with_option_string(&dirs, upper_work).map_err(|_| fail(first))
         }
         other => other.map_err(fail),
     }
@@ -147,8 +146,7 @@ fn with_log(context: BorrowedFd<'_>, errno: Errno) -> io::Error {
         );
     }
     let error = io::Error::from(errno);
-    // An error that decides about the fallback keeps its number.
-    if lines.is_empty() || errno == Errno::INVAL {
+    if lines.is_empty() {
         return error;
     }
     io::Error::new(error.kind(), format!("{error}: {}", lines.join("; ")))

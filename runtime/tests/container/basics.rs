@@ -224,7 +224,8 @@ fn unprivileged() -> Result<(), String> {
     let said = crate::probe::again("unprivileged", &[image.path()]);
     assert_eq!(
         said,
-        "mounting an overlay needs root (CAP_SYS_ADMIN): run as root, for example with sudo"
+        "mounting an overlay needs root with CAP_SYS_ADMIN: run with sudo, or in a privileged \
+         container"
     );
     let error = failure(&image.spec(&[]));
     assert!(matches!(error, Error::InvalidSpec(_)), "{error}");
