@@ -129,6 +129,7 @@ impl State {
             }
             Op::BoundingSet { keep } => sys.limit_bounding_set(*keep)?,
             Op::Filter => sys.install_filter(seccomp::default_filter())?,
+            Op::OwnPipes { uid } => sys.own_pipes(*uid)?,
             Op::Identity { uid, gid, groups } => sys.set_identity(*uid, *gid, groups)?,
             Op::Capabilities { mask } => sys.set_capabilities(*mask)?,
         }

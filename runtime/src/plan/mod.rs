@@ -284,6 +284,9 @@ fn enter_user(inputs: &Inputs<'_>, ops: &mut Vec<Op>) {
     let mut groups = inputs.identity.groups.clone();
     groups.extend(&spec.groups);
     let (uid, gid) = (inputs.identity.uid, inputs.identity.gid);
+    if uid != 0 {
+        ops.push(Op::OwnPipes { uid });
+    }
     ops.push(Op::Identity { uid, gid, groups });
     // Another user than root holds none: there is nothing it could inherit them from.
     ops.push(Op::Capabilities {

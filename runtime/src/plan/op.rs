@@ -83,6 +83,10 @@ pub(crate) enum Op {
         keep: u64,
     },
     Filter,
+    /// Standard output can then be opened again by name (`/dev/stdout`).
+    OwnPipes {
+        uid: u32,
+    },
     Identity {
         uid: u32,
         gid: u32,
@@ -122,6 +126,7 @@ impl fmt::Display for Op {
             Self::ChangeDir { path } => write!(f, "change directory to {path:?}"),
             Self::BoundingSet { .. } => f.write_str("limit the capability bounding set"),
             Self::Filter => f.write_str("install the system call filter"),
+            Self::OwnPipes { .. } => f.write_str("hand standard output over"),
             Self::Identity { uid, gid, .. } => write!(f, "become user {uid}:{gid}"),
             Self::Capabilities { .. } => f.write_str("set capabilities"),
         }

@@ -197,6 +197,10 @@ impl Syscall for Fake {
         self.call("seccomp".to_owned())
     }
 
+    fn own_pipes(&self, uid: u32) -> io::Result<()> {
+        self.call(format!("chown stdio {uid}"))
+    }
+
     fn set_identity(&self, uid: u32, gid: u32, groups: &[u32]) -> io::Result<()> {
         self.call(format!("setuid {uid}:{gid} {groups:?}"))
     }

@@ -190,6 +190,17 @@ impl Syscall for Linux {
         raw::install_filter(filter)
     }
 
+    fn own_pipes(&self, uid: u32) -> io::Result<()> {
+        use rustix::stdio::{stderr, stdin, stdout};
+        for stream in [stdin(), stdout(), stderr()] {
+            let stat = rustix::fs::fstat(stream)?;
+            if FileType::from_raw_mode(stat.st_mode) == FileType::Fifo {
+                rustix::fs::fchown(stream, Some(Uid::from_raw(uid)), None)?;
+            }
+        }
+        Ok(())
+    }
+
     fn set_identity(&self, uid: u32, gid: u32, groups: &[u32]) -> io::Result<()> {
         let groups: Vec<Gid> = groups.iter().map(|gid| Gid::from_raw(*gid)).collect();
         rustix::thread::set_thread_groups(&groups)?;

@@ -13,6 +13,7 @@ pub const TESTS: &[Test] = &[
     ("privileges_are_dockers_defaults", privileges),
     ("only_what_is_given_is_inherited", inheritance),
     ("users_come_from_the_image", users),
+    ("standard_streams_and_terminals_open_by_name", streams),
     ("dropping_kills_everything", dropping),
     ("starting_from_many_threads", threads),
     ("without_root_it_says_so", unprivileged),
@@ -184,6 +185,21 @@ fn users() -> Result<(), String> {
         ),
     ] {
         assert_eq!(failure(&image.sh("true").user(user)).to_string(), want);
+    }
+    Ok(())
+}
+
+fn streams() -> Result<(), String> {
+    let image = Image::new();
+    let script = "echo a > /dev/stdout; echo b > /dev/stderr; echo c > /dev/fd/1; \
+                  (exec 3<>/dev/ptmx) && echo pty; (exec 3<>/dev/pts/ptmx) && echo pty; \
+                  ls /dev/pts";
+    for user in ["", "1000:1000"] {
+        assert_eq!(
+            output(&image.sh(script).user(user)),
+            "a\nb\nc\npty\npty\nptmx",
+            "{user:?}"
+        );
     }
     Ok(())
 }
