@@ -14,6 +14,9 @@ mod history;
 mod state;
 pub mod step;
 
+#[cfg(test)]
+mod tests;
+
 pub use args::BuildArgs;
 pub use graph::{Base, Graph, StagePlan};
 pub use step::{CopyFrom, CopyOp, CopySource, Op, RunOp, Step, WorkdirOp};

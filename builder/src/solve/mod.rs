@@ -8,6 +8,9 @@ pub mod engine;
 pub mod key;
 pub mod trace;
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};

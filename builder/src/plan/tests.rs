@@ -1,0 +1,219 @@
+//! Dockerfiles through both phases of planning.
+
+use std::collections::BTreeSet;
+
+use dockerfile::parse;
+use oci::Platform;
+use oci::config::Config;
+
+use super::expand::{ExpandedStage, StageInput, expand_stage};
+use super::graph::GraphOptions;
+use super::{Base, BuildArgs, CopyFrom, Graph, Op, PlanError};
+
+fn args(pairs: &[(&str, &str)]) -> BuildArgs {
+    BuildArgs::new(
+        pairs
+            .iter()
+            .map(|(k, v)| ((*k).to_owned(), (*v).to_owned())),
+    )
+}
+
+fn graph(text: &str, target: &str, args: &BuildArgs) -> Result<Graph, PlanError> {
+    let parsed = parse(text);
+    assert!(!parsed.has_errors(), "{:?}", parsed.diagnostics);
+    let platform: Platform = "linux/amd64".parse().unwrap();
+    let options = GraphOptions {
+        target,
+        args,
+        build_platform: &platform,
+        target_platform: &platform,
+        named: &BTreeSet::new(),
+    };
+    Graph::new(&parsed.dockerfile, &options)
+}
+
+/// Plans the last stage of `text` on a base with `base` as its configuration.
+fn expand(text: &str, base: Config, given: &[(&str, &str)]) -> Result<ExpandedStage, PlanError> {
+    let args = args(given);
+    let graph = graph(text, "", &args)?;
+    let parsed = parse(text);
+    expand_stage(&StageInput {
+        file: &parsed.dockerfile,
+        stage: graph.stages.last().unwrap(),
+        global: &graph.global,
+        args: &args,
+        named: &BTreeSet::new(),
+        base,
+        author: None,
+    })
+}
+
+fn histories(stage: &ExpandedStage) -> Vec<&str> {
+    stage
+        .steps
+        .iter()
+        .filter_map(|s| s.history.as_deref())
+        .collect()
+}
+
+fn messages(error: &PlanError) -> Vec<&str> {
+    error.0.iter().map(|d| d.message.as_str()).collect()
+}
+
+#[test]
+fn only_the_stages_that_the_target_needs_are_planned() {
+    let text = "\
+        FROM a AS one\n\
+        FROM b AS unused\n\
+        FROM one AS two\n\
+        FROM scratch\n\
+        COPY --from=two /x /x\n\
+        COPY --from=busybox:1 /bin /bin\n";
+    let planned = graph(text, "", &args(&[])).unwrap();
+    let indexes: Vec<usize> = planned.stages.iter().map(|s| s.index).collect();
+    assert_eq!(indexes, [0, 2, 3]);
+    assert_eq!(planned.stages[1].base, Base::Stage(0));
+    let image = CopyFrom::Image("busybox:1".parse().unwrap());
+    assert_eq!(planned.stages[2].sources, [image]);
+
+    let one = graph(text, "ONE", &args(&[])).unwrap();
+    assert_eq!(one.stages.len(), 1);
+    let error = graph(text, "three", &args(&[])).unwrap_err();
+    assert_eq!(
+        messages(&error),
+        ["target stage \"three\" could not be found"]
+    );
+}
+
+#[test]
+fn from_sees_global_arguments_and_build_args() {
+    let text = "ARG V=1\nARG IMAGE=base:$V\nFROM --platform=$TARGETPLATFORM ${IMAGE}\n";
+    let planned = graph(text, "", &args(&[])).unwrap();
+    assert_eq!(
+        planned.stages[0].base,
+        Base::Image("base:1".parse().unwrap())
+    );
+    assert_eq!(
+        planned.stages[0].platform.as_ref().unwrap().to_string(),
+        "linux/amd64"
+    );
+    let planned = graph(text, "", &args(&[("V", "2")])).unwrap();
+    assert_eq!(
+        planned.stages[0].base,
+        Base::Image("base:2".parse().unwrap())
+    );
+    let error = graph("ARG X\nFROM $X\n", "", &args(&[])).unwrap_err();
+    assert!(messages(&error)[0].contains("is empty"), "{error}");
+}
+
+#[test]
+fn copying_from_below_is_refused_with_its_place() {
+    for (text, what) in [
+        (
+            "FROM a AS x\nCOPY --from=y / /\nFROM b AS y\n",
+            "a later stage",
+        ),
+        ("FROM a AS x\nCOPY --from=x / /\n", "the stage itself"),
+        ("FROM a\nCOPY --from=3 / /\n", "there is no stage 3"),
+        (
+            "FROM a\nCOPY --from=Bad:: / /\n",
+            "no stage and no image reference",
+        ),
+    ] {
+        let target = if text.contains("AS x") { "x" } else { "" };
+        let error = graph(text, target, &args(&[])).unwrap_err();
+        assert!(error.to_string().contains(what), "{text}: {error}");
+        assert!(error.0[0].span.start > 0);
+    }
+}
+
+#[test]
+fn the_configuration_and_history_are_dockers() {
+    let text = "\
+        FROM scratch\n\
+        MAINTAINER me\n\
+        ARG X=1 Y\n\
+        ENV A=$X B=\"b c\"\n\
+        ENV A=2 C=$A\n\
+        LABEL k=$A\n\
+        EXPOSE 443 80-81/udp\n\
+        VOLUME /data /logs\n\
+        WORKDIR /srv\n\
+        WORKDIR app\n\
+        USER me:us\n\
+        STOPSIGNAL SIGINT\n\
+        SHELL [\"/bin/bash\", \"-c\"]\n\
+        CMD echo hi\n\
+        ENTRYPOINT [\"/run\", \"x\"]\n\
+        HEALTHCHECK --interval=5s CMD curl localhost\n\
+        ONBUILD RUN x\n\
+        RUN make\n";
+    let stage = expand(text, Config::default(), &[("Y", "y")]).unwrap();
+    insta::assert_debug_snapshot!(histories(&stage));
+    insta::assert_snapshot!(serde_json::to_string_pretty(&*stage.config).unwrap());
+    assert_eq!(stage.author.as_deref(), Some("me"));
+}
+
+#[test]
+fn run_gets_its_environment_and_hides_proxies() {
+    let text = "FROM scratch\nARG A=1\nENV B=2 A=3\nWORKDIR /w\nUSER u\nRUN [\"x\"]\n";
+    let given = [("http_proxy", "http://proxy"), ("A", "9")];
+    let stage = expand(text, Config::default(), &given).unwrap();
+    let Some(Op::Run(run)) = &stage.steps.last().unwrap().op else {
+        panic!()
+    };
+    assert_eq!(run.env[1..], ["B=2", "A=3"]);
+    assert_eq!(run.hidden_env, ["http_proxy=http://proxy"]);
+    assert_eq!((run.user.as_str(), run.cwd.as_str()), ("u", "/w"));
+    assert_eq!(
+        *histories(&stage).last().unwrap(),
+        "RUN |1 A=3 x # buildkit"
+    );
+}
+
+#[test]
+fn entrypoint_resets_an_inherited_cmd_only() {
+    let base = Config {
+        cmd: Some(vec!["sh".to_owned()]),
+        ..Config::default()
+    };
+    let stage = expand("FROM b\nENTRYPOINT [\"e\"]\n", base.clone(), &[]).unwrap();
+    assert_eq!(stage.config.cmd, None);
+    let stage = expand("FROM b\nCMD [\"c\"]\nENTRYPOINT [\"e\"]\n", base, &[]).unwrap();
+    assert_eq!(stage.config.cmd.as_deref(), Some(&["c".to_owned()][..]));
+}
+
+#[test]
+fn triggers_of_the_base_fire_first_and_are_not_inherited() {
+    let base = Config {
+        on_build: vec!["ENV T=1".to_owned(), "COPY . /src".to_owned()],
+        ..Config::default()
+    };
+    let stage = expand("FROM b\nENV U=$T\n", base, &[]).unwrap();
+    assert!(stage.config.on_build.is_empty());
+    assert!(stage.config.env.contains(&"U=1".to_owned()));
+    assert_eq!(histories(&stage)[1], "COPY . /src # buildkit");
+    let wrong = Config {
+        on_build: vec!["NOPE".to_owned()],
+        ..Config::default()
+    };
+    let error = expand("FROM b\n", wrong, &[]).unwrap_err();
+    assert!(
+        error.to_string().contains("ONBUILD trigger \"NOPE\""),
+        "{error}"
+    );
+}
+
+#[test]
+fn all_mistakes_of_a_stage_are_told_at_once() {
+    let text = "\
+        FROM scratch\n\
+        COPY a b dest\n\
+        EXPOSE $NOPE:x\n\
+        STOPSIGNAL SIGNOPE\n\
+        ENV A=${B:?needed}\n\
+        ADD --checksum=sha256:1 https://example.com/x /x\n\
+        ADD https://example.com/repo.git /x\n";
+    let error = expand(text, Config::default(), &[]).unwrap_err();
+    insta::assert_debug_snapshot!(messages(&error));
+}

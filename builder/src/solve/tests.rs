@@ -1,0 +1,244 @@
+//! The solver on an engine that only remembers what it was asked.
+
+use std::cell::RefCell;
+use std::collections::{BTreeSet, HashMap};
+
+use dockerfile::parse;
+use oci::config::Config;
+use oci::{ChainId, DiffId, Digest, ImageConfig, Platform, Reference};
+
+use super::engine::{
+    BaseImage, Engine, Layer, Progress, SolveError, StageImage, StepError, Tree, Vertex,
+};
+use super::trace::Trace;
+use super::{Build, Solver};
+use crate::plan::graph::GraphOptions;
+use crate::plan::{BuildArgs, Graph, Op};
+
+/// Makes a layer of everything, and fails the command `false`.
+#[derive(Default)]
+struct Fake {
+    cache: RefCell<HashMap<Digest, Layer>>,
+    executed: RefCell<Vec<String>>,
+    files: RefCell<String>,
+}
+
+impl Engine for Fake {
+    async fn image(
+        &self,
+        reference: &Reference,
+        platform: &Platform,
+        _: &Vertex,
+    ) -> Result<BaseImage, StepError> {
+        if reference.repository().path() == "library/missing" {
+            return Err(StepError::Other("manifest unknown".to_owned()));
+        }
+        let mut config = ImageConfig::for_platform(platform);
+        config.config = Some(Config {
+            env: vec!["FROM=base".to_owned()],
+            ..Config::default()
+        });
+        config.created = Some("2020-01-01T00:00:00Z".to_owned());
+        config.rootfs.diff_ids = vec![DiffId(Digest::sha256(b"base"))];
+        Ok(BaseImage {
+            config,
+            id: "sha256:x".to_owned(),
+        })
+    }
+
+    async fn digests(&self, _: &Op, _: &Tree) -> Result<Vec<(String, String)>, StepError> {
+        Ok(vec![("f".to_owned(), self.files.borrow().clone())])
+    }
+
+    async fn lookup(&self, key: &Digest) -> Result<Option<Layer>, StepError> {
+        Ok(self.cache.borrow().get(key).cloned())
+    }
+
+    async fn execute(
+        &self,
+        op: &Op,
+        parent: Option<&ChainId>,
+        _: Option<&Tree>,
+        vertex: &Vertex,
+    ) -> Result<Layer, StepError> {
+        if let Op::Run(run) = op
+            && run.argv.last().is_some_and(|a| a == "false")
+        {
+            return Err(StepError::Process {
+                command: run.argv.join(" "),
+                status: "exit code: 1".to_owned(),
+                code: 1,
+            });
+        }
+        self.executed.borrow_mut().push(vertex.name.to_string());
+        let diff_id = DiffId(Digest::sha256(format!("{parent:?}{op:?}").as_bytes()));
+        let chain_id = ChainId::extend(parent, &diff_id);
+        Ok(Layer {
+            diff_id,
+            chain_id,
+            created: "2021-01-01T00:00:00Z".to_owned(),
+        })
+    }
+
+    async fn remember(&self, key: &Digest, layer: &Layer, _: &str) -> Result<(), StepError> {
+        self.cache.borrow_mut().insert(key.clone(), layer.clone());
+        Ok(())
+    }
+
+    fn now(&self) -> String {
+        "2022-01-01T00:00:00Z".to_owned()
+    }
+}
+
+#[derive(Default)]
+struct Log(std::sync::Mutex<Vec<String>>);
+
+impl Log {
+    fn push(&self, line: String) {
+        self.0.lock().unwrap().push(line);
+    }
+}
+
+impl Progress for Log {
+    fn started(&self, _: &Vertex) {}
+    fn cached(&self, vertex: &Vertex) {
+        self.push(format!("CACHED {}", vertex.name));
+    }
+    fn missed(&self, vertex: &Vertex, reason: &str) {
+        self.push(format!("missed {}: {reason}", vertex.name));
+    }
+    fn output(&self, _: &Vertex, _: &[u8]) {}
+    fn status(&self, _: &Vertex, _: &str) {}
+    fn done(&self, _: &Vertex) {}
+    fn failed(&self, _: &Vertex, _: &str) {}
+    fn warning(&self, _: &str) {}
+}
+
+fn solve(
+    fake: &Fake,
+    text: &str,
+    before: Trace,
+) -> (Result<(StageImage, Trace), SolveError>, Vec<String>) {
+    let parsed = parse(text);
+    let (args, named) = (BuildArgs::default(), BTreeSet::new());
+    let platform: Platform = "linux/amd64".parse().unwrap();
+    let options = GraphOptions {
+        target: "",
+        args: &args,
+        build_platform: &platform,
+        target_platform: &platform,
+        named: &named,
+    };
+    let graph = Graph::new(&parsed.dockerfile, &options).unwrap();
+    let build = Build {
+        file: &parsed.dockerfile,
+        graph: &graph,
+        args: &args,
+        named: &named,
+        platform: &platform,
+        network: "default",
+        no_cache: false,
+    };
+    let log = Log::default();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .build()
+        .unwrap();
+    let solved = runtime.block_on(Solver::new(build, fake, &log, before).solve());
+    (solved, log.0.into_inner().unwrap())
+}
+
+const TEXT: &str = "FROM base\nENV A=1\nCOPY f /f\nRUN make\nLABEL l=1\n";
+
+#[test]
+fn a_second_build_runs_nothing_and_comes_to_the_same_image() {
+    let fake = Fake::default();
+    let (first, _) = solve(&fake, TEXT, Trace::default());
+    let (first, trace) = first.unwrap();
+    assert_eq!(
+        *fake.executed.borrow(),
+        ["[2/3] COPY f /f", "[3/3] RUN make"]
+    );
+    let (second, log) = solve(&fake, TEXT, trace);
+    let (second, _) = second.unwrap();
+    assert_eq!(fake.executed.borrow().len(), 2);
+    assert_eq!(log, ["CACHED [2/3] COPY f /f", "CACHED [3/3] RUN make"]);
+    assert_eq!(first.document("x"), second.document("y"));
+}
+
+#[test]
+fn a_changed_file_runs_its_copy_and_what_follows_and_says_why() {
+    let fake = Fake::default();
+    let (first, _) = solve(&fake, TEXT, Trace::default());
+    *fake.files.borrow_mut() = "other".to_owned();
+    let (second, log) = solve(&fake, TEXT, first.unwrap().1);
+    second.unwrap();
+    assert_eq!(
+        log,
+        [
+            "missed [2/3] COPY f /f: the content of f changed",
+            // The fake's layers do not depend on content, so what follows is found again.
+            "CACHED [3/3] RUN make"
+        ]
+    );
+}
+
+#[test]
+fn history_counts_layers_and_dates_metadata_by_the_layer_before() {
+    let (solved, _) = solve(&Fake::default(), TEXT, Trace::default());
+    let document = solved.unwrap().0.document("now");
+    assert_eq!(document.rootfs.diff_ids.len(), 3);
+    let layers = document.history.iter().filter(|h| !h.empty_layer).count();
+    assert_eq!(
+        layers, 2,
+        "the base of the fake has a layer without history"
+    );
+    let dates: Vec<_> = document
+        .history
+        .iter()
+        .map(|h| h.created.as_deref().unwrap())
+        .collect();
+    let (base, built) = ("2020-01-01T00:00:00Z", "2021-01-01T00:00:00Z");
+    assert_eq!(dates, [base, built, built, built]);
+    assert_eq!(document.created.as_deref(), Some(built));
+}
+
+#[test]
+fn a_failing_step_stops_the_build_with_its_place_and_code() {
+    let fake = Fake::default();
+    let text = "FROM base\nRUN one\nRUN false\nRUN three\n";
+    let (solved, _) = solve(&fake, text, Trace::default());
+    let Err(SolveError::Step { span, source }) = solved else {
+        panic!("it must fail")
+    };
+    assert_eq!(span.text(text), "RUN false");
+    assert_eq!(source.exit_code(), 1);
+    assert_eq!(*fake.executed.borrow(), ["[2/4] RUN one"]);
+}
+
+#[test]
+fn nothing_runs_when_an_image_is_missing_or_a_later_line_is_wrong() {
+    for text in [
+        "FROM base\nRUN one\nFROM missing\nCOPY --from=0 / /\n",
+        "FROM base\nRUN one\nSTOPSIGNAL nope\n",
+    ] {
+        let fake = Fake::default();
+        assert!(solve(&fake, text, Trace::default()).0.is_err());
+        assert!(fake.executed.borrow().is_empty());
+    }
+}
+
+#[test]
+fn stages_hand_their_files_and_configuration_on() {
+    let text = "FROM base AS a\nENV X=1\nRUN one\nFROM a\nRUN two\nCOPY --from=a /x /x\n";
+    let fake = Fake::default();
+    let (solved, _) = solve(&fake, text, Trace::default());
+    let image = solved.unwrap().0;
+    assert!(image.config.env.contains(&"X=1".to_owned()));
+    assert_eq!(image.diff_ids.len(), 4);
+    let expected = [
+        "[a 2/2] RUN one",
+        "[1 2/3] RUN two",
+        "[1 3/3] COPY --from=a /x /x",
+    ];
+    assert_eq!(*fake.executed.borrow(), expected);
+}
