@@ -28,10 +28,12 @@ pub(crate) fn sealed() -> io::Result<BorrowedFd<'static>> {
 fn copy() -> io::Result<OwnedFd> {
     let exe = File::open("/proc/self/exe")?;
     let mut left = exe.metadata()?.len();
-    let fd = memfd_create(
-        "container-init",
-        MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING,
-    )?;
+    let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
+    // Hosts may forbid executing memory files that are not made for it (vm.memfd_noexec).
+    let fd = match memfd_create("container-init", flags | MemfdFlags::EXEC) {
+        Err(rustix::io::Errno::INVAL) => memfd_create("container-init", flags)?,
+        other => other?,
+    };
     while left > 0 {
         let chunk = usize::try_from(left).unwrap_or(usize::MAX);
         let sent = rustix::fs::sendfile(&fd, &exe, None, chunk)?;

@@ -8,14 +8,15 @@ use crate::plan::Op;
 use crate::seccomp;
 use crate::sys::{Attrs, FsType, Syscall};
 
+/// The directory of the scratch file system that others are hidden behind.
+const EMPTY: &str = "empty";
+
 /// Detached mounts that later operations draw on.
 #[derive(Default)]
 struct State {
     slots: Vec<Option<OwnedFd>>,
     /// Holds the device nodes and files that are bound into the container.
     scratch: Option<OwnedFd>,
-    /// An empty read-only directory to hide others behind, made when first needed.
-    empty: Option<OwnedFd>,
     /// /dev.
     dev: Option<OwnedFd>,
 }
@@ -72,13 +73,20 @@ impl State {
             Op::PrivateMounts => sys.private_mounts()?,
             Op::EnterRoot { slot } => sys.enter_root(self.take(*slot)?.as_fd())?,
             Op::Mount { fs, attrs, target } => self.mount(sys, fs, *attrs, target)?,
-            Op::MakeScratch => {
+            Op::MakeScratch { target } => {
                 let attrs = Attrs {
                     nosuid: true,
                     noexec: true,
                     ..Attrs::default()
                 };
-                self.scratch = Some(sys.make_mount(&tmpfs("mode", "755"), attrs)?);
+                let tree = sys.make_mount(&tmpfs("mode", "755"), attrs)?;
+                sys.attach(tree.as_fd(), sys.open_path(target)?.as_fd())?;
+                sys.make_dir(tree.as_fd(), EMPTY)?;
+                self.scratch = Some(tree);
+            }
+            Op::DropScratch { target } => {
+                self.scratch = None;
+                sys.detach(target)?;
             }
             Op::Device { name, major, minor } => self.device(sys, name, (*major, *minor))?,
             Op::DevLink { name, target } => sys.make_link(self.dev()?.as_fd(), name, target)?,
@@ -180,29 +188,20 @@ impl State {
     }
 
     /// Hides a directory behind an empty one, anything else behind /dev/null.
-    fn mask(&mut self, sys: &dyn Syscall, path: &str) -> io::Result<()> {
+    fn mask(&self, sys: &dyn Syscall, path: &str) -> io::Result<()> {
         let Some(target) = optional(sys.open_path(path))? else {
             return Ok(());
         };
         let cover = if sys.is_dir(target.as_fd())? {
-            if self.empty.is_none() {
-                let attrs = Attrs {
-                    readonly: true,
-                    nosuid: true,
-                    nodev: true,
-                    noexec: true,
-                };
-                let fs = FsType {
-                    name: "tmpfs".to_owned(),
-                    options: Vec::new(),
-                };
-                self.empty = Some(sys.make_mount(&fs, attrs)?);
-            }
-            let empty = self
-                .empty
-                .as_ref()
-                .ok_or_else(|| missing("empty directory"))?;
-            sys.clone_tree(empty.as_fd(), "")?
+            let empty = sys.clone_tree(self.scratch()?.as_fd(), EMPTY)?;
+            let attrs = Attrs {
+                readonly: true,
+                nosuid: true,
+                nodev: true,
+                noexec: true,
+            };
+            sys.set_attrs(empty.as_fd(), attrs, false)?;
+            empty
         } else {
             sys.clone_tree(self.scratch()?.as_fd(), "null")?
         };

@@ -63,6 +63,9 @@ const READ_ONLY: [&str; 5] = [
     "/proc/sysrq-trigger",
 ];
 
+/// Where the scratch file system is attached while it is drawn on.
+const SCRATCH: &str = "/dev/shm";
+
 const DEVICES: [(&str, u32, u32); 6] = [
     ("null", 1, 3),
     ("zero", 1, 5),
@@ -139,12 +142,6 @@ pub(crate) fn build(inputs: &Inputs<'_>) -> Plan {
             }
         }
     }
-    ops.extend(READ_ONLY.map(|path| Op::ReadOnly {
-        path: path.to_owned(),
-    }));
-    ops.extend(MASKED.map(|path| Op::Mask {
-        path: path.to_owned(),
-    }));
     if spec.readonly {
         ops.push(Op::ReadOnlyRoot);
     }
@@ -170,20 +167,8 @@ const SEALED: Attrs = Attrs {
 };
 
 fn standard_mounts(inputs: &Inputs<'_>, ops: &mut Vec<Op>) {
-    let mut mount = |name: &str, options: &[(&str, String)], attrs: Attrs, target: &str| {
-        let options = options
-            .iter()
-            .map(|(k, v)| ((*k).to_owned(), v.clone()))
-            .collect();
-        let fs = FsType {
-            name: name.to_owned(),
-            options,
-        };
-        ops.push(Op::Mount {
-            fs,
-            attrs,
-            target: target.to_owned(),
-        });
+    let mut mount = |name, options: &[_], attrs, target| {
+        ops.push(mount_op(name, options, attrs, target));
     };
     mount("proc", &[], SEALED, "/proc");
     mount(
@@ -204,7 +189,14 @@ fn standard_mounts(inputs: &Inputs<'_>, ops: &mut Vec<Op>) {
         GUARDED,
         "/dev",
     );
-    ops.push(Op::MakeScratch);
+    for name in ["pts", "shm", "mqueue"] {
+        ops.push(Op::DevDir {
+            name: name.to_owned(),
+        });
+    }
+    ops.push(Op::MakeScratch {
+        target: SCRATCH.to_owned(),
+    });
     for (name, major, minor) in DEVICES {
         ops.push(Op::Device {
             name: name.to_owned(),
@@ -218,25 +210,8 @@ fn standard_mounts(inputs: &Inputs<'_>, ops: &mut Vec<Op>) {
             target: target.to_owned(),
         });
     }
-    for name in ["pts", "shm", "mqueue"] {
-        ops.push(Op::DevDir {
-            name: name.to_owned(),
-        });
-    }
-    let mut mount = |name: &str, options: &[(&str, String)], attrs: Attrs, target: &str| {
-        let options = options
-            .iter()
-            .map(|(k, v)| ((*k).to_owned(), v.clone()))
-            .collect();
-        let fs = FsType {
-            name: name.to_owned(),
-            options,
-        };
-        ops.push(Op::Mount {
-            fs,
-            attrs,
-            target: target.to_owned(),
-        });
+    let mut mount = |name, options: &[_], attrs, target| {
+        ops.push(mount_op(name, options, attrs, target));
     };
     let pts = [("ptmxmode", "666"), ("mode", "620"), ("gid", "5")].map(|(k, v)| (k, v.to_owned()));
     mount(
@@ -248,11 +223,6 @@ fn standard_mounts(inputs: &Inputs<'_>, ops: &mut Vec<Op>) {
         },
         "/dev/pts",
     );
-    let shm = [
-        ("mode", "1777".to_owned()),
-        ("size", inputs.spec.shm_size.to_string()),
-    ];
-    mount("tmpfs", &shm, SEALED, "/dev/shm");
     if inputs.host.mqueue {
         mount("mqueue", &[], SEALED, "/dev/mqueue");
     }
@@ -262,6 +232,37 @@ fn standard_mounts(inputs: &Inputs<'_>, ops: &mut Vec<Op>) {
             text: file.text.clone(),
             target: file.target.clone(),
         });
+    }
+    ops.extend(READ_ONLY.map(|path| Op::ReadOnly {
+        path: path.to_owned(),
+    }));
+    ops.extend(MASKED.map(|path| Op::Mask {
+        path: path.to_owned(),
+    }));
+    // Its place is the one of /dev/shm, which comes last.
+    ops.push(Op::DropScratch {
+        target: SCRATCH.to_owned(),
+    });
+    let shm = [
+        ("mode", "1777".to_owned()),
+        ("size", inputs.spec.shm_size.to_string()),
+    ];
+    ops.push(mount_op("tmpfs", &shm, SEALED, SCRATCH));
+}
+
+fn mount_op(name: &str, options: &[(&str, String)], attrs: Attrs, target: &str) -> Op {
+    let options = options
+        .iter()
+        .map(|(k, v)| ((*k).to_owned(), v.clone()))
+        .collect();
+    let fs = FsType {
+        name: name.to_owned(),
+        options,
+    };
+    Op::Mount {
+        fs,
+        attrs,
+        target: target.to_owned(),
     }
 }
 

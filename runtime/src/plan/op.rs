@@ -42,8 +42,15 @@ pub(crate) enum Op {
         attrs: Attrs,
         target: String,
     },
-    /// A memory file system without a path: devices and files are bound from it.
-    MakeScratch,
+    /// A memory file system that devices and files are bound from. Kernels before 6.15 clone
+    /// only what is attached, so it is, until [`Op::DropScratch`].
+    MakeScratch {
+        target: String,
+    },
+    /// Takes the scratch file system's path away; what is bound from it stays.
+    DropScratch {
+        target: String,
+    },
     Device {
         name: String,
         major: u32,
@@ -113,7 +120,8 @@ impl fmt::Display for Op {
             Self::PrivateMounts => f.write_str("make mounts private"),
             Self::EnterRoot { .. } => f.write_str("enter the root file system"),
             Self::Mount { fs, target, .. } => write!(f, "mount {} on {target}", fs.name),
-            Self::MakeScratch => f.write_str("make a private tmpfs"),
+            Self::DropScratch { .. } => f.write_str("detach the private tmpfs"),
+            Self::MakeScratch { .. } => f.write_str("make a private tmpfs"),
             Self::Device { name, .. } => write!(f, "make /dev/{name}"),
             Self::DevLink { name, .. } => write!(f, "link /dev/{name}"),
             Self::DevDir { name } => write!(f, "make directory /dev/{name}"),

@@ -134,6 +134,10 @@ impl Syscall for Fake {
         ))
     }
 
+    fn detach(&self, path: &str) -> io::Result<()> {
+        self.call(format!("umount {path}"))
+    }
+
     fn open_path(&self, path: &str) -> io::Result<OwnedFd> {
         self.call(format!("open {path}"))?;
         Ok(self.fd(path))

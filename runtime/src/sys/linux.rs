@@ -103,6 +103,13 @@ impl Syscall for Linux {
         Ok(rustix::mount::move_mount(tree, "", target, "", flags)?)
     }
 
+    fn detach(&self, path: &str) -> io::Result<()> {
+        Ok(rustix::mount::unmount(
+            path,
+            UnmountFlags::DETACH | UnmountFlags::NOFOLLOW,
+        )?)
+    }
+
     fn open_path(&self, path: &str) -> io::Result<OwnedFd> {
         let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_SYMLINKS;

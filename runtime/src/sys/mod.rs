@@ -51,6 +51,8 @@ pub(crate) trait Syscall {
     fn set_attrs(&self, tree: BorrowedFd<'_>, attrs: Attrs, recursive: bool) -> io::Result<()>;
     /// Attaches a detached mount to what `open_path` returned.
     fn attach(&self, tree: BorrowedFd<'_>, target: BorrowedFd<'_>) -> io::Result<()>;
+    /// Unmounts what is on top at `path`; open descriptors keep it alive.
+    fn detach(&self, path: &str) -> io::Result<()>;
     /// Opens a path for mounting; no symbolic link is followed, a final one is opened itself.
     fn open_path(&self, path: &str) -> io::Result<OwnedFd>;
     fn is_dir(&self, fd: BorrowedFd<'_>) -> io::Result<bool>;
