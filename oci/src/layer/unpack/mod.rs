@@ -158,7 +158,8 @@ enum Whiteouts {
 /// Unpacks a layer into `dir`, which should be empty, in overlay form. The parents of `dir`
 /// should be closed to others: setuid programs and device nodes are unpacked as they are.
 ///
-/// Parents that the archive does not list are made with mode 0755. Nothing is synced.
+/// Parents that the archive does not list are made with mode 0755; `dir` itself keeps its
+/// metadata unless the archive has an entry for it. Nothing is synced.
 ///
 /// # Errors
 /// [`UnpackError`]; what was unpacked so far stays.
@@ -206,5 +207,7 @@ fn shown(path: &[u8]) -> PathBuf {
     PathBuf::from(OsStr::from_bytes(path))
 }
 
+#[cfg(test)]
+mod hostile;
 #[cfg(test)]
 mod tests;
