@@ -84,7 +84,9 @@ fn builder() -> Builder<TokioExecutor> {
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_TIMEOUT)
         .max_buf_size(HTTP1_BUFFER)
-        .pipeline_flush(true)
+        // Bodies are sent from where they were read; gathered into one buffer, a download of a
+        // large blob would be copied, and kept, once more.
+        .writev(true)
         // Scripts grep for the names as the documents spell them.
         .title_case_headers(true);
     builder

@@ -18,10 +18,11 @@ use super::{Failure, Outcome};
 use crate::context::{self, Source};
 use crate::engine::run::{Cancel, RunSettings};
 use crate::engine::{EngineOptions, LocalEngine};
+use crate::files::FilesError;
 use crate::image::ConfigDocument;
 use crate::plan::graph::GraphOptions;
 use crate::plan::{BuildArgs, Graph, PlanError};
-use crate::solve::engine::{Engine as _, Progress, SolveError};
+use crate::solve::engine::{Engine as _, Progress, SolveError, StepError};
 use crate::solve::trace::Trace;
 use crate::solve::{Build, Solver};
 
@@ -213,10 +214,31 @@ impl Text {
                     return Failure::with_code(format!("failed to solve: {source}"), code);
                 }
                 let at = Diagnostic::error(Code::BuildFailed, source.to_string(), *span);
+                let at = match help(source) {
+                    Some(help) => at.help(help),
+                    None => at,
+                };
                 let shown = render(&at, &self.name, &self.parsed.source, self.color);
                 Failure::with_code(format!("failed to solve: {source}"), code).at(shown)
             }
         }
+    }
+}
+
+/// How to mend a step that failed, where that is known.
+fn help(error: &StepError) -> Option<String> {
+    match error {
+        StepError::Files(FilesError::NotFound {
+            similar: Some(similar),
+            ..
+        }) => Some(format!("did you mean {similar}?")),
+        StepError::Files(FilesError::NotFound { .. }) => {
+            Some("sources are paths in the build context (or in what --from names)".to_owned())
+        }
+        StepError::Files(FilesError::Ignored(_)) => {
+            Some("take it back in with a line that begins with ! in the ignore file".to_owned())
+        }
+        _ => None,
     }
 }
 

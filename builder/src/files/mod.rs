@@ -19,8 +19,13 @@ use std::path::{Path, PathBuf};
 #[derive(Debug, thiserror::Error)]
 pub enum FilesError {
     /// A source that is not there. The words are BuildKit's.
-    #[error("{0:?}: not found")]
-    NotFound(String),
+    #[error("{path:?}: not found")]
+    NotFound {
+        /// The source, from the root of its tree.
+        path: String,
+        /// A name in the same directory that may have been meant.
+        similar: Option<String>,
+    },
     /// A source that is there, but left out by the ignore file.
     #[error("{0:?}: not found: it is excluded by the .dockerignore file")]
     Ignored(String),

@@ -119,7 +119,10 @@ impl SourceTree<'_> {
         }
         match (selections.is_empty(), ignored) {
             (true, true) => Err(FilesError::Ignored(pattern.to_owned())),
-            (true, false) => Err(FilesError::NotFound(display(pattern))),
+            (true, false) => Err(FilesError::NotFound {
+                path: display(pattern),
+                similar: None,
+            }),
             (false, _) => Ok(selections),
         }
     }
@@ -134,7 +137,10 @@ impl SourceTree<'_> {
             .lstat(&root)
             .map_err(FilesError::io("stat", named))?;
         let Some(stat) = stat else {
-            return Err(FilesError::NotFound(display(&named.to_string_lossy())));
+            return Err(FilesError::NotFound {
+                path: display(&named.to_string_lossy()),
+                similar: self.similar(named),
+            });
         };
         let is_dir = file_type(&stat) == FileType::Directory;
         let verdict = self.verdict(&root, is_dir);
@@ -167,6 +173,17 @@ impl SourceTree<'_> {
             is_dir,
             entries,
         }))
+    }
+
+    /// A neighbour of a path that does not exist, of nearly the same name.
+    fn similar(&self, missing: &Path) -> Option<String> {
+        let wanted = missing.file_name()?.to_str()?;
+        let parent = missing.parent().unwrap_or(Path::new(""));
+        let dir = self.rootfs.open_dir(parent).ok()?;
+        let names = rootfs::list(dir.as_fd()).ok()?;
+        let names: Vec<&str> = names.iter().filter_map(|name| name.to_str()).collect();
+        let close = dockerfile::suggest::closest(wanted, names.iter().copied(), true)?;
+        Some(parent.join(close).to_string_lossy().into_owned())
     }
 
     /// The verdict on a path that was named, its parents' taken into account.
@@ -373,7 +390,7 @@ mod tests {
         for missing in ["nope", "*.rs", "out/passwd"] {
             let error = tree.select(missing, true).unwrap_err();
             assert!(
-                matches!(error, FilesError::NotFound(_)),
+                matches!(error, FilesError::NotFound { .. }),
                 "{missing}: {error}"
             );
         }
