@@ -26,7 +26,7 @@ use crate::plan::{CopyOp, CopySource, Op};
 use crate::solve::engine::{BaseImage, Engine, Layer, Progress, StepError, Tree, Vertex};
 use copy::OpenTree;
 use fetch::Download;
-use run::{Cancel, RunSettings, StepNetwork};
+use run::{Cancel, RunContext, RunSettings, StepNetwork};
 
 /// What a build on this machine is made with.
 pub struct LocalEngine {
@@ -406,16 +406,15 @@ impl Engine for LocalEngine {
                         upper,
                         work,
                     };
-                    run::run(
-                        &run_op,
-                        overlay,
+                    let context = RunContext {
                         network,
-                        &settings,
-                        &scratch,
-                        &cancel,
-                        progress.as_ref(),
-                        &vertex,
-                    )
+                        settings: &settings,
+                        scratch: &scratch,
+                        cancel: &cancel,
+                        progress: progress.as_ref(),
+                        vertex: &vertex,
+                    };
+                    run::run(&run_op, overlay, context)
                 })
                 .await?;
             }

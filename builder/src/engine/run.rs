@@ -77,20 +77,35 @@ pub enum StepNetwork {
     Sandbox(Arc<Sandbox>),
 }
 
-/// Runs `op` in a container on `overlay`; its output goes to `progress` as it comes.
+/// What one RUN is run with.
+pub struct RunContext<'a> {
+    /// Its network.
+    pub network: StepNetwork,
+    /// What all steps share.
+    pub settings: &'a RunSettings,
+    /// A directory for temporary files.
+    pub scratch: &'a Path,
+    /// Ends it early.
+    pub cancel: &'a Cancel,
+    /// Where its output goes, as it comes.
+    pub progress: &'a dyn Progress,
+    /// The line of progress that it is.
+    pub vertex: &'a Vertex,
+}
+
+/// Runs `op` in a container on `overlay`.
 ///
 /// # Errors
 /// [`StepError::Process`] when the command fails.
-pub fn run(
-    op: &RunOp,
-    overlay: Overlay,
-    network: StepNetwork,
-    settings: &RunSettings,
-    scratch: &Path,
-    cancel: &Cancel,
-    progress: &dyn Progress,
-    vertex: &Vertex,
-) -> Result<(), StepError> {
+pub fn run(op: &RunOp, overlay: Overlay, context: RunContext<'_>) -> Result<(), StepError> {
+    let RunContext {
+        network,
+        settings,
+        scratch,
+        cancel,
+        progress,
+        vertex,
+    } = context;
     cancel.check()?;
     let network = match network {
         StepNetwork::Host => NetworkMode::Host,

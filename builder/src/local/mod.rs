@@ -28,7 +28,7 @@ pub enum LocalError {
     Store(#[from] store::Error),
     /// A registry's.
     #[error(transparent)]
-    Client(#[from] client::Error),
+    Client(Box<client::Error>),
     /// The configuration of the client.
     #[error(transparent)]
     Config(#[from] client::ConfigError),
@@ -60,9 +60,9 @@ pub enum LocalError {
         /// The image.
         reference: String,
         /// What was asked for.
-        wanted: Platform,
+        wanted: String,
         /// What there is.
-        actual: Platform,
+        actual: String,
     },
     /// Not an image that containers are made from.
     #[error("{0} is an artifact of type {1}, and no image that can be built on")]
@@ -78,6 +78,12 @@ pub enum LocalError {
     /// A worker thread was lost.
     #[error("a worker thread failed: {0}")]
     Worker(#[from] tokio::task::JoinError),
+}
+
+impl From<client::Error> for LocalError {
+    fn from(error: client::Error) -> Self {
+        Self::Client(Box::new(error))
+    }
 }
 
 /// An image of the store.
@@ -184,8 +190,8 @@ impl Local {
                     }
                     return Err(LocalError::Platform {
                         reference: reference.familiar(),
-                        wanted: platform.clone(),
-                        actual,
+                        wanted: platform.to_string(),
+                        actual: actual.to_string(),
                     });
                 }
                 Err(LocalError::Store(store::Error::NoSuchImage { .. })) => {}
