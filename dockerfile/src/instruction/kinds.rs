@@ -64,7 +64,7 @@ pub struct Label {
 /// One variable of an ARG instruction.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct ArgDef {
-    /// The name. BuildKit expands it like the value.
+    /// The name, which BuildKit takes as it stands (a `$` in it is not expanded).
     pub name: Word,
     /// The default, if any; `NAME=` has an empty one.
     pub default: Option<Word>,

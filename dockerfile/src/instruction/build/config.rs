@@ -1,11 +1,11 @@
 //! Instructions that change the image's configuration.
 
-use super::{Builder, Built, build, description, header, word};
+use super::{Builder, Built, build, description, word};
 use crate::instruction::{Arg, ArgDef, Expose, KeyValue, Onbuild, Volume};
 use crate::parser::Args;
 use crate::span::{Span, Text, Word};
 
-impl Builder<'_> {
+impl Builder<'_, '_> {
     pub(super) fn pairs(&mut self, keyword: &str) -> Option<Vec<KeyValue>> {
         self.flags(&[]);
         let Args::Pairs(pairs) = &self.node.args else {
@@ -35,14 +35,14 @@ impl Builder<'_> {
 
     pub(super) fn arg(&mut self) -> Option<Arg> {
         self.flags(&[]);
-        let words = self.words().to_vec();
+        let words = self.words();
         if words.is_empty() {
             self.missing("ARG", "NAME=DEFAULT");
             return None;
         }
-        let header = header(self.node);
         let mut args = Vec::with_capacity(words.len());
         for Text { text, span } in words {
+            let span = *span;
             let (name, default) = match text.split_once('=') {
                 Some((name, default)) => (name, Some(default)),
                 None => (text.as_str(), None),
@@ -71,7 +71,7 @@ impl Builder<'_> {
                     };
                     Word::new(default, Span::new(start, span.end))
                 }),
-                comment: description(&header, name),
+                comment: description(self.node, name),
             });
         }
         Some(Arg { args })
@@ -90,7 +90,7 @@ impl Builder<'_> {
 
     pub(super) fn volume(&mut self) -> Option<Volume> {
         self.flags(&[]);
-        let words = self.words().to_vec();
+        let words = self.words();
         if words.is_empty() {
             self.missing("VOLUME", "/PATH");
             return None;
@@ -104,7 +104,7 @@ impl Builder<'_> {
             return None;
         }
         let paths = words
-            .into_iter()
+            .iter()
             .map(|w| Word::new(w.text.trim(), w.span))
             .collect();
         Some(Volume { paths })

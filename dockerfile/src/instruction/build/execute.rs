@@ -13,10 +13,10 @@ use crate::span::{Span, Text};
 use crate::suggest::closest;
 use crate::value::parse_duration;
 
-impl Builder<'_> {
+impl Builder<'_, '_> {
     pub(super) fn command(&mut self) -> CommandLine {
         match &self.node.args {
-            Args::List { words, json } => self.command_line(&words.clone(), *json),
+            Args::List { words, json } => self.command_line(words, *json),
             _ => CommandLine::Shell(Text::new("", Span::at(self.node.keyword.span.end))),
         }
     }
@@ -160,7 +160,7 @@ impl Builder<'_> {
             self.missing("HEALTHCHECK", "CMD command` or `HEALTHCHECK NONE");
             return None;
         };
-        let (kind, words, json) = (kind.clone(), words.clone(), *json);
+        let json = *json;
         let mut check = Healthcheck {
             test: HealthcheckTest::None,
             interval: Duration::ZERO,
@@ -202,7 +202,7 @@ impl Builder<'_> {
             ("start-interval", Takes::Value),
             ("retries", Takes::Value),
         ]);
-        check.test = HealthcheckTest::Cmd(self.command_line(&words, json));
+        check.test = HealthcheckTest::Cmd(self.command_line(words, json));
         check.interval = self.interval(&flags, "interval");
         check.timeout = self.interval(&flags, "timeout");
         check.start_period = self.interval(&flags, "start-period");

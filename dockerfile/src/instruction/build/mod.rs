@@ -75,12 +75,12 @@ fn header(node: &Node) -> Header {
     }
 }
 
-struct Builder<'a> {
-    node: &'a Node,
-    diagnostics: &'a mut Vec<Diagnostic>,
+struct Builder<'n, 'd> {
+    node: &'n Node,
+    diagnostics: &'d mut Vec<Diagnostic>,
 }
 
-impl Builder<'_> {
+impl<'n> Builder<'n, '_> {
     fn error(
         &mut self,
         code: Code,
@@ -100,7 +100,7 @@ impl Builder<'_> {
         Flags::read(self.node, known, self.diagnostics)
     }
 
-    fn words(&self) -> &[Text] {
+    fn words(&self) -> &'n [Text] {
         match &self.node.args {
             Args::List { words, .. } => words,
             _ => &[],
@@ -208,10 +208,9 @@ fn word(text: Text) -> Word {
 }
 
 /// What the comments above say about `name`: the first line `NAME text`.
-fn description(header: &Header, name: &str) -> Option<String> {
-    header
-        .comments
+fn description(node: &Node, name: &str) -> Option<String> {
+    node.comments
         .iter()
-        .find_map(|comment| comment.strip_prefix(name)?.strip_prefix(' '))
+        .find_map(|comment| comment.text.strip_prefix(name)?.strip_prefix(' '))
         .map(str::to_owned)
 }

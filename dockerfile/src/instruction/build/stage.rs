@@ -4,11 +4,11 @@ use super::{Builder, description, header, word};
 use crate::instruction::flags::Takes;
 use crate::stage::Stage;
 
-impl Builder<'_> {
+impl Builder<'_, '_> {
     pub(super) fn stage(&mut self) -> Option<Stage> {
         let flags = self.flags(&[("platform", Takes::Value)]);
-        let words = self.words().to_vec();
-        let (base, name) = match words.as_slice() {
+        let words = self.words();
+        let (base, name) = match words {
             [base] => (base, None),
             [base, keyword, name] if keyword.text.eq_ignore_ascii_case("as") => {
                 (base, Some((keyword, name)))
@@ -41,8 +41,7 @@ impl Builder<'_> {
                 "begin with a letter; then letters, digits, `-`, `_` and `.` may follow",
             );
         }
-        let header = header(self.node);
-        let comment = name.and_then(|(_, name)| description(&header, &name.text.to_lowercase()));
+        let comment = name.and_then(|(_, name)| description(self.node, &name.text.to_lowercase()));
         Some(Stage {
             base: word(base.clone()),
             name_text: name.map(|(_, name)| name.clone()),
@@ -50,7 +49,7 @@ impl Builder<'_> {
             platform: flags.word("platform"),
             comment,
             instructions: Vec::new(),
-            header,
+            header: header(self.node),
         })
     }
 }

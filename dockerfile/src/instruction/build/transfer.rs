@@ -7,7 +7,7 @@ use crate::instruction::{Add, Copy, Files, Heredoc};
 use crate::parser::marker;
 use crate::span::{Span, Text};
 
-impl Builder<'_> {
+impl Builder<'_, '_> {
     pub(super) fn copy(&mut self) -> Option<Copy> {
         let flags = self.flags(&[
             ("from", Takes::Value),
@@ -62,7 +62,7 @@ impl Builder<'_> {
     }
 
     pub(super) fn files(&mut self, keyword: &str) -> Option<Files> {
-        let words = self.words().to_vec();
+        let words = self.words();
         let Some((dest, sources)) = words
             .split_last()
             .filter(|(_, sources)| !sources.is_empty())
