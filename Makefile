@@ -22,18 +22,11 @@ demo: ## Build an image, push it to a registry on port 5000, look at it (needs r
 	$(CARGO) build --release --bins
 	@scripts/demo.sh
 
-# nextest runs no doc tests, so these go first and the closing lines are its summary.
+# One process a crate: the end-to-end tests share a dockerd, which is slow to start.
 test: ## Install what the tests need and run them all (as root for the whole of it)
 	@scripts/install-deps.sh test
 	$(CARGO) build --workspace --bins
-	@if $(CARGO) nextest --version >/dev/null 2>&1; then \
-	    set -x; \
-	    $(CARGO) test --workspace --doc && \
-	    $(CARGO) nextest run --workspace --no-fail-fast $(ARGS); \
-	else \
-	    set -x; \
-	    $(CARGO) test --workspace --no-fail-fast $(ARGS); \
-	fi
+	$(CARGO) test --workspace --no-fail-fast $(ARGS)
 
 lint: ## Check formatting, clippy without warnings, shell scripts
 	@scripts/install-deps.sh lint
