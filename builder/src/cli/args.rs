@@ -5,11 +5,17 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+use super::export::ExportArgs;
+use super::history::HistoryArgs;
+use super::images::ImagesArgs;
 use super::import::ImportArgs;
+use super::inspect::InspectArgs;
+use super::load::LoadArgs;
 use super::progress::Mode;
 use super::pull::PullArgs;
 use super::push::PushArgs;
 use super::rmi::RmiArgs;
+use super::save::SaveArgs;
 use super::tag::TagArgs;
 
 const EXAMPLES: &str = "\
@@ -60,6 +66,16 @@ pub enum Command {
     #[command(visible_alias = "b")]
     Build(Box<BuildArgs>),
 
+    /// List images
+    #[command(visible_alias = "ls")]
+    Images(ImagesArgs),
+
+    /// Show how an image was made
+    History(HistoryArgs),
+
+    /// Show all that is known about images
+    Inspect(InspectArgs),
+
     /// Make an image of a root file system
     Import(ImportArgs),
 
@@ -74,6 +90,15 @@ pub enum Command {
 
     /// Bring an image to a registry
     Push(PushArgs),
+
+    /// Write images to an archive
+    Save(SaveArgs),
+
+    /// Read images from an archive
+    Load(LoadArgs),
+
+    /// Write the files of an image to a tar archive
+    Export(ExportArgs),
 }
 
 /// `rbuild build`

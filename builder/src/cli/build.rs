@@ -210,6 +210,9 @@ impl Text {
             SolveError::Plan(error) => self.refused(error),
             SolveError::Step { span, source } => {
                 let code = source.exit_code();
+                if matches!(source, StepError::Cancelled) {
+                    return Failure::with_code(source, code);
+                }
                 if *span == Span::default() {
                     return Failure::with_code(format!("failed to solve: {source}"), code);
                 }

@@ -8,15 +8,25 @@
 pub mod app;
 mod args;
 mod build;
+mod export;
+mod filter;
+mod format;
+mod history;
+mod images;
 mod import;
+mod inspect;
+mod load;
+mod output;
 pub mod printer;
 mod progress;
 mod pull;
 mod push;
 mod rmi;
+mod save;
 mod style;
 mod tag;
 mod transfer;
+mod when;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -128,10 +138,16 @@ async fn run(cli: Cli, printer: Printer) -> Outcome {
     let app = App::new(&cli.global, printer);
     match cli.command {
         Command::Build(args) => build::run(&app, *args).await,
+        Command::Images(args) => images::run(&app, args).await,
+        Command::History(args) => history::run(&app, args).await,
+        Command::Inspect(args) => inspect::run(&app, args).await,
         Command::Import(args) => import::run(&app, args).await,
         Command::Tag(args) => tag::run(&app, args).await,
         Command::Rmi(args) => rmi::run(&app, args).await,
         Command::Pull(args) => pull::run(&app, args).await,
+        Command::Save(args) => save::run(&app, args).await,
+        Command::Load(args) => load::run(&app, args).await,
+        Command::Export(args) => export::run(&app, args).await,
         Command::Push(args) => push::run(&app, args).await,
     }
 }

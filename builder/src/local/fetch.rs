@@ -9,6 +9,9 @@ use store::{NewImage, RawManifest};
 
 use super::{Local, LocalError, LocalImage};
 
+/// The largest configuration that is fetched, in bytes.
+const MAX_CONFIG: u64 = 4 << 20;
+
 /// An image that was fetched.
 #[derive(Clone, Debug)]
 pub struct Fetched {
@@ -36,6 +39,10 @@ pub async fn fetch_image(
     if !manifest.config.media_type.is_image_config() {
         let kind = manifest.config.media_type.to_string();
         return Err(LocalError::NotAnImage(reference.familiar(), kind));
+    }
+    if manifest.config.size > MAX_CONFIG {
+        let size = manifest.config.size;
+        return Err(LocalError::ConfigTooLarge(reference.familiar(), size));
     }
     let before = local
         .store

@@ -1,21 +1,17 @@
 //! A root file system's tar as an image of one layer.
 
 use std::collections::BTreeSet;
-use std::io::{self, Read, Write};
-use std::path::{Path, PathBuf};
+use std::io::Read;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use dockerfile::diagnostic::{Code, Diagnostic};
 use dockerfile::instruction::{Instruction, Kind};
-use oci::blob::{BlobError, BlobStore, BlobWriter, DiskBlobs, Expected};
 use oci::config::{Config, History, RootFs};
-use oci::digest::Hashing;
-use oci::layer::compression::{self, Compression, DETECT_LEN};
-use oci::layer::reader::{ReadError, Reader};
-use oci::layer::unpack::{self, UnpackError, UnpackOptions};
-use oci::{Descriptor, DiffId, Digest, ImageConfig, MediaType, Platform, Reference, media_type};
+use oci::{DiffId, Digest, ImageConfig, Platform, Reference};
 use store::NewImage;
 
+use super::bring::{BringError, Promised, bring_in};
 use super::{Local, LocalError};
 use crate::image::ConfigDocument;
 use crate::plan::expand::{StageInput, expand_stage};
@@ -40,29 +36,14 @@ pub struct ImportOptions {
 /// Why an archive was not imported.
 #[derive(Debug, thiserror::Error)]
 pub enum ImportError {
-    /// Nothing came.
-    #[error("the archive is empty")]
-    Empty,
-    /// The archive cannot be read.
-    #[error("{0}")]
-    Read(#[from] ReadError),
-    /// The archive cannot be unpacked.
-    #[error("{0}")]
-    Unpack(#[from] UnpackError),
-    /// The archive's bytes cannot be had.
-    #[error("reading the archive: {0}")]
-    Source(#[from] io::Error),
-    /// The layer's directory cannot be opened.
-    #[error("{0}")]
-    Open(#[from] oci::layer::TarError),
-    /// The archive cannot be stored.
-    #[error("{0}")]
-    Blob(#[from] BlobError),
+    /// The archive is no layer.
+    #[error(transparent)]
+    Layer(#[from] BringError),
     /// The image cannot be stored.
-    #[error("{0}")]
+    #[error(transparent)]
     Local(#[from] LocalError),
     /// The image's configuration cannot be written.
-    #[error("{0}")]
+    #[error(transparent)]
     Config(#[from] serde_json::Error),
 }
 
@@ -70,16 +51,6 @@ impl From<store::Error> for ImportError {
     fn from(error: store::Error) -> Self {
         Self::Local(error.into())
     }
-}
-
-/// What is known of a layer once all of it has been read.
-struct Layer {
-    diff_id: DiffId,
-    /// Bytes of its tar.
-    size_tar: u64,
-    /// Bytes of its files.
-    size_files: u64,
-    blob: Descriptor,
 }
 
 /// Makes an image of the tar that `source` gives, compressed or not, and names it. The tar is
@@ -98,7 +69,8 @@ pub async fn import(
     };
     let upper = staged.as_ref().map(|staged| staged.upper().to_owned());
     let blobs = Arc::clone(local.store.blobs());
-    let layer = tokio::task::spawn_blocking(move || bring_in(source, &blobs, upper.as_deref()))
+    let work = move || bring_in(source, &blobs, upper.as_deref(), &Promised::default());
+    let layer = tokio::task::spawn_blocking(work)
         .await
         .map_err(LocalError::from)??;
     let recorded = local
@@ -143,101 +115,6 @@ fn document(diff_id: &DiffId, options: &ImportOptions) -> Result<ConfigDocument,
     let comment = options.message.as_str().into();
     config.other.insert("comment".to_owned(), comment);
     Ok(ConfigDocument::new(&config)?)
-}
-
-/// Copies what is read through it into a blob.
-struct Tee<R> {
-    source: R,
-    blob: Box<dyn BlobWriter>,
-}
-
-impl<R: Read> Read for Tee<R> {
-    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        let n = self.source.read(buf)?;
-        self.blob.write_all(&buf[..n])?;
-        Ok(n)
-    }
-}
-
-impl<R: Read> Tee<R> {
-    /// Reads what is left and makes the blob one.
-    fn commit(mut self) -> Result<(Digest, u64), ImportError> {
-        io::copy(&mut self, &mut io::sink())?;
-        Ok(self.blob.commit(&Expected::default())?)
-    }
-}
-
-fn bring_in(
-    mut source: impl Read + Send,
-    blobs: &DiskBlobs,
-    upper: Option<&Path>,
-) -> Result<Layer, ImportError> {
-    let mut start = Vec::with_capacity(DETECT_LEN);
-    (&mut source)
-        .take(DETECT_LEN as u64)
-        .read_to_end(&mut start)?;
-    if start.is_empty() {
-        return Err(ImportError::Empty);
-    }
-    let kind = Compression::detect(&start);
-    let whole = io::Cursor::new(start).chain(source);
-    let blob = blobs.writer()?;
-    let stored: MediaType = match kind {
-        Compression::Gzip => media_type::DOCKER_LAYER_GZIP,
-        Compression::Zstd => media_type::OCI_LAYER_ZSTD,
-        Compression::None | Compression::Xz | Compression::Bzip2 => media_type::DOCKER_LAYER,
-    }
-    .into();
-    if stored.layer_compression() == Some(media_type::LayerCompression::None) {
-        // What is no form of layer anywhere is kept decompressed.
-        let (_, plain) = compression::decompress(whole)?;
-        let mut tee = Tee {
-            source: plain,
-            blob,
-        };
-        let size_files = take_apart(&mut tee, upper)?;
-        let (digest, size) = tee.commit()?;
-        return Ok(Layer {
-            diff_id: digest.clone().into(),
-            size_tar: size,
-            size_files,
-            blob: Descriptor::new(stored, digest, size),
-        });
-    }
-    let mut tee = Tee {
-        source: whole,
-        blob,
-    };
-    let (_, plain) = compression::decompress(&mut tee)?;
-    let mut hashing = Hashing::new(plain);
-    let size_files = take_apart(&mut hashing, upper)?;
-    // What follows the end of the archive is part of the layer's digest too.
-    io::copy(&mut hashing, &mut io::sink())?;
-    let (plain, diff_id, size_tar) = hashing.finish();
-    drop(plain);
-    let (digest, size) = tee.commit()?;
-    Ok(Layer {
-        diff_id: diff_id.into(),
-        size_tar,
-        size_files,
-        blob: Descriptor::new(stored, digest, size),
-    })
-}
-
-/// Unpacks a tar, or only reads it where we may not make other users' files; returns the bytes
-/// of its files.
-fn take_apart(tar: &mut (impl Read + Send), upper: Option<&Path>) -> Result<u64, ImportError> {
-    if let Some(upper) = upper {
-        let target = oci::layer::open_dir(upper)?;
-        let unpacked = unpack::layer(tar, &target, &UnpackOptions::default())?;
-        return Ok(unpacked.bytes);
-    }
-    let mut reader = Reader::new(tar);
-    let mut bytes = 0;
-    while let Some(entry) = reader.next_entry()? {
-        bytes += entry.size;
-    }
-    Ok(bytes)
 }
 
 /// What `--change` may say, as `docker import` has it.
@@ -425,41 +302,5 @@ mod tests {
             assert_eq!(*message, format!("{keyword} is not a valid change command"));
         }
         assert!(changed(&["FOO bar"]).is_err());
-    }
-
-    #[test]
-    fn compressed_archives_come_to_the_same_layer() {
-        let mut tar = tar::Builder::new(Vec::new());
-        let mut header = tar::Header::new_ustar();
-        header.set_size(5);
-        header.set_mode(0o644);
-        header.set_cksum();
-        tar.append_data(&mut header, "file", &b"hello"[..]).unwrap();
-        let tar = tar.into_inner().unwrap();
-        let dir = tempfile::tempdir().unwrap();
-        let blobs = DiskBlobs::open(dir.path()).unwrap();
-        for format in [
-            None,
-            Some(media_type::LayerCompression::Gzip),
-            Some(media_type::LayerCompression::Zstd),
-        ] {
-            let bytes = match format {
-                None => tar.clone(),
-                Some(format) => {
-                    let options = compression::CompressOptions::default();
-                    let mut out =
-                        compression::Compressor::new(format, Vec::new(), &options).unwrap();
-                    out.write_all(&tar).unwrap();
-                    out.finish().unwrap()
-                }
-            };
-            let layer = bring_in(io::Cursor::new(bytes.clone()), &blobs, None).unwrap();
-            assert_eq!(*layer.diff_id.digest(), Digest::sha256(&tar));
-            assert_eq!(layer.blob.digest, Digest::sha256(&bytes));
-            assert_eq!((layer.size_tar, layer.size_files), (tar.len() as u64, 5));
-        }
-        let empty = bring_in(io::empty(), &blobs, None);
-        assert!(matches!(empty, Err(ImportError::Empty)));
-        assert!(bring_in(&b"no archive at all"[..], &blobs, None).is_err());
     }
 }

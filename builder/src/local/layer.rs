@@ -17,6 +17,8 @@ use super::{Local, LocalError};
 #[derive(Clone, Debug)]
 pub struct LayerTar {
     diff_id: DiffId,
+    /// Bytes of the tar, where somebody wrote that down.
+    size: Option<u64>,
     origin: Origin,
 }
 
@@ -38,17 +40,22 @@ impl LayerTar {
         diff_id: &DiffId,
         chain_id: &ChainId,
     ) -> Result<Self, LocalError> {
+        let snapshot = local.store.snapshot(chain_id).await?;
+        let size = snapshot.as_ref().map(|snapshot| snapshot.size_tar);
+        let size = size.filter(|size| *size > 0);
         for blob in local.store.layer_blobs(diff_id).await? {
             if local.store.use_blob(&blob.digest).await? == Some(blob.size) {
                 return Ok(Self {
                     diff_id: diff_id.clone(),
+                    size,
                     origin: Origin::Blob(Arc::clone(local.store.blobs()), blob),
                 });
             }
         }
-        match local.store.snapshot(chain_id).await? {
+        match snapshot {
             Some(snapshot) => Ok(Self {
                 diff_id: diff_id.clone(),
+                size,
                 origin: Origin::Snapshot {
                     path: snapshot.fs_path,
                     options: TarOptions {
@@ -73,6 +80,9 @@ impl LayerTar {
     /// # Errors
     /// [`LocalError::Layer`].
     pub fn size(&self) -> Result<u64, LocalError> {
+        if let Some(size) = self.size {
+            return Ok(size);
+        }
         match &self.origin {
             Origin::Blob(_, blob)
                 if blob.media_type.layer_compression() == Some(LayerCompression::None) =>

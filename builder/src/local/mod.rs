@@ -2,10 +2,14 @@
 //!
 //! What commands and the build engine have in common when they deal with whole images.
 
+pub mod bring;
+pub mod export;
 mod fetch;
 pub mod import;
 pub mod layer;
+pub mod load;
 pub mod push;
+pub mod save;
 mod unpack;
 
 use std::path::PathBuf;
@@ -67,6 +71,9 @@ pub enum LocalError {
     /// Not an image that containers are made from.
     #[error("{0} is an artifact of type {1}, and no image that can be built on")]
     NotAnImage(String, String),
+    /// A configuration that no honest image has.
+    #[error("the configuration of {0} is said to have {1} bytes, which is too much")]
+    ConfigTooLarge(String, u64),
     /// A layer that could not be unpacked.
     #[error("layer {diff_id}: {message}")]
     Layer {
@@ -75,6 +82,12 @@ pub enum LocalError {
         /// Why.
         message: String,
     },
+    /// The files of an image cannot be read.
+    #[error("{0}")]
+    Files(String),
+    /// An image archive that cannot be read or written.
+    #[error(transparent)]
+    Archive(#[from] oci::archive::ArchiveError),
     /// A worker thread was lost.
     #[error("a worker thread failed: {0}")]
     Worker(#[from] tokio::task::JoinError),

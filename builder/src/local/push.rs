@@ -35,11 +35,11 @@ impl PushProgress for Unseen {
 }
 
 /// A manifest, and the layers that it lists.
-struct Wanted {
-    manifest: Vec<u8>,
-    media_type: MediaType,
-    config: Descriptor,
-    layers: Vec<Descriptor>,
+pub(super) struct Wanted {
+    pub(super) manifest: Vec<u8>,
+    pub(super) media_type: MediaType,
+    pub(super) config: Descriptor,
+    pub(super) layers: Vec<Descriptor>,
 }
 
 /// Pushes an image under a name: layers in parallel, each as soon as its blob is there, then the
@@ -119,7 +119,7 @@ pub async fn push_image(
 }
 
 /// The manifest that the image came with, if every blob that it lists is there.
-async fn original(local: &Local, image: &Image) -> Result<Option<Wanted>, LocalError> {
+pub(super) async fn original(local: &Local, image: &Image) -> Result<Option<Wanted>, LocalError> {
     let Some(raw) = local.store.manifest(image).await? else {
         return Ok(None);
     };

@@ -1,0 +1,73 @@
+//! Text in columns, as Go's text/tabwriter aligns it for docker.
+
+/// The narrowest a column gets, in characters.
+const MIN_WIDTH: usize = 10;
+/// Spaces after the widest cell of a column.
+const PADDING: usize = 3;
+
+/// Aligns lines whose cells end in tabs. What follows the last tab of a line is in no column. A
+/// column reaches over the lines next to each other that have it.
+pub fn align(text: &str) -> String {
+    let lines: Vec<Vec<&str>> = text
+        .lines()
+        .map(|line| line.split('\t').collect())
+        .collect();
+    let mut widths: Vec<Vec<usize>> = lines.iter().map(|cells| vec![0; cells.len()]).collect();
+    let columns = lines.iter().map(|cells| cells.len() - 1).max().unwrap_or(0);
+    for column in 0..columns {
+        let mut first = 0;
+        while first < lines.len() {
+            let has = |line: &Vec<&str>| column + 1 < line.len();
+            let Some(block) = lines.get(first..) else {
+                break;
+            };
+            let length = block.iter().take_while(|line| has(line)).count();
+            let cells = block
+                .iter()
+                .take(length)
+                .filter_map(|line| line.get(column));
+            let widest = cells.map(|cell| cell.chars().count() + PADDING).max();
+            let width = widest.unwrap_or(0).max(MIN_WIDTH);
+            for line in widths.iter_mut().skip(first).take(length) {
+                if let Some(cell) = line.get_mut(column) {
+                    *cell = width;
+                }
+            }
+            first += length.max(1);
+        }
+    }
+    let mut out = String::new();
+    for (cells, widths) in lines.iter().zip(&widths) {
+        for (cell, width) in cells.iter().zip(widths) {
+            out.push_str(cell);
+            let spaces = width.saturating_sub(cell.chars().count());
+            out.extend(std::iter::repeat_n(' ', spaces));
+        }
+        out.push('\n');
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn columns_are_as_wide_as_dockers() {
+        let text = "REPOSITORY\tTAG\tIMAGE ID\nlocalhost:5000/app\tv1\t0123456789ab\n";
+        insta::assert_snapshot!(align(text), @r"
+        REPOSITORY           TAG       IMAGE ID
+        localhost:5000/app   v1        0123456789ab
+        ");
+    }
+
+    #[test]
+    fn a_line_without_tabs_ends_a_column() {
+        insta::assert_snapshot!(align("a\tb\nlong line\nccccccccccccc\td\n"), @r"
+        a         b
+        long line
+        ccccccccccccc   d
+        ");
+        assert_eq!(align(""), "");
+    }
+}

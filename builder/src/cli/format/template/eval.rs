@@ -1,0 +1,296 @@
+//! A tree and a value to text.
+
+use serde_json::Value;
+
+use super::funcs::{self, Call};
+use super::parse::{Base, Command, Node, Operand, Pipeline};
+use super::show::{self, Shape};
+use super::{Mistake, Types};
+
+/// A value, with what Go would know of it by type.
+#[derive(Clone, Debug)]
+pub struct Val {
+    /// The value; `None` for a key that a map does not have.
+    pub json: Option<Value>,
+    /// What it is when it is `null` or printed.
+    pub shape: Shape,
+}
+
+impl Val {
+    /// A plain value.
+    pub fn new(json: impl Into<Value>) -> Self {
+        Self {
+            json: Some(json.into()),
+            shape: Shape::Any,
+        }
+    }
+
+    /// The value, `null` when there is none.
+    pub fn value(&self) -> &Value {
+        self.json.as_ref().unwrap_or(&Value::Null)
+    }
+
+    /// Go's idea of truth: anything that is not zero or empty.
+    pub fn is_true(&self) -> bool {
+        match self.value() {
+            Value::Null => false,
+            Value::Bool(b) => *b,
+            Value::Number(n) => n.as_f64() != Some(0.0),
+            Value::String(s) => !s.is_empty(),
+            Value::Array(a) => !a.is_empty(),
+            Value::Object(o) => self.shape != Shape::Map || !o.is_empty(),
+        }
+    }
+}
+
+/// What is known while a template runs.
+pub struct Scope<'r> {
+    root: Val,
+    types: &'r Types,
+    header: bool,
+    variables: Vec<(String, Val)>,
+    out: String,
+}
+
+/// How a list of nodes was left.
+#[derive(PartialEq, Eq)]
+enum Flow {
+    Next,
+    Break,
+    Continue,
+}
+
+impl<'r> Scope<'r> {
+    /// Runs a template.
+    pub fn run(
+        nodes: &[Node],
+        data: &Value,
+        types: &'r Types,
+        header: bool,
+    ) -> Result<String, Mistake> {
+        let root = Val::new(data.clone());
+        let mut scope = Self {
+            root: root.clone(),
+            types,
+            header,
+            variables: Vec::new(),
+            out: String::new(),
+        };
+        scope.list(nodes, &root)?;
+        Ok(scope.out)
+    }
+
+    fn list(&mut self, nodes: &[Node], dot: &Val) -> Result<Flow, Mistake> {
+        let known = self.variables.len();
+        for node in nodes {
+            let flow = self.node(node, dot)?;
+            if flow != Flow::Next {
+                self.variables.truncate(known);
+                return Ok(flow);
+            }
+        }
+        self.variables.truncate(known);
+        Ok(Flow::Next)
+    }
+
+    fn node(&mut self, node: &Node, dot: &Val) -> Result<Flow, Mistake> {
+        match node {
+            Node::Text(text) => self.out.push_str(text),
+            Node::Show(pipeline) => {
+                let value = self.pipeline(pipeline, dot)?;
+                if pipeline.assign.is_none() {
+                    self.out.push_str(&show::plain(&value));
+                }
+            }
+            Node::Branch {
+                pipeline,
+                rebinds,
+                then,
+                otherwise,
+            } => {
+                let known = self.variables.len();
+                let value = self.pipeline(pipeline, dot)?;
+                let flow = match (value.is_true(), rebinds) {
+                    (true, true) => self.list(then, &value),
+                    (true, false) => self.list(then, dot),
+                    (false, _) => self.list(otherwise, dot),
+                };
+                self.variables.truncate(known);
+                return flow;
+            }
+            Node::Range {
+                names,
+                pipeline,
+                body,
+                otherwise,
+            } => {
+                let value = self.pipeline(pipeline, dot)?;
+                let elements = elements(&value, pipeline)?;
+                if elements.is_empty() {
+                    return self.list(otherwise, dot);
+                }
+                for (key, element) in elements {
+                    let known = self.variables.len();
+                    match names.as_slice() {
+                        [one] => self.variables.push((one.clone(), element.clone())),
+                        [index, one] => {
+                            self.variables.push((index.clone(), key));
+                            self.variables.push((one.clone(), element.clone()));
+                        }
+                        _ => {}
+                    }
+                    let flow = self.list(body, &element)?;
+                    self.variables.truncate(known);
+                    if flow == Flow::Break {
+                        break;
+                    }
+                }
+            }
+            Node::Break => return Ok(Flow::Break),
+            Node::Continue => return Ok(Flow::Continue),
+        }
+        Ok(Flow::Next)
+    }
+
+    fn pipeline(&mut self, pipeline: &Pipeline, dot: &Val) -> Result<Val, Mistake> {
+        let mut value = None;
+        for command in &pipeline.commands {
+            value = Some(self.command(command, dot, value)?);
+        }
+        let value = value.unwrap_or_else(|| Val::new(Value::Null));
+        match &pipeline.assign {
+            Some((name, true)) => self.variables.push((name.clone(), value.clone())),
+            Some((name, false)) => {
+                let known = self.variables.iter_mut().rev();
+                if let Some((_, place)) = known.into_iter().find(|(known, _)| known == name) {
+                    *place = value.clone();
+                }
+            }
+            None => {}
+        }
+        Ok(value)
+    }
+
+    fn command(&mut self, command: &Command, dot: &Val, last: Option<Val>) -> Result<Val, Mistake> {
+        let Some((first, rest)) = command.operands.split_first() else {
+            return Ok(Val::new(Value::Null));
+        };
+        let Base::Function(name) = &first.base else {
+            return self.operand(first, dot);
+        };
+        // These two look no further than they must.
+        if name == "and" || name == "or" {
+            let mut value = None;
+            for operand in rest {
+                let found = self.operand(operand, dot)?;
+                if found.is_true() == (name == "or") {
+                    return Ok(found);
+                }
+                value = Some(found);
+            }
+            return last
+                .or(value)
+                .ok_or_else(|| Mistake::new(format!("wrong number of args for {name}"), first.at));
+        }
+        let mut arguments = Vec::new();
+        for operand in rest {
+            arguments.push((self.operand(operand, dot)?, operand.at));
+        }
+        arguments.extend(last.map(|value| (value, first.at)));
+        let call = Call {
+            name,
+            at: first.at,
+            arguments,
+            header: self.header,
+        };
+        let value = funcs::call(call)?;
+        self.fields(value, &first.fields)
+    }
+
+    fn operand(&mut self, operand: &Operand, dot: &Val) -> Result<Val, Mistake> {
+        let base = match &operand.base {
+            Base::Dot => dot.clone(),
+            Base::Variable(name) if name.is_empty() => self.root.clone(),
+            Base::Variable(name) => {
+                let mut known = self.variables.iter().rev();
+                let found = known.find(|(known, _)| known == name);
+                found.map_or_else(|| Val::new(Value::Null), |(_, value)| value.clone())
+            }
+            Base::Constant(value) => Val::new(value.clone()),
+            Base::Group(pipeline) => self.pipeline(pipeline, dot)?,
+            Base::Function(name) => funcs::call(Call {
+                name,
+                at: operand.at,
+                arguments: Vec::new(),
+                header: self.header,
+            })?,
+        };
+        self.fields(base, &operand.fields)
+    }
+
+    fn fields(&self, mut value: Val, fields: &[(String, usize)]) -> Result<Val, Mistake> {
+        for (name, at) in fields {
+            let found = match value.value() {
+                Value::Object(map) => map.get(name).cloned(),
+                Value::Null if value.shape == Shape::Map => None,
+                Value::Null => {
+                    let message = format!("nil pointer evaluating field .{name}");
+                    return Err(Mistake::new(message, *at));
+                }
+                other => {
+                    let kind = show::kind(other);
+                    let message = format!("can't evaluate field {name} in type {kind}");
+                    return Err(Mistake::new(message, *at));
+                }
+            };
+            if found.is_none() && value.shape != Shape::Map && !self.header {
+                let message = format!("can't evaluate field {name}: there is no such field");
+                return Err(Mistake::new(message, *at));
+            }
+            value = Val {
+                json: found,
+                shape: self.shape(name),
+            };
+        }
+        Ok(value)
+    }
+
+    fn shape(&self, name: &str) -> Shape {
+        if self.types.maps.contains(&name) {
+            Shape::Map
+        } else if self.types.lists.contains(&name) {
+            Shape::List
+        } else {
+            Shape::Any
+        }
+    }
+}
+
+fn elements(value: &Val, pipeline: &Pipeline) -> Result<Vec<(Val, Val)>, Mistake> {
+    match value.value() {
+        Value::Array(list) => Ok(list
+            .iter()
+            .enumerate()
+            .map(|(i, element)| (Val::new(i), Val::new(element.clone())))
+            .collect()),
+        Value::Object(map) => {
+            let mut pairs: Vec<_> = map.iter().collect();
+            // Go goes through maps in the order of their keys.
+            pairs.sort_by_key(|(key, _)| key.as_str());
+            Ok(pairs
+                .into_iter()
+                .map(|(key, element)| (Val::new(key.as_str()), Val::new(element.clone())))
+                .collect())
+        }
+        Value::Null => Ok(Vec::new()),
+        Value::Number(n) if n.is_u64() => Ok((0..n.as_u64().unwrap_or(0).min(1 << 20))
+            .map(|i| (Val::new(i), Val::new(i)))
+            .collect()),
+        other => {
+            let at = pipeline.commands.first().and_then(|c| c.operands.first());
+            let kind = show::kind(other);
+            let message = format!("range can't iterate over {kind}");
+            Err(Mistake::new(message, at.map_or(0, |operand| operand.at)))
+        }
+    }
+}

@@ -1,0 +1,65 @@
+//! `rbuild load`
+
+use std::io::{self, IsTerminal as _};
+use std::path::PathBuf;
+
+use clap::Args;
+use oci::archive::read::{self, ReadOptions};
+
+use super::app::App;
+use super::{Failure, Outcome};
+use crate::local::load::load;
+
+/// `rbuild load`
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  rbuild load -i app.tar          what docker, podman, skopeo or rbuild saved, compressed or not
+  docker save app:v1 | rbuild load
+  rbuild load -i layout           the directory of an OCI image layout")]
+pub struct LoadArgs {
+    /// Read this file, or directory, instead of standard input
+    #[arg(short, long, value_name = "FILE")]
+    pub input: Option<PathBuf>,
+
+    /// Print nothing but errors
+    #[arg(short, long)]
+    pub quiet: bool,
+}
+
+/// Runs the command.
+pub async fn run(app: &App, args: LoadArgs) -> Outcome {
+    let input = args.input.filter(|path| path.as_os_str() != "-");
+    if input.is_none() && io::stdin().is_terminal() {
+        return Err(Failure::new(
+            "requested load from stdin, but stdin is empty: name an archive with -i",
+        ));
+    }
+    let local = app.local().await?;
+    let _lease = local.store.lease().await?;
+    let spool = local.work_dir()?;
+    let archive = tokio::task::spawn_blocking(move || {
+        let options = ReadOptions::new(&spool);
+        match input {
+            Some(path) => read::open(&path, &options),
+            None => read::read(io::stdin(), &options),
+        }
+    });
+    let loaded = load(&local, archive.await??).await?;
+    for image in loaded.iter().filter(|_| !args.quiet) {
+        for (reference, old) in &image.taken {
+            let name = reference.familiar();
+            app.printer.line(format!(
+                "The image {name} already exists, renaming the old one with ID {old} to empty string"
+            ));
+        }
+        for reference in &image.references {
+            let name = reference.familiar();
+            app.printer.line(format!("Loaded image: {name}"));
+        }
+        if image.references.is_empty() {
+            app.printer.line(format!("Loaded image ID: {}", image.id));
+        }
+    }
+    Ok(())
+}
