@@ -7,13 +7,16 @@ CREATE TABLE repositories (
     created_at INTEGER NOT NULL
 ) STRICT;
 
--- Every file in the blob store, manifests included.
+-- Every blob that is known, manifests included. One whose file was collected keeps its row for as
+-- long as a manifest names it, so that the manifest holds the blob again when it is pushed again.
 CREATE TABLE blobs (
     id         INTEGER PRIMARY KEY,
     digest     TEXT    NOT NULL UNIQUE,
     size       INTEGER NOT NULL,
-    created_at INTEGER NOT NULL
+    created_at INTEGER NOT NULL,
+    stored     INTEGER NOT NULL DEFAULT 1
 ) STRICT;
+CREATE INDEX blobs_not_stored ON blobs (id) WHERE stored = 0;
 
 -- Which repository may show which blob.
 CREATE TABLE repository_blobs (

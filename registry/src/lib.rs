@@ -6,20 +6,30 @@
 //! |---|---|
 //! | [`cli`] | the command line of `rregistry` |
 //! | [`server`] | listening, connections, draining |
+//! | [`tls`] | certificates, read again when told to |
 //! | [`http`] | requests into calls of the service, and its answers back |
 //! | [`route`] | `(method, path) → Route`, pure |
 //! | [`service`] | the rules; no HTTP, no SQL |
 //! | [`meta`] | all SQL: repositories, links, manifests, tags |
 //! | [`storage`] | blob files and upload sessions |
+//! | [`auth`] | users, passwords and access rules |
+//! | [`config`] | every setting |
+//! | [`control`] | commands to a running registry |
+//! | [`metrics`] | counters |
 //! | [`cache`] | a bounded cache that the writer keeps coherent |
 //! | [`name`] | what requests name, as types |
 
+pub mod auth;
 pub mod cache;
 pub mod cli;
+pub mod config;
+pub mod control;
 pub mod http;
 pub mod meta;
+pub mod metrics;
 pub mod name;
 pub mod route;
 pub mod server;
 pub mod service;
 pub mod storage;
+pub mod tls;

@@ -65,6 +65,25 @@ pub enum Route {
     Referrers(RepositoryName, Digest),
 }
 
+/// The names of all routes; the last one is for requests without a route.
+pub const LABELS: [&str; 15] = [
+    "base",
+    "catalog",
+    "tags",
+    "manifest_get",
+    "manifest_put",
+    "manifest_delete",
+    "blob_get",
+    "blob_delete",
+    "upload_start",
+    "upload_status",
+    "upload_append",
+    "upload_finish",
+    "upload_cancel",
+    "referrers",
+    "none",
+];
+
 /// Why a request has no route.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum RouteError {
@@ -163,7 +182,7 @@ impl Route {
         }
     }
 
-    /// The route's name, as logs and metrics show it.
+    /// The route's name, as logs and metrics show it; one of [`LABELS`].
     pub fn label(&self) -> &'static str {
         match self {
             Self::Base => "base",

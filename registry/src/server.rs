@@ -7,12 +7,17 @@ use std::time::Duration;
 use axum::Router;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
-use hyper_util::server::graceful::GracefulShutdown;
+use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use hyper_util::service::TowerToHyperService;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpListener;
+
+use crate::tls::Reloading;
 
 /// How long a client may take for a request's head, idle time between requests included.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(75);
+/// How long a client may take for its part of the TLS handshake.
+const HELLO_TIMEOUT: Duration = Duration::from_secs(10);
 /// Bytes read from, and gathered for, one HTTP/1 connection at most.
 const HTTP1_BUFFER: usize = 256 << 10;
 /// Streams that one HTTP/2 connection may have open.
@@ -24,16 +29,18 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 #[derive(Debug)]
 pub struct Server {
     listener: TcpListener,
+    tls: Option<Reloading>,
 }
 
 impl Server {
-    /// Binds `addr`; port 0 takes a free one.
+    /// Binds `addr`; port 0 takes a free one. With `tls`, clients must speak it.
     ///
     /// # Errors
     /// When the address is taken or not ours.
-    pub async fn bind(addr: SocketAddr) -> io::Result<Self> {
+    pub async fn bind(addr: SocketAddr, tls: Option<Reloading>) -> io::Result<Self> {
         Ok(Self {
             listener: TcpListener::bind(addr).await?,
+            tls,
         })
     }
 
@@ -56,7 +63,31 @@ impl Server {
                 () = &mut stop => break,
             };
             match accepted {
-                Ok((stream, _)) => serve(&builder, stream, router.clone(), &connections),
+                Ok((stream, _)) => {
+                    // Answers are written whole; waiting for more to send would only delay them.
+                    let _ = stream.set_nodelay(true);
+                    let (builder, router) = (builder.clone(), router.clone());
+                    let watcher = connections.watcher();
+                    match self.tls.as_ref().map(Reloading::acceptor) {
+                        None => {
+                            tokio::spawn(serve(builder, stream, router, watcher));
+                        }
+                        Some(acceptor) => {
+                            tokio::spawn(async move {
+                                let hello = acceptor.accept(stream);
+                                match tokio::time::timeout(HELLO_TIMEOUT, hello).await {
+                                    Ok(Ok(stream)) => {
+                                        serve(builder, stream, router, watcher).await;
+                                    }
+                                    Ok(Err(e)) => {
+                                        tracing::debug!(error = %e, "a TLS handshake failed");
+                                    }
+                                    Err(_) => tracing::debug!("a TLS handshake took too long"),
+                                }
+                            });
+                        }
+                    }
+                }
                 Err(e) => {
                     tracing::warn!(error = %e, "a connection could not be accepted");
                     tokio::time::sleep(ACCEPT_PAUSE).await;
@@ -99,23 +130,14 @@ fn builder() -> Builder<TokioExecutor> {
     builder
 }
 
-fn serve(
-    builder: &Builder<TokioExecutor>,
-    stream: TcpStream,
-    router: Router,
-    connections: &GracefulShutdown,
-) {
-    // Answers are written whole; waiting for more to send would only delay them.
-    let _ = stream.set_nodelay(true);
+async fn serve<S>(builder: Builder<TokioExecutor>, stream: S, router: Router, watcher: Watcher)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
     let service = TowerToHyperService::new(router);
-    let connection = builder
-        .serve_connection(TokioIo::new(stream), service)
-        .into_owned();
-    let connection = connections.watch(connection);
-    tokio::spawn(async move {
-        if let Err(e) = connection.await {
-            // Clients hang up; that is their right.
-            tracing::debug!(error = %e, "a connection ended");
-        }
-    });
+    let connection = builder.serve_connection(TokioIo::new(stream), service);
+    if let Err(e) = watcher.watch(connection).await {
+        // Clients hang up; that is their right.
+        tracing::debug!(error = %e, "a connection ended");
+    }
 }

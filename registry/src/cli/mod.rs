@@ -1,11 +1,15 @@
 //! The command line: `rregistry serve` and its helpers.
 
+mod config;
+mod gc;
 mod serve;
+mod user;
 
 use std::io::Write;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{CommandFactory, Parser, Subcommand};
+use clap::{Args, CommandFactory, Parser, Subcommand};
 
 /// An OCI and Docker image registry.
 ///
@@ -30,6 +34,10 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Serve(serve::Serve),
+    Gc(gc::Gc),
+    Config(config::Config),
+    #[command(subcommand)]
+    User(user::User),
     /// Print a script that completes rregistry's words in a shell.
     ///
     /// For bash: source <(rregistry completions bash)
@@ -43,7 +51,10 @@ enum Command {
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
     let done = match cli.command {
-        Command::Serve(options) => serve::run(&options),
+        Command::Serve(options) => serve::run(options),
+        Command::Gc(options) => gc::run(options),
+        Command::Config(options) => config::run(&options),
+        Command::User(command) => user::run(command),
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "rregistry", &mut script);
@@ -56,6 +67,52 @@ pub fn main() -> ExitCode {
             err(&format!("rregistry: {e}\n"));
             ExitCode::FAILURE
         }
+    }
+}
+
+/// Where settings come from, and the one that every command needs.
+#[derive(Debug, Args)]
+struct Settings {
+    /// The file of settings; see `rregistry config --explain`.
+    #[arg(long, env = "RREGISTRY_CONFIG", value_name = "FILE")]
+    config: Option<PathBuf>,
+
+    /// Where content and metadata are kept [default: /var/lib/rregistry, or
+    /// $XDG_DATA_HOME/rregistry for users other than root].
+    #[arg(long, value_name = "DIR")]
+    data_dir: Option<PathBuf>,
+}
+
+impl Settings {
+    /// The file, then the environment, then the command line.
+    fn read(self) -> Result<config::Raw, Failure> {
+        let mut settings = match &self.config {
+            Some(path) => config::Raw::from_file(path)?,
+            None => config::Raw::default(),
+        };
+        settings.override_from(|name| std::env::var(name).ok());
+        if let Some(dir) = self.data_dir {
+            settings.set("data_dir", dir.to_string_lossy().into_owned());
+        }
+        Ok(settings)
+    }
+}
+
+/// The data directory: said, or the user's own.
+fn data_dir(config: &crate::config::Config) -> Result<PathBuf, Failure> {
+    if let Some(dir) = &config.data_dir {
+        return Ok(dir.clone());
+    }
+    if rustix::process::geteuid().is_root() {
+        return Ok("/var/lib/rregistry".into());
+    }
+    let base = std::env::var_os("XDG_DATA_HOME")
+        .filter(|dir| !dir.is_empty())
+        .map(PathBuf::from)
+        .or_else(|| std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".local/share")));
+    match base {
+        Some(base) => Ok(base.join("rregistry")),
+        None => Err("neither XDG_DATA_HOME nor HOME is set: say --data-dir DIR".into()),
     }
 }
 

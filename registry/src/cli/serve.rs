@@ -1,122 +1,214 @@
 //! `rregistry serve`
 
-use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Args;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::task::JoinHandle;
 use tracing_subscriber::EnvFilter;
 
-use super::{Failure, err, out};
-use crate::http::router;
+use super::{Failure, Settings, data_dir, err, out};
+use crate::auth::Auth;
+use crate::config::Config;
+use crate::control;
+use crate::http::{Api, router};
+use crate::metrics::Metrics;
 use crate::server::Server;
-use crate::service::Registry;
+use crate::service::{CollectOptions, Registry};
+use crate::tls::Reloading;
 
 /// How often unfinished uploads are looked through.
 const EXPIRY_INTERVAL: Duration = Duration::from_secs(3600);
-/// How long an upload may rest.
-const UPLOAD_AGE: Duration = Duration::from_secs(7 * 24 * 3600);
-/// How long requests may take to finish when the server stops.
-const DRAIN: Duration = Duration::from_secs(30);
 
 /// Serve images until interrupted.
 ///
 /// Everything is kept under one directory: blobs in files named by their digests, what is known
 /// about them in a SQLite database. The line "listening on http://…" is printed when clients can
-/// connect. SIGTERM and Ctrl-C let requests in flight finish.
+/// connect. SIGTERM and Ctrl-C let requests in flight finish; SIGHUP reads certificates and
+/// passwords again.
+///
+/// Every setting has an environment variable too: see `rregistry config --explain`.
 #[derive(Debug, Args)]
 pub(super) struct Serve {
-    /// Where to listen: address and port. Port 0 takes a free one.
-    #[arg(long, env = "RREGISTRY_ADDR", default_value = "127.0.0.1:5000")]
-    addr: SocketAddr,
+    #[command(flatten)]
+    settings: Settings,
 
-    /// Where content and metadata are kept [default: /var/lib/rregistry, or
-    /// $XDG_DATA_HOME/rregistry for users other than root].
-    #[arg(long, env = "RREGISTRY_DATA_DIR", value_name = "DIR")]
-    data_dir: Option<PathBuf>,
+    /// Where to listen: address and port. Port 0 takes a free one [default: 127.0.0.1:5000].
+    #[arg(long)]
+    addr: Option<String>,
 
-    /// What to log to standard error: error, warn, info, debug or trace.
-    #[arg(
-        long,
-        env = "RREGISTRY_LOG",
-        value_name = "LEVEL",
-        default_value = "warn"
-    )]
-    log: String,
+    /// What to log to standard error: error, warn, info, debug or trace [default: warn].
+    #[arg(long, value_name = "LEVEL")]
+    log: Option<String>,
 }
 
-pub(super) fn run(options: &Serve) -> Result<(), Failure> {
-    let filter = EnvFilter::try_new(&options.log)
-        .map_err(|e| format!("--log {}: {e}; try error, warn, info or debug", options.log))?;
-    tracing_subscriber::fmt()
+pub(super) fn run(options: Serve) -> Result<(), Failure> {
+    let mut settings = options.settings.read()?;
+    if let Some(addr) = options.addr {
+        settings.set("addr", addr);
+    }
+    if let Some(level) = options.log {
+        settings.set("log.level", level);
+    }
+    let config = settings.check()?;
+    let level = &config.log_level;
+    let filter = EnvFilter::try_new(level)
+        .map_err(|e| format!("log.level = {level}: {e}; try error, warn, info or debug"))?;
+    let log = tracing_subscriber::fmt()
         .with_env_filter(filter)
-        .with_writer(std::io::stderr)
-        .init();
-    let data_dir = match &options.data_dir {
-        Some(dir) => dir.clone(),
-        None => default_data_dir()?,
-    };
+        .with_writer(std::io::stderr);
+    if config.log_json {
+        log.json().init();
+    } else {
+        log.init();
+    }
+    let data_dir = data_dir(&config)?;
     tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()?
-        .block_on(serve(options.addr, data_dir))
+        .block_on(serve(config, &data_dir))
 }
 
-async fn serve(addr: SocketAddr, data_dir: PathBuf) -> Result<(), Failure> {
-    let registry = Arc::new(Registry::open(&data_dir).await?);
-    let server = Server::bind(addr)
+async fn serve(config: Config, data_dir: &Path) -> Result<(), Failure> {
+    let auth = Auth::from_config(&config)?.map(Arc::new);
+    let tls = config.tls.clone().map(Reloading::new).transpose()?;
+    let registry = Arc::new(Registry::open(data_dir).await?);
+    let addr = config.addr;
+    let server = Server::bind(addr, tls.clone())
         .await
         .map_err(|e| format!("cannot listen on {addr}: {e}; choose another with --addr"))?;
     let bound = server.local_addr()?;
     if !bound.ip().is_loopback() {
-        err(&format!(
-            "rregistry: WARNING: {bound} can be reached from other machines, without TLS or \
-             passwords: anybody there can read, replace and delete every image. Listen on \
-             127.0.0.1 (--addr 127.0.0.1:{port}), or put a proxy with TLS and authentication in \
-             front.\n",
-            port = bound.port()
-        ));
+        warn(&bound, auth.is_some(), tls.is_some());
     }
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
-    out(&format!("listening on http://{bound}\n"))?;
-    let expiry = tokio::spawn(expire(Arc::clone(&registry)));
+    let metrics = Arc::new(Metrics::default());
+    let tasks = [
+        Some(control::listen(
+            data_dir,
+            Arc::clone(&registry),
+            Arc::clone(&metrics),
+        )?),
+        Some(expire(Arc::clone(&registry), config.uploads_expire_after)),
+        config.gc_interval.map(|interval| {
+            let (registry, metrics) = (Arc::clone(&registry), Arc::clone(&metrics));
+            collect(registry, metrics, interval, config.gc_grace)
+        }),
+        Some(reload(&config, auth.clone(), tls.clone())?),
+    ];
+    let scheme = if tls.is_some() { "https" } else { "http" };
+    out(&format!("listening on {scheme}://{bound}\n"))?;
     let stop = async move {
         tokio::select! {
             _ = terminate.recv() => {}
             _ = interrupt.recv() => {}
         }
     };
-    server.run(router(Arc::clone(&registry)), stop, DRAIN).await;
-    expiry.abort();
+    let api = Api::new(Arc::clone(&registry), auth, metrics, &config);
+    server.run(router(api), stop, config.drain).await;
+    for task in tasks.into_iter().flatten() {
+        task.abort();
+    }
     registry.close().await;
     Ok(())
 }
 
-async fn expire(registry: Arc<Registry>) {
-    let mut tick = tokio::time::interval(EXPIRY_INTERVAL);
-    loop {
-        tick.tick().await;
-        match registry.expire_uploads(UPLOAD_AGE).await {
-            Ok(0) => {}
-            Ok(uploads) => tracing::info!(uploads, "unfinished uploads expired"),
-            Err(e) => tracing::warn!(error = %e, "expiring uploads failed"),
+/// Others can reach this registry: say what they could do, and how to mend it.
+fn warn(bound: &std::net::SocketAddr, auth: bool, tls: bool) {
+    let port = bound.port();
+    let danger = match (auth, tls) {
+        (true, true) => return,
+        (false, _) => {
+            "without passwords: anybody there can read, replace and delete every image. Set \
+             auth.htpasswd (see `rregistry user add`)"
         }
-    }
+        (true, false) => {
+            "without TLS: whoever listens on the way sees passwords and images. Set tls.cert and \
+             tls.key, or put a proxy with TLS in front"
+        }
+    };
+    err(&format!(
+        "rregistry: WARNING: {bound} can be reached from other machines, {danger}, or listen on \
+         this machine only with --addr 127.0.0.1:{port}.\n"
+    ));
 }
 
-fn default_data_dir() -> Result<PathBuf, Failure> {
-    if rustix::process::geteuid().is_root() {
-        return Ok("/var/lib/rregistry".into());
-    }
-    let base = std::env::var_os("XDG_DATA_HOME")
-        .filter(|dir| !dir.is_empty())
-        .map(PathBuf::from)
-        .or_else(|| std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".local/share")));
-    match base {
-        Some(base) => Ok(base.join("rregistry")),
-        None => Err("neither XDG_DATA_HOME nor HOME is set: say --data-dir DIR".into()),
-    }
+fn expire(registry: Arc<Registry>, age: Duration) -> JoinHandle<()> {
+    tokio::spawn(async move {
+        let mut tick = tokio::time::interval(EXPIRY_INTERVAL);
+        loop {
+            tick.tick().await;
+            match registry.expire_uploads(age).await {
+                Ok(0) => {}
+                Ok(uploads) => tracing::info!(uploads, "unfinished uploads expired"),
+                Err(e) => tracing::warn!(error = %e, "expiring uploads failed"),
+            }
+        }
+    })
+}
+
+fn collect(
+    registry: Arc<Registry>,
+    metrics: Arc<Metrics>,
+    interval: Duration,
+    grace: Duration,
+) -> JoinHandle<()> {
+    tokio::spawn(async move {
+        let started = tokio::time::Instant::now();
+        let mut tick = tokio::time::interval(interval);
+        // The first tick comes at once.
+        tick.tick().await;
+        loop {
+            tick.tick().await;
+            // What clients were told before a restart is not known any more: their time to push
+            // begins anew with this process.
+            if started.elapsed() < grace {
+                continue;
+            }
+            let options = CollectOptions {
+                grace,
+                dry_run: false,
+            };
+            match control::collect(&registry, &metrics, options).await {
+                Ok(done) if done.blob_count == 0 => {}
+                Ok(done) => {
+                    tracing::info!(
+                        blobs = done.blob_count,
+                        bytes = done.bytes,
+                        "garbage collected"
+                    );
+                }
+                Err(e) => tracing::warn!(error = %e, "collecting garbage failed"),
+            }
+        }
+    })
+}
+
+/// Reads certificates and passwords again on SIGHUP.
+fn reload(
+    config: &Config,
+    auth: Option<Arc<Auth>>,
+    tls: Option<Reloading>,
+) -> Result<JoinHandle<()>, Failure> {
+    let mut hangup = signal(SignalKind::hangup())?;
+    let htpasswd = config.htpasswd.clone();
+    Ok(tokio::spawn(async move {
+        while hangup.recv().await.is_some() {
+            if let (Some(auth), Some(path)) = (&auth, &htpasswd) {
+                match auth.reload(path) {
+                    Ok(()) => tracing::info!("passwords read again"),
+                    Err(e) => tracing::error!(error = %e, "passwords stay as they were"),
+                }
+            }
+            if let Some(tls) = &tls {
+                match tls.reload() {
+                    Ok(()) => tracing::info!("certificates read again"),
+                    Err(e) => tracing::error!(error = %e, "certificates stay as they were"),
+                }
+            }
+        }
+    }))
 }

@@ -28,7 +28,11 @@ pub(super) async fn get(
     digest: &Digest,
     request: &Parts,
 ) -> Result<Response, ApiError> {
-    let blob = registry.blob(name, digest).await?;
+    let blob = if request.method == Method::HEAD {
+        registry.lease_blob(name, digest).await?
+    } else {
+        registry.blob(name, digest).await?
+    };
     let text = digest.to_string();
     let etag = value(format_args!("\"{text}\""));
     let mut response = if not_modified(&request.headers, &etag) {

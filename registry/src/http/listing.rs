@@ -9,9 +9,10 @@ use http::request::Parts;
 use oci::{Digest, media_type};
 use serde_json::json;
 
+use super::access::{Caller, unauthorized};
 use super::error::ApiError;
 use super::query::{Query, encode};
-use super::{OCI_FILTERS_APPLIED, json, value};
+use super::{Api, OCI_FILTERS_APPLIED, json, value};
 use crate::meta::Page;
 use crate::name::RepositoryName;
 use crate::service::{MAX_PAGE, Registry};
@@ -20,17 +21,47 @@ use crate::service::{MAX_PAGE, Registry};
 const CATALOG_PAGE: u32 = 1000;
 
 pub(super) async fn catalog(
-    registry: &Arc<Registry>,
+    api: &Api,
+    caller: &Caller,
     request: &Parts,
 ) -> Result<Response, ApiError> {
     let query = Query::of(request);
     let n = query.n()?.unwrap_or(CATALOG_PAGE);
-    let page = registry
-        .catalog(n, query.get("last").unwrap_or_default())
-        .await?;
+    let page = readable(api, caller, n, query.get("last").unwrap_or_default()).await?;
+    if let Some(auth) = &api.auth
+        && caller.is_anonymous()
+        && page.names.is_empty()
+    {
+        // There may be more for those who log in.
+        return Err(unauthorized(auth, "authentication required"));
+    }
     let mut response = json(json!({ "repositories": page.names }).to_string());
     link(&mut response, request, &page, n);
     Ok(response)
+}
+
+/// A page of those repositories that the caller may read.
+async fn readable(api: &Api, caller: &Caller, n: u32, last: &str) -> Result<Page, ApiError> {
+    let mut names = Vec::new();
+    let mut last = last.to_owned();
+    while names.len() < n as usize {
+        let page = api.registry.catalog(n, &last).await?;
+        if let Some(end) = page.names.last() {
+            last.clone_from(end);
+        }
+        for name in page.names {
+            if caller.may_pull(&name) {
+                names.push(name);
+            }
+        }
+        if !page.more {
+            let more = names.len() > n as usize;
+            names.truncate(n as usize);
+            return Ok(Page { names, more });
+        }
+    }
+    names.truncate(n as usize);
+    Ok(Page { names, more: n > 0 })
 }
 
 pub(super) async fn tags(

@@ -4,15 +4,18 @@
 //! resource answers it. A HEAD is answered as its GET without the body, so that the headers
 //! cannot differ.
 
+mod access;
 mod blobs;
 mod error;
 mod listing;
+mod log;
 mod manifests;
 mod query;
 mod range;
 mod uploads;
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use axum::Router;
 use axum::body::Body;
@@ -22,38 +25,93 @@ use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderName, HeaderVa
 use http::request::Parts;
 use http::{Method, StatusCode};
 
+use crate::auth::Auth;
+use crate::config::Config;
+use crate::metrics::{Answered, Metrics};
 use crate::name::RepositoryName;
-use crate::route::Route;
-use crate::service::Registry;
+use crate::route::{Route, RouteError};
+use crate::service::{Registry, ServiceError};
+use access::Caller;
 use error::ApiError;
+use log::AccessLog;
 
 const API_VERSION: HeaderName = HeaderName::from_static("docker-distribution-api-version");
 const CONTENT_DIGEST: HeaderName = HeaderName::from_static("docker-content-digest");
 const UPLOAD_UUID: HeaderName = HeaderName::from_static("docker-upload-uuid");
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const OCI_SUBJECT: HeaderName = HeaderName::from_static("oci-subject");
 const OCI_TAG: HeaderName = HeaderName::from_static("oci-tag");
 const OCI_FILTERS_APPLIED: HeaderName = HeaderName::from_static("oci-filters-applied");
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
-/// The whole API.
-pub fn router(registry: Arc<Registry>) -> Router {
-    Router::new().fallback(handle).with_state(registry)
+/// What requests are served with.
+#[derive(Debug)]
+pub struct Api {
+    registry: Arc<Registry>,
+    auth: Option<Arc<Auth>>,
+    delete_enabled: bool,
+    metrics: Arc<Metrics>,
+    metrics_enabled: bool,
+    access_log: Option<AccessLog>,
 }
 
-async fn handle(State(registry): State<Arc<Registry>>, request: Request) -> Response {
-    let (request, body) = request.into_parts();
-    let path = request.uri.path();
-    let head = request.method == Method::HEAD;
-    let mut response = match Route::parse(&request.method, path) {
-        Ok(route) => dispatch(&registry, route, request, body)
-            .await
-            .unwrap_or_else(IntoResponse::into_response),
-        Err(e) if path == "/" && e == crate::route::RouteError::NotFound => {
-            // Load balancers ask here whether anybody is listening.
-            StatusCode::OK.into_response()
+impl Api {
+    /// An API that lets everybody do everything.
+    pub fn open(registry: Arc<Registry>) -> Self {
+        Self {
+            registry,
+            auth: None,
+            delete_enabled: true,
+            metrics: Arc::default(),
+            metrics_enabled: true,
+            access_log: None,
         }
-        Err(e) => ApiError::from_route(e, &request.method).into_response(),
+    }
+
+    /// An API as the configuration has it.
+    pub fn new(
+        registry: Arc<Registry>,
+        auth: Option<Arc<Auth>>,
+        metrics: Arc<Metrics>,
+        config: &Config,
+    ) -> Self {
+        Self {
+            auth,
+            delete_enabled: config.delete_enabled,
+            metrics,
+            metrics_enabled: config.metrics,
+            access_log: config.log_access.then_some(AccessLog {
+                json: config.log_json,
+            }),
+            ..Self::open(registry)
+        }
+    }
+}
+
+/// The whole API.
+pub fn router(api: Api) -> Router {
+    Router::new().fallback(handle).with_state(Arc::new(api))
+}
+
+async fn handle(State(api): State<Arc<Api>>, request: Request) -> Response {
+    let begun = Instant::now();
+    let (request, body) = request.into_parts();
+    let head = request.method == Method::HEAD;
+    let received = length(&request.headers);
+    let line = api.access_log.as_ref().map(|log| log.begin(&request));
+    let (label, user, mut response) = match Route::parse(&request.method, request.uri.path()) {
+        Ok(route) => {
+            let label = route.label();
+            let mut user = None;
+            let answer = serve(&api, route, request, body, &mut user).await;
+            (
+                label,
+                user,
+                answer.unwrap_or_else(IntoResponse::into_response),
+            )
+        }
+        Err(e) => ("none", None, elsewhere(&api, e, &request).await),
     };
     let headers = response.headers_mut();
     headers.insert(API_VERSION, HeaderValue::from_static("registry/2.0"));
@@ -61,21 +119,119 @@ async fn handle(State(registry): State<Arc<Registry>>, request: Request) -> Resp
         http::header::X_CONTENT_TYPE_OPTIONS,
         HeaderValue::from_static("nosniff"),
     );
+    let sent = if head { 0 } else { length(headers) };
+    if let Some(line) = &line {
+        headers.insert(REQUEST_ID, value(&line.id));
+    }
+    let answered = Answered {
+        label,
+        status: response.status().as_u16(),
+        time: begun.elapsed(),
+        sent,
+        received,
+    };
+    api.metrics.count(answered);
+    if let Some(line) = line {
+        line.end(answered, user.as_deref().unwrap_or("-"));
+    }
     if head {
         *response.body_mut() = Body::empty();
     }
     response
 }
 
+fn length(headers: &HeaderMap) -> u64 {
+    headers
+        .get(CONTENT_LENGTH)
+        .and_then(|v| v.to_str().ok())
+        .and_then(|v| v.parse().ok())
+        .unwrap_or(0)
+}
+
+/// Paths outside of the registry API.
+async fn elsewhere(api: &Api, e: RouteError, request: &Parts) -> Response {
+    let read = matches!(request.method, Method::GET | Method::HEAD);
+    match request.uri.path() {
+        // Load balancers ask here whether anybody is listening.
+        "/" | "/healthz" if read => text("ok\n".to_owned()),
+        "/readyz" if read => match api.registry.ready().await {
+            Ok(()) => text("ok\n".to_owned()),
+            Err(e) => {
+                tracing::error!(error = %e, "not ready");
+                let mut response = text("the metadata cannot be read\n".to_owned());
+                *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
+                response
+            }
+        },
+        "/metrics" if read && api.metrics_enabled => match metrics(api).await {
+            Ok(response) => response,
+            Err(e) => ApiError::from(e).into_response(),
+        },
+        _ => ApiError::from_route(e, &request.method).into_response(),
+    }
+}
+
+async fn metrics(api: &Api) -> Result<Response, ServiceError> {
+    let usage = api.registry.usage().await?;
+    let gauges = [
+        (
+            "uploads_open",
+            "Upload sessions in use.",
+            api.registry.open_uploads(),
+        ),
+        ("repositories", "Repositories.", usage.repositories),
+        (
+            "manifests",
+            "Manifests, counted in each repository.",
+            usage.manifests,
+        ),
+        ("tags", "Tags.", usage.tags),
+        ("blobs", "Blobs stored, manifests included.", usage.blobs),
+        ("stored_bytes", "Bytes of the blobs stored.", usage.bytes),
+    ];
+    let mut response = text(api.metrics.render(&gauges));
+    response.headers_mut().insert(
+        CONTENT_TYPE,
+        HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8"),
+    );
+    Ok(response)
+}
+
+/// A request with a route: let in, and answered.
+async fn serve(
+    api: &Api,
+    route: Route,
+    request: Parts,
+    body: Body,
+    user: &mut Option<String>,
+) -> Result<Response, ApiError> {
+    let caller = access::authorize(api, &route, &request.headers).await?;
+    if api.access_log.is_some() {
+        *user = Some(caller.name().to_owned());
+    }
+    if !api.delete_enabled && matches!(route, Route::DeleteManifest(..) | Route::DeleteBlob(..)) {
+        return Err(ApiError::new(
+            StatusCode::METHOD_NOT_ALLOWED,
+            "UNSUPPORTED",
+            "deleting is disabled in this registry (delete.enabled)",
+            serde_json::Value::Null,
+        )
+        .with_header(http::header::ALLOW, HeaderValue::from_static("GET, HEAD")));
+    }
+    dispatch(api, &caller, route, request, body).await
+}
+
 async fn dispatch(
-    registry: &Arc<Registry>,
+    api: &Api,
+    caller: &Caller,
     route: Route,
     request: Parts,
     body: Body,
 ) -> Result<Response, ApiError> {
+    let registry = &api.registry;
     match route {
         Route::Base => Ok(json("{}".into())),
-        Route::Catalog => listing::catalog(registry, &request).await,
+        Route::Catalog => listing::catalog(api, caller, &request).await,
         Route::ListTags(name) => listing::tags(registry, &name, &request).await,
         Route::Referrers(name, digest) => {
             listing::referrers(registry, &name, &digest, &request).await
@@ -91,7 +247,7 @@ async fn dispatch(
         }
         Route::GetBlob(name, digest) => blobs::get(registry, &name, &digest, &request).await,
         Route::DeleteBlob(name, digest) => blobs::delete(registry, &name, &digest).await,
-        Route::StartUpload(name) => uploads::start(registry, &name, &request, body).await,
+        Route::StartUpload(name) => uploads::start(registry, caller, &name, &request, body).await,
         Route::UploadStatus(name, id) => uploads::status(registry, &name, id).await,
         Route::AppendUpload(name, id) => uploads::append(registry, &name, id, &request, body).await,
         Route::FinishUpload(name, id) => uploads::finish(registry, &name, id, &request, body).await,
@@ -107,6 +263,16 @@ fn json(body: String) -> Response {
         .headers_mut()
         .insert(CONTENT_LENGTH, HeaderValue::from(body.len()));
     *response.body_mut() = body.into();
+    response
+}
+
+/// A plain text answer.
+fn text(body: String) -> Response {
+    let mut response = json(body);
+    response.headers_mut().insert(
+        CONTENT_TYPE,
+        HeaderValue::from_static("text/plain; charset=utf-8"),
+    );
     response
 }
 

@@ -10,6 +10,7 @@ use http::{HeaderMap, StatusCode};
 use oci::{Algorithm, Digest};
 use serde_json::json;
 
+use super::access::Caller;
 use super::error::ApiError;
 use super::query::Query;
 use super::range::chunk;
@@ -21,6 +22,7 @@ use crate::storage::{ChunkRange, Upload, UploadError};
 /// Begins an upload; or mounts a blob, or takes a whole one, when the query says so.
 pub(super) async fn start(
     registry: &Arc<Registry>,
+    caller: &Caller,
     name: &RepositoryName,
     request: &Parts,
     body: Body,
@@ -28,7 +30,7 @@ pub(super) async fn start(
     let query = Query::of(request);
     if let Some(mount) = query.get("mount") {
         let digest = digest(mount)?;
-        if mounted(registry, name, query.get("from"), &digest).await? {
+        if mounted(registry, caller, name, query.get("from"), &digest).await? {
             return Ok(created(name, &digest));
         }
     }
@@ -54,6 +56,7 @@ pub(super) async fn start(
 
 async fn mounted(
     registry: &Arc<Registry>,
+    caller: &Caller,
     name: &RepositoryName,
     from: Option<&str>,
     digest: &Digest,
@@ -63,7 +66,8 @@ async fn mounted(
         None => registry.repositories_with(digest).await?,
     };
     for source in &sources {
-        if registry.mount(source, name, digest).await? {
+        // What the caller may not read is as good as not there.
+        if caller.may_pull(source.as_str()) && registry.mount(source, name, digest).await? {
             return Ok(true);
         }
     }

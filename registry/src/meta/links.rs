@@ -183,7 +183,7 @@ pub(super) async fn blob_id(
 ) -> Result<i64, MetaError> {
     Ok(sqlx::query_scalar(
         "INSERT INTO blobs (digest, size, created_at) VALUES (?, ?, ?)
-         ON CONFLICT (digest) DO UPDATE SET size = excluded.size RETURNING id",
+         ON CONFLICT (digest) DO UPDATE SET size = excluded.size, stored = 1 RETURNING id",
     )
     .bind(digest.to_string())
     .bind(to_sql(size))

@@ -1,6 +1,6 @@
 //! Lists in pages, straight from an index: the cost of a page does not grow with the list.
 
-use super::{Meta, MetaError};
+use super::{Meta, MetaError, from_sql};
 use crate::name::RepositoryName;
 
 /// One page of names, in byte order.
@@ -20,7 +20,44 @@ impl Page {
     }
 }
 
+/// How much there is of everything.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Usage {
+    /// Repositories.
+    pub repositories: u64,
+    /// Manifests, counted in each repository.
+    pub manifests: u64,
+    /// Tags.
+    pub tags: u64,
+    /// Blobs stored, manifests included.
+    pub blobs: u64,
+    /// Bytes of the blobs stored.
+    pub bytes: u64,
+}
+
 impl Meta {
+    /// Counts everything.
+    ///
+    /// # Errors
+    /// [`MetaError`].
+    pub async fn usage(&self) -> Result<Usage, MetaError> {
+        let (repositories, manifests, tags, blobs, bytes): (i64, i64, i64, i64, i64) =
+            sqlx::query_as(
+                "SELECT (SELECT count(*) FROM repositories), (SELECT count(*) FROM manifests),
+                        (SELECT count(*) FROM tags), count(*), coalesce(sum(size), 0)
+                 FROM blobs WHERE stored = 1",
+            )
+            .fetch_one(&self.readers)
+            .await?;
+        Ok(Usage {
+            repositories: from_sql(repositories),
+            manifests: from_sql(manifests),
+            tags: from_sql(tags),
+            blobs: from_sql(blobs),
+            bytes: from_sql(bytes),
+        })
+    }
+
     /// Up to `n` repositories whose names sort after `last`.
     ///
     /// # Errors

@@ -4,6 +4,7 @@
 //! (concurrent pushes share the fsync), readers have a pool of their own. Every change that
 //! touches several rows is one job, and so one transaction. This layer calls nobody back.
 
+mod collect;
 mod links;
 mod listing;
 mod manifests;
@@ -17,7 +18,8 @@ use sqlx::sqlite::{
 };
 use sqlx::{ConnectOptions, Connection};
 
-pub use listing::Page;
+pub use collect::{StaleLink, UnusedBlob};
+pub use listing::{Page, Usage};
 pub use manifests::{Deleted, ManifestRow, NewManifest, Put, Referrer};
 
 use writer::Writer;
@@ -76,6 +78,8 @@ impl Meta {
         connection.ping().await?;
         let readers = SqlitePoolOptions::new()
             .max_connections(READERS)
+            // Connections to a file do not go stale.
+            .test_before_acquire(false)
             .connect_with(options.pragma("query_only", "on"))
             .await?;
         Ok(Self {

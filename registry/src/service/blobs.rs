@@ -75,6 +75,22 @@ impl Registry {
         Ok(blob)
     }
 
+    /// Whether `repository` shows a blob, asked by a client that will not push it if so: the blob
+    /// is kept for as long as a push may take, even when nothing refers to it yet.
+    ///
+    /// # Errors
+    /// [`ServiceError::BlobUnknown`].
+    pub async fn lease_blob(
+        &self,
+        repository: &RepositoryName,
+        digest: &Digest,
+    ) -> Result<Arc<Blob>, ServiceError> {
+        if !self.leases.take(&key(repository.as_str(), digest)) {
+            return Err(ServiceError::BlobUnknown(digest.clone()));
+        }
+        self.blob(repository, digest).await
+    }
+
     /// The bytes of a blob.
     ///
     /// # Errors

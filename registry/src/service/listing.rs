@@ -5,7 +5,7 @@ use oci::{Digest, media_type};
 use serde_json::{Value, json};
 
 use super::{Registry, ServiceError};
-use crate::meta::{Page, Referrer};
+use crate::meta::{Page, Referrer, Usage};
 use crate::name::RepositoryName;
 
 /// The most entries in one page, whatever is asked for; the next page is linked.
@@ -23,6 +23,14 @@ pub struct Referrers {
 }
 
 impl Registry {
+    /// How much there is of everything.
+    ///
+    /// # Errors
+    /// [`ServiceError::Meta`].
+    pub async fn usage(&self) -> Result<Usage, ServiceError> {
+        Ok(self.meta.usage().await?)
+    }
+
     /// Up to `n` repositories after `last`.
     ///
     /// # Errors

@@ -4,7 +4,9 @@
 //! that shows it; a crash in between leaves a file that nobody sees.
 
 mod blobs;
+mod collect;
 mod error;
+mod leases;
 mod listing;
 mod manifests;
 mod uploads;
@@ -12,8 +14,10 @@ mod uploads;
 use std::fs::{File, TryLockError};
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 pub use blobs::{Blob, Content};
+pub use collect::{CollectOptions, Collected};
 pub use error::ServiceError;
 pub use listing::{MAX_PAGE, Referrers};
 pub use manifests::{Pushed, StoredManifest};
@@ -22,11 +26,15 @@ pub use uploads::Started;
 use crate::cache::Cache;
 use crate::meta::Meta;
 use crate::storage::{BlobFiles, Context, StorageError, Uploads};
+use leases::Leases;
 
 /// Bytes of manifests kept in memory.
 const MANIFEST_CACHE: usize = 12 << 20;
 /// Bytes of small blobs, and of what is known about others, kept in memory.
 const BLOB_CACHE: usize = 12 << 20;
+
+/// How long a client that was told that a blob is there may take to push what needs it.
+const LEASE: Duration = Duration::from_secs(24 * 3600);
 
 /// One registry: its directory, and all that is done with it.
 #[derive(Debug)]
@@ -36,6 +44,8 @@ pub struct Registry {
     uploads: Uploads,
     manifest_cache: Arc<Cache<Arc<StoredManifest>>>,
     blob_cache: Arc<Cache<Arc<Blob>>>,
+    leases: Arc<Leases>,
+    collecting: tokio::sync::Mutex<()>,
     /// Held for as long as this process serves the directory.
     _lock: File,
 }
@@ -61,6 +71,8 @@ impl Registry {
             uploads,
             manifest_cache: Arc::new(Cache::new(MANIFEST_CACHE)),
             blob_cache: Arc::new(Cache::new(BLOB_CACHE)),
+            leases: Arc::new(Leases::new(LEASE)),
+            collecting: tokio::sync::Mutex::default(),
             _lock: lock,
         })
     }

@@ -102,6 +102,11 @@ impl Registry {
         Ok(self.uploads.cancel(upload).await?)
     }
 
+    /// How many sessions are in use.
+    pub fn open_uploads(&self) -> u64 {
+        self.uploads.len() as u64
+    }
+
     /// Removes sessions that nobody has written to for `age`; how many there were.
     ///
     /// # Errors

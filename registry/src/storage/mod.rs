@@ -4,6 +4,7 @@
 
 mod blobs;
 mod pipeline;
+mod pool;
 mod read;
 mod uploads;
 

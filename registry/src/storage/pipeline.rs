@@ -10,33 +10,22 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures_util::{Stream, StreamExt};
+use futures_util::{FutureExt, Stream, StreamExt};
 use oci::digest::Hasher;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::sync::mpsc;
 
 use super::StorageError;
+use super::pool::{Buffer, Pool};
 
 /// A body this small is written in one go, without threads of its own.
 const SMALL: usize = 128 << 10;
-/// Frames between the network and the disk of one upload.
-const QUEUE: usize = 16;
+/// Buffers between the network and the disk, and between the disk and the hash, of one upload.
+const QUEUE: usize = 4;
 /// Bytes after which what is written so far is sent to the disk, while more comes in: the final
 /// sync then has little left to do.
 const FLUSH_EVERY: u64 = 32 << 20;
-/// Permits are for so many bytes each.
-const PERMIT: usize = 4 << 10;
 /// How long a client may pause within a body.
 const BODY_IDLE: Duration = Duration::from_secs(60);
-
-/// The bytes that all uploads may hold in memory.
-#[derive(Clone, Debug)]
-pub(super) struct Budget(Arc<Semaphore>);
-
-impl Budget {
-    pub(super) fn new(bytes: usize) -> Self {
-        Self(Arc::new(Semaphore::new(bytes / PERMIT)))
-    }
-}
 
 /// A file being filled, and the hash of all in it.
 #[derive(Debug)]
@@ -56,11 +45,6 @@ pub(super) enum Ended {
     Disk(io::Error),
 }
 
-struct Frame {
-    bytes: Bytes,
-    _budget: Option<OwnedSemaphorePermit>,
-}
-
 /// Appends a body to `sink`, counting into `received` as bytes reach the file.
 ///
 /// # Errors
@@ -69,7 +53,7 @@ pub(super) async fn receive<S, E>(
     mut sink: Sink,
     mut body: S,
     received: Arc<AtomicU64>,
-    budget: &Budget,
+    buffers: &Pool,
 ) -> Result<(Sink, Ended), StorageError>
 where
     S: Stream<Item = Result<Bytes, E>> + Unpin,
@@ -108,58 +92,83 @@ where
         })
         .await?);
     }
-    let (to_writer, from_network) = mpsc::channel::<Frame>(QUEUE);
-    let (to_hasher, from_writer) = std::sync::mpsc::sync_channel::<Vec<Frame>>(QUEUE);
+    let (to_writer, from_network) = mpsc::channel::<Bytes>(QUEUE);
+    let (to_hasher, from_writer) = std::sync::mpsc::sync_channel::<Bytes>(QUEUE);
     let Sink { file, mut hasher } = sink;
     let hashing = tokio::task::spawn_blocking(move || {
-        while let Ok(frames) = from_writer.recv() {
-            for frame in &frames {
-                hasher.update(&frame.bytes);
-            }
+        while let Ok(bytes) = from_writer.recv() {
+            hasher.update(&bytes);
         }
         hasher
     });
     let writing =
         tokio::task::spawn_blocking(move || write(file, from_network, &to_hasher, &received));
-    let mut ended = Ended::Complete;
-    for bytes in head {
-        // The few bytes of the head are held already; waiting for permits could only delay.
-        let frame = Frame {
-            bytes,
-            _budget: None,
-        };
-        if to_writer.send(frame).await.is_err() {
-            break;
-        }
-    }
-    loop {
-        match next(&mut body).await {
-            Next::Bytes(bytes) => {
-                let permits = u32::try_from(bytes.len().div_ceil(PERMIT)).unwrap_or(u32::MAX);
-                let permit = Arc::clone(&budget.0).acquire_many_owned(permits).await;
-                let frame = Frame {
-                    bytes,
-                    _budget: permit.ok(),
-                };
-                // The writer only stops early when the disk fails, and says so itself.
-                if to_writer.send(frame).await.is_err() {
-                    break;
-                }
-            }
-            Next::End => break,
-            Next::Failed(e) => {
-                ended = Ended::Client(e);
-                break;
-            }
-        }
-    }
-    drop(to_writer);
+    let ended = gather(head, body, buffers, to_writer).await;
     let (file, written) = writing.await?;
     let hasher = hashing.await?;
-    if let Err(e) = written {
-        ended = Ended::Disk(e);
-    }
+    let ended = match written {
+        Ok(()) => ended,
+        Err(e) => Ended::Disk(e),
+    };
     Ok((Sink { file, hasher }, ended))
+}
+
+/// Copies a body into buffers and hands them on. The network's own buffers are never kept: a
+/// small piece would pin a large one.
+async fn gather<S, E>(
+    head: Vec<Bytes>,
+    mut body: S,
+    buffers: &Pool,
+    to_writer: mpsc::Sender<Bytes>,
+) -> Ended
+where
+    S: Stream<Item = Result<Bytes, E>> + Unpin,
+    E: std::fmt::Display,
+{
+    let mut head = head.into_iter();
+    let mut buffer: Option<Buffer> = None;
+    loop {
+        let item = match head.next() {
+            Some(bytes) => Next::Bytes(bytes),
+            None => match body.next().now_or_never() {
+                Some(item) => item.into(),
+                None => {
+                    // A client that makes us wait does not keep a buffer meanwhile.
+                    if let Some(part) = buffer.take()
+                        && to_writer.send(part.freeze()).await.is_err()
+                    {
+                        return Ended::Complete;
+                    }
+                    next(&mut body).await
+                }
+            },
+        };
+        let mut bytes = match item {
+            Next::Bytes(bytes) => bytes,
+            end => {
+                if let Some(part) = buffer {
+                    let _ = to_writer.send(part.freeze()).await;
+                }
+                return match end {
+                    Next::Failed(e) => Ended::Client(e),
+                    _ => Ended::Complete,
+                };
+            }
+        };
+        while !bytes.is_empty() {
+            let mut current = match buffer.take() {
+                Some(buffer) => buffer,
+                None => buffers.take().await,
+            };
+            current.fill(&mut bytes);
+            if !current.is_full() {
+                buffer = Some(current);
+            } else if to_writer.send(current.freeze()).await.is_err() {
+                // The writer only stops early when the disk fails, and says so itself.
+                return Ended::Complete;
+            }
+        }
+    }
 }
 
 enum Next {
@@ -174,40 +183,40 @@ where
     E: std::fmt::Display,
 {
     match tokio::time::timeout(BODY_IDLE, body.next()).await {
-        Ok(Some(Ok(bytes))) => Next::Bytes(bytes),
-        Ok(Some(Err(e))) => Next::Failed(e.to_string()),
-        Ok(None) => Next::End,
+        Ok(item) => item.into(),
         Err(_) => Next::Failed(format!("no data for {} seconds", BODY_IDLE.as_secs())),
     }
 }
 
-/// The writing thread: whatever has come since the last write, in one system call.
+impl<E: std::fmt::Display> From<Option<Result<Bytes, E>>> for Next {
+    fn from(item: Option<Result<Bytes, E>>) -> Self {
+        match item {
+            Some(Ok(bytes)) => Self::Bytes(bytes),
+            Some(Err(e)) => Self::Failed(e.to_string()),
+            None => Self::End,
+        }
+    }
+}
+
+/// The writing thread.
 fn write(
     mut file: File,
-    mut frames: mpsc::Receiver<Frame>,
-    to_hasher: &std::sync::mpsc::SyncSender<Vec<Frame>>,
+    mut buffers: mpsc::Receiver<Bytes>,
+    to_hasher: &std::sync::mpsc::SyncSender<Bytes>,
     received: &AtomicU64,
 ) -> (File, io::Result<()>) {
     let mut unflushed = 0;
     let flushing = Arc::new(AtomicBool::new(false));
-    while let Some(first) = frames.blocking_recv() {
-        let mut batch = vec![first];
-        while batch.len() < QUEUE
-            && let Ok(frame) = frames.try_recv()
-        {
-            batch.push(frame);
-        }
-        let bytes: Vec<Bytes> = batch.iter().map(|f| f.bytes.clone()).collect();
-        let len: u64 = bytes.iter().map(|b| b.len() as u64).sum();
+    while let Some(bytes) = buffers.blocking_recv() {
         // The hasher works on these bytes while they are being written.
-        if to_hasher.send(batch).is_err() {
+        if to_hasher.send(bytes.clone()).is_err() {
             return (file, Err(io::Error::other("the hashing thread ended")));
         }
-        if let Err(e) = write_all(&mut file, &bytes) {
+        if let Err(e) = file.write_all(&bytes) {
             return (file, Err(e));
         }
-        received.fetch_add(len, Ordering::Release);
-        unflushed += len;
+        received.fetch_add(bytes.len() as u64, Ordering::Release);
+        unflushed += bytes.len() as u64;
         if unflushed >= FLUSH_EVERY && !flushing.swap(true, Ordering::AcqRel) {
             unflushed = 0;
             flush_behind(&file, Arc::clone(&flushing));

@@ -19,12 +19,15 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::{Mutex as AsyncMutex, OwnedMutexGuard};
 
 use super::blobs::make_dir;
-use super::pipeline::{Budget, Ended, Sink, receive};
+use super::pipeline::{Ended, Sink, receive};
+use super::pool::Pool;
 use super::{BlobFiles, Context, StorageError, blocking};
 use crate::name::{RepositoryName, UploadId};
 
-/// Bytes that all uploads together may hold in memory.
-const IN_FLIGHT: usize = 16 << 20;
+/// Buffers that all uploads share, and their size: large enough that system calls do not count,
+/// small enough that the bytes are still in the processor's cache when they are hashed.
+const BUFFERS: usize = 96;
+const BUFFER: usize = 128 << 10;
 
 /// Why bytes were not taken.
 #[derive(Debug, thiserror::Error)]
@@ -90,7 +93,7 @@ struct Label {
 pub struct Uploads {
     dir: Arc<Path>,
     open: Arc<Mutex<HashMap<UploadId, Arc<Upload>>>>,
-    budget: Budget,
+    buffers: Pool,
 }
 
 /// One upload session.
@@ -146,7 +149,7 @@ impl Uploads {
         Ok(Self {
             dir: dir.into(),
             open: Arc::default(),
-            budget: Budget::new(IN_FLIGHT),
+            buffers: Pool::new(BUFFERS, BUFFER),
         })
     }
 
@@ -313,7 +316,8 @@ impl Uploads {
             return Err(UploadError::OutOfOrder { offset: start });
         }
         let before = sink.hasher.clone();
-        let (sink, ended) = receive(sink, body, Arc::clone(&upload.received), &self.budget).await?;
+        let (sink, ended) =
+            receive(sink, body, Arc::clone(&upload.received), &self.buffers).await?;
         let now = upload.received();
         let error = match ended {
             Ended::Complete => match range {
@@ -420,33 +424,29 @@ impl Uploads {
     /// [`StorageError`].
     pub async fn expire(&self, age: Duration) -> Result<usize, StorageError> {
         let dir = Arc::clone(&self.dir);
-        let stale = blocking(move || {
-            let mut stale = Vec::new();
+        // The younger of a session's two files decides; a label alone is what a crash left.
+        let newest = blocking(move || {
+            let mut newest: HashMap<UploadId, SystemTime> = HashMap::new();
             for entry in fs::read_dir(&dir).context("list", &dir)? {
-                let entry = entry.context("list", &dir)?;
-                let old = entry
-                    .metadata()
-                    .and_then(|m| m.modified())
-                    .is_ok_and(|t| is_older(t, age));
-                if old {
-                    stale.push(entry.path());
+                let path = entry.context("list", &dir)?.path();
+                let id = path.file_stem().and_then(|s| s.to_str());
+                // What is not ours is not touched; what goes meanwhile was just finished.
+                if let Some(id) = id.and_then(|s| s.parse().ok())
+                    && let Ok(modified) = fs::metadata(&path).and_then(|m| m.modified())
+                {
+                    let time = newest.entry(id).or_insert(modified);
+                    *time = modified.max(*time);
                 }
             }
-            Ok(stale)
+            Ok(newest)
         })
         .await?;
         let mut expired = 0;
-        for path in stale {
-            // Data decides; its label goes along. A label alone is what a crash left.
-            let id: Option<UploadId> = path
-                .file_stem()
-                .and_then(|s| s.to_str())
-                .and_then(|s| s.parse().ok());
-            let Some(id) = id else { continue };
-            let data = self.data_path(id);
-            if path.extension().is_some_and(|e| e == "json") && data.exists() {
+        for (id, modified) in newest {
+            if !is_older(modified, age) {
                 continue;
             }
+            let data = self.data_path(id);
             let session = self.sessions().get(&id).cloned();
             let guard = match &session {
                 Some(upload) => match upload.lock() {

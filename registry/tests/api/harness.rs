@@ -9,6 +9,9 @@ use bytes::Bytes;
 use http::{HeaderMap, Request, StatusCode};
 use http_body_util::BodyExt;
 use oci::Digest;
+use registry::auth::Auth;
+use registry::config::Settings;
+use registry::http::Api;
 use registry::service::Registry;
 use serde_json::{Value, json};
 use tower::ServiceExt;
@@ -66,9 +69,27 @@ impl App {
         Self::in_dir(tempfile::tempdir().unwrap()).await
     }
 
+    /// As `settings`, a text of TOML, has it; `$DIR` in it is the registry's directory.
+    pub async fn configured(prepare: impl FnOnce(&Path), settings: &str) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        prepare(dir.path());
+        let file = dir.path().join("registry.toml");
+        let settings = settings.replace("$DIR", dir.path().to_str().unwrap());
+        std::fs::write(&file, settings).unwrap();
+        let config = Settings::from_file(&file).unwrap().check().unwrap();
+        let auth = Auth::from_config(&config).unwrap().map(Arc::new);
+        let registry = Arc::new(Registry::open(dir.path()).await.unwrap());
+        let api = Api::new(Arc::clone(&registry), auth, Arc::default(), &config);
+        Self {
+            dir,
+            registry,
+            router: registry::http::router(api),
+        }
+    }
+
     pub async fn in_dir(dir: tempfile::TempDir) -> Self {
         let registry = Arc::new(Registry::open(dir.path()).await.unwrap());
-        let router = registry::http::router(Arc::clone(&registry));
+        let router = registry::http::router(Api::open(Arc::clone(&registry)));
         Self {
             dir,
             registry,

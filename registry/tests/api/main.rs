@@ -1,10 +1,13 @@
 //! The API's rules, each driven through the router in process.
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used)]
 
+mod auth;
 mod blobs;
+mod collect;
 mod concurrency;
 mod harness;
 mod listing;
 mod manifests;
+mod process;
 mod restart;
 mod uploads;

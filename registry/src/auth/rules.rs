@@ -1,0 +1,220 @@
+//! Access rules: which users may do what in which repositories. Pure.
+
+use std::collections::{BTreeMap, HashSet};
+
+use serde::Deserialize;
+
+use super::Identity;
+
+/// Everybody who is logged in.
+const EVERYBODY: &str = "*";
+/// Also those who are not.
+const ANONYMOUS: &str = "anonymous";
+
+/// What can be done in a repository.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Access {
+    /// Read manifests, blobs, tags and referrers.
+    Pull,
+    /// Bring manifests and blobs.
+    Push,
+    /// Take manifests, tags and blobs away.
+    Delete,
+    /// All of that.
+    Admin,
+}
+
+/// One rule of the configuration.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Rule {
+    /// The repositories, as a pattern: `*` stands for anything within a part of a name, `**` for
+    /// anything across parts.
+    pub repository: String,
+    /// Users by name; `*` for everybody logged in, `anonymous` for everybody.
+    #[serde(default)]
+    pub users: Vec<String>,
+    /// Groups by name.
+    #[serde(default)]
+    pub groups: Vec<String>,
+    /// What they may do.
+    pub allow: Vec<Access>,
+}
+
+/// All rules. Each only adds to what may be done.
+#[derive(Debug)]
+pub struct Rules(Vec<Compiled>);
+
+#[derive(Debug)]
+struct Compiled {
+    repository: String,
+    users: HashSet<String>,
+    allow: Vec<Access>,
+}
+
+impl Rules {
+    /// Rules with their groups resolved. None at all let everybody who is logged in do everything.
+    pub fn new(rules: &[Rule], groups: &BTreeMap<String, Vec<String>>) -> Self {
+        if rules.is_empty() {
+            return Self(vec![Compiled {
+                repository: "**".into(),
+                users: HashSet::from([EVERYBODY.into()]),
+                allow: vec![Access::Admin],
+            }]);
+        }
+        Self(
+            rules
+                .iter()
+                .map(|rule| Compiled {
+                    repository: rule.repository.clone(),
+                    users: rule
+                        .groups
+                        .iter()
+                        .filter_map(|group| groups.get(group))
+                        .flatten()
+                        .chain(&rule.users)
+                        .cloned()
+                        .collect(),
+                    allow: rule.allow.clone(),
+                })
+                .collect(),
+        )
+    }
+
+    /// Whether `identity` may do `access` in `repository`.
+    pub fn allow(&self, identity: &Identity, repository: &str, access: Access) -> bool {
+        self.0.iter().any(|rule| {
+            let who = rule.users.contains(ANONYMOUS)
+                || match identity {
+                    Identity::Anonymous => false,
+                    Identity::User(user) => {
+                        rule.users.contains(EVERYBODY) || rule.users.contains(&**user)
+                    }
+                };
+            who && (rule.allow.contains(&access) || rule.allow.contains(&Access::Admin))
+                && matches(&rule.repository, repository)
+        })
+    }
+}
+
+/// Whether a pattern matches a whole name. Each `*` is tried at one place at a time, remembering
+/// only the last one of each kind, so that no pattern takes more than polynomial time.
+pub fn matches(pattern: &str, name: &str) -> bool {
+    // Row by row over the pattern: where in the name can it be by now?
+    let name = name.as_bytes();
+    let mut reachable = vec![false; name.len() + 1];
+    reachable[0] = true;
+    let mut rest = pattern.as_bytes();
+    while let Some((&first, tail)) = rest.split_first() {
+        let mut next = vec![false; name.len() + 1];
+        if first == b'*' {
+            let (across, tail) = match tail.split_first() {
+                Some((b'*', tail)) => (true, tail),
+                _ => (false, tail),
+            };
+            let mut open = false;
+            for at in 0..=name.len() {
+                if at > 0 && !across && name[at - 1] == b'/' {
+                    open = false;
+                }
+                open |= reachable[at];
+                next[at] = open;
+            }
+            rest = tail;
+        } else {
+            for at in 0..name.len() {
+                next[at + 1] = reachable[at] && name[at] == first;
+            }
+            rest = tail;
+        }
+        reachable = next;
+    }
+    reachable[name.len()]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn patterns() {
+        for (pattern, yes, no) in [
+            ("**", &["a", "a/b/c"][..], &[][..]),
+            ("*", &["a", "abc"], &["a/b"]),
+            ("team/*", &["team/a"], &["team", "team/a/b", "steam/a"]),
+            ("team/**", &["team/a", "team/a/b"], &["team", "other/a"]),
+            ("*/app", &["x/app"], &["app", "x/y/app"]),
+            ("**/app", &["x/app", "x/y/app"], &["app"]),
+            ("a*c", &["ac", "abc"], &["a/c", "ab"]),
+            ("app", &["app"], &["apps", "ap", ""]),
+            ("a**z", &["az", "a/b/z"], &["a/b"]),
+        ] {
+            for name in yes {
+                assert!(matches(pattern, name), "{pattern} {name}");
+            }
+            for name in no {
+                assert!(!matches(pattern, name), "{pattern} {name}");
+            }
+        }
+        // Exponential for a naive matcher.
+        assert!(!matches(
+            &"*a".repeat(60),
+            &"a".repeat(250).replace("aa", "ab")
+        ));
+    }
+
+    fn user(name: &str) -> Identity {
+        Identity::User(name.into())
+    }
+
+    #[test]
+    fn without_rules_everybody_logged_in_may_do_everything() {
+        let rules = Rules::new(&[], &BTreeMap::new());
+        for access in [Access::Pull, Access::Push, Access::Delete, Access::Admin] {
+            assert!(rules.allow(&user("a"), "x/y", access));
+            assert!(!rules.allow(&Identity::Anonymous, "x/y", access));
+        }
+    }
+
+    #[test]
+    fn rules_add_up() {
+        use Access::{Delete, Pull, Push};
+        let rule = |repository: &str, users: &[&str], groups: &[&str], allow: &[Access]| Rule {
+            repository: repository.into(),
+            users: users.iter().map(|u| (*u).to_owned()).collect(),
+            groups: groups.iter().map(|g| (*g).to_owned()).collect(),
+            allow: allow.to_vec(),
+        };
+        let groups = BTreeMap::from([("devs".to_owned(), vec!["dora".to_owned()])]);
+        let rules = Rules::new(
+            &[
+                rule("public/**", &["anonymous"], &[], &[Pull]),
+                rule("team/**", &["*"], &[], &[Pull]),
+                rule("team/**", &[], &["devs"], &[Push]),
+                rule("**", &["root"], &[], &[Access::Admin]),
+            ],
+            &groups,
+        );
+        for (who, repository, access, allowed) in [
+            (Identity::Anonymous, "public/a", Pull, true),
+            (Identity::Anonymous, "public/a", Push, false),
+            (Identity::Anonymous, "team/a", Pull, false),
+            (user("eve"), "public/a", Pull, true),
+            (user("eve"), "team/a", Pull, true),
+            (user("eve"), "team/a", Push, false),
+            (user("dora"), "team/a", Push, true),
+            (user("dora"), "team/a", Delete, false),
+            (user("dora"), "other", Pull, false),
+            (user("root"), "other", Delete, true),
+            // A user who is called what the rules call everybody is nobody special.
+            (user("anonymous"), "team/a", Push, false),
+        ] {
+            assert_eq!(
+                rules.allow(&who, repository, access),
+                allowed,
+                "{who:?} {repository}"
+            );
+        }
+    }
+}

@@ -1,0 +1,35 @@
+//! `rregistry config`
+
+use clap::Args;
+
+pub(super) use crate::config::Settings as Raw;
+
+use super::{Failure, Settings, out};
+use crate::config;
+
+/// Check or explain the settings.
+///
+/// Without options, reads the file given by --config and the environment, and says whether they
+/// can be used.
+#[derive(Debug, Args)]
+pub(super) struct Config {
+    #[command(flatten)]
+    settings: Settings,
+
+    /// Print every setting with its default, its environment variable and its meaning: a file to
+    /// begin with.
+    #[arg(long)]
+    explain: bool,
+}
+
+pub(super) fn run(options: &Config) -> Result<(), Failure> {
+    if options.explain {
+        return out(&config::explain());
+    }
+    let settings = Settings {
+        config: options.settings.config.clone(),
+        data_dir: options.settings.data_dir.clone(),
+    };
+    settings.read()?.check()?;
+    out("the settings can be used\n")
+}

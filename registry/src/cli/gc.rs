@@ -1,0 +1,78 @@
+//! `rregistry gc`
+
+use std::time::Duration;
+
+use clap::Args;
+
+use super::{Failure, Settings, data_dir, out};
+use crate::config;
+use crate::control::request_gc;
+use crate::service::{CollectOptions, Collected, Registry};
+
+/// Remove blobs that no manifest needs any more.
+///
+/// A running registry does it itself while it goes on serving; otherwise it is done here. A
+/// running registry also does it regularly (gc.interval).
+#[derive(Debug, Args)]
+pub(super) struct Gc {
+    #[command(flatten)]
+    settings: Settings,
+
+    /// Only say what would go.
+    #[arg(long)]
+    dry_run: bool,
+
+    /// How long what nothing needs is kept, such as 24h [default: gc.grace].
+    #[arg(long, value_parser = parse_duration)]
+    grace: Option<Duration>,
+}
+
+fn parse_duration(text: &str) -> Result<Duration, String> {
+    config::duration(text).ok_or_else(|| "a number and a unit, such as 30s, 15m, 24h or 7d".into())
+}
+
+pub(super) fn run(options: Gc) -> Result<(), Failure> {
+    let config = options.settings.read()?.check()?;
+    let data_dir = data_dir(&config)?;
+    let collect = CollectOptions {
+        grace: options.grace.unwrap_or(config.gc_grace),
+        dry_run: options.dry_run,
+    };
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()?;
+    let collected = runtime.block_on(async {
+        if let Some(collected) = request_gc(&data_dir, collect).await? {
+            return Ok::<_, Failure>(collected);
+        }
+        if !data_dir.join("registry.db").exists() {
+            return Err(format!("{} holds no registry; say --data-dir", data_dir.display()).into());
+        }
+        let registry = Registry::open(&data_dir).await?;
+        let collected = registry.collect(collect).await?;
+        registry.close().await;
+        Ok(collected)
+    })?;
+    out(&report(&collected, options.dry_run))
+}
+
+fn report(collected: &Collected, dry_run: bool) -> String {
+    let mut text = String::new();
+    for link in &collected.links {
+        text.push_str(&format!("would remove {link}: no manifest needs it\n"));
+    }
+    let (links, blobs, bytes) = (collected.link_count, collected.blob_count, collected.bytes);
+    if dry_run {
+        text.push_str(&format!(
+            "would remove {links} blobs from their repositories; {blobs} more that no repository \
+             shows ({bytes} bytes) would be freed\n"
+        ));
+    } else {
+        text.push_str(&format!(
+            "removed {links} blobs from their repositories and {} empty repositories; freed \
+             {blobs} blobs, {bytes} bytes\n",
+            collected.repository_count
+        ));
+    }
+    text
+}

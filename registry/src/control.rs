@@ -1,0 +1,151 @@
+//! Commands to a running registry, over a socket in its directory that only its owner can open.
+
+use std::io;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+
+use axum::Json;
+use axum::Router;
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use axum::routing::post;
+use bytes::Bytes;
+use http::StatusCode;
+use http_body_util::{BodyExt, Full, Limited};
+use hyper_util::rt::TokioIo;
+use tokio::net::{UnixListener, UnixStream};
+use tokio::task::JoinHandle;
+
+use crate::metrics::Metrics;
+use crate::service::{CollectOptions, Collected, Registry};
+
+/// Bytes of an answer that are read at most.
+const MAX_ANSWER: usize = 64 << 20;
+
+/// Why a running registry did not do what it was told.
+#[derive(Debug, thiserror::Error)]
+pub enum ControlError {
+    /// The connection failed.
+    #[error("talking to the running registry: {0}")]
+    Io(#[from] io::Error),
+    /// The connection failed within a request.
+    #[error("talking to the running registry: {0}")]
+    Http(#[from] hyper::Error),
+    /// It said no.
+    #[error("the running registry: {0}")]
+    Refused(String),
+    /// It said something else.
+    #[error("the running registry's answer is none: {0}")]
+    Answer(String),
+}
+
+#[derive(Debug)]
+struct Control {
+    registry: Arc<Registry>,
+    metrics: Arc<Metrics>,
+}
+
+fn socket(data_dir: &Path) -> PathBuf {
+    data_dir.join("control.sock")
+}
+
+/// Listens for commands until the task is aborted.
+///
+/// # Errors
+/// When the socket cannot be made.
+pub fn listen(
+    data_dir: &Path,
+    registry: Arc<Registry>,
+    metrics: Arc<Metrics>,
+) -> io::Result<JoinHandle<()>> {
+    let path = socket(data_dir);
+    // Left by a process that was killed: the lock on the directory is ours, so nobody listens.
+    match std::fs::remove_file(&path) {
+        Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
+        _ => {}
+    }
+    let listener = UnixListener::bind(&path)?;
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600))?;
+    let router = Router::new()
+        .route("/gc", post(gc))
+        .with_state(Arc::new(Control { registry, metrics }));
+    Ok(tokio::spawn(async move {
+        if let Err(e) = axum::serve(listener, router).await {
+            tracing::warn!(error = %e, "the control socket closed");
+        }
+    }))
+}
+
+async fn gc(State(control): State<Arc<Control>>, Json(options): Json<CollectOptions>) -> Response {
+    match collect(&control.registry, &control.metrics, options).await {
+        Ok(collected) => Json(collected).into_response(),
+        Err(e) => (StatusCode::INTERNAL_SERVER_ERROR, e.to_string()).into_response(),
+    }
+}
+
+/// Collects, and counts what went.
+///
+/// # Errors
+/// As [`Registry::collect`].
+pub async fn collect(
+    registry: &Registry,
+    metrics: &Metrics,
+    options: CollectOptions,
+) -> Result<Collected, crate::service::ServiceError> {
+    let collected = registry.collect(options).await?;
+    if !options.dry_run {
+        metrics.gc_runs.fetch_add(1, Relaxed);
+        metrics.gc_blobs.fetch_add(collected.blob_count, Relaxed);
+        metrics.gc_bytes.fetch_add(collected.bytes, Relaxed);
+    }
+    Ok(collected)
+}
+
+/// Tells the registry that serves `data_dir` to collect; `None` when none does.
+///
+/// # Errors
+/// [`ControlError`].
+pub async fn request_gc(
+    data_dir: &Path,
+    options: CollectOptions,
+) -> Result<Option<Collected>, ControlError> {
+    let stream = match UnixStream::connect(socket(data_dir)).await {
+        Ok(stream) => stream,
+        Err(e)
+            if matches!(
+                e.kind(),
+                io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused
+            ) =>
+        {
+            return Ok(None);
+        }
+        Err(e) => return Err(e.into()),
+    };
+    let (mut sender, connection) =
+        hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
+    let connection = tokio::spawn(connection);
+    let body = serde_json::to_vec(&options).map_err(|e| ControlError::Answer(e.to_string()))?;
+    let request = http::Request::post("/gc")
+        .header("host", "control")
+        .header("content-type", "application/json")
+        .body(Full::new(Bytes::from(body)))
+        .map_err(|e| ControlError::Answer(e.to_string()))?;
+    let response = sender.send_request(request).await?;
+    let status = response.status();
+    let body = Limited::new(response.into_body(), MAX_ANSWER)
+        .collect()
+        .await
+        .map_err(|e| ControlError::Answer(e.to_string()))?
+        .to_bytes();
+    drop(sender);
+    connection.abort();
+    if !status.is_success() {
+        let text = String::from_utf8_lossy(&body).into_owned();
+        return Err(ControlError::Refused(text));
+    }
+    serde_json::from_slice(&body)
+        .map(Some)
+        .map_err(|e| ControlError::Answer(e.to_string()))
+}

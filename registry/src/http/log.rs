@@ -1,0 +1,142 @@
+//! The access log: one line a request, as text or JSON, to standard output.
+
+use std::io::Write;
+
+use http::request::Parts;
+use serde_json::json;
+
+use super::REQUEST_ID;
+use crate::metrics::Answered;
+
+/// Longest request ID that is taken over from a client.
+const MAX_ID: usize = 64;
+
+/// How lines look.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct AccessLog {
+    pub(super) json: bool,
+}
+
+/// A line that waits for its answer.
+#[derive(Debug)]
+pub(super) struct Line {
+    /// The request's ID: the client's, else a new one.
+    pub(super) id: String,
+    method: String,
+    path: String,
+    agent: String,
+    json: bool,
+}
+
+impl AccessLog {
+    pub(super) fn begin(self, request: &Parts) -> Line {
+        let header = |name: &str| request.headers.get(name).and_then(|v| v.to_str().ok());
+        let own = header(REQUEST_ID.as_str()).filter(|id| {
+            !id.is_empty() && id.len() <= MAX_ID && id.bytes().all(|b| b.is_ascii_graphic())
+        });
+        Line {
+            id: own.map_or_else(|| uuid::Uuid::new_v4().to_string(), str::to_owned),
+            method: request.method.to_string(),
+            path: request
+                .uri
+                .path_and_query()
+                .map_or_else(String::new, ToString::to_string),
+            agent: header("user-agent").unwrap_or("-").to_owned(),
+            json: self.json,
+        }
+    }
+}
+
+impl Line {
+    pub(super) fn end(self, answered: Answered, user: &str) {
+        // A log that nobody reads any more is no reason to stop serving.
+        let _ = std::io::stdout()
+            .lock()
+            .write_all(self.render(answered, user).as_bytes());
+    }
+
+    fn render(&self, answered: Answered, user: &str) -> String {
+        let time = jiff::Timestamp::now();
+        let micros = answered.time.as_micros();
+        let Line {
+            id,
+            method,
+            path,
+            agent,
+            ..
+        } = self;
+        if self.json {
+            let line = json!({
+                "time": time.to_string(),
+                "id": id,
+                "user": user,
+                "method": method,
+                "path": path,
+                "route": answered.label,
+                "status": answered.status,
+                "received": answered.received,
+                "sent": answered.sent,
+                "micros": u64::try_from(micros).unwrap_or(u64::MAX),
+                "agent": agent,
+            });
+            return format!("{line}\n");
+        }
+        // Quoted, so that nothing a client sends can look like another line.
+        format!(
+            "{time:.3} {id} {user} {method} {path:?} {status} {sent} {micros}us {agent:?}\n",
+            status = answered.status,
+            sent = answered.sent,
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    #[test]
+    fn lines_hold_one_request_whatever_it_sends() {
+        let request = http::Request::get("/v2/app/tags/list?n=1")
+            .header("x-request-id", "abc-1")
+            .header("user-agent", "evil\" 200 \"x")
+            .body(())
+            .unwrap()
+            .into_parts()
+            .0;
+        let answered = Answered {
+            label: "tags",
+            status: 404,
+            time: Duration::from_micros(120),
+            sent: 9,
+            received: 0,
+        };
+        let text = AccessLog { json: false }
+            .begin(&request)
+            .render(answered, "alice");
+        assert!(
+            text.ends_with(
+                " abc-1 alice GET \"/v2/app/tags/list?n=1\" 404 9 120us \"evil\\\" 200 \\\"x\"\n"
+            ),
+            "{text}"
+        );
+        let text = AccessLog { json: true }
+            .begin(&request)
+            .render(answered, "alice");
+        let line: serde_json::Value = serde_json::from_str(&text).unwrap();
+        assert_eq!(line["status"], 404);
+        assert_eq!(line["agent"], "evil\" 200 \"x");
+    }
+
+    #[test]
+    fn ids_that_could_harm_are_replaced() {
+        for id in ["", "a b", &"x".repeat(65)] {
+            let request = http::Request::get("/")
+                .header("x-request-id", id)
+                .body(())
+                .unwrap();
+            let line = AccessLog { json: false }.begin(&request.into_parts().0);
+            assert_eq!(line.id.len(), 36, "{id}");
+        }
+    }
+}

@@ -1,0 +1,133 @@
+//! Buffers that are used again: fresh ones would cost page faults for every chunk, and a bounded
+//! number of them bounds the memory of all transfers together.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use bytes::Bytes;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+/// A pool of buffers of one size.
+#[derive(Clone, Debug)]
+pub(super) struct Pool(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    free: Mutex<Vec<Vec<u8>>>,
+    size: usize,
+    count: usize,
+    permits: Arc<Semaphore>,
+}
+
+/// A buffer, and how much of it is filled.
+#[derive(Debug)]
+pub(super) struct Buffer {
+    bytes: Vec<u8>,
+    len: usize,
+    pool: Arc<Inner>,
+    _permit: Option<OwnedSemaphorePermit>,
+}
+
+impl Pool {
+    /// A pool that keeps `count` buffers of `size` bytes.
+    pub(super) fn new(count: usize, size: usize) -> Self {
+        Self(Arc::new(Inner {
+            free: Mutex::default(),
+            size,
+            count,
+            permits: Arc::new(Semaphore::new(count)),
+        }))
+    }
+
+    /// An empty buffer, waiting for one to come back when all are in use.
+    pub(super) async fn take(&self) -> Buffer {
+        // The semaphore is never closed.
+        let permit = Arc::clone(&self.0.permits).acquire_owned().await.ok();
+        self.buffer(permit)
+    }
+
+    /// An empty buffer, a new one when all are in use.
+    pub(super) fn take_extra(&self) -> Buffer {
+        self.buffer(None)
+    }
+
+    fn buffer(&self, permit: Option<OwnedSemaphorePermit>) -> Buffer {
+        let free = self.0.lock().pop();
+        Buffer {
+            bytes: free.unwrap_or_else(|| vec![0; self.0.size]),
+            len: 0,
+            pool: Arc::clone(&self.0),
+            _permit: permit,
+        }
+    }
+}
+
+impl Inner {
+    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<Vec<u8>>> {
+        self.free.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Buffer {
+    /// Copies as much of `bytes` as fits, and takes it off them.
+    pub(super) fn fill(&mut self, bytes: &mut Bytes) {
+        let n = bytes.len().min(self.bytes.len() - self.len);
+        self.bytes[self.len..self.len + n].copy_from_slice(&bytes.split_to(n));
+        self.len += n;
+    }
+
+    /// Whether nothing more fits.
+    pub(super) fn is_full(&self) -> bool {
+        self.len == self.bytes.len()
+    }
+
+    /// The first `len` bytes, to be overwritten; they count as filled.
+    pub(super) fn writable(&mut self, len: usize) -> &mut [u8] {
+        self.len = len.min(self.bytes.len());
+        &mut self.bytes[..self.len]
+    }
+
+    /// What is filled, as bytes that bring the buffer back when they are dropped.
+    pub(super) fn freeze(self) -> Bytes {
+        Bytes::from_owner(self)
+    }
+}
+
+impl AsRef<[u8]> for Buffer {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes[..self.len]
+    }
+}
+
+impl Drop for Buffer {
+    fn drop(&mut self) {
+        let mut free = self.pool.lock();
+        if free.len() < self.pool.count {
+            free.push(std::mem::take(&mut self.bytes));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn buffers_come_back() {
+        let pool = Pool::new(1, 4);
+        let mut data = Bytes::from_static(b"abcdef");
+        let mut buffer = pool.take().await;
+        buffer.fill(&mut data);
+        assert!(buffer.is_full());
+        assert_eq!(&data[..], b"ef");
+        let bytes = buffer.freeze();
+        assert_eq!(&bytes[..], b"abcd");
+        let again = tokio::spawn({
+            let pool = pool.clone();
+            async move { pool.take().await.as_ref().len() }
+        });
+        tokio::task::yield_now().await;
+        assert!(!again.is_finished());
+        drop(bytes);
+        assert_eq!(again.await.unwrap(), 0);
+    }
+}

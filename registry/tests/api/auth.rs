@@ -1,0 +1,259 @@
+use base64::Engine;
+use oci::Digest;
+use registry::auth::htpasswd::Htpasswd;
+use serde_json::json;
+
+use crate::harness::{Answer, App, MANIFEST, image};
+
+fn header(user: &str, password: &str) -> String {
+    let pair = format!("{user}:{password}");
+    format!(
+        "Basic {}",
+        base64::engine::general_purpose::STANDARD.encode(pair)
+    )
+}
+
+async fn app(rules: &str) -> App {
+    let settings = format!("auth.htpasswd = \"$DIR/htpasswd\"\n{rules}");
+    App::configured(
+        |dir| {
+            let mut users = Htpasswd::default();
+            for user in ["reader", "writer", "cleaner", "root"] {
+                users.add(user, user).unwrap();
+            }
+            users.write(&dir.join("htpasswd")).unwrap();
+        },
+        &settings,
+    )
+    .await
+}
+
+const RULES: &str = r#"
+[groups]
+team = ["writer", "cleaner"]
+[[access]]
+repository = "public/**"
+users = ["anonymous"]
+allow = ["pull"]
+[[access]]
+repository = "team/**"
+users = ["reader"]
+groups = ["team"]
+allow = ["pull"]
+[[access]]
+repository = "team/**"
+groups = ["team"]
+allow = ["push"]
+[[access]]
+repository = "team/**"
+users = ["cleaner"]
+allow = ["delete"]
+[[access]]
+repository = "**"
+users = ["root"]
+allow = ["admin"]
+"#;
+
+async fn send(app: &App, user: Option<&str>, method: &str, path: &str, body: &str) -> Answer {
+    let auth = user.map(|user| header(user, user));
+    let mut headers = vec![("content-type", MANIFEST)];
+    if let Some(auth) = &auth {
+        headers.push(("authorization", auth.as_str()));
+    }
+    app.request(method, path, &headers, body.to_owned()).await
+}
+
+/// Every route, by every role: who gets past the door.
+#[tokio::test]
+async fn every_route_by_every_role() {
+    let app = app(RULES).await;
+    let digest = Digest::sha256(b"{}");
+    for (name, pull) in [
+        (
+            "team/app",
+            ["reader", "writer", "cleaner", "root"].as_slice(),
+        ),
+        ("secret", ["root"].as_slice()),
+        (
+            "public/app",
+            ["", "reader", "writer", "cleaner", "root"].as_slice(),
+        ),
+    ] {
+        let push: &[&str] = if name == "team/app" {
+            &["writer", "cleaner", "root"]
+        } else {
+            &["root"]
+        };
+        let delete: &[&str] = if name == "team/app" {
+            &["cleaner", "root"]
+        } else {
+            &["root"]
+        };
+        let id = "6b0c1e88-4f5a-4d1f-9f0e-2d6f8b6c1a55";
+        let routes = [
+            ("GET", "tags/list".to_owned(), pull),
+            ("HEAD", "tags/list".to_owned(), pull),
+            ("GET", format!("referrers/{digest}"), pull),
+            ("GET", "manifests/none".to_owned(), pull),
+            ("HEAD", format!("manifests/{digest}"), pull),
+            ("GET", format!("blobs/{digest}"), pull),
+            ("HEAD", format!("blobs/{digest}"), pull),
+            ("PUT", "manifests/bad".to_owned(), push),
+            ("POST", format!("blobs/uploads/?digest={digest}"), push),
+            (
+                "POST",
+                format!("blobs/uploads/?mount={digest}&from=secret"),
+                push,
+            ),
+            ("GET", format!("blobs/uploads/{id}"), push),
+            ("PATCH", format!("blobs/uploads/{id}"), push),
+            ("PUT", format!("blobs/uploads/{id}?digest={digest}"), push),
+            ("DELETE", format!("blobs/uploads/{id}"), push),
+            ("DELETE", "manifests/none".to_owned(), delete),
+            ("DELETE", format!("manifests/{digest}"), delete),
+            ("DELETE", format!("blobs/{digest}"), delete),
+        ];
+        for (method, path, allowed) in routes {
+            for role in ["", "reader", "writer", "cleaner", "root"] {
+                let user = (!role.is_empty()).then_some(role);
+                let path = format!("/v2/{name}/{path}");
+                let answer = send(&app, user, method, &path, "").await;
+                let status = answer.status.as_u16();
+                let what = format!("{role:?} {method} {path}: {answer:?}");
+                if allowed.contains(&role) {
+                    assert!(status != 401 && status != 403, "{what}");
+                } else if role.is_empty() {
+                    assert_eq!(status, 401, "{what}");
+                    assert_eq!(
+                        answer.header("www-authenticate"),
+                        "Basic realm=\"rregistry\""
+                    );
+                } else {
+                    assert_eq!(status, 403, "{what}");
+                }
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn logging_in() {
+    let app = app("").await;
+    send(&app, None, "GET", "/v2/", "")
+        .await
+        .is(401, "UNAUTHORIZED");
+    send(&app, Some("root"), "GET", "/v2/", "").await.ok(200);
+    // Twice: the second time from memory.
+    send(&app, Some("root"), "GET", "/v2/", "").await.ok(200);
+    for wrong in [
+        header("root", "wrong"),
+        header("nobody", "nobody"),
+        header("root", ""),
+        "Basic !!!".into(),
+        "Bearer abc".into(),
+        "Basic".into(),
+    ] {
+        app.request("GET", "/v2/", &[("authorization", &wrong)], "")
+            .await
+            .is(401, "UNAUTHORIZED");
+    }
+    // What operators ask needs no password.
+    app.get("/healthz").await.ok(200);
+    app.get("/readyz").await.ok(200);
+}
+
+#[tokio::test]
+async fn the_catalog_lists_what_may_be_read() {
+    let app = app(RULES).await;
+    for name in ["public/a", "secret", "team/a", "team/b", "zzz"] {
+        let path = format!("/v2/{name}/blobs/uploads/?digest={}", Digest::sha256(b"x"));
+        send(&app, Some("root"), "POST", &path, "x").await.ok(201);
+    }
+    for (user, names) in [
+        (None, json!(["public/a"])),
+        (Some("reader"), json!(["public/a", "team/a", "team/b"])),
+        (
+            Some("root"),
+            json!(["public/a", "secret", "team/a", "team/b", "zzz"]),
+        ),
+    ] {
+        let list = send(&app, user, "GET", "/v2/_catalog", "").await.ok(200);
+        assert_eq!(list.json()["repositories"], names);
+    }
+    // Pages are full of what may be read, and do not tell of what may not.
+    let mut path = "/v2/_catalog?n=1".to_owned();
+    let mut seen = Vec::new();
+    loop {
+        let page = send(&app, Some("reader"), "GET", &path, "").await.ok(200);
+        seen.extend(page.json()["repositories"].as_array().unwrap().clone());
+        let Some(link) = page.headers.get("link") else {
+            break;
+        };
+        let link = link.to_str().unwrap();
+        assert!(!link.contains("secret") && !link.contains("zzz"), "{link}");
+        path = link[1..link.find('>').unwrap()].to_owned();
+    }
+    assert_eq!(seen, [json!("public/a"), json!("team/a"), json!("team/b")]);
+}
+
+#[tokio::test]
+async fn what_may_not_be_read_cannot_be_mounted() {
+    let app = app(RULES).await;
+    let digest = Digest::sha256(b"x");
+    let path = format!("/v2/secret/blobs/uploads/?digest={digest}");
+    send(&app, Some("root"), "POST", &path, "x").await.ok(201);
+    for query in [
+        format!("mount={digest}&from=secret"),
+        format!("mount={digest}"),
+    ] {
+        let path = format!("/v2/team/app/blobs/uploads/?{query}");
+        send(&app, Some("writer"), "POST", &path, "").await.ok(202);
+    }
+    let blob = format!("/v2/team/app/blobs/{digest}");
+    send(&app, Some("writer"), "GET", &blob, "")
+        .await
+        .is(404, "BLOB_UNKNOWN");
+    let path = format!("/v2/team/app/blobs/uploads/?mount={digest}");
+    send(&app, Some("root"), "POST", &path, "").await.ok(201);
+}
+
+#[tokio::test]
+async fn disabled_deletion_is_disabled_everywhere() {
+    let app = App::configured(|_| {}, "delete.enabled = false").await;
+    let config = app.blob("app", b"{}").await;
+    let text = image(&config, &[]).to_string();
+    app.put_manifest("/v2/app/manifests/v1", MANIFEST, text.as_bytes())
+        .await
+        .ok(201);
+    let digest = Digest::sha256(text.as_bytes());
+    for path in [
+        "/v2/app/manifests/v1".to_owned(),
+        format!("/v2/app/manifests/{digest}"),
+        format!("/v2/app/blobs/{config}"),
+    ] {
+        app.delete(&path).await.is(405, "UNSUPPORTED");
+        app.get(&path).await.ok(200);
+    }
+    // Giving up an upload deletes nothing that anybody has.
+    let location = app.upload("app").await;
+    app.delete(&location).await.ok(204);
+}
+
+#[tokio::test]
+async fn metrics_count_and_can_be_turned_off() {
+    let app = App::new().await;
+    app.image("app", "v1", "x").await;
+    app.get("/v2/app/manifests/none").await.ok(404);
+    let text = String::from_utf8(app.get("/metrics").await.ok(200).body.to_vec()).unwrap();
+    for line in [
+        "rregistry_requests_total{route=\"manifest_put\",status=\"2xx\"} 1",
+        "rregistry_requests_total{route=\"manifest_get\",status=\"4xx\"} 1",
+        "rregistry_manifests 1",
+        "rregistry_tags 1",
+        "rregistry_blobs 3",
+    ] {
+        assert!(text.contains(line), "{line} in\n{text}");
+    }
+    let app = App::configured(|_| {}, "metrics.enabled = false").await;
+    app.get("/metrics").await.is(404, "UNSUPPORTED");
+}

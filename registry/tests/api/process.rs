@@ -1,0 +1,206 @@
+//! The program itself, as its users run it.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
+use std::path::Path;
+use std::process::{Child, Command, Output, Stdio};
+
+use oci::Digest;
+
+const PROGRAM: &str = env!("CARGO_BIN_EXE_rregistry");
+
+/// A running registry; killed when dropped.
+struct Process {
+    child: Child,
+    addr: String,
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn command() -> Command {
+    let mut command = Command::new(PROGRAM);
+    command.env_clear();
+    command
+}
+
+fn serve(dir: &Path) -> Process {
+    let mut child = command()
+        .args(["serve", "--addr", "127.0.0.1:0", "--data-dir"])
+        .arg(dir)
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut line = String::new();
+    BufReader::new(child.stdout.take().unwrap())
+        .read_line(&mut line)
+        .unwrap();
+    let addr = line.trim().strip_prefix("listening on http://").unwrap();
+    Process {
+        addr: addr.to_owned(),
+        child,
+    }
+}
+
+impl Process {
+    /// A request on a connection of its own; the whole answer.
+    fn send(&self, method: &str, path: &str, body: &[u8]) -> String {
+        let mut stream = TcpStream::connect(&self.addr).unwrap();
+        let head = format!(
+            "{method} {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: {}\r\n\r\n",
+            body.len()
+        );
+        stream.write_all(head.as_bytes()).unwrap();
+        stream.write_all(body).unwrap();
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer).unwrap();
+        String::from_utf8_lossy(&answer).into_owned()
+    }
+}
+
+fn text(output: &Output) -> String {
+    String::from_utf8_lossy(&[output.stdout.clone(), output.stderr.clone()].concat()).into_owned()
+}
+
+#[test]
+fn killed_at_once_after_an_acknowledgement_it_still_has_everything() {
+    let dir = tempfile::tempdir().unwrap();
+    for round in 0..5 {
+        let process = serve(dir.path());
+        for old in 0..round {
+            let digest = Digest::sha256(format!("blob {old}").as_bytes());
+            let answer = process.send("GET", &format!("/v2/app/blobs/{digest}"), b"");
+            assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+            assert!(answer.ends_with(&format!("\r\n\r\nblob {old}")), "{answer}");
+        }
+        let bytes = format!("blob {round}");
+        let digest = Digest::sha256(bytes.as_bytes());
+        let path = format!("/v2/app/blobs/uploads/?digest={digest}");
+        let answer = process.send("POST", &path, bytes.as_bytes());
+        assert!(answer.starts_with("HTTP/1.1 201"), "{answer}");
+        // Dropped: SIGKILL, without a chance to tidy up.
+    }
+}
+
+#[test]
+fn one_directory_one_process_and_gc_goes_to_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let process = serve(dir.path());
+    let second = command()
+        .args(["serve", "--addr", "127.0.0.1:0", "--data-dir"])
+        .arg(dir.path())
+        .output()
+        .unwrap();
+    assert!(!second.status.success());
+    assert!(
+        text(&second).contains("in use by another rregistry"),
+        "{}",
+        text(&second)
+    );
+
+    let digest = Digest::sha256(b"stray");
+    process.send(
+        "POST",
+        &format!("/v2/app/blobs/uploads/?digest={digest}"),
+        b"stray",
+    );
+    let gc = |args: &[&str]| {
+        let output = command()
+            .args(["gc", "--grace", "0s", "--data-dir"])
+            .arg(dir.path())
+            .args(args)
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{}", text(&output));
+        text(&output)
+    };
+    assert!(gc(&["--dry-run"]).contains(&format!("would remove app@{digest}")));
+    let done = gc(&[]);
+    assert!(done.contains("freed 1 blobs, 5 bytes"), "{done}");
+    let answer = process.send("GET", &format!("/v2/app/blobs/{digest}"), b"");
+    assert!(answer.starts_with("HTTP/1.1 404"), "{answer}");
+    drop(process);
+    // And without a running registry, here.
+    assert!(gc(&[]).contains("freed 0 blobs"));
+}
+
+#[test]
+fn users_are_managed_in_a_file() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("htpasswd");
+    let user = |args: &[&str], password: &str| {
+        let mut child = command()
+            .arg("user")
+            .args(args)
+            .arg("--file")
+            .arg(&file)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        child
+            .stdin
+            .take()
+            .unwrap()
+            .write_all(password.as_bytes())
+            .unwrap();
+        child.wait_with_output().unwrap()
+    };
+    assert!(user(&["add", "alice"], "secret\n").status.success());
+    assert!(user(&["add", "bob"], "secret").status.success());
+    let again = user(&["add", "alice"], "x");
+    assert!(!again.status.success());
+    assert!(
+        text(&again).contains("user passwd alice"),
+        "{}",
+        text(&again)
+    );
+    assert!(user(&["passwd", "alice"], "other").status.success());
+    assert!(user(&["rm", "bob"], "").status.success());
+    assert_eq!(text(&user(&["ls"], "")), "alice\n");
+    let users = registry::auth::htpasswd::Htpasswd::read(&file).unwrap();
+    assert!(users.verify("alice", "other"));
+}
+
+#[test]
+fn mistakes_are_told_clearly() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("registry.toml");
+    std::fs::write(&file, "[gc]\ngrase = \"1h\"\n").unwrap();
+    let output = command()
+        .args(["serve", "--config"])
+        .arg(&file)
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    assert!(
+        text(&output).contains("did you mean `gc.grace`?"),
+        "{}",
+        text(&output)
+    );
+
+    let output = command()
+        .args(["serve", "--addr", "nowhere", "--data-dir"])
+        .arg(dir.path())
+        .output()
+        .unwrap();
+    assert!(
+        text(&output).contains("addr = nowhere"),
+        "{}",
+        text(&output)
+    );
+
+    let explained = command().args(["config", "--explain"]).output().unwrap();
+    std::fs::write(&file, &explained.stdout).unwrap();
+    let checked = command()
+        .args(["config", "--config"])
+        .arg(&file)
+        .output()
+        .unwrap();
+    assert_eq!(text(&checked), "the settings can be used\n");
+}
