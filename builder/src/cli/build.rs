@@ -1,10 +1,11 @@
 //! `rbuild build`
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use dockerfile::diagnostic::{Code, Diagnostic, render, render_all};
+use dockerfile::lint::{self, BaseImage, UnknownBase};
 use dockerfile::span::Span;
 use oci::{Digest, Platform, Reference};
 use runtime::{Limits, Ulimit};
@@ -20,8 +21,9 @@ use crate::engine::run::{Cancel, RunSettings};
 use crate::engine::{EngineOptions, LocalEngine};
 use crate::files::FilesError;
 use crate::image::ConfigDocument;
+use crate::local::Local;
 use crate::plan::graph::GraphOptions;
-use crate::plan::{BuildArgs, Graph, PlanError};
+use crate::plan::{Base, BuildArgs, Graph, PlanError};
 use crate::solve::engine::{Engine as _, Progress, SolveError, StepError};
 use crate::solve::trace::Trace;
 use crate::solve::{Build, Solver};
@@ -62,6 +64,17 @@ pub async fn run(app: &App, args: Args) -> Outcome {
         },
     )
     .map_err(|e| text.refused(&e))?;
+    let checks = Checks {
+        args: &args,
+        options: &options,
+        host: &host,
+    };
+    // With `# check=error=true` a violation stops the build before anything runs.
+    let strict = checks.run(&text, &BTreeMap::new());
+    if strict.fails_build() {
+        let shown = text.render(&strict.diagnostics);
+        return Err(Failure::new(format!("{} violates its build checks", text.name)).at(shown));
+    }
 
     let local = app.local().await?;
     // What this build uses and makes is kept from being pruned meanwhile.
@@ -121,7 +134,15 @@ pub async fn run(app: &App, args: Args) -> Outcome {
             save_trace(path, &trace);
         }
     }
-    report(app, &args, &options, &document, &text).await?;
+    report(app, &args, &options, &document)?;
+    if !args.quiet {
+        let bases = checks.bases(&local, &graph).await;
+        let mut warnings = text.warnings.clone();
+        warnings.extend(checks.run(&text, &bases).diagnostics);
+        if !warnings.is_empty() {
+            app.printer.note(format!("\n{}", text.render(&warnings)));
+        }
+    }
     if args.push {
         for tag in &options.tags {
             push_one(app, &local, tag, None, args.quiet).await?;
@@ -131,13 +152,7 @@ pub async fn run(app: &App, args: Args) -> Outcome {
 }
 
 /// Tells what was made, where the flags say so.
-async fn report(
-    app: &App,
-    args: &Args,
-    options: &Options,
-    document: &ConfigDocument,
-    text: &Text,
-) -> Outcome {
+fn report(app: &App, args: &Args, options: &Options, document: &ConfigDocument) -> Outcome {
     if let Some(path) = &args.iidfile {
         write_whole(path, document.id.to_string().as_bytes())?;
     }
@@ -157,11 +172,65 @@ async fn report(
     for tag in &options.tags {
         app.printer.note(format!("naming to {tag}"));
     }
-    if !text.warnings.is_empty() {
-        let shown = text.render(&text.warnings);
-        app.printer.note(format!("\n{shown}"));
-    }
     Ok(())
+}
+
+/// BuildKit's build checks, on what this build knows.
+struct Checks<'a> {
+    args: &'a Args,
+    options: &'a Options,
+    host: &'a Platform,
+}
+
+impl Checks<'_> {
+    /// Runs them; where nothing is known of a base image, no variable counts as undefined.
+    fn run(&self, text: &Text, bases: &BTreeMap<Reference, BaseImage>) -> lint::Report {
+        let given: Vec<(&str, &str)> = self
+            .options
+            .args
+            .names()
+            .filter_map(|n| Some((n, self.options.args.get(n)?)))
+            .collect();
+        let base = |name: &str| {
+            let reference = name.parse::<Reference>().ok()?.or_latest();
+            bases.get(&reference).cloned()
+        };
+        let options = lint::Options {
+            build_args: &given,
+            target_platform: &self.options.platform.to_string(),
+            build_platform: &self.host.to_string(),
+            target: Some(&self.args.target),
+            base_images: &base,
+            unknown_base: UnknownBase::Anything,
+            ignore: None,
+            config: None,
+        };
+        lint::lint(&text.parsed, &options)
+    }
+
+    /// What the store knows of the images that stages are based on.
+    async fn bases(&self, local: &Local, graph: &Graph) -> BTreeMap<Reference, BaseImage> {
+        let mut bases = BTreeMap::new();
+        for stage in &graph.stages {
+            let Base::Image(reference) = &stage.base else {
+                continue;
+            };
+            let Ok(image) = local.find(&reference.to_string()).await else {
+                continue;
+            };
+            let platform = image.config.platform().to_string();
+            let config = image.config.config.unwrap_or_default();
+            let pairs = config.env.iter().filter_map(|pair| pair.split_once('='));
+            let base = BaseImage {
+                env: pairs.map(|(k, v)| (k.to_owned(), v.to_owned())).collect(),
+                has_shell: config.shell.is_some(),
+                onbuild: config.on_build.clone(),
+                platform: Some(platform),
+            };
+            bases.insert(reference.clone(), base);
+        }
+        bases
+    }
 }
 
 /// A Dockerfile as it was written and as it was understood.
