@@ -83,8 +83,9 @@ impl RawMount {
     pub fn check(&self) -> Result<(), MountError> {
         for field in fields(&self.value)? {
             if let Some(("from", value)) = field.pair()
-                && value.contains('$')
-                && !value.ends_with('$')
+                && value
+                    .char_indices()
+                    .any(|(at, c)| c == '$' && at + 1 < value.len())
             {
                 return Err(error(
                     &field,
@@ -532,6 +533,10 @@ mod tests {
             value: Text::new("from=$X", Span::new(0, 7)),
         };
         assert!(from.check().is_err());
+        let literal = RawMount {
+            value: Text::new("from=x$", Span::new(0, 7)),
+        };
+        assert!(literal.check().is_ok());
         let target = RawMount {
             value: Text::new("target=$X,mode=$M", Span::new(0, 17)),
         };

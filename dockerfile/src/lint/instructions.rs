@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 
 use super::scope::Scope;
-use super::stages::{Context, place};
-use super::{Reporter, Rule, first_line};
+use super::stages::Context;
+use super::{Reporter, Rule};
 use crate::instruction::{Add, Arg, CommandLine, Copy, Files, Instruction, KeyValue, Kind};
 use crate::quote::go_quote;
 use crate::shell::{Lexer, Variables};
@@ -95,19 +95,19 @@ impl Checker<'_, '_> {
                 }
             }
             Kind::Cmd(command) => {
-                let span = place(first_line(&instruction.header), self.trigger);
+                let span = place(instruction.header.span, self.trigger);
                 let earlier = self.state.cmd.replace(span);
                 self.used_once(earlier, &keyword);
                 self.json_recommended(command, &keyword);
             }
             Kind::Entrypoint(command) => {
-                let span = place(first_line(&instruction.header), self.trigger);
+                let span = place(instruction.header.span, self.trigger);
                 let earlier = self.state.entrypoint.replace(span);
                 self.used_once(earlier, &keyword);
                 self.json_recommended(command, &keyword);
             }
             Kind::Healthcheck(_) => {
-                let span = place(first_line(&instruction.header), self.trigger);
+                let span = place(instruction.header.span, self.trigger);
                 let earlier = self.state.healthcheck.replace(span);
                 self.used_once(earlier, &keyword);
             }
@@ -331,7 +331,7 @@ impl Checker<'_, '_> {
             return;
         }
         let span = if text.span.is_empty() {
-            first_line(&self.instruction.header)
+            self.instruction.header.span
         } else {
             text.span
         };
@@ -390,6 +390,11 @@ impl Checker<'_, '_> {
             }
         }
     }
+}
+
+/// Where to point for an instruction: itself, or the FROM whose base left it as a trigger.
+fn place(own: Span, trigger: Option<Span>) -> Span {
+    trigger.unwrap_or(own)
 }
 
 /// Whether a variable's name has a word in it that secrets are called by.

@@ -14,7 +14,6 @@ mod stages;
 use crate::build::Parsed;
 use crate::diagnostic::{Code, Diagnostic, Severity};
 use crate::ignore::IgnoreMatcher;
-use crate::instruction::Header;
 use crate::shell::{NoVariables, Variables};
 use crate::span::Span;
 
@@ -172,13 +171,4 @@ impl Reporter {
                 .help("mend the word, or give the variables in it a value"),
         );
     }
-}
-
-/// The first line of an instruction, for what concerns all of it.
-fn first_line(header: &Header) -> Span {
-    let len = header.code.lines().next().unwrap_or_default().len();
-    Span::new(
-        header.span.start,
-        header.span.end.min(header.span.start + len),
-    )
 }

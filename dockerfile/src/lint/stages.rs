@@ -9,7 +9,7 @@ use crate::build::parse_trigger;
 use crate::instruction::{Instruction, Kind, MountKind};
 use crate::quote::go_quote;
 use crate::shell::{Expansion, Lexer, NoVariables, Variables};
-use crate::span::{Span, Word};
+use crate::span::Word;
 use crate::stage::{Dockerfile, Stage};
 use crate::suggest::nearest;
 
@@ -338,9 +338,4 @@ fn sources(kind: &Kind) -> Vec<String> {
             .collect(),
         _ => Vec::new(),
     }
-}
-
-/// Where to point for an instruction: itself, or the FROM whose base left it as a trigger.
-pub(super) fn place(own: Span, trigger: Option<Span>) -> Span {
-    trigger.unwrap_or(own)
 }
