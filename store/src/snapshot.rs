@@ -152,7 +152,12 @@ fn stage(store: Store) -> Result<StagedSnapshot> {
                 .map_err(Error::io("creating", path))
         };
         make(&path, 0o700)?;
-        let dir = File::open(&path).map_err(Error::io("opening", &path))?;
+        let dir = match File::open(&path) {
+            Ok(dir) => dir,
+            // Taken for a left-over before it could be locked.
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => continue,
+            Err(e) => return Err(Error::io("opening", &path)(e)),
+        };
         if !lock_own(&dir, &path).map_err(Error::io("locking", &path))? {
             continue;
         }
