@@ -66,6 +66,8 @@ pub async fn fetch(
             Err(e) => attempt.error(e),
         }
     });
+    // Whoever installed another provider before us keeps it.
+    let _ = rustls::crypto::ring::default_provider().install_default();
     let http = reqwest::Client::builder()
         .redirect(policy)
         .connect_timeout(Duration::from_secs(15))
