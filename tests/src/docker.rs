@@ -1,0 +1,175 @@
+//! A real dockerd, private to the test run.
+
+use std::fs;
+use std::os::unix::process::CommandExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{ChildStdin, Command, Stdio};
+use std::sync::OnceLock;
+use std::time::{Duration, Instant};
+
+use crate::{Archive, Cmd, Missing, bases, is_root, program};
+
+/// Runs dockerd until its own standard input ends, which it does whatever way the tests end; then
+/// takes away all that is left. dockerd and its containers share a process ID namespace that dies
+/// with its first process, and a mount namespace whose mounts die likewise.
+const KEEPER: &str = r#"
+dir=$1 parent=$2
+unshare --fork --kill-child --pid --mount-proc --mount --propagation private -- \
+    dockerd --data-root "$dir/data" --exec-root "$dir/exec" --pidfile "$dir/pid" \
+    --host "unix://$dir/sock" --config-file "$dir/daemon.json" --storage-driver overlay2 \
+    --cgroup-parent "$parent" --bridge none --iptables=false --ip6tables=false \
+    </dev/null >"$dir/log" 2>&1 &
+read -r _
+kill -KILL $!
+wait
+for group in /sys/fs/cgroup/"$parent" /sys/fs/cgroup/*/"$parent"; do
+    [ ! -d "$group" ] || find "$group" -depth -type d -exec rmdir {} \; 2>/dev/null
+done
+rm -rf --one-file-system -- "$dir"
+"#;
+
+/// The daemon and a client of it. Containers use the host's network: it has no bridge.
+#[derive(Debug)]
+pub struct Docker {
+    client: PathBuf,
+    dir: PathBuf,
+    // Open as long as the tests run.
+    _keeper: ChildStdin,
+}
+
+/// The daemon, started at its first use.
+///
+/// # Errors
+/// [`Missing`] without root, dockerd or docker.
+///
+/// # Panics
+/// When it is installed but does not start.
+pub fn docker() -> Result<&'static Docker, Missing> {
+    static DOCKER: OnceLock<Result<Docker, Missing>> = OnceLock::new();
+    DOCKER
+        .get_or_init(Docker::start)
+        .as_ref()
+        .map_err(Missing::clone)
+}
+
+impl Docker {
+    fn start() -> Result<Self, Missing> {
+        is_root()?;
+        program("dockerd")?;
+        program("unshare")?;
+        // The daemon's own client, rather than a newer one that needs plugins to build.
+        let packaged = PathBuf::from("/usr/bin/docker");
+        let client = if packaged.exists() {
+            packaged
+        } else {
+            program("docker")?
+        };
+        let dir = tempfile::Builder::new().prefix("e2e-docker.").tempdir();
+        let dir = dir.expect("temporary folder").keep();
+        fs::create_dir(dir.join("config")).expect("mkdir");
+        fs::write(dir.join("daemon.json"), "{}").expect("write");
+        let parent = format!("rbuild-e2e-{}", std::process::id());
+        let mut keeper = Command::new("sh");
+        keeper
+            .args(["-c", KEEPER, "keeper"])
+            .arg(&dir)
+            .arg(&parent)
+            .env(
+                "PATH",
+                format!(
+                    "{}:/usr/sbin:/sbin",
+                    std::env::var("PATH").unwrap_or_default()
+                ),
+            )
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            // Ctrl-C at the terminal must not reach it: it has to clean up.
+            .process_group(0);
+        let mut keeper = keeper.spawn().expect("sh");
+        let pipe = keeper.stdin.take().expect("a pipe");
+        let docker = Self {
+            client,
+            dir,
+            _keeper: pipe,
+        };
+        docker.wait_until_ready();
+        let busybox = bases::busybox()?;
+        docker
+            .cmd(["import", "--change", r#"CMD ["sh"]"#])
+            .arg(busybox)
+            .arg("busybox:latest")
+            .ok();
+        Ok(docker)
+    }
+
+    fn wait_until_ready(&self) {
+        let until = Instant::now() + Duration::from_secs(60);
+        while !self.cmd(["version"]).run().status.success() {
+            assert!(
+                Instant::now() < until,
+                "dockerd did not start:\n{}",
+                fs::read_to_string(self.dir.join("log")).unwrap_or_default()
+            );
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+
+    /// `docker` with these arguments.
+    pub fn cmd<I: IntoIterator<Item: AsRef<std::ffi::OsStr>>>(&self, args: I) -> Cmd {
+        Cmd::new(&self.client)
+            .env(
+                "DOCKER_HOST",
+                format!("unix://{}", self.dir.join("sock").display()),
+            )
+            .env("DOCKER_CONFIG", self.dir.join("config"))
+            .env("HOME", &self.dir)
+            .args(args)
+    }
+
+    /// `docker build` with BuildKit; RUN steps have no network.
+    pub fn build(&self, tag: &str, context: &Path) -> Cmd {
+        self.cmd(["build", "--network", "none", "-t", tag])
+            .env("DOCKER_BUILDKIT", "1")
+            .env("BUILDKIT_PROGRESS", "plain")
+            .arg(context)
+    }
+
+    /// What `docker save` writes.
+    #[track_caller]
+    pub fn archive(&self, image: &str) -> Archive {
+        let tar = tempfile::NamedTempFile::new().expect("file");
+        self.cmd(["save", "-o"]).arg(tar.path()).arg(image).ok();
+        Archive::read(tar.path())
+    }
+
+    /// A container that is removed with the value.
+    #[track_caller]
+    pub fn run_detached(&self, args: &[&str]) -> Container<'_> {
+        let mut all = vec!["run", "--detach", "--network", "host"];
+        all.extend(args);
+        let id = self.cmd(all).ok().out().trim().to_owned();
+        Container { docker: self, id }
+    }
+}
+
+/// A running container.
+#[derive(Debug)]
+pub struct Container<'a> {
+    docker: &'a Docker,
+    id: String,
+}
+
+impl Container<'_> {
+    /// What it wrote.
+    pub fn logs(&self) -> String {
+        let done = self.docker.cmd(["logs", &self.id]).run();
+        done.out() + &done.err()
+    }
+}
+
+impl Drop for Container<'_> {
+    fn drop(&mut self) {
+        let _ = self.docker.cmd(["rm", "--force", &self.id]).run();
+    }
+}

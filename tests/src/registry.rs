@@ -1,0 +1,114 @@
+//! A running `rregistry`.
+
+use std::path::PathBuf;
+
+use nix::sys::signal::Signal;
+use tempfile::TempDir;
+
+use crate::{Cmd, Reply, Running, http, http_with, rregistry};
+
+/// A registry on a free port of loopback, with data of its own. It ends with the test, also with
+/// one that is killed.
+#[derive(Debug)]
+pub struct Registry {
+    // Before its folder: the process has to end first.
+    running: Option<Running>,
+    address: String,
+    dir: TempDir,
+}
+
+impl Default for Registry {
+    fn default() -> Self {
+        Self::start()
+    }
+}
+
+impl Registry {
+    /// Starts one, and waits until it listens.
+    #[track_caller]
+    pub fn start() -> Self {
+        let dir = tempfile::Builder::new().prefix("e2e-registry.").tempdir();
+        let mut registry = Self {
+            running: None,
+            address: "127.0.0.1:0".to_owned(),
+            dir: dir.expect("temporary folder"),
+        };
+        registry.launch();
+        registry
+    }
+
+    #[track_caller]
+    fn launch(&mut self) {
+        // It dies with the thread of the test that started it.
+        let running = Cmd::new("setpriv")
+            .args(["--pdeathsig", "KILL", "--"])
+            .arg(rregistry())
+            .args(["serve", "--addr", &self.address, "--data-dir"])
+            .arg(self.data())
+            .limit(std::time::Duration::from_secs(3600))
+            .spawn();
+        let line = running.until_out("\n");
+        let address = line.trim().rsplit("http://").next().expect("an address");
+        address.clone_into(&mut self.address);
+        self.running = Some(running);
+    }
+
+    /// `127.0.0.1:PORT`
+    pub fn address(&self) -> &str {
+        &self.address
+    }
+
+    /// A name in this registry: `127.0.0.1:PORT/NAME`.
+    pub fn name(&self, name: &str) -> String {
+        format!("{}/{name}", self.address)
+    }
+
+    /// Where its data is.
+    pub fn data(&self) -> PathBuf {
+        self.dir.path().join("data")
+    }
+
+    /// `GET`
+    #[track_caller]
+    pub fn get(&self, path: &str) -> Reply {
+        http(&self.address, "GET", path)
+    }
+
+    /// A request.
+    #[track_caller]
+    pub fn ask(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Reply {
+        http_with(&self.address, method, path, headers, body)
+    }
+
+    /// Kills it without warning and starts it again, on the same port.
+    #[track_caller]
+    pub fn kill_and_restart(&mut self) {
+        self.end(Signal::SIGKILL);
+        self.launch();
+    }
+
+    /// Ends it in order and starts it again, on the same port.
+    #[track_caller]
+    pub fn restart(&mut self) {
+        self.end(Signal::SIGTERM);
+        self.launch();
+    }
+
+    #[track_caller]
+    fn end(&mut self, signal: Signal) {
+        if let Some(running) = self.running.take() {
+            running.signal(signal);
+            let done = running.wait();
+            let orderly = done.status.success() || done.signal() == Some(signal as i32);
+            assert!(orderly, "the registry did not end well: {done}");
+        }
+    }
+}
+
+impl Drop for Registry {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            self.end(Signal::SIGTERM);
+        }
+    }
+}

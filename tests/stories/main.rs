@@ -1,0 +1,14 @@
+//! End-to-end tests, a module a user's story. See the harness in `src/` for their words.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::print_stdout,
+    clippy::print_stderr
+)]
+
+mod building;
+mod cache;
+mod failing;
+mod instructions;
+mod interrupted;
+mod quickstart;
