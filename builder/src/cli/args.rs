@@ -211,19 +211,20 @@ pub struct LimitArgs {
     pub ulimits: Vec<String>,
 }
 
+/// The commands that can be typed, aliases too.
+pub fn command_names() -> Vec<String> {
+    use clap::CommandFactory as _;
+    let mut names = vec!["help".to_owned()];
+    for command in Cli::command().get_subcommands() {
+        names.push(command.get_name().to_owned());
+        names.extend(command.get_all_aliases().map(str::to_owned));
+    }
+    names
+}
+
 /// Puts `build` where no command was typed, so that `rbuild -t app .` builds.
 pub fn with_default_command(mut raw: Vec<OsString>) -> Vec<OsString> {
-    let known: Vec<String> = {
-        use clap::CommandFactory as _;
-        let command = Cli::command();
-        let names = command.get_subcommands().flat_map(|c| {
-            let aliases = c.get_all_aliases().map(str::to_owned);
-            std::iter::once(c.get_name().to_owned())
-                .chain(aliases)
-                .collect::<Vec<_>>()
-        });
-        names.chain(std::iter::once("help".to_owned())).collect()
-    };
+    let known = command_names();
     let mut at = 1;
     while let Some(word) = raw.get(at) {
         let text = word.to_string_lossy();

@@ -1,0 +1,235 @@
+//! `rbuild build`
+
+mod checks;
+mod options;
+mod text;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use oci::{Digest, Platform};
+use serde_json::json;
+
+use super::app::App;
+use super::args::BuildArgs as Args;
+use super::progress::{self, Mode};
+use super::push::push_one;
+use super::{Failure, Outcome};
+use crate::context;
+use crate::engine::run::Cancel;
+use crate::engine::{EngineOptions, LocalEngine};
+use crate::image::ConfigDocument;
+use crate::plan::Graph;
+use crate::plan::graph::GraphOptions;
+use crate::solve::engine::{Engine as _, Progress};
+use crate::solve::trace::Trace;
+use crate::solve::{Build, Solver};
+use checks::Checks;
+use options::Options;
+use text::Text;
+
+/// Runs the command.
+pub async fn run(app: &App, args: Args) -> Outcome {
+    let options = options::validate(&args)?;
+    let mode = if args.quiet {
+        Mode::Quiet
+    } else {
+        args.progress
+    };
+    let progress: Arc<dyn Progress> = Arc::from(progress::new(mode, &app.printer));
+
+    let (at, file) = (args.context.clone(), args.file.clone());
+    let opened = tokio::task::spawn_blocking(move || context::open(&at, file.as_deref())).await?;
+    let (context, source) = opened.map_err(|e| text::meant_a_command(&args.context, e))?;
+    let text = Text::parse(source, app.printer.color())?;
+    let named = BTreeSet::new();
+    let host = Platform::host();
+    let graph = Graph::new(
+        &text.parsed.dockerfile,
+        &GraphOptions {
+            target: &args.target,
+            args: &options.args,
+            build_platform: &host,
+            target_platform: &options.platform,
+            named: &named,
+        },
+    )
+    .map_err(|e| text.refused(&e))?;
+    let checks = Checks {
+        args: &args,
+        options: &options,
+        host: &host,
+    };
+    // With `# check=error=true` a violation stops the build before anything runs.
+    let strict = checks.run(&text, &BTreeMap::new());
+    if strict.fails_build() {
+        let shown = text.render(&strict.diagnostics);
+        return Err(Failure::new(format!("{} violates its build checks", text.name)).at(shown));
+    }
+
+    let unused = checks::unconsumed(&options.args, &text.parsed.dockerfile);
+    if !unused.is_empty() {
+        let names = unused.join(" ");
+        progress.warning(&format!(
+            "One or more build-args [{names}] were not consumed"
+        ));
+    }
+
+    let local = app.local().await?;
+    // What this build uses and makes is kept from being pruned meanwhile.
+    let _lease = local.store.lease().await?;
+    let trace_path = context.identity.as_deref().map(|identity| {
+        let target = format!("{}\0{}\0{}", identity.display(), text.name, args.target);
+        local
+            .cache_dir()
+            .join("traces")
+            .join(Digest::sha256(target.as_bytes()).hex())
+    });
+    let before = trace_path.as_deref().map(load_trace).unwrap_or_default();
+    let cancel = Arc::new(Cancel::default());
+    let engine = LocalEngine::new(
+        local.clone(),
+        EngineOptions {
+            context,
+            settings: options.settings.clone(),
+            network: args.network.clone(),
+            pull: args.pull,
+            epoch: options.args.source_date_epoch(),
+        },
+        Arc::clone(&progress),
+        Arc::clone(&cancel),
+    );
+    let build = Build {
+        file: &text.parsed.dockerfile,
+        graph: &graph,
+        args: &options.args,
+        named: &named,
+        platform: &options.platform,
+        network: &args.network,
+        no_cache: args.no_cache,
+    };
+    let solver = Solver::new(build, &engine, progress.as_ref(), before.clone());
+    let interrupts = tokio::spawn(watch_interrupts(Arc::clone(&cancel)));
+    let solved = solver.solve().await;
+    interrupts.abort();
+    let (image, after) = match solved {
+        Ok(solved) => solved,
+        Err(error) => {
+            // Steps that were done stay in the cache, also across a power cut.
+            local.store.make_durable().await?;
+            return Err(text.failed(&error));
+        }
+    };
+
+    let mut document = image.document(&engine.now());
+    let config = document.config.get_or_insert_default();
+    config.labels.extend(options.labels.iter().cloned());
+    let document = ConfigDocument::new(&document)?;
+    local.put_built(&document, &options.tags).await?;
+    if let Some(path) = &trace_path {
+        let mut trace = before.clone();
+        trace.update(after);
+        if trace != before {
+            save_trace(path, &trace);
+        }
+    }
+    report(app, &args, &options, &document)?;
+    if !args.quiet {
+        let bases = checks.bases(&local, &graph).await;
+        let mut warnings = text.warnings.clone();
+        warnings.extend(checks.run(&text, &bases).diagnostics);
+        if !warnings.is_empty() {
+            app.printer.note(format!("\n{}", text.render(&warnings)));
+        }
+    }
+    if args.push {
+        for tag in &options.tags {
+            push_one(app, &local, tag, None, args.quiet).await?;
+        }
+    }
+    Ok(())
+}
+
+/// Tells what was made, where the flags say so.
+fn report(app: &App, args: &Args, options: &Options, document: &ConfigDocument) -> Outcome {
+    if let Some(path) = &args.iidfile {
+        write_whole(path, document.id.to_string().as_bytes())?;
+    }
+    if let Some(path) = &args.metadata_file {
+        let names: Vec<String> = options.tags.iter().map(ToString::to_string).collect();
+        let metadata = json!({
+            "containerimage.config.digest": document.id,
+            "image.name": names.join(","),
+        });
+        write_whole(path, &serde_json::to_vec_pretty(&metadata)?)?;
+    }
+    if args.quiet {
+        app.printer.line(&document.id);
+        return Ok(());
+    }
+    app.printer.note(format!("writing image {}", document.id));
+    for tag in &options.tags {
+        app.printer.note(format!("naming to {tag}"));
+    }
+    Ok(())
+}
+
+/// Ctrl-C and SIGTERM end the build in order; a second one ends it at once.
+async fn watch_interrupts(cancel: Arc<Cancel>) {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (Ok(mut interrupt), Ok(mut terminate)) = (
+        signal(SignalKind::interrupt()),
+        signal(SignalKind::terminate()),
+    ) else {
+        return;
+    };
+    let mut asked = false;
+    loop {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+        if asked {
+            std::process::exit(130);
+        }
+        asked = true;
+        cancel.cancel();
+    }
+}
+
+fn load_trace(path: &Path) -> Trace {
+    // Only explains; a damaged or missing one explains nothing.
+    let read = std::fs::read(path).ok();
+    read.and_then(|bytes| serde_json::from_slice(&bytes).ok())
+        .unwrap_or_default()
+}
+
+fn save_trace(path: &Path, trace: &Trace) {
+    let Ok(bytes) = serde_json::to_vec(trace) else {
+        return;
+    };
+    let dir = path
+        .parent()
+        .map(Path::to_owned)
+        .unwrap_or_else(|| PathBuf::from("."));
+    let _ = std::fs::create_dir_all(&dir)
+        .and_then(|()| tempfile::NamedTempFile::new_in(&dir))
+        .and_then(|file| {
+            std::fs::write(file.path(), &bytes)?;
+            file.persist(path).map_err(|e| e.error)
+        });
+}
+
+/// Writes a small file whole or not at all.
+fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
+    let dir = match path.parent() {
+        Some(dir) if !dir.as_os_str().is_empty() => dir,
+        _ => Path::new("."),
+    };
+    let failed = |e: std::io::Error| Failure::new(format!("write {}: {e}", path.display()));
+    let file = tempfile::NamedTempFile::new_in(dir).map_err(failed)?;
+    std::fs::write(file.path(), bytes).map_err(failed)?;
+    file.persist(path).map_err(|e| failed(e.error))?;
+    Ok(())
+}

@@ -1,0 +1,141 @@
+//! Raw flags of `rbuild build` to validated options.
+
+use oci::{Platform, Reference};
+use runtime::{Limits, Ulimit};
+
+use crate::cli::Failure;
+use crate::cli::args::{BuildArgs as Args, LimitArgs};
+use crate::engine::run::RunSettings;
+use crate::plan::BuildArgs;
+
+/// Flags that were understood.
+pub struct Options {
+    /// `--tag`
+    pub tags: Vec<Reference>,
+    /// `--build-arg`
+    pub args: BuildArgs,
+    /// `--label`
+    pub labels: Vec<(String, String)>,
+    /// `--platform`
+    pub platform: Platform,
+    /// What RUN steps share.
+    pub settings: RunSettings,
+}
+
+/// Checks the flags before anything is done.
+pub fn validate(args: &Args) -> Result<Options, Failure> {
+    if args.push && args.tags.is_empty() {
+        let text = "--push needs a name to push: give one with -t REGISTRY/NAME:TAG";
+        return Err(Failure::with_code(text, 125));
+    }
+    let mut tags = Vec::new();
+    for tag in &args.tags {
+        let reference: Reference = tag.parse().map_err(|e| {
+            Failure::with_code(
+                format!("invalid argument {tag:?} for \"-t, --tag\": {e}"),
+                125,
+            )
+        })?;
+        if reference.digest().is_some() {
+            let text = format!("invalid tag {tag:?}: a name cannot have a digest");
+            return Err(Failure::with_code(text, 125));
+        }
+        tags.push(reference.or_latest());
+    }
+    let mut build_args = Vec::new();
+    for arg in &args.build_args {
+        match arg.split_once('=') {
+            Some((name, value)) => build_args.push((name.to_owned(), value.to_owned())),
+            // As docker: a bare name takes the environment's value, and is dropped without one.
+            None => {
+                if let Ok(value) = std::env::var(arg) {
+                    build_args.push((arg.clone(), value));
+                }
+            }
+        }
+    }
+    if let Ok(epoch) = std::env::var("SOURCE_DATE_EPOCH")
+        && !build_args
+            .iter()
+            .any(|(name, _)| name == "SOURCE_DATE_EPOCH")
+    {
+        build_args.push(("SOURCE_DATE_EPOCH".to_owned(), epoch));
+    }
+    let build_args = BuildArgs::new(build_args);
+    if let Some(epoch) = build_args.get("SOURCE_DATE_EPOCH")
+        && build_args.source_date_epoch().is_none()
+    {
+        let text = format!("invalid SOURCE_DATE_EPOCH {epoch:?}: expected seconds since 1970");
+        return Err(Failure::with_code(text, 125));
+    }
+    let mut labels = Vec::new();
+    for label in &args.labels {
+        let (name, value) = label.split_once('=').unwrap_or((label, ""));
+        if name.is_empty() {
+            let text = format!("invalid label {label:?}: it has no name");
+            return Err(Failure::with_code(text, 125));
+        }
+        labels.push((name.to_owned(), value.to_owned()));
+    }
+    let platform = match &args.platform {
+        None => Platform::host(),
+        Some(text) => text.parse().map_err(|e| Failure::with_code(e, 125))?,
+    };
+    let settings = settings(args).map_err(|e| Failure::with_code(e, 125))?;
+    Ok(Options {
+        tags,
+        args: build_args,
+        labels,
+        platform,
+        settings,
+    })
+}
+
+fn settings(args: &Args) -> Result<RunSettings, String> {
+    let mut extra_hosts = Vec::new();
+    for host in &args.add_hosts {
+        let Some((name, address)) = host.split_once([':', '=']).filter(|(n, a)| {
+            !n.is_empty()
+                && a.trim_matches(['[', ']'])
+                    .parse::<std::net::IpAddr>()
+                    .is_ok()
+        }) else {
+            return Err(format!("bad format for add-host: {host:?}; write NAME:IP"));
+        };
+        extra_hosts.push((name.to_owned(), address.trim_matches(['[', ']']).to_owned()));
+    }
+    let shm_size = args.limits.shm_size.as_deref().map(bytes).transpose()?;
+    Ok(RunSettings {
+        limits: limits(&args.limits)?,
+        shm_size,
+        extra_hosts,
+    })
+}
+
+fn limits(args: &LimitArgs) -> Result<Limits, String> {
+    let memory_swap = match args.memory_swap.as_deref() {
+        Some("-1") => Some(-1),
+        Some(text) => Some(i64::try_from(bytes(text)?).map_err(|e| e.to_string())?),
+        None => None,
+    };
+    let ulimits = args
+        .ulimits
+        .iter()
+        .map(|u| Ulimit::parse(u))
+        .collect::<Result<_, _>>()?;
+    Ok(Limits {
+        memory: args.memory.as_deref().map(bytes).transpose()?,
+        memory_swap,
+        cpu_quota: args.cpu_quota,
+        cpu_period: args.cpu_period,
+        cpu_shares: args.cpu_shares,
+        cpuset_cpus: args.cpuset_cpus.clone(),
+        cpuset_mems: args.cpuset_mems.clone(),
+        pids: None,
+        ulimits,
+    })
+}
+
+fn bytes(text: &str) -> Result<u64, String> {
+    dockerfile::value::parse_size(text).ok_or_else(|| format!("invalid size: {text:?}"))
+}

@@ -1,0 +1,106 @@
+//! The Dockerfile as text, for messages that show where something is wrong.
+
+use dockerfile::diagnostic::{Code, Diagnostic, render, render_all};
+use dockerfile::span::Span;
+
+use crate::cli::Failure;
+use crate::context::{ContextError, Source};
+use crate::files::FilesError;
+use crate::plan::PlanError;
+use crate::solve::engine::{SolveError, StepError};
+
+/// A Dockerfile as it was written and as it was understood.
+pub struct Text {
+    /// As in messages.
+    pub name: String,
+    /// What it was understood as.
+    pub parsed: dockerfile::Parsed,
+    /// What parsing warned of.
+    pub warnings: Vec<Diagnostic>,
+    color: bool,
+}
+
+impl Text {
+    pub fn parse(source: Source, color: bool) -> Result<Self, Failure> {
+        let parsed = dockerfile::parse_bytes(&source.bytes);
+        let warnings = parsed
+            .diagnostics
+            .iter()
+            .filter(|d| !d.is_error())
+            .cloned()
+            .collect();
+        let text = Self {
+            name: source.name,
+            parsed,
+            warnings,
+            color,
+        };
+        if text.parsed.has_errors() {
+            let shown = text.render(&text.parsed.diagnostics);
+            return Err(Failure::new(format!("{} cannot be parsed", text.name)).at(shown));
+        }
+        Ok(text)
+    }
+
+    pub fn render(&self, diagnostics: &[Diagnostic]) -> String {
+        render_all(diagnostics, &self.name, &self.parsed.source, self.color)
+    }
+
+    /// The Dockerfile cannot be built.
+    pub fn refused(&self, error: &PlanError) -> Failure {
+        let shown = self.render(&error.0);
+        Failure::new(format!("{} cannot be built", self.name)).at(shown)
+    }
+
+    /// A build that failed.
+    pub fn failed(&self, error: &SolveError) -> Failure {
+        match error {
+            SolveError::Plan(error) => self.refused(error),
+            SolveError::Step { span, source } => {
+                let code = source.exit_code();
+                if matches!(source, StepError::Cancelled) {
+                    return Failure::with_code(source, code);
+                }
+                if *span == Span::default() {
+                    return Failure::with_code(format!("failed to solve: {source}"), code);
+                }
+                let at = Diagnostic::error(Code::BuildFailed, source.to_string(), *span);
+                let at = match help(source) {
+                    Some(help) => at.help(help),
+                    None => at,
+                };
+                let shown = render(&at, &self.name, &self.parsed.source, self.color);
+                Failure::with_code(format!("failed to solve: {source}"), code).at(shown)
+            }
+        }
+    }
+}
+
+/// How to mend a step that failed, where that is known.
+fn help(error: &StepError) -> Option<String> {
+    match error {
+        StepError::Files(FilesError::NotFound {
+            similar: Some(similar),
+            ..
+        }) => Some(format!("did you mean {similar}?")),
+        StepError::Files(FilesError::NotFound { .. }) => {
+            Some("sources are paths in the build context (or in what --from names)".to_owned())
+        }
+        StepError::Files(FilesError::Ignored(_)) => {
+            Some("take it back in with a line that begins with ! in the ignore file".to_owned())
+        }
+        _ => None,
+    }
+}
+
+/// A context that is not there may have been meant as a command.
+pub fn meant_a_command(context: &str, error: ContextError) -> Failure {
+    let names = crate::cli::args::command_names();
+    let names = names.iter().map(String::as_str);
+    match (&error, dockerfile::suggest::closest(context, names, true)) {
+        (ContextError::NotFound(_), Some(command)) => Failure::new(format!(
+            "{error}; did you mean the command `rbuild {command}`?"
+        )),
+        _ => error.into(),
+    }
+}
