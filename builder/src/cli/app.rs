@@ -39,6 +39,18 @@ impl App {
         Ok(Store::open(&root).await?)
     }
 
+    /// Opens the store if there is one that can be used.
+    pub async fn existing_store(&self) -> Option<Store> {
+        let root = match &self.root {
+            Some(root) => root.clone(),
+            None => store::default_root().ok()?,
+        };
+        match root.is_dir() {
+            true => Store::open(&root).await.ok(),
+            false => None,
+        }
+    }
+
     /// The store, with a way to registries.
     ///
     /// # Errors

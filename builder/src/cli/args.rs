@@ -5,18 +5,26 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+use super::completions::CompletionsArgs;
+use super::debug::DebugCommand;
+use super::df::DfArgs;
 use super::export::ExportArgs;
 use super::history::HistoryArgs;
 use super::images::ImagesArgs;
 use super::import::ImportArgs;
 use super::inspect::InspectArgs;
+use super::lint::LintArgs;
 use super::load::LoadArgs;
+use super::login::LoginArgs;
+use super::logout::LogoutArgs;
 use super::progress::Mode;
+use super::prune::PruneArgs;
 use super::pull::PullArgs;
 use super::push::PushArgs;
 use super::rmi::RmiArgs;
 use super::save::SaveArgs;
 use super::tag::TagArgs;
+use super::version::VersionArgs;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -99,6 +107,92 @@ pub enum Command {
 
     /// Write the files of an image to a tar archive
     Export(ExportArgs),
+
+    /// Log in to a registry
+    Login(LoginArgs),
+
+    /// Log out of a registry
+    Logout(LogoutArgs),
+
+    /// Check a Dockerfile without building it
+    Lint(LintArgs),
+
+    /// Show how much disk space is used
+    Df(DfArgs),
+
+    /// Remove what is not used
+    Prune(PruneArgs),
+
+    /// Commands about images, as docker groups them
+    #[command(subcommand)]
+    Image(ImageCommand),
+
+    /// Commands about builds, as docker groups them
+    #[command(subcommand)]
+    Builder(BuilderCommand),
+
+    /// Commands about the whole store, as docker groups them
+    #[command(subcommand)]
+    System(SystemCommand),
+
+    /// Look inside
+    #[command(subcommand)]
+    Debug(DebugCommand),
+
+    /// Print a shell's completion script
+    Completions(CompletionsArgs),
+
+    /// Show the version
+    Version(VersionArgs),
+}
+
+/// `rbuild image`
+#[derive(Debug, Subcommand)]
+pub enum ImageCommand {
+    /// Build an image from a Dockerfile
+    Build(Box<BuildArgs>),
+    /// Show how an image was made
+    History(HistoryArgs),
+    /// Make an image of a root file system
+    Import(ImportArgs),
+    /// Show all that is known about images
+    Inspect(InspectArgs),
+    /// Read images from an archive
+    Load(LoadArgs),
+    /// List images
+    #[command(alias = "list")]
+    Ls(ImagesArgs),
+    /// Remove images that are not used
+    Prune(PruneArgs),
+    /// Fetch an image from a registry
+    Pull(PullArgs),
+    /// Bring an image to a registry
+    Push(PushArgs),
+    /// Remove images, or names of them
+    #[command(alias = "remove")]
+    Rm(RmiArgs),
+    /// Write images to an archive
+    Save(SaveArgs),
+    /// Give an image another name
+    Tag(TagArgs),
+}
+
+/// `rbuild builder`
+#[derive(Debug, Subcommand)]
+pub enum BuilderCommand {
+    /// Build an image from a Dockerfile
+    Build(Box<BuildArgs>),
+    /// Remove build cache
+    Prune(PruneArgs),
+}
+
+/// `rbuild system`
+#[derive(Debug, Subcommand)]
+pub enum SystemCommand {
+    /// Show how much disk space is used
+    Df(DfArgs),
+    /// Remove what is not used
+    Prune(PruneArgs),
 }
 
 /// `rbuild build`
@@ -157,6 +251,10 @@ pub struct BuildArgs {
     #[arg(long, value_name = "MODE", default_value = "default",
           value_parser = ["default", "host", "none"])]
     pub network: String,
+
+    /// Check the Dockerfile and build nothing
+    #[arg(long)]
+    pub check: bool,
 
     /// Push every name of the image to its registry when it is built
     #[arg(long)]

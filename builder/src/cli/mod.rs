@@ -8,6 +8,9 @@
 pub mod app;
 mod args;
 mod build;
+mod completions;
+mod debug;
+mod df;
 mod export;
 mod filter;
 mod format;
@@ -15,10 +18,15 @@ mod history;
 mod images;
 mod import;
 mod inspect;
+mod lint;
 mod load;
+mod login;
+mod logout;
 mod output;
 pub mod printer;
 mod progress;
+mod prompt;
+mod prune;
 mod pull;
 mod push;
 mod rmi;
@@ -26,6 +34,7 @@ mod save;
 mod style;
 mod tag;
 mod transfer;
+mod version;
 mod when;
 
 use std::ffi::OsString;
@@ -34,8 +43,9 @@ use std::process::ExitCode;
 use clap::Parser;
 
 use app::App;
-use args::{Cli, Command};
+use args::{BuilderCommand, Cli, Command, ImageCommand, SystemCommand};
 use printer::Printer;
+use prune::What;
 
 /// Why a command failed: what to print, and the exit code.
 #[derive(Debug)]
@@ -136,18 +146,56 @@ pub fn main(raw: impl IntoIterator<Item = OsString>) -> ExitCode {
 
 async fn run(cli: Cli, printer: Printer) -> Outcome {
     let app = App::new(&cli.global, printer);
-    match cli.command {
-        Command::Build(args) => build::run(&app, *args).await,
-        Command::Images(args) => images::run(&app, args).await,
-        Command::History(args) => history::run(&app, args).await,
-        Command::Inspect(args) => inspect::run(&app, args).await,
-        Command::Import(args) => import::run(&app, args).await,
-        Command::Tag(args) => tag::run(&app, args).await,
-        Command::Rmi(args) => rmi::run(&app, args).await,
-        Command::Pull(args) => pull::run(&app, args).await,
-        Command::Save(args) => save::run(&app, args).await,
-        Command::Load(args) => load::run(&app, args).await,
-        Command::Export(args) => export::run(&app, args).await,
-        Command::Push(args) => push::run(&app, args).await,
+    dispatch(&app, cli.command).await
+}
+
+async fn dispatch(app: &App, command: Command) -> Outcome {
+    match command {
+        Command::Build(args) => build::run(app, *args).await,
+        Command::Images(args) => images::run(app, args).await,
+        Command::History(args) => history::run(app, args).await,
+        Command::Inspect(args) => inspect::run(app, args).await,
+        Command::Import(args) => import::run(app, args).await,
+        Command::Tag(args) => tag::run(app, args).await,
+        Command::Rmi(args) => rmi::run(app, args).await,
+        Command::Pull(args) => pull::run(app, args).await,
+        Command::Push(args) => push::run(app, args).await,
+        Command::Save(args) => save::run(app, args).await,
+        Command::Load(args) => load::run(app, args).await,
+        Command::Export(args) => export::run(app, args).await,
+        Command::Login(args) => login::run(app, args).await,
+        Command::Logout(args) => logout::run(app, args).await,
+        Command::Lint(args) => lint::run(app, args).await,
+        Command::Df(args) => df::run(app, args).await,
+        Command::Prune(args) => prune::run(app, args, What::Everything).await,
+        Command::Image(command) => image(app, command).await,
+        Command::Builder(command) => match command {
+            BuilderCommand::Build(args) => build::run(app, *args).await,
+            BuilderCommand::Prune(args) => prune::run(app, args, What::Cache).await,
+        },
+        Command::System(command) => match command {
+            SystemCommand::Df(args) => df::run(app, args).await,
+            SystemCommand::Prune(args) => prune::run(app, args, What::Everything).await,
+        },
+        Command::Debug(command) => debug::run(app, command).await,
+        Command::Completions(args) => completions::run(app, &args),
+        Command::Version(args) => version::run(app, &args),
+    }
+}
+
+async fn image(app: &App, command: ImageCommand) -> Outcome {
+    match command {
+        ImageCommand::Build(args) => build::run(app, *args).await,
+        ImageCommand::History(args) => history::run(app, args).await,
+        ImageCommand::Import(args) => import::run(app, args).await,
+        ImageCommand::Inspect(args) => inspect::run(app, args).await,
+        ImageCommand::Load(args) => load::run(app, args).await,
+        ImageCommand::Ls(args) => images::run(app, args).await,
+        ImageCommand::Prune(args) => prune::run(app, args, What::Images).await,
+        ImageCommand::Pull(args) => pull::run(app, args).await,
+        ImageCommand::Push(args) => push::run(app, args).await,
+        ImageCommand::Rm(args) => rmi::run(app, args).await,
+        ImageCommand::Save(args) => save::run(app, args).await,
+        ImageCommand::Tag(args) => tag::run(app, args).await,
     }
 }

@@ -38,6 +38,12 @@ impl BuildArgs {
         self.values.get(name).map(String::as_str)
     }
 
+    /// All of them.
+    pub fn pairs(&self) -> Vec<(String, String)> {
+        let pairs = self.values.iter();
+        pairs.map(|(k, v)| (k.clone(), v.clone())).collect()
+    }
+
     /// All names.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.values.keys().map(String::as_str)

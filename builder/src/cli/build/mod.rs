@@ -13,6 +13,7 @@ use serde_json::json;
 
 use super::app::App;
 use super::args::BuildArgs as Args;
+use super::lint::{Check, Kind, run_checks};
 use super::progress::{self, Mode};
 use super::push::push_one;
 use super::{Failure, Outcome};
@@ -43,6 +44,15 @@ pub async fn run(app: &App, args: Args) -> Outcome {
     let opened = tokio::task::spawn_blocking(move || context::open(&at, file.as_deref())).await?;
     let (context, source) = opened.map_err(|e| text::meant_a_command(&args.context, e))?;
     let text = Text::parse(source, app.printer.color())?;
+    if args.check {
+        let check = Check {
+            build_args: options.args.pairs(),
+            target: Some(args.target.clone()),
+            platform: options.platform.clone(),
+            format: Kind::Text,
+        };
+        return run_checks(app, &text.parsed, &text.name, &check).await;
+    }
     let named = BTreeSet::new();
     let host = Platform::host();
     let graph = Graph::new(
