@@ -61,9 +61,24 @@ impl Meta {
             .run(
                 move |c| {
                     Box::pin(async move {
-                        let repository = repository_id(c, &repository).await?;
-                        let blob = blob_id(c, &digest, size).await?;
-                        link(c, repository, blob).await
+                        // One call for all three: each costs a change of threads.
+                        sqlx::query(
+                            "INSERT INTO repositories (name, created_at) VALUES ($1, $4)
+                             ON CONFLICT DO NOTHING;
+                             INSERT INTO blobs (digest, size, created_at) VALUES ($2, $3, $4)
+                             ON CONFLICT (digest) DO UPDATE SET size = excluded.size, stored = 1;
+                             INSERT INTO repository_blobs (repository_id, blob_id, linked_at)
+                             SELECT r.id, b.id, $4 FROM repositories r, blobs b
+                             WHERE r.name = $1 AND b.digest = $2
+                             ON CONFLICT DO UPDATE SET linked_at = excluded.linked_at;",
+                        )
+                        .bind(repository.as_str())
+                        .bind(digest.to_string())
+                        .bind(to_sql(size))
+                        .bind(now())
+                        .execute(c)
+                        .await?;
+                        Ok(())
                     })
                 },
                 move |()| effect(),
@@ -145,10 +160,7 @@ impl Meta {
 }
 
 /// The repository's row, made when needed.
-pub(super) async fn repository_id(
-    c: &mut SqliteConnection,
-    name: &RepositoryName,
-) -> Result<i64, MetaError> {
+async fn repository_id(c: &mut SqliteConnection, name: &RepositoryName) -> Result<i64, MetaError> {
     if let Some(id) = find_repository(c, name).await? {
         return Ok(id);
     }
@@ -173,23 +185,6 @@ pub(super) async fn find_repository(
             .fetch_optional(c)
             .await?,
     )
-}
-
-/// The blob's row, made when needed.
-pub(super) async fn blob_id(
-    c: &mut SqliteConnection,
-    digest: &Digest,
-    size: u64,
-) -> Result<i64, MetaError> {
-    Ok(sqlx::query_scalar(
-        "INSERT INTO blobs (digest, size, created_at) VALUES (?, ?, ?)
-         ON CONFLICT (digest) DO UPDATE SET size = excluded.size, stored = 1 RETURNING id",
-    )
-    .bind(digest.to_string())
-    .bind(to_sql(size))
-    .bind(now())
-    .fetch_one(c)
-    .await?)
 }
 
 async fn link(c: &mut SqliteConnection, repository: i64, blob: i64) -> Result<(), MetaError> {

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use oci::{Digest, MediaType};
 use sqlx::sqlite::SqliteConnection;
 
-use super::links::{blob_id, find_repository, repository_id};
+use super::links::find_repository;
 use super::{Meta, MetaError, from_sql, now, to_sql};
 use crate::name::{ManifestRef, RepositoryName, Tag};
 
@@ -113,8 +113,7 @@ impl Meta {
         children: &[Digest],
     ) -> Result<Vec<Digest>, MetaError> {
         let mut connection = self.readers.acquire().await?;
-        let id = find_repository(&mut connection, repository).await?;
-        missing(&mut connection, id, blobs, children).await
+        missing(&mut connection, repository, blobs, children).await
     }
 
     /// Shows a manifest and points its tags to it, unless something it needs is not there.
@@ -214,43 +213,32 @@ fn json_list(digests: &[Digest]) -> Result<String, MetaError> {
 
 async fn missing(
     c: &mut SqliteConnection,
-    repository: Option<i64>,
+    repository: &RepositoryName,
     blobs: &[Digest],
     children: &[Digest],
 ) -> Result<Vec<Digest>, MetaError> {
-    let Some(repository) = repository else {
-        return Ok(blobs.iter().chain(children).cloned().collect());
-    };
-    let mut absent: Vec<String> = Vec::new();
-    if !blobs.is_empty() {
-        absent = sqlx::query_scalar(
-            "SELECT j.value FROM json_each(?2) j WHERE NOT EXISTS (
-                 SELECT 1 FROM blobs b
-                 JOIN repository_blobs rb ON rb.blob_id = b.id AND rb.repository_id = ?1
-                 WHERE b.digest = j.value)",
-        )
-        .bind(repository)
-        .bind(json_list(blobs)?)
-        .fetch_all(&mut *c)
-        .await?;
+    if blobs.is_empty() && children.is_empty() {
+        return Ok(Vec::new());
     }
-    if !children.is_empty() {
-        // Build caches are indexes whose entries are layers: a blob will do as well.
-        let more: Vec<String> = sqlx::query_scalar(
-            "SELECT j.value FROM json_each(?2) j WHERE NOT EXISTS (
-                 SELECT 1 FROM manifests m
-                 WHERE m.repository_id = ?1 AND m.digest = j.value)
-             AND NOT EXISTS (
-                 SELECT 1 FROM blobs b
-                 JOIN repository_blobs rb ON rb.blob_id = b.id AND rb.repository_id = ?1
-                 WHERE b.digest = j.value)",
-        )
-        .bind(repository)
-        .bind(json_list(children)?)
-        .fetch_all(c)
-        .await?;
-        absent.extend(more);
-    }
+    // Build caches are indexes whose entries are layers: for a child a blob will do as well.
+    let absent: Vec<String> = sqlx::query_scalar(
+        "WITH needed (digest, child) AS (
+             SELECT value, 0 FROM json_each(?2) UNION ALL SELECT value, 1 FROM json_each(?3))
+         SELECT n.digest FROM needed n WHERE NOT EXISTS (
+             SELECT 1 FROM repositories r
+             JOIN repository_blobs rb ON rb.repository_id = r.id
+             JOIN blobs b ON b.id = rb.blob_id
+             WHERE r.name = ?1 AND b.digest = n.digest)
+         AND NOT (n.child AND EXISTS (
+             SELECT 1 FROM repositories r
+             JOIN manifests m ON m.repository_id = r.id
+             WHERE r.name = ?1 AND m.digest = n.digest))",
+    )
+    .bind(repository.as_str())
+    .bind(json_list(blobs)?)
+    .bind(json_list(children)?)
+    .fetch_all(c)
+    .await?;
     absent
         .iter()
         .map(|text| {
@@ -261,115 +249,82 @@ async fn missing(
 }
 
 async fn put(c: &mut SqliteConnection, new: NewManifest) -> Result<Put, MetaError> {
-    let known = find_repository(c, &new.repository).await?;
-    if !new.blobs.is_empty() || !new.children.is_empty() {
-        let absent = missing(c, known, &new.blobs, &new.children).await?;
-        if !absent.is_empty() {
-            return Ok(Put::Missing(absent));
-        }
+    let absent = missing(c, &new.repository, &new.blobs, &new.children).await?;
+    if !absent.is_empty() {
+        return Ok(Put::Missing(absent));
     }
-    let repository = match known {
-        Some(id) => id,
-        None => repository_id(c, &new.repository).await?,
-    };
-    let digest = new.row.digest.to_string();
-    let blob = blob_id(c, &new.row.digest, new.row.size).await?;
-    let annotations = if new.annotations.is_empty() {
-        None
-    } else {
-        Some(
-            serde_json::to_string(&new.annotations)
-                .map_err(|e| MetaError::Corrupt(e.to_string()))?,
-        )
-    };
-    let manifest: i64 = sqlx::query_scalar(
-        "INSERT INTO manifests (repository_id, blob_id, digest, media_type, size, artifact_type,
-                                subject, annotations, pushed_at)
-         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
-         ON CONFLICT (repository_id, digest) DO UPDATE SET
-             media_type = excluded.media_type, pushed_at = excluded.pushed_at
-         RETURNING id",
-    )
-    .bind(repository)
-    .bind(blob)
-    .bind(digest.clone())
-    .bind(new.row.media_type.as_str().to_owned())
-    .bind(to_sql(new.row.size))
-    .bind(new.artifact_type.as_ref().map(|t| t.as_str().to_owned()))
-    .bind(new.subject.as_ref().map(ToString::to_string))
-    .bind(annotations)
-    .bind(now())
-    .fetch_one(&mut *c)
-    .await?;
+    let annotations = (!new.annotations.is_empty())
+        .then(|| serde_json::to_string(&new.annotations))
+        .transpose()
+        .map_err(|e| MetaError::Corrupt(e.to_string()))?;
     let needs: Vec<Digest> = new.blobs.iter().chain(&new.children).cloned().collect();
-    if !needs.is_empty() {
-        sqlx::query(
-            "INSERT OR IGNORE INTO manifest_blobs (manifest_id, blob_id)
-             SELECT ?1, b.id FROM json_each(?3) j
-             JOIN blobs b ON b.digest = j.value
-             JOIN repository_blobs rb ON rb.blob_id = b.id AND rb.repository_id = ?2",
-        )
-        .bind(manifest)
-        .bind(repository)
+    let tags: Vec<&str> = new.tags.iter().map(Tag::as_str).collect();
+    let tags = serde_json::to_string(&tags).map_err(|e| MetaError::Corrupt(e.to_string()))?;
+    // One call for everything: each costs a change of threads.
+    sqlx::query(PUT)
+        .bind(new.repository.as_str())
+        .bind(new.row.digest.to_string())
+        .bind(to_sql(new.row.size))
+        .bind(now())
+        .bind(new.row.media_type.as_str().to_owned())
+        .bind(new.artifact_type.as_ref().map(|t| t.as_str().to_owned()))
+        .bind(new.subject.as_ref().map(ToString::to_string))
+        .bind(annotations)
         .bind(json_list(&needs)?)
-        .execute(&mut *c)
-        .await?;
-    }
-    if !new.children.is_empty() {
-        sqlx::query(
-            "INSERT OR IGNORE INTO manifest_children (manifest_id, child_digest)
-             SELECT ?, value FROM json_each(?)",
-        )
-        .bind(manifest)
         .bind(json_list(&new.children)?)
-        .execute(&mut *c)
+        .bind(tags)
+        .execute(c)
         .await?;
-    }
-    for tag in &new.tags {
-        point(c, repository, tag, manifest, &digest).await?;
-    }
     Ok(Put::Done)
 }
 
-async fn point(
-    c: &mut SqliteConnection,
-    repository: i64,
-    tag: &Tag,
-    manifest: i64,
-    digest: &str,
-) -> Result<(), MetaError> {
-    let before: Option<i64> =
-        sqlx::query_scalar("SELECT manifest_id FROM tags WHERE repository_id = ? AND name = ?")
-            .bind(repository)
-            .bind(tag.as_str())
-            .fetch_optional(&mut *c)
-            .await?;
-    sqlx::query(
-        "INSERT INTO tags (repository_id, name, manifest_id, updated_at) VALUES (?, ?, ?, ?)
-         ON CONFLICT DO UPDATE SET
-             manifest_id = excluded.manifest_id, updated_at = excluded.updated_at",
-    )
-    .bind(repository)
-    .bind(tag.as_str())
-    .bind(manifest)
-    .bind(now())
-    .execute(&mut *c)
-    .await?;
-    if before == Some(manifest) {
-        return Ok(());
-    }
-    if before.is_some() {
-        end_history(c, repository, tag.as_str()).await?;
-    }
-    sqlx::query("INSERT INTO tag_history (repository_id, name, digest, since) VALUES (?, ?, ?, ?)")
-        .bind(repository)
-        .bind(tag.as_str())
-        .bind(digest.to_owned())
-        .bind(now())
-        .execute(c)
-        .await?;
-    Ok(())
-}
+/// $1 repository, $2 digest, $3 size, $4 now, $5 media type, $6 artifact type, $7 subject,
+/// $8 annotations, $9 what it needs, $10 its children, $11 its tags. Not `?1`: each statement must
+/// have only those parameters that it uses, and SQLite counts the gaps between numbers.
+const PUT: &str = "
+INSERT INTO repositories (name, created_at) VALUES ($1, $4) ON CONFLICT DO NOTHING;
+
+INSERT INTO blobs (digest, size, created_at) VALUES ($2, $3, $4)
+ON CONFLICT (digest) DO UPDATE SET size = excluded.size, stored = 1;
+
+INSERT INTO manifests (repository_id, blob_id, digest, media_type, size, artifact_type, subject,
+                       annotations, pushed_at)
+SELECT r.id, b.id, $2, $5, $3, $6, $7, $8, $4 FROM repositories r, blobs b
+WHERE r.name = $1 AND b.digest = $2
+ON CONFLICT (repository_id, digest) DO UPDATE SET
+    media_type = excluded.media_type, pushed_at = excluded.pushed_at;
+
+INSERT OR IGNORE INTO manifest_blobs (manifest_id, blob_id)
+SELECT m.id, b.id FROM repositories r
+JOIN manifests m ON m.repository_id = r.id AND m.digest = $2
+JOIN json_each($9) j
+JOIN blobs b ON b.digest = j.value
+JOIN repository_blobs rb ON rb.blob_id = b.id AND rb.repository_id = r.id
+WHERE r.name = $1;
+
+INSERT OR IGNORE INTO manifest_children (manifest_id, child_digest)
+SELECT m.id, j.value FROM repositories r
+JOIN manifests m ON m.repository_id = r.id AND m.digest = $2
+JOIN json_each($10) j
+WHERE r.name = $1;
+
+UPDATE tag_history SET until = $4
+WHERE repository_id = (SELECT id FROM repositories WHERE name = $1)
+  AND name IN (SELECT value FROM json_each($11)) AND until IS NULL AND digest <> $2;
+
+INSERT INTO tag_history (repository_id, name, digest, since)
+SELECT r.id, j.value, $2, $4 FROM repositories r JOIN json_each($11) j
+WHERE r.name = $1 AND NOT EXISTS (
+    SELECT 1 FROM tag_history h
+    WHERE h.repository_id = r.id AND h.name = j.value AND h.until IS NULL);
+
+INSERT INTO tags (repository_id, name, manifest_id, updated_at)
+SELECT r.id, j.value, m.id, $4 FROM repositories r
+JOIN manifests m ON m.repository_id = r.id AND m.digest = $2
+JOIN json_each($11) j
+WHERE r.name = $1
+ON CONFLICT DO UPDATE SET manifest_id = excluded.manifest_id, updated_at = excluded.updated_at;
+";
 
 async fn end_history(
     c: &mut SqliteConnection,

@@ -1,7 +1,8 @@
 //! Upload sessions: a staging file each, hashed as it grows.
 //!
 //! The hash's state stays in memory between requests; after a restart it is made again from the
-//! file, once, when the session is next used. A small file beside the data says whose it is.
+//! file, once, when the session is next used. The file's place says whose it is:
+//! `uploads/<repository>/<id>.<algorithm>`, with `+` for the slashes of the repository's name.
 
 use std::collections::HashMap;
 use std::fs::{self, File, OpenOptions};
@@ -15,7 +16,6 @@ use bytes::Bytes;
 use futures_util::Stream;
 use oci::digest::Hasher;
 use oci::{Algorithm, Digest};
-use serde::{Deserialize, Serialize};
 use tokio::sync::{Mutex as AsyncMutex, OwnedMutexGuard};
 
 use super::blobs::make_dir;
@@ -81,13 +81,6 @@ impl ChunkRange {
     }
 }
 
-/// What the file beside the data says.
-#[derive(Debug, Serialize, Deserialize)]
-struct Label {
-    repository: String,
-    algorithm: String,
-}
-
 /// All upload sessions.
 #[derive(Clone, Debug)]
 pub struct Uploads {
@@ -102,6 +95,7 @@ pub struct Upload {
     id: UploadId,
     repository: RepositoryName,
     algorithm: Algorithm,
+    data: PathBuf,
     received: Arc<AtomicU64>,
     state: Arc<AsyncMutex<State>>,
 }
@@ -157,12 +151,10 @@ impl Uploads {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn data_path(&self, id: UploadId) -> PathBuf {
-        self.dir.join(format!("{id}.data"))
-    }
-
-    fn label_path(&self, id: UploadId) -> PathBuf {
-        self.dir.join(format!("{id}.json"))
+    fn path(&self, repository: &RepositoryName, id: UploadId, algorithm: Algorithm) -> PathBuf {
+        let mut path = self.dir.join(repository.as_str().replace('/', "+"));
+        path.push(format!("{id}.{algorithm}"));
+        path
     }
 
     /// How many sessions this process has seen and not ended.
@@ -185,22 +177,26 @@ impl Uploads {
         algorithm: Algorithm,
     ) -> Result<Arc<Upload>, StorageError> {
         let id = UploadId::random();
-        let (data, label_path) = (self.data_path(id), self.label_path(id));
-        let label = serde_json::json!({
-            "repository": repository.as_str(),
-            "algorithm": algorithm.as_str(),
-        })
-        .to_string();
+        let path = self.path(repository, id, algorithm);
+        let data = path.clone();
         let file = blocking(move || {
-            let file = open_data(&data, true).context("create", &data)?;
-            fs::write(&label_path, label).context("write", &label_path)?;
-            Ok(file)
+            match open_data(&path, true) {
+                Err(e) if e.kind() == ErrorKind::NotFound => {
+                    if let Some(dir) = path.parent() {
+                        make_dir(dir)?;
+                    }
+                    open_data(&path, true)
+                }
+                opened => opened,
+            }
+            .context("create", &path)
         })
         .await?;
         let upload = Arc::new(Upload {
             id,
             repository: repository.clone(),
             algorithm,
+            data,
             received: Arc::default(),
             state: Arc::new(AsyncMutex::new(State::Ready(Sink {
                 file,
@@ -223,7 +219,7 @@ impl Uploads {
         let known = self.sessions().get(&id).cloned();
         let upload = match known {
             Some(upload) => upload,
-            None => self.revive(id).await?,
+            None => self.revive(repository, id).await?,
         };
         if upload.repository == *repository {
             Ok(upload)
@@ -233,28 +229,30 @@ impl Uploads {
     }
 
     /// A session from before a restart.
-    async fn revive(&self, id: UploadId) -> Result<Arc<Upload>, UploadError> {
-        let (data, label_path) = (self.data_path(id), self.label_path(id));
+    async fn revive(
+        &self,
+        repository: &RepositoryName,
+        id: UploadId,
+    ) -> Result<Arc<Upload>, UploadError> {
+        let candidates = [Algorithm::Sha256, Algorithm::Sha512]
+            .map(|algorithm| (algorithm, self.path(repository, id, algorithm)));
         let found = blocking(move || {
-            let label = match fs::read(&label_path) {
-                Ok(label) => label,
-                Err(e) if e.kind() == ErrorKind::NotFound => return Ok(None),
-                Err(e) => return Err(e).context("read", &label_path),
-            };
-            match fs::metadata(&data) {
-                Ok(meta) => Ok(Some((label, meta.len()))),
-                Err(e) if e.kind() == ErrorKind::NotFound => Ok(None),
-                Err(e) => Err(e).context("look at", &data),
+            for (algorithm, path) in candidates {
+                match fs::metadata(&path) {
+                    Ok(meta) => return Ok(Some((algorithm, path, meta.len()))),
+                    Err(e) if e.kind() == ErrorKind::NotFound => {}
+                    Err(e) => return Err(e).context("look at", &path),
+                }
             }
+            Ok(None)
         })
         .await?;
-        let (label, len) = found.ok_or(UploadError::Unknown)?;
-        // A label cut short by a crash is as good as none.
-        let label: Label = serde_json::from_slice(&label).map_err(|_| UploadError::Unknown)?;
+        let (algorithm, data, len) = found.ok_or(UploadError::Unknown)?;
         let upload = Arc::new(Upload {
             id,
-            repository: label.repository.parse().map_err(|_| UploadError::Unknown)?,
-            algorithm: label.algorithm.parse().map_err(|_| UploadError::Unknown)?,
+            repository: repository.clone(),
+            algorithm,
+            data,
             received: Arc::new(AtomicU64::new(len)),
             state: Arc::new(AsyncMutex::new(State::Cold)),
         });
@@ -271,7 +269,7 @@ impl Uploads {
                 Err(UploadError::Unknown)
             }
             State::Cold => {
-                let path = self.data_path(upload.id);
+                let path = upload.data.clone();
                 let algorithm = upload.algorithm;
                 let found = blocking(move || {
                     let mut file = match open_data(&path, false) {
@@ -336,7 +334,7 @@ impl Uploads {
             }
             Ended::Disk(source) => UploadError::Storage(StorageError::Io {
                 what: "write",
-                path: self.data_path(upload.id),
+                path: upload.data.clone(),
                 source,
             }),
         };
@@ -366,7 +364,7 @@ impl Uploads {
     ) -> Result<u64, UploadError> {
         let mut state = upload.lock()?;
         let Sink { mut file, hasher } = self.sink(upload, &mut state).await?;
-        let (data, label) = (self.data_path(upload.id), self.label_path(upload.id));
+        let data = upload.data.clone();
         let (blobs, digest) = (blobs.clone(), digest.clone());
         let same_algorithm = upload.algorithm == digest.algorithm();
         let size = upload.received();
@@ -383,12 +381,10 @@ impl Uploads {
             let actual = hasher.finish();
             if actual != digest {
                 let _ = fs::remove_file(&data);
-                let _ = fs::remove_file(&label);
                 return Ok(Err(UploadError::Digest { actual }));
             }
             file.sync_all().context("sync", &data)?;
             blobs.adopt(&data, &digest)?;
-            let _ = fs::remove_file(&label);
             Ok(Ok(()))
         })
         .await;
@@ -407,14 +403,10 @@ impl Uploads {
         if matches!(*state, State::Gone) {
             return Err(UploadError::Unknown);
         }
-        let (data, label) = (self.data_path(upload.id), self.label_path(upload.id));
+        let data = upload.data.clone();
         *state = State::Gone;
         self.sessions().remove(&upload.id);
-        blocking(move || {
-            fs::remove_file(&data).context("remove", &data)?;
-            fs::remove_file(&label).context("remove", &label)
-        })
-        .await?;
+        blocking(move || fs::remove_file(&data).context("remove", &data)).await?;
         Ok(())
     }
 
@@ -424,29 +416,9 @@ impl Uploads {
     /// [`StorageError`].
     pub async fn expire(&self, age: Duration) -> Result<usize, StorageError> {
         let dir = Arc::clone(&self.dir);
-        // The younger of a session's two files decides; a label alone is what a crash left.
-        let newest = blocking(move || {
-            let mut newest: HashMap<UploadId, SystemTime> = HashMap::new();
-            for entry in fs::read_dir(&dir).context("list", &dir)? {
-                let path = entry.context("list", &dir)?.path();
-                let id = path.file_stem().and_then(|s| s.to_str());
-                // What is not ours is not touched; what goes meanwhile was just finished.
-                if let Some(id) = id.and_then(|s| s.parse().ok())
-                    && let Ok(modified) = fs::metadata(&path).and_then(|m| m.modified())
-                {
-                    let time = newest.entry(id).or_insert(modified);
-                    *time = modified.max(*time);
-                }
-            }
-            Ok(newest)
-        })
-        .await?;
+        let stale = blocking(move || stale(&dir, age)).await?;
         let mut expired = 0;
-        for (id, modified) in newest {
-            if !is_older(modified, age) {
-                continue;
-            }
-            let data = self.data_path(id);
+        for (id, data) in stale {
             let session = self.sessions().get(&id).cloned();
             let guard = match &session {
                 Some(upload) => match upload.lock() {
@@ -455,10 +427,12 @@ impl Uploads {
                 },
                 None => None,
             };
-            let label = self.label_path(id);
             blocking(move || {
-                let _ = fs::remove_file(data);
-                let _ = fs::remove_file(label);
+                let _ = fs::remove_file(&data);
+                // Fails, as it should, when there are others.
+                if let Some(dir) = data.parent() {
+                    let _ = fs::remove_dir(dir);
+                }
                 Ok(())
             })
             .await?;
@@ -470,6 +444,26 @@ impl Uploads {
         }
         Ok(expired)
     }
+}
+
+/// The sessions that nobody has written to for `age`.
+fn stale(dir: &Path, age: Duration) -> Result<Vec<(UploadId, PathBuf)>, StorageError> {
+    let mut stale = Vec::new();
+    for repository in fs::read_dir(dir).context("list", dir)? {
+        let repository = repository.context("list", dir)?.path();
+        for entry in fs::read_dir(&repository).context("list", &repository)? {
+            let path = entry.context("list", &repository)?.path();
+            let id = path.file_stem().and_then(|s| s.to_str());
+            // What is not ours is not touched; what goes meanwhile was just finished.
+            if let Some(id) = id.and_then(|s| s.parse().ok())
+                && let Ok(modified) = fs::metadata(&path).and_then(|m| m.modified())
+                && is_older(modified, age)
+            {
+                stale.push((id, path));
+            }
+        }
+    }
+    Ok(stale)
 }
 
 fn is_older(time: SystemTime, age: Duration) -> bool {

@@ -223,9 +223,9 @@ async fn a_connection_lost_in_the_middle_keeps_what_came() {
     }
 }
 
+/// Files of uploads that should be gone.
 fn left_over(app: &App) -> usize {
-    ["uploads", "staging"]
-        .iter()
-        .map(|dir| std::fs::read_dir(app.path().join(dir)).unwrap().count())
-        .sum()
+    let list = |dir: std::path::PathBuf| std::fs::read_dir(dir).unwrap().map(|e| e.unwrap().path());
+    let uploads = list(app.path().join("uploads")).flat_map(list);
+    uploads.chain(list(app.path().join("staging"))).count()
 }
