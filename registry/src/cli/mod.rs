@@ -1,6 +1,7 @@
 //! The command line: `rregistry serve` and its helpers.
 
 mod config;
+mod fsck;
 mod gc;
 mod serve;
 mod user;
@@ -35,6 +36,7 @@ pub struct Cli {
 enum Command {
     Serve(serve::Serve),
     Gc(gc::Gc),
+    Fsck(fsck::Fsck),
     Config(config::Config),
     #[command(subcommand)]
     User(user::User),
@@ -53,6 +55,7 @@ pub fn main() -> ExitCode {
     let done = match cli.command {
         Command::Serve(options) => serve::run(options),
         Command::Gc(options) => gc::run(options),
+        Command::Fsck(options) => fsck::run(options),
         Command::Config(options) => config::run(&options),
         Command::User(command) => user::run(command),
         Command::Completions { shell } => {

@@ -4,6 +4,7 @@
 //! (concurrent pushes share the fsync), readers have a pool of their own. Every change that
 //! touches several rows is one job, and so one transaction. This layer calls nobody back.
 
+mod check;
 mod collect;
 mod links;
 mod listing;
@@ -18,6 +19,7 @@ use sqlx::sqlite::{
 };
 use sqlx::{ConnectOptions, Connection};
 
+pub use check::KnownBlob;
 pub use collect::{StaleLink, UnusedBlob};
 pub use listing::{Page, Usage};
 pub use manifests::{Deleted, ManifestRow, NewManifest, Put, Referrer};

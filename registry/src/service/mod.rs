@@ -4,6 +4,7 @@
 //! that shows it; a crash in between leaves a file that nobody sees.
 
 mod blobs;
+mod check;
 mod collect;
 mod error;
 mod leases;
@@ -17,6 +18,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use blobs::{Blob, Content};
+pub use check::{CheckOptions, Checked, Problem};
 pub use collect::{CollectOptions, Collected};
 pub use error::ServiceError;
 pub use listing::{MAX_PAGE, Referrers};

@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use oci::Digest;
+use oci::digest::Hashing;
+use oci::{Algorithm, Digest};
 use tokio::sync::{OwnedRwLockReadGuard, OwnedRwLockWriteGuard, RwLock};
 
 use super::{Context, StorageError, blocking, sync_dir};
@@ -15,6 +16,15 @@ use crate::name::UploadId;
 
 /// Locks between those who bring a file and its row, and those who take both away.
 const LOCKS: usize = 64;
+
+/// What is wrong with a blob's file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Flaw {
+    /// It is not there.
+    Missing,
+    /// It holds something else.
+    Damaged(String),
+}
 
 /// The blob files of one registry.
 #[derive(Clone, Debug)]
@@ -150,6 +160,82 @@ impl BlobFiles {
             Err(e) => Err(e).context("read", &path),
         })
         .await
+    }
+
+    /// What is wrong with a blob's file, if anything; its content is only read when `deep`.
+    ///
+    /// # Errors
+    /// [`StorageError::Io`].
+    pub fn verify(
+        &self,
+        digest: &Digest,
+        size: u64,
+        deep: bool,
+    ) -> Result<Option<Flaw>, StorageError> {
+        let path = self.path(digest);
+        let Some(file) = self.open_file(digest)? else {
+            return Ok(Some(Flaw::Missing));
+        };
+        let actual = file.metadata().context("look at", &path)?.len();
+        if actual != size {
+            return Ok(Some(Flaw::Damaged(format!(
+                "the file has {actual} bytes instead of {size}"
+            ))));
+        }
+        if deep {
+            let mut hashing = Hashing::with(file, digest.algorithm());
+            std::io::copy(&mut hashing, &mut std::io::sink()).context("read", &path)?;
+            let (_, actual, _) = hashing.finish();
+            if actual != *digest {
+                return Ok(Some(Flaw::Damaged(format!(
+                    "the file's digest is {actual}"
+                ))));
+            }
+        }
+        Ok(None)
+    }
+
+    /// The directories that hold files, each with its algorithm.
+    ///
+    /// # Errors
+    /// [`StorageError::Io`].
+    pub fn shards(&self) -> Result<Vec<(Algorithm, PathBuf)>, StorageError> {
+        let mut shards = Vec::new();
+        for algorithm in [Algorithm::Sha256, Algorithm::Sha512] {
+            let dir = self.root.join(algorithm.as_str());
+            let entries = match fs::read_dir(&dir) {
+                Ok(entries) => entries,
+                Err(e) if e.kind() == ErrorKind::NotFound => continue,
+                Err(e) => return Err(e).context("list", &dir),
+            };
+            for entry in entries {
+                shards.push((algorithm, entry.context("list", &dir)?.path()));
+            }
+        }
+        Ok(shards)
+    }
+
+    /// The files of one shard, with their sizes. What is not named by a digest is not ours.
+    ///
+    /// # Errors
+    /// [`StorageError::Io`].
+    pub fn list(
+        &self,
+        (algorithm, dir): &(Algorithm, PathBuf),
+    ) -> Result<Vec<(Digest, u64)>, StorageError> {
+        let mut files = Vec::new();
+        for entry in fs::read_dir(dir).context("list", dir)? {
+            let entry = entry.context("list", dir)?;
+            let name = entry.file_name();
+            let digest = name
+                .to_str()
+                .and_then(|hex| Digest::new(*algorithm, hex).ok());
+            if let Some(digest) = digest {
+                let size = entry.metadata().context("look at", &entry.path())?.len();
+                files.push((digest, size));
+            }
+        }
+        Ok(files)
     }
 
     /// Removes a blob's file; none is fine.

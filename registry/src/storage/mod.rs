@@ -8,7 +8,7 @@ mod pool;
 mod read;
 mod uploads;
 
-pub use blobs::BlobFiles;
+pub use blobs::{BlobFiles, Flaw};
 pub use read::{Segment, read_segments};
 pub use uploads::{ChunkRange, Upload, UploadError, Uploads};
 

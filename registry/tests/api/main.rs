@@ -3,6 +3,7 @@
 
 mod auth;
 mod blobs;
+mod check;
 mod collect;
 mod concurrency;
 mod harness;

@@ -236,6 +236,7 @@ fn tls_with_certificates_that_change_and_clients_that_have_one() {
                 "-out",
                 &cert,
             ])
+            .args(extra)
             .output()
             .unwrap();
         assert!(output.status.success(), "{}", text(&output));
@@ -243,7 +244,14 @@ fn tls_with_certificates_that_change_and_clients_that_have_one() {
     };
     let (cert, key) = certificate("first", &[]);
     let (ca, ca_key) = certificate("ca", &[]);
-    let signed = ["-CA", &ca, "-CAkey", &ca_key, "-addext", "basicConstraints=critical,CA:FALSE"];
+    let signed = [
+        "-CA",
+        &ca,
+        "-CAkey",
+        &ca_key,
+        "-addext",
+        "basicConstraints=critical,CA:FALSE",
+    ];
     let (client_cert, client_key) = certificate("client", &signed);
     let settings = format!(
         "[tls]\ncert = {cert:?}\nkey = {key:?}\nclient_ca = {ca:?}\n[log]\nlevel = \"info\"\n"

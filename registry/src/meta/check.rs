@@ -1,0 +1,117 @@
+//! Everything that is known, for comparing it with what is on disk.
+
+use oci::Digest;
+use sqlx::SqliteConnection;
+
+use super::{Meta, MetaError, from_sql};
+
+/// A blob that should have a file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KnownBlob {
+    /// Its row.
+    pub id: i64,
+    /// Its digest.
+    pub digest: Digest,
+    /// Its size in bytes.
+    pub size: u64,
+}
+
+impl Meta {
+    /// What SQLite itself finds wrong with the database; nothing, usually.
+    ///
+    /// # Errors
+    /// [`MetaError`].
+    pub async fn integrity(&self) -> Result<Vec<String>, MetaError> {
+        let mut found: Vec<String> = sqlx::query_scalar("PRAGMA integrity_check")
+            .fetch_all(&self.readers)
+            .await?;
+        found.retain(|line| line != "ok");
+        let dangling: Vec<String> =
+            sqlx::query_scalar("SELECT \"table\" FROM pragma_foreign_key_check")
+                .fetch_all(&self.readers)
+                .await?;
+        found.extend(
+            dangling
+                .into_iter()
+                .map(|table| format!("a row of {table} points to none")),
+        );
+        Ok(found)
+    }
+
+    /// Up to `n` blobs that should have files, after row `after`.
+    ///
+    /// # Errors
+    /// [`MetaError`].
+    pub async fn known_blobs(&self, after: i64, n: u32) -> Result<Vec<KnownBlob>, MetaError> {
+        let rows: Vec<(i64, String, i64)> = sqlx::query_as(
+            "SELECT id, digest, size FROM blobs WHERE stored = 1 AND id > ? ORDER BY id LIMIT ?",
+        )
+        .bind(after)
+        .bind(n)
+        .fetch_all(&self.readers)
+        .await?;
+        rows.into_iter()
+            .map(|(id, digest, size)| {
+                Ok(KnownBlob {
+                    id,
+                    digest: digest
+                        .parse()
+                        .map_err(|e| MetaError::Corrupt(format!("blob {digest:?}: {e}")))?,
+                    size: from_sql(size),
+                })
+            })
+            .collect()
+    }
+
+    /// Whether a blob should have a file.
+    ///
+    /// # Errors
+    /// [`MetaError`].
+    pub async fn is_stored(&self, digest: &Digest) -> Result<bool, MetaError> {
+        let id: Option<i64> =
+            sqlx::query_scalar("SELECT id FROM blobs WHERE digest = ? AND stored = 1")
+                .bind(digest.to_string())
+                .fetch_optional(&self.readers)
+                .await?;
+        Ok(id.is_some())
+    }
+
+    /// The manifests, as `repository@digest`, that are this blob or need it.
+    ///
+    /// # Errors
+    /// [`MetaError`].
+    pub async fn manifests_with(&self, blob: i64) -> Result<Vec<String>, MetaError> {
+        Ok(sqlx::query_scalar(
+            "SELECT r.name || '@' || m.digest FROM manifests m
+             JOIN repositories r ON r.id = m.repository_id
+             WHERE m.blob_id = ?1
+                OR m.id IN (SELECT manifest_id FROM manifest_blobs WHERE blob_id = ?1)
+             ORDER BY 1",
+        )
+        .bind(blob)
+        .fetch_all(&self.readers)
+        .await?)
+    }
+
+    /// Shows a blob nowhere any more, neither as a blob nor as a manifest: its content is lost.
+    /// Clients that push it again bring it back.
+    ///
+    /// # Errors
+    /// [`MetaError`].
+    pub async fn lose_blob(&self, id: i64) -> Result<(), MetaError> {
+        self.writer
+            .run(move |c| Box::pin(lose(c, id)), |()| {})
+            .await
+    }
+}
+
+async fn lose(c: &mut SqliteConnection, id: i64) -> Result<(), MetaError> {
+    for sql in [
+        "DELETE FROM repository_blobs WHERE blob_id = ?",
+        "DELETE FROM manifests WHERE blob_id = ?",
+        "UPDATE blobs SET stored = 0 WHERE id = ?",
+    ] {
+        sqlx::query(sql).bind(id).execute(&mut *c).await?;
+    }
+    Ok(())
+}
