@@ -31,7 +31,8 @@ pub fn print(ast: &Ast) -> String {
         // Only at the end of a file can an instruction end in a dangling continuation.
         let blank = [' ', '\t'];
         let open = node.code.trim_end_matches(blank).strip_suffix(escape);
-        if node.code.is_empty() || open.is_some_and(|before| !before.ends_with(escape)) {
+        let open = open.is_some_and(|before| !before.ends_with(escape));
+        if node.code.is_empty() || node.code.ends_with('\r') || open {
             out.push(escape);
         }
         out.push('\n');

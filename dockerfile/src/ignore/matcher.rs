@@ -122,6 +122,11 @@ impl IgnoreMatcher {
 
     /// Like [`IgnoreMatcher::matches`], with what is known of the parent directory, so that a walk
     /// looks at every path once. The second result is to be handed to the entries of `path`.
+    ///
+    /// This is what docker and BuildKit decide a context by. It differs from
+    /// [`IgnoreMatcher::matches`] in one corner, as moby's two functions do: a `!` pattern that
+    /// matches a directory which nothing has excluded so far is not remembered for its entries, so
+    /// `*/*` followed by `!*` excludes `a/b` here and includes it there.
     pub fn matches_with_parent(&self, path: &str, parent: &ParentMatches) -> (bool, ParentMatches) {
         let known = parent.0.len() == self.patterns.len();
         let mut matched = false;
@@ -259,6 +264,14 @@ mod tests {
                 assert_eq!(verdict, m.matches(path), "{text:?} {path}");
             }
         }
+    }
+
+    #[test]
+    fn a_reinclusion_of_what_is_not_excluded_is_not_remembered() {
+        let m = matcher("*/*\n!*");
+        let (_, known) = m.matches_with_parent("a", &ParentMatches::default());
+        assert!(m.matches_with_parent("a/b", &known).0);
+        assert!(!m.matches("a/b"));
     }
 
     #[test]
