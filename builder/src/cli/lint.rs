@@ -71,7 +71,7 @@ pub struct Check {
 /// Runs the command.
 pub async fn run(app: &App, args: LintArgs) -> Outcome {
     let (at, file) = (args.context.clone(), args.file.clone());
-    let opened = tokio::task::spawn_blocking(move || context::open(&at, file.as_deref())).await?;
+    let opened = context::open(at, file).await;
     let (_context, source) = opened?;
     let parsed = dockerfile::parse_bytes(&source.bytes);
     let build_args = args

@@ -37,7 +37,12 @@ pub async fn secret(printer: &Printer, question: &str) -> Result<String, Failure
 /// When standard input cannot be read.
 pub async fn confirm(printer: &Printer, warning: &str) -> Result<bool, Failure> {
     let question = format!("{warning}\nAre you sure you want to continue? [y/N] ");
-    Ok(line(printer, &question).await?.eq_ignore_ascii_case("y"))
+    let answer = line(printer, &question).await?;
+    if !io::stdin().is_terminal() {
+        // Nobody has ended the line by typing.
+        printer.write_err(b"\n");
+    }
+    Ok(answer.eq_ignore_ascii_case("y"))
 }
 
 fn read_line() -> io::Result<String> {

@@ -96,17 +96,13 @@ async fn pull_one(
     platform: &Platform,
     quiet: bool,
 ) -> Result<bool, Failure> {
-    let transfer = Transfer::pull(&app.printer, quiet);
-    if !quiet {
-        // Docker tells this once the registry has answered; until then there may be nothing.
-        local.client().await?.resolve(reference, platform).await?;
-        let path = reference.repository().path();
-        let what = match reference.digest() {
-            Some(_) => reference.to_string(),
-            None => reference.manifest_key(),
-        };
-        app.printer.line(format!("{what}: Pulling from {path}"));
-    }
+    let path = reference.repository().path();
+    let what = match reference.digest() {
+        Some(_) => reference.to_string(),
+        None => reference.manifest_key(),
+    };
+    let heading = format!("{what}: Pulling from {path}");
+    let transfer = Transfer::pull(&app.printer, quiet, heading);
     let fetched = fetch_image(local, reference, platform, &transfer).await?;
     transfer.finish(fetched.up_to_date);
     if !quiet {

@@ -39,15 +39,19 @@ struct Rows {
     bars: HashMap<String, ProgressBar>,
     /// Lines of a pull that may turn out to have nothing to do.
     held: Option<Vec<String>>,
+    heading: Option<String>,
     order: Vec<String>,
 }
 
 impl Transfer {
-    /// For a pull. Nothing is shown of one that finds every layer there until
-    /// [`finish`](Self::finish).
-    pub fn pull(printer: &Printer, quiet: bool) -> Self {
+    /// For a pull, with the line that comes first once the registry has answered. Nothing more
+    /// is shown of a pull that finds every layer there until [`finish`](Self::finish).
+    pub fn pull(printer: &Printer, quiet: bool, heading: String) -> Self {
         let transfer = Self::new(printer, quiet, Direction::Pull);
-        transfer.rows().held = Some(Vec::new());
+        let mut rows = transfer.rows();
+        rows.held = Some(Vec::new());
+        rows.heading = Some(heading).filter(|_| !quiet);
+        drop(rows);
         transfer
     }
 
@@ -82,12 +86,11 @@ impl Transfer {
     /// drops what was held back.
     pub fn finish(&self, nothing_new: bool) {
         let mut rows = self.rows();
-        let held = rows.held.take();
-        if let (Some(lines), false) = (held, nothing_new) {
-            for line in lines {
-                self.printer.line(line);
-            }
+        if nothing_new {
+            rows.held = None;
+            return;
         }
+        self.release(&mut rows);
         if self.direction == Direction::Pull {
             let done: Vec<String> = rows
                 .order
@@ -115,48 +118,39 @@ impl Transfer {
                 rows.order.push(id.to_owned());
             }
         }
+        if progress.is_some() {
+            self.release(rows);
+        }
         match &self.shown {
             Shown::Nothing => {}
+            // Bytes that come and go make no lines.
+            Shown::Lines if progress.is_some() || !is_new => {}
             Shown::Lines => {
-                // Bytes that come and go make no lines.
-                if progress.is_some() {
-                    self.release(rows);
-                } else if is_new {
-                    let line = format!("{id}: {text}");
-                    match &mut rows.held {
-                        Some(held) => held.push(line),
-                        None => self.printer.line(line),
-                    }
+                let line = format!("{id}: {text}");
+                match &mut rows.held {
+                    Some(held) => held.push(line),
+                    None => self.printer.line(line),
                 }
             }
-            Shown::Live(screen) => {
-                let bar = rows.bars.entry(id.to_owned()).or_insert_with(|| {
-                    let bar = screen.add(ProgressBar::new(0));
-                    bar.set_style(style("{prefix}: {msg}"));
-                    bar.set_prefix(id.to_owned());
-                    bar
-                });
-                if is_new {
-                    bar.set_style(style(match progress {
-                        Some(_) => "{prefix}: {msg} [{bar:40}] {bytes}/{total_bytes}",
-                        None => "{prefix}: {msg}",
-                    }));
-                    bar.set_message(text.to_owned());
-                }
-                if let Some((current, total)) = progress {
-                    bar.set_length(total);
-                    bar.set_position(current);
-                } else {
-                    bar.tick();
-                }
-            }
+            Shown::Live(_) if rows.held.is_some() => {}
+            Shown::Live(screen) => redraw(screen, rows, id, text, progress),
         }
     }
 
     /// There is something to do after all.
     fn release(&self, rows: &mut Rows) {
-        for line in rows.held.take().unwrap_or_default() {
-            self.printer.line(line);
+        let Some(lines) = rows.held.take() else {
+            return;
+        };
+        match &self.shown {
+            Shown::Nothing => {}
+            Shown::Lines => lines.iter().for_each(|line| self.printer.line(line)),
+            Shown::Live(screen) => {
+                for id in rows.order.clone() {
+                    let text = rows.last.get(&id).cloned().unwrap_or_default();
+                    redraw(screen, rows, &id, &text, None);
+                }
+            }
         }
     }
 
@@ -188,6 +182,35 @@ impl Transfer {
     }
 }
 
+/// Brings a row on the screen up to date.
+fn redraw(
+    screen: &MultiProgress,
+    rows: &mut Rows,
+    id: &str,
+    text: &str,
+    progress: Option<(u64, u64)>,
+) {
+    let bar = rows.bars.entry(id.to_owned()).or_insert_with(|| {
+        let bar = screen.add(ProgressBar::new(0));
+        bar.set_prefix(id.to_owned());
+        bar
+    });
+    if bar.message() != text {
+        bar.set_style(style(match progress {
+            Some(_) => "{prefix}: {msg} [{bar:40}] {decimal_bytes}/{decimal_total_bytes}",
+            None => "{prefix}: {msg}",
+        }));
+        bar.set_message(text.to_owned());
+    }
+    match progress {
+        Some((current, total)) => {
+            bar.set_length(total);
+            bar.set_position(current);
+        }
+        None => bar.tick(),
+    }
+}
+
 fn style(template: &str) -> ProgressStyle {
     ProgressStyle::with_template(template)
         .unwrap_or_else(|_| ProgressStyle::default_bar())
@@ -196,6 +219,9 @@ fn style(template: &str) -> ProgressStyle {
 
 impl Events for Transfer {
     fn layer(&self, layer: &Descriptor, state: &LayerState) {
+        if let Some(heading) = self.rows().heading.take() {
+            self.printer.line(heading);
+        }
         if !layer.media_type.is_image_config() {
             self.state(&layer.digest, state);
         }

@@ -18,12 +18,21 @@ pub enum BringError {
     Empty,
     /// The archive cannot be read.
     #[error(transparent)]
-    Read(#[from] ReadError),
+    Read(ReadError),
     /// The archive cannot be unpacked.
     #[error(transparent)]
-    Unpack(#[from] UnpackError),
+    Unpack(UnpackError),
+    /// Overlay heeds no such mark on the root of a lower directory: what it hides would show.
+    #[error("it hides every layer below it, and cannot be stacked on them")]
+    HidesAll,
+    /// The archive stops in the middle.
+    #[error("the archive ends in the middle of an entry: it is cut short, or no tar archive")]
+    CutShort,
+    /// It goes on and on.
+    #[error("the archive is larger than {MAX_LAYER} bytes when decompressed")]
+    TooLarge,
     /// The archive's bytes cannot be had, or not be kept.
-    #[error("reading the archive: {0}")]
+    #[error("the archive cannot be brought in: {0}")]
     Source(#[from] io::Error),
     /// The layer's directory cannot be opened.
     #[error(transparent)]
@@ -39,6 +48,27 @@ pub enum BringError {
         /// Of what came.
         actual: DiffId,
     },
+}
+
+/// The largest layer that is taken, in bytes: what stops a decompression bomb.
+const MAX_LAYER: u64 = 256 << 30;
+
+impl From<ReadError> for BringError {
+    fn from(error: ReadError) -> Self {
+        match error {
+            ReadError::Io(e) if e.kind() == io::ErrorKind::UnexpectedEof => Self::CutShort,
+            other => Self::Read(other),
+        }
+    }
+}
+
+impl From<UnpackError> for BringError {
+    fn from(error: UnpackError) -> Self {
+        match error {
+            UnpackError::Read(error) => error.into(),
+            other => Self::Unpack(other),
+        }
+    }
 }
 
 /// What is known of a layer once all of it has been read.
@@ -71,7 +101,9 @@ impl<R: Read> Read for Tee<R> {
 impl<R: Read> Tee<R> {
     /// Reads what is left and makes the blob one.
     fn commit(mut self, expected: &Expected) -> Result<(Digest, u64), BringError> {
-        io::copy(&mut self, &mut io::sink())?;
+        if io::copy(&mut (&mut self).take(MAX_LAYER + 1), &mut io::sink())? > MAX_LAYER {
+            return Err(BringError::TooLarge);
+        }
         Ok(self.blob.commit(expected)?)
     }
 }
@@ -151,7 +183,10 @@ pub fn bring_in(
     let mut hashing = Hashing::new(plain);
     let size_files = take_apart(&mut hashing, upper)?;
     // What follows the end of the archive is part of the layer's digest too.
-    io::copy(&mut hashing, &mut io::sink())?;
+    let left = MAX_LAYER.saturating_sub(hashing.len());
+    if io::copy(&mut (&mut hashing).take(left + 1), &mut io::sink())? > left {
+        return Err(BringError::TooLarge);
+    }
     let (plain, diff_id, size_tar) = hashing.finish();
     drop(plain);
     let diff_id = DiffId::from(diff_id);
@@ -176,6 +211,9 @@ fn take_apart(tar: &mut (impl Read + Send), upper: Option<&Path>) -> Result<u64,
     if let Some(upper) = upper {
         let target = oci::layer::open_dir(upper)?;
         let unpacked = unpack::layer(tar, &target, &UnpackOptions::default())?;
+        if unpacked.opaque_root {
+            return Err(BringError::HidesAll);
+        }
         return Ok(unpacked.bytes);
     }
     let mut reader = Reader::new(tar);

@@ -25,7 +25,7 @@ pub struct LayerTar {
 #[derive(Clone, Debug)]
 enum Origin {
     /// A blob, compressed or not.
-    Blob(Arc<DiskBlobs>, Descriptor),
+    Blob(Arc<DiskBlobs>, Box<Descriptor>),
     /// The files of a layer that was made here.
     Snapshot { path: PathBuf, options: TarOptions },
 }
@@ -48,7 +48,7 @@ impl LayerTar {
                 return Ok(Self {
                     diff_id: diff_id.clone(),
                     size,
-                    origin: Origin::Blob(Arc::clone(local.store.blobs()), blob),
+                    origin: Origin::Blob(Arc::clone(local.store.blobs()), Box::new(blob)),
                 });
             }
         }

@@ -60,20 +60,20 @@ async fn unpack_layer(
         Err(missing)
     })
     .await?;
-    let size = unpacked.map_err(failed)?;
+    let (size_tar, size_files) = unpacked.map_err(failed)?;
     staged
-        .commit(parent, diff_id.clone(), size, size, None)
+        .commit(parent, diff_id.clone(), size_tar, size_files, None)
         .await?;
     Ok(())
 }
 
-/// Unpacks a layer blob; returns the size of its tar in bytes. Decompression, hashing and writing
-/// overlap.
+/// Unpacks a layer blob; returns the bytes of its tar and of its files. Decompression, hashing and
+/// writing overlap.
 fn unpack_into(
     blob: impl std::io::Read + Send + 'static,
     upper: &Path,
     wanted: DiffId,
-) -> Result<u64, String> {
+) -> Result<(u64, u64), String> {
     let blob = BufReader::with_capacity(1 << 20, blob);
     let (_, plain) = compression::decompress(blob).map_err(|e| e.to_string())?;
     let ahead = ReadAhead::new(plain).map_err(|e| e.to_string())?;
@@ -85,5 +85,6 @@ fn unpack_into(
         // Overlay heeds no such mark on the root of a lower directory: what it hides would show.
         return Err("it hides every layer below it, and cannot be stacked on them".to_owned());
     }
-    layer.finish().map_err(|e| e.to_string())
+    let size_tar = layer.finish().map_err(|e| e.to_string())?;
+    Ok((size_tar, unpacked.bytes))
 }

@@ -40,8 +40,7 @@ pub async fn run(app: &App, args: Args) -> Outcome {
     };
     let progress: Arc<dyn Progress> = Arc::from(progress::new(mode, &app.printer));
 
-    let (at, file) = (args.context.clone(), args.file.clone());
-    let opened = tokio::task::spawn_blocking(move || context::open(&at, file.as_deref())).await?;
+    let opened = context::open(args.context.clone(), args.file.clone()).await;
     let (context, source) = opened.map_err(|e| text::meant_a_command(&args.context, e))?;
     let text = Text::parse(source, app.printer.color())?;
     if args.check {
