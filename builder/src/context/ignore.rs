@@ -6,8 +6,11 @@ use std::path::{Path, PathBuf};
 
 use dockerfile::ignore::IgnoreMatcher;
 
-use super::{ContextError, read_capped};
+use super::{ContextError, read_capped, read_in};
+use crate::files::rootfs::Rootfs;
 use crate::files::select::{Filter, Verdict};
+
+const IGNORE_FILE: &str = ".dockerignore";
 
 /// The patterns of an ignore file, or of `--exclude`, as a filter.
 #[derive(Debug, Default)]
@@ -42,15 +45,11 @@ impl Filter for IgnoreFilter {
     }
 }
 
-/// Reads the ignore file of a context: the one named after the Dockerfile, else `.dockerignore`
+/// Reads the ignore file of a folder: the one named after the Dockerfile, else `.dockerignore`
 /// (reference, ".dockerignore file").
 pub fn load(root: &Path, dockerfile: Option<&Path>) -> Result<IgnoreFilter, ContextError> {
-    let own = dockerfile.map(|path| {
-        let mut name = path.as_os_str().to_owned();
-        name.push(".dockerignore");
-        PathBuf::from(name)
-    });
-    for path in own.into_iter().chain([root.join(".dockerignore")]) {
+    let own = dockerfile.map(own_ignore_file);
+    for path in own.into_iter().chain([root.join(IGNORE_FILE)]) {
         let mut file = match File::open(&path) {
             Ok(file) => file,
             Err(e) if e.kind() == io::ErrorKind::NotFound => continue,
@@ -63,14 +62,37 @@ pub fn load(root: &Path, dockerfile: Option<&Path>) -> Result<IgnoreFilter, Cont
             }
         };
         let bytes = read_capped(&mut file, &path, "ignore file")?;
-        let text = String::from_utf8_lossy(&bytes);
-        let matcher = IgnoreMatcher::from_file(&text).map_err(|e| ContextError::Ignore {
-            path,
-            message: e.to_string(),
-        })?;
-        return Ok(IgnoreFilter { matcher });
+        return compile(path, &bytes);
     }
     Ok(IgnoreFilter::default())
+}
+
+/// The same for a tree that somebody else made, where a link must not lead out.
+pub fn load_in(tree: &Rootfs, dockerfile: &str) -> Result<IgnoreFilter, ContextError> {
+    for path in [
+        own_ignore_file(Path::new(dockerfile)),
+        PathBuf::from(IGNORE_FILE),
+    ] {
+        if let Some(bytes) = read_in(tree, &path, "ignore file")? {
+            return compile(path, &bytes);
+        }
+    }
+    Ok(IgnoreFilter::default())
+}
+
+fn own_ignore_file(dockerfile: &Path) -> PathBuf {
+    let mut name = dockerfile.as_os_str().to_owned();
+    name.push(IGNORE_FILE);
+    PathBuf::from(name)
+}
+
+fn compile(path: PathBuf, bytes: &[u8]) -> Result<IgnoreFilter, ContextError> {
+    let text = String::from_utf8_lossy(bytes);
+    let matcher = IgnoreMatcher::from_file(&text).map_err(|e| ContextError::Ignore {
+        path,
+        message: e.to_string(),
+    })?;
+    Ok(IgnoreFilter { matcher })
 }
 
 #[cfg(test)]

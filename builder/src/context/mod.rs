@@ -1,7 +1,8 @@
 //! The build context: the tree that COPY and ADD take from, and the Dockerfile in it.
 
 mod ignore;
-mod stdin;
+mod remote;
+mod stream;
 
 use std::fs;
 use std::io::{self, Read};
@@ -10,9 +11,9 @@ use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 
 pub use ignore::IgnoreFilter;
-pub use stdin::Input;
+pub use stream::Input;
 
-use crate::files::rootfs::Rootfs;
+use crate::files::rootfs::{self, Rootfs};
 
 /// The largest Dockerfile or ignore file that is read, in bytes.
 const MAX_FILE: u64 = 16 << 20;
@@ -29,12 +30,14 @@ pub enum ContextError {
              name, write: rbuild -f {0:?} FOLDER"
     )]
     NotDirectory(PathBuf),
-    /// A context that cannot be fetched.
-    #[error(
-        "the build context {0:?} is a URL; download it and pass the folder, or pipe the \
-             archive in: curl -L URL | rbuild -t NAME -"
-    )]
-    Url(String),
+    /// A context that could not be fetched.
+    #[error("failed to fetch the build context {url}: {message}")]
+    Remote {
+        /// Where it should have come from.
+        url: String,
+        /// Why it didn't.
+        message: String,
+    },
     /// Nobody wrote a Dockerfile.
     #[error("failed to read dockerfile: open {path}: no such file or directory{hint}")]
     NoDockerfile {
@@ -55,7 +58,7 @@ pub enum ContextError {
     #[error("invalid argument: can't use stdin for both build context and dockerfile")]
     TwiceStdin,
     /// What came on standard input is no archive that can be unpacked.
-    #[error("the archive on standard input cannot be unpacked: {0}")]
+    #[error("the archive cannot be unpacked as a build context: {0}")]
     Archive(String),
     /// A pattern of the ignore file.
     #[error("{path}: {message}")]
@@ -96,34 +99,56 @@ pub struct BuildContext {
     /// What names it in the file index: the real path of a folder, `None` for what is gone
     /// after the build.
     pub identity: Option<PathBuf>,
-    /// Unpacked from standard input.
+    /// Where a context is kept that was fetched or unpacked.
     _unpacked: Option<TempDir>,
 }
 
-/// Opens a context and reads the Dockerfile: `context` and `file` as typed.
+/// Opens a context and reads the Dockerfile: `context` and `file` as typed. What has to be
+/// fetched or unpacked goes to a temporary directory that lives as long as the context.
 ///
 /// # Errors
 /// [`ContextError`].
-pub fn open(context: &str, file: Option<&str>) -> Result<(BuildContext, Source), ContextError> {
-    if is_url(context) {
-        return Err(ContextError::Url(context.to_owned()));
-    }
-    if context == "-" {
-        return from_stdin(file);
-    }
-    let root = PathBuf::from(context);
-    match fs::metadata(&root) {
-        Ok(meta) if meta.is_dir() => {}
-        Ok(_) => return Err(ContextError::NotDirectory(root)),
-        Err(e) if e.kind() == io::ErrorKind::NotFound => return Err(ContextError::NotFound(root)),
-        Err(source) => {
-            return Err(ContextError::Io {
-                what: "open",
-                path: root,
-                source,
-            });
+pub async fn open(
+    context: String,
+    file: Option<String>,
+) -> Result<(BuildContext, Source), ContextError> {
+    let fetched = match remote::Remote::parse(&context) {
+        Some(remote) => Some(remote.fetch().await?),
+        None => None,
+    };
+    let opened = tokio::task::spawn_blocking(move || {
+        let file = file.as_deref();
+        match fetched {
+            Some(fetched) => from_fetched(fetched, file),
+            None if context == "-" => from_stdin(file),
+            None => from_folder(&context, file),
         }
-    }
+    });
+    opened
+        .await
+        .map_err(|e| ContextError::Archive(e.to_string()))?
+}
+
+/// Opens a folder as a named context, which has no Dockerfile.
+///
+/// # Errors
+/// [`ContextError`].
+pub fn open_named(folder: &Path) -> Result<BuildContext, ContextError> {
+    check_folder(folder)?;
+    let rootfs = open_tree(folder)?;
+    let filter = ignore::load(folder, None)?;
+    let identity = fs::canonicalize(folder).ok();
+    Ok(BuildContext {
+        rootfs,
+        filter,
+        identity,
+        _unpacked: None,
+    })
+}
+
+fn from_folder(context: &str, file: Option<&str>) -> Result<(BuildContext, Source), ContextError> {
+    let root = PathBuf::from(context);
+    check_folder(&root)?;
     let (source, ignore_of) = match file {
         Some("-") => {
             let bytes = read_capped(&mut io::stdin().lock(), Path::new("-"), "Dockerfile")?;
@@ -147,11 +172,7 @@ pub fn open(context: &str, file: Option<&str>) -> Result<(BuildContext, Source),
     };
     let filter = ignore::load(&root, ignore_of.as_deref())?;
     let identity = fs::canonicalize(&root).ok();
-    let rootfs = Rootfs::open(&root).map_err(|source| ContextError::Io {
-        what: "open",
-        path: root,
-        source,
-    })?;
+    let rootfs = open_tree(&root)?;
     Ok((
         BuildContext {
             rootfs,
@@ -163,57 +184,121 @@ pub fn open(context: &str, file: Option<&str>) -> Result<(BuildContext, Source),
     ))
 }
 
+fn check_folder(root: &Path) -> Result<(), ContextError> {
+    match fs::metadata(root) {
+        Ok(meta) if meta.is_dir() => Ok(()),
+        Ok(_) => Err(ContextError::NotDirectory(root.to_owned())),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => {
+            Err(ContextError::NotFound(root.to_owned()))
+        }
+        Err(source) => Err(ContextError::Io {
+            what: "open",
+            path: root.to_owned(),
+            source,
+        }),
+    }
+}
+
 /// A context, or a Dockerfile without one, from standard input.
 fn from_stdin(file: Option<&str>) -> Result<(BuildContext, Source), ContextError> {
     if file == Some("-") {
         return Err(ContextError::TwiceStdin);
     }
-    let dir = TempDir::with_prefix("rbuild-context-").map_err(|source| ContextError::Io {
-        what: "create",
-        path: "/tmp".into(),
-        source,
-    })?;
-    let bytes = match stdin::read(dir.path())? {
-        Input::Dockerfile(bytes) => Some(bytes),
-        Input::Unpacked => None,
-    };
-    let (source, ignore_of) = match bytes {
-        Some(bytes) => (
+    let dir = temporary()?;
+    let input = stream::read(io::stdin(), dir.path())?;
+    from_input(input, dir, file, "standard input")
+}
+
+/// A context that was fetched.
+fn from_fetched(
+    fetched: remote::Fetched,
+    file: Option<&str>,
+) -> Result<(BuildContext, Source), ContextError> {
+    match fetched {
+        remote::Fetched::File {
+            url,
+            file: download,
+        } => {
+            let dir = temporary()?;
+            let opened = download.open().map_err(|source| ContextError::Io {
+                what: "open",
+                path: download.file.path().to_owned(),
+                source,
+            })?;
+            let input = stream::read(opened, dir.path())?;
+            from_input(input, dir, file, &url)
+        }
+        remote::Fetched::Tree { dir, subdir } => from_tree(dir, &subdir, file, "the repository"),
+    }
+}
+
+/// A Dockerfile alone, or an archive that was unpacked into `dir`.
+fn from_input(
+    input: Input,
+    dir: TempDir,
+    file: Option<&str>,
+    origin: &str,
+) -> Result<(BuildContext, Source), ContextError> {
+    match input {
+        Input::Unpacked => from_tree(dir, Path::new("."), file, origin),
+        Input::Dockerfile(bytes) => {
+            let source = Source {
+                name: "Dockerfile".to_owned(),
+                bytes,
+            };
+            let rootfs = open_tree(dir.path())?;
+            let filter = IgnoreFilter::default();
+            Ok((
+                BuildContext {
+                    rootfs,
+                    filter,
+                    identity: None,
+                    _unpacked: Some(dir),
+                },
+                source,
+            ))
+        }
+    }
+}
+
+/// A tree that somebody else made: everything in it is resolved inside it, links too.
+fn from_tree(
+    dir: TempDir,
+    subdir: &Path,
+    file: Option<&str>,
+    origin: &str,
+) -> Result<(BuildContext, Source), ContextError> {
+    let whole = open_tree(dir.path())?;
+    let rootfs = whole
+        .open_dir(subdir)
+        .map(Rootfs::new)
+        .map_err(|source| ContextError::Io {
+            what: "open the folder",
+            path: subdir.to_owned(),
+            source,
+        })?;
+    let source = match file {
+        Some("-") => {
+            let bytes = read_capped(&mut io::stdin().lock(), Path::new("-"), "Dockerfile")?;
             Source {
                 name: "Dockerfile".to_owned(),
                 bytes,
-            },
-            None,
-        ),
-        None => {
+            }
+        }
+        _ => {
             let name = file.unwrap_or("Dockerfile");
-            let tree = Rootfs::open(dir.path()).map_err(|source| ContextError::Io {
-                what: "open",
-                path: dir.path().to_owned(),
-                source,
-            })?;
-            let flags = rustix::fs::OFlags::RDONLY;
-            let opened = tree.openat(Path::new(name), flags, rustix::fs::Mode::empty());
-            let file = opened.map_err(|_| ContextError::NoDockerfile {
+            let bytes = read_in(&rootfs, Path::new(name), "Dockerfile")?;
+            let bytes = bytes.ok_or_else(|| ContextError::NoDockerfile {
                 path: PathBuf::from(name),
-                hint: ": the archive on standard input has none; name another file with -f".into(),
+                hint: format!(": {origin} has none; name another file with -f"),
             })?;
-            let bytes = read_capped(&mut fs::File::from(file), Path::new(name), "Dockerfile")?;
-            (
-                Source {
-                    name: name.to_owned(),
-                    bytes,
-                },
-                Some(dir.path().join(name)),
-            )
+            Source {
+                name: name.to_owned(),
+                bytes,
+            }
         }
     };
-    let filter = ignore::load(dir.path(), ignore_of.as_deref())?;
-    let rootfs = Rootfs::open(dir.path()).map_err(|source| ContextError::Io {
-        what: "open",
-        path: dir.path().to_owned(),
-        source,
-    })?;
+    let filter = ignore::load_in(&rootfs, &source.name)?;
     Ok((
         BuildContext {
             rootfs,
@@ -223,6 +308,41 @@ fn from_stdin(file: Option<&str>) -> Result<(BuildContext, Source), ContextError
         },
         source,
     ))
+}
+
+fn temporary() -> Result<TempDir, ContextError> {
+    TempDir::with_prefix("rbuild-context-").map_err(|source| ContextError::Io {
+        what: "create a directory in",
+        path: std::env::temp_dir(),
+        source,
+    })
+}
+
+fn open_tree(path: &Path) -> Result<Rootfs, ContextError> {
+    Rootfs::open(path).map_err(|source| ContextError::Io {
+        what: "open",
+        path: path.to_owned(),
+        source,
+    })
+}
+
+/// Reads a small file of a tree; `None` when it is not there.
+fn read_in(
+    tree: &Rootfs,
+    path: &Path,
+    what: &'static str,
+) -> Result<Option<Vec<u8>>, ContextError> {
+    // A pipe or device in an archive must not make us wait.
+    let flags = rustix::fs::OFlags::RDONLY | rustix::fs::OFlags::NONBLOCK;
+    match tree.openat(path, flags, rustix::fs::Mode::empty()) {
+        Ok(fd) => read_capped(&mut fs::File::from(fd), path, what).map(Some),
+        Err(e) if rootfs::is_absent(&e) => Ok(None),
+        Err(source) => Err(ContextError::Io {
+            what: "open",
+            path: path.to_owned(),
+            source,
+        }),
+    }
 }
 
 fn read_dockerfile(path: &Path, name: &str, hint: &str) -> Result<Source, ContextError> {
@@ -273,17 +393,4 @@ fn read_capped(
         });
     }
     Ok(bytes)
-}
-
-fn is_url(context: &str) -> bool {
-    [
-        "http://",
-        "https://",
-        "git://",
-        "git@",
-        "ssh://",
-        "github.com/",
-    ]
-    .iter()
-    .any(|scheme| context.starts_with(scheme))
 }

@@ -1,4 +1,4 @@
-//! What comes on standard input: a Dockerfile, or a tar archive that is the context.
+//! A context that comes as a stream: a Dockerfile alone, or a tar archive.
 
 use std::io::{self, Read};
 use std::path::Path;
@@ -8,7 +8,7 @@ use rustix::fs::{Mode, OFlags};
 
 use super::{ContextError, read_capped};
 
-/// What standard input turned out to be.
+/// What a stream turned out to be.
 #[derive(Debug)]
 pub enum Input {
     /// A Dockerfile, without any context.
@@ -17,12 +17,8 @@ pub enum Input {
     Unpacked,
 }
 
-/// Reads standard input; an archive (compressed or not) is unpacked into `dir`.
-pub fn read(dir: &Path) -> Result<Input, ContextError> {
-    read_from(io::stdin(), dir)
-}
-
-fn read_from(mut reader: impl Read + Send, dir: &Path) -> Result<Input, ContextError> {
+/// Reads a stream to its end; an archive (compressed or not) is unpacked into `dir`.
+pub fn read(mut reader: impl Read + Send, dir: &Path) -> Result<Input, ContextError> {
     let io = |what| {
         move |source| ContextError::Io {
             what,
