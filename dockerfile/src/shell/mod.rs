@@ -4,9 +4,11 @@
 //! `_` of any script, `$1` and `$@` are variables that are never set, and patterns know `*`, `?`
 //! and backslash only.
 
+mod expansion;
 mod lexer;
 mod pattern;
 mod variables;
 
-pub use lexer::{ExpandError, Expansion, Lexer};
+pub use expansion::{ExpandError, Expansion};
+pub use lexer::Lexer;
 pub use variables::{NoVariables, Variables};
