@@ -214,6 +214,11 @@ pub struct BuildArgs {
     #[arg(long = "build-arg", value_name = "NAME[=VALUE]")]
     pub build_args: Vec<String>,
 
+    /// Give a further context a name, for FROM and COPY --from: a folder, a URL, a git repository,
+    /// or docker-image://REFERENCE
+    #[arg(long = "build-context", value_name = "NAME=PLACE")]
+    pub build_contexts: Vec<String>,
+
     /// The stage to build [default: the last one]
     #[arg(
         long,

@@ -36,17 +36,14 @@ pub async fn run(app: &App, command: DebugCommand) -> Outcome {
     let DebugCommand::Ast(AstArgs { file }) = command;
     let name = file.display().to_string();
     let bytes = tokio::task::spawn_blocking(move || read(&file)).await??;
-    let parsed = dockerfile::parse_bytes(&bytes);
-    if parsed.has_errors() {
-        let shown = render_all(
-            &parsed.diagnostics,
-            &name,
-            &parsed.source,
-            app.printer.color(),
-        );
+    let source = dockerfile::parse_bytes(&bytes).source;
+    // The tree knows no meaning: unknown instructions and flags are in it like any other.
+    let (ast, mistakes) = dockerfile::parser::parse(&source);
+    if mistakes.iter().any(|mistake| mistake.is_error()) {
+        let shown = render_all(&mistakes, &name, &source, app.printer.color());
         return Err(Failure::new(format!("{name} cannot be parsed")).at(shown));
     }
-    let dump = parsed.ast.dump();
+    let dump = ast.dump();
     app.printer.line(dump.trim_end_matches('\n'));
     Ok(())
 }

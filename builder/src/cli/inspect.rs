@@ -57,6 +57,8 @@ const TYPES: Types = Types {
         "Shell",
         "Test",
     ],
+    texts: &["StopSignal", "Variant", "OsVersion"],
+    pointers: &["Healthcheck", "StopTimeout"],
 };
 
 /// Runs the command.
@@ -310,6 +312,10 @@ mod tests {
         for (template, text) in [
             ("{{.Config.Entrypoint}} {{.Config.Volumes}}", "[] map[]"),
             ("{{.Config.Labels.a}} {{index .Config.Labels \"x\"}}", "b "),
+            (
+                "{{.Config.Healthcheck}}{{.Config.StopSignal}}{{.Config.Shell}}{{.Variant}}",
+                "<nil>[]",
+            ),
             ("{{.RootFS.Type}} {{len .RootFS.Layers}}", "layers 1"),
             ("{{json .Config.OnBuild}}", "null"),
             ("{{join .RepoTags \",\"}}", "app:v1"),

@@ -13,6 +13,7 @@ use tempfile::TempDir;
 pub use ignore::IgnoreFilter;
 pub use stream::Input;
 
+use crate::engine::fetch::Download;
 use crate::files::rootfs::{self, Rootfs};
 
 /// The largest Dockerfile or ignore file that is read, in bytes.
@@ -129,11 +130,45 @@ pub async fn open(
         .map_err(|e| ContextError::Archive(e.to_string()))?
 }
 
-/// Opens a folder as a named context, which has no Dockerfile.
+/// Opens a named context, which needs no Dockerfile: a folder, or what [`open`] fetches.
 ///
 /// # Errors
 /// [`ContextError`].
-pub fn open_named(folder: &Path) -> Result<BuildContext, ContextError> {
+pub async fn open_named(place: String) -> Result<BuildContext, ContextError> {
+    let fetched = match remote::Remote::parse(&place) {
+        Some(remote) => Some(remote.fetch().await?),
+        None => None,
+    };
+    let opened = tokio::task::spawn_blocking(move || {
+        let (dir, subdir) = match fetched {
+            None => return named_folder(Path::new(&place)),
+            Some(remote::Fetched::Tree { dir, subdir }) => (dir, subdir),
+            Some(remote::Fetched::File { url, file }) => {
+                let dir = temporary()?;
+                match stream::read(open_download(&file)?, dir.path())? {
+                    Input::Unpacked => (dir, PathBuf::from(".")),
+                    Input::Dockerfile(_) => {
+                        let message = "it is no archive".to_owned();
+                        return Err(ContextError::Remote { url, message });
+                    }
+                }
+            }
+        };
+        let rootfs = open_subdir(&dir, &subdir)?;
+        let filter = ignore::load_in(&rootfs, "Dockerfile")?;
+        Ok(BuildContext {
+            rootfs,
+            filter,
+            identity: None,
+            _unpacked: Some(dir),
+        })
+    });
+    opened
+        .await
+        .map_err(|e| ContextError::Archive(e.to_string()))?
+}
+
+fn named_folder(folder: &Path) -> Result<BuildContext, ContextError> {
     check_folder(folder)?;
     let rootfs = open_tree(folder)?;
     let filter = ignore::load(folder, None)?;
@@ -144,6 +179,26 @@ pub fn open_named(folder: &Path) -> Result<BuildContext, ContextError> {
         identity,
         _unpacked: None,
     })
+}
+
+fn open_download(download: &Download) -> Result<fs::File, ContextError> {
+    download.open().map_err(|source| ContextError::Io {
+        what: "open",
+        path: download.file.path().to_owned(),
+        source,
+    })
+}
+
+fn open_subdir(dir: &TempDir, subdir: &Path) -> Result<Rootfs, ContextError> {
+    let whole = open_tree(dir.path())?;
+    whole
+        .open_dir(subdir)
+        .map(Rootfs::new)
+        .map_err(|source| ContextError::Io {
+            what: "open the folder",
+            path: subdir.to_owned(),
+            source,
+        })
 }
 
 fn from_folder(context: &str, file: Option<&str>) -> Result<(BuildContext, Source), ContextError> {
@@ -220,12 +275,7 @@ fn from_fetched(
             file: download,
         } => {
             let dir = temporary()?;
-            let opened = download.open().map_err(|source| ContextError::Io {
-                what: "open",
-                path: download.file.path().to_owned(),
-                source,
-            })?;
-            let input = stream::read(opened, dir.path())?;
+            let input = stream::read(open_download(&download)?, dir.path())?;
             from_input(input, dir, file, &url)
         }
         remote::Fetched::Tree { dir, subdir } => from_tree(dir, &subdir, file, "the repository"),
@@ -268,15 +318,7 @@ fn from_tree(
     file: Option<&str>,
     origin: &str,
 ) -> Result<(BuildContext, Source), ContextError> {
-    let whole = open_tree(dir.path())?;
-    let rootfs = whole
-        .open_dir(subdir)
-        .map(Rootfs::new)
-        .map_err(|source| ContextError::Io {
-            what: "open the folder",
-            path: subdir.to_owned(),
-            source,
-        })?;
+    let rootfs = open_subdir(&dir, subdir)?;
     let source = match file {
         Some("-") => {
             let bytes = read_capped(&mut io::stdin().lock(), Path::new("-"), "Dockerfile")?;

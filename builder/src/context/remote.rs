@@ -102,7 +102,7 @@ async fn clone(source: &GitSource) -> Result<Fetched, ContextError> {
     }
     let dir = temporary()?;
     git(url, dir.path(), &["init", "--quiet", "."]).await?;
-    let fetch = [
+    let shallow = [
         "fetch",
         "--quiet",
         "--depth=1",
@@ -111,7 +111,11 @@ async fn clone(source: &GitSource) -> Result<Fetched, ContextError> {
         url,
         reference,
     ];
-    git(url, dir.path(), &fetch).await?;
+    if git(url, dir.path(), &shallow).await.is_err() {
+        // Plain file servers give whole histories only; a real mistake fails again, and says why.
+        let whole = ["fetch", "--quiet", "--no-tags", "--", url, reference];
+        git(url, dir.path(), &whole).await?;
+    }
     git(
         url,
         dir.path(),

@@ -1,6 +1,6 @@
 //! A root file system's tar as an image of one layer.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::io::Read;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -163,7 +163,7 @@ pub fn changed_config(changes: &[String], platform: &Platform) -> Result<Config,
         return Err(wrong(found));
     }
     let expand = || -> Result<Config, PlanError> {
-        let (args, named) = (BuildArgs::default(), BTreeSet::new());
+        let (args, named) = (BuildArgs::default(), BTreeMap::new());
         let graph = Graph::new(
             &parsed.dockerfile,
             &GraphOptions {

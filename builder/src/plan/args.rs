@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use oci::Platform;
+use oci::{Platform, Reference};
 
 /// Proxy settings: usable without ARG, and left out of history and cache keys (reference,
 /// "Predefined ARGs").
@@ -18,6 +18,18 @@ pub const PROXIES: [&str; 10] = [
     "ALL_PROXY",
     "all_proxy",
 ];
+
+/// What `--build-context` gives a name to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NamedContext {
+    /// A tree of files.
+    Tree,
+    /// An image.
+    Image(Reference),
+}
+
+/// `--build-context`, by name.
+pub type NamedContexts = BTreeMap<String, NamedContext>;
 
 /// What is given to a build from outside.
 #[derive(Clone, Debug, Default)]

@@ -1,6 +1,6 @@
 //! A stage's instructions, expanded one after the other into steps.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use dockerfile::diagnostic::{Code, Diagnostic};
@@ -15,7 +15,7 @@ use dockerfile::value::{self, AddSource, Chmod};
 use oci::Digest;
 use oci::config::{Config, Empty, Healthcheck as HealthConfig};
 
-use super::args::BuildArgs;
+use super::args::{BuildArgs, NamedContexts};
 use super::graph::{StagePlan, copy_from};
 use super::state::{StageState, destination, join};
 use super::step::{CopyFrom, CopyOp, CopySource, Op, RunOp, Step, WorkdirOp};
@@ -33,7 +33,7 @@ pub struct StageInput<'a> {
     /// `--build-arg`
     pub args: &'a BuildArgs,
     /// The names given with `--build-context`.
-    pub named: &'a BTreeSet<String>,
+    pub named: &'a NamedContexts,
     /// The configuration of the base, empty for `scratch`.
     pub base: Config,
     /// The base's author.

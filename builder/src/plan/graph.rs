@@ -10,7 +10,7 @@ use dockerfile::stage::Dockerfile;
 use oci::{Platform, Reference};
 
 use super::PlanError;
-use super::args::{BuildArgs, platform_args};
+use super::args::{BuildArgs, NamedContext, NamedContexts, platform_args};
 use super::step::CopyFrom;
 
 /// What a stage starts from.
@@ -22,8 +22,6 @@ pub enum Base {
     Stage(usize),
     /// An image.
     Image(Reference),
-    /// A named context.
-    Named(String),
 }
 
 /// A stage of the graph.
@@ -66,7 +64,7 @@ pub struct GraphOptions<'a> {
     /// `--platform`
     pub target_platform: &'a Platform,
     /// The names given with `--build-context`.
-    pub named: &'a BTreeSet<String>,
+    pub named: &'a NamedContexts,
 }
 
 impl Graph {
@@ -291,8 +289,14 @@ fn base_of(
         return Err(Diagnostic::error(Code::InvalidArgument, message, span)
             .help("give the ARG a default before the first FROM, or pass --build-arg"));
     }
-    if options.named.contains(base) {
-        return Ok(Base::Named(base.to_owned()));
+    match options.named.get(base) {
+        Some(NamedContext::Image(reference)) => return Ok(Base::Image(reference.clone())),
+        Some(NamedContext::Tree) => {
+            let message = format!("the build context {base:?} is a folder, and no base image");
+            return Err(Diagnostic::error(Code::InvalidArgument, message, span)
+                .help("copy from it instead: COPY --from=NAME, on FROM scratch for a bare root"));
+        }
+        None => {}
     }
     if let Some(earlier) = file.earlier_stage_named(base, index) {
         return Ok(Base::Stage(earlier));
@@ -311,11 +315,13 @@ pub fn copy_from(
     file: &Dockerfile,
     index: usize,
     from: &str,
-    named: &BTreeSet<String>,
+    named: &NamedContexts,
     span: Span,
 ) -> Result<CopyFrom, Diagnostic> {
-    if named.contains(from) {
-        return Ok(CopyFrom::Named(from.to_owned()));
+    match named.get(from) {
+        Some(NamedContext::Image(reference)) => return Ok(CopyFrom::Image(reference.clone())),
+        Some(NamedContext::Tree) => return Ok(CopyFrom::Named(from.to_owned())),
+        None => {}
     }
     if let Some(earlier) = file.earlier_stage(from, index) {
         return Ok(CopyFrom::Stage(earlier));

@@ -1,6 +1,6 @@
 //! Dockerfiles through both phases of planning.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
 use dockerfile::parse;
 use oci::Platform;
@@ -27,7 +27,7 @@ fn graph(text: &str, target: &str, args: &BuildArgs) -> Result<Graph, PlanError>
         args,
         build_platform: &platform,
         target_platform: &platform,
-        named: &BTreeSet::new(),
+        named: &BTreeMap::new(),
     };
     Graph::new(&parsed.dockerfile, &options)
 }
@@ -42,7 +42,7 @@ fn expand(text: &str, base: Config, given: &[(&str, &str)]) -> Result<ExpandedSt
         stage: graph.stages.last().unwrap(),
         global: &graph.global,
         args: &args,
-        named: &BTreeSet::new(),
+        named: &BTreeMap::new(),
         base,
         author: None,
     })

@@ -11,7 +11,7 @@ pub mod trace;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -19,6 +19,7 @@ use dockerfile::stage::Dockerfile;
 use oci::config::{History, RootFs};
 use oci::{ChainId, DiffId, ImageConfig, Platform, Reference};
 
+use crate::plan::args::NamedContexts;
 use crate::plan::expand::{ExpandedStage, StageInput, expand_stage};
 use crate::plan::{Base, BuildArgs, CopyFrom, Graph, Op, StagePlan, Step};
 use engine::{BaseImage, Engine, Layer, Progress, SolveError, StageImage, Tree, Vertex};
@@ -36,7 +37,7 @@ pub struct Build<'a> {
     /// `--build-arg`
     pub args: &'a BuildArgs,
     /// The names given with `--build-context`.
-    pub named: &'a BTreeSet<String>,
+    pub named: &'a NamedContexts,
     /// The platform to build for.
     pub platform: &'a Platform,
     /// The network of RUN steps, as part of their keys.

@@ -1,7 +1,7 @@
 //! The solver on an engine that only remembers what it was asked.
 
 use std::cell::RefCell;
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 
 use dockerfile::parse;
 use oci::config::Config;
@@ -120,7 +120,7 @@ fn solve(
     before: Trace,
 ) -> (Result<(StageImage, Trace), SolveError>, Vec<String>) {
     let parsed = parse(text);
-    let (args, named) = (BuildArgs::default(), BTreeSet::new());
+    let (args, named) = (BuildArgs::default(), BTreeMap::new());
     let platform: Platform = "linux/amd64".parse().unwrap();
     let options = GraphOptions {
         target: "",

@@ -4,7 +4,7 @@ mod checks;
 mod options;
 mod text;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -27,7 +27,7 @@ use crate::solve::engine::{Engine as _, Progress};
 use crate::solve::trace::Trace;
 use crate::solve::{Build, Solver};
 use checks::Checks;
-use options::Options;
+use options::{ContextPlace, Options};
 use text::Text;
 
 /// Runs the command.
@@ -52,7 +52,7 @@ pub async fn run(app: &App, args: Args) -> Outcome {
         };
         return run_checks(app, &text.parsed, &text.name, &check).await;
     }
-    let named = BTreeSet::new();
+    let named = options.named();
     let host = Platform::host();
     let graph = Graph::new(
         &text.parsed.dockerfile,
@@ -97,7 +97,7 @@ pub async fn run(app: &App, args: Args) -> Outcome {
     });
     let before = trace_path.as_deref().map(load_trace).unwrap_or_default();
     let cancel = Arc::new(Cancel::default());
-    let engine = LocalEngine::new(
+    let mut engine = LocalEngine::new(
         local.clone(),
         EngineOptions {
             context,
@@ -109,6 +109,12 @@ pub async fn run(app: &App, args: Args) -> Outcome {
         Arc::clone(&progress),
         Arc::clone(&cancel),
     );
+    for (name, place) in &options.contexts {
+        if let ContextPlace::Tree(place) = place {
+            let opened = context::open_named(place.clone()).await?;
+            engine.named.insert(name.clone(), Arc::new(opened));
+        }
+    }
     let build = Build {
         file: &text.parsed.dockerfile,
         graph: &graph,

@@ -1,5 +1,7 @@
 //! Raw flags of `rbuild build` to validated options.
 
+use std::collections::BTreeMap;
+
 use oci::{Platform, Reference};
 use runtime::{Limits, Ulimit};
 
@@ -7,6 +9,7 @@ use crate::cli::Failure;
 use crate::cli::args::{BuildArgs as Args, LimitArgs};
 use crate::engine::run::RunSettings;
 use crate::plan::BuildArgs;
+use crate::plan::args::{NamedContext, NamedContexts};
 
 /// Flags that were understood.
 pub struct Options {
@@ -14,6 +17,8 @@ pub struct Options {
     pub tags: Vec<Reference>,
     /// `--build-arg`
     pub args: BuildArgs,
+    /// `--build-context`, by name.
+    pub contexts: BTreeMap<String, ContextPlace>,
     /// `--label`
     pub labels: Vec<(String, String)>,
     /// `--platform`
@@ -68,6 +73,11 @@ pub fn validate(args: &Args) -> Result<Options, Failure> {
         let text = format!("invalid SOURCE_DATE_EPOCH {epoch:?}: expected seconds since 1970");
         return Err(Failure::with_code(text, 125));
     }
+    let mut contexts = BTreeMap::new();
+    for context in &args.build_contexts {
+        let (name, place) = named_context(context).map_err(|e| Failure::with_code(e, 125))?;
+        contexts.insert(name, place);
+    }
     let mut labels = Vec::new();
     for label in &args.labels {
         let (name, value) = label.split_once('=').unwrap_or((label, ""));
@@ -84,11 +94,59 @@ pub fn validate(args: &Args) -> Result<Options, Failure> {
     let settings = settings(args).map_err(|e| Failure::with_code(e, 125))?;
     Ok(Options {
         tags,
+        contexts,
         args: build_args,
         labels,
         platform,
         settings,
     })
+}
+
+impl Options {
+    /// The named contexts as the planner sees them.
+    pub fn named(&self) -> NamedContexts {
+        let named = self.contexts.iter().map(|(name, place)| {
+            let context = match place {
+                ContextPlace::Tree(_) => NamedContext::Tree,
+                ContextPlace::Image(reference) => NamedContext::Image(reference.clone()),
+            };
+            (name.clone(), context)
+        });
+        named.collect()
+    }
+}
+
+/// Where a named context is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ContextPlace {
+    /// A folder or something to fetch, as it was typed.
+    Tree(String),
+    /// An image.
+    Image(Reference),
+}
+
+fn named_context(text: &str) -> Result<(String, ContextPlace), String> {
+    let Some((name, place)) = text
+        .split_once('=')
+        .filter(|(n, p)| !n.is_empty() && !p.is_empty())
+    else {
+        return Err(format!("invalid context value: {text:?}; write NAME=PLACE"));
+    };
+    let place = match place.split_once("://") {
+        Some(("docker-image", reference)) => {
+            let parsed = reference.parse::<Reference>();
+            let reference = parsed.map_err(|e| format!("invalid context {text:?}: {e}"))?;
+            ContextPlace::Image(reference.or_latest())
+        }
+        Some(("oci-layout", _)) => {
+            return Err(format!(
+                "invalid context {text:?}: load the layout first (rbuild load) and write \
+                 {name}=docker-image://REFERENCE"
+            ));
+        }
+        _ => ContextPlace::Tree(place.to_owned()),
+    };
+    Ok((name.to_owned(), place))
 }
 
 fn settings(args: &Args) -> Result<RunSettings, String> {

@@ -243,6 +243,11 @@ impl<'r> Scope<'r> {
                     return Err(Mistake::new(message, *at));
                 }
             };
+            // What JSON leaves out is there all the same, unless any key may be missing.
+            let found = match found {
+                None if value.shape != Shape::Map => self.left_out(name),
+                found => found,
+            };
             if found.is_none() && value.shape != Shape::Map && !self.header {
                 let message = format!("can't evaluate field {name}: there is no such field");
                 return Err(Mistake::new(message, *at));
@@ -253,6 +258,17 @@ impl<'r> Scope<'r> {
             };
         }
         Ok(value)
+    }
+
+    fn left_out(&self, name: &str) -> Option<Value> {
+        let nil = [self.types.maps, self.types.lists, self.types.pointers];
+        if self.types.texts.contains(&name) {
+            Some(Value::from(""))
+        } else if nil.iter().any(|names| names.contains(&name)) {
+            Some(Value::Null)
+        } else {
+            None
+        }
     }
 
     fn shape(&self, name: &str) -> Shape {

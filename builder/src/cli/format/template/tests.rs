@@ -4,7 +4,9 @@ use super::*;
 
 const TYPES: Types = Types {
     maps: &["Labels", "Volumes"],
-    lists: &["Cmd", "Env"],
+    lists: &["Cmd", "Env", "Shell"],
+    texts: &["Signal"],
+    pointers: &["Check"],
 };
 
 fn data() -> Value {
@@ -41,6 +43,10 @@ fn renders_as_go_does() {
         (
             "{{.Config.Env}}{{.Config.Volumes}}{{.Config.Health}}",
             "[]map[]<nil>",
+        ),
+        (
+            "{{.Config.Shell}}{{.Config.Signal}}{{.Config.Check}}",
+            "[]<nil>",
         ),
         ("{{.Config.Labels.none}}", "<no value>"),
         ("{{index .Config.Labels \"x.y/z\"}}", "dotted"),
