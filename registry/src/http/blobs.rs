@@ -53,7 +53,7 @@ pub(super) async fn get(
             Body::empty()
         } else {
             match registry.content(&blob).await? {
-                Content::Bytes(bytes) => plan.from_bytes(&bytes),
+                Content::Bytes(bytes) => plan.slice(&bytes),
                 Content::File(file) => Body::from_stream(read_segments(file, plan.segments)),
             }
         };
@@ -170,8 +170,8 @@ impl Plan {
     }
 
     /// The body, of a blob that is in memory.
-    fn from_bytes(&self, bytes: &Bytes) -> Body {
-        let slice = |segment: &Segment| match segment {
+    fn slice(&self, bytes: &Bytes) -> Body {
+        let part = |segment: &Segment| match segment {
             Segment::Bytes(bytes) => bytes.clone(),
             Segment::File { offset, len } => {
                 // Parts lie within the blob, and the blob is in memory.
@@ -180,8 +180,8 @@ impl Plan {
             }
         };
         match &self.segments[..] {
-            [segment] => slice(segment).into(),
-            segments => segments.iter().flat_map(slice).collect::<Bytes>().into(),
+            [segment] => part(segment).into(),
+            segments => segments.iter().flat_map(part).collect::<Bytes>().into(),
         }
     }
 }

@@ -18,7 +18,7 @@ use super::StorageError;
 use super::pool::{Buffer, Pool};
 
 /// A body this small is written in one go, without threads of its own.
-const SMALL: usize = 128 << 10;
+const SMALL: usize = 64 << 10;
 /// Buffers between the network and the disk, and between the disk and the hash, of one upload.
 const QUEUE: usize = 4;
 /// Bytes after which what is written so far is sent to the disk, while more comes in: the final

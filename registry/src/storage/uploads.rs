@@ -26,7 +26,7 @@ use crate::name::{RepositoryName, UploadId};
 
 /// Buffers that all uploads share, and their size: large enough that system calls do not count,
 /// small enough that the bytes are still in the processor's cache when they are hashed.
-const BUFFERS: usize = 96;
+const BUFFERS: usize = 64;
 const BUFFER: usize = 128 << 10;
 
 /// Why bytes were not taken.
@@ -102,9 +102,9 @@ pub struct Upload {
 
 #[derive(Debug)]
 enum State {
-    /// Known from its label only; to be hashed when it is next written to.
+    /// From before a restart; to be hashed when it is next written to.
     Cold,
-    Ready(Sink),
+    Ready(Box<Sink>),
     /// Finished or cancelled.
     Gone,
 }
@@ -198,10 +198,10 @@ impl Uploads {
             algorithm,
             data,
             received: Arc::default(),
-            state: Arc::new(AsyncMutex::new(State::Ready(Sink {
+            state: Arc::new(AsyncMutex::new(State::Ready(Box::new(Sink {
                 file,
                 hasher: algorithm.hasher(),
-            }))),
+            })))),
         });
         self.sessions().insert(id, Arc::clone(&upload));
         Ok(upload)
@@ -263,7 +263,7 @@ impl Uploads {
     /// Takes the sink out of a locked session, hashing what a restart left.
     async fn sink(&self, upload: &Upload, state: &mut State) -> Result<Sink, UploadError> {
         match std::mem::replace(state, State::Cold) {
-            State::Ready(sink) => Ok(sink),
+            State::Ready(sink) => Ok(*sink),
             State::Gone => {
                 *state = State::Gone;
                 Err(UploadError::Unknown)
@@ -310,7 +310,7 @@ impl Uploads {
         if let Some(range) = range
             && range.start != start
         {
-            *state = State::Ready(sink);
+            *state = State::Ready(Box::new(sink));
             return Err(UploadError::OutOfOrder { offset: start });
         }
         let before = sink.hasher.clone();
@@ -324,12 +324,12 @@ impl Uploads {
                     actual: now - start,
                 },
                 _ => {
-                    *state = State::Ready(sink);
+                    *state = State::Ready(Box::new(sink));
                     return Ok(now);
                 }
             },
             Ended::Client(e) => {
-                *state = State::Ready(sink);
+                *state = State::Ready(Box::new(sink));
                 return Err(UploadError::Body(e));
             }
             Ended::Disk(source) => UploadError::Storage(StorageError::Io {
@@ -341,10 +341,10 @@ impl Uploads {
         // Back to where the chunk began.
         upload.received.store(start, Ordering::Release);
         *state = match rewind(sink.file, start).await {
-            Ok(file) => State::Ready(Sink {
+            Ok(file) => State::Ready(Box::new(Sink {
                 file,
                 hasher: before,
-            }),
+            })),
             Err(_) => State::Cold,
         };
         Err(error)

@@ -4,6 +4,8 @@
 //! else from its default. [`KEYS`] is the one list of them: the file is checked against it, and
 //! `rregistry config --explain` prints it.
 
+mod keys;
+
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -12,124 +14,10 @@ use std::time::Duration;
 use serde::Deserialize;
 use toml::Value;
 
+pub use keys::{KEYS, Key, env_name, explain};
+use keys::{LISTS, similar};
+
 use crate::auth::rules::Rule;
-
-/// One setting.
-#[derive(Clone, Copy, Debug)]
-pub struct Key {
-    /// Its name in the file, table and key.
-    pub name: &'static str,
-    /// Its default, as it would stand in the file; empty when there is none.
-    pub default: &'static str,
-    /// What it means.
-    pub help: &'static str,
-}
-
-/// Every setting.
-pub const KEYS: &[Key] = &[
-    Key {
-        name: "addr",
-        default: "\"127.0.0.1:5000\"",
-        help: "Where to listen: address and port. Port 0 takes a free one.",
-    },
-    Key {
-        name: "data_dir",
-        default: "",
-        help: "Where content and metadata are kept. Without it: /var/lib/rregistry for root, \
-               $XDG_DATA_HOME/rregistry for others.",
-    },
-    Key {
-        name: "drain",
-        default: "\"30s\"",
-        help: "How long requests in flight may take to finish when the server is told to stop.",
-    },
-    Key {
-        name: "log.level",
-        default: "\"warn\"",
-        help: "What to log to standard error: error, warn, info, debug or trace.",
-    },
-    Key {
-        name: "log.format",
-        default: "\"text\"",
-        help: "How log lines look: text or json.",
-    },
-    Key {
-        name: "log.access",
-        default: "false",
-        help: "Log every request to standard output, in log.format.",
-    },
-    Key {
-        name: "tls.cert",
-        default: "",
-        help: "Certificate chain in PEM, the server's own first. With tls.key it turns TLS on; \
-               both are read again on SIGHUP.",
-    },
-    Key {
-        name: "tls.key",
-        default: "",
-        help: "Private key in PEM for tls.cert.",
-    },
-    Key {
-        name: "tls.client_ca",
-        default: "",
-        help: "Certificates in PEM of those who may sign client certificates. When set, a client \
-               without such a certificate is not let in.",
-    },
-    Key {
-        name: "auth.htpasswd",
-        default: "",
-        help: "File of users and bcrypt passwords, as made by `rregistry user add` or \
-               `htpasswd -B`. When set, clients must log in, but for what access rules give to \
-               everybody.",
-    },
-    Key {
-        name: "auth.realm",
-        default: "\"rregistry\"",
-        help: "The realm that clients are shown when they must log in.",
-    },
-    Key {
-        name: "delete.enabled",
-        default: "true",
-        help: "Whether manifests, tags and blobs can be deleted through the API.",
-    },
-    Key {
-        name: "uploads.expire_after",
-        default: "\"7d\"",
-        help: "How long an unfinished upload may rest before it is removed.",
-    },
-    Key {
-        name: "gc.interval",
-        default: "\"1h\"",
-        help: "How often garbage is collected while serving; \"0s\" for never.",
-    },
-    Key {
-        name: "gc.grace",
-        default: "\"24h\"",
-        help: "How long a blob that no manifest needs is kept: at least as long as any push takes.",
-    },
-    Key {
-        name: "metrics.enabled",
-        default: "true",
-        help: "Whether /metrics answers, in the format of Prometheus.",
-    },
-];
-
-/// The tables that hold lists rather than settings, explained like them.
-const LISTS: &[Key] = &[
-    Key {
-        name: "groups",
-        default: "",
-        help: "Groups of users, for access rules: [groups] then NAME = [\"USER\", …].",
-    },
-    Key {
-        name: "access",
-        default: "",
-        help: "Who may do what: [[access]] with repository (a pattern: * within a part, ** across \
-               parts), users and groups (\"*\" is everybody logged in, \"anonymous\" also who is \
-               not), allow (pull, push, delete, admin). Each rule only adds. Without any rule, \
-               whoever is logged in may do everything.",
-    },
-];
 
 /// Why the configuration cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -457,87 +345,6 @@ pub fn duration(text: &str) -> Option<Duration> {
         _ => return None,
     };
     Some(Duration::from_secs(number.checked_mul(seconds)?))
-}
-
-/// The environment variable of a key.
-pub fn env_name(key: &str) -> String {
-    format!("RREGISTRY_{}", key.to_uppercase().replace('.', "_"))
-}
-
-/// The key that was meant, if one is near enough.
-fn similar(name: &str) -> Option<&'static str> {
-    KEYS.iter()
-        .chain(LISTS)
-        .map(|key| (distance(name, key.name), key.name))
-        .filter(|(distance, key)| *distance <= 1 + key.len() / 4)
-        .min()
-        .map(|(_, key)| key)
-}
-
-/// The edit distance between two words.
-fn distance(a: &str, b: &str) -> usize {
-    let b: Vec<char> = b.chars().collect();
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, x) in a.chars().enumerate() {
-        let mut diagonal = row[0];
-        row[0] = i + 1;
-        for (j, y) in b.iter().enumerate() {
-            let cost = diagonal + usize::from(x != *y);
-            diagonal = row[j + 1];
-            row[j + 1] = cost.min(row[j] + 1).min(diagonal + 1);
-        }
-    }
-    row[b.len()]
-}
-
-/// Every key with its default, its variable and its meaning, as a file that can be used.
-pub fn explain() -> String {
-    let mut out = String::from(
-        "# registry.toml: settings of rregistry, each with its default.\n\
-         # Environment variables override the file; the command line overrides both.\n",
-    );
-    let mut table = "";
-    for key in KEYS {
-        let (own, name) = key.name.split_once('.').unwrap_or(("", key.name));
-        if own != table {
-            table = own;
-            out.push_str(&format!("\n[{table}]\n"));
-        }
-        out.push('\n');
-        comment(&mut out, key.help);
-        out.push_str(&format!("# Environment: {}\n", env_name(key.name)));
-        if key.default.is_empty() {
-            out.push_str(&format!("#{name} = \"\"\n"));
-        } else {
-            out.push_str(&format!("{name} = {}\n", key.default));
-        }
-    }
-    for list in LISTS {
-        out.push('\n');
-        comment(&mut out, list.help);
-    }
-    out.push_str(
-        "#[groups]\n#developers = [\"alice\", \"bob\"]\n\
-         #[[access]]\n#repository = \"team/**\"\n#groups = [\"developers\"]\n\
-         #allow = [\"pull\", \"push\"]\n",
-    );
-    out
-}
-
-/// Wraps a text into comment lines.
-fn comment(out: &mut String, text: &str) {
-    let mut line = String::from("#");
-    for word in text.split_whitespace() {
-        if line.len() + word.len() > 95 {
-            out.push_str(&line);
-            out.push('\n');
-            line = String::from("#");
-        }
-        line.push(' ');
-        line.push_str(word);
-    }
-    out.push_str(&line);
-    out.push('\n');
 }
 
 #[cfg(test)]
