@@ -60,6 +60,18 @@ impl Podman {
         cmd.args(args)
     }
 
+    /// `podman run --rm` of an image, on the host's network and with limits that any host allows.
+    pub fn run(&self, image: &str) -> Cmd {
+        self.podman(&["run", "--rm", "--network", "host"])
+            .args([
+                "--ulimit",
+                "nofile=1024:1024",
+                "--ulimit",
+                "nproc=1024:1024",
+            ])
+            .arg(image)
+    }
+
     fn with_storage(&self, tool: &Path) -> Cmd {
         Cmd::new("unshare")
             .args(["--mount", "--propagation", "private", "--"])

@@ -8,7 +8,13 @@
 
 mod building;
 mod cache;
+mod examples;
+mod exchange;
 mod failing;
+mod images;
 mod instructions;
 mod interrupted;
+mod isolation;
 mod quickstart;
+mod registry;
+mod same_as_docker;
