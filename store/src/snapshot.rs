@@ -155,7 +155,7 @@ fn stage(store: Store) -> Result<StagedSnapshot> {
         let dir = match File::open(&path) {
             Ok(dir) => dir,
             // Taken for a left-over before it could be locked.
-            Err(e) if e.kind() == std::io::ErrorKind::NotFound => continue,
+            Err(e) if e.kind() == io::ErrorKind::NotFound => continue,
             Err(e) => return Err(Error::io("opening", &path)(e)),
         };
         if !lock_own(&dir, &path).map_err(Error::io("locking", &path))? {
