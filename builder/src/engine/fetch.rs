@@ -5,14 +5,14 @@
 
 use std::fs::File;
 use std::io::Write as _;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::path::Path;
 use std::time::Duration;
 
 use oci::Digest;
 use oci::digest::Algorithm;
 use reqwest::Url;
-use reqwest::header::{CONTENT_DISPOSITION, LAST_MODIFIED};
+use reqwest::header::LAST_MODIFIED;
 use reqwest::redirect::Policy;
 use tempfile::NamedTempFile;
 
@@ -57,6 +57,7 @@ pub async fn fetch(
     let failed = |e: &dyn std::fmt::Display| StepError::Other(format!("ADD {url}: {e}"));
     let parsed = Url::parse(url).map_err(|e| failed(&e))?;
     check_url(&parsed).map_err(|e| failed(&e))?;
+    let given = parsed.clone();
     let policy = Policy::custom(|attempt| {
         if attempt.previous().len() > REDIRECTS {
             return attempt.error("too many redirects");
@@ -87,7 +88,7 @@ pub async fn fetch(
             response.status()
         )));
     }
-    let name = file_name(&response);
+    let name = file_name(&given);
     let mtime = response
         .headers()
         .get(LAST_MODIFIED)
@@ -146,14 +147,23 @@ fn check_url(url: &Url) -> Result<(), String> {
     }
 }
 
+/// Whether an address is link-local, in whatever clothes, or where a cloud serves credentials
+/// over IPv6.
 fn is_link_local(ip: IpAddr) -> bool {
-    match ip {
-        IpAddr::V4(ip) => ip.is_link_local(),
-        IpAddr::V6(ip) => match ip.to_ipv4_mapped() {
-            Some(ip) => ip.is_link_local(),
-            None => ip.is_unicast_link_local(),
-        },
-    }
+    let ip = match ip {
+        IpAddr::V4(ip) => return ip.is_link_local(),
+        IpAddr::V6(ip) => ip,
+    };
+    // NAT64 (RFC 6052) and IPv4-mapped addresses reach the IPv4 one.
+    let embedded = match ip.segments() {
+        [0x64, 0xff9b, 0, 0, 0, 0, high, low] => {
+            Some(Ipv4Addr::from(u32::from(high) << 16 | u32::from(low)))
+        }
+        _ => ip.to_ipv4(),
+    };
+    ip.is_unicast_link_local()
+        || embedded.is_some_and(|ip| ip.is_link_local())
+        || ip.segments() == [0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254]
 }
 
 /// Resolves names, leaving link-local addresses out.
@@ -173,20 +183,31 @@ impl reqwest::dns::Resolve for NoLinkLocal {
     }
 }
 
-/// The file name that the server gives, else the last component of the URL's path.
-fn file_name(response: &reqwest::Response) -> Option<String> {
-    let disposition = response.headers().get(CONTENT_DISPOSITION);
-    let given = disposition.and_then(|v| v.to_str().ok()).and_then(|text| {
-        let (_, name) = text.split_once("filename=")?;
-        let name = name.split(';').next()?.trim().trim_matches('"');
-        Some(name.to_owned())
-    });
-    let from_url = || {
-        let last = response.url().path_segments()?.next_back()?;
-        Some(last.to_owned())
-    };
-    let safe = |n: &String| !n.is_empty() && n != "." && n != ".." && !n.contains(['/', '\0']);
-    given.filter(&safe).or_else(from_url).filter(&safe)
+/// The last component of the URL's path as it was written. Where redirects lead to and what the
+/// server calls the file don't count: the Dockerfile alone decides what is made.
+fn file_name(url: &Url) -> Option<String> {
+    let segments = url.path_segments()?.filter(|s| !s.is_empty());
+    let decoded = decode(segments.last()?)?;
+    let name = decoded.rsplit('/').find(|part| !part.is_empty())?;
+    (name != "." && name != ".." && !name.contains('\0')).then(|| name.to_owned())
+}
+
+/// Undoes percent encoding; `None` when that gives no text.
+fn decode(text: &str) -> Option<String> {
+    let mut bytes = text.bytes();
+    let mut out = Vec::with_capacity(text.len());
+    while let Some(byte) = bytes.next() {
+        let mut ahead = bytes.clone();
+        let digit = |b: Option<u8>| char::from(b?).to_digit(16);
+        match (byte, digit(ahead.next()), digit(ahead.next())) {
+            (b'%', Some(high), Some(low)) => {
+                out.push((high * 16 + low) as u8);
+                bytes = ahead;
+            }
+            _ => out.push(byte),
+        }
+    }
+    String::from_utf8(out).ok()
 }
 
 #[cfg(test)]
@@ -203,8 +224,32 @@ mod tests {
             ("http://169.254.169.254/latest/meta-data", false),
             ("http://[fe80::1]/x", false),
             ("http://[::ffff:169.254.169.254]/x", false),
+            ("http://[64:ff9b::169.254.169.254]/x", false),
+            ("http://[::169.254.169.254]/x", false),
+            ("http://[fd00:ec2::254]/x", false),
+            ("http://2852039166/x", false),
+            ("http://0xa9.0xfe.0xa9.0xfe/x", false),
+            ("http://[::1]/x", true),
         ] {
             assert_eq!(check_url(&Url::parse(url).unwrap()).is_ok(), fine, "{url}");
+        }
+    }
+
+    #[test]
+    fn the_name_is_the_urls() {
+        for (url, name) in [
+            ("http://h/file.bin?x=/y", Some("file.bin")),
+            ("http://h/sub/q/?a=b", Some("q")),
+            ("http://h/a%20b", Some("a b")),
+            ("http://h/%zz", Some("%zz")),
+            ("http://h/..%2f..%2fetc%2fpasswd", Some("passwd")),
+            ("http://h/x%2f..", None),
+            ("http://h/a%00b", None),
+            ("http://h/%ff", None),
+            ("http://h/", None),
+            ("http://h", None),
+        ] {
+            assert_eq!(file_name(&Url::parse(url).unwrap()).as_deref(), name, "{url}");
         }
     }
 }

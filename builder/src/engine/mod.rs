@@ -3,6 +3,7 @@
 pub mod copy;
 pub mod fetch;
 pub mod run;
+mod sources;
 
 use std::collections::{BTreeMap, HashMap};
 use std::os::fd::AsFd as _;
@@ -17,7 +18,6 @@ use runtime::network::Sandbox;
 use store::{NewCacheRecord, StagedSnapshot, Store};
 
 use crate::context::BuildContext;
-use crate::files::digest::{Owners, selections};
 use crate::files::index::FileIndex;
 use crate::files::rootfs::{Owner, Rootfs};
 use crate::files::select::{Everything, Selection};
@@ -212,13 +212,6 @@ impl LocalEngine {
         .await
     }
 
-    /// Where the file index of a context is kept.
-    fn index_path(&self, tree: &Tree) -> Option<PathBuf> {
-        let identity = self.context_of(tree).ok()??.identity.clone()?;
-        let name = Digest::sha256(identity.as_os_str().as_encoded_bytes());
-        Some(self.local.cache_dir().join("files").join(name.hex()))
-    }
-
     /// Makes the layer of what is in a staged snapshot.
     async fn commit(
         &self,
@@ -300,64 +293,7 @@ impl Engine for LocalEngine {
         let Op::Copy(copy_op) = op else {
             return Ok(Vec::new());
         };
-        let downloads = self.download(copy_op).await?;
-        let mut files: Vec<(String, String)> = Vec::new();
-        for (url, download) in &downloads {
-            files.push((
-                url.clone(),
-                format!("{}@{}", download.digest, download.mtime),
-            ));
-        }
-        files.sort();
-        if !copy_op
-            .sources
-            .iter()
-            .any(|s| matches!(s, CopySource::Path(_)))
-        {
-            return Ok(files);
-        }
-        let path = self.index_path(tree);
-        let index = path.as_ref().map(|path| {
-            let known = lock(&self.shared.indexes).remove(path);
-            known.unwrap_or_else(|| FileIndex::load(path))
-        });
-        let work_op = copy_op.clone();
-        let kept = path.clone();
-        let (digested, selected, index) = self
-            .with_tree(tree, move |open| {
-                let mut index = index.unwrap_or_default();
-                let all = copy::select(&work_op, open)?;
-                let owners = match open.as_root || work_op.chown.is_some() {
-                    true => Owners::Root,
-                    false => Owners::Kept,
-                };
-                let mut digested = Vec::new();
-                for selections_of_source in &all {
-                    let digests =
-                        selections(open.rootfs, selections_of_source, owners, &mut index)?;
-                    for (selection, digest) in selections_of_source.iter().zip(digests) {
-                        let name = selection.named.to_string_lossy().into_owned();
-                        let kind = if selection.is_dir {
-                            "directory"
-                        } else {
-                            "file"
-                        };
-                        digested.push((name, format!("{kind} {digest}")));
-                    }
-                }
-                if let Some(path) = &kept {
-                    // Without its index the next build only reads more.
-                    let _ = index.save(path);
-                }
-                Ok((digested, all, index))
-            })
-            .await?;
-        if let Some(path) = path {
-            lock(&self.shared.indexes).insert(path, index);
-        }
-        files.extend(digested);
-        *lock(&self.shared.selected) = Some((format!("{copy_op:?}"), selected));
-        Ok(files)
+        self.source_digests(copy_op, tree).await
     }
 
     async fn lookup(&self, key: &Digest) -> Result<Option<Layer>, StepError> {
