@@ -51,6 +51,24 @@ pub fn debian() -> Result<(PathBuf, Vec<String>), Missing> {
     Ok((tar, changes.lines().map(str::to_owned).collect()))
 }
 
+/// The archive that the tomcat example adds, which is made of Debian's packages.
+///
+/// # Errors
+/// [`Missing`] where there are no such packages.
+pub fn tomcat() -> Result<PathBuf, Missing> {
+    program("apt-get")?;
+    program("dpkg-deb")?;
+    let tar = cache().join("apache-tomcat.tar.gz");
+    let script = repository().join("Dockerfile.examples/tomcat/make-context.sh");
+    let make = Cmd::new(script).arg(&tar);
+    if !make.run().status.success() {
+        // Package lists may be missing or old.
+        Cmd::new("apt-get").args(["-qq", "update"]).run();
+        make.ok();
+    }
+    Ok(tar)
+}
+
 fn cache() -> PathBuf {
     let dir = std::env::var_os("RBUILD_TEST_CACHE").map_or_else(
         || repository().join("target/test-bases"),

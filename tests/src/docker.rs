@@ -88,6 +88,7 @@ impl Docker {
             .process_group(0);
         let mut keeper = keeper.spawn().expect("sh");
         let pipe = keeper.stdin.take().expect("a pipe");
+        std::thread::spawn(move || keeper.wait());
         let docker = Self {
             client,
             dir,

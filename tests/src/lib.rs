@@ -26,7 +26,7 @@ mod store;
 mod tree;
 
 pub use archive::Archive;
-pub use bases::{busybox, debian};
+pub use bases::{busybox, debian, tomcat};
 pub use bins::{rbuild, repository, rregistry};
 pub use cmd::{Cmd, Done, Running};
 pub use dir::{Dir, OLD};

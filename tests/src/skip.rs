@@ -38,7 +38,8 @@ macro_rules! need {
 /// # Panics
 /// When `RBUILD_TEST_REQUIRE_ALL` is set: nothing may be skipped then.
 pub fn skipped(why: fmt::Arguments<'_>) {
-    let all = std::env::var_os("RBUILD_TEST_REQUIRE_ALL").is_some_and(|v| v != "0" && v != "");
+    let all =
+        std::env::var_os("RBUILD_TEST_REQUIRE_ALL").is_some_and(|v| v != "0" && !v.is_empty());
     assert!(!all, "cannot be skipped here: {why}");
     println!("skipped: {why}");
 }

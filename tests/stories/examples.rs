@@ -3,7 +3,7 @@
 use std::net::TcpListener;
 use std::time::{Duration, Instant};
 
-use e2e::{Cmd, Dir, Done, Registry, Store, docker, need, repository};
+use e2e::{Cmd, Dir, Done, Registry, Store, docker, need, repository, tomcat};
 use serde_json::json;
 
 fn example(name: &str) -> Dir {
@@ -79,7 +79,9 @@ fn flask_answers_from_a_container() {
 #[test]
 fn tomcat_unpacks_adds_and_checks_itself() {
     let store = need!(Store::debian());
-    build(&store, "tomcat", &example("tomcat"));
+    let context = example("tomcat");
+    std::fs::copy(need!(tomcat()), context.join("apache-tomcat.tar.gz")).unwrap();
+    build(&store, "tomcat", &context);
     let config = store.config("tomcat");
     assert_eq!(config["Entrypoint"], json!(["catalina.sh"]));
     assert_eq!(config["Cmd"], json!(["run"]));

@@ -96,6 +96,6 @@ fn help_teaches() {
     }
     store
         .rbuild(["bild"])
-        .fails(2)
-        .tells("unrecognized subcommand");
+        .fails(1)
+        .tells("did you mean the command `rbuild build`?");
 }
