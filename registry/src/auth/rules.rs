@@ -25,6 +25,18 @@ pub enum Access {
     Admin,
 }
 
+impl Access {
+    /// The action's name in Docker's scopes.
+    pub fn action(self) -> &'static str {
+        match self {
+            Self::Pull => "pull",
+            Self::Push => "push",
+            Self::Delete => "delete",
+            Self::Admin => "*",
+        }
+    }
+}
+
 /// One rule of the configuration.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]

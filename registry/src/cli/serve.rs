@@ -72,9 +72,9 @@ pub(super) fn run(options: Serve) -> Result<(), Failure> {
 }
 
 async fn serve(config: Config, data_dir: &Path) -> Result<(), Failure> {
-    let auth = Auth::from_config(&config)?.map(Arc::new);
     let tls = config.tls.clone().map(Reloading::new).transpose()?;
     let registry = Arc::new(Registry::open(data_dir).await?);
+    let auth = Auth::from_config(&config, data_dir)?.map(Arc::new);
     let addr = config.addr;
     let server = Server::bind(addr, tls.clone())
         .await

@@ -74,6 +74,23 @@ pub const KEYS: &[Key] = &[
         help: "The realm that clients are shown when they must log in.",
     },
     Key {
+        name: "auth.method",
+        default: "\"basic\"",
+        help: "How clients prove who they are: basic sends the password with every request, token \
+               gets a token for it that is good for some minutes and for what it was asked for.",
+    },
+    Key {
+        name: "auth.token_lifetime",
+        default: "\"5m\"",
+        help: "How long a token is good for.",
+    },
+    Key {
+        name: "auth.token_url",
+        default: "",
+        help: "Where clients get tokens, such as https://registry.example.com/auth/token. Needed \
+               behind a proxy that changes the Host header; without it, it is where they ask.",
+    },
+    Key {
         name: "delete.enabled",
         default: "true",
         help: "Whether manifests, tags and blobs can be deleted through the API.",

@@ -81,6 +81,15 @@ pub struct Tls {
     pub client_ca: Option<PathBuf>,
 }
 
+/// Tokens, when they are used.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Token {
+    /// How long each is good for.
+    pub lifetime: Duration,
+    /// Where clients get them, when it is not where they ask.
+    pub url: Option<String>,
+}
+
 /// All settings, checked.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -102,6 +111,8 @@ pub struct Config {
     pub htpasswd: Option<PathBuf>,
     /// What clients are shown when they must log in.
     pub realm: String,
+    /// Tokens instead of passwords with every request.
+    pub token: Option<Token>,
     /// Whether anything can be deleted through the API.
     pub delete_enabled: bool,
     /// How long an unfinished upload may rest.
@@ -251,6 +262,7 @@ impl Settings {
             tls,
             htpasswd,
             realm: self.text("auth.realm")?,
+            token: self.token()?,
             delete_enabled: self.boolean("delete.enabled")?,
             uploads_expire_after: self.duration("uploads.expire_after")?,
             gc_interval: (!interval.is_zero()).then_some(interval),
@@ -259,6 +271,19 @@ impl Settings {
             groups: self.lists.groups,
             access: self.lists.access,
         })
+    }
+
+    fn token(&self) -> Result<Option<Token>, ConfigError> {
+        match self.text("auth.method")?.as_str() {
+            "basic" => Ok(None),
+            "token" => Ok(Some(Token {
+                lifetime: self.duration("auth.token_lifetime")?,
+                url: self
+                    .optional_text("auth.token_url")?
+                    .filter(|u| !u.is_empty()),
+            })),
+            other => Err(wrong("auth.method", other, "basic or token")),
+        }
     }
 
     /// The value, or the default; `None` when there is neither.

@@ -3,13 +3,14 @@
 use std::sync::Arc;
 
 use http::StatusCode;
-use http::header::{AUTHORIZATION, HeaderMap, HeaderValue, WWW_AUTHENTICATE};
+use http::header::{AUTHORIZATION, HOST, WWW_AUTHENTICATE};
+use http::request::Parts;
 use serde_json::{Value, json};
 
-use super::Api;
 use super::error::ApiError;
+use super::{Api, value};
 use crate::auth::rules::Access;
-use crate::auth::{Auth, Identity};
+use crate::auth::{Auth, Authenticated, Identity};
 use crate::name::RepositoryName;
 use crate::route::Route;
 
@@ -47,27 +48,38 @@ impl Needs {
 
 /// Who is asking, as far as the rest of a request may depend on it.
 #[derive(Clone, Debug)]
-pub(super) struct Caller(Option<(Arc<Auth>, Identity)>);
+pub(super) struct Caller(Option<(Arc<Auth>, Authenticated)>);
 
 impl Caller {
     /// Whether the caller may read a repository.
     pub(super) fn may_pull(&self, repository: &str) -> bool {
         match &self.0 {
             None => true,
-            Some((auth, identity)) => auth.allows(identity, repository, Access::Pull),
+            Some((auth, who)) => auth.allows(who, repository, Access::Pull),
+        }
+    }
+
+    /// Whether the caller may know that there is a repository.
+    pub(super) fn may_see(&self, repository: &str) -> bool {
+        match &self.0 {
+            None => true,
+            Some((auth, who)) => auth.may_see(who, repository),
         }
     }
 
     /// Whether nobody said who is asking, where it matters.
     pub(super) fn is_anonymous(&self) -> bool {
-        matches!(&self.0, Some((_, Identity::Anonymous)))
+        matches!(&self.0, Some((_, who)) if who.identity == Identity::Anonymous)
     }
 
     /// The user's name, for the log.
     pub(super) fn name(&self) -> &str {
         match &self.0 {
-            Some((_, Identity::User(user))) => user,
-            _ => "-",
+            Some((_, who)) => match &who.identity {
+                Identity::User(user) => user,
+                Identity::Anonymous => "-",
+            },
+            None => "-",
         }
     }
 }
@@ -76,46 +88,74 @@ impl Caller {
 pub(super) async fn authorize(
     api: &Api,
     route: &Route,
-    headers: &HeaderMap,
+    request: &Parts,
 ) -> Result<Caller, ApiError> {
     let Some(auth) = &api.auth else {
         return Ok(Caller(None));
     };
-    let header = headers.get(AUTHORIZATION).map(HeaderValue::to_str);
-    let identity = match header {
-        None => auth.identify(None).await,
-        Some(Ok(header)) => auth.identify(Some(header)).await,
-        Some(Err(_)) => Err(crate::auth::BadCredentials),
+    let needs = Needs::of(route);
+    let header = request
+        .headers
+        .get(AUTHORIZATION)
+        .map(|v| v.to_str().unwrap_or_default());
+    let Ok(who) = auth.identify(header).await else {
+        let challenge = challenge(api, auth, &needs, request);
+        return Err(unauthorized(challenge, "user, password or token is wrong"));
     };
-    let Ok(identity) = identity else {
-        return Err(unauthorized(auth, "user or password is wrong"));
-    };
-    let allowed = match Needs::of(route) {
-        Needs::Login => identity != Identity::Anonymous,
+    let allowed = match &needs {
+        // A token is only given to who may have it.
+        Needs::Login => who.identity != Identity::Anonymous || who.granted.is_some(),
         Needs::Filter => true,
-        Needs::Right(name, access) => auth.allows(&identity, name.as_str(), access),
+        Needs::Right(name, access) => auth.allows(&who, name.as_str(), *access),
     };
-    match (allowed, &identity) {
-        (true, _) => Ok(Caller(Some((Arc::clone(auth), identity)))),
-        (false, Identity::Anonymous) => Err(unauthorized(auth, "authentication required")),
-        (false, Identity::User(user)) => Err(ApiError::new(
+    if allowed {
+        return Ok(Caller(Some((Arc::clone(auth), who))));
+    }
+    match &who.identity {
+        // A token for something else: the right one can be had.
+        Identity::User(user) if who.granted.is_none() => Err(ApiError::new(
             StatusCode::FORBIDDEN,
             "DENIED",
             "requested access to the resource is denied",
             json!({ "user": &**user }),
         )),
+        _ => {
+            let challenge = challenge(api, auth, &needs, request);
+            Err(unauthorized(challenge, "authentication required"))
+        }
     }
 }
 
-/// Tells an anonymous caller to log in.
-pub(super) fn unauthorized(auth: &Auth, message: &str) -> ApiError {
-    let challenge = HeaderValue::try_from(auth.challenge())
-        .unwrap_or(HeaderValue::from_static("Basic realm=\"rregistry\""));
+/// What a client must do to be let in.
+pub(super) fn challenge(api: &Api, auth: &Auth, needs: &Needs, request: &Parts) -> String {
+    let host = request
+        .headers
+        .get(HOST)
+        .and_then(|v| v.to_str().ok())
+        .or_else(|| request.uri.authority().map(|a| a.as_str()))
+        .unwrap_or("localhost");
+    let forwarded = request.headers.get("x-forwarded-proto");
+    let scheme = if forwarded.is_some_and(|v| v == "https") {
+        "https"
+    } else {
+        api.scheme
+    };
+    let scope = match needs {
+        Needs::Login => None,
+        Needs::Filter => Some("registry:catalog:*".to_owned()),
+        Needs::Right(name, Access::Push) => Some(format!("repository:{name}:pull,push")),
+        Needs::Right(name, access) => Some(format!("repository:{name}:{}", access.action())),
+    };
+    auth.challenge(&format!("{scheme}://{host}"), scope.as_deref())
+}
+
+/// Tells a caller to log in.
+pub(super) fn unauthorized(challenge: String, message: &str) -> ApiError {
     ApiError::new(
         StatusCode::UNAUTHORIZED,
         "UNAUTHORIZED",
         message,
         Value::Null,
     )
-    .with_header(WWW_AUTHENTICATE, challenge)
+    .with_header(WWW_AUTHENTICATE, value(challenge))
 }

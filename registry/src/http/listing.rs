@@ -9,7 +9,7 @@ use http::request::Parts;
 use oci::{Digest, media_type};
 use serde_json::json;
 
-use super::access::{Caller, unauthorized};
+use super::access::{Caller, Needs, challenge, unauthorized};
 use super::error::ApiError;
 use super::query::{Query, encode};
 use super::{Api, OCI_FILTERS_APPLIED, json, value};
@@ -33,7 +33,8 @@ pub(super) async fn catalog(
         && page.names.is_empty()
     {
         // There may be more for those who log in.
-        return Err(unauthorized(auth, "authentication required"));
+        let challenge = challenge(api, auth, &Needs::Filter, request);
+        return Err(unauthorized(challenge, "authentication required"));
     }
     let mut response = json(json!({ "repositories": page.names }).to_string());
     link(&mut response, request, &page, n);
@@ -50,7 +51,7 @@ async fn readable(api: &Api, caller: &Caller, n: u32, last: &str) -> Result<Page
             last.clone_from(end);
         }
         for name in page.names {
-            if caller.may_pull(&name) {
+            if caller.may_see(&name) {
                 names.push(name);
             }
         }

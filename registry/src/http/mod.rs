@@ -12,6 +12,7 @@ mod log;
 mod manifests;
 mod query;
 mod range;
+mod token;
 mod uploads;
 
 use std::sync::Arc;
@@ -50,6 +51,8 @@ const JSON: HeaderValue = HeaderValue::from_static("application/json");
 pub struct Api {
     registry: Arc<Registry>,
     auth: Option<Arc<Auth>>,
+    /// What clients reach this server by.
+    scheme: &'static str,
     delete_enabled: bool,
     metrics: Arc<Metrics>,
     metrics_enabled: bool,
@@ -62,6 +65,7 @@ impl Api {
         Self {
             registry,
             auth: None,
+            scheme: "http",
             delete_enabled: true,
             metrics: Arc::default(),
             metrics_enabled: true,
@@ -78,6 +82,11 @@ impl Api {
     ) -> Self {
         Self {
             auth,
+            scheme: if config.tls.is_some() {
+                "https"
+            } else {
+                "http"
+            },
             delete_enabled: config.delete_enabled,
             metrics,
             metrics_enabled: config.metrics,
@@ -152,6 +161,13 @@ fn length(headers: &HeaderMap) -> u64 {
 async fn elsewhere(api: &Api, e: RouteError, request: &Parts) -> Response {
     let read = matches!(request.method, Method::GET | Method::HEAD);
     match request.uri.path() {
+        token::PATH if request.method == Method::GET => match token::get(api, request).await {
+            Some(response) => response,
+            None => ApiError::from_route(e, &request.method).into_response(),
+        },
+        token::PATH => {
+            ApiError::from_route(RouteError::Method("GET"), &request.method).into_response()
+        }
         // Load balancers ask here whether anybody is listening.
         "/" | "/healthz" if read => text("ok\n".to_owned()),
         "/readyz" if read => match api.registry.ready().await {
@@ -205,7 +221,7 @@ async fn serve(
     body: Body,
     user: &mut Option<String>,
 ) -> Result<Response, ApiError> {
-    let caller = access::authorize(api, &route, &request.headers).await?;
+    let caller = access::authorize(api, &route, &request).await?;
     if api.access_log.is_some() {
         *user = Some(caller.name().to_owned());
     }

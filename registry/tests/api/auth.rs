@@ -257,3 +257,100 @@ async fn metrics_count_and_can_be_turned_off() {
     let app = App::configured(|_| {}, "metrics.enabled = false").await;
     app.get("/metrics").await.is(404, "UNSUPPORTED");
 }
+
+/// A token for `scope`, as clients get it.
+async fn token(app: &App, user: Option<&str>, scope: &str) -> Answer {
+    let path = format!("/auth/token?service=rregistry&scope={scope}");
+    send(app, user, "GET", &path, "").await
+}
+
+async fn with_token(app: &App, token: &str, method: &str, path: &str) -> Answer {
+    let bearer = format!("Bearer {token}");
+    app.request(method, path, &[("authorization", &bearer)], "x")
+        .await
+}
+
+#[tokio::test]
+async fn tokens_let_do_what_they_were_asked_for_and_no_more() {
+    let app = app(&format!("auth.method = \"token\"\n{RULES}")).await;
+    let digest = Digest::sha256(b"x");
+    let upload = format!("/v2/team/app/blobs/uploads/?digest={digest}");
+    let refused = app
+        .request("POST", &upload, &[("host", "registry.example:5000")], "x")
+        .await;
+    refused.is(401, "UNAUTHORIZED");
+    assert_eq!(
+        refused.header("www-authenticate"),
+        "Bearer realm=\"http://registry.example:5000/auth/token\",service=\"rregistry\",\
+         scope=\"repository:team/app:pull,push\""
+    );
+    token(&app, Some("nobody"), "")
+        .await
+        .is(401, "UNAUTHORIZED");
+    app.request("POST", "/auth/token", &[], "")
+        .await
+        .is(405, "UNSUPPORTED");
+
+    let get = async |user: Option<&str>, scope: &str| {
+        let answer = token(&app, user, scope).await.ok(200);
+        assert_eq!(answer.header("cache-control"), "no-store");
+        let json = answer.json();
+        assert_eq!(json["token"], json["access_token"]);
+        json["token"].as_str().unwrap().to_owned()
+    };
+    let push = get(Some("writer"), "repository:team/app:pull,push").await;
+    with_token(&app, &push, "POST", &upload).await.ok(201);
+    with_token(&app, &push, "GET", "/v2/").await.ok(200);
+    let blob = format!("/v2/team/app/blobs/{digest}");
+    with_token(&app, &push, "GET", &blob).await.ok(200);
+    // Neither another right nor another repository.
+    with_token(&app, &push, "DELETE", &blob)
+        .await
+        .is(401, "UNAUTHORIZED");
+    with_token(&app, &push, "GET", "/v2/team/other/tags/list")
+        .await
+        .is(401, "UNAUTHORIZED");
+
+    // What the rules do not allow is not granted, whatever is asked.
+    let read = get(Some("reader"), "repository:team/app:pull,push,delete,*").await;
+    with_token(&app, &read, "GET", &blob).await.ok(200);
+    with_token(&app, &read, "POST", &upload)
+        .await
+        .is(401, "UNAUTHORIZED");
+    with_token(&app, &read, "DELETE", &blob)
+        .await
+        .is(401, "UNAUTHORIZED");
+
+    // A mount needs the right to pull the source in the same token.
+    let mount = format!("/v2/team/copy/blobs/uploads/?mount={digest}&from=team/app");
+    let narrow = get(Some("writer"), "repository:team/copy:pull,push").await;
+    with_token(&app, &narrow, "POST", &mount).await.ok(202);
+    let both = "repository:team/copy:pull,push&scope=repository:team/app:pull";
+    let wide = get(Some("writer"), both).await;
+    with_token(&app, &wide, "POST", &mount).await.ok(201);
+
+    // Nobody in particular gets a token too, good for what is public.
+    let anonymous = get(None, "repository:public/a:pull+repository:team/app:pull").await;
+    with_token(&app, &anonymous, "GET", "/v2/").await.ok(200);
+    with_token(&app, &anonymous, "GET", "/v2/public/a/tags/list")
+        .await
+        .is(404, "NAME_UNKNOWN");
+    with_token(&app, &anonymous, "GET", &blob)
+        .await
+        .is(401, "UNAUTHORIZED");
+
+    // Another registry's token is none.
+    let other = self::app(&format!("auth.method = \"token\"\n{RULES}")).await;
+    let foreign = token(&other, Some("root"), "repository:team/app:*")
+        .await
+        .json();
+    with_token(&app, foreign["token"].as_str().unwrap(), "GET", &blob)
+        .await
+        .is(401, "UNAUTHORIZED");
+    // And where tokens are not used, there are none.
+    self::app("")
+        .await
+        .get("/auth/token")
+        .await
+        .is(404, "UNSUPPORTED");
+}

@@ -185,7 +185,8 @@ async fn pushes_race_with_collections() {
         tokio::spawn(async move {
             loop {
                 gc(&app, 0).await;
-                tokio::task::yield_now().await;
+                // Long enough for a push to fit in between.
+                tokio::time::sleep(Duration::from_millis(20)).await;
             }
         })
     };

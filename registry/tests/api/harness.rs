@@ -77,7 +77,9 @@ impl App {
         let settings = settings.replace("$DIR", dir.path().to_str().unwrap());
         std::fs::write(&file, settings).unwrap();
         let config = Settings::from_file(&file).unwrap().check().unwrap();
-        let auth = Auth::from_config(&config).unwrap().map(Arc::new);
+        let auth = Auth::from_config(&config, dir.path())
+            .unwrap()
+            .map(Arc::new);
         let registry = Arc::new(Registry::open(dir.path()).await.unwrap());
         let api = Api::new(Arc::clone(&registry), auth, Arc::default(), &config);
         Self {
