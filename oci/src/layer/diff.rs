@@ -37,17 +37,42 @@ pub fn write_tar<W: Write + ?Sized>(
     Ok(size)
 }
 
-/// The diff ID and the size of what [`write_tar`] would write.
+/// What is known of a layer without its tar having been written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Measured {
+    /// The digest of its tar.
+    pub diff_id: DiffId,
+    /// Bytes of its tar.
+    pub size_tar: u64,
+    /// Bytes of its files, each hard-linked one counted once.
+    pub size_files: u64,
+}
+
+/// Measures what [`write_tar`] would write.
 ///
 /// # Errors
 /// As [`write_tar`].
-pub fn diff_id(upper: impl AsFd, options: &TarOptions) -> Result<(DiffId, u64), TarError> {
+pub fn measure(upper: impl AsFd, options: &TarOptions) -> Result<Measured, TarError> {
     let sink = walk(
         upper.as_fd(),
         options,
         Form::Overlay,
         Sink::new(HashDrain::new()),
     )?;
-    let (drain, size) = sink.finish().map_err(TarError::Write)?;
-    Ok((drain.finish().map_err(TarError::Write)?.into(), size))
+    let size_files = sink.content();
+    let (drain, size_tar) = sink.finish().map_err(TarError::Write)?;
+    Ok(Measured {
+        diff_id: drain.finish().map_err(TarError::Write)?.into(),
+        size_tar,
+        size_files,
+    })
+}
+
+/// The diff ID and the size of what [`write_tar`] would write.
+///
+/// # Errors
+/// As [`write_tar`].
+pub fn diff_id(upper: impl AsFd, options: &TarOptions) -> Result<(DiffId, u64), TarError> {
+    let measured = measure(upper, options)?;
+    Ok((measured.diff_id, measured.size_tar))
 }

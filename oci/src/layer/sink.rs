@@ -24,6 +24,7 @@ pub(super) struct Sink<D> {
     chunk: Vec<u8>,
     filled: usize,
     total: u64,
+    content: u64,
 }
 
 /// Why copying content into the sink failed.
@@ -41,6 +42,7 @@ impl<D: Drain> Sink<D> {
             chunk: vec![0; CHUNK],
             filled: 0,
             total: 0,
+            content: 0,
         }
     }
 
@@ -90,10 +92,16 @@ impl<D: Drain> Sink<D> {
                 return Err(FillError::Short);
             }
             size -= n as u64;
+            self.content += n as u64;
             self.advance(n);
             self.flush_full().map_err(FillError::Drain)?;
         }
         Ok(())
+    }
+
+    /// How many of the bytes so far were [filled in](Self::fill): the content of files.
+    pub(super) fn content(&self) -> u64 {
+        self.content
     }
 
     /// Passes on what is left; returns the drain and the number of bytes that went through.

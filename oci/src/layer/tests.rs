@@ -150,6 +150,16 @@ fn hashing_gives_the_digest_of_what_would_be_written() {
 }
 
 #[test]
+fn only_content_counts_as_size_of_files() {
+    let upper = Tree::new();
+    file(&upper, "a", &[1; 1000]);
+    file(&upper, "b", &[2; 24]);
+    let measured = diff::measure(upper.fd(), &TarOptions::default()).unwrap();
+    assert_eq!(measured.size_files, 1024);
+    assert!(measured.size_tar > 1024);
+}
+
+#[test]
 fn no_change_is_the_empty_layer() {
     let upper = Tree::new();
     let (diff_id, size) = diff::diff_id(upper.fd(), &TarOptions::default()).unwrap();
