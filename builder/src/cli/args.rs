@@ -314,6 +314,18 @@ pub struct LimitArgs {
     pub ulimits: Vec<String>,
 }
 
+/// Parses a command line. A flag given twice counts as it was given last, as docker has it.
+///
+/// # Errors
+/// clap's, which also carry help and version.
+pub fn parse(raw: Vec<OsString>) -> Result<Cli, clap::Error> {
+    use clap::{CommandFactory as _, FromArgMatches as _};
+    let command = Cli::command()
+        .args_override_self(true)
+        .mut_subcommands(|command| command.args_override_self(true));
+    Cli::from_arg_matches(&command.try_get_matches_from(raw)?)
+}
+
 /// The commands that can be typed, aliases too.
 pub fn command_names() -> Vec<String> {
     use clap::CommandFactory as _;
@@ -362,6 +374,17 @@ mod tests {
     #[test]
     fn the_command_line_is_consistent() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn the_last_of_a_repeated_flag_counts_and_lists_add_up() {
+        let raw = "rbuild build --network none -t a --network host -t b .";
+        let cli = parse(raw.split(' ').map(OsString::from).collect()).unwrap();
+        let Command::Build(args) = cli.command else {
+            panic!("it is a build")
+        };
+        assert_eq!(args.network, "host");
+        assert_eq!(args.tags, ["a", "b"]);
     }
 
     #[test]

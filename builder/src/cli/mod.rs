@@ -40,7 +40,6 @@ mod when;
 use std::ffi::OsString;
 use std::process::ExitCode;
 
-use clap::Parser;
 
 use app::App;
 use args::{BuilderCommand, Cli, Command, ImageCommand, SystemCommand};
@@ -107,7 +106,7 @@ pub type Outcome = Result<(), Failure>;
 /// Runs the command line.
 pub fn main(raw: impl IntoIterator<Item = OsString>) -> ExitCode {
     let raw = args::with_default_command(raw.into_iter().collect());
-    let cli = match Cli::try_parse_from(raw) {
+    let cli = match args::parse(raw) {
         Ok(cli) => cli,
         Err(error) => {
             // Help and version are not failures, and go to standard output.
