@@ -352,8 +352,9 @@ fn differences(docker: &Archive, ours: &Archive) -> Vec<String> {
     found
 }
 
-/// The history but for the base's own line. Debian's docker has an early BuildKit: later ones name
-/// ports in a list, add `--chown` to the text, and know the start interval of health checks.
+/// The history but for the base's own line. Debian's docker has an early BuildKit: later ones list
+/// ports in their own way, add `--chown` to the text, and tell health checks differently (the
+/// configuration has them all the same).
 fn steps(archive: &Archive) -> Vec<(String, bool)> {
     let lines = archive
         .history()
@@ -361,14 +362,13 @@ fn steps(archive: &Archive) -> Vec<(String, bool)> {
         .filter(|(by, _)| !by.is_empty());
     lines
         .map(|(by, empty)| {
-            let text = if by.starts_with("EXPOSE map[") {
-                by.replace("map[", "[").replace(":{}", "")
-            } else if let Some((test, times)) = by.split_once("] ") {
-                let mut times: Vec<&str> = times.split(' ').collect();
-                if by.starts_with("HEALTHCHECK ") && times.len() == 5 {
-                    times.remove(3);
-                }
-                format!("{test}] {}", times.join(" "))
+            let text = if let Some(ports) = by.strip_prefix("EXPOSE ") {
+                let ports = ports.replace("map[", "[").replace(":{}", "");
+                let mut ports: Vec<&str> = ports.trim_matches(['[', ']']).split(' ').collect();
+                ports.sort_unstable();
+                format!("EXPOSE {}", ports.join(" "))
+            } else if by.starts_with("HEALTHCHECK ") {
+                "HEALTHCHECK".to_owned()
             } else {
                 let words = by.split(' ').filter(|word| !word.starts_with("--chown="));
                 words.collect::<Vec<_>>().join(" ")
