@@ -75,8 +75,8 @@ fn another_user_keeps_no_capability_and_dies_with_the_parent() {
     let Err(_) = run(&fake, &plan_of(&spec(), 1000), vec![fake.fd("root")]);
     let calls = fake.calls();
     let at = |call: &str| calls.iter().rposition(|c| c == call).unwrap();
-    assert!(at("seccomp") < at("setuid 1000:1000 [7]"));
-    assert!(at("setuid 1000:1000 [7]") < at("capset 0"));
+    assert!(at("seccomp") < at("setuid 1000:1000 [1000, 7]"));
+    assert!(at("setuid 1000:1000 [1000, 7]") < at("capset 0"));
     assert!(
         at("capset 0") < at("pdeathsig"),
         "changing the user clears it"

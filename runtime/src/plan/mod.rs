@@ -282,7 +282,10 @@ fn enter_user(inputs: &Inputs<'_>, ops: &mut Vec<Op>) {
     if spec.seccomp {
         ops.push(Op::Filter);
     }
-    let mut groups = inputs.identity.groups.clone();
+    // The primary group too: a process that gives it up must not lose what a file denies to the
+    // group (CVE-2022-36109).
+    let mut groups = vec![inputs.identity.gid];
+    groups.extend(&inputs.identity.groups);
     groups.extend(&spec.groups);
     let (uid, gid) = (inputs.identity.uid, inputs.identity.gid);
     if uid != 0 {
