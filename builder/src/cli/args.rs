@@ -198,8 +198,9 @@ pub enum SystemCommand {
 /// `rbuild build`
 #[derive(Debug, Args)]
 pub struct BuildArgs {
-    /// The build context: a folder, or `-` for a Dockerfile or tar archive on standard input
-    #[arg(value_name = "PATH | -")]
+    /// The build context: a folder, the URL of an archive or git repository (`URL.git#REF:FOLDER`),
+    /// or `-` for a Dockerfile or archive on standard input
+    #[arg(value_name = "PATH | URL | -")]
     pub context: String,
 
     /// Name, and optionally a tag, of the image (`name:tag`); may be repeated
