@@ -10,6 +10,7 @@
 //! | [`http`] | requests into calls of the service, and its answers back |
 //! | [`route`] | `(method, path) → Route`, pure |
 //! | [`service`] | the rules; no HTTP, no SQL |
+//! | [`policy`] | which tags never move, and which go after a time; pure |
 //! | [`meta`] | all SQL: repositories, links, manifests, tags |
 //! | [`storage`] | blob files and upload sessions |
 //! | [`auth`] | users, passwords and access rules |
@@ -28,6 +29,7 @@ pub mod http;
 pub mod meta;
 pub mod metrics;
 pub mod name;
+pub mod policy;
 pub mod route;
 pub mod server;
 pub mod service;

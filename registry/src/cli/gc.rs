@@ -48,7 +48,7 @@ pub(super) fn run(options: Gc) -> Result<(), Failure> {
         if !data_dir.join("registry.db").exists() {
             return Err(format!("{} holds no registry; say --data-dir", data_dir.display()).into());
         }
-        let registry = Registry::open(&data_dir).await?;
+        let registry = Registry::with_policy(&data_dir, config.policy.clone()).await?;
         let collected = registry.collect(collect).await?;
         registry.close().await;
         Ok(collected)
@@ -58,6 +58,15 @@ pub(super) fn run(options: Gc) -> Result<(), Failure> {
 
 fn report(collected: &Collected, dry_run: bool) -> String {
     let mut text = String::new();
+    let verb = if dry_run { "would remove" } else { "removed" };
+    for tag in &collected.tags {
+        text.push_str(&format!("{verb} {tag}: no retention rule keeps it\n"));
+    }
+    for manifest in &collected.manifests {
+        text.push_str(&format!(
+            "{verb} {manifest}: no tag, index or subject keeps it\n"
+        ));
+    }
     for link in &collected.links {
         text.push_str(&format!("would remove {link}: no manifest needs it\n"));
     }

@@ -73,7 +73,7 @@ pub(super) fn run(options: Serve) -> Result<(), Failure> {
 
 async fn serve(config: Config, data_dir: &Path) -> Result<(), Failure> {
     let tls = config.tls.clone().map(Reloading::new).transpose()?;
-    let registry = Arc::new(Registry::open(data_dir).await?);
+    let registry = Arc::new(Registry::with_policy(data_dir, config.policy.clone()).await?);
     let auth = Auth::from_config(&config, data_dir)?.map(Arc::new);
     let addr = config.addr;
     let server = Server::bind(addr, tls.clone())

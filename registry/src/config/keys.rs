@@ -125,6 +125,21 @@ pub(super) const LISTS: &[Key] = &[
         help: "Groups of users, for access rules: [groups] then NAME = [\"USER\", …].",
     },
     Key {
+        name: "immutable",
+        default: "",
+        help: "Tags that neither move nor go: [[immutable]] with repository and tags, both patterns.",
+    },
+    Key {
+        name: "retention",
+        default: "",
+        help: "How long tags are kept, looked at when garbage is collected: [[retention]] with \
+               repository (a pattern; the first rule for a repository counts), and what is kept: \
+               keep_newest (a number), keep_pushed_within, keep_pulled_within (times such as \
+               30d), keep_tags (patterns). A tag that none of them keeps goes; without any of \
+               them all stay. delete_untagged_after: how long manifests without tag stay. \
+               `rregistry gc --dry-run` shows what would go.",
+    },
+    Key {
         name: "access",
         default: "",
         help: "Who may do what: [[access]] with repository (a pattern: * within a part, ** across \
@@ -194,7 +209,10 @@ pub fn explain() -> String {
     out.push_str(
         "#[groups]\n#developers = [\"alice\", \"bob\"]\n\
          #[[access]]\n#repository = \"team/**\"\n#groups = [\"developers\"]\n\
-         #allow = [\"pull\", \"push\"]\n",
+         #allow = [\"pull\", \"push\"]\n\
+         #[[immutable]]\n#repository = \"team/**\"\n#tags = \"v*\"\n\
+         #[[retention]]\n#repository = \"ci/**\"\n#keep_newest = 20\n\
+         #delete_untagged_after = \"7d\"\n",
     );
     out
 }

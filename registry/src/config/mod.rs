@@ -18,6 +18,7 @@ pub use keys::{KEYS, Key, env_name, explain};
 use keys::{LISTS, similar};
 
 use crate::auth::rules::Rule;
+use crate::policy::{Immutable, Policy, Retention};
 
 /// Why the configuration cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -127,6 +128,8 @@ pub struct Config {
     pub groups: BTreeMap<String, Vec<String>>,
     /// Who may do what.
     pub access: Vec<Rule>,
+    /// What happens to tags.
+    pub policy: Policy,
 }
 
 /// The lists of a file.
@@ -136,6 +139,10 @@ struct Lists {
     groups: BTreeMap<String, Vec<String>>,
     #[serde(default)]
     access: Vec<Rule>,
+    #[serde(default)]
+    immutable: Vec<Immutable>,
+    #[serde(default)]
+    retention: Vec<Retention>,
 }
 
 /// Settings as they came, before they are checked.
@@ -270,6 +277,10 @@ impl Settings {
             metrics: self.boolean("metrics.enabled")?,
             groups: self.lists.groups,
             access: self.lists.access,
+            policy: Policy {
+                immutable: self.lists.immutable,
+                retention: self.lists.retention,
+            },
         })
     }
 

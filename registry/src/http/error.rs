@@ -151,6 +151,12 @@ impl From<ServiceError> for ApiError {
                 "provided digest did not match uploaded content",
                 json!({ "digest": expected.to_string(), "actual": actual.to_string() }),
             ),
+            ServiceError::TagImmutable(tag) => Self::new(
+                StatusCode::FORBIDDEN,
+                "DENIED",
+                message,
+                json!({ "tag": tag }),
+            ),
             ServiceError::UploadInvalid(_) => Self::new(
                 StatusCode::BAD_REQUEST,
                 "BLOB_UPLOAD_INVALID",

@@ -6,9 +6,9 @@ use axum::body::Body;
 use axum::response::Response;
 use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt;
-use http::StatusCode;
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE, ETAG, HeaderMap, HeaderValue, LOCATION};
 use http::request::Parts;
+use http::{Method, StatusCode};
 use oci::MediaType;
 use oci::manifest::MAX_MANIFEST_SIZE;
 
@@ -24,7 +24,11 @@ pub(super) async fn get(
     reference: &ManifestRef,
     request: &Parts,
 ) -> Result<Response, ApiError> {
-    let manifest = registry.manifest(name, reference).await?;
+    let manifest = if request.method == Method::HEAD {
+        registry.manifest(name, reference).await?
+    } else {
+        registry.pull_manifest(name, reference).await?
+    };
     let digest = manifest.row.digest.to_string();
     let etag = value(format_args!("\"{digest}\""));
     let mut response = if not_modified(&request.headers, &etag) {

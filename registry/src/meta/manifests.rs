@@ -39,6 +39,8 @@ pub struct NewManifest {
     pub children: Vec<Digest>,
     /// Tags to point here.
     pub tags: Vec<Tag>,
+    /// Those of them that must not point elsewhere already.
+    pub immutable: Vec<Tag>,
 }
 
 /// How pushing a manifest went.
@@ -48,6 +50,8 @@ pub enum Put {
     Done,
     /// The repository does not show these, so nothing was changed.
     Missing(Vec<Digest>),
+    /// This tag points elsewhere and must not move, so nothing was changed.
+    Immutable(String),
 }
 
 /// What a deletion took away.
@@ -57,6 +61,15 @@ pub struct Deleted {
     pub manifest: Option<Digest>,
     /// The tags that went.
     pub tags: Vec<String>,
+}
+
+/// How a deletion went.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Delete {
+    /// This went.
+    Done(Deleted),
+    /// This tag must not go, so nothing was changed.
+    Immutable(String),
 }
 
 /// One entry of a referrers list.
@@ -130,7 +143,8 @@ impl Meta {
             .await
     }
 
-    /// Deletes a tag, or a manifest with every tag that points to it; `None` when it is not there.
+    /// Deletes a tag, or a manifest with every tag that points to it, unless `keeps` says of a
+    /// repository and tag that it must not go; `None` when it is not there.
     ///
     /// # Errors
     /// [`MetaError`].
@@ -138,11 +152,15 @@ impl Meta {
         &self,
         repository: &RepositoryName,
         reference: &ManifestRef,
-        effect: impl FnOnce(&Option<Deleted>) + Send + 'static,
-    ) -> Result<Option<Deleted>, MetaError> {
+        keeps: impl Fn(&str, &str) -> bool + Send + 'static,
+        effect: impl FnOnce(&Option<Delete>) + Send + 'static,
+    ) -> Result<Option<Delete>, MetaError> {
         let (repository, reference) = (repository.clone(), reference.clone());
         self.writer
-            .run(move |c| Box::pin(delete(c, repository, reference)), effect)
+            .run(
+                move |c| Box::pin(delete(c, repository, reference, keeps)),
+                effect,
+            )
             .await
     }
 
@@ -253,6 +271,21 @@ async fn put(c: &mut SqliteConnection, new: NewManifest) -> Result<Put, MetaErro
     if !absent.is_empty() {
         return Ok(Put::Missing(absent));
     }
+    for tag in &new.immutable {
+        let elsewhere: Option<i64> = sqlx::query_scalar(
+            "SELECT 1 FROM repositories r JOIN tags t ON t.repository_id = r.id
+             JOIN manifests m ON m.id = t.manifest_id
+             WHERE r.name = ? AND t.name = ? AND m.digest <> ?",
+        )
+        .bind(new.repository.as_str())
+        .bind(tag.as_str())
+        .bind(new.row.digest.to_string())
+        .fetch_optional(&mut *c)
+        .await?;
+        if elsewhere.is_some() {
+            return Ok(Put::Immutable(tag.as_str().to_owned()));
+        }
+    }
     let annotations = (!new.annotations.is_empty())
         .then(|| serde_json::to_string(&new.annotations))
         .transpose()
@@ -347,12 +380,17 @@ async fn delete(
     c: &mut SqliteConnection,
     repository: RepositoryName,
     reference: ManifestRef,
-) -> Result<Option<Deleted>, MetaError> {
-    let Some(repository) = find_repository(c, &repository).await? else {
+    keeps: impl Fn(&str, &str) -> bool,
+) -> Result<Option<Delete>, MetaError> {
+    let name = repository;
+    let Some(repository) = find_repository(c, &name).await? else {
         return Ok(None);
     };
     match reference {
         ManifestRef::Tag(tag) => {
+            if keeps(name.as_str(), tag.as_str()) {
+                return Ok(Some(Delete::Immutable(tag.as_str().to_owned())));
+            }
             let done = sqlx::query("DELETE FROM tags WHERE repository_id = ? AND name = ?")
                 .bind(repository)
                 .bind(tag.as_str())
@@ -362,10 +400,10 @@ async fn delete(
                 return Ok(None);
             }
             end_history(c, repository, tag.as_str()).await?;
-            Ok(Some(Deleted {
+            Ok(Some(Delete::Done(Deleted {
                 manifest: None,
                 tags: vec![tag.as_str().to_owned()],
-            }))
+            })))
         }
         ManifestRef::Digest(digest) => {
             let id: Option<i64> = sqlx::query_scalar(
@@ -376,6 +414,14 @@ async fn delete(
             .fetch_optional(&mut *c)
             .await?;
             let Some(id) = id else { return Ok(None) };
+            let tags: Vec<String> =
+                sqlx::query_scalar("SELECT name FROM tags WHERE manifest_id = ?")
+                    .bind(id)
+                    .fetch_all(&mut *c)
+                    .await?;
+            if let Some(tag) = tags.iter().find(|tag| keeps(name.as_str(), tag)) {
+                return Ok(Some(Delete::Immutable(tag.clone())));
+            }
             let tags: Vec<String> =
                 sqlx::query_scalar("DELETE FROM tags WHERE manifest_id = ? RETURNING name")
                     .bind(id)
@@ -388,10 +434,10 @@ async fn delete(
                 .bind(id)
                 .execute(c)
                 .await?;
-            Ok(Some(Deleted {
+            Ok(Some(Delete::Done(Deleted {
                 manifest: Some(digest),
                 tags,
-            }))
+            })))
         }
     }
 }

@@ -9,6 +9,7 @@ mod collect;
 mod links;
 mod listing;
 mod manifests;
+mod retention;
 mod writer;
 
 use std::path::Path;
@@ -22,7 +23,7 @@ use sqlx::{ConnectOptions, Connection};
 pub use check::KnownBlob;
 pub use collect::{StaleLink, UnusedBlob};
 pub use listing::{Page, Usage};
-pub use manifests::{Deleted, ManifestRow, NewManifest, Put, Referrer};
+pub use manifests::{Delete, Deleted, ManifestRow, NewManifest, Put, Referrer};
 
 use writer::Writer;
 

@@ -29,6 +29,10 @@ pub struct CollectOptions {
 /// What went, or would go.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Collected {
+    /// Tags that no rule keeps, as `repository:tag`.
+    pub tags: Vec<String>,
+    /// Manifests without tag that are old enough, as `repository@digest`.
+    pub manifests: Vec<String>,
     /// Blobs that a repository no longer shows, as `repository@digest`; listed by dry runs only.
     pub links: Vec<String>,
     /// How many of those there are.
@@ -52,6 +56,7 @@ impl Registry {
         // A time in whole seconds is over when its second is.
         let cutoff = now().saturating_add(1).saturating_sub(grace);
         let mut collected = Collected::default();
+        self.retain(options.dry_run, &mut collected).await?;
         self.collect_links(cutoff, options.dry_run, &mut collected)
             .await?;
         self.collect_blobs(options.dry_run, &mut collected).await?;

@@ -52,6 +52,9 @@ pub enum ServiceError {
     /// The manifest is larger than the limit, in bytes.
     #[error("the manifest is larger than {0} bytes")]
     ManifestTooLarge(usize),
+    /// The tag never moves, by rule.
+    #[error("tag {0} is immutable: it neither moves nor goes")]
+    TagImmutable(String),
     /// The manifest needs what the repository does not show.
     #[error("the manifest needs {} that were not pushed to this repository", .0.len())]
     ManifestBlobUnknown(Vec<Digest>),

@@ -8,7 +8,7 @@ use oci::manifest::{MAX_MANIFEST_SIZE, ManifestError};
 use oci::{Descriptor, Digest, ManifestDocument, MediaType};
 
 use super::{Registry, ServiceError, key};
-use crate::meta::{Deleted, ManifestRow, NewManifest, Put};
+use crate::meta::{Delete, Deleted, ManifestRow, NewManifest, Put};
 use crate::name::{ManifestRef, RepositoryName, Tag};
 
 /// What a cache entry weighs beside its content.
@@ -67,6 +67,23 @@ impl Registry {
         Ok(manifest)
     }
 
+    /// The same, noting that it was pulled.
+    ///
+    /// # Errors
+    /// As [`Registry::manifest`].
+    pub async fn pull_manifest(
+        &self,
+        repository: &RepositoryName,
+        reference: &ManifestRef,
+    ) -> Result<Arc<StoredManifest>, ServiceError> {
+        let manifest = self.manifest(repository, reference).await?;
+        // Only rules ask for it.
+        if !self.policy.retention.is_empty() {
+            self.pulls.note(repository, &manifest.row.digest);
+        }
+        Ok(manifest)
+    }
+
     /// Takes a manifest, under `reference` and `tags`.
     ///
     /// # Errors
@@ -97,6 +114,11 @@ impl Registry {
                 Digest::sha256(&bytes)
             }
         };
+        let immutable = tags
+            .iter()
+            .filter(|tag| self.policy.is_immutable(repository.as_str(), tag.as_str()))
+            .cloned()
+            .collect();
         let (blobs, children) = needs(&document);
         let subject = document.subject().map(|s| s.digest.clone());
         let new = NewManifest {
@@ -116,6 +138,7 @@ impl Registry {
             blobs,
             children,
             tags,
+            immutable,
         };
         // Asked before the bytes are written, so that refusals cost no disk; the transaction asks
         // again.
@@ -132,6 +155,7 @@ impl Registry {
         let put = tokio::spawn(async move { this.store_manifest(new, bytes).await }).await??;
         match put {
             Put::Done => Ok(Pushed { digest, subject }),
+            Put::Immutable(tag) => Err(ServiceError::TagImmutable(tag)),
             Put::Missing(missing) => Err(ServiceError::ManifestBlobUnknown(missing)),
         }
     }
@@ -171,9 +195,11 @@ impl Registry {
         reference: &ManifestRef,
     ) -> Result<Deleted, ServiceError> {
         let (cache, name) = (Arc::clone(&self.manifest_cache), repository.clone());
+        let policy = self.policy.clone();
+        let keeps = move |repository: &str, tag: &str| policy.is_immutable(repository, tag);
         self.meta
-            .delete_manifest(repository, reference, move |deleted| {
-                if let Some(deleted) = deleted {
+            .delete_manifest(repository, reference, keeps, move |deleted| {
+                if let Some(Delete::Done(deleted)) = deleted {
                     for tag in &deleted.tags {
                         cache.forget(&key(name.as_str(), tag));
                     }
@@ -182,10 +208,15 @@ impl Registry {
                     }
                 }
             })
-            .await?
-            .ok_or_else(|| ServiceError::ManifestUnknown {
-                repository: repository.clone(),
-                reference: reference.clone(),
+            .await
+            .map_err(ServiceError::from)
+            .and_then(|deleted| match deleted {
+                Some(Delete::Done(deleted)) => Ok(deleted),
+                Some(Delete::Immutable(tag)) => Err(ServiceError::TagImmutable(tag)),
+                None => Err(ServiceError::ManifestUnknown {
+                    repository: repository.clone(),
+                    reference: reference.clone(),
+                }),
             })
     }
 }

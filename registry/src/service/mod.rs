@@ -10,6 +10,7 @@ mod error;
 mod leases;
 mod listing;
 mod manifests;
+mod retention;
 mod uploads;
 
 use std::fs::{File, TryLockError};
@@ -27,8 +28,10 @@ pub use uploads::Started;
 
 use crate::cache::Cache;
 use crate::meta::Meta;
+use crate::policy::Policy;
 use crate::storage::{BlobFiles, Context, StorageError, Uploads};
 use leases::Leases;
+use retention::Pulls;
 
 /// Bytes of manifests kept in memory.
 const MANIFEST_CACHE: usize = 12 << 20;
@@ -48,6 +51,8 @@ pub struct Registry {
     blob_cache: Arc<Cache<Arc<Blob>>>,
     leases: Arc<Leases>,
     collecting: tokio::sync::Mutex<()>,
+    pulls: Pulls,
+    policy: Policy,
     /// Held for as long as this process serves the directory.
     _lock: File,
 }
@@ -59,6 +64,14 @@ impl Registry {
     /// [`ServiceError::Storage`], [`StorageError::Locked`] in it when another process serves the
     /// directory; [`ServiceError::Meta`].
     pub async fn open(data_dir: &Path) -> Result<Self, ServiceError> {
+        Self::with_policy(data_dir, Policy::default()).await
+    }
+
+    /// The same, with rules for its tags.
+    ///
+    /// # Errors
+    /// As [`Registry::open`].
+    pub async fn with_policy(data_dir: &Path, policy: Policy) -> Result<Self, ServiceError> {
         let dir = data_dir.to_owned();
         let (lock, blobs, uploads) = crate::storage::blocking(move || {
             std::fs::create_dir_all(&dir).context("create directory", &dir)?;
@@ -75,6 +88,8 @@ impl Registry {
             blob_cache: Arc::new(Cache::new(BLOB_CACHE)),
             leases: Arc::new(Leases::new(LEASE)),
             collecting: tokio::sync::Mutex::default(),
+            pulls: Pulls::default(),
+            policy,
             _lock: lock,
         })
     }
@@ -89,6 +104,9 @@ impl Registry {
 
     /// Commits what is waiting and closes the database.
     pub async fn close(&self) {
+        if let Err(e) = self.flush_pulls().await {
+            tracing::warn!(error = %e, "when manifests were last pulled is not noted");
+        }
         self.meta.close().await;
     }
 }

@@ -80,7 +80,11 @@ impl App {
         let auth = Auth::from_config(&config, dir.path())
             .unwrap()
             .map(Arc::new);
-        let registry = Arc::new(Registry::open(dir.path()).await.unwrap());
+        let registry = Arc::new(
+            Registry::with_policy(dir.path(), config.policy.clone())
+                .await
+                .unwrap(),
+        );
         let api = Api::new(Arc::clone(&registry), auth, Arc::default(), &config);
         Self {
             dir,

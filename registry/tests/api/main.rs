@@ -11,4 +11,5 @@ mod listing;
 mod manifests;
 mod process;
 mod restart;
+mod retention;
 mod uploads;
