@@ -17,7 +17,7 @@ dir=$1 parent=$2
 unshare --fork --kill-child --pid --mount-proc --mount --propagation private -- \
     dockerd --data-root "$dir/data" --exec-root "$dir/exec" --pidfile "$dir/pid" \
     --host "unix://$dir/sock" --config-file "$dir/daemon.json" --storage-driver overlay2 \
-    --cgroup-parent "$parent" --bridge none --iptables=false --ip6tables=false \
+    --cgroup-parent "/$parent" --bridge none --iptables=false --ip6tables=false \
     </dev/null >"$dir/log" 2>&1 &
 read -r _
 kill -KILL $!

@@ -1,5 +1,6 @@
 //! The other clients: podman, buildah and skopeo, with storage of their own.
 
+use std::fs;
 use std::path::{Path, PathBuf};
 
 use tempfile::TempDir;
@@ -35,7 +36,7 @@ impl Podman {
         let dir = tempfile::Builder::new().prefix("e2e-podman.").tempdir();
         let dir = dir.expect("temporary folder");
         let policy = r#"{"default":[{"type":"insecureAcceptAnything"}]}"#;
-        std::fs::write(dir.path().join("policy.json"), policy).expect("write");
+        fs::write(dir.path().join("policy.json"), policy).expect("write");
         Ok(Self { podman, dir })
     }
 
@@ -63,6 +64,7 @@ impl Podman {
     /// `podman run --rm` of an image, on the host's network and with limits that any host allows.
     pub fn run(&self, image: &str) -> Cmd {
         self.podman(&["run", "--rm", "--network", "host"])
+            .arg(format!("--cgroup-parent=/{}", self.group()))
             .args([
                 "--ulimit",
                 "nofile=1024:1024",
@@ -70,6 +72,12 @@ impl Podman {
                 "nproc=1024:1024",
             ])
             .arg(image)
+    }
+
+    /// The control group of its containers.
+    fn group(&self) -> String {
+        let name = self.dir.path().file_name().expect("a name");
+        format!("rbuild-{}", name.to_string_lossy())
     }
 
     fn with_storage(&self, tool: &Path) -> Cmd {
@@ -85,6 +93,26 @@ impl Podman {
             .arg(self.file("run"))
             .args(["--storage-driver", "overlay"])
     }
+}
+
+impl Drop for Podman {
+    fn drop(&mut self) {
+        let top = Path::new("/sys/fs/cgroup");
+        let hierarchies = fs::read_dir(top).into_iter().flatten().flatten();
+        for dir in hierarchies.map(|e| e.path()).chain([top.to_owned()]) {
+            remove_groups(&dir.join(self.group()));
+        }
+    }
+}
+
+/// Removes control groups that podman leaves empty.
+fn remove_groups(group: &Path) {
+    for entry in fs::read_dir(group).into_iter().flatten().flatten() {
+        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            remove_groups(&entry.path());
+        }
+    }
+    let _ = fs::remove_dir(group);
 }
 
 /// `buildah` on the storage of a [`Podman`].

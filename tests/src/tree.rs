@@ -259,6 +259,9 @@ mod tests {
         for (path, content) in entries {
             let mut header = tar::Header::new_gnu();
             header.set_mode(0o644);
+            header.set_uid(0);
+            header.set_gid(0);
+            header.set_mtime(0);
             let bytes = content.unwrap_or_default().as_bytes();
             header.set_size(bytes.len() as u64);
             header.set_entry_type(match content {
