@@ -58,8 +58,8 @@ pub struct Cli {
 #[derive(Debug, Clone, Args)]
 pub struct Global {
     /// Where images, layers and the build cache are kept
-    /// [default: /var/lib/rbuild for root, $XDG_DATA_HOME/rbuild for others]
-    #[arg(long, global = true, env = "RBUILD_ROOT", value_name = "DIR")]
+    /// [default: $RBUILD_ROOT, else /var/lib/rbuild for root, $XDG_DATA_HOME/rbuild for others]
+    #[arg(long, global = true, value_name = "DIR")]
     pub root: Option<PathBuf>,
 
     /// Do not colour the output (so does a non-empty NO_COLOR)

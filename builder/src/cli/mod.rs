@@ -40,7 +40,6 @@ mod when;
 use std::ffi::OsString;
 use std::process::ExitCode;
 
-
 use app::App;
 use args::{BuilderCommand, Cli, Command, ImageCommand, SystemCommand};
 use printer::Printer;
@@ -103,14 +102,29 @@ impl<E: std::error::Error> From<E> for Failure {
 /// What a command returns.
 pub type Outcome = Result<(), Failure>;
 
+/// docker's exit codes: none for help and version, 1 for a wrong number of arguments, 125 for
+/// wrong flags.
+fn exit_code(error: &clap::Error) -> u8 {
+    use clap::error::ErrorKind;
+    match error.kind() {
+        ErrorKind::DisplayHelp
+        | ErrorKind::DisplayVersion
+        | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => 0,
+        ErrorKind::MissingRequiredArgument
+        | ErrorKind::TooFewValues
+        | ErrorKind::TooManyValues
+        | ErrorKind::WrongNumberOfValues => 1,
+        _ => 125,
+    }
+}
+
 /// Runs the command line.
 pub fn main(raw: impl IntoIterator<Item = OsString>) -> ExitCode {
     let raw = args::with_default_command(raw.into_iter().collect());
     let cli = match args::parse(raw) {
         Ok(cli) => cli,
         Err(error) => {
-            // Help and version are not failures, and go to standard output.
-            let code = if error.use_stderr() { 125 } else { 0 };
+            let code = exit_code(&error);
             let _ = error.print();
             return ExitCode::from(code);
         }

@@ -29,7 +29,7 @@ pub enum Base {
 pub struct StagePlan {
     /// Its index in the Dockerfile.
     pub index: usize,
-    /// Its name, or its index as text.
+    /// Its name, or `stage-` and its index.
     pub name: String,
     /// What it starts from.
     pub base: Base,
@@ -37,8 +37,8 @@ pub struct StagePlan {
     pub platform: Option<Platform>,
     /// Earlier stages that it copies from or starts from.
     pub stages: BTreeSet<usize>,
-    /// Other trees that it copies from.
-    pub sources: Vec<CopyFrom>,
+    /// Other trees that it copies from, each with the place where it is first named.
+    pub sources: Vec<(CopyFrom, Span)>,
 }
 
 /// The stages that are to be built.
@@ -202,7 +202,7 @@ fn plan_stage(
         return Err(no_target(file, &index.to_string()));
     };
     let mut errors = Vec::new();
-    let name = stage.name().unwrap_or_else(|| index.to_string());
+    let name = stage.name().unwrap_or_else(|| format!("stage-{index}"));
     let mut plan = StagePlan {
         index,
         name,
@@ -238,8 +238,8 @@ fn plan_stage(
                     plan.stages.insert(earlier);
                 }
                 Ok(source) => {
-                    if !plan.sources.contains(&source) {
-                        plan.sources.push(source);
+                    if !plan.sources.iter().any(|(known, _)| *known == source) {
+                        plan.sources.push((source, span));
                     }
                 }
                 Err(e) => errors.push(e),

@@ -74,7 +74,8 @@ fn only_the_stages_that_the_target_needs_are_planned() {
     assert_eq!(indexes, [0, 2, 3]);
     assert_eq!(planned.stages[1].base, Base::Stage(0));
     let image = CopyFrom::Image("busybox:1".parse().unwrap());
-    assert_eq!(planned.stages[2].sources, [image]);
+    let (source, span) = &planned.stages[2].sources[0];
+    assert_eq!((source, span.text(text)), (&image, "busybox:1"));
 
     let one = graph(text, "ONE", &args(&[])).unwrap();
     assert_eq!(one.stages.len(), 1);
@@ -162,8 +163,9 @@ fn run_gets_its_environment_and_hides_proxies() {
     let Some(Op::Run(run)) = &stage.steps.last().unwrap().op else {
         panic!()
     };
-    assert_eq!(run.env[1..], ["B=2", "A=3"]);
-    assert_eq!(run.hidden_env, ["http_proxy=http://proxy"]);
+    assert_eq!(run.env[1..], ["A=3", "B=2"]);
+    let proxies = ["HTTP_PROXY=http://proxy", "http_proxy=http://proxy"];
+    assert_eq!(run.hidden_env, proxies);
     assert_eq!((run.user.as_str(), run.cwd.as_str()), ("u", "/w"));
     assert_eq!(
         *histories(&stage).last().unwrap(),
@@ -181,6 +183,47 @@ fn entrypoint_resets_an_inherited_cmd_only() {
     assert_eq!(stage.config.cmd, None);
     let stage = expand("FROM b\nCMD [\"c\"]\nENTRYPOINT [\"e\"]\n", base, &[]).unwrap();
     assert_eq!(stage.config.cmd.as_deref(), Some(&["c".to_owned()][..]));
+}
+
+#[test]
+fn empty_commands_are_none() {
+    let base = Config {
+        cmd: Some(vec!["sh".to_owned()]),
+        entrypoint: Some(vec!["e".to_owned()]),
+        ..Config::default()
+    };
+    let stage = expand("FROM b\nCMD []\nENTRYPOINT []\n", base, &[]).unwrap();
+    assert_eq!(
+        (&stage.config.cmd, &stage.config.entrypoint),
+        (&None, &None)
+    );
+    assert_eq!(histories(&stage), ["CMD []", "ENTRYPOINT []"]);
+}
+
+#[test]
+fn the_later_of_arg_and_env_wins() {
+    let base = Config {
+        env: vec!["BASE=image".to_owned()],
+        ..Config::default()
+    };
+    let text = "\
+        FROM b\n\
+        ENV X=env\n\
+        ARG X=arg BASE=arg W=$X\n\
+        ARG NONE\n\
+        ENV SEEN=$X-$BASE-$W-$NONE\n\
+        RUN [\"x\"]\n";
+    let stage = expand(text, base, &[]).unwrap();
+    let env = ["BASE=image", "X=env", "SEEN=arg-arg-arg-"];
+    let kept: Vec<_> = env
+        .iter()
+        .filter(|e| stage.config.env.contains(&e.to_string()))
+        .collect();
+    assert_eq!(kept.len(), 3, "{:?}", stage.config.env);
+    assert_eq!(
+        *histories(&stage).last().unwrap(),
+        "RUN |4 X=arg BASE=arg W=arg NONE= x # buildkit"
+    );
 }
 
 #[test]

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::plan::{CopyFrom, CopyOp, CopySource, Op, RunOp};
 
 /// Changed when the meaning of a key or of what a step does changes, so that old records miss.
-const VERSION: &str = "1";
+const VERSION: &str = "2";
 
 /// The named parts of a cache key, in a fixed order.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

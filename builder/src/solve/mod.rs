@@ -15,6 +15,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use dockerfile::span::Span;
 use dockerfile::stage::Dockerfile;
 use oci::config::{History, RootFs};
 use oci::{ChainId, DiffId, ImageConfig, Platform, Reference};
@@ -107,12 +108,18 @@ impl<'a, E: Engine> Solver<'a, E> {
                 Base::Image(reference) => Some(reference),
                 _ => None,
             };
-            let copied = stage.sources.iter().filter_map(|source| match source {
-                CopyFrom::Image(reference) => Some(reference),
-                _ => None,
-            });
-            for reference in base.into_iter().chain(copied) {
-                self.resolve(reference, platform, stage.index).await?;
+            let place = self.build.file.stages.get(stage.index);
+            let from = place.map_or(Default::default(), |s| s.base.span);
+            let copied = stage
+                .sources
+                .iter()
+                .filter_map(|(source, span)| match source {
+                    CopyFrom::Image(reference) => Some((reference, *span)),
+                    _ => None,
+                });
+            let base = base.map(|reference| (reference, from));
+            for (reference, span) in base.into_iter().chain(copied) {
+                self.resolve(reference, platform, span).await?;
             }
         }
         Ok(())
@@ -122,7 +129,7 @@ impl<'a, E: Engine> Solver<'a, E> {
         &mut self,
         reference: &Reference,
         platform: &Platform,
-        stage: usize,
+        span: Span,
     ) -> Result<(), SolveError> {
         let key = (reference.clone(), platform.clone());
         if self.images.contains_key(&key) {
@@ -138,10 +145,6 @@ impl<'a, E: Engine> Solver<'a, E> {
             }
             Err(source) => {
                 self.progress.failed(&vertex, &source.to_string());
-                let stages = &self.build.file.stages;
-                let span = stages
-                    .get(stage)
-                    .map_or(Default::default(), |s| s.base.span);
                 Err(SolveError::Step { span, source })
             }
         }
@@ -205,7 +208,9 @@ impl<'a, E: Engine> Solver<'a, E> {
         expanded: &ExpandedStage,
     ) -> Result<StageImage, SolveError> {
         let mut image = self.start(stage);
-        let total = 1 + expanded.steps.iter().filter(|s| s.op.is_some()).count();
+        // As BuildKit counts: FROM is a step only where it names an image.
+        let first = usize::from(matches!(stage.base, Base::Image(_)));
+        let total = first + expanded.steps.iter().filter(|s| s.op.is_some()).count();
         let prefix = if self.build.file.stages.len() > 1 {
             format!("{} ", stage.name)
         } else {
@@ -216,7 +221,7 @@ impl<'a, E: Engine> Solver<'a, E> {
             self.progress.started(&vertex);
             self.progress.done(&vertex);
         }
-        let mut number = 1;
+        let mut number = first;
         for (i, step) in expanded.steps.iter().enumerate() {
             if let Some(op) = &step.op {
                 number += 1;

@@ -237,8 +237,8 @@ fn stages_hand_their_files_and_configuration_on() {
     assert_eq!(image.diff_ids.len(), 4);
     let expected = [
         "[a 2/2] RUN one",
-        "[1 2/3] RUN two",
-        "[1 3/3] COPY --from=a /x /x",
+        "[stage-1 1/2] RUN two",
+        "[stage-1 2/2] COPY --from=a /x /x",
     ];
     assert_eq!(*fake.executed.borrow(), expected);
 }
