@@ -61,12 +61,15 @@ impl BuildArgs {
         self.values.keys().map(String::as_str)
     }
 
-    /// The proxies among them, as `NAME=value`.
+    /// The proxies among them, as `NAME=value`. A RUN gets each in upper and in lower case, as
+    /// programs look for either; where both are given, the lower case one counts for both.
     pub fn proxies(&self) -> Vec<String> {
-        let proxies = PROXIES
-            .iter()
-            .filter_map(|n| self.get(n).map(|v| format!("{n}={v}")));
-        proxies.collect()
+        let pairs = PROXIES.chunks(2);
+        let given = pairs.filter_map(|names| {
+            let value = names.iter().rev().find_map(|name| self.get(name))?;
+            Some(names.iter().map(move |name| format!("{name}={value}")))
+        });
+        given.flatten().collect()
     }
 
     /// The time that everything made is dated to, if `SOURCE_DATE_EPOCH` is given: seconds.
@@ -100,4 +103,21 @@ pub fn platform_args(build: &Platform, target: &Platform, stage: &str) -> Vec<(S
     ]
     .map(|(name, value)| (name.to_owned(), value))
     .to_vec()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn proxies_come_in_both_cases() {
+        let pair = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+        let args = BuildArgs::new([pair("HTTP_PROXY", "http://a"), pair("NAME", "x")]);
+        assert_eq!(
+            args.proxies(),
+            ["HTTP_PROXY=http://a", "http_proxy=http://a"]
+        );
+        let args = BuildArgs::new([pair("no_proxy", "l"), pair("NO_PROXY", "u")]);
+        assert_eq!(args.proxies(), ["NO_PROXY=l", "no_proxy=l"]);
+    }
 }

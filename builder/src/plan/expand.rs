@@ -300,8 +300,6 @@ impl Expander<'_> {
                 specs.extend(ports.iter().map(ToString::to_string));
             }
         }
-        specs.sort();
-        specs.dedup();
         for port in &specs {
             self.state
                 .config
@@ -321,7 +319,7 @@ impl Expander<'_> {
             start_interval: nanos(check.start_interval),
             retries: i64::from(check.retries),
         };
-        let text = format!("HEALTHCHECK {}", history::quoted(&health.test));
+        let text = format!("HEALTHCHECK {}", history::health(&health));
         self.state.config.healthcheck = Some(health);
         meta(text)
     }
@@ -329,7 +327,7 @@ impl Expander<'_> {
     fn cmd(&mut self, command: &CommandLine) -> (Option<Op>, Option<String>) {
         let argv = self.argv(command);
         let text = format!("CMD {}", history::quoted(&argv));
-        self.state.config.cmd = Some(argv);
+        self.state.config.cmd = Some(argv).filter(|argv| !argv.is_empty());
         self.state.config.args_escaped = Some(true);
         self.state.cmd_set = true;
         meta(text)
@@ -338,7 +336,7 @@ impl Expander<'_> {
     fn entrypoint(&mut self, command: &CommandLine) -> (Option<Op>, Option<String>) {
         let argv = self.argv(command);
         let text = format!("ENTRYPOINT {}", history::quoted(&argv));
-        self.state.config.entrypoint = Some(argv);
+        self.state.config.entrypoint = Some(argv).filter(|argv| !argv.is_empty());
         // The base's CMD were arguments for another program.
         if !self.state.cmd_set {
             self.state.config.cmd = None;
@@ -417,7 +415,7 @@ impl Expander<'_> {
                 from.span,
             )?,
         };
-        let mut op = self.files("COPY", &copy.files, &copy.chown, &copy.chmod, &copy.exclude)?;
+        let mut op = self.files(&copy.files, &copy.chown, &copy.chmod, &copy.exclude)?;
         op.from = from;
         op.parents = copy.parents;
         let text = history::copy("COPY", &op, &self.word(&copy.files.dest)?);
@@ -425,7 +423,7 @@ impl Expander<'_> {
     }
 
     fn add(&mut self, add: &Add) -> Outcome {
-        let mut op = self.files("ADD", &add.files, &add.chown, &add.chmod, &add.exclude)?;
+        let mut op = self.files(&add.files, &add.chown, &add.chmod, &add.exclude)?;
         let words = &add.files.sources;
         for (source, word) in op.sources.iter_mut().zip(words) {
             let CopySource::Path(path) = &source else {
@@ -465,7 +463,6 @@ impl Expander<'_> {
     /// What COPY and ADD have in common.
     fn files(
         &self,
-        keyword: &str,
         files: &Files,
         chown: &Option<Word>,
         chmod: &Option<Word>,
@@ -498,16 +495,6 @@ impl Expander<'_> {
         }
         let written = self.word(&files.dest)?;
         let dest = destination(self.state.cwd(), &written);
-        if sources.len() > 1 && !dest.ends_with('/') {
-            let message = format!(
-                "When using {keyword} with more than one source file, the destination must be a \
-                 directory and end with a /"
-            );
-            return Err(
-                Diagnostic::error(Code::InvalidArgument, message, files.dest.span)
-                    .help(format!("write the destination as {written}/")),
-            );
-        }
         let chown = chown.as_ref().map(|word| self.word(word)).transpose()?;
         let chmod = match chmod {
             None => None,

@@ -13,8 +13,10 @@ const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/s
 pub struct StageState {
     /// The configuration of the image so far.
     pub config: Config,
-    /// Arguments declared in the stage, in order; without a value when none was given.
-    pub args: Vec<(String, Option<String>)>,
+    /// Names of the arguments declared in the stage, in order.
+    args: Vec<String>,
+    /// What the next line sees: the image's variables and the arguments that have a value.
+    vars: Vec<String>,
     /// Whether CMD was set in this stage.
     pub cmd_set: bool,
     /// MAINTAINER's.
@@ -29,6 +31,7 @@ impl StageState {
             config.env.push(format!("PATH={DEFAULT_PATH}"));
         }
         Self {
+            vars: config.env.clone(),
             config,
             args: Vec::new(),
             cmd_set: false,
@@ -38,49 +41,33 @@ impl StageState {
 
     /// Sets a variable of the image; one that exists keeps its place.
     pub fn set_env(&mut self, name: &str, value: &str) {
-        let pair = format!("{name}={value}");
-        let same =
-            |old: &&mut String| old.split_once('=').map_or(old.as_str(), |(old, _)| old) == name;
-        match self.config.env.iter_mut().find(same) {
-            Some(old) => *old = pair,
-            None => self.config.env.push(pair),
-        }
+        set(&mut self.config.env, name, value);
+        set(&mut self.vars, name, value);
     }
 
-    /// Declares an argument; declared again, the later value counts.
+    /// Declares an argument. With a value it hides an ENV of that name from the lines below it;
+    /// the image keeps what ENV set.
     pub fn set_arg(&mut self, name: String, value: Option<String>) {
-        match self.args.iter_mut().find(|(old, _)| *old == name) {
-            Some((_, old)) => {
-                if value.is_some() {
-                    *old = value;
-                }
-            }
-            None => self.args.push((name, value)),
+        if let Some(value) = value {
+            set(&mut self.vars, &name, &value);
+        }
+        if !self.args.contains(&name) {
+            self.args.push(name);
         }
     }
 
-    /// The arguments with a value, as RUN's history lists them: where ENV sets the same name, its
-    /// value wins.
+    /// The arguments as RUN's history lists them: each once, with the value in force, which is
+    /// empty when none was given.
     pub fn args_with_values(&self) -> Vec<(String, String)> {
-        let with_value = self.args.iter().filter_map(|(name, value)| {
-            let value = self
-                .env(name)
-                .map(str::to_owned)
-                .or_else(|| value.clone())?;
-            Some((name.clone(), value))
-        });
-        with_value.collect()
+        let value = |name: &String| self.value(name).unwrap_or_default().to_owned();
+        let all = self.args.iter().map(|name| (name.clone(), value(name)));
+        all.collect()
     }
 
-    /// The environment of a RUN: the image's, then the arguments that it doesn't set.
+    /// The environment of a RUN: the image's variables and the arguments, the later line winning
+    /// where both have a name.
     pub fn run_env(&self) -> Vec<String> {
-        let mut env = self.config.env.clone();
-        for (name, value) in &self.args {
-            if let (None, Some(value)) = (self.env(name), value) {
-                env.push(format!("{name}={value}"));
-            }
-        }
-        env
+        self.vars.clone()
     }
 
     /// The words that a shell form is run by.
@@ -100,13 +87,6 @@ impl StageState {
         }
     }
 
-    fn env(&self, name: &str) -> Option<&str> {
-        self.config.env.iter().find_map(|pair| {
-            let (key, value) = pair.split_once('=')?;
-            (key == name).then_some(value)
-        })
-    }
-
     /// The variables in force as a map, for callers that change the state while they expand.
     pub fn snapshot(&self) -> BTreeMap<String, String> {
         let names = self.names().into_iter();
@@ -116,25 +96,30 @@ impl StageState {
     }
 }
 
-/// ENV wins over ARG of the same name (reference, "Using ARG variables").
+/// The last line that sets a name wins, be it ENV or ARG: so BuildKit does it.
 impl Variables for StageState {
     fn value(&self, name: &str) -> Option<&str> {
-        self.env(name).or_else(|| {
-            self.args
-                .iter()
-                .find(|(arg, _)| arg == name)
-                .and_then(|(_, v)| v.as_deref())
+        self.vars.iter().find_map(|pair| {
+            let (key, value) = pair.split_once('=')?;
+            (key == name).then_some(value)
         })
     }
 
     fn names(&self) -> Vec<&str> {
-        let env = self
-            .config
-            .env
-            .iter()
-            .filter_map(|pair| pair.split_once('=').map(|(k, _)| k));
-        env.chain(self.args.iter().map(|(name, _)| name.as_str()))
+        let pairs = self.vars.iter();
+        pairs
+            .filter_map(|pair| pair.split_once('=').map(|(k, _)| k))
             .collect()
+    }
+}
+
+/// Sets `name` in a list of `NAME=value`; one that exists keeps its place.
+fn set(pairs: &mut Vec<String>, name: &str, value: &str) {
+    let pair = format!("{name}={value}");
+    let same = |old: &&mut String| old.split_once('=').map_or(old.as_str(), |(old, _)| old) == name;
+    match pairs.iter_mut().find(same) {
+        Some(old) => *old = pair,
+        None => pairs.push(pair),
     }
 }
 
@@ -174,7 +159,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn env_keeps_its_order_and_wins_over_arg() {
+    fn env_keeps_its_order_and_the_later_line_wins() {
         let mut state = StageState::new(Config::default(), None);
         state.set_env("A", "1");
         state.set_env("B", "2");
@@ -183,13 +168,18 @@ mod tests {
         state.set_arg("A".into(), Some("arg".into()));
         state.set_arg("C".into(), Some("c".into()));
         state.set_arg("D".into(), None);
-        assert_eq!(state.value("A"), Some("3"));
+        state.set_arg("C".into(), None);
+        assert_eq!(state.value("A"), Some("arg"));
         assert_eq!(state.value("D"), None);
-        assert_eq!(state.run_env()[3..], ["C=c"]);
-        let args = [
-            ("A".to_owned(), "3".to_owned()),
-            ("C".to_owned(), "c".to_owned()),
-        ];
+        assert_eq!(
+            state.config.env[1..],
+            ["A=3", "B=2"],
+            "the image keeps ENV's"
+        );
+        assert_eq!(state.run_env()[1..], ["A=arg", "B=2", "C=c"]);
+        state.set_env("C", "env");
+        let args = [("A", "arg"), ("C", "env"), ("D", "")];
+        let args = args.map(|(name, value)| (name.to_owned(), value.to_owned()));
         assert_eq!(state.args_with_values(), args);
     }
 
