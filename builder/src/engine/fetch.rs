@@ -186,8 +186,8 @@ impl reqwest::dns::Resolve for NoLinkLocal {
 /// The last component of the URL's path as it was written. Where redirects lead to and what the
 /// server calls the file don't count: the Dockerfile alone decides what is made.
 fn file_name(url: &Url) -> Option<String> {
-    let segments = url.path_segments()?.filter(|s| !s.is_empty());
-    let decoded = decode(segments.last()?)?;
+    let mut segments = url.path_segments()?.filter(|s| !s.is_empty());
+    let decoded = decode(segments.next_back()?)?;
     let name = decoded.rsplit('/').find(|part| !part.is_empty())?;
     (name != "." && name != ".." && !name.contains('\0')).then(|| name.to_owned())
 }
@@ -249,7 +249,11 @@ mod tests {
             ("http://h/", None),
             ("http://h", None),
         ] {
-            assert_eq!(file_name(&Url::parse(url).unwrap()).as_deref(), name, "{url}");
+            assert_eq!(
+                file_name(&Url::parse(url).unwrap()).as_deref(),
+                name,
+                "{url}"
+            );
         }
     }
 }

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use oci::layer::TarOptions;
-use oci::layer::diff::diff_id;
+use oci::layer::diff::measure;
 use oci::{ChainId, Digest, Platform, Reference};
 use runtime::Overlay;
 use runtime::network::Sandbox;
@@ -51,12 +51,15 @@ pub struct LocalEngine {
     shared: Shared,
 }
 
+type Downloads = HashMap<(String, Option<Digest>), Arc<Download>>;
+
 /// What steps leave for later ones.
 #[derive(Default)]
 struct Shared {
     sandbox: Mutex<Option<Arc<Sandbox>>>,
     indexes: Mutex<HashMap<PathBuf, FileIndex>>,
-    downloads: Mutex<HashMap<String, Arc<Download>>>,
+    /// By URL and `--checksum`: what one step verified is not verified for another.
+    downloads: Mutex<Downloads>,
     selected: Mutex<Option<(String, Vec<Vec<Selection>>)>>,
 }
 
@@ -152,14 +155,15 @@ impl LocalEngine {
             let CopySource::Url(url) = source else {
                 continue;
             };
-            let known = lock(&self.shared.downloads).get(url).cloned();
+            let asked = (url.clone(), op.checksum.clone());
+            let known = lock(&self.shared.downloads).get(&asked).cloned();
             let download = match known {
                 Some(download) => download,
                 None => {
                     let dir = self.local.work_dir()?;
                     let fetched = fetch::fetch(url, op.checksum.as_ref(), &dir).await?;
                     let fetched = Arc::new(fetched);
-                    lock(&self.shared.downloads).insert(url.clone(), Arc::clone(&fetched));
+                    lock(&self.shared.downloads).insert(asked, Arc::clone(&fetched));
                     fetched
                 }
             };
@@ -222,13 +226,14 @@ impl LocalEngine {
         let options = TarOptions {
             clamp_mtime: self.epoch,
         };
-        let (diff, size) = blocking(move || {
+        let layer = blocking(move || {
             let dir = oci::layer::open_dir(&upper).map_err(|e| StepError::Other(e.to_string()))?;
-            diff_id(&dir, &options).map_err(|e| StepError::Other(e.to_string()))
+            measure(&dir, &options).map_err(|e| StepError::Other(e.to_string()))
         })
         .await?;
+        let (diff, size_tar, size_files) = (layer.diff_id, layer.size_tar, layer.size_files);
         let snapshot = staged
-            .commit(parent, diff.clone(), size, size, self.epoch)
+            .commit(parent, diff.clone(), size_tar, size_files, self.epoch)
             .await
             .map_err(|e| StepError::other("store the layer", e))?;
         Ok(Layer {
@@ -384,18 +389,19 @@ impl Engine for LocalEngine {
     }
 
     async fn remember(&self, key: &Digest, layer: &Layer, name: &str) -> Result<(), StepError> {
+        let failed = |e| StepError::other("write the build cache", e);
+        let snapshot = self.store().snapshot(&layer.chain_id).await;
+        let size = snapshot.map_err(failed)?.map_or(0, |s| s.size_disk);
         let record = NewCacheRecord {
             key: key.clone(),
             chain_id: Some(layer.chain_id.clone()),
             diff_id: Some(layer.diff_id.clone()),
             created: layer.created.clone(),
             description: name.to_owned(),
-            size: 0,
+            size,
         };
         let stored = self.store().cache_put(record).await;
-        stored
-            .map(drop)
-            .map_err(|e| StepError::other("write the build cache", e))
+        stored.map(drop).map_err(failed)
     }
 
     fn now(&self) -> String {
