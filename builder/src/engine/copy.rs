@@ -5,7 +5,7 @@ use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{BufReader, Read, Seek};
 use std::os::fd::AsFd;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use oci::layer::{compression, unpack};
@@ -15,8 +15,8 @@ use super::fetch::Download;
 use crate::context::IgnoreFilter;
 use crate::files::FilesError;
 use crate::files::copy::{CopyOptions, copy, write_file};
-use crate::files::rootfs::{Owner, Rootfs};
-use crate::files::select::{Filter, Selection, SourceTree, Verdict};
+use crate::files::rootfs::{Owner, Rootfs, file_type};
+use crate::files::select::{Filter, Selection, SourceTree};
 use crate::plan::{CopyOp, CopySource};
 use crate::solve::engine::StepError;
 
@@ -34,38 +34,15 @@ pub struct OpenTree<'a> {
     pub as_root: bool,
 }
 
-/// A filter and `--exclude` together.
-struct Both<'a> {
-    tree: &'a dyn Filter,
-    exclude: IgnoreFilter,
-}
-
-impl Filter for Both<'_> {
-    fn check(&self, path: &Path, is_dir: bool) -> Verdict {
-        match (
-            self.tree.check(path, is_dir),
-            self.exclude.check(path, is_dir),
-        ) {
-            (Verdict::Exclude, _) | (_, Verdict::Exclude) => Verdict::Exclude,
-            (Verdict::Descend, _) | (_, Verdict::Descend) => Verdict::Descend,
-            _ => Verdict::Include,
-        }
-    }
-}
-
 /// The selections of each path among the sources, in order.
 ///
 /// # Errors
 /// A source that is missing, and I/O errors.
 pub fn select(op: &CopyOp, tree: &OpenTree<'_>) -> Result<Vec<Vec<Selection>>, StepError> {
     let exclude = IgnoreFilter::new(&op.exclude).map_err(|e| StepError::other("--exclude", e))?;
-    let both = Both {
-        tree: tree.filter,
-        exclude,
-    };
     let source = SourceTree {
         rootfs: tree.rootfs,
-        filter: &both,
+        filter: tree.filter,
     };
     let mut all = Vec::new();
     for path in &op.sources {
@@ -80,6 +57,16 @@ pub fn select(op: &CopyOp, tree: &OpenTree<'_>) -> Result<Vec<Vec<Selection>>, S
                         selection.named = rest.to_owned();
                     }
                 }
+            }
+            if !op.exclude.is_empty() {
+                selections.retain_mut(|selection| {
+                    let rebuilt = if op.parents {
+                        selection.named.clone()
+                    } else {
+                        PathBuf::new()
+                    };
+                    selection.exclude(&exclude, &rebuilt)
+                });
             }
             all.push(selections);
         }
@@ -103,20 +90,23 @@ pub fn perform(
         chmod: op.chmod.as_ref().map(|(_, chmod)| chmod.clone()),
         parents: op.parents,
     };
+    let count: usize = selected.iter().map(Vec::len).sum();
+    let others = op.sources.len() - selected.len();
+    if count + others > 1 && !op.parents && !is_directory(op, dest)? {
+        let message = format!(
+            "{} files are copied, so the destination must be a directory: end {} with a /",
+            count + others,
+            op.dest
+        );
+        return Err(StepError::Other(message));
+    }
     let mut selected = selected.iter();
     for source in &op.sources {
         match source {
-            CopySource::Path(path) => {
+            CopySource::Path(_) => {
                 let Some(selections) = selected.next() else {
                     continue;
                 };
-                if selections.len() > 1 && !op.dest.ends_with('/') {
-                    return Err(StepError::Other(format!(
-                        "{path} matches {} files, so the destination must be a directory and end \
-                         with a /",
-                        selections.len()
-                    )));
-                }
                 for selection in selections {
                     if op.unpack_local && unpack_local(op, tree, selection, dest, &options)? {
                         continue;
@@ -152,6 +142,18 @@ pub fn perform(
         }
     }
     Ok(())
+}
+
+/// Whether several sources fit: the destination is written as a directory, or is one. Otherwise
+/// each would replace the one before it.
+fn is_directory(op: &CopyOp, dest: &Rootfs) -> Result<bool, StepError> {
+    if op.dest.ends_with('/') {
+        return Ok(true);
+    }
+    let io = |e| FilesError::io("stat", &op.dest)(e);
+    let path = dest.canonical(Path::new(&op.dest)).map_err(io)?;
+    let stat = dest.lstat(&path).map_err(io)?;
+    Ok(stat.is_some_and(|stat| file_type(&stat) == FileType::Directory))
 }
 
 fn rooted(options: &CopyOptions) -> CopyOptions {
@@ -213,9 +215,9 @@ fn unpack_local(
     if selection.is_dir || !is_file {
         return Ok(false);
     }
-    let opened = tree
-        .rootfs
-        .openat(&selection.root, OFlags::RDONLY, Mode::empty());
+    // Neither a link nor a FIFO put in its place meanwhile is followed or waited for.
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY;
+    let opened = tree.rootfs.openat(&selection.root, flags, Mode::empty());
     let mut file = File::from(opened.map_err(FilesError::io("open", &selection.root))?);
     if !is_archive(&mut file).map_err(FilesError::io("read", &selection.root))? {
         return Ok(false);
@@ -243,8 +245,8 @@ fn looks_like_tar(block: &[u8]) -> bool {
         return false;
     }
     if block.iter().all(|b| *b == 0) {
-        // The end of an archive without entries.
-        return true;
+        // The end of an archive without entries: there is nothing in it to tell it by.
+        return false;
     }
     let stored = &block[148..156];
     let digits: String = stored
@@ -298,12 +300,23 @@ fn owner(op: &CopyOp, tree: &OpenTree<'_>, dest: &Rootfs) -> Result<Option<Owner
     let Some(chown) = &op.chown else {
         return Ok(tree.as_root.then(Owner::default));
     };
+    // `:group` leaves the user root.
+    let chown = &match chown.strip_prefix(':') {
+        Some(group) => format!("0:{group}"),
+        None => chown.clone(),
+    };
     let wanted =
         dockerfile::value::Owner::parse(chown).map_err(|e| StepError::other("--chown", e))?;
+    // Root is 0 even where there are no databases to say so.
+    let number = |name: &str| match name {
+        "root" => "0".to_owned(),
+        name => name.to_owned(),
+    };
     // A number alone is user and group; a name brings the group that passwd gives it.
     let user = match (&wanted.group, wanted.user.parse::<u32>()) {
         (None, Ok(uid)) => format!("{uid}:{uid}"),
-        _ => chown.clone(),
+        (None, Err(_)) => number(&wanted.user),
+        (Some(group), _) => format!("{}:{}", number(&wanted.user), number(group)),
     };
     let found = runtime::users::lookup(dest.as_fd(), &user)
         .map_err(|e| StepError::Other(format!("--chown={chown}: {e}")))?;

@@ -113,7 +113,7 @@ pub fn run(op: &RunOp, overlay: Overlay, context: RunContext<'_>) -> Result<(), 
         StepNetwork::Sandbox(sandbox) => NetworkMode::Sandbox(sandbox),
     };
     let mut spec = Spec::new(ContainerRoot::Overlay(overlay), op.argv.iter().cloned())
-        .env(op.env.iter().chain(&op.hidden_env).cloned())
+        .env(environment(op))
         .cwd(op.cwd.clone())
         .user(op.user.clone())
         .network(network)
@@ -172,6 +172,18 @@ pub fn run(op: &RunOp, overlay: Overlay, context: RunContext<'_>) -> Result<(), 
         status: status.to_string(),
         code: u8::try_from(status.exit_code()).unwrap_or(1),
     })
+}
+
+/// The environment of the process: what is passed for this build alone wins over the image's.
+fn environment(op: &RunOp) -> Vec<String> {
+    let name = |pair: &str| {
+        pair.split_once('=')
+            .map_or(pair, |(name, _)| name)
+            .to_owned()
+    };
+    let hidden: Vec<String> = op.hidden_env.iter().map(|pair| name(pair)).collect();
+    let image = op.env.iter().filter(|pair| !hidden.contains(&name(pair)));
+    image.chain(&op.hidden_env).cloned().collect()
 }
 
 fn script(dir: &Path, body: &str) -> std::io::Result<tempfile::NamedTempFile> {

@@ -107,7 +107,11 @@ fn digest(
     for selected in &all {
         let digests = selections(open.rootfs, selected, owners, index)?;
         for (selection, digest) in selected.iter().zip(digests) {
-            let name = selection.named.to_string_lossy().into_owned();
+            // Two names that are no text must not look alike.
+            let name = match selection.named.to_str() {
+                Some(name) => name.to_owned(),
+                None => format!("{:?}", selection.named),
+            };
             let kind = if selection.is_dir {
                 "directory"
             } else {

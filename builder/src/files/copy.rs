@@ -17,12 +17,16 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use dockerfile::value::Chmod;
-use rustix::fs::{self, AtFlags, FileType, Gid, Mode, OFlags, Stat, Timespec, Timestamps, Uid};
+use rustix::fs::{self, AtFlags, FileType, Mode, OFlags, Stat, Timespec, Timestamps};
 use rustix::io::Errno;
 
 use super::FilesError;
 use super::rootfs::{Owner, Rootfs, file_type, make_dir, remove_all};
 use super::select::{Entry, Selection};
+use super::transfer::{
+    chown_at, copy_xattrs, create, finish, is_same, mtime, newest, restore, set_times, times_of,
+    transfer,
+};
 
 const BUFFER: usize = 256 << 10;
 
@@ -348,6 +352,11 @@ impl Writer<'_> {
             FileType::Symlink => {
                 let target = fs::readlinkat(from, source_name, Vec::new())
                     .map_err(|e| io("read the link")(e.into()))?;
+                let now = fs::statat(from, source_name, AtFlags::SYMLINK_NOFOLLOW)
+                    .map_err(|e| io("stat")(e.into()))?;
+                if !is_same(&now, stat) {
+                    return Err(FilesError::Changed(self.shown.clone()));
+                }
                 self.clear(to, name)?;
                 fs::symlinkat(target, to, name).map_err(|e| io("create")(e.into()))?;
                 self.at(to, name, stat)?;
@@ -403,7 +412,7 @@ impl Writer<'_> {
         let source = fs::openat(from, source_name, flags | OFlags::CLOEXEC, Mode::empty())
             .map_err(|e| FilesError::io("open", &self.shown)(e.into()))?;
         let now = fs::fstat(&source).map_err(|e| FilesError::io("stat", &self.shown)(e.into()))?;
-        if now.st_ino != stat.st_ino || now.st_size != stat.st_size {
+        if !is_same(&now, stat) {
             return Err(FilesError::Changed(self.shown.clone()));
         }
         let dest = match create(to, name) {
@@ -414,9 +423,13 @@ impl Writer<'_> {
             }
             Err(e) => return Err(FilesError::io("create", &self.shown)(e)),
         };
-        let written = transfer(&mut File::from(source), &dest, &now, &mut self.buffer)
+        let mut source = File::from(source);
+        let written = transfer(&mut source, &dest, &now, &mut self.buffer)
             .map_err(FilesError::io("copy", &self.shown))?;
-        if written != now.st_size.unsigned_abs() {
+        let after =
+            fs::fstat(&source).map_err(|e| FilesError::io("stat", &self.shown)(e.into()))?;
+        // What was hashed for the cache is what must be in the layer.
+        if written != now.st_size.unsigned_abs() || !is_same(&after, stat) {
             return Err(FilesError::Changed(self.shown.clone()));
         }
         finish(
@@ -462,146 +475,5 @@ impl Writer<'_> {
     }
 }
 
-fn create(dir: BorrowedFd<'_>, name: &OsStr) -> std::io::Result<File> {
-    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
-    Ok(File::from(fs::openat(
-        dir,
-        name,
-        flags,
-        Mode::from_raw_mode(0o600),
-    )?))
-}
-
-/// Copies a file's data (holes stay holes) and extended attributes; returns its length.
-fn transfer(
-    source: &mut File,
-    mut dest: &File,
-    stat: &Stat,
-    buffer: &mut [u8],
-) -> std::io::Result<u64> {
-    let size = stat.st_size.unsigned_abs();
-    let sparse = (stat.st_blocks.unsigned_abs()) * 512 < size && size > 64 << 10;
-    let mut offset = 0;
-    if sparse {
-        dest.set_len(size)?;
-        while offset < size {
-            let start = match fs::seek(&*source, fs::SeekFrom::Data(offset)) {
-                Ok(start) => start,
-                Err(Errno::NXIO) => break,
-                Err(e) => return Err(e.into()),
-            };
-            let end = fs::seek(&*source, fs::SeekFrom::Hole(start))?;
-            fs::seek(&*source, fs::SeekFrom::Start(start))?;
-            fs::seek(dest, fs::SeekFrom::Start(start))?;
-            let copied = std::io::copy(&mut Read::take(&mut *source, end - start), &mut dest)?;
-            if copied != end - start {
-                return Ok(start + copied);
-            }
-            offset = end;
-        }
-        offset = size;
-    } else {
-        loop {
-            let n = source.read(buffer)?;
-            if n == 0 {
-                break;
-            }
-            dest.write_all(&buffer[..n])?;
-            offset += n as u64;
-            // A file of the size that was promised needs no second read to find its end.
-            if offset == size {
-                break;
-            }
-        }
-    }
-    copy_xattrs(source.as_fd(), dest.as_fd());
-    Ok(offset)
-}
-
-/// Copies `user.*` attributes and file capabilities; what the destination cannot hold is left.
-fn copy_xattrs(source: BorrowedFd<'_>, dest: BorrowedFd<'_>) {
-    let mut names = [0; 1024];
-    let Ok(n) = fs::flistxattr(source, &mut names[..]) else {
-        return;
-    };
-    for name in names[..n]
-        .split(|b| *b == 0)
-        .filter(|name| !name.is_empty())
-    {
-        if name != b"security.capability" && !name.starts_with(b"user.") {
-            continue;
-        }
-        let mut value = vec![0; 64 << 10];
-        if let Ok(n) = fs::fgetxattr(source, name, &mut value[..]) {
-            // Refused where the file system holds none of them: the content is still right.
-            let _ = fs::fsetxattr(dest, name, &value[..n], fs::XattrFlags::empty());
-        }
-    }
-}
-
-/// Owner before mode, since a change of owner clears the setuid bit; the time last.
-fn finish(file: BorrowedFd<'_>, owner: Owner, mode: u32, time: Timespec) -> std::io::Result<()> {
-    if owner != Owner::default() || !rustix::process::geteuid().is_root() {
-        fs::fchown(
-            file,
-            Some(Uid::from_raw(owner.uid)),
-            Some(Gid::from_raw(owner.gid)),
-        )?;
-    } else {
-        // Made by root, and already root's; a set-group-ID directory may have given its group.
-        let stat = fs::fstat(file)?;
-        if (stat.st_uid, stat.st_gid) != (0, 0) {
-            fs::fchown(file, Some(Uid::ROOT), Some(Gid::ROOT))?;
-        }
-    }
-    fs::fchmod(file, Mode::from_raw_mode(mode))?;
-    fs::futimens(
-        file,
-        &Timestamps {
-            last_access: time,
-            last_modification: time,
-        },
-    )?;
-    Ok(())
-}
-
-fn chown_at(dir: BorrowedFd<'_>, name: &OsStr, owner: Owner) -> Result<(), Errno> {
-    let (uid, gid) = (Uid::from_raw(owner.uid), Gid::from_raw(owner.gid));
-    fs::chownat(dir, name, Some(uid), Some(gid), AtFlags::SYMLINK_NOFOLLOW)
-}
-
-fn mtime(stat: &Stat) -> Timespec {
-    Timespec {
-        tv_sec: stat.st_mtime,
-        tv_nsec: stat.st_mtime_nsec.try_into().unwrap_or(0),
-    }
-}
-
-fn newest(selection: &Selection) -> Timespec {
-    let times = selection.entries.iter().map(|e| mtime(&e.stat));
-    times
-        .max_by_key(|t| (t.tv_sec, t.tv_nsec))
-        .unwrap_or(Timespec {
-            tv_sec: 0,
-            tv_nsec: 0,
-        })
-}
-
-fn times_of(dir: BorrowedFd<'_>) -> Option<Timespec> {
-    fs::fstat(dir).ok().map(|stat| mtime(&stat))
-}
-
-/// Puts a directory's time back; one that cannot be set is no reason to fail a copy.
-fn restore(dir: BorrowedFd<'_>, before: Option<Timespec>) {
-    if let Some(time) = before {
-        set_times(dir, time);
-    }
-}
-
-fn set_times(dir: BorrowedFd<'_>, time: Timespec) {
-    let times = Timestamps {
-        last_access: time,
-        last_modification: time,
-    };
-    let _ = fs::futimens(dir, &times);
-}
+#[cfg(test)]
+mod tests;

@@ -203,7 +203,8 @@ fn hash_entry(
             hasher.update(&value[..n]);
         }
         let after = fs::fstat(&file).map_err(|e| FilesError::io("stat", &shown)(e.into()))?;
-        if after.st_size != entry.stat.st_size || after.st_mtime_nsec != before.st_mtime_nsec {
+        let key = |s: &fs::Stat| (s.st_size, s.st_mtime, s.st_mtime_nsec);
+        if key(&after) != key(&entry.stat) {
             return Err(FilesError::Changed(shown));
         }
     }

@@ -11,6 +11,7 @@ pub mod digest;
 pub mod index;
 pub mod rootfs;
 pub mod select;
+mod transfer;
 
 use std::io;
 use std::path::{Path, PathBuf};

@@ -81,6 +81,35 @@ impl Selection {
         }
     }
 
+    /// Leaves out what `exclude` does, its paths being relative to the selected directory. A
+    /// single file is known by its name and by the path it was asked for. Returns whether
+    /// anything is left of a file.
+    pub fn exclude(&mut self, exclude: &dyn Filter, base: &Path) -> bool {
+        if !self.is_dir {
+            let paths = [self.named.as_path(), Path::new(self.name())];
+            return paths
+                .iter()
+                .all(|path| exclude.check(path, false) == Verdict::Include);
+        }
+        let mut kept: Vec<Entry> = Vec::with_capacity(self.entries.len());
+        // Directories that stay only if something below them does, outermost first.
+        let mut waiting: Vec<Entry> = Vec::new();
+        for entry in self.entries.drain(..) {
+            waiting.retain(|dir| entry.path.starts_with(&dir.path));
+            let is_dir = entry.kind() == FileType::Directory;
+            match exclude.check(&base.join(&entry.path), is_dir) {
+                Verdict::Include => {
+                    kept.append(&mut waiting);
+                    kept.push(entry);
+                }
+                Verdict::Descend if is_dir => waiting.push(entry),
+                Verdict::Descend | Verdict::Exclude => {}
+            }
+        }
+        self.entries = kept;
+        true
+    }
+
     /// The last component of the path as it was asked for.
     pub fn name(&self) -> &OsStr {
         self.named.file_name().unwrap_or_default()
@@ -99,11 +128,12 @@ impl SourceTree<'_> {
     /// All that `pattern` selects, sorted; `wildcards` is off for paths to be taken literally.
     ///
     /// # Errors
-    /// [`FilesError::NotFound`] when nothing matches, [`FilesError::Ignored`] when all that
-    /// matches is left out, and I/O errors.
+    /// [`FilesError::NotFound`] and [`FilesError::Ignored`] for a path without wildcards that is
+    /// not there or left out (a pattern may match nothing), and I/O errors.
     pub fn select(&self, pattern: &str, wildcards: bool) -> Result<Vec<Selection>, FilesError> {
         let clean = clean(pattern);
-        let named = if wildcards && has_meta(&clean) {
+        let is_pattern = wildcards && has_meta(&clean);
+        let named = if is_pattern {
             self.expand(&clean)?
         } else {
             vec![PathBuf::from(clean)]
@@ -117,14 +147,10 @@ impl SourceTree<'_> {
                 Err(e) => return Err(e),
             }
         }
-        match (selections.is_empty(), ignored) {
-            (true, true) => Err(FilesError::Ignored(pattern.to_owned())),
-            (true, false) => Err(FilesError::NotFound {
-                path: display(pattern),
-                similar: None,
-            }),
-            (false, _) => Ok(selections),
+        if ignored && selections.is_empty() && !is_pattern {
+            return Err(FilesError::Ignored(pattern.to_owned()));
         }
+        Ok(selections)
     }
 
     fn select_one(&self, named: &Path) -> Result<Option<Selection>, FilesError> {
@@ -212,9 +238,8 @@ impl SourceTree<'_> {
                 };
                 let names = rootfs::list(dir.as_fd()).map_err(FilesError::io("list", &path))?;
                 for name in names {
-                    // A name that is no text cannot be written in a Dockerfile either.
-                    let Some(text) = name.to_str() else { continue };
-                    if dockerfile::ignore::glob_match(component, text).map_err(|_| bad())? {
+                    let text = name.to_string_lossy();
+                    if dockerfile::ignore::glob_match(component, &text).map_err(|_| bad())? {
                         next.push(path.join(name));
                     }
                 }
@@ -387,7 +412,8 @@ mod tests {
                 "{pattern}"
             );
         }
-        for missing in ["nope", "*.rs", "out/passwd"] {
+        assert!(tree.select("*.rs", true).unwrap().is_empty());
+        for missing in ["nope", "out/passwd"] {
             let error = tree.select(missing, true).unwrap_err();
             assert!(
                 matches!(error, FilesError::NotFound { .. }),
@@ -412,5 +438,65 @@ mod tests {
             tree.select("docs", true).unwrap_err(),
             FilesError::Ignored(_)
         ));
+        assert!(tree.select("docs/*", true).unwrap().is_empty());
+    }
+
+    #[test]
+    fn links_and_dots_stay_in_the_tree() {
+        let (dir, rootfs) = tree();
+        std::fs::create_dir(dir.path().join("etc")).unwrap();
+        std::fs::write(dir.path().join("etc/hostname"), "ours").unwrap();
+        std::os::unix::fs::symlink("../../../../..", dir.path().join("src/up")).unwrap();
+        let tree = SourceTree {
+            rootfs: &rootfs,
+            filter: &Everything,
+        };
+        for pattern in [
+            "out/hostname",
+            "out/*",
+            "src/up/etc/hostname",
+            "src/up/../../etc/hostname",
+            "../../../etc/hostname",
+            "/etc/../../etc/hostname",
+        ] {
+            assert_eq!(
+                names(&tree.select(pattern, true).unwrap()),
+                ["etc/hostname"],
+                "{pattern}"
+            );
+        }
+        // Links inside of a directory are copied as links, wherever they lead.
+        let all = tree.select("src", true).unwrap();
+        let link = all[0].entries.iter().find(|e| e.path == Path::new("up"));
+        assert_eq!(link.unwrap().kind(), FileType::Symlink);
+    }
+
+    #[test]
+    fn excludes_are_relative_to_the_selected_directory() {
+        let (_dir, rootfs) = tree();
+        let tree = SourceTree {
+            rootfs: &rootfs,
+            filter: &Everything,
+        };
+        for (pattern, exclude, base, left) in [
+            ("src", "*.c", "", vec!["src/deep", "src/deep/x.c"]),
+            ("src", "deep", "", vec!["src/main.c"]),
+            (
+                "src",
+                "src/deep",
+                "",
+                vec!["src/deep", "src/deep/x.c", "src/main.c"],
+            ),
+            ("src", "src/deep", "src", vec!["src/main.c"]),
+            ("src", "**/*.c", "", vec!["src/deep"]),
+            ("a.txt", "*.txt", "", vec![]),
+            ("docs/x.md", "*.md", "", vec![]),
+            ("docs/x.md", "docs/*", "", vec![]),
+        ] {
+            let filter = crate::context::IgnoreFilter::new(&[exclude.to_owned()]).unwrap();
+            let mut found = tree.select(pattern, true).unwrap();
+            found.retain_mut(|s| s.exclude(&filter, Path::new(base)));
+            assert_eq!(names(&found), left, "{pattern} without {exclude}");
+        }
     }
 }
