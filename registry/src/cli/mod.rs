@@ -3,6 +3,7 @@
 mod config;
 mod fsck;
 mod gc;
+mod import;
 mod serve;
 mod user;
 
@@ -37,6 +38,7 @@ enum Command {
     Serve(serve::Serve),
     Gc(gc::Gc),
     Fsck(fsck::Fsck),
+    ImportDistribution(import::Import),
     Config(config::Config),
     #[command(subcommand)]
     User(user::User),
@@ -55,6 +57,7 @@ pub fn main() -> ExitCode {
     let done = match cli.command {
         Command::Serve(options) => serve::run(options),
         Command::Gc(options) => gc::run(options),
+        Command::ImportDistribution(options) => import::run(options),
         Command::Fsck(options) => fsck::run(options),
         Command::Config(options) => config::run(&options),
         Command::User(command) => user::run(command),

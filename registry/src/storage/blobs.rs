@@ -135,6 +135,41 @@ impl BlobFiles {
         .await
     }
 
+    /// Takes over a file from elsewhere, by a link where possible; its size, or `None` when it is
+    /// not what the digest says.
+    ///
+    /// # Errors
+    /// [`StorageError::Io`].
+    pub fn import(&self, source: &Path, digest: &Digest) -> Result<Option<u64>, StorageError> {
+        let staged = self.staging.join(UploadId::random().to_string());
+        let done = self.import_through(source, &staged, digest);
+        // Gone already, unless something failed, or both names were links to one file.
+        let _ = fs::remove_file(&staged);
+        done
+    }
+
+    fn import_through(
+        &self,
+        source: &Path,
+        staged: &Path,
+        digest: &Digest,
+    ) -> Result<Option<u64>, StorageError> {
+        if fs::hard_link(source, staged).is_err() {
+            // Another file system, or one without links.
+            fs::copy(source, staged).context("copy", source)?;
+        }
+        let file = File::open(staged).context("open", staged)?;
+        let mut hashing = Hashing::with(&file, digest.algorithm());
+        std::io::copy(&mut hashing, &mut std::io::sink()).context("read", source)?;
+        let (_, actual, size) = hashing.finish();
+        if actual != *digest {
+            return Ok(None);
+        }
+        file.sync_all().context("sync", staged)?;
+        self.adopt(staged, digest)?;
+        Ok(Some(size))
+    }
+
     /// Opens a blob's file; `None` when there is none.
     ///
     /// # Errors

@@ -7,6 +7,7 @@ mod check;
 mod collect;
 mod concurrency;
 mod harness;
+mod import;
 mod listing;
 mod manifests;
 mod process;

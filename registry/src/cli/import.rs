@@ -1,0 +1,56 @@
+//! `rregistry import-distribution`
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use clap::Args;
+
+use super::{Failure, Settings, data_dir, out};
+use crate::service::Registry;
+
+/// Take over the volume of Docker's registry (distribution), with every repository and tag.
+///
+/// Files are hard-linked where possible, so that little space is needed; the old volume is only
+/// read. Stop both registries first. An import that was interrupted can be started again.
+#[derive(Debug, Args)]
+pub(super) struct Import {
+    #[command(flatten)]
+    settings: Settings,
+
+    /// The old registry's volume, which holds docker/registry/v2.
+    #[arg(default_value = "/var/lib/registry")]
+    volume: PathBuf,
+}
+
+pub(super) fn run(options: Import) -> Result<(), Failure> {
+    let config = options.settings.read()?.check()?;
+    let data_dir = data_dir(&config)?;
+    let volume = options.volume;
+    if !volume.join("docker/registry/v2/repositories").is_dir() {
+        let volume = volume.display();
+        return Err(format!("{volume} holds no docker/registry/v2/repositories").into());
+    }
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()?;
+    let imported = runtime.block_on(async {
+        let registry = Arc::new(Registry::open(&data_dir).await?);
+        let imported = registry.import_distribution(&volume).await?;
+        registry.close().await;
+        Ok::<_, Failure>(imported)
+    })?;
+    let mut text: String = imported
+        .skipped
+        .iter()
+        .map(|line| format!("skipped {line}\n"))
+        .collect();
+    text.push_str(&format!(
+        "imported {} repositories, {} tags, {} manifests; {} new blobs, {} bytes\n",
+        imported.repositories, imported.tags, imported.manifests, imported.blobs, imported.bytes
+    ));
+    out(&text)?;
+    match imported.skipped.len() {
+        0 => Ok(()),
+        n => Err(format!("{n} could not be taken over").into()),
+    }
+}

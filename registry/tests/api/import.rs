@@ -1,0 +1,139 @@
+use std::path::Path;
+
+use oci::Digest;
+use serde_json::json;
+
+use crate::harness::{App, INDEX, MANIFEST, image};
+
+/// A volume as Docker's registry lays it out.
+struct Volume(tempfile::TempDir);
+
+impl Volume {
+    fn write(&self, path: &str, bytes: &[u8]) {
+        let path = self.0.path().join("docker/registry/v2").join(path);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, bytes).unwrap();
+    }
+
+    fn content(&self, bytes: &[u8]) -> Digest {
+        let digest = Digest::sha256(bytes);
+        let hex = digest.hex();
+        self.write(&format!("blobs/sha256/{}/{hex}/data", &hex[..2]), bytes);
+        digest
+    }
+
+    fn layer(&self, repository: &str, bytes: &[u8]) -> Digest {
+        let digest = self.content(bytes);
+        let path = format!(
+            "repositories/{repository}/_layers/sha256/{}/link",
+            digest.hex()
+        );
+        self.write(&path, digest.to_string().as_bytes());
+        digest
+    }
+
+    fn manifest(&self, repository: &str, text: &str, tags: &[&str]) -> Digest {
+        let digest = self.content(text.as_bytes());
+        let root = format!("repositories/{repository}/_manifests");
+        let link = digest.to_string();
+        self.write(
+            &format!("{root}/revisions/sha256/{}/link", digest.hex()),
+            link.as_bytes(),
+        );
+        for tag in tags {
+            self.write(&format!("{root}/tags/{tag}/current/link"), link.as_bytes());
+        }
+        digest
+    }
+}
+
+async fn pull(app: &App, path: &str) -> Vec<u8> {
+    app.get(path).await.ok(200).body.to_vec()
+}
+
+#[tokio::test]
+async fn every_tag_pulls_as_before() {
+    let volume = Volume(tempfile::tempdir().unwrap());
+    let config = volume.layer("team/app", b"{}");
+    let layer = volume.layer("team/app", b"layer");
+    volume.layer("other", b"layer");
+    let text = image(&config, &[&layer]).to_string();
+    let child = volume.manifest("team/app", &text, &["v1", "latest"]);
+    let index = json!({"schemaVersion": 2, "mediaType": INDEX, "manifests": [
+        {"mediaType": MANIFEST, "digest": child, "size": text.len()}]})
+    .to_string();
+    volume.manifest("team/app", &index, &["multi"]);
+    // What a real volume holds besides.
+    volume.write("repositories/team/app/_uploads/x/data", b"half");
+    volume.write(
+        "repositories/team/app/_manifests/tags/v1/index/sha256/x/link",
+        b"x",
+    );
+    // And what cannot be taken over.
+    volume.manifest(
+        "broken",
+        &image(&Digest::sha256(b"lost"), &[]).to_string(),
+        &["v1"],
+    );
+    let damaged = volume.layer("broken", b"fine");
+    let hex = damaged.hex();
+    volume.write(
+        &format!("blobs/sha256/{}/{hex}/data", &hex[..2]),
+        b"not fine",
+    );
+    volume.manifest(
+        "broken",
+        r#"{"schemaVersion":1,"fsLayers":[]}"#,
+        &["ancient"],
+    );
+
+    let app = App::new().await;
+    let import = async || {
+        app.registry
+            .import_distribution(volume.0.path())
+            .await
+            .unwrap()
+    };
+    let imported = import().await;
+    assert_eq!((imported.repositories, imported.blobs), (3, 2));
+    assert_eq!((imported.manifests, imported.tags), (2, 3));
+    assert_eq!(imported.skipped.len(), 3, "{:?}", imported.skipped);
+    for tag in ["v1", "latest"] {
+        assert_eq!(
+            pull(&app, &format!("/v2/team/app/manifests/{tag}")).await,
+            text.as_bytes()
+        );
+    }
+    assert_eq!(
+        pull(&app, "/v2/team/app/manifests/multi").await,
+        index.as_bytes()
+    );
+    assert_eq!(
+        pull(&app, &format!("/v2/team/app/blobs/{layer}")).await,
+        b"layer"
+    );
+    assert_eq!(
+        pull(&app, &format!("/v2/other/blobs/{layer}")).await,
+        b"layer"
+    );
+    app.get(&format!("/v2/broken/blobs/{damaged}"))
+        .await
+        .ok(404);
+
+    // Linked, not copied; and a second time nothing changes.
+    let links =
+        |path: &Path| std::os::unix::fs::MetadataExt::nlink(&std::fs::metadata(path).unwrap());
+    let hex = layer.hex();
+    let file = app.path().join("blobs/sha256").join(&hex[..2]).join(hex);
+    assert_eq!(links(&file), 2);
+    let again = import().await;
+    assert_eq!((again.blobs, again.bytes), (0, 0));
+    assert_eq!(again.skipped, imported.skipped);
+    assert_eq!(links(&file), 2);
+    assert_eq!(
+        std::fs::read_dir(app.path().join("staging"))
+            .unwrap()
+            .count(),
+        0
+    );
+}
