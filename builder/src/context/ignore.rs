@@ -5,6 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use dockerfile::ignore::IgnoreMatcher;
+use rustix::fs::{Mode, OFlags};
 
 use super::{ContextError, read_capped, read_in};
 use crate::files::rootfs::Rootfs;
@@ -50,7 +51,10 @@ impl Filter for IgnoreFilter {
 pub fn load(root: &Path, dockerfile: Option<&Path>) -> Result<IgnoreFilter, ContextError> {
     let own = dockerfile.map(own_ignore_file);
     for path in own.into_iter().chain([root.join(IGNORE_FILE)]) {
-        let mut file = match File::open(&path) {
+        // A FIFO of that name is read as empty, and not waited for.
+        let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
+        let opened = rustix::fs::open(&path, flags, Mode::empty());
+        let mut file = match opened.map(File::from).map_err(io::Error::from) {
             Ok(file) => file,
             Err(e) if e.kind() == io::ErrorKind::NotFound => continue,
             Err(source) => {
@@ -111,5 +115,58 @@ mod tests {
         assert_eq!(filter.check(Path::new("b"), true), Verdict::Descend);
         assert_eq!(filter.check(Path::new("b/x"), false), Verdict::Exclude);
         assert_eq!(filter.check(Path::new("b/keep"), false), Verdict::Include);
+    }
+
+    #[test]
+    fn malformed_files_are_errors_or_patterns_and_never_panics() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join(".dockerignore");
+        let long = "a/".repeat(50_000);
+        let stars = "**/".repeat(2_000);
+        for (bytes, fine) in [
+            (&b""[..], true),
+            (b"\xef\xbb\xbf*\r\n!a\r\n", true),
+            (b"\xff\xfe\x00\n", true),
+            (b"[", false),
+            (b"[a-\n", false),
+            (b"[]a]\n", false),
+            (b"a\\", false),
+            (b"!", false),
+            (b"! \n", false),
+            (b"!!a\n", true),
+            (b"../..\n/\n.\n", true),
+            (long.as_bytes(), true),
+            (stars.as_bytes(), true),
+        ] {
+            std::fs::write(&file, bytes).unwrap();
+            let shown = String::from_utf8_lossy(&bytes[..bytes.len().min(20)]).into_owned();
+            match load(dir.path(), None) {
+                Ok(filter) => {
+                    assert!(fine, "{shown:?} was accepted");
+                    for path in ["a", "a/b/c", "..", ".dockerignore", "\u{e9}"] {
+                        filter.check(Path::new(path), true);
+                    }
+                }
+                Err(error) => assert!(!fine, "{shown:?}: {error}"),
+            }
+        }
+    }
+
+    #[test]
+    fn fifos_and_links_out_of_a_tree_are_not_read() {
+        let dir = tempfile::tempdir().unwrap();
+        let outside = tempfile::tempdir().unwrap();
+        std::fs::write(outside.path().join("secret"), "[").unwrap();
+        let link = dir.path().join(".dockerignore");
+        std::os::unix::fs::symlink(outside.path().join("secret"), &link).unwrap();
+        let tree = Rootfs::open(dir.path()).unwrap();
+        let filter = load_in(&tree, "Dockerfile").unwrap();
+        assert_eq!(filter.check(Path::new("a"), false), Verdict::Include);
+        std::fs::remove_file(&link).unwrap();
+        let mode = Mode::from_raw_mode(0o600);
+        rustix::fs::mknodat(rustix::fs::CWD, &link, rustix::fs::FileType::Fifo, mode, 0).unwrap();
+        // Neither of them hangs.
+        let _ = load_in(&tree, "Dockerfile");
+        let _ = load(dir.path(), None);
     }
 }

@@ -325,3 +325,6 @@ fn owner(op: &CopyOp, tree: &OpenTree<'_>, dest: &Rootfs) -> Result<Option<Owner
         gid: found.gid,
     }))
 }
+
+#[cfg(test)]
+mod tests;

@@ -256,4 +256,72 @@ mod tests {
             );
         }
     }
+
+    /// Answers each request with what `answer` says of its path, on a port of its own.
+    fn serve(answer: fn(&str) -> String) -> String {
+        use std::io::{BufRead as _, BufReader};
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        std::thread::spawn(move || {
+            for stream in listener.incoming().map_while(Result::ok).take(32) {
+                let mut lines = BufReader::new(&stream).lines().map_while(Result::ok);
+                let request = lines.next().unwrap_or_default();
+                let path = request.split(' ').nth(1).unwrap_or_default().to_owned();
+                lines.find(String::is_empty);
+                let _ = (&stream).write_all(answer(&path).as_bytes());
+            }
+        });
+        format!("http://{address}")
+    }
+
+    fn answer(path: &str) -> String {
+        let to = |url: &str| {
+            format!(
+                "HTTP/1.1 302 Found\r\nlocation: {url}\r\ncontent-length: 0\r\n\
+                 connection: close\r\n\r\n"
+            )
+        };
+        match path {
+            "/metadata" => to("http://169.254.169.254/latest/meta-data"),
+            "/file" => to("file:///etc/passwd"),
+            "/loop" => to("/loop"),
+            "/moved" => to("/real-name"),
+            _ => "HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\
+                  content-disposition: attachment; filename=\"../other\"\r\n\
+                  connection: close\r\n\r\nbody"
+                .to_owned(),
+        }
+    }
+
+    #[tokio::test]
+    async fn redirects_lead_nowhere_that_a_url_may_not() {
+        let server = serve(answer);
+        let dir = tempfile::tempdir().unwrap();
+        for (path, why) in [
+            ("/metadata", "link-local"),
+            ("/file", "file"),
+            ("/loop", "too many redirects"),
+        ] {
+            let error = fetch(&format!("{server}{path}"), None, dir.path()).await;
+            let error = error.unwrap_err().to_string();
+            assert!(error.contains(why), "{path}: {error}");
+        }
+        let moved = fetch(&format!("{server}/moved"), None, dir.path())
+            .await
+            .unwrap();
+        assert_eq!(moved.name.as_deref(), Some("moved"));
+        assert_eq!(moved.digest, Digest::sha256(b"body"));
+    }
+
+    #[tokio::test]
+    async fn a_wrong_checksum_leaves_no_file() {
+        let url = format!("{}/x", serve(answer));
+        let dir = tempfile::tempdir().unwrap();
+        let right = Digest::sha256(b"body");
+        drop(fetch(&url, Some(&right), dir.path()).await.unwrap());
+        let wrong = Digest::sha256(b"other");
+        let error = fetch(&url, Some(&wrong), dir.path()).await.unwrap_err();
+        assert!(error.to_string().contains("digest mismatch"), "{error}");
+        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
+    }
 }
