@@ -10,6 +10,7 @@ mod harness;
 mod import;
 mod listing;
 mod manifests;
+mod model;
 mod process;
 mod restart;
 mod retention;

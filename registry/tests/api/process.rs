@@ -49,17 +49,36 @@ fn serve(dir: &Path) -> Process {
 impl Process {
     /// A request on a connection of its own; the whole answer.
     fn send(&self, method: &str, path: &str, body: &[u8]) -> String {
-        let mut stream = TcpStream::connect(&self.addr).unwrap();
-        let head = format!(
-            "{method} {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: {}\r\n\r\n",
-            body.len()
-        );
-        stream.write_all(head.as_bytes()).unwrap();
-        stream.write_all(body).unwrap();
-        let mut answer = Vec::new();
-        stream.read_to_end(&mut answer).unwrap();
-        String::from_utf8_lossy(&answer).into_owned()
+        send(&self.addr, method, path, body).unwrap()
     }
+
+    /// SIGKILL, now.
+    fn kill(&self) -> bool {
+        let id = self.child.id().to_string();
+        Command::new("kill")
+            .args(["-KILL", &id])
+            .status()
+            .is_ok_and(|s| s.success())
+    }
+}
+
+fn send(addr: &str, method: &str, path: &str, body: &[u8]) -> std::io::Result<String> {
+    let mut stream = TcpStream::connect(addr)?;
+    let kind = if method == "PUT" {
+        crate::harness::MANIFEST
+    } else {
+        "application/octet-stream"
+    };
+    let head = format!(
+        "{method} {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Type: {kind}\r\n\
+         Content-Length: {}\r\n\r\n",
+        body.len()
+    );
+    stream.write_all(head.as_bytes())?;
+    stream.write_all(body)?;
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer)?;
+    Ok(String::from_utf8_lossy(&answer).into_owned())
 }
 
 fn text(output: &Output) -> String {
@@ -84,6 +103,82 @@ fn killed_at_once_after_an_acknowledgement_it_still_has_everything() {
         assert!(answer.starts_with("HTTP/1.1 201"), "{answer}");
         // Dropped: SIGKILL, without a chance to tidy up.
     }
+}
+
+/// Killed while several clients push: whatever was acknowledged is there and whole, and the disk
+/// holds what the database says. `RREGISTRY_TEST_KILLS` says how often.
+#[test]
+fn killed_in_the_middle_of_pushes_it_loses_nothing_acknowledged() {
+    let kills: usize = std::env::var("RREGISTRY_TEST_KILLS")
+        .ok()
+        .and_then(|n| n.parse().ok())
+        .unwrap_or(10);
+    let dir = tempfile::tempdir().unwrap();
+    let mut acknowledged: Vec<(String, String)> = Vec::new();
+    for round in 0..kills {
+        let process = serve(dir.path());
+        for (path, text) in acknowledged.iter().rev().take(50) {
+            let answer = process.send("GET", path, b"");
+            assert!(answer.ends_with(text.as_str()), "{path}: {answer}");
+        }
+        let addr = &process.addr;
+        let pushed = std::thread::scope(|scope| {
+            let pushers: Vec<_> = (0..3)
+                .map(|pusher| scope.spawn(move || push_until_it_dies(addr, round, pusher)))
+                .collect();
+            // Different moments of a push in each round.
+            std::thread::sleep(std::time::Duration::from_millis(
+                20 + (round as u64 * 37) % 150,
+            ));
+            assert!(process.kill());
+            pushers
+                .into_iter()
+                .flat_map(|pusher| pusher.join().unwrap())
+                .collect::<Vec<_>>()
+        });
+        acknowledged.extend(pushed);
+    }
+    let checked = command()
+        .args(["fsck", "--deep", "--repair", "--data-dir"])
+        .arg(dir.path())
+        .output()
+        .unwrap();
+    let report = text(&checked);
+    // A file whose row did not make it is all that a kill may leave.
+    assert!(
+        !report.contains("missing") && !report.contains("instead"),
+        "{report}"
+    );
+    assert!(checked.status.success(), "{report}");
+    let process = serve(dir.path());
+    for (path, text) in &acknowledged {
+        let answer = process.send("GET", path, b"");
+        assert!(answer.ends_with(text.as_str()), "{path}: {answer}");
+    }
+}
+
+/// Pushes images; those that were acknowledged.
+fn push_until_it_dies(addr: &str, round: usize, pusher: usize) -> Vec<(String, String)> {
+    let mut acknowledged = Vec::new();
+    for i in 0.. {
+        let layer = format!("layer {round} {pusher} {i} ").repeat(1 + i * 400);
+        let mut digests = Vec::new();
+        for bytes in ["{}".as_bytes(), layer.as_bytes()] {
+            let digest = Digest::sha256(bytes);
+            let path = format!("/v2/app{pusher}/blobs/uploads/?digest={digest}");
+            match send(addr, "POST", &path, bytes) {
+                Ok(answer) if answer.starts_with("HTTP/1.1 201") => digests.push(digest),
+                _ => return acknowledged,
+            }
+        }
+        let text = crate::harness::image(&digests[0], &[&digests[1]]).to_string();
+        let path = format!("/v2/app{pusher}/manifests/t{round}-{i}");
+        match send(addr, "PUT", &path, text.as_bytes()) {
+            Ok(answer) if answer.starts_with("HTTP/1.1 201") => acknowledged.push((path, text)),
+            _ => return acknowledged,
+        }
+    }
+    acknowledged
 }
 
 #[test]
