@@ -164,7 +164,7 @@ fn user_decides_who_runs() {
     );
     assert_eq!(
         out,
-        "uid=600(app) gid=100(users) groups=700(team)\n/home/app\n600\n33\n12345\n0\n/\n"
+        "uid=600(app) gid=100(users) groups=100(users),700(team)\n/home/app\n600\n33\n12345\n0\n/\n"
     );
     assert_eq!(store.config("built")["User"], ":www-data");
 }
