@@ -22,7 +22,7 @@ pub struct LoadArgs {
     #[arg(short, long, value_name = "FILE")]
     pub input: Option<PathBuf>,
 
-    /// Print nothing but errors
+    /// Print only what was loaded
     #[arg(short, long)]
     pub quiet: bool,
 }
@@ -46,8 +46,8 @@ pub async fn run(app: &App, args: LoadArgs) -> Outcome {
         }
     });
     let loaded = load(&local, archive.await??).await?;
-    for image in loaded.iter().filter(|_| !args.quiet) {
-        for (reference, old) in &image.taken {
+    for image in &loaded {
+        for (reference, old) in image.taken.iter().filter(|_| !args.quiet) {
             let name = reference.familiar();
             app.printer.line(format!(
                 "The image {name} already exists, renaming the old one with ID {old} to empty string"

@@ -29,7 +29,10 @@ pub enum Mode {
 /// A build's progress in the given mode.
 pub fn new(mode: Mode, printer: &Printer) -> Box<dyn Progress> {
     match mode {
-        Mode::Quiet => Box::new(Quiet(printer.clone())),
+        Mode::Quiet => Box::new(Quiet {
+            printer: printer.clone(),
+            output: Mutex::default(),
+        }),
         Mode::Tty => Box::new(Live::new(printer.clone())),
         Mode::Auto if printer.live() => Box::new(Live::new(printer.clone())),
         Mode::Auto | Mode::Plain => Box::new(Plain::new(printer.clone())),
@@ -46,18 +49,39 @@ fn seconds(duration: Duration) -> String {
     format!("{:.1}s", duration.as_secs_f64())
 }
 
-struct Quiet(Printer);
+/// Nothing, but the output of a step that fails.
+struct Quiet {
+    printer: Printer,
+    output: Mutex<HashMap<usize, Vec<u8>>>,
+}
 
 impl Progress for Quiet {
     fn started(&self, _: &Vertex) {}
     fn cached(&self, _: &Vertex) {}
     fn missed(&self, _: &Vertex, _: &str) {}
-    fn output(&self, _: &Vertex, _: &[u8]) {}
+    fn output(&self, vertex: &Vertex, bytes: &[u8]) {
+        keep(lock(&self.output).entry(vertex.number).or_default(), bytes);
+    }
     fn status(&self, _: &Vertex, _: &str) {}
-    fn done(&self, _: &Vertex) {}
-    fn failed(&self, _: &Vertex, _: &str) {}
+    fn done(&self, vertex: &Vertex) {
+        lock(&self.output).remove(&vertex.number);
+    }
+    fn failed(&self, vertex: &Vertex, _: &str) {
+        if let Some(output) = lock(&self.output).remove(&vertex.number) {
+            self.printer.write_err(&output);
+        }
+    }
     fn warning(&self, text: &str) {
-        self.0.warning(text);
+        self.printer.warning(text);
+    }
+}
+
+/// Adds to kept output, and drops the beginning when it grows too long.
+fn keep(output: &mut Vec<u8>, bytes: &[u8]) {
+    output.extend_from_slice(bytes);
+    if output.len() > 2 * MAX_OUTPUT {
+        let cut = output.len() - MAX_OUTPUT;
+        output.drain(..cut);
     }
 }
 
@@ -230,11 +254,7 @@ impl Progress for Live {
         let Some(step) = running.get_mut(&vertex.number) else {
             return;
         };
-        step.output.extend_from_slice(bytes);
-        if step.output.len() > 2 * MAX_OUTPUT {
-            let cut = step.output.len() - MAX_OUTPUT;
-            step.output.drain(..cut);
-        }
+        keep(&mut step.output, bytes);
         let text = String::from_utf8_lossy(&step.output);
         let lines: Vec<&str> = text.lines().rev().take(TAIL).collect();
         let lines: Vec<String> = lines.into_iter().rev().map(printable).collect();

@@ -83,12 +83,20 @@ pub async fn fetch_image(
     };
     let blobs: Vec<Digest> = wanted.iter().map(|blob| blob.digest.clone()).collect();
     local.store.record_blob_sources(repository, &blobs).await?;
+    // An image that was built here keeps its own manifest, which pushes come to again and again;
+    // one that came from elsewhere keeps the one it came with.
+    let built_here = local
+        .store
+        .image(&id)
+        .await?
+        .is_some_and(|image| image.manifest.is_none());
+    let manifest = (!built_here).then(|| RawManifest {
+        media_type: resolved.descriptor.media_type.clone(),
+        bytes: resolved.bytes.to_vec(),
+    });
     let image = NewImage {
         config: local.store.config(&id).await?,
-        manifest: Some(RawManifest {
-            media_type: resolved.descriptor.media_type.clone(),
-            bytes: resolved.bytes.to_vec(),
-        }),
+        manifest,
         size: None,
         tags,
         repo_digests: vec![reference.with_digest(resolved.digest().clone())],

@@ -22,6 +22,9 @@ pub async fn ensure_unpacked(local: &Local, diff_ids: &[DiffId]) -> Result<(), L
     if local.store.snapshot(top).await?.is_some() {
         return Ok(());
     }
+    if !rustix::process::geteuid().is_root() {
+        return Err(LocalError::NeedsRoot);
+    }
     for (i, (diff_id, chain_id)) in diff_ids.iter().zip(&chain).enumerate() {
         if local.store.snapshot(chain_id).await?.is_none() {
             let parent = i.checked_sub(1).and_then(|below| chain.get(below));

@@ -115,13 +115,14 @@ pub async fn run(app: &App, args: Args) -> Outcome {
             engine.named.insert(name.clone(), Arc::new(opened));
         }
     }
+    let run_key = options.run_key(&args.network);
     let build = Build {
         file: &text.parsed.dockerfile,
         graph: &graph,
         args: &options.args,
         named: &named,
         platform: &options.platform,
-        network: &args.network,
+        network: &run_key,
         no_cache: args.no_cache,
     };
     let solver = Solver::new(build, &engine, progress.as_ref(), before.clone());

@@ -103,6 +103,21 @@ pub fn validate(args: &Args) -> Result<Options, Failure> {
 }
 
 impl Options {
+    /// What of the flags a RUN's result may depend on, as part of its cache key.
+    pub fn run_key(&self, network: &str) -> String {
+        let mut key = network.to_owned();
+        if !self.settings.extra_hosts.is_empty() {
+            key.push_str(&format!(" hosts {:?}", self.settings.extra_hosts));
+        }
+        if !self.settings.limits.ulimits.is_empty() {
+            key.push_str(&format!(" ulimits {:?}", self.settings.limits.ulimits));
+        }
+        if let Some(size) = self.settings.shm_size {
+            key.push_str(&format!(" shm {size}"));
+        }
+        key
+    }
+
     /// The named contexts as the planner sees them.
     pub fn named(&self) -> NamedContexts {
         let named = self.contexts.iter().map(|(name, place)| {
