@@ -62,12 +62,15 @@ pub fn listen(
 ) -> io::Result<JoinHandle<()>> {
     let path = socket(data_dir);
     // Left by a process that was killed: the lock on the directory is ours, so nobody listens.
-    match std::fs::remove_file(&path) {
+    let unready = path.with_extension("new");
+    match std::fs::remove_file(&unready) {
         Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
         _ => {}
     }
-    let listener = UnixListener::bind(&path)?;
-    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600))?;
+    // Under its name it can be found only once nobody else can open it.
+    let listener = UnixListener::bind(&unready)?;
+    std::fs::set_permissions(&unready, std::fs::Permissions::from_mode(0o600))?;
+    std::fs::rename(&unready, &path)?;
     let router = Router::new()
         .route("/gc", post(gc))
         .with_state(Arc::new(Control { registry, metrics }));

@@ -31,7 +31,7 @@ pub use uploads::Started;
 use crate::cache::Cache;
 use crate::meta::Meta;
 use crate::policy::Policy;
-use crate::storage::{BlobFiles, Context, StorageError, Uploads};
+use crate::storage::{BlobFiles, Context, StorageError, Uploads, make_dir};
 use leases::Leases;
 use retention::Pulls;
 
@@ -76,7 +76,7 @@ impl Registry {
     pub async fn with_policy(data_dir: &Path, policy: Policy) -> Result<Self, ServiceError> {
         let dir = data_dir.to_owned();
         let (lock, blobs, uploads) = crate::storage::blocking(move || {
-            std::fs::create_dir_all(&dir).context("create directory", &dir)?;
+            make_dir(&dir)?;
             let lock = lock(&dir)?;
             Ok((lock, BlobFiles::open(&dir)?, Uploads::open(&dir)?))
         })

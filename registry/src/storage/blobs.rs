@@ -287,7 +287,7 @@ impl BlobFiles {
 }
 
 /// Makes a directory that only the registry's user can look into.
-pub(super) fn make_dir(path: &Path) -> Result<(), StorageError> {
+pub(crate) fn make_dir(path: &Path) -> Result<(), StorageError> {
     fs::DirBuilder::new()
         .recursive(true)
         .mode(0o700)

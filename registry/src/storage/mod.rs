@@ -8,6 +8,7 @@ mod pool;
 mod read;
 mod uploads;
 
+pub(crate) use blobs::make_dir;
 pub use blobs::{BlobFiles, Flaw};
 pub use read::{Segment, read_segments};
 pub use uploads::{ChunkRange, Upload, UploadError, Uploads};

@@ -417,3 +417,68 @@ fn tls_with_certificates_that_change_and_clients_that_have_one() {
     }
     assert_eq!(text(&curl(&cert, &mine)), "{}");
 }
+
+/// Two ways to read one request are how requests are smuggled past a proxy: such a request is
+/// refused, or answered as one and the connection closed.
+#[test]
+fn ambiguous_requests_bring_no_second_one_along() {
+    let dir = tempfile::tempdir().unwrap();
+    let process = serve(dir.path());
+    let hidden = "GET /v2/_catalog HTTP/1.1\r\nHost: x\r\n\r\n";
+    let len = hidden.len();
+    for head in [
+        format!("Content-Length: {len}\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"),
+        format!("Transfer-Encoding: chunked\r\nContent-Length: {len}\r\n\r\n0\r\n\r\n"),
+        format!("Content-Length: 0\r\nContent-Length: {len}\r\n\r\n"),
+        format!("Transfer-Encoding: xchunked\r\nContent-Length: {len}\r\n\r\n"),
+        format!("Content-Length: +{len}\r\n\r\n"),
+        "Content-Length : 0\r\n\r\n".to_owned(),
+    ] {
+        let mut stream = TcpStream::connect(&process.addr).unwrap();
+        let request = format!("POST /v2/app/blobs/uploads/ HTTP/1.1\r\nHost: x\r\n{head}{hidden}");
+        stream.write_all(request.as_bytes()).unwrap();
+        stream.shutdown(std::net::Shutdown::Write).unwrap();
+        let mut answer = Vec::new();
+        // Refusing, the server may reset the connection: what came before that counts.
+        let _ = stream.read_to_end(&mut answer);
+        let answer = String::from_utf8_lossy(&answer);
+        assert!(!answer.contains("repositories"), "{head:?}: {answer}");
+    }
+    assert!(process.send("GET", "/v2/", b"").starts_with("HTTP/1.1 200"));
+}
+
+#[test]
+fn who_can_be_reached_by_others_is_warned_and_told_what_to_do() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().join("data");
+    let mut child = command()
+        .args(["serve", "--addr", "0.0.0.0:0", "--data-dir"])
+        .arg(&data)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut line = String::new();
+    BufReader::new(child.stdout.take().unwrap())
+        .read_line(&mut line)
+        .unwrap();
+    assert!(line.starts_with("listening on http://0.0.0.0:"), "{line}");
+    // SIGTERM: a calm end.
+    let id = child.id().to_string();
+    assert!(
+        Command::new("kill")
+            .args(["-TERM", &id])
+            .status()
+            .unwrap()
+            .success()
+    );
+    let output = child.wait_with_output().unwrap();
+    assert!(output.status.success(), "{}", text(&output));
+    let warning = text(&output);
+    for part in ["WARNING", "auth.htpasswd", "--addr 127.0.0.1:"] {
+        assert!(warning.contains(part), "{warning}");
+    }
+    // What it keeps is nobody else's business.
+    let mode = std::os::unix::fs::MetadataExt::mode(&std::fs::metadata(&data).unwrap());
+    assert_eq!(mode & 0o777, 0o700);
+}
