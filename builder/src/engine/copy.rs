@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use oci::layer::{compression, unpack};
+use runtime::users::UserError;
 use rustix::fs::{FileType, Mode, OFlags};
 
 use super::fetch::Download;
@@ -301,29 +302,42 @@ fn owner(op: &CopyOp, tree: &OpenTree<'_>, dest: &Rootfs) -> Result<Option<Owner
         return Ok(tree.as_root.then(Owner::default));
     };
     // `:group` leaves the user root.
-    let chown = &match chown.strip_prefix(':') {
+    let whole = match chown.strip_prefix(':') {
         Some(group) => format!("0:{group}"),
         None => chown.clone(),
     };
-    let wanted =
-        dockerfile::value::Owner::parse(chown).map_err(|e| StepError::other("--chown", e))?;
-    // Root is 0 even where there are no databases to say so.
+    dockerfile::value::Owner::parse(&whole).map_err(|e| StepError::other("--chown", e))?;
+    find_owner(&whole, dest)
+        .map(Some)
+        .map_err(|e| StepError::Other(format!("--chown={chown}: {e}")))
+}
+
+/// The owner of files that `user[:group]` means. Other than for a process, a number alone is user
+/// and group; a name brings the group that passwd gives it, and root is 0 even where there are no
+/// databases to say so.
+///
+/// # Errors
+/// A name that the image does not know, and databases that cannot be read.
+pub fn find_owner(text: &str, dest: &Rootfs) -> Result<Owner, UserError> {
     let number = |name: &str| match name {
         "root" => "0".to_owned(),
         name => name.to_owned(),
     };
-    // A number alone is user and group; a name brings the group that passwd gives it.
-    let user = match (&wanted.group, wanted.user.parse::<u32>()) {
-        (None, Ok(uid)) => format!("{uid}:{uid}"),
-        (None, Err(_)) => number(&wanted.user),
-        (Some(group), _) => format!("{}:{}", number(&wanted.user), number(group)),
+    let user = match text.split_once(':') {
+        Some((user, group)) if !group.is_empty() => format!("{}:{}", number(user), number(group)),
+        split => {
+            let user = split.map_or(text, |(user, _)| user);
+            match user.parse::<u32>() {
+                Ok(uid) => format!("{uid}:{uid}"),
+                Err(_) => number(user),
+            }
+        }
     };
-    let found = runtime::users::lookup(dest.as_fd(), &user)
-        .map_err(|e| StepError::Other(format!("--chown={chown}: {e}")))?;
-    Ok(Some(Owner {
+    let found = runtime::users::lookup(dest.as_fd(), &user)?;
+    Ok(Owner {
         uid: found.uid,
         gid: found.gid,
-    }))
+    })
 }
 
 #[cfg(test)]

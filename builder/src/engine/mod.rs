@@ -6,7 +6,6 @@ pub mod run;
 mod sources;
 
 use std::collections::{BTreeMap, HashMap};
-use std::os::fd::AsFd as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -15,6 +14,7 @@ use oci::layer::diff::measure;
 use oci::{ChainId, Digest, Platform, Reference};
 use runtime::Overlay;
 use runtime::network::Sandbox;
+use runtime::users::UserError;
 use store::{NewCacheRecord, StagedSnapshot, Store};
 
 use crate::context::BuildContext;
@@ -437,14 +437,12 @@ fn make_cwd(
 fn make_workdir(path: &str, user: &str, dest: &Rootfs) -> Result<(), StepError> {
     let owner = match user {
         "" => Owner::default(),
-        user => {
-            let found = runtime::users::lookup(dest.as_fd(), user)
-                .map_err(|e| StepError::Other(format!("USER {user}: {e}")))?;
-            Owner {
-                uid: found.uid,
-                gid: found.gid,
-            }
-        }
+        user => match copy::find_owner(user, dest) {
+            Ok(owner) => owner,
+            // Only a RUN needs the user to exist; it may be made by then.
+            Err(UserError::UnknownUser(_) | UserError::UnknownGroup(_)) => Owner::default(),
+            Err(e) => return Err(StepError::Other(format!("USER {user}: {e}"))),
+        },
     };
     dest.make_dirs(Path::new(path), 0o755, owner)
         .map(drop)

@@ -106,6 +106,7 @@ fn owners_are_found_by_name_number_and_without_databases() {
     std::fs::write(etc.join("passwd"), "bob:x:12:34::/:/bin/sh\n").unwrap();
     std::fs::write(etc.join("group"), "staff:x:50:\n").unwrap();
     for (owner, ids) in [
+        ("12", (12, 12)),
         ("bob", (12, 34)),
         ("bob:staff", (12, 50)),
         (":staff", (0, 50)),
