@@ -126,7 +126,7 @@ start_dockerd() {
     # Not through inside(): the process in the background has to be dockerd itself.
     nsenter --target "$namespace_pid" --net --mount -- dockerd --data-root "$work/docker" --exec-root "$work/docker-exec" \
         --pidfile "$work/docker.pid" --host "unix://$work/docker.sock" --config-file "$work/daemon.json" \
-        --storage-driver overlay2 --cgroup-parent "$cgroup_parent" >"$work/dockerd.log" 2>&1 </dev/null &
+        --storage-driver overlay2 --cgroup-parent "/$cgroup_parent" >"$work/dockerd.log" 2>&1 </dev/null &
     dockerd_pid=$!
     at_exit stop_dockerd
     for ((i = 0; i < 300; i++)); do
