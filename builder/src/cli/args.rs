@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{ArgAction, Args, Parser, Subcommand};
 
 use super::completions::CompletionsArgs;
 use super::debug::DebugCommand;
@@ -238,15 +238,15 @@ pub struct BuildArgs {
     pub platform: Option<String>,
 
     /// Do not use the cache
-    #[arg(long)]
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value_t = false, hide_default_value = true, hide_possible_values = true, action = ArgAction::Set, value_name = "BOOL")]
     pub no_cache: bool,
 
     /// Always ask the registry for newer base images
-    #[arg(long)]
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value_t = false, hide_default_value = true, hide_possible_values = true, action = ArgAction::Set, value_name = "BOOL")]
     pub pull: bool,
 
     /// Print only the image ID
-    #[arg(short, long)]
+    #[arg(short, long, num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value_t = false, hide_default_value = true, hide_possible_values = true, action = ArgAction::Set, value_name = "BOOL")]
     pub quiet: bool,
 
     /// How progress is shown
@@ -259,11 +259,11 @@ pub struct BuildArgs {
     pub network: String,
 
     /// Check the Dockerfile and build nothing
-    #[arg(long)]
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value_t = false, hide_default_value = true, hide_possible_values = true, action = ArgAction::Set, value_name = "BOOL")]
     pub check: bool,
 
     /// Push every name of the image to its registry when it is built
-    #[arg(long)]
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value_t = false, hide_default_value = true, hide_possible_values = true, action = ArgAction::Set, value_name = "BOOL")]
     pub push: bool,
 
     /// Write the image ID to a file
@@ -278,8 +278,30 @@ pub struct BuildArgs {
     #[arg(long = "add-host", value_name = "NAME:IP")]
     pub add_hosts: Vec<String>,
 
+    /// What docker does when it is asked to, and this builder always: accepted, nothing to do
+    #[command(flatten)]
+    pub habits: HabitArgs,
+
     #[command(flatten)]
     pub limits: LimitArgs,
+}
+
+/// Flags of `docker build` that ask for what is always done here: containers of steps are removed,
+/// the image is in the store, nothing is sent anywhere to be compressed.
+#[derive(Debug, Clone, Default, Args)]
+pub struct HabitArgs {
+    #[arg(long, hide = true, num_args = 0..=1, require_equals = true,
+          default_missing_value = "true", value_parser = ["true", "1"])]
+    rm: Option<String>,
+    #[arg(long, hide = true, num_args = 0..=1, require_equals = true,
+          default_missing_value = "true")]
+    force_rm: Option<bool>,
+    #[arg(long, hide = true, num_args = 0..=1, require_equals = true,
+          default_missing_value = "true", value_parser = ["true", "1"])]
+    load: Option<String>,
+    #[arg(long, hide = true, num_args = 0..=1, require_equals = true,
+          default_missing_value = "true")]
+    compress: Option<bool>,
 }
 
 /// Limits of RUN steps, in `docker build`'s words.
@@ -386,6 +408,23 @@ mod tests {
         };
         assert_eq!(args.network, "host");
         assert_eq!(args.tags, ["a", "b"]);
+    }
+
+    #[test]
+    fn switches_take_values_and_dockers_habits_are_accepted() {
+        let build = |line: &str| {
+            let cli = parse(line.split(' ').map(OsString::from).collect()).unwrap();
+            let Command::Build(args) = cli.command else {
+                panic!("it is a build")
+            };
+            args
+        };
+        assert!(!build("rbuild build --no-cache=false .").no_cache);
+        assert!(build("rbuild build --no-cache .").no_cache);
+        let args = build("rbuild build -q --rm --force-rm=false --load --compress .");
+        assert!(args.quiet && args.context == ".");
+        let refused = "rbuild build --rm=false .";
+        assert!(parse(refused.split(' ').map(OsString::from).collect()).is_err());
     }
 
     #[test]

@@ -391,6 +391,16 @@ impl Expander<'_> {
                 argv
             }
         };
+        if argv.is_empty() {
+            let span = match &run.command {
+                CommandLine::Shell(text) => text.span,
+                CommandLine::Exec(words) => words.first().map_or(Span::at(0), |w| w.span),
+            };
+            return Err(
+                Diagnostic::error(Code::InvalidArgument, "RUN needs a command", span)
+                    .help("write what is to be run, or leave the instruction out"),
+            );
+        }
         let history = history::run(&self.state.args_with_values(), &argv);
         let op = RunOp {
             argv,
