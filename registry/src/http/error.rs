@@ -157,12 +157,6 @@ impl From<ServiceError> for ApiError {
                 message,
                 json!({ "tag": tag }),
             ),
-            ServiceError::UploadInvalid(_) => Self::new(
-                StatusCode::BAD_REQUEST,
-                "BLOB_UPLOAD_INVALID",
-                message,
-                Value::Null,
-            ),
             ServiceError::ManifestInvalid(_) => Self::new(
                 StatusCode::BAD_REQUEST,
                 "MANIFEST_INVALID",

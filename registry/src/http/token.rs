@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use axum::response::{IntoResponse, Response};
+use http::StatusCode;
 use http::header::{AUTHORIZATION, CACHE_CONTROL, HeaderValue};
 use http::request::Parts;
 use serde_json::json;
@@ -13,7 +14,6 @@ use super::query::Query;
 use super::{Api, json};
 use crate::auth::{Auth, Identity};
 use crate::meta::now;
-use crate::service::ServiceError;
 
 /// The path.
 pub(super) const PATH: &str = "/auth/token";
@@ -46,9 +46,15 @@ async fn token(auth: &Arc<Auth>, request: &Parts) -> Result<Response, ApiError> 
         Identity::Anonymous => "",
         Identity::User(user) => user,
     };
-    let (token, seconds) = auth
-        .issue(user, granted, now())
-        .map_err(|e| ServiceError::UploadInvalid(e.to_string()))?;
+    let (token, seconds) = auth.issue(user, granted, now()).map_err(|e| {
+        tracing::error!(error = %e, "a token could not be written");
+        ApiError::new(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "UNKNOWN",
+            "the registry failed; its log says why",
+            serde_json::Value::Null,
+        )
+    })?;
     let mut response = json(
         json!({
             "token": token,

@@ -29,7 +29,7 @@ impl Meta {
         Ok(size.map(from_sql))
     }
 
-    /// A repository among those that `readable` accepts that shows a blob, and the blob's size.
+    /// The repositories that show a blob; a thousand of them at most.
     ///
     /// # Errors
     /// [`MetaError`].

@@ -8,7 +8,7 @@ use oci::Digest;
 
 use super::{Registry, ServiceError, key};
 use crate::name::RepositoryName;
-use crate::storage::{StorageError, blocking};
+use crate::storage::blocking;
 
 /// Blobs up to this size are served from memory once read.
 const SMALL: u64 = 32 << 10;
@@ -177,15 +177,5 @@ impl Registry {
     ) -> Result<Vec<RepositoryName>, ServiceError> {
         let names = self.meta.blob_anywhere(digest).await?;
         Ok(names.iter().filter_map(|name| name.parse().ok()).collect())
-    }
-}
-
-impl From<std::io::Error> for ServiceError {
-    fn from(source: std::io::Error) -> Self {
-        Self::Storage(StorageError::Io {
-            what: "read",
-            path: "blob".into(),
-            source,
-        })
     }
 }

@@ -43,9 +43,6 @@ pub enum ServiceError {
         /// What came.
         actual: Digest,
     },
-    /// A parameter that must be there is not.
-    #[error("{0}")]
-    UploadInvalid(String),
     /// The manifest is none, or contradicts itself.
     #[error("{0}")]
     ManifestInvalid(String),

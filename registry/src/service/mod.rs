@@ -26,7 +26,6 @@ pub use error::ServiceError;
 pub use import::Imported;
 pub use listing::{MAX_PAGE, Referrers};
 pub use manifests::{Pushed, StoredManifest};
-pub use uploads::Started;
 
 use crate::cache::Cache;
 use crate::meta::Meta;

@@ -11,15 +11,6 @@ use super::{Registry, ServiceError};
 use crate::name::{RepositoryName, UploadId};
 use crate::storage::{ChunkRange, Upload, UploadError};
 
-/// How beginning an upload went.
-#[derive(Debug)]
-pub enum Started {
-    /// The blob is there already: mounted, or pushed in the same request.
-    Blob(Digest),
-    /// A session waits for bytes.
-    Session(Arc<Upload>),
-}
-
 impl Registry {
     /// Begins an upload session.
     ///
