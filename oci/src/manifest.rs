@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::{Descriptor, MediaType, media_type};
 
@@ -27,7 +27,8 @@ pub struct Manifest {
     pub artifact_type: Option<MediaType>,
     /// The configuration.
     pub config: Descriptor,
-    /// The layers, bottom first.
+    /// The layers, bottom first. Tools in Go write an empty list as `null`.
+    #[serde(deserialize_with = "null_as_empty")]
     pub layers: Vec<Descriptor>,
     /// The manifest that this one refers to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -49,7 +50,8 @@ pub struct Index {
     /// The kind of artifact, when it is not an image.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub artifact_type: Option<MediaType>,
-    /// The manifests.
+    /// The manifests. Tools in Go write an empty list as `null`.
+    #[serde(deserialize_with = "null_as_empty")]
     pub manifests: Vec<Descriptor>,
     /// The manifest that this index refers to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -57,6 +59,10 @@ pub struct Index {
     /// Free-form annotations.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub annotations: BTreeMap<String, String>,
+}
+
+fn null_as_empty<'de, D: Deserializer<'de>>(d: D) -> Result<Vec<Descriptor>, D::Error> {
+    Ok(Option::deserialize(d)?.unwrap_or_default())
 }
 
 /// Either kind of document that a tag can point to.
@@ -210,6 +216,24 @@ mod tests {
         assert_eq!(m.artifact_type().unwrap().as_str(), media_type::OCI_CONFIG);
         let i = ManifestDocument::parse(br#"{"schemaVersion":2,"manifests":[]}"#, None).unwrap();
         assert_eq!(i.media_type(), media_type::OCI_INDEX);
+    }
+
+    #[test]
+    fn an_empty_list_may_be_null_but_not_left_out() {
+        let null = manifest().replace(r#""layers":[]"#, r#""layers":null"#);
+        let m = ManifestDocument::parse(null.as_bytes(), None).unwrap();
+        assert!(matches!(m, ManifestDocument::Manifest(m) if m.layers.is_empty()));
+        let none = manifest().replace(r#","layers":[]"#, "");
+        assert!(matches!(
+            ManifestDocument::parse(none.as_bytes(), None),
+            Err(ManifestError::Json(_))
+        ));
+        let given = media_type::OCI_INDEX.into();
+        let index = br#"{"schemaVersion":2,"manifests":null}"#;
+        assert!(matches!(
+            ManifestDocument::parse(index, Some(&given)).unwrap(),
+            ManifestDocument::Index(i) if i.manifests.is_empty()
+        ));
     }
 
     #[test]
