@@ -27,6 +27,12 @@ pub struct Platform {
     pub variant: Option<String>,
 }
 
+/// The architectures that a single word may name.
+const KNOWN: [&str; 14] = [
+    "386", "amd64", "arm", "arm64", "loong64", "mips", "mips64", "mips64le", "mipsle", "ppc64",
+    "ppc64le", "riscv64", "s390x", "wasm",
+];
+
 /// Why a text is not a platform.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
@@ -106,7 +112,8 @@ impl FromStr for Platform {
             None if matches!(os, "linux" | "windows" | "darwin" | "freebsd") => {
                 (os, Self::host().architecture)
             }
-            None => ("linux", os.to_owned()),
+            None if KNOWN.contains(&normalise(os, None).0.as_str()) => ("linux", os.to_owned()),
+            None => return Err(error()),
         };
         let os = if os == "macos" { "darwin" } else { os };
         let (architecture, variant) = normalise(&architecture, variant);
@@ -145,7 +152,7 @@ mod tests {
         ] {
             assert_eq!(text.parse::<Platform>().unwrap().to_string(), shown);
         }
-        for text in ["", "/", "linux/", "linux/a/b/c", "li nux/amd64"] {
+        for text in ["", "/", "linux/", "linux/a/b/c", "li nux/amd64", "foo"] {
             assert!(text.parse::<Platform>().is_err(), "{text:?}");
         }
     }

@@ -24,7 +24,7 @@ use crate::store::{Store, blocking, discard_orphans};
 use crate::trash;
 
 /// Staging files of blobs not written to for this long belong to nobody.
-const STAGING_AGE: Duration = Duration::from_secs(3600);
+const STAGING_AGE: Duration = Duration::from_secs(60);
 
 /// Which blobs to look at.
 #[derive(Clone, Debug)]

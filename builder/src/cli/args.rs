@@ -44,6 +44,7 @@ build cache live under --root.";
     name = "rbuild",
     version,
     about = "Build, keep and move container images without a daemon",
+    arg_required_else_help = true,
     after_help = EXAMPLES,
     max_term_width = 100
 )]
@@ -124,19 +125,19 @@ pub enum Command {
     Prune(PruneArgs),
 
     /// Commands about images, as docker groups them
-    #[command(subcommand)]
+    #[command(subcommand, arg_required_else_help = true)]
     Image(ImageCommand),
 
     /// Commands about builds, as docker groups them
-    #[command(subcommand)]
+    #[command(subcommand, arg_required_else_help = true)]
     Builder(BuilderCommand),
 
     /// Commands about the whole store, as docker groups them
-    #[command(subcommand)]
+    #[command(subcommand, arg_required_else_help = true)]
     System(SystemCommand),
 
     /// Look inside
-    #[command(subcommand)]
+    #[command(subcommand, arg_required_else_help = true)]
     Debug(DebugCommand),
 
     /// Print a shell's completion script

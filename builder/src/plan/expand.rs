@@ -135,6 +135,9 @@ impl Expander<'_> {
                 author: self.state.author.as_deref().map(Into::into),
             }),
             Err(mut error) => {
+                if error.span == Span::default() {
+                    error.span = span;
+                }
                 if self.at.is_some() {
                     error.message = format!(
                         "in the base image's ONBUILD {}: {}",
@@ -373,8 +376,12 @@ impl Expander<'_> {
             ));
         }
         if run.security == Security::Insecure {
-            let span = self.steps.last().map_or(Span::at(0), |s| s.span);
-            return Err(refuse("--security=insecure", span, "leave the flag out"));
+            let unplaced = Span::default();
+            return Err(refuse(
+                "--security=insecure",
+                unplaced,
+                "leave the flag out",
+            ));
         }
         let mut script = None;
         let argv = match run.script() {

@@ -63,6 +63,7 @@ impl StepKey {
                 ("version", _) => "a new version of rbuild keys it differently".to_owned(),
                 ("kind", _) => "the instruction is a different one".to_owned(),
                 ("parent", _) => "the layers below it changed".to_owned(),
+                ("network", Some(_)) => "the network or hosts of RUN changed".to_owned(),
                 ("command", Some(was)) => format!("the command changed (it was {was})"),
                 (name, Some(was)) => match name.split_once(' ') {
                     Some(("file", path)) => format!("the content of {path} changed"),
@@ -78,6 +79,10 @@ impl StepKey {
             if !self.parts.iter().any(|(n, _)| n == name) {
                 reasons.push(format!("{name} is gone"));
             }
+        }
+        // Another instruction has other parts: naming them all would be noise.
+        if reasons.iter().any(|r| r.starts_with("the instruction is")) {
+            return Some("the instruction is a different one".to_owned());
         }
         // What lies below explains all that follows; the rest would be noise.
         if reasons.iter().any(|r| r.starts_with("the layers below")) {

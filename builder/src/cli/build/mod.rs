@@ -33,6 +33,10 @@ use text::Text;
 /// Runs the command.
 pub async fn run(app: &App, args: Args) -> Outcome {
     let options = options::validate(&args)?;
+    if let Some(path) = &args.iidfile {
+        // A script must not find the ID of an earlier build after this one has failed.
+        forget(path)?;
+    }
     let mode = if args.quiet {
         Mode::Quiet
     } else {
@@ -235,6 +239,21 @@ fn save_trace(path: &Path, trace: &Trace) {
             std::fs::write(file.path(), &bytes)?;
             file.persist(path).map_err(|e| e.error)
         });
+}
+
+/// Removes an old result, and makes sure that a new one can be written there.
+fn forget(path: &Path) -> Result<(), Failure> {
+    let failed = |e: std::io::Error| Failure::new(format!("--iidfile {}: {e}", path.display()));
+    match std::fs::remove_file(path) {
+        Err(e) if e.kind() != std::io::ErrorKind::NotFound => return Err(failed(e)),
+        _ => {}
+    }
+    match path.parent() {
+        Some(dir) if !dir.as_os_str().is_empty() => {
+            std::fs::metadata(dir).map(drop).map_err(failed)
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Writes a small file whole or not at all.

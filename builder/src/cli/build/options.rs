@@ -197,7 +197,7 @@ fn limits(args: &LimitArgs) -> Result<Limits, String> {
         .map(|u| Ulimit::parse(u))
         .collect::<Result<_, _>>()?;
     Ok(Limits {
-        memory: args.memory.as_deref().map(bytes).transpose()?,
+        memory: args.memory.as_deref().map(memory).transpose()?,
         memory_swap,
         cpu_quota: args.cpu_quota,
         cpu_period: args.cpu_period,
@@ -207,6 +207,19 @@ fn limits(args: &LimitArgs) -> Result<Limits, String> {
         pids: None,
         ulimits,
     })
+}
+
+/// What a process needs to start at all, as docker has it.
+const MIN_MEMORY: u64 = 6 << 20;
+
+fn memory(text: &str) -> Result<u64, String> {
+    let size = bytes(text)?;
+    if size < MIN_MEMORY {
+        return Err(format!(
+            "invalid memory limit {text:?}: the minimum allowed is 6MB"
+        ));
+    }
+    Ok(size)
 }
 
 fn bytes(text: &str) -> Result<u64, String> {

@@ -9,6 +9,9 @@ use crate::files::FilesError;
 use crate::plan::PlanError;
 use crate::solve::engine::{SolveError, StepError};
 
+/// How much of a file is looked at for bytes that no text has.
+const SNIFFED: usize = 8192;
+
 /// A Dockerfile as it was written and as it was understood.
 pub struct Text {
     /// As in messages.
@@ -22,6 +25,10 @@ pub struct Text {
 
 impl Text {
     pub fn parse(source: Source, color: bool) -> Result<Self, Failure> {
+        if source.bytes.iter().take(SNIFFED).any(|b| *b == 0) {
+            let text = format!("{} is neither a Dockerfile nor a tar archive", source.name);
+            return Err(Failure::new(text));
+        }
         let parsed = dockerfile::parse_bytes(&source.bytes);
         let warnings = parsed
             .diagnostics
