@@ -81,6 +81,11 @@ pub fn listen(
     }))
 }
 
+/// Removes the socket of a server that has stopped; one that was killed leaves it for the next.
+pub fn forget(data_dir: &Path) {
+    let _ = std::fs::remove_file(socket(data_dir));
+}
+
 async fn gc(State(control): State<Arc<Control>>, Json(options): Json<CollectOptions>) -> Response {
     match collect(&control.registry, &control.metrics, options).await {
         Ok(collected) => Json(collected).into_response(),

@@ -42,7 +42,7 @@ pub(super) fn run(options: Fsck) -> Result<(), Failure> {
         registry.close().await;
         Ok::<_, Failure>(checked)
     })?;
-    out(&report(&checked))?;
+    out(&report(&checked, options.deep))?;
     let open = checked
         .problems
         .iter()
@@ -55,7 +55,7 @@ pub(super) fn run(options: Fsck) -> Result<(), Failure> {
     }
 }
 
-fn report(checked: &Checked) -> String {
+fn report(checked: &Checked, deep: bool) -> String {
     let mut text = String::new();
     for problem in &checked.problems {
         let (line, manifests) = match problem {
@@ -80,8 +80,13 @@ fn report(checked: &Checked) -> String {
         }
     }
     let (blobs, bytes, problems) = (checked.blobs, checked.bytes, checked.problems.len());
+    let how = if deep {
+        "read and checked"
+    } else {
+        "counted, contents not read (--deep)"
+    };
     text.push_str(&format!(
-        "{blobs} blobs, {bytes} bytes checked; {problems} problems\n"
+        "{blobs} blobs, {bytes} bytes {how}; {problems} problems\n"
     ));
     text
 }

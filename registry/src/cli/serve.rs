@@ -54,8 +54,7 @@ pub(super) fn run(options: Serve) -> Result<(), Failure> {
     }
     let config = settings.check()?;
     let level = &config.log_level;
-    let filter = EnvFilter::try_new(level)
-        .map_err(|e| format!("log.level = {level}: {e}; try error, warn, info or debug"))?;
+    let filter = filter(level)?;
     let log = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr);
@@ -69,6 +68,21 @@ pub(super) fn run(options: Serve) -> Result<(), Failure> {
         .enable_all()
         .build()?
         .block_on(serve(config, &data_dir))
+}
+
+/// One of the levels, or a filter of several parts, as experts write them.
+fn filter(level: &str) -> Result<EnvFilter, Failure> {
+    let levels = ["off", "error", "warn", "info", "debug", "trace"];
+    let wrong = |why: &dyn std::fmt::Display| {
+        Failure::from(format!(
+            "log.level = {level}: {why}; try error, warn, info, debug or trace"
+        ))
+    };
+    // A single word that is no level would be taken for the name of a module, and log nothing.
+    if !level.contains(['=', ',']) && !levels.iter().any(|l| level.eq_ignore_ascii_case(l)) {
+        return Err(wrong(&"no such level"));
+    }
+    EnvFilter::try_new(level).map_err(|e| wrong(&e))
 }
 
 async fn serve(config: Config, data_dir: &Path) -> Result<(), Failure> {
@@ -112,6 +126,7 @@ async fn serve(config: Config, data_dir: &Path) -> Result<(), Failure> {
     for task in tasks.into_iter().flatten() {
         task.abort();
     }
+    control::forget(data_dir);
     registry.close().await;
     Ok(())
 }

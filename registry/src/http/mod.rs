@@ -25,6 +25,7 @@ use axum::response::{IntoResponse, Response};
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use http::request::Parts;
 use http::{Method, StatusCode};
+use tower_http::catch_panic::CatchPanicLayer;
 
 use crate::auth::Auth;
 use crate::config::Config;
@@ -100,7 +101,23 @@ impl Api {
 
 /// The whole API.
 pub fn router(api: Api) -> Router {
-    Router::new().fallback(handle).with_state(Arc::new(api))
+    // A bug in one answer must not take the connection, and other requests on it, along.
+    Router::new()
+        .fallback(handle)
+        .layer(CatchPanicLayer::custom(panicked))
+        .with_state(Arc::new(api))
+}
+
+fn panicked(panic: Box<dyn std::any::Any + Send>) -> Response {
+    let text = panic.downcast_ref::<String>().map(String::as_str);
+    let text = text.or_else(|| panic.downcast_ref::<&str>().copied());
+    tracing::error!(
+        panic = text.unwrap_or("unknown"),
+        "a request could not be answered"
+    );
+    let status = StatusCode::INTERNAL_SERVER_ERROR;
+    let message = "the registry made a mistake; its log tells more";
+    ApiError::new(status, "UNKNOWN", message, serde_json::Value::Null).into_response()
 }
 
 async fn handle(State(api): State<Arc<Api>>, request: Request) -> Response {

@@ -94,7 +94,7 @@ impl App {
     }
 
     pub async fn in_dir(dir: tempfile::TempDir) -> Self {
-        let registry = Arc::new(Registry::open(dir.path()).await.unwrap());
+        let registry = Arc::new(open_again(dir.path()).await);
         let router = registry::http::router(Api::open(Arc::clone(&registry)));
         Self {
             dir,
@@ -222,4 +222,18 @@ pub fn image(config: &Digest, layers: &[&Digest]) -> Value {
         "config": {"mediaType": CONFIG, "digest": config, "size": 1},
         "layers": layers,
     })
+}
+
+/// Opens a directory that a registry in this process has just let go of: a last blocking task of
+/// it may still hold the lock for a moment.
+async fn open_again(dir: &std::path::Path) -> Registry {
+    for _ in 0..500 {
+        match Registry::open(dir).await {
+            Err(e) if e.to_string().contains("in use by another rregistry") => {
+                tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+            }
+            opened => return opened.unwrap(),
+        }
+    }
+    panic!("{} stays locked", dir.display());
 }
