@@ -226,7 +226,7 @@ pub fn image(config: &Digest, layers: &[&Digest]) -> Value {
 
 /// Opens a directory that a registry in this process has just let go of: a last blocking task of
 /// it may still hold the lock for a moment.
-async fn open_again(dir: &std::path::Path) -> Registry {
+async fn open_again(dir: &Path) -> Registry {
     for _ in 0..500 {
         match Registry::open(dir).await {
             Err(e) if e.to_string().contains("in use by another rregistry") => {
