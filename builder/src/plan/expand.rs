@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use dockerfile::diagnostic::{Code, Diagnostic};
+use dockerfile::history;
 use dockerfile::instruction::{
     Add, Arg, CommandLine, Copy, Env, Files, Healthcheck, Instruction, Kind, Label, Run, Script,
     Security,
@@ -15,11 +16,11 @@ use dockerfile::value::{self, AddSource, Chmod};
 use oci::Digest;
 use oci::config::{Config, Empty, Healthcheck as HealthConfig};
 
+use super::PlanError;
 use super::args::{BuildArgs, NamedContexts};
 use super::graph::{StagePlan, copy_from};
 use super::state::{StageState, destination, join};
 use super::step::{CopyFrom, CopyOp, CopySource, Op, RunOp, Step, WorkdirOp};
-use super::{PlanError, history};
 
 /// What a stage's expansion depends on.
 #[derive(Clone, Debug)]
@@ -172,7 +173,7 @@ impl Expander<'_> {
             Kind::Run(run) => self.run(run),
             Kind::Shell(shell) => {
                 let words: Vec<String> = shell.words.iter().map(|w| w.text.clone()).collect();
-                let text = format!("SHELL {}", history::plain(&words));
+                let text = history::list("SHELL", &words);
                 self.state.config.shell = Some(words);
                 Ok(meta(text))
             }
@@ -206,7 +207,7 @@ impl Expander<'_> {
                     self.state.config.volumes.insert(path.clone(), Empty {});
                     paths.push(path);
                 }
-                Ok(meta(format!("VOLUME {}", history::plain(&paths))))
+                Ok(meta(history::list("VOLUME", &paths)))
             }
             Kind::Workdir(workdir) => {
                 let path = self.word(&workdir.path)?;
@@ -309,7 +310,7 @@ impl Expander<'_> {
                 .exposed_ports
                 .insert(port.clone(), Empty {});
         }
-        Ok(meta(format!("EXPOSE {}", history::plain(&specs))))
+        Ok(meta(history::list("EXPOSE", &specs)))
     }
 
     fn healthcheck(&mut self, check: &Healthcheck) -> (Option<Op>, Option<String>) {
@@ -322,14 +323,21 @@ impl Expander<'_> {
             start_interval: nanos(check.start_interval),
             retries: i64::from(check.retries),
         };
-        let text = format!("HEALTHCHECK {}", history::health(&health));
+        let text = history::healthcheck(&history::Health {
+            test: &health.test,
+            interval: check.interval,
+            timeout: check.timeout,
+            start_period: check.start_period,
+            start_interval: check.start_interval,
+            retries: check.retries,
+        });
         self.state.config.healthcheck = Some(health);
         meta(text)
     }
 
     fn cmd(&mut self, command: &CommandLine) -> (Option<Op>, Option<String>) {
         let argv = self.argv(command);
-        let text = format!("CMD {}", history::quoted(&argv));
+        let text = history::command("CMD", &argv);
         self.state.config.cmd = Some(argv).filter(|argv| !argv.is_empty());
         self.state.config.args_escaped = Some(true);
         self.state.cmd_set = true;
@@ -338,7 +346,7 @@ impl Expander<'_> {
 
     fn entrypoint(&mut self, command: &CommandLine) -> (Option<Op>, Option<String>) {
         let argv = self.argv(command);
-        let text = format!("ENTRYPOINT {}", history::quoted(&argv));
+        let text = history::command("ENTRYPOINT", &argv);
         self.state.config.entrypoint = Some(argv).filter(|argv| !argv.is_empty());
         // The base's CMD were arguments for another program.
         if !self.state.cmd_set {
@@ -408,7 +416,7 @@ impl Expander<'_> {
                     .help("write what is to be run, or leave the instruction out"),
             );
         }
-        let history = history::run(&self.state.args_with_values(), &argv);
+        let history = history::run(&argv, &self.state.args_with_values());
         let op = RunOp {
             argv,
             env: self.state.run_env(),
@@ -435,7 +443,7 @@ impl Expander<'_> {
         let mut op = self.files(&copy.files, &copy.chown, &copy.chmod, &copy.exclude)?;
         op.from = from;
         op.parents = copy.parents;
-        let text = history::copy("COPY", &op, &self.word(&copy.files.dest)?);
+        let text = transfer_history(false, &op, &self.word(&copy.files.dest)?);
         Ok((Some(Op::Copy(op)), Some(text)))
     }
 
@@ -473,7 +481,7 @@ impl Expander<'_> {
         }
         op.unpack_local = add.unpack != Some(false);
         op.unpack = add.unpack;
-        let text = history::copy("ADD", &op, &self.word(&add.files.dest)?);
+        let text = transfer_history(true, &op, &self.word(&add.files.dest)?);
         Ok((Some(Op::Copy(op)), Some(text)))
     }
 
@@ -546,4 +554,24 @@ impl Expander<'_> {
 /// An instruction that changes only the configuration.
 fn meta(history: String) -> (Option<Op>, Option<String>) {
     (None, Some(history))
+}
+
+/// The history of a COPY or ADD, with the destination as it was written.
+fn transfer_history(add: bool, op: &CopyOp, dest: &str) -> String {
+    let (mut sources, mut heredocs) = (Vec::new(), Vec::new());
+    for source in &op.sources {
+        match source {
+            CopySource::Path(path) | CopySource::Url(path) => sources.push(path.clone()),
+            CopySource::Inline { name, .. } => heredocs.push(name.clone()),
+        }
+    }
+    history::transfer(&history::Transfer {
+        add,
+        parents: op.parents,
+        chown: op.chown.as_deref(),
+        chmod: op.chmod.as_ref().map(|(text, _)| text.as_str()),
+        sources: &sources,
+        heredocs: &heredocs,
+        dest,
+    })
 }

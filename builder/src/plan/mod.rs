@@ -10,7 +10,6 @@
 pub mod args;
 pub mod expand;
 pub mod graph;
-mod history;
 mod state;
 pub mod step;
 

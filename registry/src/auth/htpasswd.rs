@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use super::private_file;
+
 /// bcrypt's cost for new passwords: about a tenth of a second.
 const COST: u32 = 11;
 /// bcrypt reads no more than this of a password.
@@ -90,35 +92,14 @@ impl Htpasswd {
     /// # Errors
     /// [`HtpasswdError::Io`].
     pub fn write(&self, path: &Path) -> Result<(), HtpasswdError> {
-        use std::io::Write;
-        use std::os::unix::fs::OpenOptionsExt;
-        let io = |source| HtpasswdError::Io {
-            path: path.to_owned(),
-            source,
-        };
         let mut text = String::new();
         for (user, hash) in &self.0 {
             text.push_str(&format!("{user}:{hash}\n"));
         }
-        let temporary = path.with_extension("new");
-        let mut file = std::fs::OpenOptions::new()
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .mode(0o600)
-            .open(&temporary)
-            .map_err(io)?;
-        file.write_all(text.as_bytes())
-            .and_then(|()| file.sync_all())
-            .and_then(|()| std::fs::rename(&temporary, path))
-            .map_err(io)?;
-        let parent = match path.parent() {
-            Some(parent) if parent != Path::new("") => parent,
-            _ => Path::new("."),
-        };
-        std::fs::File::open(parent)
-            .and_then(|dir| dir.sync_all())
-            .map_err(io)
+        private_file::write(path, text.as_bytes()).map_err(|source| HtpasswdError::Io {
+            path: path.to_owned(),
+            source,
+        })
     }
 
     /// The users' names.

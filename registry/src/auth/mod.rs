@@ -4,6 +4,7 @@
 //! says what each may do where; [`Auth`] puts them together. Pure but for reading its files.
 
 pub mod htpasswd;
+mod private_file;
 pub mod rules;
 pub mod token;
 

@@ -4,8 +4,6 @@
 //! The verifier takes one algorithm and one key, ours. What a token's header says about keys is
 //! never used for anything but being compared.
 
-use std::io::Write;
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use base64::Engine;
@@ -14,6 +12,8 @@ use ring::rand::SystemRandom;
 use ring::signature::{ED25519, Ed25519KeyPair, KeyPair, UnparsedPublicKey};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
+
+use super::private_file;
 
 /// The one algorithm.
 const ALGORITHM: &str = "EdDSA";
@@ -110,18 +110,7 @@ impl Signer {
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
                 let made = Ed25519KeyPair::generate_pkcs8(&SystemRandom::new())
                     .map_err(|_| KeyError::Random)?;
-                let temporary = path.with_extension("new");
-                let mut file = std::fs::OpenOptions::new()
-                    .write(true)
-                    .create(true)
-                    .truncate(true)
-                    .mode(0o600)
-                    .open(&temporary)
-                    .map_err(io)?;
-                file.write_all(made.as_ref())
-                    .and_then(|()| file.sync_all())
-                    .and_then(|()| std::fs::rename(&temporary, path))
-                    .map_err(io)?;
+                private_file::write(path, made.as_ref()).map_err(io)?;
                 made.as_ref().to_vec()
             }
             Err(e) => return Err(io(e)),
