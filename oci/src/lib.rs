@@ -26,6 +26,7 @@ pub mod manifest;
 pub mod media_type;
 pub mod platform;
 pub mod reference;
+mod select;
 
 pub use config::ImageConfig;
 pub use descriptor::Descriptor;
