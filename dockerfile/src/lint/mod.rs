@@ -161,7 +161,7 @@ pub fn lint_text(parsed: &Parsed) -> Report {
     let mut diagnostics = reporter.diagnostics;
     // The majority of keywords is not known yet.
     let casing = Code::Rule(Rule::ConsistentInstructionCasing);
-    diagnostics.retain(|d| d.span.start < first && d.code != casing);
+    diagnostics.retain(|d| d.span.start <= first && d.code != casing);
     diagnostics.sort_by_key(|d| (d.span.start, d.span.end));
     Report {
         diagnostics,
