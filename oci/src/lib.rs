@@ -24,6 +24,7 @@ pub mod digest;
 pub mod layer;
 pub mod manifest;
 pub mod media_type;
+mod null;
 pub mod platform;
 pub mod reference;
 mod select;
