@@ -80,7 +80,11 @@ pub(super) async fn status(
     id: UploadId,
 ) -> Result<Response, ApiError> {
     let upload = registry.upload(name, id).await?;
-    Ok(progress(StatusCode::NO_CONTENT, &upload))
+    let mut response = progress(StatusCode::NO_CONTENT, &upload);
+    // Another request may be sending bytes right now.
+    let so_far = up_to(upload.arrived());
+    response.headers_mut().insert(RANGE, so_far);
+    Ok(response)
 }
 
 pub(super) async fn append(
@@ -203,7 +207,11 @@ fn location(upload: &Upload) -> HeaderValue {
 
 /// The bytes that are there; an empty upload says `0-0` as well, as Docker's registry does.
 fn range(upload: &Upload) -> HeaderValue {
-    value(format_args!("0-{}", upload.received().saturating_sub(1)))
+    up_to(upload.received())
+}
+
+fn up_to(received: u64) -> HeaderValue {
+    value(format_args!("0-{}", received.saturating_sub(1)))
 }
 
 fn progress(status: StatusCode, upload: &Upload) -> Response {
