@@ -140,7 +140,10 @@ impl Auth {
             None => format!("{}/auth/token", quoted(origin)),
         };
         let service = quoted(tokens.signer.service());
-        let scope = scope.map_or_else(String::new, |s| format!(",scope=\"{}\"", quoted(s)));
+        let scope = scope.map_or_else(String::new, |scope| {
+            let scopes: Vec<String> = scope.split(' ').map(quoted).collect();
+            format!(",scope=\"{}\"", scopes.join(" "))
+        });
         format!("Bearer realm=\"{url}\",service=\"{service}\"{scope}")
     }
 

@@ -8,6 +8,7 @@ use http::request::Parts;
 use serde_json::{Value, json};
 
 use super::error::ApiError;
+use super::uploads::source;
 use super::{Api, value};
 use crate::auth::rules::Access;
 use crate::auth::{Auth, Authenticated, Identity};
@@ -23,10 +24,18 @@ pub(super) enum Needs {
     Filter,
     /// A right in a repository.
     Right(RepositoryName, Access),
+    /// To push to the first repository, and to pull from the second if the rules let the caller.
+    Mount(RepositoryName, RepositoryName),
 }
 
 impl Needs {
-    pub(super) fn of(route: &Route) -> Self {
+    pub(super) fn of(route: &Route, request: &Parts) -> Self {
+        if let Route::StartUpload(name) = route
+            && let Some(from) = source(request)
+            && from != *name
+        {
+            return Self::Mount(name.clone(), from);
+        }
         let (name, access) = match route {
             Route::Base => return Self::Login,
             Route::Catalog => return Self::Filter,
@@ -59,7 +68,7 @@ impl Caller {
         }
     }
 
-    /// Whether the caller may know that there is a repository.
+    /// Whether the caller may know that there is a repository, and read it with the right token.
     pub(super) fn may_see(&self, repository: &str) -> bool {
         match &self.0 {
             None => true,
@@ -93,7 +102,7 @@ pub(super) async fn authorize(
     let Some(auth) = &api.auth else {
         return Ok(Caller(None));
     };
-    let needs = Needs::of(route);
+    let needs = Needs::of(route, request);
     let header = request
         .headers
         .get(AUTHORIZATION)
@@ -107,6 +116,13 @@ pub(super) async fn authorize(
         Needs::Login => who.identity != Identity::Anonymous || who.granted.is_some(),
         Needs::Filter => true,
         Needs::Right(name, access) => auth.allows(&who, name.as_str(), *access),
+        Needs::Mount(name, from) => {
+            // A token that could be for the source as well is asked for. Where the rules deny the
+            // source, it is as good as not there.
+            let could = auth.may_see(&who, from.as_str());
+            auth.allows(&who, name.as_str(), Access::Push)
+                && (!could || auth.allows(&who, from.as_str(), Access::Pull))
+        }
     };
     if allowed {
         return Ok(Caller(Some((Arc::clone(auth), who))));
@@ -144,6 +160,9 @@ pub(super) fn challenge(api: &Api, auth: &Auth, needs: &Needs, request: &Parts) 
         Needs::Login => None,
         Needs::Filter => Some("registry:catalog:*".to_owned()),
         Needs::Right(name, Access::Push) => Some(format!("repository:{name}:pull,push")),
+        Needs::Mount(name, from) => Some(format!(
+            "repository:{name}:pull,push repository:{from}:pull"
+        )),
         Needs::Right(name, access) => Some(format!("repository:{name}:{}", access.action())),
     };
     auth.challenge(&format!("{scheme}://{host}"), scope.as_deref())

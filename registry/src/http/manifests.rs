@@ -54,7 +54,7 @@ pub(super) async fn put(
     request: &Parts,
     body: Body,
 ) -> Result<Response, ApiError> {
-    let query = Query::of(request);
+    let query = Query::of(request)?;
     let tags = match reference {
         ManifestRef::Digest(_) => query
             .all("tag")

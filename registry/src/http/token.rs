@@ -38,7 +38,7 @@ async fn token(auth: &Arc<Auth>, request: &Parts) -> Result<Response, ApiError> 
         .login(header)
         .await
         .map_err(|_| unauthorized(auth.basic_challenge(), "user or password is wrong"))?;
-    let query = Query::of(request);
+    let query = Query::of(request)?;
     // Several parameters, or one with spaces, which arrive as pluses.
     let scope: Vec<String> = query.all("scope").map(|s| s.replace('+', " ")).collect();
     let granted = auth.grant(&identity, &scope.join(" "));

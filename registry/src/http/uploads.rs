@@ -27,7 +27,7 @@ pub(super) async fn start(
     request: &Parts,
     body: Body,
 ) -> Result<Response, ApiError> {
-    let query = Query::of(request);
+    let query = Query::of(request)?;
     if let Some(mount) = query.get("mount") {
         let digest = digest(mount)?;
         if mounted(registry, caller, name, query.get("from"), &digest).await? {
@@ -54,6 +54,13 @@ pub(super) async fn start(
     Ok(progress(StatusCode::ACCEPTED, &upload))
 }
 
+/// Where a blob is to be mounted from, when a request to begin an upload says so.
+pub(super) fn source(request: &Parts) -> Option<RepositoryName> {
+    let query = Query::of(request).ok()?;
+    query.get("mount")?;
+    query.get("from")?.parse().ok()
+}
+
 async fn mounted(
     registry: &Arc<Registry>,
     caller: &Caller,
@@ -61,13 +68,16 @@ async fn mounted(
     from: Option<&str>,
     digest: &Digest,
 ) -> Result<bool, ApiError> {
-    let sources = match from {
-        Some(from) => vec![from.parse().map_err(ServiceError::from)?],
-        None => registry.repositories_with(digest).await?,
-    };
-    for source in &sources {
+    if let Some(from) = from {
+        let Ok(from) = from.parse::<RepositoryName>() else {
+            return Ok(false);
+        };
         // What the caller may not read is as good as not there.
-        if caller.may_pull(source.as_str()) && registry.mount(source, name, digest).await? {
+        return Ok(caller.may_pull(from.as_str()) && registry.mount(&from, name, digest).await?);
+    }
+    for source in registry.repositories_with(digest).await? {
+        // No token can be for repositories that the client doesn't know of.
+        if caller.may_see(source.as_str()) && registry.mount(&source, name, digest).await? {
             return Ok(true);
         }
     }
@@ -111,7 +121,7 @@ pub(super) async fn finish(
     request: &Parts,
     body: Body,
 ) -> Result<Response, ApiError> {
-    let query = Query::of(request);
+    let query = Query::of(request)?;
     let Some(text) = query.get("digest") else {
         return Err(ApiError::new(
             StatusCode::BAD_REQUEST,

@@ -270,6 +270,16 @@ async fn with_token(app: &App, token: &str, method: &str, path: &str) -> Answer 
         .await
 }
 
+const BOTH: &str = "repository:team/copy:pull,push repository:team/app:pull";
+
+/// The scope that a challenge asks for.
+fn asked(answer: &Answer) -> &str {
+    answer.is(401, "UNAUTHORIZED");
+    let challenge = answer.header("www-authenticate");
+    let scope = challenge.split("scope=\"").nth(1).unwrap();
+    scope.strip_suffix('"').unwrap()
+}
+
 #[tokio::test]
 async fn tokens_let_do_what_they_were_asked_for_and_no_more() {
     let app = app(&format!("auth.method = \"token\"\n{RULES}")).await;
@@ -324,10 +334,33 @@ async fn tokens_let_do_what_they_were_asked_for_and_no_more() {
     // A mount needs the right to pull the source in the same token.
     let mount = format!("/v2/team/copy/blobs/uploads/?mount={digest}&from=team/app");
     let narrow = get(Some("writer"), "repository:team/copy:pull,push").await;
-    with_token(&app, &narrow, "POST", &mount).await.ok(202);
+    let refused = with_token(&app, &narrow, "POST", &mount).await;
+    assert_eq!(asked(&refused), BOTH);
     let both = "repository:team/copy:pull,push&scope=repository:team/app:pull";
     let wide = get(Some("writer"), both).await;
     with_token(&app, &wide, "POST", &mount).await.ok(201);
+    // Who comes without a token is told of both at once.
+    assert_eq!(asked(&app.post(&mount).await), BOTH);
+    // What nobody gets a token for is as good as not there.
+    let secret = mount.replace("from=team/app", "from=secret");
+    with_token(&app, &narrow, "POST", &secret).await.ok(202);
+    // Without a source the rules say where from.
+    let anywhere = format!("/v2/team/copy2/blobs/uploads/?mount={digest}");
+    let narrow = get(Some("writer"), "repository:team/copy2:pull,push").await;
+    with_token(&app, &narrow, "POST", &anywhere).await.ok(201);
+    let hidden = Digest::sha256(b"hidden");
+    let root = get(Some("root"), "repository:secret:pull,push").await;
+    let bearer = format!("Bearer {root}");
+    app.request(
+        "POST",
+        &format!("/v2/secret/blobs/uploads/?digest={hidden}"),
+        &[("authorization", &bearer)],
+        "hidden",
+    )
+    .await
+    .ok(201);
+    let anywhere = anywhere.replace(&digest.to_string(), &hidden.to_string());
+    with_token(&app, &narrow, "POST", &anywhere).await.ok(202);
 
     // Nobody in particular gets a token too, good for what is public.
     let anonymous = get(None, "repository:public/a:pull+repository:team/app:pull").await;

@@ -183,6 +183,9 @@ async fn mounts_with_and_without_a_source() {
         format!("mount={none}&from=a"),
         format!("mount={none}"),
         format!("mount={digest}&from=nobody"),
+        format!("mount={digest}&from=UP"),
+        format!("mount={digest}&from="),
+        format!("mount={digest}&from=..%2Fa"),
     ] {
         let session = app
             .post(&format!("/v2/e/blobs/uploads/?{query}"))
@@ -194,9 +197,9 @@ async fn mounts_with_and_without_a_source() {
     app.post("/v2/e/blobs/uploads/?mount=sha256:short&from=a")
         .await
         .is(400, "DIGEST_INVALID");
-    app.post(&format!("/v2/e/blobs/uploads/?mount={digest}&from=UP"))
+    app.post("/v2/e/blobs/uploads/?mount=sha256:short&from=UP")
         .await
-        .is(400, "NAME_INVALID");
+        .is(400, "DIGEST_INVALID");
 }
 
 #[tokio::test]
@@ -247,6 +250,12 @@ async fn malformed_names_and_digests_are_refused_by_code() {
             404,
             "BLOB_UPLOAD_UNKNOWN",
         ),
+        ("GET", "/v2/a/tags/list?n=1&last=%zz", 400, "UNSUPPORTED"),
+        ("GET", "/v2/_catalog?last=%", 400, "UNSUPPORTED"),
+        ("POST", "/v2/a/blobs/uploads/?from=%ff", 400, "UNSUPPORTED"),
+        ("PUT", "/v2/a/manifests/v1?tag=%x", 400, "UNSUPPORTED"),
+        ("GET", "/v2/%61/t%61gs/list", 404, "NAME_UNKNOWN"),
+        ("GET", "/v2/%2e%2e/%2e%2e/etc/tags/list", 400, "NAME_INVALID"),
         ("GET", "/v2/a/tags/list", 404, "NAME_UNKNOWN"),
         ("DELETE", "/v2/a/manifests/v1", 404, "MANIFEST_UNKNOWN"),
     ] {
