@@ -4,14 +4,16 @@ use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use axum::Router;
+use axum::{Extension, Router};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
+use tower::Layer;
 
+use crate::linger::{Linger, Lingering};
 use crate::tls::Reloading;
 
 /// How long a client may take for a request's head, idle time between requests included.
@@ -134,7 +136,9 @@ async fn serve<S>(builder: Builder<TokioExecutor>, stream: S, router: Router, wa
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let service = TowerToHyperService::new(router);
+    let linger = Linger::default();
+    let stream = Lingering::new(stream, linger.clone());
+    let service = TowerToHyperService::new(Extension(linger).layer(router));
     let connection = builder.serve_connection(TokioIo::new(stream), service);
     if let Err(e) = watcher.watch(connection).await {
         // Clients hang up; that is their right.

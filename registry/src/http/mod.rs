@@ -13,6 +13,7 @@ mod manifests;
 mod query;
 mod range;
 mod token;
+mod unread;
 mod uploads;
 
 use std::sync::Arc;
@@ -22,9 +23,9 @@ use axum::Router;
 use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
-use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HOST, HeaderMap, HeaderName, HeaderValue};
 use http::request::Parts;
-use http::{Method, StatusCode};
+use http::{Method, StatusCode, Version};
 use tower_http::catch_panic::CatchPanicLayer;
 
 use crate::auth::Auth;
@@ -36,6 +37,7 @@ use crate::service::{Registry, ServiceError};
 use access::Caller;
 use error::ApiError;
 use log::AccessLog;
+use unread::Unread;
 
 const API_VERSION: HeaderName = HeaderName::from_static("docker-distribution-api-version");
 const CONTENT_DIGEST: HeaderName = HeaderName::from_static("docker-content-digest");
@@ -121,23 +123,31 @@ fn panicked(panic: Box<dyn std::any::Any + Send>) -> Response {
 }
 
 async fn handle(State(api): State<Arc<Api>>, request: Request) -> Response {
+    let (request, unread) = Unread::watch(request);
+    let response = answer(&api, request).await;
+    unread.settle(response).await
+}
+
+async fn answer(api: &Api, request: Request) -> Response {
     let begun = Instant::now();
     let (request, body) = request.into_parts();
     let head = request.method == Method::HEAD;
     let received = length(&request.headers);
     let line = api.access_log.as_ref().map(|log| log.begin(&request));
-    let (label, user, mut response) = match Route::parse(&request.method, request.uri.path()) {
+    let route = Route::parse(&request.method, request.uri.path());
+    let (label, user, mut response) = match route {
+        _ if !names_one_host(&request) => ("none", None, hostless().into_response()),
         Ok(route) => {
             let label = route.label();
             let mut user = None;
-            let answer = serve(&api, route, request, body, &mut user).await;
+            let answer = serve(api, route, request, body, &mut user).await;
             (
                 label,
                 user,
                 answer.unwrap_or_else(IntoResponse::into_response),
             )
         }
-        Err(e) => ("none", None, elsewhere(&api, e, &request).await),
+        Err(e) => ("none", None, elsewhere(api, e, &request).await),
     };
     let headers = response.headers_mut();
     headers.insert(API_VERSION, HeaderValue::from_static("registry/2.0"));
@@ -164,6 +174,21 @@ async fn handle(State(api): State<Arc<Api>>, request: Request) -> Response {
         *response.body_mut() = Body::empty();
     }
     response
+}
+
+/// HTTP/1.1 asks for exactly one `Host` (RFC 9112, section 3.2), so that all on the way agree on
+/// whom a request is for.
+fn names_one_host(request: &Parts) -> bool {
+    request.version != Version::HTTP_11 || request.headers.get_all(HOST).iter().count() == 1
+}
+
+fn hostless() -> ApiError {
+    ApiError::new(
+        StatusCode::BAD_REQUEST,
+        "UNSUPPORTED",
+        "a request has one Host header",
+        serde_json::Value::Null,
+    )
 }
 
 fn length(headers: &HeaderMap) -> u64 {

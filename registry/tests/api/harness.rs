@@ -1,7 +1,9 @@
 //! A registry in a temporary directory, and requests to its router.
 
+use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
@@ -12,6 +14,7 @@ use oci::Digest;
 use registry::auth::Auth;
 use registry::config::Settings;
 use registry::http::Api;
+use registry::server::Server;
 use registry::service::Registry;
 use serde_json::{Value, json};
 use tower::ServiceExt;
@@ -71,6 +74,15 @@ impl App {
 
     /// As `settings`, a text of TOML, has it; `$DIR` in it is the registry's directory.
     pub async fn configured(prepare: impl FnOnce(&Path), settings: &str) -> Self {
+        Self::configured_with(prepare, settings, drop).await
+    }
+
+    /// The same, for a test that changes users meanwhile.
+    pub async fn configured_with(
+        prepare: impl FnOnce(&Path),
+        settings: &str,
+        watch: impl FnOnce(Arc<Auth>),
+    ) -> Self {
         let dir = tempfile::tempdir().unwrap();
         prepare(dir.path());
         let file = dir.path().join("registry.toml");
@@ -80,6 +92,9 @@ impl App {
         let auth = Auth::from_config(&config, dir.path())
             .unwrap()
             .map(Arc::new);
+        if let Some(auth) = &auth {
+            watch(Arc::clone(auth));
+        }
         let registry = Arc::new(
             Registry::with_policy(dir.path(), config.policy.clone())
                 .await
@@ -116,7 +131,9 @@ impl App {
         Self::in_dir(dir).await
     }
 
-    pub async fn send(&self, request: Request<Body>) -> Answer {
+    pub async fn send(&self, mut request: Request<Body>) -> Answer {
+        let host = http::HeaderValue::from_static("localhost");
+        request.headers_mut().entry("host").or_insert(host);
         let response = self.router.clone().oneshot(request).await.unwrap();
         let (parts, body) = response.into_parts();
         let body = body.collect().await.unwrap().to_bytes();
@@ -205,6 +222,17 @@ impl App {
         (digest, text)
     }
 
+    /// Serves on a port of its own for as long as the test runs.
+    pub async fn listen(&self) -> SocketAddr {
+        let server = Server::bind(([127, 0, 0, 1], 0).into(), None)
+            .await
+            .unwrap();
+        let addr = server.local_addr().unwrap();
+        let run = server.run(self.router.clone(), std::future::pending(), Duration::ZERO);
+        tokio::spawn(run);
+        addr
+    }
+
     pub fn path(&self) -> &Path {
         self.dir.path()
     }
@@ -230,7 +258,7 @@ async fn open_again(dir: &Path) -> Registry {
     for _ in 0..500 {
         match Registry::open(dir).await {
             Err(e) if e.to_string().contains("in use by another rregistry") => {
-                tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+                tokio::time::sleep(Duration::from_millis(10)).await;
             }
             opened => return opened.unwrap(),
         }
