@@ -12,6 +12,7 @@ use http::{Method, StatusCode};
 use oci::MediaType;
 use oci::manifest::MAX_MANIFEST_SIZE;
 
+use super::conditions::{self, Read};
 use super::error::ApiError;
 use super::query::Query;
 use super::{CONTENT_DIGEST, OCI_SUBJECT, OCI_TAG, empty, not_modified, value};
@@ -29,17 +30,19 @@ pub(super) async fn get(
     } else {
         registry.pull_manifest(name, reference).await?
     };
+    let mut response = match conditions::read(&request.headers, &manifest.row.digest) {
+        Read::Failed => return Err(ServiceError::Precondition.into()),
+        Read::NotModified => not_modified(),
+        Read::Full => {
+            let mut response = Response::new(Body::from(manifest.bytes.clone()));
+            response
+                .headers_mut()
+                .insert(CONTENT_LENGTH, HeaderValue::from(manifest.bytes.len()));
+            response
+        }
+    };
     let digest = manifest.row.digest.to_string();
     let etag = value(format_args!("\"{digest}\""));
-    let mut response = if not_modified(&request.headers, &etag) {
-        empty(StatusCode::NOT_MODIFIED)
-    } else {
-        let mut response = Response::new(Body::from(manifest.bytes.clone()));
-        response
-            .headers_mut()
-            .insert(CONTENT_LENGTH, HeaderValue::from(manifest.bytes.len()));
-        response
-    };
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, value(&manifest.row.media_type));
     headers.insert(CONTENT_DIGEST, value(digest));
@@ -66,7 +69,14 @@ pub(super) async fn put(
     let content_type = content_type(&request.headers);
     let bytes = read(&request.headers, body).await?;
     let pushed = registry
-        .put_manifest(name, reference, tags.clone(), content_type, bytes)
+        .put_manifest(
+            name,
+            reference,
+            tags.clone(),
+            content_type,
+            bytes,
+            conditions::write(&request.headers),
+        )
         .await?;
     let mut response = empty(StatusCode::CREATED);
     let headers = response.headers_mut();
@@ -89,8 +99,12 @@ pub(super) async fn delete(
     registry: &Arc<Registry>,
     name: &RepositoryName,
     reference: &ManifestRef,
+    request: &Parts,
 ) -> Result<Response, ApiError> {
-    registry.delete_manifest(name, reference).await?;
+    let precondition = conditions::write(&request.headers);
+    registry
+        .delete_manifest(name, reference, precondition)
+        .await?;
     Ok(empty(StatusCode::ACCEPTED))
 }
 

@@ -6,6 +6,7 @@
 
 mod access;
 mod blobs;
+mod conditions;
 mod error;
 mod listing;
 mod log;
@@ -16,16 +17,20 @@ mod token;
 mod unread;
 mod uploads;
 
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Instant;
 
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HOST, HeaderMap, HeaderName, HeaderValue};
 use http::request::Parts;
 use http::{Method, StatusCode, Version};
+use http_body::Frame;
 use tower_http::catch_panic::CatchPanicLayer;
 
 use crate::auth::Auth;
@@ -170,7 +175,7 @@ async fn answer(api: &Api, request: Request) -> Response {
     if let Some(line) = line {
         line.end(answered, user.as_deref().unwrap_or("-"));
     }
-    if head {
+    if head && response.status() != StatusCode::NOT_MODIFIED {
         *response.body_mut() = Body::empty();
     }
     response
@@ -301,10 +306,10 @@ async fn dispatch(
             manifests::put(registry, &name, &reference, &request, body).await
         }
         Route::DeleteManifest(name, reference) => {
-            manifests::delete(registry, &name, &reference).await
+            manifests::delete(registry, &name, &reference, &request).await
         }
         Route::GetBlob(name, digest) => blobs::get(registry, &name, &digest, &request).await,
-        Route::DeleteBlob(name, digest) => blobs::delete(registry, &name, &digest).await,
+        Route::DeleteBlob(name, digest) => blobs::delete(registry, &name, &digest, &request).await,
         Route::StartUpload(name) => uploads::start(registry, caller, &name, &request, body).await,
         Route::UploadStatus(name, id) => uploads::status(registry, &name, id).await,
         Route::AppendUpload(name, id) => uploads::append(registry, &name, id, &request, body).await,
@@ -346,6 +351,34 @@ fn empty(status: StatusCode) -> Response {
     response
 }
 
+/// An answer to who has the content already. A length would be the content's (RFC 9110, section
+/// 15.4.5), so there is none.
+fn not_modified() -> Response {
+    let mut response = Response::new(Body::new(NoLength));
+    *response.status_mut() = StatusCode::NOT_MODIFIED;
+    response
+}
+
+/// An empty body that does not say that it is, and so gets no length from anybody on the way.
+#[derive(Debug)]
+struct NoLength;
+
+impl http_body::Body for NoLength {
+    type Data = Bytes;
+    type Error = std::convert::Infallible;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+        Poll::Ready(None)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        true
+    }
+}
+
 /// A header's value from text that its type keeps within what headers can hold.
 fn value(text: impl std::fmt::Display) -> HeaderValue {
     // Names, digests and IDs are plain ASCII, so that this cannot fail.
@@ -354,15 +387,4 @@ fn value(text: impl std::fmt::Display) -> HeaderValue {
 
 fn blob_location(repository: &RepositoryName, digest: &oci::Digest) -> HeaderValue {
     value(format_args!("/v2/{repository}/blobs/{digest}"))
-}
-
-/// Whether `If-None-Match` names this entity tag, so that the client has the content already.
-fn not_modified(headers: &HeaderMap, etag: &HeaderValue) -> bool {
-    headers
-        .get_all(http::header::IF_NONE_MATCH)
-        .iter()
-        .filter_map(|v| v.to_str().ok())
-        .flat_map(|v| v.split(','))
-        .map(|tag| tag.trim().trim_start_matches("W/"))
-        .any(|tag| tag == "*" || tag.as_bytes() == etag.as_bytes())
 }

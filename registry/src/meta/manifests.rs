@@ -6,7 +6,7 @@ use oci::{Digest, MediaType};
 use sqlx::sqlite::SqliteConnection;
 
 use super::links::find_repository;
-use super::{Meta, MetaError, from_sql, now, to_sql};
+use super::{Meta, MetaError, Precondition, from_sql, now, to_sql};
 use crate::name::{ManifestRef, RepositoryName, Tag};
 
 /// What a manifest is, without its bytes.
@@ -41,6 +41,10 @@ pub struct NewManifest {
     pub tags: Vec<Tag>,
     /// Those of them that must not point elsewhere already.
     pub immutable: Vec<Tag>,
+    /// What it is pushed as.
+    pub reference: ManifestRef,
+    /// What must be true of what `reference` names until then.
+    pub precondition: Precondition,
 }
 
 /// How pushing a manifest went.
@@ -52,6 +56,8 @@ pub enum Put {
     Missing(Vec<Digest>),
     /// This tag points elsewhere and must not move, so nothing was changed.
     Immutable(String),
+    /// The precondition is not true, so nothing was changed.
+    Otherwise,
 }
 
 /// What a deletion took away.
@@ -70,6 +76,8 @@ pub enum Delete {
     Done(Deleted),
     /// This tag must not go, so nothing was changed.
     Immutable(String),
+    /// The precondition is not true, so nothing was changed.
+    Otherwise,
 }
 
 /// One entry of a referrers list.
@@ -93,26 +101,7 @@ impl Meta {
         repository: &RepositoryName,
         reference: &ManifestRef,
     ) -> Result<Option<ManifestRow>, MetaError> {
-        let query = match reference {
-            ManifestRef::Digest(digest) => sqlx::query_as(
-                "SELECT m.digest, m.media_type, m.size FROM repositories r
-                 JOIN manifests m ON m.repository_id = r.id
-                 WHERE r.name = ? AND m.digest = ?",
-            )
-            .bind(repository.as_str())
-            .bind(digest.to_string()),
-            ManifestRef::Tag(tag) => sqlx::query_as(
-                "SELECT m.digest, m.media_type, m.size FROM repositories r
-                 JOIN tags t ON t.repository_id = r.id
-                 JOIN manifests m ON m.id = t.manifest_id
-                 WHERE r.name = ? AND t.name = ?",
-            )
-            .bind(repository.as_str())
-            .bind(tag.as_str()),
-        };
-        let row: Option<(String, String, i64)> = query.fetch_optional(&self.readers).await?;
-        row.map(|(digest, media_type, size)| manifest_row(&digest, media_type, size))
-            .transpose()
+        find(&self.readers, repository, reference).await
     }
 
     /// Which of what a manifest needs `repository` does not show.
@@ -129,7 +118,8 @@ impl Meta {
         missing(&mut connection, repository, blobs, children).await
     }
 
-    /// Shows a manifest and points its tags to it, unless something it needs is not there.
+    /// Shows a manifest and points its tags to it, unless something it needs is not there or its
+    /// precondition is not true.
     ///
     /// # Errors
     /// [`MetaError`].
@@ -144,7 +134,8 @@ impl Meta {
     }
 
     /// Deletes a tag, or a manifest with every tag that points to it, unless `keeps` says of a
-    /// repository and tag that it must not go; `None` when it is not there.
+    /// repository and tag that it must not go or `precondition` is not true of it; `None` when it
+    /// is not there.
     ///
     /// # Errors
     /// [`MetaError`].
@@ -152,13 +143,24 @@ impl Meta {
         &self,
         repository: &RepositoryName,
         reference: &ManifestRef,
+        precondition: Precondition,
         keeps: impl Fn(&str, &str) -> bool + Send + 'static,
         effect: impl FnOnce(&Option<Delete>) + Send + 'static,
     ) -> Result<Option<Delete>, MetaError> {
         let (repository, reference) = (repository.clone(), reference.clone());
         self.writer
             .run(
-                move |c| Box::pin(delete(c, repository, reference, keeps)),
+                move |c| {
+                    Box::pin(async move {
+                        if !precondition.is_none()
+                            && let Some(row) = find(&mut *c, &repository, &reference).await?
+                            && !precondition.holds(Some(&row.digest))
+                        {
+                            return Ok(Some(Delete::Otherwise));
+                        }
+                        delete(c, repository, reference, keeps).await
+                    })
+                },
                 effect,
             )
             .await
@@ -183,7 +185,7 @@ impl Meta {
              FROM repositories r
              JOIN manifests m ON m.repository_id = r.id
              WHERE r.name = ?1 AND m.subject = ?2 AND m.digest > ?3
-               AND (?4 IS NULL OR m.artifact_type = ?4)
+               AND (?4 IS NULL OR m.artifact_type = ?4 COLLATE NOCASE)
              ORDER BY m.digest LIMIT ?5",
         )
         .bind(repository.as_str())
@@ -212,6 +214,34 @@ impl Meta {
             .collect::<Result<_, MetaError>>()?;
         Ok((referrers, more))
     }
+}
+
+/// The manifest that `reference` names.
+async fn find<'c>(
+    executor: impl sqlx::SqliteExecutor<'c>,
+    repository: &RepositoryName,
+    reference: &ManifestRef,
+) -> Result<Option<ManifestRow>, MetaError> {
+    let query = match reference {
+        ManifestRef::Digest(digest) => sqlx::query_as(
+            "SELECT m.digest, m.media_type, m.size FROM repositories r
+             JOIN manifests m ON m.repository_id = r.id
+             WHERE r.name = ? AND m.digest = ?",
+        )
+        .bind(repository.as_str())
+        .bind(digest.to_string()),
+        ManifestRef::Tag(tag) => sqlx::query_as(
+            "SELECT m.digest, m.media_type, m.size FROM repositories r
+             JOIN tags t ON t.repository_id = r.id
+             JOIN manifests m ON m.id = t.manifest_id
+             WHERE r.name = ? AND t.name = ?",
+        )
+        .bind(repository.as_str())
+        .bind(tag.as_str()),
+    };
+    let row: Option<(String, String, i64)> = query.fetch_optional(executor).await?;
+    row.map(|(digest, media_type, size)| manifest_row(&digest, media_type, size))
+        .transpose()
 }
 
 fn manifest_row(digest: &str, media_type: String, size: i64) -> Result<ManifestRow, MetaError> {
@@ -284,6 +314,12 @@ async fn put(c: &mut SqliteConnection, new: NewManifest) -> Result<Put, MetaErro
         .await?;
         if elsewhere.is_some() {
             return Ok(Put::Immutable(tag.as_str().to_owned()));
+        }
+    }
+    if !new.precondition.is_none() {
+        let current = find(&mut *c, &new.repository, &new.reference).await?;
+        if !new.precondition.holds(current.as_ref().map(|c| &c.digest)) {
+            return Ok(Put::Otherwise);
         }
     }
     let annotations = (!new.annotations.is_empty())

@@ -9,6 +9,7 @@ mod collect;
 mod links;
 mod listing;
 mod manifests;
+mod precondition;
 mod retention;
 mod writer;
 
@@ -24,6 +25,7 @@ pub use check::KnownBlob;
 pub use collect::{StaleLink, UnusedBlob};
 pub use listing::{Page, Usage};
 pub use manifests::{Delete, Deleted, ManifestRow, NewManifest, Put, Referrer};
+pub use precondition::{Listed, Precondition};
 
 use writer::Writer;
 

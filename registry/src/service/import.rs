@@ -15,6 +15,7 @@ use oci::Digest;
 use oci::manifest::MAX_MANIFEST_SIZE;
 
 use super::{Registry, ServiceError};
+use crate::meta::Precondition;
 use crate::name::{ManifestRef, RepositoryName, Tag};
 use crate::storage::{Context, StorageError, blocking};
 
@@ -174,7 +175,14 @@ impl Registry {
         };
         let reference = ManifestRef::Digest(digest.clone());
         match self
-            .put_manifest(repository, &reference, tags, None, bytes)
+            .put_manifest(
+                repository,
+                &reference,
+                tags,
+                None,
+                bytes,
+                Precondition::default(),
+            )
             .await
         {
             Ok(_) => Ok(Ok(())),

@@ -8,7 +8,7 @@ use oci::manifest::{MAX_MANIFEST_SIZE, ManifestError};
 use oci::{Descriptor, Digest, ManifestDocument, MediaType};
 
 use super::{Registry, ServiceError, key};
-use crate::meta::{Delete, Deleted, ManifestRow, NewManifest, Put};
+use crate::meta::{Delete, Deleted, ManifestRow, NewManifest, Precondition, Put};
 use crate::name::{ManifestRef, RepositoryName, Tag};
 
 /// What a cache entry weighs beside its content.
@@ -84,11 +84,13 @@ impl Registry {
         Ok(manifest)
     }
 
-    /// Takes a manifest, under `reference` and `tags`.
+    /// Takes a manifest, under `reference` and `tags`, if `precondition` is true of what
+    /// `reference` names until then.
     ///
     /// # Errors
     /// [`ServiceError::ManifestInvalid`], [`ServiceError::ManifestTooLarge`],
-    /// [`ServiceError::DigestMismatch`], [`ServiceError::ManifestBlobUnknown`].
+    /// [`ServiceError::DigestMismatch`], [`ServiceError::ManifestBlobUnknown`],
+    /// [`ServiceError::TagImmutable`], [`ServiceError::Precondition`].
     pub async fn put_manifest(
         self: &Arc<Self>,
         repository: &RepositoryName,
@@ -96,6 +98,7 @@ impl Registry {
         mut tags: Vec<Tag>,
         content_type: Option<MediaType>,
         bytes: Bytes,
+        precondition: Precondition,
     ) -> Result<Pushed, ServiceError> {
         let document = parse(&bytes, content_type.as_ref())?;
         let digest = match reference {
@@ -139,6 +142,8 @@ impl Registry {
             children,
             tags,
             immutable,
+            reference: reference.clone(),
+            precondition,
         };
         // Asked before the bytes are written, so that refusals cost no disk; the transaction asks
         // again.
@@ -151,12 +156,19 @@ impl Registry {
                 return Err(ServiceError::ManifestBlobUnknown(missing));
             }
         }
+        if !new.precondition.is_none() {
+            let current = self.meta.manifest(repository, reference).await?;
+            if !new.precondition.holds(current.as_ref().map(|c| &c.digest)) {
+                return Err(ServiceError::Precondition);
+            }
+        }
         let this = Arc::clone(self);
         let put = tokio::spawn(async move { this.store_manifest(new, bytes).await }).await??;
         match put {
             Put::Done => Ok(Pushed { digest, subject }),
             Put::Immutable(tag) => Err(ServiceError::TagImmutable(tag)),
             Put::Missing(missing) => Err(ServiceError::ManifestBlobUnknown(missing)),
+            Put::Otherwise => Err(ServiceError::Precondition),
         }
     }
 
@@ -185,20 +197,23 @@ impl Registry {
         Ok(put)
     }
 
-    /// Deletes a tag, or a manifest with every tag that points to it.
+    /// Deletes a tag, or a manifest with every tag that points to it, if `precondition` is true of
+    /// it.
     ///
     /// # Errors
-    /// [`ServiceError::ManifestUnknown`].
+    /// [`ServiceError::ManifestUnknown`], [`ServiceError::TagImmutable`],
+    /// [`ServiceError::Precondition`].
     pub async fn delete_manifest(
         &self,
         repository: &RepositoryName,
         reference: &ManifestRef,
+        precondition: Precondition,
     ) -> Result<Deleted, ServiceError> {
         let (cache, name) = (Arc::clone(&self.manifest_cache), repository.clone());
         let policy = self.policy.clone();
         let keeps = move |repository: &str, tag: &str| policy.is_immutable(repository, tag);
         self.meta
-            .delete_manifest(repository, reference, keeps, move |deleted| {
+            .delete_manifest(repository, reference, precondition, keeps, move |deleted| {
                 if let Some(Delete::Done(deleted)) = deleted {
                     for tag in &deleted.tags {
                         cache.forget(&key(name.as_str(), tag));
@@ -213,6 +228,7 @@ impl Registry {
             .and_then(|deleted| match deleted {
                 Some(Delete::Done(deleted)) => Ok(deleted),
                 Some(Delete::Immutable(tag)) => Err(ServiceError::TagImmutable(tag)),
+                Some(Delete::Otherwise) => Err(ServiceError::Precondition),
                 None => Err(ServiceError::ManifestUnknown {
                     repository: repository.clone(),
                     reference: reference.clone(),

@@ -193,6 +193,31 @@ async fn who_waits_for_a_continue_that_does_not_come_is_not_misread() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_is_not_modified_has_no_length() {
+    let app = App::new().await;
+    let (manifest, _) = app.image("a", "v1", "x").await;
+    let blob = app.blob("a", b"hello").await;
+    let addr = app.listen().await;
+    for (path, tag) in [
+        ("manifests/v1".to_owned(), &manifest),
+        (format!("blobs/{blob}"), &blob),
+    ] {
+        for method in ["GET", "HEAD"] {
+            let mut wire = Wire::open(addr).await;
+            wire.send(format!(
+                "{method} /v2/a/{path} HTTP/1.1\r\nHost: x\r\nIf-None-Match: \"{tag}\"\r\n\r\n"
+            ))
+            .await;
+            let (head, _) = wire.answer().await;
+            assert_eq!(status(&head), 304);
+            assert!(!head.contains("content-length"), "{method}: {head}");
+            assert!(!head.contains("transfer-encoding"), "{method}: {head}");
+            wire.goes_on(method).await;
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_request_names_one_host() {
     let app = App::new().await;
     let addr = app.listen().await;
