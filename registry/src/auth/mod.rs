@@ -5,6 +5,7 @@
 
 pub mod htpasswd;
 mod private_file;
+mod refresh;
 pub mod rules;
 pub mod token;
 
@@ -215,6 +216,31 @@ impl Auth {
         .await
         .map_err(|_| BadCredentials)?;
         user.map(Identity::User).ok_or(BadCredentials)
+    }
+
+    /// A token that stands for a user's password until that changes; `None` when there are no
+    /// tokens or no such user.
+    pub fn refresh_token(&self, user: &str) -> Option<String> {
+        let users = self.users.read().unwrap_or_else(PoisonError::into_inner);
+        Some(refresh::make(self.signer()?, user, users.hash(user)?))
+    }
+
+    /// Whom such a token stands for.
+    ///
+    /// # Errors
+    /// [`BadCredentials`] when it is none of ours, or of a password that was changed.
+    pub fn refreshed(&self, token: &str) -> Result<Identity, BadCredentials> {
+        let users = self.users.read().unwrap_or_else(PoisonError::into_inner);
+        self.signer()
+            .and_then(|signer| refresh::user(signer, token, |user| users.hash(user)))
+            .map(|user| Identity::User(user.into()))
+            .ok_or(BadCredentials)
+    }
+
+    /// Whether a client that asks for this service means this one.
+    pub fn is_service(&self, service: &str) -> bool {
+        self.signer()
+            .is_some_and(|s| s.service() == service || quoted(s.service()) == service)
     }
 
     /// Whether the caller may do `access` in a repository: the rules say so, and so does the

@@ -11,6 +11,7 @@ mod error;
 mod listing;
 mod log;
 mod manifests;
+mod oauth;
 mod query;
 mod range;
 mod token;
@@ -152,7 +153,7 @@ async fn answer(api: &Api, request: Request) -> Response {
                 answer.unwrap_or_else(IntoResponse::into_response),
             )
         }
-        Err(e) => ("none", None, elsewhere(api, e, &request).await),
+        Err(e) => ("none", None, elsewhere(api, e, &request, body).await),
     };
     let headers = response.headers_mut();
     headers.insert(API_VERSION, HeaderValue::from_static("registry/2.0"));
@@ -205,16 +206,13 @@ fn length(headers: &HeaderMap) -> u64 {
 }
 
 /// Paths outside of the registry API.
-async fn elsewhere(api: &Api, e: RouteError, request: &Parts) -> Response {
+async fn elsewhere(api: &Api, e: RouteError, request: &Parts, body: Body) -> Response {
     let read = matches!(request.method, Method::GET | Method::HEAD);
     match request.uri.path() {
-        token::PATH if request.method == Method::GET => match token::get(api, request).await {
+        token::PATH => match token::answer(api, request, body).await {
             Some(response) => response,
             None => ApiError::from_route(e, &request.method).into_response(),
         },
-        token::PATH => {
-            ApiError::from_route(RouteError::Method("GET"), &request.method).into_response()
-        }
         // Load balancers ask here whether anybody is listening.
         "/" | "/healthz" if read => text("ok\n".to_owned()),
         "/readyz" if read => match api.registry.ready().await {

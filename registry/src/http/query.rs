@@ -20,6 +20,11 @@ impl Query {
         Self::parse(request.uri.query().unwrap_or_default())
     }
 
+    /// The fields of a form, where a plus sign means a space.
+    pub(super) fn of_form(text: &str) -> Result<Self, ApiError> {
+        Self::parse(&text.replace('+', " "))
+    }
+
     fn parse(text: &str) -> Result<Self, ApiError> {
         text.split('&')
             .filter(|pair| !pair.is_empty())
@@ -101,6 +106,8 @@ mod tests {
         for bad in ["%zz", "%", "a=%2", "a=%ff", "%c3=1"] {
             assert!(Query::parse(bad).is_err(), "{bad}");
         }
+        let form = Query::of_form("scope=a:b:c+d%2be&x").unwrap();
+        assert_eq!(form.get("scope"), Some("a:b:c d+e"));
     }
 
     #[test]
