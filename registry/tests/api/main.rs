@@ -6,6 +6,7 @@ mod blobs;
 mod check;
 mod collect;
 mod concurrency;
+mod conformance;
 mod harness;
 mod import;
 mod listing;
