@@ -3,6 +3,9 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use axum::body::Body;
+use http_body_util::BodyExt;
+use hyper_util::rt::{TokioExecutor, TokioIo};
 use oci::Digest;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -231,5 +234,32 @@ async fn a_request_names_one_host() {
         let mut wire = Wire::open(addr).await;
         wire.send(head).await;
         assert_eq!(status(&wire.answer().await.0), code, "{head}");
+    }
+}
+
+/// HTTP/2 ends one stream, whatever is left of its body, and the others go on.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_early_answer_ends_one_stream() {
+    let app = App::new().await;
+    let stream = TcpStream::connect(app.listen().await).await.unwrap();
+    let handshake =
+        hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream));
+    let (mut client, connection) = handshake.await.unwrap();
+    tokio::spawn(connection);
+    for _ in 0..3 {
+        for (method, path, body, status) in [
+            ("PUT", "/v2/a/manifests/v1", vec![b' '; 9 << 20], 413),
+            ("PUT", "/v2/UP/manifests/v1", vec![b' '; 1 << 20], 400),
+            ("GET", "/v2/", Vec::new(), 200),
+        ] {
+            let uri = format!("http://localhost{path}");
+            let request = http::Request::builder().method(method).uri(uri);
+            let request = request.body(Body::from(body)).unwrap();
+            client.ready().await.unwrap();
+            let response = client.send_request(request).await.unwrap();
+            assert_eq!(response.status(), status, "{method} {path}");
+            let body = response.into_body().collect().await.unwrap().to_bytes();
+            assert!(body.starts_with(b"{"));
+        }
     }
 }
