@@ -109,9 +109,9 @@ pub(super) async fn grant(auth: &Arc<Auth>, request: &Parts, body: Body) -> Resu
         }
         "refresh_token" => {
             let token = need("refresh_token")?;
-            let identity = auth
-                .refreshed(token)
-                .map_err(|_| Refused::grant("the refresh token is not valid any more"))?;
+            let identity = auth.refreshed(token).map_err(|_| {
+                Refused::grant("the refresh token is not valid any more; log in again")
+            })?;
             (identity, Some(token.to_owned()))
         }
         _ => {
