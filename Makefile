@@ -40,6 +40,7 @@ fmt: ## Format the Rust code
 bench: ## Compare with docker, buildah and docker-registry on this machine (needs root)
 	@scripts/install-deps.sh test
 	$(CARGO) build --release --bins
+	$(CARGO) build --release -p registry --example load
 	benches/peers.sh all
 
 install: ## Install the two programs under PREFIX (/usr/local)

@@ -5,7 +5,8 @@
 #
 #   build     20 tiny RUN steps and a COPY of 20,000 files, cold and cached: rbuild, docker build
 #             (classic and BuildKit) and buildah bud --layers
-#   registry  1 GiB pushed and pulled, manifest GETs a second: rregistry and docker-registry
+#   registry  1 GiB pushed and pulled, 64 blobs at once, small images, requests a second, lists of
+#             many names: rregistry and docker-registry
 #
 # The result is a Markdown table of medians on standard output; every single figure goes to
 # standard error. Needs root. A tool that is not installed leaves its column empty. Everything
@@ -18,7 +19,9 @@
 #   BIN=...      folder of rbuild and rregistry (default: target/release)
 #   BLOB_MIB     size of the pushed blob (default: 1024)
 #   FILES        number of files of the COPY case, of 8,000 bytes each (default: 20000)
-#   WRK_SECONDS  length of each manifest run (default: 5)
+#   WRK_SECONDS  length of each run of wrk (default: 5)
+#   IMAGES       number of small images (default: 500)
+#   NAMES        number of tags, and of repositories (default: 10000)
 #   TMPDIR       where to work; 6 GB of disk are needed
 #   DOCKER       docker client (default: the one beside dockerd's packages, else on PATH)
 set -euo pipefail
@@ -31,6 +34,9 @@ BIN=$(realpath -m -- "${BIN:-$top/target/release}")
 BLOB_MIB=${BLOB_MIB:-1024}
 FILES=${FILES:-20000}
 WRK_SECONDS=${WRK_SECONDS:-5}
+IMAGES=${IMAGES:-500}
+NAMES=${NAMES:-10000}
+LOAD=$BIN/examples/load
 ONLY=${ONLY:-rbuild docker buildkit buildah rregistry docker-registry}
 if [ -z "${DOCKER:-}" ]; then
     DOCKER=docker
