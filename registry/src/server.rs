@@ -5,13 +5,17 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use axum::Router;
+use http::Request;
+use hyper::body::Incoming;
+use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use hyper_util::server::graceful::{GracefulShutdown, Watcher};
-use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
+use tower::ServiceExt;
 
+use crate::http::Peer;
 use crate::tls::Reloading;
 
 /// How long a client may take for a request's head, idle time between requests included.
@@ -63,21 +67,21 @@ impl Server {
                 () = &mut stop => break,
             };
             match accepted {
-                Ok((stream, _)) => {
+                Ok((stream, peer)) => {
                     // Answers are written whole; waiting for more to send would only delay them.
                     let _ = stream.set_nodelay(true);
                     let (builder, router) = (builder.clone(), router.clone());
                     let watcher = connections.watcher();
                     match self.tls.as_ref().map(Reloading::acceptor) {
                         None => {
-                            tokio::spawn(serve(builder, stream, router, watcher));
+                            tokio::spawn(serve(builder, stream, peer, router, watcher));
                         }
                         Some(acceptor) => {
                             tokio::spawn(async move {
                                 let hello = acceptor.accept(stream);
                                 match tokio::time::timeout(HELLO_TIMEOUT, hello).await {
                                     Ok(Ok(stream)) => {
-                                        serve(builder, stream, router, watcher).await;
+                                        serve(builder, stream, peer, router, watcher).await;
                                     }
                                     Ok(Err(e)) => {
                                         tracing::debug!(error = %e, "a TLS handshake failed");
@@ -130,11 +134,19 @@ fn builder() -> Builder<TokioExecutor> {
     builder
 }
 
-async fn serve<S>(builder: Builder<TokioExecutor>, stream: S, router: Router, watcher: Watcher)
-where
+async fn serve<S>(
+    builder: Builder<TokioExecutor>,
+    stream: S,
+    peer: SocketAddr,
+    router: Router,
+    watcher: Watcher,
+) where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let service = TowerToHyperService::new(router);
+    let service = service_fn(move |mut request: Request<Incoming>| {
+        request.extensions_mut().insert(Peer(peer));
+        router.clone().oneshot(request)
+    });
     let connection = builder.serve_connection(TokioIo::new(stream), service);
     if let Err(e) = watcher.watch(connection).await {
         // Clients hang up; that is their right.

@@ -1,8 +1,9 @@
 //! `rregistry serve`
 
+use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use clap::Args;
 use tokio::signal::unix::{SignalKind, signal};
@@ -13,11 +14,13 @@ use super::{Failure, Settings, data_dir, err, out};
 use crate::auth::Auth;
 use crate::config::Config;
 use crate::control;
+use crate::events::Subscribers;
 use crate::http::{Api, router};
 use crate::metrics::Metrics;
 use crate::server::Server;
 use crate::service::{CollectOptions, Registry};
 use crate::tls::Reloading;
+use crate::webhook::Deliveries;
 
 /// How often unfinished uploads are looked through.
 const EXPIRY_INTERVAL: Duration = Duration::from_secs(3600);
@@ -87,7 +90,10 @@ fn filter(level: &str) -> Result<EnvFilter, Failure> {
 
 async fn serve(config: Config, data_dir: &Path) -> Result<(), Failure> {
     let tls = config.tls.clone().map(Reloading::new).transpose()?;
-    let registry = Arc::new(Registry::with_policy(data_dir, config.policy.clone()).await?);
+    let subscribers = Subscribers::new(&config.webhooks, node(config.addr));
+    let registry = Registry::with_policy(data_dir, config.policy.clone()).await?;
+    let registry = Arc::new(registry.telling(subscribers));
+    let deliveries = Deliveries::start(&registry).await?;
     let auth = Auth::from_config(&config, data_dir)?.map(Arc::new);
     let addr = config.addr;
     let server = Server::bind(addr, tls.clone())
@@ -115,14 +121,18 @@ async fn serve(config: Config, data_dir: &Path) -> Result<(), Failure> {
     ];
     let scheme = if tls.is_some() { "https" } else { "http" };
     out(&format!("listening on {scheme}://{bound}\n"))?;
+    let (stopped, stopped_at) = tokio::sync::oneshot::channel();
     let stop = async move {
         tokio::select! {
             _ = terminate.recv() => {}
             _ = interrupt.recv() => {}
         }
+        let _ = stopped.send(Instant::now());
     };
     let api = Api::new(Arc::clone(&registry), auth, metrics, &config);
     server.run(router(api), stop, config.drain).await;
+    let drained = stopped_at.await.map_or(Duration::ZERO, |at| at.elapsed());
+    deliveries.stop(config.drain.saturating_sub(drained)).await;
     for task in tasks.into_iter().flatten() {
         task.abort();
     }
@@ -131,8 +141,14 @@ async fn serve(config: Config, data_dir: &Path) -> Result<(), Failure> {
     Ok(())
 }
 
+/// What this registry calls itself when it tells others: its machine's name and its port.
+fn node(addr: SocketAddr) -> String {
+    let system = rustix::system::uname();
+    format!("{}:{}", system.nodename().to_string_lossy(), addr.port())
+}
+
 /// Others can reach this registry: say what they could do, and how to mend it.
-fn warn(bound: &std::net::SocketAddr, auth: bool, tls: bool) {
+fn warn(bound: &SocketAddr, auth: bool, tls: bool) {
     let port = bound.port();
     let danger = match (auth, tls) {
         (true, true) => return,

@@ -140,6 +140,20 @@ pub(super) const LISTS: &[Key] = &[
                `rregistry gc --dry-run` shows what would go.",
     },
     Key {
+        name: "webhook",
+        default: "",
+        help: "Who is told what happens: [[webhook]] with name and url (http or https). Events are \
+               in the form of Docker's notifications, in order, at least once. Of pushes, mounts \
+               and deletions they are kept on disk until the webhook has answered 2xx; of pulls \
+               in memory. Optional: repository (a pattern), actions (only these of push, pull, \
+               mount, delete), ignore.actions and ignore.mediatypes (not these), headers (NAME = \
+               \"VALUE\" or a list of values), ca (certificates in PEM to trust beside the \
+               system's), timeout (5s; of one delivery), threshold (5; so many failures in a row \
+               are tried again at once), backoff (1s; the pause after that, doubled with each \
+               failure up to 5m), backlog (10000; when more wait, the oldest are dropped), \
+               include_references (false; tell what a pushed manifest names), disabled (false).",
+    },
+    Key {
         name: "access",
         default: "",
         help: "Who may do what: [[access]] with repository (a pattern: * within a part, ** across \
@@ -212,7 +226,9 @@ pub fn explain() -> String {
          #allow = [\"pull\", \"push\"]\n\
          #[[immutable]]\n#repository = \"team/**\"\n#tags = \"v*\"\n\
          #[[retention]]\n#repository = \"ci/**\"\n#keep_newest = 20\n\
-         #delete_untagged_after = \"7d\"\n",
+         #delete_untagged_after = \"7d\"\n\
+         #[[webhook]]\n#name = \"scanner\"\n#url = \"https://scanner.example.com/events\"\n\
+         #headers = { Authorization = \"Bearer SECRET\" }\n#actions = [\"push\", \"delete\"]\n",
     );
     out
 }

@@ -6,7 +6,7 @@
 
 mod keys;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -18,6 +18,7 @@ pub use keys::{KEYS, Key, env_name, explain};
 use keys::{LISTS, similar};
 
 use crate::auth::rules::Rule;
+use crate::events::Webhook;
 use crate::policy::{Immutable, Policy, Retention};
 
 /// Why the configuration cannot be used.
@@ -130,6 +131,8 @@ pub struct Config {
     pub access: Vec<Rule>,
     /// What happens to tags.
     pub policy: Policy,
+    /// Who is told what happens.
+    pub webhooks: Vec<Webhook>,
 }
 
 /// The lists of a file.
@@ -143,6 +146,8 @@ struct Lists {
     immutable: Vec<Immutable>,
     #[serde(default)]
     retention: Vec<Retention>,
+    #[serde(default)]
+    webhook: Vec<Webhook>,
 }
 
 /// Settings as they came, before they are checked.
@@ -255,6 +260,7 @@ impl Settings {
             ));
         }
         let interval = self.duration("gc.interval")?;
+        check_webhooks(&self.lists.webhook)?;
         Ok(Config {
             addr: self.parse("addr")?,
             data_dir: self.path("data_dir")?,
@@ -281,6 +287,7 @@ impl Settings {
                 immutable: self.lists.immutable,
                 retention: self.lists.retention,
             },
+            webhooks: self.lists.webhook,
         })
     }
 
@@ -357,6 +364,23 @@ impl Settings {
     }
 }
 
+fn check_webhooks(webhooks: &[Webhook]) -> Result<(), ConfigError> {
+    let mut names = BTreeSet::new();
+    for webhook in webhooks {
+        webhook
+            .check()
+            .map_err(|why| wrong("webhook", &webhook.name, why))?;
+        if !names.insert(&webhook.name) {
+            return Err(wrong(
+                "webhook",
+                &webhook.name,
+                "there are two of this name",
+            ));
+        }
+    }
+    Ok(())
+}
+
 fn wrong(
     key: &'static str,
     value: impl std::fmt::Display,
@@ -369,8 +393,11 @@ fn wrong(
     }
 }
 
-/// Reads `30s`, `15m`, `24h`, `7d`.
+/// Reads `500ms`, `30s`, `15m`, `24h`, `7d`.
 pub fn duration(text: &str) -> Option<Duration> {
+    if let Some(number) = text.strip_suffix("ms") {
+        return Some(Duration::from_millis(number.parse().ok()?));
+    }
     let unit = text.chars().last()?;
     let number: u64 = text.strip_suffix(unit)?.parse().ok()?;
     let seconds = match unit {
@@ -440,6 +467,15 @@ mod tests {
                 "[[access]]\nrepository = \"**\"\nallow = [\"pull\"]",
                 "access rules need users",
             ),
+            (
+                "[[webhook]]\nname = \"a\"\nurl = \"ftp://x\"",
+                "webhook = a: url: ftp is neither http nor https",
+            ),
+            (
+                "[[webhook]]\nname = \"a\"\nurl = \"http://x\"\n\
+                 [[webhook]]\nname = \"a\"\nurl = \"http://y\"",
+                "webhook = a: there are two of this name",
+            ),
             ("[[access]]\nrepo = \"**\"", "unknown field `repo`"),
             ("addr = ", "TOML parse error"),
         ] {
@@ -464,9 +500,19 @@ mod tests {
 
     #[test]
     fn durations_have_units() {
+        assert_eq!(duration("500ms"), Some(Duration::from_millis(500)));
         assert_eq!(duration("90s"), Some(Duration::from_secs(90)));
         assert_eq!(duration("7d"), Some(Duration::from_secs(604_800)));
-        for bad in ["", "s", "5", "-1s", "1w", "99999999999999999999d", "1é"] {
+        for bad in [
+            "",
+            "s",
+            "ms",
+            "5",
+            "-1s",
+            "1w",
+            "99999999999999999999d",
+            "1é",
+        ] {
             assert_eq!(duration(bad), None, "{bad}");
         }
     }

@@ -3,12 +3,12 @@
 use std::sync::Arc;
 
 use http::StatusCode;
-use http::header::{AUTHORIZATION, HOST, WWW_AUTHENTICATE};
+use http::header::{AUTHORIZATION, WWW_AUTHENTICATE};
 use http::request::Parts;
 use serde_json::{Value, json};
 
 use super::error::ApiError;
-use super::{Api, value};
+use super::{Api, origin, value};
 use crate::auth::rules::Access;
 use crate::auth::{Auth, Authenticated, Identity};
 use crate::name::RepositoryName;
@@ -72,14 +72,14 @@ impl Caller {
         matches!(&self.0, Some((_, who)) if who.identity == Identity::Anonymous)
     }
 
-    /// The user's name, for the log.
-    pub(super) fn name(&self) -> &str {
+    /// The user's name; none when nobody said.
+    pub(super) fn name(&self) -> Option<&str> {
         match &self.0 {
             Some((_, who)) => match &who.identity {
-                Identity::User(user) => user,
-                Identity::Anonymous => "-",
+                Identity::User(user) => Some(user),
+                Identity::Anonymous => None,
             },
-            None => "-",
+            None => None,
         }
     }
 }
@@ -128,25 +128,13 @@ pub(super) async fn authorize(
 
 /// What a client must do to be let in.
 pub(super) fn challenge(api: &Api, auth: &Auth, needs: &Needs, request: &Parts) -> String {
-    let host = request
-        .headers
-        .get(HOST)
-        .and_then(|v| v.to_str().ok())
-        .or_else(|| request.uri.authority().map(|a| a.as_str()))
-        .unwrap_or("localhost");
-    let forwarded = request.headers.get("x-forwarded-proto");
-    let scheme = if forwarded.is_some_and(|v| v == "https") {
-        "https"
-    } else {
-        api.scheme
-    };
     let scope = match needs {
         Needs::Login => None,
         Needs::Filter => Some("registry:catalog:*".to_owned()),
         Needs::Right(name, Access::Push) => Some(format!("repository:{name}:pull,push")),
         Needs::Right(name, access) => Some(format!("repository:{name}:{}", access.action())),
     };
-    auth.challenge(&format!("{scheme}://{host}"), scope.as_deref())
+    auth.challenge(&origin::base(api, request), scope.as_deref())
 }
 
 /// Tells a caller to log in.

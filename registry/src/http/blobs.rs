@@ -16,6 +16,7 @@ use oci::Digest;
 use super::error::ApiError;
 use super::range::{Part, Wanted, wanted};
 use super::{CONTENT_DIGEST, empty, not_modified, value};
+use crate::events::By;
 use crate::name::{RepositoryName, UploadId};
 use crate::service::{Content, Registry};
 use crate::storage::{Segment, read_segments};
@@ -27,11 +28,14 @@ pub(super) async fn get(
     name: &RepositoryName,
     digest: &Digest,
     request: &Parts,
+    by: &By,
 ) -> Result<Response, ApiError> {
     let blob = if request.method == Method::HEAD {
         registry.lease_blob(name, digest).await?
     } else {
-        registry.blob(name, digest).await?
+        let blob = registry.blob(name, digest).await?;
+        registry.tell_blob_pull(by, name, &blob);
+        blob
     };
     let text = digest.to_string();
     let etag = value(format_args!("\"{text}\""));
@@ -80,8 +84,9 @@ pub(super) async fn delete(
     registry: &Arc<Registry>,
     name: &RepositoryName,
     digest: &Digest,
+    by: &By,
 ) -> Result<Response, ApiError> {
-    registry.delete_blob(name, digest).await?;
+    registry.delete_blob(name, digest, by).await?;
     let mut response = empty(StatusCode::ACCEPTED);
     response.headers_mut().insert(CONTENT_DIGEST, value(digest));
     Ok(response)

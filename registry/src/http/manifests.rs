@@ -15,6 +15,7 @@ use oci::manifest::MAX_MANIFEST_SIZE;
 use super::error::ApiError;
 use super::query::Query;
 use super::{CONTENT_DIGEST, OCI_SUBJECT, OCI_TAG, empty, not_modified, value};
+use crate::events::By;
 use crate::name::{ManifestRef, RepositoryName, Tag};
 use crate::service::{Registry, ServiceError};
 
@@ -23,11 +24,12 @@ pub(super) async fn get(
     name: &RepositoryName,
     reference: &ManifestRef,
     request: &Parts,
+    by: &By,
 ) -> Result<Response, ApiError> {
     let manifest = if request.method == Method::HEAD {
         registry.manifest(name, reference).await?
     } else {
-        registry.pull_manifest(name, reference).await?
+        registry.pull_manifest(name, reference, by).await?
     };
     let digest = manifest.row.digest.to_string();
     let etag = value(format_args!("\"{digest}\""));
@@ -53,6 +55,7 @@ pub(super) async fn put(
     reference: &ManifestRef,
     request: &Parts,
     body: Body,
+    by: &By,
 ) -> Result<Response, ApiError> {
     let query = Query::of(request);
     let tags = match reference {
@@ -66,7 +69,7 @@ pub(super) async fn put(
     let content_type = content_type(&request.headers);
     let bytes = read(&request.headers, body).await?;
     let pushed = registry
-        .put_manifest(name, reference, tags.clone(), content_type, bytes)
+        .put_manifest(name, reference, tags.clone(), content_type, bytes, by)
         .await?;
     let mut response = empty(StatusCode::CREATED);
     let headers = response.headers_mut();
@@ -89,8 +92,9 @@ pub(super) async fn delete(
     registry: &Arc<Registry>,
     name: &RepositoryName,
     reference: &ManifestRef,
+    by: &By,
 ) -> Result<Response, ApiError> {
-    registry.delete_manifest(name, reference).await?;
+    registry.delete_manifest(name, reference, by).await?;
     Ok(empty(StatusCode::ACCEPTED))
 }
 

@@ -10,6 +10,7 @@ mod error;
 mod listing;
 mod log;
 mod manifests;
+mod origin;
 mod query;
 mod range;
 mod token;
@@ -29,6 +30,7 @@ use tower_http::catch_panic::CatchPanicLayer;
 
 use crate::auth::Auth;
 use crate::config::Config;
+use crate::events::By;
 use crate::metrics::{Answered, Metrics};
 use crate::name::RepositoryName;
 use crate::route::{Route, RouteError};
@@ -36,6 +38,7 @@ use crate::service::{Registry, ServiceError};
 use access::Caller;
 use error::ApiError;
 use log::AccessLog;
+pub use origin::Peer;
 
 const API_VERSION: HeaderName = HeaderName::from_static("docker-distribution-api-version");
 const CONTENT_DIGEST: HeaderName = HeaderName::from_static("docker-content-digest");
@@ -130,7 +133,8 @@ async fn handle(State(api): State<Arc<Api>>, request: Request) -> Response {
         Ok(route) => {
             let label = route.label();
             let mut user = None;
-            let answer = serve(&api, route, request, body, &mut user).await;
+            let id = line.as_ref().map(|line| line.id.as_str());
+            let answer = serve(&api, route, request, body, id, &mut user).await;
             (
                 label,
                 user,
@@ -222,7 +226,11 @@ async fn metrics(api: &Api) -> Result<Response, ServiceError> {
         ("blobs", "Blobs stored, manifests included.", usage.blobs),
         ("stored_bytes", "Bytes of the blobs stored.", usage.bytes),
     ];
-    let mut response = text(api.metrics.render(&gauges));
+    let mut counters = api.metrics.render(&gauges);
+    if let Some(subscribers) = api.registry.subscribers() {
+        subscribers.render(&mut counters, &api.registry.waiting_events().await?);
+    }
+    let mut response = text(counters);
     response.headers_mut().insert(
         CONTENT_TYPE,
         HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8"),
@@ -236,11 +244,12 @@ async fn serve(
     route: Route,
     request: Parts,
     body: Body,
+    id: Option<&str>,
     user: &mut Option<String>,
 ) -> Result<Response, ApiError> {
     let caller = access::authorize(api, &route, &request).await?;
     if api.access_log.is_some() {
-        *user = Some(caller.name().to_owned());
+        *user = caller.name().map(str::to_owned);
     }
     if !api.delete_enabled && matches!(route, Route::DeleteManifest(..) | Route::DeleteBlob(..)) {
         return Err(ApiError::new(
@@ -251,7 +260,8 @@ async fn serve(
         )
         .with_header(http::header::ALLOW, HeaderValue::from_static("GET, HEAD")));
     }
-    dispatch(api, &caller, route, request, body).await
+    let by = origin::of(api, &caller, &route, &request, id);
+    dispatch(api, &caller, route, request, body, &by).await
 }
 
 async fn dispatch(
@@ -260,6 +270,7 @@ async fn dispatch(
     route: Route,
     request: Parts,
     body: Body,
+    by: &By,
 ) -> Result<Response, ApiError> {
     let registry = &api.registry;
     match route {
@@ -270,20 +281,24 @@ async fn dispatch(
             listing::referrers(registry, &name, &digest, &request).await
         }
         Route::GetManifest(name, reference) => {
-            manifests::get(registry, &name, &reference, &request).await
+            manifests::get(registry, &name, &reference, &request, by).await
         }
         Route::PutManifest(name, reference) => {
-            manifests::put(registry, &name, &reference, &request, body).await
+            manifests::put(registry, &name, &reference, &request, body, by).await
         }
         Route::DeleteManifest(name, reference) => {
-            manifests::delete(registry, &name, &reference).await
+            manifests::delete(registry, &name, &reference, by).await
         }
-        Route::GetBlob(name, digest) => blobs::get(registry, &name, &digest, &request).await,
-        Route::DeleteBlob(name, digest) => blobs::delete(registry, &name, &digest).await,
-        Route::StartUpload(name) => uploads::start(registry, caller, &name, &request, body).await,
+        Route::GetBlob(name, digest) => blobs::get(registry, &name, &digest, &request, by).await,
+        Route::DeleteBlob(name, digest) => blobs::delete(registry, &name, &digest, by).await,
+        Route::StartUpload(name) => {
+            uploads::start(registry, caller, &name, &request, body, by).await
+        }
         Route::UploadStatus(name, id) => uploads::status(registry, &name, id).await,
         Route::AppendUpload(name, id) => uploads::append(registry, &name, id, &request, body).await,
-        Route::FinishUpload(name, id) => uploads::finish(registry, &name, id, &request, body).await,
+        Route::FinishUpload(name, id) => {
+            uploads::finish(registry, &name, id, &request, body, by).await
+        }
         Route::CancelUpload(name, id) => uploads::cancel(registry, &name, id).await,
     }
 }

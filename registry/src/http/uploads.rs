@@ -15,6 +15,7 @@ use super::error::ApiError;
 use super::query::Query;
 use super::range::chunk;
 use super::{CONTENT_DIGEST, UPLOAD_UUID, blob_location, empty, value};
+use crate::events::By;
 use crate::name::{RepositoryName, UploadId};
 use crate::service::{Registry, ServiceError};
 use crate::storage::{ChunkRange, Upload, UploadError};
@@ -26,11 +27,12 @@ pub(super) async fn start(
     name: &RepositoryName,
     request: &Parts,
     body: Body,
+    by: &By,
 ) -> Result<Response, ApiError> {
     let query = Query::of(request);
     if let Some(mount) = query.get("mount") {
         let digest = digest(mount)?;
-        if mounted(registry, caller, name, query.get("from"), &digest).await? {
+        if mounted(registry, caller, name, query.get("from"), &digest, by).await? {
             return Ok(created(name, &digest));
         }
     }
@@ -43,7 +45,7 @@ pub(super) async fn start(
             registry.cancel_upload(&upload).await?;
             return Err(e.into());
         }
-        registry.finish_upload(&upload, &digest).await?;
+        registry.finish_upload(&upload, &digest, by).await?;
         return Ok(created(name, &digest));
     }
     let algorithm = match query.get("digest-algorithm") {
@@ -60,6 +62,7 @@ async fn mounted(
     name: &RepositoryName,
     from: Option<&str>,
     digest: &Digest,
+    by: &By,
 ) -> Result<bool, ApiError> {
     let sources = match from {
         Some(from) => vec![from.parse().map_err(ServiceError::from)?],
@@ -67,7 +70,7 @@ async fn mounted(
     };
     for source in &sources {
         // What the caller may not read is as good as not there.
-        if caller.may_pull(source.as_str()) && registry.mount(source, name, digest).await? {
+        if caller.may_pull(source.as_str()) && registry.mount(source, name, digest, by).await? {
             return Ok(true);
         }
     }
@@ -106,6 +109,7 @@ pub(super) async fn finish(
     id: UploadId,
     request: &Parts,
     body: Body,
+    by: &By,
 ) -> Result<Response, ApiError> {
     let query = Query::of(request);
     let Some(text) = query.get("digest") else {
@@ -124,7 +128,7 @@ pub(super) async fn finish(
         .append(&upload, body, range)
         .await
         .map_err(|e| at(e, &upload))?;
-    registry.finish_upload(&upload, &digest).await?;
+    registry.finish_upload(&upload, &digest, by).await?;
     Ok(created(name, &digest))
 }
 

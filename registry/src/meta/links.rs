@@ -3,7 +3,9 @@
 use oci::Digest;
 use sqlx::sqlite::SqliteConnection;
 
+use super::events::note;
 use super::{Meta, MetaError, from_sql, now, to_sql};
+use crate::events::Notice;
 use crate::name::RepositoryName;
 
 impl Meta {
@@ -45,7 +47,7 @@ impl Meta {
         .await?)
     }
 
-    /// Shows a blob, whose file is durable, in `repository`.
+    /// Shows a blob, whose file is durable, in `repository`, and notes what webhooks are told.
     ///
     /// # Errors
     /// [`MetaError`].
@@ -54,6 +56,7 @@ impl Meta {
         repository: &RepositoryName,
         digest: &Digest,
         size: u64,
+        notices: Vec<Notice>,
         effect: impl FnOnce() + Send + 'static,
     ) -> Result<(), MetaError> {
         let (repository, digest) = (repository.clone(), digest.clone());
@@ -76,9 +79,9 @@ impl Meta {
                         .bind(digest.to_string())
                         .bind(to_sql(size))
                         .bind(now())
-                        .execute(c)
+                        .execute(&mut *c)
                         .await?;
-                        Ok(())
+                        note(c, notices).await
                     })
                 },
                 move |()| effect(),
@@ -87,7 +90,7 @@ impl Meta {
     }
 
     /// Shows in `to` a blob that `from` shows; its size, or `None` when `from` does not show it
-    /// (any more).
+    /// (any more). `notices` says what webhooks are told of a blob of its size.
     ///
     /// # Errors
     /// [`MetaError`].
@@ -96,6 +99,7 @@ impl Meta {
         from: &RepositoryName,
         to: &RepositoryName,
         digest: &Digest,
+        notices: impl FnOnce(u64) -> Vec<Notice> + Send + 'static,
         effect: impl FnOnce(Option<u64>) + Send + 'static,
     ) -> Result<Option<u64>, MetaError> {
         let (from, to, digest) = (from.clone(), to.clone(), digest.clone());
@@ -118,6 +122,7 @@ impl Meta {
                         };
                         let repository = repository_id(c, &to).await?;
                         link(c, repository, blob).await?;
+                        note(c, notices(from_sql(size))).await?;
                         Ok(Some(from_sql(size)))
                     })
                 },
@@ -127,6 +132,7 @@ impl Meta {
     }
 
     /// Takes a blob out of `repository`; false when it was not there. Other repositories keep it.
+    /// `notices` are what webhooks are told.
     ///
     /// # Errors
     /// [`MetaError`].
@@ -134,6 +140,7 @@ impl Meta {
         &self,
         repository: &RepositoryName,
         digest: &Digest,
+        notices: Vec<Notice>,
         effect: impl FnOnce() + Send + 'static,
     ) -> Result<bool, MetaError> {
         let (repository, digest) = (repository.clone(), digest.clone());
@@ -148,9 +155,13 @@ impl Meta {
                         )
                         .bind(repository.as_str())
                         .bind(digest.to_string())
-                        .execute(c)
+                        .execute(&mut *c)
                         .await?;
-                        Ok(done.rows_affected() > 0)
+                        let gone = done.rows_affected() > 0;
+                        if gone {
+                            note(c, notices).await?;
+                        }
+                        Ok(gone)
                     })
                 },
                 move |_| effect(),

@@ -5,8 +5,10 @@ use std::collections::BTreeMap;
 use oci::{Digest, MediaType};
 use sqlx::sqlite::SqliteConnection;
 
+use super::events::note;
 use super::links::find_repository;
 use super::{Meta, MetaError, from_sql, now, to_sql};
+use crate::events::Notice;
 use crate::name::{ManifestRef, RepositoryName, Tag};
 
 /// What a manifest is, without its bytes.
@@ -41,6 +43,8 @@ pub struct NewManifest {
     pub tags: Vec<Tag>,
     /// Those of them that must not point elsewhere already.
     pub immutable: Vec<Tag>,
+    /// What webhooks are told when it is shown.
+    pub notices: Vec<Notice>,
 }
 
 /// How pushing a manifest went.
@@ -144,7 +148,8 @@ impl Meta {
     }
 
     /// Deletes a tag, or a manifest with every tag that points to it, unless `keeps` says of a
-    /// repository and tag that it must not go; `None` when it is not there.
+    /// repository and tag that it must not go; `None` when it is not there. `notices` says what
+    /// webhooks are told.
     ///
     /// # Errors
     /// [`MetaError`].
@@ -153,12 +158,21 @@ impl Meta {
         repository: &RepositoryName,
         reference: &ManifestRef,
         keeps: impl Fn(&str, &str) -> bool + Send + 'static,
+        notices: impl FnOnce(&Deleted) -> Vec<Notice> + Send + 'static,
         effect: impl FnOnce(&Option<Delete>) + Send + 'static,
     ) -> Result<Option<Delete>, MetaError> {
         let (repository, reference) = (repository.clone(), reference.clone());
         self.writer
             .run(
-                move |c| Box::pin(delete(c, repository, reference, keeps)),
+                move |c| {
+                    Box::pin(async move {
+                        let deleted = delete(c, repository, reference, keeps).await?;
+                        if let Some(Delete::Done(deleted)) = &deleted {
+                            note(c, notices(deleted)).await?;
+                        }
+                        Ok(deleted)
+                    })
+                },
                 effect,
             )
             .await
@@ -306,8 +320,9 @@ async fn put(c: &mut SqliteConnection, new: NewManifest) -> Result<Put, MetaErro
         .bind(json_list(&needs)?)
         .bind(json_list(&new.children)?)
         .bind(tags)
-        .execute(c)
+        .execute(&mut *c)
         .await?;
+    note(c, new.notices).await?;
     Ok(Put::Done)
 }
 

@@ -6,6 +6,7 @@
 
 mod check;
 mod collect;
+mod events;
 mod links;
 mod listing;
 mod manifests;
@@ -22,6 +23,7 @@ use sqlx::{ConnectOptions, Connection};
 
 pub use check::KnownBlob;
 pub use collect::{StaleLink, UnusedBlob};
+pub use events::QueuedEvent;
 pub use listing::{Page, Usage};
 pub use manifests::{Delete, Deleted, ManifestRow, NewManifest, Put, Referrer};
 

@@ -6,7 +6,9 @@ use std::sync::Arc;
 use bytes::Bytes;
 use oci::Digest;
 
+use super::events::blob_event;
 use super::{Registry, ServiceError, key};
+use crate::events::{Action, By, Happened, Thing};
 use crate::name::RepositoryName;
 use crate::storage::blocking;
 
@@ -116,15 +118,25 @@ impl Registry {
         &self,
         repository: &RepositoryName,
         digest: &Digest,
+        by: &By,
     ) -> Result<(), ServiceError> {
         let (cache, key) = (
             Arc::clone(&self.blob_cache),
             key(repository.as_str(), digest),
         );
+        let notices = self.notices(
+            by,
+            &[Happened {
+                action: Action::Delete,
+                repository: repository.as_str(),
+                thing: Thing::Gone(digest),
+            }],
+        );
         let gone = self
             .meta
-            .unlink_blob(repository, digest, move || cache.forget(&key))
+            .unlink_blob(repository, digest, notices, move || cache.forget(&key))
             .await?;
+        self.wake_subscribers();
         if gone {
             Ok(())
         } else {
@@ -138,14 +150,20 @@ impl Registry {
         repository: &RepositoryName,
         digest: &Digest,
         size: u64,
+        by: &By,
     ) -> Result<(), ServiceError> {
         let (cache, key) = (
             Arc::clone(&self.blob_cache),
             key(repository.as_str(), digest),
         );
+        let pushed = blob_event(Action::Push, repository, digest, size, None);
+        let notices = self.notices(by, &[pushed]);
         self.meta
-            .link_blob(repository, digest, size, move || cache.forget(&key))
+            .link_blob(repository, digest, size, notices, move || {
+                cache.forget(&key)
+            })
             .await?;
+        self.wake_subscribers();
         Ok(())
     }
 
@@ -158,12 +176,20 @@ impl Registry {
         from: &RepositoryName,
         to: &RepositoryName,
         digest: &Digest,
+        by: &By,
     ) -> Result<bool, ServiceError> {
         let (cache, key) = (Arc::clone(&self.blob_cache), key(to.as_str(), digest));
+        let (source, target, blob) = (from.clone(), to.clone(), digest.clone());
+        let notices = self.notices_later(by);
+        let notices = move |size| {
+            let from = Some(&source);
+            notices(&[blob_event(Action::Mount, &target, &blob, size, from)])
+        };
         let mounted = self
             .meta
-            .mount_blob(from, to, digest, move |_| cache.forget(&key))
+            .mount_blob(from, to, digest, notices, move |_| cache.forget(&key))
             .await?;
+        self.wake_subscribers();
         Ok(mounted.is_some())
     }
 

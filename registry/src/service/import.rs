@@ -136,7 +136,7 @@ impl Registry {
                     imported.blobs += 1;
                     imported.bytes += size;
                 }
-                self.show_blob(repository, digest, size).await?;
+                self.show_blob(repository, digest, size, &None).await?;
                 Ok(Ok(()))
             }
             Ok(None) => Ok(Err("its content is not what its digest says".into())),
@@ -174,7 +174,7 @@ impl Registry {
         };
         let reference = ManifestRef::Digest(digest.clone());
         match self
-            .put_manifest(repository, &reference, tags, None, bytes)
+            .put_manifest(repository, &reference, tags, None, bytes, &None)
             .await
         {
             Ok(_) => Ok(Ok(())),

@@ -8,6 +8,7 @@ use oci::manifest::{MAX_MANIFEST_SIZE, ManifestError};
 use oci::{Descriptor, Digest, ManifestDocument, MediaType};
 
 use super::{Registry, ServiceError, key};
+use crate::events::{Action, By, Happened, Notice, Thing};
 use crate::meta::{Delete, Deleted, ManifestRow, NewManifest, Put};
 use crate::name::{ManifestRef, RepositoryName, Tag};
 
@@ -67,7 +68,7 @@ impl Registry {
         Ok(manifest)
     }
 
-    /// The same, noting that it was pulled.
+    /// The same, noting and telling that it was pulled.
     ///
     /// # Errors
     /// As [`Registry::manifest`].
@@ -75,12 +76,14 @@ impl Registry {
         &self,
         repository: &RepositoryName,
         reference: &ManifestRef,
+        by: &By,
     ) -> Result<Arc<StoredManifest>, ServiceError> {
         let manifest = self.manifest(repository, reference).await?;
         // Only rules ask for it.
         if !self.policy.retention.is_empty() {
             self.pulls.note(repository, &manifest.row.digest);
         }
+        self.tell_manifest_pull(by, repository, reference, &manifest);
         Ok(manifest)
     }
 
@@ -96,6 +99,7 @@ impl Registry {
         mut tags: Vec<Tag>,
         content_type: Option<MediaType>,
         bytes: Bytes,
+        by: &By,
     ) -> Result<Pushed, ServiceError> {
         let document = parse(&bytes, content_type.as_ref())?;
         let digest = match reference {
@@ -121,13 +125,15 @@ impl Registry {
             .collect();
         let (blobs, children) = needs(&document);
         let subject = document.subject().map(|s| s.digest.clone());
+        let row = ManifestRow {
+            digest: digest.clone(),
+            media_type: media_type(&document, content_type),
+            size: bytes.len() as u64,
+        };
+        let notices = self.push_notices(by, repository, &row, &tags, &document);
         let new = NewManifest {
             repository: repository.clone(),
-            row: ManifestRow {
-                digest: digest.clone(),
-                media_type: media_type(&document, content_type),
-                size: bytes.len() as u64,
-            },
+            row,
             artifact_type: document.artifact_type().cloned(),
             // Only what a referrers list will show is worth a row's bytes.
             annotations: match &subject {
@@ -139,6 +145,7 @@ impl Registry {
             children,
             tags,
             immutable,
+            notices,
         };
         // Asked before the bytes are written, so that refusals cost no disk; the transaction asks
         // again.
@@ -182,7 +189,46 @@ impl Registry {
                 }
             })
             .await?;
+        self.wake_subscribers();
         Ok(put)
+    }
+
+    /// What is told of a push: each tag, or the manifest when there is none.
+    fn push_notices(
+        &self,
+        by: &By,
+        repository: &RepositoryName,
+        row: &ManifestRow,
+        tags: &[Tag],
+        document: &ManifestDocument,
+    ) -> Vec<Notice> {
+        if by.is_none() {
+            return Vec::new();
+        }
+        let references = match document {
+            ManifestDocument::Manifest(m) => {
+                let all = std::iter::once(&m.config).chain(&m.layers);
+                all.cloned().collect()
+            }
+            ManifestDocument::Index(i) => i.manifests.clone(),
+        };
+        let pushed = |tag| Happened {
+            action: Action::Push,
+            repository: repository.as_str(),
+            thing: Thing::Manifest {
+                digest: &row.digest,
+                media_type: row.media_type.as_str(),
+                size: row.size,
+                tag,
+                references: &references,
+            },
+        };
+        let happened: Vec<_> = if tags.is_empty() {
+            vec![pushed(None)]
+        } else {
+            tags.iter().map(|tag| pushed(Some(tag.as_str()))).collect()
+        };
+        self.notices(by, &happened)
     }
 
     /// Deletes a tag, or a manifest with every tag that points to it.
@@ -193,12 +239,25 @@ impl Registry {
         &self,
         repository: &RepositoryName,
         reference: &ManifestRef,
+        by: &By,
     ) -> Result<Deleted, ServiceError> {
         let (cache, name) = (Arc::clone(&self.manifest_cache), repository.clone());
         let policy = self.policy.clone();
         let keeps = move |repository: &str, tag: &str| policy.is_immutable(repository, tag);
-        self.meta
-            .delete_manifest(repository, reference, keeps, move |deleted| {
+        let (told, notices) = (repository.clone(), self.notices_later(by));
+        let notices = move |deleted: &Deleted| {
+            let gone = |thing| Happened {
+                action: Action::Delete,
+                repository: told.as_str(),
+                thing,
+            };
+            let tags = deleted.tags.iter().map(|tag| gone(Thing::Tag(tag)));
+            let manifest = deleted.manifest.iter().map(|d| gone(Thing::Gone(d)));
+            notices(&tags.chain(manifest).collect::<Vec<_>>())
+        };
+        let deleted = self
+            .meta
+            .delete_manifest(repository, reference, keeps, notices, move |deleted| {
                 if let Some(Delete::Done(deleted)) = deleted {
                     for tag in &deleted.tags {
                         cache.forget(&key(name.as_str(), tag));
@@ -208,16 +267,16 @@ impl Registry {
                     }
                 }
             })
-            .await
-            .map_err(ServiceError::from)
-            .and_then(|deleted| match deleted {
-                Some(Delete::Done(deleted)) => Ok(deleted),
-                Some(Delete::Immutable(tag)) => Err(ServiceError::TagImmutable(tag)),
-                None => Err(ServiceError::ManifestUnknown {
-                    repository: repository.clone(),
-                    reference: reference.clone(),
-                }),
-            })
+            .await?;
+        self.wake_subscribers();
+        match deleted {
+            Some(Delete::Done(deleted)) => Ok(deleted),
+            Some(Delete::Immutable(tag)) => Err(ServiceError::TagImmutable(tag)),
+            None => Err(ServiceError::ManifestUnknown {
+                repository: repository.clone(),
+                reference: reference.clone(),
+            }),
+        }
     }
 }
 

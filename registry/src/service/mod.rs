@@ -7,6 +7,7 @@ mod blobs;
 mod check;
 mod collect;
 mod error;
+mod events;
 mod import;
 mod leases;
 mod listing;
@@ -28,6 +29,7 @@ pub use listing::{MAX_PAGE, Referrers};
 pub use manifests::{Pushed, StoredManifest};
 
 use crate::cache::Cache;
+use crate::events::Subscribers;
 use crate::meta::Meta;
 use crate::policy::Policy;
 use crate::storage::{BlobFiles, Context, StorageError, Uploads, make_dir};
@@ -54,6 +56,7 @@ pub struct Registry {
     collecting: tokio::sync::Mutex<()>,
     pulls: Pulls,
     policy: Policy,
+    subscribers: Option<Arc<Subscribers>>,
     /// Held for as long as this process serves the directory.
     _lock: File,
 }
@@ -91,6 +94,7 @@ impl Registry {
             collecting: tokio::sync::Mutex::default(),
             pulls: Pulls::default(),
             policy,
+            subscribers: None,
             _lock: lock,
         })
     }

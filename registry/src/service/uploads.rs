@@ -8,6 +8,7 @@ use futures_util::Stream;
 use oci::{Algorithm, Digest};
 
 use super::{Registry, ServiceError};
+use crate::events::By;
 use crate::name::{RepositoryName, UploadId};
 use crate::storage::{ChunkRange, Upload, UploadError};
 
@@ -66,8 +67,10 @@ impl Registry {
         self: &Arc<Self>,
         upload: &Arc<Upload>,
         digest: &Digest,
+        by: &By,
     ) -> Result<(), ServiceError> {
         let (this, upload, digest) = (Arc::clone(self), Arc::clone(upload), digest.clone());
+        let by = by.clone();
         tokio::spawn(async move {
             let _arriving = this.blobs.arriving(&digest).await;
             let finished = this.uploads.finish(&upload, &digest, &this.blobs).await;
@@ -80,7 +83,8 @@ impl Registry {
                 }
                 finished => finished?,
             };
-            this.show_blob(upload.repository(), &digest, size).await
+            this.show_blob(upload.repository(), &digest, size, &by)
+                .await
         })
         .await?
     }

@@ -11,8 +11,10 @@ use http_body_util::BodyExt;
 use oci::Digest;
 use registry::auth::Auth;
 use registry::config::Settings;
+use registry::events::Subscribers;
 use registry::http::Api;
 use registry::service::Registry;
+use registry::webhook::Deliveries;
 use serde_json::{Value, json};
 use tower::ServiceExt;
 
@@ -25,6 +27,8 @@ pub const LAYER: &str = "application/vnd.oci.image.layer.v1.tar+gzip";
 pub struct App {
     pub dir: tempfile::TempDir,
     pub registry: Arc<Registry>,
+    /// What webhooks are told.
+    pub deliveries: Option<Deliveries>,
     router: Router,
 }
 
@@ -80,14 +84,16 @@ impl App {
         let auth = Auth::from_config(&config, dir.path())
             .unwrap()
             .map(Arc::new);
-        let registry = Arc::new(
-            Registry::with_policy(dir.path(), config.policy.clone())
-                .await
-                .unwrap(),
-        );
+        let registry = Registry::with_policy(dir.path(), config.policy.clone())
+            .await
+            .unwrap();
+        let subscribers = Subscribers::new(&config.webhooks, "node:5000".into());
+        let registry = Arc::new(registry.telling(subscribers));
+        let deliveries = Deliveries::start(&registry).await.unwrap();
         let api = Api::new(Arc::clone(&registry), auth, Arc::default(), &config);
         Self {
             dir,
+            deliveries: Some(deliveries),
             registry,
             router: registry::http::router(api),
         }
@@ -98,6 +104,7 @@ impl App {
         let router = registry::http::router(Api::open(Arc::clone(&registry)));
         Self {
             dir,
+            deliveries: None,
             registry,
             router,
         }
@@ -109,6 +116,7 @@ impl App {
             dir,
             registry,
             router,
+            ..
         } = self;
         registry.close().await;
         drop(router);

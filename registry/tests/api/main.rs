@@ -15,3 +15,4 @@ mod process;
 mod restart;
 mod retention;
 mod uploads;
+mod webhooks;

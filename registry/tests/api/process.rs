@@ -10,9 +10,10 @@ use oci::Digest;
 const PROGRAM: &str = env!("CARGO_BIN_EXE_rregistry");
 
 /// A running registry; killed when dropped.
-struct Process {
-    child: Child,
-    addr: String,
+pub struct Process {
+    pub child: Child,
+    /// Host and port; with the scheme before it, when that is https.
+    pub addr: String,
 }
 
 impl Drop for Process {
@@ -22,41 +23,56 @@ impl Drop for Process {
     }
 }
 
-fn command() -> Command {
+pub fn command() -> Command {
     let mut command = Command::new(PROGRAM);
     command.env_clear();
     command
 }
 
 fn serve(dir: &Path) -> Process {
-    let mut child = command()
-        .args(["serve", "--addr", "127.0.0.1:0", "--data-dir"])
-        .arg(dir)
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
+    serve_with(dir, &[])
+}
+
+/// With further arguments.
+pub fn serve_with(dir: &Path, args: &[&str]) -> Process {
+    start(
+        command()
+            .args(["serve", "--addr", "127.0.0.1:0", "--data-dir"])
+            .arg(dir)
+            .args(args),
+    )
+}
+
+/// Starts a registry and waits until it listens.
+pub fn start(command: &mut Command) -> Process {
+    let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
     let mut line = String::new();
     BufReader::new(child.stdout.take().unwrap())
         .read_line(&mut line)
         .unwrap();
-    let addr = line.trim().strip_prefix("listening on http://").unwrap();
+    let addr = line.trim().strip_prefix("listening on ").unwrap();
     Process {
-        addr: addr.to_owned(),
+        addr: addr.trim_start_matches("http://").to_owned(),
         child,
     }
 }
 
 impl Process {
     /// A request on a connection of its own; the whole answer.
-    fn send(&self, method: &str, path: &str, body: &[u8]) -> String {
+    pub fn send(&self, method: &str, path: &str, body: &[u8]) -> String {
         send(&self.addr, method, path, body).unwrap()
     }
 
     /// SIGKILL, now.
-    fn kill(&self) -> bool {
+    pub fn kill(&self) -> bool {
+        self.signal("KILL")
+    }
+
+    /// Another signal.
+    pub fn signal(&self, name: &str) -> bool {
         let id = self.child.id().to_string();
         Command::new("kill")
-            .args(["-KILL", &id])
+            .args([&format!("-{name}"), &id])
             .status()
             .is_ok_and(|s| s.success())
     }
