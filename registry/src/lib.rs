@@ -16,6 +16,7 @@
 //! | [`storage`] | blob files and upload sessions |
 //! | [`events`] | what happens to images, and who is told; pure |
 //! | [`auth`] | users, passwords and access rules |
+//! | [`limits`] | how much a client may have at once, and how often it may ask; pure |
 //! | [`config`] | every setting |
 //! | [`control`] | commands to a running registry |
 //! | [`metrics`] | counters |
@@ -30,6 +31,7 @@ pub mod config;
 pub mod control;
 pub mod events;
 pub mod http;
+pub mod limits;
 pub mod meta;
 pub mod metrics;
 pub mod name;

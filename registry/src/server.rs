@@ -1,7 +1,9 @@
 //! Listening: connections in, and a calm end.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use axum::Router;
@@ -16,6 +18,8 @@ use tokio::net::TcpListener;
 use tower::ServiceExt;
 
 use crate::http::Peer;
+use crate::limits::Open;
+use crate::metrics::Metrics;
 use crate::tls::Reloading;
 
 /// How long a client may take for a request's head, idle time between requests included.
@@ -29,11 +33,19 @@ const HTTP2_STREAMS: u32 = 128;
 /// Pause after the system refused a connection: out of file descriptors, for one.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
+/// Streams that a client reset before they were taken up, on one connection: more are an attack
+/// ("rapid reset"), and the connection is closed.
+const HTTP2_RESETS: usize = 32;
+/// Streams that we had to reset, on one connection.
+const HTTP2_ERRORS: usize = 128;
+
 /// A bound listener.
 #[derive(Debug)]
 pub struct Server {
     listener: TcpListener,
     tls: Option<Reloading>,
+    connections: Arc<Open<IpAddr>>,
+    metrics: Arc<Metrics>,
 }
 
 impl Server {
@@ -45,7 +57,18 @@ impl Server {
         Ok(Self {
             listener: TcpListener::bind(addr).await?,
             tls,
+            connections: Open::new(0, 0),
+            metrics: Arc::default(),
         })
+    }
+
+    /// Lets no more than so many connections in, and no more of one address; 0 is no limit. What
+    /// is refused is counted.
+    #[must_use]
+    pub fn limited(mut self, all: u32, each: u32, metrics: Arc<Metrics>) -> Self {
+        self.connections = Open::new(each as usize, all as usize);
+        self.metrics = metrics;
+        self
     }
 
     /// The address that is really bound.
@@ -68,16 +91,25 @@ impl Server {
             };
             match accepted {
                 Ok((stream, peer)) => {
+                    let Some(slot) = self.connections.connect(peer.ip()) else {
+                        self.metrics.limited.connections.fetch_add(1, Relaxed);
+                        tracing::debug!(%peer, "one connection too many");
+                        continue;
+                    };
                     // Answers are written whole; waiting for more to send would only delay them.
                     let _ = stream.set_nodelay(true);
                     let (builder, router) = (builder.clone(), router.clone());
                     let watcher = connections.watcher();
                     match self.tls.as_ref().map(Reloading::acceptor) {
                         None => {
-                            tokio::spawn(serve(builder, stream, peer, router, watcher));
+                            tokio::spawn(async move {
+                                let _slot = slot;
+                                serve(builder, stream, peer, router, watcher).await;
+                            });
                         }
                         Some(acceptor) => {
                             tokio::spawn(async move {
+                                let _slot = slot;
                                 let hello = acceptor.accept(stream);
                                 match tokio::time::timeout(HELLO_TIMEOUT, hello).await {
                                     Ok(Ok(stream)) => {
@@ -129,6 +161,8 @@ fn builder() -> Builder<TokioExecutor> {
         .timer(TokioTimer::new())
         .keep_alive_interval(HEAD_TIMEOUT)
         .max_concurrent_streams(HTTP2_STREAMS)
+        .max_pending_accept_reset_streams(HTTP2_RESETS)
+        .max_local_error_reset_streams(HTTP2_ERRORS)
         .initial_stream_window_size(1 << 20)
         .initial_connection_window_size(4 << 20);
     builder

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use clap::Args;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinHandle;
 use tracing_subscriber::EnvFilter;
@@ -106,6 +107,12 @@ async fn serve(config: Config, data_dir: &Path) -> Result<(), Failure> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let metrics = Arc::new(Metrics::default());
+    let limits = &config.limits;
+    let server = server.limited(
+        connections(limits.connections, open_files()),
+        limits.connections_per_address,
+        Arc::clone(&metrics),
+    );
     let tasks = [
         Some(control::listen(
             data_dir,
@@ -145,6 +152,44 @@ async fn serve(config: Config, data_dir: &Path) -> Result<(), Failure> {
 fn node(addr: SocketAddr) -> String {
     let system = rustix::system::uname();
     format!("{}:{}", system.nodename().to_string_lossy(), addr.port())
+}
+
+/// Raises how many files may be open to what the system allows; how many that is.
+fn open_files() -> Option<u64> {
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit {
+        current: limit.maximum,
+        maximum: limit.maximum,
+    };
+    match setrlimit(Resource::Nofile, raised) {
+        Ok(()) => limit.maximum,
+        Err(e) => {
+            tracing::warn!(error = %e, "the limit of open files stays as it is");
+            limit.current
+        }
+    }
+}
+
+/// How many connections are let in: as configured, but a quarter of the files that may be open is
+/// for content.
+fn connections(configured: u32, files: Option<u64>) -> u32 {
+    let possible = files.map_or(u32::MAX, |files| {
+        u32::try_from(files - files / 4).unwrap_or(u32::MAX)
+    });
+    if configured == 0 && possible == u32::MAX {
+        return 0;
+    }
+    if configured == 0 {
+        return possible;
+    }
+    if possible < configured {
+        tracing::warn!(
+            configured,
+            possible,
+            "fewer connections than limits.connections: the system allows few open files"
+        );
+    }
+    configured.min(possible)
 }
 
 /// Others can reach this registry: say what they could do, and how to mend it.
@@ -242,4 +287,22 @@ fn reload(
             }
         }
     }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::connections;
+
+    #[test]
+    fn connections_leave_files_for_content() {
+        for (configured, files, expected) in [
+            (8192, None, 8192),
+            (8192, Some(1024), 768),
+            (100, Some(1024), 100),
+            (0, Some(1024), 768),
+            (0, None, 0),
+        ] {
+            assert_eq!(connections(configured, files), expected);
+        }
+    }
 }

@@ -111,6 +111,43 @@ pub const KEYS: &[Key] = &[
         help: "How long a blob that no manifest needs is kept: at least as long as any push takes.",
     },
     Key {
+        name: "limits.connections",
+        default: "8192",
+        help: "Connections that may be open; more are closed at once. 0 for no limit but the \
+               system's. For this and all limits below.",
+    },
+    Key {
+        name: "limits.connections_per_address",
+        default: "1024",
+        help: "Connections that one address (in IPv6 one network of 64 bits) may have open. Behind \
+               a proxy every client has the proxy's address.",
+    },
+    Key {
+        name: "limits.uploads",
+        default: "128",
+        help: "Uploads that one client may be sending at once. A client is a user, or an address \
+               for who is not logged in. Who wants more is answered 429 TOOMANYREQUESTS.",
+    },
+    Key {
+        name: "limits.request_rate",
+        default: "0",
+        help: "Requests a second that one client may make for long. Who makes more is answered \
+               429 with Retry-After. Wrong passwords, and questions for tokens, count for the \
+               address.",
+    },
+    Key {
+        name: "limits.request_burst",
+        default: "500",
+        help: "Requests that one client may make at once, if it has rested before; only with \
+               limits.request_rate.",
+    },
+    Key {
+        name: "limits.body_idle",
+        default: "\"60s\"",
+        help: "How long to wait for each KiB of a request's body; then it is answered 408. What \
+               came of an upload before is kept, and the client can go on from there.",
+    },
+    Key {
         name: "metrics.enabled",
         default: "true",
         help: "Whether /metrics answers, in the format of Prometheus.",

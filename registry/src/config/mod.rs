@@ -92,6 +92,23 @@ pub struct Token {
     pub url: Option<String>,
 }
 
+/// What clients may not go beyond; 0 is no limit.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Limits {
+    /// Connections open.
+    pub connections: u32,
+    /// Connections of one address.
+    pub connections_per_address: u32,
+    /// Uploads that one client sends at once.
+    pub uploads: u32,
+    /// Requests a second of one client.
+    pub request_rate: u32,
+    /// Requests at once of one client.
+    pub request_burst: u32,
+    /// How long to wait for progress of a request's body.
+    pub body_idle: Duration,
+}
+
 /// All settings, checked.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -123,6 +140,8 @@ pub struct Config {
     pub gc_interval: Option<Duration>,
     /// How long what nothing needs is kept.
     pub gc_grace: Duration,
+    /// What clients may not go beyond.
+    pub limits: Limits,
     /// Whether /metrics answers.
     pub metrics: bool,
     /// Groups of users.
@@ -228,7 +247,7 @@ impl Settings {
 
     /// Sets one key from text, as the command line and the environment have it.
     pub fn set(&mut self, name: &'static str, text: String) {
-        // Booleans are the only values that are not text.
+        // Numbers are read from text as well; booleans are not.
         let value = match text.as_str() {
             "true" => Value::Boolean(true),
             "false" => Value::Boolean(false),
@@ -280,6 +299,14 @@ impl Settings {
             uploads_expire_after: self.duration("uploads.expire_after")?,
             gc_interval: (!interval.is_zero()).then_some(interval),
             gc_grace: self.duration("gc.grace")?,
+            limits: Limits {
+                connections: self.number("limits.connections")?,
+                connections_per_address: self.number("limits.connections_per_address")?,
+                uploads: self.number("limits.uploads")?,
+                request_rate: self.number("limits.request_rate")?,
+                request_burst: self.number("limits.request_burst")?,
+                body_idle: self.duration("limits.body_idle")?,
+            },
             metrics: self.boolean("metrics.enabled")?,
             groups: self.lists.groups,
             access: self.lists.access,
@@ -342,6 +369,16 @@ impl Settings {
                 "true or false",
             )),
         }
+    }
+
+    fn number(&self, name: &'static str) -> Result<u32, ConfigError> {
+        let number = match self.value(name) {
+            Some(Value::Integer(number)) => u32::try_from(number).ok(),
+            Some(Value::String(text)) => text.parse().ok(),
+            _ => None,
+        };
+        let given = || self.value(name).map_or_else(String::new, |v| v.to_string());
+        number.ok_or_else(|| wrong(name, given(), "a whole number, 0 or more"))
     }
 
     fn parse<T: std::str::FromStr>(&self, name: &'static str) -> Result<T, ConfigError>
@@ -461,6 +498,11 @@ mod tests {
             ("drain = \"soon\"", "drain = soon: a number and a unit"),
             ("drain = 30", "drain = 30: a text in quotes"),
             ("[delete]\nenabled = \"maybe\"", "true or false"),
+            (
+                "[limits]\nuploads = -1",
+                "limits.uploads = -1: a whole number",
+            ),
+            ("[limits]\nuploads = \"x\"", "a whole number"),
             ("[log]\nformat = \"xml\"", "text or json"),
             ("[tls]\ncert = \"a\"", "TLS needs both"),
             (
@@ -491,11 +533,13 @@ mod tests {
         settings.override_from(|name| match name {
             "RREGISTRY_GC_GRACE" => Some("2h".into()),
             "RREGISTRY_DELETE_ENABLED" => Some("false".into()),
+            "RREGISTRY_LIMITS_UPLOADS" => Some("7".into()),
             _ => None,
         });
         let config = settings.check().unwrap();
         assert_eq!(config.gc_grace, Duration::from_secs(7200));
         assert!(!config.delete_enabled);
+        assert_eq!(config.limits.uploads, 7);
     }
 
     #[test]

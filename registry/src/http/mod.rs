@@ -11,13 +11,15 @@ mod listing;
 mod log;
 mod manifests;
 mod origin;
+mod pace;
 mod query;
 mod range;
+mod throttle;
 mod token;
 mod uploads;
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::body::Body;
@@ -26,6 +28,7 @@ use axum::response::{IntoResponse, Response};
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use http::request::Parts;
 use http::{Method, StatusCode};
+use http_body::Body as _;
 use tower_http::catch_panic::CatchPanicLayer;
 
 use crate::auth::Auth;
@@ -39,6 +42,7 @@ use access::Caller;
 use error::ApiError;
 use log::AccessLog;
 pub use origin::Peer;
+use throttle::Throttle;
 
 const API_VERSION: HeaderName = HeaderName::from_static("docker-distribution-api-version");
 const CONTENT_DIGEST: HeaderName = HeaderName::from_static("docker-content-digest");
@@ -61,6 +65,8 @@ pub struct Api {
     metrics: Arc<Metrics>,
     metrics_enabled: bool,
     access_log: Option<AccessLog>,
+    throttle: Throttle,
+    body_idle: Option<Duration>,
 }
 
 impl Api {
@@ -74,6 +80,8 @@ impl Api {
             metrics: Arc::default(),
             metrics_enabled: true,
             access_log: None,
+            throttle: Throttle::default(),
+            body_idle: None,
         }
     }
 
@@ -97,6 +105,8 @@ impl Api {
             access_log: config.log_access.then_some(AccessLog {
                 json: config.log_json,
             }),
+            throttle: Throttle::new(&config.limits),
+            body_idle: (!config.limits.body_idle.is_zero()).then_some(config.limits.body_idle),
             ..Self::open(registry)
         }
     }
@@ -129,6 +139,13 @@ async fn handle(State(api): State<Arc<Api>>, request: Request) -> Response {
     let head = request.method == Method::HEAD;
     let received = length(&request.headers);
     let line = api.access_log.as_ref().map(|log| log.begin(&request));
+    let (body, cut) = match api.body_idle {
+        Some(patience) if !body.is_end_stream() => {
+            let (body, cut) = pace::paced(body, patience);
+            (body, Some(cut))
+        }
+        _ => (body, None),
+    };
     let (label, user, mut response) = match Route::parse(&request.method, request.uri.path()) {
         Ok(route) => {
             let label = route.label();
@@ -143,6 +160,9 @@ async fn handle(State(api): State<Arc<Api>>, request: Request) -> Response {
         }
         Err(e) => ("none", None, elsewhere(&api, e, &request).await),
     };
+    if cut.is_some_and(|cut| cut.is_cut()) {
+        response = throttle::too_slow(&api).into_response();
+    }
     let headers = response.headers_mut();
     headers.insert(API_VERSION, HeaderValue::from_static("registry/2.0"));
     headers.insert(
@@ -247,7 +267,11 @@ async fn serve(
     id: Option<&str>,
     user: &mut Option<String>,
 ) -> Result<Response, ApiError> {
-    let caller = access::authorize(api, &route, &request).await?;
+    let authorized = access::authorize(api, &route, &request).await;
+    let name = authorized.as_ref().ok().and_then(Caller::name);
+    throttle::request(api, &request, name)?;
+    let caller = authorized?;
+    let _slot = throttle::upload(api, &route, &request, caller.name())?;
     if api.access_log.is_some() {
         *user = caller.name().map(str::to_owned);
     }

@@ -11,7 +11,7 @@ use serde_json::json;
 use super::access::unauthorized;
 use super::error::ApiError;
 use super::query::Query;
-use super::{Api, json};
+use super::{Api, json, throttle};
 use crate::auth::{Auth, Identity};
 use crate::meta::now;
 
@@ -22,6 +22,9 @@ pub(super) const PATH: &str = "/auth/token";
 pub(super) async fn get(api: &Api, request: &Parts) -> Option<Response> {
     let auth = api.auth.as_ref()?;
     auth.signer()?;
+    if let Err(refused) = throttle::request(api, request, None) {
+        return Some(refused.into_response());
+    }
     Some(
         token(auth, request)
             .await

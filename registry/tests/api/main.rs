@@ -8,6 +8,7 @@ mod collect;
 mod concurrency;
 mod harness;
 mod import;
+mod limits;
 mod listing;
 mod manifests;
 mod model;
