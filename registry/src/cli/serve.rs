@@ -30,8 +30,8 @@ const EXPIRY_INTERVAL: Duration = Duration::from_secs(3600);
 ///
 /// Everything is kept under one directory: blobs in files named by their digests, what is known
 /// about them in a SQLite database. The line "listening on http://…" is printed when clients can
-/// connect. SIGTERM and Ctrl-C let requests in flight finish; SIGHUP reads certificates and
-/// passwords again.
+/// connect. SIGTERM and Ctrl-C let requests in flight finish; SIGHUP reads certificates,
+/// passwords and a token server's keys again.
 ///
 /// Every setting has an environment variable too: see `rregistry config --explain`.
 #[derive(Debug, Args)]
@@ -96,6 +96,14 @@ async fn serve(config: Config, data_dir: &Path) -> Result<(), Failure> {
     let registry = Arc::new(registry.telling(subscribers));
     let deliveries = Deliveries::start(&registry).await?;
     let auth = Auth::from_config(&config, data_dir)?.map(Arc::new);
+    if let Some(auth) = auth.clone() {
+        // The token server may start later than we do.
+        tokio::spawn(async move {
+            if let Err(e) = auth.reload_keys().await {
+                tracing::error!(error = %e, "the token server's keys cannot be had yet");
+            }
+        });
+    }
     let addr = config.addr;
     let server = Server::bind(addr, tls.clone())
         .await
@@ -263,7 +271,7 @@ fn collect(
     })
 }
 
-/// Reads certificates and passwords again on SIGHUP.
+/// Reads certificates, passwords and keys again on SIGHUP.
 fn reload(
     config: &Config,
     auth: Option<Arc<Auth>>,
@@ -277,6 +285,13 @@ fn reload(
                 match auth.reload(path) {
                     Ok(()) => tracing::info!("passwords read again"),
                     Err(e) => tracing::error!(error = %e, "passwords stay as they were"),
+                }
+            }
+            if let Some(auth) = &auth {
+                match auth.reload_keys().await {
+                    Ok(None) => {}
+                    Ok(Some(keys)) => tracing::info!(keys, "the token server's keys read again"),
+                    Err(e) => tracing::error!(error = %e, "the keys for tokens stay as they were"),
                 }
             }
             if let Some(tls) = &tls {

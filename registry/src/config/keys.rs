@@ -91,6 +91,31 @@ pub const KEYS: &[Key] = &[
                behind a proxy that changes the Host header; without it, it is where they ask.",
     },
     Key {
+        name: "auth.token_service",
+        default: "",
+        help: "What tokens are for, as clients are told and as tokens say (aud). Without it, \
+               auth.realm.",
+    },
+    Key {
+        name: "auth.token_issuer",
+        default: "",
+        help: "Who signs tokens, as they say (iss), when a token server elsewhere does. It needs \
+               auth.method = \"token\", auth.token_url and auth.jwks, and no auth.htpasswd. Its \
+               tokens say who may do what; access rules, if there are any, must allow it too.",
+    },
+    Key {
+        name: "auth.jwks",
+        default: "",
+        help: "The token server's public keys as a JWKS: a file, or an https URL. Ed25519, P-256 \
+               and RSA of 2048 bits or more are used, for EdDSA, ES256 and RS256. Read again on \
+               SIGHUP and, at most every 10s, when a token names a key that is not known.",
+    },
+    Key {
+        name: "auth.jwks_ca",
+        default: "",
+        help: "Certificates in PEM to trust beside the system's when auth.jwks is a URL.",
+    },
+    Key {
         name: "delete.enabled",
         default: "true",
         help: "Whether manifests, tags and blobs can be deleted through the API.",

@@ -90,6 +90,30 @@ pub struct Token {
     pub lifetime: Duration,
     /// Where clients get them, when it is not where they ask.
     pub url: Option<String>,
+    /// What they are for.
+    pub service: String,
+    /// Who makes them, when we do not.
+    pub issuer: Option<Issuer>,
+}
+
+/// A token server elsewhere.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Issuer {
+    /// Its name, as tokens have it.
+    pub name: String,
+    /// Its public keys.
+    pub jwks: Jwks,
+    /// Certificates that are trusted beside the system's where its keys are.
+    pub ca: Option<PathBuf>,
+}
+
+/// Where public keys are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Jwks {
+    /// In a file.
+    File(PathBuf),
+    /// At a URL.
+    Url(String),
 }
 
 /// What clients may not go beyond; 0 is no limit.
@@ -273,10 +297,25 @@ impl Settings {
             }
         };
         let htpasswd = self.path("auth.htpasswd")?;
-        if htpasswd.is_none() && !self.lists.access.is_empty() {
-            return Err(ConfigError::Conflict(
-                "access rules need users: set auth.htpasswd",
-            ));
+        let token = self.token()?;
+        let elsewhere = token.as_ref().is_some_and(|t| t.issuer.is_some());
+        match (&htpasswd, elsewhere) {
+            (Some(_), true) => {
+                return Err(ConfigError::Conflict(
+                    "auth.htpasswd and auth.token_issuer: passwords are the token server's business",
+                ));
+            }
+            (None, false) if !self.lists.access.is_empty() => {
+                return Err(ConfigError::Conflict(
+                    "access rules need users: set auth.htpasswd, or auth.token_issuer",
+                ));
+            }
+            (None, false) if token.is_some() => {
+                return Err(ConfigError::Conflict(
+                    "auth.method = token needs users: set auth.htpasswd, or auth.token_issuer",
+                ));
+            }
+            _ => {}
         }
         let interval = self.duration("gc.interval")?;
         check_webhooks(&self.lists.webhook)?;
@@ -294,7 +333,7 @@ impl Settings {
             tls,
             htpasswd,
             realm: self.text("auth.realm")?,
-            token: self.token()?,
+            token,
             delete_enabled: self.boolean("delete.enabled")?,
             uploads_expire_after: self.duration("uploads.expire_after")?,
             gc_interval: (!interval.is_zero()).then_some(interval),
@@ -319,13 +358,39 @@ impl Settings {
     }
 
     fn token(&self) -> Result<Option<Token>, ConfigError> {
+        let set = |name| -> Result<Option<String>, ConfigError> {
+            Ok(self.optional_text(name)?.filter(|text| !text.is_empty()))
+        };
+        let url = set("auth.token_url")?;
+        let issuer = match (set("auth.token_issuer")?, set("auth.jwks")?) {
+            (None, None) => None,
+            (Some(name), Some(jwks)) => Some(Issuer {
+                name,
+                jwks: keys_at(jwks)?,
+                ca: self.path("auth.jwks_ca")?,
+            }),
+            _ => {
+                return Err(ConfigError::Conflict(
+                    "a token server needs both auth.token_issuer and auth.jwks",
+                ));
+            }
+        };
         match self.text("auth.method")?.as_str() {
+            "basic" if issuer.is_some() => Err(ConfigError::Conflict(
+                "a token server needs auth.method = \"token\"",
+            )),
             "basic" => Ok(None),
+            "token" if issuer.is_some() && url.is_none() => Err(ConfigError::Conflict(
+                "a token server needs auth.token_url: where clients get tokens",
+            )),
             "token" => Ok(Some(Token {
                 lifetime: self.duration("auth.token_lifetime")?,
-                url: self
-                    .optional_text("auth.token_url")?
-                    .filter(|u| !u.is_empty()),
+                url,
+                service: match set("auth.token_service")? {
+                    Some(service) => service,
+                    None => self.text("auth.realm")?,
+                },
+                issuer,
             })),
             other => Err(wrong("auth.method", other, "basic or token")),
         }
@@ -398,6 +463,31 @@ impl Settings {
                 "a number and a unit, such as 30s, 15m, 24h or 7d",
             )
         })
+    }
+}
+
+/// A file or a URL. Keys that come over plain http could be anybody's.
+fn keys_at(text: String) -> Result<Jwks, ConfigError> {
+    let Some((scheme, _)) = text.split_once("://") else {
+        return Ok(Jwks::File(text.into()));
+    };
+    let url = reqwest::Url::parse(&text).map_err(|e| wrong("auth.jwks", &text, e))?;
+    let here = match url.host_str() {
+        Some("localhost") => true,
+        Some(host) => host
+            .trim_matches(['[', ']'])
+            .parse::<std::net::IpAddr>()
+            .is_ok_and(|ip| ip.is_loopback()),
+        None => false,
+    };
+    match scheme {
+        "https" => Ok(Jwks::Url(text)),
+        "http" if here => Ok(Jwks::Url(text)),
+        _ => Err(wrong(
+            "auth.jwks",
+            &text,
+            "a file or an https URL; http only on this machine",
+        )),
     }
 }
 
@@ -517,6 +607,31 @@ mod tests {
                 "[[webhook]]\nname = \"a\"\nurl = \"http://x\"\n\
                  [[webhook]]\nname = \"a\"\nurl = \"http://y\"",
                 "webhook = a: there are two of this name",
+            ),
+            (
+                "[auth]\nmethod = \"token\"",
+                "auth.method = token needs users",
+            ),
+            (
+                "[auth]\ntoken_issuer = \"a\"",
+                "needs both auth.token_issuer and auth.jwks",
+            ),
+            (
+                "[auth]\ntoken_issuer = \"a\"\njwks = \"/k\"",
+                "needs auth.method = \"token\"",
+            ),
+            (
+                "[auth]\nmethod = \"token\"\ntoken_issuer = \"a\"\njwks = \"/k\"",
+                "needs auth.token_url",
+            ),
+            (
+                "[auth]\nmethod = \"token\"\ntoken_issuer = \"a\"\njwks = \"/k\"\n\
+                 token_url = \"https://a/\"\nhtpasswd = \"/h\"",
+                "passwords are the token server's business",
+            ),
+            (
+                "[auth]\ntoken_issuer = \"a\"\njwks = \"http://192.0.2.1/k\"",
+                "a file or an https URL",
             ),
             ("[[access]]\nrepo = \"**\"", "unknown field `repo`"),
             ("addr = ", "TOML parse error"),

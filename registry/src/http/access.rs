@@ -111,9 +111,13 @@ pub(super) async fn authorize(
     if allowed {
         return Ok(Caller(Some((Arc::clone(auth), who))));
     }
+    let granted = match &needs {
+        Needs::Right(name, access) => auth.grants(&who, name.as_str(), *access),
+        Needs::Login | Needs::Filter => false,
+    };
     match &who.identity {
-        // A token for something else: the right one can be had.
-        Identity::User(user) if who.granted.is_none() => Err(ApiError::new(
+        // Not with a token for something else: the right one can be had.
+        Identity::User(user) if granted => Err(ApiError::new(
             StatusCode::FORBIDDEN,
             "DENIED",
             "requested access to the resource is denied",

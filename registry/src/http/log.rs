@@ -102,6 +102,11 @@ impl Line {
             });
             return format!("{line}\n");
         }
+        let user = if user.bytes().all(|b| b.is_ascii_graphic()) {
+            user.to_owned()
+        } else {
+            format!("{user:?}")
+        };
         // Quoted, so that nothing a client sends can look like another line.
         format!(
             "{time:.3} {id} {client} {user} {method} {path:?} {status} {sent} {micros}us {agent:?}\n",

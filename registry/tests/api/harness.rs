@@ -27,6 +27,7 @@ pub const LAYER: &str = "application/vnd.oci.image.layer.v1.tar+gzip";
 pub struct App {
     pub dir: tempfile::TempDir,
     pub registry: Arc<Registry>,
+    pub auth: Option<Arc<Auth>>,
     /// What webhooks are told.
     pub deliveries: Option<Deliveries>,
     router: Router,
@@ -90,9 +91,10 @@ impl App {
         let subscribers = Subscribers::new(&config.webhooks, "node:5000".into());
         let registry = Arc::new(registry.telling(subscribers));
         let deliveries = Deliveries::start(&registry).await.unwrap();
-        let api = Api::new(Arc::clone(&registry), auth, Arc::default(), &config);
+        let api = Api::new(Arc::clone(&registry), auth.clone(), Arc::default(), &config);
         Self {
             dir,
+            auth,
             deliveries: Some(deliveries),
             registry,
             router: registry::http::router(api),
@@ -104,6 +106,7 @@ impl App {
         let router = registry::http::router(Api::open(Arc::clone(&registry)));
         Self {
             dir,
+            auth: None,
             deliveries: None,
             registry,
             router,

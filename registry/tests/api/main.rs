@@ -15,5 +15,6 @@ mod model;
 mod process;
 mod restart;
 mod retention;
+mod token_server;
 mod uploads;
 mod webhooks;
