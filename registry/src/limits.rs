@@ -149,6 +149,37 @@ impl Rates {
         }
     }
 
+    /// Whether a request would be too many, without counting it.
+    ///
+    /// # Errors
+    /// As [`Rates::take`].
+    pub fn look(&self, client: &Client, now: Instant) -> Result<(), Duration> {
+        let buckets = lock(&self.buckets);
+        let known = buckets
+            .young
+            .get(client)
+            .or_else(|| buckets.old.get(client));
+        known.map_or(Ok(()), |bucket| self.wait(self.filled(*bucket, now)))
+    }
+
+    /// A bucket as it is by now.
+    fn filled(&self, bucket: Bucket, now: Instant) -> Bucket {
+        let passed = now.saturating_duration_since(bucket.at).as_secs_f64();
+        Bucket {
+            tokens: (bucket.tokens + passed * self.per_second).min(self.burst),
+            at: now,
+        }
+    }
+
+    /// How long until there is a token in a bucket.
+    fn wait(&self, bucket: Bucket) -> Result<(), Duration> {
+        if bucket.tokens >= 1.0 {
+            return Ok(());
+        }
+        let seconds = (1.0 - bucket.tokens) / self.per_second;
+        Err(Duration::from_secs_f64(seconds))
+    }
+
     /// One more request.
     ///
     /// # Errors
@@ -157,21 +188,17 @@ impl Rates {
         let mut buckets = lock(&self.buckets);
         let known = buckets.young.get(&client).copied();
         let known = known.or_else(|| buckets.old.remove(&client));
-        let mut bucket = known.unwrap_or(Bucket {
-            tokens: self.burst,
-            at: now,
-        });
-        let passed = now.saturating_duration_since(bucket.at).as_secs_f64();
-        bucket.tokens = (bucket.tokens + passed * self.per_second).min(self.burst);
-        bucket.at = now;
-        let taken = if bucket.tokens >= 1.0 {
+        let mut bucket = self.filled(
+            known.unwrap_or(Bucket {
+                tokens: self.burst,
+                at: now,
+            }),
+            now,
+        );
+        let taken = self.wait(bucket);
+        if taken.is_ok() {
             bucket.tokens -= 1.0;
-            Ok(())
-        } else {
-            Err(Duration::from_secs_f64(
-                (1.0 - bucket.tokens) / self.per_second,
-            ))
-        };
+        }
         if buckets.young.len() >= self.remembered && !buckets.young.contains_key(&client) {
             // Who has not asked since the last turn begins anew.
             buckets.old = mem::take(&mut buckets.young);
@@ -201,6 +228,11 @@ mod tests {
             rates.take(user("a"), at(0)),
             Err(Duration::from_millis(500))
         );
+        // Looking takes nothing.
+        for millis in [0, 250, 0] {
+            assert!(rates.look(&user("a"), at(millis)).is_err());
+        }
+        assert_eq!(rates.look(&user("b"), at(0)), Ok(()));
         // Others are not concerned.
         assert_eq!(rates.take(user("b"), at(0)), Ok(()));
         assert_eq!(rates.take(user("a"), at(500)), Ok(()));

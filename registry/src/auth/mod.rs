@@ -235,6 +235,19 @@ impl Auth {
         })
     }
 
+    /// Whether this `Authorization` header holds a password that was not right lately.
+    pub fn would_try(&self, header: &str) -> bool {
+        bearer(header).is_none() && self.recall(&fingerprint(header)).is_none()
+    }
+
+    fn recall(&self, fingerprint: &[u8; 32]) -> Option<Arc<str>> {
+        self.remembered
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(fingerprint)
+            .cloned()
+    }
+
     /// Who sends this `Authorization` header with a password in it; nobody, when there is none.
     ///
     /// # Errors
@@ -243,14 +256,8 @@ impl Auth {
         let Some(header) = header else {
             return Ok(Identity::Anonymous);
         };
-        let fingerprint: [u8; 32] = Sha256::digest(header).into();
-        let remembered = self
-            .remembered
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .get(&fingerprint)
-            .cloned();
-        if let Some(user) = remembered {
+        let fingerprint = fingerprint(header);
+        if let Some(user) = self.recall(&fingerprint) {
             return Ok(Identity::User(user));
         }
         let (user, password) = basic(header).ok_or(BadCredentials)?;
@@ -355,6 +362,10 @@ impl Auth {
             _ => Ok((String::new(), 0)),
         }
     }
+}
+
+fn fingerprint(header: &str) -> [u8; 32] {
+    Sha256::digest(header).into()
 }
 
 /// Text within the quotes of a header.

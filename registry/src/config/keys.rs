@@ -158,7 +158,7 @@ pub const KEYS: &[Key] = &[
         default: "0",
         help: "Requests a second that one client may make for long. Who makes more is answered \
                429 with Retry-After. Wrong passwords, and questions for tokens, count for the \
-               address.",
+               address; from one that made too many, no further password is looked at.",
     },
     Key {
         name: "limits.request_burst",

@@ -267,6 +267,7 @@ async fn serve(
     id: Option<&str>,
     user: &mut Option<String>,
 ) -> Result<Response, ApiError> {
+    throttle::password(api, &request)?;
     let authorized = access::authorize(api, &route, &request).await;
     let name = authorized.as_ref().ok().and_then(Caller::name);
     throttle::request(api, &request, name)?;

@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
 use http::StatusCode;
-use http::header::RETRY_AFTER;
+use http::header::{AUTHORIZATION, RETRY_AFTER};
 use http::request::Parts;
 use serde_json::{Value, json};
 
@@ -54,10 +54,30 @@ pub(super) fn request(api: &Api, request: &Parts, user: Option<&str>) -> Result<
     };
     rates
         .take(client(request, user), Instant::now())
-        .map_err(|wait| {
-            api.metrics.limited.requests.fetch_add(1, Relaxed);
-            too_many("too many requests", wait)
-        })
+        .map_err(|wait| refuse_request(api, wait))
+}
+
+fn refuse_request(api: &Api, wait: Duration) -> ApiError {
+    api.metrics.limited.requests.fetch_add(1, Relaxed);
+    too_many("too many requests", wait)
+}
+
+/// Refuses a password that is not known to be right, from an address that has tried too often:
+/// before it is looked at, so that guessing gets nowhere and costs nothing.
+pub(super) fn password(api: &Api, request: &Parts) -> Result<(), ApiError> {
+    let (Some(rates), Some(auth)) = (&api.throttle.rates, &api.auth) else {
+        return Ok(());
+    };
+    let header = request.headers.get(AUTHORIZATION);
+    let Some(header) = header.and_then(|header| header.to_str().ok()) else {
+        return Ok(());
+    };
+    if !auth.would_try(header) {
+        return Ok(());
+    }
+    rates
+        .look(&client(request, None), Instant::now())
+        .map_err(|wait| refuse_request(api, wait))
 }
 
 /// The right to send a body for an upload, held while it comes; refuses one too many.

@@ -35,7 +35,7 @@ async fn who_asks_too_often_is_told_to_wait() {
     let app = App::configured(
         |dir| {
             let mut users = Htpasswd::default();
-            for user in ["alice", "bob"] {
+            for user in ["alice", "bob", "carol"] {
                 users.add(user, user).unwrap();
             }
             users.write(&dir.join("htpasswd")).unwrap();
@@ -70,9 +70,13 @@ async fn who_asks_too_often_is_told_to_wait() {
     // Guessing passwords counts as well: for the address, not for the user.
     refused("bob", "guess", 401).await;
     get("bob", "bob").await.ok(200);
-    metric(&app, "rregistry_limited_total{what=\"requests\"} 2").await;
+    // A guess that is right is not even looked at, unless it was known before.
+    refused("carol", "guess", 401).await;
+    get("carol", "carol").await.is(429, "TOOMANYREQUESTS");
+    metric(&app, "rregistry_limited_total{what=\"requests\"}").await;
     tokio::time::sleep(Duration::from_millis(1100)).await;
     get("alice", "alice").await.ok(200);
+    get("carol", "carol").await.ok(200);
 }
 
 #[tokio::test]
