@@ -16,6 +16,8 @@ pub use subscribers::{Notice, Subscriber, Subscribers};
 
 /// Bytes of any text that a client chooses, in an event.
 const MAX_TEXT: usize = 256;
+/// Bytes of an event with references; a manifest that names more is told without them.
+const MAX_EVENT: usize = 64 << 10;
 
 /// What can happen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -196,9 +198,10 @@ fn render(
     with_references: bool,
 ) -> Result<String, serde_json::Error> {
     let repository = happened.repository;
-    let url = |kind: &str, digest: &Digest| format!("{}/v2/{repository}/{kind}/{digest}", by.base);
+    let base = clip(&by.base);
+    let url = |kind: &str, digest: &Digest| format!("{base}/v2/{repository}/{kind}/{digest}");
     let target = Target {
-        media_type: happened.thing.media_type(),
+        media_type: clip(happened.thing.media_type()),
         repository,
         ..Target::default()
     };
@@ -235,7 +238,7 @@ fn render(
             ..target
         },
     };
-    serde_json::to_string(&Event {
+    let event = serde_json::to_string(&Event {
         id: &stamp.id,
         timestamp: &stamp.time,
         action: happened.action,
@@ -254,7 +257,11 @@ fn render(
             addr: &instance.addr,
             instance_id: &instance.id,
         },
-    })
+    })?;
+    if with_references && event.len() > MAX_EVENT {
+        return render(happened, by, stamp, instance, false);
+    }
+    Ok(event)
 }
 
 /// The beginning of a text that a client chose.
@@ -285,6 +292,10 @@ mod tests {
     use serde_json::{Value, json};
 
     fn event(happened: &Happened<'_>) -> Value {
+        event_with(happened, false)
+    }
+
+    fn event_with(happened: &Happened<'_>, references: bool) -> Value {
         let by = Origin {
             id: "r1".into(),
             addr: "192.0.2.7:4000".into(),
@@ -302,7 +313,7 @@ mod tests {
             addr: "node:5000".into(),
             id: "i1".into(),
         };
-        let text = render(happened, &by, &stamp, &instance, false).unwrap();
+        let text = render(happened, &by, &stamp, &instance, references).unwrap();
         serde_json::from_str(&text).unwrap()
     }
 
@@ -348,6 +359,33 @@ mod tests {
                 "source": { "addr": "node:5000", "instanceID": "i1" },
             })
         );
+    }
+
+    #[test]
+    fn events_stay_small_whatever_clients_send() {
+        let digest = Digest::sha256(b"x");
+        let layer = oci::Descriptor::new(oci::MediaType::new("a/b".to_owned()), digest.clone(), 1);
+        let long = "x".repeat(1 << 20);
+        for (count, told) in [(10, 10), (10_000, 0)] {
+            let references = vec![layer.clone(); count];
+            let event = event_with(
+                &Happened {
+                    action: Action::Push,
+                    repository: "app",
+                    thing: Thing::Manifest {
+                        digest: &digest,
+                        media_type: &long,
+                        size: 7,
+                        tag: None,
+                        references: &references,
+                    },
+                },
+                true,
+            );
+            assert!(event.to_string().len() < MAX_EVENT);
+            let references = event["target"]["references"].as_array();
+            assert_eq!(references.map_or(0, Vec::len), told);
+        }
     }
 
     #[test]
