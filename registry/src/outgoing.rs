@@ -1,5 +1,6 @@
 //! Requests that the registry itself sends: to webhooks and token servers.
 
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -47,6 +48,9 @@ pub fn client(url: &str, ca: Option<&Path>, timeout: Duration) -> Result<Client,
         .timeout(timeout)
         .redirect(Policy::custom(stay))
         .referer(false);
+    if Url::parse(url).is_ok_and(|url| is_here(&url)) {
+        builder = builder.no_proxy();
+    }
     if !url.starts_with("https:") {
         // TLS is never needed, so that a system without certificates will do.
         builder = builder.tls_certs_only([]);
@@ -65,6 +69,15 @@ pub fn client(url: &str, ca: Option<&Path>, timeout: Duration) -> Result<Client,
         url: url.to_owned(),
         reason: reason(&e),
     })
+}
+
+/// Whether a URL leads to this machine.
+pub fn is_here(url: &Url) -> bool {
+    let Some(host) = url.host_str() else {
+        return false;
+    };
+    let address = host.trim_matches(['[', ']']).parse::<IpAddr>();
+    host == "localhost" || address.is_ok_and(|address| address.is_loopback())
 }
 
 fn stay(attempt: Attempt<'_>) -> reqwest::redirect::Action {

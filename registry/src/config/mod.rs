@@ -19,6 +19,7 @@ use keys::{LISTS, similar};
 
 use crate::auth::rules::Rule;
 use crate::events::Webhook;
+use crate::outgoing::is_here;
 use crate::policy::{Immutable, Policy, Retention};
 
 /// Why the configuration cannot be used.
@@ -472,17 +473,9 @@ fn keys_at(text: String) -> Result<Jwks, ConfigError> {
         return Ok(Jwks::File(text.into()));
     };
     let url = reqwest::Url::parse(&text).map_err(|e| wrong("auth.jwks", &text, e))?;
-    let here = match url.host_str() {
-        Some("localhost") => true,
-        Some(host) => host
-            .trim_matches(['[', ']'])
-            .parse::<std::net::IpAddr>()
-            .is_ok_and(|ip| ip.is_loopback()),
-        None => false,
-    };
     match scheme {
         "https" => Ok(Jwks::Url(text)),
-        "http" if here => Ok(Jwks::Url(text)),
+        "http" if is_here(&url) => Ok(Jwks::Url(text)),
         _ => Err(wrong(
             "auth.jwks",
             &text,
