@@ -146,11 +146,7 @@ fn parse_owned(source: String, mut diagnostics: Vec<Diagnostic>) -> Parsed {
     }
     diagnostics.sort_by_key(|diagnostic| (diagnostic.span.start, diagnostic.span.end));
     let directives = ast.directives.clone();
-    let dockerfile = Dockerfile {
-        directives,
-        global_args,
-        stages,
-    };
+    let dockerfile = Dockerfile::new(directives, global_args, stages);
     Parsed {
         source,
         ast,

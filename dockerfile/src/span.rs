@@ -1,5 +1,7 @@
 //! Positions in a Dockerfile: byte spans, and the lines and columns they fall on.
 
+use std::ops::Range;
+
 use serde::Serialize;
 
 /// A half-open range of byte offsets into the source text.
@@ -165,5 +167,14 @@ impl Word {
     /// The raw word.
     pub fn as_str(&self) -> &str {
         &self.raw
+    }
+
+    /// Where a part of the raw word was written; the whole word's place when it was continued over
+    /// lines or unquoted on the way.
+    pub fn place(&self, part: &Range<usize>) -> Span {
+        match self.span.len() == self.raw.len() {
+            true => Span::new(self.span.start + part.start, self.span.start + part.end),
+            false => self.span,
+        }
     }
 }

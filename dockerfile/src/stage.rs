@@ -1,5 +1,7 @@
 //! Stages: what the instructions between one `FROM` and the next make up.
 
+use std::collections::HashMap;
+
 use serde::Serialize;
 
 use crate::instruction::{Arg, Header, Instruction};
@@ -16,6 +18,9 @@ pub struct Dockerfile {
     pub global_args: Vec<GlobalArg>,
     /// The stages, in order.
     pub stages: Vec<Stage>,
+    /// Where each name is, for files with very many stages.
+    #[serde(skip)]
+    names: HashMap<String, Vec<usize>>,
 }
 
 /// An `ARG` before the first `FROM`.
@@ -61,13 +66,28 @@ impl Stage {
 }
 
 impl Dockerfile {
+    /// From its parts.
+    pub fn new(directives: Directives, global_args: Vec<GlobalArg>, stages: Vec<Stage>) -> Self {
+        let mut names: HashMap<String, Vec<usize>> = HashMap::new();
+        for (index, stage) in stages.iter().enumerate() {
+            if let Some(name) = stage.name() {
+                names.entry(name).or_default().push(index);
+            }
+        }
+        Self {
+            directives,
+            global_args,
+            stages,
+            names,
+        }
+    }
+
     /// The stage that a `FROM`, `COPY --from` or `--mount=from` in stage `before` means by
     /// `name`: the latest earlier stage of that name.
     pub fn earlier_stage_named(&self, name: &str, before: usize) -> Option<usize> {
-        self.stages
-            .iter()
-            .take(before)
-            .rposition(|stage| stage.is_named(name))
+        let all = self.names.get(&name.to_lowercase())?;
+        let earlier = all.partition_point(|index| *index < before);
+        all.get(earlier.checked_sub(1)?).copied()
     }
 
     /// Like [`Dockerfile::earlier_stage_named`], a stage's index (from 0) being allowed as well,

@@ -30,10 +30,14 @@ where
     best.map(|(_, option)| option)
 }
 
+/// Among more options than that nothing is suggested: looking at each for each of thousands of
+/// unknown words would take minutes.
+const MAX_OPTIONS: usize = 1000;
+
 /// The option at most two edits from `word`, the way BuildKit's messages suggest one: case counts,
 /// a swap of neighbours is two edits, and a word that is an option itself has none.
 pub fn nearest<'o>(word: &str, options: &[&'o str]) -> Option<&'o str> {
-    if options.contains(&word) {
+    if options.len() > MAX_OPTIONS || options.contains(&word) {
         return None;
     }
     let mut best: Option<(usize, &str)> = None;
@@ -53,8 +57,19 @@ fn distance(a: &str, b: &str) -> usize {
 /// Edits between two words: insertions, deletions, substitutions and, with `swaps`, swaps of
 /// neighbours.
 fn edits(a: &str, b: &str, swaps: bool) -> usize {
-    let a: Vec<char> = a.chars().take(64).collect();
-    let b: Vec<char> = b.chars().take(64).collect();
+    // What they begin and end with alike costs nothing.
+    let alike = a.bytes().zip(b.bytes()).take_while(|(x, y)| x == y).count();
+    let start = (0..=alike)
+        .rev()
+        .find(|at| a.is_char_boundary(*at) && b.is_char_boundary(*at));
+    let (a, b) = (&a[start.unwrap_or(0)..], &b[start.unwrap_or(0)..]);
+    let ends = a.chars().rev().zip(b.chars().rev());
+    let end: usize = ends
+        .take_while(|(x, y)| x == y)
+        .map(|(c, _)| c.len_utf8())
+        .sum();
+    let a: Vec<char> = a[..a.len() - end].chars().take(64).collect();
+    let b: Vec<char> = b[..b.len() - end].chars().take(64).collect();
     let mut before: Vec<usize> = Vec::new();
     let mut row: Vec<usize> = (0..=b.len()).collect();
     for i in 1..=a.len() {

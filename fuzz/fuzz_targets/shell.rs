@@ -10,7 +10,7 @@ fuzz_target!(|word: &str| {
     for lexer in [Lexer::new('\\'), Lexer::new('`'), Lexer::heredoc()] {
         if let Ok(expansion) = lexer.expand(word, &vars) {
             assert!(expansion.words.iter().all(|word| !word.is_empty()));
-            assert!(expansion.used.iter().all(|name| !expansion.unset.contains(name)));
+            assert!(expansion.used.iter().all(|name| !expansion.unset.contains_key(name)));
         }
         let _ = lexer.raw_quotes().raw_escapes().keep_unset().expand(word, &vars);
     }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::null::null_as_default;
 use crate::{Digest, MediaType, Platform};
 
 /// A typed pointer to content: what it is, which bytes, and how many.
@@ -17,10 +18,18 @@ pub struct Descriptor {
     /// The content's size in bytes.
     pub size: u64,
     /// Where the content may also be had from.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(
+        default,
+        deserialize_with = "null_as_default",
+        skip_serializing_if = "Vec::is_empty"
+    )]
     pub urls: Vec<String>,
     /// Free-form annotations.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[serde(
+        default,
+        deserialize_with = "null_as_default",
+        skip_serializing_if = "BTreeMap::is_empty"
+    )]
     pub annotations: BTreeMap<String, String>,
     /// The content itself, base64, when small enough to be carried along.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -24,8 +24,10 @@ pub mod digest;
 pub mod layer;
 pub mod manifest;
 pub mod media_type;
+mod null;
 pub mod platform;
 pub mod reference;
+mod select;
 
 pub use config::ImageConfig;
 pub use descriptor::Descriptor;

@@ -6,8 +6,9 @@
 
 use std::collections::BTreeMap;
 
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Serialize};
 
+use crate::null::null_as_default;
 use crate::{Descriptor, MediaType, media_type};
 
 /// The largest manifest that is read from outside, in bytes.
@@ -28,13 +29,17 @@ pub struct Manifest {
     /// The configuration.
     pub config: Descriptor,
     /// The layers, bottom first. Tools in Go write an empty list as `null`.
-    #[serde(deserialize_with = "null_as_empty")]
+    #[serde(deserialize_with = "null_as_default")]
     pub layers: Vec<Descriptor>,
     /// The manifest that this one refers to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub subject: Option<Descriptor>,
     /// Free-form annotations.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[serde(
+        default,
+        deserialize_with = "null_as_default",
+        skip_serializing_if = "BTreeMap::is_empty"
+    )]
     pub annotations: BTreeMap<String, String>,
 }
 
@@ -51,18 +56,18 @@ pub struct Index {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub artifact_type: Option<MediaType>,
     /// The manifests. Tools in Go write an empty list as `null`.
-    #[serde(deserialize_with = "null_as_empty")]
+    #[serde(deserialize_with = "null_as_default")]
     pub manifests: Vec<Descriptor>,
     /// The manifest that this index refers to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub subject: Option<Descriptor>,
     /// Free-form annotations.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[serde(
+        default,
+        deserialize_with = "null_as_default",
+        skip_serializing_if = "BTreeMap::is_empty"
+    )]
     pub annotations: BTreeMap<String, String>,
-}
-
-fn null_as_empty<'de, D: Deserializer<'de>>(d: D) -> Result<Vec<Descriptor>, D::Error> {
-    Ok(Option::deserialize(d)?.unwrap_or_default())
 }
 
 /// Either kind of document that a tag can point to.
@@ -137,7 +142,7 @@ impl ManifestDocument {
             return Err(ManifestError::Ambiguous);
         }
         if let (Some(document), Some(given)) = (&probe.media_type, given)
-            && document != given
+            && !document.is_same(given)
         {
             return Err(ManifestError::MediaTypeMismatch {
                 document: document.clone(),
@@ -186,11 +191,16 @@ impl ManifestDocument {
     }
 
     /// The artifact type that referrers lists show: `artifactType`, else the config's media type
-    /// (distribution-spec, "Listing Referrers").
+    /// (distribution-spec, "Listing Referrers"). An empty one is none.
     pub fn artifact_type(&self) -> Option<&MediaType> {
+        let own = match self {
+            Self::Manifest(m) => &m.artifact_type,
+            Self::Index(i) => &i.artifact_type,
+        };
+        let own = own.as_ref().filter(|t| !t.as_str().is_empty());
         match self {
-            Self::Manifest(m) => Some(m.artifact_type.as_ref().unwrap_or(&m.config.media_type)),
-            Self::Index(i) => i.artifact_type.as_ref(),
+            Self::Manifest(m) => Some(own.unwrap_or(&m.config.media_type)),
+            Self::Index(_) => own,
         }
     }
 }
@@ -234,6 +244,35 @@ mod tests {
             ManifestDocument::parse(index, Some(&given)).unwrap(),
             ManifestDocument::Index(i) if i.manifests.is_empty()
         ));
+    }
+
+    #[test]
+    fn what_is_optional_may_be_null() {
+        let with = |fields: &str| {
+            let text = manifest().replace(r#""size":0}"#, &format!(r#""size":0,{fields}}}"#));
+            let text = text.replace(r#""layers":[]"#, &format!(r#""layers":[],{fields}"#));
+            ManifestDocument::parse(text.as_bytes(), None).unwrap()
+        };
+        let plain = ManifestDocument::parse(manifest().as_bytes(), None).unwrap();
+        let nulls = r#""urls":null,"annotations":null,"data":null,"platform":null,
+            "artifactType":null,"subject":null"#;
+        assert_eq!(with(nulls), plain);
+        let index = br#"{"schemaVersion":2,"manifests":[],"annotations":null,"artifactType":""}"#;
+        let index = ManifestDocument::parse(index, None).unwrap();
+        assert!(index.annotations().is_empty());
+        assert_eq!(index.artifact_type(), None);
+    }
+
+    #[test]
+    fn media_types_are_the_same_in_any_case() {
+        let given = MediaType::new(media_type::OCI_MANIFEST.to_uppercase());
+        let text = manifest().replace(
+            media_type::OCI_MANIFEST,
+            "Application/vnd.OCI.image.manifest.v1+json",
+        );
+        let m = ManifestDocument::parse(text.as_bytes(), Some(&given)).unwrap();
+        assert!(matches!(m, ManifestDocument::Manifest(_)));
+        assert_eq!(m.media_type(), "Application/vnd.OCI.image.manifest.v1+json");
     }
 
     #[test]

@@ -5,6 +5,9 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 /// A media type; any text is allowed, since artifacts choose their own.
+///
+/// Kept as it is written. What kind it is does not depend on upper and lower case (RFC 9110,
+/// section 8.3.1); `==` compares the text, [`MediaType::is_same`] the media types.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct MediaType(String);
@@ -35,6 +38,8 @@ pub const DOCKER_LAYER: &str = "application/vnd.docker.image.rootfs.diff.tar";
 pub const DOCKER_LAYER_GZIP: &str = "application/vnd.docker.image.rootfs.diff.tar.gzip";
 /// Docker's foreign layers: their bytes live elsewhere, at the descriptor's URLs.
 pub const DOCKER_LAYER_FOREIGN: &str = "application/vnd.docker.image.rootfs.foreign.diff.tar.gzip";
+/// What the media types of layers begin with that need not be distributed.
+const NON_DISTRIBUTABLE: &str = "application/vnd.oci.image.layer.nondistributable.v1.tar";
 /// Schema 1, unsigned: known only in order to be refused politely.
 pub const DOCKER_SCHEMA1: &str = "application/vnd.docker.distribution.manifest.v1+json";
 /// Schema 1, signed: known only in order to be refused politely.
@@ -70,37 +75,45 @@ impl MediaType {
         &self.0
     }
 
+    /// Whether both name the same media type, however they are written.
+    pub fn is_same(&self, other: &Self) -> bool {
+        self.is_any(&[other.as_str()])
+    }
+
+    fn is_any(&self, names: &[&str]) -> bool {
+        names.iter().any(|name| self.0.eq_ignore_ascii_case(name))
+    }
+
     /// An image manifest, OCI or Docker.
     pub fn is_manifest(&self) -> bool {
-        matches!(self.as_str(), OCI_MANIFEST | DOCKER_MANIFEST)
+        self.is_any(&[OCI_MANIFEST, DOCKER_MANIFEST])
     }
 
     /// An index or manifest list.
     pub fn is_index(&self) -> bool {
-        matches!(self.as_str(), OCI_INDEX | DOCKER_MANIFEST_LIST)
+        self.is_any(&[OCI_INDEX, DOCKER_MANIFEST_LIST])
     }
 
     /// An image configuration that a container can be run from.
     pub fn is_image_config(&self) -> bool {
-        matches!(self.as_str(), OCI_CONFIG | DOCKER_CONFIG)
+        self.is_any(&[OCI_CONFIG, DOCKER_CONFIG])
     }
 
     /// Schema 1, which nobody should use any more.
     pub fn is_schema1(&self) -> bool {
-        matches!(self.as_str(), DOCKER_SCHEMA1 | DOCKER_SCHEMA1_SIGNED)
+        self.is_any(&[DOCKER_SCHEMA1, DOCKER_SCHEMA1_SIGNED])
     }
 
     /// A layer whose bytes a registry need not hold.
     pub fn is_non_distributable(&self) -> bool {
-        self.0 == DOCKER_LAYER_FOREIGN
-            || self
-                .0
-                .starts_with("application/vnd.oci.image.layer.nondistributable.v1.tar")
+        let begin = self.0.get(..NON_DISTRIBUTABLE.len());
+        self.is_any(&[DOCKER_LAYER_FOREIGN])
+            || begin.is_some_and(|b| b.eq_ignore_ascii_case(NON_DISTRIBUTABLE))
     }
 
     /// The compression of a layer; `None` when this is no layer that we know.
     pub fn layer_compression(&self) -> Option<LayerCompression> {
-        match self.as_str() {
+        match self.0.to_ascii_lowercase().as_str() {
             OCI_LAYER
             | DOCKER_LAYER
             | "application/vnd.oci.image.layer.nondistributable.v1.tar" => {

@@ -20,7 +20,12 @@ pub struct Platform {
     )]
     pub os_version: Option<String>,
     /// Features that the operating system must have.
-    #[serde(rename = "os.features", default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(
+        rename = "os.features",
+        default,
+        deserialize_with = "crate::null::null_as_default",
+        skip_serializing_if = "Vec::is_empty"
+    )]
     pub os_features: Vec<String>,
     /// The variant of the CPU, such as `v7`.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -6,6 +6,7 @@
 //! |---|---|
 //! | [`cli`] | the command line of `rregistry` |
 //! | [`server`] | listening, connections, draining |
+//! | [`linger`] | closing a connection without losing the answer |
 //! | [`tls`] | certificates, read again when told to |
 //! | [`http`] | requests into calls of the service, and its answers back |
 //! | [`route`] | `(method, path) → Route`, pure |
@@ -32,6 +33,7 @@ pub mod control;
 pub mod events;
 pub mod http;
 pub mod limits;
+pub mod linger;
 pub mod meta;
 pub mod metrics;
 pub mod name;

@@ -107,6 +107,7 @@ impl Resource {
     /// # Errors
     /// Every [`RouteError`] but [`RouteError::Method`].
     pub fn parse(path: &str) -> Result<Self, RouteError> {
+        let path = &*normalise(path);
         let rest = match path.strip_prefix("/v2") {
             Some("" | "/") => return Ok(Self::Base),
             Some(rest) => rest.strip_prefix('/').ok_or(RouteError::NotFound)?,
@@ -222,6 +223,29 @@ fn reference(text: &str) -> Result<ManifestRef, RouteError> {
     text.parse::<Tag>()
         .map(ManifestRef::Tag)
         .map_err(|_| RouteError::Reference(text.to_owned()))
+}
+
+/// Decodes those characters that mean the same either way (RFC 3986, section 6.2.2.2); no
+/// separator and no percent sign is among them.
+fn normalise(path: &str) -> Cow<'_, str> {
+    if !path.contains('%') {
+        return Cow::Borrowed(path);
+    }
+    let mut out = String::with_capacity(path.len());
+    let mut rest = path;
+    while let Some(at) = rest.find('%') {
+        out.push_str(&rest[..at]);
+        let escape = rest.get(at..at + 3).unwrap_or("%");
+        match decode(escape).as_deref().map(str::as_bytes) {
+            Some(&[b]) if b.is_ascii_alphanumeric() || b"-._~".contains(&b) => {
+                out.push(char::from(b));
+            }
+            _ => out.push_str(escape),
+        }
+        rest = &rest[at + escape.len()..];
+    }
+    out.push_str(rest);
+    Cow::Owned(out)
 }
 
 /// Decodes percent-encoding; `None` when it is malformed or no UTF-8.
@@ -378,6 +402,25 @@ mod tests {
             ("GET", "/v2/app/referrers/$D", r#"Referrers("app", $D)"#),
             ("GET", "/v2/app/referrers/v1", r#"Digest("v1")"#),
             ("PUT", "/v2/app/referrers/$D", r#"Method("GET, HEAD")"#),
+            // Encoded or not, it is the same path.
+            ("GET", "/%762/", "Base"),
+            ("GET", "/v2/%5fcatalog", "Catalog"),
+            ("GET", "/v2/app/t%61gs/lis%74", r#"ListTags("app")"#),
+            (
+                "POST",
+                "/v2/%61pp/blob%73/%75ploads/",
+                r#"StartUpload("app")"#,
+            ),
+            ("GET", "/v2/app/tags%2Flist", "NotFound"),
+            ("GET", "/v2/app/t%2561gs/list", "NotFound"),
+            ("GET", "/v2/app/tags/lis%7", "NotFound"),
+            ("GET", "/v2/app/tags/list%", "NotFound"),
+            ("GET", "/v2/%2e%2e/etc/tags/list", r#"Name("../etc")"#),
+            (
+                "GET",
+                "/v2/a/%252e%252e/b/tags/list",
+                r#"Name("a/%2e%2e/b")"#,
+            ),
             // Names that are none.
             ("GET", "/v2/APP/tags/list", r#"Name("APP")"#),
             ("GET", "/v2/../etc/tags/list", r#"Name("../etc")"#),

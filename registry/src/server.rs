@@ -19,6 +19,7 @@ use tower::ServiceExt;
 
 use crate::http::Peer;
 use crate::limits::Open;
+use crate::linger::{Linger, Lingering};
 use crate::metrics::Metrics;
 use crate::tls::Reloading;
 
@@ -177,8 +178,12 @@ async fn serve<S>(
 ) where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
+    let linger = Linger::default();
+    let stream = Lingering::new(stream, linger.clone());
     let service = service_fn(move |mut request: Request<Incoming>| {
-        request.extensions_mut().insert(Peer(peer));
+        let extensions = request.extensions_mut();
+        extensions.insert(Peer(peer));
+        extensions.insert(linger.clone());
         router.clone().oneshot(request)
     });
     let connection = builder.serve_connection(TokioIo::new(stream), service);

@@ -430,3 +430,48 @@ fn outcome_flags() {
         serde_json::from_slice(&std::fs::read(metadata).unwrap()).unwrap();
     assert_eq!(metadata["containerimage.config.digest"], id);
 }
+
+#[test]
+fn triggers_copy_from_stages_and_images_of_those_who_fire_them() {
+    let store = need!(Store::busybox());
+    let base = Dir::dockerfile(
+        "FROM busybox\nONBUILD COPY --from=busybox /etc/group /group\nONBUILD COPY --from=data /d* /data/\n",
+    );
+    store.build("base", &base).ok();
+    let context = Dir::dockerfile(
+        "FROM busybox AS data\nRUN echo d >/d\nFROM base AS a\nONBUILD COPY --from=data /d /again\nFROM a\n",
+    );
+    let (_, tree) = store.built(&context);
+    assert_eq!(tree.text("data/d") + &tree.text("again"), "d\nd\n");
+    assert!(tree.has("group"));
+
+    let done = store
+        .build("none", &Dir::dockerfile("FROM base\n"))
+        .fails(1);
+    assert!(
+        done.err().contains("/d*") || done.err().contains("data"),
+        "{done}"
+    );
+}
+
+#[test]
+fn names_that_shells_stumble_over_are_copied() {
+    let store = need!(Store::new());
+    let context =
+        Dir::dockerfile("FROM scratch\nCOPY odd /odd\nCOPY [\"odd/new\\nline\", \"/one\"]\n")
+            .file("odd/new\nline", "n")
+            .file("odd/ta\tb", "t")
+            .file("odd/-rf *", "s");
+    let (_, tree) = store.built(&context);
+    assert_eq!(tree.text("odd/new\nline") + &tree.text("one"), "nn");
+    assert_eq!(tree.text("odd/ta\tb") + &tree.text("odd/-rf *"), "ts");
+}
+
+#[test]
+fn copy_from_scratch_is_copying_from_nothing() {
+    let store = need!(Store::new());
+    let context = Dir::dockerfile("FROM scratch\nCOPY --from=scratch /none* /there/\n");
+    // No registry could be asked for an image of that name.
+    let done = store.build("x", &context).ok();
+    done.never_tells("load metadata");
+}

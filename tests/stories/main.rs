@@ -8,6 +8,7 @@
 
 mod building;
 mod cache;
+mod contexts;
 mod examples;
 mod exchange;
 mod failing;

@@ -236,6 +236,86 @@ const SAME: &[(&str, &str)] = &[
         "windows line ends",
         "FROM busybox\r\nENV A=1\r\nRUN echo x >/x\r\n",
     ),
+    (
+        "healthcheck of a base",
+        "FROM busybox AS a\nHEALTHCHECK --interval=7s --retries=2 CMD true\nFROM a AS b\nENV X=1\nFROM b\nHEALTHCHECK CMD [\"false\"]\n",
+    ),
+    (
+        "files after a volume",
+        "FROM busybox\nRUN mkdir /v && echo x >/v/x\nVOLUME /v\nRUN echo y >/v/y\nCOPY one /v/one\n",
+    ),
+    (
+        "arg shadowing",
+        "ARG A=global\nARG B=global\nFROM busybox\nARG A\nARG B=stage\nARG C=$A-$B\nENV B=env\nRUN echo $A $B $C >/out\n",
+    ),
+    (
+        "args of a base stage",
+        "FROM busybox AS a\nARG X=1\nARG Y\nENV Z=$X\nFROM a AS b\nARG Y=2\nRUN echo $X $Y $Z >/out\nFROM b\nLABEL x=$X y=$Y\nRUN echo $X $Y >/out2\n",
+    ),
+    (
+        "args of unrelated stages",
+        "FROM busybox AS a\nARG X=1\nFROM busybox\nCOPY --from=a /etc/group /g\nLABEL x=$X\nRUN echo [$X] >/out\n",
+    ),
+    (
+        "platform args",
+        "FROM --platform=$BUILDPLATFORM busybox\nARG TARGETPLATFORM\nARG TARGETOS TARGETARCH\nARG BUILDPLATFORM BUILDOS BUILDARCH\nARG TARGETVARIANT\nRUN echo $TARGETPLATFORM $TARGETOS $TARGETARCH $BUILDPLATFORM $BUILDOS $BUILDARCH [$TARGETVARIANT] >/out\n",
+    ),
+    (
+        "cmd around shell",
+        "FROM busybox\nCMD one two\nENTRYPOINT three\nSHELL [\"/bin/sh\", \"-xc\"]\nENTRYPOINT four five\nCMD six\n",
+    ),
+    (
+        "onbuild chain",
+        "FROM busybox AS a\nONBUILD ENV ONE=1\nONBUILD RUN echo $ONE >/one\nFROM a AS b\nONBUILD COPY two /two\nFROM b AS c\nRUN ls / >/list\nFROM c\nENV LAST=1\n",
+    ),
+    (
+        "stopsignal forms",
+        "FROM busybox\nENV S=9\nSTOPSIGNAL $S\nSTOPSIGNAL SIGRTMIN+3\n",
+    ),
+    (
+        "values with odd characters",
+        "FROM busybox\nENV A= B== C=a=b D=\"\" E='' F=\"a\\\"b\" G=a\\\\b\nLABEL e=\"\" h='#no comment' \"a.b/c\"=\"d\\\n e\"\nENV K  spaces   kept \nENV L=x#y\n",
+    ),
+    (
+        "copy of odd names",
+        "FROM busybox\nCOPY odd /odd\nCOPY [\"odd/ sp ace \", \"odd/gr\u{fc}n\", \"/named/\"]\nCOPY odd/gr* /w/\n",
+    ),
+    (
+        "copy of odd modes",
+        "FROM busybox\nCOPY modes /modes\nCOPY modes/setuid modes/none modes/all /m/\n",
+    ),
+    (
+        "copy of hard links",
+        "FROM busybox\nCOPY hard /hard\nCOPY hard/a hard/b /two/\n",
+    ),
+    (
+        "copy chmod",
+        "FROM busybox\nCOPY --chmod=0600 one /o\nCOPY --chmod=751 --chown=3:4 tree /t\n",
+    ),
+    (
+        "copy dots and slashes",
+        "FROM busybox\nWORKDIR /w/x\nCOPY ./tree/../one ../up\nCOPY /two //abs//\nCOPY tree/. here\nCOPY tree/deep/ there/\nCOPY . /all/\n",
+    ),
+    (
+        "add archives",
+        "FROM busybox\nADD pkg.tar /tar\nADD pkg.tar.bz2 /bz2\nADD pkg.tar.xz /xz\nADD fake.tar /fake/\nADD fake.tar /named.tar\n",
+    ),
+    (
+        "workdir with variables",
+        "FROM busybox\nENV D=/data\nWORKDIR $D/${S:-sub}\nWORKDIR ${NONE}rel\nRUN pwd >/out\nCOPY one $D\n",
+    ),
+    (
+        "user, copy and workdir",
+        "FROM busybox\nUSER 1000:1001\nWORKDIR /srv/app\nCOPY one .\nRUN id -u >/tmp/u; touch /srv/app/mine || true\nUSER root\nWORKDIR /srv/other\n",
+    ),
+    (
+        "comments and continuations",
+        "# first\nFROM busybox\nRUN echo a \\\n  # inside\n\n  b \\\n\t# more\n  >/out\nENV A=1 \\\n    # of B\n    B=2\nCMD [ \"a\", \\\n  \"b\" ]\n",
+    ),
+    (
+        "labels of a base",
+        "FROM busybox AS a\nLABEL keep=1 change=1\nFROM a\nLABEL change=2 \"new\"=3\n",
+    ),
 ];
 
 /// Dockerfiles that neither builds.
@@ -276,6 +356,21 @@ fn context() -> Dir {
         .file("x.txt", "x")
         .file("y.txt", "y")
         .file("plain", "no archive")
+        .file("fake.tar", "no archive either")
+        .file("odd/quo\"te'", "q")
+        .file("odd/gr\u{fc}n", "g")
+        .file("odd/ sp ace ", "s")
+        .file("modes/setuid", "s")
+        .mode("modes/setuid", 0o4755)
+        .file("modes/setgid", "s")
+        .mode("modes/setgid", 0o2755)
+        .file("modes/none", "")
+        .mode("modes/none", 0o000)
+        .file("modes/all", "")
+        .mode("modes/all", 0o777)
+        .dir("modes/sticky")
+        .mode("modes/sticky", 0o1777)
+        .file("hard/a", "linked")
         .file("make/pkg/prog", "program")
         .mode("make/pkg/prog", 0o4751)
         .mode("make/pkg", 0o750)
@@ -283,9 +378,16 @@ fn context() -> Dir {
         .file("ignored", "")
         .file(".dockerignore", "ignored\nmake\nDockerfile*\n");
     let make = dir.join("make");
-    let script = "ln pkg/prog pkg/hard && tar -czf ../pkg.tar.gz --owner=21 --group=22 pkg && gzip -nc <../plain >../plain.gz";
+    let script = "ln pkg/prog pkg/hard && tar -czf ../pkg.tar.gz --owner=21 --group=22 pkg && gzip -nc <../plain >../plain.gz && \
+         tar -cf ../pkg.tar --owner=21 --group=22 pkg && bzip2 -k ../pkg.tar && xz -k ../pkg.tar && ln ../hard/a ../hard/b";
     Cmd::new("sh").args(["-c", script]).current_dir(make).ok();
-    for name in ["pkg.tar.gz", "plain.gz"] {
+    for name in [
+        "pkg.tar.gz",
+        "pkg.tar",
+        "pkg.tar.bz2",
+        "pkg.tar.xz",
+        "plain.gz",
+    ] {
         dir.touch(name, e2e::OLD);
     }
     dir
@@ -354,7 +456,8 @@ fn differences(docker: &Archive, ours: &Archive) -> Vec<String> {
 
 /// The history but for the base's own line. Debian's docker has an early BuildKit: later ones list
 /// ports in their own way, add `--chown` to the text, and tell health checks differently (the
-/// configuration has them all the same).
+/// configuration has them all the same). They add `--chmod` too, and the values that arguments have
+/// from the global scope.
 fn steps(archive: &Archive) -> Vec<(String, bool)> {
     let lines = archive
         .history()
@@ -369,9 +472,15 @@ fn steps(archive: &Archive) -> Vec<(String, bool)> {
                 format!("EXPOSE {}", ports.join(" "))
             } else if by.starts_with("HEALTHCHECK ") {
                 "HEALTHCHECK".to_owned()
+            } else if let Some(args) = by.strip_prefix("ARG ") {
+                let names = args
+                    .split(' ')
+                    .map(|arg| arg.split('=').next().unwrap_or(arg));
+                format!("ARG {}", names.collect::<Vec<_>>().join(" "))
             } else {
-                let words = by.split(' ').filter(|word| !word.starts_with("--chown="));
-                words.collect::<Vec<_>>().join(" ")
+                let told =
+                    |word: &&str| !word.starts_with("--chown=") && !word.starts_with("--chmod=");
+                by.split(' ').filter(told).collect::<Vec<_>>().join(" ")
             };
             (text, empty)
         })

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use clap::{ArgAction, Args, Parser, Subcommand};
 
+use super::build::call::Call;
 use super::completions::CompletionsArgs;
 use super::debug::DebugCommand;
 use super::df::DfArgs;
@@ -217,7 +218,7 @@ pub struct BuildArgs {
     pub build_args: Vec<String>,
 
     /// Give a further context a name, for FROM and COPY --from: a folder, a URL, a git repository,
-    /// or docker-image://REFERENCE
+    /// docker-image://REFERENCE, or oci-layout://PATH[:TAG|@DIGEST]
     #[arg(long = "build-context", value_name = "NAME=PLACE")]
     pub build_contexts: Vec<String>,
 
@@ -259,7 +260,17 @@ pub struct BuildArgs {
           value_parser = ["default", "host", "none"])]
     pub network: String,
 
-    /// Check the Dockerfile and build nothing
+    /// What to do with the Dockerfile: build, check, outline (list arguments, secrets and SSH
+    /// agents) or targets (list stages); `,format=json` makes the answer one for programs
+    #[arg(
+        long,
+        alias = "print",
+        value_name = "METHOD[,OPTION]",
+        default_value = "build"
+    )]
+    pub call: Call,
+
+    /// Check the Dockerfile and build nothing, as --call=check
     #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value_t = false, hide_default_value = true, hide_possible_values = true, action = ArgAction::Set, value_name = "BOOL")]
     pub check: bool,
 

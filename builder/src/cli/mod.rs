@@ -7,6 +7,7 @@
 
 pub mod app;
 mod args;
+mod bases;
 mod build;
 mod completions;
 mod debug;

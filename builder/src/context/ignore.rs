@@ -4,7 +4,9 @@ use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use dockerfile::diagnostic::{Code, Diagnostic, render};
 use dockerfile::ignore::IgnoreMatcher;
+use dockerfile::span::Span;
 use rustix::fs::{Mode, OFlags};
 
 use super::{ContextError, read_capped, read_in};
@@ -27,6 +29,11 @@ impl IgnoreFilter {
     pub fn new(patterns: &[String]) -> Result<Self, String> {
         let matcher = IgnoreMatcher::new(patterns).map_err(|e| e.to_string())?;
         Ok(Self { matcher })
+    }
+
+    /// The patterns.
+    pub fn matcher(&self) -> &IgnoreMatcher {
+        &self.matcher
     }
 }
 
@@ -92,11 +99,29 @@ fn own_ignore_file(dockerfile: &Path) -> PathBuf {
 
 fn compile(path: PathBuf, bytes: &[u8]) -> Result<IgnoreFilter, ContextError> {
     let text = String::from_utf8_lossy(bytes);
-    let matcher = IgnoreMatcher::from_file(&text).map_err(|e| ContextError::Ignore {
-        path,
-        message: e.to_string(),
-    })?;
-    Ok(IgnoreFilter { matcher })
+    match IgnoreMatcher::from_file(&text) {
+        Ok(matcher) => Ok(IgnoreFilter { matcher }),
+        Err(e) => Err(ContextError::Ignore {
+            message: e.to_string(),
+            excerpt: excerpt(&path, &text, &e.to_string()),
+            path,
+        }),
+    }
+}
+
+/// The first line that cannot be used, as mistakes in a Dockerfile are shown.
+fn excerpt(path: &Path, text: &str, message: &str) -> String {
+    let mut start = 0;
+    let wrong = text.split_inclusive('\n').find_map(|line| {
+        let own = line.trim_end();
+        let span = Span::new(start, start + own.len());
+        start += line.len();
+        IgnoreMatcher::from_file(own).is_err().then_some(span)
+    });
+    let span = wrong.unwrap_or(Span::at(0));
+    let help = "put a backslash before a character that is to stand for itself";
+    let diagnostic = Diagnostic::error(Code::InvalidArgument, message, span).help(help);
+    render(&diagnostic, &path.display().to_string(), text, false)
 }
 
 #[cfg(test)]

@@ -68,6 +68,8 @@ pub enum ContextError {
         path: PathBuf,
         /// What is wrong.
         message: String,
+        /// The line, for people.
+        excerpt: String,
     },
     /// The operating system failed.
     #[error("{what} {path:?}: {source}")]

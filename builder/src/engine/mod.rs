@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use oci::layer::TarOptions;
 use oci::layer::diff::measure;
-use oci::{ChainId, Digest, Platform, Reference};
+use oci::{ChainId, Digest, Platform};
 use runtime::Overlay;
 use runtime::network::Sandbox;
 use runtime::users::UserError;
@@ -22,7 +22,8 @@ use crate::files::index::FileIndex;
 use crate::files::rootfs::{Owner, Rootfs};
 use crate::files::select::{Everything, Selection};
 use crate::local::Local;
-use crate::plan::{CopyOp, CopySource, Op};
+use crate::local::layout::{LayoutPlace, bring_image};
+use crate::plan::{CopyOp, CopySource, ImageName, Op};
 use crate::solve::engine::{BaseImage, Engine, Layer, Progress, StepError, Tree, Vertex};
 use copy::OpenTree;
 use fetch::Download;
@@ -36,6 +37,8 @@ pub struct LocalEngine {
     pub context: Arc<BuildContext>,
     /// `--build-context`, by name.
     pub named: BTreeMap<String, Arc<BuildContext>>,
+    /// `--build-context NAME=oci-layout://…`, by name.
+    pub layouts: BTreeMap<String, LayoutPlace>,
     /// Where progress goes.
     pub progress: Arc<dyn Progress>,
     /// What RUN steps share.
@@ -93,6 +96,7 @@ impl LocalEngine {
             local,
             context: Arc::new(options.context),
             named: BTreeMap::new(),
+            layouts: BTreeMap::new(),
             progress,
             settings: options.settings,
             network: options.network,
@@ -274,15 +278,22 @@ fn mount(
 impl Engine for LocalEngine {
     async fn image(
         &self,
-        reference: &Reference,
+        name: &ImageName,
         platform: &Platform,
         vertex: &Vertex,
     ) -> Result<BaseImage, StepError> {
         let note = |text: &str| self.progress.status(vertex, text);
-        let found = self
-            .local
-            .image(reference, platform, self.pull, &note)
-            .await;
+        let found = match name {
+            ImageName::Reference(reference) => {
+                let pull = self.pull;
+                self.local.image(reference, platform, pull, &note).await
+            }
+            ImageName::Layout(name) => {
+                let missing = || StepError::Other(format!("no layout is named {name}"));
+                let place = self.layouts.get(name).ok_or_else(missing)?;
+                bring_image(&self.local, place, platform).await
+            }
+        };
         let image = found.map_err(|e| StepError::Other(e.to_string()))?;
         self.local
             .ensure_unpacked(&image.config)

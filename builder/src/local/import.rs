@@ -1,6 +1,5 @@
 //! A root file system's tar as an image of one layer.
 
-use std::collections::BTreeMap;
 use std::io::Read;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -14,9 +13,9 @@ use store::NewImage;
 use super::bring::{BringError, Promised, bring_in};
 use super::{Local, LocalError};
 use crate::image::ConfigDocument;
-use crate::plan::expand::{StageInput, expand_stage};
+use crate::plan::expand::{Declared, StageInput, expand_stage};
 use crate::plan::graph::GraphOptions;
-use crate::plan::{BuildArgs, Graph, PlanError};
+use crate::plan::{BuildArgs, Graph, NamedContexts, PlanError};
 
 /// What an imported image is to say about itself.
 #[derive(Clone, Debug)]
@@ -163,7 +162,7 @@ pub fn changed_config(changes: &[String], platform: &Platform) -> Result<Config,
         return Err(wrong(found));
     }
     let expand = || -> Result<Config, PlanError> {
-        let (args, named) = (BuildArgs::default(), BTreeMap::new());
+        let (args, named) = (BuildArgs::default(), NamedContexts::default());
         let graph = Graph::new(
             &parsed.dockerfile,
             &GraphOptions {
@@ -184,6 +183,8 @@ pub fn changed_config(changes: &[String], platform: &Platform) -> Result<Config,
                 named: &named,
                 base: Config::default(),
                 author: None,
+                declared: Declared::default(),
+                open: false,
             })?;
             config = Arc::unwrap_or_clone(expanded.config);
         }

@@ -28,7 +28,7 @@ pub struct Loaded {
 pub async fn load(local: &Local, archive: ImageArchive) -> Result<Vec<Loaded>, LocalError> {
     let mut sizes = Vec::new();
     for image in &archive.images {
-        sizes.push(layers(local, image).await?);
+        sizes.push(bring_layers(local, image).await?);
     }
     let mut loaded = Vec::new();
     for (image, size) in archive.images.into_iter().zip(sizes) {
@@ -61,7 +61,13 @@ pub async fn load(local: &Local, archive: ImageArchive) -> Result<Vec<Loaded>, L
 }
 
 /// Brings an image's layers in; returns the bytes of their files where no snapshots tell it.
-async fn layers(local: &Local, image: &ArchivedImage) -> Result<Option<u64>, LocalError> {
+///
+/// # Errors
+/// [`LocalError`]; layers that were complete stay.
+pub(super) async fn bring_layers(
+    local: &Local,
+    image: &ArchivedImage,
+) -> Result<Option<u64>, LocalError> {
     let unpacks = rustix::process::geteuid().is_root();
     let diff_ids: Vec<_> = image.layers.iter().map(|l| l.diff_id.clone()).collect();
     let chain = ChainId::chain(&diff_ids);

@@ -7,6 +7,7 @@ pub mod export;
 mod fetch;
 pub mod import;
 pub mod layer;
+pub mod layout;
 pub mod load;
 pub mod push;
 pub mod save;

@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use oci::{Platform, Reference};
+use dockerfile::shell::Variables;
+use oci::Platform;
 
 /// Proxy settings: usable without ARG, and left out of history and cache keys (reference,
 /// "Predefined ARGs").
@@ -18,18 +19,6 @@ pub const PROXIES: [&str; 10] = [
     "ALL_PROXY",
     "all_proxy",
 ];
-
-/// What `--build-context` gives a name to.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum NamedContext {
-    /// A tree of files.
-    Tree,
-    /// An image.
-    Image(Reference),
-}
-
-/// `--build-context`, by name.
-pub type NamedContexts = BTreeMap<String, NamedContext>;
 
 /// What is given to a build from outside.
 #[derive(Clone, Debug, Default)]
@@ -48,17 +37,6 @@ impl BuildArgs {
     /// The value given for a name.
     pub fn get(&self, name: &str) -> Option<&str> {
         self.values.get(name).map(String::as_str)
-    }
-
-    /// All of them.
-    pub fn pairs(&self) -> Vec<(String, String)> {
-        let pairs = self.values.iter();
-        pairs.map(|(k, v)| (k.clone(), v.clone())).collect()
-    }
-
-    /// All names.
-    pub fn names(&self) -> impl Iterator<Item = &str> {
-        self.values.keys().map(String::as_str)
     }
 
     /// The proxies among them, as `NAME=value`. A RUN gets each in upper and in lower case, as
@@ -103,6 +81,17 @@ pub fn platform_args(build: &Platform, target: &Platform, stage: &str) -> Vec<(S
     ]
     .map(|(name, value)| (name.to_owned(), value))
     .to_vec()
+}
+
+/// Given arguments are what a build check sees of them.
+impl Variables for BuildArgs {
+    fn value(&self, name: &str) -> Option<&str> {
+        self.get(name)
+    }
+
+    fn names(&self) -> Vec<&str> {
+        self.values.keys().map(String::as_str).collect()
+    }
 }
 
 #[cfg(test)]

@@ -6,20 +6,22 @@ use std::sync::Arc;
 use dockerfile::diagnostic::{Code, Diagnostic};
 use dockerfile::history;
 use dockerfile::instruction::{
-    Add, Arg, CommandLine, Copy, Env, Files, Healthcheck, Instruction, Kind, Label, Run, Script,
-    Security,
+    Add, Arg, CommandLine, Copy, Env, Files, Healthcheck, Instruction, Kind, Label, RawMount, Run,
+    Script, Security,
 };
 use dockerfile::shell::Lexer;
-use dockerfile::span::{LineRange, Span, Word};
+use dockerfile::span::{Span, Word};
 use dockerfile::stage::Dockerfile;
 use dockerfile::value::{self, AddSource, Chmod};
 use oci::Digest;
 use oci::config::{Config, Empty, Healthcheck as HealthConfig};
 
 use super::PlanError;
-use super::args::{BuildArgs, NamedContexts};
-use super::graph::{StagePlan, copy_from};
-use super::state::{StageState, destination, join};
+use super::args::BuildArgs;
+use super::graph::{Base, StagePlan, copy_from};
+use super::named::NamedContexts;
+pub use super::state::Declared;
+use super::state::{StageState, destination, expand_word, join};
 use super::step::{CopyFrom, CopyOp, CopySource, Op, RunOp, Step, WorkdirOp};
 
 /// What a stage's expansion depends on.
@@ -39,6 +41,10 @@ pub struct StageInput<'a> {
     pub base: Config,
     /// The base's author.
     pub author: Option<String>,
+    /// The arguments of the base, when it is a stage.
+    pub declared: Declared,
+    /// Nothing is known of the base yet: what may be mended by its variables is no mistake.
+    pub open: bool,
 }
 
 /// A stage ready to be run.
@@ -50,6 +56,8 @@ pub struct ExpandedStage {
     pub config: Arc<Config>,
     /// The author after all of them.
     pub author: Option<Arc<str>>,
+    /// The arguments after all of them.
+    pub declared: Declared,
 }
 
 /// Expands a stage.
@@ -57,37 +65,54 @@ pub struct ExpandedStage {
 /// # Errors
 /// All mistakes found, with their places.
 pub fn expand_stage(input: &StageInput<'_>) -> Result<ExpandedStage, PlanError> {
+    match sketch_stage(input) {
+        (expanded, errors) if errors.is_empty() => Ok(expanded),
+        (_, errors) => Err(PlanError(errors)),
+    }
+}
+
+/// Expands a stage as far as that goes, and tells what is wrong with it.
+pub fn sketch_stage(input: &StageInput<'_>) -> (ExpandedStage, Vec<Diagnostic>) {
     let Some(stage) = input.file.stages.get(input.stage.index) else {
-        return Ok(ExpandedStage {
+        let expanded = ExpandedStage {
             steps: Vec::new(),
             config: Arc::new(input.base.clone()),
             author: None,
-        });
+            declared: Declared::default(),
+        };
+        return (expanded, Vec::new());
     };
     let triggers = input.base.on_build.clone();
     let mut expander = Expander {
         input,
         lexer: Lexer::new(input.file.directives.escape_char()),
-        state: StageState::new(input.base.clone(), input.author.clone()),
+        state: StageState::new(
+            input.base.clone(),
+            input.author.clone(),
+            input.declared.clone(),
+        ),
         steps: Vec::new(),
         errors: Vec::new(),
         at: None,
     };
-    for trigger in &triggers {
-        expander.trigger(trigger, stage.header.span, stage.header.lines);
+    if let Base::Tree(name) = &input.stage.base {
+        expander.base_tree(name, stage.header.span);
     }
-    for instruction in &stage.instructions {
-        expander.instruction(instruction);
+    if !input.stage.replaced {
+        for trigger in &triggers {
+            expander.trigger(trigger, stage.header.span);
+        }
+        for instruction in &stage.instructions {
+            expander.instruction(instruction);
+        }
     }
-    if expander.errors.is_empty() {
-        Ok(ExpandedStage {
-            steps: expander.steps,
-            config: Arc::new(expander.state.config),
-            author: expander.state.author.map(Into::into),
-        })
-    } else {
-        Err(PlanError(expander.errors))
-    }
+    let expanded = ExpandedStage {
+        steps: expander.steps,
+        declared: expander.state.declared(),
+        config: Arc::new(expander.state.config),
+        author: expander.state.author.map(Into::into),
+    };
+    (expanded, expander.errors)
 }
 
 struct Expander<'a> {
@@ -97,19 +122,35 @@ struct Expander<'a> {
     steps: Vec<Step>,
     errors: Vec<Diagnostic>,
     /// The FROM that a trigger fires at: its own place is in another file.
-    at: Option<(Span, LineRange)>,
+    at: Option<Span>,
 }
 
 /// The outcome of one instruction: its file system part and its history.
 type Outcome = Result<(Option<Op>, Option<String>), Diagnostic>;
 
 impl Expander<'_> {
+    /// The files of a named context as the first layer.
+    fn base_tree(&mut self, name: &str, span: Span) {
+        let op = CopyOp {
+            from: CopyFrom::Named(name.to_owned()),
+            sources: vec![CopySource::Path(".".to_owned())],
+            dest: "/".to_owned(),
+            ..CopyOp::default()
+        };
+        self.steps.push(Step {
+            name: format!("FROM {name}"),
+            span,
+            op: Some(Op::Copy(op)),
+            history: Some(format!("[context {name}] load from client")),
+        });
+    }
+
     /// Fires an ONBUILD trigger of the base image.
-    fn trigger(&mut self, text: &str, span: Span, lines: LineRange) {
+    fn trigger(&mut self, text: &str, span: Span) {
         let (instruction, found) = dockerfile::parse_trigger(text);
         match (instruction, found.iter().find(|d| d.is_error())) {
             (Some(instruction), None) => {
-                self.at = Some((span, lines));
+                self.at = Some(span);
                 self.instruction(&instruction);
                 self.at = None;
             }
@@ -124,31 +165,37 @@ impl Expander<'_> {
 
     fn instruction(&mut self, instruction: &Instruction) {
         let header = &instruction.header;
-        let (span, lines) = self.at.unwrap_or((header.span, header.lines));
+        let span = self.at.unwrap_or(header.span);
         match self.apply(instruction) {
             Ok((op, history)) => self.steps.push(Step {
-                name: header.code.clone(),
+                name: match self.at {
+                    Some(_) => format!("ONBUILD {}", header.code),
+                    None => header.code.clone(),
+                },
                 span,
-                lines,
                 op,
                 history,
-                config: Arc::new(self.state.config.clone()),
-                author: self.state.author.as_deref().map(Into::into),
             }),
             Err(mut error) => {
-                if error.span == Span::default() {
-                    error.span = span;
-                }
                 if self.at.is_some() {
                     error.message = format!(
                         "in the base image's ONBUILD {}: {}",
                         header.code, error.message
                     );
+                }
+                if self.at.is_some() || error.span == Span::default() {
                     error.span = span;
                 }
-                self.errors.push(error);
+                // A variable that only the base image knows may mend it.
+                if !(self.input.open && header.code.contains('$')) {
+                    self.refuse(error);
+                }
             }
         }
+    }
+
+    fn refuse(&mut self, error: Diagnostic) {
+        self.errors.push(error);
     }
 
     fn apply(&mut self, instruction: &Instruction) -> Outcome {
@@ -202,7 +249,9 @@ impl Expander<'_> {
                     let path = self.word(word)?;
                     if path.is_empty() {
                         let message = "VOLUME specified can not be an empty string";
-                        return Err(Diagnostic::error(Code::InvalidArgument, message, word.span));
+                        let code = Code::InvalidArgument;
+                        return Err(Diagnostic::error(code, message, word.span)
+                            .help("give the variable a value, or name a path"));
                     }
                     self.state.config.volumes.insert(path.clone(), Empty {});
                     paths.push(path);
@@ -223,57 +272,27 @@ impl Expander<'_> {
 
     /// Expands a word with what is set now.
     fn word(&self, word: &Word) -> Result<String, Diagnostic> {
-        self.word_in(word, &self.state)
-    }
-
-    fn word_in(
-        &self,
-        word: &Word,
-        scope: &dyn dockerfile::shell::Variables,
-    ) -> Result<String, Diagnostic> {
-        self.lexer
-            .process_word(word.as_str(), scope)
-            .map_err(|e| Diagnostic::error(Code::InvalidWord, e.to_string(), word.span))
+        expand_word(self.lexer, word, &self.state)
     }
 
     fn arg(&mut self, arg: &Arg) -> Outcome {
         let mut text = String::from("ARG");
-        for def in &arg.args {
-            let name = self.word(&def.name)?;
-            let given = self.input.args.get(&name).map(str::to_owned);
-            let value = match (given, &def.default) {
-                (Some(given), _) => Some(given),
-                (None, Some(default)) => Some(self.word(default)?),
-                (None, None) => self.input.global.get(&name).cloned(),
-            };
+        let (given, global) = (self.input.args, self.input.global);
+        for (name, value) in self.state.declare(self.lexer, arg, given, global)? {
             text.push(' ');
             text.push_str(&name);
             if let Some(value) = &value {
                 text.push('=');
                 text.push_str(value);
             }
-            self.state.set_arg(name, value);
         }
         Ok(meta(text))
     }
 
     fn env(&mut self, env: &Env) -> Outcome {
-        // Every pair of a line sees the variables as they were before the line.
-        let before = self.state.snapshot();
         let mut text = String::from("ENV");
-        for pair in &env.pairs {
-            let key = self.word_in(&pair.key, &before)?;
-            let value = self.word_in(&pair.value, &before)?;
-            if key.is_empty() {
-                let message = "the name of the variable is empty";
-                return Err(Diagnostic::error(
-                    Code::InvalidArgument,
-                    message,
-                    pair.key.span,
-                ));
-            }
+        for (key, value) in self.state.assign(self.lexer, env)? {
             text.push_str(&format!(" {key}={value}"));
-            self.state.set_env(&key, &value);
         }
         Ok(meta(text))
     }
@@ -291,18 +310,30 @@ impl Expander<'_> {
 
     fn expose(&mut self, words: &[Word]) -> Outcome {
         let mut specs = Vec::new();
+        let mut wrong = Vec::new();
         for word in words {
-            let expanded = self
-                .lexer
-                .process_words(word.as_str(), &self.state)
-                .map_err(|e| Diagnostic::error(Code::InvalidWord, e.to_string(), word.span))?;
+            let expanded = match self.lexer.expand_placed(word.as_str(), &self.state) {
+                Ok(expanded) => expanded.words,
+                Err(e) => {
+                    wrong.push(Diagnostic::in_word(&e, |part| word.place(part)));
+                    continue;
+                }
+            };
             for spec in expanded {
-                let ports = value::parse_ports(&spec).map_err(|e| {
-                    Diagnostic::error(Code::InvalidArgument, e.to_string(), word.span)
-                        .help("write a port as 80, 80/udp or 8000-8010")
-                })?;
-                specs.extend(ports.iter().map(ToString::to_string));
+                match value::parse_ports(&spec) {
+                    Ok(ports) => specs.extend(ports.iter().map(ToString::to_string)),
+                    Err(e) => wrong.push(
+                        Diagnostic::error(Code::InvalidArgument, e.to_string(), word.span)
+                            .help("write a port as 80, 80/udp or 8000-8010"),
+                    ),
+                }
             }
+        }
+        if let Some(last) = wrong.pop() {
+            for error in wrong {
+                self.refuse(error);
+            }
+            return Err(last);
         }
         for port in &specs {
             self.state
@@ -365,13 +396,12 @@ impl Expander<'_> {
 
     fn run(&mut self, run: &Run) -> Outcome {
         let refuse = |what: &str, span: Span, help: &str| {
-            Diagnostic::error(
-                Code::InvalidFlag,
-                format!("RUN {what} cannot be built"),
-                span,
-            )
-            .help(help.to_owned())
+            let message = format!("RUN {what} cannot be built");
+            Diagnostic::error(Code::CannotBuild, message, span).help(help.to_owned())
         };
+        for mount in &run.mounts {
+            self.check_mount(mount)?;
+        }
         if let Some(mount) = run.mounts.first() {
             let help = "leave the mount out: COPY what the step needs, and let it fetch the rest";
             return Err(refuse("--mount", mount.value.span, help));
@@ -429,6 +459,24 @@ impl Expander<'_> {
         Ok((Some(Op::Run(op)), Some(history)))
     }
 
+    /// What is wrong with a mount once its variables are expanded.
+    fn check_mount(&self, mount: &RawMount) -> Result<(), Diagnostic> {
+        let expand = |word: &str| {
+            let expanded = self.lexer.process_word(word, &self.state);
+            expanded.map_err(|e| e.to_string())
+        };
+        match mount.resolve(expand) {
+            Ok(_) => Ok(()),
+            Err(e) => {
+                let error = Diagnostic::error(Code::InvalidFlag, e.message, e.span);
+                Err(match e.help {
+                    Some(help) => error.help(help),
+                    None => error,
+                })
+            }
+        }
+    }
+
     fn copy(&mut self, copy: &Copy) -> Outcome {
         let from = match &copy.from {
             None => CopyFrom::Context,
@@ -441,6 +489,19 @@ impl Expander<'_> {
             )?,
         };
         let mut op = self.files(&copy.files, &copy.chown, &copy.chmod, &copy.exclude)?;
+        for (source, word) in op.sources.iter().zip(&copy.files.sources) {
+            let CopySource::Path(path) = source else {
+                continue;
+            };
+            let what = match AddSource::parse(path) {
+                AddSource::Local(_) => continue,
+                AddSource::Http(_) => "a URL",
+                AddSource::Git(_) => "a git ref",
+            };
+            let message = format!("source can't be {what} for COPY");
+            return Err(Diagnostic::error(Code::InvalidArgument, message, word.span)
+                .help("write ADD instead of COPY"));
+        }
         op.from = from;
         op.parents = copy.parents;
         let text = transfer_history(false, &op, &self.word(&copy.files.dest)?);
@@ -459,7 +520,7 @@ impl Expander<'_> {
                 AddSource::Http(_) => *source = CopySource::Url(path.clone()),
                 AddSource::Git(_) => {
                     let message = format!("ADD of a git repository cannot be built: {path}");
-                    return Err(Diagnostic::error(Code::InvalidArgument, message, word.span)
+                    return Err(Diagnostic::error(Code::CannotBuild, message, word.span)
                         .help("clone it first and COPY the files, or ADD an archive over https"));
                 }
             }
@@ -467,16 +528,28 @@ impl Expander<'_> {
         let has_url = op.sources.iter().any(|s| matches!(s, CopySource::Url(_)));
         if let Some(word) = &add.checksum {
             let text = self.word(word)?;
-            let error = |message: String| {
-                Diagnostic::error(Code::InvalidFlag, message, word.span)
-                    .help("write it as --checksum=sha256:<64 hex digits>")
+            let error = |message: &str, help: &str| {
+                Err(Diagnostic::error(Code::InvalidFlag, message, word.span).help(help))
             };
-            if !has_url {
-                return Err(error(
-                    "--checksum is only for sources that are downloaded".into(),
-                ));
+            if add.files.sources.len() + add.files.heredocs.len() > 1 {
+                return error(
+                    "checksum can't be specified for multiple sources",
+                    "give each source an ADD of its own",
+                );
             }
-            let digest: Digest = text.parse().map_err(|e| error(format!("{text:?}: {e}")))?;
+            if !has_url {
+                return error(
+                    "checksum requires HTTP(S) or Git sources",
+                    "leave --checksum out: the content of the build context is known",
+                );
+            }
+            let digest: Digest = match text.parse() {
+                Ok(digest) => digest,
+                Err(e) => {
+                    let help = "write it as --checksum=sha256:<64 hex digits>";
+                    return error(&format!("{text:?}: {e}"), help);
+                }
+            };
             op.checksum = Some(digest);
         }
         op.unpack_local = add.unpack != Some(false);
@@ -505,11 +578,10 @@ impl Expander<'_> {
         for heredoc in &files.heredocs {
             let body = heredoc.body();
             let content = if heredoc.expand {
-                Lexer::heredoc()
-                    .process_word(&body, &self.state)
-                    .map_err(|e| {
-                        Diagnostic::error(Code::InvalidWord, e.to_string(), heredoc.span)
-                    })?
+                match Lexer::heredoc().expand_placed(&body, &self.state) {
+                    Ok(expanded) => expanded.text,
+                    Err(e) => return Err(Diagnostic::in_word(&e, |part| heredoc.place(part))),
+                }
             } else {
                 body.into_owned()
             };
@@ -537,16 +609,12 @@ impl Expander<'_> {
             .map(|w| self.word(w))
             .collect::<Result<_, _>>()?;
         Ok(CopyOp {
-            from: CopyFrom::Context,
             sources,
             dest,
             chown: chown.filter(|c| !c.is_empty()),
             chmod,
-            parents: false,
             exclude,
-            unpack_local: false,
-            unpack: None,
-            checksum: None,
+            ..CopyOp::default()
         })
     }
 }

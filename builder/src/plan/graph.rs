@@ -10,7 +10,9 @@ use dockerfile::stage::Dockerfile;
 use oci::{Platform, Reference};
 
 use super::PlanError;
-use super::args::{BuildArgs, NamedContext, NamedContexts, platform_args};
+use super::args::{BuildArgs, platform_args};
+use super::named::{ImageName, NamedContext, NamedContexts};
+use super::state::expand_word;
 use super::step::CopyFrom;
 
 /// What a stage starts from.
@@ -21,7 +23,9 @@ pub enum Base {
     /// An earlier stage.
     Stage(usize),
     /// An image.
-    Image(Reference),
+    Image(ImageName),
+    /// The files of a named context.
+    Tree(String),
 }
 
 /// A stage of the graph.
@@ -39,6 +43,8 @@ pub struct StagePlan {
     pub stages: BTreeSet<usize>,
     /// Other trees that it copies from, each with the place where it is first named.
     pub sources: Vec<(CopyFrom, Span)>,
+    /// Its own name is that of a context, which takes its place: its instructions are left out.
+    pub replaced: bool,
 }
 
 /// The stages that are to be built.
@@ -76,55 +82,106 @@ impl Graph {
         let target = file
             .target(options.target)
             .ok_or_else(|| no_target(file, options.target))?;
+        match Self::sketch(file, options, target) {
+            (graph, errors) if errors.is_empty() => Ok(graph),
+            (_, errors) => Err(PlanError(errors)),
+        }
+    }
+
+    /// Plans as far as that goes, and tells what is wrong, also with stages that the target does
+    /// not need.
+    pub(super) fn sketch(
+        file: &Dockerfile,
+        options: &GraphOptions<'_>,
+        target: usize,
+    ) -> (Self, Vec<Diagnostic>) {
         let lexer = Lexer::new(file.directives.escape_char());
         let mut errors = Vec::new();
         let global = globals(file, options, lexer, &mut errors);
-        let mut stages: BTreeMap<usize, StagePlan> = BTreeMap::new();
+        let mut all = Vec::new();
+        for index in 0..file.stages.len() {
+            let (stage, mut found) = plan_stage(file, index, options.named, lexer, &global);
+            errors.append(&mut found);
+            all.push(stage);
+        }
+        let mut needed = BTreeSet::new();
         let mut wanted = vec![target];
         while let Some(index) = wanted.pop() {
-            if stages.contains_key(&index) {
-                continue;
-            }
-            match plan_stage(file, index, options, lexer, &global) {
-                Ok(stage) => {
-                    wanted.extend(&stage.stages);
-                    stages.insert(index, stage);
-                }
-                Err(PlanError(mut found)) => {
-                    errors.append(&mut found);
-                    // Not planned again: its errors are told once.
-                    let name = index.to_string();
-                    let (base, platform) = (Base::Scratch, None);
-                    let (deps, sources) = (BTreeSet::new(), Vec::new());
-                    stages.insert(
-                        index,
-                        StagePlan {
-                            index,
-                            name,
-                            base,
-                            platform,
-                            stages: deps,
-                            sources,
-                        },
-                    );
-                }
+            if needed.insert(index) {
+                wanted.extend(all.get(index).iter().flat_map(|stage| &stage.stages));
             }
         }
-        if errors.is_empty() {
-            // A stage only ever needs earlier ones, so the file's order is an order to build in.
-            Ok(Self {
-                stages: stages.into_values().collect(),
+        // A stage only ever needs earlier ones, so the file's order is an order to build in.
+        all.retain(|stage| needed.contains(&stage.index));
+        errors.sort_by_key(|e| e.span);
+        let stages = all;
+        (
+            Self {
+                stages,
                 target,
                 global,
-            })
-        } else {
-            errors.sort_by_key(|e| e.span);
-            Err(PlanError(errors))
+            },
+            errors,
+        )
+    }
+
+    /// What each stage is based on, needed or not.
+    pub(super) fn bases(file: &Dockerfile, options: &GraphOptions<'_>) -> Vec<Base> {
+        let lexer = Lexer::new(file.directives.escape_char());
+        let global = globals(file, options, lexer, &mut Vec::new());
+        let all = 0..file.stages.len();
+        all.map(|index| {
+            plan_stage(file, index, options.named, lexer, &global)
+                .0
+                .base
+        })
+        .collect()
+    }
+
+    /// Adds what the ONBUILD triggers of a stage's base image copy from, and the stages that are
+    /// needed for it; whether that was anything new.
+    ///
+    /// # Errors
+    /// All mistakes found, with their places.
+    pub fn add_triggers(
+        &mut self,
+        file: &Dockerfile,
+        named: &NamedContexts,
+        index: usize,
+        triggers: &[String],
+    ) -> Result<bool, PlanError> {
+        let span = file.stages.get(index).map_or(Span::at(0), |s| s.base.span);
+        let Some(stage) = self.stages.iter_mut().find(|stage| stage.index == index) else {
+            return Ok(false);
+        };
+        let before = (stage.stages.len(), stage.sources.len());
+        if !stage.replaced {
+            let errors = stage.add_triggers(file, named, triggers, span);
+            if !errors.is_empty() {
+                return Err(PlanError(errors));
+            }
         }
+        let changed = (stage.stages.len(), stage.sources.len()) != before;
+        let lexer = Lexer::new(file.directives.escape_char());
+        let mut wanted: Vec<usize> = stage.stages.iter().copied().collect();
+        while let Some(index) = wanted.pop() {
+            if self.stages.iter().any(|stage| stage.index == index) {
+                continue;
+            }
+            let (stage, errors) = plan_stage(file, index, named, lexer, &self.global);
+            if !errors.is_empty() {
+                return Err(PlanError(errors));
+            }
+            wanted.extend(&stage.stages);
+            self.stages.push(stage);
+        }
+        self.stages.sort_by_key(|stage| stage.index);
+        Ok(changed)
     }
 }
 
-fn no_target(file: &Dockerfile, target: &str) -> PlanError {
+/// There is no such target.
+pub(super) fn no_target(file: &Dockerfile, target: &str) -> PlanError {
     let names: Vec<String> = file.stages.iter().filter_map(|s| s.name()).collect();
     let help = if names.is_empty() {
         "no stage of this Dockerfile has a name: give one with FROM … AS name".to_owned()
@@ -145,11 +202,12 @@ fn globals(
     lexer: Lexer,
     errors: &mut Vec<Diagnostic>,
 ) -> BTreeMap<String, String> {
-    let automatic = platform_args(
-        options.build_platform,
-        options.target_platform,
-        options.target,
-    );
+    let last = || file.stages.last().and_then(|stage| stage.name());
+    let target = match options.target {
+        "" => last().unwrap_or_default(),
+        target => target.to_owned(),
+    };
+    let automatic = platform_args(options.build_platform, options.target_platform, &target);
     let mut scope: BTreeMap<String, String> = automatic.into_iter().collect();
     for name in scope.keys().cloned().collect::<Vec<_>>() {
         if let Some(value) = options.args.get(&name) {
@@ -157,9 +215,7 @@ fn globals(
         }
     }
     for def in file.global_args.iter().flat_map(|global| &global.arg.args) {
-        let Some(name) = expand(lexer, &def.name, &scope, errors) else {
-            continue;
-        };
+        let name = def.name.as_str().to_owned();
         let value = match (options.args.get(&name), &def.default) {
             (Some(given), _) => Some(given.to_owned()),
             (None, Some(default)) => expand(lexer, default, &scope, errors),
@@ -178,41 +234,44 @@ fn expand(
     scope: &BTreeMap<String, String>,
     errors: &mut Vec<Diagnostic>,
 ) -> Option<String> {
-    match lexer.process_word(word.as_str(), scope) {
-        Ok(text) => Some(text),
-        Err(e) => {
-            errors.push(Diagnostic::error(
-                Code::InvalidWord,
-                e.to_string(),
-                word.span,
-            ));
-            None
-        }
-    }
+    expand_word(lexer, word, scope)
+        .map_err(|e| errors.push(e))
+        .ok()
 }
 
+/// A stage as far as it can be planned, and what is wrong with it.
 fn plan_stage(
     file: &Dockerfile,
     index: usize,
-    options: &GraphOptions<'_>,
+    named: &NamedContexts,
     lexer: Lexer,
     global: &BTreeMap<String, String>,
-) -> Result<StagePlan, PlanError> {
-    let Some(stage) = file.stages.get(index) else {
-        return Err(no_target(file, &index.to_string()));
-    };
+) -> (StagePlan, Vec<Diagnostic>) {
     let mut errors = Vec::new();
-    let name = stage.name().unwrap_or_else(|| format!("stage-{index}"));
     let mut plan = StagePlan {
         index,
-        name,
+        name: format!("stage-{index}"),
         base: Base::Scratch,
         platform: None,
         stages: BTreeSet::new(),
         sources: Vec::new(),
+        replaced: false,
     };
+    let Some(stage) = file.stages.get(index) else {
+        return (plan, no_target(file, &index.to_string()).0);
+    };
+    if let Some(name) = stage.name() {
+        if let Some((name, context)) = named.get(&name) {
+            plan.base = context_base(name, context);
+            plan.replaced = true;
+        }
+        plan.name = name;
+    }
+    if plan.replaced {
+        return (plan, errors);
+    }
     if let Some(base) = expand(lexer, &stage.base, global, &mut errors) {
-        match base_of(file, index, &base, options, stage.base.span) {
+        match base_of(file, index, &base, named, stage.base.span) {
             Ok(base) => plan.base = base,
             Err(e) => errors.push(e),
         }
@@ -224,6 +283,14 @@ fn plan_stage(
         && let Some(text) = expand(lexer, word, global, &mut errors)
     {
         match text.parse() {
+            _ if text.is_empty() => errors.push(
+                Diagnostic::error(
+                    Code::InvalidFlag,
+                    format!("empty platform value from expression {}", word.as_str()),
+                    word.span,
+                )
+                .help("give the ARG a default before the first FROM, or pass --build-arg"),
+            ),
             Ok(platform) => plan.platform = Some(platform),
             Err(e) => errors.push(
                 Diagnostic::error(Code::InvalidFlag, format!("{e}"), word.span)
@@ -233,23 +300,68 @@ fn plan_stage(
     }
     for instruction in &stage.instructions {
         for (from, span) in sources_of(&instruction.kind) {
-            match copy_from(file, index, &from, options.named, span) {
-                Ok(CopyFrom::Stage(earlier)) => {
-                    plan.stages.insert(earlier);
-                }
-                Ok(source) => {
-                    if !plan.sources.iter().any(|(known, _)| *known == source) {
-                        plan.sources.push((source, span));
-                    }
-                }
+            match copy_from(file, index, &from, named, span) {
+                Ok(source) => plan.add(source, span),
                 Err(e) => errors.push(e),
             }
         }
     }
-    if errors.is_empty() {
-        Ok(plan)
-    } else {
-        Err(PlanError(errors))
+    if let Base::Stage(earlier) = plan.base {
+        let triggers = onbuild_of(file, earlier);
+        errors.extend(plan.add_triggers(file, named, &triggers, stage.header.span));
+    }
+    (plan, errors)
+}
+
+/// The triggers that a stage leaves to those based on it.
+fn onbuild_of(file: &Dockerfile, stage: usize) -> Vec<String> {
+    let instructions = file.stages.get(stage).into_iter();
+    instructions
+        .flat_map(|stage| &stage.instructions)
+        .filter_map(|instruction| match &instruction.kind {
+            Kind::Onbuild(onbuild) => Some(onbuild.trigger.clone()),
+            _ => None,
+        })
+        .collect()
+}
+
+impl StagePlan {
+    /// Adds a tree that it copies from.
+    fn add(&mut self, source: CopyFrom, span: Span) {
+        match source {
+            CopyFrom::Stage(earlier) => {
+                self.stages.insert(earlier);
+            }
+            source if self.sources.iter().any(|(known, _)| *known == source) => {}
+            source => self.sources.push((source, span)),
+        }
+    }
+
+    /// Adds the trees that ONBUILD triggers copy from; `span` is the FROM that fires them.
+    fn add_triggers(
+        &mut self,
+        file: &Dockerfile,
+        named: &NamedContexts,
+        triggers: &[String],
+        span: Span,
+    ) -> Vec<Diagnostic> {
+        let mut errors = Vec::new();
+        for trigger in triggers {
+            // One that cannot be parsed is told when it fires.
+            let Some(instruction) = dockerfile::parse_trigger(trigger).0 else {
+                continue;
+            };
+            for (from, _) in sources_of(&instruction.kind) {
+                match copy_from(file, self.index, &from, named, span) {
+                    Ok(source) => self.add(source, span),
+                    Err(mut e) => {
+                        e.message = format!("in the base's ONBUILD {trigger}: {}", e.message);
+                        errors.push(e);
+                    }
+                }
+            }
+        }
+        errors
     }
 }
 
@@ -277,26 +389,30 @@ fn sources_of(kind: &Kind) -> Vec<(String, Span)> {
     }
 }
 
+/// A named context as a base.
+fn context_base(name: &str, context: &NamedContext) -> Base {
+    match context {
+        NamedContext::Tree => Base::Tree(name.to_owned()),
+        NamedContext::Image(reference) => Base::Image(ImageName::Reference(reference.clone())),
+        NamedContext::Layout => Base::Image(ImageName::Layout(name.to_owned())),
+    }
+}
+
 fn base_of(
     file: &Dockerfile,
     index: usize,
     base: &str,
-    options: &GraphOptions<'_>,
+    named: &NamedContexts,
     span: Span,
 ) -> Result<Base, Diagnostic> {
     if base.is_empty() {
-        let message = "base name (FROM) is empty once its variables are expanded";
+        let written = file.stages.get(index).map_or("", |s| s.base.as_str());
+        let message = format!("base name ({written}) should not be blank");
         return Err(Diagnostic::error(Code::InvalidArgument, message, span)
             .help("give the ARG a default before the first FROM, or pass --build-arg"));
     }
-    match options.named.get(base) {
-        Some(NamedContext::Image(reference)) => return Ok(Base::Image(reference.clone())),
-        Some(NamedContext::Tree) => {
-            let message = format!("the build context {base:?} is a folder, and no base image");
-            return Err(Diagnostic::error(Code::InvalidArgument, message, span)
-                .help("copy from it instead: COPY --from=NAME, on FROM scratch for a bare root"));
-        }
-        None => {}
+    if let Some((name, context)) = named.get(base) {
+        return Ok(context_base(name, context));
     }
     if let Some(earlier) = file.earlier_stage_named(base, index) {
         return Ok(Base::Stage(earlier));
@@ -318,10 +434,14 @@ pub fn copy_from(
     named: &NamedContexts,
     span: Span,
 ) -> Result<CopyFrom, Diagnostic> {
-    match named.get(from) {
-        Some(NamedContext::Image(reference)) => return Ok(CopyFrom::Image(reference.clone())),
-        Some(NamedContext::Tree) => return Ok(CopyFrom::Named(from.to_owned())),
-        None => {}
+    if let Some((name, context)) = named.get(from) {
+        return Ok(match context {
+            NamedContext::Tree => CopyFrom::Named(name.to_owned()),
+            NamedContext::Image(reference) => {
+                CopyFrom::Image(ImageName::Reference(reference.clone()))
+            }
+            NamedContext::Layout => CopyFrom::Image(ImageName::Layout(name.to_owned())),
+        });
     }
     if let Some(earlier) = file.earlier_stage(from, index) {
         return Ok(CopyFrom::Stage(earlier));
@@ -341,12 +461,15 @@ pub fn copy_from(
         return Err(Diagnostic::error(Code::InvalidFlag, message, span)
             .help("stages are counted from 0; a name (FROM … AS name) is easier to keep right"));
     }
+    if from == "scratch" {
+        return Ok(CopyFrom::Scratch);
+    }
     image(from, span).map(CopyFrom::Image)
 }
 
-fn image(name: &str, span: Span) -> Result<Reference, Diagnostic> {
+fn image(name: &str, span: Span) -> Result<ImageName, Diagnostic> {
     name.parse::<Reference>()
-        .map(Reference::or_latest)
+        .map(|reference| ImageName::Reference(reference.or_latest()))
         .map_err(|e| {
             let message = format!("{name:?} is no stage and no image reference: {e}");
             Diagnostic::error(Code::InvalidArgument, message, span)

@@ -1,6 +1,7 @@
 //! From a parsed Dockerfile to steps that can be run: pure, no file is opened here.
 //!
-//! Two phases, because variables may come from the base image:
+//! [`mistakes`] tells all that is wrong at once, [`outline`] what a build takes from outside.
+//! Planning has two phases, because variables may come from the base image:
 //! 1. [`graph`]: which stages and images the target needs, in which order;
 //! 2. [`expand`]: a stage's instructions with every variable expanded, once the configuration of
 //!    its base is known.
@@ -10,6 +11,9 @@
 pub mod args;
 pub mod expand;
 pub mod graph;
+pub mod mistakes;
+pub mod named;
+pub mod outline;
 mod state;
 pub mod step;
 
@@ -18,6 +22,7 @@ mod tests;
 
 pub use args::BuildArgs;
 pub use graph::{Base, Graph, StagePlan};
+pub use named::{ImageName, NamedContexts};
 pub use step::{CopyFrom, CopyOp, CopySource, Op, RunOp, Step, WorkdirOp};
 
 use dockerfile::diagnostic::Diagnostic;

@@ -2,8 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use dockerfile::shell::Variables;
+use dockerfile::diagnostic::{Code, Diagnostic};
+use dockerfile::instruction::{Arg, Env};
+use dockerfile::shell::{Lexer, Variables};
+use dockerfile::span::Word;
 use oci::config::Config;
+
+use super::args::BuildArgs;
 
 /// The search path of a stage whose base sets none.
 const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -23,20 +28,33 @@ pub struct StageState {
     pub author: Option<String>,
 }
 
+/// What a stage hands down beside its image: the values of its arguments, which stages based on
+/// it see too (reference, "ARG", scope). The history of a RUN lists only a stage's own.
+#[derive(Clone, Debug, Default)]
+pub struct Declared(Option<Vec<String>>);
+
+/// Arguments that ask for something of the builder, and that no step sees.
+const UNSEEN: [&str; 2] = ["BUILDKIT_SBOM_SCAN_CONTEXT", "BUILDKIT_SBOM_SCAN_STAGE"];
+
 impl StageState {
-    /// The state of a stage on a base.
-    pub fn new(mut config: Config, author: Option<String>) -> Self {
+    /// The state of a stage on a base, which declared arguments if it is a stage.
+    pub fn new(mut config: Config, author: Option<String>, declared: Declared) -> Self {
         config.on_build.clear();
         if !config.env.iter().any(|pair| pair.starts_with("PATH=")) {
             config.env.push(format!("PATH={DEFAULT_PATH}"));
         }
         Self {
-            vars: config.env.clone(),
+            vars: declared.0.unwrap_or_else(|| config.env.clone()),
             config,
             args: Vec::new(),
             cmd_set: false,
             author,
         }
+    }
+
+    /// What stages based on this one see of its arguments.
+    pub fn declared(&self) -> Declared {
+        Declared(Some(self.vars.clone()))
     }
 
     /// Sets a variable of the image; one that exists keeps its place.
@@ -48,12 +66,63 @@ impl StageState {
     /// Declares an argument. With a value it hides an ENV of that name from the lines below it;
     /// the image keeps what ENV set.
     pub fn set_arg(&mut self, name: String, value: Option<String>) {
-        if let Some(value) = value {
+        if let Some(value) = value
+            && !UNSEEN.contains(&name.as_str())
+        {
             set(&mut self.vars, &name, &value);
         }
         if !self.args.contains(&name) {
             self.args.push(name);
         }
+    }
+
+    /// ARG: declares its arguments, each with the value that was given, its default, or the
+    /// global scope's; returns them.
+    ///
+    /// # Errors
+    /// When a word of it cannot be expanded.
+    pub fn declare(
+        &mut self,
+        lexer: Lexer,
+        arg: &Arg,
+        given: &BuildArgs,
+        global: &BTreeMap<String, String>,
+    ) -> Result<Vec<(String, Option<String>)>, Diagnostic> {
+        let mut declared = Vec::new();
+        for def in &arg.args {
+            // Names are taken as they are written.
+            let name = def.name.as_str().to_owned();
+            let value = match (given.get(&name), &def.default) {
+                (Some(given), _) => Some(given.to_owned()),
+                (None, Some(default)) => Some(expand_word(lexer, default, self)?),
+                (None, None) => global.get(&name).cloned(),
+            };
+            self.set_arg(name.clone(), value.clone());
+            declared.push((name, value));
+        }
+        Ok(declared)
+    }
+
+    /// ENV: sets its variables and returns them. Every pair of a line sees the variables as they
+    /// were before the line.
+    ///
+    /// # Errors
+    /// When a word of it cannot be expanded, or a name is empty.
+    pub fn assign(&mut self, lexer: Lexer, env: &Env) -> Result<Vec<(String, String)>, Diagnostic> {
+        let before = self.snapshot();
+        let mut assigned = Vec::new();
+        for pair in &env.pairs {
+            let key = expand_word(lexer, &pair.key, &before)?;
+            let value = expand_word(lexer, &pair.value, &before)?;
+            if key.is_empty() {
+                let message = "the name of the variable is empty";
+                let code = Code::InvalidArgument;
+                return Err(Diagnostic::error(code, message, pair.key.span));
+            }
+            self.set_env(&key, &value);
+            assigned.push((key, value));
+        }
+        Ok(assigned)
     }
 
     /// The arguments as RUN's history lists them: each once, with the value in force, which is
@@ -89,10 +158,8 @@ impl StageState {
 
     /// The variables in force as a map, for callers that change the state while they expand.
     pub fn snapshot(&self) -> BTreeMap<String, String> {
-        let names = self.names().into_iter();
-        names
-            .filter_map(|n| self.value(n).map(|v| (n.to_owned(), v.to_owned())))
-            .collect()
+        let pairs = self.vars.iter().filter_map(|pair| pair.split_once('='));
+        pairs.map(|(k, v)| (k.to_owned(), v.to_owned())).collect()
     }
 }
 
@@ -120,6 +187,17 @@ fn set(pairs: &mut Vec<String>, name: &str, value: &str) {
     match pairs.iter_mut().find(same) {
         Some(old) => *old = pair,
         None => pairs.push(pair),
+    }
+}
+
+/// Expands a word with the variables of a scope.
+///
+/// # Errors
+/// What is wrong with it, and where.
+pub fn expand_word(lexer: Lexer, word: &Word, scope: &dyn Variables) -> Result<String, Diagnostic> {
+    match lexer.expand_placed(word.as_str(), scope) {
+        Ok(expanded) => Ok(expanded.text),
+        Err(e) => Err(Diagnostic::in_word(&e, |part| word.place(part))),
     }
 }
 
@@ -160,7 +238,7 @@ mod tests {
 
     #[test]
     fn env_keeps_its_order_and_the_later_line_wins() {
-        let mut state = StageState::new(Config::default(), None);
+        let mut state = StageState::new(Config::default(), None, Declared::default());
         state.set_env("A", "1");
         state.set_env("B", "2");
         state.set_env("A", "3");

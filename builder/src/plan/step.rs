@@ -1,11 +1,10 @@
 //! Steps: what remains of an instruction once everything in it is expanded.
 
-use std::sync::Arc;
-
-use dockerfile::span::{LineRange, Span};
+use dockerfile::span::Span;
 use dockerfile::value::Chmod;
-use oci::config::Config;
-use oci::{Digest, Reference};
+use oci::Digest;
+
+use super::named::ImageName;
 
 /// One instruction, ready to be looked up or run.
 #[derive(Clone, Debug)]
@@ -14,16 +13,10 @@ pub struct Step {
     pub name: String,
     /// Where it is.
     pub span: Span,
-    /// The lines it is on.
-    pub lines: LineRange,
     /// What changes files; `None` when only the configuration changes.
     pub op: Option<Op>,
     /// The `created_by` of the history, or `None` for instructions that leave no trace there.
     pub history: Option<String>,
-    /// The configuration after it.
-    pub config: Arc<Config>,
-    /// The author after it.
-    pub author: Option<Arc<str>>,
 }
 
 /// What a step does to the file system.
@@ -66,7 +59,7 @@ pub struct WorkdirOp {
 }
 
 /// COPY or ADD.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct CopyOp {
     /// Where files come from.
     pub from: CopyFrom,
@@ -91,14 +84,17 @@ pub struct CopyOp {
 }
 
 /// The tree that a COPY takes from.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum CopyFrom {
     /// The build context.
+    #[default]
     Context,
+    /// Nothing.
+    Scratch,
     /// An earlier stage.
     Stage(usize),
     /// An image.
-    Image(Reference),
+    Image(ImageName),
     /// A named context.
     Named(String),
 }

@@ -1,14 +1,12 @@
 //! Dockerfiles through both phases of planning.
 
-use std::collections::BTreeMap;
-
 use dockerfile::parse;
 use oci::Platform;
 use oci::config::Config;
 
-use super::expand::{ExpandedStage, StageInput, expand_stage};
+use super::expand::{Declared, ExpandedStage, StageInput, expand_stage};
 use super::graph::GraphOptions;
-use super::{Base, BuildArgs, CopyFrom, Graph, Op, PlanError};
+use super::{Base, BuildArgs, CopyFrom, Graph, ImageName, NamedContexts, Op, PlanError};
 
 fn args(pairs: &[(&str, &str)]) -> BuildArgs {
     BuildArgs::new(
@@ -27,7 +25,7 @@ fn graph(text: &str, target: &str, args: &BuildArgs) -> Result<Graph, PlanError>
         args,
         build_platform: &platform,
         target_platform: &platform,
-        named: &BTreeMap::new(),
+        named: &NamedContexts::default(),
     };
     Graph::new(&parsed.dockerfile, &options)
 }
@@ -42,9 +40,11 @@ fn expand(text: &str, base: Config, given: &[(&str, &str)]) -> Result<ExpandedSt
         stage: graph.stages.last().unwrap(),
         global: &graph.global,
         args: &args,
-        named: &BTreeMap::new(),
+        named: &NamedContexts::default(),
         base,
         author: None,
+        declared: Declared::default(),
+        open: false,
     })
 }
 
@@ -73,7 +73,7 @@ fn only_the_stages_that_the_target_needs_are_planned() {
     let indexes: Vec<usize> = planned.stages.iter().map(|s| s.index).collect();
     assert_eq!(indexes, [0, 2, 3]);
     assert_eq!(planned.stages[1].base, Base::Stage(0));
-    let image = CopyFrom::Image("busybox:1".parse().unwrap());
+    let image = CopyFrom::Image(ImageName::Reference("busybox:1".parse().unwrap()));
     let (source, span) = &planned.stages[2].sources[0];
     assert_eq!((source, span.text(text)), (&image, "busybox:1"));
 
@@ -92,7 +92,7 @@ fn from_sees_global_arguments_and_build_args() {
     let planned = graph(text, "", &args(&[])).unwrap();
     assert_eq!(
         planned.stages[0].base,
-        Base::Image("base:1".parse().unwrap())
+        Base::Image(ImageName::Reference("base:1".parse().unwrap()))
     );
     assert_eq!(
         planned.stages[0].platform.as_ref().unwrap().to_string(),
@@ -101,10 +101,13 @@ fn from_sees_global_arguments_and_build_args() {
     let planned = graph(text, "", &args(&[("V", "2")])).unwrap();
     assert_eq!(
         planned.stages[0].base,
-        Base::Image("base:2".parse().unwrap())
+        Base::Image(ImageName::Reference("base:2".parse().unwrap()))
     );
     let error = graph("ARG X\nFROM $X\n", "", &args(&[])).unwrap_err();
-    assert!(messages(&error)[0].contains("is empty"), "{error}");
+    assert!(
+        messages(&error)[0].contains("base name ($X) should not be blank"),
+        "{error}"
+    );
 }
 
 #[test]

@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use dockerfile::span::Span;
 use oci::config::History;
-use oci::{ChainId, DiffId, Digest, ImageConfig, Platform, Reference};
+use oci::{ChainId, DiffId, Digest, ImageConfig, Platform};
 
-use crate::plan::{CopyFrom, Op};
+use crate::plan::{CopyFrom, ImageName, Op};
 
 /// A base image, its layers ready to be stacked.
 #[derive(Clone, Debug)]
@@ -137,10 +137,10 @@ pub enum SolveError {
     reason = "called generically on one task; no Send bound is needed"
 )]
 pub trait Engine {
-    /// Finds an image for a platform, in the store or at its registry.
+    /// Finds an image for a platform, in the store or where its name leads.
     async fn image(
         &self,
-        reference: &Reference,
+        name: &ImageName,
         platform: &Platform,
         vertex: &Vertex,
     ) -> Result<BaseImage, StepError>;

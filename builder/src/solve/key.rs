@@ -66,6 +66,7 @@ impl StepKey {
                 ("network", Some(_)) => "the network or hosts of RUN changed".to_owned(),
                 ("command", Some(was)) => format!("the command changed (it was {was})"),
                 (name, Some(was)) => match name.split_once(' ') {
+                    Some(("file", "")) => "the content of . changed".to_owned(),
                     Some(("file", path)) => format!("the content of {path} changed"),
                     Some(("env", variable)) => {
                         format!("{variable} changed from {was:?} to {value:?}")

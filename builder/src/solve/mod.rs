@@ -18,11 +18,12 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use dockerfile::span::Span;
 use dockerfile::stage::Dockerfile;
 use oci::config::{History, RootFs};
-use oci::{ChainId, DiffId, ImageConfig, Platform, Reference};
+use oci::{ChainId, DiffId, ImageConfig, Platform};
 
-use crate::plan::args::NamedContexts;
-use crate::plan::expand::{ExpandedStage, StageInput, expand_stage};
-use crate::plan::{Base, BuildArgs, CopyFrom, Graph, Op, StagePlan, Step};
+use crate::plan::expand::{Declared, ExpandedStage, StageInput, sketch_stage};
+use crate::plan::{
+    Base, BuildArgs, CopyFrom, Graph, ImageName, NamedContexts, Op, PlanError, StagePlan, Step,
+};
 use engine::{BaseImage, Engine, Layer, Progress, SolveError, StageImage, Tree, Vertex};
 use trace::Trace;
 
@@ -50,10 +51,12 @@ pub struct Build<'a> {
 /// Runs a build on an engine.
 pub struct Solver<'a, E> {
     build: Build<'a>,
+    /// The build's graph, and what triggers of base images add to it.
+    graph: Graph,
     engine: &'a E,
     progress: &'a dyn Progress,
     next: AtomicUsize,
-    images: BTreeMap<(Reference, Platform), BaseImage>,
+    images: BTreeMap<(ImageName, Platform), BaseImage>,
     done: BTreeMap<usize, StageImage>,
     before: Trace,
     after: Trace,
@@ -63,6 +66,7 @@ impl<'a, E: Engine> Solver<'a, E> {
     /// A solver; `before` has the keys of the last build of the same Dockerfile.
     pub fn new(build: Build<'a>, engine: &'a E, progress: &'a dyn Progress, before: Trace) -> Self {
         Self {
+            graph: build.graph.clone(),
             build,
             engine,
             progress,
@@ -81,11 +85,11 @@ impl<'a, E: Engine> Solver<'a, E> {
     pub async fn solve(mut self) -> Result<(StageImage, Trace), SolveError> {
         self.resolve_images().await?;
         let expanded = self.expand()?;
-        for (stage, expanded) in self.build.graph.stages.iter().zip(&expanded) {
+        for (stage, expanded) in self.graph.stages.clone().iter().zip(&expanded) {
             let image = self.stage(stage, expanded).await?;
             self.done.insert(stage.index, image);
         }
-        let target = self.done.remove(&self.build.graph.target);
+        let target = self.done.remove(&self.graph.target);
         match target {
             Some(image) => Ok((image, self.after)),
             None => Err(internal("the target stage was not planned")),
@@ -102,42 +106,55 @@ impl<'a, E: Engine> Solver<'a, E> {
 
     /// Finds every image that the build needs, before anything runs.
     async fn resolve_images(&mut self) -> Result<(), SolveError> {
-        for stage in &self.build.graph.stages {
-            let platform = stage.platform.as_ref().unwrap_or(self.build.platform);
-            let base = match &stage.base {
-                Base::Image(reference) => Some(reference),
+        let mut next = 0;
+        while let Some(stage) = self.graph.stages.get(next).cloned() {
+            self.resolve_stage(&stage).await?;
+            let base = self.base_config(&stage).config.unwrap_or_default();
+            let (file, named) = (self.build.file, self.build.named);
+            let graph = &mut self.graph;
+            let added = graph.add_triggers(file, named, stage.index, &base.on_build)?;
+            // What is known already is not looked for again.
+            next = if added { 0 } else { next + 1 };
+        }
+        Ok(())
+    }
+
+    /// Finds the images that a stage is based on and copies from.
+    async fn resolve_stage(&mut self, stage: &StagePlan) -> Result<(), SolveError> {
+        let platform = stage.platform.as_ref().unwrap_or(self.build.platform);
+        let base = match &stage.base {
+            Base::Image(name) => Some(name),
+            _ => None,
+        };
+        let place = self.build.file.stages.get(stage.index);
+        let from = place.map_or(Default::default(), |s| s.base.span);
+        let copied = stage
+            .sources
+            .iter()
+            .filter_map(|(source, span)| match source {
+                CopyFrom::Image(name) => Some((name, *span)),
                 _ => None,
-            };
-            let place = self.build.file.stages.get(stage.index);
-            let from = place.map_or(Default::default(), |s| s.base.span);
-            let copied = stage
-                .sources
-                .iter()
-                .filter_map(|(source, span)| match source {
-                    CopyFrom::Image(reference) => Some((reference, *span)),
-                    _ => None,
-                });
-            let base = base.map(|reference| (reference, from));
-            for (reference, span) in base.into_iter().chain(copied) {
-                self.resolve(reference, platform, span).await?;
-            }
+            });
+        let base = base.map(|name| (name, from));
+        for (name, span) in base.into_iter().chain(copied) {
+            self.resolve(name, platform, span).await?;
         }
         Ok(())
     }
 
     async fn resolve(
         &mut self,
-        reference: &Reference,
+        name: &ImageName,
         platform: &Platform,
         span: Span,
     ) -> Result<(), SolveError> {
-        let key = (reference.clone(), platform.clone());
+        let key = (name.clone(), platform.clone());
         if self.images.contains_key(&key) {
             return Ok(());
         }
-        let vertex = self.vertex(format!("[internal] load metadata for {reference}"));
+        let vertex = self.vertex(format!("[internal] load metadata for {name}"));
         self.progress.started(&vertex);
-        match self.engine.image(reference, platform, &vertex).await {
+        match self.engine.image(name, platform, &vertex).await {
             Ok(image) => {
                 self.progress.done(&vertex);
                 self.images.insert(key, image);
@@ -154,37 +171,51 @@ impl<'a, E: Engine> Solver<'a, E> {
     fn expand(&self) -> Result<Vec<ExpandedStage>, SolveError> {
         let mut expanded: BTreeMap<usize, ExpandedStage> = BTreeMap::new();
         let mut result = Vec::new();
-        for stage in &self.build.graph.stages {
-            let (base, author) = match &stage.base {
-                Base::Stage(earlier) => expanded.get(earlier).map_or_else(Default::default, |e| {
-                    ((*e.config).clone(), e.author.as_deref().map(str::to_owned))
-                }),
-                _ => {
+        let mut errors = Vec::new();
+        for stage in &self.graph.stages {
+            let earlier = match &stage.base {
+                Base::Stage(earlier) => expanded.get(earlier),
+                _ => None,
+            };
+            let (base, author, declared) = match earlier {
+                Some(e) => (
+                    (*e.config).clone(),
+                    e.author.as_deref().map(str::to_owned),
+                    e.declared.clone(),
+                ),
+                None => {
                     let config = self.base_config(stage);
-                    (config.config.unwrap_or_default(), config.author)
+                    let base = config.config.unwrap_or_default();
+                    (base, config.author, Declared::default())
                 }
             };
             let input = StageInput {
                 file: self.build.file,
                 stage,
-                global: &self.build.graph.global,
+                global: &self.graph.global,
                 args: self.build.args,
                 named: self.build.named,
                 base,
                 author,
+                declared,
+                open: false,
             };
-            let stage_expanded = expand_stage(&input)?;
+            let (stage_expanded, mut found) = sketch_stage(&input);
+            errors.append(&mut found);
             expanded.insert(stage.index, stage_expanded.clone());
             result.push(stage_expanded);
         }
-        Ok(result)
+        match errors.is_empty() {
+            true => Ok(result),
+            false => Err(PlanError(errors).into()),
+        }
     }
 
     /// The document of a stage's base, an empty one for `scratch`.
     fn base_config(&self, stage: &StagePlan) -> ImageConfig {
         let platform = stage.platform.as_ref().unwrap_or(self.build.platform);
         let image = match &stage.base {
-            Base::Image(reference) => self.images.get(&(reference.clone(), platform.clone())),
+            Base::Image(name) => self.images.get(&(name.clone(), platform.clone())),
             _ => None,
         };
         match image {
@@ -216,8 +247,8 @@ impl<'a, E: Engine> Solver<'a, E> {
         } else {
             String::new()
         };
-        if let Base::Image(reference) = &stage.base {
-            let vertex = self.vertex(format!("[{prefix}1/{total}] FROM {reference}"));
+        if let Base::Image(name) = &stage.base {
+            let vertex = self.vertex(format!("[{prefix}1/{total}] FROM {name}"));
             self.progress.started(&vertex);
             self.progress.done(&vertex);
         }
@@ -330,13 +361,14 @@ impl<'a, E: Engine> Solver<'a, E> {
         let Op::Copy(copy) = op else { return None };
         Some(match &copy.from {
             CopyFrom::Context => Tree::Context,
+            CopyFrom::Scratch => Tree::Layers(None),
             CopyFrom::Named(name) => Tree::Named(name.clone()),
             CopyFrom::Stage(index) => self
                 .done
                 .get(index)
                 .map_or(Tree::Layers(None), StageImage::tree),
-            CopyFrom::Image(reference) => {
-                let mut found = self.images.iter().filter(|((r, _), _)| r == reference);
+            CopyFrom::Image(name) => {
+                let mut found = self.images.iter().filter(|((n, _), _)| n == name);
                 let config = found.next().map(|(_, image)| &image.config);
                 let chain = config.and_then(|c| ChainId::chain(&c.rootfs.diff_ids).pop());
                 Tree::Layers(chain)

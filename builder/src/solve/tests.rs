@@ -1,11 +1,11 @@
 //! The solver on an engine that only remembers what it was asked.
 
 use std::cell::RefCell;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 
 use dockerfile::parse;
 use oci::config::Config;
-use oci::{ChainId, DiffId, Digest, ImageConfig, Platform, Reference};
+use oci::{ChainId, DiffId, Digest, ImageConfig, Platform};
 
 use super::engine::{
     BaseImage, Engine, Layer, Progress, SolveError, StageImage, StepError, Tree, Vertex,
@@ -13,7 +13,7 @@ use super::engine::{
 use super::trace::Trace;
 use super::{Build, Solver};
 use crate::plan::graph::GraphOptions;
-use crate::plan::{BuildArgs, Graph, Op};
+use crate::plan::{BuildArgs, Graph, ImageName, NamedContexts, Op};
 
 /// Makes a layer of everything, and fails the command `false`.
 #[derive(Default)]
@@ -26,11 +26,11 @@ struct Fake {
 impl Engine for Fake {
     async fn image(
         &self,
-        reference: &Reference,
+        name: &ImageName,
         platform: &Platform,
         _: &Vertex,
     ) -> Result<BaseImage, StepError> {
-        if reference.repository().path() == "library/missing" {
+        if name.to_string().contains("library/missing") {
             return Err(StepError::Other("manifest unknown".to_owned()));
         }
         let mut config = ImageConfig::for_platform(platform);
@@ -120,7 +120,7 @@ fn solve(
     before: Trace,
 ) -> (Result<(StageImage, Trace), SolveError>, Vec<String>) {
     let parsed = parse(text);
-    let (args, named) = (BuildArgs::default(), BTreeMap::new());
+    let (args, named) = (BuildArgs::default(), NamedContexts::default());
     let platform: Platform = "linux/amd64".parse().unwrap();
     let options = GraphOptions {
         target: "",

@@ -2,9 +2,12 @@
 
 mod render;
 
+use std::ops::Range;
+
 use serde::Serialize;
 
 use crate::lint::Rule;
+use crate::shell::Misplaced;
 use crate::span::{LineIndex, Span};
 
 pub use render::{render, render_all};
@@ -58,6 +61,8 @@ pub enum Code {
     InvalidWord,
     /// A near-JSON line taken as shell form.
     NotJson,
+    /// An instruction of the language that this builder does not carry out.
+    CannotBuild,
     /// An instruction that was understood and failed when it was built.
     BuildFailed,
 }
@@ -84,6 +89,7 @@ impl Code {
             Self::MisplacedHeredoc => "MisplacedHeredoc",
             Self::InvalidWord => "InvalidWord",
             Self::NotJson => "NotJson",
+            Self::CannotBuild => "CannotBuild",
             Self::BuildFailed => "BuildFailed",
         }
     }
@@ -121,6 +127,12 @@ impl Diagnostic {
     /// An error at `span`.
     pub fn error(code: Code, message: impl Into<String>, span: Span) -> Self {
         Self::new(Severity::Error, code, message, span)
+    }
+
+    /// A word that cannot be expanded, at the place that `place` gives for a part of it.
+    pub fn in_word(wrong: &Misplaced, place: impl Fn(&Range<usize>) -> Span) -> Self {
+        let span = place(&wrong.at);
+        Self::error(Code::InvalidWord, wrong.error.to_string(), span).help(wrong.error.help())
     }
 
     /// A warning at `span`.

@@ -5,11 +5,21 @@ use std::borrow::Cow;
 use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet, renderer::DecorStyle};
 
 use super::{Diagnostic, Severity};
-use crate::span::Span;
+use crate::span::{LineIndex, Span};
 
 /// The diagnostic with file, line and column, the source around it and carets under the place.
 /// `color` adds terminal escapes. No newline at the end.
 pub fn render(diagnostic: &Diagnostic, file: &str, source: &str, color: bool) -> String {
+    render_indexed(diagnostic, file, source, &LineIndex::new(source), color)
+}
+
+fn render_indexed(
+    diagnostic: &Diagnostic,
+    file: &str,
+    source: &str,
+    index: &LineIndex,
+    color: bool,
+) -> String {
     let level = match diagnostic.severity {
         Severity::Warning => Level::WARNING,
         Severity::Error => Level::ERROR,
@@ -20,12 +30,18 @@ pub fn render(diagnostic: &Diagnostic, file: &str, source: &str, color: bool) ->
     if let Some(url) = &diagnostic.url {
         title = title.id_url(url.as_str());
     }
-    let window = Window::around(diagnostic, source);
+    let window = Window::around(diagnostic, source, index);
     let mut snippet = Snippet::source(harmless(window.text))
         .line_start(window.line)
         .path(file)
         .annotation(AnnotationKind::Primary.span(window.place(diagnostic.span, source)));
+    // The renderer makes room for the numbers of lines with carets only.
+    let digits = |at: usize| index.line(at).to_string().len();
+    let room = digits(visible(diagnostic.span, source).start);
     for line in neighbours(diagnostic.span, source) {
+        if digits(line.start) > room {
+            continue;
+        }
         snippet = snippet.annotation(AnnotationKind::Visible.span(window.place(line, source)));
     }
     for note in &diagnostic.notes {
@@ -65,7 +81,7 @@ struct Window<'s> {
 }
 
 impl<'s> Window<'s> {
-    fn around(diagnostic: &Diagnostic, source: &'s str) -> Self {
+    fn around(diagnostic: &Diagnostic, source: &'s str, index: &LineIndex) -> Self {
         let mut places = neighbours(diagnostic.span, source);
         places.push(diagnostic.span);
         places.extend(diagnostic.notes.iter().map(|note| note.span));
@@ -81,7 +97,7 @@ impl<'s> Window<'s> {
             start = start.min(line_start);
             end = end.max(line_end);
         }
-        let line = source[..start].bytes().filter(|b| *b == b'\n').count() + 1;
+        let line = index.line(start);
         Self {
             text: &source[start..end.max(start)],
             start,
@@ -137,9 +153,10 @@ fn neighbours(span: Span, source: &str) -> Vec<Span> {
 
 /// Several diagnostics, a blank line between them.
 pub fn render_all(diagnostics: &[Diagnostic], file: &str, source: &str, color: bool) -> String {
+    let index = LineIndex::new(source);
     let rendered: Vec<String> = diagnostics
         .iter()
-        .map(|diagnostic| render(diagnostic, file, source, color))
+        .map(|diagnostic| render_indexed(diagnostic, file, source, &index, color))
         .collect();
     rendered.join("\n\n")
 }

@@ -1,6 +1,7 @@
 //! Here-documents: `<<EOF` and what follows up to `EOF`.
 
 use std::borrow::Cow;
+use std::ops::Range;
 
 use serde::Serialize;
 
@@ -40,6 +41,31 @@ impl Heredoc {
             body.push_str(line.trim_start_matches('\t'));
         }
         Cow::Owned(body)
+    }
+
+    /// Where a part of [`Heredoc::body`] was written.
+    pub fn place(&self, part: &Range<usize>) -> Span {
+        let written = |offset: usize| {
+            let (mut in_body, mut dropped) = (0, 0);
+            for line in self.content.split_inclusive('\n') {
+                let tabs = match self.chomp {
+                    true => line.len() - line.trim_start_matches('\t').len(),
+                    false => 0,
+                };
+                dropped += tabs;
+                in_body += line.len() - tabs;
+                if offset < in_body {
+                    break;
+                }
+            }
+            self.span.start + offset + dropped
+        };
+        // The end is behind the last byte, which is on the line that is meant.
+        let end = match part.end.checked_sub(1) {
+            Some(last) if part.end > part.start => written(last) + 1,
+            _ => written(part.start),
+        };
+        Span::new(written(part.start), end)
     }
 
     /// Whether the body is a script with its own interpreter (`#!`).

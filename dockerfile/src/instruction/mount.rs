@@ -281,10 +281,6 @@ impl Options {
             let message = format!("invalid cache sharing set for {} mount", kind.name());
             return wrong(message, "only cache mounts are shared");
         }
-        if self.env.is_some() && kind != Kind::Secret {
-            let message = format!("unexpected key 'env' for mount type '{}'", kind.name());
-            return wrong(message, "only secret mounts can be environment variables");
-        }
         let Self {
             from,
             source,
@@ -504,10 +500,6 @@ mod tests {
             (
                 "a\"b",
                 "failed to parse csv mounts: bare \" in non-quoted field",
-            ),
-            (
-                "type=ssh,env=X",
-                "unexpected key 'env' for mount type 'ssh'",
             ),
         ] {
             assert_eq!(resolve(value).unwrap_err(), message, "{value}");

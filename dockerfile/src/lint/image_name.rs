@@ -22,7 +22,37 @@ pub(super) fn is_valid(name: &str) -> bool {
     let is_valid = REFERENCE
         .as_ref()
         .is_none_or(|reference| reference.is_match(name));
-    !is_id && is_valid && has_lower_case_path(name)
+    !is_id && is_valid && has_lower_case_path(name) && fits(name)
+}
+
+/// Docker takes 255 characters of a name, and digests of the length that their algorithm has.
+fn fits(name: &str) -> bool {
+    let (name, digest) = match name.split_once('@') {
+        Some((name, digest)) => (name, Some(digest)),
+        None => (name, None),
+    };
+    let path = match name.rsplit_once(':') {
+        Some((path, tag)) if !tag.contains('/') => path,
+        _ => name,
+    };
+    // Counted with what a short name leaves out.
+    let domain = path.split_once('/').map_or("", |(first, _)| first);
+    let whole = match (
+        path.contains('/'),
+        domain.contains(['.', ':']) || domain == "localhost",
+    ) {
+        (false, _) => path.len() + "library/".len(),
+        (true, true) => path.len() - domain.len() - 1,
+        (true, false) => path.len(),
+    };
+    let hex = digest.and_then(|digest| digest.split_once(':'));
+    let digest_fits = hex.is_none_or(|(algorithm, hex)| match algorithm {
+        "sha256" => hex.len() == 64,
+        "sha384" => hex.len() == 96,
+        "sha512" => hex.len() == 128,
+        _ => false,
+    });
+    whole <= 255 && digest_fits
 }
 
 /// The grammar alone would take the `Foo` of `Foo/bar` for a domain; Docker wants a dot, a port or
@@ -68,6 +98,8 @@ mod tests {
             "-a",
             "a b",
             "x@sha256:1",
+            &format!("x@sha256:{}", "a".repeat(63)),
+            &format!("a/{}", "b".repeat(255)),
             &"a".repeat(64),
         ] {
             assert!(!is_valid(name), "{name}");

@@ -1,10 +1,12 @@
 //! Rules for single instructions, with the values in force.
 
 use std::collections::BTreeSet;
+use std::ops::Range;
 
 use super::scope::Scope;
 use super::stages::Context;
 use super::{Reporter, Rule};
+use crate::diagnostic::Diagnostic;
 use crate::instruction::{Add, Arg, CommandLine, Copy, Files, Instruction, KeyValue, Kind};
 use crate::quote::go_quote;
 use crate::shell::{Lexer, Variables};
@@ -89,7 +91,7 @@ impl Checker<'_, '_> {
                     // A value that cannot be resolved is the planner's to refuse.
                     let _ = mount.resolve(|word| {
                         Ok(self
-                            .expand(word, span, self.context.lexer)
+                            .expand(word, |_| span, self.context.lexer)
                             .unwrap_or_default())
                     });
                 }
@@ -133,22 +135,28 @@ impl Checker<'_, '_> {
     }
 
     fn word(&mut self, word: &Word) -> Option<String> {
-        self.expand(word.as_str(), word.span, self.context.lexer)
+        self.expand(word.as_str(), |part| word.place(part), self.context.lexer)
     }
 
-    /// Expands a word; reports variables that are not set.
-    fn expand(&mut self, word: &str, span: Span, lexer: Lexer) -> Option<String> {
+    /// Expands a text; reports variables that are not set. `at` tells where a part of it is.
+    fn expand(
+        &mut self,
+        word: &str,
+        at: impl Fn(&Range<usize>) -> Span,
+        lexer: Lexer,
+    ) -> Option<String> {
         let expanded = match self.state.env.expand(lexer, word) {
             Ok(expanded) => expanded,
             Err(error) => {
-                let span = place(span, self.trigger);
-                self.reporter.error(span, error.to_string());
+                let place = |part: &Range<usize>| place(at(part), self.trigger);
+                let error = Diagnostic::in_word(&error, place);
+                self.reporter.error(error);
                 return None;
             }
         };
         if !self.state.open {
-            for name in &expanded.unset {
-                self.undefined(name, span);
+            for (name, part) in &expanded.unset {
+                self.undefined(name, at(part));
             }
         }
         Some(expanded.text)
@@ -269,7 +277,11 @@ impl Checker<'_, '_> {
         }
         self.word(&files.dest);
         for heredoc in files.heredocs.iter().filter(|heredoc| heredoc.expand) {
-            self.expand(&heredoc.body(), heredoc.span, Lexer::heredoc());
+            self.expand(
+                &heredoc.body(),
+                |part| heredoc.place(part),
+                Lexer::heredoc(),
+            );
         }
     }
 
@@ -369,7 +381,8 @@ impl Checker<'_, '_> {
             return;
         };
         for spec in expanded.words {
-            if spec.contains(':') {
+            let host = spec.rsplit_once(':').map_or("", |(host, _)| host);
+            if !host.trim_matches(':').is_empty() {
                 self.report(
                     Rule::ExposeInvalidFormat,
                     port.span,

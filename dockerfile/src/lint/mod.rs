@@ -146,6 +146,29 @@ pub fn lint(parsed: &Parsed, options: &Options<'_>) -> Report {
     }
 }
 
+/// The checks that look at the text alone, on a file that is refused: what came before its first
+/// error.
+pub fn lint_text(parsed: &Parsed) -> Report {
+    let directive = parsed.ast.directives.check.as_ref();
+    let config = directive.and_then(|value| Config::from_directive(&value.text).ok());
+    let mut reporter = Reporter {
+        config: config.unwrap_or_default(),
+        diagnostics: Vec::new(),
+    };
+    file::check(parsed, &mut reporter);
+    let errors = parsed.diagnostics.iter().filter(|d| d.is_error());
+    let first = errors.map(|d| d.span.start).min().unwrap_or(usize::MAX);
+    let mut diagnostics = reporter.diagnostics;
+    // The majority of keywords is not known yet.
+    let casing = Code::Rule(Rule::ConsistentInstructionCasing);
+    diagnostics.retain(|d| d.span.start <= first && d.code != casing);
+    diagnostics.sort_by_key(|d| (d.span.start, d.span.end));
+    Report {
+        diagnostics,
+        error_on_violation: reporter.config.error,
+    }
+}
+
 /// Collects what the rules that run have to say.
 struct Reporter {
     config: Config,
@@ -165,10 +188,8 @@ impl Reporter {
         self.diagnostics.push(diagnostic);
     }
 
-    fn error(&mut self, span: Span, message: String) {
-        self.diagnostics.push(
-            Diagnostic::error(Code::InvalidWord, message, span)
-                .help("mend the word, or give the variables in it a value"),
-        );
+    /// Something that keeps a check from running.
+    fn error(&mut self, error: Diagnostic) {
+        self.diagnostics.push(error);
     }
 }

@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use crate::shell::{ExpandError, Expansion, Lexer, Variables};
+use crate::diagnostic::Diagnostic;
+use crate::shell::{Expansion, Lexer, Misplaced, Variables};
 use crate::stage::Dockerfile;
 use crate::suggest::nearest;
 
@@ -17,8 +18,8 @@ impl Scope {
         self.values.insert(name.to_owned(), value.to_owned());
     }
 
-    pub(super) fn expand(&self, lexer: Lexer, word: &str) -> Result<Expansion, ExpandError> {
-        lexer.expand(word, self)
+    pub(super) fn expand(&self, lexer: Lexer, word: &str) -> Result<Expansion, Misplaced> {
+        lexer.expand_placed(word, self)
     }
 
     /// The variable whose name is close to `name`.
@@ -62,7 +63,7 @@ pub(super) fn global(
     file: &Dockerfile,
     automatic: &Scope,
     given: &dyn Variables,
-) -> Result<Scope, (ExpandError, crate::span::Span)> {
+) -> Result<Scope, Diagnostic> {
     let lexer = Lexer::new(file.directives.escape_char());
     let mut scope = automatic.clone();
     for global in &file.global_args {
@@ -71,10 +72,10 @@ pub(super) fn global(
             match (given.value(name), &def.default) {
                 (Some(value), _) => scope.set(name, value),
                 (None, Some(default)) => {
-                    let value = lexer
-                        .process_word(default.as_str(), &scope)
-                        .map_err(|error| (error, default.span))?;
-                    scope.set(name, &value);
+                    let value = scope
+                        .expand(lexer, default.as_str())
+                        .map_err(|e| Diagnostic::in_word(&e, |part| default.place(part)))?;
+                    scope.set(name, &value.text);
                 }
                 (None, None) => {}
             }

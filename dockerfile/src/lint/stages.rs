@@ -6,6 +6,7 @@ use super::instructions::{StageState, check_instruction};
 use super::scope::{Scope, automatic, global};
 use super::{BaseImage, Options, Reporter, Rule, UnknownBase, image_name};
 use crate::build::parse_trigger;
+use crate::diagnostic::{Code, Diagnostic};
 use crate::instruction::{Instruction, Kind, MountKind};
 use crate::quote::go_quote;
 use crate::shell::{Expansion, Lexer, NoVariables, Variables};
@@ -19,8 +20,8 @@ const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/s
 pub(super) fn check(file: &Dockerfile, options: &Options<'_>, reporter: &mut Reporter) {
     let lexer = Lexer::new(file.directives.escape_char());
     let target = options.target.filter(|target| !target.is_empty());
-    let last = file.stages.last().and_then(Stage::name).unwrap_or_default();
-    let target_name = target.unwrap_or(&last);
+    let last = file.stages.last().and_then(Stage::name);
+    let target_name = target.or(last.as_deref()).unwrap_or("default");
     let auto = automatic(
         options.target_platform,
         options.build_platform,
@@ -30,32 +31,44 @@ pub(super) fn check(file: &Dockerfile, options: &Options<'_>, reporter: &mut Rep
     default_bases(file, lexer, &auto, reporter);
     let globals = match global(file, &auto, options.build_args) {
         Ok(globals) => globals,
-        Err((error, span)) => return reporter.error(span, error.to_string()),
+        Err(error) => return reporter.error(error),
     };
-    let bases: Vec<Option<String>> = file
-        .stages
-        .iter()
-        .map(|stage| from(file, stage, lexer, &globals, reporter))
-        .collect();
-    // Nothing further can be said of a stage whose base cannot be named.
-    if bases.iter().any(Option::is_none) {
-        return;
+    let mut bases = Vec::new();
+    for stage in &file.stages {
+        // Nothing further can be said of a stage whose base cannot be named.
+        match from(file, stage, lexer, &globals, reporter) {
+            Some(base) => bases.push(base),
+            None => return,
+        }
     }
+    let parents: Vec<Option<usize>> = bases
+        .iter()
+        .enumerate()
+        .map(|(index, base)| file.earlier_stage_named(&base.name, index))
+        .collect();
+    let fired = reachable(file, &parents, options.target.unwrap_or_default());
     let needed = match options.target {
-        Some(target) => reachable(file, &bases, target),
+        Some(_) => fired.clone(),
         None => (0..file.stages.len()).collect(),
     };
     let mut states: Vec<StageState> = Vec::new();
     for (index, stage) in file.stages.iter().enumerate() {
-        let base = bases[index].as_deref().unwrap_or_default();
-        let parent = file.earlier_stage_named(base, index);
-        let mut state = match parent {
+        let mut state = match parents[index] {
             Some(parent) => states[parent].inherit(),
-            None => from_image(stage, base, options, needed.contains(&index), reporter),
+            None => from_image(
+                stage,
+                &bases[index],
+                options,
+                needed.contains(&index),
+                reporter,
+            ),
         };
         if needed.contains(&index) {
-            if let Some(parent) = parent {
+            if let Some(parent) = parents[index] {
                 state.triggers = triggers_of(&file.stages[parent]);
+            }
+            if !fired.contains(&index) {
+                state.triggers.clear();
             }
             let context = Context {
                 lexer,
@@ -72,6 +85,13 @@ pub(super) fn check(file: &Dockerfile, options: &Options<'_>, reporter: &mut Rep
         }
         states.push(state);
     }
+}
+
+/// A base, expanded.
+struct Base {
+    name: String,
+    /// The platform asked for with `--platform`.
+    platform: Option<String>,
 }
 
 /// What instructions are checked with.
@@ -104,27 +124,33 @@ fn default_bases(file: &Dockerfile, lexer: Lexer, auto: &Scope, reporter: &mut R
     }
 }
 
-/// Checks a FROM; gives its expanded base name.
+/// Checks a FROM; gives its base.
 fn from(
     file: &Dockerfile,
     stage: &Stage,
     lexer: Lexer,
     globals: &Scope,
     reporter: &mut Reporter,
-) -> Option<String> {
+) -> Option<Base> {
     let base = from_word(file, &stage.base, lexer, globals, reporter)?;
+    let mut asked = None;
     if let Some(platform) = &stage.platform
         && let Some(expanded) = from_word(file, platform, lexer, globals, reporter)
     {
         redundant_platform(platform, &expanded, globals, reporter);
         constant_platform(stage, platform, &expanded, reporter);
+        asked = Some(expanded.text);
     }
     if base.text.is_empty() {
         let message = format!("base name ({}) should not be blank", stage.base.as_str());
-        reporter.error(stage.base.span, message);
+        let error = Diagnostic::error(Code::InvalidArgument, message, stage.base.span);
+        reporter.error(error.help("give the ARG a default before the first FROM"));
         return None;
     }
-    Some(base.text)
+    Some(Base {
+        name: base.text,
+        platform: asked,
+    })
 }
 
 fn from_word(
@@ -137,7 +163,7 @@ fn from_word(
     let expanded = match globals.expand(lexer, word.as_str()) {
         Ok(expanded) => expanded,
         Err(error) => {
-            reporter.error(word.span, error.to_string());
+            reporter.error(Diagnostic::in_word(&error, |part| word.place(part)));
             return None;
         }
     };
@@ -147,11 +173,8 @@ fn from_word(
             .iter()
             .flat_map(|g| g.arg.args.iter().map(|def| def.name.as_str())),
     );
-    for name in expanded
-        .unset
-        .iter()
-        .filter(|name| !declared.contains(name.as_str()))
-    {
+    let unset = expanded.unset.iter();
+    for (name, at) in unset.filter(|(name, _)| !declared.contains(name.as_str())) {
         let names: Vec<&str> = declared.iter().copied().collect();
         let mut message = format!("FROM argument '{name}' is not declared");
         let help = match nearest(name, &names) {
@@ -161,7 +184,7 @@ fn from_word(
             }
             None => format!("declare it above the first FROM: ARG {name}=DEFAULT"),
         };
-        reporter.report(Rule::UndefinedArgInFrom, word.span, message, help);
+        reporter.report(Rule::UndefinedArgInFrom, word.place(at), message, help);
     }
     Some(expanded)
 }
@@ -241,11 +264,13 @@ fn platform_parts(platform: &str) -> Option<(String, String)> {
 /// The state that a stage based on an image starts from.
 fn from_image(
     stage: &Stage,
-    base: &str,
+    base: &Base,
     options: &Options<'_>,
     needed: bool,
     reporter: &mut Reporter,
 ) -> StageState {
+    let expected = base.platform.as_deref().unwrap_or(options.target_platform);
+    let base = base.name.as_str();
     let known = if base == "scratch" {
         Some(BaseImage::default())
     } else if needed {
@@ -271,8 +296,7 @@ fn from_image(
         .collect();
     if let Some(actual) = image.platform
         && needed
-        && stage.platform.is_none()
-        && platform_parts(&actual) != platform_parts(options.target_platform)
+        && platform_parts(&actual) != platform_parts(expected)
     {
         reporter.report(
             Rule::InvalidBaseImagePlatform,
@@ -280,7 +304,7 @@ fn from_image(
             format!(
                 "Base image {base} was pulled with platform {}, expected {} for current build",
                 go_quote(&actual),
-                go_quote(options.target_platform)
+                go_quote(expected)
             ),
             "build for the image's platform, or use an image that has yours",
         );
@@ -301,21 +325,19 @@ fn triggers_of(stage: &Stage) -> Vec<Instruction> {
 }
 
 /// The stages that building `target` needs.
-fn reachable(file: &Dockerfile, bases: &[Option<String>], target: &str) -> BTreeSet<usize> {
+fn reachable(file: &Dockerfile, parents: &[Option<usize>], target: &str) -> BTreeSet<usize> {
     let mut found = BTreeSet::new();
     let mut open: Vec<usize> = file.target(target).into_iter().collect();
     while let Some(index) = open.pop() {
         if !found.insert(index) {
             continue;
         }
-        let base = bases[index].as_deref().unwrap_or_default();
-        open.extend(file.earlier_stage_named(base, index));
-        for instruction in &file.stages[index].instructions {
-            let kind = match &instruction.kind {
-                Kind::Onbuild(_) => continue,
-                kind => kind,
-            };
-            for name in sources(kind) {
+        open.extend(parents[index]);
+        let own = file.stages[index].instructions.iter();
+        let fired = parents[index].map(|parent| triggers_of(&file.stages[parent]));
+        let fired = fired.unwrap_or_default();
+        for instruction in own.chain(&fired) {
+            for name in sources(&instruction.kind) {
                 open.extend(file.earlier_stage(&name, index));
             }
         }

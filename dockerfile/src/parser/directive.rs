@@ -16,6 +16,14 @@ pub struct Directives {
     pub check: Option<Text>,
 }
 
+/// Which directives a line can be. BuildKit reads them twice: `escape` on lines without the blanks
+/// before them, the others on lines as they are and also below a `#!` line.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Honoured {
+    pub(super) escape: bool,
+    pub(super) others: bool,
+}
+
 impl Directives {
     /// The escape character in force, a backslash unless a directive changed it.
     pub fn escape_char(&self) -> char {
@@ -31,6 +39,7 @@ impl Directives {
         &mut self,
         line: &str,
         offset: usize,
+        honoured: Honoured,
         diagnostics: &mut Vec<Diagnostic>,
     ) -> bool {
         let Some((name, value, value_at)) = split(line) else {
@@ -42,6 +51,8 @@ impl Directives {
         );
         let name = name.to_ascii_lowercase();
         let slot = match name.as_str() {
+            "escape" if !honoured.escape => return false,
+            "syntax" | "check" if !honoured.others => return true,
             "syntax" => &mut self.syntax,
             "escape" => &mut self.escape,
             "check" => &mut self.check,

@@ -12,6 +12,7 @@ mod words;
 
 pub use ast::{Args, Ast, Comment, EmptyContinuation, Node, Pair};
 pub use directive::Directives;
+use directive::Honoured;
 
 pub(crate) use heredoc::marker;
 
@@ -29,6 +30,8 @@ pub fn parse(source: &str) -> (Ast, Vec<Diagnostic>) {
         ast: Ast::default(),
         comments: Vec::new(),
         diagnostics: Vec::new(),
+        shebang: false,
+        indented: false,
     };
     parser.run();
     if parser.ast.nodes.is_empty() && parser.diagnostics.is_empty() {
@@ -67,6 +70,10 @@ struct Parser<'s> {
     ast: Ast,
     comments: Vec<Comment>,
     diagnostics: Vec<Diagnostic>,
+    /// The file begins with `#!`.
+    shebang: bool,
+    /// A comment line that began with blanks was seen.
+    indented: bool,
 }
 
 impl Parser<'_> {
@@ -76,6 +83,7 @@ impl Parser<'_> {
             let trimmed = content.trim_start();
             let start = line.start + (content.len() - trimmed.len());
             if trimmed.starts_with('#') {
+                self.indented |= trimmed.len() < content.len();
                 if !self.directive(trimmed, start) {
                     self.comment(trimmed, start);
                 }
@@ -95,7 +103,15 @@ impl Parser<'_> {
         let Some(directives) = &mut self.directives else {
             return false;
         };
-        if directives.take(line, offset, &mut self.diagnostics) {
+        if self.lines.number() == 1 && line.starts_with("#!") {
+            self.shebang = true;
+            return false;
+        }
+        let honoured = Honoured {
+            escape: !self.shebang,
+            others: !self.indented,
+        };
+        if directives.take(line, offset, honoured, &mut self.diagnostics) {
             self.escape = directives.escape_char();
             return true;
         }
@@ -197,6 +213,9 @@ impl Parser<'_> {
                 return;
             }
         };
+        // One that does not end takes the rest of the file: what follows it on the line has no
+        // body, and no mistake of its own.
+        let mut ended = true;
         for (marker, word) in markers {
             match heredoc::body(marker, word, &mut self.lines) {
                 Ok(heredoc) => {
@@ -208,13 +227,13 @@ impl Parser<'_> {
                 }
                 Err(heredoc) => {
                     node.span.end = heredoc.span.end.max(node.span.end);
-                    self.diagnostics.push(
-                        Diagnostic::error(Code::UnterminatedHeredoc, "unterminated heredoc", word)
-                            .help(format!(
-                                "end it with a line that is exactly `{}`",
-                                heredoc.name
-                            )),
-                    );
+                    if std::mem::take(&mut ended) {
+                        let (code, name) = (Code::UnterminatedHeredoc, &heredoc.name);
+                        self.diagnostics.push(
+                            Diagnostic::error(code, "unterminated heredoc", word)
+                                .help(format!("end it with a line that is exactly `{name}`")),
+                        );
+                    }
                     node.heredocs.push(heredoc);
                 }
             }

@@ -1,6 +1,7 @@
 //! What expanding a word gives.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 
 /// What expansion made of a word.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -11,8 +12,19 @@ pub struct Expansion {
     pub words: Vec<String>,
     /// Variables that were used and set.
     pub used: BTreeSet<String>,
-    /// Variables that were used and not set.
-    pub unset: BTreeSet<String>,
+    /// Variables that were used and not set, each with the bytes of the word where it is first
+    /// used, `$` included.
+    pub unset: BTreeMap<String, Range<usize>>,
+}
+
+/// An error, and the bytes of the word that it is about.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{error}")]
+pub struct Misplaced {
+    /// What is wrong.
+    pub error: ExpandError,
+    /// Where: offsets in the word.
+    pub at: Range<usize>,
 }
 
 /// Why a word cannot be expanded.
@@ -55,4 +67,23 @@ pub enum ExpandError {
     /// Substitutions nested too deep.
     #[error("substitutions are nested too deeply")]
     TooDeep,
+}
+
+impl ExpandError {
+    /// One sentence: how to mend it.
+    pub fn help(&self) -> &'static str {
+        match self {
+            Self::OpenQuote(_) => "close the quote, or put the escape character before it",
+            Self::MissingBrace => "close it with }, or put the escape character before the $",
+            Self::MissingSlash => "write ${NAME/PATTERN/REPLACEMENT}",
+            Self::BadSubstitution => "put a name right after ${",
+            Self::UnsupportedModifier(_) => {
+                "use :- - :+ + :? ? # ## % %% / or //, or put the escape character before the $"
+            }
+            Self::Required { .. } => "give it a value: with ARG or ENV above, or with --build-arg",
+            Self::BadPattern { .. } => "put a character after the backslash, or double it",
+            Self::TooLong => "let the variables in it grow less",
+            Self::TooDeep => "give parts of it names of their own with ARG or ENV",
+        }
+    }
 }

@@ -1,9 +1,10 @@
 //! Word expansion.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 
 use super::pattern::Pattern;
-use super::{ExpandError, Expansion, Variables};
+use super::{ExpandError, Expansion, Misplaced, Variables};
 
 /// How deep `${a:-${b:-…}}` may nest; beyond, it is an error rather than a stack overflow.
 const MAX_DEPTH: usize = 200;
@@ -78,17 +79,27 @@ impl Lexer {
 
     /// Expands `word` and tells which variables it used.
     pub fn expand(&self, word: &str, vars: &dyn Variables) -> Result<Expansion, ExpandError> {
+        self.expand_placed(word, vars).map_err(|e| e.error)
+    }
+
+    /// Expands `word`, and tells where it cannot be.
+    pub fn expand_placed(&self, word: &str, vars: &dyn Variables) -> Result<Expansion, Misplaced> {
         let mut run = Run {
             lexer: *self,
             rest: word,
+            length: word.len(),
+            failed: None,
             raw_escapes: self.raw_escapes,
             depth: 0,
             limit: word.len() + MAX_GROWTH,
             vars,
             used: BTreeSet::new(),
-            unset: BTreeSet::new(),
+            unset: BTreeMap::new(),
         };
-        let (text, words) = run.until(None)?;
+        let (text, words) = run.until(None).map_err(|error| Misplaced {
+            error,
+            at: run.failed.take().unwrap_or(0..word.len()),
+        })?;
         Ok(Expansion {
             text,
             words,
@@ -126,13 +137,17 @@ impl Words {
 struct Run<'a> {
     lexer: Lexer,
     rest: &'a str,
+    /// Bytes of the word.
+    length: usize,
+    /// The innermost part that could not be expanded.
+    failed: Option<Range<usize>>,
     raw_escapes: bool,
     depth: usize,
     /// Longest result, in bytes.
     limit: usize,
     vars: &'a dyn Variables,
     used: BTreeSet<String>,
-    unset: BTreeSet<String>,
+    unset: BTreeMap<String, Range<usize>>,
 }
 
 impl Run<'_> {
@@ -147,6 +162,24 @@ impl Run<'_> {
         c
     }
 
+    /// Offset in the word of what comes next.
+    fn at(&self) -> usize {
+        self.length - self.rest.len()
+    }
+
+    /// Remembers where `part` began if it fails.
+    fn placed(
+        &mut self,
+        part: fn(&mut Self) -> Result<String, ExpandError>,
+    ) -> Result<String, ExpandError> {
+        let start = self.at();
+        let result = part(self);
+        if result.is_err() && self.failed.is_none() {
+            self.failed = Some(start..self.at());
+        }
+        result
+    }
+
     /// Up to the end, or to `stop`, which is consumed and must come.
     fn until(&mut self, stop: Option<char>) -> Result<(String, Vec<String>), ExpandError> {
         let mut text = String::new();
@@ -158,16 +191,16 @@ impl Run<'_> {
             }
             match c {
                 '$' => {
-                    let value = self.dollar()?;
+                    let value = self.placed(Self::dollar)?;
                     text.push_str(&value);
                     self.check_length(&text)?;
                     value.chars().for_each(|c| words.add(c));
                 }
                 '\'' | '"' if !self.lexer.skip_quotes => {
                     let quoted = if c == '\'' {
-                        self.single_quoted()?
+                        self.placed(Self::single_quoted)?
                     } else {
-                        self.double_quoted()?
+                        self.placed(Self::double_quoted)?
                     };
                     text.push_str(&quoted);
                     self.check_length(&text)?;
@@ -235,7 +268,7 @@ impl Run<'_> {
                     return Ok(text);
                 }
                 Some('$') => {
-                    text.push_str(&self.dollar()?);
+                    text.push_str(&self.placed(Self::dollar)?);
                     self.check_length(&text)?;
                 }
                 Some(c) => {
@@ -262,13 +295,14 @@ impl Run<'_> {
     }
 
     fn dollar(&mut self) -> Result<String, ExpandError> {
+        let start = self.at();
         self.next();
         if self.peek() != Some('{') {
             let name = self.name();
             if name.is_empty() {
                 return Ok("$".to_owned());
             }
-            return Ok(match self.look_up(&name) {
+            return Ok(match self.look_up(&name, start) {
                 Some(value) => value,
                 None if self.lexer.keep_unset => format!("${name}"),
                 None => String::new(),
@@ -279,12 +313,13 @@ impl Run<'_> {
             return Err(ExpandError::TooDeep);
         }
         self.next();
-        let value = self.braces();
+        let value = self.braces(start);
         self.depth -= 1;
         value
     }
 
-    fn braces(&mut self) -> Result<String, ExpandError> {
+    /// `${…}` from the name on; `start` is where its `$` is.
+    fn braces(&mut self, start: usize) -> Result<String, ExpandError> {
         match self.peek() {
             None => return Err(ExpandError::MissingBrace),
             Some('{' | '}' | ':') => return Err(ExpandError::BadSubstitution),
@@ -295,7 +330,7 @@ impl Run<'_> {
             return Err(ExpandError::MissingBrace);
         };
         match first {
-            '}' => Ok(match self.look_up(&name) {
+            '}' => Ok(match self.look_up(&name, start) {
                 Some(value) => value,
                 None if self.lexer.keep_unset => format!("${{{name}}}"),
                 None => String::new(),
@@ -304,10 +339,10 @@ impl Run<'_> {
                 let Some(modifier) = self.next() else {
                     return Err(ExpandError::MissingBrace);
                 };
-                self.modified(&name, modifier, true)
+                self.modified(&name, modifier, true, start)
             }
-            '+' | '-' | '?' | '#' | '%' => self.modified(&name, first, false),
-            '/' => self.replaced(&name),
+            '+' | '-' | '?' | '#' | '%' => self.modified(&name, first, false, start),
+            '/' => self.replaced(&name, start),
             other => Err(ExpandError::UnsupportedModifier(other.to_string())),
         }
     }
@@ -318,9 +353,10 @@ impl Run<'_> {
         name: &str,
         modifier: char,
         empty_is_unset: bool,
+        start: usize,
     ) -> Result<String, ExpandError> {
         let word = self.nested('}', matches!(modifier, '#' | '%'))?;
-        let value = self.look_up(name);
+        let value = self.look_up(name, start);
         let colon = if empty_is_unset { ":" } else { "" };
         if value.is_none() && self.lexer.keep_unset {
             return Ok(format!("${{{name}{colon}{modifier}{word}}}"));
@@ -365,14 +401,14 @@ impl Run<'_> {
     }
 
     /// `${name/pattern/replacement}`, from the first slash on.
-    fn replaced(&mut self, name: &str) -> Result<String, ExpandError> {
+    fn replaced(&mut self, name: &str, start: usize) -> Result<String, ExpandError> {
         let all = self.peek() == Some('/');
         if all {
             self.next();
         }
         let pattern = self.nested('/', true)?;
         let replacement = self.nested('}', true)?;
-        let value = self.look_up(name);
+        let value = self.look_up(name, start);
         if value.is_none() && self.lexer.keep_unset {
             return Ok(format!("${{{name}/{pattern}/{replacement}}}"));
         }
@@ -422,14 +458,18 @@ impl Run<'_> {
         name
     }
 
-    fn look_up(&mut self, name: &str) -> Option<String> {
+    /// The value of the variable that is used from `start` on.
+    fn look_up(&mut self, name: &str, start: usize) -> Option<String> {
         let value = self.vars.value(name).map(str::to_owned);
-        let set = if value.is_some() {
-            &mut self.used
-        } else {
-            &mut self.unset
-        };
-        set.insert(name.to_owned());
+        let end = self.at();
+        match value {
+            Some(_) => {
+                self.used.insert(name.to_owned());
+            }
+            None => {
+                self.unset.entry(name.to_owned()).or_insert(start..end);
+            }
+        }
         value
     }
 }
@@ -513,7 +553,7 @@ mod tests {
             .expand("$a${b:-$c}'$d'", &vars.as_slice())
             .unwrap();
         assert_eq!(expansion.used.into_iter().collect::<Vec<_>>(), ["a"]);
-        assert_eq!(expansion.unset.into_iter().collect::<Vec<_>>(), ["b", "c"]);
+        assert_eq!(expansion.unset.into_keys().collect::<Vec<_>>(), ["b", "c"]);
     }
 
     #[test]
@@ -542,5 +582,27 @@ mod tests {
             raw.process_word("'a' \"b\" `c", &NoVariables).unwrap(),
             "'a' \"b\" `c"
         );
+    }
+
+    #[test]
+    fn tells_where_a_word_is_wrong_and_where_variables_are_unset() {
+        for (word, part) in [
+            ("ab${c!}d", "${c!"),
+            ("x${a:-${u!}}", "${u!"),
+            ("a \"b", "\"b"),
+            ("語${", "${"),
+            ("\"x$q${u:?no}\"", "${u:?no}"),
+        ] {
+            let error = Lexer::new('\\')
+                .expand_placed(word, &NoVariables)
+                .unwrap_err();
+            assert_eq!(&word[error.at], part, "{word}");
+        }
+        let expanded = Lexer::new('\\')
+            .expand("a$b-${c:-$d}", &NoVariables)
+            .unwrap();
+        let unset: Vec<_> = expanded.unset.into_iter().collect();
+        let expected = [("b", 1..3), ("c", 4..12), ("d", 9..11)];
+        assert_eq!(unset, expected.map(|(name, at)| (name.to_owned(), at)));
     }
 }

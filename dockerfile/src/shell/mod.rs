@@ -9,6 +9,6 @@ mod lexer;
 mod pattern;
 mod variables;
 
-pub use expansion::{ExpandError, Expansion};
+pub use expansion::{ExpandError, Expansion, Misplaced};
 pub use lexer::Lexer;
 pub use variables::{NoVariables, Variables};

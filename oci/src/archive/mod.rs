@@ -7,6 +7,7 @@
 
 mod files;
 mod layout;
+pub mod pick;
 pub mod read;
 pub mod write;
 
@@ -102,6 +103,22 @@ pub enum ArchiveError {
         /// Of what is there.
         actual: Digest,
     },
+    /// The layout has no image of that tag or digest, or several and none was chosen.
+    #[error("the layout has no image {wanted}; it has {}", listed(.names))]
+    NoSuchImage {
+        /// What was asked for.
+        wanted: String,
+        /// The tags that there are.
+        names: Vec<String>,
+    },
+    /// The image is for other platforms.
+    #[error("the layout's image is not for {wanted}, but for {}", listed(.found))]
+    NoPlatform {
+        /// What was asked for.
+        wanted: String,
+        /// What there is.
+        found: Vec<String>,
+    },
     /// A layer source that did not give what it promised.
     #[error("layer {digest}: {source}")]
     Layer {
@@ -113,6 +130,13 @@ pub enum ArchiveError {
     /// What was written is not what its descriptor says.
     #[error(transparent)]
     Blob(#[from] BlobError),
+}
+
+fn listed(names: &[String]) -> String {
+    match names {
+        [] => "none with a name".to_owned(),
+        names => names.join(", "),
+    }
 }
 
 fn failed(what: impl Into<String>) -> impl FnOnce(io::Error) -> ArchiveError {

@@ -113,22 +113,27 @@ impl ArchivedLayer {
 /// # Errors
 /// [`ArchiveError`].
 pub fn open(path: &Path, options: &ReadOptions<'_>) -> Result<ImageArchive, ArchiveError> {
+    images(&open_files(path, options)?)
+}
+
+/// The files of an archive at a path.
+pub(super) fn open_files(path: &Path, options: &ReadOptions<'_>) -> Result<Files, ArchiveError> {
     let opening = || failed(format!("opening {}", path.display()));
     let metadata = std::fs::metadata(path).map_err(opening())?;
     if metadata.is_dir() {
-        return images(&Files::directory(path)?);
+        return Files::directory(path);
     }
     let mut file = File::open(path).map_err(opening())?;
     if !metadata.is_file() {
-        return read(file, options);
+        return spool(file, options);
     }
     let compression = peek(&mut file).map_err(failed(format!("reading {}", path.display())))?;
     file.rewind()
         .map_err(failed(format!("reading {}", path.display())))?;
     if compression == Compression::None {
-        images(&Files::tar(file)?)
+        Files::tar(file)
     } else {
-        read(file, options)
+        spool(file, options)
     }
 }
 
@@ -140,6 +145,10 @@ pub fn read(
     reader: impl Read + Send,
     options: &ReadOptions<'_>,
 ) -> Result<ImageArchive, ArchiveError> {
+    images(&spool(reader, options)?)
+}
+
+fn spool(reader: impl Read + Send, options: &ReadOptions<'_>) -> Result<Files, ArchiveError> {
     let reading = "reading the archive";
     let mut file = tempfile::tempfile_in(options.spool).map_err(failed(format!(
         "creating a temporary file in {}",
@@ -156,7 +165,7 @@ pub fn read(
     }
     file.flush().map_err(failed(reading))?;
     file.rewind().map_err(failed(reading))?;
-    images(&Files::tar(file)?)
+    Files::tar(file)
 }
 
 fn peek(reader: &mut impl Read) -> io::Result<Compression> {
@@ -310,12 +319,12 @@ fn layers(
 }
 
 /// A manifest that the index leads to.
-struct OciManifest {
-    name: String,
-    references: Vec<Reference>,
-    media_type: MediaType,
-    bytes: Vec<u8>,
-    manifest: Manifest,
+pub(super) struct OciManifest {
+    pub(super) name: String,
+    pub(super) references: Vec<Reference>,
+    pub(super) media_type: MediaType,
+    pub(super) bytes: Vec<u8>,
+    pub(super) manifest: Manifest,
 }
 
 impl OciManifest {
@@ -334,7 +343,11 @@ impl OciManifest {
 }
 
 /// Reads a blob whole, and verifies it.
-fn blob(files: &Files, descriptor: &Descriptor, max: usize) -> Result<Vec<u8>, ArchiveError> {
+pub(super) fn blob(
+    files: &Files,
+    descriptor: &Descriptor,
+    max: usize,
+) -> Result<Vec<u8>, ArchiveError> {
     let name = blob_path(&descriptor.digest);
     let bytes = files.read(&name, max)?;
     let actual = descriptor.digest.algorithm().digest(&bytes);
@@ -354,7 +367,8 @@ struct LayoutVersion {
     image_layout_version: String,
 }
 
-fn oci_manifests(files: &Files) -> Result<Vec<OciManifest>, ArchiveError> {
+/// The entry point of an OCI layout.
+pub(super) fn layout_index(files: &Files) -> Result<Index, ArchiveError> {
     let bytes = files.read(OCI_LAYOUT, 4096)?;
     let version: LayoutVersion = json(OCI_LAYOUT, &bytes)?;
     if !version.image_layout_version.starts_with("1.") {
@@ -364,10 +378,14 @@ fn oci_manifests(files: &Files) -> Result<Vec<OciManifest>, ArchiveError> {
         ));
     }
     let bytes = files.read(INDEX, MAX_MANIFEST_SIZE)?;
-    let index = match parse(INDEX, &bytes, None)? {
-        ManifestDocument::Index(index) => index,
-        ManifestDocument::Manifest(_) => return Err(invalid(INDEX, "it is no index")),
-    };
+    match parse(INDEX, &bytes, None)? {
+        ManifestDocument::Index(index) => Ok(index),
+        ManifestDocument::Manifest(_) => Err(invalid(INDEX, "it is no index")),
+    }
+}
+
+fn oci_manifests(files: &Files) -> Result<Vec<OciManifest>, ArchiveError> {
+    let index = layout_index(files)?;
     let mut found = Found {
         manifests: Vec::new(),
         budget: MAX_DOCUMENTS,
@@ -376,7 +394,7 @@ fn oci_manifests(files: &Files) -> Result<Vec<OciManifest>, ArchiveError> {
     Ok(found.manifests)
 }
 
-fn parse(
+pub(super) fn parse(
     name: &str,
     bytes: &[u8],
     given: Option<&MediaType>,
@@ -470,7 +488,7 @@ fn collect(
     Ok(())
 }
 
-fn oci_image(files: &Files, oci: &OciManifest) -> Result<ArchivedImage, ArchiveError> {
+pub(super) fn oci_image(files: &Files, oci: &OciManifest) -> Result<ArchivedImage, ArchiveError> {
     let config = blob(files, &oci.manifest.config, MAX_CONFIG_SIZE)?;
     let config_name = blob_path(&oci.manifest.config.digest);
     let image_config: ImageConfig = json(&config_name, &config)?;

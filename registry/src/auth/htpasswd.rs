@@ -117,6 +117,11 @@ impl Htpasswd {
         bcrypt::verify(password, hash).unwrap_or(false) && known
     }
 
+    /// The hash of the user's password.
+    pub(super) fn hash(&self, user: &str) -> Option<&str> {
+        self.0.get(user).map(String::as_str)
+    }
+
     /// Adds a user.
     ///
     /// # Errors

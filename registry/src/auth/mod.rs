@@ -8,6 +8,7 @@ pub mod external;
 pub mod htpasswd;
 pub mod jwks;
 mod private_file;
+mod refresh;
 pub mod rules;
 pub mod token;
 
@@ -166,9 +167,17 @@ impl Auth {
         matches!(&self.tokens, Some(tokens) if matches!(tokens.maker, Maker::Other(_)))
     }
 
+    /// What makes tokens, when we do.
+    fn signer(&self) -> Option<&Signer> {
+        match &self.tokens.as_ref()?.maker {
+            Maker::Us(signer, _) => Some(signer),
+            Maker::Other(_) => None,
+        }
+    }
+
     /// Whether clients get tokens from us.
     pub fn issues(&self) -> bool {
-        matches!(&self.tokens, Some(tokens) if matches!(tokens.maker, Maker::Us(..)))
+        self.signer().is_some()
     }
 
     /// What a client is sent that must send a password.
@@ -190,7 +199,10 @@ impl Auth {
             Maker::Us(signer, _) => signer.service(),
             Maker::Other(verifier) => verifier.service(),
         });
-        let scope = scope.map_or_else(String::new, |s| format!(",scope=\"{}\"", quoted(s)));
+        let scope = scope.map_or_else(String::new, |scope| {
+            let scopes: Vec<String> = scope.split(' ').map(quoted).collect();
+            format!(",scope=\"{}\"", scopes.join(" "))
+        });
         format!("Bearer realm=\"{url}\",service=\"{service}\"{scope}")
     }
 
@@ -284,6 +296,31 @@ impl Auth {
         user.map(Identity::User).ok_or(BadCredentials)
     }
 
+    /// A token that stands for a user's password until that changes; `None` when we make no tokens
+    /// or there is no such user.
+    pub fn refresh_token(&self, user: &str) -> Option<String> {
+        let users = self.users.read().unwrap_or_else(PoisonError::into_inner);
+        Some(refresh::make(self.signer()?, user, users.hash(user)?))
+    }
+
+    /// Whom such a token stands for.
+    ///
+    /// # Errors
+    /// [`BadCredentials`] when it is none of ours, or of a password that was changed.
+    pub fn refreshed(&self, token: &str) -> Result<Identity, BadCredentials> {
+        let users = self.users.read().unwrap_or_else(PoisonError::into_inner);
+        self.signer()
+            .and_then(|signer| refresh::user(signer, token, |user| users.hash(user)))
+            .map(|user| Identity::User(user.into()))
+            .ok_or(BadCredentials)
+    }
+
+    /// Whether a client that asks for this service means this one.
+    pub fn is_service(&self, service: &str) -> bool {
+        self.signer()
+            .is_some_and(|s| s.service() == service || quoted(s.service()) == service)
+    }
+
     /// Whether the caller may do `access` in a repository: the rules say so, and so does the
     /// token, when there is one. Rules that change make old tokens good for less at once.
     pub fn allows(&self, caller: &Authenticated, repository: &str, access: Access) -> bool {
@@ -317,6 +354,17 @@ impl Auth {
                 };
                 grants.into_iter().any(catalog) || self.allows(caller, repository, Access::Pull)
             }
+        }
+    }
+
+    /// Whether somebody may read a repository, with another token if need be. What a token server
+    /// would put into another is not known, so there the token at hand decides.
+    pub fn could_pull(&self, caller: &Authenticated, repository: &str) -> bool {
+        match &self.rules {
+            Some(rules) if !self.is_elsewhere() => {
+                rules.allow(&caller.identity, repository, Access::Pull)
+            }
+            _ => self.allows(caller, repository, Access::Pull),
         }
     }
 

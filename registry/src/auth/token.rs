@@ -177,6 +177,19 @@ impl Signer {
         Ok(token)
     }
 
+    /// A signature of ours.
+    pub(super) fn signature(&self, bytes: &[u8]) -> String {
+        URL_SAFE_NO_PAD.encode(self.key.sign(bytes).as_ref())
+    }
+
+    /// Whether a signature is ours, and of these bytes.
+    pub(super) fn is_signature(&self, bytes: &[u8], signature: &str) -> bool {
+        let key = UnparsedPublicKey::new(&ED25519, self.key.public_key().as_ref());
+        URL_SAFE_NO_PAD
+            .decode(signature)
+            .is_ok_and(|signature| key.verify(bytes, &signature).is_ok())
+    }
+
     /// What a token says, if it is one of ours and valid at `now`.
     pub fn verify(&self, token: &str, now: i64) -> Option<Claims> {
         if token.len() > MAX_TOKEN {

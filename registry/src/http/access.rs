@@ -8,6 +8,7 @@ use http::request::Parts;
 use serde_json::{Value, json};
 
 use super::error::ApiError;
+use super::uploads::source;
 use super::{Api, origin, value};
 use crate::auth::rules::Access;
 use crate::auth::{Auth, Authenticated, Identity};
@@ -23,10 +24,18 @@ pub(super) enum Needs {
     Filter,
     /// A right in a repository.
     Right(RepositoryName, Access),
+    /// To push to the first repository, and to pull from the second if the rules let the caller.
+    Mount(RepositoryName, RepositoryName),
 }
 
 impl Needs {
-    pub(super) fn of(route: &Route) -> Self {
+    pub(super) fn of(route: &Route, request: &Parts) -> Self {
+        if let Route::StartUpload(name) = route
+            && let Some(from) = source(request)
+            && from != *name
+        {
+            return Self::Mount(name.clone(), from);
+        }
         let (name, access) = match route {
             Route::Base => return Self::Login,
             Route::Catalog => return Self::Filter,
@@ -56,6 +65,14 @@ impl Caller {
         match &self.0 {
             None => true,
             Some((auth, who)) => auth.allows(who, repository, Access::Pull),
+        }
+    }
+
+    /// Whether the caller may read a repository, with another token if need be.
+    pub(super) fn could_pull(&self, repository: &str) -> bool {
+        match &self.0 {
+            None => true,
+            Some((auth, who)) => auth.could_pull(who, repository),
         }
     }
 
@@ -93,7 +110,7 @@ pub(super) async fn authorize(
     let Some(auth) = &api.auth else {
         return Ok(Caller(None));
     };
-    let needs = Needs::of(route);
+    let needs = Needs::of(route, request);
     let header = request
         .headers
         .get(AUTHORIZATION)
@@ -102,17 +119,28 @@ pub(super) async fn authorize(
         let challenge = challenge(api, auth, &needs, request);
         return Err(unauthorized(challenge, "user, password or token is wrong"));
     };
+    // A token that could be for a mount's source as well is asked for. Where the caller may not
+    // read the source, it is as good as not there.
+    let hidden = |from: &RepositoryName| !auth.could_pull(&who, from.as_str());
     let allowed = match &needs {
         // A token is only given to who may have it.
         Needs::Login => who.identity != Identity::Anonymous || who.granted.is_some(),
         Needs::Filter => true,
         Needs::Right(name, access) => auth.allows(&who, name.as_str(), *access),
+        Needs::Mount(name, from) => {
+            auth.allows(&who, name.as_str(), Access::Push)
+                && (auth.allows(&who, from.as_str(), Access::Pull) || hidden(from))
+        }
     };
     if allowed {
         return Ok(Caller(Some((Arc::clone(auth), who))));
     }
     let granted = match &needs {
         Needs::Right(name, access) => auth.grants(&who, name.as_str(), *access),
+        Needs::Mount(name, from) => {
+            auth.grants(&who, name.as_str(), Access::Push)
+                && (auth.grants(&who, from.as_str(), Access::Pull) || hidden(from))
+        }
         Needs::Login | Needs::Filter => false,
     };
     match &who.identity {
@@ -136,6 +164,9 @@ pub(super) fn challenge(api: &Api, auth: &Auth, needs: &Needs, request: &Parts) 
         Needs::Login => None,
         Needs::Filter => Some("registry:catalog:*".to_owned()),
         Needs::Right(name, Access::Push) => Some(format!("repository:{name}:pull,push")),
+        Needs::Mount(name, from) => Some(format!(
+            "repository:{name}:pull,push repository:{from}:pull"
+        )),
         Needs::Right(name, access) => Some(format!("repository:{name}:{}", access.action())),
     };
     auth.challenge(&origin::base(api, request), scope.as_deref())

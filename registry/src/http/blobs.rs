@@ -6,19 +6,20 @@ use axum::body::Body;
 use axum::response::Response;
 use bytes::Bytes;
 use http::header::{
-    ACCEPT_RANGES, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, HeaderMap,
-    HeaderValue, IF_RANGE, RANGE,
+    ACCEPT_RANGES, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, HeaderValue,
+    IF_RANGE, RANGE,
 };
 use http::request::Parts;
 use http::{Method, StatusCode};
 use oci::Digest;
 
+use super::conditions::{self, Read};
 use super::error::ApiError;
 use super::range::{Part, Wanted, wanted};
 use super::{CONTENT_DIGEST, empty, not_modified, value};
 use crate::events::By;
 use crate::name::{RepositoryName, UploadId};
-use crate::service::{Content, Registry};
+use crate::service::{Content, Registry, ServiceError};
 use crate::storage::{Segment, read_segments};
 
 const OCTETS: HeaderValue = HeaderValue::from_static("application/octet-stream");
@@ -33,16 +34,17 @@ pub(super) async fn get(
     let blob = if request.method == Method::HEAD {
         registry.lease_blob(name, digest).await?
     } else {
-        let blob = registry.blob(name, digest).await?;
-        registry.tell_blob_pull(by, name, &blob);
-        blob
+        registry.blob(name, digest).await?
     };
     let text = digest.to_string();
     let etag = value(format_args!("\"{text}\""));
-    let mut response = if not_modified(&request.headers, &etag) {
-        empty(StatusCode::NOT_MODIFIED)
+    let read = conditions::read(&request.headers, digest);
+    let mut response = if read == Read::Failed {
+        return Err(ServiceError::Precondition.into());
+    } else if read == Read::NotModified {
+        not_modified()
     } else {
-        let plan = Plan::new(range_of(&request.headers, &etag, blob.size), blob.size);
+        let plan = Plan::new(range_of(request, &etag, blob.size), blob.size);
         if plan.status == StatusCode::RANGE_NOT_SATISFIABLE {
             let size = blob.size;
             return Err(ApiError::new(
@@ -71,6 +73,9 @@ pub(super) async fn get(
         }
         response
     };
+    if request.method != Method::HEAD {
+        registry.tell_blob_pull(by, name, &blob);
+    }
     let headers = response.headers_mut();
     headers.insert(CONTENT_DIGEST, value(text));
     headers.insert(ETAG, etag);
@@ -84,17 +89,25 @@ pub(super) async fn delete(
     registry: &Arc<Registry>,
     name: &RepositoryName,
     digest: &Digest,
+    request: &Parts,
     by: &By,
 ) -> Result<Response, ApiError> {
+    // What a digest names never changes: it is there, or it is not.
+    if !conditions::write(&request.headers).holds(Some(digest)) {
+        registry.blob(name, digest).await?;
+        return Err(ServiceError::Precondition.into());
+    }
     registry.delete_blob(name, digest, by).await?;
     let mut response = empty(StatusCode::ACCEPTED);
     response.headers_mut().insert(CONTENT_DIGEST, value(digest));
     Ok(response)
 }
 
-/// What is wanted, unless `If-Range` says that the client's part is of something else.
-fn range_of(headers: &HeaderMap, etag: &HeaderValue, size: u64) -> Wanted {
-    let Some(range) = headers.get(RANGE) else {
+/// What is wanted, unless `If-Range` says that the client's part is of something else. Only a GET
+/// has ranges (RFC 9110, section 14.2).
+fn range_of(request: &Parts, etag: &HeaderValue, size: u64) -> Wanted {
+    let headers = &request.headers;
+    let Some(range) = headers.get(RANGE).filter(|_| request.method == Method::GET) else {
         return Wanted::Whole;
     };
     if headers.get(IF_RANGE).is_some_and(|tag| tag != etag) {

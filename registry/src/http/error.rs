@@ -157,6 +157,12 @@ impl From<ServiceError> for ApiError {
                 message,
                 json!({ "tag": tag }),
             ),
+            ServiceError::Precondition => Self::new(
+                StatusCode::PRECONDITION_FAILED,
+                "DENIED",
+                message,
+                Value::Null,
+            ),
             ServiceError::ManifestInvalid(_) => Self::new(
                 StatusCode::BAD_REQUEST,
                 "MANIFEST_INVALID",

@@ -25,7 +25,7 @@ pub(super) async fn catalog(
     caller: &Caller,
     request: &Parts,
 ) -> Result<Response, ApiError> {
-    let query = Query::of(request);
+    let query = Query::of(request)?;
     let n = query.n()?.unwrap_or(CATALOG_PAGE);
     let page = readable(api, caller, n, query.get("last").unwrap_or_default()).await?;
     if let Some(auth) = &api.auth
@@ -70,7 +70,7 @@ pub(super) async fn tags(
     name: &RepositoryName,
     request: &Parts,
 ) -> Result<Response, ApiError> {
-    let query = Query::of(request);
+    let query = Query::of(request)?;
     let n = query.n()?.unwrap_or(MAX_PAGE);
     let page = registry
         .tags(name, n, query.get("last").unwrap_or_default())
@@ -100,7 +100,7 @@ pub(super) async fn referrers(
     digest: &Digest,
     request: &Parts,
 ) -> Result<Response, ApiError> {
-    let query = Query::of(request);
+    let query = Query::of(request)?;
     let artifact_type = query.get("artifactType").filter(|t| !t.is_empty());
     let page = registry
         .referrers(

@@ -12,12 +12,13 @@ use http::{Method, StatusCode};
 use oci::MediaType;
 use oci::manifest::MAX_MANIFEST_SIZE;
 
+use super::conditions::{self, Read};
 use super::error::ApiError;
 use super::query::Query;
 use super::{CONTENT_DIGEST, OCI_SUBJECT, OCI_TAG, empty, not_modified, value};
 use crate::events::By;
 use crate::name::{ManifestRef, RepositoryName, Tag};
-use crate::service::{Registry, ServiceError};
+use crate::service::{Push, Registry, ServiceError};
 
 pub(super) async fn get(
     registry: &Arc<Registry>,
@@ -26,22 +27,23 @@ pub(super) async fn get(
     request: &Parts,
     by: &By,
 ) -> Result<Response, ApiError> {
-    let manifest = if request.method == Method::HEAD {
-        registry.manifest(name, reference).await?
-    } else {
-        registry.pull_manifest(name, reference, by).await?
+    let manifest = registry.manifest(name, reference).await?;
+    let mut response = match conditions::read(&request.headers, &manifest.row.digest) {
+        Read::Failed => return Err(ServiceError::Precondition.into()),
+        Read::NotModified => not_modified(),
+        Read::Full => {
+            let mut response = Response::new(Body::from(manifest.bytes.clone()));
+            response
+                .headers_mut()
+                .insert(CONTENT_LENGTH, HeaderValue::from(manifest.bytes.len()));
+            response
+        }
     };
+    if request.method != Method::HEAD {
+        registry.manifest_pulled(name, reference, &manifest, by);
+    }
     let digest = manifest.row.digest.to_string();
     let etag = value(format_args!("\"{digest}\""));
-    let mut response = if not_modified(&request.headers, &etag) {
-        empty(StatusCode::NOT_MODIFIED)
-    } else {
-        let mut response = Response::new(Body::from(manifest.bytes.clone()));
-        response
-            .headers_mut()
-            .insert(CONTENT_LENGTH, HeaderValue::from(manifest.bytes.len()));
-        response
-    };
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, value(&manifest.row.media_type));
     headers.insert(CONTENT_DIGEST, value(digest));
@@ -57,7 +59,7 @@ pub(super) async fn put(
     body: Body,
     by: &By,
 ) -> Result<Response, ApiError> {
-    let query = Query::of(request);
+    let query = Query::of(request)?;
     let tags = match reference {
         ManifestRef::Digest(_) => query
             .all("tag")
@@ -66,11 +68,13 @@ pub(super) async fn put(
             .map_err(ServiceError::from)?,
         ManifestRef::Tag(_) => Vec::new(),
     };
-    let content_type = content_type(&request.headers);
-    let bytes = read(&request.headers, body).await?;
-    let pushed = registry
-        .put_manifest(name, reference, tags.clone(), content_type, bytes, by)
-        .await?;
+    let push = Push {
+        bytes: read(&request.headers, body).await?,
+        content_type: content_type(&request.headers),
+        tags: tags.clone(),
+        precondition: conditions::write(&request.headers),
+    };
+    let pushed = registry.put_manifest(name, reference, push, by).await?;
     let mut response = empty(StatusCode::CREATED);
     let headers = response.headers_mut();
     let digest = &pushed.digest;
@@ -92,9 +96,13 @@ pub(super) async fn delete(
     registry: &Arc<Registry>,
     name: &RepositoryName,
     reference: &ManifestRef,
+    request: &Parts,
     by: &By,
 ) -> Result<Response, ApiError> {
-    registry.delete_manifest(name, reference, by).await?;
+    let precondition = conditions::write(&request.headers);
+    registry
+        .delete_manifest(name, reference, precondition, by)
+        .await?;
     Ok(empty(StatusCode::ACCEPTED))
 }
 

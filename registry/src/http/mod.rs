@@ -6,29 +6,35 @@
 
 mod access;
 mod blobs;
+mod conditions;
 mod error;
 mod listing;
 mod log;
 mod manifests;
+mod oauth;
 mod origin;
 mod pace;
 mod query;
 mod range;
 mod throttle;
 mod token;
+mod unread;
 mod uploads;
 
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
-use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
+use bytes::Bytes;
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HOST, HeaderMap, HeaderName, HeaderValue};
 use http::request::Parts;
-use http::{Method, StatusCode};
-use http_body::Body as _;
+use http::{Method, StatusCode, Version};
+use http_body::{Body as _, Frame};
 use tower_http::catch_panic::CatchPanicLayer;
 
 use crate::auth::Auth;
@@ -43,6 +49,7 @@ use error::ApiError;
 use log::AccessLog;
 pub use origin::Peer;
 use throttle::Throttle;
+use unread::Unread;
 
 const API_VERSION: HeaderName = HeaderName::from_static("docker-distribution-api-version");
 const CONTENT_DIGEST: HeaderName = HeaderName::from_static("docker-content-digest");
@@ -134,6 +141,12 @@ fn panicked(panic: Box<dyn std::any::Any + Send>) -> Response {
 }
 
 async fn handle(State(api): State<Arc<Api>>, request: Request) -> Response {
+    let (request, unread) = Unread::watch(request);
+    let response = answer(&api, request).await;
+    unread.settle(response).await
+}
+
+async fn answer(api: &Api, request: Request) -> Response {
     let begun = Instant::now();
     let (request, body) = request.into_parts();
     let head = request.method == Method::HEAD;
@@ -146,22 +159,24 @@ async fn handle(State(api): State<Arc<Api>>, request: Request) -> Response {
         }
         _ => (body, None),
     };
-    let (label, user, mut response) = match Route::parse(&request.method, request.uri.path()) {
+    let route = Route::parse(&request.method, request.uri.path());
+    let (label, user, mut response) = match route {
+        _ if !names_one_host(&request) => ("none", None, hostless().into_response()),
         Ok(route) => {
             let label = route.label();
             let mut user = None;
             let id = line.as_ref().map(|line| line.id.as_str());
-            let answer = serve(&api, route, request, body, id, &mut user).await;
+            let answer = serve(api, route, request, body, id, &mut user).await;
             (
                 label,
                 user,
                 answer.unwrap_or_else(IntoResponse::into_response),
             )
         }
-        Err(e) => ("none", None, elsewhere(&api, e, &request).await),
+        Err(e) => ("none", None, elsewhere(api, e, &request, body).await),
     };
     if cut.is_some_and(|cut| cut.is_cut()) {
-        response = throttle::too_slow(&api).into_response();
+        response = throttle::too_slow(api).into_response();
     }
     let headers = response.headers_mut();
     headers.insert(API_VERSION, HeaderValue::from_static("registry/2.0"));
@@ -184,10 +199,25 @@ async fn handle(State(api): State<Arc<Api>>, request: Request) -> Response {
     if let Some(line) = line {
         line.end(answered, user.as_deref().unwrap_or("-"));
     }
-    if head {
+    if head && response.status() != StatusCode::NOT_MODIFIED {
         *response.body_mut() = Body::empty();
     }
     response
+}
+
+/// HTTP/1.1 asks for exactly one `Host` (RFC 9112, section 3.2), so that all on the way agree on
+/// whom a request is for.
+fn names_one_host(request: &Parts) -> bool {
+    request.version != Version::HTTP_11 || request.headers.get_all(HOST).iter().count() == 1
+}
+
+fn hostless() -> ApiError {
+    ApiError::new(
+        StatusCode::BAD_REQUEST,
+        "UNSUPPORTED",
+        "a request has one Host header",
+        serde_json::Value::Null,
+    )
 }
 
 fn length(headers: &HeaderMap) -> u64 {
@@ -199,16 +229,13 @@ fn length(headers: &HeaderMap) -> u64 {
 }
 
 /// Paths outside of the registry API.
-async fn elsewhere(api: &Api, e: RouteError, request: &Parts) -> Response {
+async fn elsewhere(api: &Api, e: RouteError, request: &Parts, body: Body) -> Response {
     let read = matches!(request.method, Method::GET | Method::HEAD);
     match request.uri.path() {
-        token::PATH if request.method == Method::GET => match token::get(api, request).await {
+        token::PATH => match token::answer(api, request, body).await {
             Some(response) => response,
             None => ApiError::from_route(e, &request.method).into_response(),
         },
-        token::PATH => {
-            ApiError::from_route(RouteError::Method("GET"), &request.method).into_response()
-        }
         // Load balancers ask here whether anybody is listening.
         "/" | "/healthz" if read => text("ok\n".to_owned()),
         "/readyz" if read => match api.registry.ready().await {
@@ -312,10 +339,12 @@ async fn dispatch(
             manifests::put(registry, &name, &reference, &request, body, by).await
         }
         Route::DeleteManifest(name, reference) => {
-            manifests::delete(registry, &name, &reference, by).await
+            manifests::delete(registry, &name, &reference, &request, by).await
         }
         Route::GetBlob(name, digest) => blobs::get(registry, &name, &digest, &request, by).await,
-        Route::DeleteBlob(name, digest) => blobs::delete(registry, &name, &digest, by).await,
+        Route::DeleteBlob(name, digest) => {
+            blobs::delete(registry, &name, &digest, &request, by).await
+        }
         Route::StartUpload(name) => {
             uploads::start(registry, caller, &name, &request, body, by).await
         }
@@ -361,6 +390,34 @@ fn empty(status: StatusCode) -> Response {
     response
 }
 
+/// An answer to who has the content already. A length would be the content's (RFC 9110, section
+/// 15.4.5), so there is none.
+fn not_modified() -> Response {
+    let mut response = Response::new(Body::new(NoLength));
+    *response.status_mut() = StatusCode::NOT_MODIFIED;
+    response
+}
+
+/// An empty body that does not say that it is, and so gets no length from anybody on the way.
+#[derive(Debug)]
+struct NoLength;
+
+impl http_body::Body for NoLength {
+    type Data = Bytes;
+    type Error = std::convert::Infallible;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+        Poll::Ready(None)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        true
+    }
+}
+
 /// A header's value from text that its type keeps within what headers can hold.
 fn value(text: impl std::fmt::Display) -> HeaderValue {
     // Names, digests and IDs are plain ASCII, so that this cannot fail.
@@ -369,15 +426,4 @@ fn value(text: impl std::fmt::Display) -> HeaderValue {
 
 fn blob_location(repository: &RepositoryName, digest: &oci::Digest) -> HeaderValue {
     value(format_args!("/v2/{repository}/blobs/{digest}"))
-}
-
-/// Whether `If-None-Match` names this entity tag, so that the client has the content already.
-fn not_modified(headers: &HeaderMap, etag: &HeaderValue) -> bool {
-    headers
-        .get_all(http::header::IF_NONE_MATCH)
-        .iter()
-        .filter_map(|v| v.to_str().ok())
-        .flat_map(|v| v.split(','))
-        .map(|tag| tag.trim().trim_start_matches("W/"))
-        .any(|tag| tag == "*" || tag.as_bytes() == etag.as_bytes())
 }

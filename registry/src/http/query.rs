@@ -16,17 +16,32 @@ use crate::service::MAX_PAGE;
 pub(super) struct Query(Vec<(String, String)>);
 
 impl Query {
-    pub(super) fn of(request: &Parts) -> Self {
-        let text = request.uri.query().unwrap_or_default();
-        Self(
-            text.split('&')
-                .filter(|pair| !pair.is_empty())
-                .filter_map(|pair| {
-                    let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-                    Some((decode(name)?.into_owned(), decode(value)?.into_owned()))
-                })
-                .collect(),
-        )
+    pub(super) fn of(request: &Parts) -> Result<Self, ApiError> {
+        Self::parse(request.uri.query().unwrap_or_default())
+    }
+
+    /// The fields of a form, where a plus sign means a space.
+    pub(super) fn of_form(text: &str) -> Result<Self, ApiError> {
+        Self::parse(&text.replace('+', " "))
+    }
+
+    fn parse(text: &str) -> Result<Self, ApiError> {
+        text.split('&')
+            .filter(|pair| !pair.is_empty())
+            .map(|pair| {
+                let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+                Some((decode(name)?.into_owned(), decode(value)?.into_owned()))
+            })
+            .collect::<Option<_>>()
+            .map(Self)
+            .ok_or_else(|| {
+                ApiError::new(
+                    StatusCode::BAD_REQUEST,
+                    "UNSUPPORTED",
+                    "the parameters are not percent-encoded UTF-8",
+                    serde_json::Value::Null,
+                )
+            })
     }
 
     /// The first value of `name`.
@@ -79,16 +94,20 @@ mod tests {
 
     fn query(text: &str) -> Query {
         let request = http::Request::get(format!("/?{text}")).body(()).unwrap();
-        Query::of(&request.into_parts().0)
+        Query::of(&request.into_parts().0).unwrap()
     }
 
     #[test]
     fn values_are_decoded() {
-        let q = query("tag=1&tag=2&artifactType=application%2Fvnd.a+json&flag&&bad=%zz");
+        let q = query("tag=1&tag=2&artifactType=application%2Fvnd.a+json&flag&&");
         assert_eq!(q.all("tag").collect::<Vec<_>>(), ["1", "2"]);
         assert_eq!(q.get("artifactType"), Some("application/vnd.a+json"));
         assert_eq!(q.get("flag"), Some(""));
-        assert_eq!(q.get("bad"), None);
+        for bad in ["%zz", "%", "a=%2", "a=%ff", "%c3=1"] {
+            assert!(Query::parse(bad).is_err(), "{bad}");
+        }
+        let form = Query::of_form("scope=a:b:c+d%2be&x").unwrap();
+        assert_eq!(form.get("scope"), Some("a:b:c d+e"));
     }
 
     #[test]

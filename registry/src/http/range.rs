@@ -30,9 +30,12 @@ pub(super) enum Wanted {
 /// Units other than bytes are ignored, as the RFC says. Ranges that together are longer than the
 /// blob are answered with the blob: nobody gains from sending bytes twice.
 pub(super) fn wanted(header: &str, size: u64) -> Wanted {
-    let Some(ranges) = header.trim().strip_prefix("bytes=") else {
+    let Some((unit, ranges)) = header.split_once('=') else {
         return Wanted::Whole;
     };
+    if !unit.trim().eq_ignore_ascii_case("bytes") {
+        return Wanted::Whole;
+    }
     let mut parts = Vec::new();
     for range in ranges.split(',') {
         let range = range.trim();
@@ -119,6 +122,7 @@ mod tests {
             ("bytes=0-0", parts(&[(0, 1)])),
             ("bytes=0-9", parts(&[(0, 10)])),
             ("bytes=0-99", parts(&[(0, 10)])),
+            ("Bytes=0-9", parts(&[(0, 10)])),
             ("bytes=5-", parts(&[(5, 5)])),
             ("bytes=-3", parts(&[(7, 3)])),
             ("bytes=-30", parts(&[(0, 10)])),

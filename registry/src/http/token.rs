@@ -2,39 +2,57 @@
 
 use std::sync::Arc;
 
+use axum::body::Body;
 use axum::response::{IntoResponse, Response};
-use http::StatusCode;
 use http::header::{AUTHORIZATION, CACHE_CONTROL, HeaderValue};
 use http::request::Parts;
+use http::{Method, StatusCode};
 use serde_json::json;
 
 use super::access::unauthorized;
 use super::error::ApiError;
 use super::query::Query;
-use super::{Api, json, throttle};
+use super::{Api, json, oauth, throttle};
 use crate::auth::{Auth, Identity};
 use crate::meta::now;
+use crate::route::RouteError;
 
 /// The path.
 pub(super) const PATH: &str = "/auth/token";
 
 /// Answers a request for a token; `None` when this registry makes none.
-pub(super) async fn get(api: &Api, request: &Parts) -> Option<Response> {
+pub(super) async fn answer(api: &Api, request: &Parts, body: Body) -> Option<Response> {
     let auth = api.auth.as_ref()?;
     if !auth.issues() {
         return None;
     }
-    if let Err(refused) = throttle::request(api, request, None) {
-        return Some(refused.into_response());
-    }
-    Some(
-        token(auth, request)
-            .await
-            .unwrap_or_else(IntoResponse::into_response),
-    )
+    // Before a form is read or a password is tried.
+    let answer = match throttle::request(api, request, None) {
+        Ok(()) => give(auth, request, body).await,
+        Err(refused) => Err(refused),
+    };
+    let mut response = answer.unwrap_or_else(IntoResponse::into_response);
+    response
+        .headers_mut()
+        .insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    Some(response)
 }
 
-async fn token(auth: &Arc<Auth>, request: &Parts) -> Result<Response, ApiError> {
+async fn give(auth: &Arc<Auth>, request: &Parts, body: Body) -> Result<Response, ApiError> {
+    match request.method {
+        Method::GET => get(auth, request).await,
+        Method::POST => match oauth::grant(auth, request, body).await {
+            Ok(grant) => token(auth, grant),
+            Err(refused) => Ok(refused.response()),
+        },
+        _ => Err(ApiError::from_route(
+            RouteError::Method("GET, POST"),
+            &request.method,
+        )),
+    }
+}
+
+async fn get(auth: &Arc<Auth>, request: &Parts) -> Result<Response, ApiError> {
     let header = request
         .headers
         .get(AUTHORIZATION)
@@ -43,11 +61,31 @@ async fn token(auth: &Arc<Auth>, request: &Parts) -> Result<Response, ApiError> 
         .login(header)
         .await
         .map_err(|_| unauthorized(auth.basic_challenge(), "user or password is wrong"))?;
-    let query = Query::of(request);
+    let query = Query::of(request)?;
     // Several parameters, or one with spaces, which arrive as pluses.
     let scope: Vec<String> = query.all("scope").map(|s| s.replace('+', " ")).collect();
-    let granted = auth.grant(&identity, &scope.join(" "));
-    let user = match &identity {
+    let refresh_token = match &identity {
+        Identity::User(user) if query.get("offline_token") == Some("true") => {
+            auth.refresh_token(user)
+        }
+        _ => None,
+    };
+    let grant = oauth::Grant {
+        identity,
+        scope: scope.join(" "),
+        refresh_token,
+    };
+    token(auth, grant)
+}
+
+/// The token itself.
+fn token(auth: &Auth, grant: oauth::Grant) -> Result<Response, ApiError> {
+    let granted = auth.grant(&grant.identity, &grant.scope);
+    let scope: Vec<String> = granted
+        .iter()
+        .map(|g| format!("{}:{}:{}", g.kind, g.name, g.actions.join(",")))
+        .collect();
+    let user = match &grant.identity {
         Identity::Anonymous => "",
         Identity::User(user) => user,
     };
@@ -60,17 +98,16 @@ async fn token(auth: &Arc<Auth>, request: &Parts) -> Result<Response, ApiError> 
             serde_json::Value::Null,
         )
     })?;
-    let mut response = json(
-        json!({
-            "token": token,
-            "access_token": token,
-            "expires_in": seconds,
-            "issued_at": jiff::Timestamp::now().to_string(),
-        })
-        .to_string(),
-    );
-    response
-        .headers_mut()
-        .insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    Ok(response)
+    let mut body = json!({
+        "token": token,
+        "access_token": token,
+        "token_type": "Bearer",
+        "scope": scope.join(" "),
+        "expires_in": seconds,
+        "issued_at": jiff::Timestamp::now().to_string(),
+    });
+    if let Some(refresh_token) = grant.refresh_token {
+        body["refresh_token"] = refresh_token.into();
+    }
+    Ok(json(body.to_string()))
 }

@@ -29,7 +29,7 @@ pub(super) async fn start(
     body: Body,
     by: &By,
 ) -> Result<Response, ApiError> {
-    let query = Query::of(request);
+    let query = Query::of(request)?;
     if let Some(mount) = query.get("mount") {
         let digest = digest(mount)?;
         if mounted(registry, caller, name, query.get("from"), &digest, by).await? {
@@ -56,6 +56,13 @@ pub(super) async fn start(
     Ok(progress(StatusCode::ACCEPTED, &upload))
 }
 
+/// Where a blob is to be mounted from, when a request to begin an upload says so.
+pub(super) fn source(request: &Parts) -> Option<RepositoryName> {
+    let query = Query::of(request).ok()?;
+    query.get("mount")?;
+    query.get("from")?.parse().ok()
+}
+
 async fn mounted(
     registry: &Arc<Registry>,
     caller: &Caller,
@@ -64,13 +71,16 @@ async fn mounted(
     digest: &Digest,
     by: &By,
 ) -> Result<bool, ApiError> {
-    let sources = match from {
-        Some(from) => vec![from.parse().map_err(ServiceError::from)?],
-        None => registry.repositories_with(digest).await?,
-    };
-    for source in &sources {
+    if let Some(from) = from {
+        let Ok(from) = from.parse::<RepositoryName>() else {
+            return Ok(false);
+        };
         // What the caller may not read is as good as not there.
-        if caller.may_pull(source.as_str()) && registry.mount(source, name, digest, by).await? {
+        return Ok(caller.may_pull(from.as_str()) && registry.mount(&from, name, digest, by).await?);
+    }
+    for source in registry.repositories_with(digest).await? {
+        // No token can be for repositories that the client doesn't know of.
+        if caller.could_pull(source.as_str()) && registry.mount(&source, name, digest, by).await? {
             return Ok(true);
         }
     }
@@ -83,7 +93,11 @@ pub(super) async fn status(
     id: UploadId,
 ) -> Result<Response, ApiError> {
     let upload = registry.upload(name, id).await?;
-    Ok(progress(StatusCode::NO_CONTENT, &upload))
+    let mut response = progress(StatusCode::NO_CONTENT, &upload);
+    // Another request may be sending bytes right now.
+    let so_far = up_to(upload.arrived());
+    response.headers_mut().insert(RANGE, so_far);
+    Ok(response)
 }
 
 pub(super) async fn append(
@@ -111,7 +125,7 @@ pub(super) async fn finish(
     body: Body,
     by: &By,
 ) -> Result<Response, ApiError> {
-    let query = Query::of(request);
+    let query = Query::of(request)?;
     let Some(text) = query.get("digest") else {
         return Err(ApiError::new(
             StatusCode::BAD_REQUEST,
@@ -207,7 +221,11 @@ fn location(upload: &Upload) -> HeaderValue {
 
 /// The bytes that are there; an empty upload says `0-0` as well, as Docker's registry does.
 fn range(upload: &Upload) -> HeaderValue {
-    value(format_args!("0-{}", upload.received().saturating_sub(1)))
+    up_to(upload.received())
+}
+
+fn up_to(received: u64) -> HeaderValue {
+    value(format_args!("0-{}", received.saturating_sub(1)))
 }
 
 fn progress(status: StatusCode, upload: &Upload) -> Response {

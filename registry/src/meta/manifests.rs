@@ -7,7 +7,7 @@ use sqlx::sqlite::SqliteConnection;
 
 use super::events::note;
 use super::links::find_repository;
-use super::{Meta, MetaError, from_sql, now, to_sql};
+use super::{Meta, MetaError, Precondition, from_sql, now, to_sql};
 use crate::events::Notice;
 use crate::name::{ManifestRef, RepositoryName, Tag};
 
@@ -43,6 +43,10 @@ pub struct NewManifest {
     pub tags: Vec<Tag>,
     /// Those of them that must not point elsewhere already.
     pub immutable: Vec<Tag>,
+    /// What it is pushed as.
+    pub reference: ManifestRef,
+    /// What must be true of what `reference` names until then.
+    pub precondition: Precondition,
     /// What webhooks are told when it is shown.
     pub notices: Vec<Notice>,
 }
@@ -56,6 +60,8 @@ pub enum Put {
     Missing(Vec<Digest>),
     /// This tag points elsewhere and must not move, so nothing was changed.
     Immutable(String),
+    /// The precondition is not true, so nothing was changed.
+    Otherwise,
 }
 
 /// What a deletion took away.
@@ -74,6 +80,8 @@ pub enum Delete {
     Done(Deleted),
     /// This tag must not go, so nothing was changed.
     Immutable(String),
+    /// The precondition is not true, so nothing was changed.
+    Otherwise,
 }
 
 /// One entry of a referrers list.
@@ -97,26 +105,7 @@ impl Meta {
         repository: &RepositoryName,
         reference: &ManifestRef,
     ) -> Result<Option<ManifestRow>, MetaError> {
-        let query = match reference {
-            ManifestRef::Digest(digest) => sqlx::query_as(
-                "SELECT m.digest, m.media_type, m.size FROM repositories r
-                 JOIN manifests m ON m.repository_id = r.id
-                 WHERE r.name = ? AND m.digest = ?",
-            )
-            .bind(repository.as_str())
-            .bind(digest.to_string()),
-            ManifestRef::Tag(tag) => sqlx::query_as(
-                "SELECT m.digest, m.media_type, m.size FROM repositories r
-                 JOIN tags t ON t.repository_id = r.id
-                 JOIN manifests m ON m.id = t.manifest_id
-                 WHERE r.name = ? AND t.name = ?",
-            )
-            .bind(repository.as_str())
-            .bind(tag.as_str()),
-        };
-        let row: Option<(String, String, i64)> = query.fetch_optional(&self.readers).await?;
-        row.map(|(digest, media_type, size)| manifest_row(&digest, media_type, size))
-            .transpose()
+        find(&self.readers, repository, reference).await
     }
 
     /// Which of what a manifest needs `repository` does not show.
@@ -133,7 +122,8 @@ impl Meta {
         missing(&mut connection, repository, blobs, children).await
     }
 
-    /// Shows a manifest and points its tags to it, unless something it needs is not there.
+    /// Shows a manifest and points its tags to it, unless something it needs is not there or its
+    /// precondition is not true.
     ///
     /// # Errors
     /// [`MetaError`].
@@ -148,8 +138,8 @@ impl Meta {
     }
 
     /// Deletes a tag, or a manifest with every tag that points to it, unless `keeps` says of a
-    /// repository and tag that it must not go; `None` when it is not there. `notices` says what
-    /// webhooks are told.
+    /// repository and tag that it must not go or `precondition` is not true of it; `None` when it
+    /// is not there. `notices` says what webhooks are told.
     ///
     /// # Errors
     /// [`MetaError`].
@@ -157,6 +147,7 @@ impl Meta {
         &self,
         repository: &RepositoryName,
         reference: &ManifestRef,
+        precondition: Precondition,
         keeps: impl Fn(&str, &str) -> bool + Send + 'static,
         notices: impl FnOnce(&Deleted) -> Vec<Notice> + Send + 'static,
         effect: impl FnOnce(&Option<Delete>) + Send + 'static,
@@ -166,6 +157,12 @@ impl Meta {
             .run(
                 move |c| {
                     Box::pin(async move {
+                        if !precondition.is_none()
+                            && let Some(row) = find(&mut *c, &repository, &reference).await?
+                            && !precondition.holds(Some(&row.digest))
+                        {
+                            return Ok(Some(Delete::Otherwise));
+                        }
                         let deleted = delete(c, repository, reference, keeps).await?;
                         if let Some(Delete::Done(deleted)) = &deleted {
                             note(c, notices(deleted)).await?;
@@ -197,7 +194,7 @@ impl Meta {
              FROM repositories r
              JOIN manifests m ON m.repository_id = r.id
              WHERE r.name = ?1 AND m.subject = ?2 AND m.digest > ?3
-               AND (?4 IS NULL OR m.artifact_type = ?4)
+               AND (?4 IS NULL OR m.artifact_type = ?4 COLLATE NOCASE)
              ORDER BY m.digest LIMIT ?5",
         )
         .bind(repository.as_str())
@@ -226,6 +223,34 @@ impl Meta {
             .collect::<Result<_, MetaError>>()?;
         Ok((referrers, more))
     }
+}
+
+/// The manifest that `reference` names.
+async fn find<'c>(
+    executor: impl sqlx::SqliteExecutor<'c>,
+    repository: &RepositoryName,
+    reference: &ManifestRef,
+) -> Result<Option<ManifestRow>, MetaError> {
+    let query = match reference {
+        ManifestRef::Digest(digest) => sqlx::query_as(
+            "SELECT m.digest, m.media_type, m.size FROM repositories r
+             JOIN manifests m ON m.repository_id = r.id
+             WHERE r.name = ? AND m.digest = ?",
+        )
+        .bind(repository.as_str())
+        .bind(digest.to_string()),
+        ManifestRef::Tag(tag) => sqlx::query_as(
+            "SELECT m.digest, m.media_type, m.size FROM repositories r
+             JOIN tags t ON t.repository_id = r.id
+             JOIN manifests m ON m.id = t.manifest_id
+             WHERE r.name = ? AND t.name = ?",
+        )
+        .bind(repository.as_str())
+        .bind(tag.as_str()),
+    };
+    let row: Option<(String, String, i64)> = query.fetch_optional(executor).await?;
+    row.map(|(digest, media_type, size)| manifest_row(&digest, media_type, size))
+        .transpose()
 }
 
 fn manifest_row(digest: &str, media_type: String, size: i64) -> Result<ManifestRow, MetaError> {
@@ -298,6 +323,12 @@ async fn put(c: &mut SqliteConnection, new: NewManifest) -> Result<Put, MetaErro
         .await?;
         if elsewhere.is_some() {
             return Ok(Put::Immutable(tag.as_str().to_owned()));
+        }
+    }
+    if !new.precondition.is_none() {
+        let current = find(&mut *c, &new.repository, &new.reference).await?;
+        if !new.precondition.holds(current.as_ref().map(|c| &c.digest)) {
+            return Ok(Put::Otherwise);
         }
     }
     let annotations = (!new.annotations.is_empty())

@@ -10,6 +10,7 @@ mod events;
 mod links;
 mod listing;
 mod manifests;
+mod precondition;
 mod retention;
 mod writer;
 
@@ -26,6 +27,7 @@ pub use collect::{StaleLink, UnusedBlob};
 pub use events::QueuedEvent;
 pub use listing::{Page, Usage};
 pub use manifests::{Delete, Deleted, ManifestRow, NewManifest, Put, Referrer};
+pub use precondition::{Listed, Precondition};
 
 use writer::Writer;
 

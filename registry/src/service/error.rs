@@ -43,6 +43,9 @@ pub enum ServiceError {
         /// What came.
         actual: Digest,
     },
+    /// What the client required of what is there now is not so.
+    #[error("what is there is not what If-Match or If-None-Match asks for")]
+    Precondition,
     /// The manifest is none, or contradicts itself.
     #[error("{0}")]
     ManifestInvalid(String),

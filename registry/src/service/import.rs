@@ -14,7 +14,7 @@ use bytes::Bytes;
 use oci::Digest;
 use oci::manifest::MAX_MANIFEST_SIZE;
 
-use super::{Registry, ServiceError};
+use super::{Push, Registry, ServiceError};
 use crate::name::{ManifestRef, RepositoryName, Tag};
 use crate::storage::{Context, StorageError, blocking};
 
@@ -173,10 +173,12 @@ impl Registry {
             Err(e) => return Err(e.into()),
         };
         let reference = ManifestRef::Digest(digest.clone());
-        match self
-            .put_manifest(repository, &reference, tags, None, bytes, &None)
-            .await
-        {
+        let push = Push {
+            bytes,
+            tags,
+            ..Push::default()
+        };
+        match self.put_manifest(repository, &reference, push, &None).await {
             Ok(_) => Ok(Ok(())),
             Err(e @ (ServiceError::Storage(_) | ServiceError::Meta(_))) => Err(e),
             Err(e) => Ok(Err(e.to_string())),

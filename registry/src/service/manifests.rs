@@ -9,7 +9,7 @@ use oci::{Descriptor, Digest, ManifestDocument, MediaType};
 
 use super::{Registry, ServiceError, key};
 use crate::events::{Action, By, Happened, Notice, Thing};
-use crate::meta::{Delete, Deleted, ManifestRow, NewManifest, Put};
+use crate::meta::{Delete, Deleted, ManifestRow, NewManifest, Precondition, Put};
 use crate::name::{ManifestRef, RepositoryName, Tag};
 
 /// What a cache entry weighs beside its content.
@@ -22,6 +22,19 @@ pub struct StoredManifest {
     pub row: ManifestRow,
     /// The bytes that were pushed.
     pub bytes: Bytes,
+}
+
+/// A manifest as it is pushed.
+#[derive(Clone, Debug, Default)]
+pub struct Push {
+    /// Its bytes.
+    pub bytes: Bytes,
+    /// What its sender says that it is.
+    pub content_type: Option<MediaType>,
+    /// Tags for it, beside the one that it is pushed as.
+    pub tags: Vec<Tag>,
+    /// What must be true of what its reference names until then.
+    pub precondition: Precondition,
 }
 
 /// What pushing a manifest brought about.
@@ -68,39 +81,40 @@ impl Registry {
         Ok(manifest)
     }
 
-    /// The same, noting and telling that it was pulled.
-    ///
-    /// # Errors
-    /// As [`Registry::manifest`].
-    pub async fn pull_manifest(
+    /// Notes and tells that a manifest was pulled.
+    pub fn manifest_pulled(
         &self,
         repository: &RepositoryName,
         reference: &ManifestRef,
+        manifest: &StoredManifest,
         by: &By,
-    ) -> Result<Arc<StoredManifest>, ServiceError> {
-        let manifest = self.manifest(repository, reference).await?;
+    ) {
         // Only rules ask for it.
         if !self.policy.retention.is_empty() {
             self.pulls.note(repository, &manifest.row.digest);
         }
-        self.tell_manifest_pull(by, repository, reference, &manifest);
-        Ok(manifest)
+        self.tell_manifest_pull(by, repository, reference, manifest);
     }
 
-    /// Takes a manifest, under `reference` and `tags`.
+    /// Takes a manifest, under `reference` and its other tags, if its precondition is true.
     ///
     /// # Errors
     /// [`ServiceError::ManifestInvalid`], [`ServiceError::ManifestTooLarge`],
-    /// [`ServiceError::DigestMismatch`], [`ServiceError::ManifestBlobUnknown`].
+    /// [`ServiceError::DigestMismatch`], [`ServiceError::ManifestBlobUnknown`],
+    /// [`ServiceError::TagImmutable`], [`ServiceError::Precondition`].
     pub async fn put_manifest(
         self: &Arc<Self>,
         repository: &RepositoryName,
         reference: &ManifestRef,
-        mut tags: Vec<Tag>,
-        content_type: Option<MediaType>,
-        bytes: Bytes,
+        push: Push,
         by: &By,
     ) -> Result<Pushed, ServiceError> {
+        let Push {
+            bytes,
+            content_type,
+            mut tags,
+            precondition,
+        } = push;
         let document = parse(&bytes, content_type.as_ref())?;
         let digest = match reference {
             ManifestRef::Digest(expected) => {
@@ -145,6 +159,8 @@ impl Registry {
             children,
             tags,
             immutable,
+            reference: reference.clone(),
+            precondition,
             notices,
         };
         // Asked before the bytes are written, so that refusals cost no disk; the transaction asks
@@ -158,12 +174,19 @@ impl Registry {
                 return Err(ServiceError::ManifestBlobUnknown(missing));
             }
         }
+        if !new.precondition.is_none() {
+            let current = self.meta.manifest(repository, reference).await?;
+            if !new.precondition.holds(current.as_ref().map(|c| &c.digest)) {
+                return Err(ServiceError::Precondition);
+            }
+        }
         let this = Arc::clone(self);
         let put = tokio::spawn(async move { this.store_manifest(new, bytes).await }).await??;
         match put {
             Put::Done => Ok(Pushed { digest, subject }),
             Put::Immutable(tag) => Err(ServiceError::TagImmutable(tag)),
             Put::Missing(missing) => Err(ServiceError::ManifestBlobUnknown(missing)),
+            Put::Otherwise => Err(ServiceError::Precondition),
         }
     }
 
@@ -231,14 +254,17 @@ impl Registry {
         self.notices(by, &happened)
     }
 
-    /// Deletes a tag, or a manifest with every tag that points to it.
+    /// Deletes a tag, or a manifest with every tag that points to it, if `precondition` is true of
+    /// it.
     ///
     /// # Errors
-    /// [`ServiceError::ManifestUnknown`].
+    /// [`ServiceError::ManifestUnknown`], [`ServiceError::TagImmutable`],
+    /// [`ServiceError::Precondition`].
     pub async fn delete_manifest(
         &self,
         repository: &RepositoryName,
         reference: &ManifestRef,
+        precondition: Precondition,
         by: &By,
     ) -> Result<Deleted, ServiceError> {
         let (cache, name) = (Arc::clone(&self.manifest_cache), repository.clone());
@@ -255,22 +281,24 @@ impl Registry {
             let manifest = deleted.manifest.iter().map(|d| gone(Thing::Gone(d)));
             notices(&tags.chain(manifest).collect::<Vec<_>>())
         };
+        let effect = move |deleted: &Option<Delete>| {
+            if let Some(Delete::Done(deleted)) = deleted {
+                for tag in &deleted.tags {
+                    cache.forget(&key(name.as_str(), tag));
+                }
+                if let Some(digest) = &deleted.manifest {
+                    cache.forget(&key(name.as_str(), digest));
+                }
+            }
+        };
         let deleted = self
             .meta
-            .delete_manifest(repository, reference, keeps, notices, move |deleted| {
-                if let Some(Delete::Done(deleted)) = deleted {
-                    for tag in &deleted.tags {
-                        cache.forget(&key(name.as_str(), tag));
-                    }
-                    if let Some(digest) = &deleted.manifest {
-                        cache.forget(&key(name.as_str(), digest));
-                    }
-                }
-            })
+            .delete_manifest(repository, reference, precondition, keeps, notices, effect)
             .await?;
         self.wake_subscribers();
         match deleted {
             Some(Delete::Done(deleted)) => Ok(deleted),
+            Some(Delete::Otherwise) => Err(ServiceError::Precondition),
             Some(Delete::Immutable(tag)) => Err(ServiceError::TagImmutable(tag)),
             None => Err(ServiceError::ManifestUnknown {
                 repository: repository.clone(),

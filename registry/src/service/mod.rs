@@ -26,7 +26,7 @@ pub use collect::{CollectOptions, Collected};
 pub use error::ServiceError;
 pub use import::Imported;
 pub use listing::{MAX_PAGE, Referrers};
-pub use manifests::{Pushed, StoredManifest};
+pub use manifests::{Push, Pushed, StoredManifest};
 
 use crate::cache::Cache;
 use crate::events::Subscribers;

@@ -31,6 +31,46 @@ pub(super) struct Sink {
     pub(super) hasher: Hasher,
 }
 
+/// How far an upload is, for those who ask while it is being received.
+#[derive(Debug, Default)]
+pub(super) struct Progress {
+    /// Bytes in the file.
+    written: AtomicU64,
+    /// Bytes that came after those and wait to be written.
+    waiting: AtomicU64,
+}
+
+impl Progress {
+    pub(super) fn new(written: u64) -> Self {
+        Self {
+            written: AtomicU64::new(written),
+            waiting: AtomicU64::new(0),
+        }
+    }
+
+    pub(super) fn written(&self) -> u64 {
+        self.written.load(Ordering::Acquire)
+    }
+
+    pub(super) fn arrived(&self) -> u64 {
+        self.written() + self.waiting.load(Ordering::Acquire)
+    }
+
+    /// So many are in the file, and none are waiting.
+    pub(super) fn set(&self, written: u64) {
+        self.waiting.store(0, Ordering::Release);
+        self.written.store(written, Ordering::Release);
+    }
+
+    fn wait(&self, len: usize) {
+        self.waiting.store(len as u64, Ordering::Release);
+    }
+
+    fn write(&self, len: usize) {
+        self.written.fetch_add(len as u64, Ordering::Release);
+    }
+}
+
 /// How receiving a body ended.
 #[derive(Debug)]
 pub(super) enum Ended {
@@ -42,14 +82,14 @@ pub(super) enum Ended {
     Disk(io::Error),
 }
 
-/// Appends a body to `sink`, counting into `received` as bytes reach the file.
+/// Appends a body to `sink`, counting into `progress` as bytes come and reach the file.
 ///
 /// # Errors
 /// [`StorageError::Task`]; the sink is lost then.
 pub(super) async fn receive<S, E>(
     mut sink: Sink,
     mut body: S,
-    received: Arc<AtomicU64>,
+    progress: Arc<Progress>,
     buffers: &Pool,
 ) -> Result<(Sink, Ended), StorageError>
 where
@@ -63,6 +103,7 @@ where
             Next::Bytes(bytes) => {
                 len += bytes.len();
                 head.push(bytes);
+                progress.wait(len);
                 if len > SMALL {
                     break None;
                 }
@@ -81,7 +122,8 @@ where
             }
             match write_all(&mut sink.file, &head) {
                 Ok(()) => {
-                    received.fetch_add(len as u64, Ordering::Release);
+                    progress.wait(0);
+                    progress.write(len);
                     (sink, ended)
                 }
                 Err(e) => (sink, Ended::Disk(e)),
@@ -89,6 +131,8 @@ where
         })
         .await?);
     }
+    // From here on bytes wait only for as long as the disk takes.
+    progress.wait(0);
     let (to_writer, from_network) = mpsc::channel::<Bytes>(QUEUE);
     let (to_hasher, from_writer) = std::sync::mpsc::sync_channel::<Bytes>(QUEUE);
     let Sink { file, mut hasher } = sink;
@@ -99,7 +143,7 @@ where
         hasher
     });
     let writing =
-        tokio::task::spawn_blocking(move || write(file, from_network, &to_hasher, &received));
+        tokio::task::spawn_blocking(move || write(file, from_network, &to_hasher, &progress));
     let ended = gather(head, body, buffers, to_writer).await;
     let (file, written) = writing.await?;
     let hasher = hashing.await?;
@@ -189,7 +233,7 @@ fn write(
     mut file: File,
     mut buffers: mpsc::Receiver<Bytes>,
     to_hasher: &std::sync::mpsc::SyncSender<Bytes>,
-    received: &AtomicU64,
+    progress: &Progress,
 ) -> (File, io::Result<()>) {
     let mut unflushed = 0;
     let flushing = Arc::new(AtomicBool::new(false));
@@ -201,7 +245,7 @@ fn write(
         if let Err(e) = file.write_all(&bytes) {
             return (file, Err(e));
         }
-        received.fetch_add(bytes.len() as u64, Ordering::Release);
+        progress.write(bytes.len());
         unflushed += bytes.len() as u64;
         if unflushed >= FLUSH_EVERY && !flushing.swap(true, Ordering::AcqRel) {
             unflushed = 0;

@@ -8,7 +8,6 @@ use std::collections::HashMap;
 use std::fs::{self, File, OpenOptions};
 use std::io::{ErrorKind, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
@@ -19,7 +18,7 @@ use oci::{Algorithm, Digest};
 use tokio::sync::{Mutex as AsyncMutex, OwnedMutexGuard};
 
 use super::blobs::make_dir;
-use super::pipeline::{Ended, Sink, receive};
+use super::pipeline::{Ended, Progress, Sink, receive};
 use super::pool::Pool;
 use super::{BlobFiles, Context, StorageError, blocking};
 use crate::name::{RepositoryName, UploadId};
@@ -96,7 +95,7 @@ pub struct Upload {
     repository: RepositoryName,
     algorithm: Algorithm,
     data: PathBuf,
-    received: Arc<AtomicU64>,
+    progress: Arc<Progress>,
     state: Arc<AsyncMutex<State>>,
 }
 
@@ -120,9 +119,14 @@ impl Upload {
         &self.repository
     }
 
-    /// How many bytes have come.
+    /// How many bytes have come and been written.
     pub fn received(&self) -> u64 {
-        self.received.load(Ordering::Acquire)
+        self.progress.written()
+    }
+
+    /// How many bytes have come, those included that a request is sending right now.
+    pub fn arrived(&self) -> u64 {
+        self.progress.arrived()
     }
 
     fn lock(&self) -> Result<OwnedMutexGuard<State>, UploadError> {
@@ -197,7 +201,7 @@ impl Uploads {
             repository: repository.clone(),
             algorithm,
             data,
-            received: Arc::default(),
+            progress: Arc::default(),
             state: Arc::new(AsyncMutex::new(State::Ready(Box::new(Sink {
                 file,
                 hasher: algorithm.hasher(),
@@ -253,7 +257,7 @@ impl Uploads {
             repository: repository.clone(),
             algorithm,
             data,
-            received: Arc::new(AtomicU64::new(len)),
+            progress: Arc::new(Progress::new(len)),
             state: Arc::new(AsyncMutex::new(State::Cold)),
         });
         // Two requests may come at once; the first one's session is the session.
@@ -282,7 +286,7 @@ impl Uploads {
                 })
                 .await?;
                 let (sink, len) = found.ok_or(UploadError::Unknown)?;
-                upload.received.store(len, Ordering::Release);
+                upload.progress.set(len);
                 Ok(sink)
             }
         }
@@ -315,7 +319,7 @@ impl Uploads {
         }
         let before = sink.hasher.clone();
         let (sink, ended) =
-            receive(sink, body, Arc::clone(&upload.received), &self.buffers).await?;
+            receive(sink, body, Arc::clone(&upload.progress), &self.buffers).await?;
         let now = upload.received();
         let error = match ended {
             Ended::Complete => match range {
@@ -339,7 +343,7 @@ impl Uploads {
             }),
         };
         // Back to where the chunk began.
-        upload.received.store(start, Ordering::Release);
+        upload.progress.set(start);
         *state = match rewind(sink.file, start).await {
             Ok(file) => State::Ready(Box::new(Sink {
                 file,

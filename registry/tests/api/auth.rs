@@ -270,6 +270,16 @@ async fn with_token(app: &App, token: &str, method: &str, path: &str) -> Answer 
         .await
 }
 
+const BOTH: &str = "repository:team/copy:pull,push repository:team/app:pull";
+
+/// The scope that a challenge asks for.
+fn asked(answer: &Answer) -> &str {
+    answer.is(401, "UNAUTHORIZED");
+    let challenge = answer.header("www-authenticate");
+    let scope = challenge.split("scope=\"").nth(1).unwrap();
+    scope.strip_suffix('"').unwrap()
+}
+
 #[tokio::test]
 async fn tokens_let_do_what_they_were_asked_for_and_no_more() {
     let app = app(&format!("auth.method = \"token\"\n{RULES}")).await;
@@ -287,7 +297,7 @@ async fn tokens_let_do_what_they_were_asked_for_and_no_more() {
     token(&app, Some("nobody"), "")
         .await
         .is(401, "UNAUTHORIZED");
-    app.request("POST", "/auth/token", &[], "")
+    app.request("PUT", "/auth/token", &[], "")
         .await
         .is(405, "UNSUPPORTED");
 
@@ -324,10 +334,33 @@ async fn tokens_let_do_what_they_were_asked_for_and_no_more() {
     // A mount needs the right to pull the source in the same token.
     let mount = format!("/v2/team/copy/blobs/uploads/?mount={digest}&from=team/app");
     let narrow = get(Some("writer"), "repository:team/copy:pull,push").await;
-    with_token(&app, &narrow, "POST", &mount).await.ok(202);
+    let refused = with_token(&app, &narrow, "POST", &mount).await;
+    assert_eq!(asked(&refused), BOTH);
     let both = "repository:team/copy:pull,push&scope=repository:team/app:pull";
     let wide = get(Some("writer"), both).await;
     with_token(&app, &wide, "POST", &mount).await.ok(201);
+    // Who comes without a token is told of both at once.
+    assert_eq!(asked(&app.post(&mount).await), BOTH);
+    // What nobody gets a token for is as good as not there.
+    let secret = mount.replace("from=team/app", "from=secret");
+    with_token(&app, &narrow, "POST", &secret).await.ok(202);
+    // Without a source the rules say where from.
+    let anywhere = format!("/v2/team/copy2/blobs/uploads/?mount={digest}");
+    let narrow = get(Some("writer"), "repository:team/copy2:pull,push").await;
+    with_token(&app, &narrow, "POST", &anywhere).await.ok(201);
+    let hidden = Digest::sha256(b"hidden");
+    let root = get(Some("root"), "repository:secret:pull,push").await;
+    let bearer = format!("Bearer {root}");
+    app.request(
+        "POST",
+        &format!("/v2/secret/blobs/uploads/?digest={hidden}"),
+        &[("authorization", &bearer)],
+        "hidden",
+    )
+    .await
+    .ok(201);
+    let anywhere = anywhere.replace(&digest.to_string(), &hidden.to_string());
+    with_token(&app, &narrow, "POST", &anywhere).await.ok(202);
 
     // Nobody in particular gets a token too, good for what is public.
     let anonymous = get(None, "repository:public/a:pull+repository:team/app:pull").await;
@@ -353,4 +386,128 @@ async fn tokens_let_do_what_they_were_asked_for_and_no_more() {
         .get("/auth/token")
         .await
         .is(404, "UNSUPPORTED");
+}
+
+/// Sends a form to get a token.
+async fn form(app: &App, fields: &str) -> Answer {
+    let kind = [("content-type", "application/x-www-form-urlencoded")];
+    let answer = app
+        .request("POST", "/auth/token", &kind, fields.to_owned())
+        .await;
+    assert_eq!(answer.header("cache-control"), "no-store");
+    answer
+}
+
+#[tokio::test]
+async fn oauth_by_password_and_then_by_refresh_token() {
+    const PASSWORD: &str = "grant_type=password&username=writer&password=writer";
+    const CLIENT: &str = "service=rregistry&client_id=test%2F1";
+    let app = app(&format!("auth.method = \"token\"\n{RULES}")).await;
+    let blob = format!("/v2/team/app/blobs/{}", Digest::sha256(b"x"));
+
+    // As a client logs in that means to come again.
+    let fields = format!("{PASSWORD}&{CLIENT}&access_type=offline");
+    let login = form(&app, &fields).await.ok(200).json();
+    assert_eq!(login["scope"], "");
+    assert!(login["expires_in"].as_i64().unwrap() >= 60);
+    let access = login["access_token"].as_str().unwrap();
+    with_token(&app, access, "GET", "/v2/").await.ok(200);
+    let refresh = login["refresh_token"].as_str().unwrap();
+
+    let scope = "scope=repository:team/app:pull,push,delete+repository:secret:pull";
+    let fields = format!("grant_type=refresh_token&refresh_token={refresh}&{CLIENT}&{scope}");
+    let again = form(&app, &fields).await.ok(200).json();
+    assert_eq!(again["scope"], "repository:team/app:pull,push");
+    assert_eq!(again["refresh_token"], refresh);
+    let access = again["access_token"].as_str().unwrap();
+    with_token(&app, access, "GET", &blob)
+        .await
+        .is(404, "BLOB_UNKNOWN");
+    with_token(&app, access, "DELETE", &blob)
+        .await
+        .is(401, "UNAUTHORIZED");
+    // Neither token is good for what the other is.
+    with_token(&app, refresh, "GET", "/v2/")
+        .await
+        .is(401, "UNAUTHORIZED");
+    let swapped = fields.replace(refresh, access);
+    assert_eq!(form(&app, &swapped).await.json()["error"], "invalid_grant");
+
+    let online = form(&app, &format!("{PASSWORD}&{CLIENT}&{scope}")).await;
+    assert!(online.ok(200).json().get("refresh_token").is_none());
+
+    for (fields, error) in [
+        (String::new(), "invalid_request"),
+        (format!("{PASSWORD}&client_id=x"), "invalid_request"),
+        (format!("{PASSWORD}&service=rregistry"), "invalid_request"),
+        (
+            format!("{PASSWORD}&client_id=x&service=other"),
+            "invalid_request",
+        ),
+        (
+            format!("grant_type=password&username=writer&{CLIENT}"),
+            "invalid_request",
+        ),
+        (
+            format!("grant_type=refresh_token&{CLIENT}"),
+            "invalid_request",
+        ),
+        (
+            format!("grant_type=refresh_token&refresh_token=x&{CLIENT}"),
+            "invalid_grant",
+        ),
+        (format!("{PASSWORD}x&{CLIENT}"), "invalid_grant"),
+        (
+            format!("grant_type=authorization_code&code=x&{CLIENT}"),
+            "unsupported_grant_type",
+        ),
+        ("grant_type=%zz".to_owned(), "invalid_request"),
+        (
+            format!("{PASSWORD}&{CLIENT}&x={}", "x".repeat(70_000)),
+            "invalid_request",
+        ),
+    ] {
+        let refused = form(&app, &fields).await.ok(400).json();
+        assert_eq!(refused["error"], error, "{fields}");
+    }
+    app.request("POST", "/auth/token", &[], format!("{PASSWORD}&{CLIENT}"))
+        .await
+        .ok(400);
+    // Where tokens are not used, there are none.
+    let without = self::app("").await;
+    without.post("/auth/token").await.is(404, "UNSUPPORTED");
+}
+
+#[tokio::test]
+async fn a_refresh_token_ends_with_its_password() {
+    let app = App::configured(
+        |dir| users(dir, "old"),
+        "auth.htpasswd = \"$DIR/htpasswd\"\nauth.method = \"token\"",
+    )
+    .await;
+    let basic = header("writer", "old");
+    // By GET too, as a daemon asks that only knows Basic.
+    let path = "/auth/token?service=rregistry&offline_token=true&client_id=x";
+    let login = app
+        .request("GET", path, &[("authorization", &basic)], "")
+        .await;
+    let login = login.ok(200).json();
+    let anonymous = app.get(path).await.ok(200).json();
+    assert!(anonymous.get("refresh_token").is_none());
+    let fields = format!(
+        "grant_type=refresh_token&service=rregistry&client_id=x&refresh_token={}",
+        login["refresh_token"].as_str().unwrap()
+    );
+    form(&app, &fields).await.ok(200);
+    users(app.path(), "new");
+    let auth = app.auth.as_ref().unwrap();
+    auth.reload(&app.path().join("htpasswd")).unwrap();
+    let refused = form(&app, &fields).await.ok(400).json();
+    assert_eq!(refused["error"], "invalid_grant");
+}
+
+fn users(dir: &std::path::Path, password: &str) {
+    let mut users = Htpasswd::default();
+    users.add("writer", password).unwrap();
+    users.write(&dir.join("htpasswd")).unwrap();
 }

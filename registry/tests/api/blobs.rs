@@ -123,8 +123,13 @@ async fn ranges_of_small_and_large_blobs() {
         let head = app
             .request("HEAD", &path, &[("range", "bytes=0-9")], Vec::new())
             .await
-            .ok(206);
-        assert_eq!(head.header("content-length"), "10");
+            .ok(200);
+        assert_eq!(head.header("content-length"), size.to_string());
+        assert!(!head.headers.contains_key("content-range"));
+        app.request("HEAD", &path, &[("range", "bytes=b-a")], Vec::new())
+            .await
+            .ok(200);
+        assert_eq!(&range("BYTES=0-3").await.ok(206).body[..], &bytes[..4]);
         let etag = format!("\"{digest}\"");
         app.request(
             "GET",
@@ -138,6 +143,47 @@ async fn ranges_of_small_and_large_blobs() {
             .await
             .ok(304);
     }
+}
+
+#[tokio::test]
+async fn conditions_on_blobs() {
+    let app = App::new().await;
+    let digest = app.blob("app", b"hello").await;
+    let path = format!("/v2/app/blobs/{digest}");
+    let etag = format!("\"{digest}\"");
+    let weak = format!("W/{etag}");
+    let list = format!("\"x\", {etag}");
+    for (header, tag, status) in [
+        ("if-match", &*etag, 200),
+        ("if-match", "*", 200),
+        ("if-match", &list, 200),
+        ("if-match", &weak, 412),
+        ("if-match", "\"x\"", 412),
+        ("if-none-match", &etag, 304),
+        ("if-none-match", &weak, 304),
+        ("if-none-match", "*", 304),
+        ("if-none-match", "\"x\"", 200),
+    ] {
+        for method in ["GET", "HEAD"] {
+            let headers = [(header, tag), ("range", "bytes=9-")];
+            let headers = if status == 200 {
+                &headers[..1]
+            } else {
+                &headers
+            };
+            let answer = app.request(method, &path, headers, "").await;
+            assert_eq!(answer.status, status, "{method} {header}: {tag}");
+        }
+    }
+    app.request("DELETE", &path, &[("if-match", "\"x\"")], "")
+        .await
+        .is(412, "DENIED");
+    app.request("DELETE", &path, &[("if-match", &etag)], "")
+        .await
+        .ok(202);
+    app.request("DELETE", &path, &[("if-match", "\"x\"")], "")
+        .await
+        .is(404, "BLOB_UNKNOWN");
 }
 
 #[tokio::test]
@@ -183,6 +229,9 @@ async fn mounts_with_and_without_a_source() {
         format!("mount={none}&from=a"),
         format!("mount={none}"),
         format!("mount={digest}&from=nobody"),
+        format!("mount={digest}&from=UP"),
+        format!("mount={digest}&from="),
+        format!("mount={digest}&from=..%2Fa"),
     ] {
         let session = app
             .post(&format!("/v2/e/blobs/uploads/?{query}"))
@@ -194,9 +243,9 @@ async fn mounts_with_and_without_a_source() {
     app.post("/v2/e/blobs/uploads/?mount=sha256:short&from=a")
         .await
         .is(400, "DIGEST_INVALID");
-    app.post(&format!("/v2/e/blobs/uploads/?mount={digest}&from=UP"))
+    app.post("/v2/e/blobs/uploads/?mount=sha256:short&from=UP")
         .await
-        .is(400, "NAME_INVALID");
+        .is(400, "DIGEST_INVALID");
 }
 
 #[tokio::test]
@@ -246,6 +295,17 @@ async fn malformed_names_and_digests_are_refused_by_code() {
             "/v2/a/blobs/uploads/6b0c1e88-4f5a-4d1f-9f0e-2d6f8b6c1a55",
             404,
             "BLOB_UPLOAD_UNKNOWN",
+        ),
+        ("GET", "/v2/a/tags/list?n=1&last=%zz", 400, "UNSUPPORTED"),
+        ("GET", "/v2/_catalog?last=%", 400, "UNSUPPORTED"),
+        ("POST", "/v2/a/blobs/uploads/?from=%ff", 400, "UNSUPPORTED"),
+        ("PUT", "/v2/a/manifests/v1?tag=%x", 400, "UNSUPPORTED"),
+        ("GET", "/v2/%61/t%61gs/list", 404, "NAME_UNKNOWN"),
+        (
+            "GET",
+            "/v2/%2e%2e/%2e%2e/etc/tags/list",
+            400,
+            "NAME_INVALID",
         ),
         ("GET", "/v2/a/tags/list", 404, "NAME_UNKNOWN"),
         ("DELETE", "/v2/a/manifests/v1", 404, "MANIFEST_UNKNOWN"),

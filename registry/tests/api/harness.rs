@@ -1,7 +1,9 @@
 //! A registry in a temporary directory, and requests to its router.
 
+use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
@@ -13,6 +15,7 @@ use registry::auth::Auth;
 use registry::config::Settings;
 use registry::events::Subscribers;
 use registry::http::Api;
+use registry::server::Server;
 use registry::service::Registry;
 use registry::webhook::Deliveries;
 use serde_json::{Value, json};
@@ -132,8 +135,10 @@ impl App {
     }
 
     /// The same, for a task of its own.
-    pub fn sending(&self, request: Request<Body>) -> impl Future<Output = Answer> + use<> {
+    pub fn sending(&self, mut request: Request<Body>) -> impl Future<Output = Answer> + use<> {
         let router = self.router.clone();
+        let host = http::HeaderValue::from_static("localhost");
+        request.headers_mut().entry("host").or_insert(host);
         async move {
             let response = router.oneshot(request).await.unwrap();
             let (parts, body) = response.into_parts();
@@ -224,6 +229,17 @@ impl App {
         (digest, text)
     }
 
+    /// Serves on a port of its own for as long as the test runs.
+    pub async fn listen(&self) -> SocketAddr {
+        let server = Server::bind(([127, 0, 0, 1], 0).into(), None)
+            .await
+            .unwrap();
+        let addr = server.local_addr().unwrap();
+        let run = server.run(self.router.clone(), std::future::pending(), Duration::ZERO);
+        tokio::spawn(run);
+        addr
+    }
+
     pub fn path(&self) -> &Path {
         self.dir.path()
     }
@@ -249,7 +265,7 @@ async fn open_again(dir: &Path) -> Registry {
     for _ in 0..500 {
         match Registry::open(dir).await {
             Err(e) if e.to_string().contains("in use by another rregistry") => {
-                tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+                tokio::time::sleep(Duration::from_millis(10)).await;
             }
             opened => return opened.unwrap(),
         }

@@ -322,3 +322,141 @@ async fn a_conditional_get_saves_the_body() {
     .await
     .ok(200);
 }
+
+#[tokio::test]
+async fn null_stands_for_what_may_be_left_out() {
+    let app = App::new().await;
+    let config = app.blob("app", b"{}").await;
+    let mut manifest = image(&config, &[&config]);
+    manifest["annotations"] = json!(null);
+    manifest["layers"][0]["urls"] = json!(null);
+    manifest["config"]["annotations"] = json!(null);
+    app.put_manifest(
+        "/v2/app/manifests/v1",
+        MANIFEST,
+        manifest.to_string().as_bytes(),
+    )
+    .await
+    .ok(201);
+}
+
+#[tokio::test]
+async fn media_types_in_any_case_are_kept_as_pushed() {
+    let app = App::new().await;
+    let config = app.blob("app", b"{}").await;
+    let shouted = MANIFEST.to_uppercase();
+    let mut manifest = image(&config, &[]);
+    app.put_manifest(
+        "/v2/app/manifests/v1",
+        &shouted,
+        manifest.to_string().as_bytes(),
+    )
+    .await
+    .ok(201);
+    manifest.as_object_mut().unwrap().remove("mediaType");
+    manifest["artifactType"] = json!("Application/Vnd.Example");
+    manifest["subject"] = json!({"mediaType": MANIFEST, "digest": config, "size": 2});
+    app.put_manifest(
+        "/v2/app/manifests/v2",
+        &shouted,
+        manifest.to_string().as_bytes(),
+    )
+    .await
+    .ok(201);
+    let pulled = app.head("/v2/app/manifests/v2").await;
+    assert_eq!(pulled.header("content-type"), shouted);
+    let path = format!("/v2/app/referrers/{config}?artifactType=application/vnd.example");
+    let found = app.get(&path).await.ok(200).json();
+    assert_eq!(
+        found["manifests"][0]["artifactType"],
+        "Application/Vnd.Example"
+    );
+}
+
+#[tokio::test]
+async fn conditions_on_manifests() {
+    let app = App::new().await;
+    let (one, first) = app.image("app", "v1", "one").await;
+    let (two, second) = app.image("app", "other", "two").await;
+    let tag = |digest: &Digest| format!("\"{digest}\"");
+    let send = async |method: &str, reference: &str, header: &str, tag: &str, body: &str| {
+        let path = format!("/v2/app/manifests/{reference}");
+        let headers = [("content-type", MANIFEST), (header, tag)];
+        let answer = app.request(method, &path, &headers, body.to_owned()).await;
+        answer.status.as_u16()
+    };
+    let get = async |header: &str, tag: &str| {
+        let status = send("HEAD", "v1", header, tag, "").await;
+        assert_eq!(send("GET", "v1", header, tag, "").await, status);
+        status
+    };
+    assert_eq!(get("if-match", &tag(&one)).await, 200);
+    assert_eq!(get("if-match", &tag(&two)).await, 412);
+    assert_eq!(get("if-none-match", &tag(&one)).await, 304);
+
+    // Only if it is new; only if it is still the one that was seen.
+    for (reference, header, etag, body, status) in [
+        ("v1", "if-none-match", "*", &second, 412),
+        ("new", "if-match", "*", &first, 412),
+        ("new", "if-match", &*tag(&one), &first, 412),
+        ("new", "if-none-match", "*", &first, 201),
+        ("v1", "if-match", &tag(&two), &second, 412),
+        ("v1", "if-match", &format!("W/{}", tag(&one)), &second, 412),
+        ("v1", "if-none-match", &tag(&one), &second, 412),
+        ("v1", "if-match", &tag(&one), &second, 201),
+        ("v1", "if-match", &tag(&one), &first, 412),
+        (&two.to_string(), "if-none-match", "*", &second, 412),
+        (&two.to_string(), "if-match", "*", &second, 201),
+        // What is wrong anyway is told first.
+        ("v1", "if-match", "*", &"{}".to_owned(), 400),
+    ] {
+        let answer = send("PUT", reference, header, etag, body).await;
+        assert_eq!(answer, status, "{reference} {header}: {etag}");
+    }
+    assert_eq!(get("if-match", &tag(&two)).await, 200);
+    for (reference, header, etag, status) in [
+        ("v1", "if-match", tag(&one), 412),
+        ("v1", "if-none-match", "*".into(), 412),
+        ("none", "if-match", tag(&one), 404),
+        ("v1", "if-match", tag(&two), 202),
+        (&one.to_string(), "if-match", tag(&two), 412),
+        (&one.to_string(), "if-match", tag(&one), 202),
+    ] {
+        let answer = send("DELETE", reference, header, &etag, "").await;
+        assert_eq!(answer, status, "{reference} {header}: {etag}");
+    }
+}
+
+/// Many clients change one tag, each only if it is as that client saw it: no change is lost.
+#[tokio::test(flavor = "multi_thread")]
+async fn one_of_those_who_saw_the_same_tag_may_move_it() {
+    let app = std::sync::Arc::new(App::new().await);
+    let config = app.blob("app", b"{}").await;
+    let (start, _) = app.image("app", "v1", "start").await;
+    let pushes: Vec<_> = (0..20)
+        .map(|i| {
+            let (app, etag) = (std::sync::Arc::clone(&app), format!("\"{start}\""));
+            let mut manifest = image(&config, &[]);
+            manifest["annotations"] = json!({"pusher": i.to_string()});
+            tokio::spawn(async move {
+                let headers = [("content-type", MANIFEST), ("if-match", &etag)];
+                app.request(
+                    "PUT",
+                    "/v2/app/manifests/v1",
+                    &headers,
+                    manifest.to_string(),
+                )
+                .await
+                .status
+                .as_u16()
+            })
+        })
+        .collect();
+    let mut statuses = Vec::new();
+    for push in pushes {
+        statuses.push(push.await.unwrap());
+    }
+    statuses.sort_unstable();
+    assert_eq!(statuses[0], 201);
+    assert!(statuses[1..].iter().all(|s| *s == 412), "{statuses:?}");
+}

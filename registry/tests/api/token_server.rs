@@ -248,7 +248,51 @@ async fn its_tokens_let_do_what_they_say() {
         .await
         .is(401, "UNAUTHORIZED");
     app.get("/auth/token").await.is(404, "UNSUPPORTED");
+    let kind = [("content-type", "application/x-www-form-urlencoded")];
+    for form in [
+        format!("grant_type=password&username=alice&password=alice&service={SERVICE}&client_id=x"),
+        format!("grant_type=refresh_token&refresh_token=x&service={SERVICE}&client_id=x"),
+    ] {
+        app.request("POST", "/auth/token", &kind, form)
+            .await
+            .is(404, "UNSUPPORTED");
+    }
     assert_eq!(server.fetched(), 1);
+}
+
+/// Only its tokens say from where a client may mount.
+#[tokio::test]
+async fn its_tokens_say_where_blobs_are_mounted_from() {
+    let rules =
+        "[[access]]\nrepository = \"**\"\nusers = [\"alice\"]\nallow = [\"pull\", \"push\"]\n";
+    for rules in ["", rules] {
+        let server = Server::start().await;
+        let app = App::configured(|_| {}, &format!("{}{rules}", server.settings())).await;
+        let alice = Some("alice");
+        ask(&app, &server, alice, "POST", &push("a")).await.ok(201);
+        let digest = Digest::sha256(b"x");
+        let mount =
+            |name: &str, from: &str| format!("/v2/{name}/blobs/uploads/?mount={digest}{from}");
+        // Told of both, it gets a token for both.
+        let refused = send(&app, "POST", &mount("b", "&from=a"), None).await;
+        let challenge = refused.header("www-authenticate").to_owned();
+        assert!(challenge.ends_with("scope=\"repository:b:pull,push repository:a:pull\""));
+        ask(&app, &server, alice, "POST", &mount("b", "&from=a"))
+            .await
+            .ok(201);
+        // With one that is not for the source, whether it was asked for or not, it uploads. A
+        // list of all names lets nobody read what they name.
+        let scope = "repository:c:pull,push registry:catalog:*";
+        let challenge = format!(
+            "Bearer realm=\"http://{}/token\",service=\"{SERVICE}\",scope=\"{scope}\"",
+            server.addr
+        );
+        let token = server.token(&challenge, alice).await;
+        for from in ["&from=a", ""] {
+            let path = mount("c", from);
+            send(&app, "POST", &path, Some(&token)).await.ok(202);
+        }
+    }
 }
 
 #[tokio::test]

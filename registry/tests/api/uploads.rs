@@ -223,6 +223,40 @@ async fn a_connection_lost_in_the_middle_keeps_what_came() {
     }
 }
 
+#[tokio::test]
+async fn the_status_says_what_a_running_request_has_sent() {
+    let app = std::sync::Arc::new(App::new().await);
+    let location = app.upload("app").await;
+    let (sender, receiver) = tokio::sync::mpsc::channel::<io::Result<Bytes>>(1);
+    let body = Body::from_stream(futures_util::stream::unfold(receiver, async |mut r| {
+        r.recv().await.map(|item| (item, r))
+    }));
+    let patch = {
+        let (app, location) = (std::sync::Arc::clone(&app), location.clone());
+        tokio::spawn(async move { app.request("PATCH", &location, &[], body).await.status })
+    };
+    let mut sent = 0;
+    // Below and above the size at which threads take over.
+    for size in [10, 1000, 300_000] {
+        sender.send(Ok(vec![1; size].into())).await.unwrap();
+        sent += size;
+        let expected = format!("0-{}", sent - 1);
+        let mut range = String::new();
+        for _ in 0..1000 {
+            range = app.get(&location).await.ok(204).header("range").to_owned();
+            if range == expected {
+                break;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+        }
+        assert_eq!(range, expected);
+    }
+    drop(sender);
+    assert_eq!(patch.await.unwrap(), 202);
+    let status = app.get(&location).await.ok(204);
+    assert_eq!(status.header("range"), format!("0-{}", sent - 1));
+}
+
 /// Files of uploads that should be gone.
 fn left_over(app: &App) -> usize {
     let list = |dir: std::path::PathBuf| std::fs::read_dir(dir).unwrap().map(|e| e.unwrap().path());

@@ -13,6 +13,7 @@ use axum::response::{IntoResponse, Response};
 use http::{HeaderMap, StatusCode};
 use http_body_util::BodyExt;
 use oci::Digest;
+use registry::auth::htpasswd::Htpasswd;
 use serde_json::{Value, json};
 
 use crate::harness::{App, MANIFEST};
@@ -201,6 +202,88 @@ async fn pulls_are_told_and_looks_are_not() {
             "pull app octet-stream -",
         ]
     );
+}
+
+/// What a condition keeps from happening is not told, nor what gets an error for an answer.
+#[tokio::test]
+async fn conditions_that_fail_are_told_to_nobody() {
+    let receiver = Receiver::start().await;
+    let app = app(&receiver, "").await;
+    let (digest, text) = app.image("app", "v1", "layer").await;
+    let layer = Digest::sha256(b"layer");
+    let (manifest, blob) = ("/v2/app/manifests/v1", format!("/v2/app/blobs/{layer}"));
+    let other = [("if-match", "\"sha256:other\"")];
+    for path in [manifest, &blob] {
+        for method in ["GET", "DELETE"] {
+            app.request(method, path, &other, "").await.ok(412);
+        }
+    }
+    let put = async |name: &str, value: &str| {
+        let headers = [("content-type", MANIFEST), (name, value)];
+        app.request("PUT", manifest, &headers, text.clone()).await
+    };
+    put("if-match", "\"sha256:other\"").await.ok(412);
+    put("if-none-match", "*").await.ok(412);
+    let range = [("range", "bytes=9-10")];
+    app.request("GET", &blob, &range, "").await.ok(416);
+    // What does happen, under a condition too, is.
+    let tag = format!("\"{digest}\"");
+    put("if-match", &tag).await.ok(201);
+    app.get(&blob).await.ok(200);
+    app.request("DELETE", manifest, &[("if-match", &tag)], "")
+        .await
+        .ok(202);
+    let told = |event: &Value| event["action"].as_str().unwrap().to_owned();
+    let mut actions: Vec<String> = receiver.events(6).await.iter().map(told).collect();
+    actions.sort_unstable();
+    assert_eq!(actions, ["delete", "pull", "push", "push", "push", "push"]);
+}
+
+/// A mount is told whichever way its source is found, and who asked for it.
+#[tokio::test]
+async fn mounts_by_token_are_told() {
+    let receiver = Receiver::start().await;
+    let settings = receiver.config("actions = [\"mount\"]");
+    let settings =
+        format!("auth.htpasswd = \"$DIR/htpasswd\"\nauth.method = \"token\"\n{settings}");
+    let users = |dir: &std::path::Path| {
+        let mut users = Htpasswd::default();
+        users.add("alice", "alice").unwrap();
+        users.write(&dir.join("htpasswd")).unwrap();
+    };
+    let app = App::configured(users, &settings).await;
+    let kind = [("content-type", "application/x-www-form-urlencoded")];
+    let post = async |scope: &str, path: &str| {
+        let form = format!(
+            "grant_type=password&username=alice&password=alice&service=rregistry&client_id=x\
+             &scope={scope}"
+        );
+        let token = app.request("POST", "/auth/token", &kind, form).await;
+        let token = token.ok(200).json();
+        let bearer = format!("Bearer {}", token["access_token"].as_str().unwrap());
+        app.request("POST", path, &[("authorization", &bearer)], "x")
+            .await
+    };
+    let digest = Digest::sha256(b"x");
+    let path = format!("/v2/a/blobs/uploads/?digest={digest}");
+    post("repository:a:pull,push", &path).await.ok(201);
+    for (name, from, scope) in [
+        ("b", "&from=a", "repository:b:pull,push+repository:a:pull"),
+        ("c", "", "repository:c:pull,push"),
+    ] {
+        let path = format!("/v2/{name}/blobs/uploads/?mount={digest}{from}");
+        post(scope, &path).await.ok(201);
+    }
+    // Refused, for want of a token for the source.
+    let path = format!("/v2/d/blobs/uploads/?mount={digest}&from=a");
+    post("repository:d:pull,push", &path).await.ok(401);
+    let path = format!("/v2/d/blobs/uploads/?mount={digest}");
+    post("repository:d:pull,push", &path).await.ok(201);
+    let events = receiver.events(3).await;
+    let names = events.iter().map(|e| &e["target"]["repository"]);
+    assert_eq!(names.collect::<Vec<_>>(), ["b", "c", "d"]);
+    assert_eq!(events[0]["target"]["fromRepository"], "a");
+    assert!(events.iter().all(|e| e["actor"]["name"] == "alice"));
 }
 
 #[tokio::test]

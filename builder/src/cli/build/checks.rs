@@ -1,74 +1,63 @@
 //! What is said of a Dockerfile beside its errors: build checks, and arguments nobody asked for.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
+use dockerfile::ignore::IgnoreMatcher;
 use dockerfile::instruction::Kind;
-use dockerfile::lint::{self, BaseImage, UnknownBase};
+use dockerfile::lint::{self, UnknownBase};
+use dockerfile::shell::Variables as _;
 use dockerfile::stage::Dockerfile;
-use oci::{Platform, Reference};
+use oci::Platform;
 
 use super::options::Options;
 use super::text::Text;
-use crate::cli::args::BuildArgs as Args;
-use crate::local::Local;
+use crate::cli::Failure;
+use crate::cli::bases::Bases;
+use crate::cli::lint::config_of;
+use crate::plan::BuildArgs;
 use crate::plan::args::PROXIES;
-use crate::plan::{Base, BuildArgs, Graph};
 
 /// BuildKit's build checks, on what this build knows.
 pub struct Checks<'a> {
-    pub args: &'a Args,
-    pub options: &'a Options,
-    pub host: &'a Platform,
+    target: &'a str,
+    options: &'a Options,
+    host: &'a Platform,
+    /// The context's ignore file.
+    ignore: IgnoreMatcher,
+    /// The rules that run, when the command line says it.
+    config: Option<lint::Config>,
 }
 
-impl Checks<'_> {
-    /// Runs them; where nothing is known of a base image, no variable counts as undefined.
-    pub fn run(&self, text: &Text, bases: &BTreeMap<Reference, BaseImage>) -> lint::Report {
-        let given: Vec<(&str, &str)> = self
-            .options
-            .args
-            .names()
-            .filter_map(|n| Some((n, self.options.args.get(n)?)))
-            .collect();
-        let base = |name: &str| {
-            let reference = name.parse::<Reference>().ok()?.or_latest();
-            bases.get(&reference).cloned()
-        };
-        let options = lint::Options {
-            build_args: &given,
-            target_platform: &self.options.platform.to_string(),
-            build_platform: &self.host.to_string(),
-            target: Some(&self.args.target),
-            base_images: &base,
-            unknown_base: UnknownBase::Anything,
-            ignore: None,
-            config: None,
-        };
-        lint::lint(&text.parsed, &options)
+impl<'a> Checks<'a> {
+    /// For a build of `target`.
+    pub fn new(
+        target: &'a str,
+        options: &'a Options,
+        host: &'a Platform,
+        ignore: IgnoreMatcher,
+    ) -> Result<Self, Failure> {
+        Ok(Self {
+            target,
+            options,
+            host,
+            ignore,
+            config: config_of(&options.args)?,
+        })
     }
 
-    /// What the store knows of the images that stages are based on.
-    pub async fn bases(&self, local: &Local, graph: &Graph) -> BTreeMap<Reference, BaseImage> {
-        let mut bases = BTreeMap::new();
-        for stage in &graph.stages {
-            let Base::Image(reference) = &stage.base else {
-                continue;
-            };
-            let Ok(image) = local.find(&reference.to_string()).await else {
-                continue;
-            };
-            let platform = image.config.platform().to_string();
-            let config = image.config.config.unwrap_or_default();
-            let pairs = config.env.iter().filter_map(|pair| pair.split_once('='));
-            let base = BaseImage {
-                env: pairs.map(|(k, v)| (k.to_owned(), v.to_owned())).collect(),
-                has_shell: config.shell.is_some(),
-                onbuild: config.on_build.clone(),
-                platform: Some(platform),
-            };
-            bases.insert(reference.clone(), base);
-        }
-        bases
+    /// Runs them; where nothing is known of a base image, no variable counts as undefined.
+    pub fn run(&self, text: &Text, bases: &Bases) -> lint::Report {
+        let options = lint::Options {
+            build_args: &self.options.args,
+            target_platform: &self.options.platform.to_string(),
+            build_platform: &self.host.to_string(),
+            target: Some(self.target),
+            base_images: &|name| bases.image(name),
+            unknown_base: UnknownBase::Anything,
+            ignore: Some(&self.ignore),
+            config: self.config.as_ref(),
+        };
+        lint::lint(&text.parsed, &options)
     }
 }
 
@@ -97,8 +86,7 @@ pub fn unconsumed(args: &BuildArgs, file: &Dockerfile) -> Vec<String> {
     let predefined = |name: &str| {
         PROXIES.contains(&name) || name == "SOURCE_DATE_EPOCH" || name.starts_with("BUILDKIT_")
     };
-    let unused = args
-        .names()
-        .filter(|n| !declared.contains(n) && !predefined(n));
+    let names = args.names().into_iter();
+    let unused = names.filter(|n| !declared.contains(n) && !predefined(n));
     unused.map(str::to_owned).collect()
 }

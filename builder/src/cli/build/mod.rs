@@ -1,10 +1,10 @@
 //! `rbuild build`
 
+pub mod call;
 mod checks;
 mod options;
-mod text;
+pub mod text;
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -13,6 +13,7 @@ use serde_json::json;
 
 use super::app::App;
 use super::args::BuildArgs as Args;
+use super::bases::Bases;
 use super::lint::{Check, Kind, run_checks};
 use super::progress::{self, Mode};
 use super::push::push_one;
@@ -21,11 +22,13 @@ use crate::context;
 use crate::engine::run::Cancel;
 use crate::engine::{EngineOptions, LocalEngine};
 use crate::image::ConfigDocument;
-use crate::plan::Graph;
 use crate::plan::graph::GraphOptions;
+use crate::plan::mistakes::base_images;
+use crate::plan::{Base, Graph, outline};
 use crate::solve::engine::{Engine as _, Progress};
 use crate::solve::trace::Trace;
 use crate::solve::{Build, Solver};
+use call::{Call, Method};
 use checks::Checks;
 use options::{ContextPlace, Options};
 use text::Text;
@@ -46,39 +49,43 @@ pub async fn run(app: &App, args: Args) -> Outcome {
 
     let opened = context::open(args.context.clone(), args.file.clone()).await;
     let (context, source) = opened.map_err(|e| text::meant_a_command(&args.context, e))?;
-    let text = Text::parse(source, app.printer.color())?;
-    if args.check {
+    let text = Text::read(source, app.printer.color())?;
+    if args.check || args.call.method == Method::Check {
         let check = Check {
-            build_args: options.args.pairs(),
-            target: Some(args.target.clone()),
+            build_args: options.args.clone(),
+            target: Some(args.target.clone()).filter(|target| !target.is_empty()),
             platform: options.platform.clone(),
-            format: Kind::Text,
+            named: options.named(),
+            ignore: context.filter.matcher().clone(),
+            format: if args.call.json {
+                Kind::Json
+            } else {
+                Kind::Text
+            },
+            ignore_status: args.call.ignore_status,
         };
         return run_checks(app, &text.parsed, &text.name, &check).await;
     }
     let named = options.named();
     let host = Platform::host();
-    let graph = Graph::new(
-        &text.parsed.dockerfile,
-        &GraphOptions {
-            target: &args.target,
-            args: &options.args,
-            build_platform: &host,
-            target_platform: &options.platform,
-            named: &named,
-        },
-    )
-    .map_err(|e| text.refused(&e))?;
-    let checks = Checks {
-        args: &args,
-        options: &options,
-        host: &host,
+    let graph_options = GraphOptions {
+        target: &args.target,
+        args: &options.args,
+        build_platform: &host,
+        target_platform: &options.platform,
+        named: &named,
     };
+    let graph = text.graph(&graph_options)?;
+    if args.call.method != Method::Build {
+        return describe(app, args.call, &options, &text, &graph).await;
+    }
+    let bases = base_images(&text.parsed.dockerfile, &graph_options);
+    let ignore = context.filter.matcher().clone();
+    let checks = Checks::new(&args.target, &options, &host, ignore)?;
     // With `# check=error=true` a violation stops the build before anything runs.
-    let strict = checks.run(&text, &BTreeMap::new());
+    let strict = checks.run(&text, &Bases::default());
     if strict.fails_build() {
-        let shown = text.render(&strict.diagnostics);
-        return Err(Failure::new(format!("{} violates its build checks", text.name)).at(shown));
+        return Err(text.violated(&strict.diagnostics));
     }
 
     let unused = checks::unconsumed(&options.args, &text.parsed.dockerfile);
@@ -114,9 +121,16 @@ pub async fn run(app: &App, args: Args) -> Outcome {
         Arc::clone(&cancel),
     );
     for (name, place) in &options.contexts {
-        if let ContextPlace::Tree(place) = place {
-            let opened = context::open_named(place.clone()).await?;
-            engine.named.insert(name.clone(), Arc::new(opened));
+        match place {
+            ContextPlace::Tree(place) => {
+                let opened = context::open_named(place.clone()).await;
+                let opened = opened.map_err(text::without_context)?;
+                engine.named.insert(name.clone(), Arc::new(opened));
+            }
+            ContextPlace::Layout(place) => {
+                engine.layouts.insert(name.clone(), place.clone());
+            }
+            ContextPlace::Image(_) => {}
         }
     }
     let run_key = options.run_key(&args.network);
@@ -156,7 +170,7 @@ pub async fn run(app: &App, args: Args) -> Outcome {
     }
     report(app, &args, &options, &document)?;
     if !args.quiet {
-        let bases = checks.bases(&local, &graph).await;
+        let bases = Bases::of(&local, &bases).await;
         let mut warnings = text.warnings.clone();
         warnings.extend(checks.run(&text, &bases).diagnostics);
         if !warnings.is_empty() {
@@ -167,6 +181,37 @@ pub async fn run(app: &App, args: Args) -> Outcome {
         for tag in &options.tags {
             push_one(app, &local, tag, None, args.quiet).await?;
         }
+    }
+    Ok(())
+}
+
+/// Answers `--call=outline` and `--call=targets`.
+async fn describe(app: &App, call: Call, options: &Options, text: &Text, graph: &Graph) -> Outcome {
+    let (file, source) = (&text.parsed.dockerfile, &text.parsed.source);
+    if call.method == Method::Targets {
+        let targets = outline::targets(file, &graph.global);
+        if call.json {
+            let document = call::targets_json(&targets, source);
+            app.printer.line(serde_json::to_string_pretty(&document)?);
+        } else {
+            let shown = call::targets_text(&targets);
+            app.printer.write_out(shown.as_bytes());
+        }
+        return Ok(());
+    }
+    let images = graph.stages.iter().filter_map(|stage| match &stage.base {
+        Base::Image(name) => Some(name.clone()),
+        _ => None,
+    });
+    let bases = Bases::find(app, &images.collect::<Vec<_>>()).await;
+    let outline = outline::outline(file, graph, &options.args, &|name| bases.config(name));
+    let outline = outline.map_err(|e| text.refused(&e))?;
+    if call.json {
+        let document = call::outline_json(&outline, source);
+        app.printer.line(serde_json::to_string_pretty(&document)?);
+    } else {
+        let shown = call::outline_text(&outline);
+        app.printer.write_out(shown.as_bytes());
     }
     Ok(())
 }

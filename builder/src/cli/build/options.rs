@@ -8,8 +8,9 @@ use runtime::{Limits, Ulimit};
 use crate::cli::Failure;
 use crate::cli::args::{BuildArgs as Args, LimitArgs};
 use crate::engine::run::RunSettings;
+use crate::local::layout::LayoutPlace;
 use crate::plan::BuildArgs;
-use crate::plan::args::{NamedContext, NamedContexts};
+use crate::plan::named::{NamedContext, NamedContexts, context_name};
 
 /// Flags that were understood.
 pub struct Options {
@@ -124,6 +125,7 @@ impl Options {
             let context = match place {
                 ContextPlace::Tree(_) => NamedContext::Tree,
                 ContextPlace::Image(reference) => NamedContext::Image(reference.clone()),
+                ContextPlace::Layout(_) => NamedContext::Layout,
             };
             (name.clone(), context)
         });
@@ -138,6 +140,8 @@ pub enum ContextPlace {
     Tree(String),
     /// An image.
     Image(Reference),
+    /// An image of an OCI image layout.
+    Layout(LayoutPlace),
 }
 
 fn named_context(text: &str) -> Result<(String, ContextPlace), String> {
@@ -153,15 +157,13 @@ fn named_context(text: &str) -> Result<(String, ContextPlace), String> {
             let reference = parsed.map_err(|e| format!("invalid context {text:?}: {e}"))?;
             ContextPlace::Image(reference.or_latest())
         }
-        Some(("oci-layout", _)) => {
-            return Err(format!(
-                "invalid context {text:?}: load the layout first (rbuild load) and write \
-                 {name}=docker-image://REFERENCE"
-            ));
+        Some(("oci-layout", place)) => {
+            let parsed = LayoutPlace::parse(place);
+            ContextPlace::Layout(parsed.map_err(|e| format!("invalid context {text:?}: {e}"))?)
         }
         _ => ContextPlace::Tree(place.to_owned()),
     };
-    Ok((name.to_owned(), place))
+    Ok((context_name(name), place))
 }
 
 fn settings(args: &Args) -> Result<RunSettings, String> {

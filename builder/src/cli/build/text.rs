@@ -6,7 +6,9 @@ use dockerfile::span::Span;
 use crate::cli::Failure;
 use crate::context::{ContextError, Source};
 use crate::files::FilesError;
-use crate::plan::PlanError;
+use crate::plan::graph::GraphOptions;
+use crate::plan::mistakes::mistakes;
+use crate::plan::{Graph, PlanError};
 use crate::solve::engine::{SolveError, StepError};
 
 /// How much of a file is looked at for bytes that no text has.
@@ -24,7 +26,8 @@ pub struct Text {
 }
 
 impl Text {
-    pub fn parse(source: Source, color: bool) -> Result<Self, Failure> {
+    /// Reads a Dockerfile, which may be full of mistakes.
+    pub fn read(source: Source, color: bool) -> Result<Self, Failure> {
         if source.bytes.iter().take(SNIFFED).any(|b| *b == 0) {
             let text = format!("{} is neither a Dockerfile nor a tar archive", source.name);
             return Err(Failure::new(text));
@@ -36,17 +39,41 @@ impl Text {
             .filter(|d| !d.is_error())
             .cloned()
             .collect();
-        let text = Self {
+        Ok(Self {
             name: source.name,
             parsed,
             warnings,
             color,
+        })
+    }
+
+    /// The plan of a Dockerfile without mistakes; else all of them are shown.
+    pub fn graph(&self, options: &GraphOptions<'_>) -> Result<Graph, Failure> {
+        let file = &self.parsed.dockerfile;
+        let (mut found, what) = if self.parsed.has_errors() {
+            // Stages may be missing: what follows from that is no mistake.
+            let mut found = self.parsed.diagnostics.clone();
+            found.extend(mistakes(file, options, &|_| None).instructions);
+            (found, "parsed")
+        } else {
+            match Graph::new(file, options) {
+                Ok(graph) => return Ok(graph),
+                Err(_) => (mistakes(file, options, &|_| None).all(), "built"),
+            }
         };
-        if text.parsed.has_errors() {
-            let shown = text.render(&text.parsed.diagnostics);
-            return Err(Failure::new(format!("{} cannot be parsed", text.name)).at(shown));
-        }
-        Ok(text)
+        found.sort_by_key(|d| (d.span.start, d.span.end));
+        let shown = self.render(&found);
+        Err(Failure::new(format!("{} cannot be {what}", self.name)).at(shown))
+    }
+
+    /// Build checks stop the build.
+    pub fn violated(&self, found: &[Diagnostic]) -> Failure {
+        let violation = found.iter().any(|d| matches!(d.code, Code::Rule(_)));
+        let what = match violation {
+            true => "violates its build checks",
+            false => "cannot be built",
+        };
+        Failure::new(format!("{} {what}", self.name)).at(self.render(found))
     }
 
     pub fn render(&self, diagnostics: &[Diagnostic]) -> String {
@@ -108,6 +135,19 @@ pub fn meant_a_command(context: &str, error: ContextError) -> Failure {
         (ContextError::NotFound(_), Some(command)) => Failure::new(format!(
             "{error}; did you mean the command `rbuild {command}`?"
         )),
-        _ => error.into(),
+        _ => without_context(error),
+    }
+}
+
+/// There is no context: an ignore file is shown where it is wrong.
+pub fn without_context(error: ContextError) -> Failure {
+    let excerpt = match &error {
+        ContextError::Ignore { excerpt, .. } => Some(excerpt.clone()),
+        _ => None,
+    };
+    let failure: Failure = error.into();
+    match excerpt {
+        Some(excerpt) => failure.at(excerpt),
+        None => failure,
     }
 }

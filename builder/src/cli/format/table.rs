@@ -5,9 +5,15 @@ const MIN_WIDTH: usize = 10;
 /// Spaces after the widest cell of a column.
 const PADDING: usize = 3;
 
-/// Aligns lines whose cells end in tabs. What follows the last tab of a line is in no column. A
-/// column reaches over the lines next to each other that have it.
+/// Aligns with docker's widths. See [`align_by`].
 pub fn align(text: &str) -> String {
+    align_by(text, MIN_WIDTH, PADDING)
+}
+
+/// Aligns lines whose cells end in tabs. What follows the last tab of a line is in no column. A
+/// column reaches over the lines next to each other that have it. `min` is the narrowest a column
+/// gets, `padding` what follows its widest cell, both in characters.
+pub fn align_by(text: &str, min: usize, padding: usize) -> String {
     let lines: Vec<Vec<&str>> = text
         .lines()
         .map(|line| line.split('\t').collect())
@@ -26,8 +32,8 @@ pub fn align(text: &str) -> String {
                 .iter()
                 .take(length)
                 .filter_map(|line| line.get(column));
-            let widest = cells.map(|cell| cell.chars().count() + PADDING).max();
-            let width = widest.unwrap_or(0).max(MIN_WIDTH);
+            let widest = cells.map(|cell| cell.chars().count() + padding).max();
+            let width = widest.unwrap_or(0).max(min);
             for line in widths.iter_mut().skip(first).take(length) {
                 if let Some(cell) = line.get_mut(column) {
                     *cell = width;

@@ -1,6 +1,7 @@
 //! Instructions that change the image's configuration.
 
 use super::{Builder, Built, build, description, word};
+use crate::diagnostic::Severity;
 use crate::instruction::{Arg, ArgDef, Expose, KeyValue, Onbuild, Volume};
 use crate::parser::Args;
 use crate::span::{Span, Text, Word};
@@ -148,10 +149,20 @@ impl Builder<'_, '_> {
             trigger.push_str(&heredoc.content);
             trigger.push_str(&heredoc.name);
         }
-        let instruction = match build(&child, self.diagnostics) {
+        let mut found = Vec::new();
+        let instruction = match build(&child, &mut found) {
             Some(Built::Instruction(instruction)) => Some(Box::new(instruction)),
             _ => None,
         };
+        // As BuildKit has it: the trigger is stored as it is, and fails where it fires.
+        for mut diagnostic in found {
+            if diagnostic.is_error() {
+                diagnostic.severity = Severity::Warning;
+                let message = &diagnostic.message;
+                diagnostic.message = format!("images based on this one will not build: {message}");
+            }
+            self.diagnostics.push(diagnostic);
+        }
         Some(Onbuild {
             trigger,
             instruction,

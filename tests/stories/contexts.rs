@@ -1,0 +1,199 @@
+//! Further build contexts by name, and questions about a Dockerfile that build nothing.
+
+use e2e::{Dir, Store, need, skopeo};
+
+#[test]
+fn a_named_folder_is_copied_from_and_built_upon() {
+    let store = need!(Store::busybox());
+    let other = Dir::new()
+        .file("data", "other")
+        .file("sub/f", "f")
+        .file("skip", "")
+        .file(".dockerignore", "skip\n");
+    let context = Dir::dockerfile(
+        "FROM rootfs AS base\nFROM busybox\nCOPY --from=rootfs /data /copied\n\
+         COPY --from=base / /whole\n",
+    );
+    let named = format!("rootfs={}", other.path().display());
+    store
+        .build("app", &context)
+        .args(["--build-context", &named])
+        .ok();
+    let tree = store.tree("app");
+    assert_eq!(tree.text("copied"), "other");
+    assert_eq!(tree.text("whole/sub/f"), "f");
+    assert!(!tree.has("whole/skip"), "its own ignore file counts");
+
+    store
+        .build("base", &context)
+        .args(["--target", "base", "--build-context", &named])
+        .ok();
+    assert_eq!(store.tree("base").text("data"), "other");
+    assert_eq!(store.tree("base").owner("data"), "0:0 644");
+    let again = store
+        .build("base", &context)
+        .args(["--target", "base", "--build-context", &named])
+        .ok();
+    assert!(again.err().contains("CACHED"), "{again}");
+}
+
+#[test]
+fn a_name_replaces_an_image_however_it_is_written() {
+    let store = need!(Store::busybox());
+    store.rbuild(["tag", "busybox", "mine:v1"]).ok();
+    for base in ["nowhere", "nowhere:latest", "docker.io/library/nowhere"] {
+        let context = Dir::dockerfile(&format!("FROM {base}\nRUN true\n"));
+        store
+            .build("app", &context)
+            .args(["--build-context", "nowhere=docker-image://mine:v1"])
+            .ok();
+    }
+}
+
+#[test]
+fn layouts_are_bases_as_they_lie() {
+    let store = need!(Store::busybox());
+    let layout = store.file("layout");
+    let made = Dir::dockerfile("FROM busybox\nENV FROM_LAYOUT=1\nRUN echo in >/in\n");
+    store.build("inner:v7", &made).ok();
+    store
+        .rbuild(["save", "--format", "oci-dir", "-o"])
+        .arg(&layout)
+        .arg("inner:v7")
+        .ok();
+    store.rbuild(["rmi", "-f", "inner:v7"]).ok();
+    let images = store.rbuild(["images", "-aq"]).ok().out();
+
+    let context = Dir::dockerfile("FROM lay\nRUN cat /in >/out\nCOPY --from=lay /in /copied\n");
+    for place in ["", ":v7"] {
+        let named = format!("lay=oci-layout://{}{place}", layout.display());
+        store
+            .build("outer", &context)
+            .args(["--build-context", &named])
+            .ok();
+        let tree = store.tree("outer");
+        assert_eq!(tree.text("out") + &tree.text("copied"), "in\nin\n");
+        let env = store.config("outer")["Env"].to_string();
+        assert!(env.contains("FROM_LAYOUT=1"), "{env}");
+        store.rbuild(["rmi", "-f", "outer"]).ok();
+    }
+    assert_eq!(
+        store.rbuild(["images", "-aq"]).ok().out(),
+        images,
+        "a layout's image is none of the store"
+    );
+
+    let wrong = format!("lay=oci-layout://{}:v8", layout.display());
+    let done = store
+        .build("outer", &context)
+        .args(["--build-context", &wrong])
+        .fails(1);
+    assert!(
+        done.err().contains("no image tagged v8; it has v7"),
+        "{done}"
+    );
+    assert!(done.err().contains("Dockerfile:1:6"), "{done}");
+}
+
+#[test]
+fn layouts_of_other_tools_work_too_by_digest_as_well() {
+    let store = need!(Store::busybox());
+    let archive = store.file("busybox.tar");
+    store
+        .rbuild(["save", "-o"])
+        .arg(&archive)
+        .arg("busybox")
+        .ok();
+    let layout = store.file("by-skopeo");
+    need!(skopeo(&["copy"]))
+        .arg(format!("docker-archive:{}", archive.display()))
+        .arg(format!("oci:{}:tagged", layout.display()))
+        .ok();
+    let index: serde_json::Value =
+        serde_json::from_slice(&std::fs::read(layout.join("index.json")).unwrap()).unwrap();
+    let digest = index["manifests"][0]["digest"].as_str().unwrap();
+    let context = Dir::dockerfile("FROM lay\nRUN echo x >/x\n");
+    for place in [":tagged".to_owned(), format!("@{digest}")] {
+        let named = format!("lay=oci-layout://{}{place}", layout.display());
+        store
+            .build("outer", &context)
+            .args(["--no-cache", "--build-context", &named])
+            .ok();
+        assert_eq!(store.tree("outer").text("x"), "x\n");
+    }
+    // A layer that is not what its digest says is found out.
+    let blob = digest.trim_start_matches("sha256:");
+    std::fs::write(layout.join("blobs/sha256").join(blob), "{}").unwrap();
+    let named = format!("lay=oci-layout://{}", layout.display());
+    let done = store
+        .build("outer", &context)
+        .args(["--build-context", &named])
+        .fails(1);
+    assert!(done.err().contains("should have the digest"), "{done}");
+}
+
+#[test]
+fn questions_are_answered_without_building() {
+    let store = need!(Store::new());
+    let context = Dir::dockerfile(
+        "ARG BASE=nowhere:1\n# tools compiles\nFROM $BASE AS tools\n# SPEED is how fast\nARG SPEED=1\n\
+         RUN --mount=type=secret,id=key,required true\nFROM scratch\nCOPY --from=tools / /\n",
+    );
+    let ask = |call: &str| {
+        let args = ["build", "--call", call, "--build-arg", "SPEED=9"];
+        store.rbuild(args).arg(context.path()).ok()
+    };
+    let outline = ask("outline").out();
+    let rows: Vec<Vec<&str>> = outline
+        .lines()
+        .map(|line| line.split_whitespace().collect())
+        .collect();
+    assert!(rows.contains(&vec!["BASE", "nowhere:1"]), "{outline}");
+    assert!(
+        rows.contains(&vec!["SPEED", "9", "is", "how", "fast"]),
+        "{outline}"
+    );
+    assert!(rows.contains(&vec!["key", "true"]), "{outline}");
+    let outline = ask("outline,format=json").json();
+    assert_eq!(outline["secrets"][0]["required"], true);
+    assert_eq!(
+        outline["args"][1]["location"]["ranges"][0]["start"]["line"],
+        5
+    );
+    let targets = ask("targets").out();
+    assert_eq!(
+        targets,
+        "TARGET    DESCRIPTION\ntools     compiles\n(default) \n"
+    );
+    let targets = ask("targets,format=json").json();
+    assert_eq!(targets["targets"][0]["base"], "nowhere:1");
+    assert_eq!(targets["targets"][1]["default"], true);
+    let check = ask("check,format=json").json();
+    assert_eq!(check["warnings"], serde_json::json!([]));
+    let printed = store
+        .rbuild(["build", "--print=targets"])
+        .arg(context.path())
+        .ok();
+    assert!(printed.out().starts_with("TARGET"), "{printed}");
+}
+
+#[test]
+fn a_refused_file_is_told_as_json_too() {
+    let store = need!(Store::new());
+    let context = Dir::dockerfile("FROM a\nRUM x\nCOPY --form=b c d\n");
+    let done = store
+        .rbuild(["lint", "--format", "json"])
+        .arg(context.path())
+        .fails(1);
+    let document: serde_json::Value = serde_json::from_str(&done.out()).unwrap();
+    assert_eq!(document["errors"].as_array().unwrap().len(), 2);
+    assert_eq!(
+        document["buildError"]["location"]["ranges"][0]["start"]["line"],
+        2
+    );
+    let done = store
+        .rbuild(["build", "--call=check,ignorestatus"])
+        .arg(Dir::dockerfile("from a\nRUN x\nRUN y\n").path())
+        .ok();
+    assert!(done.out().contains("ConsistentInstructionCasing"), "{done}");
+}
