@@ -11,6 +11,7 @@
 //! | [`route`] | `(method, path) → Route`, pure |
 //! | [`service`] | the rules; no HTTP, no SQL |
 //! | [`policy`] | which tags never move, and which go after a time; pure |
+//! | [`quota`] | how much may be stored, and what is promised; pure |
 //! | [`meta`] | all SQL: repositories, links, manifests, tags |
 //! | [`storage`] | blob files and upload sessions |
 //! | [`auth`] | users, passwords and access rules |
@@ -30,6 +31,7 @@ pub mod meta;
 pub mod metrics;
 pub mod name;
 pub mod policy;
+pub mod quota;
 pub mod route;
 pub mod server;
 pub mod service;

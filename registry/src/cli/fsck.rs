@@ -68,6 +68,12 @@ fn report(checked: &Checked, deep: bool) -> String {
                 why,
                 manifests,
             } => (format!("{digest}: {why}"), &manifests[..]),
+            Problem::Usage(wrong) => {
+                let whose = wrong.repository.as_deref().unwrap_or("everything");
+                let (recorded, actual) = (wrong.recorded, wrong.actual);
+                let line = format!("usage of {whose}: {recorded} bytes noted instead of {actual}");
+                (line, &[][..])
+            }
             Problem::Orphan { digest, size } => (
                 format!("{digest}: nobody knows this file of {size} bytes"),
                 &[][..],

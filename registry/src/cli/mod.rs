@@ -5,6 +5,7 @@ mod fsck;
 mod gc;
 mod import;
 mod serve;
+mod usage;
 mod user;
 
 use std::io::Write;
@@ -38,6 +39,7 @@ enum Command {
     Serve(serve::Serve),
     Gc(gc::Gc),
     Fsck(fsck::Fsck),
+    Usage(usage::Usage),
     ImportDistribution(import::Import),
     Config(config::Config),
     #[command(subcommand)]
@@ -59,6 +61,7 @@ pub fn main() -> ExitCode {
         Command::Gc(options) => gc::run(options),
         Command::ImportDistribution(options) => import::run(options),
         Command::Fsck(options) => fsck::run(options),
+        Command::Usage(options) => usage::run(options),
         Command::Config(options) => config::run(&options),
         Command::User(command) => user::run(command),
         Command::Completions { shell } => {

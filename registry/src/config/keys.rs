@@ -101,6 +101,13 @@ pub const KEYS: &[Key] = &[
         help: "How long an unfinished upload may rest before it is removed.",
     },
     Key {
+        name: "storage.quota",
+        default: "",
+        help: "How much may be stored in all, such as 500GiB; blobs that repositories share count \
+               once. A push that would pass it is refused. What is deleted counts until garbage is \
+               collected. Without it, as much as fits on the disk.",
+    },
+    Key {
         name: "gc.interval",
         default: "\"1h\"",
         help: "How often garbage is collected while serving; \"0s\" for never.",
@@ -138,6 +145,14 @@ pub(super) const LISTS: &[Key] = &[
                30d), keep_tags (patterns). A tag that none of them keeps goes; without any of \
                them all stay. delete_untagged_after: how long manifests without tag stay. \
                `rregistry gc --dry-run` shows what would go.",
+    },
+    Key {
+        name: "quota",
+        default: "",
+        help: "How much repositories may hold: [[quota]] with repository (a pattern; the first rule \
+               for a repository counts), each (a size such as 10GiB: for every repository that it \
+               matches) and together (for all of them added up); one of the two or both. A blob \
+               counts in every repository that shows it. `rregistry usage` shows what is used.",
     },
     Key {
         name: "access",
@@ -212,7 +227,8 @@ pub fn explain() -> String {
          #allow = [\"pull\", \"push\"]\n\
          #[[immutable]]\n#repository = \"team/**\"\n#tags = \"v*\"\n\
          #[[retention]]\n#repository = \"ci/**\"\n#keep_newest = 20\n\
-         #delete_untagged_after = \"7d\"\n",
+         #delete_untagged_after = \"7d\"\n\
+         #[[quota]]\n#repository = \"team/**\"\n#each = \"10GiB\"\n#together = \"50GiB\"\n",
     );
     out
 }

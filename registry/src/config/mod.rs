@@ -5,6 +5,7 @@
 //! `rregistry config --explain` prints it.
 
 mod keys;
+mod size;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -16,9 +17,11 @@ use toml::Value;
 
 pub use keys::{KEYS, Key, env_name, explain};
 use keys::{LISTS, similar};
+pub use size::{show_size, size};
 
 use crate::auth::rules::Rule;
 use crate::policy::{Immutable, Policy, Retention};
+use crate::quota::{Quota, Quotas};
 
 /// Why the configuration cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -143,6 +146,8 @@ struct Lists {
     immutable: Vec<Immutable>,
     #[serde(default)]
     retention: Vec<Retention>,
+    #[serde(default)]
+    quota: Vec<Quota>,
 }
 
 /// Settings as they came, before they are checked.
@@ -255,6 +260,7 @@ impl Settings {
             ));
         }
         let interval = self.duration("gc.interval")?;
+        let quotas = self.quotas()?;
         Ok(Config {
             addr: self.parse("addr")?,
             data_dir: self.path("data_dir")?,
@@ -280,8 +286,30 @@ impl Settings {
             policy: Policy {
                 immutable: self.lists.immutable,
                 retention: self.lists.retention,
+                quotas,
             },
         })
+    }
+
+    fn quotas(&self) -> Result<Quotas, ConfigError> {
+        let rules = self.lists.quota.clone();
+        if rules
+            .iter()
+            .any(|q| q.each.is_none() && q.together.is_none())
+        {
+            return Err(ConfigError::Conflict(
+                "a [[quota]] needs each (for every repository it matches) or together (for all of \
+                 them)",
+            ));
+        }
+        let text = self.optional_text("storage.quota")?.unwrap_or_default();
+        let total = if text.is_empty() {
+            None
+        } else {
+            let why = "a number and a unit, such as 500MiB, 10GiB or 2TB";
+            Some(size(&text).ok_or_else(|| wrong("storage.quota", &text, why))?)
+        };
+        Ok(Quotas { rules, total })
     }
 
     fn token(&self) -> Result<Option<Token>, ConfigError> {
@@ -441,6 +469,19 @@ mod tests {
                 "access rules need users",
             ),
             ("[[access]]\nrepo = \"**\"", "unknown field `repo`"),
+            (
+                "[storage]\nquota = \"much\"",
+                "storage.quota = much: a number",
+            ),
+            ("[[quota]]\nrepository = \"**\"", "needs each"),
+            (
+                "[[quota]]\nrepository = \"**\"\neach = \"1 parsec\"",
+                "\"1 parsec\" is no size",
+            ),
+            (
+                "[[quota]]\nrepository = \"**\"\nsize = \"1GiB\"",
+                "unknown field `size`",
+            ),
             ("addr = ", "TOML parse error"),
         ] {
             let error = read(text).unwrap_err().to_string();

@@ -183,6 +183,12 @@ impl From<ServiceError> for ApiError {
                     .collect(),
                 headers: Vec::new(),
             },
+            ServiceError::Quota(e) => Self::new(
+                StatusCode::FORBIDDEN,
+                "DENIED",
+                message,
+                json!({ "limit": e.limit, "used": e.used, "wanted": e.wanted }),
+            ),
             ServiceError::Upload(e) => upload(&e),
             ServiceError::Storage(e) if e.is_full() => {
                 tracing::error!(error = %e, "the disk is full");

@@ -1,14 +1,20 @@
 //! `/v2/<name>/blobs/uploads/`
 
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
 
-use axum::body::Body;
+use axum::body::{Body, BodyDataStream};
 use axum::response::Response;
-use http::header::{CONTENT_LENGTH, CONTENT_RANGE, HeaderValue, LOCATION, RANGE};
+use bytes::Bytes;
+use futures_util::{Stream, StreamExt};
+use http::header::{CONTENT_LENGTH, CONTENT_RANGE, EXPECT, HeaderValue, LOCATION, RANGE};
 use http::request::Parts;
 use http::{HeaderMap, StatusCode};
 use oci::{Algorithm, Digest};
 use serde_json::json;
+use tokio::sync::oneshot;
 
 use super::access::Caller;
 use super::error::ApiError;
@@ -16,8 +22,11 @@ use super::query::Query;
 use super::range::chunk;
 use super::{CONTENT_DIGEST, UPLOAD_UUID, blob_location, empty, value};
 use crate::name::{RepositoryName, UploadId};
-use crate::service::{Registry, ServiceError};
+use crate::service::{Intake, Registry, ServiceError};
 use crate::storage::{ChunkRange, Upload, UploadError};
+
+/// How long the body of a refused upload is read on.
+const LINGER: Duration = Duration::from_secs(10);
 
 /// Begins an upload; or mounts a blob, or takes a whole one, when the query says so.
 pub(super) async fn start(
@@ -37,10 +46,12 @@ pub(super) async fn start(
     if let Some(text) = query.get("digest") {
         let digest = digest(text)?;
         let upload = registry.start_upload(name, digest.algorithm()).await?;
-        let body = body.into_data_stream();
-        if let Err(e) = registry.append(&upload, body, None).await {
+        let intake = intake(&request.headers, Some(&digest));
+        if let Err(e) = receive(registry, &upload, request, body, None, intake).await {
             // Nobody knows this session's name, so nobody can go on with it.
-            registry.cancel_upload(&upload).await?;
+            if !matches!(e, ServiceError::Quota(_)) {
+                registry.cancel_upload(&upload).await?;
+            }
             return Err(e.into());
         }
         registry.finish_upload(&upload, &digest).await?;
@@ -92,9 +103,8 @@ pub(super) async fn append(
 ) -> Result<Response, ApiError> {
     let upload = registry.upload(name, id).await?;
     let range = content_range(&request.headers, &upload)?;
-    let body = body.into_data_stream();
-    registry
-        .append(&upload, body, range)
+    let intake = intake(&request.headers, None);
+    receive(registry, &upload, request, body, range, intake)
         .await
         .map_err(|e| at(e, &upload))?;
     Ok(progress(StatusCode::ACCEPTED, &upload))
@@ -119,9 +129,8 @@ pub(super) async fn finish(
     let digest = digest(text)?;
     let upload = registry.upload(name, id).await?;
     let range = content_range(&request.headers, &upload)?;
-    let body = body.into_data_stream();
-    registry
-        .append(&upload, body, range)
+    let intake = intake(&request.headers, Some(&digest));
+    receive(registry, &upload, request, body, range, intake)
         .await
         .map_err(|e| at(e, &upload))?;
     registry.finish_upload(&upload, &digest).await?;
@@ -136,6 +145,75 @@ pub(super) async fn cancel(
     let upload = registry.upload(name, id).await?;
     registry.cancel_upload(&upload).await?;
     Ok(empty(StatusCode::NO_CONTENT))
+}
+
+fn intake<'d>(headers: &HeaderMap, digest: Option<&'d Digest>) -> Intake<'d> {
+    Intake {
+        length: announced(headers),
+        digest,
+    }
+}
+
+fn announced(headers: &HeaderMap) -> Option<u64> {
+    headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+}
+
+/// Appends a body. One that is refused for want of room is read on for a while, to nowhere: a
+/// client that still writes when the connection closes may never see why.
+async fn receive(
+    registry: &Arc<Registry>,
+    upload: &Arc<Upload>,
+    request: &Parts,
+    body: Body,
+    range: Option<ChunkRange>,
+    intake: Intake<'_>,
+) -> Result<u64, ServiceError> {
+    let (body, rest) = Returned::new(body.into_data_stream());
+    let appended = registry.append(upload, body, range, intake).await;
+    // Who waits for leave to send has not sent anything.
+    if matches!(appended, Err(ServiceError::Quota(_))) && !request.headers.contains_key(EXPECT) {
+        tokio::spawn(async move {
+            let Ok(mut body) = rest.await else { return };
+            let drain = async { while let Some(Ok(_)) = body.next().await {} };
+            let _ = tokio::time::timeout(LINGER, drain).await;
+        });
+    }
+    appended
+}
+
+/// A body that is handed on when its reader lets go of it.
+#[derive(Debug)]
+struct Returned {
+    body: Option<BodyDataStream>,
+    to: Option<oneshot::Sender<BodyDataStream>>,
+}
+
+impl Returned {
+    fn new(body: BodyDataStream) -> (Self, oneshot::Receiver<BodyDataStream>) {
+        let (to, from) = oneshot::channel();
+        let (body, to) = (Some(body), Some(to));
+        (Self { body, to }, from)
+    }
+}
+
+impl Stream for Returned {
+    type Item = Result<Bytes, axum::Error>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        match &mut self.body {
+            Some(body) => body.poll_next_unpin(cx),
+            None => Poll::Ready(None),
+        }
+    }
+}
+
+impl Drop for Returned {
+    fn drop(&mut self) {
+        if let (Some(body), Some(to)) = (self.body.take(), self.to.take()) {
+            // Nobody waits for it, usually.
+            let _ = to.send(body);
+        }
+    }
 }
 
 fn digest(text: &str) -> Result<Digest, ApiError> {
@@ -160,10 +238,7 @@ fn content_range(headers: &HeaderMap, upload: &Upload) -> Result<Option<ChunkRan
         let offset = upload.received();
         return Err(at(UploadError::OutOfOrder { offset }.into(), upload));
     }
-    let announced = headers
-        .get(CONTENT_LENGTH)
-        .and_then(|v| v.to_str().ok())
-        .and_then(|v| v.parse::<u64>().ok());
+    let announced = announced(headers);
     let expected = range.end - range.start + 1;
     if let Some(actual) = announced
         && actual != expected

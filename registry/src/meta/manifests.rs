@@ -6,8 +6,10 @@ use oci::{Digest, MediaType};
 use sqlx::sqlite::SqliteConnection;
 
 use super::links::find_repository;
-use super::{Meta, MetaError, from_sql, now, to_sql};
+use super::usage::need;
+use super::{Admit, Meta, MetaError, from_sql, now, to_sql};
 use crate::name::{ManifestRef, RepositoryName, Tag};
+use crate::quota::Exceeded;
 
 /// What a manifest is, without its bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -52,6 +54,8 @@ pub enum Put {
     Missing(Vec<Digest>),
     /// This tag points elsewhere and must not move, so nothing was changed.
     Immutable(String),
+    /// There is no room for it, so nothing was changed.
+    Quota(Exceeded),
 }
 
 /// What a deletion took away.
@@ -129,17 +133,19 @@ impl Meta {
         missing(&mut connection, repository, blobs, children).await
     }
 
-    /// Shows a manifest and points its tags to it, unless something it needs is not there.
+    /// Shows a manifest and points its tags to it, unless something it needs is not there or `admit`
+    /// refuses.
     ///
     /// # Errors
     /// [`MetaError`].
     pub async fn put_manifest(
         &self,
         new: NewManifest,
+        admit: Option<Admit>,
         effect: impl FnOnce(&Put) + Send + 'static,
     ) -> Result<Put, MetaError> {
         self.writer
-            .run(move |c| Box::pin(put(c, new)), effect)
+            .run(move |c| Box::pin(put(c, new, admit)), effect)
             .await
     }
 
@@ -266,7 +272,11 @@ async fn missing(
         .collect()
 }
 
-async fn put(c: &mut SqliteConnection, new: NewManifest) -> Result<Put, MetaError> {
+async fn put(
+    c: &mut SqliteConnection,
+    new: NewManifest,
+    admit: Option<Admit>,
+) -> Result<Put, MetaError> {
     let absent = missing(c, &new.repository, &new.blobs, &new.children).await?;
     if !absent.is_empty() {
         return Ok(Put::Missing(absent));
@@ -284,6 +294,12 @@ async fn put(c: &mut SqliteConnection, new: NewManifest) -> Result<Put, MetaErro
         .await?;
         if elsewhere.is_some() {
             return Ok(Put::Immutable(tag.as_str().to_owned()));
+        }
+    }
+    if let Some(admit) = admit {
+        let need = need(c, &new.repository, &new.row.digest, new.row.size).await?;
+        if let Err(e) = admit(need) {
+            return Ok(Put::Quota(e));
         }
     }
     let annotations = (!new.annotations.is_empty())

@@ -10,6 +10,7 @@ mod links;
 mod listing;
 mod manifests;
 mod retention;
+mod usage;
 mod writer;
 
 use std::path::Path;
@@ -24,6 +25,7 @@ pub use check::KnownBlob;
 pub use collect::{StaleLink, UnusedBlob};
 pub use listing::{Page, Usage};
 pub use manifests::{Delete, Deleted, ManifestRow, NewManifest, Put, Referrer};
+pub use usage::{Admit, RepositoryUsage, Watch, WrongUsage};
 
 use writer::Writer;
 
@@ -60,11 +62,12 @@ pub struct Meta {
 }
 
 impl Meta {
-    /// Opens the database at `path`, made and migrated when needed.
+    /// Opens the database at `path`, made and migrated when needed. `watch` is told all usage now,
+    /// and then every change of it.
     ///
     /// # Errors
     /// [`MetaError::Sql`], [`MetaError::Migrate`].
-    pub async fn open(path: &Path) -> Result<Self, MetaError> {
+    pub async fn open(path: &Path, watch: Option<Watch>) -> Result<Self, MetaError> {
         let options = SqliteConnectOptions::new()
             .filename(path)
             .create_if_missing(true)
@@ -79,6 +82,10 @@ impl Meta {
         let mut connection = options.connect().await?;
         MIGRATIONS.run(&mut connection).await?;
         connection.ping().await?;
+        if let Some(watch) = &watch {
+            watch(usage::all(&mut connection).await?);
+            usage::record_changes(&mut connection).await?;
+        }
         let readers = SqlitePoolOptions::new()
             .max_connections(READERS)
             // Connections to a file do not go stale.
@@ -87,7 +94,7 @@ impl Meta {
             .await?;
         Ok(Self {
             readers,
-            writer: Writer::start(connection),
+            writer: Writer::start(connection, watch),
         })
     }
 

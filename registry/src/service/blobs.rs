@@ -7,7 +7,7 @@ use bytes::Bytes;
 use oci::Digest;
 
 use super::{Registry, ServiceError, key};
-use crate::name::RepositoryName;
+use crate::name::{RepositoryName, UploadId};
 use crate::storage::blocking;
 
 /// Blobs up to this size are served from memory once read.
@@ -132,27 +132,29 @@ impl Registry {
         }
     }
 
-    /// Shows a blob whose file is durable.
+    /// Shows a blob whose file is durable; `id` is what was promised room for it, if anything.
     pub(super) async fn show_blob(
         &self,
         repository: &RepositoryName,
         digest: &Digest,
         size: u64,
+        id: UploadId,
     ) -> Result<(), ServiceError> {
         let (cache, key) = (
             Arc::clone(&self.blob_cache),
             key(repository.as_str(), digest),
         );
-        self.meta
-            .link_blob(repository, digest, size, move || cache.forget(&key))
-            .await?;
-        Ok(())
+        let admit = self.admit(repository, id);
+        Ok(self
+            .meta
+            .link_blob(repository, digest, size, admit, move || cache.forget(&key))
+            .await??)
     }
 
     /// Shows in `to` a blob that `from` shows; false when `from` does not.
     ///
     /// # Errors
-    /// [`ServiceError::Meta`].
+    /// [`ServiceError::Quota`], [`ServiceError::Meta`].
     pub async fn mount(
         &self,
         from: &RepositoryName,
@@ -160,10 +162,11 @@ impl Registry {
         digest: &Digest,
     ) -> Result<bool, ServiceError> {
         let (cache, key) = (Arc::clone(&self.blob_cache), key(to.as_str(), digest));
+        let admit = self.admit(to, UploadId::random());
         let mounted = self
             .meta
-            .mount_blob(from, to, digest, move |_| cache.forget(&key))
-            .await?;
+            .mount_blob(from, to, digest, admit, move || cache.forget(&key))
+            .await??;
         Ok(mounted.is_some())
     }
 

@@ -5,6 +5,7 @@ use oci::digest::DigestError;
 
 use crate::meta::MetaError;
 use crate::name::{ManifestRef, NameError, RepositoryName};
+use crate::quota::Exceeded;
 use crate::storage::{StorageError, UploadError};
 
 /// Why a request was not served.
@@ -55,6 +56,9 @@ pub enum ServiceError {
     /// The manifest needs what the repository does not show.
     #[error("the manifest needs {} that were not pushed to this repository", .0.len())]
     ManifestBlobUnknown(Vec<Digest>),
+    /// There is no room for it, by rule.
+    #[error(transparent)]
+    Quota(#[from] Exceeded),
     /// The upload does not take this request.
     #[error(transparent)]
     Upload(UploadError),

@@ -15,7 +15,7 @@ use oci::Digest;
 use oci::manifest::MAX_MANIFEST_SIZE;
 
 use super::{Registry, ServiceError};
-use crate::name::{ManifestRef, RepositoryName, Tag};
+use crate::name::{ManifestRef, RepositoryName, Tag, UploadId};
 use crate::storage::{Context, StorageError, blocking};
 
 /// What an import brought.
@@ -136,7 +136,8 @@ impl Registry {
                     imported.blobs += 1;
                     imported.bytes += size;
                 }
-                self.show_blob(repository, digest, size).await?;
+                self.show_blob(repository, digest, size, UploadId::random())
+                    .await?;
                 Ok(Ok(()))
             }
             Ok(None) => Ok(Err("its content is not what its digest says".into())),

@@ -88,7 +88,8 @@ impl Registry {
     ///
     /// # Errors
     /// [`ServiceError::ManifestInvalid`], [`ServiceError::ManifestTooLarge`],
-    /// [`ServiceError::DigestMismatch`], [`ServiceError::ManifestBlobUnknown`].
+    /// [`ServiceError::DigestMismatch`], [`ServiceError::ManifestBlobUnknown`],
+    /// [`ServiceError::Quota`].
     pub async fn put_manifest(
         self: &Arc<Self>,
         repository: &RepositoryName,
@@ -157,11 +158,15 @@ impl Registry {
             Put::Done => Ok(Pushed { digest, subject }),
             Put::Immutable(tag) => Err(ServiceError::TagImmutable(tag)),
             Put::Missing(missing) => Err(ServiceError::ManifestBlobUnknown(missing)),
+            Put::Quota(e) => Err(ServiceError::Quota(e)),
         }
     }
 
     async fn store_manifest(&self, new: NewManifest, bytes: Bytes) -> Result<Put, ServiceError> {
         let digest = new.row.digest.clone();
+        // Held until this ends, however it does.
+        let promise = self.promise(&new.repository, &digest, new.row.size).await?;
+        let admit = promise.as_ref().map(|p| p.admit(&new.repository));
         let _arriving = self.blobs.arriving(&digest).await;
         self.blobs.write(&digest, bytes.clone()).await?;
         let cache = Arc::clone(&self.manifest_cache);
@@ -173,7 +178,7 @@ impl Registry {
         keys.extend(new.tags.iter().map(|tag| key(new.repository.as_str(), tag)));
         let put = self
             .meta
-            .put_manifest(new, move |put| {
+            .put_manifest(new, admit, move |put| {
                 if *put == Put::Done {
                     for key in keys {
                         let weight = key.len() + ENTRY_WEIGHT + stored.bytes.len();

@@ -11,6 +11,7 @@ mod import;
 mod leases;
 mod listing;
 mod manifests;
+mod quota;
 mod retention;
 mod uploads;
 
@@ -26,12 +27,14 @@ pub use error::ServiceError;
 pub use import::Imported;
 pub use listing::{MAX_PAGE, Referrers};
 pub use manifests::{Pushed, StoredManifest};
+pub use quota::{Intake, UsageReport};
 
 use crate::cache::Cache;
 use crate::meta::Meta;
 use crate::policy::Policy;
 use crate::storage::{BlobFiles, Context, StorageError, Uploads, make_dir};
 use leases::Leases;
+use quota::SharedLedger;
 use retention::Pulls;
 
 /// Bytes of manifests kept in memory.
@@ -54,6 +57,8 @@ pub struct Registry {
     collecting: tokio::sync::Mutex<()>,
     pulls: Pulls,
     policy: Policy,
+    /// Only where something is limited.
+    ledger: Option<SharedLedger>,
     /// Held for as long as this process serves the directory.
     _lock: File,
 }
@@ -68,7 +73,7 @@ impl Registry {
         Self::with_policy(data_dir, Policy::default()).await
     }
 
-    /// The same, with rules for its tags.
+    /// The same, with rules for its tags and for how much it may store.
     ///
     /// # Errors
     /// As [`Registry::open`].
@@ -80,7 +85,9 @@ impl Registry {
             Ok((lock, BlobFiles::open(&dir)?, Uploads::open(&dir)?))
         })
         .await?;
-        let meta = Meta::open(&data_dir.join("registry.db")).await?;
+        let ledger = SharedLedger::new(&policy.quotas);
+        let watch = ledger.as_ref().map(SharedLedger::watch);
+        let meta = Meta::open(&data_dir.join("registry.db"), watch).await?;
         Ok(Self {
             meta,
             blobs,
@@ -91,6 +98,7 @@ impl Registry {
             collecting: tokio::sync::Mutex::default(),
             pulls: Pulls::default(),
             policy,
+            ledger,
             _lock: lock,
         })
     }

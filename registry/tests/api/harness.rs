@@ -12,6 +12,7 @@ use oci::Digest;
 use registry::auth::Auth;
 use registry::config::Settings;
 use registry::http::Api;
+use registry::policy::Policy;
 use registry::service::Registry;
 use serde_json::{Value, json};
 use tower::ServiceExt;
@@ -73,6 +74,21 @@ impl App {
     pub async fn configured(prepare: impl FnOnce(&Path), settings: &str) -> Self {
         let dir = tempfile::tempdir().unwrap();
         prepare(dir.path());
+        Self::with_settings(dir, settings).await
+    }
+
+    /// What a new process with these settings would find; the old registry is closed already.
+    pub async fn again(old: Self, settings: &str) -> Self {
+        let Self {
+            dir,
+            registry,
+            router,
+        } = old;
+        drop((registry, router));
+        Self::with_settings(dir, settings).await
+    }
+
+    async fn with_settings(dir: tempfile::TempDir, settings: &str) -> Self {
         let file = dir.path().join("registry.toml");
         let settings = settings.replace("$DIR", dir.path().to_str().unwrap());
         std::fs::write(&file, settings).unwrap();
@@ -80,11 +96,7 @@ impl App {
         let auth = Auth::from_config(&config, dir.path())
             .unwrap()
             .map(Arc::new);
-        let registry = Arc::new(
-            Registry::with_policy(dir.path(), config.policy.clone())
-                .await
-                .unwrap(),
-        );
+        let registry = Arc::new(open_again(dir.path(), config.policy.clone()).await);
         let api = Api::new(Arc::clone(&registry), auth, Arc::default(), &config);
         Self {
             dir,
@@ -94,7 +106,7 @@ impl App {
     }
 
     pub async fn in_dir(dir: tempfile::TempDir) -> Self {
-        let registry = Arc::new(open_again(dir.path()).await);
+        let registry = Arc::new(open_again(dir.path(), Policy::default()).await);
         let router = registry::http::router(Api::open(Arc::clone(&registry)));
         Self {
             dir,
@@ -226,9 +238,9 @@ pub fn image(config: &Digest, layers: &[&Digest]) -> Value {
 
 /// Opens a directory that a registry in this process has just let go of: a last blocking task of
 /// it may still hold the lock for a moment.
-async fn open_again(dir: &Path) -> Registry {
+async fn open_again(dir: &Path, policy: Policy) -> Registry {
     for _ in 0..500 {
-        match Registry::open(dir).await {
+        match Registry::with_policy(dir, policy.clone()).await {
             Err(e) if e.to_string().contains("in use by another rregistry") => {
                 tokio::time::sleep(std::time::Duration::from_millis(10)).await;
             }

@@ -12,6 +12,7 @@ mod listing;
 mod manifests;
 mod model;
 mod process;
+mod quota;
 mod restart;
 mod retention;
 mod uploads;

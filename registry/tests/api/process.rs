@@ -29,9 +29,14 @@ fn command() -> Command {
 }
 
 fn serve(dir: &Path) -> Process {
+    serve_with(dir, &[])
+}
+
+fn serve_with(dir: &Path, args: &[&str]) -> Process {
     let mut child = command()
         .args(["serve", "--addr", "127.0.0.1:0", "--data-dir"])
         .arg(dir)
+        .args(args)
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();
@@ -221,6 +226,60 @@ fn one_directory_one_process_and_gc_goes_to_it() {
     drop(process);
     // And without a running registry, here.
     assert!(gc(&[]).contains("freed 0 blobs"));
+}
+
+#[test]
+fn usage_is_shown_by_the_running_registry_and_without_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let settings = dir.path().join("registry.toml");
+    std::fs::write(
+        &settings,
+        "[storage]\nquota = \"1GiB\"\n[[quota]]\nrepository = \"app\"\neach = \"10KiB\"\n",
+    )
+    .unwrap();
+    let process = serve_with(dir.path(), &["--config", settings.to_str().unwrap()]);
+    let bytes = [b'x'; 5000];
+    let digest = Digest::sha256(&bytes);
+    let path = format!("/v2/app/blobs/uploads/?digest={digest}");
+    assert!(
+        process
+            .send("POST", &path, &bytes)
+            .starts_with("HTTP/1.1 201")
+    );
+    // Far more than what the sockets on the way hold: the answer comes through all the same.
+    let large = vec![1; 30 << 20];
+    let path = format!("/v2/app/blobs/uploads/?digest={}", Digest::sha256(&large));
+    let refused = process.send("POST", &path, &large);
+    assert!(refused.starts_with("HTTP/1.1 403"), "{refused}");
+    assert!(
+        refused.contains("repository app may store 10.0 KiB, 4.8 KiB are used"),
+        "{refused}"
+    );
+
+    let usage = |args: &[&str]| {
+        let output = command()
+            .args([
+                "usage",
+                "--config",
+                settings.to_str().unwrap(),
+                "--data-dir",
+            ])
+            .arg(dir.path())
+            .args(args)
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{}", text(&output));
+        text(&output)
+    };
+    let served = (usage(&[]), usage(&["--format", "json"]));
+    assert!(
+        served.0.contains("4.8 KiB of     10.0 KiB  app"),
+        "{}",
+        served.0
+    );
+    assert!(served.1.contains("\"bytes\": 5000"), "{}", served.1);
+    drop(process);
+    assert_eq!((usage(&[]), usage(&["--format", "json"])), served);
 }
 
 #[test]
