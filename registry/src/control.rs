@@ -21,7 +21,10 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::task::JoinHandle;
 
 use crate::metrics::Metrics;
-use crate::service::{CollectOptions, Collected, Registry, ServiceError, UsageReport};
+use crate::service::{
+    CollectOptions, Collected, ExportOptions, Exported, ImportOptions, Imported, Registry,
+    ServiceError, UsageReport,
+};
 
 /// Bytes of an answer that are read at most.
 const MAX_ANSWER: usize = 64 << 20;
@@ -76,6 +79,8 @@ pub fn listen(
     let router = Router::new()
         .route("/gc", post(gc))
         .route("/usage", post(usage))
+        .route("/export", post(export))
+        .route("/import", post(import))
         .with_state(Arc::new(Control { registry, metrics }));
     Ok(tokio::spawn(async move {
         if let Err(e) = axum::serve(listener, router).await {
@@ -95,6 +100,14 @@ async fn gc(State(control): State<Arc<Control>>, Json(options): Json<CollectOpti
 
 async fn usage(State(control): State<Arc<Control>>) -> Response {
     answer(control.registry.usage_report().await)
+}
+
+async fn export(State(control): State<Arc<Control>>, Json(what): Json<ExportOptions>) -> Response {
+    answer(control.registry.export(&what).await)
+}
+
+async fn import(State(control): State<Arc<Control>>, Json(what): Json<ImportOptions>) -> Response {
+    answer(control.registry.import_layout(&what).await)
 }
 
 fn answer<T: Serialize>(done: Result<T, ServiceError>) -> Response {
@@ -139,6 +152,28 @@ pub async fn request_gc(
 /// [`ControlError`].
 pub async fn request_usage(data_dir: &Path) -> Result<Option<UsageReport>, ControlError> {
     request(data_dir, "/usage", &()).await
+}
+
+/// Lets the registry that serves `data_dir` export; `None` when none does.
+///
+/// # Errors
+/// [`ControlError`].
+pub async fn request_export(
+    data_dir: &Path,
+    options: &ExportOptions,
+) -> Result<Option<Exported>, ControlError> {
+    request(data_dir, "/export", options).await
+}
+
+/// Lets the registry that serves `data_dir` import a layout; `None` when none does.
+///
+/// # Errors
+/// [`ControlError`].
+pub async fn request_import(
+    data_dir: &Path,
+    options: &ImportOptions,
+) -> Result<Option<Imported>, ControlError> {
+    request(data_dir, "/import", options).await
 }
 
 async fn request<Q: Serialize, A: DeserializeOwned>(

@@ -89,8 +89,8 @@ impl std::fmt::Display for Scope {
 /// A limit that would be passed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "quota exceeded: {scope} may store {}, {} are used (uploads under way included), and this \
-     needs {} more",
+    "quota exceeded: {scope} may store {}, {} are used (other uploads under way included), and \
+     this needs {}",
     show_size(*.limit), show_size(*.used), show_size(*.wanted)
 )]
 pub struct Exceeded {
@@ -192,13 +192,22 @@ impl Ledger {
         repository: &RepositoryName,
         need: Need,
     ) -> Result<(), Exceeded> {
-        if let Err(e) = self.try_hold(id, repository, need) {
-            if !self.drop_rested(id) {
-                return Err(e);
-            }
-            self.try_hold(id, repository, need)?;
-        }
-        Ok(())
+        let held = self.try_hold(id, repository, need);
+        let held = match held {
+            Err(_) if self.drop_rested(id) => self.try_hold(id, repository, need),
+            held => held,
+        };
+        held.map_err(|mut e| {
+            // Its own promise is part of what it needs, not of what others use.
+            let had = self.held.get(&id).map(|h| h.need).unwrap_or_default();
+            let had = match e.scope {
+                Scope::Total => had.total,
+                Scope::Repository(_) | Scope::Together(_) => had.repository,
+            };
+            e.used -= had;
+            e.wanted += had;
+            e
+        })
     }
 
     fn try_hold(

@@ -113,22 +113,26 @@ impl ArchivedLayer {
 /// # Errors
 /// [`ArchiveError`].
 pub fn open(path: &Path, options: &ReadOptions<'_>) -> Result<ImageArchive, ArchiveError> {
+    images(&open_files(path, options)?)
+}
+
+pub(super) fn open_files(path: &Path, options: &ReadOptions<'_>) -> Result<Files, ArchiveError> {
     let opening = || failed(format!("opening {}", path.display()));
     let metadata = std::fs::metadata(path).map_err(opening())?;
     if metadata.is_dir() {
-        return images(&Files::directory(path)?);
+        return Files::directory(path);
     }
     let mut file = File::open(path).map_err(opening())?;
     if !metadata.is_file() {
-        return read(file, options);
+        return spool(file, options);
     }
     let compression = peek(&mut file).map_err(failed(format!("reading {}", path.display())))?;
     file.rewind()
         .map_err(failed(format!("reading {}", path.display())))?;
     if compression == Compression::None {
-        images(&Files::tar(file)?)
+        Files::tar(file)
     } else {
-        read(file, options)
+        spool(file, options)
     }
 }
 
@@ -140,6 +144,10 @@ pub fn read(
     reader: impl Read + Send,
     options: &ReadOptions<'_>,
 ) -> Result<ImageArchive, ArchiveError> {
+    images(&spool(reader, options)?)
+}
+
+fn spool(reader: impl Read + Send, options: &ReadOptions<'_>) -> Result<Files, ArchiveError> {
     let reading = "reading the archive";
     let mut file = tempfile::tempfile_in(options.spool).map_err(failed(format!(
         "creating a temporary file in {}",
@@ -156,7 +164,7 @@ pub fn read(
     }
     file.flush().map_err(failed(reading))?;
     file.rewind().map_err(failed(reading))?;
-    images(&Files::tar(file)?)
+    Files::tar(file)
 }
 
 fn peek(reader: &mut impl Read) -> io::Result<Compression> {

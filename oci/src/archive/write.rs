@@ -80,7 +80,8 @@ pub fn tar<W: Write>(
     if format == Format::Docker && !repositories.is_empty() {
         layout.file(REPOSITORIES, &to_json(REPOSITORIES, &repositories)?)?;
     }
-    layout.finish()
+    layout.finish()?;
+    Ok(())
 }
 
 /// Writes images into a directory as OCI image layout. Images that are there already stay,
@@ -90,9 +91,16 @@ pub fn tar<W: Write>(
 /// [`ArchiveError`]; the index of what was there before stays as it was then.
 pub fn directory(images: &[ImageSource<'_>], dir: &Path) -> Result<(), ArchiveError> {
     let mut layout = DirLayout::new(dir)?;
-    let mut kept = existing_index(dir)?;
+    let kept = existing_index(dir)?;
     let manifests = blobs(images, &mut layout)?;
-    let new = entries(images, &manifests);
+    let entries = merge(kept, entries(images, &manifests));
+    layout.file(OCI_LAYOUT, OCI_LAYOUT_CONTENT)?;
+    // Last: until now the directory is what it was.
+    layout.file(INDEX, &to_json(INDEX, &index(entries))?)
+}
+
+/// What an index lists after `new` is added: who has the name of a new entry makes way for it.
+pub(super) fn merge(mut kept: Vec<Descriptor>, new: Vec<Descriptor>) -> Vec<Descriptor> {
     let name = |entry: &Descriptor| {
         [IMAGE_NAME, REF_NAME]
             .iter()
@@ -105,21 +113,19 @@ pub fn directory(images: &[ImageSource<'_>], dir: &Path) -> Result<(), ArchiveEr
         })
     });
     kept.extend(new);
-    layout.file(OCI_LAYOUT, OCI_LAYOUT_CONTENT)?;
-    // Last: until now the directory is what it was.
-    layout.file(INDEX, &to_json(INDEX, &index(kept))?)
+    kept
 }
 
-const OCI_LAYOUT_CONTENT: &[u8] = br#"{"imageLayoutVersion":"1.0.0"}"#;
+pub(super) const OCI_LAYOUT_CONTENT: &[u8] = br#"{"imageLayoutVersion":"1.0.0"}"#;
 
-fn to_json<T: Serialize>(name: &str, value: &T) -> Result<Vec<u8>, ArchiveError> {
+pub(super) fn to_json<T: Serialize>(name: &str, value: &T) -> Result<Vec<u8>, ArchiveError> {
     serde_json::to_vec(value).map_err(|source| ArchiveError::Json {
         name: name.to_owned(),
         source,
     })
 }
 
-fn existing_index(dir: &Path) -> Result<Vec<Descriptor>, ArchiveError> {
+pub(super) fn existing_index(dir: &Path) -> Result<Vec<Descriptor>, ArchiveError> {
     let path = dir.join(INDEX);
     let reading = || failed(format!("reading {}", path.display()));
     let file = match File::open(&path) {
@@ -254,7 +260,7 @@ fn entries(images: &[ImageSource<'_>], manifests: &[Descriptor]) -> Vec<Descript
     entries
 }
 
-fn index(manifests: Vec<Descriptor>) -> Index {
+pub(super) fn index(manifests: Vec<Descriptor>) -> Index {
     Index {
         schema_version: 2,
         media_type: Some(media_type::OCI_INDEX.into()),

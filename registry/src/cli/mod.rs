@@ -1,9 +1,11 @@
 //! The command line: `rregistry serve` and its helpers.
 
 mod config;
+mod export;
 mod fsck;
 mod gc;
 mod import;
+mod import_layout;
 mod serve;
 mod usage;
 mod user;
@@ -40,6 +42,8 @@ enum Command {
     Gc(gc::Gc),
     Fsck(fsck::Fsck),
     Usage(usage::Usage),
+    Export(export::Export),
+    Import(import_layout::ImportLayout),
     ImportDistribution(import::Import),
     Config(config::Config),
     #[command(subcommand)]
@@ -62,6 +66,8 @@ pub fn main() -> ExitCode {
         Command::ImportDistribution(options) => import::run(options),
         Command::Fsck(options) => fsck::run(options),
         Command::Usage(options) => usage::run(options),
+        Command::Export(options) => export::run(options),
+        Command::Import(options) => import_layout::run(options),
         Command::Config(options) => config::run(&options),
         Command::User(command) => user::run(command),
         Command::Completions { shell } => {

@@ -220,7 +220,11 @@ impl Meta {
     }
 }
 
-fn manifest_row(digest: &str, media_type: String, size: i64) -> Result<ManifestRow, MetaError> {
+pub(super) fn manifest_row(
+    digest: &str,
+    media_type: String,
+    size: i64,
+) -> Result<ManifestRow, MetaError> {
     Ok(ManifestRow {
         digest: digest
             .parse()

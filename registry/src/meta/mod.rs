@@ -6,6 +6,7 @@
 
 mod check;
 mod collect;
+mod export;
 mod links;
 mod listing;
 mod manifests;
@@ -23,6 +24,7 @@ use sqlx::{ConnectOptions, Connection};
 
 pub use check::KnownBlob;
 pub use collect::{StaleLink, UnusedBlob};
+pub use export::Exportable;
 pub use listing::{Page, Usage};
 pub use manifests::{Delete, Deleted, ManifestRow, NewManifest, Put, Referrer};
 pub use usage::{Admit, RepositoryUsage, Watch, WrongUsage};

@@ -1,6 +1,7 @@
 //! What the rules say no to. The HTTP layer turns each into a status and the spec's error code.
 
 use oci::Digest;
+use oci::archive::ArchiveError;
 use oci::digest::DigestError;
 
 use crate::meta::MetaError;
@@ -65,6 +66,9 @@ pub enum ServiceError {
     /// The disk failed.
     #[error(transparent)]
     Storage(#[from] StorageError),
+    /// An archive is none, or could not be written.
+    #[error(transparent)]
+    Archive(#[from] ArchiveError),
     /// The metadata failed.
     #[error(transparent)]
     Meta(#[from] MetaError),

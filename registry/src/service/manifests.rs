@@ -248,7 +248,7 @@ fn media_type(document: &ManifestDocument, given: Option<MediaType>) -> MediaTyp
 }
 
 /// The blobs and the children that must be there, each once.
-fn needs(document: &ManifestDocument) -> (Vec<Digest>, Vec<Digest>) {
+pub(super) fn needs(document: &ManifestDocument) -> (Vec<Digest>, Vec<Digest>) {
     fn unique<'a>(descriptors: impl Iterator<Item = &'a Descriptor>) -> Vec<Digest> {
         let mut seen = HashSet::new();
         descriptors

@@ -8,6 +8,7 @@ mod collect;
 mod concurrency;
 mod harness;
 mod import;
+mod layout;
 mod listing;
 mod manifests;
 mod model;

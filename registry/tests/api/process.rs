@@ -283,6 +283,58 @@ fn usage_is_shown_by_the_running_registry_and_without_it() {
 }
 
 #[test]
+fn a_running_registry_exports_and_imports() {
+    let dir = tempfile::tempdir().unwrap();
+    let process = serve(dir.path());
+    let digest = Digest::sha256(b"{}");
+    let path = format!("/v2/app/blobs/uploads/?digest={digest}");
+    assert!(
+        process
+            .send("POST", &path, b"{}")
+            .starts_with("HTTP/1.1 201")
+    );
+    let manifest = crate::harness::image(&digest, &[]).to_string();
+    process.send("PUT", "/v2/app/manifests/v1", manifest.as_bytes());
+    let work = tempfile::tempdir().unwrap();
+    // Relative to where the command is run, not to where the registry is.
+    let run = |args: &[&str]| {
+        let output = command()
+            .args(args)
+            .arg("--data-dir")
+            .arg(dir.path())
+            .current_dir(work.path())
+            .output()
+            .unwrap();
+        (output.status.success(), text(&output))
+    };
+    let done = run(&["export", "app", "-o", "app.tar"]);
+    assert_eq!(
+        done,
+        (
+            true,
+            "exported 1 tags, 1 manifests; 2 blobs, ".to_owned()
+                + &format!("{} bytes\n", manifest.len() + 2)
+        )
+    );
+    let (ok, said) = run(&["import", "app.tar", "copy"]);
+    assert!(
+        ok && said.contains("imported 1 repositories, 1 tags, 1 manifests; 0 new"),
+        "{said}"
+    );
+    let answer = process.send("GET", "/v2/copy/manifests/v1", b"");
+    assert!(answer.ends_with(&manifest), "{answer}");
+    let (ok, said) = run(&["export", "app:none", "-o", "app.tar"]);
+    assert!(!ok && said.contains("app has no manifest none"), "{said}");
+    // And without a running registry, here.
+    drop(process);
+    assert!(run(&["export", "copy:v1", "-o", "layout"]).0);
+    let (ok, said) = run(&["import", "layout", "again"]);
+    assert!(ok, "{said}");
+    let (ok, said) = run(&["import", "layout"]);
+    assert!(!ok && said.contains("name one after the layout"), "{said}");
+}
+
+#[test]
 fn users_are_managed_in_a_file() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("htpasswd");
