@@ -118,6 +118,13 @@ pub const KEYS: &[Key] = &[
         help: "How long a blob that no manifest needs is kept: at least as long as any push takes.",
     },
     Key {
+        name: "backup.interval",
+        default: "\"1h\"",
+        help: "How often the database is copied beside itself while serving, when it changed; \"0s\" \
+               for never. Should it be lost, `rregistry fsck --rebuild` takes the names of \
+               repositories and tags from the copy; everything else is in the blobs.",
+    },
+    Key {
         name: "metrics.enabled",
         default: "true",
         help: "Whether /metrics answers, in the format of Prometheus.",

@@ -125,6 +125,8 @@ pub struct Config {
     pub gc_interval: Option<Duration>,
     /// How long what nothing needs is kept.
     pub gc_grace: Duration,
+    /// How often the database is copied.
+    pub backup_interval: Option<Duration>,
     /// Whether /metrics answers.
     pub metrics: bool,
     /// Groups of users.
@@ -260,6 +262,7 @@ impl Settings {
             ));
         }
         let interval = self.duration("gc.interval")?;
+        let backup = self.duration("backup.interval")?;
         let quotas = self.quotas()?;
         Ok(Config {
             addr: self.parse("addr")?,
@@ -280,6 +283,7 @@ impl Settings {
             uploads_expire_after: self.duration("uploads.expire_after")?,
             gc_interval: (!interval.is_zero()).then_some(interval),
             gc_grace: self.duration("gc.grace")?,
+            backup_interval: (!backup.is_zero()).then_some(backup),
             metrics: self.boolean("metrics.enabled")?,
             groups: self.lists.groups,
             access: self.lists.access,

@@ -199,7 +199,11 @@ impl From<ServiceError> for ApiError {
                     Value::Null,
                 )
             }
-            ServiceError::Storage(_) | ServiceError::Archive(_) | ServiceError::Meta(_) => {
+            ServiceError::Storage(_)
+            | ServiceError::Archive(_)
+            | ServiceError::DatabaseMissing(_)
+            | ServiceError::DatabaseSound(_)
+            | ServiceError::Meta(_) => {
                 // What failed is for the log: clients need not know paths.
                 tracing::error!(error = %message, "a request failed");
                 Self::new(

@@ -39,6 +39,8 @@ pub struct NewManifest {
     pub blobs: Vec<Digest>,
     /// Manifests (or blobs) of an index that the repository must show.
     pub children: Vec<Digest>,
+    /// An index that is put back rather than pushed: what was deleted from it may be missing.
+    pub partial: bool,
     /// Tags to point here.
     pub tags: Vec<Tag>,
     /// Those of them that must not point elsewhere already.
@@ -85,6 +87,13 @@ pub struct Referrer {
     pub artifact_type: Option<String>,
     /// Its annotations.
     pub annotations: BTreeMap<String, String>,
+}
+
+impl NewManifest {
+    /// The children that must be there.
+    pub fn required(&self) -> &[Digest] {
+        if self.partial { &[] } else { &self.children }
+    }
 }
 
 impl Meta {
@@ -281,7 +290,7 @@ async fn put(
     new: NewManifest,
     admit: Option<Admit>,
 ) -> Result<Put, MetaError> {
-    let absent = missing(c, &new.repository, &new.blobs, &new.children).await?;
+    let absent = missing(c, &new.repository, &new.blobs, new.required()).await?;
     if !absent.is_empty() {
         return Ok(Put::Missing(absent));
     }

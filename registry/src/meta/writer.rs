@@ -5,7 +5,8 @@
 //! (a missing blob, say) leaves no trace, so that only a failing disk or a bug can fail a
 //! transaction, and then all jobs in it fail together.
 
-use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex};
 
 use futures_util::future::BoxFuture;
 use sqlx::sqlite::SqliteConnection;
@@ -79,11 +80,18 @@ where
 impl Writer {
     /// `watch`, when there is one, sees how usage changed: after each commit, and before anybody is
     /// told of it.
-    pub(super) fn start(connection: SqliteConnection, watch: Option<Watch>) -> Self {
+    /// Transactions are counted in `commits`.
+    pub(super) fn start(
+        connection: SqliteConnection,
+        watch: Option<Watch>,
+        commits: Arc<AtomicU64>,
+    ) -> Self {
         let (sender, receiver) = mpsc::channel(QUEUE);
         Self {
             jobs: Mutex::new(Some(sender)),
-            task: Mutex::new(Some(tokio::spawn(work(connection, receiver, watch)))),
+            task: Mutex::new(Some(tokio::spawn(work(
+                connection, receiver, watch, commits,
+            )))),
         }
     }
 
@@ -133,6 +141,7 @@ async fn work(
     mut connection: SqliteConnection,
     mut jobs: mpsc::Receiver<Box<dyn Job>>,
     watch: Option<Watch>,
+    commits: Arc<AtomicU64>,
 ) {
     let mut group = Vec::new();
     while jobs.recv_many(&mut group, GROUP).await > 0 {
@@ -145,6 +154,7 @@ async fn work(
         }
         let committed = match committed {
             Ok(changes) => {
+                commits.fetch_add(1, Relaxed);
                 if let Some(watch) = &watch {
                     watch(changes);
                 }

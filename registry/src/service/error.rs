@@ -1,5 +1,7 @@
 //! What the rules say no to. The HTTP layer turns each into a status and the spec's error code.
 
+use std::path::PathBuf;
+
 use oci::Digest;
 use oci::archive::ArchiveError;
 use oci::digest::DigestError;
@@ -66,6 +68,17 @@ pub enum ServiceError {
     /// The disk failed.
     #[error(transparent)]
     Storage(#[from] StorageError),
+    /// The database is gone, but not what it was about.
+    #[error(
+        "{0} is missing, but there are blobs: put it back, or have it made anew from them with \
+         `rregistry fsck --rebuild`"
+    )]
+    DatabaseMissing(PathBuf),
+    /// There is nothing to rebuild.
+    #[error(
+        "{0} can be used: there is nothing to rebuild; `rregistry fsck --repair` mends what is wrong"
+    )]
+    DatabaseSound(PathBuf),
     /// An archive is none, or could not be written.
     #[error(transparent)]
     Archive(#[from] ArchiveError),

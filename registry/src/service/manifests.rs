@@ -94,9 +94,37 @@ impl Registry {
         self: &Arc<Self>,
         repository: &RepositoryName,
         reference: &ManifestRef,
+        tags: Vec<Tag>,
+        content_type: Option<MediaType>,
+        bytes: Bytes,
+    ) -> Result<Pushed, ServiceError> {
+        self.put(repository, reference, tags, content_type, bytes, false)
+            .await
+    }
+
+    /// The same for a manifest that was here before. An index may lack some of what it lists: that
+    /// was deleted then.
+    pub(super) async fn put_back(
+        self: &Arc<Self>,
+        repository: &RepositoryName,
+        digest: &Digest,
+        tags: Vec<Tag>,
+        media_type: Option<MediaType>,
+        bytes: Bytes,
+    ) -> Result<Pushed, ServiceError> {
+        let reference = ManifestRef::Digest(digest.clone());
+        self.put(repository, &reference, tags, media_type, bytes, true)
+            .await
+    }
+
+    async fn put(
+        self: &Arc<Self>,
+        repository: &RepositoryName,
+        reference: &ManifestRef,
         mut tags: Vec<Tag>,
         content_type: Option<MediaType>,
         bytes: Bytes,
+        partial: bool,
     ) -> Result<Pushed, ServiceError> {
         let document = parse(&bytes, content_type.as_ref())?;
         let digest = match reference {
@@ -138,15 +166,16 @@ impl Registry {
             subject: subject.clone(),
             blobs,
             children,
+            partial,
             tags,
             immutable,
         };
         // Asked before the bytes are written, so that refusals cost no disk; the transaction asks
         // again.
-        if !new.blobs.is_empty() || !new.children.is_empty() {
+        if !new.blobs.is_empty() || !new.required().is_empty() {
             let missing = self
                 .meta
-                .missing(repository, &new.blobs, &new.children)
+                .missing(repository, &new.blobs, new.required())
                 .await?;
             if !missing.is_empty() {
                 return Err(ServiceError::ManifestBlobUnknown(missing));

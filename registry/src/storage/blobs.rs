@@ -59,6 +59,24 @@ impl BlobFiles {
         })
     }
 
+    /// Whether `data_dir` holds any blob.
+    ///
+    /// # Errors
+    /// [`StorageError::Io`].
+    pub fn are_in(data_dir: &Path) -> Result<bool, StorageError> {
+        let files = Self {
+            root: data_dir.join("blobs").into(),
+            staging: data_dir.into(),
+            locks: Arc::new([]),
+        };
+        for shard in files.shards()? {
+            if !files.list(&shard)?.is_empty() {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
     /// Where files are made, on their way here; emptied at the next start.
     pub fn staging(&self) -> &Path {
         &self.staging

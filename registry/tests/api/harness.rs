@@ -115,6 +115,18 @@ impl App {
         }
     }
 
+    /// The directory, with nobody at work in it.
+    pub async fn stop(self) -> tempfile::TempDir {
+        let Self {
+            dir,
+            registry,
+            router,
+        } = self;
+        registry.close().await;
+        drop((router, registry));
+        dir
+    }
+
     /// What a new process would find.
     pub async fn restart(self) -> Self {
         let Self {

@@ -43,7 +43,7 @@ fn referring(subject: &Digest, config: &Digest, kind: &str) -> Value {
 }
 
 /// Everything that a repository may hold; its manifests.
-async fn fill(app: &App, name: &str) -> Vec<Digest> {
+pub async fn fill(app: &App, name: &str) -> Vec<Digest> {
     let at = |reference: &str| format!("/v2/{name}/manifests/{reference}");
     let (amd, _) = app.image(name, "amd64", "layer for amd64").await;
     app.delete(&at("amd64")).await.ok(202);
@@ -100,7 +100,7 @@ fn digest_of(document: &Value) -> String {
     Digest::sha256(document.to_string().as_bytes()).to_string()
 }
 
-async fn assert_same(a: &App, b: &App, name: &str, digests: &[Digest]) {
+pub async fn assert_same(a: &App, b: &App, name: &str, digests: &[Digest]) {
     let tags = a.get(&format!("/v2/{name}/tags/list")).await.ok(200).json();
     assert_eq!(b.get(&format!("/v2/{name}/tags/list")).await.json(), tags);
     let tags = tags["tags"].as_array().unwrap().iter();

@@ -14,6 +14,7 @@ mod manifests;
 mod model;
 mod process;
 mod quota;
+mod rebuild;
 mod restart;
 mod retention;
 mod uploads;
