@@ -10,9 +10,9 @@ use oci::Digest;
 const PROGRAM: &str = env!("CARGO_BIN_EXE_rregistry");
 
 /// A running registry; killed when dropped.
-struct Process {
-    child: Child,
-    addr: String,
+pub struct Process {
+    pub child: Child,
+    pub addr: String,
 }
 
 impl Drop for Process {
@@ -28,7 +28,7 @@ fn command() -> Command {
     command
 }
 
-fn serve(dir: &Path) -> Process {
+pub fn serve(dir: &Path) -> Process {
     serve_with(dir, &[])
 }
 
