@@ -90,7 +90,7 @@ impl std::fmt::Display for Scope {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "quota exceeded: {scope} may store {}, {} are used (other uploads under way included), and \
-     this needs {}",
+     this needs at least {}",
     show_size(*.limit), show_size(*.used), show_size(*.wanted)
 )]
 pub struct Exceeded {
@@ -194,7 +194,7 @@ impl Ledger {
     ) -> Result<(), Exceeded> {
         let held = self.try_hold(id, repository, need);
         let held = match held {
-            Err(_) if self.drop_rested(id) => self.try_hold(id, repository, need),
+            Err(_) if self.drop_rested(Some(id)) => self.try_hold(id, repository, need),
             held => held,
         };
         held.map_err(|mut e| {
@@ -328,12 +328,14 @@ impl Ledger {
         }
     }
 
-    /// Drops what has rested for too long; whether there was any.
-    fn drop_rested(&mut self, but: UploadId) -> bool {
+    /// Drops what has rested for too long, but for one; whether there was any.
+    pub fn drop_rested(&mut self, but: Option<UploadId>) -> bool {
         let rested: Vec<UploadId> = self
             .held
             .iter()
-            .filter(|(id, held)| **id != but && held.resting.is_some_and(|s| s.elapsed() >= REST))
+            .filter(|(id, held)| {
+                Some(**id) != but && held.resting.is_some_and(|s| s.elapsed() >= REST)
+            })
             .map(|(id, _)| *id)
             .collect();
         for id in &rested {

@@ -55,11 +55,7 @@ pub enum ArchiveError {
     )]
     NotAnArchive,
     /// No OCI image layout, where only that will do.
-    #[error("this is no OCI image layout: it lacks oci-layout or index.json{}", if *.docker {
-        "; it is a docker archive: load it and push, or convert it with skopeo copy docker-archive:FILE oci:DIR:TAG"
-    } else {
-        ""
-    })]
+    #[error("this is no OCI image layout: it lacks oci-layout or index.json")]
     NotALayout {
         /// It is what an older `docker save` writes.
         docker: bool,

@@ -11,17 +11,17 @@ use crate::control::request_import;
 use crate::name::RepositoryName;
 use crate::service::{ImportOptions, Registry};
 
-/// Take images from an OCI image layout.
+/// Take images from an OCI image layout or a docker archive.
 ///
-/// From what `rregistry export`, skopeo, buildah, `docker save` (25 or newer) or rbuild write: a
-/// directory or a tar, compressed or not. Every blob is verified. An import that was interrupted
+/// From what `rregistry export`, skopeo, buildah, podman, docker or rbuild write: a directory or a
+/// tar, compressed or not. Docker archives have no manifests; they are made then. Every blob is verified. An import that was interrupted
 /// can be started again. A running registry does it itself, while it goes on serving.
 #[derive(Debug, Args)]
 pub(super) struct ImportLayout {
     #[command(flatten)]
     settings: Settings,
 
-    /// The layout.
+    /// The layout or archive.
     layout: PathBuf,
 
     /// The repository that everything goes to [default: what names in the layout say].

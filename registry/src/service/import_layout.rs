@@ -1,4 +1,5 @@
 //! Takes over OCI image layouts: what `rregistry export`, skopeo, buildah, docker and rbuild write.
+//! Docker archives, which are none, are told apart here.
 //!
 //! Every blob is verified. What is there already is kept, so that an import that was interrupted
 //! can be started again.
@@ -11,7 +12,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use oci::archive::read::ReadOptions;
-use oci::archive::{ArchiveError, IMAGE_NAME, LayoutReader, REF_NAME};
+use oci::archive::{ArchiveError, IMAGE_NAME, ImageArchive, LayoutReader, REF_NAME};
 use oci::{Descriptor, Digest, ManifestDocument, Reference};
 use serde::{Deserialize, Serialize};
 
@@ -50,6 +51,13 @@ struct Plan {
     skipped: Vec<String>,
 }
 
+/// What was found.
+#[derive(Debug)]
+enum Read {
+    Layout(LayoutReader, Plan),
+    Archive(ImageArchive),
+}
+
 impl Registry {
     /// Imports a layout.
     ///
@@ -62,12 +70,25 @@ impl Registry {
     ) -> Result<Imported, ServiceError> {
         let given = options.repository.as_deref().map(str::parse).transpose()?;
         let (path, spool) = (options.layout.clone(), self.blobs.staging().to_owned());
-        let (layout, plan) = tokio::task::spawn_blocking(move || {
-            let layout = LayoutReader::open(&path, &ReadOptions::new(&spool))?;
-            let plan = plan(&layout, given.as_ref())?;
-            Ok::<_, ArchiveError>((layout, plan))
+        let target = given.clone();
+        let read = tokio::task::spawn_blocking(move || {
+            let options = ReadOptions::new(&spool);
+            match LayoutReader::open(&path, &options) {
+                Ok(layout) => {
+                    let plan = plan(&layout, target.as_ref())?;
+                    Ok(Read::Layout(layout, plan))
+                }
+                Err(ArchiveError::NotALayout { docker: true }) => {
+                    Ok(Read::Archive(oci::archive::read::open(&path, &options)?))
+                }
+                Err(e) => Err(e),
+            }
         })
         .await??;
+        let (layout, plan) = match read {
+            Read::Layout(layout, plan) => (layout, plan),
+            Read::Archive(archive) => return self.import_archive(archive, given.as_ref()).await,
+        };
         let mut imported = Imported {
             skipped: plan.skipped,
             ..Imported::default()
@@ -219,7 +240,7 @@ fn document(
 }
 
 /// Where an entry of `index.json` goes, by what tools write beside it.
-fn target(
+pub(super) fn target(
     entry: &Descriptor,
     given: Option<&RepositoryName>,
 ) -> Result<(RepositoryName, Option<Tag>), String> {

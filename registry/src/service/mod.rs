@@ -10,6 +10,7 @@ mod collect;
 mod error;
 mod export;
 mod import;
+mod import_archive;
 mod import_layout;
 mod leases;
 mod listing;

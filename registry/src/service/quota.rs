@@ -14,7 +14,7 @@ use super::{Registry, ServiceError};
 use crate::meta::{Admit, Watch};
 use crate::name::{RepositoryName, UploadId};
 use crate::quota::{Exceeded, Ledger, Need, Quotas};
-use crate::storage::Upload;
+use crate::storage::{ChunkRange, Upload, UploadError};
 
 /// Room that is asked for at a time when it is not known how much will come.
 const STEP: u64 = 1 << 20;
@@ -220,7 +220,7 @@ impl Registry {
         ledger: &SharedLedger,
         upload: &Arc<Upload>,
         body: S,
-        range: Option<crate::storage::ChunkRange>,
+        range: Option<ChunkRange>,
         length: Option<u64>,
         digest: Option<&Digest>,
     ) -> Result<u64, ServiceError>
@@ -251,10 +251,14 @@ impl Registry {
             self.end_upload(ledger, upload).await;
             return Err(exceeded.into());
         }
-        // Another request may be at work there: it says itself when it is done.
-        if !matches!(appended, Err(crate::storage::UploadError::Busy)) {
-            let need = share.of(upload.received());
-            ledger.lock().rest(upload.id(), need, Instant::now());
+        match appended {
+            // Another request is at work there: it says itself when it is done.
+            Err(UploadError::Busy) => {}
+            Err(UploadError::Unknown) => ledger.lock().release(upload.id()),
+            _ => {
+                let need = share.of(upload.received());
+                ledger.lock().rest(upload.id(), need, Instant::now());
+            }
         }
         Ok(appended?)
     }
@@ -276,6 +280,13 @@ impl Registry {
     pub(super) fn release_upload(&self, id: UploadId) {
         if let Some(ledger) = &self.ledger {
             ledger.lock().release(id);
+        }
+    }
+
+    /// Forgets promises to uploads that nobody goes on with.
+    pub(super) fn forget_rested(&self) {
+        if let Some(ledger) = &self.ledger {
+            ledger.lock().drop_rested(None);
         }
     }
 

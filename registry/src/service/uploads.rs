@@ -120,6 +120,7 @@ impl Registry {
     /// # Errors
     /// [`ServiceError::Storage`].
     pub async fn expire_uploads(&self, age: Duration) -> Result<usize, ServiceError> {
+        self.forget_rested();
         Ok(self.uploads.expire(age).await?)
     }
 }

@@ -245,6 +245,39 @@ async fn wrong_sums_are_found_and_mended() {
     assert_eq!(used(&app, "a").await, right);
 }
 
+/// A directory from before there were sums of sizes.
+#[tokio::test]
+async fn a_registry_of_old_learns_what_it_holds() {
+    let app = App::new().await;
+    app.image("a", "v1", "x").await;
+    app.image("b", "v1", "x").await;
+    // The same bytes as a blob and as a manifest count once.
+    let (digest, text) = app.image("b", "v2", "y").await;
+    assert_eq!(app.blob("b", text.as_bytes()).await, digest);
+    let right = (used(&app, "a").await, used(&app, "b").await);
+    let dir = app.stop().await;
+    let back = "
+        DROP TRIGGER usage_blob_shown; DROP TRIGGER usage_blob_gone;
+        DROP TRIGGER usage_manifest_shown; DROP TRIGGER usage_manifest_gone;
+        DROP TRIGGER usage_stored; DROP TRIGGER usage_stored_changed;
+        DROP TRIGGER usage_stored_gone; DROP TABLE stored_bytes;
+        ALTER TABLE repositories DROP COLUMN bytes;
+        DELETE FROM _sqlx_migrations WHERE version = 3;";
+    let done = std::process::Command::new("sqlite3")
+        .arg(dir.path().join("registry.db"))
+        .arg(back)
+        .status();
+    let Ok(status) = done else {
+        println!("skipped: sqlite3 is not installed");
+        return;
+    };
+    assert!(status.success());
+    let app = App::in_dir(dir).await;
+    assert_eq!((used(&app, "a").await, used(&app, "b").await), right);
+    let options = CheckOptions::default();
+    assert_eq!(app.registry.check(options).await.unwrap().problems, []);
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 12, failure_persistence: None, ..ProptestConfig::default() })]
 
