@@ -11,7 +11,27 @@ use super::read::{ReadOptions, open_files};
 use super::write::{OCI_LAYOUT_CONTENT, existing_index, index, merge, to_json};
 use super::{ArchiveError, INDEX, MANIFEST, OCI_LAYOUT, blob_path, failed, invalid};
 use crate::manifest::MAX_MANIFEST_SIZE;
-use crate::{Descriptor, Digest, Index, ManifestDocument};
+use crate::{Descriptor, Digest, Index};
+
+/// The largest `index.json`: with every tag of a repository in it, it may well be larger than any
+/// manifest.
+pub(super) const MAX_INDEX: usize = 64 << 20;
+
+/// Reads an `index.json`.
+pub(super) fn parse_index(bytes: &[u8]) -> Result<Index, ArchiveError> {
+    let json = |source| ArchiveError::Json {
+        name: INDEX.to_owned(),
+        source,
+    };
+    let index: Index = serde_json::from_slice(bytes).map_err(json)?;
+    if index.schema_version != 2 {
+        return Err(invalid(INDEX, "its schemaVersion is not 2"));
+    }
+    if index.media_type.as_ref().is_some_and(|m| !m.is_index()) {
+        return Err(invalid(INDEX, "it is no index"));
+    }
+    Ok(index)
+}
 
 /// Reads a layout: a directory, or a tar, compressed or not.
 #[derive(Clone, Debug)]
@@ -40,15 +60,7 @@ impl LayoutReader {
     /// # Errors
     /// [`ArchiveError`].
     pub fn index(&self) -> Result<Index, ArchiveError> {
-        let bytes = self.files.read(INDEX, MAX_MANIFEST_SIZE)?;
-        match ManifestDocument::parse(&bytes, None) {
-            Ok(ManifestDocument::Index(index)) => Ok(index),
-            Ok(ManifestDocument::Manifest(_)) => Err(invalid(INDEX, "it is no index")),
-            Err(source) => Err(ArchiveError::Manifest {
-                name: INDEX.to_owned(),
-                source,
-            }),
-        }
+        parse_index(&self.files.read(INDEX, MAX_INDEX)?)
     }
 
     /// A small blob, verified; `None` when there is none.

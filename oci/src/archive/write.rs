@@ -1,6 +1,6 @@
 //! Writing archives.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::path::Path;
@@ -8,11 +8,11 @@ use std::path::Path;
 use serde::Serialize;
 
 use super::layout::{DirLayout, Layout, TarLayout};
+use super::raw::{MAX_INDEX, parse_index};
 use super::{
     ArchiveError, IMAGE_NAME, INDEX, MANIFEST, OCI_LAYOUT, REF_NAME, REPOSITORIES, blob_path,
     failed, invalid,
 };
-use crate::manifest::MAX_MANIFEST_SIZE;
 use crate::media_type::{self, LayerCompression};
 use crate::{Descriptor, Digest, Index, Manifest, ManifestDocument, MediaType, Reference};
 
@@ -101,16 +101,16 @@ pub fn directory(images: &[ImageSource<'_>], dir: &Path) -> Result<(), ArchiveEr
 
 /// What an index lists after `new` is added: who has the name of a new entry makes way for it.
 pub(super) fn merge(mut kept: Vec<Descriptor>, new: Vec<Descriptor>) -> Vec<Descriptor> {
-    let name = |entry: &Descriptor| {
+    fn name(entry: &Descriptor) -> Option<&str> {
         [IMAGE_NAME, REF_NAME]
             .iter()
-            .find_map(|key| entry.annotations.get(*key).cloned())
-    };
-    kept.retain(|old| {
-        !new.iter().any(|new| match name(old) {
-            Some(old_name) => name(new) == Some(old_name),
-            None => old.digest == new.digest,
-        })
+            .find_map(|key| entry.annotations.get(*key).map(String::as_str))
+    }
+    let names: HashSet<&str> = new.iter().filter_map(name).collect();
+    let digests: HashSet<&Digest> = new.iter().map(|entry| &entry.digest).collect();
+    kept.retain(|old| match name(old) {
+        Some(name) => !names.contains(name),
+        None => !digests.contains(&old.digest),
     });
     kept.extend(new);
     kept
@@ -135,17 +135,16 @@ pub(super) fn existing_index(dir: &Path) -> Result<Vec<Descriptor>, ArchiveError
     };
     let mut bytes = Vec::new();
     // One byte more than allowed is enough to be refused.
-    file.take(MAX_MANIFEST_SIZE as u64 + 1)
+    file.take(MAX_INDEX as u64 + 1)
         .read_to_end(&mut bytes)
         .map_err(reading())?;
-    match ManifestDocument::parse(&bytes, None) {
-        Ok(ManifestDocument::Index(index)) => Ok(index.manifests),
-        Ok(ManifestDocument::Manifest(_)) => Err(invalid(INDEX, "it is no index")),
-        Err(source) => Err(ArchiveError::Manifest {
+    if bytes.len() > MAX_INDEX {
+        return Err(ArchiveError::TooLarge {
             name: INDEX.to_owned(),
-            source,
-        }),
+            max: MAX_INDEX as u64,
+        });
     }
+    Ok(parse_index(&bytes)?.manifests)
 }
 
 /// Writes layers, configurations and manifests; returns the manifests' descriptors.

@@ -23,7 +23,7 @@ pub(super) struct Export {
     what: Vec<Selection>,
 
     /// Where to: a directory, or a file whose name ends with .tar. What a layout there holds
-    /// already stays in it.
+    /// already stays in it, unless its name is taken.
     #[arg(long, short, value_name = "DIR|FILE.tar")]
     output: PathBuf,
 }

@@ -4,7 +4,7 @@
 //! Every blob is verified. What is there already is kept, so that an import that was interrupted
 //! can be started again.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -39,7 +39,7 @@ pub struct ImportOptions {
 struct Step {
     entry: Descriptor,
     repository: RepositoryName,
-    tag: Option<Tag>,
+    tags: Vec<Tag>,
     blobs: Vec<Digest>,
 }
 
@@ -47,7 +47,8 @@ struct Step {
 #[derive(Debug, Default)]
 struct Plan {
     steps: Vec<Step>,
-    seen: BTreeSet<(RepositoryName, Digest)>,
+    /// Where each manifest is among the steps; `None` for one that cannot be put.
+    seen: HashMap<(RepositoryName, Digest), Option<usize>>,
     skipped: Vec<String>,
 }
 
@@ -95,7 +96,7 @@ impl Registry {
         };
         let mut repositories = BTreeSet::new();
         for step in plan.steps {
-            let tags = u64::from(step.tag.is_some());
+            let tags = step.tags.len() as u64;
             let (name, digest) = (step.repository.clone(), step.entry.digest.clone());
             match self.import_step(&layout, step, &mut imported).await? {
                 Ok(()) => {
@@ -137,10 +138,9 @@ impl Registry {
             Err(e) => return Ok(Err(e.to_string())),
         };
         let reference = ManifestRef::Digest(step.entry.digest);
-        let tags = step.tag.into_iter().collect();
         let media_type = Some(step.entry.media_type);
         match self
-            .put_manifest(&step.repository, &reference, tags, media_type, bytes)
+            .put_manifest(&step.repository, &reference, step.tags, media_type, bytes)
             .await
         {
             Ok(_) => Ok(Ok(())),
@@ -180,10 +180,15 @@ impl Plan {
         depth: usize,
     ) {
         let digest = &entry.digest;
-        let seen = !self.seen.insert((repository.clone(), digest.clone()));
-        if seen && tag.is_none() {
+        let key = (repository.clone(), digest.clone());
+        if let Some(seen) = self.seen.get(&key) {
+            // One more name of it.
+            if let Some(step) = seen.and_then(|at| self.steps.get_mut(at)) {
+                step.tags.extend(tag);
+            }
             return;
         }
+        self.seen.insert(key.clone(), None);
         let document = match document(layout, entry, depth) {
             Ok(Some(document)) => document,
             // What lists it says that it is missing, or does without.
@@ -212,10 +217,11 @@ impl Plan {
         if !entry.media_type.is_manifest() && !entry.media_type.is_index() {
             entry.media_type = document.media_type();
         }
+        self.seen.insert(key, Some(self.steps.len()));
         self.steps.push(Step {
             entry,
             repository: repository.clone(),
-            tag,
+            tags: tag.into_iter().collect(),
             blobs,
         });
     }

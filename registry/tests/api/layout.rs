@@ -372,6 +372,34 @@ async fn skopeo_reads_it_and_is_read() {
     }
 }
 
+/// More names than fit into what is read as a manifest.
+#[tokio::test]
+async fn a_repository_of_very_many_tags() {
+    let app = App::new().await;
+    let config = app.blob("app", b"{}").await;
+    let text = image(&config, &[]).to_string();
+    let digest = Digest::sha256(text.as_bytes());
+    let pad = "x".repeat(100);
+    for batch in 0..30 {
+        let tags: String = (0..500)
+            .map(|i| format!("&tag=v{batch}-{i}-{pad}"))
+            .collect();
+        let path = format!("/v2/app/manifests/{digest}?{}", &tags[1..]);
+        app.put_manifest(&path, MANIFEST, text.as_bytes())
+            .await
+            .ok(201);
+    }
+    let work = tempfile::tempdir().unwrap();
+    let dir = work.path().join("layout");
+    assert_eq!(export(&app, &["app"], &dir).await.tags, 15_000);
+    assert!(std::fs::metadata(dir.join("index.json")).unwrap().len() > 4 << 20);
+    // Into what is there already, too.
+    export(&app, &["app"], &dir).await;
+    let empty = App::new().await;
+    let imported = import(&empty, &dir, Some("app")).await;
+    assert_eq!((imported.tags, imported.skipped.len()), (15_000, 0));
+}
+
 /// What `docker save` writes: an archive without manifests.
 #[tokio::test]
 async fn docker_archives_are_taken_too() {
