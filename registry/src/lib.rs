@@ -13,6 +13,7 @@
 //! | [`webhook`] | events sent to those who are told |
 //! | [`service`] | the rules; no HTTP, no SQL |
 //! | [`policy`] | which tags never move, and which go after a time; pure |
+//! | [`quota`] | how much may be stored, and what is promised; pure |
 //! | [`meta`] | all SQL: repositories, links, manifests, tags |
 //! | [`storage`] | blob files and upload sessions |
 //! | [`events`] | what happens to images, and who is told; pure |
@@ -39,6 +40,7 @@ pub mod metrics;
 pub mod name;
 pub mod outgoing;
 pub mod policy;
+pub mod quota;
 pub mod route;
 pub mod server;
 pub mod service;

@@ -132,6 +132,9 @@ async fn serve(config: Config, data_dir: &Path) -> Result<(), Failure> {
             let (registry, metrics) = (Arc::clone(&registry), Arc::clone(&metrics));
             collect(registry, metrics, interval, config.gc_grace)
         }),
+        config
+            .backup_interval
+            .map(|interval| back_up(Arc::clone(&registry), interval)),
         Some(reload(&config, auth.clone(), tls.clone())?),
     ];
     let scheme = if tls.is_some() { "https" } else { "http" };
@@ -266,6 +269,19 @@ fn collect(
                     );
                 }
                 Err(e) => tracing::warn!(error = %e, "collecting garbage failed"),
+            }
+        }
+    })
+}
+
+/// Copies the database, at once and then from time to time.
+fn back_up(registry: Arc<Registry>, interval: Duration) -> JoinHandle<()> {
+    tokio::spawn(async move {
+        let mut tick = tokio::time::interval(interval);
+        loop {
+            tick.tick().await;
+            if let Err(e) = registry.back_up().await {
+                tracing::warn!(error = %e, "the database was not copied");
             }
         }
     })

@@ -126,6 +126,13 @@ pub const KEYS: &[Key] = &[
         help: "How long an unfinished upload may rest before it is removed.",
     },
     Key {
+        name: "storage.quota",
+        default: "",
+        help: "How much may be stored in all, such as 500GiB; blobs that repositories share count \
+               once. A push that would pass it is refused. What is deleted counts until garbage is \
+               collected. Without it, as much as fits on the disk.",
+    },
+    Key {
         name: "gc.interval",
         default: "\"1h\"",
         help: "How often garbage is collected while serving; \"0s\" for never.",
@@ -134,6 +141,13 @@ pub const KEYS: &[Key] = &[
         name: "gc.grace",
         default: "\"24h\"",
         help: "How long a blob that no manifest needs is kept: at least as long as any push takes.",
+    },
+    Key {
+        name: "backup.interval",
+        default: "\"1h\"",
+        help: "How often the database is copied beside itself while serving, when it changed; \"0s\" \
+               for never. Should it be lost, `rregistry fsck --rebuild` takes the names of \
+               repositories and tags from the copy; everything else is in the blobs.",
     },
     Key {
         name: "limits.connections",
@@ -200,6 +214,14 @@ pub(super) const LISTS: &[Key] = &[
                30d), keep_tags (patterns). A tag that none of them keeps goes; without any of \
                them all stay. delete_untagged_after: how long manifests without tag stay. \
                `rregistry gc --dry-run` shows what would go.",
+    },
+    Key {
+        name: "quota",
+        default: "",
+        help: "How much repositories may hold: [[quota]] with repository (a pattern; the first rule \
+               for a repository counts), each (a size such as 10GiB: for every repository that it \
+               matches) and together (for all of them added up); one of the two or both. A blob \
+               counts in every repository that shows it. `rregistry usage` shows what is used.",
     },
     Key {
         name: "webhook",
@@ -289,6 +311,7 @@ pub fn explain() -> String {
          #[[immutable]]\n#repository = \"team/**\"\n#tags = \"v*\"\n\
          #[[retention]]\n#repository = \"ci/**\"\n#keep_newest = 20\n\
          #delete_untagged_after = \"7d\"\n\
+         #[[quota]]\n#repository = \"team/**\"\n#each = \"10GiB\"\n#together = \"50GiB\"\n\
          #[[webhook]]\n#name = \"scanner\"\n#url = \"https://scanner.example.com/events\"\n\
          #headers = { Authorization = \"Bearer SECRET\" }\n#actions = [\"push\", \"delete\"]\n",
     );

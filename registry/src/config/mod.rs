@@ -5,6 +5,7 @@
 //! `rregistry config --explain` prints it.
 
 mod keys;
+mod size;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
@@ -16,11 +17,13 @@ use toml::Value;
 
 pub use keys::{KEYS, Key, env_name, explain};
 use keys::{LISTS, similar};
+pub use size::{show_size, size};
 
 use crate::auth::rules::Rule;
 use crate::events::Webhook;
 use crate::outgoing::is_here;
 use crate::policy::{Immutable, Policy, Retention};
+use crate::quota::{Quota, Quotas};
 
 /// Why the configuration cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -165,6 +168,8 @@ pub struct Config {
     pub gc_interval: Option<Duration>,
     /// How long what nothing needs is kept.
     pub gc_grace: Duration,
+    /// How often the database is copied.
+    pub backup_interval: Option<Duration>,
     /// What clients may not go beyond.
     pub limits: Limits,
     /// Whether /metrics answers.
@@ -190,6 +195,8 @@ struct Lists {
     immutable: Vec<Immutable>,
     #[serde(default)]
     retention: Vec<Retention>,
+    #[serde(default)]
+    quota: Vec<Quota>,
     #[serde(default)]
     webhook: Vec<Webhook>,
 }
@@ -320,6 +327,8 @@ impl Settings {
         }
         let interval = self.duration("gc.interval")?;
         check_webhooks(&self.lists.webhook)?;
+        let backup = self.duration("backup.interval")?;
+        let quotas = self.quotas()?;
         Ok(Config {
             addr: self.parse("addr")?,
             data_dir: self.path("data_dir")?,
@@ -339,6 +348,7 @@ impl Settings {
             uploads_expire_after: self.duration("uploads.expire_after")?,
             gc_interval: (!interval.is_zero()).then_some(interval),
             gc_grace: self.duration("gc.grace")?,
+            backup_interval: (!backup.is_zero()).then_some(backup),
             limits: Limits {
                 connections: self.number("limits.connections")?,
                 connections_per_address: self.number("limits.connections_per_address")?,
@@ -353,9 +363,31 @@ impl Settings {
             policy: Policy {
                 immutable: self.lists.immutable,
                 retention: self.lists.retention,
+                quotas,
             },
             webhooks: self.lists.webhook,
         })
+    }
+
+    fn quotas(&self) -> Result<Quotas, ConfigError> {
+        let rules = self.lists.quota.clone();
+        if rules
+            .iter()
+            .any(|q| q.each.is_none() && q.together.is_none())
+        {
+            return Err(ConfigError::Conflict(
+                "a [[quota]] needs each (for every repository it matches) or together (for all of \
+                 them)",
+            ));
+        }
+        let text = self.optional_text("storage.quota")?.unwrap_or_default();
+        let total = if text.is_empty() {
+            None
+        } else {
+            let why = "a number and a unit, such as 500MiB, 10GiB or 2TB";
+            Some(size(&text).ok_or_else(|| wrong("storage.quota", &text, why))?)
+        };
+        Ok(Quotas { rules, total })
     }
 
     fn token(&self) -> Result<Option<Token>, ConfigError> {
@@ -627,6 +659,19 @@ mod tests {
                 "a file or an https URL",
             ),
             ("[[access]]\nrepo = \"**\"", "unknown field `repo`"),
+            (
+                "[storage]\nquota = \"much\"",
+                "storage.quota = much: a number",
+            ),
+            ("[[quota]]\nrepository = \"**\"", "needs each"),
+            (
+                "[[quota]]\nrepository = \"**\"\neach = \"1 parsec\"",
+                "\"1 parsec\" is no size",
+            ),
+            (
+                "[[quota]]\nrepository = \"**\"\nsize = \"1GiB\"",
+                "unknown field `size`",
+            ),
             ("addr = ", "TOML parse error"),
         ] {
             let error = read(text).unwrap_err().to_string();

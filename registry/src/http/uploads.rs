@@ -17,7 +17,7 @@ use super::range::chunk;
 use super::{CONTENT_DIGEST, UPLOAD_UUID, blob_location, empty, value};
 use crate::events::By;
 use crate::name::{RepositoryName, UploadId};
-use crate::service::{Registry, ServiceError};
+use crate::service::{Intake, Registry, ServiceError};
 use crate::storage::{ChunkRange, Upload, UploadError};
 
 /// Begins an upload; or mounts a blob, or takes a whole one, when the query says so.
@@ -39,10 +39,13 @@ pub(super) async fn start(
     if let Some(text) = query.get("digest") {
         let digest = digest(text)?;
         let upload = registry.start_upload(name, digest.algorithm()).await?;
+        let intake = intake(&request.headers, Some(&digest));
         let body = body.into_data_stream();
-        if let Err(e) = registry.append(&upload, body, None).await {
+        if let Err(e) = registry.append(&upload, body, None, intake).await {
             // Nobody knows this session's name, so nobody can go on with it.
-            registry.cancel_upload(&upload).await?;
+            if !matches!(e, ServiceError::Quota(_)) {
+                registry.cancel_upload(&upload).await?;
+            }
             return Err(e.into());
         }
         registry.finish_upload(&upload, &digest, by).await?;
@@ -109,9 +112,10 @@ pub(super) async fn append(
 ) -> Result<Response, ApiError> {
     let upload = registry.upload(name, id).await?;
     let range = content_range(&request.headers, &upload)?;
+    let intake = intake(&request.headers, None);
     let body = body.into_data_stream();
     registry
-        .append(&upload, body, range)
+        .append(&upload, body, range, intake)
         .await
         .map_err(|e| at(e, &upload))?;
     Ok(progress(StatusCode::ACCEPTED, &upload))
@@ -137,9 +141,10 @@ pub(super) async fn finish(
     let digest = digest(text)?;
     let upload = registry.upload(name, id).await?;
     let range = content_range(&request.headers, &upload)?;
+    let intake = intake(&request.headers, Some(&digest));
     let body = body.into_data_stream();
     registry
-        .append(&upload, body, range)
+        .append(&upload, body, range, intake)
         .await
         .map_err(|e| at(e, &upload))?;
     registry.finish_upload(&upload, &digest, by).await?;
@@ -154,6 +159,17 @@ pub(super) async fn cancel(
     let upload = registry.upload(name, id).await?;
     registry.cancel_upload(&upload).await?;
     Ok(empty(StatusCode::NO_CONTENT))
+}
+
+fn intake<'d>(headers: &HeaderMap, digest: Option<&'d Digest>) -> Intake<'d> {
+    Intake {
+        length: announced(headers),
+        digest,
+    }
+}
+
+fn announced(headers: &HeaderMap) -> Option<u64> {
+    headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }
 
 fn digest(text: &str) -> Result<Digest, ApiError> {
@@ -178,10 +194,7 @@ fn content_range(headers: &HeaderMap, upload: &Upload) -> Result<Option<ChunkRan
         let offset = upload.received();
         return Err(at(UploadError::OutOfOrder { offset }.into(), upload));
     }
-    let announced = headers
-        .get(CONTENT_LENGTH)
-        .and_then(|v| v.to_str().ok())
-        .and_then(|v| v.parse::<u64>().ok());
+    let announced = announced(headers);
     let expected = range.end - range.start + 1;
     if let Some(actual) = announced
         && actual != expected

@@ -4,9 +4,11 @@ use oci::Digest;
 use sqlx::sqlite::SqliteConnection;
 
 use super::events::note;
-use super::{Meta, MetaError, from_sql, now, to_sql};
+use super::usage::need;
+use super::{Admit, Meta, MetaError, from_sql, now, to_sql};
 use crate::events::Notice;
 use crate::name::RepositoryName;
+use crate::quota::Exceeded;
 
 impl Meta {
     /// The size of a blob that `repository` shows.
@@ -47,7 +49,8 @@ impl Meta {
         .await?)
     }
 
-    /// Shows a blob, whose file is durable, in `repository`, and notes what webhooks are told.
+    /// Shows a blob, whose file is durable, in `repository`, unless `admit` refuses, and notes what
+    /// webhooks are told.
     ///
     /// # Errors
     /// [`MetaError`].
@@ -56,14 +59,21 @@ impl Meta {
         repository: &RepositoryName,
         digest: &Digest,
         size: u64,
+        admit: Option<Admit>,
         notices: Vec<Notice>,
         effect: impl FnOnce() + Send + 'static,
-    ) -> Result<(), MetaError> {
+    ) -> Result<Result<(), Exceeded>, MetaError> {
         let (repository, digest) = (repository.clone(), digest.clone());
         self.writer
             .run(
                 move |c| {
                     Box::pin(async move {
+                        if let Some(admit) = admit {
+                            let need = need(c, &repository, &digest, size).await?;
+                            if let Err(e) = admit(need) {
+                                return Ok(Err(e));
+                            }
+                        }
                         // One call for all three: each costs a change of threads.
                         sqlx::query(
                             "INSERT INTO repositories (name, created_at) VALUES ($1, $4)
@@ -81,16 +91,18 @@ impl Meta {
                         .bind(now())
                         .execute(&mut *c)
                         .await?;
-                        note(c, notices).await
+                        note(c, notices).await?;
+                        Ok(Ok(()))
                     })
                 },
-                move |()| effect(),
+                move |_| effect(),
             )
             .await
     }
 
-    /// Shows in `to` a blob that `from` shows; its size, or `None` when `from` does not show it
-    /// (any more). `notices` says what webhooks are told of a blob of its size.
+    /// Shows in `to` a blob that `from` shows, unless `admit` refuses; its size, or `None` when
+    /// `from` does not show it (any more). `notices` says what webhooks are told of a blob of its
+    /// size.
     ///
     /// # Errors
     /// [`MetaError`].
@@ -99,9 +111,10 @@ impl Meta {
         from: &RepositoryName,
         to: &RepositoryName,
         digest: &Digest,
+        admit: Option<Admit>,
         notices: impl FnOnce(u64) -> Vec<Notice> + Send + 'static,
-        effect: impl FnOnce(Option<u64>) + Send + 'static,
-    ) -> Result<Option<u64>, MetaError> {
+        effect: impl FnOnce() + Send + 'static,
+    ) -> Result<Result<Option<u64>, Exceeded>, MetaError> {
         let (from, to, digest) = (from.clone(), to.clone(), digest.clone());
         self.writer
             .run(
@@ -118,15 +131,21 @@ impl Meta {
                         .fetch_optional(&mut *c)
                         .await?;
                         let Some((blob, size)) = found else {
-                            return Ok(None);
+                            return Ok(Ok(None));
                         };
+                        if let Some(admit) = admit {
+                            let need = need(c, &to, &digest, from_sql(size)).await?;
+                            if let Err(e) = admit(need) {
+                                return Ok(Err(e));
+                            }
+                        }
                         let repository = repository_id(c, &to).await?;
                         link(c, repository, blob).await?;
                         note(c, notices(from_sql(size))).await?;
-                        Ok(Some(from_sql(size)))
+                        Ok(Ok(Some(from_sql(size))))
                     })
                 },
-                move |size| effect(*size),
+                move |_| effect(),
             )
             .await
     }

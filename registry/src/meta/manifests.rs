@@ -7,9 +7,11 @@ use sqlx::sqlite::SqliteConnection;
 
 use super::events::note;
 use super::links::find_repository;
-use super::{Meta, MetaError, Precondition, from_sql, now, to_sql};
+use super::usage::need;
+use super::{Admit, Meta, MetaError, Precondition, from_sql, now, to_sql};
 use crate::events::Notice;
 use crate::name::{ManifestRef, RepositoryName, Tag};
+use crate::quota::Exceeded;
 
 /// What a manifest is, without its bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,6 +41,8 @@ pub struct NewManifest {
     pub blobs: Vec<Digest>,
     /// Manifests (or blobs) of an index that the repository must show.
     pub children: Vec<Digest>,
+    /// An index that is put back rather than pushed: what was deleted from it may be missing.
+    pub partial: bool,
     /// Tags to point here.
     pub tags: Vec<Tag>,
     /// Those of them that must not point elsewhere already.
@@ -62,6 +66,8 @@ pub enum Put {
     Immutable(String),
     /// The precondition is not true, so nothing was changed.
     Otherwise,
+    /// There is no room for it, so nothing was changed.
+    Quota(Exceeded),
 }
 
 /// What a deletion took away.
@@ -95,6 +101,13 @@ pub struct Referrer {
     pub annotations: BTreeMap<String, String>,
 }
 
+impl NewManifest {
+    /// The children that must be there.
+    pub fn required(&self) -> &[Digest] {
+        if self.partial { &[] } else { &self.children }
+    }
+}
+
 impl Meta {
     /// The manifest that `reference` names.
     ///
@@ -122,18 +135,19 @@ impl Meta {
         missing(&mut connection, repository, blobs, children).await
     }
 
-    /// Shows a manifest and points its tags to it, unless something it needs is not there or its
-    /// precondition is not true.
+    /// Shows a manifest and points its tags to it, unless something it needs is not there, its
+    /// precondition is not true or `admit` refuses.
     ///
     /// # Errors
     /// [`MetaError`].
     pub async fn put_manifest(
         &self,
         new: NewManifest,
+        admit: Option<Admit>,
         effect: impl FnOnce(&Put) + Send + 'static,
     ) -> Result<Put, MetaError> {
         self.writer
-            .run(move |c| Box::pin(put(c, new)), effect)
+            .run(move |c| Box::pin(put(c, new, admit)), effect)
             .await
     }
 
@@ -253,7 +267,11 @@ async fn find<'c>(
         .transpose()
 }
 
-fn manifest_row(digest: &str, media_type: String, size: i64) -> Result<ManifestRow, MetaError> {
+pub(super) fn manifest_row(
+    digest: &str,
+    media_type: String,
+    size: i64,
+) -> Result<ManifestRow, MetaError> {
     Ok(ManifestRow {
         digest: digest
             .parse()
@@ -305,8 +323,12 @@ async fn missing(
         .collect()
 }
 
-async fn put(c: &mut SqliteConnection, new: NewManifest) -> Result<Put, MetaError> {
-    let absent = missing(c, &new.repository, &new.blobs, &new.children).await?;
+async fn put(
+    c: &mut SqliteConnection,
+    new: NewManifest,
+    admit: Option<Admit>,
+) -> Result<Put, MetaError> {
+    let absent = missing(c, &new.repository, &new.blobs, new.required()).await?;
     if !absent.is_empty() {
         return Ok(Put::Missing(absent));
     }
@@ -329,6 +351,13 @@ async fn put(c: &mut SqliteConnection, new: NewManifest) -> Result<Put, MetaErro
         let current = find(&mut *c, &new.repository, &new.reference).await?;
         if !new.precondition.holds(current.as_ref().map(|c| &c.digest)) {
             return Ok(Put::Otherwise);
+        }
+    }
+    // Last, for it takes the room.
+    if let Some(admit) = admit {
+        let need = need(c, &new.repository, &new.row.digest, new.row.size).await?;
+        if let Err(e) = admit(need) {
+            return Ok(Put::Quota(e));
         }
     }
     let annotations = (!new.annotations.is_empty())

@@ -101,12 +101,35 @@ impl Registry {
     /// # Errors
     /// [`ServiceError::ManifestInvalid`], [`ServiceError::ManifestTooLarge`],
     /// [`ServiceError::DigestMismatch`], [`ServiceError::ManifestBlobUnknown`],
-    /// [`ServiceError::TagImmutable`], [`ServiceError::Precondition`].
+    /// [`ServiceError::TagImmutable`], [`ServiceError::Precondition`], [`ServiceError::Quota`].
     pub async fn put_manifest(
         self: &Arc<Self>,
         repository: &RepositoryName,
         reference: &ManifestRef,
         push: Push,
+        by: &By,
+    ) -> Result<Pushed, ServiceError> {
+        self.put(repository, reference, push, false, by).await
+    }
+
+    /// The same for a manifest that was here before. An index may lack some of what it lists: that
+    /// was deleted then.
+    pub(super) async fn put_back(
+        self: &Arc<Self>,
+        repository: &RepositoryName,
+        digest: &Digest,
+        push: Push,
+    ) -> Result<Pushed, ServiceError> {
+        let reference = ManifestRef::Digest(digest.clone());
+        self.put(repository, &reference, push, true, &None).await
+    }
+
+    async fn put(
+        self: &Arc<Self>,
+        repository: &RepositoryName,
+        reference: &ManifestRef,
+        push: Push,
+        partial: bool,
         by: &By,
     ) -> Result<Pushed, ServiceError> {
         let Push {
@@ -157,6 +180,7 @@ impl Registry {
             subject: subject.clone(),
             blobs,
             children,
+            partial,
             tags,
             immutable,
             reference: reference.clone(),
@@ -165,10 +189,10 @@ impl Registry {
         };
         // Asked before the bytes are written, so that refusals cost no disk; the transaction asks
         // again.
-        if !new.blobs.is_empty() || !new.children.is_empty() {
+        if !new.blobs.is_empty() || !new.required().is_empty() {
             let missing = self
                 .meta
-                .missing(repository, &new.blobs, &new.children)
+                .missing(repository, &new.blobs, new.required())
                 .await?;
             if !missing.is_empty() {
                 return Err(ServiceError::ManifestBlobUnknown(missing));
@@ -187,11 +211,15 @@ impl Registry {
             Put::Immutable(tag) => Err(ServiceError::TagImmutable(tag)),
             Put::Missing(missing) => Err(ServiceError::ManifestBlobUnknown(missing)),
             Put::Otherwise => Err(ServiceError::Precondition),
+            Put::Quota(e) => Err(ServiceError::Quota(e)),
         }
     }
 
     async fn store_manifest(&self, new: NewManifest, bytes: Bytes) -> Result<Put, ServiceError> {
         let digest = new.row.digest.clone();
+        // Held until this ends, however it does.
+        let promise = self.promise(&new.repository, &digest, new.row.size).await?;
+        let admit = promise.as_ref().map(|p| p.admit(&new.repository));
         let _arriving = self.blobs.arriving(&digest).await;
         self.blobs.write(&digest, bytes.clone()).await?;
         let cache = Arc::clone(&self.manifest_cache);
@@ -203,7 +231,7 @@ impl Registry {
         keys.extend(new.tags.iter().map(|tag| key(new.repository.as_str(), tag)));
         let put = self
             .meta
-            .put_manifest(new, move |put| {
+            .put_manifest(new, admit, move |put| {
                 if *put == Put::Done {
                     for key in keys {
                         let weight = key.len() + ENTRY_WEIGHT + stored.bytes.len();
@@ -330,7 +358,7 @@ fn media_type(document: &ManifestDocument, given: Option<MediaType>) -> MediaTyp
 }
 
 /// The blobs and the children that must be there, each once.
-fn needs(document: &ManifestDocument) -> (Vec<Digest>, Vec<Digest>) {
+pub(super) fn needs(document: &ManifestDocument) -> (Vec<Digest>, Vec<Digest>) {
     fn unique<'a>(descriptors: impl Iterator<Item = &'a Descriptor>) -> Vec<Digest> {
         let mut seen = HashSet::new();
         descriptors

@@ -15,6 +15,7 @@ use registry::auth::Auth;
 use registry::config::Settings;
 use registry::events::Subscribers;
 use registry::http::Api;
+use registry::policy::Policy;
 use registry::server::Server;
 use registry::service::Registry;
 use registry::webhook::Deliveries;
@@ -81,6 +82,23 @@ impl App {
     pub async fn configured(prepare: impl FnOnce(&Path), settings: &str) -> Self {
         let dir = tempfile::tempdir().unwrap();
         prepare(dir.path());
+        Self::with_settings(dir, settings).await
+    }
+
+    /// What a new process with these settings would find; the old registry is closed already.
+    pub async fn again(old: Self, settings: &str) -> Self {
+        let Self {
+            dir,
+            registry,
+            router,
+            deliveries,
+            ..
+        } = old;
+        drop((registry, router, deliveries));
+        Self::with_settings(dir, settings).await
+    }
+
+    async fn with_settings(dir: tempfile::TempDir, settings: &str) -> Self {
         let file = dir.path().join("registry.toml");
         let settings = settings.replace("$DIR", dir.path().to_str().unwrap());
         std::fs::write(&file, settings).unwrap();
@@ -88,9 +106,7 @@ impl App {
         let auth = Auth::from_config(&config, dir.path())
             .unwrap()
             .map(Arc::new);
-        let registry = Registry::with_policy(dir.path(), config.policy.clone())
-            .await
-            .unwrap();
+        let registry = open_again(dir.path(), config.policy.clone()).await;
         let subscribers = Subscribers::new(&config.webhooks, "node:5000".into());
         let registry = Arc::new(registry.telling(subscribers));
         let deliveries = Deliveries::start(&registry).await.unwrap();
@@ -105,7 +121,7 @@ impl App {
     }
 
     pub async fn in_dir(dir: tempfile::TempDir) -> Self {
-        let registry = Arc::new(open_again(dir.path()).await);
+        let registry = Arc::new(open_again(dir.path(), Policy::default()).await);
         let router = registry::http::router(Api::open(Arc::clone(&registry)));
         Self {
             dir,
@@ -116,17 +132,23 @@ impl App {
         }
     }
 
-    /// What a new process would find.
-    pub async fn restart(self) -> Self {
+    /// The directory, with nobody at work in it.
+    pub async fn stop(self) -> tempfile::TempDir {
         let Self {
             dir,
             registry,
             router,
+            deliveries,
             ..
         } = self;
         registry.close().await;
-        drop(router);
-        drop(registry);
+        drop((router, registry, deliveries));
+        dir
+    }
+
+    /// What a new process would find.
+    pub async fn restart(self) -> Self {
+        let dir = self.stop().await;
         Self::in_dir(dir).await
     }
 
@@ -261,9 +283,9 @@ pub fn image(config: &Digest, layers: &[&Digest]) -> Value {
 
 /// Opens a directory that a registry in this process has just let go of: a last blocking task of
 /// it may still hold the lock for a moment.
-async fn open_again(dir: &Path) -> Registry {
+async fn open_again(dir: &Path, policy: Policy) -> Registry {
     for _ in 0..500 {
-        match Registry::open(dir).await {
+        match Registry::with_policy(dir, policy.clone()).await {
             Err(e) if e.to_string().contains("in use by another rregistry") => {
                 tokio::time::sleep(Duration::from_millis(10)).await;
             }

@@ -29,7 +29,7 @@ pub fn command() -> Command {
     command
 }
 
-fn serve(dir: &Path) -> Process {
+pub fn serve(dir: &Path) -> Process {
     serve_with(dir, &[])
 }
 
@@ -237,6 +237,112 @@ fn one_directory_one_process_and_gc_goes_to_it() {
     drop(process);
     // And without a running registry, here.
     assert!(gc(&[]).contains("freed 0 blobs"));
+}
+
+#[test]
+fn usage_is_shown_by_the_running_registry_and_without_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let settings = dir.path().join("registry.toml");
+    std::fs::write(
+        &settings,
+        "[storage]\nquota = \"1GiB\"\n[[quota]]\nrepository = \"app\"\neach = \"10KiB\"\n",
+    )
+    .unwrap();
+    let process = serve_with(dir.path(), &["--config", settings.to_str().unwrap()]);
+    let bytes = [b'x'; 5000];
+    let digest = Digest::sha256(&bytes);
+    let path = format!("/v2/app/blobs/uploads/?digest={digest}");
+    assert!(
+        process
+            .send("POST", &path, &bytes)
+            .starts_with("HTTP/1.1 201")
+    );
+    // Far more than what the sockets on the way hold: the answer comes through all the same.
+    let large = vec![1; 30 << 20];
+    let path = format!("/v2/app/blobs/uploads/?digest={}", Digest::sha256(&large));
+    let refused = process.send("POST", &path, &large);
+    assert!(refused.starts_with("HTTP/1.1 403"), "{refused}");
+    assert!(
+        refused.contains("repository app may store 10.0 KiB, 4.8 KiB are used"),
+        "{refused}"
+    );
+
+    let usage = |args: &[&str]| {
+        let output = command()
+            .args([
+                "usage",
+                "--config",
+                settings.to_str().unwrap(),
+                "--data-dir",
+            ])
+            .arg(dir.path())
+            .args(args)
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{}", text(&output));
+        text(&output)
+    };
+    let served = (usage(&[]), usage(&["--format", "json"]));
+    assert!(
+        served.0.contains("4.8 KiB of     10.0 KiB  app"),
+        "{}",
+        served.0
+    );
+    assert!(served.1.contains("\"bytes\": 5000"), "{}", served.1);
+    drop(process);
+    assert_eq!((usage(&[]), usage(&["--format", "json"])), served);
+}
+
+#[test]
+fn a_running_registry_exports_and_imports() {
+    let dir = tempfile::tempdir().unwrap();
+    let process = serve(dir.path());
+    let digest = Digest::sha256(b"{}");
+    let path = format!("/v2/app/blobs/uploads/?digest={digest}");
+    assert!(
+        process
+            .send("POST", &path, b"{}")
+            .starts_with("HTTP/1.1 201")
+    );
+    let manifest = crate::harness::image(&digest, &[]).to_string();
+    process.send("PUT", "/v2/app/manifests/v1", manifest.as_bytes());
+    let work = tempfile::tempdir().unwrap();
+    // Relative to where the command is run, not to where the registry is.
+    let run = |args: &[&str]| {
+        let output = command()
+            .args(args)
+            .arg("--data-dir")
+            .arg(dir.path())
+            .current_dir(work.path())
+            .output()
+            .unwrap();
+        (output.status.success(), text(&output))
+    };
+    let done = run(&["export", "app", "-o", "app.tar"]);
+    assert_eq!(
+        done,
+        (
+            true,
+            "exported 1 tags, 1 manifests; 2 blobs, ".to_owned()
+                + &format!("{} bytes\n", manifest.len() + 2)
+        )
+    );
+    let (ok, said) = run(&["import", "app.tar", "copy"]);
+    assert!(
+        ok && said.contains("imported 1 repositories, 1 tags, 1 manifests; 0 new"),
+        "{said}"
+    );
+    let answer = process.send("GET", "/v2/copy/manifests/v1", b"");
+    assert!(answer.ends_with(&manifest), "{answer}");
+    let (ok, said) = run(&["export", "app:none", "-o", "app.tar"]);
+    assert!(!ok && said.contains("app has no manifest none"), "{said}");
+    // And without a running registry, here.
+    drop(process);
+    assert!(run(&["export", "copy:v1", "-o", "layout"]).0);
+    let (ok, said) = run(&["import", "layout", "again"]);
+    assert!(ok, "{said}");
+    let (ok, said) = run(&["import", "layout"]);
+    assert!(!ok && said.contains("name one after the layout"), "{said}");
 }
 
 #[test]

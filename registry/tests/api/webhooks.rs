@@ -16,7 +16,7 @@ use oci::Digest;
 use registry::auth::htpasswd::Htpasswd;
 use serde_json::{Value, json};
 
-use crate::harness::{App, MANIFEST};
+use crate::harness::{App, MANIFEST, image};
 use crate::process::{Process, command, serve_with};
 
 /// A server that takes events, and fails when it is told to.
@@ -237,6 +237,53 @@ async fn conditions_that_fail_are_told_to_nobody() {
     let mut actions: Vec<String> = receiver.events(6).await.iter().map(told).collect();
     actions.sort_unstable();
     assert_eq!(actions, ["delete", "pull", "push", "push", "push", "push"]);
+}
+
+/// What a quota refuses did not happen.
+#[tokio::test]
+async fn what_finds_no_room_is_told_to_nobody() {
+    let receiver = Receiver::start().await;
+    let quota = "[[quota]]\nrepository = \"small\"\neach = \"1000B\"";
+    let app = app(&receiver, quota).await;
+    let (large, config) = (
+        app.blob("other", &[1; 1001]).await,
+        app.blob("other", b"{}").await,
+    );
+    let mount = |digest: &Digest| format!("/v2/small/blobs/uploads/?mount={digest}&from=other");
+    app.post(&mount(&large)).await.is(403, "DENIED");
+    app.post(&mount(&config)).await.ok(201);
+    let upload = format!("/v2/small/blobs/uploads/?digest={large}");
+    app.request("POST", &upload, &[], vec![1; 1001])
+        .await
+        .is(403, "DENIED");
+    let mut manifest = image(&config, &[]);
+    let text = manifest.to_string();
+    manifest["annotations"] = json!({"filler": "x".repeat(1000)});
+    let path = "/v2/small/manifests/v1";
+    app.put_manifest(path, MANIFEST, manifest.to_string().as_bytes())
+        .await
+        .is(403, "DENIED");
+    // A condition that fails takes no room either.
+    let headers = [("content-type", MANIFEST), ("if-match", "*")];
+    for _ in 0..20 {
+        app.request("PUT", path, &headers, text.clone())
+            .await
+            .ok(412);
+    }
+    app.put_manifest(path, MANIFEST, text.as_bytes())
+        .await
+        .ok(201);
+    let events = receiver.events(4).await;
+    let lines: Vec<String> = events.iter().map(line).collect();
+    assert_eq!(
+        lines,
+        [
+            "push other octet-stream -",
+            "push other octet-stream -",
+            "mount small octet-stream -",
+            "push small vnd.oci.image.manifest.v1+json v1",
+        ]
+    );
 }
 
 /// A mount is told whichever way its source is found, and who asked for it.
