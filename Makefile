@@ -2,7 +2,7 @@
 .DEFAULT_GOAL := help
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
-.PHONY: help build demo test lint fmt bench install clean-demo
+.PHONY: help build demo test soak lint fmt bench install clean-demo
 
 CARGO ?= cargo
 PREFIX ?= /usr/local
@@ -36,6 +36,11 @@ lint: ## Check formatting, clippy without warnings, shell scripts
 
 fmt: ## Format the Rust code
 	$(CARGO) fmt --all
+
+soak: ## Push, pull, delete and collect at once for five minutes, verifying everything
+	RREGISTRY_SOAK_SECONDS=$${RREGISTRY_SOAK_SECONDS:-300} RREGISTRY_TEST_LARGE_GIB=5 \
+	RREGISTRY_TEST_BLOB_MIB=100 \
+		$(CARGO) test -p registry --test api -- --nocapture soak memory
 
 bench: ## Compare with docker, buildah and docker-registry on this machine (needs root)
 	@scripts/install-deps.sh test

@@ -15,11 +15,16 @@ use bytes::Bytes;
 use http::StatusCode;
 use http_body_util::{BodyExt, Full, Limited};
 use hyper_util::rt::TokioIo;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 use tokio::net::{UnixListener, UnixStream};
 use tokio::task::JoinHandle;
 
 use crate::metrics::Metrics;
-use crate::service::{CollectOptions, Collected, Registry};
+use crate::service::{
+    CollectOptions, Collected, ExportOptions, Exported, ImportOptions, Imported, Registry,
+    ServiceError, UsageReport,
+};
 
 /// Bytes of an answer that are read at most.
 const MAX_ANSWER: usize = 64 << 20;
@@ -73,6 +78,9 @@ pub fn listen(
     std::fs::rename(&unready, &path)?;
     let router = Router::new()
         .route("/gc", post(gc))
+        .route("/usage", post(usage))
+        .route("/export", post(export))
+        .route("/import", post(import))
         .with_state(Arc::new(Control { registry, metrics }));
     Ok(tokio::spawn(async move {
         if let Err(e) = axum::serve(listener, router).await {
@@ -87,8 +95,24 @@ pub fn forget(data_dir: &Path) {
 }
 
 async fn gc(State(control): State<Arc<Control>>, Json(options): Json<CollectOptions>) -> Response {
-    match collect(&control.registry, &control.metrics, options).await {
-        Ok(collected) => Json(collected).into_response(),
+    answer(collect(&control.registry, &control.metrics, options).await)
+}
+
+async fn usage(State(control): State<Arc<Control>>) -> Response {
+    answer(control.registry.usage_report().await)
+}
+
+async fn export(State(control): State<Arc<Control>>, Json(what): Json<ExportOptions>) -> Response {
+    answer(control.registry.export(&what).await)
+}
+
+async fn import(State(control): State<Arc<Control>>, Json(what): Json<ImportOptions>) -> Response {
+    answer(control.registry.import_layout(&what).await)
+}
+
+fn answer<T: Serialize>(done: Result<T, ServiceError>) -> Response {
+    match done {
+        Ok(done) => Json(done).into_response(),
         Err(e) => (StatusCode::INTERNAL_SERVER_ERROR, e.to_string()).into_response(),
     }
 }
@@ -101,7 +125,7 @@ pub async fn collect(
     registry: &Registry,
     metrics: &Metrics,
     options: CollectOptions,
-) -> Result<Collected, crate::service::ServiceError> {
+) -> Result<Collected, ServiceError> {
     let collected = registry.collect(options).await?;
     if !options.dry_run {
         metrics.gc_runs.fetch_add(1, Relaxed);
@@ -119,6 +143,44 @@ pub async fn request_gc(
     data_dir: &Path,
     options: CollectOptions,
 ) -> Result<Option<Collected>, ControlError> {
+    request(data_dir, "/gc", &options).await
+}
+
+/// Asks the registry that serves `data_dir` what is used; `None` when none does.
+///
+/// # Errors
+/// [`ControlError`].
+pub async fn request_usage(data_dir: &Path) -> Result<Option<UsageReport>, ControlError> {
+    request(data_dir, "/usage", &()).await
+}
+
+/// Lets the registry that serves `data_dir` export; `None` when none does.
+///
+/// # Errors
+/// [`ControlError`].
+pub async fn request_export(
+    data_dir: &Path,
+    options: &ExportOptions,
+) -> Result<Option<Exported>, ControlError> {
+    request(data_dir, "/export", options).await
+}
+
+/// Lets the registry that serves `data_dir` import a layout; `None` when none does.
+///
+/// # Errors
+/// [`ControlError`].
+pub async fn request_import(
+    data_dir: &Path,
+    options: &ImportOptions,
+) -> Result<Option<Imported>, ControlError> {
+    request(data_dir, "/import", options).await
+}
+
+async fn request<Q: Serialize, A: DeserializeOwned>(
+    data_dir: &Path,
+    path: &str,
+    query: &Q,
+) -> Result<Option<A>, ControlError> {
     let stream = match UnixStream::connect(socket(data_dir)).await {
         Ok(stream) => stream,
         Err(e)
@@ -134,8 +196,8 @@ pub async fn request_gc(
     let (mut sender, connection) =
         hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
     let connection = tokio::spawn(connection);
-    let body = serde_json::to_vec(&options).map_err(|e| ControlError::Answer(e.to_string()))?;
-    let request = http::Request::post("/gc")
+    let body = serde_json::to_vec(query).map_err(|e| ControlError::Answer(e.to_string()))?;
+    let request = http::Request::post(path)
         .header("host", "control")
         .header("content-type", "application/json")
         .body(Full::new(Bytes::from(body)))

@@ -10,14 +10,19 @@
 //! | [`tls`] | certificates, read again when told to |
 //! | [`http`] | requests into calls of the service, and its answers back |
 //! | [`route`] | `(method, path) → Route`, pure |
+//! | [`webhook`] | events sent to those who are told |
 //! | [`service`] | the rules; no HTTP, no SQL |
 //! | [`policy`] | which tags never move, and which go after a time; pure |
+//! | [`quota`] | how much may be stored, and what is promised; pure |
 //! | [`meta`] | all SQL: repositories, links, manifests, tags |
 //! | [`storage`] | blob files and upload sessions |
+//! | [`events`] | what happens to images, and who is told; pure |
 //! | [`auth`] | users, passwords and access rules |
+//! | [`limits`] | how much a client may have at once, and how often it may ask; pure |
 //! | [`config`] | every setting |
 //! | [`control`] | commands to a running registry |
 //! | [`metrics`] | counters |
+//! | [`outgoing`] | requests that the registry itself sends |
 //! | [`cache`] | a bounded cache that the writer keeps coherent |
 //! | [`name`] | what requests name, as types |
 
@@ -26,14 +31,19 @@ pub mod cache;
 pub mod cli;
 pub mod config;
 pub mod control;
+pub mod events;
 pub mod http;
+pub mod limits;
 pub mod linger;
 pub mod meta;
 pub mod metrics;
 pub mod name;
+pub mod outgoing;
 pub mod policy;
+pub mod quota;
 pub mod route;
 pub mod server;
 pub mod service;
 pub mod storage;
 pub mod tls;
+pub mod webhook;

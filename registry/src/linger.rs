@@ -15,9 +15,9 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Sleep;
 
 /// How long a client may go on sending.
-const TIME: Duration = Duration::from_secs(5);
+const TIME: Duration = Duration::from_secs(10);
 /// How much it may send.
-const BYTES: usize = 64 << 20;
+const BYTES: usize = 1 << 30;
 
 /// Asks a connection to linger when it ends; carried along with each of its requests.
 #[derive(Clone, Debug, Default)]

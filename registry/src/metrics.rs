@@ -17,12 +17,27 @@ const BUCKETS: [u64; 9] = [
 #[derive(Debug, Default)]
 pub struct Metrics {
     routes: [Route; LABELS.len()],
+    /// What was refused by limits.
+    pub limited: Limited,
     /// Collections that finished.
     pub gc_runs: AtomicU64,
     /// Blobs that collections removed.
     pub gc_blobs: AtomicU64,
     /// Bytes that collections removed.
     pub gc_bytes: AtomicU64,
+}
+
+/// What limits refused.
+#[derive(Debug, Default)]
+pub struct Limited {
+    /// Connections closed at once.
+    pub connections: AtomicU64,
+    /// Requests that came too often.
+    pub requests: AtomicU64,
+    /// Uploads beside too many others.
+    pub uploads: AtomicU64,
+    /// Bodies that came too slowly.
+    pub bodies: AtomicU64,
 }
 
 #[derive(Debug, Default)]
@@ -143,6 +158,16 @@ impl Metrics {
                 out,
                 "rregistry_received_bytes_total{{route=\"{label}\"}} {received}"
             )?;
+        }
+        head(out, "limited_total", "counter", "What limits refused.")?;
+        for (what, counter) in [
+            ("connections", &self.limited.connections),
+            ("requests", &self.limited.requests),
+            ("uploads", &self.limited.uploads),
+            ("bodies", &self.limited.bodies),
+        ] {
+            let count = counter.load(Relaxed);
+            writeln!(out, "rregistry_limited_total{{what=\"{what}\"}} {count}")?;
         }
         for (name, help, counter) in [
             (

@@ -1,10 +1,11 @@
-//! What happens to tags by rule: which never move, which go after a time. Pure.
+//! What happens by rule: which tags never move, which go after a time, how much may be stored. Pure.
 
 use std::time::Duration;
 
 use serde::{Deserialize, Deserializer};
 
 use crate::auth::rules::matches;
+use crate::quota::Quotas;
 
 /// Tags that never move and are never deleted through the API.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
@@ -61,6 +62,8 @@ pub struct Policy {
     pub immutable: Vec<Immutable>,
     /// How long the others are kept; the first rule for a repository counts.
     pub retention: Vec<Retention>,
+    /// How much may be stored.
+    pub quotas: Quotas,
 }
 
 /// A tag, and when it was last used.
@@ -225,7 +228,7 @@ mod tests {
                 repository: "prod/**".into(),
                 tags: "v*".into(),
             }],
-            retention: Vec::new(),
+            ..Policy::default()
         };
         assert!(policy.is_immutable("prod/app", "v1.2"));
         assert!(!policy.is_immutable("prod/app", "latest"));

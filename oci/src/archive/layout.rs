@@ -72,6 +72,7 @@ fn verified<W: Write>(
 }
 
 /// A tar with nothing in it that changes from one time to the next.
+#[derive(Debug)]
 pub(super) struct TarLayout<W> {
     out: W,
     blobs: HashSet<Digest>,
@@ -119,9 +120,10 @@ impl<W: Write> TarLayout<W> {
         self.put(&[0; 512][..padding(size)])
     }
 
-    pub(super) fn finish(mut self) -> Result<(), ArchiveError> {
+    pub(super) fn finish(mut self) -> Result<W, ArchiveError> {
         self.put(&[0; 1024])?;
-        self.out.flush().map_err(failed("writing the archive"))
+        self.out.flush().map_err(failed("writing the archive"))?;
+        Ok(self.out)
     }
 }
 
@@ -156,6 +158,7 @@ impl<W: Write> Layout for TarLayout<W> {
 }
 
 /// A directory; every file appears whole or not at all.
+#[derive(Debug)]
 pub(super) struct DirLayout {
     root: PathBuf,
 }

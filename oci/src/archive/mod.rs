@@ -3,11 +3,13 @@
 //!
 //! [`write`] makes archives that are both at once, as today's `docker save` does: tools that look
 //! for `manifest.json` and tools that look for `index.json` find what they want. [`read`] takes
-//! either kind from anyone, and believes nothing in it that it has not checked.
+//! either kind from anyone, and believes nothing in it that it has not checked. [`raw`] takes a
+//! layout as blobs and an index, whatever they are.
 
 mod files;
 mod layout;
 pub mod pick;
+pub mod raw;
 pub mod read;
 pub mod write;
 
@@ -17,6 +19,7 @@ use crate::blob::BlobError;
 use crate::manifest::ManifestError;
 use crate::{Digest, layer::reader::ReadError};
 
+pub use raw::{LayoutReader, LayoutWriter};
 pub use read::{ArchivedImage, ArchivedLayer, ImageArchive};
 pub use write::{Format, ImageSource, LayerSource};
 
@@ -29,9 +32,9 @@ const MANIFEST: &str = "manifest.json";
 /// Names and tags, for tools older than `manifest.json`.
 const REPOSITORIES: &str = "repositories";
 /// Full image name of an index entry, as containerd and docker write it.
-const IMAGE_NAME: &str = "io.containerd.image.name";
+pub const IMAGE_NAME: &str = "io.containerd.image.name";
 /// Tag of an index entry (image-spec, annotations.md); podman puts the full name here.
-const REF_NAME: &str = "org.opencontainers.image.ref.name";
+pub const REF_NAME: &str = "org.opencontainers.image.ref.name";
 
 /// Why an archive cannot be read or written.
 #[derive(Debug, thiserror::Error)]
@@ -52,6 +55,15 @@ pub enum ArchiveError {
         "this is no image archive: it has neither manifest.json (docker save) nor index.json and oci-layout (OCI image layout); a root filesystem is brought in with import"
     )]
     NotAnArchive,
+    /// No OCI image layout, where only that will do.
+    #[error("this is no OCI image layout: it lacks oci-layout or index.json")]
+    NotALayout {
+        /// It is what an older `docker save` writes.
+        docker: bool,
+    },
+    /// A directory that holds something else.
+    #[error("{} is not empty, and no OCI image layout: choose another directory", .0.display())]
+    Occupied(std::path::PathBuf),
     /// From before Docker 1.10.
     #[error("the archive is from a Docker before 1.10, which is not supported: save it again")]
     TooOld,

@@ -1,6 +1,6 @@
 //! Writing archives.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::path::Path;
@@ -8,11 +8,11 @@ use std::path::Path;
 use serde::Serialize;
 
 use super::layout::{DirLayout, Layout, TarLayout};
+use super::raw::{MAX_INDEX, parse_index};
 use super::{
     ArchiveError, IMAGE_NAME, INDEX, MANIFEST, OCI_LAYOUT, REF_NAME, REPOSITORIES, blob_path,
     failed, invalid,
 };
-use crate::manifest::MAX_MANIFEST_SIZE;
 use crate::media_type::{self, LayerCompression};
 use crate::{Descriptor, Digest, Index, Manifest, ManifestDocument, MediaType, Reference};
 
@@ -80,7 +80,8 @@ pub fn tar<W: Write>(
     if format == Format::Docker && !repositories.is_empty() {
         layout.file(REPOSITORIES, &to_json(REPOSITORIES, &repositories)?)?;
     }
-    layout.finish()
+    layout.finish()?;
+    Ok(())
 }
 
 /// Writes images into a directory as OCI image layout. Images that are there already stay,
@@ -90,36 +91,41 @@ pub fn tar<W: Write>(
 /// [`ArchiveError`]; the index of what was there before stays as it was then.
 pub fn directory(images: &[ImageSource<'_>], dir: &Path) -> Result<(), ArchiveError> {
     let mut layout = DirLayout::new(dir)?;
-    let mut kept = existing_index(dir)?;
+    let kept = existing_index(dir)?;
     let manifests = blobs(images, &mut layout)?;
-    let new = entries(images, &manifests);
-    let name = |entry: &Descriptor| {
-        [IMAGE_NAME, REF_NAME]
-            .iter()
-            .find_map(|key| entry.annotations.get(*key).cloned())
-    };
-    kept.retain(|old| {
-        !new.iter().any(|new| match name(old) {
-            Some(old_name) => name(new) == Some(old_name),
-            None => old.digest == new.digest,
-        })
-    });
-    kept.extend(new);
+    let entries = merge(kept, entries(images, &manifests));
     layout.file(OCI_LAYOUT, OCI_LAYOUT_CONTENT)?;
     // Last: until now the directory is what it was.
-    layout.file(INDEX, &to_json(INDEX, &index(kept))?)
+    layout.file(INDEX, &to_json(INDEX, &index(entries))?)
 }
 
-const OCI_LAYOUT_CONTENT: &[u8] = br#"{"imageLayoutVersion":"1.0.0"}"#;
+/// What an index lists after `new` is added: who has the name of a new entry makes way for it.
+pub(super) fn merge(mut kept: Vec<Descriptor>, new: Vec<Descriptor>) -> Vec<Descriptor> {
+    fn name(entry: &Descriptor) -> Option<&str> {
+        [IMAGE_NAME, REF_NAME]
+            .iter()
+            .find_map(|key| entry.annotations.get(*key).map(String::as_str))
+    }
+    let names: HashSet<&str> = new.iter().filter_map(name).collect();
+    let digests: HashSet<&Digest> = new.iter().map(|entry| &entry.digest).collect();
+    kept.retain(|old| match name(old) {
+        Some(name) => !names.contains(name),
+        None => !digests.contains(&old.digest),
+    });
+    kept.extend(new);
+    kept
+}
 
-fn to_json<T: Serialize>(name: &str, value: &T) -> Result<Vec<u8>, ArchiveError> {
+pub(super) const OCI_LAYOUT_CONTENT: &[u8] = br#"{"imageLayoutVersion":"1.0.0"}"#;
+
+pub(super) fn to_json<T: Serialize>(name: &str, value: &T) -> Result<Vec<u8>, ArchiveError> {
     serde_json::to_vec(value).map_err(|source| ArchiveError::Json {
         name: name.to_owned(),
         source,
     })
 }
 
-fn existing_index(dir: &Path) -> Result<Vec<Descriptor>, ArchiveError> {
+pub(super) fn existing_index(dir: &Path) -> Result<Vec<Descriptor>, ArchiveError> {
     let path = dir.join(INDEX);
     let reading = || failed(format!("reading {}", path.display()));
     let file = match File::open(&path) {
@@ -129,17 +135,16 @@ fn existing_index(dir: &Path) -> Result<Vec<Descriptor>, ArchiveError> {
     };
     let mut bytes = Vec::new();
     // One byte more than allowed is enough to be refused.
-    file.take(MAX_MANIFEST_SIZE as u64 + 1)
+    file.take(MAX_INDEX as u64 + 1)
         .read_to_end(&mut bytes)
         .map_err(reading())?;
-    match ManifestDocument::parse(&bytes, None) {
-        Ok(ManifestDocument::Index(index)) => Ok(index.manifests),
-        Ok(ManifestDocument::Manifest(_)) => Err(invalid(INDEX, "it is no index")),
-        Err(source) => Err(ArchiveError::Manifest {
+    if bytes.len() > MAX_INDEX {
+        return Err(ArchiveError::TooLarge {
             name: INDEX.to_owned(),
-            source,
-        }),
+            max: MAX_INDEX as u64,
+        });
     }
+    Ok(parse_index(&bytes)?.manifests)
 }
 
 /// Writes layers, configurations and manifests; returns the manifests' descriptors.
@@ -254,7 +259,7 @@ fn entries(images: &[ImageSource<'_>], manifests: &[Descriptor]) -> Vec<Descript
     entries
 }
 
-fn index(manifests: Vec<Descriptor>) -> Index {
+pub(super) fn index(manifests: Vec<Descriptor>) -> Index {
     Index {
         schema_version: 2,
         media_type: Some(media_type::OCI_INDEX.into()),

@@ -1,9 +1,12 @@
 //! Who is asking, and what they may do.
 //!
-//! [`htpasswd`] knows users and their passwords, [`token`] makes and verifies tokens, [`rules`]
-//! says what each may do where; [`Auth`] puts them together. Pure but for reading its files.
+//! [`htpasswd`] knows users and their passwords, [`token`] makes and verifies tokens, [`external`]
+//! verifies those of a token server elsewhere with its keys ([`jwks`]), [`rules`] says what each
+//! may do where; [`Auth`] puts them together. Pure but for reading its files and fetching keys.
 
+pub mod external;
 pub mod htpasswd;
+pub mod jwks;
 mod private_file;
 mod refresh;
 pub mod rules;
@@ -19,6 +22,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::config::Config;
 use crate::meta::now;
+use external::{KeysError, Verifier};
 use htpasswd::{Htpasswd, HtpasswdError};
 use rules::{Access, Rules};
 use token::{Grant, KeyError, Signer};
@@ -57,13 +61,17 @@ pub enum AuthError {
     /// The key for tokens cannot be used.
     #[error(transparent)]
     Key(#[from] KeyError),
+    /// The token server's keys cannot be used.
+    #[error(transparent)]
+    Keys(#[from] KeysError),
 }
 
 /// Users, passwords, tokens and rules.
 #[derive(Debug)]
 pub struct Auth {
     users: RwLock<Htpasswd>,
-    rules: Rules,
+    /// None when a token server decides alone.
+    rules: Option<Rules>,
     /// What clients are shown when they must log in.
     realm: String,
     tokens: Option<Tokens>,
@@ -73,10 +81,18 @@ pub struct Auth {
 
 #[derive(Debug)]
 struct Tokens {
-    signer: Signer,
-    seconds: i64,
+    maker: Maker,
     /// Where clients get tokens, when it is not where they are asking.
     url: Option<String>,
+}
+
+/// Who makes tokens.
+#[derive(Debug)]
+enum Maker {
+    /// We do; each is good for so many seconds.
+    Us(Signer, i64),
+    /// A token server elsewhere.
+    Other(Arc<Verifier>),
 }
 
 impl Auth {
@@ -86,20 +102,32 @@ impl Auth {
     /// # Errors
     /// [`AuthError`].
     pub fn from_config(config: &Config, data_dir: &Path) -> Result<Option<Self>, AuthError> {
-        let Some(path) = &config.htpasswd else {
+        let issuer = config.token.as_ref().and_then(|t| t.issuer.as_ref());
+        if config.htpasswd.is_none() && issuer.is_none() {
             return Ok(None);
+        }
+        let users = match &config.htpasswd {
+            Some(path) => Htpasswd::read(path)?,
+            None => Htpasswd::default(),
         };
         let tokens = match &config.token {
             None => None,
             Some(token) => Some(Tokens {
-                signer: Signer::open(&data_dir.join("token.key"), &config.realm)?,
-                seconds: i64::try_from(token.lifetime.as_secs()).unwrap_or(i64::MAX / 2),
+                maker: match &token.issuer {
+                    Some(issuer) => Maker::Other(Arc::new(Verifier::new(issuer, &token.service)?)),
+                    None => Maker::Us(
+                        Signer::open(&data_dir.join("token.key"), &token.service)?,
+                        i64::try_from(token.lifetime.as_secs()).unwrap_or(i64::MAX / 2),
+                    ),
+                },
                 url: token.url.clone(),
             }),
         };
+        let rules = (issuer.is_none() || !config.access.is_empty())
+            .then(|| Rules::new(&config.access, &config.groups));
         Ok(Some(Self {
-            users: RwLock::new(Htpasswd::read(path)?),
-            rules: Rules::new(&config.access, &config.groups),
+            users: RwLock::new(users),
+            rules,
             realm: config.realm.clone(),
             tokens,
             remembered: RwLock::default(),
@@ -120,9 +148,36 @@ impl Auth {
         Ok(())
     }
 
-    /// What makes tokens, when tokens are used.
-    pub fn signer(&self) -> Option<&Signer> {
-        self.tokens.as_ref().map(|t| &t.signer)
+    /// Gets a token server's keys again; how many there are, or `None` without such a server.
+    ///
+    /// # Errors
+    /// [`KeysError`]; the keys stay as they were.
+    pub async fn reload_keys(&self) -> Result<Option<usize>, KeysError> {
+        match &self.tokens {
+            Some(Tokens {
+                maker: Maker::Other(verifier),
+                ..
+            }) => verifier.refresh().await.map(Some),
+            _ => Ok(None),
+        }
+    }
+
+    /// Whether a token server elsewhere knows who is who.
+    fn is_elsewhere(&self) -> bool {
+        matches!(&self.tokens, Some(tokens) if matches!(tokens.maker, Maker::Other(_)))
+    }
+
+    /// What makes tokens, when we do.
+    fn signer(&self) -> Option<&Signer> {
+        match &self.tokens.as_ref()?.maker {
+            Maker::Us(signer, _) => Some(signer),
+            Maker::Other(_) => None,
+        }
+    }
+
+    /// Whether clients get tokens from us.
+    pub fn issues(&self) -> bool {
+        self.signer().is_some()
     }
 
     /// What a client is sent that must send a password.
@@ -140,7 +195,10 @@ impl Auth {
             Some(url) => quoted(url),
             None => format!("{}/auth/token", quoted(origin)),
         };
-        let service = quoted(tokens.signer.service());
+        let service = quoted(match &tokens.maker {
+            Maker::Us(signer, _) => signer.service(),
+            Maker::Other(verifier) => verifier.service(),
+        });
         let scope = scope.map_or_else(String::new, |scope| {
             let scopes: Vec<String> = scope.split(' ').map(quoted).collect();
             format!(",scope=\"{}\"", scopes.join(" "))
@@ -159,21 +217,47 @@ impl Auth {
         if let Some(tokens) = &self.tokens
             && let Some(token) = header.and_then(bearer)
         {
-            let claims = tokens.signer.verify(token, now()).ok_or(BadCredentials)?;
-            let identity = if claims.sub.is_empty() {
+            let (user, access) = match &tokens.maker {
+                Maker::Us(signer, _) => {
+                    let claims = signer.verify(token, now()).ok_or(BadCredentials)?;
+                    (claims.sub, claims.access)
+                }
+                Maker::Other(verifier) => {
+                    let verified = verifier.verify(token, now()).await.ok_or(BadCredentials)?;
+                    (verified.user, verified.access)
+                }
+            };
+            let identity = if user.is_empty() {
                 Identity::Anonymous
             } else {
-                Identity::User(claims.sub.into())
+                Identity::User(user.into())
             };
             return Ok(Authenticated {
                 identity,
-                granted: Some(claims.access),
+                granted: Some(access),
             });
+        }
+        if header.is_some() && self.is_elsewhere() {
+            // Nobody has a password here.
+            return Err(BadCredentials);
         }
         Ok(Authenticated {
             identity: self.login(header).await?,
             granted: None,
         })
+    }
+
+    /// Whether this `Authorization` header holds a password that was not right lately.
+    pub fn would_try(&self, header: &str) -> bool {
+        bearer(header).is_none() && self.recall(&fingerprint(header)).is_none()
+    }
+
+    fn recall(&self, fingerprint: &[u8; 32]) -> Option<Arc<str>> {
+        self.remembered
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(fingerprint)
+            .cloned()
     }
 
     /// Who sends this `Authorization` header with a password in it; nobody, when there is none.
@@ -184,14 +268,8 @@ impl Auth {
         let Some(header) = header else {
             return Ok(Identity::Anonymous);
         };
-        let fingerprint: [u8; 32] = Sha256::digest(header).into();
-        let remembered = self
-            .remembered
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .get(&fingerprint)
-            .cloned();
-        if let Some(user) = remembered {
+        let fingerprint = fingerprint(header);
+        if let Some(user) = self.recall(&fingerprint) {
             return Ok(Identity::User(user));
         }
         let (user, password) = basic(header).ok_or(BadCredentials)?;
@@ -218,8 +296,8 @@ impl Auth {
         user.map(Identity::User).ok_or(BadCredentials)
     }
 
-    /// A token that stands for a user's password until that changes; `None` when there are no
-    /// tokens or no such user.
+    /// A token that stands for a user's password until that changes; `None` when we make no tokens
+    /// or there is no such user.
     pub fn refresh_token(&self, user: &str) -> Option<String> {
         let users = self.users.read().unwrap_or_else(PoisonError::into_inner);
         Some(refresh::make(self.signer()?, user, users.hash(user)?))
@@ -246,27 +324,56 @@ impl Auth {
     /// Whether the caller may do `access` in a repository: the rules say so, and so does the
     /// token, when there is one. Rules that change make old tokens good for less at once.
     pub fn allows(&self, caller: &Authenticated, repository: &str, access: Access) -> bool {
-        let granted = caller.granted.as_ref().is_none_or(|grants| {
-            grants.iter().any(|grant| {
-                grant.kind == "repository"
-                    && grant.name == repository
-                    && grant
-                        .actions
-                        .iter()
-                        .any(|a| a == "*" || a == access.action())
-            })
-        });
-        granted && self.rules.allow(&caller.identity, repository, access)
+        let granted = self.grants(caller, repository, access);
+        match &self.rules {
+            Some(rules) => granted && rules.allow(&caller.identity, repository, access),
+            // Nobody but the token server says who may do what.
+            None => granted && caller.granted.is_some(),
+        }
+    }
+
+    /// Whether what the caller came with is good for this: another token would not help.
+    pub fn grants(&self, caller: &Authenticated, repository: &str, access: Access) -> bool {
+        caller.granted.as_ref().is_none_or(|grants| {
+            grants
+                .iter()
+                .any(|grant| grant.lets(repository, access.action()))
+        })
     }
 
     /// Whether the rules let somebody read a repository, whatever their token is for: for lists.
+    /// Without rules a token for the list shows all of it, another what it is for.
     pub fn may_see(&self, caller: &Authenticated, repository: &str) -> bool {
-        self.rules.allow(&caller.identity, repository, Access::Pull)
+        match &self.rules {
+            Some(rules) => rules.allow(&caller.identity, repository, Access::Pull),
+            None => {
+                let grants = caller.granted.iter().flatten();
+                let catalog = |grant: &Grant| {
+                    (grant.kind.as_str(), grant.name.as_str()) == ("registry", "catalog")
+                        && grant.actions.iter().any(|a| a == "*")
+                };
+                grants.into_iter().any(catalog) || self.allows(caller, repository, Access::Pull)
+            }
+        }
+    }
+
+    /// Whether somebody may read a repository, with another token if need be. What a token server
+    /// would put into another is not known, so there the token at hand decides.
+    pub fn could_pull(&self, caller: &Authenticated, repository: &str) -> bool {
+        match &self.rules {
+            Some(rules) if !self.is_elsewhere() => {
+                rules.allow(&caller.identity, repository, Access::Pull)
+            }
+            _ => self.allows(caller, repository, Access::Pull),
+        }
     }
 
     /// That part of the scopes asked for that the rules allow.
     pub fn grant(&self, identity: &Identity, scope: &str) -> Vec<Grant> {
         let mut granted = Vec::new();
+        let Some(rules) = &self.rules else {
+            return granted;
+        };
         for mut asked in token::scopes(scope) {
             let everything = asked.actions.iter().any(|a| a == "*");
             if asked.kind != "repository" {
@@ -275,7 +382,7 @@ impl Auth {
             let allowed: Vec<String> = [Access::Pull, Access::Push, Access::Delete]
                 .into_iter()
                 .filter(|a| everything || asked.actions.iter().any(|b| b == a.action()))
-                .filter(|a| self.rules.allow(identity, &asked.name, *a))
+                .filter(|a| rules.allow(identity, &asked.name, *a))
                 .map(|a| a.action().to_owned())
                 .collect();
             if !allowed.is_empty() {
@@ -296,14 +403,17 @@ impl Auth {
         granted: Vec<Grant>,
         now: i64,
     ) -> Result<(String, i64), serde_json::Error> {
-        match &self.tokens {
-            None => Ok((String::new(), 0)),
-            Some(tokens) => {
-                let token = tokens.signer.sign(user, granted, now, tokens.seconds)?;
-                Ok((token, tokens.seconds))
+        match self.tokens.as_ref().map(|tokens| &tokens.maker) {
+            Some(Maker::Us(signer, seconds)) => {
+                Ok((signer.sign(user, granted, now, *seconds)?, *seconds))
             }
+            _ => Ok((String::new(), 0)),
         }
     }
+}
+
+fn fingerprint(header: &str) -> [u8; 32] {
+    Sha256::digest(header).into()
 }
 
 /// Text within the quotes of a header.

@@ -20,7 +20,7 @@ const ALGORITHM: &str = "EdDSA";
 /// Who signs.
 const ISSUER: &str = "rregistry";
 /// Longest token that is looked at.
-const MAX_TOKEN: usize = 64 << 10;
+pub(super) const MAX_TOKEN: usize = 64 << 10;
 
 /// What a token lets its bearer do with one thing (Docker's scope.md).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -32,6 +32,17 @@ pub struct Grant {
     pub name: String,
     /// `pull`, `push`, `delete`, or `*`.
     pub actions: Vec<String>,
+}
+
+impl Grant {
+    /// Whether it lets do something in a repository. A class that the type may have in brackets,
+    /// as in `repository(plugin)`, says nothing any more (Docker's scope.md).
+    pub fn lets(&self, repository: &str, action: &str) -> bool {
+        let kind = self.kind.split('(').next();
+        kind == Some("repository")
+            && self.name == repository
+            && self.actions.iter().any(|a| a == "*" || a == action)
+    }
 }
 
 /// What a token says.

@@ -1,8 +1,11 @@
 //! `rregistry fsck`
 
+use std::path::Path;
+
 use clap::Args;
 
 use super::{Failure, Settings, data_dir, out};
+use crate::name::RepositoryName;
 use crate::service::{CheckOptions, Checked, Problem, Registry};
 
 /// Check that the disk holds what the database says, and nothing else.
@@ -21,12 +24,30 @@ pub(super) struct Fsck {
     /// nobody knows.
     #[arg(long)]
     repair: bool,
+
+    /// Make a new database from the blobs, when registry.db is lost or damaged. It is moved aside,
+    /// never deleted. Repositories and tags come from what is still readable of it, and from its
+    /// last copy (backup.interval).
+    #[arg(long, conflicts_with_all = ["deep", "repair"])]
+    rebuild: bool,
+
+    /// With --rebuild, where manifests go whose repository is not known.
+    #[arg(
+        long,
+        value_name = "REPOSITORY",
+        default_value = "recovered",
+        requires = "rebuild"
+    )]
+    unnamed: RepositoryName,
 }
 
 pub(super) fn run(options: Fsck) -> Result<(), Failure> {
     let config = options.settings.read()?.check()?;
     let data_dir = data_dir(&config)?;
-    if !data_dir.join("registry.db").exists() {
+    if options.rebuild {
+        return rebuild(&data_dir, &options.unnamed);
+    }
+    if !data_dir.join("registry.db").exists() && !data_dir.join("blobs").exists() {
         return Err(format!("{} holds no registry; say --data-dir", data_dir.display()).into());
     }
     let check = CheckOptions {
@@ -55,11 +76,51 @@ pub(super) fn run(options: Fsck) -> Result<(), Failure> {
     }
 }
 
+fn rebuild(data_dir: &Path, unnamed: &RepositoryName) -> Result<(), Failure> {
+    if !data_dir.join("blobs").exists() {
+        return Err(format!("{} holds no registry; say --data-dir", data_dir.display()).into());
+    }
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()?;
+    let rebuilt = runtime.block_on(Registry::rebuild(data_dir, unnamed))?;
+    let mut text: String = rebuilt
+        .lost
+        .iter()
+        .map(|l| format!("lost: {l}\n"))
+        .collect();
+    if let Some(moved) = &rebuilt.moved {
+        text.push_str(&format!(
+            "the damaged database is {} now\n",
+            moved.display()
+        ));
+    }
+    text.push_str(&format!(
+        "rebuilt {} repositories, {} tags, {} manifests from {} blobs",
+        rebuilt.repositories, rebuilt.tags, rebuilt.manifests, rebuilt.blobs
+    ));
+    if rebuilt.unnamed > 0 {
+        let n = rebuilt.unnamed;
+        text.push_str(&format!(
+            "; {n} manifests of unknown repositories are in {unnamed}"
+        ));
+    }
+    text.push('\n');
+    out(&text)?;
+    match rebuilt.lost.len() {
+        0 => Ok(()),
+        n => Err(format!("{n} lost").into()),
+    }
+}
+
 fn report(checked: &Checked, deep: bool) -> String {
     let mut text = String::new();
     for problem in &checked.problems {
         let (line, manifests) = match problem {
-            Problem::Database(what) => (format!("database: {what}"), &[][..]),
+            Problem::Database(what) => (
+                format!("database: {what} (--rebuild makes a new one)"),
+                &[][..],
+            ),
             Problem::Missing { digest, manifests } => {
                 (format!("{digest}: the file is missing"), &manifests[..])
             }
@@ -68,6 +129,12 @@ fn report(checked: &Checked, deep: bool) -> String {
                 why,
                 manifests,
             } => (format!("{digest}: {why}"), &manifests[..]),
+            Problem::Usage(wrong) => {
+                let whose = wrong.repository.as_deref().unwrap_or("everything");
+                let (recorded, actual) = (wrong.recorded, wrong.actual);
+                let line = format!("usage of {whose}: {recorded} bytes noted instead of {actual}");
+                (line, &[][..])
+            }
             Problem::Orphan { digest, size } => (
                 format!("{digest}: nobody knows this file of {size} bytes"),
                 &[][..],

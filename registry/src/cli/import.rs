@@ -6,7 +6,7 @@ use std::sync::Arc;
 use clap::Args;
 
 use super::{Failure, Settings, data_dir, out};
-use crate::service::Registry;
+use crate::service::{Imported, Registry};
 
 /// Take over the volume of Docker's registry (distribution), with every repository and tag.
 ///
@@ -39,6 +39,11 @@ pub(super) fn run(options: Import) -> Result<(), Failure> {
         registry.close().await;
         Ok::<_, Failure>(imported)
     })?;
+    report(&imported)
+}
+
+/// Tells what an import brought, and fails when it could not bring everything.
+pub(super) fn report(imported: &Imported) -> Result<(), Failure> {
     let mut text: String = imported
         .skipped
         .iter()

@@ -1,10 +1,13 @@
 //! The command line: `rregistry serve` and its helpers.
 
 mod config;
+mod export;
 mod fsck;
 mod gc;
 mod import;
+mod import_layout;
 mod serve;
+mod usage;
 mod user;
 
 use std::io::Write;
@@ -38,6 +41,9 @@ enum Command {
     Serve(serve::Serve),
     Gc(gc::Gc),
     Fsck(fsck::Fsck),
+    Usage(usage::Usage),
+    Export(export::Export),
+    Import(import_layout::ImportLayout),
     ImportDistribution(import::Import),
     Config(config::Config),
     #[command(subcommand)]
@@ -59,6 +65,9 @@ pub fn main() -> ExitCode {
         Command::Gc(options) => gc::run(options),
         Command::ImportDistribution(options) => import::run(options),
         Command::Fsck(options) => fsck::run(options),
+        Command::Usage(options) => usage::run(options),
+        Command::Export(options) => export::run(options),
+        Command::Import(options) => import_layout::run(options),
         Command::Config(options) => config::run(&options),
         Command::User(command) => user::run(command),
         Command::Completions { shell } => {

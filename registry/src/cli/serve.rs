@@ -1,10 +1,12 @@
 //! `rregistry serve`
 
+use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use clap::Args;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinHandle;
 use tracing_subscriber::EnvFilter;
@@ -13,11 +15,13 @@ use super::{Failure, Settings, data_dir, err, out};
 use crate::auth::Auth;
 use crate::config::Config;
 use crate::control;
+use crate::events::Subscribers;
 use crate::http::{Api, router};
 use crate::metrics::Metrics;
 use crate::server::Server;
 use crate::service::{CollectOptions, Registry};
 use crate::tls::Reloading;
+use crate::webhook::Deliveries;
 
 /// How often unfinished uploads are looked through.
 const EXPIRY_INTERVAL: Duration = Duration::from_secs(3600);
@@ -26,8 +30,8 @@ const EXPIRY_INTERVAL: Duration = Duration::from_secs(3600);
 ///
 /// Everything is kept under one directory: blobs in files named by their digests, what is known
 /// about them in a SQLite database. The line "listening on http://…" is printed when clients can
-/// connect. SIGTERM and Ctrl-C let requests in flight finish; SIGHUP reads certificates and
-/// passwords again.
+/// connect. SIGTERM and Ctrl-C let requests in flight finish; SIGHUP reads certificates,
+/// passwords and a token server's keys again.
 ///
 /// Every setting has an environment variable too: see `rregistry config --explain`.
 #[derive(Debug, Args)]
@@ -87,8 +91,19 @@ fn filter(level: &str) -> Result<EnvFilter, Failure> {
 
 async fn serve(config: Config, data_dir: &Path) -> Result<(), Failure> {
     let tls = config.tls.clone().map(Reloading::new).transpose()?;
-    let registry = Arc::new(Registry::with_policy(data_dir, config.policy.clone()).await?);
+    let subscribers = Subscribers::new(&config.webhooks, node(config.addr));
+    let registry = Registry::with_policy(data_dir, config.policy.clone()).await?;
+    let registry = Arc::new(registry.telling(subscribers));
+    let deliveries = Deliveries::start(&registry).await?;
     let auth = Auth::from_config(&config, data_dir)?.map(Arc::new);
+    if let Some(auth) = auth.clone() {
+        // The token server may start later than we do.
+        tokio::spawn(async move {
+            if let Err(e) = auth.reload_keys().await {
+                tracing::error!(error = %e, "the token server's keys cannot be had yet");
+            }
+        });
+    }
     let addr = config.addr;
     let server = Server::bind(addr, tls.clone())
         .await
@@ -100,6 +115,12 @@ async fn serve(config: Config, data_dir: &Path) -> Result<(), Failure> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let metrics = Arc::new(Metrics::default());
+    let limits = &config.limits;
+    let server = server.limited(
+        connections(limits.connections, open_files()),
+        limits.connections_per_address,
+        Arc::clone(&metrics),
+    );
     let tasks = [
         Some(control::listen(
             data_dir,
@@ -111,18 +132,25 @@ async fn serve(config: Config, data_dir: &Path) -> Result<(), Failure> {
             let (registry, metrics) = (Arc::clone(&registry), Arc::clone(&metrics));
             collect(registry, metrics, interval, config.gc_grace)
         }),
+        config
+            .backup_interval
+            .map(|interval| back_up(Arc::clone(&registry), interval)),
         Some(reload(&config, auth.clone(), tls.clone())?),
     ];
     let scheme = if tls.is_some() { "https" } else { "http" };
     out(&format!("listening on {scheme}://{bound}\n"))?;
+    let (stopped, stopped_at) = tokio::sync::oneshot::channel();
     let stop = async move {
         tokio::select! {
             _ = terminate.recv() => {}
             _ = interrupt.recv() => {}
         }
+        let _ = stopped.send(Instant::now());
     };
     let api = Api::new(Arc::clone(&registry), auth, metrics, &config);
     server.run(router(api), stop, config.drain).await;
+    let drained = stopped_at.await.map_or(Duration::ZERO, |at| at.elapsed());
+    deliveries.stop(config.drain.saturating_sub(drained)).await;
     for task in tasks.into_iter().flatten() {
         task.abort();
     }
@@ -131,8 +159,52 @@ async fn serve(config: Config, data_dir: &Path) -> Result<(), Failure> {
     Ok(())
 }
 
+/// What this registry calls itself when it tells others: its machine's name and its port.
+fn node(addr: SocketAddr) -> String {
+    let system = rustix::system::uname();
+    format!("{}:{}", system.nodename().to_string_lossy(), addr.port())
+}
+
+/// Raises how many files may be open to what the system allows; how many that is.
+fn open_files() -> Option<u64> {
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit {
+        current: limit.maximum,
+        maximum: limit.maximum,
+    };
+    match setrlimit(Resource::Nofile, raised) {
+        Ok(()) => limit.maximum,
+        Err(e) => {
+            tracing::warn!(error = %e, "the limit of open files stays as it is");
+            limit.current
+        }
+    }
+}
+
+/// How many connections are let in: as configured, but a quarter of the files that may be open is
+/// for content.
+fn connections(configured: u32, files: Option<u64>) -> u32 {
+    let possible = files.map_or(u32::MAX, |files| {
+        u32::try_from(files - files / 4).unwrap_or(u32::MAX)
+    });
+    if configured == 0 && possible == u32::MAX {
+        return 0;
+    }
+    if configured == 0 {
+        return possible;
+    }
+    if possible < configured {
+        tracing::warn!(
+            configured,
+            possible,
+            "fewer connections than limits.connections: the system allows few open files"
+        );
+    }
+    configured.min(possible)
+}
+
 /// Others can reach this registry: say what they could do, and how to mend it.
-fn warn(bound: &std::net::SocketAddr, auth: bool, tls: bool) {
+fn warn(bound: &SocketAddr, auth: bool, tls: bool) {
     let port = bound.port();
     let danger = match (auth, tls) {
         (true, true) => return,
@@ -202,7 +274,20 @@ fn collect(
     })
 }
 
-/// Reads certificates and passwords again on SIGHUP.
+/// Copies the database, at once and then from time to time.
+fn back_up(registry: Arc<Registry>, interval: Duration) -> JoinHandle<()> {
+    tokio::spawn(async move {
+        let mut tick = tokio::time::interval(interval);
+        loop {
+            tick.tick().await;
+            if let Err(e) = registry.back_up().await {
+                tracing::warn!(error = %e, "the database was not copied");
+            }
+        }
+    })
+}
+
+/// Reads certificates, passwords and keys again on SIGHUP.
 fn reload(
     config: &Config,
     auth: Option<Arc<Auth>>,
@@ -218,6 +303,13 @@ fn reload(
                     Err(e) => tracing::error!(error = %e, "passwords stay as they were"),
                 }
             }
+            if let Some(auth) = &auth {
+                match auth.reload_keys().await {
+                    Ok(None) => {}
+                    Ok(Some(keys)) => tracing::info!(keys, "the token server's keys read again"),
+                    Err(e) => tracing::error!(error = %e, "the keys for tokens stay as they were"),
+                }
+            }
             if let Some(tls) = &tls {
                 match tls.reload() {
                     Ok(()) => tracing::info!("certificates read again"),
@@ -226,4 +318,22 @@ fn reload(
             }
         }
     }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::connections;
+
+    #[test]
+    fn connections_leave_files_for_content() {
+        for (configured, files, expected) in [
+            (8192, None, 8192),
+            (8192, Some(1024), 768),
+            (100, Some(1024), 100),
+            (0, Some(1024), 768),
+            (0, None, 0),
+        ] {
+            assert_eq!(connections(configured, files), expected);
+        }
+    }
 }

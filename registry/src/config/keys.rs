@@ -91,6 +91,31 @@ pub const KEYS: &[Key] = &[
                behind a proxy that changes the Host header; without it, it is where they ask.",
     },
     Key {
+        name: "auth.token_service",
+        default: "",
+        help: "What tokens are for, as clients are told and as tokens say (aud). Without it, \
+               auth.realm.",
+    },
+    Key {
+        name: "auth.token_issuer",
+        default: "",
+        help: "Who signs tokens, as they say (iss), when a token server elsewhere does. It needs \
+               auth.method = \"token\", auth.token_url and auth.jwks, and no auth.htpasswd. Its \
+               tokens say who may do what; access rules, if there are any, must allow it too.",
+    },
+    Key {
+        name: "auth.jwks",
+        default: "",
+        help: "The token server's public keys as a JWKS: a file, or an https URL. Ed25519, P-256 \
+               and RSA of 2048 bits or more are used, for EdDSA, ES256 and RS256. Read again on \
+               SIGHUP and, at most every 10s, when a token names a key that is not known.",
+    },
+    Key {
+        name: "auth.jwks_ca",
+        default: "",
+        help: "Certificates in PEM to trust beside the system's when auth.jwks is a URL.",
+    },
+    Key {
         name: "delete.enabled",
         default: "true",
         help: "Whether manifests, tags and blobs can be deleted through the API.",
@@ -101,6 +126,13 @@ pub const KEYS: &[Key] = &[
         help: "How long an unfinished upload may rest before it is removed.",
     },
     Key {
+        name: "storage.quota",
+        default: "",
+        help: "How much may be stored in all, such as 500GiB; blobs that repositories share count \
+               once. A push that would pass it is refused. What is deleted counts until garbage is \
+               collected. Without it, as much as fits on the disk.",
+    },
+    Key {
         name: "gc.interval",
         default: "\"1h\"",
         help: "How often garbage is collected while serving; \"0s\" for never.",
@@ -109,6 +141,50 @@ pub const KEYS: &[Key] = &[
         name: "gc.grace",
         default: "\"24h\"",
         help: "How long a blob that no manifest needs is kept: at least as long as any push takes.",
+    },
+    Key {
+        name: "backup.interval",
+        default: "\"1h\"",
+        help: "How often the database is copied beside itself while serving, when it changed; \"0s\" \
+               for never. Should it be lost, `rregistry fsck --rebuild` takes the names of \
+               repositories and tags from the copy; everything else is in the blobs.",
+    },
+    Key {
+        name: "limits.connections",
+        default: "8192",
+        help: "Connections that may be open; more are closed at once. 0 for no limit but the \
+               system's. For this and all limits below.",
+    },
+    Key {
+        name: "limits.connections_per_address",
+        default: "1024",
+        help: "Connections that one address (in IPv6 one network of 64 bits) may have open. Behind \
+               a proxy every client has the proxy's address.",
+    },
+    Key {
+        name: "limits.uploads",
+        default: "128",
+        help: "Uploads that one client may be sending at once. A client is a user, or an address \
+               for who is not logged in. Who wants more is answered 429 TOOMANYREQUESTS.",
+    },
+    Key {
+        name: "limits.request_rate",
+        default: "0",
+        help: "Requests a second that one client may make for long. Who makes more is answered \
+               429 with Retry-After. Wrong passwords, and questions for tokens, count for the \
+               address; from one that made too many, no further password is looked at.",
+    },
+    Key {
+        name: "limits.request_burst",
+        default: "500",
+        help: "Requests that one client may make at once, if it has rested before; only with \
+               limits.request_rate.",
+    },
+    Key {
+        name: "limits.body_idle",
+        default: "\"60s\"",
+        help: "How long to wait for each KiB of a request's body; then it is answered 408. What \
+               came of an upload before is kept, and the client can go on from there.",
     },
     Key {
         name: "metrics.enabled",
@@ -138,6 +214,28 @@ pub(super) const LISTS: &[Key] = &[
                30d), keep_tags (patterns). A tag that none of them keeps goes; without any of \
                them all stay. delete_untagged_after: how long manifests without tag stay. \
                `rregistry gc --dry-run` shows what would go.",
+    },
+    Key {
+        name: "quota",
+        default: "",
+        help: "How much repositories may hold: [[quota]] with repository (a pattern; the first rule \
+               for a repository counts), each (a size such as 10GiB: for every repository that it \
+               matches) and together (for all of them added up); one of the two or both. A blob \
+               counts in every repository that shows it. `rregistry usage` shows what is used.",
+    },
+    Key {
+        name: "webhook",
+        default: "",
+        help: "Who is told what happens: [[webhook]] with name and url (http or https). Events are \
+               in the form of Docker's notifications, in order, at least once. Of pushes, mounts \
+               and deletions they are kept on disk until the webhook has answered 2xx; of pulls \
+               in memory. Optional: repository (a pattern), actions (only these of push, pull, \
+               mount, delete), ignore.actions and ignore.mediatypes (not these), headers (NAME = \
+               \"VALUE\" or a list of values), ca (certificates in PEM to trust beside the \
+               system's), timeout (5s; of one delivery), threshold (5; so many failures in a row \
+               are tried again at once), backoff (1s; the pause after that, doubled with each \
+               failure up to 5m), backlog (10000; when more wait, the oldest are dropped), \
+               include_references (false; tell what a pushed manifest names), disabled (false).",
     },
     Key {
         name: "access",
@@ -212,7 +310,10 @@ pub fn explain() -> String {
          #allow = [\"pull\", \"push\"]\n\
          #[[immutable]]\n#repository = \"team/**\"\n#tags = \"v*\"\n\
          #[[retention]]\n#repository = \"ci/**\"\n#keep_newest = 20\n\
-         #delete_untagged_after = \"7d\"\n",
+         #delete_untagged_after = \"7d\"\n\
+         #[[quota]]\n#repository = \"team/**\"\n#each = \"10GiB\"\n#together = \"50GiB\"\n\
+         #[[webhook]]\n#name = \"scanner\"\n#url = \"https://scanner.example.com/events\"\n\
+         #headers = { Authorization = \"Bearer SECRET\" }\n#actions = [\"push\", \"delete\"]\n",
     );
     out
 }

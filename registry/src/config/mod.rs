@@ -5,8 +5,9 @@
 //! `rregistry config --explain` prints it.
 
 mod keys;
+mod size;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -16,9 +17,13 @@ use toml::Value;
 
 pub use keys::{KEYS, Key, env_name, explain};
 use keys::{LISTS, similar};
+pub use size::{show_size, size};
 
 use crate::auth::rules::Rule;
+use crate::events::Webhook;
+use crate::outgoing::is_here;
 use crate::policy::{Immutable, Policy, Retention};
+use crate::quota::{Quota, Quotas};
 
 /// Why the configuration cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -89,6 +94,47 @@ pub struct Token {
     pub lifetime: Duration,
     /// Where clients get them, when it is not where they ask.
     pub url: Option<String>,
+    /// What they are for.
+    pub service: String,
+    /// Who makes them, when we do not.
+    pub issuer: Option<Issuer>,
+}
+
+/// A token server elsewhere.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Issuer {
+    /// Its name, as tokens have it.
+    pub name: String,
+    /// Its public keys.
+    pub jwks: Jwks,
+    /// Certificates that are trusted beside the system's where its keys are.
+    pub ca: Option<PathBuf>,
+}
+
+/// Where public keys are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Jwks {
+    /// In a file.
+    File(PathBuf),
+    /// At a URL.
+    Url(String),
+}
+
+/// What clients may not go beyond; 0 is no limit.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Limits {
+    /// Connections open.
+    pub connections: u32,
+    /// Connections of one address.
+    pub connections_per_address: u32,
+    /// Uploads that one client sends at once.
+    pub uploads: u32,
+    /// Requests a second of one client.
+    pub request_rate: u32,
+    /// Requests at once of one client.
+    pub request_burst: u32,
+    /// How long to wait for progress of a request's body.
+    pub body_idle: Duration,
 }
 
 /// All settings, checked.
@@ -122,6 +168,10 @@ pub struct Config {
     pub gc_interval: Option<Duration>,
     /// How long what nothing needs is kept.
     pub gc_grace: Duration,
+    /// How often the database is copied.
+    pub backup_interval: Option<Duration>,
+    /// What clients may not go beyond.
+    pub limits: Limits,
     /// Whether /metrics answers.
     pub metrics: bool,
     /// Groups of users.
@@ -130,6 +180,8 @@ pub struct Config {
     pub access: Vec<Rule>,
     /// What happens to tags.
     pub policy: Policy,
+    /// Who is told what happens.
+    pub webhooks: Vec<Webhook>,
 }
 
 /// The lists of a file.
@@ -143,6 +195,10 @@ struct Lists {
     immutable: Vec<Immutable>,
     #[serde(default)]
     retention: Vec<Retention>,
+    #[serde(default)]
+    quota: Vec<Quota>,
+    #[serde(default)]
+    webhook: Vec<Webhook>,
 }
 
 /// Settings as they came, before they are checked.
@@ -223,7 +279,7 @@ impl Settings {
 
     /// Sets one key from text, as the command line and the environment have it.
     pub fn set(&mut self, name: &'static str, text: String) {
-        // Booleans are the only values that are not text.
+        // Numbers are read from text as well; booleans are not.
         let value = match text.as_str() {
             "true" => Value::Boolean(true),
             "false" => Value::Boolean(false),
@@ -249,12 +305,30 @@ impl Settings {
             }
         };
         let htpasswd = self.path("auth.htpasswd")?;
-        if htpasswd.is_none() && !self.lists.access.is_empty() {
-            return Err(ConfigError::Conflict(
-                "access rules need users: set auth.htpasswd",
-            ));
+        let token = self.token()?;
+        let elsewhere = token.as_ref().is_some_and(|t| t.issuer.is_some());
+        match (&htpasswd, elsewhere) {
+            (Some(_), true) => {
+                return Err(ConfigError::Conflict(
+                    "auth.htpasswd and auth.token_issuer: passwords are the token server's business",
+                ));
+            }
+            (None, false) if !self.lists.access.is_empty() => {
+                return Err(ConfigError::Conflict(
+                    "access rules need users: set auth.htpasswd, or auth.token_issuer",
+                ));
+            }
+            (None, false) if token.is_some() => {
+                return Err(ConfigError::Conflict(
+                    "auth.method = token needs users: set auth.htpasswd, or auth.token_issuer",
+                ));
+            }
+            _ => {}
         }
         let interval = self.duration("gc.interval")?;
+        check_webhooks(&self.lists.webhook)?;
+        let backup = self.duration("backup.interval")?;
+        let quotas = self.quotas()?;
         Ok(Config {
             addr: self.parse("addr")?,
             data_dir: self.path("data_dir")?,
@@ -269,29 +343,87 @@ impl Settings {
             tls,
             htpasswd,
             realm: self.text("auth.realm")?,
-            token: self.token()?,
+            token,
             delete_enabled: self.boolean("delete.enabled")?,
             uploads_expire_after: self.duration("uploads.expire_after")?,
             gc_interval: (!interval.is_zero()).then_some(interval),
             gc_grace: self.duration("gc.grace")?,
+            backup_interval: (!backup.is_zero()).then_some(backup),
+            limits: Limits {
+                connections: self.number("limits.connections")?,
+                connections_per_address: self.number("limits.connections_per_address")?,
+                uploads: self.number("limits.uploads")?,
+                request_rate: self.number("limits.request_rate")?,
+                request_burst: self.number("limits.request_burst")?,
+                body_idle: self.duration("limits.body_idle")?,
+            },
             metrics: self.boolean("metrics.enabled")?,
             groups: self.lists.groups,
             access: self.lists.access,
             policy: Policy {
                 immutable: self.lists.immutable,
                 retention: self.lists.retention,
+                quotas,
             },
+            webhooks: self.lists.webhook,
         })
     }
 
+    fn quotas(&self) -> Result<Quotas, ConfigError> {
+        let rules = self.lists.quota.clone();
+        if rules
+            .iter()
+            .any(|q| q.each.is_none() && q.together.is_none())
+        {
+            return Err(ConfigError::Conflict(
+                "a [[quota]] needs each (for every repository it matches) or together (for all of \
+                 them)",
+            ));
+        }
+        let text = self.optional_text("storage.quota")?.unwrap_or_default();
+        let total = if text.is_empty() {
+            None
+        } else {
+            let why = "a number and a unit, such as 500MiB, 10GiB or 2TB";
+            Some(size(&text).ok_or_else(|| wrong("storage.quota", &text, why))?)
+        };
+        Ok(Quotas { rules, total })
+    }
+
     fn token(&self) -> Result<Option<Token>, ConfigError> {
+        let set = |name| -> Result<Option<String>, ConfigError> {
+            Ok(self.optional_text(name)?.filter(|text| !text.is_empty()))
+        };
+        let url = set("auth.token_url")?;
+        let issuer = match (set("auth.token_issuer")?, set("auth.jwks")?) {
+            (None, None) => None,
+            (Some(name), Some(jwks)) => Some(Issuer {
+                name,
+                jwks: keys_at(jwks)?,
+                ca: self.path("auth.jwks_ca")?,
+            }),
+            _ => {
+                return Err(ConfigError::Conflict(
+                    "a token server needs both auth.token_issuer and auth.jwks",
+                ));
+            }
+        };
         match self.text("auth.method")?.as_str() {
+            "basic" if issuer.is_some() => Err(ConfigError::Conflict(
+                "a token server needs auth.method = \"token\"",
+            )),
             "basic" => Ok(None),
+            "token" if issuer.is_some() && url.is_none() => Err(ConfigError::Conflict(
+                "a token server needs auth.token_url: where clients get tokens",
+            )),
             "token" => Ok(Some(Token {
                 lifetime: self.duration("auth.token_lifetime")?,
-                url: self
-                    .optional_text("auth.token_url")?
-                    .filter(|u| !u.is_empty()),
+                url,
+                service: match set("auth.token_service")? {
+                    Some(service) => service,
+                    None => self.text("auth.realm")?,
+                },
+                issuer,
             })),
             other => Err(wrong("auth.method", other, "basic or token")),
         }
@@ -337,6 +469,16 @@ impl Settings {
         }
     }
 
+    fn number(&self, name: &'static str) -> Result<u32, ConfigError> {
+        let number = match self.value(name) {
+            Some(Value::Integer(number)) => u32::try_from(number).ok(),
+            Some(Value::String(text)) => text.parse().ok(),
+            _ => None,
+        };
+        let given = || self.value(name).map_or_else(String::new, |v| v.to_string());
+        number.ok_or_else(|| wrong(name, given(), "a whole number, 0 or more"))
+    }
+
     fn parse<T: std::str::FromStr>(&self, name: &'static str) -> Result<T, ConfigError>
     where
         T::Err: std::fmt::Display,
@@ -357,6 +499,40 @@ impl Settings {
     }
 }
 
+/// A file or a URL. Keys that come over plain http could be anybody's.
+fn keys_at(text: String) -> Result<Jwks, ConfigError> {
+    let Some((scheme, _)) = text.split_once("://") else {
+        return Ok(Jwks::File(text.into()));
+    };
+    let url = reqwest::Url::parse(&text).map_err(|e| wrong("auth.jwks", &text, e))?;
+    match scheme {
+        "https" => Ok(Jwks::Url(text)),
+        "http" if is_here(&url) => Ok(Jwks::Url(text)),
+        _ => Err(wrong(
+            "auth.jwks",
+            &text,
+            "a file or an https URL; http only on this machine",
+        )),
+    }
+}
+
+fn check_webhooks(webhooks: &[Webhook]) -> Result<(), ConfigError> {
+    let mut names = BTreeSet::new();
+    for webhook in webhooks {
+        webhook
+            .check()
+            .map_err(|why| wrong("webhook", &webhook.name, why))?;
+        if !names.insert(&webhook.name) {
+            return Err(wrong(
+                "webhook",
+                &webhook.name,
+                "there are two of this name",
+            ));
+        }
+    }
+    Ok(())
+}
+
 fn wrong(
     key: &'static str,
     value: impl std::fmt::Display,
@@ -369,8 +545,11 @@ fn wrong(
     }
 }
 
-/// Reads `30s`, `15m`, `24h`, `7d`.
+/// Reads `500ms`, `30s`, `15m`, `24h`, `7d`.
 pub fn duration(text: &str) -> Option<Duration> {
+    if let Some(number) = text.strip_suffix("ms") {
+        return Some(Duration::from_millis(number.parse().ok()?));
+    }
     let unit = text.chars().last()?;
     let number: u64 = text.strip_suffix(unit)?.parse().ok()?;
     let seconds = match unit {
@@ -434,13 +613,65 @@ mod tests {
             ("drain = \"soon\"", "drain = soon: a number and a unit"),
             ("drain = 30", "drain = 30: a text in quotes"),
             ("[delete]\nenabled = \"maybe\"", "true or false"),
+            (
+                "[limits]\nuploads = -1",
+                "limits.uploads = -1: a whole number",
+            ),
+            ("[limits]\nuploads = \"x\"", "a whole number"),
             ("[log]\nformat = \"xml\"", "text or json"),
             ("[tls]\ncert = \"a\"", "TLS needs both"),
             (
                 "[[access]]\nrepository = \"**\"\nallow = [\"pull\"]",
                 "access rules need users",
             ),
+            (
+                "[[webhook]]\nname = \"a\"\nurl = \"ftp://x\"",
+                "webhook = a: url: ftp is neither http nor https",
+            ),
+            (
+                "[[webhook]]\nname = \"a\"\nurl = \"http://x\"\n\
+                 [[webhook]]\nname = \"a\"\nurl = \"http://y\"",
+                "webhook = a: there are two of this name",
+            ),
+            (
+                "[auth]\nmethod = \"token\"",
+                "auth.method = token needs users",
+            ),
+            (
+                "[auth]\ntoken_issuer = \"a\"",
+                "needs both auth.token_issuer and auth.jwks",
+            ),
+            (
+                "[auth]\ntoken_issuer = \"a\"\njwks = \"/k\"",
+                "needs auth.method = \"token\"",
+            ),
+            (
+                "[auth]\nmethod = \"token\"\ntoken_issuer = \"a\"\njwks = \"/k\"",
+                "needs auth.token_url",
+            ),
+            (
+                "[auth]\nmethod = \"token\"\ntoken_issuer = \"a\"\njwks = \"/k\"\n\
+                 token_url = \"https://a/\"\nhtpasswd = \"/h\"",
+                "passwords are the token server's business",
+            ),
+            (
+                "[auth]\ntoken_issuer = \"a\"\njwks = \"http://192.0.2.1/k\"",
+                "a file or an https URL",
+            ),
             ("[[access]]\nrepo = \"**\"", "unknown field `repo`"),
+            (
+                "[storage]\nquota = \"much\"",
+                "storage.quota = much: a number",
+            ),
+            ("[[quota]]\nrepository = \"**\"", "needs each"),
+            (
+                "[[quota]]\nrepository = \"**\"\neach = \"1 parsec\"",
+                "\"1 parsec\" is no size",
+            ),
+            (
+                "[[quota]]\nrepository = \"**\"\nsize = \"1GiB\"",
+                "unknown field `size`",
+            ),
             ("addr = ", "TOML parse error"),
         ] {
             let error = read(text).unwrap_err().to_string();
@@ -455,18 +686,30 @@ mod tests {
         settings.override_from(|name| match name {
             "RREGISTRY_GC_GRACE" => Some("2h".into()),
             "RREGISTRY_DELETE_ENABLED" => Some("false".into()),
+            "RREGISTRY_LIMITS_UPLOADS" => Some("7".into()),
             _ => None,
         });
         let config = settings.check().unwrap();
         assert_eq!(config.gc_grace, Duration::from_secs(7200));
         assert!(!config.delete_enabled);
+        assert_eq!(config.limits.uploads, 7);
     }
 
     #[test]
     fn durations_have_units() {
+        assert_eq!(duration("500ms"), Some(Duration::from_millis(500)));
         assert_eq!(duration("90s"), Some(Duration::from_secs(90)));
         assert_eq!(duration("7d"), Some(Duration::from_secs(604_800)));
-        for bad in ["", "s", "5", "-1s", "1w", "99999999999999999999d", "1é"] {
+        for bad in [
+            "",
+            "s",
+            "ms",
+            "5",
+            "-1s",
+            "1w",
+            "99999999999999999999d",
+            "1é",
+        ] {
             assert_eq!(duration(bad), None, "{bad}");
         }
     }

@@ -3,13 +3,13 @@
 use std::sync::Arc;
 
 use http::StatusCode;
-use http::header::{AUTHORIZATION, HOST, WWW_AUTHENTICATE};
+use http::header::{AUTHORIZATION, WWW_AUTHENTICATE};
 use http::request::Parts;
 use serde_json::{Value, json};
 
 use super::error::ApiError;
 use super::uploads::source;
-use super::{Api, value};
+use super::{Api, origin, value};
 use crate::auth::rules::Access;
 use crate::auth::{Auth, Authenticated, Identity};
 use crate::name::RepositoryName;
@@ -68,7 +68,15 @@ impl Caller {
         }
     }
 
-    /// Whether the caller may know that there is a repository, and read it with the right token.
+    /// Whether the caller may read a repository, with another token if need be.
+    pub(super) fn could_pull(&self, repository: &str) -> bool {
+        match &self.0 {
+            None => true,
+            Some((auth, who)) => auth.could_pull(who, repository),
+        }
+    }
+
+    /// Whether the caller may know that there is a repository.
     pub(super) fn may_see(&self, repository: &str) -> bool {
         match &self.0 {
             None => true,
@@ -81,14 +89,14 @@ impl Caller {
         matches!(&self.0, Some((_, who)) if who.identity == Identity::Anonymous)
     }
 
-    /// The user's name, for the log.
-    pub(super) fn name(&self) -> &str {
+    /// The user's name; none when nobody said.
+    pub(super) fn name(&self) -> Option<&str> {
         match &self.0 {
             Some((_, who)) => match &who.identity {
-                Identity::User(user) => user,
-                Identity::Anonymous => "-",
+                Identity::User(user) => Some(user),
+                Identity::Anonymous => None,
             },
-            None => "-",
+            None => None,
         }
     }
 }
@@ -111,25 +119,33 @@ pub(super) async fn authorize(
         let challenge = challenge(api, auth, &needs, request);
         return Err(unauthorized(challenge, "user, password or token is wrong"));
     };
+    // A token that could be for a mount's source as well is asked for. Where the caller may not
+    // read the source, it is as good as not there.
+    let hidden = |from: &RepositoryName| !auth.could_pull(&who, from.as_str());
     let allowed = match &needs {
         // A token is only given to who may have it.
         Needs::Login => who.identity != Identity::Anonymous || who.granted.is_some(),
         Needs::Filter => true,
         Needs::Right(name, access) => auth.allows(&who, name.as_str(), *access),
         Needs::Mount(name, from) => {
-            // A token that could be for the source as well is asked for. Where the rules deny the
-            // source, it is as good as not there.
-            let could = auth.may_see(&who, from.as_str());
             auth.allows(&who, name.as_str(), Access::Push)
-                && (!could || auth.allows(&who, from.as_str(), Access::Pull))
+                && (auth.allows(&who, from.as_str(), Access::Pull) || hidden(from))
         }
     };
     if allowed {
         return Ok(Caller(Some((Arc::clone(auth), who))));
     }
+    let granted = match &needs {
+        Needs::Right(name, access) => auth.grants(&who, name.as_str(), *access),
+        Needs::Mount(name, from) => {
+            auth.grants(&who, name.as_str(), Access::Push)
+                && (auth.grants(&who, from.as_str(), Access::Pull) || hidden(from))
+        }
+        Needs::Login | Needs::Filter => false,
+    };
     match &who.identity {
-        // A token for something else: the right one can be had.
-        Identity::User(user) if who.granted.is_none() => Err(ApiError::new(
+        // Not with a token for something else: the right one can be had.
+        Identity::User(user) if granted => Err(ApiError::new(
             StatusCode::FORBIDDEN,
             "DENIED",
             "requested access to the resource is denied",
@@ -144,18 +160,6 @@ pub(super) async fn authorize(
 
 /// What a client must do to be let in.
 pub(super) fn challenge(api: &Api, auth: &Auth, needs: &Needs, request: &Parts) -> String {
-    let host = request
-        .headers
-        .get(HOST)
-        .and_then(|v| v.to_str().ok())
-        .or_else(|| request.uri.authority().map(|a| a.as_str()))
-        .unwrap_or("localhost");
-    let forwarded = request.headers.get("x-forwarded-proto");
-    let scheme = if forwarded.is_some_and(|v| v == "https") {
-        "https"
-    } else {
-        api.scheme
-    };
     let scope = match needs {
         Needs::Login => None,
         Needs::Filter => Some("registry:catalog:*".to_owned()),
@@ -165,7 +169,7 @@ pub(super) fn challenge(api: &Api, auth: &Auth, needs: &Needs, request: &Parts) 
         )),
         Needs::Right(name, access) => Some(format!("repository:{name}:{}", access.action())),
     };
-    auth.challenge(&format!("{scheme}://{host}"), scope.as_deref())
+    auth.challenge(&origin::base(api, request), scope.as_deref())
 }
 
 /// Tells a caller to log in.

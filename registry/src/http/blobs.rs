@@ -17,6 +17,7 @@ use super::conditions::{self, Read};
 use super::error::ApiError;
 use super::range::{Part, Wanted, wanted};
 use super::{CONTENT_DIGEST, empty, not_modified, value};
+use crate::events::By;
 use crate::name::{RepositoryName, UploadId};
 use crate::service::{Content, Registry, ServiceError};
 use crate::storage::{Segment, read_segments};
@@ -28,6 +29,7 @@ pub(super) async fn get(
     name: &RepositoryName,
     digest: &Digest,
     request: &Parts,
+    by: &By,
 ) -> Result<Response, ApiError> {
     let blob = if request.method == Method::HEAD {
         registry.lease_blob(name, digest).await?
@@ -71,6 +73,9 @@ pub(super) async fn get(
         }
         response
     };
+    if request.method != Method::HEAD {
+        registry.tell_blob_pull(by, name, &blob);
+    }
     let headers = response.headers_mut();
     headers.insert(CONTENT_DIGEST, value(text));
     headers.insert(ETAG, etag);
@@ -85,13 +90,14 @@ pub(super) async fn delete(
     name: &RepositoryName,
     digest: &Digest,
     request: &Parts,
+    by: &By,
 ) -> Result<Response, ApiError> {
     // What a digest names never changes: it is there, or it is not.
     if !conditions::write(&request.headers).holds(Some(digest)) {
         registry.blob(name, digest).await?;
         return Err(ServiceError::Precondition.into());
     }
-    registry.delete_blob(name, digest).await?;
+    registry.delete_blob(name, digest, by).await?;
     let mut response = empty(StatusCode::ACCEPTED);
     response.headers_mut().insert(CONTENT_DIGEST, value(digest));
     Ok(response)

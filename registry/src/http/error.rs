@@ -189,6 +189,12 @@ impl From<ServiceError> for ApiError {
                     .collect(),
                 headers: Vec::new(),
             },
+            ServiceError::Quota(e) => Self::new(
+                StatusCode::FORBIDDEN,
+                "DENIED",
+                message,
+                json!({ "limit": e.limit, "used": e.used, "wanted": e.wanted }),
+            ),
             ServiceError::Upload(e) => upload(&e),
             ServiceError::Storage(e) if e.is_full() => {
                 tracing::error!(error = %e, "the disk is full");
@@ -199,7 +205,11 @@ impl From<ServiceError> for ApiError {
                     Value::Null,
                 )
             }
-            ServiceError::Storage(_) | ServiceError::Meta(_) => {
+            ServiceError::Storage(_)
+            | ServiceError::Archive(_)
+            | ServiceError::DatabaseMissing(_)
+            | ServiceError::DatabaseSound(_)
+            | ServiceError::Meta(_) => {
                 // What failed is for the log: clients need not know paths.
                 tracing::error!(error = %message, "a request failed");
                 Self::new(

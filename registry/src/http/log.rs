@@ -1,11 +1,13 @@
 //! The access log: one line a request, as text or JSON, to standard output.
 
 use std::io::Write;
+use std::net::SocketAddr;
 
+use http::header::USER_AGENT;
 use http::request::Parts;
 use serde_json::json;
 
-use super::REQUEST_ID;
+use super::{REQUEST_ID, origin};
 use crate::metrics::Answered;
 
 /// Longest request ID that is taken over from a client.
@@ -22,6 +24,7 @@ pub(super) struct AccessLog {
 pub(super) struct Line {
     /// The request's ID: the client's, else a new one.
     pub(super) id: String,
+    client: Option<SocketAddr>,
     method: String,
     path: String,
     agent: String,
@@ -30,21 +33,35 @@ pub(super) struct Line {
 
 impl AccessLog {
     pub(super) fn begin(self, request: &Parts) -> Line {
-        let header = |name: &str| request.headers.get(name).and_then(|v| v.to_str().ok());
-        let own = header(REQUEST_ID.as_str()).filter(|id| {
-            !id.is_empty() && id.len() <= MAX_ID && id.bytes().all(|b| b.is_ascii_graphic())
-        });
+        let agent = request.headers.get(USER_AGENT);
         Line {
-            id: own.map_or_else(|| uuid::Uuid::new_v4().to_string(), str::to_owned),
+            id: request_id(request),
+            client: origin::peer(request),
             method: request.method.to_string(),
             path: request
                 .uri
                 .path_and_query()
                 .map_or_else(String::new, ToString::to_string),
-            agent: header("user-agent").unwrap_or("-").to_owned(),
+            agent: agent
+                .and_then(|v| v.to_str().ok())
+                .unwrap_or("-")
+                .to_owned(),
             json: self.json,
         }
     }
+}
+
+/// A request's ID: the client's, else a new one.
+pub(super) fn request_id(request: &Parts) -> String {
+    let own = request
+        .headers
+        .get(REQUEST_ID)
+        .and_then(|v| v.to_str().ok());
+    let fine = |id: &&str| {
+        !id.is_empty() && id.len() <= MAX_ID && id.bytes().all(|b| b.is_ascii_graphic())
+    };
+    own.filter(fine)
+        .map_or_else(|| uuid::Uuid::new_v4().to_string(), str::to_owned)
 }
 
 impl Line {
@@ -65,10 +82,14 @@ impl Line {
             agent,
             ..
         } = self;
+        let client = self
+            .client
+            .map_or_else(|| "-".to_owned(), |addr| addr.to_string());
         if self.json {
             let line = json!({
                 "time": time.to_string(),
                 "id": id,
+                "client": client,
                 "user": user,
                 "method": method,
                 "path": path,
@@ -81,9 +102,14 @@ impl Line {
             });
             return format!("{line}\n");
         }
+        let user = if user.bytes().all(|b| b.is_ascii_graphic()) {
+            user.to_owned()
+        } else {
+            format!("{user:?}")
+        };
         // Quoted, so that nothing a client sends can look like another line.
         format!(
-            "{time:.3} {id} {user} {method} {path:?} {status} {sent} {micros}us {agent:?}\n",
+            "{time:.3} {id} {client} {user} {method} {path:?} {status} {sent} {micros}us {agent:?}\n",
             status = answered.status,
             sent = answered.sent,
         )
@@ -100,6 +126,7 @@ mod tests {
         let request = http::Request::get("/v2/app/tags/list?n=1")
             .header("x-request-id", "abc-1")
             .header("user-agent", "evil\" 200 \"x")
+            .extension(origin::Peer(([192, 0, 2, 7], 4000).into()))
             .body(())
             .unwrap()
             .into_parts()
@@ -116,7 +143,7 @@ mod tests {
             .render(answered, "alice");
         assert!(
             text.ends_with(
-                " abc-1 alice GET \"/v2/app/tags/list?n=1\" 404 9 120us \"evil\\\" 200 \\\"x\"\n"
+                " abc-1 192.0.2.7:4000 alice GET \"/v2/app/tags/list?n=1\" 404 9 120us \"evil\\\" 200 \\\"x\"\n"
             ),
             "{text}"
         );

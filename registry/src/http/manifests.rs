@@ -16,20 +16,18 @@ use super::conditions::{self, Read};
 use super::error::ApiError;
 use super::query::Query;
 use super::{CONTENT_DIGEST, OCI_SUBJECT, OCI_TAG, empty, not_modified, value};
+use crate::events::By;
 use crate::name::{ManifestRef, RepositoryName, Tag};
-use crate::service::{Registry, ServiceError};
+use crate::service::{Push, Registry, ServiceError};
 
 pub(super) async fn get(
     registry: &Arc<Registry>,
     name: &RepositoryName,
     reference: &ManifestRef,
     request: &Parts,
+    by: &By,
 ) -> Result<Response, ApiError> {
-    let manifest = if request.method == Method::HEAD {
-        registry.manifest(name, reference).await?
-    } else {
-        registry.pull_manifest(name, reference).await?
-    };
+    let manifest = registry.manifest(name, reference).await?;
     let mut response = match conditions::read(&request.headers, &manifest.row.digest) {
         Read::Failed => return Err(ServiceError::Precondition.into()),
         Read::NotModified => not_modified(),
@@ -41,6 +39,9 @@ pub(super) async fn get(
             response
         }
     };
+    if request.method != Method::HEAD {
+        registry.manifest_pulled(name, reference, &manifest, by);
+    }
     let digest = manifest.row.digest.to_string();
     let etag = value(format_args!("\"{digest}\""));
     let headers = response.headers_mut();
@@ -56,6 +57,7 @@ pub(super) async fn put(
     reference: &ManifestRef,
     request: &Parts,
     body: Body,
+    by: &By,
 ) -> Result<Response, ApiError> {
     let query = Query::of(request)?;
     let tags = match reference {
@@ -66,18 +68,13 @@ pub(super) async fn put(
             .map_err(ServiceError::from)?,
         ManifestRef::Tag(_) => Vec::new(),
     };
-    let content_type = content_type(&request.headers);
-    let bytes = read(&request.headers, body).await?;
-    let pushed = registry
-        .put_manifest(
-            name,
-            reference,
-            tags.clone(),
-            content_type,
-            bytes,
-            conditions::write(&request.headers),
-        )
-        .await?;
+    let push = Push {
+        bytes: read(&request.headers, body).await?,
+        content_type: content_type(&request.headers),
+        tags: tags.clone(),
+        precondition: conditions::write(&request.headers),
+    };
+    let pushed = registry.put_manifest(name, reference, push, by).await?;
     let mut response = empty(StatusCode::CREATED);
     let headers = response.headers_mut();
     let digest = &pushed.digest;
@@ -100,10 +97,11 @@ pub(super) async fn delete(
     name: &RepositoryName,
     reference: &ManifestRef,
     request: &Parts,
+    by: &By,
 ) -> Result<Response, ApiError> {
     let precondition = conditions::write(&request.headers);
     registry
-        .delete_manifest(name, reference, precondition)
+        .delete_manifest(name, reference, precondition, by)
         .await?;
     Ok(empty(StatusCode::ACCEPTED))
 }

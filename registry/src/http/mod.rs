@@ -12,8 +12,11 @@ mod listing;
 mod log;
 mod manifests;
 mod oauth;
+mod origin;
+mod pace;
 mod query;
 mod range;
+mod throttle;
 mod token;
 mod unread;
 mod uploads;
@@ -21,7 +24,7 @@ mod uploads;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::body::Body;
@@ -31,11 +34,12 @@ use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HOST, HeaderMap, HeaderName, HeaderValue};
 use http::request::Parts;
 use http::{Method, StatusCode, Version};
-use http_body::Frame;
+use http_body::{Body as _, Frame};
 use tower_http::catch_panic::CatchPanicLayer;
 
 use crate::auth::Auth;
 use crate::config::Config;
+use crate::events::By;
 use crate::metrics::{Answered, Metrics};
 use crate::name::RepositoryName;
 use crate::route::{Route, RouteError};
@@ -43,6 +47,8 @@ use crate::service::{Registry, ServiceError};
 use access::Caller;
 use error::ApiError;
 use log::AccessLog;
+pub use origin::Peer;
+use throttle::Throttle;
 use unread::Unread;
 
 const API_VERSION: HeaderName = HeaderName::from_static("docker-distribution-api-version");
@@ -66,6 +72,8 @@ pub struct Api {
     metrics: Arc<Metrics>,
     metrics_enabled: bool,
     access_log: Option<AccessLog>,
+    throttle: Throttle,
+    body_idle: Option<Duration>,
 }
 
 impl Api {
@@ -79,6 +87,8 @@ impl Api {
             metrics: Arc::default(),
             metrics_enabled: true,
             access_log: None,
+            throttle: Throttle::default(),
+            body_idle: None,
         }
     }
 
@@ -102,6 +112,8 @@ impl Api {
             access_log: config.log_access.then_some(AccessLog {
                 json: config.log_json,
             }),
+            throttle: Throttle::new(&config.limits),
+            body_idle: (!config.limits.body_idle.is_zero()).then_some(config.limits.body_idle),
             ..Self::open(registry)
         }
     }
@@ -140,13 +152,21 @@ async fn answer(api: &Api, request: Request) -> Response {
     let head = request.method == Method::HEAD;
     let received = length(&request.headers);
     let line = api.access_log.as_ref().map(|log| log.begin(&request));
+    let (body, cut) = match api.body_idle {
+        Some(patience) if !body.is_end_stream() => {
+            let (body, cut) = pace::paced(body, patience);
+            (body, Some(cut))
+        }
+        _ => (body, None),
+    };
     let route = Route::parse(&request.method, request.uri.path());
     let (label, user, mut response) = match route {
         _ if !names_one_host(&request) => ("none", None, hostless().into_response()),
         Ok(route) => {
             let label = route.label();
             let mut user = None;
-            let answer = serve(api, route, request, body, &mut user).await;
+            let id = line.as_ref().map(|line| line.id.as_str());
+            let answer = serve(api, route, request, body, id, &mut user).await;
             (
                 label,
                 user,
@@ -155,6 +175,9 @@ async fn answer(api: &Api, request: Request) -> Response {
         }
         Err(e) => ("none", None, elsewhere(api, e, &request, body).await),
     };
+    if cut.is_some_and(|cut| cut.is_cut()) {
+        response = throttle::too_slow(api).into_response();
+    }
     let headers = response.headers_mut();
     headers.insert(API_VERSION, HeaderValue::from_static("registry/2.0"));
     headers.insert(
@@ -250,7 +273,11 @@ async fn metrics(api: &Api) -> Result<Response, ServiceError> {
         ("blobs", "Blobs stored, manifests included.", usage.blobs),
         ("stored_bytes", "Bytes of the blobs stored.", usage.bytes),
     ];
-    let mut response = text(api.metrics.render(&gauges));
+    let mut counters = api.metrics.render(&gauges);
+    if let Some(subscribers) = api.registry.subscribers() {
+        subscribers.render(&mut counters, &api.registry.waiting_events().await?);
+    }
+    let mut response = text(counters);
     response.headers_mut().insert(
         CONTENT_TYPE,
         HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8"),
@@ -264,11 +291,17 @@ async fn serve(
     route: Route,
     request: Parts,
     body: Body,
+    id: Option<&str>,
     user: &mut Option<String>,
 ) -> Result<Response, ApiError> {
-    let caller = access::authorize(api, &route, &request).await?;
+    throttle::password(api, &request)?;
+    let authorized = access::authorize(api, &route, &request).await;
+    let name = authorized.as_ref().ok().and_then(Caller::name);
+    throttle::request(api, &request, name)?;
+    let caller = authorized?;
+    let _slot = throttle::upload(api, &route, &request, caller.name())?;
     if api.access_log.is_some() {
-        *user = Some(caller.name().to_owned());
+        *user = caller.name().map(str::to_owned);
     }
     if !api.delete_enabled && matches!(route, Route::DeleteManifest(..) | Route::DeleteBlob(..)) {
         return Err(ApiError::new(
@@ -279,7 +312,8 @@ async fn serve(
         )
         .with_header(http::header::ALLOW, HeaderValue::from_static("GET, HEAD")));
     }
-    dispatch(api, &caller, route, request, body).await
+    let by = origin::of(api, &caller, &route, &request, id);
+    dispatch(api, &caller, route, request, body, &by).await
 }
 
 async fn dispatch(
@@ -288,6 +322,7 @@ async fn dispatch(
     route: Route,
     request: Parts,
     body: Body,
+    by: &By,
 ) -> Result<Response, ApiError> {
     let registry = &api.registry;
     match route {
@@ -298,20 +333,26 @@ async fn dispatch(
             listing::referrers(registry, &name, &digest, &request).await
         }
         Route::GetManifest(name, reference) => {
-            manifests::get(registry, &name, &reference, &request).await
+            manifests::get(registry, &name, &reference, &request, by).await
         }
         Route::PutManifest(name, reference) => {
-            manifests::put(registry, &name, &reference, &request, body).await
+            manifests::put(registry, &name, &reference, &request, body, by).await
         }
         Route::DeleteManifest(name, reference) => {
-            manifests::delete(registry, &name, &reference, &request).await
+            manifests::delete(registry, &name, &reference, &request, by).await
         }
-        Route::GetBlob(name, digest) => blobs::get(registry, &name, &digest, &request).await,
-        Route::DeleteBlob(name, digest) => blobs::delete(registry, &name, &digest, &request).await,
-        Route::StartUpload(name) => uploads::start(registry, caller, &name, &request, body).await,
+        Route::GetBlob(name, digest) => blobs::get(registry, &name, &digest, &request, by).await,
+        Route::DeleteBlob(name, digest) => {
+            blobs::delete(registry, &name, &digest, &request, by).await
+        }
+        Route::StartUpload(name) => {
+            uploads::start(registry, caller, &name, &request, body, by).await
+        }
         Route::UploadStatus(name, id) => uploads::status(registry, &name, id).await,
         Route::AppendUpload(name, id) => uploads::append(registry, &name, id, &request, body).await,
-        Route::FinishUpload(name, id) => uploads::finish(registry, &name, id, &request, body).await,
+        Route::FinishUpload(name, id) => {
+            uploads::finish(registry, &name, id, &request, body, by).await
+        }
         Route::CancelUpload(name, id) => uploads::cancel(registry, &name, id).await,
     }
 }

@@ -12,7 +12,7 @@ use serde_json::json;
 use super::access::unauthorized;
 use super::error::ApiError;
 use super::query::Query;
-use super::{Api, json, oauth};
+use super::{Api, json, oauth, throttle};
 use crate::auth::{Auth, Identity};
 use crate::meta::now;
 use crate::route::RouteError;
@@ -23,8 +23,23 @@ pub(super) const PATH: &str = "/auth/token";
 /// Answers a request for a token; `None` when this registry makes none.
 pub(super) async fn answer(api: &Api, request: &Parts, body: Body) -> Option<Response> {
     let auth = api.auth.as_ref()?;
-    auth.signer()?;
-    let answer = match request.method {
+    if !auth.issues() {
+        return None;
+    }
+    // Before a form is read or a password is tried.
+    let answer = match throttle::request(api, request, None) {
+        Ok(()) => give(auth, request, body).await,
+        Err(refused) => Err(refused),
+    };
+    let mut response = answer.unwrap_or_else(IntoResponse::into_response);
+    response
+        .headers_mut()
+        .insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    Some(response)
+}
+
+async fn give(auth: &Arc<Auth>, request: &Parts, body: Body) -> Result<Response, ApiError> {
+    match request.method {
         Method::GET => get(auth, request).await,
         Method::POST => match oauth::grant(auth, request, body).await {
             Ok(grant) => token(auth, grant),
@@ -34,12 +49,7 @@ pub(super) async fn answer(api: &Api, request: &Parts, body: Body) -> Option<Res
             RouteError::Method("GET, POST"),
             &request.method,
         )),
-    };
-    let mut response = answer.unwrap_or_else(IntoResponse::into_response);
-    response
-        .headers_mut()
-        .insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    Some(response)
+    }
 }
 
 async fn get(auth: &Arc<Auth>, request: &Parts) -> Result<Response, ApiError> {

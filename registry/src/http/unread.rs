@@ -12,8 +12,8 @@ use axum::body::Body;
 use axum::extract::Request;
 use axum::response::Response;
 use bytes::Bytes;
-use http::Version;
 use http::header::{CONNECTION, EXPECT, HeaderValue};
+use http::{StatusCode, Version};
 use http_body::{Body as _, Frame, SizeHint};
 use http_body_util::BodyExt;
 use tokio::sync::oneshot;
@@ -73,7 +73,9 @@ impl Unread {
         // Who was never told to send the body may or may not send it: what comes next could be
         // either that or another request.
         let waits = self.expects && !left.begun;
-        if waits || !discarded(left.body).await {
+        // Who sent too slowly has been waited for enough.
+        let slow = response.status() == StatusCode::REQUEST_TIMEOUT;
+        if waits || slow || !discarded(left.body).await {
             let close = HeaderValue::from_static("close");
             response.headers_mut().insert(CONNECTION, close);
             if let Some(linger) = self.linger {

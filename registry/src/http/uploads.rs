@@ -15,8 +15,9 @@ use super::error::ApiError;
 use super::query::Query;
 use super::range::chunk;
 use super::{CONTENT_DIGEST, UPLOAD_UUID, blob_location, empty, value};
+use crate::events::By;
 use crate::name::{RepositoryName, UploadId};
-use crate::service::{Registry, ServiceError};
+use crate::service::{Intake, Registry, ServiceError};
 use crate::storage::{ChunkRange, Upload, UploadError};
 
 /// Begins an upload; or mounts a blob, or takes a whole one, when the query says so.
@@ -26,24 +27,28 @@ pub(super) async fn start(
     name: &RepositoryName,
     request: &Parts,
     body: Body,
+    by: &By,
 ) -> Result<Response, ApiError> {
     let query = Query::of(request)?;
     if let Some(mount) = query.get("mount") {
         let digest = digest(mount)?;
-        if mounted(registry, caller, name, query.get("from"), &digest).await? {
+        if mounted(registry, caller, name, query.get("from"), &digest, by).await? {
             return Ok(created(name, &digest));
         }
     }
     if let Some(text) = query.get("digest") {
         let digest = digest(text)?;
         let upload = registry.start_upload(name, digest.algorithm()).await?;
+        let intake = intake(&request.headers, Some(&digest));
         let body = body.into_data_stream();
-        if let Err(e) = registry.append(&upload, body, None).await {
+        if let Err(e) = registry.append(&upload, body, None, intake).await {
             // Nobody knows this session's name, so nobody can go on with it.
-            registry.cancel_upload(&upload).await?;
+            if !matches!(e, ServiceError::Quota(_)) {
+                registry.cancel_upload(&upload).await?;
+            }
             return Err(e.into());
         }
-        registry.finish_upload(&upload, &digest).await?;
+        registry.finish_upload(&upload, &digest, by).await?;
         return Ok(created(name, &digest));
     }
     let algorithm = match query.get("digest-algorithm") {
@@ -67,17 +72,18 @@ async fn mounted(
     name: &RepositoryName,
     from: Option<&str>,
     digest: &Digest,
+    by: &By,
 ) -> Result<bool, ApiError> {
     if let Some(from) = from {
         let Ok(from) = from.parse::<RepositoryName>() else {
             return Ok(false);
         };
         // What the caller may not read is as good as not there.
-        return Ok(caller.may_pull(from.as_str()) && registry.mount(&from, name, digest).await?);
+        return Ok(caller.may_pull(from.as_str()) && registry.mount(&from, name, digest, by).await?);
     }
     for source in registry.repositories_with(digest).await? {
         // No token can be for repositories that the client doesn't know of.
-        if caller.may_see(source.as_str()) && registry.mount(&source, name, digest).await? {
+        if caller.could_pull(source.as_str()) && registry.mount(&source, name, digest, by).await? {
             return Ok(true);
         }
     }
@@ -106,9 +112,10 @@ pub(super) async fn append(
 ) -> Result<Response, ApiError> {
     let upload = registry.upload(name, id).await?;
     let range = content_range(&request.headers, &upload)?;
+    let intake = intake(&request.headers, None);
     let body = body.into_data_stream();
     registry
-        .append(&upload, body, range)
+        .append(&upload, body, range, intake)
         .await
         .map_err(|e| at(e, &upload))?;
     Ok(progress(StatusCode::ACCEPTED, &upload))
@@ -120,6 +127,7 @@ pub(super) async fn finish(
     id: UploadId,
     request: &Parts,
     body: Body,
+    by: &By,
 ) -> Result<Response, ApiError> {
     let query = Query::of(request)?;
     let Some(text) = query.get("digest") else {
@@ -133,12 +141,13 @@ pub(super) async fn finish(
     let digest = digest(text)?;
     let upload = registry.upload(name, id).await?;
     let range = content_range(&request.headers, &upload)?;
+    let intake = intake(&request.headers, Some(&digest));
     let body = body.into_data_stream();
     registry
-        .append(&upload, body, range)
+        .append(&upload, body, range, intake)
         .await
         .map_err(|e| at(e, &upload))?;
-    registry.finish_upload(&upload, &digest).await?;
+    registry.finish_upload(&upload, &digest, by).await?;
     Ok(created(name, &digest))
 }
 
@@ -150,6 +159,17 @@ pub(super) async fn cancel(
     let upload = registry.upload(name, id).await?;
     registry.cancel_upload(&upload).await?;
     Ok(empty(StatusCode::NO_CONTENT))
+}
+
+fn intake<'d>(headers: &HeaderMap, digest: Option<&'d Digest>) -> Intake<'d> {
+    Intake {
+        length: announced(headers),
+        digest,
+    }
+}
+
+fn announced(headers: &HeaderMap) -> Option<u64> {
+    headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }
 
 fn digest(text: &str) -> Result<Digest, ApiError> {
@@ -174,10 +194,7 @@ fn content_range(headers: &HeaderMap, upload: &Upload) -> Result<Option<ChunkRan
         let offset = upload.received();
         return Err(at(UploadError::OutOfOrder { offset }.into(), upload));
     }
-    let announced = headers
-        .get(CONTENT_LENGTH)
-        .and_then(|v| v.to_str().ok())
-        .and_then(|v| v.parse::<u64>().ok());
+    let announced = announced(headers);
     let expected = range.end - range.start + 1;
     if let Some(actual) = announced
         && actual != expected

@@ -3,8 +3,12 @@
 use oci::Digest;
 use sqlx::sqlite::SqliteConnection;
 
-use super::{Meta, MetaError, from_sql, now, to_sql};
+use super::events::note;
+use super::usage::need;
+use super::{Admit, Meta, MetaError, from_sql, now, to_sql};
+use crate::events::Notice;
 use crate::name::RepositoryName;
+use crate::quota::Exceeded;
 
 impl Meta {
     /// The size of a blob that `repository` shows.
@@ -45,7 +49,8 @@ impl Meta {
         .await?)
     }
 
-    /// Shows a blob, whose file is durable, in `repository`.
+    /// Shows a blob, whose file is durable, in `repository`, unless `admit` refuses, and notes what
+    /// webhooks are told.
     ///
     /// # Errors
     /// [`MetaError`].
@@ -54,13 +59,21 @@ impl Meta {
         repository: &RepositoryName,
         digest: &Digest,
         size: u64,
+        admit: Option<Admit>,
+        notices: Vec<Notice>,
         effect: impl FnOnce() + Send + 'static,
-    ) -> Result<(), MetaError> {
+    ) -> Result<Result<(), Exceeded>, MetaError> {
         let (repository, digest) = (repository.clone(), digest.clone());
         self.writer
             .run(
                 move |c| {
                     Box::pin(async move {
+                        if let Some(admit) = admit {
+                            let need = need(c, &repository, &digest, size).await?;
+                            if let Err(e) = admit(need) {
+                                return Ok(Err(e));
+                            }
+                        }
                         // One call for all three: each costs a change of threads.
                         sqlx::query(
                             "INSERT INTO repositories (name, created_at) VALUES ($1, $4)
@@ -76,18 +89,20 @@ impl Meta {
                         .bind(digest.to_string())
                         .bind(to_sql(size))
                         .bind(now())
-                        .execute(c)
+                        .execute(&mut *c)
                         .await?;
-                        Ok(())
+                        note(c, notices).await?;
+                        Ok(Ok(()))
                     })
                 },
-                move |()| effect(),
+                move |_| effect(),
             )
             .await
     }
 
-    /// Shows in `to` a blob that `from` shows; its size, or `None` when `from` does not show it
-    /// (any more).
+    /// Shows in `to` a blob that `from` shows, unless `admit` refuses; its size, or `None` when
+    /// `from` does not show it (any more). `notices` says what webhooks are told of a blob of its
+    /// size.
     ///
     /// # Errors
     /// [`MetaError`].
@@ -96,8 +111,10 @@ impl Meta {
         from: &RepositoryName,
         to: &RepositoryName,
         digest: &Digest,
-        effect: impl FnOnce(Option<u64>) + Send + 'static,
-    ) -> Result<Option<u64>, MetaError> {
+        admit: Option<Admit>,
+        notices: impl FnOnce(u64) -> Vec<Notice> + Send + 'static,
+        effect: impl FnOnce() + Send + 'static,
+    ) -> Result<Result<Option<u64>, Exceeded>, MetaError> {
         let (from, to, digest) = (from.clone(), to.clone(), digest.clone());
         self.writer
             .run(
@@ -114,19 +131,27 @@ impl Meta {
                         .fetch_optional(&mut *c)
                         .await?;
                         let Some((blob, size)) = found else {
-                            return Ok(None);
+                            return Ok(Ok(None));
                         };
+                        if let Some(admit) = admit {
+                            let need = need(c, &to, &digest, from_sql(size)).await?;
+                            if let Err(e) = admit(need) {
+                                return Ok(Err(e));
+                            }
+                        }
                         let repository = repository_id(c, &to).await?;
                         link(c, repository, blob).await?;
-                        Ok(Some(from_sql(size)))
+                        note(c, notices(from_sql(size))).await?;
+                        Ok(Ok(Some(from_sql(size))))
                     })
                 },
-                move |size| effect(*size),
+                move |_| effect(),
             )
             .await
     }
 
     /// Takes a blob out of `repository`; false when it was not there. Other repositories keep it.
+    /// `notices` are what webhooks are told.
     ///
     /// # Errors
     /// [`MetaError`].
@@ -134,6 +159,7 @@ impl Meta {
         &self,
         repository: &RepositoryName,
         digest: &Digest,
+        notices: Vec<Notice>,
         effect: impl FnOnce() + Send + 'static,
     ) -> Result<bool, MetaError> {
         let (repository, digest) = (repository.clone(), digest.clone());
@@ -148,9 +174,13 @@ impl Meta {
                         )
                         .bind(repository.as_str())
                         .bind(digest.to_string())
-                        .execute(c)
+                        .execute(&mut *c)
                         .await?;
-                        Ok(done.rows_affected() > 0)
+                        let gone = done.rows_affected() > 0;
+                        if gone {
+                            note(c, notices).await?;
+                        }
+                        Ok(gone)
                     })
                 },
                 move |_| effect(),

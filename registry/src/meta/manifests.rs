@@ -5,9 +5,13 @@ use std::collections::BTreeMap;
 use oci::{Digest, MediaType};
 use sqlx::sqlite::SqliteConnection;
 
+use super::events::note;
 use super::links::find_repository;
-use super::{Meta, MetaError, Precondition, from_sql, now, to_sql};
+use super::usage::need;
+use super::{Admit, Meta, MetaError, Precondition, from_sql, now, to_sql};
+use crate::events::Notice;
 use crate::name::{ManifestRef, RepositoryName, Tag};
+use crate::quota::Exceeded;
 
 /// What a manifest is, without its bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,6 +41,8 @@ pub struct NewManifest {
     pub blobs: Vec<Digest>,
     /// Manifests (or blobs) of an index that the repository must show.
     pub children: Vec<Digest>,
+    /// An index that is put back rather than pushed: what was deleted from it may be missing.
+    pub partial: bool,
     /// Tags to point here.
     pub tags: Vec<Tag>,
     /// Those of them that must not point elsewhere already.
@@ -45,6 +51,8 @@ pub struct NewManifest {
     pub reference: ManifestRef,
     /// What must be true of what `reference` names until then.
     pub precondition: Precondition,
+    /// What webhooks are told when it is shown.
+    pub notices: Vec<Notice>,
 }
 
 /// How pushing a manifest went.
@@ -58,6 +66,8 @@ pub enum Put {
     Immutable(String),
     /// The precondition is not true, so nothing was changed.
     Otherwise,
+    /// There is no room for it, so nothing was changed.
+    Quota(Exceeded),
 }
 
 /// What a deletion took away.
@@ -91,6 +101,13 @@ pub struct Referrer {
     pub annotations: BTreeMap<String, String>,
 }
 
+impl NewManifest {
+    /// The children that must be there.
+    pub fn required(&self) -> &[Digest] {
+        if self.partial { &[] } else { &self.children }
+    }
+}
+
 impl Meta {
     /// The manifest that `reference` names.
     ///
@@ -118,24 +135,25 @@ impl Meta {
         missing(&mut connection, repository, blobs, children).await
     }
 
-    /// Shows a manifest and points its tags to it, unless something it needs is not there or its
-    /// precondition is not true.
+    /// Shows a manifest and points its tags to it, unless something it needs is not there, its
+    /// precondition is not true or `admit` refuses.
     ///
     /// # Errors
     /// [`MetaError`].
     pub async fn put_manifest(
         &self,
         new: NewManifest,
+        admit: Option<Admit>,
         effect: impl FnOnce(&Put) + Send + 'static,
     ) -> Result<Put, MetaError> {
         self.writer
-            .run(move |c| Box::pin(put(c, new)), effect)
+            .run(move |c| Box::pin(put(c, new, admit)), effect)
             .await
     }
 
     /// Deletes a tag, or a manifest with every tag that points to it, unless `keeps` says of a
     /// repository and tag that it must not go or `precondition` is not true of it; `None` when it
-    /// is not there.
+    /// is not there. `notices` says what webhooks are told.
     ///
     /// # Errors
     /// [`MetaError`].
@@ -145,6 +163,7 @@ impl Meta {
         reference: &ManifestRef,
         precondition: Precondition,
         keeps: impl Fn(&str, &str) -> bool + Send + 'static,
+        notices: impl FnOnce(&Deleted) -> Vec<Notice> + Send + 'static,
         effect: impl FnOnce(&Option<Delete>) + Send + 'static,
     ) -> Result<Option<Delete>, MetaError> {
         let (repository, reference) = (repository.clone(), reference.clone());
@@ -158,7 +177,11 @@ impl Meta {
                         {
                             return Ok(Some(Delete::Otherwise));
                         }
-                        delete(c, repository, reference, keeps).await
+                        let deleted = delete(c, repository, reference, keeps).await?;
+                        if let Some(Delete::Done(deleted)) = &deleted {
+                            note(c, notices(deleted)).await?;
+                        }
+                        Ok(deleted)
                     })
                 },
                 effect,
@@ -244,7 +267,11 @@ async fn find<'c>(
         .transpose()
 }
 
-fn manifest_row(digest: &str, media_type: String, size: i64) -> Result<ManifestRow, MetaError> {
+pub(super) fn manifest_row(
+    digest: &str,
+    media_type: String,
+    size: i64,
+) -> Result<ManifestRow, MetaError> {
     Ok(ManifestRow {
         digest: digest
             .parse()
@@ -296,8 +323,12 @@ async fn missing(
         .collect()
 }
 
-async fn put(c: &mut SqliteConnection, new: NewManifest) -> Result<Put, MetaError> {
-    let absent = missing(c, &new.repository, &new.blobs, &new.children).await?;
+async fn put(
+    c: &mut SqliteConnection,
+    new: NewManifest,
+    admit: Option<Admit>,
+) -> Result<Put, MetaError> {
+    let absent = missing(c, &new.repository, &new.blobs, new.required()).await?;
     if !absent.is_empty() {
         return Ok(Put::Missing(absent));
     }
@@ -322,6 +353,13 @@ async fn put(c: &mut SqliteConnection, new: NewManifest) -> Result<Put, MetaErro
             return Ok(Put::Otherwise);
         }
     }
+    // Last, for it takes the room.
+    if let Some(admit) = admit {
+        let need = need(c, &new.repository, &new.row.digest, new.row.size).await?;
+        if let Err(e) = admit(need) {
+            return Ok(Put::Quota(e));
+        }
+    }
     let annotations = (!new.annotations.is_empty())
         .then(|| serde_json::to_string(&new.annotations))
         .transpose()
@@ -342,8 +380,9 @@ async fn put(c: &mut SqliteConnection, new: NewManifest) -> Result<Put, MetaErro
         .bind(json_list(&needs)?)
         .bind(json_list(&new.children)?)
         .bind(tags)
-        .execute(c)
+        .execute(&mut *c)
         .await?;
+    note(c, new.notices).await?;
     Ok(Put::Done)
 }
 

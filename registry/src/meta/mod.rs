@@ -6,16 +6,23 @@
 
 mod check;
 mod collect;
+mod events;
+mod export;
 mod links;
 mod listing;
 mod manifests;
 mod precondition;
 mod retention;
+mod salvage;
+mod usage;
 mod writer;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use sqlx::migrate::MigrateError;
 use sqlx::sqlite::{
     SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
 };
@@ -23,9 +30,13 @@ use sqlx::{ConnectOptions, Connection};
 
 pub use check::KnownBlob;
 pub use collect::{StaleLink, UnusedBlob};
+pub use events::QueuedEvent;
+pub use export::Exportable;
 pub use listing::{Page, Usage};
 pub use manifests::{Delete, Deleted, ManifestRow, NewManifest, Put, Referrer};
 pub use precondition::{Listed, Precondition};
+pub use salvage::{Health, NamedManifest, health, salvage};
+pub use usage::{Admit, RepositoryUsage, Watch, WrongUsage};
 
 use writer::Writer;
 
@@ -40,9 +51,14 @@ pub enum MetaError {
     /// SQLite failed.
     #[error("metadata: {0}")]
     Sql(#[from] sqlx::Error),
+    /// The database cannot be used any more.
+    #[error(
+        "the metadata is damaged ({0}): `rregistry fsck --rebuild` makes it anew from the blobs"
+    )]
+    Damaged(sqlx::Error),
     /// The schema could not be brought up to date, or is newer than this program.
     #[error("metadata schema: {0}")]
-    Migrate(#[from] sqlx::migrate::MigrateError),
+    Migrate(#[from] MigrateError),
     /// A transaction that this change shared failed; nothing of it was kept.
     #[error("metadata: the transaction failed: {0}")]
     Commit(String),
@@ -57,16 +73,29 @@ pub enum MetaError {
 /// The metadata of one registry.
 #[derive(Debug)]
 pub struct Meta {
+    path: PathBuf,
+    commits: Arc<AtomicU64>,
     readers: SqlitePool,
     writer: Writer,
 }
 
 impl Meta {
-    /// Opens the database at `path`, made and migrated when needed.
+    /// Opens the database at `path`, made and migrated when needed. `watch` is told all usage now,
+    /// and then every change of it.
     ///
     /// # Errors
-    /// [`MetaError::Sql`], [`MetaError::Migrate`].
-    pub async fn open(path: &Path) -> Result<Self, MetaError> {
+    /// [`MetaError::Damaged`], [`MetaError::Sql`], [`MetaError::Migrate`].
+    pub async fn open(path: &Path, watch: Option<Watch>) -> Result<Self, MetaError> {
+        Self::open_file(path, watch).await.map_err(|e| match e {
+            MetaError::Sql(e) if salvage::is_damage(&e) => MetaError::Damaged(e),
+            MetaError::Migrate(MigrateError::Execute(e)) if salvage::is_damage(&e) => {
+                MetaError::Damaged(e)
+            }
+            e => e,
+        })
+    }
+
+    async fn open_file(path: &Path, watch: Option<Watch>) -> Result<Self, MetaError> {
         let options = SqliteConnectOptions::new()
             .filename(path)
             .create_if_missing(true)
@@ -81,15 +110,22 @@ impl Meta {
         let mut connection = options.connect().await?;
         MIGRATIONS.run(&mut connection).await?;
         connection.ping().await?;
+        if let Some(watch) = &watch {
+            watch(usage::all(&mut connection).await?);
+            usage::record_changes(&mut connection).await?;
+        }
         let readers = SqlitePoolOptions::new()
             .max_connections(READERS)
             // Connections to a file do not go stale.
             .test_before_acquire(false)
             .connect_with(options.pragma("query_only", "on"))
             .await?;
+        let commits = Arc::<AtomicU64>::default();
         Ok(Self {
+            path: path.to_owned(),
             readers,
-            writer: Writer::start(connection),
+            writer: Writer::start(connection, watch, Arc::clone(&commits)),
+            commits,
         })
     }
 

@@ -5,7 +5,8 @@
 //! (a missing blob, say) leaves no trace, so that only a failing disk or a bug can fail a
 //! transaction, and then all jobs in it fail together.
 
-use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex};
 
 use futures_util::future::BoxFuture;
 use sqlx::sqlite::SqliteConnection;
@@ -14,6 +15,8 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
 use super::MetaError;
+use super::usage::{self, Watch};
+use crate::quota::UsageChange;
 
 /// Jobs that may share one transaction.
 const GROUP: usize = 256;
@@ -75,11 +78,20 @@ where
 }
 
 impl Writer {
-    pub(super) fn start(connection: SqliteConnection) -> Self {
+    /// `watch`, when there is one, sees how usage changed: after each commit, and before anybody is
+    /// told of it.
+    /// Transactions are counted in `commits`.
+    pub(super) fn start(
+        connection: SqliteConnection,
+        watch: Option<Watch>,
+        commits: Arc<AtomicU64>,
+    ) -> Self {
         let (sender, receiver) = mpsc::channel(QUEUE);
         Self {
             jobs: Mutex::new(Some(sender)),
-            task: Mutex::new(Some(tokio::spawn(work(connection, receiver)))),
+            task: Mutex::new(Some(tokio::spawn(work(
+                connection, receiver, watch, commits,
+            )))),
         }
     }
 
@@ -125,16 +137,36 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
         .unwrap_or_else(std::sync::PoisonError::into_inner)
 }
 
-async fn work(mut connection: SqliteConnection, mut jobs: mpsc::Receiver<Box<dyn Job>>) {
+async fn work(
+    mut connection: SqliteConnection,
+    mut jobs: mpsc::Receiver<Box<dyn Job>>,
+    watch: Option<Watch>,
+    commits: Arc<AtomicU64>,
+) {
     let mut group = Vec::new();
     while jobs.recv_many(&mut group, GROUP).await > 0 {
-        let committed = commit(&mut connection, &mut jobs, &mut group).await;
+        let watched = watch.is_some();
+        let committed = commit(&mut connection, &mut jobs, &mut group, watched).await;
         if let Err(e) = &committed {
             tracing::error!(error = %e, jobs = group.len(), "a metadata transaction failed");
             // Fails when the transaction is gone already, which is what is wanted.
             let _ = execute(&mut connection, "ROLLBACK").await;
         }
-        let committed = committed.map_err(|e| e.to_string());
+        let committed = match committed {
+            Ok(changes) => {
+                commits.fetch_add(1, Relaxed);
+                if let Some(watch) = &watch {
+                    watch(changes);
+                }
+                Ok(())
+            }
+            Err(e) => {
+                if let Some(watch) = &watch {
+                    watch(Vec::new());
+                }
+                Err(e.to_string())
+            }
+        };
         for job in group.drain(..) {
             job.finish(committed.clone());
         }
@@ -148,7 +180,8 @@ async fn commit(
     connection: &mut SqliteConnection,
     jobs: &mut mpsc::Receiver<Box<dyn Job>>,
     group: &mut Vec<Box<dyn Job>>,
-) -> Result<(), MetaError> {
+    watched: bool,
+) -> Result<Vec<UsageChange>, MetaError> {
     execute(connection, "BEGIN IMMEDIATE").await?;
     let mut done = 0;
     while done < group.len() {
@@ -161,7 +194,13 @@ async fn commit(
             group.push(job);
         }
     }
-    execute(connection, "COMMIT").await
+    let changes = if watched {
+        usage::take_changes(connection).await?
+    } else {
+        Vec::new()
+    };
+    execute(connection, "COMMIT").await?;
+    Ok(changes)
 }
 
 async fn execute(connection: &mut SqliteConnection, sql: &'static str) -> Result<(), MetaError> {

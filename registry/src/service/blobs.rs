@@ -6,8 +6,10 @@ use std::sync::Arc;
 use bytes::Bytes;
 use oci::Digest;
 
+use super::events::blob_event;
 use super::{Registry, ServiceError, key};
-use crate::name::RepositoryName;
+use crate::events::{Action, By, Happened, Thing};
+use crate::name::{RepositoryName, UploadId};
 use crate::storage::blocking;
 
 /// Blobs up to this size are served from memory once read.
@@ -116,15 +118,25 @@ impl Registry {
         &self,
         repository: &RepositoryName,
         digest: &Digest,
+        by: &By,
     ) -> Result<(), ServiceError> {
         let (cache, key) = (
             Arc::clone(&self.blob_cache),
             key(repository.as_str(), digest),
         );
+        let notices = self.notices(
+            by,
+            &[Happened {
+                action: Action::Delete,
+                repository: repository.as_str(),
+                thing: Thing::Gone(digest),
+            }],
+        );
         let gone = self
             .meta
-            .unlink_blob(repository, digest, move || cache.forget(&key))
+            .unlink_blob(repository, digest, notices, move || cache.forget(&key))
             .await?;
+        self.wake_subscribers();
         if gone {
             Ok(())
         } else {
@@ -132,38 +144,55 @@ impl Registry {
         }
     }
 
-    /// Shows a blob whose file is durable.
+    /// Shows a blob whose file is durable; `id` is what was promised room for it, if anything.
     pub(super) async fn show_blob(
         &self,
         repository: &RepositoryName,
         digest: &Digest,
         size: u64,
+        id: UploadId,
+        by: &By,
     ) -> Result<(), ServiceError> {
         let (cache, key) = (
             Arc::clone(&self.blob_cache),
             key(repository.as_str(), digest),
         );
+        let admit = self.admit(repository, id);
+        let pushed = blob_event(Action::Push, repository, digest, size, None);
+        let notices = self.notices(by, &[pushed]);
+        let effect = move || cache.forget(&key);
         self.meta
-            .link_blob(repository, digest, size, move || cache.forget(&key))
-            .await?;
+            .link_blob(repository, digest, size, admit, notices, effect)
+            .await??;
+        self.wake_subscribers();
         Ok(())
     }
 
     /// Shows in `to` a blob that `from` shows; false when `from` does not.
     ///
     /// # Errors
-    /// [`ServiceError::Meta`].
+    /// [`ServiceError::Quota`], [`ServiceError::Meta`].
     pub async fn mount(
         &self,
         from: &RepositoryName,
         to: &RepositoryName,
         digest: &Digest,
+        by: &By,
     ) -> Result<bool, ServiceError> {
         let (cache, key) = (Arc::clone(&self.blob_cache), key(to.as_str(), digest));
+        let admit = self.admit(to, UploadId::random());
+        let (source, target, blob) = (from.clone(), to.clone(), digest.clone());
+        let notices = self.notices_later(by);
+        let notices = move |size| {
+            let from = Some(&source);
+            notices(&[blob_event(Action::Mount, &target, &blob, size, from)])
+        };
+        let effect = move || cache.forget(&key);
         let mounted = self
             .meta
-            .mount_blob(from, to, digest, move |_| cache.forget(&key))
-            .await?;
+            .mount_blob(from, to, digest, admit, notices, effect)
+            .await??;
+        self.wake_subscribers();
         Ok(mounted.is_some())
     }
 

@@ -3,6 +3,7 @@
 use oci::Digest;
 
 use super::{Registry, ServiceError};
+use crate::meta::WrongUsage;
 use crate::storage::{Flaw, blocking};
 
 /// Rows looked at in one query.
@@ -38,6 +39,8 @@ pub enum Problem {
         /// The manifests that cannot be pulled for it.
         manifests: Vec<String>,
     },
+    /// A sum of sizes that quotas go by is wrong.
+    Usage(WrongUsage),
     /// A file that nothing knows: left by a crash, never acknowledged.
     Orphan {
         /// Its digest.
@@ -72,6 +75,12 @@ impl Registry {
             .extend(found.into_iter().map(Problem::Database));
         self.check_rows(options, &mut checked).await?;
         self.check_files(options, &mut checked).await?;
+        for wrong in self.meta.wrong_usage().await? {
+            if options.repair {
+                self.meta.mend_usage(wrong.clone()).await?;
+            }
+            checked.problems.push(Problem::Usage(wrong));
+        }
         if options.repair {
             self.manifest_cache.clear();
             self.blob_cache.clear();

@@ -1,10 +1,14 @@
 //! What the rules say no to. The HTTP layer turns each into a status and the spec's error code.
 
+use std::path::PathBuf;
+
 use oci::Digest;
+use oci::archive::ArchiveError;
 use oci::digest::DigestError;
 
 use crate::meta::MetaError;
 use crate::name::{ManifestRef, NameError, RepositoryName};
+use crate::quota::Exceeded;
 use crate::storage::{StorageError, UploadError};
 
 /// Why a request was not served.
@@ -58,12 +62,29 @@ pub enum ServiceError {
     /// The manifest needs what the repository does not show.
     #[error("the manifest needs {} that were not pushed to this repository", .0.len())]
     ManifestBlobUnknown(Vec<Digest>),
+    /// There is no room for it, by rule.
+    #[error(transparent)]
+    Quota(#[from] Exceeded),
     /// The upload does not take this request.
     #[error(transparent)]
     Upload(UploadError),
     /// The disk failed.
     #[error(transparent)]
     Storage(#[from] StorageError),
+    /// The database is gone, but not what it was about.
+    #[error(
+        "{0} is missing, but there are blobs: put it back, or have it made anew from them with \
+         `rregistry fsck --rebuild`"
+    )]
+    DatabaseMissing(PathBuf),
+    /// There is nothing to rebuild.
+    #[error(
+        "{0} can be used: there is nothing to rebuild; `rregistry fsck --repair` mends what is wrong"
+    )]
+    DatabaseSound(PathBuf),
+    /// An archive is none, or could not be written.
+    #[error(transparent)]
+    Archive(#[from] ArchiveError),
     /// The metadata failed.
     #[error(transparent)]
     Meta(#[from] MetaError),

@@ -13,14 +13,14 @@ use std::sync::Arc;
 use bytes::Bytes;
 use oci::Digest;
 use oci::manifest::MAX_MANIFEST_SIZE;
+use serde::{Deserialize, Serialize};
 
-use super::{Registry, ServiceError};
-use crate::meta::Precondition;
-use crate::name::{ManifestRef, RepositoryName, Tag};
-use crate::storage::{Context, StorageError, blocking};
+use super::{Push, Registry, ServiceError};
+use crate::name::{ManifestRef, RepositoryName, Tag, UploadId};
+use crate::storage::{BlobFiles, Context, StorageError, blocking};
 
 /// What an import brought.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Imported {
     /// Repositories.
     pub repositories: u64,
@@ -75,7 +75,9 @@ impl Registry {
         imported.repositories += 1;
         let name = &old.name;
         for digest in &old.layers {
-            if let Err(why) = self.import_blob(v2, name, digest, imported).await? {
+            let source = data(v2, digest);
+            let bring = move |files: &BlobFiles, digest: &Digest| files.import(&source, digest);
+            if let Err(why) = self.take_blob(name, digest, imported, bring).await? {
                 imported
                     .skipped
                     .push(format!("{name}: layer {digest}: {why}"));
@@ -113,22 +115,24 @@ impl Registry {
         }
     }
 
-    /// The inner error is about this blob only.
-    async fn import_blob(
+    /// Shows a blob, brought by `bring` unless it is there already. The inner error is about this
+    /// blob only.
+    pub(super) async fn take_blob(
         &self,
-        v2: &Path,
         repository: &RepositoryName,
         digest: &Digest,
         imported: &mut Imported,
+        bring: impl FnOnce(&BlobFiles, &Digest) -> Result<Option<u64>, StorageError> + Send + 'static,
     ) -> Result<Result<(), String>, ServiceError> {
         let known = self.meta.is_stored(digest).await?;
         let _arriving = self.blobs.arriving(digest).await;
-        let (files, wanted, source) = (self.blobs.clone(), digest.clone(), data(v2, digest));
+        let (files, wanted) = (self.blobs.clone(), digest.clone());
         let found = blocking(move || {
             if known && let Some(file) = files.open_file(&wanted)? {
-                return Ok(Some(file.metadata().context("look at", &source)?.len()));
+                let path = files.path(&wanted);
+                return Ok(Some(file.metadata().context("look at", &path)?.len()));
             }
-            files.import(&source, &wanted)
+            bring(&files, &wanted)
         })
         .await;
         match found {
@@ -137,7 +141,8 @@ impl Registry {
                     imported.blobs += 1;
                     imported.bytes += size;
                 }
-                self.show_blob(repository, digest, size).await?;
+                self.show_blob(repository, digest, size, UploadId::random(), &None)
+                    .await?;
                 Ok(Ok(()))
             }
             Ok(None) => Ok(Err("its content is not what its digest says".into())),
@@ -174,17 +179,12 @@ impl Registry {
             Err(e) => return Err(e.into()),
         };
         let reference = ManifestRef::Digest(digest.clone());
-        match self
-            .put_manifest(
-                repository,
-                &reference,
-                tags,
-                None,
-                bytes,
-                Precondition::default(),
-            )
-            .await
-        {
+        let push = Push {
+            bytes,
+            tags,
+            ..Push::default()
+        };
+        match self.put_manifest(repository, &reference, push, &None).await {
             Ok(_) => Ok(Ok(())),
             Err(e @ (ServiceError::Storage(_) | ServiceError::Meta(_))) => Err(e),
             Err(e) => Ok(Err(e.to_string())),

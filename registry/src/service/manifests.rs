@@ -8,6 +8,7 @@ use oci::manifest::{MAX_MANIFEST_SIZE, ManifestError};
 use oci::{Descriptor, Digest, ManifestDocument, MediaType};
 
 use super::{Registry, ServiceError, key};
+use crate::events::{Action, By, Happened, Notice, Thing};
 use crate::meta::{Delete, Deleted, ManifestRow, NewManifest, Precondition, Put};
 use crate::name::{ManifestRef, RepositoryName, Tag};
 
@@ -21,6 +22,19 @@ pub struct StoredManifest {
     pub row: ManifestRow,
     /// The bytes that were pushed.
     pub bytes: Bytes,
+}
+
+/// A manifest as it is pushed.
+#[derive(Clone, Debug, Default)]
+pub struct Push {
+    /// Its bytes.
+    pub bytes: Bytes,
+    /// What its sender says that it is.
+    pub content_type: Option<MediaType>,
+    /// Tags for it, beside the one that it is pushed as.
+    pub tags: Vec<Tag>,
+    /// What must be true of what its reference names until then.
+    pub precondition: Precondition,
 }
 
 /// What pushing a manifest brought about.
@@ -67,39 +81,63 @@ impl Registry {
         Ok(manifest)
     }
 
-    /// The same, noting that it was pulled.
-    ///
-    /// # Errors
-    /// As [`Registry::manifest`].
-    pub async fn pull_manifest(
+    /// Notes and tells that a manifest was pulled.
+    pub fn manifest_pulled(
         &self,
         repository: &RepositoryName,
         reference: &ManifestRef,
-    ) -> Result<Arc<StoredManifest>, ServiceError> {
-        let manifest = self.manifest(repository, reference).await?;
+        manifest: &StoredManifest,
+        by: &By,
+    ) {
         // Only rules ask for it.
         if !self.policy.retention.is_empty() {
             self.pulls.note(repository, &manifest.row.digest);
         }
-        Ok(manifest)
+        self.tell_manifest_pull(by, repository, reference, manifest);
     }
 
-    /// Takes a manifest, under `reference` and `tags`, if `precondition` is true of what
-    /// `reference` names until then.
+    /// Takes a manifest, under `reference` and its other tags, if its precondition is true.
     ///
     /// # Errors
     /// [`ServiceError::ManifestInvalid`], [`ServiceError::ManifestTooLarge`],
     /// [`ServiceError::DigestMismatch`], [`ServiceError::ManifestBlobUnknown`],
-    /// [`ServiceError::TagImmutable`], [`ServiceError::Precondition`].
+    /// [`ServiceError::TagImmutable`], [`ServiceError::Precondition`], [`ServiceError::Quota`].
     pub async fn put_manifest(
         self: &Arc<Self>,
         repository: &RepositoryName,
         reference: &ManifestRef,
-        mut tags: Vec<Tag>,
-        content_type: Option<MediaType>,
-        bytes: Bytes,
-        precondition: Precondition,
+        push: Push,
+        by: &By,
     ) -> Result<Pushed, ServiceError> {
+        self.put(repository, reference, push, false, by).await
+    }
+
+    /// The same for a manifest that was here before. An index may lack some of what it lists: that
+    /// was deleted then.
+    pub(super) async fn put_back(
+        self: &Arc<Self>,
+        repository: &RepositoryName,
+        digest: &Digest,
+        push: Push,
+    ) -> Result<Pushed, ServiceError> {
+        let reference = ManifestRef::Digest(digest.clone());
+        self.put(repository, &reference, push, true, &None).await
+    }
+
+    async fn put(
+        self: &Arc<Self>,
+        repository: &RepositoryName,
+        reference: &ManifestRef,
+        push: Push,
+        partial: bool,
+        by: &By,
+    ) -> Result<Pushed, ServiceError> {
+        let Push {
+            bytes,
+            content_type,
+            mut tags,
+            precondition,
+        } = push;
         let document = parse(&bytes, content_type.as_ref())?;
         let digest = match reference {
             ManifestRef::Digest(expected) => {
@@ -124,13 +162,15 @@ impl Registry {
             .collect();
         let (blobs, children) = needs(&document);
         let subject = document.subject().map(|s| s.digest.clone());
+        let row = ManifestRow {
+            digest: digest.clone(),
+            media_type: media_type(&document, content_type),
+            size: bytes.len() as u64,
+        };
+        let notices = self.push_notices(by, repository, &row, &tags, &document);
         let new = NewManifest {
             repository: repository.clone(),
-            row: ManifestRow {
-                digest: digest.clone(),
-                media_type: media_type(&document, content_type),
-                size: bytes.len() as u64,
-            },
+            row,
             artifact_type: document.artifact_type().cloned(),
             // Only what a referrers list will show is worth a row's bytes.
             annotations: match &subject {
@@ -140,17 +180,19 @@ impl Registry {
             subject: subject.clone(),
             blobs,
             children,
+            partial,
             tags,
             immutable,
             reference: reference.clone(),
             precondition,
+            notices,
         };
         // Asked before the bytes are written, so that refusals cost no disk; the transaction asks
         // again.
-        if !new.blobs.is_empty() || !new.children.is_empty() {
+        if !new.blobs.is_empty() || !new.required().is_empty() {
             let missing = self
                 .meta
-                .missing(repository, &new.blobs, &new.children)
+                .missing(repository, &new.blobs, new.required())
                 .await?;
             if !missing.is_empty() {
                 return Err(ServiceError::ManifestBlobUnknown(missing));
@@ -169,11 +211,15 @@ impl Registry {
             Put::Immutable(tag) => Err(ServiceError::TagImmutable(tag)),
             Put::Missing(missing) => Err(ServiceError::ManifestBlobUnknown(missing)),
             Put::Otherwise => Err(ServiceError::Precondition),
+            Put::Quota(e) => Err(ServiceError::Quota(e)),
         }
     }
 
     async fn store_manifest(&self, new: NewManifest, bytes: Bytes) -> Result<Put, ServiceError> {
         let digest = new.row.digest.clone();
+        // Held until this ends, however it does.
+        let promise = self.promise(&new.repository, &digest, new.row.size).await?;
+        let admit = promise.as_ref().map(|p| p.admit(&new.repository));
         let _arriving = self.blobs.arriving(&digest).await;
         self.blobs.write(&digest, bytes.clone()).await?;
         let cache = Arc::clone(&self.manifest_cache);
@@ -185,7 +231,7 @@ impl Registry {
         keys.extend(new.tags.iter().map(|tag| key(new.repository.as_str(), tag)));
         let put = self
             .meta
-            .put_manifest(new, move |put| {
+            .put_manifest(new, admit, move |put| {
                 if *put == Put::Done {
                     for key in keys {
                         let weight = key.len() + ENTRY_WEIGHT + stored.bytes.len();
@@ -194,7 +240,46 @@ impl Registry {
                 }
             })
             .await?;
+        self.wake_subscribers();
         Ok(put)
+    }
+
+    /// What is told of a push: each tag, or the manifest when there is none.
+    fn push_notices(
+        &self,
+        by: &By,
+        repository: &RepositoryName,
+        row: &ManifestRow,
+        tags: &[Tag],
+        document: &ManifestDocument,
+    ) -> Vec<Notice> {
+        if by.is_none() {
+            return Vec::new();
+        }
+        let references = match document {
+            ManifestDocument::Manifest(m) => {
+                let all = std::iter::once(&m.config).chain(&m.layers);
+                all.cloned().collect()
+            }
+            ManifestDocument::Index(i) => i.manifests.clone(),
+        };
+        let pushed = |tag| Happened {
+            action: Action::Push,
+            repository: repository.as_str(),
+            thing: Thing::Manifest {
+                digest: &row.digest,
+                media_type: row.media_type.as_str(),
+                size: row.size,
+                tag,
+                references: &references,
+            },
+        };
+        let happened: Vec<_> = if tags.is_empty() {
+            vec![pushed(None)]
+        } else {
+            tags.iter().map(|tag| pushed(Some(tag.as_str()))).collect()
+        };
+        self.notices(by, &happened)
     }
 
     /// Deletes a tag, or a manifest with every tag that points to it, if `precondition` is true of
@@ -208,32 +293,46 @@ impl Registry {
         repository: &RepositoryName,
         reference: &ManifestRef,
         precondition: Precondition,
+        by: &By,
     ) -> Result<Deleted, ServiceError> {
         let (cache, name) = (Arc::clone(&self.manifest_cache), repository.clone());
         let policy = self.policy.clone();
         let keeps = move |repository: &str, tag: &str| policy.is_immutable(repository, tag);
-        self.meta
-            .delete_manifest(repository, reference, precondition, keeps, move |deleted| {
-                if let Some(Delete::Done(deleted)) = deleted {
-                    for tag in &deleted.tags {
-                        cache.forget(&key(name.as_str(), tag));
-                    }
-                    if let Some(digest) = &deleted.manifest {
-                        cache.forget(&key(name.as_str(), digest));
-                    }
+        let (told, notices) = (repository.clone(), self.notices_later(by));
+        let notices = move |deleted: &Deleted| {
+            let gone = |thing| Happened {
+                action: Action::Delete,
+                repository: told.as_str(),
+                thing,
+            };
+            let tags = deleted.tags.iter().map(|tag| gone(Thing::Tag(tag)));
+            let manifest = deleted.manifest.iter().map(|d| gone(Thing::Gone(d)));
+            notices(&tags.chain(manifest).collect::<Vec<_>>())
+        };
+        let effect = move |deleted: &Option<Delete>| {
+            if let Some(Delete::Done(deleted)) = deleted {
+                for tag in &deleted.tags {
+                    cache.forget(&key(name.as_str(), tag));
                 }
-            })
-            .await
-            .map_err(ServiceError::from)
-            .and_then(|deleted| match deleted {
-                Some(Delete::Done(deleted)) => Ok(deleted),
-                Some(Delete::Immutable(tag)) => Err(ServiceError::TagImmutable(tag)),
-                Some(Delete::Otherwise) => Err(ServiceError::Precondition),
-                None => Err(ServiceError::ManifestUnknown {
-                    repository: repository.clone(),
-                    reference: reference.clone(),
-                }),
-            })
+                if let Some(digest) = &deleted.manifest {
+                    cache.forget(&key(name.as_str(), digest));
+                }
+            }
+        };
+        let deleted = self
+            .meta
+            .delete_manifest(repository, reference, precondition, keeps, notices, effect)
+            .await?;
+        self.wake_subscribers();
+        match deleted {
+            Some(Delete::Done(deleted)) => Ok(deleted),
+            Some(Delete::Otherwise) => Err(ServiceError::Precondition),
+            Some(Delete::Immutable(tag)) => Err(ServiceError::TagImmutable(tag)),
+            None => Err(ServiceError::ManifestUnknown {
+                repository: repository.clone(),
+                reference: reference.clone(),
+            }),
+        }
     }
 }
 
@@ -259,7 +358,7 @@ fn media_type(document: &ManifestDocument, given: Option<MediaType>) -> MediaTyp
 }
 
 /// The blobs and the children that must be there, each once.
-fn needs(document: &ManifestDocument) -> (Vec<Digest>, Vec<Digest>) {
+pub(super) fn needs(document: &ManifestDocument) -> (Vec<Digest>, Vec<Digest>) {
     fn unique<'a>(descriptors: impl Iterator<Item = &'a Descriptor>) -> Vec<Digest> {
         let mut seen = HashSet::new();
         descriptors

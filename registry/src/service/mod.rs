@@ -3,14 +3,21 @@
 //! No HTTP and no SQL here. Order of every push: content durable in its file first, then the row
 //! that shows it; a crash in between leaves a file that nobody sees.
 
+mod backup;
 mod blobs;
 mod check;
 mod collect;
 mod error;
+mod events;
+mod export;
 mod import;
+mod import_archive;
+mod import_layout;
 mod leases;
 mod listing;
 mod manifests;
+mod quota;
+mod rebuild;
 mod retention;
 mod uploads;
 
@@ -23,16 +30,25 @@ pub use blobs::{Blob, Content};
 pub use check::{CheckOptions, Checked, Problem};
 pub use collect::{CollectOptions, Collected};
 pub use error::ServiceError;
+pub use export::{ExportOptions, Exported, Selection};
 pub use import::Imported;
+pub use import_layout::ImportOptions;
 pub use listing::{MAX_PAGE, Referrers};
-pub use manifests::{Pushed, StoredManifest};
+pub use manifests::{Push, Pushed, StoredManifest};
+pub use quota::{Intake, UsageReport};
+pub use rebuild::Rebuilt;
 
 use crate::cache::Cache;
+use crate::events::Subscribers;
 use crate::meta::Meta;
 use crate::policy::Policy;
 use crate::storage::{BlobFiles, Context, StorageError, Uploads, make_dir};
 use leases::Leases;
+use quota::SharedLedger;
 use retention::Pulls;
+
+/// The database's file.
+const DATABASE: &str = "registry.db";
 
 /// Bytes of manifests kept in memory.
 const MANIFEST_CACHE: usize = 12 << 20;
@@ -54,6 +70,12 @@ pub struct Registry {
     collecting: tokio::sync::Mutex<()>,
     pulls: Pulls,
     policy: Policy,
+    subscribers: Option<Arc<Subscribers>>,
+    /// Only where something is limited.
+    ledger: Option<SharedLedger>,
+    data_dir: Box<Path>,
+    /// Commits that the last backup has.
+    backed_up: tokio::sync::Mutex<Option<u64>>,
     /// Held for as long as this process serves the directory.
     _lock: File,
 }
@@ -63,24 +85,44 @@ impl Registry {
     ///
     /// # Errors
     /// [`ServiceError::Storage`], [`StorageError::Locked`] in it when another process serves the
-    /// directory; [`ServiceError::Meta`].
+    /// directory; [`ServiceError::DatabaseMissing`], [`ServiceError::Meta`].
     pub async fn open(data_dir: &Path) -> Result<Self, ServiceError> {
         Self::with_policy(data_dir, Policy::default()).await
     }
 
-    /// The same, with rules for its tags.
+    /// The same, with rules for its tags and for how much it may store.
     ///
     /// # Errors
     /// As [`Registry::open`].
     pub async fn with_policy(data_dir: &Path, policy: Policy) -> Result<Self, ServiceError> {
-        let dir = data_dir.to_owned();
-        let (lock, blobs, uploads) = crate::storage::blocking(move || {
+        let (dir, database) = (data_dir.to_owned(), data_dir.join(DATABASE));
+        let (lock, lost) = crate::storage::blocking(move || {
             make_dir(&dir)?;
             let lock = lock(&dir)?;
-            Ok((lock, BlobFiles::open(&dir)?, Uploads::open(&dir)?))
+            let empty = std::fs::metadata(dir.join(DATABASE)).map_or(0, |m| m.len()) == 0;
+            Ok((lock, empty && BlobFiles::are_in(&dir)?))
         })
         .await?;
-        let meta = Meta::open(&data_dir.join("registry.db")).await?;
+        if lost {
+            // An empty one would make garbage of everything.
+            return Err(ServiceError::DatabaseMissing(database));
+        }
+        Self::open_locked(data_dir, &database, policy, lock).await
+    }
+
+    async fn open_locked(
+        data_dir: &Path,
+        database: &Path,
+        policy: Policy,
+        lock: File,
+    ) -> Result<Self, ServiceError> {
+        let dir = data_dir.to_owned();
+        let (blobs, uploads) =
+            crate::storage::blocking(move || Ok((BlobFiles::open(&dir)?, Uploads::open(&dir)?)))
+                .await?;
+        let ledger = SharedLedger::new(&policy.quotas);
+        let watch = ledger.as_ref().map(SharedLedger::watch);
+        let meta = Meta::open(database, watch).await?;
         Ok(Self {
             meta,
             blobs,
@@ -91,6 +133,10 @@ impl Registry {
             collecting: tokio::sync::Mutex::default(),
             pulls: Pulls::default(),
             policy,
+            subscribers: None,
+            ledger,
+            data_dir: data_dir.into(),
+            backed_up: tokio::sync::Mutex::default(),
             _lock: lock,
         })
     }

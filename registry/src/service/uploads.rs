@@ -7,7 +7,8 @@ use bytes::Bytes;
 use futures_util::Stream;
 use oci::{Algorithm, Digest};
 
-use super::{Registry, ServiceError};
+use super::{Intake, Registry, ServiceError};
+use crate::events::By;
 use crate::name::{RepositoryName, UploadId};
 use crate::storage::{ChunkRange, Upload, UploadError};
 
@@ -36,51 +37,68 @@ impl Registry {
         Ok(self.uploads.get(repository, id).await?)
     }
 
-    /// Appends a chunk. It runs to its end even when the request is dropped, so that what came is
+    /// Appends a chunk, for which there must be room. It runs to its end even when the request is dropped, so that what came is
     /// kept and the client can go on from there.
     ///
     /// # Errors
-    /// [`UploadError`].
+    /// [`UploadError`]; [`ServiceError::Quota`], and the upload is gone then.
     pub async fn append<S, E>(
         self: &Arc<Self>,
         upload: &Arc<Upload>,
         body: S,
         range: Option<ChunkRange>,
+        intake: Intake<'_>,
     ) -> Result<u64, ServiceError>
     where
         S: Stream<Item = Result<Bytes, E>> + Unpin + Send + 'static,
         E: std::fmt::Display + Send + 'static,
     {
         let (this, upload) = (Arc::clone(self), Arc::clone(upload));
-        let appended =
-            tokio::spawn(async move { this.uploads.append(&upload, body, range).await }).await??;
-        Ok(appended)
+        let (length, digest) = (intake.length, intake.digest.cloned());
+        tokio::spawn(async move {
+            match &this.ledger {
+                None => Ok(this.uploads.append(&upload, body, range).await?),
+                Some(ledger) => {
+                    this.append_metered(ledger, &upload, body, range, length, digest.as_ref())
+                        .await
+                }
+            }
+        })
+        .await?
     }
 
     /// Verifies a complete upload and shows its blob. It runs to its end even when the request is
     /// dropped.
     ///
     /// # Errors
-    /// [`ServiceError::DigestMismatch`], [`UploadError`].
+    /// [`ServiceError::DigestMismatch`], [`ServiceError::Quota`], [`UploadError`].
     pub async fn finish_upload(
         self: &Arc<Self>,
         upload: &Arc<Upload>,
         digest: &Digest,
+        by: &By,
     ) -> Result<(), ServiceError> {
         let (this, upload, digest) = (Arc::clone(self), Arc::clone(upload), digest.clone());
+        let by = by.clone();
         tokio::spawn(async move {
+            this.hold_upload(&upload, &digest).await?;
             let _arriving = this.blobs.arriving(&digest).await;
             let finished = this.uploads.finish(&upload, &digest, &this.blobs).await;
             let size = match finished {
+                // Another request is writing to it, and keeps what it was promised.
+                Err(UploadError::Busy) => return Err(UploadError::Busy.into()),
                 Err(UploadError::Digest { actual }) => {
+                    this.release_upload(upload.id());
                     return Err(ServiceError::DigestMismatch {
                         expected: digest,
                         actual,
                     });
                 }
-                finished => finished?,
+                finished => finished.inspect_err(|_| this.release_upload(upload.id()))?,
             };
-            this.show_blob(upload.repository(), &digest, size).await
+            this.show_blob(upload.repository(), &digest, size, upload.id(), &by)
+                .await
+                .inspect_err(|_| this.release_upload(upload.id()))
         })
         .await?
     }
@@ -90,7 +108,9 @@ impl Registry {
     /// # Errors
     /// [`UploadError`].
     pub async fn cancel_upload(&self, upload: &Upload) -> Result<(), ServiceError> {
-        Ok(self.uploads.cancel(upload).await?)
+        self.uploads.cancel(upload).await?;
+        self.release_upload(upload.id());
+        Ok(())
     }
 
     /// How many sessions are in use.
@@ -103,6 +123,7 @@ impl Registry {
     /// # Errors
     /// [`ServiceError::Storage`].
     pub async fn expire_uploads(&self, age: Duration) -> Result<usize, ServiceError> {
+        self.forget_rested();
         Ok(self.uploads.expire(age).await?)
     }
 }

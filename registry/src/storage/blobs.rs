@@ -1,7 +1,7 @@
 //! Blob files: `blobs/<algorithm>/<first two hex digits>/<hex>`, one copy of each.
 
 use std::fs::{self, File};
-use std::io::{ErrorKind, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -57,6 +57,29 @@ impl BlobFiles {
             staging: staging.into(),
             locks: (0..LOCKS).map(|_| Arc::default()).collect(),
         })
+    }
+
+    /// Whether `data_dir` holds any blob.
+    ///
+    /// # Errors
+    /// [`StorageError::Io`].
+    pub fn are_in(data_dir: &Path) -> Result<bool, StorageError> {
+        let files = Self {
+            root: data_dir.join("blobs").into(),
+            staging: data_dir.into(),
+            locks: Arc::new([]),
+        };
+        for shard in files.shards()? {
+            if !files.list(&shard)?.is_empty() {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// Where files are made, on their way here; emptied at the next start.
+    pub fn staging(&self) -> &Path {
+        &self.staging
     }
 
     /// Where a blob's file is, or would be.
@@ -161,6 +184,41 @@ impl BlobFiles {
         let file = File::open(staged).context("open", staged)?;
         let mut hashing = Hashing::with(&file, digest.algorithm());
         std::io::copy(&mut hashing, &mut std::io::sink()).context("read", source)?;
+        let (_, actual, size) = hashing.finish();
+        if actual != *digest {
+            return Ok(None);
+        }
+        file.sync_all().context("sync", staged)?;
+        self.adopt(staged, digest)?;
+        Ok(Some(size))
+    }
+
+    /// Takes over what a reader gives; its size, or `None` when it is not what the digest says.
+    ///
+    /// # Errors
+    /// [`StorageError::Io`].
+    pub fn import_from(
+        &self,
+        source: &mut dyn Read,
+        digest: &Digest,
+    ) -> Result<Option<u64>, StorageError> {
+        let staged = self.staging.join(UploadId::random().to_string());
+        let done = self.copy_through(source, &staged, digest);
+        if !matches!(done, Ok(Some(_))) {
+            let _ = fs::remove_file(&staged);
+        }
+        done
+    }
+
+    fn copy_through(
+        &self,
+        source: &mut dyn Read,
+        staged: &Path,
+        digest: &Digest,
+    ) -> Result<Option<u64>, StorageError> {
+        let file = File::create_new(staged).context("create", staged)?;
+        let mut hashing = Hashing::with(&file, digest.algorithm());
+        std::io::copy(source, &mut hashing).context("copy to", staged)?;
         let (_, actual, size) = hashing.finish();
         if actual != *digest {
             return Ok(None);

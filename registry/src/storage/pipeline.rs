@@ -7,7 +7,6 @@ use std::fs::File;
 use std::io::{self, IoSlice, Write};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::{FutureExt, Stream, StreamExt};
@@ -24,8 +23,6 @@ const QUEUE: usize = 4;
 /// Bytes after which what is written so far is sent to the disk, while more comes in: the final
 /// sync then has little left to do.
 const FLUSH_EVERY: u64 = 32 << 20;
-/// How long a client may pause within a body.
-const BODY_IDLE: Duration = Duration::from_secs(60);
 
 /// A file being filled, and the hash of all in it.
 #[derive(Debug)]
@@ -102,7 +99,7 @@ where
     let mut head: Vec<Bytes> = Vec::new();
     let mut len = 0;
     let ended = loop {
-        match next(&mut body).await {
+        match Next::from(body.next().await) {
             Next::Bytes(bytes) => {
                 len += bytes.len();
                 head.push(bytes);
@@ -183,7 +180,7 @@ where
                     {
                         return Ended::Complete;
                     }
-                    next(&mut body).await
+                    body.next().await.into()
                 }
             },
         };
@@ -219,17 +216,6 @@ enum Next {
     Bytes(Bytes),
     End,
     Failed(String),
-}
-
-async fn next<S, E>(body: &mut S) -> Next
-where
-    S: Stream<Item = Result<Bytes, E>> + Unpin,
-    E: std::fmt::Display,
-{
-    match tokio::time::timeout(BODY_IDLE, body.next()).await {
-        Ok(item) => item.into(),
-        Err(_) => Next::Failed(format!("no data for {} seconds", BODY_IDLE.as_secs())),
-    }
 }
 
 impl<E: std::fmt::Display> From<Option<Result<Bytes, E>>> for Next {

@@ -480,11 +480,9 @@ async fn oauth_by_password_and_then_by_refresh_token() {
 
 #[tokio::test]
 async fn a_refresh_token_ends_with_its_password() {
-    let mut auth = None;
-    let app = App::configured_with(
+    let app = App::configured(
         |dir| users(dir, "old"),
         "auth.htpasswd = \"$DIR/htpasswd\"\nauth.method = \"token\"",
-        |a| auth = Some(a),
     )
     .await;
     let basic = header("writer", "old");
@@ -502,7 +500,8 @@ async fn a_refresh_token_ends_with_its_password() {
     );
     form(&app, &fields).await.ok(200);
     users(app.path(), "new");
-    auth.unwrap().reload(&app.path().join("htpasswd")).unwrap();
+    let auth = app.auth.as_ref().unwrap();
+    auth.reload(&app.path().join("htpasswd")).unwrap();
     let refused = form(&app, &fields).await.ok(400).json();
     assert_eq!(refused["error"], "invalid_grant");
 }

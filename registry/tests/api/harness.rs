@@ -13,9 +13,12 @@ use http_body_util::BodyExt;
 use oci::Digest;
 use registry::auth::Auth;
 use registry::config::Settings;
+use registry::events::Subscribers;
 use registry::http::Api;
+use registry::policy::Policy;
 use registry::server::Server;
 use registry::service::Registry;
+use registry::webhook::Deliveries;
 use serde_json::{Value, json};
 use tower::ServiceExt;
 
@@ -28,6 +31,9 @@ pub const LAYER: &str = "application/vnd.oci.image.layer.v1.tar+gzip";
 pub struct App {
     pub dir: tempfile::TempDir,
     pub registry: Arc<Registry>,
+    pub auth: Option<Arc<Auth>>,
+    /// What webhooks are told.
+    pub deliveries: Option<Deliveries>,
     router: Router,
 }
 
@@ -74,17 +80,25 @@ impl App {
 
     /// As `settings`, a text of TOML, has it; `$DIR` in it is the registry's directory.
     pub async fn configured(prepare: impl FnOnce(&Path), settings: &str) -> Self {
-        Self::configured_with(prepare, settings, drop).await
-    }
-
-    /// The same, for a test that changes users meanwhile.
-    pub async fn configured_with(
-        prepare: impl FnOnce(&Path),
-        settings: &str,
-        watch: impl FnOnce(Arc<Auth>),
-    ) -> Self {
         let dir = tempfile::tempdir().unwrap();
         prepare(dir.path());
+        Self::with_settings(dir, settings).await
+    }
+
+    /// What a new process with these settings would find; the old registry is closed already.
+    pub async fn again(old: Self, settings: &str) -> Self {
+        let Self {
+            dir,
+            registry,
+            router,
+            deliveries,
+            ..
+        } = old;
+        drop((registry, router, deliveries));
+        Self::with_settings(dir, settings).await
+    }
+
+    async fn with_settings(dir: tempfile::TempDir, settings: &str) -> Self {
         let file = dir.path().join("registry.toml");
         let settings = settings.replace("$DIR", dir.path().to_str().unwrap());
         std::fs::write(&file, settings).unwrap();
@@ -92,55 +106,70 @@ impl App {
         let auth = Auth::from_config(&config, dir.path())
             .unwrap()
             .map(Arc::new);
-        if let Some(auth) = &auth {
-            watch(Arc::clone(auth));
-        }
-        let registry = Arc::new(
-            Registry::with_policy(dir.path(), config.policy.clone())
-                .await
-                .unwrap(),
-        );
-        let api = Api::new(Arc::clone(&registry), auth, Arc::default(), &config);
+        let registry = open_again(dir.path(), config.policy.clone()).await;
+        let subscribers = Subscribers::new(&config.webhooks, "node:5000".into());
+        let registry = Arc::new(registry.telling(subscribers));
+        let deliveries = Deliveries::start(&registry).await.unwrap();
+        let api = Api::new(Arc::clone(&registry), auth.clone(), Arc::default(), &config);
         Self {
             dir,
+            auth,
+            deliveries: Some(deliveries),
             registry,
             router: registry::http::router(api),
         }
     }
 
     pub async fn in_dir(dir: tempfile::TempDir) -> Self {
-        let registry = Arc::new(open_again(dir.path()).await);
+        let registry = Arc::new(open_again(dir.path(), Policy::default()).await);
         let router = registry::http::router(Api::open(Arc::clone(&registry)));
         Self {
             dir,
+            auth: None,
+            deliveries: None,
             registry,
             router,
         }
     }
 
-    /// What a new process would find.
-    pub async fn restart(self) -> Self {
+    /// The directory, with nobody at work in it.
+    pub async fn stop(self) -> tempfile::TempDir {
         let Self {
             dir,
             registry,
             router,
+            deliveries,
+            ..
         } = self;
         registry.close().await;
-        drop(router);
-        drop(registry);
+        drop((router, registry, deliveries));
+        dir
+    }
+
+    /// What a new process would find.
+    pub async fn restart(self) -> Self {
+        let dir = self.stop().await;
         Self::in_dir(dir).await
     }
 
-    pub async fn send(&self, mut request: Request<Body>) -> Answer {
+    pub async fn send(&self, request: Request<Body>) -> Answer {
+        self.sending(request).await
+    }
+
+    /// The same, for a task of its own.
+    pub fn sending(&self, mut request: Request<Body>) -> impl Future<Output = Answer> + use<> {
+        let router = self.router.clone();
         let host = http::HeaderValue::from_static("localhost");
         request.headers_mut().entry("host").or_insert(host);
-        let response = self.router.clone().oneshot(request).await.unwrap();
-        let (parts, body) = response.into_parts();
-        let body = body.collect().await.unwrap().to_bytes();
-        Answer {
-            status: parts.status,
-            headers: parts.headers,
-            body,
+        async move {
+            let response = router.oneshot(request).await.unwrap();
+            let (parts, body) = response.into_parts();
+            let body = body.collect().await.unwrap().to_bytes();
+            Answer {
+                status: parts.status,
+                headers: parts.headers,
+                body,
+            }
         }
     }
 
@@ -254,9 +283,9 @@ pub fn image(config: &Digest, layers: &[&Digest]) -> Value {
 
 /// Opens a directory that a registry in this process has just let go of: a last blocking task of
 /// it may still hold the lock for a moment.
-async fn open_again(dir: &Path) -> Registry {
+async fn open_again(dir: &Path, policy: Policy) -> Registry {
     for _ in 0..500 {
-        match Registry::open(dir).await {
+        match Registry::with_policy(dir, policy.clone()).await {
             Err(e) if e.to_string().contains("in use by another rregistry") => {
                 tokio::time::sleep(Duration::from_millis(10)).await;
             }

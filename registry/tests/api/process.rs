@@ -10,9 +10,10 @@ use oci::Digest;
 const PROGRAM: &str = env!("CARGO_BIN_EXE_rregistry");
 
 /// A running registry; killed when dropped.
-struct Process {
-    child: Child,
-    addr: String,
+pub struct Process {
+    pub child: Child,
+    /// Host and port; with the scheme before it, when that is https.
+    pub addr: String,
 }
 
 impl Drop for Process {
@@ -22,41 +23,56 @@ impl Drop for Process {
     }
 }
 
-fn command() -> Command {
+pub fn command() -> Command {
     let mut command = Command::new(PROGRAM);
     command.env_clear();
     command
 }
 
-fn serve(dir: &Path) -> Process {
-    let mut child = command()
-        .args(["serve", "--addr", "127.0.0.1:0", "--data-dir"])
-        .arg(dir)
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
+pub fn serve(dir: &Path) -> Process {
+    serve_with(dir, &[])
+}
+
+/// With further arguments.
+pub fn serve_with(dir: &Path, args: &[&str]) -> Process {
+    start(
+        command()
+            .args(["serve", "--addr", "127.0.0.1:0", "--data-dir"])
+            .arg(dir)
+            .args(args),
+    )
+}
+
+/// Starts a registry and waits until it listens.
+pub fn start(command: &mut Command) -> Process {
+    let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
     let mut line = String::new();
     BufReader::new(child.stdout.take().unwrap())
         .read_line(&mut line)
         .unwrap();
-    let addr = line.trim().strip_prefix("listening on http://").unwrap();
+    let addr = line.trim().strip_prefix("listening on ").unwrap();
     Process {
-        addr: addr.to_owned(),
+        addr: addr.trim_start_matches("http://").to_owned(),
         child,
     }
 }
 
 impl Process {
     /// A request on a connection of its own; the whole answer.
-    fn send(&self, method: &str, path: &str, body: &[u8]) -> String {
+    pub fn send(&self, method: &str, path: &str, body: &[u8]) -> String {
         send(&self.addr, method, path, body).unwrap()
     }
 
     /// SIGKILL, now.
-    fn kill(&self) -> bool {
+    pub fn kill(&self) -> bool {
+        self.signal("KILL")
+    }
+
+    /// Another signal.
+    pub fn signal(&self, name: &str) -> bool {
         let id = self.child.id().to_string();
         Command::new("kill")
-            .args(["-KILL", &id])
+            .args([&format!("-{name}"), &id])
             .status()
             .is_ok_and(|s| s.success())
     }
@@ -221,6 +237,112 @@ fn one_directory_one_process_and_gc_goes_to_it() {
     drop(process);
     // And without a running registry, here.
     assert!(gc(&[]).contains("freed 0 blobs"));
+}
+
+#[test]
+fn usage_is_shown_by_the_running_registry_and_without_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let settings = dir.path().join("registry.toml");
+    std::fs::write(
+        &settings,
+        "[storage]\nquota = \"1GiB\"\n[[quota]]\nrepository = \"app\"\neach = \"10KiB\"\n",
+    )
+    .unwrap();
+    let process = serve_with(dir.path(), &["--config", settings.to_str().unwrap()]);
+    let bytes = [b'x'; 5000];
+    let digest = Digest::sha256(&bytes);
+    let path = format!("/v2/app/blobs/uploads/?digest={digest}");
+    assert!(
+        process
+            .send("POST", &path, &bytes)
+            .starts_with("HTTP/1.1 201")
+    );
+    // Far more than what the sockets on the way hold: the answer comes through all the same.
+    let large = vec![1; 30 << 20];
+    let path = format!("/v2/app/blobs/uploads/?digest={}", Digest::sha256(&large));
+    let refused = process.send("POST", &path, &large);
+    assert!(refused.starts_with("HTTP/1.1 403"), "{refused}");
+    assert!(
+        refused.contains("repository app may store 10.0 KiB, 4.8 KiB are used"),
+        "{refused}"
+    );
+
+    let usage = |args: &[&str]| {
+        let output = command()
+            .args([
+                "usage",
+                "--config",
+                settings.to_str().unwrap(),
+                "--data-dir",
+            ])
+            .arg(dir.path())
+            .args(args)
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{}", text(&output));
+        text(&output)
+    };
+    let served = (usage(&[]), usage(&["--format", "json"]));
+    assert!(
+        served.0.contains("4.8 KiB of     10.0 KiB  app"),
+        "{}",
+        served.0
+    );
+    assert!(served.1.contains("\"bytes\": 5000"), "{}", served.1);
+    drop(process);
+    assert_eq!((usage(&[]), usage(&["--format", "json"])), served);
+}
+
+#[test]
+fn a_running_registry_exports_and_imports() {
+    let dir = tempfile::tempdir().unwrap();
+    let process = serve(dir.path());
+    let digest = Digest::sha256(b"{}");
+    let path = format!("/v2/app/blobs/uploads/?digest={digest}");
+    assert!(
+        process
+            .send("POST", &path, b"{}")
+            .starts_with("HTTP/1.1 201")
+    );
+    let manifest = crate::harness::image(&digest, &[]).to_string();
+    process.send("PUT", "/v2/app/manifests/v1", manifest.as_bytes());
+    let work = tempfile::tempdir().unwrap();
+    // Relative to where the command is run, not to where the registry is.
+    let run = |args: &[&str]| {
+        let output = command()
+            .args(args)
+            .arg("--data-dir")
+            .arg(dir.path())
+            .current_dir(work.path())
+            .output()
+            .unwrap();
+        (output.status.success(), text(&output))
+    };
+    let done = run(&["export", "app", "-o", "app.tar"]);
+    assert_eq!(
+        done,
+        (
+            true,
+            "exported 1 tags, 1 manifests; 2 blobs, ".to_owned()
+                + &format!("{} bytes\n", manifest.len() + 2)
+        )
+    );
+    let (ok, said) = run(&["import", "app.tar", "copy"]);
+    assert!(
+        ok && said.contains("imported 1 repositories, 1 tags, 1 manifests; 0 new"),
+        "{said}"
+    );
+    let answer = process.send("GET", "/v2/copy/manifests/v1", b"");
+    assert!(answer.ends_with(&manifest), "{answer}");
+    let (ok, said) = run(&["export", "app:none", "-o", "app.tar"]);
+    assert!(!ok && said.contains("app has no manifest none"), "{said}");
+    // And without a running registry, here.
+    drop(process);
+    assert!(run(&["export", "copy:v1", "-o", "layout"]).0);
+    let (ok, said) = run(&["import", "layout", "again"]);
+    assert!(ok, "{said}");
+    let (ok, said) = run(&["import", "layout"]);
+    assert!(!ok && said.contains("name one after the layout"), "{said}");
 }
 
 #[test]

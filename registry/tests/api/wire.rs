@@ -153,6 +153,53 @@ async fn a_client_that_sends_too_much_reads_why() {
     }
 }
 
+/// A layer that a quota refuses, of a client that reads nothing until it has sent all of it; and
+/// the connection goes on after a small one.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_finds_no_room_reads_why() {
+    let settings = "[[quota]]\nrepository = \"**\"\neach = \"1000B\"";
+    let app = App::configured(|_| {}, settings).await;
+    let addr = app.listen().await;
+    let digest = Digest::sha256(b"x");
+    for (mib, chunked) in [(0, false), (0, true), (100, false), (100, true)] {
+        let parts = if mib == 0 { 1 } else { mib };
+        let part = if mib == 0 { 2000 } else { 1 << 20 };
+        let framing = if chunked {
+            "Transfer-Encoding: chunked".to_owned()
+        } else {
+            format!("Content-Length: {}", parts * part)
+        };
+        let mut wire = Wire::open(addr).await;
+        wire.send(format!(
+            "POST /v2/a/blobs/uploads/?digest={digest} HTTP/1.1\r\nHost: x\r\n{framing}\r\n\r\n"
+        ))
+        .await;
+        for _ in 0..parts {
+            if chunked {
+                wire.send(format!("{part:x}\r\n")).await;
+            }
+            wire.send(vec![b'x'; part]).await;
+            if chunked {
+                wire.send("\r\n").await;
+            }
+        }
+        if chunked {
+            wire.send("0\r\n\r\n").await;
+        }
+        let (head, body) = wire.answer().await;
+        assert_eq!(status(&head), 403, "{head}");
+        let body = String::from_utf8_lossy(&body);
+        assert!(body.contains("may store 1000 B"), "{body}");
+        assert_eq!(head.contains("connection: close"), mib > 0, "{head}");
+        if mib == 0 {
+            wire.goes_on("a small body without room").await;
+        } else {
+            assert_eq!(wire.read().await, 0);
+        }
+    }
+    assert_eq!(app.registry.open_uploads(), 0);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_body_that_does_not_come_holds_no_answer_up() {
     let app = App::new().await;
@@ -164,6 +211,67 @@ async fn a_body_that_does_not_come_holds_no_answer_up() {
     let (head, _) = wire.answer().await;
     assert!(head.contains("connection: close"), "{head}");
     assert!(begun.elapsed() < Duration::from_secs(5));
+}
+
+/// What is read for nothing is read without a pace: an early answer stays what it is.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_slow_body_that_nobody_reads_is_no_timeout() {
+    let app = App::configured(|_| {}, "limits.body_idle = \"100ms\"\n").await;
+    let addr = app.listen().await;
+    let get = "GET /v2/ HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n";
+    let mut wire = Wire::open(addr).await;
+    wire.send(get).await;
+    // Longer than the pace, shorter than what a connection is kept for.
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    wire.send("123456789").await;
+    let (head, _) = wire.answer().await;
+    assert_eq!(status(&head), 200, "{head}");
+    wire.goes_on("a body that was late").await;
+    wire.send(get).await;
+    let (head, _) = wire.answer().await;
+    assert_eq!(status(&head), 200, "{head}");
+    assert!(head.contains("connection: close"), "{head}");
+
+    // Where it is read, it is one.
+    let mut wire = Wire::open(addr).await;
+    wire.send("PUT /v2/a/manifests/v1 HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n")
+        .await;
+    let (head, _) = wire.answer().await;
+    assert_eq!(status(&head), 408, "{head}");
+    assert!(head.contains("connection: close"), "{head}");
+    assert_eq!(wire.read().await, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_asks_too_often_with_a_body_reads_why() {
+    let settings = "limits.request_rate = 1\nlimits.request_burst = 1\n";
+    let app = App::configured(|_| {}, settings).await;
+    let addr = app.listen().await;
+    for (len, closes) in [(1000, false), (9 << 20, true)] {
+        // A refusal comes within some seconds, however slow this machine is.
+        for _ in 0..100 {
+            let mut wire = Wire::open(addr).await;
+            wire.send(format!(
+                "PUT /v2/a/manifests/v1 HTTP/1.1\r\nHost: x\r\nContent-Length: {len}\r\n\r\n"
+            ))
+            .await;
+            wire.send(vec![b' '; len]).await;
+            let (head, body) = wire.answer().await;
+            if status(&head) != 429 {
+                continue;
+            }
+            assert!(String::from_utf8_lossy(&body).contains("TOOMANYREQUESTS"));
+            assert_eq!(head.contains("connection: close"), closes, "{head}");
+            if closes {
+                assert_eq!(wire.read().await, 0);
+                return;
+            }
+            wire.send("GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n").await;
+            assert_eq!(status(&wire.answer().await.0), 200);
+            break;
+        }
+    }
+    panic!("never refused");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,0 +1,63 @@
+//! `rregistry export`
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use super::{Failure, Settings, data_dir, out};
+use crate::control::request_export;
+use crate::service::{ExportOptions, Exported, Registry, Selection};
+
+/// Write repositories, or single images, as an OCI image layout.
+///
+/// Whatever belongs to them goes along: every platform of an index, signatures and other
+/// referrers. skopeo, buildah and docker read it, and so does `rregistry import`. A running
+/// registry writes it itself, while it goes on serving.
+#[derive(Debug, Args)]
+pub(super) struct Export {
+    #[command(flatten)]
+    settings: Settings,
+
+    /// What to export.
+    #[arg(required = true, value_name = "REPOSITORY[:TAG|@DIGEST]")]
+    what: Vec<Selection>,
+
+    /// Where to: a directory, or a file whose name ends with .tar. What a layout there holds
+    /// already stays in it, unless its name is taken.
+    #[arg(long, short, value_name = "DIR|FILE.tar")]
+    output: PathBuf,
+}
+
+pub(super) fn run(options: Export) -> Result<(), Failure> {
+    let config = options.settings.read()?.check()?;
+    let data_dir = data_dir(&config)?;
+    let export = ExportOptions {
+        what: options.what.iter().map(ToString::to_string).collect(),
+        // The running registry may have been started elsewhere.
+        output: std::path::absolute(&options.output)?,
+    };
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()?;
+    let exported = runtime.block_on(async {
+        if let Some(exported) = request_export(&data_dir, &export).await? {
+            return Ok::<_, Failure>(exported);
+        }
+        if !data_dir.join("registry.db").exists() {
+            return Err(format!("{} holds no registry; say --data-dir", data_dir.display()).into());
+        }
+        let registry = Registry::open(&data_dir).await?;
+        let exported = registry.export(&export).await?;
+        registry.close().await;
+        Ok(exported)
+    })?;
+    let Exported {
+        tags,
+        manifests,
+        blobs,
+        bytes,
+    } = exported;
+    out(&format!(
+        "exported {tags} tags, {manifests} manifests; {blobs} blobs, {bytes} bytes\n"
+    ))
+}

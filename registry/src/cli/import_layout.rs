@@ -1,0 +1,51 @@
+//! `rregistry import`
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use clap::Args;
+
+use super::import::report;
+use super::{Failure, Settings, data_dir};
+use crate::control::request_import;
+use crate::name::RepositoryName;
+use crate::service::{ImportOptions, Registry};
+
+/// Take images from an OCI image layout or a docker archive.
+///
+/// From what `rregistry export`, skopeo, buildah, podman, docker or rbuild write: a directory or a
+/// tar, compressed or not. Docker archives have no manifests; they are made then. Every blob is verified. An import that was interrupted
+/// can be started again. A running registry does it itself, while it goes on serving.
+#[derive(Debug, Args)]
+pub(super) struct ImportLayout {
+    #[command(flatten)]
+    settings: Settings,
+
+    /// The layout or archive.
+    layout: PathBuf,
+
+    /// The repository that everything goes to [default: what names in the layout say].
+    repository: Option<RepositoryName>,
+}
+
+pub(super) fn run(options: ImportLayout) -> Result<(), Failure> {
+    let config = options.settings.read()?.check()?;
+    let data_dir = data_dir(&config)?;
+    let import = ImportOptions {
+        layout: std::path::absolute(&options.layout)?,
+        repository: options.repository.map(|name| name.to_string()),
+    };
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()?;
+    let imported = runtime.block_on(async {
+        if let Some(imported) = request_import(&data_dir, &import).await? {
+            return Ok::<_, Failure>(imported);
+        }
+        let registry = Arc::new(Registry::with_policy(&data_dir, config.policy.clone()).await?);
+        let imported = registry.import_layout(&import).await?;
+        registry.close().await;
+        Ok(imported)
+    })?;
+    report(&imported)
+}

@@ -1,0 +1,108 @@
+//! Requests that the registry itself sends: to webhooks and token servers.
+
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use reqwest::redirect::{Attempt, Policy};
+use reqwest::{Certificate, Client, Url};
+
+/// Redirects that are followed at most.
+const MAX_REDIRECTS: usize = 5;
+
+/// Why nothing can be sent.
+#[derive(Debug, thiserror::Error)]
+pub enum OutgoingError {
+    /// The file of certificates cannot be read.
+    #[error("{path}: {source}")]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The file of certificates holds none.
+    #[error("{0} holds no certificate in PEM")]
+    Certificates(PathBuf),
+    /// TLS cannot be set up.
+    #[error("TLS for {url}: {reason}")]
+    Tls {
+        /// For which requests.
+        url: String,
+        /// Why.
+        reason: String,
+    },
+}
+
+/// A client for requests to `url`, which trusts the system's certificates and those in `ca`. A
+/// redirect is followed when it stays on the same server and keeps the request as it is: secrets
+/// in headers go nowhere else.
+///
+/// # Errors
+/// [`OutgoingError`].
+pub fn client(url: &str, ca: Option<&Path>, timeout: Duration) -> Result<Client, OutgoingError> {
+    // Whoever installed another provider before us keeps it.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let mut builder = Client::builder()
+        .user_agent(concat!("rregistry/", env!("CARGO_PKG_VERSION")))
+        .timeout(timeout)
+        .redirect(Policy::custom(stay))
+        .referer(false);
+    if Url::parse(url).is_ok_and(|url| is_here(&url)) {
+        builder = builder.no_proxy();
+    }
+    if !url.starts_with("https:") {
+        // TLS is never needed, so that a system without certificates will do.
+        builder = builder.tls_certs_only([]);
+    } else if let Some(path) = ca {
+        let pem = std::fs::read(path).map_err(|source| OutgoingError::Read {
+            path: path.to_owned(),
+            source,
+        })?;
+        let bundle = Certificate::from_pem_bundle(&pem).unwrap_or_default();
+        if bundle.is_empty() {
+            return Err(OutgoingError::Certificates(path.to_owned()));
+        }
+        builder = builder.tls_certs_merge(bundle);
+    }
+    builder.build().map_err(|e| OutgoingError::Tls {
+        url: url.to_owned(),
+        reason: reason(&e),
+    })
+}
+
+/// Whether a URL leads to this machine.
+pub fn is_here(url: &Url) -> bool {
+    let Some(host) = url.host_str() else {
+        return false;
+    };
+    let address = host.trim_matches(['[', ']']).parse::<IpAddr>();
+    host == "localhost" || address.is_ok_and(|address| address.is_loopback())
+}
+
+fn stay(attempt: Attempt<'_>) -> reqwest::redirect::Action {
+    let same = |a: &Url, b: &Url| {
+        (a.scheme(), a.host_str(), a.port_or_known_default())
+            == (b.scheme(), b.host_str(), b.port_or_known_default())
+    };
+    let previous = attempt.previous();
+    let stays = previous.last().is_some_and(|p| same(p, attempt.url()));
+    let keeps = matches!(attempt.status().as_u16(), 307 | 308);
+    if stays && keeps && previous.len() <= MAX_REDIRECTS {
+        attempt.follow()
+    } else {
+        attempt.stop()
+    }
+}
+
+/// The innermost cause, which is the one that says something.
+pub fn reason(error: &reqwest::Error) -> String {
+    if error.is_timeout() {
+        return "it took too long".to_owned();
+    }
+    let mut cause: &dyn std::error::Error = error;
+    while let Some(next) = cause.source() {
+        cause = next;
+    }
+    cause.to_string()
+}

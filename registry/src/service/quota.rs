@@ -1,0 +1,370 @@
+//! Quotas: room is promised before bytes are taken.
+
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll};
+use std::time::Instant;
+
+use bytes::Bytes;
+use futures_util::{Stream, StreamExt};
+use oci::Digest;
+use serde::{Deserialize, Serialize};
+
+use super::{Registry, ServiceError};
+use crate::meta::{Admit, Watch};
+use crate::name::{RepositoryName, UploadId};
+use crate::quota::{Exceeded, Ledger, Need, Quotas};
+use crate::storage::{ChunkRange, Upload, UploadError};
+
+/// Room that is asked for at a time when it is not known how much will come.
+const STEP: u64 = 1 << 20;
+
+/// What a client says of the bytes it is about to send.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Intake<'d> {
+    /// How many there are.
+    pub length: Option<u64>,
+    /// The digest of the whole blob.
+    pub digest: Option<&'d Digest>,
+}
+
+/// How much is used of what.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UsageReport {
+    /// Bytes stored in all, each blob counted once.
+    pub bytes: u64,
+    /// How many may be stored.
+    pub quota: Option<u64>,
+    /// Each repository.
+    pub repositories: Vec<RepositoryReport>,
+    /// The rules for many repositories together.
+    pub together: Vec<TogetherReport>,
+}
+
+/// How much a repository shows.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RepositoryReport {
+    /// The repository.
+    pub name: String,
+    /// Bytes of its blobs and manifests.
+    pub bytes: u64,
+    /// How many it may show.
+    pub quota: Option<u64>,
+}
+
+/// How much the repositories of a rule show.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TogetherReport {
+    /// The rule's pattern.
+    pub repository: String,
+    /// Bytes of its repositories, added up.
+    pub bytes: u64,
+    /// How many they may show.
+    pub quota: u64,
+}
+
+/// The ledger, as the writer, uploads and transactions share it.
+#[derive(Clone, Debug)]
+pub(super) struct SharedLedger(Arc<Mutex<Ledger>>);
+
+impl SharedLedger {
+    /// `None` where nothing is limited.
+    pub(super) fn new(quotas: &Quotas) -> Option<Self> {
+        (!quotas.is_empty()).then(|| Self(Arc::new(Mutex::new(Ledger::new(quotas.clone())))))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Ledger> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Tells the ledger of every commit.
+    pub(super) fn watch(&self) -> Watch {
+        let this = self.clone();
+        Box::new(move |changes| this.lock().settle(changes))
+    }
+
+    /// Lets a transaction add what there is room for, counting what `id` was promised.
+    fn admit(&self, repository: &RepositoryName, id: UploadId) -> Admit {
+        let (this, repository) = (self.clone(), repository.clone());
+        Box::new(move |need| {
+            let mut ledger = this.lock();
+            ledger.hold(id, &repository, need)?;
+            ledger.commit(id);
+            Ok(())
+        })
+    }
+}
+
+/// Room for something that comes in one piece; given back when dropped, unless it was used.
+#[derive(Debug)]
+pub(super) struct Promise {
+    ledger: SharedLedger,
+    id: UploadId,
+}
+
+impl Promise {
+    pub(super) fn admit(&self, repository: &RepositoryName) -> Admit {
+        self.ledger.admit(repository, self.id)
+    }
+}
+
+impl Drop for Promise {
+    fn drop(&mut self) {
+        self.ledger.lock().release(self.id);
+    }
+}
+
+/// What an upload under way needs for each of its bytes.
+#[derive(Clone, Copy, Debug)]
+struct Share {
+    /// The repository does not show the blob yet, as far as it is known.
+    repository: bool,
+    /// It is not stored yet.
+    total: bool,
+}
+
+impl Share {
+    fn of(self, bytes: u64) -> Need {
+        Need {
+            repository: if self.repository { bytes } else { 0 },
+            total: if self.total { bytes } else { 0 },
+        }
+    }
+}
+
+/// A body for whose bytes room is promised before they are taken.
+#[derive(Debug)]
+pub(super) struct Metered<S> {
+    body: S,
+    upload: Arc<Upload>,
+    ledger: SharedLedger,
+    share: Share,
+    /// Bytes of the upload that were taken, and for which there is room.
+    taken: u64,
+    room: u64,
+    refused: Refused,
+}
+
+/// Why a [`Metered`] body ended, if it was for want of room.
+type Refused = Arc<Mutex<Option<Exceeded>>>;
+
+impl<S> Metered<S> {
+    fn make_room(&mut self, bytes: u64) -> Result<(), Exceeded> {
+        self.taken += bytes;
+        if self.taken <= self.room {
+            return Ok(());
+        }
+        let (id, repository) = (self.upload.id(), self.upload.repository());
+        let mut ledger = self.ledger.lock();
+        // Near the limit, just as much as came.
+        let ahead = self.taken.saturating_add(STEP);
+        if ledger.hold(id, repository, self.share.of(ahead)).is_ok() {
+            self.room = ahead;
+            return Ok(());
+        }
+        ledger.hold(id, repository, self.share.of(self.taken))?;
+        self.room = self.taken;
+        Ok(())
+    }
+}
+
+impl<S, E> Stream for Metered<S>
+where
+    S: Stream<Item = Result<Bytes, E>> + Unpin,
+    E: std::fmt::Display,
+{
+    type Item = Result<Bytes, String>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let item = std::task::ready!(self.body.poll_next_unpin(cx));
+        Poll::Ready(item.map(|item| {
+            let bytes = item.map_err(|e| e.to_string())?;
+            self.make_room(bytes.len() as u64).map_err(|e| {
+                let text = e.to_string();
+                *self.refused.lock().unwrap_or_else(PoisonError::into_inner) = Some(e);
+                text
+            })?;
+            Ok(bytes)
+        }))
+    }
+}
+
+impl Registry {
+    /// What a transaction asks before it shows more; nothing where nothing is limited.
+    pub(super) fn admit(&self, repository: &RepositoryName, id: UploadId) -> Option<Admit> {
+        self.ledger.as_ref().map(|l| l.admit(repository, id))
+    }
+
+    /// Room for content of a known digest and size.
+    pub(super) async fn promise(
+        &self,
+        repository: &RepositoryName,
+        digest: &Digest,
+        size: u64,
+    ) -> Result<Option<Promise>, ServiceError> {
+        let Some(ledger) = &self.ledger else {
+            return Ok(None);
+        };
+        let need = self.meta.need(repository, digest, size).await?;
+        let promise = Promise {
+            ledger: ledger.clone(),
+            id: UploadId::random(),
+        };
+        ledger.lock().hold(promise.id, repository, need)?;
+        Ok(Some(promise))
+    }
+
+    /// Takes the bytes of `body` as far as there is room; the upload ends when there is not.
+    pub(super) async fn append_metered<S, E>(
+        &self,
+        ledger: &SharedLedger,
+        upload: &Arc<Upload>,
+        body: S,
+        range: Option<ChunkRange>,
+        length: Option<u64>,
+        digest: Option<&Digest>,
+    ) -> Result<u64, ServiceError>
+    where
+        S: Stream<Item = Result<Bytes, E>> + Unpin,
+        E: std::fmt::Display,
+    {
+        let share = self.share(upload, digest).await?;
+        let taken = upload.received();
+        let room = taken.saturating_add(length.unwrap_or(0));
+        self.hold(ledger, upload, share.of(room)).await?;
+        let refused = Refused::default();
+        let metered = Metered {
+            body,
+            upload: Arc::clone(upload),
+            ledger: ledger.clone(),
+            share,
+            taken,
+            room,
+            refused: Arc::clone(&refused),
+        };
+        let appended = self.uploads.append(upload, metered, range).await;
+        let exceeded = refused
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+        if let Some(exceeded) = exceeded {
+            self.end_upload(ledger, upload).await;
+            return Err(exceeded.into());
+        }
+        match appended {
+            // Another request is at work there: it says itself when it is done.
+            Err(UploadError::Busy) => {}
+            Err(UploadError::Unknown) => ledger.lock().release(upload.id()),
+            _ => {
+                let need = share.of(upload.received());
+                ledger.lock().rest(upload.id(), need, Instant::now());
+            }
+        }
+        Ok(appended?)
+    }
+
+    /// Makes sure that there is room for all that was uploaded, before it is kept.
+    pub(super) async fn hold_upload(
+        &self,
+        upload: &Upload,
+        digest: &Digest,
+    ) -> Result<(), ServiceError> {
+        let Some(ledger) = &self.ledger else {
+            return Ok(());
+        };
+        let share = self.share(upload, Some(digest)).await?;
+        self.hold(ledger, upload, share.of(upload.received())).await
+    }
+
+    /// Gives back what an upload was promised.
+    pub(super) fn release_upload(&self, id: UploadId) {
+        if let Some(ledger) = &self.ledger {
+            ledger.lock().release(id);
+        }
+    }
+
+    /// Forgets promises to uploads that nobody goes on with.
+    pub(super) fn forget_rested(&self) {
+        if let Some(ledger) = &self.ledger {
+            ledger.lock().drop_rested(None);
+        }
+    }
+
+    async fn share(&self, upload: &Upload, digest: Option<&Digest>) -> Result<Share, ServiceError> {
+        let need = match digest {
+            Some(digest) => self.meta.need(upload.repository(), digest, 1).await?,
+            None => Need {
+                repository: 1,
+                total: 1,
+            },
+        };
+        Ok(Share {
+            repository: need.repository > 0,
+            total: need.total > 0,
+        })
+    }
+
+    async fn hold(
+        &self,
+        ledger: &SharedLedger,
+        upload: &Upload,
+        need: Need,
+    ) -> Result<(), ServiceError> {
+        let held = ledger.lock().hold(upload.id(), upload.repository(), need);
+        if let Err(e) = held {
+            self.end_upload(ledger, upload).await;
+            return Err(e.into());
+        }
+        Ok(())
+    }
+
+    /// Nothing of an upload that was refused stays.
+    async fn end_upload(&self, ledger: &SharedLedger, upload: &Upload) {
+        // One that another request is writing to ends with that request.
+        if self.uploads.cancel(upload).await.is_ok() {
+            ledger.lock().release(upload.id());
+        }
+    }
+
+    /// How much is used of what.
+    ///
+    /// # Errors
+    /// [`ServiceError::Meta`].
+    pub async fn usage_report(&self) -> Result<UsageReport, ServiceError> {
+        let quotas = &self.policy.quotas;
+        let (repositories, bytes) = self.meta.usage_by_repository().await?;
+        let mut sums = vec![0_u64; quotas.rules.len()];
+        let repositories = repositories
+            .into_iter()
+            .map(|usage| {
+                let rule = quotas.rule(&usage.name);
+                if let Some((at, _)) = rule {
+                    sums[at] += usage.bytes;
+                }
+                RepositoryReport {
+                    quota: rule.and_then(|(_, rule)| rule.each),
+                    name: usage.name,
+                    bytes: usage.bytes,
+                }
+            })
+            .collect();
+        let together = quotas
+            .rules
+            .iter()
+            .zip(sums)
+            .filter_map(|(rule, bytes)| {
+                Some(TogetherReport {
+                    repository: rule.repository.clone(),
+                    bytes,
+                    quota: rule.together?,
+                })
+            })
+            .collect();
+        Ok(UsageReport {
+            bytes,
+            quota: quotas.total,
+            repositories,
+            together,
+        })
+    }
+}

@@ -1,0 +1,254 @@
+//! Deliveries: what waits for each webhook, sent in order until it is taken.
+//!
+//! One task a webhook. Events of what changed come from the database, where they were written
+//! with the change, and leave it once they were taken: each is delivered at least once, and a
+//! later one never before an earlier one. Pulls come from memory.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
+
+use reqwest::{Client, StatusCode};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+
+use crate::events::{Subscriber, envelope};
+use crate::outgoing::{OutgoingError, client, reason};
+use crate::service::Registry;
+
+/// What deliveries carry, as Docker calls it.
+const CONTENT_TYPE: &str = "application/vnd.docker.distribution.events.v1+json";
+/// Events in one delivery at most.
+const BATCH: u32 = 64;
+/// How often it is looked at how many events wait.
+const TRIM: Duration = Duration::from_secs(5);
+/// Pause after a failure, before there were enough of them to back off.
+const AGAIN: Duration = Duration::from_millis(100);
+/// The longest pause.
+const MAX_PAUSE: Duration = Duration::from_secs(300);
+
+/// The tasks that deliver.
+#[derive(Debug)]
+pub struct Deliveries {
+    tasks: JoinSet<()>,
+    stopping: watch::Sender<bool>,
+}
+
+impl Deliveries {
+    /// Begins to deliver what the registry's webhooks are to be told.
+    ///
+    /// # Errors
+    /// [`OutgoingError`].
+    pub async fn start(registry: &Arc<Registry>) -> Result<Self, OutgoingError> {
+        let (stopping, stop) = watch::channel(false);
+        let mut tasks = JoinSet::new();
+        if let Some(subscribers) = registry.subscribers() {
+            forget_others(registry, subscribers.all()).await;
+            for subscriber in subscribers.all() {
+                let webhook = &subscriber.webhook;
+                if webhook.disabled {
+                    continue;
+                }
+                let delivery = Delivery {
+                    client: client(&webhook.url, webhook.ca.as_deref(), webhook.timeout)?,
+                    registry: Arc::clone(registry),
+                    subscriber: Arc::clone(subscriber),
+                };
+                tracing::info!(webhook = webhook.name, "telling a webhook");
+                tasks.spawn(delivery.run(stop.clone()));
+            }
+        }
+        Ok(Self { tasks, stopping })
+    }
+
+    /// Delivers what waits, for up to `drain`. What a webhook does not take until then stays on
+    /// disk for the next start; pulls are forgotten.
+    pub async fn stop(mut self, drain: Duration) {
+        // Nobody listens when there is no webhook.
+        let _ = self.stopping.send(true);
+        let all = async { while self.tasks.join_next().await.is_some() {} };
+        if tokio::time::timeout(drain, all).await.is_err() {
+            tracing::warn!("some webhooks were not told everything in time");
+        }
+        self.tasks.shutdown().await;
+    }
+}
+
+/// Events for webhooks that are not configured any more will never be wanted.
+async fn forget_others(registry: &Registry, all: &[Arc<Subscriber>]) {
+    let waiting = match registry.waiting_events().await {
+        Ok(waiting) => waiting,
+        Err(e) => {
+            tracing::warn!(error = %e, "what waits for webhooks cannot be read");
+            return;
+        }
+    };
+    for (webhook, events) in waiting {
+        if all.iter().any(|s| s.webhook.name == webhook) {
+            continue;
+        }
+        tracing::warn!(
+            webhook,
+            events,
+            "events for a webhook that is gone are dropped"
+        );
+        if let Err(e) = registry.forget_events(&webhook, i64::MAX).await {
+            tracing::warn!(error = %e, "they stay");
+        }
+    }
+}
+
+struct Delivery {
+    client: Client,
+    registry: Arc<Registry>,
+    subscriber: Arc<Subscriber>,
+}
+
+/// How a try to deliver went.
+enum Tried {
+    /// Nothing waits.
+    Nothing,
+    Taken,
+    Failed(String),
+}
+
+impl Delivery {
+    async fn run(self, mut stop: watch::Receiver<bool>) {
+        let name = &self.subscriber.webhook.name;
+        let mut failures: u32 = 0;
+        let mut trimmed = Instant::now();
+        loop {
+            if trimmed.elapsed() >= TRIM {
+                self.trim().await;
+                trimmed = Instant::now();
+            }
+            let pause = match self.deliver(failures > 0).await {
+                Tried::Taken => {
+                    if failures > 0 {
+                        tracing::info!(webhook = name, failures, "the webhook answers again");
+                    }
+                    failures = 0;
+                    continue;
+                }
+                Tried::Nothing => None,
+                Tried::Failed(why) => {
+                    failures = failures.saturating_add(1);
+                    self.subscriber.failed.fetch_add(1, Relaxed);
+                    let pause = self.pause(failures);
+                    tracing::warn!(webhook = name, why, failures, ?pause, "a webhook fails");
+                    Some(pause)
+                }
+            };
+            // The last try was made while stopping, or nothing is left to try.
+            if *stop.borrow_and_update() {
+                return;
+            }
+            let resume = pause.map(|pause| Instant::now() + pause);
+            loop {
+                let due = trimmed + TRIM;
+                let until = resume.unwrap_or(due).min(due);
+                tokio::select! {
+                    () = self.subscriber.wake.notified(), if resume.is_none() => break,
+                    () = tokio::time::sleep_until(until) => {}
+                    changed = stop.changed() => {
+                        if changed.is_err() {
+                            return;
+                        }
+                        break;
+                    }
+                }
+                if Instant::now() >= due {
+                    self.trim().await;
+                    trimmed = Instant::now();
+                }
+                if resume.is_none_or(|resume| Instant::now() >= resume) {
+                    break;
+                }
+            }
+        }
+    }
+
+    /// How long to wait after so many failures in a row.
+    fn pause(&self, failures: u32) -> Duration {
+        let webhook = &self.subscriber.webhook;
+        match failures.checked_sub(webhook.threshold.max(1)) {
+            None => AGAIN,
+            Some(more) => webhook
+                .backoff
+                .saturating_mul(1_u32.checked_shl(more).unwrap_or(u32::MAX))
+                .min(MAX_PAUSE.max(webhook.backoff)),
+        }
+    }
+
+    /// Sends what waits, as much as goes into one delivery; one event while the webhook fails, so
+    /// that one which it cannot take does not stop others with it.
+    async fn deliver(&self, failing: bool) -> Tried {
+        let name = &self.subscriber.webhook.name;
+        let room = if failing { 1 } else { BATCH };
+        let queued = match self.registry.queued_events(name, room).await {
+            Ok(queued) => queued,
+            Err(e) => return Tried::Failed(e.to_string()),
+        };
+        let room = (room as usize).saturating_sub(queued.len());
+        let (pulls, end) = self.subscriber.first_pulls(room);
+        let count = queued.len() + pulls.len();
+        if count == 0 {
+            return Tried::Nothing;
+        }
+        let events = queued.iter().map(|q| q.event.as_str());
+        let body = envelope(events.chain(pulls.iter().map(String::as_str)));
+        if let Err(why) = self.send(body).await {
+            return Tried::Failed(why);
+        }
+        self.subscriber.sent.fetch_add(count as u64, Relaxed);
+        self.subscriber.forget_pulls(end);
+        if let Some(last) = queued.last()
+            && let Err(e) = self.registry.forget_events(name, last.id).await
+        {
+            // They were taken, and will be sent again.
+            return Tried::Failed(e.to_string());
+        }
+        Tried::Taken
+    }
+
+    async fn send(&self, body: String) -> Result<(), String> {
+        let webhook = &self.subscriber.webhook;
+        let request = self
+            .client
+            .post(&webhook.url)
+            .header(reqwest::header::CONTENT_TYPE, CONTENT_TYPE)
+            .headers(webhook.headers.to_map()?)
+            .body(body);
+        let answer = request.send().await.map_err(|e| reason(&e))?;
+        let status = answer.status();
+        match status {
+            // Where a redirect leads, the event was not sent.
+            StatusCode::MOVED_PERMANENTLY
+            | StatusCode::FOUND
+            | StatusCode::SEE_OTHER
+            | StatusCode::TEMPORARY_REDIRECT
+            | StatusCode::PERMANENT_REDIRECT => Err(format!(
+                "it answered {status} to somewhere else: set url to where events are taken"
+            )),
+            status if status.as_u16() < 400 => Ok(()),
+            status => Err(format!("it answered {status}")),
+        }
+    }
+
+    async fn trim(&self) {
+        let webhook = &self.subscriber.webhook;
+        match self
+            .registry
+            .trim_events(&webhook.name, webhook.backlog)
+            .await
+        {
+            Ok(0) => {}
+            Ok(dropped) => {
+                self.subscriber.dropped.fetch_add(dropped, Relaxed);
+                tracing::warn!(webhook = webhook.name, dropped, "too many events waited");
+            }
+            Err(e) => tracing::warn!(webhook = webhook.name, error = %e, "dropping events failed"),
+        }
+    }
+}
