@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use serde::Serialize;
 
-use crate::instruction::{Arg, Header, Instruction};
+use crate::instruction::{Arg, Header, Instruction, Kind, Onbuild};
 use crate::parser::Directives;
 use crate::span::{Text, Word};
 
@@ -52,6 +52,16 @@ pub struct Stage {
 }
 
 impl Stage {
+    /// The triggers that it leaves to the stages based on it.
+    pub fn triggers(&self) -> impl Iterator<Item = &Onbuild> {
+        self.instructions
+            .iter()
+            .filter_map(|instruction| match &instruction.kind {
+                Kind::Onbuild(onbuild) => Some(onbuild),
+                _ => None,
+            })
+    }
+
     /// The stage's name in lower case, if it has one.
     pub fn name(&self) -> Option<String> {
         self.name_text.as_ref().map(|name| name.text.to_lowercase())

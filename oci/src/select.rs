@@ -2,6 +2,15 @@
 
 use crate::{Descriptor, Index, Platform};
 
+impl Platform {
+    /// Whether this platform can run an image that is for another one: its own, or one for a lower
+    /// variant of its CPU.
+    pub fn runs(&self, image: &Self) -> bool {
+        let acceptable = acceptable(self);
+        acceptable.iter().any(|wanted| image.satisfies(wanted))
+    }
+}
+
 impl Index {
     /// The entry for a platform: the one that says just that, else one that fits, else one that
     /// the platform's CPU can run too.

@@ -121,7 +121,26 @@ fn layouts_of_other_tools_work_too_by_digest_as_well() {
             .ok();
         assert_eq!(store.tree("outer").text("x"), "x\n");
     }
-    // A layer that is not what its digest says is found out.
+    // What is not what its digest says is found out: a layer, and the manifest itself.
+    let manifest = layout
+        .join("blobs/sha256")
+        .join(digest.trim_start_matches("sha256:"));
+    let manifest: serde_json::Value =
+        serde_json::from_slice(&std::fs::read(manifest).unwrap()).unwrap();
+    let layer = manifest["layers"][0]["digest"].as_str().unwrap();
+    let path = layout
+        .join("blobs/sha256")
+        .join(layer.trim_start_matches("sha256:"));
+    let mut bytes = std::fs::read(&path).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    std::fs::write(&path, bytes).unwrap();
+    let other = need!(Store::new());
+    let named = format!("lay=oci-layout://{}", layout.display());
+    other
+        .build("outer", &context)
+        .args(["--build-context", &named])
+        .fails(1);
     let blob = digest.trim_start_matches("sha256:");
     std::fs::write(layout.join("blobs/sha256").join(blob), "{}").unwrap();
     let named = format!("lay=oci-layout://{}", layout.display());
@@ -166,7 +185,7 @@ fn questions_are_answered_without_building() {
         "TARGET    DESCRIPTION\ntools     compiles\n(default) \n"
     );
     let targets = ask("targets,format=json").json();
-    assert_eq!(targets["targets"][0]["base"], "nowhere:1");
+    assert_eq!(targets["targets"][0]["base"], "$BASE");
     assert_eq!(targets["targets"][1]["default"], true);
     let check = ask("check,format=json").json();
     assert_eq!(check["warnings"], serde_json::json!([]));
@@ -196,4 +215,45 @@ fn a_refused_file_is_told_as_json_too() {
         .arg(Dir::dockerfile("from a\nRUN x\nRUN y\n").path())
         .ok();
     assert!(done.out().contains("ConsistentInstructionCasing"), "{done}");
+}
+
+#[test]
+fn checks_and_questions_know_what_the_base_sets() {
+    let store = need!(Store::busybox());
+    let base = Dir::dockerfile("FROM busybox\nENV FOO=1\nONBUILD ARG Q=5\n");
+    store.build("mine:v1", &base).ok();
+    let context =
+        Dir::dockerfile("FROM mine:v1\nENV X=${FOO:?}\nCOPY <<E /x\n${FOO:?}\nE\nLABEL q=$Q\n");
+    store.build("app", &context).ok();
+    assert_eq!(store.tree("app").text("x"), "1\n");
+    store.rbuild(["lint"]).arg(context.path()).ok();
+    let outline = store
+        .rbuild(["build", "--call=outline"])
+        .arg(context.path())
+        .ok();
+    assert!(outline.out().contains("Q           5"), "{outline}");
+
+    // Of a base that was not pulled nothing is known, and nothing is held against it.
+    let context = Dir::dockerfile("FROM nowhere:1\nARG X=${FOO:?}\nEXPOSE ${A}/tcp ${B}/tcp\n");
+    store.rbuild(["lint"]).arg(context.path()).ok();
+    store
+        .rbuild(["build", "--call=outline"])
+        .arg(context.path())
+        .ok();
+    let replaced = "nowhere:1=docker-image://mine:v1";
+    let check = store
+        .rbuild(["build", "--check", "--build-context", replaced])
+        .arg(Dir::dockerfile("FROM nowhere:1\nENV X=$FOO\n").path())
+        .ok();
+    assert!(check.out().contains("no warnings"), "{check}");
+}
+
+#[test]
+fn a_check_that_needs_the_base_stops_the_build_as_well() {
+    let store = need!(Store::busybox());
+    let context = Dir::dockerfile("# check=error=true\nFROM busybox\nENV X=$FOO\nRUN echo ran\n");
+    let done = store.build("app", &context).fails(1);
+    assert!(done.err().contains("UndefinedVar"), "{done}");
+    done.never_tells("#2");
+    assert!(!store.has("app"));
 }

@@ -1,55 +1,76 @@
-//! What the store knows of the images that a Dockerfile is based on.
+//! What is known of the images that a Dockerfile is based on.
 
 use std::collections::BTreeMap;
 
 use dockerfile::lint::BaseImage;
 use oci::config::Config;
-use oci::{ImageConfig, Reference};
+use oci::{ImageConfig, Platform, Reference};
 
 use super::app::App;
-use crate::local::Local;
-use crate::plan::ImageName;
+use super::build::options::ContextPlace;
+use crate::local::{Local, layout};
+use crate::plan::graph::GraphOptions;
+use crate::plan::named::NamedContext;
+use crate::plan::{ImageName, NamedContexts};
 
-/// Configurations by name. Nothing is fetched to answer a question.
+/// `--build-context`, by name.
+pub type Places = BTreeMap<String, ContextPlace>;
+
+/// Configurations by name.
 #[derive(Debug, Default)]
-pub struct Bases(BTreeMap<Reference, ImageConfig>);
+pub struct Bases {
+    known: BTreeMap<ImageName, ImageConfig>,
+    named: NamedContexts,
+}
 
 impl Bases {
-    /// Looks the images up, if there is a store.
-    pub async fn find(app: &App, names: &[ImageName]) -> Self {
+    /// What the store has, if there is one, and layouts. Nothing is fetched to answer a question.
+    pub async fn find(
+        app: &App,
+        names: &[ImageName],
+        options: &GraphOptions<'_>,
+        places: &Places,
+    ) -> Self {
         // No store is made for this, and one that cannot be used only means to know less.
-        match app.existing_store().await {
-            Some(store) => Self::of(&Local::new(store, client::Config::from_env), names).await,
-            None => Self::default(),
-        }
-    }
-
-    /// Looks the images up in a store.
-    pub async fn of(local: &Local, names: &[ImageName]) -> Self {
+        let store = app.existing_store().await;
+        let local = store.map(|store| Local::new(store, client::Config::from_env));
         let mut known = BTreeMap::new();
         for name in names {
-            if let ImageName::Reference(reference) = name
-                && let Ok(image) = local.find(&reference.to_string()).await
-            {
-                known.insert(reference.clone(), image.config);
+            let found = look_up(local.as_ref(), name, options.target_platform, places).await;
+            if let Some(config) = found {
+                known.insert(name.clone(), config);
             }
         }
-        Self(known)
+        let named = options.named.clone();
+        Self { known, named }
+    }
+
+    /// What a build has found.
+    pub fn of<'i>(
+        images: impl Iterator<Item = (&'i ImageName, &'i ImageConfig)>,
+        named: &NamedContexts,
+    ) -> Self {
+        Self {
+            known: images.map(|(n, c)| (n.clone(), c.clone())).collect(),
+            named: named.clone(),
+        }
     }
 
     /// The configuration of an image.
     pub fn config(&self, name: &ImageName) -> Option<Config> {
-        let ImageName::Reference(reference) = name else {
-            return None;
-        };
-        let document = self.0.get(reference)?;
+        let document = self.known.get(name)?;
         Some(document.config.clone().unwrap_or_default())
     }
 
     /// What the build checks ask of an image, by the name in a FROM.
     pub fn image(&self, name: &str) -> Option<BaseImage> {
-        let reference = name.parse::<Reference>().ok()?.or_latest();
-        let document = self.0.get(&reference)?;
+        let image = match self.named.get(name) {
+            // A folder sets no variable.
+            Some((_, NamedContext::Tree)) => return Some(BaseImage::default()),
+            Some((name, context)) => context.image(name)?,
+            None => ImageName::Reference(name.parse::<Reference>().ok()?.or_latest()),
+        };
+        let document = self.known.get(&image)?;
         let config = document.config.clone().unwrap_or_default();
         let pairs = config.env.iter().filter_map(|pair| pair.split_once('='));
         Some(BaseImage {
@@ -58,5 +79,26 @@ impl Bases {
             onbuild: config.on_build,
             platform: Some(document.platform().to_string()),
         })
+    }
+}
+
+async fn look_up(
+    local: Option<&Local>,
+    name: &ImageName,
+    platform: &Platform,
+    places: &Places,
+) -> Option<ImageConfig> {
+    match name {
+        ImageName::Reference(reference) => {
+            let found = local?.find(&reference.to_string()).await;
+            Some(found.ok()?.config)
+        }
+        ImageName::Layout(name) => match places.get(name)? {
+            ContextPlace::Layout(place) => {
+                let image = layout::open(place, platform).await;
+                Some(image.ok()?.image_config)
+            }
+            _ => None,
+        },
     }
 }

@@ -3,6 +3,7 @@
 
 use std::path::PathBuf;
 
+use oci::archive::ArchivedImage;
 use oci::archive::pick::{Pick, open_image};
 use oci::archive::read::ReadOptions;
 use oci::{Digest, Platform};
@@ -20,17 +21,18 @@ pub struct LayoutPlace {
 }
 
 impl LayoutPlace {
-    /// Reads `PATH`, `PATH:TAG` or `PATH@DIGEST`.
+    /// Reads `PATH`, `PATH:TAG` or `PATH@DIGEST`; a digest counts for more than a tag.
     ///
     /// # Errors
     /// What is wrong with it.
     pub fn parse(text: &str) -> Result<Self, String> {
-        let (rest, digest) = match text.split_once('@') {
-            Some((rest, digest)) => {
+        // An @ without an algorithm behind it is part of the path.
+        let (rest, digest) = match text.rsplit_once('@') {
+            Some((rest, digest)) if digest.contains(':') && !digest.contains('/') => {
                 let parsed = digest.parse::<Digest>();
                 (rest, Some(parsed.map_err(|e| format!("{digest:?}: {e}"))?))
             }
-            None => (text, None),
+            _ => (text, None),
         };
         let (path, tag) = match rest.rsplit_once(':') {
             Some((path, tag)) if !tag.contains('/') => (path, Some(tag)),
@@ -49,6 +51,23 @@ impl LayoutPlace {
     }
 }
 
+/// The image, its layers unread.
+///
+/// # Errors
+/// [`LocalError::Layout`].
+pub async fn open(place: &LayoutPlace, platform: &Platform) -> Result<ArchivedImage, LocalError> {
+    let (path, pick) = (place.path.clone(), place.pick.clone());
+    let platform = platform.clone();
+    tokio::task::spawn_blocking(move || {
+        // Only for a compressed archive.
+        let spool = std::env::temp_dir();
+        let options = ReadOptions::new(&spool);
+        open_image(&path, &pick, &platform, &options)
+            .map_err(|source| LocalError::Layout { path, source })
+    })
+    .await?
+}
+
 /// Brings the layers in and returns the image; every digest is verified.
 ///
 /// # Errors
@@ -58,15 +77,7 @@ pub async fn bring_image(
     place: &LayoutPlace,
     platform: &Platform,
 ) -> Result<LocalImage, LocalError> {
-    let spool = local
-        .work_dir()
-        .map_err(|e| LocalError::Files(e.to_string()))?;
-    let (place, platform) = (place.clone(), platform.clone());
-    let opened = tokio::task::spawn_blocking(move || {
-        let options = ReadOptions::new(&spool);
-        open_image(&place.path, &place.pick, &platform, &options)
-    });
-    let image = opened.await??;
+    let image = open(place, platform).await?;
     bring_layers(local, &image).await?;
     Ok(LocalImage {
         id: Digest::sha256(&image.config),
@@ -85,6 +96,7 @@ mod tests {
             ("./layout", "./layout", Pick::Default),
             ("/a/b:v1", "/a/b", Pick::Tag("v1".into())),
             ("/a:b/c", "/a:b/c", Pick::Default),
+            ("/a@b", "/a@b", Pick::Default),
             (&format!("/a@{digest}"), "/a", Pick::Digest(digest.clone())),
             (
                 &format!("/a:v1@{digest}"),

@@ -92,6 +92,14 @@ pub enum LocalError {
     /// An image archive that cannot be read or written.
     #[error(transparent)]
     Archive(#[from] oci::archive::ArchiveError),
+    /// A layout of --build-context that cannot be read.
+    #[error("{}: {source}", .path.display())]
+    Layout {
+        /// Where it is.
+        path: PathBuf,
+        /// What is wrong.
+        source: oci::archive::ArchiveError,
+    },
     /// A worker thread was lost.
     #[error("a worker thread failed: {0}")]
     Worker(#[from] tokio::task::JoinError),
@@ -202,7 +210,7 @@ impl Local {
             match self.find(&reference.to_string()).await {
                 Ok(image) => {
                     let actual = image.config.platform();
-                    if actual.satisfies(platform) {
+                    if platform.runs(&actual) {
                         return Ok(image);
                     }
                     return Err(LocalError::Platform {

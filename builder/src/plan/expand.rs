@@ -126,7 +126,16 @@ struct Expander<'a> {
 }
 
 /// The outcome of one instruction: its file system part and its history.
-type Outcome = Result<(Option<Op>, Option<String>), Diagnostic>;
+type Outcome = Result<(Option<Op>, Option<String>), Wrong>;
+
+/// All that is wrong with one instruction.
+struct Wrong(Vec<Diagnostic>);
+
+impl From<Diagnostic> for Wrong {
+    fn from(diagnostic: Diagnostic) -> Self {
+        Self(vec![diagnostic])
+    }
+}
 
 impl Expander<'_> {
     /// The files of a named context as the first layer.
@@ -176,26 +185,23 @@ impl Expander<'_> {
                 op,
                 history,
             }),
-            Err(mut error) => {
-                if self.at.is_some() {
-                    error.message = format!(
-                        "in the base image's ONBUILD {}: {}",
-                        header.code, error.message
-                    );
-                }
-                if self.at.is_some() || error.span == Span::default() {
-                    error.span = span;
-                }
-                // A variable that only the base image knows may mend it.
-                if !(self.input.open && header.code.contains('$')) {
-                    self.refuse(error);
+            // A variable that only the base image knows may mend it.
+            Err(_) if self.input.open && has_variables(instruction) => {}
+            Err(Wrong(errors)) => {
+                for mut error in errors {
+                    if self.at.is_some() {
+                        error.message = format!(
+                            "in the base image's ONBUILD {}: {}",
+                            header.code, error.message
+                        );
+                    }
+                    if self.at.is_some() || error.span == Span::default() {
+                        error.span = span;
+                    }
+                    self.errors.push(error);
                 }
             }
         }
-    }
-
-    fn refuse(&mut self, error: Diagnostic) {
-        self.errors.push(error);
     }
 
     fn apply(&mut self, instruction: &Instruction) -> Outcome {
@@ -228,12 +234,10 @@ impl Expander<'_> {
                 let signal = self.word(&stop.signal)?;
                 if !value::is_stop_signal(&signal) {
                     let message = format!("{signal:?} is not a signal");
-                    return Err(Diagnostic::error(
-                        Code::InvalidArgument,
-                        message,
-                        stop.signal.span,
-                    )
-                    .help("name it as in SIGTERM, or give its number"));
+                    let error = Diagnostic::error(Code::InvalidArgument, message, stop.signal.span);
+                    return Err(error
+                        .help("name it as in SIGTERM, or give its number")
+                        .into());
                 }
                 self.state.config.stop_signal = Some(signal.clone());
                 Ok(meta(format!("STOPSIGNAL {signal}")))
@@ -250,8 +254,10 @@ impl Expander<'_> {
                     if path.is_empty() {
                         let message = "VOLUME specified can not be an empty string";
                         let code = Code::InvalidArgument;
-                        return Err(Diagnostic::error(code, message, word.span)
-                            .help("give the variable a value, or name a path"));
+                        let error = Diagnostic::error(code, message, word.span);
+                        return Err(error
+                            .help("give the variable a value, or name a path")
+                            .into());
                     }
                     self.state.config.volumes.insert(path.clone(), Empty {});
                     paths.push(path);
@@ -329,11 +335,8 @@ impl Expander<'_> {
                 }
             }
         }
-        if let Some(last) = wrong.pop() {
-            for error in wrong {
-                self.refuse(error);
-            }
-            return Err(last);
+        if !wrong.is_empty() {
+            return Err(Wrong(wrong));
         }
         for port in &specs {
             self.state
@@ -404,22 +407,15 @@ impl Expander<'_> {
         }
         if let Some(mount) = run.mounts.first() {
             let help = "leave the mount out: COPY what the step needs, and let it fetch the rest";
-            return Err(refuse("--mount", mount.value.span, help));
+            return Err(refuse("--mount", mount.value.span, help).into());
         }
         if let Some(device) = run.devices.first() {
-            return Err(refuse(
-                "--device",
-                device.value.span,
-                "leave the device out",
-            ));
+            let help = "leave the device out";
+            return Err(refuse("--device", device.value.span, help).into());
         }
         if run.security == Security::Insecure {
             let unplaced = Span::default();
-            return Err(refuse(
-                "--security=insecure",
-                unplaced,
-                "leave the flag out",
-            ));
+            return Err(refuse("--security=insecure", unplaced, "leave the flag out").into());
         }
         let mut script = None;
         let argv = match run.script() {
@@ -441,10 +437,10 @@ impl Expander<'_> {
                 CommandLine::Shell(text) => text.span,
                 CommandLine::Exec(words) => words.first().map_or(Span::at(0), |w| w.span),
             };
-            return Err(
-                Diagnostic::error(Code::InvalidArgument, "RUN needs a command", span)
-                    .help("write what is to be run, or leave the instruction out"),
-            );
+            let error = Diagnostic::error(Code::InvalidArgument, "RUN needs a command", span);
+            return Err(error
+                .help("write what is to be run, or leave the instruction out")
+                .into());
         }
         let history = history::run(&argv, &self.state.args_with_values());
         let op = RunOp {
@@ -479,16 +475,20 @@ impl Expander<'_> {
 
     fn copy(&mut self, copy: &Copy) -> Outcome {
         let from = match &copy.from {
-            None => CopyFrom::Context,
+            None => Ok(CopyFrom::Context),
             Some(from) => copy_from(
                 self.input.file,
                 self.input.stage.index,
                 &from.text,
                 self.input.named,
                 from.span,
-            )?,
+            ),
         };
-        let mut op = self.files(&copy.files, &copy.chown, &copy.chmod, &copy.exclude)?;
+        let op = self.files(&copy.files, &copy.chown, &copy.chmod, &copy.exclude);
+        let (from, mut op) = match (from, op) {
+            (Ok(from), Ok(op)) => (from, op),
+            (from, op) => return Err(Wrong(from.err().into_iter().chain(op.err()).collect())),
+        };
         for (source, word) in op.sources.iter().zip(&copy.files.sources) {
             let CopySource::Path(path) = source else {
                 continue;
@@ -499,8 +499,8 @@ impl Expander<'_> {
                 AddSource::Git(_) => "a git ref",
             };
             let message = format!("source can't be {what} for COPY");
-            return Err(Diagnostic::error(Code::InvalidArgument, message, word.span)
-                .help("write ADD instead of COPY"));
+            let error = Diagnostic::error(Code::InvalidArgument, message, word.span);
+            return Err(error.help("write ADD instead of COPY").into());
         }
         op.from = from;
         op.parents = copy.parents;
@@ -520,8 +520,10 @@ impl Expander<'_> {
                 AddSource::Http(_) => *source = CopySource::Url(path.clone()),
                 AddSource::Git(_) => {
                     let message = format!("ADD of a git repository cannot be built: {path}");
-                    return Err(Diagnostic::error(Code::CannotBuild, message, word.span)
-                        .help("clone it first and COPY the files, or ADD an archive over https"));
+                    let error = Diagnostic::error(Code::CannotBuild, message, word.span);
+                    return Err(error
+                        .help("clone it first and COPY the files, or ADD an archive over https")
+                        .into());
                 }
             }
         }
@@ -529,7 +531,8 @@ impl Expander<'_> {
         if let Some(word) = &add.checksum {
             let text = self.word(word)?;
             let error = |message: &str, help: &str| {
-                Err(Diagnostic::error(Code::InvalidFlag, message, word.span).help(help))
+                let error = Diagnostic::error(Code::InvalidFlag, message, word.span);
+                Err(error.help(help).into())
             };
             if add.files.sources.len() + add.files.heredocs.len() > 1 {
                 return error(
@@ -617,6 +620,17 @@ impl Expander<'_> {
             ..CopyOp::default()
         })
     }
+}
+
+/// Whether what an instruction means depends on variables.
+fn has_variables(instruction: &Instruction) -> bool {
+    let heredocs = match &instruction.kind {
+        Kind::Copy(copy) => &copy.files.heredocs[..],
+        Kind::Add(add) => &add.files.heredocs[..],
+        _ => &[],
+    };
+    let mut bodies = heredocs.iter().filter(|heredoc| heredoc.expand);
+    instruction.header.code.contains('$') || bodies.any(|heredoc| heredoc.content.contains('$'))
 }
 
 /// An instruction that changes only the configuration.

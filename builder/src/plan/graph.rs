@@ -3,10 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use dockerfile::diagnostic::{Code, Diagnostic};
-use dockerfile::instruction::{Kind, Mount, MountKind};
 use dockerfile::shell::Lexer;
 use dockerfile::span::{Span, Word};
-use dockerfile::stage::Dockerfile;
+use dockerfile::stage::{Dockerfile, Stage};
 use oci::{Platform, Reference};
 
 use super::PlanError;
@@ -18,6 +17,8 @@ use super::step::CopyFrom;
 /// What a stage starts from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Base {
+    /// The FROM is wrong: there is no such base.
+    Unknown,
     /// Nothing.
     Scratch,
     /// An earlier stage.
@@ -83,13 +84,15 @@ impl Graph {
             .target(options.target)
             .ok_or_else(|| no_target(file, options.target))?;
         match Self::sketch(file, options, target) {
-            (graph, errors) if errors.is_empty() => Ok(graph),
+            (mut graph, errors) if errors.is_empty() => {
+                graph.prune();
+                Ok(graph)
+            }
             (_, errors) => Err(PlanError(errors)),
         }
     }
 
-    /// Plans as far as that goes, and tells what is wrong, also with stages that the target does
-    /// not need.
+    /// Plans all stages as far as that goes, and tells what is wrong with them.
     pub(super) fn sketch(
         file: &Dockerfile,
         options: &GraphOptions<'_>,
@@ -98,44 +101,32 @@ impl Graph {
         let lexer = Lexer::new(file.directives.escape_char());
         let mut errors = Vec::new();
         let global = globals(file, options, lexer, &mut errors);
-        let mut all = Vec::new();
+        let mut stages = Vec::new();
         for index in 0..file.stages.len() {
             let (stage, mut found) = plan_stage(file, index, options.named, lexer, &global);
             errors.append(&mut found);
-            all.push(stage);
+            stages.push(stage);
         }
+        errors.sort_by_key(|e| e.span);
+        let graph = Self {
+            stages,
+            target,
+            global,
+        };
+        (graph, errors)
+    }
+
+    /// Leaves only the stages that the target needs.
+    pub(super) fn prune(&mut self) {
         let mut needed = BTreeSet::new();
-        let mut wanted = vec![target];
+        let mut wanted = vec![self.target];
         while let Some(index) = wanted.pop() {
             if needed.insert(index) {
-                wanted.extend(all.get(index).iter().flat_map(|stage| &stage.stages));
+                wanted.extend(self.stages.get(index).iter().flat_map(|s| &s.stages));
             }
         }
         // A stage only ever needs earlier ones, so the file's order is an order to build in.
-        all.retain(|stage| needed.contains(&stage.index));
-        errors.sort_by_key(|e| e.span);
-        let stages = all;
-        (
-            Self {
-                stages,
-                target,
-                global,
-            },
-            errors,
-        )
-    }
-
-    /// What each stage is based on, needed or not.
-    pub(super) fn bases(file: &Dockerfile, options: &GraphOptions<'_>) -> Vec<Base> {
-        let lexer = Lexer::new(file.directives.escape_char());
-        let global = globals(file, options, lexer, &mut Vec::new());
-        let all = 0..file.stages.len();
-        all.map(|index| {
-            plan_stage(file, index, options.named, lexer, &global)
-                .0
-                .base
-        })
-        .collect()
+        self.stages.retain(|stage| needed.contains(&stage.index));
     }
 
     /// Adds what the ONBUILD triggers of a stage's base image copy from, and the stages that are
@@ -251,7 +242,7 @@ fn plan_stage(
     let mut plan = StagePlan {
         index,
         name: format!("stage-{index}"),
-        base: Base::Scratch,
+        base: Base::Unknown,
         platform: None,
         stages: BTreeSet::new(),
         sources: Vec::new(),
@@ -299,7 +290,7 @@ fn plan_stage(
         }
     }
     for instruction in &stage.instructions {
-        for (from, span) in sources_of(&instruction.kind) {
+        for (from, span) in instruction.kind.sources() {
             match copy_from(file, index, &from, named, span) {
                 Ok(source) => plan.add(source, span),
                 Err(e) => errors.push(e),
@@ -307,22 +298,14 @@ fn plan_stage(
         }
     }
     if let Base::Stage(earlier) = plan.base {
-        let triggers = onbuild_of(file, earlier);
+        let earlier = file.stages.get(earlier).into_iter();
+        let triggers: Vec<String> = earlier
+            .flat_map(Stage::triggers)
+            .map(|onbuild| onbuild.trigger.clone())
+            .collect();
         errors.extend(plan.add_triggers(file, named, &triggers, stage.header.span));
     }
     (plan, errors)
-}
-
-/// The triggers that a stage leaves to those based on it.
-fn onbuild_of(file: &Dockerfile, stage: usize) -> Vec<String> {
-    let instructions = file.stages.get(stage).into_iter();
-    instructions
-        .flat_map(|stage| &stage.instructions)
-        .filter_map(|instruction| match &instruction.kind {
-            Kind::Onbuild(onbuild) => Some(onbuild.trigger.clone()),
-            _ => None,
-        })
-        .collect()
 }
 
 impl StagePlan {
@@ -351,7 +334,7 @@ impl StagePlan {
             let Some(instruction) = dockerfile::parse_trigger(trigger).0 else {
                 continue;
             };
-            for (from, _) in sources_of(&instruction.kind) {
+            for (from, _) in instruction.kind.sources() {
                 match copy_from(file, self.index, &from, named, span) {
                     Ok(source) => self.add(source, span),
                     Err(mut e) => {
@@ -365,36 +348,11 @@ impl StagePlan {
     }
 }
 
-/// The `from=` of COPY and of bind and cache mounts.
-fn sources_of(kind: &Kind) -> Vec<(String, Span)> {
-    match kind {
-        Kind::Copy(copy) => copy
-            .from
-            .iter()
-            .map(|from| (from.text.clone(), from.span))
-            .collect(),
-        Kind::Run(run) => run
-            .mounts
-            .iter()
-            .filter_map(|raw| {
-                let mount: Mount = raw.resolve(|word| Ok(word.to_owned())).ok()?;
-                let from = match mount.kind {
-                    MountKind::Bind { from, .. } | MountKind::Cache { from, .. } => from?,
-                    _ => return None,
-                };
-                Some((from, raw.value.span))
-            })
-            .collect(),
-        _ => Vec::new(),
-    }
-}
-
 /// A named context as a base.
 fn context_base(name: &str, context: &NamedContext) -> Base {
-    match context {
-        NamedContext::Tree => Base::Tree(name.to_owned()),
-        NamedContext::Image(reference) => Base::Image(ImageName::Reference(reference.clone())),
-        NamedContext::Layout => Base::Image(ImageName::Layout(name.to_owned())),
+    match context.image(name) {
+        Some(image) => Base::Image(image),
+        None => Base::Tree(name.to_owned()),
     }
 }
 
@@ -411,14 +369,14 @@ fn base_of(
         return Err(Diagnostic::error(Code::InvalidArgument, message, span)
             .help("give the ARG a default before the first FROM, or pass --build-arg"));
     }
-    if let Some((name, context)) = named.get(base) {
-        return Ok(context_base(name, context));
-    }
     if let Some(earlier) = file.earlier_stage_named(base, index) {
         return Ok(Base::Stage(earlier));
     }
     if base == "scratch" {
         return Ok(Base::Scratch);
+    }
+    if let Some((name, context)) = named.get(base) {
+        return Ok(context_base(name, context));
     }
     image(base, span).map(Base::Image)
 }
@@ -434,13 +392,11 @@ pub fn copy_from(
     named: &NamedContexts,
     span: Span,
 ) -> Result<CopyFrom, Diagnostic> {
-    if let Some((name, context)) = named.get(from) {
-        return Ok(match context {
-            NamedContext::Tree => CopyFrom::Named(name.to_owned()),
-            NamedContext::Image(reference) => {
-                CopyFrom::Image(ImageName::Reference(reference.clone()))
-            }
-            NamedContext::Layout => CopyFrom::Image(ImageName::Layout(name.to_owned())),
+    let number = from.parse::<usize>().is_ok();
+    if !number && let Some((name, context)) = named.get(from) {
+        return Ok(match context.image(name) {
+            Some(image) => CopyFrom::Image(image),
+            None => CopyFrom::Named(name.to_owned()),
         });
     }
     if let Some(earlier) = file.earlier_stage(from, index) {
@@ -456,8 +412,8 @@ pub fn copy_from(
         return Err(Diagnostic::error(Code::InvalidFlag, message, span)
             .help("a stage can only copy from stages above it: move that stage up"));
     }
-    if let Ok(number) = from.parse::<usize>() {
-        let message = format!("--from={from}: there is no stage {number} above this one");
+    if number {
+        let message = format!("--from={from}: there is no stage {from} above this one");
         return Err(Diagnostic::error(Code::InvalidFlag, message, span)
             .help("stages are counted from 0; a name (FROM … AS name) is easier to keep right"));
     }

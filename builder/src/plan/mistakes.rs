@@ -1,8 +1,10 @@
 //! All that is wrong with a Dockerfile, as far as that can be told before anything is fetched.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
-use dockerfile::diagnostic::Diagnostic;
+use dockerfile::Parsed;
+use dockerfile::diagnostic::{Code, Diagnostic};
+use dockerfile::span::Span;
 use dockerfile::stage::Dockerfile;
 use oci::config::Config;
 
@@ -10,41 +12,48 @@ use super::expand::{Declared, ExpandedStage, StageInput, sketch_stage};
 use super::graph::{Base, Graph, GraphOptions, no_target};
 use super::named::ImageName;
 
-/// What was found, in order of place.
-#[derive(Clone, Debug, Default)]
-pub struct Mistakes {
-    /// With the stages: what they are based on, and what they copy from.
-    pub stages: Vec<Diagnostic>,
-    /// With instructions of the stages that the target needs.
-    pub instructions: Vec<Diagnostic>,
+/// What is looked at, and what is known.
+pub struct Survey<'a> {
+    /// The build.
+    pub options: &'a GraphOptions<'a>,
+    /// What is known of an image's configuration. Where nothing is, an instruction with variables
+    /// is given the benefit of the doubt.
+    pub config: &'a dyn Fn(&ImageName) -> Option<Config>,
+    /// Stages that the target does not need are looked at too.
+    pub all_stages: bool,
+    /// It is to be built: what this builder does not carry out is a mistake.
+    pub building: bool,
 }
 
-impl Mistakes {
-    /// All of them, in order of place.
-    pub fn all(self) -> Vec<Diagnostic> {
-        let mut all = self.stages;
-        all.extend(self.instructions);
-        all.sort_by_key(|d| (d.span.start, d.span.end));
-        all
-    }
-}
-
-/// Looks for mistakes. `config` tells what is known of an image's configuration; where nothing is,
-/// an instruction with variables is given the benefit of the doubt.
-pub fn mistakes(
-    file: &Dockerfile,
-    options: &GraphOptions<'_>,
-    config: &dyn Fn(&ImageName) -> Option<Config>,
-) -> Mistakes {
+/// Looks for mistakes in a file that may have been refused already; they come in order of place.
+/// Where there are none, the graph is what is to be built.
+pub fn survey(parsed: &Parsed, survey: &Survey<'_>) -> (Option<Graph>, Vec<Diagnostic>) {
+    let (file, options) = (&parsed.dockerfile, survey.options);
+    let mut errors: Vec<Diagnostic> = parsed.diagnostics.clone();
+    errors.retain(Diagnostic::is_error);
+    // What follows from an instruction that was dropped is no mistake of its own.
+    let doubtful = !errors.is_empty();
+    let froms = parsed
+        .ast
+        .nodes
+        .iter()
+        .filter(|n| n.name() == "from")
+        .count();
+    let whole = froms == file.stages.len();
     let Some(target) = file.target(options.target) else {
-        return Mistakes {
-            stages: no_target(file, options.target).0,
-            ..Mistakes::default()
-        };
+        if whole {
+            errors.extend(no_target(file, options.target).0);
+        }
+        return (None, errors);
     };
-    let (graph, stages) = Graph::sketch(file, options, target);
+    let (mut graph, stages) = Graph::sketch(file, options, target);
+    if whole {
+        errors.extend(stages);
+    }
+    if !survey.all_stages {
+        graph.prune();
+    }
     let mut done: BTreeMap<usize, (ExpandedStage, bool)> = BTreeMap::new();
-    let mut instructions = Vec::new();
     for stage in &graph.stages {
         let (base, declared, open) = match &stage.base {
             Base::Stage(earlier) => match done.get(earlier) {
@@ -52,13 +61,15 @@ pub fn mistakes(
                 None => (Config::default(), Declared::default(), true),
             },
             Base::Image(name) => {
-                let known = config(name);
+                let known = (survey.config)(name);
                 let open = known.is_none();
                 (known.unwrap_or_default(), Declared::default(), open)
             }
+            Base::Unknown => (Config::default(), Declared::default(), true),
             Base::Scratch | Base::Tree(_) => (Config::default(), Declared::default(), false),
         };
-        let (expanded, mut found) = sketch_stage(&StageInput {
+        let open = open || doubtful;
+        let (expanded, found) = sketch_stage(&StageInput {
             file,
             stage,
             global: &graph.global,
@@ -69,24 +80,34 @@ pub fn mistakes(
             declared,
             open,
         });
-        instructions.append(&mut found);
+        // What the graph tells of a COPY --from is told again when it is expanded.
+        let known: HashSet<(Span, String)> =
+            errors.iter().map(|d| (d.span, d.message.clone())).collect();
+        let mut found = found;
+        found.retain(|d| !known.contains(&(d.span, d.message.clone())));
+        errors.append(&mut found);
         done.insert(stage.index, (expanded, open));
     }
-    // What the graph tells of a COPY --from is told again when it is expanded.
-    instructions.retain(|d| !stages.iter().any(|s| s.span == d.span));
-    Mistakes {
-        stages,
-        instructions,
+    if !survey.building {
+        errors.retain(|d| d.code != Code::CannotBuild);
+    }
+    errors.sort_by_key(|d| (d.span.start, d.span.end));
+    match errors.is_empty() {
+        true => (Some(graph), errors),
+        false => (None, errors),
     }
 }
 
 /// The images that stages are based on, needed or not.
 pub fn base_images(file: &Dockerfile, options: &GraphOptions<'_>) -> Vec<ImageName> {
-    let bases = Graph::bases(file, options);
-    let images = bases.into_iter().filter_map(|base| match base {
-        Base::Image(name) => Some(name),
-        _ => None,
-    });
+    let (graph, _) = Graph::sketch(file, options, 0);
+    let images = graph
+        .stages
+        .into_iter()
+        .filter_map(|stage| match stage.base {
+            Base::Image(name) => Some(name),
+            _ => None,
+        });
     images.collect()
 }
 
@@ -107,7 +128,15 @@ mod tests {
             target_platform: &platform,
             named: &NamedContexts::default(),
         };
-        let found = mistakes(&parsed.dockerfile, &options, &|_| None).all();
+        let (_, found) = survey(
+            &parsed,
+            &Survey {
+                options: &options,
+                config: &|_| None,
+                all_stages: false,
+                building: true,
+            },
+        );
         let index = dockerfile::span::LineIndex::new(text);
         let told = found.iter();
         told.map(|d| format!("{}: {}", index.line(d.span.start), d.message))
@@ -134,5 +163,42 @@ mod tests {
         let known = found("FROM scratch\nSTOPSIGNAL $SIG\nFROM scratch\nVOLUME $DIR\n");
         assert_eq!(known.len(), 1, "{known:?}");
         assert!(known[0].starts_with("4: VOLUME"), "{known:?}");
+    }
+
+    #[test]
+    fn what_follows_from_a_mistake_is_none() {
+        for (text, lines) in [
+            ("ARG image\nFROM ${image}\nCOPY $FILE /x\n", &["2"][..]),
+            ("FROM scratch\nENV A\nCOPY $A /x\nVOLUME $A\n", &["2"]),
+            (
+                "FROM scratch AS a\nARG A=1\nFROM --foo scratch\nARG Z=1\nCOPY $A /x\n",
+                &["3"],
+            ),
+            ("FROM nginx\nEXPOSE ${A}/tcp ${B}/tcp\n", &[]),
+            (
+                "FROM nginx\nENV X=${FOO:?}\nCOPY <<E /x\n${FOO:?}\nE\n",
+                &[],
+            ),
+            (
+                "FROM scratch\nCOPY --from=nope! --chmod=999 a b\n",
+                &["2", "2"],
+            ),
+            ("FROM scratch\nRUM x\nCOPY --from=9 a b\n", &["2", "3"]),
+        ] {
+            let found = found(text);
+            let told: Vec<&str> = found.iter().filter_map(|t| t.split(':').next()).collect();
+            assert_eq!(told, lines, "{text}: {found:?}");
+        }
+    }
+
+    #[test]
+    fn ports_of_a_trigger_are_told_at_the_from_that_fires_it() {
+        let found = found("FROM scratch AS a\nONBUILD EXPOSE foo bar\nFROM a\n");
+        assert_eq!(found.len(), 2);
+        assert!(
+            found
+                .iter()
+                .all(|t| t.starts_with("3: in the base image's ONBUILD"))
+        );
     }
 }

@@ -16,6 +16,17 @@ pub enum NamedContext {
     Layout,
 }
 
+impl NamedContext {
+    /// The image that the context of this name is, if it is one.
+    pub fn image(&self, name: &str) -> Option<ImageName> {
+        match self {
+            Self::Tree => None,
+            Self::Image(reference) => Some(ImageName::Reference(reference.clone())),
+            Self::Layout => Some(ImageName::Layout(name.to_owned())),
+        }
+    }
+}
+
 /// An image, by what finds it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum ImageName {

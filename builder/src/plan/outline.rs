@@ -3,18 +3,16 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use dockerfile::diagnostic::Diagnostic;
 use dockerfile::instruction::{Kind, MountKind, RawMount};
 use dockerfile::shell::Lexer;
-use dockerfile::span::LineRange;
+use dockerfile::span::{LineRange, Word};
 use dockerfile::stage::{Dockerfile, Stage};
 use oci::config::Config;
 
-use super::PlanError;
 use super::args::BuildArgs;
-use super::graph::{Base, Graph};
+use super::graph::{Base, Graph, StagePlan};
 use super::named::ImageName;
-use super::state::{Declared, StageState};
+use super::state::StageState;
 
 /// What the target takes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -64,70 +62,48 @@ pub struct Target {
     pub default: bool,
     /// What the comment above it says of it.
     pub description: Option<String>,
-    /// What it is based on, expanded.
+    /// What it is based on, as written.
     pub base: String,
-    /// `--platform`, expanded.
+    /// `--platform`, as written.
     pub platform: Option<String>,
     /// Where its FROM is.
     pub lines: LineRange,
 }
 
 /// Every stage of a file.
-pub fn targets(file: &Dockerfile, global: &BTreeMap<String, String>) -> Vec<Target> {
-    let lexer = Lexer::new(file.directives.escape_char());
-    // A FROM that cannot be expanded is listed as it is written.
-    let expand = |text: &str| lexer.process_word(text, global).unwrap_or(text.to_owned());
+pub fn targets(file: &Dockerfile) -> Vec<Target> {
     let stages = file.stages.iter().enumerate();
     let listed = stages.map(|(i, stage)| Target {
         name: stage.name(),
         default: i + 1 == file.stages.len(),
         description: stage.comment.clone(),
-        base: expand(stage.base.as_str()),
-        platform: stage.platform.as_ref().map(|word| expand(word.as_str())),
+        base: stage.base.as_str().to_owned(),
+        platform: stage.platform.as_ref().map(|word| word.as_str().to_owned()),
         lines: stage.header.lines,
     });
     listed.collect()
 }
 
 /// What the target of a graph takes. `config` tells what is known of an image's configuration.
-///
-/// # Errors
-/// All words that cannot be expanded, with their places.
 pub fn outline(
     file: &Dockerfile,
     graph: &Graph,
     args: &BuildArgs,
     config: &dyn Fn(&ImageName) -> Option<Config>,
-) -> Result<Outline, PlanError> {
+) -> Outline {
+    let lexer = Lexer::new(file.directives.escape_char());
     let mut walk = Walk {
-        lexer: Lexer::new(file.directives.escape_char()),
+        lexer,
         file,
         graph,
         args,
-        found: Outline::default(),
-        states: BTreeMap::new(),
-        errors: Vec::new(),
+        global: global_args(file, graph, args, lexer),
+        stages: BTreeMap::new(),
     };
     for plan in &graph.stages {
-        let Some(stage) = file.stages.get(plan.index) else {
-            continue;
-        };
-        let state = match &plan.base {
-            Base::Stage(earlier) => walk.inherited(*earlier),
-            Base::Image(name) => {
-                StageState::new(config(name).unwrap_or_default(), None, Declared::default())
-            }
-            Base::Scratch | Base::Tree(_) => {
-                StageState::new(Config::default(), None, Declared::default())
-            }
-        };
-        walk.global_args(stage);
-        walk.stage(plan.index, stage, state);
+        walk.stage(plan, config);
     }
-    if !walk.errors.is_empty() {
-        return Err(PlanError(walk.errors));
-    }
-    let mut found = walk.found;
+    let mut found = walk.found();
     if let Some(stage) = file.stages.get(graph.target) {
         found.name = stage.name();
         found.description.clone_from(&stage.comment);
@@ -135,7 +111,59 @@ pub fn outline(
     found.args.sort_by_key(|arg| arg.lines.start);
     found.secrets.sort_by_key(|wanted| wanted.lines.start);
     found.ssh.sort_by_key(|wanted| wanted.lines.start);
-    Ok(found)
+    found
+}
+
+/// The global arguments, each with the variables that its default uses.
+fn global_args(
+    file: &Dockerfile,
+    graph: &Graph,
+    args: &BuildArgs,
+    lexer: Lexer,
+) -> BTreeMap<String, Declared> {
+    let mut global = BTreeMap::new();
+    for (header, def) in file
+        .global_args
+        .iter()
+        .flat_map(|global| global.arg.args.iter().map(|def| (&global.header, def)))
+    {
+        let name = def.name.as_str().to_owned();
+        let uses = match &def.default {
+            Some(default) if args.get(&name).is_none() => uses(lexer, default, graph),
+            _ => BTreeSet::new(),
+        };
+        let arg = OutlineArg {
+            name: name.clone(),
+            description: def.comment.clone(),
+            value: graph.global.get(&name).cloned(),
+            lines: header.lines,
+        };
+        global.insert(name, Declared { arg, uses });
+    }
+    global
+}
+
+/// The global variables that a word uses.
+fn uses(lexer: Lexer, word: &Word, graph: &Graph) -> BTreeSet<String> {
+    let expanded = lexer.expand(word.as_str(), &graph.global);
+    // What cannot be expanded was told when the graph was made.
+    expanded.map(|e| e.used).unwrap_or_default()
+}
+
+/// An argument, and what its default uses.
+#[derive(Clone)]
+struct Declared {
+    arg: OutlineArg,
+    uses: BTreeSet<String>,
+}
+
+/// What one stage takes.
+struct Taken {
+    state: StageState,
+    args: BTreeMap<String, Declared>,
+    used: BTreeSet<String>,
+    secrets: Vec<Wanted>,
+    ssh: Vec<Wanted>,
 }
 
 struct Walk<'a> {
@@ -143,98 +171,97 @@ struct Walk<'a> {
     file: &'a Dockerfile,
     graph: &'a Graph,
     args: &'a BuildArgs,
-    found: Outline,
-    states: BTreeMap<usize, StageState>,
-    errors: Vec<Diagnostic>,
+    global: BTreeMap<String, Declared>,
+    stages: BTreeMap<usize, Taken>,
 }
 
 impl Walk<'_> {
-    /// What a stage based on an earlier one starts from.
-    fn inherited(&self, earlier: usize) -> StageState {
-        match self.states.get(&earlier) {
-            Some(state) => StageState::new(state.config.clone(), None, state.declared()),
-            None => StageState::new(Config::default(), None, Declared::default()),
-        }
-    }
-
-    /// The global arguments that a FROM uses, and those that their defaults use.
-    fn global_args(&mut self, stage: &Stage) {
-        let words = std::iter::once(&stage.base).chain(&stage.platform);
-        let mut used: BTreeSet<String> = words.flat_map(|word| self.uses(word.as_str())).collect();
-        for global in self.file.global_args.iter().rev() {
-            for def in global.arg.args.iter().rev() {
-                let name = def.name.as_str();
-                if !used.contains(name) {
-                    continue;
-                }
-                if let Some(default) = &def.default
-                    && self.args.get(name).is_none()
-                {
-                    used.extend(self.uses(default.as_str()));
-                }
-                self.arg(OutlineArg {
-                    name: name.to_owned(),
-                    description: def.comment.clone(),
-                    value: self.graph.global.get(name).cloned(),
-                    lines: global.header.lines,
-                });
+    fn stage(&mut self, plan: &StagePlan, config: &dyn Fn(&ImageName) -> Option<Config>) {
+        let Some(stage) = self.file.stages.get(plan.index) else {
+            return;
+        };
+        let mut triggers: Vec<String> = Vec::new();
+        let state = match &plan.base {
+            Base::Stage(earlier) => {
+                let base = self.file.stages.get(*earlier).into_iter();
+                let fired = base.flat_map(Stage::triggers);
+                triggers.extend(fired.map(|onbuild| onbuild.trigger.clone()));
+                self.stages.get(earlier).map(|base| {
+                    let (config, declared) = (base.state.config.clone(), base.state.declared());
+                    StageState::new(config, None, declared)
+                })
+            }
+            Base::Image(name) => config(name).map(|config| {
+                triggers.extend(config.on_build.iter().cloned());
+                StageState::new(config, None, Default::default())
+            }),
+            Base::Unknown | Base::Scratch | Base::Tree(_) => None,
+        };
+        let empty = || StageState::new(Config::default(), None, Default::default());
+        let mut taken = Taken {
+            state: state.unwrap_or_else(empty),
+            args: self.global.clone(),
+            used: BTreeSet::new(),
+            secrets: Vec::new(),
+            ssh: Vec::new(),
+        };
+        if !plan.replaced {
+            for word in std::iter::once(&stage.base).chain(&stage.platform) {
+                taken.used.extend(uses(self.lexer, word, self.graph));
+            }
+            let fired = triggers
+                .iter()
+                .filter_map(|text| dockerfile::parse_trigger(text).0);
+            for instruction in fired {
+                self.instruction(&instruction.kind, stage.header.lines, &mut taken);
+            }
+            for instruction in &stage.instructions {
+                self.instruction(&instruction.kind, instruction.header.lines, &mut taken);
             }
         }
+        self.stages.insert(plan.index, taken);
     }
 
-    /// The global variables that a word uses.
-    fn uses(&self, word: &str) -> BTreeSet<String> {
-        let expanded = self.lexer.expand(word, &self.graph.global);
-        // What cannot be expanded was told when the graph was made.
-        expanded.map(|e| e.used).unwrap_or_default()
-    }
-
-    fn stage(&mut self, index: usize, stage: &Stage, mut state: StageState) {
-        for instruction in &stage.instructions {
-            let lines = instruction.header.lines;
-            let done = match &instruction.kind {
-                Kind::Arg(arg) => {
-                    let declared = state.declare(self.lexer, arg, self.args, &self.graph.global);
-                    declared.map(|declared| {
-                        for ((name, value), def) in declared.into_iter().zip(&arg.args) {
-                            self.arg(OutlineArg {
-                                name,
-                                description: def.comment.clone(),
-                                value,
-                                lines,
-                            });
-                        }
-                    })
-                }
-                Kind::Env(env) => state.assign(self.lexer, env).map(drop),
-                Kind::Run(run) => {
-                    for mount in &run.mounts {
-                        self.mount(mount, &state, lines);
+    /// What cannot be expanded is for the build, and the checks, to tell.
+    fn instruction(&self, kind: &Kind, lines: LineRange, taken: &mut Taken) {
+        match kind {
+            Kind::Arg(arg) => {
+                let global = &self.graph.global;
+                let declared = taken.state.declare(self.lexer, arg, self.args, global);
+                for ((name, value), def) in declared.into_iter().flatten().zip(&arg.args) {
+                    taken.used.insert(name.clone());
+                    let given = self.args.get(&name).is_some();
+                    if def.default.is_none() && !given && self.global.contains_key(&name) {
+                        // Only let in: the global scope has all there is to tell.
+                        continue;
                     }
-                    Ok(())
+                    let arg = OutlineArg {
+                        name: name.clone(),
+                        description: def.comment.clone(),
+                        value,
+                        lines,
+                    };
+                    let uses = BTreeSet::new();
+                    taken.args.insert(name, Declared { arg, uses });
                 }
-                _ => Ok(()),
-            };
-            self.errors.extend(done.err());
-        }
-        self.states.insert(index, state);
-    }
-
-    /// A stage's own declaration tells more than the global one; else the first one counts.
-    fn arg(&mut self, arg: OutlineArg) {
-        match self.found.args.iter_mut().find(|a| a.name == arg.name) {
-            Some(known) if known.value.is_none() => known.value = arg.value,
-            Some(_) => {}
-            None => self.found.args.push(arg),
+            }
+            Kind::Env(env) => {
+                let _ = taken.state.assign(self.lexer, env);
+            }
+            Kind::Run(run) => {
+                for mount in &run.mounts {
+                    self.mount(mount, lines, taken);
+                }
+            }
+            _ => {}
         }
     }
 
-    fn mount(&mut self, mount: &RawMount, state: &StageState, lines: LineRange) {
+    fn mount(&self, mount: &RawMount, lines: LineRange, taken: &mut Taken) {
         let expand = |word: &str| {
-            let expanded = self.lexer.process_word(word, state);
+            let expanded = self.lexer.process_word(word, &taken.state);
             expanded.map_err(|e| e.to_string())
         };
-        // A value that is wrong is for the build, and the checks, to tell.
         let Ok(mount) = mount.resolve(expand) else {
             return;
         };
@@ -243,22 +270,56 @@ impl Walk<'_> {
                 let target = mount.target.as_deref().unwrap_or_default();
                 let last = target.rsplit('/').next().unwrap_or_default();
                 let name = id.unwrap_or_else(|| last.to_owned());
-                (&mut self.found.secrets, name, required)
+                (&mut taken.secrets, name, required)
             }
             MountKind::Ssh { id, required, .. } => {
                 let name = id.unwrap_or_else(|| "default".to_owned());
-                (&mut self.found.ssh, name, required)
+                (&mut taken.ssh, name, required)
             }
             _ => return,
         };
-        match list.iter_mut().find(|wanted| wanted.name == name) {
-            Some(known) => known.required |= required,
-            None => list.push(Wanted {
-                name,
-                required,
-                lines,
-            }),
+        add(list, name, required, lines);
+    }
+
+    /// From the target on: what a stage tells counts for more than what those below it do.
+    fn found(self) -> Outline {
+        let mut found = Outline::default();
+        let mut told: BTreeSet<String> = BTreeSet::new();
+        for plan in self.graph.stages.iter().rev() {
+            let Some(taken) = self.stages.get(&plan.index) else {
+                continue;
+            };
+            let mut open: Vec<&String> = taken.used.iter().collect();
+            while let Some(name) = open.pop() {
+                let Some(declared) = taken.args.get(name) else {
+                    continue;
+                };
+                if told.insert(name.clone()) {
+                    open.extend(&declared.uses);
+                    found.args.push(declared.arg.clone());
+                }
+            }
+            for (from, list) in [
+                (&taken.secrets, &mut found.secrets),
+                (&taken.ssh, &mut found.ssh),
+            ] {
+                for wanted in from {
+                    add(list, wanted.name.clone(), wanted.required, wanted.lines);
+                }
+            }
         }
+        found
+    }
+}
+
+fn add(list: &mut Vec<Wanted>, name: String, required: bool, lines: LineRange) {
+    match list.iter_mut().find(|wanted| wanted.name == name) {
+        Some(known) => known.required |= required,
+        None => list.push(Wanted {
+            name,
+            required,
+            lines,
+        }),
     }
 }
 
@@ -321,7 +382,7 @@ FROM aside
         let parsed = dockerfile::parse(FILE);
         let given = BuildArgs::new([("DEBUG".to_owned(), "7".to_owned())]);
         let graph = graph(&parsed.dockerfile, "app", &given);
-        let outline = outline(&parsed.dockerfile, &graph, &given, &|_| None).unwrap();
+        let outline = outline(&parsed.dockerfile, &graph, &given, &|_| None);
         assert_eq!(outline.name.as_deref(), Some("app"));
         assert_eq!(outline.description.as_deref(), Some("is what runs"));
         assert_eq!(
@@ -352,16 +413,14 @@ FROM aside
             dockerfile::parse("FROM scratch AS a\nARG X=1\nENV Y=2\nFROM a\nARG Z=$X$Y$IMAGE\n");
         let none = BuildArgs::default();
         let graph = graph(&parsed.dockerfile, "", &none);
-        let outline = outline(&parsed.dockerfile, &graph, &none, &|_| None).unwrap();
+        let outline = outline(&parsed.dockerfile, &graph, &none, &|_| None);
         assert_eq!(args(&outline), ["2:X 1 (-)", "5:Z 12 (-)"]);
     }
 
     #[test]
     fn every_stage_is_a_target_and_the_last_one_the_default() {
         let parsed = dockerfile::parse(FILE);
-        let none = BuildArgs::default();
-        let graph = graph(&parsed.dockerfile, "", &none);
-        let shown: Vec<String> = targets(&parsed.dockerfile, &graph.global)
+        let shown: Vec<String> = targets(&parsed.dockerfile)
             .iter()
             .map(|t| {
                 let name = t.name.as_deref().unwrap_or("-");
@@ -372,11 +431,39 @@ FROM aside
         assert_eq!(
             shown,
             [
-                "5:build base:slim-3 false (-)",
+                "5:build base:${flavour} false (-)",
                 "12:aside other false (-)",
                 "17:app scratch false (is what runs)",
                 "22:- aside true (-)",
             ]
         );
+    }
+
+    #[test]
+    fn the_nearest_declaration_is_told_and_the_global_one_where_it_is_only_let_in() {
+        for (text, expected) in [
+            (
+                "FROM scratch AS a\nARG A=1\nFROM a\nARG A=2\n",
+                &["4:A 2 (-)"][..],
+            ),
+            (
+                "# V is it\nARG V=1\nFROM scratch\nARG V\n",
+                &["2:V 1 (is it)"],
+            ),
+            (
+                "ARG W=0\nARG V=$W\nFROM scratch\nARG V\n",
+                &["1:W 0 (-)", "2:V 0 (-)"],
+            ),
+            (
+                "FROM scratch AS a\nONBUILD ARG Q=5\nFROM a\n",
+                &["3:Q 5 (-)"],
+            ),
+        ] {
+            let parsed = dockerfile::parse(text);
+            let none = BuildArgs::default();
+            let graph = graph(&parsed.dockerfile, "", &none);
+            let outline = outline(&parsed.dockerfile, &graph, &none, &|_| None);
+            assert_eq!(args(&outline), expected, "{text}");
+        }
     }
 }

@@ -109,18 +109,19 @@ impl StageState {
     /// # Errors
     /// When a word of it cannot be expanded, or a name is empty.
     pub fn assign(&mut self, lexer: Lexer, env: &Env) -> Result<Vec<(String, String)>, Diagnostic> {
-        let before = self.snapshot();
         let mut assigned = Vec::new();
         for pair in &env.pairs {
-            let key = expand_word(lexer, &pair.key, &before)?;
-            let value = expand_word(lexer, &pair.value, &before)?;
+            let key = expand_word(lexer, &pair.key, self)?;
+            let value = expand_word(lexer, &pair.value, self)?;
             if key.is_empty() {
                 let message = "the name of the variable is empty";
                 let code = Code::InvalidArgument;
                 return Err(Diagnostic::error(code, message, pair.key.span));
             }
-            self.set_env(&key, &value);
             assigned.push((key, value));
+        }
+        for (key, value) in &assigned {
+            self.set_env(key, value);
         }
         Ok(assigned)
     }
@@ -155,21 +156,13 @@ impl StageState {
             &self.config.working_dir
         }
     }
-
-    /// The variables in force as a map, for callers that change the state while they expand.
-    pub fn snapshot(&self) -> BTreeMap<String, String> {
-        let pairs = self.vars.iter().filter_map(|pair| pair.split_once('='));
-        pairs.map(|(k, v)| (k.to_owned(), v.to_owned())).collect()
-    }
 }
 
 /// The last line that sets a name wins, be it ENV or ARG: so BuildKit does it.
 impl Variables for StageState {
     fn value(&self, name: &str) -> Option<&str> {
-        self.vars.iter().find_map(|pair| {
-            let (key, value) = pair.split_once('=')?;
-            (key == name).then_some(value)
-        })
+        let pair = self.vars.iter().find(|pair| is_of(pair, name))?;
+        pair.get(name.len() + 1..)
     }
 
     fn names(&self) -> Vec<&str> {
@@ -180,11 +173,16 @@ impl Variables for StageState {
     }
 }
 
+/// Whether a `NAME=value` is of this name. A stage can have thousands of them.
+fn is_of(pair: &str, name: &str) -> bool {
+    pair.strip_prefix(name)
+        .is_some_and(|rest| rest.starts_with('='))
+}
+
 /// Sets `name` in a list of `NAME=value`; one that exists keeps its place.
 fn set(pairs: &mut Vec<String>, name: &str, value: &str) {
     let pair = format!("{name}={value}");
-    let same = |old: &&mut String| old.split_once('=').map_or(old.as_str(), |(old, _)| old) == name;
-    match pairs.iter_mut().find(same) {
+    match pairs.iter_mut().find(|old| is_of(old, name)) {
         Some(old) => *old = pair,
         None => pairs.push(pair),
     }

@@ -57,6 +57,8 @@ pub struct Solver<'a, E> {
     progress: &'a dyn Progress,
     next: AtomicUsize,
     images: BTreeMap<(ImageName, Platform), BaseImage>,
+    /// One for each stage of the graph, once the build is prepared.
+    expanded: Vec<ExpandedStage>,
     done: BTreeMap<usize, StageImage>,
     before: Trace,
     after: Trace,
@@ -72,19 +74,37 @@ impl<'a, E: Engine> Solver<'a, E> {
             progress,
             next: AtomicUsize::new(1),
             images: BTreeMap::new(),
+            expanded: Vec::new(),
             done: BTreeMap::new(),
             before,
             after: Trace::default(),
         }
     }
 
-    /// Builds the target and returns its image and the keys of this build.
+    /// Finds every image that the build needs, and all that is wrong with the file: nothing runs
+    /// before.
+    ///
+    /// # Errors
+    /// [`SolveError`].
+    pub async fn prepare(&mut self) -> Result<(), SolveError> {
+        self.resolve_images().await?;
+        self.expanded = self.expand()?;
+        Ok(())
+    }
+
+    /// The images that were found.
+    pub fn images(&self) -> impl Iterator<Item = (&ImageName, &ImageConfig)> {
+        let found = self.images.iter();
+        found.map(|((name, _), image)| (name, &image.config))
+    }
+
+    /// Builds the target of a build that is prepared, and returns its image and the keys of this
+    /// build.
     ///
     /// # Errors
     /// [`SolveError`]. Steps that were done stay in the cache.
     pub async fn solve(mut self) -> Result<(StageImage, Trace), SolveError> {
-        self.resolve_images().await?;
-        let expanded = self.expand()?;
+        let expanded = std::mem::take(&mut self.expanded);
         for (stage, expanded) in self.graph.stages.clone().iter().zip(&expanded) {
             let image = self.stage(stage, expanded).await?;
             self.done.insert(stage.index, image);

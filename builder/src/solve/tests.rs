@@ -143,7 +143,11 @@ fn solve(
     let runtime = tokio::runtime::Builder::new_current_thread()
         .build()
         .unwrap();
-    let solved = runtime.block_on(Solver::new(build, fake, &log, before).solve());
+    let solved = runtime.block_on(async {
+        let mut solver = Solver::new(build, fake, &log, before);
+        solver.prepare().await?;
+        solver.solve().await
+    });
     (solved, log.0.into_inner().unwrap())
 }
 

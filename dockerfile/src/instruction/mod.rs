@@ -133,4 +133,29 @@ impl Kind {
             Self::Workdir(_) => "WORKDIR",
         }
     }
+
+    /// The stages, images and contexts that it takes files from: the `from` of COPY and of bind and
+    /// cache mounts, each with its place.
+    pub fn sources(&self) -> Vec<(String, Span)> {
+        match self {
+            Self::Copy(copy) => copy
+                .from
+                .iter()
+                .map(|from| (from.text.clone(), from.span))
+                .collect(),
+            Self::Run(run) => run
+                .mounts
+                .iter()
+                .filter_map(|raw| {
+                    let mount = raw.resolve(|word| Ok(word.to_owned())).ok()?;
+                    let from = match mount.kind {
+                        MountKind::Bind { from, .. } | MountKind::Cache { from, .. } => from?,
+                        _ => return None,
+                    };
+                    Some((from, raw.value.span))
+                })
+                .collect(),
+            _ => Vec::new(),
+        }
+    }
 }

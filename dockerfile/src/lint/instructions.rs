@@ -9,7 +9,7 @@ use super::{Reporter, Rule};
 use crate::diagnostic::Diagnostic;
 use crate::instruction::{Add, Arg, CommandLine, Copy, Files, Instruction, KeyValue, Kind};
 use crate::quote::go_quote;
-use crate::shell::{Lexer, Variables};
+use crate::shell::{ExpandError, Lexer, Variables};
 use crate::span::{Span, Word};
 
 /// What is known of a stage at some instruction.
@@ -19,7 +19,9 @@ pub(super) struct StageState {
     pub(super) env: Scope,
     /// Names of declared ARGs, with a value or without.
     args: BTreeSet<String>,
-    /// The base may set any variable.
+    /// Nothing is known of the base.
+    pub(super) unknown: bool,
+    /// Nor is any variable taken for undefined because of that.
     pub(super) open: bool,
     pub(super) has_shell: bool,
     workdir_set: bool,
@@ -147,6 +149,12 @@ impl Checker<'_, '_> {
     ) -> Option<String> {
         let expanded = match self.state.env.expand(lexer, word) {
             Ok(expanded) => expanded,
+            // The base may have what is missing.
+            Err(error)
+                if self.state.unknown && matches!(error.error, ExpandError::Required { .. }) =>
+            {
+                return None;
+            }
             Err(error) => {
                 let place = |part: &Range<usize>| place(at(part), self.trigger);
                 let error = Diagnostic::in_word(&error, place);

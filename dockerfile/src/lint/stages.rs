@@ -7,7 +7,7 @@ use super::scope::{Scope, automatic, global};
 use super::{BaseImage, Options, Reporter, Rule, UnknownBase, image_name};
 use crate::build::parse_trigger;
 use crate::diagnostic::{Code, Diagnostic};
-use crate::instruction::{Instruction, Kind, MountKind};
+use crate::instruction::Instruction;
 use crate::quote::go_quote;
 use crate::shell::{Expansion, Lexer, NoVariables, Variables};
 use crate::span::Word;
@@ -279,7 +279,8 @@ fn from_image(
         None
     };
     let mut state = StageState::default();
-    state.open = known.is_none() && options.unknown_base == UnknownBase::Anything;
+    state.unknown = known.is_none();
+    state.open = state.unknown && options.unknown_base == UnknownBase::Anything;
     let image = known.unwrap_or_default();
     for (name, value) in &image.env {
         state.env.set(name, value);
@@ -314,13 +315,9 @@ fn from_image(
 
 /// The ONBUILD triggers that a stage leaves to the stages based on it.
 fn triggers_of(stage: &Stage) -> Vec<Instruction> {
-    stage
-        .instructions
-        .iter()
-        .filter_map(|instruction| match &instruction.kind {
-            Kind::Onbuild(onbuild) => onbuild.instruction.as_deref().cloned(),
-            _ => None,
-        })
+    let triggers = stage.triggers();
+    triggers
+        .filter_map(|onbuild| onbuild.instruction.as_deref().cloned())
         .collect()
 }
 
@@ -337,27 +334,10 @@ fn reachable(file: &Dockerfile, parents: &[Option<usize>], target: &str) -> BTre
         let fired = parents[index].map(|parent| triggers_of(&file.stages[parent]));
         let fired = fired.unwrap_or_default();
         for instruction in own.chain(&fired) {
-            for name in sources(&instruction.kind) {
+            for (name, _) in instruction.kind.sources() {
                 open.extend(file.earlier_stage(&name, index));
             }
         }
     }
     found
-}
-
-/// The stages and images an instruction takes files from.
-fn sources(kind: &Kind) -> Vec<String> {
-    match kind {
-        Kind::Copy(copy) => copy.from.iter().map(|from| from.text.clone()).collect(),
-        Kind::Run(run) => run
-            .mounts
-            .iter()
-            .filter_map(|mount| mount.resolve(|word| Ok(word.to_owned())).ok())
-            .filter_map(|mount| match mount.kind {
-                MountKind::Bind { from, .. } | MountKind::Cache { from, .. } => from,
-                _ => None,
-            })
-            .collect(),
-        _ => Vec::new(),
-    }
 }

@@ -35,6 +35,8 @@ const REPOSITORIES: &str = "repositories";
 pub const IMAGE_NAME: &str = "io.containerd.image.name";
 /// Tag of an index entry (image-spec, annotations.md); podman puts the full name here.
 pub const REF_NAME: &str = "org.opencontainers.image.ref.name";
+/// Annotation of attestations, which are listed beside the images that they are about.
+const REFERENCE_TYPE: &str = "vnd.docker.reference.type";
 
 /// Why an archive cannot be read or written.
 #[derive(Debug, thiserror::Error)]

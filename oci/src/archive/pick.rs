@@ -3,16 +3,16 @@
 
 use std::path::Path;
 
-use super::files::Files;
 use super::read::{
-    ArchivedImage, OciManifest, ReadOptions, blob, layout_index, oci_image, open_files, parse,
+    ArchivedImage, MAX_NESTING, OciManifest, ReadOptions, blob, layout_index, oci_image,
+    open_files, parse,
 };
-use super::{ArchiveError, IMAGE_NAME, INDEX, OCI_LAYOUT, REF_NAME, blob_path, invalid};
+use super::{
+    ArchiveError, IMAGE_NAME, INDEX, MANIFEST, OCI_LAYOUT, REF_NAME, REFERENCE_TYPE, blob_path,
+    invalid,
+};
 use crate::manifest::MAX_MANIFEST_SIZE;
 use crate::{Descriptor, Digest, Index, ManifestDocument, Platform, Reference};
-
-/// Indexes in indexes are followed this deep.
-const MAX_DEPTH: usize = 4;
 
 /// Which image of a layout is meant.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,64 +37,56 @@ pub fn open_image(
 ) -> Result<ArchivedImage, ArchiveError> {
     let files = open_files(path, options)?;
     if files.find(OCI_LAYOUT)?.is_none() {
-        return Err(ArchiveError::NotAnArchive);
+        let docker = files.find(MANIFEST)?.is_some();
+        return Err(ArchiveError::NotALayout { docker });
     }
-    let mut entry = chosen(&layout_index(&files)?, pick)?;
-    for _ in 0..MAX_DEPTH {
+    let mut entry = match chosen(&layout_index(&files)?, pick)? {
+        Chosen::One(entry) => entry,
+        Chosen::Several(index) => selected(&index, platform)?,
+    };
+    // As deep as archives are loaded: index.json, and indexes in it.
+    for _ in 0..=MAX_NESTING {
         let name = blob_path(&entry.digest);
         let bytes = blob(&files, &entry, MAX_MANIFEST_SIZE)?;
         let given = Some(&entry.media_type).filter(|kind| kind.is_manifest() || kind.is_index());
-        match parse(&name, &bytes, given)? {
+        let manifest = match parse(&name, &bytes, given)? {
             ManifestDocument::Index(index) => {
-                let selected = index.select(platform);
-                entry = selected
-                    .map_err(|found| none_for(platform, &found))?
-                    .clone();
+                entry = selected(&index, platform)?;
+                continue;
             }
-            ManifestDocument::Manifest(manifest)
-                if !manifest.config.media_type.is_image_config() =>
-            {
-                let kind = manifest.config.media_type;
-                return Err(invalid(
-                    name,
-                    format!("it is an artifact of type {kind}, no image"),
-                ));
-            }
-            ManifestDocument::Manifest(manifest) => {
-                return image(&files, name, entry, bytes, manifest, platform);
-            }
+            ManifestDocument::Manifest(manifest) => manifest,
+        };
+        if !manifest.config.media_type.is_image_config() {
+            let kind = manifest.config.media_type;
+            let problem = format!("it is an artifact of type {kind}, no image");
+            return Err(invalid(name, problem));
         }
+        let media_type = match entry.media_type.is_manifest() {
+            true => entry.media_type,
+            false => ManifestDocument::Manifest(manifest.clone()).media_type(),
+        };
+        let references = Vec::new();
+        let manifest = OciManifest {
+            name,
+            references,
+            media_type,
+            bytes,
+            manifest,
+        };
+        let image = oci_image(&files, &manifest)?;
+        let actual = image.image_config.platform();
+        return match platform.runs(&actual) {
+            true => Ok(image),
+            false => Err(none_for(platform, &[actual])),
+        };
     }
     Err(invalid(INDEX, "indexes are nested too deep"))
 }
 
-fn image(
-    files: &Files,
-    name: String,
-    entry: Descriptor,
-    bytes: Vec<u8>,
-    manifest: crate::Manifest,
-    platform: &Platform,
-) -> Result<ArchivedImage, ArchiveError> {
-    let media_type = match entry.media_type.is_manifest() {
-        true => entry.media_type,
-        false => ManifestDocument::Manifest(manifest.clone()).media_type(),
-    };
-    let image = oci_image(
-        files,
-        &OciManifest {
-            name,
-            references: Vec::new(),
-            media_type,
-            bytes,
-            manifest,
-        },
-    )?;
-    let actual = image.image_config.platform();
-    match actual.satisfies(platform) {
-        true => Ok(image),
-        false => Err(none_for(platform, &[actual])),
-    }
+/// The entry of an index for a platform.
+fn selected(index: &Index, platform: &Platform) -> Result<Descriptor, ArchiveError> {
+    let entry = index.select(platform);
+    entry.cloned().map_err(|found| none_for(platform, &found))
 }
 
 fn none_for(wanted: &Platform, found: &[Platform]) -> ArchiveError {
@@ -104,33 +96,60 @@ fn none_for(wanted: &Platform, found: &[Platform]) -> ArchiveError {
     }
 }
 
-/// The entry that is meant; one that only a digest names may be listed nowhere.
-fn chosen(index: &Index, pick: &Pick) -> Result<Descriptor, ArchiveError> {
-    let tagged = |tag: &str| {
-        let mut entries = index.manifests.iter();
-        entries.find(|entry| tags(entry).iter().any(|t| t == tag))
-    };
-    let (found, wanted) = match pick {
+/// What index.json has for a pick.
+#[derive(Debug)]
+enum Chosen {
+    /// One manifest or index.
+    One(Descriptor),
+    /// Several of one name: an index for as many platforms.
+    Several(Index),
+}
+
+/// What is meant; something that only a digest names may be listed nowhere.
+fn chosen(index: &Index, pick: &Pick) -> Result<Chosen, ArchiveError> {
+    let attests = |entry: &Descriptor| entry.annotations.contains_key(REFERENCE_TYPE);
+    let entries = index.manifests.iter().filter(|entry| !attests(entry));
+    let mut entries: Vec<&Descriptor> = entries.collect();
+    let tagged = |entry: &Descriptor, tag: &str| tags(entry).iter().any(|t| t == tag);
+    let wanted = match pick {
         Pick::Default => {
-            let only = match index.manifests.as_slice() {
-                [only] => Some(only),
-                _ => None,
-            };
-            (tagged("latest").or(only), "tagged latest".to_owned())
+            if entries.iter().any(|entry| tagged(entry, "latest")) {
+                entries.retain(|entry| tagged(entry, "latest"));
+            } else if entries.iter().any(|entry| !tags(entry).is_empty()) && !same(&entries) {
+                entries.clear();
+            }
+            "tagged latest".to_owned()
         }
-        Pick::Tag(tag) => (tagged(tag), format!("tagged {tag}")),
+        Pick::Tag(tag) => {
+            entries.retain(|entry| tagged(entry, tag));
+            format!("tagged {tag}")
+        }
         Pick::Digest(digest) => {
             let listed = index.manifests.iter().find(|entry| entry.digest == *digest);
             let unlisted = || Descriptor::new("", digest.clone(), 0);
-            return Ok(listed.cloned().unwrap_or_else(unlisted));
+            return Ok(Chosen::One(listed.cloned().unwrap_or_else(unlisted)));
         }
     };
-    found.cloned().ok_or_else(|| {
-        let mut names: Vec<String> = index.manifests.iter().flat_map(tags).collect();
-        names.sort();
-        names.dedup();
-        ArchiveError::NoSuchImage { wanted, names }
-    })
+    match entries.as_slice() {
+        [] => {
+            let mut names: Vec<String> = index.manifests.iter().flat_map(tags).collect();
+            names.sort();
+            names.dedup();
+            Err(ArchiveError::NoSuchImage { wanted, names })
+        }
+        [first, ..] if same(&entries) => Ok(Chosen::One((*first).clone())),
+        _ => Ok(Chosen::Several(Index {
+            manifests: entries.into_iter().cloned().collect(),
+            ..index.clone()
+        })),
+    }
+}
+
+/// Whether all entries are of one manifest, under several names maybe.
+fn same(entries: &[&Descriptor]) -> bool {
+    entries
+        .windows(2)
+        .all(|pair| pair[0].digest == pair[1].digest)
 }
 
 /// What an entry is tagged: annotations hold a tag, or a whole name.
@@ -174,6 +193,13 @@ mod tests {
         }
     }
 
+    fn one(index: &Index, pick: &Pick) -> Option<Digest> {
+        match chosen(index, pick) {
+            Ok(Chosen::One(entry)) => Some(entry.digest),
+            _ => None,
+        }
+    }
+
     #[test]
     fn images_are_chosen_by_tag_however_it_is_annotated() {
         let tag = |tag: &str| Pick::Tag(tag.to_owned());
@@ -194,7 +220,7 @@ mod tests {
             ),
             (tag("v3"), None),
         ] {
-            let got = chosen(&index, &pick).ok().map(|entry| entry.digest);
+            let got = one(&index, &pick);
             let found = found.map(|text| Digest::sha256(text.as_bytes()));
             assert_eq!(got, found, "{pick:?}");
         }
@@ -208,14 +234,33 @@ mod tests {
     #[test]
     fn the_only_image_needs_no_tag() {
         let only = index(vec![entry("a", REF_NAME, "v1")]);
-        assert_eq!(
-            chosen(&only, &Pick::Default).unwrap().digest,
-            Digest::sha256(b"a")
-        );
+        assert_eq!(one(&only, &Pick::Default), Some(Digest::sha256(b"a")));
+        let twice = index(vec![entry("a", REF_NAME, "v1"), entry("a", REF_NAME, "v2")]);
+        assert_eq!(one(&twice, &Pick::Default), Some(Digest::sha256(b"a")));
+        let attested = entry("b", REFERENCE_TYPE, "attestation-manifest");
+        let attested = index(vec![entry("a", "", ""), attested]);
+        assert_eq!(one(&attested, &Pick::Default), Some(Digest::sha256(b"a")));
         let none = chosen(&index(Vec::new()), &Pick::Default).unwrap_err();
         assert_eq!(
             none.to_string(),
             "the layout has no image tagged latest; it has none with a name"
         );
+    }
+
+    #[test]
+    fn entries_of_one_name_are_an_index() {
+        for key in ["", REF_NAME] {
+            let platforms = index(vec![entry("a", key, "v1"), entry("b", key, "v1")]);
+            let pick = match key {
+                "" => Pick::Default,
+                _ => Pick::Tag("v1".to_owned()),
+            };
+            let Chosen::Several(several) = chosen(&platforms, &pick).unwrap() else {
+                panic!("{key:?}: two images are meant");
+            };
+            assert_eq!(several.manifests.len(), 2);
+        }
+        let names = index(vec![entry("a", REF_NAME, "v1"), entry("b", REF_NAME, "v2")]);
+        assert!(chosen(&names, &Pick::Default).is_err());
     }
 }

@@ -8,8 +8,8 @@ use serde::Deserialize;
 
 use super::files::{Content, ContentReader, Files};
 use super::{
-    ArchiveError, IMAGE_NAME, INDEX, MANIFEST, OCI_LAYOUT, REF_NAME, REPOSITORIES, blob_path,
-    failed, invalid,
+    ArchiveError, IMAGE_NAME, INDEX, MANIFEST, OCI_LAYOUT, REF_NAME, REFERENCE_TYPE, REPOSITORIES,
+    blob_path, failed, invalid,
 };
 use crate::layer::compression::{Compression, DETECT_LEN, decompress};
 use crate::layer::verify::Verified;
@@ -25,7 +25,7 @@ pub const MAX_CONFIG_SIZE: usize = 8 << 20;
 /// How many images and manifests one archive may have.
 const MAX_IMAGES: usize = 1000;
 /// How deep indexes may be nested.
-const MAX_NESTING: usize = 4;
+pub(super) const MAX_NESTING: usize = 4;
 /// How many bytes of manifests and indexes are read; an index can be listed any number of times.
 const MAX_DOCUMENTS: usize = 64 << 20;
 
@@ -468,7 +468,7 @@ fn collect(
                 collect(files, &index, &references, depth + 1, found)?;
             }
             ManifestDocument::Manifest(manifest) => {
-                let attestation = entry.annotations.contains_key("vnd.docker.reference.type");
+                let attestation = entry.annotations.contains_key(REFERENCE_TYPE);
                 if attestation || !manifest.config.media_type.is_image_config() {
                     continue;
                 }

@@ -115,7 +115,13 @@ pub fn outline_json(outline: &Outline, source: &str) -> Value {
         object([
             ("name", Some(json!(arg.name))),
             ("description", arg.description.as_ref().map(|t| json!(t))),
-            ("value", arg.value.as_ref().map(|v| json!(v))),
+            (
+                "value",
+                arg.value
+                    .as_ref()
+                    .filter(|value| !value.is_empty())
+                    .map(|v| json!(v)),
+            ),
             ("location", Some(location(arg.lines.start, arg.lines.end))),
         ])
     });

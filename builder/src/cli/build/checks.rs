@@ -45,7 +45,7 @@ impl<'a> Checks<'a> {
         })
     }
 
-    /// Runs them; where nothing is known of a base image, no variable counts as undefined.
+    /// Runs them, once the base images are known.
     pub fn run(&self, text: &Text, bases: &Bases) -> lint::Report {
         let options = lint::Options {
             build_args: &self.options.args,
@@ -69,6 +69,10 @@ pub fn unconsumed(args: &BuildArgs, file: &Dockerfile) -> Vec<String> {
         .flat_map(|s| &s.instructions)
         .filter_map(|i| match &i.kind {
             Kind::Arg(arg) => Some(arg),
+            Kind::Onbuild(onbuild) => match &onbuild.instruction.as_deref()?.kind {
+                Kind::Arg(arg) => Some(arg),
+                _ => None,
+            },
             _ => None,
         });
     let declared: BTreeSet<&str> = file
@@ -79,10 +83,6 @@ pub fn unconsumed(args: &BuildArgs, file: &Dockerfile) -> Vec<String> {
         .flat_map(|arg| &arg.args)
         .map(|def| def.name.as_str())
         .collect();
-    // A name that is itself made of variables could be any.
-    if declared.iter().any(|name| name.contains('$')) {
-        return Vec::new();
-    }
     let predefined = |name: &str| {
         PROXIES.contains(&name) || name == "SOURCE_DATE_EPOCH" || name.starts_with("BUILDKIT_")
     };

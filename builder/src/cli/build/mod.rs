@@ -2,7 +2,7 @@
 
 pub mod call;
 mod checks;
-mod options;
+pub mod options;
 pub mod text;
 
 use std::path::{Path, PathBuf};
@@ -24,7 +24,7 @@ use crate::engine::{EngineOptions, LocalEngine};
 use crate::image::ConfigDocument;
 use crate::plan::graph::GraphOptions;
 use crate::plan::mistakes::base_images;
-use crate::plan::{Base, Graph, outline};
+use crate::plan::{self, Graph, ImageName};
 use crate::solve::engine::{Engine as _, Progress};
 use crate::solve::trace::Trace;
 use crate::solve::{Build, Solver};
@@ -36,7 +36,8 @@ use text::Text;
 /// Runs the command.
 pub async fn run(app: &App, args: Args) -> Outcome {
     let options = options::validate(&args)?;
-    if let Some(path) = &args.iidfile {
+    let building = args.call.method == Method::Build && !args.check;
+    if let Some(path) = args.iidfile.as_ref().filter(|_| building) {
         // A script must not find the ID of an earlier build after this one has failed.
         forget(path)?;
     }
@@ -56,6 +57,7 @@ pub async fn run(app: &App, args: Args) -> Outcome {
             target: Some(args.target.clone()).filter(|target| !target.is_empty()),
             platform: options.platform.clone(),
             named: options.named(),
+            places: options.contexts.clone(),
             ignore: context.filter.matcher().clone(),
             format: if args.call.json {
                 Kind::Json
@@ -66,6 +68,9 @@ pub async fn run(app: &App, args: Args) -> Outcome {
         };
         return run_checks(app, &text.parsed, &text.name, &check).await;
     }
+    if args.call.method == Method::Targets {
+        return targets(app, args.call, &text);
+    }
     let named = options.named();
     let host = Platform::host();
     let graph_options = GraphOptions {
@@ -75,18 +80,14 @@ pub async fn run(app: &App, args: Args) -> Outcome {
         target_platform: &options.platform,
         named: &named,
     };
-    let graph = text.graph(&graph_options)?;
-    if args.call.method != Method::Build {
-        return describe(app, args.call, &options, &text, &graph).await;
+    let images = base_images(&text.parsed.dockerfile, &graph_options);
+    let bases = Bases::find(app, &images, &graph_options, &options.contexts).await;
+    let graph = text.graph(&graph_options, &bases, building)?;
+    if args.call.method == Method::Outline {
+        return outline(app, args.call, &options, &text, &graph, &bases);
     }
-    let bases = base_images(&text.parsed.dockerfile, &graph_options);
     let ignore = context.filter.matcher().clone();
     let checks = Checks::new(&args.target, &options, &host, ignore)?;
-    // With `# check=error=true` a violation stops the build before anything runs.
-    let strict = checks.run(&text, &Bases::default());
-    if strict.fails_build() {
-        return Err(text.violated(&strict.diagnostics));
-    }
 
     let unused = checks::unconsumed(&options.args, &text.parsed.dockerfile);
     if !unused.is_empty() {
@@ -143,8 +144,16 @@ pub async fn run(app: &App, args: Args) -> Outcome {
         network: &run_key,
         no_cache: args.no_cache,
     };
-    let solver = Solver::new(build, &engine, progress.as_ref(), before.clone());
+    let mut solver = Solver::new(build, &engine, progress.as_ref(), before.clone());
     let interrupts = tokio::spawn(watch_interrupts(Arc::clone(&cancel)));
+    if let Err(error) = solver.prepare().await {
+        return Err(text.failed(&error));
+    }
+    let report = checks.run(&text, &Bases::of(solver.images(), &named));
+    // With `# check=error=true` a violation stops the build before anything runs.
+    if report.fails_build() {
+        return Err(text.violated(&report.diagnostics));
+    }
     let solved = solver.solve().await;
     interrupts.abort();
     let (image, after) = match solved {
@@ -168,11 +177,10 @@ pub async fn run(app: &App, args: Args) -> Outcome {
             save_trace(path, &trace);
         }
     }
-    report(app, &args, &options, &document)?;
+    tell(app, &args, &options, &document)?;
     if !args.quiet {
-        let bases = Bases::of(&local, &bases).await;
         let mut warnings = text.warnings.clone();
-        warnings.extend(checks.run(&text, &bases).diagnostics);
+        warnings.extend(report.diagnostics);
         if !warnings.is_empty() {
             app.printer.note(format!("\n{}", text.render(&warnings)));
         }
@@ -185,29 +193,35 @@ pub async fn run(app: &App, args: Args) -> Outcome {
     Ok(())
 }
 
-/// Answers `--call=outline` and `--call=targets`.
-async fn describe(app: &App, call: Call, options: &Options, text: &Text, graph: &Graph) -> Outcome {
-    let (file, source) = (&text.parsed.dockerfile, &text.parsed.source);
-    if call.method == Method::Targets {
-        let targets = outline::targets(file, &graph.global);
-        if call.json {
-            let document = call::targets_json(&targets, source);
-            app.printer.line(serde_json::to_string_pretty(&document)?);
-        } else {
-            let shown = call::targets_text(&targets);
-            app.printer.write_out(shown.as_bytes());
-        }
-        return Ok(());
+/// Answers `--call=targets`, from the file alone.
+fn targets(app: &App, call: Call, text: &Text) -> Outcome {
+    if text.parsed.has_errors() {
+        return Err(text.with_mistakes(&text.parsed.diagnostics));
     }
-    let images = graph.stages.iter().filter_map(|stage| match &stage.base {
-        Base::Image(name) => Some(name.clone()),
-        _ => None,
-    });
-    let bases = Bases::find(app, &images.collect::<Vec<_>>()).await;
-    let outline = outline::outline(file, graph, &options.args, &|name| bases.config(name));
-    let outline = outline.map_err(|e| text.refused(&e))?;
+    let targets = plan::outline::targets(&text.parsed.dockerfile);
     if call.json {
-        let document = call::outline_json(&outline, source);
+        let document = call::targets_json(&targets, &text.parsed.source);
+        app.printer.line(serde_json::to_string_pretty(&document)?);
+    } else {
+        let shown = call::targets_text(&targets);
+        app.printer.write_out(shown.as_bytes());
+    }
+    Ok(())
+}
+
+/// Answers `--call=outline`.
+fn outline(
+    app: &App,
+    call: Call,
+    options: &Options,
+    text: &Text,
+    graph: &Graph,
+    bases: &Bases,
+) -> Outcome {
+    let known = |name: &ImageName| bases.config(name);
+    let outline = plan::outline::outline(&text.parsed.dockerfile, graph, &options.args, &known);
+    if call.json {
+        let document = call::outline_json(&outline, &text.parsed.source);
         app.printer.line(serde_json::to_string_pretty(&document)?);
     } else {
         let shown = call::outline_text(&outline);
@@ -217,7 +231,7 @@ async fn describe(app: &App, call: Call, options: &Options, text: &Text, graph: 
 }
 
 /// Tells what was made, where the flags say so.
-fn report(app: &App, args: &Args, options: &Options, document: &ConfigDocument) -> Outcome {
+fn tell(app: &App, args: &Args, options: &Options, document: &ConfigDocument) -> Outcome {
     if let Some(path) = &args.iidfile {
         write_whole(path, document.id.to_string().as_bytes())?;
     }

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use oci::{Platform, Reference};
 use runtime::{Limits, Ulimit};
 
+use super::call::Method;
 use crate::cli::Failure;
 use crate::cli::args::{BuildArgs as Args, LimitArgs};
 use crate::engine::run::RunSettings;
@@ -30,6 +31,10 @@ pub struct Options {
 
 /// Checks the flags before anything is done.
 pub fn validate(args: &Args) -> Result<Options, Failure> {
+    if args.check && !matches!(args.call.method, Method::Build | Method::Check) {
+        let text = "--check is --call=check, and cannot be given with another --call";
+        return Err(Failure::with_code(text, 125));
+    }
     if args.push && args.tags.is_empty() {
         let text = "--push needs a name to push: give one with -t REGISTRY/NAME:TAG";
         return Err(Failure::with_code(text, 125));
@@ -48,32 +53,7 @@ pub fn validate(args: &Args) -> Result<Options, Failure> {
         }
         tags.push(reference.or_latest());
     }
-    let mut build_args = Vec::new();
-    for arg in &args.build_args {
-        match arg.split_once('=') {
-            Some((name, value)) => build_args.push((name.to_owned(), value.to_owned())),
-            // As docker: a bare name takes the environment's value, and is dropped without one.
-            None => {
-                if let Ok(value) = std::env::var(arg) {
-                    build_args.push((arg.clone(), value));
-                }
-            }
-        }
-    }
-    if let Ok(epoch) = std::env::var("SOURCE_DATE_EPOCH")
-        && !build_args
-            .iter()
-            .any(|(name, _)| name == "SOURCE_DATE_EPOCH")
-    {
-        build_args.push(("SOURCE_DATE_EPOCH".to_owned(), epoch));
-    }
-    let build_args = BuildArgs::new(build_args);
-    if let Some(epoch) = build_args.get("SOURCE_DATE_EPOCH")
-        && build_args.source_date_epoch().is_none()
-    {
-        let text = format!("invalid SOURCE_DATE_EPOCH {epoch:?}: expected seconds since 1970");
-        return Err(Failure::with_code(text, 125));
-    }
+    let build_args = build_args(&args.build_args)?;
     let mut contexts = BTreeMap::new();
     for context in &args.build_contexts {
         let (name, place) = named_context(context).map_err(|e| Failure::with_code(e, 125))?;
@@ -101,6 +81,37 @@ pub fn validate(args: &Args) -> Result<Options, Failure> {
         platform,
         settings,
     })
+}
+
+/// `--build-arg`, and what the environment gives.
+pub fn build_args(given: &[String]) -> Result<BuildArgs, Failure> {
+    let mut build_args = Vec::new();
+    for arg in given {
+        match arg.split_once('=') {
+            Some((name, value)) => build_args.push((name.to_owned(), value.to_owned())),
+            // As docker: a bare name takes the environment's value, and is dropped without one.
+            None => {
+                if let Ok(value) = std::env::var(arg) {
+                    build_args.push((arg.clone(), value));
+                }
+            }
+        }
+    }
+    if let Ok(epoch) = std::env::var("SOURCE_DATE_EPOCH")
+        && !build_args
+            .iter()
+            .any(|(name, _)| name == "SOURCE_DATE_EPOCH")
+    {
+        build_args.push(("SOURCE_DATE_EPOCH".to_owned(), epoch));
+    }
+    let build_args = BuildArgs::new(build_args);
+    if let Some(epoch) = build_args.get("SOURCE_DATE_EPOCH")
+        && build_args.source_date_epoch().is_none()
+    {
+        let text = format!("invalid SOURCE_DATE_EPOCH {epoch:?}: expected seconds since 1970");
+        return Err(Failure::with_code(text, 125));
+    }
+    Ok(build_args)
 }
 
 impl Options {
@@ -163,7 +174,12 @@ fn named_context(text: &str) -> Result<(String, ContextPlace), String> {
         }
         _ => ContextPlace::Tree(place.to_owned()),
     };
-    Ok((context_name(name), place))
+    // Names stand where images do, in any way that one can be written.
+    let lower = name.to_lowercase();
+    lower
+        .parse::<Reference>()
+        .map_err(|e| format!("invalid context name {name:?}: {e}"))?;
+    Ok((context_name(&lower), place))
 }
 
 fn settings(args: &Args) -> Result<RunSettings, String> {

@@ -4,10 +4,11 @@ use dockerfile::diagnostic::{Code, Diagnostic, render, render_all};
 use dockerfile::span::Span;
 
 use crate::cli::Failure;
+use crate::cli::bases::Bases;
 use crate::context::{ContextError, Source};
 use crate::files::FilesError;
 use crate::plan::graph::GraphOptions;
-use crate::plan::mistakes::mistakes;
+use crate::plan::mistakes::{Survey, survey};
 use crate::plan::{Graph, PlanError};
 use crate::solve::engine::{SolveError, StepError};
 
@@ -48,22 +49,33 @@ impl Text {
     }
 
     /// The plan of a Dockerfile without mistakes; else all of them are shown.
-    pub fn graph(&self, options: &GraphOptions<'_>) -> Result<Graph, Failure> {
-        let file = &self.parsed.dockerfile;
-        let (mut found, what) = if self.parsed.has_errors() {
-            // Stages may be missing: what follows from that is no mistake.
-            let mut found = self.parsed.diagnostics.clone();
-            found.extend(mistakes(file, options, &|_| None).instructions);
-            (found, "parsed")
+    pub fn graph(
+        &self,
+        options: &GraphOptions<'_>,
+        bases: &Bases,
+        building: bool,
+    ) -> Result<Graph, Failure> {
+        let (graph, found) = survey(
+            &self.parsed,
+            &Survey {
+                options,
+                config: &|name| bases.config(name),
+                all_stages: false,
+                building,
+            },
+        );
+        graph.ok_or_else(|| self.with_mistakes(&found))
+    }
+
+    /// Mistakes, all of them.
+    pub fn with_mistakes(&self, found: &[Diagnostic]) -> Failure {
+        let shown = self.render(found);
+        let what = if self.parsed.has_errors() {
+            "parsed"
         } else {
-            match Graph::new(file, options) {
-                Ok(graph) => return Ok(graph),
-                Err(_) => (mistakes(file, options, &|_| None).all(), "built"),
-            }
+            "built"
         };
-        found.sort_by_key(|d| (d.span.start, d.span.end));
-        let shown = self.render(&found);
-        Err(Failure::new(format!("{} cannot be {what}", self.name)).at(shown))
+        Failure::new(format!("{} cannot be {what}", self.name)).at(shown)
     }
 
     /// Build checks stop the build.

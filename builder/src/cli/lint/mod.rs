@@ -11,12 +11,13 @@ use dockerfile::span::Span;
 use oci::Platform;
 
 use super::app::App;
-use super::bases::Bases;
+use super::bases::{Bases, Places};
+use super::build::options::build_args;
 use super::build::text::without_context;
 use super::{Failure, Outcome};
 use crate::context;
 use crate::plan::graph::GraphOptions;
-use crate::plan::mistakes::{base_images, mistakes};
+use crate::plan::mistakes::{Survey, base_images, survey};
 use crate::plan::{BuildArgs, NamedContexts};
 
 /// `rbuild lint`
@@ -72,6 +73,8 @@ pub struct Check {
     pub platform: Platform,
     /// The names given with `--build-context`.
     pub named: NamedContexts,
+    /// What they were given to.
+    pub places: Places,
     /// The context's ignore file.
     pub ignore: IgnoreMatcher,
     /// How violations are printed.
@@ -86,18 +89,12 @@ pub async fn run(app: &App, args: LintArgs) -> Outcome {
     let opened = context::open(at, file).await;
     let (context, source) = opened.map_err(without_context)?;
     let parsed = dockerfile::parse_bytes(&source.bytes);
-    let build_args = args
-        .build_args
-        .iter()
-        .filter_map(|arg| match arg.split_once('=') {
-            Some((name, value)) => Some((name.to_owned(), value.to_owned())),
-            None => Some((arg.clone(), std::env::var(arg).ok()?)),
-        });
     let check = Check {
-        build_args: BuildArgs::new(build_args),
+        build_args: build_args(&args.build_args)?,
         target: args.target,
         platform: Platform::host(),
         named: NamedContexts::default(),
+        places: Places::default(),
         ignore: context.filter.matcher().clone(),
         format: args.format,
         ignore_status: false,
@@ -127,35 +124,37 @@ pub async fn run_checks(app: &App, parsed: &Parsed, name: &str, check: &Check) -
         target_platform: &check.platform,
         named: &check.named,
     };
-    let (report, errors) = if parsed.has_errors() {
-        let mut errors: Vec<Diagnostic> = parsed.diagnostics.clone();
-        let found = mistakes(&parsed.dockerfile, &graph, &|_| None);
-        errors.extend(found.instructions);
-        (lint::lint_text(parsed), errors)
-    } else {
-        let bases = Bases::find(app, &base_images(&parsed.dockerfile, &graph)).await;
-        let options = lint::Options {
-            build_args: &check.build_args,
-            target_platform: &check.platform.to_string(),
-            build_platform: &build.to_string(),
-            target: check.target.as_deref(),
-            base_images: &|name| bases.image(name),
-            unknown_base: UnknownBase::OnlyPath,
-            ignore: Some(&check.ignore),
-            config: config.as_ref(),
-        };
-        let report = lint::lint(parsed, &options);
-        let own = report.diagnostics.iter();
-        let mut errors: Vec<Diagnostic> = own.filter(|d| !is_rule(d)).cloned().collect();
-        let found = mistakes(&parsed.dockerfile, &graph, &|name| bases.config(name)).all();
-        // What cannot be expanded was told by the checks already.
-        let known: Vec<Span> = errors.iter().map(|d| d.span).collect();
-        errors.extend(found.into_iter().filter(|d| !known.contains(&d.span)));
-        (report, errors)
+    let images = base_images(&parsed.dockerfile, &graph);
+    let bases = Bases::find(app, &images, &graph, &check.places).await;
+    let report = match parsed.has_errors() {
+        true => lint::lint_text(parsed),
+        false => lint::lint(
+            parsed,
+            &lint::Options {
+                build_args: &check.build_args,
+                target_platform: &check.platform.to_string(),
+                build_platform: &build.to_string(),
+                target: check.target.as_deref(),
+                base_images: &|name| bases.image(name),
+                unknown_base: UnknownBase::OnlyPath,
+                ignore: Some(&check.ignore),
+                config: config.as_ref(),
+            },
+        ),
     };
-    let mut errors = errors;
-    // What this builder does not carry out is right all the same.
-    errors.retain(|d| d.code != Code::CannotBuild);
+    let (_, mut errors) = survey(
+        parsed,
+        &Survey {
+            options: &graph,
+            config: &|name| bases.config(name),
+            all_stages: check.target.is_none(),
+            building: false,
+        },
+    );
+    // What the checks could not expand is mostly what the planner cannot.
+    let known: Vec<Span> = errors.iter().map(|d| d.span).collect();
+    let own = report.diagnostics.iter().filter(|d| !is_rule(d));
+    errors.extend(own.filter(|d| !known.contains(&d.span)).cloned());
     errors.sort_by_key(|d| (d.span.start, d.span.end));
     let refused = errors.iter().any(Diagnostic::is_error);
     match check.format {
@@ -167,6 +166,16 @@ pub async fn run_checks(app: &App, parsed: &Parsed, name: &str, check: &Check) -
         Kind::Text => app
             .printer
             .write_out(report::text(parsed, name, &report).as_bytes()),
+    }
+    let warnings: Vec<Diagnostic> = parsed
+        .diagnostics
+        .iter()
+        .filter(|d| !d.is_error())
+        .cloned()
+        .collect();
+    if !warnings.is_empty() && check.format == Kind::Text {
+        let shown = render_all(&warnings, name, &parsed.source, app.printer.color());
+        app.printer.note(shown);
     }
     if refused {
         let shown = render_all(&errors, name, &parsed.source, app.printer.color());
