@@ -64,6 +64,8 @@ pub struct Policy {
     pub retention: Vec<Retention>,
     /// How much may be stored.
     pub quotas: Quotas,
+    /// An index may list manifests that are not there.
+    pub sparse_indexes: bool,
 }
 
 /// A tag, and when it was last used.

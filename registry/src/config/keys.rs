@@ -116,6 +116,12 @@ pub const KEYS: &[Key] = &[
         help: "Certificates in PEM to trust beside the system's when auth.jwks is a URL.",
     },
     Key {
+        name: "manifests.sparse_indexes",
+        default: "false",
+        help: "Whether an index may list manifests that were not pushed, as a mirror of some \
+               platforms only has it. Layers and configurations must always be there.",
+    },
+    Key {
         name: "delete.enabled",
         default: "true",
         help: "Whether manifests, tags and blobs can be deleted through the API.",

@@ -329,6 +329,7 @@ impl Settings {
         check_webhooks(&self.lists.webhook)?;
         let backup = self.duration("backup.interval")?;
         let quotas = self.quotas()?;
+        let sparse = self.boolean("manifests.sparse_indexes")?;
         Ok(Config {
             addr: self.parse("addr")?,
             data_dir: self.path("data_dir")?,
@@ -364,6 +365,7 @@ impl Settings {
                 immutable: self.lists.immutable,
                 retention: self.lists.retention,
                 quotas,
+                sparse_indexes: sparse,
             },
             webhooks: self.lists.webhook,
         })

@@ -180,7 +180,7 @@ impl Registry {
             subject: subject.clone(),
             blobs,
             children,
-            partial,
+            partial: partial || self.policy.sparse_indexes,
             tags,
             immutable,
             reference: reference.clone(),

@@ -149,6 +149,28 @@ async fn indexes_hold_manifests_and_build_caches() {
 }
 
 #[tokio::test]
+async fn an_index_may_be_sparse_where_settings_say_it() {
+    let absent = Digest::sha256(b"another platform");
+    for (settings, status) in [("", 400), ("[manifests]\nsparse_indexes = true\n", 201)] {
+        let app = App::configured(|_| {}, settings).await;
+        let (amd64, _) = app.image("app", "amd64", "one").await;
+        let index = json!({"schemaVersion": 2, "mediaType": INDEX, "manifests": [
+            {"mediaType": MANIFEST, "digest": amd64, "size": 1},
+            {"mediaType": MANIFEST, "digest": absent, "size": 1},
+        ]});
+        let index = index.to_string();
+        app.put_manifest("/v2/app/manifests/multi", INDEX, index.as_bytes())
+            .await
+            .ok(status);
+        // What an image is made of has to be there in any case.
+        let manifest = image(&absent, &[]).to_string();
+        app.put_manifest("/v2/app/manifests/none", MANIFEST, manifest.as_bytes())
+            .await
+            .is(400, "MANIFEST_BLOB_UNKNOWN");
+    }
+}
+
+#[tokio::test]
 async fn ambiguous_and_wrong_documents_are_refused() {
     let app = App::new().await;
     let config = app.blob("app", b"{}").await;
