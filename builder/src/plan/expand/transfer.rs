@@ -1,0 +1,184 @@
+//! COPY and ADD.
+
+use dockerfile::diagnostic::{Code, Diagnostic};
+use dockerfile::history;
+use dockerfile::instruction::{Add, Copy, Files};
+use dockerfile::shell::Lexer;
+use dockerfile::span::Word;
+use dockerfile::value::{AddSource, Chmod};
+use oci::Digest;
+
+use super::{Expander, Outcome, Wrong};
+use crate::plan::graph::copy_from;
+use crate::plan::state::destination;
+use crate::plan::step::{CopyFrom, CopyOp, CopySource, Op};
+
+impl Expander<'_> {
+    pub(super) fn copy(&mut self, copy: &Copy) -> Outcome {
+        let from = match &copy.from {
+            None => Ok(CopyFrom::Context),
+            Some(from) => copy_from(
+                self.input.file,
+                self.input.stage.index,
+                &from.text,
+                self.input.named,
+                from.span,
+            ),
+        };
+        let op = self.files(&copy.files, &copy.chown, &copy.chmod, &copy.exclude);
+        let (from, mut op) = match (from, op) {
+            (Ok(from), Ok(op)) => (from, op),
+            (from, op) => return Err(Wrong(from.err().into_iter().chain(op.err()).collect())),
+        };
+        for (source, word) in op.sources.iter().zip(&copy.files.sources) {
+            let CopySource::Path(path) = source else {
+                continue;
+            };
+            let what = match AddSource::parse(path) {
+                AddSource::Local(_) => continue,
+                AddSource::Http(_) => "a URL",
+                AddSource::Git(_) => "a git ref",
+            };
+            let message = format!("source can't be {what} for COPY");
+            let error = Diagnostic::error(Code::InvalidArgument, message, word.span);
+            return Err(error.help("write ADD instead of COPY").into());
+        }
+        op.from = from;
+        op.parents = copy.parents;
+        let text = transfer_history(false, &op, &self.word(&copy.files.dest)?);
+        Ok((Some(Op::Copy(op)), Some(text)))
+    }
+
+    pub(super) fn add(&mut self, add: &Add) -> Outcome {
+        let mut op = self.files(&add.files, &add.chown, &add.chmod, &add.exclude)?;
+        let words = &add.files.sources;
+        for (source, word) in op.sources.iter_mut().zip(words) {
+            let CopySource::Path(path) = &source else {
+                continue;
+            };
+            match AddSource::parse(path) {
+                AddSource::Local(_) => {}
+                AddSource::Http(_) => *source = CopySource::Url(path.clone()),
+                AddSource::Git(_) => {
+                    let message = format!("ADD of a git repository cannot be built: {path}");
+                    let error = Diagnostic::error(Code::CannotBuild, message, word.span);
+                    return Err(error
+                        .help("clone it first and COPY the files, or ADD an archive over https")
+                        .into());
+                }
+            }
+        }
+        let has_url = op.sources.iter().any(|s| matches!(s, CopySource::Url(_)));
+        if let Some(word) = &add.checksum {
+            let text = self.word(word)?;
+            let error = |message: &str, help: &str| {
+                let error = Diagnostic::error(Code::InvalidFlag, message, word.span);
+                Err(error.help(help).into())
+            };
+            if add.files.sources.len() + add.files.heredocs.len() > 1 {
+                return error(
+                    "checksum can't be specified for multiple sources",
+                    "give each source an ADD of its own",
+                );
+            }
+            if !has_url {
+                return error(
+                    "checksum requires HTTP(S) or Git sources",
+                    "leave --checksum out: the content of the build context is known",
+                );
+            }
+            let digest: Digest = match text.parse() {
+                Ok(digest) => digest,
+                Err(e) => {
+                    let help = "write it as --checksum=sha256:<64 hex digits>";
+                    return error(&format!("{text:?}: {e}"), help);
+                }
+            };
+            op.checksum = Some(digest);
+        }
+        op.unpack_local = add.unpack != Some(false);
+        op.unpack = add.unpack;
+        let text = transfer_history(true, &op, &self.word(&add.files.dest)?);
+        Ok((Some(Op::Copy(op)), Some(text)))
+    }
+
+    /// What COPY and ADD have in common.
+    fn files(
+        &self,
+        files: &Files,
+        chown: &Option<Word>,
+        chmod: &Option<Word>,
+        exclude: &[Word],
+    ) -> Result<CopyOp, Diagnostic> {
+        let mut sources = Vec::new();
+        for word in &files.sources {
+            let path = self.word(word)?;
+            if path.is_empty() {
+                let message = "the source is empty once its variables are expanded";
+                return Err(Diagnostic::error(Code::InvalidArgument, message, word.span));
+            }
+            sources.push(CopySource::Path(path));
+        }
+        for heredoc in &files.heredocs {
+            let body = heredoc.body();
+            let content = if heredoc.expand {
+                match Lexer::heredoc().expand_placed(&body, &self.state) {
+                    Ok(expanded) => expanded.text,
+                    Err(e) => return Err(Diagnostic::in_word(&e, |part| heredoc.place(part))),
+                }
+            } else {
+                body.into_owned()
+            };
+            sources.push(CopySource::Inline {
+                name: heredoc.name.clone(),
+                content,
+            });
+        }
+        let written = self.word(&files.dest)?;
+        let dest = destination(self.state.cwd(), &written);
+        let chown = chown.as_ref().map(|word| self.word(word)).transpose()?;
+        let chmod = match chmod {
+            None => None,
+            Some(word) => {
+                let text = self.word(word)?;
+                let parsed = Chmod::parse(&text).map_err(|e| {
+                    Diagnostic::error(Code::InvalidFlag, format!("{e}"), word.span)
+                        .help("write the mode in octal (0755) or in letters (u+x)")
+                })?;
+                Some((text, parsed))
+            }
+        };
+        let exclude = exclude
+            .iter()
+            .map(|w| self.word(w))
+            .collect::<Result<_, _>>()?;
+        Ok(CopyOp {
+            sources,
+            dest,
+            chown: chown.filter(|c| !c.is_empty()),
+            chmod,
+            exclude,
+            ..CopyOp::default()
+        })
+    }
+}
+
+/// The history of a COPY or ADD, with the destination as it was written.
+fn transfer_history(add: bool, op: &CopyOp, dest: &str) -> String {
+    let (mut sources, mut heredocs) = (Vec::new(), Vec::new());
+    for source in &op.sources {
+        match source {
+            CopySource::Path(path) | CopySource::Url(path) => sources.push(path.clone()),
+            CopySource::Inline { name, .. } => heredocs.push(name.clone()),
+        }
+    }
+    history::transfer(&history::Transfer {
+        add,
+        parents: op.parents,
+        chown: op.chown.as_deref(),
+        chmod: op.chmod.as_ref().map(|(text, _)| text.as_str()),
+        sources: &sources,
+        heredocs: &heredocs,
+        dest,
+    })
+}

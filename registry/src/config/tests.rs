@@ -1,0 +1,149 @@
+use super::*;
+
+fn read(text: &str) -> Result<Config, ConfigError> {
+    Settings::from_text(text, Path::new("registry.toml"))?.check()
+}
+
+#[test]
+fn the_explanation_is_a_file_that_sets_the_defaults() {
+    let defaults = read("").unwrap();
+    let explained = read(&explain()).unwrap();
+    assert_eq!(format!("{defaults:?}"), format!("{explained:?}"));
+    assert!(defaults.addr.ip().is_loopback());
+    for key in KEYS {
+        assert!(explain().contains(&env_name(key.name)), "{}", key.name);
+    }
+}
+
+#[test]
+fn unknown_keys_are_refused_with_what_was_meant() {
+    for (text, message) in [
+        (
+            "[gc]\ngrase = \"1h\"",
+            "unknown key `gc.grase`; did you mean `gc.grace`?",
+        ),
+        ("adr = \"x\"", "unknown key `adr`; did you mean `addr`?"),
+        (
+            "[tls]\ncertificate = \"x\"",
+            "unknown key `tls.certificate`; `rregistry config",
+        ),
+        (
+            "[[acess]]\nrepository = \"a\"",
+            "unknown key `acess`; did you mean `access`?",
+        ),
+    ] {
+        let error = read(text).unwrap_err().to_string();
+        assert!(error.contains(message), "{error}");
+    }
+}
+
+#[test]
+fn wrong_values_say_what_is_right() {
+    for (text, message) in [
+        (
+            "addr = \"nowhere\"",
+            "addr = nowhere: invalid socket address",
+        ),
+        ("drain = \"soon\"", "drain = soon: a number and a unit"),
+        ("drain = 30", "drain = 30: a text in quotes"),
+        ("[delete]\nenabled = \"maybe\"", "true or false"),
+        (
+            "[limits]\nuploads = -1",
+            "limits.uploads = -1: a whole number",
+        ),
+        ("[limits]\nuploads = \"x\"", "a whole number"),
+        ("[log]\nformat = \"xml\"", "text or json"),
+        ("[tls]\ncert = \"a\"", "TLS needs both"),
+        (
+            "[[access]]\nrepository = \"**\"\nallow = [\"pull\"]",
+            "access rules need users",
+        ),
+        (
+            "[[webhook]]\nname = \"a\"\nurl = \"ftp://x\"",
+            "webhook = a: url: ftp is neither http nor https",
+        ),
+        (
+            "[[webhook]]\nname = \"a\"\nurl = \"http://x\"\n\
+             [[webhook]]\nname = \"a\"\nurl = \"http://y\"",
+            "webhook = a: there are two of this name",
+        ),
+        (
+            "[auth]\nmethod = \"token\"",
+            "auth.method = token needs users",
+        ),
+        (
+            "[auth]\ntoken_issuer = \"a\"",
+            "needs both auth.token_issuer and auth.jwks",
+        ),
+        (
+            "[auth]\ntoken_issuer = \"a\"\njwks = \"/k\"",
+            "needs auth.method = \"token\"",
+        ),
+        (
+            "[auth]\nmethod = \"token\"\ntoken_issuer = \"a\"\njwks = \"/k\"",
+            "needs auth.token_url",
+        ),
+        (
+            "[auth]\nmethod = \"token\"\ntoken_issuer = \"a\"\njwks = \"/k\"\n\
+             token_url = \"https://a/\"\nhtpasswd = \"/h\"",
+            "passwords are the token server's business",
+        ),
+        (
+            "[auth]\ntoken_issuer = \"a\"\njwks = \"http://192.0.2.1/k\"",
+            "a file or an https URL",
+        ),
+        ("[[access]]\nrepo = \"**\"", "unknown field `repo`"),
+        (
+            "[storage]\nquota = \"much\"",
+            "storage.quota = much: a number",
+        ),
+        ("[[quota]]\nrepository = \"**\"", "needs each"),
+        (
+            "[[quota]]\nrepository = \"**\"\neach = \"1 parsec\"",
+            "\"1 parsec\" is no size",
+        ),
+        (
+            "[[quota]]\nrepository = \"**\"\nsize = \"1GiB\"",
+            "unknown field `size`",
+        ),
+        ("addr = ", "TOML parse error"),
+    ] {
+        let error = read(text).unwrap_err().to_string();
+        assert!(error.contains(message), "{error}");
+    }
+}
+
+#[test]
+fn the_environment_overrides_the_file() {
+    let mut settings =
+        Settings::from_text("[gc]\ngrace = \"1h\"", Path::new("registry.toml")).unwrap();
+    settings.override_from(|name| match name {
+        "RREGISTRY_GC_GRACE" => Some("2h".into()),
+        "RREGISTRY_DELETE_ENABLED" => Some("false".into()),
+        "RREGISTRY_LIMITS_UPLOADS" => Some("7".into()),
+        _ => None,
+    });
+    let config = settings.check().unwrap();
+    assert_eq!(config.gc_grace, Duration::from_secs(7200));
+    assert!(!config.delete_enabled);
+    assert_eq!(config.limits.uploads, 7);
+}
+
+#[test]
+fn durations_have_units() {
+    assert_eq!(duration("500ms"), Some(Duration::from_millis(500)));
+    assert_eq!(duration("90s"), Some(Duration::from_secs(90)));
+    assert_eq!(duration("7d"), Some(Duration::from_secs(604_800)));
+    for bad in [
+        "",
+        "s",
+        "ms",
+        "5",
+        "-1s",
+        "1w",
+        "99999999999999999999d",
+        "1é",
+    ] {
+        assert_eq!(duration(bad), None, "{bad}");
+    }
+}
