@@ -37,6 +37,7 @@ pub(super) fn run(options: Gc) -> Result<(), Failure> {
     let collect = CollectOptions {
         grace: options.grace.unwrap_or(config.gc_grace),
         dry_run: options.dry_run,
+        every_file: true,
     };
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
@@ -71,6 +72,12 @@ fn report(collected: &Collected, dry_run: bool) -> String {
         text.push_str(&format!("would remove {link}: no manifest needs it\n"));
     }
     let (links, blobs, bytes) = (collected.link_count, collected.blob_count, collected.bytes);
+    let (orphans, orphan_bytes) = (collected.orphan_count, collected.orphan_bytes);
+    if orphans > 0 {
+        text.push_str(&format!(
+            "{verb} {orphans} files that belong to no blob ({orphan_bytes} bytes)\n"
+        ));
+    }
     if dry_run {
         text.push_str(&format!(
             "would remove {links} blobs from their repositories; {blobs} more that no repository \

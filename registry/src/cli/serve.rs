@@ -258,13 +258,15 @@ fn collect(
             let options = CollectOptions {
                 grace,
                 dry_run: false,
+                every_file: false,
             };
             match control::collect(&registry, &metrics, options).await {
-                Ok(done) if done.blob_count == 0 => {}
+                Ok(done) if done.blob_count == 0 && done.orphan_count == 0 => {}
                 Ok(done) => {
                     tracing::info!(
                         blobs = done.blob_count,
                         bytes = done.bytes,
+                        orphans = done.orphan_count,
                         "garbage collected"
                     );
                 }

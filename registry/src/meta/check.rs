@@ -1,5 +1,7 @@
 //! Everything that is known, for comparing it with what is on disk.
 
+use std::collections::HashSet;
+
 use oci::Digest;
 use sqlx::SqliteConnection;
 
@@ -74,6 +76,23 @@ impl Meta {
                 .fetch_optional(&self.readers)
                 .await?;
         Ok(id.is_some())
+    }
+
+    /// Those of `digests` that should have no file.
+    ///
+    /// # Errors
+    /// [`MetaError`].
+    pub async fn not_stored(&self, digests: &[&Digest]) -> Result<HashSet<Digest>, MetaError> {
+        let list = serde_json::to_string(digests).map_err(|e| MetaError::Corrupt(e.to_string()))?;
+        let unknown: Vec<String> = sqlx::query_scalar(
+            "SELECT j.value FROM json_each(?) j WHERE NOT EXISTS (
+                 SELECT 1 FROM blobs WHERE digest = j.value AND stored = 1)",
+        )
+        .bind(list)
+        .fetch_all(&self.readers)
+        .await?;
+        // All of them came from digests.
+        Ok(unknown.iter().filter_map(|d| d.parse().ok()).collect())
     }
 
     /// The manifests, as `repository@digest`, that are this blob or need it.

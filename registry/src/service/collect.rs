@@ -3,7 +3,8 @@
 //! A blob belongs to a repository for as long as one of its manifests needs it, and for a grace
 //! period after it was pushed, mounted or asked for: that is how long the manifest that needs it
 //! may take to come. Nothing is read-only meanwhile: every removal is a short transaction that
-//! checks again, and a file goes only while nobody can bring the same one.
+//! checks again, and a file goes only while nobody can bring the same one. At the end, files that
+//! no row knows are swept.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,6 +25,9 @@ pub struct CollectOptions {
     pub grace: Duration,
     /// Only say what would go.
     pub dry_run: bool,
+    /// Look for files that no row knows in every directory, not only in those whose turn it is.
+    #[serde(default)]
+    pub every_file: bool,
 }
 
 /// What went, or would go.
@@ -41,6 +45,12 @@ pub struct Collected {
     pub blob_count: u64,
     /// The bytes of those files.
     pub bytes: u64,
+    /// Files that no row knew.
+    #[serde(default)]
+    pub orphan_count: u64,
+    /// Their bytes.
+    #[serde(default)]
+    pub orphan_bytes: u64,
     /// Repositories that showed nothing any more.
     pub repository_count: u64,
 }
@@ -60,6 +70,7 @@ impl Registry {
         self.collect_links(cutoff, options.dry_run, &mut collected)
             .await?;
         self.collect_blobs(options.dry_run, &mut collected).await?;
+        self.sweep(options, &mut collected).await?;
         if !options.dry_run {
             collected.repository_count = self.meta.remove_empty(cutoff).await?;
         }

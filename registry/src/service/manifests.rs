@@ -9,7 +9,7 @@ use oci::{Descriptor, Digest, ManifestDocument, MediaType};
 
 use super::{Registry, ServiceError, key};
 use crate::events::{Action, By, Happened, Notice, Thing};
-use crate::meta::{Delete, Deleted, ManifestRow, NewManifest, Precondition, Put};
+use crate::meta::{Admit, Delete, Deleted, ManifestRow, NewManifest, Precondition, Put};
 use crate::name::{ManifestRef, RepositoryName, Tag};
 
 /// What a cache entry weighs beside its content.
@@ -198,6 +198,13 @@ impl Registry {
                 return Err(ServiceError::ManifestBlobUnknown(missing));
             }
         }
+        for tag in &new.immutable {
+            let tagged = ManifestRef::Tag(tag.clone());
+            let current = self.meta.manifest(repository, &tagged).await?;
+            if current.is_some_and(|c| c.digest != digest) {
+                return Err(ServiceError::TagImmutable(tag.as_str().to_owned()));
+            }
+        }
         if !new.precondition.is_none() {
             let current = self.meta.manifest(repository, reference).await?;
             if !new.precondition.holds(current.as_ref().map(|c| &c.digest)) {
@@ -220,6 +227,20 @@ impl Registry {
         // Held until this ends, however it does.
         let promise = self.promise(&new.repository, &digest, new.row.size).await?;
         let admit = promise.as_ref().map(|p| p.admit(&new.repository));
+        let put = self.write_and_show(new, bytes, admit).await;
+        if !matches!(put, Ok(Put::Done)) {
+            self.drop_refused(&digest).await;
+        }
+        put
+    }
+
+    async fn write_and_show(
+        &self,
+        new: NewManifest,
+        bytes: Bytes,
+        admit: Option<Admit>,
+    ) -> Result<Put, ServiceError> {
+        let digest = new.row.digest.clone();
         let _arriving = self.blobs.arriving(&digest).await;
         self.blobs.write(&digest, bytes.clone()).await?;
         let cache = Arc::clone(&self.manifest_cache);

@@ -16,6 +16,7 @@ mod import_layout;
 mod leases;
 mod listing;
 mod manifests;
+mod orphans;
 mod quota;
 mod rebuild;
 mod retention;
@@ -24,6 +25,7 @@ mod uploads;
 use std::fs::{File, TryLockError};
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 
 pub use blobs::{Blob, Content};
@@ -68,6 +70,8 @@ pub struct Registry {
     blob_cache: Arc<Cache<Arc<Blob>>>,
     leases: Arc<Leases>,
     collecting: tokio::sync::Mutex<()>,
+    /// Which directories the next regular collection sweeps.
+    turn: AtomicUsize,
     pulls: Pulls,
     policy: Policy,
     subscribers: Option<Arc<Subscribers>>,
@@ -131,6 +135,8 @@ impl Registry {
             blob_cache: Arc::new(Cache::new(BLOB_CACHE)),
             leases: Arc::new(Leases::new(LEASE)),
             collecting: tokio::sync::Mutex::default(),
+            // Not always the first one: a process may not live through all turns.
+            turn: AtomicUsize::new(usize::try_from(crate::meta::now()).unwrap_or(0)),
             pulls: Pulls::default(),
             policy,
             subscribers: None,

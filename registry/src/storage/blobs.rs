@@ -2,9 +2,10 @@
 
 use std::fs::{self, File};
 use std::io::{ErrorKind, Read, Write};
-use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use oci::digest::Hashing;
@@ -12,6 +13,7 @@ use oci::{Algorithm, Digest};
 use tokio::sync::{OwnedRwLockReadGuard, OwnedRwLockWriteGuard, RwLock};
 
 use super::{Context, StorageError, blocking, sync_dir};
+use crate::meta::now;
 use crate::name::UploadId;
 
 /// Locks between those who bring a file and its row, and those who take both away.
@@ -328,6 +330,26 @@ impl BlobFiles {
                 files.push((digest, size));
             }
         }
+        Ok(files)
+    }
+
+    /// The files of one shard that have had their names for `age`, with their sizes.
+    ///
+    /// # Errors
+    /// [`StorageError::Io`].
+    pub fn older_than(
+        &self,
+        shard: &(Algorithm, PathBuf),
+        age: Duration,
+    ) -> Result<Vec<(Digest, u64)>, StorageError> {
+        let age = i64::try_from(age.as_secs()).unwrap_or(i64::MAX);
+        let cutoff = now().saturating_sub(age);
+        let mut files = self.list(shard)?;
+        files.retain(|(digest, _)| {
+            // A link to a file from elsewhere has that one's time of modification. What is gone by
+            // now was just collected.
+            fs::metadata(self.path(digest)).is_ok_and(|m| m.ctime() <= cutoff)
+        });
         Ok(files)
     }
 

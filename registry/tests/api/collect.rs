@@ -11,6 +11,7 @@ async fn gc(app: &App, grace: u64) -> Collected {
     let options = CollectOptions {
         grace: Duration::from_secs(grace),
         dry_run: false,
+        every_file: true,
     };
     app.registry.collect(options).await.unwrap()
 }
@@ -40,6 +41,7 @@ async fn what_a_manifest_needs_stays_and_the_rest_goes() {
     let options = CollectOptions {
         grace: Duration::ZERO,
         dry_run: true,
+        every_file: true,
     };
     let dry = app.registry.collect(options).await.unwrap();
     assert_eq!(dry.links, [format!("app@{stray}")]);

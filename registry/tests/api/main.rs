@@ -15,6 +15,7 @@ mod listing;
 mod manifests;
 mod memory;
 mod model;
+mod orphans;
 mod process;
 mod quota;
 mod rebuild;

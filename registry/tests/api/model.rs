@@ -130,6 +130,7 @@ impl Model {
                 let options = CollectOptions {
                     grace: Duration::ZERO,
                     dry_run: false,
+                    every_file: true,
                 };
                 app.registry.collect(options).await.unwrap();
                 for repository in self.repositories.values_mut() {

@@ -28,6 +28,7 @@ async fn collect(app: &App) {
     let options = CollectOptions {
         grace: Duration::ZERO,
         dry_run: false,
+        every_file: true,
     };
     app.registry.collect(options).await.unwrap();
 }

@@ -86,6 +86,7 @@ async fn without_any_database_every_manifest_is_there_again() {
     let options = CollectOptions {
         grace: Duration::ZERO,
         dry_run: false,
+        every_file: true,
     };
     assert_eq!(app.registry.collect(options).await.unwrap().blob_count, 1);
     let digest = &digests[digests.len() - 1];
@@ -193,6 +194,7 @@ async fn what_is_damaged_is_told_and_not_shown() {
     let options = CollectOptions {
         grace: Duration::ZERO,
         dry_run: false,
+        every_file: true,
     };
     app.registry.collect(options).await.unwrap();
     let dir = app.stop().await;

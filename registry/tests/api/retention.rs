@@ -10,6 +10,7 @@ async fn gc(app: &App, dry_run: bool) -> Collected {
     let options = CollectOptions {
         grace: Duration::from_secs(3600),
         dry_run,
+        every_file: true,
     };
     app.registry.collect(options).await.unwrap()
 }

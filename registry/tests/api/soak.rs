@@ -344,6 +344,7 @@ async fn soak(time: Duration) -> String {
             let options = CollectOptions {
                 grace: Duration::from_secs(1),
                 dry_run: false,
+                every_file: true,
             };
             while !stop.load(Relaxed) {
                 let done = app.registry.collect(options).await.unwrap();
@@ -423,6 +424,7 @@ async fn soak(time: Duration) -> String {
     let options = CollectOptions {
         grace: Duration::ZERO,
         dry_run: false,
+        every_file: true,
     };
     app.registry.collect(options).await.unwrap();
     let report = app.registry.usage_report().await.unwrap();
