@@ -87,10 +87,13 @@ impl Registry {
         repository: &RepositoryName,
         digest: &Digest,
     ) -> Result<Arc<Blob>, ServiceError> {
-        if !self.leases.take(&key(repository.as_str(), digest)) {
-            return Err(ServiceError::BlobUnknown(digest.clone()));
-        }
-        self.blob(repository, digest).await
+        let claim = self
+            .leases
+            .claim(&key(repository.as_str(), digest))
+            .ok_or_else(|| ServiceError::BlobUnknown(digest.clone()))?;
+        let blob = self.blob(repository, digest).await?;
+        claim.keep();
+        Ok(blob)
     }
 
     /// The bytes of a blob.
