@@ -3,8 +3,9 @@
 //! Small bodies skip the threads. All uploads together hold a bounded number of bytes in memory;
 //! past that, clients wait.
 
-use std::fs::File;
+use std::fs::{File, OpenOptions};
 use std::io::{self, IoSlice, Write};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
@@ -24,10 +25,10 @@ const QUEUE: usize = 4;
 /// sync then has little left to do.
 const FLUSH_EVERY: u64 = 32 << 20;
 
-/// A file being filled, and the hash of all in it.
+/// A file being filled, open only while something is written, and the hash of all in it.
 #[derive(Debug)]
 pub(super) struct Sink {
-    pub(super) file: File,
+    pub(super) path: Arc<Path>,
     pub(super) hasher: Hasher,
 }
 
@@ -120,7 +121,7 @@ where
             for bytes in &head {
                 sink.hasher.update(bytes);
             }
-            match write_all(&mut sink.file, &head) {
+            match append_to(&sink.path).and_then(|mut file| write_all(&mut file, &head)) {
                 Ok(()) => {
                     progress.wait(0);
                     progress.write(len);
@@ -135,7 +136,8 @@ where
     progress.wait(0);
     let (to_writer, from_network) = mpsc::channel::<Bytes>(QUEUE);
     let (to_hasher, from_writer) = std::sync::mpsc::sync_channel::<Bytes>(QUEUE);
-    let Sink { file, mut hasher } = sink;
+    let Sink { path, mut hasher } = sink;
+    let target = Arc::clone(&path);
     let hashing = tokio::task::spawn_blocking(move || {
         while let Ok(bytes) = from_writer.recv() {
             hasher.update(&bytes);
@@ -143,15 +145,15 @@ where
         hasher
     });
     let writing =
-        tokio::task::spawn_blocking(move || write(file, from_network, &to_hasher, &progress));
+        tokio::task::spawn_blocking(move || write(&target, from_network, &to_hasher, &progress));
     let ended = gather(head, body, buffers, to_writer).await;
-    let (file, written) = writing.await?;
+    let written = writing.await?;
     let hasher = hashing.await?;
     let ended = match written {
         Ok(()) => ended,
         Err(e) => Ended::Disk(e),
     };
-    Ok((Sink { file, hasher }, ended))
+    Ok((Sink { path, hasher }, ended))
 }
 
 /// Copies a body into buffers and hands them on. The network's own buffers are never kept: a
@@ -230,21 +232,20 @@ impl<E: std::fmt::Display> From<Option<Result<Bytes, E>>> for Next {
 
 /// The writing thread.
 fn write(
-    mut file: File,
+    path: &Path,
     mut buffers: mpsc::Receiver<Bytes>,
     to_hasher: &std::sync::mpsc::SyncSender<Bytes>,
     progress: &Progress,
-) -> (File, io::Result<()>) {
+) -> io::Result<()> {
+    let mut file = append_to(path)?;
     let mut unflushed = 0;
     let flushing = Arc::new(AtomicBool::new(false));
     while let Some(bytes) = buffers.blocking_recv() {
         // The hasher works on these bytes while they are being written.
         if to_hasher.send(bytes.clone()).is_err() {
-            return (file, Err(io::Error::other("the hashing thread ended")));
+            return Err(io::Error::other("the hashing thread ended"));
         }
-        if let Err(e) = file.write_all(&bytes) {
-            return (file, Err(e));
-        }
+        file.write_all(&bytes)?;
         progress.write(bytes.len());
         unflushed += bytes.len() as u64;
         if unflushed >= FLUSH_EVERY && !flushing.swap(true, Ordering::AcqRel) {
@@ -252,7 +253,11 @@ fn write(
             flush_behind(&file, Arc::clone(&flushing));
         }
     }
-    (file, Ok(()))
+    Ok(())
+}
+
+fn append_to(path: &Path) -> io::Result<File> {
+    OpenOptions::new().append(true).open(path)
 }
 
 /// Starts writing back what is in the file, without waiting. Only a head start: the sync before

@@ -1,13 +1,15 @@
 //! Upload sessions: a staging file each, hashed as it grows.
 //!
-//! The hash's state stays in memory between requests; after a restart it is made again from the
-//! file, once, when the session is next used. The file's place says whose it is:
+//! The hash's state stays in memory between requests, the file is open only within one. After a
+//! restart, and where many more sessions were used since, the state is made again from the file,
+//! once, when the session is next used. The file's place says whose it is:
 //! `uploads/<repository>/<id>.<algorithm>`, with `+` for the slashes of the repository's name.
 
 use std::collections::HashMap;
 use std::fs::{self, File, OpenOptions};
-use std::io::{ErrorKind, Read, Seek, SeekFrom};
+use std::io::{ErrorKind, Read};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
@@ -27,6 +29,10 @@ use crate::name::{RepositoryName, UploadId};
 /// small enough that the bytes are still in the processor's cache when they are hashed.
 const BUFFERS: usize = 64;
 const BUFFER: usize = 128 << 10;
+
+/// Sessions kept in memory; past that, those that were not used for longest are only in their
+/// files.
+const IN_MEMORY: usize = 4096;
 
 /// Why bytes were not taken.
 #[derive(Debug, thiserror::Error)]
@@ -84,8 +90,19 @@ impl ChunkRange {
 #[derive(Clone, Debug)]
 pub struct Uploads {
     dir: Arc<Path>,
-    open: Arc<Mutex<HashMap<UploadId, Arc<Upload>>>>,
+    open: Arc<Mutex<Sessions>>,
     buffers: Pool,
+}
+
+/// The sessions in memory. Whoever uses one has it from here, so that nobody else can have another
+/// of the same file.
+#[derive(Debug)]
+struct Sessions {
+    by_id: HashMap<UploadId, Arc<Upload>>,
+    /// How often a session was used.
+    uses: u64,
+    /// How many are kept.
+    limit: usize,
 }
 
 /// One upload session.
@@ -94,16 +111,18 @@ pub struct Upload {
     id: UploadId,
     repository: RepositoryName,
     algorithm: Algorithm,
-    data: PathBuf,
+    data: Arc<Path>,
     progress: Arc<Progress>,
     state: Arc<AsyncMutex<State>>,
+    /// When it was last used, as [`Sessions::uses`] counted then.
+    used: AtomicU64,
 }
 
 #[derive(Debug)]
 enum State {
-    /// From before a restart; to be hashed when it is next written to.
+    /// From before a restart, or not used for long; to be hashed when it is next written to.
     Cold,
-    Ready(Box<Sink>),
+    Ready(Box<Hasher>),
     /// Finished or cancelled.
     Gone,
 }
@@ -136,6 +155,48 @@ impl Upload {
     }
 }
 
+impl Sessions {
+    fn new(limit: usize) -> Self {
+        Self {
+            by_id: HashMap::new(),
+            uses: 0,
+            limit,
+        }
+    }
+
+    fn get(&mut self, id: UploadId) -> Option<Arc<Upload>> {
+        let upload = self.by_id.get(&id)?;
+        self.uses += 1;
+        upload.used.store(self.uses, Relaxed);
+        Some(Arc::clone(upload))
+    }
+
+    /// Adds a session, unless it is there already; the one that is there now.
+    fn add(&mut self, upload: Arc<Upload>) -> Arc<Upload> {
+        self.uses += 1;
+        upload.used.store(self.uses, Relaxed);
+        let upload = Arc::clone(self.by_id.entry(upload.id).or_insert(upload));
+        if self.by_id.len() > self.limit {
+            self.forget_oldest();
+        }
+        upload
+    }
+
+    /// Forgets a quarter of what may be kept, of those that no request has.
+    fn forget_oldest(&mut self) {
+        let mut idle: Vec<(u64, UploadId)> = self
+            .by_id
+            .values()
+            .filter(|upload| Arc::strong_count(upload) == 1)
+            .map(|upload| (upload.used.load(Relaxed), upload.id))
+            .collect();
+        idle.sort_unstable_by_key(|(used, _)| *used);
+        for (_, id) in idle.iter().take((self.limit / 4).max(1)) {
+            self.by_id.remove(id);
+        }
+    }
+}
+
 impl Uploads {
     /// Opens `data_dir/uploads`, made when needed.
     ///
@@ -146,12 +207,12 @@ impl Uploads {
         make_dir(&dir)?;
         Ok(Self {
             dir: dir.into(),
-            open: Arc::default(),
+            open: Arc::new(Mutex::new(Sessions::new(IN_MEMORY))),
             buffers: Pool::new(BUFFERS, BUFFER),
         })
     }
 
-    fn sessions(&self) -> MutexGuard<'_, HashMap<UploadId, Arc<Upload>>> {
+    fn sessions(&self) -> MutexGuard<'_, Sessions> {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -161,9 +222,9 @@ impl Uploads {
         path
     }
 
-    /// How many sessions this process has seen and not ended.
+    /// How many sessions are in memory.
     pub fn len(&self) -> usize {
-        self.sessions().len()
+        self.sessions().by_id.len()
     }
 
     /// Whether there is no such session.
@@ -182,18 +243,19 @@ impl Uploads {
     ) -> Result<Arc<Upload>, StorageError> {
         let id = UploadId::random();
         let path = self.path(repository, id, algorithm);
-        let data = path.clone();
-        let file = blocking(move || {
-            match open_data(&path, true) {
+        let data = path.clone().into();
+        blocking(move || {
+            match File::create_new(&path) {
                 Err(e) if e.kind() == ErrorKind::NotFound => {
                     if let Some(dir) = path.parent() {
                         make_dir(dir)?;
                     }
-                    open_data(&path, true)
+                    File::create_new(&path)
                 }
                 opened => opened,
             }
-            .context("create", &path)
+            .context("create", &path)?;
+            Ok(())
         })
         .await?;
         let upload = Arc::new(Upload {
@@ -202,13 +264,10 @@ impl Uploads {
             algorithm,
             data,
             progress: Arc::default(),
-            state: Arc::new(AsyncMutex::new(State::Ready(Box::new(Sink {
-                file,
-                hasher: algorithm.hasher(),
-            })))),
+            state: Arc::new(AsyncMutex::new(State::Ready(Box::new(algorithm.hasher())))),
+            used: AtomicU64::default(),
         });
-        self.sessions().insert(id, Arc::clone(&upload));
-        Ok(upload)
+        Ok(self.sessions().add(upload))
     }
 
     /// The session `id`, when it belongs to `repository`.
@@ -220,7 +279,7 @@ impl Uploads {
         repository: &RepositoryName,
         id: UploadId,
     ) -> Result<Arc<Upload>, UploadError> {
-        let known = self.sessions().get(&id).cloned();
+        let known = self.sessions().get(id);
         let upload = match known {
             Some(upload) => upload,
             None => self.revive(repository, id).await?,
@@ -232,7 +291,7 @@ impl Uploads {
         }
     }
 
-    /// A session from before a restart.
+    /// A session that is only in its file.
     async fn revive(
         &self,
         repository: &RepositoryName,
@@ -256,38 +315,38 @@ impl Uploads {
             id,
             repository: repository.clone(),
             algorithm,
-            data,
+            data: data.into(),
             progress: Arc::new(Progress::new(len)),
             state: Arc::new(AsyncMutex::new(State::Cold)),
+            used: AtomicU64::default(),
         });
         // Two requests may come at once; the first one's session is the session.
-        Ok(Arc::clone(self.sessions().entry(id).or_insert(upload)))
+        Ok(self.sessions().add(upload))
     }
 
-    /// Takes the sink out of a locked session, hashing what a restart left.
-    async fn sink(&self, upload: &Upload, state: &mut State) -> Result<Sink, UploadError> {
+    /// Takes the hash out of a locked session, making it from the file where it is not in memory.
+    async fn hasher(&self, upload: &Upload, state: &mut State) -> Result<Hasher, UploadError> {
         match std::mem::replace(state, State::Cold) {
-            State::Ready(sink) => Ok(*sink),
+            State::Ready(hasher) => Ok(*hasher),
             State::Gone => {
                 *state = State::Gone;
                 Err(UploadError::Unknown)
             }
             State::Cold => {
-                let path = upload.data.clone();
+                let path = Arc::clone(&upload.data);
                 let algorithm = upload.algorithm;
                 let found = blocking(move || {
-                    let mut file = match open_data(&path, false) {
+                    let mut file = match File::open(&path) {
                         Ok(file) => file,
                         Err(e) if e.kind() == ErrorKind::NotFound => return Ok(None),
                         Err(e) => return Err(e).context("open", &path),
                     };
-                    let (hasher, len) = hash(&mut file, algorithm).context("read", &path)?;
-                    Ok(Some((Sink { file, hasher }, len)))
+                    hash(&mut file, algorithm).map(Some).context("read", &path)
                 })
                 .await?;
-                let (sink, len) = found.ok_or(UploadError::Unknown)?;
+                let (hasher, len) = found.ok_or(UploadError::Unknown)?;
                 upload.progress.set(len);
-                Ok(sink)
+                Ok(hasher)
             }
         }
     }
@@ -309,15 +368,19 @@ impl Uploads {
         E: std::fmt::Display,
     {
         let mut state = upload.lock()?;
-        let sink = self.sink(upload, &mut state).await?;
+        let hasher = self.hasher(upload, &mut state).await?;
         let start = upload.received();
         if let Some(range) = range
             && range.start != start
         {
-            *state = State::Ready(Box::new(sink));
+            *state = State::Ready(Box::new(hasher));
             return Err(UploadError::OutOfOrder { offset: start });
         }
-        let before = sink.hasher.clone();
+        let before = hasher.clone();
+        let sink = Sink {
+            path: Arc::clone(&upload.data),
+            hasher,
+        };
         let (sink, ended) =
             receive(sink, body, Arc::clone(&upload.progress), &self.buffers).await?;
         let now = upload.received();
@@ -328,27 +391,24 @@ impl Uploads {
                     actual: now - start,
                 },
                 _ => {
-                    *state = State::Ready(Box::new(sink));
+                    *state = State::Ready(Box::new(sink.hasher));
                     return Ok(now);
                 }
             },
             Ended::Client(e) => {
-                *state = State::Ready(Box::new(sink));
+                *state = State::Ready(Box::new(sink.hasher));
                 return Err(UploadError::Body(e));
             }
             Ended::Disk(source) => UploadError::Storage(StorageError::Io {
                 what: "write",
-                path: upload.data.clone(),
+                path: upload.data.to_path_buf(),
                 source,
             }),
         };
         // Back to where the chunk began.
         upload.progress.set(start);
-        *state = match rewind(sink.file, start).await {
-            Ok(file) => State::Ready(Box::new(Sink {
-                file,
-                hasher: before,
-            })),
+        *state = match rewind(Arc::clone(&upload.data), start).await {
+            Ok(()) => State::Ready(Box::new(before)),
             Err(_) => State::Cold,
         };
         Err(error)
@@ -367,17 +427,17 @@ impl Uploads {
         blobs: &BlobFiles,
     ) -> Result<u64, UploadError> {
         let mut state = upload.lock()?;
-        let Sink { mut file, hasher } = self.sink(upload, &mut state).await?;
-        let data = upload.data.clone();
+        let hasher = self.hasher(upload, &mut state).await?;
+        let data = Arc::clone(&upload.data);
         let (blobs, digest) = (blobs.clone(), digest.clone());
         let same_algorithm = upload.algorithm == digest.algorithm();
         let size = upload.received();
         let done = blocking(move || {
+            let mut file = File::open(&data).context("open", &data)?;
             let hasher = if same_algorithm {
                 hasher
             } else {
                 // The digest's algorithm was not announced when the upload began.
-                file.seek(SeekFrom::Start(0)).context("rewind", &data)?;
                 hash(&mut file, digest.algorithm())
                     .context("read", &data)?
                     .0
@@ -393,7 +453,7 @@ impl Uploads {
         })
         .await;
         *state = State::Gone;
-        self.sessions().remove(&upload.id);
+        self.sessions().by_id.remove(&upload.id);
         done??;
         Ok(size)
     }
@@ -407,9 +467,9 @@ impl Uploads {
         if matches!(*state, State::Gone) {
             return Err(UploadError::Unknown);
         }
-        let data = upload.data.clone();
+        let data = Arc::clone(&upload.data);
         *state = State::Gone;
-        self.sessions().remove(&upload.id);
+        self.sessions().by_id.remove(&upload.id);
         blocking(move || fs::remove_file(&data).context("remove", &data)).await?;
         Ok(())
     }
@@ -423,7 +483,7 @@ impl Uploads {
         let stale = blocking(move || stale(&dir, age)).await?;
         let mut expired = 0;
         for (id, data) in stale {
-            let session = self.sessions().get(&id).cloned();
+            let session = self.sessions().by_id.get(&id).cloned();
             let guard = match &session {
                 Some(upload) => match upload.lock() {
                     Ok(guard) => Some(guard),
@@ -443,7 +503,7 @@ impl Uploads {
             if let Some(mut state) = guard {
                 *state = State::Gone;
             }
-            self.sessions().remove(&id);
+            self.sessions().by_id.remove(&id);
             expired += 1;
         }
         Ok(expired)
@@ -476,14 +536,6 @@ fn is_older(time: SystemTime, age: Duration) -> bool {
         .is_ok_and(|past| past >= age)
 }
 
-fn open_data(path: &Path, new: bool) -> std::io::Result<File> {
-    OpenOptions::new()
-        .read(true)
-        .append(true)
-        .create_new(new)
-        .open(path)
-}
-
 fn hash(file: &mut File, algorithm: Algorithm) -> std::io::Result<(Hasher, u64)> {
     let mut hasher = algorithm.hasher();
     let mut buffer = vec![0; 256 << 10];
@@ -498,10 +550,54 @@ fn hash(file: &mut File, algorithm: Algorithm) -> std::io::Result<(Hasher, u64)>
     }
 }
 
-async fn rewind(file: File, len: u64) -> Result<File, StorageError> {
+async fn rewind(path: Arc<Path>, len: u64) -> Result<(), StorageError> {
     blocking(move || {
-        file.set_len(len).context("truncate", Path::new("upload"))?;
-        Ok(file)
+        OpenOptions::new()
+            .write(true)
+            .open(&path)
+            .and_then(|file| file.set_len(len))
+            .context("truncate", &path)
     })
     .await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn sessions_that_were_not_used_for_longest_are_only_in_their_files() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut uploads = Uploads::open(dir.path()).unwrap();
+        uploads.open = Arc::new(Mutex::new(Sessions::new(8)));
+        let blobs = BlobFiles::open(dir.path()).unwrap();
+        let name: RepositoryName = "app".parse().unwrap();
+        let chunk = |text: &'static str| {
+            futures_util::stream::iter([Ok::<_, std::io::Error>(Bytes::from_static(
+                text.as_bytes(),
+            ))])
+        };
+        let busy = uploads.create(&name, Algorithm::Sha256).await.unwrap();
+        let mut ids = Vec::new();
+        for _ in 0..50 {
+            let upload = uploads.create(&name, Algorithm::Sha256).await.unwrap();
+            uploads
+                .append(&upload, chunk("hello "), None)
+                .await
+                .unwrap();
+            ids.push(upload.id());
+            assert!(uploads.len() <= 9);
+        }
+        // One that is in use stays what it is.
+        let same = uploads.get(&name, busy.id()).await.unwrap();
+        assert!(Arc::ptr_eq(&busy, &same));
+        for id in ids {
+            let upload = uploads.get(&name, id).await.unwrap();
+            assert_eq!(upload.received(), 6);
+            uploads.append(&upload, chunk("world"), None).await.unwrap();
+            let digest = Digest::sha256(b"hello world");
+            assert_eq!(uploads.finish(&upload, &digest, &blobs).await.unwrap(), 11);
+        }
+        assert_eq!(uploads.len(), 1);
+    }
 }

@@ -263,3 +263,26 @@ fn left_over(app: &App) -> usize {
     let uploads = list(app.path().join("uploads")).flat_map(list);
     uploads.chain(list(app.path().join("staging"))).count()
 }
+
+#[tokio::test]
+async fn sessions_at_rest_hold_no_open_file() {
+    let app = App::new().await;
+    let mut locations = Vec::new();
+    for i in 0..20_usize {
+        let location = app.upload("app").await;
+        // Below and above the size at which threads take over.
+        let part = vec![1; if i.is_multiple_of(2) { 10 } else { 200_000 }];
+        app.request("PATCH", &location, &[], part).await.ok(202);
+        locations.push(location);
+    }
+    let open = std::fs::read_dir("/proc/self/fd")
+        .unwrap()
+        .filter_map(|fd| std::fs::read_link(fd.unwrap().path()).ok())
+        .filter(|file| file.starts_with(app.path().join("uploads")))
+        .count();
+    assert_eq!(open, 0);
+    let digest = Digest::sha256(&[1; 10]);
+    app.request("PUT", &format!("{}?digest={digest}", locations[0]), &[], "")
+        .await
+        .ok(201);
+}
