@@ -14,8 +14,9 @@ use crate::auth::rules::matches;
 use crate::config::{show_size, size};
 use crate::name::{RepositoryName, UploadId};
 
-/// How long an upload that rests keeps what it was promised; when it goes on after that, it must
-/// be promised again. A client that died would otherwise keep others out.
+/// How long an upload that rests keeps what it was promised of its repository; when it goes on
+/// after that, it must be promised again. A client that died would otherwise keep others out. What
+/// lies on the disk counts in all until it is finished, given up or expired.
 const REST: Duration = Duration::from_secs(15 * 60);
 
 /// How much repositories may show.
@@ -245,16 +246,26 @@ impl Ledger {
         Ok(())
     }
 
-    /// Nobody works on `id` for now: it keeps `need` of what it was promised, for a time.
-    pub fn rest(&mut self, id: UploadId, need: Need, now: Instant) {
+    /// Nobody works on `id` for now: of its repository it keeps what it was promised of
+    /// `repository` bytes, for a time, and in all the bytes that lie there.
+    pub fn rest(&mut self, id: UploadId, repository: u64, lying: u64, now: Instant) {
         if let Some(held) = self.held.get(&id) {
-            let (repository, had) = (held.repository.clone(), held.need);
+            let (name, had) = (held.repository.clone(), held.need);
             let need = Need {
-                repository: need.repository.min(had.repository),
-                total: need.total.min(had.total),
+                repository: repository.min(had.repository),
+                total: lying,
             };
-            self.set_held(id, &repository, need, Some(now));
+            self.set_held(id, &name, need, Some(now));
         }
+    }
+
+    /// An upload from before the start lies there with so many bytes.
+    pub fn found(&mut self, id: UploadId, repository: &RepositoryName, lying: u64) {
+        let need = Need {
+            repository: 0,
+            total: lying,
+        };
+        self.set_held(id, repository, need, None);
     }
 
     /// Takes back what `id` was promised.
@@ -328,18 +339,23 @@ impl Ledger {
         }
     }
 
-    /// Drops what has rested for too long, but for one; whether there was any.
+    /// Drops what was promised of repositories to uploads that have rested for too long, but for
+    /// one; whether there was any.
     pub fn drop_rested(&mut self, but: Option<UploadId>) -> bool {
-        let rested: Vec<UploadId> = self
+        let rested: Vec<(UploadId, RepositoryName, u64)> = self
             .held
             .iter()
             .filter(|(id, held)| {
                 Some(**id) != but && held.resting.is_some_and(|s| s.elapsed() >= REST)
             })
-            .map(|(id, _)| *id)
+            .map(|(id, held)| (*id, held.repository.clone(), held.need.total))
             .collect();
-        for id in &rested {
-            self.release(*id);
+        for (id, repository, lying) in &rested {
+            if *lying == 0 {
+                self.release(*id);
+            } else {
+                self.found(*id, repository, *lying);
+            }
         }
         !rested.is_empty()
     }
@@ -420,13 +436,36 @@ mod tests {
         ledger.settle(vec![used(Some("a"), 6)]);
         ledger.hold(second, &name, need(4)).unwrap();
         let past = Instant::now().checked_sub(REST).unwrap();
-        ledger.rest(second, need(4), past);
+        ledger.rest(second, 4, 4, past);
         ledger.hold(UploadId::random(), &name, need(4)).unwrap();
         ledger.hold(second, &name, need(1)).unwrap_err();
         // A lowered limit takes nothing away, and lets nothing more in.
         ledger.settle(vec![used(Some("a"), 60)]);
         ledger.hold(second, &name, need(1)).unwrap_err();
         ledger.hold(second, &name, need(0)).unwrap();
+    }
+
+    #[test]
+    fn what_lies_on_the_disk_counts_in_all_until_it_goes() {
+        let mut ledger = Ledger::new(Quotas {
+            rules: vec![quota("a", Some(10), None)],
+            total: Some(12),
+        });
+        let name: RepositoryName = "a".parse().unwrap();
+        let (found, rested, third) = (UploadId::random(), UploadId::random(), UploadId::random());
+        ledger.found(found, &name, 5);
+        ledger.hold(rested, &name, need(4)).unwrap();
+        let past = Instant::now().checked_sub(REST).unwrap();
+        ledger.rest(rested, 4, 4, past);
+        assert!(ledger.drop_rested(None));
+        assert!(!ledger.drop_rested(None));
+        let error = ledger.hold(third, &name, need(4)).unwrap_err();
+        assert_eq!((error.scope, error.used), (Scope::Total, 9));
+        ledger.hold(third, &name, need(3)).unwrap();
+        // What it has counts for what it needs.
+        ledger.hold(found, &name, need(5)).unwrap();
+        ledger.release(rested);
+        ledger.hold(third, &name, need(5)).unwrap();
     }
 
     proptest! {
@@ -448,8 +487,8 @@ mod tests {
                         held[upload] = held[upload].max(bytes);
                     },
                     1 => {
-                        ledger.rest(id, need(bytes), Instant::now());
                         held[upload] = held[upload].min(bytes);
+                        ledger.rest(id, bytes, held[upload], Instant::now());
                     }
                     2 => { ledger.release(id); held[upload] = 0; }
                     _ => {

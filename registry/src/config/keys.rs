@@ -136,7 +136,7 @@ pub const KEYS: &[Key] = &[
         default: "",
         help: "How much may be stored in all, such as 500GiB; blobs that repositories share count \
                once. A push that would pass it is refused. What is deleted counts until garbage is \
-               collected. Without it, as much as fits on the disk.",
+               collected, what unfinished uploads brought until they expire. Without it, as much as fits on the disk.",
     },
     Key {
         name: "gc.interval",

@@ -39,15 +39,25 @@ pub(super) async fn start(
     if let Some(text) = query.get("digest") {
         let digest = digest(text)?;
         let upload = registry.start_upload(name, digest.algorithm()).await?;
-        let intake = intake(&request.headers, Some(&digest));
-        let body = body.into_data_stream();
-        if let Err(e) = registry.append(&upload, body, None, intake).await {
-            // Nobody knows this session's name, so nobody can go on with it.
-            if !matches!(e, ServiceError::Quota(_)) {
-                registry.cancel_upload(&upload).await?;
+        let length = announced(&request.headers);
+        let (this, whole, wanted) = (Arc::clone(registry), Arc::clone(&upload), digest.clone());
+        // A task, which ends also when the client goes: nobody knows this session's name, so nobody
+        // can go on with it.
+        let filled = tokio::spawn(async move {
+            let intake = Intake {
+                length,
+                digest: Some(&wanted),
+            };
+            let body = body.into_data_stream();
+            let filled = this.append(&whole, body, None, intake).await;
+            if let Err(e) = &filled
+                && !matches!(e, ServiceError::Quota(_))
+            {
+                this.cancel_upload(&whole).await?;
             }
-            return Err(e.into());
-        }
+            filled
+        });
+        filled.await.map_err(ServiceError::from)??;
         registry.finish_upload(&upload, &digest, by).await?;
         return Ok(created(name, &digest));
     }

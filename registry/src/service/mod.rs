@@ -127,6 +127,10 @@ impl Registry {
         let ledger = SharedLedger::new(&policy.quotas);
         let watch = ledger.as_ref().map(SharedLedger::watch);
         let meta = Meta::open(database, watch).await?;
+        if let Some(ledger) = &ledger {
+            let uploads = uploads.clone();
+            ledger.found(crate::storage::blocking(move || uploads.lying()).await?);
+        }
         Ok(Self {
             meta,
             blobs,

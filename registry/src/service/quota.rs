@@ -14,7 +14,7 @@ use super::{Registry, ServiceError};
 use crate::meta::{Admit, Watch};
 use crate::name::{RepositoryName, UploadId};
 use crate::quota::{Exceeded, Ledger, Need, Quotas};
-use crate::storage::{ChunkRange, Upload, UploadError};
+use crate::storage::{ChunkRange, Lying, Upload, UploadError};
 
 /// Room that is asked for at a time when it is not known how much will come.
 const STEP: u64 = 1 << 20;
@@ -75,6 +75,14 @@ impl SharedLedger {
 
     fn lock(&self) -> MutexGuard<'_, Ledger> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Counts uploads from before the start.
+    pub(super) fn found(&self, uploads: Vec<Lying>) {
+        let mut ledger = self.lock();
+        for upload in uploads {
+            ledger.found(upload.id, &upload.repository, upload.size);
+        }
     }
 
     /// Tells the ledger of every commit.
@@ -256,8 +264,11 @@ impl Registry {
             Err(UploadError::Busy) => {}
             Err(UploadError::Unknown) => ledger.lock().release(upload.id()),
             _ => {
-                let need = share.of(upload.received());
-                ledger.lock().rest(upload.id(), need, Instant::now());
+                let lying = upload.received();
+                let shown = share.of(lying).repository;
+                ledger
+                    .lock()
+                    .rest(upload.id(), shown, lying, Instant::now());
             }
         }
         Ok(appended?)
@@ -283,7 +294,7 @@ impl Registry {
         }
     }
 
-    /// Forgets promises to uploads that nobody goes on with.
+    /// Forgets what was promised of repositories to uploads that nobody goes on with.
     pub(super) fn forget_rested(&self) {
         if let Some(ledger) = &self.ledger {
             ledger.lock().drop_rested(None);

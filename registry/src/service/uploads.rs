@@ -124,6 +124,10 @@ impl Registry {
     /// [`ServiceError::Storage`].
     pub async fn expire_uploads(&self, age: Duration) -> Result<usize, ServiceError> {
         self.forget_rested();
-        Ok(self.uploads.expire(age).await?)
+        let expired = self.uploads.expire(age).await?;
+        for id in &expired {
+            self.release_upload(*id);
+        }
+        Ok(expired.len())
     }
 }

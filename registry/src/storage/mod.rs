@@ -11,7 +11,7 @@ mod uploads;
 pub(crate) use blobs::make_dir;
 pub use blobs::{BlobFiles, Flaw};
 pub use read::{Segment, read_segments};
-pub use uploads::{ChunkRange, Upload, UploadError, Uploads};
+pub use uploads::{ChunkRange, Lying, Upload, UploadError, Uploads};
 
 use std::io;
 use std::path::{Path, PathBuf};

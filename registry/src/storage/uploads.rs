@@ -6,7 +6,7 @@
 //! `uploads/<repository>/<id>.<algorithm>`, with `+` for the slashes of the repository's name.
 
 use std::collections::HashMap;
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File, Metadata, OpenOptions};
 use std::io::{ErrorKind, Read};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -84,6 +84,17 @@ impl ChunkRange {
     fn len(self) -> u64 {
         (self.end - self.start).saturating_add(1)
     }
+}
+
+/// An upload that is not finished, as its file says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Lying {
+    /// The session's ID.
+    pub id: UploadId,
+    /// The repository that it belongs to.
+    pub repository: RepositoryName,
+    /// Bytes that have come.
+    pub size: u64,
 }
 
 /// All upload sessions.
@@ -474,14 +485,32 @@ impl Uploads {
         Ok(())
     }
 
-    /// Removes sessions that nobody has written to for `age`; how many there were.
+    /// Every upload that is not finished.
+    ///
+    /// # Errors
+    /// [`StorageError::Io`].
+    pub fn lying(&self) -> Result<Vec<Lying>, StorageError> {
+        let lying = files(&self.dir)?
+            .into_iter()
+            .filter_map(|(id, path, meta)| {
+                let dir = path.parent()?.file_name()?.to_str()?;
+                Some(Lying {
+                    id,
+                    repository: dir.replace('+', "/").parse().ok()?,
+                    size: meta.len(),
+                })
+            });
+        Ok(lying.collect())
+    }
+
+    /// Removes sessions that nobody has written to for `age`; which ones.
     ///
     /// # Errors
     /// [`StorageError`].
-    pub async fn expire(&self, age: Duration) -> Result<usize, StorageError> {
+    pub async fn expire(&self, age: Duration) -> Result<Vec<UploadId>, StorageError> {
         let dir = Arc::clone(&self.dir);
         let stale = blocking(move || stale(&dir, age)).await?;
-        let mut expired = 0;
+        let mut expired = Vec::new();
         for (id, data) in stale {
             let session = self.sessions().by_id.get(&id).cloned();
             let guard = match &session {
@@ -504,7 +533,7 @@ impl Uploads {
                 *state = State::Gone;
             }
             self.sessions().by_id.remove(&id);
-            expired += 1;
+            expired.push(id);
         }
         Ok(expired)
     }
@@ -512,7 +541,16 @@ impl Uploads {
 
 /// The sessions that nobody has written to for `age`.
 fn stale(dir: &Path, age: Duration) -> Result<Vec<(UploadId, PathBuf)>, StorageError> {
-    let mut stale = Vec::new();
+    let stale = files(dir)?.into_iter().filter_map(|(id, path, meta)| {
+        let modified = meta.modified().ok()?;
+        is_older(modified, age).then_some((id, path))
+    });
+    Ok(stale.collect())
+}
+
+/// The files of all sessions.
+fn files(dir: &Path) -> Result<Vec<(UploadId, PathBuf, Metadata)>, StorageError> {
+    let mut files = Vec::new();
     for repository in fs::read_dir(dir).context("list", dir)? {
         let repository = repository.context("list", dir)?.path();
         for entry in fs::read_dir(&repository).context("list", &repository)? {
@@ -520,14 +558,13 @@ fn stale(dir: &Path, age: Duration) -> Result<Vec<(UploadId, PathBuf)>, StorageE
             let id = path.file_stem().and_then(|s| s.to_str());
             // What is not ours is not touched; what goes meanwhile was just finished.
             if let Some(id) = id.and_then(|s| s.parse().ok())
-                && let Ok(modified) = fs::metadata(&path).and_then(|m| m.modified())
-                && is_older(modified, age)
+                && let Ok(meta) = fs::metadata(&path)
             {
-                stale.push((id, path));
+                files.push((id, path, meta));
             }
         }
     }
-    Ok(stale)
+    Ok(files)
 }
 
 fn is_older(time: SystemTime, age: Duration) -> bool {

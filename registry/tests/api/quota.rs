@@ -332,3 +332,55 @@ proptest! {
         });
     }
 }
+
+#[tokio::test]
+async fn unfinished_uploads_count_in_all_until_they_go() {
+    let quota = "[storage]\nquota = \"1000B\"";
+    let app = limited(quota).await;
+    let half = app.upload("a").await;
+    app.request("PATCH", &half, &[], vec![2; 600]).await.ok(202);
+    app.registry.close().await;
+    let app = App::again(app, quota).await;
+    push(&app, "a", &[3; 401]).await.is(403, "DENIED");
+    push(&app, "a", &[3; 100]).await.ok(201);
+    // It goes on in the room that it has.
+    app.request("PATCH", &half, &[], vec![2; 300]).await.ok(202);
+    push(&app, "a", &[4; 1]).await.is(403, "DENIED");
+    let mut whole = vec![2; 900];
+    let digest = Digest::sha256(&whole);
+    app.request("PUT", &format!("{half}?digest={digest}"), &[], "")
+        .await
+        .ok(201);
+    assert_eq!(used(&app, "a").await, (1000, 1000));
+    app.delete(&format!("/v2/a/blobs/{digest}")).await.ok(202);
+    collect(&app).await;
+
+    // Given up, or expired.
+    whole.truncate(800);
+    let given_up = app.upload("a").await;
+    app.request("PATCH", &given_up, &[], whole.clone())
+        .await
+        .ok(202);
+    app.delete(&given_up).await.ok(204);
+    let expired = app.upload("a").await;
+    app.request("PATCH", &expired, &[], whole).await.ok(202);
+    push(&app, "a", &[5; 201]).await.is(403, "DENIED");
+    app.registry.expire_uploads(Duration::ZERO).await.unwrap();
+    push(&app, "a", &[5; 900]).await.ok(201);
+}
+
+/// Bytes of a blob that is there already cost nothing, but those that lie there without end do.
+#[tokio::test]
+async fn a_known_digest_does_not_hide_what_lies_on_the_disk() {
+    let app = limited("[storage]\nquota = \"1000B\"").await;
+    let known = app.blob("a", &[1; 500]).await;
+    let location = app.upload("a").await;
+    let parts = [Ok(vec![1; 400]), Err(std::io::Error::other("gone"))];
+    let broken = Body::from_stream(futures_util::stream::iter(parts));
+    let path = format!("{location}?digest={known}");
+    let answer = app.request("PUT", &path, &[], broken).await;
+    assert!(!answer.status.is_success());
+    push(&app, "a", &[2; 200]).await.is(403, "DENIED");
+    app.delete(&location).await.ok(204);
+    push(&app, "a", &[2; 200]).await.ok(201);
+}
