@@ -16,7 +16,7 @@ use oci::manifest::MAX_MANIFEST_SIZE;
 use serde::{Deserialize, Serialize};
 
 use super::{Push, Registry, ServiceError};
-use crate::name::{ManifestRef, RepositoryName, Tag, UploadId};
+use crate::name::{ManifestRef, RepositoryName, Tag};
 use crate::storage::{BlobFiles, Context, StorageError, blocking};
 
 /// What an import brought.
@@ -112,44 +112,6 @@ impl Registry {
                 return Ok(());
             }
             waiting = refused;
-        }
-    }
-
-    /// Shows a blob, brought by `bring` unless it is there already. The inner error is about this
-    /// blob only.
-    pub(super) async fn take_blob(
-        &self,
-        repository: &RepositoryName,
-        digest: &Digest,
-        imported: &mut Imported,
-        bring: impl FnOnce(&BlobFiles, &Digest) -> Result<Option<u64>, StorageError> + Send + 'static,
-    ) -> Result<Result<(), String>, ServiceError> {
-        let known = self.meta.is_stored(digest).await?;
-        let _arriving = self.blobs.arriving(digest).await;
-        let (files, wanted) = (self.blobs.clone(), digest.clone());
-        let found = blocking(move || {
-            if known && let Some(file) = files.open_file(&wanted)? {
-                let path = files.path(&wanted);
-                return Ok(Some(file.metadata().context("look at", &path)?.len()));
-            }
-            bring(&files, &wanted)
-        })
-        .await;
-        match found {
-            Ok(Some(size)) => {
-                if !known {
-                    imported.blobs += 1;
-                    imported.bytes += size;
-                }
-                self.show_blob(repository, digest, size, UploadId::random(), &None)
-                    .await?;
-                Ok(Ok(()))
-            }
-            Ok(None) => Ok(Err("its content is not what its digest says".into())),
-            Err(StorageError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
-                Ok(Err("its content is missing".into()))
-            }
-            Err(e) => Err(e.into()),
         }
     }
 

@@ -20,7 +20,7 @@ use super::export::REPOSITORY;
 use super::manifests::needs;
 use super::{Imported, Push, Registry, ServiceError};
 use crate::name::{ManifestRef, RepositoryName, Tag};
-use crate::storage::{BlobFiles, Context, StorageError};
+use crate::storage::{BlobFiles, Context, Staged, StorageError};
 
 /// How deep indexes may be nested.
 const MAX_NESTING: usize = 16;
@@ -290,7 +290,7 @@ fn bring(
     layout: &LayoutReader,
     files: &BlobFiles,
     digest: &Digest,
-) -> Result<Option<u64>, StorageError> {
+) -> Result<Option<Staged>, StorageError> {
     if let Some(path) = layout.path(digest)
         && is_ours(&path)
     {

@@ -5,6 +5,7 @@
 
 mod backup;
 mod blobs;
+mod bring;
 mod check;
 mod collect;
 mod error;

@@ -82,9 +82,8 @@ impl Registry {
         let by = by.clone();
         tokio::spawn(async move {
             this.hold_upload(&upload, &digest).await?;
-            let _arriving = this.blobs.arriving(&digest).await;
             let finished = this.uploads.finish(&upload, &digest, &this.blobs).await;
-            let size = match finished {
+            let (size, arriving) = match finished {
                 // Another request is writing to it, and keeps what it was promised.
                 Err(UploadError::Busy) => return Err(UploadError::Busy.into()),
                 Err(UploadError::Digest { actual }) => {
@@ -96,9 +95,15 @@ impl Registry {
                 }
                 finished => finished.inspect_err(|_| this.release_upload(upload.id()))?,
             };
-            this.show_blob(upload.repository(), &digest, size, upload.id(), &by)
-                .await
-                .inspect_err(|_| this.release_upload(upload.id()))
+            let shown = this
+                .show_blob(upload.repository(), &digest, size, upload.id(), &by)
+                .await;
+            drop(arriving);
+            if shown.is_err() {
+                this.release_upload(upload.id());
+                this.drop_refused(&digest).await;
+            }
+            shown
         })
         .await?
     }

@@ -28,6 +28,21 @@ pub enum Flaw {
     Damaged(String),
 }
 
+/// A file that holds what its digest says, durably, and has no name yet; it goes when it is
+/// dropped.
+#[derive(Debug)]
+pub struct Staged {
+    path: PathBuf,
+    size: u64,
+}
+
+impl Drop for Staged {
+    fn drop(&mut self) {
+        // Gone already, unless something failed, or both names were links to one file.
+        let _ = fs::remove_file(&self.path);
+    }
+}
+
 /// The blob files of one registry.
 #[derive(Clone, Debug)]
 pub struct BlobFiles {
@@ -129,6 +144,15 @@ impl BlobFiles {
         sync_dir(dir)
     }
 
+    /// Gives a staged file its name, durably; its size. Hold [`BlobFiles::arriving`].
+    ///
+    /// # Errors
+    /// [`StorageError::Io`].
+    pub fn adopt_staged(&self, staged: Staged, digest: &Digest) -> Result<u64, StorageError> {
+        self.adopt(&staged.path, digest)?;
+        Ok(staged.size)
+    }
+
     fn make_shard(&self, dir: &Path) -> Result<(), StorageError> {
         make_dir(dir)?;
         if let Some(parent) = dir.parent() {
@@ -160,42 +184,30 @@ impl BlobFiles {
         .await
     }
 
-    /// Takes over a file from elsewhere, by a link where possible; its size, or `None` when it is
-    /// not what the digest says.
+    /// Takes over a file from elsewhere, by a link where possible; `None` when it is not what the
+    /// digest says.
     ///
     /// # Errors
     /// [`StorageError::Io`].
-    pub fn import(&self, source: &Path, digest: &Digest) -> Result<Option<u64>, StorageError> {
-        let staged = self.staging.join(UploadId::random().to_string());
-        let done = self.import_through(source, &staged, digest);
-        // Gone already, unless something failed, or both names were links to one file.
-        let _ = fs::remove_file(&staged);
-        done
-    }
-
-    fn import_through(
-        &self,
-        source: &Path,
-        staged: &Path,
-        digest: &Digest,
-    ) -> Result<Option<u64>, StorageError> {
-        if fs::hard_link(source, staged).is_err() {
+    pub fn import(&self, source: &Path, digest: &Digest) -> Result<Option<Staged>, StorageError> {
+        let mut staged = self.stage();
+        if fs::hard_link(source, &staged.path).is_err() {
             // Another file system, or one without links.
-            fs::copy(source, staged).context("copy", source)?;
+            fs::copy(source, &staged.path).context("copy", source)?;
         }
-        let file = File::open(staged).context("open", staged)?;
+        let file = File::open(&staged.path).context("open", &staged.path)?;
         let mut hashing = Hashing::with(&file, digest.algorithm());
         std::io::copy(&mut hashing, &mut std::io::sink()).context("read", source)?;
         let (_, actual, size) = hashing.finish();
         if actual != *digest {
             return Ok(None);
         }
-        file.sync_all().context("sync", staged)?;
-        self.adopt(staged, digest)?;
-        Ok(Some(size))
+        file.sync_all().context("sync", &staged.path)?;
+        staged.size = size;
+        Ok(Some(staged))
     }
 
-    /// Takes over what a reader gives; its size, or `None` when it is not what the digest says.
+    /// Takes over what a reader gives; `None` when it is not what the digest says.
     ///
     /// # Errors
     /// [`StorageError::Io`].
@@ -203,31 +215,26 @@ impl BlobFiles {
         &self,
         source: &mut dyn Read,
         digest: &Digest,
-    ) -> Result<Option<u64>, StorageError> {
-        let staged = self.staging.join(UploadId::random().to_string());
-        let done = self.copy_through(source, &staged, digest);
-        if !matches!(done, Ok(Some(_))) {
-            let _ = fs::remove_file(&staged);
-        }
-        done
-    }
-
-    fn copy_through(
-        &self,
-        source: &mut dyn Read,
-        staged: &Path,
-        digest: &Digest,
-    ) -> Result<Option<u64>, StorageError> {
-        let file = File::create_new(staged).context("create", staged)?;
+    ) -> Result<Option<Staged>, StorageError> {
+        let mut staged = self.stage();
+        let file = File::create_new(&staged.path).context("create", &staged.path)?;
         let mut hashing = Hashing::with(&file, digest.algorithm());
-        std::io::copy(source, &mut hashing).context("copy to", staged)?;
+        std::io::copy(source, &mut hashing).context("copy to", &staged.path)?;
         let (_, actual, size) = hashing.finish();
         if actual != *digest {
             return Ok(None);
         }
-        file.sync_all().context("sync", staged)?;
-        self.adopt(staged, digest)?;
-        Ok(Some(size))
+        file.sync_all().context("sync", &staged.path)?;
+        staged.size = size;
+        Ok(Some(staged))
+    }
+
+    /// A name for a file on its way here.
+    fn stage(&self) -> Staged {
+        Staged {
+            path: self.staging.join(UploadId::random().to_string()),
+            size: 0,
+        }
     }
 
     /// Opens a blob's file; `None` when there is none.

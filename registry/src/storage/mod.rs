@@ -9,7 +9,7 @@ mod read;
 mod uploads;
 
 pub(crate) use blobs::make_dir;
-pub use blobs::{BlobFiles, Flaw};
+pub use blobs::{BlobFiles, Flaw, Staged};
 pub use read::{Segment, read_segments};
 pub use uploads::{ChunkRange, Lying, Upload, UploadError, Uploads};
 

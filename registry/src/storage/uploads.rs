@@ -17,7 +17,7 @@ use bytes::Bytes;
 use futures_util::Stream;
 use oci::digest::Hasher;
 use oci::{Algorithm, Digest};
-use tokio::sync::{Mutex as AsyncMutex, OwnedMutexGuard};
+use tokio::sync::{Mutex as AsyncMutex, OwnedMutexGuard, OwnedRwLockReadGuard};
 
 use super::blobs::make_dir;
 use super::pipeline::{Ended, Progress, Sink, receive};
@@ -426,8 +426,8 @@ impl Uploads {
     }
 
     /// Verifies a complete upload and makes its file durable under its digest; how many bytes it
-    /// has. Hold [`BlobFiles::arriving`] from before until its row is committed. An upload that is
-    /// not what its digest says is gone.
+    /// has, and [`BlobFiles::arriving`], taken only when that is done: hold it until its row is
+    /// committed. An upload that is not what its digest says is gone.
     ///
     /// # Errors
     /// [`UploadError`].
@@ -436,37 +436,41 @@ impl Uploads {
         upload: &Upload,
         digest: &Digest,
         blobs: &BlobFiles,
-    ) -> Result<u64, UploadError> {
+    ) -> Result<(u64, OwnedRwLockReadGuard<()>), UploadError> {
         let mut state = upload.lock()?;
         let hasher = self.hasher(upload, &mut state).await?;
         let data = Arc::clone(&upload.data);
-        let (blobs, digest) = (blobs.clone(), digest.clone());
+        let wanted = digest.clone();
         let same_algorithm = upload.algorithm == digest.algorithm();
         let size = upload.received();
-        let done = blocking(move || {
+        let verified = blocking(move || {
             let mut file = File::open(&data).context("open", &data)?;
             let hasher = if same_algorithm {
                 hasher
             } else {
                 // The digest's algorithm was not announced when the upload began.
-                hash(&mut file, digest.algorithm())
+                hash(&mut file, wanted.algorithm())
                     .context("read", &data)?
                     .0
             };
             let actual = hasher.finish();
-            if actual != digest {
+            if actual != wanted {
                 let _ = fs::remove_file(&data);
                 return Ok(Err(UploadError::Digest { actual }));
             }
             file.sync_all().context("sync", &data)?;
-            blobs.adopt(&data, &digest)?;
             Ok(Ok(()))
         })
-        .await;
+        .await
+        .map_err(UploadError::from)
+        .flatten();
+        let done = match verified {
+            Ok(()) => adopt(&upload.data, digest, blobs).await,
+            Err(e) => Err(e),
+        };
         *state = State::Gone;
         self.sessions().by_id.remove(&upload.id);
-        done??;
-        Ok(size)
+        Ok((size, done?))
     }
 
     /// Gives a session up.
@@ -587,6 +591,17 @@ fn hash(file: &mut File, algorithm: Algorithm) -> std::io::Result<(Hasher, u64)>
     }
 }
 
+async fn adopt(
+    data: &Arc<Path>,
+    digest: &Digest,
+    blobs: &BlobFiles,
+) -> Result<OwnedRwLockReadGuard<()>, UploadError> {
+    let arriving = blobs.arriving(digest).await;
+    let (data, digest, blobs) = (Arc::clone(data), digest.clone(), blobs.clone());
+    blocking(move || blobs.adopt(&data, &digest)).await?;
+    Ok(arriving)
+}
+
 async fn rewind(path: Arc<Path>, len: u64) -> Result<(), StorageError> {
     blocking(move || {
         OpenOptions::new()
@@ -633,7 +648,10 @@ mod tests {
             assert_eq!(upload.received(), 6);
             uploads.append(&upload, chunk("world"), None).await.unwrap();
             let digest = Digest::sha256(b"hello world");
-            assert_eq!(uploads.finish(&upload, &digest, &blobs).await.unwrap(), 11);
+            assert_eq!(
+                uploads.finish(&upload, &digest, &blobs).await.unwrap().0,
+                11
+            );
         }
         assert_eq!(uploads.len(), 1);
     }

@@ -1,6 +1,8 @@
 use std::path::Path;
+use std::time::Duration;
 
 use oci::Digest;
+use registry::service::CollectOptions;
 use serde_json::json;
 
 use crate::harness::{App, INDEX, MANIFEST, image};
@@ -136,4 +138,39 @@ async fn every_tag_pulls_as_before() {
             .count(),
         0
     );
+}
+
+/// However short the grace: what an import brought waits for its manifest.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn collections_take_nothing_from_an_import_under_way() {
+    let volume = Volume(tempfile::tempdir().unwrap());
+    for i in 0..60 {
+        let config = volume.layer("app", format!("{{\"n\":{i}}}").as_bytes());
+        let layer = volume.layer("app", format!("layer {i}").as_bytes());
+        let text = image(&config, &[&layer]).to_string();
+        volume.manifest("app", &text, &[&format!("v{i}")]);
+    }
+    let app = App::new().await;
+    let registry = std::sync::Arc::clone(&app.registry);
+    let collector = tokio::spawn(async move {
+        let options = CollectOptions {
+            grace: Duration::ZERO,
+            dry_run: false,
+            every_file: true,
+        };
+        loop {
+            registry.collect(options).await.unwrap();
+        }
+    });
+    let imported = app.registry.import_distribution(volume.0.path()).await;
+    collector.abort();
+    let _ = collector.await;
+    let imported = imported.unwrap();
+    assert_eq!(imported.skipped, Vec::<String>::new());
+    assert_eq!((imported.manifests, imported.tags), (60, 60));
+    for i in 0..60 {
+        let layer = Digest::sha256(format!("layer {i}").as_bytes());
+        pull(&app, &format!("/v2/app/manifests/v{i}")).await;
+        pull(&app, &format!("/v2/app/blobs/{layer}")).await;
+    }
 }
