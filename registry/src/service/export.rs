@@ -37,6 +37,10 @@ pub struct ExportOptions {
     pub what: Vec<String>,
     /// A directory, or a file whose name ends with `.tar`.
     pub output: PathBuf,
+    /// Files in a directory may be hard links to the registry's own: who writes into them damages
+    /// it.
+    #[serde(default)]
+    pub link: bool,
 }
 
 /// What was exported.
@@ -119,13 +123,16 @@ impl Registry {
             blobs: plan.blobs.len() as u64,
             bytes: plan.blobs.values().sum(),
         };
-        let (files, output) = (self.blobs.clone(), options.output.clone());
+        let (files, output, link) = (self.blobs.clone(), options.output.clone(), options.link);
         tokio::task::spawn_blocking(move || {
             let mut writer = if is_tar(&output) {
                 LayoutWriter::tar(&output)?
             } else {
                 LayoutWriter::directory(&output)?
             };
+            if link {
+                writer = writer.linked();
+            }
             for (digest, size) in &plan.blobs {
                 writer.blob(digest, *size, &files.path(digest))?;
             }

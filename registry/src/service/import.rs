@@ -1,8 +1,9 @@
 //! Takes over the volume of Docker's registry (distribution's file system layout, version 2).
 //!
-//! Blobs are linked where both are on one file system and copied otherwise, and each is read once
-//! to make sure that it is what its digest says. The old volume is only read. What is there
-//! already is kept, so that an import that was interrupted can be started again.
+//! Blobs become hard links where both are on one file system, unless copies are asked for, and each
+//! is read once to make sure that it is what its digest says. The old volume is only read, and may
+//! not be written to afterwards while its files are the registry's too. What is there already is
+//! kept, so that an import that was interrupted can be started again.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -46,7 +47,8 @@ struct Old {
 }
 
 impl Registry {
-    /// Imports the volume in `root`, such as `/var/lib/registry`.
+    /// Imports the volume in `root`, such as `/var/lib/registry`; with `link` by hard links where
+    /// that can be.
     ///
     /// # Errors
     /// [`ServiceError`] when the disk or the database fails; single things that cannot be taken
@@ -54,6 +56,7 @@ impl Registry {
     pub async fn import_distribution(
         self: &Arc<Self>,
         root: &Path,
+        link: bool,
     ) -> Result<Imported, ServiceError> {
         let v2 = root.join("docker/registry/v2");
         let mut imported = Imported::default();
@@ -61,7 +64,8 @@ impl Registry {
         let (repositories, skipped) = blocking(move || repositories(&from)).await?;
         imported.skipped = skipped;
         for old in repositories {
-            self.import_repository(&v2, old, &mut imported).await?;
+            self.import_repository(&v2, old, link, &mut imported)
+                .await?;
         }
         Ok(imported)
     }
@@ -70,13 +74,20 @@ impl Registry {
         self: &Arc<Self>,
         v2: &Path,
         old: Old,
+        link: bool,
         imported: &mut Imported,
     ) -> Result<(), ServiceError> {
         imported.repositories += 1;
         let name = &old.name;
         for digest in &old.layers {
             let source = data(v2, digest);
-            let bring = move |files: &BlobFiles, digest: &Digest| files.import(&source, digest);
+            let bring = move |files: &BlobFiles, digest: &Digest| {
+                if link {
+                    files.link(&source, digest)
+                } else {
+                    files.import(&source, digest)
+                }
+            };
             if let Err(why) = self.take_blob(name, digest, imported, bring).await? {
                 imported
                     .skipped

@@ -158,32 +158,65 @@ impl BlobFiles {
         .await
     }
 
-    /// Takes over a file from elsewhere, by a link where possible; its size, or `None` when it is
-    /// not what the digest says.
+    /// Takes over a file from elsewhere under a second name (a hard link): who writes into it there
+    /// changes the blob. Copied where links cannot be. Its size, or `None` when it is not what the
+    /// digest says.
     ///
     /// # Errors
     /// [`StorageError::Io`].
-    pub fn import(&self, source: &Path, digest: &Digest) -> Result<Option<u64>, StorageError> {
+    pub fn link(&self, source: &Path, digest: &Digest) -> Result<Option<u64>, StorageError> {
         let staged = self.staging.join(UploadId::random().to_string());
-        let done = self.import_through(source, &staged, digest);
+        let plain = fs::symlink_metadata(source).is_ok_and(|m| m.is_file());
+        if !plain || fs::hard_link(source, &staged).is_err() {
+            // Another file system, or one without links.
+            return self.import(source, digest);
+        }
+        let done = self.adopt_verified(&staged, digest);
         // Gone already, unless something failed, or both names were links to one file.
         let _ = fs::remove_file(&staged);
         done
     }
 
-    fn import_through(
-        &self,
-        source: &Path,
-        staged: &Path,
-        digest: &Digest,
-    ) -> Result<Option<u64>, StorageError> {
-        if fs::hard_link(source, staged).is_err() {
-            // Another file system, or one without links.
-            fs::copy(source, staged).context("copy", source)?;
+    /// Takes over a file from elsewhere, as a file of its own; its size, or `None` when it is not
+    /// what the digest says.
+    ///
+    /// # Errors
+    /// [`StorageError::Io`].
+    pub fn import(&self, source: &Path, digest: &Digest) -> Result<Option<u64>, StorageError> {
+        let file = File::open(source).context("open", source)?;
+        match self.import_shared(&file, digest)? {
+            Some(done) => Ok(done),
+            None => self.import_from(&mut &file, digest),
         }
+    }
+
+    /// Takes over a file by sharing its blocks: later changes of it are not seen here. The outer
+    /// `None` when the file system cannot do that, the inner one when the file is not what the
+    /// digest says.
+    ///
+    /// # Errors
+    /// [`StorageError::Io`].
+    pub fn import_shared(
+        &self,
+        source: &File,
+        digest: &Digest,
+    ) -> Result<Option<Option<u64>>, StorageError> {
+        let staged = self.staging.join(UploadId::random().to_string());
+        let file = File::create_new(&staged).context("create", &staged)?;
+        let done = match rustix::fs::ioctl_ficlone(&file, source) {
+            Ok(()) => self.adopt_verified(&staged, digest).map(Some),
+            Err(_) => Ok(None),
+        };
+        if !matches!(done, Ok(Some(Some(_)))) {
+            let _ = fs::remove_file(&staged);
+        }
+        done
+    }
+
+    fn adopt_verified(&self, staged: &Path, digest: &Digest) -> Result<Option<u64>, StorageError> {
         let file = File::open(staged).context("open", staged)?;
         let mut hashing = Hashing::with(&file, digest.algorithm());
-        std::io::copy(&mut hashing, &mut std::io::sink()).context("read", source)?;
+        std::io::copy(&mut hashing, &mut std::io::sink()).context("read", staged)?;
         let (_, actual, size) = hashing.finish();
         if actual != *digest {
             return Ok(None);

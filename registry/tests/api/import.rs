@@ -90,7 +90,7 @@ async fn every_tag_pulls_as_before() {
     let app = App::new().await;
     let import = async || {
         app.registry
-            .import_distribution(volume.0.path())
+            .import_distribution(volume.0.path(), true)
             .await
             .unwrap()
     };
@@ -136,4 +136,17 @@ async fn every_tag_pulls_as_before() {
             .count(),
         0
     );
+}
+
+#[tokio::test]
+async fn with_copies_the_old_volume_can_be_used_on() {
+    let volume = Volume(tempfile::tempdir().unwrap());
+    let layer = volume.layer("app", b"layer");
+    let app = App::new().await;
+    let from = volume.0.path();
+    app.registry.import_distribution(from, false).await.unwrap();
+    let hex = layer.hex();
+    volume.write(&format!("blobs/sha256/{}/{hex}/data", &hex[..2]), b"lAyer");
+    let file = app.path().join("blobs/sha256").join(&hex[..2]).join(hex);
+    assert_eq!(std::fs::read(file).unwrap(), b"layer");
 }
