@@ -5,7 +5,7 @@
 //! not be written to afterwards while its files are the registry's too. What is there already is
 //! kept, so that an import that was interrupted can be started again.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -25,7 +25,7 @@ use crate::storage::{BlobFiles, Context, StorageError, blocking};
 pub struct Imported {
     /// Repositories.
     pub repositories: u64,
-    /// Blobs that were not there yet.
+    /// Blobs that were not there yet, or damaged.
     pub blobs: u64,
     /// Their bytes.
     pub bytes: u64,
@@ -35,6 +35,9 @@ pub struct Imported {
     pub tags: u64,
     /// What could not be taken over, and why.
     pub skipped: Vec<String>,
+    /// Blobs that are known to be whole: many images share their layers.
+    #[serde(skip)]
+    pub(super) whole: HashSet<Digest>,
 }
 
 /// One repository of the old volume.
@@ -51,8 +54,8 @@ impl Registry {
     /// that can be.
     ///
     /// # Errors
-    /// [`ServiceError`] when the disk or the database fails; single things that cannot be taken
-    /// over are listed instead.
+    /// [`ServiceError`] when the disk or the database fails or is full; single things that cannot be
+    /// taken over are listed instead.
     pub async fn import_distribution(
         self: &Arc<Self>,
         root: &Path,
@@ -126,8 +129,8 @@ impl Registry {
         }
     }
 
-    /// Shows a blob, brought by `bring` unless it is there already. The inner error is about this
-    /// blob only.
+    /// Shows a blob, brought by `bring` unless it is there already and whole. The inner error is
+    /// about this blob only.
     pub(super) async fn take_blob(
         &self,
         repository: &RepositoryName,
@@ -138,19 +141,26 @@ impl Registry {
         let known = self.meta.is_stored(digest).await?;
         let _arriving = self.blobs.arriving(digest).await;
         let (files, wanted) = (self.blobs.clone(), digest.clone());
+        let deep = !imported.whole.contains(digest);
         let found = blocking(move || {
-            if known && let Some(file) = files.open_file(&wanted)? {
-                let path = files.path(&wanted);
-                return Ok(Some(file.metadata().context("look at", &path)?.len()));
+            if known && let Some(size) = whole(&files, &wanted, deep)? {
+                return Ok(Some((size, false)));
             }
-            bring(&files, &wanted)
+            Ok(bring(&files, &wanted)?.map(|size| (size, true)))
         })
         .await;
         match found {
-            Ok(Some(size)) => {
-                if !known {
+            Ok(Some((size, brought))) => {
+                imported.whole.insert(digest.clone());
+                if brought {
                     imported.blobs += 1;
                     imported.bytes += size;
+                }
+                if brought && known {
+                    tracing::warn!(%digest, "a damaged blob was replaced");
+                    // What was read from it, in whatever repository.
+                    self.blob_cache.clear();
+                    self.manifest_cache.clear();
                 }
                 self.show_blob(repository, digest, size, UploadId::random(), &None)
                     .await?;
@@ -197,10 +207,25 @@ impl Registry {
         };
         match self.put_manifest(repository, &reference, push, &None).await {
             Ok(_) => Ok(Ok(())),
-            Err(e @ (ServiceError::Storage(_) | ServiceError::Meta(_))) => Err(e),
+            Err(
+                e @ (ServiceError::Storage(_) | ServiceError::Meta(_) | ServiceError::Quota(_)),
+            ) => Err(e),
             Err(e) => Ok(Err(e.to_string())),
         }
     }
+}
+
+/// The size of a blob's file; `None` when it is gone or damaged. It is only read when `deep`.
+fn whole(files: &BlobFiles, digest: &Digest, deep: bool) -> Result<Option<u64>, StorageError> {
+    let Some(file) = files.open_file(digest)? else {
+        return Ok(None);
+    };
+    let size = file
+        .metadata()
+        .context("look at", &files.path(digest))?
+        .len();
+    let flaw = files.verify(digest, size, deep)?;
+    Ok(flaw.is_none().then_some(size))
 }
 
 /// Where the old volume has a blob's content.

@@ -353,6 +353,30 @@ async fn what_is_exported_is_what_its_digest_says() {
 }
 
 #[tokio::test]
+async fn an_import_heals_what_is_damaged() {
+    let app = App::new().await;
+    let (digest, _) = app.image("app", "v1", "layer").await;
+    let work = tempfile::tempdir().unwrap();
+    let dir = work.path().join("layout");
+    export(&app, &["app"], &dir).await;
+    for damage in [&b"lAyer"[..], b"lay"] {
+        std::fs::write(in_registry(&app, b"layer"), damage).unwrap();
+        let path = format!("/v2/app/blobs/{}", Digest::sha256(b"layer"));
+        // It may have been read before anybody saw that it is damaged.
+        app.get(&path).await;
+        let imported = import(&app, &dir, Some("other")).await;
+        assert_eq!((imported.blobs, imported.bytes), (1, 5), "{imported:?}");
+        assert_eq!(imported.skipped, Vec::<String>::new());
+        assert_eq!(&app.get(&path).await.ok(200).body[..], b"layer");
+        let imported = import(&app, &dir, Some("other")).await;
+        assert_eq!((imported.blobs, imported.bytes), (0, 0));
+    }
+    app.get(&format!("/v2/other/manifests/{digest}"))
+        .await
+        .ok(200);
+}
+
+#[tokio::test]
 async fn files_that_others_could_change_are_copied() {
     let app = App::new().await;
     app.image("app", "v1", "layer").await;
