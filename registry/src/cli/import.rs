@@ -13,7 +13,7 @@ use crate::service::{Imported, Registry};
 /// The old volume is only read. Files are hard links afterwards where possible, so that no space is
 /// needed: they are the files of both then, and whoever writes into the old volume damages this
 /// registry. Delete it, keep it read-only, or say --copy. Stop both registries first. An import
-/// that was interrupted can be started again.
+/// that was interrupted can be started again. Quotas and immutable tags are as configured.
 #[derive(Debug, Args)]
 pub(super) struct Import {
     #[command(flatten)]
@@ -41,7 +41,7 @@ pub(super) fn run(options: Import) -> Result<(), Failure> {
         .enable_all()
         .build()?;
     let imported = runtime.block_on(async {
-        let registry = Arc::new(Registry::open(&data_dir).await?);
+        let registry = Arc::new(Registry::with_policy(&data_dir, config.policy.clone()).await?);
         let imported = registry.import_distribution(&volume, !options.copy).await?;
         registry.close().await;
         Ok::<_, Failure>(imported)

@@ -150,3 +150,40 @@ async fn with_copies_the_old_volume_can_be_used_on() {
     let file = app.path().join("blobs/sha256").join(&hex[..2]).join(hex);
     assert_eq!(std::fs::read(file).unwrap(), b"layer");
 }
+
+/// The command itself: it is the one that knows the settings.
+#[test]
+fn the_rules_of_the_registry_are_those_of_an_import() {
+    let volume = Volume(tempfile::tempdir().unwrap());
+    let config = volume.layer("app", b"{}");
+    let layer = volume.layer("app", b"layer");
+    volume.manifest("app", &image(&config, &[&layer]).to_string(), &["v1"]);
+    let work = tempfile::tempdir().unwrap();
+    let data = work.path().join("data");
+    let import = |settings: &str| {
+        let file = work.path().join("registry.toml");
+        std::fs::write(&file, settings).unwrap();
+        let output = std::process::Command::new(env!("CARGO_BIN_EXE_rregistry"))
+            .env_clear()
+            .arg("import-distribution")
+            .arg(volume.0.path())
+            .arg("--config")
+            .arg(&file)
+            .arg("--data-dir")
+            .arg(&data)
+            .output()
+            .unwrap();
+        let text = [output.stdout, output.stderr].concat();
+        (output.status.success(), String::from_utf8(text).unwrap())
+    };
+    let (ok, said) = import("[storage]\nquota = \"10B\"");
+    assert!(!ok && said.contains("quota"), "{said}");
+    let immutable = "[[immutable]]\nrepository = \"app\"";
+    let (ok, said) = import(immutable);
+    assert!(ok, "{said}");
+    let (ok, said) = import(immutable);
+    assert!(ok, "{said}");
+    volume.manifest("app", &image(&layer, &[]).to_string(), &["v1"]);
+    let (ok, said) = import(immutable);
+    assert!(!ok && said.contains("immutable"), "{said}");
+}
