@@ -353,6 +353,23 @@ async fn what_is_exported_is_what_its_digest_says() {
 }
 
 #[tokio::test]
+async fn no_directory_gets_the_name_of_an_archive() {
+    let app = App::new().await;
+    app.image("app", "v1", "layer").await;
+    let work = tempfile::tempdir().unwrap();
+    for name in ["app.tgz", "app.tar.gz", "app.tar.zst"] {
+        let options = ExportOptions {
+            what: vec!["app".to_owned()],
+            output: work.path().join(name),
+            link: false,
+        };
+        let error = app.registry.export(&options).await.unwrap_err().to_string();
+        assert!(error.contains("ends with .tar"), "{error}");
+        assert!(!options.output.exists());
+    }
+}
+
+#[tokio::test]
 async fn an_import_heals_what_is_damaged() {
     let app = App::new().await;
     let (digest, _) = app.image("app", "v1", "layer").await;
