@@ -183,7 +183,7 @@ async fn damage_says_what_helps_wherever_it_is_met() {
         let said = e.to_string();
         assert!(said.contains("fsck --rebuild"), "{said}");
     };
-    let (mut checking, mut reading, mut writing) = (0, 0, 0);
+    let (mut checking, mut reading, mut writing, mut repairing) = (0, 0, 0, 0);
     for page in 1..bytes.len() / 4096 {
         let copy = tempfile::tempdir().unwrap();
         let mut bytes = bytes.clone();
@@ -217,10 +217,20 @@ async fn damage_says_what_helps_wherever_it_is_met() {
             app.get("/readyz").await.ok(503);
             says(app.registry.ready().await.unwrap_err());
         }
+        let app = app.restart().await;
+        let repair = CheckOptions {
+            deep: false,
+            repair: true,
+        };
+        if let Err(e) = app.registry.check(repair).await {
+            repairing += 1;
+            says(e);
+            says(app.registry.ready().await.unwrap_err());
+        }
     }
     assert!(
-        checking > 0 && reading > 0 && writing > 0,
-        "{checking} {reading} {writing}"
+        checking > 0 && reading > 0 && writing > 0 && repairing > 0,
+        "{checking} {reading} {writing} {repairing}"
     );
 }
 
