@@ -149,17 +149,13 @@ impl Rates {
         }
     }
 
-    /// Whether a request would be too many, without counting it.
-    ///
-    /// # Errors
-    /// As [`Rates::take`].
-    pub fn look(&self, client: &Client, now: Instant) -> Result<(), Duration> {
-        let buckets = lock(&self.buckets);
-        let known = buckets
-            .young
-            .get(client)
-            .or_else(|| buckets.old.get(client));
-        known.map_or(Ok(()), |bucket| self.wait(self.filled(*bucket, now)))
+    /// Takes a request back that was counted for this client and is another's.
+    pub fn give_back(&self, client: &Client) {
+        let mut buckets = lock(&self.buckets);
+        let Buckets { young, old } = &mut *buckets;
+        if let Some(bucket) = young.get_mut(client).or_else(|| old.get_mut(client)) {
+            bucket.tokens = (bucket.tokens + 1.0).min(self.burst);
+        }
     }
 
     /// A bucket as it is by now.
@@ -228,11 +224,11 @@ mod tests {
             rates.take(user("a"), at(0)),
             Err(Duration::from_millis(500))
         );
-        // Looking takes nothing.
-        for millis in [0, 250, 0] {
-            assert!(rates.look(&user("a"), at(millis)).is_err());
-        }
-        assert_eq!(rates.look(&user("b"), at(0)), Ok(()));
+        // What is given back is there again, and no more.
+        rates.give_back(&user("a"));
+        rates.give_back(&user("b"));
+        assert_eq!(rates.take(user("a"), at(0)), Ok(()));
+        assert!(rates.take(user("a"), at(0)).is_err());
         // Others are not concerned.
         assert_eq!(rates.take(user("b"), at(0)), Ok(()));
         assert_eq!(rates.take(user("a"), at(500)), Ok(()));

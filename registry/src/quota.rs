@@ -34,10 +34,12 @@ pub struct Quota {
 }
 
 fn bytes<'de, D: Deserializer<'de>>(d: D) -> Result<Option<u64>, D::Error> {
-    let text = String::deserialize(d)?;
-    size(&text).map(Some).ok_or_else(|| {
+    // Whatever stands there, what should is told.
+    let value = toml::Value::deserialize(d)?;
+    let read = value.as_str().and_then(size);
+    read.map(Some).ok_or_else(|| {
         serde::de::Error::custom(format!(
-            "{text:?} is no size: a number and a unit, such as 500MiB, 10GiB or 2TB"
+            "{value} is no size: a number and a unit in quotes, such as \"500MiB\", \"10GiB\" or \"2TB\""
         ))
     })
 }

@@ -113,6 +113,17 @@ enum Tried {
     Failed(String),
 }
 
+/// Why events were not taken.
+#[derive(Debug, thiserror::Error)]
+enum Unsent {
+    /// The webhook will not have these, now or later.
+    #[error("it refused the events with {0}")]
+    Refused(StatusCode),
+    /// The webhook cannot be reached or fails.
+    #[error("{0}")]
+    Failed(String),
+}
+
 impl Delivery {
     async fn run(self, mut stop: watch::Receiver<bool>) {
         let name = &self.subscriber.webhook.name;
@@ -123,7 +134,7 @@ impl Delivery {
                 self.trim().await;
                 trimmed = Instant::now();
             }
-            let pause = match self.deliver(failures > 0).await {
+            let pause = match self.deliver(failures).await {
                 Tried::Taken => {
                     if failures > 0 {
                         tracing::info!(webhook = name, failures, "the webhook answers again");
@@ -181,11 +192,12 @@ impl Delivery {
         }
     }
 
-    /// Sends what waits, as much as goes into one delivery; one event while the webhook fails, so
-    /// that one which it cannot take does not stop others with it.
-    async fn deliver(&self, failing: bool) -> Tried {
+    /// Sends what waits, as much as goes into one delivery; one event while the webhook fails. One
+    /// that it refuses again and again is dropped, so that it does not stop others with it.
+    async fn deliver(&self, failures: u32) -> Tried {
         let name = &self.subscriber.webhook.name;
-        let room = if failing { 1 } else { BATCH };
+        let room = if failures > 0 { 1 } else { BATCH };
+        let last_try = failures >= self.subscriber.webhook.threshold.max(1);
         let queued = match self.registry.queued_events(name, room).await {
             Ok(queued) => queued,
             Err(e) => return Tried::Failed(e.to_string()),
@@ -198,10 +210,16 @@ impl Delivery {
         }
         let events = queued.iter().map(|q| q.event.as_str());
         let body = envelope(events.chain(pulls.iter().map(String::as_str)));
-        if let Err(why) = self.send(body).await {
-            return Tried::Failed(why);
+        match self.send(body).await {
+            Ok(()) => {
+                self.subscriber.sent.fetch_add(count as u64, Relaxed);
+            }
+            Err(Unsent::Refused(status)) if last_try => {
+                self.subscriber.dropped.fetch_add(count as u64, Relaxed);
+                tracing::warn!(webhook = name, %status, "an event that is refused is dropped");
+            }
+            Err(why) => return Tried::Failed(why.to_string()),
         }
-        self.subscriber.sent.fetch_add(count as u64, Relaxed);
         self.subscriber.forget_pulls(end);
         if let Some(last) = queued.last()
             && let Err(e) = self.registry.forget_events(name, last.id).await
@@ -212,27 +230,32 @@ impl Delivery {
         Tried::Taken
     }
 
-    async fn send(&self, body: String) -> Result<(), String> {
+    async fn send(&self, body: String) -> Result<(), Unsent> {
         let webhook = &self.subscriber.webhook;
         let request = self
             .client
             .post(&webhook.url)
             .header(reqwest::header::CONTENT_TYPE, CONTENT_TYPE)
-            .headers(webhook.headers.to_map()?)
+            .headers(webhook.headers.to_map().map_err(Unsent::Failed)?)
             .body(body);
-        let answer = request.send().await.map_err(|e| reason(&e))?;
-        let status = answer.status();
+        let sent = request.send().await;
+        let status = sent.map_err(|e| Unsent::Failed(reason(&e)))?.status();
         match status {
             // Where a redirect leads, the event was not sent.
             StatusCode::MOVED_PERMANENTLY
             | StatusCode::FOUND
             | StatusCode::SEE_OTHER
             | StatusCode::TEMPORARY_REDIRECT
-            | StatusCode::PERMANENT_REDIRECT => Err(format!(
+            | StatusCode::PERMANENT_REDIRECT => Err(Unsent::Failed(format!(
                 "it answered {status} to somewhere else: set url to where events are taken"
-            )),
-            status if status.as_u16() < 400 => Ok(()),
-            status => Err(format!("it answered {status}")),
+            ))),
+            status if status.is_success() => Ok(()),
+            // Not the webhook is wrong, but what it was sent.
+            StatusCode::BAD_REQUEST
+            | StatusCode::PAYLOAD_TOO_LARGE
+            | StatusCode::UNSUPPORTED_MEDIA_TYPE
+            | StatusCode::UNPROCESSABLE_ENTITY => Err(Unsent::Refused(status)),
+            status => Err(Unsent::Failed(format!("it answered {status}"))),
         }
     }
 

@@ -246,6 +246,11 @@ fn checks_and_questions_know_what_the_base_sets() {
         .arg(Dir::dockerfile("FROM nowhere:1\nENV X=$FOO\n").path())
         .ok();
     assert!(check.out().contains("no warnings"), "{check}");
+    let lint = store
+        .rbuild(["lint", "--build-context", replaced])
+        .arg(Dir::dockerfile("FROM nowhere:1\nENV X=$FOO\n").path())
+        .ok();
+    assert!(lint.out().contains("no warnings"), "{lint}");
 }
 
 #[test]

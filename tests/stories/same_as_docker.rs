@@ -66,6 +66,10 @@ const SAME: &[(&str, &str)] = &[
     ),
     ("empty cmd", "FROM busybox\nCMD []\nENTRYPOINT []\n"),
     (
+        "empty shell forms",
+        "FROM busybox AS a\nCMD\nENTRYPOINT\nFROM busybox\nRUN\nCMD\n",
+    ),
+    (
         "exec form with escapes",
         "FROM busybox\nCMD [\"a\\\"b\", \"c\\\\d\", \"\\u00e9\"]\n",
     ),

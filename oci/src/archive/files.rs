@@ -57,6 +57,14 @@ pub struct ContentReader {
     file: Arc<File>,
     offset: u64,
     left: u64,
+    whole: bool,
+}
+
+impl ContentReader {
+    /// The file that holds this and nothing else, to share its blocks; none in a tar.
+    pub fn whole_file(&self) -> Option<&File> {
+        self.whole.then_some(&*self.file)
+    }
 }
 
 impl Read for ContentReader {
@@ -79,14 +87,15 @@ impl Read for ContentReader {
 
 impl Content {
     pub(super) fn open(&self) -> io::Result<ContentReader> {
-        let (file, offset) = match &self.source {
-            Source::Tar { file, offset } => (Arc::clone(file), *offset),
-            Source::Dir { dir, path } => (Arc::new(open_in(dir, path)?), 0),
+        let (file, offset, whole) = match &self.source {
+            Source::Tar { file, offset } => (Arc::clone(file), *offset, false),
+            Source::Dir { dir, path } => (Arc::new(open_in(dir, path)?), 0, true),
         };
         Ok(ContentReader {
             file,
             offset,
             left: self.size,
+            whole,
         })
     }
 }

@@ -5,6 +5,7 @@ use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
+use super::share::holds;
 use super::{ArchiveError, blob_path, failed};
 use crate::Digest;
 use crate::blob::Expected;
@@ -50,7 +51,7 @@ impl<W: Write> Write for Bounded<W> {
     }
 }
 
-fn verified<W: Write>(
+pub(super) fn verified<W: Write>(
     out: W,
     digest: &Digest,
     size: u64,
@@ -171,7 +172,13 @@ impl DirLayout {
         })
     }
 
-    fn place(
+    /// Where a file of this name is.
+    pub(super) fn path(&self, name: &str) -> PathBuf {
+        self.root.join(name)
+    }
+
+    /// Makes a file that appears whole, or not at all.
+    pub(super) fn place(
         &self,
         path: &Path,
         write: impl FnOnce(&mut File) -> Result<(), ArchiveError>,
@@ -202,8 +209,8 @@ impl Layout for DirLayout {
         size: u64,
         produce: Produce<'_>,
     ) -> Result<(), ArchiveError> {
-        let path = self.root.join(blob_path(digest));
-        if fs::metadata(&path).is_ok_and(|m| m.is_file() && m.len() == size) {
+        let path = self.path(&blob_path(digest));
+        if holds(&path, digest, size) {
             return Ok(());
         }
         self.place(&path, |file| verified(file, digest, size, produce))

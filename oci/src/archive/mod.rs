@@ -11,6 +11,7 @@ mod layout;
 pub mod pick;
 pub mod raw;
 pub mod read;
+mod share;
 pub mod write;
 
 use std::io;
@@ -54,7 +55,8 @@ pub enum ArchiveError {
     Tar(#[from] ReadError),
     /// Neither kind of archive.
     #[error(
-        "this is no image archive: it has neither manifest.json (docker save) nor index.json and oci-layout (OCI image layout); a root filesystem is brought in with import"
+        "this is no image archive: it has neither manifest.json (docker save) nor index.json and \
+         oci-layout (OCI image layout); a root filesystem is brought in with import"
     )]
     NotAnArchive,
     /// No OCI image layout, where only that will do.
@@ -116,6 +118,16 @@ pub enum ArchiveError {
         expected: Digest,
         /// Of what is there.
         actual: Digest,
+    },
+    /// A blob to be written whose file in the store is not what its digest says.
+    #[error("blob {digest} is damaged: {} {problem}", .path.display())]
+    Damaged {
+        /// The blob.
+        digest: Digest,
+        /// Its file.
+        path: std::path::PathBuf,
+        /// What is wrong with it.
+        problem: String,
     },
     /// The layout has no image of that tag or digest, or several and none was chosen.
     #[error("the layout has no image {wanted}; it has {}", listed(.names))]

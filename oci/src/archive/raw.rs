@@ -1,15 +1,15 @@
 //! An OCI image layout as it stands: an index, and blobs of any kind. For those who keep artifacts
 //! and indexes as they came, such as registries.
 
-use std::fs::{self, File};
-use std::io::{self, Read};
+use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use super::files::{ContentReader, Files};
 use super::layout::{DirLayout, Layout, TarLayout};
 use super::read::{ReadOptions, open_files};
 use super::write::{OCI_LAYOUT_CONTENT, existing_index, index, merge, to_json};
-use super::{ArchiveError, INDEX, MANIFEST, OCI_LAYOUT, blob_path, failed, invalid};
+use super::{ArchiveError, INDEX, MANIFEST, OCI_LAYOUT, blob_path, failed, invalid, share};
 use crate::manifest::MAX_MANIFEST_SIZE;
 use crate::{Descriptor, Digest, Index};
 
@@ -117,8 +117,8 @@ pub struct LayoutWriter {
 enum To {
     Dir {
         layout: DirLayout,
-        root: PathBuf,
         kept: Vec<Descriptor>,
+        link: bool,
     },
     Tar {
         layout: TarLayout<io::BufWriter<tempfile::NamedTempFile>>,
@@ -141,9 +141,12 @@ impl LayoutWriter {
         }
         // First, so that one that is interrupted can be gone on with.
         layout.file(OCI_LAYOUT, OCI_LAYOUT_CONTENT)?;
-        let root = root.to_owned();
         Ok(Self {
-            to: To::Dir { layout, root, kept },
+            to: To::Dir {
+                layout,
+                kept,
+                link: false,
+            },
         })
     }
 
@@ -169,36 +172,29 @@ impl LayoutWriter {
         })
     }
 
-    /// Adds the blob in a file of a store: shared or linked where that can be, read and verified
-    /// otherwise.
+    /// Blobs may be second names of the store's files (hard links): they take no space, and whoever
+    /// writes into the one changes the other. Elsewhere than in a directory nothing changes.
+    #[must_use]
+    pub fn linked(mut self) -> Self {
+        if let To::Dir { link, .. } = &mut self.to {
+            *link = true;
+        }
+        self
+    }
+
+    /// Adds the blob in a file of a store, verified. One that is there already is read as well, and
+    /// replaced when it is not what its digest says.
     ///
     /// # Errors
-    /// [`ArchiveError`].
+    /// [`ArchiveError::Damaged`] when the store's file is; [`ArchiveError`].
     pub fn blob(&mut self, digest: &Digest, size: u64, source: &Path) -> Result<(), ArchiveError> {
-        if let To::Dir { root, .. } = &self.to
-            && link(source, &root.join(blob_path(digest)), size)?
-        {
-            return Ok(());
+        share::check_size(source, digest, size)?;
+        match &mut self.to {
+            To::Dir { layout, link, .. } => share::take(layout, digest, size, source, *link),
+            To::Tar { layout, .. } => layout
+                .blob(digest, size, &mut |out| share::copy(source, digest, out))
+                .map_err(share::damaged(digest, source)),
         }
-        let layout: &mut dyn Layout = match &mut self.to {
-            To::Dir { layout, .. } => layout,
-            To::Tar { layout, .. } => layout,
-        };
-        layout.blob(digest, size, &mut |out| {
-            let mut file =
-                File::open(source).map_err(failed(format!("opening {}", source.display())))?;
-            // Not io::copy to a trait object's default buffer: large blobs are most of the time.
-            let mut buffer = vec![0; 256 << 10];
-            loop {
-                let reading = || failed(format!("reading {}", source.display()));
-                let n = file.read(&mut buffer).map_err(reading())?;
-                if n == 0 {
-                    return Ok(());
-                }
-                out.write_all(&buffer[..n])
-                    .map_err(failed(format!("writing {}", blob_path(digest))))?;
-            }
-        })
     }
 
     /// Says what it holds, and makes it complete.
@@ -227,29 +223,4 @@ impl LayoutWriter {
             }
         }
     }
-}
-
-/// Gives a file a second name, or a copy that shares its blocks; false where neither can be.
-fn link(source: &Path, target: &Path, size: u64) -> Result<bool, ArchiveError> {
-    if fs::symlink_metadata(target).is_ok_and(|m| m.is_file() && m.len() == size) {
-        return Ok(true);
-    }
-    if fs::metadata(source).is_ok_and(|m| m.len() != size) {
-        return Ok(false);
-    }
-    if let Some(dir) = target.parent() {
-        fs::create_dir_all(dir).map_err(failed(format!("creating {}", dir.display())))?;
-    }
-    // Shared blocks are the better choice: who writes into one file does not change the other.
-    let shared = File::open(source).ok().and_then(|source| {
-        let dir = target.parent()?;
-        let file = tempfile::Builder::new()
-            .prefix(".write-")
-            .permissions(std::os::unix::fs::PermissionsExt::from_mode(0o644))
-            .tempfile_in(dir)
-            .ok()?;
-        rustix::fs::ioctl_ficlone(file.as_file(), &source).ok()?;
-        file.persist(target).ok()
-    });
-    Ok(shared.is_some() || fs::hard_link(source, target).is_ok())
 }

@@ -233,7 +233,16 @@ impl Verifier {
 
     async fn load(&self) -> Result<usize, KeysError> {
         let set = match &self.source {
-            Source::File(path) => read(path)?,
+            Source::File(path) => {
+                let file = path.clone();
+                let reading = tokio::task::spawn_blocking(move || read(&file)).await;
+                reading.unwrap_or_else(|e| {
+                    Err(KeysError::Read {
+                        path: path.clone(),
+                        source: std::io::Error::other(e),
+                    })
+                })?
+            }
             Source::Url(url, client) => {
                 let json = fetch(url, client)
                     .await

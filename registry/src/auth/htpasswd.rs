@@ -1,6 +1,6 @@
 //! The password file: `user:hash` lines, bcrypt only, as `htpasswd -B` writes them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use super::private_file;
@@ -9,9 +9,11 @@ use super::private_file;
 const COST: u32 = 11;
 /// bcrypt reads no more than this of a password.
 const MAX_PASSWORD: usize = 72;
-/// What an unknown user's password is compared with, so that it takes as long as a known one's.
-/// No password has this hash's salt and rest.
-const NOBODY: &str = "$2b$11$abcdefghijklmnopqrstuuabcdefghijklmnopqrstuvwxyzABCDE";
+/// Salt and rest of what an unknown user's password is compared with, so that it takes as long as
+/// a known one's. No password has them.
+const NOBODY: &str = "abcdefghijklmnopqrstuuabcdefghijklmnopqrstuvwxyzABCDE";
+/// A cost below this lets passwords be guessed by those who get hold of the file.
+const LEAST_COST: u32 = 10;
 
 /// Why the file cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -52,6 +54,11 @@ pub enum HtpasswdError {
 /// Users and their hashes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Htpasswd(BTreeMap<String, String>);
+
+/// The cost that a hash was made with.
+fn cost(hash: &str) -> Option<u32> {
+    hash.split('$').nth(2)?.parse().ok()
+}
 
 impl Htpasswd {
     /// Reads a file.
@@ -110,11 +117,34 @@ impl Htpasswd {
     /// Whether the password is the user's.
     pub fn verify(&self, user: &str, password: &str) -> bool {
         let (hash, known) = match self.0.get(user) {
-            Some(hash) => (hash.as_str(), true),
-            None => (NOBODY, false),
+            Some(hash) => (hash.clone(), true),
+            None => (self.nobody(), false),
         };
         // `htpasswd` of Apache writes $2y$, which is the same as $2b$.
-        bcrypt::verify(password, hash).unwrap_or(false) && known
+        bcrypt::verify(password, &hash).unwrap_or(false) && known
+    }
+
+    /// A hash that takes as long as those of the file, the slowest if they differ.
+    fn nobody(&self) -> String {
+        let slowest = self.0.values().filter_map(|hash| cost(hash)).max();
+        format!("$2b${:02}${NOBODY}", slowest.unwrap_or(COST))
+    }
+
+    /// What is wrong with the hashes as a whole, in words for the operator.
+    pub fn weakness(&self) -> Option<String> {
+        let costs: BTreeSet<u32> = self.0.values().filter_map(|hash| cost(hash)).collect();
+        match (costs.first(), costs.len()) {
+            (Some(lowest), _) if *lowest < LEAST_COST => Some(format!(
+                "a password has the bcrypt cost {lowest}, which is quick to guess: set it again \
+                 with `rregistry user passwd`, or with `htpasswd -B -C {COST}`"
+            )),
+            (_, 2..) => Some(
+                "the passwords have different bcrypt costs, so that the time of an answer tells \
+                 which users there are: set them again with `rregistry user passwd`"
+                    .to_owned(),
+            ),
+            _ => None,
+        }
     }
 
     /// The hash of the user's password.
@@ -210,6 +240,34 @@ mod tests {
         assert!(!users.verify("alice", "secret"));
         let mode = std::os::unix::fs::MetadataExt::mode(&std::fs::metadata(&path).unwrap());
         assert_eq!(mode & 0o777, 0o600);
+    }
+
+    #[test]
+    fn who_is_not_there_takes_as_long_as_who_is() {
+        let of = |costs: &[u32]| {
+            let users = costs.iter().map(|cost| {
+                let hash = bcrypt::hash("x", *cost).unwrap();
+                (format!("user{cost}"), hash)
+            });
+            Htpasswd(users.collect())
+        };
+        for (costs, nobody, weak) in [
+            (&[4][..], 4, "cost 4"),
+            (&[10, 4], 10, "cost 4"),
+            (&[10], 10, ""),
+            (&[10, 11], 11, "different bcrypt costs"),
+            (&[], COST, ""),
+        ] {
+            let users = of(costs);
+            assert_eq!(cost(&users.nobody()), Some(nobody), "{costs:?}");
+            assert!(is_bcrypt(&users.nobody()));
+            let told = users.weakness().unwrap_or_default();
+            assert!(
+                told.contains(weak) && told.is_empty() == weak.is_empty(),
+                "{told}"
+            );
+            assert!(!users.verify("nobody", "x"));
+        }
     }
 
     #[test]

@@ -107,7 +107,7 @@ impl Auth {
             return Ok(None);
         }
         let users = match &config.htpasswd {
-            Some(path) => Htpasswd::read(path)?,
+            Some(path) => read_users(path)?,
             None => Htpasswd::default(),
         };
         let tokens = match &config.token {
@@ -139,7 +139,7 @@ impl Auth {
     /// # Errors
     /// [`HtpasswdError`]; the users stay as they were.
     pub fn reload(&self, path: &Path) -> Result<(), HtpasswdError> {
-        let fresh = Htpasswd::read(path)?;
+        let fresh = read_users(path)?;
         *self.users.write().unwrap_or_else(PoisonError::into_inner) = fresh;
         self.remembered
             .write()
@@ -414,6 +414,15 @@ impl Auth {
 
 fn fingerprint(header: &str) -> [u8; 32] {
     Sha256::digest(header).into()
+}
+
+/// Reads the password file, and tells what is weak about it.
+fn read_users(path: &Path) -> Result<Htpasswd, HtpasswdError> {
+    let users = Htpasswd::read(path)?;
+    if let Some(weakness) = users.weakness() {
+        tracing::warn!(file = %path.display(), "{weakness}");
+    }
+    Ok(users)
 }
 
 /// Text within the quotes of a header.

@@ -11,7 +11,8 @@ use crate::service::{ExportOptions, Exported, Registry, Selection};
 /// Write repositories, or single images, as an OCI image layout.
 ///
 /// Whatever belongs to them goes along: every platform of an index, signatures and other
-/// referrers. skopeo, buildah and docker read it, and so does `rregistry import`. A running
+/// referrers. skopeo, buildah and docker read it, and so does `rregistry import`. Every blob is
+/// verified, also those that are there already; a damaged one ends it with an error. A running
 /// registry writes it itself, while it goes on serving.
 #[derive(Debug, Args)]
 pub(super) struct Export {
@@ -26,6 +27,12 @@ pub(super) struct Export {
     /// already stays in it, unless its name is taken.
     #[arg(long, short, value_name = "DIR|FILE.tar")]
     output: PathBuf,
+
+    /// Make files in a directory hard links to the registry's own where possible, so that they take
+    /// no space. Whoever writes into such a file damages the registry: only for directories that
+    /// nobody changes.
+    #[arg(long)]
+    link: bool,
 }
 
 pub(super) fn run(options: Export) -> Result<(), Failure> {
@@ -35,6 +42,7 @@ pub(super) fn run(options: Export) -> Result<(), Failure> {
         what: options.what.iter().map(ToString::to_string).collect(),
         // The running registry may have been started elsewhere.
         output: std::path::absolute(&options.output)?,
+        link: options.link,
     };
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()

@@ -10,8 +10,10 @@ use crate::service::{Imported, Registry};
 
 /// Take over the volume of Docker's registry (distribution), with every repository and tag.
 ///
-/// Files are hard-linked where possible, so that little space is needed; the old volume is only
-/// read. Stop both registries first. An import that was interrupted can be started again.
+/// The old volume is only read. Files are hard links afterwards where possible, so that no space is
+/// needed: they are the files of both then, and whoever writes into the old volume damages this
+/// registry. Delete it, keep it read-only, or say --copy. Stop both registries first. An import
+/// that was interrupted can be started again. Quotas and immutable tags are as configured.
 #[derive(Debug, Args)]
 pub(super) struct Import {
     #[command(flatten)]
@@ -20,6 +22,11 @@ pub(super) struct Import {
     /// The old registry's volume, which holds docker/registry/v2.
     #[arg(default_value = "/var/lib/registry")]
     volume: PathBuf,
+
+    /// Copy every file, or share its blocks where the file system can, so that the old volume can
+    /// be used on.
+    #[arg(long)]
+    copy: bool,
 }
 
 pub(super) fn run(options: Import) -> Result<(), Failure> {
@@ -34,8 +41,8 @@ pub(super) fn run(options: Import) -> Result<(), Failure> {
         .enable_all()
         .build()?;
     let imported = runtime.block_on(async {
-        let registry = Arc::new(Registry::open(&data_dir).await?);
-        let imported = registry.import_distribution(&volume).await?;
+        let registry = Arc::new(Registry::with_policy(&data_dir, config.policy.clone()).await?);
+        let imported = registry.import_distribution(&volume, !options.copy).await?;
         registry.close().await;
         Ok::<_, Failure>(imported)
     })?;

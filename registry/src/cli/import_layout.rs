@@ -14,8 +14,9 @@ use crate::service::{ImportOptions, Registry};
 /// Take images from an OCI image layout or a docker archive.
 ///
 /// From what `rregistry export`, skopeo, buildah, podman, docker or rbuild write: a directory or a
-/// tar, compressed or not. Docker archives have no manifests; they are made then. Every blob is verified. An import that was interrupted
-/// can be started again. A running registry does it itself, while it goes on serving.
+/// tar, compressed or not. Docker archives have no manifests; they are made then. Every blob is
+/// verified. An import that was interrupted can be started again. A running registry does it
+/// itself, while it goes on serving.
 #[derive(Debug, Args)]
 pub(super) struct ImportLayout {
     #[command(flatten)]
@@ -26,6 +27,11 @@ pub(super) struct ImportLayout {
 
     /// The repository that everything goes to [default: what names in the layout say].
     repository: Option<RepositoryName>,
+
+    /// Take files of a directory over as hard links where possible, so that they take no space.
+    /// Whoever writes into such a file afterwards damages the registry.
+    #[arg(long)]
+    link: bool,
 }
 
 pub(super) fn run(options: ImportLayout) -> Result<(), Failure> {
@@ -34,6 +40,7 @@ pub(super) fn run(options: ImportLayout) -> Result<(), Failure> {
     let import = ImportOptions {
         layout: std::path::absolute(&options.layout)?,
         repository: options.repository.map(|name| name.to_string()),
+        link: options.link,
     };
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()

@@ -19,6 +19,13 @@ pub const KEYS: &[Key] = &[
         help: "Where to listen: address and port. Port 0 takes a free one.",
     },
     Key {
+        name: "url",
+        default: "",
+        help: "Where clients reach this registry, such as https://registry.example.com. Webhooks \
+               and challenges name it; without it they name the host that a request asked for, \
+               which a client can make up.",
+    },
+    Key {
         name: "data_dir",
         default: "",
         help: "Where content and metadata are kept. Without it: /var/lib/rregistry for root, \
@@ -171,7 +178,9 @@ pub const KEYS: &[Key] = &[
         name: "limits.uploads",
         default: "128",
         help: "Uploads that one client may be sending at once. A client is a user, or an address \
-               for who is not logged in. Who wants more is answered 429 TOOMANYREQUESTS.",
+               for who is not logged in. Who wants more is answered 429 TOOMANYREQUESTS, and docker \
+               and skopeo, which send several layers of an image at once, give up then: let each \
+               have at least 10.",
     },
     Key {
         name: "limits.request_rate",

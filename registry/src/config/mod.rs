@@ -142,6 +142,8 @@ pub struct Limits {
 pub struct Config {
     /// Where to listen.
     pub addr: SocketAddr,
+    /// Where clients reach it, without a slash at the end.
+    pub url: Option<String>,
     /// Where everything is kept; the default depends on the user.
     pub data_dir: Option<PathBuf>,
     /// How long to drain.
@@ -332,6 +334,9 @@ impl Settings {
         let sparse = self.boolean("manifests.sparse_indexes")?;
         Ok(Config {
             addr: self.parse("addr")?,
+            url: self
+                .url("url")?
+                .map(|url| url.trim_end_matches('/').to_owned()),
             data_dir: self.path("data_dir")?,
             drain: self.duration("drain")?,
             log_level: self.text("log.level")?,
@@ -396,8 +401,18 @@ impl Settings {
         let set = |name| -> Result<Option<String>, ConfigError> {
             Ok(self.optional_text(name)?.filter(|text| !text.is_empty()))
         };
-        let url = set("auth.token_url")?;
+        let url = self.url("auth.token_url")?;
+        let lifetime = self.duration("auth.token_lifetime")?;
+        if lifetime < Duration::from_secs(1) {
+            let given = self.text("auth.token_lifetime")?;
+            return Err(wrong("auth.token_lifetime", given, "a second or more"));
+        }
         let issuer = match (set("auth.token_issuer")?, set("auth.jwks")?) {
+            (None, None) if self.path("auth.jwks_ca")?.is_some() => {
+                return Err(ConfigError::Conflict(
+                    "auth.jwks_ca is for a token server: set auth.token_issuer and auth.jwks",
+                ));
+            }
             (None, None) => None,
             (Some(name), Some(jwks)) => Some(Issuer {
                 name,
@@ -414,12 +429,17 @@ impl Settings {
             "basic" if issuer.is_some() => Err(ConfigError::Conflict(
                 "a token server needs auth.method = \"token\"",
             )),
+            "basic" if url.is_some() || set("auth.token_service")?.is_some() => {
+                Err(ConfigError::Conflict(
+                    "auth.token_url and auth.token_service need auth.method = \"token\"",
+                ))
+            }
             "basic" => Ok(None),
             "token" if issuer.is_some() && url.is_none() => Err(ConfigError::Conflict(
                 "a token server needs auth.token_url: where clients get tokens",
             )),
             "token" => Ok(Some(Token {
-                lifetime: self.duration("auth.token_lifetime")?,
+                lifetime,
                 url,
                 service: match set("auth.token_service")? {
                     Some(service) => service,
@@ -428,6 +448,23 @@ impl Settings {
                 issuer,
             })),
             other => Err(wrong("auth.method", other, "basic or token")),
+        }
+    }
+
+    /// The http or https URL of a key, if there is one.
+    fn url(&self, name: &'static str) -> Result<Option<String>, ConfigError> {
+        let text = self.optional_text(name)?.filter(|text| !text.is_empty());
+        let Some(text) = text else { return Ok(None) };
+        let fits = text.parse::<http::Uri>().is_ok_and(|uri| {
+            matches!(uri.scheme_str(), Some("http" | "https")) && uri.authority().is_some()
+        });
+        match fits {
+            true => Ok(Some(text)),
+            false => Err(wrong(
+                name,
+                text,
+                "a URL, such as https://registry.example.com",
+            )),
         }
     }
 

@@ -107,6 +107,19 @@ fn wrong_values_say_what_is_right() {
             "unknown field `size`",
         ),
         ("addr = ", "TOML parse error"),
+        ("url = \"registry\"", "url = registry: a URL"),
+        (
+            "[auth]\nmethod = \"token\"\ntoken_lifetime = \"500ms\"",
+            "a second or more",
+        ),
+        (
+            "[auth]\ntoken_url = \"https://a.example\"",
+            "need auth.method = \"token\"",
+        ),
+        (
+            "[auth]\njwks_ca = \"a\"",
+            "auth.jwks_ca is for a token server",
+        ),
     ] {
         let error = read(text).unwrap_err().to_string();
         assert!(error.contains(message), "{error}");

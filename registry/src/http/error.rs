@@ -207,6 +207,7 @@ impl From<ServiceError> for ApiError {
             }
             ServiceError::Storage(_)
             | ServiceError::Archive(_)
+            | ServiceError::Output(_)
             | ServiceError::DatabaseMissing(_)
             | ServiceError::DatabaseSound(_)
             | ServiceError::Meta(_) => {

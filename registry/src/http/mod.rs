@@ -68,6 +68,8 @@ pub struct Api {
     auth: Option<Arc<Auth>>,
     /// What clients reach this server by.
     scheme: &'static str,
+    /// Where clients reach this server, when it is not what they say.
+    url: Option<String>,
     delete_enabled: bool,
     metrics: Arc<Metrics>,
     metrics_enabled: bool,
@@ -83,6 +85,7 @@ impl Api {
             registry,
             auth: None,
             scheme: "http",
+            url: None,
             delete_enabled: true,
             metrics: Arc::default(),
             metrics_enabled: true,
@@ -106,6 +109,7 @@ impl Api {
             } else {
                 "http"
             },
+            url: config.url.clone(),
             delete_enabled: config.delete_enabled,
             metrics,
             metrics_enabled: config.metrics,
@@ -251,6 +255,8 @@ async fn elsewhere(api: &Api, e: RouteError, request: &Parts, body: Body) -> Res
             Ok(response) => response,
             Err(e) => ApiError::from(e).into_response(),
         },
+        // All but what load balancers and monitors ask counts.
+        _ if let Err(refused) = throttle::request(api, request, None) => refused.into_response(),
         _ => ApiError::from_route(e, &request.method).into_response(),
     }
 }
@@ -294,12 +300,13 @@ async fn serve(
     id: Option<&str>,
     user: &mut Option<String>,
 ) -> Result<Response, ApiError> {
-    throttle::password(api, &request)?;
+    let counted = throttle::password(api, &request)?;
     let authorized = access::authorize(api, &route, &request).await;
     let name = authorized.as_ref().ok().and_then(Caller::name);
-    throttle::request(api, &request, name)?;
+    throttle::authenticated(api, &request, name, counted)?;
     let caller = authorized?;
-    let _slot = throttle::upload(api, &route, &request, caller.name())?;
+    let empty = body.is_end_stream();
+    let _slot = throttle::upload(api, &route, &request, caller.name(), empty)?;
     if api.access_log.is_some() {
         *user = caller.name().map(str::to_owned);
     }

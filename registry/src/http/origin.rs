@@ -29,8 +29,12 @@ fn host(request: &Parts) -> Option<&str> {
         .or_else(|| request.uri.authority().map(|a| a.as_str()))
 }
 
-/// The scheme and host that were asked, as the client sees them.
+/// Where this registry is, as the settings have it; else the scheme and host that were asked, as
+/// the client sees them.
 pub(super) fn base(api: &Api, request: &Parts) -> String {
+    if let Some(url) = &api.url {
+        return url.clone();
+    }
     let forwarded = request.headers.get("x-forwarded-proto");
     let scheme = if forwarded.is_some_and(|v| v == "https") {
         "https"

@@ -62,22 +62,42 @@ fn refuse_request(api: &Api, wait: Duration) -> ApiError {
     too_many("too many requests", wait)
 }
 
-/// Refuses a password that is not known to be right, from an address that has tried too often:
-/// before it is looked at, so that guessing gets nowhere and costs nothing.
-pub(super) fn password(api: &Api, request: &Parts) -> Result<(), ApiError> {
+/// Counts a password that is not known to be right for the address it comes from, and refuses it
+/// where that has tried too often: before it is looked at, so that guessing gets nowhere and costs
+/// nothing, however many guesses come at once. Whether one was counted.
+pub(super) fn password(api: &Api, request: &Parts) -> Result<bool, ApiError> {
     let (Some(rates), Some(auth)) = (&api.throttle.rates, &api.auth) else {
-        return Ok(());
+        return Ok(false);
     };
     let header = request.headers.get(AUTHORIZATION);
     let Some(header) = header.and_then(|header| header.to_str().ok()) else {
-        return Ok(());
+        return Ok(false);
     };
     if !auth.would_try(header) {
-        return Ok(());
+        return Ok(false);
     }
     rates
-        .look(&client(request, None), Instant::now())
+        .take(client(request, None), Instant::now())
+        .map(|()| true)
         .map_err(|wait| refuse_request(api, wait))
+}
+
+/// Counts a request whose password was counted already (see [`password`]): for the user, when it
+/// was right.
+pub(super) fn authenticated(
+    api: &Api,
+    request: &Parts,
+    user: Option<&str>,
+    counted: bool,
+) -> Result<(), ApiError> {
+    match (&api.throttle.rates, counted, user) {
+        (Some(_), true, None) => Ok(()),
+        (Some(rates), true, Some(_)) => {
+            rates.give_back(&client(request, None));
+            self::request(api, request, user)
+        }
+        _ => self::request(api, request, user),
+    }
 }
 
 /// The right to send a body for an upload, held while it comes; refuses one too many.
@@ -86,10 +106,15 @@ pub(super) fn upload(
     route: &Route,
     request: &Parts,
     user: Option<&str>,
+    empty: bool,
 ) -> Result<Option<Slot<Client>>, ApiError> {
     let Some(uploads) = &api.throttle.uploads else {
         return Ok(None);
     };
+    // Opening and closing a session sends nothing.
+    if empty {
+        return Ok(None);
+    }
     if !matches!(
         route,
         Route::StartUpload(..) | Route::AppendUpload(..) | Route::FinishUpload(..)

@@ -132,7 +132,8 @@ impl Meta {
         children: &[Digest],
     ) -> Result<Vec<Digest>, MetaError> {
         let mut connection = self.readers.acquire().await?;
-        missing(&mut connection, repository, blobs, children).await
+        let missing = missing(&mut connection, repository, blobs, children).await;
+        self.noted(missing)
     }
 
     /// Shows a manifest and points its tags to it, unless something it needs is not there, its

@@ -12,20 +12,20 @@ mod links;
 mod listing;
 mod manifests;
 mod precondition;
+mod readers;
 mod retention;
 mod salvage;
 mod usage;
 mod writer;
 
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use sqlx::migrate::MigrateError;
-use sqlx::sqlite::{
-    SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
-};
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 use sqlx::{ConnectOptions, Connection};
 
 pub use check::KnownBlob;
@@ -38,6 +38,7 @@ pub use precondition::{Listed, Precondition};
 pub use salvage::{Health, NamedManifest, health, salvage};
 pub use usage::{Admit, RepositoryUsage, Watch, WrongUsage};
 
+use readers::{Damage, Readers};
 use writer::Writer;
 
 static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!("../migrations/registry");
@@ -50,12 +51,18 @@ const READERS: u32 = 4;
 pub enum MetaError {
     /// SQLite failed.
     #[error("metadata: {0}")]
-    Sql(#[from] sqlx::Error),
+    Sql(sqlx::Error),
     /// The database cannot be used any more.
     #[error(
         "the metadata is damaged ({0}): `rregistry fsck --rebuild` makes it anew from the blobs"
     )]
-    Damaged(sqlx::Error),
+    Damaged(String),
+    /// The database is not the file that was opened.
+    #[error(
+        "{0} was removed or replaced while the registry was running: stop it, then put the file \
+         back, or have it made anew from the blobs with `rregistry fsck --rebuild`"
+    )]
+    Replaced(PathBuf),
     /// The schema could not be brought up to date, or is newer than this program.
     #[error("metadata schema: {0}")]
     Migrate(#[from] MigrateError),
@@ -70,12 +77,25 @@ pub enum MetaError {
     Corrupt(String),
 }
 
+impl From<sqlx::Error> for MetaError {
+    fn from(e: sqlx::Error) -> Self {
+        if salvage::is_damage(&e) {
+            Self::Damaged(e.to_string())
+        } else {
+            Self::Sql(e)
+        }
+    }
+}
+
 /// The metadata of one registry.
 #[derive(Debug)]
 pub struct Meta {
     path: PathBuf,
     commits: Arc<AtomicU64>,
-    readers: SqlitePool,
+    /// The file that was opened: its device and its number there.
+    file: (u64, u64),
+    damage: Damage,
+    readers: Readers,
     writer: Writer,
 }
 
@@ -87,9 +107,10 @@ impl Meta {
     /// [`MetaError::Damaged`], [`MetaError::Sql`], [`MetaError::Migrate`].
     pub async fn open(path: &Path, watch: Option<Watch>) -> Result<Self, MetaError> {
         Self::open_file(path, watch).await.map_err(|e| match e {
-            MetaError::Sql(e) if salvage::is_damage(&e) => MetaError::Damaged(e),
-            MetaError::Migrate(MigrateError::Execute(e)) if salvage::is_damage(&e) => {
-                MetaError::Damaged(e)
+            MetaError::Migrate(MigrateError::Execute(e) | MigrateError::ExecuteMigration(e, _))
+                if salvage::is_damage(&e) =>
+            {
+                MetaError::from(e)
             }
             e => e,
         })
@@ -121,12 +142,23 @@ impl Meta {
             .connect_with(options.pragma("query_only", "on"))
             .await?;
         let commits = Arc::<AtomicU64>::default();
+        let damage = Damage::default();
         Ok(Self {
             path: path.to_owned(),
-            readers,
-            writer: Writer::start(connection, watch, Arc::clone(&commits)),
+            file: file_at(path).await.ok_or_else(|| replaced(path))?,
+            readers: Readers::new(readers, damage.clone()),
+            writer: Writer::start(connection, watch, Arc::clone(&commits), damage.clone()),
+            damage,
             commits,
         })
+    }
+
+    /// Remembers that the database is damaged, if an answer says so.
+    fn noted<T>(&self, answer: Result<T, MetaError>) -> Result<T, MetaError> {
+        if let Err(MetaError::Damaged(what)) = &answer {
+            self.damage.say(what);
+        }
+        answer
     }
 
     /// Commits what is waiting and closes the database.
@@ -135,14 +167,30 @@ impl Meta {
         self.readers.close().await;
     }
 
-    /// Whether the database answers.
+    /// Whether the database answers, was never found damaged, and is still the one in its place.
     ///
     /// # Errors
-    /// [`MetaError::Sql`].
+    /// [`MetaError::Sql`], [`MetaError::Damaged`], [`MetaError::Replaced`].
     pub async fn ping(&self) -> Result<(), MetaError> {
+        if let Some(what) = self.damage.seen() {
+            return Err(MetaError::Damaged(what.to_owned()));
+        }
+        if file_at(&self.path).await != Some(self.file) {
+            return Err(replaced(&self.path));
+        }
         sqlx::query("SELECT 1").execute(&self.readers).await?;
         Ok(())
     }
+}
+
+fn replaced(path: &Path) -> MetaError {
+    MetaError::Replaced(path.to_owned())
+}
+
+/// Which file is at `path`. It is not opened: to close it would drop SQLite's locks on it.
+async fn file_at(path: &Path) -> Option<(u64, u64)> {
+    let metadata = tokio::fs::metadata(path).await.ok()?;
+    Some((metadata.dev(), metadata.ino()))
 }
 
 /// Seconds since 1970.

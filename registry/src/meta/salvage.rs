@@ -52,7 +52,7 @@ pub(super) fn is_damage(e: &sqlx::Error) -> bool {
 /// # Errors
 /// [`MetaError`], when it cannot be looked at for other reasons than damage.
 pub async fn health(path: &Path) -> Result<Health, MetaError> {
-    let size = std::fs::metadata(path).map_or(0, |m| m.len());
+    let size = tokio::fs::metadata(path).await.map_or(0, |m| m.len());
     if size == 0 {
         return Ok(Health::Missing);
     }
@@ -83,7 +83,7 @@ async fn examine(path: &Path) -> Result<Vec<String>, sqlx::Error> {
 /// Reads the names of manifests as far as they can be read; none when nothing can.
 pub async fn salvage(path: &Path) -> Vec<NamedManifest> {
     let mut found = Vec::new();
-    if path.exists()
+    if tokio::fs::try_exists(path).await.unwrap_or(false)
         && let Ok(mut connection) = read_only(path).await
     {
         read_names(&mut connection, &mut found).await;
@@ -136,6 +136,11 @@ impl Meta {
     /// # Errors
     /// [`MetaError`].
     pub async fn copy_to(&self, file: &Path) -> Result<(), MetaError> {
+        let copied = self.copy(file).await;
+        self.noted(copied)
+    }
+
+    async fn copy(&self, file: &Path) -> Result<(), MetaError> {
         let mut connection = read_only(&self.path).await?;
         sqlx::query("VACUUM INTO ?")
             .bind(file.to_string_lossy().into_owned())

@@ -129,7 +129,8 @@ impl Meta {
         size: u64,
     ) -> Result<Need, MetaError> {
         let mut connection = self.readers.acquire().await?;
-        need(&mut connection, repository, digest, size).await
+        let need = need(&mut connection, repository, digest, size).await;
+        self.noted(need)
     }
 
     /// What every repository shows, by name, and what is stored in all.

@@ -15,6 +15,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
 use super::MetaError;
+use super::readers::Damage;
 use super::usage::{self, Watch};
 use crate::quota::UsageChange;
 
@@ -35,7 +36,14 @@ trait Job: Send {
         &'c mut self,
         connection: &'c mut SqliteConnection,
     ) -> BoxFuture<'c, Result<(), MetaError>>;
-    fn finish(self: Box<Self>, committed: Result<(), String>);
+    fn finish(self: Box<Self>, committed: Result<(), Failed>);
+}
+
+/// Why a transaction failed, for every job in it.
+#[derive(Clone, Debug)]
+enum Failed {
+    Damaged(String),
+    Other(String),
 }
 
 struct Typed<W, E, T> {
@@ -63,14 +71,15 @@ where
         })
     }
 
-    fn finish(self: Box<Self>, committed: Result<(), String>) {
+    fn finish(self: Box<Self>, committed: Result<(), Failed>) {
         let answer = match (committed, self.outcome) {
             (Ok(()), Some(outcome)) => {
                 (self.effect)(&outcome);
                 Ok(outcome)
             }
             (Ok(()), None) => Err(MetaError::Closed),
-            (Err(e), _) => Err(MetaError::Commit(e)),
+            (Err(Failed::Damaged(e)), _) => Err(MetaError::Damaged(e)),
+            (Err(Failed::Other(e)), _) => Err(MetaError::Commit(e)),
         };
         // A requester that went away does not undo what it asked for.
         let _ = self.reply.send(answer);
@@ -80,17 +89,18 @@ where
 impl Writer {
     /// `watch`, when there is one, sees how usage changed: after each commit, and before anybody is
     /// told of it.
-    /// Transactions are counted in `commits`.
+    /// Transactions are counted in `commits`, and `damage` is told of any.
     pub(super) fn start(
         connection: SqliteConnection,
         watch: Option<Watch>,
         commits: Arc<AtomicU64>,
+        damage: Damage,
     ) -> Self {
         let (sender, receiver) = mpsc::channel(QUEUE);
         Self {
             jobs: Mutex::new(Some(sender)),
             task: Mutex::new(Some(tokio::spawn(work(
-                connection, receiver, watch, commits,
+                connection, receiver, watch, commits, damage,
             )))),
         }
     }
@@ -142,6 +152,7 @@ async fn work(
     mut jobs: mpsc::Receiver<Box<dyn Job>>,
     watch: Option<Watch>,
     commits: Arc<AtomicU64>,
+    damage: Damage,
 ) {
     let mut group = Vec::new();
     while jobs.recv_many(&mut group, GROUP).await > 0 {
@@ -164,7 +175,13 @@ async fn work(
                 if let Some(watch) = &watch {
                     watch(Vec::new());
                 }
-                Err(e.to_string())
+                Err(match e {
+                    MetaError::Damaged(what) => {
+                        damage.say(&what);
+                        Failed::Damaged(what)
+                    }
+                    e => Failed::Other(e.to_string()),
+                })
             }
         };
         for job in group.drain(..) {

@@ -22,15 +22,23 @@ impl Registry {
         let mut backed_up = self.backed_up.lock().await;
         let target = path(&self.data_dir);
         let commits = self.meta.commits();
-        if *backed_up == Some(commits) && target.exists() {
-            return Ok(false);
-        }
         let unready = self.blobs.staging().join("registry.backup.db");
-        match fs::remove_file(&unready) {
-            Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
-                Err(e).context("remove", &unready)?;
+        let (last, new) = (target.clone(), unready.clone());
+        let unchanged = *backed_up == Some(commits);
+        let done = blocking(move || {
+            if unchanged && last.exists() {
+                return Ok(true);
             }
-            _ => {}
+            match fs::remove_file(&new) {
+                Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
+                    Err(e).context("remove", &new)
+                }
+                _ => Ok(false),
+            }
+        })
+        .await?;
+        if done {
+            return Ok(false);
         }
         self.meta.copy_to(&unready).await?;
         let dir = self.data_dir.clone();

@@ -15,7 +15,7 @@ use crate::storage::{BlobFiles, Context, Staged, StorageError, blocking};
 const PAUSE: Duration = Duration::from_millis(5);
 
 impl Registry {
-    /// Shows a blob, brought by `bring` unless it is there already, and leases it: its manifest
+    /// Shows a blob, brought by `bring` unless it is there already and whole, and leases it: its manifest
     /// may come much later than the grace of a collection. The inner error is about this blob only.
     ///
     /// Nobody waits while it is copied and read: its shard is locked only for its name and its row.
@@ -29,10 +29,12 @@ impl Registry {
         let claim = self.claim(repository, digest).await;
         let known = self.meta.is_stored(digest).await?;
         let there = if known {
-            self.there(digest).await?
+            let deep = !imported.whole.contains(digest);
+            self.there(digest, deep).await?
         } else {
             None
         };
+        let brought = there.is_none();
         let (size, arriving) = match there {
             Some(there) => there,
             None => match self.stage(digest, bring).await {
@@ -60,9 +62,16 @@ impl Registry {
             return Err(e);
         }
         claim.keep();
-        if !known {
+        imported.whole.insert(digest.clone());
+        if brought {
             imported.blobs += 1;
             imported.bytes += size;
+        }
+        if brought && known {
+            tracing::warn!(%digest, "a damaged blob was replaced");
+            // What was read from it, in whatever repository.
+            self.blob_cache.clear();
+            self.manifest_cache.clear();
         }
         Ok(Ok(()))
     }
@@ -77,23 +86,34 @@ impl Registry {
         }
     }
 
-    /// The size of a blob's file, and that it stays; `None` when there is none.
+    /// The size of a blob's file, and that it stays; `None` when it is gone or damaged. It is only
+    /// read when `deep`, and nobody waits meanwhile.
     async fn there(
         &self,
         digest: &Digest,
+        deep: bool,
     ) -> Result<Option<(u64, OwnedRwLockReadGuard<()>)>, ServiceError> {
+        if deep && self.whole(digest, true).await?.is_none() {
+            return Ok(None);
+        }
         let arriving = self.blobs.arriving(digest).await;
+        let size = self.whole(digest, false).await?;
+        Ok(size.map(|size| (size, arriving)))
+    }
+
+    /// The size of a blob's file; `None` when it is gone or damaged.
+    async fn whole(&self, digest: &Digest, deep: bool) -> Result<Option<u64>, StorageError> {
         let (files, digest) = (self.blobs.clone(), digest.clone());
-        let size = blocking(move || {
+        blocking(move || {
             let Some(file) = files.open_file(&digest)? else {
                 return Ok(None);
             };
-            let meta = file.metadata();
             let path = files.path(&digest);
-            Ok(Some(meta.context("look at", &path)?.len()))
+            let size = file.metadata().context("look at", &path)?.len();
+            let flaw = files.verify(&digest, size, deep)?;
+            Ok(flaw.is_none().then_some(size))
         })
-        .await?;
-        Ok(size.map(|size| (size, arriving)))
+        .await
     }
 
     async fn stage(

@@ -82,6 +82,12 @@ pub enum ServiceError {
         "{0} can be used: there is nothing to rebuild; `rregistry fsck --repair` mends what is wrong"
     )]
     DatabaseSound(PathBuf),
+    /// An export to an archive that is not written.
+    #[error(
+        "{0}: only directories and plain tars are written: choose a name that ends with .tar, or \
+         one without the ending of an archive"
+    )]
+    Output(PathBuf),
     /// An archive is none, or could not be written.
     #[error(transparent)]
     Archive(#[from] ArchiveError),

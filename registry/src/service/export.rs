@@ -4,7 +4,7 @@
 //! refers to any of them. What has no tag and is in no index is listed without a name, so that an
 //! import finds it.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
@@ -37,6 +37,10 @@ pub struct ExportOptions {
     pub what: Vec<String>,
     /// A directory, or a file whose name ends with `.tar`.
     pub output: PathBuf,
+    /// Files in a directory may be hard links to the registry's own: who writes into them damages
+    /// it.
+    #[serde(default)]
+    pub link: bool,
 }
 
 /// What was exported.
@@ -95,9 +99,12 @@ impl Registry {
     /// Writes what `options` select. Garbage is not collected meanwhile.
     ///
     /// # Errors
-    /// [`ServiceError::Name`], [`ServiceError::NameUnknown`], [`ServiceError::ManifestUnknown`],
-    /// [`ServiceError::Archive`].
+    /// [`ServiceError::Output`], [`ServiceError::Name`], [`ServiceError::NameUnknown`],
+    /// [`ServiceError::ManifestUnknown`], [`ServiceError::Archive`].
     pub async fn export(&self, options: &ExportOptions) -> Result<Exported, ServiceError> {
+        if is_other_archive(&options.output) {
+            return Err(ServiceError::Output(options.output.clone()));
+        }
         let _alone = self.collecting.lock().await;
         let mut selected: BTreeMap<RepositoryName, Vec<Option<ManifestRef>>> = BTreeMap::new();
         for text in &options.what {
@@ -119,13 +126,16 @@ impl Registry {
             blobs: plan.blobs.len() as u64,
             bytes: plan.blobs.values().sum(),
         };
-        let (files, output) = (self.blobs.clone(), options.output.clone());
+        let (files, output, link) = (self.blobs.clone(), options.output.clone(), options.link);
         tokio::task::spawn_blocking(move || {
             let mut writer = if is_tar(&output) {
                 LayoutWriter::tar(&output)?
             } else {
                 LayoutWriter::directory(&output)?
             };
+            if link {
+                writer = writer.linked();
+            }
             for (digest, size) in &plan.blobs {
                 writer.blob(digest, *size, &files.path(digest))?;
             }
@@ -147,12 +157,23 @@ impl Registry {
             return Err(ServiceError::NameUnknown(repository.clone()));
         }
         let all = references.contains(&None);
+        let by_digest: HashMap<&Digest, &Exportable> =
+            known.iter().map(|m| (&m.row.digest, m)).collect();
+        let by_tag: HashMap<&str, &Exportable> = known
+            .iter()
+            .flat_map(|m| m.tags.iter().map(move |tag| (tag.as_str(), m)))
+            .collect();
+        let by_subject = by_subject(&known);
         let mut wanted: VecDeque<Digest> = VecDeque::new();
+        let mut tags_asked: HashSet<&str> = HashSet::new();
         for reference in references.iter().flatten() {
-            let found = known.iter().find(|m| match reference {
-                ManifestRef::Digest(digest) => m.row.digest == *digest,
-                ManifestRef::Tag(tag) => m.tags.iter().any(|t| t == tag.as_str()),
-            });
+            let found = match reference {
+                ManifestRef::Digest(digest) => by_digest.get(digest),
+                ManifestRef::Tag(tag) => {
+                    tags_asked.insert(tag.as_str());
+                    by_tag.get(tag.as_str())
+                }
+            };
             let found = found.ok_or_else(|| ServiceError::ManifestUnknown {
                 repository: repository.clone(),
                 reference: reference.clone(),
@@ -162,8 +183,6 @@ impl Registry {
         if all {
             wanted.extend(known.iter().map(|m| m.row.digest.clone()));
         }
-        let by_digest: BTreeMap<&Digest, &Exportable> =
-            known.iter().map(|m| (&m.row.digest, m)).collect();
         let mut chosen: BTreeSet<Digest> = BTreeSet::new();
         let mut children: BTreeSet<Digest> = BTreeSet::new();
         while let Some(digest) = wanted.pop_front() {
@@ -188,21 +207,15 @@ impl Registry {
                     self.plan_blob(repository, child, plan).await?;
                 }
             }
-            let referring = known.iter().filter(|m| m.subject.as_ref() == Some(&digest));
-            wanted.extend(referring.map(|m| m.row.digest.clone()));
+            if let Some(referring) = by_subject.get(&digest) {
+                wanted.extend(referring.iter().map(|digest| (*digest).clone()));
+            }
         }
+        let every = all || tags_asked.is_empty();
         for manifest in known.iter().filter(|m| chosen.contains(&m.row.digest)) {
             // One tag was asked for: the others of the same manifest stay out of it.
-            let tags = manifest.tags.iter().filter(|tag| {
-                all || references
-                    .iter()
-                    .flatten()
-                    .all(|r| !matches!(r, ManifestRef::Tag(_)))
-                    || references
-                        .iter()
-                        .flatten()
-                        .any(|r| matches!(r, ManifestRef::Tag(t) if t.as_str() == tag.as_str()))
-            });
+            let tags = manifest.tags.iter();
+            let tags = tags.filter(|tag| every || tags_asked.contains(tag.as_str()));
             let mut named = false;
             for tag in tags {
                 named = true;
@@ -277,6 +290,32 @@ fn entry(
     entry
 }
 
+/// What refers to each manifest, here or not.
+fn by_subject(known: &[Exportable]) -> HashMap<&Digest, Vec<&Digest>> {
+    let mut referring: HashMap<&Digest, Vec<&Digest>> = HashMap::new();
+    for manifest in known {
+        if let Some(subject) = &manifest.subject {
+            referring
+                .entry(subject)
+                .or_default()
+                .push(&manifest.row.digest);
+        }
+    }
+    referring
+}
+
+/// Whether an output has the name of an archive that is not written here: nobody wants a directory
+/// of that name. One that is there was made on purpose.
+fn is_other_archive(output: &Path) -> bool {
+    const ENDINGS: [&str; 13] = [
+        "tar", "tgz", "tbz", "tbz2", "txz", "tzst", "gz", "bz2", "xz", "zst", "lz4", "zip", "7z",
+    ];
+    let ending = output
+        .extension()
+        .map(|e| e.to_string_lossy().to_ascii_lowercase());
+    ending.is_some_and(|e| ENDINGS.contains(&e.as_str())) && !is_tar(output) && !output.is_dir()
+}
+
 /// Whether an output is to be a tar: by its name, since it need not be there yet.
 pub fn is_tar(output: &Path) -> bool {
     !output.is_dir() && output.extension().is_some_and(|e| e == "tar")
@@ -285,6 +324,31 @@ pub fn is_tar(output: &Path) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn names_of_other_archives_are_told_apart() {
+        for name in [
+            "x.tgz",
+            "x.tar.gz",
+            "a/x.tar.zst",
+            "x.TAR",
+            "x.zip",
+            "x.tgz/",
+        ] {
+            assert!(is_other_archive(name.as_ref()), "{name}");
+        }
+        let dir = tempfile::tempdir().unwrap();
+        let there = dir.path().join("there.zip");
+        std::fs::create_dir(&there).unwrap();
+        for path in [
+            "x.tar".as_ref(),
+            "x".as_ref(),
+            "v1.2".as_ref(),
+            there.as_path(),
+        ] {
+            assert!(!is_other_archive(path), "{path:?}");
+        }
+    }
 
     #[test]
     fn selections_are_read_as_they_are_written() {

@@ -1,10 +1,11 @@
 //! Takes over the volume of Docker's registry (distribution's file system layout, version 2).
 //!
-//! Blobs are linked where both are on one file system and copied otherwise, and each is read once
-//! to make sure that it is what its digest says. The old volume is only read. What is there
-//! already is kept, so that an import that was interrupted can be started again.
+//! Blobs become hard links where both are on one file system, unless copies are asked for, and each
+//! is read once to make sure that it is what its digest says. The old volume is only read, and may
+//! not be written to afterwards while its files are the registry's too. What is there already is
+//! kept, so that an import that was interrupted can be started again.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -24,7 +25,7 @@ use crate::storage::{BlobFiles, Context, StorageError, blocking};
 pub struct Imported {
     /// Repositories.
     pub repositories: u64,
-    /// Blobs that were not there yet.
+    /// Blobs that were not there yet, or damaged.
     pub blobs: u64,
     /// Their bytes.
     pub bytes: u64,
@@ -34,6 +35,9 @@ pub struct Imported {
     pub tags: u64,
     /// What could not be taken over, and why.
     pub skipped: Vec<String>,
+    /// Blobs that are known to be whole: many images share their layers.
+    #[serde(skip)]
+    pub(super) whole: HashSet<Digest>,
 }
 
 /// One repository of the old volume.
@@ -46,14 +50,16 @@ struct Old {
 }
 
 impl Registry {
-    /// Imports the volume in `root`, such as `/var/lib/registry`.
+    /// Imports the volume in `root`, such as `/var/lib/registry`; with `link` by hard links where
+    /// that can be.
     ///
     /// # Errors
-    /// [`ServiceError`] when the disk or the database fails; single things that cannot be taken
-    /// over are listed instead.
+    /// [`ServiceError`] when the disk or the database fails or is full; single things that cannot be
+    /// taken over are listed instead.
     pub async fn import_distribution(
         self: &Arc<Self>,
         root: &Path,
+        link: bool,
     ) -> Result<Imported, ServiceError> {
         let v2 = root.join("docker/registry/v2");
         let mut imported = Imported::default();
@@ -61,7 +67,8 @@ impl Registry {
         let (repositories, skipped) = blocking(move || repositories(&from)).await?;
         imported.skipped = skipped;
         for old in repositories {
-            self.import_repository(&v2, old, &mut imported).await?;
+            self.import_repository(&v2, old, link, &mut imported)
+                .await?;
         }
         Ok(imported)
     }
@@ -70,13 +77,20 @@ impl Registry {
         self: &Arc<Self>,
         v2: &Path,
         old: Old,
+        link: bool,
         imported: &mut Imported,
     ) -> Result<(), ServiceError> {
         imported.repositories += 1;
         let name = &old.name;
         for digest in &old.layers {
             let source = data(v2, digest);
-            let bring = move |files: &BlobFiles, digest: &Digest| files.import(&source, digest);
+            let bring = move |files: &BlobFiles, digest: &Digest| {
+                if link {
+                    files.link(&source, digest)
+                } else {
+                    files.import(&source, digest)
+                }
+            };
             if let Err(why) = self.take_blob(name, digest, imported, bring).await? {
                 imported
                     .skipped
@@ -148,7 +162,9 @@ impl Registry {
         };
         match self.put_manifest(repository, &reference, push, &None).await {
             Ok(_) => Ok(Ok(())),
-            Err(e @ (ServiceError::Storage(_) | ServiceError::Meta(_))) => Err(e),
+            Err(
+                e @ (ServiceError::Storage(_) | ServiceError::Meta(_) | ServiceError::Quota(_)),
+            ) => Err(e),
             Err(e) => Ok(Err(e.to_string())),
         }
     }

@@ -32,6 +32,10 @@ pub struct ImportOptions {
     pub layout: PathBuf,
     /// The repository that everything goes to, instead of those that names in the layout say.
     pub repository: Option<String>,
+    /// Files of a directory that nobody else may write to are taken over as hard links: who writes
+    /// into them damages the registry.
+    #[serde(default)]
+    pub link: bool,
 }
 
 /// A manifest to be put, after those before it.
@@ -98,7 +102,10 @@ impl Registry {
         for step in plan.steps {
             let tags = step.tags.len() as u64;
             let (name, digest) = (step.repository.clone(), step.entry.digest.clone());
-            match self.import_step(&layout, step, &mut imported).await? {
+            match self
+                .import_step(&layout, step, options.link, &mut imported)
+                .await?
+            {
                 Ok(()) => {
                     imported.manifests += 1;
                     imported.tags += tags;
@@ -118,11 +125,13 @@ impl Registry {
         self: &Arc<Self>,
         layout: &LayoutReader,
         step: Step,
+        link: bool,
         imported: &mut Imported,
     ) -> Result<Result<(), String>, ServiceError> {
         for digest in &step.blobs {
             let layout = layout.clone();
-            let bring = move |files: &BlobFiles, digest: &Digest| bring(&layout, files, digest);
+            let bring =
+                move |files: &BlobFiles, digest: &Digest| bring(&layout, files, digest, link);
             let brought = self
                 .take_blob(&step.repository, digest, imported, bring)
                 .await?;
@@ -285,16 +294,18 @@ pub(super) fn target(
     Ok((repository, tag))
 }
 
-/// Takes a blob of a layout: by a link, when its file is surely ours.
+/// Takes a blob of a layout; with `link` by a hard link, when its file is surely ours.
 fn bring(
     layout: &LayoutReader,
     files: &BlobFiles,
     digest: &Digest,
+    link: bool,
 ) -> Result<Option<Staged>, StorageError> {
-    if let Some(path) = layout.path(digest)
+    if link
+        && let Some(path) = layout.path(digest)
         && is_ours(&path)
     {
-        return files.import(&path, digest);
+        return files.link(&path, digest);
     }
     let path = Path::new("the layout");
     let missing = || std::io::Error::from(std::io::ErrorKind::NotFound);
@@ -303,6 +314,11 @@ fn bring(
         .map_err(std::io::Error::other)
         .and_then(|found| found.ok_or_else(missing))
         .context("read", path)?;
+    if let Some(file) = reader.whole_file()
+        && let Some(done) = files.import_shared(file, digest)?
+    {
+        return Ok(done);
+    }
     files.import_from(&mut reader, digest)
 }
 

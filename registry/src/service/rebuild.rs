@@ -88,14 +88,18 @@ impl Registry {
         .await?;
         let database = data_dir.join(DATABASE);
         let state = health(&database).await?;
-        if state == Health::Sound || (state == Health::Missing && !BlobFiles::are_in(data_dir)?) {
+        let dir = data_dir.to_owned();
+        let nothing =
+            state == Health::Missing && !blocking(move || BlobFiles::are_in(&dir)).await?;
+        if state == Health::Sound || nothing {
             return Err(ServiceError::DatabaseSound(database));
         }
         let mut names = salvage(&database).await;
         names.extend(salvage(&backup::path(data_dir)).await);
 
         let unready = data_dir.join("registry.rebuilding.db");
-        remove_database(&unready)?;
+        let old = unready.clone();
+        blocking(move || remove_database(&old)).await?;
         let registry = Self::open_locked(data_dir, &unready, Policy::default(), lock).await?;
         let registry = Arc::new(registry);
         let (files, aside) = (registry.blobs.clone(), data_dir.join("damaged"));
@@ -116,7 +120,8 @@ impl Registry {
         rebuilt.repositories = registry.usage().await?.repositories;
         // Complete, in one file, before it gets its name.
         registry.close().await;
-        rebuilt.moved = replace(data_dir, &unready, &database)?;
+        let dir = data_dir.to_owned();
+        rebuilt.moved = blocking(move || replace(&dir, &unready, &database)).await?;
         Ok(rebuilt)
     }
 

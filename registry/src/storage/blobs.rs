@@ -36,6 +36,22 @@ pub struct Staged {
     size: u64,
 }
 
+impl Staged {
+    /// Itself, durable and with its size; `None` when it is not what the digest says.
+    fn verified(mut self, digest: &Digest) -> Result<Option<Self>, StorageError> {
+        let file = File::open(&self.path).context("open", &self.path)?;
+        let mut hashing = Hashing::with(&file, digest.algorithm());
+        std::io::copy(&mut hashing, &mut std::io::sink()).context("read", &self.path)?;
+        let (_, actual, size) = hashing.finish();
+        if actual != *digest {
+            return Ok(None);
+        }
+        file.sync_all().context("sync", &self.path)?;
+        self.size = size;
+        Ok(Some(self))
+    }
+}
+
 impl Drop for Staged {
     fn drop(&mut self) {
         // Gone already, unless something failed, or both names were links to one file.
@@ -184,27 +200,51 @@ impl BlobFiles {
         .await
     }
 
-    /// Takes over a file from elsewhere, by a link where possible; `None` when it is not what the
+    /// Takes over a file from elsewhere under a second name (a hard link): who writes into it there
+    /// changes the blob. Copied where links cannot be. `None` when it is not what the digest says.
+    ///
+    /// # Errors
+    /// [`StorageError::Io`].
+    pub fn link(&self, source: &Path, digest: &Digest) -> Result<Option<Staged>, StorageError> {
+        let staged = self.stage();
+        let plain = fs::symlink_metadata(source).is_ok_and(|m| m.is_file());
+        if !plain || fs::hard_link(source, &staged.path).is_err() {
+            // Another file system, or one without links.
+            return self.import(source, digest);
+        }
+        staged.verified(digest)
+    }
+
+    /// Takes over a file from elsewhere, as a file of its own; `None` when it is not what the
     /// digest says.
     ///
     /// # Errors
     /// [`StorageError::Io`].
     pub fn import(&self, source: &Path, digest: &Digest) -> Result<Option<Staged>, StorageError> {
-        let mut staged = self.stage();
-        if fs::hard_link(source, &staged.path).is_err() {
-            // Another file system, or one without links.
-            fs::copy(source, &staged.path).context("copy", source)?;
+        let file = File::open(source).context("open", source)?;
+        match self.import_shared(&file, digest)? {
+            Some(done) => Ok(done),
+            None => self.import_from(&mut &file, digest),
         }
-        let file = File::open(&staged.path).context("open", &staged.path)?;
-        let mut hashing = Hashing::with(&file, digest.algorithm());
-        std::io::copy(&mut hashing, &mut std::io::sink()).context("read", source)?;
-        let (_, actual, size) = hashing.finish();
-        if actual != *digest {
-            return Ok(None);
+    }
+
+    /// Takes over a file by sharing its blocks: later changes of it are not seen here. The outer
+    /// `None` when the file system cannot do that, the inner one when the file is not what the
+    /// digest says.
+    ///
+    /// # Errors
+    /// [`StorageError::Io`].
+    pub fn import_shared(
+        &self,
+        source: &File,
+        digest: &Digest,
+    ) -> Result<Option<Option<Staged>>, StorageError> {
+        let staged = self.stage();
+        let file = File::create_new(&staged.path).context("create", &staged.path)?;
+        match rustix::fs::ioctl_ficlone(&file, source) {
+            Ok(()) => staged.verified(digest).map(Some),
+            Err(_) => Ok(None),
         }
-        file.sync_all().context("sync", &staged.path)?;
-        staged.size = size;
-        Ok(Some(staged))
     }
 
     /// Takes over what a reader gives; `None` when it is not what the digest says.

@@ -20,7 +20,7 @@ use super::pool::{Buffer, Pool};
 /// A body this small is written in one go, without threads of its own.
 const SMALL: usize = 64 << 10;
 /// Buffers between the network and the disk, and between the disk and the hash, of one upload.
-const QUEUE: usize = 4;
+const QUEUE: usize = 8;
 /// Bytes after which what is written so far is sent to the disk, while more comes in: the final
 /// sync then has little left to do.
 const FLUSH_EVERY: u64 = 32 << 20;

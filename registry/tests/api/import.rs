@@ -92,7 +92,7 @@ async fn every_tag_pulls_as_before() {
     let app = App::new().await;
     let import = async || {
         app.registry
-            .import_distribution(volume.0.path())
+            .import_distribution(volume.0.path(), true)
             .await
             .unwrap()
     };
@@ -162,7 +162,10 @@ async fn collections_take_nothing_from_an_import_under_way() {
             registry.collect(options).await.unwrap();
         }
     });
-    let imported = app.registry.import_distribution(volume.0.path()).await;
+    let imported = app
+        .registry
+        .import_distribution(volume.0.path(), true)
+        .await;
     collector.abort();
     let _ = collector.await;
     let imported = imported.unwrap();
@@ -173,4 +176,54 @@ async fn collections_take_nothing_from_an_import_under_way() {
         pull(&app, &format!("/v2/app/manifests/v{i}")).await;
         pull(&app, &format!("/v2/app/blobs/{layer}")).await;
     }
+}
+
+#[tokio::test]
+async fn with_copies_the_old_volume_can_be_used_on() {
+    let volume = Volume(tempfile::tempdir().unwrap());
+    let layer = volume.layer("app", b"layer");
+    let app = App::new().await;
+    let from = volume.0.path();
+    app.registry.import_distribution(from, false).await.unwrap();
+    let hex = layer.hex();
+    volume.write(&format!("blobs/sha256/{}/{hex}/data", &hex[..2]), b"lAyer");
+    let file = app.path().join("blobs/sha256").join(&hex[..2]).join(hex);
+    assert_eq!(std::fs::read(file).unwrap(), b"layer");
+}
+
+/// The command itself: it is the one that knows the settings.
+#[test]
+fn the_rules_of_the_registry_are_those_of_an_import() {
+    let volume = Volume(tempfile::tempdir().unwrap());
+    let config = volume.layer("app", b"{}");
+    let layer = volume.layer("app", b"layer");
+    volume.manifest("app", &image(&config, &[&layer]).to_string(), &["v1"]);
+    let work = tempfile::tempdir().unwrap();
+    let data = work.path().join("data");
+    let import = |settings: &str| {
+        let file = work.path().join("registry.toml");
+        std::fs::write(&file, settings).unwrap();
+        let output = std::process::Command::new(env!("CARGO_BIN_EXE_rregistry"))
+            .env_clear()
+            .arg("import-distribution")
+            .arg(volume.0.path())
+            .arg("--config")
+            .arg(&file)
+            .arg("--data-dir")
+            .arg(&data)
+            .output()
+            .unwrap();
+        let text = [output.stdout, output.stderr].concat();
+        (output.status.success(), String::from_utf8(text).unwrap())
+    };
+    let (ok, said) = import("[storage]\nquota = \"10B\"");
+    assert!(!ok && said.contains("quota"), "{said}");
+    let immutable = "[[immutable]]\nrepository = \"app\"";
+    let (ok, said) = import(immutable);
+    assert!(ok, "{said}");
+    let (ok, said) = import(immutable);
+    assert!(ok, "{said}");
+    volume.manifest("app", &image(&layer, &[]).to_string(), &["v1"]);
+    let (ok, said) = import(immutable);
+    assert!(!ok && said.contains("immutable"), "{said}");
 }

@@ -1,7 +1,7 @@
 //! Out as an OCI image layout, and in again.
 
 use std::os::unix::fs::MetadataExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
 
@@ -17,6 +17,7 @@ async fn export(app: &App, what: &[&str], output: &Path) -> Exported {
     let options = ExportOptions {
         what: what.iter().map(|w| (*w).to_owned()).collect(),
         output: output.to_owned(),
+        link: false,
     };
     app.registry.export(&options).await.unwrap()
 }
@@ -25,6 +26,7 @@ async fn import(app: &App, layout: &Path, repository: Option<&str>) -> Imported 
     let options = ImportOptions {
         layout: layout.to_owned(),
         repository: repository.map(str::to_owned),
+        link: false,
     };
     app.registry.import_layout(&options).await.unwrap()
 }
@@ -202,6 +204,7 @@ async fn one_tag_brings_what_belongs_to_it_and_no_more() {
         let options = ExportOptions {
             what: vec![what.to_owned()],
             output: dir.clone(),
+            link: false,
         };
         let error = app.registry.export(&options).await.unwrap_err();
         assert!(
@@ -215,6 +218,7 @@ async fn one_tag_brings_what_belongs_to_it_and_no_more() {
     let options = ExportOptions {
         what: vec!["app".to_owned()],
         output: app.path().to_owned(),
+        link: false,
     };
     let error = app.registry.export(&options).await.unwrap_err();
     assert!(error.to_string().contains("is not empty"), "{error}");
@@ -230,8 +234,6 @@ async fn what_is_damaged_or_missing_stays_out() {
     let dir = work.path().join("layout");
     export(&app, &["app"], &dir).await;
     let blob = |bytes: &[u8]| dir.join("blobs/sha256").join(Digest::sha256(bytes).hex());
-    // Not in place: the file may be the registry's own.
-    std::fs::remove_file(blob(b"bad layer")).unwrap();
     std::fs::write(blob(b"bad layer"), b"bAd layer").unwrap();
     std::fs::remove_file(blob(b"lost layer")).unwrap();
     let empty = App::new().await;
@@ -263,6 +265,132 @@ async fn what_is_damaged_or_missing_stays_out() {
         (2, 0),
         "{imported:?}"
     );
+}
+
+fn in_layout(dir: &Path, bytes: &[u8]) -> PathBuf {
+    dir.join("blobs/sha256").join(Digest::sha256(bytes).hex())
+}
+
+fn in_registry(app: &App, bytes: &[u8]) -> PathBuf {
+    let hex = Digest::sha256(bytes).hex().to_owned();
+    app.path().join("blobs/sha256").join(&hex[..2]).join(&hex)
+}
+
+#[tokio::test]
+async fn who_writes_into_a_layout_changes_no_registry() {
+    let app = App::new().await;
+    app.image("app", "v1", "layer").await;
+    let work = tempfile::tempdir().unwrap();
+    let dir = work.path().join("layout");
+    let file = in_layout(&dir, b"layer");
+    export(&app, &["app"], &dir).await;
+    let empty = App::new().await;
+    import(&empty, &dir, Some("app")).await;
+    std::fs::write(&file, b"lAyer").unwrap();
+    for registry in [&app, &empty] {
+        assert_eq!(
+            std::fs::read(in_registry(registry, b"layer")).unwrap(),
+            b"layer"
+        );
+    }
+
+    // Only who asks for links gets them, and only until they ask for something else.
+    let links = |path: &Path| std::fs::metadata(path).unwrap().nlink();
+    let mut options = ExportOptions {
+        what: vec!["app".to_owned()],
+        output: work.path().join("linked"),
+        link: true,
+    };
+    app.registry.export(&options).await.unwrap();
+    assert_eq!(links(&in_layout(&options.output, b"layer")), 2);
+    let linking = App::new().await;
+    let from = ImportOptions {
+        layout: options.output.clone(),
+        repository: Some("app".to_owned()),
+        link: true,
+    };
+    linking.registry.import_layout(&from).await.unwrap();
+    assert_eq!(links(&in_registry(&linking, b"layer")), 3);
+    options.link = false;
+    app.registry.export(&options).await.unwrap();
+    assert_eq!(links(&in_layout(&options.output, b"layer")), 1);
+}
+
+#[tokio::test]
+async fn what_is_exported_is_what_its_digest_says() {
+    let app = App::new().await;
+    app.image("app", "v1", "layer").await;
+    let work = tempfile::tempdir().unwrap();
+    let dir = work.path().join("layout");
+    let file = in_layout(&dir, b"layer");
+    export(&app, &["app"], &dir).await;
+    // Of the same length, from whomever.
+    std::fs::write(&file, b"lAyer").unwrap();
+    export(&app, &["app"], &dir).await;
+    assert_eq!(std::fs::read(&file).unwrap(), b"layer");
+
+    let digest = Digest::sha256(b"layer").to_string();
+    for damage in [&b"lAyer"[..], b"lay", b"layers"] {
+        std::fs::write(in_registry(&app, b"layer"), damage).unwrap();
+        for (output, link) in [("new", false), ("linked", true), ("new.tar", false)] {
+            let output = work.path().join(output);
+            let options = ExportOptions {
+                what: vec!["app".to_owned()],
+                output: output.clone(),
+                link,
+            };
+            let error = app.registry.export(&options).await.unwrap_err().to_string();
+            assert!(
+                error.contains(&digest) && error.contains("is damaged"),
+                "{error}"
+            );
+            assert!(!in_layout(&output, b"layer").exists());
+            assert!(!output.join("index.json").exists() && !output.is_file());
+        }
+    }
+    // What is whole stays whole.
+    assert_eq!(std::fs::read(&file).unwrap(), b"layer");
+}
+
+#[tokio::test]
+async fn no_directory_gets_the_name_of_an_archive() {
+    let app = App::new().await;
+    app.image("app", "v1", "layer").await;
+    let work = tempfile::tempdir().unwrap();
+    for name in ["app.tgz", "app.tar.gz", "app.tar.zst"] {
+        let options = ExportOptions {
+            what: vec!["app".to_owned()],
+            output: work.path().join(name),
+            link: false,
+        };
+        let error = app.registry.export(&options).await.unwrap_err().to_string();
+        assert!(error.contains("ends with .tar"), "{error}");
+        assert!(!options.output.exists());
+    }
+}
+
+#[tokio::test]
+async fn an_import_heals_what_is_damaged() {
+    let app = App::new().await;
+    let (digest, _) = app.image("app", "v1", "layer").await;
+    let work = tempfile::tempdir().unwrap();
+    let dir = work.path().join("layout");
+    export(&app, &["app"], &dir).await;
+    for damage in [&b"lAyer"[..], b"lay"] {
+        std::fs::write(in_registry(&app, b"layer"), damage).unwrap();
+        let path = format!("/v2/app/blobs/{}", Digest::sha256(b"layer"));
+        // It may have been read before anybody saw that it is damaged.
+        app.get(&path).await;
+        let imported = import(&app, &dir, Some("other")).await;
+        assert_eq!((imported.blobs, imported.bytes), (1, 5), "{imported:?}");
+        assert_eq!(imported.skipped, Vec::<String>::new());
+        assert_eq!(&app.get(&path).await.ok(200).body[..], b"layer");
+        let imported = import(&app, &dir, Some("other")).await;
+        assert_eq!((imported.blobs, imported.bytes), (0, 0));
+    }
+    app.get(&format!("/v2/other/manifests/{digest}"))
+        .await
+        .ok(200);
 }
 
 #[tokio::test]
@@ -299,6 +427,7 @@ async fn quotas_and_other_archives_say_no() {
     let options = |layout: &Path| ImportOptions {
         layout: layout.to_owned(),
         repository: Some("app".to_owned()),
+        link: false,
     };
     let error = small
         .registry

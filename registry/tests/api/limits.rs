@@ -80,6 +80,53 @@ async fn who_asks_too_often_is_told_to_wait() {
 }
 
 #[tokio::test]
+async fn guesses_that_come_at_once_are_counted_before_they_are_looked_at() {
+    let app = App::configured(
+        |dir| {
+            let mut users = Htpasswd::default();
+            users.add("alice", "right").unwrap();
+            users.write(&dir.join("htpasswd")).unwrap();
+        },
+        "auth.htpasswd = \"$DIR/htpasswd\"\nlimits.request_rate = 1\nlimits.request_burst = 2\n",
+    )
+    .await;
+    let guesses = (0..20).map(|i| {
+        let app = &app;
+        async move {
+            let guess = format!("alice:guess{i}");
+            let pair = base64::engine::general_purpose::STANDARD.encode(guess);
+            let header = format!("Basic {pair}");
+            let answer = app
+                .request("GET", "/v2/", &[("authorization", &header)], "")
+                .await;
+            answer.status.as_u16()
+        }
+    });
+    let answers = futures_util::future::join_all(guesses).await;
+    let looked_at = answers.iter().filter(|status| **status == 401).count();
+    // The burst, and what came in anew meanwhile.
+    assert!((1..10).contains(&looked_at), "{answers:?}");
+    assert!(answers.iter().all(|status| [401, 429].contains(status)));
+}
+
+#[tokio::test]
+async fn what_is_not_of_the_api_is_counted_too() {
+    let app = App::configured(
+        |_| {},
+        "limits.request_rate = 1\nlimits.request_burst = 2\n",
+    )
+    .await;
+    let mut refused = false;
+    for _ in 0..50 {
+        refused |= app.get("/v2/UPPER/tags/list").await.status == 429;
+    }
+    assert!(refused);
+    for path in ["/healthz", "/readyz", "/metrics"] {
+        app.get(path).await.ok(200);
+    }
+}
+
+#[tokio::test]
 async fn passwords_and_refresh_tokens_in_forms_are_counted() {
     let app = App::configured(
         |dir| {
@@ -146,7 +193,8 @@ async fn so_many_uploads_at_once_and_no_more() {
     let refused = app.request("POST", &path, &[], "x").await;
     refused.is(429, "TOOMANYREQUESTS");
     assert_eq!(refused.header("retry-after"), "1");
-    // To read, and to ask how far an upload is, is always allowed.
+    // To open a session, to read, and to ask how far an upload is, is always allowed.
+    app.upload("app").await;
     app.get("/v2/_catalog").await.ok(200);
     app.get(&sending[0].0).await.ok(204);
     bodies.clear();

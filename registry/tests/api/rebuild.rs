@@ -173,6 +173,83 @@ async fn a_database_with_a_hole_gives_what_it_has() {
     assert!(rebuilds > 1, "{rebuilds}");
 }
 
+/// Not every damage is met when the database is opened.
+#[tokio::test]
+async fn damage_says_what_helps_wherever_it_is_met() {
+    let app = App::new().await;
+    fill(&app, "team/app").await;
+    let dir = app.stop().await;
+    let bytes = std::fs::read(dir.path().join("registry.db")).unwrap();
+    let says = |e: ServiceError| {
+        let said = e.to_string();
+        assert!(said.contains("fsck --rebuild"), "{said}");
+    };
+    let (mut checking, mut reading, mut writing, mut repairing) = (0, 0, 0, 0);
+    for page in 1..bytes.len() / 4096 {
+        let copy = tempfile::tempdir().unwrap();
+        let mut bytes = bytes.clone();
+        bytes[page * 4096..][..4096].fill(0x5a);
+        std::fs::write(copy.path().join("registry.db"), &bytes).unwrap();
+        let registry = match Registry::open(copy.path()).await {
+            Ok(registry) => registry,
+            Err(e) => {
+                says(e);
+                continue;
+            }
+        };
+        registry.ready().await.unwrap();
+        if let Err(e) = registry.check(CheckOptions::default()).await {
+            checking += 1;
+            says(e);
+            says(registry.ready().await.unwrap_err());
+        }
+        registry.close().await;
+        drop(registry);
+        let app = App::in_dir(copy).await;
+        if app.get("/v2/team/app/tags/list").await.status == 500 {
+            reading += 1;
+            app.get("/readyz").await.ok(503);
+            says(app.registry.ready().await.unwrap_err());
+        }
+        let app = app.restart().await;
+        let path = format!("/v2/x/blobs/uploads/?digest={}", Digest::sha256(b"x"));
+        if app.request("POST", &path, &[], "x").await.status == 500 {
+            writing += 1;
+            app.get("/readyz").await.ok(503);
+            says(app.registry.ready().await.unwrap_err());
+        }
+        let app = app.restart().await;
+        let repair = CheckOptions {
+            deep: false,
+            repair: true,
+        };
+        if let Err(e) = app.registry.check(repair).await {
+            repairing += 1;
+            says(e);
+            says(app.registry.ready().await.unwrap_err());
+        }
+    }
+    assert!(
+        checking > 0 && reading > 0 && writing > 0 && repairing > 0,
+        "{checking} {reading} {writing} {repairing}"
+    );
+}
+
+#[tokio::test]
+async fn a_database_that_is_taken_away_is_noticed() {
+    let app = App::new().await;
+    let at = |name: &str| app.path().join(name);
+    app.get("/readyz").await.ok(200);
+    std::fs::rename(at("registry.db"), at("elsewhere")).unwrap();
+    app.get("/readyz").await.ok(503);
+    std::fs::copy(at("elsewhere"), at("registry.db")).unwrap();
+    app.get("/readyz").await.ok(503);
+    let error = app.registry.ready().await.unwrap_err().to_string();
+    assert!(error.contains("removed or replaced"), "{error}");
+    std::fs::rename(at("elsewhere"), at("registry.db")).unwrap();
+    app.get("/readyz").await.ok(200);
+}
+
 #[tokio::test]
 async fn what_is_damaged_is_told_and_not_shown() {
     let app = App::new().await;

@@ -366,6 +366,7 @@ async fn soak(time: Duration) -> String {
                 let options = ExportOptions {
                     what: vec![REPOSITORIES[0].to_owned()],
                     output: work.path().join("a.tar"),
+                    link: false,
                 };
                 // What is deleted while it is planned cannot be exported: that is told.
                 if let Err(e) = app.registry.export(&options).await {

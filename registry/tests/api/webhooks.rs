@@ -391,6 +391,62 @@ async fn failures_are_tried_again_in_order_and_counted() {
 }
 
 #[tokio::test]
+async fn an_event_that_is_refused_again_and_again_makes_room_for_others() {
+    let receiver = Receiver::start().await;
+    // Answers are taken from the end: the first event is refused for good.
+    receiver.seen(|seen| seen.answers = vec![400; 4]);
+    let app = app(&receiver, "threshold = 3").await;
+    let (first, _) = app.image("team/app", "bad", "one").await;
+    let (second, _) = app.image("team/app", "good", "two").await;
+    assert_ne!(first, second);
+    let begun = Instant::now();
+    let told = loop {
+        let events = receiver.seen(|seen| seen.events.clone());
+        let tags: Vec<&str> = events
+            .iter()
+            .filter_map(|e| e["target"]["tag"].as_str())
+            .collect();
+        if tags.contains(&"good") || begun.elapsed() > Duration::from_secs(20) {
+            break events;
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    };
+    assert!(
+        told.iter().any(|e| e["target"]["tag"] == "good"),
+        "{told:?}"
+    );
+    let metrics = app.get("/metrics").await.ok(200).body;
+    let metrics = String::from_utf8(metrics.to_vec()).unwrap();
+    let dropped = metrics
+        .lines()
+        .find(|line| line.contains("dropped") && line.contains("test"));
+    assert!(
+        dropped.is_some_and(|line| line.ends_with(" 1")),
+        "{dropped:?}"
+    );
+}
+
+#[tokio::test]
+async fn only_success_is_success_and_addresses_are_the_settings() {
+    let receiver = Receiver::start().await;
+    receiver.seen(|seen| seen.answers = vec![304]);
+    let settings = format!(
+        "url = \"https://registry.example.com/\"\n{}",
+        receiver.config("actions = [\"delete\"]")
+    );
+    let app = App::configured(|_| {}, &settings).await;
+    let (digest, _) = app.image("team/app", "v1", "one").await;
+    let path = format!("/v2/team/app/manifests/{digest}");
+    app.request("DELETE", &path, &[("host", "evil.example")], "")
+        .await
+        .ok(202);
+    let events = receiver.events(1).await;
+    assert_eq!(receiver.seen(|seen| seen.refused), 1, "304 is no success");
+    let told = events[0].to_string();
+    assert!(!told.contains("https://evil.example"), "{told}");
+}
+
+#[tokio::test]
 async fn a_webhook_that_hangs_holds_nobody_up_and_the_oldest_go() {
     // It takes connections and never answers.
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();

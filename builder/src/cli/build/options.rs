@@ -1,13 +1,12 @@
 //! Raw flags of `rbuild build` to validated options.
 
-use std::collections::BTreeMap;
-
 use oci::{Platform, Reference};
 use runtime::{Limits, Ulimit};
 
 use super::call::Method;
 use crate::cli::Failure;
 use crate::cli::args::{BuildArgs as Args, LimitArgs};
+use crate::cli::bases::Places;
 use crate::engine::run::RunSettings;
 use crate::local::layout::LayoutPlace;
 use crate::plan::BuildArgs;
@@ -20,7 +19,7 @@ pub struct Options {
     /// `--build-arg`
     pub args: BuildArgs,
     /// `--build-context`, by name.
-    pub contexts: BTreeMap<String, ContextPlace>,
+    pub contexts: Places,
     /// `--label`
     pub labels: Vec<(String, String)>,
     /// `--platform`
@@ -54,11 +53,7 @@ pub fn validate(args: &Args) -> Result<Options, Failure> {
         tags.push(reference.or_latest());
     }
     let build_args = build_args(&args.build_args)?;
-    let mut contexts = BTreeMap::new();
-    for context in &args.build_contexts {
-        let (name, place) = named_context(context).map_err(|e| Failure::with_code(e, 125))?;
-        contexts.insert(name, place);
-    }
+    let contexts = contexts(&args.build_contexts)?;
     let mut labels = Vec::new();
     for label in &args.labels {
         let (name, value) = label.split_once('=').unwrap_or((label, ""));
@@ -68,10 +63,7 @@ pub fn validate(args: &Args) -> Result<Options, Failure> {
         }
         labels.push((name.to_owned(), value.to_owned()));
     }
-    let platform = match &args.platform {
-        None => Platform::host(),
-        Some(text) => text.parse().map_err(|e| Failure::with_code(e, 125))?,
-    };
+    let platform = platform(args.platform.as_deref())?;
     let settings = settings(args).map_err(|e| Failure::with_code(e, 125))?;
     Ok(Options {
         tags,
@@ -81,6 +73,37 @@ pub fn validate(args: &Args) -> Result<Options, Failure> {
         platform,
         settings,
     })
+}
+
+/// `--build-context`, by name.
+pub fn contexts(given: &[String]) -> Result<Places, Failure> {
+    let mut contexts = Places::new();
+    for context in given {
+        let (name, place) = named_context(context).map_err(|e| Failure::with_code(e, 125))?;
+        contexts.insert(name, place);
+    }
+    Ok(contexts)
+}
+
+/// The contexts as the planner sees them.
+pub fn named(contexts: &Places) -> NamedContexts {
+    let named = contexts.iter().map(|(name, place)| {
+        let context = match place {
+            ContextPlace::Tree(_) => NamedContext::Tree,
+            ContextPlace::Image(reference) => NamedContext::Image(reference.clone()),
+            ContextPlace::Layout(_) => NamedContext::Layout,
+        };
+        (name.clone(), context)
+    });
+    named.collect()
+}
+
+/// `--platform`
+pub fn platform(given: Option<&str>) -> Result<Platform, Failure> {
+    match given {
+        None => Ok(Platform::host()),
+        Some(text) => text.parse().map_err(|e| Failure::with_code(e, 125)),
+    }
 }
 
 /// `--build-arg`, and what the environment gives.
@@ -132,15 +155,7 @@ impl Options {
 
     /// The named contexts as the planner sees them.
     pub fn named(&self) -> NamedContexts {
-        let named = self.contexts.iter().map(|(name, place)| {
-            let context = match place {
-                ContextPlace::Tree(_) => NamedContext::Tree,
-                ContextPlace::Image(reference) => NamedContext::Image(reference.clone()),
-                ContextPlace::Layout(_) => NamedContext::Layout,
-            };
-            (name.clone(), context)
-        });
-        named.collect()
+        named(&self.contexts)
     }
 }
 

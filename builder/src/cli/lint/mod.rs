@@ -12,7 +12,7 @@ use oci::Platform;
 
 use super::app::App;
 use super::bases::{Bases, Places};
-use super::build::options::build_args;
+use super::build::options;
 use super::build::text::without_context;
 use super::{Failure, Outcome};
 use crate::context;
@@ -43,6 +43,14 @@ pub struct LintArgs {
     /// Set a build argument; without `=VALUE` the value comes from the environment
     #[arg(long = "build-arg", value_name = "NAME[=VALUE]")]
     pub build_args: Vec<String>,
+
+    /// Give a further context a name, as for a build
+    #[arg(long = "build-context", value_name = "NAME=PLACE")]
+    pub build_contexts: Vec<String>,
+
+    /// Check for this platform [default: this machine's]
+    #[arg(long, value_name = "OS/ARCH")]
+    pub platform: Option<String>,
 
     /// Check only what this stage needs
     #[arg(long, value_name = "STAGE")]
@@ -89,12 +97,13 @@ pub async fn run(app: &App, args: LintArgs) -> Outcome {
     let opened = context::open(at, file).await;
     let (context, source) = opened.map_err(without_context)?;
     let parsed = dockerfile::parse_bytes(&source.bytes);
+    let places = options::contexts(&args.build_contexts)?;
     let check = Check {
-        build_args: build_args(&args.build_args)?,
+        build_args: options::build_args(&args.build_args)?,
         target: args.target,
-        platform: Platform::host(),
-        named: NamedContexts::default(),
-        places: Places::default(),
+        platform: options::platform(args.platform.as_deref())?,
+        named: options::named(&places),
+        places,
         ignore: context.filter.matcher().clone(),
         format: args.format,
         ignore_status: false,

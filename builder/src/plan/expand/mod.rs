@@ -370,7 +370,7 @@ impl Expander<'_> {
     }
 
     fn cmd(&mut self, command: &CommandLine) -> (Option<Op>, Option<String>) {
-        let argv = self.argv(command);
+        let argv = command.argv(&self.state.shell());
         let text = history::command("CMD", &argv);
         self.state.config.cmd = Some(argv).filter(|argv| !argv.is_empty());
         self.state.config.args_escaped = Some(true);
@@ -379,7 +379,7 @@ impl Expander<'_> {
     }
 
     fn entrypoint(&mut self, command: &CommandLine) -> (Option<Op>, Option<String>) {
-        let argv = self.argv(command);
+        let argv = command.argv(&self.state.shell());
         let text = history::command("ENTRYPOINT", &argv);
         self.state.config.entrypoint = Some(argv).filter(|argv| !argv.is_empty());
         // The base's CMD were arguments for another program.
@@ -387,14 +387,6 @@ impl Expander<'_> {
             self.state.config.cmd = None;
         }
         meta(text)
-    }
-
-    /// The argument vector; an empty command stays empty rather than becoming a bare shell.
-    fn argv(&self, command: &CommandLine) -> Vec<String> {
-        match command {
-            CommandLine::Shell(text) if text.text.is_empty() => Vec::new(),
-            command => command.argv(&self.state.shell()),
-        }
     }
 
     fn run(&mut self, run: &Run) -> Outcome {
@@ -419,7 +411,7 @@ impl Expander<'_> {
         }
         let mut script = None;
         let argv = match run.script() {
-            Script::Plain(command) => self.argv(command),
+            Script::Plain(command) => command.argv(&self.state.shell()),
             Script::Shell(text) => {
                 let mut argv = self.state.shell();
                 argv.push(text);
