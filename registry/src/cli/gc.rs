@@ -78,6 +78,15 @@ fn report(collected: &Collected, dry_run: bool) -> String {
             "{verb} {orphans} files that belong to no blob ({orphan_bytes} bytes)\n"
         ));
     }
+    if collected.suspect_count > 0 {
+        text.push_str(&format!(
+            "kept {} files that belong to no blob and are newer than what the database knew when \
+             it was opened: if it is an older copy, stop the registry and run `rregistry fsck \
+             --rebuild`, which finds their images again; what a crash left goes after the next \
+             start\n",
+            collected.suspect_count
+        ));
+    }
     if dry_run {
         text.push_str(&format!(
             "would remove {links} blobs from their repositories; {blobs} more that no repository \

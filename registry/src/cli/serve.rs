@@ -260,7 +260,17 @@ fn collect(
                 dry_run: false,
                 every_file: false,
             };
-            match control::collect(&registry, &metrics, options).await {
+            let done = control::collect(&registry, &metrics, options).await;
+            if let Ok(done) = &done
+                && done.suspect_count > 0
+            {
+                tracing::warn!(
+                    files = done.suspect_count,
+                    "blob files are newer than the database was when it was opened: if it is an \
+                     older copy, `rregistry fsck --rebuild` finds their images again"
+                );
+            }
+            match done {
                 Ok(done) if done.blob_count == 0 && done.orphan_count == 0 => {}
                 Ok(done) => {
                     tracing::info!(

@@ -78,6 +78,18 @@ impl Meta {
         Ok(id.is_some())
     }
 
+    /// When the newest of the blobs that are known came, in seconds since 1970.
+    ///
+    /// # Errors
+    /// [`MetaError`].
+    pub async fn newest_blob(&self) -> Result<Option<i64>, MetaError> {
+        Ok(
+            sqlx::query_scalar("SELECT created_at FROM blobs ORDER BY id DESC LIMIT 1")
+                .fetch_optional(&self.readers)
+                .await?,
+        )
+    }
+
     /// Those of `digests` that should have no file.
     ///
     /// # Errors

@@ -47,6 +47,7 @@ use crate::meta::Meta;
 use crate::policy::Policy;
 use crate::storage::{BlobFiles, Context, StorageError, Uploads, make_dir};
 use leases::Leases;
+use orphans::Gap;
 use quota::SharedLedger;
 use retention::Pulls;
 
@@ -73,6 +74,8 @@ pub struct Registry {
     collecting: tokio::sync::Mutex<()>,
     /// Which directories the next regular collection sweeps.
     turn: AtomicUsize,
+    /// Between the newest blob that the database knew when it was opened and that moment.
+    gap: Gap,
     pulls: Pulls,
     policy: Policy,
     subscribers: Option<Arc<Subscribers>>,
@@ -132,8 +135,10 @@ impl Registry {
             let uploads = uploads.clone();
             ledger.found(crate::storage::blocking(move || uploads.lying()).await?);
         }
+        let gap = Gap::of(&meta).await?;
         Ok(Self {
             meta,
+            gap,
             blobs,
             uploads,
             manifest_cache: Arc::new(Cache::new(MANIFEST_CACHE)),

@@ -11,12 +11,34 @@ use std::sync::atomic::Ordering::Relaxed;
 use oci::{Algorithm, Digest};
 
 use super::{CollectOptions, Collected, Registry, ServiceError};
+use crate::meta::{Meta, MetaError, now};
 use crate::storage::blocking;
 
 /// In how many regular collections every directory gets its turn.
 const TURNS: usize = 16;
 /// Files asked about in one query.
 const BATCH: usize = 200;
+
+/// A time of which the database knows nothing, in seconds since 1970.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Gap {
+    after: i64,
+    before: i64,
+}
+
+impl Gap {
+    /// What the database does not know of the time before it was opened, which is now.
+    pub(super) async fn of(meta: &Meta) -> Result<Self, MetaError> {
+        Ok(Self {
+            after: meta.newest_blob().await?.unwrap_or(i64::MIN),
+            before: now(),
+        })
+    }
+
+    fn has(self, time: i64) -> bool {
+        self.after < time && time < self.before
+    }
+}
 
 impl Registry {
     /// Takes away the file of a push that came to nothing, unless a row knows it.
@@ -39,7 +61,8 @@ impl Registry {
     }
 
     /// Removes files that no row knows and that got their names longer than the grace ago: of
-    /// every directory, or of those whose turn it is.
+    /// every directory, or of those whose turn it is. What an older database that was put in place
+    /// could not know stays: names of it may still be found.
     pub(super) async fn sweep(
         &self,
         options: CollectOptions,
@@ -66,10 +89,12 @@ impl Registry {
         let files = self.blobs.clone();
         let old = blocking(move || files.older_than(&shard, options.grace)).await?;
         for some in old.chunks(BATCH) {
-            let digests: Vec<&Digest> = some.iter().map(|(digest, _)| digest).collect();
+            let digests: Vec<&Digest> = some.iter().map(|(digest, ..)| digest).collect();
             let unknown = self.meta.not_stored(&digests).await?;
-            for (digest, size) in some.iter().filter(|(d, _)| unknown.contains(d)) {
-                if options.dry_run || self.drop_unknown(digest).await? {
+            for (digest, size, named) in some.iter().filter(|(d, ..)| unknown.contains(d)) {
+                if self.gap.has(*named) {
+                    collected.suspect_count += 1;
+                } else if options.dry_run || self.drop_unknown(digest).await? {
                     collected.orphan_count += 1;
                     collected.orphan_bytes += size;
                 }

@@ -380,7 +380,8 @@ impl BlobFiles {
         Ok(files)
     }
 
-    /// The files of one shard that have had their names for `age`, with their sizes.
+    /// The files of one shard that have had their names for `age`, each with its size and with when
+    /// it got its name, in seconds since 1970.
     ///
     /// # Errors
     /// [`StorageError::Io`].
@@ -388,16 +389,17 @@ impl BlobFiles {
         &self,
         shard: &(Algorithm, PathBuf),
         age: Duration,
-    ) -> Result<Vec<(Digest, u64)>, StorageError> {
+    ) -> Result<Vec<(Digest, u64, i64)>, StorageError> {
         let age = i64::try_from(age.as_secs()).unwrap_or(i64::MAX);
         let cutoff = now().saturating_sub(age);
-        let mut files = self.list(shard)?;
-        files.retain(|(digest, _)| {
+        let files = self.list(shard)?.into_iter();
+        let dated = files.filter_map(|(digest, size)| {
             // A link to a file from elsewhere has that one's time of modification. What is gone by
             // now was just collected.
-            fs::metadata(self.path(digest)).is_ok_and(|m| m.ctime() <= cutoff)
+            let named = fs::metadata(self.path(&digest)).ok()?.ctime();
+            (named <= cutoff).then_some((digest, size, named))
         });
-        Ok(files)
+        Ok(dated.collect())
     }
 
     /// Removes a blob's file; none is fine.

@@ -118,3 +118,28 @@ async fn regular_collections_come_by_every_directory() {
     }
     assert!(left.iter().all(|path| !path.exists()));
 }
+
+/// As when an older copy of the database is put in place.
+#[tokio::test]
+async fn what_an_older_database_does_not_know_stays() {
+    let dir = tempfile::tempdir().unwrap();
+    let registry = registry::service::Registry::open(dir.path()).await.unwrap();
+    registry.close().await;
+    drop(registry);
+    let digest = Digest::sha256(b"pushed since");
+    let shard = dir.path().join("blobs/sha256").join(&digest.hex()[..2]);
+    std::fs::create_dir_all(&shard).unwrap();
+    let file = shard.join(digest.hex());
+    std::fs::write(&file, b"pushed since").unwrap();
+    // Times are in whole seconds.
+    tokio::time::sleep(Duration::from_millis(1100)).await;
+    let registry = registry::service::Registry::open(dir.path()).await.unwrap();
+    let options = CollectOptions {
+        grace: Duration::ZERO,
+        dry_run: false,
+        every_file: true,
+    };
+    let collected = registry.collect(options).await.unwrap();
+    assert_eq!((collected.orphan_count, collected.suspect_count), (0, 1));
+    assert!(file.exists());
+}
