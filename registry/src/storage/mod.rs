@@ -6,12 +6,14 @@ mod blobs;
 mod pipeline;
 mod pool;
 mod read;
+mod sessions;
 mod uploads;
 
 pub(crate) use blobs::make_dir;
 pub use blobs::{BlobFiles, Flaw, Staged};
 pub use read::{Segment, read_segments};
-pub use uploads::{ChunkRange, Lying, Upload, UploadError, Uploads};
+pub use sessions::Upload;
+pub use uploads::{ChunkRange, Lying, UploadError, Uploads};
 
 use std::io;
 use std::path::{Path, PathBuf};

@@ -5,11 +5,10 @@
 //! once, when the session is next used. The file's place says whose it is:
 //! `uploads/<repository>/<id>.<algorithm>`, with `+` for the slashes of the repository's name.
 
-use std::collections::HashMap;
 use std::fs::{self, File, Metadata, OpenOptions};
 use std::io::{ErrorKind, Read};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
@@ -17,11 +16,12 @@ use bytes::Bytes;
 use futures_util::Stream;
 use oci::digest::Hasher;
 use oci::{Algorithm, Digest};
-use tokio::sync::{Mutex as AsyncMutex, OwnedMutexGuard, OwnedRwLockReadGuard};
+use tokio::sync::{Mutex as AsyncMutex, OwnedRwLockReadGuard};
 
 use super::blobs::make_dir;
 use super::pipeline::{Ended, Progress, Sink, receive};
 use super::pool::Pool;
+use super::sessions::{Sessions, State, Upload};
 use super::{BlobFiles, Context, StorageError, blocking};
 use crate::name::{RepositoryName, UploadId};
 
@@ -103,109 +103,6 @@ pub struct Uploads {
     dir: Arc<Path>,
     open: Arc<Mutex<Sessions>>,
     buffers: Pool,
-}
-
-/// The sessions in memory. Whoever uses one has it from here, so that nobody else can have another
-/// of the same file.
-#[derive(Debug)]
-struct Sessions {
-    by_id: HashMap<UploadId, Arc<Upload>>,
-    /// How often a session was used.
-    uses: u64,
-    /// How many are kept.
-    limit: usize,
-}
-
-/// One upload session.
-#[derive(Debug)]
-pub struct Upload {
-    id: UploadId,
-    repository: RepositoryName,
-    algorithm: Algorithm,
-    data: Arc<Path>,
-    progress: Arc<Progress>,
-    state: Arc<AsyncMutex<State>>,
-    /// When it was last used, as [`Sessions::uses`] counted then.
-    used: AtomicU64,
-}
-
-#[derive(Debug)]
-enum State {
-    /// From before a restart, or not used for long; to be hashed when it is next written to.
-    Cold,
-    Ready(Box<Hasher>),
-    /// Finished or cancelled.
-    Gone,
-}
-
-impl Upload {
-    /// The session's ID.
-    pub fn id(&self) -> UploadId {
-        self.id
-    }
-
-    /// The repository that it belongs to.
-    pub fn repository(&self) -> &RepositoryName {
-        &self.repository
-    }
-
-    /// How many bytes have come and been written.
-    pub fn received(&self) -> u64 {
-        self.progress.written()
-    }
-
-    /// How many bytes have come, those included that a request is sending right now.
-    pub fn arrived(&self) -> u64 {
-        self.progress.arrived()
-    }
-
-    fn lock(&self) -> Result<OwnedMutexGuard<State>, UploadError> {
-        Arc::clone(&self.state)
-            .try_lock_owned()
-            .map_err(|_| UploadError::Busy)
-    }
-}
-
-impl Sessions {
-    fn new(limit: usize) -> Self {
-        Self {
-            by_id: HashMap::new(),
-            uses: 0,
-            limit,
-        }
-    }
-
-    fn get(&mut self, id: UploadId) -> Option<Arc<Upload>> {
-        let upload = self.by_id.get(&id)?;
-        self.uses += 1;
-        upload.used.store(self.uses, Relaxed);
-        Some(Arc::clone(upload))
-    }
-
-    /// Adds a session, unless it is there already; the one that is there now.
-    fn add(&mut self, upload: Arc<Upload>) -> Arc<Upload> {
-        self.uses += 1;
-        upload.used.store(self.uses, Relaxed);
-        let upload = Arc::clone(self.by_id.entry(upload.id).or_insert(upload));
-        if self.by_id.len() > self.limit {
-            self.forget_oldest();
-        }
-        upload
-    }
-
-    /// Forgets a quarter of what may be kept, of those that no request has.
-    fn forget_oldest(&mut self) {
-        let mut idle: Vec<(u64, UploadId)> = self
-            .by_id
-            .values()
-            .filter(|upload| Arc::strong_count(upload) == 1)
-            .map(|upload| (upload.used.load(Relaxed), upload.id))
-            .collect();
-        idle.sort_unstable_by_key(|(used, _)| *used);
-        for (_, id) in idle.iter().take((self.limit / 4).max(1)) {
-            self.by_id.remove(id);
-        }
-    }
 }
 
 impl Uploads {
@@ -524,15 +421,23 @@ impl Uploads {
                 },
                 None => None,
             };
-            blocking(move || {
+            let gone = blocking(move || {
+                // It may have been used since it was found, and until it was locked.
+                let modified = fs::metadata(&data).and_then(|meta| meta.modified());
+                if modified.is_ok_and(|modified| !is_older(modified, age)) {
+                    return Ok(false);
+                }
                 let _ = fs::remove_file(&data);
                 // Fails, as it should, when there are others.
                 if let Some(dir) = data.parent() {
                     let _ = fs::remove_dir(dir);
                 }
-                Ok(())
+                Ok(true)
             })
             .await?;
+            if !gone {
+                continue;
+            }
             if let Some(mut state) = guard {
                 *state = State::Gone;
             }
