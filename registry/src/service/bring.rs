@@ -15,8 +15,9 @@ use crate::storage::{BlobFiles, Context, Staged, StorageError, blocking};
 const PAUSE: Duration = Duration::from_millis(5);
 
 impl Registry {
-    /// Shows a blob, brought by `bring` unless it is there already and whole, and leases it: its manifest
-    /// may come much later than the grace of a collection. The inner error is about this blob only.
+    /// Shows a blob, brought by `bring` unless it is there already and whole, and leases it: its
+    /// manifest may come much later than the grace of a collection. The inner error is about this
+    /// blob only.
     ///
     /// Nobody waits while it is copied and read: its shard is locked only for its name and its row.
     pub(super) async fn take_blob(
