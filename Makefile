@@ -8,7 +8,9 @@ CARGO ?= cargo
 PREFIX ?= /usr/local
 # Passed on to the test runner, for one test or a group: make test ARGS=flask
 ARGS ?=
-export DEMO_DIR DEMO_PORT RUNS
+# Where cargo puts the programs
+BIN ?= $(or $(CARGO_TARGET_DIR),target)/release
+export BIN DEMO_DIR DEMO_PORT RUNS
 
 help: ## List the targets
 	@awk -F ":.*## " "/^[a-z-]+:.*## / { printf \"  make %-11s %s\\n\", \$$1, \$$2 }" $(MAKEFILE_LIST)
@@ -50,7 +52,7 @@ bench: ## Compare with docker, buildah and docker-registry on this machine (need
 
 install: ## Install the two programs under PREFIX (/usr/local)
 	$(CARGO) build --release --bins
-	install -D -m 0755 -t $(DESTDIR)$(PREFIX)/bin target/release/rbuild target/release/rregistry
+	install -D -m 0755 -t $(DESTDIR)$(PREFIX)/bin $(BIN)/rbuild $(BIN)/rregistry
 
 clean-demo: ## Remove what the demo made
 	rm -rf -- "$${DEMO_DIR:-.demo}"
