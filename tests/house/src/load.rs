@@ -3,6 +3,8 @@
 use crate::source::Source;
 use crate::workspace::{Dependency, DependencyKind, Package, Target, TargetKind, Workspace};
 use serde_json::Value;
+use std::collections::BTreeMap;
+use std::panic::resume_unwind;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -52,7 +54,9 @@ pub fn load(root: &Path) -> Result<Workspace, LoadError> {
             metadata(root, &folder, &mut workspace.packages)?;
         }
     }
-    walk(root, root, &mut workspace)?;
+    let mut texts = Vec::new();
+    walk(root, root, &mut texts, &mut workspace.documents)?;
+    workspace.sources = parse(&texts)?;
     workspace.sources.sort_by(|a, b| a.path.cmp(&b.path));
 
     let manifest: toml::Table = toml::from_str(&text(&root.join("Cargo.toml"))?)?;
@@ -99,20 +103,47 @@ fn entries(folder: &Path) -> Result<Vec<PathBuf>, LoadError> {
     Ok(paths)
 }
 
-fn walk(root: &Path, folder: &Path, workspace: &mut Workspace) -> Result<(), LoadError> {
+/// Reads the texts of Rust files and documents, each with its path.
+fn walk(
+    root: &Path,
+    folder: &Path,
+    sources: &mut Vec<(String, String)>,
+    documents: &mut BTreeMap<String, String>,
+) -> Result<(), LoadError> {
     for path in entries(folder)? {
         let name = relative(root, &path);
         if path.is_dir() {
-            walk(root, &path, workspace)?;
+            walk(root, &path, sources, documents)?;
         } else if name.ends_with(".rs") {
-            let source = Source::read(&name, &text(&path)?).map_err(LoadError::Syntax)?;
-            workspace.sources.push(source);
+            sources.push((name, text(&path)?));
         } else if name.ends_with(".md") {
-            let text = text(&path)?;
-            workspace.documents.insert(name, text);
+            documents.insert(name, text(&path)?);
         }
     }
     Ok(())
+}
+
+/// Parsing is nearly all of the work, and files don't need each other.
+fn parse(texts: &[(String, String)]) -> Result<Vec<Source>, LoadError> {
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    let read = |part: &[(String, String)]| -> Result<Vec<Source>, String> {
+        part.iter()
+            .map(|(path, text)| Source::read(path, text))
+            .collect()
+    };
+    let parts = std::thread::scope(|scope| {
+        let chunks = texts.chunks(texts.len().div_ceil(threads).max(1));
+        let running: Vec<_> = chunks.map(|part| scope.spawn(move || read(part))).collect();
+        running
+            .into_iter()
+            .map(|thread| thread.join().unwrap_or_else(|cause| resume_unwind(cause)))
+            .collect::<Result<Vec<_>, String>>()
+    });
+    Ok(parts
+        .map_err(LoadError::Syntax)?
+        .into_iter()
+        .flatten()
+        .collect())
 }
 
 fn relative(root: &Path, path: &Path) -> String {

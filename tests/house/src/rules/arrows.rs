@@ -6,7 +6,7 @@ use crate::workspace::{DependencyKind, Package, Workspace, within};
 use std::collections::BTreeSet;
 
 /// The document that draws the arrows.
-pub const DOCUMENT: &str = "docs/ARCHITECTURE.md";
+const DOCUMENT: &str = "docs/ARCHITECTURE.md";
 
 /// Crates below these folders may use any crate in their tests: they test the whole.
 const TESTERS: [&str; 2] = ["tests", "fuzz"];

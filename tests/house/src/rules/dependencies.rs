@@ -22,8 +22,9 @@ pub fn check(workspace: &Workspace, unnamed: &[Unnamed]) -> Vec<Finding> {
     let mut findings = Vec::new();
     let mut needed = vec![false; unnamed.len()];
     for package in &workspace.packages {
+        let tokens = Tokens::of(workspace, package);
         for dependency in &package.dependencies {
-            if is_named(workspace, package, &dependency.name, dependency.kind) {
+            if tokens.name(&dependency.name, dependency.kind) {
                 continue;
             }
             let exception = unnamed
@@ -39,9 +40,8 @@ pub fn check(workspace: &Workspace, unnamed: &[Unnamed]) -> Vec<Finding> {
                 DependencyKind::Build => ("build-dependencies", "the build script"),
             };
             let mut what = format!("`{}` of [{table}] is not named in {place}", dependency.name);
-            let tests = DependencyKind::Dev;
             if dependency.kind == DependencyKind::Normal
-                && is_named(workspace, package, &dependency.name, tests)
+                && tokens.name(&dependency.name, DependencyKind::Dev)
             {
                 what += ", only in tests: it belongs to [dev-dependencies]";
             }
@@ -68,30 +68,58 @@ pub fn check(workspace: &Workspace, unnamed: &[Unnamed]) -> Vec<Finding> {
     findings
 }
 
-/// Whether the sources that see a kind of dependency name this one.
-fn is_named(workspace: &Workspace, package: &Package, name: &str, kind: DependencyKind) -> bool {
-    let name = name.replace('-', "_");
-    let product = modules::product(workspace, package);
-    let script: Vec<&str> = package
-        .targets
-        .iter()
-        .filter(|it| it.kind == TargetKind::Build)
-        .map(|it| it.root.as_str())
-        .collect();
-    workspace.sources_of(package).any(|source| {
-        let made = product.contains_key(source.path.as_str());
-        let built = script.contains(&source.path.as_str());
-        (0..source.tokens.len()).any(|at| {
-            let test = !built && (!made || source.tokens[at].test);
-            let seen = match kind {
-                DependencyKind::Normal => made && !source.tokens[at].test,
-                DependencyKind::Dev => test,
-                DependencyKind::Build => built,
+/// The sources of a crate, by what they see of its dependencies.
+struct Tokens<'a> {
+    sources: Vec<(Role, &'a [Token])>,
+}
+
+/// What a source is to its crate.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Role {
+    Product,
+    Script,
+    Test,
+}
+
+impl<'a> Tokens<'a> {
+    fn of(workspace: &'a Workspace, package: &'a Package) -> Self {
+        let product = modules::product(workspace, package);
+        let is_script = |path: &str| {
+            package
+                .targets
+                .iter()
+                .any(|it| it.kind == TargetKind::Build && it.root == path)
+        };
+        let sources = workspace.sources_of(package).map(|source| {
+            let role = match source.path.as_str() {
+                path if product.contains_key(path) => Role::Product,
+                path if is_script(path) => Role::Script,
+                _ => Role::Test,
             };
-            seen && (names_crate(&source.tokens, at, &name)
-                || in_attribute(&source.tokens[at], &name))
+            (role, source.tokens.as_slice())
+        });
+        Self {
+            sources: sources.collect(),
+        }
+    }
+
+    /// Whether what sees a kind of dependency names this one.
+    fn name(&self, name: &str, kind: DependencyKind) -> bool {
+        let name = name.replace('-', "_");
+        self.sources.iter().any(|(role, tokens)| {
+            tokens.iter().enumerate().any(|(at, token)| {
+                let seen = match (role, kind) {
+                    (Role::Product, DependencyKind::Normal) => !token.test,
+                    (Role::Product, DependencyKind::Dev) => token.test,
+                    (Role::Test, DependencyKind::Dev) | (Role::Script, DependencyKind::Build) => {
+                        true
+                    }
+                    _ => false,
+                };
+                seen && (names_crate(tokens, at, &name) || in_attribute(token, &name))
+            })
         })
-    })
+    }
 }
 
 /// `#[serde(with = "name::module")]`

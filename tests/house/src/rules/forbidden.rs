@@ -4,9 +4,9 @@ use crate::finding::Finding;
 use crate::workspace::{Workspace, within};
 
 /// The one room with `unsafe`.
-pub const UNSAFE: &str = "runtime/src/sys";
+const UNSAFE: &str = "runtime/src/sys";
 
-/// `unsafe` elsewhere than in [`UNSAFE`].
+/// `unsafe` elsewhere than in the room of system calls.
 pub fn unsafe_code(workspace: &Workspace) -> Vec<Finding> {
     words(workspace, |path, words| {
         (words[0] == "unsafe" && !within(path, UNSAFE)).then_some("`unsafe`")

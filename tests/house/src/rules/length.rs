@@ -5,10 +5,10 @@ use crate::modules;
 use crate::workspace::Workspace;
 
 /// The most lines that a file has, tests too.
-pub const FILE: usize = 600;
+const FILE: usize = 600;
 
 /// The most lines that a function has, from `fn` to its closing brace.
-pub const FUNCTION: usize = 100;
+const FUNCTION: usize = 100;
 
 /// A function that may be longer, because it is a table.
 #[derive(Debug, Clone, Copy)]

@@ -21,6 +21,11 @@ pub fn check(workspace: &Workspace) -> Vec<Finding> {
         {
             named.entry(&token.text).or_default().insert(&source.path);
         }
+        for token in source.tokens.iter().filter(|it| it.kind == Kind::Literal) {
+            for word in words(&token.text) {
+                named.entry(word).or_default().insert(&source.path);
+            }
+        }
     }
     let mut findings = Vec::new();
     for package in &workspace.packages {
@@ -62,6 +67,18 @@ pub fn check(workspace: &Workspace) -> Vec<Finding> {
     findings
 }
 
+/// The names in a literal: `{NAME}` of a format, and paths, which attributes quote.
+fn words(literal: &str) -> impl Iterator<Item = &str> {
+    let path = literal.contains("::") && !literal.contains(' ');
+    let name = |c: char| c.is_alphanumeric() || c == '_';
+    let formats = literal
+        .split('{')
+        .skip(1)
+        .filter_map(move |rest| rest.split(|c| !name(c)).next());
+    let paths = literal.split(move |c| !name(c)).filter(move |_| path);
+    formats.chain(paths)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -75,11 +92,16 @@ mod tests {
                 "mod a; pub use a::{dead, alive}; fn f() { a::alive().m() }",
             ),
             (
+                "one/src/b.rs",
+                "fn f() { format!(\"{LEVEL:?}\"); h(\"a::quoted\") }",
+            ),
+            (
                 "one/src/a.rs",
                 "pub struct Shown; pub fn alive() -> Shown { Shown }\n\
                  pub fn dead() { inner() }\n\
                  pub fn inner() {}\n\
                  pub(crate) fn other() {}\n\
+                 pub const LEVEL: u8 = 1; pub fn quoted() {}\n\
                  impl Shown { pub fn m(&self) {} pub fn n(&self) {} }",
             ),
         ]));
@@ -89,7 +111,7 @@ mod tests {
             [
                 "one/src/a.rs:2: fn `dead` is named nowhere: take it away",
                 "one/src/a.rs:3: fn `inner` is named in this file only: not `pub`",
-                "one/src/a.rs:5: method `n` is named nowhere: take it away",
+                "one/src/a.rs:6: method `n` is named nowhere: take it away",
             ]
         );
     }

@@ -6,7 +6,7 @@ use crate::source::Source;
 use crate::workspace::Workspace;
 
 /// The most characters in a line of prose.
-pub const COLUMNS: usize = 100;
+const COLUMNS: usize = 100;
 
 /// Lines that are longer and could be wrapped.
 pub fn check(workspace: &Workspace) -> Vec<Finding> {
