@@ -34,7 +34,7 @@ pub fn go_quote(text: &str) -> String {
 }
 
 /// Quotes a list as Go's `%q` does for a slice: `["a" "b"]`.
-pub fn go_quote_list<S: AsRef<str>>(words: &[S]) -> String {
+pub(crate) fn go_quote_list<S: AsRef<str>>(words: &[S]) -> String {
     let quoted: Vec<String> = words.iter().map(|word| go_quote(word.as_ref())).collect();
     format!("[{}]", quoted.join(" "))
 }

@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use super::Directives;
-use crate::instruction::Heredoc;
+use crate::heredoc::Heredoc;
 use crate::quote::{go_quote, go_quote_list};
 use crate::span::{LineRange, Span, Text};
 
