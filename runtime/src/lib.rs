@@ -45,6 +45,7 @@ mod seccomp;
 mod self_exe;
 mod spawner;
 mod spec;
+mod sync;
 #[expect(
     unsafe_code,
     reason = "the one place for it; every block says why it is sound"

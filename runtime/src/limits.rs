@@ -27,7 +27,7 @@ pub struct Limits {
 
 impl Limits {
     /// Whether a control group is needed.
-    pub fn need_cgroup(&self) -> bool {
+    pub(crate) fn need_cgroup(&self) -> bool {
         self.memory.is_some()
             || self.memory_swap.is_some()
             || self.cpu_quota.is_some()
