@@ -41,12 +41,12 @@ pub enum LocalError {
     #[error(transparent)]
     Blob(#[from] oci::blob::BlobError),
     /// A document that cannot be understood.
-    #[error("the image's {what} cannot be read: {source}")]
+    #[error("the image's {what} cannot be read: {cause}")]
     Document {
         /// Which document.
         what: &'static str,
         /// What is wrong with it.
-        source: serde_json::Error,
+        cause: serde_json::Error,
     },
     /// Layers and configuration that do not belong together.
     #[error("the image has {layers} layers, its configuration tells of {diff_ids}")]
@@ -93,16 +93,22 @@ pub enum LocalError {
     #[error(transparent)]
     Archive(#[from] oci::archive::ArchiveError),
     /// A layout of --build-context that cannot be read.
-    #[error("{}: {source}", .path.display())]
+    #[error("{}: {cause}", .path.display())]
     Layout {
         /// Where it is.
         path: PathBuf,
         /// What is wrong.
-        source: oci::archive::ArchiveError,
+        cause: oci::archive::ArchiveError,
     },
     /// A worker thread was lost.
     #[error("a worker thread failed: {0}")]
-    Worker(#[from] tokio::task::JoinError),
+    Worker(tokio::task::JoinError),
+}
+
+impl From<tokio::task::JoinError> for LocalError {
+    fn from(cause: tokio::task::JoinError) -> Self {
+        Self::Worker(cause)
+    }
 }
 
 impl From<client::Error> for LocalError {
@@ -247,9 +253,9 @@ impl Local {
     /// When its blob is missing or no configuration.
     pub async fn read_config(&self, id: &Digest) -> Result<ImageConfig, LocalError> {
         let bytes = self.store.config(id).await?;
-        serde_json::from_slice(&bytes).map_err(|source| LocalError::Document {
+        serde_json::from_slice(&bytes).map_err(|cause| LocalError::Document {
             what: "configuration",
-            source,
+            cause,
         })
     }
 

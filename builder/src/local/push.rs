@@ -173,9 +173,9 @@ async fn made(local: &Local, image: &Image, blobs: Vec<Descriptor>) -> Result<Wa
         false => image::oci_manifest(config.clone(), layers.clone()),
     };
     Ok(Wanted {
-        manifest: manifest.map_err(|source| LocalError::Document {
+        manifest: manifest.map_err(|cause| LocalError::Document {
             what: "manifest",
-            source,
+            cause,
         })?,
         media_type: match docker {
             true => media_type::DOCKER_MANIFEST.into(),
