@@ -8,10 +8,10 @@ use super::reporter::Reporter;
 use super::scope::Scope;
 use crate::diagnostic::Diagnostic;
 use crate::instruction::{Add, Arg, CommandLine, Copy, Files, Instruction, KeyValue, Kind};
-use crate::quote::go_quote;
 use crate::rule::Rule;
 use crate::shell::{ExpandError, Lexer, Variables};
 use crate::span::{Span, Word};
+use golang::quote::go_quote;
 
 /// What instructions are checked with.
 pub(super) struct Context<'a> {

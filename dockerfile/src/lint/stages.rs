@@ -10,12 +10,12 @@ use super::scope::{Scope, automatic, global};
 use crate::build::parse_trigger;
 use crate::diagnostic::{Code, Diagnostic};
 use crate::instruction::Instruction;
-use crate::quote::go_quote;
 use crate::rule::Rule;
 use crate::shell::{Expansion, Lexer, NoVariables, Variables};
 use crate::span::Word;
 use crate::stage::{DEFAULT_PATH, Dockerfile, Stage};
 use crate::suggest::nearest;
+use golang::quote::go_quote;
 
 pub(super) fn check(file: &Dockerfile, options: &Options<'_>, reporter: &mut Reporter) {
     let lexer = Lexer::new(file.directives.escape_char());
