@@ -50,7 +50,7 @@ pub enum IngestError {
     },
 }
 
-impl From<io::Error> for BringError {
+impl From<io::Error> for IngestError {
     fn from(cause: io::Error) -> Self {
         Self::Source(cause)
     }
