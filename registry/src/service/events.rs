@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use oci::Digest;
 
-use super::{Blob, Registry, ServiceError, StoredManifest};
+use super::error::ServiceError;
+use super::state::{Blob, Registry, StoredManifest};
 use crate::events::{Action, By, Happened, Notice, Subscribers, Thing};
 use crate::meta::QueuedEvent;
 use crate::name::{ManifestRef, RepositoryName};

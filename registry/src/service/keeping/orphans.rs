@@ -10,8 +10,9 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use oci::{Algorithm, Digest};
 
-use super::{CollectOptions, Collected, Registry, ServiceError};
-use crate::meta::{Meta, MetaError, now};
+use super::collected::{CollectOptions, Collected};
+use crate::service::error::ServiceError;
+use crate::service::state::Registry;
 use crate::storage::blocking;
 
 /// In how many regular collections every directory gets its turn.
@@ -19,30 +20,9 @@ const TURNS: usize = 16;
 /// Files asked about in one query.
 const BATCH: usize = 200;
 
-/// A time of which the database knows nothing, in seconds since 1970.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Gap {
-    after: i64,
-    before: i64,
-}
-
-impl Gap {
-    /// What the database does not know of the time before it was opened, which is now.
-    pub(super) async fn of(meta: &Meta) -> Result<Self, MetaError> {
-        Ok(Self {
-            after: meta.newest_blob().await?.unwrap_or(i64::MIN),
-            before: now(),
-        })
-    }
-
-    fn has(self, time: i64) -> bool {
-        self.after < time && time < self.before
-    }
-}
-
 impl Registry {
     /// Takes away the file of a push that came to nothing, unless a row knows it.
-    pub(super) async fn drop_refused(&self, digest: &Digest) {
+    pub(in crate::service) async fn drop_refused(&self, digest: &Digest) {
         if let Err(e) = self.drop_unknown(digest).await {
             // The sweep finds it again.
             tracing::warn!(error = %e, %digest, "the file of a refused push stays for now");

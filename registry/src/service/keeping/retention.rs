@@ -1,53 +1,16 @@
 //! Tags and manifests that go by rule.
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
-use oci::Digest;
-
-use super::{Collected, MAX_PAGE, Registry, ServiceError, key};
+use super::collected::Collected;
 use crate::meta::now;
 use crate::name::RepositoryName;
 use crate::policy::seconds;
-
-/// Pulls that wait to be noted; more are noted at the next pull of the same manifest.
-const MAX_PULLS: usize = 10_000;
-
-/// Manifests pulled since that was last noted: kept in memory, since a pull must not cost a write.
-#[derive(Debug, Default)]
-pub(super) struct Pulls(Mutex<HashMap<(RepositoryName, Digest), i64>>);
-
-impl Pulls {
-    pub(super) fn note(&self, repository: &RepositoryName, digest: &Digest) {
-        let mut pulls = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let key = (repository.clone(), digest.clone());
-        if pulls.len() < MAX_PULLS || pulls.contains_key(&key) {
-            pulls.insert(key, now());
-        }
-    }
-
-    fn take(&self) -> Vec<(RepositoryName, Digest, i64)> {
-        let mut pulls = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        std::mem::take(&mut *pulls)
-            .into_iter()
-            .map(|((repository, digest), at)| (repository, digest, at))
-            .collect()
-    }
-}
+use crate::service::error::ServiceError;
+use crate::service::reading::MAX_PAGE;
+use crate::service::state::{Registry, key};
 
 impl Registry {
-    /// Writes down when manifests were last pulled.
-    ///
-    /// # Errors
-    /// [`ServiceError::Meta`].
-    pub async fn flush_pulls(&self) -> Result<(), ServiceError> {
-        let pulls = self.pulls.take();
-        if !pulls.is_empty() {
-            self.meta.mark_pulled(pulls).await?;
-        }
-        Ok(())
-    }
-
     /// Lets tags and manifests go that no rule keeps.
     pub(super) async fn retain(
         &self,

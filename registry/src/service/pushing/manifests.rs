@@ -1,28 +1,17 @@
-//! Manifests: stored and served as the bytes that came.
+//! Manifests as they are pushed, and stored as the bytes that came.
 
-use std::collections::HashSet;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use oci::manifest::{MAX_MANIFEST_SIZE, ManifestError};
-use oci::{Descriptor, Digest, ManifestDocument, MediaType};
+use oci::{Digest, ManifestDocument, MediaType};
 
-use super::{Registry, ServiceError, key};
+use super::needs::needs;
 use crate::events::{Action, By, Happened, Notice, Thing};
-use crate::meta::{Admit, Delete, Deleted, ManifestRow, NewManifest, Precondition, Put};
+use crate::meta::{Admit, ManifestRow, NewManifest, Precondition, Put};
 use crate::name::{ManifestRef, RepositoryName, Tag};
-
-/// What a cache entry weighs beside its content.
-const ENTRY_WEIGHT: usize = 512;
-
-/// A manifest with its bytes.
-#[derive(Debug)]
-pub struct StoredManifest {
-    /// What it is.
-    pub row: ManifestRow,
-    /// The bytes that were pushed.
-    pub bytes: Bytes,
-}
+use crate::service::error::ServiceError;
+use crate::service::state::{MANIFEST_WEIGHT, Registry, StoredManifest, key};
 
 /// A manifest as it is pushed.
 #[derive(Clone, Debug, Default)]
@@ -47,55 +36,6 @@ pub struct Pushed {
 }
 
 impl Registry {
-    /// A manifest with its bytes.
-    ///
-    /// # Errors
-    /// [`ServiceError::ManifestUnknown`].
-    pub async fn manifest(
-        &self,
-        repository: &RepositoryName,
-        reference: &ManifestRef,
-    ) -> Result<Arc<StoredManifest>, ServiceError> {
-        let key = key(repository.as_str(), reference);
-        if let Some(manifest) = self.manifest_cache.get(&key) {
-            return Ok(manifest);
-        }
-        let unknown = || ServiceError::ManifestUnknown {
-            repository: repository.clone(),
-            reference: reference.clone(),
-        };
-        let stamp = self.manifest_cache.stamp();
-        let row = self
-            .meta
-            .manifest(repository, reference)
-            .await?
-            .ok_or_else(unknown)?;
-        let Some(bytes) = self.blobs.read(&row.digest).await? else {
-            tracing::error!(digest = %row.digest, "the file of a known manifest is missing");
-            return Err(unknown());
-        };
-        let manifest = Arc::new(StoredManifest { row, bytes });
-        let weight = key.len() + ENTRY_WEIGHT + manifest.bytes.len();
-        self.manifest_cache
-            .fill(stamp, &key, Arc::clone(&manifest), weight);
-        Ok(manifest)
-    }
-
-    /// Notes and tells that a manifest was pulled.
-    pub fn manifest_pulled(
-        &self,
-        repository: &RepositoryName,
-        reference: &ManifestRef,
-        manifest: &StoredManifest,
-        by: &By,
-    ) {
-        // Only rules ask for it.
-        if !self.policy.retention.is_empty() {
-            self.pulls.note(repository, &manifest.row.digest);
-        }
-        self.tell_manifest_pull(by, repository, reference, manifest);
-    }
-
     /// Takes a manifest, under `reference` and its other tags, if its precondition is true.
     ///
     /// # Errors
@@ -114,7 +54,7 @@ impl Registry {
 
     /// The same for a manifest that was here before. An index may lack some of what it lists: that
     /// was deleted then.
-    pub(super) async fn put_back(
+    pub(in crate::service) async fn put_back(
         self: &Arc<Self>,
         repository: &RepositoryName,
         digest: &Digest,
@@ -255,7 +195,7 @@ impl Registry {
             .put_manifest(new, admit, move |put| {
                 if *put == Put::Done {
                     for key in keys {
-                        let weight = key.len() + ENTRY_WEIGHT + stored.bytes.len();
+                        let weight = key.len() + MANIFEST_WEIGHT + stored.bytes.len();
                         cache.put(&key, Arc::clone(&stored), weight);
                     }
                 }
@@ -302,59 +242,6 @@ impl Registry {
         };
         self.notices(by, &happened)
     }
-
-    /// Deletes a tag, or a manifest with every tag that points to it, if `precondition` is true of
-    /// it.
-    ///
-    /// # Errors
-    /// [`ServiceError::ManifestUnknown`], [`ServiceError::TagImmutable`],
-    /// [`ServiceError::Precondition`].
-    pub async fn delete_manifest(
-        &self,
-        repository: &RepositoryName,
-        reference: &ManifestRef,
-        precondition: Precondition,
-        by: &By,
-    ) -> Result<Deleted, ServiceError> {
-        let (cache, name) = (Arc::clone(&self.manifest_cache), repository.clone());
-        let policy = self.policy.clone();
-        let keeps = move |repository: &str, tag: &str| policy.is_immutable(repository, tag);
-        let (told, notices) = (repository.clone(), self.notices_later(by));
-        let notices = move |deleted: &Deleted| {
-            let gone = |thing| Happened {
-                action: Action::Delete,
-                repository: told.as_str(),
-                thing,
-            };
-            let tags = deleted.tags.iter().map(|tag| gone(Thing::Tag(tag)));
-            let manifest = deleted.manifest.iter().map(|d| gone(Thing::Gone(d)));
-            notices(&tags.chain(manifest).collect::<Vec<_>>())
-        };
-        let effect = move |deleted: &Option<Delete>| {
-            if let Some(Delete::Done(deleted)) = deleted {
-                for tag in &deleted.tags {
-                    cache.forget(&key(name.as_str(), tag));
-                }
-                if let Some(digest) = &deleted.manifest {
-                    cache.forget(&key(name.as_str(), digest));
-                }
-            }
-        };
-        let deleted = self
-            .meta
-            .delete_manifest(repository, reference, precondition, keeps, notices, effect)
-            .await?;
-        self.wake_subscribers();
-        match deleted {
-            Some(Delete::Done(deleted)) => Ok(deleted),
-            Some(Delete::Otherwise) => Err(ServiceError::Precondition),
-            Some(Delete::Immutable(tag)) => Err(ServiceError::TagImmutable(tag)),
-            None => Err(ServiceError::ManifestUnknown {
-                repository: repository.clone(),
-                reference: reference.clone(),
-            }),
-        }
-    }
 }
 
 fn parse(bytes: &[u8], given: Option<&MediaType>) -> Result<ManifestDocument, ServiceError> {
@@ -376,22 +263,4 @@ fn media_type(document: &ManifestDocument, given: Option<MediaType>) -> MediaTyp
         ManifestDocument::Index(i) => i.media_type.clone(),
     };
     own.or(given).unwrap_or_else(|| document.media_type())
-}
-
-/// The blobs and the children that must be there, each once.
-pub(super) fn needs(document: &ManifestDocument) -> (Vec<Digest>, Vec<Digest>) {
-    fn unique<'a>(descriptors: impl Iterator<Item = &'a Descriptor>) -> Vec<Digest> {
-        let mut seen = HashSet::new();
-        descriptors
-            .filter(|d| !d.media_type.is_non_distributable() && seen.insert(&d.digest))
-            .map(|d| d.digest.clone())
-            .collect()
-    }
-    match document {
-        ManifestDocument::Manifest(m) => (
-            unique(std::iter::once(&m.config).chain(&m.layers)),
-            Vec::new(),
-        ),
-        ManifestDocument::Index(i) => (Vec::new(), unique(i.manifests.iter())),
-    }
 }

@@ -1,20 +1,20 @@
 //! Quotas: room is promised before bytes are taken.
 
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Instant;
 
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt};
 use oci::Digest;
-use serde::{Deserialize, Serialize};
 
-use super::{Registry, ServiceError};
-use crate::meta::{Admit, Watch};
+use crate::meta::Admit;
 use crate::name::{RepositoryName, UploadId};
-use crate::quota::{Exceeded, Ledger, Need, Quotas};
-use crate::storage::{ChunkRange, Lying, Upload, UploadError};
+use crate::quota::{Exceeded, Need};
+use crate::service::error::ServiceError;
+use crate::service::state::{Registry, SharedLedger};
+use crate::storage::{ChunkRange, Upload, UploadError};
 
 /// Room that is asked for at a time when it is not known how much will come.
 const STEP: u64 = 1 << 20;
@@ -26,81 +26,6 @@ pub struct Intake<'d> {
     pub length: Option<u64>,
     /// The digest of the whole blob.
     pub digest: Option<&'d Digest>,
-}
-
-/// How much is used of what.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct UsageReport {
-    /// Bytes stored in all, each blob counted once.
-    pub bytes: u64,
-    /// How many may be stored.
-    pub quota: Option<u64>,
-    /// Each repository.
-    pub repositories: Vec<RepositoryReport>,
-    /// The rules for many repositories together.
-    pub together: Vec<TogetherReport>,
-}
-
-/// How much a repository shows.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct RepositoryReport {
-    /// The repository.
-    pub name: String,
-    /// Bytes of its blobs and manifests.
-    pub bytes: u64,
-    /// How many it may show.
-    pub quota: Option<u64>,
-}
-
-/// How much the repositories of a rule show.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct TogetherReport {
-    /// The rule's pattern.
-    pub repository: String,
-    /// Bytes of its repositories, added up.
-    pub bytes: u64,
-    /// How many they may show.
-    pub quota: u64,
-}
-
-/// The ledger, as the writer, uploads and transactions share it.
-#[derive(Clone, Debug)]
-pub(super) struct SharedLedger(Arc<Mutex<Ledger>>);
-
-impl SharedLedger {
-    /// `None` where nothing is limited.
-    pub(super) fn new(quotas: &Quotas) -> Option<Self> {
-        (!quotas.is_empty()).then(|| Self(Arc::new(Mutex::new(Ledger::new(quotas.clone())))))
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Ledger> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Counts uploads from before the start.
-    pub(super) fn found(&self, uploads: Vec<Lying>) {
-        let mut ledger = self.lock();
-        for upload in uploads {
-            ledger.found(upload.id, &upload.repository, upload.size);
-        }
-    }
-
-    /// Tells the ledger of every commit.
-    pub(super) fn watch(&self) -> Watch {
-        let this = self.clone();
-        Box::new(move |changes| this.lock().settle(changes))
-    }
-
-    /// Lets a transaction add what there is room for, counting what `id` was promised.
-    fn admit(&self, repository: &RepositoryName, id: UploadId) -> Admit {
-        let (this, repository) = (self.clone(), repository.clone());
-        Box::new(move |need| {
-            let mut ledger = this.lock();
-            ledger.hold(id, &repository, need)?;
-            ledger.commit(id);
-            Ok(())
-        })
-    }
 }
 
 /// Room for something that comes in one piece; given back when dropped, unless it was used.
@@ -335,47 +260,5 @@ impl Registry {
         if self.uploads.cancel(upload).await.is_ok() {
             ledger.lock().release(upload.id());
         }
-    }
-
-    /// How much is used of what.
-    ///
-    /// # Errors
-    /// [`ServiceError::Meta`].
-    pub async fn usage_report(&self) -> Result<UsageReport, ServiceError> {
-        let quotas = &self.policy.quotas;
-        let (repositories, bytes) = self.meta.usage_by_repository().await?;
-        let mut sums = vec![0_u64; quotas.rules.len()];
-        let repositories = repositories
-            .into_iter()
-            .map(|usage| {
-                let rule = quotas.rule(&usage.name);
-                if let Some((at, _)) = rule {
-                    sums[at] += usage.bytes;
-                }
-                RepositoryReport {
-                    quota: rule.and_then(|(_, rule)| rule.each),
-                    name: usage.name,
-                    bytes: usage.bytes,
-                }
-            })
-            .collect();
-        let together = quotas
-            .rules
-            .iter()
-            .zip(sums)
-            .filter_map(|(rule, bytes)| {
-                Some(TogetherReport {
-                    repository: rule.repository.clone(),
-                    bytes,
-                    quota: rule.together?,
-                })
-            })
-            .collect();
-        Ok(UsageReport {
-            bytes,
-            quota: quotas.total,
-            repositories,
-            together,
-        })
     }
 }

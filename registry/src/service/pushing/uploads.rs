@@ -7,9 +7,11 @@ use bytes::Bytes;
 use futures_util::Stream;
 use oci::{Algorithm, Digest};
 
-use super::{Intake, Registry, ServiceError};
+use super::quota::Intake;
 use crate::events::By;
 use crate::name::{RepositoryName, UploadId};
+use crate::service::error::ServiceError;
+use crate::service::state::Registry;
 use crate::storage::{ChunkRange, Upload, UploadError};
 
 impl Registry {

@@ -6,27 +6,15 @@ use std::sync::Arc;
 use bytes::Bytes;
 use oci::Digest;
 
-use super::events::blob_event;
-use super::{Registry, ServiceError, key};
-use crate::events::{Action, By, Happened, Thing};
-use crate::name::{RepositoryName, UploadId};
+use crate::name::RepositoryName;
+use crate::service::error::ServiceError;
+use crate::service::state::{Blob, Registry, key};
 use crate::storage::blocking;
 
 /// Blobs up to this size are served from memory once read.
 const SMALL: u64 = 32 << 10;
 /// What a cache entry weighs beside its content.
 const ENTRY_WEIGHT: usize = 256;
-
-/// A blob that a repository shows.
-#[derive(Clone, Debug)]
-pub struct Blob {
-    /// Its digest.
-    pub digest: Digest,
-    /// Its size in bytes.
-    pub size: u64,
-    /// Its bytes, when it is small.
-    bytes: Option<Bytes>,
-}
 
 /// A blob's bytes.
 #[derive(Debug)]
@@ -110,93 +98,6 @@ impl Registry {
             tracing::error!(digest = %blob.digest, "the file of a known blob is missing");
             ServiceError::BlobUnknown(blob.digest.clone())
         })
-    }
-
-    /// Takes a blob out of `repository`. Other repositories keep it; its file goes when nobody
-    /// shows it any more and garbage is collected.
-    ///
-    /// # Errors
-    /// [`ServiceError::BlobUnknown`].
-    pub async fn delete_blob(
-        &self,
-        repository: &RepositoryName,
-        digest: &Digest,
-        by: &By,
-    ) -> Result<(), ServiceError> {
-        let (cache, key) = (
-            Arc::clone(&self.blob_cache),
-            key(repository.as_str(), digest),
-        );
-        let notices = self.notices(
-            by,
-            &[Happened {
-                action: Action::Delete,
-                repository: repository.as_str(),
-                thing: Thing::Gone(digest),
-            }],
-        );
-        let gone = self
-            .meta
-            .unlink_blob(repository, digest, notices, move || cache.forget(&key))
-            .await?;
-        self.wake_subscribers();
-        if gone {
-            Ok(())
-        } else {
-            Err(ServiceError::BlobUnknown(digest.clone()))
-        }
-    }
-
-    /// Shows a blob whose file is durable; `id` is what was promised room for it, if anything.
-    pub(super) async fn show_blob(
-        &self,
-        repository: &RepositoryName,
-        digest: &Digest,
-        size: u64,
-        id: UploadId,
-        by: &By,
-    ) -> Result<(), ServiceError> {
-        let (cache, key) = (
-            Arc::clone(&self.blob_cache),
-            key(repository.as_str(), digest),
-        );
-        let admit = self.admit(repository, id);
-        let pushed = blob_event(Action::Push, repository, digest, size, None);
-        let notices = self.notices(by, &[pushed]);
-        let effect = move || cache.forget(&key);
-        self.meta
-            .link_blob(repository, digest, size, admit, notices, effect)
-            .await??;
-        self.wake_subscribers();
-        Ok(())
-    }
-
-    /// Shows in `to` a blob that `from` shows; false when `from` does not.
-    ///
-    /// # Errors
-    /// [`ServiceError::Quota`], [`ServiceError::Meta`].
-    pub async fn mount(
-        &self,
-        from: &RepositoryName,
-        to: &RepositoryName,
-        digest: &Digest,
-        by: &By,
-    ) -> Result<bool, ServiceError> {
-        let (cache, key) = (Arc::clone(&self.blob_cache), key(to.as_str(), digest));
-        let admit = self.admit(to, UploadId::random());
-        let (source, target, blob) = (from.clone(), to.clone(), digest.clone());
-        let notices = self.notices_later(by);
-        let notices = move |size| {
-            let from = Some(&source);
-            notices(&[blob_event(Action::Mount, &target, &blob, size, from)])
-        };
-        let effect = move || cache.forget(&key);
-        let mounted = self
-            .meta
-            .mount_blob(from, to, digest, admit, notices, effect)
-            .await??;
-        self.wake_subscribers();
-        Ok(mounted.is_some())
     }
 
     /// The repositories that show a blob, for a mount that does not say where from.

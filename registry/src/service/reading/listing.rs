@@ -4,9 +4,10 @@ use oci::manifest::MAX_MANIFEST_SIZE;
 use oci::{Digest, media_type};
 use serde_json::{Value, json};
 
-use super::{Registry, ServiceError};
 use crate::meta::{Page, Referrer, Usage};
 use crate::name::RepositoryName;
+use crate::service::error::ServiceError;
+use crate::service::state::Registry;
 
 /// The most entries in one page, whatever is asked for; the next page is linked.
 pub const MAX_PAGE: u32 = 10_000;

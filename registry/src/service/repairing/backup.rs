@@ -5,7 +5,8 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use super::{Registry, ServiceError};
+use crate::service::error::ServiceError;
+use crate::service::state::Registry;
 use crate::storage::{Context, blocking, sync_dir};
 
 /// Where the copy of a registry's database is.

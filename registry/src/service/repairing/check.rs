@@ -2,8 +2,9 @@
 
 use oci::Digest;
 
-use super::{Registry, ServiceError};
 use crate::meta::WrongUsage;
+use crate::service::error::ServiceError;
+use crate::service::state::Registry;
 use crate::storage::{Flaw, blocking};
 
 /// Rows looked at in one query.

@@ -19,11 +19,13 @@ use oci::archive::REF_NAME;
 use oci::manifest::MAX_MANIFEST_SIZE;
 use oci::{Digest, ManifestDocument, MediaType};
 
-use super::manifests::needs;
-use super::{DATABASE, Push, Registry, ServiceError, backup, lock};
+use super::backup;
 use crate::meta::{Health, NamedManifest, health, now, salvage};
 use crate::name::{RepositoryName, Tag, UploadId};
 use crate::policy::Policy;
+use crate::service::error::ServiceError;
+use crate::service::pushing::{Push, needs};
+use crate::service::state::{DATABASE, Registry, lock};
 use crate::storage::{BlobFiles, Context, Flaw, StorageError, blocking, make_dir, sync_dir};
 
 /// What a rebuild brought back.

@@ -20,7 +20,7 @@ const FEW: usize = 1 << 18;
 const BITS: u64 = 1 << 25;
 
 #[derive(Debug)]
-pub(super) struct Leases {
+pub(in crate::service) struct Leases {
     state: Mutex<State>,
     time: Duration,
     hashing: RandomState,
@@ -48,14 +48,14 @@ enum Generation {
 
 /// Keys that are being taken away; dropped, they can be leased again.
 #[derive(Debug)]
-pub(super) struct Condemned {
+pub(in crate::service) struct Condemned {
     leases: Arc<Leases>,
     keys: Vec<String>,
 }
 
 /// What is not taken away while it is looked up.
 #[derive(Debug)]
-pub(super) struct Claim {
+pub(in crate::service) struct Claim {
     leases: Arc<Leases>,
     hash: u64,
 }
@@ -101,7 +101,7 @@ fn places(hash: u64) -> impl Iterator<Item = (usize, u64)> {
 }
 
 impl Leases {
-    pub(super) fn new(time: Duration) -> Self {
+    pub(in crate::service) fn new(time: Duration) -> Self {
         Self {
             state: Mutex::new(State {
                 young: Generation::new(),
@@ -120,7 +120,7 @@ impl Leases {
     }
 
     /// Claims `key` until it is known whether it is there; `None` when it is being taken away.
-    pub(super) fn claim(self: &Arc<Self>, key: &str) -> Option<Claim> {
+    pub(in crate::service) fn claim(self: &Arc<Self>, key: &str) -> Option<Claim> {
         let hash = self.hashing.hash_one(key);
         let mut state = self.lock();
         if state.condemned.contains(key) {
@@ -134,7 +134,10 @@ impl Leases {
     }
 
     /// Marks what is not leased as being taken away.
-    pub(super) fn condemn(self: &Arc<Self>, keys: impl Iterator<Item = String>) -> Condemned {
+    pub(in crate::service) fn condemn(
+        self: &Arc<Self>,
+        keys: impl Iterator<Item = String>,
+    ) -> Condemned {
         let mut state = self.lock();
         self.turn(&mut state);
         let keys: Vec<String> = keys
@@ -164,7 +167,7 @@ impl Leases {
 
 impl Claim {
     /// It is there: leases it.
-    pub(super) fn keep(self) {
+    pub(in crate::service) fn keep(self) {
         let mut state = self.leases.lock();
         self.leases.turn(&mut state);
         state.young.insert(self.hash, FEW);
@@ -184,11 +187,11 @@ impl Drop for Claim {
 }
 
 impl Condemned {
-    pub(super) fn contains(&self, key: &str) -> bool {
+    pub(in crate::service) fn contains(&self, key: &str) -> bool {
         self.leases.lock().condemned.contains(key)
     }
 
-    pub(super) fn keys(&self) -> &[String] {
+    pub(in crate::service) fn keys(&self) -> &[String] {
         &self.keys
     }
 }

@@ -1,27 +1,4 @@
-//! The rules of a registry: what may be pushed, what is shown, what a deletion takes away.
-//!
-//! No HTTP and no SQL here. Order of every push: content durable in its file first, then the row
-//! that shows it; a crash in between leaves a file that nobody sees.
-
-mod backup;
-mod blobs;
-mod bring;
-mod check;
-mod collect;
-mod error;
-mod events;
-mod export;
-mod import;
-mod import_archive;
-mod import_layout;
-mod leases;
-mod listing;
-mod manifests;
-mod orphans;
-mod quota;
-mod rebuild;
-mod retention;
-mod uploads;
+//! One registry: its directory, and all that is done with it.
 
 use std::fs::{File, TryLockError};
 use std::path::Path;
@@ -29,30 +6,20 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 
-pub use blobs::{Blob, Content};
-pub use check::{CheckOptions, Checked, Problem};
-pub use collect::{CollectOptions, Collected};
-pub use error::ServiceError;
-pub use export::{ExportOptions, Exported, Selection};
-pub use import::Imported;
-pub use import_layout::ImportOptions;
-pub use listing::{MAX_PAGE, Referrers};
-pub use manifests::{Push, Pushed, StoredManifest};
-pub use quota::{Intake, UsageReport};
-pub use rebuild::Rebuilt;
-
+use super::cached::{Blob, StoredManifest};
+use super::gap::Gap;
+use super::leases::Leases;
+use super::ledger::SharedLedger;
+use super::pulls::Pulls;
 use crate::cache::Cache;
 use crate::events::Subscribers;
 use crate::meta::Meta;
 use crate::policy::Policy;
+use crate::service::error::ServiceError;
 use crate::storage::{BlobFiles, Context, StorageError, Uploads, make_dir};
-use leases::Leases;
-use orphans::Gap;
-use quota::SharedLedger;
-use retention::Pulls;
 
 /// The database's file.
-const DATABASE: &str = "registry.db";
+pub(in crate::service) const DATABASE: &str = "registry.db";
 
 /// Bytes of manifests kept in memory.
 const MANIFEST_CACHE: usize = 12 << 20;
@@ -65,25 +32,25 @@ const LEASE: Duration = Duration::from_secs(24 * 3600);
 /// One registry: its directory, and all that is done with it.
 #[derive(Debug)]
 pub struct Registry {
-    meta: Meta,
-    blobs: BlobFiles,
-    uploads: Uploads,
-    manifest_cache: Arc<Cache<Arc<StoredManifest>>>,
-    blob_cache: Arc<Cache<Arc<Blob>>>,
-    leases: Arc<Leases>,
-    collecting: tokio::sync::Mutex<()>,
+    pub(in crate::service) meta: Meta,
+    pub(in crate::service) blobs: BlobFiles,
+    pub(in crate::service) uploads: Uploads,
+    pub(in crate::service) manifest_cache: Arc<Cache<Arc<StoredManifest>>>,
+    pub(in crate::service) blob_cache: Arc<Cache<Arc<Blob>>>,
+    pub(in crate::service) leases: Arc<Leases>,
+    pub(in crate::service) collecting: tokio::sync::Mutex<()>,
     /// Which directories the next regular collection sweeps.
-    turn: AtomicUsize,
+    pub(in crate::service) turn: AtomicUsize,
     /// Between the newest blob that the database knew when it was opened and that moment.
-    gap: Gap,
-    pulls: Pulls,
-    policy: Policy,
-    subscribers: Option<Arc<Subscribers>>,
+    pub(in crate::service) gap: Gap,
+    pub(in crate::service) pulls: Pulls,
+    pub(in crate::service) policy: Policy,
+    pub(in crate::service) subscribers: Option<Arc<Subscribers>>,
     /// Only where something is limited.
-    ledger: Option<SharedLedger>,
-    data_dir: Box<Path>,
+    pub(in crate::service) ledger: Option<SharedLedger>,
+    pub(in crate::service) data_dir: Box<Path>,
     /// Commits that the last backup has.
-    backed_up: tokio::sync::Mutex<Option<u64>>,
+    pub(in crate::service) backed_up: tokio::sync::Mutex<Option<u64>>,
     /// Held for as long as this process serves the directory.
     _lock: File,
 }
@@ -118,7 +85,12 @@ impl Registry {
         Self::open_locked(data_dir, &database, policy, lock).await
     }
 
-    async fn open_locked(
+    /// The same for a directory that this process has locked, with its database in a file of any
+    /// name.
+    ///
+    /// # Errors
+    /// As [`Registry::open`].
+    pub(in crate::service) async fn open_locked(
         data_dir: &Path,
         database: &Path,
         policy: Policy,
@@ -165,6 +137,18 @@ impl Registry {
         Ok(self.meta.ping().await?)
     }
 
+    /// Writes down when manifests were last pulled.
+    ///
+    /// # Errors
+    /// [`ServiceError::Meta`].
+    pub async fn flush_pulls(&self) -> Result<(), ServiceError> {
+        let pulls = self.pulls.take();
+        if !pulls.is_empty() {
+            self.meta.mark_pulled(pulls).await?;
+        }
+        Ok(())
+    }
+
     /// Commits what is waiting and closes the database.
     pub async fn close(&self) {
         if let Err(e) = self.flush_pulls().await {
@@ -174,7 +158,11 @@ impl Registry {
     }
 }
 
-fn lock(data_dir: &Path) -> Result<File, StorageError> {
+/// Locks a registry's directory for this process, until the file is dropped.
+///
+/// # Errors
+/// [`StorageError::Locked`] when another process has it.
+pub(in crate::service) fn lock(data_dir: &Path) -> Result<File, StorageError> {
     let path = data_dir.join("lock");
     let file = File::create(&path).context("create", &path)?;
     match file.try_lock() {
@@ -182,9 +170,4 @@ fn lock(data_dir: &Path) -> Result<File, StorageError> {
         Err(TryLockError::WouldBlock) => Err(StorageError::Locked(data_dir.to_owned())),
         Err(TryLockError::Error(e)) => Err(e).context("lock", &path),
     }
-}
-
-/// A cache key: a repository, and something in it. Neither can contain the separator.
-fn key(repository: &str, what: impl std::fmt::Display) -> String {
-    format!("{repository}@{what}")
 }

@@ -12,9 +12,12 @@ use oci::digest::Hashing;
 use oci::layer::compression::Compression;
 use oci::{Descriptor, Digest, Manifest, MediaType, media_type};
 
-use super::import_layout::target;
-use super::{Imported, Push, Registry, ServiceError};
+use super::imported::Imported;
+use super::names::target;
 use crate::name::{ManifestRef, RepositoryName, Tag};
+use crate::service::error::ServiceError;
+use crate::service::pushing::Push;
+use crate::service::state::Registry;
 use crate::storage::{BlobFiles, Context};
 
 /// How an image is to be described.

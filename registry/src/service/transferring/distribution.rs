@@ -5,7 +5,7 @@
 //! not be written to afterwards while its files are the registry's too. What is there already is
 //! kept, so that an import that was interrupted can be started again.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -14,31 +14,13 @@ use std::sync::Arc;
 use bytes::Bytes;
 use oci::Digest;
 use oci::manifest::MAX_MANIFEST_SIZE;
-use serde::{Deserialize, Serialize};
 
-use super::{Push, Registry, ServiceError};
+use super::imported::Imported;
 use crate::name::{ManifestRef, RepositoryName, Tag};
+use crate::service::error::ServiceError;
+use crate::service::pushing::Push;
+use crate::service::state::Registry;
 use crate::storage::{BlobFiles, Context, StorageError, blocking};
-
-/// What an import brought.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Imported {
-    /// Repositories.
-    pub repositories: u64,
-    /// Blobs that were not there yet, or damaged.
-    pub blobs: u64,
-    /// Their bytes.
-    pub bytes: u64,
-    /// Manifests, counted in each repository.
-    pub manifests: u64,
-    /// Tags.
-    pub tags: u64,
-    /// What could not be taken over, and why.
-    pub skipped: Vec<String>,
-    /// Blobs that are known to be whole: many images share their layers.
-    #[serde(skip)]
-    pub(super) whole: HashSet<Digest>,
-}
 
 /// One repository of the old volume.
 #[derive(Debug)]

@@ -13,13 +13,12 @@ use oci::archive::{LayoutWriter, REF_NAME};
 use oci::{Descriptor, Digest, ManifestDocument};
 use serde::{Deserialize, Serialize};
 
-use super::manifests::needs;
-use super::{Registry, ServiceError};
+use super::names::REPOSITORY;
 use crate::meta::Exportable;
 use crate::name::{ManifestRef, NameError, RepositoryName};
-
-/// Which repository an entry of a layout with several of them belongs to.
-pub(super) const REPOSITORY: &str = "rregistry.repository";
+use crate::service::error::ServiceError;
+use crate::service::pushing::needs;
+use crate::service::state::Registry;
 
 /// A repository, or one manifest of it: `app`, `app:v1`, `app@sha256:…`.
 #[derive(Clone, Debug, PartialEq, Eq)]

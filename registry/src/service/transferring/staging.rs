@@ -6,9 +6,10 @@ use std::time::Duration;
 use oci::Digest;
 use tokio::sync::OwnedRwLockReadGuard;
 
-use super::leases::Claim;
-use super::{Imported, Registry, ServiceError, key};
+use super::imported::Imported;
 use crate::name::{RepositoryName, UploadId};
+use crate::service::error::ServiceError;
+use crate::service::state::{Claim, Registry, key};
 use crate::storage::{BlobFiles, Context, Staged, StorageError, blocking};
 
 /// Between two looks at what the collector is just taking away: it has it for one transaction.
@@ -134,7 +135,8 @@ mod tests {
     use oci::Algorithm;
 
     use super::*;
-    use crate::service::{CollectOptions, Intake};
+    use crate::service::keeping::CollectOptions;
+    use crate::service::pushing::Intake;
     use crate::storage::UploadError;
 
     const SOON: Duration = Duration::from_secs(5);

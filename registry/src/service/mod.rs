@@ -1,0 +1,35 @@
+//! The rules of a registry: what may be pushed, what is shown, what a deletion takes away.
+//!
+//! No HTTP and no SQL here. Order of every push: content durable in its file first, then the row
+//! that shows it; a crash in between leaves a file that nobody sees.
+//!
+//! All is done by [`Registry`]; each room gives it the methods of one job. A room uses only those
+//! below it.
+//!
+//! | room | what it holds |
+//! |---|---|
+//! | `transferring` | images from and to layouts, archives and the volume of Docker's registry |
+//! | `repairing` | check, copy of the database, rebuild |
+//! | `pushing` | uploads, blobs and manifests that come, and room for them |
+//! | `keeping` | deletions, garbage, rules for tags, files that nobody knows |
+//! | `reading` | blobs, manifests and lists as they are shown |
+//! | `events` | what webhooks are told |
+//! | `state` | the registry itself, and what it keeps in memory |
+//! | `error` | why something was not done |
+
+mod error;
+mod events;
+mod keeping;
+mod pushing;
+mod reading;
+mod repairing;
+mod state;
+mod transferring;
+
+pub use error::ServiceError;
+pub use keeping::{CollectOptions, Collected};
+pub use pushing::{Intake, Push, Pushed};
+pub use reading::{Content, MAX_PAGE, Referrers, UsageReport};
+pub use repairing::{CheckOptions, Checked, Problem, Rebuilt};
+pub use state::{Blob, Registry, StoredManifest};
+pub use transferring::{ExportOptions, Exported, ImportOptions, Imported, Selection};
