@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use clap::Args;
 
-use super::{Failure, Settings, data_dir, out};
+use super::failure::{Failure, out};
+use super::settings::{Settings, data_dir};
 use crate::config;
 use crate::control::request_gc;
 use crate::service::{CollectOptions, Collected, Registry};

@@ -5,8 +5,9 @@ use std::sync::Arc;
 
 use clap::Args;
 
-use super::import::report;
-use super::{Failure, Settings, data_dir};
+use super::failure::Failure;
+use super::imported::report;
+use super::settings::{Settings, data_dir};
 use crate::control::request_import;
 use crate::name::RepositoryName;
 use crate::service::{ImportOptions, Registry};
@@ -18,7 +19,7 @@ use crate::service::{ImportOptions, Registry};
 /// verified. An import that was interrupted can be started again. A running registry does it
 /// itself, while it goes on serving.
 #[derive(Debug, Args)]
-pub(super) struct ImportLayout {
+pub(super) struct Import {
     #[command(flatten)]
     settings: Settings,
 
@@ -34,7 +35,7 @@ pub(super) struct ImportLayout {
     link: bool,
 }
 
-pub(super) fn run(options: ImportLayout) -> Result<(), Failure> {
+pub(super) fn run(options: Import) -> Result<(), Failure> {
     let config = options.settings.read()?.check()?;
     let data_dir = data_dir(&config)?;
     let import = ImportOptions {

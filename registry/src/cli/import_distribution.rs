@@ -5,8 +5,10 @@ use std::sync::Arc;
 
 use clap::Args;
 
-use super::{Failure, Settings, data_dir, out};
-use crate::service::{Imported, Registry};
+use super::failure::Failure;
+use super::imported::report;
+use super::settings::{Settings, data_dir};
+use crate::service::Registry;
 
 /// Take over the volume of Docker's registry (distribution), with every repository and tag.
 ///
@@ -15,7 +17,7 @@ use crate::service::{Imported, Registry};
 /// registry. Delete it, keep it read-only, or say --copy. Stop both registries first. An import
 /// that was interrupted can be started again. Quotas and immutable tags are as configured.
 #[derive(Debug, Args)]
-pub(super) struct Import {
+pub(super) struct ImportDistribution {
     #[command(flatten)]
     settings: Settings,
 
@@ -29,7 +31,7 @@ pub(super) struct Import {
     copy: bool,
 }
 
-pub(super) fn run(options: Import) -> Result<(), Failure> {
+pub(super) fn run(options: ImportDistribution) -> Result<(), Failure> {
     let config = options.settings.read()?.check()?;
     let data_dir = data_dir(&config)?;
     let volume = options.volume;
@@ -47,22 +49,4 @@ pub(super) fn run(options: Import) -> Result<(), Failure> {
         Ok::<_, Failure>(imported)
     })?;
     report(&imported)
-}
-
-/// Tells what an import brought, and fails when it could not bring everything.
-pub(super) fn report(imported: &Imported) -> Result<(), Failure> {
-    let mut text: String = imported
-        .skipped
-        .iter()
-        .map(|line| format!("skipped {line}\n"))
-        .collect();
-    text.push_str(&format!(
-        "imported {} repositories, {} tags, {} manifests; {} new blobs, {} bytes\n",
-        imported.repositories, imported.tags, imported.manifests, imported.blobs, imported.bytes
-    ));
-    out(&text)?;
-    match imported.skipped.len() {
-        0 => Ok(()),
-        n => Err(format!("{n} could not be taken over").into()),
-    }
 }

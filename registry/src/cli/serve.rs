@@ -11,7 +11,8 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinHandle;
 use tracing_subscriber::EnvFilter;
 
-use super::{Failure, Settings, data_dir, err, out};
+use super::failure::{Failure, err, out};
+use super::settings::{Settings, data_dir};
 use crate::auth::Auth;
 use crate::config::Config;
 use crate::control;

@@ -4,7 +4,8 @@ use std::fmt::Write;
 
 use clap::{Args, ValueEnum};
 
-use super::{Failure, Settings, data_dir, out};
+use super::failure::{Failure, out};
+use super::settings::{Settings, data_dir};
 use crate::config::show_size;
 use crate::control::request_usage;
 use crate::service::{Registry, UsageReport};

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 
-use super::{Failure, err, out};
+use super::failure::{Failure, err, out};
 use crate::auth::htpasswd::{Htpasswd, HtpasswdError};
 
 /// Manage the users in a password file.
