@@ -16,6 +16,7 @@ mod manifests;
 mod memory;
 mod model;
 mod orphans;
+mod paths;
 mod process;
 mod quota;
 mod rebuild;

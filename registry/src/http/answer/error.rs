@@ -3,24 +3,26 @@
 use axum::response::{IntoResponse, Response};
 use http::header::{ALLOW, HeaderName, HeaderValue};
 use http::{Method, StatusCode};
+use oci::Digest;
 use oci::digest::DigestError;
 use serde_json::{Value, json};
 
-use crate::name::{ManifestRef, NameError};
+use super::body::json as json_answer;
+use crate::name::{ManifestRef, NameError, RepositoryName};
 use crate::route::RouteError;
 use crate::service::ServiceError;
 use crate::storage::UploadError;
 
 /// An answer that says no.
 #[derive(Debug)]
-pub(super) struct ApiError {
+pub(in crate::http) struct ApiError {
     status: StatusCode,
     errors: Vec<Value>,
     headers: Vec<(HeaderName, HeaderValue)>,
 }
 
 impl ApiError {
-    pub(super) fn new(
+    pub(in crate::http) fn new(
         status: StatusCode,
         code: &str,
         message: impl Into<String>,
@@ -37,12 +39,12 @@ impl ApiError {
         }
     }
 
-    pub(super) fn with_header(mut self, name: HeaderName, value: HeaderValue) -> Self {
+    pub(in crate::http) fn with_header(mut self, name: HeaderName, value: HeaderValue) -> Self {
         self.headers.push((name, value));
         self
     }
 
-    pub(super) fn digest(text: &str, source: DigestError) -> Self {
+    pub(in crate::http) fn digest(text: &str, source: DigestError) -> Self {
         ServiceError::DigestFormat {
             text: text.to_owned(),
             source,
@@ -50,7 +52,7 @@ impl ApiError {
         .into()
     }
 
-    pub(super) fn from_route(e: RouteError, method: &Method) -> Self {
+    pub(in crate::http) fn from_route(e: RouteError, method: &Method) -> Self {
         let bad = |code, message: String, detail| {
             Self::new(StatusCode::BAD_REQUEST, code, message, detail)
         };
@@ -113,18 +115,7 @@ impl From<ServiceError> for ApiError {
             ServiceError::ManifestUnknown {
                 repository,
                 reference,
-            } => {
-                let key = match reference {
-                    ManifestRef::Tag(_) => "tag",
-                    ManifestRef::Digest(_) => "digest",
-                };
-                Self::new(
-                    StatusCode::NOT_FOUND,
-                    "MANIFEST_UNKNOWN",
-                    "manifest unknown",
-                    json!({ "name": repository.as_str(), key: reference.to_string() }),
-                )
-            }
+            } => manifest_unknown(&repository, &reference),
             ServiceError::NameUnknown(name) => Self::new(
                 StatusCode::NOT_FOUND,
                 "NAME_UNKNOWN",
@@ -175,20 +166,7 @@ impl From<ServiceError> for ApiError {
                 message,
                 json!({ "limit": limit }),
             ),
-            ServiceError::ManifestBlobUnknown(digests) => Self {
-                status: StatusCode::BAD_REQUEST,
-                errors: digests
-                    .iter()
-                    .map(|digest| {
-                        json!({
-                            "code": "MANIFEST_BLOB_UNKNOWN",
-                            "message": "manifest references a manifest or blob unknown to registry",
-                            "detail": { "digest": digest.to_string() },
-                        })
-                    })
-                    .collect(),
-                headers: Vec::new(),
-            },
+            ServiceError::ManifestBlobUnknown(digests) => blobs_unknown(&digests),
             ServiceError::Quota(e) => Self::new(
                 StatusCode::FORBIDDEN,
                 "DENIED",
@@ -224,6 +202,35 @@ impl From<ServiceError> for ApiError {
     }
 }
 
+fn manifest_unknown(repository: &RepositoryName, reference: &ManifestRef) -> ApiError {
+    let key = match reference {
+        ManifestRef::Tag(_) => "tag",
+        ManifestRef::Digest(_) => "digest",
+    };
+    ApiError::new(
+        StatusCode::NOT_FOUND,
+        "MANIFEST_UNKNOWN",
+        "manifest unknown",
+        json!({ "name": repository.as_str(), key: reference.to_string() }),
+    )
+}
+
+/// One error for each blob that a manifest needs and nobody pushed.
+fn blobs_unknown(digests: &[Digest]) -> ApiError {
+    let unknown = |digest: &Digest| {
+        json!({
+            "code": "MANIFEST_BLOB_UNKNOWN",
+            "message": "manifest references a manifest or blob unknown to registry",
+            "detail": { "digest": digest.to_string() },
+        })
+    };
+    ApiError {
+        status: StatusCode::BAD_REQUEST,
+        errors: digests.iter().map(unknown).collect(),
+        headers: Vec::new(),
+    }
+}
+
 fn upload(e: &UploadError) -> ApiError {
     let (status, code, detail) = match e {
         UploadError::Unknown => (StatusCode::NOT_FOUND, "BLOB_UPLOAD_UNKNOWN", Value::Null),
@@ -252,7 +259,7 @@ fn upload(e: &UploadError) -> ApiError {
 
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
-        let mut response = super::json(json!({ "errors": self.errors }).to_string());
+        let mut response = json_answer(json!({ "errors": self.errors }).to_string());
         *response.status_mut() = self.status;
         for (name, value) in self.headers {
             response.headers_mut().insert(name, value);

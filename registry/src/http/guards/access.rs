@@ -7,17 +7,17 @@ use http::header::{AUTHORIZATION, WWW_AUTHENTICATE};
 use http::request::Parts;
 use serde_json::{Value, json};
 
-use super::error::ApiError;
-use super::uploads::source;
-use super::{Api, origin, value};
 use crate::auth::rules::Access;
 use crate::auth::{Auth, Authenticated, Identity};
+use crate::http::answer::{ApiError, value};
+use crate::http::api::Api;
+use crate::http::request::Query;
 use crate::name::RepositoryName;
 use crate::route::Route;
 
 /// What a route needs.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Needs {
+pub(in crate::http) enum Needs {
     /// To be logged in.
     Login,
     /// Nothing of itself: only what the caller may read is shown.
@@ -29,7 +29,8 @@ pub(super) enum Needs {
 }
 
 impl Needs {
-    pub(super) fn of(route: &Route, request: &Parts) -> Self {
+    /// What a route needs; a request to begin an upload may ask to mount a blob.
+    pub(in crate::http) fn of(route: &Route, request: &Parts) -> Self {
         if let Route::StartUpload(name) = route
             && let Some(from) = source(request)
             && from != *name
@@ -55,13 +56,20 @@ impl Needs {
     }
 }
 
+/// Where a blob is to be mounted from, when a request to begin an upload says so.
+fn source(request: &Parts) -> Option<RepositoryName> {
+    let query = Query::of(request).ok()?;
+    query.get("mount")?;
+    query.get("from")?.parse().ok()
+}
+
 /// Who is asking, as far as the rest of a request may depend on it.
 #[derive(Clone, Debug)]
-pub(super) struct Caller(Option<(Arc<Auth>, Authenticated)>);
+pub(in crate::http) struct Caller(Option<(Arc<Auth>, Authenticated)>);
 
 impl Caller {
     /// Whether the caller may read a repository.
-    pub(super) fn may_pull(&self, repository: &str) -> bool {
+    pub(in crate::http) fn may_pull(&self, repository: &str) -> bool {
         match &self.0 {
             None => true,
             Some((auth, who)) => auth.allows(who, repository, Access::Pull),
@@ -69,7 +77,7 @@ impl Caller {
     }
 
     /// Whether the caller may read a repository, with another token if need be.
-    pub(super) fn could_pull(&self, repository: &str) -> bool {
+    pub(in crate::http) fn could_pull(&self, repository: &str) -> bool {
         match &self.0 {
             None => true,
             Some((auth, who)) => auth.could_pull(who, repository),
@@ -77,7 +85,7 @@ impl Caller {
     }
 
     /// Whether the caller may know that there is a repository.
-    pub(super) fn may_see(&self, repository: &str) -> bool {
+    pub(in crate::http) fn may_see(&self, repository: &str) -> bool {
         match &self.0 {
             None => true,
             Some((auth, who)) => auth.may_see(who, repository),
@@ -85,12 +93,12 @@ impl Caller {
     }
 
     /// Whether nobody said who is asking, where it matters.
-    pub(super) fn is_anonymous(&self) -> bool {
+    pub(in crate::http) fn is_anonymous(&self) -> bool {
         matches!(&self.0, Some((_, who)) if who.identity == Identity::Anonymous)
     }
 
     /// The user's name; none when nobody said.
-    pub(super) fn name(&self) -> Option<&str> {
+    pub(in crate::http) fn name(&self) -> Option<&str> {
         match &self.0 {
             Some((_, who)) => match &who.identity {
                 Identity::User(user) => Some(user),
@@ -102,7 +110,7 @@ impl Caller {
 }
 
 /// Lets a request through, or says why not.
-pub(super) async fn authorize(
+pub(in crate::http) async fn authorize(
     api: &Api,
     route: &Route,
     request: &Parts,
@@ -159,7 +167,7 @@ pub(super) async fn authorize(
 }
 
 /// What a client must do to be let in.
-pub(super) fn challenge(api: &Api, auth: &Auth, needs: &Needs, request: &Parts) -> String {
+pub(in crate::http) fn challenge(api: &Api, auth: &Auth, needs: &Needs, request: &Parts) -> String {
     let scope = match needs {
         Needs::Login => None,
         Needs::Filter => Some("registry:catalog:*".to_owned()),
@@ -169,11 +177,11 @@ pub(super) fn challenge(api: &Api, auth: &Auth, needs: &Needs, request: &Parts) 
         )),
         Needs::Right(name, access) => Some(format!("repository:{name}:{}", access.action())),
     };
-    auth.challenge(&origin::base(api, request), scope.as_deref())
+    auth.challenge(&api.base(request), scope.as_deref())
 }
 
 /// Tells a caller to log in.
-pub(super) fn unauthorized(challenge: String, message: &str) -> ApiError {
+pub(in crate::http) fn unauthorized(challenge: String, message: &str) -> ApiError {
     ApiError::new(
         StatusCode::UNAUTHORIZED,
         "UNAUTHORIZED",

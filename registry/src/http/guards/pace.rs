@@ -38,16 +38,17 @@ struct Paced {
 
 /// Whether a body was cut.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Cut(Arc<AtomicBool>);
+pub(in crate::http) struct Cut(Arc<AtomicBool>);
 
 impl Cut {
-    pub(super) fn is_cut(&self) -> bool {
+    /// Whether it was.
+    pub(in crate::http) fn is_cut(&self) -> bool {
         self.0.load(Relaxed)
     }
 }
 
 /// A body that is waited for no longer than `patience` for each bit of progress.
-pub(super) fn paced(body: Body, patience: Duration) -> (Body, Cut) {
+pub(in crate::http) fn paced(body: Body, patience: Duration) -> (Body, Cut) {
     let cut = Cut::default();
     let paced = Paced {
         body,

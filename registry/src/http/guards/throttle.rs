@@ -1,7 +1,6 @@
 //! Clients that want too much are told to wait.
 
 use std::net::{IpAddr, Ipv4Addr};
-use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
@@ -10,45 +9,32 @@ use http::header::{AUTHORIZATION, RETRY_AFTER};
 use http::request::Parts;
 use serde_json::{Value, json};
 
-use super::error::ApiError;
-use super::{Api, origin, value};
-use crate::config::Limits;
-use crate::limits::{Client, Open, Rates, Slot};
+use crate::http::answer::{ApiError, value};
+use crate::http::api::Api;
+use crate::http::request::peer;
+use crate::limits::{Client, Slot};
 use crate::route::Route;
 
 /// What a client that has too many uploads waits before it asks again.
 const SOON: Duration = Duration::from_secs(1);
-
-/// The limits that are on.
-#[derive(Debug, Default)]
-pub(super) struct Throttle {
-    rates: Option<Rates>,
-    uploads: Option<Arc<Open<Client>>>,
-}
-
-impl Throttle {
-    pub(super) fn new(limits: &Limits) -> Self {
-        let rate = limits.request_rate;
-        Self {
-            rates: (rate > 0).then(|| Rates::new(rate, limits.request_burst)),
-            uploads: (limits.uploads > 0).then(|| Open::new(limits.uploads as usize, 0)),
-        }
-    }
-}
 
 /// Whom a request is counted for: the user, else the address.
 fn client(request: &Parts, user: Option<&str>) -> Client {
     match user {
         Some(user) => Client::User(user.into()),
         None => {
-            let peer = origin::peer(request).map(|peer| peer.ip());
+            let peer = peer(request).map(|peer| peer.ip());
             Client::at(peer.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED)))
         }
     }
 }
 
 /// Counts a request; refuses it when the client has made too many.
-pub(super) fn request(api: &Api, request: &Parts, user: Option<&str>) -> Result<(), ApiError> {
+pub(in crate::http) fn request(
+    api: &Api,
+    request: &Parts,
+    user: Option<&str>,
+) -> Result<(), ApiError> {
     let Some(rates) = &api.throttle.rates else {
         return Ok(());
     };
@@ -65,7 +51,7 @@ fn refuse_request(api: &Api, wait: Duration) -> ApiError {
 /// Counts a password that is not known to be right for the address it comes from, and refuses it
 /// where that has tried too often: before it is looked at, so that guessing gets nowhere and costs
 /// nothing, however many guesses come at once. Whether one was counted.
-pub(super) fn password(api: &Api, request: &Parts) -> Result<bool, ApiError> {
+pub(in crate::http) fn password(api: &Api, request: &Parts) -> Result<bool, ApiError> {
     let (Some(rates), Some(auth)) = (&api.throttle.rates, &api.auth) else {
         return Ok(false);
     };
@@ -84,7 +70,7 @@ pub(super) fn password(api: &Api, request: &Parts) -> Result<bool, ApiError> {
 
 /// Counts a request whose password was counted already (see [`password`]): for the user, when it
 /// was right.
-pub(super) fn authenticated(
+pub(in crate::http) fn authenticated(
     api: &Api,
     request: &Parts,
     user: Option<&str>,
@@ -101,7 +87,7 @@ pub(super) fn authenticated(
 }
 
 /// The right to send a body for an upload, held while it comes; refuses one too many.
-pub(super) fn upload(
+pub(in crate::http) fn upload(
     api: &Api,
     route: &Route,
     request: &Parts,
@@ -143,7 +129,7 @@ fn too_many(message: &str, wait: Duration) -> ApiError {
 }
 
 /// The answer to a body that came too slowly.
-pub(super) fn too_slow(api: &Api) -> ApiError {
+pub(in crate::http) fn too_slow(api: &Api) -> ApiError {
     api.metrics.limited.bodies.fetch_add(1, Relaxed);
     ApiError::new(
         StatusCode::REQUEST_TIMEOUT,

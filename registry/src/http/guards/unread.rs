@@ -27,7 +27,7 @@ const TIME: Duration = Duration::from_secs(1);
 
 /// What a request needs once it is answered.
 #[derive(Debug)]
-pub(super) struct Unread {
+pub(in crate::http) struct Unread {
     /// Gives the body back, unless it was read to its end.
     back: Option<oneshot::Receiver<Left>>,
     /// The client waits with the body until it is told to send it.
@@ -43,7 +43,7 @@ struct Left {
 
 impl Unread {
     /// Lends the body to whoever handles the request.
-    pub(super) fn watch(request: Request) -> (Request, Self) {
+    pub(in crate::http) fn watch(request: Request) -> (Request, Self) {
         let mut unread = Self {
             back: None,
             expects: request.headers().contains_key(EXPECT),
@@ -65,7 +65,7 @@ impl Unread {
     }
 
     /// Sees to it that the connection can go on after this answer, or that it ends well.
-    pub(super) async fn settle(self, mut response: Response) -> Response {
+    pub(in crate::http) async fn settle(self, mut response: Response) -> Response {
         // Whoever had the body has let go of it: this is their answer.
         let Some(Ok(left)) = self.back.map(|mut back| back.try_recv()) else {
             return response;

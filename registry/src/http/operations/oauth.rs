@@ -8,15 +8,14 @@ use axum::response::Response;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use http::StatusCode;
-use http::header::{CONTENT_TYPE, PRAGMA};
+use http::header::{CONTENT_TYPE, HeaderValue, PRAGMA};
 use http::request::Parts;
 use http_body_util::{BodyExt, Limited};
 use serde_json::json;
 
-use super::error::ApiError;
-use super::query::Query;
-use super::{HeaderValue, json};
 use crate::auth::{Auth, Identity};
+use crate::http::answer::{self, ApiError};
+use crate::http::request::Query;
 
 /// Longest form that is read, and how long it may take to come.
 const MAX_FORM: usize = 64 << 10;
@@ -24,18 +23,18 @@ const TIME: Duration = Duration::from_secs(10);
 
 /// What a client proved, and what it asks for.
 #[derive(Debug)]
-pub(super) struct Grant {
+pub(in crate::http) struct Grant {
     /// Who it is.
-    pub(super) identity: Identity,
+    pub(in crate::http) identity: Identity,
     /// The scope, empty or several separated by spaces.
-    pub(super) scope: String,
+    pub(in crate::http) scope: String,
     /// What it goes on with instead of the password.
-    pub(super) refresh_token: Option<String>,
+    pub(in crate::http) refresh_token: Option<String>,
 }
 
 /// Why a client gets no token (RFC 6749, section 5.2).
 #[derive(Debug)]
-pub(super) struct Refused {
+pub(in crate::http) struct Refused {
     error: &'static str,
     description: String,
 }
@@ -56,7 +55,7 @@ impl Refused {
     }
 
     /// As OAuth has it, and as the rest of the registry: clients know one or the other.
-    pub(super) fn response(self) -> Response {
+    pub(in crate::http) fn response(self) -> Response {
         let code = match self.error {
             "invalid_grant" => "UNAUTHORIZED",
             _ => "UNSUPPORTED",
@@ -67,7 +66,7 @@ impl Refused {
             "error_description": self.description,
             "errors": errors,
         });
-        let mut response = json(body.to_string());
+        let mut response = answer::json(body.to_string());
         *response.status_mut() = StatusCode::BAD_REQUEST;
         response
             .headers_mut()
@@ -83,7 +82,11 @@ impl From<ApiError> for Refused {
 }
 
 /// Reads the form and checks what it proves.
-pub(super) async fn grant(auth: &Arc<Auth>, request: &Parts, body: Body) -> Result<Grant, Refused> {
+pub(in crate::http) async fn grant(
+    auth: &Arc<Auth>,
+    request: &Parts,
+    body: Body,
+) -> Result<Grant, Refused> {
     let form = form(request, body).await?;
     let need = |name: &str| match form.get(name) {
         Some(value) if !value.is_empty() => Ok(value),

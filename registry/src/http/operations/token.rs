@@ -3,39 +3,39 @@
 use std::sync::Arc;
 
 use axum::body::Body;
+use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
 use http::header::{AUTHORIZATION, CACHE_CONTROL, HeaderValue};
 use http::request::Parts;
 use http::{Method, StatusCode};
 use serde_json::json;
 
-use super::access::unauthorized;
-use super::error::ApiError;
-use super::query::Query;
-use super::{Api, json, oauth, throttle};
+use super::oauth;
 use crate::auth::{Auth, Identity};
+use crate::http::answer::{self, ApiError};
+use crate::http::api::Api;
+use crate::http::guards::access::unauthorized;
+use crate::http::guards::throttle;
+use crate::http::request::Query;
 use crate::meta::now;
 use crate::route::RouteError;
 
-/// The path.
-pub(super) const PATH: &str = "/auth/token";
-
-/// Answers a request for a token; `None` when this registry makes none.
-pub(super) async fn answer(api: &Api, request: &Parts, body: Body) -> Option<Response> {
-    let auth = api.auth.as_ref()?;
-    if !auth.issues() {
-        return None;
-    }
+/// Answers a request for a token. Where this registry makes none, there is nothing here.
+pub(in crate::http) async fn handle(State(api): State<Arc<Api>>, request: Request) -> Response {
+    let (request, body) = request.into_parts();
+    let Some(auth) = api.auth.as_ref().filter(|auth| auth.issues()) else {
+        return ApiError::from_route(RouteError::NotFound, &request.method).into_response();
+    };
     // Before a form is read or a password is tried.
-    let answer = match throttle::request(api, request, None) {
-        Ok(()) => give(auth, request, body).await,
+    let answer = match throttle::request(&api, &request, None) {
+        Ok(()) => give(auth, &request, body).await,
         Err(refused) => Err(refused),
     };
     let mut response = answer.unwrap_or_else(IntoResponse::into_response);
     response
         .headers_mut()
         .insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    Some(response)
+    response
 }
 
 async fn give(auth: &Arc<Auth>, request: &Parts, body: Body) -> Result<Response, ApiError> {
@@ -109,5 +109,5 @@ fn token(auth: &Auth, grant: oauth::Grant) -> Result<Response, ApiError> {
     if let Some(refresh_token) = grant.refresh_token {
         body["refresh_token"] = refresh_token.into();
     }
-    Ok(json(body.to_string()))
+    Ok(answer::json(body.to_string()))
 }

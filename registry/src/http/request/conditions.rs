@@ -7,7 +7,7 @@ use crate::meta::{Listed, Precondition};
 
 /// What a conditional read gets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Read {
+pub(in crate::http) enum Read {
     /// The content.
     Full,
     /// That it has the content already.
@@ -17,7 +17,7 @@ pub(super) enum Read {
 }
 
 /// What a read of something that is there gets.
-pub(super) fn read(headers: &HeaderMap, digest: &Digest) -> Read {
+pub(in crate::http) fn read(headers: &HeaderMap, digest: &Digest) -> Read {
     let has = |list: Option<Listed>| list.map(|list| list.has(Some(digest)));
     if has(listed(headers, &IF_MATCH, false)) == Some(false) {
         Read::Failed
@@ -29,7 +29,7 @@ pub(super) fn read(headers: &HeaderMap, digest: &Digest) -> Read {
 }
 
 /// What a change requires.
-pub(super) fn write(headers: &HeaderMap) -> Precondition {
+pub(in crate::http) fn write(headers: &HeaderMap) -> Precondition {
     Precondition {
         only: listed(headers, &IF_MATCH, false),
         not: listed(headers, &IF_NONE_MATCH, true),

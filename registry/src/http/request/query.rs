@@ -4,7 +4,7 @@ use http::StatusCode;
 use http::request::Parts;
 use serde_json::json;
 
-use super::error::ApiError;
+use crate::http::answer::ApiError;
 use crate::route::decode;
 use crate::service::MAX_PAGE;
 
@@ -13,15 +13,15 @@ use crate::service::MAX_PAGE;
 /// A plus sign means itself: none of the values that a registry knows contains a space, and media
 /// types contain pluses.
 #[derive(Debug, Default)]
-pub(super) struct Query(Vec<(String, String)>);
+pub(in crate::http) struct Query(Vec<(String, String)>);
 
 impl Query {
-    pub(super) fn of(request: &Parts) -> Result<Self, ApiError> {
+    pub(in crate::http) fn of(request: &Parts) -> Result<Self, ApiError> {
         Self::parse(request.uri.query().unwrap_or_default())
     }
 
     /// The fields of a form, where a plus sign means a space.
-    pub(super) fn of_form(text: &str) -> Result<Self, ApiError> {
+    pub(in crate::http) fn of_form(text: &str) -> Result<Self, ApiError> {
         Self::parse(&text.replace('+', " "))
     }
 
@@ -45,12 +45,12 @@ impl Query {
     }
 
     /// The first value of `name`.
-    pub(super) fn get(&self, name: &str) -> Option<&str> {
+    pub(in crate::http) fn get(&self, name: &str) -> Option<&str> {
         self.all(name).next()
     }
 
     /// Every value of `name`.
-    pub(super) fn all<'a>(&'a self, name: &str) -> impl Iterator<Item = &'a str> {
+    pub(in crate::http) fn all<'a>(&'a self, name: &str) -> impl Iterator<Item = &'a str> {
         self.0
             .iter()
             .filter(move |(n, _)| n == name)
@@ -58,7 +58,7 @@ impl Query {
     }
 
     /// `n`, the number of entries wanted; more than a page can hold is as many as it can.
-    pub(super) fn n(&self) -> Result<Option<u32>, ApiError> {
+    pub(in crate::http) fn n(&self) -> Result<Option<u32>, ApiError> {
         let Some(text) = self.get("n") else {
             return Ok(None);
         };
@@ -76,7 +76,7 @@ impl Query {
 }
 
 /// Encodes a value so that [`decode`] gives it back, as Go's `url.QueryEscape` does.
-pub(super) fn encode(text: &str) -> String {
+pub(in crate::http) fn encode(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for byte in text.bytes() {
         if byte.is_ascii_alphanumeric() || b"-_.~".contains(&byte) {

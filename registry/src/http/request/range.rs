@@ -7,16 +7,16 @@ const MAX_RANGES: usize = 64;
 
 /// A part of a blob.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Part {
+pub(in crate::http) struct Part {
     /// The first byte.
-    pub(super) start: u64,
+    pub(in crate::http) start: u64,
     /// How many bytes, at least one.
-    pub(super) len: u64,
+    pub(in crate::http) len: u64,
 }
 
 /// What of a blob is wanted.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Wanted {
+pub(in crate::http) enum Wanted {
     /// All of it.
     Whole,
     /// These parts, in this order; at least one.
@@ -29,7 +29,7 @@ pub(super) enum Wanted {
 ///
 /// Units other than bytes are ignored, as the RFC says. Ranges that together are longer than the
 /// blob are answered with the blob: nobody gains from sending bytes twice.
-pub(super) fn wanted(header: &str, size: u64) -> Wanted {
+pub(in crate::http) fn wanted(header: &str, size: u64) -> Wanted {
     let Some((unit, ranges)) = header.split_once('=') else {
         return Wanted::Whole;
     };
@@ -98,7 +98,7 @@ fn number(text: &str) -> Result<u64, ()> {
 }
 
 /// Reads the `Content-Range` of a chunk, `first-last`; `None` when it is malformed.
-pub(super) fn chunk(header: &str) -> Option<ChunkRange> {
+pub(in crate::http) fn chunk(header: &str) -> Option<ChunkRange> {
     let (start, end) = header.trim().split_once('-')?;
     let (start, end) = (number(start).ok()?, number(end).ok()?);
     (start <= end && end < u64::MAX).then_some(ChunkRange { start, end })

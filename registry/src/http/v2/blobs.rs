@@ -13,11 +13,10 @@ use http::request::Parts;
 use http::{Method, StatusCode};
 use oci::Digest;
 
-use super::conditions::{self, Read};
-use super::error::ApiError;
-use super::range::{Part, Wanted, wanted};
-use super::{CONTENT_DIGEST, empty, not_modified, value};
 use crate::events::By;
+use crate::http::answer::{ApiError, CONTENT_DIGEST, empty, not_modified, value};
+use crate::http::request::conditions::{self, Read};
+use crate::http::request::{Part, Wanted, wanted};
 use crate::name::{RepositoryName, UploadId};
 use crate::service::{Content, Registry, ServiceError};
 use crate::storage::{Segment, read_segments};

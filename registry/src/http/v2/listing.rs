@@ -9,10 +9,11 @@ use http::request::Parts;
 use oci::{Digest, media_type};
 use serde_json::json;
 
-use super::access::{Caller, Needs, challenge, unauthorized};
-use super::error::ApiError;
-use super::query::{Query, encode};
-use super::{Api, OCI_FILTERS_APPLIED, json, value};
+use crate::http::answer::{self, ApiError, OCI_FILTERS_APPLIED, value};
+use crate::http::api::Api;
+use crate::http::guards::Caller;
+use crate::http::guards::access::{Needs, challenge, unauthorized};
+use crate::http::request::{Query, encode};
 use crate::meta::Page;
 use crate::name::RepositoryName;
 use crate::service::{MAX_PAGE, Registry};
@@ -36,7 +37,7 @@ pub(super) async fn catalog(
         let challenge = challenge(api, auth, &Needs::Filter, request);
         return Err(unauthorized(challenge, "authentication required"));
     }
-    let mut response = json(json!({ "repositories": page.names }).to_string());
+    let mut response = answer::json(json!({ "repositories": page.names }).to_string());
     link(&mut response, request, &page, n);
     Ok(response)
 }
@@ -75,7 +76,8 @@ pub(super) async fn tags(
     let page = registry
         .tags(name, n, query.get("last").unwrap_or_default())
         .await?;
-    let mut response = json(json!({ "name": name.as_str(), "tags": page.names }).to_string());
+    let mut response =
+        answer::json(json!({ "name": name.as_str(), "tags": page.names }).to_string());
     link(&mut response, request, &page, n);
     Ok(response)
 }
@@ -110,7 +112,7 @@ pub(super) async fn referrers(
             query.get("last").unwrap_or_default(),
         )
         .await?;
-    let mut response = json(page.index.to_string());
+    let mut response = answer::json(page.index.to_string());
     let headers = response.headers_mut();
     headers.insert(
         CONTENT_TYPE,

@@ -12,11 +12,12 @@ use http::{Method, StatusCode};
 use oci::MediaType;
 use oci::manifest::MAX_MANIFEST_SIZE;
 
-use super::conditions::{self, Read};
-use super::error::ApiError;
-use super::query::Query;
-use super::{CONTENT_DIGEST, OCI_SUBJECT, OCI_TAG, empty, not_modified, value};
 use crate::events::By;
+use crate::http::answer::{
+    ApiError, CONTENT_DIGEST, OCI_SUBJECT, OCI_TAG, empty, not_modified, value,
+};
+use crate::http::request::Query;
+use crate::http::request::conditions::{self, Read};
 use crate::name::{ManifestRef, RepositoryName, Tag};
 use crate::service::{Push, Registry, ServiceError};
 

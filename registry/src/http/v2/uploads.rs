@@ -10,12 +10,10 @@ use http::{HeaderMap, StatusCode};
 use oci::{Algorithm, Digest};
 use serde_json::json;
 
-use super::access::Caller;
-use super::error::ApiError;
-use super::query::Query;
-use super::range::chunk;
-use super::{CONTENT_DIGEST, UPLOAD_UUID, blob_location, empty, value};
 use crate::events::By;
+use crate::http::answer::{ApiError, CONTENT_DIGEST, UPLOAD_UUID, blob_location, empty, value};
+use crate::http::guards::Caller;
+use crate::http::request::{Query, chunk};
 use crate::name::{RepositoryName, UploadId};
 use crate::service::{Intake, Registry, ServiceError};
 use crate::storage::{ChunkRange, Upload, UploadError};
@@ -67,13 +65,6 @@ pub(super) async fn start(
     };
     let upload = registry.start_upload(name, algorithm).await?;
     Ok(progress(StatusCode::ACCEPTED, &upload))
-}
-
-/// Where a blob is to be mounted from, when a request to begin an upload says so.
-pub(super) fn source(request: &Parts) -> Option<RepositoryName> {
-    let query = Query::of(request).ok()?;
-    query.get("mount")?;
-    query.get("from")?.parse().ok()
 }
 
 async fn mounted(
