@@ -1,6 +1,8 @@
 //! Lists in pages, straight from an index: the cost of a page does not grow with the list.
 
-use super::{Meta, MetaError, from_sql};
+use super::database::Meta;
+use super::error::MetaError;
+use super::sql::from_sql;
 use crate::name::RepositoryName;
 
 /// One page of names, in byte order.

@@ -5,10 +5,14 @@ use std::collections::BTreeMap;
 use oci::{Digest, MediaType};
 use sqlx::sqlite::SqliteConnection;
 
+use super::changes::Admit;
+use super::changes::need;
+use super::database::Meta;
+use super::error::MetaError;
 use super::events::note;
 use super::links::find_repository;
-use super::usage::need;
-use super::{Admit, Meta, MetaError, Precondition, from_sql, now, to_sql};
+use super::precondition::Precondition;
+use super::sql::{from_sql, now, to_sql};
 use crate::events::Notice;
 use crate::name::{ManifestRef, RepositoryName, Tag};
 use crate::quota::Exceeded;

@@ -14,9 +14,9 @@ use sqlx::{AssertSqlSafe, Connection};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
-use super::MetaError;
-use super::readers::Damage;
-use super::usage::{self, Watch};
+use super::changes::{self, Watch};
+use super::damage::Damage;
+use super::error::MetaError;
 use crate::quota::UsageChange;
 
 /// Jobs that may share one transaction.
@@ -212,7 +212,7 @@ async fn commit(
         }
     }
     let changes = if watched {
-        usage::take_changes(connection).await?
+        changes::take_changes(connection).await?
     } else {
         Vec::new()
     };

@@ -2,7 +2,7 @@
 
 use std::fs::{self, File};
 use std::io::{ErrorKind, Read, Write};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,7 +12,8 @@ use oci::digest::Hashing;
 use oci::{Algorithm, Digest};
 use tokio::sync::{OwnedRwLockReadGuard, OwnedRwLockWriteGuard, RwLock};
 
-use super::{Context, StorageError, blocking, sync_dir};
+use super::error::{Context, StorageError};
+use super::files::{blocking, make_dir, sync_dir};
 use crate::meta::now;
 use crate::name::UploadId;
 
@@ -413,13 +414,4 @@ impl BlobFiles {
             _ => Ok(()),
         }
     }
-}
-
-/// Makes a directory that only the registry's user can look into.
-pub(crate) fn make_dir(path: &Path) -> Result<(), StorageError> {
-    fs::DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(path)
-        .context("create directory", path)
 }

@@ -18,11 +18,13 @@ use oci::digest::Hasher;
 use oci::{Algorithm, Digest};
 use tokio::sync::{Mutex as AsyncMutex, OwnedRwLockReadGuard};
 
-use super::blobs::make_dir;
+use super::blobs::BlobFiles;
+use super::error::{Context, StorageError, UploadError};
+use super::files::blocking;
+use super::files::make_dir;
 use super::pipeline::{Ended, Progress, Sink, receive};
 use super::pool::Pool;
 use super::sessions::{Sessions, State, Upload};
-use super::{BlobFiles, Context, StorageError, blocking};
 use crate::name::{RepositoryName, UploadId};
 
 /// Buffers that all uploads share, and their size: large enough that system calls do not count,
@@ -33,43 +35,6 @@ const BUFFER: usize = 128 << 10;
 /// Sessions kept in memory; past that, those that were not used for longest are only in their
 /// files.
 const IN_MEMORY: usize = 4096;
-
-/// Why bytes were not taken.
-#[derive(Debug, thiserror::Error)]
-pub enum UploadError {
-    /// The session was finished, cancelled or never existed.
-    #[error("the upload is not known")]
-    Unknown,
-    /// Another request is writing to it right now.
-    #[error("another request is writing to this upload")]
-    Busy,
-    /// The chunk does not begin where the last one ended.
-    #[error("the next byte of this upload is {offset}")]
-    OutOfOrder {
-        /// Where the next chunk must begin.
-        offset: u64,
-    },
-    /// Fewer or more bytes came than `Content-Range` said; none of them was kept.
-    #[error("the chunk has {actual} bytes where Content-Range says {expected}")]
-    Size {
-        /// What was said.
-        expected: u64,
-        /// What came.
-        actual: u64,
-    },
-    /// The content is not what the digest says.
-    #[error("the content's digest is {actual}")]
-    Digest {
-        /// The content's digest.
-        actual: Digest,
-    },
-    /// The client stopped in the middle; what came before was kept.
-    #[error("reading the request body failed: {0}")]
-    Body(String),
-    /// The disk failed.
-    #[error(transparent)]
-    Storage(#[from] StorageError),
-}
 
 /// The bytes that a chunk says it is, both ends included.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

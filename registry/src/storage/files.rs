@@ -1,0 +1,29 @@
+//! Work on files: off the async threads, and durable.
+
+use std::os::unix::fs::DirBuilderExt;
+use std::path::Path;
+
+use super::error::{Context, StorageError};
+
+/// Runs blocking work off the async threads.
+pub(crate) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, StorageError> + Send + 'static,
+) -> Result<T, StorageError> {
+    tokio::task::spawn_blocking(work).await?
+}
+
+/// Makes a directory entry durable.
+pub(crate) fn sync_dir(path: &Path) -> Result<(), StorageError> {
+    std::fs::File::open(path)
+        .and_then(|dir| dir.sync_all())
+        .context("sync directory", path)
+}
+
+/// Makes a directory that only the registry's user can look into.
+pub(crate) fn make_dir(path: &Path) -> Result<(), StorageError> {
+    std::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(path)
+        .context("create directory", path)
+}
