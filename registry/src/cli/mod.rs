@@ -16,6 +16,8 @@ use std::process::ExitCode;
 
 use clap::{Args, CommandFactory, Parser, Subcommand};
 
+use crate::causes::with_causes;
+
 /// An OCI and Docker image registry.
 ///
 /// Start it, push to it:
@@ -79,7 +81,7 @@ pub fn main() -> ExitCode {
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(e) => {
-            err(&format!("rregistry: {e}\n"));
+            err(&format!("rregistry: {}\n", with_causes(&*e)));
             ExitCode::FAILURE
         }
     }

@@ -5,9 +5,9 @@ use std::fmt::Write;
 use clap::{Args, ValueEnum};
 
 use super::{Failure, Settings, data_dir, out};
-use crate::config::show_size;
 use crate::control::request_usage;
 use crate::service::{Registry, UsageReport};
+use crate::units::show_size;
 
 /// Show how much every repository holds, and what quotas leave it.
 ///

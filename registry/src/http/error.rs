@@ -42,10 +42,10 @@ impl ApiError {
         self
     }
 
-    pub(super) fn digest(text: &str, source: DigestError) -> Self {
+    pub(super) fn digest(text: &str, cause: DigestError) -> Self {
         ServiceError::DigestFormat {
             text: text.to_owned(),
-            source,
+            cause,
         }
         .into()
     }

@@ -14,7 +14,7 @@ use super::error::ApiError;
 use super::query::Query;
 use super::{Api, json, oauth, throttle};
 use crate::auth::{Auth, Identity};
-use crate::meta::now;
+use crate::clock::now;
 use crate::route::RouteError;
 
 /// The path.

@@ -5,7 +5,8 @@ use sqlx::sqlite::SqliteConnection;
 
 use super::events::note;
 use super::usage::need;
-use super::{Admit, Meta, MetaError, from_sql, now, to_sql};
+use super::{Admit, Meta, MetaError, from_sql, to_sql};
+use crate::clock::now;
 use crate::events::Notice;
 use crate::name::RepositoryName;
 use crate::quota::Exceeded;

@@ -22,7 +22,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use sqlx::migrate::MigrateError;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
@@ -65,7 +65,7 @@ pub enum MetaError {
     Replaced(PathBuf),
     /// The schema could not be brought up to date, or is newer than this program.
     #[error("metadata schema: {0}")]
-    Migrate(#[from] MigrateError),
+    Migrate(MigrateError),
     /// A transaction that this change shared failed; nothing of it was kept.
     #[error("metadata: the transaction failed: {0}")]
     Commit(String),
@@ -129,7 +129,10 @@ impl Meta {
             .pragma("temp_store", "memory")
             .statement_cache_capacity(256);
         let mut connection = options.connect().await?;
-        MIGRATIONS.run(&mut connection).await?;
+        MIGRATIONS
+            .run(&mut connection)
+            .await
+            .map_err(MetaError::Migrate)?;
         connection.ping().await?;
         if let Some(watch) = &watch {
             watch(usage::all(&mut connection).await?);
@@ -191,13 +194,6 @@ fn replaced(path: &Path) -> MetaError {
 async fn file_at(path: &Path) -> Option<(u64, u64)> {
     let metadata = tokio::fs::metadata(path).await.ok()?;
     Some((metadata.dev(), metadata.ino()))
-}
-
-/// Seconds since 1970.
-pub(crate) fn now() -> i64 {
-    SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .map_or(0, |d| i64::try_from(d.as_secs()).unwrap_or(i64::MAX))
 }
 
 /// A size as SQLite holds it.

@@ -6,7 +6,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::{Registry, ServiceError};
-use crate::storage::{Context, blocking, sync_dir};
+use crate::storage::{Context, sync_dir};
+use crate::sync::blocking;
 
 /// Where the copy of a registry's database is.
 pub(super) fn path(data_dir: &Path) -> PathBuf {

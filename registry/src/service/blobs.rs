@@ -10,7 +10,7 @@ use super::events::blob_event;
 use super::{Registry, ServiceError, key};
 use crate::events::{Action, By, Happened, Thing};
 use crate::name::{RepositoryName, UploadId};
-use crate::storage::blocking;
+use crate::sync::blocking;
 
 /// Blobs up to this size are served from memory once read.
 const SMALL: u64 = 32 << 10;

@@ -4,7 +4,8 @@ use oci::Digest;
 
 use super::{Registry, ServiceError};
 use crate::meta::WrongUsage;
-use crate::storage::{Flaw, blocking};
+use crate::storage::Flaw;
+use crate::sync::blocking;
 
 /// Rows looked at in one query.
 const BATCH: u32 = 500;

@@ -12,8 +12,8 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::{Registry, ServiceError, key};
-use crate::meta::now;
-use crate::storage::blocking;
+use crate::clock::now;
+use crate::sync::blocking;
 
 /// Links looked at in one transaction.
 const BATCH: u32 = 200;

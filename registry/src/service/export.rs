@@ -17,6 +17,7 @@ use super::manifests::needs;
 use super::{Registry, ServiceError};
 use crate::meta::Exportable;
 use crate::name::{ManifestRef, NameError, RepositoryName};
+use crate::sync::blocking;
 
 /// Which repository an entry of a layout with several of them belongs to.
 pub(super) const REPOSITORY: &str = "rregistry.repository";
@@ -127,7 +128,7 @@ impl Registry {
             bytes: plan.blobs.values().sum(),
         };
         let (files, output, link) = (self.blobs.clone(), options.output.clone(), options.link);
-        tokio::task::spawn_blocking(move || {
+        blocking(move || {
             let mut writer = if is_tar(&output) {
                 LayoutWriter::tar(&output)?
             } else {
@@ -139,9 +140,9 @@ impl Registry {
             for (digest, size) in &plan.blobs {
                 writer.blob(digest, *size, &files.path(digest))?;
             }
-            writer.finish(plan.entries)
+            writer.finish(plan.entries).map_err(ServiceError::from)
         })
-        .await??;
+        .await?;
         Ok(exported)
     }
 

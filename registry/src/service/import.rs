@@ -18,7 +18,8 @@ use serde::{Deserialize, Serialize};
 
 use super::{Push, Registry, ServiceError};
 use crate::name::{ManifestRef, RepositoryName, Tag};
-use crate::storage::{BlobFiles, Context, StorageError, blocking};
+use crate::storage::{BlobFiles, Context, StorageError};
+use crate::sync::blocking;
 
 /// What an import brought.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -149,7 +150,7 @@ impl Registry {
         let bytes: Bytes = match read {
             Ok(Some(bytes)) => bytes.into(),
             Ok(None) => return Ok(Err("it is too large".into())),
-            Err(StorageError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
+            Err(StorageError::Io { cause, .. }) if cause.kind() == io::ErrorKind::NotFound => {
                 return Ok(Err("its content is missing".into()));
             }
             Err(e) => return Err(e.into()),

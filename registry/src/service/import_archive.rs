@@ -16,6 +16,7 @@ use super::import_layout::target;
 use super::{Imported, Push, Registry, ServiceError};
 use crate::name::{ManifestRef, RepositoryName, Tag};
 use crate::storage::{BlobFiles, Context};
+use crate::sync::blocking;
 
 /// How an image is to be described.
 #[derive(Debug)]
@@ -71,7 +72,7 @@ impl Registry {
         imported: &mut Imported,
     ) -> Result<Result<(), String>, ServiceError> {
         let source = image.clone();
-        let described = tokio::task::spawn_blocking(move || describe(&source)).await?;
+        let described = blocking(move || Ok::<_, ServiceError>(describe(&source))).await?;
         let described = match described {
             Ok(described) => described,
             Err(why) => return Ok(Err(why)),

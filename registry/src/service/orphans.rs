@@ -11,8 +11,9 @@ use std::sync::atomic::Ordering::Relaxed;
 use oci::{Algorithm, Digest};
 
 use super::{CollectOptions, Collected, Registry, ServiceError};
-use crate::meta::{Meta, MetaError, now};
-use crate::storage::blocking;
+use crate::clock::now;
+use crate::meta::{Meta, MetaError};
+use crate::sync::blocking;
 
 /// In how many regular collections every directory gets its turn.
 const TURNS: usize = 16;

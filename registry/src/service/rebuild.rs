@@ -21,10 +21,12 @@ use oci::{Digest, ManifestDocument, MediaType};
 
 use super::manifests::needs;
 use super::{DATABASE, Push, Registry, ServiceError, backup, lock};
-use crate::meta::{Health, NamedManifest, health, now, salvage};
+use crate::clock::now;
+use crate::meta::{Health, NamedManifest, health, salvage};
 use crate::name::{RepositoryName, Tag, UploadId};
 use crate::policy::Policy;
-use crate::storage::{BlobFiles, Context, Flaw, StorageError, blocking, make_dir, sync_dir};
+use crate::storage::{BlobFiles, Context, Flaw, StorageError, make_dir, sync_dir};
+use crate::sync::blocking;
 
 /// What a rebuild brought back.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -1,14 +1,15 @@
 //! Tags and manifests that go by rule.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use oci::Digest;
 
 use super::{Collected, MAX_PAGE, Registry, ServiceError, key};
-use crate::meta::now;
+use crate::clock::now;
 use crate::name::RepositoryName;
 use crate::policy::seconds;
+use crate::sync::lock;
 
 /// Pulls that wait to be noted; more are noted at the next pull of the same manifest.
 const MAX_PULLS: usize = 10_000;
@@ -19,7 +20,7 @@ pub(super) struct Pulls(Mutex<HashMap<(RepositoryName, Digest), i64>>);
 
 impl Pulls {
     pub(super) fn note(&self, repository: &RepositoryName, digest: &Digest) {
-        let mut pulls = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut pulls = lock(&self.0);
         let key = (repository.clone(), digest.clone());
         if pulls.len() < MAX_PULLS || pulls.contains_key(&key) {
             pulls.insert(key, now());
@@ -27,7 +28,7 @@ impl Pulls {
     }
 
     fn take(&self) -> Vec<(RepositoryName, Digest, i64)> {
-        let mut pulls = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut pulls = lock(&self.0);
         std::mem::take(&mut *pulls)
             .into_iter()
             .map(|((repository, digest), at)| (repository, digest, at))

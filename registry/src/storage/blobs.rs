@@ -12,9 +12,10 @@ use oci::digest::Hashing;
 use oci::{Algorithm, Digest};
 use tokio::sync::{OwnedRwLockReadGuard, OwnedRwLockWriteGuard, RwLock};
 
-use super::{Context, StorageError, blocking, sync_dir};
-use crate::meta::now;
+use super::{Context, StorageError, sync_dir};
+use crate::clock::now;
 use crate::name::UploadId;
+use crate::sync::blocking;
 
 /// Locks between those who bring a file and its row, and those who take both away.
 const LOCKS: usize = 64;

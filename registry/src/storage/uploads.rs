@@ -9,7 +9,7 @@ use std::fs::{self, File, Metadata, OpenOptions};
 use std::io::{ErrorKind, Read};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicU64;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
@@ -17,13 +17,15 @@ use futures_util::Stream;
 use oci::digest::Hasher;
 use oci::{Algorithm, Digest};
 use tokio::sync::{Mutex as AsyncMutex, OwnedRwLockReadGuard};
+use tokio::task::JoinError;
 
 use super::blobs::make_dir;
 use super::pipeline::{Ended, Progress, Sink, receive};
 use super::pool::Pool;
 use super::sessions::{Sessions, State, Upload};
-use super::{BlobFiles, Context, StorageError, blocking};
+use super::{BlobFiles, Context, StorageError};
 use crate::name::{RepositoryName, UploadId};
+use crate::sync::{blocking, lock};
 
 /// Buffers that all uploads share, and their size: large enough that system calls do not count,
 /// small enough that the bytes are still in the processor's cache when they are hashed.
@@ -69,6 +71,12 @@ pub enum UploadError {
     /// The disk failed.
     #[error(transparent)]
     Storage(#[from] StorageError),
+}
+
+impl From<JoinError> for UploadError {
+    fn from(e: JoinError) -> Self {
+        Self::Storage(e.into())
+    }
 }
 
 /// The bytes that a chunk says it is, both ends included.
@@ -121,7 +129,7 @@ impl Uploads {
     }
 
     fn sessions(&self) -> MutexGuard<'_, Sessions> {
-        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.open)
     }
 
     fn path(&self, repository: &RepositoryName, id: UploadId, algorithm: Algorithm) -> PathBuf {
@@ -162,8 +170,8 @@ impl Uploads {
                 }
                 opened => opened,
             }
-            .context("create", &path)?;
-            Ok(())
+            .context("create", &path)
+            .map(drop)
         })
         .await?;
         let upload = Arc::new(Upload {
@@ -307,10 +315,10 @@ impl Uploads {
                 *state = State::Ready(Box::new(sink.hasher));
                 return Err(UploadError::Body(e));
             }
-            Ended::Disk(source) => UploadError::Storage(StorageError::Io {
+            Ended::Disk(cause) => UploadError::Storage(StorageError::Io {
                 what: "write",
                 path: upload.data.to_path_buf(),
-                source,
+                cause,
             }),
         };
         // Back to where the chunk began.
@@ -353,14 +361,12 @@ impl Uploads {
             let actual = hasher.finish();
             if actual != wanted {
                 let _ = fs::remove_file(&data);
-                return Ok(Err(UploadError::Digest { actual }));
+                return Err(UploadError::Digest { actual });
             }
             file.sync_all().context("sync", &data)?;
-            Ok(Ok(()))
+            Ok(())
         })
-        .await
-        .map_err(UploadError::from)
-        .flatten();
+        .await;
         let done = match verified {
             Ok(()) => adopt(&upload.data, digest, blobs).await,
             Err(e) => Err(e),
@@ -432,7 +438,7 @@ impl Uploads {
                 if let Some(dir) = data.parent() {
                     let _ = fs::remove_dir(dir);
                 }
-                Ok(true)
+                Ok::<_, StorageError>(true)
             })
             .await?;
             if !gone {
