@@ -28,7 +28,9 @@
 
 pub mod auth;
 pub mod cache;
+mod causes;
 pub mod cli;
+mod clock;
 pub mod config;
 pub mod control;
 pub mod events;
@@ -39,11 +41,14 @@ pub mod meta;
 pub mod metrics;
 pub mod name;
 pub mod outgoing;
+mod pattern;
 pub mod policy;
 pub mod quota;
 pub mod route;
 pub mod server;
 pub mod service;
 pub mod storage;
+mod sync;
 pub mod tls;
+mod units;
 pub mod webhook;

@@ -10,9 +10,9 @@ use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Deserializer};
 
-use crate::auth::rules::matches;
-use crate::config::{show_size, size};
 use crate::name::{RepositoryName, UploadId};
+use crate::pattern::matches;
+use crate::units::{show_size, size};
 
 /// How long an upload that rests keeps what it was promised of its repository; when it goes on
 /// after that, it must be promised again. A client that died would otherwise keep others out. What

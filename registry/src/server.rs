@@ -17,6 +17,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
 use tower::ServiceExt;
 
+use crate::causes::with_causes;
 use crate::http::Peer;
 use crate::limits::Open;
 use crate::linger::{Linger, Lingering};
@@ -190,6 +191,6 @@ async fn serve<S>(
     let connection = builder.serve_connection(TokioIo::new(stream), service);
     if let Err(e) = watcher.watch(connection).await {
         // Clients hang up; that is their right.
-        tracing::debug!(error = %e, "a connection ended");
+        tracing::debug!(error = with_causes(&*e), "a connection ended");
     }
 }

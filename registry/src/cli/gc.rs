@@ -6,9 +6,9 @@ use clap::Args;
 
 use super::failure::{Failure, out};
 use super::settings::{Settings, data_dir};
-use crate::config;
 use crate::control::request_gc;
 use crate::service::{CollectOptions, Collected, Registry};
+use crate::units::duration;
 
 /// Remove blobs that no manifest needs any more.
 ///
@@ -29,7 +29,7 @@ pub(super) struct Gc {
 }
 
 fn parse_duration(text: &str) -> Result<Duration, String> {
-    config::duration(text).ok_or_else(|| "a number and a unit, such as 30s, 15m, 24h or 7d".into())
+    duration(text).ok_or_else(|| "a number and a unit, such as 30s, 15m, 24h or 7d".into())
 }
 
 pub(super) fn run(options: Gc) -> Result<(), Failure> {

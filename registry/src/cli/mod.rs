@@ -19,6 +19,8 @@ use clap::{CommandFactory, Parser, Subcommand};
 
 use failure::{err, out};
 
+use crate::causes::with_causes;
+
 /// An OCI and Docker image registry.
 ///
 /// Start it, push to it:
@@ -82,7 +84,7 @@ pub fn main() -> ExitCode {
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(e) => {
-            err(&format!("rregistry: {e}\n"));
+            err(&format!("rregistry: {}\n", with_causes(&*e)));
             ExitCode::FAILURE
         }
     }

@@ -6,9 +6,9 @@ use clap::{Args, ValueEnum};
 
 use super::failure::{Failure, out};
 use super::settings::{Settings, data_dir};
-use crate::config::show_size;
 use crate::control::request_usage;
 use crate::service::{Registry, UsageReport};
+use crate::units::show_size;
 
 /// Show how much every repository holds, and what quotas leave it.
 ///

@@ -8,7 +8,7 @@ use http::{HeaderName, HeaderValue};
 use serde::{Deserialize, Deserializer};
 
 use super::{Action, Happened};
-use crate::auth::rules::matches;
+use crate::pattern::matches;
 
 /// Longest name of a webhook.
 const MAX_NAME: usize = 64;
@@ -131,7 +131,7 @@ fn everything() -> String {
 
 fn duration<'de, D: Deserializer<'de>>(d: D) -> Result<Duration, D::Error> {
     let text = String::deserialize(d)?;
-    crate::config::duration(&text).ok_or_else(|| {
+    crate::units::duration(&text).ok_or_else(|| {
         serde::de::Error::custom(format!(
             "{text:?} is no time: a number and a unit, such as 500ms, 5s or 1m"
         ))

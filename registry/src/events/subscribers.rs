@@ -3,11 +3,12 @@
 use std::collections::VecDeque;
 use std::fmt::Write;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use tokio::sync::Notify;
 
 use super::{Action, Happened, Instance, Origin, Stamp, Webhook, render};
+use crate::sync::lock;
 
 /// An event for a webhook, to be kept until it is delivered.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -52,7 +53,7 @@ struct Pulls {
 
 impl Subscriber {
     fn pulls(&self) -> MutexGuard<'_, Pulls> {
-        self.pulls.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.pulls)
     }
 
     fn pulled(&self, event: String) {

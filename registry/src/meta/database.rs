@@ -63,7 +63,10 @@ impl Meta {
             .pragma("temp_store", "memory")
             .statement_cache_capacity(256);
         let mut connection = options.connect().await?;
-        MIGRATIONS.run(&mut connection).await?;
+        MIGRATIONS
+            .run(&mut connection)
+            .await
+            .map_err(MetaError::Migrate)?;
         connection.ping().await?;
         if let Some(watch) = &watch {
             watch(changes::all(&mut connection).await?);

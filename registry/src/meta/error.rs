@@ -25,7 +25,7 @@ pub enum MetaError {
     Replaced(PathBuf),
     /// The schema could not be brought up to date, or is newer than this program.
     #[error("metadata schema: {0}")]
-    Migrate(#[from] MigrateError),
+    Migrate(MigrateError),
     /// A transaction that this change shared failed; nothing of it was kept.
     #[error("metadata: the transaction failed: {0}")]
     Commit(String),

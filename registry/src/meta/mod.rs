@@ -34,5 +34,4 @@ pub use listing::{Page, Usage};
 pub use manifests::{Delete, Deleted, ManifestRow, NewManifest, Put, Referrer};
 pub use precondition::{Listed, Precondition};
 pub use salvage::{Health, NamedManifest, health, salvage};
-pub(crate) use sql::now;
 pub use usage::{RepositoryUsage, WrongUsage};

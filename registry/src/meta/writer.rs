@@ -18,6 +18,7 @@ use super::changes::{self, Watch};
 use super::damage::Damage;
 use super::error::MetaError;
 use crate::quota::UsageChange;
+use crate::sync::lock;
 
 /// Jobs that may share one transaction.
 const GROUP: usize = 256;
@@ -139,12 +140,6 @@ impl Writer {
             let _ = task.await;
         }
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    mutex
-        .lock()
-        .unwrap_or_else(std::sync::PoisonError::into_inner)
 }
 
 async fn work(

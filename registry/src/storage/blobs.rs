@@ -13,9 +13,10 @@ use oci::{Algorithm, Digest};
 use tokio::sync::{OwnedRwLockReadGuard, OwnedRwLockWriteGuard, RwLock};
 
 use super::error::{Context, StorageError};
-use super::files::{blocking, make_dir, sync_dir};
-use crate::meta::now;
+use super::files::{make_dir, sync_dir};
+use crate::clock::now;
 use crate::name::UploadId;
+use crate::sync::blocking;
 
 /// Locks between those who bring a file and its row, and those who take both away.
 const LOCKS: usize = 64;

@@ -4,33 +4,40 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use oci::Digest;
+use tokio::task::JoinError;
 
 /// Why content could not be stored or read.
 #[derive(Debug, thiserror::Error)]
 pub enum StorageError {
     /// The file system failed.
-    #[error("{what} {path}: {source}")]
+    #[error("{what} {path}: {cause}")]
     Io {
         /// What was being done.
         what: &'static str,
         /// To which file.
         path: PathBuf,
         /// Why it failed.
-        source: io::Error,
+        cause: io::Error,
     },
     /// A blocking task panicked or was cancelled by shutdown.
     #[error("a storage task ended unexpectedly: {0}")]
-    Task(#[from] tokio::task::JoinError),
+    Task(JoinError),
     /// Another process serves this directory.
     #[error("{0} is in use by another rregistry; stop it, or choose another --data-dir")]
     Locked(PathBuf),
 }
 
+impl From<JoinError> for StorageError {
+    fn from(e: JoinError) -> Self {
+        Self::Task(e)
+    }
+}
+
 impl StorageError {
     /// Whether the disk is full.
     pub fn is_full(&self) -> bool {
-        matches!(self, Self::Io { source, .. }
-            if matches!(source.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded))
+        matches!(self, Self::Io { cause, .. }
+            if matches!(cause.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded))
     }
 }
 
@@ -41,10 +48,10 @@ pub(crate) trait Context<T> {
 
 impl<T> Context<T> for io::Result<T> {
     fn context(self, what: &'static str, path: &Path) -> Result<T, StorageError> {
-        self.map_err(|source| StorageError::Io {
+        self.map_err(|cause| StorageError::Io {
             what,
             path: path.to_owned(),
-            source,
+            cause,
         })
     }
 }
@@ -84,4 +91,10 @@ pub enum UploadError {
     /// The disk failed.
     #[error(transparent)]
     Storage(#[from] StorageError),
+}
+
+impl From<JoinError> for UploadError {
+    fn from(e: JoinError) -> Self {
+        Self::Storage(e.into())
+    }
 }

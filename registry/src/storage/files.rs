@@ -1,16 +1,9 @@
-//! Work on files: off the async threads, and durable.
+//! Directories: made, and made durable.
 
 use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 
 use super::error::{Context, StorageError};
-
-/// Runs blocking work off the async threads.
-pub(crate) async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T, StorageError> + Send + 'static,
-) -> Result<T, StorageError> {
-    tokio::task::spawn_blocking(work).await?
-}
 
 /// Makes a directory entry durable.
 pub(crate) fn sync_dir(path: &Path) -> Result<(), StorageError> {

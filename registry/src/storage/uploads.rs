@@ -9,7 +9,7 @@ use std::fs::{self, File, Metadata, OpenOptions};
 use std::io::{ErrorKind, Read};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicU64;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
@@ -20,12 +20,12 @@ use tokio::sync::{Mutex as AsyncMutex, OwnedRwLockReadGuard};
 
 use super::blobs::BlobFiles;
 use super::error::{Context, StorageError, UploadError};
-use super::files::blocking;
 use super::files::make_dir;
 use super::pipeline::{Ended, Progress, Sink, receive};
 use super::pool::Pool;
 use super::sessions::{Sessions, State, Upload};
 use crate::name::{RepositoryName, UploadId};
+use crate::sync::{blocking, lock};
 
 /// Buffers that all uploads share, and their size: large enough that system calls do not count,
 /// small enough that the bytes are still in the processor's cache when they are hashed.
@@ -86,7 +86,7 @@ impl Uploads {
     }
 
     fn sessions(&self) -> MutexGuard<'_, Sessions> {
-        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.open)
     }
 
     fn path(&self, repository: &RepositoryName, id: UploadId, algorithm: Algorithm) -> PathBuf {
@@ -127,8 +127,8 @@ impl Uploads {
                 }
                 opened => opened,
             }
-            .context("create", &path)?;
-            Ok(())
+            .context("create", &path)
+            .map(drop)
         })
         .await?;
         let upload = Arc::new(Upload {
@@ -272,10 +272,10 @@ impl Uploads {
                 *state = State::Ready(Box::new(sink.hasher));
                 return Err(UploadError::Body(e));
             }
-            Ended::Disk(source) => UploadError::Storage(StorageError::Io {
+            Ended::Disk(cause) => UploadError::Storage(StorageError::Io {
                 what: "write",
                 path: upload.data.to_path_buf(),
-                source,
+                cause,
             }),
         };
         // Back to where the chunk began.
@@ -318,14 +318,12 @@ impl Uploads {
             let actual = hasher.finish();
             if actual != wanted {
                 let _ = fs::remove_file(&data);
-                return Ok(Err(UploadError::Digest { actual }));
+                return Err(UploadError::Digest { actual });
             }
             file.sync_all().context("sync", &data)?;
-            Ok(Ok(()))
+            Ok(())
         })
-        .await
-        .map_err(UploadError::from)
-        .flatten();
+        .await;
         let done = match verified {
             Ok(()) => adopt(&upload.data, digest, blobs).await,
             Err(e) => Err(e),
@@ -397,7 +395,7 @@ impl Uploads {
                 if let Some(dir) = data.parent() {
                     let _ = fs::remove_dir(dir);
                 }
-                Ok(true)
+                Ok::<_, StorageError>(true)
             })
             .await?;
             if !gone {

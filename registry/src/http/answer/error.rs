@@ -44,10 +44,10 @@ impl ApiError {
         self
     }
 
-    pub(in crate::http) fn digest(text: &str, source: DigestError) -> Self {
+    pub(in crate::http) fn digest(text: &str, cause: DigestError) -> Self {
         ServiceError::DigestFormat {
             text: text.to_owned(),
-            source,
+            cause,
         }
         .into()
     }

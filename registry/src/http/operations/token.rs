@@ -12,12 +12,12 @@ use serde_json::json;
 
 use super::oauth;
 use crate::auth::{Auth, Identity};
+use crate::clock::now;
 use crate::http::answer::{self, ApiError};
 use crate::http::api::Api;
 use crate::http::guards::access::unauthorized;
 use crate::http::guards::throttle;
 use crate::http::request::Query;
-use crate::meta::now;
 use crate::route::RouteError;
 
 /// Answers a request for a token. Where this registry makes none, there is nothing here.

@@ -9,10 +9,10 @@
 use std::sync::Arc;
 
 use super::collected::{CollectOptions, Collected};
-use crate::meta::now;
+use crate::clock::now;
 use crate::service::error::ServiceError;
 use crate::service::state::{Registry, key};
-use crate::storage::blocking;
+use crate::sync::blocking;
 
 /// Links looked at in one transaction.
 const BATCH: u32 = 200;

@@ -13,7 +13,7 @@ use oci::{Algorithm, Digest};
 use super::collected::{CollectOptions, Collected};
 use crate::service::error::ServiceError;
 use crate::service::state::Registry;
-use crate::storage::blocking;
+use crate::sync::blocking;
 
 /// In how many regular collections every directory gets its turn.
 const TURNS: usize = 16;

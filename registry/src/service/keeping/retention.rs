@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::collected::Collected;
-use crate::meta::now;
+use crate::clock::now;
 use crate::name::RepositoryName;
 use crate::policy::seconds;
 use crate::service::error::ServiceError;

@@ -1,7 +1,7 @@
 //! Quotas: room is promised before bytes are taken.
 
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 use std::time::Instant;
 
@@ -15,6 +15,7 @@ use crate::quota::{Exceeded, Need};
 use crate::service::error::ServiceError;
 use crate::service::state::{Registry, SharedLedger};
 use crate::storage::{ChunkRange, Upload, UploadError};
+use crate::sync::lock;
 
 /// Room that is asked for at a time when it is not known how much will come.
 const STEP: u64 = 1 << 20;
@@ -114,7 +115,7 @@ where
             let bytes = item.map_err(|e| e.to_string())?;
             self.make_room(bytes.len() as u64).map_err(|e| {
                 let text = e.to_string();
-                *self.refused.lock().unwrap_or_else(PoisonError::into_inner) = Some(e);
+                *lock(&self.refused) = Some(e);
                 text
             })?;
             Ok(bytes)
@@ -176,10 +177,7 @@ impl Registry {
             refused: Arc::clone(&refused),
         };
         let appended = self.uploads.append(upload, metered, range).await;
-        let exceeded = refused
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take();
+        let exceeded = lock(&refused).take();
         if let Some(exceeded) = exceeded {
             self.end_upload(ledger, upload).await;
             return Err(exceeded.into());

@@ -9,7 +9,7 @@ use oci::Digest;
 use crate::name::RepositoryName;
 use crate::service::error::ServiceError;
 use crate::service::state::{Blob, Registry, key};
-use crate::storage::blocking;
+use crate::sync::blocking;
 
 /// Blobs up to this size are served from memory once read.
 const SMALL: u64 = 32 << 10;

@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 
 use crate::service::error::ServiceError;
 use crate::service::state::Registry;
-use crate::storage::{Context, blocking, sync_dir};
+use crate::storage::{Context, sync_dir};
+use crate::sync::blocking;
 
 /// Where the copy of a registry's database is.
 pub(super) fn path(data_dir: &Path) -> PathBuf {

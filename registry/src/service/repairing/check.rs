@@ -5,7 +5,8 @@ use oci::Digest;
 use crate::meta::WrongUsage;
 use crate::service::error::ServiceError;
 use crate::service::state::Registry;
-use crate::storage::{Flaw, blocking};
+use crate::storage::Flaw;
+use crate::sync::blocking;
 
 /// Rows looked at in one query.
 const BATCH: u32 = 500;

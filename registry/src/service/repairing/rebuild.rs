@@ -20,13 +20,15 @@ use oci::manifest::MAX_MANIFEST_SIZE;
 use oci::{Digest, ManifestDocument, MediaType};
 
 use super::backup;
-use crate::meta::{Health, NamedManifest, health, now, salvage};
+use crate::clock::now;
+use crate::meta::{Health, NamedManifest, health, salvage};
 use crate::name::{RepositoryName, Tag, UploadId};
 use crate::policy::Policy;
 use crate::service::error::ServiceError;
 use crate::service::pushing::{Push, needs};
 use crate::service::state::{DATABASE, Registry, lock};
-use crate::storage::{BlobFiles, Context, Flaw, StorageError, blocking, make_dir, sync_dir};
+use crate::storage::{BlobFiles, Context, Flaw, StorageError, make_dir, sync_dir};
+use crate::sync::blocking;
 
 /// What a rebuild brought back.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

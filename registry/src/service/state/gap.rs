@@ -1,6 +1,7 @@
 //! What a database that was put in place cannot know of.
 
-use crate::meta::{Meta, MetaError, now};
+use crate::clock::now;
+use crate::meta::{Meta, MetaError};
 
 /// A time of which the database knows nothing, in seconds since 1970.
 #[derive(Clone, Copy, Debug)]

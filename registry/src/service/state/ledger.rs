@@ -1,11 +1,12 @@
 //! The ledger of what uploads were promised, as all that ask for room share it.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use crate::meta::{Admit, Watch};
 use crate::name::{RepositoryName, UploadId};
 use crate::quota::{Ledger, Quotas};
 use crate::storage::Lying;
+use crate::sync::lock;
 
 /// The ledger, as the writer, uploads and transactions share it.
 #[derive(Clone, Debug)]
@@ -19,7 +20,7 @@ impl SharedLedger {
 
     /// The ledger, while nobody else has it.
     pub(in crate::service) fn lock(&self) -> MutexGuard<'_, Ledger> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0)
     }
 
     /// Counts uploads from before the start.

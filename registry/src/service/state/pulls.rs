@@ -1,12 +1,13 @@
 //! When manifests were pulled, until it is written down.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 
 use oci::Digest;
 
-use crate::meta::now;
+use crate::clock::now;
 use crate::name::RepositoryName;
+use crate::sync::lock;
 
 /// Pulls that wait to be noted; more are noted at the next pull of the same manifest.
 const MAX_PULLS: usize = 10_000;
@@ -18,7 +19,7 @@ pub(in crate::service) struct Pulls(Mutex<HashMap<(RepositoryName, Digest), i64>
 impl Pulls {
     /// Notes that a manifest was pulled now.
     pub(in crate::service) fn note(&self, repository: &RepositoryName, digest: &Digest) {
-        let mut pulls = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut pulls = lock(&self.0);
         let key = (repository.clone(), digest.clone());
         if pulls.len() < MAX_PULLS || pulls.contains_key(&key) {
             pulls.insert(key, now());
@@ -27,7 +28,7 @@ impl Pulls {
 
     /// What was noted since the last time.
     pub(super) fn take(&self) -> Vec<(RepositoryName, Digest, i64)> {
-        let mut pulls = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut pulls = lock(&self.0);
         std::mem::take(&mut *pulls)
             .into_iter()
             .map(|((repository, digest), at)| (repository, digest, at))

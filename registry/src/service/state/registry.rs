@@ -17,6 +17,7 @@ use crate::meta::Meta;
 use crate::policy::Policy;
 use crate::service::error::ServiceError;
 use crate::storage::{BlobFiles, Context, StorageError, Uploads, make_dir};
+use crate::sync::blocking;
 
 /// The database's file.
 pub(in crate::service) const DATABASE: &str = "registry.db";
@@ -71,11 +72,11 @@ impl Registry {
     /// As [`Registry::open`].
     pub async fn with_policy(data_dir: &Path, policy: Policy) -> Result<Self, ServiceError> {
         let (dir, database) = (data_dir.to_owned(), data_dir.join(DATABASE));
-        let (lock, lost) = crate::storage::blocking(move || {
+        let (lock, lost) = blocking(move || {
             make_dir(&dir)?;
             let lock = lock(&dir)?;
             let empty = std::fs::metadata(dir.join(DATABASE)).map_or(0, |m| m.len()) == 0;
-            Ok((lock, empty && BlobFiles::are_in(&dir)?))
+            Ok::<_, StorageError>((lock, empty && BlobFiles::are_in(&dir)?))
         })
         .await?;
         if lost {
@@ -98,14 +99,14 @@ impl Registry {
     ) -> Result<Self, ServiceError> {
         let dir = data_dir.to_owned();
         let (blobs, uploads) =
-            crate::storage::blocking(move || Ok((BlobFiles::open(&dir)?, Uploads::open(&dir)?)))
+            blocking(move || Ok::<_, StorageError>((BlobFiles::open(&dir)?, Uploads::open(&dir)?)))
                 .await?;
         let ledger = SharedLedger::new(&policy.quotas);
         let watch = ledger.as_ref().map(SharedLedger::watch);
         let meta = Meta::open(database, watch).await?;
         if let Some(ledger) = &ledger {
             let uploads = uploads.clone();
-            ledger.found(crate::storage::blocking(move || uploads.lying()).await?);
+            ledger.found(blocking(move || uploads.lying()).await?);
         }
         let gap = Gap::of(&meta).await?;
         Ok(Self {
@@ -118,7 +119,7 @@ impl Registry {
             leases: Arc::new(Leases::new(LEASE)),
             collecting: tokio::sync::Mutex::default(),
             // Not always the first one: a process may not live through all turns.
-            turn: AtomicUsize::new(usize::try_from(crate::meta::now()).unwrap_or(0)),
+            turn: AtomicUsize::new(usize::try_from(crate::clock::now()).unwrap_or(0)),
             pulls: Pulls::default(),
             policy,
             subscribers: None,

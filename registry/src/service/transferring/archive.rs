@@ -19,6 +19,7 @@ use crate::service::error::ServiceError;
 use crate::service::pushing::Push;
 use crate::service::state::Registry;
 use crate::storage::{BlobFiles, Context};
+use crate::sync::blocking;
 
 /// How an image is to be described.
 #[derive(Debug)]
@@ -74,7 +75,7 @@ impl Registry {
         imported: &mut Imported,
     ) -> Result<Result<(), String>, ServiceError> {
         let source = image.clone();
-        let described = tokio::task::spawn_blocking(move || describe(&source)).await?;
+        let described = blocking(move || Ok::<_, ServiceError>(describe(&source))).await?;
         let described = match described {
             Ok(described) => described,
             Err(why) => return Ok(Err(why)),

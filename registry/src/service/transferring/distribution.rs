@@ -20,7 +20,8 @@ use crate::name::{ManifestRef, RepositoryName, Tag};
 use crate::service::error::ServiceError;
 use crate::service::pushing::Push;
 use crate::service::state::Registry;
-use crate::storage::{BlobFiles, Context, StorageError, blocking};
+use crate::storage::{BlobFiles, Context, StorageError};
+use crate::sync::blocking;
 
 /// One repository of the old volume.
 #[derive(Debug)]
@@ -131,7 +132,7 @@ impl Registry {
         let bytes: Bytes = match read {
             Ok(Some(bytes)) => bytes.into(),
             Ok(None) => return Ok(Err("it is too large".into())),
-            Err(StorageError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
+            Err(StorageError::Io { cause, .. }) if cause.kind() == io::ErrorKind::NotFound => {
                 return Ok(Err("its content is missing".into()));
             }
             Err(e) => return Err(e.into()),

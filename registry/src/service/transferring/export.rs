@@ -19,6 +19,7 @@ use crate::name::{ManifestRef, NameError, RepositoryName};
 use crate::service::error::ServiceError;
 use crate::service::pushing::needs;
 use crate::service::state::Registry;
+use crate::sync::blocking;
 
 /// A repository, or one manifest of it: `app`, `app:v1`, `app@sha256:…`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -126,7 +127,7 @@ impl Registry {
             bytes: plan.blobs.values().sum(),
         };
         let (files, output, link) = (self.blobs.clone(), options.output.clone(), options.link);
-        tokio::task::spawn_blocking(move || {
+        blocking(move || {
             let mut writer = if is_tar(&output) {
                 LayoutWriter::tar(&output)?
             } else {
@@ -138,9 +139,9 @@ impl Registry {
             for (digest, size) in &plan.blobs {
                 writer.blob(digest, *size, &files.path(digest))?;
             }
-            writer.finish(plan.entries)
+            writer.finish(plan.entries).map_err(ServiceError::from)
         })
-        .await??;
+        .await?;
         Ok(exported)
     }
 

@@ -23,6 +23,7 @@ use crate::service::error::ServiceError;
 use crate::service::pushing::{Push, needs};
 use crate::service::state::Registry;
 use crate::storage::{BlobFiles, Context, Staged, StorageError};
+use crate::sync::blocking;
 
 /// How deep indexes may be nested.
 const MAX_NESTING: usize = 16;
@@ -78,7 +79,7 @@ impl Registry {
         let given = options.repository.as_deref().map(str::parse).transpose()?;
         let (path, spool) = (options.layout.clone(), self.blobs.staging().to_owned());
         let target = given.clone();
-        let read = tokio::task::spawn_blocking(move || {
+        let read = blocking(move || {
             let options = ReadOptions::new(&spool);
             match LayoutReader::open(&path, &options) {
                 Ok(layout) => {
@@ -88,10 +89,10 @@ impl Registry {
                 Err(ArchiveError::NotALayout { docker: true }) => {
                     Ok(Read::Archive(oci::archive::read::open(&path, &options)?))
                 }
-                Err(e) => Err(e),
+                Err(e) => Err(ServiceError::from(e)),
             }
         })
-        .await??;
+        .await?;
         let (layout, plan) = match read {
             Read::Layout(layout, plan) => (layout, plan),
             Read::Archive(archive) => return self.import_archive(archive, given.as_ref()).await,
@@ -142,7 +143,7 @@ impl Registry {
             }
         }
         let (layout, digest) = (layout.clone(), step.entry.digest.clone());
-        let read = tokio::task::spawn_blocking(move || layout.document(&digest)).await?;
+        let read = blocking(move || Ok::<_, ServiceError>(layout.document(&digest))).await?;
         let bytes: Bytes = match read {
             Ok(Some(bytes)) => bytes.into(),
             Ok(None) => return Ok(Err("its content is missing".into())),

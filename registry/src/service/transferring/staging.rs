@@ -10,7 +10,8 @@ use super::imported::Imported;
 use crate::name::{RepositoryName, UploadId};
 use crate::service::error::ServiceError;
 use crate::service::state::{Claim, Registry, key};
-use crate::storage::{BlobFiles, Context, Staged, StorageError, blocking};
+use crate::storage::{BlobFiles, Context, Staged, StorageError};
+use crate::sync::blocking;
 
 /// Between two looks at what the collector is just taking away: it has it for one transaction.
 const PAUSE: Duration = Duration::from_millis(5);
@@ -47,9 +48,7 @@ impl Registry {
                     (size, arriving)
                 }
                 Ok(None) => return Ok(Err("its content is not what its digest says".into())),
-                Err(StorageError::Io { source, .. })
-                    if source.kind() == io::ErrorKind::NotFound =>
-                {
+                Err(StorageError::Io { cause, .. }) if cause.kind() == io::ErrorKind::NotFound => {
                     return Ok(Err("its content is missing".into()));
                 }
                 Err(e) => return Err(e.into()),
