@@ -17,7 +17,7 @@ use super::conditions::{self, Read};
 use super::error::ApiError;
 use super::range::{Part, Wanted, wanted};
 use super::{CONTENT_DIGEST, empty, not_modified, value};
-use crate::events::By;
+use crate::events::RequestOrigin;
 use crate::name::{RepositoryName, UploadId};
 use crate::service::{Content, Registry, ServiceError};
 use crate::storage::{Segment, read_segments};
@@ -29,7 +29,7 @@ pub(super) async fn get(
     name: &RepositoryName,
     digest: &Digest,
     request: &Parts,
-    by: &By,
+    by: &RequestOrigin,
 ) -> Result<Response, ApiError> {
     let blob = if request.method == Method::HEAD {
         registry.lease_blob(name, digest).await?
@@ -90,7 +90,7 @@ pub(super) async fn delete(
     name: &RepositoryName,
     digest: &Digest,
     request: &Parts,
-    by: &By,
+    by: &RequestOrigin,
 ) -> Result<Response, ApiError> {
     // What a digest names never changes: it is there, or it is not.
     if !conditions::write(&request.headers).holds(Some(digest)) {

@@ -16,7 +16,7 @@ use super::conditions::{self, Read};
 use super::error::ApiError;
 use super::query::Query;
 use super::{CONTENT_DIGEST, OCI_SUBJECT, OCI_TAG, empty, not_modified, value};
-use crate::events::By;
+use crate::events::RequestOrigin;
 use crate::name::{ManifestRef, RepositoryName, Tag};
 use crate::service::{Push, Registry, ServiceError};
 
@@ -25,7 +25,7 @@ pub(super) async fn get(
     name: &RepositoryName,
     reference: &ManifestRef,
     request: &Parts,
-    by: &By,
+    by: &RequestOrigin,
 ) -> Result<Response, ApiError> {
     let manifest = registry.manifest(name, reference).await?;
     let mut response = match conditions::read(&request.headers, &manifest.row.digest) {
@@ -57,7 +57,7 @@ pub(super) async fn put(
     reference: &ManifestRef,
     request: &Parts,
     body: Body,
-    by: &By,
+    by: &RequestOrigin,
 ) -> Result<Response, ApiError> {
     let query = Query::of(request)?;
     let tags = match reference {
@@ -97,7 +97,7 @@ pub(super) async fn delete(
     name: &RepositoryName,
     reference: &ManifestRef,
     request: &Parts,
-    by: &By,
+    by: &RequestOrigin,
 ) -> Result<Response, ApiError> {
     let precondition = conditions::write(&request.headers);
     registry

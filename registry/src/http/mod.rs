@@ -39,7 +39,7 @@ use tower_http::catch_panic::CatchPanicLayer;
 
 use crate::auth::Auth;
 use crate::config::Config;
-use crate::events::By;
+use crate::events::RequestOrigin;
 use crate::metrics::{Answered, Metrics};
 use crate::name::RepositoryName;
 use crate::route::{Route, RouteError};
@@ -329,7 +329,7 @@ async fn dispatch(
     route: Route,
     request: Parts,
     body: Body,
-    by: &By,
+    by: &RequestOrigin,
 ) -> Result<Response, ApiError> {
     let registry = &api.registry;
     match route {

@@ -9,7 +9,7 @@ use http::request::Parts;
 use super::Api;
 use super::access::Caller;
 use super::log::request_id;
-use crate::events::{Action, By, Origin};
+use crate::events::{Action, Origin, RequestOrigin};
 use crate::route::Route;
 
 /// The address at the other end of a request's connection, as an extension of the request.
@@ -51,7 +51,7 @@ pub(super) fn of(
     route: &Route,
     request: &Parts,
     id: Option<&str>,
-) -> By {
+) -> RequestOrigin {
     let actions: &[Action] = match route {
         Route::GetManifest(..) | Route::GetBlob(..) => &[Action::Pull],
         Route::PutManifest(..) | Route::FinishUpload(..) => &[Action::Push],

@@ -15,7 +15,7 @@ use super::error::ApiError;
 use super::query::Query;
 use super::range::chunk;
 use super::{CONTENT_DIGEST, UPLOAD_UUID, blob_location, empty, value};
-use crate::events::By;
+use crate::events::RequestOrigin;
 use crate::name::{RepositoryName, UploadId};
 use crate::service::{Intake, Registry, ServiceError};
 use crate::storage::{ChunkRange, Upload, UploadError};
@@ -27,7 +27,7 @@ pub(super) async fn start(
     name: &RepositoryName,
     request: &Parts,
     body: Body,
-    by: &By,
+    by: &RequestOrigin,
 ) -> Result<Response, ApiError> {
     let query = Query::of(request)?;
     if let Some(mount) = query.get("mount") {
@@ -82,7 +82,7 @@ async fn mounted(
     name: &RepositoryName,
     from: Option<&str>,
     digest: &Digest,
-    by: &By,
+    by: &RequestOrigin,
 ) -> Result<bool, ApiError> {
     if let Some(from) = from {
         let Ok(from) = from.parse::<RepositoryName>() else {
@@ -137,7 +137,7 @@ pub(super) async fn finish(
     id: UploadId,
     request: &Parts,
     body: Body,
-    by: &By,
+    by: &RequestOrigin,
 ) -> Result<Response, ApiError> {
     let query = Query::of(request)?;
     let Some(text) = query.get("digest") else {

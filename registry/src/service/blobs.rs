@@ -8,7 +8,7 @@ use oci::Digest;
 
 use super::events::blob_event;
 use super::{Registry, ServiceError, key};
-use crate::events::{Action, By, Happened, Thing};
+use crate::events::{Action, Happened, RequestOrigin, Target};
 use crate::name::{RepositoryName, UploadId};
 use crate::sync::blocking;
 
@@ -121,7 +121,7 @@ impl Registry {
         &self,
         repository: &RepositoryName,
         digest: &Digest,
-        by: &By,
+        by: &RequestOrigin,
     ) -> Result<(), ServiceError> {
         let (cache, key) = (
             Arc::clone(&self.blob_cache),
@@ -132,7 +132,7 @@ impl Registry {
             &[Happened {
                 action: Action::Delete,
                 repository: repository.as_str(),
-                thing: Thing::Gone(digest),
+                target: Target::Gone(digest),
             }],
         );
         let gone = self
@@ -154,7 +154,7 @@ impl Registry {
         digest: &Digest,
         size: u64,
         id: UploadId,
-        by: &By,
+        by: &RequestOrigin,
     ) -> Result<(), ServiceError> {
         let (cache, key) = (
             Arc::clone(&self.blob_cache),
@@ -180,7 +180,7 @@ impl Registry {
         from: &RepositoryName,
         to: &RepositoryName,
         digest: &Digest,
-        by: &By,
+        by: &RequestOrigin,
     ) -> Result<bool, ServiceError> {
         let (cache, key) = (Arc::clone(&self.blob_cache), key(to.as_str(), digest));
         let admit = self.admit(to, UploadId::random());

@@ -8,7 +8,7 @@ use oci::manifest::{MAX_MANIFEST_SIZE, ManifestError};
 use oci::{Descriptor, Digest, ManifestDocument, MediaType};
 
 use super::{Registry, ServiceError, key};
-use crate::events::{Action, By, Happened, Notice, Thing};
+use crate::events::{Action, Happened, Notice, RequestOrigin, Target};
 use crate::meta::{Admit, Delete, Deleted, ManifestRow, NewManifest, Precondition, Put};
 use crate::name::{ManifestRef, RepositoryName, Tag};
 
@@ -87,7 +87,7 @@ impl Registry {
         repository: &RepositoryName,
         reference: &ManifestRef,
         manifest: &StoredManifest,
-        by: &By,
+        by: &RequestOrigin,
     ) {
         // Only rules ask for it.
         if !self.policy.retention.is_empty() {
@@ -107,7 +107,7 @@ impl Registry {
         repository: &RepositoryName,
         reference: &ManifestRef,
         push: Push,
-        by: &By,
+        by: &RequestOrigin,
     ) -> Result<Pushed, ServiceError> {
         self.put(repository, reference, push, false, by).await
     }
@@ -130,7 +130,7 @@ impl Registry {
         reference: &ManifestRef,
         push: Push,
         partial: bool,
-        by: &By,
+        by: &RequestOrigin,
     ) -> Result<Pushed, ServiceError> {
         let Push {
             bytes,
@@ -217,7 +217,7 @@ impl Registry {
             Put::Done => Ok(Pushed { digest, subject }),
             Put::Immutable(tag) => Err(ServiceError::TagImmutable(tag)),
             Put::Missing(missing) => Err(ServiceError::ManifestBlobUnknown(missing)),
-            Put::Otherwise => Err(ServiceError::Precondition),
+            Put::PreconditionFailed => Err(ServiceError::Precondition),
             Put::Quota(e) => Err(ServiceError::Quota(e)),
         }
     }
@@ -268,7 +268,7 @@ impl Registry {
     /// What is told of a push: each tag, or the manifest when there is none.
     fn push_notices(
         &self,
-        by: &By,
+        by: &RequestOrigin,
         repository: &RepositoryName,
         row: &ManifestRow,
         tags: &[Tag],
@@ -287,7 +287,7 @@ impl Registry {
         let pushed = |tag| Happened {
             action: Action::Push,
             repository: repository.as_str(),
-            thing: Thing::Manifest {
+            target: Target::Manifest {
                 digest: &row.digest,
                 media_type: row.media_type.as_str(),
                 size: row.size,
@@ -314,20 +314,20 @@ impl Registry {
         repository: &RepositoryName,
         reference: &ManifestRef,
         precondition: Precondition,
-        by: &By,
+        by: &RequestOrigin,
     ) -> Result<Deleted, ServiceError> {
         let (cache, name) = (Arc::clone(&self.manifest_cache), repository.clone());
         let policy = self.policy.clone();
         let keeps = move |repository: &str, tag: &str| policy.is_immutable(repository, tag);
         let (told, notices) = (repository.clone(), self.notices_later(by));
         let notices = move |deleted: &Deleted| {
-            let gone = |thing| Happened {
+            let gone = |target| Happened {
                 action: Action::Delete,
                 repository: told.as_str(),
-                thing,
+                target,
             };
-            let tags = deleted.tags.iter().map(|tag| gone(Thing::Tag(tag)));
-            let manifest = deleted.manifest.iter().map(|d| gone(Thing::Gone(d)));
+            let tags = deleted.tags.iter().map(|tag| gone(Target::Tag(tag)));
+            let manifest = deleted.manifest.iter().map(|d| gone(Target::Gone(d)));
             notices(&tags.chain(manifest).collect::<Vec<_>>())
         };
         let effect = move |deleted: &Option<Delete>| {
@@ -347,7 +347,7 @@ impl Registry {
         self.wake_subscribers();
         match deleted {
             Some(Delete::Done(deleted)) => Ok(deleted),
-            Some(Delete::Otherwise) => Err(ServiceError::Precondition),
+            Some(Delete::PreconditionFailed) => Err(ServiceError::Precondition),
             Some(Delete::Immutable(tag)) => Err(ServiceError::TagImmutable(tag)),
             None => Err(ServiceError::ManifestUnknown {
                 repository: repository.clone(),

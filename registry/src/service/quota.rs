@@ -14,7 +14,7 @@ use super::{Registry, ServiceError};
 use crate::meta::{Admit, Watch};
 use crate::name::{RepositoryName, UploadId};
 use crate::quota::{Exceeded, Ledger, Need, Quotas};
-use crate::storage::{ChunkRange, Lying, Upload, UploadError};
+use crate::storage::{ChunkRange, Unfinished, Upload, UploadError};
 use crate::sync::lock;
 
 /// Room that is asked for at a time when it is not known how much will come.
@@ -79,7 +79,7 @@ impl SharedLedger {
     }
 
     /// Counts uploads from before the start.
-    pub(super) fn found(&self, uploads: Vec<Lying>) {
+    pub(super) fn found(&self, uploads: Vec<Unfinished>) {
         let mut ledger = self.lock();
         for upload in uploads {
             ledger.found(upload.id, &upload.repository, upload.size);
@@ -262,11 +262,11 @@ impl Registry {
             Err(UploadError::Busy) => {}
             Err(UploadError::Unknown) => ledger.lock().release(upload.id()),
             _ => {
-                let lying = upload.received();
-                let shown = share.of(lying).repository;
+                let on_disk = upload.received();
+                let shown = share.of(on_disk).repository;
                 ledger
                     .lock()
-                    .rest(upload.id(), shown, lying, Instant::now());
+                    .rest(upload.id(), shown, on_disk, Instant::now());
             }
         }
         Ok(appended?)

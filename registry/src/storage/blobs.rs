@@ -12,7 +12,7 @@ use oci::digest::Hashing;
 use oci::{Algorithm, Digest};
 use tokio::sync::{OwnedRwLockReadGuard, OwnedRwLockWriteGuard, RwLock};
 
-use super::{Context, StorageError, sync_dir};
+use super::error::{Context, StorageError, sync_dir};
 use crate::clock::now;
 use crate::name::UploadId;
 use crate::sync::blocking;

@@ -14,7 +14,7 @@ use futures_util::{FutureExt, Stream, StreamExt};
 use oci::digest::Hasher;
 use tokio::sync::mpsc;
 
-use super::StorageError;
+use super::error::StorageError;
 use super::pool::{Buffer, Pool};
 use crate::sync::blocking;
 

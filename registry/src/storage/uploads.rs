@@ -17,13 +17,12 @@ use futures_util::Stream;
 use oci::digest::Hasher;
 use oci::{Algorithm, Digest};
 use tokio::sync::{Mutex as AsyncMutex, OwnedRwLockReadGuard};
-use tokio::task::JoinError;
 
-use super::blobs::make_dir;
+use super::blobs::{BlobFiles, make_dir};
+use super::error::{Context, StorageError, UploadError};
 use super::pipeline::{Ended, Progress, Sink, receive};
 use super::pool::Pool;
 use super::sessions::{Sessions, State, Upload};
-use super::{BlobFiles, Context, StorageError};
 use crate::name::{RepositoryName, UploadId};
 use crate::sync::{blocking, lock};
 
@@ -35,49 +34,6 @@ const BUFFER: usize = 128 << 10;
 /// Sessions kept in memory; past that, those that were not used for longest are only in their
 /// files.
 const IN_MEMORY: usize = 4096;
-
-/// Why bytes were not taken.
-#[derive(Debug, thiserror::Error)]
-pub enum UploadError {
-    /// The session was finished, cancelled or never existed.
-    #[error("the upload is not known")]
-    Unknown,
-    /// Another request is writing to it right now.
-    #[error("another request is writing to this upload")]
-    Busy,
-    /// The chunk does not begin where the last one ended.
-    #[error("the next byte of this upload is {offset}")]
-    OutOfOrder {
-        /// Where the next chunk must begin.
-        offset: u64,
-    },
-    /// Fewer or more bytes came than `Content-Range` said; none of them was kept.
-    #[error("the chunk has {actual} bytes where Content-Range says {expected}")]
-    Size {
-        /// What was said.
-        expected: u64,
-        /// What came.
-        actual: u64,
-    },
-    /// The content is not what the digest says.
-    #[error("the content's digest is {actual}")]
-    Digest {
-        /// The content's digest.
-        actual: Digest,
-    },
-    /// The client stopped in the middle; what came before was kept.
-    #[error("reading the request body failed: {0}")]
-    Body(String),
-    /// The disk failed.
-    #[error(transparent)]
-    Storage(#[from] StorageError),
-}
-
-impl From<JoinError> for UploadError {
-    fn from(e: JoinError) -> Self {
-        Self::Storage(e.into())
-    }
-}
 
 /// The bytes that a chunk says it is, both ends included.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -96,7 +52,7 @@ impl ChunkRange {
 
 /// An upload that is not finished, as its file says.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Lying {
+pub struct Unfinished {
     /// The session's ID.
     pub id: UploadId,
     /// The repository that it belongs to.
@@ -396,18 +352,18 @@ impl Uploads {
     ///
     /// # Errors
     /// [`StorageError::Io`].
-    pub fn lying(&self) -> Result<Vec<Lying>, StorageError> {
-        let lying = files(&self.dir)?
+    pub fn unfinished(&self) -> Result<Vec<Unfinished>, StorageError> {
+        let unfinished = files(&self.dir)?
             .into_iter()
             .filter_map(|(id, path, meta)| {
                 let dir = path.parent()?.file_name()?.to_str()?;
-                Some(Lying {
+                Some(Unfinished {
                     id,
                     repository: dir.replace('+', "/").parse().ok()?,
                     size: meta.len(),
                 })
             });
-        Ok(lying.collect())
+        Ok(unfinished.collect())
     }
 
     /// Removes sessions that nobody has written to for `age`; which ones.
