@@ -25,6 +25,8 @@
 //! | [`outgoing`] | requests that the registry itself sends |
 //! | [`cache`] | a bounded cache that the writer keeps coherent |
 //! | [`name`] | what requests name, as types |
+//! | [`clock`], [`pattern`], [`units`] | the time, patterns for names, sizes and times as text |
+//! | [`sync`], [`causes`] | locks and blocking work, errors with what caused them |
 
 pub mod auth;
 pub mod cache;

@@ -70,7 +70,7 @@ pub enum Put {
     /// This tag points elsewhere and must not move, so nothing was changed.
     Immutable(String),
     /// The precondition is not true, so nothing was changed.
-    Otherwise,
+    PreconditionFailed,
     /// There is no room for it, so nothing was changed.
     Quota(Exceeded),
 }
@@ -92,7 +92,7 @@ pub enum Delete {
     /// This tag must not go, so nothing was changed.
     Immutable(String),
     /// The precondition is not true, so nothing was changed.
-    Otherwise,
+    PreconditionFailed,
 }
 
 /// One entry of a referrers list.
@@ -181,7 +181,7 @@ impl Meta {
                             && let Some(row) = find(&mut *c, &repository, &reference).await?
                             && !precondition.holds(Some(&row.digest))
                         {
-                            return Ok(Some(Delete::Otherwise));
+                            return Ok(Some(Delete::PreconditionFailed));
                         }
                         let deleted = delete(c, repository, reference, keeps).await?;
                         if let Some(Delete::Done(deleted)) = &deleted {
@@ -356,7 +356,7 @@ async fn put(
     if !new.precondition.is_none() {
         let current = find(&mut *c, &new.repository, &new.reference).await?;
         if !new.precondition.holds(current.as_ref().map(|c| &c.digest)) {
-            return Ok(Put::Otherwise);
+            return Ok(Put::PreconditionFailed);
         }
     }
     // Last, for it takes the room.

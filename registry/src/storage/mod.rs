@@ -17,4 +17,4 @@ pub use error::{StorageError, UploadError};
 pub(crate) use files::{make_dir, sync_dir};
 pub use read::{Segment, read_segments};
 pub use sessions::Upload;
-pub use uploads::{ChunkRange, Lying, Uploads};
+pub use uploads::{ChunkRange, Unfinished, Uploads};

@@ -53,7 +53,7 @@ impl ChunkRange {
 
 /// An upload that is not finished, as its file says.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Lying {
+pub struct Unfinished {
     /// The session's ID.
     pub id: UploadId,
     /// The repository that it belongs to.
@@ -353,18 +353,18 @@ impl Uploads {
     ///
     /// # Errors
     /// [`StorageError::Io`].
-    pub fn lying(&self) -> Result<Vec<Lying>, StorageError> {
-        let lying = files(&self.dir)?
+    pub fn unfinished(&self) -> Result<Vec<Unfinished>, StorageError> {
+        let unfinished = files(&self.dir)?
             .into_iter()
             .filter_map(|(id, path, meta)| {
                 let dir = path.parent()?.file_name()?.to_str()?;
-                Some(Lying {
+                Some(Unfinished {
                     id,
                     repository: dir.replace('+', "/").parse().ok()?,
                     size: meta.len(),
                 })
             });
-        Ok(lying.collect())
+        Ok(unfinished.collect())
     }
 
     /// Removes sessions that nobody has written to for `age`; which ones.

@@ -1,6 +1,7 @@
 //! The API's rules, each driven through the router in process.
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used)]
 
+mod archives;
 mod auth;
 mod blobs;
 mod check;
@@ -23,7 +24,9 @@ mod rebuild;
 mod restart;
 mod retention;
 mod soak;
+mod tls;
 mod token_server;
 mod uploads;
+mod webhook_process;
 mod webhooks;
 mod wire;

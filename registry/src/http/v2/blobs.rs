@@ -13,7 +13,7 @@ use http::request::Parts;
 use http::{Method, StatusCode};
 use oci::Digest;
 
-use crate::events::By;
+use crate::events::RequestOrigin;
 use crate::http::answer::{ApiError, CONTENT_DIGEST, empty, not_modified, value};
 use crate::http::request::conditions::{self, Read};
 use crate::http::request::{Part, Wanted, wanted};
@@ -28,7 +28,7 @@ pub(super) async fn get(
     name: &RepositoryName,
     digest: &Digest,
     request: &Parts,
-    by: &By,
+    by: &RequestOrigin,
 ) -> Result<Response, ApiError> {
     let blob = if request.method == Method::HEAD {
         registry.lease_blob(name, digest).await?
@@ -89,7 +89,7 @@ pub(super) async fn delete(
     name: &RepositoryName,
     digest: &Digest,
     request: &Parts,
-    by: &By,
+    by: &RequestOrigin,
 ) -> Result<Response, ApiError> {
     // What a digest names never changes: it is there, or it is not.
     if !conditions::write(&request.headers).holds(Some(digest)) {

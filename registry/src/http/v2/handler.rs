@@ -11,7 +11,7 @@ use http::request::Parts;
 use http_body::Body as _;
 
 use super::{blobs, listing, manifests, origin, uploads};
-use crate::events::By;
+use crate::events::RequestOrigin;
 use crate::http::answer::{ApiError, Served, json};
 use crate::http::api::Api;
 use crate::http::guards::{Caller, access, throttle};
@@ -75,7 +75,7 @@ async fn dispatch(
     route: Route,
     request: Parts,
     body: Body,
-    by: &By,
+    by: &RequestOrigin,
 ) -> Result<Response, ApiError> {
     let registry = &api.registry;
     match route {

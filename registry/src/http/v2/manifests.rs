@@ -12,7 +12,7 @@ use http::{Method, StatusCode};
 use oci::MediaType;
 use oci::manifest::MAX_MANIFEST_SIZE;
 
-use crate::events::By;
+use crate::events::RequestOrigin;
 use crate::http::answer::{
     ApiError, CONTENT_DIGEST, OCI_SUBJECT, OCI_TAG, empty, not_modified, value,
 };
@@ -26,7 +26,7 @@ pub(super) async fn get(
     name: &RepositoryName,
     reference: &ManifestRef,
     request: &Parts,
-    by: &By,
+    by: &RequestOrigin,
 ) -> Result<Response, ApiError> {
     let manifest = registry.manifest(name, reference).await?;
     let mut response = match conditions::read(&request.headers, &manifest.row.digest) {
@@ -58,7 +58,7 @@ pub(super) async fn put(
     reference: &ManifestRef,
     request: &Parts,
     body: Body,
-    by: &By,
+    by: &RequestOrigin,
 ) -> Result<Response, ApiError> {
     let query = Query::of(request)?;
     let tags = match reference {
@@ -98,7 +98,7 @@ pub(super) async fn delete(
     name: &RepositoryName,
     reference: &ManifestRef,
     request: &Parts,
-    by: &By,
+    by: &RequestOrigin,
 ) -> Result<Response, ApiError> {
     let precondition = conditions::write(&request.headers);
     registry

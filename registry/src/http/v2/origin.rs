@@ -5,14 +5,14 @@ use std::sync::Arc;
 use http::header::USER_AGENT;
 use http::request::Parts;
 
-use crate::events::{Action, By, Origin};
+use crate::events::{Action, Origin, RequestOrigin};
 use crate::http::api::Api;
 use crate::http::guards::Caller;
 use crate::http::request::{host, peer, request_id};
 use crate::route::Route;
 
 /// What webhooks are told about a request; nothing, when none wants to hear of what it may do.
-pub(super) fn of(api: &Api, caller: &Caller, route: &Route, request: &Parts) -> By {
+pub(super) fn of(api: &Api, caller: &Caller, route: &Route, request: &Parts) -> RequestOrigin {
     let actions: &[Action] = match route {
         Route::GetManifest(..) | Route::GetBlob(..) => &[Action::Pull],
         Route::PutManifest(..) | Route::FinishUpload(..) => &[Action::Push],

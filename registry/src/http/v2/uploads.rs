@@ -10,7 +10,7 @@ use http::{HeaderMap, StatusCode};
 use oci::{Algorithm, Digest};
 use serde_json::json;
 
-use crate::events::By;
+use crate::events::RequestOrigin;
 use crate::http::answer::{ApiError, CONTENT_DIGEST, UPLOAD_UUID, blob_location, empty, value};
 use crate::http::guards::Caller;
 use crate::http::request::{Query, chunk};
@@ -25,7 +25,7 @@ pub(super) async fn start(
     name: &RepositoryName,
     request: &Parts,
     body: Body,
-    by: &By,
+    by: &RequestOrigin,
 ) -> Result<Response, ApiError> {
     let query = Query::of(request)?;
     if let Some(mount) = query.get("mount") {
@@ -73,7 +73,7 @@ async fn mounted(
     name: &RepositoryName,
     from: Option<&str>,
     digest: &Digest,
-    by: &By,
+    by: &RequestOrigin,
 ) -> Result<bool, ApiError> {
     if let Some(from) = from {
         let Ok(from) = from.parse::<RepositoryName>() else {
@@ -128,7 +128,7 @@ pub(super) async fn finish(
     id: UploadId,
     request: &Parts,
     body: Body,
-    by: &By,
+    by: &RequestOrigin,
 ) -> Result<Response, ApiError> {
     let query = Query::of(request)?;
     let Some(text) = query.get("digest") else {

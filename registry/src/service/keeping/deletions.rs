@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use oci::Digest;
 
-use crate::events::{Action, By, Happened, Thing};
+use crate::events::{Action, Happened, RequestOrigin, Target};
 use crate::meta::{Delete, Deleted, Precondition};
 use crate::name::{ManifestRef, RepositoryName};
 use crate::service::error::ServiceError;
@@ -20,7 +20,7 @@ impl Registry {
         &self,
         repository: &RepositoryName,
         digest: &Digest,
-        by: &By,
+        by: &RequestOrigin,
     ) -> Result<(), ServiceError> {
         let (cache, key) = (
             Arc::clone(&self.blob_cache),
@@ -31,7 +31,7 @@ impl Registry {
             &[Happened {
                 action: Action::Delete,
                 repository: repository.as_str(),
-                thing: Thing::Gone(digest),
+                target: Target::Gone(digest),
             }],
         );
         let gone = self
@@ -57,20 +57,20 @@ impl Registry {
         repository: &RepositoryName,
         reference: &ManifestRef,
         precondition: Precondition,
-        by: &By,
+        by: &RequestOrigin,
     ) -> Result<Deleted, ServiceError> {
         let (cache, name) = (Arc::clone(&self.manifest_cache), repository.clone());
         let policy = self.policy.clone();
         let keeps = move |repository: &str, tag: &str| policy.is_immutable(repository, tag);
         let (told, notices) = (repository.clone(), self.notices_later(by));
         let notices = move |deleted: &Deleted| {
-            let gone = |thing| Happened {
+            let gone = |target| Happened {
                 action: Action::Delete,
                 repository: told.as_str(),
-                thing,
+                target,
             };
-            let tags = deleted.tags.iter().map(|tag| gone(Thing::Tag(tag)));
-            let manifest = deleted.manifest.iter().map(|d| gone(Thing::Gone(d)));
+            let tags = deleted.tags.iter().map(|tag| gone(Target::Tag(tag)));
+            let manifest = deleted.manifest.iter().map(|d| gone(Target::Gone(d)));
             notices(&tags.chain(manifest).collect::<Vec<_>>())
         };
         let effect = move |deleted: &Option<Delete>| {
@@ -90,7 +90,7 @@ impl Registry {
         self.wake_subscribers();
         match deleted {
             Some(Delete::Done(deleted)) => Ok(deleted),
-            Some(Delete::Otherwise) => Err(ServiceError::Precondition),
+            Some(Delete::PreconditionFailed) => Err(ServiceError::Precondition),
             Some(Delete::Immutable(tag)) => Err(ServiceError::TagImmutable(tag)),
             None => Err(ServiceError::ManifestUnknown {
                 repository: repository.clone(),

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use oci::Digest;
 
-use crate::events::{Action, By};
+use crate::events::{Action, RequestOrigin};
 use crate::name::{RepositoryName, UploadId};
 use crate::service::error::ServiceError;
 use crate::service::events::blob_event;
@@ -18,7 +18,7 @@ impl Registry {
         digest: &Digest,
         size: u64,
         id: UploadId,
-        by: &By,
+        by: &RequestOrigin,
     ) -> Result<(), ServiceError> {
         let (cache, key) = (
             Arc::clone(&self.blob_cache),
@@ -44,7 +44,7 @@ impl Registry {
         from: &RepositoryName,
         to: &RepositoryName,
         digest: &Digest,
-        by: &By,
+        by: &RequestOrigin,
     ) -> Result<bool, ServiceError> {
         let (cache, key) = (Arc::clone(&self.blob_cache), key(to.as_str(), digest));
         let admit = self.admit(to, UploadId::random());

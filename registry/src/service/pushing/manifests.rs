@@ -7,7 +7,7 @@ use oci::manifest::{MAX_MANIFEST_SIZE, ManifestError};
 use oci::{Digest, ManifestDocument, MediaType};
 
 use super::needs::needs;
-use crate::events::{Action, By, Happened, Notice, Thing};
+use crate::events::{Action, Happened, Notice, RequestOrigin, Target};
 use crate::meta::{Admit, ManifestRow, NewManifest, Precondition, Put};
 use crate::name::{ManifestRef, RepositoryName, Tag};
 use crate::service::error::ServiceError;
@@ -47,7 +47,7 @@ impl Registry {
         repository: &RepositoryName,
         reference: &ManifestRef,
         push: Push,
-        by: &By,
+        by: &RequestOrigin,
     ) -> Result<Pushed, ServiceError> {
         self.put(repository, reference, push, false, by).await
     }
@@ -70,7 +70,7 @@ impl Registry {
         reference: &ManifestRef,
         push: Push,
         partial: bool,
-        by: &By,
+        by: &RequestOrigin,
     ) -> Result<Pushed, ServiceError> {
         let Push {
             bytes,
@@ -157,7 +157,7 @@ impl Registry {
             Put::Done => Ok(Pushed { digest, subject }),
             Put::Immutable(tag) => Err(ServiceError::TagImmutable(tag)),
             Put::Missing(missing) => Err(ServiceError::ManifestBlobUnknown(missing)),
-            Put::Otherwise => Err(ServiceError::Precondition),
+            Put::PreconditionFailed => Err(ServiceError::Precondition),
             Put::Quota(e) => Err(ServiceError::Quota(e)),
         }
     }
@@ -208,7 +208,7 @@ impl Registry {
     /// What is told of a push: each tag, or the manifest when there is none.
     fn push_notices(
         &self,
-        by: &By,
+        by: &RequestOrigin,
         repository: &RepositoryName,
         row: &ManifestRow,
         tags: &[Tag],
@@ -227,7 +227,7 @@ impl Registry {
         let pushed = |tag| Happened {
             action: Action::Push,
             repository: repository.as_str(),
-            thing: Thing::Manifest {
+            target: Target::Manifest {
                 digest: &row.digest,
                 media_type: row.media_type.as_str(),
                 size: row.size,

@@ -187,11 +187,11 @@ impl Registry {
             Err(UploadError::Busy) => {}
             Err(UploadError::Unknown) => ledger.lock().release(upload.id()),
             _ => {
-                let lying = upload.received();
-                let shown = share.of(lying).repository;
+                let on_disk = upload.received();
+                let shown = share.of(on_disk).repository;
                 ledger
                     .lock()
-                    .rest(upload.id(), shown, lying, Instant::now());
+                    .rest(upload.id(), shown, on_disk, Instant::now());
             }
         }
         Ok(appended?)

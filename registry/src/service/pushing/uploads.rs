@@ -8,7 +8,7 @@ use futures_util::Stream;
 use oci::{Algorithm, Digest};
 
 use super::quota::Intake;
-use crate::events::By;
+use crate::events::RequestOrigin;
 use crate::name::{RepositoryName, UploadId};
 use crate::service::error::ServiceError;
 use crate::service::state::Registry;
@@ -78,7 +78,7 @@ impl Registry {
         self: &Arc<Self>,
         upload: &Arc<Upload>,
         digest: &Digest,
-        by: &By,
+        by: &RequestOrigin,
     ) -> Result<(), ServiceError> {
         let (this, upload, digest) = (Arc::clone(self), Arc::clone(upload), digest.clone());
         let by = by.clone();

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::events::By;
+use crate::events::RequestOrigin;
 use crate::name::{ManifestRef, RepositoryName};
 use crate::service::error::ServiceError;
 use crate::service::state::{MANIFEST_WEIGHT, Registry, StoredManifest, key};
@@ -48,7 +48,7 @@ impl Registry {
         repository: &RepositoryName,
         reference: &ManifestRef,
         manifest: &StoredManifest,
-        by: &By,
+        by: &RequestOrigin,
     ) {
         // Only rules ask for it.
         if !self.policy.retention.is_empty() {

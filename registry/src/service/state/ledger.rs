@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use crate::meta::{Admit, Watch};
 use crate::name::{RepositoryName, UploadId};
 use crate::quota::{Ledger, Quotas};
-use crate::storage::Lying;
+use crate::storage::Unfinished;
 use crate::sync::lock;
 
 /// The ledger, as the writer, uploads and transactions share it.
@@ -24,7 +24,7 @@ impl SharedLedger {
     }
 
     /// Counts uploads from before the start.
-    pub(in crate::service) fn found(&self, uploads: Vec<Lying>) {
+    pub(in crate::service) fn found(&self, uploads: Vec<Unfinished>) {
         let mut ledger = self.lock();
         for upload in uploads {
             ledger.found(upload.id, &upload.repository, upload.size);

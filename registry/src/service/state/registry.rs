@@ -106,7 +106,7 @@ impl Registry {
         let meta = Meta::open(database, watch).await?;
         if let Some(ledger) = &ledger {
             let uploads = uploads.clone();
-            ledger.found(blocking(move || uploads.lying()).await?);
+            ledger.found(blocking(move || uploads.unfinished()).await?);
         }
         let gap = Gap::of(&meta).await?;
         Ok(Self {

@@ -134,7 +134,7 @@ impl Registry {
         for digest in &step.blobs {
             let layout = layout.clone();
             let bring =
-                move |files: &BlobFiles, digest: &Digest| bring(&layout, files, digest, link);
+                move |files: &BlobFiles, digest: &Digest| take_from(&layout, files, digest, link);
             let brought = self
                 .take_blob(&step.repository, digest, imported, bring)
                 .await?;
@@ -263,7 +263,7 @@ fn document(
 }
 
 /// Takes a blob of a layout; with `link` by a hard link, when its file is surely ours.
-fn bring(
+fn take_from(
     layout: &LayoutReader,
     files: &BlobFiles,
     digest: &Digest,
