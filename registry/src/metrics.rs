@@ -92,17 +92,6 @@ impl Metrics {
     }
 
     fn write(&self, out: &mut String, gauges: &[(&str, &str, u64)]) -> std::fmt::Result {
-        self.write_routes(out)?;
-        self.write_totals(out)?;
-        for (name, help, value) in gauges {
-            head(out, name, "gauge", help)?;
-            writeln!(out, "rregistry_{name} {value}")?;
-        }
-        Ok(())
-    }
-
-    /// What is counted of each route.
-    fn write_routes(&self, out: &mut String) -> std::fmt::Result {
         let used = || {
             LABELS
                 .iter()
@@ -170,11 +159,6 @@ impl Metrics {
                 "rregistry_received_bytes_total{{route=\"{label}\"}} {received}"
             )?;
         }
-        Ok(())
-    }
-
-    /// What is counted of the whole registry.
-    fn write_totals(&self, out: &mut String) -> std::fmt::Result {
         head(out, "limited_total", "counter", "What limits refused.")?;
         for (what, counter) in [
             ("connections", &self.limited.connections),
@@ -204,6 +188,10 @@ impl Metrics {
         ] {
             head(out, name, "counter", help)?;
             writeln!(out, "rregistry_{name} {}", counter.load(Relaxed))?;
+        }
+        for (name, help, value) in gauges {
+            head(out, name, "gauge", help)?;
+            writeln!(out, "rregistry_{name} {value}")?;
         }
         Ok(())
     }
