@@ -4,8 +4,8 @@
 
 use std::time::Duration;
 
-use crate::quote::go_quote_list;
 use crate::value::Port;
+use golang::quote::go_quote_list;
 
 const LAYER_SUFFIX: &str = " # buildkit";
 

@@ -14,7 +14,6 @@
 //! - [`mod@print`]: a syntax tree as text again
 //! - [`diagnostic`]: errors and warnings, and how they are shown
 //! - [`span`]: places in the source
-//! - [`quote`]: Go's quoting, which dumps and history lines use
 //! - [`suggest`]: did you mean
 
 pub mod diagnostic;
@@ -24,7 +23,6 @@ pub mod instruction;
 pub mod lint;
 pub mod parser;
 pub mod print;
-pub mod quote;
 pub mod shell;
 pub mod span;
 pub mod stage;

@@ -8,6 +8,7 @@
 //!   snapshots/<n>/fs          one unpacked layer each
 //!   snapshots/staging/<name>/ being made: fs and work, the directory flocked by its owner
 //!   leases/<name>             flocked by the processes that use the store
+//!   build/                    derived data, which can be made again
 //!   trash/                    renamed away, being deleted
 //! ```
 
@@ -63,6 +64,7 @@ pub(crate) struct Layout {
     pub staging: PathBuf,
     pub leases: PathBuf,
     pub trash: PathBuf,
+    pub derived: PathBuf,
 }
 
 /// What may be in the root of a store that is only half made.
@@ -90,6 +92,7 @@ impl Layout {
             staging: root.join("snapshots/staging"),
             leases: root.join("leases"),
             trash: root.join("trash"),
+            derived: root.join("build"),
             root,
         })
     }

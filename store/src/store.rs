@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::fs;
 use std::io;
 use std::os::unix::fs::MetadataExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
 
@@ -142,6 +142,27 @@ impl Store {
     /// The store's root, absolute.
     pub fn root(&self) -> &Path {
         &self.0.layout.root
+    }
+
+    /// A directory for data that can be made again, made when it is first asked for.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub async fn derived_dir(&self, name: &str) -> Result<PathBuf> {
+        let path = self.0.layout.derived.join(name);
+        blocking(move || {
+            fs::create_dir_all(&path).map_err(Error::io("making", &path))?;
+            Ok(path)
+        })
+        .await
+    }
+
+    /// A directory for temporary files.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub async fn scratch_dir(&self) -> Result<PathBuf> {
+        self.derived_dir("tmp").await
     }
 
     /// The content store for configurations, manifests and layer tars.

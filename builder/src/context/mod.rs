@@ -13,7 +13,7 @@ use tempfile::TempDir;
 pub use ignore::IgnoreFilter;
 pub use stream::Input;
 
-use crate::engine::fetch::Download;
+use crate::download::Download;
 use crate::files::rootfs::{self, Rootfs};
 
 /// The largest Dockerfile or ignore file that is read, in bytes.

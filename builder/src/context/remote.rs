@@ -8,7 +8,7 @@ use tempfile::TempDir;
 use tokio::process::Command;
 
 use super::{ContextError, temporary};
-use crate::engine::fetch::{Download, fetch};
+use crate::download::{Download, fetch};
 
 /// A context that is somewhere else.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -71,7 +71,7 @@ impl Remote {
         match self {
             Self::Http(url) => {
                 let file = fetch(url, None, &std::env::temp_dir()).await;
-                let file = file.map_err(|e| failed(url, e))?;
+                let file = file.map_err(|e| failed(url, e.message))?;
                 Ok(Fetched::File {
                     url: url.clone(),
                     file,

@@ -12,8 +12,8 @@ use oci::layer::{compression, unpack};
 use runtime::users::UserError;
 use rustix::fs::{FileType, Mode, OFlags};
 
-use super::fetch::Download;
 use crate::context::IgnoreFilter;
+use crate::download::Download;
 use crate::files::FilesError;
 use crate::files::copy::{CopyOptions, copy, write_file};
 use crate::files::rootfs::{Owner, Rootfs, file_type};

@@ -1,7 +1,6 @@
 //! The world as it is: the local store, the container runtime, registries and build contexts.
 
 pub mod copy;
-pub mod fetch;
 pub mod run;
 mod sources;
 
@@ -9,6 +8,8 @@ use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use images::Images;
+use images::layout::{LayoutPlace, ingest_image};
 use oci::layer::TarOptions;
 use oci::layer::diff::measure;
 use oci::{ChainId, Digest, Platform};
@@ -18,21 +19,19 @@ use runtime::users::UserError;
 use store::{NewCacheRecord, StagedSnapshot, Store};
 
 use crate::context::BuildContext;
+use crate::download::{Download, fetch};
 use crate::files::index::FileIndex;
 use crate::files::rootfs::{Owner, Rootfs};
 use crate::files::select::{Everything, Selection};
-use crate::local::Local;
-use crate::local::layout::{LayoutPlace, bring_image};
 use crate::plan::{CopyOp, CopySource, ImageName, Op};
 use crate::solve::engine::{BaseImage, Engine, Layer, Progress, StepError, Tree, Vertex};
 use copy::OpenTree;
-use fetch::Download;
 use run::{Cancel, RunContext, RunSettings, StepNetwork};
 
 /// What a build on this machine is made with.
 pub struct LocalEngine {
     /// The store and the way to registries.
-    pub local: Local,
+    pub images: Images,
     /// The build context.
     pub context: Arc<BuildContext>,
     /// `--build-context`, by name.
@@ -87,13 +86,13 @@ pub struct EngineOptions {
 impl LocalEngine {
     /// An engine for one build.
     pub fn new(
-        local: Local,
+        images: Images,
         options: EngineOptions,
         progress: Arc<dyn Progress>,
         cancel: Arc<Cancel>,
     ) -> Self {
         Self {
-            local,
+            images,
             context: Arc::new(options.context),
             named: BTreeMap::new(),
             layouts: BTreeMap::new(),
@@ -108,7 +107,7 @@ impl LocalEngine {
     }
 
     fn store(&self) -> &Store {
-        &self.local.store
+        &self.images.store
     }
 
     /// The directories of a chain, topmost first.
@@ -152,6 +151,31 @@ impl LocalEngine {
         }
     }
 
+    /// A directory of data that can be made again.
+    async fn derived(&self, name: &str) -> Result<PathBuf, StepError> {
+        let made = self.store().derived_dir(name).await;
+        made.map_err(|e| StepError::Other(e.to_string()))
+    }
+
+    /// A directory for temporary files.
+    async fn scratch(&self) -> Result<PathBuf, StepError> {
+        let made = self.store().scratch_dir().await;
+        made.map_err(|e| StepError::Other(e.to_string()))
+    }
+
+    /// The directory of mount points that lies below all layers of a container.
+    async fn stub(&self) -> Result<PathBuf, StepError> {
+        let path = self.derived("stub").await?;
+        blocking(move || {
+            if !path.join("etc/hostname").exists() {
+                runtime::overlay::prepare_stub_dir(&path)
+                    .map_err(|e| StepError::Other(e.to_string()))?;
+            }
+            Ok(path)
+        })
+        .await
+    }
+
     /// Downloads what a copy names by URL, once a build.
     async fn download(&self, op: &CopyOp) -> Result<HashMap<String, Arc<Download>>, StepError> {
         let mut all = HashMap::new();
@@ -164,8 +188,8 @@ impl LocalEngine {
             let download = match known {
                 Some(download) => download,
                 None => {
-                    let dir = self.local.work_dir()?;
-                    let fetched = fetch::fetch(url, op.checksum.as_ref(), &dir).await?;
+                    let dir = self.scratch().await?;
+                    let fetched = fetch(url, op.checksum.as_ref(), &dir).await?;
                     let fetched = Arc::new(fetched);
                     lock(&self.shared.downloads).insert(asked, Arc::clone(&fetched));
                     fetched
@@ -201,7 +225,7 @@ impl LocalEngine {
             Tree::Layers(chain) => self.lowers(chain.as_ref()).await?,
             _ => Vec::new(),
         };
-        let empty = self.local.empty_dir()?;
+        let empty = self.derived("empty").await?;
         blocking(move || match context {
             Some(context) => work(&OpenTree {
                 rootfs: &context.rootfs,
@@ -286,16 +310,16 @@ impl Engine for LocalEngine {
         let found = match name {
             ImageName::Reference(reference) => {
                 let pull = self.pull;
-                self.local.image(reference, platform, pull, &note).await
+                self.images.image(reference, platform, pull, &note).await
             }
             ImageName::Layout(name) => {
                 let missing = || StepError::Other(format!("no layout is named {name}"));
                 let place = self.layouts.get(name).ok_or_else(missing)?;
-                bring_image(&self.local, place, platform).await
+                ingest_image(&self.images, place, platform).await
             }
         };
         let image = found.map_err(|e| StepError::Other(e.to_string()))?;
-        self.local
+        self.images
             .ensure_unpacked(&image.config)
             .await
             .map_err(|e| StepError::Other(e.to_string()))?;
@@ -340,12 +364,12 @@ impl Engine for LocalEngine {
             .await
             .map_err(|e| StepError::other("prepare a snapshot", e))?;
         let (upper, work) = (staged.upper().to_owned(), staged.work().to_owned());
-        let empty = self.local.empty_dir()?;
+        let empty = self.derived("empty").await?;
         match op {
             Op::Run(run_op) => {
                 let network = self.step_network(run_op.network)?;
-                let stub = self.local.stub_dir()?;
-                let scratch = self.local.work_dir()?;
+                let stub = self.stub().await?;
+                let scratch = self.scratch().await?;
                 let settings = self.settings.clone();
                 let cancel = Arc::clone(&self.cancel);
                 let progress = Arc::clone(&self.progress);

@@ -78,7 +78,7 @@ impl LocalEngine {
     fn index_path(&self, tree: &Tree) -> Option<PathBuf> {
         let identity = self.context_of(tree).ok()??.identity.clone()?;
         let name = Digest::sha256(identity.as_os_str().as_encoded_bytes());
-        Some(self.local.cache_dir().join("files").join(name.hex()))
+        Some(self.store().root().join("build/files").join(name.hex()))
     }
 
     /// Where the digests are kept of what is taken from a stack of layers, which never changes.
@@ -89,7 +89,7 @@ impl LocalEngine {
         let kind = (op.parents, op.chown.is_some());
         let taken = format!("{chain} {:?} {:?} {kind:?}", op.sources, op.exclude);
         let name = Digest::sha256(taken.as_bytes());
-        Some(self.local.cache_dir().join("trees").join(name.hex()))
+        Some(self.store().root().join("build/trees").join(name.hex()))
     }
 }
 

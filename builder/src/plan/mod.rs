@@ -9,6 +9,7 @@
 //! All that can be wrong with a Dockerfile is found here, before anything runs.
 
 pub mod args;
+pub mod changes;
 pub mod expand;
 pub mod graph;
 pub mod mistakes;

@@ -88,6 +88,9 @@ pub enum StepError {
         /// The exit code to pass on.
         code: u8,
     },
+    /// A file of ADD was not downloaded.
+    #[error("ADD {0}")]
+    Download(crate::download::DownloadError),
     /// Files could not be found, read or written.
     #[error(transparent)]
     Files(#[from] crate::files::FilesError),
@@ -97,6 +100,12 @@ pub enum StepError {
     /// The build was interrupted.
     #[error("the build was cancelled")]
     Cancelled,
+}
+
+impl From<crate::download::DownloadError> for StepError {
+    fn from(error: crate::download::DownloadError) -> Self {
+        Self::Download(error)
+    }
 }
 
 impl StepError {

@@ -8,9 +8,9 @@ use super::stages::Context;
 use super::{Reporter, Rule};
 use crate::diagnostic::Diagnostic;
 use crate::instruction::{Add, Arg, CommandLine, Copy, Files, Instruction, KeyValue, Kind};
-use crate::quote::go_quote;
 use crate::shell::{ExpandError, Lexer, Variables};
 use crate::span::{Span, Word};
+use golang::quote::go_quote;
 
 /// What is known of a stage at some instruction.
 #[derive(Debug, Clone, Default)]

@@ -8,11 +8,11 @@ use super::{BaseImage, Options, Reporter, Rule, UnknownBase, image_name};
 use crate::build::parse_trigger;
 use crate::diagnostic::{Code, Diagnostic};
 use crate::instruction::Instruction;
-use crate::quote::go_quote;
 use crate::shell::{Expansion, Lexer, NoVariables, Variables};
 use crate::span::Word;
 use crate::stage::{Dockerfile, Stage};
 use crate::suggest::nearest;
+use golang::quote::go_quote;
 
 /// The PATH of images that set none.
 const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";

@@ -4,8 +4,8 @@ use serde::Serialize;
 
 use super::Directives;
 use crate::instruction::Heredoc;
-use crate::quote::{go_quote, go_quote_list};
 use crate::span::{LineRange, Span, Text};
+use golang::quote::{go_quote, go_quote_list};
 
 /// A file's syntax tree. It holds whatever could be parsed, also when there were errors.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]

@@ -151,7 +151,7 @@ pub(super) fn pairs(
                 Code::InvalidArgument,
                 format!(
                     "Syntax error - can't find = in {}. Must be of the form: name=value",
-                    crate::quote::go_quote(&word)
+                    golang::quote::go_quote(&word)
                 ),
                 line.span(at),
             )

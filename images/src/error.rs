@@ -1,0 +1,89 @@
+//! Why an image could not be found, fetched, stored or written.
+
+use std::path::PathBuf;
+
+/// Why an image could not be found, fetched or stored.
+#[derive(Debug, thiserror::Error)]
+pub enum ImageError {
+    /// The store's.
+    #[error(transparent)]
+    Store(#[from] store::Error),
+    /// A registry's.
+    #[error(transparent)]
+    Client(Box<client::Error>),
+    /// The configuration of the client.
+    #[error(transparent)]
+    Config(#[from] client::ConfigError),
+    /// A blob of the store.
+    #[error(transparent)]
+    Blob(#[from] oci::blob::BlobError),
+    /// A document that cannot be understood.
+    #[error("the image's {what} cannot be read: {source}")]
+    Document {
+        /// Which document.
+        what: &'static str,
+        /// What is wrong with it.
+        source: serde_json::Error,
+    },
+    /// Layers and configuration that do not belong together.
+    #[error("the image has {layers} layers, its configuration tells of {diff_ids}")]
+    LayerCount {
+        /// Layers of the manifest.
+        layers: usize,
+        /// Diff IDs of the configuration.
+        diff_ids: usize,
+    },
+    /// An image for another platform than asked for.
+    #[error(
+        "image {reference} was found but does not match the specified platform: wanted {wanted}, \
+         actual: {actual}; fetch the right one with --pull"
+    )]
+    Platform {
+        /// The image.
+        reference: String,
+        /// What was asked for.
+        wanted: String,
+        /// What there is.
+        actual: String,
+    },
+    /// Not an image that containers are made from.
+    #[error("{0} is an artifact of type {1}, and no image that can be built on")]
+    NotAnImage(String, String),
+    /// Layers keep owners and devices, which only root may make.
+    #[error("building on an image needs root, to unpack its layers: run with sudo")]
+    NeedsRoot,
+    /// A configuration that no honest image has.
+    #[error("the configuration of {0} is said to have {1} bytes, which is too much")]
+    ConfigTooLarge(String, u64),
+    /// A layer that could not be unpacked.
+    #[error("layer {diff_id}: {message}")]
+    Layer {
+        /// The layer.
+        diff_id: String,
+        /// Why.
+        message: String,
+    },
+    /// The files of an image cannot be read.
+    #[error("{0}")]
+    Files(String),
+    /// An image archive that cannot be read or written.
+    #[error(transparent)]
+    Archive(#[from] oci::archive::ArchiveError),
+    /// A layout of --build-context that cannot be read.
+    #[error("{}: {source}", .path.display())]
+    Layout {
+        /// Where it is.
+        path: PathBuf,
+        /// What is wrong.
+        source: oci::archive::ArchiveError,
+    },
+    /// A worker thread was lost.
+    #[error("a worker thread failed: {0}")]
+    Worker(#[from] tokio::task::JoinError),
+}
+
+impl From<client::Error> for ImageError {
+    fn from(error: client::Error) -> Self {
+        Self::Client(Box::new(error))
+    }
+}

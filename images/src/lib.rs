@@ -1,0 +1,27 @@
+//! Image tools: what is done with whole images between the store, archives and registries.
+//!
+//! [`Images`] is the store and the way to registries. On it work, one module each:
+//! - [`pull`] and [`push`]: from and to registries
+//! - [`load`] and [`save`]: from and to archives; [`layout`]: an image of an OCI image layout
+//! - [`import`] and [`export`]: from and to plain trees of files
+//!
+//! Nothing here knows Dockerfiles or builds.
+
+pub mod document;
+mod error;
+pub mod export;
+pub mod import;
+mod ingest;
+mod layer;
+pub mod layout;
+pub mod load;
+pub mod pull;
+pub mod push;
+pub mod save;
+mod service;
+mod unpack;
+
+pub use document::ConfigDocument;
+pub use error::ImageError;
+pub use ingest::IngestError;
+pub use service::{Images, StoredImage};

@@ -1,0 +1,148 @@
+//! Images from registries into the store.
+
+use std::sync::Arc;
+
+use client::Events;
+use oci::blob::BlobStore;
+use oci::{Digest, ImageConfig, Platform, Reference};
+use store::{NewImage, RawManifest};
+
+use crate::error::ImageError;
+use crate::service::{Images, StoredImage};
+
+/// The largest configuration that is fetched, in bytes.
+const MAX_CONFIG: u64 = 4 << 20;
+
+/// An image that was fetched.
+#[derive(Clone, Debug)]
+pub struct Pulled {
+    /// The image.
+    pub image: StoredImage,
+    /// The digest that the reference led to: the index's when there is one.
+    pub digest: Digest,
+    /// Whether the store had all of it before.
+    pub up_to_date: bool,
+}
+
+/// Pulls an image: its layers in parallel, then its row and tag.
+///
+/// # Errors
+/// [`ImageError`]; the store keeps the blobs that were complete, and no image row.
+pub async fn pull_image(
+    images: &Images,
+    reference: &Reference,
+    platform: &Platform,
+    events: &dyn Events,
+) -> Result<Pulled, ImageError> {
+    let client = images.client().await?;
+    let resolved = client.resolve(reference, platform).await?;
+    let manifest = &resolved.manifest;
+    if !manifest.config.media_type.is_image_config() {
+        let kind = manifest.config.media_type.to_string();
+        return Err(ImageError::NotAnImage(reference.familiar(), kind));
+    }
+    if manifest.config.size > MAX_CONFIG {
+        let size = manifest.config.size;
+        return Err(ImageError::ConfigTooLarge(reference.familiar(), size));
+    }
+    let before = images
+        .store
+        .resolve(&reference.to_string())
+        .await
+        .ok()
+        .map(|image| image.id);
+    let repository = reference.repository();
+    let mut wanted = vec![manifest.config.clone()];
+    wanted.extend(manifest.layers.iter().cloned());
+    let blobs: Arc<dyn BlobStore> = images.store.blobs().clone();
+    client
+        .pull_blobs(repository, &wanted, &blobs, events)
+        .await?;
+
+    let id = manifest.config.digest.clone();
+    let config: ImageConfig = images.read_config(&id).await?;
+    let diff_ids = &config.rootfs.diff_ids;
+    if diff_ids.len() != manifest.layers.len() {
+        return Err(ImageError::LayerCount {
+            layers: manifest.layers.len(),
+            diff_ids: diff_ids.len(),
+        });
+    }
+    for (diff_id, layer) in diff_ids.iter().zip(&manifest.layers) {
+        images
+            .store
+            .record_layer_blob(diff_id, layer.clone())
+            .await?;
+    }
+    if rustix::process::geteuid().is_root() {
+        // Unpacking is what checks the diff IDs; users without the privilege do it when building.
+        images.ensure_unpacked(&config).await?;
+    }
+    let tags: Vec<Reference> = match reference.digest() {
+        Some(_) => Vec::new(),
+        None => vec![reference.clone().or_latest()],
+    };
+    let blobs: Vec<Digest> = wanted.iter().map(|blob| blob.digest.clone()).collect();
+    images.store.record_blob_sources(repository, &blobs).await?;
+    // An image that was built here keeps its own manifest, which pushes come to again and again;
+    // one that came from elsewhere keeps the one it came with.
+    let built_here = images
+        .store
+        .image(&id)
+        .await?
+        .is_some_and(|image| image.manifest.is_none());
+    let manifest = (!built_here).then(|| RawManifest {
+        media_type: resolved.descriptor.media_type.clone(),
+        bytes: resolved.bytes.to_vec(),
+    });
+    let image = NewImage {
+        config: images.store.config(&id).await?,
+        manifest,
+        size: None,
+        tags,
+        repo_digests: vec![reference.with_digest(resolved.digest().clone())],
+    };
+    images.store.put_image(image).await?;
+    let up_to_date = before.as_ref() == Some(&id);
+    Ok(Pulled {
+        image: StoredImage { id, config },
+        digest: resolved.digest().clone(),
+        up_to_date,
+    })
+}
+
+impl Images {
+    /// The image of a reference for a platform: the store's own, or fetched when it has none (or
+    /// `pull` asks for the newest). `note` is told what takes time.
+    ///
+    /// # Errors
+    /// [`ImageError`].
+    pub async fn image(
+        &self,
+        reference: &Reference,
+        platform: &Platform,
+        pull: bool,
+        note: &(dyn Fn(&str) + Sync),
+    ) -> Result<StoredImage, ImageError> {
+        if !pull {
+            match self.find(&reference.to_string()).await {
+                Ok(image) => {
+                    let actual = image.config.platform();
+                    if platform.runs(&actual) {
+                        return Ok(image);
+                    }
+                    return Err(ImageError::Platform {
+                        reference: reference.familiar(),
+                        wanted: platform.to_string(),
+                        actual: actual.to_string(),
+                    });
+                }
+                Err(ImageError::Store(store::Error::NoSuchImage { .. })) => {}
+                Err(e) => return Err(e),
+            }
+        }
+        note(&format!("pulling {reference}"));
+        let fetched = pull_image(self, reference, platform, &client::Silent).await?;
+        Ok(fetched.image)
+    }
+}

@@ -1,0 +1,271 @@
+//! Images of the store to registries.
+
+use std::io::BufWriter;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use client::{Events, LayerState, PushLayer, Pushed};
+use futures_util::future::try_join_all;
+use oci::blob::BlobStore;
+use oci::manifest::{Manifest, ManifestDocument};
+use oci::media_type::{self, LayerCompression};
+use oci::{ChainId, Descriptor, DiffId, Digest, MediaType, Reference};
+use store::Image;
+use tokio::sync::Mutex;
+
+use crate::document;
+use crate::error::ImageError;
+use crate::layer::{self, LayerTar};
+use crate::service::Images;
+
+/// Told of what becomes of each layer. Called from any thread: it must not block.
+pub trait PushProgress: Send + Sync {
+    /// All layers, topmost first, before anything is done.
+    fn layers(&self, diff_ids: &[DiffId]);
+    /// A layer has come to a new state, or further in it.
+    fn layer(&self, diff_id: &DiffId, state: &LayerState);
+}
+
+/// Tells nobody.
+#[derive(Clone, Copy, Debug)]
+pub struct Unseen;
+
+impl PushProgress for Unseen {
+    fn layers(&self, _: &[DiffId]) {}
+    fn layer(&self, _: &DiffId, _: &LayerState) {}
+}
+
+/// A manifest, and the layers that it lists.
+pub(super) struct Wanted {
+    pub(super) manifest: Vec<u8>,
+    pub(super) media_type: MediaType,
+    pub(super) config: Descriptor,
+    pub(super) layers: Vec<Descriptor>,
+}
+
+/// Pushes an image under a name: layers in parallel, each as soon as its blob is there, then the
+/// configuration, the manifest last. A pulled image goes out with the manifest that it came
+/// with, as long as its blobs are there and no other compression is asked for.
+///
+/// # Errors
+/// [`ImageError`]; the registry may have got some of the layers then, but no manifest.
+pub async fn push_image(
+    images: &Images,
+    image: &Image,
+    reference: &Reference,
+    compression: Option<LayerCompression>,
+    progress: &dyn PushProgress,
+) -> Result<Pushed, ImageError> {
+    let mut unique: Vec<DiffId> = Vec::new();
+    for diff_id in image.layers.iter().rev() {
+        if !unique.contains(diff_id) {
+            unique.push(diff_id.clone());
+        }
+    }
+    progress.layers(&unique);
+    let original = match compression {
+        None => original(images, image).await?,
+        Some(_) => None,
+    };
+    let wanted = match original {
+        Some(wanted) => {
+            let pushes = image
+                .layers
+                .iter()
+                .zip(&wanted.layers)
+                .map(|(diff_id, blob)| push_layer(images, reference, diff_id, blob, progress));
+            try_join_all(pushes).await?;
+            wanted
+        }
+        None => {
+            let one_by_one = Mutex::new(());
+            let chain = ChainId::chain(&image.layers);
+            let pushes = image.layers.iter().zip(&chain).map(|(diff_id, chain_id)| {
+                let one_by_one = &one_by_one;
+                async move {
+                    let blob = {
+                        // A compressor has all processors to itself.
+                        let _turn = one_by_one.lock().await;
+                        registry_blob(images, diff_id, chain_id, compression).await?
+                    };
+                    push_layer(images, reference, diff_id, &blob, progress).await?;
+                    Ok::<_, ImageError>(blob)
+                }
+            });
+            made(images, image, try_join_all(pushes).await?).await?
+        }
+    };
+    let client = images.client().await?;
+    let repository = reference.repository();
+    let source: Arc<dyn BlobStore> = images.store.blobs().clone();
+    let config = push_source(images, wanted.config.clone()).await?;
+    client
+        .push_blob(repository, &config, &source, &client::Silent)
+        .await?;
+    let pushed = client
+        .put_manifest(reference, Bytes::from(wanted.manifest), &wanted.media_type)
+        .await?;
+    let blobs: Vec<Digest> = std::iter::once(&wanted.config)
+        .chain(&wanted.layers)
+        .filter(|blob| !blob.media_type.is_non_distributable())
+        .map(|blob| blob.digest.clone())
+        .collect();
+    images.store.record_blob_sources(repository, &blobs).await?;
+    let by_digest = reference.with_digest(pushed.digest.clone());
+    images
+        .store
+        .record_repo_digest(&image.id, &by_digest)
+        .await?;
+    Ok(pushed)
+}
+
+/// The manifest that the image came with, if every blob that it lists is there.
+pub(super) async fn original(images: &Images, image: &Image) -> Result<Option<Wanted>, ImageError> {
+    let Some(raw) = images.store.manifest(image).await? else {
+        return Ok(None);
+    };
+    let Ok(ManifestDocument::Manifest(manifest)) =
+        ManifestDocument::parse(&raw.bytes, Some(&raw.media_type))
+    else {
+        return Ok(None);
+    };
+    let Manifest { config, layers, .. } = manifest;
+    if layers.len() != image.layers.len() || config.digest != image.id {
+        return Ok(None);
+    }
+    for blob in layers
+        .iter()
+        .filter(|b| !b.media_type.is_non_distributable())
+    {
+        if images.store.use_blob(&blob.digest).await? != Some(blob.size) {
+            return Ok(None);
+        }
+    }
+    Ok(Some(Wanted {
+        manifest: raw.bytes,
+        media_type: raw.media_type,
+        config,
+        layers,
+    }))
+}
+
+/// A manifest for layers of these blobs: Docker's as long as it has a word for them all.
+async fn made(
+    images: &Images,
+    image: &Image,
+    blobs: Vec<Descriptor>,
+) -> Result<Wanted, ImageError> {
+    let config_size = images.store.config(&image.id).await?.len() as u64;
+    let gzip =
+        |blob: &Descriptor| blob.media_type.layer_compression() == Some(LayerCompression::Gzip);
+    let docker = blobs.iter().all(gzip);
+    let layer_type = |blob: &Descriptor| match (docker, gzip(blob)) {
+        (true, _) => media_type::DOCKER_LAYER_GZIP,
+        (false, true) => media_type::OCI_LAYER_GZIP,
+        (false, false) => media_type::OCI_LAYER_ZSTD,
+    };
+    let layers: Vec<Descriptor> = blobs
+        .iter()
+        .map(|blob| Descriptor::new(layer_type(blob), blob.digest.clone(), blob.size))
+        .collect();
+    let config_type = match docker {
+        true => media_type::DOCKER_CONFIG,
+        false => media_type::OCI_CONFIG,
+    };
+    let config = Descriptor::new(config_type, image.id.clone(), config_size);
+    let manifest = match docker {
+        true => document::docker_manifest(config.clone(), layers.clone()),
+        false => document::oci_manifest(config.clone(), layers.clone()),
+    };
+    Ok(Wanted {
+        manifest: manifest.map_err(|source| ImageError::Document {
+            what: "manifest",
+            source,
+        })?,
+        media_type: match docker {
+            true => media_type::DOCKER_MANIFEST.into(),
+            false => media_type::OCI_MANIFEST.into(),
+        },
+        config,
+        layers,
+    })
+}
+
+/// Passes a blob's states on as the layer's.
+struct OfLayer<'p> {
+    diff_id: &'p DiffId,
+    progress: &'p dyn PushProgress,
+}
+
+impl Events for OfLayer<'_> {
+    fn layer(&self, _: &Descriptor, state: &LayerState) {
+        self.progress.layer(self.diff_id, state);
+    }
+}
+
+async fn push_source(images: &Images, blob: Descriptor) -> Result<PushLayer, ImageError> {
+    let mount_from = images.store.blob_sources(&blob.digest).await?;
+    Ok(PushLayer {
+        descriptor: blob,
+        mount_from,
+    })
+}
+
+async fn push_layer(
+    images: &Images,
+    reference: &Reference,
+    diff_id: &DiffId,
+    blob: &Descriptor,
+    progress: &dyn PushProgress,
+) -> Result<(), ImageError> {
+    let source: Arc<dyn BlobStore> = images.store.blobs().clone();
+    let layer = push_source(images, blob.clone()).await?;
+    let events = OfLayer { diff_id, progress };
+    let client = images.client().await?;
+    client
+        .push_blob(reference.repository(), &layer, &source, &events)
+        .await?;
+    Ok(())
+}
+
+/// A layer's blob in a form that registries hold: one that is there, else made now and kept.
+async fn registry_blob(
+    images: &Images,
+    diff_id: &DiffId,
+    chain_id: &ChainId,
+    compression: Option<LayerCompression>,
+) -> Result<Descriptor, ImageError> {
+    let mut known: Vec<Descriptor> = images.store.layer_blobs(diff_id).await?;
+    let rank = |blob: &Descriptor| match (blob.media_type.layer_compression(), compression) {
+        (Some(found), Some(wanted)) => (found == wanted).then_some(0),
+        (Some(LayerCompression::Gzip), None) => Some(0),
+        (Some(LayerCompression::Zstd), None) => Some(1),
+        _ => None,
+    };
+    known.retain(|blob| rank(blob).is_some());
+    known.sort_by_key(|blob| rank(blob));
+    for blob in known {
+        if images.store.use_blob(&blob.digest).await? == Some(blob.size) {
+            return Ok(blob);
+        }
+    }
+    let compression = compression.unwrap_or(LayerCompression::Gzip);
+    let tar = LayerTar::find(images, diff_id, chain_id).await?;
+    let blobs = Arc::clone(images.store.blobs());
+    let made = tokio::task::spawn_blocking(move || {
+        let writer = blobs.writer()?;
+        layer::compress_into(&tar, compression, BufWriter::with_capacity(1 << 20, writer))
+    });
+    let (digest, size) = made.await??;
+    let media_type = match compression {
+        LayerCompression::Gzip => media_type::DOCKER_LAYER_GZIP,
+        LayerCompression::Zstd => media_type::OCI_LAYER_ZSTD,
+        LayerCompression::None => media_type::DOCKER_LAYER,
+    };
+    let blob = Descriptor::new(media_type, digest, size);
+    images
+        .store
+        .record_layer_blob(diff_id, blob.clone())
+        .await?;
+    Ok(blob)
+}

@@ -1,0 +1,95 @@
+//! The images of the store, and the way to registries when one is needed.
+
+use std::sync::Arc;
+
+use oci::{Digest, ImageConfig, Reference};
+use store::{NewImage, Store};
+use tokio::sync::OnceCell;
+
+use crate::document::ConfigDocument;
+use crate::error::ImageError;
+
+/// An image of the store.
+#[derive(Clone, Debug)]
+pub struct StoredImage {
+    /// Its ID.
+    pub id: Digest,
+    /// Its configuration.
+    pub config: ImageConfig,
+}
+
+/// The store, and the way to registries when it is needed.
+#[derive(Clone)]
+pub struct Images {
+    /// The store.
+    pub store: Store,
+    client: Arc<OnceCell<client::Client>>,
+    config: Arc<dyn Fn() -> Result<client::Config, client::ConfigError> + Send + Sync>,
+}
+
+impl Images {
+    /// `config` is called when a registry is first needed.
+    pub fn new(
+        store: Store,
+        config: impl Fn() -> Result<client::Config, client::ConfigError> + Send + Sync + 'static,
+    ) -> Self {
+        Self {
+            store,
+            client: Arc::default(),
+            config: Arc::new(config),
+        }
+    }
+
+    /// The client for registries, made when first asked for: it reads certificates.
+    ///
+    /// # Errors
+    /// When a configuration file is wrong.
+    pub async fn client(&self) -> Result<&client::Client, ImageError> {
+        self.client
+            .get_or_try_init(|| async { Ok(client::Client::new((self.config)()?)) })
+            .await
+    }
+
+    /// An image of the store, by anything that names one.
+    ///
+    /// # Errors
+    /// [`ImageError`].
+    pub async fn find(&self, name: &str) -> Result<StoredImage, ImageError> {
+        let image = self.store.resolve(name).await?;
+        let config = self.read_config(&image.id).await?;
+        Ok(StoredImage {
+            id: image.id,
+            config,
+        })
+    }
+
+    /// The configuration of an image.
+    ///
+    /// # Errors
+    /// When its blob is missing or no configuration.
+    pub async fn read_config(&self, id: &Digest) -> Result<ImageConfig, ImageError> {
+        let bytes = self.store.config(id).await?;
+        serde_json::from_slice(&bytes).map_err(|source| ImageError::Document {
+            what: "configuration",
+            source,
+        })
+    }
+
+    /// Stores an image that was built here under its names, and makes all of it durable first.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn put_built(
+        &self,
+        document: &ConfigDocument,
+        tags: &[Reference],
+    ) -> Result<(), ImageError> {
+        let image = NewImage {
+            config: document.bytes.clone(),
+            tags: tags.to_vec(),
+            ..NewImage::default()
+        };
+        self.store.put_image(image).await?;
+        Ok(())
+    }
+}

@@ -1,0 +1,297 @@
+//! What can be typed: every command and flag, with the help that teaches it.
+
+use std::ffi::OsString;
+
+use clap::{Parser, Subcommand};
+
+use crate::commands::build::flags::BuildFlags;
+use crate::commands::completions::CompletionsArgs;
+use crate::commands::debug::DebugCommand;
+use crate::commands::df::DfArgs;
+use crate::commands::export::ExportArgs;
+use crate::commands::history::HistoryArgs;
+use crate::commands::images::ImagesArgs;
+use crate::commands::import::ImportArgs;
+use crate::commands::inspect::InspectArgs;
+use crate::commands::lint::LintArgs;
+use crate::commands::load::LoadArgs;
+use crate::commands::login::LoginArgs;
+use crate::commands::logout::LogoutArgs;
+use crate::commands::prune::PruneArgs;
+use crate::commands::pull::PullArgs;
+use crate::commands::push::PushArgs;
+use crate::commands::rmi::RmiArgs;
+use crate::commands::save::SaveArgs;
+use crate::commands::tag::TagArgs;
+use crate::commands::version::VersionArgs;
+use crate::flags::Global;
+
+const EXAMPLES: &str = "\
+Examples:
+  rbuild -t app:v1 .                      build the Dockerfile in this folder
+  rbuild -t app:v1 -f docker/Dockerfile . build another Dockerfile with this folder as context
+  rbuild tag app:v1 localhost:5000/app:v1
+  rbuild push localhost:5000/app:v1       push it to a registry
+  rbuild import rootfs.tar debian:bookworm
+                                          make a base image from a root file system
+
+`rbuild build …` and plain `rbuild …` are the same. No daemon is involved: images, layers and the
+build cache live under --root.";
+
+/// The whole command line.
+#[derive(Debug, Parser)]
+#[command(
+    name = "rbuild",
+    version,
+    about = "Build, keep and move container images without a daemon",
+    arg_required_else_help = true,
+    after_help = EXAMPLES,
+    max_term_width = 100
+)]
+pub struct Cli {
+    #[command(flatten)]
+    pub global: Global,
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Build an image from a Dockerfile
+    #[command(visible_alias = "b")]
+    Build(Box<BuildFlags>),
+
+    /// List images
+    #[command(visible_alias = "ls")]
+    Images(ImagesArgs),
+
+    /// Show how an image was made
+    History(HistoryArgs),
+
+    /// Show all that is known about images
+    Inspect(InspectArgs),
+
+    /// Make an image of a root file system
+    Import(ImportArgs),
+
+    /// Give an image another name
+    Tag(TagArgs),
+
+    /// Remove images, or names of them
+    Rmi(RmiArgs),
+
+    /// Fetch an image from a registry
+    Pull(PullArgs),
+
+    /// Bring an image to a registry
+    Push(PushArgs),
+
+    /// Write images to an archive
+    Save(SaveArgs),
+
+    /// Read images from an archive
+    Load(LoadArgs),
+
+    /// Write the files of an image to a tar archive
+    Export(ExportArgs),
+
+    /// Log in to a registry
+    Login(LoginArgs),
+
+    /// Log out of a registry
+    Logout(LogoutArgs),
+
+    /// Check a Dockerfile without building it
+    Lint(LintArgs),
+
+    /// Show how much disk space is used
+    Df(DfArgs),
+
+    /// Remove what is not used
+    Prune(PruneArgs),
+
+    /// Commands about images, as docker groups them
+    #[command(subcommand, arg_required_else_help = true)]
+    Image(ImageCommand),
+
+    /// Commands about builds, as docker groups them
+    #[command(subcommand, arg_required_else_help = true)]
+    Builder(BuilderCommand),
+
+    /// Commands about the whole store, as docker groups them
+    #[command(subcommand, arg_required_else_help = true)]
+    System(SystemCommand),
+
+    /// Look inside
+    #[command(subcommand, arg_required_else_help = true)]
+    Debug(DebugCommand),
+
+    /// Print a shell's completion script
+    Completions(CompletionsArgs),
+
+    /// Show the version
+    Version(VersionArgs),
+}
+
+/// `rbuild image`
+#[derive(Debug, Subcommand)]
+pub enum ImageCommand {
+    /// Build an image from a Dockerfile
+    Build(Box<BuildFlags>),
+    /// Show how an image was made
+    History(HistoryArgs),
+    /// Make an image of a root file system
+    Import(ImportArgs),
+    /// Show all that is known about images
+    Inspect(InspectArgs),
+    /// Read images from an archive
+    Load(LoadArgs),
+    /// List images
+    #[command(alias = "list")]
+    Ls(ImagesArgs),
+    /// Remove images that are not used
+    Prune(PruneArgs),
+    /// Fetch an image from a registry
+    Pull(PullArgs),
+    /// Bring an image to a registry
+    Push(PushArgs),
+    /// Remove images, or names of them
+    #[command(alias = "remove")]
+    Rm(RmiArgs),
+    /// Write images to an archive
+    Save(SaveArgs),
+    /// Give an image another name
+    Tag(TagArgs),
+}
+
+/// `rbuild builder`
+#[derive(Debug, Subcommand)]
+pub enum BuilderCommand {
+    /// Build an image from a Dockerfile
+    Build(Box<BuildFlags>),
+    /// Remove build cache
+    Prune(PruneArgs),
+}
+
+/// `rbuild system`
+#[derive(Debug, Subcommand)]
+pub enum SystemCommand {
+    /// Show how much disk space is used
+    Df(DfArgs),
+    /// Remove what is not used
+    Prune(PruneArgs),
+}
+
+/// Parses a command line. A flag given twice counts as it was given last, as docker has it.
+///
+/// # Errors
+/// clap's, which also carry help and version.
+pub fn parse(raw: Vec<OsString>) -> Result<Cli, clap::Error> {
+    use clap::{CommandFactory as _, FromArgMatches as _};
+    let command = Cli::command()
+        .args_override_self(true)
+        .mut_subcommands(|command| command.args_override_self(true));
+    Cli::from_arg_matches(&command.try_get_matches_from(raw)?)
+}
+
+/// The whole command line, for completions.
+pub fn command() -> clap::Command {
+    use clap::CommandFactory as _;
+    Cli::command()
+}
+
+/// The commands that can be typed, aliases too.
+pub fn command_names() -> Vec<String> {
+    use clap::CommandFactory as _;
+    let mut names = vec!["help".to_owned()];
+    for command in Cli::command().get_subcommands() {
+        names.push(command.get_name().to_owned());
+        names.extend(command.get_all_aliases().map(str::to_owned));
+    }
+    names
+}
+
+/// Puts `build` where no command was typed, so that `rbuild -t app .` builds.
+pub fn with_default_command(mut raw: Vec<OsString>) -> Vec<OsString> {
+    let known = command_names();
+    let mut at = 1;
+    while let Some(word) = raw.get(at) {
+        let text = word.to_string_lossy();
+        match text.as_ref() {
+            "--root" => at += 2,
+            "--no-color" => at += 1,
+            t if t.starts_with("--root=") => at += 1,
+            "-h" | "--help" | "-V" | "--version" => return raw,
+            t if known.iter().any(|k| k == t) => return raw,
+            _ => break,
+        }
+    }
+    if at < raw.len() {
+        raw.insert(at, "build".into());
+    }
+    raw
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory as _;
+
+    fn first_words(line: &str) -> Vec<String> {
+        let raw = line.split_whitespace().map(OsString::from).collect();
+        with_default_command(raw)
+            .iter()
+            .map(|w| w.to_string_lossy().into_owned())
+            .collect()
+    }
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn the_last_of_a_repeated_flag_counts_and_lists_add_up() {
+        let raw = "rbuild build --network none -t a --network host -t b .";
+        let cli = parse(raw.split(' ').map(OsString::from).collect()).unwrap();
+        let Command::Build(args) = cli.command else {
+            panic!("it is a build")
+        };
+        assert_eq!(args.network, "host");
+        assert_eq!(args.tags, ["a", "b"]);
+    }
+
+    #[test]
+    fn switches_take_values_and_dockers_habits_are_accepted() {
+        let build = |line: &str| {
+            let cli = parse(line.split(' ').map(OsString::from).collect()).unwrap();
+            let Command::Build(args) = cli.command else {
+                panic!("it is a build")
+            };
+            args
+        };
+        assert!(!build("rbuild build --no-cache=false .").no_cache);
+        assert!(build("rbuild build --no-cache .").no_cache);
+        let args = build("rbuild build -q --rm --force-rm=false --load --compress .");
+        assert!(args.quiet && args.context == ".");
+        let refused = "rbuild build --rm=false .";
+        assert!(parse(refused.split(' ').map(OsString::from).collect()).is_err());
+    }
+
+    #[test]
+    fn build_is_the_default_command() {
+        assert_eq!(
+            first_words("rbuild -t a ."),
+            ["rbuild", "build", "-t", "a", "."]
+        );
+        assert_eq!(first_words("rbuild ."), ["rbuild", "build", "."]);
+        assert_eq!(first_words("rbuild build ."), ["rbuild", "build", "."]);
+        assert_eq!(
+            first_words("rbuild --root /x -t a ."),
+            ["rbuild", "--root", "/x", "build", "-t", "a", "."]
+        );
+        assert_eq!(first_words("rbuild --version"), ["rbuild", "--version"]);
+        assert_eq!(first_words("rbuild"), ["rbuild"]);
+    }
+}

@@ -1,0 +1,160 @@
+//! What can be typed after `rbuild build`.
+
+use std::path::PathBuf;
+
+use clap::{ArgAction, Args};
+
+use super::call::Call;
+use crate::term::progress::Mode;
+
+/// `rbuild build`
+#[derive(Debug, Args)]
+pub struct BuildFlags {
+    /// The build context: a folder, the URL of an archive or git repository (`URL.git#REF:FOLDER`),
+    /// or `-` for a Dockerfile or archive on standard input
+    #[arg(value_name = "PATH | URL | -")]
+    pub context: String,
+
+    /// Name, and optionally a tag, of the image (`name:tag`); may be repeated
+    #[arg(short, long = "tag", value_name = "NAME")]
+    pub tags: Vec<String>,
+
+    /// The Dockerfile [default: PATH/Dockerfile]; `-` reads it from standard input
+    #[arg(short, long, value_name = "FILE")]
+    pub file: Option<String>,
+
+    /// Set a build argument; without `=VALUE` the value comes from the environment
+    #[arg(long = "build-arg", value_name = "NAME[=VALUE]")]
+    pub build_args: Vec<String>,
+
+    /// Give a further context a name, for FROM and COPY --from: a folder, a URL, a git repository,
+    /// docker-image://REFERENCE, or oci-layout://PATH[:TAG|@DIGEST]
+    #[arg(long = "build-context", value_name = "NAME=PLACE")]
+    pub build_contexts: Vec<String>,
+
+    /// The stage to build [default: the last one]
+    #[arg(
+        long,
+        value_name = "STAGE",
+        default_value = "",
+        hide_default_value = true
+    )]
+    pub target: String,
+
+    /// Add a label to the image
+    #[arg(long = "label", value_name = "NAME=VALUE")]
+    pub labels: Vec<String>,
+
+    /// Build for this platform [default: this machine's]
+    #[arg(long, value_name = "OS/ARCH")]
+    pub platform: Option<String>,
+
+    /// Do not use the cache
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value_t = false, hide_default_value = true, hide_possible_values = true, action = ArgAction::Set, value_name = "BOOL")]
+    pub no_cache: bool,
+
+    /// Always ask the registry for newer base images
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value_t = false, hide_default_value = true, hide_possible_values = true, action = ArgAction::Set, value_name = "BOOL")]
+    pub pull: bool,
+
+    /// Print only the image ID
+    #[arg(short, long, num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value_t = false, hide_default_value = true, hide_possible_values = true, action = ArgAction::Set, value_name = "BOOL")]
+    pub quiet: bool,
+
+    /// How progress is shown
+    #[arg(long, value_enum, default_value = "auto", env = "RBUILD_PROGRESS")]
+    pub progress: Mode,
+
+    /// The network of RUN steps
+    #[arg(long, value_name = "MODE", default_value = "default",
+          value_parser = ["default", "host", "none"])]
+    pub network: String,
+
+    /// What to do with the Dockerfile: build, check, outline (list arguments, secrets and SSH
+    /// agents) or targets (list stages); `,format=json` makes the answer one for programs
+    #[arg(
+        long,
+        alias = "print",
+        value_name = "METHOD[,OPTION]",
+        default_value = "build"
+    )]
+    pub call: Call,
+
+    /// Check the Dockerfile and build nothing, as --call=check
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value_t = false, hide_default_value = true, hide_possible_values = true, action = ArgAction::Set, value_name = "BOOL")]
+    pub check: bool,
+
+    /// Push every name of the image to its registry when it is built
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value_t = false, hide_default_value = true, hide_possible_values = true, action = ArgAction::Set, value_name = "BOOL")]
+    pub push: bool,
+
+    /// Write the image ID to a file
+    #[arg(long, value_name = "FILE")]
+    pub iidfile: Option<PathBuf>,
+
+    /// Write the build's outcome to a file, as JSON
+    #[arg(long, value_name = "FILE")]
+    pub metadata_file: Option<PathBuf>,
+
+    /// Add a line to /etc/hosts of RUN steps
+    #[arg(long = "add-host", value_name = "NAME:IP")]
+    pub add_hosts: Vec<String>,
+
+    /// What docker does when it is asked to, and this builder always: accepted, nothing to do
+    #[command(flatten)]
+    pub habits: HabitArgs,
+
+    #[command(flatten)]
+    pub limits: LimitArgs,
+}
+
+/// Flags of `docker build` that ask for what is always done here: containers of steps are removed,
+/// the image is in the store, nothing is sent anywhere to be compressed.
+#[derive(Debug, Clone, Default, Args)]
+pub struct HabitArgs {
+    #[arg(long, hide = true, num_args = 0..=1, require_equals = true,
+          default_missing_value = "true", value_parser = ["true", "1"])]
+    rm: Option<String>,
+    #[arg(long, hide = true, num_args = 0..=1, require_equals = true,
+          default_missing_value = "true")]
+    force_rm: Option<bool>,
+    #[arg(long, hide = true, num_args = 0..=1, require_equals = true,
+          default_missing_value = "true", value_parser = ["true", "1"])]
+    load: Option<String>,
+    #[arg(long, hide = true, num_args = 0..=1, require_equals = true,
+          default_missing_value = "true")]
+    compress: Option<bool>,
+}
+
+/// Limits of RUN steps, in `docker build`'s words.
+#[derive(Debug, Clone, Default, Args)]
+#[command(next_help_heading = "Limits of RUN steps")]
+pub struct LimitArgs {
+    /// Memory, such as 512m
+    #[arg(short = 'm', long, value_name = "BYTES")]
+    pub memory: Option<String>,
+    /// Memory and swap together; -1 for unlimited swap
+    #[arg(long, value_name = "BYTES", allow_hyphen_values = true)]
+    pub memory_swap: Option<String>,
+    /// Length of a CPU period in microseconds
+    #[arg(long, value_name = "MICROSECONDS")]
+    pub cpu_period: Option<u64>,
+    /// CPU time in each period in microseconds
+    #[arg(long, value_name = "MICROSECONDS")]
+    pub cpu_quota: Option<i64>,
+    /// Relative CPU weight
+    #[arg(short = 'c', long, value_name = "WEIGHT")]
+    pub cpu_shares: Option<u64>,
+    /// CPUs that may be used, such as 0-1
+    #[arg(long, value_name = "LIST")]
+    pub cpuset_cpus: Option<String>,
+    /// Memory nodes that may be used
+    #[arg(long, value_name = "LIST")]
+    pub cpuset_mems: Option<String>,
+    /// Size of /dev/shm, such as 64m
+    #[arg(long, value_name = "BYTES")]
+    pub shm_size: Option<String>,
+    /// A process limit, such as nofile=1024:2048
+    #[arg(long = "ulimit", value_name = "NAME=SOFT[:HARD]")]
+    pub ulimits: Vec<String>,
+}

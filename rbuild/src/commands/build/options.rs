@@ -1,0 +1,160 @@
+//! Raw flags of `rbuild build` to validated options.
+
+use oci::{Platform, Reference};
+use runtime::{Limits, Ulimit};
+
+use super::call::Method;
+use super::flags::{BuildFlags, LimitArgs};
+use crate::failure::Failure;
+use crate::frontend::arguments::{build_args, platform};
+use crate::frontend::contexts::{Places, contexts, named};
+use builder::engine::run::RunSettings;
+use builder::plan::BuildArgs;
+use builder::plan::NamedContexts;
+
+/// Flags that were understood.
+pub struct Options {
+    /// `--tag`
+    pub tags: Vec<Reference>,
+    /// `--build-arg`
+    pub args: BuildArgs,
+    /// `--build-context`, by name.
+    pub contexts: Places,
+    /// `--label`
+    pub labels: Vec<(String, String)>,
+    /// `--platform`
+    pub platform: Platform,
+    /// What RUN steps share.
+    pub settings: RunSettings,
+}
+
+/// Checks the flags before anything is done.
+pub fn validate(args: &BuildFlags) -> Result<Options, Failure> {
+    if args.check && !matches!(args.call.method, Method::Build | Method::Check) {
+        let text = "--check is --call=check, and cannot be given with another --call";
+        return Err(Failure::with_code(text, 125));
+    }
+    if args.push && args.tags.is_empty() {
+        let text = "--push needs a name to push: give one with -t REGISTRY/NAME:TAG";
+        return Err(Failure::with_code(text, 125));
+    }
+    let mut tags = Vec::new();
+    for tag in &args.tags {
+        let reference: Reference = tag.parse().map_err(|e| {
+            Failure::with_code(
+                format!("invalid argument {tag:?} for \"-t, --tag\": {e}"),
+                125,
+            )
+        })?;
+        if reference.digest().is_some() {
+            let text = format!("invalid tag {tag:?}: a name cannot have a digest");
+            return Err(Failure::with_code(text, 125));
+        }
+        tags.push(reference.or_latest());
+    }
+    let build_args = build_args(&args.build_args)?;
+    let contexts = contexts(&args.build_contexts)?;
+    let mut labels = Vec::new();
+    for label in &args.labels {
+        let (name, value) = label.split_once('=').unwrap_or((label, ""));
+        if name.is_empty() {
+            let text = format!("invalid label {label:?}: it has no name");
+            return Err(Failure::with_code(text, 125));
+        }
+        labels.push((name.to_owned(), value.to_owned()));
+    }
+    let platform = platform(args.platform.as_deref())?;
+    let settings = settings(args).map_err(|e| Failure::with_code(e, 125))?;
+    Ok(Options {
+        tags,
+        contexts,
+        args: build_args,
+        labels,
+        platform,
+        settings,
+    })
+}
+
+impl Options {
+    /// What of the flags a RUN's result may depend on, as part of its cache key.
+    pub fn run_key(&self, network: &str) -> String {
+        let mut key = network.to_owned();
+        if !self.settings.extra_hosts.is_empty() {
+            key.push_str(&format!(" hosts {:?}", self.settings.extra_hosts));
+        }
+        if !self.settings.limits.ulimits.is_empty() {
+            key.push_str(&format!(" ulimits {:?}", self.settings.limits.ulimits));
+        }
+        if let Some(size) = self.settings.shm_size {
+            key.push_str(&format!(" shm {size}"));
+        }
+        key
+    }
+
+    /// The named contexts as the planner sees them.
+    pub fn named(&self) -> NamedContexts {
+        named(&self.contexts)
+    }
+}
+
+fn settings(args: &BuildFlags) -> Result<RunSettings, String> {
+    let mut extra_hosts = Vec::new();
+    for host in &args.add_hosts {
+        let Some((name, address)) = host.split_once([':', '=']).filter(|(n, a)| {
+            !n.is_empty()
+                && a.trim_matches(['[', ']'])
+                    .parse::<std::net::IpAddr>()
+                    .is_ok()
+        }) else {
+            return Err(format!("bad format for add-host: {host:?}; write NAME:IP"));
+        };
+        extra_hosts.push((name.to_owned(), address.trim_matches(['[', ']']).to_owned()));
+    }
+    let shm_size = args.limits.shm_size.as_deref().map(bytes).transpose()?;
+    Ok(RunSettings {
+        limits: limits(&args.limits)?,
+        shm_size,
+        extra_hosts,
+    })
+}
+
+fn limits(args: &LimitArgs) -> Result<Limits, String> {
+    let memory_swap = match args.memory_swap.as_deref() {
+        Some("-1") => Some(-1),
+        Some(text) => Some(i64::try_from(bytes(text)?).map_err(|e| e.to_string())?),
+        None => None,
+    };
+    let ulimits = args
+        .ulimits
+        .iter()
+        .map(|u| Ulimit::parse(u))
+        .collect::<Result<_, _>>()?;
+    Ok(Limits {
+        memory: args.memory.as_deref().map(memory).transpose()?,
+        memory_swap,
+        cpu_quota: args.cpu_quota,
+        cpu_period: args.cpu_period,
+        cpu_shares: args.cpu_shares,
+        cpuset_cpus: args.cpuset_cpus.clone(),
+        cpuset_mems: args.cpuset_mems.clone(),
+        pids: None,
+        ulimits,
+    })
+}
+
+/// What a process needs to start at all, as docker has it.
+const MIN_MEMORY: u64 = 6 << 20;
+
+fn memory(text: &str) -> Result<u64, String> {
+    let size = bytes(text)?;
+    if size < MIN_MEMORY {
+        return Err(format!(
+            "invalid memory limit {text:?}: the minimum allowed is 6MB"
+        ));
+    }
+    Ok(size)
+}
+
+fn bytes(text: &str) -> Result<u64, String> {
+    dockerfile::value::parse_size(text).ok_or_else(|| format!("invalid size: {text:?}"))
+}

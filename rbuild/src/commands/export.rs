@@ -1,0 +1,38 @@
+//! `rbuild export`
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use crate::app::App;
+use crate::failure::Outcome;
+use crate::term::output::Output;
+use images::export;
+
+/// `rbuild export`
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  rbuild export -o rootfs.tar app:v1
+  rbuild export app:v1 | tar -tvf -           what is in an image
+  rbuild export app:v1 | rbuild import - flat all layers made one")]
+pub struct ExportArgs {
+    /// The image: a name, or its ID or the beginning of it
+    #[arg(value_name = "IMAGE")]
+    pub image: String,
+
+    /// Write to this file instead of standard output
+    #[arg(short, long, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+}
+
+/// Runs the command.
+pub async fn run(app: &App, args: ExportArgs) -> Outcome {
+    let output = Output::new(args.output, "export")?;
+    let images = app.images().await?;
+    let _lease = images.store.lease().await?;
+    let image = images.store.resolve(&args.image).await?;
+    let files = export::open(&images, &image).await?;
+    let work = move || output.write(|out| export::write_tar(&files, out).map(drop));
+    tokio::task::spawn_blocking(work).await?
+}

@@ -1,0 +1,235 @@
+//! `rbuild images`
+
+use std::collections::BTreeMap;
+
+use clap::Args;
+use oci::{ImageConfig, Reference};
+use serde_json::Value;
+use store::{Image, Store};
+
+use crate::app::App;
+use crate::failure::{Failure, Outcome};
+use crate::filter::{Filters, matches_path};
+use crate::term::listing::{Format, Row};
+use crate::term::style;
+use crate::when;
+
+/// `rbuild images`
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  rbuild images                               all of them, the newest first
+  rbuild images 'app*'                        those whose name matches
+  rbuild images -q -f dangling=true           IDs of images without a name
+  rbuild images -f label=org.example.team -f before=app:v2
+  rbuild images --format 'table {{.Repository}}:{{.Tag}}\\t{{.Size}}'
+  rbuild images --format json                 a JSON object a line")]
+pub struct ImagesArgs {
+    /// Only images of this name, in which * matches anything but a slash
+    #[arg(value_name = "REPOSITORY[:TAG]")]
+    pub reference: Option<String>,
+
+    /// Show all images; as there are no intermediate images here, that is the same
+    #[arg(short, long)]
+    pub all: bool,
+
+    /// Print only IDs
+    #[arg(short, long)]
+    pub quiet: bool,
+
+    /// Do not shorten IDs
+    #[arg(long)]
+    pub no_trunc: bool,
+
+    /// Show digests
+    #[arg(long)]
+    pub digests: bool,
+
+    /// Only images for which it holds: dangling=BOOL, label=KEY[=VALUE], before=IMAGE,
+    /// since=IMAGE, until=TIME or reference=PATTERN; may be repeated
+    #[arg(short, long = "filter", value_name = "KEY=VALUE")]
+    pub filters: Vec<String>,
+
+    /// `table TEMPLATE`, `json`, or a Go template with the fields .ID .Repository .Tag .Digest
+    /// .CreatedSince .CreatedAt .Size
+    #[arg(long, value_name = "FORMAT")]
+    pub format: Option<String>,
+}
+
+const DEFAULT: &str = "table {{.Repository}}\t{{.Tag}}\t{{.ID}}\t{{.CreatedSince}}\t{{.Size}}";
+const WITH_DIGESTS: &str =
+    "table {{.Repository}}\t{{.Tag}}\t{{.Digest}}\t{{.ID}}\t{{.CreatedSince}}\t{{.Size}}";
+const HEADERS: [(&str, &str); 11] = [
+    ("Containers", "CONTAINERS"),
+    ("CreatedAt", "CREATED AT"),
+    ("CreatedSince", "CREATED"),
+    ("Digest", "DIGEST"),
+    ("ID", "IMAGE ID"),
+    ("Repository", "REPOSITORY"),
+    ("SharedSize", "SHARED SIZE"),
+    ("Size", "SIZE"),
+    ("Tag", "TAG"),
+    ("UniqueSize", "UNIQUE SIZE"),
+    ("VirtualSize", "SIZE"),
+];
+
+/// Runs the command.
+pub async fn run(app: &App, args: ImagesArgs) -> Outcome {
+    let mut filters = Filters::parse(
+        &args.filters,
+        &["before", "dangling", "label", "reference", "since", "until"],
+    )?;
+    if let Some(reference) = &args.reference {
+        filters.add("reference", reference);
+    }
+    let default = if args.digests { WITH_DIGESTS } else { DEFAULT };
+    let format = match args.quiet {
+        true => Format::parse(Some("{{.ID}}"), default)?,
+        false => Format::parse(args.format.as_deref(), default)?,
+    };
+    let store = app.store().await?;
+    let mut rows = Vec::new();
+    let digests = args.digests || format.mentions("Digest");
+    let chosen = choose(&store, &filters).await?;
+    let now = when::now();
+    for image in &chosen {
+        for line in image.lines(digests) {
+            rows.push(row(image, &line, args.no_trunc, now));
+        }
+    }
+    let text = format.render(&rows, &HEADERS)?;
+    app.printer.write_out(text.as_bytes());
+    Ok(())
+}
+
+fn row(image: &Image, line: &store::ImageLine<'_>, no_trunc: bool, now: i64) -> Row {
+    let id = match no_trunc {
+        true => image.id.to_string(),
+        false => image.id.short().to_owned(),
+    };
+    let size = style::size(image.size);
+    let created = image.created.as_deref();
+    [
+        ("Containers", "N/A".to_owned()),
+        ("CreatedAt", when::local(created)),
+        ("CreatedSince", when::ago(created, now)),
+        ("Digest", line.digest.clone()),
+        ("ID", id),
+        ("Repository", line.repository.clone()),
+        ("SharedSize", "N/A".to_owned()),
+        ("Size", size.clone()),
+        ("Tag", line.tag.to_owned()),
+        ("UniqueSize", "N/A".to_owned()),
+        ("VirtualSize", size),
+    ]
+    .map(|(name, text)| (name.to_owned(), Value::from(text)))
+    .into_iter()
+    .collect()
+}
+
+/// The images that the filters let through; by `reference`, with the names that match only.
+async fn choose(store: &Store, filters: &Filters) -> Result<Vec<Image>, Failure> {
+    let mut images = store.images().await?;
+    if let Some(dangling) = filters.boolean("dangling")? {
+        images.retain(|image| image.is_dangling() == dangling);
+    }
+    for (name, keep_older) in [("before", true), ("since", false)] {
+        for text in filters.all(name) {
+            let than = store.resolve(text).await?;
+            let limit = when::seconds(than.created.as_deref());
+            images.retain(|image| {
+                let created = when::seconds(image.created.as_deref());
+                match keep_older {
+                    true => created < limit,
+                    false => created > limit,
+                }
+            });
+        }
+    }
+    for text in filters.all("until") {
+        let limit = when::until(text).map_err(Failure::new)?;
+        images.retain(|image| when::seconds(image.created.as_deref()) < limit);
+    }
+    let labels: Vec<&str> = filters.all("label").collect();
+    if !labels.is_empty() {
+        let mut kept = Vec::new();
+        for image in images {
+            let bytes = store.config(&image.id).await?;
+            let config: ImageConfig = serde_json::from_slice(&bytes)?;
+            let found = config.config.unwrap_or_default().labels;
+            if labels.iter().all(|wanted| has_label(&found, wanted)) {
+                kept.push(image);
+            }
+        }
+        images = kept;
+    }
+    let patterns: Vec<&str> = filters.all("reference").collect();
+    if !patterns.is_empty() {
+        let matches = |reference: &Reference| {
+            patterns
+                .iter()
+                .any(|pattern| matches_reference(pattern, reference))
+        };
+        for image in &mut images {
+            image.tags.retain(&matches);
+            image.repo_digests.retain(&matches);
+        }
+        images.retain(|image| !image.tags.is_empty() || !image.repo_digests.is_empty());
+    }
+    Ok(images)
+}
+
+fn has_label(labels: &BTreeMap<String, String>, wanted: &str) -> bool {
+    match wanted.split_once('=') {
+        Some((key, value)) => labels.get(key).is_some_and(|found| found == value),
+        None => labels.contains_key(wanted),
+    }
+}
+
+/// Whether a pattern is for a reference, with or without its tag, in its short or full form.
+fn matches_reference(pattern: &str, reference: &Reference) -> bool {
+    let repository = reference.repository();
+    [
+        reference.familiar(),
+        repository.familiar(),
+        reference.to_string(),
+        repository.to_string(),
+    ]
+    .iter()
+    .any(|name| matches_path(pattern, name))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn patterns_match_names_with_or_without_tag() {
+        for (pattern, name, fits) in [
+            ("app", "app:v1", true),
+            ("app:v1", "app:v1", true),
+            ("app:v2", "app:v1", false),
+            ("app*", "app:v1", true),
+            ("*:v1", "app:v1", true),
+            ("docker.io/library/app", "app:v1", true),
+            ("localhost:5000/*", "localhost:5000/app:v1", true),
+            ("*", "localhost:5000/app:v1", false),
+            ("*/*", "localhost:5000/app:v1", true),
+        ] {
+            let reference: Reference = name.parse().unwrap();
+            assert_eq!(
+                matches_reference(pattern, &reference),
+                fits,
+                "{pattern} {name}"
+            );
+        }
+    }
+
+    #[test]
+    fn labels_match_by_key_or_value() {
+        let labels = BTreeMap::from([("a".to_owned(), "1".to_owned())]);
+        for (wanted, fits) in [("a", true), ("a=1", true), ("a=2", false), ("b", false)] {
+            assert_eq!(has_label(&labels, wanted), fits, "{wanted}");
+        }
+    }
+}

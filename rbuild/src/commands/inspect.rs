@@ -1,0 +1,329 @@
+//! `rbuild inspect`
+
+use clap::{Args, ValueEnum};
+use oci::config::Config;
+use oci::{ImageConfig, Reference};
+use serde::Serialize;
+use serde_json::{Map, Value, json};
+use store::{Image, Snapshot, Store};
+
+use crate::app::App;
+use crate::failure::{Failure, Outcome};
+use golang::template::{Template, Types};
+
+/// `rbuild inspect`
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  rbuild inspect app:v1                                    all of it, as JSON
+  rbuild inspect -f '{{.Id}} {{.Os}}/{{.Architecture}}' app:v1
+  rbuild inspect -f '{{json .Config.Cmd}}' app:v1
+  rbuild inspect -f '{{range .Config.Env}}{{println .}}{{end}}' app:v1
+  rbuild inspect -f '{{index .Config.Labels \"maintainer\"}}' app:v1")]
+pub struct InspectArgs {
+    /// Names, IDs or beginnings of IDs
+    #[arg(value_name = "IMAGE", required = true)]
+    pub images: Vec<String>,
+
+    /// A Go template, or `json` for JSON without line breaks
+    #[arg(short, long, value_name = "FORMAT")]
+    pub format: Option<String>,
+
+    /// What to look for; there are only images here
+    #[arg(long = "type", value_enum)]
+    pub kind: Option<Kind>,
+}
+
+/// `--type`
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Kind {
+    /// Images
+    Image,
+}
+
+/// What Go writes for a time that is not known.
+const ZERO_TIME: &str = "0001-01-01T00:00:00Z";
+
+const TYPES: Types = Types {
+    maps: &["Labels", "Volumes", "ExposedPorts", "Data"],
+    lists: &[
+        "Cmd",
+        "Entrypoint",
+        "Env",
+        "Layers",
+        "OnBuild",
+        "RepoDigests",
+        "RepoTags",
+        "Shell",
+        "Test",
+    ],
+    texts: &["StopSignal", "Variant", "OsVersion"],
+    pointers: &["Healthcheck", "StopTimeout"],
+};
+
+/// Runs the command.
+pub async fn run(app: &App, args: InspectArgs) -> Outcome {
+    let template = match args.format.as_deref() {
+        None => None,
+        Some("json") => Some(Template::parse("{{json .}}")?),
+        Some(text) => Some(Template::parse(text)?),
+    };
+    let store = app.store().await?;
+    let mut found = Vec::new();
+    let mut missing = Vec::new();
+    let mut failed = None;
+    for name in &args.images {
+        match store.resolve(name).await {
+            Ok(image) => found.push(describe(&store, &image).await?),
+            Err(store::Error::NoSuchImage { .. }) => missing.push(name),
+            Err(error) => {
+                let failure = Failure::from(error);
+                app.printer.error(&failure.message);
+                failed = Some(failure.code);
+            }
+        }
+    }
+    match &template {
+        Some(template) => {
+            for image in &found {
+                app.printer.line(template.render(image, &TYPES)?);
+            }
+        }
+        None => app.printer.line(indented(&Value::Array(found))?),
+    }
+    let what = match args.kind {
+        Some(Kind::Image) => "image",
+        None => "object",
+    };
+    for name in &missing {
+        app.printer.note(format!("Error: No such {what}: {name}"));
+        failed = Some(1);
+    }
+    match failed {
+        // Told already, each in its turn.
+        Some(code) => Err(Failure::with_code("", code)),
+        None => Ok(()),
+    }
+}
+
+/// JSON with docker's four spaces.
+fn indented(value: &Value) -> Result<String, serde_json::Error> {
+    let mut out = Vec::new();
+    let formatter = serde_json::ser::PrettyFormatter::with_indent(b"    ");
+    value.serialize(&mut serde_json::Serializer::with_formatter(
+        &mut out, formatter,
+    ))?;
+    Ok(String::from_utf8_lossy(&out).into_owned())
+}
+
+async fn describe(store: &Store, image: &Image) -> Result<Value, Failure> {
+    let config: ImageConfig = serde_json::from_slice(&store.config(&image.id).await?)?;
+    let snapshots = match image.chain_id() {
+        Some(chain_id) => store.chain(&chain_id).await?,
+        None => Vec::new(),
+    };
+    Ok(document(image, &config, &snapshots))
+}
+
+fn document(image: &Image, config: &ImageConfig, snapshots: &[Snapshot]) -> Value {
+    let names =
+        |list: &[Reference]| -> Vec<String> { list.iter().map(Reference::familiar).collect() };
+    let text = |key: &str| match config.other.get(key) {
+        Some(Value::String(text)) => text.clone(),
+        _ => String::new(),
+    };
+    let comment = match text("comment") {
+        comment if !comment.is_empty() => comment,
+        _ => {
+            let last = config
+                .history
+                .last()
+                .and_then(|entry| entry.comment.clone());
+            last.unwrap_or_default()
+        }
+    };
+    let mut out = Map::new();
+    let mut put = |name: &str, value: Value| {
+        out.insert(name.to_owned(), value);
+    };
+    put("Id", json!(image.id));
+    put("RepoTags", json!(names(&image.tags)));
+    put("RepoDigests", json!(names(&image.repo_digests)));
+    put("Parent", json!(""));
+    put("Comment", json!(comment));
+    put(
+        "Created",
+        json!(config.created.as_deref().unwrap_or(ZERO_TIME)),
+    );
+    put("DockerVersion", json!(text("docker_version")));
+    put(
+        "Author",
+        json!(config.author.as_deref().unwrap_or_default()),
+    );
+    put("Config", run_config(config.config.as_ref()));
+    put("Architecture", json!(config.architecture));
+    if let Some(variant) = &config.variant {
+        put("Variant", json!(variant));
+    }
+    put("Os", json!(config.os));
+    if let Some(version) = &config.os_version {
+        put("OsVersion", json!(version));
+    }
+    put("Size", json!(image.size));
+    put("VirtualSize", json!(image.size));
+    put(
+        "GraphDriver",
+        json!({"Data": driver(snapshots), "Name": "overlay2"}),
+    );
+    put(
+        "RootFS",
+        json!({"Type": config.rootfs.kind, "Layers": image.layers}),
+    );
+    // Nobody writes down when a tag was given; Go's zero time says so.
+    put("Metadata", json!({"LastTagTime": ZERO_TIME}));
+    Value::Object(out)
+}
+
+/// Where the layers are unpacked; `null` when they are not.
+fn driver(snapshots: &[Snapshot]) -> Value {
+    let Some((top, below)) = snapshots.split_first() else {
+        return Value::Null;
+    };
+    let paths: Vec<String> = below
+        .iter()
+        .map(|s| s.fs_path.display().to_string())
+        .collect();
+    let mut data = Map::new();
+    if !paths.is_empty() {
+        data.insert("LowerDir".to_owned(), paths.join(":").into());
+    }
+    let upper = top.fs_path.display().to_string();
+    data.insert("UpperDir".to_owned(), upper.into());
+    Value::Object(data)
+}
+
+/// A container's configuration with all of docker's fields.
+fn run_config(config: Option<&Config>) -> Value {
+    let Some(config) = config else {
+        return Value::Null;
+    };
+    // Go's nil lists and maps.
+    let list = |items: &[String]| match items {
+        [] => Value::Null,
+        items => json!(items),
+    };
+    let mut out = Map::new();
+    let mut put = |name: &str, value: Value| {
+        out.insert(name.to_owned(), value);
+    };
+    put("Hostname", json!(""));
+    put("Domainname", json!(""));
+    put("User", json!(config.user));
+    for name in ["AttachStdin", "AttachStdout", "AttachStderr"] {
+        put(name, json!(false));
+    }
+    if !config.exposed_ports.is_empty() {
+        put("ExposedPorts", json!(config.exposed_ports));
+    }
+    for name in ["Tty", "OpenStdin", "StdinOnce"] {
+        put(name, json!(false));
+    }
+    put("Env", list(&config.env));
+    put("Cmd", json!(config.cmd));
+    if let Some(check) = &config.healthcheck {
+        put("Healthcheck", json!(check));
+    }
+    if let Some(true) = config.args_escaped {
+        put("ArgsEscaped", json!(true));
+    }
+    put("Image", json!(""));
+    put(
+        "Volumes",
+        match config.volumes.is_empty() {
+            true => Value::Null,
+            false => json!(config.volumes),
+        },
+    );
+    put("WorkingDir", json!(config.working_dir));
+    put("Entrypoint", json!(config.entrypoint));
+    put("OnBuild", list(&config.on_build));
+    put(
+        "Labels",
+        match config.labels.is_empty() {
+            true => Value::Null,
+            false => json!(config.labels),
+        },
+    );
+    if let Some(signal) = &config.stop_signal {
+        put("StopSignal", json!(signal));
+    }
+    if let Some(shell) = &config.shell {
+        put("Shell", json!(shell));
+    }
+    // What the image says of them goes before what is always there, and what is not known stays.
+    for (name, value) in &config.other {
+        out.insert(name.clone(), value.clone());
+    }
+    Value::Object(out)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use oci::{Digest, Platform};
+
+    fn example() -> Value {
+        let config: ImageConfig = serde_json::from_value(json!({
+            "architecture": "amd64",
+            "os": "linux",
+            "created": "2026-01-31T12:00:00Z",
+            "author": "me",
+            "comment": "Imported from -",
+            "config": {
+                "Env": ["A=b"],
+                "Cmd": ["sh"],
+                "ExposedPorts": {"80/tcp": {}},
+                "Labels": {"a": "b"},
+                "StopTimeout": 5
+            },
+            "rootfs": {"type": "layers", "diff_ids": [Digest::empty()]}
+        }))
+        .unwrap();
+        let image = Image {
+            id: Digest::sha256(b"config"),
+            created: config.created.clone(),
+            platform: Platform::host(),
+            size: 42,
+            manifest: None,
+            layers: config.rootfs.diff_ids.clone(),
+            tags: vec!["app:v1".parse().unwrap()],
+            repo_digests: Vec::new(),
+        };
+        document(&image, &config, &[])
+    }
+
+    #[test]
+    fn has_the_shape_of_dockers() {
+        insta::assert_snapshot!(indented(&json!([example()])).unwrap());
+    }
+
+    #[test]
+    fn templates_see_docker_types() {
+        for (template, text) in [
+            ("{{.Config.Entrypoint}} {{.Config.Volumes}}", "[] map[]"),
+            ("{{.Config.Labels.a}} {{index .Config.Labels \"x\"}}", "b "),
+            (
+                "{{.Config.Healthcheck}}{{.Config.StopSignal}}{{.Config.Shell}}{{.Variant}}",
+                "<nil>[]",
+            ),
+            ("{{.RootFS.Type}} {{len .RootFS.Layers}}", "layers 1"),
+            ("{{json .Config.OnBuild}}", "null"),
+            ("{{join .RepoTags \",\"}}", "app:v1"),
+        ] {
+            let shown = Template::parse(template)
+                .unwrap()
+                .render(&example(), &TYPES);
+            assert_eq!(shown.unwrap(), text, "{template}");
+        }
+    }
+}

@@ -1,0 +1,22 @@
+//! One module a command, named as it is typed.
+
+pub mod build;
+pub mod completions;
+pub mod debug;
+pub mod df;
+pub mod export;
+pub mod history;
+pub mod images;
+pub mod import;
+pub mod inspect;
+pub mod lint;
+pub mod load;
+pub mod login;
+pub mod logout;
+pub mod prune;
+pub mod pull;
+pub mod push;
+pub mod rmi;
+pub mod save;
+pub mod tag;
+pub mod version;

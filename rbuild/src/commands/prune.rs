@@ -1,0 +1,179 @@
+//! `rbuild prune`, `image prune`, `builder prune` and `system prune`
+
+use std::time::Duration;
+
+use clap::Args;
+use store::{PruneOptions, PruneReport, Removal};
+
+use crate::app::App;
+use crate::failure::{Failure, Outcome};
+use crate::filter::Filters;
+use crate::term::prompt;
+use crate::term::style;
+use crate::when;
+
+/// `rbuild prune`
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  rbuild prune                        what no name and no image needs any more
+  rbuild prune --dry-run -a           what there is to gain
+  rbuild prune -f --filter until=24h  nothing that was used within a day
+  rbuild builder prune -f --keep-storage 5g")]
+pub struct PruneArgs {
+    /// Also images that have names, and the cache of images that are there
+    #[arg(short, long)]
+    pub all: bool,
+
+    /// Do not ask
+    #[arg(short, long)]
+    pub force: bool,
+
+    /// Only what was last used before: until=24h or a date
+    #[arg(long = "filter", value_name = "until=TIME")]
+    pub filters: Vec<String>,
+
+    /// Keep this much of the build cache, the most recently used, such as 5g
+    #[arg(long, value_name = "BYTES")]
+    pub keep_storage: Option<String>,
+
+    /// Only tell what would be removed
+    #[arg(long)]
+    pub dry_run: bool,
+}
+
+/// What a prune is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum What {
+    /// Images and build cache.
+    Everything,
+    /// `image prune`
+    Images,
+    /// `builder prune`
+    Cache,
+}
+
+/// Runs the command.
+pub async fn run(app: &App, args: PruneArgs, what: What) -> Outcome {
+    let filters = Filters::parse(&args.filters, &["until"])?;
+    let mut until = None;
+    for text in filters.all("until") {
+        let before = when::until(text).map_err(Failure::new)?;
+        let age = u64::try_from(when::now() - before).unwrap_or(0);
+        until = Some(Duration::from_secs(age));
+    }
+    let keep_storage = match &args.keep_storage {
+        None => None,
+        Some(text) => Some(dockerfile::value::parse_size(text).ok_or_else(|| {
+            Failure::with_code(
+                format!("invalid size: {text:?}; write it as in 512m or 5g"),
+                125,
+            )
+        })?),
+    };
+    let options = PruneOptions {
+        images: what != What::Cache,
+        cache: what != What::Images,
+        all: args.all,
+        until,
+        keep_storage,
+        dry_run: args.dry_run,
+    };
+    if !args.force
+        && !args.dry_run
+        && !prompt::confirm(&app.printer, warning(what, args.all)).await?
+    {
+        return Ok(());
+    }
+    let store = app.store().await?;
+    let report = store.prune(&options).await?;
+    app.printer
+        .write_out(told(&report, args.dry_run).as_bytes());
+    Ok(())
+}
+
+fn warning(what: What, all: bool) -> &'static str {
+    match (what, all) {
+        (What::Images, false) => "WARNING! This will remove all dangling images.",
+        (What::Images, true) => "WARNING! This will remove all images, those with names too.",
+        (What::Cache, false) => "WARNING! This will remove all dangling build cache.",
+        (What::Cache, true) => "WARNING! This will remove all build cache.",
+        (What::Everything, false) => {
+            "WARNING! This will remove:\n  - all dangling images\n  - all dangling build cache\n"
+        }
+        (What::Everything, true) => {
+            "WARNING! This will remove:\n  - all images, those with names too\n  \
+             - all build cache\n"
+        }
+    }
+}
+
+fn told(report: &PruneReport, dry_run: bool) -> String {
+    let mut out = String::new();
+    if !report.images.is_empty() {
+        out.push_str(if dry_run {
+            "Would delete images:\n"
+        } else {
+            "Deleted Images:\n"
+        });
+        for removal in &report.images {
+            // Here docker writes them small.
+            out.push_str(&match removal {
+                Removal::Untagged(reference) => format!("untagged: {}\n", reference.familiar()),
+                Removal::Deleted(digest) => format!("deleted: {digest}\n"),
+            });
+        }
+        out.push('\n');
+    }
+    if !report.cache.is_empty() {
+        out.push_str(match dry_run {
+            true => "Would delete build cache objects:\n",
+            false => "Deleted build cache objects:\n",
+        });
+        for record in &report.cache {
+            out.push_str(record.key.short());
+            let description = record.description.replace(['\n', '\r', '\t'], " ");
+            if !description.is_empty() {
+                out.push_str("  ");
+                out.push_str(&description);
+            }
+            out.push('\n');
+        }
+        out.push('\n');
+    }
+    let reclaimed = style::size(report.reclaimed);
+    out.push_str(&match dry_run {
+        true => format!("Total reclaimable space: {reclaimed}\n"),
+        false => format!("Total reclaimed space: {reclaimed}\n"),
+    });
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use oci::Digest;
+
+    #[test]
+    fn tells_what_went_as_docker_does() {
+        let report = PruneReport {
+            images: vec![
+                Removal::Untagged("app:v1".parse().unwrap()),
+                Removal::Deleted(Digest::empty()),
+            ],
+            reclaimed: 1_500_000,
+            ..PruneReport::default()
+        };
+        insta::assert_snapshot!(told(&report, false), @r"
+        Deleted Images:
+        untagged: app:v1
+        deleted: sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855
+
+        Total reclaimed space: 1.5MB
+        ");
+        assert_eq!(
+            told(&PruneReport::default(), true),
+            "Total reclaimable space: 0B\n"
+        );
+    }
+}

@@ -1,0 +1,134 @@
+//! `rbuild push`
+
+use clap::{Args, ValueEnum};
+use oci::Reference;
+use oci::media_type::LayerCompression;
+
+use crate::app::App;
+use crate::commands::pull::usage;
+use crate::failure::{Failure, Outcome};
+use crate::term::transfer::Transfer;
+use images::Images;
+use images::push::push_image;
+
+/// `rbuild push`
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  rbuild tag app:v1 localhost:5000/app:v1
+  rbuild push localhost:5000/app:v1       the registry is the first part of the name
+  rbuild push -a localhost:5000/app       every tag that app has here")]
+pub struct PushArgs {
+    /// What to push; `latest` without tag
+    #[arg(value_name = "NAME[:TAG]")]
+    pub name: String,
+
+    /// Push all tags of the repository
+    #[arg(short, long)]
+    pub all_tags: bool,
+
+    /// Print only the full name
+    #[arg(short, long)]
+    pub quiet: bool,
+
+    /// How layers are compressed; images that were pulled are otherwise pushed as they came
+    #[arg(long, value_enum)]
+    pub compression: Option<Compression>,
+}
+
+/// Compressions that registries hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Compression {
+    /// What every client reads
+    Gzip,
+    /// Faster and smaller; makes an OCI manifest
+    Zstd,
+}
+
+impl From<Compression> for LayerCompression {
+    fn from(compression: Compression) -> Self {
+        match compression {
+            Compression::Gzip => Self::Gzip,
+            Compression::Zstd => Self::Zstd,
+        }
+    }
+}
+
+/// Runs the command.
+pub async fn run(app: &App, args: PushArgs) -> Outcome {
+    let reference: Reference = args.name.parse().map_err(|e| usage(&args.name, e))?;
+    if reference.digest().is_some() {
+        return Err(Failure::new("cannot push a digest reference"));
+    }
+    if args.all_tags && reference.tag().is_some() {
+        return Err(Failure::new("tag can't be used with --all-tags/-a"));
+    }
+    let compression = args.compression.map(LayerCompression::from);
+    let images = app.images().await?;
+    let _lease = images.store.lease().await?;
+    if !args.all_tags {
+        if reference.tag().is_none() && !args.quiet {
+            app.printer.line("Using default tag: latest");
+        }
+        let reference = reference.or_latest();
+        push_one(app, &images, &reference, compression, args.quiet).await?;
+        if args.quiet {
+            app.printer.line(reference);
+        }
+        return Ok(());
+    }
+    let repository = reference.repository();
+    let tags: Vec<Reference> = images
+        .store
+        .images()
+        .await?
+        .into_iter()
+        .flat_map(|image| image.tags)
+        .filter(|tag| tag.repository() == repository)
+        .collect();
+    if tags.is_empty() {
+        return Err(missing(&repository.familiar()));
+    }
+    for tag in &tags {
+        push_one(app, &images, tag, compression, args.quiet).await?;
+    }
+    if args.quiet {
+        app.printer.line(repository);
+    }
+    Ok(())
+}
+
+fn missing(name: &str) -> Failure {
+    Failure::new(format!(
+        "An image does not exist locally with the tag: {name}"
+    ))
+}
+
+/// Pushes one tag, and tells it in docker's words unless `quiet`.
+pub async fn push_one(
+    app: &App,
+    images: &Images,
+    reference: &Reference,
+    compression: Option<LayerCompression>,
+    quiet: bool,
+) -> Outcome {
+    if !quiet {
+        let repository = reference.repository();
+        app.printer
+            .line(format!("The push refers to repository [{repository}]"));
+    }
+    let image = match images.store.find(reference).await? {
+        Some(image) => image,
+        None => return Err(missing(&reference.repository().familiar())),
+    };
+    let transfer = Transfer::push(&app.printer, quiet);
+    let pushed = push_image(images, &image, reference, compression, &transfer).await?;
+    transfer.finish(false);
+    if !quiet {
+        let tag = reference.manifest_key();
+        let (digest, size) = (&pushed.digest, pushed.size);
+        app.printer
+            .line(format!("{tag}: digest: {digest} size: {size}"));
+    }
+    Ok(())
+}

@@ -1,0 +1,125 @@
+//! From what was typed to the command that does it, and from how that ends to an exit code.
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use crate::app::App;
+use crate::args::{self, BuilderCommand, Cli, Command, ImageCommand, SystemCommand};
+use crate::commands::prune::What;
+use crate::commands::{
+    build, completions, debug, df, export, history, images, import, inspect, lint, load, login,
+    logout, prune, pull, push, rmi, save, tag, version,
+};
+use crate::failure::Outcome;
+use crate::term::printer::Printer;
+
+/// docker's exit codes: none for help and version, 1 for a wrong number of arguments, 125 for
+/// wrong flags.
+fn exit_code(error: &clap::Error) -> u8 {
+    use clap::error::ErrorKind;
+    match error.kind() {
+        ErrorKind::DisplayHelp
+        | ErrorKind::DisplayVersion
+        | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => 0,
+        ErrorKind::MissingRequiredArgument
+        | ErrorKind::TooFewValues
+        | ErrorKind::TooManyValues
+        | ErrorKind::WrongNumberOfValues => 1,
+        _ => 125,
+    }
+}
+
+/// Runs the command line.
+pub fn main(raw: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let raw = args::with_default_command(raw.into_iter().collect());
+    let cli = match args::parse(raw) {
+        Ok(cli) => cli,
+        Err(error) => {
+            let code = exit_code(&error);
+            let _ = error.print();
+            return ExitCode::from(code);
+        }
+    };
+    let printer = Printer::from_env(cli.global.no_color);
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build();
+    let outcome = match runtime {
+        Ok(runtime) => {
+            let outcome = runtime.block_on(run(cli, printer.clone()));
+            // A blocked read of a terminal or pipe must not keep the process.
+            runtime.shutdown_background();
+            outcome
+        }
+        Err(error) => Err(error.into()),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            if let Some(excerpt) = &failure.excerpt {
+                printer.note(excerpt);
+            }
+            if !failure.message.is_empty() {
+                printer.error(&failure.message);
+            }
+            ExitCode::from(failure.code)
+        }
+    }
+}
+
+async fn run(cli: Cli, printer: Printer) -> Outcome {
+    let app = App::new(&cli.global, printer, args::command_names());
+    dispatch(&app, cli.command).await
+}
+
+async fn dispatch(app: &App, command: Command) -> Outcome {
+    match command {
+        Command::Build(args) => build::run(app, *args).await,
+        Command::Images(args) => images::run(app, args).await,
+        Command::History(args) => history::run(app, args).await,
+        Command::Inspect(args) => inspect::run(app, args).await,
+        Command::Import(args) => import::run(app, args).await,
+        Command::Tag(args) => tag::run(app, args).await,
+        Command::Rmi(args) => rmi::run(app, args).await,
+        Command::Pull(args) => pull::run(app, args).await,
+        Command::Push(args) => push::run(app, args).await,
+        Command::Save(args) => save::run(app, args).await,
+        Command::Load(args) => load::run(app, args).await,
+        Command::Export(args) => export::run(app, args).await,
+        Command::Login(args) => login::run(app, args).await,
+        Command::Logout(args) => logout::run(app, args).await,
+        Command::Lint(args) => lint::run(app, args).await,
+        Command::Df(args) => df::run(app, args).await,
+        Command::Prune(args) => prune::run(app, args, What::Everything).await,
+        Command::Image(command) => image(app, command).await,
+        Command::Builder(command) => match command {
+            BuilderCommand::Build(args) => build::run(app, *args).await,
+            BuilderCommand::Prune(args) => prune::run(app, args, What::Cache).await,
+        },
+        Command::System(command) => match command {
+            SystemCommand::Df(args) => df::run(app, args).await,
+            SystemCommand::Prune(args) => prune::run(app, args, What::Everything).await,
+        },
+        Command::Debug(command) => debug::run(app, command).await,
+        Command::Completions(args) => completions::run(app, &args, args::command()),
+        Command::Version(args) => version::run(app, &args),
+    }
+}
+
+async fn image(app: &App, command: ImageCommand) -> Outcome {
+    match command {
+        ImageCommand::Build(args) => build::run(app, *args).await,
+        ImageCommand::History(args) => history::run(app, args).await,
+        ImageCommand::Import(args) => import::run(app, args).await,
+        ImageCommand::Inspect(args) => inspect::run(app, args).await,
+        ImageCommand::Load(args) => load::run(app, args).await,
+        ImageCommand::Ls(args) => images::run(app, args).await,
+        ImageCommand::Prune(args) => prune::run(app, args, What::Images).await,
+        ImageCommand::Pull(args) => pull::run(app, args).await,
+        ImageCommand::Push(args) => push::run(app, args).await,
+        ImageCommand::Rm(args) => rmi::run(app, args).await,
+        ImageCommand::Save(args) => save::run(app, args).await,
+        ImageCommand::Tag(args) => tag::run(app, args).await,
+    }
+}

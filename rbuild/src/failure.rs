@@ -1,0 +1,58 @@
+//! How a command ends when it fails: what is printed, and the exit code.
+
+/// Why a command failed: what to print, and the exit code.
+#[derive(Debug)]
+pub struct Failure {
+    /// Where it went wrong, shown before the message: source lines with carets.
+    pub excerpt: Option<String>,
+    /// The message, without `error:`.
+    pub message: String,
+    /// The exit code, never 0.
+    pub code: u8,
+}
+
+impl Failure {
+    /// A failure with exit code 1.
+    pub fn new(message: impl std::fmt::Display) -> Self {
+        Self {
+            excerpt: None,
+            message: message.to_string(),
+            code: 1,
+        }
+    }
+
+    /// The same, with the source lines that it is about.
+    pub fn at(mut self, excerpt: String) -> Self {
+        self.excerpt = Some(excerpt);
+        self
+    }
+
+    /// A failure with an exit code of its own.
+    pub fn with_code(message: impl std::fmt::Display, code: u8) -> Self {
+        Self {
+            excerpt: None,
+            message: message.to_string(),
+            code: code.max(1),
+        }
+    }
+}
+
+impl<E: std::error::Error> From<E> for Failure {
+    fn from(error: E) -> Self {
+        let mut message = error.to_string();
+        let mut source = error.source();
+        while let Some(cause) = source {
+            let text = cause.to_string();
+            // Many errors already tell their cause; said twice it helps nobody.
+            if !message.contains(&text) {
+                message.push_str(": ");
+                message.push_str(&text);
+            }
+            source = cause.source();
+        }
+        Self::new(message)
+    }
+}
+
+/// What a command returns.
+pub type Outcome = Result<(), Failure>;

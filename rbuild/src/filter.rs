@@ -1,0 +1,175 @@
+//! `--filter KEY=VALUE`, and patterns in them.
+
+use crate::failure::Failure;
+
+/// Filters that were understood: each key one that the command knows.
+#[derive(Clone, Debug, Default)]
+pub struct Filters(Vec<(String, String)>);
+
+impl Filters {
+    /// Reads filters, of which only those in `known` are taken.
+    ///
+    /// # Errors
+    /// In docker's words.
+    pub fn parse(texts: &[String], known: &[&str]) -> Result<Self, Failure> {
+        let mut filters = Self::default();
+        for text in texts {
+            let Some((key, value)) = text.split_once('=') else {
+                return Err(Failure::with_code(
+                    format!("bad format of filter {text:?} (expected name=value)"),
+                    125,
+                ));
+            };
+            let key = key.trim().to_lowercase();
+            if !known.contains(&key.as_str()) {
+                let known = known.join(", ");
+                return Err(Failure::new(format!(
+                    "invalid filter '{key}'; there are: {known}"
+                )));
+            }
+            filters.0.push((key, value.trim().to_owned()));
+        }
+        Ok(filters)
+    }
+
+    /// Adds a filter.
+    pub fn add(&mut self, key: &str, value: &str) {
+        self.0.push((key.to_owned(), value.to_owned()));
+    }
+
+    /// All values of a key.
+    pub fn all(&self, key: &str) -> impl Iterator<Item = &str> {
+        let of = self.0.iter().filter(move |(found, _)| found == key);
+        of.map(|(_, value)| value.as_str())
+    }
+
+    /// The value of a key that is either true or false.
+    ///
+    /// # Errors
+    /// When it is neither.
+    pub fn boolean(&self, key: &str) -> Result<Option<bool>, Failure> {
+        let mut found = None;
+        for value in self.all(key) {
+            found = Some(match value {
+                "1" | "t" | "T" | "true" | "True" | "TRUE" => true,
+                "0" | "f" | "F" | "false" | "False" | "FALSE" => false,
+                other => {
+                    let text = format!("invalid filter '{key}={other}': write true or false");
+                    return Err(Failure::new(text));
+                }
+            });
+        }
+        Ok(found)
+    }
+}
+
+/// Whether a pattern matches the whole of a name, by the rules of Go's `path.Match`: `*` and `?`
+/// match no slash, `[a-z]` and `[^a-z]` one character, a backslash takes the next one as it is.
+/// A pattern that is none matches nothing.
+pub fn matches_path(pattern: &str, name: &str) -> bool {
+    let pattern: Vec<char> = pattern.chars().collect();
+    let name: Vec<char> = name.chars().collect();
+    // Where to go on when a star has to take one more character.
+    let (mut p, mut n) = (0, 0);
+    let mut star: Option<(usize, usize)> = None;
+    loop {
+        let step = match (pattern.get(p), name.get(n)) {
+            (None, None) => return true,
+            (Some('*'), _) => {
+                star = Some((p + 1, n));
+                p += 1;
+                continue;
+            }
+            (Some('?'), Some(c)) if *c != '/' => Some(1),
+            (Some('['), Some(c)) => match class(pattern.get(p..).unwrap_or_default(), *c) {
+                Some((length, true)) => Some(length),
+                _ => None,
+            },
+            (Some('\\'), Some(c)) if pattern.get(p + 1) == Some(c) => Some(2),
+            (Some(wanted), Some(c)) if wanted == c && !matches!(wanted, '?' | '\\') => Some(1),
+            _ => None,
+        };
+        match (step, star) {
+            (Some(length), _) => {
+                p += length;
+                n += 1;
+            }
+            (None, Some((after, taken))) if name.get(taken).is_some_and(|c| *c != '/') => {
+                star = Some((after, taken + 1));
+                (p, n) = (after, taken + 1);
+            }
+            _ => return false,
+        }
+    }
+}
+
+/// The length of a `[…]` at the beginning of the pattern, and whether it has the character.
+fn class(pattern: &[char], c: char) -> Option<(usize, bool)> {
+    let mut at = 1;
+    let negated = pattern.get(at) == Some(&'^');
+    at += usize::from(negated);
+    let mut found = false;
+    let first = at;
+    loop {
+        let low = *pattern.get(at)?;
+        if low == ']' && at > first {
+            return Some((at + 1, c != '/' && found != negated));
+        }
+        let high = match (pattern.get(at + 1), pattern.get(at + 2)) {
+            (Some('-'), Some(high)) if *high != ']' => {
+                at += 2;
+                *high
+            }
+            _ => low,
+        };
+        found |= low <= c && c <= high;
+        at += 1;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn patterns_match_as_in_go() {
+        for (pattern, name, fits) in [
+            ("abc", "abc", true),
+            ("*", "abc", true),
+            ("*c", "abc", true),
+            ("a*/b", "abc/b", true),
+            ("a*/b", "a/c/b", false),
+            ("a*b*c*d", "axbxcxd", true),
+            ("a*b*c*d", "axbxcxdx", false),
+            ("a?c", "abc", true),
+            ("a?c", "a/c", false),
+            ("[a-c]x", "bx", true),
+            ("[^a-c]x", "bx", false),
+            ("[^a-c]x", "dx", true),
+            ("\\*", "*", true),
+            ("\\*", "a", false),
+            ("[a", "a", false),
+            ("", "", true),
+            ("", "a", false),
+        ] {
+            assert_eq!(matches_path(pattern, name), fits, "{pattern:?} {name:?}");
+        }
+    }
+
+    #[test]
+    fn unknown_filters_are_refused() {
+        let parse = |text: &str| Filters::parse(&[text.to_owned()], &["dangling"]);
+        assert!(parse("dangling").is_err());
+        assert!(parse("nope=1").is_err());
+        assert_eq!(
+            parse("dangling=true").unwrap().boolean("dangling").unwrap(),
+            Some(true)
+        );
+        assert!(
+            parse("dangling=maybe")
+                .unwrap()
+                .boolean("dangling")
+                .is_err()
+        );
+    }
+}

@@ -1,0 +1,18 @@
+//! Flags that every command has.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+/// Flags of every command.
+#[derive(Debug, Clone, Args)]
+pub struct Global {
+    /// Where images, layers and the build cache are kept
+    /// [default: $RBUILD_ROOT, else /var/lib/rbuild for root, $XDG_DATA_HOME/rbuild for others]
+    #[arg(long, global = true, value_name = "DIR")]
+    pub root: Option<PathBuf>,
+
+    /// Do not colour the output (so does a non-empty NO_COLOR)
+    #[arg(long, global = true)]
+    pub no_color: bool,
+}

@@ -1,0 +1,45 @@
+//! `--build-arg` and `--platform`.
+
+use builder::plan::BuildArgs;
+use oci::Platform;
+
+use crate::failure::Failure;
+
+/// `--platform`
+pub fn platform(given: Option<&str>) -> Result<Platform, Failure> {
+    match given {
+        None => Ok(Platform::host()),
+        Some(text) => text.parse().map_err(|e| Failure::with_code(e, 125)),
+    }
+}
+
+/// `--build-arg`, and what the environment gives.
+pub fn build_args(given: &[String]) -> Result<BuildArgs, Failure> {
+    let mut build_args = Vec::new();
+    for arg in given {
+        match arg.split_once('=') {
+            Some((name, value)) => build_args.push((name.to_owned(), value.to_owned())),
+            // As docker: a bare name takes the environment's value, and is dropped without one.
+            None => {
+                if let Ok(value) = std::env::var(arg) {
+                    build_args.push((arg.clone(), value));
+                }
+            }
+        }
+    }
+    if let Ok(epoch) = std::env::var("SOURCE_DATE_EPOCH")
+        && !build_args
+            .iter()
+            .any(|(name, _)| name == "SOURCE_DATE_EPOCH")
+    {
+        build_args.push(("SOURCE_DATE_EPOCH".to_owned(), epoch));
+    }
+    let build_args = BuildArgs::new(build_args);
+    if let Some(epoch) = build_args.get("SOURCE_DATE_EPOCH")
+        && build_args.source_date_epoch().is_none()
+    {
+        let text = format!("invalid SOURCE_DATE_EPOCH {epoch:?}: expected seconds since 1970");
+        return Err(Failure::with_code(text, 125));
+    }
+    Ok(build_args)
+}

@@ -1,0 +1,73 @@
+//! `--build-context`: names for further contexts.
+
+use std::collections::BTreeMap;
+
+use builder::plan::named::{NamedContext, NamedContexts, context_name};
+use images::layout::LayoutPlace;
+use oci::Reference;
+
+use crate::failure::Failure;
+
+/// `--build-context`, by name.
+pub type Places = BTreeMap<String, ContextPlace>;
+
+/// Where a named context is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ContextPlace {
+    /// A folder or something to fetch, as it was typed.
+    Tree(String),
+    /// An image.
+    Image(Reference),
+    /// An image of an OCI image layout.
+    Layout(LayoutPlace),
+}
+
+fn named_context(text: &str) -> Result<(String, ContextPlace), String> {
+    let Some((name, place)) = text
+        .split_once('=')
+        .filter(|(n, p)| !n.is_empty() && !p.is_empty())
+    else {
+        return Err(format!("invalid context value: {text:?}; write NAME=PLACE"));
+    };
+    let place = match place.split_once("://") {
+        Some(("docker-image", reference)) => {
+            let parsed = reference.parse::<Reference>();
+            let reference = parsed.map_err(|e| format!("invalid context {text:?}: {e}"))?;
+            ContextPlace::Image(reference.or_latest())
+        }
+        Some(("oci-layout", place)) => {
+            let parsed = LayoutPlace::parse(place);
+            ContextPlace::Layout(parsed.map_err(|e| format!("invalid context {text:?}: {e}"))?)
+        }
+        _ => ContextPlace::Tree(place.to_owned()),
+    };
+    // Names stand where images do, in any way that one can be written.
+    let lower = name.to_lowercase();
+    lower
+        .parse::<Reference>()
+        .map_err(|e| format!("invalid context name {name:?}: {e}"))?;
+    Ok((context_name(&lower), place))
+}
+
+/// `--build-context`, by name.
+pub fn contexts(given: &[String]) -> Result<Places, Failure> {
+    let mut contexts = Places::new();
+    for context in given {
+        let (name, place) = named_context(context).map_err(|e| Failure::with_code(e, 125))?;
+        contexts.insert(name, place);
+    }
+    Ok(contexts)
+}
+
+/// The contexts as the planner sees them.
+pub fn named(contexts: &Places) -> NamedContexts {
+    let named = contexts.iter().map(|(name, place)| {
+        let context = match place {
+            ContextPlace::Tree(_) => NamedContext::Tree,
+            ContextPlace::Image(reference) => NamedContext::Image(reference.clone()),
+            ContextPlace::Layout(_) => NamedContext::Layout,
+        };
+        (name.clone(), context)
+    });
+    named.collect()
+}

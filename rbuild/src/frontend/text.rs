@@ -1,0 +1,164 @@
+//! The Dockerfile as text, for messages that show where something is wrong.
+
+use dockerfile::diagnostic::{Code, Diagnostic, render, render_all};
+use dockerfile::span::Span;
+
+use crate::failure::Failure;
+use crate::frontend::bases::Bases;
+use builder::context::{ContextError, Source};
+use builder::files::FilesError;
+use builder::plan::graph::GraphOptions;
+use builder::plan::mistakes::{Survey, survey};
+use builder::plan::{Graph, PlanError};
+use builder::solve::engine::{SolveError, StepError};
+
+/// How much of a file is looked at for bytes that no text has.
+const SNIFFED: usize = 8192;
+
+/// A Dockerfile as it was written and as it was understood.
+pub struct Text {
+    /// As in messages.
+    pub name: String,
+    /// What it was understood as.
+    pub parsed: dockerfile::Parsed,
+    /// What parsing warned of.
+    pub warnings: Vec<Diagnostic>,
+    color: bool,
+}
+
+impl Text {
+    /// Reads a Dockerfile, which may be full of mistakes.
+    pub fn read(source: Source, color: bool) -> Result<Self, Failure> {
+        if source.bytes.iter().take(SNIFFED).any(|b| *b == 0) {
+            let text = format!("{} is neither a Dockerfile nor a tar archive", source.name);
+            return Err(Failure::new(text));
+        }
+        let parsed = dockerfile::parse_bytes(&source.bytes);
+        let warnings = parsed
+            .diagnostics
+            .iter()
+            .filter(|d| !d.is_error())
+            .cloned()
+            .collect();
+        Ok(Self {
+            name: source.name,
+            parsed,
+            warnings,
+            color,
+        })
+    }
+
+    /// The plan of a Dockerfile without mistakes; else all of them are shown.
+    pub fn graph(
+        &self,
+        options: &GraphOptions<'_>,
+        bases: &Bases,
+        building: bool,
+    ) -> Result<Graph, Failure> {
+        let (graph, found) = survey(
+            &self.parsed,
+            &Survey {
+                options,
+                config: &|name| bases.config(name),
+                all_stages: false,
+                building,
+            },
+        );
+        graph.ok_or_else(|| self.with_mistakes(&found))
+    }
+
+    /// Mistakes, all of them.
+    pub fn with_mistakes(&self, found: &[Diagnostic]) -> Failure {
+        let shown = self.render(found);
+        let what = if self.parsed.has_errors() {
+            "parsed"
+        } else {
+            "built"
+        };
+        Failure::new(format!("{} cannot be {what}", self.name)).at(shown)
+    }
+
+    /// Build checks stop the build.
+    pub fn violated(&self, found: &[Diagnostic]) -> Failure {
+        let violation = found.iter().any(|d| matches!(d.code, Code::Rule(_)));
+        let what = match violation {
+            true => "violates its build checks",
+            false => "cannot be built",
+        };
+        Failure::new(format!("{} {what}", self.name)).at(self.render(found))
+    }
+
+    pub fn render(&self, diagnostics: &[Diagnostic]) -> String {
+        render_all(diagnostics, &self.name, &self.parsed.source, self.color)
+    }
+
+    /// The Dockerfile cannot be built.
+    pub fn refused(&self, error: &PlanError) -> Failure {
+        let shown = self.render(&error.0);
+        Failure::new(format!("{} cannot be built", self.name)).at(shown)
+    }
+
+    /// A build that failed.
+    pub fn failed(&self, error: &SolveError) -> Failure {
+        match error {
+            SolveError::Plan(error) => self.refused(error),
+            SolveError::Step { span, source } => {
+                let code = source.exit_code();
+                if matches!(source, StepError::Cancelled) {
+                    return Failure::with_code(source, code);
+                }
+                if *span == Span::default() {
+                    return Failure::with_code(format!("failed to solve: {source}"), code);
+                }
+                let at = Diagnostic::error(Code::BuildFailed, source.to_string(), *span);
+                let at = match help(source) {
+                    Some(help) => at.help(help),
+                    None => at,
+                };
+                let shown = render(&at, &self.name, &self.parsed.source, self.color);
+                Failure::with_code(format!("failed to solve: {source}"), code).at(shown)
+            }
+        }
+    }
+}
+
+/// How to mend a step that failed, where that is known.
+fn help(error: &StepError) -> Option<String> {
+    match error {
+        StepError::Files(FilesError::NotFound {
+            similar: Some(similar),
+            ..
+        }) => Some(format!("did you mean {similar}?")),
+        StepError::Files(FilesError::NotFound { .. }) => {
+            Some("sources are paths in the build context (or in what --from names)".to_owned())
+        }
+        StepError::Files(FilesError::Ignored(_)) => {
+            Some("take it back in with a line that begins with ! in the ignore file".to_owned())
+        }
+        _ => None,
+    }
+}
+
+/// A context that is not there may have been meant as a command.
+pub fn meant_a_command(commands: &[String], context: &str, error: ContextError) -> Failure {
+    let names = commands.iter().map(String::as_str);
+    match (&error, dockerfile::suggest::closest(context, names, true)) {
+        (ContextError::NotFound(_), Some(command)) => Failure::new(format!(
+            "{error}; did you mean the command `rbuild {command}`?"
+        )),
+        _ => without_context(error),
+    }
+}
+
+/// There is no context: an ignore file is shown where it is wrong.
+pub fn without_context(error: ContextError) -> Failure {
+    let excerpt = match &error {
+        ContextError::Ignore { excerpt, .. } => Some(excerpt.clone()),
+        _ => None,
+    };
+    let failure: Failure = error.into();
+    match excerpt {
+        Some(excerpt) => failure.at(excerpt),
+        None => failure,
+    }
+}

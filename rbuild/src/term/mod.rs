@@ -1,0 +1,15 @@
+//! Everything between the commands and the terminal.
+//!
+//! - [`printer`]: the only way to the terminal; [`style`]: colours, sizes, times
+//! - [`progress`]: how a build shows what it does; [`transfer`]: how a push or pull does
+//! - [`table`] and [`listing`]: rows and columns, and `--format`
+//! - [`prompt`]: questions; [`output`]: archives to files and pipes
+
+pub mod listing;
+pub mod output;
+pub mod printer;
+pub mod progress;
+pub mod prompt;
+pub mod style;
+pub mod table;
+pub mod transfer;

@@ -1,0 +1,75 @@
+//! Archives to a file or to standard output.
+
+use std::fs::File;
+use std::io::{self, IsTerminal as _, Write};
+use std::os::fd::AsFd as _;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+
+use crate::failure::Failure;
+
+/// Where an archive goes.
+#[derive(Clone, Debug)]
+pub enum Output {
+    /// Standard output.
+    Stdout,
+    /// A file, which appears when all of it is written.
+    File(PathBuf),
+}
+
+impl Output {
+    /// What `-o` says; without it, standard output, unless that is a terminal.
+    ///
+    /// # Errors
+    /// On a terminal, in docker's words: `what` is `save` or `export`.
+    pub fn new(file: Option<PathBuf>, what: &str) -> Result<Self, Failure> {
+        match file {
+            Some(path) if path.as_os_str() == "-" => Self::new(None, what),
+            Some(path) => Ok(Self::File(path)),
+            None if io::stdout().is_terminal() => Err(Failure::new(format!(
+                "cowardly refusing to {what} to a terminal. Use the -o flag or redirect"
+            ))),
+            None => Ok(Self::Stdout),
+        }
+    }
+
+    /// Writes it.
+    ///
+    /// # Errors
+    /// The producer's, and those of the file; there is no file then.
+    pub fn write<E: Into<Failure>>(
+        &self,
+        produce: impl FnOnce(&mut dyn Write) -> Result<(), E>,
+    ) -> Result<(), Failure> {
+        let path = match self {
+            Self::Stdout => {
+                let out = io::stdout().as_fd().try_clone_to_owned()?;
+                return produce(&mut File::from(out)).map_err(Into::into);
+            }
+            Self::File(path) => path,
+        };
+        let failed = |e: io::Error| Failure::new(format!("write {}: {e}", path.display()));
+        // A pipe or device is written to, not replaced.
+        if path.metadata().is_ok_and(|m| !m.is_file() && !m.is_dir()) {
+            let mut file = File::options().write(true).open(path).map_err(failed)?;
+            return produce(&mut file).map_err(Into::into);
+        }
+        if path.is_dir() {
+            let text = format!("write {}: it is a directory", path.display());
+            return Err(Failure::new(text));
+        }
+        let dir = match path.parent() {
+            Some(dir) if !dir.as_os_str().is_empty() => dir,
+            _ => Path::new("."),
+        };
+        let mut file = tempfile::Builder::new()
+            .prefix(".rbuild-")
+            .permissions(std::fs::Permissions::from_mode(0o666))
+            .tempfile_in(dir)
+            .map_err(failed)?;
+        produce(file.as_file_mut()).map_err(Into::into)?;
+        file.as_file().sync_all().map_err(failed)?;
+        file.persist(path).map_err(|e| failed(e.error))?;
+        Ok(())
+    }
+}
