@@ -100,16 +100,4 @@ impl Meta {
         .await?;
         Ok(Some(Page::cut(names, n)))
     }
-
-    /// Whether the repository exists.
-    ///
-    /// # Errors
-    /// [`MetaError`].
-    pub async fn repository_exists(&self, repository: &RepositoryName) -> Result<bool, MetaError> {
-        let id: Option<i64> = sqlx::query_scalar("SELECT id FROM repositories WHERE name = ?")
-            .bind(repository.as_str())
-            .fetch_optional(&self.readers)
-            .await?;
-        Ok(id.is_some())
-    }
 }
