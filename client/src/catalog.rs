@@ -10,10 +10,12 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use crate::Client;
-use crate::auth::{Origin, Scopes};
+use crate::auth::Scopes;
+use crate::call::Call;
 use crate::endpoint::Endpoint;
 use crate::error::Error;
-use crate::http::{Call, next_link, read_capped};
+use crate::http::{next_link, read_capped};
+use crate::origin::Origin;
 use crate::resolve::{explain, explain_denied};
 
 const MAX_PAGE: u64 = 8 << 20;

@@ -2,17 +2,19 @@
 
 use std::collections::{HashMap, HashSet};
 use std::future::Future;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, Weak};
 
 use oci::Digest;
 use reqwest::{Method, Response, Url};
 use tokio::sync::{OnceCell, Semaphore, SemaphorePermit};
 
 use crate::auth::{Scopes, Source};
+use crate::call::{self, Call};
 use crate::config::Config;
 use crate::endpoint::{Endpoint, Spec};
 use crate::error::Error;
-use crate::http::{self, Call, Transports};
+use crate::http::Transports;
+use crate::sync::lock;
 
 /// A client of distribution registries. Cheap to clone; clones share connections, tokens and
 /// limits.
@@ -92,7 +94,7 @@ impl Client {
 
     /// A lock for each digest, so that a blob wanted twice at once is downloaded once.
     pub(crate) fn blob_lock(&self, digest: &Digest) -> Arc<tokio::sync::Mutex<()>> {
-        let mut busy = self.0.busy.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut busy = lock(&self.0.busy);
         busy.retain(|_, lock| lock.strong_count() > 0);
         if let Some(lock) = busy.get(digest).and_then(Weak::upgrade) {
             return lock;
@@ -109,11 +111,7 @@ impl Client {
 
     async fn endpoint(&self, spec: &Spec) -> Result<Arc<Endpoint>, Error> {
         let cell = {
-            let mut endpoints = self
-                .0
-                .endpoints
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner);
+            let mut endpoints = lock(&self.0.endpoints);
             Arc::clone(endpoints.entry(spec.clone()).or_default())
         };
         let reach = || async {
@@ -170,7 +168,7 @@ impl Client {
     }
 
     fn down(&self) -> MutexGuard<'_, HashSet<Spec>> {
-        self.0.down.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0.down)
     }
 
     /// Sends what may be repeated.
@@ -179,7 +177,7 @@ impl Client {
         endpoint: &Endpoint,
         call: &Call,
     ) -> Result<(Response, Url), Error> {
-        http::send(&self.0.transports, &self.0.config, endpoint, call).await
+        call::send(&self.0.transports, &self.0.config, endpoint, call).await
     }
 
     /// Sends once.
@@ -188,7 +186,7 @@ impl Client {
         endpoint: &Endpoint,
         call: &Call,
     ) -> Result<(Response, Url), Error> {
-        http::exchange(&self.0.transports, endpoint, call).await
+        call::exchange(&self.0.transports, endpoint, call).await
     }
 
     /// An unwelcome answer as an error.
@@ -198,7 +196,7 @@ impl Client {
         call: &Call,
         response: Response,
     ) -> Error {
-        http::refuse(&self.0.transports, endpoint, call.what(), response).await
+        call::refuse(&self.0.transports, endpoint, call.what(), response).await
     }
 }
 

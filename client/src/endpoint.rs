@@ -3,10 +3,11 @@
 use oci::reference::{DEFAULT_DOMAIN, Repository};
 use reqwest::{StatusCode, Url};
 
-use crate::auth::{Auth, Origin, Scopes, Source};
+use crate::auth::{Auth, Scopes, Source};
 use crate::config::{Config, Mirror};
 use crate::error::Error;
 use crate::http::Transports;
+use crate::origin::Origin;
 
 /// Where Docker Hub's API is.
 const HUB_HOST: &str = "registry-1.docker.io";

@@ -9,9 +9,8 @@ use reqwest::StatusCode;
 use serde::Deserialize;
 
 use crate::config::ConfigError;
-
-/// How many characters of a registry's own words are shown.
-const MAX_MESSAGE: usize = 500;
+use crate::retry::is_transient;
+use crate::text::printable;
 
 /// One entry of a registry's error document (distribution-spec, "Error Codes").
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
@@ -107,19 +106,6 @@ impl fmt::Display for RegistryError {
         }
         Ok(())
     }
-}
-
-/// A registry's text without control characters (it goes to a terminal) and not too long.
-pub(crate) fn printable(text: &str) -> String {
-    let mut out: String = text
-        .chars()
-        .map(|c| if c.is_control() { ' ' } else { c })
-        .take(MAX_MESSAGE)
-        .collect();
-    if text.chars().nth(MAX_MESSAGE).is_some() {
-        out.push('…');
-    }
-    out
 }
 
 /// An addition to an error, such as why no credentials were sent; shown in parentheses.
@@ -331,7 +317,7 @@ impl Error {
     pub fn is_transient(&self) -> bool {
         match self {
             Self::Transport { .. } => true,
-            Self::Registry { cause, .. } => crate::http::retry::is_transient(cause.status),
+            Self::Registry { cause, .. } => is_transient(cause.status),
             _ => false,
         }
     }

@@ -11,7 +11,8 @@
 //! | [`error`] | the error types, in docker's words |
 //! | [`events`] | what a pull or push tells whoever renders its progress |
 //! | `endpoint` | a registry or a mirror of it, and how it is reached |
-//! | `http` | requests: redirects, retries, time limits, capped bodies |
+//! | `call` | requests: credentials, redirects, further tries |
+//! | `http` | transports, time limits, capped bodies |
 //! | [`resolve`] | a reference to an image manifest |
 //! | [`pull`] | blobs into a [`BlobStore`](oci::blob::BlobStore) |
 //! | [`push`] | blobs and manifests to a registry |
@@ -32,9 +33,15 @@ pub mod pull;
 pub mod push;
 pub mod resolve;
 
+mod call;
 mod client;
 mod endpoint;
 mod http;
+mod origin;
+mod part;
+mod retry;
+mod sync;
+mod text;
 
 pub use client::Client;
 pub use config::{Config, ConfigError};

@@ -4,10 +4,10 @@ use reqwest::{Method, StatusCode};
 
 use crate::Client;
 use crate::auth::{Scopes, Source};
+use crate::call::{self, Call};
 use crate::config::Credentials;
 use crate::endpoint::{Endpoint, Spec};
 use crate::error::Error;
-use crate::http::{self, Call};
 
 /// What a user logs in with.
 #[derive(Clone)]
@@ -80,7 +80,7 @@ impl Client {
             }
         }
         let (response, _) =
-            http::exchange(transports, &endpoint, &call)
+            call::exchange(transports, &endpoint, &call)
                 .await
                 .map_err(|e| match e {
                     Error::Unauthorized { cause, note } => refused(format!("{cause}{note}")),

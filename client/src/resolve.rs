@@ -9,9 +9,10 @@ use reqwest::header::{ACCEPT, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderVal
 use reqwest::{Method, Response, StatusCode};
 
 use crate::Client;
+use crate::call::Call;
 use crate::endpoint::Endpoint;
 use crate::error::{Error, Note, RegistryError};
-use crate::http::{Call, read_capped};
+use crate::http::read_capped;
 
 /// Indexes in indexes are followed this deep.
 const MAX_DEPTH: usize = 3;

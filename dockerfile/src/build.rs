@@ -1,10 +1,11 @@
 //! The whole way: source to stages, with all mistakes found on it.
 
 use crate::diagnostic::{Code, Diagnostic};
-use crate::instruction::{Built, Instruction, Kind, build};
+use crate::instruction::{Instruction, Kind};
 use crate::parser::{self, Ast};
 use crate::span::Span;
 use crate::stage::{Dockerfile, GlobalArg, Stage};
+use crate::typing::{Built, build};
 
 /// What parsing gave.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -138,7 +138,7 @@ pub fn healthcheck(health: &Health<'_>) -> String {
 }
 
 /// A duration as Go prints it: `1h5m0s`, `1.5s`, `300ms`, `0s`.
-pub fn go_duration(duration: Duration) -> String {
+pub(crate) fn go_duration(duration: Duration) -> String {
     let nanoseconds = duration.as_nanos();
     let decimal = |unit: u128, name: &str| {
         let (whole, rest) = (nanoseconds / unit, nanoseconds % unit);
@@ -170,14 +170,6 @@ pub fn go_duration(duration: Duration) -> String {
             }
         }
     }
-}
-
-/// The first line of a here-document, as BuildKit shows it in a step's name: ` (set -e...)`.
-pub fn heredoc_summary(content: &str) -> String {
-    let mut lines = content.trim().lines();
-    let first = lines.next().unwrap_or_default();
-    let more = if lines.next().is_some() { "..." } else { "" };
-    format!("{first}{more}")
 }
 
 #[cfg(test)]
@@ -245,8 +237,6 @@ mod tests {
             healthcheck(&health),
             "HEALTHCHECK {Test:[CMD-SHELL true] Interval:5m0s Timeout:0s StartPeriod:0s StartInterval:0s Retries:3}"
         );
-        assert_eq!(heredoc_summary("\nset -e\nx\n"), "set -e...");
-        assert_eq!(heredoc_summary("one\n"), "one");
     }
 
     #[test]

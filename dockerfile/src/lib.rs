@@ -30,5 +30,8 @@ pub mod suggest;
 pub mod value;
 
 mod build;
+mod heredoc;
+mod rule;
+mod typing;
 
 pub use build::{Parsed, parse, parse_bytes, parse_trigger};

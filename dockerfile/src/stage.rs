@@ -8,6 +8,10 @@ use crate::instruction::{Arg, Header, Instruction, Kind, Onbuild};
 use crate::parser::Directives;
 use crate::span::{Text, Word};
 
+/// The `PATH` of a stage whose base image sets none, as BuildKit has it for Linux. Whoever runs
+/// something takes it from the stage's environment; nothing else has a default of its own.
+pub const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
 /// A parsed Dockerfile.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Dockerfile {

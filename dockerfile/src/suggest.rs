@@ -36,7 +36,7 @@ const MAX_OPTIONS: usize = 1000;
 
 /// The option at most two edits from `word`, the way BuildKit's messages suggest one: case counts,
 /// a swap of neighbours is two edits, and a word that is an option itself has none.
-pub fn nearest<'o>(word: &str, options: &[&'o str]) -> Option<&'o str> {
+pub(crate) fn nearest<'o>(word: &str, options: &[&'o str]) -> Option<&'o str> {
     if options.len() > MAX_OPTIONS || options.contains(&word) {
         return None;
     }

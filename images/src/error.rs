@@ -18,12 +18,12 @@ pub enum ImageError {
     #[error(transparent)]
     Blob(#[from] oci::blob::BlobError),
     /// A document that cannot be understood.
-    #[error("the image's {what} cannot be read: {source}")]
+    #[error("the image's {what} cannot be read: {cause}")]
     Document {
         /// Which document.
         what: &'static str,
         /// What is wrong with it.
-        source: serde_json::Error,
+        cause: serde_json::Error,
     },
     /// Layers and configuration that do not belong together.
     #[error("the image has {layers} layers, its configuration tells of {diff_ids}")]
@@ -70,16 +70,22 @@ pub enum ImageError {
     #[error(transparent)]
     Archive(#[from] oci::archive::ArchiveError),
     /// A layout of --build-context that cannot be read.
-    #[error("{}: {source}", .path.display())]
+    #[error("{}: {cause}", .path.display())]
     Layout {
         /// Where it is.
         path: PathBuf,
         /// What is wrong.
-        source: oci::archive::ArchiveError,
+        cause: oci::archive::ArchiveError,
     },
     /// A worker thread was lost.
     #[error("a worker thread failed: {0}")]
-    Worker(#[from] tokio::task::JoinError),
+    Worker(tokio::task::JoinError),
+}
+
+impl From<tokio::task::JoinError> for ImageError {
+    fn from(cause: tokio::task::JoinError) -> Self {
+        Self::Worker(cause)
+    }
 }
 
 impl From<client::Error> for ImageError {

@@ -33,7 +33,7 @@ pub enum IngestError {
     TooLarge,
     /// The archive's bytes cannot be had, or not be kept.
     #[error("the archive cannot be brought in: {0}")]
-    Source(#[from] io::Error),
+    Source(io::Error),
     /// The layer's directory cannot be opened.
     #[error(transparent)]
     Open(#[from] oci::layer::TarError),
@@ -48,6 +48,12 @@ pub enum IngestError {
         /// Of what came.
         actual: DiffId,
     },
+}
+
+impl From<io::Error> for BringError {
+    fn from(cause: io::Error) -> Self {
+        Self::Source(cause)
+    }
 }
 
 /// The largest layer that is taken, in bytes: what stops a decompression bomb.

@@ -64,7 +64,7 @@ pub async fn open(place: &LayoutPlace, platform: &Platform) -> Result<ArchivedIm
         let spool = std::env::temp_dir();
         let options = ReadOptions::new(&spool);
         open_image(&path, &pick, &platform, &options)
-            .map_err(|source| ImageError::Layout { path, source })
+            .map_err(|cause| ImageError::Layout { path, cause })
     })
     .await?
 }

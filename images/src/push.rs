@@ -178,9 +178,9 @@ async fn made(
         false => document::oci_manifest(config.clone(), layers.clone()),
     };
     Ok(Wanted {
-        manifest: manifest.map_err(|source| ImageError::Document {
+        manifest: manifest.map_err(|cause| ImageError::Document {
             what: "manifest",
-            source,
+            cause,
         })?,
         media_type: match docker {
             true => media_type::DOCKER_MANIFEST.into(),

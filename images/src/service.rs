@@ -69,9 +69,9 @@ impl Images {
     /// When its blob is missing or no configuration.
     pub async fn read_config(&self, id: &Digest) -> Result<ImageConfig, ImageError> {
         let bytes = self.store.config(id).await?;
-        serde_json::from_slice(&bytes).map_err(|source| ImageError::Document {
+        serde_json::from_slice(&bytes).map_err(|cause| ImageError::Document {
             what: "configuration",
-            source,
+            cause,
         })
     }
 

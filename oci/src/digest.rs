@@ -29,7 +29,7 @@ impl Algorithm {
     }
 
     /// How many hex digits its digests have.
-    pub const fn hex_len(self) -> usize {
+    const fn hex_len(self) -> usize {
         match self {
             Self::Sha256 => 64,
             Self::Sha512 => 128,

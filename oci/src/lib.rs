@@ -28,6 +28,7 @@ mod null;
 pub mod platform;
 pub mod reference;
 mod select;
+mod sync;
 
 pub use config::ImageConfig;
 pub use descriptor::Descriptor;

@@ -91,7 +91,7 @@ pub enum ManifestError {
     TooLarge,
     /// Not JSON, or not of the shape of a manifest.
     #[error("the manifest is not valid JSON of its type: {0}")]
-    Json(#[from] serde_json::Error),
+    Json(serde_json::Error),
     /// `schemaVersion` other than 2.
     #[error("schemaVersion {0}: only 2 is supported; schema 1 images must be pushed again")]
     SchemaVersion(u64),
@@ -109,6 +109,12 @@ pub enum ManifestError {
     /// A media type of neither a manifest nor an index.
     #[error("{0} is no manifest or index")]
     UnknownMediaType(MediaType),
+}
+
+impl From<serde_json::Error> for ManifestError {
+    fn from(cause: serde_json::Error) -> Self {
+        Self::Json(cause)
+    }
 }
 
 #[derive(Deserialize)]

@@ -24,8 +24,6 @@ pub const OCI_LAYER: &str = "application/vnd.oci.image.layer.v1.tar";
 pub const OCI_LAYER_GZIP: &str = "application/vnd.oci.image.layer.v1.tar+gzip";
 /// `application/vnd.oci.image.layer.v1.tar+zstd`
 pub const OCI_LAYER_ZSTD: &str = "application/vnd.oci.image.layer.v1.tar+zstd";
-/// `application/vnd.oci.empty.v1+json`, the two bytes `{}`.
-pub const OCI_EMPTY: &str = "application/vnd.oci.empty.v1+json";
 /// `application/vnd.docker.distribution.manifest.v2+json`
 pub const DOCKER_MANIFEST: &str = "application/vnd.docker.distribution.manifest.v2+json";
 /// `application/vnd.docker.distribution.manifest.list.v2+json`
@@ -41,7 +39,7 @@ pub const DOCKER_LAYER_FOREIGN: &str = "application/vnd.docker.image.rootfs.fore
 /// What the media types of layers begin with that need not be distributed.
 const NON_DISTRIBUTABLE: &str = "application/vnd.oci.image.layer.nondistributable.v1.tar";
 /// Schema 1, unsigned: known only in order to be refused politely.
-pub const DOCKER_SCHEMA1: &str = "application/vnd.docker.distribution.manifest.v1+json";
+const DOCKER_SCHEMA1: &str = "application/vnd.docker.distribution.manifest.v1+json";
 /// Schema 1, signed: known only in order to be refused politely.
 pub const DOCKER_SCHEMA1_SIGNED: &str = "application/vnd.docker.distribution.manifest.v1+prettyjws";
 

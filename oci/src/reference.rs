@@ -93,10 +93,16 @@ pub enum ReferenceError {
     HexName,
     /// A digest that is none.
     #[error("invalid digest in reference: {0}")]
-    Digest(#[from] DigestError),
+    Digest(DigestError),
     /// A tag or digest where only a repository is meant.
     #[error("a repository name was expected, without tag or digest")]
     NotBare,
+}
+
+impl From<DigestError> for ReferenceError {
+    fn from(cause: DigestError) -> Self {
+        Self::Digest(cause)
+    }
 }
 
 impl Reference {

@@ -42,12 +42,9 @@ impl<E: std::error::Error> From<E> for Failure {
         let mut message = error.to_string();
         let mut source = error.source();
         while let Some(cause) = source {
-            let text = cause.to_string();
-            // Many errors already tell their cause; said twice it helps nobody.
-            if !message.contains(&text) {
-                message.push_str(": ");
-                message.push_str(&text);
-            }
+            // An error tells its cause either itself or as its source, never both.
+            message.push_str(": ");
+            message.push_str(&cause.to_string());
             source = cause.source();
         }
         Self::new(message)

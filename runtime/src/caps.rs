@@ -89,7 +89,7 @@ impl Capability {
 }
 
 /// The set as a bit mask.
-pub fn mask(capabilities: &[Capability]) -> u64 {
+pub(crate) fn mask(capabilities: &[Capability]) -> u64 {
     capabilities
         .iter()
         .fold(0, |mask, capability| mask | 1 << capability.0)

@@ -8,7 +8,8 @@ use crate::users::UserError;
 /// Result of the crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// Why a container, an overlay or a network could not be made.
+/// Why a container, an overlay or a network could not be made. Each message tells its cause
+/// itself; `source` is never set.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -51,35 +52,35 @@ pub enum Error {
         reason: String,
     },
     /// A step of setting the container up failed.
-    #[error("container set-up: {step}: {source}")]
+    #[error("container set-up: {step}: {cause}")]
     Setup {
         /// The step, for people.
         step: String,
         /// The system's answer.
-        source: io::Error,
+        cause: io::Error,
     },
     /// The init process ended without saying why.
     #[error("container init ended unexpectedly ({0})")]
     InitDied(String),
     /// Mounting an overlay failed.
-    #[error("overlay mount of {layers} lower directories: {step}: {source}")]
+    #[error("overlay mount of {layers} lower directories: {step}: {cause}")]
     Overlay {
         /// How many lower directories there are.
         layers: usize,
         /// Which call failed.
         step: String,
         /// The system's answer, with the kernel's own message when it gave one.
-        source: io::Error,
+        cause: io::Error,
     },
     /// Control groups cannot enforce a limit that was asked for.
-    #[error("cgroup {path}: {step}: {source}", path = path.display())]
+    #[error("cgroup {path}: {step}: {cause}", path = path.display())]
     Cgroup {
         /// Control group or file.
         path: PathBuf,
         /// What was being done.
         step: String,
         /// The system's answer.
-        source: io::Error,
+        cause: io::Error,
     },
     /// The host has no control group controller for a limit that was asked for.
     #[error("this host has no {controller} cgroup controller, which {limit} needs")]
@@ -90,12 +91,12 @@ pub enum Error {
         limit: &'static str,
     },
     /// The build network cannot be made.
-    #[error("cannot set up the build network: {step}: {source}; --network host needs none")]
+    #[error("cannot set up the build network: {step}: {cause}; --network host needs none")]
     Network {
         /// What was being done.
         step: String,
         /// The system's answer.
-        source: io::Error,
+        cause: io::Error,
     },
     /// Every address of the build network is in use.
     #[error("every address of the build network {0} is in use; --network host needs none")]
@@ -116,12 +117,12 @@ impl Error {
         }
     }
 
-    pub(crate) fn setup(step: impl Into<String>, source: impl Into<io::Error>) -> Self {
-        let (step, source) = (step.into(), source.into());
-        if lacks_privilege(&source) {
+    pub(crate) fn setup(step: impl Into<String>, cause: impl Into<io::Error>) -> Self {
+        let (step, cause) = (step.into(), cause.into());
+        if lacks_privilege(&cause) {
             return Self::NotPermitted { what: step };
         }
-        Self::Setup { step, source }
+        Self::Setup { step, cause }
     }
 }
 

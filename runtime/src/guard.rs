@@ -10,7 +10,7 @@ use std::fs::File;
 use std::io::{self, IoSlice, IoSliceMut};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
-use std::sync::{Mutex, OnceLock, PoisonError};
+use std::sync::{Mutex, OnceLock};
 
 use nix::sys::socket::{
     AddressFamily, ControlMessage, ControlMessageOwned, MsgFlags, SockFlag, SockType, recvmsg,
@@ -18,6 +18,7 @@ use nix::sys::socket::{
 };
 use serde::{Deserialize, Serialize};
 
+use crate::sync::lock;
 use crate::{cgroup, self_exe, sys};
 
 /// `argv[0]` of the guard.
@@ -54,7 +55,7 @@ pub(crate) struct Watch {
 pub(crate) fn watch(pidfd: BorrowedFd<'_>, cgroups: Vec<PathBuf>) -> io::Result<Watch> {
     let guard = guard()?;
     let id = {
-        let mut next = guard.next.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut next = lock(&guard.next);
         *next += 1;
         *next
     };
@@ -77,7 +78,7 @@ fn guard() -> io::Result<&'static Guard> {
     if let Some(guard) = GUARD.get() {
         return Ok(guard);
     }
-    let _starting = STARTING.lock().unwrap_or_else(PoisonError::into_inner);
+    let _starting = lock(&STARTING);
     if let Some(guard) = GUARD.get() {
         return Ok(guard);
     }

@@ -35,6 +35,7 @@ mod dns;
 mod error;
 mod guard;
 mod init;
+mod limits;
 mod mountpoints;
 pub mod network;
 pub mod overlay;
@@ -43,7 +44,8 @@ mod prepare;
 mod seccomp;
 mod self_exe;
 mod spawner;
-pub mod spec;
+mod spec;
+mod sync;
 #[expect(
     unsafe_code,
     reason = "the one place for it; every block says why it is sound"
@@ -54,6 +56,5 @@ pub mod users;
 pub use container::{Container, ExitStatus, Killer, Running, Stdio};
 pub use error::{Error, Result};
 pub use init::init_hook;
-pub use spec::{
-    Dns, Limits, Mount, MountKind, NetworkMode, Overlay, Resource, Rootfs, Spec, Ulimit,
-};
+pub use limits::{Limits, Resource, Ulimit};
+pub use spec::{Dns, Mount, MountKind, NetworkMode, Overlay, Rootfs, Spec};

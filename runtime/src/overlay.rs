@@ -31,9 +31,9 @@ pub fn mount_detached(
     upper_work: Option<(&Path, &Path)>,
 ) -> Result<OwnedFd> {
     let dirs: Vec<&Path> = lowers.iter().map(AsRef::as_ref).collect();
-    let fail = |(step, source): Failed| {
-        let source: io::Error = source;
-        if lacks_privilege(&source) {
+    let fail = |(step, cause): Failed| {
+        let cause: io::Error = cause;
+        if lacks_privilege(&cause) {
             return Error::NotPermitted {
                 what: "mounting an overlay".to_owned(),
             };
@@ -41,7 +41,7 @@ pub fn mount_detached(
         Error::Overlay {
             layers: dirs.len(),
             step,
-            source,
+            cause,
         }
     };
     if let ([only], None) = (dirs.as_slice(), upper_work) {

@@ -3,9 +3,11 @@
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::sync::{Mutex, OnceLock, PoisonError};
+use std::sync::{Mutex, OnceLock};
 
 use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, memfd_create};
+
+use crate::sync::lock;
 
 /// The copy, made once a process.
 ///
@@ -17,7 +19,7 @@ pub(crate) fn sealed() -> io::Result<BorrowedFd<'static>> {
     if let Some(copy) = COPY.get() {
         return Ok(copy.as_fd());
     }
-    let _making = MAKING.lock().unwrap_or_else(PoisonError::into_inner);
+    let _making = lock(&MAKING);
     if let Some(copy) = COPY.get() {
         return Ok(copy.as_fd());
     }

@@ -6,8 +6,9 @@
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::mpsc::{Sender, channel};
-use std::sync::{Mutex, OnceLock, PoisonError};
+use std::sync::{Mutex, OnceLock};
 
+use crate::sync::lock;
 use crate::sys::{self, Child};
 use crate::{init, self_exe};
 
@@ -38,10 +39,7 @@ pub(crate) fn start_init(fds: Vec<OwnedFd>, namespaces: i32) -> io::Result<Child
     });
     let gone = |_| io::Error::other("the thread that starts containers is gone");
     let (answer, answered) = channel();
-    let sender = requests
-        .lock()
-        .unwrap_or_else(PoisonError::into_inner)
-        .clone();
+    let sender = lock(requests).clone();
     sender
         .send(Request {
             fds,

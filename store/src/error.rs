@@ -7,12 +7,16 @@ use oci::blob::BlobError;
 use oci::reference::ReferenceError;
 use oci::{ChainId, Digest};
 
+/// How long another process that writes to the database is waited for, before it is
+/// [`Error::Busy`].
+pub(crate) const BUSY_SECONDS: u64 = 30;
+
 /// Why a store operation failed. The texts about images are Docker's.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The root cannot be made or written.
     #[error(
-        "the store at {} is not writable: {source}\n\
+        "the store at {} is not writable: {cause}\n\
          choose another directory with --root or RBUILD_ROOT, or run as its owner",
         root.display()
     )]
@@ -20,7 +24,7 @@ pub enum Error {
         /// The store's root.
         root: PathBuf,
         /// Why.
-        source: io::Error,
+        cause: io::Error,
     },
     /// Neither `XDG_DATA_HOME` nor `HOME` is set.
     #[error("no directory for the store: HOME is not set; set it, or give --root or RBUILD_ROOT")]
@@ -52,14 +56,14 @@ pub enum Error {
         known: i64,
     },
     /// A file operation failed.
-    #[error("{what} {}: {source}", path.display())]
+    #[error("{what} {}: {cause}", path.display())]
     Io {
         /// What was being done.
         what: &'static str,
         /// To which path.
         path: PathBuf,
         /// Why it failed.
-        source: io::Error,
+        cause: io::Error,
     },
     /// No space is left.
     #[error("no space left in the store while {what}; `rbuild prune` frees what is not used")]
@@ -71,7 +75,7 @@ pub enum Error {
     #[error(
         "the store's database has been locked by another process for {} seconds; \
          wait for other rbuild commands to finish and try again",
-        crate::db::BUSY_SECONDS
+        BUSY_SECONDS
     )]
     Busy,
     /// The database is damaged.
@@ -85,7 +89,7 @@ pub enum Error {
     },
     /// Any other failure of the database.
     #[error("the store's database failed: {0}")]
-    Database(#[source] sqlx::Error),
+    Database(sqlx::Error),
     /// A blob could not be read or written.
     #[error(transparent)]
     Blob(BlobError),
@@ -110,12 +114,12 @@ pub enum Error {
         prefix: String,
     },
     /// Neither an ID nor a reference.
-    #[error("invalid reference {text:?}: {source}")]
+    #[error("invalid reference {text:?}: {cause}")]
     InvalidReference {
         /// What was given.
         text: String,
         /// What is wrong with it.
-        source: ReferenceError,
+        cause: ReferenceError,
     },
     /// A tag cannot be a digest reference.
     #[error("refusing to create a tag with a digest reference")]
@@ -131,10 +135,16 @@ pub enum Error {
     },
     /// The configuration of a new image cannot be understood.
     #[error("the image configuration is not valid: {0}")]
-    BadConfig(#[source] serde_json::Error),
+    BadConfig(serde_json::Error),
     /// A background task was cancelled because the program is ending.
     #[error("the store's work was cut short: {0}")]
-    Cancelled(#[from] tokio::task::JoinError),
+    Cancelled(tokio::task::JoinError),
+}
+
+impl From<tokio::task::JoinError> for Error {
+    fn from(cause: tokio::task::JoinError) -> Self {
+        Self::Cancelled(cause)
+    }
 }
 
 /// The result of a store operation.
@@ -142,14 +152,14 @@ pub type Result<T> = std::result::Result<T, Error>;
 
 impl Error {
     pub(crate) fn io(what: &'static str, path: impl AsRef<Path>) -> impl FnOnce(io::Error) -> Self {
-        move |source| match source.kind() {
+        move |cause| match cause.kind() {
             io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Self::DiskFull {
                 what: format!("{what} {}", path.as_ref().display()),
             },
             _ => Self::Io {
                 what,
                 path: path.as_ref().to_path_buf(),
-                source,
+                cause,
             },
         }
     }
@@ -164,7 +174,7 @@ impl Error {
 impl From<BlobError> for Error {
     fn from(error: BlobError) -> Self {
         match error {
-            BlobError::Io { what, source } if source.kind() == io::ErrorKind::StorageFull => {
+            BlobError::Io { what, cause } if cause.kind() == io::ErrorKind::StorageFull => {
                 Self::DiskFull { what }
             }
             other => Self::Blob(other),

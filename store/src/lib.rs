@@ -27,9 +27,11 @@ mod collect;
 mod db;
 pub mod error;
 pub mod image;
+mod images;
 pub mod layers;
 pub mod lock;
 pub mod prune;
+pub mod record;
 pub mod remove;
 pub mod resolve;
 pub mod root;
@@ -37,13 +39,13 @@ pub mod snapshot;
 pub mod store;
 mod trash;
 
-pub use cache::{CacheRecord, NewCacheRecord};
 pub use error::{Error, Result};
 pub use image::{Image, ImageLine, NewImage, RawManifest};
 pub use lock::Lease;
 pub use prune::{DiskUsage, PruneOptions, PruneReport, Usage};
+pub use record::{CacheRecord, NewCacheRecord};
 pub use remove::Removal;
-pub use root::{ROOT_VARIABLE, default_root};
+pub use root::default_root;
 pub use snapshot::{Snapshot, StagedSnapshot};
 pub use store::Store;
 

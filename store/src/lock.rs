@@ -74,9 +74,9 @@ impl Gate {
             .truncate(false)
             .write(true)
             .open(&layout.lock)
-            .map_err(|source| Error::NotWritable {
+            .map_err(|cause| Error::NotWritable {
                 root: layout.root.clone(),
-                source,
+                cause,
             })?;
         flock(&file, how).map_err(|e| Error::io("locking", &layout.lock)(e.into()))?;
         Ok(Self(file))

@@ -6,11 +6,11 @@ use std::time::Duration;
 use oci::Digest;
 use oci::blob::BlobStore;
 
-use crate::cache::CacheRecord;
 use crate::collect::BlobCandidates;
 use crate::db::{self, Durability, images};
 use crate::error::Result;
 use crate::image::{Image, created};
+use crate::record::CacheRecord;
 use crate::remove::Removal;
 use crate::store::{Store, blocking};
 

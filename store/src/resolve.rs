@@ -39,9 +39,9 @@ fn meaning(text: &str) -> Result<Meaning> {
             reference: Some(reference.or_latest()),
             prefix,
         }),
-        Err(source) => Err(Error::InvalidReference {
+        Err(cause) => Err(Error::InvalidReference {
             text: text.to_owned(),
-            source,
+            cause,
         }),
     }
 }

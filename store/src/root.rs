@@ -20,7 +20,7 @@ use std::path::{Path, PathBuf};
 use crate::error::{Error, Result};
 
 /// The environment variable that overrides [`default_root`].
-pub const ROOT_VARIABLE: &str = "RBUILD_ROOT";
+const ROOT_VARIABLE: &str = "RBUILD_ROOT";
 
 const SYSTEM_ROOT: &str = "/var/lib/rbuild";
 
@@ -104,9 +104,9 @@ impl Layout {
 
     /// Makes what is missing; an existing root is only taken when it is empty or a store.
     pub fn create(&self) -> Result<()> {
-        let not_writable = |source| Error::NotWritable {
+        let not_writable = |cause| Error::NotWritable {
             root: self.root.clone(),
-            source,
+            cause,
         };
         let existed = self.root.is_dir();
         if existed {

@@ -213,7 +213,7 @@ fn check_writable(layout: &Layout) -> Result<()> {
         rustix::fs::accessat(CWD, path, Access::WRITE_OK, AtFlags::EACCESS).map_err(|e| {
             Error::NotWritable {
                 root: layout.root.clone(),
-                source: e.into(),
+                cause: e.into(),
             }
         })?;
     }
@@ -225,7 +225,7 @@ fn unwritable(layout: &Layout, error: Error) -> Error {
     match error {
         Error::Database(e) => Error::NotWritable {
             root: layout.root.clone(),
-            source: io::Error::other(e),
+            cause: io::Error::other(e),
         },
         other => located(layout, other),
     }

@@ -64,11 +64,11 @@ pub fn load(root: &Path, dockerfile: Option<&Path>) -> Result<IgnoreFilter, Cont
         let mut file = match opened.map(File::from).map_err(io::Error::from) {
             Ok(file) => file,
             Err(e) if e.kind() == io::ErrorKind::NotFound => continue,
-            Err(source) => {
+            Err(cause) => {
                 return Err(ContextError::Io {
                     what: "open",
                     path,
-                    source,
+                    cause,
                 });
             }
         };

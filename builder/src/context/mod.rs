@@ -72,14 +72,14 @@ pub enum ContextError {
         excerpt: String,
     },
     /// The operating system failed.
-    #[error("{what} {path:?}: {source}")]
+    #[error("{what} {path:?}: {cause}")]
     Io {
         /// What was being done.
         what: &'static str,
         /// To which path.
         path: PathBuf,
         /// Why it failed.
-        source: io::Error,
+        cause: io::Error,
     },
 }
 
@@ -184,10 +184,10 @@ fn named_folder(folder: &Path) -> Result<BuildContext, ContextError> {
 }
 
 fn open_download(download: &Download) -> Result<fs::File, ContextError> {
-    download.open().map_err(|source| ContextError::Io {
+    download.open().map_err(|cause| ContextError::Io {
         what: "open",
         path: download.file.path().to_owned(),
-        source,
+        cause,
     })
 }
 
@@ -196,10 +196,10 @@ fn open_subdir(dir: &TempDir, subdir: &Path) -> Result<Rootfs, ContextError> {
     whole
         .open_dir(subdir)
         .map(Rootfs::new)
-        .map_err(|source| ContextError::Io {
+        .map_err(|cause| ContextError::Io {
             what: "open the folder",
             path: subdir.to_owned(),
-            source,
+            cause,
         })
 }
 
@@ -248,10 +248,10 @@ fn check_folder(root: &Path) -> Result<(), ContextError> {
         Err(e) if e.kind() == io::ErrorKind::NotFound => {
             Err(ContextError::NotFound(root.to_owned()))
         }
-        Err(source) => Err(ContextError::Io {
+        Err(cause) => Err(ContextError::Io {
             what: "open",
             path: root.to_owned(),
-            source,
+            cause,
         }),
     }
 }
@@ -355,18 +355,18 @@ fn from_tree(
 }
 
 fn temporary() -> Result<TempDir, ContextError> {
-    TempDir::with_prefix("rbuild-context-").map_err(|source| ContextError::Io {
+    TempDir::with_prefix("rbuild-context-").map_err(|cause| ContextError::Io {
         what: "create a directory in",
         path: std::env::temp_dir(),
-        source,
+        cause,
     })
 }
 
 fn open_tree(path: &Path) -> Result<Rootfs, ContextError> {
-    Rootfs::open(path).map_err(|source| ContextError::Io {
+    Rootfs::open(path).map_err(|cause| ContextError::Io {
         what: "open",
         path: path.to_owned(),
-        source,
+        cause,
     })
 }
 
@@ -381,10 +381,10 @@ fn read_in(
     match tree.openat(path, flags, rustix::fs::Mode::empty()) {
         Ok(fd) => read_capped(&mut fs::File::from(fd), path, what).map(Some),
         Err(e) if rootfs::is_absent(&e) => Ok(None),
-        Err(source) => Err(ContextError::Io {
+        Err(cause) => Err(ContextError::Io {
             what: "open",
             path: path.to_owned(),
-            source,
+            cause,
         }),
     }
 }
@@ -400,11 +400,11 @@ fn read_dockerfile(path: &Path, name: &str, hint: &str) -> Result<Source, Contex
                 hint,
             });
         }
-        Err(source) => {
+        Err(cause) => {
             return Err(ContextError::Io {
                 what: "open",
                 path: path.to_owned(),
-                source,
+                cause,
             });
         }
     };
@@ -425,10 +425,10 @@ fn read_capped(
     reader
         .take(MAX_FILE + 1)
         .read_to_end(&mut bytes)
-        .map_err(|source| ContextError::Io {
+        .map_err(|cause| ContextError::Io {
             what: "read",
             path: path.to_owned(),
-            source,
+            cause,
         })?;
     if bytes.len() as u64 > MAX_FILE {
         return Err(ContextError::TooLarge {

@@ -135,10 +135,10 @@ async fn clone(source: &GitSource) -> Result<Fetched, ContextError> {
     let data = dir.path().join(".git");
     tokio::fs::remove_dir_all(&data)
         .await
-        .map_err(|source| ContextError::Io {
+        .map_err(|cause| ContextError::Io {
             what: "remove",
             path: data,
-            source,
+            cause,
         })?;
     let subdir = PathBuf::from(source.subdir.as_deref().unwrap_or("."));
     Ok(Fetched::Tree { dir, subdir })

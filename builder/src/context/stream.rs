@@ -20,10 +20,10 @@ pub enum Input {
 /// Reads a stream to its end; an archive (compressed or not) is unpacked into `dir`.
 pub fn read(mut reader: impl Read + Send, dir: &Path) -> Result<Input, ContextError> {
     let io = |what| {
-        move |source| ContextError::Io {
+        move |cause| ContextError::Io {
             what,
             path: "-".into(),
-            source,
+            cause,
         }
     };
     // One tar header: long enough for every magic number that tells an archive.

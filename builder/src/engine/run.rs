@@ -118,7 +118,9 @@ pub fn run(op: &RunOp, overlay: Overlay, context: RunContext<'_>) -> Result<(), 
         .user(op.user.clone())
         .network(network)
         .limits(settings.limits.clone());
-    spec.extra_hosts.clone_from(&settings.extra_hosts);
+    for (name, address) in &settings.extra_hosts {
+        spec = spec.extra_host(name, address);
+    }
     if let Some(size) = settings.shm_size {
         spec = spec.shm_size(size);
     }

@@ -48,14 +48,14 @@ pub enum FilesError {
     #[error("{0:?} changed while it was read; build again when nothing writes to it")]
     Changed(PathBuf),
     /// The operating system failed.
-    #[error("{what} {path:?}: {source}")]
+    #[error("{what} {path:?}: {cause}")]
     Io {
         /// What was being done.
         what: &'static str,
         /// To which path.
         path: PathBuf,
         /// Why it failed.
-        source: io::Error,
+        cause: io::Error,
     },
 }
 
@@ -66,6 +66,6 @@ impl FilesError {
         path: P,
     ) -> impl FnOnce(io::Error) -> Self + use<P> {
         let path = path.as_ref().to_owned();
-        move |source| Self::Io { what, path, source }
+        move |cause| Self::Io { what, path, cause }
     }
 }

@@ -6,12 +6,10 @@ use dockerfile::diagnostic::{Code, Diagnostic};
 use dockerfile::instruction::{Arg, Env};
 use dockerfile::shell::{Lexer, Variables};
 use dockerfile::span::Word;
+use dockerfile::stage::DEFAULT_PATH;
 use oci::config::Config;
 
 use super::args::BuildArgs;
-
-/// The search path of a stage whose base sets none.
-const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// The state of a stage between two instructions.
 #[derive(Clone, Debug)]

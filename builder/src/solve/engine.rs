@@ -131,12 +131,12 @@ pub enum SolveError {
     #[error(transparent)]
     Plan(#[from] crate::plan::PlanError),
     /// An instruction could not be done.
-    #[error("failed to solve: {source}")]
+    #[error("failed to solve: {cause}")]
     Step {
         /// The instruction's place.
         span: Span,
         /// Why.
-        source: StepError,
+        cause: StepError,
     },
 }
 

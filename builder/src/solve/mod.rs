@@ -180,9 +180,9 @@ impl<'a, E: Engine> Solver<'a, E> {
                 self.images.insert(key, image);
                 Ok(())
             }
-            Err(source) => {
-                self.progress.failed(&vertex, &source.to_string());
-                Err(SolveError::Step { span, source })
+            Err(cause) => {
+                self.progress.failed(&vertex, &cause.to_string());
+                Err(SolveError::Step { span, cause })
             }
         }
     }
@@ -330,11 +330,11 @@ impl<'a, E: Engine> Solver<'a, E> {
     ) -> Result<Layer, SolveError> {
         self.progress.started(vertex);
         let result = self.look_up_or_do(op, step, image, vertex, place).await;
-        result.map_err(|source| {
-            self.progress.failed(vertex, &source.to_string());
+        result.map_err(|cause| {
+            self.progress.failed(vertex, &cause.to_string());
             SolveError::Step {
                 span: step.span,
-                source,
+                cause,
             }
         })
     }
@@ -424,9 +424,9 @@ impl StageImage {
 }
 
 fn internal(what: &str) -> SolveError {
-    let source = engine::StepError::Other(what.to_owned());
+    let cause = engine::StepError::Other(what.to_owned());
     SolveError::Step {
         span: Default::default(),
-        source,
+        cause,
     }
 }

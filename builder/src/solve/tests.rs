@@ -211,11 +211,11 @@ fn a_failing_step_stops_the_build_with_its_place_and_code() {
     let fake = Fake::default();
     let text = "FROM base\nRUN one\nRUN false\nRUN three\n";
     let (solved, _) = solve(&fake, text, Trace::default());
-    let Err(SolveError::Step { span, source }) = solved else {
+    let Err(SolveError::Step { span, cause }) = solved else {
         panic!("it must fail")
     };
     assert_eq!(span.text(text), "RUN false");
-    assert_eq!(source.exit_code(), 1);
+    assert_eq!(cause.exit_code(), 1);
     assert_eq!(*fake.executed.borrow(), ["[2/4] RUN one"]);
 }
 

@@ -7,11 +7,13 @@ use reqwest::header::{HeaderMap, HeaderValue};
 use tokio::sync::{Mutex, MutexGuard};
 
 use super::challenge::{self, Challenge};
+use super::scope::Scopes;
 use super::token::{self, Token, Wanted};
-use super::{Origin, Scopes, may_send};
 use crate::config::{Credentials, DockerConfig};
 use crate::error::{Error, Note};
-use crate::http::{Transports, shown};
+use crate::http::Transports;
+use crate::origin::{Origin, may_follow, may_send};
+use crate::text::shown;
 
 /// How one registry (or mirror) is authenticated to. Safe to share: one token is fetched at a
 /// time, and whoever waited for it uses it.
@@ -222,7 +224,7 @@ impl Auth {
             )));
         };
         let insecure = transports.is_insecure(&target, &target.authority());
-        if !super::may_follow(&self.home, &target, insecure) {
+        if !may_follow(&self.home, &target, insecure) {
             return Err(protocol(format!(
                 "it names the token server {}, which is plain http; mark {} insecure in \
                  registries.toml if that is meant",

@@ -7,10 +7,12 @@ use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue};
 use reqwest::{StatusCode, Url};
 use serde::Deserialize;
 
-use super::{Origin, Scopes};
+use super::scope::Scopes;
 use crate::config::Credentials;
 use crate::error::{Error, Note, RegistryError};
-use crate::http::{self, Transports};
+use crate::http::{Transports, read_capped};
+use crate::origin::Origin;
+use crate::text::shown;
 
 const MAX_ANSWER: u64 = 1 << 20;
 /// The shortest life of a token, whatever the server says; also when it does not say.
@@ -59,7 +61,7 @@ pub(super) async fn fetch(
     wanted: &Wanted<'_>,
     credentials: Option<&Credentials>,
 ) -> Result<Token, Error> {
-    let shown = http::shown(wanted.realm);
+    let shown = shown(wanted.realm);
     let what = format!("token from {shown}");
     let target = Origin::of(wanted.realm).ok_or_else(|| Error::Protocol {
         what: what.clone(),
@@ -111,7 +113,7 @@ pub(super) async fn fetch(
         .timed(request.send(), home_name, wanted.realm)
         .await?;
     let status = response.status();
-    let body = http::read_capped(response, MAX_ANSWER, transports.idle(), &what).await?;
+    let body = read_capped(response, MAX_ANSWER, transports.idle(), &what).await?;
     if !status.is_success() {
         let cause = RegistryError::parse(status, &body);
         return Err(match status {

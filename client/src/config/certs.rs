@@ -3,7 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::{Config, ConfigError};
+use super::error::ConfigError;
 
 /// The certificate files for one host.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
@@ -14,14 +14,16 @@ pub(crate) struct HostCerts {
     pub(crate) identity: Option<(PathBuf, PathBuf)>,
 }
 
-impl Config {
-    /// Finds the certificates configured for `host[:port]`.
-    pub(crate) fn certs_for(&self, host: &str) -> Result<HostCerts, ConfigError> {
-        let mut certs = HostCerts::default();
-        if let Some(ca) = self.registries.get(host).and_then(|s| s.ca.clone()) {
-            certs.authorities.push(ca);
-        }
-        for dir in &self.certs_dirs {
+impl HostCerts {
+    /// What the directories have for `host[:port]`, `ca` before them.
+    pub(super) fn find(
+        host: &str,
+        ca: Option<PathBuf>,
+        dirs: &[PathBuf],
+    ) -> Result<Self, ConfigError> {
+        let mut certs = Self::default();
+        certs.authorities.extend(ca);
+        for dir in dirs {
             add(&dir.join(host), &mut certs)?;
         }
         Ok(certs)
@@ -63,6 +65,7 @@ fn add(dir: &Path, certs: &mut HostCerts) -> Result<(), ConfigError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Config;
 
     #[test]
     fn finds_authorities_and_pairs() {

@@ -8,40 +8,14 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Map, Value};
 
-use super::ConfigError;
+use super::credentials::Credentials;
+use super::error::ConfigError;
 use super::helper::{self, Helper};
 use super::registries::{canonical, read_capped};
 
 /// The key of Docker Hub in `auths`.
-pub const HUB_KEY: &str = "https://index.docker.io/v1/";
+const HUB_KEY: &str = "https://index.docker.io/v1/";
 const MAX_FILE: u64 = 8 << 20;
-
-/// What a registry knows a user by.
-#[derive(Clone, PartialEq, Eq)]
-pub enum Credentials {
-    /// A name and a password or access token.
-    Basic {
-        /// The user.
-        username: String,
-        /// The password.
-        password: String,
-    },
-    /// An OAuth2 refresh token, given to a token server only.
-    IdentityToken(String),
-    /// A bearer token for the registry itself.
-    RegistryToken(String),
-}
-
-/// Secrets are not printed.
-impl std::fmt::Debug for Credentials {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Basic { username, .. } => write!(f, "Basic({username:?})"),
-            Self::IdentityToken(_) => f.write_str("IdentityToken"),
-            Self::RegistryToken(_) => f.write_str("RegistryToken"),
-        }
-    }
-}
 
 /// A handle on docker's config.json; the file is read when asked, so that it is never stale.
 #[derive(Clone, Debug)]

@@ -8,7 +8,9 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use super::{ConfigError, Credentials};
+use super::credentials::Credentials;
+use super::error::ConfigError;
+use crate::text::printable;
 
 const MAX_OUTPUT: u64 = 1 << 20;
 /// A helper may have to ask for a passphrase.
@@ -118,7 +120,7 @@ fn error(name: &str, reason: String) -> ConfigError {
 }
 
 fn failed(name: &str, output: &[u8]) -> ConfigError {
-    let said = crate::error::printable(String::from_utf8_lossy(output).trim());
+    let said = printable(String::from_utf8_lossy(output).trim());
     error(name, format!("failed: {said}"))
 }
 

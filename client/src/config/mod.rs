@@ -1,7 +1,9 @@
 //! What the client is configured with, and the files that it comes from.
 
 mod certs;
+mod credentials;
 pub mod docker;
+mod error;
 mod helper;
 pub mod registries;
 
@@ -9,71 +11,17 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 pub(crate) use certs::HostCerts;
-pub use docker::{Credentials, DockerConfig};
+pub use credentials::Credentials;
+pub use docker::DockerConfig;
+pub use error::ConfigError;
 pub use registries::{Mirror, Registries, RegistrySettings};
 
-use crate::http::retry::RetryPolicy;
+use crate::retry::RetryPolicy;
 
 /// Docker's directory of certificates per registry.
 const DOCKER_CERTS: &str = "/etc/docker/certs.d";
 /// The registries file of the machine.
 const SYSTEM_REGISTRIES: &str = "/etc/rbuild/registries.toml";
-
-/// Why the configuration cannot be used.
-#[derive(Debug, thiserror::Error)]
-pub enum ConfigError {
-    /// A file cannot be read or written.
-    #[error("{what} {}: {source}", path.display())]
-    Io {
-        /// What was being done.
-        what: &'static str,
-        /// The file.
-        path: PathBuf,
-        /// Why it failed.
-        source: std::io::Error,
-    },
-    /// A file does not hold what it should.
-    #[error("{}: {reason}", path.display())]
-    Invalid {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong, and how to mend it.
-        reason: String,
-    },
-    /// A credential helper failed.
-    #[error("credential helper {program}: {reason}")]
-    Helper {
-        /// The program.
-        program: String,
-        /// Why.
-        reason: String,
-    },
-    /// The TLS library refuses what it was given.
-    #[error("TLS for {host}: {reason}")]
-    Tls {
-        /// The registry.
-        host: String,
-        /// Why.
-        reason: String,
-    },
-}
-
-impl ConfigError {
-    pub(crate) fn io(what: &'static str, path: &Path, source: std::io::Error) -> Self {
-        Self::Io {
-            what,
-            path: path.to_owned(),
-            source,
-        }
-    }
-
-    pub(crate) fn invalid(path: &Path, reason: impl Into<String>) -> Self {
-        Self::Invalid {
-            path: path.to_owned(),
-            reason: reason.into(),
-        }
-    }
-}
 
 /// Everything that a [`Client`](crate::Client) goes by. The default reads no files and knows no
 /// credentials; [`Config::from_env`] is what a command line wants.
@@ -155,42 +103,10 @@ impl Config {
             ..Self::default()
         })
     }
-}
 
-/// Whether a host name or address can only be this machine.
-pub(crate) fn is_loopback(host: &str) -> bool {
-    let host = host.trim_start_matches('[').trim_end_matches(']');
-    if host.eq_ignore_ascii_case("localhost") {
-        return true;
-    }
-    host.parse::<std::net::IpAddr>()
-        .is_ok_and(|ip| ip.is_loopback())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::is_loopback;
-
-    #[test]
-    fn only_this_machine_is_loopback() {
-        for host in [
-            "localhost",
-            "LOCALHOST",
-            "127.0.0.1",
-            "127.1.2.3",
-            "[::1]",
-            "::1",
-        ] {
-            assert!(is_loopback(host), "{host}");
-        }
-        for host in [
-            "localhost.example.com",
-            "127.0.0.1.example.com",
-            "10.0.0.1",
-            "0.0.0.0",
-            "",
-        ] {
-            assert!(!is_loopback(host), "{host}");
-        }
+    /// Finds the certificates configured for `host[:port]`.
+    pub(crate) fn certs_for(&self, host: &str) -> Result<HostCerts, ConfigError> {
+        let ca = self.registries.get(host).and_then(|s| s.ca.clone());
+        HostCerts::find(host, ca, &self.certs_dirs)
     }
 }

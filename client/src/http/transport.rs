@@ -3,16 +3,17 @@
 use std::collections::HashMap;
 use std::future::Future;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use reqwest::{Certificate, Identity, Response, Url};
 use tokio::sync::OnceCell;
 
-use super::shown;
-use crate::auth::Origin;
-use crate::config::{Config, ConfigError, HostCerts, is_loopback};
+use crate::config::{Config, ConfigError, HostCerts};
 use crate::error::{Error, Note};
+use crate::origin::{Origin, is_loopback};
+use crate::sync::lock;
+use crate::text::{printable, shown};
 
 /// The HTTP clients, one for each way of trusting; connections are pooled in them.
 pub(crate) struct Transports {
@@ -95,7 +96,7 @@ impl Transports {
 
     async fn client(&self, trust: Trust, host: &str) -> Result<reqwest::Client, Error> {
         let cell = {
-            let mut clients = self.clients.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut clients = lock(&self.clients);
             Arc::clone(clients.entry(trust.clone()).or_default())
         };
         let make = || async {
@@ -190,7 +191,7 @@ pub(super) fn reason(error: &reqwest::Error) -> String {
     while let Some(next) = cause.source() {
         cause = next;
     }
-    crate::error::printable(&cause.to_string())
+    printable(&cause.to_string())
 }
 
 /// Tells failures to connect, which have a hint, from connections that broke.

@@ -11,10 +11,12 @@ use reqwest::{Method, Response, StatusCode, Url};
 use super::sink::Sink;
 use crate::Client;
 use crate::auth::Scopes;
+use crate::call::Call;
 use crate::endpoint::Endpoint;
 use crate::error::Error;
 use crate::events::{Events, LayerState};
-use crate::http::{Call, next_chunk};
+use crate::http::next_chunk;
+use crate::origin::Origin;
 use crate::resolve::explain_denied;
 
 impl Client {
@@ -45,7 +47,7 @@ impl Client {
         let endpoint = self.registry(repository.domain()).await?;
         for url in blob.urls.iter().filter_map(|url| url.parse::<Url>().ok()) {
             // The home would get credentials; these URLs are for elsewhere.
-            if crate::auth::Origin::of(&url).as_ref() == Some(&endpoint.home) {
+            if Origin::of(&url).as_ref() == Some(&endpoint.home) {
                 continue;
             }
             let from = self.download_from(&endpoint, url, Scopes::none(), blob, store, events);

@@ -13,9 +13,10 @@ use oci::{Descriptor, Digest};
 use reqwest::{Method, StatusCode};
 
 use crate::Client;
+use crate::call::Call;
 use crate::error::Error;
 use crate::events::{Events, LayerState};
-use crate::http::{Call, read_capped};
+use crate::http::read_capped;
 use crate::resolve::explain_denied;
 
 impl Client {

@@ -37,9 +37,9 @@ impl Sink {
             while let Some(message) = receiver.blocking_recv() {
                 match message {
                     Message::Data(bytes) => {
-                        writer.write_all(&bytes).map_err(|source| BlobError::Io {
+                        writer.write_all(&bytes).map_err(|cause| BlobError::Io {
                             what: format!("write blob {shown}"),
-                            source,
+                            cause,
                         })?;
                     }
                     Message::Commit(expected) => return writer.commit(&expected).map(drop),

@@ -1,10 +1,7 @@
 //! Blobs and manifests to a registry (distribution-spec, "Push"). Never to a mirror.
 
-mod body;
 mod session;
 mod upload;
-
-pub(crate) use body::Part;
 
 use std::sync::Arc;
 
@@ -18,11 +15,12 @@ use reqwest::{Method, StatusCode};
 
 use crate::Client;
 use crate::auth::Scopes;
+use crate::call::{Body, Call};
 use crate::config::registries::canonical;
 use crate::endpoint::Endpoint;
 use crate::error::Error;
 use crate::events::{Events, LayerState, Silent};
-use crate::http::{Body, Call};
+use upload::{Arrival, Target};
 
 /// Repositories that one blob is tried to be mounted from.
 const MAX_MOUNTS: usize = 3;
@@ -66,13 +64,6 @@ pub struct Pushed {
     pub digest: Digest,
     /// The manifest's size in bytes; docker prints it after the digest.
     pub size: u64,
-}
-
-/// How a blob came to be in a repository.
-pub(crate) enum Arrival {
-    Existed,
-    Mounted(Repository),
-    Uploaded,
 }
 
 impl Client {
@@ -167,7 +158,7 @@ impl Client {
             .may_upload(|| events.layer(blob, &LayerState::Waiting))
             .await?;
         events.layer(blob, &LayerState::Preparing);
-        let target = upload::Target {
+        let target = Target {
             client: self,
             endpoint,
             repository,

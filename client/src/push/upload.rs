@@ -10,15 +10,15 @@ use oci::{Algorithm, Descriptor};
 use reqwest::header::{CONTENT_RANGE, CONTENT_TYPE, HeaderValue};
 use reqwest::{Method, Response, StatusCode, Url};
 
-use super::Arrival;
-use super::body::Part;
 use super::session::{Session, received};
 use crate::Client;
 use crate::auth::Scopes;
+use crate::call::{Body, Call};
 use crate::endpoint::Endpoint;
 use crate::error::Error;
 use crate::events::{Events, LayerState};
-use crate::http::{Body, Call, retry};
+use crate::part::Part;
+use crate::retry;
 
 /// A blob up to this size goes along with the closing `PUT`, which spares a round trip.
 const SMALL: u64 = 1 << 20;
@@ -34,6 +34,13 @@ pub(super) struct Target<'a> {
     pub(super) scopes: &'a Scopes,
     pub(super) source: &'a Arc<dyn BlobStore>,
     pub(super) events: &'a dyn Events,
+}
+
+/// How a blob came to be in a repository.
+pub(super) enum Arrival {
+    Existed,
+    Mounted(Repository),
+    Uploaded,
 }
 
 /// A try that failed, and the pause that the registry asked for.

@@ -4,7 +4,8 @@ use std::borrow::Cow;
 
 use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet, renderer::DecorStyle};
 
-use super::{Diagnostic, Severity};
+use super::code::Severity;
+use super::message::Diagnostic;
 use crate::span::{LineIndex, Span};
 
 /// The diagnostic with file, line and column, the source around it and carets under the place.

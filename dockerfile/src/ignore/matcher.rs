@@ -15,7 +15,7 @@ pub enum IgnoreError {
 
 /// The patterns of an ignore file's text: comments (`#` in the first column) and empty lines
 /// dropped, paths cleaned, leading slashes removed.
-pub fn parse_ignore_file(text: &str) -> Vec<String> {
+fn parse_ignore_file(text: &str) -> Vec<String> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let mut patterns = Vec::new();
     for line in text.lines().filter(|line| !line.starts_with('#')) {

@@ -10,4 +10,4 @@ mod pattern;
 pub(crate) use matcher::clean;
 
 pub use glob::{BadPattern, glob_match, has_wildcards};
-pub use matcher::{IgnoreError, IgnoreMatcher, ParentMatches, parse_ignore_file};
+pub use matcher::{IgnoreError, IgnoreMatcher, ParentMatches};

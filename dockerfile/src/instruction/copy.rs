@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::Heredoc;
+use crate::heredoc::Heredoc;
 use crate::span::{Text, Word};
 
 /// The sources and destination that COPY and ADD have in common.

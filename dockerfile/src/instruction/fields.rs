@@ -1,6 +1,6 @@
 //! The comma-separated options of `--mount` and `--device`.
 
-use super::MountError;
+use super::run::MountError;
 use crate::span::{Span, Text};
 
 /// One of the comma-separated options.

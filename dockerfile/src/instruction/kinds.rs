@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use super::{Instruction, Kind};
 use crate::span::{Text, Word};
 
 /// A command in exec form (a JSON array) or shell form (anything else).
@@ -133,25 +132,6 @@ impl Healthcheck {
 pub struct Maintainer {
     /// The author.
     pub name: Text,
-}
-
-/// `ONBUILD instruction`: fired in the stages that are based on this image.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Onbuild {
-    /// What goes into the config's `OnBuild` list: the trigger's source on one line, its
-    /// here-documents after it. Parse it again with [`crate::parse_trigger`] when it fires.
-    pub trigger: String,
-    /// The trigger parsed, or `None` where the error is among the diagnostics.
-    pub instruction: Option<Box<Instruction>>,
-}
-
-impl Onbuild {
-    /// The typed trigger.
-    pub fn kind(&self) -> Option<&Kind> {
-        self.instruction
-            .as_ref()
-            .map(|instruction| &instruction.kind)
-    }
 }
 
 /// `SHELL ["executable", "parameter"…]`.

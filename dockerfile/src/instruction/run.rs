@@ -2,7 +2,8 @@
 
 use serde::Serialize;
 
-use super::{CommandLine, Heredoc};
+use super::kinds::CommandLine;
+use crate::heredoc::Heredoc;
 use crate::span::{Span, Text};
 
 /// `RUN [flags] command`.

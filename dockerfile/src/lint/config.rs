@@ -2,8 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use super::Rule;
 use crate::instruction::parse_bool;
+use crate::rule::Rule;
 
 /// Which rules run, and whether a violation fails the build.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -83,7 +83,7 @@ impl Config {
     }
 
     /// Reads the value of the directive, which ends at the first space.
-    pub fn from_directive(value: &str) -> Result<Self, ConfigError> {
+    pub(crate) fn from_directive(value: &str) -> Result<Self, ConfigError> {
         Self::parse(value.split(' ').next().unwrap_or_default())
     }
 

@@ -2,9 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use super::{Reporter, Rule};
+use super::reporter::Reporter;
 use crate::build::Parsed;
 use crate::instruction::{Header, Kind};
+use crate::rule::Rule;
 use crate::span::{Span, Text};
 use crate::stage::{Dockerfile, Stage};
 

@@ -3,14 +3,22 @@
 use std::collections::BTreeSet;
 use std::ops::Range;
 
+use super::options::Options;
+use super::reporter::Reporter;
 use super::scope::Scope;
-use super::stages::Context;
-use super::{Reporter, Rule};
 use crate::diagnostic::Diagnostic;
 use crate::instruction::{Add, Arg, CommandLine, Copy, Files, Instruction, KeyValue, Kind};
+use crate::rule::Rule;
 use crate::shell::{ExpandError, Lexer, Variables};
 use crate::span::{Span, Word};
 use golang::quote::go_quote;
+
+/// What instructions are checked with.
+pub(super) struct Context<'a> {
+    pub(super) lexer: Lexer,
+    pub(super) options: &'a Options<'a>,
+    pub(super) globals: &'a Scope,
+}
 
 /// What is known of a stage at some instruction.
 #[derive(Debug, Clone, Default)]

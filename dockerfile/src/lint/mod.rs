@@ -7,81 +7,18 @@ mod config;
 mod file;
 mod image_name;
 mod instructions;
-mod rule;
+mod options;
+mod reporter;
 mod scope;
 mod stages;
 
 use crate::build::Parsed;
-use crate::diagnostic::{Code, Diagnostic, Severity};
-use crate::ignore::IgnoreMatcher;
-use crate::shell::{NoVariables, Variables};
-use crate::span::Span;
+use crate::diagnostic::{Code, Diagnostic};
+use reporter::Reporter;
 
+pub use crate::rule::Rule;
 pub use config::{Config, ConfigError};
-pub use rule::Rule;
-
-/// What is known about a base image.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct BaseImage {
-    /// `Env` of its config.
-    pub env: Vec<(String, String)>,
-    /// Whether its config has a `Shell`.
-    pub has_shell: bool,
-    /// Its ONBUILD triggers.
-    pub onbuild: Vec<String>,
-    /// Its platform, such as `linux/amd64`, where it may differ from the one asked for.
-    pub platform: Option<String>,
-}
-
-/// Looks a base image up by its expanded name; `None` when nothing is known about it.
-pub type BaseImages<'a> = &'a dyn Fn(&str) -> Option<BaseImage>;
-
-/// What variables are taken to be in a base image that nothing is known about.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum UnknownBase {
-    /// `PATH` only: a reference to any other variable is a violation.
-    #[default]
-    OnlyPath,
-    /// Possibly any: no variable counts as undefined in its stages.
-    Anything,
-}
-
-/// What the checks are to know about the build.
-#[derive(Clone, Copy)]
-pub struct Options<'a> {
-    /// Values of `--build-arg`.
-    pub build_args: &'a dyn Variables,
-    /// The platform built for.
-    pub target_platform: &'a str,
-    /// The platform built on.
-    pub build_platform: &'a str,
-    /// Stage to build (`Some("")` is the last): only stages it needs are checked. `None` checks
-    /// all.
-    pub target: Option<&'a str>,
-    /// Base images.
-    pub base_images: BaseImages<'a>,
-    /// Variables of unknown base images.
-    pub unknown_base: UnknownBase,
-    /// The ignore file of the context, if there is one.
-    pub ignore: Option<&'a IgnoreMatcher>,
-    /// Overrides the file's `# check=` directive.
-    pub config: Option<&'a Config>,
-}
-
-impl Default for Options<'_> {
-    fn default() -> Self {
-        Self {
-            build_args: &NoVariables,
-            target_platform: "linux/amd64",
-            build_platform: "linux/amd64",
-            target: None,
-            base_images: &|_| None,
-            unknown_base: UnknownBase::default(),
-            ignore: None,
-            config: None,
-        }
-    }
-}
+pub use options::{BaseImage, BaseImages, Options, UnknownBase};
 
 /// What the checks found.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -166,30 +103,5 @@ pub fn lint_text(parsed: &Parsed) -> Report {
     Report {
         diagnostics,
         error_on_violation: reporter.config.error,
-    }
-}
-
-/// Collects what the rules that run have to say.
-struct Reporter {
-    config: Config,
-    diagnostics: Vec<Diagnostic>,
-}
-
-impl Reporter {
-    /// A violation of `rule` at `span`, with how to mend it.
-    fn report(&mut self, rule: Rule, span: Span, message: String, help: impl Into<String>) {
-        if !self.config.runs(rule) {
-            return;
-        }
-        let mut diagnostic = Diagnostic::warning(Code::Rule(rule), message, span).help(help);
-        if self.config.error {
-            diagnostic.severity = Severity::Error;
-        }
-        self.diagnostics.push(diagnostic);
-    }
-
-    /// Something that keeps a check from running.
-    fn error(&mut self, error: Diagnostic) {
-        self.diagnostics.push(error);
     }
 }

@@ -2,20 +2,20 @@
 
 use std::collections::BTreeSet;
 
-use super::instructions::{StageState, check_instruction};
+use super::image_name;
+use super::instructions::{Context, StageState, check_instruction};
+use super::options::{BaseImage, Options, UnknownBase};
+use super::reporter::Reporter;
 use super::scope::{Scope, automatic, global};
-use super::{BaseImage, Options, Reporter, Rule, UnknownBase, image_name};
 use crate::build::parse_trigger;
 use crate::diagnostic::{Code, Diagnostic};
 use crate::instruction::Instruction;
+use crate::rule::Rule;
 use crate::shell::{Expansion, Lexer, NoVariables, Variables};
 use crate::span::Word;
-use crate::stage::{Dockerfile, Stage};
+use crate::stage::{DEFAULT_PATH, Dockerfile, Stage};
 use crate::suggest::nearest;
 use golang::quote::go_quote;
-
-/// The PATH of images that set none.
-const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 pub(super) fn check(file: &Dockerfile, options: &Options<'_>, reporter: &mut Reporter) {
     let lexer = Lexer::new(file.directives.escape_char());
@@ -92,13 +92,6 @@ struct Base {
     name: String,
     /// The platform asked for with `--platform`.
     platform: Option<String>,
-}
-
-/// What instructions are checked with.
-pub(super) struct Context<'a> {
-    pub(super) lexer: Lexer,
-    pub(super) options: &'a Options<'a>,
-    pub(super) globals: &'a Scope,
 }
 
 /// A base name ought to be valid with nothing but defaults.

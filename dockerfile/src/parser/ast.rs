@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use super::Directives;
-use crate::instruction::Heredoc;
+use crate::heredoc::Heredoc;
 use crate::span::{LineRange, Span, Text};
 use golang::quote::{go_quote, go_quote_list};
 

@@ -2,7 +2,7 @@
 
 use super::line::LogicalLine;
 use super::lines::Lines;
-use crate::instruction::Heredoc;
+use crate::heredoc::Heredoc;
 use crate::shell::{ExpandError, Lexer, NoVariables};
 use crate::span::Span;
 

@@ -41,7 +41,7 @@ const NAMES: [(&str, u8); 36] = [
 
 /// The number of a signal given by number (not 0) or name (`SIGTERM`, `term`, `RTMIN+3`), as
 /// docker reads it on Linux.
-pub fn signal_number(text: &str) -> Option<u8> {
+fn signal_number(text: &str) -> Option<u8> {
     if let Ok(number) = text.parse::<u8>() {
         return (1..=64).contains(&number).then_some(number);
     }

@@ -11,7 +11,7 @@ use rustix::fd::OwnedFd;
 use rustix::fs::{Mode, OFlags, ResolveFlags, openat2};
 use rustix::io::Errno;
 
-use super::{ArchiveError, failed, invalid};
+use super::error::{ArchiveError, failed, invalid};
 use crate::layer::reader::{EntryKind, Reader};
 use crate::layer::unpack::clean;
 

@@ -5,8 +5,9 @@ use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-use super::share::holds;
-use super::{ArchiveError, blob_path, failed};
+use super::error::{ArchiveError, failed};
+use super::held::holds;
+use super::names::blob_path;
 use crate::Digest;
 use crate::blob::Expected;
 use crate::digest::Hashing;

@@ -3,13 +3,11 @@
 
 use std::path::Path;
 
+use super::error::{ArchiveError, invalid};
+use super::names::{IMAGE_NAME, INDEX, MANIFEST, OCI_LAYOUT, REF_NAME, REFERENCE_TYPE, blob_path};
 use super::read::{
     ArchivedImage, MAX_NESTING, OciManifest, ReadOptions, blob, layout_index, oci_image,
     open_files, parse,
-};
-use super::{
-    ArchiveError, IMAGE_NAME, INDEX, MANIFEST, OCI_LAYOUT, REF_NAME, REFERENCE_TYPE, blob_path,
-    invalid,
 };
 use crate::manifest::MAX_MANIFEST_SIZE;
 use crate::{Descriptor, Digest, Index, ManifestDocument, Platform, Reference};

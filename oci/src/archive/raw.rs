@@ -5,33 +5,17 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use super::error::{ArchiveError, failed};
 use super::files::{ContentReader, Files};
+use super::index::{
+    MAX_INDEX, OCI_LAYOUT_CONTENT, existing_index, index, merge, parse_index, to_json,
+};
 use super::layout::{DirLayout, Layout, TarLayout};
+use super::names::{INDEX, MANIFEST, OCI_LAYOUT, blob_path};
 use super::read::{ReadOptions, open_files};
-use super::write::{OCI_LAYOUT_CONTENT, existing_index, index, merge, to_json};
-use super::{ArchiveError, INDEX, MANIFEST, OCI_LAYOUT, blob_path, failed, invalid, share};
+use super::share;
 use crate::manifest::MAX_MANIFEST_SIZE;
 use crate::{Descriptor, Digest, Index};
-
-/// The largest `index.json`: with every tag of a repository in it, it may well be larger than any
-/// manifest.
-pub(super) const MAX_INDEX: usize = 64 << 20;
-
-/// Reads an `index.json`.
-pub(super) fn parse_index(bytes: &[u8]) -> Result<Index, ArchiveError> {
-    let json = |source| ArchiveError::Json {
-        name: INDEX.to_owned(),
-        source,
-    };
-    let index: Index = serde_json::from_slice(bytes).map_err(json)?;
-    if index.schema_version != 2 {
-        return Err(invalid(INDEX, "its schemaVersion is not 2"));
-    }
-    if index.media_type.as_ref().is_some_and(|m| !m.is_index()) {
-        return Err(invalid(INDEX, "it is no index"));
-    }
-    Ok(index)
-}
 
 /// Reads a layout: a directory, or a tar, compressed or not.
 #[derive(Clone, Debug)]

@@ -6,10 +6,10 @@ use std::path::Path;
 
 use serde::Deserialize;
 
+use super::error::{ArchiveError, failed, invalid};
 use super::files::{Content, ContentReader, Files};
-use super::{
-    ArchiveError, IMAGE_NAME, INDEX, MANIFEST, OCI_LAYOUT, REF_NAME, REFERENCE_TYPE, REPOSITORIES,
-    blob_path, failed, invalid,
+use super::names::{
+    IMAGE_NAME, INDEX, MANIFEST, OCI_LAYOUT, REF_NAME, REFERENCE_TYPE, REPOSITORIES, blob_path,
 };
 use crate::layer::compression::{Compression, DETECT_LEN, decompress};
 use crate::layer::verify::Verified;
@@ -196,9 +196,9 @@ fn images(files: &Files) -> Result<ImageArchive, ArchiveError> {
 }
 
 fn json<'b, T: Deserialize<'b>>(name: &str, bytes: &'b [u8]) -> Result<T, ArchiveError> {
-    serde_json::from_slice(bytes).map_err(|source| ArchiveError::Json {
+    serde_json::from_slice(bytes).map_err(|cause| ArchiveError::Json {
         name: name.to_owned(),
-        source,
+        cause,
     })
 }
 
@@ -399,9 +399,9 @@ pub(super) fn parse(
     bytes: &[u8],
     given: Option<&MediaType>,
 ) -> Result<ManifestDocument, ArchiveError> {
-    ManifestDocument::parse(bytes, given).map_err(|source| ArchiveError::Manifest {
+    ManifestDocument::parse(bytes, given).map_err(|cause| ArchiveError::Manifest {
         name: name.to_owned(),
-        source,
+        cause,
     })
 }
 

@@ -2,33 +2,16 @@
 //! copied elsewhere, and always read to the end.
 
 use std::fs::{self, File};
-use std::io::{self, Read, Write};
+use std::io::{Read, Write};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
+use super::error::{ArchiveError, failed};
+use super::held::{BUFFER, holds, is};
 use super::layout::{DirLayout, verified};
-use super::{ArchiveError, blob_path, failed};
+use super::names::blob_path;
 use crate::Digest;
 use crate::blob::BlobError;
-use crate::digest::Hashing;
-
-/// Bytes read at once: large blobs are most of the time.
-const BUFFER: usize = 256 << 10;
-
-/// Whether a plain file is there that is what the digest says.
-pub(super) fn holds(path: &Path, digest: &Digest, size: u64) -> bool {
-    fs::symlink_metadata(path).is_ok_and(|m| m.is_file() && m.len() == size)
-        && File::open(path)
-            .is_ok_and(|file| is(&file, digest).is_ok_and(|actual| actual == *digest))
-}
-
-/// The digest of what a file has, by the algorithm of the one that it should have.
-fn is(file: &File, digest: &Digest) -> io::Result<Digest> {
-    let mut hashing = Hashing::with(file, digest.algorithm());
-    let mut buffer = vec![0; BUFFER];
-    while hashing.read(&mut buffer)? > 0 {}
-    Ok(hashing.finish().1)
-}
 
 /// Puts the blob in `source` into a directory, with a file of its own unless `link` says that it
 /// may have the same one.

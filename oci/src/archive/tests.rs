@@ -2,6 +2,7 @@ use std::io::{Read, Write};
 
 use serde_json::{Value, json};
 
+use super::names::{INDEX, MANIFEST, OCI_LAYOUT, blob_path};
 use super::read::{self, ReadOptions};
 use super::write::{self, Format, ImageSource, LayerSource};
 use super::*;
@@ -9,7 +10,7 @@ use crate::layer::compression::Compression;
 use crate::layer::header::Kind;
 use crate::layer::testing::{Tar, Tree, listing};
 use crate::media_type;
-use crate::{Descriptor, Reference};
+use crate::{Descriptor, Digest, Reference};
 
 pub(super) struct Bytes {
     descriptor: Descriptor,

@@ -1,20 +1,17 @@
 //! Writing archives.
 
-use std::collections::{BTreeMap, HashSet};
-use std::fs::File;
-use std::io::{self, Read, Write};
+use std::collections::BTreeMap;
+use std::io::Write;
 use std::path::Path;
 
 use serde::Serialize;
 
+use super::error::{ArchiveError, failed, invalid};
+use super::index::{OCI_LAYOUT_CONTENT, existing_index, index, merge, to_json};
 use super::layout::{DirLayout, Layout, TarLayout};
-use super::raw::{MAX_INDEX, parse_index};
-use super::{
-    ArchiveError, IMAGE_NAME, INDEX, MANIFEST, OCI_LAYOUT, REF_NAME, REPOSITORIES, blob_path,
-    failed, invalid,
-};
+use super::names::{IMAGE_NAME, INDEX, MANIFEST, OCI_LAYOUT, REF_NAME, REPOSITORIES, blob_path};
 use crate::media_type::{self, LayerCompression};
-use crate::{Descriptor, Digest, Index, Manifest, ManifestDocument, MediaType, Reference};
+use crate::{Descriptor, Digest, Manifest, ManifestDocument, MediaType, Reference};
 
 /// A layer that can be written: a blob, or a tar that is made anew from its snapshot.
 pub trait LayerSource {
@@ -99,54 +96,6 @@ pub fn directory(images: &[ImageSource<'_>], dir: &Path) -> Result<(), ArchiveEr
     layout.file(INDEX, &to_json(INDEX, &index(entries))?)
 }
 
-/// What an index lists after `new` is added: who has the name of a new entry makes way for it.
-pub(super) fn merge(mut kept: Vec<Descriptor>, new: Vec<Descriptor>) -> Vec<Descriptor> {
-    fn name(entry: &Descriptor) -> Option<&str> {
-        [IMAGE_NAME, REF_NAME]
-            .iter()
-            .find_map(|key| entry.annotations.get(*key).map(String::as_str))
-    }
-    let names: HashSet<&str> = new.iter().filter_map(name).collect();
-    let digests: HashSet<&Digest> = new.iter().map(|entry| &entry.digest).collect();
-    kept.retain(|old| match name(old) {
-        Some(name) => !names.contains(name),
-        None => !digests.contains(&old.digest),
-    });
-    kept.extend(new);
-    kept
-}
-
-pub(super) const OCI_LAYOUT_CONTENT: &[u8] = br#"{"imageLayoutVersion":"1.0.0"}"#;
-
-pub(super) fn to_json<T: Serialize>(name: &str, value: &T) -> Result<Vec<u8>, ArchiveError> {
-    serde_json::to_vec(value).map_err(|source| ArchiveError::Json {
-        name: name.to_owned(),
-        source,
-    })
-}
-
-pub(super) fn existing_index(dir: &Path) -> Result<Vec<Descriptor>, ArchiveError> {
-    let path = dir.join(INDEX);
-    let reading = || failed(format!("reading {}", path.display()));
-    let file = match File::open(&path) {
-        Ok(file) => file,
-        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-        Err(e) => return Err(reading()(e)),
-    };
-    let mut bytes = Vec::new();
-    // One byte more than allowed is enough to be refused.
-    file.take(MAX_INDEX as u64 + 1)
-        .read_to_end(&mut bytes)
-        .map_err(reading())?;
-    if bytes.len() > MAX_INDEX {
-        return Err(ArchiveError::TooLarge {
-            name: INDEX.to_owned(),
-            max: MAX_INDEX as u64,
-        });
-    }
-    Ok(parse_index(&bytes)?.manifests)
-}
-
 /// Writes layers, configurations and manifests; returns the manifests' descriptors.
 fn blobs(
     images: &[ImageSource<'_>],
@@ -159,9 +108,9 @@ fn blobs(
             let descriptor = layer.descriptor();
             let digest = &descriptor.digest;
             layout.blob(digest, descriptor.size, &mut |out| {
-                layer.write_to(out).map_err(|source| ArchiveError::Layer {
+                layer.write_to(out).map_err(|cause| ArchiveError::Layer {
                     digest: digest.clone(),
-                    source,
+                    cause,
                 })
             })?;
         }
@@ -181,9 +130,9 @@ fn manifest(image: &ImageSource<'_>) -> Result<(MediaType, Vec<u8>), ArchiveErro
     const NAME: &str = "manifest";
     if let Some(bytes) = image.manifest {
         let document =
-            ManifestDocument::parse(bytes, None).map_err(|source| ArchiveError::Manifest {
+            ManifestDocument::parse(bytes, None).map_err(|cause| ArchiveError::Manifest {
                 name: NAME.to_owned(),
-                source,
+                cause,
             })?;
         let media_type = document.media_type();
         let ManifestDocument::Manifest(manifest) = document else {
@@ -257,17 +206,6 @@ fn entries(images: &[ImageSource<'_>], manifests: &[Descriptor]) -> Vec<Descript
         entries.extend(named);
     }
     entries
-}
-
-pub(super) fn index(manifests: Vec<Descriptor>) -> Index {
-    Index {
-        schema_version: 2,
-        media_type: Some(media_type::OCI_INDEX.into()),
-        artifact_type: None,
-        manifests,
-        subject: None,
-        annotations: BTreeMap::new(),
-    }
 }
 
 fn docker_manifests(images: &[ImageSource<'_>]) -> Vec<DockerManifest> {

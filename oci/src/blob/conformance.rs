@@ -2,7 +2,7 @@
 
 use std::io::{Read, Seek, SeekFrom, Write};
 
-use super::{BlobError, BlobStore, Expected};
+use super::store::{BlobError, BlobStore, Expected};
 use crate::digest::{Algorithm, Digest};
 
 /// The rule that a backend broke.

@@ -19,7 +19,7 @@ use rustix::fs::{CWD, FlockOperation, RenameFlags, flock, renameat_with};
 use rustix::io::Errno;
 use tempfile::TempPath;
 
-use super::{BlobError, BlobRead, BlobStore, BlobWriter, Expected};
+use super::store::{BlobError, BlobRead, BlobStore, BlobWriter, Expected};
 use crate::digest::{Algorithm, Digest, Hasher};
 
 const ALGORITHMS: [Algorithm; 2] = [Algorithm::Sha256, Algorithm::Sha512];
@@ -36,7 +36,7 @@ pub struct DiskBlobs {
 
 fn failed(what: &str, path: &Path) -> impl FnOnce(io::Error) -> BlobError {
     let what = format!("{what} {}", path.display());
-    move |source| BlobError::Io { what, source }
+    move |cause| BlobError::Io { what, cause }
 }
 
 fn sync_dir(path: &Path) -> Result<(), BlobError> {

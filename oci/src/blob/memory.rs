@@ -2,10 +2,11 @@
 
 use std::collections::HashMap;
 use std::io::{self, Cursor, Write};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 
-use super::{BlobError, BlobRead, BlobStore, BlobWriter, Expected};
+use super::store::{BlobError, BlobRead, BlobStore, BlobWriter, Expected};
 use crate::digest::{Algorithm, Digest};
+use crate::sync::lock;
 
 type Blobs = HashMap<Digest, Arc<[u8]>>;
 
@@ -20,20 +21,17 @@ impl MemoryBlobs {
     pub fn new() -> Self {
         Self::default()
     }
-
-    /// No operation can leave the map half changed, so that a poisoned lock means nothing.
-    fn lock(&self) -> MutexGuard<'_, Blobs> {
-        self.blobs.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
 impl BlobStore for MemoryBlobs {
     fn size(&self, digest: &Digest) -> Result<Option<u64>, BlobError> {
-        Ok(self.lock().get(digest).map(|bytes| bytes.len() as u64))
+        Ok(lock(&self.blobs)
+            .get(digest)
+            .map(|bytes| bytes.len() as u64))
     }
 
     fn open(&self, digest: &Digest) -> Result<Box<dyn BlobRead>, BlobError> {
-        match self.lock().get(digest) {
+        match lock(&self.blobs).get(digest) {
             Some(bytes) => Ok(Box::new(Cursor::new(Arc::clone(bytes)))),
             None => Err(BlobError::NotFound(digest.clone())),
         }
@@ -47,12 +45,12 @@ impl BlobStore for MemoryBlobs {
     }
 
     fn remove(&self, digest: &Digest) -> Result<(), BlobError> {
-        self.lock().remove(digest);
+        lock(&self.blobs).remove(digest);
         Ok(())
     }
 
     fn list(&self) -> Result<Vec<Digest>, BlobError> {
-        Ok(self.lock().keys().cloned().collect())
+        Ok(lock(&self.blobs).keys().cloned().collect())
     }
 }
 
@@ -82,8 +80,7 @@ impl BlobWriter for MemoryWriter {
         let digest = algorithm.digest(&self.bytes);
         expected.check_digest(&digest)?;
         let Self { store, bytes } = *self;
-        store
-            .lock()
+        lock(&store.blobs)
             .entry(digest.clone())
             .or_insert_with(|| bytes.into());
         Ok((digest, len))

@@ -7,16 +7,9 @@ use std::io::Write;
 
 use rustix::fd::AsFd;
 
-use super::TarOptions;
 use super::sink::{HashDrain, Sink, WriteDrain};
-use super::walk::{Form, TarError, walk};
+use super::walk::{Form, TarError, TarOptions, walk};
 use crate::DiffId;
-
-/// The diff ID of the layer without any entry: two zero blocks.
-pub const EMPTY_DIFF_ID: &str =
-    "sha256:5f70bf18a086007016e948b04aed3b82103a36bea41755b6cddfaf10ace3c6ef";
-/// The size of the tar without any entry.
-pub const EMPTY_SIZE: u64 = 1024;
 
 /// Writes the layer of the upper directory `upper` as tar; returns its size in bytes.
 ///

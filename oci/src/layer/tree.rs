@@ -6,9 +6,8 @@ use std::io::Write;
 
 use rustix::fd::AsFd;
 
-use super::TarOptions;
 use super::sink::{HashDrain, Sink, WriteDrain};
-use super::walk::{Form, TarError, walk};
+use super::walk::{Form, TarError, TarOptions, walk};
 use crate::DiffId;
 
 /// Writes the tree under `root` as tar; returns its size in bytes.

@@ -21,7 +21,13 @@ pub enum VerifyError {
     TooLarge(u64),
     /// It cannot be read.
     #[error("reading the layer: {0}")]
-    Io(#[from] io::Error),
+    Io(io::Error),
+}
+
+impl From<io::Error> for VerifyError {
+    fn from(cause: io::Error) -> Self {
+        Self::Io(cause)
+    }
 }
 
 /// Passes an uncompressed layer through, and checks that it is the one it should be.

@@ -9,35 +9,36 @@ use std::ffi::{CStr, OsStr};
 use std::io;
 use std::mem::MaybeUninit;
 use std::os::unix::ffi::OsStrExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{
-    AtFlags, FileType, Mode, OFlags, RawDir, Stat, fgetxattr, flistxattr, fstat, major, minor,
+    AtFlags, CWD, FileType, Mode, OFlags, RawDir, Stat, fgetxattr, flistxattr, fstat, major, minor,
     openat, readlinkat, statat,
 };
 use rustix::io::Errno;
 
 use super::header::{Header, Kind, padding};
+use super::names::{MAX_DEPTH, MAX_PATH, OPAQUE_WHITEOUT, WHITEOUT_PREFIX};
 use super::sink::{Drain, FillError, Sink};
-use super::{MAX_DEPTH, MAX_PATH, OPAQUE_WHITEOUT, TarOptions, WHITEOUT_PREFIX, xattr};
+use super::xattr;
 
 /// Why no tar can be made of a tree.
 #[derive(Debug, thiserror::Error)]
 pub enum TarError {
     /// Something in the tree cannot be read.
-    #[error("{what} {}: {source}", path.display())]
+    #[error("{what} {}: {cause}", path.display())]
     Read {
         /// What was being done.
         what: &'static str,
         /// Where, relative to the tree's root.
         path: PathBuf,
         /// Why it failed.
-        source: io::Error,
+        cause: io::Error,
     },
     /// The tar cannot be written to where it was to go.
     #[error("writing the tar: {0}")]
-    Write(#[source] io::Error),
+    Write(io::Error),
     /// A file changed while it was read: something still runs in there.
     #[error("{} changed while it was read", .0.display())]
     Changed(PathBuf),
@@ -59,6 +60,26 @@ pub enum TarError {
         .0.display()
     )]
     Indirect(PathBuf),
+}
+
+/// How a tar is made.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TarOptions {
+    /// No modification time later than this, in seconds since the epoch (`SOURCE_DATE_EPOCH`).
+    pub clamp_mtime: Option<i64>,
+}
+
+/// Opens a directory to be handed to this module's functions.
+///
+/// # Errors
+/// [`TarError::Read`].
+pub fn open_dir(path: &Path) -> Result<OwnedFd, TarError> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    openat(CWD, path, flags, Mode::empty()).map_err(|e| TarError::Read {
+        what: "opening directory",
+        path: PathBuf::from(path),
+        cause: io::Error::from(e),
+    })
 }
 
 /// What the tree is.
@@ -203,11 +224,11 @@ impl<D: Drain> Walk<D> {
         PathBuf::from(OsStr::from_bytes(path))
     }
 
-    fn failed(&self, what: &'static str, source: impl Into<io::Error>) -> TarError {
+    fn failed(&self, what: &'static str, cause: impl Into<io::Error>) -> TarError {
         TarError::Read {
             what,
             path: self.shown(),
-            source: source.into(),
+            cause: cause.into(),
         }
     }
 
@@ -220,7 +241,7 @@ impl<D: Drain> Walk<D> {
         let failed = |path: &[u8], e: Errno| TarError::Read {
             what: "listing",
             path: PathBuf::from(OsStr::from_bytes(path)),
-            source: e.into(),
+            cause: e.into(),
         };
         while let Some(entry) = listing.next() {
             let entry = entry.map_err(|e| failed(&self.path, e))?;

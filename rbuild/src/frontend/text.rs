@@ -102,21 +102,21 @@ impl Text {
     pub fn failed(&self, error: &SolveError) -> Failure {
         match error {
             SolveError::Plan(error) => self.refused(error),
-            SolveError::Step { span, source } => {
-                let code = source.exit_code();
-                if matches!(source, StepError::Cancelled) {
-                    return Failure::with_code(source, code);
+            SolveError::Step { span, cause } => {
+                let code = cause.exit_code();
+                if matches!(cause, StepError::Cancelled) {
+                    return Failure::with_code(cause, code);
                 }
                 if *span == Span::default() {
-                    return Failure::with_code(format!("failed to solve: {source}"), code);
+                    return Failure::with_code(format!("failed to solve: {cause}"), code);
                 }
-                let at = Diagnostic::error(Code::BuildFailed, source.to_string(), *span);
-                let at = match help(source) {
+                let at = Diagnostic::error(Code::BuildFailed, cause.to_string(), *span);
+                let at = match help(cause) {
                     Some(help) => at.help(help),
                     None => at,
                 };
                 let shown = render(&at, &self.name, &self.parsed.source, self.color);
-                Failure::with_code(format!("failed to solve: {source}"), code).at(shown)
+                Failure::with_code(format!("failed to solve: {cause}"), code).at(shown)
             }
         }
     }

@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use crate::error::{Error, Result};
-use crate::spec::Limits;
+use crate::limits::Limits;
 use host::{Hierarchies, Version};
 
 /// Holds all groups of this crate in a hierarchy.
@@ -104,10 +104,10 @@ impl Drop for Cgroup {
 }
 
 fn write(file: &Path, value: &str) -> Result<()> {
-    fs::write(file, value).map_err(|source| Error::Cgroup {
+    fs::write(file, value).map_err(|cause| Error::Cgroup {
         path: file.to_owned(),
         step: format!("write {value:?}"),
-        source,
+        cause,
     })
 }
 
@@ -117,11 +117,11 @@ fn make(path: &Path) -> Result<()> {
     loop {
         match fs::create_dir_all(path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound && tries < 10 => tries += 1,
-            Err(source) => {
+            Err(cause) => {
                 return Err(Error::Cgroup {
                     path: path.to_owned(),
                     step: "make".to_owned(),
-                    source,
+                    cause,
                 });
             }
             Ok(()) => return Ok(()),

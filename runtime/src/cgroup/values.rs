@@ -1,7 +1,7 @@
 //! Which controllers limits need, and what is written to which file. Pure.
 
 use super::host::Version;
-use crate::spec::Limits;
+use crate::limits::Limits;
 
 /// Controllers with the flag that asks for each.
 pub(super) fn needed(limits: &Limits) -> Vec<(&'static str, &'static str)> {

@@ -3,7 +3,7 @@
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 
-use super::Failure;
+use super::failure::Failure;
 use crate::plan::Op;
 use crate::seccomp;
 use crate::sys::{Attrs, FsType, Syscall};

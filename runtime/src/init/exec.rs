@@ -4,11 +4,8 @@ use std::io;
 
 use nix::libc;
 
-use super::Failure;
+use super::failure::Failure;
 use crate::sys::Syscall;
-
-/// `PATH` of a process without one, as execvp(3) and Docker's engine have it.
-const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// Executes `argv`; returns why that was not possible.
 pub(super) fn exec(sys: &dyn Syscall, argv: &[String], env: &[String]) -> Failure {
@@ -49,12 +46,10 @@ fn find(sys: &dyn Syscall, name: &str, env: &[String]) -> Result<String, Failure
             Err(error) => Err(refuse(name, &error)),
         };
     }
-    let path = env
-        .iter()
-        .find_map(|entry| entry.strip_prefix("PATH="))
-        .unwrap_or(DEFAULT_PATH);
+    // Without the variable nothing is searched: what an image without one gets is not for here.
+    let path = env.iter().find_map(|entry| entry.strip_prefix("PATH="));
     let mut denied = None;
-    for dir in path.split(':') {
+    for dir in path.into_iter().flat_map(|path| path.split(':')) {
         let candidate = if dir.is_empty() {
             format!("./{name}")
         } else {

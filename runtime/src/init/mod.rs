@@ -2,6 +2,7 @@
 
 mod apply;
 mod exec;
+mod failure;
 #[cfg(test)]
 mod tests;
 
@@ -11,11 +12,11 @@ use std::io::{self, Read, Write};
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 
-use serde::{Deserialize, Serialize};
-
 use crate::guard;
 use crate::plan::Plan;
 use crate::sys::{self, Linux, Syscall};
+
+pub(crate) use failure::Failure;
 
 /// `argv[0]` of the init.
 pub(crate) const ARG0: &CStr = c"container-init";
@@ -27,29 +28,6 @@ const ERROR_FD: i32 = 4;
 const FIRST_SLOT: i32 = 5;
 /// Largest plan that is accepted, in bytes.
 const MAX_PLAN: u64 = 64 << 20;
-
-/// Why the init did not become the user's process.
-#[derive(Debug, Serialize, Deserialize, PartialEq, Eq)]
-pub(crate) enum Failure {
-    /// An operation failed with this errno.
-    Step { step: String, errno: i32 },
-    /// The working directory is not below the root.
-    Cwd { cwd: String },
-    /// No such command.
-    NotFound { message: String },
-    /// The command cannot be executed.
-    NotExecutable { message: String },
-}
-
-impl Failure {
-    fn step(step: impl ToString, error: &io::Error) -> Self {
-        let errno = error.raw_os_error().unwrap_or(nix::libc::EINVAL);
-        Self::Step {
-            step: step.to_string(),
-            errno,
-        }
-    }
-}
 
 /// Call this first in `main` of every program that starts containers.
 ///

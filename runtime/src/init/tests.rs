@@ -5,13 +5,36 @@ use std::path::PathBuf;
 use nix::libc::{EACCES, ENOENT, ENOSYS, EPERM};
 
 use super::*;
+use crate::limits::Ulimit;
 use crate::plan::{File as PlanFile, HostCapabilities, Inputs, build};
-use crate::spec::{Mount, Rootfs, Spec, Ulimit};
+use crate::spec::{Mount, Rootfs, Spec};
 use crate::sys::fake::Fake;
 use crate::users::Identity;
 
 fn spec() -> Spec {
-    Spec::new(Rootfs::Directory(PathBuf::from("/nowhere")), ["tool", "-x"]).env(["PATH=/a:/b"])
+    spec_of(["tool", "-x"])
+}
+
+fn spec_of<const N: usize>(argv: [&str; N]) -> Spec {
+    Spec::new(Rootfs::Directory(PathBuf::from("/nowhere")), argv).env(["PATH=/a:/b"])
+}
+
+#[test]
+fn without_a_search_path_only_a_path_finds_the_command() {
+    let fake = Fake::default();
+    let missing = Failure::NotFound {
+        message: "exec: \"tool\": executable file not found in $PATH".to_owned(),
+    };
+    assert_eq!(outcome(&fake, &spec().env([""; 0]), &["root"]), missing);
+    assert!(
+        !fake
+            .calls()
+            .iter()
+            .any(|call| call.starts_with("executable?"))
+    );
+    let spec = spec_of(["/bin/tool"]).env([""; 0]);
+    assert_ne!(outcome(&fake, &spec, &["root"]), missing);
+    assert!(fake.calls().contains(&"executable? /bin/tool".to_owned()));
 }
 
 fn plan_of(spec: &Spec, uid: u32) -> Plan {
@@ -171,8 +194,7 @@ fn commands_that_cannot_run() {
             failures,
             ..Fake::default()
         };
-        let mut spec = spec();
-        spec.argv = vec![name.to_owned()];
+        let spec = spec_of([name]);
         assert_eq!(outcome(&fake, &spec, &["root"]), want, "{name:?}");
     }
 }

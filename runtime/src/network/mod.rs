@@ -143,13 +143,13 @@ pub fn remove_bridge(name: &str) -> Result<()> {
 
 fn step<E: Into<io::Error>>(what: impl Into<String>) -> impl FnOnce(E) -> Error {
     move |error| {
-        let (what, source): (String, io::Error) = (what.into(), error.into());
-        if source.kind() == io::ErrorKind::PermissionDenied {
+        let (what, cause): (String, io::Error) = (what.into(), error.into());
+        if cause.kind() == io::ErrorKind::PermissionDenied {
             return Error::NotPermitted {
                 what: format!("the build network ({what}; --network host needs no bridge)"),
             };
         }
-        Error::Network { step: what, source }
+        Error::Network { step: what, cause }
     }
 }
 

@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::spec::Ulimit;
+use crate::limits::Ulimit;
 use crate::sys::{Attrs, FsType};
 
 /// What the init does, in order, and then executes.

@@ -6,9 +6,9 @@ use std::fs::File;
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 
-use super::{Attrs, FsType, Syscall};
+use super::syscall::{Attrs, FsType, Syscall};
+use crate::limits::Ulimit;
 use crate::seccomp::Instruction;
-use crate::spec::Ulimit;
 
 /// Records calls; descriptors appear in the record as what they were opened as.
 #[derive(Default)]

@@ -14,9 +14,10 @@ use rustix::mount::{
 use rustix::process::{Gid, Uid};
 use rustix::thread::{CapabilitySet, CapabilitySets, LinkNameSpaceType};
 
-use super::{Attrs, FsType, Syscall, raw};
+use super::raw;
+use super::syscall::{Attrs, FsType, Syscall};
+use crate::limits::{Resource, Ulimit};
 use crate::seccomp::Instruction;
-use crate::spec::{Resource, Ulimit};
 
 /// Asks the running kernel.
 pub(crate) struct Linux;

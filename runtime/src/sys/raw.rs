@@ -6,7 +6,7 @@ use std::os::fd::{AsRawFd, BorrowedFd};
 
 use nix::libc;
 
-use super::Attrs;
+use super::syscall::Attrs;
 use crate::seccomp::Instruction;
 
 /// `struct mount_attr` of mount_setattr(2).

@@ -5,8 +5,8 @@ use sqlx::FromRow;
 use sqlx::sqlite::SqliteConnection;
 
 use super::{json_list, parse, parse_opt, to_i64, to_u64};
-use crate::cache::{CacheRecord, NewCacheRecord};
 use crate::error::Result;
+use crate::record::{CacheRecord, NewCacheRecord};
 
 #[derive(Debug, FromRow)]
 pub(crate) struct CacheRow {

@@ -20,10 +20,7 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use sqlx::{ConnectOptions, Connection, Sqlite, Transaction};
 use tokio::sync::{Mutex, MutexGuard};
 
-use crate::error::{Error, Result};
-
-/// How long to wait for another process that writes.
-pub(crate) const BUSY_SECONDS: u64 = 30;
+use crate::error::{BUSY_SECONDS, Error, Result};
 
 /// What a commit guarantees.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -8,9 +8,11 @@ use std::collections::VecDeque;
 use std::io::{self, Write};
 use std::num::NonZeroUsize;
 use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use flate2::{Compress, Compression, Crc, FlushCompress};
+
+use crate::sync::lock;
 
 /// How much is deflated on its own; part of what makes the output what it is.
 const BLOCK: usize = 1 << 20;
@@ -161,7 +163,7 @@ impl Pool {
                     let mut state = compress(level);
                     loop {
                         // They end when the compressor is dropped, and with it the sender.
-                        let job = todo.lock().unwrap_or_else(PoisonError::into_inner).recv();
+                        let job = lock(&todo).recv();
                         let Ok((block, answer)) = job else { return };
                         // Nobody waits for it any more when the compressor failed.
                         let _ = answer.send(deflate(&block, &mut state));

@@ -5,20 +5,20 @@
 //! whole, splits their records at newlines (binary attribute values contain them), and knows
 //! only the oldest kind of sparse file.
 
+mod block;
 mod field;
 mod pax;
 mod sparse;
 
 use std::io::{self, BufRead, BufReader, Read, Seek};
 
+use block::{BLOCK, until_nul};
 use field::RawHeader;
 use pax::Pax;
+
+pub use block::MAX_EXTENSION;
 pub use sparse::Segment;
 
-/// The largest extended header or long name, in bytes.
-pub const MAX_EXTENSION: u64 = 1 << 20;
-
-const BLOCK: usize = 512;
 const BUFFER: usize = 256 << 10;
 
 /// Why an archive cannot be read.
@@ -26,7 +26,7 @@ const BUFFER: usize = 256 << 10;
 pub enum ReadError {
     /// The source failed, or ended early.
     #[error("reading the archive: {0}")]
-    Io(#[from] io::Error),
+    Io(io::Error),
     /// The archive is malformed.
     #[error("the archive is malformed at byte {offset}: {problem}")]
     Malformed {
@@ -43,6 +43,12 @@ pub enum ReadError {
         /// The type flag.
         flag: u8,
     },
+}
+
+impl From<io::Error> for ReadError {
+    fn from(cause: io::Error) -> Self {
+        Self::Io(cause)
+    }
 }
 
 /// What an entry is.
@@ -394,7 +400,7 @@ impl<R: Read + Seek> Reader<R> {
     ///
     /// # Errors
     /// When seeking fails.
-    pub fn seek_past_content(&mut self) -> io::Result<()> {
+    pub(crate) fn seek_past_content(&mut self) -> io::Result<()> {
         let Ok(forward) = i64::try_from(self.content) else {
             return Err(io::ErrorKind::UnexpectedEof.into());
         };
@@ -402,13 +408,6 @@ impl<R: Read + Seek> Reader<R> {
         self.offset += std::mem::take(&mut self.content);
         Ok(())
     }
-}
-
-fn until_nul(mut bytes: Vec<u8>) -> Vec<u8> {
-    if let Some(end) = bytes.iter().position(|&b| b == 0) {
-        bytes.truncate(end);
-    }
-    bytes
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! PAX extended headers: records of `length keyword=value\n`.
 
+use super::block::decimal;
 use super::sparse::PaxSparse;
 
 type Result<T> = std::result::Result<T, &'static str>;
@@ -83,13 +84,6 @@ fn name(value: &[u8]) -> Result<Vec<u8>> {
         return Err("a name with a NUL in it");
     }
     Ok(value.to_vec())
-}
-
-pub(super) fn decimal(text: &[u8]) -> Option<u64> {
-    if text.is_empty() || !text.iter().all(u8::is_ascii_digit) {
-        return None;
-    }
-    std::str::from_utf8(text).ok()?.parse().ok()
 }
 
 fn id(text: &[u8]) -> Option<u32> {

@@ -1,8 +1,6 @@
 //! Sparse files: GNU tar's old format, and its PAX formats 0.0, 0.1 and 1.0.
 
-use super::field::size;
-use super::pax::decimal;
-use super::{BLOCK, MAX_EXTENSION};
+use super::block::{BLOCK, MAX_EXTENSION, decimal, size};
 
 type Result<T> = std::result::Result<T, &'static str>;
 

@@ -13,7 +13,7 @@ use rustix::fs::{
 };
 use rustix::io::Errno;
 
-use super::{Problem, UnpackError, shown};
+use super::error::{Problem, UnpackError, shown};
 use crate::layer::{MAX_DEPTH, MAX_PATH};
 
 /// A path inside the root, split: the parent's path, and the name in it.
@@ -155,7 +155,7 @@ impl<'r> Place<'r> {
         let failed = |prefix: &[u8], e: Errno| UnpackError::Io {
             what: "making directory",
             path: shown(prefix),
-            source: io::Error::from(e),
+            cause: io::Error::from(e),
         };
         self.forget();
         let mut made = Vec::new();

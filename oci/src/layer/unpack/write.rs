@@ -12,10 +12,20 @@ use rustix::fs::{
 };
 use rustix::io::{Errno, pwrite};
 
+use super::error::{Problem, UnpackError, shown};
+use super::options::{Ownership, UnpackOptions, Unpacked};
 use super::place::{self, Place, c_string, is_directory, is_whiteout, look, split};
-use super::{Ownership, Problem, UnpackError, UnpackOptions, Unpacked, Whiteouts, shown};
 use crate::layer::reader::{Entry, EntryKind, Reader, Segment};
 use crate::layer::{OPAQUE_WHITEOUT, WHITEOUT_PREFIX, xattr};
+
+/// How names that begin with `.wh.` are understood.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Whiteouts {
+    /// As removals in lower layers (OCI image-spec, layer.md, "Whiteouts").
+    Interpret,
+    /// As names like any other.
+    Plain,
+}
 
 /// How many bytes of directory paths are kept until the end.
 const MAX_DEFERRED: usize = 256 << 20;
@@ -45,7 +55,7 @@ fn failed(what: &'static str, path: &[u8]) -> impl FnOnce(Errno) -> UnpackError 
     move |e| UnpackError::Io {
         what,
         path,
-        source: io::Error::from(e),
+        cause: io::Error::from(e),
     }
 }
 

@@ -1,17 +1,20 @@
-//! Syntax tree to typed instructions.
+//! Syntax tree to typed instructions: one node at a time, with what is wrong with it.
 
 mod config;
 mod execute;
+mod flags;
 mod stage;
 mod transfer;
 
-use super::flags::{Flags, Takes};
-use super::{Env, Header, Instruction, Kind, Label, Maintainer, StopSignal, User, Workdir};
 use crate::diagnostic::{Code, Diagnostic};
+use crate::instruction::{
+    Env, Header, Instruction, Kind, Label, Maintainer, StopSignal, User, Workdir,
+};
 use crate::parser::{Args, Node};
 use crate::span::{Span, Text, Word};
 use crate::stage::Stage;
 use crate::suggest::closest;
+use flags::{Flags, Takes};
 
 /// The keywords of the language.
 const KEYWORDS: [&str; 18] = [

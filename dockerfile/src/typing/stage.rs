@@ -1,7 +1,7 @@
 //! `FROM`.
 
+use super::flags::Takes;
 use super::{Builder, description, header, word};
-use crate::instruction::flags::Takes;
 use crate::stage::Stage;
 
 impl Builder<'_, '_> {

@@ -110,7 +110,7 @@ impl Rule {
     }
 
     /// Whether it runs only when `# check=experimental=` asks for it.
-    pub fn is_experimental(self) -> bool {
+    pub(crate) fn is_experimental(self) -> bool {
         matches!(
             self,
             Self::CopyIgnoredFile | Self::InvalidDefinitionDescription

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use super::Builder;
+use super::flags::{Flags, Takes};
 use crate::diagnostic::{Code, Diagnostic};
-use crate::instruction::flags::{Flags, Takes};
 use crate::instruction::{
     CommandLine, Healthcheck, HealthcheckTest, Network, RawDevice, RawMount, Run, Security, Shell,
 };

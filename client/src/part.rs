@@ -3,7 +3,7 @@
 use std::io::{self, Read, Seek, SeekFrom};
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
@@ -11,6 +11,8 @@ use http_body::{Frame, SizeHint};
 use oci::Digest;
 use oci::blob::{BlobError, BlobStore};
 use tokio::sync::mpsc;
+
+use crate::sync::lock;
 
 /// One read, and one frame of the body.
 const PIECE: usize = 256 << 10;
@@ -38,7 +40,7 @@ impl Part {
         tokio::task::spawn_blocking(move || {
             if let Err(e) = part.read_into(&sender) {
                 let text = e.to_string();
-                *part.failure.lock().unwrap_or_else(PoisonError::into_inner) = Some(e);
+                *lock(&part.failure) = Some(e);
                 let _ = sender.blocking_send(Err(io::Error::other(text)));
             }
         });
@@ -51,16 +53,13 @@ impl Part {
 
     /// Why reading failed, if it did.
     pub(crate) fn take_failure(&self) -> Option<BlobError> {
-        self.failure
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take()
+        lock(&self.failure).take()
     }
 
     fn read_into(&self, sender: &mpsc::Sender<io::Result<Bytes>>) -> Result<(), BlobError> {
-        let io = |source| BlobError::Io {
+        let io = |cause| BlobError::Io {
             what: format!("read blob {}", self.digest),
-            source,
+            cause,
         };
         let mut blob = self.source.open(&self.digest)?;
         if self.start > 0 {

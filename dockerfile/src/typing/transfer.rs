@@ -1,8 +1,8 @@
 //! `COPY` and `ADD`.
 
+use super::flags::Takes;
 use super::{Builder, word};
 use crate::diagnostic::Code;
-use crate::instruction::flags::Takes;
 use crate::instruction::{Add, Copy, Files, Heredoc};
 use crate::parser::marker;
 use crate::span::{Span, Text};

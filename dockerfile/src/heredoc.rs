@@ -69,7 +69,7 @@ impl Heredoc {
     }
 
     /// Whether the body is a script with its own interpreter (`#!`).
-    pub fn has_shebang(&self) -> bool {
+    pub(crate) fn has_shebang(&self) -> bool {
         self.body().starts_with("#!")
     }
 }

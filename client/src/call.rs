@@ -8,14 +8,15 @@ use bytes::Bytes;
 use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue, LOCATION};
 use reqwest::{Method, Response, StatusCode, Url};
 
-use super::retry::{is_transient, retry_after};
-use super::transport::{classify, timed_out};
-use super::{Transports, read_capped, shown};
-use crate::auth::{Origin, Scopes, may_follow};
+use crate::auth::Scopes;
 use crate::config::Config;
 use crate::endpoint::Endpoint;
 use crate::error::{Error, RegistryError};
-use crate::push::Part;
+use crate::http::{Transports, classify, read_capped, timed_out};
+use crate::origin::{Origin, may_follow};
+use crate::part::Part;
+use crate::retry::{is_transient, retry_after};
+use crate::text::shown;
 
 const MAX_REDIRECTS: usize = 10;
 /// An error document is read up to this size.

@@ -1,0 +1,157 @@
+//! What a container's processes may use: control group limits and ulimits.
+
+use serde::{Deserialize, Serialize};
+
+/// Resource limits, as Docker's build flags of the same names.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Limits {
+    /// Bytes of memory.
+    pub memory: Option<u64>,
+    /// Bytes of memory and swap together; -1 is unlimited swap.
+    pub memory_swap: Option<i64>,
+    /// Microseconds of CPU time in each period.
+    pub cpu_quota: Option<i64>,
+    /// Length of a period in microseconds.
+    pub cpu_period: Option<u64>,
+    /// Relative weight, 2 to 262144; 1024 is the default.
+    pub cpu_shares: Option<u64>,
+    /// CPUs that may be used, such as `0-1`.
+    pub cpuset_cpus: Option<String>,
+    /// Memory nodes that may be used.
+    pub cpuset_mems: Option<String>,
+    /// Number of processes and threads.
+    pub pids: Option<u64>,
+    /// Per-process limits.
+    pub ulimits: Vec<Ulimit>,
+}
+
+impl Limits {
+    /// Whether a control group is needed.
+    pub(crate) fn need_cgroup(&self) -> bool {
+        self.memory.is_some()
+            || self.memory_swap.is_some()
+            || self.cpu_quota.is_some()
+            || self.cpu_period.is_some()
+            || self.cpu_shares.is_some()
+            || self.cpuset_cpus.is_some()
+            || self.cpuset_mems.is_some()
+            || self.pids.is_some()
+    }
+}
+
+/// One `ulimit`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ulimit {
+    /// Which resource.
+    pub resource: Resource,
+    /// Soft limit; `u64::MAX` is unlimited.
+    pub soft: u64,
+    /// Hard limit.
+    pub hard: u64,
+}
+
+/// A resource with a limit, by the name `docker --ulimit` gives it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+#[expect(
+    missing_docs,
+    reason = "setrlimit(2) documents them under the same names"
+)]
+pub enum Resource {
+    Core,
+    Cpu,
+    Data,
+    Fsize,
+    Locks,
+    Memlock,
+    Msgqueue,
+    Nice,
+    Nofile,
+    Nproc,
+    Rss,
+    Rtprio,
+    Rttime,
+    Sigpending,
+    Stack,
+}
+
+impl Ulimit {
+    /// Reads Docker's `NAME=SOFT[:HARD]`; -1 is unlimited.
+    ///
+    /// # Errors
+    /// Says which part is wrong.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let (name, values) = text
+            .split_once('=')
+            .ok_or_else(|| format!("invalid ulimit argument: {text}"))?;
+        let resource: Resource = serde_json::from_value(serde_json::Value::String(name.to_owned()))
+            .map_err(|_| format!("invalid ulimit type: {name}"))?;
+        let number = |text: &str| match text {
+            "-1" => Ok(u64::MAX),
+            _ => text
+                .parse::<u64>()
+                .map_err(|_| format!("invalid ulimit value: {text}")),
+        };
+        let (soft, hard) = match values.split_once(':') {
+            Some((soft, hard)) => (number(soft)?, number(hard)?),
+            None => (number(values)?, number(values)?),
+        };
+        if soft > hard {
+            return Err(format!(
+                "ulimit soft limit must be less than or equal to hard limit: {text}"
+            ));
+        }
+        Ok(Self {
+            resource,
+            soft,
+            hard,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ulimits_as_docker_writes_them() {
+        let parsed = Ulimit::parse("nofile=1024:2048").unwrap();
+        assert_eq!(
+            parsed,
+            Ulimit {
+                resource: Resource::Nofile,
+                soft: 1024,
+                hard: 2048
+            }
+        );
+        assert_eq!(Ulimit::parse("core=-1").unwrap().hard, u64::MAX);
+        for (bad, why) in [
+            ("nofile", "invalid ulimit argument: nofile"),
+            ("files=1", "invalid ulimit type: files"),
+            ("nofile=x", "invalid ulimit value: x"),
+        ] {
+            assert_eq!(Ulimit::parse(bad).unwrap_err(), why);
+        }
+        assert!(Ulimit::parse("nofile=2:1").is_err());
+    }
+
+    #[test]
+    fn only_real_limits_need_a_cgroup() {
+        assert!(!Limits::default().need_cgroup());
+        let ulimit = Ulimit::parse("nofile=10").unwrap();
+        assert!(
+            !Limits {
+                ulimits: vec![ulimit],
+                ..Limits::default()
+            }
+            .need_cgroup()
+        );
+        assert!(
+            Limits {
+                pids: Some(5),
+                ..Limits::default()
+            }
+            .need_cgroup()
+        );
+    }
+}
