@@ -1,4 +1,5 @@
-//! What happens by rule: which tags never move, which go after a time, how much may be stored. Pure.
+//! What happens by rule: which tags never move, which go after a time, how much may be stored.
+//! Pure.
 
 use std::time::Duration;
 

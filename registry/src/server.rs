@@ -28,8 +28,8 @@ use crate::tls::Reloading;
 const HEAD_TIMEOUT: Duration = Duration::from_secs(75);
 /// How long a client may take for its part of the TLS handshake.
 const HELLO_TIMEOUT: Duration = Duration::from_secs(10);
-/// Bytes read from, and gathered for, one HTTP/1 connection at most. Twice that may be in use while a
-/// body comes in: 64 of them at once are to stay within 64 MiB with all else.
+/// Bytes read from, and gathered for, one HTTP/1 connection at most. Twice that may be in use
+/// while a body comes in: 64 of them at once are to stay within 64 MiB with all else.
 const HTTP1_BUFFER: usize = 96 << 10;
 /// Streams that one HTTP/2 connection may have open.
 const HTTP2_STREAMS: u32 = 128;

@@ -74,8 +74,8 @@ impl Api {
         }
     }
 
-    /// Where this registry is, as the settings have it; else the scheme and host that were asked, as
-    /// the client sees them.
+    /// Where this registry is, as the settings have it; else the scheme and host that were asked,
+    /// as the client sees them.
     pub(super) fn base(&self, request: &Parts) -> String {
         if let Some(url) = &self.url {
             return url.clone();

@@ -37,8 +37,8 @@ pub struct Collected {
     /// Their bytes.
     #[serde(default)]
     pub orphan_bytes: u64,
-    /// Files without rows that stay: they came after what the database last knew when it was opened.
-    /// A crash leaves few of them, an older database put in place many.
+    /// Files without rows that stay: they came after what the database last knew when it was
+    /// opened. A crash leaves few of them, an older database put in place many.
     #[serde(default)]
     pub suspect_count: u64,
     /// Repositories that showed nothing any more.

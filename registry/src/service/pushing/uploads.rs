@@ -39,8 +39,8 @@ impl Registry {
         Ok(self.uploads.get(repository, id).await?)
     }
 
-    /// Appends a chunk, for which there must be room. It runs to its end even when the request is dropped, so that what came is
-    /// kept and the client can go on from there.
+    /// Appends a chunk, for which there must be room. It runs to its end even when the request is
+    /// dropped, so that what came is kept and the client can go on from there.
     ///
     /// # Errors
     /// [`UploadError`]; [`ServiceError::Quota`], and the upload is gone then.

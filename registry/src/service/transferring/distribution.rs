@@ -37,8 +37,8 @@ impl Registry {
     /// that can be.
     ///
     /// # Errors
-    /// [`ServiceError`] when the disk or the database fails or is full; single things that cannot be
-    /// taken over are listed instead.
+    /// [`ServiceError`] when the disk or the database fails or is full; single things that cannot
+    /// be taken over are listed instead.
     pub async fn import_distribution(
         self: &Arc<Self>,
         root: &Path,
