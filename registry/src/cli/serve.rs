@@ -19,7 +19,7 @@ use crate::control;
 use crate::events::Subscribers;
 use crate::http::{Api, router};
 use crate::metrics::Metrics;
-use crate::server::Server;
+use crate::server::{Patience, Server};
 use crate::service::{CollectOptions, Registry};
 use crate::tls::Reloading;
 use crate::webhook::Deliveries;
@@ -122,6 +122,11 @@ async fn serve(config: Config, data_dir: &Path) -> Result<(), Failure> {
         limits.connections_per_address,
         Arc::clone(&metrics),
     );
+    let server = server.patient(Patience {
+        first: limits.first_request,
+        next: limits.idle,
+        sending: limits.send_idle,
+    });
     let tasks = [
         Some(control::listen(
             data_dir,

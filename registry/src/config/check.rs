@@ -40,6 +40,12 @@ pub struct Limits {
     pub request_burst: u32,
     /// How long to wait for progress of a request's body.
     pub body_idle: Duration,
+    /// How long a new connection is waited for until it asks something.
+    pub first_request: Duration,
+    /// How long a connection may rest between requests.
+    pub idle: Duration,
+    /// How long to wait for a client to take more of an answer.
+    pub send_idle: Duration,
 }
 
 /// All settings, checked.
@@ -149,6 +155,9 @@ impl Settings {
             request_rate: self.number("limits.request_rate")?,
             request_burst: self.number("limits.request_burst")?,
             body_idle: self.duration("limits.body_idle")?,
+            first_request: self.duration("limits.first_request")?,
+            idle: self.duration("limits.idle")?,
+            send_idle: self.duration("limits.send_idle")?,
         })
     }
 

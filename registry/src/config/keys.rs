@@ -66,7 +66,7 @@ pub const KEYS: &[Key] = &[
         name: "tls.client_ca",
         default: "",
         help: "Certificates in PEM of those who may sign client certificates. When set, a client \
-               without such a certificate is not let in.",
+               without such a certificate gets nothing but /healthz and /readyz.",
     },
     Key {
         name: "auth.htpasswd",
@@ -165,8 +165,9 @@ pub const KEYS: &[Key] = &[
     Key {
         name: "limits.connections",
         default: "8192",
-        help: "Connections that may be open; more are closed at once. 0 for no limit but the \
-               system's. For this and all limits below.",
+        help: "Connections that may be open. One more takes the place of one that has nothing to \
+               do, of the address that has most; where there is none such it is closed at once. 0 \
+               for no limit but the system's. For this and all limits below.",
     },
     Key {
         name: "limits.connections_per_address",
@@ -200,6 +201,23 @@ pub const KEYS: &[Key] = &[
         default: "\"60s\"",
         help: "How long to wait for each KiB of a request's body; then it is answered 408. What \
                came of an upload before is kept, and the client can go on from there.",
+    },
+    Key {
+        name: "limits.first_request",
+        default: "\"10s\"",
+        help: "How long a new connection is waited for, of whatever protocol, until the head of its \
+               first request has come. A TLS handshake has 10s before.",
+    },
+    Key {
+        name: "limits.idle",
+        default: "\"75s\"",
+        help: "How long a connection may rest between requests, until the head of the next one has \
+               come.",
+    },
+    Key {
+        name: "limits.send_idle",
+        default: "\"5m\"",
+        help: "How long to wait for a client to take any more of an answer.",
     },
     Key {
         name: "metrics.enabled",

@@ -22,6 +22,8 @@ pub struct Api {
     pub(super) scheme: &'static str,
     /// Where clients reach this server, when it is not what they say.
     pub(super) url: Option<String>,
+    /// Whether clients need a certificate.
+    pub(super) certificates: bool,
     pub(super) delete_enabled: bool,
     pub(super) metrics: Arc<Metrics>,
     pub(super) metrics_enabled: bool,
@@ -38,6 +40,7 @@ impl Api {
             auth: None,
             scheme: "http",
             url: None,
+            certificates: false,
             delete_enabled: true,
             metrics: Arc::default(),
             metrics_enabled: true,
@@ -62,6 +65,10 @@ impl Api {
                 "http"
             },
             url: config.url.clone(),
+            certificates: config
+                .tls
+                .as_ref()
+                .is_some_and(|tls| tls.client_ca.is_some()),
             delete_enabled: config.delete_enabled,
             metrics,
             metrics_enabled: config.metrics,

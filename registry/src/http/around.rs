@@ -18,7 +18,8 @@ use super::answer::{API_VERSION, ApiError, REQUEST_ID, Served, value};
 use super::api::Api;
 use super::guards::pace::{Cut, paced};
 use super::guards::{Unread, throttle};
-use super::request::RequestId;
+use super::operations::health;
+use super::request::{ClientCertificate, RequestId};
 use crate::metrics::Answered;
 
 /// Has a request answered, and sees to it that its connection can go on.
@@ -38,11 +39,12 @@ async fn answer(api: &Api, request: Request, next: Next) -> Response {
         request.extensions.insert(RequestId(line.id.clone()));
     }
     let (body, cut) = waited_for(api, body);
-    let mut response = if names_one_host(&request) {
-        next.run(Request::from_parts(request, body)).await
-    } else {
-        drop(body);
-        hostless().into_response()
+    let mut response = match refusal(api, &request) {
+        None => next.run(Request::from_parts(request, body)).await,
+        Some(refusal) => {
+            drop(body);
+            refusal.into_response()
+        }
     };
     let served = response.extensions_mut().remove::<Served>();
     let (label, user) = served.map_or(("none", None), |served| (served.label, served.user));
@@ -84,6 +86,15 @@ fn waited_for(api: &Api, body: Body) -> (Body, Option<Cut>) {
     }
 }
 
+/// What is wrong with a request, whatever it is for.
+fn refusal(api: &Api, request: &http::request::Parts) -> Option<ApiError> {
+    if !names_one_host(request) {
+        return Some(hostless());
+    }
+    let certified = request.extensions.get::<ClientCertificate>().is_some();
+    (api.certificates && !certified && !health::is_asked(request)).then(uncertified)
+}
+
 /// HTTP/1.1 asks for exactly one `Host` (RFC 9112, section 3.2), so that all on the way agree on
 /// whom a request is for.
 fn names_one_host(request: &http::request::Parts) -> bool {
@@ -95,6 +106,15 @@ fn hostless() -> ApiError {
         StatusCode::BAD_REQUEST,
         "UNSUPPORTED",
         "a request has one Host header",
+        serde_json::Value::Null,
+    )
+}
+
+fn uncertified() -> ApiError {
+    ApiError::new(
+        StatusCode::FORBIDDEN,
+        "DENIED",
+        "a client certificate is needed (tls.client_ca)",
         serde_json::Value::Null,
     )
 }

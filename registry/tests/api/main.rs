@@ -23,6 +23,7 @@ mod quota;
 mod rebuild;
 mod restart;
 mod retention;
+mod silent;
 mod soak;
 mod tls;
 mod token_server;

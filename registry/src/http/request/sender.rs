@@ -9,6 +9,10 @@ use http::request::Parts;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Peer(pub SocketAddr);
 
+/// The client proved to have a certificate that is asked for, as an extension of the request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ClientCertificate;
+
 /// Who is at the other end, where that is known.
 pub(in crate::http) fn peer(request: &Parts) -> Option<SocketAddr> {
     request.extensions.get::<Peer>().map(|peer| peer.0)
