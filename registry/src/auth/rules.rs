@@ -36,6 +36,26 @@ impl Access {
             Self::Admin => "*",
         }
     }
+
+    /// The same as a verb for people, before a repository's name.
+    pub fn verb(self) -> &'static str {
+        match self {
+            Self::Pull => "pull from",
+            Self::Push => "push to",
+            Self::Delete => "delete from",
+            Self::Admin => "do everything in",
+        }
+    }
+
+    /// The same as a noun for people.
+    pub fn words(self) -> &'static str {
+        match self {
+            Self::Pull => "pulling from",
+            Self::Push => "pushing to",
+            Self::Delete => "deleting from",
+            Self::Admin => "everything in",
+        }
+    }
 }
 
 /// One rule of the configuration.
@@ -93,6 +113,11 @@ impl Rules {
                 })
                 .collect(),
         )
+    }
+
+    /// Whether anything is for those who are not logged in.
+    pub fn are_for_anonymous(&self) -> bool {
+        self.0.iter().any(|rule| rule.users.contains(ANONYMOUS))
     }
 
     /// Whether `identity` may do `access` in `repository`.

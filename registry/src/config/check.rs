@@ -1,11 +1,11 @@
 //! All settings, checked.
 
 use std::collections::BTreeSet;
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use super::error::{ConfigError, wrong};
+use super::listen::ListenAddr;
 use super::login;
 use super::settings::Settings;
 use crate::auth::settings as auth;
@@ -34,6 +34,10 @@ pub struct Limits {
     pub connections_per_address: u32,
     /// Uploads that one client sends at once.
     pub uploads: u32,
+    /// Unfinished uploads.
+    pub upload_sessions: u32,
+    /// Unfinished uploads of one client.
+    pub upload_sessions_per_client: u32,
     /// Requests a second of one client.
     pub request_rate: u32,
     /// Requests at once of one client.
@@ -52,7 +56,7 @@ pub struct Limits {
 #[derive(Clone, Debug)]
 pub struct Config {
     /// Where to listen.
-    pub addr: SocketAddr,
+    pub addr: ListenAddr,
     /// Where clients reach it, without a slash at the end.
     pub url: Option<String>,
     /// Where everything is kept; the default depends on the user.
@@ -152,6 +156,8 @@ impl Settings {
             connections: self.number("limits.connections")?,
             connections_per_address: self.number("limits.connections_per_address")?,
             uploads: self.number("limits.uploads")?,
+            upload_sessions: self.number("limits.upload_sessions")?,
+            upload_sessions_per_client: self.number("limits.upload_sessions_per_client")?,
             request_rate: self.number("limits.request_rate")?,
             request_burst: self.number("limits.request_burst")?,
             body_idle: self.duration("limits.body_idle")?,

@@ -16,7 +16,8 @@ pub const KEYS: &[Key] = &[
     Key {
         name: "addr",
         default: "\"127.0.0.1:5000\"",
-        help: "Where to listen: address and port. Port 0 takes a free one.",
+        help: "Where to listen: address and port. Without an address (\":5000\") on all of them; a \
+               name such as localhost is looked up. Port 0 takes a free one.",
     },
     Key {
         name: "url",
@@ -72,8 +73,9 @@ pub const KEYS: &[Key] = &[
         name: "auth.htpasswd",
         default: "",
         help: "File of users and bcrypt passwords, as made by `rregistry user add` or \
-               `htpasswd -B`. When set, clients must log in, but for what access rules give to \
-               everybody.",
+               `htpasswd -B`; read again when it changes. When set, clients must log in, but for \
+               what access rules give to everybody. After ten wrong passwords for a user, or from \
+               an address, further ones are answered 429 for a while, longer each time.",
     },
     Key {
         name: "auth.realm",
@@ -84,7 +86,9 @@ pub const KEYS: &[Key] = &[
         name: "auth.method",
         default: "\"basic\"",
         help: "How clients prove who they are: basic sends the password with every request, token \
-               gets a token for it that is good for some minutes and for what it was asked for.",
+               gets a token for it that is good for some minutes and for what it was asked for. \
+               Where access rules give something to \"anonymous\", /v2/ offers tokens also with \
+               basic: clients cannot be anonymous otherwise.",
     },
     Key {
         name: "auth.token_lifetime",
@@ -184,6 +188,18 @@ pub const KEYS: &[Key] = &[
                have at least 10.",
     },
     Key {
+        name: "limits.upload_sessions",
+        default: "10000",
+        help: "Uploads that may be unfinished, those included that nobody goes on with until they \
+               expire (uploads.expire_after). A further one is answered 429 TOOMANYREQUESTS.",
+    },
+    Key {
+        name: "limits.upload_sessions_per_client",
+        default: "1000",
+        help: "The same for one client, as for limits.uploads; what began before a restart is \
+               nobody's.",
+    },
+    Key {
         name: "limits.request_rate",
         default: "0",
         help: "Requests a second that one client may make for long. Who makes more is answered \
@@ -280,9 +296,12 @@ pub(super) const LISTS: &[Key] = &[
     },
 ];
 
+/// What the environment variables of all keys begin with.
+pub(super) const PREFIX: &str = "RREGISTRY_";
+
 /// The environment variable of a key.
 pub fn env_name(key: &str) -> String {
-    format!("RREGISTRY_{}", key.to_uppercase().replace('.', "_"))
+    format!("{PREFIX}{}", key.to_uppercase().replace('.', "_"))
 }
 
 /// The key that was meant, if one is near enough.
@@ -293,6 +312,16 @@ pub(super) fn similar(name: &str) -> Option<&'static str> {
         .filter(|(distance, key)| *distance <= 1 + key.len() / 4)
         .min()
         .map(|(_, key)| key)
+}
+
+/// The variable that was meant, if one is near enough.
+pub(super) fn similar_variable(name: &str) -> Option<String> {
+    KEYS.iter()
+        .map(|key| env_name(key.name))
+        .map(|known| (distance(name, &known), known))
+        .filter(|(distance, known)| *distance <= 1 + (known.len() - PREFIX.len()) / 4)
+        .min()
+        .map(|(_, known)| known)
 }
 
 /// The edit distance between two words.

@@ -6,12 +6,12 @@ use std::time::Duration;
 use http::request::Parts;
 
 use super::log::AccessLog;
-use super::request::host;
+use super::request::origin;
 use crate::auth::Auth;
 use crate::config::{Config, Limits};
 use crate::limits::{Client, Open, Rates};
 use crate::metrics::Metrics;
-use crate::service::Registry;
+use crate::service::{Registry, UploadLimits};
 
 /// What requests are served with.
 #[derive(Debug)]
@@ -87,13 +87,7 @@ impl Api {
         if let Some(url) = &self.url {
             return url.clone();
         }
-        let forwarded = request.headers.get("x-forwarded-proto");
-        let scheme = if forwarded.is_some_and(|v| v == "https") {
-            "https"
-        } else {
-            self.scheme
-        };
-        format!("{scheme}://{}", host(request).unwrap_or("localhost"))
+        origin(request, self.scheme)
     }
 }
 
@@ -102,6 +96,7 @@ impl Api {
 pub(super) struct Throttle {
     pub(super) rates: Option<Rates>,
     pub(super) uploads: Option<Arc<Open<Client>>>,
+    pub(super) sessions: UploadLimits,
 }
 
 impl Throttle {
@@ -109,6 +104,10 @@ impl Throttle {
         let rate = limits.request_rate;
         Self {
             rates: (rate > 0).then(|| Rates::new(rate, limits.request_burst)),
+            sessions: UploadLimits {
+                each: limits.upload_sessions_per_client as usize,
+                all: limits.upload_sessions as usize,
+            },
             uploads: (limits.uploads > 0).then(|| Open::new(limits.uploads as usize, 0)),
         }
     }

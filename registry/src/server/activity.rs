@@ -150,21 +150,14 @@ impl Activity {
 }
 
 impl Asked {
-    /// Some of the answer could be handed on.
+    /// More of the answer was asked for, so that what was before has gone on. Its content is there
+    /// at once or from a disk: waiting for it needs no patience of its own.
     pub(super) fn sent(&mut self) {
         let mut state = lock(&self.activity.state);
         state.since = Instant::now();
         if !self.sending {
             self.sending = true;
             state.sending += 1;
-        }
-    }
-
-    /// The next of the answer is being waited for, and not the client.
-    pub(super) fn waits(&mut self) {
-        if self.sending {
-            self.sending = false;
-            lock(&self.activity.state).sending -= 1;
         }
     }
 }
@@ -207,8 +200,6 @@ mod tests {
         assert_eq!(left(&activity), None);
         other.sent();
         assert_eq!(left(&activity), Some((PATIENCE.sending, Over::Stuck)));
-        one.waits();
-        assert_eq!(left(&activity), None);
         drop(one);
         assert_eq!(left(&activity), Some((PATIENCE.sending, Over::Stuck)));
         drop(other);

@@ -111,6 +111,8 @@ impl Server {
             };
             match accepted {
                 Ok((stream, peer)) => {
+                    // On all addresses, those of IPv4 come as if they were of IPv6.
+                    let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
                     let Some(place) = self.connections.admit(peer.ip()) else {
                         self.metrics.limited.connections.fetch_add(1, Relaxed);
                         tracing::debug!(%peer, "one connection too many");

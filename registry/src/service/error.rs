@@ -65,6 +65,12 @@ pub enum ServiceError {
     /// There is no room for it, by rule.
     #[error(transparent)]
     Quota(#[from] Exceeded),
+    /// As many uploads are unfinished as may be.
+    #[error(
+        "too many unfinished uploads: finish or cancel some (limits.upload_sessions); those that \
+         rest expire"
+    )]
+    TooManyUploads,
     /// The upload does not take this request.
     #[error(transparent)]
     Upload(UploadError),

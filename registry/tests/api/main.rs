@@ -1,6 +1,7 @@
 //! The API's rules, each driven through the router in process.
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used)]
 
+mod access;
 mod archives;
 mod auth;
 mod blobs;

@@ -10,4 +10,4 @@ pub(super) use id::{RequestId, request_id};
 pub(super) use query::{Query, encode};
 pub(super) use range::{Part, Wanted, chunk, wanted};
 pub use sender::{ClientCertificate, Peer};
-pub(super) use sender::{host, peer};
+pub(super) use sender::{address, host, origin, peer};

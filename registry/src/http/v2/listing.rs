@@ -34,7 +34,7 @@ pub(super) async fn catalog(
         && page.names.is_empty()
     {
         // There may be more for those who log in.
-        let challenge = challenge(api, auth, &Needs::Filter, request);
+        let challenge = challenge(api, auth, &Needs::Filter, request, None);
         return Err(unauthorized(challenge, "authentication required"));
     }
     let mut response = answer::json(json!({ "repositories": page.names }).to_string());

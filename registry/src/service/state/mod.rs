@@ -4,6 +4,7 @@ mod cached;
 mod gap;
 mod leases;
 mod ledger;
+mod open_uploads;
 mod pulls;
 mod registry;
 
@@ -11,5 +12,6 @@ pub use cached::{Blob, StoredManifest};
 pub(super) use cached::{MANIFEST_WEIGHT, key};
 pub(super) use leases::Claim;
 pub(super) use ledger::SharedLedger;
+pub use open_uploads::UploadLimits;
 pub use registry::Registry;
 pub(super) use registry::{DATABASE, lock};

@@ -10,13 +10,14 @@ use super::cached::{Blob, StoredManifest};
 use super::gap::Gap;
 use super::leases::Leases;
 use super::ledger::SharedLedger;
+use super::open_uploads::OpenUploads;
 use super::pulls::Pulls;
 use crate::cache::Cache;
 use crate::events::Subscribers;
 use crate::meta::Meta;
 use crate::policy::Policy;
 use crate::service::error::ServiceError;
-use crate::storage::{BlobFiles, Context, StorageError, Uploads, make_dir};
+use crate::storage::{BlobFiles, Context, StorageError, Uploads, create, keep_private, make_dir};
 use crate::sync::blocking;
 
 /// The database's file.
@@ -36,6 +37,7 @@ pub struct Registry {
     pub(in crate::service) meta: Meta,
     pub(in crate::service) blobs: BlobFiles,
     pub(in crate::service) uploads: Uploads,
+    pub(in crate::service) open_uploads: OpenUploads,
     pub(in crate::service) manifest_cache: Arc<Cache<Arc<StoredManifest>>>,
     pub(in crate::service) blob_cache: Arc<Cache<Arc<Blob>>>,
     pub(in crate::service) leases: Arc<Leases>,
@@ -97,16 +99,23 @@ impl Registry {
         policy: Policy,
         lock: File,
     ) -> Result<Self, ServiceError> {
-        let dir = data_dir.to_owned();
-        let (blobs, uploads) =
-            blocking(move || Ok::<_, StorageError>((BlobFiles::open(&dir)?, Uploads::open(&dir)?)))
-                .await?;
+        let (dir, file) = (data_dir.to_owned(), database.to_owned());
+        let (blobs, uploads) = blocking(move || {
+            let opened = (BlobFiles::open(&dir)?, Uploads::open(&dir)?);
+            // SQLite gives what it keeps beside a database the mode of the database.
+            create(&file).context("create", &file)?;
+            Ok::<_, StorageError>(opened)
+        })
+        .await?;
         let ledger = SharedLedger::new(&policy.quotas);
         let watch = ledger.as_ref().map(SharedLedger::watch);
         let meta = Meta::open(database, watch).await?;
+        let there = uploads.clone();
+        let there = blocking(move || there.unfinished()).await?;
+        let open_uploads = OpenUploads::default();
+        open_uploads.found(there.iter().map(|upload| upload.id));
         if let Some(ledger) = &ledger {
-            let uploads = uploads.clone();
-            ledger.found(blocking(move || uploads.unfinished()).await?);
+            ledger.found(there);
         }
         let gap = Gap::of(&meta).await?;
         Ok(Self {
@@ -114,6 +123,7 @@ impl Registry {
             gap,
             blobs,
             uploads,
+            open_uploads,
             manifest_cache: Arc::new(Cache::new(MANIFEST_CACHE)),
             blob_cache: Arc::new(Cache::new(BLOB_CACHE)),
             leases: Arc::new(Leases::new(LEASE)),
@@ -159,15 +169,44 @@ impl Registry {
     }
 }
 
+/// What a registry keeps in its directory is for its user alone, however the directory was made.
+fn close_to_others(data_dir: &Path) {
+    keep_private(data_dir);
+    for name in [
+        "blobs",
+        "staging",
+        "uploads",
+        "lock",
+        "token.key",
+        "htpasswd",
+    ] {
+        keep_private(&data_dir.join(name));
+    }
+    let entries = std::fs::read_dir(data_dir).into_iter().flatten().flatten();
+    for entry in entries {
+        // The database, its copy, damaged ones, and what SQLite keeps beside each.
+        if entry
+            .file_name()
+            .as_encoded_bytes()
+            .starts_with(b"registry.")
+        {
+            keep_private(&entry.path());
+        }
+    }
+}
+
 /// Locks a registry's directory for this process, until the file is dropped.
 ///
 /// # Errors
 /// [`StorageError::Locked`] when another process has it.
 pub(in crate::service) fn lock(data_dir: &Path) -> Result<File, StorageError> {
     let path = data_dir.join("lock");
-    let file = File::create(&path).context("create", &path)?;
+    let file = create(&path).context("create", &path)?;
     match file.try_lock() {
-        Ok(()) => Ok(file),
+        Ok(()) => {
+            close_to_others(data_dir);
+            Ok(file)
+        }
         Err(TryLockError::WouldBlock) => Err(StorageError::Locked(data_dir.to_owned())),
         Err(TryLockError::Error(e)) => Err(e).context("lock", &path),
     }
