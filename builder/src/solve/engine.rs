@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use dockerfile::span::Span;
 use oci::config::History;
-use oci::{ChainId, DiffId, Digest, ImageConfig, Platform};
+use oci::{ChainId, DiffId, Digest, ImageConfig};
 
-use crate::plan::{CopyFrom, ImageName, Op};
+use crate::plan::{CopyOp, ImageRequest, RunOp, WorkdirOp};
 
 /// A base image, its layers ready to be stacked.
 #[derive(Clone, Debug)]
@@ -140,32 +140,57 @@ pub enum SolveError {
     },
 }
 
+/// What a copy takes, as the engine found it.
+#[derive(Clone, Debug)]
+pub struct Sources<S> {
+    /// The content digests: name and digest, in order.
+    pub files: Vec<(String, String)>,
+    /// The files themselves, for the copy.
+    pub selected: S,
+}
+
+/// A step to be done.
+#[derive(Debug)]
+pub enum Job<'a, S> {
+    /// A process.
+    Run(&'a RunOp),
+    /// Files to be copied.
+    Copy {
+        /// What is copied, and to where.
+        op: &'a CopyOp,
+        /// Where it is taken from.
+        tree: Tree,
+        /// What [`Engine::sources`] selected there.
+        selected: S,
+    },
+    /// A working directory.
+    Workdir(&'a WorkdirOp),
+}
+
 /// The world, as the solver sees it.
 #[allow(
     async_fn_in_trait,
     reason = "called generically on one task; no Send bound is needed"
 )]
 pub trait Engine {
-    /// Finds an image for a platform, in the store or where its name leads.
-    async fn image(
-        &self,
-        name: &ImageName,
-        platform: &Platform,
-        vertex: &Vertex,
-    ) -> Result<BaseImage, StepError>;
+    /// What a look at a copy's sources leaves for the copy itself.
+    type Selected;
 
-    /// The content digests of what a copy takes: name and digest, in order.
-    async fn digests(&self, op: &Op, tree: &Tree) -> Result<Vec<(String, String)>, StepError>;
+    /// Finds an image, in the store or where its name leads.
+    async fn image(&self, wanted: &ImageRequest, vertex: &Vertex) -> Result<BaseImage, StepError>;
+
+    /// What a copy takes from a tree.
+    async fn sources(&self, op: &CopyOp, tree: &Tree)
+    -> Result<Sources<Self::Selected>, StepError>;
 
     /// The layer that a key is known to give.
     async fn lookup(&self, key: &Digest) -> Result<Option<Layer>, StepError>;
 
-    /// Does it, on top of `parent`, and stores the layer.
+    /// Does a job on top of `parent`, and stores the layer.
     async fn execute(
         &self,
-        op: &Op,
+        job: Job<'_, Self::Selected>,
         parent: Option<&ChainId>,
-        tree: Option<&Tree>,
         vertex: &Vertex,
     ) -> Result<Layer, StepError>;
 
@@ -200,9 +225,4 @@ impl StageImage {
     pub fn tree(&self) -> Tree {
         Tree::Layers(self.chain.clone())
     }
-}
-
-/// Whether a copy is from the build's own context.
-pub fn is_context(from: &CopyFrom) -> bool {
-    matches!(from, CopyFrom::Context)
 }

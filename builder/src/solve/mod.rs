@@ -22,9 +22,12 @@ use oci::{ChainId, DiffId, ImageConfig, Platform};
 
 use crate::plan::expand::{Declared, ExpandedStage, StageInput, sketch_stage};
 use crate::plan::{
-    Base, BuildArgs, CopyFrom, Graph, ImageName, NamedContexts, Op, PlanError, StagePlan, Step,
+    Base, BuildArgs, CopyFrom, Graph, ImageRequest, NamedContexts, Names, Op, PlanError, StagePlan,
+    Step,
 };
-use engine::{BaseImage, Engine, Layer, Progress, SolveError, StageImage, Tree, Vertex};
+use engine::{
+    BaseImage, Engine, Job, Layer, Progress, SolveError, Sources, StageImage, Tree, Vertex,
+};
 use trace::Trace;
 
 /// The comment that marks a history entry as BuildKit's format.
@@ -56,7 +59,7 @@ pub struct Solver<'a, E> {
     engine: &'a E,
     progress: &'a dyn Progress,
     next: AtomicUsize,
-    images: BTreeMap<(ImageName, Platform), BaseImage>,
+    images: BTreeMap<ImageRequest, BaseImage>,
     /// One for each stage of the graph, once the build is prepared.
     expanded: Vec<ExpandedStage>,
     done: BTreeMap<usize, StageImage>,
@@ -93,9 +96,9 @@ impl<'a, E: Engine> Solver<'a, E> {
     }
 
     /// The images that were found.
-    pub fn images(&self) -> impl Iterator<Item = (&ImageName, &ImageConfig)> {
+    pub fn images(&self) -> impl Iterator<Item = (&ImageRequest, &ImageConfig)> {
         let found = self.images.iter();
-        found.map(|((name, _), image)| (name, &image.config))
+        found.map(|(wanted, image)| (wanted, &image.config))
     }
 
     /// Builds the target of a build that is prepared, and returns its image and the keys of this
@@ -130,54 +133,55 @@ impl<'a, E: Engine> Solver<'a, E> {
         while let Some(stage) = self.graph.stages.get(next).cloned() {
             self.resolve_stage(&stage).await?;
             let base = self.base_config(&stage).config.unwrap_or_default();
-            let (file, named) = (self.build.file, self.build.named);
+            let names = self.names();
             let graph = &mut self.graph;
-            let added = graph.add_triggers(file, named, stage.index, &base.on_build)?;
+            let added = graph.add_triggers(&names, stage.index, &base.on_build)?;
             // What is known already is not looked for again.
             next = if added { 0 } else { next + 1 };
         }
         Ok(())
     }
 
+    /// What the names in the Dockerfile mean.
+    fn names(&self) -> Names<'a> {
+        Names {
+            file: self.build.file,
+            named: self.build.named,
+            platform: self.build.platform,
+        }
+    }
+
     /// Finds the images that a stage is based on and copies from.
     async fn resolve_stage(&mut self, stage: &StagePlan) -> Result<(), SolveError> {
-        let platform = stage.platform.as_ref().unwrap_or(self.build.platform);
-        let base = match &stage.base {
-            Base::Image(name) => Some(name),
-            _ => None,
-        };
         let place = self.build.file.stages.get(stage.index);
         let from = place.map_or(Default::default(), |s| s.base.span);
+        let base = match &stage.base {
+            Base::Image(image) => Some((image, from)),
+            _ => None,
+        };
         let copied = stage
             .sources
             .iter()
             .filter_map(|(source, span)| match source {
-                CopyFrom::Image(name) => Some((name, *span)),
+                CopyFrom::Image(image) => Some((image, *span)),
                 _ => None,
             });
-        let base = base.map(|name| (name, from));
-        for (name, span) in base.into_iter().chain(copied) {
-            self.resolve(name, platform, span).await?;
+        for (image, span) in base.into_iter().chain(copied) {
+            self.resolve(image, span).await?;
         }
         Ok(())
     }
 
-    async fn resolve(
-        &mut self,
-        name: &ImageName,
-        platform: &Platform,
-        span: Span,
-    ) -> Result<(), SolveError> {
-        let key = (name.clone(), platform.clone());
-        if self.images.contains_key(&key) {
+    async fn resolve(&mut self, wanted: &ImageRequest, span: Span) -> Result<(), SolveError> {
+        if self.images.contains_key(wanted) {
             return Ok(());
         }
-        let vertex = self.vertex(format!("[internal] load metadata for {name}"));
+        let vertex = self.vertex(format!("[internal] load metadata for {}", wanted.name));
         self.progress.started(&vertex);
-        match self.engine.image(name, platform, &vertex).await {
+        match self.engine.image(wanted, &vertex).await {
             Ok(image) => {
                 self.progress.done(&vertex);
-                self.images.insert(key, image);
+                self.images.insert(wanted.clone(), image);
                 Ok(())
             }
             Err(cause) => {
@@ -210,11 +214,10 @@ impl<'a, E: Engine> Solver<'a, E> {
                 }
             };
             let input = StageInput {
-                file: self.build.file,
+                names: self.names(),
                 stage,
                 global: &self.graph.global,
                 args: self.build.args,
-                named: self.build.named,
                 base,
                 author,
                 declared,
@@ -235,7 +238,7 @@ impl<'a, E: Engine> Solver<'a, E> {
     fn base_config(&self, stage: &StagePlan) -> ImageConfig {
         let platform = stage.platform.as_ref().unwrap_or(self.build.platform);
         let image = match &stage.base {
-            Base::Image(name) => self.images.get(&(name.clone(), platform.clone())),
+            Base::Image(image) => self.images.get(image),
             _ => None,
         };
         match image {
@@ -267,8 +270,8 @@ impl<'a, E: Engine> Solver<'a, E> {
         } else {
             String::new()
         };
-        if let Base::Image(name) = &stage.base {
-            let vertex = self.vertex(format!("[{prefix}1/{total}] FROM {name}"));
+        if let Base::Image(image) = &stage.base {
+            let vertex = self.vertex(format!("[{prefix}1/{total}] FROM {}", image.name));
             self.progress.started(&vertex);
             self.progress.done(&vertex);
         }
@@ -347,11 +350,7 @@ impl<'a, E: Engine> Solver<'a, E> {
         vertex: &Vertex,
         place: &str,
     ) -> Result<Layer, engine::StepError> {
-        let tree = self.tree(op);
-        let files = match &tree {
-            Some(tree) => self.engine.digests(op, tree).await?,
-            None => Vec::new(),
-        };
+        let (job, files) = self.job(op).await?;
         let parent = image.chain.as_ref();
         let build = &self.build;
         let key = key::step_key(op, parent, build.platform, build.network, &files);
@@ -366,20 +365,32 @@ impl<'a, E: Engine> Solver<'a, E> {
         if let Some(reason) = self.before.explain(place, &key, build.no_cache) {
             self.progress.missed(vertex, &reason);
         }
-        let layer = self
-            .engine
-            .execute(op, parent, tree.as_ref(), vertex)
-            .await?;
+        let layer = self.engine.execute(job, parent, vertex).await?;
         self.engine.remember(&digest, &layer, &step.name).await?;
         self.after.insert(place, key);
         self.progress.done(vertex);
         Ok(layer)
     }
 
+    /// What there is to do for a step, and the content digests of the files that it takes.
+    async fn job<'o>(
+        &self,
+        op: &'o Op,
+    ) -> Result<(Job<'o, E::Selected>, Vec<(String, String)>), engine::StepError> {
+        Ok(match op {
+            Op::Run(run) => (Job::Run(run), Vec::new()),
+            Op::Workdir(workdir) => (Job::Workdir(workdir), Vec::new()),
+            Op::Copy(op) => {
+                let tree = self.tree(&op.from);
+                let Sources { files, selected } = self.engine.sources(op, &tree).await?;
+                (Job::Copy { op, tree, selected }, files)
+            }
+        })
+    }
+
     /// The tree that a copy takes from.
-    fn tree(&self, op: &Op) -> Option<Tree> {
-        let Op::Copy(copy) = op else { return None };
-        Some(match &copy.from {
+    fn tree(&self, from: &CopyFrom) -> Tree {
+        match from {
             CopyFrom::Context => Tree::Context,
             CopyFrom::Scratch => Tree::Layers(None),
             CopyFrom::Named(name) => Tree::Named(name.clone()),
@@ -387,13 +398,13 @@ impl<'a, E: Engine> Solver<'a, E> {
                 .done
                 .get(index)
                 .map_or(Tree::Layers(None), StageImage::tree),
-            CopyFrom::Image(name) => {
-                let mut found = self.images.iter().filter(|((n, _), _)| n == name);
-                let config = found.next().map(|(_, image)| &image.config);
-                let chain = config.and_then(|c| ChainId::chain(&c.rootfs.diff_ids).pop());
-                Tree::Layers(chain)
+            CopyFrom::Image(image) => {
+                let found = self.images.get(image);
+                Tree::Layers(
+                    found.and_then(|image| ChainId::chain(&image.config.rootfs.diff_ids).pop()),
+                )
             }
-        })
+        }
     }
 }
 

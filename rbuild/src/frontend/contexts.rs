@@ -1,15 +1,21 @@
 //! `--build-context`: names for further contexts.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
+use builder::context::{self, BuildContext};
 use builder::plan::named::{NamedContext, NamedContexts, context_name};
 use images::layout::LayoutPlace;
 use oci::Reference;
 
 use crate::failure::Failure;
+use crate::frontend::text;
 
 /// `--build-context`, by name.
 pub type Places = BTreeMap<String, ContextPlace>;
+
+type Trees = BTreeMap<String, Arc<BuildContext>>;
+type Layouts = BTreeMap<String, LayoutPlace>;
 
 /// Where a named context is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -57,6 +63,25 @@ pub fn contexts(given: &[String]) -> Result<Places, Failure> {
         contexts.insert(name, place);
     }
     Ok(contexts)
+}
+
+/// Opens the trees among the contexts, and tells where the layouts are.
+pub async fn open(contexts: &Places) -> Result<(Trees, Layouts), Failure> {
+    let (mut trees, mut layouts) = (Trees::new(), Layouts::new());
+    for (name, place) in contexts {
+        match place {
+            ContextPlace::Tree(place) => {
+                let opened = context::open_named(place.clone()).await;
+                let opened = opened.map_err(text::without_context)?;
+                trees.insert(name.clone(), Arc::new(opened));
+            }
+            ContextPlace::Layout(place) => {
+                layouts.insert(name.clone(), place.clone());
+            }
+            ContextPlace::Image(_) => {}
+        }
+    }
+    Ok((trees, layouts))
 }
 
 /// The contexts as the planner sees them.

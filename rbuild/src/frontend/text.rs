@@ -52,14 +52,14 @@ impl Text {
     pub fn graph(
         &self,
         options: &GraphOptions<'_>,
-        bases: &Bases,
+        bases: &Bases<'_>,
         building: bool,
     ) -> Result<Graph, Failure> {
         let (graph, found) = survey(
             &self.parsed,
             &Survey {
                 options,
-                config: &|name| bases.config(name),
+                config: &|image| bases.config(image),
                 all_stages: false,
                 building,
             },
