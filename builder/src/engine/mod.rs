@@ -24,17 +24,16 @@ use crate::context::BuildContext;
 use crate::download::{Download, fetch};
 use crate::files::index::FileIndex;
 use crate::files::rootfs::{Owner, Rootfs};
-use crate::files::select::Everything;
+use crate::files::select::{Everything, Selection};
 use crate::plan::{CopyOp, CopySource, ImageName, ImageRequest, RunOp};
-use crate::solve::engine::{
-    BaseImage, Engine, Job, Layer, Progress, Sources, StepError, Tree, Vertex,
-};
+use crate::solve::backend::{Backend, BaseImage, Job, Layer, Sources, Tree};
+use crate::solve::error::StepError;
+use crate::solve::progress::{Progress, Vertex};
 use copy::OpenTree;
 use run::{Cancel, RunContext, RunSettings, StepNetwork};
-use sources::Selected;
 
 /// Builds on this machine.
-pub struct LocalEngine {
+pub struct Engine {
     /// The store and the way to registries.
     images: Images,
     options: EngineOptions,
@@ -42,6 +41,9 @@ pub struct LocalEngine {
     cancel: Arc<Cancel>,
     shared: Shared,
 }
+
+/// What each path among the sources of a copy takes, if it was looked for.
+type Selected = Option<Vec<Vec<Selection>>>;
 
 type Downloads = HashMap<(String, Option<Digest>), Arc<Download>>;
 
@@ -76,7 +78,7 @@ pub struct EngineOptions {
     pub epoch: Option<i64>,
 }
 
-impl LocalEngine {
+impl Engine {
     /// An engine for one build, which tells of its work through `progress` and ends early when
     /// `cancel` says so.
     pub fn new(
@@ -107,11 +109,9 @@ impl LocalEngine {
             .store()
             .chain(chain)
             .await
-            .map_err(|e| StepError::other("read the store", e))?;
+            .map_err(failed("read the store"))?;
         if snapshots.is_empty() {
-            return Err(StepError::Other(format!(
-                "the layers of {chain} are gone from the store"
-            )));
+            return Err(StepError::LayersGone(chain.clone()));
         }
         Ok(snapshots.into_iter().map(|s| s.fs_path).collect())
     }
@@ -139,13 +139,13 @@ impl LocalEngine {
     /// A directory of data that can be made again.
     async fn derived(&self, name: &str) -> Result<PathBuf, StepError> {
         let made = self.store().derived_dir(name).await;
-        made.map_err(|e| StepError::Other(e.to_string()))
+        made.map_err(failed("make a directory in the store"))
     }
 
     /// A directory for temporary files.
     async fn scratch(&self) -> Result<PathBuf, StepError> {
         let made = self.store().scratch_dir().await;
-        made.map_err(|e| StepError::Other(e.to_string()))
+        made.map_err(failed("make a directory in the store"))
     }
 
     /// The directory of mount points that lies below all layers of a container.
@@ -191,9 +191,7 @@ impl LocalEngine {
             Tree::Context => Ok(Some(Arc::clone(&self.options.context))),
             Tree::Named(name) => match self.options.named.get(name) {
                 Some(context) => Ok(Some(Arc::clone(context))),
-                None => Err(StepError::Other(format!(
-                    "no build context is named {name}"
-                ))),
+                None => Err(StepError::NoSuchContext(name.clone())),
             },
             Tree::Layers(_) => Ok(None),
         }
@@ -290,8 +288,8 @@ impl LocalEngine {
             clamp_mtime: self.options.epoch,
         };
         let layer = blocking(move || {
-            let dir = oci::layer::open_dir(&upper).map_err(|e| StepError::Other(e.to_string()))?;
-            measure(&dir, &options).map_err(|e| StepError::Other(e.to_string()))
+            let dir = oci::layer::open_dir(&upper)?;
+            Ok(measure(&dir, &options)?)
         })
         .await?;
         let (diff, size_tar, size_files) = (layer.diff_id, layer.size_tar, layer.size_files);
@@ -304,7 +302,7 @@ impl LocalEngine {
                 self.options.epoch,
             )
             .await
-            .map_err(|e| StepError::other("store the layer", e))?;
+            .map_err(failed("store the layer"))?;
         Ok(Layer {
             diff_id: diff,
             chain_id: snapshot.chain_id,
@@ -317,10 +315,12 @@ impl LocalEngine {
 async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, StepError> + Send + 'static,
 ) -> Result<T, StepError> {
-    match tokio::task::spawn_blocking(work).await {
-        Ok(result) => result,
-        Err(error) => Err(StepError::other("a worker thread failed", error)),
-    }
+    tokio::task::spawn_blocking(work).await?
+}
+
+/// The store failed while this was being done.
+fn failed(what: &'static str) -> impl Fn(store::Error) -> StepError {
+    move |cause| StepError::Store { what, cause }
 }
 
 /// The layers that a step works on, and where it leaves its own.
@@ -363,7 +363,7 @@ fn mount(
     Ok(Rootfs::new(mounted))
 }
 
-impl Engine for LocalEngine {
+impl Backend for Engine {
     type Selected = Selected;
 
     async fn image(&self, wanted: &ImageRequest, vertex: &Vertex) -> Result<BaseImage, StepError> {
@@ -375,18 +375,15 @@ impl Engine for LocalEngine {
                 self.images.image(reference, platform, pull, &note).await
             }
             ImageName::Layout(name) => {
-                let missing = || StepError::Other(format!("no layout is named {name}"));
+                let missing = || StepError::NoSuchContext(name.clone());
                 let place = self.options.layouts.get(name).ok_or_else(missing)?;
                 ingest_image(&self.images, place, platform).await
             }
         };
-        let image = found.map_err(|e| StepError::Other(e.to_string()))?;
-        self.images
-            .ensure_unpacked(&image.config)
-            .await
-            .map_err(|e| StepError::Other(e.to_string()))?;
+        let image = found?;
+        self.images.ensure_unpacked(&image.config).await?;
         Ok(BaseImage {
-            id: image.id.to_string(),
+            id: image.id,
             config: image.config,
         })
     }
@@ -397,7 +394,7 @@ impl Engine for LocalEngine {
 
     async fn lookup(&self, key: &Digest) -> Result<Option<Layer>, StepError> {
         let found = self.store().cache_get(key).await;
-        let record = found.map_err(|e| StepError::other("read the build cache", e))?;
+        let record = found.map_err(failed("read the build cache"))?;
         Ok(record.and_then(|record| {
             let (diff_id, chain_id) = (record.diff_id?, record.chain_id?);
             Some(Layer {
@@ -419,7 +416,7 @@ impl Engine for LocalEngine {
             .store()
             .begin_snapshot()
             .await
-            .map_err(|e| StepError::other("prepare a snapshot", e))?;
+            .map_err(failed("prepare a snapshot"))?;
         let stack = Stack {
             lowers: self.lowers(parent).await?,
             empty: self.derived("empty").await?,
@@ -439,9 +436,9 @@ impl Engine for LocalEngine {
     }
 
     async fn remember(&self, key: &Digest, layer: &Layer, name: &str) -> Result<(), StepError> {
-        let failed = |e| StepError::other("write the build cache", e);
+        let failed = failed("write the build cache");
         let snapshot = self.store().snapshot(&layer.chain_id).await;
-        let size = snapshot.map_err(failed)?.map_or(0, |s| s.size_disk);
+        let size = snapshot.map_err(&failed)?.map_or(0, |s| s.size_disk);
         let record = NewCacheRecord {
             key: key.clone(),
             chain_id: Some(layer.chain_id.clone()),

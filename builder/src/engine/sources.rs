@@ -6,21 +6,19 @@ use std::path::PathBuf;
 use oci::Digest;
 
 use super::copy::{self, OpenTree};
-use super::{LocalEngine, lock};
+use super::{Engine, Selected, lock};
 use crate::derived;
 use crate::files::digest::{Owners, selections};
 use crate::files::index::FileIndex;
 use crate::files::select::Selection;
 use crate::plan::{CopyOp, CopySource};
-use crate::solve::engine::{Sources, StepError, Tree};
+use crate::solve::backend::{Sources, Tree};
+use crate::solve::error::StepError;
 
 /// Names and digests, in the order of the sources.
 type Digests = Vec<(String, String)>;
 
-/// What each path among the sources of a copy takes, if it was looked for.
-pub type Selected = Option<Vec<Vec<Selection>>>;
-
-impl LocalEngine {
+impl Engine {
     /// All sources of `op` but here-documents.
     pub(super) async fn find_sources(
         &self,

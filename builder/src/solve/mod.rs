@@ -1,11 +1,15 @@
 //! Runs a plan: each step is found in the cache or done, and becomes a layer.
 //!
-//! - [`engine`]: the one trait through which the world is seen
+//! - [`backend`]: the one trait through which the world is seen; [`progress`]: what it is told
+//! - [`image`]: what a stage comes to; [`error`]: why there is none
 //! - [`key`]: what a step's result depends on
 //! - [`trace`]: the keys of the last build, to say why a step missed
 
-pub mod engine;
+pub mod backend;
+pub mod error;
+pub mod image;
 pub mod key;
+pub mod progress;
 pub mod trace;
 
 #[cfg(test)]
@@ -17,7 +21,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use dockerfile::span::Span;
 use dockerfile::stage::Dockerfile;
-use oci::config::{History, RootFs};
+use oci::config::History;
 use oci::{ChainId, DiffId, ImageConfig, Platform};
 
 use crate::plan::expand::{Declared, ExpandedStage, StageInput, sketch_stage};
@@ -25,9 +29,10 @@ use crate::plan::{
     Base, BuildArgs, CopyFrom, Graph, ImageRequest, NamedContexts, Names, Op, PlanError, StagePlan,
     Step,
 };
-use engine::{
-    BaseImage, Engine, Job, Layer, Progress, SolveError, Sources, StageImage, Tree, Vertex,
-};
+use backend::{Backend, BaseImage, Job, Layer, Sources, Tree};
+use error::{SolveError, StepError};
+use image::StageImage;
+use progress::{Progress, Vertex};
 use trace::Trace;
 
 /// The comment that marks a history entry as BuildKit's format.
@@ -45,18 +50,19 @@ pub struct Build<'a> {
     pub named: &'a NamedContexts,
     /// The platform to build for.
     pub platform: &'a Platform,
-    /// The network of RUN steps, as part of their keys.
-    pub network: &'a str,
+    /// The flags that what a RUN does may depend on (its network, hosts and limits), as part of
+    /// its key.
+    pub run_flags: &'a str,
     /// Steps are not looked up in the cache.
     pub no_cache: bool,
 }
 
-/// Runs a build on an engine.
-pub struct Solver<'a, E> {
+/// Runs a build on a backend.
+pub struct Solver<'a, B> {
     build: Build<'a>,
     /// The build's graph, and what triggers of base images add to it.
     graph: Graph,
-    engine: &'a E,
+    backend: &'a B,
     progress: &'a dyn Progress,
     next: AtomicUsize,
     images: BTreeMap<ImageRequest, BaseImage>,
@@ -67,13 +73,18 @@ pub struct Solver<'a, E> {
     after: Trace,
 }
 
-impl<'a, E: Engine> Solver<'a, E> {
+impl<'a, B: Backend> Solver<'a, B> {
     /// A solver; `before` has the keys of the last build of the same Dockerfile.
-    pub fn new(build: Build<'a>, engine: &'a E, progress: &'a dyn Progress, before: Trace) -> Self {
+    pub fn new(
+        build: Build<'a>,
+        backend: &'a B,
+        progress: &'a dyn Progress,
+        before: Trace,
+    ) -> Self {
         Self {
             graph: build.graph.clone(),
             build,
-            engine,
+            backend,
             progress,
             next: AtomicUsize::new(1),
             images: BTreeMap::new(),
@@ -115,7 +126,7 @@ impl<'a, E: Engine> Solver<'a, E> {
         let target = self.done.remove(&self.graph.target);
         match target {
             Some(image) => Ok((image, self.after)),
-            None => Err(internal("the target stage was not planned")),
+            None => Err(SolveError::Unplanned),
         }
     }
 
@@ -178,7 +189,7 @@ impl<'a, E: Engine> Solver<'a, E> {
         }
         let vertex = self.vertex(format!("[internal] load metadata for {}", wanted.name));
         self.progress.started(&vertex);
-        match self.engine.image(wanted, &vertex).await {
+        match self.backend.image(wanted, &vertex).await {
             Ok(image) => {
                 self.progress.done(&vertex);
                 self.images.insert(wanted.clone(), image);
@@ -287,7 +298,7 @@ impl<'a, E: Engine> Solver<'a, E> {
                 image.created = Some(layer.created.clone());
             }
             if let Some(text) = &step.history {
-                let created = image.created.clone().unwrap_or_else(|| self.engine.now());
+                let created = image.created.clone().unwrap_or_else(|| self.backend.now());
                 image.history.push(History {
                     created: Some(created),
                     created_by: Some(text.clone()),
@@ -349,14 +360,14 @@ impl<'a, E: Engine> Solver<'a, E> {
         image: &StageImage,
         vertex: &Vertex,
         place: &str,
-    ) -> Result<Layer, engine::StepError> {
+    ) -> Result<Layer, StepError> {
         let (job, files) = self.job(op).await?;
         let parent = image.chain.as_ref();
         let build = &self.build;
-        let key = key::step_key(op, parent, build.platform, build.network, &files);
+        let key = key::step_key(op, parent, build.platform, build.run_flags, &files);
         let digest = key.digest();
         if !build.no_cache
-            && let Some(layer) = self.engine.lookup(&digest).await?
+            && let Some(layer) = self.backend.lookup(&digest).await?
         {
             self.after.insert(place, key);
             self.progress.cached(vertex);
@@ -365,8 +376,8 @@ impl<'a, E: Engine> Solver<'a, E> {
         if let Some(reason) = self.before.explain(place, &key, build.no_cache) {
             self.progress.missed(vertex, &reason);
         }
-        let layer = self.engine.execute(job, parent, vertex).await?;
-        self.engine.remember(&digest, &layer, &step.name).await?;
+        let layer = self.backend.execute(job, parent, vertex).await?;
+        self.backend.remember(&digest, &layer, &step.name).await?;
         self.after.insert(place, key);
         self.progress.done(vertex);
         Ok(layer)
@@ -376,13 +387,13 @@ impl<'a, E: Engine> Solver<'a, E> {
     async fn job<'o>(
         &self,
         op: &'o Op,
-    ) -> Result<(Job<'o, E::Selected>, Vec<(String, String)>), engine::StepError> {
+    ) -> Result<(Job<'o, B::Selected>, Vec<(String, String)>), StepError> {
         Ok(match op {
             Op::Run(run) => (Job::Run(run), Vec::new()),
             Op::Workdir(workdir) => (Job::Workdir(workdir), Vec::new()),
             Op::Copy(op) => {
                 let tree = self.tree(&op.from);
-                let Sources { files, selected } = self.engine.sources(op, &tree).await?;
+                let Sources { files, selected } = self.backend.sources(op, &tree).await?;
                 (Job::Copy { op, tree, selected }, files)
             }
         })
@@ -405,39 +416,5 @@ impl<'a, E: Engine> Solver<'a, E> {
                 )
             }
         }
-    }
-}
-
-impl StageImage {
-    /// The configuration document of the image.
-    pub fn document(&self, now: &str) -> ImageConfig {
-        let mut document = self.base.clone();
-        document.config = Some((*self.config).clone());
-        document.author = self.author.clone();
-        document.created = Some(self.created.clone().unwrap_or_else(|| now.to_owned()));
-        document.history = self.history.clone();
-        document.rootfs = RootFs {
-            diff_ids: self.diff_ids.clone(),
-            ..RootFs::default()
-        };
-        // Docker's classic builder recorded the container that made the base; it made nothing here.
-        for stale in [
-            "container",
-            "container_config",
-            "docker_version",
-            "parent",
-            "id",
-        ] {
-            document.other.shift_remove(stale);
-        }
-        document
-    }
-}
-
-fn internal(what: &str) -> SolveError {
-    let cause = engine::StepError::Other(what.to_owned());
-    SolveError::Step {
-        span: Default::default(),
-        cause,
     }
 }

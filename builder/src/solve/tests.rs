@@ -1,4 +1,4 @@
-//! The solver on an engine that only remembers what it was asked.
+//! The solver on a backend that only remembers what it was asked.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -7,10 +7,10 @@ use dockerfile::parse;
 use oci::config::Config;
 use oci::{ChainId, DiffId, Digest, ImageConfig, Platform};
 
-use super::engine::{
-    BaseImage, Engine, Job, Layer, Progress, SolveError, Sources, StageImage, StepError, Tree,
-    Vertex,
-};
+use super::backend::{Backend, BaseImage, Job, Layer, Sources, Tree};
+use super::error::{SolveError, StepError};
+use super::image::StageImage;
+use super::progress::{Progress, Vertex};
 use super::trace::Trace;
 use super::{Build, Solver};
 use crate::plan::graph::GraphOptions;
@@ -31,7 +31,7 @@ fn layer_of(platform: &Platform) -> DiffId {
     DiffId(Digest::sha256(platform.to_string().as_bytes()))
 }
 
-impl Engine for Fake {
+impl Backend for Fake {
     type Selected = Tree;
 
     async fn image(&self, wanted: &ImageRequest, _: &Vertex) -> Result<BaseImage, StepError> {
@@ -48,7 +48,7 @@ impl Engine for Fake {
         config.rootfs.diff_ids = vec![layer_of(platform)];
         Ok(BaseImage {
             config,
-            id: "sha256:x".to_owned(),
+            id: Digest::sha256(b"x"),
         })
     }
 
@@ -157,7 +157,7 @@ fn solve_for(
         args: &args,
         named: &named,
         platform: &platform,
-        network: "default",
+        run_flags: "default",
         no_cache: false,
     };
     let log = Log::default();
@@ -314,7 +314,7 @@ fn images_are_known_by_platform() {
         args: &args,
         named: &named,
         platform: &platform,
-        network: "default",
+        run_flags: "default",
         no_cache: false,
     };
     let (fake, log) = (Fake::default(), Log::default());

@@ -3,13 +3,12 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use builder::context::{self, BuildContext};
+use builder::context::{self, BuildContext, ContextError};
 use builder::plan::named::{NamedContext, NamedContexts, context_name};
 use images::layout::LayoutPlace;
 use oci::Reference;
 
 use crate::failure::Failure;
-use crate::frontend::text;
 
 /// `--build-context`, by name.
 pub type Places = BTreeMap<String, ContextPlace>;
@@ -66,13 +65,12 @@ pub fn contexts(given: &[String]) -> Result<Places, Failure> {
 }
 
 /// Opens the trees among the contexts, and tells where the layouts are.
-pub async fn open(contexts: &Places) -> Result<(Trees, Layouts), Failure> {
+pub async fn open(contexts: &Places) -> Result<(Trees, Layouts), ContextError> {
     let (mut trees, mut layouts) = (Trees::new(), Layouts::new());
     for (name, place) in contexts {
         match place {
             ContextPlace::Tree(place) => {
-                let opened = context::open_named(place.clone()).await;
-                let opened = opened.map_err(text::without_context)?;
+                let opened = context::open_named(place.clone()).await?;
                 trees.insert(name.clone(), Arc::new(opened));
             }
             ContextPlace::Layout(place) => {

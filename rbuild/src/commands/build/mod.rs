@@ -13,10 +13,12 @@ use std::sync::Arc;
 
 use builder::context::{self, BuildContext};
 use builder::engine::run::Cancel;
-use builder::engine::{EngineOptions, LocalEngine};
+use builder::engine::{Engine, EngineOptions};
 use builder::plan::graph::GraphOptions;
 use builder::plan::mistakes::base_images;
-use builder::solve::engine::{Engine as _, Progress, StageImage};
+use builder::solve::backend::Backend as _;
+use builder::solve::image::StageImage;
+use builder::solve::progress::Progress;
 use builder::solve::trace::Trace;
 use builder::solve::{Build, Solver};
 use dockerfile::lint::Report;
@@ -74,7 +76,7 @@ pub async fn run(app: &App, args: Args) -> Outcome {
         args: &options.args,
         named: &named,
         platform: &options.platform,
-        network: &options.run_key(&args.network),
+        run_flags: &options.run_flags(&args.network),
         no_cache: args.no_cache,
     };
     let command = Command {
@@ -161,8 +163,9 @@ impl Command<'_> {
         context: BuildContext,
         progress: &Arc<dyn Progress>,
         cancel: &Arc<Cancel>,
-    ) -> Result<LocalEngine, Failure> {
-        let (named, layouts) = contexts::open(&self.options.contexts).await?;
+    ) -> Result<Engine, Failure> {
+        let opened = contexts::open(&self.options.contexts).await;
+        let (named, layouts) = opened.map_err(text::without_context)?;
         let options = EngineOptions {
             context: Arc::new(context),
             named,
@@ -173,13 +176,13 @@ impl Command<'_> {
             epoch: self.options.args.source_date_epoch(),
         };
         let (progress, cancel) = (Arc::clone(progress), Arc::clone(cancel));
-        Ok(LocalEngine::new(images.clone(), options, progress, cancel))
+        Ok(Engine::new(images.clone(), options, progress, cancel))
     }
 
     /// Checks the Dockerfile, now that its base images are known, and does what it says.
     async fn solve(
         &self,
-        mut solver: Solver<'_, LocalEngine>,
+        mut solver: Solver<'_, Engine>,
         checks: &Checks<'_>,
     ) -> Result<(StageImage, Trace, Report), Failure> {
         let failed = |e| self.text.failed(&e);

@@ -3,7 +3,7 @@
 use std::io;
 use std::path::Path;
 
-use builder::solve::engine::StageImage;
+use builder::solve::image::StageImage;
 use dockerfile::lint::Report;
 use images::ConfigDocument;
 use serde_json::json;
