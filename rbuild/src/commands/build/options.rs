@@ -156,5 +156,5 @@ fn memory(text: &str) -> Result<u64, String> {
 }
 
 fn bytes(text: &str) -> Result<u64, String> {
-    dockerfile::value::parse_size(text).ok_or_else(|| format!("invalid size: {text:?}"))
+    golang::size::parse_size(text).ok_or_else(|| format!("invalid size: {text:?}"))
 }
