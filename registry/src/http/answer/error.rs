@@ -192,13 +192,7 @@ impl From<ServiceError> for ApiError {
                 message,
                 json!({ "limit": e.limit, "used": e.used, "wanted": e.wanted }),
             ),
-            ServiceError::TooManyUploads => Self::new(
-                StatusCode::TOO_MANY_REQUESTS,
-                "TOOMANYREQUESTS",
-                message,
-                Value::Null,
-            )
-            .with_header(RETRY_AFTER, HeaderValue::from_static("60")),
+            ServiceError::TooManyUploads => too_many_uploads(message),
             ServiceError::Upload(e) => upload(&e),
             ServiceError::Storage(e) if e.is_full() => {
                 tracing::error!(error = %e, "the disk is full");
@@ -226,6 +220,12 @@ impl From<ServiceError> for ApiError {
             }
         }
     }
+}
+
+fn too_many_uploads(message: String) -> ApiError {
+    let status = StatusCode::TOO_MANY_REQUESTS;
+    ApiError::new(status, "TOOMANYREQUESTS", message, Value::Null)
+        .with_header(RETRY_AFTER, HeaderValue::from_static("60"))
 }
 
 fn manifest_unknown(repository: &RepositoryName, reference: &ManifestRef) -> ApiError {
