@@ -7,7 +7,7 @@ use http::header::{AUTHORIZATION, WWW_AUTHENTICATE};
 use http::request::Parts;
 use serde_json::{Value, json};
 
-use crate::auth::rules::Access;
+use crate::auth::rules::{Access, Reach};
 use crate::auth::{Auth, Authenticated, Identity};
 use crate::http::answer::{ApiError, value};
 use crate::http::api::Api;
@@ -89,6 +89,14 @@ impl Caller {
         match &self.0 {
             None => true,
             Some((auth, who)) => auth.may_see(who, repository),
+        }
+    }
+
+    /// Where repositories may be that the caller may know of; nowhere else.
+    pub(in crate::http) fn reach(&self) -> Vec<Reach> {
+        match &self.0 {
+            None => vec![Reach::of("*")],
+            Some((auth, who)) => auth.reach(who),
         }
     }
 

@@ -6,6 +6,7 @@ mod leases;
 mod ledger;
 mod pulls;
 mod registry;
+mod stop;
 
 pub use cached::{Blob, StoredManifest};
 pub(super) use cached::{MANIFEST_WEIGHT, key};
