@@ -9,7 +9,7 @@ use super::header::{bearer, is_empty, quoted};
 use super::htpasswd::HtpasswdError;
 use super::identity::{Authenticated, BadCredentials, Identity};
 use super::refresh;
-use super::rules::{Access, Rules};
+use super::rules::{Access, Reach, Rules};
 use super::settings::{Login, Settings};
 use super::token::{self, Grant, KeyError, Signer};
 use super::users::Users;
@@ -348,13 +348,23 @@ impl Auth {
             Some(rules) => rules.allow(&caller.identity, repository, Access::Pull),
             None => {
                 let grants = caller.granted.iter().flatten();
-                let catalog = |grant: &Grant| {
-                    (grant.kind.as_str(), grant.name.as_str()) == ("registry", "catalog")
-                        && grant.actions.iter().any(|a| a == "*")
-                };
-                grants.into_iter().any(catalog) || self.allows(caller, repository, Access::Pull)
+                grants.into_iter().any(lists_all) || self.allows(caller, repository, Access::Pull)
             }
         }
+    }
+
+    /// Where repositories may be that somebody may see; nowhere else.
+    pub fn reach(&self, caller: &Authenticated) -> Vec<Reach> {
+        if let Some(rules) = self.rules() {
+            return rules.reach(&caller.identity, Access::Pull);
+        }
+        let grants = caller.granted.iter().flatten();
+        if grants.clone().any(lists_all) {
+            return vec![Reach::of("*")];
+        }
+        grants
+            .map(|grant| Reach::Name(grant.name.clone()))
+            .collect()
     }
 
     /// Whether somebody may read a repository, with another token if need be. What a token server
@@ -410,4 +420,10 @@ impl Auth {
             Method::Passwords { .. } | Method::TokenServer { .. } => Ok((String::new(), 0)),
         }
     }
+}
+
+/// Whether a token is for the list of all repositories.
+fn lists_all(grant: &Grant) -> bool {
+    (grant.kind.as_str(), grant.name.as_str()) == ("registry", "catalog")
+        && grant.actions.iter().any(|action| action == "*")
 }

@@ -27,6 +27,11 @@ use crate::webhook::Deliveries;
 
 /// How often unfinished uploads are looked through.
 const EXPIRY_INTERVAL: Duration = Duration::from_secs(3600);
+/// How long commands of `rregistry gc` and the like may take to be answered at the end.
+const ANSWERS: Duration = Duration::from_secs(1);
+
+/// How often it is written down which manifests were pulled.
+const PULLS_INTERVAL: Duration = Duration::from_secs(60);
 
 /// Serve images until interrupted.
 ///
@@ -139,13 +144,17 @@ async fn serve(config: Config, data_dir: &Path) -> Result<(), Failure> {
         next: limits.idle,
         sending: limits.send_idle,
     });
+    let (close, closing) = tokio::sync::oneshot::channel::<()>();
+    let commands = control::listen(
+        data_dir,
+        Arc::clone(&registry),
+        Arc::clone(&metrics),
+        // Sent or dropped, it is the end.
+        async { closing.await.unwrap_or_default() },
+    )?;
     let tasks = [
-        Some(control::listen(
-            data_dir,
-            Arc::clone(&registry),
-            Arc::clone(&metrics),
-        )?),
         Some(expire(Arc::clone(&registry), config.uploads_expire_after)),
+        Some(note_pulls(Arc::clone(&registry))),
         config.gc_interval.map(|interval| {
             let (registry, metrics) = (Arc::clone(&registry), Arc::clone(&metrics));
             collect(registry, metrics, interval, config.gc_grace)
@@ -158,11 +167,13 @@ async fn serve(config: Config, data_dir: &Path) -> Result<(), Failure> {
     let scheme = if tls.is_some() { "https" } else { "http" };
     out(&format!("listening on {scheme}://{bound}\n"))?;
     let (stopped, stopped_at) = tokio::sync::oneshot::channel();
+    let collecting = Arc::clone(&registry);
     let stop = async move {
         tokio::select! {
             _ = terminate.recv() => {}
             _ = interrupt.recv() => {}
         }
+        collecting.stop_collecting();
         let _ = stopped.send(Instant::now());
     };
     let api = Api::new(Arc::clone(&registry), auth, metrics, &config);
@@ -172,6 +183,9 @@ async fn serve(config: Config, data_dir: &Path) -> Result<(), Failure> {
     for task in tasks.into_iter().flatten() {
         task.abort();
     }
+    // A collection has ended by now; who asked for it is told so.
+    drop(close);
+    let _ = tokio::time::timeout(ANSWERS, commands).await;
     control::forget(data_dir);
     registry.close().await;
     Ok(())
@@ -268,6 +282,19 @@ fn expire(registry: Arc<Registry>, age: Duration) -> JoinHandle<()> {
                 Ok(0) => {}
                 Ok(uploads) => tracing::info!(uploads, "unfinished uploads expired"),
                 Err(e) => tracing::warn!(error = %e, "expiring uploads failed"),
+            }
+        }
+    })
+}
+
+/// Writes down from time to time what was pulled: rules would let go what a crash makes forget.
+fn note_pulls(registry: Arc<Registry>) -> JoinHandle<()> {
+    tokio::spawn(async move {
+        let mut tick = tokio::time::interval(PULLS_INTERVAL);
+        loop {
+            tick.tick().await;
+            if let Err(e) = registry.flush_pulls().await {
+                tracing::warn!(error = %e, "when manifests were last pulled is not noted");
             }
         }
     })

@@ -106,6 +106,8 @@ impl Settings {
         let backup = self.duration("backup.interval")?;
         let quotas = self.quotas()?;
         let sparse = self.boolean("manifests.sparse_indexes")?;
+        let delete_needed = self.boolean("delete.needed")?;
+        let no_pulls = self.list("pulls.ignore_agents")?;
         Ok(Config {
             addr: self.parse("addr")?,
             url: self
@@ -134,6 +136,8 @@ impl Settings {
                 retention: self.lists.retention,
                 quotas,
                 sparse_indexes: sparse,
+                delete_needed,
+                no_pulls,
             },
             webhooks: self.lists.webhook,
         })

@@ -138,6 +138,19 @@ pub const KEYS: &[Key] = &[
         help: "Whether manifests, tags and blobs can be deleted through the API.",
     },
     Key {
+        name: "delete.needed",
+        default: "false",
+        help: "Whether a manifest can be deleted while the index of a tag lists it, which breaks that \
+               tag's image. What an immutable tag needs can never be deleted.",
+    },
+    Key {
+        name: "pulls.ignore_agents",
+        default: "[]",
+        help: "Clients whose requests are no pulls for retention, such as scanners that look at every \
+               tag: patterns of their User-Agent, in which * is anything: [\"trivy/*\"]. For others \
+               a GET of a manifest, and a HEAD by tag, is a pull. In the environment, with commas.",
+    },
+    Key {
         name: "uploads.expire_after",
         default: "\"7d\"",
         help: "How long an unfinished upload may rest before it is removed.",
@@ -260,9 +273,12 @@ pub(super) const LISTS: &[Key] = &[
         help: "How long tags are kept, looked at when garbage is collected: [[retention]] with \
                repository (a pattern; the first rule for a repository counts), and what is kept: \
                keep_newest (a number), keep_pushed_within, keep_pulled_within (times such as \
-               30d), keep_tags (patterns). A tag that none of them keeps goes; without any of \
-               them all stay. delete_untagged_after: how long manifests without tag stay. \
-               `rregistry gc --dry-run` shows what would go.",
+               30d; a push counts as a pull), keep_tags (patterns). A tag that none of them keeps \
+               goes; without any of them all stay. delete_untagged_after: how long manifests stay \
+               after they lost their last tag. Signatures, attestations and the like (tags such as \
+               sha256-….sig, and tags of manifests that refer to one that is there) are not \
+               counted: they stay and go with their image. `rregistry gc --dry-run` shows what \
+               would go.",
     },
     Key {
         name: "quota",

@@ -196,6 +196,25 @@ impl Settings {
             .map(PathBuf::from))
     }
 
+    /// Several texts: a list of them in a file, or one text with commas between them.
+    pub(super) fn list(&self, name: &'static str) -> Result<Vec<String>, ConfigError> {
+        let wanted = "a list of texts in quotes, or one text with commas between them";
+        let texts = match self.value(name) {
+            Some(Value::Array(values)) => values
+                .into_iter()
+                .map(|value| match value {
+                    Value::String(text) => Ok(text),
+                    other => Err(wrong(name, other, wanted)),
+                })
+                .collect::<Result<Vec<_>, _>>()?,
+            Some(Value::String(text)) => text.split(',').map(str::to_owned).collect(),
+            Some(other) => return Err(wrong(name, other, wanted)),
+            None => Vec::new(),
+        };
+        let texts = texts.iter().map(|text| text.trim().to_owned());
+        Ok(texts.filter(|text| !text.is_empty()).collect())
+    }
+
     pub(super) fn boolean(&self, name: &'static str) -> Result<bool, ConfigError> {
         let value = self.value(name);
         let read = match &value {

@@ -161,7 +161,7 @@ impl From<ServiceError> for ApiError {
                 "provided digest did not match uploaded content",
                 json!({ "digest": expected.to_string(), "actual": actual.to_string() }),
             ),
-            ServiceError::TagImmutable(tag) => Self::new(
+            ServiceError::TagImmutable(tag) | ServiceError::Needed(tag) => Self::new(
                 StatusCode::FORBIDDEN,
                 "DENIED",
                 message,

@@ -8,7 +8,7 @@ use http::request::Parts;
 use serde_json::{Value, json};
 
 use super::throttle;
-use crate::auth::rules::Access;
+use crate::auth::rules::{Access, Reach};
 use crate::auth::{Auth, Authenticated, BadCredentials, Identity, Missing, claimed};
 use crate::http::answer::{ApiError, value};
 use crate::http::api::Api;
@@ -90,6 +90,14 @@ impl Caller {
         match &self.0 {
             None => true,
             Some((auth, who)) => auth.may_see(who, repository),
+        }
+    }
+
+    /// Where repositories may be that the caller may know of; nowhere else.
+    pub(in crate::http) fn reach(&self) -> Vec<Reach> {
+        match &self.0 {
+            None => vec![Reach::of("*")],
+            Some((auth, who)) => auth.reach(who),
         }
     }
 

@@ -7,6 +7,7 @@ mod ledger;
 mod open_uploads;
 mod pulls;
 mod registry;
+mod stop;
 
 pub use cached::{Blob, StoredManifest};
 pub(super) use cached::{MANIFEST_WEIGHT, key};

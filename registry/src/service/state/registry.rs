@@ -12,6 +12,7 @@ use super::leases::Leases;
 use super::ledger::SharedLedger;
 use super::open_uploads::OpenUploads;
 use super::pulls::Pulls;
+use super::stop::Stop;
 use crate::cache::Cache;
 use crate::events::Subscribers;
 use crate::meta::Meta;
@@ -47,7 +48,8 @@ pub struct Registry {
     /// Between the newest blob that the database knew when it was opened and that moment.
     pub(in crate::service) gap: Gap,
     pub(in crate::service) pulls: Pulls,
-    pub(in crate::service) policy: Policy,
+    pub(in crate::service) policy: Arc<Policy>,
+    pub(in crate::service) stop: Stop,
     pub(in crate::service) subscribers: Option<Arc<Subscribers>>,
     /// Only where something is limited.
     pub(in crate::service) ledger: Option<SharedLedger>,
@@ -131,7 +133,8 @@ impl Registry {
             // Not always the first one: a process may not live through all turns.
             turn: AtomicUsize::new(usize::try_from(crate::clock::now()).unwrap_or(0)),
             pulls: Pulls::default(),
-            policy,
+            policy: Arc::new(policy),
+            stop: Stop::new(),
             subscribers: None,
             ledger,
             data_dir: data_dir.into(),
@@ -155,13 +158,14 @@ impl Registry {
     pub async fn flush_pulls(&self) -> Result<(), ServiceError> {
         let pulls = self.pulls.take();
         if !pulls.is_empty() {
-            self.meta.mark_pulled(pulls).await?;
+            self.meta.mark_pulled(&pulls).await?;
         }
         Ok(())
     }
 
     /// Commits what is waiting and closes the database.
     pub async fn close(&self) {
+        self.stop.tell();
         if let Err(e) = self.flush_pulls().await {
             tracing::warn!(error = %e, "when manifests were last pulled is not noted");
         }
