@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use images::Images;
 use images::layout::{LayoutPlace, ingest_image};
+use images::progress::Untold;
 use oci::layer::TarOptions;
 use oci::layer::diff::measure;
 use oci::{ChainId, Digest, Platform};
@@ -318,11 +319,8 @@ impl Engine for LocalEngine {
                 ingest_image(&self.images, place, platform).await
             }
         };
-        let image = found.map_err(|e| StepError::Other(e.to_string()))?;
-        self.images
-            .ensure_unpacked(&image.config)
-            .await
-            .map_err(|e| StepError::Other(e.to_string()))?;
+        let image = found?;
+        self.images.ensure_unpacked(&image.config, &Untold).await?;
         Ok(BaseImage {
             id: image.id.to_string(),
             config: image.config,

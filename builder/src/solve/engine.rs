@@ -56,6 +56,16 @@ pub trait Progress: Send + Sync {
     fn done(&self, vertex: &Vertex);
     /// A step failed.
     fn failed(&self, vertex: &Vertex, error: &str);
+    /// A step was ended by whoever waits for the build.
+    fn canceled(&self, vertex: &Vertex) {
+        self.failed(vertex, "canceled");
+    }
+    /// How many steps there are, those that are done included; told once that is known.
+    fn planned(&self, steps: usize) {
+        let _ = steps;
+    }
+    /// Nothing more comes of this build, whether it went well or not.
+    fn finished(&self) {}
     /// Something that deserves attention and stops nothing.
     fn warning(&self, text: &str);
 }
@@ -79,10 +89,10 @@ impl fmt::Display for Vertex {
 #[derive(Debug, thiserror::Error)]
 pub enum StepError {
     /// The process of a RUN failed.
-    #[error("process {command:?} did not complete successfully: {status}")]
+    ///
+    /// The command is not told again: whoever shows this has the instruction's place.
+    #[error("process did not complete successfully: {status}")]
     Process {
-        /// The command.
-        command: String,
         /// How it ended, in words.
         status: String,
         /// The exit code to pass on.
@@ -94,12 +104,21 @@ pub enum StepError {
     /// Files could not be found, read or written.
     #[error(transparent)]
     Files(#[from] crate::files::FilesError),
+    /// An image could not be found or fetched.
+    #[error(transparent)]
+    Image(Box<images::ImageError>),
     /// Anything else, told in full.
     #[error("{0}")]
     Other(String),
     /// The build was interrupted.
     #[error("the build was cancelled")]
     Cancelled,
+}
+
+impl From<images::ImageError> for StepError {
+    fn from(error: images::ImageError) -> Self {
+        Self::Image(Box::new(error))
+    }
 }
 
 impl From<crate::download::DownloadError> for StepError {

@@ -87,8 +87,14 @@ impl<'a, E: Engine> Solver<'a, E> {
     /// # Errors
     /// [`SolveError`].
     pub async fn prepare(&mut self) -> Result<(), SolveError> {
-        self.resolve_images().await?;
-        self.expanded = self.expand()?;
+        let prepared = match self.resolve_images().await {
+            Ok(()) => self.expand(),
+            Err(error) => Err(error),
+        };
+        if prepared.is_err() {
+            self.progress.finished();
+        }
+        self.expanded = prepared?;
         Ok(())
     }
 
@@ -104,15 +110,40 @@ impl<'a, E: Engine> Solver<'a, E> {
     /// # Errors
     /// [`SolveError`]. Steps that were done stay in the cache.
     pub async fn solve(mut self) -> Result<(StageImage, Trace), SolveError> {
+        self.progress.planned(self.count());
+        let built = self.build_stages().await;
+        self.progress.finished();
+        built?;
+        let target = self.done.remove(&self.graph.target);
+        match target {
+            Some(image) => Ok((image, self.after)),
+            None => Err(internal("the target stage was not planned")),
+        }
+    }
+
+    /// The lines of progress that there will be.
+    fn count(&self) -> usize {
+        let before = self.next.load(Ordering::Relaxed) - 1;
+        let stages = self.graph.stages.iter();
+        let bases = stages.filter(|s| matches!(s.base, Base::Image(_))).count();
+        let steps = self.expanded.iter().flat_map(|stage| &stage.steps);
+        before + bases + steps.filter(|step| step.op.is_some()).count()
+    }
+
+    async fn build_stages(&mut self) -> Result<(), SolveError> {
         let expanded = std::mem::take(&mut self.expanded);
         for (stage, expanded) in self.graph.stages.clone().iter().zip(&expanded) {
             let image = self.stage(stage, expanded).await?;
             self.done.insert(stage.index, image);
         }
-        let target = self.done.remove(&self.graph.target);
-        match target {
-            Some(image) => Ok((image, self.after)),
-            None => Err(internal("the target stage was not planned")),
+        Ok(())
+    }
+
+    /// Tells that a step was not done.
+    fn ended(&self, vertex: &Vertex, cause: &engine::StepError) {
+        match cause {
+            engine::StepError::Cancelled => self.progress.canceled(vertex),
+            _ => self.progress.failed(vertex, &cause.to_string()),
         }
     }
 
@@ -181,7 +212,7 @@ impl<'a, E: Engine> Solver<'a, E> {
                 Ok(())
             }
             Err(cause) => {
-                self.progress.failed(&vertex, &cause.to_string());
+                self.ended(&vertex, &cause);
                 Err(SolveError::Step { span, cause })
             }
         }
@@ -331,7 +362,7 @@ impl<'a, E: Engine> Solver<'a, E> {
         self.progress.started(vertex);
         let result = self.look_up_or_do(op, step, image, vertex, place).await;
         result.map_err(|cause| {
-            self.progress.failed(vertex, &cause.to_string());
+            self.ended(vertex, &cause);
             SolveError::Step {
                 span: step.span,
                 cause,

@@ -65,7 +65,6 @@ impl Engine for Fake {
             && run.argv.last().is_some_and(|a| a == "false")
         {
             return Err(StepError::Process {
-                command: run.argv.join(" "),
                 status: "exit code: 1".to_owned(),
                 code: 1,
             });

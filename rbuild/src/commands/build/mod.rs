@@ -18,7 +18,7 @@ use crate::frontend::bases::Bases;
 use crate::frontend::checks::{Check, Kind, run_checks};
 use crate::frontend::contexts::ContextPlace;
 use crate::frontend::text::{self, Text};
-use crate::term::progress::{self, Mode};
+use crate::term::progress::{Mode, Shown};
 use builder::context;
 use builder::engine::run::Cancel;
 use builder::engine::{EngineOptions, LocalEngine};
@@ -47,7 +47,8 @@ pub async fn run(app: &App, args: Args) -> Outcome {
     } else {
         args.progress
     };
-    let progress: Arc<dyn Progress> = Arc::from(progress::new(mode, &app.printer));
+    let shown = Arc::new(Shown::new(mode, &app.printer));
+    let progress: Arc<dyn Progress> = shown.clone();
 
     let opened = context::open(args.context.clone(), args.file.clone()).await;
     let (context, source) =
@@ -87,6 +88,10 @@ pub async fn run(app: &App, args: Args) -> Outcome {
     let graph = text.graph(&graph_options, &bases, building)?;
     if args.call.method == Method::Outline {
         return outline(app, args.call, &options, &text, &graph, &bases);
+    }
+    if !rustix::process::geteuid().is_root() {
+        let text = "building needs root: run it with sudo (pull, push, load, save and tag do not)";
+        return Err(Failure::new(text));
     }
     let ignore = context.filter.matcher().clone();
     let checks = Checks::new(&args.target, &options, &host, ignore)?;
@@ -150,11 +155,12 @@ pub async fn run(app: &App, args: Args) -> Outcome {
     let mut solver = Solver::new(build, &engine, progress.as_ref(), before.clone());
     let interrupts = tokio::spawn(watch_interrupts(Arc::clone(&cancel)));
     if let Err(error) = solver.prepare().await {
-        return Err(text.failed(&error));
+        return Err(text.failed(&error).with_log(&shown.last_lines()));
     }
     let report = checks.run(&text, &Bases::of(solver.images(), &named));
     // With `# check=error=true` a violation stops the build before anything runs.
     if report.fails_build() {
+        progress.finished();
         return Err(text.violated(&report.diagnostics));
     }
     let solved = solver.solve().await;
@@ -164,7 +170,7 @@ pub async fn run(app: &App, args: Args) -> Outcome {
         Err(error) => {
             // Steps that were done stay in the cache, also across a power cut.
             images.store.make_durable().await?;
-            return Err(text.failed(&error));
+            return Err(text.failed(&error).with_log(&shown.last_lines()));
         }
     };
 
