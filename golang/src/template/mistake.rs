@@ -4,9 +4,9 @@
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("template parsing error: {message}{}", pointer(.template, *.offset))]
 pub struct TemplateError {
-    message: String,
+    pub(super) message: String,
     template: String,
-    offset: usize,
+    pub(super) offset: usize,
 }
 
 /// The line of the template with a caret below the place.
