@@ -65,7 +65,8 @@ fn a_build_shows_how_far_it_is() {
         );
     }
     // The reason of a miss stays readable.
-    let done = build(&Dir::dockerfile(&text).file("f", "2"));
+    std::fs::write(context.path().join("f"), "2").unwrap();
+    let done = build(&context);
     shows(&done, " => => not cached: the content of f changed");
 }
 

@@ -50,17 +50,10 @@ impl DaemonConfig {
     /// This machine's. One that is not there, or that only root may read, says nothing.
     ///
     /// # Errors
-    /// As [`load`](Self::load).
-    pub fn from_machine() -> Result<Self, ConfigError> {
-        Self::load(Path::new(DAEMON))
-    }
-
-    /// Reads a file.
-    ///
-    /// # Errors
     /// [`ConfigError::Io`], or [`ConfigError::Invalid`] for what is no JSON, or no mirror,
     /// registry or address where docker wants one.
-    pub fn load(path: &Path) -> Result<Self, ConfigError> {
+    pub fn from_machine() -> Result<Self, ConfigError> {
+        let path = Path::new(DAEMON);
         match read_capped(path, MAX_FILE) {
             Ok(Some(text)) => Self::parse(&text, path),
             Ok(None) => Ok(Self::default()),

@@ -409,10 +409,11 @@ impl Progress for Live {
     fn finished(&self) {
         let steps = *lock(&self.steps);
         self.header.finish_and_clear();
+        let _ = self.screen.clear();
         if steps.started > 0 {
             let taken = seconds(self.begun.elapsed());
             let line = format!("[+] Building {taken} {} FINISHED", steps.shown());
-            let _ = self.screen.println(line);
+            self.printer.note(line);
         }
     }
 

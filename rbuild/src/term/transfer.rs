@@ -228,11 +228,13 @@ fn redraw(
     progress: Option<(u64, u64)>,
 ) {
     let bar = rows.bars.entry(id.to_owned()).or_insert_with(|| {
-        let bar = screen.add(ProgressBar::new(0));
+        let bar = screen.add(ProgressBar::new(0).with_style(style("{prefix}: {msg}")));
         bar.set_prefix(id.to_owned());
         bar
     });
-    if bar.message() != text {
+    // A word may get its figures later, as `Preparing` does.
+    let first_figures = progress.is_some() && bar.length() == Some(0);
+    if bar.message() != text || first_figures {
         bar.set_style(style(match progress {
             Some((_, 0)) => "{prefix}: {msg} {decimal_bytes}",
             Some(_) => "{prefix}: {msg} [{bar:40}] {decimal_bytes}/{decimal_total_bytes}",
@@ -242,8 +244,8 @@ fn redraw(
     }
     match progress {
         Some((current, total)) => {
-            bar.set_length(total);
             bar.set_position(current);
+            bar.set_length(total);
         }
         None => bar.tick(),
     }

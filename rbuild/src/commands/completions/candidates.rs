@@ -58,19 +58,20 @@ fn root(words: &[OsString]) -> Option<OsString> {
     None
 }
 
-/// A line for each word that fits in place of the word `index`, its help after a tab.
+/// A line for each word that fits in place of the word `index`, its help after a tab. `commands`
+/// are all that can be typed first.
 ///
 /// # Errors
 /// Those of listing folders.
 pub fn fitting(
     program: Command,
+    commands: &[String],
     mut words: Vec<OsString>,
     mut index: usize,
     names: Vec<String>,
 ) -> Result<String, Failure> {
-    let known: Vec<String> = known(&program);
     let typed = words.get(..=index).unwrap_or(&words);
-    match first_word(typed, &known, &|path| path.exists()) {
+    match first_word(typed, commands, &|path| path.exists()) {
         First::Build(at) if at < index || starts_with_dash(words.get(at)) => {
             words.insert(at, "build".into());
             index += 1;
@@ -92,15 +93,6 @@ pub fn fitting(
         out.push('\n');
     }
     Ok(out)
-}
-
-fn known(program: &Command) -> Vec<String> {
-    let mut names = vec!["help".to_owned()];
-    for command in program.get_subcommands() {
-        names.push(command.get_name().to_owned());
-        names.extend(command.get_all_aliases().map(str::to_owned));
-    }
-    names
 }
 
 fn starts_with_dash(word: Option<&OsString>) -> bool {
@@ -137,7 +129,7 @@ mod tests {
         let words: Vec<OsString> = line.split(' ').map(OsString::from).collect();
         let index = words.len() - 1;
         let names = vec!["app:v1".to_owned(), "base:latest".to_owned()];
-        let found = fitting(args::command(), words, index, names).unwrap();
+        let found = fitting(args::command(), &args::command_names(), words, index, names).unwrap();
         let value = |line: &str| line.split('\t').next().unwrap().to_owned();
         found.lines().map(value).collect()
     }
