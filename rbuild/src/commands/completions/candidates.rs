@@ -101,17 +101,19 @@ fn starts_with_dash(word: Option<&OsString>) -> bool {
 
 /// The command, with names of images where it takes some.
 fn with_names(command: Command, names: &[String]) -> Command {
-    let mut command = command.mut_subcommands(|inner| with_names(inner, names));
+    let command = command.mut_subcommands(|inner| with_names(inner, names));
     let own = command.get_name().to_owned();
-    let takes = IMAGES.iter().filter(|(name, _)| *name == own);
-    for (_, argument) in takes {
-        if command.get_arguments().any(|arg| arg.get_id() == argument) {
-            let names = names.to_vec();
-            let fit = move |typed: &OsStr| beginning_with(&names, typed);
-            command = command.mut_arg(argument, |arg| arg.add(ArgValueCompleter::new(fit)));
+    // All of them in turn, since one that is changed by its name goes behind the others, and words
+    // belong to arguments in their order.
+    command.mut_args(|arg| {
+        let mut taken = IMAGES.iter();
+        if !taken.any(|(name, argument)| *name == own && arg.get_id() == argument) {
+            return arg;
         }
-    }
-    command
+        let names = names.to_vec();
+        let fit = move |typed: &OsStr| beginning_with(&names, typed);
+        arg.add(ArgValueCompleter::new(fit))
+    })
 }
 
 fn beginning_with(names: &[String], typed: &OsStr) -> Vec<CompletionCandidate> {
