@@ -4,14 +4,15 @@ pub mod copy;
 pub mod run;
 mod sources;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use images::Images;
 use images::layout::{LayoutPlace, ingest_image};
-use oci::layer::TarOptions;
+use oci::layer::clamp::clamp_times;
 use oci::layer::diff::measure;
+use oci::layer::{TarError, TarOptions};
 use oci::{ChainId, Digest, Platform};
 use runtime::Overlay;
 use runtime::network::Sandbox;
@@ -25,7 +26,7 @@ use crate::files::rootfs::{Owner, Rootfs};
 use crate::files::select::{Everything, Selection};
 use crate::plan::{CopyOp, CopySource, ImageName, Op};
 use crate::solve::engine::{BaseImage, Engine, Layer, Progress, StepError, Tree, Vertex};
-use copy::OpenTree;
+use copy::{Destination, OpenTree};
 use run::{Cancel, RunContext, RunSettings, StepNetwork};
 
 /// What a build on this machine is made with.
@@ -63,6 +64,8 @@ struct Shared {
     /// By URL and `--checksum`: what one step verified is not verified for another.
     downloads: Mutex<Downloads>,
     selected: Mutex<Option<(String, Vec<Vec<Selection>>)>>,
+    /// Layers of files that changed while they were copied: their keys may tell of others.
+    unsteady: Mutex<HashSet<ChainId>>,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -189,8 +192,10 @@ impl LocalEngine {
                 Some(download) => download,
                 None => {
                     let dir = self.scratch().await?;
-                    let fetched = fetch(url, op.checksum.as_ref(), &dir).await?;
-                    let fetched = Arc::new(fetched);
+                    let fetched = tokio::select! {
+                        fetched = fetch(url, op.checksum.as_ref(), &dir) => Arc::new(fetched?),
+                        () = self.cancel.cancelled() => return Err(StepError::Cancelled),
+                    };
                     lock(&self.shared.downloads).insert(asked, Arc::clone(&fetched));
                     fetched
                 }
@@ -226,18 +231,21 @@ impl LocalEngine {
             _ => Vec::new(),
         };
         let empty = self.derived("empty").await?;
+        let stop = self.cancel.flag();
         blocking(move || match context {
             Some(context) => work(&OpenTree {
                 rootfs: &context.rootfs,
                 filter: &context.filter,
-                as_root: true,
+                is_context: true,
+                stop: &stop,
             }),
             None => {
                 let rootfs = mount(&lowers, &empty, None)?;
                 work(&OpenTree {
                     rootfs: &rootfs,
                     filter: &Everything,
-                    as_root: false,
+                    is_context: false,
+                    stop: &stop,
                 })
             }
         })
@@ -254,9 +262,16 @@ impl LocalEngine {
         let options = TarOptions {
             clamp_mtime: self.epoch,
         };
+        let stop = self.cancel.flag();
         let layer = blocking(move || {
-            let dir = oci::layer::open_dir(&upper).map_err(|e| StepError::Other(e.to_string()))?;
-            measure(&dir, &options).map_err(|e| StepError::Other(e.to_string()))
+            let failed = |e: TarError| StepError::Other(e.to_string());
+            let go_on = || stop.check();
+            let dir = oci::layer::open_dir(&upper).map_err(failed)?;
+            // What runs on it here sees what it will see where it is pulled.
+            if let Some(latest) = options.clamp_mtime {
+                clamp_times(&dir, latest, &go_on).map_err(failed)?;
+            }
+            measure(&dir, &options, &go_on).map_err(failed)
         })
         .await?;
         let (diff, size_tar, size_files) = (layer.diff_id, layer.size_tar, layer.size_files);
@@ -269,6 +284,98 @@ impl LocalEngine {
             chain_id: snapshot.chain_id,
             created: self.now(),
         })
+    }
+
+    /// Executes a step.
+    async fn make(
+        &self,
+        op: &Op,
+        parent: Option<&ChainId>,
+        tree: Option<&Tree>,
+        vertex: &Vertex,
+    ) -> Result<Layer, StepError> {
+        self.cancel.check()?;
+        let lowers = self.lowers(parent).await?;
+        let staged = self
+            .store()
+            .begin_snapshot()
+            .await
+            .map_err(|e| StepError::other("prepare a snapshot", e))?;
+        let (upper, work) = (staged.upper().to_owned(), staged.work().to_owned());
+        let empty = self.derived("empty").await?;
+        let mut steady = true;
+        match op {
+            Op::Run(run_op) => {
+                let network = self.step_network(run_op.network)?;
+                let stub = self.stub().await?;
+                let scratch = self.scratch().await?;
+                let settings = self.settings.clone();
+                let cancel = Arc::clone(&self.cancel);
+                let progress = Arc::clone(&self.progress);
+                let (run_op, vertex) = (run_op.clone(), vertex.clone());
+                blocking(move || {
+                    make_cwd(&run_op.cwd, &lowers, &empty, (&upper, &work))?;
+                    let overlay = Overlay {
+                        lowers,
+                        stub: Some(stub),
+                        upper,
+                        work,
+                    };
+                    let context = RunContext {
+                        network,
+                        settings: &settings,
+                        scratch: &scratch,
+                        cancel: &cancel,
+                        progress: progress.as_ref(),
+                        vertex: &vertex,
+                    };
+                    run::run(&run_op, overlay, context)
+                })
+                .await?;
+            }
+            Op::Copy(copy_op) => {
+                let downloads = self.download(copy_op).await?;
+                let known = lock(&self.shared.selected).take();
+                let copy_op = copy_op.clone();
+                let this = format!("{copy_op:?}");
+                let perform = move |open: &OpenTree<'_>| {
+                    let upper = Some((upper.as_path(), work.as_path()));
+                    let (dest, below) = match copy_op.link {
+                        false => (mount(&lowers, &empty, upper)?, None),
+                        true => {
+                            let below = mount(&lowers, &empty, None)?;
+                            (mount(&[], &empty, upper)?, Some(below))
+                        }
+                    };
+                    let selected = match known {
+                        Some((of, selected)) if of == this => selected,
+                        _ => copy::select(&copy_op, open)?,
+                    };
+                    let dest = Destination {
+                        rootfs: &dest,
+                        below: below.as_ref(),
+                    };
+                    copy::perform(&copy_op, open, &selected, &downloads, &dest)
+                };
+                steady = self
+                    .with_tree(tree.unwrap_or(&Tree::Context), perform)
+                    .await?;
+            }
+            Op::Workdir(workdir) => {
+                let workdir = workdir.clone();
+                blocking(move || {
+                    let dest = mount(&lowers, &empty, Some((&upper, &work)))?;
+                    make_workdir(&workdir.path, &workdir.user, &dest)
+                })
+                .await?;
+            }
+        }
+        self.cancel.check()?;
+        let layer = self.commit(staged, parent).await?;
+        if !steady {
+            lock(&self.shared.unsteady).insert(layer.chain_id.clone());
+        }
+        Ok(layer)
     }
 }
 
@@ -333,7 +440,8 @@ impl Engine for LocalEngine {
         let Op::Copy(copy_op) = op else {
             return Ok(Vec::new());
         };
-        self.source_digests(copy_op, tree).await
+        let found = self.source_digests(copy_op, tree).await;
+        found.map_err(|e| self.cancel.explain(e))
     }
 
     async fn lookup(&self, key: &Digest) -> Result<Option<Layer>, StepError> {
@@ -356,74 +464,14 @@ impl Engine for LocalEngine {
         tree: Option<&Tree>,
         vertex: &Vertex,
     ) -> Result<Layer, StepError> {
-        self.cancel.check()?;
-        let lowers = self.lowers(parent).await?;
-        let staged = self
-            .store()
-            .begin_snapshot()
-            .await
-            .map_err(|e| StepError::other("prepare a snapshot", e))?;
-        let (upper, work) = (staged.upper().to_owned(), staged.work().to_owned());
-        let empty = self.derived("empty").await?;
-        match op {
-            Op::Run(run_op) => {
-                let network = self.step_network(run_op.network)?;
-                let stub = self.stub().await?;
-                let scratch = self.scratch().await?;
-                let settings = self.settings.clone();
-                let cancel = Arc::clone(&self.cancel);
-                let progress = Arc::clone(&self.progress);
-                let (run_op, vertex) = (run_op.clone(), vertex.clone());
-                blocking(move || {
-                    make_cwd(&run_op.cwd, &lowers, &empty, (&upper, &work))?;
-                    let overlay = Overlay {
-                        lowers,
-                        stub: Some(stub),
-                        upper,
-                        work,
-                    };
-                    let context = RunContext {
-                        network,
-                        settings: &settings,
-                        scratch: &scratch,
-                        cancel: &cancel,
-                        progress: progress.as_ref(),
-                        vertex: &vertex,
-                    };
-                    run::run(&run_op, overlay, context)
-                })
-                .await?;
-            }
-            Op::Copy(copy_op) => {
-                let downloads = self.download(copy_op).await?;
-                let known = lock(&self.shared.selected).take();
-                let copy_op = copy_op.clone();
-                let this = format!("{copy_op:?}");
-                let perform = move |open: &OpenTree<'_>| {
-                    let dest = mount(&lowers, &empty, Some((&upper, &work)))?;
-                    let selected = match known {
-                        Some((of, selected)) if of == this => selected,
-                        _ => copy::select(&copy_op, open)?,
-                    };
-                    copy::perform(&copy_op, open, &selected, &downloads, &dest)
-                };
-                self.with_tree(tree.unwrap_or(&Tree::Context), perform)
-                    .await?;
-            }
-            Op::Workdir(workdir) => {
-                let workdir = workdir.clone();
-                blocking(move || {
-                    let dest = mount(&lowers, &empty, Some((&upper, &work)))?;
-                    make_workdir(&workdir.path, &workdir.user, &dest)
-                })
-                .await?;
-            }
-        }
-        self.cancel.check()?;
-        self.commit(staged, parent).await
+        let made = self.make(op, parent, tree, vertex).await;
+        made.map_err(|e| self.cancel.explain(e))
     }
 
     async fn remember(&self, key: &Digest, layer: &Layer, name: &str) -> Result<(), StepError> {
+        if lock(&self.shared.unsteady).contains(&layer.chain_id) {
+            return Ok(());
+        }
         let failed = |e| StepError::other("write the build cache", e);
         let snapshot = self.store().snapshot(&layer.chain_id).await;
         let size = snapshot.map_err(failed)?.map_or(0, |s| s.size_disk);

@@ -7,6 +7,7 @@ pub mod options;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
 
 use oci::{Digest, Platform};
 use serde_json::json;
@@ -148,7 +149,9 @@ pub async fn run(app: &App, args: Args) -> Outcome {
         no_cache: args.no_cache,
     };
     let mut solver = Solver::new(build, &engine, progress.as_ref(), before.clone());
-    let interrupts = tokio::spawn(watch_interrupts(Arc::clone(&cancel)));
+    let interrupted = Arc::new(AtomicU8::new(0));
+    let interrupts = watch_interrupts(Arc::clone(&cancel), Arc::clone(&interrupted));
+    let interrupts = tokio::spawn(interrupts);
     if let Err(error) = solver.prepare().await {
         return Err(text.failed(&error));
     }
@@ -157,10 +160,18 @@ pub async fn run(app: &App, args: Args) -> Outcome {
     if report.fails_build() {
         return Err(text.violated(&report.diagnostics));
     }
+    let stopped = |mut failure: Failure| {
+        failure.code = match interrupted.load(Ordering::SeqCst) {
+            0 => failure.code,
+            code => code,
+        };
+        failure
+    };
     let solved = solver.solve().await;
-    interrupts.abort();
     let (image, after) = match solved {
         Ok(solved) => solved,
+        // Who waits for the end does not want to wait for the disk.
+        Err(error) if cancel.is_cancelled() => return Err(stopped(text.failed(&error))),
         Err(error) => {
             // Steps that were done stay in the cache, also across a power cut.
             images.store.make_durable().await?;
@@ -172,7 +183,13 @@ pub async fn run(app: &App, args: Args) -> Outcome {
     let config = document.config.get_or_insert_default();
     config.labels.extend(options.labels.iter().cloned());
     let document = ConfigDocument::new(&document)?;
-    images.put_built(&document, &options.tags).await?;
+    tokio::select! {
+        put = images.put_built(&document, &options.tags) => put?,
+        () = cancel.cancelled() => {
+            return Err(stopped(Failure::new(builder::stop::Stopped)));
+        }
+    }
+    interrupts.abort();
     if let Some(path) = &trace_path {
         let mut trace = before.clone();
         trace.update(after);
@@ -257,8 +274,9 @@ fn tell(app: &App, args: &Args, options: &Options, document: &ConfigDocument) ->
     Ok(())
 }
 
-/// Ctrl-C and SIGTERM end the build in order; a second one ends it at once.
-async fn watch_interrupts(cancel: Arc<Cancel>) {
+/// Ctrl-C and SIGTERM end the build in order; a second one ends it at once. `code` becomes the
+/// exit code: 128 and the signal's number.
+async fn watch_interrupts(cancel: Arc<Cancel>, code: Arc<AtomicU8>) {
     use tokio::signal::unix::{SignalKind, signal};
     let (Ok(mut interrupt), Ok(mut terminate)) = (
         signal(SignalKind::interrupt()),
@@ -266,16 +284,14 @@ async fn watch_interrupts(cancel: Arc<Cancel>) {
     ) else {
         return;
     };
-    let mut asked = false;
     loop {
-        tokio::select! {
-            _ = interrupt.recv() => {}
-            _ = terminate.recv() => {}
+        let came = tokio::select! {
+            _ = interrupt.recv() => 130,
+            _ = terminate.recv() => 143,
+        };
+        if code.swap(came, Ordering::SeqCst) != 0 {
+            std::process::exit(came.into());
         }
-        if asked {
-            std::process::exit(130);
-        }
-        asked = true;
         cancel.cancel();
     }
 }
