@@ -20,7 +20,7 @@ use crate::files::is_same;
 use crate::files::rootfs::{Owner, Rootfs, file_type};
 use crate::files::select::{Filter, Selection, SourceTree, wildcard_folder};
 use crate::plan::{CopyOp, CopySource};
-use crate::solve::engine::StepError;
+use crate::solve::error::StepError;
 use crate::stop::Stop;
 
 /// The mode of a downloaded file (reference, "ADD": a remote file has 0600).

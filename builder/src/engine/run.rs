@@ -14,7 +14,8 @@ use runtime::{
 use tokio::sync::Notify;
 
 use crate::plan::RunOp;
-use crate::solve::engine::{Progress, StepError, Vertex};
+use crate::solve::error::StepError;
+use crate::solve::progress::{Progress, Vertex};
 use crate::stop::Stop;
 
 /// What RUN steps share.
