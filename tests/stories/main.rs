@@ -9,6 +9,7 @@
 mod building;
 mod cache;
 mod contexts;
+mod copying;
 mod examples;
 mod exchange;
 mod failing;

@@ -4,7 +4,7 @@ pub mod copy;
 pub mod run;
 mod sources;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -13,6 +13,7 @@ use images::Images;
 use images::layout::{LayoutPlace, ingest_image};
 use images::progress::Untold;
 use oci::layer::TarOptions;
+use oci::layer::clamp::clamp_times;
 use oci::layer::diff::measure;
 use oci::{ChainId, Digest};
 use runtime::Overlay;
@@ -30,7 +31,7 @@ use crate::plan::{CopyOp, CopySource, ImageName, ImageRequest, RunOp};
 use crate::solve::backend::{Backend, BaseImage, Job, Layer, Sources, Tree};
 use crate::solve::error::StepError;
 use crate::solve::progress::{Progress, Vertex};
-use copy::OpenTree;
+use copy::{Destination, OpenTree};
 use run::{Cancel, RunContext, RunSettings, StepNetwork};
 
 /// Builds on this machine.
@@ -55,6 +56,8 @@ struct Shared {
     indexes: Mutex<HashMap<PathBuf, FileIndex>>,
     /// By URL and `--checksum`: what one step verified is not verified for another.
     downloads: Mutex<Downloads>,
+    /// Layers of files that changed while they were copied: their keys may tell of others.
+    unsteady: Mutex<HashSet<ChainId>>,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -175,8 +178,10 @@ impl Engine {
                 Some(download) => download,
                 None => {
                     let dir = self.scratch().await?;
-                    let fetched = fetch(url, op.checksum.as_ref(), &dir).await?;
-                    let fetched = Arc::new(fetched);
+                    let fetched = tokio::select! {
+                        fetched = fetch(url, op.checksum.as_ref(), &dir) => Arc::new(fetched?),
+                        () = self.cancel.cancelled() => return Err(StepError::Cancelled),
+                    };
                     lock(&self.shared.downloads).insert(asked, Arc::clone(&fetched));
                     fetched
                 }
@@ -210,18 +215,21 @@ impl Engine {
             _ => Vec::new(),
         };
         let empty = self.derived("empty").await?;
+        let stop = self.cancel.flag();
         blocking(move || match context {
             Some(context) => work(&OpenTree {
                 rootfs: &context.rootfs,
                 filter: &context.filter,
-                as_root: true,
+                is_context: true,
+                stop: &stop,
             }),
             None => {
                 let rootfs = mount(&lowers, &empty, None)?;
                 work(&OpenTree {
                     rootfs: &rootfs,
                     filter: &Everything,
-                    as_root: false,
+                    is_context: false,
+                    stop: &stop,
                 })
             }
         })
@@ -258,14 +266,15 @@ impl Engine {
         .await
     }
 
-    /// COPY and ADD: files of a tree onto the stack.
+    /// COPY and ADD: files of a tree onto the stack. Returns whether they were still what their
+    /// digests say.
     async fn copy(
         &self,
         op: &CopyOp,
         tree: &Tree,
         selected: Selected,
         stack: Stack,
-    ) -> Result<(), StepError> {
+    ) -> Result<bool, StepError> {
         let downloads = self.download(op).await?;
         let op = op.clone();
         self.with_tree(tree, move |open| {
@@ -273,9 +282,55 @@ impl Engine {
                 Some(selected) => selected,
                 None => copy::select(&op, open)?,
             };
-            copy::perform(&op, open, &selected, &downloads, &stack.writable()?)
+            let (rootfs, below) = match op.link {
+                true => (stack.bare()?, Some(stack.readable()?)),
+                false => (stack.writable()?, None),
+            };
+            let dest = Destination {
+                rootfs: &rootfs,
+                below: below.as_ref(),
+            };
+            copy::perform(&op, open, &selected, &downloads, &dest)
         })
         .await
+    }
+
+    /// Does a step.
+    async fn make(
+        &self,
+        job: Job<'_, Selected>,
+        parent: Option<&ChainId>,
+        vertex: &Vertex,
+    ) -> Result<Layer, StepError> {
+        self.cancel.check()?;
+        let staged = self
+            .store()
+            .begin_snapshot()
+            .await
+            .map_err(failed("prepare a snapshot"))?;
+        let stack = Stack {
+            lowers: self.lowers(parent).await?,
+            empty: self.derived("empty").await?,
+            upper: staged.upper().to_owned(),
+            work: staged.work().to_owned(),
+        };
+        let mut steady = true;
+        match job {
+            Job::Run(op) => self.run(op, stack, vertex).await?,
+            Job::Copy { op, tree, selected } => {
+                steady = self.copy(op, &tree, selected, stack).await?;
+            }
+            Job::Workdir(op) => {
+                let op = op.clone();
+                blocking(move || make_workdir(&op.path, &op.user, &stack.writable()?)).await?;
+            }
+        }
+        self.cancel.check()?;
+        let layer = self.commit(staged, parent).await?;
+        if !steady {
+            lock(&self.shared.unsteady).insert(layer.chain_id.clone());
+        }
+        Ok(layer)
     }
 
     /// Makes the layer of what is in a staged snapshot.
@@ -288,9 +343,15 @@ impl Engine {
         let options = TarOptions {
             clamp_mtime: self.options.epoch,
         };
+        let stop = self.cancel.flag();
         let layer = blocking(move || {
+            let go_on = || stop.check();
             let dir = oci::layer::open_dir(&upper)?;
-            Ok(measure(&dir, &options)?)
+            // What runs on it here sees what it will see where it is pulled.
+            if let Some(latest) = options.clamp_mtime {
+                clamp_times(&dir, latest, &go_on)?;
+            }
+            Ok(measure(&dir, &options, &go_on)?)
         })
         .await?;
         let (diff, size_tar, size_files) = (layer.diff_id, layer.size_tar, layer.size_files);
@@ -345,6 +406,12 @@ impl Stack {
         let upper = Some((self.upper.as_path(), self.work.as_path()));
         mount(&self.lowers, &self.empty, upper)
     }
+
+    /// No files, to be added to: what comes of it lies upon the layers.
+    fn bare(&self) -> Result<Rootfs, StepError> {
+        let upper = Some((self.upper.as_path(), self.work.as_path()));
+        mount(&[], &self.empty, upper)
+    }
 }
 
 /// A detached overlay of `lowers`, writable when `upper` (and its work directory) is given.
@@ -390,7 +457,8 @@ impl Backend for Engine {
     }
 
     async fn sources(&self, op: &CopyOp, tree: &Tree) -> Result<Sources<Selected>, StepError> {
-        self.find_sources(op, tree).await
+        let found = self.find_sources(op, tree).await;
+        found.map_err(|e| self.cancel.explain(e))
     }
 
     async fn lookup(&self, key: &Digest) -> Result<Option<Layer>, StepError> {
@@ -412,31 +480,14 @@ impl Backend for Engine {
         parent: Option<&ChainId>,
         vertex: &Vertex,
     ) -> Result<Layer, StepError> {
-        self.cancel.check()?;
-        let staged = self
-            .store()
-            .begin_snapshot()
-            .await
-            .map_err(failed("prepare a snapshot"))?;
-        let stack = Stack {
-            lowers: self.lowers(parent).await?,
-            empty: self.derived("empty").await?,
-            upper: staged.upper().to_owned(),
-            work: staged.work().to_owned(),
-        };
-        match job {
-            Job::Run(op) => self.run(op, stack, vertex).await?,
-            Job::Copy { op, tree, selected } => self.copy(op, &tree, selected, stack).await?,
-            Job::Workdir(op) => {
-                let op = op.clone();
-                blocking(move || make_workdir(&op.path, &op.user, &stack.writable()?)).await?;
-            }
-        }
-        self.cancel.check()?;
-        self.commit(staged, parent).await
+        let made = self.make(job, parent, vertex).await;
+        made.map_err(|e| self.cancel.explain(e))
     }
 
     async fn remember(&self, key: &Digest, layer: &Layer, name: &str) -> Result<(), StepError> {
+        if lock(&self.shared.unsteady).contains(&layer.chain_id) {
+            return Ok(());
+        }
         let failed = failed("write the build cache");
         let snapshot = self.store().snapshot(&layer.chain_id).await;
         let size = snapshot.map_err(&failed)?.map_or(0, |s| s.size_disk);

@@ -4,7 +4,6 @@ use std::fs::File;
 use std::io::{Read, Write as _};
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use runtime::network::Sandbox;
@@ -13,9 +12,12 @@ use runtime::{
     Stdio,
 };
 
+use tokio::sync::Notify;
+
 use crate::plan::RunOp;
 use crate::solve::error::StepError;
 use crate::solve::progress::{Progress, Vertex};
+use crate::stop::Stop;
 
 /// What RUN steps share.
 #[derive(Clone, Debug, Default)]
@@ -33,14 +35,16 @@ pub struct RunSettings {
 /// Lets another thread end the container that runs.
 #[derive(Debug, Default)]
 pub struct Cancel {
-    cancelled: AtomicBool,
+    stop: Stop,
+    told: Notify,
     killer: Mutex<Option<Killer>>,
 }
 
 impl Cancel {
     /// Ends what runs, and lets nothing more start.
     pub fn cancel(&self) {
-        self.cancelled.store(true, Ordering::SeqCst);
+        self.stop.stop();
+        self.told.notify_waiters();
         let killer = self.killer.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(killer) = killer.as_ref() {
             killer.kill();
@@ -48,8 +52,30 @@ impl Cancel {
     }
 
     /// Whether the build was cancelled.
-    fn is_cancelled(&self) -> bool {
-        self.cancelled.load(Ordering::SeqCst)
+    pub fn is_cancelled(&self) -> bool {
+        self.stop.is_stopped()
+    }
+
+    /// The flag that long work looks at.
+    pub fn flag(&self) -> Stop {
+        self.stop.clone()
+    }
+
+    /// Waits for [`Cancel::cancel`].
+    pub async fn cancelled(&self) {
+        // Asked for before the flag is looked at, so that no call comes in between.
+        let told = self.told.notified();
+        if !self.is_cancelled() {
+            told.await;
+        }
+    }
+
+    /// Why a step failed: whatever it says, that it was cancelled, when it was.
+    pub fn explain(&self, error: StepError) -> StepError {
+        match self.is_cancelled() {
+            true => StepError::Cancelled,
+            false => error,
+        }
     }
 
     /// # Errors

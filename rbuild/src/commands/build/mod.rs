@@ -129,10 +129,11 @@ impl Command<'_> {
         let solver = Solver::new(build, &engine, progress.as_ref(), last.trace());
         let interrupts = Interrupts::watch(cancel);
         let solved = self.solve(solver, &checks).await;
-        drop(interrupts);
         shown.finished();
         let (image, trace, report) = match solved {
             Ok(solved) => solved,
+            // Who waits for the end does not want to wait for the disk.
+            Err(failure) if interrupts.came() => return Err(interrupts.code(failure)),
             Err(failure) => {
                 // Steps that were done stay in the cache, also across a power cut.
                 images.store.make_durable().await?;
@@ -140,7 +141,11 @@ impl Command<'_> {
             }
         };
         let document = outcome::document(&image, &engine.now(), options)?;
-        images.put_built(&document, &options.tags).await?;
+        tokio::select! {
+            put = images.put_built(&document, &options.tags) => put?,
+            failure = interrupts.interrupted() => return Err(failure),
+        }
+        drop(interrupts);
         last.replace(trace).await;
         outcome::tell(app, args, options, &document).await?;
         if !args.quiet {
