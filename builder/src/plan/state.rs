@@ -56,14 +56,14 @@ impl StageState {
     }
 
     /// Sets a variable of the image; one that exists keeps its place.
-    pub fn set_env(&mut self, name: &str, value: &str) {
+    fn set_env(&mut self, name: &str, value: &str) {
         set(&mut self.config.env, name, value);
         set(&mut self.vars, name, value);
     }
 
     /// Declares an argument. With a value it hides an ENV of that name from the lines below it;
     /// the image keeps what ENV set.
-    pub fn set_arg(&mut self, name: String, value: Option<String>) {
+    fn set_arg(&mut self, name: String, value: Option<String>) {
         if let Some(value) = value
             && !UNSEEN.contains(&name.as_str())
         {

@@ -17,8 +17,9 @@ pub struct BaseImage {
     pub platform: Option<String>,
 }
 
-/// Looks a base image up by its expanded name; `None` when nothing is known about it.
-pub type BaseImages<'a> = &'a dyn Fn(&str) -> Option<BaseImage>;
+/// Looks a base image up by its expanded name and the platform that its FROM asks for, if it does;
+/// `None` when nothing is known about it.
+pub type BaseImages<'a> = &'a dyn Fn(&str, Option<&str>) -> Option<BaseImage>;
 
 /// What variables are taken to be in a base image that nothing is known about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -59,7 +60,7 @@ impl Default for Options<'_> {
             target_platform: "linux/amd64",
             build_platform: "linux/amd64",
             target: None,
-            base_images: &|_| None,
+            base_images: &|_, _| None,
             unknown_base: UnknownBase::default(),
             ignore: None,
             config: None,

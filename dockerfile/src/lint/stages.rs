@@ -262,12 +262,13 @@ fn from_image(
     needed: bool,
     reporter: &mut Reporter,
 ) -> StageState {
-    let expected = base.platform.as_deref().unwrap_or(options.target_platform);
+    let asked = base.platform.as_deref();
+    let expected = asked.unwrap_or(options.target_platform);
     let base = base.name.as_str();
     let known = if base == "scratch" {
         Some(BaseImage::default())
     } else if needed {
-        (options.base_images)(base)
+        (options.base_images)(base, asked)
     } else {
         None
     };

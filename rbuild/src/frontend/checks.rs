@@ -70,7 +70,7 @@ pub async fn run_checks(app: &App, parsed: &Parsed, name: &str, check: &Check) -
         named: &check.named,
     };
     let images = base_images(&parsed.dockerfile, &graph);
-    let bases = Bases::find(app, &images, &graph, &check.places).await;
+    let bases = Bases::find(app, images, &graph, &check.places).await;
     let report = match parsed.has_errors() {
         true => lint::lint_text(parsed),
         false => lint::lint(
@@ -80,7 +80,7 @@ pub async fn run_checks(app: &App, parsed: &Parsed, name: &str, check: &Check) -
                 target_platform: &check.platform.to_string(),
                 build_platform: &build.to_string(),
                 target: check.target.as_deref(),
-                base_images: &|name| bases.image(name),
+                base_images: &|name, platform| bases.image(name, platform),
                 unknown_base: UnknownBase::OnlyPath,
                 ignore: Some(&check.ignore),
                 config: config.as_ref(),
@@ -91,7 +91,7 @@ pub async fn run_checks(app: &App, parsed: &Parsed, name: &str, check: &Check) -
         parsed,
         &Survey {
             options: &graph,
-            config: &|name| bases.config(name),
+            config: &|image| bases.config(image),
             all_stages: check.target.is_none(),
             building: false,
         },
