@@ -294,7 +294,10 @@ fn node_from_line(
     if trailing.start.is_some() {
         code.truncate(code.trim_end().len());
     }
-    let span = line.span(range);
+    let span = match trailing.start {
+        Some(_) => line.span(range.start..range.start + code.len()),
+        None => line.span(range),
+    };
     let lines = LineRange { start: 0, end: 0 };
     let (heredocs, comments) = (Vec::new(), Vec::new());
     Ok(Node {
