@@ -1,6 +1,7 @@
 //! Every build check: a file that violates it, where, and one that does not.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+use dockerfile::eval::platform::PlatformParts;
 use dockerfile::ignore::IgnoreMatcher;
 use dockerfile::lint::{BaseImage, Config, Options, Report, Rule, UnknownBase, lint};
 use dockerfile::{Parsed, parse};
@@ -277,7 +278,7 @@ fn invalid_base_image_platform() {
         ]
     );
     let options = Options {
-        target_platform: "linux/arm64/v8",
+        target_platform: PlatformParts::new("linux/arm64/v8"),
         ..options
     };
     assert!(found_with("FROM alpine\n", &options).is_empty());

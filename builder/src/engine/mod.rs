@@ -11,6 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use dockerfile::instruction::Network;
 use images::Images;
 use images::layout::{LayoutPlace, ingest_image};
+use images::progress::Untold;
 use oci::layer::TarOptions;
 use oci::layer::diff::measure;
 use oci::{ChainId, Digest};
@@ -381,7 +382,7 @@ impl Backend for Engine {
             }
         };
         let image = found?;
-        self.images.ensure_unpacked(&image.config).await?;
+        self.images.ensure_unpacked(&image.config, &Untold).await?;
         Ok(BaseImage {
             id: image.id,
             config: image.config,

@@ -9,7 +9,8 @@ use std::sync::{Mutex, PoisonError};
 
 use runtime::network::Sandbox;
 use runtime::{
-    Container, Killer, Limits, Mount, NetworkMode, Overlay, Rootfs as ContainerRoot, Spec, Stdio,
+    Container, Dns, Killer, Limits, Mount, NetworkMode, Overlay, Rootfs as ContainerRoot, Spec,
+    Stdio,
 };
 
 use crate::plan::RunOp;
@@ -25,6 +26,8 @@ pub struct RunSettings {
     pub shm_size: Option<u64>,
     /// `--add-host`
     pub extra_hosts: Vec<(String, String)>,
+    /// Name servers and their kin in place of the host's.
+    pub dns: Dns,
 }
 
 /// Lets another thread end the container that runs.
@@ -118,7 +121,8 @@ pub fn run(op: &RunOp, overlay: Overlay, context: RunContext<'_>) -> Result<(), 
         .cwd(op.cwd.clone())
         .user(op.user.clone())
         .network(network)
-        .limits(settings.limits.clone());
+        .limits(settings.limits.clone())
+        .dns(settings.dns.clone());
     for (name, address) in &settings.extra_hosts {
         spec = spec.extra_host(name, address);
     }
@@ -144,7 +148,6 @@ pub fn run(op: &RunOp, overlay: Overlay, context: RunContext<'_>) -> Result<(), 
     };
     let failed = |e: &runtime::Error| match e.exit_code() {
         code @ (126 | 127) => StepError::Process {
-            command: op.argv.join(" "),
             status: format!("exit code: {code}: {e}"),
             code: u8::try_from(code).unwrap_or(1),
         },
@@ -171,7 +174,6 @@ pub fn run(op: &RunOp, overlay: Overlay, context: RunContext<'_>) -> Result<(), 
         return Ok(());
     }
     Err(StepError::Process {
-        command: op.argv.join(" "),
         status: status.to_string(),
         code: u8::try_from(status.exit_code()).unwrap_or(1),
     })

@@ -1,18 +1,20 @@
 //! Which stages the target needs, what each is based on, and in which order they are built.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use dockerfile::diagnostic::{Code, Diagnostic};
+use dockerfile::eval::expand_word;
+use dockerfile::eval::global::{Scope, global};
+use dockerfile::eval::platform::{automatic, target_stage};
 use dockerfile::shell::Lexer;
 use dockerfile::span::{Span, Word};
 use dockerfile::stage::{Dockerfile, Stage};
 use oci::Platform;
 
 use super::PlanError;
-use super::args::{BuildArgs, platform_args};
+use super::args::{BuildArgs, platform_parts};
 use super::named::NamedContexts;
 use super::names::{Base, Names};
-use super::state::expand_word;
 use super::step::CopyFrom;
 
 /// A stage of the graph.
@@ -42,7 +44,7 @@ pub struct Graph {
     /// The index in the Dockerfile of the one whose image is wanted.
     pub target: usize,
     /// The global scope: what FROM lines see, and what stages inherit by declaring it.
-    pub global: BTreeMap<String, String>,
+    pub global: Scope,
 }
 
 /// What the graph depends on beside the Dockerfile.
@@ -97,7 +99,7 @@ impl Graph {
     ) -> (Self, Vec<Diagnostic>) {
         let lexer = Lexer::new(file.directives.escape_char());
         let mut errors = Vec::new();
-        let global = globals(file, options, lexer, &mut errors);
+        let global = globals(file, options, &mut errors);
         let mut stages = Vec::new();
         let names = options.names(file);
         for index in 0..file.stages.len() {
@@ -185,42 +187,22 @@ pub(super) fn no_target(file: &Dockerfile, target: &str) -> PlanError {
 }
 
 /// The global scope, in order: automatic platform arguments, then ARG by ARG.
-fn globals(
-    file: &Dockerfile,
-    options: &GraphOptions<'_>,
-    lexer: Lexer,
-    errors: &mut Vec<Diagnostic>,
-) -> BTreeMap<String, String> {
-    let last = || file.stages.last().and_then(|stage| stage.name());
-    let target = match options.target {
-        "" => last().unwrap_or_default(),
-        target => target.to_owned(),
-    };
-    let automatic = platform_args(options.build_platform, options.target_platform, &target);
-    let mut scope: BTreeMap<String, String> = automatic.into_iter().collect();
-    for name in scope.keys().cloned().collect::<Vec<_>>() {
-        if let Some(value) = options.args.get(&name) {
-            scope.insert(name, value.to_owned());
-        }
-    }
-    for def in file.global_args.iter().flat_map(|global| &global.arg.args) {
-        let name = def.name.as_str().to_owned();
-        let value = match (options.args.get(&name), &def.default) {
-            (Some(given), _) => Some(given.to_owned()),
-            (None, Some(default)) => expand(lexer, default, &scope, errors),
-            (None, None) => None,
-        };
-        if let Some(value) = value {
-            scope.insert(name, value);
-        }
-    }
+fn globals(file: &Dockerfile, options: &GraphOptions<'_>, errors: &mut Vec<Diagnostic>) -> Scope {
+    let automatic = automatic(
+        &platform_parts(options.build_platform),
+        &platform_parts(options.target_platform),
+        &target_stage(file, options.target),
+        options.args,
+    );
+    let (scope, mistakes) = global(file, &automatic, options.args);
+    errors.extend(mistakes);
     scope
 }
 
 fn expand(
     lexer: Lexer,
     word: &Word,
-    scope: &BTreeMap<String, String>,
+    scope: &Scope,
     errors: &mut Vec<Diagnostic>,
 ) -> Option<String> {
     expand_word(lexer, word, scope)
@@ -233,7 +215,7 @@ fn plan_stage(
     names: &Names<'_>,
     index: usize,
     lexer: Lexer,
-    global: &BTreeMap<String, String>,
+    global: &Scope,
 ) -> (StagePlan, Vec<Diagnostic>) {
     let mut errors = Vec::new();
     let mut plan = StagePlan {
@@ -293,7 +275,7 @@ fn plan_stage(
 fn platform(
     word: &Word,
     lexer: Lexer,
-    global: &BTreeMap<String, String>,
+    global: &Scope,
     errors: &mut Vec<Diagnostic>,
 ) -> Option<Platform> {
     let text = expand(lexer, word, global, errors)?;

@@ -1,6 +1,7 @@
 //! What the checks are told about the build.
 
 use super::config::Config;
+use crate::eval::platform::PlatformParts;
 use crate::ignore::IgnoreMatcher;
 use crate::shell::{NoVariables, Variables};
 
@@ -32,14 +33,14 @@ pub enum UnknownBase {
 }
 
 /// What the checks are to know about the build.
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 pub struct Options<'a> {
     /// Values of `--build-arg`.
     pub build_args: &'a dyn Variables,
     /// The platform built for.
-    pub target_platform: &'a str,
+    pub target_platform: PlatformParts,
     /// The platform built on.
-    pub build_platform: &'a str,
+    pub build_platform: PlatformParts,
     /// Stage to build (`Some("")` is the last): only stages it needs are checked. `None` checks
     /// all.
     pub target: Option<&'a str>,
@@ -57,8 +58,8 @@ impl Default for Options<'_> {
     fn default() -> Self {
         Self {
             build_args: &NoVariables,
-            target_platform: "linux/amd64",
-            build_platform: "linux/amd64",
+            target_platform: PlatformParts::new("linux/amd64"),
+            build_platform: PlatformParts::new("linux/amd64"),
             target: None,
             base_images: &|_, _| None,
             unknown_base: UnknownBase::default(),

@@ -1,5 +1,6 @@
 //! What is wrong with a Dockerfile that nobody builds: its mistakes and violations, printed.
 
+use builder::plan::args::platform_parts;
 use builder::plan::graph::GraphOptions;
 use builder::plan::mistakes::{Survey, base_images, survey};
 use builder::plan::{BuildArgs, NamedContexts};
@@ -77,8 +78,8 @@ pub async fn run_checks(app: &App, parsed: &Parsed, name: &str, check: &Check) -
             parsed,
             &lint::Options {
                 build_args: &check.build_args,
-                target_platform: &check.platform.to_string(),
-                build_platform: &build.to_string(),
+                target_platform: platform_parts(&check.platform),
+                build_platform: platform_parts(&build),
                 target: check.target.as_deref(),
                 base_images: &|name, platform| bases.image(name, platform),
                 unknown_base: UnknownBase::OnlyPath,

@@ -6,6 +6,7 @@ use dockerfile::stage::Stage;
 
 use crate::failure::Failure;
 use crate::frontend::bases::Bases;
+use crate::reach;
 use builder::context::{ContextError, Source};
 use builder::files::FilesError;
 use builder::plan::graph::GraphOptions;
@@ -155,6 +156,7 @@ fn help(error: &StepError) -> Option<String> {
         StepError::Files(FilesError::NotFound { .. }) => {
             Some("sources are paths in the build context (or in what --from names)".to_owned())
         }
+        StepError::Image(error) => reach::help(error),
         StepError::Files(FilesError::Ignored(_)) => {
             Some("take it back in with a line that begins with ! in the ignore file".to_owned())
         }

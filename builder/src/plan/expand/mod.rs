@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use dockerfile::diagnostic::{Code, Diagnostic};
+use dockerfile::eval::expand_word;
 use dockerfile::history;
 use dockerfile::instruction::{
     Arg, CommandLine, Env, Healthcheck, Instruction, Kind, Label, RawMount, Run, Script, Security,
@@ -20,7 +21,7 @@ use super::args::BuildArgs;
 use super::graph::StagePlan;
 use super::names::{Base, Names};
 pub use super::state::Declared;
-use super::state::{StageState, expand_word, join, working_dir};
+use super::state::{StageState, join, working_dir};
 use super::step::{CopyFrom, CopyOp, CopySource, Op, RunOp, Step, WorkdirOp};
 
 /// What a stage's expansion depends on.

@@ -13,7 +13,7 @@ use crate::frontend::bases::Bases;
 use crate::frontend::checks::config_of;
 use crate::frontend::text::Text;
 use builder::plan::BuildArgs;
-use builder::plan::args::PROXIES;
+use builder::plan::args::{PROXIES, platform_parts};
 use builder::plan::graph::GraphOptions;
 
 /// BuildKit's build checks, on what this build knows.
@@ -42,8 +42,8 @@ impl<'a> Checks<'a> {
     pub fn run(&self, text: &Text, bases: &Bases<'_>) -> lint::Report {
         let options = lint::Options {
             build_args: self.planned.args,
-            target_platform: &self.planned.target_platform.to_string(),
-            build_platform: &self.planned.build_platform.to_string(),
+            target_platform: platform_parts(self.planned.target_platform),
+            build_platform: platform_parts(self.planned.build_platform),
             target: Some(self.planned.target),
             base_images: &|name, platform| bases.image(name, platform),
             unknown_base: UnknownBase::Anything,
