@@ -531,6 +531,14 @@ fn make_workdir(path: &str, user: &str, dest: &Rootfs) -> Result<(), StepError> 
             Err(e) => return Err(StepError::Other(format!("USER {user}: {e}"))),
         },
     };
+    // As BuildKit: what a `..` steps out of is made as well.
+    for (at, _) in path.match_indices("/..") {
+        let before = Path::new(&path[..at]);
+        if matches!(path.as_bytes().get(at + 3), None | Some(b'/')) && before.has_root() {
+            dest.make_dirs(before, 0o755, owner)
+                .map_err(|e| StepError::Other(format!("WORKDIR {path}: {e}")))?;
+        }
+    }
     dest.make_dirs(Path::new(path), 0o755, owner)
         .map(drop)
         .map_err(|e| StepError::Other(format!("WORKDIR {path}: {e}")))

@@ -28,7 +28,8 @@ pub struct BuildFlags {
     #[arg(short, long = "tag", value_name = "NAME")]
     pub tags: Vec<String>,
 
-    /// The Dockerfile [default: PATH/Dockerfile]; `-` reads it from standard input
+    /// The Dockerfile [default: PATH/Dockerfile, else dockerfile or Containerfile there]; `-` reads
+    /// it from standard input
     #[arg(short, long, value_name = "FILE")]
     pub file: Option<String>,
 
