@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use std::path::Path;
 
 use serde::Deserialize;
+use serde_json::{Map, Value};
 
 use super::error::ConfigError;
 use super::registries::{Mirror, Registries, RegistrySettings, is_host, read_capped};
@@ -71,7 +72,10 @@ impl DaemonConfig {
         if text.trim().is_empty() {
             return Ok(Self::default());
         }
-        let file: File = serde_json::from_str(text).map_err(|e| invalid(e.to_string()))?;
+        // An array would do for a struct.
+        let object: Map<String, Value> =
+            serde_json::from_str(text).map_err(|e| invalid(e.to_string()))?;
+        let file = File::deserialize(Value::Object(object)).map_err(|e| invalid(e.to_string()))?;
         let mut mirrors = Vec::new();
         for text in &file.registry_mirrors {
             mirrors.push(Mirror::parse(text).ok_or_else(|| {
