@@ -509,7 +509,7 @@ fn everybody_pulls_what_is_public_and_known_users_are_told_what_they_may_not() {
         let config = Dir::new();
         let as_user = |user: &str| {
             let home = config.path().join(user);
-            let cmd = |args: &[&str]| docker.cmd(args).env("DOCKER_CONFIG", &home);
+            let cmd = move |args: &[&str]| docker.cmd(args).env("DOCKER_CONFIG", &home);
             if user != "nobody" {
                 let login = ["login", "-u", user, "--password-stdin", address];
                 cmd(&login).stdin(user).ok().says("Login Succeeded");
