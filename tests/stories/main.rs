@@ -16,6 +16,8 @@ mod images;
 mod instructions;
 mod interrupted;
 mod isolation;
+mod networks;
 mod quickstart;
 mod registry;
 mod same_as_docker;
+mod sandbox;

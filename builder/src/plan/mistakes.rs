@@ -75,6 +75,7 @@ pub fn survey(parsed: &Parsed, survey: &Survey<'_>) -> (Option<Graph>, Vec<Diagn
             global: &graph.global,
             args: options.args,
             named: options.named,
+            consent: options.consent,
             base,
             author: None,
             declared,
@@ -116,7 +117,7 @@ mod tests {
     use oci::Platform;
 
     use super::*;
-    use crate::plan::{BuildArgs, NamedContexts};
+    use crate::plan::{BuildArgs, Consent, NamedContexts};
 
     fn found(text: &str) -> Vec<String> {
         let parsed = dockerfile::parse(text);
@@ -127,6 +128,7 @@ mod tests {
             build_platform: &platform,
             target_platform: &platform,
             named: &NamedContexts::default(),
+            consent: Consent::default(),
         };
         let (_, found) = survey(
             &parsed,

@@ -22,7 +22,7 @@ pub mod step;
 mod tests;
 
 pub use args::BuildArgs;
-pub use graph::{Base, Graph, StagePlan};
+pub use graph::{Base, Consent, Graph, StagePlan};
 pub use named::{ImageName, NamedContexts};
 pub use step::{CopyFrom, CopyOp, CopySource, Op, RunOp, Step, WorkdirOp};
 

@@ -6,7 +6,7 @@ use oci::config::Config;
 
 use super::expand::{Declared, ExpandedStage, StageInput, expand_stage};
 use super::graph::GraphOptions;
-use super::{Base, BuildArgs, CopyFrom, Graph, ImageName, NamedContexts, Op, PlanError};
+use super::{Base, BuildArgs, Consent, CopyFrom, Graph, ImageName, NamedContexts, Op, PlanError};
 
 fn args(pairs: &[(&str, &str)]) -> BuildArgs {
     BuildArgs::new(
@@ -26,6 +26,7 @@ fn graph(text: &str, target: &str, args: &BuildArgs) -> Result<Graph, PlanError>
         build_platform: &platform,
         target_platform: &platform,
         named: &NamedContexts::default(),
+        consent: Consent::default(),
     };
     Graph::new(&parsed.dockerfile, &options)
 }
@@ -41,6 +42,7 @@ fn expand(text: &str, base: Config, given: &[(&str, &str)]) -> Result<ExpandedSt
         global: &graph.global,
         args: &args,
         named: &NamedContexts::default(),
+        consent: Consent::default(),
         base,
         author: None,
         declared: Declared::default(),

@@ -22,7 +22,8 @@ use oci::{ChainId, DiffId, ImageConfig, Platform};
 
 use crate::plan::expand::{Declared, ExpandedStage, StageInput, sketch_stage};
 use crate::plan::{
-    Base, BuildArgs, CopyFrom, Graph, ImageName, NamedContexts, Op, PlanError, StagePlan, Step,
+    Base, BuildArgs, Consent, CopyFrom, Graph, ImageName, NamedContexts, Op, PlanError, StagePlan,
+    Step,
 };
 use engine::{BaseImage, Engine, Layer, Progress, SolveError, StageImage, Tree, Vertex};
 use trace::Trace;
@@ -40,6 +41,8 @@ pub struct Build<'a> {
     pub args: &'a BuildArgs,
     /// The names given with `--build-context`.
     pub named: &'a NamedContexts,
+    /// `--allow`
+    pub consent: Consent,
     /// The platform to build for.
     pub platform: &'a Platform,
     /// The network of RUN steps, as part of their keys.
@@ -215,6 +218,7 @@ impl<'a, E: Engine> Solver<'a, E> {
                 global: &self.graph.global,
                 args: self.build.args,
                 named: self.build.named,
+                consent: self.build.consent,
                 base,
                 author,
                 declared,

@@ -13,7 +13,7 @@ use super::engine::{
 use super::trace::Trace;
 use super::{Build, Solver};
 use crate::plan::graph::GraphOptions;
-use crate::plan::{BuildArgs, Graph, ImageName, NamedContexts, Op};
+use crate::plan::{BuildArgs, Consent, Graph, ImageName, NamedContexts, Op};
 
 /// Makes a layer of everything, and fails the command `false`.
 #[derive(Default)]
@@ -128,6 +128,7 @@ fn solve(
         build_platform: &platform,
         target_platform: &platform,
         named: &named,
+        consent: Consent::default(),
     };
     let graph = Graph::new(&parsed.dockerfile, &options).unwrap();
     let build = Build {
@@ -135,6 +136,7 @@ fn solve(
         graph: &graph,
         args: &args,
         named: &named,
+        consent: Consent::default(),
         platform: &platform,
         network: "default",
         no_cache: false,

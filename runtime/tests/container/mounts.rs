@@ -65,8 +65,8 @@ fn hidden_mount_points() -> Result<(), String> {
     )
     .unwrap();
     assert_eq!(
-        output(&image.sh("cat /etc/hostname; echo z > /etc/own")),
-        "buildkitsandbox"
+        output(&image.sh("busybox tail -1 /etc/hosts; echo z > /etc/own")),
+        "127.0.0.1\tbuildkitsandbox"
     );
     assert_eq!(image.changes(), ["etc", "etc/own"]);
     Ok(())
@@ -132,7 +132,7 @@ fn names() -> Result<(), String> {
         options: Vec::new(),
     };
     let spec = image
-        .sh("cat /etc/hostname /etc/resolv.conf; busybox tail -2 /etc/hosts")
+        .sh("hostname; cat /etc/resolv.conf; busybox tail -2 /etc/hosts")
         .hostname("named")
         .extra_host("db", "10.0.0.7")
         .dns(dns);

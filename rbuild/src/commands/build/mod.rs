@@ -81,6 +81,7 @@ pub async fn run(app: &App, args: Args) -> Outcome {
         build_platform: &host,
         target_platform: &options.platform,
         named: &named,
+        consent: options.consent,
     };
     let base_images = base_images(&text.parsed.dockerfile, &graph_options);
     let bases = Bases::find(app, &base_images, &graph_options, &options.contexts).await;
@@ -102,6 +103,7 @@ pub async fn run(app: &App, args: Args) -> Outcome {
     let images = app.images().await?;
     // What this build uses and makes is kept from being pruned meanwhile.
     let _lease = images.store.lease().await?;
+    sweep().await;
     let trace_path = context.identity.as_deref().map(|identity| {
         let target = format!("{}\0{}\0{}", identity.display(), text.name, args.target);
         images
@@ -143,6 +145,7 @@ pub async fn run(app: &App, args: Args) -> Outcome {
         graph: &graph,
         args: &options.args,
         named: &named,
+        consent: options.consent,
         platform: &options.platform,
         network: &run_key,
         no_cache: args.no_cache,
@@ -194,6 +197,13 @@ pub async fn run(app: &App, args: Args) -> Outcome {
         }
     }
     Ok(())
+}
+
+/// Takes back what killed builds have left on this host, where a next one might not use it again.
+async fn sweep() {
+    let swept =
+        tokio::task::spawn_blocking(|| runtime::sweep(&runtime::network::Config::default()));
+    let _ = swept.await;
 }
 
 /// Answers `--call=targets`, from the file alone.
