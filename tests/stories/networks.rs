@@ -40,27 +40,34 @@ fn a_build_keeps_its_network_while_others_come_and_go() {
     let store = need!(Store::busybox());
     let machine = need!(Machine::new());
     let _server = machine.serve(5353, "resolved");
-    // Those that come first and go while the long one runs: one of them would lend the bridge its
-    // hardware address.
-    let short = Dir::dockerfile("FROM busybox\nRUN echo sho''rt; sleep 2\n");
-    let mut others: Vec<Running> = (0..5).map(|_| build(&machine, &store, &short)).collect();
-    for other in &others {
-        other.until_err(" short");
-    }
+    // Of those that come first one would lend the bridge its hardware address, and take it along
+    // when it goes.
+    let short = Dir::dockerfile("FROM busybox\nRUN echo sho''rt; sleep 1000\n");
+    let come = || {
+        let others: Vec<Running> = (0..5).map(|_| build(&machine, &store, &short)).collect();
+        others.iter().for_each(|other| other.until_err(" short"));
+        others
+    };
+    let go = |others: Vec<Running>| {
+        for other in others {
+            other.signal(nix::sys::signal::Signal::SIGTERM);
+            other.wait();
+        }
+    };
+    let bridge = || machine.sh("ip -o link show rbuild0 | sed 's/.*link.ether //'");
+    let first = come();
+    let before = bridge();
     let long = Dir::dockerfile(&format!(
-        "FROM busybox\nRUN {GATEWAY}; echo start''ed; for i in $(seq 60); do \
+        "FROM busybox\nRUN {GATEWAY}; for i in $(seq 60); do \
          nc -w 4 $gateway 5353 </dev/null >/got && grep -q resolved /got || echo lost; \
          awk '$1 ~ /^10/ {{print \"gateway is\", $4}}' /proc/net/arp; sleep 0.1; done\n"
     ));
     let running = build(&machine, &store, &long);
-    running.until_err(" started");
-    for _ in 0..3 {
-        others.push(build(&machine, &store, &short));
-    }
-    for other in others {
-        let done = other.wait();
-        assert!(done.status.success(), "{done}");
-    }
+    running.until_err(" gateway is 0");
+    go(first);
+    assert_eq!(bridge(), before);
+    go(come());
+    assert_eq!(bridge(), before);
     let done = running.wait();
     assert!(done.status.success(), "{done}");
     let said = done.err();
