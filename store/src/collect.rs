@@ -13,9 +13,9 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use oci::Digest;
 use oci::blob::{BlobStore, DiskBlobs};
-use sqlx::sqlite::SqliteConnection;
 
 use crate::db::collect::{self as table, DeadSnapshot};
+use crate::db::sqlite::Connection;
 use crate::db::{self, Durability};
 use crate::error::{Error, Result};
 use crate::lock::{Gate, unique_name};
@@ -60,7 +60,7 @@ impl Store {
     /// Deletes the rows that nothing needs any more and finds the content that goes with them.
     pub(crate) async fn collect(
         &self,
-        tx: &mut SqliteConnection,
+        tx: &mut Connection,
         horizon: i64,
         candidates: BlobCandidates,
     ) -> Result<Freed> {

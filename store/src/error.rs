@@ -3,6 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use crate::db::sqlite::DatabaseError;
 use oci::blob::BlobError;
 use oci::reference::ReferenceError;
 use oci::{ChainId, Digest};
@@ -89,7 +90,7 @@ pub enum Error {
     },
     /// Any other failure of the database.
     #[error("the store's database failed: {0}")]
-    Database(sqlx::Error),
+    Database(DatabaseError),
     /// A blob could not be read or written.
     #[error(transparent)]
     Blob(BlobError),
@@ -178,31 +179,6 @@ impl From<BlobError> for Error {
                 Self::DiskFull { what }
             }
             other => Self::Blob(other),
-        }
-    }
-}
-
-// SQLite's primary result codes.
-const SQLITE_BUSY: i32 = 5;
-const SQLITE_LOCKED: i32 = 6;
-const SQLITE_CORRUPT: i32 = 11;
-const SQLITE_FULL: i32 = 13;
-const SQLITE_NOTADB: i32 = 26;
-
-impl From<sqlx::Error> for Error {
-    fn from(error: sqlx::Error) -> Self {
-        let code = match &error {
-            sqlx::Error::Database(e) => e.code().and_then(|code| code.parse::<i32>().ok()),
-            sqlx::Error::ColumnDecode { .. } | sqlx::Error::Decode(_) => Some(SQLITE_CORRUPT),
-            _ => None,
-        };
-        match code.map(|code| code & 0xff) {
-            Some(SQLITE_BUSY | SQLITE_LOCKED) => Self::Busy,
-            Some(SQLITE_FULL) => Self::DiskFull {
-                what: "writing its database".to_owned(),
-            },
-            Some(SQLITE_CORRUPT | SQLITE_NOTADB) => Self::corrupt(error.to_string()),
-            _ => Self::Database(error),
         }
     }
 }

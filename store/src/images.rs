@@ -7,6 +7,7 @@ use oci::{ChainId, Descriptor, Digest, ImageConfig, Reference};
 
 use crate::db::Durability;
 use crate::db::images::{self as table, NewRow};
+use crate::db::sqlite::Connection;
 use crate::error::{Error, Result};
 use crate::image::{Image, NewImage, RawManifest, created};
 use crate::lock::TOUCH_SECONDS;
@@ -105,7 +106,7 @@ impl Store {
     /// image has gone meanwhile.
     pub(crate) async fn hold_image(
         &self,
-        db: &mut sqlx::sqlite::SqliteConnection,
+        db: &mut Connection,
         stored: &table::StoredImage,
     ) -> Result<bool> {
         let now = self.now();
@@ -234,7 +235,7 @@ impl Store {
         Ok(())
     }
 
-    async fn row_of(&self, db: &mut sqlx::sqlite::SqliteConnection, id: &Digest) -> Result<i64> {
+    async fn row_of(&self, db: &mut Connection, id: &Digest) -> Result<i64> {
         match table::by_digest(db, id).await? {
             Some(stored) => Ok(stored.row_id),
             None => Err(Error::NoSuchImage {

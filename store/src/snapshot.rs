@@ -13,6 +13,7 @@ use oci::{ChainId, DiffId};
 
 use crate::db::Durability;
 use crate::db::snapshots::{self as table, NewSnapshot, SnapshotRow};
+use crate::db::sqlite::Connection;
 use crate::error::{Error, Result};
 use crate::lock::{TOUCH_SECONDS, lock_own, unique_name};
 use crate::store::{Shared, Store, blocking};
@@ -96,11 +97,7 @@ impl Store {
     }
 
     /// Writes down a use if that is due; false when the row has gone meanwhile.
-    async fn used(
-        &self,
-        db: &mut sqlx::sqlite::SqliteConnection,
-        row: &SnapshotRow,
-    ) -> Result<bool> {
+    async fn used(&self, db: &mut Connection, row: &SnapshotRow) -> Result<bool> {
         let now = self.now();
         if row.last_used + TOUCH_SECONDS > now {
             return Ok(true);

@@ -17,6 +17,7 @@ mod instructions;
 mod interrupted;
 mod isolation;
 mod networks;
+mod platforms;
 mod quickstart;
 mod registry;
 mod same_as_docker;

@@ -8,7 +8,7 @@ use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::term::printer::Printer;
 use crate::term::style::Style;
-use builder::solve::engine::{Progress, Vertex};
+use builder::solve::progress::{Progress, Vertex};
 
 /// Lines of a step's output that stay on the screen while it runs.
 const TAIL: usize = 6;

@@ -103,7 +103,7 @@ fn consent(args: &BuildFlags) -> Result<Consent, String> {
 
 impl Options {
     /// What of the flags a RUN's result may depend on, as part of its cache key.
-    pub fn run_key(&self, network: &str) -> String {
+    pub fn run_flags(&self, network: &str) -> String {
         let mut key = network.to_owned();
         if !self.settings.extra_hosts.is_empty() {
             key.push_str(&format!(" hosts {:?}", self.settings.extra_hosts));
