@@ -3,11 +3,12 @@
 use std::fs;
 use std::net::Ipv4Addr;
 
+use super::config::step;
 use super::hardware::Mac;
 use super::leases::State;
 use super::netlink::Socket;
 use super::subnet::{self, Subnet};
-use super::{firewall, foreign, link, step};
+use super::{firewall, foreign, link};
 use crate::error::{Error, Result};
 
 const FORWARDING: &str = "/proc/sys/net/ipv4/ip_forward";

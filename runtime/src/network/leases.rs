@@ -10,8 +10,8 @@ use std::net::Ipv4Addr;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
+use super::config::{Config, step};
 use super::subnet::Subnet;
-use super::{Config, step};
 use crate::error::{Error, Result};
 
 /// What is known of one bridge in one network namespace.

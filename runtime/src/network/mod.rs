@@ -11,6 +11,7 @@
 //! bears its own addresses or is dropped, and the host forwards nothing to a build but answers.
 
 mod bridge;
+mod config;
 mod firewall;
 mod foreign;
 mod hardware;
@@ -20,51 +21,23 @@ mod netlink;
 mod nft;
 mod subnet;
 
+pub use config::Config;
+
 use std::fs::File;
 use std::io;
 use std::net::Ipv4Addr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::path::PathBuf;
 
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::sys;
 use bridge::Bridge;
+use config::step;
 use hardware::{Mac, port_name};
 use leases::{Lease, State};
 use netlink::Socket;
 
 /// Name of the interface in the namespace.
 const INTERFACE: &str = "eth0";
-
-/// How a build network is made.
-#[derive(Debug, Clone)]
-pub struct Config {
-    /// Directory of the address leases. Every process that uses the same bridge must use the
-    /// same directory, whatever its store is: `/run/rbuild` for the system's.
-    pub state_dir: PathBuf,
-    /// Name of the bridge, at most 15 bytes.
-    pub bridge: String,
-}
-
-impl Default for Config {
-    /// The bridge `rbuild0` and `/run/rbuild`.
-    fn default() -> Self {
-        Self {
-            state_dir: PathBuf::from("/run/rbuild"),
-            bridge: "rbuild0".to_owned(),
-        }
-    }
-}
-
-impl Config {
-    fn check(&self) -> Result<()> {
-        let name = &self.bridge;
-        if name.is_empty() || name.len() > 15 || name.contains(['/', '-', '.']) {
-            return Err(Error::InvalidSpec(format!("bridge name {name:?}")));
-        }
-        Ok(())
-    }
-}
 
 /// A network namespace with a way out, for the steps of one build.
 #[derive(Debug)]
@@ -171,18 +144,6 @@ pub fn sweep(config: &Config) -> Result<()> {
 pub fn remove_bridge(name: &str) -> Result<()> {
     let mut route = Socket::route().map_err(step("open a netlink socket"))?;
     link::remove(&mut route, name).map_err(step(format!("remove bridge {name}")))
-}
-
-fn step<E: Into<io::Error>>(what: impl Into<String>) -> impl FnOnce(E) -> Error {
-    move |error| {
-        let (what, cause): (String, io::Error) = (what.into(), error.into());
-        if cause.kind() == io::ErrorKind::PermissionDenied {
-            return Error::NotPermitted {
-                what: format!("the build network ({what}; --network host needs no bridge)"),
-            };
-        }
-        Error::Network { step: what, cause }
-    }
 }
 
 /// A network namespace with `lo` up, and a netlink socket in it.
