@@ -42,7 +42,7 @@ pub struct Running {
     ended: Option<ExitStatus>,
     cgroup: Option<Cgroup>,
     prepared: Prepared,
-    _watch: Watch,
+    watch: Watch,
 }
 
 /// How a container's command ended.
@@ -99,25 +99,35 @@ impl Container {
         let (plan_read, plan_write) = plan_socket()?;
         let (error_read, error_write) = error_pipe()?;
         let fds = descriptors(spec, stdio, &mut prepared, plan_read, error_write)?;
+        // The guard first: what is made after this is removed even if this process is killed.
+        let watched = |error| Error::setup("start the clean-up process", error);
+        let mut watch = None;
         let cgroup = match spec.limits.need_cgroup() {
-            true => Some(Cgroup::create(&spec.limits)?),
+            true => Some(Cgroup::create(&spec.limits, |paths| {
+                watch = Some(guard::watch(paths.to_vec()).map_err(watched)?);
+                Ok(())
+            })?),
             false => None,
         };
+        let watch = match watch {
+            Some(watch) => watch,
+            None => guard::watch(Vec::new()).map_err(watched)?,
+        };
+        // Dropped in this order where something fails: the guard forgets last.
+        let (watch, cgroup) = (watch, cgroup);
         let child = spawner::start_init(fds, namespaces(&spec.network))
             .map_err(|error| Error::setup("start a process in new namespaces", error))?;
-        let mut running = match guard::watch(child.pidfd.as_fd(), cgroup_paths(cgroup.as_ref())) {
-            Ok(watch) => Running {
-                child,
-                ended: None,
-                cgroup,
-                prepared,
-                _watch: watch,
-            },
-            Err(error) => {
-                kill_and_reap(&child);
-                return Err(Error::setup("start the clean-up process", error));
-            }
+        let mut running = Running {
+            child,
+            ended: None,
+            cgroup,
+            prepared,
+            watch,
         };
+        running
+            .watch
+            .started(running.child.pidfd.as_fd())
+            .map_err(watched)?;
         if let Some(cgroup) = &running.cgroup {
             cgroup.add(running.child.pid)?;
         }
@@ -179,12 +189,6 @@ fn send_all(socket: OwnedFd, mut bytes: &[u8]) -> std::io::Result<()> {
 
 fn error_pipe() -> Result<(OwnedFd, OwnedFd)> {
     pipe_with(PipeFlags::CLOEXEC).map_err(|error| Error::setup("make a pipe for errors", error))
-}
-
-fn cgroup_paths(cgroup: Option<&Cgroup>) -> Vec<std::path::PathBuf> {
-    cgroup
-        .map(|cgroup| cgroup.paths().to_vec())
-        .unwrap_or_default()
 }
 
 fn namespaces(network: &NetworkMode) -> i32 {
@@ -250,11 +254,6 @@ fn tree_of(kind: &MountKind) -> Result<OwnedFd> {
         }
         MountKind::Tmpfs { .. } => Err(Error::InvalidSpec("a tmpfs has no source".to_owned())),
     }
-}
-
-fn kill_and_reap(child: &Child) {
-    let _ = pidfd_send_signal(&child.pidfd, Signal::KILL);
-    let _ = sys::wait_child(child.pidfd.as_fd());
 }
 
 impl Running {

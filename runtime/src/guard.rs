@@ -29,10 +29,14 @@ const MAX_MESSAGE: usize = 32 << 10;
 
 #[derive(Serialize, Deserialize)]
 enum Message {
-    /// Comes with the pidfd.
+    /// Control groups that are about to be made.
     Add {
         id: u64,
         cgroups: Vec<PathBuf>,
+    },
+    /// Comes with the pidfd.
+    Started {
+        id: u64,
     },
     Remove {
         id: u64,
@@ -51,16 +55,23 @@ pub(crate) struct Watch {
     id: u64,
 }
 
-/// Has the guard watch a container from now on.
-pub(crate) fn watch(pidfd: BorrowedFd<'_>, cgroups: Vec<PathBuf>) -> io::Result<Watch> {
+/// Has the guard watch a container from now on: its control groups may be made after this.
+pub(crate) fn watch(cgroups: Vec<PathBuf>) -> io::Result<Watch> {
     let guard = guard()?;
     let id = {
         let mut next = lock(&guard.next);
         *next += 1;
         *next
     };
-    guard.send(&Message::Add { id, cgroups }, Some(pidfd))?;
+    guard.send(&Message::Add { id, cgroups }, None)?;
     Ok(Watch { id })
+}
+
+impl Watch {
+    /// The container has a process.
+    pub(crate) fn started(&self, pidfd: BorrowedFd<'_>) -> io::Result<()> {
+        guard()?.send(&Message::Started { id: self.id }, Some(pidfd))
+    }
 }
 
 impl Drop for Watch {
@@ -131,7 +142,12 @@ pub(crate) fn run() -> i32 {
     while let Ok(Some((message, pidfd))) = receive(&socket) {
         match message {
             Message::Add { id, cgroups } => {
-                watched.insert(id, (pidfd, cgroups));
+                watched.insert(id, (None, cgroups));
+            }
+            Message::Started { id } => {
+                if let Some(container) = watched.get_mut(&id) {
+                    container.0 = pidfd;
+                }
             }
             Message::Remove { id } => {
                 watched.remove(&id);

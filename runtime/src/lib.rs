@@ -31,6 +31,7 @@
 pub mod caps;
 mod cgroup;
 mod container;
+mod cpus;
 mod dns;
 mod error;
 mod guard;
@@ -45,6 +46,7 @@ mod seccomp;
 mod self_exe;
 mod spawner;
 mod spec;
+mod sweep;
 mod sync;
 #[expect(
     unsafe_code,
@@ -54,7 +56,9 @@ mod sys;
 pub mod users;
 
 pub use container::{Container, ExitStatus, Killer, Running, Stdio};
+pub use cpus::check_sets;
 pub use error::{Error, Result};
 pub use init::init_hook;
-pub use limits::{Limits, Resource, Ulimit};
+pub use limits::{Limits, Pids, Resource, Ulimit};
 pub use spec::{Dns, Mount, MountKind, NetworkMode, Overlay, Rootfs, Spec};
+pub use sweep::sweep;

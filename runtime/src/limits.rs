@@ -19,8 +19,8 @@ pub struct Limits {
     pub cpuset_cpus: Option<String>,
     /// Memory nodes that may be used.
     pub cpuset_mems: Option<String>,
-    /// Number of processes and threads.
-    pub pids: Option<u64>,
+    /// Processes and threads at once.
+    pub pids: Pids,
     /// Per-process limits.
     pub ulimits: Vec<Ulimit>,
 }
@@ -35,7 +35,29 @@ impl Limits {
             || self.cpu_shares.is_some()
             || self.cpuset_cpus.is_some()
             || self.cpuset_mems.is_some()
-            || self.pids.is_some()
+            || self.pids != Pids::Unlimited
+    }
+}
+
+/// How many processes and threads there may be at once.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Pids {
+    /// As many as the host has room for.
+    #[default]
+    Unlimited,
+    /// At most this many where the host can limit them, as many as there is room elsewhere.
+    Precaution(u64),
+    /// At most this many; where the host cannot limit them nothing runs.
+    AtMost(u64),
+}
+
+impl Pids {
+    /// The number, if there is one.
+    pub(crate) fn number(self) -> Option<u64> {
+        match self {
+            Self::Unlimited => None,
+            Self::Precaution(number) | Self::AtMost(number) => Some(number),
+        }
     }
 }
 
@@ -148,7 +170,7 @@ mod tests {
         );
         assert!(
             Limits {
-                pids: Some(5),
+                pids: Pids::AtMost(5),
                 ..Limits::default()
             }
             .need_cgroup()

@@ -15,6 +15,7 @@ use rustix::io::Errno;
 use crate::error::{Error, Result};
 
 const MAX_LINKS: usize = 40;
+const DEV: &str = "dev";
 
 /// What is mounted on a mount point.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -67,7 +68,8 @@ impl<'a> MountPoints<'a> {
         self.made
     }
 
-    /// The path of `target` without symbolic links; made when it does not exist.
+    /// The path of `target` without symbolic links; made when it does not exist. What the image
+    /// has in /dev does not matter, and nothing is made there.
     pub(crate) fn resolve(&mut self, target: &str, kind: Kind) -> Result<String> {
         let refuse = |reason: &str| Error::MountPoint {
             target: target.to_owned(),
@@ -86,6 +88,11 @@ impl<'a> MountPoints<'a> {
             }
             let here = real.join(&name);
             let last = rest.is_empty();
+            // The container has a /dev of its own, where the init makes the rest.
+            if real.starts_with(DEV) {
+                real = here;
+                continue;
+            }
             let fd = match open_below(self.root, &here) {
                 Ok(fd) => fd,
                 Err(Errno::NOENT) => {
@@ -240,6 +247,23 @@ mod tests {
         assert!(root.0.path().join("run/stub").exists());
         made.remove(fs::File::open(root.0.path()).unwrap().as_fd());
         assert!(!root.0.path().join("run").exists());
+    }
+
+    #[test]
+    fn the_images_dev_does_not_matter() {
+        let root = Root::new();
+        fs::create_dir(root.0.path().join("dev")).unwrap();
+        symlink("/etc", root.0.path().join("dev/pipes")).unwrap();
+        symlink("dev", root.0.path().join("devices")).unwrap();
+        for (target, want) in [
+            ("/dev/pipes/EOF", "/dev/pipes/EOF"),
+            ("/devices/a/../b", "/dev/b"),
+            ("/dev/a/../../etc", "/etc"),
+        ] {
+            let (path, made) = root.resolve(target, Kind::Dir);
+            assert_eq!(path.unwrap(), want);
+            assert!(made.is_empty(), "{target}");
+        }
     }
 
     #[test]

@@ -215,7 +215,7 @@ pub fn prepare_stub_dir(path: &Path) -> Result<()> {
             fs::create_dir_all(&dir)?;
             fs::set_permissions(&dir, fs::Permissions::from_mode(0o755))?;
         }
-        for file in ["etc/hostname", "etc/hosts", "etc/resolv.conf"] {
+        for file in ["etc/hosts", "etc/resolv.conf"] {
             let file = path.join(file);
             if !file.exists() {
                 fs::write(&file, "")?;

@@ -10,7 +10,7 @@ use rustix::mount::OpenTreeFlags;
 
 use crate::error::{Error, Result};
 use crate::mountpoints::{Kind, Made, MountPoints};
-use crate::plan::{self, File, HostCapabilities, Inputs, Plan};
+use crate::plan::{self, File, HostCapabilities, Inputs, Plan, Target};
 use crate::spec::{MountKind, NetworkMode, Rootfs, Spec};
 use crate::{dns, overlay, users};
 
@@ -145,7 +145,7 @@ fn open_root(rootfs: &Rootfs) -> Result<(OwnedFd, Option<OwnedFd>)> {
 }
 
 /// The files every container gets, and the targets of the specification's own mounts.
-fn resolve_all(spec: &Spec, points: &mut MountPoints<'_>) -> Result<(Vec<File>, Vec<String>)> {
+fn resolve_all(spec: &Spec, points: &mut MountPoints<'_>) -> Result<(Vec<File>, Vec<Target>)> {
     for dir in ["/proc", "/sys", "/dev"] {
         let real = points.resolve(dir, Kind::Dir)?;
         if real != dir {
@@ -171,7 +171,6 @@ fn resolve_all(spec: &Spec, points: &mut MountPoints<'_>) -> Result<(Vec<File>, 
             "hosts",
             dns::hosts(&spec.hostname, own_address, &spec.extra_hosts),
         ),
-        ("/etc/hostname", "hostname", format!("{}\n", spec.hostname)),
     ];
     let mut files = Vec::new();
     for (target, name, text) in texts {
@@ -180,12 +179,10 @@ fn resolve_all(spec: &Spec, points: &mut MountPoints<'_>) -> Result<(Vec<File>, 
     }
     let mut targets = Vec::new();
     for mount in &spec.mounts {
-        let kind = if is_dir(&mount.kind)? {
-            Kind::Dir
-        } else {
-            Kind::File
-        };
-        targets.push(points.resolve(&mount.target, kind)?);
+        let dir = is_dir(&mount.kind)?;
+        let kind = if dir { Kind::Dir } else { Kind::File };
+        let path = points.resolve(&mount.target, kind)?;
+        targets.push(Target { path, dir });
     }
     Ok((files, targets))
 }
@@ -202,12 +199,20 @@ fn is_dir(kind: &MountKind) -> Result<bool> {
     Ok(FileType::from_raw_mode(stat.st_mode) == FileType::Directory)
 }
 
-fn host_capabilities() -> HostCapabilities {
+fn host_capabilities() -> &'static HostCapabilities {
     static HOST: OnceLock<HostCapabilities> = OnceLock::new();
-    *HOST.get_or_init(|| {
+    HOST.get_or_init(|| {
         let known = std::fs::read_to_string("/proc/filesystems").unwrap_or_default();
+        let cpus = std::fs::read_dir("/sys/devices/system/cpu").into_iter();
+        let thermal = cpus
+            .flatten()
+            .flatten()
+            .map(|cpu| cpu.path().join("thermal_throttle"))
+            .filter(|dir| dir.is_dir())
+            .filter_map(|dir| dir.to_str().map(str::to_owned));
         HostCapabilities {
             mqueue: known.lines().any(|line| line.ends_with("\tmqueue")),
+            thermal: thermal.collect(),
         }
     })
 }

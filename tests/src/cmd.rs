@@ -54,6 +54,15 @@ impl Cmd {
         self
     }
 
+    /// Runs it by another program, which gets all of it as its last arguments.
+    #[must_use]
+    pub fn by(mut self, program: impl AsRef<Path>, args: &[&str]) -> Self {
+        let own = std::mem::replace(&mut self.program, program.as_ref().to_owned());
+        let own = std::iter::once(own.into_os_string()).chain(std::mem::take(&mut self.args));
+        self.args = args.iter().map(OsString::from).chain(own).collect();
+        self
+    }
+
     /// Sets a variable.
     #[must_use]
     pub fn env(mut self, name: impl AsRef<OsStr>, value: impl AsRef<OsStr>) -> Self {
@@ -254,6 +263,11 @@ impl Running {
             self.what,
             String::from_utf8_lossy(&self.err.so_far())
         );
+    }
+
+    /// What its standard error holds so far.
+    pub fn err_so_far(&self) -> String {
+        String::from_utf8_lossy(&self.err.so_far()).into_owned()
     }
 
     /// Waits until its standard output holds `text`, and returns all there is of it.

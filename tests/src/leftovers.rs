@@ -86,7 +86,9 @@ fn links() -> Vec<String> {
 }
 
 fn is_leased(address: Ipv4Addr) -> bool {
-    let file = File::open(format!("{LEASES}/rbuild0-{address}.lease"));
+    use std::os::unix::fs::MetadataExt as _;
+    let namespace = fs::metadata("/proc/self/ns/net").expect("/proc").ino();
+    let file = File::open(format!("{LEASES}/net-{namespace}/rbuild0-{address}.lease"));
     file.is_ok_and(|file| file.try_lock_shared().is_err())
 }
 

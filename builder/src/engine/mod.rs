@@ -154,9 +154,9 @@ impl Engine {
 
     /// The directory of mount points that lies below all layers of a container.
     async fn stub(&self) -> Result<PathBuf, StepError> {
-        let path = self.derived("stub").await?;
+        let path = self.derived("mountpoints").await?;
         blocking(move || {
-            if !path.join("etc/hostname").exists() {
+            if !path.join("etc/mtab").exists() {
                 runtime::overlay::prepare_stub_dir(&path)
                     .map_err(|e| StepError::Other(e.to_string()))?;
             }

@@ -1,7 +1,7 @@
 //! RUN: one process in a container.
 
 use std::fs::File;
-use std::io::{Read, Write as _};
+use std::io::Read;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::{Mutex, PoisonError};
@@ -24,6 +24,8 @@ use crate::stop::Stop;
 pub struct RunSettings {
     /// `--memory` and its kin.
     pub limits: Limits,
+    /// The host name; `buildkitsandbox` when not told.
+    pub hostname: Option<String>,
     /// `--shm-size`, bytes.
     pub shm_size: Option<u64>,
     /// `--add-host`
@@ -152,15 +154,21 @@ pub fn run(op: &RunOp, overlay: Overlay, context: RunContext<'_>) -> Result<(), 
     for (name, address) in &settings.extra_hosts {
         spec = spec.extra_host(name, address);
     }
+    if let Some(name) = &settings.hostname {
+        spec = spec.hostname(name);
+    }
     if let Some(size) = settings.shm_size {
         spec = spec.shm_size(size);
     }
     // Kept until the process has ended: the mount shows this very file.
-    let mut script_file = None;
-    if let Some((path, body)) = &op.script {
-        let file = script(scratch, body).map_err(|e| StepError::other("write the script", e))?;
-        spec = spec.mount(Mount::bind(file.path(), path.clone(), true));
-        script_file = Some(file);
+    let mut script_dir = None;
+    if let Some((path, body)) = &op.script
+        && let Some((parent, name)) = path.rsplit_once('/')
+    {
+        let dir = script(scratch, name, body);
+        let dir = dir.map_err(|e| StepError::other("write the script", e))?;
+        spec = spec.mount(Mount::bind(dir.path(), parent, true));
+        script_dir = Some(dir);
     }
     let (reader, writer) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)
         .map_err(|e| StepError::other("make a pipe", e))?;
@@ -194,7 +202,7 @@ pub fn run(op: &RunOp, overlay: Overlay, context: RunContext<'_>) -> Result<(), 
     }
     let status = running.wait().map_err(|e| failed(&e))?;
     cancel.set(None);
-    drop(script_file);
+    drop(script_dir);
     cancel.check()?;
     if status.success() {
         return Ok(());
@@ -217,14 +225,15 @@ fn environment(op: &RunOp) -> Vec<String> {
     image.chain(&op.hidden_env).cloned().collect()
 }
 
-fn script(dir: &Path, body: &str) -> std::io::Result<tempfile::NamedTempFile> {
+/// A folder of its own with the script in it.
+fn script(scratch: &Path, name: &str, body: &str) -> std::io::Result<tempfile::TempDir> {
     use std::os::unix::fs::PermissionsExt as _;
-    let mut file = tempfile::NamedTempFile::new_in(dir)?;
-    file.write_all(body.as_bytes())?;
-    file.as_file()
-        .set_permissions(std::fs::Permissions::from_mode(0o755))?;
-    // An executable that is open for writing cannot be run.
-    let path = file.into_temp_path();
-    let read_only = File::open(&path)?;
-    Ok(tempfile::NamedTempFile::from_parts(read_only, path))
+    let anybody = std::fs::Permissions::from_mode(0o755);
+    let dir = tempfile::TempDir::new_in(scratch)?;
+    let path = dir.path().join(name);
+    // Closed again: an executable that is open for writing cannot be run.
+    std::fs::write(&path, body)?;
+    std::fs::set_permissions(&path, anybody.clone())?;
+    std::fs::set_permissions(dir.path(), anybody)?;
+    Ok(dir)
 }

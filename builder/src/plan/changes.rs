@@ -9,7 +9,7 @@ use oci::config::Config;
 
 use super::expand::{Declared, StageInput, expand_stage};
 use super::graph::GraphOptions;
-use super::{BuildArgs, Graph, NamedContexts, PlanError};
+use super::{BuildArgs, Consent, Graph, NamedContexts, PlanError};
 
 /// What `--change` may say, as `docker import` has it.
 const CHANGES: &str = "CMD, ENTRYPOINT, ENV, EXPOSE, HEALTHCHECK, LABEL, ONBUILD, SHELL, \
@@ -64,6 +64,7 @@ pub fn changed_config(changes: &[String], platform: &Platform) -> Result<Config,
             build_platform: platform,
             target_platform: platform,
             named: &named,
+            consent: Consent::default(),
         };
         let graph = Graph::new(&parsed.dockerfile, &options)?;
         let mut config = Config::default();
@@ -73,6 +74,7 @@ pub fn changed_config(changes: &[String], platform: &Platform) -> Result<Config,
                 stage,
                 global: &graph.global,
                 args: &args,
+                consent: options.consent,
                 base: Config::default(),
                 author: None,
                 declared: Declared::default(),

@@ -60,6 +60,16 @@ pub struct GraphOptions<'a> {
     pub target_platform: &'a Platform,
     /// The names given with `--build-context`.
     pub named: &'a NamedContexts,
+    /// `--allow`
+    pub consent: Consent,
+}
+
+/// What steps may do beyond their container because the user, and not only the Dockerfile, wants
+/// it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Consent {
+    /// `network.host`: a RUN may ask for the network of this machine.
+    pub host_network: bool,
 }
 
 impl<'a> GraphOptions<'a> {

@@ -76,6 +76,7 @@ pub fn survey(parsed: &Parsed, survey: &Survey<'_>) -> (Option<Graph>, Vec<Diagn
             stage,
             global: &graph.global,
             args: options.args,
+            consent: options.consent,
             base,
             author: None,
             declared,
@@ -117,7 +118,7 @@ mod tests {
     use oci::Platform;
 
     use super::*;
-    use crate::plan::{BuildArgs, NamedContexts};
+    use crate::plan::{BuildArgs, Consent, NamedContexts};
 
     fn found(text: &str) -> Vec<String> {
         let parsed = dockerfile::parse(text);
@@ -128,6 +129,7 @@ mod tests {
             build_platform: &platform,
             target_platform: &platform,
             named: &NamedContexts::default(),
+            consent: Consent::default(),
         };
         let (_, found) = survey(
             &parsed,

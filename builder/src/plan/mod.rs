@@ -24,7 +24,7 @@ pub mod step;
 mod tests;
 
 pub use args::BuildArgs;
-pub use graph::{Graph, StagePlan};
+pub use graph::{Consent, Graph, StagePlan};
 pub use image::{ImageName, ImageRequest};
 pub use named::NamedContexts;
 pub use names::{Base, Names};

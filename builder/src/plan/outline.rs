@@ -329,8 +329,8 @@ mod tests {
     use oci::Platform;
 
     use super::*;
-    use crate::plan::NamedContexts;
     use crate::plan::graph::GraphOptions;
+    use crate::plan::{Consent, NamedContexts};
 
     fn graph(file: &Dockerfile, target: &str, args: &BuildArgs) -> Graph {
         let platform: Platform = "linux/amd64".parse().unwrap();
@@ -340,6 +340,7 @@ mod tests {
             build_platform: &platform,
             target_platform: &platform,
             named: &NamedContexts::default(),
+            consent: Consent::default(),
         };
         Graph::new(file, &options).unwrap()
     }

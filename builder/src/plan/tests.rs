@@ -7,7 +7,8 @@ use oci::config::Config;
 use super::expand::{Declared, ExpandedStage, StageInput, expand_stage};
 use super::graph::GraphOptions;
 use super::{
-    Base, BuildArgs, CopyFrom, Graph, ImageName, ImageRequest, NamedContexts, Names, Op, PlanError,
+    Base, BuildArgs, Consent, CopyFrom, Graph, ImageName, ImageRequest, NamedContexts, Names, Op,
+    PlanError,
 };
 use crate::plan::named::NamedContext;
 
@@ -29,6 +30,7 @@ fn graph(text: &str, target: &str, args: &BuildArgs) -> Result<Graph, PlanError>
         build_platform: &platform,
         target_platform: &platform,
         named: &NamedContexts::default(),
+        consent: Consent::default(),
     };
     Graph::new(&parsed.dockerfile, &options)
 }
@@ -48,6 +50,7 @@ fn expand(text: &str, base: Config, given: &[(&str, &str)]) -> Result<ExpandedSt
         stage: graph.stages.last().unwrap(),
         global: &graph.global,
         args: &args,
+        consent: Consent::default(),
         base,
         author: None,
         declared: Declared::default(),
@@ -149,6 +152,7 @@ fn images_are_asked_for_by_platform() {
         build_platform: &build,
         target_platform: &target,
         named: &named.into_iter().collect(),
+        consent: Consent::default(),
     };
     let planned = Graph::new(&parsed.dockerfile, &options).unwrap();
     let bases: Vec<&Base> = planned.stages.iter().map(|stage| &stage.base).collect();
@@ -337,6 +341,7 @@ fn a_context_of_nothing_is_scratch() {
         build_platform: &platform,
         target_platform: &platform,
         named: &named.into_iter().collect(),
+        consent: Consent::default(),
     };
     let planned = Graph::new(&parsed.dockerfile, &options).unwrap();
     let stages = planned.stages.iter();

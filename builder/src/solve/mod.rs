@@ -26,8 +26,8 @@ use oci::{ChainId, DiffId, ImageConfig, Platform};
 
 use crate::plan::expand::{Declared, ExpandedStage, StageInput, sketch_stage};
 use crate::plan::{
-    Base, BuildArgs, CopyFrom, Graph, ImageRequest, NamedContexts, Names, Op, PlanError, StagePlan,
-    Step,
+    Base, BuildArgs, Consent, CopyFrom, Graph, ImageRequest, NamedContexts, Names, Op, PlanError,
+    StagePlan, Step,
 };
 use backend::{Backend, BaseImage, Job, Layer, Sources, Tree};
 use error::{SolveError, StepError};
@@ -48,6 +48,8 @@ pub struct Build<'a> {
     pub args: &'a BuildArgs,
     /// The names given with `--build-context`.
     pub named: &'a NamedContexts,
+    /// `--allow`
+    pub consent: Consent,
     /// The platform to build for.
     pub platform: &'a Platform,
     /// The flags that what a RUN does may depend on (its network, hosts and limits), as part of
@@ -247,6 +249,7 @@ impl<'a, B: Backend> Solver<'a, B> {
                 stage,
                 global: &self.graph.global,
                 args: self.build.args,
+                consent: self.build.consent,
                 base,
                 author,
                 declared,

@@ -14,7 +14,7 @@ use super::progress::{Progress, Vertex};
 use super::trace::Trace;
 use super::{Build, Solver};
 use crate::plan::graph::GraphOptions;
-use crate::plan::{BuildArgs, CopyOp, Graph, ImageRequest, NamedContexts};
+use crate::plan::{BuildArgs, Consent, CopyOp, Graph, ImageRequest, NamedContexts};
 
 /// Makes a layer of everything, and fails the command `false`.
 #[derive(Default)]
@@ -148,6 +148,7 @@ fn solve_for(
         build_platform: &platform,
         target_platform: &platform,
         named: &named,
+        consent: Consent::default(),
     };
     let graph = Graph::new(&parsed.dockerfile, &options).unwrap();
     let build = Build {
@@ -155,6 +156,7 @@ fn solve_for(
         graph: &graph,
         args: &args,
         named: &named,
+        consent: Consent::default(),
         platform: &platform,
         run_flags: "default",
         no_cache: false,
@@ -305,6 +307,7 @@ fn images_are_known_by_platform() {
         build_platform: &platform,
         target_platform: &platform,
         named: &named,
+        consent: Consent::default(),
     };
     let graph = Graph::new(&parsed.dockerfile, &options).unwrap();
     let build = Build {
@@ -312,6 +315,7 @@ fn images_are_known_by_platform() {
         graph: &graph,
         args: &args,
         named: &named,
+        consent: Consent::default(),
         platform: &platform,
         run_flags: "default",
         no_cache: false,

@@ -3,7 +3,7 @@
 use builder::plan::args::platform_parts;
 use builder::plan::graph::GraphOptions;
 use builder::plan::mistakes::{Survey, base_images, survey};
-use builder::plan::{BuildArgs, NamedContexts};
+use builder::plan::{BuildArgs, Consent, NamedContexts};
 use clap::ValueEnum;
 use dockerfile::Parsed;
 use dockerfile::diagnostic::{Code, Diagnostic, render_all};
@@ -69,6 +69,7 @@ pub async fn run_checks(app: &App, parsed: &Parsed, name: &str, check: &Check) -
         build_platform: &build,
         target_platform: &check.platform,
         named: &check.named,
+        consent: Consent::default(),
     };
     let images = base_images(&parsed.dockerfile, &graph);
     let bases = Bases::find(app, images, &graph, &check.places).await;

@@ -6,7 +6,6 @@ use super::hints::{see, similar};
 
 /// docker's flags that builds here do not have, with what to do instead.
 const BUILD: &[(&str, &str)] = &[
-    ("--allow", "a RUN is given no more than docker's defaults"),
     ("--annotation", "set a label with --label KEY=VALUE"),
     (
         "--attest",

@@ -1,7 +1,7 @@
 //! Which control group hierarchies this host has.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Result};
 
@@ -40,6 +40,11 @@ impl Hierarchies {
             }
         }
         Ok(Self(places))
+    }
+
+    /// Where they are mounted.
+    pub(super) fn mounts(&self) -> impl Iterator<Item = &Path> {
+        self.0.iter().map(|place| place.mount.as_path())
     }
 
     pub(super) fn place_of(&self, controller: &str) -> Option<&Place> {

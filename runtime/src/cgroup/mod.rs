@@ -13,8 +13,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use crate::error::{Error, Result};
-use crate::limits::Limits;
-use host::{Hierarchies, Version};
+use crate::limits::{Limits, Pids};
+use host::{Hierarchies, Place, Version};
 
 /// Holds all groups of this crate in a hierarchy.
 const PARENT: &str = "rbuild";
@@ -30,48 +30,50 @@ pub(crate) struct Cgroup {
 }
 
 impl Cgroup {
-    /// Makes the groups and sets the limits.
-    pub(crate) fn create(limits: &Limits) -> Result<Self> {
+    /// Makes the groups and sets the limits. `announce` hears of the groups before any is made.
+    pub(crate) fn create(
+        limits: &Limits,
+        announce: impl FnOnce(&[PathBuf]) -> Result<()>,
+    ) -> Result<Self> {
         let host = Hierarchies::of_this_host()?;
-        let mut cgroup = Self {
-            paths: Vec::new(),
-            memory: None,
-        };
         let name = own_name()?;
+        let mut places = Vec::new();
         for (controller, limit) in values::needed(limits) {
-            let place = host
-                .place_of(controller)
-                .ok_or(Error::NoController { controller, limit })?;
-            let path = place.mount.join(PARENT).join(&name);
-            if !cgroup.paths.contains(&path) {
-                remove_stale(&place.mount.join(PARENT));
-                make(&path)?;
-                cgroup.paths.push(path.clone());
-            }
-            match place.version {
-                Version::One if controller == "cpuset" => {
-                    inherit_cpuset(&place.mount, &path)?;
-                }
-                Version::One => {}
-                Version::Two => enable(&place.mount, controller)?,
-            }
-            for (file, value, optional) in values::files(controller, place.version, limits) {
-                let file = path.join(file);
-                if optional && !file.exists() {
-                    continue;
-                }
-                write(&file, &value)?;
-            }
-            if controller == "memory" {
-                cgroup.memory = Some((path, place.version));
+            match host.place_of(controller) {
+                Some(place) => places.push((controller, place)),
+                None if is_precaution(controller, limits) => {}
+                None => return Err(Error::NoController { controller, limit }),
             }
         }
+        let mut paths: Vec<PathBuf> = Vec::new();
+        for (_, place) in &places {
+            let path = place.mount.join(PARENT).join(&name);
+            if !paths.contains(&path) {
+                paths.push(path);
+            }
+        }
+        announce(&paths)?;
+        let mut cgroup = Self {
+            paths,
+            memory: None,
+        };
+        let mut refused = Vec::new();
+        for (controller, place) in places {
+            let path = place.mount.join(PARENT).join(&name);
+            match set_up(controller, place, &path, limits) {
+                // A host may forbid this program its control groups, as containers do.
+                Err(_) if is_precaution(controller, limits) => refused.push(path),
+                made => made?,
+            }
+            if controller == "memory" {
+                cgroup.memory = Some((place.mount.join(PARENT).join(&name), place.version));
+            }
+        }
+        // In version 2 all controllers share one group.
+        cgroup
+            .paths
+            .retain(|path| !refused.contains(path) || path.exists());
         Ok(cgroup)
-    }
-
-    /// Where the groups are.
-    pub(crate) fn paths(&self) -> &[PathBuf] {
-        &self.paths
     }
 
     /// Puts a process into the groups.
@@ -101,6 +103,40 @@ impl Drop for Cgroup {
     fn drop(&mut self) {
         remove_all(&self.paths);
     }
+}
+
+/// Whether the container runs without this controller where the host has none.
+fn is_precaution(controller: &str, limits: &Limits) -> bool {
+    controller == "pids" && matches!(limits.pids, Pids::Precaution(_))
+}
+
+/// Makes the group of one controller and sets its limits.
+fn set_up(controller: &'static str, place: &Place, path: &Path, limits: &Limits) -> Result<()> {
+    remove_stale(&place.mount.join(PARENT));
+    make(path)?;
+    match place.version {
+        Version::One if controller == "cpuset" => inherit_cpuset(&place.mount, path)?,
+        Version::One => {}
+        Version::Two => enable(&place.mount, controller)?,
+    }
+    for (file, value, optional) in values::files(controller, place.version, limits) {
+        let file = path.join(file);
+        if !optional || file.exists() {
+            write(&file, &value)?;
+        }
+    }
+    Ok(())
+}
+
+/// Removes the groups of all processes that have died, in every hierarchy.
+pub(crate) fn sweep() -> Result<()> {
+    for mount in Hierarchies::of_this_host()?.mounts() {
+        let parent = mount.join(PARENT);
+        remove_stale(&parent);
+        // Whose owner died before it made its own group in it. Others' groups keep it.
+        let _ = fs::remove_dir(&parent);
+    }
+    Ok(())
 }
 
 fn write(file: &Path, value: &str) -> Result<()> {

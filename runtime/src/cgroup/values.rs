@@ -1,7 +1,7 @@
 //! Which controllers limits need, and what is written to which file. Pure.
 
 use super::host::Version;
-use crate::limits::Limits;
+use crate::limits::{Limits, Pids};
 
 /// Controllers with the flag that asks for each.
 pub(super) fn needed(limits: &Limits) -> Vec<(&'static str, &'static str)> {
@@ -17,8 +17,8 @@ pub(super) fn needed(limits: &Limits) -> Vec<(&'static str, &'static str)> {
     if limits.cpuset_cpus.is_some() || limits.cpuset_mems.is_some() {
         needed.push(("cpuset", "--cpuset-cpus"));
     }
-    if limits.pids.is_some() {
-        needed.push(("pids", "a process limit"));
+    if limits.pids != Pids::Unlimited {
+        needed.push(("pids", "--pids-limit"));
     }
     needed
 }
@@ -102,7 +102,12 @@ pub(super) fn files(
             );
         }
         ("pids", _) => {
-            files.extend(limits.pids.map(|n| ("pids.max", n.to_string(), false)));
+            files.extend(
+                limits
+                    .pids
+                    .number()
+                    .map(|n| ("pids.max", n.to_string(), false)),
+            );
         }
         _ => {}
     }
@@ -133,7 +138,7 @@ mod tests {
             memory: Some(1 << 20),
             cpu_quota: Some(50_000),
             cpu_shares: Some(1024),
-            pids: Some(9),
+            pids: Pids::AtMost(9),
             ..Limits::default()
         };
         let text = |version| {

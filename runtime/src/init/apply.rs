@@ -37,6 +37,13 @@ pub(super) fn apply(sys: &dyn Syscall, ops: &[Op], slots: Vec<OwnedFd>) -> Resul
     Ok(())
 }
 
+const SHOWN_ONLY: Attrs = Attrs {
+    readonly: true,
+    nosuid: true,
+    nodev: true,
+    noexec: true,
+};
+
 enum Stop {
     Io(io::Error),
     Cwd(String),
@@ -73,13 +80,19 @@ impl State {
             Op::PrivateMounts => sys.private_mounts()?,
             Op::EnterRoot { slot } => sys.enter_root(self.take(*slot)?.as_fd())?,
             Op::Mount { fs, attrs, target } => self.mount(sys, fs, *attrs, target)?,
-            Op::MakeScratch { target } => {
+            Op::MakeScratch { target, size } => {
                 let attrs = Attrs {
                     nosuid: true,
                     noexec: true,
                     ..Attrs::default()
                 };
-                let tree = sys.make_mount(&tmpfs("mode", "755"), attrs)?;
+                let fs = FsType {
+                    name: "tmpfs".to_owned(),
+                    options: [("mode", "755".to_owned()), ("size", size.to_string())]
+                        .map(|(key, value)| (key.to_owned(), value))
+                        .to_vec(),
+                };
+                let tree = sys.make_mount(&fs, attrs)?;
                 sys.attach(tree.as_fd(), sys.open_path(target)?.as_fd())?;
                 sys.make_dir(tree.as_fd(), EMPTY)?;
                 self.scratch = Some(tree);
@@ -95,8 +108,10 @@ impl State {
                 let scratch = self.scratch()?;
                 sys.make_file(scratch.as_fd(), name, text)?;
                 let file = sys.clone_tree(scratch.as_fd(), name)?;
+                sys.set_attrs(file.as_fd(), SHOWN_ONLY, false)?;
                 sys.attach(file.as_fd(), sys.open_path(target)?.as_fd())?;
             }
+            Op::MakeDevPoint { path, dir } => make_point(sys, path, *dir)?,
             Op::MountTree {
                 slot,
                 attrs,
@@ -109,13 +124,7 @@ impl State {
             Op::ReadOnly { path } => {
                 if let Some(target) = optional(sys.open_path(path))? {
                     let tree = sys.clone_tree(target.as_fd(), "")?;
-                    let attrs = Attrs {
-                        readonly: true,
-                        nosuid: true,
-                        nodev: true,
-                        noexec: true,
-                    };
-                    sys.set_attrs(tree.as_fd(), attrs, true)?;
+                    sys.set_attrs(tree.as_fd(), SHOWN_ONLY, true)?;
                     sys.attach(tree.as_fd(), target.as_fd())?;
                 }
             }
@@ -194,13 +203,7 @@ impl State {
         };
         let cover = if sys.is_dir(target.as_fd())? {
             let empty = sys.clone_tree(self.scratch()?.as_fd(), EMPTY)?;
-            let attrs = Attrs {
-                readonly: true,
-                nosuid: true,
-                nodev: true,
-                noexec: true,
-            };
-            sys.set_attrs(empty.as_fd(), attrs, false)?;
+            sys.set_attrs(empty.as_fd(), SHOWN_ONLY, false)?;
             empty
         } else {
             sys.clone_tree(self.scratch()?.as_fd(), "null")?
@@ -209,11 +212,25 @@ impl State {
     }
 }
 
-fn tmpfs(key: &str, value: &str) -> FsType {
-    FsType {
-        name: "tmpfs".to_owned(),
-        options: vec![(key.to_owned(), value.to_owned())],
+/// Makes what is missing of a path, whose last part is a directory or an empty file.
+fn make_point(sys: &dyn Syscall, path: &str, dir: bool) -> io::Result<()> {
+    let kept = |made: io::Result<()>| match made {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        other => other,
+    };
+    let mut above = String::new();
+    let mut names = path.split('/').filter(|name| !name.is_empty()).peekable();
+    while let Some(name) = names.next() {
+        if !above.is_empty() {
+            let parent = sys.open_path(&above)?;
+            kept(match dir || names.peek().is_some() {
+                true => sys.make_dir(parent.as_fd(), name),
+                false => sys.make_file(parent.as_fd(), name, ""),
+            })?;
+        }
+        above = format!("{above}/{name}");
     }
+    Ok(())
 }
 
 /// Kernels differ in what /proc and /sys hold.

@@ -6,7 +6,7 @@ use nix::libc::{EACCES, ENOENT, ENOSYS, EPERM};
 
 use super::*;
 use crate::limits::Ulimit;
-use crate::plan::{File as PlanFile, HostCapabilities, Inputs, build};
+use crate::plan::{File as PlanFile, HostCapabilities, Inputs, Target, build};
 use crate::spec::{Mount, Rootfs, Spec};
 use crate::sys::fake::Fake;
 use crate::users::Identity;
@@ -52,13 +52,19 @@ fn plan_of(spec: &Spec, uid: u32) -> Plan {
     let targets = spec
         .mounts
         .iter()
-        .map(|mount| mount.target.clone())
+        .map(|mount| Target {
+            path: mount.target.clone(),
+            dir: true,
+        })
         .collect();
-    let host = HostCapabilities { mqueue: true };
+    let host = HostCapabilities {
+        mqueue: true,
+        thermal: Vec::new(),
+    };
     build(&Inputs {
         spec,
         identity: &identity,
-        host,
+        host: &host,
         files,
         targets,
     })
@@ -75,6 +81,7 @@ fn whole_set_up_in_order() {
     let mut spec = spec()
         .mount(Mount::bind("/src", "/mnt", true))
         .mount(Mount::tmpfs("/run", Some(4096)))
+        .mount(Mount::tmpfs("/dev/pipes/x", None))
         .readonly(true);
     spec.limits.ulimits = vec![Ulimit::parse("nofile=64:128").unwrap()];
     let fake = Fake {

@@ -6,6 +6,7 @@ use std::os::fd::{AsRawFd, BorrowedFd};
 
 use nix::libc;
 
+use super::hardware::Mac;
 use super::netlink::{ACK, CREATE, DUMP, EXCL, Message, REQUEST, Socket, exists, u32_at};
 use super::subnet::Subnet;
 
@@ -16,7 +17,9 @@ const RTM_NEWADDR: u16 = 20;
 const RTM_GETADDR: u16 = 22;
 const RTM_NEWROUTE: u16 = 24;
 const RTM_GETROUTE: u16 = 26;
+const RTM_NEWNEIGH: u16 = 28;
 
+const IFLA_ADDRESS: u16 = 1;
 const IFLA_IFNAME: u16 = 3;
 const IFLA_MTU: u16 = 4;
 const IFLA_MASTER: u16 = 10;
@@ -24,6 +27,13 @@ const IFLA_LINKINFO: u16 = 18;
 const IFLA_NET_NS_FD: u16 = 28;
 const IFLA_INFO_KIND: u16 = 1;
 const IFLA_INFO_DATA: u16 = 2;
+const IFLA_INFO_SLAVE_KIND: u16 = 4;
+const IFLA_INFO_SLAVE_DATA: u16 = 5;
+const IFLA_BRPORT_LEARNING: u16 = 8;
+const IFLA_BRPORT_UNICAST_FLOOD: u16 = 9;
+const IFLA_BRPORT_MCAST_FLOOD: u16 = 27;
+const IFLA_BRPORT_ISOLATED: u16 = 33;
+const NDA_LLADDR: u16 = 2;
 const VETH_INFO_PEER: u16 = 1;
 const IFA_ADDRESS: u16 = 1;
 const IFA_LOCAL: u16 = 2;
@@ -35,7 +45,7 @@ const RTA_GATEWAY: u16 = 5;
 const AF_INET: u8 = 2;
 const UP: u32 = libc::IFF_UP as u32;
 
-/// `struct ifinfomsg`.
+/// `struct ifinfomsg`; flags that are not given stay as they are.
 fn link_body(index: u32, flags: u32) -> [u8; 16] {
     let mut body = [0; 16];
     body[4..8].copy_from_slice(&index.to_ne_bytes());
@@ -49,6 +59,20 @@ fn link_body(index: u32, flags: u32) -> [u8; 16] {
 pub(super) struct Link {
     pub(super) index: u32,
     pub(super) mtu: Option<u32>,
+    pub(super) mac: Option<Mac>,
+}
+
+/// A pair of links in the making.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Pair<'a> {
+    /// The one here, a port of the bridge.
+    pub(super) name: &'a str,
+    pub(super) bridge: Link,
+    /// Of both; the bridge takes over the smallest of its ports.
+    pub(super) mtu: Option<u32>,
+    /// The one in the other namespace.
+    pub(super) peer: &'a str,
+    pub(super) peer_mac: Mac,
 }
 
 fn get(socket: &mut Socket, message: Message) -> io::Result<Link> {
@@ -57,13 +81,10 @@ fn get(socket: &mut Socket, message: Message) -> io::Result<Link> {
         .first()
         .ok_or_else(|| io::Error::from(io::ErrorKind::NotFound))?;
     let index = u32_at(&reply.0, 4).ok_or_else(|| io::Error::from(io::ErrorKind::InvalidData))?;
-    let mtu = reply
-        .attrs(16)
-        .into_iter()
-        .find(|(kind, _)| *kind == IFLA_MTU);
     Ok(Link {
         index,
-        mtu: mtu.and_then(|(_, value)| u32_at(value, 0)),
+        mtu: reply.attr(16, IFLA_MTU).and_then(|value| u32_at(value, 0)),
+        mac: reply.attr(16, IFLA_ADDRESS).and_then(Mac::read),
     })
 }
 
@@ -102,6 +123,14 @@ pub(super) fn make_bridge(socket: &mut Socket, name: &str) -> io::Result<Link> {
     Ok(link)
 }
 
+/// Gives a link a hardware address of its own.
+pub(super) fn set_mac(socket: &mut Socket, index: u32, mac: Mac) -> io::Result<()> {
+    let message = Message::new(RTM_NEWLINK, REQUEST | ACK, &link_body(index, 0));
+    socket
+        .request(message.attr(IFLA_ADDRESS, &mac.octets()))
+        .map(drop)
+}
+
 /// Sets a link up.
 pub(super) fn raise(socket: &mut Socket, index: u32) -> io::Result<()> {
     socket
@@ -122,17 +151,13 @@ pub(super) fn remove(socket: &mut Socket, name: &str) -> io::Result<()> {
     }
 }
 
-/// Makes a pair of links: `name` here, up and part of the bridge; `peer` in the other namespace.
-/// The bridge takes over the smallest `mtu` of its ports.
+/// Makes a pair of links: one here, up and part of the bridge; its peer in the other namespace.
 pub(super) fn make_pair(
     socket: &mut Socket,
-    name: &str,
-    bridge: Link,
-    mtu: Option<u32>,
-    peer: &str,
+    pair: Pair<'_>,
     namespace: BorrowedFd<'_>,
 ) -> io::Result<()> {
-    let with_mtu = |message: Message| match mtu {
+    let with_mtu = |message: Message| match pair.mtu {
         Some(mtu) => message.number(IFLA_MTU, mtu),
         None => message,
     };
@@ -141,18 +166,50 @@ pub(super) fn make_pair(
         REQUEST | ACK | CREATE | EXCL,
         &link_body(0, UP),
     )
-    .string(IFLA_IFNAME, name)
-    .number(IFLA_MASTER, bridge.index);
+    .string(IFLA_IFNAME, pair.name)
+    .number(IFLA_MASTER, pair.bridge.index);
     let message = with_mtu(message).nest(IFLA_LINKINFO, |info| {
         info.string(IFLA_INFO_KIND, "veth")
             .nest(IFLA_INFO_DATA, |data| {
                 data.nest(VETH_INFO_PEER, |inner| {
-                    with_mtu(inner.raw(&link_body(0, 0)).string(IFLA_IFNAME, peer))
-                        .number(IFLA_NET_NS_FD, namespace.as_raw_fd() as u32)
+                    with_mtu(
+                        inner
+                            .raw(&link_body(0, 0))
+                            .string(IFLA_IFNAME, pair.peer)
+                            .attr(IFLA_ADDRESS, &pair.peer_mac.octets()),
+                    )
+                    .number(IFLA_NET_NS_FD, namespace.as_raw_fd() as u32)
                 })
             })
     });
     socket.request(message).map(drop)
+}
+
+/// Lets a port of a bridge exchange frames with the bridge alone, and get none that are not for
+/// `mac`: the bridge is told where that is, learns nothing from the port and floods nothing to it
+/// but broadcasts.
+pub(super) fn isolate(socket: &mut Socket, index: u32, mac: Mac) -> io::Result<()> {
+    let message = Message::new(RTM_NEWLINK, REQUEST | ACK, &link_body(index, 0));
+    socket.request(message.nest(IFLA_LINKINFO, |info| {
+        info.string(IFLA_INFO_SLAVE_KIND, "bridge")
+            .nest(IFLA_INFO_SLAVE_DATA, |port| {
+                port.attr(IFLA_BRPORT_ISOLATED, &[1])
+                    .attr(IFLA_BRPORT_LEARNING, &[0])
+                    .attr(IFLA_BRPORT_UNICAST_FLOOD, &[0])
+                    .attr(IFLA_BRPORT_MCAST_FLOOD, &[0])
+            })
+    }))?;
+    const AF_BRIDGE: u8 = 7;
+    const NUD_NOARP: u8 = 0x40;
+    const NTF_MASTER: u8 = 0x04;
+    // `struct ndmsg`: family, link, state, flags.
+    let mut body = [AF_BRIDGE, 0, 0, 0, 0, 0, 0, 0, 0, 0, NTF_MASTER, 0];
+    body[4..8].copy_from_slice(&index.to_ne_bytes());
+    body[8..10].copy_from_slice(&u16::from(NUD_NOARP).to_ne_bytes());
+    let message = Message::new(RTM_NEWNEIGH, REQUEST | ACK | CREATE, &body);
+    socket
+        .request(message.attr(NDA_LLADDR, &mac.octets()))
+        .map(drop)
 }
 
 /// Gives a link an address.

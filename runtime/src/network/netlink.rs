@@ -104,6 +104,11 @@ impl Reply {
     pub(super) fn attrs(&self, fixed: usize) -> Vec<(u16, &[u8])> {
         attrs(self.0.get(fixed.next_multiple_of(4)..).unwrap_or_default())
     }
+
+    /// The first attribute of this kind.
+    pub(super) fn attr(&self, fixed: usize, kind: u16) -> Option<&[u8]> {
+        find(self.0.get(fixed.next_multiple_of(4)..)?, kind)
+    }
 }
 
 /// Splits attributes; stops at the first that is cut off.
@@ -118,6 +123,12 @@ pub(super) fn attrs(mut bytes: &[u8]) -> Vec<(u16, &[u8])> {
         bytes = bytes.get(length.next_multiple_of(4)..).unwrap_or_default();
     }
     found
+}
+
+/// The first of `bytes`' attributes that is of this kind.
+pub(super) fn find(bytes: &[u8], kind: u16) -> Option<&[u8]> {
+    let found = attrs(bytes).into_iter().find(|(k, _)| *k == kind);
+    found.map(|(_, value)| value)
 }
 
 fn u16_at(bytes: &[u8], at: usize) -> Option<u16> {

@@ -9,22 +9,31 @@ use crate::spec::{MountKind, NetworkMode, Spec};
 use crate::sys::{Attrs, FsType};
 use crate::users::Identity;
 
-/// What the host's kernel can do, as far as the plan depends on it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// What the host's kernel has, as far as the plan depends on it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct HostCapabilities {
     /// POSIX message queues are compiled in.
     pub(crate) mqueue: bool,
+    /// Directories that count how often each processor was too hot.
+    pub(crate) thermal: Vec<String>,
 }
 
 /// Everything the plan is made of.
 pub(crate) struct Inputs<'a> {
     pub(crate) spec: &'a Spec,
     pub(crate) identity: &'a Identity,
-    pub(crate) host: HostCapabilities,
+    pub(crate) host: &'a HostCapabilities,
     /// Contents and resolved paths of the files that are made for the container.
     pub(crate) files: Vec<File>,
     /// Resolved target of each of the specification's mounts.
-    pub(crate) targets: Vec<String>,
+    pub(crate) targets: Vec<Target>,
+}
+
+/// Where a mount goes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Target {
+    pub(crate) path: String,
+    pub(crate) dir: bool,
 }
 
 /// A file that only this container sees.
@@ -39,10 +48,12 @@ pub(crate) struct File {
 /// bind mounts follow in this order.
 const ROOT_SLOT: usize = 0;
 
-/// Hidden from the container: they tell of the host or reach into it.
-const MASKED: [&str; 11] = [
+/// Hidden from the container: they tell of the host or reach into it. Docker 28's list, to which
+/// [`HostCapabilities::thermal`] belongs.
+const MASKED: [&str; 12] = [
     "/proc/acpi",
     "/proc/asound",
+    "/proc/interrupts",
     "/proc/kcore",
     "/proc/keys",
     "/proc/latency_stats",
@@ -65,6 +76,9 @@ const READ_ONLY: [&str; 5] = [
 
 /// Where the scratch file system is attached while it is drawn on.
 const SCRATCH: &str = "/dev/shm";
+
+/// What the scratch file system holds beside texts: each file takes a page more.
+const SCRATCH_ROOM: usize = 256 << 10;
 
 const DEVICES: [(&str, u32, u32); 6] = [
     ("null", 1, 3),
@@ -110,8 +124,14 @@ pub(crate) fn build(inputs: &Inputs<'_>) -> Plan {
     ops.push(Op::PrivateMounts);
     ops.push(Op::EnterRoot { slot: ROOT_SLOT });
     standard_mounts(inputs, &mut ops);
-    for (mount, target) in spec.mounts.iter().zip(&inputs.targets) {
-        let target = target.clone();
+    for (mount, Target { path, dir }) in spec.mounts.iter().zip(&inputs.targets) {
+        let target = path.clone();
+        if target.starts_with("/dev/") {
+            ops.push(Op::MakeDevPoint {
+                path: target.clone(),
+                dir: *dir,
+            });
+        }
         match &mount.kind {
             MountKind::Bind { readonly, .. } | MountKind::Tree { readonly, .. } => {
                 // Devices stay out of reach: the default capabilities hold MKNOD.
@@ -196,6 +216,12 @@ fn standard_mounts(inputs: &Inputs<'_>, ops: &mut Vec<Op>) {
     }
     ops.push(Op::MakeScratch {
         target: SCRATCH.to_owned(),
+        size: inputs
+            .files
+            .iter()
+            .map(|file| file.text.len())
+            .sum::<usize>()
+            + SCRATCH_ROOM,
     });
     for (name, major, minor) in DEVICES {
         ops.push(Op::Device {
@@ -236,7 +262,8 @@ fn standard_mounts(inputs: &Inputs<'_>, ops: &mut Vec<Op>) {
     ops.extend(READ_ONLY.map(|path| Op::ReadOnly {
         path: path.to_owned(),
     }));
-    ops.extend(MASKED.map(|path| Op::Mask {
+    let thermal = inputs.host.thermal.iter().map(String::as_str);
+    ops.extend(MASKED.into_iter().chain(thermal).map(|path| Op::Mask {
         path: path.to_owned(),
     }));
     // Its place is the one of /dev/shm, which comes last.

@@ -46,6 +46,8 @@ pub(crate) enum Op {
     /// only what is attached, so it is, until [`Op::DropScratch`].
     MakeScratch {
         target: String,
+        /// In bytes; what it holds is the memory of the host.
+        size: usize,
     },
     /// Takes the scratch file system's path away; what is bound from it stays.
     DropScratch {
@@ -67,6 +69,11 @@ pub(crate) enum Op {
         name: String,
         text: String,
         target: String,
+    },
+    /// Makes what is missing of a path in the container's own /dev.
+    MakeDevPoint {
+        path: String,
+        dir: bool,
     },
     MountTree {
         slot: usize,
@@ -126,6 +133,7 @@ impl fmt::Display for Op {
             Self::DevLink { name, .. } => write!(f, "link /dev/{name}"),
             Self::DevDir { name } => write!(f, "make directory /dev/{name}"),
             Self::BindFile { target, .. } => write!(f, "provide {target}"),
+            Self::MakeDevPoint { path, .. } => write!(f, "make the mount point {path}"),
             Self::MountTree { target, .. } => write!(f, "bind on {target}"),
             Self::ReadOnly { path } => write!(f, "make {path} read-only"),
             Self::Mask { path } => write!(f, "mask {path}"),

@@ -22,13 +22,19 @@ fn plan(spec: &Spec) -> Plan {
     let targets = spec
         .mounts
         .iter()
-        .map(|mount| mount.target.clone())
+        .map(|mount| Target {
+            path: mount.target.clone(),
+            dir: false,
+        })
         .collect();
-    let host = HostCapabilities { mqueue: false };
+    let host = HostCapabilities {
+        mqueue: false,
+        thermal: vec!["/sys/devices/system/cpu/cpu0/thermal_throttle".to_owned()],
+    };
     build(&Inputs {
         spec,
         identity: &identity(0),
-        host,
+        host: &host,
         files: Vec::new(),
         targets,
     })
@@ -94,6 +100,85 @@ fn privileges_go_after_everything_that_needs_them() {
         )
     });
     assert!(last_mount.unwrap() < bounding);
+}
+
+/// What Docker 28 hides and protects (moby's `oci/defaults.go`).
+#[test]
+fn hidden_and_protected_as_docker_does() {
+    let plan = plan(&spec());
+    let mut masked: Vec<&str> = plan
+        .ops
+        .iter()
+        .filter_map(|op| match op {
+            Op::Mask { path } => Some(path.as_str()),
+            _ => None,
+        })
+        .collect();
+    masked.sort_unstable();
+    assert_eq!(
+        masked,
+        [
+            "/proc/acpi",
+            "/proc/asound",
+            "/proc/interrupts",
+            "/proc/kcore",
+            "/proc/keys",
+            "/proc/latency_stats",
+            "/proc/sched_debug",
+            "/proc/scsi",
+            "/proc/timer_list",
+            "/proc/timer_stats",
+            "/sys/devices/system/cpu/cpu0/thermal_throttle",
+            "/sys/devices/virtual/powercap",
+            "/sys/firmware",
+        ]
+    );
+    let mut protected: Vec<&str> = plan
+        .ops
+        .iter()
+        .filter_map(|op| match op {
+            Op::ReadOnly { path } => Some(path.as_str()),
+            _ => None,
+        })
+        .collect();
+    protected.sort_unstable();
+    assert_eq!(
+        protected,
+        [
+            "/proc/bus",
+            "/proc/fs",
+            "/proc/irq",
+            "/proc/sys",
+            "/proc/sysrq-trigger"
+        ]
+    );
+}
+
+#[test]
+fn a_mount_in_dev_is_made_there_first() {
+    let plan = plan(
+        &spec()
+            .mount(Mount::bind("/a", "/dev/pipes", true))
+            .mount(Mount::bind("/a", "/b", true)),
+    );
+    let dev = position(
+        &plan,
+        |op| matches!(op, Op::Mount { target, .. } if target == "/dev"),
+    );
+    let made = position(
+        &plan,
+        |op| matches!(op, Op::MakeDevPoint { path, .. } if path == "/dev/pipes"),
+    );
+    let mounted = position(
+        &plan,
+        |op| matches!(op, Op::MountTree { target, .. } if target == "/dev/pipes"),
+    );
+    assert!(dev < made && made + 1 == mounted);
+    let points = plan
+        .ops
+        .iter()
+        .filter(|op| matches!(op, Op::MakeDevPoint { .. }));
+    assert_eq!(points.count(), 1);
 }
 
 #[test]

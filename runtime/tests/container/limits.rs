@@ -50,7 +50,7 @@ fn fork_bomb() -> Result<(), String> {
     let script = "for i in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do sleep 5 & done; \
                   echo all";
     let limits = Limits {
-        pids: Some(8),
+        pids: runtime::Pids::AtMost(8),
         ..Limits::default()
     };
     let spec = image.sh(script).limits(limits);
@@ -158,7 +158,7 @@ fn kill_9() -> Result<(), String> {
 fn stale() -> Result<(), String> {
     let image = Image::new();
     let limits = Limits {
-        pids: Some(8),
+        pids: runtime::Pids::AtMost(8),
         ..Limits::default()
     };
     let running = Container::spawn(

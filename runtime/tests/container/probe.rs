@@ -72,7 +72,7 @@ fn unprivileged(dir: &str) {
 fn victim(dir: &str) {
     let limits = Limits {
         memory: Some(64 << 20),
-        pids: Some(20),
+        pids: runtime::Pids::AtMost(20),
         ..Limits::default()
     };
     let script = "trap '' TERM INT HUP; sleep 1000 & sleep 1000";

@@ -9,7 +9,8 @@ use dockerfile::diagnostic::{Code, Diagnostic};
 use dockerfile::eval::expand_word;
 use dockerfile::history;
 use dockerfile::instruction::{
-    Arg, CommandLine, Env, Healthcheck, Instruction, Kind, Label, RawMount, Run, Script, Security,
+    Arg, CommandLine, Env, Healthcheck, Instruction, Kind, Label, Network, RawMount, Run, Script,
+    Security,
 };
 use dockerfile::shell::Lexer;
 use dockerfile::span::{Span, Word};
@@ -18,7 +19,7 @@ use oci::config::{Config, Empty, Healthcheck as HealthConfig};
 
 use super::PlanError;
 use super::args::BuildArgs;
-use super::graph::StagePlan;
+use super::graph::{Consent, StagePlan};
 use super::names::{Base, Names};
 pub use super::state::Declared;
 use super::state::{StageState, join, working_dir};
@@ -35,6 +36,8 @@ pub struct StageInput<'a> {
     pub global: &'a BTreeMap<String, String>,
     /// `--build-arg`
     pub args: &'a BuildArgs,
+    /// What the user agrees to.
+    pub consent: Consent,
     /// The configuration of the base, empty for `scratch`.
     pub base: Config,
     /// The base's author.
@@ -406,6 +409,12 @@ impl Expander<'_> {
         if run.security == Security::Insecure {
             let unplaced = Span::default();
             return Err(refuse("--security=insecure", unplaced, "leave the flag out").into());
+        }
+        if run.network == Network::Host && !self.input.consent.host_network {
+            let message = "network.host is not allowed";
+            return Err(Diagnostic::error(Code::CannotBuild, message, Span::default())
+                .help("the step would reach what listens on this machine alone: build with --allow network.host")
+                .into());
         }
         let mut script = None;
         let argv = match run.script() {

@@ -80,6 +80,11 @@ pub struct BuildFlags {
           value_parser = ["default", "host", "none"])]
     pub network: String,
 
+    /// Let the build do what its container keeps it from: network.host, the network of this
+    /// machine for RUN --network=host (--network host allows it too)
+    #[arg(long, value_name = "ENTITLEMENT")]
+    pub allow: Vec<String>,
+
     /// What to do with the Dockerfile: build, check, outline (list arguments, secrets and SSH
     /// agents) or targets (list stages); `,format=json` makes the answer one for programs
     #[arg(
@@ -199,6 +204,14 @@ pub struct LimitArgs {
     /// Memory nodes that may be used
     #[arg(long, value_name = "LIST")]
     pub cpuset_mems: Option<String>,
+    /// Processes and threads at once; 0 for no limit
+    #[arg(
+        long,
+        value_name = "NUMBER",
+        env = "RBUILD_PIDS_LIMIT",
+        allow_hyphen_values = true
+    )]
+    pub pids_limit: Option<i64>,
     /// Size of /dev/shm, such as 64m
     #[arg(long, value_name = "BYTES")]
     pub shm_size: Option<String>,

@@ -63,6 +63,7 @@ pub async fn run(app: &App, args: Args) -> Outcome {
         build_platform: &host,
         target_platform: &options.platform,
         named: &named,
+        consent: options.consent,
     };
     let wanted = base_images(&text.parsed.dockerfile, &planned);
     let bases = Bases::find(app, wanted, &planned, &options.contexts).await;
@@ -79,6 +80,7 @@ pub async fn run(app: &App, args: Args) -> Outcome {
         graph: &graph,
         args: &options.args,
         named: &named,
+        consent: options.consent,
         platform: &options.platform,
         run_flags: &options.run_flags(&args.network),
         no_cache: args.no_cache,
@@ -121,6 +123,7 @@ impl Command<'_> {
         let images = app.images().await?;
         // What this build uses and makes is kept from being pruned meanwhile.
         let _lease = images.store.lease().await?;
+        sweep().await;
         let identity = context.identity.as_deref();
         let root = images.store.root();
         let last = LastBuild::load(root, identity, &text.name, &args.target).await;
@@ -206,4 +209,10 @@ impl Command<'_> {
         let (image, trace) = solver.solve().await.map_err(failed)?;
         Ok((image, trace, report))
     }
+}
+
+/// Takes back what killed builds have left on this host, where a next one might not use it again.
+async fn sweep() {
+    let network = runtime::network::Config::default();
+    let _ = tokio::task::spawn_blocking(move || runtime::sweep(&network)).await;
 }

@@ -2,7 +2,7 @@
 
 use client::config::DaemonConfig;
 use oci::{Platform, Reference};
-use runtime::{Dns, Limits, Ulimit};
+use runtime::{Dns, Limits, Pids, Ulimit};
 
 use super::call::Method;
 use super::flags::{BuildFlags, LimitArgs};
@@ -10,8 +10,7 @@ use crate::failure::Failure;
 use crate::frontend::arguments::{build_args, platform};
 use crate::frontend::contexts::{Places, contexts, named};
 use builder::engine::run::RunSettings;
-use builder::plan::BuildArgs;
-use builder::plan::NamedContexts;
+use builder::plan::{BuildArgs, Consent, NamedContexts};
 
 /// Flags that were understood.
 pub struct Options {
@@ -27,6 +26,8 @@ pub struct Options {
     pub platform: Platform,
     /// What RUN steps share.
     pub settings: RunSettings,
+    /// `--allow`, and what other flags allow with what they ask for.
+    pub consent: Consent,
 }
 
 /// Checks the flags before anything is done.
@@ -65,13 +66,14 @@ pub fn validate(args: &BuildFlags) -> Result<Options, Failure> {
         labels.push((name.to_owned(), value.to_owned()));
     }
     let platform = platform(args.platform.as_deref())?;
-    let mut settings = settings(args).map_err(|e| Failure::with_code(e, 125))?;
+    let mut settings = settings(args, &build_args).map_err(|e| Failure::with_code(e, 125))?;
     let daemon = DaemonConfig::from_machine()?;
     settings.dns = Dns {
         servers: daemon.dns,
         search: daemon.dns_search,
         options: daemon.dns_options,
     };
+    let consent = consent(args).map_err(|e| Failure::with_code(e, 125))?;
     Ok(Options {
         tags,
         contexts,
@@ -79,7 +81,31 @@ pub fn validate(args: &BuildFlags) -> Result<Options, Failure> {
         labels,
         platform,
         settings,
+        consent,
     })
+}
+
+/// Whoever asks for the host's network on the command line agrees to it, as with buildx.
+fn consent(args: &BuildFlags) -> Result<Consent, String> {
+    let mut consent = Consent {
+        host_network: args.network == "host",
+    };
+    for entitlement in &args.allow {
+        match entitlement.as_str() {
+            "network.host" => consent.host_network = true,
+            "security.insecure" => {
+                return Err("granting entitlement security.insecure is not allowed: \
+                            RUN --security=insecure cannot be built"
+                    .to_owned());
+            }
+            other => {
+                return Err(format!(
+                    "unknown entitlement {other}; what can be allowed is network.host"
+                ));
+            }
+        }
+    }
+    Ok(consent)
 }
 
 impl Options {
@@ -95,6 +121,9 @@ impl Options {
         if let Some(size) = self.settings.shm_size {
             key.push_str(&format!(" shm {size}"));
         }
+        if let Some(name) = &self.settings.hostname {
+            key.push_str(&format!(" hostname {name:?}"));
+        }
         key
     }
 
@@ -104,7 +133,7 @@ impl Options {
     }
 }
 
-fn settings(args: &BuildFlags) -> Result<RunSettings, String> {
+fn settings(args: &BuildFlags, build_args: &BuildArgs) -> Result<RunSettings, String> {
     let mut extra_hosts = Vec::new();
     for host in &args.add_hosts {
         let Some((name, address)) = host.split_once([':', '=']).filter(|(n, a)| {
@@ -118,13 +147,27 @@ fn settings(args: &BuildFlags) -> Result<RunSettings, String> {
         extra_hosts.push((name.to_owned(), address.trim_matches(['[', ']']).to_owned()));
     }
     let shm_size = args.limits.shm_size.as_deref().map(bytes).transpose()?;
+    let limits = limits(&args.limits)?;
+    runtime::check_sets(&limits)?;
+    let hostname = build_args.get(HOSTNAME).filter(|name| !name.is_empty());
+    if let Some(name) = hostname.filter(|name| name.len() > MAX_HOSTNAME) {
+        return Err(format!(
+            "{HOSTNAME}: {name:?} is longer than {MAX_HOSTNAME} bytes"
+        ));
+    }
     Ok(RunSettings {
-        limits: limits(&args.limits)?,
+        hostname: hostname.map(str::to_owned),
+        limits,
         shm_size,
         extra_hosts,
         dns: Dns::default(),
     })
 }
+
+/// The build argument that names RUN steps' host, as with BuildKit.
+const HOSTNAME: &str = "BUILDKIT_SANDBOX_HOSTNAME";
+/// sethostname(2)
+const MAX_HOSTNAME: usize = 64;
 
 fn limits(args: &LimitArgs) -> Result<Limits, String> {
     let memory_swap = match args.memory_swap.as_deref() {
@@ -145,10 +188,19 @@ fn limits(args: &LimitArgs) -> Result<Limits, String> {
         cpu_shares: args.cpu_shares,
         cpuset_cpus: args.cpuset_cpus.clone(),
         cpuset_mems: args.cpuset_mems.clone(),
-        pids: None,
+        pids: match args.pids_limit {
+            None => Pids::Precaution(DEFAULT_PIDS),
+            Some(number) => u64::try_from(number)
+                .ok()
+                .filter(|number| *number > 0)
+                .map_or(Pids::Unlimited, Pids::AtMost),
+        },
         ulimits,
     })
 }
+
+/// Enough for any build that we know of, and far from what a kernel can number.
+const DEFAULT_PIDS: u64 = 8192;
 
 /// What a process needs to start at all, as docker has it.
 const MIN_MEMORY: u64 = 6 << 20;

@@ -1,0 +1,50 @@
+//! How a build network is made, and how its failures are told.
+
+use std::io;
+use std::path::PathBuf;
+
+use crate::error::{Error, Result};
+
+/// How a build network is made.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Directory of the address leases. Every process that uses the same bridge must use the
+    /// same directory, whatever its store is: `/run/rbuild` for the system's.
+    pub state_dir: PathBuf,
+    /// Name of the bridge, at most 15 bytes.
+    pub bridge: String,
+}
+
+impl Default for Config {
+    /// The bridge `rbuild0` and `/run/rbuild`.
+    fn default() -> Self {
+        Self {
+            state_dir: PathBuf::from("/run/rbuild"),
+            bridge: "rbuild0".to_owned(),
+        }
+    }
+}
+
+impl Config {
+    /// Refuses a name that no link can have.
+    pub(super) fn check(&self) -> Result<()> {
+        let name = &self.bridge;
+        if name.is_empty() || name.len() > 15 || name.contains(['/', '-', '.']) {
+            return Err(Error::InvalidSpec(format!("bridge name {name:?}")));
+        }
+        Ok(())
+    }
+}
+
+/// Tells which step of making the network failed.
+pub(super) fn step<E: Into<io::Error>>(what: impl Into<String>) -> impl FnOnce(E) -> Error {
+    move |error| {
+        let (what, cause): (String, io::Error) = (what.into(), error.into());
+        if cause.kind() == io::ErrorKind::PermissionDenied {
+            return Error::NotPermitted {
+                what: format!("the build network ({what}; --network host needs no bridge)"),
+            };
+        }
+        Error::Network { step: what, cause }
+    }
+}

@@ -1,0 +1,93 @@
+//! A machine as far as the network goes: a network namespace of a test's own.
+
+use std::fs;
+use std::process::{Child, Command, Stdio};
+
+use crate::{Cmd, Missing, Running, is_root, program};
+
+/// A network namespace with `lo` up that forwards nothing; gone with this value.
+#[derive(Debug)]
+pub struct Machine {
+    holder: Child,
+}
+
+impl Machine {
+    /// A machine without neighbours.
+    ///
+    /// # Errors
+    /// [`Missing`] without root or the programs of iproute2 and util-linux.
+    pub fn new() -> Result<Self, Missing> {
+        is_root()?;
+        for needed in ["ip", "unshare", "nsenter"] {
+            program(needed)?;
+        }
+        let holder = Command::new("unshare")
+            .args(["--net", "sleep", "1000"])
+            .stdin(Stdio::null())
+            .spawn()
+            .expect("unshare");
+        let machine = Self { holder };
+        let own = fs::read_link("/proc/self/ns/net").expect("/proc");
+        let theirs = format!("/proc/{}/ns/net", machine.holder.id());
+        while fs::read_link(&theirs).is_ok_and(|link| link == own) {
+            std::thread::yield_now();
+        }
+        machine.sh("ip link set lo up; echo 0 >/proc/sys/net/ipv4/ip_forward");
+        Ok(machine)
+    }
+
+    /// The same command on this machine.
+    pub fn on(&self, command: Cmd) -> Cmd {
+        let pid = self.holder.id().to_string();
+        command.by("nsenter", &["--target", &pid, "--net", "--"])
+    }
+
+    /// A shell script, which has to succeed; what it prints.
+    #[track_caller]
+    pub fn sh(&self, script: &str) -> String {
+        self.on(Cmd::new("sh").args(["-ec", script])).ok().out()
+    }
+
+    /// A shell script that goes on in the background.
+    pub fn start(&self, script: &str) -> Running {
+        self.on(Cmd::new("sh").args(["-ec", script])).spawn()
+    }
+
+    /// A cable to another machine, with an address at each end.
+    pub fn connect(&self, name: &str, address: &str, other: &Self, theirs: &str) {
+        let there = other.holder.id();
+        self.sh(&format!(
+            "ip link add {name} type veth peer name {name} netns {there}; \
+             ip addr add {address} dev {name}; ip link set {name} up"
+        ));
+        other.sh(&format!(
+            "ip addr add {theirs} dev {name}; ip link set {name} up"
+        ));
+    }
+
+    /// Serves `answer` on every address, to whoever connects to `port`.
+    pub fn serve(&self, port: u16, answer: &str) -> Running {
+        let server = self.start(&format!("exec busybox nc -ll -p {port} -e echo {answer}"));
+        let listening = format!("busybox netstat -ltn | grep -q ':{port} '");
+        while !self
+            .on(Cmd::new("sh").args(["-c", &listening]))
+            .run()
+            .status
+            .success()
+        {}
+        server
+    }
+
+    /// What the server at `address` and `port` answers; nothing when it cannot be reached.
+    pub fn call(&self, address: &str, port: u16) -> String {
+        let call = format!("busybox nc -w 2 {address} {port} </dev/null || true");
+        self.sh(&call).trim().to_owned()
+    }
+}
+
+impl Drop for Machine {
+    fn drop(&mut self) {
+        let _ = self.holder.kill();
+        let _ = self.holder.wait();
+    }
+}
