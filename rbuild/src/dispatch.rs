@@ -29,6 +29,9 @@ fn exit_code(error: &clap::Error) -> u8 {
     }
 }
 
+/// Exit codes of what SIGINT and SIGTERM have ended.
+const INTERRUPTED: [u8; 2] = [130, 143];
+
 /// Runs the command line.
 pub fn main(raw: impl IntoIterator<Item = OsString>) -> ExitCode {
     let raw = args::with_default_command(raw.into_iter().collect());
@@ -70,7 +73,12 @@ pub fn main(raw: impl IntoIterator<Item = OsString>) -> ExitCode {
 
 async fn run(cli: Cli, printer: Printer) -> Outcome {
     let app = App::new(&cli.global, printer, args::command_names());
-    dispatch(&app, cli.command).await
+    let outcome = dispatch(&app, cli.command).await;
+    // Who has asked for the end waits for nothing; the next command deletes what is left.
+    if !matches!(&outcome, Err(failure) if INTERRUPTED.contains(&failure.code)) {
+        app.settle().await;
+    }
+    outcome
 }
 
 async fn dispatch(app: &App, command: Command) -> Outcome {

@@ -11,6 +11,9 @@ use oci::{ChainId, Digest};
 /// [`Error::Busy`].
 pub(crate) const BUSY_SECONDS: u64 = 30;
 
+/// The longest root, in bytes: SQLite takes paths of 512 bytes with its own files' endings.
+pub(crate) const MAX_ROOT: usize = 480;
+
 /// Why a store operation failed. The texts about images are Docker's.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -25,6 +28,21 @@ pub enum Error {
         root: PathBuf,
         /// Why.
         cause: io::Error,
+    },
+    /// A write was asked of a store where nothing can be written.
+    #[error(
+        "the store is on a read-only file system; make it writable, or choose another directory \
+         with --root or RBUILD_ROOT"
+    )]
+    ReadOnly,
+    /// SQLite takes no longer names.
+    #[error(
+        "the path of the store has {length} bytes, its database takes at most {MAX_ROOT}: \
+         choose a shorter one with --root or RBUILD_ROOT"
+    )]
+    PathTooLong {
+        /// Bytes of the root's absolute path.
+        length: usize,
     },
     /// Neither `XDG_DATA_HOME` nor `HOME` is set.
     #[error("no directory for the store: HOME is not set; set it, or give --root or RBUILD_ROOT")]
@@ -81,7 +99,8 @@ pub enum Error {
     /// The database is damaged.
     #[error(
         "the store's database is damaged ({message}); \
-         move the store's directory away, and rbuild starts with an empty one"
+         `rbuild fsck` tells more; should it not open at all, move the store's directory away, \
+         and rbuild starts with an empty one"
     )]
     Corrupt {
         /// What SQLite, or we, found.
@@ -93,6 +112,17 @@ pub enum Error {
     /// A blob could not be read or written.
     #[error(transparent)]
     Blob(BlobError),
+    /// A blob has other content than its digest says.
+    #[error(
+        "blob {digest} in the store is damaged: its content has {actual}; `rbuild fsck --repair` \
+         removes it, then pull, load or build the image again"
+    )]
+    DamagedBlob {
+        /// What it should be.
+        digest: Digest,
+        /// What it is.
+        actual: Digest,
+    },
     /// A row was to be written that refers to a blob which is not there (any more).
     #[error("blob {0} is not in the store (any more); fetch or make it again")]
     BlobMissing(Digest),
@@ -185,6 +215,8 @@ impl From<BlobError> for Error {
 // SQLite's primary result codes.
 const SQLITE_BUSY: i32 = 5;
 const SQLITE_LOCKED: i32 = 6;
+const SQLITE_READONLY: i32 = 8;
+const SQLITE_IOERR: i32 = 10;
 const SQLITE_CORRUPT: i32 = 11;
 const SQLITE_FULL: i32 = 13;
 const SQLITE_NOTADB: i32 = 26;
@@ -196,7 +228,15 @@ impl From<sqlx::Error> for Error {
             sqlx::Error::ColumnDecode { .. } | sqlx::Error::Decode(_) => Some(SQLITE_CORRUPT),
             _ => None,
         };
+        if let sqlx::Error::Database(e) = &error
+            && code.map(|code| code & 0xff) == Some(SQLITE_IOERR)
+            && is_full(code)
+        {
+            let what = format!("writing its database ({e})");
+            return Self::DiskFull { what };
+        }
         match code.map(|code| code & 0xff) {
+            Some(SQLITE_READONLY) => Self::ReadOnly,
             Some(SQLITE_BUSY | SQLITE_LOCKED) => Self::Busy,
             Some(SQLITE_FULL) => Self::DiskFull {
                 what: "writing its database".to_owned(),
@@ -205,4 +245,10 @@ impl From<sqlx::Error> for Error {
             _ => Self::Database(error),
         }
     }
+}
+
+/// Whether an I/O error of SQLite is the one that a full disk gives where its log's index grows.
+fn is_full(code: Option<i32>) -> bool {
+    const SHM_SIZE: i32 = SQLITE_IOERR | 19 << 8;
+    code == Some(SHM_SIZE)
 }

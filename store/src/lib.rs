@@ -15,6 +15,8 @@
 //! | [`cache`] | build-cache records |
 //! | [`prune`] | freeing what is not used, and disk usage |
 //! | [`lock`] | leases, which hold removal back |
+//! | [`reserve`] | space put aside for removing on a full disk |
+//! | [`read_only`] | opening a store that cannot be written |
 //!
 //! # Crashes
 //! Content comes first and its row last; removal is the other way round. A step of a build is
@@ -31,8 +33,10 @@ mod images;
 pub mod layers;
 pub mod lock;
 pub mod prune;
+mod read_only;
 pub mod record;
 pub mod remove;
+mod reserve;
 pub mod resolve;
 pub mod root;
 pub mod snapshot;
@@ -42,7 +46,7 @@ mod trash;
 pub use error::{Error, Result};
 pub use image::{Image, ImageLine, NewImage, RawManifest};
 pub use lock::Lease;
-pub use prune::{DiskUsage, PruneOptions, PruneReport, Usage};
+pub use prune::{DiskUsage, Kept, PruneOptions, PruneReport, Usage};
 pub use record::{CacheRecord, NewCacheRecord};
 pub use remove::Removal;
 pub use root::default_root;

@@ -14,7 +14,8 @@ use oci::{ChainId, DiffId};
 use crate::db::Durability;
 use crate::db::snapshots::{self as table, NewSnapshot, SnapshotRow};
 use crate::error::{Error, Result};
-use crate::lock::{TOUCH_SECONDS, lock_own, unique_name};
+use crate::lock::{Gate, TOUCH_SECONDS, lock_own, unique_name};
+use crate::reserve;
 use crate::store::{Shared, Store, blocking};
 use crate::trash;
 
@@ -71,6 +72,7 @@ impl Store {
     /// # Errors
     /// Those of the database.
     pub async fn snapshot(&self, chain_id: &ChainId) -> Result<Option<Snapshot>> {
+        let _gate = self.looking_for(chain_id).await?;
         let mut db = self.0.db.lock().await;
         let row = table::get(&mut db, chain_id).await?;
         match row {
@@ -85,6 +87,7 @@ impl Store {
     /// # Errors
     /// Those of the database.
     pub async fn chain(&self, chain_id: &ChainId) -> Result<Vec<Snapshot>> {
+        let _gate = self.looking_for(chain_id).await?;
         let mut db = self.0.db.lock().await;
         let rows = table::chain(&mut db, chain_id).await?;
         match rows.first() {
@@ -95,14 +98,23 @@ impl Store {
         }
     }
 
+    /// The gate for looking up a snapshot that was not announced yet.
+    async fn looking_for(&self, chain_id: &ChainId) -> Result<Option<Gate>> {
+        match self.0.leases.knows(chain_id) {
+            true => Ok(None),
+            false => self.looking().await,
+        }
+    }
+
     /// Writes down a use if that is due; false when the row has gone meanwhile.
     async fn used(
         &self,
         db: &mut sqlx::sqlite::SqliteConnection,
         row: &SnapshotRow,
     ) -> Result<bool> {
+        self.announce([row.chain_id()?])?;
         let now = self.now();
-        if row.last_used + TOUCH_SECONDS > now {
+        if self.0.read_only || row.last_used + TOUCH_SECONDS > now {
             return Ok(true);
         }
         Ok(table::touch(db, row.id, now).await?)
@@ -135,6 +147,7 @@ impl Store {
 }
 
 fn tidy(shared: &Shared) {
+    reserve::keep(&shared.layout);
     let result = trash::collect_staging(&shared.layout).and_then(|()| trash::empty(&shared.layout));
     if let Err(e) = result {
         tracing::warn!(error = %e, "left-over files could not be removed");
@@ -224,6 +237,7 @@ impl StagedSnapshot {
     ) -> Result<Snapshot> {
         let store = Store(self.shared.clone());
         let chain_id = ChainId::extend(parent, &diff_id);
+        store.announce([&chain_id])?;
         let mut db = store.0.db.lock().await;
         let mut tx = db.begin(Durability::Lazy).await?;
         if let Some(row) = table::get(&mut tx, &chain_id).await? {
@@ -262,7 +276,12 @@ impl StagedSnapshot {
             Ok(target)
         })
         .await?;
-        tx.commit().await?;
+        if let Err(e) = tx.commit().await {
+            // As when the disk is full: what has no row must not take the rest of it.
+            drop(db);
+            store.discard_now(target).await;
+            return Err(e.into());
+        }
         Ok(Snapshot {
             chain_id,
             diff_id,
@@ -297,6 +316,52 @@ fn random_id() -> i64 {
     i64::try_from(random >> 11).unwrap_or(1).max(1)
 }
 
+impl StagedSnapshot {
+    /// Removes it, and returns when its space is free again. Dropping it does the same later.
+    pub async fn discard(mut self) {
+        if let Some(place) = self.place.take() {
+            let store = Store(self.shared.clone());
+            store.discard_now(place.path.clone()).await;
+        }
+    }
+}
+
+impl Store {
+    /// Removes a directory that is to become nothing.
+    async fn discard_now(&self, path: PathBuf) {
+        let shared = self.0.clone();
+        let _ = blocking(move || {
+            discard_reporting(&shared, &path);
+            Ok(())
+        })
+        .await;
+    }
+
+    /// Waits until what was dropped is deleted, and puts space aside again for removals to come:
+    /// the end of a command.
+    pub async fn settle(&self) {
+        let waiting = std::mem::take(&mut *self.0.dropped());
+        for task in waiting {
+            let _ = task.await;
+        }
+        if !self.0.read_only {
+            let shared = self.0.clone();
+            let _ = blocking(move || {
+                reserve::keep(&shared.layout);
+                Ok(())
+            })
+            .await;
+        }
+    }
+}
+
+fn discard_reporting(shared: &Shared, path: &Path) {
+    let discarded = trash::discard(&shared.layout, path);
+    if let Err(e) = discarded.and_then(|_| trash::empty(&shared.layout)) {
+        tracing::warn!(error = %e, "a dropped snapshot could not be removed");
+    }
+}
+
 impl Drop for StagedSnapshot {
     fn drop(&mut self) {
         let Some(place) = self.place.take() else {
@@ -304,15 +369,14 @@ impl Drop for StagedSnapshot {
         };
         let shared = self.shared.clone();
         let work = move || {
-            let result = trash::discard(&shared.layout, &place.path)
-                .and_then(|_| trash::empty(&shared.layout));
+            discard_reporting(&shared, &place.path);
             drop(place);
-            if let Err(e) = result {
-                tracing::warn!(error = %e, "a dropped snapshot could not be removed");
-            }
         };
         match tokio::runtime::Handle::try_current() {
-            Ok(runtime) => drop(runtime.spawn_blocking(work)),
+            Ok(runtime) => {
+                let task = runtime.spawn_blocking(work);
+                self.shared.dropped().push(task);
+            }
             Err(_) => work(),
         }
     }

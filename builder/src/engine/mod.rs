@@ -244,6 +244,74 @@ impl LocalEngine {
         .await
     }
 
+    /// Does a step: what it writes is in the two directories of `into` then, upper and work.
+    async fn fill(
+        &self,
+        op: &Op,
+        lowers: Vec<PathBuf>,
+        tree: Option<&Tree>,
+        into: (PathBuf, PathBuf),
+        vertex: &Vertex,
+    ) -> Result<(), StepError> {
+        let (upper, work) = into;
+        let empty = self.derived("empty").await?;
+        match op {
+            Op::Run(run_op) => {
+                let network = self.step_network(run_op.network)?;
+                let stub = self.stub().await?;
+                let scratch = self.scratch().await?;
+                let settings = self.settings.clone();
+                let cancel = Arc::clone(&self.cancel);
+                let progress = Arc::clone(&self.progress);
+                let (run_op, vertex) = (run_op.clone(), vertex.clone());
+                blocking(move || {
+                    make_cwd(&run_op.cwd, &lowers, &empty, (&upper, &work))?;
+                    let overlay = Overlay {
+                        lowers,
+                        stub: Some(stub),
+                        upper,
+                        work,
+                    };
+                    let context = RunContext {
+                        network,
+                        settings: &settings,
+                        scratch: &scratch,
+                        cancel: &cancel,
+                        progress: progress.as_ref(),
+                        vertex: &vertex,
+                    };
+                    run::run(&run_op, overlay, context)
+                })
+                .await?;
+            }
+            Op::Copy(copy_op) => {
+                let downloads = self.download(copy_op).await?;
+                let known = lock(&self.shared.selected).take();
+                let copy_op = copy_op.clone();
+                let this = format!("{copy_op:?}");
+                let perform = move |open: &OpenTree<'_>| {
+                    let dest = mount(&lowers, &empty, Some((&upper, &work)))?;
+                    let selected = match known {
+                        Some((of, selected)) if of == this => selected,
+                        _ => copy::select(&copy_op, open)?,
+                    };
+                    copy::perform(&copy_op, open, &selected, &downloads, &dest)
+                };
+                self.with_tree(tree.unwrap_or(&Tree::Context), perform)
+                    .await?;
+            }
+            Op::Workdir(workdir) => {
+                let workdir = workdir.clone();
+                blocking(move || {
+                    let dest = mount(&lowers, &empty, Some((&upper, &work)))?;
+                    make_workdir(&workdir.path, &workdir.user, &dest)
+                })
+                .await?;
+            }
+        }
+        Ok(())
+    }
+
     /// Makes the layer of what is in a staged snapshot.
     async fn commit(
         &self,
@@ -258,7 +326,14 @@ impl LocalEngine {
             let dir = oci::layer::open_dir(&upper).map_err(|e| StepError::Other(e.to_string()))?;
             measure(&dir, &options).map_err(|e| StepError::Other(e.to_string()))
         })
-        .await?;
+        .await;
+        let layer = match layer {
+            Ok(layer) => layer,
+            Err(e) => {
+                staged.discard().await;
+                return Err(e);
+            }
+        };
         let (diff, size_tar, size_files) = (layer.diff_id, layer.size_tar, layer.size_files);
         let snapshot = staged
             .commit(parent, diff.clone(), size_tar, size_files, self.epoch)
@@ -363,64 +438,20 @@ impl Engine for LocalEngine {
             .begin_snapshot()
             .await
             .map_err(|e| StepError::other("prepare a snapshot", e))?;
-        let (upper, work) = (staged.upper().to_owned(), staged.work().to_owned());
-        let empty = self.derived("empty").await?;
-        match op {
-            Op::Run(run_op) => {
-                let network = self.step_network(run_op.network)?;
-                let stub = self.stub().await?;
-                let scratch = self.scratch().await?;
-                let settings = self.settings.clone();
-                let cancel = Arc::clone(&self.cancel);
-                let progress = Arc::clone(&self.progress);
-                let (run_op, vertex) = (run_op.clone(), vertex.clone());
-                blocking(move || {
-                    make_cwd(&run_op.cwd, &lowers, &empty, (&upper, &work))?;
-                    let overlay = Overlay {
-                        lowers,
-                        stub: Some(stub),
-                        upper,
-                        work,
-                    };
-                    let context = RunContext {
-                        network,
-                        settings: &settings,
-                        scratch: &scratch,
-                        cancel: &cancel,
-                        progress: progress.as_ref(),
-                        vertex: &vertex,
-                    };
-                    run::run(&run_op, overlay, context)
-                })
-                .await?;
-            }
-            Op::Copy(copy_op) => {
-                let downloads = self.download(copy_op).await?;
-                let known = lock(&self.shared.selected).take();
-                let copy_op = copy_op.clone();
-                let this = format!("{copy_op:?}");
-                let perform = move |open: &OpenTree<'_>| {
-                    let dest = mount(&lowers, &empty, Some((&upper, &work)))?;
-                    let selected = match known {
-                        Some((of, selected)) if of == this => selected,
-                        _ => copy::select(&copy_op, open)?,
-                    };
-                    copy::perform(&copy_op, open, &selected, &downloads, &dest)
-                };
-                self.with_tree(tree.unwrap_or(&Tree::Context), perform)
-                    .await?;
-            }
-            Op::Workdir(workdir) => {
-                let workdir = workdir.clone();
-                blocking(move || {
-                    let dest = mount(&lowers, &empty, Some((&upper, &work)))?;
-                    make_workdir(&workdir.path, &workdir.user, &dest)
-                })
-                .await?;
+        let into = (staged.upper().to_owned(), staged.work().to_owned());
+        let done = match self.fill(op, lowers, tree, into, vertex).await {
+            Ok(()) => self.cancel.check(),
+            Err(e) => Err(e),
+        };
+        match done {
+            Ok(()) => self.commit(staged, parent).await,
+            Err(StepError::Cancelled) => Err(StepError::Cancelled),
+            Err(e) => {
+                // It may have filled the disk, which whatever comes next needs.
+                staged.discard().await;
+                Err(e)
             }
         }
-        self.cancel.check()?;
-        self.commit(staged, parent).await
     }
 
     async fn remember(&self, key: &Digest, layer: &Layer, name: &str) -> Result<(), StepError> {

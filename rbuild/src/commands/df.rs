@@ -34,7 +34,7 @@ const HEADERS: [(&str, &str); 5] = [
 /// Runs the command.
 pub async fn run(app: &App, args: DfArgs) -> Outcome {
     let format = Format::parse(args.format.as_deref(), DEFAULT)?;
-    let usage = app.store().await?.usage().await?;
+    let usage = app.store_to_read().await?.usage().await?;
     let rows = [
         row("Images", usage.images),
         row("Build Cache", usage.cache),

@@ -56,7 +56,7 @@ pub async fn run(app: &App, args: SaveArgs) -> Outcome {
         (Kind::OciDir, Some(dir)) => Err(dir.clone()),
         (_, file) => Ok(Output::new(file.clone(), "save")?),
     };
-    let from = app.images().await?;
+    let from = app.images_to_read().await?;
     let _lease = from.store.lease().await?;
     let mut images = Vec::new();
     for (image, references) in wanted(&from.store, &args.images).await? {

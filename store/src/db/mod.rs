@@ -93,6 +93,23 @@ impl Db {
         })
     }
 
+    /// Opens a database that cannot be written. `settled` says that there is no log beside it:
+    /// then it can be read without any other file.
+    pub async fn open_read_only(path: &Path, settled: bool) -> Result<Self> {
+        let options = SqliteConnectOptions::new()
+            .filename(path)
+            .read_only(true)
+            .immutable(settled)
+            .busy_timeout(Duration::from_secs(BUSY_SECONDS))
+            .disable_statement_logging();
+        Ok(Self {
+            connection: Mutex::new(Inner {
+                connection: options.connect().await?,
+                durability: Durability::Lazy,
+            }),
+        })
+    }
+
     /// The connection, once no other task of this handle uses it.
     pub async fn lock(&self) -> Reader<'_> {
         Reader(self.connection.lock().await)

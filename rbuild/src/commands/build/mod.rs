@@ -163,7 +163,10 @@ pub async fn run(app: &App, args: Args) -> Outcome {
         Ok(solved) => solved,
         Err(error) => {
             // Steps that were done stay in the cache, also across a power cut.
-            images.store.make_durable().await?;
+            if let Err(e) = images.store.make_durable().await {
+                app.printer
+                    .warning(format!("finished steps may be lost in a power cut: {e}"));
+            }
             return Err(text.failed(&error));
         }
     };
