@@ -20,7 +20,8 @@ async fn ensure_unpacked(images: &Images, diff_ids: &[DiffId]) -> Result<(), Ima
     let Some(top) = chain.last() else {
         return Ok(());
     };
-    if images.store.snapshot(top).await?.is_some() {
+    // The whole chain, since a layer below may have been taken away.
+    if !images.store.chain(top).await?.is_empty() {
         return Ok(());
     }
     if !rustix::process::geteuid().is_root() {
@@ -36,7 +37,8 @@ async fn ensure_unpacked(images: &Images, diff_ids: &[DiffId]) -> Result<(), Ima
     Ok(())
 }
 
-/// The largest layer that is unpacked, in bytes: what stops a decompression bomb.
+/// The largest layer that is unpacked, in bytes. What was compressed has bounds of its own
+/// besides.
 const MAX_LAYER: u64 = 256 << 30;
 
 async fn unpack_layer(
@@ -54,10 +56,20 @@ async fn unpack_layer(
     let upper = staged.upper().to_owned();
     let wanted = diff_id.clone();
     let unpacked = tokio::task::spawn_blocking(move || {
-        let mut missing = "its blob is not in the store; pull the image again".to_owned();
+        let mut missing =
+            "the store has neither its files nor a blob of it; pull, load or build the image again"
+                .to_owned();
         for blob in known {
             match blobs.open(&blob.digest) {
-                Ok(reader) => return unpack_into(reader, &upper, wanted),
+                Ok(reader) => {
+                    return unpack_into(reader, &upper, wanted).map_err(|e| {
+                        format!(
+                            "blob {} in the store: {e}; if it is damaged, `rbuild fsck --repair` \
+                             removes it",
+                            blob.digest
+                        )
+                    });
+                }
                 Err(e) => missing = e.to_string(),
             }
         }
@@ -73,7 +85,7 @@ async fn unpack_layer(
 
 /// Unpacks a layer blob; returns the bytes of its tar and of its files. Decompression, hashing and
 /// writing overlap.
-fn unpack_into(
+pub(crate) fn unpack_into(
     blob: impl std::io::Read + Send + 'static,
     upper: &Path,
     wanted: DiffId,

@@ -7,10 +7,11 @@ use crate::app::App;
 use crate::args::{self, BuilderCommand, Cli, Command, ImageCommand, SystemCommand};
 use crate::commands::prune::What;
 use crate::commands::{
-    build, completions, debug, df, export, history, images, import, inspect, lint, load, login,
-    logout, prune, pull, push, rmi, save, tag, version,
+    build, completions, debug, df, export, fsck, history, images, import, info, inspect, lint,
+    load, login, logout, prune, pull, push, rmi, save, tag, version,
 };
-use crate::failure::Outcome;
+use crate::failure::{Failure, Outcome};
+use crate::limits;
 use crate::term::printer::Printer;
 
 /// docker's exit codes: none for help and version, 1 for a wrong number of arguments, 125 for
@@ -39,8 +40,15 @@ pub fn main(raw: impl IntoIterator<Item = OsString>) -> ExitCode {
         Ok(cli) => cli,
         Err(error) => {
             let code = exit_code(&error);
-            let _ = error.print();
-            return ExitCode::from(code);
+            return match error.print() {
+                Err(lost) if code == 0 => {
+                    let printer = Printer::from_env(true);
+                    printer.lose(&lost);
+                    printer.error(printer.lost().unwrap_or_default());
+                    ExitCode::FAILURE
+                }
+                _ => ExitCode::from(code),
+            };
         }
     };
     let printer = Printer::from_env(cli.global.no_color);
@@ -57,6 +65,10 @@ pub fn main(raw: impl IntoIterator<Item = OsString>) -> ExitCode {
         }
         Err(error) => Err(error.into()),
     };
+    let outcome = match (outcome, printer.lost()) {
+        (Ok(()), Some(why)) => Err(Failure::new(why)),
+        (outcome, _) => outcome,
+    };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
@@ -72,6 +84,7 @@ pub fn main(raw: impl IntoIterator<Item = OsString>) -> ExitCode {
 }
 
 async fn run(cli: Cli, printer: Printer) -> Outcome {
+    limits::set()?;
     let app = App::new(&cli.global, printer, args::command_names());
     let outcome = dispatch(&app, cli.command).await;
     // Who has asked for the end waits for nothing; the next command deletes what is left.
@@ -100,6 +113,8 @@ async fn dispatch(app: &App, command: Command) -> Outcome {
         Command::Lint(args) => lint::run(app, args).await,
         Command::Df(args) => df::run(app, args).await,
         Command::Prune(args) => prune::run(app, args, What::Everything).await,
+        Command::Fsck(args) => fsck::run(app, args).await,
+        Command::Info(args) => info::run(app, args).await,
         Command::Image(command) => image(app, command).await,
         Command::Builder(command) => match command {
             BuilderCommand::Build(args) => build::run(app, *args).await,
@@ -107,6 +122,7 @@ async fn dispatch(app: &App, command: Command) -> Outcome {
         },
         Command::System(command) => match command {
             SystemCommand::Df(args) => df::run(app, args).await,
+            SystemCommand::Info(args) => info::run(app, args).await,
             SystemCommand::Prune(args) => prune::run(app, args, What::Everything).await,
         },
         Command::Debug(command) => debug::run(app, command).await,

@@ -14,6 +14,7 @@ mod failure;
 mod filter;
 mod flags;
 mod frontend;
+mod limits;
 mod term;
 mod when;
 

@@ -14,6 +14,7 @@
 //! | [`layers`] | the blobs of layers, and where else they are |
 //! | [`cache`] | build-cache records |
 //! | [`prune`] | freeing what is not used, and disk usage |
+//! | [`check`] | what `fsck` looks at and takes away |
 //! | [`lock`] | leases, which hold removal back |
 //! | [`reserve`] | space put aside for removing on a full disk |
 //! | [`read_only`] | opening a store that cannot be written |
@@ -25,6 +26,7 @@
 //! boot in which they were written until then, and opening the store in another boot drops them.
 
 pub mod cache;
+pub mod check;
 mod collect;
 mod db;
 pub mod error;

@@ -83,7 +83,9 @@ fn shrink(layout: &Layout, by: u64) -> io::Result<()> {
         Err(e) => return Err(e),
     };
     let size = file.metadata()?.len();
-    file.set_len(size.saturating_sub(by))
+    file.set_len(size.saturating_sub(by))?;
+    // A journal gives blocks back only when what freed them is on disk.
+    file.sync_all()
 }
 
 /// Puts space aside where that is not done and there is enough of it. No failure is one: the

@@ -41,7 +41,7 @@ pub struct Snapshot {
 }
 
 impl Store {
-    fn to_snapshot(&self, row: &SnapshotRow) -> Result<Snapshot> {
+    pub(crate) fn to_snapshot(&self, row: &SnapshotRow) -> Result<Snapshot> {
         Ok(Snapshot {
             chain_id: row.chain_id()?,
             diff_id: row.diff_id()?,
@@ -75,14 +75,18 @@ impl Store {
         let _gate = self.looking_for(chain_id).await?;
         let mut db = self.0.db.lock().await;
         let row = table::get(&mut db, chain_id).await?;
-        match row {
-            Some(row) if self.used(&mut db, &row).await? => self.to_snapshot(&row).map(Some),
-            _ => Ok(None),
+        let Some(row) = row else {
+            return Ok(None);
+        };
+        if self.is_gone(&mut db, &row).await? || !self.used(&mut db, &row).await? {
+            return Ok(None);
         }
+        self.to_snapshot(&row).map(Some)
     }
 
     /// The snapshots of a whole stack, topmost first, as an overlay's lower directories are
-    /// given. Empty when the topmost is not there; below a snapshot nothing is ever missing.
+    /// given. Empty when the topmost is not there; below a snapshot nothing is ever missing, and
+    /// where files were taken away behind our back, all that stood on them is forgotten.
     ///
     /// # Errors
     /// Those of the database.
@@ -90,12 +94,39 @@ impl Store {
         let _gate = self.looking_for(chain_id).await?;
         let mut db = self.0.db.lock().await;
         let rows = table::chain(&mut db, chain_id).await?;
+        for row in &rows {
+            if self.is_gone(&mut db, row).await? {
+                return Ok(Vec::new());
+            }
+        }
         match rows.first() {
             Some(top) if self.used(&mut db, top).await? => {
                 rows.iter().map(|row| self.to_snapshot(row)).collect()
             }
             _ => Ok(Vec::new()),
         }
+    }
+
+    /// Whether a snapshot's files are gone. Then it is forgotten, with the snapshots above it and
+    /// the cache records that lead to them, so that all of them are made again.
+    async fn is_gone(
+        &self,
+        db: &mut sqlx::sqlite::SqliteConnection,
+        row: &SnapshotRow,
+    ) -> Result<bool> {
+        let path = self.0.layout.snapshot(row.id).join(FS);
+        match fs::symlink_metadata(&path) {
+            Ok(there) if there.is_dir() => return Ok(false),
+            Err(e) if e.kind() != io::ErrorKind::NotFound => {
+                return Err(Error::io("reading", &path)(e));
+            }
+            _ => {}
+        }
+        tracing::warn!(layer = %row.chain_id()?, "a layer's files are gone; it is made again");
+        if !self.0.read_only {
+            table::delete(db, &[row.id]).await?;
+        }
+        Ok(true)
     }
 
     /// The gate for looking up a snapshot that was not announced yet.
@@ -241,7 +272,19 @@ impl StagedSnapshot {
         let mut db = store.0.db.lock().await;
         let mut tx = db.begin(Durability::Lazy).await?;
         if let Some(row) = table::get(&mut tx, &chain_id).await? {
-            table::touch(&mut tx, row.id, store.now()).await?;
+            let target = store.0.layout.snapshot(row.id);
+            if target.join(FS).is_dir() {
+                table::touch(&mut tx, row.id, store.now()).await?;
+            } else {
+                // Taken away behind our back: what was made now takes its place.
+                table::renew(&mut tx, row.id, &store.0.boot_id, store.now()).await?;
+                let shared = store.0.clone();
+                blocking(move || {
+                    trash::discard(&shared.layout, &target)?;
+                    self.put_at(&shared, &target)
+                })
+                .await?;
+            }
             tx.commit().await?;
             return store.to_snapshot(&row);
         }
@@ -269,10 +312,7 @@ impl StagedSnapshot {
         // The rename goes before the row. Without its row the directory is an orphan, which the
         // next collection removes.
         let target = blocking(move || {
-            if let Some(place) = &self.place {
-                discard_and_rename(&shared, &place.path, &self.work, &target)?;
-            }
-            drop(self.place.take());
+            self.put_at(&shared, &target)?;
             Ok(target)
         })
         .await?;
@@ -290,6 +330,16 @@ impl StagedSnapshot {
             size_disk,
             clamp_mtime,
         })
+    }
+}
+
+impl StagedSnapshot {
+    fn put_at(&mut self, shared: &Shared, target: &Path) -> Result<()> {
+        if let Some(place) = &self.place {
+            discard_and_rename(shared, &place.path, &self.work, target)?;
+        }
+        drop(self.place.take());
+        Ok(())
     }
 }
 

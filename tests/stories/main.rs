@@ -18,4 +18,5 @@ mod interrupted;
 mod isolation;
 mod quickstart;
 mod registry;
+mod robust;
 mod same_as_docker;

@@ -413,14 +413,19 @@ impl Engine for LocalEngine {
 
     async fn lookup(&self, key: &Digest) -> Result<Option<Layer>, StepError> {
         let found = self.store().cache_get(key).await;
-        let record = found.map_err(|e| StepError::other("read the build cache", e))?;
-        Ok(record.and_then(|record| {
-            let (diff_id, chain_id) = (record.diff_id?, record.chain_id?);
-            Some(Layer {
-                diff_id,
-                chain_id,
-                created: record.created,
-            })
+        let failed = |e| StepError::other("read the build cache", e);
+        let Some(record) = found.map_err(failed)? else {
+            return Ok(None);
+        };
+        let (Some(diff_id), Some(chain_id)) = (record.diff_id, record.chain_id) else {
+            return Ok(None);
+        };
+        // The files may have been taken away behind the store's back: the step is done again.
+        let there = self.store().snapshot(&chain_id).await.map_err(failed)?;
+        Ok(there.map(|_| Layer {
+            diff_id,
+            chain_id,
+            created: record.created,
         }))
     }
 

@@ -3,13 +3,16 @@
 //! - [`printer`]: the only way to the terminal; [`style`]: colours, sizes, times
 //! - [`progress`]: how a build shows what it does; [`transfer`]: how a push or pull does
 //! - [`table`] and [`listing`]: rows and columns, and `--format`
+//! - [`lines`]: output in lines; [`safe`]: foreign text on a terminal
 //! - [`prompt`]: questions; [`output`]: archives to files and pipes
 
+pub mod lines;
 pub mod listing;
 pub mod output;
 pub mod printer;
 pub mod progress;
 pub mod prompt;
+pub mod safe;
 pub mod style;
 pub mod table;
 pub mod transfer;

@@ -6,7 +6,9 @@ use std::time::{Duration, Instant};
 
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
+use crate::term::lines::{Lines, Tail, plain};
 use crate::term::printer::Printer;
+use crate::term::safe;
 use crate::term::style::Style;
 use builder::solve::engine::{Progress, Vertex};
 
@@ -88,8 +90,8 @@ fn keep(output: &mut Vec<u8>, bytes: &[u8]) {
 /// What is known of a step that runs.
 struct Running {
     started: Instant,
-    /// Output that has no line end yet.
-    partial: Vec<u8>,
+    /// Its output.
+    lines: Lines,
 }
 
 /// `#3 [2/4] RUN make`, `#3 0.123 output`, `#3 DONE 1.2s`.
@@ -109,20 +111,20 @@ impl Plain {
     fn end(&self, vertex: &Vertex, text: impl FnOnce(Duration) -> String) {
         let running = lock(&self.running).remove(&vertex.number);
         if let Some(running) = running {
-            if !running.partial.is_empty() {
-                self.line(vertex, &running, &running.partial);
+            if !running.lines.rest().is_empty() {
+                self.line(vertex, running.started, running.lines.rest());
             }
             let text = text(running.started.elapsed());
             self.printer.note(format!("#{} {text}\n", vertex.number));
         }
     }
 
-    fn line(&self, vertex: &Vertex, running: &Running, line: &[u8]) {
+    fn line(&self, vertex: &Vertex, started: Instant, line: &[u8]) {
         let text = String::from_utf8_lossy(line);
         let text = text.trim_end_matches(['\n', '\r']);
-        let at = running.started.elapsed().as_secs_f64();
+        let at = started.elapsed().as_secs_f64();
         self.printer
-            .note(format!("#{} {at:.3} {text}", vertex.number));
+            .raw_note(format!("#{} {at:.3} {text}", vertex.number));
     }
 }
 
@@ -130,10 +132,11 @@ impl Progress for Plain {
     fn started(&self, vertex: &Vertex) {
         let running = Running {
             started: Instant::now(),
-            partial: Vec::new(),
+            lines: Lines::default(),
         };
         lock(&self.running).insert(vertex.number, running);
-        self.printer.note(vertex);
+        let name = self.printer.foreign(&vertex.to_string());
+        self.printer.raw_note(name);
     }
 
     fn cached(&self, vertex: &Vertex) {
@@ -150,11 +153,10 @@ impl Progress for Plain {
         let Some(running) = running.get_mut(&vertex.number) else {
             return;
         };
-        running.partial.extend_from_slice(bytes);
-        while let Some(end) = running.partial.iter().position(|b| *b == b'\n') {
-            let line: Vec<u8> = running.partial.drain(..=end).collect();
-            self.line(vertex, running, &line);
-        }
+        let started = running.started;
+        running
+            .lines
+            .feed(bytes, |line| self.line(vertex, started, line));
     }
 
     fn status(&self, vertex: &Vertex, text: &str) {
@@ -186,7 +188,8 @@ struct LiveStep {
     started: Instant,
     bar: ProgressBar,
     tail: Vec<ProgressBar>,
-    /// The whole output, told when the step fails.
+    shown: Tail,
+    /// The end of the output, told when the step fails.
     output: Vec<u8>,
 }
 
@@ -213,7 +216,7 @@ impl Live {
         self.screen.remove(&step.bar);
         let line = format!(
             " => {what} {}  {}",
-            vertex.name,
+            plain(&vertex.name),
             seconds(step.started.elapsed())
         );
         let _ = self.screen.println(self.printer.paint(style, line));
@@ -230,12 +233,13 @@ impl Progress for Live {
         let bar = self.screen.add(ProgressBar::new_spinner());
         let style = ProgressStyle::with_template(" {spinner} {wide_msg} {elapsed}");
         bar.set_style(style.unwrap_or_else(|_| plain_style()));
-        bar.set_message(vertex.name.to_string());
+        bar.set_message(plain(&vertex.name));
         bar.enable_steady_tick(Duration::from_millis(120));
         let step = LiveStep {
             started: Instant::now(),
             bar,
             tail: Vec::new(),
+            shown: Tail::new(TAIL),
             output: Vec::new(),
         };
         lock(&self.running).insert(vertex.number, step);
@@ -255,9 +259,8 @@ impl Progress for Live {
             return;
         };
         keep(&mut step.output, bytes);
-        let text = String::from_utf8_lossy(&step.output);
-        let lines: Vec<&str> = text.lines().rev().take(TAIL).collect();
-        let lines: Vec<String> = lines.into_iter().rev().map(printable).collect();
+        step.shown.feed(bytes);
+        let lines = step.shown.shown();
         while step.tail.len() < lines.len() {
             let after = step.tail.last().unwrap_or(&step.bar);
             let line = self.screen.insert_after(after, ProgressBar::new_spinner());
@@ -271,7 +274,8 @@ impl Progress for Live {
 
     fn status(&self, vertex: &Vertex, text: &str) {
         if let Some(step) = lock(&self.running).get(&vertex.number) {
-            step.bar.set_message(format!("{}  ({text})", vertex.name));
+            let (name, text) = (plain(&vertex.name), plain(text));
+            step.bar.set_message(format!("{name}  ({text})"));
         }
     }
 
@@ -283,23 +287,15 @@ impl Progress for Live {
         if let Some(step) = self.end(vertex, Style::Red, "ERROR ") {
             let text = String::from_utf8_lossy(&step.output);
             for line in text.lines() {
-                let _ = self.screen.println(format!("   {line}"));
+                let _ = self.screen.println(format!("   {}", plain(line)));
             }
-            let _ = self.screen.println(format!("   {error}"));
+            let _ = self.screen.println(format!("   {}", safe::escape(error)));
         }
     }
 
     fn warning(&self, text: &str) {
+        let text = safe::escape(text);
         let text = format!("{}: {text}", self.printer.paint(Style::Yellow, "WARNING"));
         let _ = self.screen.println(text);
     }
-}
-
-/// A line without what would move the cursor.
-fn printable(line: &str) -> String {
-    let last = line
-        .rsplit('\r')
-        .find(|part| !part.is_empty())
-        .unwrap_or_default();
-    last.chars().filter(|c| !c.is_control()).take(300).collect()
 }

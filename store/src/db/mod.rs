@@ -4,6 +4,7 @@
 //! given; which of them belong together in a transaction the store's modules decide.
 
 pub(crate) mod cache;
+pub(crate) mod check;
 pub(crate) mod collect;
 pub(crate) mod images;
 pub(crate) mod layers;

@@ -162,8 +162,7 @@ async fn others_may_not_look_into_a_store() {
     let f = Fixture::new().await;
     f.store.put_image(image(&[], &["app"])).await.unwrap();
     let layout = &f.store.0.layout;
-    let mode =
-        |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
     let set = |path: &Path, mode| {
         std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
     };

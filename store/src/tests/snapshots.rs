@@ -155,3 +155,26 @@ async fn many_handles_commit_at_once() {
     // base, common, four of their own, and the staging directory.
     assert_eq!(entries(&f.store.0.layout.snapshots), 7);
 }
+
+#[tokio::test]
+async fn a_layer_whose_files_are_gone_is_made_again() {
+    let f = Fixture::new().await;
+    let top = layers(&f.store, &["a", "b", "c"]).await;
+    f.store.cache_put(record("c", Some(&top))).await.unwrap();
+    let chain = f.store.chain(&top).await.unwrap();
+    let (middle, bottom) = (&chain[1], &chain[2]);
+    std::fs::remove_dir_all(&middle.fs_path).unwrap();
+    assert!(f.store.chain(&top).await.unwrap().is_empty());
+    assert!(f.store.cache_get(&key("c")).await.unwrap().is_none());
+    assert!(f.store.snapshot(&bottom.chain_id).await.unwrap().is_some());
+    assert_eq!(layers(&f.store, &["a", "b", "c"]).await, top);
+    assert_eq!(f.store.chain(&top).await.unwrap().len(), 3);
+
+    // What is committed takes the place of what is gone, before anybody has missed it.
+    let before = f.store.snapshot(&bottom.chain_id).await.unwrap().unwrap();
+    std::fs::remove_dir_all(before.fs_path.parent().unwrap()).unwrap();
+    let again = layer(&f.store, None, "a").await;
+    assert_eq!(again.fs_path, before.fs_path);
+    assert!(again.fs_path.join("a").exists());
+    assert_eq!(f.store.chain(&top).await.unwrap().len(), 3);
+}
