@@ -67,7 +67,11 @@ pub fn main(raw: impl IntoIterator<Item = OsString>) -> ExitCode {
     };
     let outcome = match (outcome, printer.lost()) {
         (Ok(()), Some(why)) => Err(Failure::new(why)),
-        (outcome, _) => outcome,
+        (Err(failure), Some(why)) => {
+            printer.error(why);
+            Err(failure)
+        }
+        (outcome, None) => outcome,
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

@@ -47,6 +47,11 @@ impl Store {
         Ok(row.is_some())
     }
 
+    /// Whether nothing can be written.
+    pub fn is_read_only(&self) -> bool {
+        self.0.read_only
+    }
+
     /// Every blob that has to be there: configurations, manifests, and the forms of layers.
     ///
     /// # Errors
@@ -78,7 +83,6 @@ impl Store {
         blocking(move || {
             let mut found = without_row;
             found.extend(trash::abandoned(&shared.layout)?);
-            found.extend(trash::entries(&shared.layout)?);
             let sized = found.into_iter().map(|path| {
                 let size = trash::measure(&path);
                 (path, size)

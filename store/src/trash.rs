@@ -11,7 +11,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags};
+use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, StatxFlags};
 use rustix::io::Errno;
 
 use crate::error::{Error, Result};
@@ -115,13 +115,13 @@ fn measure_dir(mut dir: Dir, depth: usize) -> u64 {
             continue;
         }
         let Ok(fd) = dir.fd() else { break };
-        let Ok(stat) = rustix::fs::statat(fd, name, AtFlags::SYMLINK_NOFOLLOW) else {
+        let wanted = StatxFlags::TYPE | StatxFlags::NLINK | StatxFlags::BLOCKS;
+        let Ok(stat) = rustix::fs::statx(fd, name, AtFlags::SYMLINK_NOFOLLOW, wanted) else {
             continue;
         };
-        if FileType::from_raw_mode(stat.st_mode) != FileType::Directory {
+        if FileType::from_raw_mode(stat.stx_mode.into()) != FileType::Directory {
             // A file of several names is freed by its last one.
-            let names = u64::from(stat.st_nlink.max(1));
-            sum += u64::try_from(stat.st_blocks).unwrap_or(0) * BLOCK / names;
+            sum += stat.stx_blocks * BLOCK / u64::from(stat.stx_nlink.max(1));
         } else if depth > 0 {
             let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
             let below = rustix::fs::openat(fd, name, flags, Mode::empty()).and_then(Dir::new);
