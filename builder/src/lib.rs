@@ -4,6 +4,7 @@
 //! step on the [`engine`]. Nothing here knows a terminal.
 
 pub mod context;
+pub mod derived;
 pub mod download;
 pub mod engine;
 pub mod files;

@@ -63,7 +63,8 @@ pub(crate) fn is_loopback(host: &str) -> bool {
         .is_ok_and(|ip| ip.is_loopback())
 }
 
-/// The rule of [`crate::auth`]: whether credentials of `home` may go to `target`. `target_insecure`: whether the user has marked the target so.
+/// The rule of [`crate::auth`]: whether credentials of `home` may go to `target`.
+/// `target_insecure`: whether the user has marked the target so.
 pub(crate) fn may_send(home: &Origin, target: &Origin, target_insecure: bool) -> bool {
     if target_insecure {
         return true;

@@ -7,6 +7,7 @@
 //! - [`instruction`]: what each instruction says, typed
 //! - [`stage`]: the file as global arguments and stages
 //! - [`shell`]: quotes, escapes and variables in words
+//! - [`eval`]: the values of ARG, ENV and the platform
 //! - [`value`]: what is inside arguments once they are expanded
 //! - [`ignore`]: `.dockerignore` and wildcards
 //! - [`lint`]: build checks
@@ -17,6 +18,7 @@
 //! - [`suggest`]: did you mean
 
 pub mod diagnostic;
+pub mod eval;
 pub mod history;
 pub mod ignore;
 pub mod instruction;

@@ -1,6 +1,7 @@
 //! Every build check: a file that violates it, where, and one that does not.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+use dockerfile::eval::platform::PlatformParts;
 use dockerfile::ignore::IgnoreMatcher;
 use dockerfile::lint::{BaseImage, Config, Options, Report, Rule, UnknownBase, lint};
 use dockerfile::{Parsed, parse};
@@ -111,7 +112,7 @@ fn json_args_recommended() {
     clean("FROM scratch\nENTRYPOINT [\"my-program\"]\n");
     clean("FROM scratch\nSHELL [\"/bin/bash\", \"-c\"]\nENTRYPOINT echo\nCMD x\n");
     clean("FROM scratch AS a\nSHELL [\"/s\"]\nFROM a\nCMD x\n");
-    let shell = |_: &str| {
+    let shell = |_: &str, _: Option<&str>| {
         Some(BaseImage {
             has_shell: true,
             ..BaseImage::default()
@@ -186,7 +187,7 @@ fn undefined_var() {
             .replace("${x:-root}", "root")
             .as_str(),
     );
-    let python = |_: &str| {
+    let python = |_: &str, _: Option<&str>| {
         let env = vec![("PYTHON_VERSION".to_owned(), "3".to_owned())];
         Some(BaseImage {
             env,
@@ -260,7 +261,7 @@ fn platforms_in_from() {
 
 #[test]
 fn invalid_base_image_platform() {
-    let arm = |_: &str| {
+    let arm = |_: &str, _: Option<&str>| {
         Some(BaseImage {
             platform: Some("linux/arm64".to_owned()),
             ..BaseImage::default()
@@ -277,7 +278,7 @@ fn invalid_base_image_platform() {
         ]
     );
     let options = Options {
-        target_platform: "linux/arm64/v8",
+        target_platform: PlatformParts::new("linux/arm64/v8"),
         ..options
     };
     assert!(found_with("FROM alpine\n", &options).is_empty());
@@ -409,7 +410,7 @@ fn triggers_are_checked_where_they_fire() {
             "MultipleInstructionsDisallowed|base|Multiple CMD instructions should not be used in the same stage because only the last one will be used",
         ]
     );
-    let image = |_: &str| {
+    let image = |_: &str, _: Option<&str>| {
         let onbuild = vec!["USER $nobody".to_owned()];
         Some(BaseImage {
             onbuild,
@@ -490,7 +491,7 @@ fn triggers_are_stored_as_they_are_and_warned_of() {
 
 #[test]
 fn the_platform_of_a_from_is_what_its_base_is_compared_with() {
-    let base = |_: &str| {
+    let base = |_: &str, _: Option<&str>| {
         Some(BaseImage {
             platform: Some("linux/arm64".to_owned()),
             ..BaseImage::default()

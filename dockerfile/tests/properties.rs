@@ -2,12 +2,13 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use dockerfile::diagnostic::{Diagnostic, render};
-use dockerfile::ignore::{IgnoreMatcher, ParentMatches, glob_match};
+use dockerfile::ignore::{IgnoreMatcher, ParentMatches};
 use dockerfile::lint::{Options, lint};
 use dockerfile::parser::{self, Args, Ast, Node};
 use dockerfile::print::print;
 use dockerfile::shell::Lexer;
 use dockerfile::span::Span;
+use golang::glob::glob_match;
 use proptest::prelude::*;
 
 /// Text that looks somewhat like a Dockerfile.

@@ -2,7 +2,8 @@
 //! it give the same verdict, and no directory is skipped that holds something kept.
 #![no_main]
 
-use dockerfile::ignore::{IgnoreMatcher, ParentMatches, glob_match};
+use dockerfile::ignore::{IgnoreMatcher, ParentMatches};
+use golang::glob::glob_match;
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|text: &str| {

@@ -26,15 +26,6 @@ pub trait PushProgress: Send + Sync {
     fn layer(&self, diff_id: &DiffId, state: &LayerState);
 }
 
-/// Tells nobody.
-#[derive(Clone, Copy, Debug)]
-pub struct Unseen;
-
-impl PushProgress for Unseen {
-    fn layers(&self, _: &[DiffId]) {}
-    fn layer(&self, _: &DiffId, _: &LayerState) {}
-}
-
 /// A manifest, and the layers that it lists.
 pub(super) struct Wanted {
     pub(super) manifest: Vec<u8>,

@@ -63,68 +63,10 @@ impl Filters {
     }
 }
 
-/// Whether a pattern matches the whole of a name, by the rules of Go's `path.Match`: `*` and `?`
-/// match no slash, `[a-z]` and `[^a-z]` one character, a backslash takes the next one as it is.
-/// A pattern that is none matches nothing.
+/// Whether a pattern matches the whole of a name, by the rules of Go's `path.Match`. A pattern that
+/// is none matches nothing.
 pub fn matches_path(pattern: &str, name: &str) -> bool {
-    let pattern: Vec<char> = pattern.chars().collect();
-    let name: Vec<char> = name.chars().collect();
-    // Where to go on when a star has to take one more character.
-    let (mut p, mut n) = (0, 0);
-    let mut star: Option<(usize, usize)> = None;
-    loop {
-        let step = match (pattern.get(p), name.get(n)) {
-            (None, None) => return true,
-            (Some('*'), _) => {
-                star = Some((p + 1, n));
-                p += 1;
-                continue;
-            }
-            (Some('?'), Some(c)) if *c != '/' => Some(1),
-            (Some('['), Some(c)) => match class(pattern.get(p..).unwrap_or_default(), *c) {
-                Some((length, true)) => Some(length),
-                _ => None,
-            },
-            (Some('\\'), Some(c)) if pattern.get(p + 1) == Some(c) => Some(2),
-            (Some(wanted), Some(c)) if wanted == c && !matches!(wanted, '?' | '\\') => Some(1),
-            _ => None,
-        };
-        match (step, star) {
-            (Some(length), _) => {
-                p += length;
-                n += 1;
-            }
-            (None, Some((after, taken))) if name.get(taken).is_some_and(|c| *c != '/') => {
-                star = Some((after, taken + 1));
-                (p, n) = (after, taken + 1);
-            }
-            _ => return false,
-        }
-    }
-}
-
-/// The length of a `[…]` at the beginning of the pattern, and whether it has the character.
-fn class(pattern: &[char], c: char) -> Option<(usize, bool)> {
-    let mut at = 1;
-    let negated = pattern.get(at) == Some(&'^');
-    at += usize::from(negated);
-    let mut found = false;
-    let first = at;
-    loop {
-        let low = *pattern.get(at)?;
-        if low == ']' && at > first {
-            return Some((at + 1, c != '/' && found != negated));
-        }
-        let high = match (pattern.get(at + 1), pattern.get(at + 2)) {
-            (Some('-'), Some(high)) if *high != ']' => {
-                at += 2;
-                *high
-            }
-            _ => low,
-        };
-        found |= low <= c && c <= high;
-        at += 1;
-    }
+    golang::glob::glob_match(pattern, name).unwrap_or(false)
 }
 
 #[cfg(test)]

@@ -16,7 +16,7 @@ const RATIO: &str = "RBUILD_MAX_RATIO";
 pub fn set() -> Outcome {
     let mut bounds = Bounds::default();
     if let Some(text) = variable(SIZE)? {
-        bounds.size = dockerfile::value::parse_size(&text)
+        bounds.size = golang::size::parse_size(&text)
             .ok_or_else(|| wrong(SIZE, &text, "a size such as 512g, or 0 for no limit"))?;
     }
     if let Some(text) = variable(RATIO)? {

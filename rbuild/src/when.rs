@@ -1,7 +1,8 @@
 //! Times as docker tells them.
 
+use golang::duration::parse_duration;
+use jiff::Timestamp;
 use jiff::tz::TimeZone;
-use jiff::{SignedDuration, Span, Timestamp};
 
 use crate::term::style;
 
@@ -53,18 +54,25 @@ pub fn rfc3339(created: Option<&str>) -> String {
     }
 }
 
-/// A length of time as Go writes it, such as `24h` or `1h30m`, in seconds.
+/// A length of time as Go writes it, such as `24h` or `1h30m`, or with days before that, in
+/// seconds.
 ///
 /// # Errors
 /// In words.
 pub fn duration(text: &str) -> Result<u64, String> {
     let wrong = || format!("invalid duration {text:?}: write it as in 24h or 1h30m");
-    let span: Span = text.parse().map_err(|_| wrong())?;
-    let days = |span: Span| SignedDuration::try_from(span.days(0).weeks(0));
-    let rest = days(span).map_err(|_| wrong())?.as_secs();
-    let whole = i64::from(span.get_days()) + 7 * i64::from(span.get_weeks());
-    let total = whole * 86_400 + rest;
-    u64::try_from(total).map_err(|_| wrong())
+    // Days first, which docker's users write and Go has no unit for.
+    let (days, rest) = match text.split_once('d') {
+        Some((days, rest)) => (days.parse::<u64>().map_err(|_| wrong())?, rest),
+        None => (0, text),
+    };
+    let seconds = match rest {
+        "" if rest.len() < text.len() => 0,
+        rest => parse_duration(rest).map_err(|_| wrong())?.as_secs(),
+    };
+    days.checked_mul(86_400)
+        .and_then(|whole| whole.checked_add(seconds))
+        .ok_or_else(wrong)
 }
 
 /// The time that `until=` means: a length of time before now, or a date, or seconds since the

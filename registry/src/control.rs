@@ -20,6 +20,7 @@ use serde::de::DeserializeOwned;
 use tokio::net::{UnixListener, UnixStream};
 use tokio::task::JoinHandle;
 
+use crate::causes::with_causes;
 use crate::metrics::Metrics;
 use crate::service::{
     CollectOptions, Collected, ExportOptions, Exported, ImportOptions, Imported, Registry,
@@ -34,10 +35,10 @@ const MAX_ANSWER: usize = 64 << 20;
 pub enum ControlError {
     /// The connection failed.
     #[error("talking to the running registry: {0}")]
-    Io(#[from] io::Error),
+    Io(io::Error),
     /// The connection failed within a request.
-    #[error("talking to the running registry: {0}")]
-    Http(#[from] hyper::Error),
+    #[error("talking to the running registry: {}", with_causes(.0))]
+    Http(hyper::Error),
     /// It said no.
     #[error("the running registry: {0}")]
     Refused(String),
@@ -191,10 +192,11 @@ async fn request<Q: Serialize, A: DeserializeOwned>(
         {
             return Ok(None);
         }
-        Err(e) => return Err(e.into()),
+        Err(e) => return Err(ControlError::Io(e)),
     };
-    let (mut sender, connection) =
-        hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
+    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
+        .await
+        .map_err(ControlError::Http)?;
     let connection = tokio::spawn(connection);
     let body = serde_json::to_vec(query).map_err(|e| ControlError::Answer(e.to_string()))?;
     let request = http::Request::post(path)
@@ -202,12 +204,13 @@ async fn request<Q: Serialize, A: DeserializeOwned>(
         .header("content-type", "application/json")
         .body(Full::new(Bytes::from(body)))
         .map_err(|e| ControlError::Answer(e.to_string()))?;
-    let response = sender.send_request(request).await?;
+    let sent = sender.send_request(request).await;
+    let response = sent.map_err(ControlError::Http)?;
     let status = response.status();
     let body = Limited::new(response.into_body(), MAX_ANSWER)
         .collect()
         .await
-        .map_err(|e| ControlError::Answer(e.to_string()))?
+        .map_err(|e| ControlError::Answer(with_causes(&*e)))?
         .to_bytes();
     drop(sender);
     connection.abort();

@@ -25,10 +25,14 @@
 //! | [`outgoing`] | requests that the registry itself sends |
 //! | [`cache`] | a bounded cache that the writer keeps coherent |
 //! | [`name`] | what requests name, as types |
+//! | [`clock`], [`pattern`], [`units`] | the time, patterns for names, sizes and times as text |
+//! | [`sync`], [`causes`] | locks and blocking work, errors with what caused them |
 
 pub mod auth;
 pub mod cache;
+mod causes;
 pub mod cli;
+mod clock;
 pub mod config;
 pub mod control;
 pub mod events;
@@ -39,11 +43,14 @@ pub mod meta;
 pub mod metrics;
 pub mod name;
 pub mod outgoing;
+mod pattern;
 pub mod policy;
 pub mod quota;
 pub mod route;
 pub mod server;
 pub mod service;
 pub mod storage;
+mod sync;
 pub mod tls;
+mod units;
 pub mod webhook;

@@ -7,8 +7,10 @@ use std::collections::HashMap;
 use std::hash::Hash;
 use std::mem;
 use std::net::{IpAddr, Ipv6Addr};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
+
+use crate::sync::lock;
 
 /// Clients whose rates are remembered: twice as many at most.
 const REMEMBERED: usize = 16 << 10;
@@ -38,11 +40,6 @@ fn network(address: IpAddr) -> IpAddr {
         }
         v4 => v4,
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // Nothing here can panic between two changes that belong together.
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Counts what is open, for each of those who opened it and altogether.

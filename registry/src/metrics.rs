@@ -92,73 +92,9 @@ impl Metrics {
     }
 
     fn write(&self, out: &mut String, gauges: &[(&str, &str, u64)]) -> std::fmt::Result {
-        let used = || {
-            LABELS
-                .iter()
-                .zip(&self.routes)
-                .filter(|(_, route)| route.answers.iter().any(|count| count.load(Relaxed) > 0))
-        };
-        head(out, "requests_total", "counter", "Requests answered.")?;
-        for (label, route) in used() {
-            for (class, count) in route.answers.iter().enumerate() {
-                let (class, count) = (class + 1, count.load(Relaxed));
-                if count > 0 {
-                    writeln!(
-                        out,
-                        "rregistry_requests_total{{route=\"{label}\",status=\"{class}xx\"}} {count}"
-                    )?;
-                }
-            }
-        }
-        head(
-            out,
-            "request_duration_seconds",
-            "histogram",
-            "Time from a request's head to its answer's head.",
-        )?;
-        for (label, route) in used() {
-            let name = "rregistry_request_duration_seconds";
-            let mut sum = 0;
-            for (bound, count) in BUCKETS.iter().zip(&route.buckets) {
-                sum += count.load(Relaxed);
-                let le = *bound as f64 / 1e6;
-                writeln!(out, "{name}_bucket{{route=\"{label}\",le=\"{le}\"}} {sum}")?;
-            }
-            let count: u64 = route.answers.iter().map(|c| c.load(Relaxed)).sum();
-            let seconds = route.micros.load(Relaxed) as f64 / 1e6;
-            writeln!(
-                out,
-                "{name}_bucket{{route=\"{label}\",le=\"+Inf\"}} {count}"
-            )?;
-            writeln!(out, "{name}_sum{{route=\"{label}\"}} {seconds}")?;
-            writeln!(out, "{name}_count{{route=\"{label}\"}} {count}")?;
-        }
-        head(
-            out,
-            "sent_bytes_total",
-            "counter",
-            "Bytes of answers' bodies.",
-        )?;
-        for (label, route) in used() {
-            let sent = route.sent.load(Relaxed);
-            writeln!(
-                out,
-                "rregistry_sent_bytes_total{{route=\"{label}\"}} {sent}"
-            )?;
-        }
-        head(
-            out,
-            "received_bytes_total",
-            "counter",
-            "Bytes of requests' bodies.",
-        )?;
-        for (label, route) in used() {
-            let received = route.received.load(Relaxed);
-            writeln!(
-                out,
-                "rregistry_received_bytes_total{{route=\"{label}\"}} {received}"
-            )?;
-        }
+        self.write_requests(out)?;
+        self.write_durations(out)?;
+        self.write_bytes(out)?;
         head(out, "limited_total", "counter", "What limits refused.")?;
         for (what, counter) in [
             ("connections", &self.limited.connections),
@@ -192,6 +128,87 @@ impl Metrics {
         for (name, help, value) in gauges {
             head(out, name, "gauge", help)?;
             writeln!(out, "rregistry_{name} {value}")?;
+        }
+        Ok(())
+    }
+
+    /// The routes that answered something, by their labels.
+    fn used(&self) -> impl Iterator<Item = (&&'static str, &Route)> {
+        LABELS
+            .iter()
+            .zip(&self.routes)
+            .filter(|(_, route)| route.answers.iter().any(|count| count.load(Relaxed) > 0))
+    }
+
+    fn write_requests(&self, out: &mut String) -> std::fmt::Result {
+        head(out, "requests_total", "counter", "Requests answered.")?;
+        for (label, route) in self.used() {
+            for (class, count) in route.answers.iter().enumerate() {
+                let (class, count) = (class + 1, count.load(Relaxed));
+                if count > 0 {
+                    writeln!(
+                        out,
+                        "rregistry_requests_total{{route=\"{label}\",status=\"{class}xx\"}} {count}"
+                    )?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn write_durations(&self, out: &mut String) -> std::fmt::Result {
+        head(
+            out,
+            "request_duration_seconds",
+            "histogram",
+            "Time from a request's head to its answer's head.",
+        )?;
+        for (label, route) in self.used() {
+            let name = "rregistry_request_duration_seconds";
+            let mut sum = 0;
+            for (bound, count) in BUCKETS.iter().zip(&route.buckets) {
+                sum += count.load(Relaxed);
+                let le = *bound as f64 / 1e6;
+                writeln!(out, "{name}_bucket{{route=\"{label}\",le=\"{le}\"}} {sum}")?;
+            }
+            let count: u64 = route.answers.iter().map(|c| c.load(Relaxed)).sum();
+            let seconds = route.micros.load(Relaxed) as f64 / 1e6;
+            writeln!(
+                out,
+                "{name}_bucket{{route=\"{label}\",le=\"+Inf\"}} {count}"
+            )?;
+            writeln!(out, "{name}_sum{{route=\"{label}\"}} {seconds}")?;
+            writeln!(out, "{name}_count{{route=\"{label}\"}} {count}")?;
+        }
+        Ok(())
+    }
+
+    fn write_bytes(&self, out: &mut String) -> std::fmt::Result {
+        head(
+            out,
+            "sent_bytes_total",
+            "counter",
+            "Bytes of answers' bodies.",
+        )?;
+        for (label, route) in self.used() {
+            let sent = route.sent.load(Relaxed);
+            writeln!(
+                out,
+                "rregistry_sent_bytes_total{{route=\"{label}\"}} {sent}"
+            )?;
+        }
+        head(
+            out,
+            "received_bytes_total",
+            "counter",
+            "Bytes of requests' bodies.",
+        )?;
+        for (label, route) in self.used() {
+            let received = route.received.load(Relaxed);
+            writeln!(
+                out,
+                "rregistry_received_bytes_total{{route=\"{label}\"}} {received}"
+            )?;
         }
         Ok(())
     }

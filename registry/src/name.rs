@@ -11,7 +11,7 @@ use oci::Digest;
 use oci::reference::{is_path, is_tag};
 
 /// The longest repository name in bytes, as in Docker's registry.
-pub const MAX_REPOSITORY_NAME: usize = 255;
+const MAX_REPOSITORY_NAME: usize = 255;
 
 /// Why a text names nothing.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

@@ -7,6 +7,8 @@ use std::time::Duration;
 use reqwest::redirect::{Attempt, Policy};
 use reqwest::{Certificate, Client, Url};
 
+use crate::causes::innermost;
+
 /// Redirects that are followed at most.
 const MAX_REDIRECTS: usize = 5;
 
@@ -14,12 +16,12 @@ const MAX_REDIRECTS: usize = 5;
 #[derive(Debug, thiserror::Error)]
 pub enum OutgoingError {
     /// The file of certificates cannot be read.
-    #[error("{path}: {source}")]
+    #[error("{path}: {cause}")]
     Read {
         /// The file.
         path: PathBuf,
         /// Why.
-        source: std::io::Error,
+        cause: std::io::Error,
     },
     /// The file of certificates holds none.
     #[error("{0} holds no certificate in PEM")]
@@ -55,9 +57,9 @@ pub fn client(url: &str, ca: Option<&Path>, timeout: Duration) -> Result<Client,
         // TLS is never needed, so that a system without certificates will do.
         builder = builder.tls_certs_only([]);
     } else if let Some(path) = ca {
-        let pem = std::fs::read(path).map_err(|source| OutgoingError::Read {
+        let pem = std::fs::read(path).map_err(|cause| OutgoingError::Read {
             path: path.to_owned(),
-            source,
+            cause,
         })?;
         let bundle = Certificate::from_pem_bundle(&pem).unwrap_or_default();
         if bundle.is_empty() {
@@ -100,9 +102,5 @@ pub fn reason(error: &reqwest::Error) -> String {
     if error.is_timeout() {
         return "it took too long".to_owned();
     }
-    let mut cause: &dyn std::error::Error = error;
-    while let Some(next) = cause.source() {
-        cause = next;
-    }
-    cause.to_string()
+    innermost(error)
 }

@@ -1,10 +1,11 @@
-//! What happens by rule: which tags never move, which go after a time, how much may be stored. Pure.
+//! What happens by rule: which tags never move, which go after a time, how much may be stored.
+//! Pure.
 
 use std::time::Duration;
 
 use serde::{Deserialize, Deserializer};
 
-use crate::auth::rules::matches;
+use crate::pattern::matches;
 use crate::quota::Quotas;
 
 /// Tags that never move and are never deleted through the API.
@@ -48,7 +49,7 @@ fn all() -> String {
 
 fn duration<'de, D: Deserializer<'de>>(d: D) -> Result<Option<Duration>, D::Error> {
     let text = String::deserialize(d)?;
-    crate::config::duration(&text).map(Some).ok_or_else(|| {
+    crate::units::duration(&text).map(Some).ok_or_else(|| {
         serde::de::Error::custom(format!(
             "{text:?} is no time: a number and a unit, such as 15m, 24h or 7d"
         ))

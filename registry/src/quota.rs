@@ -10,9 +10,9 @@ use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Deserializer};
 
-use crate::auth::rules::matches;
-use crate::config::{show_size, size};
 use crate::name::{RepositoryName, UploadId};
+use crate::pattern::matches;
+use crate::units::{show_size, size};
 
 /// How long an upload that rests keeps what it was promised of its repository; when it goes on
 /// after that, it must be promised again. A client that died would otherwise keep others out. What
@@ -250,22 +250,22 @@ impl Ledger {
 
     /// Nobody works on `id` for now: of its repository it keeps what it was promised of
     /// `repository` bytes, for a time, and in all the bytes that lie there.
-    pub fn rest(&mut self, id: UploadId, repository: u64, lying: u64, now: Instant) {
+    pub fn rest(&mut self, id: UploadId, repository: u64, on_disk: u64, now: Instant) {
         if let Some(held) = self.held.get(&id) {
             let (name, had) = (held.repository.clone(), held.need);
             let need = Need {
                 repository: repository.min(had.repository),
-                total: lying,
+                total: on_disk,
             };
             self.set_held(id, &name, need, Some(now));
         }
     }
 
     /// An upload from before the start lies there with so many bytes.
-    pub fn found(&mut self, id: UploadId, repository: &RepositoryName, lying: u64) {
+    pub fn found(&mut self, id: UploadId, repository: &RepositoryName, on_disk: u64) {
         let need = Need {
             repository: 0,
-            total: lying,
+            total: on_disk,
         };
         self.set_held(id, repository, need, None);
     }
@@ -352,11 +352,11 @@ impl Ledger {
             })
             .map(|(id, held)| (*id, held.repository.clone(), held.need.total))
             .collect();
-        for (id, repository, lying) in &rested {
-            if *lying == 0 {
+        for (id, repository, on_disk) in &rested {
+            if *on_disk == 0 {
                 self.release(*id);
             } else {
-                self.found(*id, repository, *lying);
+                self.found(*id, repository, *on_disk);
             }
         }
         !rested.is_empty()

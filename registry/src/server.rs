@@ -17,6 +17,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
 use tower::ServiceExt;
 
+use crate::causes::with_causes;
 use crate::http::Peer;
 use crate::limits::Open;
 use crate::linger::{Linger, Lingering};
@@ -27,8 +28,8 @@ use crate::tls::Reloading;
 const HEAD_TIMEOUT: Duration = Duration::from_secs(75);
 /// How long a client may take for its part of the TLS handshake.
 const HELLO_TIMEOUT: Duration = Duration::from_secs(10);
-/// Bytes read from, and gathered for, one HTTP/1 connection at most. Twice that may be in use while a
-/// body comes in: 64 of them at once are to stay within 64 MiB with all else.
+/// Bytes read from, and gathered for, one HTTP/1 connection at most. Twice that may be in use
+/// while a body comes in: 64 of them at once are to stay within 64 MiB with all else.
 const HTTP1_BUFFER: usize = 96 << 10;
 /// Streams that one HTTP/2 connection may have open.
 const HTTP2_STREAMS: u32 = 128;
@@ -190,6 +191,6 @@ async fn serve<S>(
     let connection = builder.serve_connection(TokioIo::new(stream), service);
     if let Err(e) = watcher.watch(connection).await {
         // Clients hang up; that is their right.
-        tracing::debug!(error = %e, "a connection ended");
+        tracing::debug!(error = with_causes(&*e), "a connection ended");
     }
 }

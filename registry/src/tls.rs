@@ -1,7 +1,7 @@
 //! TLS: certificates and keys from files, read again when told to.
 
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, RwLock};
 
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -10,36 +10,37 @@ use rustls::{RootCertStore, ServerConfig};
 use tokio_rustls::TlsAcceptor;
 
 use crate::config::Tls;
+use crate::sync;
 
 /// Why TLS cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {
     /// A file cannot be read, or is not what it should be.
-    #[error("{path}: {source}")]
+    #[error("{path}: {cause}")]
     Pem {
         /// The file.
         path: PathBuf,
         /// Why.
-        source: rustls::pki_types::pem::Error,
+        cause: rustls::pki_types::pem::Error,
     },
     /// A file holds nothing of what it should.
     #[error("{0} holds no certificate")]
     Empty(PathBuf),
     /// Certificate and key do not go together, or cannot be used.
-    #[error("{path}: {source}")]
+    #[error("{path}: {cause}")]
     Config {
         /// The certificate's file.
         path: PathBuf,
         /// Why.
-        source: rustls::Error,
+        cause: rustls::Error,
     },
     /// The signers of client certificates cannot be used.
-    #[error("{path}: {source}")]
+    #[error("{path}: {cause}")]
     ClientCa {
         /// The file.
         path: PathBuf,
         /// Why.
-        source: rustls::server::VerifierBuilderError,
+        cause: rustls::server::VerifierBuilderError,
     },
 }
 
@@ -69,22 +70,21 @@ impl Reloading {
     /// [`TlsError`]; everything stays as it was.
     pub fn reload(&self) -> Result<(), TlsError> {
         let fresh = read(&self.files)?;
-        *self.current.write().unwrap_or_else(PoisonError::into_inner) = fresh;
+        *sync::write(&self.current) = fresh;
         Ok(())
     }
 
     /// For the next connection.
     pub(crate) fn acceptor(&self) -> TlsAcceptor {
-        let current = self.current.read().unwrap_or_else(PoisonError::into_inner);
-        TlsAcceptor::from(Arc::clone(&current))
+        TlsAcceptor::from(Arc::clone(&sync::read(&self.current)))
     }
 }
 
 fn read(files: &Tls) -> Result<Arc<ServerConfig>, TlsError> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let wrong = |source| TlsError::Config {
+    let wrong = |cause| TlsError::Config {
         path: files.cert.clone(),
-        source,
+        cause,
     };
     let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
         .with_safe_default_protocol_versions()
@@ -98,16 +98,16 @@ fn read(files: &Tls) -> Result<Arc<ServerConfig>, TlsError> {
             }
             let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider)
                 .build()
-                .map_err(|source| TlsError::ClientCa {
+                .map_err(|cause| TlsError::ClientCa {
                     path: path.clone(),
-                    source,
+                    cause,
                 })?;
             builder.with_client_cert_verifier(verifier)
         }
     };
-    let key = PrivateKeyDer::from_pem_file(&files.key).map_err(|source| TlsError::Pem {
+    let key = PrivateKeyDer::from_pem_file(&files.key).map_err(|cause| TlsError::Pem {
         path: files.key.clone(),
-        source,
+        cause,
     })?;
     let mut config = builder
         .with_single_cert(certificates(&files.cert)?, key)
@@ -117,9 +117,9 @@ fn read(files: &Tls) -> Result<Arc<ServerConfig>, TlsError> {
 }
 
 fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
-    let pem = |source| TlsError::Pem {
+    let pem = |cause| TlsError::Pem {
         path: path.to_owned(),
-        source,
+        cause,
     };
     let certificates = CertificateDer::pem_file_iter(path)
         .map_err(pem)?

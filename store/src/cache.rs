@@ -67,12 +67,12 @@ impl Store {
     /// [`Error::NoSuchSnapshot`] when that of `chain_id` is not there.
     pub async fn cache_put(&self, record: NewCacheRecord) -> Result<()> {
         let mut db = self.0.db.lock().await;
-        let put = table::put(&mut db, &record, self.now()).await;
-        match (put, record.chain_id) {
-            (Err(sqlx::Error::Database(e)), Some(chain_id)) if e.is_foreign_key_violation() => {
-                Err(Error::NoSuchSnapshot(chain_id))
-            }
-            (put, _) => Ok(put?),
+        match (
+            table::put(&mut db, &record, self.now()).await?,
+            record.chain_id,
+        ) {
+            (false, Some(chain_id)) => Err(Error::NoSuchSnapshot(chain_id)),
+            _ => Ok(()),
         }
     }
 

@@ -14,9 +14,9 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use oci::Digest;
 use oci::blob::{BlobStore, DiskBlobs};
-use sqlx::sqlite::SqliteConnection;
 
 use crate::db::collect::{self as table, DeadSnapshot};
+use crate::db::sqlite::Connection;
 use crate::db::{self, Durability};
 use crate::error::{Error, Result};
 use crate::lock::{Gate, InUse};
@@ -67,7 +67,7 @@ impl Store {
     /// Deletes the rows that nothing needs any more and finds the content that goes with them.
     pub(crate) async fn collect(
         &self,
-        tx: &mut SqliteConnection,
+        tx: &mut Connection,
         in_use: &InUse,
         candidates: BlobCandidates,
     ) -> Result<Freed> {

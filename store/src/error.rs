@@ -3,6 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use crate::db::sqlite::DatabaseError;
 use oci::blob::BlobError;
 use oci::reference::ReferenceError;
 use oci::{ChainId, Digest};
@@ -108,7 +109,7 @@ pub enum Error {
     },
     /// Any other failure of the database.
     #[error("the store's database failed: {0}")]
-    Database(sqlx::Error),
+    Database(DatabaseError),
     /// A blob could not be read or written.
     #[error(transparent)]
     Blob(BlobError),
@@ -210,45 +211,4 @@ impl From<BlobError> for Error {
             other => Self::Blob(other),
         }
     }
-}
-
-// SQLite's primary result codes.
-const SQLITE_BUSY: i32 = 5;
-const SQLITE_LOCKED: i32 = 6;
-const SQLITE_READONLY: i32 = 8;
-const SQLITE_IOERR: i32 = 10;
-const SQLITE_CORRUPT: i32 = 11;
-const SQLITE_FULL: i32 = 13;
-const SQLITE_NOTADB: i32 = 26;
-
-impl From<sqlx::Error> for Error {
-    fn from(error: sqlx::Error) -> Self {
-        let code = match &error {
-            sqlx::Error::Database(e) => e.code().and_then(|code| code.parse::<i32>().ok()),
-            sqlx::Error::ColumnDecode { .. } | sqlx::Error::Decode(_) => Some(SQLITE_CORRUPT),
-            _ => None,
-        };
-        if let sqlx::Error::Database(e) = &error
-            && code.map(|code| code & 0xff) == Some(SQLITE_IOERR)
-            && is_full(code)
-        {
-            let what = format!("writing its database ({e})");
-            return Self::DiskFull { what };
-        }
-        match code.map(|code| code & 0xff) {
-            Some(SQLITE_READONLY) => Self::ReadOnly,
-            Some(SQLITE_BUSY | SQLITE_LOCKED) => Self::Busy,
-            Some(SQLITE_FULL) => Self::DiskFull {
-                what: "writing its database".to_owned(),
-            },
-            Some(SQLITE_CORRUPT | SQLITE_NOTADB) => Self::corrupt(error.to_string()),
-            _ => Self::Database(error),
-        }
-    }
-}
-
-/// Whether an I/O error of SQLite is the one that a full disk gives where its log's index grows.
-fn is_full(code: Option<i32>) -> bool {
-    const SHM_SIZE: i32 = SQLITE_IOERR | 19 << 8;
-    code == Some(SHM_SIZE)
 }

@@ -7,6 +7,7 @@ use oci::{ChainId, Descriptor, Digest, ImageConfig, Reference};
 
 use crate::db::Durability;
 use crate::db::images::{self as table, NewRow};
+use crate::db::sqlite::Connection;
 use crate::error::{Error, Result};
 use crate::image::{Image, NewImage, RawManifest, created};
 use crate::lock::TOUCH_SECONDS;
@@ -108,7 +109,7 @@ impl Store {
     /// While a lease is held, writes down the time of an image's use if that is due.
     pub(crate) async fn note_use(
         &self,
-        db: &mut sqlx::sqlite::SqliteConnection,
+        db: &mut Connection,
         stored: &table::StoredImage,
     ) -> Result<()> {
         let now = self.now();
@@ -238,7 +239,7 @@ impl Store {
         Ok(())
     }
 
-    async fn row_of(&self, db: &mut sqlx::sqlite::SqliteConnection, id: &Digest) -> Result<i64> {
+    async fn row_of(&self, db: &mut Connection, id: &Digest) -> Result<i64> {
         match table::by_digest(db, id).await? {
             Some(stored) => Ok(stored.row_id),
             None => Err(Error::NoSuchImage {

@@ -3,6 +3,7 @@
 use oci::{Digest, Reference};
 
 use crate::db::images as table;
+use crate::db::sqlite::Connection;
 use crate::error::{Error, Result};
 use crate::image::Image;
 use crate::store::Store;
@@ -61,10 +62,7 @@ impl Meaning {
 }
 
 /// The image that a text means.
-pub(crate) async fn look_up(
-    db: &mut sqlx::sqlite::SqliteConnection,
-    text: &str,
-) -> Result<table::StoredImage> {
+pub(crate) async fn look_up(db: &mut Connection, text: &str) -> Result<table::StoredImage> {
     let meaning = meaning(text)?;
     let found = match (&meaning.id, &meaning.reference) {
         (Some(id), _) => table::by_digest(db, id).await?,

@@ -13,6 +13,7 @@ use oci::{ChainId, DiffId};
 
 use crate::db::Durability;
 use crate::db::snapshots::{self as table, NewSnapshot, SnapshotRow};
+use crate::db::sqlite::Connection;
 use crate::error::{Error, Result};
 use crate::lock::{Gate, TOUCH_SECONDS, lock_own, unique_name};
 use crate::reserve;
@@ -109,11 +110,7 @@ impl Store {
 
     /// Whether a snapshot's files are gone. Then it is forgotten, with the snapshots above it and
     /// the cache records that lead to them, so that all of them are made again.
-    async fn is_gone(
-        &self,
-        db: &mut sqlx::sqlite::SqliteConnection,
-        row: &SnapshotRow,
-    ) -> Result<bool> {
+    async fn is_gone(&self, db: &mut Connection, row: &SnapshotRow) -> Result<bool> {
         let path = self.0.layout.snapshot(row.id).join(FS);
         match fs::symlink_metadata(&path) {
             Ok(there) if there.is_dir() => return Ok(false),
@@ -138,11 +135,7 @@ impl Store {
     }
 
     /// Writes down a use if that is due; false when the row has gone meanwhile.
-    async fn used(
-        &self,
-        db: &mut sqlx::sqlite::SqliteConnection,
-        row: &SnapshotRow,
-    ) -> Result<bool> {
+    async fn used(&self, db: &mut Connection, row: &SnapshotRow) -> Result<bool> {
         self.announce([row.chain_id()?])?;
         let now = self.now();
         if self.0.read_only || row.last_used + TOUCH_SECONDS > now {

@@ -16,6 +16,7 @@ mod images;
 mod instructions;
 mod interrupted;
 mod isolation;
+mod platforms;
 mod quickstart;
 mod registry;
 mod robust;

@@ -9,7 +9,8 @@ use dockerfile::ignore::IgnoreMatcher;
 use dockerfile::span::Span;
 use rustix::fs::{Mode, OFlags};
 
-use super::{ContextError, read_capped, read_in};
+use super::error::ContextError;
+use super::read::{read_capped, read_in};
 use crate::files::rootfs::Rootfs;
 use crate::files::select::{Filter, Verdict};
 

@@ -7,7 +7,8 @@ use dockerfile::value::{AddSource, GitSource};
 use tempfile::TempDir;
 use tokio::process::Command;
 
-use super::{ContextError, temporary};
+use super::error::ContextError;
+use super::read::temporary;
 use crate::download::{Download, fetch};
 
 /// A context that is somewhere else.

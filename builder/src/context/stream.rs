@@ -6,7 +6,8 @@ use std::path::Path;
 use oci::layer::compression::{self, Compression};
 use rustix::fs::{Mode, OFlags};
 
-use super::{ContextError, read_capped};
+use super::error::ContextError;
+use super::read::read_capped;
 
 /// What a stream turned out to be.
 #[derive(Debug)]

@@ -19,7 +19,7 @@ use crate::files::copy::{CopyOptions, copy, write_file};
 use crate::files::rootfs::{Owner, Rootfs, file_type};
 use crate::files::select::{Filter, Selection, SourceTree};
 use crate::plan::{CopyOp, CopySource};
-use crate::solve::engine::StepError;
+use crate::solve::error::StepError;
 
 /// The mode of a downloaded file (reference, "ADD": a remote file has 0600).
 const DOWNLOAD_MODE: u32 = 0o600;

@@ -8,83 +8,79 @@ use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use dockerfile::instruction::Network;
 use images::Images;
 use images::layout::{LayoutPlace, ingest_image};
 use oci::layer::TarOptions;
 use oci::layer::diff::measure;
-use oci::{ChainId, Digest, Platform};
+use oci::{ChainId, Digest};
 use runtime::Overlay;
 use runtime::network::Sandbox;
 use runtime::users::UserError;
 use store::{NewCacheRecord, StagedSnapshot, Store};
+use tokio::sync::OnceCell;
 
 use crate::context::BuildContext;
 use crate::download::{Download, fetch};
 use crate::files::index::FileIndex;
 use crate::files::rootfs::{Owner, Rootfs};
 use crate::files::select::{Everything, Selection};
-use crate::plan::{CopyOp, CopySource, ImageName, Op};
-use crate::solve::engine::{BaseImage, Engine, Layer, Progress, StepError, Tree, Vertex};
+use crate::plan::{CopyOp, CopySource, ImageName, ImageRequest, RunOp};
+use crate::solve::backend::{Backend, BaseImage, Job, Layer, Sources, Tree};
+use crate::solve::error::StepError;
+use crate::solve::progress::{Progress, Vertex};
 use copy::OpenTree;
 use run::{Cancel, RunContext, RunSettings, StepNetwork};
 
-/// What a build on this machine is made with.
-pub struct LocalEngine {
+/// Builds on this machine.
+pub struct Engine {
     /// The store and the way to registries.
-    pub images: Images,
-    /// The build context.
-    pub context: Arc<BuildContext>,
-    /// `--build-context`, by name.
-    pub named: BTreeMap<String, Arc<BuildContext>>,
-    /// `--build-context NAME=oci-layout://…`, by name.
-    pub layouts: BTreeMap<String, LayoutPlace>,
-    /// Where progress goes.
-    pub progress: Arc<dyn Progress>,
-    /// What RUN steps share.
-    pub settings: RunSettings,
-    /// `--network`
-    pub network: String,
-    /// `--pull`
-    pub pull: bool,
-    /// Nothing made is dated later than this: seconds since the epoch.
-    pub epoch: Option<i64>,
-    /// Ends the build early.
-    pub cancel: Arc<Cancel>,
+    images: Images,
+    options: EngineOptions,
+    progress: Arc<dyn Progress>,
+    cancel: Arc<Cancel>,
     shared: Shared,
 }
+
+/// What each path among the sources of a copy takes, if it was looked for.
+type Selected = Option<Vec<Vec<Selection>>>;
 
 type Downloads = HashMap<(String, Option<Digest>), Arc<Download>>;
 
 /// What steps leave for later ones.
 #[derive(Default)]
 struct Shared {
-    sandbox: Mutex<Option<Arc<Sandbox>>>,
+    sandbox: OnceCell<Arc<Sandbox>>,
     indexes: Mutex<HashMap<PathBuf, FileIndex>>,
     /// By URL and `--checksum`: what one step verified is not verified for another.
     downloads: Mutex<Downloads>,
-    selected: Mutex<Option<(String, Vec<Vec<Selection>>)>>,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// What makes an engine.
+/// What a build on this machine is made with.
 pub struct EngineOptions {
     /// The build context.
-    pub context: BuildContext,
+    pub context: Arc<BuildContext>,
+    /// The trees of `--build-context`, by name.
+    pub named: BTreeMap<String, Arc<BuildContext>>,
+    /// `--build-context NAME=oci-layout://…`, by name.
+    pub layouts: BTreeMap<String, LayoutPlace>,
     /// What RUN steps share.
     pub settings: RunSettings,
     /// `--network`
     pub network: String,
     /// `--pull`
     pub pull: bool,
-    /// `SOURCE_DATE_EPOCH`
+    /// `SOURCE_DATE_EPOCH`: nothing made is dated later than this, seconds since 1970.
     pub epoch: Option<i64>,
 }
 
-impl LocalEngine {
-    /// An engine for one build.
+impl Engine {
+    /// An engine for one build, which tells of its work through `progress` and ends early when
+    /// `cancel` says so.
     pub fn new(
         images: Images,
         options: EngineOptions,
@@ -93,14 +89,8 @@ impl LocalEngine {
     ) -> Self {
         Self {
             images,
-            context: Arc::new(options.context),
-            named: BTreeMap::new(),
-            layouts: BTreeMap::new(),
+            options,
             progress,
-            settings: options.settings,
-            network: options.network,
-            pull: options.pull,
-            epoch: options.epoch,
             cancel,
             shared: Shared::default(),
         }
@@ -119,34 +109,29 @@ impl LocalEngine {
             .store()
             .chain(chain)
             .await
-            .map_err(|e| StepError::other("read the store", e))?;
+            .map_err(failed("read the store"))?;
         if snapshots.is_empty() {
-            return Err(StepError::Other(format!(
-                "the layers of {chain} are gone from the store"
-            )));
+            return Err(StepError::LayersGone(chain.clone()));
         }
         Ok(snapshots.into_iter().map(|s| s.fs_path).collect())
     }
 
     /// The network of a RUN, made when the first step needs it.
-    fn step_network(
-        &self,
-        wanted: dockerfile::instruction::Network,
-    ) -> Result<StepNetwork, StepError> {
-        use dockerfile::instruction::Network;
-        match (wanted, self.network.as_str()) {
+    async fn step_network(&self, wanted: Network) -> Result<StepNetwork, StepError> {
+        match (wanted, self.options.network.as_str()) {
             (Network::Host, _) | (Network::Default, "host") => Ok(StepNetwork::Host),
             (Network::None, _) | (Network::Default, "none") => Ok(StepNetwork::None),
             (Network::Default, _) => {
-                let mut sandbox = lock(&self.shared.sandbox);
-                if let Some(sandbox) = sandbox.as_ref() {
-                    return Ok(StepNetwork::Sandbox(Arc::clone(sandbox)));
-                }
-                let made = Sandbox::create(&runtime::network::Config::default())
-                    .map_err(|e| StepError::Other(e.to_string()))?;
-                let made = Arc::new(made);
-                *sandbox = Some(Arc::clone(&made));
-                Ok(StepNetwork::Sandbox(made))
+                // It waits for its turn among the builds of this machine.
+                let make = || {
+                    blocking(|| {
+                        Sandbox::create(&runtime::network::Config::default())
+                            .map(Arc::new)
+                            .map_err(|e| StepError::Other(e.to_string()))
+                    })
+                };
+                let sandbox = self.shared.sandbox.get_or_try_init(make).await?;
+                Ok(StepNetwork::Sandbox(Arc::clone(sandbox)))
             }
         }
     }
@@ -154,13 +139,13 @@ impl LocalEngine {
     /// A directory of data that can be made again.
     async fn derived(&self, name: &str) -> Result<PathBuf, StepError> {
         let made = self.store().derived_dir(name).await;
-        made.map_err(|e| StepError::Other(e.to_string()))
+        made.map_err(failed("make a directory in the store"))
     }
 
     /// A directory for temporary files.
     async fn scratch(&self) -> Result<PathBuf, StepError> {
         let made = self.store().scratch_dir().await;
-        made.map_err(|e| StepError::Other(e.to_string()))
+        made.map_err(failed("make a directory in the store"))
     }
 
     /// The directory of mount points that lies below all layers of a container.
@@ -203,12 +188,10 @@ impl LocalEngine {
     /// The context that a tree names, when it is one.
     fn context_of(&self, tree: &Tree) -> Result<Option<Arc<BuildContext>>, StepError> {
         match tree {
-            Tree::Context => Ok(Some(Arc::clone(&self.context))),
-            Tree::Named(name) => match self.named.get(name) {
+            Tree::Context => Ok(Some(Arc::clone(&self.options.context))),
+            Tree::Named(name) => match self.options.named.get(name) {
                 Some(context) => Ok(Some(Arc::clone(context))),
-                None => Err(StepError::Other(format!(
-                    "no build context is named {name}"
-                ))),
+                None => Err(StepError::NoSuchContext(name.clone())),
             },
             Tree::Layers(_) => Ok(None),
         }
@@ -244,72 +227,78 @@ impl LocalEngine {
         .await
     }
 
-    /// Does a step: what it writes is in the two directories of `into` then, upper and work.
+    /// Does a step: what it writes is in the staged directory then.
     async fn fill(
         &self,
-        op: &Op,
-        lowers: Vec<PathBuf>,
-        tree: Option<&Tree>,
-        into: (PathBuf, PathBuf),
+        staged: &StagedSnapshot,
+        job: Job<'_, Selected>,
+        parent: Option<&ChainId>,
         vertex: &Vertex,
     ) -> Result<(), StepError> {
-        let (upper, work) = into;
-        let empty = self.derived("empty").await?;
-        match op {
-            Op::Run(run_op) => {
-                let network = self.step_network(run_op.network)?;
-                let stub = self.stub().await?;
-                let scratch = self.scratch().await?;
-                let settings = self.settings.clone();
-                let cancel = Arc::clone(&self.cancel);
-                let progress = Arc::clone(&self.progress);
-                let (run_op, vertex) = (run_op.clone(), vertex.clone());
-                blocking(move || {
-                    make_cwd(&run_op.cwd, &lowers, &empty, (&upper, &work))?;
-                    let overlay = Overlay {
-                        lowers,
-                        stub: Some(stub),
-                        upper,
-                        work,
-                    };
-                    let context = RunContext {
-                        network,
-                        settings: &settings,
-                        scratch: &scratch,
-                        cancel: &cancel,
-                        progress: progress.as_ref(),
-                        vertex: &vertex,
-                    };
-                    run::run(&run_op, overlay, context)
-                })
-                .await?;
-            }
-            Op::Copy(copy_op) => {
-                let downloads = self.download(copy_op).await?;
-                let known = lock(&self.shared.selected).take();
-                let copy_op = copy_op.clone();
-                let this = format!("{copy_op:?}");
-                let perform = move |open: &OpenTree<'_>| {
-                    let dest = mount(&lowers, &empty, Some((&upper, &work)))?;
-                    let selected = match known {
-                        Some((of, selected)) if of == this => selected,
-                        _ => copy::select(&copy_op, open)?,
-                    };
-                    copy::perform(&copy_op, open, &selected, &downloads, &dest)
-                };
-                self.with_tree(tree.unwrap_or(&Tree::Context), perform)
-                    .await?;
-            }
-            Op::Workdir(workdir) => {
-                let workdir = workdir.clone();
-                blocking(move || {
-                    let dest = mount(&lowers, &empty, Some((&upper, &work)))?;
-                    make_workdir(&workdir.path, &workdir.user, &dest)
-                })
-                .await?;
+        let stack = Stack {
+            lowers: self.lowers(parent).await?,
+            empty: self.derived("empty").await?,
+            upper: staged.upper().to_owned(),
+            work: staged.work().to_owned(),
+        };
+        match job {
+            Job::Run(op) => self.run(op, stack, vertex).await,
+            Job::Copy { op, tree, selected } => self.copy(op, &tree, selected, stack).await,
+            Job::Workdir(op) => {
+                let op = op.clone();
+                blocking(move || make_workdir(&op.path, &op.user, &stack.writable()?)).await
             }
         }
-        Ok(())
+    }
+
+    /// RUN: a process on the stack.
+    async fn run(&self, op: &RunOp, stack: Stack, vertex: &Vertex) -> Result<(), StepError> {
+        let network = self.step_network(op.network).await?;
+        let stub = self.stub().await?;
+        let scratch = self.scratch().await?;
+        let settings = self.options.settings.clone();
+        let cancel = Arc::clone(&self.cancel);
+        let progress = Arc::clone(&self.progress);
+        let (op, vertex) = (op.clone(), vertex.clone());
+        blocking(move || {
+            make_cwd(&op.cwd, &stack)?;
+            let overlay = Overlay {
+                lowers: stack.lowers,
+                stub: Some(stub),
+                upper: stack.upper,
+                work: stack.work,
+            };
+            let context = RunContext {
+                network,
+                settings: &settings,
+                scratch: &scratch,
+                cancel: &cancel,
+                progress: progress.as_ref(),
+                vertex: &vertex,
+            };
+            run::run(&op, overlay, context)
+        })
+        .await
+    }
+
+    /// COPY and ADD: files of a tree onto the stack.
+    async fn copy(
+        &self,
+        op: &CopyOp,
+        tree: &Tree,
+        selected: Selected,
+        stack: Stack,
+    ) -> Result<(), StepError> {
+        let downloads = self.download(op).await?;
+        let op = op.clone();
+        self.with_tree(tree, move |open| {
+            let selected = match selected {
+                Some(selected) => selected,
+                None => copy::select(&op, open)?,
+            };
+            copy::perform(&op, open, &selected, &downloads, &stack.writable()?)
+        })
+        .await
     }
 
     /// Makes the layer of what is in a staged snapshot.
@@ -320,11 +309,11 @@ impl LocalEngine {
     ) -> Result<Layer, StepError> {
         let upper = staged.upper().to_owned();
         let options = TarOptions {
-            clamp_mtime: self.epoch,
+            clamp_mtime: self.options.epoch,
         };
         let layer = blocking(move || {
-            let dir = oci::layer::open_dir(&upper).map_err(|e| StepError::Other(e.to_string()))?;
-            measure(&dir, &options).map_err(|e| StepError::Other(e.to_string()))
+            let dir = oci::layer::open_dir(&upper)?;
+            Ok(measure(&dir, &options)?)
         })
         .await;
         let layer = match layer {
@@ -336,9 +325,15 @@ impl LocalEngine {
         };
         let (diff, size_tar, size_files) = (layer.diff_id, layer.size_tar, layer.size_files);
         let snapshot = staged
-            .commit(parent, diff.clone(), size_tar, size_files, self.epoch)
+            .commit(
+                parent,
+                diff.clone(),
+                size_tar,
+                size_files,
+                self.options.epoch,
+            )
             .await
-            .map_err(|e| StepError::other("store the layer", e))?;
+            .map_err(failed("store the layer"))?;
         Ok(Layer {
             diff_id: diff,
             chain_id: snapshot.chain_id,
@@ -351,9 +346,34 @@ impl LocalEngine {
 async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, StepError> + Send + 'static,
 ) -> Result<T, StepError> {
-    match tokio::task::spawn_blocking(work).await {
-        Ok(result) => result,
-        Err(error) => Err(StepError::other("a worker thread failed", error)),
+    tokio::task::spawn_blocking(work).await?
+}
+
+/// The store failed while this was being done.
+fn failed(what: &'static str) -> impl Fn(store::Error) -> StepError {
+    move |cause| StepError::Store { what, cause }
+}
+
+/// The layers that a step works on, and where it leaves its own.
+struct Stack {
+    /// Topmost first.
+    lowers: Vec<PathBuf>,
+    /// Stands for the layers when there are none.
+    empty: PathBuf,
+    upper: PathBuf,
+    work: PathBuf,
+}
+
+impl Stack {
+    /// The files as they are.
+    fn readable(&self) -> Result<Rootfs, StepError> {
+        mount(&self.lowers, &self.empty, None)
+    }
+
+    /// The files, to be changed.
+    fn writable(&self) -> Result<Rootfs, StepError> {
+        let upper = Some((self.upper.as_path(), self.work.as_path()));
+        mount(&self.lowers, &self.empty, upper)
     }
 }
 
@@ -374,54 +394,46 @@ fn mount(
     Ok(Rootfs::new(mounted))
 }
 
-impl Engine for LocalEngine {
-    async fn image(
-        &self,
-        name: &ImageName,
-        platform: &Platform,
-        vertex: &Vertex,
-    ) -> Result<BaseImage, StepError> {
+impl Backend for Engine {
+    type Selected = Selected;
+
+    async fn image(&self, wanted: &ImageRequest, vertex: &Vertex) -> Result<BaseImage, StepError> {
         let note = |text: &str| self.progress.status(vertex, text);
-        let found = match name {
+        let platform = &wanted.platform;
+        let found = match &wanted.name {
             ImageName::Reference(reference) => {
-                let pull = self.pull;
+                let pull = self.options.pull;
                 self.images.image(reference, platform, pull, &note).await
             }
             ImageName::Layout(name) => {
-                let missing = || StepError::Other(format!("no layout is named {name}"));
-                let place = self.layouts.get(name).ok_or_else(missing)?;
+                let missing = || StepError::NoSuchContext(name.clone());
+                let place = self.options.layouts.get(name).ok_or_else(missing)?;
                 ingest_image(&self.images, place, platform).await
             }
         };
-        let image = found.map_err(|e| StepError::Other(e.to_string()))?;
-        self.images
-            .ensure_unpacked(&image.config)
-            .await
-            .map_err(|e| StepError::Other(e.to_string()))?;
+        let image = found?;
+        self.images.ensure_unpacked(&image.config).await?;
         Ok(BaseImage {
-            id: image.id.to_string(),
+            id: image.id,
             config: image.config,
         })
     }
 
-    async fn digests(&self, op: &Op, tree: &Tree) -> Result<Vec<(String, String)>, StepError> {
-        let Op::Copy(copy_op) = op else {
-            return Ok(Vec::new());
-        };
-        self.source_digests(copy_op, tree).await
+    async fn sources(&self, op: &CopyOp, tree: &Tree) -> Result<Sources<Selected>, StepError> {
+        self.find_sources(op, tree).await
     }
 
     async fn lookup(&self, key: &Digest) -> Result<Option<Layer>, StepError> {
         let found = self.store().cache_get(key).await;
-        let failed = |e| StepError::other("read the build cache", e);
-        let Some(record) = found.map_err(failed)? else {
+        let failed = failed("read the build cache");
+        let Some(record) = found.map_err(&failed)? else {
             return Ok(None);
         };
         let (Some(diff_id), Some(chain_id)) = (record.diff_id, record.chain_id) else {
             return Ok(None);
         };
         // The files may have been taken away behind the store's back: the step is done again.
-        let there = self.store().snapshot(&chain_id).await.map_err(failed)?;
+        let there = self.store().snapshot(&chain_id).await.map_err(&failed)?;
         Ok(there.map(|_| Layer {
             diff_id,
             chain_id,
@@ -431,20 +443,17 @@ impl Engine for LocalEngine {
 
     async fn execute(
         &self,
-        op: &Op,
+        job: Job<'_, Selected>,
         parent: Option<&ChainId>,
-        tree: Option<&Tree>,
         vertex: &Vertex,
     ) -> Result<Layer, StepError> {
         self.cancel.check()?;
-        let lowers = self.lowers(parent).await?;
         let staged = self
             .store()
             .begin_snapshot()
             .await
-            .map_err(|e| StepError::other("prepare a snapshot", e))?;
-        let into = (staged.upper().to_owned(), staged.work().to_owned());
-        let done = match self.fill(op, lowers, tree, into, vertex).await {
+            .map_err(failed("prepare a snapshot"))?;
+        let done = match self.fill(&staged, job, parent, vertex).await {
             Ok(()) => self.cancel.check(),
             Err(e) => Err(e),
         };
@@ -460,9 +469,9 @@ impl Engine for LocalEngine {
     }
 
     async fn remember(&self, key: &Digest, layer: &Layer, name: &str) -> Result<(), StepError> {
-        let failed = |e| StepError::other("write the build cache", e);
+        let failed = failed("write the build cache");
         let snapshot = self.store().snapshot(&layer.chain_id).await;
-        let size = snapshot.map_err(failed)?.map_or(0, |s| s.size_disk);
+        let size = snapshot.map_err(&failed)?.map_or(0, |s| s.size_disk);
         let record = NewCacheRecord {
             key: key.clone(),
             chain_id: Some(layer.chain_id.clone()),
@@ -476,7 +485,7 @@ impl Engine for LocalEngine {
     }
 
     fn now(&self) -> String {
-        let time = match self.epoch {
+        let time = match self.options.epoch {
             Some(seconds) => jiff::Timestamp::from_second(seconds).unwrap_or_default(),
             None => jiff::Timestamp::now(),
         };
@@ -485,23 +494,11 @@ impl Engine for LocalEngine {
 }
 
 /// Makes the working directory of a RUN when the image lacks it, as runtimes do.
-fn make_cwd(
-    cwd: &str,
-    lowers: &[PathBuf],
-    empty: &Path,
-    upper: (&Path, &Path),
-) -> Result<(), StepError> {
-    if cwd == "/" {
+fn make_cwd(cwd: &str, stack: &Stack) -> Result<(), StepError> {
+    if cwd == "/" || stack.readable()?.open_dir(Path::new(cwd)).is_ok() {
         return Ok(());
     }
-    let view = mount(lowers, empty, None)?;
-    let exists = view.open_dir(Path::new(cwd)).is_ok();
-    drop(view);
-    if exists {
-        return Ok(());
-    }
-    let dest = mount(lowers, empty, Some(upper))?;
-    make_workdir(cwd, "", &dest)
+    make_workdir(cwd, "", &stack.writable()?)
 }
 
 /// `mkdir -p` for WORKDIR; new directories belong to the user in force.

@@ -13,7 +13,8 @@ use runtime::{
 };
 
 use crate::plan::RunOp;
-use crate::solve::engine::{Progress, StepError, Vertex};
+use crate::solve::error::StepError;
+use crate::solve::progress::{Progress, Vertex};
 
 /// What RUN steps share.
 #[derive(Clone, Debug, Default)]
@@ -44,7 +45,7 @@ impl Cancel {
     }
 
     /// Whether the build was cancelled.
-    pub fn is_cancelled(&self) -> bool {
+    fn is_cancelled(&self) -> bool {
         self.cancelled.load(Ordering::SeqCst)
     }
 

@@ -6,23 +6,25 @@ use std::path::PathBuf;
 use oci::Digest;
 
 use super::copy::{self, OpenTree};
-use super::{LocalEngine, lock};
+use super::{Engine, Selected, lock};
+use crate::derived;
 use crate::files::digest::{Owners, selections};
 use crate::files::index::FileIndex;
 use crate::files::select::Selection;
 use crate::plan::{CopyOp, CopySource};
-use crate::solve::engine::{StepError, Tree};
+use crate::solve::backend::{Sources, Tree};
+use crate::solve::error::StepError;
 
 /// Names and digests, in the order of the sources.
 type Digests = Vec<(String, String)>;
 
-impl LocalEngine {
-    /// The digests of all sources of `op` but here-documents.
-    pub(super) async fn source_digests(
+impl Engine {
+    /// All sources of `op` but here-documents.
+    pub(super) async fn find_sources(
         &self,
         op: &CopyOp,
         tree: &Tree,
-    ) -> Result<Digests, StepError> {
+    ) -> Result<Sources<Selected>, StepError> {
         let mut files: Digests = Vec::new();
         for (url, download) in &self.download(op).await? {
             files.push((
@@ -31,37 +33,51 @@ impl LocalEngine {
             ));
         }
         files.sort();
-        if !op.sources.iter().any(|s| matches!(s, CopySource::Path(_))) {
-            return Ok(files);
+        let mut selected = None;
+        if op.sources.iter().any(|s| matches!(s, CopySource::Path(_))) {
+            let paths = self.path_sources(op, tree).await?;
+            files.extend(paths.files);
+            selected = paths.selected;
         }
-        let memo = self.memo_path(op, tree);
-        let known = memo.as_ref().and_then(|path| std::fs::read(path).ok());
-        if let Some(known) = known.and_then(|bytes| serde_json::from_slice::<Digests>(&bytes).ok())
-        {
-            files.extend(known);
-            return Ok(files);
-        }
-        let digested = self.path_digests(op, tree).await?;
-        if let (Some(path), Ok(bytes)) = (memo, serde_json::to_vec(&digested)) {
-            // Without it the next build only reads more.
-            let _ = remember(&path, &bytes);
-        }
-        files.extend(digested);
-        Ok(files)
+        Ok(Sources { files, selected })
     }
 
-    async fn path_digests(&self, op: &CopyOp, tree: &Tree) -> Result<Digests, StepError> {
+    async fn path_sources(&self, op: &CopyOp, tree: &Tree) -> Result<Sources<Selected>, StepError> {
+        let memo = self.memo_path(op, tree);
+        if let Some(path) = &memo
+            && let Some(files) = derived::load::<Digests>(path.clone()).await
+        {
+            let selected = None;
+            return Ok(Sources { files, selected });
+        }
+        let (files, selected) = self.digested(op, tree).await?;
+        if let Some(path) = memo {
+            derived::save(path, &files).await;
+        }
+        let selected = Some(selected);
+        Ok(Sources { files, selected })
+    }
+
+    async fn digested(
+        &self,
+        op: &CopyOp,
+        tree: &Tree,
+    ) -> Result<(Digests, Vec<Vec<Selection>>), StepError> {
         let path = self.index_path(tree);
-        let index = path.as_ref().map(|path| {
-            let known = lock(&self.shared.indexes).remove(path);
-            known.unwrap_or_else(|| FileIndex::load(path))
-        });
-        let (work_op, kept) = (op.clone(), path.clone());
+        let known = path
+            .as_ref()
+            .and_then(|path| lock(&self.shared.indexes).remove(path));
+        let (op, kept) = (op.clone(), path.clone());
         let (digested, selected, index) = self
             .with_tree(tree, move |open| {
-                let mut index = index.unwrap_or_default();
-                let (digested, selected) = digest(&work_op, open, &mut index)?;
+                let mut index = match (known, &kept) {
+                    (Some(known), _) => known,
+                    (None, Some(path)) => FileIndex::load(path),
+                    (None, None) => FileIndex::default(),
+                };
+                let (digested, selected) = digest(&op, open, &mut index)?;
                 if let Some(path) = &kept {
+                    // Without it the next build only reads more.
                     let _ = index.save(path);
                 }
                 Ok((digested, selected, index))
@@ -70,8 +86,7 @@ impl LocalEngine {
         if let Some(path) = path {
             lock(&self.shared.indexes).insert(path, index);
         }
-        *lock(&self.shared.selected) = Some((format!("{op:?}"), selected));
-        Ok(digested)
+        Ok((digested, selected))
     }
 
     /// Where the file index of a context is kept.
@@ -121,13 +136,4 @@ fn digest(
         }
     }
     Ok((digested, all))
-}
-
-fn remember(path: &std::path::Path, bytes: &[u8]) -> std::io::Result<()> {
-    let dir = path.parent().unwrap_or(path);
-    std::fs::create_dir_all(dir)?;
-    let file = tempfile::NamedTempFile::new_in(dir)?;
-    std::fs::write(file.path(), bytes)?;
-    file.persist(path)?;
-    Ok(())
 }

@@ -239,7 +239,7 @@ impl SourceTree<'_> {
                 let names = rootfs::list(dir.as_fd()).map_err(FilesError::io("list", &path))?;
                 for name in names {
                     let text = name.to_string_lossy();
-                    if dockerfile::ignore::glob_match(component, &text).map_err(|_| bad())? {
+                    if golang::glob::glob_match(component, &text).map_err(|_| bad())? {
                         next.push(path.join(name));
                     }
                 }

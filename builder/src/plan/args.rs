@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use dockerfile::eval::platform::PlatformParts;
 use dockerfile::shell::Variables;
 use oci::Platform;
 
@@ -56,31 +57,15 @@ impl BuildArgs {
     }
 }
 
-/// The automatic platform arguments (reference, "Automatic platform ARGs in the global scope").
-pub fn platform_args(build: &Platform, target: &Platform, stage: &str) -> Vec<(String, String)> {
-    let variant = |p: &Platform| p.variant.clone().unwrap_or_default();
-    let stage = if stage.is_empty() { "default" } else { stage };
-    [
-        ("BUILDPLATFORM", build.to_string()),
-        ("BUILDOS", build.os.clone()),
-        (
-            "BUILDOSVERSION",
-            build.os_version.clone().unwrap_or_default(),
-        ),
-        ("BUILDARCH", build.architecture.clone()),
-        ("BUILDVARIANT", variant(build)),
-        ("TARGETPLATFORM", target.to_string()),
-        ("TARGETOS", target.os.clone()),
-        (
-            "TARGETOSVERSION",
-            target.os_version.clone().unwrap_or_default(),
-        ),
-        ("TARGETARCH", target.architecture.clone()),
-        ("TARGETVARIANT", variant(target)),
-        ("TARGETSTAGE", stage.to_owned()),
-    ]
-    .map(|(name, value)| (name.to_owned(), value))
-    .to_vec()
+/// A platform in the parts that arguments tell.
+pub fn platform_parts(platform: &Platform) -> PlatformParts {
+    PlatformParts {
+        text: platform.to_string(),
+        os: platform.os.clone(),
+        os_version: platform.os_version.clone().unwrap_or_default(),
+        architecture: platform.architecture.clone(),
+        variant: platform.variant.clone().unwrap_or_default(),
+    }
 }
 
 /// Given arguments are what a build check sees of them.

@@ -58,24 +58,21 @@ pub fn changed_config(changes: &[String], platform: &Platform) -> Result<Config,
     }
     let expand = || -> Result<Config, PlanError> {
         let (args, named) = (BuildArgs::default(), NamedContexts::default());
-        let graph = Graph::new(
-            &parsed.dockerfile,
-            &GraphOptions {
-                target: "",
-                args: &args,
-                build_platform: platform,
-                target_platform: platform,
-                named: &named,
-            },
-        )?;
+        let options = GraphOptions {
+            target: "",
+            args: &args,
+            build_platform: platform,
+            target_platform: platform,
+            named: &named,
+        };
+        let graph = Graph::new(&parsed.dockerfile, &options)?;
         let mut config = Config::default();
         for stage in &graph.stages {
             let expanded = expand_stage(&StageInput {
-                file: &parsed.dockerfile,
+                names: options.names(&parsed.dockerfile),
                 stage,
                 global: &graph.global,
                 args: &args,
-                named: &named,
                 base: Config::default(),
                 author: None,
                 declared: Declared::default(),

@@ -1,33 +1,21 @@
 //! Which stages the target needs, what each is based on, and in which order they are built.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use dockerfile::diagnostic::{Code, Diagnostic};
+use dockerfile::eval::expand_word;
+use dockerfile::eval::global::{Scope, global};
+use dockerfile::eval::platform::{automatic, target_stage};
 use dockerfile::shell::Lexer;
 use dockerfile::span::{Span, Word};
 use dockerfile::stage::{Dockerfile, Stage};
-use oci::{Platform, Reference};
+use oci::Platform;
 
 use super::PlanError;
-use super::args::{BuildArgs, platform_args};
-use super::named::{ImageName, NamedContext, NamedContexts};
-use super::state::expand_word;
+use super::args::{BuildArgs, platform_parts};
+use super::named::NamedContexts;
+use super::names::{Base, Names};
 use super::step::CopyFrom;
-
-/// What a stage starts from.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Base {
-    /// The FROM is wrong: there is no such base.
-    Unknown,
-    /// Nothing.
-    Scratch,
-    /// An earlier stage.
-    Stage(usize),
-    /// An image.
-    Image(ImageName),
-    /// The files of a named context.
-    Tree(String),
-}
 
 /// A stage of the graph.
 #[derive(Clone, Debug)]
@@ -56,7 +44,7 @@ pub struct Graph {
     /// The index in the Dockerfile of the one whose image is wanted.
     pub target: usize,
     /// The global scope: what FROM lines see, and what stages inherit by declaring it.
-    pub global: BTreeMap<String, String>,
+    pub global: Scope,
 }
 
 /// What the graph depends on beside the Dockerfile.
@@ -72,6 +60,17 @@ pub struct GraphOptions<'a> {
     pub target_platform: &'a Platform,
     /// The names given with `--build-context`.
     pub named: &'a NamedContexts,
+}
+
+impl<'a> GraphOptions<'a> {
+    /// What the names in a Dockerfile mean with these options.
+    pub fn names(&self, file: &'a Dockerfile) -> Names<'a> {
+        Names {
+            file,
+            named: self.named,
+            platform: self.target_platform,
+        }
+    }
 }
 
 impl Graph {
@@ -100,10 +99,11 @@ impl Graph {
     ) -> (Self, Vec<Diagnostic>) {
         let lexer = Lexer::new(file.directives.escape_char());
         let mut errors = Vec::new();
-        let global = globals(file, options, lexer, &mut errors);
+        let global = globals(file, options, &mut errors);
         let mut stages = Vec::new();
+        let names = options.names(file);
         for index in 0..file.stages.len() {
-            let (stage, mut found) = plan_stage(file, index, options.named, lexer, &global);
+            let (stage, mut found) = plan_stage(&names, index, lexer, &global);
             errors.append(&mut found);
             stages.push(stage);
         }
@@ -136,18 +136,18 @@ impl Graph {
     /// All mistakes found, with their places.
     pub fn add_triggers(
         &mut self,
-        file: &Dockerfile,
-        named: &NamedContexts,
+        names: &Names<'_>,
         index: usize,
         triggers: &[String],
     ) -> Result<bool, PlanError> {
+        let file = names.file;
         let span = file.stages.get(index).map_or(Span::at(0), |s| s.base.span);
         let Some(stage) = self.stages.iter_mut().find(|stage| stage.index == index) else {
             return Ok(false);
         };
         let before = (stage.stages.len(), stage.sources.len());
         if !stage.replaced {
-            let errors = stage.add_triggers(file, named, triggers, span);
+            let errors = stage.add_triggers(names, triggers, span);
             if !errors.is_empty() {
                 return Err(PlanError(errors));
             }
@@ -159,7 +159,7 @@ impl Graph {
             if self.stages.iter().any(|stage| stage.index == index) {
                 continue;
             }
-            let (stage, errors) = plan_stage(file, index, named, lexer, &self.global);
+            let (stage, errors) = plan_stage(names, index, lexer, &self.global);
             if !errors.is_empty() {
                 return Err(PlanError(errors));
             }
@@ -187,42 +187,22 @@ pub(super) fn no_target(file: &Dockerfile, target: &str) -> PlanError {
 }
 
 /// The global scope, in order: automatic platform arguments, then ARG by ARG.
-fn globals(
-    file: &Dockerfile,
-    options: &GraphOptions<'_>,
-    lexer: Lexer,
-    errors: &mut Vec<Diagnostic>,
-) -> BTreeMap<String, String> {
-    let last = || file.stages.last().and_then(|stage| stage.name());
-    let target = match options.target {
-        "" => last().unwrap_or_default(),
-        target => target.to_owned(),
-    };
-    let automatic = platform_args(options.build_platform, options.target_platform, &target);
-    let mut scope: BTreeMap<String, String> = automatic.into_iter().collect();
-    for name in scope.keys().cloned().collect::<Vec<_>>() {
-        if let Some(value) = options.args.get(&name) {
-            scope.insert(name, value.to_owned());
-        }
-    }
-    for def in file.global_args.iter().flat_map(|global| &global.arg.args) {
-        let name = def.name.as_str().to_owned();
-        let value = match (options.args.get(&name), &def.default) {
-            (Some(given), _) => Some(given.to_owned()),
-            (None, Some(default)) => expand(lexer, default, &scope, errors),
-            (None, None) => None,
-        };
-        if let Some(value) = value {
-            scope.insert(name, value);
-        }
-    }
+fn globals(file: &Dockerfile, options: &GraphOptions<'_>, errors: &mut Vec<Diagnostic>) -> Scope {
+    let automatic = automatic(
+        &platform_parts(options.build_platform),
+        &platform_parts(options.target_platform),
+        &target_stage(file, options.target),
+        options.args,
+    );
+    let (scope, mistakes) = global(file, &automatic, options.args);
+    errors.extend(mistakes);
     scope
 }
 
 fn expand(
     lexer: Lexer,
     word: &Word,
-    scope: &BTreeMap<String, String>,
+    scope: &Scope,
     errors: &mut Vec<Diagnostic>,
 ) -> Option<String> {
     expand_word(lexer, word, scope)
@@ -232,11 +212,10 @@ fn expand(
 
 /// A stage as far as it can be planned, and what is wrong with it.
 fn plan_stage(
-    file: &Dockerfile,
+    names: &Names<'_>,
     index: usize,
-    named: &NamedContexts,
     lexer: Lexer,
-    global: &BTreeMap<String, String>,
+    global: &Scope,
 ) -> (StagePlan, Vec<Diagnostic>) {
     let mut errors = Vec::new();
     let mut plan = StagePlan {
@@ -248,12 +227,15 @@ fn plan_stage(
         sources: Vec::new(),
         replaced: false,
     };
-    let Some(stage) = file.stages.get(index) else {
-        return (plan, no_target(file, &index.to_string()).0);
+    let Some(stage) = names.file.stages.get(index) else {
+        return (plan, no_target(names.file, &index.to_string()).0);
     };
+    if let Some(word) = &stage.platform {
+        plan.platform = platform(word, lexer, global, &mut errors);
+    }
     if let Some(name) = stage.name() {
-        if let Some((name, context)) = named.get(&name) {
-            plan.base = context_base(name, context);
+        if let Some(base) = names.replacement(&name, plan.platform.as_ref()) {
+            plan.base = base;
             plan.replaced = true;
         }
         plan.name = name;
@@ -262,7 +244,7 @@ fn plan_stage(
         return (plan, errors);
     }
     if let Some(base) = expand(lexer, &stage.base, global, &mut errors) {
-        match base_of(file, index, &base, named, stage.base.span) {
+        match names.base(index, &base, plan.platform.as_ref(), stage.base.span) {
             Ok(base) => plan.base = base,
             Err(e) => errors.push(e),
         }
@@ -270,42 +252,51 @@ fn plan_stage(
     if let Base::Stage(earlier) = plan.base {
         plan.stages.insert(earlier);
     }
-    if let Some(word) = &stage.platform
-        && let Some(text) = expand(lexer, word, global, &mut errors)
-    {
-        match text.parse() {
-            _ if text.is_empty() => errors.push(
-                Diagnostic::error(
-                    Code::InvalidFlag,
-                    format!("empty platform value from expression {}", word.as_str()),
-                    word.span,
-                )
-                .help("give the ARG a default before the first FROM, or pass --build-arg"),
-            ),
-            Ok(platform) => plan.platform = Some(platform),
-            Err(e) => errors.push(
-                Diagnostic::error(Code::InvalidFlag, format!("{e}"), word.span)
-                    .help("write it as linux/amd64, or leave --platform out"),
-            ),
-        }
-    }
     for instruction in &stage.instructions {
         for (from, span) in instruction.kind.sources() {
-            match copy_from(file, index, &from, named, span) {
+            match names.copy_from(index, &from, span) {
                 Ok(source) => plan.add(source, span),
                 Err(e) => errors.push(e),
             }
         }
     }
     if let Base::Stage(earlier) = plan.base {
-        let earlier = file.stages.get(earlier).into_iter();
+        let earlier = names.file.stages.get(earlier).into_iter();
         let triggers: Vec<String> = earlier
             .flat_map(Stage::triggers)
             .map(|onbuild| onbuild.trigger.clone())
             .collect();
-        errors.extend(plan.add_triggers(file, named, &triggers, stage.header.span));
+        errors.extend(plan.add_triggers(names, &triggers, stage.header.span));
     }
     (plan, errors)
+}
+
+/// The value of `--platform`.
+fn platform(
+    word: &Word,
+    lexer: Lexer,
+    global: &Scope,
+    errors: &mut Vec<Diagnostic>,
+) -> Option<Platform> {
+    let text = expand(lexer, word, global, errors)?;
+    if text.is_empty() {
+        let message = format!("empty platform value from expression {}", word.as_str());
+        errors.push(
+            Diagnostic::error(Code::InvalidFlag, message, word.span)
+                .help("give the ARG a default before the first FROM, or pass --build-arg"),
+        );
+        return None;
+    }
+    match text.parse() {
+        Ok(platform) => Some(platform),
+        Err(e) => {
+            errors.push(
+                Diagnostic::error(Code::InvalidFlag, format!("{e}"), word.span)
+                    .help("write it as linux/amd64, or leave --platform out"),
+            );
+            None
+        }
+    }
 }
 
 impl StagePlan {
@@ -323,8 +314,7 @@ impl StagePlan {
     /// Adds the trees that ONBUILD triggers copy from; `span` is the FROM that fires them.
     fn add_triggers(
         &mut self,
-        file: &Dockerfile,
-        named: &NamedContexts,
+        names: &Names<'_>,
         triggers: &[String],
         span: Span,
     ) -> Vec<Diagnostic> {
@@ -335,7 +325,7 @@ impl StagePlan {
                 continue;
             };
             for (from, _) in instruction.kind.sources() {
-                match copy_from(file, self.index, &from, named, span) {
+                match names.copy_from(self.index, &from, span) {
                     Ok(source) => self.add(source, span),
                     Err(mut e) => {
                         e.message = format!("in the base's ONBUILD {trigger}: {}", e.message);
@@ -346,89 +336,4 @@ impl StagePlan {
         }
         errors
     }
-}
-
-/// A named context as a base.
-fn context_base(name: &str, context: &NamedContext) -> Base {
-    match context.image(name) {
-        Some(image) => Base::Image(image),
-        None => Base::Tree(name.to_owned()),
-    }
-}
-
-fn base_of(
-    file: &Dockerfile,
-    index: usize,
-    base: &str,
-    named: &NamedContexts,
-    span: Span,
-) -> Result<Base, Diagnostic> {
-    if base.is_empty() {
-        let written = file.stages.get(index).map_or("", |s| s.base.as_str());
-        let message = format!("base name ({written}) should not be blank");
-        return Err(Diagnostic::error(Code::InvalidArgument, message, span)
-            .help("give the ARG a default before the first FROM, or pass --build-arg"));
-    }
-    if let Some(earlier) = file.earlier_stage_named(base, index) {
-        return Ok(Base::Stage(earlier));
-    }
-    if base == "scratch" {
-        return Ok(Base::Scratch);
-    }
-    if let Some((name, context)) = named.get(base) {
-        return Ok(context_base(name, context));
-    }
-    image(base, span).map(Base::Image)
-}
-
-/// What a `--from` means: a named context, an earlier stage, or an image.
-///
-/// # Errors
-/// When it is none of them, or the stage itself or a later one.
-pub fn copy_from(
-    file: &Dockerfile,
-    index: usize,
-    from: &str,
-    named: &NamedContexts,
-    span: Span,
-) -> Result<CopyFrom, Diagnostic> {
-    let number = from.parse::<usize>().is_ok();
-    if !number && let Some((name, context)) = named.get(from) {
-        return Ok(match context.image(name) {
-            Some(image) => CopyFrom::Image(image),
-            None => CopyFrom::Named(name.to_owned()),
-        });
-    }
-    if let Some(earlier) = file.earlier_stage(from, index) {
-        return Ok(CopyFrom::Stage(earlier));
-    }
-    if let Some(stage) = file.stages.iter().position(|s| s.is_named(from)) {
-        let what = if stage == index {
-            "the stage itself"
-        } else {
-            "a later stage"
-        };
-        let message = format!("--from={from} refers to {what}");
-        return Err(Diagnostic::error(Code::InvalidFlag, message, span)
-            .help("a stage can only copy from stages above it: move that stage up"));
-    }
-    if number {
-        let message = format!("--from={from}: there is no stage {from} above this one");
-        return Err(Diagnostic::error(Code::InvalidFlag, message, span)
-            .help("stages are counted from 0; a name (FROM … AS name) is easier to keep right"));
-    }
-    if from == "scratch" {
-        return Ok(CopyFrom::Scratch);
-    }
-    image(from, span).map(CopyFrom::Image)
-}
-
-fn image(name: &str, span: Span) -> Result<ImageName, Diagnostic> {
-    name.parse::<Reference>()
-        .map(|reference| ImageName::Reference(reference.or_latest()))
-        .map_err(|e| {
-            let message = format!("{name:?} is no stage and no image reference: {e}");
-            Diagnostic::error(Code::InvalidArgument, message, span)
-                .help("write an image as [registry/]name[:tag], in lower case")
-        })
 }

@@ -9,8 +9,9 @@ use dockerfile::stage::Dockerfile;
 use oci::config::Config;
 
 use super::expand::{Declared, ExpandedStage, StageInput, sketch_stage};
-use super::graph::{Base, Graph, GraphOptions, no_target};
-use super::named::ImageName;
+use super::graph::{Graph, GraphOptions, no_target};
+use super::image::ImageRequest;
+use super::names::Base;
 
 /// What is looked at, and what is known.
 pub struct Survey<'a> {
@@ -18,7 +19,7 @@ pub struct Survey<'a> {
     pub options: &'a GraphOptions<'a>,
     /// What is known of an image's configuration. Where nothing is, an instruction with variables
     /// is given the benefit of the doubt.
-    pub config: &'a dyn Fn(&ImageName) -> Option<Config>,
+    pub config: &'a dyn Fn(&ImageRequest) -> Option<Config>,
     /// Stages that the target does not need are looked at too.
     pub all_stages: bool,
     /// It is to be built: what this builder does not carry out is a mistake.
@@ -70,11 +71,10 @@ pub fn survey(parsed: &Parsed, survey: &Survey<'_>) -> (Option<Graph>, Vec<Diagn
         };
         let open = open || doubtful;
         let (expanded, found) = sketch_stage(&StageInput {
-            file,
+            names: options.names(file),
             stage,
             global: &graph.global,
             args: options.args,
-            named: options.named,
             base,
             author: None,
             declared,
@@ -99,7 +99,7 @@ pub fn survey(parsed: &Parsed, survey: &Survey<'_>) -> (Option<Graph>, Vec<Diagn
 }
 
 /// The images that stages are based on, needed or not.
-pub fn base_images(file: &Dockerfile, options: &GraphOptions<'_>) -> Vec<ImageName> {
+pub fn base_images(file: &Dockerfile, options: &GraphOptions<'_>) -> Vec<ImageRequest> {
     let (graph, _) = Graph::sketch(file, options, 0);
     let images = graph
         .stages

@@ -12,8 +12,10 @@ pub mod args;
 pub mod changes;
 pub mod expand;
 pub mod graph;
+pub mod image;
 pub mod mistakes;
 pub mod named;
+pub mod names;
 pub mod outline;
 mod state;
 pub mod step;
@@ -22,8 +24,10 @@ pub mod step;
 mod tests;
 
 pub use args::BuildArgs;
-pub use graph::{Base, Graph, StagePlan};
-pub use named::{ImageName, NamedContexts};
+pub use graph::{Graph, StagePlan};
+pub use image::{ImageName, ImageRequest};
+pub use named::NamedContexts;
+pub use names::{Base, Names};
 pub use step::{CopyFrom, CopyOp, CopySource, Op, RunOp, Step, WorkdirOp};
 
 use dockerfile::diagnostic::Diagnostic;

@@ -1,9 +1,10 @@
 //! `--build-context`: names that stand for something else than they would.
 
 use std::collections::BTreeMap;
-use std::fmt;
 
 use oci::Reference;
+
+use super::image::ImageName;
 
 /// What a name was given to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,24 +24,6 @@ impl NamedContext {
             Self::Tree => None,
             Self::Image(reference) => Some(ImageName::Reference(reference.clone())),
             Self::Layout => Some(ImageName::Layout(name.to_owned())),
-        }
-    }
-}
-
-/// An image, by what finds it.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum ImageName {
-    /// In the store, or at its registry.
-    Reference(Reference),
-    /// In the OCI image layout that a named context points to.
-    Layout(String),
-}
-
-impl fmt::Display for ImageName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Reference(reference) => reference.fmt(f),
-            Self::Layout(name) => f.write_str(name),
         }
     }
 }

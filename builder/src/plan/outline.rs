@@ -10,8 +10,9 @@ use dockerfile::stage::{Dockerfile, Stage};
 use oci::config::Config;
 
 use super::args::BuildArgs;
-use super::graph::{Base, Graph, StagePlan};
-use super::named::ImageName;
+use super::graph::{Graph, StagePlan};
+use super::image::ImageRequest;
+use super::names::Base;
 use super::state::StageState;
 
 /// What the target takes.
@@ -89,7 +90,7 @@ pub fn outline(
     file: &Dockerfile,
     graph: &Graph,
     args: &BuildArgs,
-    config: &dyn Fn(&ImageName) -> Option<Config>,
+    config: &dyn Fn(&ImageRequest) -> Option<Config>,
 ) -> Outline {
     let lexer = Lexer::new(file.directives.escape_char());
     let mut walk = Walk {
@@ -176,7 +177,7 @@ struct Walk<'a> {
 }
 
 impl Walk<'_> {
-    fn stage(&mut self, plan: &StagePlan, config: &dyn Fn(&ImageName) -> Option<Config>) {
+    fn stage(&mut self, plan: &StagePlan, config: &dyn Fn(&ImageRequest) -> Option<Config>) {
         let Some(stage) = self.file.stages.get(plan.index) else {
             return;
         };

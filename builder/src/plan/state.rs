@@ -1,11 +1,11 @@
 //! What a stage has set so far: its configuration, and the variables its next line sees.
 
-use std::collections::BTreeMap;
-
 use dockerfile::diagnostic::{Code, Diagnostic};
+use dockerfile::eval::global::Scope;
+use dockerfile::eval::stage::{StageVariables, set};
+use dockerfile::eval::{ArgValue, arg_value, expand_word};
 use dockerfile::instruction::{Arg, Env};
 use dockerfile::shell::{Lexer, Variables};
-use dockerfile::span::Word;
 use dockerfile::stage::DEFAULT_PATH;
 use oci::config::Config;
 
@@ -16,10 +16,8 @@ use super::args::BuildArgs;
 pub struct StageState {
     /// The configuration of the image so far.
     pub config: Config,
-    /// Names of the arguments declared in the stage, in order.
-    args: Vec<String>,
-    /// What the next line sees: the image's variables and the arguments that have a value.
-    vars: Vec<String>,
+    /// What the next line sees.
+    variables: StageVariables,
     /// Whether CMD was set in this stage.
     pub cmd_set: bool,
     /// MAINTAINER's.
@@ -29,10 +27,7 @@ pub struct StageState {
 /// What a stage hands down beside its image: the values of its arguments, which stages based on
 /// it see too (reference, "ARG", scope). The history of a RUN lists only a stage's own.
 #[derive(Clone, Debug, Default)]
-pub struct Declared(Option<Vec<String>>);
-
-/// Arguments that ask for something of the builder, and that no step sees.
-const UNSEEN: [&str; 2] = ["BUILDKIT_SBOM_SCAN_CONTEXT", "BUILDKIT_SBOM_SCAN_STAGE"];
+pub struct Declared(Option<StageVariables>);
 
 impl StageState {
     /// The state of a stage on a base, which declared arguments if it is a stage.
@@ -42,9 +37,11 @@ impl StageState {
             config.env.push(format!("PATH={DEFAULT_PATH}"));
         }
         Self {
-            vars: declared.0.unwrap_or_else(|| config.env.clone()),
+            variables: match declared.0 {
+                Some(below) => below.inherited(),
+                None => StageVariables::of_image(&config.env),
+            },
             config,
-            args: Vec::new(),
             cmd_set: false,
             author,
         }
@@ -52,26 +49,13 @@ impl StageState {
 
     /// What stages based on this one see of its arguments.
     pub fn declared(&self) -> Declared {
-        Declared(Some(self.vars.clone()))
+        Declared(Some(self.variables.clone()))
     }
 
     /// Sets a variable of the image; one that exists keeps its place.
-    pub fn set_env(&mut self, name: &str, value: &str) {
+    fn set_env(&mut self, name: &str, value: &str) {
         set(&mut self.config.env, name, value);
-        set(&mut self.vars, name, value);
-    }
-
-    /// Declares an argument. With a value it hides an ENV of that name from the lines below it;
-    /// the image keeps what ENV set.
-    pub fn set_arg(&mut self, name: String, value: Option<String>) {
-        if let Some(value) = value
-            && !UNSEEN.contains(&name.as_str())
-        {
-            set(&mut self.vars, &name, &value);
-        }
-        if !self.args.contains(&name) {
-            self.args.push(name);
-        }
+        self.variables.set_env(name, value);
     }
 
     /// ARG: declares its arguments, each with the value that was given, its default, or the
@@ -84,18 +68,18 @@ impl StageState {
         lexer: Lexer,
         arg: &Arg,
         given: &BuildArgs,
-        global: &BTreeMap<String, String>,
+        global: &Scope,
     ) -> Result<Vec<(String, Option<String>)>, Diagnostic> {
         let mut declared = Vec::new();
         for def in &arg.args {
             // Names are taken as they are written.
             let name = def.name.as_str().to_owned();
-            let value = match (given.get(&name), &def.default) {
-                (Some(given), _) => Some(given.to_owned()),
-                (None, Some(default)) => Some(expand_word(lexer, default, self)?),
-                (None, None) => global.get(&name).cloned(),
+            let value = match arg_value(def, given, global) {
+                ArgValue::Known(value) => Some(value.to_owned()),
+                ArgValue::Default(default) => Some(expand_word(lexer, default, self)?),
+                ArgValue::None => None,
             };
-            self.set_arg(name.clone(), value.clone());
+            self.variables.set_arg(&name, value.as_deref());
             declared.push((name, value));
         }
         Ok(declared)
@@ -128,14 +112,18 @@ impl StageState {
     /// empty when none was given.
     pub fn args_with_values(&self) -> Vec<(String, String)> {
         let value = |name: &String| self.value(name).unwrap_or_default().to_owned();
-        let all = self.args.iter().map(|name| (name.clone(), value(name)));
+        let all = self
+            .variables
+            .declared()
+            .iter()
+            .map(|name| (name.clone(), value(name)));
         all.collect()
     }
 
     /// The environment of a RUN: the image's variables and the arguments, the later line winning
     /// where both have a name.
     pub fn run_env(&self) -> Vec<String> {
-        self.vars.clone()
+        self.variables.pairs().to_vec()
     }
 
     /// The words that a shell form is run by.
@@ -156,44 +144,13 @@ impl StageState {
     }
 }
 
-/// The last line that sets a name wins, be it ENV or ARG: so BuildKit does it.
 impl Variables for StageState {
     fn value(&self, name: &str) -> Option<&str> {
-        let pair = self.vars.iter().find(|pair| is_of(pair, name))?;
-        pair.get(name.len() + 1..)
+        self.variables.value(name)
     }
 
     fn names(&self) -> Vec<&str> {
-        let pairs = self.vars.iter();
-        pairs
-            .filter_map(|pair| pair.split_once('=').map(|(k, _)| k))
-            .collect()
-    }
-}
-
-/// Whether a `NAME=value` is of this name. A stage can have thousands of them.
-fn is_of(pair: &str, name: &str) -> bool {
-    pair.strip_prefix(name)
-        .is_some_and(|rest| rest.starts_with('='))
-}
-
-/// Sets `name` in a list of `NAME=value`; one that exists keeps its place.
-fn set(pairs: &mut Vec<String>, name: &str, value: &str) {
-    let pair = format!("{name}={value}");
-    match pairs.iter_mut().find(|old| is_of(old, name)) {
-        Some(old) => *old = pair,
-        None => pairs.push(pair),
-    }
-}
-
-/// Expands a word with the variables of a scope.
-///
-/// # Errors
-/// What is wrong with it, and where.
-pub fn expand_word(lexer: Lexer, word: &Word, scope: &dyn Variables) -> Result<String, Diagnostic> {
-    match lexer.expand_placed(word.as_str(), scope) {
-        Ok(expanded) => Ok(expanded.text),
-        Err(e) => Err(Diagnostic::in_word(&e, |part| word.place(part))),
+        self.variables.names()
     }
 }
 
@@ -239,10 +196,10 @@ mod tests {
         state.set_env("B", "2");
         state.set_env("A", "3");
         assert_eq!(state.config.env[1..], ["A=3", "B=2"]);
-        state.set_arg("A".into(), Some("arg".into()));
-        state.set_arg("C".into(), Some("c".into()));
-        state.set_arg("D".into(), None);
-        state.set_arg("C".into(), None);
+        state.variables.set_arg("A", Some("arg"));
+        state.variables.set_arg("C", Some("c"));
+        state.variables.set_arg("D", None);
+        state.variables.set_arg("C", None);
         assert_eq!(state.value("A"), Some("arg"));
         assert_eq!(state.value("D"), None);
         assert_eq!(

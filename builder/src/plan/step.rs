@@ -4,7 +4,7 @@ use dockerfile::span::Span;
 use dockerfile::value::Chmod;
 use oci::Digest;
 
-use super::named::ImageName;
+use super::image::ImageRequest;
 
 /// One instruction, ready to be looked up or run.
 #[derive(Clone, Debug)]
@@ -25,7 +25,7 @@ pub enum Op {
     /// Runs a process.
     Run(RunOp),
     /// Copies files in.
-    Copy(CopyOp),
+    Copy(Box<CopyOp>),
     /// Makes the working directory.
     Workdir(WorkdirOp),
 }
@@ -94,7 +94,7 @@ pub enum CopyFrom {
     /// An earlier stage.
     Stage(usize),
     /// An image.
-    Image(ImageName),
+    Image(ImageRequest),
     /// A named context.
     Named(String),
 }

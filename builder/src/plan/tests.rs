@@ -6,7 +6,10 @@ use oci::config::Config;
 
 use super::expand::{Declared, ExpandedStage, StageInput, expand_stage};
 use super::graph::GraphOptions;
-use super::{Base, BuildArgs, CopyFrom, Graph, ImageName, NamedContexts, Op, PlanError};
+use super::{
+    Base, BuildArgs, CopyFrom, Graph, ImageName, ImageRequest, NamedContexts, Names, Op, PlanError,
+};
+use crate::plan::named::NamedContext;
 
 fn args(pairs: &[(&str, &str)]) -> BuildArgs {
     BuildArgs::new(
@@ -35,17 +38,28 @@ fn expand(text: &str, base: Config, given: &[(&str, &str)]) -> Result<ExpandedSt
     let args = args(given);
     let graph = graph(text, "", &args)?;
     let parsed = parse(text);
+    let platform: Platform = "linux/amd64".parse().unwrap();
     expand_stage(&StageInput {
-        file: &parsed.dockerfile,
+        names: Names {
+            file: &parsed.dockerfile,
+            named: &NamedContexts::default(),
+            platform: &platform,
+        },
         stage: graph.stages.last().unwrap(),
         global: &graph.global,
         args: &args,
-        named: &NamedContexts::default(),
         base,
         author: None,
         declared: Declared::default(),
         open: false,
     })
+}
+
+fn image(reference: &str, platform: &str) -> ImageRequest {
+    ImageRequest {
+        name: ImageName::Reference(reference.parse().unwrap()),
+        platform: platform.parse().unwrap(),
+    }
 }
 
 fn histories(stage: &ExpandedStage) -> Vec<&str> {
@@ -73,9 +87,9 @@ fn only_the_stages_that_the_target_needs_are_planned() {
     let indexes: Vec<usize> = planned.stages.iter().map(|s| s.index).collect();
     assert_eq!(indexes, [0, 2, 3]);
     assert_eq!(planned.stages[1].base, Base::Stage(0));
-    let image = CopyFrom::Image(ImageName::Reference("busybox:1".parse().unwrap()));
+    let busybox = CopyFrom::Image(image("busybox:1", "linux/amd64"));
     let (source, span) = &planned.stages[2].sources[0];
-    assert_eq!((source, span.text(text)), (&image, "busybox:1"));
+    assert_eq!((source, span.text(text)), (&busybox, "busybox:1"));
 
     let one = graph(text, "ONE", &args(&[])).unwrap();
     assert_eq!(one.stages.len(), 1);
@@ -92,7 +106,7 @@ fn from_sees_global_arguments_and_build_args() {
     let planned = graph(text, "", &args(&[])).unwrap();
     assert_eq!(
         planned.stages[0].base,
-        Base::Image(ImageName::Reference("base:1".parse().unwrap()))
+        Base::Image(image("base:1", "linux/amd64"))
     );
     assert_eq!(
         planned.stages[0].platform.as_ref().unwrap().to_string(),
@@ -101,13 +115,55 @@ fn from_sees_global_arguments_and_build_args() {
     let planned = graph(text, "", &args(&[("V", "2")])).unwrap();
     assert_eq!(
         planned.stages[0].base,
-        Base::Image(ImageName::Reference("base:2".parse().unwrap()))
+        Base::Image(image("base:2", "linux/amd64"))
     );
     let error = graph("ARG X\nFROM $X\n", "", &args(&[])).unwrap_err();
     assert!(
         messages(&error)[0].contains("base name ($X) should not be blank"),
         "{error}"
     );
+}
+
+/// As BuildKit does: `--platform` is for the base of a stage (and the context that takes the
+/// stage's place), and never for what is copied into it.
+#[test]
+fn images_are_asked_for_by_platform() {
+    let text = "\
+        FROM --platform=linux/amd64 x:1 AS tools\n\
+        COPY --from=x:1 /a /a\n\
+        COPY --from=ctx /a /a\n\
+        FROM --platform=linux/amd64 scratch AS replaced\n\
+        FROM x:1\n\
+        COPY --from=tools / /\n\
+        COPY --from=replaced / /\n";
+    let parsed = parse(text);
+    let given = NamedContext::Image("y:1".parse().unwrap());
+    let named = ["ctx", "replaced"].map(|name| (name.to_owned(), given.clone()));
+    let (build, target) = (
+        "linux/amd64".parse().unwrap(),
+        "linux/arm64".parse().unwrap(),
+    );
+    let options = GraphOptions {
+        target: "",
+        args: &args(&[]),
+        build_platform: &build,
+        target_platform: &target,
+        named: &named.into_iter().collect(),
+    };
+    let planned = Graph::new(&parsed.dockerfile, &options).unwrap();
+    let bases: Vec<&Base> = planned.stages.iter().map(|stage| &stage.base).collect();
+    assert_eq!(
+        bases,
+        [
+            &Base::Image(image("x:1", "linux/amd64")),
+            &Base::Image(image("y:1", "linux/amd64")),
+            &Base::Image(image("x:1", "linux/arm64")),
+        ]
+    );
+    let sources = planned.stages[0].sources.iter();
+    let sources: Vec<&CopyFrom> = sources.map(|(source, _)| source).collect();
+    let expected = ["x:1", "y:1"].map(|name| CopyFrom::Image(image(name, "linux/arm64")));
+    assert_eq!(sources, expected.iter().collect::<Vec<_>>());
 }
 
 #[test]

@@ -94,16 +94,16 @@ impl StepKey {
 }
 
 /// The key of an operation on top of `parent`; `files` are the content digests of a copy's
-/// sources, in order, empty for other operations.
+/// sources, in order, empty for other operations. `run_flags` tell what else a RUN depends on.
 pub fn step_key(
     op: &Op,
     parent: Option<&ChainId>,
     platform: &Platform,
-    network: &str,
+    run_flags: &str,
     files: &[(String, String)],
 ) -> StepKey {
     match op {
-        Op::Run(run) => run_key(run, parent, platform, network),
+        Op::Run(run) => run_key(run, parent, platform, run_flags),
         Op::Copy(copy) => copy_key(copy, parent, files),
         Op::Workdir(workdir) => {
             let mut key = StepKey::new("workdir", parent);
@@ -114,7 +114,7 @@ pub fn step_key(
     }
 }
 
-fn run_key(run: &RunOp, parent: Option<&ChainId>, platform: &Platform, network: &str) -> StepKey {
+fn run_key(run: &RunOp, parent: Option<&ChainId>, platform: &Platform, run_flags: &str) -> StepKey {
     let mut key = StepKey::new("run", parent);
     key.push("command", quote(&run.argv));
     for pair in &run.env {
@@ -124,7 +124,7 @@ fn run_key(run: &RunOp, parent: Option<&ChainId>, platform: &Platform, network: 
     key.push("USER", &run.user);
     key.push("WORKDIR", &run.cwd);
     key.push("platform", platform.to_string());
-    key.push("network", format!("{:?}/{network}", run.network));
+    key.push("network", format!("{:?}/{run_flags}", run.network));
     if let Some((path, body)) = &run.script {
         key.push("script", path);
         key.push("script text", Digest::sha256(body.as_bytes()).to_string());

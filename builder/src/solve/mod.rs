@@ -1,11 +1,15 @@
 //! Runs a plan: each step is found in the cache or done, and becomes a layer.
 //!
-//! - [`engine`]: the one trait through which the world is seen
+//! - [`backend`]: the one trait through which the world is seen; [`progress`]: what it is told
+//! - [`image`]: what a stage comes to; [`error`]: why there is none
 //! - [`key`]: what a step's result depends on
 //! - [`trace`]: the keys of the last build, to say why a step missed
 
-pub mod engine;
+pub mod backend;
+pub mod error;
+pub mod image;
 pub mod key;
+pub mod progress;
 pub mod trace;
 
 #[cfg(test)]
@@ -17,14 +21,18 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use dockerfile::span::Span;
 use dockerfile::stage::Dockerfile;
-use oci::config::{History, RootFs};
+use oci::config::History;
 use oci::{ChainId, DiffId, ImageConfig, Platform};
 
 use crate::plan::expand::{Declared, ExpandedStage, StageInput, sketch_stage};
 use crate::plan::{
-    Base, BuildArgs, CopyFrom, Graph, ImageName, NamedContexts, Op, PlanError, StagePlan, Step,
+    Base, BuildArgs, CopyFrom, Graph, ImageRequest, NamedContexts, Names, Op, PlanError, StagePlan,
+    Step,
 };
-use engine::{BaseImage, Engine, Layer, Progress, SolveError, StageImage, Tree, Vertex};
+use backend::{Backend, BaseImage, Job, Layer, Sources, Tree};
+use error::{SolveError, StepError};
+use image::StageImage;
+use progress::{Progress, Vertex};
 use trace::Trace;
 
 /// The comment that marks a history entry as BuildKit's format.
@@ -42,21 +50,22 @@ pub struct Build<'a> {
     pub named: &'a NamedContexts,
     /// The platform to build for.
     pub platform: &'a Platform,
-    /// The network of RUN steps, as part of their keys.
-    pub network: &'a str,
+    /// The flags that what a RUN does may depend on (its network, hosts and limits), as part of
+    /// its key.
+    pub run_flags: &'a str,
     /// Steps are not looked up in the cache.
     pub no_cache: bool,
 }
 
-/// Runs a build on an engine.
-pub struct Solver<'a, E> {
+/// Runs a build on a backend.
+pub struct Solver<'a, B> {
     build: Build<'a>,
     /// The build's graph, and what triggers of base images add to it.
     graph: Graph,
-    engine: &'a E,
+    backend: &'a B,
     progress: &'a dyn Progress,
     next: AtomicUsize,
-    images: BTreeMap<(ImageName, Platform), BaseImage>,
+    images: BTreeMap<ImageRequest, BaseImage>,
     /// One for each stage of the graph, once the build is prepared.
     expanded: Vec<ExpandedStage>,
     done: BTreeMap<usize, StageImage>,
@@ -64,13 +73,18 @@ pub struct Solver<'a, E> {
     after: Trace,
 }
 
-impl<'a, E: Engine> Solver<'a, E> {
+impl<'a, B: Backend> Solver<'a, B> {
     /// A solver; `before` has the keys of the last build of the same Dockerfile.
-    pub fn new(build: Build<'a>, engine: &'a E, progress: &'a dyn Progress, before: Trace) -> Self {
+    pub fn new(
+        build: Build<'a>,
+        backend: &'a B,
+        progress: &'a dyn Progress,
+        before: Trace,
+    ) -> Self {
         Self {
             graph: build.graph.clone(),
             build,
-            engine,
+            backend,
             progress,
             next: AtomicUsize::new(1),
             images: BTreeMap::new(),
@@ -93,9 +107,9 @@ impl<'a, E: Engine> Solver<'a, E> {
     }
 
     /// The images that were found.
-    pub fn images(&self) -> impl Iterator<Item = (&ImageName, &ImageConfig)> {
+    pub fn images(&self) -> impl Iterator<Item = (&ImageRequest, &ImageConfig)> {
         let found = self.images.iter();
-        found.map(|((name, _), image)| (name, &image.config))
+        found.map(|(wanted, image)| (wanted, &image.config))
     }
 
     /// Builds the target of a build that is prepared, and returns its image and the keys of this
@@ -112,7 +126,7 @@ impl<'a, E: Engine> Solver<'a, E> {
         let target = self.done.remove(&self.graph.target);
         match target {
             Some(image) => Ok((image, self.after)),
-            None => Err(internal("the target stage was not planned")),
+            None => Err(SolveError::Unplanned),
         }
     }
 
@@ -130,54 +144,55 @@ impl<'a, E: Engine> Solver<'a, E> {
         while let Some(stage) = self.graph.stages.get(next).cloned() {
             self.resolve_stage(&stage).await?;
             let base = self.base_config(&stage).config.unwrap_or_default();
-            let (file, named) = (self.build.file, self.build.named);
+            let names = self.names();
             let graph = &mut self.graph;
-            let added = graph.add_triggers(file, named, stage.index, &base.on_build)?;
+            let added = graph.add_triggers(&names, stage.index, &base.on_build)?;
             // What is known already is not looked for again.
             next = if added { 0 } else { next + 1 };
         }
         Ok(())
     }
 
+    /// What the names in the Dockerfile mean.
+    fn names(&self) -> Names<'a> {
+        Names {
+            file: self.build.file,
+            named: self.build.named,
+            platform: self.build.platform,
+        }
+    }
+
     /// Finds the images that a stage is based on and copies from.
     async fn resolve_stage(&mut self, stage: &StagePlan) -> Result<(), SolveError> {
-        let platform = stage.platform.as_ref().unwrap_or(self.build.platform);
-        let base = match &stage.base {
-            Base::Image(name) => Some(name),
-            _ => None,
-        };
         let place = self.build.file.stages.get(stage.index);
         let from = place.map_or(Default::default(), |s| s.base.span);
+        let base = match &stage.base {
+            Base::Image(image) => Some((image, from)),
+            _ => None,
+        };
         let copied = stage
             .sources
             .iter()
             .filter_map(|(source, span)| match source {
-                CopyFrom::Image(name) => Some((name, *span)),
+                CopyFrom::Image(image) => Some((image, *span)),
                 _ => None,
             });
-        let base = base.map(|name| (name, from));
-        for (name, span) in base.into_iter().chain(copied) {
-            self.resolve(name, platform, span).await?;
+        for (image, span) in base.into_iter().chain(copied) {
+            self.resolve(image, span).await?;
         }
         Ok(())
     }
 
-    async fn resolve(
-        &mut self,
-        name: &ImageName,
-        platform: &Platform,
-        span: Span,
-    ) -> Result<(), SolveError> {
-        let key = (name.clone(), platform.clone());
-        if self.images.contains_key(&key) {
+    async fn resolve(&mut self, wanted: &ImageRequest, span: Span) -> Result<(), SolveError> {
+        if self.images.contains_key(wanted) {
             return Ok(());
         }
-        let vertex = self.vertex(format!("[internal] load metadata for {name}"));
+        let vertex = self.vertex(format!("[internal] load metadata for {}", wanted.name));
         self.progress.started(&vertex);
-        match self.engine.image(name, platform, &vertex).await {
+        match self.backend.image(wanted, &vertex).await {
             Ok(image) => {
                 self.progress.done(&vertex);
-                self.images.insert(key, image);
+                self.images.insert(wanted.clone(), image);
                 Ok(())
             }
             Err(cause) => {
@@ -210,11 +225,10 @@ impl<'a, E: Engine> Solver<'a, E> {
                 }
             };
             let input = StageInput {
-                file: self.build.file,
+                names: self.names(),
                 stage,
                 global: &self.graph.global,
                 args: self.build.args,
-                named: self.build.named,
                 base,
                 author,
                 declared,
@@ -235,7 +249,7 @@ impl<'a, E: Engine> Solver<'a, E> {
     fn base_config(&self, stage: &StagePlan) -> ImageConfig {
         let platform = stage.platform.as_ref().unwrap_or(self.build.platform);
         let image = match &stage.base {
-            Base::Image(name) => self.images.get(&(name.clone(), platform.clone())),
+            Base::Image(image) => self.images.get(image),
             _ => None,
         };
         match image {
@@ -267,8 +281,8 @@ impl<'a, E: Engine> Solver<'a, E> {
         } else {
             String::new()
         };
-        if let Base::Image(name) = &stage.base {
-            let vertex = self.vertex(format!("[{prefix}1/{total}] FROM {name}"));
+        if let Base::Image(image) = &stage.base {
+            let vertex = self.vertex(format!("[{prefix}1/{total}] FROM {}", image.name));
             self.progress.started(&vertex);
             self.progress.done(&vertex);
         }
@@ -284,7 +298,7 @@ impl<'a, E: Engine> Solver<'a, E> {
                 image.created = Some(layer.created.clone());
             }
             if let Some(text) = &step.history {
-                let created = image.created.clone().unwrap_or_else(|| self.engine.now());
+                let created = image.created.clone().unwrap_or_else(|| self.backend.now());
                 image.history.push(History {
                     created: Some(created),
                     created_by: Some(text.clone()),
@@ -346,18 +360,14 @@ impl<'a, E: Engine> Solver<'a, E> {
         image: &StageImage,
         vertex: &Vertex,
         place: &str,
-    ) -> Result<Layer, engine::StepError> {
-        let tree = self.tree(op);
-        let files = match &tree {
-            Some(tree) => self.engine.digests(op, tree).await?,
-            None => Vec::new(),
-        };
+    ) -> Result<Layer, StepError> {
+        let (job, files) = self.job(op).await?;
         let parent = image.chain.as_ref();
         let build = &self.build;
-        let key = key::step_key(op, parent, build.platform, build.network, &files);
+        let key = key::step_key(op, parent, build.platform, build.run_flags, &files);
         let digest = key.digest();
         if !build.no_cache
-            && let Some(layer) = self.engine.lookup(&digest).await?
+            && let Some(layer) = self.backend.lookup(&digest).await?
         {
             self.after.insert(place, key);
             self.progress.cached(vertex);
@@ -366,20 +376,32 @@ impl<'a, E: Engine> Solver<'a, E> {
         if let Some(reason) = self.before.explain(place, &key, build.no_cache) {
             self.progress.missed(vertex, &reason);
         }
-        let layer = self
-            .engine
-            .execute(op, parent, tree.as_ref(), vertex)
-            .await?;
-        self.engine.remember(&digest, &layer, &step.name).await?;
+        let layer = self.backend.execute(job, parent, vertex).await?;
+        self.backend.remember(&digest, &layer, &step.name).await?;
         self.after.insert(place, key);
         self.progress.done(vertex);
         Ok(layer)
     }
 
+    /// What there is to do for a step, and the content digests of the files that it takes.
+    async fn job<'o>(
+        &self,
+        op: &'o Op,
+    ) -> Result<(Job<'o, B::Selected>, Vec<(String, String)>), StepError> {
+        Ok(match op {
+            Op::Run(run) => (Job::Run(run), Vec::new()),
+            Op::Workdir(workdir) => (Job::Workdir(workdir), Vec::new()),
+            Op::Copy(op) => {
+                let tree = self.tree(&op.from);
+                let Sources { files, selected } = self.backend.sources(op, &tree).await?;
+                (Job::Copy { op, tree, selected }, files)
+            }
+        })
+    }
+
     /// The tree that a copy takes from.
-    fn tree(&self, op: &Op) -> Option<Tree> {
-        let Op::Copy(copy) = op else { return None };
-        Some(match &copy.from {
+    fn tree(&self, from: &CopyFrom) -> Tree {
+        match from {
             CopyFrom::Context => Tree::Context,
             CopyFrom::Scratch => Tree::Layers(None),
             CopyFrom::Named(name) => Tree::Named(name.clone()),
@@ -387,46 +409,12 @@ impl<'a, E: Engine> Solver<'a, E> {
                 .done
                 .get(index)
                 .map_or(Tree::Layers(None), StageImage::tree),
-            CopyFrom::Image(name) => {
-                let mut found = self.images.iter().filter(|((n, _), _)| n == name);
-                let config = found.next().map(|(_, image)| &image.config);
-                let chain = config.and_then(|c| ChainId::chain(&c.rootfs.diff_ids).pop());
-                Tree::Layers(chain)
+            CopyFrom::Image(image) => {
+                let found = self.images.get(image);
+                Tree::Layers(
+                    found.and_then(|image| ChainId::chain(&image.config.rootfs.diff_ids).pop()),
+                )
             }
-        })
-    }
-}
-
-impl StageImage {
-    /// The configuration document of the image.
-    pub fn document(&self, now: &str) -> ImageConfig {
-        let mut document = self.base.clone();
-        document.config = Some((*self.config).clone());
-        document.author = self.author.clone();
-        document.created = Some(self.created.clone().unwrap_or_else(|| now.to_owned()));
-        document.history = self.history.clone();
-        document.rootfs = RootFs {
-            diff_ids: self.diff_ids.clone(),
-            ..RootFs::default()
-        };
-        // Docker's classic builder recorded the container that made the base; it made nothing here.
-        for stale in [
-            "container",
-            "container_config",
-            "docker_version",
-            "parent",
-            "id",
-        ] {
-            document.other.shift_remove(stale);
         }
-        document
-    }
-}
-
-fn internal(what: &str) -> SolveError {
-    let cause = engine::StepError::Other(what.to_owned());
-    SolveError::Step {
-        span: Default::default(),
-        cause,
     }
 }

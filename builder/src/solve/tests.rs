@@ -1,4 +1,4 @@
-//! The solver on an engine that only remembers what it was asked.
+//! The solver on a backend that only remembers what it was asked.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -7,13 +7,14 @@ use dockerfile::parse;
 use oci::config::Config;
 use oci::{ChainId, DiffId, Digest, ImageConfig, Platform};
 
-use super::engine::{
-    BaseImage, Engine, Layer, Progress, SolveError, StageImage, StepError, Tree, Vertex,
-};
+use super::backend::{Backend, BaseImage, Job, Layer, Sources, Tree};
+use super::error::{SolveError, StepError};
+use super::image::StageImage;
+use super::progress::{Progress, Vertex};
 use super::trace::Trace;
 use super::{Build, Solver};
 use crate::plan::graph::GraphOptions;
-use crate::plan::{BuildArgs, Graph, ImageName, NamedContexts, Op};
+use crate::plan::{BuildArgs, CopyOp, Graph, ImageRequest, NamedContexts};
 
 /// Makes a layer of everything, and fails the command `false`.
 #[derive(Default)]
@@ -21,16 +22,21 @@ struct Fake {
     cache: RefCell<HashMap<Digest, Layer>>,
     executed: RefCell<Vec<String>>,
     files: RefCell<String>,
+    /// Where copies took from, in order.
+    copied: RefCell<Vec<Tree>>,
 }
 
-impl Engine for Fake {
-    async fn image(
-        &self,
-        name: &ImageName,
-        platform: &Platform,
-        _: &Vertex,
-    ) -> Result<BaseImage, StepError> {
-        if name.to_string().contains("library/missing") {
+/// The layer that every image of the fake has, one for each platform.
+fn layer_of(platform: &Platform) -> DiffId {
+    DiffId(Digest::sha256(platform.to_string().as_bytes()))
+}
+
+impl Backend for Fake {
+    type Selected = Tree;
+
+    async fn image(&self, wanted: &ImageRequest, _: &Vertex) -> Result<BaseImage, StepError> {
+        let platform = &wanted.platform;
+        if wanted.name.to_string().contains("library/missing") {
             return Err(StepError::Other("manifest unknown".to_owned()));
         }
         let mut config = ImageConfig::for_platform(platform);
@@ -39,15 +45,18 @@ impl Engine for Fake {
             ..Config::default()
         });
         config.created = Some("2020-01-01T00:00:00Z".to_owned());
-        config.rootfs.diff_ids = vec![DiffId(Digest::sha256(b"base"))];
+        config.rootfs.diff_ids = vec![layer_of(platform)];
         Ok(BaseImage {
             config,
-            id: "sha256:x".to_owned(),
+            id: Digest::sha256(b"x"),
         })
     }
 
-    async fn digests(&self, _: &Op, _: &Tree) -> Result<Vec<(String, String)>, StepError> {
-        Ok(vec![("f".to_owned(), self.files.borrow().clone())])
+    async fn sources(&self, _: &CopyOp, tree: &Tree) -> Result<Sources<Tree>, StepError> {
+        Ok(Sources {
+            files: vec![("f".to_owned(), self.files.borrow().clone())],
+            selected: tree.clone(),
+        })
     }
 
     async fn lookup(&self, key: &Digest) -> Result<Option<Layer>, StepError> {
@@ -56,12 +65,15 @@ impl Engine for Fake {
 
     async fn execute(
         &self,
-        op: &Op,
+        job: Job<'_, Tree>,
         parent: Option<&ChainId>,
-        _: Option<&Tree>,
         vertex: &Vertex,
     ) -> Result<Layer, StepError> {
-        if let Op::Run(run) = op
+        if let Job::Copy { tree, selected, .. } = &job {
+            assert_eq!(tree, selected, "a copy takes what was looked at for it");
+            self.copied.borrow_mut().push(tree.clone());
+        }
+        if let Job::Run(run) = job
             && run.argv.last().is_some_and(|a| a == "false")
         {
             return Err(StepError::Process {
@@ -71,7 +83,7 @@ impl Engine for Fake {
             });
         }
         self.executed.borrow_mut().push(vertex.name.to_string());
-        let diff_id = DiffId(Digest::sha256(format!("{parent:?}{op:?}").as_bytes()));
+        let diff_id = DiffId(Digest::sha256(format!("{parent:?}{job:?}").as_bytes()));
         let chain_id = ChainId::extend(parent, &diff_id);
         Ok(Layer {
             diff_id,
@@ -119,9 +131,18 @@ fn solve(
     text: &str,
     before: Trace,
 ) -> (Result<(StageImage, Trace), SolveError>, Vec<String>) {
+    solve_for(fake, text, "linux/amd64", before)
+}
+
+fn solve_for(
+    fake: &Fake,
+    text: &str,
+    platform: &str,
+    before: Trace,
+) -> (Result<(StageImage, Trace), SolveError>, Vec<String>) {
     let parsed = parse(text);
     let (args, named) = (BuildArgs::default(), NamedContexts::default());
-    let platform: Platform = "linux/amd64".parse().unwrap();
+    let platform: Platform = platform.parse().unwrap();
     let options = GraphOptions {
         target: "",
         args: &args,
@@ -136,7 +157,7 @@ fn solve(
         args: &args,
         named: &named,
         platform: &platform,
-        network: "default",
+        run_flags: "default",
         no_cache: false,
     };
     let log = Log::default();
@@ -245,4 +266,67 @@ fn stages_hand_their_files_and_configuration_on() {
         "[stage-1 2/2] COPY --from=a /x /x",
     ];
     assert_eq!(*fake.executed.borrow(), expected);
+}
+
+#[test]
+fn a_copy_from_an_image_takes_the_one_for_the_platform_that_is_built_for() {
+    for (text, expected) in [
+        (
+            "FROM --platform=linux/amd64 x AS tools\nFROM scratch\nCOPY --from=tools /a /a\n\
+             COPY --from=x /a /b\n",
+            ["linux/amd64", "linux/arm64"],
+        ),
+        (
+            "FROM x AS own\nFROM --platform=linux/amd64 x AS tools\nCOPY --from=x /a /a\n\
+             FROM scratch\nCOPY --from=own /a /a\nCOPY --from=tools /a /b\n",
+            ["linux/arm64", "linux/arm64"],
+        ),
+    ] {
+        let fake = Fake::default();
+        let (solved, _) = solve_for(&fake, text, "linux/arm64", Trace::default());
+        solved.unwrap();
+        let copied = fake.copied.borrow();
+        let expected = expected.map(|platform| {
+            let layer = layer_of(&platform.parse().unwrap());
+            Tree::Layers(Some(ChainId::extend(None, &layer)))
+        });
+        assert_eq!(copied[..2], expected, "{text}");
+    }
+}
+
+#[test]
+fn images_are_known_by_platform() {
+    let text = "FROM --platform=linux/amd64 x AS tools\nFROM x\nCOPY --from=tools /a /a\n";
+    let parsed = parse(text);
+    let (args, named) = (BuildArgs::default(), NamedContexts::default());
+    let platform: Platform = "linux/arm64".parse().unwrap();
+    let options = GraphOptions {
+        target: "",
+        args: &args,
+        build_platform: &platform,
+        target_platform: &platform,
+        named: &named,
+    };
+    let graph = Graph::new(&parsed.dockerfile, &options).unwrap();
+    let build = Build {
+        file: &parsed.dockerfile,
+        graph: &graph,
+        args: &args,
+        named: &named,
+        platform: &platform,
+        run_flags: "default",
+        no_cache: false,
+    };
+    let (fake, log) = (Fake::default(), Log::default());
+    let mut solver = Solver::new(build, &fake, &log, Trace::default());
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .build()
+        .unwrap();
+    runtime.block_on(solver.prepare()).unwrap();
+    let known: Vec<(String, String)> = solver
+        .images()
+        .map(|(asked, config)| (asked.platform.to_string(), config.platform().to_string()))
+        .collect();
+    let both = ["linux/amd64", "linux/arm64"].map(|p| (p.to_owned(), p.to_owned()));
+    assert_eq!(known, both);
 }

@@ -3,11 +3,9 @@
 //! Patterns mean what moby/patternmatcher makes of them, and wildcards what Go's `filepath.Match`
 //! does; neither is gitignore.
 
-mod glob;
 mod matcher;
 mod pattern;
 
 pub(crate) use matcher::clean;
 
-pub use glob::{BadPattern, glob_match, has_wildcards};
 pub use matcher::{IgnoreError, IgnoreMatcher, ParentMatches};

@@ -2,7 +2,7 @@
 
 use regex::Regex;
 
-use super::glob::{BadPattern, glob_match};
+use golang::glob::{BadPattern, glob_match};
 
 /// A compiled pattern.
 #[derive(Debug, Clone)]

@@ -188,7 +188,7 @@ impl Options {
                 self.required = boolean(&value)?;
             }
             "size" if self.kind == Kind::Tmpfs => {
-                self.size = Some(crate::value::parse_size(&value).ok_or_else(|| {
+                self.size = Some(golang::size::parse_size(&value).ok_or_else(|| {
                     let message = format!("invalid value for {key}: {value}");
                     error(field, message, "write a size such as 64m or 1g")
                 })?);

@@ -1,16 +1,18 @@
 //! Rules for single instructions, with the values in force.
 
-use std::collections::BTreeSet;
 use std::ops::Range;
 
 use super::options::Options;
 use super::reporter::Reporter;
-use super::scope::Scope;
 use crate::diagnostic::Diagnostic;
+use crate::eval::global::Scope;
+use crate::eval::stage::{StageVariables, UNSEEN};
+use crate::eval::{ArgValue, arg_value};
 use crate::instruction::{Add, Arg, CommandLine, Copy, Files, Instruction, KeyValue, Kind};
 use crate::rule::Rule;
 use crate::shell::{ExpandError, Lexer, Variables};
 use crate::span::{Span, Word};
+use crate::suggest::nearest;
 use golang::quote::go_quote;
 
 /// What instructions are checked with.
@@ -23,10 +25,8 @@ pub(super) struct Context<'a> {
 /// What is known of a stage at some instruction.
 #[derive(Debug, Clone, Default)]
 pub(super) struct StageState {
-    /// ENV, and ARGs that have a value.
-    pub(super) env: Scope,
-    /// Names of declared ARGs, with a value or without.
-    args: BTreeSet<String>,
+    /// ENV, and ARGs.
+    pub(super) variables: StageVariables,
     /// Nothing is known of the base.
     pub(super) unknown: bool,
     /// Nor is any variable taken for undefined because of that.
@@ -44,6 +44,7 @@ impl StageState {
     /// What a stage based on this one starts from.
     pub(super) fn inherit(&self) -> Self {
         Self {
+            variables: self.variables.inherited(),
             triggers: Vec::new(),
             cmd: None,
             entrypoint: None,
@@ -155,7 +156,7 @@ impl Checker<'_, '_> {
         at: impl Fn(&Range<usize>) -> Span,
         lexer: Lexer,
     ) -> Option<String> {
-        let expanded = match self.state.env.expand(lexer, word) {
+        let expanded = match lexer.expand_placed(word, &self.state.variables) {
             Ok(expanded) => expanded,
             // The base may have what is missing.
             Err(error)
@@ -179,15 +180,11 @@ impl Checker<'_, '_> {
     }
 
     fn undefined(&mut self, name: &str, span: Span) {
-        let internal = matches!(
-            name,
-            "BUILDKIT_SBOM_SCAN_CONTEXT" | "BUILDKIT_SBOM_SCAN_STAGE"
-        );
-        if internal || self.state.args.contains(name) {
+        if UNSEEN.contains(&name) || self.state.variables.is_declared(name) {
             return;
         }
         let mut message = format!("Usage of undefined variable '${name}'");
-        let help = match self.state.env.suggest(name) {
+        let help = match self.known_like(name) {
             Some(known) => {
                 message.push_str(&format!(" (did you mean ${known}?)"));
                 format!("write ${known}, or declare ARG {name} above")
@@ -195,6 +192,13 @@ impl Checker<'_, '_> {
             None => format!("declare it above with ARG {name} or ENV {name}=VALUE"),
         };
         self.report(Rule::UndefinedVar, span, message, help);
+    }
+
+    /// The variable whose name is close to `name`.
+    fn known_like(&self, name: &str) -> Option<&str> {
+        let mut names = self.state.variables.names();
+        names.sort_unstable();
+        nearest(name, &names)
     }
 
     fn env(&mut self, pairs: &[KeyValue], keyword: &str) {
@@ -209,7 +213,7 @@ impl Checker<'_, '_> {
             }
         }
         for (key, value) in values {
-            self.state.env.set(&key, &value);
+            self.state.variables.set_env(&key, &value);
         }
     }
 
@@ -230,21 +234,13 @@ impl Checker<'_, '_> {
         for def in &arg.args {
             let name = def.name.as_str();
             self.secret("ARG", name, def.name.span);
-            let given = self
-                .context
-                .options
-                .build_args
-                .value(name)
-                .map(str::to_owned);
-            let value = match (given, &def.default) {
-                (Some(value), _) => Some(value),
-                (None, Some(default)) => self.word(default),
-                (None, None) => self.context.globals.value(name).map(str::to_owned),
+            let context = self.context;
+            let value = match arg_value(def, &context.options.build_args, context.globals) {
+                ArgValue::Known(value) => Some(value.to_owned()),
+                ArgValue::Default(default) => self.word(default),
+                ArgValue::None => None,
             };
-            if let Some(value) = value {
-                self.state.env.set(name, &value);
-            }
-            self.state.args.insert(name.to_owned());
+            self.state.variables.set_arg(name, value.as_deref());
         }
     }
 
@@ -393,7 +389,11 @@ impl Checker<'_, '_> {
 
     fn port(&mut self, port: &Word) {
         // EXPOSE splits words after expansion, and tells nobody of unset variables.
-        let Ok(expanded) = self.state.env.expand(self.context.lexer, port.as_str()) else {
+        let Ok(expanded) = self
+            .context
+            .lexer
+            .expand_placed(port.as_str(), &self.state.variables)
+        else {
             return;
         };
         for spec in expanded.words {

@@ -9,7 +9,6 @@ mod image_name;
 mod instructions;
 mod options;
 mod reporter;
-mod scope;
 mod stages;
 
 use crate::build::Parsed;

@@ -1,6 +1,7 @@
 //! What the checks are told about the build.
 
 use super::config::Config;
+use crate::eval::platform::PlatformParts;
 use crate::ignore::IgnoreMatcher;
 use crate::shell::{NoVariables, Variables};
 
@@ -17,8 +18,9 @@ pub struct BaseImage {
     pub platform: Option<String>,
 }
 
-/// Looks a base image up by its expanded name; `None` when nothing is known about it.
-pub type BaseImages<'a> = &'a dyn Fn(&str) -> Option<BaseImage>;
+/// Looks a base image up by its expanded name and the platform that its FROM asks for, if it does;
+/// `None` when nothing is known about it.
+pub type BaseImages<'a> = &'a dyn Fn(&str, Option<&str>) -> Option<BaseImage>;
 
 /// What variables are taken to be in a base image that nothing is known about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -31,14 +33,14 @@ pub enum UnknownBase {
 }
 
 /// What the checks are to know about the build.
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 pub struct Options<'a> {
     /// Values of `--build-arg`.
     pub build_args: &'a dyn Variables,
     /// The platform built for.
-    pub target_platform: &'a str,
+    pub target_platform: PlatformParts,
     /// The platform built on.
-    pub build_platform: &'a str,
+    pub build_platform: PlatformParts,
     /// Stage to build (`Some("")` is the last): only stages it needs are checked. `None` checks
     /// all.
     pub target: Option<&'a str>,
@@ -56,10 +58,10 @@ impl Default for Options<'_> {
     fn default() -> Self {
         Self {
             build_args: &NoVariables,
-            target_platform: "linux/amd64",
-            build_platform: "linux/amd64",
+            target_platform: PlatformParts::new("linux/amd64"),
+            build_platform: PlatformParts::new("linux/amd64"),
             target: None,
-            base_images: &|_| None,
+            base_images: &|_, _| None,
             unknown_base: UnknownBase::default(),
             ignore: None,
             config: None,

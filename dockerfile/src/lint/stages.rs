@@ -6,33 +6,33 @@ use super::image_name;
 use super::instructions::{Context, StageState, check_instruction};
 use super::options::{BaseImage, Options, UnknownBase};
 use super::reporter::Reporter;
-use super::scope::{Scope, automatic, global};
 use crate::build::parse_trigger;
 use crate::diagnostic::{Code, Diagnostic};
+use crate::eval::global::{Scope, global};
+use crate::eval::platform::{automatic, target_stage};
+use crate::eval::stage::StageVariables;
 use crate::instruction::Instruction;
 use crate::rule::Rule;
 use crate::shell::{Expansion, Lexer, NoVariables, Variables};
 use crate::span::Word;
-use crate::stage::{DEFAULT_PATH, Dockerfile, Stage};
+use crate::stage::{Dockerfile, Stage};
 use crate::suggest::nearest;
 use golang::quote::go_quote;
 
 pub(super) fn check(file: &Dockerfile, options: &Options<'_>, reporter: &mut Reporter) {
     let lexer = Lexer::new(file.directives.escape_char());
-    let target = options.target.filter(|target| !target.is_empty());
-    let last = file.stages.last().and_then(Stage::name);
-    let target_name = target.or(last.as_deref()).unwrap_or("default");
+    let target = target_stage(file, options.target.unwrap_or_default());
     let auto = automatic(
-        options.target_platform,
-        options.build_platform,
-        target_name,
+        &options.build_platform,
+        &options.target_platform,
+        &target,
         options.build_args,
     );
     default_bases(file, lexer, &auto, reporter);
-    let globals = match global(file, &auto, options.build_args) {
-        Ok(globals) => globals,
-        Err(error) => return reporter.error(error),
-    };
+    let (globals, mistakes) = global(file, &auto, options.build_args);
+    if let Some(mistake) = mistakes.into_iter().next() {
+        return reporter.error(mistake);
+    }
     let mut bases = Vec::new();
     for stage in &file.stages {
         // Nothing further can be said of a stage whose base cannot be named.
@@ -96,11 +96,12 @@ struct Base {
 
 /// A base name ought to be valid with nothing but defaults.
 fn default_bases(file: &Dockerfile, lexer: Lexer, auto: &Scope, reporter: &mut Reporter) {
-    let Ok(defaults) = global(file, auto, &NoVariables) else {
+    let (defaults, mistakes) = global(file, auto, &NoVariables);
+    if !mistakes.is_empty() {
         return;
-    };
+    }
     for stage in &file.stages {
-        let Ok(expanded) = defaults.expand(lexer, stage.base.as_str()) else {
+        let Ok(expanded) = lexer.expand(stage.base.as_str(), &defaults) else {
             return;
         };
         if !image_name::is_valid(&expanded.text) {
@@ -153,7 +154,7 @@ fn from_word(
     globals: &Scope,
     reporter: &mut Reporter,
 ) -> Option<Expansion> {
-    let expanded = match globals.expand(lexer, word.as_str()) {
+    let expanded = match lexer.expand_placed(word.as_str(), globals) {
         Ok(expanded) => expanded,
         Err(error) => {
             reporter.error(Diagnostic::in_word(&error, |part| word.place(part)));
@@ -262,12 +263,13 @@ fn from_image(
     needed: bool,
     reporter: &mut Reporter,
 ) -> StageState {
-    let expected = base.platform.as_deref().unwrap_or(options.target_platform);
+    let asked = base.platform.as_deref();
+    let expected = asked.unwrap_or(&options.target_platform.text);
     let base = base.name.as_str();
     let known = if base == "scratch" {
         Some(BaseImage::default())
     } else if needed {
-        (options.base_images)(base)
+        (options.base_images)(base, asked)
     } else {
         None
     };
@@ -275,12 +277,11 @@ fn from_image(
     state.unknown = known.is_none();
     state.open = state.unknown && options.unknown_base == UnknownBase::Anything;
     let image = known.unwrap_or_default();
-    for (name, value) in &image.env {
-        state.env.set(name, value);
-    }
-    if state.env.value("PATH").is_none() {
-        state.env.set("PATH", DEFAULT_PATH);
-    }
+    let env = image
+        .env
+        .iter()
+        .map(|(name, value)| format!("{name}={value}"));
+    state.variables = StageVariables::of_image(&env.collect::<Vec<_>>());
     state.has_shell = image.has_shell;
     // Mistakes in them are the base image's; the planner refuses them.
     state.triggers = image

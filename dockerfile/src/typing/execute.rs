@@ -11,7 +11,7 @@ use crate::instruction::{
 use crate::parser::{Args, marker};
 use crate::span::{Span, Text};
 use crate::suggest::closest;
-use crate::value::parse_duration;
+use golang::duration::parse_duration;
 
 impl Builder<'_, '_> {
     pub(super) fn command(&mut self) -> CommandLine {

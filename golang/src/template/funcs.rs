@@ -4,9 +4,9 @@ use std::cmp::Ordering;
 
 use serde_json::Value;
 
-use super::Mistake;
-use super::eval::Val;
-use super::show::{self, Shape};
+use super::mistake::Mistake;
+use super::show;
+use super::val::{Shape, Val};
 
 const NAMES: [&str; 22] = [
     "and", "eq", "ge", "gt", "index", "join", "json", "le", "len", "lower", "lt", "ne", "not",
@@ -102,6 +102,37 @@ pub fn call(call: Call<'_>) -> Result<Val, Mistake> {
                 serde_json::to_string(call.value(0)).map_err(|e| call.wrong(e.to_string()))?;
             Ok(Val::new(text))
         }
+        "lower" | "upper" | "title" | "split" | "join" | "pad" | "truncate" => text(&call),
+        "len" => {
+            call.counted(1, 1)?;
+            let length = match call.value(0) {
+                Value::String(text) => text.len(),
+                Value::Array(list) => list.len(),
+                Value::Object(map) => map.len(),
+                Value::Null if call.arguments[0].0.shape != Shape::Any => 0,
+                other => {
+                    let kind = show::kind(other);
+                    return Err(call.wrong(format!("len of type {kind}")));
+                }
+            };
+            Ok(Val::new(length))
+        }
+        "index" => index(&call),
+        "slice" => slice(&call),
+        "not" => {
+            call.counted(1, 1)?;
+            Ok(Val::new(!call.arguments[0].0.is_true()))
+        }
+        "eq" | "ne" | "lt" | "le" | "gt" | "ge" => comparison(&call),
+        "print" | "println" | "printf" => printed(&call),
+        // `and` and `or` without arguments.
+        _ => Err(call.wrong("wrong number of args")),
+    }
+}
+
+/// Functions from texts to texts.
+fn text(call: &Call<'_>) -> Result<Val, Mistake> {
+    match call.name {
         "lower" | "upper" | "title" => {
             call.counted(1, 1)?;
             let text = call.text(0)?;
@@ -155,31 +186,18 @@ pub fn call(call: Call<'_>) -> Result<Val, Mistake> {
             let short: String = call.text(0)?.chars().take(length).collect();
             Ok(Val::new(short))
         }
-        "len" => {
-            call.counted(1, 1)?;
-            let length = match call.value(0) {
-                Value::String(text) => text.len(),
-                Value::Array(list) => list.len(),
-                Value::Object(map) => map.len(),
-                Value::Null if call.arguments[0].0.shape != Shape::Any => 0,
-                other => {
-                    let kind = show::kind(other);
-                    return Err(call.wrong(format!("len of type {kind}")));
-                }
-            };
-            Ok(Val::new(length))
-        }
-        "index" => index(&call),
-        "slice" => slice(&call),
-        "not" => {
-            call.counted(1, 1)?;
-            Ok(Val::new(!call.arguments[0].0.is_true()))
-        }
+        _ => Err(call.wrong("wrong number of args")),
+    }
+}
+
+/// `eq` and its kin.
+fn comparison(call: &Call<'_>) -> Result<Val, Mistake> {
+    match call.name {
         "eq" => {
             call.counted(2, usize::MAX)?;
             let (first, others) = (call.value(0), 1..call.arguments.len());
             for n in others {
-                if compare(&call, first, call.value(n), true)? == Ordering::Equal {
+                if compare(call, first, call.value(n), true)? == Ordering::Equal {
                     return Ok(Val::new(true));
                 }
             }
@@ -187,7 +205,7 @@ pub fn call(call: Call<'_>) -> Result<Val, Mistake> {
         }
         "ne" | "lt" | "le" | "gt" | "ge" => {
             call.counted(2, 2)?;
-            let order = compare(&call, call.value(0), call.value(1), call.name == "ne")?;
+            let order = compare(call, call.value(0), call.value(1), call.name == "ne")?;
             Ok(Val::new(match call.name {
                 "ne" => order != Ordering::Equal,
                 "lt" => order == Ordering::Less,
@@ -196,6 +214,13 @@ pub fn call(call: Call<'_>) -> Result<Val, Mistake> {
                 _ => order != Ordering::Less,
             }))
         }
+        _ => Err(call.wrong("wrong number of args")),
+    }
+}
+
+/// `print` and its kin.
+fn printed(call: &Call<'_>) -> Result<Val, Mistake> {
+    match call.name {
         "print" => {
             let mut out = String::new();
             let mut text_before = true;
@@ -216,9 +241,8 @@ pub fn call(call: Call<'_>) -> Result<Val, Mistake> {
         }
         "printf" => {
             call.counted(1, usize::MAX)?;
-            printf(&call).map(Val::new)
+            printf(call).map(Val::new)
         }
-        // `and` and `or` without arguments.
         _ => Err(call.wrong("wrong number of args")),
     }
 }

@@ -1,6 +1,6 @@
 //! Template text to pieces: literal text, and actions as words.
 
-use super::Mistake;
+use super::mistake::Mistake;
 
 /// A piece of a template.
 #[derive(Clone, Debug, PartialEq)]

@@ -1,8 +1,8 @@
 //! Words to a tree.
 
-use super::Mistake;
 use super::funcs;
 use super::lex::{Piece, Token, Word};
+use super::mistake::Mistake;
 
 /// A part of a template.
 #[derive(Clone, Debug)]

@@ -2,19 +2,7 @@
 
 use serde_json::Value;
 
-use super::eval::Val;
-
-/// What a value is in Go, where JSON does not tell.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Shape {
-    /// As JSON has it; objects are structs.
-    #[default]
-    Any,
-    /// A map, also when it is `null`.
-    Map,
-    /// A list, also when it is `null`.
-    List,
-}
+use super::val::{Shape, Val};
 
 /// A value as `{{.}}` prints it.
 pub fn plain(value: &Val) -> String {

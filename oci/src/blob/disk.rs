@@ -90,12 +90,6 @@ impl DiskBlobs {
             .join(digest.hex())
     }
 
-    /// A directory on the same file system, for files that [`adopt`](Self::adopt) takes over.
-    /// Their names must not begin with `write-`.
-    pub fn staging_dir(&self) -> &Path {
-        &self.staging
-    }
-
     /// Opens a blob as a plain file, for callers that serve ranges or use `sendfile`.
     ///
     /// # Errors
@@ -112,8 +106,8 @@ impl DiskBlobs {
     }
 
     /// Makes a file that the caller has written and **verified** a blob: syncs it, renames it
-    /// into place and syncs the directory. The file must be on the same file system, as those in
-    /// [`staging_dir`](Self::staging_dir) are. A blob that is there already is kept and the file
+    /// into place and syncs the directory. The file must be on the same file system; names in `staging` that
+    /// begin with `write-` are the store's own. A blob that is there already is kept and the file
     /// is removed. On failure the file stays where it was.
     ///
     /// # Errors
@@ -339,7 +333,7 @@ mod tests {
     use crate::blob::conformance;
 
     fn staged(store: &DiskBlobs) -> usize {
-        fs::read_dir(store.staging_dir()).unwrap().count()
+        fs::read_dir(&store.staging).unwrap().count()
     }
 
     #[test]
@@ -384,7 +378,7 @@ mod tests {
         let store = DiskBlobs::open(dir.path()).unwrap();
         let digest = Digest::sha256(b"hello");
         for _ in 0..2 {
-            let file = store.staging_dir().join("upload-1");
+            let file = store.staging.join("upload-1");
             fs::write(&file, b"hello").unwrap();
             assert!(matches!(
                 store.adopt(&file, &digest, 4),
@@ -405,8 +399,8 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let store = DiskBlobs::open(dir.path()).unwrap();
         let living = store.writer().unwrap();
-        fs::write(store.staging_dir().join("write-dead"), b"x").unwrap();
-        fs::write(store.staging_dir().join("upload-1"), b"x").unwrap();
+        fs::write(store.staging.join("write-dead"), b"x").unwrap();
+        fs::write(store.staging.join("upload-1"), b"x").unwrap();
         assert_eq!(store.clean_staging(Duration::from_secs(3600)).unwrap(), 0);
         assert_eq!(store.clean_staging(Duration::ZERO).unwrap(), 1);
         assert_eq!(staged(&store), 2);

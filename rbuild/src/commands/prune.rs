@@ -64,7 +64,7 @@ pub async fn run(app: &App, args: PruneArgs, what: What) -> Outcome {
     }
     let keep_storage = match &args.keep_storage {
         None => None,
-        Some(text) => Some(dockerfile::value::parse_size(text).ok_or_else(|| {
+        Some(text) => Some(golang::size::parse_size(text).ok_or_else(|| {
             Failure::with_code(
                 format!("invalid size: {text:?}; write it as in 512m or 5g"),
                 125,

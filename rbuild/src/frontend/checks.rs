@@ -1,5 +1,6 @@
 //! What is wrong with a Dockerfile that nobody builds: its mistakes and violations, printed.
 
+use builder::plan::args::platform_parts;
 use builder::plan::graph::GraphOptions;
 use builder::plan::mistakes::{Survey, base_images, survey};
 use builder::plan::{BuildArgs, NamedContexts};
@@ -71,17 +72,17 @@ pub async fn run_checks(app: &App, parsed: &Parsed, name: &str, check: &Check) -
         named: &check.named,
     };
     let images = base_images(&parsed.dockerfile, &graph);
-    let bases = Bases::find(app, &images, &graph, &check.places).await;
+    let bases = Bases::find(app, images, &graph, &check.places).await;
     let report = match parsed.has_errors() {
         true => lint::lint_text(parsed),
         false => lint::lint(
             parsed,
             &lint::Options {
                 build_args: &check.build_args,
-                target_platform: &check.platform.to_string(),
-                build_platform: &build.to_string(),
+                target_platform: platform_parts(&check.platform),
+                build_platform: platform_parts(&build),
                 target: check.target.as_deref(),
-                base_images: &|name| bases.image(name),
+                base_images: &|name, platform| bases.image(name, platform),
                 unknown_base: UnknownBase::OnlyPath,
                 ignore: Some(&check.ignore),
                 config: config.as_ref(),
@@ -92,7 +93,7 @@ pub async fn run_checks(app: &App, parsed: &Parsed, name: &str, check: &Check) -
         parsed,
         &Survey {
             options: &graph,
-            config: &|name| bases.config(name),
+            config: &|image| bases.config(image),
             all_stages: check.target.is_none(),
             building: false,
         },

@@ -1,7 +1,9 @@
 //! `--build-context`: names for further contexts.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
+use builder::context::{self, BuildContext, ContextError};
 use builder::plan::named::{NamedContext, NamedContexts, context_name};
 use images::layout::LayoutPlace;
 use oci::Reference;
@@ -10,6 +12,9 @@ use crate::failure::Failure;
 
 /// `--build-context`, by name.
 pub type Places = BTreeMap<String, ContextPlace>;
+
+type Trees = BTreeMap<String, Arc<BuildContext>>;
+type Layouts = BTreeMap<String, LayoutPlace>;
 
 /// Where a named context is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -57,6 +62,24 @@ pub fn contexts(given: &[String]) -> Result<Places, Failure> {
         contexts.insert(name, place);
     }
     Ok(contexts)
+}
+
+/// Opens the trees among the contexts, and tells where the layouts are.
+pub async fn open(contexts: &Places) -> Result<(Trees, Layouts), ContextError> {
+    let (mut trees, mut layouts) = (Trees::new(), Layouts::new());
+    for (name, place) in contexts {
+        match place {
+            ContextPlace::Tree(place) => {
+                let opened = context::open_named(place.clone()).await?;
+                trees.insert(name.clone(), Arc::new(opened));
+            }
+            ContextPlace::Layout(place) => {
+                layouts.insert(name.clone(), place.clone());
+            }
+            ContextPlace::Image(_) => {}
+        }
+    }
+    Ok((trees, layouts))
 }
 
 /// The contexts as the planner sees them.

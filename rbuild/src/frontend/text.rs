@@ -11,7 +11,7 @@ use builder::files::FilesError;
 use builder::plan::graph::GraphOptions;
 use builder::plan::mistakes::{Survey, survey};
 use builder::plan::{Graph, PlanError};
-use builder::solve::engine::{SolveError, StepError};
+use builder::solve::error::{SolveError, StepError};
 
 /// How much of a file is looked at for bytes that no text has.
 const SNIFFED: usize = 8192;
@@ -53,14 +53,14 @@ impl Text {
     pub fn graph(
         &self,
         options: &GraphOptions<'_>,
-        bases: &Bases,
+        bases: &Bases<'_>,
         building: bool,
     ) -> Result<Graph, Failure> {
         let (graph, found) = survey(
             &self.parsed,
             &Survey {
                 options,
-                config: &|name| bases.config(name),
+                config: &|image| bases.config(image),
                 all_stages: false,
                 building,
             },
@@ -103,6 +103,7 @@ impl Text {
     pub fn failed(&self, error: &SolveError) -> Failure {
         match error {
             SolveError::Plan(error) => self.refused(error),
+            SolveError::Unplanned => Failure::new(format!("failed to solve: {error}")),
             SolveError::Step { span, cause } => {
                 let code = cause.exit_code();
                 if matches!(cause, StepError::Cancelled) {

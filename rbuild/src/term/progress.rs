@@ -10,7 +10,7 @@ use crate::term::lines::{Lines, Tail, plain};
 use crate::term::printer::Printer;
 use crate::term::safe;
 use crate::term::style::Style;
-use builder::solve::engine::{Progress, Vertex};
+use builder::solve::progress::{Progress, Vertex};
 
 /// Lines of a step's output that stay on the screen while it runs.
 const TAIL: usize = 6;

@@ -6,17 +6,19 @@
 //! they are fetched again when a token names one that is not known, but not often.
 
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, RwLock};
 use std::time::{Duration, Instant};
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::Deserialize;
+use tokio::task::JoinError;
 
 use super::jwks::{JwksError, KeySet};
+use super::settings::{Issuer, Jwks};
 use super::token::{Grant, MAX_TOKEN};
-use crate::config::{Issuer, Jwks};
 use crate::outgoing::{self, OutgoingError, reason};
+use crate::sync;
 
 /// How far the token server's clock may be from ours, in seconds.
 const LEEWAY: f64 = 30.0;
@@ -35,12 +37,12 @@ const OLD: Duration = Duration::from_secs(15 * 60);
 #[derive(Debug, thiserror::Error)]
 pub enum KeysError {
     /// The file cannot be read.
-    #[error("{path}: {source}")]
+    #[error("{path}: {cause}")]
     Read {
         /// The file.
         path: PathBuf,
         /// Why.
-        source: std::io::Error,
+        cause: std::io::Error,
     },
     /// The token server does not give them.
     #[error("{url}: {reason}")]
@@ -51,16 +53,25 @@ pub enum KeysError {
         reason: String,
     },
     /// What came is no set of keys.
-    #[error("{from}: {source}")]
+    #[error("{from}: {cause}")]
     Jwks {
         /// The file or URL.
         from: String,
         /// Why.
-        source: JwksError,
+        cause: JwksError,
     },
     /// TLS cannot be set up.
     #[error(transparent)]
     Outgoing(#[from] OutgoingError),
+    /// Reading the file panicked, or was cancelled by shutdown.
+    #[error("reading the keys ended unexpectedly: {0}")]
+    Task(JoinError),
+}
+
+impl From<JoinError> for KeysError {
+    fn from(e: JoinError) -> Self {
+        Self::Task(e)
+    }
 }
 
 /// What a token says, as far as it concerns us.
@@ -182,7 +193,7 @@ impl Verifier {
     }
 
     fn keys(&self) -> (Arc<KeySet>, Option<Instant>) {
-        let keys = self.keys.read().unwrap_or_else(PoisonError::into_inner);
+        let keys = sync::read(&self.keys);
         (Arc::clone(&keys.set), keys.since)
     }
 
@@ -235,13 +246,7 @@ impl Verifier {
         let set = match &self.source {
             Source::File(path) => {
                 let file = path.clone();
-                let reading = tokio::task::spawn_blocking(move || read(&file)).await;
-                reading.unwrap_or_else(|e| {
-                    Err(KeysError::Read {
-                        path: path.clone(),
-                        source: std::io::Error::other(e),
-                    })
-                })?
+                sync::blocking(move || read(&file)).await?
             }
             Source::Url(url, client) => {
                 let json = fetch(url, client)
@@ -256,7 +261,7 @@ impl Verifier {
         let count = set.len();
         // A file changes when somebody changes it, and says so.
         let since = matches!(self.source, Source::Url(..)).then(Instant::now);
-        *self.keys.write().unwrap_or_else(PoisonError::into_inner) = Keys {
+        *sync::write(&self.keys) = Keys {
             set: Arc::new(set),
             since,
         };
@@ -323,17 +328,17 @@ impl Verifier {
 }
 
 fn read(path: &Path) -> Result<KeySet, KeysError> {
-    let json = std::fs::read(path).map_err(|source| KeysError::Read {
+    let json = std::fs::read(path).map_err(|cause| KeysError::Read {
         path: path.to_owned(),
-        source,
+        cause,
     })?;
     parse(&json, &path.display().to_string())
 }
 
 fn parse(json: &[u8], from: &str) -> Result<KeySet, KeysError> {
-    KeySet::parse(json).map_err(|source| KeysError::Jwks {
+    KeySet::parse(json).map_err(|cause| KeysError::Jwks {
         from: from.to_owned(),
-        source,
+        cause,
     })
 }
 

@@ -19,12 +19,12 @@ const LEAST_COST: u32 = 10;
 #[derive(Debug, thiserror::Error)]
 pub enum HtpasswdError {
     /// It cannot be read or written.
-    #[error("{path}: {source}; `rregistry user add NAME` makes it")]
+    #[error("{path}: {cause}; `rregistry user add NAME` makes it")]
     Io {
         /// The file.
         path: PathBuf,
         /// Why.
-        source: std::io::Error,
+        cause: std::io::Error,
     },
     /// A line is not `user:bcrypt-hash`.
     #[error("{path}, line {line}: not `user:hash` with a bcrypt hash; make it with `htpasswd -B`")]
@@ -48,7 +48,7 @@ pub enum HtpasswdError {
     Unknown(String),
     /// Hashing failed.
     #[error("bcrypt: {0}")]
-    Bcrypt(#[from] bcrypt::BcryptError),
+    Bcrypt(bcrypt::BcryptError),
 }
 
 /// Users and their hashes.
@@ -66,9 +66,9 @@ impl Htpasswd {
     /// # Errors
     /// [`HtpasswdError::Io`], [`HtpasswdError::Line`].
     pub fn read(path: &Path) -> Result<Self, HtpasswdError> {
-        let text = std::fs::read_to_string(path).map_err(|source| HtpasswdError::Io {
+        let text = std::fs::read_to_string(path).map_err(|cause| HtpasswdError::Io {
             path: path.to_owned(),
-            source,
+            cause,
         })?;
         Self::parse(&text).map_err(|line| HtpasswdError::Line {
             path: path.to_owned(),
@@ -103,9 +103,9 @@ impl Htpasswd {
         for (user, hash) in &self.0 {
             text.push_str(&format!("{user}:{hash}\n"));
         }
-        private_file::write(path, text.as_bytes()).map_err(|source| HtpasswdError::Io {
+        private_file::write(path, text.as_bytes()).map_err(|cause| HtpasswdError::Io {
             path: path.to_owned(),
-            source,
+            cause,
         })
     }
 
@@ -196,7 +196,7 @@ fn hash(password: &str) -> Result<String, HtpasswdError> {
     if password.is_empty() || password.len() > MAX_PASSWORD {
         return Err(HtpasswdError::Password);
     }
-    Ok(bcrypt::hash(password, COST)?)
+    bcrypt::hash(password, COST).map_err(HtpasswdError::Bcrypt)
 }
 
 fn is_bcrypt(hash: &str) -> bool {

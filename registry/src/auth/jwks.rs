@@ -121,11 +121,6 @@ impl KeySet {
         self.0.len()
     }
 
-    /// Whether there is none.
-    pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-
     /// Whether there is a key of this name.
     pub fn knows(&self, kid: &str) -> bool {
         self.0.iter().any(|key| key.kid == kid)

@@ -77,12 +77,12 @@ struct Header {
 #[derive(Debug, thiserror::Error)]
 pub enum KeyError {
     /// The key's file cannot be read or written.
-    #[error("{path}: {source}")]
+    #[error("{path}: {cause}")]
     Io {
         /// The file.
         path: PathBuf,
         /// Why.
-        source: std::io::Error,
+        cause: std::io::Error,
     },
     /// The file holds no key.
     #[error("{0} holds no Ed25519 key in PKCS #8; remove it to have a new one made")]
@@ -112,9 +112,9 @@ impl Signer {
     /// # Errors
     /// [`KeyError`].
     pub fn open(path: &Path, service: &str) -> Result<Self, KeyError> {
-        let io = |source| KeyError::Io {
+        let io = |cause| KeyError::Io {
             path: path.to_owned(),
-            source,
+            cause,
         };
         let pkcs8 = match std::fs::read(path) {
             Ok(bytes) => bytes,

@@ -2,9 +2,8 @@
 
 use clap::Args;
 
-pub(super) use crate::config::Settings as Raw;
-
-use super::{Failure, Settings, out};
+use super::failure::{Failure, out};
+use super::settings::Settings;
 use crate::config;
 
 /// Check or explain the settings.

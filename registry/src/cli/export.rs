@@ -4,7 +4,8 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::{Failure, Settings, data_dir, out};
+use super::failure::{Failure, out};
+use super::settings::{Settings, data_dir};
 use crate::control::request_export;
 use crate::service::{ExportOptions, Exported, Registry, Selection};
 

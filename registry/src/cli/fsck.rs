@@ -4,7 +4,8 @@ use std::path::Path;
 
 use clap::Args;
 
-use super::{Failure, Settings, data_dir, out};
+use super::failure::{Failure, out};
+use super::settings::{Settings, data_dir};
 use crate::name::RepositoryName;
 use crate::service::{CheckOptions, Checked, Problem, Registry};
 

@@ -4,10 +4,11 @@ use std::time::Duration;
 
 use clap::Args;
 
-use super::{Failure, Settings, data_dir, out};
-use crate::config;
+use super::failure::{Failure, out};
+use super::settings::{Settings, data_dir};
 use crate::control::request_gc;
 use crate::service::{CollectOptions, Collected, Registry};
+use crate::units::duration;
 
 /// Remove blobs that no manifest needs any more.
 ///
@@ -28,7 +29,7 @@ pub(super) struct Gc {
 }
 
 fn parse_duration(text: &str) -> Result<Duration, String> {
-    config::duration(text).ok_or_else(|| "a number and a unit, such as 30s, 15m, 24h or 7d".into())
+    duration(text).ok_or_else(|| "a number and a unit, such as 30s, 15m, 24h or 7d".into())
 }
 
 pub(super) fn run(options: Gc) -> Result<(), Failure> {

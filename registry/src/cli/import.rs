@@ -1,68 +1,59 @@
-//! `rregistry import-distribution`
+//! `rregistry import`
 
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use clap::Args;
 
-use super::{Failure, Settings, data_dir, out};
-use crate::service::{Imported, Registry};
+use super::failure::Failure;
+use super::imported::report;
+use super::settings::{Settings, data_dir};
+use crate::control::request_import;
+use crate::name::RepositoryName;
+use crate::service::{ImportOptions, Registry};
 
-/// Take over the volume of Docker's registry (distribution), with every repository and tag.
+/// Take images from an OCI image layout or a docker archive.
 ///
-/// The old volume is only read. Files are hard links afterwards where possible, so that no space is
-/// needed: they are the files of both then, and whoever writes into the old volume damages this
-/// registry. Delete it, keep it read-only, or say --copy. Stop both registries first. An import
-/// that was interrupted can be started again. Quotas and immutable tags are as configured.
+/// From what `rregistry export`, skopeo, buildah, podman, docker or rbuild write: a directory or a
+/// tar, compressed or not. Docker archives have no manifests; they are made then. Every blob is
+/// verified. An import that was interrupted can be started again. A running registry does it
+/// itself, while it goes on serving.
 #[derive(Debug, Args)]
 pub(super) struct Import {
     #[command(flatten)]
     settings: Settings,
 
-    /// The old registry's volume, which holds docker/registry/v2.
-    #[arg(default_value = "/var/lib/registry")]
-    volume: PathBuf,
+    /// The layout or archive.
+    layout: PathBuf,
 
-    /// Copy every file, or share its blocks where the file system can, so that the old volume can
-    /// be used on.
+    /// The repository that everything goes to [default: what names in the layout say].
+    repository: Option<RepositoryName>,
+
+    /// Take files of a directory over as hard links where possible, so that they take no space.
+    /// Whoever writes into such a file afterwards damages the registry.
     #[arg(long)]
-    copy: bool,
+    link: bool,
 }
 
 pub(super) fn run(options: Import) -> Result<(), Failure> {
     let config = options.settings.read()?.check()?;
     let data_dir = data_dir(&config)?;
-    let volume = options.volume;
-    if !volume.join("docker/registry/v2/repositories").is_dir() {
-        let volume = volume.display();
-        return Err(format!("{volume} holds no docker/registry/v2/repositories").into());
-    }
+    let import = ImportOptions {
+        layout: std::path::absolute(&options.layout)?,
+        repository: options.repository.map(|name| name.to_string()),
+        link: options.link,
+    };
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()?;
     let imported = runtime.block_on(async {
+        if let Some(imported) = request_import(&data_dir, &import).await? {
+            return Ok::<_, Failure>(imported);
+        }
         let registry = Arc::new(Registry::with_policy(&data_dir, config.policy.clone()).await?);
-        let imported = registry.import_distribution(&volume, !options.copy).await?;
+        let imported = registry.import_layout(&import).await?;
         registry.close().await;
-        Ok::<_, Failure>(imported)
+        Ok(imported)
     })?;
     report(&imported)
-}
-
-/// Tells what an import brought, and fails when it could not bring everything.
-pub(super) fn report(imported: &Imported) -> Result<(), Failure> {
-    let mut text: String = imported
-        .skipped
-        .iter()
-        .map(|line| format!("skipped {line}\n"))
-        .collect();
-    text.push_str(&format!(
-        "imported {} repositories, {} tags, {} manifests; {} new blobs, {} bytes\n",
-        imported.repositories, imported.tags, imported.manifests, imported.blobs, imported.bytes
-    ));
-    out(&text)?;
-    match imported.skipped.len() {
-        0 => Ok(()),
-        n => Err(format!("{n} could not be taken over").into()),
-    }
 }

@@ -2,19 +2,24 @@
 
 mod config;
 mod export;
+mod failure;
 mod fsck;
 mod gc;
 mod import;
-mod import_layout;
+mod import_distribution;
+mod imported;
 mod serve;
+mod settings;
 mod usage;
 mod user;
 
-use std::io::Write;
-use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Args, CommandFactory, Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
+
+use failure::{err, out};
+
+use crate::causes::with_causes;
 
 /// An OCI and Docker image registry.
 ///
@@ -43,8 +48,8 @@ enum Command {
     Fsck(fsck::Fsck),
     Usage(usage::Usage),
     Export(export::Export),
-    Import(import_layout::ImportLayout),
-    ImportDistribution(import::Import),
+    Import(import::Import),
+    ImportDistribution(import_distribution::ImportDistribution),
     Config(config::Config),
     #[command(subcommand)]
     User(user::User),
@@ -63,11 +68,11 @@ pub fn main() -> ExitCode {
     let done = match cli.command {
         Command::Serve(options) => serve::run(options),
         Command::Gc(options) => gc::run(options),
-        Command::ImportDistribution(options) => import::run(options),
+        Command::ImportDistribution(options) => import_distribution::run(options),
         Command::Fsck(options) => fsck::run(options),
         Command::Usage(options) => usage::run(options),
         Command::Export(options) => export::run(options),
-        Command::Import(options) => import_layout::run(options),
+        Command::Import(options) => import::run(options),
         Command::Config(options) => config::run(&options),
         Command::User(command) => user::run(command),
         Command::Completions { shell } => {
@@ -79,76 +84,10 @@ pub fn main() -> ExitCode {
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(e) => {
-            err(&format!("rregistry: {e}\n"));
+            err(&format!("rregistry: {}\n", with_causes(&*e)));
             ExitCode::FAILURE
         }
     }
-}
-
-/// Where settings come from, and the one that every command needs.
-#[derive(Debug, Args)]
-struct Settings {
-    /// The file of settings; see `rregistry config --explain`.
-    #[arg(long, env = "RREGISTRY_CONFIG", value_name = "FILE")]
-    config: Option<PathBuf>,
-
-    /// Where content and metadata are kept [default: /var/lib/rregistry, or
-    /// $XDG_DATA_HOME/rregistry for users other than root].
-    #[arg(long, value_name = "DIR")]
-    data_dir: Option<PathBuf>,
-}
-
-impl Settings {
-    /// The file, then the environment, then the command line.
-    fn read(self) -> Result<config::Raw, Failure> {
-        let mut settings = match &self.config {
-            Some(path) => config::Raw::from_file(path)?,
-            None => config::Raw::default(),
-        };
-        settings.override_from(|name| std::env::var(name).ok());
-        if let Some(dir) = self.data_dir {
-            settings.set("data_dir", dir.to_string_lossy().into_owned());
-        }
-        Ok(settings)
-    }
-}
-
-/// The data directory: said, or the user's own.
-fn data_dir(config: &crate::config::Config) -> Result<PathBuf, Failure> {
-    if let Some(dir) = &config.data_dir {
-        return Ok(dir.clone());
-    }
-    if rustix::process::geteuid().is_root() {
-        return Ok("/var/lib/rregistry".into());
-    }
-    let base = std::env::var_os("XDG_DATA_HOME")
-        .filter(|dir| !dir.is_empty())
-        .map(PathBuf::from)
-        .or_else(|| std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".local/share")));
-    match base {
-        Some(base) => Ok(base.join("rregistry")),
-        None => Err("neither XDG_DATA_HOME nor HOME is set: say --data-dir DIR".into()),
-    }
-}
-
-/// What ends a command, in words for its user.
-type Failure = Box<dyn std::error::Error + Send + Sync>;
-
-/// The way to standard output. A reader that has seen enough is no error.
-fn out(text: &str) -> Result<(), Failure> {
-    let mut stdout = std::io::stdout().lock();
-    match stdout
-        .write_all(text.as_bytes())
-        .and_then(|()| stdout.flush())
-    {
-        Err(e) if e.kind() != std::io::ErrorKind::BrokenPipe => Err(e.into()),
-        _ => Ok(()),
-    }
-}
-
-/// The way to standard error; when that is closed there is nobody left to tell.
-fn err(text: &str) {
-    let _ = std::io::stderr().lock().write_all(text.as_bytes());
 }
 
 #[cfg(test)]

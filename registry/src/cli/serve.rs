@@ -11,7 +11,8 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinHandle;
 use tracing_subscriber::EnvFilter;
 
-use super::{Failure, Settings, data_dir, err, out};
+use super::failure::{Failure, err, out};
+use super::settings::{Settings, data_dir};
 use crate::auth::Auth;
 use crate::config::Config;
 use crate::control;
@@ -95,7 +96,7 @@ async fn serve(config: Config, data_dir: &Path) -> Result<(), Failure> {
     let registry = Registry::with_policy(data_dir, config.policy.clone()).await?;
     let registry = Arc::new(registry.telling(subscribers));
     let deliveries = Deliveries::start(&registry).await?;
-    let auth = Auth::from_config(&config, data_dir)?.map(Arc::new);
+    let auth = Auth::open(&config.auth, data_dir)?.map(Arc::new);
     if let Some(auth) = auth.clone() {
         // The token server may start later than we do.
         tokio::spawn(async move {
@@ -135,7 +136,7 @@ async fn serve(config: Config, data_dir: &Path) -> Result<(), Failure> {
         config
             .backup_interval
             .map(|interval| back_up(Arc::clone(&registry), interval)),
-        Some(reload(&config, auth.clone(), tls.clone())?),
+        Some(reload(auth.clone(), tls.clone())?),
     ];
     let scheme = if tls.is_some() { "https" } else { "http" };
     out(&format!("listening on {scheme}://{bound}\n"))?;
@@ -300,22 +301,16 @@ fn back_up(registry: Arc<Registry>, interval: Duration) -> JoinHandle<()> {
 }
 
 /// Reads certificates, passwords and keys again on SIGHUP.
-fn reload(
-    config: &Config,
-    auth: Option<Arc<Auth>>,
-    tls: Option<Reloading>,
-) -> Result<JoinHandle<()>, Failure> {
+fn reload(auth: Option<Arc<Auth>>, tls: Option<Reloading>) -> Result<JoinHandle<()>, Failure> {
     let mut hangup = signal(SignalKind::hangup())?;
-    let htpasswd = config.htpasswd.clone();
     Ok(tokio::spawn(async move {
         while hangup.recv().await.is_some() {
-            if let (Some(auth), Some(path)) = (&auth, &htpasswd) {
-                match auth.reload(path) {
-                    Ok(()) => tracing::info!("passwords read again"),
+            if let Some(auth) = &auth {
+                match auth.reload_passwords() {
+                    Ok(false) => {}
+                    Ok(true) => tracing::info!("passwords read again"),
                     Err(e) => tracing::error!(error = %e, "passwords stay as they were"),
                 }
-            }
-            if let Some(auth) = &auth {
                 match auth.reload_keys().await {
                     Ok(None) => {}
                     Ok(Some(keys)) => tracing::info!(keys, "the token server's keys read again"),

@@ -4,10 +4,11 @@ use std::fmt::Write;
 
 use clap::{Args, ValueEnum};
 
-use super::{Failure, Settings, data_dir, out};
-use crate::config::show_size;
+use super::failure::{Failure, out};
+use super::settings::{Settings, data_dir};
 use crate::control::request_usage;
 use crate::service::{Registry, UsageReport};
+use crate::units::show_size;
 
 /// Show how much every repository holds, and what quotas leave it.
 ///

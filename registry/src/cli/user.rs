@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 
-use super::{Failure, err, out};
+use super::failure::{Failure, err, out};
 use crate::auth::htpasswd::{Htpasswd, HtpasswdError};
 
 /// Manage the users in a password file.
@@ -54,8 +54,8 @@ pub(super) fn run(command: User) -> Result<(), Failure> {
         User::Add(named) => {
             let file = &named.file.file;
             let mut users = match Htpasswd::read(file) {
-                Err(HtpasswdError::Io { source, .. })
-                    if source.kind() == std::io::ErrorKind::NotFound =>
+                Err(HtpasswdError::Io { cause, .. })
+                    if cause.kind() == std::io::ErrorKind::NotFound =>
                 {
                     Htpasswd::default()
                 }

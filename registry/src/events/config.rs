@@ -7,8 +7,8 @@ use std::time::Duration;
 use http::{HeaderName, HeaderValue};
 use serde::{Deserialize, Deserializer};
 
-use super::{Action, Happened};
-use crate::auth::rules::matches;
+use super::happened::{Action, Happened};
+use crate::pattern::matches;
 
 /// Longest name of a webhook.
 const MAX_NAME: usize = 64;
@@ -131,7 +131,7 @@ fn everything() -> String {
 
 fn duration<'de, D: Deserializer<'de>>(d: D) -> Result<Duration, D::Error> {
     let text = String::deserialize(d)?;
-    crate::config::duration(&text).ok_or_else(|| {
+    crate::units::duration(&text).ok_or_else(|| {
         serde::de::Error::custom(format!(
             "{text:?} is no time: a number and a unit, such as 500ms, 5s or 1m"
         ))
@@ -178,7 +178,7 @@ impl Webhook {
 
     /// Whether it is told of this.
     pub(super) fn wants(&self, happened: &Happened<'_>) -> bool {
-        let media_type = happened.thing.media_type();
+        let media_type = happened.target.media_type();
         self.hears(happened.action)
             && !self.ignore.mediatypes.iter().any(|m| m == media_type)
             && matches(&self.repository, happened.repository)
@@ -188,7 +188,7 @@ impl Webhook {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::events::Thing;
+    use crate::events::Target;
     use oci::Digest;
 
     fn webhook(more: &str) -> Result<Webhook, String> {
@@ -200,7 +200,7 @@ mod tests {
     #[test]
     fn filters_add_up() {
         let digest = Digest::sha256(b"x");
-        let thing = Thing::Blob {
+        let target = Target::Blob {
             digest: &digest,
             size: 1,
             from: None,
@@ -233,7 +233,7 @@ mod tests {
             let happened = Happened {
                 action,
                 repository,
-                thing,
+                target,
             };
             assert_eq!(webhook(more).unwrap().wants(&happened), wanted, "{more}");
         }

@@ -3,11 +3,14 @@
 use std::collections::VecDeque;
 use std::fmt::Write;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use tokio::sync::Notify;
 
-use super::{Action, Happened, Instance, Origin, Stamp, Webhook, render};
+use super::config::Webhook;
+use super::happened::{Action, Happened, Origin};
+use super::render::{Instance, Stamp, render};
+use crate::sync::lock;
 
 /// An event for a webhook, to be kept until it is delivered.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -52,7 +55,7 @@ struct Pulls {
 
 impl Subscriber {
     fn pulls(&self) -> MutexGuard<'_, Pulls> {
-        self.pulls.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.pulls)
     }
 
     fn pulled(&self, event: String) {
@@ -213,7 +216,7 @@ impl Subscribers {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::events::Thing;
+    use crate::events::Target;
     use oci::Digest;
 
     fn subscribers(settings: &str) -> Arc<Subscribers> {
@@ -227,7 +230,7 @@ mod tests {
         let subscribers = subscribers("backlog = 2");
         let digest = Digest::sha256(b"x");
         let pull = |repository| {
-            let thing = Thing::Blob {
+            let target = Target::Blob {
                 digest: &digest,
                 size: 1,
                 from: None,
@@ -237,7 +240,7 @@ mod tests {
                 &Happened {
                     action: Action::Pull,
                     repository,
-                    thing,
+                    target,
                 },
             );
         };
@@ -283,7 +286,7 @@ mod tests {
             &[Happened {
                 action: Action::Delete,
                 repository: "app",
-                thing: Thing::Gone(&digest),
+                target: Target::Gone(&digest),
             }],
         );
         assert_eq!((&*notices[0].webhook, &*notices[1].webhook), ("a", "b"));

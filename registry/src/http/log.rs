@@ -7,11 +7,8 @@ use http::header::USER_AGENT;
 use http::request::Parts;
 use serde_json::json;
 
-use super::{REQUEST_ID, origin};
+use super::request::{peer, request_id};
 use crate::metrics::Answered;
-
-/// Longest request ID that is taken over from a client.
-const MAX_ID: usize = 64;
 
 /// How lines look.
 #[derive(Clone, Copy, Debug)]
@@ -32,11 +29,12 @@ pub(super) struct Line {
 }
 
 impl AccessLog {
+    /// Begins the line of a request that came.
     pub(super) fn begin(self, request: &Parts) -> Line {
         let agent = request.headers.get(USER_AGENT);
         Line {
             id: request_id(request),
-            client: origin::peer(request),
+            client: peer(request),
             method: request.method.to_string(),
             path: request
                 .uri
@@ -51,20 +49,8 @@ impl AccessLog {
     }
 }
 
-/// A request's ID: the client's, else a new one.
-pub(super) fn request_id(request: &Parts) -> String {
-    let own = request
-        .headers
-        .get(REQUEST_ID)
-        .and_then(|v| v.to_str().ok());
-    let fine = |id: &&str| {
-        !id.is_empty() && id.len() <= MAX_ID && id.bytes().all(|b| b.is_ascii_graphic())
-    };
-    own.filter(fine)
-        .map_or_else(|| uuid::Uuid::new_v4().to_string(), str::to_owned)
-}
-
 impl Line {
+    /// Writes the line, once the request is answered.
     pub(super) fn end(self, answered: Answered, user: &str) {
         // A log that nobody reads any more is no reason to stop serving.
         let _ = std::io::stdout()
@@ -126,7 +112,7 @@ mod tests {
         let request = http::Request::get("/v2/app/tags/list?n=1")
             .header("x-request-id", "abc-1")
             .header("user-agent", "evil\" 200 \"x")
-            .extension(origin::Peer(([192, 0, 2, 7], 4000).into()))
+            .extension(crate::http::request::Peer(([192, 0, 2, 7], 4000).into()))
             .body(())
             .unwrap()
             .into_parts()

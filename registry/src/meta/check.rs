@@ -5,7 +5,9 @@ use std::collections::HashSet;
 use oci::Digest;
 use sqlx::SqliteConnection;
 
-use super::{Meta, MetaError, from_sql};
+use super::database::Meta;
+use super::error::MetaError;
+use super::sql::from_sql;
 
 /// A blob that should have a file.
 #[derive(Clone, Debug, PartialEq, Eq)]

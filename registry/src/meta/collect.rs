@@ -4,7 +4,9 @@
 
 use oci::Digest;
 
-use super::{Meta, MetaError, from_sql};
+use super::database::Meta;
+use super::error::MetaError;
+use super::sql::from_sql;
 
 /// A blob that a repository shows although none of its manifests needs it.
 #[derive(Clone, Debug, PartialEq, Eq)]

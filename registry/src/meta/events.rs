@@ -2,7 +2,9 @@
 
 use sqlx::sqlite::SqliteConnection;
 
-use super::{Meta, MetaError, from_sql};
+use super::database::Meta;
+use super::error::MetaError;
+use super::sql::from_sql;
 use crate::events::Notice;
 
 /// An event that waits.

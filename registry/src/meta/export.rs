@@ -2,8 +2,10 @@
 
 use oci::Digest;
 
+use super::database::Meta;
+use super::error::MetaError;
+use super::manifests::ManifestRow;
 use super::manifests::manifest_row;
-use super::{ManifestRow, Meta, MetaError};
 use crate::name::RepositoryName;
 
 /// A manifest, and how it hangs together with others.

@@ -3,9 +3,13 @@
 use oci::Digest;
 use sqlx::sqlite::SqliteConnection;
 
+use super::changes::Admit;
+use super::changes::need;
+use super::database::Meta;
+use super::error::MetaError;
 use super::events::note;
-use super::usage::need;
-use super::{Admit, Meta, MetaError, from_sql, now, to_sql};
+use super::sql::{from_sql, to_sql};
+use crate::clock::now;
 use crate::events::Notice;
 use crate::name::RepositoryName;
 use crate::quota::Exceeded;

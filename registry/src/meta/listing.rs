@@ -1,6 +1,8 @@
 //! Lists in pages, straight from an index: the cost of a page does not grow with the list.
 
-use super::{Meta, MetaError, from_sql};
+use super::database::Meta;
+use super::error::MetaError;
+use super::sql::from_sql;
 use crate::name::RepositoryName;
 
 /// One page of names, in byte order.
@@ -97,17 +99,5 @@ impl Meta {
         .fetch_all(&self.readers)
         .await?;
         Ok(Some(Page::cut(names, n)))
-    }
-
-    /// Whether the repository exists.
-    ///
-    /// # Errors
-    /// [`MetaError`].
-    pub async fn repository_exists(&self, repository: &RepositoryName) -> Result<bool, MetaError> {
-        let id: Option<i64> = sqlx::query_scalar("SELECT id FROM repositories WHERE name = ?")
-            .bind(repository.as_str())
-            .fetch_optional(&self.readers)
-            .await?;
-        Ok(id.is_some())
     }
 }

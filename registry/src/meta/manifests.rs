@@ -5,10 +5,15 @@ use std::collections::BTreeMap;
 use oci::{Digest, MediaType};
 use sqlx::sqlite::SqliteConnection;
 
+use super::changes::Admit;
+use super::changes::need;
+use super::database::Meta;
+use super::error::MetaError;
 use super::events::note;
 use super::links::find_repository;
-use super::usage::need;
-use super::{Admit, Meta, MetaError, Precondition, from_sql, now, to_sql};
+use super::precondition::Precondition;
+use super::sql::{from_sql, to_sql};
+use crate::clock::now;
 use crate::events::Notice;
 use crate::name::{ManifestRef, RepositoryName, Tag};
 use crate::quota::Exceeded;
@@ -65,7 +70,7 @@ pub enum Put {
     /// This tag points elsewhere and must not move, so nothing was changed.
     Immutable(String),
     /// The precondition is not true, so nothing was changed.
-    Otherwise,
+    PreconditionFailed,
     /// There is no room for it, so nothing was changed.
     Quota(Exceeded),
 }
@@ -87,7 +92,7 @@ pub enum Delete {
     /// This tag must not go, so nothing was changed.
     Immutable(String),
     /// The precondition is not true, so nothing was changed.
-    Otherwise,
+    PreconditionFailed,
 }
 
 /// One entry of a referrers list.
@@ -176,7 +181,7 @@ impl Meta {
                             && let Some(row) = find(&mut *c, &repository, &reference).await?
                             && !precondition.holds(Some(&row.digest))
                         {
-                            return Ok(Some(Delete::Otherwise));
+                            return Ok(Some(Delete::PreconditionFailed));
                         }
                         let deleted = delete(c, repository, reference, keeps).await?;
                         if let Some(Delete::Done(deleted)) = &deleted {
@@ -351,7 +356,7 @@ async fn put(
     if !new.precondition.is_none() {
         let current = find(&mut *c, &new.repository, &new.reference).await?;
         if !new.precondition.holds(current.as_ref().map(|c| &c.digest)) {
-            return Ok(Put::Otherwise);
+            return Ok(Put::PreconditionFailed);
         }
     }
     // Last, for it takes the room.

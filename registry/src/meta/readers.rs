@@ -1,6 +1,4 @@
-//! The pool of readers, and what was ever found damaged.
-
-use std::sync::{Arc, OnceLock};
+//! The pool of readers.
 
 use futures_util::future::BoxFuture;
 use futures_util::stream::BoxStream;
@@ -10,32 +8,7 @@ use sqlx::sqlite::SqliteTypeInfo;
 use sqlx::sqlite::{Sqlite, SqlitePool, SqliteQueryResult, SqliteRow, SqliteStatement};
 use sqlx::{Describe, Either, Error, Execute, Executor, SqlStr};
 
-use super::salvage::is_damage;
-
-/// Whether the database was ever seen to be damaged: it does not get better by itself, even though
-/// many queries never meet the damage.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Damage(Arc<OnceLock<String>>);
-
-impl Damage {
-    /// Remembers an error, if it is one of these.
-    pub(super) fn note(&self, e: &Error) {
-        if is_damage(e) {
-            self.say(&e.to_string());
-        }
-    }
-
-    pub(super) fn say(&self, what: &str) {
-        if self.0.set(what.to_owned()).is_ok() {
-            tracing::error!(error = what, "the metadata is damaged");
-        }
-    }
-
-    /// What SQLite said first.
-    pub(super) fn seen(&self) -> Option<&str> {
-        self.0.get().map(String::as_str)
-    }
-}
+use super::damage::Damage;
 
 /// A pool of connections that notes damage.
 #[derive(Debug)]

@@ -2,7 +2,8 @@
 
 use oci::Digest;
 
-use super::{Meta, MetaError};
+use super::database::Meta;
+use super::error::MetaError;
 use crate::name::RepositoryName;
 use crate::policy::TagAge;
 

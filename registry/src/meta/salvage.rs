@@ -8,11 +8,10 @@ use oci::{Digest, MediaType};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use sqlx::{ConnectOptions, Connection};
 
-use super::{Meta, MetaError};
+use super::damage::is_damage;
+use super::database::Meta;
+use super::error::MetaError;
 use crate::name::{RepositoryName, Tag};
-
-/// SQLite's codes for a damaged file, and for one that is no database.
-const DAMAGED: [&str; 2] = ["11", "26"];
 
 /// The state of a database file.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,15 +35,6 @@ pub struct NamedManifest {
     pub media_type: MediaType,
     /// Its tags.
     pub tags: Vec<Tag>,
-}
-
-/// Whether an error says that the file is damaged, as opposed to out of reach.
-pub(super) fn is_damage(e: &sqlx::Error) -> bool {
-    e.as_database_error()
-        .and_then(|e| e.code())
-        // The low byte of an extended code is the code.
-        .and_then(|code| code.parse::<u32>().ok())
-        .is_some_and(|code| DAMAGED.contains(&(code & 0xff).to_string().as_str()))
 }
 
 /// Looks at a database without changing it.

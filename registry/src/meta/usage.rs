@@ -1,18 +1,13 @@
 //! How much every repository shows, and how much is stored in all. Triggers keep the numbers.
 
 use oci::Digest;
-use sqlx::sqlite::SqliteConnection;
 
-use super::{Meta, MetaError, from_sql, to_sql};
+use super::changes::need;
+use super::database::Meta;
+use super::error::MetaError;
+use super::sql::{from_sql, to_sql};
 use crate::name::RepositoryName;
-use crate::quota::{Exceeded, Need, UsageChange};
-
-/// Asked within a transaction, with what it would add; a refusal leaves everything as it is.
-pub type Admit = Box<dyn FnOnce(Need) -> Result<(), Exceeded> + Send>;
-
-/// Told of all usage at first, and then of what each commit changed, in order; of nothing when one
-/// failed.
-pub type Watch = Box<dyn Fn(Vec<UsageChange>) + Send>;
+use crate::quota::Need;
 
 /// What a repository shows.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,23 +29,6 @@ pub struct WrongUsage {
     pub actual: u64,
 }
 
-/// Changes are gathered in memory, by this connection only, and only where somebody asks for them.
-const RECORD: &str = "
-CREATE TEMP TABLE usage_changes (name TEXT PRIMARY KEY, bytes INTEGER NOT NULL) WITHOUT ROWID;
-CREATE TEMP TRIGGER usage_changed AFTER UPDATE OF bytes ON main.repositories BEGIN
-    INSERT INTO usage_changes VALUES (NEW.name, NEW.bytes)
-    ON CONFLICT DO UPDATE SET bytes = excluded.bytes;
-END;
-CREATE TEMP TRIGGER usage_gone AFTER DELETE ON main.repositories BEGIN
-    INSERT INTO usage_changes VALUES (OLD.name, 0)
-    ON CONFLICT DO UPDATE SET bytes = excluded.bytes;
-END;
-CREATE TEMP TRIGGER usage_total AFTER UPDATE OF bytes ON main.stored_bytes BEGIN
-    INSERT INTO usage_changes VALUES ('', NEW.bytes)
-    ON CONFLICT DO UPDATE SET bytes = excluded.bytes;
-END;
-";
-
 /// What each repository should have written down.
 const ACTUAL: &str = "
 SELECT r.id, r.name, r.bytes AS recorded, coalesce((
@@ -59,63 +37,6 @@ SELECT r.id, r.name, r.bytes AS recorded, coalesce((
         UNION
         SELECT m.blob_id FROM manifests m WHERE m.repository_id = r.id)), 0) AS actual
 FROM repositories r";
-
-pub(super) async fn record_changes(c: &mut SqliteConnection) -> Result<(), MetaError> {
-    sqlx::raw_sql(RECORD).execute(c).await?;
-    Ok(())
-}
-
-pub(super) async fn take_changes(c: &mut SqliteConnection) -> Result<Vec<UsageChange>, MetaError> {
-    let rows: Vec<(String, i64)> =
-        sqlx::query_as("DELETE FROM usage_changes RETURNING name, bytes")
-            .fetch_all(c)
-            .await?;
-    Ok(rows.into_iter().map(change).collect())
-}
-
-pub(super) async fn all(c: &mut SqliteConnection) -> Result<Vec<UsageChange>, MetaError> {
-    let rows: Vec<(String, i64)> = sqlx::query_as(
-        "SELECT name, bytes FROM repositories UNION ALL SELECT '', bytes FROM stored_bytes",
-    )
-    .fetch_all(c)
-    .await?;
-    Ok(rows.into_iter().map(change).collect())
-}
-
-/// No repository has an empty name: that one stands for everything.
-fn change((name, bytes): (String, i64)) -> UsageChange {
-    UsageChange {
-        repository: Some(name).filter(|name| !name.is_empty()),
-        bytes: from_sql(bytes),
-    }
-}
-
-/// What showing a blob or manifest of `size` bytes adds.
-pub(super) async fn need(
-    c: &mut SqliteConnection,
-    repository: &RepositoryName,
-    digest: &Digest,
-    size: u64,
-) -> Result<Need, MetaError> {
-    let (shown, stored): (bool, bool) = sqlx::query_as(
-        "SELECT EXISTS (
-                    SELECT 1 FROM repositories r JOIN blobs b ON b.digest = ?2
-                    WHERE r.name = ?1 AND (
-                        EXISTS (SELECT 1 FROM repository_blobs rb
-                                WHERE rb.repository_id = r.id AND rb.blob_id = b.id)
-                        OR EXISTS (SELECT 1 FROM manifests m
-                                   WHERE m.repository_id = r.id AND m.digest = ?2))),
-                EXISTS (SELECT 1 FROM blobs WHERE digest = ?2 AND stored = 1)",
-    )
-    .bind(repository.as_str())
-    .bind(digest.to_string())
-    .fetch_one(c)
-    .await?;
-    Ok(Need {
-        repository: if shown { 0 } else { size },
-        total: if stored { 0 } else { size },
-    })
-}
 
 impl Meta {
     /// What showing a blob or manifest of `size` bytes in `repository` would add now.

@@ -14,10 +14,11 @@ use sqlx::{AssertSqlSafe, Connection};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
-use super::MetaError;
-use super::readers::Damage;
-use super::usage::{self, Watch};
+use super::changes::{self, Watch};
+use super::damage::Damage;
+use super::error::MetaError;
 use crate::quota::UsageChange;
+use crate::sync::lock;
 
 /// Jobs that may share one transaction.
 const GROUP: usize = 256;
@@ -141,12 +142,6 @@ impl Writer {
     }
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    mutex
-        .lock()
-        .unwrap_or_else(std::sync::PoisonError::into_inner)
-}
-
 async fn work(
     mut connection: SqliteConnection,
     mut jobs: mpsc::Receiver<Box<dyn Job>>,
@@ -212,7 +207,7 @@ async fn commit(
         }
     }
     let changes = if watched {
-        usage::take_changes(connection).await?
+        changes::take_changes(connection).await?
     } else {
         Vec::new()
     };

@@ -32,12 +32,12 @@ pub enum ServiceError {
     #[error(transparent)]
     Name(#[from] NameError),
     /// A digest in the request is none.
-    #[error("{text:?} is no digest: {source}")]
+    #[error("{text:?} is no digest: {cause}")]
     DigestFormat {
         /// What was given.
         text: String,
         /// What is wrong with it.
-        source: DigestError,
+        cause: DigestError,
     },
     /// The content is not what its digest says.
     #[error("the content's digest is {actual}, not {expected}")]

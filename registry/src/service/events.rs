@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use oci::Digest;
 
-use super::{Blob, Registry, ServiceError, StoredManifest};
-use crate::events::{Action, By, Happened, Notice, Subscribers, Thing};
+use super::error::ServiceError;
+use super::state::{Blob, Registry, StoredManifest};
+use crate::events::{Action, Happened, Notice, RequestOrigin, Subscribers, Target};
 use crate::meta::QueuedEvent;
 use crate::name::{ManifestRef, RepositoryName};
 
@@ -28,7 +29,7 @@ impl Registry {
     }
 
     /// What is to be written along with what happens.
-    pub(super) fn notices(&self, by: &By, happened: &[Happened<'_>]) -> Vec<Notice> {
+    pub(super) fn notices(&self, by: &RequestOrigin, happened: &[Happened<'_>]) -> Vec<Notice> {
         match (&self.subscribers, by) {
             (Some(subscribers), Some(by)) => subscribers.notices(by, happened),
             _ => Vec::new(),
@@ -38,7 +39,7 @@ impl Registry {
     /// What is to be written along with what happens, once it is known in the transaction.
     pub(super) fn notices_later(
         &self,
-        by: &By,
+        by: &RequestOrigin,
     ) -> impl FnOnce(&[Happened<'_>]) -> Vec<Notice> + use<> {
         let told = self.subscribers.clone().zip(by.clone());
         move |happened| match told {
@@ -57,7 +58,7 @@ impl Registry {
     /// A manifest was pulled.
     pub(super) fn tell_manifest_pull(
         &self,
-        by: &By,
+        by: &RequestOrigin,
         repository: &RepositoryName,
         reference: &ManifestRef,
         manifest: &StoredManifest,
@@ -75,7 +76,7 @@ impl Registry {
             &Happened {
                 action: Action::Pull,
                 repository: repository.as_str(),
-                thing: Thing::Manifest {
+                target: Target::Manifest {
                     digest: &row.digest,
                     media_type: row.media_type.as_str(),
                     size: row.size,
@@ -87,7 +88,7 @@ impl Registry {
     }
 
     /// A blob was pulled.
-    pub fn tell_blob_pull(&self, by: &By, repository: &RepositoryName, blob: &Blob) {
+    pub fn tell_blob_pull(&self, by: &RequestOrigin, repository: &RepositoryName, blob: &Blob) {
         if let (Some(subscribers), Some(by)) = (&self.subscribers, by) {
             let happened = blob_event(Action::Pull, repository, &blob.digest, blob.size, None);
             subscribers.pulled(by, &happened);
@@ -146,7 +147,7 @@ pub(super) fn blob_event<'a>(
     Happened {
         action,
         repository: repository.as_str(),
-        thing: Thing::Blob {
+        target: Target::Blob {
             digest,
             size,
             from: from.map(RepositoryName::as_str),

@@ -2,189 +2,34 @@
 //!
 //! No HTTP and no SQL here. Order of every push: content durable in its file first, then the row
 //! that shows it; a crash in between leaves a file that nobody sees.
+//!
+//! All is done by [`Registry`]; each room gives it the methods of one job. A room uses only those
+//! below it.
+//!
+//! | room | what it holds |
+//! |---|---|
+//! | `transferring` | images from and to layouts, archives and the volume of Docker's registry |
+//! | `repairing` | check, copy of the database, rebuild |
+//! | `pushing` | uploads, blobs and manifests that come, and room for them |
+//! | `keeping` | deletions, garbage, rules for tags, files that nobody knows |
+//! | `reading` | blobs, manifests and lists as they are shown |
+//! | `events` | what webhooks are told |
+//! | `state` | the registry itself, and what it keeps in memory |
+//! | `error` | why something was not done |
 
-mod backup;
-mod blobs;
-mod bring;
-mod check;
-mod collect;
 mod error;
 mod events;
-mod export;
-mod import;
-mod import_archive;
-mod import_layout;
-mod leases;
-mod listing;
-mod manifests;
-mod orphans;
-mod quota;
-mod rebuild;
-mod retention;
-mod uploads;
+mod keeping;
+mod pushing;
+mod reading;
+mod repairing;
+mod state;
+mod transferring;
 
-use std::fs::{File, TryLockError};
-use std::path::Path;
-use std::sync::Arc;
-use std::sync::atomic::AtomicUsize;
-use std::time::Duration;
-
-pub use blobs::{Blob, Content};
-pub use check::{CheckOptions, Checked, Problem};
-pub use collect::{CollectOptions, Collected};
 pub use error::ServiceError;
-pub use export::{ExportOptions, Exported, Selection};
-pub use import::Imported;
-pub use import_layout::ImportOptions;
-pub use listing::{MAX_PAGE, Referrers};
-pub use manifests::{Push, Pushed, StoredManifest};
-pub use quota::{Intake, UsageReport};
-pub use rebuild::Rebuilt;
-
-use crate::cache::Cache;
-use crate::events::Subscribers;
-use crate::meta::Meta;
-use crate::policy::Policy;
-use crate::storage::{BlobFiles, Context, StorageError, Uploads, make_dir};
-use leases::Leases;
-use orphans::Gap;
-use quota::SharedLedger;
-use retention::Pulls;
-
-/// The database's file.
-const DATABASE: &str = "registry.db";
-
-/// Bytes of manifests kept in memory.
-const MANIFEST_CACHE: usize = 12 << 20;
-/// Bytes of small blobs, and of what is known about others, kept in memory.
-const BLOB_CACHE: usize = 12 << 20;
-
-/// How long a client that was told that a blob is there may take to push what needs it.
-const LEASE: Duration = Duration::from_secs(24 * 3600);
-
-/// One registry: its directory, and all that is done with it.
-#[derive(Debug)]
-pub struct Registry {
-    meta: Meta,
-    blobs: BlobFiles,
-    uploads: Uploads,
-    manifest_cache: Arc<Cache<Arc<StoredManifest>>>,
-    blob_cache: Arc<Cache<Arc<Blob>>>,
-    leases: Arc<Leases>,
-    collecting: tokio::sync::Mutex<()>,
-    /// Which directories the next regular collection sweeps.
-    turn: AtomicUsize,
-    /// Between the newest blob that the database knew when it was opened and that moment.
-    gap: Gap,
-    pulls: Pulls,
-    policy: Policy,
-    subscribers: Option<Arc<Subscribers>>,
-    /// Only where something is limited.
-    ledger: Option<SharedLedger>,
-    data_dir: Box<Path>,
-    /// Commits that the last backup has.
-    backed_up: tokio::sync::Mutex<Option<u64>>,
-    /// Held for as long as this process serves the directory.
-    _lock: File,
-}
-
-impl Registry {
-    /// Opens the registry in `data_dir`, made when needed.
-    ///
-    /// # Errors
-    /// [`ServiceError::Storage`], [`StorageError::Locked`] in it when another process serves the
-    /// directory; [`ServiceError::DatabaseMissing`], [`ServiceError::Meta`].
-    pub async fn open(data_dir: &Path) -> Result<Self, ServiceError> {
-        Self::with_policy(data_dir, Policy::default()).await
-    }
-
-    /// The same, with rules for its tags and for how much it may store.
-    ///
-    /// # Errors
-    /// As [`Registry::open`].
-    pub async fn with_policy(data_dir: &Path, policy: Policy) -> Result<Self, ServiceError> {
-        let (dir, database) = (data_dir.to_owned(), data_dir.join(DATABASE));
-        let (lock, lost) = crate::storage::blocking(move || {
-            make_dir(&dir)?;
-            let lock = lock(&dir)?;
-            let empty = std::fs::metadata(dir.join(DATABASE)).map_or(0, |m| m.len()) == 0;
-            Ok((lock, empty && BlobFiles::are_in(&dir)?))
-        })
-        .await?;
-        if lost {
-            // An empty one would make garbage of everything.
-            return Err(ServiceError::DatabaseMissing(database));
-        }
-        Self::open_locked(data_dir, &database, policy, lock).await
-    }
-
-    async fn open_locked(
-        data_dir: &Path,
-        database: &Path,
-        policy: Policy,
-        lock: File,
-    ) -> Result<Self, ServiceError> {
-        let dir = data_dir.to_owned();
-        let (blobs, uploads) =
-            crate::storage::blocking(move || Ok((BlobFiles::open(&dir)?, Uploads::open(&dir)?)))
-                .await?;
-        let ledger = SharedLedger::new(&policy.quotas);
-        let watch = ledger.as_ref().map(SharedLedger::watch);
-        let meta = Meta::open(database, watch).await?;
-        if let Some(ledger) = &ledger {
-            let uploads = uploads.clone();
-            ledger.found(crate::storage::blocking(move || uploads.lying()).await?);
-        }
-        let gap = Gap::of(&meta).await?;
-        Ok(Self {
-            meta,
-            gap,
-            blobs,
-            uploads,
-            manifest_cache: Arc::new(Cache::new(MANIFEST_CACHE)),
-            blob_cache: Arc::new(Cache::new(BLOB_CACHE)),
-            leases: Arc::new(Leases::new(LEASE)),
-            collecting: tokio::sync::Mutex::default(),
-            // Not always the first one: a process may not live through all turns.
-            turn: AtomicUsize::new(usize::try_from(crate::meta::now()).unwrap_or(0)),
-            pulls: Pulls::default(),
-            policy,
-            subscribers: None,
-            ledger,
-            data_dir: data_dir.into(),
-            backed_up: tokio::sync::Mutex::default(),
-            _lock: lock,
-        })
-    }
-
-    /// Whether the registry can serve.
-    ///
-    /// # Errors
-    /// [`ServiceError::Meta`].
-    pub async fn ready(&self) -> Result<(), ServiceError> {
-        Ok(self.meta.ping().await?)
-    }
-
-    /// Commits what is waiting and closes the database.
-    pub async fn close(&self) {
-        if let Err(e) = self.flush_pulls().await {
-            tracing::warn!(error = %e, "when manifests were last pulled is not noted");
-        }
-        self.meta.close().await;
-    }
-}
-
-fn lock(data_dir: &Path) -> Result<File, StorageError> {
-    let path = data_dir.join("lock");
-    let file = File::create(&path).context("create", &path)?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(StorageError::Locked(data_dir.to_owned())),
-        Err(TryLockError::Error(e)) => Err(e).context("lock", &path),
-    }
-}
-
-/// A cache key: a repository, and something in it. Neither can contain the separator.
-fn key(repository: &str, what: impl std::fmt::Display) -> String {
-    format!("{repository}@{what}")
-}
+pub use keeping::{CollectOptions, Collected};
+pub use pushing::{Intake, Push, Pushed};
+pub use reading::{Content, MAX_PAGE, Referrers, UsageReport};
+pub use repairing::{CheckOptions, Checked, Problem, Rebuilt};
+pub use state::{Blob, Registry, StoredManifest};
+pub use transferring::{ExportOptions, Exported, ImportOptions, Imported, Selection};

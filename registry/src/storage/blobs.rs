@@ -2,7 +2,7 @@
 
 use std::fs::{self, File};
 use std::io::{ErrorKind, Read, Write};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,9 +12,11 @@ use oci::digest::Hashing;
 use oci::{Algorithm, Digest};
 use tokio::sync::{OwnedRwLockReadGuard, OwnedRwLockWriteGuard, RwLock};
 
-use super::{Context, StorageError, blocking, sync_dir};
-use crate::meta::now;
+use super::error::{Context, StorageError};
+use super::files::{make_dir, sync_dir};
+use crate::clock::now;
 use crate::name::UploadId;
+use crate::sync::blocking;
 
 /// Locks between those who bring a file and its row, and those who take both away.
 const LOCKS: usize = 64;
@@ -413,13 +415,4 @@ impl BlobFiles {
             _ => Ok(()),
         }
     }
-}
-
-/// Makes a directory that only the registry's user can look into.
-pub(crate) fn make_dir(path: &Path) -> Result<(), StorageError> {
-    fs::DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(path)
-        .context("create directory", path)
 }

@@ -14,8 +14,9 @@ use futures_util::{FutureExt, Stream, StreamExt};
 use oci::digest::Hasher;
 use tokio::sync::mpsc;
 
-use super::StorageError;
+use super::error::StorageError;
 use super::pool::{Buffer, Pool};
+use crate::sync::blocking;
 
 /// A body this small is written in one go, without threads of its own.
 const SMALL: usize = 64 << 10;
@@ -117,7 +118,7 @@ where
         if len == 0 {
             return Ok((sink, ended));
         }
-        return Ok(tokio::task::spawn_blocking(move || {
+        return blocking(move || {
             for bytes in &head {
                 sink.hasher.update(bytes);
             }
@@ -125,12 +126,12 @@ where
                 Ok(()) => {
                     progress.wait(0);
                     progress.write(len);
-                    (sink, ended)
+                    Ok((sink, ended))
                 }
-                Err(e) => (sink, Ended::Disk(e)),
+                Err(e) => Ok((sink, Ended::Disk(e))),
             }
         })
-        .await?);
+        .await;
     }
     // From here on bytes wait only for as long as the disk takes.
     progress.wait(0);

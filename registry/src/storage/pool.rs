@@ -1,10 +1,12 @@
 //! Buffers that are used again: fresh ones would cost page faults for every chunk, and a bounded
 //! number of them bounds the memory of all transfers together.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use bytes::Bytes;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use crate::sync::lock;
 
 /// A pool of buffers of one size.
 #[derive(Clone, Debug)]
@@ -62,8 +64,8 @@ impl Pool {
 }
 
 impl Inner {
-    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<Vec<u8>>> {
-        self.free.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Vec<Vec<u8>>> {
+        lock(&self.free)
     }
 }
 

@@ -9,8 +9,8 @@ use oci::Algorithm;
 use oci::digest::Hasher;
 use tokio::sync::{Mutex as AsyncMutex, OwnedMutexGuard};
 
+use super::error::UploadError;
 use super::pipeline::Progress;
-use super::uploads::UploadError;
 use crate::name::{RepositoryName, UploadId};
 
 /// The sessions in memory. Whoever uses one has it from here, so that nobody else can have another

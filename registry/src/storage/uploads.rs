@@ -9,7 +9,7 @@ use std::fs::{self, File, Metadata, OpenOptions};
 use std::io::{ErrorKind, Read};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicU64;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
@@ -18,12 +18,14 @@ use oci::digest::Hasher;
 use oci::{Algorithm, Digest};
 use tokio::sync::{Mutex as AsyncMutex, OwnedRwLockReadGuard};
 
-use super::blobs::make_dir;
+use super::blobs::BlobFiles;
+use super::error::{Context, StorageError, UploadError};
+use super::files::make_dir;
 use super::pipeline::{Ended, Progress, Sink, receive};
 use super::pool::Pool;
 use super::sessions::{Sessions, State, Upload};
-use super::{BlobFiles, Context, StorageError, blocking};
 use crate::name::{RepositoryName, UploadId};
+use crate::sync::{blocking, lock};
 
 /// Buffers that all uploads share, and their size: large enough that system calls do not count,
 /// small enough that the bytes are still in the processor's cache when they are hashed.
@@ -33,43 +35,6 @@ const BUFFER: usize = 128 << 10;
 /// Sessions kept in memory; past that, those that were not used for longest are only in their
 /// files.
 const IN_MEMORY: usize = 4096;
-
-/// Why bytes were not taken.
-#[derive(Debug, thiserror::Error)]
-pub enum UploadError {
-    /// The session was finished, cancelled or never existed.
-    #[error("the upload is not known")]
-    Unknown,
-    /// Another request is writing to it right now.
-    #[error("another request is writing to this upload")]
-    Busy,
-    /// The chunk does not begin where the last one ended.
-    #[error("the next byte of this upload is {offset}")]
-    OutOfOrder {
-        /// Where the next chunk must begin.
-        offset: u64,
-    },
-    /// Fewer or more bytes came than `Content-Range` said; none of them was kept.
-    #[error("the chunk has {actual} bytes where Content-Range says {expected}")]
-    Size {
-        /// What was said.
-        expected: u64,
-        /// What came.
-        actual: u64,
-    },
-    /// The content is not what the digest says.
-    #[error("the content's digest is {actual}")]
-    Digest {
-        /// The content's digest.
-        actual: Digest,
-    },
-    /// The client stopped in the middle; what came before was kept.
-    #[error("reading the request body failed: {0}")]
-    Body(String),
-    /// The disk failed.
-    #[error(transparent)]
-    Storage(#[from] StorageError),
-}
 
 /// The bytes that a chunk says it is, both ends included.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -88,7 +53,7 @@ impl ChunkRange {
 
 /// An upload that is not finished, as its file says.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Lying {
+pub struct Unfinished {
     /// The session's ID.
     pub id: UploadId,
     /// The repository that it belongs to.
@@ -121,7 +86,7 @@ impl Uploads {
     }
 
     fn sessions(&self) -> MutexGuard<'_, Sessions> {
-        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.open)
     }
 
     fn path(&self, repository: &RepositoryName, id: UploadId, algorithm: Algorithm) -> PathBuf {
@@ -162,8 +127,8 @@ impl Uploads {
                 }
                 opened => opened,
             }
-            .context("create", &path)?;
-            Ok(())
+            .context("create", &path)
+            .map(drop)
         })
         .await?;
         let upload = Arc::new(Upload {
@@ -307,10 +272,10 @@ impl Uploads {
                 *state = State::Ready(Box::new(sink.hasher));
                 return Err(UploadError::Body(e));
             }
-            Ended::Disk(source) => UploadError::Storage(StorageError::Io {
+            Ended::Disk(cause) => UploadError::Storage(StorageError::Io {
                 what: "write",
                 path: upload.data.to_path_buf(),
-                source,
+                cause,
             }),
         };
         // Back to where the chunk began.
@@ -353,14 +318,12 @@ impl Uploads {
             let actual = hasher.finish();
             if actual != wanted {
                 let _ = fs::remove_file(&data);
-                return Ok(Err(UploadError::Digest { actual }));
+                return Err(UploadError::Digest { actual });
             }
             file.sync_all().context("sync", &data)?;
-            Ok(Ok(()))
+            Ok(())
         })
-        .await
-        .map_err(UploadError::from)
-        .flatten();
+        .await;
         let done = match verified {
             Ok(()) => adopt(&upload.data, digest, blobs).await,
             Err(e) => Err(e),
@@ -390,18 +353,18 @@ impl Uploads {
     ///
     /// # Errors
     /// [`StorageError::Io`].
-    pub fn lying(&self) -> Result<Vec<Lying>, StorageError> {
-        let lying = files(&self.dir)?
+    pub fn unfinished(&self) -> Result<Vec<Unfinished>, StorageError> {
+        let unfinished = files(&self.dir)?
             .into_iter()
             .filter_map(|(id, path, meta)| {
                 let dir = path.parent()?.file_name()?.to_str()?;
-                Some(Lying {
+                Some(Unfinished {
                     id,
                     repository: dir.replace('+', "/").parse().ok()?,
                     size: meta.len(),
                 })
             });
-        Ok(lying.collect())
+        Ok(unfinished.collect())
     }
 
     /// Removes sessions that nobody has written to for `age`; which ones.
@@ -432,7 +395,7 @@ impl Uploads {
                 if let Some(dir) = data.parent() {
                     let _ = fs::remove_dir(dir);
                 }
-                Ok(true)
+                Ok::<_, StorageError>(true)
             })
             .await?;
             if !gone {

@@ -501,7 +501,7 @@ async fn a_refresh_token_ends_with_its_password() {
     form(&app, &fields).await.ok(200);
     users(app.path(), "new");
     let auth = app.auth.as_ref().unwrap();
-    auth.reload(&app.path().join("htpasswd")).unwrap();
+    assert!(auth.reload_passwords().unwrap());
     let refused = form(&app, &fields).await.ok(400).json();
     assert_eq!(refused["error"], "invalid_grant");
 }

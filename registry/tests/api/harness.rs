@@ -103,9 +103,7 @@ impl App {
         let settings = settings.replace("$DIR", dir.path().to_str().unwrap());
         std::fs::write(&file, settings).unwrap();
         let config = Settings::from_file(&file).unwrap().check().unwrap();
-        let auth = Auth::from_config(&config, dir.path())
-            .unwrap()
-            .map(Arc::new);
+        let auth = Auth::open(&config.auth, dir.path()).unwrap().map(Arc::new);
         let registry = open_again(dir.path(), config.policy.clone()).await;
         let subscribers = Subscribers::new(&config.webhooks, "node:5000".into());
         let registry = Arc::new(registry.telling(subscribers));

@@ -1,6 +1,7 @@
 //! The API's rules, each driven through the router in process.
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used)]
 
+mod archives;
 mod auth;
 mod blobs;
 mod check;
@@ -16,13 +17,16 @@ mod manifests;
 mod memory;
 mod model;
 mod orphans;
+mod paths;
 mod process;
 mod quota;
 mod rebuild;
 mod restart;
 mod retention;
 mod soak;
+mod tls;
 mod token_server;
 mod uploads;
+mod webhook_process;
 mod webhooks;
 mod wire;

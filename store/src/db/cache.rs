@@ -82,13 +82,13 @@ pub(crate) async fn touch(
     .await
 }
 
-/// Adds or replaces a record.
+/// Adds or replaces a record; false when the snapshot that it names is not there.
 pub(crate) async fn put(
     db: &mut SqliteConnection,
     record: &NewCacheRecord,
     now: i64,
-) -> sqlx::Result<()> {
-    sqlx::query(
+) -> sqlx::Result<bool> {
+    let put = sqlx::query(
         "INSERT INTO cache_records (key, chain_id, diff_id, created, description, size,
                                     created_at, last_used, uses)
          VALUES (?, ?, ?, ?, ?, ?, ?7, ?7, 0)
@@ -106,8 +106,11 @@ pub(crate) async fn put(
     .bind(to_i64(record.size))
     .bind(now)
     .execute(db)
-    .await?;
-    Ok(())
+    .await;
+    match put {
+        Err(sqlx::Error::Database(e)) if e.is_foreign_key_violation() => Ok(false),
+        put => put.map(|_| true),
+    }
 }
 
 /// Removes records.

@@ -6,11 +6,13 @@
 pub(crate) mod cache;
 pub(crate) mod check;
 pub(crate) mod collect;
+mod failure;
 pub(crate) mod images;
 pub(crate) mod layers;
 pub(crate) mod meta;
 pub(crate) mod schema;
 pub(crate) mod snapshots;
+pub(crate) mod sqlite;
 
 use std::ops::{Deref, DerefMut};
 use std::path::Path;

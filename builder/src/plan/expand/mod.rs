@@ -6,37 +6,35 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use dockerfile::diagnostic::{Code, Diagnostic};
+use dockerfile::eval::expand_word;
 use dockerfile::history;
 use dockerfile::instruction::{
     Arg, CommandLine, Env, Healthcheck, Instruction, Kind, Label, RawMount, Run, Script, Security,
 };
 use dockerfile::shell::Lexer;
 use dockerfile::span::{Span, Word};
-use dockerfile::stage::Dockerfile;
 use dockerfile::value;
 use oci::config::{Config, Empty, Healthcheck as HealthConfig};
 
 use super::PlanError;
 use super::args::BuildArgs;
-use super::graph::{Base, StagePlan};
-use super::named::NamedContexts;
+use super::graph::StagePlan;
+use super::names::{Base, Names};
 pub use super::state::Declared;
-use super::state::{StageState, expand_word, join};
+use super::state::{StageState, join};
 use super::step::{CopyFrom, CopyOp, CopySource, Op, RunOp, Step, WorkdirOp};
 
 /// What a stage's expansion depends on.
 #[derive(Clone, Debug)]
 pub struct StageInput<'a> {
-    /// The Dockerfile.
-    pub file: &'a Dockerfile,
+    /// The Dockerfile, and what the names in it mean.
+    pub names: Names<'a>,
     /// The stage.
     pub stage: &'a StagePlan,
     /// The global scope.
     pub global: &'a BTreeMap<String, String>,
     /// `--build-arg`
     pub args: &'a BuildArgs,
-    /// The names given with `--build-context`.
-    pub named: &'a NamedContexts,
     /// The configuration of the base, empty for `scratch`.
     pub base: Config,
     /// The base's author.
@@ -73,7 +71,7 @@ pub fn expand_stage(input: &StageInput<'_>) -> Result<ExpandedStage, PlanError> 
 
 /// Expands a stage as far as that goes, and tells what is wrong with it.
 pub fn sketch_stage(input: &StageInput<'_>) -> (ExpandedStage, Vec<Diagnostic>) {
-    let Some(stage) = input.file.stages.get(input.stage.index) else {
+    let Some(stage) = input.names.file.stages.get(input.stage.index) else {
         let expanded = ExpandedStage {
             steps: Vec::new(),
             config: Arc::new(input.base.clone()),
@@ -85,7 +83,7 @@ pub fn sketch_stage(input: &StageInput<'_>) -> (ExpandedStage, Vec<Diagnostic>) 
     let triggers = input.base.on_build.clone();
     let mut expander = Expander {
         input,
-        lexer: Lexer::new(input.file.directives.escape_char()),
+        lexer: Lexer::new(input.names.file.directives.escape_char()),
         state: StageState::new(
             input.base.clone(),
             input.author.clone(),
@@ -149,7 +147,7 @@ impl Expander<'_> {
         self.steps.push(Step {
             name: format!("FROM {name}"),
             span,
-            op: Some(Op::Copy(op)),
+            op: Some(Op::Copy(Box::new(op))),
             history: Some(format!("[context {name}] load from client")),
         });
     }

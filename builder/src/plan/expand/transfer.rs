@@ -9,7 +9,6 @@ use dockerfile::value::{AddSource, Chmod};
 use oci::Digest;
 
 use super::{Expander, Outcome, Wrong};
-use crate::plan::graph::copy_from;
 use crate::plan::state::destination;
 use crate::plan::step::{CopyFrom, CopyOp, CopySource, Op};
 
@@ -17,13 +16,10 @@ impl Expander<'_> {
     pub(super) fn copy(&mut self, copy: &Copy) -> Outcome {
         let from = match &copy.from {
             None => Ok(CopyFrom::Context),
-            Some(from) => copy_from(
-                self.input.file,
-                self.input.stage.index,
-                &from.text,
-                self.input.named,
-                from.span,
-            ),
+            Some(from) => {
+                let index = self.input.stage.index;
+                self.input.names.copy_from(index, &from.text, from.span)
+            }
         };
         let op = self.files(&copy.files, &copy.chown, &copy.chmod, &copy.exclude);
         let (from, mut op) = match (from, op) {
@@ -46,7 +42,7 @@ impl Expander<'_> {
         op.from = from;
         op.parents = copy.parents;
         let text = transfer_history(false, &op, &self.word(&copy.files.dest)?);
-        Ok((Some(Op::Copy(op)), Some(text)))
+        Ok((Some(Op::Copy(Box::new(op))), Some(text)))
     }
 
     pub(super) fn add(&mut self, add: &Add) -> Outcome {
@@ -99,7 +95,7 @@ impl Expander<'_> {
         op.unpack_local = add.unpack != Some(false);
         op.unpack = add.unpack;
         let text = transfer_history(true, &op, &self.word(&add.files.dest)?);
-        Ok((Some(Op::Copy(op)), Some(text)))
+        Ok((Some(Op::Copy(Box::new(op))), Some(text)))
     }
 
     /// What COPY and ADD have in common.

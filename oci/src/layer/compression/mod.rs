@@ -98,7 +98,7 @@ pub fn decompress<'r, R: Read + Send + 'r>(
 /// How to compress.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct CompressOptions {
-    /// The format's own level; `None` for [`GZIP_LEVEL`] or [`ZSTD_LEVEL`].
+    /// The format's own level; `None` for the customary one.
     pub level: Option<i32>,
     /// How many threads compress; `None` for as many as there are processors. The output does
     /// not depend on it.
@@ -107,9 +107,9 @@ pub struct CompressOptions {
 
 /// The gzip level unless another is asked for. The customary 6 makes layers 4 % smaller and takes
 /// half as long again.
-pub const GZIP_LEVEL: i32 = 3;
+const GZIP_LEVEL: i32 = 3;
 /// The Zstandard level unless another is asked for.
-pub const ZSTD_LEVEL: i32 = 3;
+const ZSTD_LEVEL: i32 = 3;
 /// What one zstd thread compresses at a time; part of what makes the output what it is.
 const ZSTD_JOB: u32 = 4 << 20;
 

@@ -7,21 +7,18 @@ use dockerfile::instruction::Kind;
 use dockerfile::lint::{self, UnknownBase};
 use dockerfile::shell::Variables as _;
 use dockerfile::stage::Dockerfile;
-use oci::Platform;
 
-use super::options::Options;
 use crate::failure::Failure;
 use crate::frontend::bases::Bases;
 use crate::frontend::checks::config_of;
 use crate::frontend::text::Text;
 use builder::plan::BuildArgs;
-use builder::plan::args::PROXIES;
+use builder::plan::args::{PROXIES, platform_parts};
+use builder::plan::graph::GraphOptions;
 
 /// BuildKit's build checks, on what this build knows.
 pub struct Checks<'a> {
-    target: &'a str,
-    options: &'a Options,
-    host: &'a Platform,
+    planned: &'a GraphOptions<'a>,
     /// The context's ignore file.
     ignore: IgnoreMatcher,
     /// The rules that run, when the command line says it.
@@ -29,30 +26,26 @@ pub struct Checks<'a> {
 }
 
 impl<'a> Checks<'a> {
-    /// For a build of `target`.
-    pub fn new(
-        target: &'a str,
-        options: &'a Options,
-        host: &'a Platform,
-        ignore: IgnoreMatcher,
-    ) -> Result<Self, Failure> {
+    /// For a build that is planned.
+    ///
+    /// # Errors
+    /// When the build arguments do not tell well which rules are to run.
+    pub fn new(planned: &'a GraphOptions<'a>, ignore: IgnoreMatcher) -> Result<Self, Failure> {
         Ok(Self {
-            target,
-            options,
-            host,
+            planned,
             ignore,
-            config: config_of(&options.args)?,
+            config: config_of(planned.args)?,
         })
     }
 
     /// Runs them, once the base images are known.
-    pub fn run(&self, text: &Text, bases: &Bases) -> lint::Report {
+    pub fn run(&self, text: &Text, bases: &Bases<'_>) -> lint::Report {
         let options = lint::Options {
-            build_args: &self.options.args,
-            target_platform: &self.options.platform.to_string(),
-            build_platform: &self.host.to_string(),
-            target: Some(self.target),
-            base_images: &|name| bases.image(name),
+            build_args: self.planned.args,
+            target_platform: platform_parts(self.planned.target_platform),
+            build_platform: platform_parts(self.planned.build_platform),
+            target: Some(self.planned.target),
+            base_images: &|name, platform| bases.image(name, platform),
             unknown_base: UnknownBase::Anything,
             ignore: Some(&self.ignore),
             config: self.config.as_ref(),
@@ -61,8 +54,8 @@ impl<'a> Checks<'a> {
     }
 }
 
-/// Build arguments that no ARG asks for, and that mean nothing by themselves.
-pub fn unconsumed(args: &BuildArgs, file: &Dockerfile) -> Vec<String> {
+/// Tells of build arguments that no ARG asks for, and that mean nothing by themselves.
+pub fn unconsumed(args: &BuildArgs, file: &Dockerfile) -> Option<String> {
     let in_stages = file
         .stages
         .iter()
@@ -87,6 +80,9 @@ pub fn unconsumed(args: &BuildArgs, file: &Dockerfile) -> Vec<String> {
         PROXIES.contains(&name) || name == "SOURCE_DATE_EPOCH" || name.starts_with("BUILDKIT_")
     };
     let names = args.names().into_iter();
-    let unused = names.filter(|n| !declared.contains(n) && !predefined(n));
-    unused.map(str::to_owned).collect()
+    let unused: Vec<&str> = names
+        .filter(|n| !declared.contains(n) && !predefined(n))
+        .collect();
+    let names = unused.join(" ");
+    (!unused.is_empty()).then(|| format!("One or more build-args [{names}] were not consumed"))
 }

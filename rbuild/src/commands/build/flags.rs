@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{ArgAction, Args};
 
-use super::call::Call;
+use super::call::{Call, Method};
 use crate::term::progress::Mode;
 
 /// `rbuild build`
@@ -106,6 +106,16 @@ pub struct BuildFlags {
 
     #[command(flatten)]
     pub limits: LimitArgs,
+}
+
+impl BuildFlags {
+    /// What is to be done with the Dockerfile.
+    pub fn method(&self) -> Method {
+        match self.check {
+            true => Method::Check,
+            false => self.call.method,
+        }
+    }
 }
 
 /// Flags of `docker build` that ask for what is always done here: containers of steps are removed,

@@ -77,7 +77,7 @@ pub fn validate(args: &BuildFlags) -> Result<Options, Failure> {
 
 impl Options {
     /// What of the flags a RUN's result may depend on, as part of its cache key.
-    pub fn run_key(&self, network: &str) -> String {
+    pub fn run_flags(&self, network: &str) -> String {
         let mut key = network.to_owned();
         if !self.settings.extra_hosts.is_empty() {
             key.push_str(&format!(" hosts {:?}", self.settings.extra_hosts));
@@ -156,5 +156,5 @@ fn memory(text: &str) -> Result<u64, String> {
 }
 
 fn bytes(text: &str) -> Result<u64, String> {
-    dockerfile::value::parse_size(text).ok_or_else(|| format!("invalid size: {text:?}"))
+    golang::size::parse_size(text).ok_or_else(|| format!("invalid size: {text:?}"))
 }

@@ -1,0 +1,99 @@
+//! What the solver needs of the world: images, the cache, and hands to do a step with.
+
+use oci::{ChainId, DiffId, Digest, ImageConfig};
+
+use super::error::StepError;
+use super::progress::Vertex;
+use crate::plan::{CopyOp, ImageRequest, RunOp, WorkdirOp};
+
+/// A base image, its layers ready to be stacked.
+#[derive(Clone, Debug)]
+pub struct BaseImage {
+    /// Its configuration.
+    pub config: ImageConfig,
+    /// Its ID: the digest of the configuration's document.
+    pub id: Digest,
+}
+
+/// A layer, as a step makes it or the cache remembers it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Layer {
+    /// The layer.
+    pub diff_id: DiffId,
+    /// The stack with it on top.
+    pub chain_id: ChainId,
+    /// When it was made, RFC 3339.
+    pub created: String,
+}
+
+/// The files of one stage, image or context, as a COPY sees them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Tree {
+    /// The build context.
+    Context,
+    /// A named context.
+    Named(String),
+    /// A stack of layers; `None` is an empty one.
+    Layers(Option<ChainId>),
+}
+
+/// What a copy takes, as the backend found it.
+#[derive(Clone, Debug)]
+pub struct Sources<S> {
+    /// The content digests: name and digest, in order.
+    pub files: Vec<(String, String)>,
+    /// The files themselves, for the copy.
+    pub selected: S,
+}
+
+/// A step to be done.
+#[derive(Debug)]
+pub enum Job<'a, S> {
+    /// A process.
+    Run(&'a RunOp),
+    /// Files to be copied.
+    Copy {
+        /// What is copied, and to where.
+        op: &'a CopyOp,
+        /// Where it is taken from.
+        tree: Tree,
+        /// What [`Backend::sources`] selected there.
+        selected: S,
+    },
+    /// A working directory.
+    Workdir(&'a WorkdirOp),
+}
+
+/// The world, as the solver sees it.
+#[allow(
+    async_fn_in_trait,
+    reason = "called generically on one task; no Send bound is needed"
+)]
+pub trait Backend {
+    /// What a look at a copy's sources leaves for the copy itself.
+    type Selected;
+
+    /// Finds an image, in the store or where its name leads.
+    async fn image(&self, wanted: &ImageRequest, vertex: &Vertex) -> Result<BaseImage, StepError>;
+
+    /// What a copy takes from a tree.
+    async fn sources(&self, op: &CopyOp, tree: &Tree)
+    -> Result<Sources<Self::Selected>, StepError>;
+
+    /// The layer that a key is known to give.
+    async fn lookup(&self, key: &Digest) -> Result<Option<Layer>, StepError>;
+
+    /// Does a job on top of `parent`, and stores the layer.
+    async fn execute(
+        &self,
+        job: Job<'_, Self::Selected>,
+        parent: Option<&ChainId>,
+        vertex: &Vertex,
+    ) -> Result<Layer, StepError>;
+
+    /// Remembers what a key gives.
+    async fn remember(&self, key: &Digest, layer: &Layer, name: &str) -> Result<(), StepError>;
+
+    /// The time to date things to, RFC 3339.
+    fn now(&self) -> String;
+}

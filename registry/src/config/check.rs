@@ -1,0 +1,192 @@
+//! All settings, checked.
+
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::error::{ConfigError, wrong};
+use super::login;
+use super::settings::Settings;
+use crate::auth::settings as auth;
+use crate::events::Webhook;
+use crate::policy::Policy;
+use crate::quota::Quotas;
+use crate::units::size;
+
+/// Certificate, key, and who may sign client certificates.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tls {
+    /// The chain.
+    pub cert: PathBuf,
+    /// The private key.
+    pub key: PathBuf,
+    /// Signers of client certificates.
+    pub client_ca: Option<PathBuf>,
+}
+
+/// What clients may not go beyond; 0 is no limit.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Limits {
+    /// Connections open.
+    pub connections: u32,
+    /// Connections of one address.
+    pub connections_per_address: u32,
+    /// Uploads that one client sends at once.
+    pub uploads: u32,
+    /// Requests a second of one client.
+    pub request_rate: u32,
+    /// Requests at once of one client.
+    pub request_burst: u32,
+    /// How long to wait for progress of a request's body.
+    pub body_idle: Duration,
+}
+
+/// All settings, checked.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Where to listen.
+    pub addr: SocketAddr,
+    /// Where clients reach it, without a slash at the end.
+    pub url: Option<String>,
+    /// Where everything is kept; the default depends on the user.
+    pub data_dir: Option<PathBuf>,
+    /// How long to drain.
+    pub drain: Duration,
+    /// What to log.
+    pub log_level: String,
+    /// Log lines as JSON.
+    pub log_json: bool,
+    /// Log requests.
+    pub log_access: bool,
+    /// TLS, when it is on.
+    pub tls: Option<Tls>,
+    /// How clients log in, and what they may do.
+    pub auth: auth::Settings,
+    /// Whether anything can be deleted through the API.
+    pub delete_enabled: bool,
+    /// How long an unfinished upload may rest.
+    pub uploads_expire_after: Duration,
+    /// How often garbage is collected.
+    pub gc_interval: Option<Duration>,
+    /// How long what nothing needs is kept.
+    pub gc_grace: Duration,
+    /// How often the database is copied.
+    pub backup_interval: Option<Duration>,
+    /// What clients may not go beyond.
+    pub limits: Limits,
+    /// Whether /metrics answers.
+    pub metrics: bool,
+    /// What happens to tags.
+    pub policy: Policy,
+    /// Who is told what happens.
+    pub webhooks: Vec<Webhook>,
+}
+
+impl Settings {
+    /// Checks everything.
+    ///
+    /// # Errors
+    /// [`ConfigError::Value`], [`ConfigError::Conflict`].
+    pub fn check(self) -> Result<Config, ConfigError> {
+        let tls = self.tls()?;
+        let auth = login::auth(&self)?;
+        let interval = self.duration("gc.interval")?;
+        check_webhooks(&self.lists.webhook)?;
+        let backup = self.duration("backup.interval")?;
+        let quotas = self.quotas()?;
+        let sparse = self.boolean("manifests.sparse_indexes")?;
+        Ok(Config {
+            addr: self.parse("addr")?,
+            url: self
+                .url("url")?
+                .map(|url| url.trim_end_matches('/').to_owned()),
+            data_dir: self.path("data_dir")?,
+            drain: self.duration("drain")?,
+            log_level: self.text("log.level")?,
+            log_json: match self.text("log.format")?.as_str() {
+                "json" => true,
+                "text" => false,
+                other => return Err(wrong("log.format", other, "text or json")),
+            },
+            log_access: self.boolean("log.access")?,
+            tls,
+            auth,
+            delete_enabled: self.boolean("delete.enabled")?,
+            uploads_expire_after: self.duration("uploads.expire_after")?,
+            gc_interval: (!interval.is_zero()).then_some(interval),
+            gc_grace: self.duration("gc.grace")?,
+            backup_interval: (!backup.is_zero()).then_some(backup),
+            limits: self.limits()?,
+            metrics: self.boolean("metrics.enabled")?,
+            policy: Policy {
+                immutable: self.lists.immutable,
+                retention: self.lists.retention,
+                quotas,
+                sparse_indexes: sparse,
+            },
+            webhooks: self.lists.webhook,
+        })
+    }
+
+    fn tls(&self) -> Result<Option<Tls>, ConfigError> {
+        match (self.path("tls.cert")?, self.path("tls.key")?) {
+            (Some(cert), Some(key)) => Ok(Some(Tls {
+                cert,
+                key,
+                client_ca: self.path("tls.client_ca")?,
+            })),
+            (None, None) if self.path("tls.client_ca")?.is_none() => Ok(None),
+            _ => Err(ConfigError::Conflict("TLS needs both tls.cert and tls.key")),
+        }
+    }
+
+    fn limits(&self) -> Result<Limits, ConfigError> {
+        Ok(Limits {
+            connections: self.number("limits.connections")?,
+            connections_per_address: self.number("limits.connections_per_address")?,
+            uploads: self.number("limits.uploads")?,
+            request_rate: self.number("limits.request_rate")?,
+            request_burst: self.number("limits.request_burst")?,
+            body_idle: self.duration("limits.body_idle")?,
+        })
+    }
+
+    fn quotas(&self) -> Result<Quotas, ConfigError> {
+        let rules = self.lists.quota.clone();
+        if rules
+            .iter()
+            .any(|q| q.each.is_none() && q.together.is_none())
+        {
+            return Err(ConfigError::Conflict(
+                "a [[quota]] needs each (for every repository it matches) or together (for all of \
+                 them)",
+            ));
+        }
+        let text = self.text("storage.quota")?;
+        let total = if text.is_empty() {
+            None
+        } else {
+            let why = "a number and a unit, such as 500MiB, 10GiB or 2TB";
+            Some(size(&text).ok_or_else(|| wrong("storage.quota", &text, why))?)
+        };
+        Ok(Quotas { rules, total })
+    }
+}
+
+fn check_webhooks(webhooks: &[Webhook]) -> Result<(), ConfigError> {
+    let mut names = BTreeSet::new();
+    for webhook in webhooks {
+        webhook
+            .check()
+            .map_err(|why| wrong("webhook", &webhook.name, why))?;
+        if !names.insert(&webhook.name) {
+            return Err(wrong(
+                "webhook",
+                &webhook.name,
+                "there are two of this name",
+            ));
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,67 @@
+//! What is wrong with settings.
+
+use std::path::PathBuf;
+
+/// Why the configuration cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The file cannot be read.
+    #[error("cannot read {path}: {cause}")]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        cause: std::io::Error,
+    },
+    /// The file is no TOML, or a list in it is not as it should be.
+    #[error("{path}: {cause}")]
+    Toml {
+        /// The file.
+        path: PathBuf,
+        /// Where and what.
+        cause: Box<toml::de::Error>,
+    },
+    /// A key that there is not.
+    #[error("{path}: unknown key `{key}`{}", suggest(.similar))]
+    Unknown {
+        /// The file.
+        path: PathBuf,
+        /// The key.
+        key: String,
+        /// The key that was meant, perhaps.
+        similar: Option<&'static str>,
+    },
+    /// A value that its key cannot have.
+    #[error("{key} = {value}: {why}")]
+    Value {
+        /// The key.
+        key: &'static str,
+        /// The value.
+        value: String,
+        /// What it should be.
+        why: String,
+    },
+    /// Settings that do not go together.
+    #[error("{0}")]
+    Conflict(&'static str),
+}
+
+fn suggest(similar: &Option<&'static str>) -> String {
+    match similar {
+        Some(similar) => format!("; did you mean `{similar}`?"),
+        None => "; `rregistry config --explain` lists all keys".to_owned(),
+    }
+}
+
+/// A value that its key cannot have.
+pub(super) fn wrong(
+    key: &'static str,
+    value: impl std::fmt::Display,
+    why: impl std::fmt::Display,
+) -> ConfigError {
+    ConfigError::Value {
+        key,
+        value: value.to_string(),
+        why: why.to_string(),
+    }
+}

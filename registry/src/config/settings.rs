@@ -1,0 +1,212 @@
+//! Settings as they came: from the file, the environment and the command line.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde::Deserialize;
+use toml::Value;
+
+use super::error::{ConfigError, wrong};
+use super::keys::{KEYS, LISTS, env_name, similar};
+use crate::auth::rules::Rule;
+use crate::events::Webhook;
+use crate::policy::{Immutable, Retention};
+use crate::quota::Quota;
+use crate::units::duration;
+
+/// The lists of a file.
+#[derive(Debug, Default, Deserialize)]
+pub(super) struct Lists {
+    #[serde(default)]
+    pub(super) groups: BTreeMap<String, Vec<String>>,
+    #[serde(default)]
+    pub(super) access: Vec<Rule>,
+    #[serde(default)]
+    pub(super) immutable: Vec<Immutable>,
+    #[serde(default)]
+    pub(super) retention: Vec<Retention>,
+    #[serde(default)]
+    pub(super) quota: Vec<Quota>,
+    #[serde(default)]
+    pub(super) webhook: Vec<Webhook>,
+}
+
+/// Settings as they came, before they are checked.
+#[derive(Debug, Default)]
+pub struct Settings {
+    values: BTreeMap<&'static str, Value>,
+    pub(super) lists: Lists,
+}
+
+impl Settings {
+    /// Reads a file.
+    ///
+    /// # Errors
+    /// [`ConfigError::Read`], [`ConfigError::Toml`], [`ConfigError::Unknown`].
+    pub fn from_file(path: &Path) -> Result<Self, ConfigError> {
+        let text = std::fs::read_to_string(path).map_err(|cause| ConfigError::Read {
+            path: path.to_owned(),
+            cause,
+        })?;
+        Self::from_text(&text, path)
+    }
+
+    pub(super) fn from_text(text: &str, path: &Path) -> Result<Self, ConfigError> {
+        let toml = |cause| ConfigError::Toml {
+            path: path.to_owned(),
+            cause: Box::new(cause),
+        };
+        let mut table: toml::Table = text.parse().map_err(toml)?;
+        let mut lists = toml::Table::new();
+        for list in LISTS {
+            if let Some(value) = table.remove(list.name) {
+                lists.insert(list.name.to_owned(), value);
+            }
+        }
+        let mut settings = Self {
+            values: BTreeMap::new(),
+            lists: Value::Table(lists).try_into().map_err(toml)?,
+        };
+        settings.add_table("", table, path)?;
+        Ok(settings)
+    }
+
+    fn add_table(
+        &mut self,
+        prefix: &str,
+        table: toml::Table,
+        path: &Path,
+    ) -> Result<(), ConfigError> {
+        for (key, value) in table {
+            let name = format!("{prefix}{key}");
+            match (KEYS.iter().find(|k| k.name == name), value) {
+                (Some(key), value) => {
+                    self.values.insert(key.name, value);
+                }
+                (None, Value::Table(inner)) => {
+                    self.add_table(&format!("{name}."), inner, path)?;
+                }
+                (None, _) => {
+                    return Err(ConfigError::Unknown {
+                        path: path.to_owned(),
+                        similar: similar(&name),
+                        key: name,
+                    });
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Lets environment variables override what the file says.
+    pub fn override_from(&mut self, env: impl Fn(&str) -> Option<String>) {
+        for key in KEYS {
+            if let Some(text) = env(&env_name(key.name)) {
+                self.set(key.name, text);
+            }
+        }
+    }
+
+    /// Sets one key from text, as the command line and the environment have it.
+    pub fn set(&mut self, name: &'static str, text: String) {
+        // Numbers are read from text as well; booleans are not.
+        let value = match text.as_str() {
+            "true" => Value::Boolean(true),
+            "false" => Value::Boolean(false),
+            _ => Value::String(text),
+        };
+        self.values.insert(name, value);
+    }
+
+    /// The http or https URL of a key, if there is one.
+    pub(super) fn url(&self, name: &'static str) -> Result<Option<String>, ConfigError> {
+        let text = self.optional_text(name)?.filter(|text| !text.is_empty());
+        let Some(text) = text else { return Ok(None) };
+        let fits = text.parse::<http::Uri>().is_ok_and(|uri| {
+            matches!(uri.scheme_str(), Some("http" | "https")) && uri.authority().is_some()
+        });
+        match fits {
+            true => Ok(Some(text)),
+            false => Err(wrong(
+                name,
+                text,
+                "a URL, such as https://registry.example.com",
+            )),
+        }
+    }
+
+    /// The value, or the default; `None` when there is neither.
+    fn value(&self, name: &'static str) -> Option<Value> {
+        if let Some(value) = self.values.get(name) {
+            return Some(value.clone());
+        }
+        let default = KEYS.iter().find(|k| k.name == name)?.default;
+        let table: toml::Table = format!("v = {default}").parse().ok()?;
+        table.get("v").cloned()
+    }
+
+    /// The text of a key that may be left out, or left empty.
+    pub(super) fn given(&self, name: &'static str) -> Result<Option<String>, ConfigError> {
+        Ok(self.optional_text(name)?.filter(|text| !text.is_empty()))
+    }
+
+    fn optional_text(&self, name: &'static str) -> Result<Option<String>, ConfigError> {
+        match self.value(name) {
+            None => Ok(None),
+            Some(Value::String(text)) => Ok(Some(text)),
+            Some(other) => Err(wrong(name, other, "a text in quotes")),
+        }
+    }
+
+    pub(super) fn text(&self, name: &'static str) -> Result<String, ConfigError> {
+        Ok(self.optional_text(name)?.unwrap_or_default())
+    }
+
+    pub(super) fn path(&self, name: &'static str) -> Result<Option<PathBuf>, ConfigError> {
+        Ok(self
+            .optional_text(name)?
+            .filter(|text| !text.is_empty())
+            .map(PathBuf::from))
+    }
+
+    pub(super) fn boolean(&self, name: &'static str) -> Result<bool, ConfigError> {
+        match self.value(name) {
+            Some(Value::Boolean(value)) => Ok(value),
+            other => Err(wrong(
+                name,
+                other.map_or_else(String::new, |v| v.to_string()),
+                "true or false",
+            )),
+        }
+    }
+
+    pub(super) fn number(&self, name: &'static str) -> Result<u32, ConfigError> {
+        let number = match self.value(name) {
+            Some(Value::Integer(number)) => u32::try_from(number).ok(),
+            Some(Value::String(text)) => text.parse().ok(),
+            _ => None,
+        };
+        let given = || self.value(name).map_or_else(String::new, |v| v.to_string());
+        number.ok_or_else(|| wrong(name, given(), "a whole number, 0 or more"))
+    }
+
+    pub(super) fn parse<T: std::str::FromStr>(&self, name: &'static str) -> Result<T, ConfigError>
+    where
+        T::Err: std::fmt::Display,
+    {
+        let text = self.text(name)?;
+        text.parse().map_err(|e: T::Err| wrong(name, &text, e))
+    }
+
+    pub(super) fn duration(&self, name: &'static str) -> Result<Duration, ConfigError> {
+        let text = self.text(name)?;
+        duration(&text).ok_or_else(|| {
+            wrong(
+                name,
+                &text,
+                "a number and a unit, such as 30s, 15m, 24h or 7d",
+            )
+        })
+    }
+}

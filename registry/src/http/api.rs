@@ -1,0 +1,108 @@
+//! What requests are served with: the registry, who is let in, and the settings.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::request::Parts;
+
+use super::log::AccessLog;
+use super::request::host;
+use crate::auth::Auth;
+use crate::config::{Config, Limits};
+use crate::limits::{Client, Open, Rates};
+use crate::metrics::Metrics;
+use crate::service::Registry;
+
+/// What requests are served with.
+#[derive(Debug)]
+pub struct Api {
+    pub(super) registry: Arc<Registry>,
+    pub(super) auth: Option<Arc<Auth>>,
+    /// What clients reach this server by.
+    pub(super) scheme: &'static str,
+    /// Where clients reach this server, when it is not what they say.
+    pub(super) url: Option<String>,
+    pub(super) delete_enabled: bool,
+    pub(super) metrics: Arc<Metrics>,
+    pub(super) metrics_enabled: bool,
+    pub(super) access_log: Option<AccessLog>,
+    pub(super) throttle: Throttle,
+    pub(super) body_idle: Option<Duration>,
+}
+
+impl Api {
+    /// An API that lets everybody do everything.
+    pub fn open(registry: Arc<Registry>) -> Self {
+        Self {
+            registry,
+            auth: None,
+            scheme: "http",
+            url: None,
+            delete_enabled: true,
+            metrics: Arc::default(),
+            metrics_enabled: true,
+            access_log: None,
+            throttle: Throttle::default(),
+            body_idle: None,
+        }
+    }
+
+    /// An API as the configuration has it.
+    pub fn new(
+        registry: Arc<Registry>,
+        auth: Option<Arc<Auth>>,
+        metrics: Arc<Metrics>,
+        config: &Config,
+    ) -> Self {
+        Self {
+            auth,
+            scheme: if config.tls.is_some() {
+                "https"
+            } else {
+                "http"
+            },
+            url: config.url.clone(),
+            delete_enabled: config.delete_enabled,
+            metrics,
+            metrics_enabled: config.metrics,
+            access_log: config.log_access.then_some(AccessLog {
+                json: config.log_json,
+            }),
+            throttle: Throttle::new(&config.limits),
+            body_idle: (!config.limits.body_idle.is_zero()).then_some(config.limits.body_idle),
+            ..Self::open(registry)
+        }
+    }
+
+    /// Where this registry is, as the settings have it; else the scheme and host that were asked,
+    /// as the client sees them.
+    pub(super) fn base(&self, request: &Parts) -> String {
+        if let Some(url) = &self.url {
+            return url.clone();
+        }
+        let forwarded = request.headers.get("x-forwarded-proto");
+        let scheme = if forwarded.is_some_and(|v| v == "https") {
+            "https"
+        } else {
+            self.scheme
+        };
+        format!("{scheme}://{}", host(request).unwrap_or("localhost"))
+    }
+}
+
+/// The limits that are on.
+#[derive(Debug, Default)]
+pub(super) struct Throttle {
+    pub(super) rates: Option<Rates>,
+    pub(super) uploads: Option<Arc<Open<Client>>>,
+}
+
+impl Throttle {
+    fn new(limits: &Limits) -> Self {
+        let rate = limits.request_rate;
+        Self {
+            rates: (rate > 0).then(|| Rates::new(rate, limits.request_burst)),
+            uploads: (limits.uploads > 0).then(|| Open::new(limits.uploads as usize, 0)),
+        }
+    }
+}

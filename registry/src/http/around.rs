@@ -1,0 +1,108 @@
+//! What is done around every answer: the log, the metrics, headers that all have, and bodies that
+//! come slowly or not at all.
+//!
+//! A HEAD is answered as its GET without the body, so that the headers cannot differ.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use axum::body::Body;
+use axum::extract::{Request, State};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use http::header::{CONTENT_LENGTH, HOST, HeaderMap, HeaderValue, X_CONTENT_TYPE_OPTIONS};
+use http::{Method, StatusCode, Version};
+use http_body::Body as _;
+
+use super::answer::{API_VERSION, ApiError, REQUEST_ID, Served, value};
+use super::api::Api;
+use super::guards::pace::{Cut, paced};
+use super::guards::{Unread, throttle};
+use super::request::RequestId;
+use crate::metrics::Answered;
+
+/// Has a request answered, and sees to it that its connection can go on.
+pub(super) async fn handle(State(api): State<Arc<Api>>, request: Request, next: Next) -> Response {
+    let (request, unread) = Unread::watch(request);
+    let response = answer(&api, request, next).await;
+    unread.settle(response).await
+}
+
+async fn answer(api: &Api, request: Request, next: Next) -> Response {
+    let begun = Instant::now();
+    let (mut request, body) = request.into_parts();
+    let head = request.method == Method::HEAD;
+    let received = length(&request.headers);
+    let line = api.access_log.as_ref().map(|log| log.begin(&request));
+    if let Some(line) = &line {
+        request.extensions.insert(RequestId(line.id.clone()));
+    }
+    let (body, cut) = waited_for(api, body);
+    let mut response = if names_one_host(&request) {
+        next.run(Request::from_parts(request, body)).await
+    } else {
+        drop(body);
+        hostless().into_response()
+    };
+    let served = response.extensions_mut().remove::<Served>();
+    let (label, user) = served.map_or(("none", None), |served| (served.label, served.user));
+    if cut.is_some_and(|cut| cut.is_cut()) {
+        response = throttle::too_slow(api).into_response();
+    }
+    let headers = response.headers_mut();
+    headers.insert(API_VERSION, HeaderValue::from_static("registry/2.0"));
+    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    let sent = if head { 0 } else { length(headers) };
+    if let Some(line) = &line {
+        headers.insert(REQUEST_ID, value(&line.id));
+    }
+    let answered = Answered {
+        label,
+        status: response.status().as_u16(),
+        time: begun.elapsed(),
+        sent,
+        received,
+    };
+    api.metrics.count(answered);
+    if let Some(line) = line {
+        line.end(answered, user.as_deref().unwrap_or("-"));
+    }
+    if head && response.status() != StatusCode::NOT_MODIFIED {
+        *response.body_mut() = Body::empty();
+    }
+    response
+}
+
+/// A body that is not waited for too long, where there is a limit to that.
+fn waited_for(api: &Api, body: Body) -> (Body, Option<Cut>) {
+    match api.body_idle {
+        Some(patience) if !body.is_end_stream() => {
+            let (body, cut) = paced(body, patience);
+            (body, Some(cut))
+        }
+        _ => (body, None),
+    }
+}
+
+/// HTTP/1.1 asks for exactly one `Host` (RFC 9112, section 3.2), so that all on the way agree on
+/// whom a request is for.
+fn names_one_host(request: &http::request::Parts) -> bool {
+    request.version != Version::HTTP_11 || request.headers.get_all(HOST).iter().count() == 1
+}
+
+fn hostless() -> ApiError {
+    ApiError::new(
+        StatusCode::BAD_REQUEST,
+        "UNSUPPORTED",
+        "a request has one Host header",
+        serde_json::Value::Null,
+    )
+}
+
+fn length(headers: &HeaderMap) -> u64 {
+    headers
+        .get(CONTENT_LENGTH)
+        .and_then(|v| v.to_str().ok())
+        .and_then(|v| v.parse().ok())
+        .unwrap_or(0)
+}

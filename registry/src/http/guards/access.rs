@@ -1,0 +1,192 @@
+//! Who may send which request.
+
+use std::sync::Arc;
+
+use http::StatusCode;
+use http::header::{AUTHORIZATION, WWW_AUTHENTICATE};
+use http::request::Parts;
+use serde_json::{Value, json};
+
+use crate::auth::rules::Access;
+use crate::auth::{Auth, Authenticated, Identity};
+use crate::http::answer::{ApiError, value};
+use crate::http::api::Api;
+use crate::http::request::Query;
+use crate::name::RepositoryName;
+use crate::route::Route;
+
+/// What a route needs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(in crate::http) enum Needs {
+    /// To be logged in.
+    Login,
+    /// Nothing of itself: only what the caller may read is shown.
+    Filter,
+    /// A right in a repository.
+    Right(RepositoryName, Access),
+    /// To push to the first repository, and to pull from the second if the rules let the caller.
+    Mount(RepositoryName, RepositoryName),
+}
+
+impl Needs {
+    /// What a route needs; a request to begin an upload may ask to mount a blob.
+    pub(in crate::http) fn of(route: &Route, request: &Parts) -> Self {
+        if let Route::StartUpload(name) = route
+            && let Some(from) = source(request)
+            && from != *name
+        {
+            return Self::Mount(name.clone(), from);
+        }
+        let (name, access) = match route {
+            Route::Base => return Self::Login,
+            Route::Catalog => return Self::Filter,
+            Route::ListTags(name)
+            | Route::Referrers(name, _)
+            | Route::GetManifest(name, _)
+            | Route::GetBlob(name, _) => (name, Access::Pull),
+            Route::PutManifest(name, _)
+            | Route::StartUpload(name)
+            | Route::UploadStatus(name, _)
+            | Route::AppendUpload(name, _)
+            | Route::FinishUpload(name, _)
+            | Route::CancelUpload(name, _) => (name, Access::Push),
+            Route::DeleteManifest(name, _) | Route::DeleteBlob(name, _) => (name, Access::Delete),
+        };
+        Self::Right(name.clone(), access)
+    }
+}
+
+/// Where a blob is to be mounted from, when a request to begin an upload says so.
+fn source(request: &Parts) -> Option<RepositoryName> {
+    let query = Query::of(request).ok()?;
+    query.get("mount")?;
+    query.get("from")?.parse().ok()
+}
+
+/// Who is asking, as far as the rest of a request may depend on it.
+#[derive(Clone, Debug)]
+pub(in crate::http) struct Caller(Option<(Arc<Auth>, Authenticated)>);
+
+impl Caller {
+    /// Whether the caller may read a repository.
+    pub(in crate::http) fn may_pull(&self, repository: &str) -> bool {
+        match &self.0 {
+            None => true,
+            Some((auth, who)) => auth.allows(who, repository, Access::Pull),
+        }
+    }
+
+    /// Whether the caller may read a repository, with another token if need be.
+    pub(in crate::http) fn could_pull(&self, repository: &str) -> bool {
+        match &self.0 {
+            None => true,
+            Some((auth, who)) => auth.could_pull(who, repository),
+        }
+    }
+
+    /// Whether the caller may know that there is a repository.
+    pub(in crate::http) fn may_see(&self, repository: &str) -> bool {
+        match &self.0 {
+            None => true,
+            Some((auth, who)) => auth.may_see(who, repository),
+        }
+    }
+
+    /// Whether nobody said who is asking, where it matters.
+    pub(in crate::http) fn is_anonymous(&self) -> bool {
+        matches!(&self.0, Some((_, who)) if who.identity == Identity::Anonymous)
+    }
+
+    /// The user's name; none when nobody said.
+    pub(in crate::http) fn name(&self) -> Option<&str> {
+        match &self.0 {
+            Some((_, who)) => match &who.identity {
+                Identity::User(user) => Some(user),
+                Identity::Anonymous => None,
+            },
+            None => None,
+        }
+    }
+}
+
+/// Lets a request through, or says why not.
+pub(in crate::http) async fn authorize(
+    api: &Api,
+    route: &Route,
+    request: &Parts,
+) -> Result<Caller, ApiError> {
+    let Some(auth) = &api.auth else {
+        return Ok(Caller(None));
+    };
+    let needs = Needs::of(route, request);
+    let header = request
+        .headers
+        .get(AUTHORIZATION)
+        .map(|v| v.to_str().unwrap_or_default());
+    let Ok(who) = auth.identify(header).await else {
+        let challenge = challenge(api, auth, &needs, request);
+        return Err(unauthorized(challenge, "user, password or token is wrong"));
+    };
+    // A token that could be for a mount's source as well is asked for. Where the caller may not
+    // read the source, it is as good as not there.
+    let hidden = |from: &RepositoryName| !auth.could_pull(&who, from.as_str());
+    let allowed = match &needs {
+        // A token is only given to who may have it.
+        Needs::Login => who.identity != Identity::Anonymous || who.granted.is_some(),
+        Needs::Filter => true,
+        Needs::Right(name, access) => auth.allows(&who, name.as_str(), *access),
+        Needs::Mount(name, from) => {
+            auth.allows(&who, name.as_str(), Access::Push)
+                && (auth.allows(&who, from.as_str(), Access::Pull) || hidden(from))
+        }
+    };
+    if allowed {
+        return Ok(Caller(Some((Arc::clone(auth), who))));
+    }
+    let granted = match &needs {
+        Needs::Right(name, access) => auth.grants(&who, name.as_str(), *access),
+        Needs::Mount(name, from) => {
+            auth.grants(&who, name.as_str(), Access::Push)
+                && (auth.grants(&who, from.as_str(), Access::Pull) || hidden(from))
+        }
+        Needs::Login | Needs::Filter => false,
+    };
+    match &who.identity {
+        // Not with a token for something else: the right one can be had.
+        Identity::User(user) if granted => Err(ApiError::new(
+            StatusCode::FORBIDDEN,
+            "DENIED",
+            "requested access to the resource is denied",
+            json!({ "user": &**user }),
+        )),
+        _ => {
+            let challenge = challenge(api, auth, &needs, request);
+            Err(unauthorized(challenge, "authentication required"))
+        }
+    }
+}
+
+/// What a client must do to be let in.
+pub(in crate::http) fn challenge(api: &Api, auth: &Auth, needs: &Needs, request: &Parts) -> String {
+    let scope = match needs {
+        Needs::Login => None,
+        Needs::Filter => Some("registry:catalog:*".to_owned()),
+        Needs::Right(name, Access::Push) => Some(format!("repository:{name}:pull,push")),
+        Needs::Mount(name, from) => Some(format!(
+            "repository:{name}:pull,push repository:{from}:pull"
+        )),
+        Needs::Right(name, access) => Some(format!("repository:{name}:{}", access.action())),
+    };
+    auth.challenge(&api.base(request), scope.as_deref())
+}
+
+/// Tells a caller to log in.
+pub(in crate::http) fn unauthorized(challenge: String, message: &str) -> ApiError {
+    ApiError::new(
+        StatusCode::UNAUTHORIZED,
+        "UNAUTHORIZED",
+        message,
+        Value::Null,
+    )
+    .with_header(WWW_AUTHENTICATE, value(challenge))
+}

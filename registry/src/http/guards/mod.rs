@@ -1,0 +1,9 @@
+//! What stands before a handler: who is let in, how often, how slowly, and what is left unread.
+
+pub(super) mod access;
+pub(super) mod pace;
+pub(super) mod throttle;
+mod unread;
+
+pub(super) use access::Caller;
+pub(super) use unread::Unread;

@@ -1,0 +1,10 @@
+//! The distribution API: one file for each resource, and the handler that chooses.
+
+mod blobs;
+mod handler;
+mod listing;
+mod manifests;
+mod origin;
+mod uploads;
+
+pub(super) use handler::handle;

@@ -1,0 +1,48 @@
+//! Why the metadata could not be read or written.
+
+use std::path::PathBuf;
+
+use sqlx::migrate::MigrateError;
+
+use super::damage::is_damage;
+
+/// Why the metadata could not be read or written.
+#[derive(Debug, thiserror::Error)]
+pub enum MetaError {
+    /// SQLite failed.
+    #[error("metadata: {0}")]
+    Sql(sqlx::Error),
+    /// The database cannot be used any more.
+    #[error(
+        "the metadata is damaged ({0}): `rregistry fsck --rebuild` makes it anew from the blobs"
+    )]
+    Damaged(String),
+    /// The database is not the file that was opened.
+    #[error(
+        "{0} was removed or replaced while the registry was running: stop it, then put the file \
+         back, or have it made anew from the blobs with `rregistry fsck --rebuild`"
+    )]
+    Replaced(PathBuf),
+    /// The schema could not be brought up to date, or is newer than this program.
+    #[error("metadata schema: {0}")]
+    Migrate(MigrateError),
+    /// A transaction that this change shared failed; nothing of it was kept.
+    #[error("metadata: the transaction failed: {0}")]
+    Commit(String),
+    /// The writer has stopped: the registry is shutting down.
+    #[error("metadata: the registry is shutting down")]
+    Closed,
+    /// A row holds what this program would never write.
+    #[error("metadata: {0}; run `rregistry fsck`")]
+    Corrupt(String),
+}
+
+impl From<sqlx::Error> for MetaError {
+    fn from(e: sqlx::Error) -> Self {
+        if is_damage(&e) {
+            Self::Damaged(e.to_string())
+        } else {
+            Self::Sql(e)
+        }
+    }
+}

@@ -1,0 +1,59 @@
+//! Manifests, served as the bytes that came.
+
+use std::sync::Arc;
+
+use crate::events::RequestOrigin;
+use crate::name::{ManifestRef, RepositoryName};
+use crate::service::error::ServiceError;
+use crate::service::state::{MANIFEST_WEIGHT, Registry, StoredManifest, key};
+
+impl Registry {
+    /// A manifest with its bytes.
+    ///
+    /// # Errors
+    /// [`ServiceError::ManifestUnknown`].
+    pub async fn manifest(
+        &self,
+        repository: &RepositoryName,
+        reference: &ManifestRef,
+    ) -> Result<Arc<StoredManifest>, ServiceError> {
+        let key = key(repository.as_str(), reference);
+        if let Some(manifest) = self.manifest_cache.get(&key) {
+            return Ok(manifest);
+        }
+        let unknown = || ServiceError::ManifestUnknown {
+            repository: repository.clone(),
+            reference: reference.clone(),
+        };
+        let stamp = self.manifest_cache.stamp();
+        let row = self
+            .meta
+            .manifest(repository, reference)
+            .await?
+            .ok_or_else(unknown)?;
+        let Some(bytes) = self.blobs.read(&row.digest).await? else {
+            tracing::error!(digest = %row.digest, "the file of a known manifest is missing");
+            return Err(unknown());
+        };
+        let manifest = Arc::new(StoredManifest { row, bytes });
+        let weight = key.len() + MANIFEST_WEIGHT + manifest.bytes.len();
+        self.manifest_cache
+            .fill(stamp, &key, Arc::clone(&manifest), weight);
+        Ok(manifest)
+    }
+
+    /// Notes and tells that a manifest was pulled.
+    pub fn manifest_pulled(
+        &self,
+        repository: &RepositoryName,
+        reference: &ManifestRef,
+        manifest: &StoredManifest,
+        by: &RequestOrigin,
+    ) {
+        // Only rules ask for it.
+        if !self.policy.retention.is_empty() {
+            self.pulls.note(repository, &manifest.row.digest);
+        }
+        self.tell_manifest_pull(by, repository, reference, manifest);
+    }
+}

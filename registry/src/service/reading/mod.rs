@@ -1,0 +1,10 @@
+//! What a registry shows: blobs, manifests, lists, how much there is.
+
+mod blobs;
+mod listing;
+mod manifests;
+mod usage;
+
+pub use blobs::Content;
+pub use listing::{MAX_PAGE, Referrers};
+pub use usage::UsageReport;

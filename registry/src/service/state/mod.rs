@@ -1,0 +1,15 @@
+//! One registry while it runs: its directory, and what it keeps in memory beside that.
+
+mod cached;
+mod gap;
+mod leases;
+mod ledger;
+mod pulls;
+mod registry;
+
+pub use cached::{Blob, StoredManifest};
+pub(super) use cached::{MANIFEST_WEIGHT, key};
+pub(super) use leases::Claim;
+pub(super) use ledger::SharedLedger;
+pub use registry::Registry;
+pub(super) use registry::{DATABASE, lock};

@@ -1,0 +1,174 @@
+//! One registry: its directory, and all that is done with it.
+
+use std::fs::{File, TryLockError};
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
+use std::time::Duration;
+
+use super::cached::{Blob, StoredManifest};
+use super::gap::Gap;
+use super::leases::Leases;
+use super::ledger::SharedLedger;
+use super::pulls::Pulls;
+use crate::cache::Cache;
+use crate::events::Subscribers;
+use crate::meta::Meta;
+use crate::policy::Policy;
+use crate::service::error::ServiceError;
+use crate::storage::{BlobFiles, Context, StorageError, Uploads, make_dir};
+use crate::sync::blocking;
+
+/// The database's file.
+pub(in crate::service) const DATABASE: &str = "registry.db";
+
+/// Bytes of manifests kept in memory.
+const MANIFEST_CACHE: usize = 12 << 20;
+/// Bytes of small blobs, and of what is known about others, kept in memory.
+const BLOB_CACHE: usize = 12 << 20;
+
+/// How long a client that was told that a blob is there may take to push what needs it.
+const LEASE: Duration = Duration::from_secs(24 * 3600);
+
+/// One registry: its directory, and all that is done with it.
+#[derive(Debug)]
+pub struct Registry {
+    pub(in crate::service) meta: Meta,
+    pub(in crate::service) blobs: BlobFiles,
+    pub(in crate::service) uploads: Uploads,
+    pub(in crate::service) manifest_cache: Arc<Cache<Arc<StoredManifest>>>,
+    pub(in crate::service) blob_cache: Arc<Cache<Arc<Blob>>>,
+    pub(in crate::service) leases: Arc<Leases>,
+    pub(in crate::service) collecting: tokio::sync::Mutex<()>,
+    /// Which directories the next regular collection sweeps.
+    pub(in crate::service) turn: AtomicUsize,
+    /// Between the newest blob that the database knew when it was opened and that moment.
+    pub(in crate::service) gap: Gap,
+    pub(in crate::service) pulls: Pulls,
+    pub(in crate::service) policy: Policy,
+    pub(in crate::service) subscribers: Option<Arc<Subscribers>>,
+    /// Only where something is limited.
+    pub(in crate::service) ledger: Option<SharedLedger>,
+    pub(in crate::service) data_dir: Box<Path>,
+    /// Commits that the last backup has.
+    pub(in crate::service) backed_up: tokio::sync::Mutex<Option<u64>>,
+    /// Held for as long as this process serves the directory.
+    _lock: File,
+}
+
+impl Registry {
+    /// Opens the registry in `data_dir`, made when needed.
+    ///
+    /// # Errors
+    /// [`ServiceError::Storage`], [`StorageError::Locked`] in it when another process serves the
+    /// directory; [`ServiceError::DatabaseMissing`], [`ServiceError::Meta`].
+    pub async fn open(data_dir: &Path) -> Result<Self, ServiceError> {
+        Self::with_policy(data_dir, Policy::default()).await
+    }
+
+    /// The same, with rules for its tags and for how much it may store.
+    ///
+    /// # Errors
+    /// As [`Registry::open`].
+    pub async fn with_policy(data_dir: &Path, policy: Policy) -> Result<Self, ServiceError> {
+        let (dir, database) = (data_dir.to_owned(), data_dir.join(DATABASE));
+        let (lock, lost) = blocking(move || {
+            make_dir(&dir)?;
+            let lock = lock(&dir)?;
+            let empty = std::fs::metadata(dir.join(DATABASE)).map_or(0, |m| m.len()) == 0;
+            Ok::<_, StorageError>((lock, empty && BlobFiles::are_in(&dir)?))
+        })
+        .await?;
+        if lost {
+            // An empty one would make garbage of everything.
+            return Err(ServiceError::DatabaseMissing(database));
+        }
+        Self::open_locked(data_dir, &database, policy, lock).await
+    }
+
+    /// The same for a directory that this process has locked, with its database in a file of any
+    /// name.
+    ///
+    /// # Errors
+    /// As [`Registry::open`].
+    pub(in crate::service) async fn open_locked(
+        data_dir: &Path,
+        database: &Path,
+        policy: Policy,
+        lock: File,
+    ) -> Result<Self, ServiceError> {
+        let dir = data_dir.to_owned();
+        let (blobs, uploads) =
+            blocking(move || Ok::<_, StorageError>((BlobFiles::open(&dir)?, Uploads::open(&dir)?)))
+                .await?;
+        let ledger = SharedLedger::new(&policy.quotas);
+        let watch = ledger.as_ref().map(SharedLedger::watch);
+        let meta = Meta::open(database, watch).await?;
+        if let Some(ledger) = &ledger {
+            let uploads = uploads.clone();
+            ledger.found(blocking(move || uploads.unfinished()).await?);
+        }
+        let gap = Gap::of(&meta).await?;
+        Ok(Self {
+            meta,
+            gap,
+            blobs,
+            uploads,
+            manifest_cache: Arc::new(Cache::new(MANIFEST_CACHE)),
+            blob_cache: Arc::new(Cache::new(BLOB_CACHE)),
+            leases: Arc::new(Leases::new(LEASE)),
+            collecting: tokio::sync::Mutex::default(),
+            // Not always the first one: a process may not live through all turns.
+            turn: AtomicUsize::new(usize::try_from(crate::clock::now()).unwrap_or(0)),
+            pulls: Pulls::default(),
+            policy,
+            subscribers: None,
+            ledger,
+            data_dir: data_dir.into(),
+            backed_up: tokio::sync::Mutex::default(),
+            _lock: lock,
+        })
+    }
+
+    /// Whether the registry can serve.
+    ///
+    /// # Errors
+    /// [`ServiceError::Meta`].
+    pub async fn ready(&self) -> Result<(), ServiceError> {
+        Ok(self.meta.ping().await?)
+    }
+
+    /// Writes down when manifests were last pulled.
+    ///
+    /// # Errors
+    /// [`ServiceError::Meta`].
+    pub async fn flush_pulls(&self) -> Result<(), ServiceError> {
+        let pulls = self.pulls.take();
+        if !pulls.is_empty() {
+            self.meta.mark_pulled(pulls).await?;
+        }
+        Ok(())
+    }
+
+    /// Commits what is waiting and closes the database.
+    pub async fn close(&self) {
+        if let Err(e) = self.flush_pulls().await {
+            tracing::warn!(error = %e, "when manifests were last pulled is not noted");
+        }
+        self.meta.close().await;
+    }
+}
+
+/// Locks a registry's directory for this process, until the file is dropped.
+///
+/// # Errors
+/// [`StorageError::Locked`] when another process has it.
+pub(in crate::service) fn lock(data_dir: &Path) -> Result<File, StorageError> {
+    let path = data_dir.join("lock");
+    let file = File::create(&path).context("create", &path)?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(StorageError::Locked(data_dir.to_owned())),
+        Err(TryLockError::Error(e)) => Err(e).context("lock", &path),
+    }
+}

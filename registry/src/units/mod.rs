@@ -1,0 +1,7 @@
+//! Sizes and times, as people write and read them in settings and on the command line.
+
+mod duration;
+mod size;
+
+pub(crate) use duration::duration;
+pub(crate) use size::{show_size, size};

@@ -1,0 +1,81 @@
+//! One name, an image for each platform. Nothing is run for a platform that is not this machine's:
+//! COPY needs no processor. What each build has to give is what BuildKit gave for the same files.
+
+use e2e::{Dir, Registry, Store, need, skopeo};
+use serde_json::json;
+
+/// An index of two images, each with a file that says what it is for.
+fn index(store: &Store, registry: &Registry) -> String {
+    let mut manifests = Vec::new();
+    for architecture in ["amd64", "arm64"] {
+        let name = registry.name(&format!("x:{architecture}"));
+        let context = Dir::dockerfile("FROM scratch\nCOPY arch /arch\n").file("arch", architecture);
+        let platform = format!("linux/{architecture}");
+        store
+            .build(&name, &context)
+            .args(["--push", "--platform", &platform])
+            .ok();
+        store.rbuild(["rmi", "-f", &name]).ok();
+        let manifest = registry.get(&format!("/v2/x/manifests/{architecture}"));
+        manifests.push(json!({
+            "mediaType": manifest.header("content-type").unwrap(),
+            "digest": manifest.header("docker-content-digest").unwrap(),
+            "size": manifest.body.len(),
+            "platform": {"os": "linux", "architecture": architecture},
+        }));
+    }
+    let kind = "application/vnd.oci.image.index.v1+json";
+    let index = json!({"schemaVersion": 2, "mediaType": kind, "manifests": manifests});
+    let headers = [("content-type", kind)];
+    let put = registry.ask(
+        "PUT",
+        "/v2/x/manifests/latest",
+        &headers,
+        index.to_string().as_bytes(),
+    );
+    assert_eq!(put.status, 201, "{}", put.text());
+    registry.name("x")
+}
+
+#[test]
+fn every_stage_has_the_base_of_its_platform_and_copies_from_the_target_s() {
+    let store = need!(Store::new());
+    let registry = Registry::start();
+    let x = index(&store, &registry);
+    let other_first = format!(
+        "FROM --platform=linux/amd64 {x} AS amd64\nFROM scratch\n\
+         COPY --from=amd64 /arch /stage\nCOPY --from={x} /arch /image\n"
+    );
+    let target_first = format!(
+        "FROM {x} AS own\nFROM --platform=linux/amd64 {x} AS amd64\n\
+         COPY --from={x} /arch /image\nFROM own\n\
+         COPY --from=amd64 /arch /stage\nCOPY --from=amd64 /image /image\n"
+    );
+    let layout = store.file("layout");
+    let source = format!("docker://{x}");
+    let to = format!("oci:{}:latest", layout.display());
+    need!(skopeo(&[
+        "copy",
+        "--all",
+        "--src-tls-verify=false",
+        &source,
+        &to
+    ]))
+    .ok();
+    let layout = format!("{x}=oci-layout://{}", layout.display());
+    for text in [other_first, target_first] {
+        let context = Dir::dockerfile(&text);
+        for place in [&["--pull"][..], &["--build-context", &layout]] {
+            let done = store
+                .build("app", &context)
+                .args(["--platform", "linux/arm64"])
+                .args(place)
+                .ok();
+            done.never_tells("InvalidBaseImagePlatform");
+            let tree = store.tree("app");
+            let found = (tree.text("stage"), tree.text("image"));
+            let expected = ("amd64".to_owned(), "arm64".to_owned());
+            assert_eq!(found, expected, "{text}{place:?}: {done}");
+        }
+    }
+}
