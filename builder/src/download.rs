@@ -19,6 +19,10 @@ use tempfile::NamedTempFile;
 /// The largest download, in bytes.
 const MAX_SIZE: u64 = 16 << 30;
 const REDIRECTS: usize = 10;
+/// How long an answer is waited for, and then each [`PROGRESS`] of it.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// Bytes that are worth new patience: a server that sends one now and then is not waited for.
+const PROGRESS: usize = 1024;
 
 /// Why a file was not downloaded.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -53,7 +57,8 @@ impl Download {
     }
 }
 
-/// Downloads `url` into a new file in `dir` and checks it against `checksum`.
+/// Downloads `url` into a new file in `dir` and checks it against `checksum`. No file is left
+/// when the future is dropped before its end.
 ///
 /// # Errors
 /// [`DownloadError`]; no file is left then.
@@ -61,6 +66,15 @@ pub async fn fetch(
     url: &str,
     checksum: Option<&Digest>,
     dir: &Path,
+) -> Result<Download, DownloadError> {
+    fetch_within(url, checksum, dir, PATIENCE).await
+}
+
+async fn fetch_within(
+    url: &str,
+    checksum: Option<&Digest>,
+    dir: &Path,
+    patience: Duration,
 ) -> Result<Download, DownloadError> {
     let failed = |e: &dyn std::fmt::Display| DownloadError {
         url: url.to_owned(),
@@ -83,15 +97,19 @@ pub async fn fetch(
     let http = reqwest::Client::builder()
         .redirect(policy)
         .connect_timeout(Duration::from_secs(15))
-        .read_timeout(Duration::from_secs(60))
         .user_agent(concat!("rbuild/", env!("CARGO_PKG_VERSION")))
         .dns_resolver(std::sync::Arc::new(NoLinkLocal))
         .build()
         .map_err(|e| failed(&e))?;
-    let mut response = http
-        .get(parsed)
-        .send()
-        .await
+    let slow = || {
+        let seconds = patience.as_secs();
+        failed(&format!(
+            "too slow: less than {PROGRESS} bytes came within {seconds} s"
+        ))
+    };
+    let answer = tokio::time::timeout(patience, http.get(parsed).send()).await;
+    let mut response = answer
+        .map_err(|_| slow())?
         .map_err(|e| failed(&chain(&e)))?;
     if !response.status().is_success() {
         return Err(failed(&format!(
@@ -110,7 +128,20 @@ pub async fn fetch(
     let algorithm = checksum.map_or(Algorithm::Sha256, Digest::algorithm);
     let mut hasher = algorithm.hasher();
     let mut size: u64 = 0;
-    while let Some(chunk) = response.chunk().await.map_err(|e| failed(&chain(&e)))? {
+    let (mut left, mut gained) = (patience, 0);
+    loop {
+        // Only the time in which the server is waited for counts.
+        let asked = tokio::time::Instant::now();
+        let came = tokio::time::timeout(left, response.chunk()).await;
+        let came = came.map_err(|_| slow())?;
+        let Some(chunk) = came.map_err(|e| failed(&chain(&e)))? else {
+            break;
+        };
+        left = left.saturating_sub(asked.elapsed());
+        gained += chunk.len();
+        if gained >= PROGRESS {
+            (left, gained) = (patience, 0);
+        }
         size += chunk.len() as u64;
         if size > MAX_SIZE {
             return Err(failed(&format!("larger than {MAX_SIZE} bytes")));
@@ -322,6 +353,49 @@ mod tests {
             .unwrap();
         assert_eq!(moved.name.as_deref(), Some("moved"));
         assert_eq!(moved.digest, Digest::sha256(b"body"));
+    }
+
+    /// Sends `pieces` of `size` bytes, one every 20 ms.
+    fn drip(pieces: usize, size: usize) -> String {
+        use std::io::{BufRead as _, BufReader};
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        std::thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            let mut lines = BufReader::new(stream.try_clone().unwrap())
+                .lines()
+                .map_while(Result::ok);
+            lines.find(String::is_empty);
+            let head = format!(
+                "HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n",
+                pieces * size
+            );
+            let mut sent = stream.write_all(head.as_bytes());
+            for _ in 0..pieces {
+                sent = sent.and_then(|()| stream.write_all(&vec![b'x'; size]));
+                std::thread::sleep(Duration::from_millis(20));
+            }
+        });
+        format!("http://{address}/x")
+    }
+
+    #[tokio::test]
+    async fn a_server_must_get_on() {
+        let dir = tempfile::tempdir().unwrap();
+        let patience = Duration::from_millis(500);
+        // Twice the patience in all, and a KiB often enough.
+        let url = drip(50, PROGRESS);
+        let whole = fetch_within(&url, None, dir.path(), patience)
+            .await
+            .unwrap();
+        assert_eq!(whole.digest, Digest::sha256(&vec![b'x'; 50 * PROGRESS]));
+        drop(whole);
+        // As often, and next to nothing: no pause is long.
+        let url = drip(1_000, 1);
+        let error = fetch_within(&url, None, dir.path(), patience).await;
+        let error = error.unwrap_err().to_string();
+        assert!(error.contains("too slow"), "{error}");
+        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
     }
 
     #[tokio::test]

@@ -10,3 +10,4 @@ pub mod engine;
 pub mod files;
 pub mod plan;
 pub mod solve;
+pub mod stop;

@@ -93,11 +93,7 @@ impl Endpoint {
             })
         };
         let secure = url("https")?;
-        let lenient = origin(&secure)?.is_loopback()
-            || config
-                .registries
-                .get(&spec.name)
-                .is_some_and(|s| s.insecure);
+        let lenient = origin(&secure)?.is_loopback() || config.registries.is_insecure(&spec.name);
         let base = match spec.plain_http {
             Some(true) => url("http")?,
             Some(false) => secure,

@@ -25,6 +25,22 @@ pub enum LayerState {
     DownloadComplete,
     /// Pull: the blob was in the store already.
     AlreadyExists,
+    /// Pull: the layer is unpacked.
+    Extracting {
+        /// Bytes of the blob so far.
+        current: u64,
+        /// Bytes in all.
+        total: u64,
+    },
+    /// Pull: the layer can be used.
+    PullComplete,
+    /// Push: the layer is made ready to be sent.
+    Compressing {
+        /// Bytes of its tar so far.
+        current: u64,
+        /// Bytes in all; 0 when that is not known.
+        total: u64,
+    },
     /// Push: about to ask whether the registry has it.
     Preparing,
     /// Push: bytes go out.
@@ -60,7 +76,9 @@ impl fmt::Display for LayerState {
             Self::VerifyingChecksum => f.write_str("Verifying Checksum"),
             Self::DownloadComplete => f.write_str("Download complete"),
             Self::AlreadyExists => f.write_str("Already exists"),
-            Self::Preparing => f.write_str("Preparing"),
+            Self::Extracting { .. } => f.write_str("Extracting"),
+            Self::PullComplete => f.write_str("Pull complete"),
+            Self::Preparing | Self::Compressing { .. } => f.write_str("Preparing"),
             Self::Pushing { .. } => f.write_str("Pushing"),
             Self::Pushed => f.write_str("Pushed"),
             Self::MountedFrom(repository) => write!(f, "Mounted from {repository}"),

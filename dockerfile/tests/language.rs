@@ -151,11 +151,11 @@ fn exec_and_shell_form() {
         shell_text(&run("RUN a \\\n  # comment\n\n  b   c  ").command),
         "a   b   c"
     );
-    match (kind("CMD []"), kind("CMD"), kind("CMD [\"a\"] b")) {
+    match (kind("CMD []"), kind("CMD"), kind("CMD [\"a\" b]")) {
         (Kind::Cmd(exec), Kind::Cmd(empty), Kind::Cmd(shell)) => {
             assert_eq!(exec.argv(&["sh"]), Vec::<String>::new());
             assert_eq!(empty.argv(&["sh", "-c"]), ["sh", "-c", ""]);
-            assert_eq!(shell.argv(&["sh", "-c"]), ["sh", "-c", "[\"a\"] b"]);
+            assert_eq!(shell.argv(&["sh", "-c"]), ["sh", "-c", "[\"a\" b]"]);
             assert!(exec.is_exec() && !shell.is_exec());
         }
         other => panic!("{other:?}"),

@@ -1,4 +1,4 @@
-//! Go's `filepath.Match` on slash-separated paths.
+//! Go's `path.Match` and `filepath.Match` on slash-separated paths.
 
 /// A malformed pattern.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -11,6 +11,64 @@ pub struct BadPattern;
 pub fn glob_match(pattern: &str, name: &str) -> Result<bool, BadPattern> {
     let tokens = parse(pattern)?;
     Ok(matches(&tokens, name))
+}
+
+/// Whether Go's `filepath.Match` finds a mistake in `pattern` while it matches `name`. Unlike
+/// `path.Match` it stops at the first part between stars that does not match, and what is behind
+/// that goes unread.
+///
+/// # Errors
+/// When it does.
+pub fn check_while_matching(pattern: &str, name: &str) -> Result<(), BadPattern> {
+    let (mut pattern, mut name) = (pattern, name);
+    while !pattern.is_empty() {
+        let (star, chunk, rest) = next_chunk(pattern);
+        if star && chunk.is_empty() {
+            return Ok(());
+        }
+        let tokens = parse(chunk)?;
+        let fits = |left: &&str| left.is_empty() || !rest.is_empty();
+        // After a star the chunk may begin at any later place before a slash.
+        let ends = name.find('/').unwrap_or(name.len());
+        let later = name[..ends].char_indices().map(|(at, c)| at + c.len_utf8());
+        let starts = std::iter::once(0).chain(later.filter(|_| star));
+        let mut lefts = starts.filter_map(|at| after_prefix(&tokens, &name[at..]));
+        let Some(left) = lefts.find(fits) else {
+            return Ok(());
+        };
+        (name, pattern) = (left, rest);
+    }
+    Ok(())
+}
+
+/// The pattern's part up to its next star that is in no class, whether stars came before it, and
+/// the rest.
+fn next_chunk(pattern: &str) -> (bool, &str, &str) {
+    let chunk = pattern.trim_start_matches('*');
+    let star = chunk.len() < pattern.len();
+    let mut in_class = false;
+    let mut chars = chunk.char_indices();
+    while let Some((at, c)) = chars.next() {
+        match c {
+            '\\' => {
+                chars.next();
+            }
+            '[' => in_class = true,
+            ']' => in_class = false,
+            '*' if !in_class => return (star, &chunk[..at], &chunk[at..]),
+            _ => {}
+        }
+    }
+    (star, chunk, "")
+}
+
+/// What is left of `name` behind tokens without stars that it begins with.
+fn after_prefix<'n>(tokens: &[Token], name: &'n str) -> Option<&'n str> {
+    let mut chars = name.chars();
+    for token in tokens {
+        chars.next().filter(|c| token.accepts(*c))?;
+    }
+    Some(chars.as_str())
 }
 
 /// Whether `pattern` has anything in it that is not literal.
@@ -184,6 +242,35 @@ mod tests {
             ("", "a", Ok(false)),
         ] {
             assert_eq!(glob_match(pattern, name), expected, "{pattern} {name}");
+        }
+    }
+
+    #[test]
+    fn stops_reading_where_filepath_match_does() {
+        for (pattern, refused) in [
+            ("[", true),
+            ("a[", true),
+            ("[*", true),
+            ("[]a]", true),
+            ("[a-]", true),
+            ("a\\", true),
+            ("*\\", true),
+            ("*/[", true),
+            // The dot is matched, and reading goes on.
+            (".*[", true),
+            ("?*[", true),
+            ("[^a]*[", true),
+            ("*.*[", true),
+            ("x*[", false),
+            ("**/x**/.*/[", false),
+            ("x/*.txt/[/*", false),
+            ("foo*/[", false),
+            ("[/[a-c]", false),
+            ("**", false),
+            ("", false),
+        ] {
+            let found = check_while_matching(pattern, ".").is_err();
+            assert_eq!(found, refused, "{pattern}");
         }
     }
 

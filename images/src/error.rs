@@ -50,8 +50,8 @@ pub enum ImageError {
     #[error("{0} is an artifact of type {1}, and no image that can be built on")]
     NotAnImage(String, String),
     /// Layers keep owners and devices, which only root may make.
-    #[error("building on an image needs root, to unpack its layers: run with sudo")]
-    NeedsRoot,
+    #[error("{0} needs root: run it with sudo")]
+    NeedsRoot(&'static str),
     /// A configuration that no honest image has.
     #[error("the configuration of {0} is said to have {1} bytes, which is too much")]
     ConfigTooLarge(String, u64),

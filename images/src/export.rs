@@ -8,6 +8,7 @@ use rustix::fs::{Mode, OFlags, openat};
 use store::Image;
 
 use crate::error::ImageError;
+use crate::progress::Untold;
 use crate::service::Images;
 
 /// A view of an image's files, mounted nowhere.
@@ -23,8 +24,11 @@ fn failed(error: impl std::fmt::Display) -> ImageError {
 /// # Errors
 /// [`ImageError`].
 pub async fn open(images: &Images, image: &Image) -> Result<Files, ImageError> {
+    if !rustix::process::geteuid().is_root() {
+        return Err(ImageError::NeedsRoot("exporting the files of an image"));
+    }
     let config = images.read_config(&image.id).await?;
-    images.ensure_unpacked(&config).await?;
+    images.ensure_unpacked(&config, &Untold).await?;
     let lowers: Vec<_> = match image.chain_id() {
         Some(chain_id) => images
             .store

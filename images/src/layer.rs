@@ -3,6 +3,7 @@
 use std::io::{self, BufReader, BufWriter, Write};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 
 use oci::blob::{BlobStore as _, BlobWriter, DiskBlobs, Expected};
 use oci::digest::Hashing;
@@ -12,6 +13,7 @@ use oci::media_type::LayerCompression;
 use oci::{ChainId, Descriptor, DiffId, Digest};
 
 use crate::error::ImageError;
+use crate::progress::Counted;
 use crate::service::Images;
 
 /// Where a layer's tar is to be had from.
@@ -69,6 +71,11 @@ impl LayerTar {
                 message: "the store has lost it; pull or build the image again".to_owned(),
             }),
         }
+    }
+
+    /// The bytes of the tar, where somebody wrote that down.
+    pub fn known_size(&self) -> Option<u64> {
+        self.size
     }
 
     /// The bytes of the tar; when nobody wrote that down, by making it once.
@@ -143,7 +150,8 @@ impl LayerTar {
     }
 }
 
-/// Compresses a layer into a blob; the tar is verified before the blob becomes one.
+/// Compresses a layer into a blob; the tar is verified before the blob becomes one. `count` counts
+/// the bytes of the tar that are done.
 ///
 /// # Errors
 /// As [`LayerTar::write_to`]; those of the blob store.
@@ -151,11 +159,12 @@ pub fn compress_into(
     tar: &LayerTar,
     compression: LayerCompression,
     blob: BufWriter<Box<dyn BlobWriter>>,
+    count: &Arc<AtomicU64>,
 ) -> Result<(Digest, u64), ImageError> {
     let failed = |e: io::Error| tar.failed(e);
     let options = CompressOptions::default();
     let mut compressor = Compressor::new(compression, blob, &options).map_err(failed)?;
-    tar.write_to(&mut compressor)?;
+    tar.write_to(&mut Counted::new(&mut compressor, count))?;
     let blob = compressor.finish().map_err(failed)?;
     let blob = blob.into_inner().map_err(|e| tar.failed(e.error()))?;
     Ok(blob.commit(&Expected::default())?)

@@ -10,6 +10,7 @@ use oci::{Digest, Platform};
 
 use crate::error::ImageError;
 use crate::load::ingest_layers;
+use crate::progress::Untold;
 use crate::service::{Images, StoredImage};
 
 /// An image of a layout.
@@ -79,7 +80,7 @@ pub async fn ingest_image(
     platform: &Platform,
 ) -> Result<StoredImage, ImageError> {
     let image = open(place, platform).await?;
-    ingest_layers(images, &image).await?;
+    ingest_layers(images, &image, &Untold).await?;
     Ok(StoredImage {
         id: Digest::sha256(&image.config),
         config: image.image_config,

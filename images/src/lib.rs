@@ -5,6 +5,8 @@
 //! - [`load`] and [`save`]: from and to archives; [`layout`]: an image of an OCI image layout
 //! - [`import`] and [`export`]: from and to plain trees of files
 //!
+//! [`progress`] is how they tell what takes time.
+//!
 //! Nothing here knows Dockerfiles or builds.
 
 pub mod document;
@@ -16,6 +18,7 @@ mod ingest;
 mod layer;
 pub mod layout;
 pub mod load;
+pub mod progress;
 pub mod pull;
 pub mod push;
 pub mod save;

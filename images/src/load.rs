@@ -1,6 +1,7 @@
 //! Images of an archive into the store.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 
 use oci::archive::{ArchivedImage, ArchivedLayer, ImageArchive};
 use oci::{ChainId, Digest, Reference};
@@ -8,6 +9,7 @@ use store::{NewImage, RawManifest};
 
 use crate::error::ImageError;
 use crate::ingest::{Promised, ingest};
+use crate::progress::{Counted, LayerProgress, watched};
 use crate::service::Images;
 
 /// An image that was loaded.
@@ -26,10 +28,14 @@ pub struct Loaded {
 ///
 /// # Errors
 /// [`ImageError`]; no image is there then, and no tag has moved.
-pub async fn load(images: &Images, archive: ImageArchive) -> Result<Vec<Loaded>, ImageError> {
+pub async fn load(
+    images: &Images,
+    archive: ImageArchive,
+    progress: &dyn LayerProgress,
+) -> Result<Vec<Loaded>, ImageError> {
     let mut sizes = Vec::new();
     for image in &archive.images {
-        sizes.push(ingest_layers(images, image).await?);
+        sizes.push(ingest_layers(images, image, progress).await?);
     }
     let mut loaded = Vec::new();
     for (image, size) in archive.images.into_iter().zip(sizes) {
@@ -68,6 +74,7 @@ pub async fn load(images: &Images, archive: ImageArchive) -> Result<Vec<Loaded>,
 pub(super) async fn ingest_layers(
     images: &Images,
     image: &ArchivedImage,
+    progress: &dyn LayerProgress,
 ) -> Result<Option<u64>, ImageError> {
     let unpacks = rustix::process::geteuid().is_root();
     let diff_ids: Vec<_> = image.layers.iter().map(|l| l.diff_id.clone()).collect();
@@ -78,7 +85,7 @@ pub(super) async fn ingest_layers(
         if images.store.snapshot(chain_id).await?.is_some() {
             continue;
         }
-        size += ingest_layer(images, layer, parent, unpacks).await?;
+        size += ingest_layer(images, layer, parent, unpacks, progress).await?;
     }
     Ok((!unpacks).then_some(size))
 }
@@ -88,6 +95,7 @@ async fn ingest_layer(
     layer: &ArchivedLayer,
     parent: Option<&ChainId>,
     unpacks: bool,
+    progress: &dyn LayerProgress,
 ) -> Result<u64, ImageError> {
     let staged = match unpacks {
         true => Some(images.store.begin_snapshot().await?),
@@ -99,14 +107,18 @@ async fn ingest_layer(
         diff_id: Some(layer.diff_id.clone()),
         blob: layer.descriptor.clone(),
     };
-    let source = layer.open()?;
-    let brought =
-        tokio::task::spawn_blocking(move || ingest(source, &blobs, upper.as_deref(), &promised))
-            .await?
-            .map_err(|error| ImageError::Layer {
-                diff_id: layer.diff_id.to_string(),
-                message: error.to_string(),
-            })?;
+    let count = Arc::new(AtomicU64::new(0));
+    let source = Counted::new(layer.open()?, &count);
+    let work =
+        tokio::task::spawn_blocking(move || ingest(source, &blobs, upper.as_deref(), &promised));
+    let (id, total) = (layer.diff_id.digest(), layer.size);
+    let brought = watched(work, &count, &|current| progress.layer(id, current, total))
+        .await?
+        .map_err(|error| ImageError::Layer {
+            diff_id: layer.diff_id.to_string(),
+            message: error.to_string(),
+        })?;
+    progress.done(id);
     images
         .store
         .record_layer_blob(&brought.diff_id, brought.blob)

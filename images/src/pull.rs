@@ -1,13 +1,14 @@
 //! Images from registries into the store.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
-use client::Events;
+use client::{Events, LayerState};
 use oci::blob::BlobStore;
-use oci::{Digest, ImageConfig, Platform, Reference};
+use oci::{Descriptor, DiffId, Digest, ImageConfig, Platform, Reference};
 use store::{NewImage, RawManifest};
 
 use crate::error::ImageError;
+use crate::progress::LayerProgress;
 use crate::service::{Images, StoredImage};
 
 /// The largest configuration that is fetched, in bytes.
@@ -77,9 +78,17 @@ pub async fn pull_image(
             .record_layer_blob(diff_id, layer.clone())
             .await?;
     }
+    let unpacking = Unpacking {
+        layers: &manifest.layers,
+        diff_ids,
+        events,
+    };
+    let mut size = None;
+    // Either way the diff IDs are checked.
     if rustix::process::geteuid().is_root() {
-        // Unpacking is what checks the diff IDs; users without the privilege do it when building.
-        images.ensure_unpacked(&config).await?;
+        images.ensure_unpacked(&config, &unpacking).await?;
+    } else if images.store.image(&id).await?.is_none() {
+        size = Some(images.measure(&config, &unpacking).await?);
     }
     let tags: Vec<Reference> = match reference.digest() {
         Some(_) => Vec::new(),
@@ -101,7 +110,7 @@ pub async fn pull_image(
     let image = NewImage {
         config: images.store.config(&id).await?,
         manifest,
-        size: None,
+        size,
         tags,
         repo_digests: vec![reference.with_digest(resolved.digest().clone())],
     };
@@ -112,6 +121,58 @@ pub async fn pull_image(
         digest: resolved.digest().clone(),
         up_to_date,
     })
+}
+
+/// Passes what is unpacked on as states of the layers that came.
+struct Unpacking<'p> {
+    layers: &'p [Descriptor],
+    diff_ids: &'p [DiffId],
+    events: &'p dyn Events,
+}
+
+impl Unpacking<'_> {
+    fn tell(&self, id: &Digest, state: &LayerState) {
+        let pairs = self.diff_ids.iter().zip(self.layers);
+        for (_, layer) in pairs.filter(|(diff_id, _)| diff_id.digest() == id) {
+            self.events.layer(layer, state);
+        }
+    }
+}
+
+impl LayerProgress for Unpacking<'_> {
+    fn layer(&self, id: &Digest, current: u64, total: u64) {
+        self.tell(id, &LayerState::Extracting { current, total });
+    }
+
+    fn done(&self, id: &Digest) {
+        self.tell(id, &LayerState::PullComplete);
+    }
+}
+
+/// Passes on what takes time in a pull as notes, each layer's once.
+struct Noted<'n> {
+    note: &'n (dyn Fn(&str) + Sync),
+    extracting: Mutex<Vec<Digest>>,
+}
+
+impl Events for Noted<'_> {
+    fn layer(&self, layer: &Descriptor, state: &LayerState) {
+        match state {
+            LayerState::DownloadComplete => (self.note)(&format!("{} done", layer.digest)),
+            LayerState::Extracting { .. } => {
+                let mut told = self
+                    .extracting
+                    .lock()
+                    .unwrap_or_else(PoisonError::into_inner);
+                if !told.contains(&layer.digest) {
+                    told.push(layer.digest.clone());
+                    drop(told);
+                    (self.note)(&format!("extracting {}", layer.digest));
+                }
+            }
+            _ => {}
+        }
+    }
 }
 
 impl Images {
@@ -145,7 +206,11 @@ impl Images {
             }
         }
         note(&format!("pulling {reference}"));
-        let fetched = pull_image(self, reference, platform, &client::Silent).await?;
+        let noted = Noted {
+            note,
+            extracting: Mutex::default(),
+        };
+        let fetched = pull_image(self, reference, platform, &noted).await?;
         Ok(fetched.image)
     }
 }

@@ -2,6 +2,7 @@
 
 use std::io::BufWriter;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 
 use bytes::Bytes;
 use client::{Events, LayerState, PushLayer, Pushed};
@@ -16,6 +17,7 @@ use tokio::sync::Mutex;
 use crate::document;
 use crate::error::ImageError;
 use crate::layer::{self, LayerTar};
+use crate::progress::watched;
 use crate::service::Images;
 
 /// Told of what becomes of each layer. Called from any thread: it must not block.
@@ -77,7 +79,7 @@ pub async fn push_image(
                     let blob = {
                         // A compressor has all processors to itself.
                         let _turn = one_by_one.lock().await;
-                        registry_blob(images, diff_id, chain_id, compression).await?
+                        registry_blob(images, diff_id, chain_id, compression, progress).await?
                     };
                     push_layer(images, reference, diff_id, &blob, progress).await?;
                     Ok::<_, ImageError>(blob)
@@ -225,6 +227,7 @@ async fn registry_blob(
     diff_id: &DiffId,
     chain_id: &ChainId,
     compression: Option<LayerCompression>,
+    progress: &dyn PushProgress,
 ) -> Result<Descriptor, ImageError> {
     let mut known: Vec<Descriptor> = images.store.layer_blobs(diff_id).await?;
     let rank = |blob: &Descriptor| match (blob.media_type.layer_compression(), compression) {
@@ -243,11 +246,15 @@ async fn registry_blob(
     let compression = compression.unwrap_or(LayerCompression::Gzip);
     let tar = LayerTar::find(images, diff_id, chain_id).await?;
     let blobs = Arc::clone(images.store.blobs());
+    let total = tar.known_size().unwrap_or(0);
+    let count = Arc::new(AtomicU64::new(0));
+    let counted = Arc::clone(&count);
     let made = tokio::task::spawn_blocking(move || {
-        let writer = blobs.writer()?;
-        layer::compress_into(&tar, compression, BufWriter::with_capacity(1 << 20, writer))
+        let writer = BufWriter::with_capacity(1 << 20, blobs.writer()?);
+        layer::compress_into(&tar, compression, writer, &counted)
     });
-    let (digest, size) = made.await??;
+    let tell = |current| progress.layer(diff_id, &LayerState::Compressing { current, total });
+    let (digest, size) = watched(made, &count, &tell).await??;
     let media_type = match compression {
         LayerCompression::Gzip => media_type::DOCKER_LAYER_GZIP,
         LayerCompression::Zstd => media_type::OCI_LAYER_ZSTD,

@@ -11,6 +11,7 @@ use store::Image;
 
 use crate::error::ImageError;
 use crate::layer::LayerTar;
+use crate::progress::LayerProgress;
 use crate::push::original;
 use crate::service::Images;
 
@@ -25,6 +26,7 @@ pub struct SavedImage {
 struct SavedLayer {
     descriptor: Descriptor,
     source: Source,
+    progress: Arc<dyn LayerProgress>,
 }
 
 enum Source {
@@ -43,27 +45,57 @@ impl LayerSource for SavedLayer {
         &self,
         out: &mut dyn Write,
     ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+        let out = &mut Told {
+            out,
+            layer: &self.descriptor,
+            written: 0,
+            progress: self.progress.as_ref(),
+        };
         match &self.source {
             Source::Blob(blobs) => {
                 let mut blob = blobs.open(&self.descriptor.digest)?;
                 let mut buffer = vec![0; 256 << 10];
                 loop {
                     match blob.read(&mut buffer)? {
-                        0 => return Ok(()),
+                        0 => break,
                         n => out.write_all(buffer.get(..n).unwrap_or_default())?,
                     }
                 }
             }
             Source::Tar(tar) => {
                 tar.write_to(out)?;
-                Ok(())
             }
         }
+        self.progress.done(&self.descriptor.digest);
+        Ok(())
+    }
+}
+
+/// Tells how much of a layer is written.
+struct Told<'t> {
+    out: &'t mut dyn Write,
+    layer: &'t Descriptor,
+    written: u64,
+    progress: &'t dyn LayerProgress,
+}
+
+impl Write for Told<'_> {
+    fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
+        let n = self.out.write(buf)?;
+        self.written += n as u64;
+        let layer = self.layer;
+        self.progress.layer(&layer.digest, self.written, layer.size);
+        Ok(n)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.out.flush()
     }
 }
 
 /// Finds all that saving an image under these names takes. A pulled image keeps the manifest and
-/// blobs that it came with; the layers of others are plain tars.
+/// blobs that it came with; the layers of others are plain tars. `progress` is told of each layer
+/// when it is written.
 ///
 /// # Errors
 /// [`ImageError`] when a layer is gone.
@@ -71,6 +103,7 @@ pub async fn prepare(
     images: &Images,
     image: &Image,
     references: Vec<Reference>,
+    progress: &Arc<dyn LayerProgress>,
 ) -> Result<SavedImage, ImageError> {
     let config = images.store.config(&image.id).await?;
     let whole = original(images, image).await?.filter(|wanted| {
@@ -81,6 +114,7 @@ pub async fn prepare(
         let layer = |descriptor| SavedLayer {
             descriptor,
             source: Source::Blob(Arc::clone(images.store.blobs())),
+            progress: Arc::clone(progress),
         };
         return Ok(SavedImage {
             config,
@@ -101,6 +135,7 @@ pub async fn prepare(
         layers.push(SavedLayer {
             descriptor: Descriptor::new(media_type::OCI_LAYER, digest, size?),
             source: Source::Tar(tar),
+            progress: Arc::clone(progress),
         });
     }
     Ok(SavedImage {

@@ -95,6 +95,12 @@ pub enum ManifestError {
     /// `schemaVersion` other than 2.
     #[error("schemaVersion {0}: only 2 is supported; schema 1 images must be pushed again")]
     SchemaVersion(u64),
+    /// The artifact manifest of image-spec 1.1's release candidates, which its release left out.
+    #[error(
+        "OCI artifact manifests were dropped from the image specification: push the artifact as an \
+         image manifest with artifactType (oras does so since 1.1)"
+    )]
+    ArtifactManifest,
     /// Both `layers` (or `config`) and `manifests`: readers could disagree on what it means.
     #[error("the document has both layers and manifests, so that its type is ambiguous")]
     Ambiguous,
@@ -141,6 +147,11 @@ impl ManifestDocument {
             return Err(ManifestError::TooLarge);
         }
         let probe: Probe = serde_json::from_slice(bytes)?;
+        let said = probe.media_type.as_ref().or(given);
+        // It has no schemaVersion, which is not what is wrong with it.
+        if said.is_some_and(|said| said.is_same(&media_type::OCI_ARTIFACT.into())) {
+            return Err(ManifestError::ArtifactManifest);
+        }
         if probe.fs_layers.is_some() || probe.schema_version != 2 {
             return Err(ManifestError::SchemaVersion(probe.schema_version));
         }

@@ -5,7 +5,7 @@ use std::ffi::OsString;
 use clap::{Parser, Subcommand};
 
 use crate::commands::build::flags::BuildFlags;
-use crate::commands::completions::CompletionsArgs;
+use crate::commands::completions::{CompleteArgs, CompletionsArgs};
 use crate::commands::debug::DebugCommand;
 use crate::commands::df::DfArgs;
 use crate::commands::export::ExportArgs;
@@ -19,7 +19,7 @@ use crate::commands::lint::LintArgs;
 use crate::commands::load::LoadArgs;
 use crate::commands::login::LoginArgs;
 use crate::commands::logout::LogoutArgs;
-use crate::commands::prune::PruneArgs;
+use crate::commands::prune::{CachePruneArgs, ImagePruneArgs, PruneArgs};
 use crate::commands::pull::PullArgs;
 use crate::commands::push::PushArgs;
 use crate::commands::rmi::RmiArgs;
@@ -47,12 +47,16 @@ build cache live under --root.";
     version,
     about = "Build, keep and move container images without a daemon",
     arg_required_else_help = true,
+    disable_version_flag = true,
     after_help = EXAMPLES,
     max_term_width = 100
 )]
 pub struct Cli {
     #[command(flatten)]
     pub global: Global,
+    /// Print the version
+    #[arg(short = 'v', long, short_alias = 'V', action = clap::ArgAction::Version)]
+    version: Option<bool>,
     #[command(subcommand)]
     pub command: Command,
 }
@@ -124,7 +128,7 @@ pub enum Command {
     Image(ImageCommand),
 
     /// Commands about builds, as docker groups them
-    #[command(subcommand, arg_required_else_help = true)]
+    #[command(subcommand, arg_required_else_help = true, alias = "buildx")]
     Builder(BuilderCommand),
 
     /// Commands about the whole store, as docker groups them
@@ -137,6 +141,10 @@ pub enum Command {
 
     /// Print a shell's completion script
     Completions(CompletionsArgs),
+
+    /// What fits where a word is being typed, for the completion scripts
+    #[command(name = "__complete", hide = true)]
+    Complete(CompleteArgs),
 
     /// Show the version
     Version(VersionArgs),
@@ -159,7 +167,7 @@ pub enum ImageCommand {
     #[command(alias = "list")]
     Ls(ImagesArgs),
     /// Remove images that are not used
-    Prune(PruneArgs),
+    Prune(ImagePruneArgs),
     /// Fetch an image from a registry
     Pull(PullArgs),
     /// Bring an image to a registry
@@ -177,9 +185,10 @@ pub enum ImageCommand {
 #[derive(Debug, Subcommand)]
 pub enum BuilderCommand {
     /// Build an image from a Dockerfile
+    #[command(alias = "b")]
     Build(Box<BuildFlags>),
     /// Remove build cache
-    Prune(PruneArgs),
+    Prune(CachePruneArgs),
 }
 
 /// `rbuild system`
@@ -222,39 +231,10 @@ pub fn command_names() -> Vec<String> {
     names
 }
 
-/// Puts `build` where no command was typed, so that `rbuild -t app .` builds.
-pub fn with_default_command(mut raw: Vec<OsString>) -> Vec<OsString> {
-    let known = command_names();
-    let mut at = 1;
-    while let Some(word) = raw.get(at) {
-        let text = word.to_string_lossy();
-        match text.as_ref() {
-            "--root" => at += 2,
-            "--no-color" => at += 1,
-            t if t.starts_with("--root=") => at += 1,
-            "-h" | "--help" | "-V" | "--version" => return raw,
-            t if known.iter().any(|k| k == t) => return raw,
-            _ => break,
-        }
-    }
-    if at < raw.len() {
-        raw.insert(at, "build".into());
-    }
-    raw
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use clap::CommandFactory as _;
-
-    fn first_words(line: &str) -> Vec<String> {
-        let raw = line.split_whitespace().map(OsString::from).collect();
-        with_default_command(raw)
-            .iter()
-            .map(|w| w.to_string_lossy().into_owned())
-            .collect()
-    }
 
     #[test]
     fn the_command_line_is_consistent() {
@@ -285,23 +265,19 @@ mod tests {
         assert!(build("rbuild build --no-cache .").no_cache);
         let args = build("rbuild build -q --rm --force-rm=false --load --compress .");
         assert!(args.quiet && args.context == ".");
-        let refused = "rbuild build --rm=false .";
-        assert!(parse(refused.split(' ').map(OsString::from).collect()).is_err());
-    }
-
-    #[test]
-    fn build_is_the_default_command() {
-        assert_eq!(
-            first_words("rbuild -t a ."),
-            ["rbuild", "build", "-t", "a", "."]
-        );
-        assert_eq!(first_words("rbuild ."), ["rbuild", "build", "."]);
-        assert_eq!(first_words("rbuild build ."), ["rbuild", "build", "."]);
-        assert_eq!(
-            first_words("rbuild --root /x -t a ."),
-            ["rbuild", "--root", "/x", "build", "-t", "a", "."]
-        );
-        assert_eq!(first_words("rbuild --version"), ["rbuild", "--version"]);
-        assert_eq!(first_words("rbuild"), ["rbuild"]);
+        // BuildKit heeds none of these.
+        build("rbuild build --rm=false --isolation=default --builder=default .");
+        build("rbuild build --provenance=false --sbom=false --disable-content-trust=false .");
+        build("rbuild build --memory-swappiness=0 .");
+        for refused in [
+            "--load=false",
+            "--provenance=mode=max",
+            "--sbom",
+            "--isolation=hyperv",
+        ] {
+            let line = format!("rbuild build {refused} .");
+            let parsed = parse(line.split(' ').map(OsString::from).collect());
+            assert!(parsed.is_err(), "{line}");
+        }
     }
 }

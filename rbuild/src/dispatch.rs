@@ -1,11 +1,11 @@
 //! From what was typed to the command that does it, and from how that ends to an exit code.
 
 use std::ffi::OsString;
+use std::path::Path;
 use std::process::ExitCode;
 
 use crate::app::App;
 use crate::args::{self, BuilderCommand, Cli, Command, ImageCommand, SystemCommand};
-use crate::commands::prune::What;
 use crate::commands::{
     build, completions, debug, df, export, fsck, history, images, import, info, inspect, lint,
     load, login, logout, prune, pull, push, rmi, save, tag, version,
@@ -13,43 +13,17 @@ use crate::commands::{
 use crate::failure::{Failure, Outcome};
 use crate::limits;
 use crate::term::printer::Printer;
-
-/// docker's exit codes: none for help and version, 1 for a wrong number of arguments, 125 for
-/// wrong flags.
-fn exit_code(error: &clap::Error) -> u8 {
-    use clap::error::ErrorKind;
-    match error.kind() {
-        ErrorKind::DisplayHelp
-        | ErrorKind::DisplayVersion
-        | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => 0,
-        ErrorKind::MissingRequiredArgument
-        | ErrorKind::TooFewValues
-        | ErrorKind::TooManyValues
-        | ErrorKind::WrongNumberOfValues => 1,
-        _ => 125,
-    }
-}
+use crate::usage::{self, Answer, First};
 
 /// Exit codes of what SIGINT and SIGTERM have ended.
 const INTERRUPTED: [u8; 2] = [130, 143];
 
 /// Runs the command line.
 pub fn main(raw: impl IntoIterator<Item = OsString>) -> ExitCode {
-    let raw = args::with_default_command(raw.into_iter().collect());
-    let cli = match args::parse(raw) {
+    let raw: Vec<OsString> = raw.into_iter().collect();
+    let cli = match understood(raw) {
         Ok(cli) => cli,
-        Err(error) => {
-            let code = exit_code(&error);
-            return match error.print() {
-                Err(lost) if code == 0 => {
-                    let printer = Printer::from_env(true);
-                    printer.lose(&lost);
-                    printer.error(printer.lost().unwrap_or_default());
-                    ExitCode::FAILURE
-                }
-                _ => ExitCode::from(code),
-            };
-        }
+        Err(code) => return code,
     };
     let printer = Printer::from_env(cli.global.no_color);
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -87,6 +61,36 @@ pub fn main(raw: impl IntoIterator<Item = OsString>) -> ExitCode {
     }
 }
 
+/// The command line, `build` put where no command was typed; else it has been told what is wrong.
+fn understood(mut raw: Vec<OsString>) -> Result<Cli, ExitCode> {
+    let printer = Printer::from_env(raw.iter().any(|word| word == "--no-color"));
+    let program = args::command();
+    let wrong = |text: &str, code| {
+        printer.error(text);
+        ExitCode::from(code)
+    };
+    // A link that leads nowhere is a path too: the build says what is wrong with it.
+    let exists = |path: &Path| path.symlink_metadata().is_ok();
+    match usage::first_word(&raw, &args::command_names(), &exists) {
+        First::Command => {}
+        First::Build(at) => raw.insert(at, "build".into()),
+        First::Nothing(word) => return Err(wrong(&usage::no_command(&program, &[], &word), 1)),
+    }
+    let words = raw.iter().skip(1);
+    let typed: Vec<String> = words.map(|w| w.to_string_lossy().into_owned()).collect();
+    args::parse(raw).map_err(|error| match usage::answer(&error, &program, &typed) {
+        Answer::Asked => match error.print() {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(lost) => {
+                printer.lose(&lost);
+                printer.error(printer.lost().unwrap_or_default());
+                ExitCode::FAILURE
+            }
+        },
+        Answer::Wrong(text, code) => wrong(&text, code),
+    })
+}
+
 async fn run(cli: Cli, printer: Printer) -> Outcome {
     limits::set()?;
     let app = App::new(&cli.global, printer, args::command_names());
@@ -116,21 +120,22 @@ async fn dispatch(app: &App, command: Command) -> Outcome {
         Command::Logout(args) => logout::run(app, args).await,
         Command::Lint(args) => lint::run(app, args).await,
         Command::Df(args) => df::run(app, args).await,
-        Command::Prune(args) => prune::run(app, args, What::Everything).await,
+        Command::Prune(args) => prune::run(app, args).await,
         Command::Fsck(args) => fsck::run(app, args).await,
         Command::Info(args) => info::run(app, args).await,
         Command::Image(command) => image(app, command).await,
         Command::Builder(command) => match command {
             BuilderCommand::Build(args) => build::run(app, *args).await,
-            BuilderCommand::Prune(args) => prune::run(app, args, What::Cache).await,
+            BuilderCommand::Prune(args) => prune::run(app, args).await,
         },
         Command::System(command) => match command {
             SystemCommand::Df(args) => df::run(app, args).await,
             SystemCommand::Info(args) => info::run(app, args).await,
-            SystemCommand::Prune(args) => prune::run(app, args, What::Everything).await,
+            SystemCommand::Prune(args) => prune::run(app, args).await,
         },
         Command::Debug(command) => debug::run(app, command).await,
         Command::Completions(args) => completions::run(app, &args, args::command()),
+        Command::Complete(args) => completions::complete(app, args, args::command()).await,
         Command::Version(args) => version::run(app, &args),
     }
 }
@@ -143,7 +148,7 @@ async fn image(app: &App, command: ImageCommand) -> Outcome {
         ImageCommand::Inspect(args) => inspect::run(app, args).await,
         ImageCommand::Load(args) => load::run(app, args).await,
         ImageCommand::Ls(args) => images::run(app, args).await,
-        ImageCommand::Prune(args) => prune::run(app, args, What::Images).await,
+        ImageCommand::Prune(args) => prune::run(app, args).await,
         ImageCommand::Pull(args) => pull::run(app, args).await,
         ImageCommand::Push(args) => push::run(app, args).await,
         ImageCommand::Rm(args) => rmi::run(app, args).await,

@@ -27,6 +27,18 @@ impl Failure {
         self
     }
 
+    /// The same, with what a step wrote before it failed as the last lines of the excerpt.
+    pub fn with_log(mut self, lines: &[String]) -> Self {
+        if !lines.is_empty() {
+            let excerpt = self.excerpt.get_or_insert_default();
+            if !excerpt.is_empty() {
+                excerpt.push_str("\n\n");
+            }
+            excerpt.push_str(&lines.join("\n"));
+        }
+        self
+    }
+
     /// A failure with an exit code of its own.
     pub fn with_code(message: impl std::fmt::Display, code: u8) -> Self {
         Self {

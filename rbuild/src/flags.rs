@@ -9,10 +9,15 @@ use clap::Args;
 pub struct Global {
     /// Where images, layers and the build cache are kept
     /// [default: $RBUILD_ROOT, else /var/lib/rbuild for root, $XDG_DATA_HOME/rbuild for others]
-    #[arg(long, global = true, value_name = "DIR")]
+    #[arg(
+        long,
+        global = true,
+        value_name = "DIR",
+        help_heading = "Global options"
+    )]
     pub root: Option<PathBuf>,
 
     /// Do not colour the output (so does a non-empty NO_COLOR)
-    #[arg(long, global = true)]
+    #[arg(long, global = true, help_heading = "Global options")]
     pub no_color: bool,
 }

@@ -1,8 +1,10 @@
 //! The `rbuild` command: raw flags, validated options, one file a command.
 //!
-//! - [`args`]: what can be typed; [`dispatch`]: which command does it
+//! - [`args`]: what can be typed; [`usage`]: what is said of what cannot
+//! - [`dispatch`]: which command does it
 //! - [`commands`]: one module a command
 //! - [`frontend`]: what building and checking a Dockerfile have in common
+//! - [`reach`]: what to do about registries that are out of reach
 //! - [`app`]: what every command needs: the store, the client, the printer
 //! - [`term`]: everything between the commands and the terminal
 
@@ -15,7 +17,9 @@ mod filter;
 mod flags;
 mod frontend;
 mod limits;
+mod reach;
 mod term;
+mod usage;
 mod when;
 
 use std::process::ExitCode;

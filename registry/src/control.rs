@@ -57,7 +57,7 @@ fn socket(data_dir: &Path) -> PathBuf {
     data_dir.join("control.sock")
 }
 
-/// Listens for commands until the task is aborted.
+/// Listens for commands until `closing`; the task ends when those under way are answered.
 ///
 /// # Errors
 /// When the socket cannot be made.
@@ -65,6 +65,7 @@ pub fn listen(
     data_dir: &Path,
     registry: Arc<Registry>,
     metrics: Arc<Metrics>,
+    closing: impl Future<Output = ()> + Send + 'static,
 ) -> io::Result<JoinHandle<()>> {
     let path = socket(data_dir);
     // Left by a process that was killed: the lock on the directory is ours, so nobody listens.
@@ -84,7 +85,8 @@ pub fn listen(
         .route("/import", post(import))
         .with_state(Arc::new(Control { registry, metrics }));
     Ok(tokio::spawn(async move {
-        if let Err(e) = axum::serve(listener, router).await {
+        let served = axum::serve(listener, router).with_graceful_shutdown(closing);
+        if let Err(e) = served.await {
             tracing::warn!(error = %e, "the control socket closed");
         }
     }))

@@ -32,7 +32,7 @@ impl Client {
 }
 
 /// What stands for an address: in IPv6 everybody has a network of 64 bits to themselves.
-fn network(address: IpAddr) -> IpAddr {
+pub(crate) fn network(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(v6) => {
             let [a, b, c, d, ..] = v6.segments();
@@ -91,13 +91,6 @@ impl<K: Eq + Hash + Clone> Open<K> {
             open: Arc::clone(self),
             key,
         })
-    }
-}
-
-impl Open<IpAddr> {
-    /// One more connection from an address.
-    pub fn connect(self: &Arc<Self>, address: IpAddr) -> Option<Slot<IpAddr>> {
-        self.open(network(address))
     }
 }
 

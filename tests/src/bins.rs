@@ -56,7 +56,7 @@ fn build() {
     let output = Command::new(cargo)
         .current_dir(repository())
         .args([
-            "build", "--quiet", "--bins", "-p", "builder", "-p", "registry",
+            "build", "--quiet", "--bins", "-p", "rbuild", "-p", "registry",
         ])
         .output()
         .expect("cargo runs");

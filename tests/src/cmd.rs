@@ -83,6 +83,23 @@ impl Cmd {
         self
     }
 
+    /// The same on a terminal of that many columns, on which standard output and error are one.
+    #[must_use]
+    pub fn on_terminal(&self, columns: usize) -> Self {
+        let words = std::iter::once(self.program.as_os_str())
+            .chain(self.args.iter().map(OsString::as_os_str));
+        let quoted: Vec<String> = words
+            .map(|word| format!("'{}'", word.to_string_lossy().replace('\'', r"'\''")))
+            .collect();
+        let line = format!("stty cols {columns} rows 40; {}", quoted.join(" "));
+        Self {
+            program: "script".into(),
+            args: ["-qec", &line, "/dev/null"].map(OsString::from).to_vec(),
+            ..self.clone()
+        }
+        .env("TERM", "xterm")
+    }
+
     /// Runs it to its end, whatever that is.
     #[track_caller]
     pub fn run(&self) -> Done {

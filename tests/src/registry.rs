@@ -27,12 +27,29 @@ impl Registry {
     /// Starts one, and waits until it listens.
     #[track_caller]
     pub fn start() -> Self {
+        Self::configured("", &[])
+    }
+
+    /// The same with settings, a text of TOML, and users, whose names are their passwords. `$USERS`
+    /// in the settings is the file of users.
+    #[track_caller]
+    pub fn configured(settings: &str, users: &[&str]) -> Self {
         let dir = tempfile::Builder::new().prefix("e2e-registry.").tempdir();
         let mut registry = Self {
             running: None,
             address: "127.0.0.1:0".to_owned(),
             dir: dir.expect("temporary folder"),
         };
+        let file = registry.dir.path().join("users");
+        for user in users {
+            Cmd::new(rregistry())
+                .args(["user", "add", user, "--file"])
+                .arg(&file)
+                .stdin(format!("{user}\n"))
+                .ok();
+        }
+        let settings = settings.replace("$USERS", &file.to_string_lossy());
+        std::fs::write(registry.settings(), settings).expect("write");
         registry.launch();
         registry
     }
@@ -45,6 +62,8 @@ impl Registry {
             .arg(rregistry())
             .args(["serve", "--addr", &self.address, "--data-dir"])
             .arg(self.data())
+            .arg("--config")
+            .arg(self.settings())
             .limit(std::time::Duration::from_secs(3600))
             .spawn();
         let line = running.until_out("\n");
@@ -66,6 +85,10 @@ impl Registry {
     /// Where its data is.
     pub fn data(&self) -> PathBuf {
         self.dir.path().join("data")
+    }
+
+    fn settings(&self) -> PathBuf {
+        self.dir.path().join("registry.toml")
     }
 
     /// `GET`

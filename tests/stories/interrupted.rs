@@ -36,14 +36,66 @@ fn next_build_works(store: &Store) {
 #[test]
 fn interrupted_from_the_keyboard() {
     let store = need!(Store::busybox());
-    for signal in [Signal::SIGINT, Signal::SIGTERM] {
+    // 128 and the signal's number, as shells have it.
+    for (signal, code) in [(Signal::SIGINT, 130), (Signal::SIGTERM, 143)] {
         let running = in_the_middle(&store, &["--network", "none"]);
         running.signal(signal);
         let done = running.wait();
-        assert_eq!(done.status.code(), Some(130), "{done}");
+        assert_eq!(done.status.code(), Some(code), "{done}");
         assert_nothing_left(store.home());
     }
     next_build_works(&store);
+}
+
+/// Longer than any test has time: it ends because it is told to.
+const HUGE: u64 = 1 << 40;
+
+#[test]
+fn interrupted_in_the_middle_of_a_huge_file() {
+    let store = need!(Store::busybox());
+    let copied = Dir::dockerfile("FROM busybox\nCOPY huge /\n").file("huge", "");
+    let huge = std::fs::File::options()
+        .write(true)
+        .open(copied.join("huge"));
+    huge.unwrap().set_len(HUGE).unwrap();
+    let made = Dir::dockerfile("FROM busybox\nRUN truncate -s 1T /huge && echo all made\n");
+    for (context, at) in [(&copied, "COPY huge"), (&made, " all made\n")] {
+        for (signal, code) in [(Signal::SIGINT, 130), (Signal::SIGTERM, 143)] {
+            let running = store.build("app", context).spawn();
+            running.until_err(at);
+            // It is being read by then, or will be soon.
+            std::thread::sleep(std::time::Duration::from_millis(300));
+            running.signal(signal);
+            let done = running.wait();
+            assert_eq!(done.status.code(), Some(code), "{done}");
+            assert_nothing_left(store.home());
+        }
+    }
+    assert!(!store.has("app"));
+}
+
+#[test]
+fn interrupted_while_it_downloads() {
+    use std::io::{Read as _, Write as _};
+    let store = need!(Store::busybox());
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}/file", listener.local_addr().unwrap());
+    let context = Dir::dockerfile(&format!("FROM busybox\nADD {url} /\n"));
+    for (signal, code) in [(Signal::SIGINT, 130), (Signal::SIGTERM, 143)] {
+        let running = store.build("app", &context).spawn();
+        let (mut stream, _) = listener.accept().unwrap();
+        assert!(stream.read(&mut [0; 1024]).unwrap() > 0);
+        // Once before an answer, once in the middle of one that never ends.
+        if signal == Signal::SIGTERM {
+            let head = b"HTTP/1.1 200 OK\r\ncontent-length: 1000000\r\n\r\nsome";
+            stream.write_all(head).unwrap();
+        }
+        running.signal(signal);
+        let done = running.wait();
+        assert_eq!(done.status.code(), Some(code), "{done}");
+        assert_nothing_left(store.home());
+    }
+    assert!(!store.has("app"));
 }
 
 #[test]

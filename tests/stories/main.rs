@@ -9,9 +9,11 @@
 mod building;
 mod cache;
 mod contexts;
+mod copying;
 mod examples;
 mod exchange;
 mod failing;
+mod first_steps;
 mod images;
 mod instructions;
 mod interrupted;
@@ -21,3 +23,4 @@ mod quickstart;
 mod registry;
 mod robust;
 mod same_as_docker;
+mod terminal;

@@ -97,5 +97,5 @@ fn help_teaches() {
     store
         .rbuild(["bild"])
         .fails(1)
-        .tells("did you mean the command `rbuild build`?");
+        .tells("'bild' is not an rbuild command. Did you mean build?");
 }

@@ -483,3 +483,76 @@ fn pulls_fail_with_reasons() {
     fresh.rbuild(["pull", &name]).fails(1);
     assert!(!fresh.has(&name));
 }
+
+const RULES: &str = r#"
+auth.htpasswd = "$USERS"
+[[access]]
+repository = "public/**"
+users = ["anonymous"]
+allow = ["pull"]
+[[access]]
+repository = "**"
+users = ["admin"]
+allow = ["admin"]
+"#;
+
+/// Whoever has no password pulls what is for everybody, and who has one that is not for this is
+/// told so, whichever way clients log in.
+#[test]
+fn everybody_pulls_what_is_public_and_known_users_are_told_what_they_may_not() {
+    let docker = need!(docker());
+    let podman = need!(Podman::new());
+    for method in ["basic", "token"] {
+        let settings = format!("auth.method = \"{method}\"\n{RULES}");
+        let registry = Registry::configured(&settings, &["admin", "alice"]);
+        let address = registry.address();
+        let config = Dir::new();
+        let as_user = |user: &str| {
+            let home = config.path().join(user);
+            let cmd = move |args: &[&str]| docker.cmd(args).env("DOCKER_CONFIG", &home);
+            if user != "nobody" {
+                let login = ["login", "-u", user, "--password-stdin", address];
+                cmd(&login).stdin(user).ok().says("Login Succeeded");
+            }
+            cmd
+        };
+        let (public, secret) = (registry.name("public/app:1"), registry.name("secret/app:1"));
+        let admin = as_user("admin");
+        for name in [&public, &secret] {
+            admin(&["tag", "busybox", name]).ok();
+            admin(&["push", name]).ok();
+            admin(&["rmi", name]).ok();
+        }
+        // Nobody.
+        let nobody = as_user("nobody");
+        nobody(&["pull", &public]).ok();
+        nobody(&["pull", &secret]).fails(1);
+        nobody(&["push", &public]).fails(1);
+        podman.podman(&["pull", "--tls-verify=false", &public]).ok();
+        podman
+            .podman(&["pull", "--tls-verify=false", &secret])
+            .fails(125);
+        let inspect = |name: &str| {
+            let name = format!("docker://{name}");
+            skopeo(&["inspect", "--tls-verify=false", &name])
+        };
+        assert_eq!(
+            need!(inspect(&public)).ok().json()["RepoTags"],
+            json!(["1"])
+        );
+        need!(inspect(&secret)).fails(1);
+        // A user who may not.
+        let alice = as_user("alice");
+        let refused = alice(&["push", &public]).fails(1);
+        refused.tells("denied");
+        if method == "token" {
+            refused.tells("alice may not push to public/app");
+        }
+        alice(&["pull", &secret]).fails(1).tells("denied");
+        alice(&["pull", &public]).ok();
+        // A wrong password is one.
+        let wrong = ["login", "-u", "alice", "--password-stdin", address];
+        alice(&wrong).stdin("wrong").fails(1).tells("unauthorized");
+        admin(&["rmi", &public]).run();
+    }
+}

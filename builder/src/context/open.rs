@@ -153,9 +153,10 @@ fn from_folder(context: &str, file: Option<&str>) -> Result<(BuildContext, Sourc
             Some(PathBuf::from(file)),
         ),
         None => {
-            let path = root.join("Dockerfile");
+            let name = default_name(|name| fs::metadata(root.join(name)).is_ok());
+            let path = root.join(name);
             let hint = "; name another file with -f";
-            (read_dockerfile(&path, "Dockerfile", hint)?, Some(path))
+            (read_dockerfile(&path, name, hint)?, Some(path))
         }
     };
     let filter = ignore::load(&root, ignore_of.as_deref())?;
@@ -170,6 +171,16 @@ fn from_folder(context: &str, file: Option<&str>) -> Result<(BuildContext, Sourc
         },
         source,
     ))
+}
+
+/// The names that a Dockerfile may have where none is given, the first that is there counting.
+const NAMES: [&str; 3] = ["Dockerfile", "dockerfile", "Containerfile"];
+
+fn default_name(is_there: impl Fn(&str) -> bool) -> &'static str {
+    NAMES
+        .into_iter()
+        .find(|name| is_there(name))
+        .unwrap_or(NAMES[0])
 }
 
 fn check_folder(root: &Path) -> Result<(), ContextError> {
@@ -261,7 +272,8 @@ fn from_tree(
             }
         }
         _ => {
-            let name = file.unwrap_or("Dockerfile");
+            let there = |name: &str| matches!(rootfs.lstat(Path::new(name)), Ok(Some(_)));
+            let name = file.unwrap_or_else(|| default_name(there));
             let bytes = read_in(&rootfs, Path::new(name), "Dockerfile")?;
             let bytes = bytes.ok_or_else(|| ContextError::NoDockerfile {
                 path: PathBuf::from(name),
@@ -317,4 +329,31 @@ fn read_dockerfile(path: &Path, name: &str, hint: &str) -> Result<Source, Contex
         name: name.to_owned(),
         bytes,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn dockerfiles_are_found_by_their_other_names() {
+        let dir = tempfile::tempdir().unwrap();
+        let context = dir.path().to_str().unwrap();
+        let found = || from_folder(context, None).map(|(_, source)| source.name);
+        let missing = found().unwrap_err().to_string();
+        assert!(missing.contains("Dockerfile"), "{missing}");
+        for name in ["Containerfile", "dockerfile", "Dockerfile"] {
+            fs::write(dir.path().join(name), "FROM scratch\n").unwrap();
+            assert_eq!(found().unwrap(), name);
+        }
+    }
+
+    #[test]
+    fn a_found_file_has_an_ignore_file_of_its_own() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join("Containerfile"), "FROM scratch\n").unwrap();
+        fs::write(dir.path().join("Containerfile.dockerignore"), "x\n").unwrap();
+        let (context, _) = from_folder(dir.path().to_str().unwrap(), None).unwrap();
+        assert!(context.filter.matcher().matches("x"));
+    }
 }

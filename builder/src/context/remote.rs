@@ -103,6 +103,57 @@ async fn clone(source: &GitSource) -> Result<Fetched, ContextError> {
     }
     let dir = temporary()?;
     git(url, dir.path(), &["init", "--quiet", "."]).await?;
+    if let Err(error) = fetch_revision(url, dir.path(), reference).await {
+        // The two kinds of object names do not mix; which one is the remote's, git says here.
+        if !error.to_string().contains("mismatched algorithms") {
+            return Err(error);
+        }
+        remove(dir.path().join(".git")).await?;
+        let sha256 = ["init", "--quiet", "--object-format=sha256", "."];
+        git(url, dir.path(), &sha256).await?;
+        fetch_revision(url, dir.path(), reference).await?;
+    }
+    if let Some(wanted) = &source.checksum {
+        let found = git(url, dir.path(), &["rev-parse", "FETCH_HEAD^{commit}"]).await?;
+        let found = found.trim();
+        let wanted = wanted.to_lowercase();
+        if wanted.is_empty() || !found.starts_with(&wanted) {
+            let message = format!("{reference} is commit {found}, not {wanted}");
+            return Err(failed(url, message));
+        }
+    }
+    git(
+        url,
+        dir.path(),
+        &["checkout", "--quiet", "--force", "FETCH_HEAD"],
+    )
+    .await?;
+    if !source.without_submodules {
+        let modules = ["submodule", "--quiet", "update", "--init", "--recursive"];
+        let shallow: Vec<&str> = modules.into_iter().chain(["--depth=1"]).collect();
+        // Plain file servers give whole histories only.
+        if git(url, dir.path(), &shallow).await.is_err() {
+            git(url, dir.path(), &modules).await?;
+        }
+    }
+    // As docker: the repository's own data is no part of the context.
+    remove(dir.path().join(".git")).await?;
+    let subdir = PathBuf::from(source.subdir.as_deref().unwrap_or("."));
+    Ok(Fetched::Tree { dir, subdir })
+}
+
+async fn remove(path: PathBuf) -> Result<(), ContextError> {
+    tokio::fs::remove_dir_all(&path)
+        .await
+        .map_err(|cause| ContextError::Io {
+            what: "remove",
+            path,
+            cause,
+        })
+}
+
+/// Fetches a revision into a repository that was just made.
+async fn fetch_revision(url: &str, dir: &Path, reference: &str) -> Result<(), ContextError> {
     let shallow = [
         "fetch",
         "--quiet",
@@ -112,40 +163,16 @@ async fn clone(source: &GitSource) -> Result<Fetched, ContextError> {
         url,
         reference,
     ];
-    if git(url, dir.path(), &shallow).await.is_err() {
+    if git(url, dir, &shallow).await.is_err() {
         // Plain file servers give whole histories only; a real mistake fails again, and says why.
         let whole = ["fetch", "--quiet", "--no-tags", "--", url, reference];
-        git(url, dir.path(), &whole).await?;
+        git(url, dir, &whole).await?;
     }
-    git(
-        url,
-        dir.path(),
-        &["checkout", "--quiet", "--force", "FETCH_HEAD"],
-    )
-    .await?;
-    let modules = [
-        "submodule",
-        "--quiet",
-        "update",
-        "--init",
-        "--recursive",
-        "--depth=1",
-    ];
-    git(url, dir.path(), &modules).await?;
-    // As docker: the repository's own data is no part of the context.
-    let data = dir.path().join(".git");
-    tokio::fs::remove_dir_all(&data)
-        .await
-        .map_err(|cause| ContextError::Io {
-            what: "remove",
-            path: data,
-            cause,
-        })?;
-    let subdir = PathBuf::from(source.subdir.as_deref().unwrap_or("."));
-    Ok(Fetched::Tree { dir, subdir })
+    Ok(())
 }
 
-async fn git(url: &str, dir: &Path, args: &[&str]) -> Result<(), ContextError> {
+/// Runs git and gives what it printed.
+async fn git(url: &str, dir: &Path, args: &[&str]) -> Result<String, ContextError> {
     let output = Command::new("git")
         // No transport that runs a command of the repository's choosing, no local hooks.
         .args([
@@ -163,7 +190,9 @@ async fn git(url: &str, dir: &Path, args: &[&str]) -> Result<(), ContextError> {
         .output()
         .await;
     match output {
-        Ok(output) if output.status.success() => Ok(()),
+        Ok(output) if output.status.success() => {
+            Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+        }
         Ok(output) => Err(failed(url, String::from_utf8_lossy(&output.stderr).trim())),
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => Err(failed(
             url,
@@ -184,6 +213,8 @@ mod tests {
                 remote: remote.to_owned(),
                 reference: reference.map(str::to_owned),
                 subdir: subdir.map(str::to_owned),
+                checksum: None,
+                without_submodules: false,
             }))
         };
         for (context, remote) in [

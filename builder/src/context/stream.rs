@@ -53,7 +53,6 @@ pub fn read(mut reader: impl Read + Send, dir: &Path) -> Result<Input, ContextEr
         ownership: oci::layer::unpack::Ownership::Current,
         ..Default::default()
     };
-    oci::layer::unpack::archive(plain, &target, Path::new("/"), &options)
-        .map_err(|e| archive(&e))?;
+    oci::layer::unpack::archive(plain, &target, &options).map_err(|e| archive(&e))?;
     Ok(Input::Unpacked)
 }

@@ -5,25 +5,29 @@ use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{BufReader, Read, Seek};
 use std::os::fd::AsFd;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use oci::layer::{compression, unpack};
 use runtime::users::UserError;
-use rustix::fs::{FileType, Mode, OFlags};
+use rustix::fs::{FileType, Mode, OFlags, Stat, fstat};
 
 use crate::context::IgnoreFilter;
 use crate::download::Download;
 use crate::files::FilesError;
 use crate::files::copy::{CopyOptions, copy, write_file};
+use crate::files::is_same;
 use crate::files::rootfs::{Owner, Rootfs, file_type};
-use crate::files::select::{Filter, Selection, SourceTree};
+use crate::files::select::{Filter, Selection, SourceTree, wildcard_folder};
 use crate::plan::{CopyOp, CopySource};
 use crate::solve::error::StepError;
+use crate::stop::Stop;
 
 /// The mode of a downloaded file (reference, "ADD": a remote file has 0600).
 const DOWNLOAD_MODE: u32 = 0o600;
 const HEREDOC_MODE: u32 = 0o644;
+/// What a downloaded file is called whose URL has no name, as BuildKit calls it.
+const UNNAMED: &str = "__unnamed__";
 
 /// The tree that a copy takes from, opened.
 pub struct OpenTree<'a> {
@@ -31,8 +35,26 @@ pub struct OpenTree<'a> {
     pub rootfs: &'a Rootfs,
     /// What of it is seen.
     pub filter: &'a dyn Filter,
-    /// Whether its files count as root's, whoever owns them here.
-    pub as_root: bool,
+    /// Whether it is a build context: its files count as root's, whoever owns them here, and
+    /// their extended attributes stay there.
+    pub is_context: bool,
+    /// Ends long work early.
+    pub stop: &'a Stop,
+}
+
+/// The tree that a copy writes to.
+pub struct Destination<'a> {
+    /// Where it writes.
+    pub rootfs: &'a Rootfs,
+    /// `--link`: the image that an empty `rootfs` will lie upon.
+    pub below: Option<&'a Rootfs>,
+}
+
+impl Destination<'_> {
+    /// Where users and groups are known.
+    fn image(&self) -> &Rootfs {
+        self.below.unwrap_or(self.rootfs)
+    }
 }
 
 /// The selections of each path among the sources, in order.
@@ -44,38 +66,54 @@ pub fn select(op: &CopyOp, tree: &OpenTree<'_>) -> Result<Vec<Vec<Selection>>, S
     let source = SourceTree {
         rootfs: tree.rootfs,
         filter: tree.filter,
+        stop: tree.stop,
     };
     let mut all = Vec::new();
     for path in &op.sources {
-        if let CopySource::Path(path) = path {
-            let mut selections = source.select(path, true)?;
-            if let Some((_, after)) = path.split_once("/./").filter(|_| op.parents) {
-                // `--parents`: only what is behind the pivot is rebuilt.
-                let pivot = path.len() - after.len();
-                let skip = crate::files::select::clean(&path[..pivot]);
+        let CopySource::Path(path) = path else {
+            continue;
+        };
+        let selections = match op.parents {
+            true => source.select_parents(path, &exclude)?,
+            false => {
+                let mut selections = source.select(path)?;
                 for selection in &mut selections {
-                    if let Ok(rest) = selection.named.strip_prefix(&skip) {
-                        selection.named = rest.to_owned();
-                    }
+                    selection.exclude(&exclude);
                 }
+                selections
             }
-            if !op.exclude.is_empty() {
-                selections.retain_mut(|selection| {
-                    let rebuilt = if op.parents {
-                        selection.named.clone()
-                    } else {
-                        PathBuf::new()
-                    };
-                    selection.exclude(&exclude, &rebuilt)
-                });
-            }
-            all.push(selections);
-        }
+        };
+        all.push(selections);
+    }
+    if tree.is_context {
+        unmatched(op, &all)?;
     }
     Ok(all)
 }
 
+/// Refuses wildcards in a folder of the context from which nothing is taken: it may be a typo, and
+/// BuildKit refuses them too.
+fn unmatched(op: &CopyOp, selected: &[Vec<Selection>]) -> Result<(), FilesError> {
+    let taken = |folder: &Path| {
+        selected.iter().flatten().any(|selection| {
+            let mut entries = selection.entries.iter();
+            !op.parents && selection.named.starts_with(folder)
+                || entries.any(|entry| selection.named.join(&entry.path).starts_with(folder))
+        })
+    };
+    for source in &op.sources {
+        if let CopySource::Path(path) = source
+            && let Some(folder) = wildcard_folder(path, op.parents)
+            && !taken(&folder)
+        {
+            return Err(FilesError::NoMatch(path.clone()));
+        }
+    }
+    Ok(())
+}
+
 /// Does a COPY or ADD: `selected` is what [`select`] gave, `downloads` holds what was fetched.
+/// Returns whether all files were still what they were when they were selected.
 ///
 /// # Errors
 /// Conflicts between files and directories, owners that the image doesn't know, I/O errors.
@@ -84,55 +122,46 @@ pub fn perform(
     tree: &OpenTree<'_>,
     selected: &[Vec<Selection>],
     downloads: &HashMap<String, Arc<Download>>,
-    dest: &Rootfs,
-) -> Result<(), StepError> {
+    dest: &Destination<'_>,
+) -> Result<bool, StepError> {
     let options = CopyOptions {
-        owner: owner(op, tree, dest)?,
+        owner: owner(op, tree, dest.image())?,
         chmod: op.chmod.as_ref().map(|(_, chmod)| chmod.clone()),
         parents: op.parents,
+        xattrs: !tree.is_context,
+        below: dest.below,
+        stop: tree.stop.clone(),
     };
-    let count: usize = selected.iter().map(Vec::len).sum();
-    let others = op.sources.len() - selected.len();
-    if count + others > 1 && !op.parents && !is_directory(op, dest)? {
-        let message = format!(
-            "{} files are copied, so the destination must be a directory: end {} with a /",
-            count + others,
-            op.dest
-        );
-        return Err(StepError::Other(message));
-    }
+    let dest = dest.rootfs;
+    make_room(op, tree, selected, dest)?;
+    let mut steady = true;
     let mut selected = selected.iter();
     for source in &op.sources {
         match source {
             CopySource::Path(_) => {
-                let Some(selections) = selected.next() else {
-                    continue;
-                };
-                for selection in selections {
-                    if op.unpack_local && unpack_local(op, tree, selection, dest, &options)? {
-                        continue;
-                    }
-                    copy(
-                        tree.rootfs,
-                        std::slice::from_ref(selection),
-                        dest,
-                        &op.dest,
-                        &options,
-                    )?;
+                for selection in selected.next().into_iter().flatten() {
+                    let archive = match op.unpack_local {
+                        true => open_archive(tree, selection)?,
+                        false => None,
+                    };
+                    steady &= match archive {
+                        Some(archive) => {
+                            let unpacked = archive.unpack(op, selection, dest, &options);
+                            let what = format!("unpack {}", selection.named.display());
+                            unpacked.map_err(|e| StepError::other(&what, e))?
+                        }
+                        None => {
+                            let one = std::slice::from_ref(selection);
+                            copy(tree.rootfs, one, dest, &op.dest, &options)?
+                        }
+                    };
                 }
             }
             CopySource::Inline { name, content } => {
                 let mut bytes = content.as_bytes();
                 let owned = rooted(&options);
-                write_file(
-                    dest,
-                    &op.dest,
-                    OsStr::new(name),
-                    &mut bytes,
-                    HEREDOC_MODE,
-                    0,
-                    &owned,
-                )?;
+                let name = OsStr::new(name);
+                write_file(dest, &op.dest, name, &mut bytes, HEREDOC_MODE, 0, &owned)?;
             }
             CopySource::Url(url) => {
                 let download = downloads
@@ -142,22 +171,42 @@ pub fn perform(
             }
         }
     }
-    Ok(())
+    Ok(steady)
 }
 
-/// Whether several sources fit: the destination is written as a directory, or is one. Otherwise
-/// each would replace the one before it.
-fn is_directory(op: &CopyOp, dest: &Rootfs) -> Result<bool, StepError> {
-    if op.dest.ends_with('/') {
-        return Ok(true);
-    }
+/// Refuses several files that do not fit: unless the destination is written as a directory, or is
+/// one by the time when the second comes, each would replace the one before it.
+fn make_room(
+    op: &CopyOp,
+    tree: &OpenTree<'_>,
+    selected: &[Vec<Selection>],
+    dest: &Rootfs,
+) -> Result<(), StepError> {
     let io = |e| FilesError::io("stat", &op.dest)(e);
     let path = dest.canonical(Path::new(&op.dest)).map_err(io)?;
     let stat = dest.lstat(&path).map_err(io)?;
-    Ok(stat.is_some_and(|stat| file_type(&stat) == FileType::Directory))
+    if op.dest.ends_with('/') || stat.is_some_and(|stat| file_type(&stat) == FileType::Directory) {
+        return Ok(());
+    }
+    let mut files = op.sources.len() - selected.len();
+    for selection in selected.iter().flatten() {
+        let unpacked =
+            || Ok::<_, StepError>(op.unpack_local && open_archive(tree, selection)?.is_some());
+        if files < 2 && (selection.is_dir || unpacked()?) {
+            return Ok(());
+        }
+        files += 1;
+    }
+    if files < 2 {
+        return Ok(());
+    }
+    Err(StepError::Other(format!(
+        "{files} files are copied, so the destination must be a directory: end {} with a /",
+        op.dest
+    )))
 }
 
-fn rooted(options: &CopyOptions) -> CopyOptions {
+fn rooted<'a>(options: &CopyOptions<'a>) -> CopyOptions<'a> {
     let owner = Some(options.owner.unwrap_or_default());
     CopyOptions {
         owner,
@@ -170,28 +219,20 @@ fn add_download(
     url: &str,
     download: &Download,
     dest: &Rootfs,
-    options: &CopyOptions,
+    options: &CopyOptions<'_>,
 ) -> Result<(), StepError> {
     let failed = |e: &dyn std::fmt::Display| StepError::Other(format!("ADD {url}: {e}"));
     let mut file = download.open().map_err(|e| failed(&e))?;
     if op.unpack == Some(true) && is_archive(&mut file).map_err(|e| failed(&e))? {
         return extract(file, op, dest, options).map_err(|e| failed(&e));
     }
-    let name = match &download.name {
-        Some(name) => name.clone(),
-        None if op.dest.ends_with('/') => {
-            return Err(failed(
-                &"the URL has no file name; name one in the destination",
-            ));
-        }
-        None => String::new(),
-    };
+    let name = download.name.as_deref().unwrap_or(UNNAMED);
     let mode = DOWNLOAD_MODE;
     let mtime = download.mtime;
     write_file(
         dest,
         &op.dest,
-        OsStr::new(&name),
+        OsStr::new(name),
         &mut file,
         mode,
         mtime,
@@ -200,32 +241,48 @@ fn add_download(
     Ok(())
 }
 
-/// Unpacks a selected file if it is an archive; says whether it was one. Content decides, not the
-/// name.
-fn unpack_local(
-    op: &CopyOp,
-    tree: &OpenTree<'_>,
-    selection: &Selection,
-    dest: &Rootfs,
-    options: &CopyOptions,
-) -> Result<bool, StepError> {
+/// A selected file that is an archive.
+struct Archive {
+    file: File,
+    /// Its status when it was opened.
+    stat: Stat,
+}
+
+/// A selected file, opened if it is an archive. Content decides, not the name.
+fn open_archive(tree: &OpenTree<'_>, selection: &Selection) -> Result<Option<Archive>, StepError> {
     let is_file = selection
         .entries
         .first()
         .is_some_and(|e| e.kind() == FileType::RegularFile);
     if selection.is_dir || !is_file {
-        return Ok(false);
+        return Ok(None);
     }
     // Neither a link nor a FIFO put in its place meanwhile is followed or waited for.
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY;
     let opened = tree.rootfs.openat(&selection.root, flags, Mode::empty());
     let mut file = File::from(opened.map_err(FilesError::io("open", &selection.root))?);
-    if !is_archive(&mut file).map_err(FilesError::io("read", &selection.root))? {
-        return Ok(false);
+    let stat = fstat(&file).map_err(|e| FilesError::io("stat", &selection.root)(e.into()))?;
+    let found = is_archive(&mut file).map_err(FilesError::io("read", &selection.root))?;
+    Ok(found.then_some(Archive { file, stat }))
+}
+
+impl Archive {
+    /// Unpacks it; returns whether it is still what was selected.
+    fn unpack(
+        self,
+        op: &CopyOp,
+        selection: &Selection,
+        dest: &Rootfs,
+        options: &CopyOptions<'_>,
+    ) -> Result<bool, StepError> {
+        let selected = selection.entries.first().map(|entry| entry.stat);
+        let file = self.file.try_clone();
+        let file = file.map_err(|e| StepError::other("open it again", e))?;
+        extract(self.file, op, dest, options)?;
+        let now = fstat(&file).map_err(|e| StepError::other("stat", std::io::Error::from(e)))?;
+        let same = |then: &Stat| is_same(&self.stat, then) && is_same(&now, then);
+        Ok(selected.as_ref().is_some_and(same))
     }
-    extract(file, op, dest, options)
-        .map_err(|e| StepError::other(&format!("unpack {}", selection.named.display()), e))?;
-    Ok(true)
 }
 
 /// Whether a file is a tar archive, compressed or not; leaves it at its start.
@@ -273,15 +330,22 @@ fn looks_like_tar(block: &[u8]) -> bool {
     stored == sum(&|b| i64::from(b)) || stored == sum(&|b| i64::from(b as i8))
 }
 
-fn extract(file: File, op: &CopyOp, dest: &Rootfs, options: &CopyOptions) -> Result<(), StepError> {
+fn extract(
+    file: File,
+    op: &CopyOp,
+    dest: &Rootfs,
+    options: &CopyOptions<'_>,
+) -> Result<(), StepError> {
     let archive = |e: &dyn std::fmt::Display| StepError::Other(e.to_string());
-    let (_, plain) = compression::decompress(BufReader::new(file)).map_err(|e| archive(&e))?;
-    dest.make_dirs(
-        Path::new(&op.dest),
-        0o755,
-        options.owner.unwrap_or_default(),
-    )
-    .map_err(FilesError::io("create", &op.dest))?;
+    let compressed = BufReader::new(file);
+    let (_, plain) = compression::decompress(compressed).map_err(|e| archive(&e))?;
+    let into = dest
+        .make_dirs(
+            Path::new(&op.dest),
+            0o755,
+            options.owner.unwrap_or_default(),
+        )
+        .map_err(FilesError::io("create", &op.dest))?;
     // An archive's own owners count, unless --chown says otherwise.
     let ownership = match (&op.chown, options.owner) {
         (Some(_), Some(Owner { uid, gid })) => unpack::Ownership::Fixed { uid, gid },
@@ -291,7 +355,8 @@ fn extract(file: File, op: &CopyOp, dest: &Rootfs, options: &CopyOptions) -> Res
         ownership,
         ..Default::default()
     };
-    unpack::archive(plain, dest, Path::new(&op.dest), &unpacking).map_err(|e| archive(&e))?;
+    let plain = options.stop.reader(plain);
+    unpack::archive(plain, into, &unpacking).map_err(|e| archive(&e))?;
     Ok(())
 }
 
@@ -299,7 +364,7 @@ fn extract(file: File, op: &CopyOp, dest: &Rootfs, options: &CopyOptions) -> Res
 /// files of a context, and `None` (the files' own) for those of an image.
 fn owner(op: &CopyOp, tree: &OpenTree<'_>, dest: &Rootfs) -> Result<Option<Owner>, StepError> {
     let Some(chown) = &op.chown else {
-        return Ok(tree.as_root.then(Owner::default));
+        return Ok(tree.is_context.then(Owner::default));
     };
     // `:group` leaves the user root.
     let whole = match chown.strip_prefix(':') {
@@ -313,8 +378,8 @@ fn owner(op: &CopyOp, tree: &OpenTree<'_>, dest: &Rootfs) -> Result<Option<Owner
 }
 
 /// The owner of files that `user[:group]` means. Other than for a process, a number alone is user
-/// and group; a name brings the group that passwd gives it, and root is 0 even where there are no
-/// databases to say so.
+/// and group; a name brings the group that passwd gives it, unless a colon follows: an empty group
+/// is root's. Root is 0 even where there are no databases to say so.
 ///
 /// # Errors
 /// A name that the image does not know, and databases that cannot be read.
@@ -325,13 +390,11 @@ pub fn find_owner(text: &str, dest: &Rootfs) -> Result<Owner, UserError> {
     };
     let user = match text.split_once(':') {
         Some((user, group)) if !group.is_empty() => format!("{}:{}", number(user), number(group)),
-        split => {
-            let user = split.map_or(text, |(user, _)| user);
-            match user.parse::<u32>() {
-                Ok(uid) => format!("{uid}:{uid}"),
-                Err(_) => number(user),
-            }
-        }
+        Some((user, _)) => format!("{}:0", number(user)),
+        None => match text.parse::<u32>() {
+            Ok(uid) => format!("{uid}:{uid}"),
+            Err(_) => number(text),
+        },
     };
     let found = runtime::users::lookup(dest.as_fd(), &user)?;
     Ok(Owner {

@@ -4,14 +4,16 @@ pub mod copy;
 pub mod run;
 mod sources;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use dockerfile::instruction::Network;
 use images::Images;
 use images::layout::{LayoutPlace, ingest_image};
+use images::progress::Untold;
 use oci::layer::TarOptions;
+use oci::layer::clamp::clamp_times;
 use oci::layer::diff::measure;
 use oci::{ChainId, Digest};
 use runtime::Overlay;
@@ -29,7 +31,7 @@ use crate::plan::{CopyOp, CopySource, ImageName, ImageRequest, RunOp};
 use crate::solve::backend::{Backend, BaseImage, Job, Layer, Sources, Tree};
 use crate::solve::error::StepError;
 use crate::solve::progress::{Progress, Vertex};
-use copy::OpenTree;
+use copy::{Destination, OpenTree};
 use run::{Cancel, RunContext, RunSettings, StepNetwork};
 
 /// Builds on this machine.
@@ -54,6 +56,8 @@ struct Shared {
     indexes: Mutex<HashMap<PathBuf, FileIndex>>,
     /// By URL and `--checksum`: what one step verified is not verified for another.
     downloads: Mutex<Downloads>,
+    /// Layers of files that changed while they were copied: their keys may tell of others.
+    unsteady: Mutex<HashSet<ChainId>>,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -174,8 +178,10 @@ impl Engine {
                 Some(download) => download,
                 None => {
                     let dir = self.scratch().await?;
-                    let fetched = fetch(url, op.checksum.as_ref(), &dir).await?;
-                    let fetched = Arc::new(fetched);
+                    let fetched = tokio::select! {
+                        fetched = fetch(url, op.checksum.as_ref(), &dir) => Arc::new(fetched?),
+                        () = self.cancel.cancelled() => return Err(StepError::Cancelled),
+                    };
                     lock(&self.shared.downloads).insert(asked, Arc::clone(&fetched));
                     fetched
                 }
@@ -209,46 +215,25 @@ impl Engine {
             _ => Vec::new(),
         };
         let empty = self.derived("empty").await?;
+        let stop = self.cancel.flag();
         blocking(move || match context {
             Some(context) => work(&OpenTree {
                 rootfs: &context.rootfs,
                 filter: &context.filter,
-                as_root: true,
+                is_context: true,
+                stop: &stop,
             }),
             None => {
                 let rootfs = mount(&lowers, &empty, None)?;
                 work(&OpenTree {
                     rootfs: &rootfs,
                     filter: &Everything,
-                    as_root: false,
+                    is_context: false,
+                    stop: &stop,
                 })
             }
         })
         .await
-    }
-
-    /// Does a step: what it writes is in the staged directory then.
-    async fn fill(
-        &self,
-        staged: &StagedSnapshot,
-        job: Job<'_, Selected>,
-        parent: Option<&ChainId>,
-        vertex: &Vertex,
-    ) -> Result<(), StepError> {
-        let stack = Stack {
-            lowers: self.lowers(parent).await?,
-            empty: self.derived("empty").await?,
-            upper: staged.upper().to_owned(),
-            work: staged.work().to_owned(),
-        };
-        match job {
-            Job::Run(op) => self.run(op, stack, vertex).await,
-            Job::Copy { op, tree, selected } => self.copy(op, &tree, selected, stack).await,
-            Job::Workdir(op) => {
-                let op = op.clone();
-                blocking(move || make_workdir(&op.path, &op.user, &stack.writable()?)).await
-            }
-        }
     }
 
     /// RUN: a process on the stack.
@@ -281,14 +266,15 @@ impl Engine {
         .await
     }
 
-    /// COPY and ADD: files of a tree onto the stack.
+    /// COPY and ADD: files of a tree onto the stack. Returns whether they were still what their
+    /// digests say.
     async fn copy(
         &self,
         op: &CopyOp,
         tree: &Tree,
         selected: Selected,
         stack: Stack,
-    ) -> Result<(), StepError> {
+    ) -> Result<bool, StepError> {
         let downloads = self.download(op).await?;
         let op = op.clone();
         self.with_tree(tree, move |open| {
@@ -296,9 +282,79 @@ impl Engine {
                 Some(selected) => selected,
                 None => copy::select(&op, open)?,
             };
-            copy::perform(&op, open, &selected, &downloads, &stack.writable()?)
+            let (rootfs, below) = match op.link {
+                true => (stack.bare()?, Some(stack.readable()?)),
+                false => (stack.writable()?, None),
+            };
+            let dest = Destination {
+                rootfs: &rootfs,
+                below: below.as_ref(),
+            };
+            copy::perform(&op, open, &selected, &downloads, &dest)
         })
         .await
+    }
+
+    /// Does a step.
+    async fn make(
+        &self,
+        job: Job<'_, Selected>,
+        parent: Option<&ChainId>,
+        vertex: &Vertex,
+    ) -> Result<Layer, StepError> {
+        self.cancel.check()?;
+        let staged = self
+            .store()
+            .begin_snapshot()
+            .await
+            .map_err(failed("prepare a snapshot"))?;
+        let done = self.fill(&staged, job, parent, vertex).await;
+        let steady = match done.and_then(|steady| self.cancel.check().map(|()| steady)) {
+            Ok(steady) => steady,
+            Err(e) => return Err(self.give_up(staged, e).await),
+        };
+        let layer = self.commit(staged, parent).await?;
+        if !steady {
+            lock(&self.shared.unsteady).insert(layer.chain_id.clone());
+        }
+        Ok(layer)
+    }
+
+    /// Gives the space of a step back that failed: it may have filled the disk, which whatever
+    /// comes next needs. Who has interrupted it does not wait for that.
+    async fn give_up(&self, staged: StagedSnapshot, error: StepError) -> StepError {
+        let error = self.cancel.explain(error);
+        if !matches!(error, StepError::Cancelled) {
+            staged.discard().await;
+        }
+        error
+    }
+
+    /// Fills a staged snapshot; whether the step would come to the same again.
+    async fn fill(
+        &self,
+        staged: &StagedSnapshot,
+        job: Job<'_, Selected>,
+        parent: Option<&ChainId>,
+        vertex: &Vertex,
+    ) -> Result<bool, StepError> {
+        let stack = Stack {
+            lowers: self.lowers(parent).await?,
+            empty: self.derived("empty").await?,
+            upper: staged.upper().to_owned(),
+            work: staged.work().to_owned(),
+        };
+        match job {
+            Job::Run(op) => self.run(op, stack, vertex).await?,
+            Job::Copy { op, tree, selected } => {
+                return self.copy(op, &tree, selected, stack).await;
+            }
+            Job::Workdir(op) => {
+                let op = op.clone();
+                blocking(move || make_workdir(&op.path, &op.user, &stack.writable()?)).await?;
+            }
+        }
+        Ok(true)
     }
 
     /// Makes the layer of what is in a staged snapshot.
@@ -311,17 +367,20 @@ impl Engine {
         let options = TarOptions {
             clamp_mtime: self.options.epoch,
         };
+        let stop = self.cancel.flag();
         let layer = blocking(move || {
+            let go_on = || stop.check();
             let dir = oci::layer::open_dir(&upper)?;
-            Ok(measure(&dir, &options)?)
+            // What runs on it here sees what it will see where it is pulled.
+            if let Some(latest) = options.clamp_mtime {
+                clamp_times(&dir, latest, &go_on)?;
+            }
+            Ok(measure(&dir, &options, &go_on)?)
         })
         .await;
         let layer = match layer {
             Ok(layer) => layer,
-            Err(e) => {
-                staged.discard().await;
-                return Err(e);
-            }
+            Err(e) => return Err(self.give_up(staged, e).await),
         };
         let (diff, size_tar, size_files) = (layer.diff_id, layer.size_tar, layer.size_files);
         let snapshot = staged
@@ -375,6 +434,12 @@ impl Stack {
         let upper = Some((self.upper.as_path(), self.work.as_path()));
         mount(&self.lowers, &self.empty, upper)
     }
+
+    /// No files, to be added to: what comes of it lies upon the layers.
+    fn bare(&self) -> Result<Rootfs, StepError> {
+        let upper = Some((self.upper.as_path(), self.work.as_path()));
+        mount(&[], &self.empty, upper)
+    }
 }
 
 /// A detached overlay of `lowers`, writable when `upper` (and its work directory) is given.
@@ -412,7 +477,7 @@ impl Backend for Engine {
             }
         };
         let image = found?;
-        self.images.ensure_unpacked(&image.config).await?;
+        self.images.ensure_unpacked(&image.config, &Untold).await?;
         Ok(BaseImage {
             id: image.id,
             config: image.config,
@@ -420,7 +485,8 @@ impl Backend for Engine {
     }
 
     async fn sources(&self, op: &CopyOp, tree: &Tree) -> Result<Sources<Selected>, StepError> {
-        self.find_sources(op, tree).await
+        let found = self.find_sources(op, tree).await;
+        found.map_err(|e| self.cancel.explain(e))
     }
 
     async fn lookup(&self, key: &Digest) -> Result<Option<Layer>, StepError> {
@@ -447,28 +513,14 @@ impl Backend for Engine {
         parent: Option<&ChainId>,
         vertex: &Vertex,
     ) -> Result<Layer, StepError> {
-        self.cancel.check()?;
-        let staged = self
-            .store()
-            .begin_snapshot()
-            .await
-            .map_err(failed("prepare a snapshot"))?;
-        let done = match self.fill(&staged, job, parent, vertex).await {
-            Ok(()) => self.cancel.check(),
-            Err(e) => Err(e),
-        };
-        match done {
-            Ok(()) => self.commit(staged, parent).await,
-            Err(StepError::Cancelled) => Err(StepError::Cancelled),
-            Err(e) => {
-                // It may have filled the disk, which whatever comes next needs.
-                staged.discard().await;
-                Err(e)
-            }
-        }
+        let made = self.make(job, parent, vertex).await;
+        made.map_err(|e| self.cancel.explain(e))
     }
 
     async fn remember(&self, key: &Digest, layer: &Layer, name: &str) -> Result<(), StepError> {
+        if lock(&self.shared.unsteady).contains(&layer.chain_id) {
+            return Ok(());
+        }
         let failed = failed("write the build cache");
         let snapshot = self.store().snapshot(&layer.chain_id).await;
         let size = snapshot.map_err(&failed)?.map_or(0, |s| s.size_disk);
@@ -512,6 +564,14 @@ fn make_workdir(path: &str, user: &str, dest: &Rootfs) -> Result<(), StepError> 
             Err(e) => return Err(StepError::Other(format!("USER {user}: {e}"))),
         },
     };
+    // As BuildKit: what a `..` steps out of is made as well.
+    for (at, _) in path.match_indices("/..") {
+        let before = Path::new(&path[..at]);
+        if matches!(path.as_bytes().get(at + 3), None | Some(b'/')) && before.has_root() {
+            dest.make_dirs(before, 0o755, owner)
+                .map_err(|e| StepError::Other(format!("WORKDIR {path}: {e}")))?;
+        }
+    }
     dest.make_dirs(Path::new(path), 0o755, owner)
         .map(drop)
         .map_err(|e| StepError::Other(format!("WORKDIR {path}: {e}")))

@@ -4,17 +4,20 @@ use std::fs::File;
 use std::io::{Read, Write as _};
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use runtime::network::Sandbox;
 use runtime::{
-    Container, Killer, Limits, Mount, NetworkMode, Overlay, Rootfs as ContainerRoot, Spec, Stdio,
+    Container, Dns, Killer, Limits, Mount, NetworkMode, Overlay, Rootfs as ContainerRoot, Spec,
+    Stdio,
 };
+
+use tokio::sync::Notify;
 
 use crate::plan::RunOp;
 use crate::solve::error::StepError;
 use crate::solve::progress::{Progress, Vertex};
+use crate::stop::Stop;
 
 /// What RUN steps share.
 #[derive(Clone, Debug, Default)]
@@ -25,19 +28,23 @@ pub struct RunSettings {
     pub shm_size: Option<u64>,
     /// `--add-host`
     pub extra_hosts: Vec<(String, String)>,
+    /// Name servers and their kin in place of the host's.
+    pub dns: Dns,
 }
 
 /// Lets another thread end the container that runs.
 #[derive(Debug, Default)]
 pub struct Cancel {
-    cancelled: AtomicBool,
+    stop: Stop,
+    told: Notify,
     killer: Mutex<Option<Killer>>,
 }
 
 impl Cancel {
     /// Ends what runs, and lets nothing more start.
     pub fn cancel(&self) {
-        self.cancelled.store(true, Ordering::SeqCst);
+        self.stop.stop();
+        self.told.notify_waiters();
         let killer = self.killer.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(killer) = killer.as_ref() {
             killer.kill();
@@ -45,8 +52,30 @@ impl Cancel {
     }
 
     /// Whether the build was cancelled.
-    fn is_cancelled(&self) -> bool {
-        self.cancelled.load(Ordering::SeqCst)
+    pub fn is_cancelled(&self) -> bool {
+        self.stop.is_stopped()
+    }
+
+    /// The flag that long work looks at.
+    pub fn flag(&self) -> Stop {
+        self.stop.clone()
+    }
+
+    /// Waits for [`Cancel::cancel`].
+    pub async fn cancelled(&self) {
+        // Asked for before the flag is looked at, so that no call comes in between.
+        let told = self.told.notified();
+        if !self.is_cancelled() {
+            told.await;
+        }
+    }
+
+    /// Why a step failed: whatever it says, that it was cancelled, when it was.
+    pub fn explain(&self, error: StepError) -> StepError {
+        match self.is_cancelled() {
+            true => StepError::Cancelled,
+            false => error,
+        }
     }
 
     /// # Errors
@@ -118,7 +147,8 @@ pub fn run(op: &RunOp, overlay: Overlay, context: RunContext<'_>) -> Result<(), 
         .cwd(op.cwd.clone())
         .user(op.user.clone())
         .network(network)
-        .limits(settings.limits.clone());
+        .limits(settings.limits.clone())
+        .dns(settings.dns.clone());
     for (name, address) in &settings.extra_hosts {
         spec = spec.extra_host(name, address);
     }
@@ -144,7 +174,6 @@ pub fn run(op: &RunOp, overlay: Overlay, context: RunContext<'_>) -> Result<(), 
     };
     let failed = |e: &runtime::Error| match e.exit_code() {
         code @ (126 | 127) => StepError::Process {
-            command: op.argv.join(" "),
             status: format!("exit code: {code}: {e}"),
             code: u8::try_from(code).unwrap_or(1),
         },
@@ -171,7 +200,6 @@ pub fn run(op: &RunOp, overlay: Overlay, context: RunContext<'_>) -> Result<(), 
         return Ok(());
     }
     Err(StepError::Process {
-        command: op.argv.join(" "),
         status: status.to_string(),
         code: u8::try_from(status.exit_code()).unwrap_or(1),
     })

@@ -8,7 +8,7 @@ use oci::Digest;
 use super::copy::{self, OpenTree};
 use super::{Engine, Selected, lock};
 use crate::derived;
-use crate::files::digest::{Owners, selections};
+use crate::files::digest::{Counted, Owners, selections};
 use crate::files::index::FileIndex;
 use crate::files::select::Selection;
 use crate::plan::{CopyOp, CopySource};
@@ -102,7 +102,8 @@ impl Engine {
             return None;
         };
         let kind = (op.parents, op.chown.is_some());
-        let taken = format!("{chain} {:?} {:?} {kind:?}", op.sources, op.exclude);
+        // Names what is hashed too: attributes, since the second version.
+        let taken = format!("2 {chain} {:?} {:?} {kind:?}", op.sources, op.exclude);
         let name = Digest::sha256(taken.as_bytes());
         Some(self.store().root().join("build/trees").join(name.hex()))
     }
@@ -114,13 +115,17 @@ fn digest(
     index: &mut FileIndex,
 ) -> Result<(Digests, Vec<Vec<Selection>>), StepError> {
     let all = copy::select(op, open)?;
-    let owners = match open.as_root || op.chown.is_some() {
-        true => Owners::Root,
-        false => Owners::Kept,
+    let counted = Counted {
+        owners: match open.is_context || op.chown.is_some() {
+            true => Owners::Root,
+            false => Owners::Kept,
+        },
+        xattrs: !open.is_context,
+        stop: open.stop.clone(),
     };
     let mut digested = Vec::new();
     for selected in &all {
-        let digests = selections(open.rootfs, selected, owners, index)?;
+        let digests = selections(open.rootfs, selected, &counted, index)?;
         for (selection, digest) in selected.iter().zip(digests) {
             // Two names that are no text must not look alike.
             let name = match selection.named.to_str() {

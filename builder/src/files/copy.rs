@@ -2,9 +2,13 @@
 //!
 //! - A file goes *to* the destination, or *into* it when that is a directory or ends in a slash.
 //! - Of a directory the contents are copied; the destination directory itself keeps its metadata
-//!   when it exists and is made 0755 when it doesn't, directories below it take the source's.
+//!   when it exists and is made 0755 (or as an octal `--chmod` says) when it doesn't, directories
+//!   below it take the source's.
 //! - A directory never replaces a file, nor a file a directory.
 //! - Links are kept as links, hard links within one source stay hard links, times are kept.
+//!
+//! What is copied is what a file has when it is opened. A file that is being written to ends no
+//! build; but what was hashed for the cache may then be something else, so it is told.
 //!
 //! Directories that exist keep their modification time and new ones get the newest time of what
 //! was copied: the layer is then a function of the sources, and not of the clock.
@@ -24,25 +28,40 @@ use super::FilesError;
 use super::rootfs::{Owner, Rootfs, file_type, make_dir, remove_all};
 use super::select::{Entry, Selection};
 use super::transfer::{
-    chown_at, copy_xattrs, create, finish, is_same, mtime, newest, restore, set_times, times_of,
-    transfer,
+    chown_at, create, finish, is_same, mtime, newest, restore, set_times, times_of, transfer,
 };
+use crate::stop::Stop;
 
 const BUFFER: usize = 256 << 10;
 
 /// How a selection is written.
 #[derive(Clone, Debug, Default)]
-pub struct CopyOptions {
+pub struct CopyOptions<'a> {
     /// The owner of everything that is made; `None` keeps the sources' own.
     pub owner: Option<Owner>,
     /// The mode of everything that is copied; `None` keeps the sources' own.
     pub chmod: Option<Chmod>,
-    /// `--parents`: rebuild the sources' directories below the destination.
+    /// `--parents`: directories that exist take the source's mode and nothing else.
     pub parents: bool,
+    /// Whether extended attributes come along, as they do from an image.
+    pub xattrs: bool,
+    /// `--link`: the destination is an empty tree, which will lie upon this one. Directories that
+    /// both have look as they do there.
+    pub below: Option<&'a Rootfs>,
+    /// Ends a long copy.
+    pub stop: Stop,
+}
+
+impl CopyOptions<'_> {
+    /// The mode of directories that have no source.
+    fn dir_mode(&self) -> u32 {
+        let absolute = self.chmod.as_ref().and_then(Chmod::absolute);
+        absolute.map_or(0o755, |mode| mode & 0o777)
+    }
 }
 
 /// Copies `selections` from `source` to `dest_path` in `dest`. A trailing slash makes the
-/// destination a directory.
+/// destination a directory. Returns whether every file was still what it was when it was chosen.
 ///
 /// # Errors
 /// [`FilesError::Conflict`] where a file and a directory meet, and I/O errors.
@@ -51,33 +70,21 @@ pub fn copy(
     selections: &[Selection],
     dest: &Rootfs,
     dest_path: &str,
-    options: &CopyOptions,
-) -> Result<(), FilesError> {
-    let into_dir = dest_path.ends_with('/') || options.parents;
+    options: &CopyOptions<'_>,
+) -> Result<bool, FilesError> {
+    let into_dir = dest_path.ends_with('/');
+    let target = Path::new(dest_path);
+    let mut steady = true;
     for selection in selections {
-        let mut target = PathBuf::from(dest_path);
-        if options.parents {
-            target.push(if selection.is_dir {
-                selection.named.as_path()
-            } else {
-                selection.named.parent().unwrap_or(Path::new(""))
-            });
-        }
-        let mut writer = Writer {
-            dest,
-            options,
-            newest: newest(selection),
-            buffer: vec![0; BUFFER],
-            links: HashMap::new(),
-            shown: target.clone(),
-        };
+        let mut writer = Writer::new(dest, options, newest(selection), target);
         if selection.is_dir {
-            writer.contents(source, selection, &target)?;
+            writer.contents(source, selection, target)?;
         } else {
-            writer.single(source, selection, &target, into_dir)?;
+            writer.single(source, selection, target, into_dir)?;
         }
+        steady &= writer.steady;
     }
-    Ok(())
+    Ok(steady)
 }
 
 /// Writes one file with the given bytes, as a here-document or a download needs it.
@@ -91,25 +98,22 @@ pub fn write_file(
     content: &mut dyn Read,
     mode: u32,
     mtime: i64,
-    options: &CopyOptions,
+    options: &CopyOptions<'_>,
 ) -> Result<(), FilesError> {
     let time = Timespec {
         tv_sec: mtime,
         tv_nsec: 0,
     };
-    let mut writer = Writer {
-        dest,
-        options,
-        newest: time,
-        buffer: vec![0; BUFFER],
-        links: HashMap::new(),
-        shown: PathBuf::from(dest_path),
-    };
+    let mut writer = Writer::new(dest, options, time, Path::new(dest_path));
     let (dir, name) = writer.place(Path::new(dest_path), name, dest_path.ends_with('/'))?;
     writer.clear(dir.as_fd(), &name)?;
     let shown = writer.shown.clone();
     let mut file = create(dir.as_fd(), &name).map_err(FilesError::io("create", &shown))?;
     loop {
+        options
+            .stop
+            .check()
+            .map_err(FilesError::io("write", &shown))?;
         let n = content
             .read(&mut writer.buffer)
             .map_err(FilesError::io("read", &shown))?;
@@ -124,17 +128,19 @@ pub fn write_file(
         .chmod
         .as_ref()
         .map_or(mode, |c| c.apply(mode, false));
-    finish(file.as_fd(), owner, mode, time).map_err(FilesError::io("set the mode of", &shown))
+    finish(file.as_fd(), owner, mode, None, time).map_err(FilesError::io("set the mode of", &shown))
 }
 
 struct Writer<'a> {
     dest: &'a Rootfs,
-    options: &'a CopyOptions,
+    options: &'a CopyOptions<'a>,
     newest: Timespec,
     buffer: Vec<u8>,
     /// Where the first name of a file with several was written: below the destination.
     links: HashMap<(u64, u64), PathBuf>,
     shown: PathBuf,
+    /// Nothing changed meanwhile.
+    steady: bool,
 }
 
 /// A directory that is being filled.
@@ -143,9 +149,27 @@ struct Level {
     source: OwnedFd,
     dest: OwnedFd,
     stat: Stat,
+    existed: bool,
 }
 
-impl Writer<'_> {
+impl<'a> Writer<'a> {
+    fn new(
+        dest: &'a Rootfs,
+        options: &'a CopyOptions<'a>,
+        newest: Timespec,
+        target: &Path,
+    ) -> Self {
+        Self {
+            dest,
+            options,
+            newest,
+            buffer: vec![0; BUFFER],
+            links: HashMap::new(),
+            shown: target.to_owned(),
+            steady: true,
+        }
+    }
+
     /// Copies one file.
     fn single(
         &mut self,
@@ -221,10 +245,10 @@ impl Writer<'_> {
                 Ok(fd) => fd,
                 Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
                     let before = times_of(current.as_fd());
-                    let owner = self.options.owner.unwrap_or_default();
-                    let fd = make_dir(current.as_fd(), name.as_os_str(), 0o755, owner)
+                    let (mode, owner, time) = self.new_dir(&done);
+                    let fd = make_dir(current.as_fd(), name.as_os_str(), mode, owner)
                         .map_err(FilesError::io("create", &done))?;
-                    set_times(fd.as_fd(), self.newest);
+                    set_times(fd.as_fd(), time);
                     restore(current.as_fd(), before);
                     fd
                 }
@@ -235,6 +259,21 @@ impl Writer<'_> {
             };
         }
         Ok(current)
+    }
+
+    /// Mode, owner and time of a directory that has no source.
+    fn new_dir(&self, path: &Path) -> (u32, Owner, Timespec) {
+        let below = self.options.below.and_then(|tree| tree.real_dir(path));
+        match below {
+            Some(stat) => {
+                let (uid, gid) = (stat.st_uid, stat.st_gid);
+                (stat.st_mode & 0o7777, Owner { uid, gid }, mtime(&stat))
+            }
+            None => {
+                let owner = self.options.owner.unwrap_or_default();
+                (self.options.dir_mode(), owner, self.newest)
+            }
+        }
     }
 
     /// Copies the contents of a directory.
@@ -290,9 +329,11 @@ impl Writer<'_> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let source = fs::openat(from, name, flags, Mode::empty())
             .map_err(|e| FilesError::io("open", &self.shown)(e.into()))?;
+        let mut existed = false;
         let dest = match make_dir(to, name, 0o700, Owner::default()) {
             Ok(fd) => fd,
             Err(e) if e.kind() == std::io::ErrorKind::AlreadyExists => {
+                existed = true;
                 match fs::openat(to, name, flags, Mode::empty()) {
                     Ok(fd) => fd,
                     Err(Errno::NOTDIR | Errno::LOOP) => {
@@ -311,21 +352,26 @@ impl Writer<'_> {
             source,
             dest,
             stat: entry.stat,
+            existed,
         })
     }
 
     /// Gives a directory its metadata once nothing more is written into it.
     fn leave(&self, level: Option<Level>) -> Result<(), FilesError> {
         let Some(level) = level else { return Ok(()) };
-        copy_xattrs(level.source.as_fd(), level.dest.as_fd());
-        let mode = self.mode(&level.stat, true);
+        let failed = FilesError::io("set the mode of", &level.path);
+        if self.options.parents && level.existed {
+            let mode = Mode::from_raw_mode(level.stat.st_mode & 0o7777);
+            return fs::fchmod(&level.dest, mode).map_err(|e| failed(e.into()));
+        }
         finish(
             level.dest.as_fd(),
             self.owner(&level.stat),
-            mode,
+            self.mode(&level.stat, true),
+            self.options.xattrs.then_some(level.source.as_fd()),
             mtime(&level.stat),
         )
-        .map_err(FilesError::io("set the mode of", &level.path))
+        .map_err(failed)
     }
 
     /// Copies one entry that is not a directory; `top` is where remembered links start from.
@@ -412,7 +458,7 @@ impl Writer<'_> {
         let source = fs::openat(from, source_name, flags | OFlags::CLOEXEC, Mode::empty())
             .map_err(|e| FilesError::io("open", &self.shown)(e.into()))?;
         let now = fs::fstat(&source).map_err(|e| FilesError::io("stat", &self.shown)(e.into()))?;
-        if !is_same(&now, stat) {
+        if file_type(&now) != FileType::RegularFile {
             return Err(FilesError::Changed(self.shown.clone()));
         }
         let dest = match create(to, name) {
@@ -424,19 +470,23 @@ impl Writer<'_> {
             Err(e) => return Err(FilesError::io("create", &self.shown)(e)),
         };
         let mut source = File::from(source);
-        let written = transfer(&mut source, &dest, &now, &mut self.buffer)
-            .map_err(FilesError::io("copy", &self.shown))?;
+        let written = transfer(
+            &mut source,
+            &dest,
+            &now,
+            &mut self.buffer,
+            &self.options.stop,
+        )
+        .map_err(FilesError::io("copy", &self.shown))?;
         let after =
             fs::fstat(&source).map_err(|e| FilesError::io("stat", &self.shown)(e.into()))?;
-        // What was hashed for the cache is what must be in the layer.
-        if written != now.st_size.unsigned_abs() || !is_same(&after, stat) {
-            return Err(FilesError::Changed(self.shown.clone()));
-        }
+        self.steady &= written == now.st_size.unsigned_abs() && is_same(&after, stat);
         finish(
             dest.as_fd(),
-            self.owner(stat),
-            self.mode(stat, false),
-            mtime(stat),
+            self.owner(&now),
+            self.mode(&now, false),
+            self.options.xattrs.then_some(source.as_fd()),
+            mtime(&now),
         )
         .map_err(FilesError::io("set the mode of", &self.shown))
     }

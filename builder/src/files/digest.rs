@@ -1,7 +1,7 @@
 //! One digest for what a COPY takes: everything that ends up in the layer, and nothing else.
 //!
-//! Mode, owner, size, type, link target, device, `security.capability` and content count;
-//! modification times do not, so that a fresh checkout still hits the cache.
+//! Mode, owner, size, type, link target, device and content count, and extended attributes where
+//! they are copied; modification times do not, so that a fresh checkout still hits the cache.
 
 use std::fs::File;
 use std::io::Read;
@@ -16,11 +16,12 @@ use rustix::fs::{self, FileType, Mode, OFlags};
 
 use super::FilesError;
 use super::index::{FileIndex, Known};
-use super::rootfs::Rootfs;
+use super::rootfs::{Rootfs, file_type};
 use super::select::{Entry, Selection, bytes};
+use super::transfer::{is_same, xattrs_of};
+use crate::stop::Stop;
 
 const BUFFER: usize = 256 << 10;
-const CAPABILITY: &str = "security.capability";
 
 /// How owners count.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,22 +32,34 @@ pub enum Owners {
     Kept,
 }
 
-/// Digests of selections, in order; the files whose content is not in `index` are read.
+/// What counts beside names, modes and content.
+#[derive(Clone, Debug)]
+pub struct Counted {
+    /// How owners count.
+    pub owners: Owners,
+    /// Whether extended attributes do.
+    pub xattrs: bool,
+    /// Ends it early.
+    pub stop: Stop,
+}
+
+/// Digests of selections, in order; the files whose content is not in `index` are read. Of a file
+/// that is being written to counts what it has when it is opened.
 ///
 /// # Errors
-/// I/O errors, and [`FilesError::Changed`] for a file that changes meanwhile.
+/// I/O errors, and [`FilesError::Changed`] for a file that is replaced by something else.
 pub fn selections(
     rootfs: &Rootfs,
     selections: &[Selection],
-    owners: Owners,
+    counted: &Counted,
     index: &mut FileIndex,
 ) -> Result<Vec<Digest>, FilesError> {
     let mut result = Vec::with_capacity(selections.len());
     for selection in selections {
-        let contents = contents(rootfs, selection, index)?;
+        let contents = contents(rootfs, selection, counted, index)?;
         let mut hasher = Algorithm::Sha256.hasher();
         for (entry, content) in selection.entries.iter().zip(&contents) {
-            hasher.update(&header(entry, owners));
+            hasher.update(&header(entry, counted.owners));
             hasher.update(bytes(&entry.path));
             hasher.update(b"\0");
             hasher.update(content);
@@ -78,11 +91,12 @@ fn header(entry: &Entry, owners: Owners) -> [u8; 36] {
     header
 }
 
-/// What counts of each entry beside its header: the hash of a file's content and capabilities, or
+/// What counts of each entry beside its header: the hash of a file's content and attributes, or
 /// of a link's target.
 fn contents(
     rootfs: &Rootfs,
     selection: &Selection,
+    counted: &Counted,
     index: &mut FileIndex,
 ) -> Result<Vec<[u8; 32]>, FilesError> {
     let mut contents = vec![[0; 32]; selection.entries.len()];
@@ -90,6 +104,7 @@ fn contents(
     for (i, entry) in selection.entries.iter().enumerate() {
         match entry.kind() {
             FileType::RegularFile | FileType::Symlink => {}
+            FileType::Directory if counted.xattrs => {}
             FileType::Socket => return Err(FilesError::Socket(selection.path_of(entry))),
             _ => continue,
         }
@@ -101,9 +116,12 @@ fn contents(
     if unknown.is_empty() {
         return Ok(contents);
     }
-    for (i, known) in hash_all(rootfs, selection, &unknown)? {
+    for (i, known) in hash_all(rootfs, selection, counted, &unknown)? {
         contents[i] = known.content;
-        index.put(&selection.root, &selection.entries[i], known);
+        // What has changed since it was listed is not known under the status it had then.
+        if is_same(&known.stat, &selection.entries[i].stat) {
+            index.put(&selection.root, &selection.entries[i], known);
+        }
     }
     Ok(contents)
 }
@@ -112,6 +130,7 @@ fn contents(
 fn hash_all(
     rootfs: &Rootfs,
     selection: &Selection,
+    counted: &Counted,
     unknown: &[usize],
 ) -> Result<Vec<(usize, Known)>, FilesError> {
     let base = if selection.is_dir {
@@ -131,7 +150,8 @@ fn hash_all(
         let mut buffer = vec![0; BUFFER];
         let mut mine = Vec::new();
         while let Some(&i) = unknown.get(next.fetch_add(1, Ordering::Relaxed)) {
-            match hash_entry(rootfs, base, selection, &selection.entries[i], &mut buffer) {
+            let entry = &selection.entries[i];
+            match hash_entry(rootfs, base, selection, entry, counted, &mut buffer) {
                 Ok(known) => mine.push((i, known)),
                 Err(e) => {
                     next.store(unknown.len(), Ordering::Relaxed);
@@ -169,43 +189,53 @@ fn hash_entry(
     base: Option<&OwnedFd>,
     selection: &Selection,
     entry: &Entry,
+    counted: &Counted,
     buffer: &mut [u8],
 ) -> Result<Known, FilesError> {
     let shown = selection.path_of(entry);
-    let is_link = entry.kind() == FileType::Symlink;
-    let flags = if is_link {
-        OFlags::PATH | OFlags::NOFOLLOW
-    } else {
-        OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY
+    let flags = match entry.kind() {
+        FileType::Symlink => OFlags::PATH | OFlags::NOFOLLOW,
+        _ => OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY,
     };
     let fd = open(rootfs, base, &shown, &entry.path, flags)?;
-    let before = fs::fstat(&fd).map_err(|e| FilesError::io("stat", &shown)(e.into()))?;
-    if before.st_mode != entry.stat.st_mode || before.st_ino != entry.stat.st_ino {
+    let stat = fs::fstat(&fd).map_err(|e| FilesError::io("stat", &shown)(e.into()))?;
+    if file_type(&stat) != entry.kind() {
         return Err(FilesError::Changed(shown));
     }
     let mut hasher = Algorithm::Sha256.hasher();
-    if is_link {
-        let target = fs::readlinkat(&fd, c"", Vec::new())
-            .map_err(|e| FilesError::io("read the link", &shown)(e.into()))?;
-        hasher.update(target.as_bytes());
-    } else {
-        let mut file = File::from(fd);
-        loop {
-            let n = file.read(buffer).map_err(FilesError::io("read", &shown))?;
-            if n == 0 {
-                break;
+    let mut latest = stat;
+    match entry.kind() {
+        FileType::Symlink => {
+            let target = fs::readlinkat(&fd, c"", Vec::new())
+                .map_err(|e| FilesError::io("read the link", &shown)(e.into()))?;
+            hasher.update(target.as_bytes());
+        }
+        kind => {
+            let mut file = File::from(fd);
+            if kind == FileType::RegularFile {
+                let length = stat.st_size.unsigned_abs();
+                let mut content = counted.stop.reader(Read::take(&mut file, length));
+                loop {
+                    match content.read(buffer) {
+                        Ok(0) => break,
+                        Ok(n) => hasher.update(&buffer[..n]),
+                        Err(e) if e.kind() == std::io::ErrorKind::Interrupted => {}
+                        Err(e) => return Err(FilesError::io("read", &shown)(e)),
+                    }
+                }
             }
-            hasher.update(&buffer[..n]);
-        }
-        let mut value = [0; 64];
-        if let Ok(n) = fs::fgetxattr(&file, CAPABILITY, &mut value[..]) {
-            hasher.update(b"\0capability\0");
-            hasher.update(&value[..n]);
-        }
-        let after = fs::fstat(&file).map_err(|e| FilesError::io("stat", &shown)(e.into()))?;
-        let key = |s: &fs::Stat| (s.st_size, s.st_mtime, s.st_mtime_nsec);
-        if key(&after) != key(&entry.stat) {
-            return Err(FilesError::Changed(shown));
+            if counted.xattrs {
+                let xattrs = xattrs_of(file.as_fd())
+                    .map_err(FilesError::io("read attributes of", &shown))?;
+                for (name, value) in &xattrs {
+                    hasher.update(&(name.len() as u64).to_le_bytes());
+                    hasher.update(name);
+                    hasher.update(&(value.len() as u64).to_le_bytes());
+                    hasher.update(value);
+                }
+                hasher.update(&(xattrs.len() as u64).to_le_bytes());
+            }
+            latest = fs::fstat(&file).map_err(|e| FilesError::io("stat", &shown)(e.into()))?;
         }
     }
     let digest = hasher.finish();
@@ -215,7 +245,7 @@ fn hash_entry(
     }
     Ok(Known {
         content,
-        stat: before,
+        stat: latest,
     })
 }
 
@@ -252,14 +282,24 @@ mod tests {
     use std::os::unix::fs::PermissionsExt;
 
     fn digest(dir: &Path) -> Digest {
+        counting(dir, false)
+    }
+
+    fn counting(dir: &Path, xattrs: bool) -> Digest {
         let rootfs = Rootfs::open(dir).unwrap();
         let tree = SourceTree {
             rootfs: &rootfs,
             filter: &Everything,
+            stop: &Stop::default(),
         };
-        let selected = tree.select(".", true).unwrap();
+        let selected = tree.select(".").unwrap();
         let mut index = FileIndex::empty();
-        selections(&rootfs, &selected, Owners::Root, &mut index)
+        let counted = Counted {
+            owners: Owners::Root,
+            xattrs,
+            stop: Stop::default(),
+        };
+        selections(&rootfs, &selected, &counted, &mut index)
             .unwrap()
             .remove(0)
     }
@@ -286,6 +326,24 @@ mod tests {
 
         std::fs::write(&file, "two").unwrap();
         assert_ne!(digest(dir.path()), executable);
+    }
+
+    #[test]
+    fn attributes_count_where_they_are_copied() {
+        let dir = tempfile::tempdir().unwrap();
+        let inner = dir.path().join("d");
+        std::fs::create_dir(&inner).unwrap();
+        std::fs::write(inner.join("f"), "one").unwrap();
+        for path in [inner.join("f"), inner] {
+            let before = (counting(dir.path(), false), counting(dir.path(), true));
+            let flags = fs::XattrFlags::empty();
+            if fs::setxattr(&path, c"user.mark", b"v", flags).is_err() {
+                println!("skipped: no user attributes on this file system");
+                return;
+            }
+            assert_eq!(counting(dir.path(), false), before.0);
+            assert_ne!(counting(dir.path(), true), before.1);
+        }
     }
 
     #[test]

@@ -16,7 +16,7 @@ use rustix::fs::Stat;
 
 use super::select::{Entry, bytes};
 
-const MAGIC: &[u8; 8] = b"rbuildx1";
+const MAGIC: &[u8; 8] = b"rbuildx2";
 /// A coarse kernel clock tick is at most 10 ms; ten of them are taken as too close.
 const RACY_NANOS: i128 = 100_000_000;
 
@@ -25,7 +25,7 @@ const RACY_NANOS: i128 = 100_000_000;
 pub struct Known {
     /// The hash.
     pub content: [u8; 32],
-    /// The status before reading.
+    /// The status after reading.
     pub stat: Stat,
 }
 
@@ -248,7 +248,7 @@ mod tests {
     fn a_damaged_file_is_an_empty_index() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("index");
-        fs::write(&path, b"rbuildx1\xff\xff\xff\xffjunk").unwrap();
+        fs::write(&path, b"rbuildx2\xff\xff\xff\xffjunk").unwrap();
         assert!(FileIndex::load(&path).rows.is_empty());
     }
 }

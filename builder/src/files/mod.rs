@@ -1,7 +1,7 @@
 //! What COPY and ADD are made of: choosing files, telling whether they changed, writing them.
 //!
 //! - [`rootfs`]: paths resolved inside a tree that is not to be trusted
-//! - [`select`]: source patterns to lists of entries
+//! - [`select`]: source patterns to lists of entries; `parents` those of `--parents`
 //! - [`index`]: which files are known not to have changed since they were last hashed
 //! - [`digest`]: one content digest for a selection
 //! - [`copy`]: a selection written into a rootfs, with Docker's rules for destinations
@@ -9,9 +9,12 @@
 pub mod copy;
 pub mod digest;
 pub mod index;
+mod parents;
 pub mod rootfs;
 pub mod select;
 mod transfer;
+
+pub use transfer::is_same;
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -30,6 +33,15 @@ pub enum FilesError {
     /// A source that is there, but left out by the ignore file.
     #[error("{0:?}: not found: it is excluded by the .dockerignore file")]
     Ignored(String),
+    /// A source that is there, but left out by `--exclude`.
+    #[error("{0:?}: not found: it is excluded by --exclude")]
+    Excluded(String),
+    /// `--parents` of the tree itself.
+    #[error("{0:?} selects no file: with --parents, name what is to be copied with its path")]
+    NoParents(String),
+    /// Wildcards below a folder of the context, and nothing there that they match.
+    #[error("{0:?}: not found: there is no such file in that folder")]
+    NoMatch(String),
     /// A source pattern that no matcher understands.
     #[error("{0:?}: the wildcard pattern is malformed")]
     BadPattern(String),
@@ -44,8 +56,8 @@ pub enum FilesError {
     /// A kind of file that cannot be copied from a build context.
     #[error("{0:?} is a socket, and cannot be copied")]
     Socket(PathBuf),
-    /// The file changed while it was read.
-    #[error("{0:?} changed while it was read; build again when nothing writes to it")]
+    /// Something else took the place of what was chosen.
+    #[error("{0:?} was replaced while it was read; build again when nothing changes it")]
     Changed(PathBuf),
     /// The operating system failed.
     #[error("{what} {path:?}: {cause}")]

@@ -81,6 +81,14 @@ impl Rootfs {
         self.openat(path, OFlags::RDONLY | OFlags::DIRECTORY, Mode::empty())
     }
 
+    /// The status of `path` when it is a directory with no link on the way to it.
+    pub fn real_dir(&self, path: &Path) -> Option<Stat> {
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_SYMLINKS;
+        let found = fs::openat2(&self.root, relative(path), flags, Mode::empty(), resolve);
+        fs::fstat(found.ok()?).ok()
+    }
+
     /// Where `path` leads with every link followed, without the leading slash; components that
     /// do not exist are taken as they are written.
     ///

@@ -3,8 +3,9 @@
 //! Only what a source names is looked at: `COPY requirements.txt` costs one `stat`, however large
 //! the context is, and ignored directories are not entered.
 
-use std::ffi::{OsStr, OsString};
-use std::os::fd::{AsFd, BorrowedFd};
+use std::collections::HashSet;
+use std::ffi::OsStr;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
@@ -12,6 +13,7 @@ use rustix::fs::{self, AtFlags, FileType, Mode, OFlags, Stat};
 
 use super::FilesError;
 use super::rootfs::{self, Rootfs, file_type};
+use crate::stop::Stop;
 
 /// What an ignore file or `--exclude` says of a path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,8 +63,7 @@ impl Entry {
 pub struct Selection {
     /// Where it is in the source tree, links followed, without leading slash.
     pub root: PathBuf,
-    /// The path as it was asked for, wildcards filled in; `--parents` rebuilds it below the
-    /// destination.
+    /// The path as it was asked for, wildcards filled in.
     pub named: PathBuf,
     /// Whether it is a directory, whose contents then are what is copied.
     pub is_dir: bool,
@@ -81,15 +82,16 @@ impl Selection {
         }
     }
 
-    /// Leaves out what `exclude` does, its paths being relative to the selected directory. A
-    /// single file is known by its name and by the path it was asked for. Returns whether
-    /// anything is left of a file.
-    pub fn exclude(&mut self, exclude: &dyn Filter, base: &Path) -> bool {
+    /// Leaves out what `exclude` does, its paths being relative to the selected directory. What
+    /// was selected itself stays, whatever its name is: only what is found below it is looked at.
+    pub fn exclude(&mut self, exclude: &dyn Filter) {
+        self.settle(exclude, &HashSet::new());
+    }
+
+    /// The same, where the directories `passed` stay only if something below them does.
+    pub(super) fn settle(&mut self, exclude: &dyn Filter, passed: &HashSet<PathBuf>) {
         if !self.is_dir {
-            let paths = [self.named.as_path(), Path::new(self.name())];
-            return paths
-                .iter()
-                .all(|path| exclude.check(path, false) == Verdict::Include);
+            return;
         }
         let mut kept: Vec<Entry> = Vec::with_capacity(self.entries.len());
         // Directories that stay only if something below them does, outermost first.
@@ -97,7 +99,8 @@ impl Selection {
         for entry in self.entries.drain(..) {
             waiting.retain(|dir| entry.path.starts_with(&dir.path));
             let is_dir = entry.kind() == FileType::Directory;
-            match exclude.check(&base.join(&entry.path), is_dir) {
+            match exclude.check(&entry.path, is_dir) {
+                Verdict::Include if passed.contains(&entry.path) => waiting.push(entry),
                 Verdict::Include => {
                     kept.append(&mut waiting);
                     kept.push(entry);
@@ -107,7 +110,6 @@ impl Selection {
             }
         }
         self.entries = kept;
-        true
     }
 
     /// The last component of the path as it was asked for.
@@ -122,18 +124,22 @@ pub struct SourceTree<'a> {
     pub rootfs: &'a Rootfs,
     /// What of it is seen.
     pub filter: &'a dyn Filter,
+    /// Asked now and then: ends a long walk.
+    pub stop: &'a Stop,
 }
 
 impl SourceTree<'_> {
-    /// All that `pattern` selects, sorted; `wildcards` is off for paths to be taken literally.
+    /// All that `pattern` selects, sorted.
     ///
     /// # Errors
     /// [`FilesError::NotFound`] and [`FilesError::Ignored`] for a path without wildcards that is
-    /// not there or left out (a pattern may match nothing), and I/O errors.
-    pub fn select(&self, pattern: &str, wildcards: bool) -> Result<Vec<Selection>, FilesError> {
+    /// not there or left out, and for the folder in front of a wildcard; else a pattern may match
+    /// nothing. I/O errors.
+    pub fn select(&self, pattern: &str) -> Result<Vec<Selection>, FilesError> {
         let clean = clean(pattern);
-        let is_pattern = wildcards && has_meta(&clean);
+        let is_pattern = has_meta(&clean);
         let named = if is_pattern {
+            self.require(literal_folder(&clean))?;
             self.expand(&clean)?
         } else {
             vec![PathBuf::from(clean)]
@@ -153,6 +159,24 @@ impl SourceTree<'_> {
         Ok(selections)
     }
 
+    /// That the folder in front of a wildcard is there.
+    pub(super) fn require(&self, folder: &Path) -> Result<(), FilesError> {
+        let io = FilesError::io("stat", folder);
+        let root = self.rootfs.canonical(folder);
+        match root.and_then(|root| self.rootfs.lstat(&root)) {
+            Ok(Some(_)) => Ok(()),
+            Ok(None) => Err(self.missing(folder)),
+            Err(e) => Err(io(e)),
+        }
+    }
+
+    pub(super) fn missing(&self, named: &Path) -> FilesError {
+        FilesError::NotFound {
+            path: display(&named.to_string_lossy()),
+            similar: self.similar(named),
+        }
+    }
+
     fn select_one(&self, named: &Path) -> Result<Option<Selection>, FilesError> {
         let root = self
             .rootfs
@@ -163,10 +187,7 @@ impl SourceTree<'_> {
             .lstat(&root)
             .map_err(FilesError::io("stat", named))?;
         let Some(stat) = stat else {
-            return Err(FilesError::NotFound {
-                path: display(&named.to_string_lossy()),
-                similar: self.similar(named),
-            });
+            return Err(self.missing(named));
         };
         let is_dir = file_type(&stat) == FileType::Directory;
         let verdict = self.verdict(&root, is_dir);
@@ -178,10 +199,7 @@ impl SourceTree<'_> {
                 .rootfs
                 .open_dir(&root)
                 .map_err(FilesError::io("open", named))?;
-            let mut walk = Walk {
-                filter: self.filter,
-                entries: Vec::new(),
-            };
+            let mut walk = self.walk();
             walk.directory(dir.as_fd(), &root, Path::new(""))?;
             walk.entries
         } else {
@@ -201,6 +219,14 @@ impl SourceTree<'_> {
         }))
     }
 
+    pub(super) fn walk(&self) -> Walk<'_> {
+        Walk {
+            filter: self.filter,
+            stop: self.stop,
+            entries: Vec::new(),
+        }
+    }
+
     /// A neighbour of a path that does not exist, of nearly the same name.
     fn similar(&self, missing: &Path) -> Option<String> {
         let wanted = missing.file_name()?.to_str()?;
@@ -213,7 +239,7 @@ impl SourceTree<'_> {
     }
 
     /// The verdict on a path that was named, its parents' taken into account.
-    fn verdict(&self, path: &Path, is_dir: bool) -> Verdict {
+    pub(super) fn verdict(&self, path: &Path, is_dir: bool) -> Verdict {
         if path.as_os_str().is_empty() {
             return Verdict::Include;
         }
@@ -221,7 +247,7 @@ impl SourceTree<'_> {
     }
 
     /// Fills in wildcards one component at a time, as `*` never matches a slash.
-    fn expand(&self, pattern: &str) -> Result<Vec<PathBuf>, FilesError> {
+    pub(super) fn expand(&self, pattern: &str) -> Result<Vec<PathBuf>, FilesError> {
         let bad = || FilesError::BadPattern(pattern.to_owned());
         let mut found = vec![PathBuf::new()];
         for component in pattern.split('/').filter(|c| !c.is_empty()) {
@@ -261,27 +287,34 @@ impl SourceTree<'_> {
     }
 }
 
-struct Walk<'a> {
-    filter: &'a dyn Filter,
-    entries: Vec<Entry>,
+/// Lists what a filter leaves of a directory.
+pub(super) struct Walk<'a> {
+    pub(super) filter: &'a dyn Filter,
+    pub(super) stop: &'a Stop,
+    pub(super) entries: Vec<Entry>,
 }
 
 impl Walk<'_> {
     /// Lists `dir`, which is `below` in the selection and `full` in the tree.
-    fn directory(
+    pub(super) fn directory(
         &mut self,
         dir: BorrowedFd<'_>,
         full: &Path,
         below: &Path,
     ) -> Result<(), FilesError> {
+        self.stop.check().map_err(FilesError::io("list", full))?;
         let names = rootfs::list(dir).map_err(FilesError::io("list", full))?;
         for name in names {
             let path = full.join(&name);
             let stat = match fs::statat(dir, &name, AtFlags::SYMLINK_NOFOLLOW) {
                 Ok(stat) => stat,
-                Err(rustix::io::Errno::NOENT) => return Err(FilesError::Changed(path)),
+                // Removed since it was listed, as if it had never been there.
+                Err(rustix::io::Errno::NOENT) => continue,
                 Err(e) => return Err(FilesError::io("stat", &path)(e.into())),
             };
+            if file_type(&stat) == FileType::Socket {
+                continue;
+            }
             let is_dir = file_type(&stat) == FileType::Directory;
             let below = below.join(&name);
             match self.filter.check(&path, is_dir) {
@@ -312,17 +345,25 @@ impl Walk<'_> {
         Ok(())
     }
 
-    fn enter(
+    pub(super) fn enter(
         &mut self,
         parent: BorrowedFd<'_>,
-        name: &OsString,
+        name: &OsStr,
         full: &Path,
         below: &Path,
     ) -> Result<(), FilesError> {
-        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let dir = fs::openat(parent, name, flags, Mode::empty())
-            .map_err(|e| FilesError::io("open", full)(e.into()))?;
+        let dir = Self::open(parent, name, full)?;
         self.directory(dir.as_fd(), full, below)
+    }
+
+    pub(super) fn open(
+        parent: BorrowedFd<'_>,
+        name: &OsStr,
+        full: &Path,
+    ) -> Result<OwnedFd, FilesError> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        fs::openat(parent, name, flags, Mode::empty())
+            .map_err(|e| FilesError::io("open", full)(e.into()))
     }
 }
 
@@ -339,6 +380,31 @@ pub fn clean(pattern: &str) -> String {
         }
     }
     parts.join("/")
+}
+
+/// The folder in front of a pattern's first wildcard; empty when there is none.
+pub(super) fn literal_folder(pattern: &str) -> &Path {
+    let mut end = 0;
+    for component in pattern.split('/') {
+        if has_meta(component) {
+            break;
+        }
+        end += component.len() + 1;
+    }
+    Path::new(pattern.get(..end.saturating_sub(1)).unwrap_or(pattern))
+}
+
+/// The folder that the wildcards of a source are in, when it has some and they are not in the
+/// tree's root. With `parents`, the root is the part in front of `/./`.
+pub fn wildcard_folder(source: &str, parents: bool) -> Option<PathBuf> {
+    let (pivot, pattern) = match parents {
+        true => source.split_once("/./").unwrap_or(("", source)),
+        false => (source, ""),
+    };
+    let pivot = clean(pivot);
+    let folder = literal_folder(&pivot);
+    let wild = has_meta(&pivot) || has_meta(pattern);
+    (wild && !folder.as_os_str().is_empty()).then(|| folder.to_owned())
 }
 
 /// Whether a path has wildcard characters.
@@ -398,6 +464,7 @@ mod tests {
         let tree = SourceTree {
             rootfs: &rootfs,
             filter: &Everything,
+            stop: &Stop::default(),
         };
         for (pattern, selected) in [
             ("a.txt", vec!["a.txt"]),
@@ -406,15 +473,11 @@ mod tests {
             ("src", vec!["src/deep", "src/deep/x.c", "src/main.c"]),
             ("s*/*.c", vec!["src/main.c"]),
         ] {
-            assert_eq!(
-                names(&tree.select(pattern, true).unwrap()),
-                selected,
-                "{pattern}"
-            );
+            assert_eq!(names(&tree.select(pattern).unwrap()), selected, "{pattern}");
         }
-        assert!(tree.select("*.rs", true).unwrap().is_empty());
+        assert!(tree.select("*.rs").unwrap().is_empty());
         for missing in ["nope", "out/passwd"] {
-            let error = tree.select(missing, true).unwrap_err();
+            let error = tree.select(missing).unwrap_err();
             assert!(
                 matches!(error, FilesError::NotFound { .. }),
                 "{missing}: {error}"
@@ -428,17 +491,18 @@ mod tests {
         let tree = SourceTree {
             rootfs: &rootfs,
             filter: &No(&["docs", "src/deep"]),
+            stop: &Stop::default(),
         };
-        assert_eq!(names(&tree.select("src", true).unwrap()), ["src/main.c"]);
+        assert_eq!(names(&tree.select("src").unwrap()), ["src/main.c"]);
         assert!(matches!(
-            tree.select("docs/x.md", true).unwrap_err(),
+            tree.select("docs/x.md").unwrap_err(),
             FilesError::Ignored(_)
         ));
         assert!(matches!(
-            tree.select("docs", true).unwrap_err(),
+            tree.select("docs").unwrap_err(),
             FilesError::Ignored(_)
         ));
-        assert!(tree.select("docs/*", true).unwrap().is_empty());
+        assert!(tree.select("docs/*").unwrap().is_empty());
     }
 
     #[test]
@@ -450,6 +514,7 @@ mod tests {
         let tree = SourceTree {
             rootfs: &rootfs,
             filter: &Everything,
+            stop: &Stop::default(),
         };
         for pattern in [
             "out/hostname",
@@ -460,13 +525,13 @@ mod tests {
             "/etc/../../etc/hostname",
         ] {
             assert_eq!(
-                names(&tree.select(pattern, true).unwrap()),
+                names(&tree.select(pattern).unwrap()),
                 ["etc/hostname"],
                 "{pattern}"
             );
         }
         // Links inside of a directory are copied as links, wherever they lead.
-        let all = tree.select("src", true).unwrap();
+        let all = tree.select("src").unwrap();
         let link = all[0].entries.iter().find(|e| e.path == Path::new("up"));
         assert_eq!(link.unwrap().kind(), FileType::Symlink);
     }
@@ -477,25 +542,27 @@ mod tests {
         let tree = SourceTree {
             rootfs: &rootfs,
             filter: &Everything,
+            stop: &Stop::default(),
         };
-        for (pattern, exclude, base, left) in [
-            ("src", "*.c", "", vec!["src/deep", "src/deep/x.c"]),
-            ("src", "deep", "", vec!["src/main.c"]),
+        // What is named itself stays: so does the newest BuildKit.
+        for (pattern, exclude, left) in [
+            ("src", "*.c", vec!["src/deep", "src/deep/x.c"]),
+            ("src", "deep", vec!["src/main.c"]),
             (
                 "src",
                 "src/deep",
-                "",
                 vec!["src/deep", "src/deep/x.c", "src/main.c"],
             ),
-            ("src", "src/deep", "src", vec!["src/main.c"]),
-            ("src", "**/*.c", "", vec!["src/deep"]),
-            ("a.txt", "*.txt", "", vec![]),
-            ("docs/x.md", "*.md", "", vec![]),
-            ("docs/x.md", "docs/*", "", vec![]),
+            ("src", "**/*.c", vec!["src/deep"]),
+            ("a.txt", "*.txt", vec!["a.txt"]),
+            ("*.txt", "b*", vec!["a.txt", "b.txt"]),
+            ("docs/x.md", "docs/*", vec!["docs/x.md"]),
         ] {
             let filter = crate::context::IgnoreFilter::new(&[exclude.to_owned()]).unwrap();
-            let mut found = tree.select(pattern, true).unwrap();
-            found.retain_mut(|s| s.exclude(&filter, Path::new(base)));
+            let mut found = tree.select(pattern).unwrap();
+            for selection in &mut found {
+                selection.exclude(&filter);
+            }
             assert_eq!(names(&found), left, "{pattern} without {exclude}");
         }
     }

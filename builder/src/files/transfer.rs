@@ -2,20 +2,22 @@
 
 use std::ffi::OsStr;
 use std::fs::File;
-use std::io::{Read, Write};
-use std::os::fd::{AsFd, BorrowedFd};
+use std::io::{Read, Seek, SeekFrom, Write};
+use std::os::fd::BorrowedFd;
 
 use rustix::fs::{self, AtFlags, Gid, Mode, OFlags, Stat, Timespec, Timestamps, Uid};
 use rustix::io::Errno;
 
 use super::rootfs::Owner;
 use super::select::Selection;
+use crate::stop::Stop;
 
 /// Whether a file is still the one that was selected, unchanged.
-pub(super) fn is_same(now: &Stat, then: &Stat) -> bool {
+pub fn is_same(now: &Stat, then: &Stat) -> bool {
     // Not the device: an overlay mounted anew has another number.
-    let key = |s: &Stat| (s.st_ino, s.st_size, s.st_mtime, s.st_mtime_nsec);
-    key(now) == key(then)
+    let content = |s: &Stat| (s.st_ino, s.st_size, s.st_mtime, s.st_mtime_nsec);
+    let looks = |s: &Stat| (s.st_mode, s.st_uid, s.st_gid);
+    content(now) == content(then) && looks(now) == looks(then)
 }
 
 pub(super) fn create(dir: BorrowedFd<'_>, name: &OsStr) -> std::io::Result<File> {
@@ -28,78 +30,114 @@ pub(super) fn create(dir: BorrowedFd<'_>, name: &OsStr) -> std::io::Result<File>
     )?))
 }
 
-/// Copies a file's data (holes stay holes) and extended attributes; returns its length.
+/// Copies what a file had when its `stat` was taken, or less where it has shrunk since: data
+/// (holes stay holes); returns the length.
 pub(super) fn transfer(
     source: &mut File,
     mut dest: &File,
     stat: &Stat,
     buffer: &mut [u8],
+    stop: &Stop,
 ) -> std::io::Result<u64> {
     let size = stat.st_size.unsigned_abs();
     let sparse = (stat.st_blocks.unsigned_abs()) * 512 < size && size > 64 << 10;
-    let mut offset = 0;
-    if sparse {
-        dest.set_len(size)?;
-        while offset < size {
-            let start = match fs::seek(&*source, fs::SeekFrom::Data(offset)) {
-                Ok(start) => start,
-                Err(Errno::NXIO) => break,
-                Err(e) => return Err(e.into()),
-            };
-            let end = fs::seek(&*source, fs::SeekFrom::Hole(start))?;
-            fs::seek(&*source, fs::SeekFrom::Start(start))?;
-            fs::seek(dest, fs::SeekFrom::Start(start))?;
-            let copied = std::io::copy(&mut Read::take(&mut *source, end - start), &mut dest)?;
-            if copied != end - start {
-                return Ok(start + copied);
-            }
-            offset = end;
-        }
-        offset = size;
-    } else {
-        loop {
-            let n = source.read(buffer)?;
-            if n == 0 {
-                break;
-            }
-            dest.write_all(&buffer[..n])?;
-            offset += n as u64;
-            // A file of the size that was promised needs no second read to find its end.
-            if offset == size {
-                break;
-            }
-        }
+    if !sparse {
+        return pump(source, dest, size, buffer, stop);
     }
-    copy_xattrs(source.as_fd(), dest.as_fd());
-    Ok(offset)
+    dest.set_len(size)?;
+    let mut offset = 0;
+    while offset < size {
+        let start = match fs::seek(&*source, fs::SeekFrom::Data(offset)) {
+            Ok(start) if start < size => start,
+            Ok(_) | Err(Errno::NXIO) => break,
+            Err(e) => return Err(e.into()),
+        };
+        let end = fs::seek(&*source, fs::SeekFrom::Hole(start))?.min(size);
+        fs::seek(&*source, fs::SeekFrom::Start(start))?;
+        dest.seek(SeekFrom::Start(start))?;
+        if pump(source, dest, end - start, buffer, stop)? < end - start {
+            break;
+        }
+        offset = end;
+    }
+    // A hole at the end looks like an end that came too early.
+    let left = fs::fstat(&*source)?.st_size.unsigned_abs().min(size);
+    dest.set_len(left)?;
+    Ok(left)
 }
 
-/// Copies `user.*` attributes and file capabilities; what the destination cannot hold is left.
-pub(super) fn copy_xattrs(source: BorrowedFd<'_>, dest: BorrowedFd<'_>) {
-    let mut names = [0; 1024];
-    let Ok(n) = fs::flistxattr(source, &mut names[..]) else {
-        return;
+/// Copies `len` bytes, or up to the end; returns how many.
+fn pump(
+    source: &mut File,
+    mut dest: &File,
+    len: u64,
+    buffer: &mut [u8],
+    stop: &Stop,
+) -> std::io::Result<u64> {
+    let mut copied = 0;
+    while copied < len {
+        stop.check()?;
+        let room = usize::try_from(len - copied).unwrap_or(usize::MAX);
+        let room = room.min(buffer.len());
+        match source.read(&mut buffer[..room]) {
+            Ok(0) => break,
+            Ok(n) => {
+                dest.write_all(&buffer[..n])?;
+                copied += n as u64;
+            }
+            Err(e) if e.kind() == std::io::ErrorKind::Interrupted => {}
+            Err(e) => return Err(e),
+        }
+    }
+    Ok(copied)
+}
+
+/// The extended attributes of a file that belong to an image, sorted by name.
+pub(super) fn xattrs_of(file: BorrowedFd<'_>) -> std::io::Result<Vec<(Vec<u8>, Vec<u8>)>> {
+    // The kernel's limits on the list and on one value.
+    let mut names = vec![0; 64 << 10];
+    let n = match fs::flistxattr(file, &mut names[..]) {
+        Ok(0) | Err(Errno::NOTSUP) => return Ok(Vec::new()),
+        Ok(n) => n,
+        Err(e) => return Err(e.into()),
     };
-    for name in names[..n]
-        .split(|b| *b == 0)
-        .filter(|name| !name.is_empty())
-    {
-        if name != b"security.capability" && !name.starts_with(b"user.") {
+    let mut found = Vec::new();
+    for name in names[..n].split(|b| *b == 0) {
+        if !oci::layer::is_portable_xattr(name) {
             continue;
         }
         let mut value = vec![0; 64 << 10];
-        if let Ok(n) = fs::fgetxattr(source, name, &mut value[..]) {
-            // Refused where the file system holds none of them: the content is still right.
-            let _ = fs::fsetxattr(dest, name, &value[..n], fs::XattrFlags::empty());
+        match fs::fgetxattr(file, name, &mut value[..]) {
+            Ok(n) => {
+                value.truncate(n);
+                found.push((name.to_vec(), value));
+            }
+            Err(Errno::NODATA) => {}
+            Err(e) => return Err(e.into()),
         }
     }
+    found.sort_unstable();
+    Ok(found)
 }
 
-/// Owner before mode, since a change of owner clears the setuid bit; the time last.
+/// Copies extended attributes; what the destination cannot hold is left, but for capabilities.
+fn copy_xattrs(source: BorrowedFd<'_>, dest: BorrowedFd<'_>) -> std::io::Result<()> {
+    for (name, value) in xattrs_of(source)? {
+        match fs::fsetxattr(dest, name.as_slice(), &value, fs::XattrFlags::empty()) {
+            Err(Errno::NOTSUP) if name != b"security.capability" => {}
+            other => other?,
+        }
+    }
+    Ok(())
+}
+
+/// Owner before mode and the attributes of `xattrs`, since a change of owner clears the setuid
+/// bit and capabilities; the time last.
 pub(super) fn finish(
     file: BorrowedFd<'_>,
     owner: Owner,
     mode: u32,
+    xattrs: Option<BorrowedFd<'_>>,
     time: Timespec,
 ) -> std::io::Result<()> {
     if owner != Owner::default() || !rustix::process::geteuid().is_root() {
@@ -116,6 +154,13 @@ pub(super) fn finish(
         }
     }
     fs::fchmod(file, Mode::from_raw_mode(mode))?;
+    if let Some(source) = xattrs {
+        copy_xattrs(source, file)?;
+        // An access list brings group bits of its own.
+        if fs::fstat(file)?.st_mode & 0o7777 != mode {
+            fs::fchmod(file, Mode::from_raw_mode(mode))?;
+        }
+    }
     fs::futimens(
         file,
         &Timestamps {

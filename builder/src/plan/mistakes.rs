@@ -42,7 +42,8 @@ pub fn survey(parsed: &Parsed, survey: &Survey<'_>) -> (Option<Graph>, Vec<Diagn
         .count();
     let whole = froms == file.stages.len();
     let Some(target) = file.target(options.target) else {
-        if whole {
+        // Of a file without stages all was said.
+        if whole && (errors.is_empty() || froms > 0) {
             errors.extend(no_target(file, options.target).0);
         }
         return (None, errors);
@@ -200,5 +201,12 @@ mod tests {
                 .iter()
                 .all(|t| t.starts_with("3: in the base image's ONBUILD"))
         );
+    }
+
+    #[test]
+    fn a_file_without_stages_is_one_mistake() {
+        for text in ["", "\n", "# comment\n", "ARG A\n"] {
+            assert_eq!(found(text).len(), 1, "{text:?}");
+        }
     }
 }

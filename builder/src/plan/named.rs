@@ -15,13 +15,15 @@ pub enum NamedContext {
     Image(Reference),
     /// The image in an OCI image layout.
     Layout,
+    /// Nothing: `docker-image://scratch`.
+    Scratch,
 }
 
 impl NamedContext {
     /// The image that the context of this name is, if it is one.
     pub fn image(&self, name: &str) -> Option<ImageName> {
         match self {
-            Self::Tree => None,
+            Self::Tree | Self::Scratch => None,
             Self::Image(reference) => Some(ImageName::Reference(reference.clone())),
             Self::Layout => Some(ImageName::Layout(name.to_owned())),
         }

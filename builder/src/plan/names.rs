@@ -82,6 +82,7 @@ impl Names<'_> {
                 // It took the stage's place, and is for the stage's platform.
                 (Some(_), Some(stage)) => CopyFrom::Stage(stage),
                 (Some(image), None) => CopyFrom::Image(self.request(image, None)),
+                (None, _) if *context == NamedContext::Scratch => CopyFrom::Scratch,
                 (None, _) => CopyFrom::Named(name.to_owned()),
             });
         }
@@ -120,6 +121,7 @@ impl Names<'_> {
     ) -> Base {
         match context.image(name) {
             Some(image) => Base::Image(self.request(image, platform)),
+            None if *context == NamedContext::Scratch => Base::Scratch,
             None => Base::Tree(name.to_owned()),
         }
     }

@@ -175,6 +175,16 @@ pub fn join(cwd: &str, path: &str) -> String {
     format!("/{}", parts.join("/"))
 }
 
+/// The directory that a WORKDIR asks for, as BuildKit writes it: an absolute path as it is, a
+/// relative one joined to the directory before it, which stays when nothing is asked for.
+pub fn working_dir(cwd: &str, path: &str) -> String {
+    match path {
+        "" => cwd.to_owned(),
+        path if path.starts_with('/') => path.to_owned(),
+        path => join(cwd, path),
+    }
+}
+
 /// The absolute destination of COPY and ADD: what means a directory keeps a trailing slash.
 pub fn destination(cwd: &str, dest: &str) -> String {
     let mut joined = join(cwd, dest);
@@ -212,6 +222,31 @@ mod tests {
         let args = [("A", "arg"), ("C", "env"), ("D", "")];
         let args = args.map(|(name, value)| (name.to_owned(), value.to_owned()));
         assert_eq!(state.args_with_values(), args);
+    }
+
+    /// What docker 28 has as WorkingDir.
+    #[test]
+    fn working_directories_are_what_buildkit_makes_of_them() {
+        for (path, written) in [
+            ("/a/.", "/a/."),
+            ("/a/", "/a/"),
+            ("foo/", "/p/q/foo"),
+            ("foo/.", "/p/q/foo"),
+            (".", "/p/q"),
+            ("..", "/p"),
+            ("../", "/p"),
+            ("../..", "/"),
+            ("/", "/"),
+            ("//", "//"),
+            ("/a/../b/", "/a/../b/"),
+            ("/a//b", "/a//b"),
+            ("a//b/../c", "/p/q/a/c"),
+            ("/.", "/."),
+            ("", "/p/q"),
+        ] {
+            assert_eq!(working_dir("/p/q", path), written, "{path}");
+        }
+        assert_eq!(working_dir("/a/../b/", "c"), "/b/c");
     }
 
     #[test]

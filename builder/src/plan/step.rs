@@ -73,6 +73,8 @@ pub struct CopyOp {
     pub chmod: Option<(String, Chmod)>,
     /// `--parents`
     pub parents: bool,
+    /// `--link`: written as if the image were empty.
+    pub link: bool,
     /// `--exclude` patterns.
     pub exclude: Vec<String>,
     /// ADD: local archives are unpacked.

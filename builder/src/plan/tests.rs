@@ -319,3 +319,34 @@ fn all_mistakes_of_a_stage_are_told_at_once() {
     let error = expand(text, Config::default(), &[]).unwrap_err();
     insta::assert_debug_snapshot!(messages(&error));
 }
+
+/// `docker-image://scratch` is what `FROM scratch` is: nothing, wherever its name stands.
+#[test]
+fn a_context_of_nothing_is_scratch() {
+    let text = "\
+        FROM x AS replaced\n\
+        FROM ctx\n\
+        COPY --from=ctx / /\n\
+        COPY --from=replaced / /\n";
+    let parsed = parse(text);
+    let platform = "linux/amd64".parse().unwrap();
+    let named = ["ctx", "replaced"].map(|name| (name.to_owned(), NamedContext::Scratch));
+    let options = GraphOptions {
+        target: "",
+        args: &args(&[]),
+        build_platform: &platform,
+        target_platform: &platform,
+        named: &named.into_iter().collect(),
+    };
+    let planned = Graph::new(&parsed.dockerfile, &options).unwrap();
+    let stages = planned.stages.iter();
+    assert!(stages.clone().all(|stage| stage.base == Base::Scratch));
+    assert!(stages.clone().any(|stage| !stage.replaced));
+    let images = stages.flat_map(|stage| &stage.sources);
+    assert!(
+        images
+            .clone()
+            .all(|(source, _)| *source == CopyFrom::Scratch)
+    );
+    assert!(images.count() > 0);
+}

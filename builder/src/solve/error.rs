@@ -8,11 +8,10 @@ use oci::ChainId;
 /// Why a step could not be done.
 #[derive(Debug, thiserror::Error)]
 pub enum StepError {
-    /// The process of a RUN failed.
-    #[error("process {command:?} did not complete successfully: {status}")]
+    /// The process of a RUN failed. The command is not told again: whoever shows this has the
+    /// instruction's place.
+    #[error("process did not complete successfully: {status}")]
     Process {
-        /// The command.
-        command: String,
         /// How it ended, in words.
         status: String,
         /// The exit code to pass on.

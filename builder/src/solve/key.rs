@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::plan::{CopyFrom, CopyOp, CopySource, Op, RunOp};
 
 /// Changed when the meaning of a key or of what a step does changes, so that old records miss.
-const VERSION: &str = "2";
+const VERSION: &str = "3";
 
 /// The named parts of a cache key, in a fixed order.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -143,8 +143,8 @@ fn copy_key(copy: &CopyOp, parent: Option<&ChainId>, files: &[(String, String)])
     let mut flags = String::new();
     let _ = write!(
         flags,
-        "parents={} unpack={}",
-        copy.parents, copy.unpack_local
+        "parents={} link={} unpack={}",
+        copy.parents, copy.link, copy.unpack_local
     );
     let _ = write!(flags, "/{:?}", copy.unpack);
     key.push("flags", flags);

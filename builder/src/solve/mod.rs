@@ -119,6 +119,7 @@ impl<'a, B: Backend> Solver<'a, B> {
     /// [`SolveError`]. Steps that were done stay in the cache.
     pub async fn solve(mut self) -> Result<(StageImage, Trace), SolveError> {
         let expanded = std::mem::take(&mut self.expanded);
+        self.progress.planned(self.count(&expanded));
         for (stage, expanded) in self.graph.stages.clone().iter().zip(&expanded) {
             let image = self.stage(stage, expanded).await?;
             self.done.insert(stage.index, image);
@@ -127,6 +128,23 @@ impl<'a, B: Backend> Solver<'a, B> {
         match target {
             Some(image) => Ok((image, self.after)),
             None => Err(SolveError::Unplanned),
+        }
+    }
+
+    /// The lines of progress that there will be.
+    fn count(&self, expanded: &[ExpandedStage]) -> usize {
+        let before = self.next.load(Ordering::Relaxed) - 1;
+        let stages = self.graph.stages.iter();
+        let bases = stages.filter(|s| matches!(s.base, Base::Image(_))).count();
+        let steps = expanded.iter().flat_map(|stage| &stage.steps);
+        before + bases + steps.filter(|step| step.op.is_some()).count()
+    }
+
+    /// Tells that a step was not done.
+    fn ended(&self, vertex: &Vertex, cause: &StepError) {
+        match cause {
+            StepError::Cancelled => self.progress.canceled(vertex),
+            _ => self.progress.failed(vertex, &cause.to_string()),
         }
     }
 
@@ -196,7 +214,7 @@ impl<'a, B: Backend> Solver<'a, B> {
                 Ok(())
             }
             Err(cause) => {
-                self.progress.failed(&vertex, &cause.to_string());
+                self.ended(&vertex, &cause);
                 Err(SolveError::Step { span, cause })
             }
         }
@@ -345,7 +363,7 @@ impl<'a, B: Backend> Solver<'a, B> {
         self.progress.started(vertex);
         let result = self.look_up_or_do(op, step, image, vertex, place).await;
         result.map_err(|cause| {
-            self.progress.failed(vertex, &cause.to_string());
+            self.ended(vertex, &cause);
             SolveError::Step {
                 span: step.span,
                 cause,

@@ -19,6 +19,16 @@ pub trait Progress: Send + Sync {
     fn done(&self, vertex: &Vertex);
     /// A step failed.
     fn failed(&self, vertex: &Vertex, error: &str);
+    /// A step was ended by whoever waits for the build.
+    fn canceled(&self, vertex: &Vertex) {
+        self.failed(vertex, "canceled");
+    }
+    /// How many lines of progress there will be, those that were told included.
+    fn planned(&self, steps: usize) {
+        let _ = steps;
+    }
+    /// Nothing more comes of this build, whether it went well or not.
+    fn finished(&self) {}
     /// Something that deserves attention and stops nothing.
     fn warning(&self, text: &str);
 }

@@ -77,7 +77,6 @@ impl Backend for Fake {
             && run.argv.last().is_some_and(|a| a == "false")
         {
             return Err(StepError::Process {
-                command: run.argv.join(" "),
                 status: "exit code: 1".to_owned(),
                 code: 1,
             });

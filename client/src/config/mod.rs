@@ -2,6 +2,7 @@
 
 mod certs;
 mod credentials;
+pub mod daemon;
 pub mod docker;
 mod error;
 mod helper;
@@ -12,6 +13,7 @@ use std::time::Duration;
 
 pub(crate) use certs::HostCerts;
 pub use credentials::Credentials;
+pub use daemon::DaemonConfig;
 pub use docker::DockerConfig;
 pub use error::ConfigError;
 pub use registries::{Mirror, Registries, RegistrySettings};
@@ -74,7 +76,8 @@ impl Default for Config {
 impl Config {
     /// The configuration of this user on this machine: `DOCKER_CONFIG` or `~/.docker`,
     /// `/etc/rbuild/registries.toml`, then `$XDG_CONFIG_HOME/rbuild/registries.toml` (or
-    /// `~/.config/…`), whose entry for a registry replaces the machine's, and
+    /// `~/.config/…`), whose entry for a registry replaces the machine's, docker's
+    /// `/etc/docker/daemon.json` for registries that have an entry in neither, and
     /// `/etc/docker/certs.d`. Proxies come from `HTTP_PROXY`, `HTTPS_PROXY` and `NO_PROXY`.
     ///
     /// # Errors
@@ -89,7 +92,8 @@ impl Config {
                 .map(PathBuf::from)
                 .or_else(|| home.as_ref().map(|home| home.join(in_home)))
         };
-        let mut registries = Registries::load(Path::new(SYSTEM_REGISTRIES))?;
+        let mut registries = DaemonConfig::from_machine()?.registries();
+        registries.merge(Registries::load(Path::new(SYSTEM_REGISTRIES))?);
         if let Some(config) = dir("XDG_CONFIG_HOME", ".config") {
             registries.merge(Registries::load(&config.join("rbuild/registries.toml"))?);
         }

@@ -10,6 +10,7 @@
 //! ```
 
 use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
@@ -21,7 +22,11 @@ const MAX_FILE: u64 = 1 << 20;
 
 /// The settings of every registry that has some.
 #[derive(Clone, Debug, Default)]
-pub struct Registries(BTreeMap<String, RegistrySettings>);
+pub struct Registries {
+    by_name: BTreeMap<String, RegistrySettings>,
+    /// Registries at an address in one of these, without an entry of their own, are insecure.
+    insecure_networks: Vec<(IpAddr, u8)>,
+}
 
 /// The settings of one registry.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -123,22 +128,44 @@ impl Registries {
                 ));
             }
         }
-        Ok(Self(all))
+        Ok(Self {
+            by_name: all,
+            insecure_networks: Vec::new(),
+        })
     }
 
     /// Takes the entries of `other`, which replace ours for the same registry.
     pub fn merge(&mut self, other: Self) {
-        self.0.extend(other.0);
+        self.by_name.extend(other.by_name);
+        self.insecure_networks.extend(other.insecure_networks);
     }
 
     /// Sets one registry's settings.
     pub fn set(&mut self, host: &str, settings: RegistrySettings) {
-        self.0.insert(canonical(host), settings);
+        self.by_name.insert(canonical(host), settings);
+    }
+
+    /// Networks whose registries are insecure, each an address and the length of its prefix.
+    pub(super) fn set_insecure_networks(&mut self, networks: Vec<(IpAddr, u8)>) {
+        self.insecure_networks = networks;
+    }
+
+    /// Whether `host[:port]` is marked insecure, by its name or by the network of its address.
+    pub fn is_insecure(&self, host: &str) -> bool {
+        if let Some(own) = self.get(host) {
+            return own.insecure;
+        }
+        let address = host.parse::<IpAddr>().ok();
+        let address = address.or_else(|| Some(host.parse::<SocketAddr>().ok()?.ip()));
+        address.is_some_and(|address| {
+            let mut networks = self.insecure_networks.iter();
+            networks.any(|network| super::daemon::contains(*network, address))
+        })
     }
 
     /// The settings for `host[:port]`.
     pub fn get(&self, host: &str) -> Option<&RegistrySettings> {
-        self.0.get(&canonical(host))
+        self.by_name.get(&canonical(host))
     }
 }
 

@@ -49,13 +49,13 @@ impl Transports {
 
     /// Whether the user has marked a registry, or the host at an origin, `insecure`.
     pub(crate) fn is_insecure(&self, origin: &Origin, name: &str) -> bool {
-        let marked = |host: &str| self.config.registries.get(host).is_some_and(|s| s.insecure);
+        let marked = |host: &str| self.config.registries.is_insecure(host);
         marked(name) || marked(&origin.authority()) || marked(&origin.host_port())
     }
 
     /// The client for a registry's own API. Like docker, no certificate is asked of this machine.
     pub(crate) async fn for_home(&self, name: &str, host: &str) -> Result<reqwest::Client, Error> {
-        let insecure = self.config.registries.get(name).is_some_and(|s| s.insecure);
+        let insecure = self.config.registries.is_insecure(name);
         let mut certs = self.config.certs_for(name)?;
         if certs == HostCerts::default() && host != name {
             certs = self.config.certs_for(host)?;

@@ -53,6 +53,8 @@ pub enum Code {
     InvalidWord,
     /// A near-JSON line taken as shell form.
     NotJson,
+    /// A comment behind an instruction's arguments.
+    TrailingComment,
     /// An instruction of the language that this builder does not carry out.
     CannotBuild,
     /// An instruction that was understood and failed when it was built.
@@ -81,6 +83,7 @@ impl Code {
             Self::MisplacedHeredoc => "MisplacedHeredoc",
             Self::InvalidWord => "InvalidWord",
             Self::NotJson => "NotJson",
+            Self::TrailingComment => "TrailingComment",
             Self::CannotBuild => "CannotBuild",
             Self::BuildFailed => "BuildFailed",
         }

@@ -22,8 +22,9 @@ fn render_indexed(
     color: bool,
 ) -> String {
     let level = match diagnostic.severity {
-        Severity::Warning => Level::WARNING,
-        Severity::Error => Level::ERROR,
+        // As they are written everywhere else: one word for one thing.
+        Severity::Warning => Level::WARNING.with_name("WARNING"),
+        Severity::Error => Level::ERROR.with_name("ERROR"),
     };
     let mut title = level
         .primary_title(harmless(&diagnostic.message))

@@ -285,13 +285,59 @@ mod tests {
         assert!(!matcher("*").could_match_below("a"));
     }
 
+    /// What the newest BuildKit makes of classes: moby's expression gets `[^/]` for a wildcard
+    /// within brackets too, so that `z[*]` is neither `z*` nor `z1`.
+    #[test]
+    fn classes_and_escapes_mean_what_buildkit_makes_of_them() {
+        for (pattern, matched, other) in [
+            ("z[*]", "z[]", "z*|z1|zx|z"),
+            ("a[*]b", "a]b|a[^]b", "a*b|axb|ab"),
+            ("a[?]", "a[]|a/]|a^]", "a?|a1|a"),
+            ("[?]", "[]", "a|?|q"),
+            ("d[12]", "d1|d2", "d3|d"),
+            ("d[1-3]", "d1|d3", "d4|d-"),
+            ("d[^1]", "d2|dx", "d1|d"),
+            ("[a-c]", "a|b|c", "d|-"),
+            ("[a&&b]", "a|&|b", "c"),
+            ("[[:alpha:]]", "x", "1|:"),
+            ("[[a]", "[|a", "b"),
+            ("x[.]y", "x.y", "xzy"),
+            ("back\\s", "back ", "backs|back\\s"),
+            ("z\\*", "z*", "z1|z"),
+            ("\\[q\\]", "[q]", "q"),
+            ("a\\<b", "a<b", "ab"),
+            ("{a,b}", "{a,b}", "a|b"),
+            ("a|b", "a|b", ""),
+            ("^a*", "ab", "^ab"),
+        ] {
+            let m = IgnoreMatcher::new([pattern]).unwrap();
+            let paths = |list: &'static str| list.split('|').filter(|p| !p.is_empty());
+            if pattern == "a|b" {
+                assert!(m.matches(matched));
+                continue;
+            }
+            for path in paths(matched) {
+                assert!(m.matches(path), "{pattern} {path}");
+            }
+            for path in paths(other) {
+                assert!(!m.matches(path), "{pattern} {path}");
+            }
+        }
+    }
+
     #[test]
     fn refuses_malformed_patterns() {
         assert_eq!(
             IgnoreMatcher::new(["!"]).unwrap_err(),
             IgnoreError::LoneExclamation
         );
-        assert!(IgnoreMatcher::new(["[a"]).is_err());
-        assert!(IgnoreMatcher::new(["a\\"]).is_err());
+        for pattern in [
+            "[a", "[*", "[]a]", "[-]", "[a-]", "x/[/b", "[b-a]", "a[", "a\\", "*\\", "*\\q", "![a",
+            "foo*/[", "!a*/[",
+        ] {
+            assert!(IgnoreMatcher::new([pattern]).is_err(), "{pattern}");
+        }
+        // As long as the class ends somewhere, BuildKit takes it.
+        assert!(IgnoreMatcher::new(["x/*.txt/[/*"]).is_ok());
     }
 }

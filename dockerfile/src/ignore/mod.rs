@@ -3,6 +3,7 @@
 //! Patterns mean what moby/patternmatcher makes of them, and wildcards what Go's `filepath.Match`
 //! does; neither is gitignore.
 
+mod expression;
 mod matcher;
 mod pattern;
 

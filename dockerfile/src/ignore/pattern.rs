@@ -2,7 +2,8 @@
 
 use regex::Regex;
 
-use golang::glob::{BadPattern, glob_match};
+use super::expression::from_go;
+use golang::glob::{BadPattern, check_while_matching, glob_match};
 
 /// A compiled pattern.
 #[derive(Debug, Clone)]
@@ -29,8 +30,8 @@ enum Matching {
 impl Pattern {
     /// Compiles a cleaned pattern.
     pub(super) fn new(text: &str, exclusion: bool) -> Result<Self, BadPattern> {
-        // Go's own wildcard rules decide what is malformed.
-        glob_match(text, ".")?;
+        // moby asks Go's wildcards about a dot, and goes on with what they do not complain of.
+        check_while_matching(text, ".")?;
         let matching = compile(text)?;
         Ok(Self {
             text: text.to_owned(),
@@ -69,7 +70,7 @@ impl Pattern {
             let Some(name) = dirs.next() else { return true };
             // A double star spans directories; escapes and classes mean what the regular
             // expression makes of them, which may be a slash.
-            if part.contains("**") || part.contains(['\\', '[', ']']) {
+            if part.contains("**") || part.contains(['\\', '[', ']', '^']) {
                 return true;
             }
             if !glob_match(part, name).unwrap_or(true) {
@@ -144,7 +145,7 @@ fn compile(text: &str) -> Result<Matching, BadPattern> {
         Kind::Suffix => Matching::Suffix(text[2..].to_owned()),
         Kind::Regex => {
             expression.push('$');
-            Matching::Regex(Regex::new(&expression).map_err(|_| BadPattern)?)
+            Matching::Regex(Regex::new(&from_go(&expression)?).map_err(|_| BadPattern)?)
         }
     })
 }

@@ -39,6 +39,13 @@ impl Choice {
         }
     }
 
+    fn and(&self, other: &Self) -> Self {
+        match (self, other) {
+            (Self::Some(a), Self::Some(b)) => Self::Some(a.union(b).cloned().collect()),
+            _ => Self::All,
+        }
+    }
+
     fn has(&self, rule: Rule) -> bool {
         match self {
             Self::All => true,
@@ -85,6 +92,24 @@ impl Config {
     /// Reads the value of the directive, which ends at the first space.
     pub(crate) fn from_directive(value: &str) -> Result<Self, ConfigError> {
         Self::parse(value.split(' ').next().unwrap_or_default())
+    }
+
+    /// Reads a comment above an instruction, without its `#`: the same options for that
+    /// instruction alone. `None` when it is an ordinary comment.
+    pub(super) fn from_comment(text: &str) -> Option<Result<Self, ConfigError>> {
+        let (name, value) = text.split_once('=')?;
+        name.trim()
+            .eq_ignore_ascii_case("check")
+            .then(|| Self::from_directive(value.trim()))
+    }
+
+    /// The options of a file with those of one instruction added.
+    pub(super) fn and(&self, own: &Self) -> Self {
+        Self {
+            skip: self.skip.and(&own.skip),
+            experimental: self.experimental.and(&own.experimental),
+            error: self.error || own.error,
+        }
     }
 
     /// Whether `rule` runs.

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use super::config::Config;
 use super::reporter::Reporter;
 use crate::build::Parsed;
 use crate::instruction::{Header, Kind};
@@ -111,10 +112,11 @@ fn description(
     reporter: &mut Reporter,
 ) {
     let rule = Rule::InvalidDefinitionDescription;
-    if !reporter.config.runs(rule) {
+    if !reporter.config_at(header.keyword.span).runs(rule) {
         return;
     }
-    let Some(last) = header.comments.last() else {
+    let mut comments = header.comments.iter();
+    let Some(last) = comments.rfind(|text| Config::from_comment(text).is_none()) else {
         return;
     };
     let first_word = last.split(' ').next().unwrap_or_default();
@@ -130,7 +132,10 @@ fn description(
         .nodes
         .iter()
         .find(|node| node.span == header.span)
-        .and_then(|node| node.comments.last())
+        .and_then(|node| {
+            let mut comments = node.comments.iter();
+            comments.rfind(|comment| Config::from_comment(&comment.text).is_none())
+        })
         .map_or(header.keyword.span, |comment| comment.span);
     reporter.report(
         rule,

@@ -65,20 +65,16 @@ pub fn lint(parsed: &Parsed, options: &Options<'_>) -> Report {
             Config::default()
         }),
     };
-    let mut reporter = Reporter {
-        config,
-        diagnostics,
-    };
+    let mut reporter = Reporter::new(config, &parsed.ast);
+    reporter.diagnostics.append(&mut diagnostics);
     file::check(parsed, &mut reporter);
     stages::check(&parsed.dockerfile, options, &mut reporter);
-    let Reporter {
-        config,
-        mut diagnostics,
-    } = reporter;
+    let error_on_violation = reporter.fails();
+    let mut diagnostics = reporter.diagnostics;
     diagnostics.sort_by_key(|diagnostic| (diagnostic.span.start, diagnostic.span.end));
     Report {
         diagnostics,
-        error_on_violation: config.error,
+        error_on_violation,
     }
 }
 
@@ -87,10 +83,8 @@ pub fn lint(parsed: &Parsed, options: &Options<'_>) -> Report {
 pub fn lint_text(parsed: &Parsed) -> Report {
     let directive = parsed.ast.directives.check.as_ref();
     let config = directive.and_then(|value| Config::from_directive(&value.text).ok());
-    let mut reporter = Reporter {
-        config: config.unwrap_or_default(),
-        diagnostics: Vec::new(),
-    };
+    let mut reporter = Reporter::new(config.unwrap_or_default(), &parsed.ast);
+    let error_on_violation = reporter.fails();
     file::check(parsed, &mut reporter);
     let errors = parsed.diagnostics.iter().filter(|d| d.is_error());
     let first = errors.map(|d| d.span.start).min().unwrap_or(usize::MAX);
@@ -101,6 +95,6 @@ pub fn lint_text(parsed: &Parsed) -> Report {
     diagnostics.sort_by_key(|d| (d.span.start, d.span.end));
     Report {
         diagnostics,
-        error_on_violation: reporter.config.error,
+        error_on_violation,
     }
 }

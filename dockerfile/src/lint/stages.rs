@@ -100,11 +100,13 @@ fn default_bases(file: &Dockerfile, lexer: Lexer, auto: &Scope, reporter: &mut R
     if !mistakes.is_empty() {
         return;
     }
-    for stage in &file.stages {
+    for (index, stage) in file.stages.iter().enumerate() {
         let Ok(expanded) = lexer.expand(stage.base.as_str(), &defaults) else {
             return;
         };
-        if !image_name::is_valid(&expanded.text) {
+        // Stages are found in any case, images are not.
+        let is_stage = file.earlier_stage_named(&expanded.text, index).is_some();
+        if !is_stage && !image_name::is_valid(&expanded.text) {
             reporter.report(
                 Rule::InvalidDefaultArgInFrom,
                 stage.base.span,

@@ -7,6 +7,11 @@ use std::ops::Range;
 pub(super) enum JsonArray {
     /// Strings, each with its range (quotes included) in the text.
     Strings(Vec<(String, Range<usize>)>),
+    /// Strings, and behind the array what was meant to be a comment, with its range.
+    Commented(Vec<(String, Range<usize>)>, Range<usize>),
+    /// An array of strings with other text behind it: how many strings, where the array ends, and
+    /// the range of the text.
+    Followed(usize, usize, Range<usize>),
     /// An array with something else in it.
     NotStrings,
     /// Not an array, or not JSON.
@@ -18,20 +23,30 @@ pub(super) fn parse_array(text: &str) -> JsonArray {
     if !text.starts_with('[') {
         return JsonArray::NotJson;
     }
-    if let Some(strings) = strings(text) {
-        return JsonArray::Strings(strings);
+    if let Some((strings, end)) = strings(text) {
+        let behind = text[end..].trim_start();
+        let rest = text.len() - behind.len()..text.len();
+        return match behind.chars().next() {
+            None => JsonArray::Strings(strings),
+            Some('#') => JsonArray::Commented(strings, rest),
+            Some(_) => JsonArray::Followed(strings.len(), end, rest),
+        };
     }
-    match serde_json::from_str::<Vec<serde_json::Value>>(text) {
-        Ok(_) => JsonArray::NotStrings,
-        Err(_) => JsonArray::NotJson,
+    let mut values = serde_json::Deserializer::from_str(text).into_iter::<Vec<serde_json::Value>>();
+    let array = matches!(values.next(), Some(Ok(_)));
+    let behind = text[values.byte_offset()..].trim_start();
+    match array && (behind.is_empty() || behind.starts_with('#')) {
+        true => JsonArray::NotStrings,
+        false => JsonArray::NotJson,
     }
 }
 
-fn strings(text: &str) -> Option<Vec<(String, Range<usize>)>> {
+/// The strings of the array that `text` begins with, and where it ends.
+fn strings(text: &str) -> Option<(Vec<(String, Range<usize>)>, usize)> {
     let mut at = skip_space(text, 1);
     let mut words = Vec::new();
     if text[at..].starts_with(']') {
-        return skip_space(text, at + 1).eq(&text.len()).then_some(words);
+        return Some((words, at + 1));
     }
     loop {
         let (word, end) = string(text, at)?;
@@ -39,7 +54,7 @@ fn strings(text: &str) -> Option<Vec<(String, Range<usize>)>> {
         at = skip_space(text, end);
         match text.as_bytes().get(at)? {
             b',' => at = skip_space(text, at + 1),
-            b']' => return skip_space(text, at + 1).eq(&text.len()).then_some(words),
+            b']' => return Some((words, at + 1)),
             _ => return None,
         }
     }
@@ -136,19 +151,31 @@ mod tests {
     }
 
     #[test]
-    fn refuses_what_is_not() {
-        for text in [
-            r#"["a" "b"]"#,
-            "['a']",
-            r#"["a"] x"#,
-            r#"["a\q"]"#,
-            r#"["a",]"#,
-            "[",
-            "x",
+    fn tells_what_is_behind_an_array() {
+        let a = vec![("a".to_owned(), 1..4)];
+        for (text, array) in [
+            (r#"["a"] # c"#, JsonArray::Commented(a.clone(), 6..9)),
+            (r#"["a"]#"#, JsonArray::Commented(a, 5..6)),
+            ("[] # c", JsonArray::Commented(Vec::new(), 3..6)),
+            (r#"["a"] x # c"#, JsonArray::Followed(1, 5, 6..11)),
+            (r#"["a","b"]]"#, JsonArray::Followed(2, 9, 9..10)),
         ] {
+            assert_eq!(parse_array(text), array, "{text}");
+        }
+    }
+
+    #[test]
+    fn refuses_what_is_not() {
+        for text in [r#"["a" "b"]"#, "['a']", r#"["a\q"]"#, r#"["a",]"#, "[", "x"] {
             assert_eq!(parse_array(text), JsonArray::NotJson, "{text}");
         }
-        for text in [r#"["a", 1]"#, "[null]", r#"[["a"]]"#, r#"["a", {}]"#] {
+        for text in [
+            r#"["a", 1]"#,
+            "[null]",
+            r#"[["a"]]"#,
+            r#"["a", {}]"#,
+            "[1] # c",
+        ] {
             assert_eq!(parse_array(text), JsonArray::NotStrings, "{text}");
         }
     }

@@ -15,11 +15,13 @@ pub use directive::Directives;
 use directive::Honoured;
 
 pub(crate) use heredoc::marker;
+pub(crate) use words::comment_help;
 
 use crate::diagnostic::{Code, Diagnostic};
 use crate::span::{LineRange, Span};
 use line::{LogicalLine, split_once_blank};
 use lines::Lines;
+use words::Trailing;
 
 /// Parses a source into a tree of whatever could be understood, and the mistakes that were found.
 pub fn parse(source: &str) -> (Ast, Vec<Diagnostic>) {
@@ -171,13 +173,16 @@ impl Parser<'_> {
             });
         }
         let comments = std::mem::take(&mut self.comments);
-        let mut node = match node_from_line(&line, 0..line.text.len(), self.escape) {
+        let mut trailing = Trailing::default();
+        let whole = 0..line.text.len();
+        let mut node = match node_from_line(&line, whole, self.escape, &mut trailing) {
             Ok(node) => node,
             Err(diagnostic) => {
                 self.diagnostics.push(diagnostic);
                 return;
             }
         };
+        self.diagnostics.append(&mut trailing.warnings);
         node.comments = comments;
         node.span = Span::new(offset, end);
         if takes_heredocs(&node) {
@@ -255,6 +260,7 @@ fn node_from_line(
     line: &LogicalLine,
     range: std::ops::Range<usize>,
     escape: char,
+    trailing: &mut Trailing,
 ) -> Result<Node, Diagnostic> {
     let range = line.trim(range);
     let (keyword, rest) = split_once_blank(&line.text, range.clone());
@@ -265,13 +271,13 @@ fn node_from_line(
     let args = line.trim(args);
     let keyword = line.slice(keyword);
     let args = match keyword.text.to_lowercase().as_str() {
-        "add" | "copy" | "volume" => words::maybe_json_list(line, args)?,
+        "add" | "copy" | "volume" => words::maybe_json_list(line, args, trailing)?,
         "arg" => words::names(line, args, escape),
-        "cmd" | "entrypoint" | "run" | "shell" => words::maybe_json(line, args)?,
+        "cmd" | "entrypoint" | "run" | "shell" => words::maybe_json(line, args, trailing)?,
         "env" => words::pairs(line, args, escape, "ENV")?,
         "label" => words::pairs(line, args, escape, "LABEL")?,
         "expose" | "from" => words::list(line, args),
-        "healthcheck" => words::health(line, args)?,
+        "healthcheck" => words::health(line, args, trailing)?,
         "maintainer" | "stopsignal" | "user" | "workdir" => words::string(line, args),
         "onbuild" if args.is_empty() => Args::None,
         // A chain of ONBUILD is refused later; following it would overflow the stack.
@@ -279,12 +285,19 @@ fn node_from_line(
             let child = split_once_blank(&line.text, args.clone()).0;
             Args::Child(Box::new(leaf(line, child, args)))
         }
-        "onbuild" => Args::Child(Box::new(node_from_line(line, args, escape)?)),
+        "onbuild" => Args::Child(Box::new(node_from_line(line, args, escape, trailing)?)),
         _ => Args::Unknown(line.slice(args)),
     };
     // White space at the end stays: ONBUILD hands its text on as it is.
-    let code = line.text[range.start..].to_owned();
-    let span = line.span(range);
+    let end = trailing.start.unwrap_or(line.text.len());
+    let mut code = line.text[range.start..end].to_owned();
+    if trailing.start.is_some() {
+        code.truncate(code.trim_end().len());
+    }
+    let span = match trailing.start {
+        Some(_) => line.span(range.start..range.start + code.len()),
+        None => line.span(range),
+    };
     let lines = LineRange { start: 0, end: 0 };
     let (heredocs, comments) = (Vec::new(), Vec::new());
     Ok(Node {

@@ -155,7 +155,10 @@ pub(super) fn pairs(
                 ),
                 line.span(at),
             )
-            .help("quote a value that has spaces: name=\"a value\""));
+            .help(comment_help(
+                [word.as_str()],
+                "quote a value that has spaces: name=\"a value\"",
+            )));
         };
         let equals = at.start + key.len();
         pairs.push(Pair {
@@ -198,52 +201,134 @@ pub(super) fn list(line: &LogicalLine, range: Range<usize>) -> Args {
     Args::List { words, json: false }
 }
 
-/// A JSON array of strings, or `None` when it is not one and the shell form applies.
-fn json(line: &LogicalLine, range: Range<usize>) -> Result<Option<Vec<Text>>, Diagnostic> {
+/// What stands behind an instruction's arguments and is none of them.
+#[derive(Default)]
+pub(super) struct Trailing {
+    /// Where it begins in the line: the instruction ends there.
+    pub(super) start: Option<usize>,
+    /// What is to be said of it.
+    pub(super) warnings: Vec<Diagnostic>,
+}
+
+/// The form that arguments have when they are no array.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Otherwise {
+    /// A command line for a shell.
+    Shell,
+    /// Words.
+    Words,
+}
+
+/// A JSON array of strings, or `None` when it is not one and the other form applies.
+fn json(
+    line: &LogicalLine,
+    range: Range<usize>,
+    otherwise: Otherwise,
+    trailing: &mut Trailing,
+) -> Result<Option<Vec<Text>>, Diagnostic> {
     let range = line.trim(range);
-    match parse_array(&line.text[range.clone()]) {
-        JsonArray::Strings(words) => Ok(Some(
+    let text = &line.text[range.clone()];
+    let within = |at: Range<usize>| range.start + at.start..range.start + at.end;
+    let words = match parse_array(text) {
+        JsonArray::Strings(words) => words,
+        JsonArray::Commented(words, comment) => {
+            let span = line.span(within(comment.clone()));
+            let message = "a comment after an array is left out";
+            trailing.warnings.push(
+                Diagnostic::warning(Code::TrailingComment, message, span).help(
+                    "comments need a line of their own: BuildKit takes this line for no array",
+                ),
+            );
+            trailing.start = Some(range.start + comment.start);
             words
-                .into_iter()
-                .map(|(word, at)| {
-                    Text::new(
-                        word,
-                        line.span(range.start + at.start..range.start + at.end),
-                    )
-                })
-                .collect(),
-        )),
-        JsonArray::NotStrings => Err(Diagnostic::error(
-            Code::InvalidJson,
-            "when using JSON array syntax, arrays must be comprised of strings only",
-            line.span(range),
-        )
-        .help("put every element in double quotes")),
-        JsonArray::NotJson => Ok(None),
+        }
+        JsonArray::Followed(count, end, _)
+            if otherwise == Otherwise::Shell && is_test(text, count, end) =>
+        {
+            return Ok(None);
+        }
+        JsonArray::Followed(_, _, rest) => {
+            let span = line.span(within(rest));
+            let message = "there is other text after the array";
+            let help = match otherwise {
+                Otherwise::Shell => {
+                    "end the line with the array; or leave brackets and commas out, and a shell \
+                     runs it"
+                }
+                Otherwise::Words => "put everything into the array, or leave its brackets out",
+            };
+            return Err(Diagnostic::error(Code::InvalidJson, message, span).help(help));
+        }
+        JsonArray::NotStrings => {
+            return Err(Diagnostic::error(
+                Code::InvalidJson,
+                "when using JSON array syntax, arrays must be comprised of strings only",
+                line.span(range),
+            )
+            .help("put every element in double quotes"));
+        }
+        JsonArray::NotJson => return Ok(None),
+    };
+    let word = |(word, at): (String, Range<usize>)| Text::new(word, line.span(within(at)));
+    Ok(Some(words.into_iter().map(word).collect()))
+}
+
+/// Whether what looks like an array that ends at `end` is the shell's test of one word, with
+/// something that the shell does next: `[ "$DEBUG" ] && echo on`.
+fn is_test(text: &str, elements: usize, end: usize) -> bool {
+    let (array, behind) = text.split_at(end);
+    let inner = array.get(1..array.len() - 1).unwrap_or_default();
+    elements <= 1
+        && inner.starts_with(is_blank)
+        && inner.ends_with(is_blank)
+        && behind.trim_start().starts_with(['&', '|', ';', '<', '>'])
+}
+
+/// The help for arguments, which is another one when a word like a comment is among them.
+pub(crate) fn comment_help<'h>(words: impl IntoIterator<Item = &'h str>, help: &'h str) -> &'h str {
+    match words.into_iter().any(|word| word.starts_with('#')) {
+        true => "comments need a line of their own: put it above the instruction",
+        false => help,
     }
 }
 
 /// A JSON array, or the whole text as one string.
-pub(super) fn maybe_json(line: &LogicalLine, range: Range<usize>) -> Result<Args, Diagnostic> {
+pub(super) fn maybe_json(
+    line: &LogicalLine,
+    range: Range<usize>,
+    trailing: &mut Trailing,
+) -> Result<Args, Diagnostic> {
     if range.is_empty() {
         return Ok(Args::None);
     }
-    Ok(match json(line, range.clone())? {
-        Some(words) => Args::List { words, json: true },
-        None => string(line, range),
-    })
+    Ok(
+        match json(line, range.clone(), Otherwise::Shell, trailing)? {
+            Some(words) => Args::List { words, json: true },
+            None => string(line, range),
+        },
+    )
 }
 
 /// A JSON array, or words between blanks.
-pub(super) fn maybe_json_list(line: &LogicalLine, range: Range<usize>) -> Result<Args, Diagnostic> {
-    Ok(match json(line, range.clone())? {
-        Some(words) => Args::List { words, json: true },
-        None => list(line, range),
-    })
+pub(super) fn maybe_json_list(
+    line: &LogicalLine,
+    range: Range<usize>,
+    trailing: &mut Trailing,
+) -> Result<Args, Diagnostic> {
+    Ok(
+        match json(line, range.clone(), Otherwise::Words, trailing)? {
+            Some(words) => Args::List { words, json: true },
+            None => list(line, range),
+        },
+    )
 }
 
 /// HEALTHCHECK: a type, then a command.
-pub(super) fn health(line: &LogicalLine, range: Range<usize>) -> Result<Args, Diagnostic> {
+pub(super) fn health(
+    line: &LogicalLine,
+    range: Range<usize>,
+    trailing: &mut Trailing,
+) -> Result<Args, Diagnostic> {
     let text = &line.text[range.clone()];
     let kind_len = text.find(char::is_whitespace).unwrap_or(text.len());
     if kind_len == 0 {
@@ -252,7 +337,7 @@ pub(super) fn health(line: &LogicalLine, range: Range<usize>) -> Result<Args, Di
     let kind = line.slice(range.start..range.start + kind_len);
     let rest = text[kind_len..].trim_start();
     let command = range.end - rest.len()..range.end;
-    Ok(match maybe_json(line, command)? {
+    Ok(match maybe_json(line, command, trailing)? {
         Args::List { words, json } => Args::Health { kind, words, json },
         _ => Args::Health {
             kind,

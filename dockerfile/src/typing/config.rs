@@ -3,7 +3,7 @@
 use super::{Builder, Built, build, description, word};
 use crate::diagnostic::Severity;
 use crate::instruction::{Arg, ArgDef, Expose, KeyValue, Onbuild, Volume};
-use crate::parser::Args;
+use crate::parser::{Args, comment_help};
 use crate::span::{Span, Text, Word};
 
 impl Builder<'_, '_> {
@@ -83,6 +83,11 @@ impl Builder<'_, '_> {
         let mut ports: Vec<Word> = self.words().iter().cloned().map(word).collect();
         if ports.is_empty() {
             self.missing("EXPOSE", "80/tcp");
+            return None;
+        }
+        if let Some(comment) = ports.iter().find(|port| port.raw.starts_with('#')) {
+            let (span, help) = (comment.span, comment_help([comment.as_str()], ""));
+            self.argument_error(span, "EXPOSE takes ports only", help);
             return None;
         }
         ports.sort_by(|a, b| a.raw.cmp(&b.raw));

@@ -8,7 +8,7 @@ use crate::diagnostic::{Code, Diagnostic};
 use crate::instruction::{
     CommandLine, Healthcheck, HealthcheckTest, Network, RawDevice, RawMount, Run, Security, Shell,
 };
-use crate::parser::{Args, marker};
+use crate::parser::{Args, comment_help, marker};
 use crate::span::{Span, Text};
 use crate::suggest::closest;
 use golang::duration::parse_duration;
@@ -175,7 +175,7 @@ impl Builder<'_, '_> {
                     self.argument_error(
                         extra.span,
                         "HEALTHCHECK NONE takes no arguments",
-                        "remove what is after NONE",
+                        comment_help([extra.as_str()], "remove what is after NONE"),
                     );
                 }
                 return Some(check);

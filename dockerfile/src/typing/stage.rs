@@ -2,6 +2,8 @@
 
 use super::flags::Takes;
 use super::{Builder, description, header, word};
+use crate::parser::comment_help;
+use crate::span::Text;
 use crate::stage::Stage;
 
 impl Builder<'_, '_> {
@@ -20,11 +22,11 @@ impl Builder<'_, '_> {
                         .skip(1)
                         .fold(second.span, |span, word| span.join(word.span))
                 });
-                self.argument_error(
-                    span,
-                    "FROM requires either one or three arguments",
+                let help = comment_help(
+                    words.iter().map(Text::as_str),
                     "write `FROM image` or `FROM image AS name`",
                 );
+                self.argument_error(span, "FROM requires either one or three arguments", help);
                 return None;
             }
         };

@@ -74,6 +74,14 @@ impl Chmod {
         }
     }
 
+    /// The mode, when it is one that does not depend on what a file has.
+    pub fn absolute(&self) -> Option<u32> {
+        match &self.0 {
+            Change::Octal(mode) => Some(*mode),
+            Change::Symbolic(_) => None,
+        }
+    }
+
     /// The permission bits (0o7777) that a file with `mode` gets.
     pub fn apply(&self, mode: u32, is_dir: bool) -> u32 {
         let clauses = match &self.0 {

@@ -20,6 +20,10 @@ pub struct GitSource {
     pub reference: Option<String>,
     /// Directory in the repository.
     pub subdir: Option<String>,
+    /// The commit that the reference has to be, or the beginning of it.
+    pub checksum: Option<String>,
+    /// Whether submodules are left out (`submodules=false`).
+    pub without_submodules: bool,
 }
 
 impl AddSource {
@@ -51,11 +55,43 @@ impl AddSource {
             None => ("", ""),
         };
         let some = |text: &str| Some(text.to_owned()).filter(|text| !text.is_empty());
-        Self::Git(GitSource {
+        let mut source = GitSource {
             remote: remote.to_owned(),
             reference: some(reference),
             subdir: some(subdir),
-        })
+            checksum: None,
+            without_submodules: false,
+        };
+        source.take_query();
+        Self::Git(source)
+    }
+}
+
+impl GitSource {
+    /// Takes what BuildKit reads of a repository's query: `ref`, `tag`, `branch`, `subdir`,
+    /// `checksum` (or `commit`) and `submodules`. What else there is stays the server's.
+    fn take_query(&mut self) {
+        let Some((address, query)) = self.remote.split_once('?') else {
+            return;
+        };
+        let (address, query) = (address.to_owned(), query.to_owned());
+        let mut kept = Vec::new();
+        for pair in query.split('&') {
+            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+            match name {
+                "ref" => self.reference = Some(value.to_owned()),
+                "tag" => self.reference = Some(format!("refs/tags/{value}")),
+                "branch" => self.reference = Some(format!("refs/heads/{value}")),
+                "subdir" => self.subdir = Some(value.to_owned()),
+                "checksum" | "commit" => self.checksum = Some(value.to_owned()),
+                "submodules" => self.without_submodules = matches!(value, "false" | "0"),
+                _ => kept.push(pair),
+            }
+        }
+        self.remote = match kept.is_empty() {
+            true => address,
+            false => format!("{address}?{}", kept.join("&")),
+        };
     }
 }
 
@@ -143,6 +179,8 @@ mod tests {
                 remote: remote.to_owned(),
                 reference: reference.map(str::to_owned),
                 subdir: subdir.map(str::to_owned),
+                checksum: None,
+                without_submodules: false,
             })
         };
         for (source, expected) in [
@@ -167,11 +205,34 @@ mod tests {
                 git("git@github.com:o/r.git", Some("x"), None),
             ),
             ("git://h/r", git("git://h/r", None, None)),
+            (
+                "https://h/r.git?ref=v1&subdir=d/e",
+                git("https://h/r.git", Some("v1"), Some("d/e")),
+            ),
+            (
+                "https://h/r.git?tag=v1",
+                git("https://h/r.git", Some("refs/tags/v1"), None),
+            ),
+            (
+                "https://h/r.git?token=x&branch=b",
+                git("https://h/r.git?token=x", Some("refs/heads/b"), None),
+            ),
             ("ssh://git@h/r", git("ssh://git@h/r", None, None)),
             ("a@b", AddSource::Local("a@b".to_owned())),
         ] {
             assert_eq!(AddSource::parse(source), expected, "{source}");
         }
+    }
+
+    #[test]
+    fn reads_the_query_of_a_repository() {
+        let parsed = AddSource::parse("https://h/r.git?checksum=abc123&submodules=false");
+        let AddSource::Git(git) = parsed else {
+            panic!("{parsed:?}");
+        };
+        assert_eq!(git.remote, "https://h/r.git");
+        assert_eq!(git.checksum.as_deref(), Some("abc123"));
+        assert!(git.without_submodules);
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use dockerfile::Parsed;
-use dockerfile::diagnostic::render_all;
+use dockerfile::diagnostic::{Code, render_all};
 use dockerfile::lint::{Config, Options, Rule, lint};
 
 use crate::{corpus, entries};
@@ -25,6 +25,10 @@ const REFUSED: [&str; 2] = [
     "docker-library__mysql/Dockerfile.oracle",
     "openshift__imagebuilder/dockerclient/testdata/Dockerfile.target",
 ];
+
+/// Where a comment stands behind an array: BuildKit runs the whole line by a shell, and advises an
+/// array; here it is one.
+const COMMENTED: &str = "GoogleContainerTools__kaniko/integration/dockerfiles/Dockerfile_test_cmd";
 
 fn sources(folder: &Path) -> Vec<(String, Parsed)> {
     let mut found = Vec::new();
@@ -47,7 +51,12 @@ fn all_parse() {
     let mut failed = Vec::new();
     for (name, parsed) in &sources {
         let (_, syntax) = dockerfile::parser::parse(&parsed.source);
-        assert!(syntax.is_empty(), "{name}: {syntax:?}");
+        let codes: Vec<Code> = syntax.iter().map(|d| d.code).collect();
+        let expected: &[Code] = match name.as_str() {
+            COMMENTED => &[Code::TrailingComment],
+            _ => &[],
+        };
+        assert_eq!(codes, expected, "{name}: {syntax:?}");
         if parsed.has_errors() != REFUSED.contains(&name.as_str()) {
             failed.push(render_all(&parsed.diagnostics, name, &parsed.source, false));
         }
@@ -98,6 +107,10 @@ fn checks_agree_with_buildkits() {
         let mut theirs: Vec<&str> = rules.iter().map(String::as_str).collect();
         ours.sort_unstable();
         theirs.sort_unstable();
+        if name == COMMENTED {
+            assert_eq!(theirs, ["JSONArgsRecommended"]);
+            theirs.clear();
+        }
         total += 1;
         clean += usize::from(theirs.is_empty());
         if ours != theirs && !REFUSED.contains(&name.as_str()) {

@@ -8,7 +8,7 @@ use std::io::Write;
 use rustix::fd::AsFd;
 
 use super::sink::{HashDrain, Sink, WriteDrain};
-use super::walk::{Form, TarError, TarOptions, walk};
+use super::walk::{Form, GoOn, TarError, TarOptions, walk};
 use crate::DiffId;
 
 /// Writes the layer of the upper directory `upper` as tar; returns its size in bytes.
@@ -25,6 +25,7 @@ pub fn write_tar<W: Write + ?Sized>(
         options,
         Form::Overlay,
         Sink::new(WriteDrain(out)),
+        &|| Ok(()),
     )?;
     let (_, size) = sink.finish().map_err(TarError::Write)?;
     Ok(size)
@@ -41,16 +42,21 @@ pub struct Measured {
     pub size_files: u64,
 }
 
-/// Measures what [`write_tar`] would write.
+/// Measures what [`write_tar`] would write, for as long as `go_on` allows.
 ///
 /// # Errors
-/// As [`write_tar`].
-pub fn measure(upper: impl AsFd, options: &TarOptions) -> Result<Measured, TarError> {
+/// As [`write_tar`], and what `go_on` says.
+pub fn measure(
+    upper: impl AsFd,
+    options: &TarOptions,
+    go_on: GoOn<'_>,
+) -> Result<Measured, TarError> {
     let sink = walk(
         upper.as_fd(),
         options,
         Form::Overlay,
         Sink::new(HashDrain::new()),
+        go_on,
     )?;
     let size_files = sink.content();
     let (drain, size_tar) = sink.finish().map_err(TarError::Write)?;
@@ -66,6 +72,6 @@ pub fn measure(upper: impl AsFd, options: &TarOptions) -> Result<Measured, TarEr
 /// # Errors
 /// As [`write_tar`].
 pub fn diff_id(upper: impl AsFd, options: &TarOptions) -> Result<(DiffId, u64), TarError> {
-    let measured = measure(upper, options)?;
+    let measured = measure(upper, options, &|| Ok(()))?;
     Ok((measured.diff_id, measured.size_tar))
 }

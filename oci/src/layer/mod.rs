@@ -8,12 +8,14 @@
 //! | module | what it does |
 //! |---|---|
 //! | [`diff`] | overlay upper directory to tar, and to its diff ID without writing anything |
+//! | [`clamp`] | no time in an upper directory later than the layer will say |
 //! | [`tree`] | whole root filesystem to tar |
 //! | [`unpack`] | tar to directory: a layer to overlay form, or an archive into a filesystem |
 //! | [`reader`] | the entries of an untrusted tar |
 //! | [`compression`] | detecting, decompressing, compressing reproducibly |
 //! | [`verify`] | the diff ID and size of what is being read |
 
+pub mod clamp;
 pub mod compression;
 pub mod diff;
 pub(crate) mod header;
@@ -27,7 +29,8 @@ mod walk;
 mod xattr;
 
 pub use names::{MAX_DEPTH, MAX_PATH, OPAQUE_WHITEOUT, WHITEOUT_PREFIX};
-pub use walk::{TarError, TarOptions, open_dir};
+pub use walk::{GoOn, TarError, TarOptions, open_dir};
+pub use xattr::is_portable as is_portable_xattr;
 
 #[cfg(test)]
 pub(crate) mod testing;

@@ -24,6 +24,7 @@ pub fn write_tar<W: Write + ?Sized>(
         options,
         Form::Plain,
         Sink::new(WriteDrain(out)),
+        &|| Ok(()),
     )?;
     let (_, size) = sink.finish().map_err(TarError::Write)?;
     Ok(size)
@@ -40,6 +41,7 @@ pub fn diff_id(root: impl AsFd, options: &TarOptions) -> Result<(DiffId, u64), T
         options,
         Form::Plain,
         Sink::new(HashDrain::new()),
+        &|| Ok(()),
     )?;
     let (drain, size) = sink.finish().map_err(TarError::Write)?;
     Ok((drain.finish().map_err(TarError::Write)?.into(), size))

@@ -82,6 +82,9 @@ pub fn open_dir(path: &Path) -> Result<OwnedFd, TarError> {
     })
 }
 
+/// Asked before every entry and every few hundred KiB: an error ends the work with it.
+pub type GoOn<'a> = &'a dyn Fn() -> io::Result<()>;
+
 /// What the tree is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Form {
@@ -105,10 +108,12 @@ pub(super) fn walk<D: Drain>(
     options: &TarOptions,
     form: Form,
     sink: Sink<D>,
+    go_on: GoOn<'_>,
 ) -> Result<Sink<D>, TarError> {
     let mut walk = Walk {
         sink,
         form,
+        go_on,
         clamp: options.clamp_mtime.unwrap_or(i64::MAX),
         path: Vec::with_capacity(256),
         links: HashMap::new(),
@@ -121,9 +126,10 @@ pub(super) fn walk<D: Drain>(
     Ok(walk.sink)
 }
 
-struct Walk<D> {
+struct Walk<'g, D> {
     sink: Sink<D>,
     form: Form,
+    go_on: GoOn<'g>,
     clamp: i64,
     /// Of the entry at hand, relative to the root.
     path: Vec<u8>,
@@ -159,7 +165,7 @@ impl Item {
     }
 }
 
-impl<D: Drain> Walk<D> {
+impl<D: Drain> Walk<'_, D> {
     fn run(&mut self, root: BorrowedFd<'_>) -> Result<(), TarError> {
         // Opened anew, so that the caller's descriptor keeps its position in the directory, and
         // may be one that only names it (`O_PATH`).
@@ -180,6 +186,7 @@ impl<D: Drain> Walk<D> {
                 continue;
             };
             frame.next += 1;
+            (self.go_on)().map_err(|e| self.failed("reading", e))?;
             let raw = &frame.names[item.start..item.end];
             let name = CStr::from_bytes_with_nul(raw)
                 .map_err(|_| self.failed("reading directory", Errno::INVAL))?;
@@ -390,7 +397,9 @@ impl<D: Drain> Walk<D> {
         self.read_attributes(fd.as_fd())?;
         let size = u64::try_from(stat.st_size).unwrap_or(0);
         self.entry(&stat, Kind::File, b"", size, true)?;
+        let go_on = self.go_on;
         let filled = self.sink.fill(size, |room| {
+            go_on()?;
             loop {
                 match rustix::io::read(&fd, &mut *room) {
                     Err(Errno::INTR) => {}

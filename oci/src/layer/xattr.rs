@@ -19,7 +19,7 @@ pub(super) fn is_overlay_indirection(name: &[u8]) -> bool {
 /// Whether an attribute goes into a tar, and is set from one: what programs in the image can
 /// see and use. Overlay's own bookkeeping, SELinux labels and whatever else belongs to the host
 /// stay out.
-pub(super) fn is_portable(name: &[u8]) -> bool {
+pub fn is_portable(name: &[u8]) -> bool {
     match name {
         b"security.capability" | b"system.posix_acl_access" | b"system.posix_acl_default" => true,
         _ => {

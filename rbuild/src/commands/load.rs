@@ -1,13 +1,15 @@
 //! `rbuild load`
 
-use std::io::{self, IsTerminal as _};
+use std::io::{self, IsTerminal as _, Read};
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use clap::Args;
 use oci::archive::read::{self, ReadOptions};
 
 use crate::app::App;
 use crate::failure::{Failure, Outcome};
+use crate::term::transfer::Transfer;
 use images::load::load;
 
 /// `rbuild load`
@@ -27,6 +29,22 @@ pub struct LoadArgs {
     pub quiet: bool,
 }
 
+/// Tells how much has come of an archive, which may take as long as it takes to be made.
+struct Told<'t, R> {
+    input: R,
+    so_far: u64,
+    transfer: &'t Transfer,
+}
+
+impl<R: Read> Read for Told<'_, R> {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        let n = self.input.read(buf)?;
+        self.so_far += n as u64;
+        self.transfer.bytes("archive", "Reading", self.so_far, 0);
+        Ok(n)
+    }
+}
+
 /// Runs the command.
 pub async fn run(app: &App, args: LoadArgs) -> Outcome {
     let input = args.input.filter(|path| path.as_os_str() != "-");
@@ -38,14 +56,24 @@ pub async fn run(app: &App, args: LoadArgs) -> Outcome {
     let images = app.images().await?;
     let _lease = images.store.lease().await?;
     let spool = images.store.scratch_dir().await?;
+    let transfer = Arc::new(Transfer::load(&app.printer, args.quiet));
+    let told = Arc::clone(&transfer);
     let archive = tokio::task::spawn_blocking(move || {
         let options = ReadOptions::new(&spool);
         match input {
             Some(path) => read::open(&path, &options),
-            None => read::read(io::stdin(), &options),
+            None => {
+                let stdin = Told {
+                    input: io::stdin(),
+                    so_far: 0,
+                    transfer: &told,
+                };
+                read::read(stdin, &options)
+            }
         }
     });
-    let loaded = load(&images, archive.await??).await?;
+    let loaded = load(&images, archive.await??, transfer.as_ref()).await?;
+    transfer.finish(false);
     for image in &loaded {
         for (reference, old) in image.taken.iter().filter(|_| !args.quiet) {
             let name = reference.familiar();

@@ -12,19 +12,65 @@ use crate::term::prompt;
 use crate::term::style;
 use crate::when;
 
-/// `rbuild prune`
+/// `rbuild prune` and `rbuild system prune`
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
   rbuild prune                        what no name and no image needs any more
   rbuild prune --dry-run -a           what there is to gain
-  rbuild prune -f --filter until=24h  nothing that was used within a day
-  rbuild builder prune -f --keep-storage 5g")]
+  rbuild prune -f --filter until=24h  nothing that was used within a day")]
 pub struct PruneArgs {
-    /// Also images that have names, and the cache of images that are there
+    /// Also images that have names, and the build cache of images that are there
     #[arg(short, long)]
     pub all: bool,
 
+    #[command(flatten)]
+    pub common: Common,
+
+    /// Keep this much of the build cache, the most recently used, such as 5g
+    #[arg(long, value_name = "BYTES")]
+    pub keep_storage: Option<String>,
+}
+
+/// `rbuild image prune`
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  rbuild image prune                        images without a name
+  rbuild image prune --dry-run -a           what there is to gain
+  rbuild image prune -af --filter until=24h nothing that was used within a day")]
+pub struct ImagePruneArgs {
+    /// All images, those with names too
+    #[arg(short, long)]
+    pub all: bool,
+
+    #[command(flatten)]
+    pub common: Common,
+}
+
+/// `rbuild builder prune`
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  rbuild builder prune                      the cache of steps that no image needs
+  rbuild builder prune -af                  all of it
+  rbuild builder prune -f --keep-storage 5g")]
+pub struct CachePruneArgs {
+    /// All build cache, that of images that are there too
+    #[arg(short, long)]
+    pub all: bool,
+
+    #[command(flatten)]
+    pub common: Common,
+
+    /// Keep this much of it, the most recently used, such as 5g
+    #[arg(long, value_name = "BYTES")]
+    pub keep_storage: Option<String>,
+}
+
+/// What every prune can be told.
+#[derive(Debug, Args)]
+pub struct Common {
     /// Do not ask
     #[arg(short, long)]
     pub force: bool,
@@ -33,18 +79,55 @@ pub struct PruneArgs {
     #[arg(long = "filter", value_name = "until=TIME")]
     pub filters: Vec<String>,
 
-    /// Keep this much of the build cache, the most recently used, such as 5g
-    #[arg(long, value_name = "BYTES")]
-    pub keep_storage: Option<String>,
-
     /// Only tell what would be removed
     #[arg(long)]
     pub dry_run: bool,
 }
 
+impl From<PruneArgs> for Wanted {
+    fn from(args: PruneArgs) -> Self {
+        Self {
+            what: What::Everything,
+            all: args.all,
+            common: args.common,
+            keep_storage: args.keep_storage,
+        }
+    }
+}
+
+impl From<ImagePruneArgs> for Wanted {
+    fn from(args: ImagePruneArgs) -> Self {
+        Self {
+            what: What::Images,
+            all: args.all,
+            common: args.common,
+            keep_storage: None,
+        }
+    }
+}
+
+impl From<CachePruneArgs> for Wanted {
+    fn from(args: CachePruneArgs) -> Self {
+        Self {
+            what: What::Cache,
+            all: args.all,
+            common: args.common,
+            keep_storage: args.keep_storage,
+        }
+    }
+}
+
+/// A prune of any kind.
+pub struct Wanted {
+    what: What,
+    all: bool,
+    common: Common,
+    keep_storage: Option<String>,
+}
+
 /// What a prune is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum What {
+enum What {
     /// Images and build cache.
     Everything,
     /// `image prune`
@@ -54,7 +137,13 @@ pub enum What {
 }
 
 /// Runs the command.
-pub async fn run(app: &App, args: PruneArgs, what: What) -> Outcome {
+pub async fn run(app: &App, wanted: impl Into<Wanted>) -> Outcome {
+    let Wanted {
+        what,
+        all,
+        common: args,
+        keep_storage,
+    } = wanted.into();
     let filters = Filters::parse(&args.filters, &["until"])?;
     let mut until = None;
     for text in filters.all("until") {
@@ -62,7 +151,7 @@ pub async fn run(app: &App, args: PruneArgs, what: What) -> Outcome {
         let age = u64::try_from(when::now() - before).unwrap_or(0);
         until = Some(Duration::from_secs(age));
     }
-    let keep_storage = match &args.keep_storage {
+    let keep_storage = match &keep_storage {
         None => None,
         Some(text) => Some(golang::size::parse_size(text).ok_or_else(|| {
             Failure::with_code(
@@ -74,15 +163,12 @@ pub async fn run(app: &App, args: PruneArgs, what: What) -> Outcome {
     let options = PruneOptions {
         images: what != What::Cache,
         cache: what != What::Images,
-        all: args.all,
+        all,
         until,
         keep_storage,
         dry_run: args.dry_run,
     };
-    if !args.force
-        && !args.dry_run
-        && !prompt::confirm(&app.printer, warning(what, args.all)).await?
-    {
+    if !args.force && !args.dry_run && !prompt::confirm(&app.printer, warning(what, all)).await? {
         return Ok(());
     }
     let store = app.store_to_remove().await?;

@@ -5,9 +5,10 @@ use oci::{Platform, Reference};
 
 use crate::app::App;
 use crate::failure::{Failure, Outcome};
+use crate::reach;
 use crate::term::transfer::Transfer;
-use images::Images;
 use images::pull::pull_image;
+use images::{ImageError, Images};
 
 /// `rbuild pull`
 #[derive(Debug, Args)]
@@ -82,6 +83,14 @@ pub fn usage(name: &str, error: impl std::fmt::Display) -> Failure {
     Failure::new(format!("invalid reference {name:?}: {error}"))
 }
 
+/// A pull that failed, with what can be done without it.
+fn out_of_reach(error: ImageError) -> Failure {
+    match reach::help(&error) {
+        Some(help) => Failure::new(format!("{error}\n{help}")),
+        None => error.into(),
+    }
+}
+
 fn status(name: &str, up_to_date: bool) -> String {
     match up_to_date {
         true => format!("Status: Image is up to date for {name}"),
@@ -104,7 +113,8 @@ async fn pull_one(
     };
     let heading = format!("{what}: Pulling from {path}");
     let transfer = Transfer::pull(&app.printer, quiet, heading);
-    let fetched = pull_image(images, reference, platform, &transfer).await?;
+    let fetched = pull_image(images, reference, platform, &transfer).await;
+    let fetched = fetched.map_err(out_of_reach)?;
     transfer.finish(fetched.up_to_date);
     if !quiet {
         app.printer.line(format!("Digest: {}", fetched.digest));

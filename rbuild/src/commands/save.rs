@@ -1,6 +1,7 @@
 //! `rbuild save`
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use clap::{Args, ValueEnum};
 use oci::archive::Format;
@@ -10,6 +11,8 @@ use store::{Image, Store};
 use crate::app::App;
 use crate::failure::{Failure, Outcome};
 use crate::term::output::Output;
+use crate::term::transfer::Transfer;
+use images::progress::LayerProgress;
 use images::save;
 
 /// `rbuild save`
@@ -58,9 +61,11 @@ pub async fn run(app: &App, args: SaveArgs) -> Outcome {
     };
     let from = app.images_to_read().await?;
     let _lease = from.store.lease().await?;
+    let transfer = Arc::new(Transfer::save(&app.printer));
+    let progress: Arc<dyn LayerProgress> = transfer.clone();
     let mut images = Vec::new();
     for (image, references) in wanted(&from.store, &args.images).await? {
-        images.push(save::prepare(&from, &image, references).await?);
+        images.push(save::prepare(&from, &image, references, &progress).await?);
     }
     let work = move || match (output, args.format) {
         (Err(dir), _) => save::write_directory(&images, &dir).map_err(Failure::from),
@@ -69,7 +74,9 @@ pub async fn run(app: &App, args: SaveArgs) -> Outcome {
         }
         (Ok(output), _) => output.write(|out| save::write_tar(&images, Format::Docker, out)),
     };
-    tokio::task::spawn_blocking(work).await?
+    let saved = tokio::task::spawn_blocking(work).await?;
+    transfer.finish(false);
+    saved
 }
 
 /// The images of these names, each once, with the names that it is to be saved under.

@@ -62,7 +62,9 @@ impl<'a> Bases<'a> {
     pub fn image(&self, name: &str, platform: Option<&str>) -> Option<BaseImage> {
         let name = match self.options.named.get(name) {
             // A folder sets no variable.
-            Some((_, NamedContext::Tree)) => return Some(BaseImage::default()),
+            Some((_, NamedContext::Tree | NamedContext::Scratch)) => {
+                return Some(BaseImage::default());
+            }
             Some((name, context)) => context.image(name)?,
             None => ImageName::Reference(name.parse::<Reference>().ok()?.or_latest()),
         };

@@ -25,6 +25,8 @@ pub enum ContextPlace {
     Image(Reference),
     /// An image of an OCI image layout.
     Layout(LayoutPlace),
+    /// Nothing, as in FROM scratch.
+    Scratch,
 }
 
 fn named_context(text: &str) -> Result<(String, ContextPlace), String> {
@@ -35,6 +37,7 @@ fn named_context(text: &str) -> Result<(String, ContextPlace), String> {
         return Err(format!("invalid context value: {text:?}; write NAME=PLACE"));
     };
     let place = match place.split_once("://") {
+        Some(("docker-image", "scratch")) => ContextPlace::Scratch,
         Some(("docker-image", reference)) => {
             let parsed = reference.parse::<Reference>();
             let reference = parsed.map_err(|e| format!("invalid context {text:?}: {e}"))?;
@@ -76,7 +79,7 @@ pub async fn open(contexts: &Places) -> Result<(Trees, Layouts), ContextError> {
             ContextPlace::Layout(place) => {
                 layouts.insert(name.clone(), place.clone());
             }
-            ContextPlace::Image(_) => {}
+            ContextPlace::Image(_) | ContextPlace::Scratch => {}
         }
     }
     Ok((trees, layouts))
@@ -89,6 +92,7 @@ pub fn named(contexts: &Places) -> NamedContexts {
             ContextPlace::Tree(_) => NamedContext::Tree,
             ContextPlace::Image(reference) => NamedContext::Image(reference.clone()),
             ContextPlace::Layout(_) => NamedContext::Layout,
+            ContextPlace::Scratch => NamedContext::Scratch,
         };
         (name.clone(), context)
     });

@@ -2,9 +2,11 @@
 
 use dockerfile::diagnostic::{Code, Diagnostic};
 use dockerfile::span::Span;
+use dockerfile::stage::Stage;
 
 use crate::failure::Failure;
 use crate::frontend::bases::Bases;
+use crate::reach;
 use crate::term::safe;
 use builder::context::{ContextError, Source};
 use builder::files::FilesError;
@@ -113,13 +115,34 @@ impl Text {
                     return Failure::with_code(format!("failed to solve: {cause}"), code);
                 }
                 let at = Diagnostic::error(Code::BuildFailed, cause.to_string(), *span);
-                let at = match help(cause) {
+                let at = match self.help(cause, *span) {
                     Some(help) => at.help(help),
                     None => at,
                 };
                 let shown = self.render(&[at]);
                 Failure::with_code(format!("failed to solve: {cause}"), code).at(shown)
             }
+        }
+    }
+
+    /// How to mend a step that failed, where that is known; `span` is its place.
+    fn help(&self, error: &StepError, span: Span) -> Option<String> {
+        let written = span.text(&self.parsed.source);
+        match error {
+            StepError::Files(FilesError::NotFound { .. }) if leaves_context(written) => Some(
+                "`..` cannot leave the context: build with a folder above as the context, or give \
+                 the files with --build-context NAME=FOLDER and COPY --from=NAME"
+                    .to_owned(),
+            ),
+            StepError::Image(_) => {
+                let written = written.strip_prefix("--from=").unwrap_or(written);
+                let stages = self.parsed.dockerfile.stages.iter();
+                let names: Vec<String> = stages.filter_map(Stage::name).collect();
+                let names = names.iter().map(String::as_str);
+                let close = dockerfile::suggest::closest(written, names, true)?;
+                Some(format!("did you mean the stage {close}?"))
+            }
+            error => help(error),
         }
     }
 }
@@ -134,11 +157,28 @@ fn help(error: &StepError) -> Option<String> {
         StepError::Files(FilesError::NotFound { .. }) => {
             Some("sources are paths in the build context (or in what --from names)".to_owned())
         }
+        StepError::Image(error) => reach::help(error),
         StepError::Files(FilesError::Ignored(_)) => {
             Some("take it back in with a line that begins with ! in the ignore file".to_owned())
         }
         _ => None,
     }
+}
+
+/// Whether a source of a COPY, as it is written, steps out of the context.
+fn leaves_context(instruction: &str) -> bool {
+    let quotes = |c: char| matches!(c, '"' | '\'' | '[' | ']' | ',');
+    instruction.split_whitespace().any(|word| {
+        let mut depth = 0;
+        word.trim_matches(quotes).split('/').any(|part| {
+            match part {
+                "" | "." => {}
+                ".." => depth -= 1,
+                _ => depth += 1,
+            }
+            depth < 0
+        })
+    })
 }
 
 /// A context that is not there may have been meant as a command.
@@ -162,5 +202,25 @@ pub fn without_context(error: ContextError) -> Failure {
     match excerpt {
         Some(excerpt) => failure.at(excerpt),
         None => failure,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sources_that_step_out_of_the_context_are_told() {
+        for (instruction, out) in [
+            ("COPY ../x /", true),
+            ("COPY a/../../x /", true),
+            ("COPY [\"../x\", \"/\"]", true),
+            ("COPY ./.. /", true),
+            ("COPY a/../x /", false),
+            ("COPY ..x /", false),
+            ("COPY x /", false),
+        ] {
+            assert_eq!(leaves_context(instruction), out, "{instruction}");
+        }
     }
 }

@@ -3,6 +3,8 @@
 
 use std::collections::VecDeque;
 
+use crate::term::fit::plain;
+
 /// The longest line that is waited for, in bytes; a longer one comes in parts.
 const MAX_LINE: usize = 1 << 20;
 /// How much of the last line is looked at to show it, in bytes.
@@ -98,26 +100,6 @@ fn visible(line: &[u8]) -> String {
         .chars()
         .take(300)
         .collect()
-}
-
-/// Text without control characters and escape sequences.
-pub fn plain(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    let mut chars = text.chars().peekable();
-    while let Some(c) = chars.next() {
-        match c {
-            // A control sequence goes whole: parameters, intermediates, one final byte.
-            '\x1b' if chars.peek() == Some(&'[') => {
-                chars.next();
-                while chars.next_if(|c| matches!(c, ' '..='?')).is_some() {}
-                chars.next_if(|c| matches!(c, '@'..='~'));
-            }
-            '\t' => out.push(' '),
-            c if c.is_control() => {}
-            c => out.push(c),
-        }
-    }
-    out
 }
 
 #[cfg(test)]

@@ -1,13 +1,16 @@
 //! Everything between the commands and the terminal.
 //!
 //! - [`printer`]: the only way to the terminal; [`style`]: colours, sizes, times
-//! - [`progress`]: how a build shows what it does; [`transfer`]: how a push or pull does
+//! - [`progress`]: how a build shows what it does, [`log`] what a step that failed has written
+//! - [`transfer`]: how a push or pull shows its layers; [`fit`]: what is too wide for a line
 //! - [`table`] and [`listing`]: rows and columns, and `--format`
 //! - [`lines`]: output in lines; [`safe`]: foreign text on a terminal
 //! - [`prompt`]: questions; [`output`]: archives to files and pipes
 
+pub mod fit;
 pub mod lines;
 pub mod listing;
+pub mod log;
 pub mod output;
 pub mod printer;
 pub mod progress;

@@ -4,9 +4,11 @@ use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
-use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 
-use crate::term::lines::{Lines, Tail, plain};
+use crate::term::fit::{columns, cut, plain};
+use crate::term::lines::{Lines, Tail};
+use crate::term::log::Logs;
 use crate::term::printer::Printer;
 use crate::term::safe;
 use crate::term::style::Style;
@@ -14,6 +16,8 @@ use builder::solve::progress::{Progress, Vertex};
 
 /// Lines of a step's output that stay on the screen while it runs.
 const TAIL: usize = 6;
+/// Lines of a failed step's output that are told again where all of it has been shown.
+const LAST_LINES: usize = 10;
 
 /// `--progress`
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -28,16 +32,78 @@ pub enum Mode {
     Quiet,
 }
 
-/// A build's progress in the given mode.
-pub fn new(mode: Mode, printer: &Printer) -> Box<dyn Progress> {
-    match mode {
-        Mode::Quiet => Box::new(Quiet {
-            printer: printer.clone(),
-            output: Mutex::default(),
-        }),
-        Mode::Tty => Box::new(Live::new(printer.clone())),
-        Mode::Auto if printer.live() => Box::new(Live::new(printer.clone())),
-        Mode::Auto | Mode::Plain => Box::new(Plain::new(printer.clone())),
+/// A build's progress, with what its steps write.
+pub struct Shown {
+    how: Box<dyn Progress>,
+    logs: Logs,
+    /// Lines of a failed step's output that are told at the end.
+    last_lines: usize,
+}
+
+impl Shown {
+    /// In the given mode.
+    pub fn new(mode: Mode, printer: &Printer) -> Self {
+        let live = match mode {
+            Mode::Tty => true,
+            Mode::Auto => printer.live(),
+            Mode::Plain | Mode::Quiet => false,
+        };
+        let (how, last_lines): (Box<dyn Progress>, _) = match mode {
+            // All there is: nobody has seen the rest.
+            Mode::Quiet => (Box::new(Quiet(printer.clone())), usize::MAX),
+            _ if live => (Box::new(Live::new(printer.clone())), usize::MAX),
+            _ => (Box::new(Plain::new(printer.clone())), LAST_LINES),
+        };
+        Self {
+            how,
+            logs: Logs::default(),
+            last_lines,
+        }
+    }
+
+    /// What the step wrote last that failed.
+    pub fn last_lines(&self) -> Vec<String> {
+        self.logs.last_lines(self.last_lines)
+    }
+}
+
+impl Progress for Shown {
+    fn started(&self, vertex: &Vertex) {
+        self.how.started(vertex);
+    }
+    fn cached(&self, vertex: &Vertex) {
+        self.how.cached(vertex);
+    }
+    fn missed(&self, vertex: &Vertex, reason: &str) {
+        self.how.missed(vertex, reason);
+    }
+    fn output(&self, vertex: &Vertex, bytes: &[u8]) {
+        self.logs.add(vertex.number, bytes);
+        self.how.output(vertex, bytes);
+    }
+    fn status(&self, vertex: &Vertex, text: &str) {
+        self.how.status(vertex, text);
+    }
+    fn done(&self, vertex: &Vertex) {
+        self.logs.forget(vertex.number);
+        self.how.done(vertex);
+    }
+    fn failed(&self, vertex: &Vertex, error: &str) {
+        self.logs.failed(vertex.number);
+        self.how.failed(vertex, error);
+    }
+    fn canceled(&self, vertex: &Vertex) {
+        self.logs.forget(vertex.number);
+        self.how.canceled(vertex);
+    }
+    fn planned(&self, steps: usize) {
+        self.how.planned(steps);
+    }
+    fn finished(&self) {
+        self.how.finished();
+    }
+    fn warning(&self, text: &str) {
+        self.how.warning(text);
     }
 }
 
@@ -51,39 +117,20 @@ fn seconds(duration: Duration) -> String {
     format!("{:.1}s", duration.as_secs_f64())
 }
 
-/// Nothing, but the output of a step that fails.
-struct Quiet {
-    printer: Printer,
-    output: Mutex<HashMap<usize, Vec<u8>>>,
-}
+/// Nothing but warnings.
+struct Quiet(Printer);
 
 impl Progress for Quiet {
     fn started(&self, _: &Vertex) {}
     fn cached(&self, _: &Vertex) {}
     fn missed(&self, _: &Vertex, _: &str) {}
-    fn output(&self, vertex: &Vertex, bytes: &[u8]) {
-        keep(lock(&self.output).entry(vertex.number).or_default(), bytes);
-    }
+    fn output(&self, _: &Vertex, _: &[u8]) {}
     fn status(&self, _: &Vertex, _: &str) {}
-    fn done(&self, vertex: &Vertex) {
-        lock(&self.output).remove(&vertex.number);
-    }
-    fn failed(&self, vertex: &Vertex, _: &str) {
-        if let Some(output) = lock(&self.output).remove(&vertex.number) {
-            self.printer.write_err(&output);
-        }
-    }
+    fn done(&self, _: &Vertex) {}
+    fn failed(&self, _: &Vertex, _: &str) {}
+    fn canceled(&self, _: &Vertex) {}
     fn warning(&self, text: &str) {
-        self.printer.warning(text);
-    }
-}
-
-/// Adds to kept output, and drops the beginning when it grows too long.
-fn keep(output: &mut Vec<u8>, bytes: &[u8]) {
-    output.extend_from_slice(bytes);
-    if output.len() > 2 * MAX_OUTPUT {
-        let cut = output.len() - MAX_OUTPUT;
-        output.drain(..cut);
+        self.0.warning(text);
     }
 }
 
@@ -172,16 +219,38 @@ impl Progress for Plain {
         self.end(vertex, |_| format!("{label}: {error}"));
     }
 
+    fn canceled(&self, vertex: &Vertex) {
+        self.end(vertex, |_| self.printer.paint(Style::Yellow, "CANCELED"));
+    }
+
     fn warning(&self, text: &str) {
         self.printer.warning(text);
     }
 }
 
-/// A line a step that is redrawn while it runs, with the last lines of its output below it.
+/// A line a step that is redrawn while it runs, with the last lines of its output below it, and
+/// above them all how far the build is.
 struct Live {
     printer: Printer,
     screen: MultiProgress,
+    header: ProgressBar,
+    begun: Instant,
+    steps: Mutex<Steps>,
     running: Mutex<HashMap<usize, LiveStep>>,
+}
+
+/// How many steps there are.
+#[derive(Clone, Copy, Default)]
+struct Steps {
+    started: usize,
+    ended: usize,
+    planned: usize,
+}
+
+impl Steps {
+    fn shown(self) -> String {
+        format!("({}/{})", self.ended, self.planned.max(self.started))
+    }
 }
 
 struct LiveStep {
@@ -189,21 +258,40 @@ struct LiveStep {
     bar: ProgressBar,
     tail: Vec<ProgressBar>,
     shown: Tail,
-    /// The end of the output, told when the step fails.
-    output: Vec<u8>,
+    /// Why it was not in the cache.
+    missed: Option<String>,
 }
 
-/// Output kept for the message of a failure.
-const MAX_OUTPUT: usize = 64 << 10;
+/// Columns for what stands around a step's name: an arrow, a word, a time.
+const AROUND: usize = 24;
 
 impl Live {
     fn new(printer: Printer) -> Self {
         let screen = MultiProgress::with_draw_target(ProgressDrawTarget::stderr_with_hz(12));
+        let header = screen.add(ProgressBar::new_spinner());
+        let style = ProgressStyle::with_template("[+] Building {taken} {msg}");
+        let style = style.unwrap_or_else(|_| plain_style());
+        header.set_style(style.with_key(
+            "taken",
+            |state: &ProgressState, out: &mut dyn std::fmt::Write| {
+                let _ = out.write_str(&seconds(state.elapsed()));
+            },
+        ));
         Self {
             printer,
             screen,
+            header,
+            begun: Instant::now(),
+            steps: Mutex::default(),
             running: Mutex::default(),
         }
+    }
+
+    fn count(&self, change: impl FnOnce(&mut Steps)) -> Steps {
+        let mut steps = lock(&self.steps);
+        change(&mut steps);
+        self.header.set_message(steps.shown());
+        *steps
     }
 
     fn end(&self, vertex: &Vertex, style: Style, what: &str) -> Option<LiveStep> {
@@ -214,12 +302,14 @@ impl Live {
         }
         step.bar.finish_and_clear();
         self.screen.remove(&step.bar);
-        let line = format!(
-            " => {what} {}  {}",
-            plain(&vertex.name),
-            seconds(step.started.elapsed())
-        );
+        self.count(|steps| steps.ended += 1);
+        let name = cut(&plain(&vertex.name), columns().saturating_sub(AROUND));
+        let line = format!(" => {what} {name}  {}", seconds(step.started.elapsed()));
         let _ = self.screen.println(self.printer.paint(style, line));
+        if let Some(reason) = &step.missed {
+            let reason = cut(&format!(" => => not cached: {reason}"), columns());
+            let _ = self.screen.println(self.printer.paint(Style::Dim, reason));
+        }
         Some(step)
     }
 }
@@ -230,17 +320,21 @@ fn plain_style() -> ProgressStyle {
 
 impl Progress for Live {
     fn started(&self, vertex: &Vertex) {
+        let counted = self.count(|steps| steps.started += 1);
+        if counted.started == 1 {
+            self.header.enable_steady_tick(Duration::from_millis(100));
+        }
         let bar = self.screen.add(ProgressBar::new_spinner());
         let style = ProgressStyle::with_template(" {spinner} {wide_msg} {elapsed}");
         bar.set_style(style.unwrap_or_else(|_| plain_style()));
-        bar.set_message(plain(&vertex.name));
+        bar.set_message(cut(&plain(&vertex.name), columns().saturating_sub(AROUND)));
         bar.enable_steady_tick(Duration::from_millis(120));
         let step = LiveStep {
             started: Instant::now(),
             bar,
             tail: Vec::new(),
             shown: Tail::new(TAIL),
-            output: Vec::new(),
+            missed: None,
         };
         lock(&self.running).insert(vertex.number, step);
     }
@@ -251,6 +345,9 @@ impl Progress for Live {
 
     fn missed(&self, vertex: &Vertex, reason: &str) {
         self.status(vertex, &format!("not cached: {reason}"));
+        if let Some(step) = lock(&self.running).get_mut(&vertex.number) {
+            step.missed = Some(plain(reason));
+        }
     }
 
     fn output(&self, vertex: &Vertex, bytes: &[u8]) {
@@ -258,7 +355,6 @@ impl Progress for Live {
         let Some(step) = running.get_mut(&vertex.number) else {
             return;
         };
-        keep(&mut step.output, bytes);
         step.shown.feed(bytes);
         let lines = step.shown.shown();
         while step.tail.len() < lines.len() {
@@ -267,15 +363,18 @@ impl Progress for Live {
             line.set_style(plain_style());
             step.tail.push(line);
         }
+        let width = columns();
         for (bar, line) in step.tail.iter().zip(lines) {
-            bar.set_message(self.printer.paint(Style::Dim, format!("   # {line}")));
+            let line = cut(&format!("   # {line}"), width);
+            bar.set_message(self.printer.paint(Style::Dim, line));
         }
     }
 
     fn status(&self, vertex: &Vertex, text: &str) {
         if let Some(step) = lock(&self.running).get(&vertex.number) {
-            let (name, text) = (plain(&vertex.name), plain(text));
-            step.bar.set_message(format!("{name}  ({text})"));
+            let text = plain(&format!("{}  ({text})", vertex.name));
+            let width = columns().saturating_sub(AROUND);
+            step.bar.set_message(cut(&text, width));
         }
     }
 
@@ -283,13 +382,27 @@ impl Progress for Live {
         self.end(vertex, Style::Blue, "DONE  ");
     }
 
-    fn failed(&self, vertex: &Vertex, error: &str) {
-        if let Some(step) = self.end(vertex, Style::Red, "ERROR ") {
-            let text = String::from_utf8_lossy(&step.output);
-            for line in text.lines() {
-                let _ = self.screen.println(format!("   {}", plain(line)));
-            }
-            let _ = self.screen.println(format!("   {}", safe::escape(error)));
+    fn failed(&self, vertex: &Vertex, _: &str) {
+        // Why is told at the very end, with what the step wrote.
+        self.end(vertex, Style::Red, "ERROR ");
+    }
+
+    fn canceled(&self, vertex: &Vertex) {
+        self.end(vertex, Style::Yellow, "CANCELED");
+    }
+
+    fn planned(&self, steps: usize) {
+        self.count(|counted| counted.planned = steps);
+    }
+
+    fn finished(&self) {
+        let steps = *lock(&self.steps);
+        self.header.finish_and_clear();
+        let _ = self.screen.clear();
+        if steps.started > 0 {
+            let taken = seconds(self.begun.elapsed());
+            let line = format!("[+] Building {taken} {} FINISHED", steps.shown());
+            self.printer.note(line);
         }
     }
 
@@ -297,5 +410,12 @@ impl Progress for Live {
         let text = safe::escape(text);
         let text = format!("{}: {text}", self.printer.paint(Style::Yellow, "WARNING"));
         let _ = self.screen.println(text);
+    }
+}
+
+impl Drop for Live {
+    fn drop(&mut self) {
+        // A build that ended early leaves no line that looks as if it went on.
+        let _ = self.screen.clear();
     }
 }

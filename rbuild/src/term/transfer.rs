@@ -9,6 +9,7 @@ use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use oci::{Descriptor, DiffId, Digest};
 
 use crate::term::printer::Printer;
+use images::progress::LayerProgress;
 use images::push::PushProgress;
 
 /// Which way the layers go.
@@ -16,6 +17,20 @@ use images::push::PushProgress;
 enum Direction {
     Pull,
     Push,
+    Load,
+    Save,
+}
+
+impl Direction {
+    /// What becomes of a layer's bytes, in docker's words where it has some.
+    fn doing(self) -> &'static str {
+        match self {
+            Self::Pull => "Extracting",
+            Self::Push => "Pushing",
+            Self::Load => "Loading layer",
+            Self::Save => "Saving layer",
+        }
+    }
 }
 
 /// Shows each layer's state. On a terminal lines are redrawn, with a bar; elsewhere there is a
@@ -55,6 +70,22 @@ impl Transfer {
         transfer
     }
 
+    /// For an archive that is read: on a terminal only, as `docker load` has it.
+    pub fn load(printer: &Printer, quiet: bool) -> Self {
+        Self::new(printer, quiet || !printer.live(), Direction::Load)
+    }
+
+    /// For an archive that is written: on a terminal only, wherever the archive goes.
+    pub fn save(printer: &Printer) -> Self {
+        Self::new(printer, !printer.live(), Direction::Save)
+    }
+
+    /// Something that is no layer has come so far.
+    pub fn bytes(&self, what: &str, doing: &str, current: u64, total: u64) {
+        let mut rows = self.rows();
+        self.show(&mut rows, what, doing, Some((current, total)));
+    }
+
     /// For a push.
     pub fn push(printer: &Printer, quiet: bool) -> Self {
         Self::new(printer, quiet, Direction::Push)
@@ -63,7 +94,9 @@ impl Transfer {
     fn new(printer: &Printer, quiet: bool, direction: Direction) -> Self {
         let shown = if quiet {
             Shown::Nothing
-        } else if printer.live() && std::io::stdout().is_terminal() {
+        } else if printer.live()
+            && (direction == Direction::Save || std::io::stdout().is_terminal())
+        {
             Shown::Live(MultiProgress::with_draw_target(
                 ProgressDrawTarget::stderr_with_hz(12),
             ))
@@ -166,7 +199,10 @@ impl Transfer {
             (_, LayerState::Waiting) => return,
             (
                 _,
-                LayerState::Downloading { current, total } | LayerState::Pushing { current, total },
+                LayerState::Downloading { current, total }
+                | LayerState::Extracting { current, total }
+                | LayerState::Compressing { current, total }
+                | LayerState::Pushing { current, total },
             ) => (state.to_string(), Some((*current, *total))),
             (_, state) => (state.to_string(), None),
         };
@@ -174,6 +210,7 @@ impl Transfer {
             state,
             LayerState::VerifyingChecksum
                 | LayerState::DownloadComplete
+                | LayerState::PullComplete
                 | LayerState::Retrying { .. }
         ) {
             self.release(&mut rows);
@@ -191,12 +228,15 @@ fn redraw(
     progress: Option<(u64, u64)>,
 ) {
     let bar = rows.bars.entry(id.to_owned()).or_insert_with(|| {
-        let bar = screen.add(ProgressBar::new(0));
+        let bar = screen.add(ProgressBar::new(0).with_style(style("{prefix}: {msg}")));
         bar.set_prefix(id.to_owned());
         bar
     });
-    if bar.message() != text {
+    // A word may get its figures later, as `Preparing` does.
+    let first_figures = progress.is_some() && bar.length() == Some(0);
+    if bar.message() != text || first_figures {
         bar.set_style(style(match progress {
+            Some((_, 0)) => "{prefix}: {msg} {decimal_bytes}",
             Some(_) => "{prefix}: {msg} [{bar:40}] {decimal_bytes}/{decimal_total_bytes}",
             None => "{prefix}: {msg}",
         }));
@@ -204,8 +244,8 @@ fn redraw(
     }
     match progress {
         Some((current, total)) => {
-            bar.set_length(total);
             bar.set_position(current);
+            bar.set_length(total);
         }
         None => bar.tick(),
     }
@@ -224,6 +264,20 @@ impl Events for Transfer {
         }
         if !layer.media_type.is_image_config() {
             self.state(&layer.digest, state);
+        }
+    }
+}
+
+impl LayerProgress for Transfer {
+    fn layer(&self, id: &Digest, current: u64, total: u64) {
+        self.bytes(id.short(), self.direction.doing(), current, total);
+    }
+
+    fn done(&self, id: &Digest) {
+        // docker leaves the line as it was at the end, with a full bar.
+        if let Some(bar) = self.rows().bars.get(id.short()) {
+            bar.set_position(bar.length().unwrap_or(0));
+            bar.abandon();
         }
     }
 }

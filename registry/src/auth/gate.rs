@@ -1,18 +1,20 @@
 //! Who is let in: users, passwords, tokens and rules put together.
 
+use std::net::IpAddr;
 use std::path::Path;
 use std::sync::Arc;
 
 use super::external::{KeysError, Verifier};
-use super::header::{bearer, quoted};
+use super::header::{bearer, is_empty, quoted};
 use super::htpasswd::HtpasswdError;
 use super::identity::{Authenticated, BadCredentials, Identity};
 use super::refresh;
-use super::rules::{Access, Rules};
+use super::rules::{Access, Reach, Rules};
 use super::settings::{Login, Settings};
 use super::token::{self, Grant, KeyError, Signer};
 use super::users::Users;
 use crate::clock::now;
+use crate::limits::network;
 
 /// Why nobody can be let in at all.
 #[derive(Debug, thiserror::Error)]
@@ -27,6 +29,10 @@ pub enum AuthError {
     #[error(transparent)]
     Keys(#[from] KeysError),
 }
+
+/// Why a token is not enough, in words for people.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Missing(pub String);
 
 /// Users, passwords, tokens and rules.
 #[derive(Debug)]
@@ -51,6 +57,9 @@ enum Method {
         seconds: i64,
         /// Where clients get tokens, when it is not where they are asking.
         url: Option<String>,
+        /// Who comes with a password, or with nothing, is asked for a password: but for the path
+        /// at which clients find out how to log in.
+        passwords: bool,
     },
     TokenServer {
         verifier: Arc<Verifier>,
@@ -79,12 +88,14 @@ impl Auth {
                 service,
                 lifetime,
                 url,
+                passwords,
             } => Method::OwnTokens {
                 users: Arc::new(Users::open(&users.htpasswd)?),
                 rules: users.rules.clone(),
                 signer: Signer::open(&data_dir.join("token.key"), service)?,
                 seconds: i64::try_from(lifetime.as_secs()).unwrap_or(i64::MAX / 2),
                 url: url.clone(),
+                passwords: *passwords,
             },
             Login::TokenServer {
                 issuer,
@@ -147,7 +158,7 @@ impl Auth {
     }
 
     /// What makes tokens, when we do, and those who can get one.
-    fn signer(&self) -> Option<(&Signer, &Users)> {
+    fn signer(&self) -> Option<(&Signer, &Arc<Users>)> {
         match &self.method {
             Method::OwnTokens { signer, users, .. } => Some((signer, users)),
             Method::Passwords { .. } | Method::TokenServer { .. } => None,
@@ -165,10 +176,20 @@ impl Auth {
     }
 
     /// What a client is sent that must log in. `origin` is the scheme and host that it asked,
-    /// `scope` what it needs.
-    pub fn challenge(&self, origin: &str, scope: Option<&str>) -> String {
+    /// `scope` what it needs, `asks` whether it came with a token or to find out how to log in.
+    /// With `missing`, its token is good but not for this.
+    pub fn challenge(
+        &self,
+        origin: &str,
+        scope: Option<&str>,
+        asks: bool,
+        missing: Option<&Missing>,
+    ) -> String {
         let (url, service) = match &self.method {
             Method::Passwords { .. } => return self.basic_challenge(),
+            Method::OwnTokens { passwords, .. } if *passwords && !asks => {
+                return self.basic_challenge();
+            }
             Method::OwnTokens { url, signer, .. } => (url.as_ref(), signer.service()),
             Method::TokenServer { url, verifier, .. } => (Some(url), verifier.service()),
         };
@@ -181,27 +202,60 @@ impl Auth {
             let scopes: Vec<String> = scope.split(' ').map(quoted).collect();
             format!(",scope=\"{}\"", scopes.join(" "))
         });
-        format!("Bearer realm=\"{url}\",service=\"{service}\"{scope}")
+        let missing = missing.map_or_else(String::new, |Missing(why)| {
+            let fits = |c: &char| (*c == ' ' || c.is_ascii_graphic()) && !"\"\\".contains(*c);
+            let why: String = why.chars().filter(fits).collect();
+            format!(",error=\"insufficient_scope\",error_description=\"{why}\"")
+        });
+        format!("Bearer realm=\"{url}\",service=\"{service}\"{missing}{scope}")
+    }
+
+    /// Why a caller with a token may not do something, in words for people; `None` for who has
+    /// no token, or one that speaks for nobody.
+    pub fn missing(&self, who: &Authenticated, name: &str, access: Access) -> Option<Missing> {
+        let Identity::User(user) = &who.identity else {
+            return None;
+        };
+        who.granted.as_ref()?;
+        let rules = self.rules();
+        let may = rules.is_some_and(|rules| rules.allow(&who.identity, name, access));
+        let what = access.words();
+        Some(Missing(match may {
+            true => format!("the token of {user} is not for {what} {name}"),
+            false => format!("{user} may not {} {name}", access.verb()),
+        }))
     }
 
     /// Who sends this `Authorization` header, and what for.
     ///
     /// # Errors
     /// [`BadCredentials`] when it proves nothing.
-    pub async fn identify(&self, header: Option<&str>) -> Result<Authenticated, BadCredentials> {
+    pub async fn identify(
+        &self,
+        header: Option<&str>,
+        address: IpAddr,
+    ) -> Result<Authenticated, BadCredentials> {
         let token = header.and_then(bearer);
         let (user, access) = match (&self.method, token) {
-            (Method::OwnTokens { signer, .. }, Some(token)) => {
-                let claims = signer.verify(token, now()).ok_or(BadCredentials)?;
+            (Method::OwnTokens { signer, users, .. }, Some(token)) => {
+                let claims = signer.verify(token, now()).ok_or(BadCredentials::Wrong)?;
+                users.follow().await;
+                // Who was removed is out at once, whatever is left of the token's time.
+                if !claims.sub.is_empty() && !users.has(&claims.sub) {
+                    return Err(BadCredentials::Wrong);
+                }
                 (claims.sub, claims.access)
             }
             (Method::TokenServer { verifier, .. }, Some(token)) => {
-                let verified = verifier.verify(token, now()).await.ok_or(BadCredentials)?;
+                let verified = verifier
+                    .verify(token, now())
+                    .await
+                    .ok_or(BadCredentials::Wrong)?;
                 (verified.user, verified.access)
             }
             _ => {
                 return Ok(Authenticated {
-                    identity: self.login(header).await?,
+                    identity: self.login(header, address).await?,
                     granted: None,
                 });
             }
@@ -219,18 +273,25 @@ impl Auth {
 
     /// Whether this `Authorization` header holds a password that was not right lately.
     pub fn would_try(&self, header: &str) -> bool {
-        bearer(header).is_none() && !self.users().is_some_and(|users| users.remembers(header))
+        bearer(header).is_none()
+            && !is_empty(header)
+            && !self.users().is_some_and(|users| users.remembers(header))
     }
 
     /// Who sends this `Authorization` header with a password in it; nobody, when there is none.
     ///
     /// # Errors
     /// [`BadCredentials`]; where a token server knows who is who, nobody has a password.
-    pub async fn login(&self, header: Option<&str>) -> Result<Identity, BadCredentials> {
+    pub async fn login(
+        &self,
+        header: Option<&str>,
+        address: IpAddr,
+    ) -> Result<Identity, BadCredentials> {
         match (header, self.users()) {
             (None, _) => Ok(Identity::Anonymous),
-            (Some(header), Some(users)) => users.login(header).await,
-            (Some(_), None) => Err(BadCredentials),
+            (Some(header), _) if is_empty(header) => Ok(Identity::Anonymous),
+            (Some(header), Some(users)) => users.login(header, network(address)).await,
+            (Some(_), None) => Err(BadCredentials::Wrong),
         }
     }
 
@@ -245,12 +306,13 @@ impl Auth {
     ///
     /// # Errors
     /// [`BadCredentials`] when it is none of ours, or of a password that was changed.
-    pub fn refreshed(&self, token: &str) -> Result<Identity, BadCredentials> {
-        let (signer, users) = self.signer().ok_or(BadCredentials)?;
+    pub async fn refreshed(&self, token: &str) -> Result<Identity, BadCredentials> {
+        let (signer, users) = self.signer().ok_or(BadCredentials::Wrong)?;
+        users.follow().await;
         users
             .with(|users| refresh::user(signer, token, |user| users.hash(user)))
             .map(|user| Identity::User(user.into()))
-            .ok_or(BadCredentials)
+            .ok_or(BadCredentials::Wrong)
     }
 
     /// Whether a client that asks for this service means this one.
@@ -286,13 +348,23 @@ impl Auth {
             Some(rules) => rules.allow(&caller.identity, repository, Access::Pull),
             None => {
                 let grants = caller.granted.iter().flatten();
-                let catalog = |grant: &Grant| {
-                    (grant.kind.as_str(), grant.name.as_str()) == ("registry", "catalog")
-                        && grant.actions.iter().any(|a| a == "*")
-                };
-                grants.into_iter().any(catalog) || self.allows(caller, repository, Access::Pull)
+                grants.into_iter().any(lists_all) || self.allows(caller, repository, Access::Pull)
             }
         }
+    }
+
+    /// Where repositories may be that somebody may see; nowhere else.
+    pub fn reach(&self, caller: &Authenticated) -> Vec<Reach> {
+        if let Some(rules) = self.rules() {
+            return rules.reach(&caller.identity, Access::Pull);
+        }
+        let grants = caller.granted.iter().flatten();
+        if grants.clone().any(lists_all) {
+            return vec![Reach::of("*")];
+        }
+        grants
+            .map(|grant| Reach::Name(grant.name.clone()))
+            .collect()
     }
 
     /// Whether somebody may read a repository, with another token if need be. What a token server
@@ -348,4 +420,10 @@ impl Auth {
             Method::Passwords { .. } | Method::TokenServer { .. } => Ok((String::new(), 0)),
         }
     }
+}
+
+/// Whether a token is for the list of all repositories.
+fn lists_all(grant: &Grant) -> bool {
+    (grant.kind.as_str(), grant.name.as_str()) == ("registry", "catalog")
+        && grant.actions.iter().any(|action| action == "*")
 }

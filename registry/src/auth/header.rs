@@ -30,6 +30,17 @@ pub(super) fn basic(header: &str) -> Option<(String, String)> {
     Some((user.to_owned(), password.to_owned()))
 }
 
+/// Whether this is the Basic header of who has nothing to send: podman and skopeo answer a
+/// challenge with an empty user and an empty password then.
+pub(super) fn is_empty(header: &str) -> bool {
+    basic(header).is_some_and(|(user, password)| user.is_empty() && password.is_empty())
+}
+
+/// The user that a Basic header names, true or not.
+pub(crate) fn claimed(header: &str) -> Option<String> {
+    Some(basic(header)?.0).filter(|user| !user.is_empty())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -44,5 +55,11 @@ mod tests {
         }
         assert_eq!(bearer("bearer x.y.z"), Some("x.y.z"));
         assert_eq!(bearer("Basic YTo="), None);
+        assert!(is_empty("Basic Og=="));
+        for some in ["", "Basic", "Basic YTo=", "Basic OmE=", "Bearer Og=="] {
+            assert!(!is_empty(some), "{some}");
+        }
+        assert_eq!(claimed("Basic YTpi").as_deref(), Some("a"));
+        assert_eq!(claimed("Basic Og=="), None);
     }
 }

@@ -1,6 +1,7 @@
 //! Who is asking.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::task::JoinError;
 
@@ -24,13 +25,18 @@ pub struct Authenticated {
     pub granted: Option<Vec<Grant>>,
 }
 
-/// Why somebody is not who they say.
+/// Why somebody is not taken for who they say.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct BadCredentials;
+pub enum BadCredentials {
+    /// They prove nothing.
+    Wrong,
+    /// They were not looked at: so many before were wrong. How long to wait.
+    Wait(Duration),
+}
 
 /// A password that could not be looked at to its end proves nothing.
 impl From<JoinError> for BadCredentials {
     fn from(_: JoinError) -> Self {
-        Self
+        Self::Wrong
     }
 }

@@ -36,6 +36,26 @@ impl Access {
             Self::Admin => "*",
         }
     }
+
+    /// The same as a verb for people, before a repository's name.
+    pub fn verb(self) -> &'static str {
+        match self {
+            Self::Pull => "pull from",
+            Self::Push => "push to",
+            Self::Delete => "delete from",
+            Self::Admin => "do everything in",
+        }
+    }
+
+    /// The same as a noun for people.
+    pub fn words(self) -> &'static str {
+        match self {
+            Self::Pull => "pulling from",
+            Self::Push => "pushing to",
+            Self::Delete => "deleting from",
+            Self::Admin => "everything in",
+        }
+    }
 }
 
 /// One rule of the configuration.
@@ -53,6 +73,33 @@ pub struct Rule {
     pub groups: Vec<String>,
     /// What they may do.
     pub allow: Vec<Access>,
+}
+
+/// Names that somebody may be let see, as far as a pattern's beginning tells.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Reach {
+    /// All that begin so.
+    Prefix(String),
+    /// This one.
+    Name(String),
+}
+
+impl Reach {
+    /// What a pattern of names can match.
+    pub fn of(pattern: &str) -> Self {
+        match pattern.split_once('*') {
+            Some((prefix, _)) => Self::Prefix(prefix.to_owned()),
+            None => Self::Name(pattern.to_owned()),
+        }
+    }
+
+    /// The first and the last name within reach, in byte order: no name has a tilde.
+    pub fn bounds(&self) -> (String, String) {
+        match self {
+            Self::Prefix(prefix) => (prefix.clone(), format!("{prefix}~")),
+            Self::Name(name) => (name.clone(), name.clone()),
+        }
+    }
 }
 
 /// All rules. Each only adds to what may be done.
@@ -95,19 +142,36 @@ impl Rules {
         )
     }
 
+    /// Whether anything is for those who are not logged in.
+    pub fn are_for_anonymous(&self) -> bool {
+        self.0.iter().any(|rule| rule.users.contains(ANONYMOUS))
+    }
+
     /// Whether `identity` may do `access` in `repository`.
     pub fn allow(&self, identity: &Identity, repository: &str, access: Access) -> bool {
-        self.0.iter().any(|rule| {
-            let who = rule.users.contains(ANONYMOUS)
-                || match identity {
-                    Identity::Anonymous => false,
-                    Identity::User(user) => {
-                        rule.users.contains(EVERYBODY) || rule.users.contains(&**user)
-                    }
-                };
-            who && (rule.allow.contains(&access) || rule.allow.contains(&Access::Admin))
-                && matches(&rule.repository, repository)
-        })
+        self.0
+            .iter()
+            .any(|rule| rule.lets(identity, access) && matches(&rule.repository, repository))
+    }
+
+    /// Where repositories may be in which `identity` may do `access`; nowhere else.
+    pub fn reach(&self, identity: &Identity, access: Access) -> Vec<Reach> {
+        let rules = self.0.iter().filter(|rule| rule.lets(identity, access));
+        rules.map(|rule| Reach::of(&rule.repository)).collect()
+    }
+}
+
+impl Compiled {
+    /// Whether it lets `identity` do `access` in some repository.
+    fn lets(&self, identity: &Identity, access: Access) -> bool {
+        let who = self.users.contains(ANONYMOUS)
+            || match identity {
+                Identity::Anonymous => false,
+                Identity::User(user) => {
+                    self.users.contains(EVERYBODY) || self.users.contains(&**user)
+                }
+            };
+        who && (self.allow.contains(&access) || self.allow.contains(&Access::Admin))
     }
 }
 
@@ -166,6 +230,32 @@ mod tests {
                 allowed,
                 "{who:?} {repository}"
             );
+        }
+    }
+
+    #[test]
+    fn names_out_of_reach_are_not_looked_at() {
+        use std::cmp::Ordering::{Equal, Greater, Less};
+        for (pattern, name, expected) in [
+            ("team/app", "team/app", Equal),
+            ("team/app", "team/app2", Greater),
+            ("team/app", "team/ap", Less),
+            ("team/**", "team/a/b", Equal),
+            ("team/**", "team", Less),
+            ("team/**", "team0", Greater),
+            ("team*", "team-a", Equal),
+            ("**", "z/z", Equal),
+            ("*/app", "a/app", Equal),
+        ] {
+            let (first, last) = Reach::of(pattern).bounds();
+            let place = if name < first.as_str() {
+                Less
+            } else if name > last.as_str() {
+                Greater
+            } else {
+                Equal
+            };
+            assert_eq!(place, expected, "{pattern} {name}");
         }
     }
 }

@@ -31,6 +31,8 @@ pub enum Login {
         lifetime: Duration,
         /// Where clients get them, when it is not where they ask.
         url: Option<String>,
+        /// Passwords are asked for all the same, where that is no way to keep out who has none.
+        passwords: bool,
     },
     /// With a token of a token server elsewhere.
     TokenServer {

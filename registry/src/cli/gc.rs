@@ -55,7 +55,11 @@ pub(super) fn run(options: Gc) -> Result<(), Failure> {
         registry.close().await;
         Ok(collected)
     })?;
-    out(&report(&collected, options.dry_run))
+    out(&report(&collected, options.dry_run))?;
+    if collected.stopped {
+        return Err("the registry is closing: what is left goes the next time".into());
+    }
+    Ok(())
 }
 
 fn report(collected: &Collected, dry_run: bool) -> String {
@@ -90,8 +94,9 @@ fn report(collected: &Collected, dry_run: bool) -> String {
     }
     if dry_run {
         text.push_str(&format!(
-            "would remove {links} blobs from their repositories; {blobs} more that no repository \
-             shows ({bytes} bytes) would be freed\n"
+            "would remove {links} blobs from their repositories and {} empty repositories; would \
+             free {blobs} blobs, {bytes} bytes\n",
+            collected.repository_count
         ));
     } else {
         text.push_str(&format!(

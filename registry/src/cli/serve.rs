@@ -1,5 +1,6 @@
 //! `rregistry serve`
 
+use std::io::IsTerminal;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
@@ -12,27 +13,32 @@ use tokio::task::JoinHandle;
 use tracing_subscriber::EnvFilter;
 
 use super::failure::{Failure, err, out};
-use super::settings::{Settings, data_dir};
+use super::settings::{Settings, data_dir, strange_variables};
 use crate::auth::Auth;
-use crate::config::Config;
+use crate::config::{Config, ListenAddr};
 use crate::control;
 use crate::events::Subscribers;
 use crate::http::{Api, router};
 use crate::metrics::Metrics;
-use crate::server::Server;
+use crate::server::{Patience, Server};
 use crate::service::{CollectOptions, Registry};
 use crate::tls::Reloading;
 use crate::webhook::Deliveries;
 
 /// How often unfinished uploads are looked through.
 const EXPIRY_INTERVAL: Duration = Duration::from_secs(3600);
+/// How long commands of `rregistry gc` and the like may take to be answered at the end.
+const ANSWERS: Duration = Duration::from_secs(1);
+
+/// How often it is written down which manifests were pulled.
+const PULLS_INTERVAL: Duration = Duration::from_secs(60);
 
 /// Serve images until interrupted.
 ///
 /// Everything is kept under one directory: blobs in files named by their digests, what is known
 /// about them in a SQLite database. The line "listening on http://…" is printed when clients can
 /// connect. SIGTERM and Ctrl-C let requests in flight finish; SIGHUP reads certificates,
-/// passwords and a token server's keys again.
+/// passwords and a token server's keys again (passwords are also when their file changes).
 ///
 /// Every setting has an environment variable too: see `rregistry config --explain`.
 #[derive(Debug, Args)]
@@ -40,7 +46,8 @@ pub(super) struct Serve {
     #[command(flatten)]
     settings: Settings,
 
-    /// Where to listen: address and port. Port 0 takes a free one [default: 127.0.0.1:5000].
+    /// Where to listen, such as 127.0.0.1:5000, :5000 or localhost:5000; port 0 takes a free one
+    /// [default: 127.0.0.1:5000].
     #[arg(long)]
     addr: Option<String>,
 
@@ -62,17 +69,30 @@ pub(super) fn run(options: Serve) -> Result<(), Failure> {
     let filter = filter(level)?;
     let log = tracing_subscriber::fmt()
         .with_env_filter(filter)
+        .with_ansi(colors())
         .with_writer(std::io::stderr);
     if config.log_json {
         log.json().init();
     } else {
         log.init();
     }
+    for name in strange_variables()? {
+        tracing::warn!(
+            name,
+            "a variable is no setting; `rregistry config --explain` lists them"
+        );
+    }
     let data_dir = data_dir(&config)?;
     tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()?
         .block_on(serve(config, &data_dir))
+}
+
+/// Whether log lines have colours: for people at a terminal who did not say no (no-color.org).
+fn colors() -> bool {
+    let refused = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+    !refused && std::io::stderr().is_terminal()
 }
 
 /// One of the levels, or a filter of several parts, as experts write them.
@@ -92,7 +112,7 @@ fn filter(level: &str) -> Result<EnvFilter, Failure> {
 
 async fn serve(config: Config, data_dir: &Path) -> Result<(), Failure> {
     let tls = config.tls.clone().map(Reloading::new).transpose()?;
-    let subscribers = Subscribers::new(&config.webhooks, node(config.addr));
+    let subscribers = Subscribers::new(&config.webhooks, node(&config.addr));
     let registry = Registry::with_policy(data_dir, config.policy.clone()).await?;
     let registry = Arc::new(registry.telling(subscribers));
     let deliveries = Deliveries::start(&registry).await?;
@@ -105,10 +125,7 @@ async fn serve(config: Config, data_dir: &Path) -> Result<(), Failure> {
             }
         });
     }
-    let addr = config.addr;
-    let server = Server::bind(addr, tls.clone())
-        .await
-        .map_err(|e| format!("cannot listen on {addr}: {e}; choose another with --addr"))?;
+    let server = listen(&config.addr, tls.clone()).await?;
     let bound = server.local_addr()?;
     if !bound.ip().is_loopback() {
         warn(&bound, auth.is_some(), tls.is_some());
@@ -122,13 +139,22 @@ async fn serve(config: Config, data_dir: &Path) -> Result<(), Failure> {
         limits.connections_per_address,
         Arc::clone(&metrics),
     );
+    let server = server.patient(Patience {
+        first: limits.first_request,
+        next: limits.idle,
+        sending: limits.send_idle,
+    });
+    let (close, closing) = tokio::sync::oneshot::channel::<()>();
+    let commands = control::listen(
+        data_dir,
+        Arc::clone(&registry),
+        Arc::clone(&metrics),
+        // Sent or dropped, it is the end.
+        async { closing.await.unwrap_or_default() },
+    )?;
     let tasks = [
-        Some(control::listen(
-            data_dir,
-            Arc::clone(&registry),
-            Arc::clone(&metrics),
-        )?),
         Some(expire(Arc::clone(&registry), config.uploads_expire_after)),
+        Some(note_pulls(Arc::clone(&registry))),
         config.gc_interval.map(|interval| {
             let (registry, metrics) = (Arc::clone(&registry), Arc::clone(&metrics));
             collect(registry, metrics, interval, config.gc_grace)
@@ -141,11 +167,13 @@ async fn serve(config: Config, data_dir: &Path) -> Result<(), Failure> {
     let scheme = if tls.is_some() { "https" } else { "http" };
     out(&format!("listening on {scheme}://{bound}\n"))?;
     let (stopped, stopped_at) = tokio::sync::oneshot::channel();
+    let collecting = Arc::clone(&registry);
     let stop = async move {
         tokio::select! {
             _ = terminate.recv() => {}
             _ = interrupt.recv() => {}
         }
+        collecting.stop_collecting();
         let _ = stopped.send(Instant::now());
     };
     let api = Api::new(Arc::clone(&registry), auth, metrics, &config);
@@ -155,13 +183,34 @@ async fn serve(config: Config, data_dir: &Path) -> Result<(), Failure> {
     for task in tasks.into_iter().flatten() {
         task.abort();
     }
+    // A collection has ended by now; who asked for it is told so.
+    drop(close);
+    let _ = tokio::time::timeout(ANSWERS, commands).await;
     control::forget(data_dir);
     registry.close().await;
     Ok(())
 }
 
+/// Listens on the first address that can be had.
+async fn listen(addr: &ListenAddr, tls: Option<Reloading>) -> Result<Server, Failure> {
+    let wrong = |e: std::io::Error| {
+        Failure::from(format!(
+            "cannot listen on {addr}: {e}; choose another with --addr"
+        ))
+    };
+    let mut last = std::io::Error::other("the name has no address");
+    for addr in addr.resolve().await.map_err(wrong)? {
+        match Server::bind(addr, tls.clone()).await {
+            Ok(server) => return Ok(server),
+            // Where there is one of the two addresses only, it is the other one's turn.
+            Err(e) => last = e,
+        }
+    }
+    Err(wrong(last))
+}
+
 /// What this registry calls itself when it tells others: its machine's name and its port.
-fn node(addr: SocketAddr) -> String {
+fn node(addr: &ListenAddr) -> String {
     let system = rustix::system::uname();
     format!("{}:{}", system.nodename().to_string_lossy(), addr.port())
 }
@@ -233,6 +282,19 @@ fn expire(registry: Arc<Registry>, age: Duration) -> JoinHandle<()> {
                 Ok(0) => {}
                 Ok(uploads) => tracing::info!(uploads, "unfinished uploads expired"),
                 Err(e) => tracing::warn!(error = %e, "expiring uploads failed"),
+            }
+        }
+    })
+}
+
+/// Writes down from time to time what was pulled: rules would let go what a crash makes forget.
+fn note_pulls(registry: Arc<Registry>) -> JoinHandle<()> {
+    tokio::spawn(async move {
+        let mut tick = tokio::time::interval(PULLS_INTERVAL);
+        loop {
+            tick.tick().await;
+            if let Err(e) = registry.flush_pulls().await {
+                tracing::warn!(error = %e, "when manifests were last pulled is not noted");
             }
         }
     })

@@ -27,12 +27,19 @@ impl Settings {
             Some(path) => config::Settings::from_file(path)?,
             None => config::Settings::default(),
         };
+        strange_variables()?;
         settings.override_from(|name| std::env::var(name).ok());
         if let Some(dir) = self.data_dir {
             settings.set("data_dir", dir.to_string_lossy().into_owned());
         }
         Ok(settings)
     }
+}
+
+/// Variables that are named like settings and are like none.
+pub(super) fn strange_variables() -> Result<Vec<String>, Failure> {
+    let names = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok());
+    Ok(config::Settings::check_names(names)?)
 }
 
 /// The data directory: said, or the user's own.

@@ -10,7 +10,7 @@ use crate::auth::htpasswd::{Htpasswd, HtpasswdError};
 
 /// Manage the users in a password file.
 ///
-/// Point the setting auth.htpasswd to the file. A running registry reads it again on SIGHUP.
+/// Point the setting auth.htpasswd to the file. A running registry notices when it changes.
 #[derive(Debug, Subcommand)]
 pub(super) enum User {
     /// Add a user; the password is read from standard input.

@@ -1,11 +1,11 @@
 //! All settings, checked.
 
 use std::collections::BTreeSet;
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use super::error::{ConfigError, wrong};
+use super::listen::ListenAddr;
 use super::login;
 use super::settings::Settings;
 use crate::auth::settings as auth;
@@ -34,19 +34,29 @@ pub struct Limits {
     pub connections_per_address: u32,
     /// Uploads that one client sends at once.
     pub uploads: u32,
+    /// Unfinished uploads.
+    pub upload_sessions: u32,
+    /// Unfinished uploads of one client.
+    pub upload_sessions_per_client: u32,
     /// Requests a second of one client.
     pub request_rate: u32,
     /// Requests at once of one client.
     pub request_burst: u32,
     /// How long to wait for progress of a request's body.
     pub body_idle: Duration,
+    /// How long a new connection is waited for until it asks something.
+    pub first_request: Duration,
+    /// How long a connection may rest between requests.
+    pub idle: Duration,
+    /// How long to wait for a client to take more of an answer.
+    pub send_idle: Duration,
 }
 
 /// All settings, checked.
 #[derive(Clone, Debug)]
 pub struct Config {
     /// Where to listen.
-    pub addr: SocketAddr,
+    pub addr: ListenAddr,
     /// Where clients reach it, without a slash at the end.
     pub url: Option<String>,
     /// Where everything is kept; the default depends on the user.
@@ -96,6 +106,8 @@ impl Settings {
         let backup = self.duration("backup.interval")?;
         let quotas = self.quotas()?;
         let sparse = self.boolean("manifests.sparse_indexes")?;
+        let delete_needed = self.boolean("delete.needed")?;
+        let no_pulls = self.list("pulls.ignore_agents")?;
         Ok(Config {
             addr: self.parse("addr")?,
             url: self
@@ -124,6 +136,8 @@ impl Settings {
                 retention: self.lists.retention,
                 quotas,
                 sparse_indexes: sparse,
+                delete_needed,
+                no_pulls,
             },
             webhooks: self.lists.webhook,
         })
@@ -146,9 +160,14 @@ impl Settings {
             connections: self.number("limits.connections")?,
             connections_per_address: self.number("limits.connections_per_address")?,
             uploads: self.number("limits.uploads")?,
+            upload_sessions: self.number("limits.upload_sessions")?,
+            upload_sessions_per_client: self.number("limits.upload_sessions_per_client")?,
             request_rate: self.number("limits.request_rate")?,
             request_burst: self.number("limits.request_burst")?,
             body_idle: self.duration("limits.body_idle")?,
+            first_request: self.duration("limits.first_request")?,
+            idle: self.duration("limits.idle")?,
+            send_idle: self.duration("limits.send_idle")?,
         })
     }
 

@@ -31,6 +31,16 @@ pub enum ConfigError {
         /// The key that was meant, perhaps.
         similar: Option<&'static str>,
     },
+    /// An environment variable that is no setting.
+    #[error("unknown environment variable {name}{}", suggest_variable(.list, .similar))]
+    Variable {
+        /// The variable.
+        name: String,
+        /// The list that it names: lists stand in the file only.
+        list: Option<&'static str>,
+        /// The variable that was meant, perhaps.
+        similar: Option<String>,
+    },
     /// A value that its key cannot have.
     #[error("{key} = {value}: {why}")]
     Value {
@@ -50,6 +60,16 @@ fn suggest(similar: &Option<&'static str>) -> String {
     match similar {
         Some(similar) => format!("; did you mean `{similar}`?"),
         None => "; `rregistry config --explain` lists all keys".to_owned(),
+    }
+}
+
+fn suggest_variable(list: &Option<&'static str>, similar: &Option<String>) -> String {
+    match (list, similar) {
+        (Some(list), _) => {
+            format!("; `{list}` is a list, which only the file of settings can hold")
+        }
+        (None, Some(similar)) => format!("; did you mean {similar}?"),
+        (None, None) => String::new(),
     }
 }
 

@@ -16,7 +16,8 @@ pub const KEYS: &[Key] = &[
     Key {
         name: "addr",
         default: "\"127.0.0.1:5000\"",
-        help: "Where to listen: address and port. Port 0 takes a free one.",
+        help: "Where to listen: address and port. Without an address (\":5000\") on all of them; a \
+               name such as localhost is looked up. Port 0 takes a free one.",
     },
     Key {
         name: "url",
@@ -66,14 +67,15 @@ pub const KEYS: &[Key] = &[
         name: "tls.client_ca",
         default: "",
         help: "Certificates in PEM of those who may sign client certificates. When set, a client \
-               without such a certificate is not let in.",
+               without such a certificate gets nothing but /healthz and /readyz.",
     },
     Key {
         name: "auth.htpasswd",
         default: "",
         help: "File of users and bcrypt passwords, as made by `rregistry user add` or \
-               `htpasswd -B`. When set, clients must log in, but for what access rules give to \
-               everybody.",
+               `htpasswd -B`; read again when it changes. When set, clients must log in, but for \
+               what access rules give to everybody. After ten wrong passwords for a user, or from \
+               an address, further ones are answered 429 for a while, longer each time.",
     },
     Key {
         name: "auth.realm",
@@ -84,7 +86,9 @@ pub const KEYS: &[Key] = &[
         name: "auth.method",
         default: "\"basic\"",
         help: "How clients prove who they are: basic sends the password with every request, token \
-               gets a token for it that is good for some minutes and for what it was asked for.",
+               gets a token for it that is good for some minutes and for what it was asked for. \
+               Where access rules give something to \"anonymous\", /v2/ offers tokens also with \
+               basic: clients cannot be anonymous otherwise.",
     },
     Key {
         name: "auth.token_lifetime",
@@ -134,6 +138,19 @@ pub const KEYS: &[Key] = &[
         help: "Whether manifests, tags and blobs can be deleted through the API.",
     },
     Key {
+        name: "delete.needed",
+        default: "false",
+        help: "Whether a manifest can be deleted while the index of a tag lists it, which breaks that \
+               tag's image. What an immutable tag needs can never be deleted.",
+    },
+    Key {
+        name: "pulls.ignore_agents",
+        default: "[]",
+        help: "Clients whose requests are no pulls for retention, such as scanners that look at every \
+               tag: patterns of their User-Agent, in which * is anything: [\"trivy/*\"]. For others \
+               a GET of a manifest, and a HEAD by tag, is a pull. In the environment, with commas.",
+    },
+    Key {
         name: "uploads.expire_after",
         default: "\"7d\"",
         help: "How long an unfinished upload may rest before it is removed.",
@@ -165,8 +182,9 @@ pub const KEYS: &[Key] = &[
     Key {
         name: "limits.connections",
         default: "8192",
-        help: "Connections that may be open; more are closed at once. 0 for no limit but the \
-               system's. For this and all limits below.",
+        help: "Connections that may be open. One more takes the place of one that has nothing to \
+               do, of the address that has most; where there is none such it is closed at once. 0 \
+               for no limit but the system's. For this and all limits below.",
     },
     Key {
         name: "limits.connections_per_address",
@@ -181,6 +199,18 @@ pub const KEYS: &[Key] = &[
                for who is not logged in. Who wants more is answered 429 TOOMANYREQUESTS, and docker \
                and skopeo, which send several layers of an image at once, give up then: let each \
                have at least 10.",
+    },
+    Key {
+        name: "limits.upload_sessions",
+        default: "10000",
+        help: "Uploads that may be unfinished, those included that nobody goes on with until they \
+               expire (uploads.expire_after). A further one is answered 429 TOOMANYREQUESTS.",
+    },
+    Key {
+        name: "limits.upload_sessions_per_client",
+        default: "1000",
+        help: "The same for one client, as for limits.uploads; what began before a restart is \
+               nobody's.",
     },
     Key {
         name: "limits.request_rate",
@@ -200,6 +230,23 @@ pub const KEYS: &[Key] = &[
         default: "\"60s\"",
         help: "How long to wait for each KiB of a request's body; then it is answered 408. What \
                came of an upload before is kept, and the client can go on from there.",
+    },
+    Key {
+        name: "limits.first_request",
+        default: "\"10s\"",
+        help: "How long a new connection is waited for, of whatever protocol, until the head of its \
+               first request has come. A TLS handshake has 10s before.",
+    },
+    Key {
+        name: "limits.idle",
+        default: "\"75s\"",
+        help: "How long a connection may rest between requests, until the head of the next one has \
+               come.",
+    },
+    Key {
+        name: "limits.send_idle",
+        default: "\"5m\"",
+        help: "How long to wait for a client to take any more of an answer.",
     },
     Key {
         name: "metrics.enabled",
@@ -226,9 +273,12 @@ pub(super) const LISTS: &[Key] = &[
         help: "How long tags are kept, looked at when garbage is collected: [[retention]] with \
                repository (a pattern; the first rule for a repository counts), and what is kept: \
                keep_newest (a number), keep_pushed_within, keep_pulled_within (times such as \
-               30d), keep_tags (patterns). A tag that none of them keeps goes; without any of \
-               them all stay. delete_untagged_after: how long manifests without tag stay. \
-               `rregistry gc --dry-run` shows what would go.",
+               30d; a push counts as a pull), keep_tags (patterns). A tag that none of them keeps \
+               goes; without any of them all stay. delete_untagged_after: how long manifests stay \
+               after they lost their last tag. Signatures, attestations and the like (tags such as \
+               sha256-….sig, and tags of manifests that refer to one that is there) are not \
+               counted: they stay and go with their image. `rregistry gc --dry-run` shows what \
+               would go.",
     },
     Key {
         name: "quota",
@@ -262,9 +312,12 @@ pub(super) const LISTS: &[Key] = &[
     },
 ];
 
+/// What the environment variables of all keys begin with.
+pub(super) const PREFIX: &str = "RREGISTRY_";
+
 /// The environment variable of a key.
 pub fn env_name(key: &str) -> String {
-    format!("RREGISTRY_{}", key.to_uppercase().replace('.', "_"))
+    format!("{PREFIX}{}", key.to_uppercase().replace('.', "_"))
 }
 
 /// The key that was meant, if one is near enough.
@@ -275,6 +328,16 @@ pub(super) fn similar(name: &str) -> Option<&'static str> {
         .filter(|(distance, key)| *distance <= 1 + key.len() / 4)
         .min()
         .map(|(_, key)| key)
+}
+
+/// The variable that was meant, if one is near enough.
+pub(super) fn similar_variable(name: &str) -> Option<String> {
+    KEYS.iter()
+        .map(|key| env_name(key.name))
+        .map(|known| (distance(name, &known), known))
+        .filter(|(distance, known)| *distance <= 1 + (known.len() - PREFIX.len()) / 4)
+        .min()
+        .map(|(_, known)| known)
 }
 
 /// The edit distance between two words.

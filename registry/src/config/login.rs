@@ -30,7 +30,19 @@ fn login(settings: &Settings) -> Result<Login, ConfigError> {
         ("basic", None) if url.is_some() || service.is_some() => Err(ConfigError::Conflict(
             "auth.token_url and auth.token_service need auth.method = \"token\"",
         )),
-        ("basic", None) => Ok(users(settings)?.map_or(Login::Open, Login::Passwords)),
+        ("basic", None) => Ok(match users(settings)? {
+            None => Login::Open,
+            // No client stays anonymous that is asked for a password: docker gives up, and others
+            // send an empty one. Asked for a token they get one for nobody.
+            Some(users) if users.rules.are_for_anonymous() => Login::OwnTokens {
+                users,
+                service: service_or_realm(settings)?,
+                lifetime,
+                url,
+                passwords: true,
+            },
+            Some(users) => Login::Passwords(users),
+        }),
         ("token", Some(issuer)) => token_server(settings, issuer, url),
         ("token", None) => Ok(Login::OwnTokens {
             users: users(settings)?.ok_or(ConfigError::Conflict(
@@ -39,6 +51,7 @@ fn login(settings: &Settings) -> Result<Login, ConfigError> {
             service: service_or_realm(settings)?,
             lifetime,
             url,
+            passwords: false,
         }),
         (other, _) => Err(wrong("auth.method", other, "basic or token")),
     }

@@ -9,18 +9,21 @@
 //! | [`keys`] | the list of settings |
 //! | [`settings`] | what was set, as it came |
 //! | [`check`] | what that makes: [`Config`] |
+//! | [`listen`] | where to listen |
 //! | [`login`] | the part of it that says how clients log in |
 //! | [`error`] | what is wrong with settings |
 
 mod check;
 mod error;
 mod keys;
+mod listen;
 mod login;
 mod settings;
 
 pub use check::{Config, Limits, Tls};
 pub use error::ConfigError;
 pub use keys::{KEYS, Key, env_name, explain};
+pub use listen::ListenAddr;
 pub use settings::Settings;
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use serde::Deserialize;
 use toml::Value;
 
 use super::error::{ConfigError, wrong};
-use super::keys::{KEYS, LISTS, env_name, similar};
+use super::keys::{KEYS, LISTS, PREFIX, env_name, similar, similar_variable};
 use crate::auth::rules::Rule;
 use crate::events::Webhook;
 use crate::policy::{Immutable, Retention};
@@ -108,15 +108,41 @@ impl Settings {
         }
     }
 
+    /// Refuses a variable that means to be a setting and is none: what it was to protect would be
+    /// open without a word. Those that are like no setting are given back: others may use them.
+    ///
+    /// # Errors
+    /// [`ConfigError::Variable`].
+    pub fn check_names(
+        names: impl IntoIterator<Item = String>,
+    ) -> Result<Vec<String>, ConfigError> {
+        let mut strange = Vec::new();
+        for name in names {
+            let Some(rest) = name.strip_prefix(PREFIX) else {
+                continue;
+            };
+            let known = rest == "CONFIG" || KEYS.iter().any(|key| env_name(key.name) == name);
+            if known || is_of_kubernetes(rest) {
+                continue;
+            }
+            let list = LISTS.iter().find(|list| env_name(list.name) == name);
+            let (list, similar) = (list.map(|list| list.name), similar_variable(&name));
+            if list.is_some() || similar.is_some() {
+                return Err(ConfigError::Variable {
+                    name,
+                    list,
+                    similar,
+                });
+            }
+            strange.push(name);
+        }
+        Ok(strange)
+    }
+
     /// Sets one key from text, as the command line and the environment have it.
     pub fn set(&mut self, name: &'static str, text: String) {
-        // Numbers are read from text as well; booleans are not.
-        let value = match text.as_str() {
-            "true" => Value::Boolean(true),
-            "false" => Value::Boolean(false),
-            _ => Value::String(text),
-        };
-        self.values.insert(name, value);
+        // Numbers and booleans are read from text as well.
+        self.values.insert(name, Value::String(text));
     }
 
     /// The http or https URL of a key, if there is one.
@@ -170,10 +196,35 @@ impl Settings {
             .map(PathBuf::from))
     }
 
+    /// Several texts: a list of them in a file, or one text with commas between them.
+    pub(super) fn list(&self, name: &'static str) -> Result<Vec<String>, ConfigError> {
+        let wanted = "a list of texts in quotes, or one text with commas between them";
+        let texts = match self.value(name) {
+            Some(Value::Array(values)) => values
+                .into_iter()
+                .map(|value| match value {
+                    Value::String(text) => Ok(text),
+                    other => Err(wrong(name, other, wanted)),
+                })
+                .collect::<Result<Vec<_>, _>>()?,
+            Some(Value::String(text)) => text.split(',').map(str::to_owned).collect(),
+            Some(other) => return Err(wrong(name, other, wanted)),
+            None => Vec::new(),
+        };
+        let texts = texts.iter().map(|text| text.trim().to_owned());
+        Ok(texts.filter(|text| !text.is_empty()).collect())
+    }
+
     pub(super) fn boolean(&self, name: &'static str) -> Result<bool, ConfigError> {
-        match self.value(name) {
-            Some(Value::Boolean(value)) => Ok(value),
-            other => Err(wrong(
+        let value = self.value(name);
+        let read = match &value {
+            Some(Value::Boolean(value)) => Some(*value),
+            Some(Value::String(text)) => boolean(text),
+            _ => None,
+        };
+        match (read, value) {
+            (Some(value), _) => Ok(value),
+            (None, other) => Err(wrong(
                 name,
                 other.map_or_else(String::new, |v| v.to_string()),
                 "true or false",
@@ -208,5 +259,27 @@ impl Settings {
                 "a number and a unit, such as 30s, 15m, 24h or 7d",
             )
         })
+    }
+}
+
+/// Whether this is what Kubernetes tells containers of a service that is called as we are.
+fn is_of_kubernetes(rest: &str) -> bool {
+    let port = |text: &str| {
+        let end = text.trim_start_matches(|c: char| c.is_ascii_digit());
+        text.is_empty()
+            || (end.len() < text.len() && ["_TCP", "_UDP"].iter().any(|p| end.starts_with(p)))
+    };
+    rest == "SERVICE_HOST"
+        || rest.starts_with("SERVICE_PORT")
+        || rest == "PORT"
+        || rest.strip_prefix("PORT_").is_some_and(port)
+}
+
+/// A boolean in the words of Go's `strconv.ParseBool`, which users of Docker's registry know.
+fn boolean(text: &str) -> Option<bool> {
+    match text {
+        "1" | "t" | "T" | "true" | "TRUE" | "True" => Some(true),
+        "0" | "f" | "F" | "false" | "FALSE" | "False" => Some(false),
+        _ => None,
     }
 }

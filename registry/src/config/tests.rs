@@ -12,7 +12,7 @@ fn the_explanation_is_a_file_that_sets_the_defaults() {
     let defaults = read("").unwrap();
     let explained = read(&explain()).unwrap();
     assert_eq!(format!("{defaults:?}"), format!("{explained:?}"));
-    assert!(defaults.addr.ip().is_loopback());
+    assert_eq!(defaults.addr.to_string(), "127.0.0.1:5000");
     for key in KEYS {
         assert!(explain().contains(&env_name(key.name)), "{}", key.name);
     }
@@ -143,4 +143,78 @@ fn the_environment_overrides_the_file() {
     assert_eq!(config.gc_grace, Duration::from_secs(7200));
     assert!(!config.delete_enabled);
     assert_eq!(config.limits.uploads, 7);
+}
+
+#[test]
+fn booleans_are_read_as_go_reads_them() {
+    for (word, expected) in [
+        ("1", Some(true)),
+        ("t", Some(true)),
+        ("T", Some(true)),
+        ("true", Some(true)),
+        ("TRUE", Some(true)),
+        ("True", Some(true)),
+        ("0", Some(false)),
+        ("f", Some(false)),
+        ("F", Some(false)),
+        ("false", Some(false)),
+        ("FALSE", Some(false)),
+        ("False", Some(false)),
+        ("tRUE", None),
+        ("yes", None),
+        ("on", None),
+        ("", None),
+        (" true", None),
+    ] {
+        let mut settings = Settings::default();
+        let variable = |name: &str| (name == "RREGISTRY_DELETE_ENABLED").then(|| word.to_owned());
+        settings.override_from(variable);
+        let read = settings.check();
+        assert_eq!(read.ok().map(|c| c.delete_enabled), expected, "{word}");
+    }
+    // A text that is such a word is still a text.
+    let mut settings = Settings::default();
+    settings.set("auth.realm", "true".into());
+    assert_eq!(settings.check().unwrap().auth.realm, "true");
+}
+
+#[test]
+fn variables_that_are_no_settings_are_refused() {
+    let check = |name: &str| Settings::check_names([name.to_owned(), "PATH".to_owned()]);
+    for key in KEYS {
+        assert!(check(&env_name(key.name)).unwrap().is_empty());
+    }
+    for fine in [
+        "RREGISTRY_CONFIG",
+        "HOME",
+        "REGISTRY_HTTP_ADDR",
+        // A service of Kubernetes that is called rregistry.
+        "RREGISTRY_SERVICE_HOST",
+        "RREGISTRY_SERVICE_PORT_HTTP",
+        "RREGISTRY_PORT",
+        "RREGISTRY_PORT_5000_TCP_ADDR",
+    ] {
+        assert!(check(fine).unwrap().is_empty(), "{fine}");
+    }
+    for (name, message) in [
+        (
+            "RREGISTRY_AUTH_HTPASWD",
+            "unknown environment variable RREGISTRY_AUTH_HTPASWD; did you mean \
+             RREGISTRY_AUTH_HTPASSWD?",
+        ),
+        ("RREGISTRY_ADR", "did you mean RREGISTRY_ADDR?"),
+        ("RREGISTRY_AUTH.REALM", "did you mean RREGISTRY_AUTH_REALM?"),
+        ("RREGISTRY_ACCESS", "`access` is a list"),
+    ] {
+        let error = check(name).unwrap_err().to_string();
+        assert!(error.contains(message), "{error}");
+    }
+    // Like none, and perhaps somebody else's.
+    for strange in [
+        "RREGISTRY_FROBNICATE",
+        "RREGISTRY_PORT_X",
+        "RREGISTRY_IMAGE",
+    ] {
+        assert_eq!(check(strange).unwrap(), [strange]);
+    }
 }

@@ -6,12 +6,12 @@ use std::time::Duration;
 use http::request::Parts;
 
 use super::log::AccessLog;
-use super::request::host;
+use super::request::origin;
 use crate::auth::Auth;
 use crate::config::{Config, Limits};
 use crate::limits::{Client, Open, Rates};
 use crate::metrics::Metrics;
-use crate::service::Registry;
+use crate::service::{Registry, UploadLimits};
 
 /// What requests are served with.
 #[derive(Debug)]
@@ -22,6 +22,8 @@ pub struct Api {
     pub(super) scheme: &'static str,
     /// Where clients reach this server, when it is not what they say.
     pub(super) url: Option<String>,
+    /// Whether clients need a certificate.
+    pub(super) certificates: bool,
     pub(super) delete_enabled: bool,
     pub(super) metrics: Arc<Metrics>,
     pub(super) metrics_enabled: bool,
@@ -38,6 +40,7 @@ impl Api {
             auth: None,
             scheme: "http",
             url: None,
+            certificates: false,
             delete_enabled: true,
             metrics: Arc::default(),
             metrics_enabled: true,
@@ -62,6 +65,10 @@ impl Api {
                 "http"
             },
             url: config.url.clone(),
+            certificates: config
+                .tls
+                .as_ref()
+                .is_some_and(|tls| tls.client_ca.is_some()),
             delete_enabled: config.delete_enabled,
             metrics,
             metrics_enabled: config.metrics,
@@ -80,13 +87,7 @@ impl Api {
         if let Some(url) = &self.url {
             return url.clone();
         }
-        let forwarded = request.headers.get("x-forwarded-proto");
-        let scheme = if forwarded.is_some_and(|v| v == "https") {
-            "https"
-        } else {
-            self.scheme
-        };
-        format!("{scheme}://{}", host(request).unwrap_or("localhost"))
+        origin(request, self.scheme)
     }
 }
 
@@ -95,6 +96,7 @@ impl Api {
 pub(super) struct Throttle {
     pub(super) rates: Option<Rates>,
     pub(super) uploads: Option<Arc<Open<Client>>>,
+    pub(super) sessions: UploadLimits,
 }
 
 impl Throttle {
@@ -102,6 +104,10 @@ impl Throttle {
         let rate = limits.request_rate;
         Self {
             rates: (rate > 0).then(|| Rates::new(rate, limits.request_burst)),
+            sessions: UploadLimits {
+                each: limits.upload_sessions_per_client as usize,
+                all: limits.upload_sessions as usize,
+            },
             uploads: (limits.uploads > 0).then(|| Open::new(limits.uploads as usize, 0)),
         }
     }

@@ -3,6 +3,7 @@
 //!
 //! A HEAD is answered as its GET without the body, so that the headers cannot differ.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -14,11 +15,12 @@ use http::header::{CONTENT_LENGTH, HOST, HeaderMap, HeaderValue, X_CONTENT_TYPE_
 use http::{Method, StatusCode, Version};
 use http_body::Body as _;
 
-use super::answer::{API_VERSION, ApiError, REQUEST_ID, Served, value};
+use super::answer::{API_VERSION, ApiError, REQUEST_ID, Refusal, Served, value};
 use super::api::Api;
 use super::guards::pace::{Cut, paced};
 use super::guards::{Unread, throttle};
-use super::request::RequestId;
+use super::operations::health;
+use super::request::{ClientCertificate, RequestId, address};
 use crate::metrics::Answered;
 
 /// Has a request answered, and sees to it that its connection can go on.
@@ -37,15 +39,25 @@ async fn answer(api: &Api, request: Request, next: Next) -> Response {
     if let Some(line) = &line {
         request.extensions.insert(RequestId(line.id.clone()));
     }
+    let told = Told::of(&request);
     let (body, cut) = waited_for(api, body);
-    let mut response = if names_one_host(&request) {
-        next.run(Request::from_parts(request, body)).await
-    } else {
-        drop(body);
-        hostless().into_response()
+    let mut response = match refusal(api, &request) {
+        None => next.run(Request::from_parts(request, body)).await,
+        Some(refusal) => {
+            drop(body);
+            refusal.into_response()
+        }
     };
     let served = response.extensions_mut().remove::<Served>();
     let (label, user) = served.map_or(("none", None), |served| (served.label, served.user));
+    let refusal = response.extensions_mut().remove::<Refusal>();
+    let code = refusal
+        .as_ref()
+        .map_or("-", |refusal| refusal.code.as_str());
+    if let Some(refusal) = refusal.as_ref().filter(|refusal| refusal.kept_out) {
+        tell(refusal, response.status(), user.as_deref(), &told);
+    }
+    let code = code.to_owned();
     if cut.is_some_and(|cut| cut.is_cut()) {
         response = throttle::too_slow(api).into_response();
     }
@@ -65,7 +77,7 @@ async fn answer(api: &Api, request: Request, next: Next) -> Response {
     };
     api.metrics.count(answered);
     if let Some(line) = line {
-        line.end(answered, user.as_deref().unwrap_or("-"));
+        line.end(answered, user.as_deref().unwrap_or("-"), &code);
     }
     if head && response.status() != StatusCode::NOT_MODIFIED {
         *response.body_mut() = Body::empty();
@@ -84,6 +96,46 @@ fn waited_for(api: &Api, body: Body) -> (Body, Option<Cut>) {
     }
 }
 
+/// What the log says of a request whose sender was kept out.
+struct Told {
+    client: IpAddr,
+    method: Method,
+    path: String,
+}
+
+impl Told {
+    fn of(request: &http::request::Parts) -> Self {
+        Self {
+            client: address(request),
+            method: request.method.clone(),
+            path: request.uri.path().to_owned(),
+        }
+    }
+}
+
+/// Tells of somebody who was kept out, in quotes where a client could have made it up.
+fn tell(refusal: &Refusal, status: StatusCode, user: Option<&str>, told: &Told) {
+    tracing::warn!(
+        status = status.as_u16(),
+        code = refusal.code,
+        user = ?user.unwrap_or("-"),
+        client = %told.client,
+        method = %told.method,
+        path = ?told.path,
+        "refused: {}",
+        refusal.message.escape_debug(),
+    );
+}
+
+/// What is wrong with a request, whatever it is for.
+fn refusal(api: &Api, request: &http::request::Parts) -> Option<ApiError> {
+    if !names_one_host(request) {
+        return Some(hostless());
+    }
+    let certified = request.extensions.get::<ClientCertificate>().is_some();
+    (api.certificates && !certified && !health::is_asked(request)).then(uncertified)
+}
+
 /// HTTP/1.1 asks for exactly one `Host` (RFC 9112, section 3.2), so that all on the way agree on
 /// whom a request is for.
 fn names_one_host(request: &http::request::Parts) -> bool {
@@ -97,6 +149,16 @@ fn hostless() -> ApiError {
         "a request has one Host header",
         serde_json::Value::Null,
     )
+}
+
+fn uncertified() -> ApiError {
+    ApiError::new(
+        StatusCode::FORBIDDEN,
+        "DENIED",
+        "a client certificate is needed (tls.client_ca)",
+        serde_json::Value::Null,
+    )
+    .refused()
 }
 
 fn length(headers: &HeaderMap) -> u64 {

@@ -51,14 +51,14 @@ impl AccessLog {
 
 impl Line {
     /// Writes the line, once the request is answered.
-    pub(super) fn end(self, answered: Answered, user: &str) {
+    pub(super) fn end(self, answered: Answered, user: &str, code: &str) {
         // A log that nobody reads any more is no reason to stop serving.
         let _ = std::io::stdout()
             .lock()
-            .write_all(self.render(answered, user).as_bytes());
+            .write_all(self.render(answered, user, code).as_bytes());
     }
 
-    fn render(&self, answered: Answered, user: &str) -> String {
+    fn render(&self, answered: Answered, user: &str, code: &str) -> String {
         let time = jiff::Timestamp::now();
         let micros = answered.time.as_micros();
         let Line {
@@ -81,6 +81,7 @@ impl Line {
                 "path": path,
                 "route": answered.label,
                 "status": answered.status,
+                "code": code,
                 "received": answered.received,
                 "sent": answered.sent,
                 "micros": u64::try_from(micros).unwrap_or(u64::MAX),
@@ -95,7 +96,7 @@ impl Line {
         };
         // Quoted, so that nothing a client sends can look like another line.
         format!(
-            "{time:.3} {id} {client} {user} {method} {path:?} {status} {sent} {micros}us {agent:?}\n",
+            "{time:.3} {id} {client} {user} {method} {path:?} {status} {code} {sent} {micros}us {agent:?}\n",
             status = answered.status,
             sent = answered.sent,
         )
@@ -124,20 +125,23 @@ mod tests {
             sent: 9,
             received: 0,
         };
-        let text = AccessLog { json: false }
-            .begin(&request)
-            .render(answered, "alice");
+        let text =
+            AccessLog { json: false }
+                .begin(&request)
+                .render(answered, "alice", "NAME_UNKNOWN");
         assert!(
             text.ends_with(
-                " abc-1 192.0.2.7:4000 alice GET \"/v2/app/tags/list?n=1\" 404 9 120us \"evil\\\" 200 \\\"x\"\n"
+                " abc-1 192.0.2.7:4000 alice GET \"/v2/app/tags/list?n=1\" 404 NAME_UNKNOWN 9 120us \"evil\\\" 200 \\\"x\"\n"
             ),
             "{text}"
         );
-        let text = AccessLog { json: true }
-            .begin(&request)
-            .render(answered, "alice");
+        let text =
+            AccessLog { json: true }
+                .begin(&request)
+                .render(answered, "alice", "NAME_UNKNOWN");
         let line: serde_json::Value = serde_json::from_str(&text).unwrap();
         assert_eq!(line["status"], 404);
+        assert_eq!(line["code"], "NAME_UNKNOWN");
         assert_eq!(line["agent"], "evil\" 200 \"x");
     }
 

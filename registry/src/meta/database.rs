@@ -31,6 +31,9 @@ pub struct Meta {
     pub(super) damage: Damage,
     pub(super) readers: Readers,
     pub(super) writer: Writer,
+    /// Steps of SQLite's machine, a multiple of ten.
+    #[cfg(test)]
+    pub(crate) steps: Arc<AtomicU64>,
 }
 
 impl Meta {
@@ -75,7 +78,19 @@ impl Meta {
         let readers = SqlitePoolOptions::new()
             .max_connections(READERS)
             // Connections to a file do not go stale.
-            .test_before_acquire(false)
+            .test_before_acquire(false);
+        #[cfg(test)]
+        let steps = Arc::<AtomicU64>::default();
+        #[cfg(test)]
+        let readers = {
+            count_steps(&mut connection, &steps).await?;
+            let steps = Arc::clone(&steps);
+            readers.after_connect(move |connection, _| {
+                let steps = Arc::clone(&steps);
+                Box::pin(async move { count_steps(connection, &steps).await })
+            })
+        };
+        let readers = readers
             .connect_with(options.pragma("query_only", "on"))
             .await?;
         let commits = Arc::<AtomicU64>::default();
@@ -87,6 +102,8 @@ impl Meta {
             writer: Writer::start(connection, watch, Arc::clone(&commits), damage.clone()),
             damage,
             commits,
+            #[cfg(test)]
+            steps,
         })
     }
 
@@ -118,6 +135,21 @@ impl Meta {
         sqlx::query("SELECT 1").execute(&self.readers).await?;
         Ok(())
     }
+}
+
+/// Counts what a connection does from now on.
+#[cfg(test)]
+pub(super) async fn count_steps(
+    connection: &mut sqlx::SqliteConnection,
+    steps: &Arc<AtomicU64>,
+) -> Result<(), sqlx::Error> {
+    let steps = Arc::clone(steps);
+    let mut handle = connection.lock_handle().await?;
+    handle.set_progress_handler(10, move || {
+        steps.fetch_add(10, std::sync::atomic::Ordering::Relaxed);
+        true
+    });
+    Ok(())
 }
 
 fn replaced(path: &Path) -> MetaError {

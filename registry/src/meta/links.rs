@@ -8,11 +8,23 @@ use super::changes::need;
 use super::database::Meta;
 use super::error::MetaError;
 use super::events::note;
+use super::needed::tag_needing_blob;
 use super::sql::{from_sql, to_sql};
 use crate::clock::now;
 use crate::events::Notice;
 use crate::name::RepositoryName;
 use crate::quota::Exceeded;
+
+/// How taking a blob out of a repository went.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Unlink {
+    /// It is not shown any more.
+    Done,
+    /// It was not there.
+    Unknown,
+    /// This tag needs it and must not change, so nothing was changed.
+    Immutable(String),
+}
 
 impl Meta {
     /// The size of a blob that `repository` shows.
@@ -154,8 +166,8 @@ impl Meta {
             .await
     }
 
-    /// Takes a blob out of `repository`; false when it was not there. Other repositories keep it.
-    /// `notices` are what webhooks are told.
+    /// Takes a blob out of `repository`, unless a tag of which `immutable` is true needs it. Other
+    /// repositories keep it. `notices` are what webhooks are told.
     ///
     /// # Errors
     /// [`MetaError`].
@@ -163,14 +175,21 @@ impl Meta {
         &self,
         repository: &RepositoryName,
         digest: &Digest,
+        immutable: Option<impl Fn(&str) -> bool + Send + Sync + 'static>,
         notices: Vec<Notice>,
         effect: impl FnOnce() + Send + 'static,
-    ) -> Result<bool, MetaError> {
+    ) -> Result<Unlink, MetaError> {
         let (repository, digest) = (repository.clone(), digest.clone());
         self.writer
             .run(
                 move |c| {
                     Box::pin(async move {
+                        if let Some(immutable) = immutable
+                            && let Some(id) = find_repository(c, &repository).await?
+                            && let Some(tag) = tag_needing_blob(c, id, &digest, immutable).await?
+                        {
+                            return Ok(Unlink::Immutable(tag));
+                        }
                         let done = sqlx::query(
                             "DELETE FROM repository_blobs
                              WHERE repository_id = (SELECT id FROM repositories WHERE name = ?)
@@ -180,14 +199,18 @@ impl Meta {
                         .bind(digest.to_string())
                         .execute(&mut *c)
                         .await?;
-                        let gone = done.rows_affected() > 0;
-                        if gone {
-                            note(c, notices).await?;
+                        if done.rows_affected() == 0 {
+                            return Ok(Unlink::Unknown);
                         }
-                        Ok(gone)
+                        note(c, notices).await?;
+                        Ok(Unlink::Done)
                     })
                 },
-                move |_| effect(),
+                move |unlinked| {
+                    if *unlinked == Unlink::Done {
+                        effect();
+                    }
+                },
             )
             .await
     }

@@ -60,15 +60,24 @@ impl Meta {
         })
     }
 
-    /// Up to `n` repositories whose names sort after `last`.
+    /// Up to `n` repositories whose names sort after `last`, of those from `first` to `end`.
     ///
     /// # Errors
     /// [`MetaError`].
-    pub async fn repositories(&self, n: u32, last: &str) -> Result<Page, MetaError> {
+    pub async fn repositories(
+        &self,
+        n: u32,
+        last: &str,
+        first: &str,
+        end: &str,
+    ) -> Result<Page, MetaError> {
         let names = sqlx::query_scalar(
-            "SELECT name FROM repositories WHERE name > ? ORDER BY name LIMIT ?",
+            "SELECT name FROM repositories WHERE name > ?1 AND name >= max(?1, ?2) AND name <= ?3
+             ORDER BY name LIMIT ?4",
         )
         .bind(last.to_owned())
+        .bind(first.to_owned())
+        .bind(end.to_owned())
         .bind(i64::from(n) + 1)
         .fetch_all(&self.readers)
         .await?;

@@ -11,8 +11,9 @@ use super::database::Meta;
 use super::error::MetaError;
 use super::events::note;
 use super::links::find_repository;
+use super::needed::tag_needing_manifest;
 use super::precondition::Precondition;
-use super::sql::{from_sql, to_sql};
+use super::sql::{from_sql, json, to_sql};
 use crate::clock::now;
 use crate::events::Notice;
 use crate::name::{ManifestRef, RepositoryName, Tag};
@@ -89,10 +90,20 @@ pub struct Deleted {
 pub enum Delete {
     /// This went.
     Done(Deleted),
-    /// This tag must not go, so nothing was changed.
+    /// This tag must not go, nor what it needs, so nothing was changed.
     Immutable(String),
+    /// This tag's index needs it, so nothing was changed.
+    Needed(String),
     /// The precondition is not true, so nothing was changed.
     PreconditionFailed,
+}
+
+/// What deletions must leave.
+pub struct Keeps<F> {
+    /// Whether a tag must not go, nor what it needs.
+    pub immutable: F,
+    /// Whether what the index of any tag needs may go.
+    pub needed_may_go: bool,
 }
 
 /// One entry of a referrers list.
@@ -157,9 +168,9 @@ impl Meta {
             .await
     }
 
-    /// Deletes a tag, or a manifest with every tag that points to it, unless `keeps` says of a
-    /// repository and tag that it must not go or `precondition` is not true of it; `None` when it
-    /// is not there. `notices` says what webhooks are told.
+    /// Deletes a tag, or a manifest with every tag that points to it, unless `keeps` holds it or
+    /// `precondition` is not true of it; `None` when it is not there. `notices` says what webhooks
+    /// are told.
     ///
     /// # Errors
     /// [`MetaError`].
@@ -168,7 +179,7 @@ impl Meta {
         repository: &RepositoryName,
         reference: &ManifestRef,
         precondition: Precondition,
-        keeps: impl Fn(&str, &str) -> bool + Send + 'static,
+        keeps: Keeps<impl Fn(&str) -> bool + Send + Sync + 'static>,
         notices: impl FnOnce(&Deleted) -> Vec<Notice> + Send + 'static,
         effect: impl FnOnce(&Option<Delete>) + Send + 'static,
     ) -> Result<Option<Delete>, MetaError> {
@@ -287,11 +298,6 @@ pub(super) fn manifest_row(
     })
 }
 
-/// A list as one bound value, for `json_each`.
-fn json_list(digests: &[Digest]) -> Result<String, MetaError> {
-    serde_json::to_string(digests).map_err(|e| MetaError::Corrupt(e.to_string()))
-}
-
 async fn missing(
     c: &mut SqliteConnection,
     repository: &RepositoryName,
@@ -316,8 +322,8 @@ async fn missing(
              WHERE r.name = ?1 AND m.digest = n.digest))",
     )
     .bind(repository.as_str())
-    .bind(json_list(blobs)?)
-    .bind(json_list(children)?)
+    .bind(json(blobs)?)
+    .bind(json(children)?)
     .fetch_all(c)
     .await?;
     absent
@@ -372,7 +378,6 @@ async fn put(
         .map_err(|e| MetaError::Corrupt(e.to_string()))?;
     let needs: Vec<Digest> = new.blobs.iter().chain(&new.children).cloned().collect();
     let tags: Vec<&str> = new.tags.iter().map(Tag::as_str).collect();
-    let tags = serde_json::to_string(&tags).map_err(|e| MetaError::Corrupt(e.to_string()))?;
     // One call for everything: each costs a change of threads.
     sqlx::query(PUT)
         .bind(new.repository.as_str())
@@ -383,9 +388,9 @@ async fn put(
         .bind(new.artifact_type.as_ref().map(|t| t.as_str().to_owned()))
         .bind(new.subject.as_ref().map(ToString::to_string))
         .bind(annotations)
-        .bind(json_list(&needs)?)
-        .bind(json_list(&new.children)?)
-        .bind(tags)
+        .bind(json(&needs)?)
+        .bind(json(&new.children)?)
+        .bind(json(&tags)?)
         .execute(&mut *c)
         .await?;
     note(c, new.notices).await?;
@@ -402,74 +407,50 @@ INSERT INTO blobs (digest, size, created_at) VALUES ($2, $3, $4)
 ON CONFLICT (digest) DO UPDATE SET size = excluded.size, stored = 1;
 
 INSERT INTO manifests (repository_id, blob_id, digest, media_type, size, artifact_type, subject,
-                       annotations, pushed_at)
-SELECT r.id, b.id, $2, $5, $3, $6, $7, $8, $4 FROM repositories r, blobs b
+                       annotations, pushed_at, untagged_at)
+SELECT r.id, b.id, $2, $5, $3, $6, $7, $8, $4, $4 FROM repositories r, blobs b
 WHERE r.name = $1 AND b.digest = $2
 ON CONFLICT (repository_id, digest) DO UPDATE SET
-    media_type = excluded.media_type, pushed_at = excluded.pushed_at;
+    media_type = excluded.media_type, pushed_at = excluded.pushed_at,
+    untagged_at = excluded.untagged_at;
 
-INSERT OR IGNORE INTO manifest_blobs (manifest_id, blob_id)
-SELECT m.id, b.id FROM repositories r
+INSERT OR IGNORE INTO manifest_blobs (manifest_id, blob_id, repository_id)
+SELECT m.id, b.id, r.id FROM repositories r
 JOIN manifests m ON m.repository_id = r.id AND m.digest = $2
 JOIN json_each($9) j
 JOIN blobs b ON b.digest = j.value
 JOIN repository_blobs rb ON rb.blob_id = b.id AND rb.repository_id = r.id
 WHERE r.name = $1;
 
-INSERT OR IGNORE INTO manifest_children (manifest_id, child_digest)
-SELECT m.id, j.value FROM repositories r
+INSERT OR IGNORE INTO manifest_children (manifest_id, child_digest, repository_id)
+SELECT m.id, j.value, r.id FROM repositories r
 JOIN manifests m ON m.repository_id = r.id AND m.digest = $2
 JOIN json_each($10) j
 WHERE r.name = $1;
 
-UPDATE tag_history SET until = $4
-WHERE repository_id = (SELECT id FROM repositories WHERE name = $1)
-  AND name IN (SELECT value FROM json_each($11)) AND until IS NULL AND digest <> $2;
+UPDATE push_order SET last = last + 1 WHERE json_array_length($11) > 0;
 
-INSERT INTO tag_history (repository_id, name, digest, since)
-SELECT r.id, j.value, $2, $4 FROM repositories r JOIN json_each($11) j
-WHERE r.name = $1 AND NOT EXISTS (
-    SELECT 1 FROM tag_history h
-    WHERE h.repository_id = r.id AND h.name = j.value AND h.until IS NULL);
-
-INSERT INTO tags (repository_id, name, manifest_id, updated_at)
-SELECT r.id, j.value, m.id, $4 FROM repositories r
+INSERT INTO tags (repository_id, name, manifest_id, updated_at, sequence)
+SELECT r.id, j.value, m.id, $4, o.last FROM push_order o, repositories r
 JOIN manifests m ON m.repository_id = r.id AND m.digest = $2
 JOIN json_each($11) j
 WHERE r.name = $1
-ON CONFLICT DO UPDATE SET manifest_id = excluded.manifest_id, updated_at = excluded.updated_at;
+ON CONFLICT DO UPDATE SET manifest_id = excluded.manifest_id, updated_at = excluded.updated_at,
+    sequence = excluded.sequence;
 ";
-
-async fn end_history(
-    c: &mut SqliteConnection,
-    repository: i64,
-    tag: &str,
-) -> Result<(), MetaError> {
-    sqlx::query(
-        "UPDATE tag_history SET until = ?
-         WHERE repository_id = ? AND name = ? AND until IS NULL",
-    )
-    .bind(now())
-    .bind(repository)
-    .bind(tag.to_owned())
-    .execute(c)
-    .await?;
-    Ok(())
-}
 
 async fn delete(
     c: &mut SqliteConnection,
     repository: RepositoryName,
     reference: ManifestRef,
-    keeps: impl Fn(&str, &str) -> bool,
+    keeps: Keeps<impl Fn(&str) -> bool>,
 ) -> Result<Option<Delete>, MetaError> {
-    let name = repository;
-    let Some(repository) = find_repository(c, &name).await? else {
+    let Some(repository) = find_repository(c, &repository).await? else {
         return Ok(None);
     };
     match reference {
         ManifestRef::Tag(tag) => {
-            if keeps(name.as_str(), tag.as_str()) {
+            if (keeps.immutable)(tag.as_str()) {
                 return Ok(Some(Delete::Immutable(tag.as_str().to_owned())));
             }
             let done = sqlx::query("DELETE FROM tags WHERE repository_id = ? AND name = ?")
@@ -480,7 +461,6 @@ async fn delete(
             if done.rows_affected() == 0 {
                 return Ok(None);
             }
-            end_history(c, repository, tag.as_str()).await?;
             Ok(Some(Delete::Done(Deleted {
                 manifest: None,
                 tags: vec![tag.as_str().to_owned()],
@@ -500,17 +480,23 @@ async fn delete(
                     .bind(id)
                     .fetch_all(&mut *c)
                     .await?;
-            if let Some(tag) = tags.iter().find(|tag| keeps(name.as_str(), tag)) {
+            if let Some(tag) = tags.iter().find(|tag| (keeps.immutable)(tag)) {
                 return Ok(Some(Delete::Immutable(tag.clone())));
+            }
+            let immutable = tag_needing_manifest(c, repository, &digest, &keeps.immutable).await?;
+            if let Some(tag) = immutable {
+                return Ok(Some(Delete::Immutable(tag)));
+            }
+            if !keeps.needed_may_go
+                && let Some(tag) = tag_needing_manifest(c, repository, &digest, |_| true).await?
+            {
+                return Ok(Some(Delete::Needed(tag)));
             }
             let tags: Vec<String> =
                 sqlx::query_scalar("DELETE FROM tags WHERE manifest_id = ? RETURNING name")
                     .bind(id)
                     .fetch_all(&mut *c)
                     .await?;
-            for tag in &tags {
-                end_history(c, repository, tag).await?;
-            }
             sqlx::query("DELETE FROM manifests WHERE id = ?")
                 .bind(id)
                 .execute(c)

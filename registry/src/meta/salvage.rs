@@ -112,7 +112,7 @@ async fn read_names(c: &mut SqliteConnection, found: &mut Vec<NamedManifest>) {
     }
 }
 
-async fn read_only(path: &Path) -> Result<SqliteConnection, sqlx::Error> {
+pub(super) async fn read_only(path: &Path) -> Result<SqliteConnection, sqlx::Error> {
     SqliteConnectOptions::new()
         .filename(path)
         .read_only(true)

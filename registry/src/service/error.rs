@@ -56,15 +56,24 @@ pub enum ServiceError {
     /// The manifest is larger than the limit, in bytes.
     #[error("the manifest is larger than {0} bytes")]
     ManifestTooLarge(usize),
-    /// The tag never moves, by rule.
-    #[error("tag {0} is immutable: it neither moves nor goes")]
+    /// The tag never moves, by rule, and what it needs stays.
+    #[error("tag {0} is immutable: neither it nor what it needs moves or goes")]
     TagImmutable(String),
+    /// The tag's index lists it, or lists an index that does.
+    #[error("tag {0} needs it: delete that tag first (delete.needed = true lets both go)")]
+    Needed(String),
     /// The manifest needs what the repository does not show.
     #[error("the manifest needs {} that were not pushed to this repository", .0.len())]
     ManifestBlobUnknown(Vec<Digest>),
     /// There is no room for it, by rule.
     #[error(transparent)]
     Quota(#[from] Exceeded),
+    /// As many uploads are unfinished as may be.
+    #[error(
+        "too many unfinished uploads: finish or cancel some (limits.upload_sessions); those that \
+         rest expire"
+    )]
+    TooManyUploads,
     /// The upload does not take this request.
     #[error(transparent)]
     Upload(UploadError),

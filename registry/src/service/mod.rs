@@ -31,5 +31,5 @@ pub use keeping::{CollectOptions, Collected};
 pub use pushing::{Intake, Push, Pushed};
 pub use reading::{Content, MAX_PAGE, Referrers, UsageReport};
 pub use repairing::{CheckOptions, Checked, Problem, Rebuilt};
-pub use state::{Blob, Registry, StoredManifest};
+pub use state::{Blob, Registry, StoredManifest, UploadLimits};
 pub use transferring::{ExportOptions, Exported, ImportOptions, Imported, Selection};

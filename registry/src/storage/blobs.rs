@@ -13,7 +13,7 @@ use oci::{Algorithm, Digest};
 use tokio::sync::{OwnedRwLockReadGuard, OwnedRwLockWriteGuard, RwLock};
 
 use super::error::{Context, StorageError};
-use super::files::{make_dir, sync_dir};
+use super::files::{create_new, make_dir, sync_dir};
 use crate::clock::now;
 use crate::name::UploadId;
 use crate::sync::blocking;
@@ -187,7 +187,7 @@ impl BlobFiles {
         let (this, digest) = (self.clone(), digest.clone());
         blocking(move || {
             let staged = this.staging.join(UploadId::random().to_string());
-            let written = File::create_new(&staged).and_then(|mut file| {
+            let written = create_new(&staged).and_then(|mut file| {
                 file.write_all(&bytes)?;
                 file.sync_all()
             });
@@ -242,7 +242,7 @@ impl BlobFiles {
         digest: &Digest,
     ) -> Result<Option<Option<Staged>>, StorageError> {
         let staged = self.stage();
-        let file = File::create_new(&staged.path).context("create", &staged.path)?;
+        let file = create_new(&staged.path).context("create", &staged.path)?;
         match rustix::fs::ioctl_ficlone(&file, source) {
             Ok(()) => staged.verified(digest).map(Some),
             Err(_) => Ok(None),
@@ -259,7 +259,7 @@ impl BlobFiles {
         digest: &Digest,
     ) -> Result<Option<Staged>, StorageError> {
         let mut staged = self.stage();
-        let file = File::create_new(&staged.path).context("create", &staged.path)?;
+        let file = create_new(&staged.path).context("create", &staged.path)?;
         let mut hashing = Hashing::with(&file, digest.algorithm());
         std::io::copy(source, &mut hashing).context("copy to", &staged.path)?;
         let (_, actual, size) = hashing.finish();

@@ -20,7 +20,7 @@ use tokio::sync::{Mutex as AsyncMutex, OwnedRwLockReadGuard};
 
 use super::blobs::BlobFiles;
 use super::error::{Context, StorageError, UploadError};
-use super::files::make_dir;
+use super::files::{create_new, make_dir};
 use super::pipeline::{Ended, Progress, Sink, receive};
 use super::pool::Pool;
 use super::sessions::{Sessions, State, Upload};
@@ -118,12 +118,12 @@ impl Uploads {
         let path = self.path(repository, id, algorithm);
         let data = path.clone().into();
         blocking(move || {
-            match File::create_new(&path) {
+            match create_new(&path) {
                 Err(e) if e.kind() == ErrorKind::NotFound => {
                     if let Some(dir) = path.parent() {
                         make_dir(dir)?;
                     }
-                    File::create_new(&path)
+                    create_new(&path)
                 }
                 opened => opened,
             }

@@ -1,6 +1,7 @@
 //! The API's rules, each driven through the router in process.
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used)]
 
+mod access;
 mod archives;
 mod auth;
 mod blobs;
@@ -8,7 +9,9 @@ mod check;
 mod collect;
 mod concurrency;
 mod conformance;
+mod dry_run;
 mod harness;
+mod images;
 mod import;
 mod layout;
 mod limits;
@@ -23,9 +26,12 @@ mod quota;
 mod rebuild;
 mod restart;
 mod retention;
+mod silent;
 mod soak;
+mod stopping;
 mod tls;
 mod token_server;
+mod upgrade;
 mod uploads;
 mod webhook_process;
 mod webhooks;

@@ -252,7 +252,7 @@ async fn a_database_that_is_taken_away_is_noticed() {
 
 #[tokio::test]
 async fn what_is_damaged_is_told_and_not_shown() {
-    let app = App::new().await;
+    let app = App::configured(|_| {}, "[delete]\nneeded = true").await;
     let (whole, _) = app.image("app", "whole", "whole layer").await;
     let (broken, _) = app.image("app", "broken", "broken layer").await;
     let gone = app.image("app", "gone", "deleted from its index").await.0;

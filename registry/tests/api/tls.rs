@@ -105,7 +105,47 @@ fn tls_with_certificates_that_change_and_clients_that_have_one() {
         text(&curl(&cert, &[&mine[..], &["--http1.1"]].concat())),
         "{}"
     );
-    assert!(!curl(&cert, &[]).status.success());
+    // Without a certificate there is nothing but what load balancers ask.
+    let to = |path: &str, extra: &[&str]| {
+        let output = Command::new("curl")
+            .args(["-s", "--max-time", "20", "--cacert", &cert])
+            .args(["-w", " %{http_code}"])
+            .args(extra)
+            .arg(format!("{}{path}", process.addr))
+            .output()
+            .unwrap();
+        text(&output)
+    };
+    for path in [
+        "/v2/",
+        "/v2/_catalog",
+        "/metrics",
+        "/auth/token",
+        "/healthz/",
+    ] {
+        let answer = to(path, &[]);
+        assert!(answer.contains("client certificate"), "{path}: {answer}");
+        assert!(answer.ends_with(" 403"), "{path}: {answer}");
+    }
+    for path in ["/healthz", "/readyz"] {
+        assert_eq!(to(path, &[]), "ok\n 200");
+    }
+    // One of another signer is refused before that.
+    let (strange_cert, strange_key) = certificate("strange", &[]);
+    let strange = ["--cert", strange_cert.as_str(), "--key", &strange_key];
+    assert!(!curl(&cert, &strange).status.success());
+    // Plain http gets an answer that can be read.
+    let plain = process.addr.replace("https:", "http:");
+    let output = Command::new("curl")
+        .args(["-s", "--max-time", "20", "-w", " %{http_code}", "-d"])
+        .arg("x".repeat(10_000))
+        .arg(format!("{plain}/v2/"))
+        .output()
+        .unwrap();
+    assert_eq!(
+        text(&output),
+        "Client sent an HTTP request to an HTTPS server.\n 400"
+    );
 
     let (new_cert, new_key) = certificate("second", &[]);
     std::fs::rename(&new_cert, &cert).unwrap();

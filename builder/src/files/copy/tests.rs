@@ -32,11 +32,12 @@ impl Trees {
         let tree = SourceTree {
             rootfs: &self.source,
             filter: &Everything,
+            stop: &Stop::default(),
         };
-        tree.select(pattern, true).unwrap()
+        tree.select(pattern).unwrap()
     }
 
-    fn copy(&self, pattern: &str, dest: &str) -> Result<(), FilesError> {
+    fn copy(&self, pattern: &str, dest: &str) -> Result<bool, FilesError> {
         // The owner is ours, so that the test needs no privilege.
         let options = CopyOptions {
             owner: Some(Owner {
@@ -109,35 +110,47 @@ fn a_link_below_the_destination_is_not_a_way_out_of_it() {
 }
 
 #[test]
-fn a_source_that_changes_meanwhile_is_noticed() {
-    type Change<'a> = (&'a str, &'a dyn Fn(&Path));
-    let changes: [Change<'_>; 4] = [
-        ("link", &|path| {
-            std::fs::remove_file(path).unwrap();
-            symlink("/etc/passwd", path).unwrap();
-        }),
-        ("same size", &|path| {
+fn a_source_that_changes_meanwhile_is_copied_as_it_is_and_noticed() {
+    type Change<'a> = (&'a str, &'a str, &'a dyn Fn(&Path));
+    let changes: [Change<'_>; 5] = [
+        ("same size", "NEW", &|path| {
             let before = std::fs::metadata(path).unwrap().modified().unwrap();
             std::fs::write(path, "NEW").unwrap();
             let file = File::options().write(true).open(path).unwrap();
             file.set_modified(before + std::time::Duration::from_secs(1))
                 .unwrap();
         }),
-        ("longer", &|path| std::fs::write(path, "longer").unwrap()),
-        ("another file", &|path| {
+        ("longer", "longer", &|path| {
+            std::fs::write(path, "longer").unwrap()
+        }),
+        ("shorter", "", &|path| std::fs::write(path, "").unwrap()),
+        ("another file", "new", &|path| {
             let other = path.with_extension("other");
             std::fs::write(&other, "new").unwrap();
             std::fs::rename(other, path).unwrap();
         }),
+        ("mode", "new", &|path| {
+            std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600)).unwrap();
+        }),
     ];
-    for (what, change) in changes {
+    for (what, content, change) in changes {
         let trees = Trees::new();
         let selected = trees.select("f");
         change(&trees.dirs.0.path().join("f"));
         let options = CopyOptions::default();
-        let result = copy(&trees.source, &selected, &trees.dest, "/x", &options);
-        assert!(result.is_err(), "{what}");
+        let steady = copy(&trees.source, &selected, &trees.dest, "/x", &options);
+        assert!(!steady.unwrap(), "{what}");
+        assert_eq!(trees.read("x"), content, "{what}");
     }
+    let trees = Trees::new();
+    assert!(trees.copy("f", "/x").unwrap());
+    // What is no longer a file is not followed.
+    let selected = trees.select("f");
+    let path = trees.dirs.0.path().join("f");
+    std::fs::remove_file(&path).unwrap();
+    symlink("/etc/passwd", &path).unwrap();
+    let options = CopyOptions::default();
+    assert!(copy(&trees.source, &selected, &trees.dest, "/y", &options).is_err());
     // A directory swapped for a link is not followed.
     let trees = Trees::new();
     let selected = trees.select("d");
@@ -146,6 +159,51 @@ fn a_source_that_changes_meanwhile_is_noticed() {
     symlink("/etc", &sub).unwrap();
     let options = CopyOptions::default();
     assert!(copy(&trees.source, &selected, &trees.dest, "/x", &options).is_err());
+}
+
+#[test]
+fn a_file_that_grows_or_shrinks_ends_where_it_did() {
+    for holes in [false, true] {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("log");
+        let length: u64 = 4 << 20;
+        let log = File::options();
+        let log = log
+            .clone()
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(&path)
+            .unwrap();
+        log.set_len(length).unwrap();
+        if !holes {
+            std::fs::write(&path, vec![b'x'; usize::try_from(length).unwrap()]).unwrap();
+        }
+        for now in [2 * length, length, length / 4] {
+            let stat = fs::fstat(&log).unwrap();
+            // The status was taken; then it is written to, or truncated.
+            log.set_len(now).unwrap();
+            let copy = tempfile::tempfile().unwrap();
+            let mut source = File::open(&path).unwrap();
+            let mut buffer = vec![0; 4096];
+            let stop = Stop::default();
+            let copied = transfer(&mut source, &copy, &stat, &mut buffer, &stop).unwrap();
+            let expected = now.min(stat.st_size.unsigned_abs());
+            assert_eq!(
+                (copied, copy.metadata().unwrap().len()),
+                (expected, expected)
+            );
+            log.set_len(length).unwrap();
+        }
+        let stop = Stop::default();
+        stop.stop();
+        let stat = fs::fstat(&log).unwrap();
+        let copy = tempfile::tempfile().unwrap();
+        let mut source = File::open(&path).unwrap();
+        let stopped = transfer(&mut source, &copy, &stat, &mut [0; 4096], &stop);
+        // All of a hole is copied by one call.
+        assert_eq!(stopped.is_err(), !holes);
+    }
 }
 
 #[test]

@@ -21,7 +21,7 @@ use super::args::BuildArgs;
 use super::graph::StagePlan;
 use super::names::{Base, Names};
 pub use super::state::Declared;
-use super::state::{StageState, join};
+use super::state::{StageState, join, working_dir};
 use super::step::{CopyFrom, CopyOp, CopySource, Op, RunOp, Step, WorkdirOp};
 
 /// What a stage's expansion depends on.
@@ -264,11 +264,11 @@ impl Expander<'_> {
             }
             Kind::Workdir(workdir) => {
                 let path = self.word(&workdir.path)?;
-                let path = join(self.state.cwd(), &path);
+                let path = working_dir(self.state.cwd(), &path);
                 self.state.config.working_dir.clone_from(&path);
                 let text = Some(format!("WORKDIR {path}"));
                 let user = self.state.config.user.clone();
-                let op = (path != "/").then_some(Op::Workdir(WorkdirOp { path, user }));
+                let op = (join("/", &path) != "/").then_some(Op::Workdir(WorkdirOp { path, user }));
                 Ok((op, text))
             }
         }
@@ -438,7 +438,7 @@ impl Expander<'_> {
             env: self.state.run_env(),
             hidden_env: self.input.args.proxies(),
             user: self.state.config.user.clone(),
-            cwd: self.state.cwd().to_owned(),
+            cwd: join("/", self.state.cwd()),
             network: run.network,
             script,
         };

@@ -41,6 +41,7 @@ impl Expander<'_> {
         }
         op.from = from;
         op.parents = copy.parents;
+        op.link = copy.link;
         let text = transfer_history(false, &op, &self.word(&copy.files.dest)?);
         Ok((Some(Op::Copy(Box::new(op))), Some(text)))
     }
@@ -92,6 +93,7 @@ impl Expander<'_> {
             };
             op.checksum = Some(digest);
         }
+        op.link = add.link;
         op.unpack_local = add.unpack != Some(false);
         op.unpack = add.unpack;
         let text = transfer_history(true, &op, &self.word(&add.files.dest)?);

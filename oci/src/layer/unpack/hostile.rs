@@ -1,7 +1,6 @@
 //! Random sequences of hostile entries.
 
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
-use std::path::Path;
 
 use super::{archive, layer};
 use crate::layer::header::Kind;
@@ -66,13 +65,16 @@ proptest::proptest! {
         std::fs::write(outside.path("secret"), "secret").unwrap();
         std::fs::set_permissions(outside.path("secret"), PermissionsExt::from_mode(0o600)).unwrap();
         let before = std::fs::metadata(outside.0.path()).unwrap();
-        let (snapshot, rootfs) = (Tree::new(), Tree::new());
+        let (snapshot, image) = (Tree::new(), Tree::new());
+        std::fs::create_dir(image.path("dst")).unwrap();
         for tar in hostile(&entries, &outside) {
             let _ = layer(&tar.0[..], snapshot.fd(), &anybody());
-            let _ = archive(&tar.0[..], rootfs.fd(), Path::new("/"), &anybody());
+            let dst = std::fs::File::open(image.path("dst")).unwrap();
+            let _ = archive(&tar.0[..], dst, &anybody());
         }
         let after = std::fs::metadata(outside.0.path()).unwrap();
         proptest::prop_assert_eq!(outside.names(""), ["secret"]);
+        proptest::prop_assert_eq!(image.names(""), ["dst"]);
         proptest::prop_assert_eq!(outside.read("secret"), "secret");
         proptest::prop_assert_eq!((before.mode(), before.mtime_nsec()), (after.mode(), after.mtime_nsec()));
         let secret = std::fs::metadata(outside.path("secret")).unwrap();

@@ -11,13 +11,11 @@ mod place;
 mod write;
 
 use std::io::Read;
-use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
 
 use rustix::fd::AsFd;
 
 use super::reader::Reader;
-use place::Place;
+use place::{Climbing, Place};
 use write::{Unpacker, Whiteouts};
 
 pub use error::{Problem, UnpackError};
@@ -37,29 +35,24 @@ pub fn layer(
     dir: impl AsFd,
     options: &UnpackOptions,
 ) -> Result<Unpacked, UnpackError> {
-    let place = Place::new(dir.as_fd(), Vec::new());
+    let place = Place::new(dir.as_fd(), Climbing::Refused);
     run(tar, Unpacker::new(place, options, Whiteouts::Interpret))
 }
 
-/// Extracts an archive into the existing directory `dest` of the filesystem under `root`.
+/// Extracts an archive into the directory `dest`, which is all that it sees: `..` ends there, and
+/// symbolic links among the parents of an entry are followed as if it were the root.
 ///
 /// Directories that are there are kept and take on the archive's metadata; anything else in the
-/// way is replaced. Symbolic links in `dest`, and among the parents of an entry, are followed
-/// inside `root`. Whiteouts are files like any other.
+/// way is replaced. Whiteouts are files like any other, and an entry without a name is none.
 ///
 /// # Errors
 /// [`UnpackError`]; what was extracted so far stays.
 pub fn archive(
     tar: impl Read,
-    root: impl AsFd,
-    dest: &Path,
+    dest: impl AsFd,
     options: &UnpackOptions,
 ) -> Result<Unpacked, UnpackError> {
-    let dest = clean(dest.as_os_str().as_bytes()).map_err(|problem| UnpackError::Refused {
-        path: dest.to_owned(),
-        problem,
-    })?;
-    let place = Place::new(root.as_fd(), dest);
+    let place = Place::new(dest.as_fd(), Climbing::Ends);
     run(tar, Unpacker::new(place, options, Whiteouts::Plain))
 }
 

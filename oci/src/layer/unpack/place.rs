@@ -23,9 +23,22 @@ pub(super) struct Split<'p> {
     pub name: &'p [u8],
 }
 
+/// What becomes of a `..` that leads out of the root.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Climbing {
+    /// The archive is refused: no layer has such a path.
+    Refused,
+    /// It stays at the root, as for a process whose root it is.
+    Ends,
+}
+
 /// Makes a path relative to the root: no empty parts, no `.`, and `..` taken back by its name
 /// alone, as Go's `filepath.Clean` does it. The root itself becomes the empty path.
 pub(crate) fn clean(path: &[u8]) -> Result<Vec<u8>, Problem> {
+    clean_path(path, Climbing::Refused)
+}
+
+fn clean_path(path: &[u8], climbing: Climbing) -> Result<Vec<u8>, Problem> {
     if path.contains(&0) {
         return Err(Problem::Nul);
     }
@@ -37,7 +50,9 @@ pub(crate) fn clean(path: &[u8]) -> Result<Vec<u8>, Problem> {
         match part {
             b"" | b"." => {}
             b".." => {
-                parts.pop().ok_or(Problem::Outside)?;
+                if parts.pop().is_none() && climbing == Climbing::Refused {
+                    return Err(Problem::Outside);
+                }
             }
             part => parts.push(part),
         }
@@ -63,11 +78,10 @@ pub(super) fn split(path: &[u8]) -> Split<'_> {
     }
 }
 
-/// The root, and where in it the archive goes.
+/// The root that the archive goes to.
 pub(super) struct Place<'r> {
     root: BorrowedFd<'r>,
-    /// Clean; empty for the root itself.
-    dest: Vec<u8>,
+    climbing: Climbing,
     /// The directory used last: most entries have the same parent as the one before.
     last: Option<(Vec<u8>, Rc<OwnedFd>)>,
 }
@@ -82,30 +96,17 @@ pub(super) struct Made {
 const DIRECTORY: OFlags = OFlags::DIRECTORY.union(OFlags::CLOEXEC);
 
 impl<'r> Place<'r> {
-    pub(super) fn new(root: BorrowedFd<'r>, dest: Vec<u8>) -> Self {
+    pub(super) fn new(root: BorrowedFd<'r>, climbing: Climbing) -> Self {
         Self {
             root,
-            dest,
+            climbing,
             last: None,
         }
     }
 
-    /// A path in the archive as a path from the root.
+    /// A path in the archive as a path from the root; empty for the root itself.
     pub(super) fn locate(&self, path: &[u8]) -> Result<Vec<u8>, Problem> {
-        let path = clean(path)?;
-        if self.dest.is_empty() || path.is_empty() {
-            return Ok([self.dest.as_slice(), &path].concat());
-        }
-        let located = [self.dest.as_slice(), b"/", &path].concat();
-        if located.len() > MAX_PATH {
-            return Err(Problem::TooDeep);
-        }
-        Ok(located)
-    }
-
-    /// Whether a located path is where the archive's root goes.
-    pub(super) fn is_dest(&self, path: &[u8]) -> bool {
-        path == self.dest
+        clean_path(path, self.climbing)
     }
 
     /// Opens inside the root, following symbolic links there.
@@ -324,6 +325,15 @@ mod tests {
                 "{}",
                 path.escape_ascii()
             );
+        }
+        // An archive that is extracted does not see beyond its root.
+        for (path, inside) in [
+            (&b"../x"[..], &b"x"[..]),
+            (b"a/../../../b/x", b"b/x"),
+            (b"..", b""),
+        ] {
+            let cleaned = clean_path(path, Climbing::Ends);
+            assert_eq!(cleaned, Ok(inside.to_vec()), "{}", path.escape_ascii());
         }
         assert_eq!(clean(&b"a/".repeat(MAX_DEPTH)), Err(Problem::TooDeep));
         assert_eq!(clean(&vec![b'a'; MAX_PATH + 1]), Err(Problem::TooDeep));

@@ -406,7 +406,8 @@ fn a_truncated_archive_is_an_error() {
 }
 
 fn add(tar: &Tar, tree: &Tree, dest: &str) -> Result<Unpacked, UnpackError> {
-    archive(&tar.0[..], tree.fd(), Path::new(dest), &anybody())
+    let dest = std::fs::File::open(tree.path(dest)).unwrap();
+    archive(&tar.0[..], dest, &anybody())
 }
 
 #[test]
@@ -426,32 +427,91 @@ fn adding_merges_directories_and_replaces_the_rest() {
         .file("./link", "new")
         .file("./dir", "new")
         .file("./.wh.file", "plain");
-    add(&tar, &tree, "/opt").unwrap();
+    add(&tar, &tree, "opt").unwrap();
     assert_eq!(tree.mode("opt"), mode);
     assert_eq!(tree.mode("opt/kept"), 0o711);
     assert_eq!(tree.names("opt/kept"), ["new", "old"]);
     for file in ["file", "link", "dir"] {
-        assert_eq!(tree.read(Path::new("opt").join(file)), "new");
+        assert_eq!(tree.read(format!("opt/{file}")), "new");
     }
     assert_eq!(tree.read("opt/.wh.file"), "plain");
 }
 
 #[test]
-fn adding_follows_links_inside_the_root_only() {
+fn adding_sees_nothing_but_the_destination() {
     let outside = Tree::new();
     let tree = Tree::new();
-    std::fs::create_dir_all(tree.path("usr/lib")).unwrap();
-    symlink("/usr/lib", tree.path("lib")).unwrap();
-    symlink(outside.0.path(), tree.path("out")).unwrap();
-    symlink("../../../usr", tree.path("up")).unwrap();
-    add(&Tar::default().file("lib/x", "1"), &tree, "/").unwrap();
-    add(&Tar::default().file("y", "2"), &tree, "/lib").unwrap();
-    add(&Tar::default().file("lib/z", "3"), &tree, "/up").unwrap();
-    assert_eq!(tree.names("usr/lib"), ["x", "y", "z"]);
-    add(&Tar::default().file("x", ""), &tree, "/out").unwrap_err();
-    add(&Tar::default().file("out/x", ""), &tree, "/").unwrap_err();
-    add(&Tar::default().file("../x", ""), &tree, "/lib").unwrap_err();
+    std::fs::create_dir_all(tree.path("dst/usr/lib")).unwrap();
+    std::fs::create_dir(tree.path("etc")).unwrap();
+    std::fs::write(tree.path("etc/passwd"), "the image's").unwrap();
+    symlink("/usr/lib", tree.path("dst/lib")).unwrap();
+    symlink("../../../usr", tree.path("dst/up")).unwrap();
+    symlink(outside.0.path(), tree.path("dst/out")).unwrap();
+    // As for a process whose root the destination is: docker extracts in one.
+    for (tar, lands_at) in [
+        (Tar::default().file("lib/a", "new"), "dst/usr/lib/a"),
+        (Tar::default().file("up/b", "new"), "dst/usr/b"),
+        (Tar::default().file("../c", "new"), "dst/c"),
+        (Tar::default().file("x/../../../d", "new"), "dst/d"),
+        (Tar::default().file("/e", "new"), "dst/e"),
+        (
+            Tar::default()
+                .symlink("l", "..")
+                .file("l/etc/passwd", "new"),
+            "dst/etc/passwd",
+        ),
+        (
+            Tar::default().symlink("m", "/etc").file("m/group", "new"),
+            "dst/etc/group",
+        ),
+        (
+            Tar::default().file("n", "new").hard_link("o", "../n"),
+            "dst/o",
+        ),
+        (
+            Tar::default()
+                .dir("p/", 0o755)
+                .symlink("p/q", "../r")
+                .dir("r/", 0o755)
+                .file("p/q/s", "new"),
+            "dst/r/s",
+        ),
+    ] {
+        add(&tar, &tree, "dst").unwrap();
+        assert_eq!(tree.read(lands_at), "new", "{lands_at}");
+    }
+    // What would have to lie outside is not there.
+    std::fs::remove_dir_all(tree.path("dst/etc")).unwrap();
+    for tar in [
+        Tar::default().symlink("l", "/etc").file("l/passwd", ""),
+        Tar::default().file("out/x", ""),
+        Tar::default().hard_link("h", "../etc/passwd"),
+        Tar::default().hard_link("h", "/etc/passwd"),
+        Tar::default()
+            .symlink("l", "/etc")
+            .hard_link("h", "l/passwd"),
+        Tar::default().symlink("l", "l").file("l/x", ""),
+    ] {
+        add(&tar, &tree, "dst").unwrap_err();
+    }
+    assert_eq!(tree.read("etc/passwd"), "the image's");
+    assert_eq!(tree.names("etc"), ["passwd"]);
     assert!(outside.names("").is_empty());
+}
+
+#[test]
+fn adding_leaves_out_what_has_no_name() {
+    let tree = Tree::new();
+    let mode = tree.mode("");
+    let tar = Tar::default()
+        .file("a", "1")
+        .file("", "none")
+        .dir("./", 0o700)
+        .dir("..", 0o700)
+        .file("b", "2");
+    add(&tar, &tree, "").unwrap();
+    assert_eq!(tree.names(""), ["a", "b"]);
+    assert_eq!((tree.read("b"), tree.mode("")), ("2".to_owned(), mode));
 }
 
 #[test]
@@ -479,7 +539,7 @@ fn adding_can_change_the_owner() {
         ..UnpackOptions::default()
     };
     let tar = Tar::default().file("a/f", "x").symlink("l", "x");
-    archive(&tar.0[..], tree.fd(), Path::new("/"), &options).unwrap();
+    archive(&tar.0[..], tree.fd(), &options).unwrap();
     for path in ["a", "a/f", "l"] {
         let metadata = std::fs::symlink_metadata(tree.path(path)).unwrap();
         assert_eq!((metadata.uid(), metadata.gid()), (5, 6), "{path}");

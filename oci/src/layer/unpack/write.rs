@@ -108,7 +108,7 @@ impl<'o> Unpacker<'o> {
             .place
             .locate(&entry.path)
             .map_err(|problem| refused(&entry.path, problem))?;
-        if self.place.is_dest(&path) {
+        if path.is_empty() {
             return self.root(&path, &entry);
         }
         if self.whiteouts == Whiteouts::Interpret && self.whiteout(&path)? {
@@ -170,13 +170,13 @@ impl<'o> Unpacker<'o> {
     }
 
     /// The entry of the root itself. A layer's root takes on its metadata; a directory that an
-    /// archive is extracted into keeps its own.
+    /// archive is extracted into keeps its own, and what has no name besides is left out.
     fn root(&mut self, path: &[u8], entry: &Entry) -> Result<(), UnpackError> {
-        if entry.kind != EntryKind::Directory {
-            return Err(refused(&entry.path, Problem::NoName));
-        }
         if self.whiteouts == Whiteouts::Plain {
             return Ok(());
+        }
+        if entry.kind != EntryKind::Directory {
+            return Err(refused(&entry.path, Problem::NoName));
         }
         let fd = self
             .place
@@ -434,7 +434,7 @@ impl<'o> Unpacker<'o> {
             .place
             .locate(target)
             .map_err(|problem| refused(path, problem))?;
-        if self.place.is_dest(&located) {
+        if located.is_empty() {
             return Err(missing());
         }
         let target = split(&located);

@@ -9,6 +9,15 @@ use crate::term::progress::Mode;
 
 /// `rbuild build`
 #[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  rbuild build -t app:v1 .                       the Dockerfile of this folder
+  rbuild build -t app:v1 -f docker/app.Dockerfile .
+  rbuild build --target test --build-arg VERSION=1.2 .
+  rbuild build -t app https://example.com/app.git#v1:docker
+  tar -c . | rbuild build -t app -               a context on standard input
+  rbuild build -t registry.lan/app:v1 --push .   and push it
+  rbuild build --check .                         look for mistakes, build nothing")]
 pub struct BuildFlags {
     /// The build context: a folder, the URL of an archive or git repository (`URL.git#REF:FOLDER`),
     /// or `-` for a Dockerfile or archive on standard input
@@ -19,7 +28,8 @@ pub struct BuildFlags {
     #[arg(short, long = "tag", value_name = "NAME")]
     pub tags: Vec<String>,
 
-    /// The Dockerfile [default: PATH/Dockerfile]; `-` reads it from standard input
+    /// The Dockerfile [default: PATH/Dockerfile, else dockerfile or Containerfile there]; `-` reads
+    /// it from standard input
     #[arg(short, long, value_name = "FILE")]
     pub file: Option<String>,
 
@@ -119,12 +129,13 @@ impl BuildFlags {
 }
 
 /// Flags of `docker build` that ask for what is always done here: containers of steps are removed,
-/// the image is in the store, nothing is sent anywhere to be compressed.
+/// the image is in the store, nothing is sent anywhere to be compressed, there is one builder. So
+/// does BuildKit with most of them.
 #[derive(Debug, Clone, Default, Args)]
 pub struct HabitArgs {
     #[arg(long, hide = true, num_args = 0..=1, require_equals = true,
-          default_missing_value = "true", value_parser = ["true", "1"])]
-    rm: Option<String>,
+          default_missing_value = "true")]
+    rm: Option<bool>,
     #[arg(long, hide = true, num_args = 0..=1, require_equals = true,
           default_missing_value = "true")]
     force_rm: Option<bool>,
@@ -134,6 +145,33 @@ pub struct HabitArgs {
     #[arg(long, hide = true, num_args = 0..=1, require_equals = true,
           default_missing_value = "true")]
     compress: Option<bool>,
+    #[arg(long, hide = true, num_args = 0..=1, require_equals = true,
+          default_missing_value = "true")]
+    disable_content_trust: Option<bool>,
+    #[arg(long, hide = true)]
+    builder: Option<String>,
+    #[arg(long, hide = true, value_parser = ["", "default", "process"])]
+    isolation: Option<String>,
+    #[arg(long, hide = true, allow_hyphen_values = true)]
+    memory_swappiness: Option<i64>,
+    #[arg(long, hide = true, num_args = 0..=1, require_equals = true,
+          default_missing_value = "true", value_parser = none_wanted)]
+    provenance: Option<()>,
+    #[arg(long, hide = true, num_args = 0..=1, require_equals = true,
+          default_missing_value = "true", value_parser = none_wanted)]
+    sbom: Option<()>,
+}
+
+/// A statement about the image that is not to be made.
+fn none_wanted(text: &str) -> Result<(), String> {
+    match text {
+        "false" | "0" | "disabled=true" => Ok(()),
+        _ => Err(
+            "statements about images are not made here, only =false is supported; \
+                  cosign and syft make them of an image that is pushed"
+                .to_owned(),
+        ),
+    }
 }
 
 /// Limits of RUN steps, in `docker build`'s words.

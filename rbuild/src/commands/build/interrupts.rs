@@ -1,45 +1,75 @@
 //! Ctrl-C and SIGTERM while a build runs.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
 
 use builder::engine::run::Cancel;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinHandle;
 
+use crate::failure::Failure;
+
 /// Ends the build in order when it is interrupted, and at once the second time. Until it is
 /// dropped.
-pub struct Interrupts(JoinHandle<()>);
+pub struct Interrupts {
+    task: JoinHandle<()>,
+    cancel: Arc<Cancel>,
+    code: Arc<AtomicU8>,
+}
 
 impl Interrupts {
     /// Watches from now on.
     pub fn watch(cancel: Arc<Cancel>) -> Self {
-        Self(tokio::spawn(cancel_when_interrupted(cancel)))
+        let code = Arc::new(AtomicU8::new(0));
+        let task = cancel_when_interrupted(Arc::clone(&cancel), Arc::clone(&code));
+        Self {
+            task: tokio::spawn(task),
+            cancel,
+            code,
+        }
+    }
+
+    /// Waits for an interruption; how the build then ends.
+    pub async fn interrupted(&self) -> Failure {
+        self.cancel.cancelled().await;
+        self.code(Failure::new(builder::stop::Stopped))
+    }
+
+    /// Whether there was one.
+    pub fn came(&self) -> bool {
+        self.cancel.is_cancelled()
+    }
+
+    /// The failure with the exit code of the signal that led to it: 128 and its number.
+    pub fn code(&self, failure: Failure) -> Failure {
+        match self.code.load(Ordering::SeqCst) {
+            0 => failure,
+            code => Failure { code, ..failure },
+        }
     }
 }
 
 impl Drop for Interrupts {
     fn drop(&mut self) {
-        self.0.abort();
+        self.task.abort();
     }
 }
 
-async fn cancel_when_interrupted(cancel: Arc<Cancel>) {
+async fn cancel_when_interrupted(cancel: Arc<Cancel>, code: Arc<AtomicU8>) {
     let (Ok(mut interrupt), Ok(mut terminate)) = (
         signal(SignalKind::interrupt()),
         signal(SignalKind::terminate()),
     ) else {
         return;
     };
-    let mut asked = false;
     loop {
-        tokio::select! {
-            _ = interrupt.recv() => {}
-            _ = terminate.recv() => {}
+        let came = tokio::select! {
+            _ = interrupt.recv() => 130,
+            _ = terminate.recv() => 143,
+        };
+        if code.swap(came, Ordering::SeqCst) != 0 {
+            std::process::exit(came.into());
         }
-        if asked {
-            std::process::exit(130);
-        }
-        asked = true;
         cancel.cancel();
     }
 }

@@ -31,7 +31,7 @@ use crate::failure::{Failure, Outcome};
 use crate::frontend::bases::Bases;
 use crate::frontend::contexts;
 use crate::frontend::text::{self, Text};
-use crate::term::progress::{self, Mode};
+use crate::term::progress::{Mode, Shown};
 use call::Method;
 use checks::Checks;
 use flags::BuildFlags as Args;
@@ -69,6 +69,10 @@ pub async fn run(app: &App, args: Args) -> Outcome {
     let graph = text.graph(&planned, &bases, method == Method::Build)?;
     if method == Method::Outline {
         return answers::outline(app, args.call, &options, &text, &graph, &bases);
+    }
+    if !rustix::process::geteuid().is_root() {
+        let text = "building needs root: run it with sudo (pull, push, load, save and tag do not)";
+        return Err(Failure::new(text));
     }
     let build = Build {
         file: &text.parsed.dockerfile,
@@ -108,7 +112,8 @@ impl Command<'_> {
             text,
             ..
         } = *self;
-        let progress = self.progress();
+        let shown = self.progress();
+        let progress: Arc<dyn Progress> = shown.clone();
         let checks = Checks::new(self.planned, context.filter.matcher().clone())?;
         if let Some(warning) = checks::unconsumed(&options.args, build.file) {
             progress.warning(&warning);
@@ -124,20 +129,26 @@ impl Command<'_> {
         let solver = Solver::new(build, &engine, progress.as_ref(), last.trace());
         let interrupts = Interrupts::watch(cancel);
         let solved = self.solve(solver, &checks).await;
-        drop(interrupts);
+        shown.finished();
         let (image, trace, report) = match solved {
             Ok(solved) => solved,
+            // Who waits for the end does not want to wait for the disk.
+            Err(failure) if interrupts.came() => return Err(interrupts.code(failure)),
             Err(failure) => {
                 // Steps that were done stay in the cache, also across a power cut.
                 if let Err(e) = images.store.make_durable().await {
                     app.printer
                         .warning(format!("finished steps may be lost in a power cut: {e}"));
                 }
-                return Err(failure);
+                return Err(failure.with_log(&shown.last_lines()));
             }
         };
         let document = outcome::document(&image, &engine.now(), options)?;
-        images.put_built(&document, &options.tags).await?;
+        tokio::select! {
+            put = images.put_built(&document, &options.tags) => put?,
+            failure = interrupts.interrupted() => return Err(failure),
+        }
+        drop(interrupts);
         last.replace(trace).await;
         outcome::tell(app, args, options, &document).await?;
         if !args.quiet {
@@ -151,12 +162,12 @@ impl Command<'_> {
         Ok(())
     }
 
-    fn progress(&self) -> Arc<dyn Progress> {
+    fn progress(&self) -> Arc<Shown> {
         let mode = match self.args.quiet {
             true => Mode::Quiet,
             false => self.args.progress,
         };
-        Arc::from(progress::new(mode, &self.app.printer))
+        Arc::new(Shown::new(mode, &self.app.printer))
     }
 
     /// What the build's steps are done with.

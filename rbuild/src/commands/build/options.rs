@@ -1,7 +1,8 @@
 //! Raw flags of `rbuild build` to validated options.
 
+use client::config::DaemonConfig;
 use oci::{Platform, Reference};
-use runtime::{Limits, Ulimit};
+use runtime::{Dns, Limits, Ulimit};
 
 use super::call::Method;
 use super::flags::{BuildFlags, LimitArgs};
@@ -64,7 +65,13 @@ pub fn validate(args: &BuildFlags) -> Result<Options, Failure> {
         labels.push((name.to_owned(), value.to_owned()));
     }
     let platform = platform(args.platform.as_deref())?;
-    let settings = settings(args).map_err(|e| Failure::with_code(e, 125))?;
+    let mut settings = settings(args).map_err(|e| Failure::with_code(e, 125))?;
+    let daemon = DaemonConfig::from_machine()?;
+    settings.dns = Dns {
+        servers: daemon.dns,
+        search: daemon.dns_search,
+        options: daemon.dns_options,
+    };
     Ok(Options {
         tags,
         contexts,
@@ -115,6 +122,7 @@ fn settings(args: &BuildFlags) -> Result<RunSettings, String> {
         limits: limits(&args.limits)?,
         shm_size,
         extra_hosts,
+        dns: Dns::default(),
     })
 }
 

@@ -1,7 +1,7 @@
 //! Errors as the distribution spec has them: a status, and codes in JSON.
 
 use axum::response::{IntoResponse, Response};
-use http::header::{ALLOW, HeaderName, HeaderValue};
+use http::header::{ALLOW, HeaderName, HeaderValue, RETRY_AFTER};
 use http::{Method, StatusCode};
 use oci::Digest;
 use oci::digest::DigestError;
@@ -19,6 +19,18 @@ pub(in crate::http) struct ApiError {
     status: StatusCode,
     errors: Vec<Value>,
     headers: Vec<(HeaderName, HeaderValue)>,
+    refused: bool,
+}
+
+/// The code of an answer that says no, for the log, as an extension of it.
+#[derive(Clone, Debug)]
+pub(in crate::http) struct Refusal {
+    /// The first error's code.
+    pub(in crate::http) code: String,
+    /// What it says.
+    pub(in crate::http) message: String,
+    /// Whether somebody was kept from something, rather than asked to log in first.
+    pub(in crate::http) kept_out: bool,
 }
 
 impl ApiError {
@@ -36,7 +48,14 @@ impl ApiError {
                 "detail": detail,
             })],
             headers: Vec::new(),
+            refused: false,
         }
+    }
+
+    /// The same as a refusal of who asked, which operators want to know of.
+    pub(in crate::http) fn refused(mut self) -> Self {
+        self.refused = true;
+        self
     }
 
     pub(in crate::http) fn with_header(mut self, name: HeaderName, value: HeaderValue) -> Self {
@@ -142,7 +161,7 @@ impl From<ServiceError> for ApiError {
                 "provided digest did not match uploaded content",
                 json!({ "digest": expected.to_string(), "actual": actual.to_string() }),
             ),
-            ServiceError::TagImmutable(tag) => Self::new(
+            ServiceError::TagImmutable(tag) | ServiceError::Needed(tag) => Self::new(
                 StatusCode::FORBIDDEN,
                 "DENIED",
                 message,
@@ -173,6 +192,7 @@ impl From<ServiceError> for ApiError {
                 message,
                 json!({ "limit": e.limit, "used": e.used, "wanted": e.wanted }),
             ),
+            ServiceError::TooManyUploads => too_many_uploads(message),
             ServiceError::Upload(e) => upload(&e),
             ServiceError::Storage(e) if e.is_full() => {
                 tracing::error!(error = %e, "the disk is full");
@@ -202,6 +222,12 @@ impl From<ServiceError> for ApiError {
     }
 }
 
+fn too_many_uploads(message: String) -> ApiError {
+    let status = StatusCode::TOO_MANY_REQUESTS;
+    ApiError::new(status, "TOOMANYREQUESTS", message, Value::Null)
+        .with_header(RETRY_AFTER, HeaderValue::from_static("60"))
+}
+
 fn manifest_unknown(repository: &RepositoryName, reference: &ManifestRef) -> ApiError {
     let key = match reference {
         ManifestRef::Tag(_) => "tag",
@@ -228,6 +254,7 @@ fn blobs_unknown(digests: &[Digest]) -> ApiError {
         status: StatusCode::BAD_REQUEST,
         errors: digests.iter().map(unknown).collect(),
         headers: Vec::new(),
+        refused: false,
     }
 }
 
@@ -259,11 +286,21 @@ fn upload(e: &UploadError) -> ApiError {
 
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
+        let text = |name: &str| {
+            let text = self.errors.first().and_then(|error| error[name].as_str());
+            text.unwrap_or_default().to_owned()
+        };
+        let refusal = Refusal {
+            code: text("code"),
+            message: text("message"),
+            kept_out: self.refused,
+        };
         let mut response = json_answer(json!({ "errors": self.errors }).to_string());
         *response.status_mut() = self.status;
         for (name, value) in self.headers {
             response.headers_mut().insert(name, value);
         }
+        response.extensions_mut().insert(refusal);
         response
     }
 }

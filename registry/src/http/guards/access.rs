@@ -7,11 +7,12 @@ use http::header::{AUTHORIZATION, WWW_AUTHENTICATE};
 use http::request::Parts;
 use serde_json::{Value, json};
 
-use crate::auth::rules::Access;
-use crate::auth::{Auth, Authenticated, Identity};
+use super::throttle;
+use crate::auth::rules::{Access, Reach};
+use crate::auth::{Auth, Authenticated, BadCredentials, Identity, Missing, claimed};
 use crate::http::answer::{ApiError, value};
 use crate::http::api::Api;
-use crate::http::request::Query;
+use crate::http::request::{Query, address};
 use crate::name::RepositoryName;
 use crate::route::Route;
 
@@ -92,6 +93,14 @@ impl Caller {
         }
     }
 
+    /// Where repositories may be that the caller may know of; nowhere else.
+    pub(in crate::http) fn reach(&self) -> Vec<Reach> {
+        match &self.0 {
+            None => vec![Reach::of("*")],
+            Some((auth, who)) => auth.reach(who),
+        }
+    }
+
     /// Whether nobody said who is asking, where it matters.
     pub(in crate::http) fn is_anonymous(&self) -> bool {
         matches!(&self.0, Some((_, who)) if who.identity == Identity::Anonymous)
@@ -110,10 +119,13 @@ impl Caller {
 }
 
 /// Lets a request through, or says why not.
+///
+/// `user` becomes who is asking, or says so, for the log.
 pub(in crate::http) async fn authorize(
     api: &Api,
     route: &Route,
     request: &Parts,
+    user: &mut Option<String>,
 ) -> Result<Caller, ApiError> {
     let Some(auth) = &api.auth else {
         return Ok(Caller(None));
@@ -123,10 +135,18 @@ pub(in crate::http) async fn authorize(
         .headers
         .get(AUTHORIZATION)
         .map(|v| v.to_str().unwrap_or_default());
-    let Ok(who) = auth.identify(header).await else {
-        let challenge = challenge(api, auth, &needs, request);
-        return Err(unauthorized(challenge, "user, password or token is wrong"));
+    let who = match auth.identify(header, address(request)).await {
+        Ok(who) => who,
+        Err(why) => {
+            *user = header.and_then(claimed);
+            let challenge = challenge(api, auth, &needs, request, None);
+            let wrong = "user, password or token is wrong";
+            return Err(rejected(why, challenge, wrong));
+        }
     };
+    if let Identity::User(name) = &who.identity {
+        *user = Some(name.to_string());
+    }
     // A token that could be for a mount's source as well is asked for. Where the caller may not
     // read the source, it is as good as not there.
     let hidden = |from: &RepositoryName| !auth.could_pull(&who, from.as_str());
@@ -158,16 +178,38 @@ pub(in crate::http) async fn authorize(
             "DENIED",
             "requested access to the resource is denied",
             json!({ "user": &**user }),
-        )),
+        )
+        .refused()),
         _ => {
-            let challenge = challenge(api, auth, &needs, request);
-            Err(unauthorized(challenge, "authentication required"))
+            let missing = match &needs {
+                Needs::Right(name, access) => auth.missing(&who, name.as_str(), *access),
+                Needs::Mount(name, from) => {
+                    let push = auth.allows(&who, name.as_str(), Access::Push);
+                    let (name, access) = match push {
+                        false => (name, Access::Push),
+                        true => (from, Access::Pull),
+                    };
+                    auth.missing(&who, name.as_str(), access)
+                }
+                Needs::Login | Needs::Filter => None,
+            };
+            let challenge = challenge(api, auth, &needs, request, missing.as_ref());
+            Err(match missing {
+                Some(Missing(why)) => unauthorized(challenge, &why).refused(),
+                None => unauthorized(challenge, "authentication required"),
+            })
         }
     }
 }
 
 /// What a client must do to be let in.
-pub(in crate::http) fn challenge(api: &Api, auth: &Auth, needs: &Needs, request: &Parts) -> String {
+pub(in crate::http) fn challenge(
+    api: &Api,
+    auth: &Auth,
+    needs: &Needs,
+    request: &Parts,
+    missing: Option<&Missing>,
+) -> String {
     let scope = match needs {
         Needs::Login => None,
         Needs::Filter => Some("registry:catalog:*".to_owned()),
@@ -177,7 +219,22 @@ pub(in crate::http) fn challenge(api: &Api, auth: &Auth, needs: &Needs, request:
         )),
         Needs::Right(name, access) => Some(format!("repository:{name}:{}", access.action())),
     };
-    auth.challenge(&api.base(request), scope.as_deref())
+    let header = request.headers.get(AUTHORIZATION);
+    let token = header
+        .and_then(|header| header.as_bytes().get(..7))
+        .is_some_and(|scheme| scheme.eq_ignore_ascii_case(b"bearer "));
+    let asks = token || *needs == Needs::Login;
+    auth.challenge(&api.base(request), scope.as_deref(), asks, missing)
+}
+
+/// The answer to a password or token that is not taken.
+pub(in crate::http) fn rejected(why: BadCredentials, challenge: String, wrong: &str) -> ApiError {
+    match why {
+        BadCredentials::Wrong => unauthorized(challenge, wrong).refused(),
+        BadCredentials::Wait(time) => {
+            throttle::too_many("too many wrong passwords", time).refused()
+        }
+    }
 }
 
 /// Tells a caller to log in.

@@ -1,6 +1,5 @@
 //! Clients that want too much are told to wait.
 
-use std::net::{IpAddr, Ipv4Addr};
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
@@ -11,7 +10,7 @@ use serde_json::{Value, json};
 
 use crate::http::answer::{ApiError, value};
 use crate::http::api::Api;
-use crate::http::request::peer;
+use crate::http::request::address;
 use crate::limits::{Client, Slot};
 use crate::route::Route;
 
@@ -19,13 +18,10 @@ use crate::route::Route;
 const SOON: Duration = Duration::from_secs(1);
 
 /// Whom a request is counted for: the user, else the address.
-fn client(request: &Parts, user: Option<&str>) -> Client {
+pub(in crate::http) fn client(request: &Parts, user: Option<&str>) -> Client {
     match user {
         Some(user) => Client::User(user.into()),
-        None => {
-            let peer = peer(request).map(|peer| peer.ip());
-            Client::at(peer.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED)))
-        }
+        None => Client::at(address(request)),
     }
 }
 
@@ -116,7 +112,7 @@ pub(in crate::http) fn upload(
     }
 }
 
-fn too_many(message: &str, wait: Duration) -> ApiError {
+pub(in crate::http) fn too_many(message: &str, wait: Duration) -> ApiError {
     // In whole seconds, as the header has it; never too early.
     let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
     ApiError::new(

@@ -5,9 +5,15 @@ use std::sync::Arc;
 use axum::extract::State;
 use axum::response::Response;
 use http::StatusCode;
+use http::request::Parts;
 
 use crate::http::answer::text;
 use crate::http::api::Api;
+
+/// Whether a request is for these: whoever reaches the port may ask them.
+pub(in crate::http) fn is_asked(request: &Parts) -> bool {
+    matches!(request.uri.path(), "/" | "/healthz" | "/readyz")
+}
 
 /// `/` and `/healthz`: somebody is listening.
 pub(in crate::http) async fn alive() -> Response {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Body;
-use axum::response::Response;
+use axum::response::{IntoResponse, Response};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use http::StatusCode;
@@ -13,9 +13,10 @@ use http::request::Parts;
 use http_body_util::{BodyExt, Limited};
 use serde_json::json;
 
-use crate::auth::{Auth, Identity};
-use crate::http::answer::{self, ApiError};
-use crate::http::request::Query;
+use crate::auth::{Auth, BadCredentials, Identity};
+use crate::http::answer::{self, ApiError, Refusal};
+use crate::http::guards::throttle;
+use crate::http::request::{Query, address};
 
 /// Longest form that is read, and how long it may take to come.
 const MAX_FORM: usize = 64 << 10;
@@ -37,6 +38,8 @@ pub(in crate::http) struct Grant {
 pub(in crate::http) struct Refused {
     error: &'static str,
     description: String,
+    /// How long to wait before another password is looked at.
+    wait: Option<Duration>,
 }
 
 impl Refused {
@@ -44,6 +47,7 @@ impl Refused {
         Self {
             error: "invalid_request",
             description: description.into(),
+            wait: None,
         }
     }
 
@@ -51,11 +55,24 @@ impl Refused {
         Self {
             error: "invalid_grant",
             description: description.to_owned(),
+            wait: None,
+        }
+    }
+
+    fn wait(time: Duration) -> Self {
+        Self {
+            wait: Some(time),
+            ..Self::grant("too many wrong passwords")
         }
     }
 
     /// As OAuth has it, and as the rest of the registry: clients know one or the other.
     pub(in crate::http) fn response(self) -> Response {
+        if let Some(time) = self.wait {
+            let refused = throttle::too_many(&self.description, time).refused();
+            return refused.into_response();
+        }
+        let kept_out = self.error == "invalid_grant";
         let code = match self.error {
             "invalid_grant" => "UNAUTHORIZED",
             _ => "UNSUPPORTED",
@@ -68,6 +85,11 @@ impl Refused {
         });
         let mut response = answer::json(body.to_string());
         *response.status_mut() = StatusCode::BAD_REQUEST;
+        response.extensions_mut().insert(Refusal {
+            code: code.to_owned(),
+            message: self.description,
+            kept_out,
+        });
         response
             .headers_mut()
             .insert(PRAGMA, HeaderValue::from_static("no-cache"));
@@ -101,7 +123,7 @@ pub(in crate::http) async fn grant(
     need("client_id")?;
     let (identity, refresh_token) = match kind {
         "password" => {
-            let identity = login(auth, need("username")?, need("password")?).await?;
+            let identity = login(auth, request, need("username")?, need("password")?).await?;
             let token = match &identity {
                 Identity::User(user) if form.get("access_type") == Some("offline") => {
                     auth.refresh_token(user)
@@ -112,7 +134,7 @@ pub(in crate::http) async fn grant(
         }
         "refresh_token" => {
             let token = need("refresh_token")?;
-            let identity = auth.refreshed(token).map_err(|_| {
+            let identity = auth.refreshed(token).await.map_err(|_| {
                 Refused::grant("the refresh token is not valid any more; log in again")
             })?;
             (identity, Some(token.to_owned()))
@@ -121,6 +143,7 @@ pub(in crate::http) async fn grant(
             return Err(Refused {
                 error: "unsupported_grant_type",
                 description: "password and refresh_token are supported".to_owned(),
+                wait: None,
             });
         }
     };
@@ -132,15 +155,24 @@ pub(in crate::http) async fn grant(
     })
 }
 
-async fn login(auth: &Arc<Auth>, user: &str, password: &str) -> Result<Identity, Refused> {
+async fn login(
+    auth: &Arc<Auth>,
+    request: &Parts,
+    user: &str,
+    password: &str,
+) -> Result<Identity, Refused> {
     let wrong = || Refused::grant("user or password is wrong");
     if user.contains(':') {
         return Err(wrong());
     }
     // The same as a password in a header, and remembered as such.
     let pair = STANDARD.encode(format!("{user}:{password}"));
-    let login = auth.login(Some(&format!("Basic {pair}"))).await;
-    login.map_err(|_| wrong())
+    let header = format!("Basic {pair}");
+    let login = auth.login(Some(&header), address(request));
+    login.await.map_err(|why| match why {
+        BadCredentials::Wrong => wrong(),
+        BadCredentials::Wait(time) => Refused::wait(time),
+    })
 }
 
 async fn form(request: &Parts, body: Body) -> Result<Query, Refused> {

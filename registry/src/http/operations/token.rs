@@ -11,13 +11,13 @@ use http::{Method, StatusCode};
 use serde_json::json;
 
 use super::oauth;
-use crate::auth::{Auth, Identity};
+use crate::auth::{Auth, Identity, claimed};
 use crate::clock::now;
-use crate::http::answer::{self, ApiError};
+use crate::http::answer::{self, ApiError, Served};
 use crate::http::api::Api;
-use crate::http::guards::access::unauthorized;
+use crate::http::guards::access::rejected;
 use crate::http::guards::throttle;
-use crate::http::request::Query;
+use crate::http::request::{Query, address};
 use crate::route::RouteError;
 
 /// Answers a request for a token. Where this registry makes none, there is nothing here.
@@ -32,6 +32,12 @@ pub(in crate::http) async fn handle(State(api): State<Arc<Api>>, request: Reques
         Err(refused) => Err(refused),
     };
     let mut response = answer.unwrap_or_else(IntoResponse::into_response);
+    let header = request.headers.get(AUTHORIZATION);
+    let user = header.and_then(|v| v.to_str().ok()).and_then(claimed);
+    if user.is_some() {
+        let label = "none";
+        response.extensions_mut().insert(Served { label, user });
+    }
     response
         .headers_mut()
         .insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
@@ -58,9 +64,9 @@ async fn get(auth: &Arc<Auth>, request: &Parts) -> Result<Response, ApiError> {
         .get(AUTHORIZATION)
         .map(|v| v.to_str().unwrap_or_default());
     let identity = auth
-        .login(header)
+        .login(header, address(request))
         .await
-        .map_err(|_| unauthorized(auth.basic_challenge(), "user or password is wrong"))?;
+        .map_err(|why| rejected(why, auth.basic_challenge(), "user or password is wrong"))?;
     let query = Query::of(request)?;
     // Several parameters, or one with spaces, which arrive as pluses.
     let scope: Vec<String> = query.all("scope").map(|s| s.replace('+', " ")).collect();

@@ -46,15 +46,12 @@ async fn serve(
     user: &mut Option<String>,
 ) -> Result<Response, ApiError> {
     let counted = throttle::password(api, &request)?;
-    let authorized = access::authorize(api, &route, &request).await;
+    let authorized = access::authorize(api, &route, &request, user).await;
     let name = authorized.as_ref().ok().and_then(Caller::name);
     throttle::authenticated(api, &request, name, counted)?;
     let caller = authorized?;
     let empty = body.is_end_stream();
     let _slot = throttle::upload(api, &route, &request, caller.name(), empty)?;
-    if api.access_log.is_some() {
-        *user = caller.name().map(str::to_owned);
-    }
     if !api.delete_enabled && matches!(route, Route::DeleteManifest(..) | Route::DeleteBlob(..)) {
         return Err(ApiError::new(
             StatusCode::METHOD_NOT_ALLOWED,
@@ -98,9 +95,7 @@ async fn dispatch(
         Route::DeleteBlob(name, digest) => {
             blobs::delete(registry, &name, &digest, &request, by).await
         }
-        Route::StartUpload(name) => {
-            uploads::start(registry, caller, &name, &request, body, by).await
-        }
+        Route::StartUpload(name) => uploads::start(api, caller, &name, &request, body, by).await,
         Route::UploadStatus(name, id) => uploads::status(registry, &name, id).await,
         Route::AppendUpload(name, id) => uploads::append(registry, &name, id, &request, body).await,
         Route::FinishUpload(name, id) => {

@@ -9,6 +9,7 @@ use http::request::Parts;
 use oci::{Digest, media_type};
 use serde_json::json;
 
+use crate::auth::rules::Reach;
 use crate::http::answer::{self, ApiError, OCI_FILTERS_APPLIED, value};
 use crate::http::api::Api;
 use crate::http::guards::Caller;
@@ -34,7 +35,7 @@ pub(super) async fn catalog(
         && page.names.is_empty()
     {
         // There may be more for those who log in.
-        let challenge = challenge(api, auth, &Needs::Filter, request);
+        let challenge = challenge(api, auth, &Needs::Filter, request, None);
         return Err(unauthorized(challenge, "authentication required"));
     }
     let mut response = answer::json(json!({ "repositories": page.names }).to_string());
@@ -42,28 +43,36 @@ pub(super) async fn catalog(
     Ok(response)
 }
 
-/// A page of those repositories that the caller may read.
+/// A page of those repositories that the caller may read. Only those within reach are looked at:
+/// who may see one of many thousands does not wait for all of them.
 async fn readable(api: &Api, caller: &Caller, n: u32, last: &str) -> Result<Page, ApiError> {
+    let mut bounds: Vec<_> = caller.reach().iter().map(Reach::bounds).collect();
+    bounds.sort_unstable();
     let mut names = Vec::new();
     let mut last = last.to_owned();
-    while names.len() < n as usize {
-        let page = api.registry.catalog(n, &last).await?;
-        if let Some(end) = page.names.last() {
-            last.clone_from(end);
-        }
-        for name in page.names {
-            if caller.may_see(&name) {
-                names.push(name);
+    // One more tells whether there is another page.
+    let wanted = n as usize;
+    for (first, end) in bounds {
+        // What lies before belonged to another's reach too.
+        while names.len() <= wanted && last < end {
+            let n = n.saturating_add(1);
+            let page = api.registry.catalog(n, &last, &first, &end).await?;
+            if let Some(end) = page.names.last() {
+                last.clone_from(end);
+            }
+            for name in page.names {
+                if caller.may_see(&name) {
+                    names.push(name);
+                }
+            }
+            if !page.more {
+                break;
             }
         }
-        if !page.more {
-            let more = names.len() > n as usize;
-            names.truncate(n as usize);
-            return Ok(Page { names, more });
-        }
     }
-    names.truncate(n as usize);
-    Ok(Page { names, more: n > 0 })
+    let more = names.len() > wanted;
+    names.truncate(wanted);
+    Ok(Page { names, more })
 }
 
 pub(super) async fn tags(

@@ -6,7 +6,9 @@ use axum::body::Body;
 use axum::response::Response;
 use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt;
-use http::header::{CONTENT_LENGTH, CONTENT_TYPE, ETAG, HeaderMap, HeaderValue, LOCATION};
+use http::header::{
+    CONTENT_LENGTH, CONTENT_TYPE, ETAG, HeaderMap, HeaderValue, LOCATION, USER_AGENT,
+};
 use http::request::Parts;
 use http::{Method, StatusCode};
 use oci::MediaType;
@@ -40,8 +42,16 @@ pub(super) async fn get(
             response
         }
     };
-    if request.method != Method::HEAD {
+    let head = request.method == Method::HEAD;
+    if !head {
         registry.manifest_pulled(name, reference, &manifest, by);
+    }
+    // docker and containerd ask for what a tag is, and for no more where they have that. By digest
+    // a HEAD says nothing: clients that push ask so as well.
+    if !head || matches!(reference, ManifestRef::Tag(_)) {
+        let agent = request.headers.get(USER_AGENT);
+        let agent = agent.and_then(|v| v.to_str().ok()).unwrap_or_default();
+        registry.note_pull(name, &manifest, agent);
     }
     let digest = manifest.row.digest.to_string();
     let etag = value(format_args!("\"{digest}\""));

@@ -12,7 +12,8 @@ use serde_json::json;
 
 use crate::events::RequestOrigin;
 use crate::http::answer::{ApiError, CONTENT_DIGEST, UPLOAD_UUID, blob_location, empty, value};
-use crate::http::guards::Caller;
+use crate::http::api::Api;
+use crate::http::guards::{Caller, throttle};
 use crate::http::request::{Query, chunk};
 use crate::name::{RepositoryName, UploadId};
 use crate::service::{Intake, Registry, ServiceError};
@@ -20,13 +21,16 @@ use crate::storage::{ChunkRange, Upload, UploadError};
 
 /// Begins an upload; or mounts a blob, or takes a whole one, when the query says so.
 pub(super) async fn start(
-    registry: &Arc<Registry>,
+    api: &Api,
     caller: &Caller,
     name: &RepositoryName,
     request: &Parts,
     body: Body,
     by: &RequestOrigin,
 ) -> Result<Response, ApiError> {
+    let registry = &api.registry;
+    let client = throttle::client(request, caller.name());
+    let limits = api.throttle.sessions;
     let query = Query::of(request)?;
     if let Some(mount) = query.get("mount") {
         let digest = digest(mount)?;
@@ -36,7 +40,9 @@ pub(super) async fn start(
     }
     if let Some(text) = query.get("digest") {
         let digest = digest(text)?;
-        let upload = registry.start_upload(name, digest.algorithm()).await?;
+        let upload = registry
+            .start_upload_of(client, limits, name, digest.algorithm())
+            .await?;
         let length = announced(&request.headers);
         let (this, whole, wanted) = (Arc::clone(registry), Arc::clone(&upload), digest.clone());
         // A task, which ends also when the client goes: nobody knows this session's name, so nobody
@@ -63,7 +69,9 @@ pub(super) async fn start(
         None => Algorithm::Sha256,
         Some(text) => text.parse().map_err(|e| ApiError::digest(text, e))?,
     };
-    let upload = registry.start_upload(name, algorithm).await?;
+    let upload = registry
+        .start_upload_of(client, limits, name, algorithm)
+        .await?;
     Ok(progress(StatusCode::ACCEPTED, &upload))
 }
 

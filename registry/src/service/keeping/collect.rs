@@ -5,99 +5,237 @@
 //! may take to come. Nothing is read-only meanwhile: every removal is a short transaction that
 //! checks again, and a file goes only while nobody can bring the same one. At the end, files that
 //! no row knows are swept.
+//!
+//! It goes through everything in slices (see [`Collection`]), and stops between two of them when
+//! the registry is about to close. The next one finds what is left.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use super::collected::{CollectOptions, Collected};
+use super::pace::Pace;
 use crate::clock::now;
+use crate::meta::{Collection, StaleLink, UnusedBlob};
 use crate::service::error::ServiceError;
 use crate::service::state::{Registry, key};
 use crate::sync::blocking;
 
-/// Links looked at in one transaction.
-const BATCH: u32 = 200;
+/// One collection under way.
+#[derive(Debug)]
+pub(super) struct Run<'r> {
+    pub(super) registry: &'r Registry,
+    pub(super) books: Collection<'r>,
+    pub(super) options: CollectOptions,
+    /// What is older may go.
+    pub(super) cutoff: i64,
+    pub(super) collected: Collected,
+    looking: Pace,
+    changing: Pace,
+}
 
 impl Registry {
-    /// Removes what nothing needs. Two collections do not run at once; the second one waits.
+    /// Removes what nothing needs. Two collections do not run at once; the second one waits. One
+    /// ends early when [`Registry::stop_collecting`] is called.
     ///
     /// # Errors
     /// [`ServiceError`]; what went until then is gone.
     pub async fn collect(&self, options: CollectOptions) -> Result<Collected, ServiceError> {
-        let _alone = self.collecting.lock().await;
+        let Some(_alone) = self.stop.unless(self.collecting.lock()).await else {
+            return Ok(Collected {
+                stopped: true,
+                ..Collected::default()
+            });
+        };
         let grace = i64::try_from(options.grace.as_secs()).unwrap_or(i64::MAX);
-        // A time in whole seconds is over when its second is.
-        let cutoff = now().saturating_add(1).saturating_sub(grace);
-        let mut collected = Collected::default();
-        self.retain(options.dry_run, &mut collected).await?;
-        self.collect_links(cutoff, options.dry_run, &mut collected)
-            .await?;
-        self.collect_blobs(options.dry_run, &mut collected).await?;
-        self.sweep(options, &mut collected).await?;
-        if !options.dry_run {
-            collected.repository_count = self.meta.remove_empty(cutoff).await?;
+        self.flush_pulls().await?;
+        let mut run = Run {
+            registry: self,
+            books: self.meta.collection(options.dry_run).await?,
+            options,
+            // A time in whole seconds is over when its second is.
+            cutoff: now().saturating_add(1).saturating_sub(grace),
+            collected: Collected::default(),
+            looking: Pace::new(),
+            changing: Pace::new(),
+        };
+        run.retain().await?;
+        run.links().await?;
+        run.blobs().await?;
+        run.sweep().await?;
+        run.empty().await?;
+        let mut collected = run.collected;
+        // Whatever the slices were.
+        for list in [
+            &mut collected.tags,
+            &mut collected.manifests,
+            &mut collected.links,
+        ] {
+            list.sort_unstable();
         }
         Ok(collected)
     }
 
-    async fn collect_links(
-        &self,
-        cutoff: i64,
-        dry_run: bool,
-        collected: &mut Collected,
-    ) -> Result<(), ServiceError> {
-        let mut after = (0, 0);
-        loop {
-            let mut links = self.meta.stale_links(cutoff, after, BATCH).await?;
-            let Some(last) = links.last() else {
-                return Ok(());
-            };
-            after = (last.repository_id, last.blob_id);
-            let condemned = self
-                .leases
-                .condemn(links.iter().map(|l| key(&l.repository, &l.digest)));
-            links.retain(|l| condemned.contains(&key(&l.repository, &l.digest)));
-            if dry_run {
-                collected.link_count += links.len() as u64;
-                collected.links.extend(condemned.keys().iter().cloned());
-                continue;
-            }
-            let cache = Arc::clone(&self.blob_cache);
-            collected.link_count += self
-                .meta
-                .remove_links(links, cutoff, move || {
-                    // Moved in here: only now may these be leased again, and found missing.
-                    for key in condemned.keys() {
-                        cache.forget(key);
-                    }
-                })
-                .await?;
-        }
+    /// Ends collections, the one under way and all that come: the registry is about to close.
+    pub fn stop_collecting(&self) {
+        self.stop.tell();
+    }
+}
+
+impl Run<'_> {
+    /// Whether to stop here.
+    pub(super) fn stopped(&mut self) -> bool {
+        self.collected.stopped |= self.registry.stop.is_told();
+        self.collected.stopped
     }
 
-    async fn collect_blobs(
-        &self,
-        dry_run: bool,
-        collected: &mut Collected,
-    ) -> Result<(), ServiceError> {
-        let mut after = 0;
-        loop {
-            let unused = self.meta.unused_blobs(after, BATCH).await?;
-            let Some(last) = unused.last() else {
-                return Ok(());
-            };
-            after = last.id;
-            for blob in unused {
-                if !dry_run {
-                    let _leaving = self.blobs.leaving(&blob.digest).await;
-                    if !self.meta.remove_blob(blob.id).await? {
-                        continue;
-                    }
-                    let (files, digest) = (self.blobs.clone(), blob.digest.clone());
-                    blocking(move || files.remove(&digest)).await?;
-                }
-                collected.blob_count += 1;
-                collected.bytes += blob.size;
+    /// Rows to look at in the next query.
+    pub(super) fn look_at(&self) -> u32 {
+        self.looking.rows()
+    }
+
+    /// So many rows were looked at since `begun`.
+    pub(super) fn looked(&mut self, rows: usize, begun: Instant) {
+        self.looking.took(rows, begun.elapsed());
+    }
+
+    /// Rows to change in the next transaction.
+    pub(super) fn change(&self) -> usize {
+        self.changing.rows() as usize
+    }
+
+    /// So many rows were changed, and that took so long.
+    pub(super) fn changed(&mut self, rows: usize, time: std::time::Duration) {
+        self.changing.took(rows, time);
+    }
+
+    async fn links(&mut self) -> Result<(), ServiceError> {
+        let mut after = Some((0, 0));
+        while let Some(from) = after
+            && !self.stopped()
+        {
+            let (n, begun) = (self.look_at(), Instant::now());
+            let slice = self.books.stale_links(self.cutoff, from, n).await?;
+            if slice.next.is_some() {
+                self.looked(n as usize, begun);
+            }
+            after = slice.next;
+            let mut rest = slice.found;
+            while !rest.is_empty() && !self.stopped() {
+                let later = rest.split_off(rest.len().min(self.change()));
+                self.remove_links(rest).await?;
+                rest = later;
             }
         }
+        Ok(())
+    }
+
+    async fn remove_links(&mut self, mut links: Vec<StaleLink>) -> Result<(), ServiceError> {
+        let condemned = self
+            .registry
+            .leases
+            .condemn(links.iter().map(|l| key(&l.repository, &l.digest)));
+        links.retain(|l| condemned.contains(&key(&l.repository, &l.digest)));
+        let keys: Vec<_> = links.iter().map(|link| link.key).collect();
+        let count = keys.len();
+        if self.options.dry_run {
+            let listed = condemned.keys().iter().cloned();
+            self.collected.links.extend(listed);
+        }
+        let cache = Arc::clone(&self.registry.blob_cache);
+        let (gone, time) = self
+            .books
+            .remove_links(keys, self.cutoff, move || {
+                // Moved in here: only now may these be leased again, and found missing.
+                for key in condemned.keys() {
+                    cache.forget(key);
+                }
+            })
+            .await?;
+        self.changed(count, time);
+        self.collected.link_count += gone;
+        Ok(())
+    }
+
+    async fn blobs(&mut self) -> Result<(), ServiceError> {
+        let mut after = Some(String::new());
+        while let Some(from) = after.take()
+            && !self.stopped()
+        {
+            let (n, begun) = (self.look_at(), Instant::now());
+            let slice = self.books.unused_blobs(from, n).await?;
+            if slice.next.is_some() {
+                self.looked(n as usize, begun);
+            }
+            after = slice.next;
+            // Those of one directory share a lock.
+            let same = |a: &UnusedBlob, b: &UnusedBlob| a.digest.hex()[..2] == b.digest.hex()[..2];
+            for directory in slice.found.chunk_by(same) {
+                let mut rest = directory;
+                while !rest.is_empty() && !self.stopped() {
+                    let some;
+                    (some, rest) = rest.split_at(rest.len().min(self.change()));
+                    self.remove_blobs(some).await?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes away blobs of one directory.
+    async fn remove_blobs(&mut self, blobs: &[UnusedBlob]) -> Result<(), ServiceError> {
+        let Some(first) = blobs.first() else {
+            return Ok(());
+        };
+        let mut gone: Vec<&UnusedBlob> = blobs.iter().collect();
+        if !self.options.dry_run {
+            let _leaving = self.registry.blobs.leaving(&first.digest).await;
+            let ids = blobs.iter().map(|blob| blob.id).collect();
+            let (removed, mut time) = self.books.remove_blobs(ids).await?;
+            gone.retain(|blob| removed.contains(&blob.id));
+            let digests: Vec<_> = gone.iter().map(|blob| blob.digest.clone()).collect();
+            let (files, begun) = (self.registry.blobs.clone(), Instant::now());
+            blocking(move || digests.iter().try_for_each(|digest| files.remove(digest))).await?;
+            time += begun.elapsed();
+            self.changed(blobs.len(), time);
+        }
+        self.collected.blob_count += gone.len() as u64;
+        self.collected.bytes += gone.iter().map(|blob| blob.size).sum::<u64>();
+        Ok(())
+    }
+
+    /// Rows of what is gone: blobs that only their manifests remembered, and repositories.
+    async fn empty(&mut self) -> Result<(), ServiceError> {
+        let mut after = Some(0);
+        while let Some(from) = after
+            && !self.options.dry_run
+            && !self.stopped()
+        {
+            after = self.books.forget_blobs(from, self.changing.rows()).await?;
+        }
+        let mut after = Some(0);
+        while let Some(from) = after
+            && !self.stopped()
+        {
+            let (n, begun) = (self.look_at(), Instant::now());
+            let slice = self.books.empty_repositories(self.cutoff, from, n).await?;
+            if slice.next.is_some() {
+                self.looked(n as usize, begun);
+            }
+            after = slice.next;
+            if self.options.dry_run {
+                self.collected.repository_count += slice.found.len() as u64;
+                continue;
+            }
+            let mut rest = slice.found;
+            while !rest.is_empty() && !self.stopped() {
+                let later = rest.split_off(rest.len().min(self.change()));
+                let count = rest.len();
+                let (gone, time) = self.books.remove_repositories(rest).await?;
+                self.changed(count, time);
+                self.collected.repository_count += gone;
+                rest = later;
+            }
+        }
+        Ok(())
     }
 }

@@ -43,4 +43,7 @@ pub struct Collected {
     pub suspect_count: u64,
     /// Repositories that showed nothing any more.
     pub repository_count: u64,
+    /// The registry was about to close: what is left goes next time.
+    #[serde(default)]
+    pub stopped: bool,
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use oci::Digest;
 
 use crate::events::{Action, Happened, RequestOrigin, Target};
-use crate::meta::{Delete, Deleted, Precondition};
+use crate::meta::{Delete, Deleted, Keeps, Precondition, Unlink};
 use crate::name::{ManifestRef, RepositoryName};
 use crate::service::error::ServiceError;
 use crate::service::state::{Registry, key};
@@ -15,7 +15,7 @@ impl Registry {
     /// shows it any more and garbage is collected.
     ///
     /// # Errors
-    /// [`ServiceError::BlobUnknown`].
+    /// [`ServiceError::BlobUnknown`], [`ServiceError::TagImmutable`] when such a tag needs it.
     pub async fn delete_blob(
         &self,
         repository: &RepositoryName,
@@ -34,23 +34,39 @@ impl Registry {
                 target: Target::Gone(digest),
             }],
         );
-        let gone = self
+        // Only asked where there can be such a tag.
+        let immutable = self
+            .policy
+            .has_immutable(repository.as_str())
+            .then(|| self.immutable_in(repository));
+        let unlinked = self
             .meta
-            .unlink_blob(repository, digest, notices, move || cache.forget(&key))
+            .unlink_blob(repository, digest, immutable, notices, move || {
+                cache.forget(&key);
+            })
             .await?;
         self.wake_subscribers();
-        if gone {
-            Ok(())
-        } else {
-            Err(ServiceError::BlobUnknown(digest.clone()))
+        match unlinked {
+            Unlink::Done => Ok(()),
+            Unlink::Unknown => Err(ServiceError::BlobUnknown(digest.clone())),
+            Unlink::Immutable(tag) => Err(ServiceError::TagImmutable(tag)),
         }
+    }
+
+    /// Which tags of a repository never move.
+    fn immutable_in(
+        &self,
+        repository: &RepositoryName,
+    ) -> impl Fn(&str) -> bool + Send + Sync + use<> {
+        let (policy, repository) = (Arc::clone(&self.policy), repository.clone());
+        move |tag| policy.is_immutable(repository.as_str(), tag)
     }
 
     /// Deletes a tag, or a manifest with every tag that points to it, if `precondition` is true of
     /// it.
     ///
     /// # Errors
-    /// [`ServiceError::ManifestUnknown`], [`ServiceError::TagImmutable`],
+    /// [`ServiceError::ManifestUnknown`], [`ServiceError::TagImmutable`], [`ServiceError::Needed`],
     /// [`ServiceError::Precondition`].
     pub async fn delete_manifest(
         &self,
@@ -60,8 +76,10 @@ impl Registry {
         by: &RequestOrigin,
     ) -> Result<Deleted, ServiceError> {
         let (cache, name) = (Arc::clone(&self.manifest_cache), repository.clone());
-        let policy = self.policy.clone();
-        let keeps = move |repository: &str, tag: &str| policy.is_immutable(repository, tag);
+        let keeps = Keeps {
+            immutable: self.immutable_in(repository),
+            needed_may_go: self.policy.delete_needed,
+        };
         let (told, notices) = (repository.clone(), self.notices_later(by));
         let notices = move |deleted: &Deleted| {
             let gone = |target| Happened {
@@ -91,6 +109,7 @@ impl Registry {
         match deleted {
             Some(Delete::Done(deleted)) => Ok(deleted),
             Some(Delete::PreconditionFailed) => Err(ServiceError::Precondition),
+            Some(Delete::Needed(tag)) => Err(ServiceError::Needed(tag)),
             Some(Delete::Immutable(tag)) => Err(ServiceError::TagImmutable(tag)),
             None => Err(ServiceError::ManifestUnknown {
                 repository: repository.clone(),

@@ -3,7 +3,11 @@
 mod collect;
 mod collected;
 mod deletions;
+#[cfg(test)]
+mod growth;
+mod images;
 mod orphans;
+mod pace;
 mod retention;
 
 pub use collected::{CollectOptions, Collected};

@@ -10,7 +10,7 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use oci::{Algorithm, Digest};
 
-use super::collected::{CollectOptions, Collected};
+use super::collect::Run;
 use crate::service::error::ServiceError;
 use crate::service::state::Registry;
 use crate::sync::blocking;
@@ -39,44 +39,43 @@ impl Registry {
         blocking(move || files.remove(&digest)).await?;
         Ok(true)
     }
+}
 
+impl Run<'_> {
     /// Removes files that no row knows and that got their names longer than the grace ago: of
     /// every directory, or of those whose turn it is. What an older database that was put in place
     /// could not know stays: names of it may still be found.
-    pub(super) async fn sweep(
-        &self,
-        options: CollectOptions,
-        collected: &mut Collected,
-    ) -> Result<(), ServiceError> {
-        let files = self.blobs.clone();
+    pub(super) async fn sweep(&mut self) -> Result<(), ServiceError> {
+        let files = self.registry.blobs.clone();
         let mut shards = blocking(move || files.shards()).await?;
-        if !options.every_file {
-            let turn = self.turn.fetch_add(1, Relaxed) % TURNS;
+        if !self.options.every_file {
+            let turn = self.registry.turn.fetch_add(1, Relaxed) % TURNS;
             shards.retain(|(_, dir)| number(dir) % TURNS == turn);
         }
         for shard in shards {
-            self.sweep_shard(shard, options, collected).await?;
+            if self.stopped() {
+                break;
+            }
+            self.sweep_shard(shard).await?;
         }
         Ok(())
     }
 
-    async fn sweep_shard(
-        &self,
-        shard: (Algorithm, PathBuf),
-        options: CollectOptions,
-        collected: &mut Collected,
-    ) -> Result<(), ServiceError> {
-        let files = self.blobs.clone();
-        let old = blocking(move || files.older_than(&shard, options.grace)).await?;
+    async fn sweep_shard(&mut self, shard: (Algorithm, PathBuf)) -> Result<(), ServiceError> {
+        let (files, grace) = (self.registry.blobs.clone(), self.options.grace);
+        let old = blocking(move || files.older_than(&shard, grace)).await?;
         for some in old.chunks(BATCH) {
+            if self.stopped() {
+                break;
+            }
             let digests: Vec<&Digest> = some.iter().map(|(digest, ..)| digest).collect();
-            let unknown = self.meta.not_stored(&digests).await?;
+            let unknown = self.registry.meta.not_stored(&digests).await?;
             for (digest, size, named) in some.iter().filter(|(d, ..)| unknown.contains(d)) {
-                if self.gap.has(*named) {
-                    collected.suspect_count += 1;
-                } else if options.dry_run || self.drop_unknown(digest).await? {
-                    collected.orphan_count += 1;
-                    collected.orphan_bytes += size;
+                if self.registry.gap.has(*named) {
+                    self.collected.suspect_count += 1;
+                } else if self.options.dry_run || self.registry.drop_unknown(digest).await? {
+                    self.collected.orphan_count += 1;
+                    self.collected.orphan_bytes += size;
                 }
             }
         }

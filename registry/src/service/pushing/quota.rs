@@ -212,6 +212,7 @@ impl Registry {
 
     /// Gives back what an upload was promised.
     pub(super) fn release_upload(&self, id: UploadId) {
+        self.open_uploads.end(id);
         if let Some(ledger) = &self.ledger {
             ledger.lock().release(id);
         }
@@ -257,6 +258,7 @@ impl Registry {
         // One that another request is writing to ends with that request.
         if self.uploads.cancel(upload).await.is_ok() {
             ledger.lock().release(upload.id());
+            self.open_uploads.end(upload.id());
         }
     }
 }

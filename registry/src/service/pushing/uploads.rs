@@ -9,9 +9,10 @@ use oci::{Algorithm, Digest};
 
 use super::quota::Intake;
 use crate::events::RequestOrigin;
+use crate::limits::Client;
 use crate::name::{RepositoryName, UploadId};
 use crate::service::error::ServiceError;
-use crate::service::state::Registry;
+use crate::service::state::{Registry, UploadLimits};
 use crate::storage::{ChunkRange, Upload, UploadError};
 
 impl Registry {
@@ -25,6 +26,24 @@ impl Registry {
         algorithm: Algorithm,
     ) -> Result<Arc<Upload>, ServiceError> {
         Ok(self.uploads.create(repository, algorithm).await?)
+    }
+
+    /// The same for a client, which may have so many.
+    ///
+    /// # Errors
+    /// [`ServiceError::TooManyUploads`], [`ServiceError::Storage`].
+    pub async fn start_upload_of(
+        &self,
+        client: Client,
+        limits: UploadLimits,
+        repository: &RepositoryName,
+        algorithm: Algorithm,
+    ) -> Result<Arc<Upload>, ServiceError> {
+        let reserved = self.open_uploads.reserve(client, limits);
+        let reserved = reserved.ok_or(ServiceError::TooManyUploads)?;
+        let upload = self.start_upload(repository, algorithm).await?;
+        reserved.made(upload.id());
+        Ok(upload)
     }
 
     /// The session `id` of `repository`.
@@ -101,6 +120,7 @@ impl Registry {
                 .show_blob(upload.repository(), &digest, size, upload.id(), &by)
                 .await;
             drop(arriving);
+            this.open_uploads.end(upload.id());
             if shown.is_err() {
                 this.release_upload(upload.id());
                 this.drop_refused(&digest).await;

@@ -32,12 +32,19 @@ impl Registry {
         Ok(self.meta.usage().await?)
     }
 
-    /// Up to `n` repositories after `last`.
+    /// Up to `n` repositories after `last`, from `first` to `end`.
     ///
     /// # Errors
     /// [`ServiceError::Meta`].
-    pub async fn catalog(&self, n: u32, last: &str) -> Result<Page, ServiceError> {
-        Ok(self.meta.repositories(n.min(MAX_PAGE), last).await?)
+    pub async fn catalog(
+        &self,
+        n: u32,
+        last: &str,
+        first: &str,
+        end: &str,
+    ) -> Result<Page, ServiceError> {
+        let n = n.min(MAX_PAGE);
+        Ok(self.meta.repositories(n, last, first, end).await?)
     }
 
     /// Up to `n` tags after `last`.

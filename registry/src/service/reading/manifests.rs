@@ -42,7 +42,14 @@ impl Registry {
         Ok(manifest)
     }
 
-    /// Notes and tells that a manifest was pulled.
+    /// Notes that a client that calls itself `agent` pulled a manifest, for rules that ask for it.
+    pub fn note_pull(&self, repository: &RepositoryName, manifest: &StoredManifest, agent: &str) {
+        if !self.policy.retention.is_empty() && self.policy.is_pull(agent) {
+            self.pulls.note(repository, &manifest.row.digest);
+        }
+    }
+
+    /// Tells that a manifest was pulled.
     pub fn manifest_pulled(
         &self,
         repository: &RepositoryName,
@@ -50,10 +57,6 @@ impl Registry {
         manifest: &StoredManifest,
         by: &RequestOrigin,
     ) {
-        // Only rules ask for it.
-        if !self.policy.retention.is_empty() {
-            self.pulls.note(repository, &manifest.row.digest);
-        }
         self.tell_manifest_pull(by, repository, reference, manifest);
     }
 }

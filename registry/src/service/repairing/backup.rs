@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use crate::service::error::ServiceError;
 use crate::service::state::Registry;
-use crate::storage::{Context, sync_dir};
+use crate::storage::{Context, create, sync_dir};
 use crate::sync::blocking;
 
 /// Where the copy of a registry's database is.
@@ -35,7 +35,8 @@ impl Registry {
                 Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
                     Err(e).context("remove", &new)
                 }
-                _ => Ok(false),
+                // Made here, for its owner only; it may be there while it is empty.
+                _ => create(&new).context("create", &new).map(|_| false),
             }
         })
         .await?;

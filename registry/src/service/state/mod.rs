@@ -4,12 +4,15 @@ mod cached;
 mod gap;
 mod leases;
 mod ledger;
+mod open_uploads;
 mod pulls;
 mod registry;
+mod stop;
 
 pub use cached::{Blob, StoredManifest};
 pub(super) use cached::{MANIFEST_WEIGHT, key};
 pub(super) use leases::Claim;
 pub(super) use ledger::SharedLedger;
+pub use open_uploads::UploadLimits;
 pub use registry::Registry;
 pub(super) use registry::{DATABASE, lock};

@@ -10,13 +10,15 @@ use super::cached::{Blob, StoredManifest};
 use super::gap::Gap;
 use super::leases::Leases;
 use super::ledger::SharedLedger;
+use super::open_uploads::OpenUploads;
 use super::pulls::Pulls;
+use super::stop::Stop;
 use crate::cache::Cache;
 use crate::events::Subscribers;
 use crate::meta::Meta;
 use crate::policy::Policy;
 use crate::service::error::ServiceError;
-use crate::storage::{BlobFiles, Context, StorageError, Uploads, make_dir};
+use crate::storage::{BlobFiles, Context, StorageError, Uploads, create, keep_private, make_dir};
 use crate::sync::blocking;
 
 /// The database's file.
@@ -36,6 +38,7 @@ pub struct Registry {
     pub(in crate::service) meta: Meta,
     pub(in crate::service) blobs: BlobFiles,
     pub(in crate::service) uploads: Uploads,
+    pub(in crate::service) open_uploads: OpenUploads,
     pub(in crate::service) manifest_cache: Arc<Cache<Arc<StoredManifest>>>,
     pub(in crate::service) blob_cache: Arc<Cache<Arc<Blob>>>,
     pub(in crate::service) leases: Arc<Leases>,
@@ -45,7 +48,8 @@ pub struct Registry {
     /// Between the newest blob that the database knew when it was opened and that moment.
     pub(in crate::service) gap: Gap,
     pub(in crate::service) pulls: Pulls,
-    pub(in crate::service) policy: Policy,
+    pub(in crate::service) policy: Arc<Policy>,
+    pub(in crate::service) stop: Stop,
     pub(in crate::service) subscribers: Option<Arc<Subscribers>>,
     /// Only where something is limited.
     pub(in crate::service) ledger: Option<SharedLedger>,
@@ -97,16 +101,23 @@ impl Registry {
         policy: Policy,
         lock: File,
     ) -> Result<Self, ServiceError> {
-        let dir = data_dir.to_owned();
-        let (blobs, uploads) =
-            blocking(move || Ok::<_, StorageError>((BlobFiles::open(&dir)?, Uploads::open(&dir)?)))
-                .await?;
+        let (dir, file) = (data_dir.to_owned(), database.to_owned());
+        let (blobs, uploads) = blocking(move || {
+            let opened = (BlobFiles::open(&dir)?, Uploads::open(&dir)?);
+            // SQLite gives what it keeps beside a database the mode of the database.
+            create(&file).context("create", &file)?;
+            Ok::<_, StorageError>(opened)
+        })
+        .await?;
         let ledger = SharedLedger::new(&policy.quotas);
         let watch = ledger.as_ref().map(SharedLedger::watch);
         let meta = Meta::open(database, watch).await?;
+        let there = uploads.clone();
+        let there = blocking(move || there.unfinished()).await?;
+        let open_uploads = OpenUploads::default();
+        open_uploads.found(there.iter().map(|upload| upload.id));
         if let Some(ledger) = &ledger {
-            let uploads = uploads.clone();
-            ledger.found(blocking(move || uploads.unfinished()).await?);
+            ledger.found(there);
         }
         let gap = Gap::of(&meta).await?;
         Ok(Self {
@@ -114,6 +125,7 @@ impl Registry {
             gap,
             blobs,
             uploads,
+            open_uploads,
             manifest_cache: Arc::new(Cache::new(MANIFEST_CACHE)),
             blob_cache: Arc::new(Cache::new(BLOB_CACHE)),
             leases: Arc::new(Leases::new(LEASE)),
@@ -121,7 +133,8 @@ impl Registry {
             // Not always the first one: a process may not live through all turns.
             turn: AtomicUsize::new(usize::try_from(crate::clock::now()).unwrap_or(0)),
             pulls: Pulls::default(),
-            policy,
+            policy: Arc::new(policy),
+            stop: Stop::new(),
             subscribers: None,
             ledger,
             data_dir: data_dir.into(),
@@ -145,17 +158,44 @@ impl Registry {
     pub async fn flush_pulls(&self) -> Result<(), ServiceError> {
         let pulls = self.pulls.take();
         if !pulls.is_empty() {
-            self.meta.mark_pulled(pulls).await?;
+            self.meta.mark_pulled(&pulls).await?;
         }
         Ok(())
     }
 
     /// Commits what is waiting and closes the database.
     pub async fn close(&self) {
+        self.stop.tell();
         if let Err(e) = self.flush_pulls().await {
             tracing::warn!(error = %e, "when manifests were last pulled is not noted");
         }
         self.meta.close().await;
+    }
+}
+
+/// What a registry keeps in its directory is for its user alone, however the directory was made.
+fn close_to_others(data_dir: &Path) {
+    keep_private(data_dir);
+    for name in [
+        "blobs",
+        "staging",
+        "uploads",
+        "lock",
+        "token.key",
+        "htpasswd",
+    ] {
+        keep_private(&data_dir.join(name));
+    }
+    let entries = std::fs::read_dir(data_dir).into_iter().flatten().flatten();
+    for entry in entries {
+        // The database, its copy, damaged ones, and what SQLite keeps beside each.
+        if entry
+            .file_name()
+            .as_encoded_bytes()
+            .starts_with(b"registry.")
+        {
+            keep_private(&entry.path());
+        }
     }
 }
 
@@ -165,9 +205,12 @@ impl Registry {
 /// [`StorageError::Locked`] when another process has it.
 pub(in crate::service) fn lock(data_dir: &Path) -> Result<File, StorageError> {
     let path = data_dir.join("lock");
-    let file = File::create(&path).context("create", &path)?;
+    let file = create(&path).context("create", &path)?;
     match file.try_lock() {
-        Ok(()) => Ok(file),
+        Ok(()) => {
+            close_to_others(data_dir);
+            Ok(file)
+        }
         Err(TryLockError::WouldBlock) => Err(StorageError::Locked(data_dir.to_owned())),
         Err(TryLockError::Error(e)) => Err(e).context("lock", &path),
     }

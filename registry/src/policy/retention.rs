@@ -1,23 +1,10 @@
-//! What happens by rule: which tags never move, which go after a time, how much may be stored.
-//! Pure.
+//! How long tags are kept.
 
 use std::time::Duration;
 
 use serde::{Deserialize, Deserializer};
 
 use crate::pattern::matches;
-use crate::quota::Quotas;
-
-/// Tags that never move and are never deleted through the API.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Immutable {
-    /// The repositories, as a pattern.
-    pub repository: String,
-    /// The tags, as a pattern.
-    #[serde(default = "all")]
-    pub tags: String,
-}
 
 /// How long tags and manifests are kept.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
@@ -25,26 +12,22 @@ pub struct Immutable {
 pub struct Retention {
     /// The repositories, as a pattern.
     pub repository: String,
-    /// So many tags that were pushed last are kept.
+    /// So many tags that were pushed last are kept; what belongs to images does not count.
     #[serde(default)]
     pub keep_newest: Option<usize>,
     /// Tags pushed within this time are kept.
     #[serde(default, deserialize_with = "duration")]
     pub keep_pushed_within: Option<Duration>,
-    /// Tags pulled within this time are kept.
+    /// Tags pulled or pushed within this time are kept.
     #[serde(default, deserialize_with = "duration")]
     pub keep_pulled_within: Option<Duration>,
     /// Tags of these patterns are kept.
     #[serde(default)]
     pub keep_tags: Vec<String>,
-    /// Manifests without tag go this long after they were pushed, unless an index lists them or
-    /// they refer to a manifest that is there.
+    /// Manifests without tag go this long after they lost the last one (or were pushed, when they
+    /// never had any), unless an index lists them or they refer to a manifest that is there.
     #[serde(default, deserialize_with = "duration")]
     pub delete_untagged_after: Option<Duration>,
-}
-
-fn all() -> String {
-    "**".to_owned()
 }
 
 fn duration<'de, D: Deserializer<'de>>(d: D) -> Result<Option<Duration>, D::Error> {
@@ -56,50 +39,36 @@ fn duration<'de, D: Deserializer<'de>>(d: D) -> Result<Option<Duration>, D::Erro
     })
 }
 
-/// All rules.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Policy {
-    /// Tags that never move.
-    pub immutable: Vec<Immutable>,
-    /// How long the others are kept; the first rule for a repository counts.
-    pub retention: Vec<Retention>,
-    /// How much may be stored.
-    pub quotas: Quotas,
-    /// An index may list manifests that are not there.
-    pub sparse_indexes: bool,
-}
-
-/// A tag, and when it was last used.
+/// A tag, what it points to, and when it was last used.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TagAge {
     /// The tag.
     pub name: String,
+    /// The digest of its manifest.
+    pub digest: String,
+    /// The digest of the manifest of the same repository that its own refers to, if there is one.
+    pub subject: Option<String>,
     /// When it was last pushed, in seconds since 1970.
     pub pushed_at: i64,
-    /// When it was last pulled, if ever.
+    /// Its place in the order of all pushes.
+    pub sequence: i64,
+    /// When its manifest was last pulled, if ever.
     pub pulled_at: Option<i64>,
 }
 
-impl Policy {
-    /// Whether a tag may neither move nor go.
-    pub fn is_immutable(&self, repository: &str, tag: &str) -> bool {
-        self.immutable
-            .iter()
-            .any(|rule| matches(&rule.repository, repository) && matches(&rule.tags, tag))
-    }
-
-    /// The rule that says how long a repository's tags are kept.
-    pub fn retention(&self, repository: &str) -> Option<&Retention> {
-        self.retention
-            .iter()
-            .find(|rule| matches(&rule.repository, repository))
+impl TagAge {
+    /// When it was last pushed or pulled, in seconds since 1970.
+    fn used_at(&self) -> i64 {
+        self.pulled_at
+            .map_or(self.pushed_at, |at| at.max(self.pushed_at))
     }
 }
 
 impl Retention {
-    /// Which of a repository's tags go at `now`. None, when no rule says which are kept: a rule
-    /// that keeps nothing is a mistake.
-    pub fn expired<'a>(&self, tags: &'a [TagAge], now: i64) -> Vec<&'a TagAge> {
+    /// Which of a repository's tags go at `now`, those pushed last first. None, when no rule says
+    /// which are kept: a rule that keeps nothing is a mistake. The tags of what belongs to images
+    /// are not to be among them.
+    pub fn expired<'a>(&self, tags: &[&'a TagAge], now: i64) -> Vec<&'a TagAge> {
         let says_nothing = self.keep_newest.is_none()
             && self.keep_pushed_within.is_none()
             && self.keep_pulled_within.is_none()
@@ -107,24 +76,28 @@ impl Retention {
         if says_nothing {
             return Vec::new();
         }
-        let mut newest: Vec<&TagAge> = tags.iter().collect();
-        newest.sort_by(|a, b| (b.pushed_at, &b.name).cmp(&(a.pushed_at, &a.name)));
-        let within = |time: Option<i64>, limit: Option<Duration>| {
-            matches!((time, limit), (Some(time), Some(limit))
-                if now.saturating_sub(time) <= seconds(limit))
+        let mut newest = tags.to_vec();
+        newest.sort_by_key(|tag| std::cmp::Reverse(tag.sequence));
+        let within = |time: i64, limit: Option<Duration>| {
+            limit.is_some_and(|limit| now.saturating_sub(time) <= seconds(limit))
         };
         newest
             .into_iter()
             .enumerate()
             .filter(|(at, tag)| {
                 let kept = self.keep_newest.is_some_and(|n| *at < n)
-                    || within(Some(tag.pushed_at), self.keep_pushed_within)
-                    || within(tag.pulled_at, self.keep_pulled_within)
-                    || self.keep_tags.iter().any(|p| matches(p, &tag.name));
+                    || within(tag.pushed_at, self.keep_pushed_within)
+                    || within(tag.used_at(), self.keep_pulled_within)
+                    || self.keeps_tag(&tag.name);
                 !kept
             })
             .map(|(_, tag)| tag)
             .collect()
+    }
+
+    /// Whether a tag is kept for its name.
+    pub fn keeps_tag(&self, tag: &str) -> bool {
+        self.keep_tags.iter().any(|pattern| matches(pattern, tag))
     }
 }
 
@@ -137,10 +110,14 @@ pub fn seconds(duration: Duration) -> i64 {
 mod tests {
     use super::*;
 
+    /// Of pushes in the order of their times.
     fn tag(name: &str, pushed_at: i64, pulled_at: Option<i64>) -> TagAge {
         TagAge {
             name: name.to_owned(),
+            digest: format!("sha256:{name}"),
+            subject: None,
             pushed_at,
+            sequence: pushed_at,
             pulled_at,
         }
     }
@@ -151,7 +128,7 @@ mod tests {
             tag("v1", 100, None),
             tag("v2", 200, Some(990)),
             tag("v3", 300, None),
-            tag("latest", 50, None),
+            tag("latest", 50, Some(20)),
         ];
         let time = |s| Some(Duration::from_secs(s));
         let rule = Retention::default;
@@ -193,6 +170,22 @@ mod tests {
                 &["v3", "v1", "latest"],
             ),
             (
+                // v3 was pushed 700 s ago and never pulled: its push counts.
+                Retention {
+                    keep_pulled_within: time(700),
+                    ..rule()
+                },
+                &["v1", "latest"],
+            ),
+            (
+                // latest was pulled 980 s ago, and pushed again after that.
+                Retention {
+                    keep_pulled_within: time(950),
+                    ..rule()
+                },
+                &[],
+            ),
+            (
                 Retention {
                     keep_tags: vec!["latest".into()],
                     ..rule()
@@ -216,7 +209,7 @@ mod tests {
             ),
         ] {
             let gone: Vec<&str> = rule
-                .expired(&tags, 1000)
+                .expired(&tags.each_ref(), 1000)
                 .iter()
                 .map(|t| t.name.as_str())
                 .collect();
@@ -225,16 +218,18 @@ mod tests {
     }
 
     #[test]
-    fn immutable_tags_are_told_by_both_patterns() {
-        let policy = Policy {
-            immutable: vec![Immutable {
-                repository: "prod/**".into(),
-                tags: "v*".into(),
-            }],
-            ..Policy::default()
+    fn pushes_within_one_second_keep_their_order() {
+        let mut tags = ["z", "b", "a"].map(|name| tag(name, 100, None));
+        for (tag, sequence) in tags.iter_mut().zip(7..) {
+            tag.sequence = sequence;
+        }
+        // A clock that was set back does not make a push older than those before.
+        tags[2].pushed_at = 50;
+        let rule = Retention {
+            keep_newest: Some(2),
+            ..Retention::default()
         };
-        assert!(policy.is_immutable("prod/app", "v1.2"));
-        assert!(!policy.is_immutable("prod/app", "latest"));
-        assert!(!policy.is_immutable("dev/app", "v1.2"));
+        let gone = rule.expired(&tags.each_ref(), 1000);
+        assert_eq!(gone.iter().map(|t| &t.name).collect::<Vec<_>>(), ["z"]);
     }
 }

@@ -1,0 +1,184 @@
+//! What fits where a word is being typed.
+
+use std::ffi::{OsStr, OsString};
+use std::path::Path;
+
+use clap::Command;
+use clap_complete::engine::{ArgValueCompleter, CompletionCandidate, complete};
+use store::Store;
+
+use crate::app::App;
+use crate::failure::Failure;
+use crate::usage::{First, first_word};
+
+/// Commands and their arguments that are names of images.
+const IMAGES: &[(&str, &str)] = &[
+    ("build", "tags"),
+    ("export", "image"),
+    ("history", "image"),
+    ("images", "reference"),
+    ("inspect", "images"),
+    ("ls", "reference"),
+    ("push", "name"),
+    ("rm", "images"),
+    ("rmi", "images"),
+    ("save", "images"),
+    ("tag", "source"),
+];
+
+/// The names of the images in the store that the words are about.
+pub async fn names(app: &App, words: &[OsString]) -> Vec<String> {
+    let store = match root(words) {
+        Some(root) if Path::new(&root).is_dir() => Store::open(Path::new(&root)).await.ok(),
+        Some(_) => None,
+        None => app.existing_store().await,
+    };
+    let Some(store) = store else {
+        return Vec::new();
+    };
+    let images = store.images().await.unwrap_or_default();
+    let tags = images.into_iter().flat_map(|image| image.tags);
+    let mut names: Vec<String> = tags.map(|tag| tag.familiar()).collect();
+    names.sort();
+    names
+}
+
+/// What `--root` says.
+fn root(words: &[OsString]) -> Option<OsString> {
+    let mut words = words.iter();
+    while let Some(word) = words.next() {
+        let text = word.to_string_lossy();
+        if text == "--root" {
+            return words.next().cloned();
+        }
+        if let Some(root) = text.strip_prefix("--root=") {
+            return Some(root.into());
+        }
+    }
+    None
+}
+
+/// A line for each word that fits in place of the word `index`, its help after a tab. `commands`
+/// are all that can be typed first.
+///
+/// # Errors
+/// Those of listing folders.
+pub fn fitting(
+    program: Command,
+    commands: &[String],
+    mut words: Vec<OsString>,
+    mut index: usize,
+    names: Vec<String>,
+) -> Result<String, Failure> {
+    let typed = words.get(..=index).unwrap_or(&words);
+    match first_word(typed, commands, &|path| path.exists()) {
+        First::Build(at) if at < index || starts_with_dash(words.get(at)) => {
+            words.insert(at, "build".into());
+            index += 1;
+        }
+        _ => {}
+    }
+    let mut program = with_names(program, &names);
+    let here = std::env::current_dir().ok();
+    let found = complete(&mut program, words, index, here.as_deref())?;
+    let mut out = String::new();
+    for candidate in found.iter().filter(|candidate| !candidate.is_hide_set()) {
+        out.push_str(&candidate.get_value().to_string_lossy());
+        if let Some(help) = candidate.get_help() {
+            let help = help.to_string();
+            let line = help.lines().next().unwrap_or_default();
+            out.push('\t');
+            out.push_str(line);
+        }
+        out.push('\n');
+    }
+    Ok(out)
+}
+
+fn starts_with_dash(word: Option<&OsString>) -> bool {
+    word.is_some_and(|word| word.to_string_lossy().starts_with('-'))
+}
+
+/// The command, with names of images where it takes some.
+fn with_names(command: Command, names: &[String]) -> Command {
+    let command = command.mut_subcommands(|inner| with_names(inner, names));
+    let own = command.get_name().to_owned();
+    // All of them in turn, since one that is changed by its name goes behind the others, and words
+    // belong to arguments in their order.
+    command.mut_args(|arg| {
+        let mut taken = IMAGES.iter();
+        if !taken.any(|(name, argument)| *name == own && arg.get_id() == argument) {
+            return arg;
+        }
+        let names = names.to_vec();
+        let fit = move |typed: &OsStr| beginning_with(&names, typed);
+        arg.add(ArgValueCompleter::new(fit))
+    })
+}
+
+fn beginning_with(names: &[String], typed: &OsStr) -> Vec<CompletionCandidate> {
+    let typed = typed.to_string_lossy();
+    let fit = names.iter().filter(|name| name.starts_with(typed.as_ref()));
+    fit.map(CompletionCandidate::new).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::args;
+
+    fn values(line: &str) -> Vec<String> {
+        let words: Vec<OsString> = line.split(' ').map(OsString::from).collect();
+        let index = words.len() - 1;
+        let names = vec!["app:v1".to_owned(), "base:latest".to_owned()];
+        let found = fitting(args::command(), &args::command_names(), words, index, names).unwrap();
+        let value = |line: &str| line.split('\t').next().unwrap().to_owned();
+        found.lines().map(value).collect()
+    }
+
+    #[test]
+    fn names_of_images_fit_where_images_are_meant() {
+        for line in [
+            "rbuild rmi ",
+            "rbuild image rm ",
+            "rbuild tag ",
+            "rbuild --root /x save ",
+            "rbuild history ",
+            "rbuild inspect ",
+            "rbuild push ",
+            "rbuild export -o f ",
+            "rbuild -t ",
+            "rbuild build --tag ",
+        ] {
+            let found = values(line);
+            assert!(found.contains(&"app:v1".to_owned()), "{line}: {found:?}");
+        }
+        assert_eq!(values("rbuild rmi app:"), ["app:v1"]);
+        assert_eq!(values("rbuild rmi app:v1 b"), ["base:latest"]);
+        assert!(!values("rbuild pull ").contains(&"app:v1".to_owned()));
+    }
+
+    #[test]
+    fn every_table_entry_is_a_command_with_that_argument() {
+        fn has(command: &Command, name: &str, argument: &str) -> bool {
+            let own = command.get_name() == name
+                && command.get_arguments().any(|arg| arg.get_id() == argument);
+            own || command
+                .get_subcommands()
+                .any(|inner| has(inner, name, argument))
+        }
+        for (name, argument) in IMAGES {
+            assert!(has(&args::command(), name, argument), "{name} {argument}");
+        }
+    }
+
+    #[test]
+    fn commands_and_flags_fit_with_and_without_build() {
+        assert_eq!(values("rbuild pus"), ["push"]);
+        assert!(values("rbuild build --no-c").contains(&"--no-cache".to_owned()));
+        assert!(values("rbuild --no-ca").contains(&"--no-cache".to_owned()));
+        assert!(values("rbuild -t x --targ").contains(&"--target".to_owned()));
+        assert!(!values("rbuild ").contains(&"__complete".to_owned()));
+        assert!(!values("rbuild build --").contains(&"--force-rm".to_owned()));
+    }
+}

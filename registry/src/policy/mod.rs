@@ -1,0 +1,10 @@
+//! What happens by rule: which tags never move, which go after a time, how much may be stored.
+//! Pure.
+
+mod companion;
+mod retention;
+mod rules;
+
+pub use companion::{Owner, owner};
+pub use retention::{Retention, TagAge, seconds};
+pub use rules::{Immutable, Policy};

@@ -1,0 +1,301 @@
+//! Somebody who knows docker types at rbuild for the first time.
+
+use e2e::{Cmd, Dir, Done, Registry, Store, need, rbuild};
+
+/// `docker: unknown command` ends with 1, and an unknown flag with 125 (docker 28).
+#[test]
+fn a_word_that_is_no_command_is_no_build() {
+    let store = need!(Store::busybox());
+    let folder = Dir::new();
+    let typed = |words: &[&str]| store.rbuild(words).current_dir(folder.path()).fails(1);
+    typed(&["psuh", "x"]).tells("ERROR: 'psuh' is not an rbuild command. Did you mean push?");
+    typed(&["xyzzy"]).tells("'xyzzy' is not an rbuild command, and there is no folder xyzzy");
+    for words in [
+        &["ps", "-a"][..],
+        &["run", "--help"],
+        &["exec", "-it", "x", "sh"],
+        &["container", "ls"],
+    ] {
+        typed(words)
+            .tells(&format!("'{}' is not an rbuild command", words[0]))
+            .tells("rbuild save IMAGE | docker load")
+            .never_tells("Usage: rbuild build");
+    }
+    typed(&["compose", "up"]).tells("one image at a time");
+    typed(&["buildx", "create"]).tells("'create' is not an rbuild buildx command");
+    typed(&["image", "prnue"]).tells("'prnue' is not an rbuild image command. Did you mean prune?");
+    typed(&["help", "psuh"]).tells("Did you mean push?");
+    // A path stays a build, whatever it is called.
+    let context = Dir::new().file("psuh/Dockerfile", "FROM busybox\nENV A=1\n");
+    store
+        .rbuild(["psuh", "-t", "built"])
+        .current_dir(context.path())
+        .ok();
+    assert!(store.has("built"));
+    typed(&["./nowhere"]).tells("path \"./nowhere\" not found");
+}
+
+#[test]
+fn buildx_build_builds() {
+    let store = need!(Store::busybox());
+    let context = Dir::dockerfile("FROM busybox\nENV A=1\n");
+    store
+        .rbuild([
+            "buildx",
+            "build",
+            "--load",
+            "--provenance=false",
+            "--sbom=false",
+        ])
+        .args([
+            "--builder",
+            "default",
+            "--isolation=default",
+            "--rm=false",
+            "-t",
+            "app",
+        ])
+        .args(["--disable-content-trust=false", "--memory-swappiness", "0"])
+        .arg(context.path())
+        .ok();
+    assert!(store.has("app"));
+}
+
+#[test]
+fn flags_of_dockers_are_called_dockers() {
+    let store = need!(Store::busybox());
+    for (flag, instead) in [
+        ("--cache-from=user/app", "--root"),
+        ("--cache-to=type=inline", "--root"),
+        ("--output=type=local,dest=.", "rbuild export"),
+        ("-o=out", "rbuild save"),
+        ("--attest=type=sbom", "syft"),
+        ("--annotation=a=b", "--label"),
+        ("--security-opt=seccomp=x", "system call filter"),
+        ("--squash", "rbuild import"),
+        ("--no-cache-filter=x", "--no-cache"),
+    ] {
+        let name = flag.split('=').next().unwrap();
+        store
+            .rbuild(["build", flag, "."])
+            .fails(125)
+            .tells(&format!(
+                "ERROR: {name} is docker's, and is not supported here; "
+            ))
+            .tells(instead)
+            .never_tells("similar")
+            .never_tells("'-- ");
+    }
+    store
+        .rbuild(["build", "--frobnicate", "."])
+        .fails(125)
+        .tells("ERROR: unknown flag: --frobnicate\n")
+        .never_tells("did you mean")
+        .never_tells("tip");
+    store
+        .rbuild(["build", "--no-cahce", "."])
+        .fails(125)
+        .tells("unknown flag: --no-cahce; did you mean --no-cache?");
+    store
+        .rbuild(["build", "--provenance=mode=max", "."])
+        .fails(125)
+        .tells("--provenance")
+        .tells("only =false is supported");
+}
+
+#[test]
+fn help_teaches() {
+    let help = |words: &[&str]| Cmd::new(rbuild()).args(words).ok().out();
+    let version = help(&["--version"]);
+    assert_eq!(help(&["-v"]), version);
+    assert_eq!(help(&["-V"]), version);
+    let build = help(&["build", "--help"]);
+    assert!(
+        build.contains("Examples:\n  rbuild build -t app:v1 ."),
+        "{build}"
+    );
+    let (own, global) = build
+        .split_once("Global options:")
+        .expect("a group of their own");
+    assert!(
+        !own.contains("--root") && !own.contains("--no-color"),
+        "{own}"
+    );
+    assert!(
+        global.contains("--root") && global.contains("--no-color"),
+        "{global}"
+    );
+    let own = |words: &[&str]| {
+        let help = help(words);
+        let (own, _) = help.split_once("Global options:").expect("global options");
+        own.to_owned()
+    };
+    let images = own(&["image", "prune", "--help"]);
+    assert!(
+        !images.contains("cache") && !images.contains("--keep-storage"),
+        "{images}"
+    );
+    let cache = own(&["builder", "prune", "--help"]);
+    assert!(!cache.contains("Also images"), "{cache}");
+    assert!(cache.contains("--keep-storage"), "{cache}");
+}
+
+/// In a private mount namespace, with this `/etc/docker/daemon.json`.
+fn with_daemon_json(store: &Store, json: &str, words: &[&str]) -> Cmd {
+    let script = "mkdir -p /etc/docker && mount -t tmpfs none /etc/docker && \
+        printf %s \"$1\" >/etc/docker/daemon.json && shift && exec \"$@\"";
+    Cmd::new("unshare")
+        .args([
+            "--mount",
+            "--propagation",
+            "private",
+            "sh",
+            "-c",
+            script,
+            "sh",
+            json,
+        ])
+        .arg(rbuild())
+        .args(words)
+        .env("RBUILD_ROOT", store.root())
+        .env("RBUILD_PROGRESS", "plain")
+        .env("HOME", store.home())
+}
+
+#[test]
+fn dockers_daemon_json_is_read() {
+    let store = need!(Store::busybox());
+    let registry = Registry::start();
+    let name = registry.name("library/base:1");
+    store.rbuild(["tag", "busybox", &name]).ok();
+    store.rbuild(["push", &name]).ok();
+
+    let other = need!(Store::new());
+    let mirrors = format!(
+        r#"{{"registry-mirrors": ["http://{}"]}}"#,
+        registry.address()
+    );
+    with_daemon_json(&other, &mirrors, &["pull", "base:1"]).ok();
+    assert_eq!(other.id("base:1"), store.id("busybox"));
+
+    let dns = r#"{"dns": ["192.0.2.7"], "dns-search": ["corp.example"], "dns-opts": ["ndots:3"]}"#;
+    let context = Dir::dockerfile("FROM busybox\nRUN cat /etc/resolv.conf\n");
+    let path = context.path().to_str().unwrap();
+    let words = ["build", "--network=none", path];
+    with_daemon_json(&store, dns, &words)
+        .ok()
+        .tells("nameserver 192.0.2.7")
+        .tells("search corp.example")
+        .tells("options ndots:3");
+
+    with_daemon_json(&store, r#"{"dns": ["moon"]}"#, &words)
+        .fails(1)
+        .tells("/etc/docker/daemon.json: dns: \"moon\" is no address");
+}
+
+#[test]
+fn without_hub_there_are_other_ways() {
+    let store = need!(Store::new());
+    // Nothing listens on the discard port.
+    let tells_ways = |done: &Done| {
+        done.tells("rbuild import ROOTFS.tar NAME")
+            .tells("rbuild load -i FILE")
+            .tells("mirrors = [\"https://HOST\"]")
+            .tells("/etc/rbuild/registries.toml")
+            .tells("/etc/docker/daemon.json");
+    };
+    let context = Dir::dockerfile("FROM 127.0.0.1:9/busybox\nRUN true\n");
+    tells_ways(&store.build("x", &context).fails(1));
+    tells_ways(&store.rbuild(["pull", "127.0.0.1:9/busybox"]).fails(1));
+}
+
+/// `rbuild` as nobody, on a store of nobody's.
+fn as_nobody(store: &Store, words: &[&str]) -> Cmd {
+    let dir = store.file("nobody");
+    std::fs::create_dir_all(&dir).unwrap();
+    let (uid, gid) = (Some(65534), Some(65534));
+    std::os::unix::fs::chown(&dir, uid, gid).unwrap();
+    let open = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+    std::fs::set_permissions(store.home(), open).unwrap();
+    // A copy: the folder that it was built in may be closed to others.
+    let program = store.file("rbuild");
+    if !program.exists() {
+        std::fs::copy(rbuild(), &program).unwrap();
+    }
+    Cmd::new("setpriv")
+        .args(["--reuid=65534", "--regid=65534", "--clear-groups", "--"])
+        .arg(program)
+        .args(words)
+        .env("RBUILD_ROOT", dir.join("store"))
+        .env("RBUILD_PROGRESS", "plain")
+        .env("HOME", &dir)
+        .current_dir("/")
+}
+
+#[test]
+fn an_ordinary_user_moves_images_and_is_told_what_needs_root() {
+    let store = need!(Store::busybox());
+    let registry = Registry::start();
+    let name = registry.name("base:1");
+    store.rbuild(["tag", "busybox", &name]).ok();
+    store.rbuild(["push", &name]).ok();
+
+    as_nobody(&store, &["pull", &name]).ok();
+    let format = ["images", "--format", "{{.Repository}} {{.Size}}"];
+    // The same as for root, who unpacks it.
+    let other = need!(Store::new());
+    other.rbuild(["pull", &name]).ok();
+    let size = other.rbuild(format).ok().out();
+    assert!(!size.contains(" 0B"), "{size}");
+    assert_eq!(as_nobody(&store, &format).ok().out(), size);
+
+    as_nobody(&store, &["export", "-o", "/dev/null", &name])
+        .fails(1)
+        .tells("exporting the files of an image needs root")
+        .never_tells("building");
+    let context = Dir::dockerfile("FROM 127.0.0.1:9/nowhere\nRUN true\n");
+    let open = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+    std::fs::set_permissions(context.path(), open).unwrap();
+    let path = context.path().to_str().unwrap();
+    as_nobody(&store, &["build", path])
+        .fails(1)
+        .tells("building needs root")
+        .never_tells("127.0.0.1:9")
+        .never_tells("pulling");
+}
+
+/// What a shell offers for a command line: bash, through the script that is printed for it.
+#[test]
+fn bash_completes_commands_flags_and_names_of_images() {
+    let store = need!(Store::busybox());
+    store
+        .rbuild(["tag", "busybox", "localhost:5000/team/app:v1"])
+        .ok();
+    let offers = |line: &str| {
+        let script = format!(
+            "PATH={}:$PATH\nsource <(rbuild completions bash)\n\
+             COMP_LINE={line:?} COMP_POINT={}\n_rbuild\nprintf '%s\\n' \"${{COMPREPLY[@]}}\"",
+            rbuild().parent().unwrap().display(),
+            line.len(),
+        );
+        let done = Cmd::new("bash")
+            .args(["--norc", "-c", &script])
+            .env("RBUILD_ROOT", store.root())
+            .env("HOME", store.home())
+            .ok();
+        done.out().lines().map(str::to_owned).collect::<Vec<_>>()
+    };
+    assert_eq!(offers("rbuild pus"), ["push"]);
+    assert_eq!(offers("rbuild rmi busy"), ["busybox:latest"]);
+    assert_eq!(offers("rbuild image rm busy"), ["busybox:latest"]);
+    // Words are taken apart at colons: only what follows the last one is offered.
+    assert_eq!(offers("rbuild push localhost:5000/team/app:"), ["v1"]);
+    assert_eq!(offers("rbuild push localhost:5"), ["5000/team/app:v1"]);
+    assert_eq!(offers("rbuild build --no-ca"), ["--no-cache"]);
+    assert_eq!(offers("rbuild -t x --targ"), ["--target"]);
+    let all = offers("rbuild save ");
+    assert!(
+        all.contains(&"localhost:5000/team/app:v1".to_owned()),
+        "{all:?}"
+    );
+}
