@@ -12,6 +12,7 @@
 pub mod document;
 mod error;
 pub mod export;
+pub mod fsck;
 pub mod import;
 mod ingest;
 mod layer;

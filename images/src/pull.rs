@@ -55,6 +55,9 @@ pub async fn pull_image(
     let repository = reference.repository();
     let mut wanted = vec![manifest.config.clone()];
     wanted.extend(manifest.layers.iter().cloned());
+    // Some are there long before the last, and no row knows them until then.
+    let digests = wanted.iter().map(|blob| &blob.digest);
+    images.store.expect_blobs(digests).await?;
     let blobs: Arc<dyn BlobStore> = images.store.blobs().clone();
     client
         .pull_blobs(repository, &wanted, &blobs, events)

@@ -27,7 +27,8 @@ async fn ensure_unpacked(
     let Some(top) = chain.last() else {
         return Ok(());
     };
-    if images.store.snapshot(top).await?.is_some() {
+    // The whole chain, since a layer below may have been taken away.
+    if !images.store.chain(top).await?.is_empty() {
         return Ok(());
     }
     if !rustix::process::geteuid().is_root() {
@@ -43,7 +44,8 @@ async fn ensure_unpacked(
     Ok(())
 }
 
-/// The largest layer that is unpacked, in bytes: what stops a decompression bomb.
+/// The largest layer that is unpacked, in bytes. What was compressed has bounds of its own
+/// besides.
 const MAX_LAYER: u64 = 256 << 30;
 
 async fn unpack_layer(
@@ -78,10 +80,21 @@ async fn read_blob<T: Send + 'static>(
     let counted = Arc::clone(&count);
     let wanted = diff_id.clone();
     let work = tokio::task::spawn_blocking(move || {
-        let mut missing = "its blob is not in the store; pull the image again".to_owned();
+        let mut missing =
+            "the store has neither its files nor a blob of it; pull, load or build the image again"
+                .to_owned();
         for blob in known {
             match blobs.open(&blob.digest) {
-                Ok(reader) => return work(Box::new(Counted::new(reader, &counted)), wanted),
+                Ok(reader) => {
+                    let reader = Box::new(Counted::new(reader, &counted));
+                    return work(reader, wanted).map_err(|e| {
+                        format!(
+                            "blob {} in the store: {e}; if it is damaged, `rbuild fsck --repair` \
+                             removes it",
+                            blob.digest
+                        )
+                    });
+                }
                 Err(e) => missing = e.to_string(),
             }
         }
@@ -113,7 +126,7 @@ fn measure(blob: impl Read + Send + 'static, wanted: DiffId) -> Result<u64, Stri
 
 /// Unpacks a layer blob; returns the bytes of its tar and of its files. Decompression, hashing and
 /// writing overlap.
-fn unpack_into(
+pub(crate) fn unpack_into(
     blob: impl Read + Send + 'static,
     upper: &Path,
     wanted: DiffId,

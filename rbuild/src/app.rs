@@ -1,6 +1,7 @@
 //! What every command needs, opened when it is first asked for.
 
 use std::path::PathBuf;
+use std::sync::{Mutex, PoisonError};
 
 use store::Store;
 
@@ -14,6 +15,8 @@ use crate::term::printer::Printer;
 #[derive(Debug)]
 pub struct App {
     root: Option<PathBuf>,
+    /// The stores that were opened.
+    opened: Mutex<Vec<Store>>,
     /// The commands that can be typed, for whoever meant one.
     pub commands: Vec<String>,
     /// The way to the terminal.
@@ -25,9 +28,23 @@ impl App {
     pub fn new(global: &Global, printer: Printer, commands: Vec<String>) -> Self {
         Self {
             root: global.root.clone(),
+            opened: Mutex::default(),
             commands,
             printer,
         }
+    }
+
+    fn root(&self) -> Result<PathBuf, Failure> {
+        match &self.root {
+            Some(root) => Ok(root.clone()),
+            None => Ok(store::default_root()?),
+        }
+    }
+
+    fn keep(&self, store: Store) -> Store {
+        let mut opened = self.opened.lock().unwrap_or_else(PoisonError::into_inner);
+        opened.push(store.clone());
+        store
     }
 
     /// Opens the store.
@@ -35,21 +52,39 @@ impl App {
     /// # Errors
     /// The store's, which say what to do about them.
     pub async fn store(&self) -> Result<Store, Failure> {
-        let root = match &self.root {
-            Some(root) => root.clone(),
-            None => store::default_root()?,
-        };
-        Ok(Store::open(&root).await?)
+        Ok(self.keep(Store::open(&self.root()?).await?))
+    }
+
+    /// Opens the store for looking, which also works where nothing can be written.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn store_to_read(&self) -> Result<Store, Failure> {
+        Ok(self.keep(Store::open_to_read(&self.root()?).await?))
+    }
+
+    /// Opens the store for removing, which also works on a full disk.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn store_to_remove(&self) -> Result<Store, Failure> {
+        Ok(self.keep(Store::open_to_remove(&self.root()?).await?))
+    }
+
+    /// The end of a command: what it dropped is deleted before it returns.
+    pub async fn settle(&self) {
+        let opened =
+            std::mem::take(&mut *self.opened.lock().unwrap_or_else(PoisonError::into_inner));
+        for store in opened {
+            store.settle().await;
+        }
     }
 
     /// Opens the store if there is one that can be used.
     pub async fn existing_store(&self) -> Option<Store> {
-        let root = match &self.root {
-            Some(root) => root.clone(),
-            None => store::default_root().ok()?,
-        };
+        let root = self.root().ok()?;
         match root.is_dir() {
-            true => Store::open(&root).await.ok(),
+            true => Some(self.keep(Store::open_to_read(&root).await.ok()?)),
             false => None,
         }
     }
@@ -60,5 +95,14 @@ impl App {
     /// The store's.
     pub async fn images(&self) -> Result<Images, Failure> {
         Ok(Images::new(self.store().await?, client::Config::from_env))
+    }
+
+    /// [`images`](Self::images) for looking.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn images_to_read(&self) -> Result<Images, Failure> {
+        let store = self.store_to_read().await?;
+        Ok(Images::new(store, client::Config::from_env))
     }
 }

@@ -9,9 +9,11 @@ use crate::commands::completions::{CompleteArgs, CompletionsArgs};
 use crate::commands::debug::DebugCommand;
 use crate::commands::df::DfArgs;
 use crate::commands::export::ExportArgs;
+use crate::commands::fsck::FsckArgs;
 use crate::commands::history::HistoryArgs;
 use crate::commands::images::ImagesArgs;
 use crate::commands::import::ImportArgs;
+use crate::commands::info::InfoArgs;
 use crate::commands::inspect::InspectArgs;
 use crate::commands::lint::LintArgs;
 use crate::commands::load::LoadArgs;
@@ -115,6 +117,12 @@ pub enum Command {
     /// Remove what is not used
     Prune(PruneArgs),
 
+    /// Check the store, and mend it
+    Fsck(FsckArgs),
+
+    /// Show where images are kept, and with what
+    Info(InfoArgs),
+
     /// Commands about images, as docker groups them
     #[command(subcommand, arg_required_else_help = true)]
     Image(ImageCommand),
@@ -188,6 +196,8 @@ pub enum BuilderCommand {
 pub enum SystemCommand {
     /// Show how much disk space is used
     Df(DfArgs),
+    /// Show where images are kept, and with what
+    Info(InfoArgs),
     /// Remove what is not used
     Prune(PruneArgs),
 }

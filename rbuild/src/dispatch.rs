@@ -7,12 +7,16 @@ use std::process::ExitCode;
 use crate::app::App;
 use crate::args::{self, BuilderCommand, Cli, Command, ImageCommand, SystemCommand};
 use crate::commands::{
-    build, completions, debug, df, export, history, images, import, inspect, lint, load, login,
-    logout, prune, pull, push, rmi, save, tag, version,
+    build, completions, debug, df, export, fsck, history, images, import, info, inspect, lint,
+    load, login, logout, prune, pull, push, rmi, save, tag, version,
 };
-use crate::failure::Outcome;
+use crate::failure::{Failure, Outcome};
+use crate::limits;
 use crate::term::printer::Printer;
 use crate::usage::{self, Answer, First};
+
+/// Exit codes of what SIGINT and SIGTERM have ended.
+const INTERRUPTED: [u8; 2] = [130, 143];
 
 /// Runs the command line.
 pub fn main(raw: impl IntoIterator<Item = OsString>) -> ExitCode {
@@ -34,6 +38,14 @@ pub fn main(raw: impl IntoIterator<Item = OsString>) -> ExitCode {
             outcome
         }
         Err(error) => Err(error.into()),
+    };
+    let outcome = match (outcome, printer.lost()) {
+        (Ok(()), Some(why)) => Err(Failure::new(why)),
+        (Err(failure), Some(why)) => {
+            printer.error(why);
+            Err(failure)
+        }
+        (outcome, None) => outcome,
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
@@ -67,17 +79,27 @@ fn understood(mut raw: Vec<OsString>) -> Result<Cli, ExitCode> {
     let words = raw.iter().skip(1);
     let typed: Vec<String> = words.map(|w| w.to_string_lossy().into_owned()).collect();
     args::parse(raw).map_err(|error| match usage::answer(&error, &program, &typed) {
-        Answer::Asked => {
-            let _ = error.print();
-            ExitCode::SUCCESS
-        }
+        Answer::Asked => match error.print() {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(lost) => {
+                printer.lose(&lost);
+                printer.error(printer.lost().unwrap_or_default());
+                ExitCode::FAILURE
+            }
+        },
         Answer::Wrong(text, code) => wrong(&text, code),
     })
 }
 
 async fn run(cli: Cli, printer: Printer) -> Outcome {
+    limits::set()?;
     let app = App::new(&cli.global, printer, args::command_names());
-    dispatch(&app, cli.command).await
+    let outcome = dispatch(&app, cli.command).await;
+    // Who has asked for the end waits for nothing; the next command deletes what is left.
+    if !matches!(&outcome, Err(failure) if INTERRUPTED.contains(&failure.code)) {
+        app.settle().await;
+    }
+    outcome
 }
 
 async fn dispatch(app: &App, command: Command) -> Outcome {
@@ -99,6 +121,8 @@ async fn dispatch(app: &App, command: Command) -> Outcome {
         Command::Lint(args) => lint::run(app, args).await,
         Command::Df(args) => df::run(app, args).await,
         Command::Prune(args) => prune::run(app, args).await,
+        Command::Fsck(args) => fsck::run(app, args).await,
+        Command::Info(args) => info::run(app, args).await,
         Command::Image(command) => image(app, command).await,
         Command::Builder(command) => match command {
             BuilderCommand::Build(args) => build::run(app, *args).await,
@@ -106,6 +130,7 @@ async fn dispatch(app: &App, command: Command) -> Outcome {
         },
         Command::System(command) => match command {
             SystemCommand::Df(args) => df::run(app, args).await,
+            SystemCommand::Info(args) => info::run(app, args).await,
             SystemCommand::Prune(args) => prune::run(app, args).await,
         },
         Command::Debug(command) => debug::run(app, command).await,

@@ -29,11 +29,16 @@ impl Store {
         if keys.is_empty() {
             return Ok(HashMap::new());
         }
+        let _gate = self.looking().await?;
         let mut db = self.0.db.lock().await;
         let mut found = HashMap::with_capacity(keys.len());
         for row in table::get_many(&mut db, keys).await? {
             let record = row.into_record()?;
             found.insert(record.key.clone(), record);
+        }
+        self.announce(found.values().filter_map(|record| record.chain_id.as_ref()))?;
+        if self.0.read_only {
+            return Ok(found);
         }
         let now = self.now();
         let stale: Vec<Digest> = found

@@ -8,6 +8,7 @@
 use std::collections::HashSet;
 use std::fs;
 use std::io;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
 
@@ -18,13 +19,14 @@ use crate::db::collect::{self as table, DeadSnapshot};
 use crate::db::sqlite::Connection;
 use crate::db::{self, Durability};
 use crate::error::{Error, Result};
-use crate::lock::{Gate, unique_name};
-use crate::root::Layout;
-use crate::store::{Store, blocking, discard_orphans};
+use crate::lock::{Gate, InUse};
+use crate::reserve;
+use crate::store::{Store, blocking, orphans};
 use crate::trash;
 
-/// Staging files of blobs not written to for this long belong to nobody.
-const STAGING_AGE: Duration = Duration::from_secs(60);
+/// Staging files of blobs that nobody has locked belong to nobody. This long one may be about to
+/// be locked.
+const STAGING_AGE: Duration = Duration::from_secs(2);
 
 /// Which blobs to look at.
 #[derive(Clone, Debug)]
@@ -41,71 +43,106 @@ pub(crate) struct Freed {
     pub snapshots: Vec<DeadSnapshot>,
     /// Blobs that nothing refers to, with their sizes.
     pub blobs: Vec<(Digest, u64)>,
-    thorough: bool,
+    /// Files without a row, which crashes and full disks have left, and their bytes.
+    pub left: Vec<PathBuf>,
+    pub left_size: u64,
 }
 
 impl Freed {
     /// Bytes of files.
     pub fn size(&self) -> u64 {
         let snapshots: u64 = self.snapshots.iter().map(|s| s.size).sum();
-        snapshots + self.blobs.iter().map(|(_, size)| size).sum::<u64>()
+        let blobs: u64 = self.blobs.iter().map(|(_, size)| size).sum();
+        snapshots + blobs + self.left_size
     }
 }
 
 impl Store {
-    pub(crate) fn horizon(&self, gate: &Gate) -> Result<i64> {
-        gate.horizon(&self.0.layout)
+    /// What other processes use; to be asked inside the transaction that removes, so that what
+    /// was made since is seen in neither or in both.
+    pub(crate) fn in_use(&self, gate: &Gate) -> Result<InUse> {
+        gate.in_use(&self.0.layout)
     }
 
     /// Deletes the rows that nothing needs any more and finds the content that goes with them.
     pub(crate) async fn collect(
         &self,
         tx: &mut Connection,
-        horizon: i64,
+        in_use: &InUse,
         candidates: BlobCandidates,
     ) -> Result<Freed> {
-        let mut forgotten = table::delete_removed_images(tx, horizon).await?;
-        let snapshots = table::delete_snapshots(tx, horizon).await?;
-        forgotten.extend(table::delete_layer_blobs(tx, horizon).await?);
-        table::delete_sources(tx, horizon).await?;
+        let mut forgotten = table::delete_removed_images(tx, in_use).await?;
+        let snapshots = table::delete_snapshots(tx, in_use).await?;
+        forgotten.extend(table::delete_layer_blobs(tx, in_use).await?);
+        table::delete_sources(tx, in_use.since).await?;
         let referenced = table::referenced_blobs(tx).await?;
-        let thorough = matches!(candidates, BlobCandidates::All);
-        let blobs = self.0.blobs.clone();
-        let blobs = blocking(move || {
-            let candidates: HashSet<Digest> = match candidates {
-                BlobCandidates::All => blobs.list()?.into_iter().collect(),
-                BlobCandidates::These(these) => these.into_iter().chain(forgotten).collect(),
+        let live = match candidates {
+            BlobCandidates::All => Some(db::snapshots::ids(tx).await?),
+            BlobCandidates::These(_) => None,
+        };
+        let shared = Arc::clone(&self.0);
+        let in_use = in_use.clone();
+        let dying: HashSet<PathBuf> = snapshots
+            .iter()
+            .map(|snapshot| shared.layout.snapshot(snapshot.id))
+            .collect();
+        let found = blocking(move || {
+            let mut found = Freed {
+                snapshots: Vec::new(),
+                blobs: Vec::new(),
+                left: Vec::new(),
+                left_size: 0,
             };
-            let mut dead = Vec::new();
+            let blobs = &shared.blobs;
+            let (candidates, known): (HashSet<Digest>, HashSet<Digest>) = match candidates {
+                BlobCandidates::All => (
+                    blobs.list()?.into_iter().collect(),
+                    forgotten.into_iter().collect(),
+                ),
+                BlobCandidates::These(these) => {
+                    let all: HashSet<_> = these.into_iter().chain(forgotten).collect();
+                    (all.clone(), all)
+                }
+            };
             for digest in candidates.difference(&referenced) {
-                if let Some(size) = unused_since(&blobs, digest, horizon)? {
-                    dead.push((digest.clone(), size));
+                if in_use.holds(digest) {
+                    continue;
+                }
+                // One that a row knew is nobody's any more. Another may have just come, for a
+                // row that is still to be written.
+                let before = match known.contains(digest) {
+                    true => i64::MAX,
+                    false => in_use.since,
+                };
+                if let Some(size) = unused_since(blobs, digest, before)? {
+                    found.blobs.push((digest.clone(), size));
                 }
             }
-            dead.sort();
-            Ok(dead)
+            found.blobs.sort();
+            if let Some(live) = live {
+                // Nothing gets its place or its row while we hold the transaction.
+                let left = orphans(&shared.layout, &live)?.into_iter();
+                found.left = left.filter(|path| !dying.contains(path)).collect();
+                found.left.extend(trash::abandoned(&shared.layout)?);
+                let trashed = trash::entries(&shared.layout)?;
+                let all = found.left.iter().chain(&trashed);
+                found.left_size = all.map(|path| trash::measure(path)).sum();
+                found.left_size += blobs.staging_size(STAGING_AGE)?;
+            }
+            Ok(found)
         })
         .await?;
-        Ok(Freed {
-            snapshots,
-            blobs,
-            thorough,
-        })
+        Ok(Freed { snapshots, ..found })
     }
 
     /// Moves the content to the trash, once the transaction of [`collect`](Self::collect) is
     /// durable. The gate goes along, to be held until it is done even if nobody waits for it.
-    pub(crate) async fn free(&self, gate: Gate, horizon: i64, freed: Freed) -> Result<()> {
-        let since = self.since();
+    pub(crate) async fn free(&self, gate: Gate, freed: Freed) -> Result<()> {
         let mut db = self.0.db.lock().await;
         let mut tx = db.begin(Durability::Lazy).await?;
         // Once more: between the two transactions another process may have come to refer to a
         // blob, or have committed a snapshot.
         let referenced = table::referenced_blobs(&mut tx).await?;
-        let live = match freed.thorough {
-            true => Some(db::snapshots::ids(&mut tx).await?),
-            false => None,
-        };
         let shared = self.0.clone();
         blocking(move || {
             let _gate = gate;
@@ -114,13 +151,13 @@ impl Store {
             }
             for (digest, _) in &freed.blobs {
                 if !referenced.contains(digest) {
-                    discard_blob(&shared.layout, &shared.blobs, digest, horizon)?;
+                    trash::discard(&shared.layout, &shared.blobs.path(digest))?;
                 }
             }
-            if let Some(live) = live {
-                discard_orphans(&shared.layout, &live, since)?;
-                shared.blobs.clean_staging(STAGING_AGE)?;
+            for path in &freed.left {
+                trash::discard(&shared.layout, path)?;
             }
+            shared.blobs.clean_staging(STAGING_AGE)?;
             Ok(())
         })
         .await?;
@@ -136,18 +173,18 @@ impl Store {
             if let Err(e) = trash::empty(&shared.layout) {
                 tracing::warn!(error = %e, "some removed files could not be deleted");
             }
+            reserve::keep(&shared.layout);
             Ok(())
         })
         .await
     }
 }
 
-/// The size of a blob that was last written or asked for before `horizon`; `None` when it must
-/// stay or is gone.
-fn unused_since(blobs: &DiskBlobs, digest: &Digest, horizon: i64) -> Result<Option<u64>> {
+/// The size of a blob that was last written before `before`; `None` when it must stay or is gone.
+fn unused_since(blobs: &DiskBlobs, digest: &Digest, before: i64) -> Result<Option<u64>> {
     let path = blobs.path(digest);
     match fs::metadata(&path) {
-        Ok(metadata) => Ok((modified(&metadata) < horizon).then_some(metadata.len())),
+        Ok(metadata) => Ok((modified(&metadata) < before).then_some(metadata.len())),
         Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(e) => Err(Error::io("reading", &path)(e)),
     }
@@ -158,21 +195,4 @@ fn modified(metadata: &fs::Metadata) -> i64 {
     let modified = metadata.modified().ok();
     let age = modified.and_then(|at| at.duration_since(UNIX_EPOCH).ok());
     age.map_or(i64::MAX, |d| db::to_i64(d.as_secs()))
-}
-
-/// Takes a blob away, unless [`Store::use_blob`] has marked it meanwhile.
-fn discard_blob(layout: &Layout, blobs: &DiskBlobs, digest: &Digest, horizon: i64) -> Result<()> {
-    let path = blobs.path(digest);
-    let aside = layout.trash.join(unique_name());
-    match fs::rename(&path, &aside) {
-        Ok(()) => {}
-        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
-        Err(e) => return Err(Error::io("moving to the trash", &path)(e)),
-    }
-    let metadata = fs::metadata(&aside).map_err(Error::io("reading", &aside))?;
-    if modified(&metadata) >= horizon {
-        // The same content under the same name, should it have been written again meanwhile.
-        fs::rename(&aside, &path).map_err(Error::io("putting back", &path))?;
-    }
-    Ok(())
 }

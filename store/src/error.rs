@@ -12,6 +12,9 @@ use oci::{ChainId, Digest};
 /// [`Error::Busy`].
 pub(crate) const BUSY_SECONDS: u64 = 30;
 
+/// The longest root, in bytes: SQLite takes paths of 512 bytes with its own files' endings.
+pub(crate) const MAX_ROOT: usize = 480;
+
 /// Why a store operation failed. The texts about images are Docker's.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -26,6 +29,21 @@ pub enum Error {
         root: PathBuf,
         /// Why.
         cause: io::Error,
+    },
+    /// A write was asked of a store where nothing can be written.
+    #[error(
+        "the store is on a read-only file system; make it writable, or choose another directory \
+         with --root or RBUILD_ROOT"
+    )]
+    ReadOnly,
+    /// SQLite takes no longer names.
+    #[error(
+        "the path of the store has {length} bytes, its database takes at most {MAX_ROOT}: \
+         choose a shorter one with --root or RBUILD_ROOT"
+    )]
+    PathTooLong {
+        /// Bytes of the root's absolute path.
+        length: usize,
     },
     /// Neither `XDG_DATA_HOME` nor `HOME` is set.
     #[error("no directory for the store: HOME is not set; set it, or give --root or RBUILD_ROOT")]
@@ -82,7 +100,8 @@ pub enum Error {
     /// The database is damaged.
     #[error(
         "the store's database is damaged ({message}); \
-         move the store's directory away, and rbuild starts with an empty one"
+         `rbuild fsck` tells more; should it not open at all, move the store's directory away, \
+         and rbuild starts with an empty one"
     )]
     Corrupt {
         /// What SQLite, or we, found.
@@ -94,6 +113,17 @@ pub enum Error {
     /// A blob could not be read or written.
     #[error(transparent)]
     Blob(BlobError),
+    /// A blob has other content than its digest says.
+    #[error(
+        "blob {digest} in the store is damaged: its content has {actual}; `rbuild fsck --repair` \
+         removes it, then pull, load or build the image again"
+    )]
+    DamagedBlob {
+        /// What it should be.
+        digest: Digest,
+        /// What it is.
+        actual: Digest,
+    },
     /// A row was to be written that refers to a blob which is not there (any more).
     #[error("blob {0} is not in the store (any more); fetch or make it again")]
     BlobMissing(Digest),

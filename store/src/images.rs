@@ -95,25 +95,28 @@ impl Store {
 
     /// An image that, while a lease is held, stays from now on.
     async fn image_in_use(&self, id: &Digest) -> Result<Option<Image>> {
+        let _gate = self.looking().await?;
         let mut db = self.0.db.lock().await;
-        match table::by_digest(&mut db, id).await? {
-            Some(stored) if self.hold_image(&mut db, &stored).await? => Ok(Some(stored.image)),
-            _ => Ok(None),
-        }
+        // Before it is there: it may be about to be made.
+        self.announce([id])?;
+        let Some(stored) = table::by_digest(&mut db, id).await? else {
+            return Ok(None);
+        };
+        self.note_use(&mut db, &stored).await?;
+        Ok(Some(stored.image))
     }
 
-    /// While a lease is held, writes down the use of an image if that is due; false when the
-    /// image has gone meanwhile.
-    pub(crate) async fn hold_image(
+    /// While a lease is held, writes down the time of an image's use if that is due.
+    pub(crate) async fn note_use(
         &self,
         db: &mut Connection,
         stored: &table::StoredImage,
-    ) -> Result<bool> {
+    ) -> Result<()> {
         let now = self.now();
-        if !self.has_lease() || stored.last_used + TOUCH_SECONDS > now {
-            return Ok(true);
+        if self.has_lease() && stored.last_used + TOUCH_SECONDS <= now {
+            table::touch(db, stored.row_id, now).await?;
         }
-        Ok(table::touch(db, stored.row_id, now).await?)
+        Ok(())
     }
 
     /// Writes a small blob unless it is there.
@@ -162,7 +165,7 @@ impl Store {
     /// The bytes of an image's configuration.
     ///
     /// # Errors
-    /// [`Error::Blob`] when it is not there, [`Error::Corrupt`] when it is not what its digest
+    /// [`Error::Blob`] when it is not there, [`Error::DamagedBlob`] when it is not what its digest
     /// says.
     pub async fn config(&self, id: &Digest) -> Result<Vec<u8>> {
         self.small_blob(id).await
@@ -192,8 +195,9 @@ impl Store {
                 .take(MAX_CONFIG_SIZE)
                 .read_to_end(&mut bytes)
                 .map_err(Error::io("reading", blobs.path(&digest)))?;
-            if digest.algorithm().digest(&bytes) != digest {
-                return Err(Error::corrupt(format!("blob {digest} has other content")));
+            let actual = digest.algorithm().digest(&bytes);
+            if actual != digest {
+                return Err(Error::DamagedBlob { digest, actual });
             }
             Ok(bytes)
         })

@@ -32,6 +32,7 @@ impl Store {
     /// [`Error::BlobMissing`] when it is not in the store.
     pub async fn record_layer_blob(&self, diff_id: &DiffId, blob: Descriptor) -> Result<()> {
         let mut db = self.0.db.lock().await;
+        self.announce([&blob.digest])?;
         let mut tx = db.begin(Durability::Lazy).await?;
         // Looked at inside the transaction: blobs are only removed in one, too.
         self.require_blob(&blob.digest).await?;
@@ -63,25 +64,22 @@ impl Store {
     /// # Errors
     /// [`Error::Io`].
     pub async fn use_blob(&self, digest: &Digest) -> Result<Option<u64>> {
-        let path = self.0.blobs.path(digest);
-        blocking(move || {
-            use std::os::unix::fs::MetadataExt;
-            let file = match std::fs::OpenOptions::new().write(true).open(&path) {
-                Ok(file) => file,
-                Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-                Err(e) => return Err(Error::io("opening", &path)(e)),
-            };
-            file.set_modified(std::time::SystemTime::now())
-                .map_err(Error::io("touching", &path))?;
-            // Removal renames, then looks at the time once more. If the name is ours now, it has
-            // not begun, and will see the new time.
-            let ours = file.metadata().map_err(Error::io("reading", &path))?;
-            match std::fs::metadata(&path) {
-                Ok(there) if there.ino() == ours.ino() => Ok(Some(ours.len())),
-                _ => Ok(None),
-            }
-        })
-        .await
+        let _gate = match self.0.leases.knows(digest) {
+            true => None,
+            false => self.looking().await?,
+        };
+        self.announce([digest])?;
+        let (blobs, digest) = (self.0.blobs.clone(), digest.clone());
+        blocking(move || Ok(blobs.size(&digest)?)).await
+    }
+
+    /// While a lease is held, keeps blobs that are yet to come, from the instant at which they
+    /// are there.
+    ///
+    /// # Errors
+    /// [`Error::Io`], [`Error::DiskFull`].
+    pub async fn expect_blobs(&self, digests: impl IntoIterator<Item = &Digest>) -> Result<()> {
+        self.announce(digests)
     }
 
     /// The remote repositories known to hold a blob, the latest seen first: where a push can

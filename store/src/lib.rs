@@ -14,7 +14,10 @@
 //! | [`layers`] | the blobs of layers, and where else they are |
 //! | [`cache`] | build-cache records |
 //! | [`prune`] | freeing what is not used, and disk usage |
+//! | [`check`] | what `fsck` looks at and takes away |
 //! | [`lock`] | leases, which hold removal back |
+//! | [`reserve`] | space put aside for removing on a full disk |
+//! | [`read_only`] | opening a store that cannot be written |
 //!
 //! # Crashes
 //! Content comes first and its row last; removal is the other way round. A step of a build is
@@ -23,6 +26,7 @@
 //! boot in which they were written until then, and opening the store in another boot drops them.
 
 pub mod cache;
+pub mod check;
 mod collect;
 mod db;
 pub mod error;
@@ -31,8 +35,10 @@ mod images;
 pub mod layers;
 pub mod lock;
 pub mod prune;
+mod read_only;
 pub mod record;
 pub mod remove;
+mod reserve;
 pub mod resolve;
 pub mod root;
 pub mod snapshot;
@@ -42,7 +48,7 @@ mod trash;
 pub use error::{Error, Result};
 pub use image::{Image, ImageLine, NewImage, RawManifest};
 pub use lock::Lease;
-pub use prune::{DiskUsage, PruneOptions, PruneReport, Usage};
+pub use prune::{DiskUsage, Kept, PruneOptions, PruneReport, Usage};
 pub use record::{CacheRecord, NewCacheRecord};
 pub use remove::Removal;
 pub use root::default_root;

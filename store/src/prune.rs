@@ -57,6 +57,23 @@ pub struct PruneReport {
     pub blobs: usize,
     /// Bytes of files.
     pub reclaimed: u64,
+    /// What was chosen too, but is in use by other processes.
+    pub kept: Kept,
+}
+
+/// What pruning left alone because other processes use it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Kept {
+    /// Images.
+    pub images: usize,
+    /// Cache records.
+    pub cache: usize,
+    /// Unpacked layers.
+    pub snapshots: usize,
+    /// Bytes of those layers.
+    pub size: u64,
+    /// The processes, by the IDs that they have in their own PID namespaces.
+    pub processes: Vec<u32>,
 }
 
 /// The data of `docker system df`. All sizes in bytes.
@@ -91,13 +108,11 @@ fn choose_images<'a>(
     all: &'a [images::StoredImage],
     options: &PruneOptions,
     now: i64,
-    horizon: i64,
 ) -> Vec<&'a images::StoredImage> {
     let before = until(options, now);
     all.iter()
         .filter(|stored| options.images && (options.all || stored.image.is_dangling()))
         .filter(|stored| before.is_none_or(|before| created(&stored.image) < before))
-        .filter(|stored| stored.last_used < horizon)
         .collect()
 }
 
@@ -107,7 +122,6 @@ fn choose_records(
     in_images: &HashSet<String>,
     options: &PruneOptions,
     now: i64,
-    horizon: i64,
 ) -> Vec<CacheRecord> {
     if !options.cache {
         return Vec::new();
@@ -116,8 +130,7 @@ fn choose_records(
     let mut left: u64 = all.iter().map(|record| record.size).sum();
     all.into_iter()
         .filter(|record| {
-            let removable = record.last_used < horizon
-                && before.is_none_or(|before| record.last_used < before)
+            let removable = before.is_none_or(|before| record.last_used < before)
                 && (options.all || !in_images.contains(&record.key.to_string()))
                 && options.keep_storage.is_none_or(|keep| left > keep);
             if removable {
@@ -143,15 +156,18 @@ impl Store {
     /// Those of the database and the file system.
     pub async fn prune(&self, options: &PruneOptions) -> Result<PruneReport> {
         let gate = self.gate().await?;
-        let horizon = self.horizon(&gate)?;
         let now = self.now();
         let mut report = PruneReport::default();
         let mut db = self.0.db.lock().await;
         let mut tx = db.begin(Durability::Full).await?;
+        let in_use = self.in_use(&gate)?;
 
         let all = images::all(&mut tx).await?;
+        let (kept_images, chosen): (Vec<_>, Vec<_>) = choose_images(&all, options, now)
+            .into_iter()
+            .partition(|stored| in_use.holds(&stored.image.id));
         // Lines go image by image, each with the layers that went with it.
-        for stored in choose_images(&all, options, now, horizon) {
+        for stored in chosen {
             let image = &stored.image;
             for reference in image.tags.iter().chain(&image.repo_digests) {
                 images::remove_reference(&mut tx, reference).await?;
@@ -169,11 +185,27 @@ impl Store {
             .into_iter()
             .map(db::cache::CacheRow::into_record)
             .collect::<Result<Vec<_>>>()?;
-        report.cache = choose_records(records, &in_images, options, now, horizon);
+        let used = |record: &CacheRecord| match &record.chain_id {
+            Some(chain_id) => in_use.holds(chain_id),
+            None => in_use.everything,
+        };
+        let chosen = choose_records(records, &in_images, options, now);
+        let (kept_records, chosen): (Vec<_>, Vec<_>) = chosen.into_iter().partition(used);
+        report.cache = chosen;
         let keys: Vec<&Digest> = report.cache.iter().map(|record| &record.key).collect();
         db::cache::delete(&mut tx, keys).await?;
 
-        let freed = self.collect(&mut tx, horizon, BlobCandidates::All).await?;
+        let freed = self.collect(&mut tx, &in_use, BlobCandidates::All).await?;
+        let rows: Vec<i64> = kept_images.iter().map(|stored| stored.row_id).collect();
+        let keys: Vec<&Digest> = kept_records.iter().map(|record| &record.key).collect();
+        let (snapshots, size) = db::collect::kept_snapshots(&mut tx, &rows, &keys).await?;
+        report.kept = Kept {
+            images: rows.len(),
+            cache: keys.len(),
+            snapshots,
+            size,
+            processes: in_use.processes.iter().copied().collect(),
+        };
         let mut listed = HashSet::new();
         report.images = report
             .images
@@ -201,7 +233,7 @@ impl Store {
         }
         tx.commit().await?;
         drop(db);
-        self.free(gate, horizon, freed).await?;
+        self.free(gate, freed).await?;
         self.empty_trash().await?;
         Ok(report)
     }
@@ -316,27 +348,23 @@ mod tests {
     #[test]
     fn records_go_by_last_use_within_the_limits() {
         let in_images = HashSet::from([Digest::sha256(&[0]).to_string()]);
-        let cache = |change: fn(&mut PruneOptions), horizon| {
+        let cache = |change: fn(&mut PruneOptions)| {
             let mut options = PruneOptions::default();
             change(&mut options);
-            let chosen = choose_records(records(), &in_images, &options, 2000, horizon);
+            let chosen = choose_records(records(), &in_images, &options, 2000);
             chosen
                 .iter()
                 .map(|r| r.last_used - 1000)
                 .collect::<Vec<_>>()
         };
-        assert_eq!(cache(|_| {}, i64::MAX), [1, 2, 3]);
-        assert_eq!(cache(|o| o.all = true, i64::MAX), [0, 1, 2, 3]);
-        assert_eq!(cache(|o| o.all = true, 1002), [0, 1]);
-        assert_eq!(cache(|o| o.cache = false, i64::MAX), [0; 0]);
+        assert_eq!(cache(|_| {}), [1, 2, 3]);
+        assert_eq!(cache(|o| o.all = true), [0, 1, 2, 3]);
+        assert_eq!(cache(|o| o.cache = false), [0; 0]);
+        assert_eq!(cache(|o| o.until = Some(Duration::from_secs(998))), [1]);
         assert_eq!(
-            cache(|o| o.until = Some(Duration::from_secs(998)), i64::MAX),
-            [1]
-        );
-        assert_eq!(
-            cache(|o| (o.all, o.keep_storage) = (true, Some(25)), i64::MAX),
+            cache(|o| (o.all, o.keep_storage) = (true, Some(25))),
             [0, 1]
         );
-        assert_eq!(cache(|o| o.keep_storage = Some(25), i64::MAX), [1, 2]);
+        assert_eq!(cache(|o| o.keep_storage = Some(25)), [1, 2]);
     }
 }

@@ -8,6 +8,7 @@ use crate::collect::BlobCandidates;
 use crate::db::{Durability, images as table};
 use crate::error::{Error, Result};
 use crate::image::Image;
+use crate::resolve::look_up;
 use crate::store::Store;
 
 /// One line of what `docker rmi` prints.
@@ -115,14 +116,14 @@ impl Store {
     /// [`Error::MultipleReferences`] by ID without `force`; those of resolving.
     pub async fn remove_image(&self, text: &str, force: bool) -> Result<Vec<Removal>> {
         let gate = self.gate().await?;
-        let horizon = self.horizon(&gate)?;
+        let mut db = self.0.db.lock().await;
         // Under the gate the answer cannot be removed by anybody else.
-        let image = self.resolve(text).await?;
+        let image = look_up(&mut db, text).await?.image;
         let plan = plan(&named(text, &image.id), &image, force)?;
 
         let mut removals = Vec::new();
-        let mut db = self.0.db.lock().await;
         let mut tx = db.begin(Durability::Full).await?;
+        let in_use = self.in_use(&gate)?;
         for reference in plan.untag {
             if table::remove_reference(&mut tx, &reference).await? {
                 removals.push(Removal::Untagged(reference));
@@ -141,14 +142,14 @@ impl Store {
         let digests = image.repo_digests.iter();
         let blobs = digests.filter_map(|r| r.digest().cloned()).collect();
         let freed = self
-            .collect(&mut tx, horizon, BlobCandidates::These(blobs))
+            .collect(&mut tx, &in_use, BlobCandidates::These(blobs))
             .await?;
         tx.commit().await?;
         drop(db);
         for layer in image.layers_of(&freed.snapshots) {
             removals.push(Removal::Deleted(layer));
         }
-        self.free(gate, horizon, freed).await?;
+        self.free(gate, freed).await?;
         self.empty_trash().await?;
         Ok(removals)
     }

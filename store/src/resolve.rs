@@ -3,6 +3,7 @@
 use oci::{Digest, Reference};
 
 use crate::db::images as table;
+use crate::db::sqlite::Connection;
 use crate::error::{Error, Result};
 use crate::image::Image;
 use crate::store::Store;
@@ -60,6 +61,36 @@ impl Meaning {
     }
 }
 
+/// The image that a text means.
+pub(crate) async fn look_up(db: &mut Connection, text: &str) -> Result<table::StoredImage> {
+    let meaning = meaning(text)?;
+    let found = match (&meaning.id, &meaning.reference) {
+        (Some(id), _) => table::by_digest(db, id).await?,
+        (None, Some(reference)) => {
+            let repository = reference.repository().to_string();
+            match (reference.digest(), reference.tag()) {
+                (Some(digest), _) => table::by_repo_digest(db, &repository, digest).await?,
+                (None, Some(tag)) => table::by_tag(db, &repository, tag).await?,
+                (None, None) => None,
+            }
+        }
+        (None, None) => None,
+    };
+    match (found, &meaning.prefix) {
+        (Some(found), _) => Ok(found),
+        (None, Some(prefix)) => match &table::by_prefix(db, prefix).await?[..] {
+            [] => Err(meaning.not_found(text)),
+            [id] => table::by_digest(db, id)
+                .await?
+                .ok_or_else(|| meaning.not_found(text)),
+            _ => Err(Error::AmbiguousId {
+                prefix: text.to_owned(),
+            }),
+        },
+        (None, None) => Err(meaning.not_found(text)),
+    }
+}
+
 impl Store {
     /// The image that a text means, by Docker's rules: a full ID; else a reference, with `latest`
     /// where it has no tag, or `repository@digest`; else the beginning of an ID. While a lease is
@@ -68,40 +99,11 @@ impl Store {
     /// # Errors
     /// [`Error::NoSuchImage`], [`Error::AmbiguousId`], [`Error::InvalidReference`].
     pub async fn resolve(&self, text: &str) -> Result<Image> {
-        let meaning = meaning(text)?;
+        let _gate = self.looking().await?;
         let mut db = self.0.db.lock().await;
-        let found = match (&meaning.id, &meaning.reference) {
-            (Some(id), _) => table::by_digest(&mut db, id).await?,
-            (None, Some(reference)) => {
-                let repository = reference.repository().to_string();
-                match (reference.digest(), reference.tag()) {
-                    (Some(digest), _) => {
-                        table::by_repo_digest(&mut db, &repository, digest).await?
-                    }
-                    (None, Some(tag)) => table::by_tag(&mut db, &repository, tag).await?,
-                    (None, None) => None,
-                }
-            }
-            (None, None) => None,
-        };
-        let found = match (found, &meaning.prefix) {
-            (Some(found), _) => found,
-            (None, Some(prefix)) => match &table::by_prefix(&mut db, prefix).await?[..] {
-                [] => return Err(meaning.not_found(text)),
-                [id] => table::by_digest(&mut db, id)
-                    .await?
-                    .ok_or_else(|| meaning.not_found(text))?,
-                _ => {
-                    return Err(Error::AmbiguousId {
-                        prefix: text.to_owned(),
-                    });
-                }
-            },
-            (None, None) => return Err(meaning.not_found(text)),
-        };
-        if !self.hold_image(&mut db, &found).await? {
-            return Err(meaning.not_found(text));
-        }
+        let found = look_up(&mut db, text).await?;
+        self.announce([&found.image.id])?;
+        self.note_use(&mut db, &found).await?;
         Ok(found.image)
     }
 

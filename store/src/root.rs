@@ -10,11 +10,12 @@
 //!   leases/<name>             flocked by the processes that use the store
 //!   build/                    derived data, which can be made again
 //!   trash/                    renamed away, being deleted
+//!   reserve                   space put aside for removing on a full disk
 //! ```
 
 use std::fs;
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Result};
@@ -65,10 +66,11 @@ pub(crate) struct Layout {
     pub leases: PathBuf,
     pub trash: PathBuf,
     pub derived: PathBuf,
+    pub reserve: PathBuf,
 }
 
 /// What may be in the root of a store that is only half made.
-const KNOWN: [&str; 11] = [
+const KNOWN: [&str; 12] = [
     "lock",
     "store.db",
     "store.db-wal",
@@ -79,6 +81,7 @@ const KNOWN: [&str; 11] = [
     "leases",
     "trash",
     "build",
+    "reserve",
     "lost+found",
 ];
 
@@ -93,6 +96,7 @@ impl Layout {
             leases: root.join("leases"),
             trash: root.join("trash"),
             derived: root.join("build"),
+            reserve: root.join("reserve"),
             root,
         })
     }
@@ -119,8 +123,7 @@ impl Layout {
                     });
                 }
             }
-            fs::set_permissions(&self.root, fs::Permissions::from_mode(0o700))
-                .map_err(not_writable)?;
+            self.close_to_others().map_err(not_writable)?;
         }
         for dir in [&self.root, &self.staging, &self.leases, &self.trash] {
             fs::DirBuilder::new()
@@ -129,10 +132,40 @@ impl Layout {
                 .create(dir)
                 .map_err(not_writable)?;
         }
+        // SQLite gives its other files the mode of this one, and takes an empty one for new.
+        let database = fs::OpenOptions::new()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .mode(0o600)
+            .open(&self.database);
+        database.map_err(not_writable)?;
+        self.close_to_others().map_err(not_writable)?;
         for dir in self.root.ancestors().take(2) {
             fs::File::open(dir)
                 .and_then(|dir| dir.sync_all())
                 .map_err(Error::io("syncing", dir))?;
+        }
+        Ok(())
+    }
+
+    /// Makes the root 0700 and the database 0600 where they are not: a directory that somebody
+    /// made beforehand, or a store of an earlier version.
+    pub fn close_to_others(&self) -> io::Result<()> {
+        let with = |suffix: &str| {
+            let mut name = self.database.clone().into_os_string();
+            name.push(suffix);
+            PathBuf::from(name)
+        };
+        let files = [self.lock.clone(), with(""), with("-wal"), with("-shm")];
+        let closed = files.into_iter().map(|path| (path, 0o600));
+        for (path, mode) in std::iter::once((self.root.clone(), 0o700)).chain(closed) {
+            match fs::metadata(&path) {
+                Ok(there) if there.permissions().mode() & 0o077 == 0 => {}
+                Ok(_) => fs::set_permissions(&path, fs::Permissions::from_mode(mode))?,
+                Err(e) if e.kind() == io::ErrorKind::NotFound => {}
+                Err(e) => return Err(e),
+            }
         }
         Ok(())
     }

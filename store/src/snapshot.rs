@@ -15,7 +15,8 @@ use crate::db::Durability;
 use crate::db::snapshots::{self as table, NewSnapshot, SnapshotRow};
 use crate::db::sqlite::Connection;
 use crate::error::{Error, Result};
-use crate::lock::{TOUCH_SECONDS, lock_own, unique_name};
+use crate::lock::{Gate, TOUCH_SECONDS, lock_own, unique_name};
+use crate::reserve;
 use crate::store::{Shared, Store, blocking};
 use crate::trash;
 
@@ -41,7 +42,7 @@ pub struct Snapshot {
 }
 
 impl Store {
-    fn to_snapshot(&self, row: &SnapshotRow) -> Result<Snapshot> {
+    pub(crate) fn to_snapshot(&self, row: &SnapshotRow) -> Result<Snapshot> {
         Ok(Snapshot {
             chain_id: row.chain_id()?,
             diff_id: row.diff_id()?,
@@ -72,22 +73,33 @@ impl Store {
     /// # Errors
     /// Those of the database.
     pub async fn snapshot(&self, chain_id: &ChainId) -> Result<Option<Snapshot>> {
+        let _gate = self.looking_for(chain_id).await?;
         let mut db = self.0.db.lock().await;
         let row = table::get(&mut db, chain_id).await?;
-        match row {
-            Some(row) if self.used(&mut db, &row).await? => self.to_snapshot(&row).map(Some),
-            _ => Ok(None),
+        let Some(row) = row else {
+            return Ok(None);
+        };
+        if self.is_gone(&mut db, &row).await? || !self.used(&mut db, &row).await? {
+            return Ok(None);
         }
+        self.to_snapshot(&row).map(Some)
     }
 
     /// The snapshots of a whole stack, topmost first, as an overlay's lower directories are
-    /// given. Empty when the topmost is not there; below a snapshot nothing is ever missing.
+    /// given. Empty when the topmost is not there; below a snapshot nothing is ever missing, and
+    /// where files were taken away behind our back, all that stood on them is forgotten.
     ///
     /// # Errors
     /// Those of the database.
     pub async fn chain(&self, chain_id: &ChainId) -> Result<Vec<Snapshot>> {
+        let _gate = self.looking_for(chain_id).await?;
         let mut db = self.0.db.lock().await;
         let rows = table::chain(&mut db, chain_id).await?;
+        for row in &rows {
+            if self.is_gone(&mut db, row).await? {
+                return Ok(Vec::new());
+            }
+        }
         match rows.first() {
             Some(top) if self.used(&mut db, top).await? => {
                 rows.iter().map(|row| self.to_snapshot(row)).collect()
@@ -96,10 +108,37 @@ impl Store {
         }
     }
 
+    /// Whether a snapshot's files are gone. Then it is forgotten, with the snapshots above it and
+    /// the cache records that lead to them, so that all of them are made again.
+    async fn is_gone(&self, db: &mut Connection, row: &SnapshotRow) -> Result<bool> {
+        let path = self.0.layout.snapshot(row.id).join(FS);
+        match fs::symlink_metadata(&path) {
+            Ok(there) if there.is_dir() => return Ok(false),
+            Err(e) if e.kind() != io::ErrorKind::NotFound => {
+                return Err(Error::io("reading", &path)(e));
+            }
+            _ => {}
+        }
+        tracing::warn!(layer = %row.chain_id()?, "a layer's files are gone; it is made again");
+        if !self.0.read_only {
+            table::delete(db, &[row.id]).await?;
+        }
+        Ok(true)
+    }
+
+    /// The gate for looking up a snapshot that was not announced yet.
+    async fn looking_for(&self, chain_id: &ChainId) -> Result<Option<Gate>> {
+        match self.0.leases.knows(chain_id) {
+            true => Ok(None),
+            false => self.looking().await,
+        }
+    }
+
     /// Writes down a use if that is due; false when the row has gone meanwhile.
     async fn used(&self, db: &mut Connection, row: &SnapshotRow) -> Result<bool> {
+        self.announce([row.chain_id()?])?;
         let now = self.now();
-        if row.last_used + TOUCH_SECONDS > now {
+        if self.0.read_only || row.last_used + TOUCH_SECONDS > now {
             return Ok(true);
         }
         Ok(table::touch(db, row.id, now).await?)
@@ -132,6 +171,7 @@ impl Store {
 }
 
 fn tidy(shared: &Shared) {
+    reserve::keep(&shared.layout);
     let result = trash::collect_staging(&shared.layout).and_then(|()| trash::empty(&shared.layout));
     if let Err(e) = result {
         tracing::warn!(error = %e, "left-over files could not be removed");
@@ -221,10 +261,23 @@ impl StagedSnapshot {
     ) -> Result<Snapshot> {
         let store = Store(self.shared.clone());
         let chain_id = ChainId::extend(parent, &diff_id);
+        store.announce([&chain_id])?;
         let mut db = store.0.db.lock().await;
         let mut tx = db.begin(Durability::Lazy).await?;
         if let Some(row) = table::get(&mut tx, &chain_id).await? {
-            table::touch(&mut tx, row.id, store.now()).await?;
+            let target = store.0.layout.snapshot(row.id);
+            if target.join(FS).is_dir() {
+                table::touch(&mut tx, row.id, store.now()).await?;
+            } else {
+                // Taken away behind our back: what was made now takes its place.
+                table::renew(&mut tx, row.id, &store.0.boot_id, store.now()).await?;
+                let shared = store.0.clone();
+                blocking(move || {
+                    trash::discard(&shared.layout, &target)?;
+                    self.put_at(&shared, &target)
+                })
+                .await?;
+            }
             tx.commit().await?;
             return store.to_snapshot(&row);
         }
@@ -252,14 +305,16 @@ impl StagedSnapshot {
         // The rename goes before the row. Without its row the directory is an orphan, which the
         // next collection removes.
         let target = blocking(move || {
-            if let Some(place) = &self.place {
-                discard_and_rename(&shared, &place.path, &self.work, &target)?;
-            }
-            drop(self.place.take());
+            self.put_at(&shared, &target)?;
             Ok(target)
         })
         .await?;
-        tx.commit().await?;
+        if let Err(e) = tx.commit().await {
+            // As when the disk is full: what has no row must not take the rest of it.
+            drop(db);
+            store.discard_now(target).await;
+            return Err(e.into());
+        }
         Ok(Snapshot {
             chain_id,
             diff_id,
@@ -268,6 +323,16 @@ impl StagedSnapshot {
             size_disk,
             clamp_mtime,
         })
+    }
+}
+
+impl StagedSnapshot {
+    fn put_at(&mut self, shared: &Shared, target: &Path) -> Result<()> {
+        if let Some(place) = &self.place {
+            discard_and_rename(shared, &place.path, &self.work, target)?;
+        }
+        drop(self.place.take());
+        Ok(())
     }
 }
 
@@ -294,6 +359,52 @@ fn random_id() -> i64 {
     i64::try_from(random >> 11).unwrap_or(1).max(1)
 }
 
+impl StagedSnapshot {
+    /// Removes it, and returns when its space is free again. Dropping it does the same later.
+    pub async fn discard(mut self) {
+        if let Some(place) = self.place.take() {
+            let store = Store(self.shared.clone());
+            store.discard_now(place.path.clone()).await;
+        }
+    }
+}
+
+impl Store {
+    /// Removes a directory that is to become nothing.
+    async fn discard_now(&self, path: PathBuf) {
+        let shared = self.0.clone();
+        let _ = blocking(move || {
+            discard_reporting(&shared, &path);
+            Ok(())
+        })
+        .await;
+    }
+
+    /// Waits until what was dropped is deleted, and puts space aside again for removals to come:
+    /// the end of a command.
+    pub async fn settle(&self) {
+        let waiting = std::mem::take(&mut *self.0.dropped());
+        for task in waiting {
+            let _ = task.await;
+        }
+        if !self.0.read_only {
+            let shared = self.0.clone();
+            let _ = blocking(move || {
+                reserve::keep(&shared.layout);
+                Ok(())
+            })
+            .await;
+        }
+    }
+}
+
+fn discard_reporting(shared: &Shared, path: &Path) {
+    let discarded = trash::discard(&shared.layout, path);
+    if let Err(e) = discarded.and_then(|_| trash::empty(&shared.layout)) {
+        tracing::warn!(error = %e, "a dropped snapshot could not be removed");
+    }
+}
+
 impl Drop for StagedSnapshot {
     fn drop(&mut self) {
         let Some(place) = self.place.take() else {
@@ -301,15 +412,14 @@ impl Drop for StagedSnapshot {
         };
         let shared = self.shared.clone();
         let work = move || {
-            let result = trash::discard(&shared.layout, &place.path)
-                .and_then(|_| trash::empty(&shared.layout));
+            discard_reporting(&shared, &place.path);
             drop(place);
-            if let Err(e) = result {
-                tracing::warn!(error = %e, "a dropped snapshot could not be removed");
-            }
         };
         match tokio::runtime::Handle::try_current() {
-            Ok(runtime) => drop(runtime.spawn_blocking(work)),
+            Ok(runtime) => {
+                let task = runtime.spawn_blocking(work);
+                self.shared.dropped().push(task);
+            }
             Err(_) => work(),
         }
     }

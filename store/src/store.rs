@@ -3,19 +3,20 @@
 use std::collections::HashSet;
 use std::fs;
 use std::io;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use oci::blob::DiskBlobs;
 use rustix::fs::{Access, AtFlags, CWD};
+use tokio::task::JoinHandle;
 
 use crate::db::{self, Db, Durability};
-use crate::error::{Error, Result};
-use crate::lock::{Gate, Lease, SLACK_SECONDS};
+use crate::error::{Error, MAX_ROOT, Result};
+use crate::lock::{Gate, Lease, Leases};
+use crate::reserve::{self, Purpose};
 use crate::root::Layout;
-use crate::trash;
+use crate::{read_only, trash};
 
 const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
 
@@ -30,8 +31,12 @@ pub(crate) struct Shared {
     pub db: Db,
     pub blobs: Arc<DiskBlobs>,
     pub boot_id: String,
-    /// How many leases this handle has given out.
-    pub leases: Arc<AtomicUsize>,
+    /// The leases that this handle has given out.
+    pub leases: Arc<Leases>,
+    /// Nothing can be written, not even that something is used.
+    pub read_only: bool,
+    /// Deletions that nobody has waited for.
+    dropped: Mutex<Vec<JoinHandle<()>>>,
     /// Whether left-over staging directories have been looked for.
     pub tidied: AtomicBool,
     clock: AtomicI64,
@@ -50,39 +55,86 @@ impl Store {
     ///
     /// # Errors
     /// [`Error::NotWritable`], [`Error::NotAStore`], [`Error::NewerSchema`], [`Error::Corrupt`],
-    /// [`Error::Busy`], [`Error::DiskFull`].
+    /// [`Error::Busy`], [`Error::DiskFull`], [`Error::PathTooLong`].
     pub async fn open(root: impl AsRef<Path>) -> Result<Self> {
+        Self::open_for(root.as_ref(), Purpose::Write).await
+    }
+
+    /// [`open`](Self::open) for looking only: works on a full disk, and where nothing can be
+    /// written. There every write is [`Error::ReadOnly`].
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub async fn open_to_read(root: impl AsRef<Path>) -> Result<Self> {
+        Self::open_for(root.as_ref(), Purpose::Read).await
+    }
+
+    /// [`open`](Self::open) for removing: on a full disk the space that is put aside is used.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub async fn open_to_remove(root: impl AsRef<Path>) -> Result<Self> {
+        Self::open_for(root.as_ref(), Purpose::Remove).await
+    }
+
+    async fn open_for(root: &Path, purpose: Purpose) -> Result<Self> {
         let boot_id = fs::read_to_string(BOOT_ID).map_err(Error::io("reading", BOOT_ID))?;
-        Self::open_in_boot(root.as_ref(), boot_id.trim()).await
+        Self::open_in(root, boot_id.trim(), purpose).await
     }
 
     /// [`open`](Self::open) in a boot of the caller's choosing, so that tests can have a reboot.
+    #[cfg(test)]
     pub(crate) async fn open_in_boot(root: &Path, boot_id: &str) -> Result<Self> {
+        Self::open_in(root, boot_id, Purpose::Write).await
+    }
+
+    async fn open_in(root: &Path, boot_id: &str, purpose: Purpose) -> Result<Self> {
         let layout = Layout::new(root).map_err(Error::io("finding", root))?;
+        let length = layout.root.as_os_str().len();
+        if length > MAX_ROOT {
+            return Err(Error::PathTooLong { length });
+        }
         // A store that is there costs a few `stat` calls, less than another thread would.
-        let gate = if fs::metadata(&layout.database).map_or(0, |m| m.len()) == 0 {
+        let there = fs::metadata(&layout.database).map_or(0, |m| m.len()) > 0;
+        if there && purpose == Purpose::Read && read_only::is_so(&layout) {
+            let db = read_only::open(&layout).await;
+            let db = db.map_err(|e| located(&layout, e))?;
+            let blobs = DiskBlobs::open_existing(&layout.root);
+            return Ok(Self::with(layout, db, blobs, boot_id, true));
+        }
+        let gate = if there {
+            check_writable(&layout)?;
+            if let Err(e) = layout.close_to_others() {
+                tracing::warn!(error = %e, "the store is open to other users");
+            }
+            reserve::make_room(&layout, purpose)?;
+            None
+        } else {
             let layout = layout.clone();
             Some(blocking(move || create(&layout)).await?)
-        } else {
-            check_writable(&layout)?;
-            None
         };
         let blobs = DiskBlobs::open(&layout.root)?;
         let db = Db::open(&layout.database)
             .await
             .map_err(|e| unwritable(&layout, e))?;
-        let store = Self(Arc::new(Shared {
+        let store = Self::with(layout, db, blobs, boot_id, false);
+        let checked = store.check(gate).await;
+        checked.map_err(|e| located(&store.0.layout, e))?;
+        Ok(store)
+    }
+
+    fn with(layout: Layout, db: Db, blobs: DiskBlobs, boot_id: &str, read_only: bool) -> Self {
+        Self(Arc::new(Shared {
             layout,
             db,
             blobs: Arc::new(blobs),
             boot_id: boot_id.to_owned(),
             leases: Arc::default(),
+            read_only,
+            dropped: Mutex::default(),
             tidied: AtomicBool::new(false),
             clock: AtomicI64::new(0),
-        }));
-        let checked = store.check(gate).await;
-        checked.map_err(|e| located(&store.0.layout, e))?;
-        Ok(store)
+        }))
     }
 
     async fn check(&self, gate: Option<Gate>) -> Result<()> {
@@ -108,7 +160,6 @@ impl Store {
     /// and what was left lying about is removed.
     async fn check_boot(&self, db: &mut db::Reader<'_>, gate: Gate) -> Result<()> {
         let boot_id = &self.0.boot_id;
-        let since = self.since();
         let mut tx = db.begin(Durability::Full).await?;
         if db::meta::boot_id(&mut tx).await?.as_deref() == Some(boot_id) {
             return Ok(());
@@ -122,14 +173,17 @@ impl Store {
         }
         let live = db::snapshots::ids(&mut tx).await?;
         db::meta::set_boot_id(&mut tx, boot_id).await?;
+        let shared = self.0.clone();
+        // Nothing gets its place or its row while we hold the transaction.
+        let left = blocking(move || orphans(&shared.layout, &live)).await?;
         tx.commit().await?;
         let shared = self.0.clone();
         blocking(move || {
             let _gate = gate;
-            for id in lost {
-                trash::discard(&shared.layout, &shared.layout.snapshot(id))?;
+            for path in left {
+                trash::discard(&shared.layout, &path)?;
             }
-            discard_orphans(&shared.layout, &live, since)
+            trash::collect_staging(&shared.layout)
         })
         .await
     }
@@ -176,18 +230,36 @@ impl Store {
     /// # Errors
     /// [`Error::NotWritable`], [`Error::Io`].
     pub async fn lease(&self) -> Result<Lease> {
+        if self.0.read_only {
+            return Ok(Lease::not_needed());
+        }
         let shared = self.0.clone();
         let now = self.now();
         blocking(move || Lease::take(&shared.layout, now, shared.leases.clone())).await
     }
 
     pub(crate) fn has_lease(&self) -> bool {
-        self.0.leases.load(Ordering::SeqCst) > 0
+        self.0.leases.any()
     }
 
-    /// For [`discard_orphans`]; to be taken before the rows are read.
-    pub(crate) fn since(&self) -> Since {
-        Since(self.now() - SLACK_SECONDS)
+    /// With a lease held, keeps removal out between looking something up and
+    /// [announcing](Self::announce) it. To be taken before the database is.
+    pub(crate) async fn looking(&self) -> Result<Option<Gate>> {
+        if !self.has_lease() {
+            return Ok(None);
+        }
+        let shared = self.0.clone();
+        blocking(move || Gate::shared(&shared.layout))
+            .await
+            .map(Some)
+    }
+
+    /// With a lease held, writes down that these are used or being made.
+    pub(crate) fn announce<D: ToString>(&self, digests: impl IntoIterator<Item = D>) -> Result<()> {
+        let digests = digests.into_iter().map(|digest| digest.to_string());
+        let leases = &self.0.layout.leases;
+        let written = self.0.leases.announce(digests);
+        written.map_err(Error::io("writing", leases))
     }
 
     /// Seconds since the epoch, never going backwards within a handle: a use must not look older
@@ -204,6 +276,7 @@ impl Store {
 /// into WAL mode, which does not wait for other connections but fails.
 fn create(layout: &Layout) -> Result<Gate> {
     layout.create()?;
+    reserve::keep(layout);
     Gate::exclusive(layout)
 }
 
@@ -241,38 +314,24 @@ fn located(layout: &Layout, error: Error) -> Error {
     }
 }
 
-/// Moves into the trash what has no row: directories of snapshots, except those put in place
-/// after `since`, when the IDs that are `live` were not read yet; and left-over staging.
-pub(crate) fn discard_orphans(layout: &Layout, live: &HashSet<i64>, since: Since) -> Result<()> {
+/// Directories of snapshots that are not among the `live`; to be asked with a write transaction
+/// held, so that no snapshot is between its place and its row.
+pub(crate) fn orphans(layout: &Layout, live: &HashSet<i64>) -> Result<Vec<PathBuf>> {
     let failed = || Error::io("reading", &layout.snapshots);
+    let mut found = Vec::new();
     for entry in fs::read_dir(&layout.snapshots).map_err(failed())? {
         let entry = entry.map_err(failed())?;
-        let id = entry
-            .file_name()
-            .to_str()
-            .and_then(|name| name.parse::<i64>().ok());
-        if id.is_none_or(|id| live.contains(&id)) {
-            continue;
-        }
-        match entry.metadata() {
-            // A rename sets the time of change.
-            Ok(metadata) if metadata.ctime() < since.0 => {
-                trash::discard(layout, &entry.path())?;
-            }
-            Ok(_) => {}
-            Err(e) if e.kind() == io::ErrorKind::NotFound => {}
-            Err(e) => return Err(Error::io("reading", entry.path())(e)),
+        let name = entry.file_name();
+        let id = name.to_str().and_then(|name| name.parse::<i64>().ok());
+        if id.is_some_and(|id| !live.contains(&id)) {
+            found.push(entry.path());
         }
     }
-    trash::collect_staging(layout)
+    Ok(found)
 }
 
-/// Seconds since the epoch, some of them taken off for the coarser clock of file times.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Since(i64);
-
-#[cfg(test)]
-impl Since {
-    /// Later than any file.
-    pub const END: Self = Self(i64::MAX);
+impl Shared {
+    pub(crate) fn dropped(&self) -> MutexGuard<'_, Vec<JoinHandle<()>>> {
+        self.dropped.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }

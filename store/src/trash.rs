@@ -8,9 +8,10 @@ use std::ffi::{CStr, CString};
 use std::fs::{self, File};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
-use std::path::Path;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
 
-use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags};
+use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, StatxFlags};
 use rustix::io::Errno;
 
 use crate::error::{Error, Result};
@@ -19,6 +20,9 @@ use crate::root::Layout;
 
 /// Directories deeper than this are moved up, so that neither stack nor descriptors run out.
 const MAX_DEPTH: usize = 64;
+
+/// What `st_blocks` counts in, in bytes.
+const BLOCK: u64 = 512;
 
 /// Moves `path` into the trash; false when it is not there.
 pub(crate) fn discard(layout: &Layout, path: &Path) -> Result<bool> {
@@ -61,16 +65,70 @@ pub(crate) fn empty(layout: &Layout) -> Result<()> {
 
 /// Moves the staging directories of processes that are gone into the trash.
 pub(crate) fn collect_staging(layout: &Layout) -> Result<()> {
-    let failed = || Error::io("reading", &layout.staging);
-    for entry in fs::read_dir(&layout.staging).map_err(failed())? {
-        let path = entry.map_err(failed())?.path();
+    for path in abandoned(layout)? {
+        discard(layout, &path)?;
+    }
+    Ok(())
+}
+
+/// The staging directories of processes that are gone.
+pub(crate) fn abandoned(layout: &Layout) -> Result<Vec<PathBuf>> {
+    let mut found = Vec::new();
+    for path in list(&layout.staging)? {
         // Whatever cannot be opened was just removed or committed.
         let Ok(dir) = File::open(&path) else { continue };
         if try_lock(&dir).map_err(Error::io("locking", &path))? {
-            discard(layout, &path)?;
+            found.push(path);
         }
     }
-    Ok(())
+    Ok(found)
+}
+
+/// What waits in the trash to be deleted.
+pub(crate) fn entries(layout: &Layout) -> Result<Vec<PathBuf>> {
+    list(&layout.trash)
+}
+
+fn list(dir: &Path) -> Result<Vec<PathBuf>> {
+    let failed = || Error::io("reading", dir);
+    fs::read_dir(dir)
+        .map_err(failed())?
+        .map(|entry| Ok(entry.map_err(failed())?.path()))
+        .collect()
+}
+
+/// Bytes that the files of a tree take on the disk; what cannot be read counts for nothing, nor
+/// does what lies very deep.
+pub(crate) fn measure(path: &Path) -> u64 {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    match rustix::fs::open(path, flags, Mode::empty()).and_then(Dir::new) {
+        Ok(dir) => measure_dir(dir, MAX_DEPTH),
+        Err(_) => fs::symlink_metadata(path).map_or(0, |m| m.blocks() * BLOCK),
+    }
+}
+
+fn measure_dir(mut dir: Dir, depth: usize) -> u64 {
+    let mut sum = 0;
+    while let Some(Ok(entry)) = dir.read() {
+        let name = entry.file_name();
+        if is_dot(name) {
+            continue;
+        }
+        let Ok(fd) = dir.fd() else { break };
+        let wanted = StatxFlags::TYPE | StatxFlags::NLINK | StatxFlags::BLOCKS;
+        let Ok(stat) = rustix::fs::statx(fd, name, AtFlags::SYMLINK_NOFOLLOW, wanted) else {
+            continue;
+        };
+        if FileType::from_raw_mode(stat.stx_mode.into()) != FileType::Directory {
+            // A file of several names is freed by its last one.
+            sum += stat.stx_blocks * BLOCK / u64::from(stat.stx_nlink.max(1));
+        } else if depth > 0 {
+            let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+            let below = rustix::fs::openat(fd, name, flags, Mode::empty()).and_then(Dir::new);
+            sum += below.map_or(0, |below| measure_dir(below, depth - 1));
+        }
+    }
+    sum
 }
 
 fn is_dot(name: &CStr) -> bool {

@@ -22,6 +22,7 @@ mod networks;
 mod platforms;
 mod quickstart;
 mod registry;
+mod robust;
 mod same_as_docker;
 mod sandbox;
 mod terminal;

@@ -308,29 +308,53 @@ impl Engine {
             .begin_snapshot()
             .await
             .map_err(failed("prepare a snapshot"))?;
+        let done = self.fill(&staged, job, parent, vertex).await;
+        let steady = match done.and_then(|steady| self.cancel.check().map(|()| steady)) {
+            Ok(steady) => steady,
+            Err(e) => return Err(self.give_up(staged, e).await),
+        };
+        let layer = self.commit(staged, parent).await?;
+        if !steady {
+            lock(&self.shared.unsteady).insert(layer.chain_id.clone());
+        }
+        Ok(layer)
+    }
+
+    /// Gives the space of a step back that failed: it may have filled the disk, which whatever
+    /// comes next needs. Who has interrupted it does not wait for that.
+    async fn give_up(&self, staged: StagedSnapshot, error: StepError) -> StepError {
+        let error = self.cancel.explain(error);
+        if !matches!(error, StepError::Cancelled) {
+            staged.discard().await;
+        }
+        error
+    }
+
+    /// Fills a staged snapshot; whether the step would come to the same again.
+    async fn fill(
+        &self,
+        staged: &StagedSnapshot,
+        job: Job<'_, Selected>,
+        parent: Option<&ChainId>,
+        vertex: &Vertex,
+    ) -> Result<bool, StepError> {
         let stack = Stack {
             lowers: self.lowers(parent).await?,
             empty: self.derived("empty").await?,
             upper: staged.upper().to_owned(),
             work: staged.work().to_owned(),
         };
-        let mut steady = true;
         match job {
             Job::Run(op) => self.run(op, stack, vertex).await?,
             Job::Copy { op, tree, selected } => {
-                steady = self.copy(op, &tree, selected, stack).await?;
+                return self.copy(op, &tree, selected, stack).await;
             }
             Job::Workdir(op) => {
                 let op = op.clone();
                 blocking(move || make_workdir(&op.path, &op.user, &stack.writable()?)).await?;
             }
         }
-        self.cancel.check()?;
-        let layer = self.commit(staged, parent).await?;
-        if !steady {
-            lock(&self.shared.unsteady).insert(layer.chain_id.clone());
-        }
-        Ok(layer)
+        Ok(true)
     }
 
     /// Makes the layer of what is in a staged snapshot.
@@ -353,7 +377,11 @@ impl Engine {
             }
             Ok(measure(&dir, &options, &go_on)?)
         })
-        .await?;
+        .await;
+        let layer = match layer {
+            Ok(layer) => layer,
+            Err(e) => return Err(self.give_up(staged, e).await),
+        };
         let (diff, size_tar, size_files) = (layer.diff_id, layer.size_tar, layer.size_files);
         let snapshot = staged
             .commit(
@@ -463,14 +491,19 @@ impl Backend for Engine {
 
     async fn lookup(&self, key: &Digest) -> Result<Option<Layer>, StepError> {
         let found = self.store().cache_get(key).await;
-        let record = found.map_err(failed("read the build cache"))?;
-        Ok(record.and_then(|record| {
-            let (diff_id, chain_id) = (record.diff_id?, record.chain_id?);
-            Some(Layer {
-                diff_id,
-                chain_id,
-                created: record.created,
-            })
+        let failed = failed("read the build cache");
+        let Some(record) = found.map_err(&failed)? else {
+            return Ok(None);
+        };
+        let (Some(diff_id), Some(chain_id)) = (record.diff_id, record.chain_id) else {
+            return Ok(None);
+        };
+        // The files may have been taken away behind the store's back: the step is done again.
+        let there = self.store().snapshot(&chain_id).await.map_err(&failed)?;
+        Ok(there.map(|_| Layer {
+            diff_id,
+            chain_id,
+            created: record.created,
         }))
     }
 

@@ -74,6 +74,15 @@ impl DiskBlobs {
         Ok(store)
     }
 
+    /// The store under `root` as it is, where nothing can be made.
+    pub fn open_existing(root: impl Into<PathBuf>) -> Self {
+        let root = root.into();
+        Self {
+            blobs: root.join("blobs"),
+            staging: root.join("staging"),
+        }
+    }
+
     /// Where a blob of this digest is, or would be.
     pub fn path(&self, digest: &Digest) -> PathBuf {
         self.blobs
@@ -128,9 +137,27 @@ impl DiskBlobs {
     /// # Errors
     /// [`BlobError::Io`] when the staging directory cannot be read.
     pub fn clean_staging(&self, older_than: Duration) -> Result<usize, BlobError> {
+        let mut removed = 0;
+        for (path, _) in self.abandoned(older_than)? {
+            removed += usize::from(fs::remove_file(&path).is_ok());
+        }
+        Ok(removed)
+    }
+
+    /// Bytes that [`clean_staging`](Self::clean_staging) would free.
+    ///
+    /// # Errors
+    /// As it.
+    pub fn staging_size(&self, older_than: Duration) -> Result<u64, BlobError> {
+        let found = self.abandoned(older_than)?;
+        Ok(found.iter().map(|(_, size)| size).sum())
+    }
+
+    /// Staging files of writers that died, with their sizes in bytes.
+    fn abandoned(&self, older_than: Duration) -> Result<Vec<(PathBuf, u64)>, BlobError> {
         let entries = fs::read_dir(&self.staging).map_err(failed("reading", &self.staging))?;
         let now = SystemTime::now();
-        let mut removed = 0;
+        let mut found = Vec::new();
         for entry in entries {
             let entry = entry.map_err(failed("reading", &self.staging))?;
             let ours = entry
@@ -145,18 +172,16 @@ impl DiskBlobs {
             let Ok(file) = File::open(&path) else {
                 continue;
             };
-            let old = file
-                .metadata()
-                .and_then(|m| m.modified())
-                .is_ok_and(|at| now.duration_since(at).unwrap_or_default() >= older_than);
-            if old
-                && flock(&file, FlockOperation::NonBlockingLockExclusive).is_ok()
-                && fs::remove_file(&path).is_ok()
-            {
-                removed += 1;
+            let Ok(metadata) = file.metadata() else {
+                continue;
+            };
+            let age = metadata.modified().map(|at| now.duration_since(at));
+            let old = age.is_ok_and(|age| age.unwrap_or_default() >= older_than);
+            if old && flock(&file, FlockOperation::NonBlockingLockExclusive).is_ok() {
+                found.push((path, metadata.len()));
             }
         }
-        Ok(removed)
+        Ok(found)
     }
 
     /// Gives a synced staging file its name as a blob. When the name is taken the file is

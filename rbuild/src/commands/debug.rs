@@ -4,10 +4,10 @@ use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
-use dockerfile::diagnostic::render_all;
 
 use crate::app::App;
 use crate::failure::{Failure, Outcome};
+use crate::term::safe;
 
 /// The largest Dockerfile that is read, in bytes.
 const MAX_SIZE: u64 = 16 << 20;
@@ -40,7 +40,7 @@ pub async fn run(app: &App, command: DebugCommand) -> Outcome {
     // The tree knows no meaning: unknown instructions and flags are in it like any other.
     let (ast, mistakes) = dockerfile::parser::parse(&source);
     if mistakes.iter().any(|mistake| mistake.is_error()) {
-        let shown = render_all(&mistakes, &name, &source, app.printer.color());
+        let shown = safe::render(&mistakes, &name, &source, app.printer.color());
         return Err(Failure::new(format!("{name} cannot be parsed")).at(shown));
     }
     let dump = ast.dump();

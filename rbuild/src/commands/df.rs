@@ -1,26 +1,58 @@
 //! `rbuild df`, `system df`
 
+use std::collections::HashMap;
+
 use clap::Args;
+use oci::ChainId;
 use serde_json::Value;
 use store::Usage;
 
+use super::history::layer_sizes;
 use crate::app::App;
 use crate::failure::Outcome;
 use crate::term::listing::{Format, Row};
 use crate::term::style;
+use crate::when;
 
 /// `rbuild df`
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
   rbuild df
+  rbuild df -v                    every image and every cache record
   rbuild df --format '{{.Type}}: {{.Reclaimable}}'")]
 pub struct DfArgs {
     /// `table TEMPLATE`, `json`, or a Go template with the fields .Type .TotalCount .Active .Size
     /// .Reclaimable
-    #[arg(long, value_name = "FORMAT")]
+    #[arg(long, value_name = "FORMAT", conflicts_with = "verbose")]
     pub format: Option<String>,
+
+    /// Every image and every record of the build cache
+    #[arg(short, long)]
+    pub verbose: bool,
 }
+
+const IMAGES: &str = "table {{.Repository}}\t{{.Tag}}\t{{.ID}}\t{{.CreatedSince}}\t{{.Size}}\t\
+                      {{.SharedSize}}\t{{.UniqueSize}}";
+const IMAGE_HEADERS: [(&str, &str); 7] = [
+    ("CreatedSince", "CREATED"),
+    ("ID", "IMAGE ID"),
+    ("Repository", "REPOSITORY"),
+    ("SharedSize", "SHARED SIZE"),
+    ("Size", "SIZE"),
+    ("Tag", "TAG"),
+    ("UniqueSize", "UNIQUE SIZE"),
+];
+const RECORDS: &str = "table {{.ID}}\t{{.Size}}\t{{.CreatedSince}}\t{{.LastUsedSince}}\t\
+                       {{.UsageCount}}\t{{.Description}}";
+const RECORD_HEADERS: [(&str, &str); 6] = [
+    ("CreatedSince", "CREATED"),
+    ("Description", "DESCRIPTION"),
+    ("ID", "CACHE ID"),
+    ("LastUsedSince", "LAST USED"),
+    ("Size", "SIZE"),
+    ("UsageCount", "USAGE"),
+];
 
 const DEFAULT: &str = "table {{.Type}}\t{{.TotalCount}}\t{{.Active}}\t{{.Size}}\t{{.Reclaimable}}";
 const HEADERS: [(&str, &str); 5] = [
@@ -33,8 +65,11 @@ const HEADERS: [(&str, &str); 5] = [
 
 /// Runs the command.
 pub async fn run(app: &App, args: DfArgs) -> Outcome {
+    if args.verbose {
+        return verbose(app).await;
+    }
     let format = Format::parse(args.format.as_deref(), DEFAULT)?;
-    let usage = app.store().await?.usage().await?;
+    let usage = app.store_to_read().await?.usage().await?;
     let rows = [
         row("Images", usage.images),
         row("Build Cache", usage.cache),
@@ -46,26 +81,113 @@ pub async fn run(app: &App, args: DfArgs) -> Outcome {
     Ok(())
 }
 
+async fn verbose(app: &App) -> Outcome {
+    let store = app.store_to_read().await?;
+    let now = when::now();
+    let images = store.images().await?;
+    let mut layers = Vec::new();
+    for image in &images {
+        let sizes = layer_sizes(&store, image).await?;
+        layers.push(
+            ChainId::chain(&image.layers)
+                .into_iter()
+                .zip(sizes)
+                .collect(),
+        );
+    }
+    let shared = shared_sizes(&layers);
+    let mut rows = Vec::new();
+    for (image, (shared, unique)) in images.iter().zip(shared) {
+        let size = style::size(image.size);
+        let common = [
+            ("CreatedSince", when::ago(image.created.as_deref(), now)),
+            ("ID", image.id.short().to_owned()),
+            ("SharedSize", style::size(shared)),
+            ("Size", size),
+            ("UniqueSize", style::size(unique)),
+        ];
+        for line in image.lines(false) {
+            let names = [
+                ("Repository", line.repository),
+                ("Tag", line.tag.to_owned()),
+            ];
+            rows.push(cells(common.iter().cloned().chain(names)));
+        }
+    }
+    let mut records: Vec<Row> = Vec::new();
+    for record in store.cache_list().await? {
+        let ago = |at: i64| format!("{} ago", style::duration(now - at));
+        records.push(cells([
+            ("CreatedSince", ago(record.created_at)),
+            (
+                "Description",
+                record.description.replace(['\t', '\n', '\r'], " "),
+            ),
+            ("ID", record.key.short().to_owned()),
+            ("LastUsedSince", ago(record.last_used)),
+            ("Size", style::size(record.size)),
+            ("UsageCount", record.uses.to_string()),
+        ]));
+    }
+    let images = Format::parse(None, IMAGES)?.render(&rows, &IMAGE_HEADERS)?;
+    let records = Format::parse(None, RECORDS)?.render(&records, &RECORD_HEADERS)?;
+    app.printer.write_out(
+        format!("Images space usage:\n\n{images}\nBuild cache usage:\n\n{records}").as_bytes(),
+    );
+    Ok(())
+}
+
+/// For each image the bytes of the layers that another one has too, and of those that it alone
+/// has.
+fn shared_sizes(images: &[Vec<(ChainId, u64)>]) -> Vec<(u64, u64)> {
+    let mut users: HashMap<&ChainId, usize> = HashMap::new();
+    for (chain_id, _) in images.iter().flatten() {
+        *users.entry(chain_id).or_default() += 1;
+    }
+    let sum = |layers: &[(ChainId, u64)], shared: bool| -> u64 {
+        let is_shared = |id| users.get(id).is_some_and(|n| *n > 1);
+        let chosen = layers.iter().filter(|(id, _)| is_shared(id) == shared);
+        chosen.map(|(_, size)| size).sum()
+    };
+    let both = |layers: &Vec<_>| (sum(layers, true), sum(layers, false));
+    images.iter().map(both).collect()
+}
+
+fn cells(cells: impl IntoIterator<Item = (&'static str, String)>) -> Row {
+    cells
+        .into_iter()
+        .map(|(name, text)| (name.to_owned(), Value::from(text)))
+        .collect()
+}
+
 fn row(kind: &str, usage: Usage) -> Row {
     let mut reclaimable = style::size(usage.reclaimable);
     if let Some(percent) = (usage.reclaimable * 100).checked_div(usage.size) {
         reclaimable.push_str(&format!(" ({percent}%)"));
     }
-    [
+    cells([
         ("Active", usage.active.to_string()),
         ("Reclaimable", reclaimable),
         ("Size", style::size(usage.size)),
         ("TotalCount", usage.total.to_string()),
         ("Type", kind.to_owned()),
-    ]
-    .map(|(name, text)| (name.to_owned(), Value::from(text)))
-    .into_iter()
-    .collect()
+    ])
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn layers_of_several_images_are_shared() {
+        let [base, first, second] = [1, 2, 3].map(|n| ChainId(oci::Digest::sha256(&[n])));
+        let images = [
+            vec![(base.clone(), 100), (first, 5)],
+            vec![(base, 100), (second, 7)],
+            vec![],
+        ];
+        assert_eq!(shared_sizes(&images), [(100, 5), (100, 7), (0, 0)]);
+    }
 
     #[test]
     fn shows_what_can_be_had_back() {

@@ -29,7 +29,7 @@ pub struct ExportArgs {
 /// Runs the command.
 pub async fn run(app: &App, args: ExportArgs) -> Outcome {
     let output = Output::new(args.output, "export")?;
-    let images = app.images().await?;
+    let images = app.images_to_read().await?;
     let _lease = images.store.lease().await?;
     let image = images.store.resolve(&args.image).await?;
     let files = export::open(&images, &image).await?;

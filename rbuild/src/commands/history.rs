@@ -63,7 +63,7 @@ pub async fn run(app: &App, args: HistoryArgs) -> Outcome {
         true => Format::parse(Some("{{.ID}}"), default)?,
         false => Format::parse(args.format.as_deref(), default)?,
     };
-    let store = app.store().await?;
+    let store = app.store_to_read().await?;
     let image = store.resolve(&args.image).await?;
     let config: ImageConfig = serde_json::from_slice(&store.config(&image.id).await?)?;
     let sizes = layer_sizes(&store, &image).await?;

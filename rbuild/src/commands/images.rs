@@ -87,7 +87,7 @@ pub async fn run(app: &App, args: ImagesArgs) -> Outcome {
         true => Format::parse(Some("{{.ID}}"), default)?,
         false => Format::parse(args.format.as_deref(), default)?,
     };
-    let store = app.store().await?;
+    let store = app.store_to_read().await?;
     let mut rows = Vec::new();
     let digests = args.digests || format.mentions("Digest");
     let chosen = choose(&store, &filters).await?;

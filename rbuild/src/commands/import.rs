@@ -4,11 +4,11 @@ use std::fs::File;
 use std::io::{self, IsTerminal as _, Read};
 
 use clap::Args;
-use dockerfile::diagnostic::render_all;
 use oci::{Platform, Reference};
 
 use crate::app::App;
 use crate::failure::{Failure, Outcome};
+use crate::term::safe;
 use builder::download::{Download, fetch};
 use builder::plan::changes::changed_config;
 use images::Images;
@@ -62,7 +62,7 @@ pub async fn run(app: &App, args: ImportArgs) -> Outcome {
         Some(text) => text.parse().map_err(|e| Failure::with_code(e, 125))?,
     };
     let config = changed_config(&args.changes, &platform).map_err(|e| {
-        let shown = render_all(&e.diagnostics, "--change", &e.source, app.printer.color());
+        let shown = safe::render(&e.diagnostics, "--change", &e.source, app.printer.color());
         Failure::new("the changes cannot be applied").at(shown)
     })?;
     let source = Source::new(&args.source);

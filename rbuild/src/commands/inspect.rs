@@ -68,7 +68,7 @@ pub async fn run(app: &App, args: InspectArgs) -> Outcome {
         Some("json") => Some(Template::parse("{{json .}}")?),
         Some(text) => Some(Template::parse(text)?),
     };
-    let store = app.store().await?;
+    let store = app.store_to_read().await?;
     let mut found = Vec::new();
     let mut missing = Vec::new();
     let mut failed = None;

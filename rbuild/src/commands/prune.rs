@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use clap::Args;
-use store::{PruneOptions, PruneReport, Removal};
+use store::{Kept, PruneOptions, PruneReport, Removal};
 
 use crate::app::App;
 use crate::failure::{Failure, Outcome};
@@ -171,10 +171,13 @@ pub async fn run(app: &App, wanted: impl Into<Wanted>) -> Outcome {
     if !args.force && !args.dry_run && !prompt::confirm(&app.printer, warning(what, all)).await? {
         return Ok(());
     }
-    let store = app.store().await?;
+    let store = app.store_to_remove().await?;
     let report = store.prune(&options).await?;
     app.printer
         .write_out(told(&report, args.dry_run).as_bytes());
+    if let Some(note) = kept(&report.kept) {
+        app.printer.note(note);
+    }
     Ok(())
 }
 
@@ -192,6 +195,33 @@ fn warning(what: What, all: bool) -> &'static str {
              - all build cache\n"
         }
     }
+}
+
+/// What stays because somebody uses it.
+fn kept(kept: &Kept) -> Option<String> {
+    let counted = |n: usize, what: &str| match n {
+        0 => None,
+        1 => Some(format!("1 {what}")),
+        n => Some(format!("{n} {what}s")),
+    };
+    let parts: Vec<String> = [
+        counted(kept.images, "image"),
+        counted(kept.cache, "build cache object"),
+        counted(kept.snapshots, "layer"),
+    ]
+    .into_iter()
+    .flatten()
+    .collect();
+    if parts.is_empty() {
+        return None;
+    }
+    let ids: Vec<String> = kept.processes.iter().map(u32::to_string).collect();
+    Some(format!(
+        "Kept {} ({}): in use by other rbuild commands that run (process {})",
+        parts.join(", "),
+        style::size(kept.size),
+        ids.join(", ")
+    ))
 }
 
 fn told(report: &PruneReport, dry_run: bool) -> String {
@@ -260,6 +290,23 @@ mod tests {
         assert_eq!(
             told(&PruneReport::default(), true),
             "Total reclaimable space: 0B\n"
+        );
+    }
+
+    #[test]
+    fn says_what_it_kept_and_for_whom() {
+        assert_eq!(kept(&Kept::default()), None);
+        let some = Kept {
+            images: 1,
+            cache: 0,
+            snapshots: 2,
+            size: 1_500_000,
+            processes: vec![12, 345],
+        };
+        assert_eq!(
+            kept(&some).unwrap(),
+            "Kept 1 image, 2 layers (1.5MB): in use by other rbuild commands that run \
+             (process 12, 345)"
         );
     }
 }

@@ -27,7 +27,7 @@ pub struct RmiArgs {
 
 /// Runs the command.
 pub async fn run(app: &App, args: RmiArgs) -> Outcome {
-    let store = app.store().await?;
+    let store = app.store_to_remove().await?;
     let mut failed = None;
     for image in &args.images {
         match store.remove_image(image, args.force).await {

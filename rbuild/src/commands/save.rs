@@ -59,7 +59,7 @@ pub async fn run(app: &App, args: SaveArgs) -> Outcome {
         (Kind::OciDir, Some(dir)) => Err(dir.clone()),
         (_, file) => Ok(Output::new(file.clone(), "save")?),
     };
-    let from = app.images().await?;
+    let from = app.images_to_read().await?;
     let _lease = from.store.lease().await?;
     let transfer = Arc::new(Transfer::save(&app.printer));
     let progress: Arc<dyn LayerProgress> = transfer.clone();

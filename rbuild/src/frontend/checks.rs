@@ -6,7 +6,7 @@ use builder::plan::mistakes::{Survey, base_images, survey};
 use builder::plan::{BuildArgs, Consent, NamedContexts};
 use clap::ValueEnum;
 use dockerfile::Parsed;
-use dockerfile::diagnostic::{Code, Diagnostic, render_all};
+use dockerfile::diagnostic::{Code, Diagnostic};
 use dockerfile::ignore::IgnoreMatcher;
 use dockerfile::lint::{self, UnknownBase};
 use dockerfile::span::Span;
@@ -17,6 +17,7 @@ use super::contexts::Places;
 use super::report;
 use crate::app::App;
 use crate::failure::{Failure, Outcome};
+use crate::term::safe;
 
 /// `--format`
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -121,11 +122,11 @@ pub async fn run_checks(app: &App, parsed: &Parsed, name: &str, check: &Check) -
         .cloned()
         .collect();
     if !warnings.is_empty() && check.format == Kind::Text {
-        let shown = render_all(&warnings, name, &parsed.source, app.printer.color());
+        let shown = safe::render(&warnings, name, &parsed.source, app.printer.color());
         app.printer.note(shown);
     }
     if refused {
-        let shown = render_all(&errors, name, &parsed.source, app.printer.color());
+        let shown = safe::render(&errors, name, &parsed.source, app.printer.color());
         let what = if parsed.has_errors() {
             "parsed"
         } else {

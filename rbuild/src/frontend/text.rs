@@ -1,12 +1,13 @@
 //! The Dockerfile as text, for messages that show where something is wrong.
 
-use dockerfile::diagnostic::{Code, Diagnostic, render, render_all};
+use dockerfile::diagnostic::{Code, Diagnostic};
 use dockerfile::span::Span;
 use dockerfile::stage::Stage;
 
 use crate::failure::Failure;
 use crate::frontend::bases::Bases;
 use crate::reach;
+use crate::term::safe;
 use builder::context::{ContextError, Source};
 use builder::files::FilesError;
 use builder::plan::graph::GraphOptions;
@@ -91,7 +92,7 @@ impl Text {
     }
 
     pub fn render(&self, diagnostics: &[Diagnostic]) -> String {
-        render_all(diagnostics, &self.name, &self.parsed.source, self.color)
+        safe::render(diagnostics, &self.name, &self.parsed.source, self.color)
     }
 
     /// The Dockerfile cannot be built.
@@ -118,7 +119,7 @@ impl Text {
                     Some(help) => at.help(help),
                     None => at,
                 };
-                let shown = render(&at, &self.name, &self.parsed.source, self.color);
+                let shown = self.render(&[at]);
                 Failure::with_code(format!("failed to solve: {cause}"), code).at(shown)
             }
         }

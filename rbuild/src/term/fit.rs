@@ -33,12 +33,9 @@ pub fn plain(line: &str) -> String {
     while let Some(c) = chars.next() {
         match c {
             '\u{1b}' if chars.next_if_eq(&'[').is_some() => {
-                // Parameters, until the letter that says what they are for.
-                for c in chars.by_ref() {
-                    if ('@'..='~').contains(&c) {
-                        break;
-                    }
-                }
+                // Parameters and intermediates, then the letter that says what they are for.
+                while chars.next_if(|c| (' '..='?').contains(c)).is_some() {}
+                chars.next_if(|c| ('@'..='~').contains(c));
             }
             '\t' => out.push_str("    "),
             c if c.is_control() => {}
@@ -73,6 +70,7 @@ mod tests {
             ("10%\r20%\r", "20%"),
             ("a\tb\x07", "a    b"),
             ("\x1b[", ""),
+            ("\x1b[é1", "é1"),
         ] {
             assert_eq!(plain(line), shown, "{line:?}");
         }

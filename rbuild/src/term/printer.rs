@@ -2,8 +2,9 @@
 
 use std::fmt::Display;
 use std::io::{self, IsTerminal, Write};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
+use crate::term::safe;
 use crate::term::style::{RESET, Style};
 
 /// Writes to standard output and standard error; cheap to clone.
@@ -16,7 +17,14 @@ pub struct Printer {
 struct Inner {
     color: bool,
     live: bool,
+    /// Foreign text is escaped there, standard output and standard error.
+    terminals: (bool, bool),
+    /// Why a result could not be written, the first time.
+    lost: OnceLock<String>,
 }
+
+/// The exit code of what SIGPIPE ends, as shells tell it.
+const BROKEN_PIPE: i32 = 128 + 13;
 
 impl Printer {
     /// A printer for this process: colours where standard error is a terminal, unless `NO_COLOR`
@@ -29,6 +37,8 @@ impl Printer {
             inner: Arc::new(Inner {
                 color: terminal && wanted && !dumb,
                 live: terminal && !dumb,
+                terminals: (io::stdout().is_terminal(), terminal),
+                lost: OnceLock::new(),
             }),
         }
     }
@@ -48,20 +58,60 @@ impl Printer {
         self.write_out(format!("{text}\n").as_bytes());
     }
 
-    /// Raw bytes of result on standard output.
+    /// Bytes of result on standard output. On a terminal whatever would act on it is escaped;
+    /// elsewhere they are what they are, as docker has it. A failure is told at the end, by
+    /// [`lost`](Self::lost).
     pub fn write_out(&self, bytes: &[u8]) {
+        let escaped = match self.inner.terminals.0 {
+            true => Some(safe::escape(&String::from_utf8_lossy(bytes))),
+            false => None,
+        };
+        let bytes = escaped.as_ref().map_or(bytes, |text| text.as_bytes());
         let mut out = io::stdout().lock();
-        // A reader that has gone away (`| head`) has seen what it wanted.
-        if let Err(error) = out.write_all(bytes).and_then(|()| out.flush())
-            && error.kind() == io::ErrorKind::BrokenPipe
-        {
-            std::process::exit(0);
+        if let Err(error) = out.write_all(bytes).and_then(|()| out.flush()) {
+            self.lose(&error);
         }
+    }
+
+    /// Notes that a result could not be written to standard output.
+    pub fn lose(&self, error: &io::Error) {
+        // A reader that has gone away (`| head`) has seen what it wanted, and is no reason for a
+        // message: other programs are ended by a signal here.
+        if error.kind() == io::ErrorKind::BrokenPipe {
+            std::process::exit(BROKEN_PIPE);
+        }
+        let _ = self
+            .inner
+            .lost
+            .set(format!("write standard output: {error}"));
+    }
+
+    /// Why some result was lost, if one was.
+    pub fn lost(&self) -> Option<&str> {
+        self.inner.lost.get().map(String::as_str)
     }
 
     /// A line of progress or explanation on standard error.
     pub fn note(&self, text: impl Display) {
+        let text = text.to_string();
+        let text = match self.inner.terminals.1 {
+            true => safe::escape_but_style(&text),
+            false => text,
+        };
+        self.raw_note(text);
+    }
+
+    /// A line on standard error as it is: the output of a RUN, which may be coloured.
+    pub fn raw_note(&self, text: impl Display) {
         self.write_err(format!("{text}\n").as_bytes());
+    }
+
+    /// Foreign text as part of a line on standard error.
+    pub fn foreign(&self, text: &str) -> String {
+        match self.inner.terminals.1 {
+            true => safe::escape(text),
+            false => text.to_owned(),
+        }
     }
 
     /// Raw bytes on standard error.
@@ -71,12 +121,14 @@ impl Printer {
 
     /// A warning on standard error.
     pub fn warning(&self, text: impl Display) {
-        self.note(format!("{}: {text}", self.paint(Style::Yellow, "WARNING")));
+        let text = self.foreign(&text.to_string());
+        self.raw_note(format!("{}: {text}", self.paint(Style::Yellow, "WARNING")));
     }
 
     /// An error on standard error.
     pub fn error(&self, text: impl Display) {
-        self.note(format!("{}: {text}", self.paint(Style::Red, "ERROR")));
+        let text = self.foreign(&text.to_string());
+        self.raw_note(format!("{}: {text}", self.paint(Style::Red, "ERROR")));
     }
 
     /// Text in a style, where colours are on.

@@ -7,8 +7,10 @@ use std::time::{Duration, Instant};
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 
 use crate::term::fit::{columns, cut, plain};
+use crate::term::lines::{Lines, Tail};
 use crate::term::log::Logs;
 use crate::term::printer::Printer;
+use crate::term::safe;
 use crate::term::style::Style;
 use builder::solve::progress::{Progress, Vertex};
 
@@ -132,20 +134,11 @@ impl Progress for Quiet {
     }
 }
 
-/// Adds to kept output, and drops the beginning when it grows too long.
-fn keep(output: &mut Vec<u8>, bytes: &[u8]) {
-    output.extend_from_slice(bytes);
-    if output.len() > 2 * MAX_OUTPUT {
-        let cut = output.len() - MAX_OUTPUT;
-        output.drain(..cut);
-    }
-}
-
 /// What is known of a step that runs.
 struct Running {
     started: Instant,
-    /// Output that has no line end yet.
-    partial: Vec<u8>,
+    /// Its output.
+    lines: Lines,
 }
 
 /// `#3 [2/4] RUN make`, `#3 0.123 output`, `#3 DONE 1.2s`.
@@ -165,20 +158,20 @@ impl Plain {
     fn end(&self, vertex: &Vertex, text: impl FnOnce(Duration) -> String) {
         let running = lock(&self.running).remove(&vertex.number);
         if let Some(running) = running {
-            if !running.partial.is_empty() {
-                self.line(vertex, &running, &running.partial);
+            if !running.lines.rest().is_empty() {
+                self.line(vertex, running.started, running.lines.rest());
             }
             let text = text(running.started.elapsed());
             self.printer.note(format!("#{} {text}\n", vertex.number));
         }
     }
 
-    fn line(&self, vertex: &Vertex, running: &Running, line: &[u8]) {
+    fn line(&self, vertex: &Vertex, started: Instant, line: &[u8]) {
         let text = String::from_utf8_lossy(line);
         let text = text.trim_end_matches(['\n', '\r']);
-        let at = running.started.elapsed().as_secs_f64();
+        let at = started.elapsed().as_secs_f64();
         self.printer
-            .note(format!("#{} {at:.3} {text}", vertex.number));
+            .raw_note(format!("#{} {at:.3} {text}", vertex.number));
     }
 }
 
@@ -186,10 +179,11 @@ impl Progress for Plain {
     fn started(&self, vertex: &Vertex) {
         let running = Running {
             started: Instant::now(),
-            partial: Vec::new(),
+            lines: Lines::default(),
         };
         lock(&self.running).insert(vertex.number, running);
-        self.printer.note(vertex);
+        let name = self.printer.foreign(&vertex.to_string());
+        self.printer.raw_note(name);
     }
 
     fn cached(&self, vertex: &Vertex) {
@@ -206,11 +200,10 @@ impl Progress for Plain {
         let Some(running) = running.get_mut(&vertex.number) else {
             return;
         };
-        running.partial.extend_from_slice(bytes);
-        while let Some(end) = running.partial.iter().position(|b| *b == b'\n') {
-            let line: Vec<u8> = running.partial.drain(..=end).collect();
-            self.line(vertex, running, &line);
-        }
+        let started = running.started;
+        running
+            .lines
+            .feed(bytes, |line| self.line(vertex, started, line));
     }
 
     fn status(&self, vertex: &Vertex, text: &str) {
@@ -264,13 +257,11 @@ struct LiveStep {
     started: Instant,
     bar: ProgressBar,
     tail: Vec<ProgressBar>,
-    output: Vec<u8>,
+    shown: Tail,
     /// Why it was not in the cache.
     missed: Option<String>,
 }
 
-/// Output kept for the lines on the screen.
-const MAX_OUTPUT: usize = 64 << 10;
 /// Columns for what stands around a step's name: an arrow, a word, a time.
 const AROUND: usize = 24;
 
@@ -342,7 +333,7 @@ impl Progress for Live {
             started: Instant::now(),
             bar,
             tail: Vec::new(),
-            output: Vec::new(),
+            shown: Tail::new(TAIL),
             missed: None,
         };
         lock(&self.running).insert(vertex.number, step);
@@ -364,10 +355,8 @@ impl Progress for Live {
         let Some(step) = running.get_mut(&vertex.number) else {
             return;
         };
-        keep(&mut step.output, bytes);
-        let text = String::from_utf8_lossy(&step.output);
-        let lines: Vec<&str> = text.lines().rev().take(TAIL).collect();
-        let lines: Vec<String> = lines.into_iter().rev().map(plain).collect();
+        step.shown.feed(bytes);
+        let lines = step.shown.shown();
         while step.tail.len() < lines.len() {
             let after = step.tail.last().unwrap_or(&step.bar);
             let line = self.screen.insert_after(after, ProgressBar::new_spinner());
@@ -418,6 +407,7 @@ impl Progress for Live {
     }
 
     fn warning(&self, text: &str) {
+        let text = safe::escape(text);
         let text = format!("{}: {text}", self.printer.paint(Style::Yellow, "WARNING"));
         let _ = self.screen.println(text);
     }

@@ -7,10 +7,6 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use nix::libc;
 use nix::sys::signal::{SigSet, SigmaskHow, pthread_sigmask};
 
-/// Descriptors handed to the child are first moved here, so that putting them at 0, 1, 2, …
-/// cannot overwrite one that is still to be moved.
-const PARKED: RawFd = 64;
-
 /// A started process.
 #[derive(Debug)]
 pub(crate) struct Child {
@@ -39,12 +35,15 @@ pub(crate) fn clone_process(
     fds: &[BorrowedFd<'_>],
     namespaces: c_int,
 ) -> io::Result<Child> {
+    // First moved behind their places, so that putting them at 0, 1, 2, … cannot overwrite one
+    // that is still to be moved. No further: the limit on descriptors may be low.
+    let parked = RawFd::try_from(fds.len()).unwrap_or(RawFd::MAX);
     let owned: Vec<OwnedFd> = fds
         .iter()
-        .map(|fd| rustix::io::fcntl_dupfd_cloexec(fd, PARKED))
+        .map(|fd| rustix::io::fcntl_dupfd_cloexec(fd, parked))
         .collect::<Result<_, _>>()?;
+    let exe = rustix::io::fcntl_dupfd_cloexec(exe, parked)?;
     let parked: Vec<RawFd> = owned.iter().map(AsRawFd::as_raw_fd).collect();
-    let exe = rustix::io::fcntl_dupfd_cloexec(exe, PARKED)?;
     let mut start = Start {
         exe: exe.as_raw_fd(),
         argv: [arg0.as_ptr(), std::ptr::null()],

@@ -5,8 +5,9 @@ use std::collections::HashSet;
 use oci::{ChainId, Digest};
 use sqlx::sqlite::SqliteConnection;
 
-use super::{parse, to_u64};
+use super::{json_list, parse, to_u64};
 use crate::error::Result;
+use crate::lock::InUse;
 
 /// A snapshot that is no longer in the database.
 #[derive(Clone, Debug)]
@@ -19,13 +20,16 @@ pub(crate) struct DeadSnapshot {
 /// Deletes images that were removed while in use and are in use no more. Returns their blobs.
 pub(crate) async fn delete_removed_images(
     db: &mut SqliteConnection,
-    horizon: i64,
+    in_use: &InUse,
 ) -> Result<Vec<Digest>> {
+    if in_use.everything {
+        return Ok(Vec::new());
+    }
     let rows: Vec<(String, Option<String>)> = sqlx::query_as(
-        "DELETE FROM images WHERE removed = 1 AND last_used < ?
+        "DELETE FROM images WHERE removed = 1 AND digest NOT IN (SELECT value FROM json_each(?))
          RETURNING digest, manifest_digest",
     )
-    .bind(horizon)
+    .bind(json_list(&in_use.digests))
     .fetch_all(db)
     .await?;
     rows.iter()
@@ -35,14 +39,17 @@ pub(crate) async fn delete_removed_images(
         .collect()
 }
 
-/// Deletes the snapshots that no image, cache record or recent use needs.
+/// Deletes the snapshots that no image, cache record or process needs.
 pub(crate) async fn delete_snapshots(
     db: &mut SqliteConnection,
-    horizon: i64,
+    in_use: &InUse,
 ) -> Result<Vec<DeadSnapshot>> {
+    if in_use.everything {
+        return Ok(Vec::new());
+    }
     let rows: Vec<(i64, String, i64)> = sqlx::query_as(
         "WITH RECURSIVE live (id) AS (
-             SELECT id FROM snapshots WHERE last_used >= ?
+             SELECT id FROM snapshots WHERE chain_id IN (SELECT value FROM json_each(?))
                  OR chain_id IN (SELECT chain_id FROM image_layers)
                  OR chain_id IN (SELECT chain_id FROM cache_records WHERE chain_id IS NOT NULL)
              UNION
@@ -52,7 +59,7 @@ pub(crate) async fn delete_snapshots(
          SELECT id, chain_id, size_disk FROM snapshots
          WHERE id NOT IN (SELECT id FROM live)",
     )
-    .bind(horizon)
+    .bind(json_list(&in_use.digests))
     .fetch_all(&mut *db)
     .await?;
     let ids: Vec<i64> = rows.iter().map(|row| row.0).collect();
@@ -68,19 +75,51 @@ pub(crate) async fn delete_snapshots(
         .collect()
 }
 
+/// How many snapshots, of how many bytes, would be unneeded without these images and cache
+/// records and without any process.
+pub(crate) async fn kept_snapshots(
+    db: &mut SqliteConnection,
+    images: &[i64],
+    records: &[&Digest],
+) -> Result<(usize, u64)> {
+    let (count, size): (i64, i64) = sqlx::query_as(
+        "WITH RECURSIVE live (id) AS (
+             SELECT id FROM snapshots
+             WHERE chain_id IN (SELECT chain_id FROM image_layers
+                     WHERE image_id NOT IN (SELECT value FROM json_each(?1))
+                     AND image_id NOT IN (SELECT id FROM images WHERE removed = 1))
+                 OR chain_id IN (SELECT chain_id FROM cache_records WHERE chain_id IS NOT NULL
+                     AND key NOT IN (SELECT value FROM json_each(?2)))
+             UNION
+             SELECT s.parent_id FROM snapshots s JOIN live ON live.id = s.id
+             WHERE s.parent_id IS NOT NULL
+         )
+         SELECT count(*), coalesce(sum(size_disk), 0) FROM snapshots
+         WHERE id NOT IN (SELECT id FROM live)",
+    )
+    .bind(serde_json::Value::from(images.to_vec()).to_string())
+    .bind(json_list(records))
+    .fetch_one(db)
+    .await?;
+    Ok((usize::try_from(count).unwrap_or(0), to_u64(size)))
+}
+
 /// Forgets the blobs of layers that nothing has any more, and returns them.
 pub(crate) async fn delete_layer_blobs(
     db: &mut SqliteConnection,
-    horizon: i64,
+    in_use: &InUse,
 ) -> Result<Vec<Digest>> {
+    if in_use.everything {
+        return Ok(Vec::new());
+    }
     let rows: Vec<String> = sqlx::query_scalar(
-        "DELETE FROM layer_blobs WHERE recorded_at < ?
+        "DELETE FROM layer_blobs WHERE digest NOT IN (SELECT value FROM json_each(?))
              AND diff_id NOT IN (SELECT diff_id FROM image_layers)
              AND diff_id NOT IN (SELECT diff_id FROM snapshots)
              AND diff_id NOT IN (SELECT diff_id FROM cache_records WHERE diff_id IS NOT NULL)
          RETURNING digest",
     )
-    .bind(horizon)
+    .bind(json_list(&in_use.digests))
     .fetch_all(db)
     .await?;
     rows.iter().map(|text| parse(text)).collect()

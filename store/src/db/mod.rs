@@ -4,6 +4,7 @@
 //! given; which of them belong together in a transaction the store's modules decide.
 
 pub(crate) mod cache;
+pub(crate) mod check;
 pub(crate) mod collect;
 mod failure;
 pub(crate) mod images;
@@ -86,6 +87,23 @@ impl Db {
             .create_if_missing(true)
             .busy_timeout(Duration::from_secs(BUSY_SECONDS))
             .pragma("synchronous", "NORMAL")
+            .disable_statement_logging();
+        Ok(Self {
+            connection: Mutex::new(Inner {
+                connection: options.connect().await?,
+                durability: Durability::Lazy,
+            }),
+        })
+    }
+
+    /// Opens a database that cannot be written. `settled` says that there is no log beside it:
+    /// then it can be read without any other file.
+    pub async fn open_read_only(path: &Path, settled: bool) -> Result<Self> {
+        let options = SqliteConnectOptions::new()
+            .filename(path)
+            .read_only(true)
+            .immutable(settled)
+            .busy_timeout(Duration::from_secs(BUSY_SECONDS))
             .disable_statement_logging();
         Ok(Self {
             connection: Mutex::new(Inner {

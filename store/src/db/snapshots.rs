@@ -118,6 +118,32 @@ pub(crate) async fn touch(db: &mut SqliteConnection, id: i64, now: i64) -> sqlx:
     Ok(done.rows_affected() == 1)
 }
 
+/// Records that a snapshot's files were made anew, in this boot.
+pub(crate) async fn renew(
+    db: &mut SqliteConnection,
+    id: i64,
+    boot_id: &str,
+    now: i64,
+) -> sqlx::Result<()> {
+    sqlx::query("UPDATE snapshots SET boot_id = ?, last_used = ? WHERE id = ?")
+        .bind(boot_id)
+        .bind(now)
+        .bind(id)
+        .execute(db)
+        .await?;
+    Ok(())
+}
+
+/// Every snapshot, what was made first before what was made of it.
+pub(crate) async fn all(db: &mut SqliteConnection) -> sqlx::Result<Vec<SnapshotRow>> {
+    sqlx::query_as(
+        "SELECT id, chain_id, diff_id, size_tar, size_disk, clamp_mtime, last_used
+         FROM snapshots ORDER BY created_at, id",
+    )
+    .fetch_all(db)
+    .await
+}
+
 /// The snapshots whose files may not be on disk yet.
 pub(crate) async fn not_durable(db: &mut SqliteConnection) -> sqlx::Result<Vec<i64>> {
     sqlx::query_scalar("SELECT id FROM snapshots WHERE boot_id IS NOT NULL")

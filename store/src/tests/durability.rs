@@ -129,3 +129,65 @@ async fn opening_at_once_makes_one_store() {
         assert!(store.snapshot(&top).await.unwrap().is_some());
     }
 }
+
+#[tokio::test]
+async fn a_path_that_sqlite_cannot_take_is_told() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut root = dir.path().to_owned();
+    while root.as_os_str().len() <= crate::error::MAX_ROOT {
+        root.push("d".repeat(40));
+    }
+    let error = Store::open(&root).await.unwrap_err();
+    assert!(matches!(error, Error::PathTooLong { .. }), "{error:?}");
+    // One that just fits works.
+    let text = root.to_str().unwrap();
+    let fits = &text[..crate::error::MAX_ROOT];
+    let store = Store::open(fits).await.unwrap();
+    store.put_image(image(&[], &["app"])).await.unwrap();
+    assert_eq!(
+        Store::open_to_read(fits)
+            .await
+            .unwrap()
+            .images()
+            .await
+            .unwrap()
+            .len(),
+        1
+    );
+}
+
+#[tokio::test]
+async fn others_may_not_look_into_a_store() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let f = Fixture::new().await;
+    f.store.put_image(image(&[], &["app"])).await.unwrap();
+    let layout = &f.store.0.layout;
+    let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    let set = |path: &Path, mode| {
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
+    };
+    for (path, was, is) in [
+        (&layout.root, 0o755, 0o700),
+        (&layout.database, 0o644, 0o600),
+    ] {
+        assert_eq!(mode(path), is);
+        set(path, was);
+    }
+    let again = f.again().await;
+    assert_eq!((mode(&layout.root), mode(&layout.database)), (0o700, 0o600));
+    drop(again);
+    let dir = tempfile::tempdir().unwrap();
+    set(dir.path(), 0o755);
+    let _empty = Store::open(dir.path()).await.unwrap();
+    assert_eq!(mode(dir.path()), 0o700);
+    let names = [
+        "store.db",
+        "store.db-wal",
+        "store.db-shm",
+        "lock",
+        "reserve",
+    ];
+    for name in names {
+        assert_eq!(mode(&dir.path().join(name)), 0o600, "{name}");
+    }
+}

@@ -163,3 +163,70 @@ async fn a_hit_is_a_write_at_most_once_a_minute() {
         assert_eq!(uses().await, 1);
     }
 }
+
+#[tokio::test]
+async fn what_a_leaseholder_does_not_use_goes_however_new_it_is() {
+    let f = Fixture::new().await;
+    let builder = f.again().await;
+    let lease = builder.lease().await.unwrap();
+    let used = layers(&f.store, &["base", "used"]).await;
+    let unused = layers(&f.store, &["base", "unused"]).await;
+    for (name, chain_id) in [("used", &used), ("unused", &unused)] {
+        f.store
+            .put_image(image(&["base", name], &[]))
+            .await
+            .unwrap();
+        let record = record(name, Some(chain_id));
+        f.store.cache_put(record).await.unwrap();
+        let tar = blob(&f.store, name.as_bytes());
+        let form = Descriptor::new(media_type::OCI_LAYER, tar, 3);
+        f.store.record_layer_blob(&diff(name), form).await.unwrap();
+    }
+    let used_image = Digest::sha256(&image(&["base", "used"], &[]).config);
+    builder.resolve(&used_image.to_string()).await.unwrap();
+    assert!(builder.cache_get(&key("used")).await.unwrap().is_some());
+
+    let report = f.store.prune(&all()).await.unwrap();
+    // "unused" has 6 bytes; the configuration and the tar are blobs.
+    assert_eq!(
+        (report.snapshots, report.blobs, report.cache.len()),
+        (1, 2, 1)
+    );
+    assert_eq!(report.images.len(), 2);
+    assert!(f.store.chain(&unused).await.unwrap().is_empty());
+    assert_eq!(f.store.chain(&used).await.unwrap().len(), 2);
+    let kept = report.kept;
+    assert_eq!((kept.images, kept.cache, kept.snapshots), (1, 1, 2));
+    // "base" and "used" have 4 bytes each.
+    assert_eq!(kept.size, 8);
+    assert_eq!(kept.processes, [std::process::id()]);
+
+    drop(lease);
+    let report = f.store.prune(&all()).await.unwrap();
+    assert_eq!(report.kept, crate::Kept::default());
+    assert!(f.store.chain(&used).await.unwrap().is_empty());
+}
+
+/// Whoever is told that something is there finds it there, whatever is removed meanwhile.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn looking_up_and_removing_at_once() {
+    let f = Fixture::new().await;
+    for round in 0..30 {
+        let name = format!("layer {round}");
+        let made = layer(&f.store, None, &name).await;
+        f.store
+            .cache_put(record(&name, Some(&made.chain_id)))
+            .await
+            .unwrap();
+        let (builder, pruner) = (f.again().await, f.again().await);
+        let lease = builder.lease().await.unwrap();
+        let pruning = tokio::spawn(async move { pruner.prune(&all()).await.unwrap() });
+        let hit = builder.cache_get(&key(&name)).await.unwrap();
+        pruning.await.unwrap();
+        if hit.is_some() {
+            assert_eq!(builder.chain(&made.chain_id).await.unwrap().len(), 1);
+            assert!(made.fs_path.join(&name).exists());
+        }
+        drop(lease);
+    }
+}

@@ -63,21 +63,48 @@ async fn what_is_dropped_uncommitted_goes() {
 }
 
 #[tokio::test]
-async fn a_directory_without_row_goes_unless_it_is_new() {
+async fn what_has_no_row_goes_at_once_and_is_counted() {
     let f = Fixture::new().await;
     let kept = layer(&f.store, None, "a").await;
-    let left = f.store.0.layout.snapshot(2);
-    std::fs::create_dir_all(left.join("fs")).unwrap();
-    let live = {
-        let mut db = f.store.0.db.lock().await;
-        crate::db::snapshots::ids(&mut db).await.unwrap()
-    };
+    f.store.put_image(image(&["a"], &["a"])).await.unwrap();
     let layout = &f.store.0.layout;
-    crate::store::discard_orphans(layout, &live, f.store.since()).unwrap();
-    assert!(left.exists());
-    crate::store::discard_orphans(layout, &live, crate::store::Since::END).unwrap();
-    assert!(!left.exists());
-    assert!(kept.fs_path.exists());
+    let orphan = layout.snapshot(2);
+    let staging = layout.staging.join("dead");
+    let trashed = layout.trash.join("dead");
+    for (dir, megabytes) in [(&orphan, 3), (&staging, 5), (&trashed, 7)] {
+        std::fs::create_dir_all(dir.join("fs")).unwrap();
+        std::fs::write(dir.join("fs/file"), vec![1; megabytes << 20]).unwrap();
+    }
+    std::fs::hard_link(orphan.join("fs/file"), orphan.join("fs/again")).unwrap();
+    let living = f.store.begin_snapshot().await.unwrap();
+    std::fs::write(living.upper().join("x"), vec![1; 11 << 20]).unwrap();
+    // Whoever begins a snapshot tidies up, too, unless that was done already.
+    let pruned = f.again().await;
+    let dry = crate::PruneOptions {
+        dry_run: true,
+        ..Default::default()
+    };
+    for options in [dry, crate::PruneOptions::default()] {
+        let dry = options.dry_run;
+        let report = pruned.prune(&options).await.unwrap();
+        assert!(report.reclaimed >= 3 << 20, "{}", report.reclaimed);
+        assert!(report.reclaimed < 16 << 20, "{}", report.reclaimed);
+        assert_eq!(orphan.exists(), dry);
+    }
+    assert!(!staging.exists() && !trashed.exists());
+    assert!(kept.fs_path.exists() && living.upper().exists());
+    assert_eq!(
+        pruned
+            .prune(&crate::PruneOptions::default())
+            .await
+            .unwrap()
+            .reclaimed,
+        0
+    );
+    let upper = living.upper().to_owned();
+    living.discard().await;
+    assert!(!upper.exists());
+    assert_eq!(entries(&layout.trash), 0);
 }
 
 #[tokio::test]
@@ -127,4 +154,27 @@ async fn many_handles_commit_at_once() {
     assert_eq!(f.store.cache_get_many(&keys).await.unwrap().len(), 4);
     // base, common, four of their own, and the staging directory.
     assert_eq!(entries(&f.store.0.layout.snapshots), 7);
+}
+
+#[tokio::test]
+async fn a_layer_whose_files_are_gone_is_made_again() {
+    let f = Fixture::new().await;
+    let top = layers(&f.store, &["a", "b", "c"]).await;
+    f.store.cache_put(record("c", Some(&top))).await.unwrap();
+    let chain = f.store.chain(&top).await.unwrap();
+    let (middle, bottom) = (&chain[1], &chain[2]);
+    std::fs::remove_dir_all(&middle.fs_path).unwrap();
+    assert!(f.store.chain(&top).await.unwrap().is_empty());
+    assert!(f.store.cache_get(&key("c")).await.unwrap().is_none());
+    assert!(f.store.snapshot(&bottom.chain_id).await.unwrap().is_some());
+    assert_eq!(layers(&f.store, &["a", "b", "c"]).await, top);
+    assert_eq!(f.store.chain(&top).await.unwrap().len(), 3);
+
+    // What is committed takes the place of what is gone, before anybody has missed it.
+    let before = f.store.snapshot(&bottom.chain_id).await.unwrap().unwrap();
+    std::fs::remove_dir_all(before.fs_path.parent().unwrap()).unwrap();
+    let again = layer(&f.store, None, "a").await;
+    assert_eq!(again.fs_path, before.fs_path);
+    assert!(again.fs_path.join("a").exists());
+    assert_eq!(f.store.chain(&top).await.unwrap().len(), 3);
 }

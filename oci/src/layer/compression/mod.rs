@@ -3,6 +3,7 @@
 //! Reading tells the format by its first bytes, never by a name or media type. Writing gives the
 //! same bytes for the same input and level, whatever the number of threads: see [`Compressor`].
 
+mod bounds;
 mod gzip;
 mod read_ahead;
 
@@ -11,6 +12,7 @@ use std::num::NonZeroUsize;
 
 use liblzma::stream::{CONCATENATED, Stream};
 
+pub use bounds::{Bounds, TooMuch};
 pub use gzip::GzipCompressor;
 pub use read_ahead::ReadAhead;
 
@@ -62,8 +64,8 @@ impl From<LayerCompression> for Compression {
 }
 
 /// Reads `reader` decompressed, and tells how it was compressed. What is not compressed in a way
-/// that we know is passed through. Bounding the output is up to the caller: a few bytes can
-/// decompress to any number.
+/// that we know is passed through. A few bytes can decompress to any number: reading fails with
+/// [`TooMuch`] where [`Bounds::of_process`] are passed.
 ///
 /// # Errors
 /// When the first bytes cannot be read.
@@ -75,7 +77,9 @@ pub fn decompress<'r, R: Read + Send + 'r>(
         .take(DETECT_LEN as u64)
         .read_to_end(&mut start)?;
     let compression = Compression::detect(&start);
-    let whole = Cursor::new(start).chain(reader);
+    let counted = bounds::Counted::new(Cursor::new(start).chain(reader));
+    let read = counted.count();
+    let whole = counted;
     let buffered = |whole| BufReader::with_capacity(BUFFER, whole);
     let decoder: Box<dyn Read + Send + 'r> = match compression {
         Compression::None => Box::new(whole),
@@ -87,7 +91,8 @@ pub fn decompress<'r, R: Read + Send + 'r>(
         )),
         Compression::Bzip2 => Box::new(bzip2::bufread::MultiBzDecoder::new(buffered(whole))),
     };
-    Ok((compression, decoder))
+    let bounded = bounds::Bounded::new(decoder, read, Bounds::of_process());
+    Ok((compression, Box::new(bounded)))
 }
 
 /// How to compress.

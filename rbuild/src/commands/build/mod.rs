@@ -139,7 +139,10 @@ impl Command<'_> {
             Err(failure) if interrupts.came() => return Err(interrupts.code(failure)),
             Err(failure) => {
                 // Steps that were done stay in the cache, also across a power cut.
-                images.store.make_durable().await?;
+                if let Err(e) = images.store.make_durable().await {
+                    app.printer
+                        .warning(format!("finished steps may be lost in a power cut: {e}"));
+                }
                 return Err(failure.with_log(&shown.last_lines()));
             }
         };

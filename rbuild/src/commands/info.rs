@@ -1,0 +1,127 @@
+//! `rbuild info`
+
+use clap::Args;
+use client::config::Mirror;
+use golang::template::{Template, Types};
+use oci::Platform;
+use serde_json::{Value, json};
+
+use crate::app::App;
+use crate::failure::{Failure, Outcome};
+
+/// `rbuild info`
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  rbuild info
+  rbuild info -f '{{.DockerRootDir}} {{.Images}}'
+  rbuild info -f json")]
+pub struct InfoArgs {
+    /// `json`, or a Go template with the fields that docker's info has too: .ServerVersion
+    /// .Images .Driver .DockerRootDir .CgroupVersion .CgroupDriver .KernelVersion
+    /// .OperatingSystem .OSType .Architecture .NCPU .MemTotal .Name .RegistryConfig; and .Layers
+    /// .CacheRecords .Blobs .StoreSize
+    #[arg(short, long, value_name = "FORMAT")]
+    pub format: Option<String>,
+}
+
+const DEFAULT: &str = "\
+rbuild:
+ Version: {{.ServerVersion}}
+
+Store:
+ Root: {{.DockerRootDir}}
+ Storage Driver: {{.Driver}}
+ Images: {{.Images}}
+ Unpacked Layers: {{.Layers}}
+ Build Cache Records: {{.CacheRecords}}
+ Blobs: {{.Blobs}}
+
+Host:
+ Name: {{.Name}}
+ Kernel Version: {{.KernelVersion}}
+ Operating System: {{.OperatingSystem}}
+ OSType: {{.OSType}}
+ Architecture: {{.Architecture}}
+ CPUs: {{.NCPU}}
+ Total Memory: {{.MemTotal}}
+ Cgroup Driver: {{.CgroupDriver}}
+ Cgroup Version: {{.CgroupVersion}}
+ Registry Mirrors:{{range .RegistryConfig.Mirrors}}
+  {{.}}{{else}} none{{end}}";
+
+/// Runs the command.
+pub async fn run(app: &App, args: InfoArgs) -> Outcome {
+    let template = Template::parse(match args.format.as_deref() {
+        None => DEFAULT,
+        Some("json") => "{{json .}}",
+        Some(text) => text,
+    })?;
+    let text = template.render(&document(app).await?, &Types::default())?;
+    app.printer.line(text);
+    Ok(())
+}
+
+async fn document(app: &App) -> Result<Value, Failure> {
+    let store = app.store_to_read().await?;
+    let usage = store.usage().await?;
+    let mirrors: Vec<String> = client::Config::from_env()?
+        .registries
+        .get("docker.io")
+        .map(|settings| settings.mirrors.iter().map(address).collect())
+        .unwrap_or_default();
+    let host = Platform::host();
+    let system = rustix::system::uname();
+    let text = |text: &std::ffi::CStr| text.to_string_lossy().into_owned();
+    let memory = rustix::system::sysinfo();
+    Ok(json!({
+        "ServerVersion": env!("CARGO_PKG_VERSION"),
+        "DockerRootDir": store.root(),
+        "Driver": "overlay2",
+        "Images": usage.images.total,
+        "Layers": usage.snapshots.total,
+        "CacheRecords": usage.cache.total,
+        "Blobs": usage.blobs.total,
+        "StoreSize": usage.snapshots.size + usage.blobs.size,
+        "Name": text(system.nodename()),
+        "KernelVersion": text(system.release()),
+        "OperatingSystem": operating_system(),
+        "OSType": host.os,
+        "Architecture": text(system.machine()),
+        "NCPU": std::thread::available_parallelism().map_or(1, usize::from),
+        "MemTotal": memory.totalram as u64 * u64::from(memory.mem_unit),
+        "CgroupDriver": "cgroupfs",
+        "CgroupVersion": cgroup_version(),
+        "RegistryConfig": { "Mirrors": mirrors },
+    }))
+}
+
+/// A mirror as docker lists it.
+fn address(mirror: &Mirror) -> String {
+    let scheme = match mirror.plain_http {
+        Some(true) => "http",
+        _ => "https",
+    };
+    match mirror.prefix.as_str() {
+        "" => format!("{scheme}://{}/", mirror.host),
+        prefix => format!("{scheme}://{}/{prefix}/", mirror.host),
+    }
+}
+
+/// `PRETTY_NAME` of os-release(5).
+fn operating_system() -> String {
+    let text = std::fs::read_to_string("/etc/os-release").unwrap_or_default();
+    let mut lines = text.lines();
+    let name = lines.find_map(|line| line.strip_prefix("PRETTY_NAME="));
+    name.map_or("unknown".to_owned(), |name| {
+        name.trim_matches('"').to_owned()
+    })
+}
+
+/// As docker tells it: 2 where the unified hierarchy is all there is.
+fn cgroup_version() -> &'static str {
+    match std::path::Path::new("/sys/fs/cgroup/cgroup.controllers").exists() {
+        true => "2",
+        false => "1",
+    }
+}

@@ -1,0 +1,159 @@
+//! Space put aside, so that a full disk can be emptied.
+//!
+//! Removing writes first: SQLite's log and shared memory, and on some file systems metadata. On a
+//! disk without a free block `rmi` and `prune` would fail for want of the space that they are to
+//! make, or be killed: the shared memory is a mapped file, and a page of it that finds no room is
+//! a SIGBUS. So a file of some MiB lies in the store's root. Whoever removes gives it up when
+//! space is short, whoever only reads gives up a part, and each makes it again at its end.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write as _};
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
+
+use rustix::fs::{FallocateFlags, StatVfs, fallocate, statvfs};
+use rustix::io::Errno;
+
+use crate::error::{Error, Result};
+use crate::root::Layout;
+
+/// How much is put aside, in bytes.
+const SIZE: u64 = 4 << 20;
+/// On small file systems no more than this part of them.
+const PART: u64 = 16;
+/// Without this much free space, in bytes, no database is opened.
+const NEEDED: u64 = 256 << 10;
+/// What reading gives up, in bytes.
+const FOR_READING: u64 = 512 << 10;
+
+/// What a store is opened for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Purpose {
+    /// Anything.
+    Write,
+    /// Only to look; also where nothing can be written.
+    Read,
+    /// To make room.
+    Remove,
+}
+
+/// Free bytes and all bytes of the file system; `None` where it has no such numbers.
+fn space(layout: &Layout) -> Option<(u64, u64)> {
+    let stat: StatVfs = statvfs(&layout.root).ok()?;
+    let free = match rustix::process::geteuid().is_root() {
+        true => stat.f_bfree,
+        false => stat.f_bavail,
+    };
+    let unit = stat.f_frsize.max(1);
+    let all = stat.f_blocks.saturating_mul(unit);
+    (all > 0).then(|| (free.saturating_mul(unit), all))
+}
+
+fn wanted(all: u64) -> u64 {
+    SIZE.min(all / PART)
+}
+
+/// Sees to it that a database can be opened.
+///
+/// # Errors
+/// [`Error::DiskFull`].
+pub(crate) fn make_room(layout: &Layout, purpose: Purpose) -> Result<()> {
+    let short = |below: u64| space(layout).is_some_and(|(free, _)| free < below);
+    let result = match purpose {
+        Purpose::Remove if short(SIZE) => shrink(layout, SIZE),
+        Purpose::Read if short(NEEDED) => shrink(layout, FOR_READING),
+        _ => Ok(()),
+    };
+    if let Err(e) = result {
+        tracing::debug!(error = %e, "the space put aside cannot be given up");
+    }
+    // Two pages of shared memory and a page of the log take no more.
+    if short(NEEDED / 2) {
+        return Err(Error::DiskFull {
+            what: format!("opening {}", layout.database.display()),
+        });
+    }
+    Ok(())
+}
+
+/// Takes bytes off the end of the file.
+fn shrink(layout: &Layout, by: u64) -> io::Result<()> {
+    let file = match OpenOptions::new().write(true).open(&layout.reserve) {
+        Ok(file) => file,
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(e) => return Err(e),
+    };
+    let size = file.metadata()?.len();
+    file.set_len(size.saturating_sub(by))?;
+    // A journal gives blocks back only when what freed them is on disk.
+    file.sync_all()
+}
+
+/// Puts space aside where that is not done and there is enough of it. No failure is one: the
+/// store works without.
+pub(crate) fn keep(layout: &Layout) {
+    let Some((free, all)) = space(layout) else {
+        return;
+    };
+    let wanted = wanted(all);
+    // What is allocated is what counts, but a file system may keep its own accounts.
+    let there = fs::metadata(&layout.reserve).map_or(0, |m| m.len().min(m.blocks() * 512));
+    if there >= wanted || free < wanted - there {
+        return;
+    }
+    let made = allocate(layout, wanted);
+    if let Err(e) = made {
+        tracing::debug!(error = %e, "no space can be put aside");
+        let _ = fs::remove_file(&layout.reserve);
+    }
+}
+
+fn allocate(layout: &Layout, size: u64) -> io::Result<()> {
+    let mut file = OpenOptions::new()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .mode(0o600)
+        .open(&layout.reserve)?;
+    match fallocate(&file, FallocateFlags::empty(), 0, size) {
+        Err(Errno::OPNOTSUPP | Errno::NOSYS) => fill(&mut file, size),
+        other => Ok(other?),
+    }
+}
+
+/// Where space cannot be allocated it is written.
+fn fill(file: &mut File, size: u64) -> io::Result<()> {
+    let block = vec![0; 64 << 10];
+    let mut left = size;
+    while left > 0 {
+        let part = usize::try_from(left).map_or(block.len(), |left| left.min(block.len()));
+        file.write_all(block.get(..part).unwrap_or_default())?;
+        left -= part as u64;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn is_given_up_in_parts_and_made_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let layout = Layout::new(&dir.path().join("store")).unwrap();
+        layout.create().unwrap();
+        let size = || fs::metadata(&layout.reserve).map_or(0, |m| m.len());
+        keep(&layout);
+        assert_eq!(size(), SIZE);
+        shrink(&layout, FOR_READING).unwrap();
+        assert_eq!(size(), SIZE - FOR_READING);
+        shrink(&layout, SIZE).unwrap();
+        assert_eq!(size(), 0);
+        keep(&layout);
+        assert_eq!(size(), SIZE);
+        assert!(fs::metadata(&layout.reserve).unwrap().blocks() * 512 >= SIZE);
+        let mut file = File::create(&layout.reserve).unwrap();
+        fill(&mut file, SIZE).unwrap();
+        assert_eq!(size(), SIZE);
+        assert_eq!(wanted(32 << 20), 2 << 20);
+    }
+}
