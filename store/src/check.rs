@@ -82,7 +82,8 @@ impl Store {
         let shared = Arc::clone(&self.0);
         blocking(move || {
             let mut found = without_row;
-            found.extend(trash::abandoned(&shared.layout)?);
+            let abandoned = trash::abandoned(&shared.layout)?;
+            found.extend(abandoned.into_iter().map(|left| left.path));
             let sized = found.into_iter().map(|path| {
                 let size = trash::measure(&path);
                 (path, size)

@@ -22,7 +22,7 @@ use crate::error::{Error, Result};
 use crate::lock::{Gate, InUse};
 use crate::reserve;
 use crate::store::{Store, blocking, orphans};
-use crate::trash;
+use crate::trash::{self, Abandoned};
 
 /// Staging files of blobs that nobody has locked belong to nobody. This long one may be about to
 /// be locked.
@@ -45,6 +45,8 @@ pub(crate) struct Freed {
     pub blobs: Vec<(Digest, u64)>,
     /// Files without a row, which crashes and full disks have left, and their bytes.
     pub left: Vec<PathBuf>,
+    /// Some of those, with the locks that keep them from being taken for one's own meanwhile.
+    abandoned: Vec<Abandoned>,
     pub left_size: u64,
 }
 
@@ -91,6 +93,7 @@ impl Store {
                 snapshots: Vec::new(),
                 blobs: Vec::new(),
                 left: Vec::new(),
+                abandoned: Vec::new(),
                 left_size: 0,
             };
             let blobs = &shared.blobs;
@@ -123,9 +126,10 @@ impl Store {
                 // Nothing gets its place or its row while we hold the transaction.
                 let left = orphans(&shared.layout, &live)?.into_iter();
                 found.left = left.filter(|path| !dying.contains(path)).collect();
-                found.left.extend(trash::abandoned(&shared.layout)?);
+                found.abandoned = trash::abandoned(&shared.layout)?;
                 let trashed = trash::entries(&shared.layout)?;
-                let all = found.left.iter().chain(&trashed);
+                let abandoned = found.abandoned.iter().map(|left| &left.path);
+                let all = found.left.iter().chain(abandoned).chain(&trashed);
                 found.left_size = all.map(|path| trash::measure(path)).sum();
                 found.left_size += blobs.staging_size(STAGING_AGE)?;
             }
@@ -154,7 +158,8 @@ impl Store {
                     trash::discard(&shared.layout, &shared.blobs.path(digest))?;
                 }
             }
-            for path in &freed.left {
+            let abandoned = freed.abandoned.iter().map(|left| &left.path);
+            for path in freed.left.iter().chain(abandoned) {
                 trash::discard(&shared.layout, path)?;
             }
             shared.blobs.clean_staging(STAGING_AGE)?;

@@ -65,20 +65,33 @@ pub(crate) fn empty(layout: &Layout) -> Result<()> {
 
 /// Moves the staging directories of processes that are gone into the trash.
 pub(crate) fn collect_staging(layout: &Layout) -> Result<()> {
-    for path in abandoned(layout)? {
-        discard(layout, &path)?;
+    for left in abandoned(layout)? {
+        discard(layout, &left.path)?;
     }
     Ok(())
 }
 
+/// A staging directory of a process that is gone.
+#[derive(Debug)]
+pub(crate) struct Abandoned {
+    /// Where it is.
+    pub path: PathBuf,
+    /// Held until it is moved away: whoever has just made a directory, and not locked it yet,
+    /// finds it gone then, and makes another.
+    #[allow(dead_code, reason = "held for its lock")]
+    lock: File,
+}
+
 /// The staging directories of processes that are gone.
-pub(crate) fn abandoned(layout: &Layout) -> Result<Vec<PathBuf>> {
+pub(crate) fn abandoned(layout: &Layout) -> Result<Vec<Abandoned>> {
     let mut found = Vec::new();
     for path in list(&layout.staging)? {
         // Whatever cannot be opened was just removed or committed.
-        let Ok(dir) = File::open(&path) else { continue };
-        if try_lock(&dir).map_err(Error::io("locking", &path))? {
-            found.push(path);
+        let Ok(lock) = File::open(&path) else {
+            continue;
+        };
+        if try_lock(&lock).map_err(Error::io("locking", &path))? {
+            found.push(Abandoned { path, lock });
         }
     }
     Ok(found)

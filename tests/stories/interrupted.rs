@@ -58,7 +58,8 @@ fn interrupted_in_the_middle_of_a_huge_file() {
         .write(true)
         .open(copied.join("huge"));
     huge.unwrap().set_len(HUGE).unwrap();
-    let made = Dir::dockerfile("FROM busybox\nRUN truncate -s 1T /huge && echo all made\n");
+    let made =
+        Dir::dockerfile("FROM busybox\nRUN truncate -s 1099511627776 /huge && echo all made\n");
     for (context, at) in [(&copied, "COPY huge"), (&made, " all made\n")] {
         for (signal, code) in [(Signal::SIGINT, 130), (Signal::SIGTERM, 143)] {
             let running = store.build("app", context).spawn();

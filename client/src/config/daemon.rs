@@ -148,25 +148,10 @@ fn network(text: &str) -> Option<(IpAddr, u8)> {
     (bits <= most).then_some((address, bits))
 }
 
-/// Whether an address is in a network.
-pub(super) fn contains((network, bits): (IpAddr, u8), address: IpAddr) -> bool {
-    let shift = |width: u8| u32::from(width.saturating_sub(bits));
-    match (network, address) {
-        (IpAddr::V4(network), IpAddr::V4(address)) => {
-            let different = network.to_bits() ^ address.to_bits();
-            different.checked_shr(shift(32)).unwrap_or(0) == 0
-        }
-        (IpAddr::V6(network), IpAddr::V6(address)) => {
-            let different = network.to_bits() ^ address.to_bits();
-            different.checked_shr(shift(128)).unwrap_or(0) == 0
-        }
-        _ => false,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::subnet::contains;
 
     fn parse(text: &str) -> Result<DaemonConfig, String> {
         DaemonConfig::parse(text, Path::new("daemon.json")).map_err(|e| e.to_string())

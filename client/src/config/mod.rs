@@ -7,6 +7,7 @@ pub mod docker;
 mod error;
 mod helper;
 pub mod registries;
+mod subnet;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;

@@ -159,7 +159,7 @@ impl Registries {
         let address = address.or_else(|| Some(host.parse::<SocketAddr>().ok()?.ip()));
         address.is_some_and(|address| {
             let mut networks = self.insecure_networks.iter();
-            networks.any(|network| super::daemon::contains(*network, address))
+            networks.any(|network| super::subnet::contains(*network, address))
         })
     }
 

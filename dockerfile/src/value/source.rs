@@ -112,62 +112,6 @@ fn is_scp(remote: &str) -> bool {
     plain(user) && plain(host) && !path.is_empty() && !path.starts_with("//")
 }
 
-/// An expected digest of `ADD --checksum`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Checksum {
-    /// `sha256:…` and the like, of an HTTP source.
-    Digest {
-        /// The algorithm: sha256, sha384 or sha512.
-        algorithm: String,
-        /// The digest in lower-case hexadecimal.
-        hex: String,
-    },
-    /// A commit, or the beginning of one, of a git source.
-    Commit(String),
-}
-
-/// Why a checksum was refused.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("invalid checksum {text:?}: {reason}")]
-pub struct ChecksumError {
-    /// What was written.
-    pub text: String,
-    /// What is wrong with it.
-    pub reason: &'static str,
-}
-
-impl Checksum {
-    /// Reads `algorithm:hex`, or a commit.
-    pub fn parse(text: &str) -> Result<Self, ChecksumError> {
-        let error = |reason| ChecksumError {
-            text: text.to_owned(),
-            reason,
-        };
-        let is_hex = |text: &str| text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
-        let Some((algorithm, hex)) = text.split_once(':') else {
-            if (1..=64).contains(&text.len()) && is_hex(text) {
-                return Ok(Self::Commit(text.to_owned()));
-            }
-            return Err(error("it is neither algorithm:hex nor a commit"));
-        };
-        let length = match algorithm {
-            "sha256" => 64,
-            "sha384" => 96,
-            "sha512" => 128,
-            _ => return Err(error("the algorithms are sha256, sha384 and sha512")),
-        };
-        if hex.len() != length || !is_hex(hex) {
-            return Err(error(
-                "the hexadecimal part has the wrong length or characters",
-            ));
-        }
-        Ok(Self::Digest {
-            algorithm: algorithm.to_owned(),
-            hex: hex.to_owned(),
-        })
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -233,28 +177,5 @@ mod tests {
         assert_eq!(git.remote, "https://h/r.git");
         assert_eq!(git.checksum.as_deref(), Some("abc123"));
         assert!(git.without_submodules);
-    }
-
-    #[test]
-    fn reads_checksums() {
-        let digest = format!("sha256:{}", "a".repeat(64));
-        assert!(matches!(
-            Checksum::parse(&digest),
-            Ok(Checksum::Digest { .. })
-        ));
-        assert!(matches!(
-            Checksum::parse(&"0".repeat(40)),
-            Ok(Checksum::Commit(_))
-        ));
-        for text in [
-            "",
-            "md5:00",
-            "sha256:00",
-            "xyz",
-            "be1f38E",
-            &digest.to_uppercase(),
-        ] {
-            assert!(Checksum::parse(text).is_err(), "{text}");
-        }
     }
 }

@@ -106,8 +106,8 @@ impl DiskBlobs {
     }
 
     /// Makes a file that the caller has written and **verified** a blob: syncs it, renames it
-    /// into place and syncs the directory. The file must be on the same file system; names in `staging` that
-    /// begin with `write-` are the store's own. A blob that is there already is kept and the file
+    /// into place and syncs the directory. The file must be on the same file
+    /// system; names in `staging` that begin with `write-` are the store's own. A blob that is there already is kept and the file
     /// is removed. On failure the file stays where it was.
     ///
     /// # Errors

@@ -139,8 +139,10 @@ impl Text {
                 let stages = self.parsed.dockerfile.stages.iter();
                 let names: Vec<String> = stages.filter_map(Stage::name).collect();
                 let names = names.iter().map(String::as_str);
-                let close = dockerfile::suggest::closest(written, names, true)?;
-                Some(format!("did you mean the stage {close}?"))
+                match dockerfile::suggest::closest(written, names, true) {
+                    Some(close) => Some(format!("did you mean the stage {close}?")),
+                    None => help(error),
+                }
             }
             error => help(error),
         }

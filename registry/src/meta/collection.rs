@@ -102,11 +102,6 @@ impl Meta {
 }
 
 impl Collection<'_> {
-    /// Whether nothing really goes.
-    pub fn is_trial(&self) -> bool {
-        self.trial.is_some()
-    }
-
     /// Asks.
     pub(super) async fn look<T>(
         &self,

@@ -1,4 +1,5 @@
-//! Tags that belong to an image rather than being one: signatures, attestations, lists of referrers.
+//! Tags that belong to an image rather than being one: signatures, attestations, lists of
+//! referrers.
 
 use super::retention::TagAge;
 

@@ -221,7 +221,7 @@ async fn checks_grow_with_what_there_is() {
     }
 }
 
-/// A push gets its turn between the slices of a collection, and the one that was told to stop leaves
+/// A push gets its turn between the slices of a collection, and one that was told to stop leaves
 /// the rest for the next.
 #[tokio::test]
 async fn pushes_get_their_turn_and_stops_are_heard() {

@@ -3,7 +3,7 @@
 use std::collections::{HashMap, VecDeque};
 
 use super::collect::Run;
-use super::retention::Ruled;
+use super::ruled::Ruled;
 use crate::policy::{Owner, TagAge, owner};
 use crate::service::error::ServiceError;
 

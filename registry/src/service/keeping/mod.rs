@@ -9,5 +9,6 @@ mod images;
 mod orphans;
 mod pace;
 mod retention;
+mod ruled;
 
 pub use collected::{CollectOptions, Collected};

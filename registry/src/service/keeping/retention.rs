@@ -5,28 +5,12 @@ use std::time::Instant;
 
 use super::collect::Run;
 use super::images::Images;
+use super::ruled::Ruled;
 use crate::clock::now;
 use crate::meta::Expired;
-use crate::name::RepositoryName;
-use crate::policy::{Policy, Retention, TagAge, seconds};
+use crate::policy::{TagAge, seconds};
 use crate::service::error::ServiceError;
 use crate::service::state::key;
-
-/// A repository that a rule is about.
-#[derive(Debug)]
-pub(super) struct Ruled {
-    pub(super) id: i64,
-    pub(super) name: RepositoryName,
-    pub(super) rule: Retention,
-    policy: Arc<Policy>,
-}
-
-impl Ruled {
-    /// Whether a tag stays for its name.
-    pub(super) fn keeps(&self, tag: &str) -> bool {
-        self.rule.keeps_tag(tag) || self.policy.is_immutable(self.name.as_str(), tag)
-    }
-}
 
 impl Run<'_> {
     /// Lets tags and manifests go that no rule keeps.
