@@ -106,9 +106,9 @@ impl DiskBlobs {
     }
 
     /// Makes a file that the caller has written and **verified** a blob: syncs it, renames it
-    /// into place and syncs the directory. The file must be on the same file
-    /// system; names in `staging` that begin with `write-` are the store's own. A blob that is there already is kept and the file
-    /// is removed. On failure the file stays where it was.
+    /// into place and syncs the directory. The file must be on the same file system; names in
+    /// `staging` that begin with `write-` are the store's own. A blob that is there already is
+    /// kept and the file is removed. On failure the file stays where it was.
     ///
     /// # Errors
     /// [`BlobError::SizeMismatch`] when the file is not `size` bytes long, [`BlobError::Io`].

@@ -267,8 +267,8 @@ impl Collection<'_> {
     }
 
     /// Deletes those of the manifests `ids` that nothing keeps and that have had no tag since
-    /// before `cutoff`. The tags of what belongs to them go too, but for those that `keeps` holds; what
-    /// they pointed to counts as being without tag for as long as that which it belonged to.
+    /// before `cutoff`. The tags of what belongs to them go too, but for those that `keeps` holds;
+    /// what they pointed to counts as being without tag for as long as that which it belonged to.
     ///
     /// # Errors
     /// [`MetaError`].

@@ -25,8 +25,15 @@ const CONTENTS: u64 = 40;
 const TAGS: u64 = 5;
 /// Names that each client keeps at most: verifying them all at the end takes its time.
 const KEPT: usize = 300;
-const QUOTA: &str =
-    "[storage]\nquota = \"100GiB\"\n[[quota]]\nrepository = \"team/**\"\neach = \"50GiB\"";
+const SETTINGS: &str = r#"
+[delete]
+needed = true
+[storage]
+quota = "100GiB"
+[[quota]]
+repository = "team/**"
+each = "50GiB"
+"#;
 
 /// Numbers that are the same for the same seed: a failure can be run again.
 struct Random(u64);
@@ -333,7 +340,7 @@ async fn soak(time: Duration) -> String {
             })
             .collect(),
     );
-    let app = Arc::new(App::configured(|_| {}, QUOTA).await);
+    let app = Arc::new(App::configured(|_| {}, SETTINGS).await);
     let counts = Arc::new(Counts::default());
     let until = Instant::now() + time;
     let stop = Arc::new(AtomicBool::new(false));
