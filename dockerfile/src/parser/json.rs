@@ -41,8 +41,11 @@ pub(super) fn parse_array(text: &str) -> JsonArray {
     }
 }
 
+/// A string with its place in the text.
+type Placed = (String, Range<usize>);
+
 /// The strings of the array that `text` begins with, and where it ends.
-fn strings(text: &str) -> Option<(Vec<(String, Range<usize>)>, usize)> {
+fn strings(text: &str) -> Option<(Vec<Placed>, usize)> {
     let mut at = skip_space(text, 1);
     let mut words = Vec::new();
     if text[at..].starts_with(']') {

@@ -72,7 +72,7 @@ pub(super) fn set_up(socket: &mut Socket, rules: &Rules<'_>) -> io::Result<()> {
         messages.push(family.rule(bridge, "forward", APPEND, note, fill));
     };
     forward("answers to builds", &|list| {
-        list.goes_to(bridge).is_answer().accept()
+        list.goes_to(bridge).answers().accept()
     });
     // From other machines, and from one build to another by way of this host.
     forward("nobody calls a build", &|list| {
@@ -111,7 +111,7 @@ pub(super) fn forbid_spoofing(socket: &mut Socket, rules: &Rules<'_>) -> io::Res
             .load_incoming()
             .load(MAC_REGISTER, Header::Link, SENDER_AT, 6)
             .load(ADDRESS_REGISTER, Header::Network, 12, 4)
-            .is_in(SENDERS)
+            .among(SENDERS)
             .accept()
     });
     // Both the frame's sender and the one that ARP tells of.
@@ -121,13 +121,13 @@ pub(super) fn forbid_spoofing(socket: &mut Socket, rules: &Rules<'_>) -> io::Res
             .load_incoming()
             .load(MAC_REGISTER, Header::Link, SENDER_AT, 6)
             .load(ADDRESS_REGISTER, Header::Network, 14, 4)
-            .is_in(SENDERS)
+            .among(SENDERS)
             .load(MAC_REGISTER, Header::Network, 8, 6)
-            .is_in(SENDERS)
+            .among(SENDERS)
             .accept()
     });
     rule("anything else of a build", &|list| {
-        list.load_incoming().is_in(PORTS).drop_packet()
+        list.load_incoming().among(PORTS).drop_packet()
     });
     transaction(socket, messages)
 }

@@ -41,7 +41,7 @@ pub(super) fn accept_forwarding(socket: &mut Socket, bridge: &str) -> io::Result
         list.comes_from(bridge).accept()
     });
     let answers = family.rule(TABLE, CHAIN, APPEND, &note, |list| {
-        list.goes_to(bridge).is_answer_for_iptables().accept()
+        list.goes_to(bridge).answers_for_iptables().accept()
     });
     transaction(socket, vec![outgoing, answers])
 }

@@ -253,7 +253,7 @@ impl Message {
     }
 
     /// Ends the rule unless the set has what is in register 1 and those after it.
-    pub(super) fn is_in(self, set: &str) -> Self {
+    pub(super) fn among(self, set: &str) -> Self {
         self.expression("lookup", |data| data.string(1, set).be32(2, 1))
     }
 
@@ -279,7 +279,7 @@ impl Message {
     }
 
     /// Ends the rule unless the packet belongs to a connection that is there already.
-    pub(super) fn is_answer(self) -> Self {
+    pub(super) fn answers(self) -> Self {
         const STATE: u32 = 0;
         const ESTABLISHED_OR_RELATED: u32 = 2 | 4;
         self.expression("ct", |data| data.be32(1, 1).be32(2, STATE))
@@ -289,7 +289,7 @@ impl Message {
 
     /// The same as the iptables program writes it (`-m conntrack`), who could not read ours:
     /// `struct xt_conntrack_mtinfo3`.
-    pub(super) fn is_answer_for_iptables(self) -> Self {
+    pub(super) fn answers_for_iptables(self) -> Self {
         const MATCH_FLAGS: usize = 146;
         const STATE_MASK: usize = 150;
         const BY_STATE: u16 = 1;

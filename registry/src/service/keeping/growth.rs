@@ -68,6 +68,12 @@ async fn steps<T>(registry: &Registry, work: impl Future<Output = T>) -> (T, u64
     (done, registry.meta.steps.load(Relaxed) - before)
 }
 
+/// Manifests and blobs.
+type Expected = (u64, u64);
+
+/// A name, a policy, a state, and what a collection of so many images takes.
+type Case<'c> = (&'c str, Policy, String, &'c dyn Fn(u64) -> Expected);
+
 /// Four times as many images may take five times the steps, never sixteen.
 #[track_caller]
 fn is_linear(what: &str, small: u64, large: u64) {
@@ -85,8 +91,7 @@ async fn collections_grow_with_what_there_is() {
         DELETE FROM repository_blobs WHERE repository_id <> 1";
     let nothing = |_: u64| (0, 0);
     let everything = |n: u64| (n, n + n / 10 + 1);
-    type Expected = (u64, u64);
-    let cases: [(&str, Policy, String, &dyn Fn(u64) -> Expected); 6] = [
+    let cases: [Case<'_>; 6] = [
         ("nothing", Policy::default(), String::new(), &nothing),
         (
             "nothing, in one repository",
