@@ -135,7 +135,7 @@ fn connections_that_rest_between_requests_end() {
 fn who_does_not_take_an_answer_does_not_keep_the_connection() {
     let (_dir, process) = process("send_idle = \"1s\"");
     // More than the system's buffers take.
-    let content = vec![7; 32 << 20];
+    let content = vec![7; 64 << 20];
     let digest = oci::Digest::sha256(&content);
     let path = format!("/v2/app/blobs/uploads/?digest={digest}");
     assert!(

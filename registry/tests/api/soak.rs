@@ -423,10 +423,14 @@ async fn soak(time: Duration) -> String {
     }
     assert_eq!(app.registry.check(check).await.unwrap().problems, []);
     // Nothing that is not needed stays for good.
-    for client in &clients {
-        for (repository, reference) in client.expected.keys().filter(|(_, r)| r.contains(':')) {
-            let path = format!("/v2/{}/manifests/{reference}", REPOSITORIES[*repository]);
-            app.delete(&path).await.ok(202);
+    // Tags first: an index with a tag keeps what it lists.
+    for digests in [false, true] {
+        for client in &clients {
+            let keys = client.expected.keys();
+            for (repository, reference) in keys.filter(|(_, r)| r.contains(':') == digests) {
+                let path = format!("/v2/{}/manifests/{reference}", REPOSITORIES[*repository]);
+                app.delete(&path).await.ok(202);
+            }
         }
     }
     let options = CollectOptions {
