@@ -9,6 +9,7 @@
 //!   snapshots/staging/<name>/ being made: fs and work, the directory flocked by its owner
 //!   leases/<name>             flocked by the processes that use the store
 //!   build/                    derived data, which can be made again
+//!   mounts/<name>-<n>/fs      directories of cache mounts, flocked by the steps that use them
 //!   trash/                    renamed away, being deleted
 //!   reserve                   space put aside for removing on a full disk
 //! ```
@@ -67,10 +68,11 @@ pub(crate) struct Layout {
     pub trash: PathBuf,
     pub derived: PathBuf,
     pub reserve: PathBuf,
+    pub mounts: PathBuf,
 }
 
 /// What may be in the root of a store that is only half made.
-const KNOWN: [&str; 12] = [
+const KNOWN: [&str; 13] = [
     "lock",
     "store.db",
     "store.db-wal",
@@ -81,6 +83,7 @@ const KNOWN: [&str; 12] = [
     "leases",
     "trash",
     "build",
+    "mounts",
     "reserve",
     "lost+found",
 ];
@@ -97,6 +100,7 @@ impl Layout {
             trash: root.join("trash"),
             derived: root.join("build"),
             reserve: root.join("reserve"),
+            mounts: root.join("mounts"),
             root,
         })
     }

@@ -1,8 +1,11 @@
 //! The world as it is: the local store, the container runtime, registries and build contexts.
 
 pub mod copy;
+mod mounts;
 pub mod run;
+pub mod secrets;
 mod sources;
+mod workdir;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::{Path, PathBuf};
@@ -18,14 +21,13 @@ use oci::layer::diff::measure;
 use oci::{ChainId, Digest};
 use runtime::Overlay;
 use runtime::network::Sandbox;
-use runtime::users::UserError;
-use store::{NewCacheRecord, StagedSnapshot, Store};
+use store::{CacheName, NewCacheRecord, StagedSnapshot, Store};
 use tokio::sync::OnceCell;
 
 use crate::context::BuildContext;
 use crate::download::{Download, fetch};
 use crate::files::index::FileIndex;
-use crate::files::rootfs::{Owner, Rootfs};
+use crate::files::rootfs::Rootfs;
 use crate::files::select::{Everything, Selection};
 use crate::plan::{CopyOp, CopySource, ImageName, ImageRequest, RunOp};
 use crate::solve::backend::{Backend, BaseImage, Job, Layer, Sources, Tree};
@@ -33,6 +35,8 @@ use crate::solve::error::StepError;
 use crate::solve::progress::{Progress, Vertex};
 use copy::{Destination, OpenTree};
 use run::{Cancel, RunContext, RunSettings, StepNetwork};
+use secrets::{Agents, Secrets};
+use workdir::{make_cwd, make_workdir};
 
 /// Builds on this machine.
 pub struct Engine {
@@ -58,6 +62,8 @@ struct Shared {
     downloads: Mutex<Downloads>,
     /// Layers of files that changed while they were copied: their keys may tell of others.
     unsteady: Mutex<HashSet<ChainId>>,
+    /// The cache mounts that `--no-cache` has emptied already.
+    emptied: Mutex<HashSet<CacheName>>,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -78,6 +84,12 @@ pub struct EngineOptions {
     pub network: String,
     /// `--pull`
     pub pull: bool,
+    /// `--no-cache`: cache mounts begin empty.
+    pub no_cache: bool,
+    /// `--secret`
+    pub secrets: Secrets,
+    /// `--ssh`
+    pub agents: Agents,
     /// `SOURCE_DATE_EPOCH`: nothing made is dated later than this, seconds since 1970.
     pub epoch: Option<i64>,
 }
@@ -237,7 +249,14 @@ impl Engine {
     }
 
     /// RUN: a process on the stack.
-    async fn run(&self, op: &RunOp, stack: Stack, vertex: &Vertex) -> Result<(), StepError> {
+    async fn run(
+        &self,
+        op: &RunOp,
+        trees: &[Option<Tree>],
+        stack: Stack,
+        vertex: &Vertex,
+    ) -> Result<(), StepError> {
+        let mounts = self.mounts(op, trees, &stack, vertex).await?;
         let network = self.step_network(op.network).await?;
         let stub = self.stub().await?;
         let scratch = self.scratch().await?;
@@ -255,6 +274,7 @@ impl Engine {
             };
             let context = RunContext {
                 network,
+                mounts,
                 settings: &settings,
                 scratch: &scratch,
                 cancel: &cancel,
@@ -345,7 +365,7 @@ impl Engine {
             work: staged.work().to_owned(),
         };
         match job {
-            Job::Run(op) => self.run(op, stack, vertex).await?,
+            Job::Run { op, trees } => self.run(op, &trees, stack, vertex).await?,
             Job::Copy { op, tree, selected } => {
                 return self.copy(op, &tree, selected, stack).await;
             }
@@ -489,6 +509,15 @@ impl Backend for Engine {
         found.map_err(|e| self.cancel.explain(e))
     }
 
+    async fn bound(
+        &self,
+        op: &RunOp,
+        trees: &[Option<Tree>],
+    ) -> Result<Vec<(String, String)>, StepError> {
+        let found = self.bound_files(op, trees).await;
+        found.map_err(|e| self.cancel.explain(e))
+    }
+
     async fn lookup(&self, key: &Digest) -> Result<Option<Layer>, StepError> {
         let found = self.store().cache_get(key).await;
         let failed = failed("read the build cache");
@@ -543,36 +572,4 @@ impl Backend for Engine {
         };
         time.to_string()
     }
-}
-
-/// Makes the working directory of a RUN when the image lacks it, as runtimes do.
-fn make_cwd(cwd: &str, stack: &Stack) -> Result<(), StepError> {
-    if cwd == "/" || stack.readable()?.open_dir(Path::new(cwd)).is_ok() {
-        return Ok(());
-    }
-    make_workdir(cwd, "", &stack.writable()?)
-}
-
-/// `mkdir -p` for WORKDIR; new directories belong to the user in force.
-fn make_workdir(path: &str, user: &str, dest: &Rootfs) -> Result<(), StepError> {
-    let owner = match user {
-        "" => Owner::default(),
-        user => match copy::find_owner(user, dest) {
-            Ok(owner) => owner,
-            // Only a RUN needs the user to exist; it may be made by then.
-            Err(UserError::UnknownUser(_) | UserError::UnknownGroup(_)) => Owner::default(),
-            Err(e) => return Err(StepError::Other(format!("USER {user}: {e}"))),
-        },
-    };
-    // As BuildKit: what a `..` steps out of is made as well.
-    for (at, _) in path.match_indices("/..") {
-        let before = Path::new(&path[..at]);
-        if matches!(path.as_bytes().get(at + 3), None | Some(b'/')) && before.has_root() {
-            dest.make_dirs(before, 0o755, owner)
-                .map_err(|e| StepError::Other(format!("WORKDIR {path}: {e}")))?;
-        }
-    }
-    dest.make_dirs(Path::new(path), 0o755, owner)
-        .map(drop)
-        .map_err(|e| StepError::Other(format!("WORKDIR {path}: {e}")))
 }

@@ -14,6 +14,7 @@ use runtime::{
 
 use tokio::sync::Notify;
 
+use super::mounts::Mounts;
 use crate::plan::RunOp;
 use crate::solve::error::StepError;
 use crate::solve::progress::{Progress, Vertex};
@@ -113,6 +114,8 @@ pub enum StepNetwork {
 pub struct RunContext<'a> {
     /// Its network.
     pub network: StepNetwork,
+    /// What `--mount` shows it.
+    pub(super) mounts: Mounts,
     /// What all steps share.
     pub settings: &'a RunSettings,
     /// A directory for temporary files.
@@ -132,6 +135,7 @@ pub struct RunContext<'a> {
 pub fn run(op: &RunOp, overlay: Overlay, context: RunContext<'_>) -> Result<(), StepError> {
     let RunContext {
         network,
+        mounts,
         settings,
         scratch,
         cancel,
@@ -145,7 +149,7 @@ pub fn run(op: &RunOp, overlay: Overlay, context: RunContext<'_>) -> Result<(), 
         StepNetwork::Sandbox(sandbox) => NetworkMode::Sandbox(sandbox),
     };
     let mut spec = Spec::new(ContainerRoot::Overlay(overlay), op.argv.iter().cloned())
-        .env(environment(op))
+        .env(environment(op, &mounts.env))
         .cwd(op.cwd.clone())
         .user(op.user.clone())
         .network(network)
@@ -170,6 +174,13 @@ pub fn run(op: &RunOp, overlay: Overlay, context: RunContext<'_>) -> Result<(), 
         spec = spec.mount(Mount::bind(dir.path(), parent, true));
         script_dir = Some(dir);
     }
+    for mount in &mounts.mounts {
+        spec = spec.mount(mount.clone());
+    }
+    spec = match op.insecure {
+        true => spec.privileged(),
+        false => spec.usual_devices(),
+    };
     let (reader, writer) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)
         .map_err(|e| StepError::other("make a pipe", e))?;
     let stdout = writer
@@ -202,7 +213,7 @@ pub fn run(op: &RunOp, overlay: Overlay, context: RunContext<'_>) -> Result<(), 
     }
     let status = running.wait().map_err(|e| failed(&e))?;
     cancel.set(None);
-    drop(script_dir);
+    drop((script_dir, mounts));
     cancel.check()?;
     if status.success() {
         return Ok(());
@@ -213,16 +224,20 @@ pub fn run(op: &RunOp, overlay: Overlay, context: RunContext<'_>) -> Result<(), 
     })
 }
 
-/// The environment of the process: what is passed for this build alone wins over the image's.
-fn environment(op: &RunOp) -> Vec<String> {
+/// The environment of the process: what is passed for this build alone wins over the image's, and
+/// the secrets of the step over that.
+fn environment(op: &RunOp, secrets: &[String]) -> Vec<String> {
     let name = |pair: &str| {
         pair.split_once('=')
             .map_or(pair, |(name, _)| name)
             .to_owned()
     };
-    let hidden: Vec<String> = op.hidden_env.iter().map(|pair| name(pair)).collect();
-    let image = op.env.iter().filter(|pair| !hidden.contains(&name(pair)));
-    image.chain(&op.hidden_env).cloned().collect()
+    let mut all: Vec<String> = Vec::new();
+    for pair in op.env.iter().chain(&op.hidden_env).chain(secrets) {
+        all.retain(|other| name(other) != name(pair));
+        all.push(pair.clone());
+    }
+    all
 }
 
 /// A folder of its own with the script in it.

@@ -50,7 +50,12 @@ pub struct Sources<S> {
 #[derive(Debug)]
 pub enum Job<'a, S> {
     /// A process.
-    Run(&'a RunOp),
+    Run {
+        /// The process.
+        op: &'a RunOp,
+        /// What each of its mounts is taken from, in their order, if anything.
+        trees: Vec<Option<Tree>>,
+    },
     /// Files to be copied.
     Copy {
         /// What is copied, and to where.
@@ -79,6 +84,13 @@ pub trait Backend {
     /// What a copy takes from a tree.
     async fn sources(&self, op: &CopyOp, tree: &Tree)
     -> Result<Sources<Self::Selected>, StepError>;
+
+    /// The content digests of what a RUN's mounts bind from `trees`, by target.
+    async fn bound(
+        &self,
+        op: &RunOp,
+        trees: &[Option<Tree>],
+    ) -> Result<Vec<(String, String)>, StepError>;
 
     /// The layer that a key is known to give.
     async fn lookup(&self, key: &Digest) -> Result<Option<Layer>, StepError>;

@@ -94,7 +94,7 @@ impl StepKey {
 }
 
 /// The key of an operation on top of `parent`; `files` are the content digests of a copy's
-/// sources, in order, empty for other operations. `run_flags` tell what else a RUN depends on.
+/// sources, or of what a RUN binds, in order. `run_flags` tell what else a RUN depends on.
 pub fn step_key(
     op: &Op,
     parent: Option<&ChainId>,
@@ -103,7 +103,7 @@ pub fn step_key(
     files: &[(String, String)],
 ) -> StepKey {
     match op {
-        Op::Run(run) => run_key(run, parent, platform, run_flags),
+        Op::Run(run) => run_key(run, parent, platform, run_flags, files),
         Op::Copy(copy) => copy_key(copy, parent, files),
         Op::Workdir(workdir) => {
             let mut key = StepKey::new("workdir", parent);
@@ -114,7 +114,13 @@ pub fn step_key(
     }
 }
 
-fn run_key(run: &RunOp, parent: Option<&ChainId>, platform: &Platform, run_flags: &str) -> StepKey {
+fn run_key(
+    run: &RunOp,
+    parent: Option<&ChainId>,
+    platform: &Platform,
+    run_flags: &str,
+    files: &[(String, String)],
+) -> StepKey {
     let mut key = StepKey::new("run", parent);
     key.push("command", quote(&run.argv));
     for pair in &run.env {
@@ -128,6 +134,22 @@ fn run_key(run: &RunOp, parent: Option<&ChainId>, platform: &Platform, run_flags
     if let Some((path, body)) = &run.script {
         key.push("script", path);
         key.push("script text", Digest::sha256(body.as_bytes()).to_string());
+    }
+    for mount in &run.mounts {
+        let target = mount.target.as_deref().unwrap_or("as a variable");
+        key.push(format!("mount {target}"), mount.describe());
+    }
+    for device in &run.devices {
+        key.push(
+            format!("--device {}", device.name),
+            device.required.to_string(),
+        );
+    }
+    if run.insecure {
+        key.push("--security", "insecure");
+    }
+    for (target, digest) in files {
+        key.push(format!("file {target}"), digest);
     }
     key
 }
@@ -183,6 +205,9 @@ mod tests {
             cwd: "/".to_owned(),
             network: Network::Default,
             script: None,
+            mounts: Vec::new(),
+            devices: Vec::new(),
+            insecure: false,
         });
         step_key(&op, None, &Platform::host(), "default", &[])
     }

@@ -26,8 +26,8 @@ use oci::{ChainId, DiffId, ImageConfig, Platform};
 
 use crate::plan::expand::{Declared, ExpandedStage, StageInput, sketch_stage};
 use crate::plan::{
-    Base, BuildArgs, Consent, CopyFrom, Graph, ImageRequest, NamedContexts, Names, Op, PlanError,
-    StagePlan, Step,
+    Base, BuildArgs, Consent, CopyFrom, Graph, ImageRequest, MountOp, NamedContexts, Names, Op,
+    PlanError, StagePlan, Step,
 };
 use backend::{Backend, BaseImage, Job, Layer, Sources, Tree};
 use error::{SolveError, StepError};
@@ -410,7 +410,15 @@ impl<'a, B: Backend> Solver<'a, B> {
         op: &'o Op,
     ) -> Result<(Job<'o, B::Selected>, Vec<(String, String)>), StepError> {
         Ok(match op {
-            Op::Run(run) => (Job::Run(run), Vec::new()),
+            Op::Run(op) => {
+                let from = |mount: &MountOp| mount.from().map(|from| self.tree(from));
+                let trees: Vec<Option<Tree>> = op.mounts.iter().map(from).collect();
+                let files = match trees.iter().any(Option::is_some) {
+                    true => self.backend.bound(op, &trees).await?,
+                    false => Vec::new(),
+                };
+                (Job::Run { op, trees }, files)
+            }
             Op::Workdir(workdir) => (Job::Workdir(workdir), Vec::new()),
             Op::Copy(op) => {
                 let tree = self.tree(&op.from);

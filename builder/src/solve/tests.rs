@@ -14,7 +14,7 @@ use super::progress::{Progress, Vertex};
 use super::trace::Trace;
 use super::{Build, Solver};
 use crate::plan::graph::GraphOptions;
-use crate::plan::{BuildArgs, Consent, CopyOp, Graph, ImageRequest, NamedContexts};
+use crate::plan::{BuildArgs, Consent, CopyOp, Graph, ImageRequest, NamedContexts, RunOp};
 
 /// Makes a layer of everything, and fails the command `false`.
 #[derive(Default)]
@@ -59,6 +59,14 @@ impl Backend for Fake {
         })
     }
 
+    async fn bound(
+        &self,
+        _: &RunOp,
+        _: &[Option<Tree>],
+    ) -> Result<Vec<(String, String)>, StepError> {
+        Ok(Vec::new())
+    }
+
     async fn lookup(&self, key: &Digest) -> Result<Option<Layer>, StepError> {
         Ok(self.cache.borrow().get(key).cloned())
     }
@@ -73,7 +81,7 @@ impl Backend for Fake {
             assert_eq!(tree, selected, "a copy takes what was looked at for it");
             self.copied.borrow_mut().push(tree.clone());
         }
-        if let Job::Run(run) = job
+        if let Job::Run { op: run, .. } = job
             && run.argv.last().is_some_and(|a| a == "false")
         {
             return Err(StepError::Process {
