@@ -1,6 +1,7 @@
 //! The world as it is: the local store, the container runtime, registries and build contexts.
 
 pub mod copy;
+mod devices;
 mod mounts;
 pub mod run;
 pub mod secrets;

@@ -14,6 +14,7 @@ use runtime::{
 
 use tokio::sync::Notify;
 
+use super::devices;
 use super::mounts::Mounts;
 use crate::plan::RunOp;
 use crate::solve::error::StepError;
@@ -148,8 +149,10 @@ pub fn run(op: &RunOp, overlay: Overlay, context: RunContext<'_>) -> Result<(), 
         StepNetwork::None => NetworkMode::None,
         StepNetwork::Sandbox(sandbox) => NetworkMode::Sandbox(sandbox),
     };
+    let added = devices::find(&op.devices)?;
+    let extra = [mounts.env.as_slice(), added.env.as_slice()].concat();
     let mut spec = Spec::new(ContainerRoot::Overlay(overlay), op.argv.iter().cloned())
-        .env(environment(op, &mounts.env))
+        .env(environment(op, &extra))
         .cwd(op.cwd.clone())
         .user(op.user.clone())
         .network(network)
@@ -177,6 +180,7 @@ pub fn run(op: &RunOp, overlay: Overlay, context: RunContext<'_>) -> Result<(), 
     for mount in &mounts.mounts {
         spec = spec.mount(mount.clone());
     }
+    spec = added.to(spec);
     spec = match op.insecure {
         true => spec.privileged(),
         false => spec.usual_devices(),

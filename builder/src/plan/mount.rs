@@ -254,6 +254,11 @@ pub fn taking(from: &CopyFrom, source: &str) -> CopyOp {
     }
 }
 
+/// A path of a container, cleaned: nothing steps out of the root.
+pub fn absolute(path: &str) -> String {
+    join("/", path)
+}
+
 /// Go's `path.Clean`, but of nothing nothing comes.
 fn clean(path: &str) -> String {
     match path.strip_prefix('/') {
