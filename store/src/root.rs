@@ -8,6 +8,7 @@
 //!   snapshots/<n>/fs          one unpacked layer each
 //!   snapshots/staging/<name>/ being made: fs and work, the directory flocked by its owner
 //!   leases/<name>             flocked by the processes that use the store
+//!   claims/<key>              flocked by the process that does what the key stands for
 //!   build/                    derived data, which can be made again
 //!   mounts/<name>-<n>/fs      directories of cache mounts, flocked by the steps that use them
 //!   trash/                    renamed away, being deleted
@@ -65,6 +66,7 @@ pub(crate) struct Layout {
     pub snapshots: PathBuf,
     pub staging: PathBuf,
     pub leases: PathBuf,
+    pub claims: PathBuf,
     pub trash: PathBuf,
     pub derived: PathBuf,
     pub reserve: PathBuf,
@@ -72,7 +74,7 @@ pub(crate) struct Layout {
 }
 
 /// What may be in the root of a store that is only half made.
-const KNOWN: [&str; 13] = [
+const KNOWN: [&str; 14] = [
     "lock",
     "store.db",
     "store.db-wal",
@@ -81,6 +83,7 @@ const KNOWN: [&str; 13] = [
     "staging",
     "snapshots",
     "leases",
+    "claims",
     "trash",
     "build",
     "mounts",
@@ -97,6 +100,7 @@ impl Layout {
             snapshots: root.join("snapshots"),
             staging: root.join("snapshots/staging"),
             leases: root.join("leases"),
+            claims: root.join("claims"),
             trash: root.join("trash"),
             derived: root.join("build"),
             reserve: root.join("reserve"),

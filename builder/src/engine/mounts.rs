@@ -16,13 +16,15 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::task::JoinHandle;
 
 use super::copy::{self, Destination};
-use super::{Engine, Stack, blocking, failed, lock};
+use super::stack::{Stack, mount};
+use super::{Engine, blocking, failed, lock};
 use crate::files::rootfs::{Owner, Rootfs};
 use crate::plan::mount::{Access, TAKEN, taking};
 use crate::plan::{CacheMount, CopyFrom, MountOp, Mounted, Op, RunOp};
-use crate::solve::backend::{Backend as _, Job, Tree};
+use crate::solve::backend::{Cache as _, Job, Tree};
 use crate::solve::error::StepError;
-use crate::solve::key::step_key;
+use crate::solve::jobs::Turn;
+use crate::solve::key::{Taken, step_key};
 use crate::solve::progress::Vertex;
 
 /// How often a step that waits for a cache mount asks for it.
@@ -64,12 +66,12 @@ impl Engine {
         op: &RunOp,
         trees: &[Option<Tree>],
         stack: &Stack,
-        vertex: &Vertex,
+        line: (&Vertex, &Turn),
     ) -> Result<Mounts, StepError> {
         let mut made = Mounts::default();
         for (n, mount) in op.mounts.iter().enumerate() {
             let tree = trees.get(n).and_then(Option::as_ref);
-            self.mount(op, mount, tree, (stack, vertex), &mut made)
+            self.mount(op, mount, tree, (stack, line), &mut made)
                 .await?;
         }
         Ok(made)
@@ -80,7 +82,7 @@ impl Engine {
         op: &RunOp,
         mount: &MountOp,
         tree: Option<&Tree>,
-        (stack, vertex): (&Stack, &Vertex),
+        (stack, line): (&Stack, (&Vertex, &Turn)),
         made: &mut Mounts,
     ) -> Result<(), StepError> {
         let target = mount.target.clone().unwrap_or_default();
@@ -89,13 +91,11 @@ impl Engine {
                 source, writable, ..
             } => {
                 let tree = tree.ok_or_else(|| StepError::Other(format!("{target} has no tree")))?;
-                let kind = self.bind(tree, source, *writable, vertex, made).await?;
+                let kind = self.bind(tree, source, *writable, line, made).await?;
                 made.mounts.push(Mount { target, kind });
             }
             Mounted::Cache(cache) => {
-                let dir = self
-                    .cache(op, cache, &target, tree, (stack, vertex))
-                    .await?;
+                let dir = self.cache(op, cache, &target, tree, (stack, line)).await?;
                 made.mounts
                     .push(Mount::bind(dir.path(), target, cache.readonly));
                 made.held.push(Held::Cache(dir));
@@ -144,14 +144,14 @@ impl Engine {
         tree: &Tree,
         source: &str,
         writable: bool,
-        vertex: &Vertex,
+        line: (&Vertex, &Turn),
         made: &mut Mounts,
     ) -> Result<MountKind, StepError> {
         let (chain, below) = match tree {
             Tree::Layers(chain) => (chain.clone(), source.to_owned()),
             // The context as COPY sees it: without what is ignored, all of it root's.
             Tree::Context | Tree::Named(_) => {
-                let chain = self.taken(tree, source, vertex).await?;
+                let chain = self.taken(tree, source, line).await?;
                 (Some(chain), TAKEN.to_owned())
             }
         };
@@ -177,7 +177,7 @@ impl Engine {
             let paths = paths
                 .as_ref()
                 .map(|(upper, work)| (upper.as_path(), work.as_path()));
-            super::mount(&lowers, &empty, paths).map(Rootfs::into_fd)
+            mount(&lowers, &empty, paths).map(Rootfs::into_fd)
         })
         .await?;
         made.held.extend(dir.map(Held::Dir));
@@ -197,16 +197,20 @@ impl Engine {
         &self,
         tree: &Tree,
         source: &str,
-        vertex: &Vertex,
+        (vertex, turn): (&Vertex, &Turn),
     ) -> Result<ChainId, StepError> {
         let from = match tree {
             Tree::Named(name) => CopyFrom::Named(name.clone()),
             Tree::Context | Tree::Layers(_) => CopyFrom::Context,
         };
         let op = taking(&from, source);
-        let sources = self.find_sources(&op, tree).await?;
+        let sources = self.find_sources(&op, tree, turn).await?;
+        let taken = Taken {
+            files: &sources.files,
+            below: &[],
+        };
         let wrapped = Op::Copy(Box::new(op.clone()));
-        let key = step_key(&wrapped, None, &Platform::host(), "", &sources.files).digest();
+        let key = step_key(&wrapped, None, &Platform::host(), "", taken).digest();
         if let Some(layer) = self.lookup(&key).await? {
             return Ok(layer.chain_id);
         }
@@ -216,7 +220,7 @@ impl Engine {
             selected: sources.selected,
         };
         // Boxed: a job that takes files is made within one that runs.
-        let layer = Box::pin(self.make(job, None, vertex)).await?;
+        let layer = Box::pin(self.make(job, None, vertex, turn)).await?;
         self.remember(&key, &layer, &format!("mount {source} of the context"))
             .await?;
         Ok(layer.chain_id)
@@ -238,7 +242,7 @@ impl Engine {
         cache: &CacheMount,
         target: &str,
         tree: Option<&Tree>,
-        (stack, vertex): (&Stack, &Vertex),
+        (stack, line): (&Stack, (&Vertex, &Turn)),
     ) -> Result<CacheDir, StepError> {
         let origin = match tree {
             None => None,
@@ -276,9 +280,11 @@ impl Engine {
                 CacheOffer::Busy => {
                     if !told {
                         self.progress
-                            .status(vertex, "waiting for the cache mount of another step");
+                            .status(line.0, "waiting for the cache mount of another step");
                         told = true;
                     }
+                    // Whoever has it goes on meanwhile.
+                    let _waiting = line.1.waiting();
                     tokio::select! {
                         () = tokio::time::sleep(ASK_AGAIN) => {}
                         () = self.cancel.cancelled() => return Err(StepError::Cancelled),
@@ -429,6 +435,7 @@ impl Engine {
         &self,
         op: &RunOp,
         trees: &[Option<Tree>],
+        turn: &Turn,
     ) -> Result<Vec<(String, String)>, StepError> {
         let mut digests = Vec::new();
         for (mount, tree) in op.mounts.iter().zip(trees) {
@@ -442,7 +449,7 @@ impl Engine {
                 digests.push((target, format!("layers {chain}")));
                 continue;
             }
-            let found = self.find_sources(&take, tree).await?;
+            let found = self.find_sources(&take, tree, turn).await?;
             digests.extend(
                 found
                     .files
