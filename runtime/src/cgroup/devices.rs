@@ -220,6 +220,29 @@ mod tests {
         }
     }
 
+    /// The kernel takes the program and does what it says, also where the controller of version 1
+    /// is what steps get.
+    #[test]
+    fn version_two_lets_through_what_is_listed() {
+        let host = super::super::host::Hierarchies::of_this_host().unwrap();
+        let root = rustix::process::geteuid().is_root();
+        let Some(mount) = host.unified().filter(|_| root) else {
+            println!("skipped: needs root and a hierarchy of version 2");
+            return;
+        };
+        let group = mount.join(format!("rbuild-devices-{}", std::process::id()));
+        std::fs::create_dir(&group).unwrap();
+        restrict(&group, Version::Two, &rules(&[])).unwrap();
+        let script = "echo $$ >\"$0/cgroup.procs\" && echo x >/dev/null && \
+            head -c 1 /dev/zero >/dev/null && ! (: </dev/kmsg) 2>/dev/null";
+        let status = std::process::Command::new("sh")
+            .args(["-c", script])
+            .arg(&group)
+            .status();
+        super::super::remove_all(&[group]);
+        assert!(status.unwrap().success());
+    }
+
     #[test]
     fn version_one_reads_lines() {
         let lines: Vec<String> = rules(&[]).iter().map(Rule::line).collect();

@@ -54,6 +54,13 @@ impl Hierarchies {
         self.place_of("devices").or_else(any_of_two)
     }
 
+    /// The hierarchy of version 2.
+    #[cfg(test)]
+    pub(super) fn unified(&self) -> Option<&Path> {
+        let mut two = self.0.iter().filter(|place| place.version == Version::Two);
+        two.next().map(|place| place.mount.as_path())
+    }
+
     pub(super) fn place_of(&self, controller: &str) -> Option<&Place> {
         self.0
             .iter()
