@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use oci::{Digest, ImageConfig, Reference};
+use oci::{Digest, ImageConfig, Platform, Reference};
 use store::{NewImage, Store};
 use tokio::sync::OnceCell;
 
@@ -56,6 +56,23 @@ impl Images {
     /// [`ImageError`].
     pub async fn find(&self, name: &str) -> Result<StoredImage, ImageError> {
         let image = self.store.resolve(name).await?;
+        let config = self.read_config(&image.id).await?;
+        Ok(StoredImage {
+            id: image.id,
+            config,
+        })
+    }
+
+    /// An image of the store for a platform, by anything that names one.
+    ///
+    /// # Errors
+    /// [`ImageError`].
+    pub async fn find_for(
+        &self,
+        name: &str,
+        platform: &Platform,
+    ) -> Result<StoredImage, ImageError> {
+        let image = self.store.resolve_for(name, Some(platform)).await?;
         let config = self.read_config(&image.id).await?;
         Ok(StoredImage {
             id: image.id,

@@ -9,6 +9,7 @@
 //! | [`root`] | where it is and how its directory is laid out |
 //! | [`snapshot`] | unpacked layers, and making them durable |
 //! | [`image`] | images and their tags |
+//! | [`index`] | indexes of images, and what names lead to |
 //! | [`resolve`] | finding the image that a text means |
 //! | [`remove`] | `rmi` |
 //! | [`layers`] | the blobs of layers, and where else they are |
@@ -32,6 +33,8 @@ mod db;
 pub mod error;
 pub mod image;
 mod images;
+pub mod index;
+mod indexes;
 pub mod layers;
 pub mod lock;
 pub mod prune;
@@ -47,6 +50,7 @@ mod trash;
 
 pub use error::{Error, Result};
 pub use image::{Image, ImageLine, NewImage, RawManifest};
+pub use index::{Content, IndexEntry, NewIndex, StoredIndex};
 pub use lock::Lease;
 pub use prune::{DiskUsage, Kept, PruneOptions, PruneReport, Usage};
 pub use record::{CacheRecord, NewCacheRecord};

@@ -69,34 +69,14 @@ const OTHERS: &[(&str, &str, &str)] = &[
     ),
     ("load", "--platform", "all images of the archive are loaded"),
     (
-        "save",
-        "--platform",
-        "the image is saved as it is in the store",
-    ),
-    (
-        "push",
-        "--platform",
-        "the image is pushed as it is in the store",
-    ),
-    (
-        "history",
-        "--platform",
-        "an image of the store has one platform",
-    ),
-    (
         "inspect",
         "--type",
         "everything that is inspected is an image",
     ),
     (
-        "inspect",
-        "--platform",
-        "an image of the store has one platform",
-    ),
-    (
         "rmi",
         "--platform",
-        "an image of the store has one platform",
+        "`rbuild inspect NAME` lists the image of each platform, to be removed by its ID",
     ),
     ("prune", "--volumes", "there are no volumes here"),
 ];

@@ -26,7 +26,7 @@ use images::Images;
 use oci::Platform;
 
 use crate::app::App;
-use crate::commands::push::push_one;
+use crate::commands::push::{Pushing, push_one};
 use crate::failure::{Failure, Outcome};
 use crate::frontend::bases::Bases;
 use crate::frontend::contexts;
@@ -158,8 +158,12 @@ impl Command<'_> {
             outcome::warn(app, text, report);
         }
         if args.push {
+            let pushing = Pushing {
+                quiet: args.quiet,
+                ..Pushing::default()
+            };
             for tag in &options.tags {
-                push_one(app, &images, tag, None, args.quiet).await?;
+                push_one(app, &images, tag, &pushing).await?;
             }
         }
         Ok(())
