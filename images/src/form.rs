@@ -39,6 +39,15 @@ pub(crate) struct Choice {
 }
 
 impl Form {
+    /// The same for an image that has so many layers of a base.
+    #[must_use]
+    pub fn for_base(self, base_layers: usize) -> Self {
+        Self {
+            base_layers,
+            ..self
+        }
+    }
+
     /// What becomes of the layer in this place, from the bottom.
     pub(crate) fn of_layer(&self, at: usize) -> Choice {
         if at < self.base_layers && !self.force {

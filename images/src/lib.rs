@@ -24,6 +24,7 @@ mod ingest;
 mod layer;
 pub mod layout;
 pub mod load;
+pub mod local;
 pub mod progress;
 pub mod pull;
 pub mod push;

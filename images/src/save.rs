@@ -1,19 +1,25 @@
 //! Images of the store as an archive.
 
+use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::path::Path;
 use std::sync::Arc;
 
+use client::LayerState;
+
 use oci::archive::write::{Format, ImageSource, IndexSource, LayerSource, directory, tar};
 use oci::blob::{BlobStore as _, DiskBlobs};
 use oci::manifest::ManifestDocument;
-use oci::{ChainId, Descriptor, MediaType, Platform, Reference, media_type};
+use oci::media_type::LayerCompression;
+use oci::{ChainId, Descriptor, DiffId, Digest, MediaType, Platform, Reference, media_type};
 use store::{Image, RawManifest, StoredIndex};
 
 use crate::error::ImageError;
+use crate::form::Form;
+use crate::index::build::{IndexAnnotations, Part, index_document};
 use crate::layer::LayerTar;
 use crate::progress::LayerProgress;
-use crate::push::{original, usable};
+use crate::push::{PushProgress, made, original, registry_blob, usable};
 use crate::service::Images;
 
 /// An image, ready to be written.
@@ -23,6 +29,7 @@ pub struct SavedImage {
     references: Vec<Reference>,
     layers: Vec<SavedLayer>,
     listed: bool,
+    annotations: BTreeMap<String, String>,
 }
 
 /// An index, ready to be written.
@@ -33,6 +40,7 @@ pub struct SavedIndex {
     first: Option<usize>,
     documents: Vec<Vec<u8>>,
     blobs: Vec<SavedLayer>,
+    annotations: BTreeMap<String, String>,
 }
 
 /// Images and indexes, ready to be written.
@@ -140,9 +148,31 @@ pub async fn prepare(
             references,
             layers: wanted.layers.into_iter().map(layer).collect(),
             listed: false,
+            annotations: BTreeMap::new(),
         });
     }
     plain(images, image, references, progress).await
+}
+
+/// A layer as plain tar.
+async fn plain_layer(
+    images: &Images,
+    diff_id: &DiffId,
+    chain_id: &ChainId,
+    progress: &Arc<dyn LayerProgress>,
+) -> Result<SavedLayer, ImageError> {
+    let tar = LayerTar::find(images, diff_id, chain_id).await?;
+    let (tar, size) = tokio::task::spawn_blocking(move || {
+        let size = tar.size();
+        (tar, size)
+    })
+    .await?;
+    let digest = diff_id.digest().clone();
+    Ok(SavedLayer {
+        descriptor: Descriptor::new(media_type::OCI_LAYER, digest, size?),
+        source: Source::Tar(tar),
+        progress: Arc::clone(progress),
+    })
 }
 
 /// An image with its layers as plain tars.
@@ -155,18 +185,7 @@ async fn plain(
     let config = images.store.config(&image.id).await?;
     let mut layers = Vec::new();
     for (diff_id, chain_id) in image.layers.iter().zip(ChainId::chain(&image.layers)) {
-        let tar = LayerTar::find(images, diff_id, &chain_id).await?;
-        let (tar, size) = tokio::task::spawn_blocking(move || {
-            let size = tar.size();
-            (tar, size)
-        })
-        .await?;
-        let digest = diff_id.digest().clone();
-        layers.push(SavedLayer {
-            descriptor: Descriptor::new(media_type::OCI_LAYER, digest, size?),
-            source: Source::Tar(tar),
-            progress: Arc::clone(progress),
-        });
+        layers.push(plain_layer(images, diff_id, &chain_id, progress).await?);
     }
     Ok(SavedImage {
         config,
@@ -174,6 +193,7 @@ async fn plain(
         references,
         layers,
         listed: false,
+        annotations: BTreeMap::new(),
     })
 }
 
@@ -203,6 +223,7 @@ impl Saved {
             first: None,
             documents: Vec::new(),
             blobs: Vec::new(),
+            annotations: BTreeMap::new(),
         };
         for entry in &index.entries {
             let Some(raw) = images.store.entry_document(entry).await? else {
@@ -231,6 +252,136 @@ impl Saved {
         }
         self.indexes.push(saved);
         Ok(())
+    }
+}
+
+impl Saved {
+    /// Adds the result of a build in the form asked for: one image, or the index of several.
+    /// Returns the descriptor of the manifest or index that it is.
+    ///
+    /// # Errors
+    /// [`ImageError`] when a layer is gone or cannot be compressed.
+    pub async fn add_result(
+        &mut self,
+        images: &Images,
+        result: &[Part],
+        shape: &Shape,
+        progress: &Arc<dyn LayerProgress>,
+    ) -> Result<Descriptor, ImageError> {
+        let several = result.len() > 1;
+        let mut entries = Vec::new();
+        let first = self.images.len();
+        for part in result {
+            let form = Form {
+                annotations: part.annotations.clone(),
+                ..shape.form.clone()
+            };
+            let form = form.for_base(part.base_layers);
+            let mut saved = formed(images, &part.image, &form, progress).await?;
+            let bytes = saved.manifest.as_deref().unwrap_or_default();
+            let media_type = match ManifestDocument::parse(bytes, None) {
+                Ok(document) => document.media_type(),
+                Err(_) => media_type::OCI_MANIFEST.into(),
+            };
+            let size = bytes.len() as u64;
+            let mut entry = Descriptor::new(media_type, Digest::sha256(bytes), size);
+            entry.platform = Some(part.platform.clone());
+            entries.push(entry);
+            saved.listed = several;
+            if !several {
+                saved.references.clone_from(&shape.references);
+                saved.annotations.clone_from(&shape.entry);
+            }
+            self.images.push(saved);
+        }
+        if let ([only], false) = (entries.as_slice(), several) {
+            return Ok(only.clone());
+        }
+        let document = index_document(entries, &shape.annotations)?;
+        let digest = Digest::sha256(&document.bytes);
+        let size = document.bytes.len() as u64;
+        let host = |part: &Part| part.platform.satisfies(&Platform::host());
+        let at = result.iter().position(host).unwrap_or(0);
+        let descriptor = Descriptor::new(document.media_type.clone(), digest, size);
+        self.indexes.push(SavedIndex {
+            media_type: document.media_type,
+            document: document.bytes,
+            references: shape.references.clone(),
+            first: Some(first + at),
+            documents: Vec::new(),
+            blobs: Vec::new(),
+            annotations: shape.entry.clone(),
+        });
+        Ok(descriptor)
+    }
+}
+
+/// What the result of a build is to look like in an archive.
+#[derive(Clone, Debug, Default)]
+pub struct Shape {
+    /// How layers and manifests look.
+    pub form: Form,
+    /// The index's annotations, and those of its entries.
+    pub annotations: IndexAnnotations,
+    /// Annotations of the archive's entry.
+    pub entry: BTreeMap<String, String>,
+    /// The names to load it under.
+    pub references: Vec<Reference>,
+}
+
+/// An image whose layers have the form asked for.
+async fn formed(
+    images: &Images,
+    image: &Image,
+    form: &Form,
+    progress: &Arc<dyn LayerProgress>,
+) -> Result<SavedImage, ImageError> {
+    let mut blobs = Vec::new();
+    let mut layers = Vec::new();
+    let chain = ChainId::chain(&image.layers);
+    for (at, (diff_id, chain_id)) in image.layers.iter().zip(&chain).enumerate() {
+        let choice = form.of_layer(at);
+        let layer = match choice.compression {
+            Some(LayerCompression::None) => {
+                plain_layer(images, diff_id, chain_id, progress).await?
+            }
+            _ => {
+                let told = Compressing(progress.as_ref());
+                let blob = registry_blob(images, diff_id, chain_id, &choice, &told).await?;
+                SavedLayer {
+                    descriptor: blob,
+                    source: Source::Blob(Arc::clone(images.store.blobs())),
+                    progress: Arc::clone(progress),
+                }
+            }
+        };
+        blobs.push(layer.descriptor.clone());
+        layers.push(layer);
+    }
+    let wanted = made(images, image, blobs, form).await?;
+    for (layer, descriptor) in layers.iter_mut().zip(wanted.layers) {
+        layer.descriptor = descriptor;
+    }
+    Ok(SavedImage {
+        config: images.store.config(&image.id).await?,
+        manifest: Some(wanted.manifest),
+        references: Vec::new(),
+        layers,
+        listed: false,
+        annotations: BTreeMap::new(),
+    })
+}
+
+/// Tells how much of a layer is compressed as how much of it is written.
+struct Compressing<'p>(&'p dyn LayerProgress);
+
+impl PushProgress for Compressing<'_> {
+    fn layers(&self, _: &[DiffId]) {}
+
+    fn layer(&self, diff_id: &DiffId, state: &LayerState) {
+        if let LayerState::Compressing { current, total } = state {
+            self.0.layer(diff_id.digest(), *current, *total);
+        }
     }
 }
 
@@ -264,6 +415,7 @@ async fn listed_image(
             references: Vec::new(),
             layers: wanted.layers.into_iter().map(layer).collect(),
             listed: true,
+            annotations: BTreeMap::new(),
         });
     }
     let mut plain = plain(images, image, Vec::new(), progress).await?;
@@ -281,6 +433,7 @@ fn indexes(indexes: &[SavedIndex]) -> Vec<IndexSource<'_>> {
             first,
             documents,
             blobs,
+            annotations,
         }: &SavedIndex = index;
         IndexSource {
             media_type,
@@ -289,6 +442,7 @@ fn indexes(indexes: &[SavedIndex]) -> Vec<IndexSource<'_>> {
             first: *first,
             documents,
             blobs: blobs.iter().map(|l| l as &dyn LayerSource).collect(),
+            annotations: annotations.clone(),
         }
     };
     indexes.iter().map(source).collect()
@@ -302,6 +456,7 @@ fn sources(images: &[SavedImage]) -> Vec<ImageSource<'_>> {
             references,
             layers,
             listed,
+            annotations,
         }: &SavedImage = image;
         ImageSource {
             config,
@@ -309,6 +464,7 @@ fn sources(images: &[SavedImage]) -> Vec<ImageSource<'_>> {
             references,
             layers: layers.iter().map(|l| l as &dyn LayerSource).collect(),
             listed: *listed,
+            annotations: annotations.clone(),
         }
     };
     images.iter().map(source).collect()

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use oci::{Digest, ImageConfig, Platform, Reference};
-use store::{NewImage, Store};
+use store::{Image, NewImage, Store};
 use tokio::sync::OnceCell;
 
 use crate::document::ConfigDocument;
@@ -89,6 +89,28 @@ impl Images {
         serde_json::from_slice(&bytes).map_err(|cause| ImageError::Document {
             what: "configuration",
             cause,
+        })
+    }
+
+    /// An image that was built here and is to be written somewhere, without being one of the
+    /// store: its layers are, and its configuration stays as long as a lease is held.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn stage(&self, document: &ConfigDocument) -> Result<Image, ImageError> {
+        self.store.expect_blobs([&document.id]).await?;
+        self.store.put_blob(document.bytes.clone()).await?;
+        let config = self.read_config(&document.id).await?;
+        Ok(Image {
+            id: document.id.clone(),
+            created: config.created.clone(),
+            platform: config.platform(),
+            size: 0,
+            manifest: None,
+            layers: config.rootfs.diff_ids,
+            tags: Vec::new(),
+            repo_digests: Vec::new(),
+            listed: false,
         })
     }
 

@@ -141,6 +141,7 @@ impl Image {
             references: &references,
             layers: self.layers.iter().map(|l| l as &dyn LayerSource).collect(),
             listed: false,
+            annotations: Default::default(),
         };
         write::tar(&[source], &[], format, File::create(file).unwrap()).unwrap();
     }

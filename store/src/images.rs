@@ -120,8 +120,12 @@ impl Store {
         Ok(())
     }
 
-    /// Writes a small blob unless it is there.
-    pub(crate) async fn put_blob(&self, bytes: Vec<u8>) -> Result<()> {
+    /// Writes a small blob unless it is there. No row refers to it yet: it stays while a lease is
+    /// held.
+    ///
+    /// # Errors
+    /// Those of the blob store.
+    pub async fn put_blob(&self, bytes: Vec<u8>) -> Result<()> {
         let digest = Digest::sha256(&bytes);
         if self.use_blob(&digest).await? == Some(bytes.len() as u64) {
             return Ok(());

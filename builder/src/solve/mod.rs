@@ -1,12 +1,14 @@
 //! Runs a plan: each step is found in the cache or done, and becomes a layer.
 //!
 //! - [`backend`]: the one trait through which the world is seen; [`progress`]: what it is told
+//! - `foreign`: for which platforms processes run
 //! - [`image`]: what a stage comes to; [`error`]: why there is none
 //! - [`key`]: what a step's result depends on
 //! - [`trace`]: the keys of the last build, to say why a step missed
 
 pub mod backend;
 pub mod error;
+mod foreign;
 pub mod image;
 pub mod key;
 pub mod progress;

@@ -33,6 +33,8 @@ pub struct Part {
     pub platform: Platform,
     /// Its manifest's annotations.
     pub annotations: BTreeMap<String, String>,
+    /// So many of its layers came with its base image.
+    pub base_layers: usize,
 }
 
 /// The manifest of an image with its layers as plain tars.

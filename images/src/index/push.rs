@@ -13,7 +13,9 @@ use store::{IndexEntry, RawManifest, StoredIndex};
 
 use crate::error::ImageError;
 use crate::form::{Form, Vocabulary};
+use crate::index::build::{Part, index_document};
 use crate::push::{PushProgress, push_content, push_source, usable};
+use crate::save::Shape;
 use crate::service::Images;
 
 /// Pushes an index under a name: every image of it, then the index itself. Images that were pulled
@@ -52,6 +54,71 @@ pub async fn push_index(
         .record_index_digest(&index.id, &by_digest)
         .await?;
     Ok(pushed)
+}
+
+/// Pushes the result of a build in the form asked for, one image or the index of several, under its
+/// names, or without tag to the repositories of its names. It need not be in the store.
+///
+/// # Errors
+/// As [`push_index`].
+pub async fn push_result(
+    images: &Images,
+    result: &[Part],
+    shape: &Shape,
+    by_digest: bool,
+    progress: &dyn PushProgress,
+) -> Result<Option<Descriptor>, ImageError> {
+    let client = images.client().await?;
+    let several = result.len() > 1;
+    let mut descriptor = None;
+    for reference in &shape.references {
+        let mut entries = Vec::new();
+        let mut last = None;
+        for part in result {
+            let form = Form {
+                annotations: part.annotations.clone(),
+                vocabulary: shape.form.vocabulary.or(several.then_some(Vocabulary::Oci)),
+                ..shape.form.clone()
+            };
+            let form = form.for_base(part.base_layers);
+            let content = push_content(images, &part.image, reference, None, &form, progress);
+            let content = content.await?;
+            let digest = Digest::sha256(&content.manifest);
+            let size = content.manifest.len() as u64;
+            let mut entry = Descriptor::new(content.media_type.clone(), digest.clone(), size);
+            entry.platform = Some(part.platform.clone());
+            entries.push(entry);
+            if several {
+                client
+                    .put_manifest(
+                        &reference.with_digest(digest),
+                        Bytes::from(content.manifest),
+                        &content.media_type,
+                    )
+                    .await?;
+            } else {
+                last = Some((content.media_type, content.manifest));
+            }
+        }
+        let (media_type, bytes) = match last {
+            Some(only) => only,
+            None => {
+                let raw = index_document(entries, &shape.annotations)?;
+                (raw.media_type, raw.bytes)
+            }
+        };
+        let digest = Digest::sha256(&bytes);
+        let target = match by_digest {
+            true => reference.with_digest(digest.clone()),
+            false => reference.clone(),
+        };
+        let size = bytes.len() as u64;
+        client
+            .put_manifest(&target, Bytes::from(bytes), &media_type)
+            .await?;
+        descriptor = Some(Descriptor::new(media_type, digest, size));
+    }
+    Ok(descriptor)
 }
 
 /// Pushes what one entry leads to, by digest; returns what it is there.

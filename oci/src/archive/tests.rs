@@ -93,6 +93,7 @@ impl Image {
             references: &self.references,
             layers: self.layers.iter().map(|l| l as &dyn LayerSource).collect(),
             listed: false,
+            annotations: Default::default(),
         }
     }
 

@@ -38,6 +38,8 @@ pub struct ImageSource<'i> {
     pub layers: Vec<&'i dyn LayerSource>,
     /// An index leads to it: it has no entry of its own.
     pub listed: bool,
+    /// Annotations of its entry, beside its name.
+    pub annotations: BTreeMap<String, String>,
 }
 
 /// An index to be written.
@@ -54,6 +56,8 @@ pub struct IndexSource<'i> {
     pub documents: &'i [Vec<u8>],
     /// Blobs that those need.
     pub blobs: Vec<&'i dyn LayerSource>,
+    /// Annotations of its entry, beside its name.
+    pub annotations: BTreeMap<String, String>,
 }
 
 /// Which tools the archive is for.
@@ -246,9 +250,12 @@ fn entries(
 ) -> Vec<Descriptor> {
     let mut entries = Vec::new();
     let alone = images.iter().zip(manifests).filter(|(i, _)| !i.listed);
-    let alone = alone.map(|(image, manifest)| (image.references, manifest));
-    let lists = indexes.iter().map(|index| index.references).zip(lists);
-    for (references, manifest) in alone.chain(lists) {
+    let alone = alone.map(|(image, manifest)| (image.references, &image.annotations, manifest));
+    let lists = indexes.iter().zip(lists);
+    let lists = lists.map(|(index, list)| (index.references, &index.annotations, list));
+    for (references, annotations, manifest) in alone.chain(lists) {
+        let mut manifest = manifest.clone();
+        manifest.annotations.extend(annotations.clone());
         let named: Vec<_> = tagged(references)
             .map(|(reference, tag)| {
                 let mut entry = manifest.clone();

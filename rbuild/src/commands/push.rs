@@ -1,8 +1,9 @@
 //! `rbuild push`
 
 use clap::{Args, ValueEnum};
+use client::Pushed;
 use oci::media_type::LayerCompression;
-use oci::{Platform, Reference};
+use oci::{Descriptor, Platform, Reference};
 use store::Content;
 
 use crate::app::App;
@@ -126,13 +127,13 @@ pub struct Pushing {
     pub quiet: bool,
 }
 
-/// Pushes one tag, and tells it in docker's words unless `quiet`.
+/// Pushes one tag, and tells it in docker's words unless `quiet`; returns what the registry has.
 pub async fn push_one(
     app: &App,
     images: &Images,
     reference: &Reference,
     pushing: &Pushing,
-) -> Outcome {
+) -> Result<Descriptor, Failure> {
     let quiet = pushing.quiet;
     if !quiet {
         let repository = reference.repository();
@@ -173,5 +174,10 @@ pub async fn push_one(
         app.printer
             .line(format!("{tag}: digest: {digest} size: {size}"));
     }
-    Ok(())
+    let Pushed {
+        digest,
+        size,
+        media_type,
+    } = pushed;
+    Ok(Descriptor::new(media_type, digest, size))
 }
