@@ -28,6 +28,7 @@ pub mod local;
 pub mod progress;
 pub mod pull;
 pub mod push;
+pub mod remote;
 pub mod save;
 mod service;
 mod unpack;

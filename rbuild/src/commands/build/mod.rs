@@ -1,6 +1,5 @@
 //! `rbuild build`
 
-mod annotations;
 mod answers;
 pub mod call;
 mod checks;

@@ -4,11 +4,11 @@ use client::config::DaemonConfig;
 use oci::{Platform, Reference};
 use runtime::{Dns, Limits, Pids, Ulimit};
 
-use super::annotations::Annotations;
 use super::call::Method;
 use super::flags::{BuildFlags, LimitArgs};
 use super::outputs::{Dest, Look, Output};
 use crate::failure::Failure;
+use crate::frontend::annotations::Annotations;
 use crate::frontend::arguments::{build_args, platforms};
 use crate::frontend::contexts::{Places, contexts, named};
 use builder::engine::run::RunSettings;

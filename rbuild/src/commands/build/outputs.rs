@@ -7,7 +7,7 @@ use images::form::Vocabulary;
 use oci::Reference;
 use oci::media_type::LayerCompression;
 
-use super::annotations::Annotations;
+use crate::frontend::annotations::Annotations;
 
 /// One `--output`.
 #[derive(Clone, Debug, PartialEq, Eq)]

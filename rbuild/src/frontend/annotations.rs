@@ -140,6 +140,22 @@ impl Annotations {
         }
     }
 
+    /// Refuses what belongs to manifests that are there already.
+    ///
+    /// # Errors
+    /// In buildx's words.
+    pub fn only_of_index(&self) -> Result<(), String> {
+        for annotation in &self.0 {
+            let kind = match annotation.kind {
+                Kind::Index | Kind::ManifestDescriptor => continue,
+                Kind::Manifest => "manifest",
+                Kind::IndexDescriptor => "index-descriptor",
+            };
+            return Err(format!("{kind:?} annotations are not supported yet"));
+        }
+        Ok(())
+    }
+
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
