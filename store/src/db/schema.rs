@@ -14,8 +14,12 @@ const MIGRATIONS: &[(&str, &str)] = &[
         include_str!("../../../migrations/store/0001_store.sql"),
     ),
     (
-        "0002_indexes.sql",
-        include_str!("../../../migrations/store/0002_indexes.sql"),
+        "0002_shared_layers.sql",
+        include_str!("../../../migrations/store/0002_shared_layers.sql"),
+    ),
+    (
+        "0003_indexes.sql",
+        include_str!("../../../migrations/store/0003_indexes.sql"),
     ),
 ];
 

@@ -16,13 +16,14 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use builder::context::{self, BuildContext};
-use builder::engine::run::Cancel;
+use builder::engine::cancel::Cancel;
 use builder::engine::{Engine, EngineOptions};
 use builder::plan::Graph;
 use builder::plan::graph::GraphOptions;
 use builder::plan::mistakes::base_images;
-use builder::solve::backend::Backend as _;
+use builder::solve::backend::Execute as _;
 use builder::solve::error::{SolveError, StepError};
+use builder::solve::jobs::Bound;
 use builder::solve::progress::Progress;
 use builder::solve::{Build, Solver};
 use dockerfile::lint::Report;
@@ -254,6 +255,7 @@ impl<'a> Command<'a> {
             platform: planned.target_platform,
             run_flags: self.run_flags,
             no_cache: self.args.no_cache,
+            jobs: self.args.jobs.map_or_else(Bound::cores, Bound::Steps),
         }
     }
 
