@@ -1,11 +1,11 @@
 //! Images from registries into the store.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
-use client::{Events, LayerState};
+use client::{Events, LayerState, Resolved};
 use oci::blob::BlobStore;
 use oci::{Descriptor, DiffId, Digest, ImageConfig, Platform, Reference};
-use store::{NewImage, RawManifest};
+use store::{Content, NewImage, NewIndex, RawManifest};
 
 use crate::error::ImageError;
 use crate::progress::LayerProgress;
@@ -37,6 +37,74 @@ pub async fn pull_image(
 ) -> Result<Pulled, ImageError> {
     let client = images.client().await?;
     let resolved = client.resolve(reference, platform).await?;
+    let named = images.store.content(&reference.to_string()).await.ok();
+    let before = match &named {
+        Some(named) => {
+            let there = images.store.image_of("", named.clone(), Some(platform));
+            there.await.ok().map(|image| image.id)
+        }
+        None => None,
+    };
+    // An index that is here stays what the name leads to, and has one image more.
+    let here = match (named, &resolved.index) {
+        (Some(Content::Index(here)), Some(index)) if here.id == index.descriptor.digest => {
+            Some(index)
+        }
+        _ => None,
+    };
+    let by_digest = reference.with_digest(resolved.digest().clone());
+    let (tags, repo_digests) = match (&here, reference.digest()) {
+        (Some(_), _) => (Vec::new(), Vec::new()),
+        (None, Some(_)) => (Vec::new(), vec![by_digest]),
+        (None, None) => (vec![reference.clone().or_latest()], vec![by_digest]),
+    };
+    let names = Names { tags, repo_digests };
+    let image = bring(images, reference, &resolved, names, events).await?;
+    if let Some(index) = here {
+        let manifest = RawManifest {
+            media_type: resolved.descriptor.media_type.clone(),
+            bytes: resolved.bytes.to_vec(),
+        };
+        let listed = NewIndex {
+            document: RawManifest {
+                media_type: index.descriptor.media_type.clone(),
+                bytes: index.bytes.to_vec(),
+            },
+            images: vec![(resolved.descriptor.digest.clone(), image.id.clone())],
+            manifests: vec![manifest],
+            blobs: Vec::new(),
+            tags: Vec::new(),
+            repo_digests: Vec::new(),
+        };
+        images.store.put_index(listed).await?;
+    }
+    let up_to_date = before.as_ref() == Some(&image.id);
+    Ok(Pulled {
+        image,
+        digest: resolved.digest().clone(),
+        up_to_date,
+    })
+}
+
+/// The names that an image gets.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Names {
+    pub(crate) tags: Vec<Reference>,
+    pub(crate) repo_digests: Vec<Reference>,
+}
+
+/// Brings an image that was found into the store: its layers in parallel, then its row.
+///
+/// # Errors
+/// [`ImageError`]
+pub(crate) async fn bring(
+    images: &Images,
+    reference: &Reference,
+    resolved: &Resolved,
+    names: Names,
+    events: &dyn Events,
+) -> Result<StoredImage, ImageError> {
+    let client = images.client().await?;
     let manifest = &resolved.manifest;
     if !manifest.config.media_type.is_image_config() {
         let kind = manifest.config.media_type.to_string();
@@ -46,12 +114,6 @@ pub async fn pull_image(
         let size = manifest.config.size;
         return Err(ImageError::ConfigTooLarge(reference.familiar(), size));
     }
-    let before = images
-        .store
-        .resolve(&reference.to_string())
-        .await
-        .ok()
-        .map(|image| image.id);
     let repository = reference.repository();
     let mut wanted = vec![manifest.config.clone()];
     wanted.extend(manifest.layers.iter().cloned());
@@ -90,10 +152,6 @@ pub async fn pull_image(
     } else if images.store.image(&id).await?.is_none() {
         size = Some(images.measure(&config, &unpacking).await?);
     }
-    let tags: Vec<Reference> = match reference.digest() {
-        Some(_) => Vec::new(),
-        None => vec![reference.clone().or_latest()],
-    };
     let blobs: Vec<Digest> = wanted.iter().map(|blob| blob.digest.clone()).collect();
     images.store.record_blob_sources(repository, &blobs).await?;
     // An image that was built here keeps its own manifest, which pushes come to again and again;
@@ -111,16 +169,11 @@ pub async fn pull_image(
         config: images.store.config(&id).await?,
         manifest,
         size,
-        tags,
-        repo_digests: vec![reference.with_digest(resolved.digest().clone())],
+        tags: names.tags,
+        repo_digests: names.repo_digests,
     };
     images.store.put_image(image).await?;
-    let up_to_date = before.as_ref() == Some(&id);
-    Ok(Pulled {
-        image: StoredImage { id, config },
-        digest: resolved.digest().clone(),
-        up_to_date,
-    })
+    Ok(StoredImage { id, config })
 }
 
 /// Passes what is unpacked on as states of the layers that came.
@@ -146,71 +199,5 @@ impl LayerProgress for Unpacking<'_> {
 
     fn done(&self, id: &Digest) {
         self.tell(id, &LayerState::PullComplete);
-    }
-}
-
-/// Passes on what takes time in a pull as notes, each layer's once.
-struct Noted<'n> {
-    note: &'n (dyn Fn(&str) + Sync),
-    extracting: Mutex<Vec<Digest>>,
-}
-
-impl Events for Noted<'_> {
-    fn layer(&self, layer: &Descriptor, state: &LayerState) {
-        match state {
-            LayerState::DownloadComplete => (self.note)(&format!("{} done", layer.digest)),
-            LayerState::Extracting { .. } => {
-                let mut told = self
-                    .extracting
-                    .lock()
-                    .unwrap_or_else(PoisonError::into_inner);
-                if !told.contains(&layer.digest) {
-                    told.push(layer.digest.clone());
-                    drop(told);
-                    (self.note)(&format!("extracting {}", layer.digest));
-                }
-            }
-            _ => {}
-        }
-    }
-}
-
-impl Images {
-    /// The image of a reference for a platform: the store's own, or fetched when it has none (or
-    /// `pull` asks for the newest). `note` is told what takes time.
-    ///
-    /// # Errors
-    /// [`ImageError`].
-    pub async fn image(
-        &self,
-        reference: &Reference,
-        platform: &Platform,
-        pull: bool,
-        note: &(dyn Fn(&str) + Sync),
-    ) -> Result<StoredImage, ImageError> {
-        if !pull {
-            match self.find(&reference.to_string()).await {
-                Ok(image) => {
-                    let actual = image.config.platform();
-                    if platform.runs(&actual) {
-                        return Ok(image);
-                    }
-                    return Err(ImageError::Platform {
-                        reference: reference.familiar(),
-                        wanted: platform.to_string(),
-                        actual: actual.to_string(),
-                    });
-                }
-                Err(ImageError::Store(store::Error::NoSuchImage { .. })) => {}
-                Err(e) => return Err(e),
-            }
-        }
-        note(&format!("pulling {reference}"));
-        let noted = Noted {
-            note,
-            extracting: Mutex::default(),
-        };
-        let fetched = pull_image(self, reference, platform, &noted).await?;
-        Ok(fetched.image)
     }
 }

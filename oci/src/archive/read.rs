@@ -8,6 +8,7 @@ use serde::Deserialize;
 
 use super::error::{ArchiveError, failed, invalid};
 use super::files::{Content, ContentReader, Files};
+use super::indexes::ArchivedIndex;
 use super::names::{
     IMAGE_NAME, INDEX, MANIFEST, OCI_LAYOUT, REF_NAME, REFERENCE_TYPE, REPOSITORIES, blob_path,
 };
@@ -27,7 +28,7 @@ const MAX_IMAGES: usize = 1000;
 /// How deep indexes may be nested.
 pub(super) const MAX_NESTING: usize = 4;
 /// How many bytes of manifests and indexes are read; an index can be listed any number of times.
-const MAX_DOCUMENTS: usize = 64 << 20;
+pub(super) const MAX_DOCUMENTS: usize = 64 << 20;
 
 /// How an archive is read.
 #[derive(Clone, Copy, Debug)]
@@ -53,6 +54,8 @@ impl<'o> ReadOptions<'o> {
 pub struct ImageArchive {
     /// In the archive's order.
     pub images: Vec<ArchivedImage>,
+    /// Indexes of several of these images; their names are not their images'.
+    pub indexes: Vec<ArchivedIndex>,
 }
 
 /// An image in an archive.
@@ -176,15 +179,15 @@ fn peek(reader: &mut impl Read) -> io::Result<Compression> {
 
 fn images(files: &Files) -> Result<ImageArchive, ArchiveError> {
     let oci = files.find(OCI_LAYOUT)?.is_some() && files.find(INDEX)?.is_some();
-    let images = if files.find(MANIFEST)?.is_some() {
-        let manifests = if oci {
-            oci_manifests(files)?
-        } else {
-            Vec::new()
-        };
+    let (mut manifests, mut indexes) = (Vec::new(), Vec::new());
+    if oci {
+        manifests = oci_manifests(files)?;
+        indexes = super::indexes::find(files, &mut manifests)?;
+    }
+    // manifest.json knows of one image of an index at most.
+    let images = if files.find(MANIFEST)?.is_some() && indexes.is_empty() {
         docker_images(files, &manifests)?
     } else if oci {
-        let manifests = oci_manifests(files)?;
         let images = manifests.iter().map(|manifest| oci_image(files, manifest));
         images.collect::<Result<_, _>>()?
     } else if files.find(REPOSITORIES)?.is_some() {
@@ -192,7 +195,7 @@ fn images(files: &Files) -> Result<ImageArchive, ArchiveError> {
     } else {
         return Err(ArchiveError::NotAnArchive);
     };
-    Ok(ImageArchive { images })
+    Ok(ImageArchive { images, indexes })
 }
 
 fn json<'b, T: Deserialize<'b>>(name: &str, bytes: &'b [u8]) -> Result<T, ArchiveError> {
@@ -406,7 +409,7 @@ pub(super) fn parse(
 }
 
 /// The names an index entry gives to what it points to.
-fn names(entry: &Descriptor) -> Result<Vec<Reference>, ArchiveError> {
+pub(super) fn names(entry: &Descriptor) -> Result<Vec<Reference>, ArchiveError> {
     if let Some(name) = entry.annotations.get(IMAGE_NAME) {
         return Ok(vec![reference(name, INDEX)?]);
     }

@@ -114,6 +114,7 @@ pub(super) fn walk<D: Drain>(
         sink,
         form,
         go_on,
+        earliest: i64::MIN,
         clamp: options.clamp_mtime.unwrap_or(i64::MAX),
         path: Vec::with_capacity(256),
         links: HashMap::new(),
@@ -126,10 +127,46 @@ pub(super) fn walk<D: Drain>(
     Ok(walk.sink)
 }
 
+/// Writes plain trees, each below a folder (its name, empty for the root), as one tar with its two
+/// closing blocks; everything dated to `epoch` if there is one.
+pub(super) fn walk_all<D: Drain>(
+    trees: &[(&str, BorrowedFd<'_>)],
+    epoch: Option<i64>,
+    sink: Sink<D>,
+) -> Result<Sink<D>, TarError> {
+    let mut walk = Walk {
+        sink,
+        form: Form::Plain,
+        go_on: &|| Ok(()),
+        earliest: epoch.unwrap_or(i64::MIN),
+        clamp: epoch.unwrap_or(i64::MAX),
+        path: Vec::with_capacity(256),
+        links: HashMap::new(),
+        listing: Box::new([MaybeUninit::uninit(); LISTING_BUFFER]),
+        header: Vec::with_capacity(2048),
+        attributes: Attributes::new(),
+    };
+    for (folder, root) in trees {
+        walk.path.clear();
+        walk.links.clear();
+        if !folder.is_empty() {
+            walk.path.extend_from_slice(folder.as_bytes());
+            walk.path.push(b'/');
+            let stat = fstat(root).map_err(|e| walk.failed("reading metadata of", e))?;
+            walk.entry(&stat, Kind::Directory, b"", 0, false)?;
+        }
+        walk.run(*root)?;
+    }
+    walk.sink.put(&[0; 1024]).map_err(TarError::Write)?;
+    Ok(walk.sink)
+}
+
 struct Walk<'g, D> {
     sink: Sink<D>,
     form: Form,
     go_on: GoOn<'g>,
+    /// Nothing is dated earlier or later than these.
+    earliest: i64,
     clamp: i64,
     /// Of the entry at hand, relative to the root.
     path: Vec<u8>,
@@ -331,7 +368,7 @@ impl<D: Drain> Walk<'_, D> {
             mode: stat.st_mode & 0o7777,
             uid: stat.st_uid,
             gid: stat.st_gid,
-            mtime: stat.st_mtime.min(self.clamp),
+            mtime: stat.st_mtime.max(self.earliest).min(self.clamp),
             size,
             device,
             xattrs: if with_xattrs {
