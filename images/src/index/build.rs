@@ -41,7 +41,7 @@ pub struct Part {
 ///
 /// # Errors
 /// [`ImageError`] when a layer is gone.
-pub async fn plain_manifest(
+async fn plain_manifest(
     images: &Images,
     image: &Image,
     annotations: &BTreeMap<String, String>,

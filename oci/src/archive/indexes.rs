@@ -1,9 +1,10 @@
 //! Indexes in archives: one name, several images.
 
+use super::documents::{MAX_DOCUMENTS, OciManifest, blob, layout_index, names, parse};
 use super::error::{ArchiveError, failed, invalid};
 use super::files::{Content, ContentReader, Files};
 use super::names::{INDEX, blob_path};
-use super::read::{MAX_DOCUMENTS, OciManifest, blob, layout_index, names, parse};
+
 use crate::manifest::MAX_MANIFEST_SIZE;
 use crate::{Descriptor, Digest, Index, ManifestDocument, MediaType, Reference};
 

@@ -6,6 +6,7 @@
 //! either kind from anyone, and believes nothing in it that it has not checked. [`raw`] takes a
 //! layout as blobs and an index, whatever they are.
 
+mod documents;
 mod error;
 mod files;
 mod held;

@@ -64,9 +64,9 @@ pub struct BuildFlags {
     #[arg(long, value_name = "OS/ARCH", value_delimiter = ',')]
     pub platform: Vec<String>,
 
-    /// What becomes of the result, instead of an image in the store: a folder for its files, - for a
-    /// tar of them on standard output, or type=image|registry|docker|oci|local|tar with dest=PATH
-    /// and other attributes; may be repeated
+    /// What becomes of the result, instead of an image in the store: a folder for its files, `-`
+    /// for a tar of them on standard output, or type=image|registry|docker|oci|local|tar with
+    /// dest=PATH and other attributes; may be repeated
     #[arg(short, long = "output", value_name = "DEST")]
     pub outputs: Vec<String>,
 

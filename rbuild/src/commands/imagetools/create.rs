@@ -12,7 +12,7 @@ use oci::manifest::{Index, ManifestDocument};
 use oci::media_type::{DOCKER_MANIFEST, DOCKER_MANIFEST_LIST, OCI_INDEX};
 use oci::{Descriptor, Digest, MediaType, Platform, Reference};
 
-use super::not_found;
+use super::missing::not_found;
 use crate::app::App;
 use crate::commands::pull::usage;
 use crate::failure::{Failure, Outcome};

@@ -11,7 +11,7 @@ use oci::manifest::ManifestDocument;
 use oci::{Index, Reference};
 use serde_json::{Map, Value, json};
 
-use super::not_found;
+use super::missing::not_found;
 use crate::app::App;
 use crate::commands::pull::usage;
 use crate::failure::{Failure, Outcome};

@@ -2,12 +2,13 @@
 
 mod create;
 mod inspect;
+mod missing;
 
 use clap::Subcommand;
 use client::{Client, Config};
 
 use crate::app::App;
-use crate::failure::{Failure, Outcome};
+use crate::failure::Outcome;
 
 /// `rbuild imagetools`
 #[derive(Debug, Subcommand)]
@@ -24,15 +25,5 @@ pub async fn run(app: &App, command: ImagetoolsCommand) -> Outcome {
     match command {
         ImagetoolsCommand::Create(args) => create::run(app, &client, args).await,
         ImagetoolsCommand::Inspect(args) => inspect::run(app, &client, args).await,
-    }
-}
-
-/// A failure of fetching, in buildx's words where there is nothing of that name.
-fn not_found(name: &str, error: client::Error) -> Failure {
-    match error {
-        client::Error::ManifestNotFound { .. } | client::Error::RepositoryNotFound { .. } => {
-            Failure::new(format!("{name}: not found"))
-        }
-        other => other.into(),
     }
 }

@@ -8,7 +8,6 @@ use std::path::{Path, PathBuf};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use oci::manifest::ManifestDocument;
 use oci::{Descriptor, Reference};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -27,7 +26,8 @@ pub struct Entry {
     pub reference: String,
     /// Its manifest, with the platform.
     pub descriptor: Descriptor,
-    /// The manifest's bytes in base64.
+    /// The manifest's bytes in base64. docker 20.10 keeps none.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
     pub raw: String,
     /// The manifest, when it is Docker's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -68,11 +68,22 @@ impl Entry {
         })
     }
 
-    /// The manifest's bytes, as they came.
+    /// The manifest, its fields in the order in which they came.
     ///
     /// # Errors
-    /// When they are not what the digest says.
-    pub fn bytes(&self) -> Result<Vec<u8>, Failure> {
+    /// When it is not what the digest says.
+    pub fn manifest(&self) -> Result<Value, Failure> {
+        let spelled = self
+            .schema_v2_manifest
+            .as_ref()
+            .or(self.oci_manifest.as_ref());
+        match spelled {
+            Some(spelled) if self.raw.is_empty() => Ok(spelled.clone()),
+            _ => Ok(serde_json::from_slice(&self.bytes()?)?),
+        }
+    }
+
+    fn bytes(&self) -> Result<Vec<u8>, Failure> {
         let broken = || {
             let name = &self.reference;
             Failure::new(format!(
@@ -85,15 +96,6 @@ impl Entry {
             true => Ok(bytes),
             false => Err(broken()),
         }
-    }
-
-    /// The manifest, read.
-    ///
-    /// # Errors
-    /// When it is none.
-    pub fn document(&self) -> Result<ManifestDocument, Failure> {
-        let media_type = Some(&self.descriptor.media_type);
-        Ok(ManifestDocument::parse(&self.bytes()?, media_type)?)
     }
 }
 

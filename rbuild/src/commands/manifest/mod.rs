@@ -244,6 +244,7 @@ fn annotate(args: AnnotateArgs) -> Outcome {
             list.familiar()
         )));
     };
+    let (os, arch) = (args.os.clone(), args.arch.clone());
     let mut platform = entry.descriptor.platform.unwrap_or_else(|| Platform {
         architecture: String::new(),
         os: String::new(),
@@ -264,9 +265,9 @@ fn annotate(args: AnnotateArgs) -> Outcome {
     }
     platform.variant = args.variant.or(platform.variant);
     platform.os_version = args.os_version.or(platform.os_version);
-    let (os, arch) = (platform.os.as_str(), platform.architecture.as_str());
-    let known = PLATFORMS.iter().find(|(name, _)| *name == os);
-    if !known.is_some_and(|(_, all)| all.contains(&arch)) {
+    let known = PLATFORMS.iter().find(|(name, _)| *name == platform.os);
+    if !known.is_some_and(|(_, all)| all.contains(&platform.architecture.as_str())) {
+        let (os, arch) = (os.unwrap_or_default(), arch.unwrap_or_default());
         return Err(Failure::new(format!(
             "manifest entry for image has unsupported os/arch combination: {os}/{arch}"
         )));
@@ -365,10 +366,7 @@ async fn inspect(app: &App, args: InspectArgs) -> Outcome {
 fn show_image(app: &App, entry: &Entry, verbose: bool) -> Outcome {
     let shown = match verbose {
         true => indented(entry, b"\t")?,
-        false => {
-            let document: Value = serde_json::from_slice(&entry.bytes()?)?;
-            indented(&document, b"\t")?
-        }
+        false => indented(&entry.manifest()?, b"\t")?,
     };
     show(app, &shown);
     Ok(())
@@ -402,11 +400,7 @@ async fn push(app: &App, args: PushArgs) -> Outcome {
             continue;
         }
         let digest = entry.descriptor.digest.clone();
-        let document = Document {
-            descriptor: entry.descriptor.clone(),
-            bytes: Bytes::from(entry.bytes()?),
-            content: entry.document()?,
-        };
+        let document = fetch(&client, &source.with_digest(digest.clone())).await?;
         remote::copy(&client, &document, source, &list).await?;
         let target = list.with_digest(digest.clone());
         let name = target.familiar();
