@@ -19,6 +19,7 @@ mod instructions;
 mod interrupted;
 mod isolation;
 mod networks;
+mod parallel;
 mod platforms;
 mod quickstart;
 mod registry;
