@@ -1,6 +1,6 @@
 //! Freeing what is not used, and telling how much there is.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -383,8 +383,12 @@ impl Store {
         let shown = images.iter().filter(|i| !i.listed || !i.tags.is_empty());
         let named = images.iter().filter(|i| !i.tags.is_empty()).count();
         let named_indexes = indexes.iter().filter(|row| !row.index.is_dangling());
-        let total =
-            |ids: &HashSet<String>| -> u64 { ids.iter().filter_map(|id| sizes.get(id)).sum() };
+        let total = |ids: &HashSet<String>| -> u64 {
+            // Files that several stacks share are there once.
+            let files: HashMap<i64, u64> =
+                ids.iter().filter_map(|id| sizes.get(id)).copied().collect();
+            files.values().sum()
+        };
         let cached: u64 = records.iter().map(|record| record.size).sum();
         let shared = records
             .iter()
