@@ -1,5 +1,6 @@
 //! The world as it is: the local store, the container runtime, registries and build contexts.
 
+mod copies;
 pub mod copy;
 pub mod run;
 mod sources;
@@ -31,7 +32,8 @@ use crate::plan::{CopyOp, CopySource, ImageName, ImageRequest, RunOp};
 use crate::solve::backend::{Backend, BaseImage, Job, Layer, Sources, Tree};
 use crate::solve::error::StepError;
 use crate::solve::progress::{Progress, Vertex};
-use copy::{Destination, OpenTree};
+use copies::{Filled, keep_record};
+use copy::OpenTree;
 use run::{Cancel, RunContext, RunSettings, StepNetwork};
 
 /// Builds on this machine.
@@ -266,35 +268,6 @@ impl Engine {
         .await
     }
 
-    /// COPY and ADD: files of a tree onto the stack. Returns whether they were still what their
-    /// digests say.
-    async fn copy(
-        &self,
-        op: &CopyOp,
-        tree: &Tree,
-        selected: Selected,
-        stack: Stack,
-    ) -> Result<bool, StepError> {
-        let downloads = self.download(op).await?;
-        let op = op.clone();
-        self.with_tree(tree, move |open| {
-            let selected = match selected {
-                Some(selected) => selected,
-                None => copy::select(&op, open)?,
-            };
-            let (rootfs, below) = match op.link {
-                true => (stack.bare()?, Some(stack.readable()?)),
-                false => (stack.writable()?, None),
-            };
-            let dest = Destination {
-                rootfs: &rootfs,
-                below: below.as_ref(),
-            };
-            copy::perform(&op, open, &selected, &downloads, &dest)
-        })
-        .await
-    }
-
     /// Does a step.
     async fn make(
         &self,
@@ -309,13 +282,15 @@ impl Engine {
             .await
             .map_err(failed("prepare a snapshot"))?;
         let done = self.fill(&staged, job, parent, vertex).await;
-        let steady = match done.and_then(|steady| self.cancel.check().map(|()| steady)) {
-            Ok(steady) => steady,
+        let filled = match done.and_then(|filled| self.cancel.check().map(|()| filled)) {
+            Ok(filled) => filled,
             Err(e) => return Err(self.give_up(staged, e).await),
         };
         let layer = self.commit(staged, parent).await?;
-        if !steady {
+        if !filled.steady {
             lock(&self.shared.unsteady).insert(layer.chain_id.clone());
+        } else if let Some((path, made)) = filled.made {
+            keep_record(path, made, layer.chain_id.clone()).await;
         }
         Ok(layer)
     }
@@ -330,14 +305,14 @@ impl Engine {
         error
     }
 
-    /// Fills a staged snapshot; whether the step would come to the same again.
+    /// Fills a staged snapshot.
     async fn fill(
         &self,
         staged: &StagedSnapshot,
         job: Job<'_, Selected>,
         parent: Option<&ChainId>,
         vertex: &Vertex,
-    ) -> Result<bool, StepError> {
+    ) -> Result<Filled, StepError> {
         let stack = Stack {
             lowers: self.lowers(parent).await?,
             empty: self.derived("empty").await?,
@@ -347,14 +322,17 @@ impl Engine {
         match job {
             Job::Run(op) => self.run(op, stack, vertex).await?,
             Job::Copy { op, tree, selected } => {
-                return self.copy(op, &tree, selected, stack).await;
+                return self.copy(op, &tree, selected, stack, parent).await;
             }
             Job::Workdir(op) => {
                 let op = op.clone();
                 blocking(move || make_workdir(&op.path, &op.user, &stack.writable()?)).await?;
             }
         }
-        Ok(true)
+        Ok(Filled {
+            steady: true,
+            made: None,
+        })
     }
 
     /// Makes the layer of what is in a staged snapshot.

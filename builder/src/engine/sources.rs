@@ -8,6 +8,7 @@ use oci::Digest;
 use super::copy::{self, OpenTree};
 use super::{Engine, Selected, lock};
 use crate::derived;
+
 use crate::files::digest::{Counted, Owners, selections};
 use crate::files::index::FileIndex;
 use crate::files::select::Selection;
@@ -114,7 +115,7 @@ fn digest(
     open: &OpenTree<'_>,
     index: &mut FileIndex,
 ) -> Result<(Digests, Vec<Vec<Selection>>), StepError> {
-    let all = copy::select(op, open)?;
+    let mut all = copy::select(op, open)?;
     let counted = Counted {
         owners: match open.is_context || op.chown.is_some() {
             true => Owners::Root,
@@ -124,7 +125,7 @@ fn digest(
         stop: open.stop.clone(),
     };
     let mut digested = Vec::new();
-    for selected in &all {
+    for selected in &mut all {
         let digests = selections(open.rootfs, selected, &counted, index)?;
         for (selection, digest) in selected.iter().zip(digests) {
             // Two names that are no text must not look alike.

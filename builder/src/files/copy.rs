@@ -25,10 +25,13 @@ use rustix::fs::{self, AtFlags, FileType, Mode, OFlags, Stat, Timespec, Timestam
 use rustix::io::Errno;
 
 use super::FilesError;
+use super::dest::{Dest, Upper};
+use super::earlier::Wanted;
 use super::rootfs::{Owner, Rootfs, file_type, make_dir, remove_all};
 use super::select::{Entry, Selection};
 use super::transfer::{
-    chown_at, create, finish, is_same, mtime, newest, restore, set_times, times_of, transfer,
+    changed, chown_at, create, finish, is_same, mtime, newest, restore, set_times, times_of,
+    transfer,
 };
 use crate::stop::Stop;
 
@@ -45,6 +48,8 @@ pub struct CopyOptions<'a> {
     pub parents: bool,
     /// Whether extended attributes come along, as they do from an image.
     pub xattrs: bool,
+    /// Where what is new can go directly.
+    pub upper: Option<Upper<'a>>,
     /// `--link`: the destination is an empty tree, which will lie upon this one. Directories that
     /// both have look as they do there.
     pub below: Option<&'a Rootfs>,
@@ -139,6 +144,8 @@ struct Writer<'a> {
     /// Where the first name of a file with several was written: below the destination.
     links: HashMap<(u64, u64), PathBuf>,
     shown: PathBuf,
+    /// The directory that is filled, from the root of the tree.
+    base: PathBuf,
     /// Nothing changed meanwhile.
     steady: bool,
 }
@@ -147,8 +154,10 @@ struct Writer<'a> {
 struct Level {
     path: PathBuf,
     source: OwnedFd,
-    dest: OwnedFd,
+    dest: Dest,
     stat: Stat,
+    /// Its time, if it was there.
+    before: Option<Timespec>,
     existed: bool,
 }
 
@@ -166,6 +175,7 @@ impl<'a> Writer<'a> {
             buffer: vec![0; BUFFER],
             links: HashMap::new(),
             shown: target.to_owned(),
+            base: PathBuf::new(),
             steady: true,
         }
     }
@@ -188,15 +198,9 @@ impl<'a> Writer<'a> {
         let real_name = selection.root.file_name().unwrap_or_default();
         let (dir, name) = self.place(target, selection.name(), into_dir)?;
         let before = times_of(dir.as_fd());
-        self.entry(
-            from.as_fd(),
-            real_name,
-            entry,
-            dir.as_fd(),
-            &name,
-            dir.as_fd(),
-        )?;
-        restore(dir.as_fd(), before);
+        let dir = Dest::plain(dir);
+        self.entry(from.as_fd(), real_name, entry, &dir, &name, dir.to.as_fd())?;
+        restore(dir.to.as_fd(), before);
         Ok(())
     }
 
@@ -289,6 +293,9 @@ impl<'a> Writer<'a> {
             .map_err(FilesError::io("resolve", &self.shown))?;
         let top = self.directory(&resolved)?;
         let top_times = times_of(top.as_fd());
+        let top = Dest::top(top, &resolved, self.options.upper)
+            .map_err(FilesError::io("open", &self.shown))?;
+        self.base = resolved;
         let from = source
             .open_dir(&selection.root)
             .map_err(FilesError::io("open", &selection.root))?;
@@ -300,21 +307,21 @@ impl<'a> Writer<'a> {
             }
             let name = entry.path.file_name().unwrap_or_default();
             let (from, to) = match levels.last() {
-                Some(level) => (level.source.as_fd(), level.dest.as_fd()),
-                None => (from.as_fd(), top.as_fd()),
+                Some(level) => (level.source.as_fd(), &level.dest),
+                None => (from.as_fd(), &top),
             };
             self.shown = target.join(&entry.path);
             if entry.kind() == FileType::Directory {
                 let level = self.enter(from, to, name, entry)?;
                 levels.push(level);
             } else {
-                self.entry(from, name, entry, to, name, top.as_fd())?;
+                self.entry(from, name, entry, to, name, top.to.as_fd())?;
             }
         }
         while let Some(level) = levels.pop() {
             self.leave(Some(level))?;
         }
-        restore(top.as_fd(), top_times);
+        restore(top.whole(), top_times);
         Ok(())
     }
 
@@ -322,37 +329,30 @@ impl<'a> Writer<'a> {
     fn enter(
         &self,
         from: BorrowedFd<'_>,
-        to: BorrowedFd<'_>,
+        to: &Dest,
         name: &OsStr,
         entry: &Entry,
     ) -> Result<Level, FilesError> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let source = fs::openat(from, name, flags, Mode::empty())
             .map_err(|e| FilesError::io("open", &self.shown)(e.into()))?;
-        let mut existed = false;
-        let dest = match make_dir(to, name, 0o700, Owner::default()) {
-            Ok(fd) => fd,
-            Err(e) if e.kind() == std::io::ErrorKind::AlreadyExists => {
-                existed = true;
-                match fs::openat(to, name, flags, Mode::empty()) {
-                    Ok(fd) => fd,
-                    Err(Errno::NOTDIR | Errno::LOOP) => {
-                        return Err(FilesError::Conflict {
-                            path: self.shown.clone(),
-                            what: "the source is a directory and the destination is not",
-                        });
-                    }
-                    Err(e) => return Err(FilesError::io("open", &self.shown)(e.into())),
-                }
+        let (dest, existed) = to.enter(name).map_err(|e| {
+            let errno = Errno::from_io_error(&e);
+            match errno {
+                Some(Errno::NOTDIR | Errno::LOOP) => FilesError::Conflict {
+                    path: self.shown.clone(),
+                    what: "the source is a directory and the destination is not",
+                },
+                _ => FilesError::io("create", &self.shown)(e),
             }
-            Err(e) => return Err(FilesError::io("create", &self.shown)(e)),
-        };
+        })?;
         Ok(Level {
             path: entry.path.clone(),
             source,
-            dest,
             stat: entry.stat,
+            before: times_of(dest.whole()),
             existed,
+            dest,
         })
     }
 
@@ -362,10 +362,11 @@ impl<'a> Writer<'a> {
         let failed = FilesError::io("set the mode of", &level.path);
         if self.options.parents && level.existed {
             let mode = Mode::from_raw_mode(level.stat.st_mode & 0o7777);
-            return fs::fchmod(&level.dest, mode).map_err(|e| failed(e.into()));
+            restore(level.dest.whole(), level.before);
+            return fs::fchmod(level.dest.whole(), mode).map_err(|e| failed(e.into()));
         }
         finish(
-            level.dest.as_fd(),
+            level.dest.whole(),
             self.owner(&level.stat),
             self.mode(&level.stat, true),
             self.options.xattrs.then_some(level.source.as_fd()),
@@ -380,21 +381,31 @@ impl<'a> Writer<'a> {
         from: BorrowedFd<'_>,
         source_name: &OsStr,
         entry: &Entry,
-        to: BorrowedFd<'_>,
+        dest: &Dest,
         name: &OsStr,
         top: BorrowedFd<'_>,
     ) -> Result<(), FilesError> {
+        let to = dest.place_of(name);
         let io = |what| FilesError::io(what, &self.shown);
         let stat = &entry.stat;
         let key = (stat.st_dev, stat.st_ino);
         let many = stat.st_nlink > 1;
         if many && let Some(first) = self.links.get(&key) {
             self.clear(to, name)?;
-            return fs::linkat(top, first, to, name, AtFlags::empty())
+            // Both names are in the upper directory, and so may be the mark of what was removed.
+            self.clear(dest.to.as_fd(), name)?;
+            return fs::linkat(top, first, &dest.to, name, AtFlags::empty())
                 .map_err(|e| io("link")(e.into()));
         }
         match entry.kind() {
-            FileType::RegularFile => self.file(from, source_name, stat, to, name)?,
+            FileType::RegularFile => {
+                if many || !self.link_earlier(from, source_name, entry, dest, name) {
+                    self.file(from, source_name, stat, to, name)?;
+                }
+                if !many {
+                    self.remember(entry);
+                }
+            }
             FileType::Symlink => {
                 let target = fs::readlinkat(from, source_name, Vec::new())
                     .map_err(|e| io("read the link")(e.into()))?;
@@ -406,6 +417,10 @@ impl<'a> Writer<'a> {
                 self.clear(to, name)?;
                 fs::symlinkat(target, to, name).map_err(|e| io("create")(e.into()))?;
                 self.at(to, name, stat)?;
+            }
+            // That is how overlays mark what is removed.
+            FileType::CharacterDevice if stat.st_rdev == 0 => {
+                return Err(io("create")(Errno::PERM.into()));
             }
             kind @ (FileType::Fifo | FileType::CharacterDevice | FileType::BlockDevice) => {
                 self.clear(to, name)?;
@@ -431,6 +446,46 @@ impl<'a> Writer<'a> {
             self.links.insert(key, path);
         }
         Ok(())
+    }
+
+    /// Links to the file that an earlier copy made of the same source, if there is one and nothing
+    /// has changed.
+    fn link_earlier(
+        &self,
+        from: BorrowedFd<'_>,
+        source_name: &OsStr,
+        entry: &Entry,
+        dest: &Dest,
+        name: &OsStr,
+    ) -> bool {
+        let earlier = self.options.upper.and_then(|upper| upper.earlier);
+        let (Some(earlier), Some(dir), Some(content)) = (earlier, &dest.earlier, entry.content)
+        else {
+            return false;
+        };
+        let now = fs::statat(from, source_name, AtFlags::SYMLINK_NOFOLLOW);
+        if !now.is_ok_and(|now| is_same(&now, &entry.stat) && changed(&now) == changed(&entry.stat))
+        {
+            return false;
+        }
+        let wanted = Wanted {
+            path: &self.base.join(&entry.path),
+            content,
+            stat: &entry.stat,
+            owner: self.owner(&entry.stat),
+            mode: self.mode(&entry.stat, false),
+        };
+        earlier.link(dir.as_fd(), &wanted, dest.to.as_fd(), name)
+    }
+
+    /// Notes what a file holds that was copied with a directory, for the next copy.
+    fn remember(&self, entry: &Entry) {
+        if let (Some(upper), Some(content)) = (self.options.upper, entry.content)
+            && !entry.path.as_os_str().is_empty()
+        {
+            let path = self.base.join(&entry.path);
+            upper.made.borrow_mut().put(&path, content);
+        }
     }
 
     /// Owner and time of what has no descriptor of its own.
@@ -525,5 +580,7 @@ impl<'a> Writer<'a> {
     }
 }
 
+#[cfg(test)]
+mod direct;
 #[cfg(test)]
 mod tests;

@@ -43,14 +43,15 @@ pub struct Counted {
     pub stop: Stop,
 }
 
-/// Digests of selections, in order; the files whose content is not in `index` are read. Of a file
-/// that is being written to counts what it has when it is opened.
+/// Digests of selections, in order; the files whose content is not in `index` are read, and of
+/// each the content is noted. Of a file that is being written to counts what it has when it is
+/// opened.
 ///
 /// # Errors
 /// I/O errors, and [`FilesError::Changed`] for a file that is replaced by something else.
 pub fn selections(
     rootfs: &Rootfs,
-    selections: &[Selection],
+    selections: &mut [Selection],
     counted: &Counted,
     index: &mut FileIndex,
 ) -> Result<Vec<Digest>, FilesError> {
@@ -58,7 +59,8 @@ pub fn selections(
     for selection in selections {
         let contents = contents(rootfs, selection, counted, index)?;
         let mut hasher = Algorithm::Sha256.hasher();
-        for (entry, content) in selection.entries.iter().zip(&contents) {
+        for (entry, content) in selection.entries.iter_mut().zip(&contents) {
+            entry.content = (entry.kind() == FileType::RegularFile).then_some(*content);
             hasher.update(&header(entry, counted.owners));
             hasher.update(bytes(&entry.path));
             hasher.update(b"\0");
@@ -292,14 +294,14 @@ mod tests {
             filter: &Everything,
             stop: &Stop::default(),
         };
-        let selected = tree.select(".").unwrap();
+        let mut selected = tree.select(".").unwrap();
         let mut index = FileIndex::empty();
         let counted = Counted {
             owners: Owners::Root,
             xattrs,
             stop: Stop::default(),
         };
-        selections(&rootfs, &selected, &counted, &mut index)
+        selections(&rootfs, &mut selected, &counted, &mut index)
             .unwrap()
             .remove(0)
     }
