@@ -15,10 +15,10 @@
 
 use std::collections::HashMap;
 use std::ffi::{OsStr, OsString};
-use std::fs::File;
 use std::io::{Read, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use dockerfile::value::Chmod;
 use rustix::fs::{self, AtFlags, FileType, Mode, OFlags, Stat, Timespec, Timestamps};
@@ -26,12 +26,11 @@ use rustix::io::Errno;
 
 use super::FilesError;
 use super::dest::{Dest, Upper};
-use super::earlier::Wanted;
-use super::rootfs::{Owner, Rootfs, file_type, make_dir, remove_all};
+use super::make::{BATCH, Batch, Files, Leaving, Level, Outcome, Pool, Target, clear};
+use super::rootfs::{Owner, Rootfs, file_type, make_dir};
 use super::select::{Entry, Selection};
 use super::transfer::{
-    changed, chown_at, create, finish, is_same, mtime, newest, restore, set_times, times_of,
-    transfer,
+    chown_at, create, finish, is_same, mtime, newest, restore, set_times, times_of,
 };
 use crate::stop::Stop;
 
@@ -111,7 +110,7 @@ pub fn write_file(
     };
     let mut writer = Writer::new(dest, options, time, Path::new(dest_path));
     let (dir, name) = writer.place(Path::new(dest_path), name, dest_path.ends_with('/'))?;
-    writer.clear(dir.as_fd(), &name)?;
+    clear(dir.as_fd(), &name, &writer.shown)?;
     let shown = writer.shown.clone();
     let mut file = create(dir.as_fd(), &name).map_err(FilesError::io("create", &shown))?;
     loop {
@@ -139,6 +138,7 @@ pub fn write_file(
 struct Writer<'a> {
     dest: &'a Rootfs,
     options: &'a CopyOptions<'a>,
+    files: Files<'a>,
     newest: Timespec,
     buffer: Vec<u8>,
     /// Where the first name of a file with several was written: below the destination.
@@ -148,17 +148,6 @@ struct Writer<'a> {
     base: PathBuf,
     /// Nothing changed meanwhile.
     steady: bool,
-}
-
-/// A directory that is being filled.
-struct Level {
-    path: PathBuf,
-    source: OwnedFd,
-    dest: Dest,
-    stat: Stat,
-    /// Its time, if it was there.
-    before: Option<Timespec>,
-    existed: bool,
 }
 
 impl<'a> Writer<'a> {
@@ -171,6 +160,14 @@ impl<'a> Writer<'a> {
         Self {
             dest,
             options,
+            files: Files {
+                owner: options.owner,
+                chmod: options.chmod.as_ref(),
+                parents: options.parents,
+                xattrs: options.xattrs,
+                earlier: options.upper.and_then(|upper| upper.earlier),
+                stop: &options.stop,
+            },
             newest,
             buffer: vec![0; BUFFER],
             links: HashMap::new(),
@@ -199,7 +196,12 @@ impl<'a> Writer<'a> {
         let (dir, name) = self.place(target, selection.name(), into_dir)?;
         let before = times_of(dir.as_fd());
         let dir = Dest::plain(dir);
-        self.entry(from.as_fd(), real_name, entry, &dir, &name, dir.to.as_fd())?;
+        self.entry(
+            (from.as_fd(), real_name),
+            entry,
+            (&dir, &name),
+            dir.to.as_fd(),
+        )?;
         restore(dir.to.as_fd(), before);
         Ok(())
     }
@@ -293,50 +295,111 @@ impl<'a> Writer<'a> {
             .map_err(FilesError::io("resolve", &self.shown))?;
         let top = self.directory(&resolved)?;
         let top_times = times_of(top.as_fd());
-        let top = Dest::top(top, &resolved, self.options.upper)
+        let dest = Dest::top(top, &resolved, self.options.upper)
             .map_err(FilesError::io("open", &self.shown))?;
-        self.base = resolved;
-        let from = source
+        let source = source
             .open_dir(&selection.root)
             .map_err(FilesError::io("open", &selection.root))?;
-        let mut levels: Vec<Level> = Vec::new();
+        let top = Arc::new(Level {
+            path: PathBuf::new(),
+            source,
+            dest,
+            leaving: None,
+        });
+        self.base = resolved.clone();
+        let regular = |entry: &&Entry| entry.kind() == FileType::RegularFile;
+        let count = selection.entries.iter().filter(regular).count();
+        let (files, outcome) = (self.files, Outcome::default());
+        let to = Target {
+            shown: target,
+            base: &resolved,
+        };
+        std::thread::scope(|scope| {
+            let pool = Pool::start(scope, &files, to, &outcome, count);
+            self.entries(selection, target, &top, pool)
+        })?;
+        self.steady &= outcome.finish()?;
+        restore(top.dest.whole(), top_times);
+        Ok(())
+    }
+
+    /// Makes what is in a directory: files in the pool, all else here.
+    fn entries<'p, 'e: 'p>(
+        &mut self,
+        selection: &'e Selection,
+        target: &Path,
+        top: &Arc<Level>,
+        mut pool: Pool<'p, 'e>,
+    ) -> Result<(), FilesError> {
+        let mut levels = vec![Arc::clone(top)];
+        let mut waiting: Vec<&Entry> = Vec::new();
         for entry in &selection.entries {
             let parent = entry.path.parent().unwrap_or(Path::new(""));
-            while levels.last().is_some_and(|level| level.path != parent) {
-                self.leave(levels.pop())?;
+            while let Some(level) = levels.pop_if(|level| level.path != parent) {
+                self.close(level, &mut waiting, &mut pool)?;
+            }
+            let Some(level) = levels.last() else {
+                continue;
+            };
+            if pool.has_failed() {
+                return Ok(());
             }
             let name = entry.path.file_name().unwrap_or_default();
-            let (from, to) = match levels.last() {
-                Some(level) => (level.source.as_fd(), &level.dest),
-                None => (from.as_fd(), &top),
-            };
-            self.shown = target.join(&entry.path);
-            if entry.kind() == FileType::Directory {
-                let level = self.enter(from, to, name, entry)?;
-                levels.push(level);
-            } else {
-                self.entry(from, name, entry, to, name, top.to.as_fd())?;
+            match entry.kind() {
+                FileType::RegularFile if entry.stat.st_nlink == 1 => {
+                    self.remember(entry);
+                    waiting.push(entry);
+                    if waiting.len() == BATCH {
+                        let entries = std::mem::take(&mut waiting);
+                        let level = Arc::clone(level);
+                        pool.put(Batch { level, entries });
+                    }
+                }
+                FileType::Directory => {
+                    self.shown = target.join(&entry.path);
+                    let inner = self.enter(level, name, entry)?;
+                    // Files of a level wait until it is left, or a level below it is entered.
+                    if !waiting.is_empty() {
+                        let entries = std::mem::take(&mut waiting);
+                        let level = Arc::clone(level);
+                        pool.put(Batch { level, entries });
+                    }
+                    levels.push(Arc::new(inner));
+                }
+                _ => {
+                    self.shown = target.join(&entry.path);
+                    let from = (level.source.as_fd(), name);
+                    self.entry(from, entry, (&level.dest, name), top.dest.to.as_fd())?;
+                }
             }
         }
         while let Some(level) = levels.pop() {
-            self.leave(Some(level))?;
+            self.close(level, &mut waiting, &mut pool)?;
         }
-        restore(top.whole(), top_times);
+        Ok(())
+    }
+
+    /// Makes the files that wait for a directory, and leaves it.
+    fn close<'p, 'e: 'p>(
+        &self,
+        level: Arc<Level>,
+        waiting: &mut Vec<&'e Entry>,
+        pool: &mut Pool<'p, 'e>,
+    ) -> Result<(), FilesError> {
+        if waiting.is_empty() {
+            return self.files.leave(level);
+        }
+        let entries = std::mem::take(waiting);
+        pool.put(Batch { level, entries });
         Ok(())
     }
 
     /// Makes or opens a directory below the destination.
-    fn enter(
-        &self,
-        from: BorrowedFd<'_>,
-        to: &Dest,
-        name: &OsStr,
-        entry: &Entry,
-    ) -> Result<Level, FilesError> {
+    fn enter(&self, parent: &Level, name: &OsStr, entry: &Entry) -> Result<Level, FilesError> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let source = fs::openat(from, name, flags, Mode::empty())
+        let source = fs::openat(&parent.source, name, flags, Mode::empty())
             .map_err(|e| FilesError::io("open", &self.shown)(e.into()))?;
-        let (dest, existed) = to.enter(name).map_err(|e| {
+        let (dest, existed) = parent.dest.enter(name).map_err(|e| {
             let errno = Errno::from_io_error(&e);
             match errno {
                 Some(Errno::NOTDIR | Errno::LOOP) => FilesError::Conflict {
@@ -349,40 +412,21 @@ impl<'a> Writer<'a> {
         Ok(Level {
             path: entry.path.clone(),
             source,
-            stat: entry.stat,
-            before: times_of(dest.whole()),
-            existed,
+            leaving: Some(Leaving {
+                stat: entry.stat,
+                before: times_of(dest.whole()),
+                existed,
+            }),
             dest,
         })
-    }
-
-    /// Gives a directory its metadata once nothing more is written into it.
-    fn leave(&self, level: Option<Level>) -> Result<(), FilesError> {
-        let Some(level) = level else { return Ok(()) };
-        let failed = FilesError::io("set the mode of", &level.path);
-        if self.options.parents && level.existed {
-            let mode = Mode::from_raw_mode(level.stat.st_mode & 0o7777);
-            restore(level.dest.whole(), level.before);
-            return fs::fchmod(level.dest.whole(), mode).map_err(|e| failed(e.into()));
-        }
-        finish(
-            level.dest.whole(),
-            self.owner(&level.stat),
-            self.mode(&level.stat, true),
-            self.options.xattrs.then_some(level.source.as_fd()),
-            mtime(&level.stat),
-        )
-        .map_err(failed)
     }
 
     /// Copies one entry that is not a directory; `top` is where remembered links start from.
     fn entry(
         &mut self,
-        from: BorrowedFd<'_>,
-        source_name: &OsStr,
+        (from, source_name): (BorrowedFd<'_>, &OsStr),
         entry: &Entry,
-        dest: &Dest,
-        name: &OsStr,
+        (dest, name): (&Dest, &OsStr),
         top: BorrowedFd<'_>,
     ) -> Result<(), FilesError> {
         let to = dest.place_of(name);
@@ -391,20 +435,17 @@ impl<'a> Writer<'a> {
         let key = (stat.st_dev, stat.st_ino);
         let many = stat.st_nlink > 1;
         if many && let Some(first) = self.links.get(&key) {
-            self.clear(to, name)?;
+            clear(to, name, &self.shown)?;
             // Both names are in the upper directory, and so may be the mark of what was removed.
-            self.clear(dest.to.as_fd(), name)?;
+            clear(dest.to.as_fd(), name, &self.shown)?;
             return fs::linkat(top, first, &dest.to, name, AtFlags::empty())
                 .map_err(|e| io("link")(e.into()));
         }
         match entry.kind() {
             FileType::RegularFile => {
-                if many || !self.link_earlier(from, source_name, entry, dest, name) {
-                    self.file(from, source_name, stat, to, name)?;
-                }
-                if !many {
-                    self.remember(entry);
-                }
+                let (from, to) = ((from, source_name), (to, name));
+                let buffer = &mut self.buffer;
+                self.steady &= self.files.file(from, stat, to, &self.shown, buffer)?;
             }
             FileType::Symlink => {
                 let target = fs::readlinkat(from, source_name, Vec::new())
@@ -414,7 +455,7 @@ impl<'a> Writer<'a> {
                 if !is_same(&now, stat) {
                     return Err(FilesError::Changed(self.shown.clone()));
                 }
-                self.clear(to, name)?;
+                clear(to, name, &self.shown)?;
                 fs::symlinkat(target, to, name).map_err(|e| io("create")(e.into()))?;
                 self.at(to, name, stat)?;
             }
@@ -423,14 +464,14 @@ impl<'a> Writer<'a> {
                 return Err(io("create")(Errno::PERM.into()));
             }
             kind @ (FileType::Fifo | FileType::CharacterDevice | FileType::BlockDevice) => {
-                self.clear(to, name)?;
+                clear(to, name, &self.shown)?;
                 fs::mknodat(to, name, kind, Mode::from_raw_mode(0o600), stat.st_rdev)
                     .map_err(|e| io("create")(e.into()))?;
                 self.at(to, name, stat)?;
                 fs::chmodat(
                     to,
                     name,
-                    Mode::from_raw_mode(self.mode(stat, false)),
+                    Mode::from_raw_mode(self.files.mode(stat, false)),
                     AtFlags::empty(),
                 )
                 .map_err(|e| io("set the mode of")(e.into()))?;
@@ -448,36 +489,6 @@ impl<'a> Writer<'a> {
         Ok(())
     }
 
-    /// Links to the file that an earlier copy made of the same source, if there is one and nothing
-    /// has changed.
-    fn link_earlier(
-        &self,
-        from: BorrowedFd<'_>,
-        source_name: &OsStr,
-        entry: &Entry,
-        dest: &Dest,
-        name: &OsStr,
-    ) -> bool {
-        let earlier = self.options.upper.and_then(|upper| upper.earlier);
-        let (Some(earlier), Some(dir), Some(content)) = (earlier, &dest.earlier, entry.content)
-        else {
-            return false;
-        };
-        let now = fs::statat(from, source_name, AtFlags::SYMLINK_NOFOLLOW);
-        if !now.is_ok_and(|now| is_same(&now, &entry.stat) && changed(&now) == changed(&entry.stat))
-        {
-            return false;
-        }
-        let wanted = Wanted {
-            path: &self.base.join(&entry.path),
-            content,
-            stat: &entry.stat,
-            owner: self.owner(&entry.stat),
-            mode: self.mode(&entry.stat, false),
-        };
-        earlier.link(dir.as_fd(), &wanted, dest.to.as_fd(), name)
-    }
-
     /// Notes what a file holds that was copied with a directory, for the next copy.
     fn remember(&self, entry: &Entry) {
         if let (Some(upper), Some(content)) = (self.options.upper, entry.content)
@@ -490,7 +501,7 @@ impl<'a> Writer<'a> {
 
     /// Owner and time of what has no descriptor of its own.
     fn at(&self, to: BorrowedFd<'_>, name: &OsStr, stat: &Stat) -> Result<(), FilesError> {
-        let owner = self.owner(stat);
+        let owner = self.files.owner(stat);
         let result = chown_at(to, name, owner).and_then(|()| {
             let times = Timestamps {
                 last_access: mtime(stat),
@@ -499,84 +510,6 @@ impl<'a> Writer<'a> {
             fs::utimensat(to, name, &times, AtFlags::SYMLINK_NOFOLLOW)
         });
         result.map_err(|e| FilesError::io("set the owner of", &self.shown)(e.into()))
-    }
-
-    fn file(
-        &mut self,
-        from: BorrowedFd<'_>,
-        source_name: &OsStr,
-        stat: &Stat,
-        to: BorrowedFd<'_>,
-        name: &OsStr,
-    ) -> Result<(), FilesError> {
-        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY;
-        let source = fs::openat(from, source_name, flags | OFlags::CLOEXEC, Mode::empty())
-            .map_err(|e| FilesError::io("open", &self.shown)(e.into()))?;
-        let now = fs::fstat(&source).map_err(|e| FilesError::io("stat", &self.shown)(e.into()))?;
-        if file_type(&now) != FileType::RegularFile {
-            return Err(FilesError::Changed(self.shown.clone()));
-        }
-        let dest = match create(to, name) {
-            Ok(file) => file,
-            Err(e) if e.kind() == std::io::ErrorKind::AlreadyExists => {
-                self.clear(to, name)?;
-                create(to, name).map_err(FilesError::io("create", &self.shown))?
-            }
-            Err(e) => return Err(FilesError::io("create", &self.shown)(e)),
-        };
-        let mut source = File::from(source);
-        let written = transfer(
-            &mut source,
-            &dest,
-            &now,
-            &mut self.buffer,
-            &self.options.stop,
-        )
-        .map_err(FilesError::io("copy", &self.shown))?;
-        let after =
-            fs::fstat(&source).map_err(|e| FilesError::io("stat", &self.shown)(e.into()))?;
-        self.steady &= written == now.st_size.unsigned_abs() && is_same(&after, stat);
-        finish(
-            dest.as_fd(),
-            self.owner(&now),
-            self.mode(&now, false),
-            self.options.xattrs.then_some(source.as_fd()),
-            mtime(&now),
-        )
-        .map_err(FilesError::io("set the mode of", &self.shown))
-    }
-
-    /// Removes what a file is about to replace; a directory is never replaced.
-    fn clear(&self, to: BorrowedFd<'_>, name: &OsStr) -> Result<(), FilesError> {
-        match fs::statat(to, name, AtFlags::SYMLINK_NOFOLLOW) {
-            Err(Errno::NOENT) => Ok(()),
-            Ok(stat) if file_type(&stat) == FileType::Directory => Err(FilesError::Conflict {
-                path: self.shown.clone(),
-                what: "the destination is a directory and the source is not",
-            }),
-            Ok(_) => {
-                let before = times_of(to);
-                remove_all(to, name).map_err(FilesError::io("replace", &self.shown))?;
-                restore(to, before);
-                Ok(())
-            }
-            Err(e) => Err(FilesError::io("stat", &self.shown)(e.into())),
-        }
-    }
-
-    fn owner(&self, stat: &Stat) -> Owner {
-        self.options.owner.unwrap_or(Owner {
-            uid: stat.st_uid,
-            gid: stat.st_gid,
-        })
-    }
-
-    fn mode(&self, stat: &Stat, is_dir: bool) -> u32 {
-        let mode = stat.st_mode & 0o7777;
-        self.options
-            .chmod
-            .as_ref()
-            .map_or(mode, |chmod| chmod.apply(mode, is_dir))
     }
 }
 

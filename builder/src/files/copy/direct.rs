@@ -8,6 +8,7 @@ use super::*;
 use oci::layer::{TarOptions, diff, open_dir};
 use oci::{ChainId, DiffId, Digest};
 use std::cell::RefCell;
+use std::fs::File;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 
 /// Numbers that are the same in each run.
@@ -218,6 +219,12 @@ fn unchanged_files_are_those_of_the_earlier_layer() {
             .unwrap();
     }
     std::fs::hard_link(file("twice"), file("again")).unwrap();
+    // So many that threads share them.
+    for i in 0..400 {
+        let dir = file(&format!("many{}", i / 150));
+        std::fs::create_dir_all(&dir).unwrap();
+        std::fs::write(dir.join(i.to_string()), i.to_string()).unwrap();
+    }
     let made = trees.copy("first", &trees.upper("first"), None);
     let first = layer(&trees.path("first"));
 
@@ -245,6 +252,8 @@ fn unchanged_files_are_those_of_the_earlier_layer() {
     };
     for (name, shared) in [
         ("same", true),
+        ("many0/0", true),
+        ("many2/399", true),
         ("d/same", true),
         ("content", false),
         ("mode", false),
@@ -275,4 +284,52 @@ fn unchanged_files_are_those_of_the_earlier_layer() {
         std::fs::remove_dir_all(trees.path(&name)).unwrap();
         std::fs::remove_dir_all(trees.path(&format!("{name}.work"))).unwrap();
     }
+}
+
+#[test]
+fn what_fails_in_a_thread_fails_the_copy() {
+    if !privileged() {
+        return;
+    }
+    let trees = Trees::new();
+    for i in 0..1000 {
+        std::fs::write(trees.path("source").join(i.to_string()), "x").unwrap();
+    }
+    let in_the_way = trees.path("lower/at/777");
+    std::fs::create_dir_all(&in_the_way).unwrap();
+    let upper = trees.upper("upper");
+    let made = RefCell::default();
+    let stop = Stop::default();
+    let options = CopyOptions {
+        owner: Some(Owner::default()),
+        upper: Some(Upper {
+            tree: &upper,
+            earlier: None,
+            made: &made,
+        }),
+        stop: stop.clone(),
+        ..CopyOptions::default()
+    };
+    let selection = selected(&trees.source);
+    let error = copy(
+        &trees.source,
+        &selection,
+        &trees.mount("upper"),
+        "/at",
+        &options,
+    );
+    let error = error.unwrap_err().to_string();
+    assert!(
+        error.contains("777") && error.contains("is a directory"),
+        "{error}"
+    );
+    stop.stop();
+    let error = copy(
+        &trees.source,
+        &selection,
+        &trees.mount("upper"),
+        "/at",
+        &options,
+    );
+    assert!(error.unwrap_err().to_string().contains("cancelled"));
 }
