@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 use oci::{ChainId, Digest};
 
 use super::copy::{self, Destination};
-use super::{Engine, Selected, Stack, blocking, failed};
+use super::stack::Stack;
+use super::{Engine, Selected, blocking, failed};
 use crate::files::dest::Upper;
 use crate::files::earlier::{Earlier, Record};
 use crate::files::rootfs::Rootfs;
