@@ -75,7 +75,7 @@ impl Engine {
     /// them again. The layers of one such place lie on the same stack, so that none of them ever
     /// lies on another; and what dates its layers dates no files that others share.
     fn copies_path(&self, op: &CopyOp, tree: &Tree, parent: Option<&ChainId>) -> Option<PathBuf> {
-        if self.options.epoch.is_some() {
+        if self.options.epoch.is_some() || self.options.no_cache {
             return None;
         }
         let identity = self.context_of(tree).ok()??.identity.clone()?;

@@ -88,6 +88,8 @@ pub struct EngineOptions {
     pub network: String,
     /// `--pull`
     pub pull: bool,
+    /// `--no-cache`: no file of an earlier layer is taken for one of the context.
+    pub no_cache: bool,
     /// `SOURCE_DATE_EPOCH`: nothing made is dated later than this, seconds since 1970.
     pub epoch: Option<i64>,
 }

@@ -19,7 +19,7 @@ use super::dest::Dest;
 use super::earlier::{Earlier, Wanted};
 use super::rootfs::{Owner, file_type, remove_all};
 use super::select::Entry;
-use super::transfer::{changed, create, finish, is_same, mtime, restore, times_of, transfer};
+use super::transfer::{create, finish, is_same, mtime, restore, times_of, transfer};
 use crate::stop::Stop;
 
 const BUFFER: usize = 256 << 10;
@@ -156,11 +156,7 @@ impl Files<'_> {
         else {
             return false;
         };
-        let now = fs::statat(&level.source, name, AtFlags::SYMLINK_NOFOLLOW);
-        if !now.is_ok_and(|now| is_same(&now, &entry.stat) && changed(&now) == changed(&entry.stat))
-        {
-            return false;
-        }
+        // Should the source have changed since it was looked at: this is what the key tells of.
         let wanted = Wanted {
             path: &base.join(&entry.path),
             content,

@@ -20,12 +20,6 @@ pub fn is_same(now: &Stat, then: &Stat) -> bool {
     content(now) == content(then) && looks(now) == looks(then)
 }
 
-/// When a file was changed in any way, seconds and nanoseconds: no program can set that.
-pub(super) fn changed(stat: &Stat) -> (i64, i64) {
-    let nanoseconds = stat.st_ctime_nsec.try_into().unwrap_or(0);
-    (stat.st_ctime, nanoseconds)
-}
-
 pub(super) fn create(dir: BorrowedFd<'_>, name: &OsStr) -> std::io::Result<File> {
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
     Ok(File::from(fs::openat(

@@ -192,6 +192,7 @@ impl Command<'_> {
             settings: self.options.settings.clone(),
             network: self.args.network.clone(),
             pull: self.args.pull,
+            no_cache: self.args.no_cache,
             epoch: self.options.args.source_date_epoch(),
         };
         let (progress, cancel) = (Arc::clone(progress), Arc::clone(cancel));
