@@ -43,6 +43,21 @@ async fn the_directories_have_the_modes_of_a_root_and_a_work_directory() {
 }
 
 #[tokio::test]
+async fn trees_are_spread_over_the_disk() {
+    use rustix::fs::{IFlags, ioctl_getflags};
+    let f = Fixture::new().await;
+    let staging = f.root().join("snapshots/staging");
+    let flags = || ioctl_getflags(std::fs::File::open(&staging).unwrap());
+    let before = match flags() {
+        Ok(before) if rustix::fs::statfs(&staging).unwrap().f_type == 0xef53 => before,
+        _ => return println!("skipped: this is no ext4"),
+    };
+    assert!(!before.contains(IFlags::TOPDIR));
+    f.store.begin_snapshot().await.unwrap();
+    assert_eq!(flags().unwrap(), before | IFlags::TOPDIR);
+}
+
+#[tokio::test]
 async fn what_is_dropped_uncommitted_goes() {
     let f = Fixture::new().await;
     let staged = f.store.begin_snapshot().await.unwrap();

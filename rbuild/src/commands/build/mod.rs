@@ -292,6 +292,7 @@ impl<'a> Command<'a> {
             settings: self.options.settings.clone(),
             network: self.args.network.clone(),
             pull: self.args.pull,
+            no_cache: self.args.no_cache,
             epoch: self.options.args.source_date_epoch(),
         };
         let (progress, cancel) = (Arc::clone(progress), Arc::clone(&shared.cancel));
