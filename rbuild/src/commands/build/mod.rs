@@ -4,6 +4,7 @@ mod answers;
 pub mod call;
 mod checks;
 pub mod flags;
+mod given;
 mod interrupts;
 pub mod options;
 mod outcome;
@@ -13,6 +14,7 @@ use std::sync::Arc;
 
 use builder::context::{self, BuildContext};
 use builder::engine::cancel::Cancel;
+use builder::engine::secrets::{Masked, Masker, Secrets};
 use builder::engine::{Engine, EngineOptions};
 use builder::plan::graph::GraphOptions;
 use builder::plan::mistakes::base_images;
@@ -116,8 +118,10 @@ impl Command<'_> {
             text,
             ..
         } = *self;
+        let secrets = given::read(&options.secrets).map_err(Failure::new)?;
+        let masker = Masker::new(&secrets);
         let shown = self.progress();
-        let progress: Arc<dyn Progress> = shown.clone();
+        let progress: Arc<dyn Progress> = Arc::new(Masked::new(shown.clone(), masker.clone()));
         let checks = Checks::new(self.planned, context.filter.matcher().clone())?;
         if let Some(warning) = checks::unconsumed(&options.args, build.file) {
             progress.warning(&warning);
@@ -130,11 +134,14 @@ impl Command<'_> {
         let root = images.store.root();
         let last = LastBuild::load(root, identity, &text.name, &args.target).await;
         let cancel = Arc::new(Cancel::default());
-        let engine = self.engine(&images, context, &progress, &cancel).await?;
+        let engine = self
+            .engine(&images, context, secrets, &progress, &cancel)
+            .await?;
         let solver = Solver::new(build, &engine, progress.as_ref(), last.trace());
         let interrupts = Interrupts::watch(cancel);
         let solved = self.solve(solver, &checks).await;
         shown.finished();
+        let solved = solved.map_err(|failure| failure.masked(&masker));
         let (image, trace, report) = match solved {
             Ok(solved) => solved,
             // Who waits for the end does not want to wait for the disk.
@@ -180,19 +187,23 @@ impl Command<'_> {
         &self,
         images: &Images,
         context: BuildContext,
+        secrets: Secrets,
         progress: &Arc<dyn Progress>,
         cancel: &Arc<Cancel>,
     ) -> Result<Engine, Failure> {
         let opened = contexts::open(&self.options.contexts).await;
         let (named, layouts) = opened.map_err(text::without_context)?;
+        let usual = std::env::var_os("SSH_AUTH_SOCK").map(Into::into);
         let options = EngineOptions {
+            secrets,
+            agents: given::agents(&self.options.ssh, usual).map_err(Failure::new)?,
+            no_cache: self.args.no_cache,
             context: Arc::new(context),
             named,
             layouts,
             settings: self.options.settings.clone(),
             network: self.args.network.clone(),
             pull: self.args.pull,
-            no_cache: self.args.no_cache,
             epoch: self.options.args.source_date_epoch(),
         };
         let (progress, cancel) = (Arc::clone(progress), Arc::clone(cancel));
