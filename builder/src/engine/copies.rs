@@ -72,8 +72,8 @@ impl Engine {
     }
 
     /// Where it is noted which files a copy made of a context, so that the next one need not make
-    /// them again. The layers of one such place lie on the same stack, so that none of them ever
-    /// lies on another; and what dates its layers dates no files that others share.
+    /// them again. Nothing is noted where layers are dated, which would date the files
+    /// that others share.
     fn copies_path(&self, op: &CopyOp, tree: &Tree, parent: Option<&ChainId>) -> Option<PathBuf> {
         if self.options.epoch.is_some() || self.options.no_cache {
             return None;
