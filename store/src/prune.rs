@@ -269,7 +269,13 @@ impl Store {
     /// Takes cache mounts away, and leaves those in the list that nobody uses.
     async fn remove_mounts(&self, chosen: &mut Vec<CacheRecord>, trial: bool) -> Result<()> {
         let (shared, asked) = (Arc::clone(&self.0), chosen.clone());
-        let gone = blocking(move || mounts::remove(&shared.layout, &asked, trial)).await?;
+        let gone = blocking(move || {
+            if !trial {
+                mounts::tidy(&shared.layout)?;
+            }
+            mounts::remove(&shared.layout, &asked, trial)
+        })
+        .await?;
         chosen.retain(|mount| gone.contains(&mount.key));
         Ok(())
     }

@@ -5,6 +5,7 @@ pub mod cancel;
 pub mod copy;
 mod devices;
 mod execute;
+mod mounted;
 mod mounts;
 mod network;
 pub mod run;
