@@ -28,6 +28,7 @@
 //!
 //! Needs Linux 5.12 or newer.
 
+pub mod binfmt;
 pub mod caps;
 mod cgroup;
 mod container;

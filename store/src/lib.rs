@@ -9,6 +9,7 @@
 //! | [`root`] | where it is and how its directory is laid out |
 //! | [`snapshot`] | unpacked layers, and making them durable |
 //! | [`image`] | images and their tags |
+//! | [`index`] | indexes of images, and what names lead to |
 //! | [`resolve`] | finding the image that a text means |
 //! | [`remove`] | `rmi` |
 //! | [`share`] | one layer on several stacks |
@@ -36,6 +37,8 @@ mod db;
 pub mod error;
 pub mod image;
 mod images;
+pub mod index;
+mod indexes;
 pub mod layers;
 pub mod lock;
 pub mod mounts;
@@ -54,6 +57,7 @@ mod trash;
 pub use claim::Claim;
 pub use error::{Error, Result};
 pub use image::{Image, ImageLine, NewImage, RawManifest};
+pub use index::{Content, IndexEntry, NewIndex, StoredIndex};
 pub use lock::Lease;
 pub use mounts::{CacheDir, CacheName, CacheOffer, CacheSharing, NewCacheDir};
 pub use prune::{DiskUsage, Kept, PruneOptions, PruneReport, Usage};

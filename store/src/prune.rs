@@ -1,6 +1,6 @@
 //! Freeing what is not used, and telling how much there is.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,12 +8,14 @@ use oci::Digest;
 use oci::blob::BlobStore;
 
 use crate::collect::BlobCandidates;
-use crate::db::{self, Durability, images};
+use crate::db::sqlite::Connection;
+use crate::db::{self, Durability, images, indexes};
 use crate::error::Result;
-use crate::image::{Image, created};
+use crate::image::{Image, seconds};
+use crate::lock::InUse;
 use crate::mounts;
 use crate::record::{CacheRecord, RecordKind};
-use crate::remove::Removal;
+use crate::remove::{Removal, remove_orphans};
 use crate::store::{Store, blocking};
 
 /// What to prune.
@@ -113,8 +115,12 @@ fn choose_images<'a>(
 ) -> Vec<&'a images::StoredImage> {
     let before = until(options, now);
     all.iter()
-        .filter(|stored| options.images && (options.all || stored.image.is_dangling()))
-        .filter(|stored| before.is_none_or(|before| created(&stored.image) < before))
+        .filter(|stored| options.images && !stored.image.listed)
+        .filter(|stored| options.all || stored.image.is_dangling())
+        .filter(|stored| {
+            let created = seconds(stored.image.created.as_deref());
+            before.is_none_or(|before| created < before)
+        })
         .collect()
 }
 
@@ -167,6 +173,41 @@ async fn mount_usage(store: &Store) -> Result<Usage> {
     })
 }
 
+/// Removes indexes, and the images that only they led to; returns how many stay because they are
+/// in use.
+async fn prune_indexes(
+    tx: &mut Connection,
+    in_use: &InUse,
+    options: &PruneOptions,
+    now: i64,
+    report: &mut PruneReport,
+) -> Result<usize> {
+    if !options.images {
+        return Ok(0);
+    }
+    let before = until(options, now);
+    let mut kept = 0;
+    for row in indexes::all(tx).await? {
+        let index = &row.index;
+        let created = seconds(index.created.as_deref());
+        if !(options.all || index.is_dangling()) || before.is_some_and(|b| created >= b) {
+            continue;
+        }
+        if in_use.holds(&index.id) {
+            kept += 1;
+            continue;
+        }
+        for reference in index.tags.iter().chain(&index.repo_digests) {
+            images::remove_reference(tx, reference).await?;
+            report.images.push(Removal::Untagged(reference.clone()));
+        }
+        indexes::remove(tx, row.row_id).await?;
+        report.images.push(Removal::Deleted(index.id.clone()));
+        remove_orphans(tx, &mut report.images).await?;
+    }
+    Ok(kept)
+}
+
 impl Store {
     /// Frees what is not used: images and cache records by the options, then whatever no image,
     /// cache record or lease needs, and what crashes have left. What other processes use or have
@@ -183,7 +224,17 @@ impl Store {
         let mut tx = db.begin(Durability::Full).await?;
         let in_use = self.in_use(&gate)?;
 
-        let all = images::all(&mut tx).await?;
+        let mut all = images::all(&mut tx).await?;
+        let kept_indexes = prune_indexes(&mut tx, &in_use, options, now, &mut report).await?;
+        if !report.images.is_empty() {
+            // Some went, and others are listed no more.
+            let gone = all;
+            all = images::all(&mut tx).await?;
+            all.extend(gone.into_iter().filter(|stored| {
+                let removed = Removal::Deleted(stored.image.id.clone());
+                report.images.contains(&removed)
+            }));
+        }
         let (kept_images, chosen): (Vec<_>, Vec<_>) = choose_images(&all, options, now)
             .into_iter()
             .partition(|stored| in_use.holds(&stored.image.id));
@@ -216,8 +267,7 @@ impl Store {
         let (mut mounts, chosen): (Vec<_>, Vec<_>) = chosen.into_iter().partition(is_mount);
         let (kept_records, chosen): (Vec<_>, Vec<_>) = chosen.into_iter().partition(used);
         report.cache = chosen;
-        let asked = mounts.len();
-        self.remove_mounts(&mut mounts, options.dry_run).await?;
+        let busy = self.remove_mounts(&mut mounts, options.dry_run).await?;
         let keys: Vec<&Digest> = report.cache.iter().map(|record| &record.key).collect();
         db::cache::delete(&mut tx, keys).await?;
 
@@ -226,8 +276,8 @@ impl Store {
         let keys: Vec<&Digest> = kept_records.iter().map(|record| &record.key).collect();
         let (snapshots, size) = db::collect::kept_snapshots(&mut tx, &rows, &keys).await?;
         report.kept = Kept {
-            images: rows.len(),
-            cache: keys.len() + asked - mounts.len(),
+            images: rows.len() + kept_indexes,
+            cache: keys.len() + busy,
             snapshots,
             size,
             processes: in_use.processes.iter().copied().collect(),
@@ -266,8 +316,9 @@ impl Store {
         Ok(report)
     }
 
-    /// Takes cache mounts away, and leaves those in the list that nobody uses.
-    async fn remove_mounts(&self, chosen: &mut Vec<CacheRecord>, trial: bool) -> Result<()> {
+    /// Takes cache mounts away, and leaves those in the list that nobody uses; returns how many
+    /// somebody does.
+    async fn remove_mounts(&self, chosen: &mut Vec<CacheRecord>, trial: bool) -> Result<usize> {
         let (shared, asked) = (Arc::clone(&self.0), chosen.clone());
         let gone = blocking(move || {
             if !trial {
@@ -276,8 +327,9 @@ impl Store {
             mounts::remove(&shared.layout, &asked, trial)
         })
         .await?;
+        let asked = chosen.len();
         chosen.retain(|mount| gone.contains(&mount.key));
-        Ok(())
+        Ok(asked - chosen.len())
     }
 
     /// How much there is and how much of it pruning would free.
@@ -291,6 +343,7 @@ impl Store {
             .into_iter()
             .map(|stored| stored.image)
             .collect();
+        let indexes = indexes::all(&mut db).await?;
         let in_images: HashSet<String> = db::cache::keys_in_images(&mut db)
             .await?
             .into_iter()
@@ -327,9 +380,22 @@ impl Store {
                 .collect()
         };
         let in_any = chains(&|_| true);
-        let in_tagged = chains(&|image| !image.is_dangling());
-        let total =
-            |ids: &HashSet<String>| -> u64 { ids.iter().filter_map(|id| sizes.get(id)).sum() };
+        // What has no name of its own is shown as its index.
+        let by_index: HashSet<&Digest> = indexes
+            .iter()
+            .filter(|row| !row.index.is_dangling())
+            .flat_map(|row| row.index.images())
+            .collect();
+        let in_tagged = chains(&|image| !image.tags.is_empty() || by_index.contains(&image.id));
+        let shown = images.iter().filter(|i| !i.listed || !i.tags.is_empty());
+        let named = images.iter().filter(|i| !i.tags.is_empty()).count();
+        let named_indexes = indexes.iter().filter(|row| !row.index.is_dangling());
+        let total = |ids: &HashSet<String>| -> u64 {
+            // Files that several stacks share are there once.
+            let files: HashMap<i64, u64> =
+                ids.iter().filter_map(|id| sizes.get(id)).copied().collect();
+            files.values().sum()
+        };
         let cached: u64 = records.iter().map(|record| record.size).sum();
         let shared = records
             .iter()
@@ -337,8 +403,8 @@ impl Store {
         let shared_size: u64 = shared.clone().map(|record| record.size).sum();
         Ok(DiskUsage {
             images: Usage {
-                total: images.len(),
-                active: images.iter().filter(|image| !image.is_dangling()).count(),
+                total: shown.count() + indexes.len(),
+                active: named + named_indexes.count(),
                 size: total(&in_any),
                 reclaimable: total(&in_any) - total(&in_tagged),
             },

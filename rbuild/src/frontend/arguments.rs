@@ -24,6 +24,24 @@ fn proxies() -> Result<Vec<(&'static str, String)>, Failure> {
     Ok(DockerConfig::from_env().proxies(host)?)
 }
 
+/// `--platform` of a build, which may have several; at least one.
+pub fn platforms(given: &[String]) -> Result<Vec<Platform>, Failure> {
+    let mut platforms = Vec::new();
+    for text in given.iter().map(|text| text.trim()) {
+        let platform = match text {
+            "local" => Platform::host(),
+            text => text.parse().map_err(|e| Failure::with_code(e, 125))?,
+        };
+        if !platforms.contains(&platform) {
+            platforms.push(platform);
+        }
+    }
+    if platforms.is_empty() {
+        platforms.push(Platform::host());
+    }
+    Ok(platforms)
+}
+
 /// `--build-arg`, and what the environment and docker's configuration give.
 pub fn build_args(given: &[String]) -> Result<BuildArgs, Failure> {
     let mut build_args = Vec::new();

@@ -6,7 +6,6 @@ use super::hints::{see, similar};
 
 /// docker's flags that builds here do not have, with what to do instead.
 const BUILD: &[(&str, &str)] = &[
-    ("--annotation", "set a label with --label KEY=VALUE"),
     (
         "--attest",
         "make statements about an image with syft or cosign, once it is pushed",
@@ -27,11 +26,6 @@ const BUILD: &[(&str, &str)] = &[
     (
         "--no-cache-filter",
         "--no-cache builds all stages anew, and --target only those that a stage needs",
-    ),
-    (
-        "--output",
-        "the image goes to the store: write it with `rbuild save -o FILE IMAGE`, its files with \
-         `rbuild export -o FILE IMAGE`, or --push it",
     ),
     (
         "--provenance",
@@ -61,34 +55,14 @@ const OTHERS: &[(&str, &str, &str)] = &[
     ),
     ("load", "--platform", "all images of the archive are loaded"),
     (
-        "save",
-        "--platform",
-        "the image is saved as it is in the store",
-    ),
-    (
-        "push",
-        "--platform",
-        "the image is pushed as it is in the store",
-    ),
-    (
-        "history",
-        "--platform",
-        "an image of the store has one platform",
-    ),
-    (
         "inspect",
         "--type",
         "everything that is inspected is an image",
     ),
     (
-        "inspect",
-        "--platform",
-        "an image of the store has one platform",
-    ),
-    (
         "rmi",
         "--platform",
-        "an image of the store has one platform",
+        "`rbuild inspect NAME` lists the image of each platform, to be removed by its ID",
     ),
     ("prune", "--volumes", "there are no volumes here"),
 ];
@@ -111,12 +85,7 @@ const GLOBAL: &[(&str, &str)] = &[
 ];
 
 /// Long names of docker's short flags, for those that are not here.
-const SHORT: &[(&str, &str)] = &[
-    ("-o", "--output"),
-    ("-D", "--debug"),
-    ("-H", "--host"),
-    ("-l", "--log-level"),
-];
+const SHORT: &[(&str, &str)] = &[("-D", "--debug"), ("-H", "--host"), ("-l", "--log-level")];
 
 /// What a flag is told that the command `path` does not have.
 pub fn unknown(program: &Command, path: &[&str], flag: &str) -> String {
@@ -212,7 +181,6 @@ mod tests {
         let start = "--cache-from is docker's, and is not supported here; the cache is";
         assert!(text.starts_with(start), "{text}");
         assert!(text.ends_with("Run 'rbuild build --help' for more information"));
-        assert!(told(&["image", "build"], "-o").starts_with("-o is docker's"));
         assert!(told(&["image", "ls"], "--tree").starts_with("--tree is docker's"));
         assert!(told(&[], "-H").starts_with("-H is docker's"));
         assert!(told(&["images"], "--cache-from").starts_with("unknown flag: --cache-from\n"));

@@ -7,8 +7,10 @@ use runtime::{Dns, Limits, Pids, Ulimit};
 use super::call::Method;
 use super::flags::{BuildFlags, LimitArgs};
 use super::given::{self, SecretFlag, SshFlag};
+use super::outputs::{Dest, Look, Output};
 use crate::failure::Failure;
-use crate::frontend::arguments::{build_args, platform};
+use crate::frontend::annotations::Annotations;
+use crate::frontend::arguments::{build_args, platforms};
 use crate::frontend::contexts::{Places, contexts, named};
 use builder::engine::run::RunSettings;
 use builder::plan::{BuildArgs, Consent, NamedContexts};
@@ -23,8 +25,12 @@ pub struct Options {
     pub contexts: Places,
     /// `--label`
     pub labels: Vec<(String, String)>,
-    /// `--platform`
-    pub platform: Platform,
+    /// `--platform`, at least one.
+    pub platforms: Vec<Platform>,
+    /// What becomes of the result.
+    pub outputs: Vec<Output>,
+    /// `--annotation`
+    pub annotations: Annotations,
     /// What RUN steps share.
     pub settings: RunSettings,
     /// `--secret`
@@ -41,7 +47,7 @@ pub fn validate(args: &BuildFlags) -> Result<Options, Failure> {
         let text = "--check is --call=check, and cannot be given with another --call";
         return Err(Failure::with_code(text, 125));
     }
-    if args.push && args.tags.is_empty() {
+    if args.push && args.tags.is_empty() && !args.outputs.iter().any(|o| o.contains("name=")) {
         let text = "--push needs a name to push: give one with -t REGISTRY/NAME:TAG";
         return Err(Failure::with_code(text, 125));
     }
@@ -70,7 +76,9 @@ pub fn validate(args: &BuildFlags) -> Result<Options, Failure> {
         }
         labels.push((name.to_owned(), value.to_owned()));
     }
-    let platform = platform(args.platform.as_deref())?;
+    let platforms = platforms(&args.platform)?;
+    let (outputs, annotations) =
+        outputs(args, &tags, platforms.len()).map_err(|e| Failure::with_code(e, 125))?;
     let mut settings = settings(args, &build_args).map_err(|e| Failure::with_code(e, 125))?;
     let daemon = DaemonConfig::from_machine()?;
     settings.dns = Dns {
@@ -95,10 +103,90 @@ pub fn validate(args: &BuildFlags) -> Result<Options, Failure> {
         contexts,
         args: build_args,
         labels,
-        platform,
+        platforms,
+        outputs,
+        annotations,
         settings,
         consent,
     })
+}
+
+/// What becomes of the result: what `--output` says, else the image is in the store.
+fn outputs(
+    args: &BuildFlags,
+    tags: &[Reference],
+    platforms: usize,
+) -> Result<(Vec<Output>, Annotations), String> {
+    let mut annotations = Annotations::default();
+    for text in &args.annotations {
+        annotations.flag(text)?;
+    }
+    let mut outputs = Vec::new();
+    for text in &args.outputs {
+        outputs.push(Output::parse(text)?);
+    }
+    let image = |output: &Output| matches!(output, Output::Image { store: true, .. });
+    let loads = outputs.is_empty() || args.habits.loads();
+    if !outputs.iter().any(image) && (loads || args.push) {
+        outputs.push(Output::Image {
+            store: loads,
+            push: args.push,
+            by_digest: false,
+            look: Look::default(),
+        });
+    } else if args.push {
+        for output in &mut outputs {
+            if let Output::Image { push, .. } = output {
+                *push = true;
+            }
+        }
+    }
+    let mut stdout = 0;
+    for output in &outputs {
+        check_output(output, args, tags, platforms)?;
+        stdout += usize::from(matches!(
+            output,
+            Output::Archive {
+                dest: Dest::Stdout,
+                ..
+            } | Output::Files {
+                dest: Dest::Stdout,
+                ..
+            }
+        ));
+    }
+    if stdout > 1 {
+        return Err("only one output can go to standard output".to_owned());
+    }
+    annotations.check(platforms)?;
+    Ok((outputs, annotations))
+}
+
+fn check_output(
+    output: &Output,
+    args: &BuildFlags,
+    tags: &[Reference],
+    platforms: usize,
+) -> Result<(), String> {
+    let look = match output {
+        Output::Files { .. } if args.iidfile.is_some() => {
+            return Err("local and tar exporters are incompatible with image ID file".to_owned());
+        }
+        Output::Files { .. } => return Ok(()),
+        Output::Archive { docker: true, .. } if platforms > 1 => {
+            return Err(
+                "docker exporter does not currently support exporting manifest lists".to_owned(),
+            );
+        }
+        Output::Image {
+            push: true, look, ..
+        } if look.names.as_deref().unwrap_or(tags).is_empty() => {
+            return Err("tag is needed when pushing to registry".to_owned());
+        }
+        Output::Archive { look, .. } | Output::Image { look, .. } => look,
+    };
+    look.annotations.check(platforms)?;
+    look.check()
 }
 
 /// Whoever asks for the host's network on the command line agrees to it, as with buildx.
