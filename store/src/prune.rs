@@ -273,8 +273,7 @@ impl Store {
         let (mut mounts, chosen): (Vec<_>, Vec<_>) = chosen.into_iter().partition(is_mount);
         let (kept_records, chosen): (Vec<_>, Vec<_>) = chosen.into_iter().partition(used);
         report.cache = chosen;
-        let asked = mounts.len();
-        self.remove_mounts(&mut mounts, options.dry_run).await?;
+        let busy = self.remove_mounts(&mut mounts, options.dry_run).await?;
         let keys: Vec<&Digest> = report.cache.iter().map(|record| &record.key).collect();
         db::cache::delete(&mut tx, keys).await?;
 
@@ -284,7 +283,7 @@ impl Store {
         let (snapshots, size) = db::collect::kept_snapshots(&mut tx, &rows, &keys).await?;
         report.kept = Kept {
             images: rows.len() + kept_indexes,
-            cache: keys.len() + asked - mounts.len(),
+            cache: keys.len() + busy,
             snapshots,
             size,
             processes: in_use.processes.iter().copied().collect(),
@@ -323,12 +322,20 @@ impl Store {
         Ok(report)
     }
 
-    /// Takes cache mounts away, and leaves those in the list that nobody uses.
-    async fn remove_mounts(&self, chosen: &mut Vec<CacheRecord>, trial: bool) -> Result<()> {
+    /// Takes cache mounts away, and leaves those in the list that nobody uses; returns how many
+    /// somebody does.
+    async fn remove_mounts(&self, chosen: &mut Vec<CacheRecord>, trial: bool) -> Result<usize> {
         let (shared, asked) = (Arc::clone(&self.0), chosen.clone());
-        let gone = blocking(move || mounts::remove(&shared.layout, &asked, trial)).await?;
+        let gone = blocking(move || {
+            if !trial {
+                mounts::tidy(&shared.layout)?;
+            }
+            mounts::remove(&shared.layout, &asked, trial)
+        })
+        .await?;
+        let asked = chosen.len();
         chosen.retain(|mount| gone.contains(&mount.key));
-        Ok(())
+        Ok(asked - chosen.len())
     }
 
     /// How much there is and how much of it pruning would free.

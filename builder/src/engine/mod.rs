@@ -6,6 +6,7 @@ mod copies;
 pub mod copy;
 mod devices;
 mod execute;
+mod mounted;
 mod mounts;
 mod network;
 pub mod run;

@@ -10,6 +10,7 @@
 
 pub mod args;
 pub mod changes;
+pub mod copy;
 pub mod expand;
 pub mod graph;
 pub mod image;
@@ -26,12 +27,13 @@ pub mod step;
 mod tests;
 
 pub use args::BuildArgs;
+pub use copy::{CopyFrom, CopyOp, CopySource};
 pub use graph::{Consent, Graph, StagePlan};
 pub use image::{ImageName, ImageRequest};
 pub use mount::{CacheMount, MountOp, Mounted};
 pub use named::NamedContexts;
 pub use names::{Base, Names};
-pub use step::{CopyFrom, CopyOp, CopySource, Op, RunOp, Step, WorkdirOp};
+pub use step::{Op, RunOp, Step, WorkdirOp};
 
 use dockerfile::diagnostic::Diagnostic;
 

@@ -19,6 +19,8 @@ use super::{Build, Solver};
 use crate::plan::graph::GraphOptions;
 use crate::plan::{BuildArgs, Consent, CopyOp, Graph, ImageRequest, NamedContexts, RunOp};
 
+type Pairs = Vec<(String, String)>;
+
 /// Makes a layer of everything, and fails the command `false`.
 #[derive(Default)]
 struct Fake {
@@ -75,20 +77,11 @@ impl Execute for Fake {
         })
     }
 
-    async fn bound(
-        &self,
-        _: &RunOp,
-        _: &[Option<Tree>],
-        _: &Turn,
-    ) -> Result<Vec<(String, String)>, StepError> {
+    async fn bound(&self, _: &RunOp, _: &[Option<Tree>], _: &Turn) -> Result<Pairs, StepError> {
         Ok(Vec::new())
     }
 
-    async fn below(
-        &self,
-        _: &CopyOp,
-        _: Option<&ChainId>,
-    ) -> Result<Vec<(String, String)>, StepError> {
+    async fn below(&self, _: &CopyOp, _: Option<&ChainId>) -> Result<Pairs, StepError> {
         Ok(self.below.borrow().clone())
     }
 

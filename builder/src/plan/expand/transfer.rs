@@ -9,8 +9,9 @@ use dockerfile::value::{AddSource, Chmod};
 use oci::Digest;
 
 use super::{Expander, Outcome, Wrong};
+use crate::plan::copy::{CopyFrom, CopyOp, CopySource};
 use crate::plan::state::destination;
-use crate::plan::step::{CopyFrom, CopyOp, CopySource, Op};
+use crate::plan::step::Op;
 
 impl Expander<'_> {
     pub(super) fn copy(&mut self, copy: &Copy) -> Outcome {
