@@ -16,6 +16,7 @@
 //! | [`claim`] | who does a step that several are about to do |
 //! | [`layers`] | the blobs of layers, and where else they are |
 //! | [`cache`] | build-cache records |
+//! | [`mounts`] | directories of cache mounts |
 //! | [`prune`] | freeing what is not used, and disk usage |
 //! | [`check`] | what `fsck` looks at and takes away |
 //! | [`lock`] | leases, which hold removal back |
@@ -40,6 +41,7 @@ pub mod index;
 mod indexes;
 pub mod layers;
 pub mod lock;
+pub mod mounts;
 pub mod prune;
 mod read_only;
 pub mod record;
@@ -57,8 +59,9 @@ pub use error::{Error, Result};
 pub use image::{Image, ImageLine, NewImage, RawManifest};
 pub use index::{Content, IndexEntry, NewIndex, StoredIndex};
 pub use lock::Lease;
+pub use mounts::{CacheDir, CacheName, CacheOffer, CacheSharing, NewCacheDir};
 pub use prune::{DiskUsage, Kept, PruneOptions, PruneReport, Usage};
-pub use record::{CacheRecord, NewCacheRecord};
+pub use record::{CacheRecord, NewCacheRecord, RecordKind};
 pub use remove::Removal;
 pub use root::default_root;
 pub use snapshot::{Snapshot, StagedSnapshot};

@@ -3,9 +3,12 @@
 mod cache;
 pub mod cancel;
 pub mod copy;
+mod devices;
 mod execute;
+mod mounts;
 mod network;
 pub mod run;
+pub mod secrets;
 mod sources;
 mod stack;
 
@@ -20,7 +23,7 @@ use oci::layer::clamp::clamp_times;
 use oci::layer::diff::measure;
 use oci::{ChainId, Digest};
 use runtime::Overlay;
-use store::{StagedSnapshot, Store};
+use store::{CacheName, StagedSnapshot, Store};
 use tokio::sync::OnceCell;
 
 use crate::context::BuildContext;
@@ -36,6 +39,7 @@ use cancel::Cancel;
 use copy::{Destination, OpenTree};
 use network::Networks;
 use run::{RunContext, RunSettings, Started};
+use secrets::{Agents, Secrets};
 use stack::{Stack, make_cwd, make_workdir, mount};
 
 /// Builds on this machine.
@@ -66,6 +70,8 @@ struct Shared {
     downloads: Mutex<Downloads>,
     /// Layers of files that changed while they were copied: their keys may tell of others.
     unsteady: Mutex<HashSet<ChainId>>,
+    /// The cache mounts that `--no-cache` has emptied already.
+    emptied: Mutex<HashSet<CacheName>>,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -86,6 +92,12 @@ pub struct EngineOptions {
     pub network: String,
     /// `--pull`
     pub pull: bool,
+    /// `--no-cache`: cache mounts begin empty.
+    pub no_cache: bool,
+    /// `--secret`
+    pub secrets: Secrets,
+    /// `--ssh`
+    pub agents: Agents,
     /// `SOURCE_DATE_EPOCH`: nothing made is dated later than this, seconds since 1970.
     pub epoch: Option<i64>,
 }
@@ -224,10 +236,12 @@ impl Engine {
     async fn run(
         &self,
         op: &RunOp,
+        trees: &[Option<Tree>],
         stack: Stack,
         vertex: &Vertex,
         turn: &Turn,
     ) -> Result<(), StepError> {
+        let mounts = self.mounts(op, trees, &stack, (vertex, turn)).await?;
         let stub = self.stub().await?;
         let scratch = self.scratch().await?;
         let settings = self.options.settings.clone();
@@ -249,6 +263,7 @@ impl Engine {
             };
             let context = RunContext {
                 network: network.mode(),
+                mounts,
                 settings: &settings,
                 scratch: &scratch,
                 cancel: &cancel,
@@ -344,7 +359,7 @@ impl Engine {
             work: staged.work().to_owned(),
         };
         match job {
-            Job::Run(op) => self.run(op, stack, vertex, turn).await?,
+            Job::Run { op, trees } => self.run(op, &trees, stack, vertex, turn).await?,
             Job::Copy { op, tree, selected } => {
                 return self.copy(op, &tree, selected, stack).await;
             }

@@ -9,6 +9,7 @@ use dockerfile::span::Span;
 use super::expand::ExpandedStage;
 use super::graph::Graph;
 use super::image::ImageRequest;
+use super::mount::MountOp;
 use super::names::Base;
 use super::step::{CopyFrom, Op};
 
@@ -41,7 +42,7 @@ pub struct Node<'p> {
     pub op: &'p Op,
     /// What it is done to.
     pub parent: Stack,
-    /// What else it takes from: for a COPY its source.
+    /// What else it takes from: for a COPY its source, for a RUN those of its mounts, in order.
     pub inputs: Vec<Input>,
     /// The instruction's place in the file.
     pub span: Span,
@@ -141,7 +142,11 @@ impl<'p> Nodes<'p> {
     /// The trees that an operation takes from.
     fn inputs(&self, op: &Op) -> Vec<Input> {
         match op {
-            Op::Run(_) | Op::Workdir(_) => Vec::new(),
+            Op::Run(run) => {
+                let from = run.mounts.iter().filter_map(MountOp::from);
+                from.map(|from| self.input(from)).collect()
+            }
+            Op::Workdir(_) => Vec::new(),
             Op::Copy(copy) => vec![self.input(&copy.from)],
         }
     }

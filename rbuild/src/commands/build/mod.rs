@@ -5,6 +5,7 @@ pub mod call;
 mod checks;
 mod deliver;
 pub mod flags;
+mod given;
 mod interrupts;
 pub mod options;
 mod outcome;
@@ -17,6 +18,7 @@ use std::sync::Arc;
 
 use builder::context::{self, BuildContext};
 use builder::engine::cancel::Cancel;
+use builder::engine::secrets::{Agents, Masked, Masker, Secrets};
 use builder::engine::{Engine, EngineOptions};
 use builder::plan::Graph;
 use builder::plan::graph::GraphOptions;
@@ -115,6 +117,8 @@ struct Shared {
     context: Arc<BuildContext>,
     named: BTreeMap<String, Arc<BuildContext>>,
     layouts: BTreeMap<String, LayoutPlace>,
+    secrets: Secrets,
+    agents: Agents,
     progress: Arc<dyn Progress>,
     cancel: Arc<Cancel>,
 }
@@ -136,8 +140,10 @@ impl<'a> Command<'a> {
             text,
             ..
         } = *self;
+        let secrets = given::read(&options.secrets).map_err(Failure::new)?;
+        let masker = Masker::new(&secrets);
         let shown = self.progress();
-        let progress: Arc<dyn Progress> = shown.clone();
+        let progress: Arc<dyn Progress> = Arc::new(Masked::new(shown.clone(), masker.clone()));
         if let Some(warning) = checks::unconsumed(&options.args, &text.parsed.dockerfile) {
             progress.warning(&warning);
         }
@@ -148,11 +154,14 @@ impl<'a> Command<'a> {
         let opened = contexts::open(&options.contexts).await;
         let (named, layouts) = opened.map_err(text::without_context)?;
         let cancel = Arc::new(Cancel::default());
+        let usual = std::env::var_os("SSH_AUTH_SOCK").map(Into::into);
         let shared = Shared {
             images,
             context: Arc::new(context),
             named,
             layouts,
+            secrets,
+            agents: given::agents(&options.ssh, usual).map_err(Failure::new)?,
             progress,
             cancel: Arc::clone(&cancel),
         };
@@ -160,6 +169,7 @@ impl<'a> Command<'a> {
         let solved = self.solve_all(&shared).await;
         shown.finished();
         let images = &shared.images;
+        let solved = solved.map_err(|failure| failure.masked(&masker));
         let AllBuilt { built, report } = match solved {
             Ok(solved) => solved,
             // Who waits for the end does not want to wait for the disk.
@@ -273,6 +283,9 @@ impl<'a> Command<'a> {
     /// What the build's steps are done with.
     fn engine(&self, shared: &Shared, progress: &Arc<dyn Progress>) -> Engine {
         let options = EngineOptions {
+            secrets: shared.secrets.clone(),
+            agents: shared.agents.clone(),
+            no_cache: self.args.no_cache,
             context: Arc::clone(&shared.context),
             named: shared.named.clone(),
             layouts: shared.layouts.clone(),

@@ -6,6 +6,7 @@ use runtime::{Dns, Limits, Pids, Ulimit};
 
 use super::call::Method;
 use super::flags::{BuildFlags, LimitArgs};
+use super::given::{self, SecretFlag, SshFlag};
 use super::outputs::{Dest, Look, Output};
 use crate::failure::Failure;
 use crate::frontend::annotations::Annotations;
@@ -32,6 +33,10 @@ pub struct Options {
     pub annotations: Annotations,
     /// What RUN steps share.
     pub settings: RunSettings,
+    /// `--secret`
+    pub secrets: Vec<SecretFlag>,
+    /// `--ssh`
+    pub ssh: Vec<SshFlag>,
     /// `--allow`, and what other flags allow with what they ask for.
     pub consent: Consent,
 }
@@ -82,7 +87,18 @@ pub fn validate(args: &BuildFlags) -> Result<Options, Failure> {
         options: daemon.dns_options,
     };
     let consent = consent(args).map_err(|e| Failure::with_code(e, 125))?;
+    let wrong = |flag: &str| {
+        let flag = flag.to_owned();
+        move |e: String| Failure::with_code(format!("--{flag}: {e}"), 125)
+    };
+    let set = |name: &str| std::env::var_os(name).is_some();
+    let secrets = args.secrets.iter().map(|text| given::secret(text, &set));
+    let secrets = secrets.collect::<Result<_, _>>().map_err(wrong("secret"))?;
+    let ssh = args.ssh.iter().map(|text| given::ssh(text));
+    let ssh = ssh.collect::<Result<_, _>>().map_err(wrong("ssh"))?;
     Ok(Options {
+        secrets,
+        ssh,
         tags,
         contexts,
         args: build_args,
@@ -177,18 +193,17 @@ fn check_output(
 fn consent(args: &BuildFlags) -> Result<Consent, String> {
     let mut consent = Consent {
         host_network: args.network == "host",
+        ..Consent::default()
     };
     for entitlement in &args.allow {
         match entitlement.as_str() {
             "network.host" => consent.host_network = true,
-            "security.insecure" => {
-                return Err("granting entitlement security.insecure is not allowed: \
-                            RUN --security=insecure cannot be built"
-                    .to_owned());
-            }
+            "security.insecure" => consent.insecure = true,
+            "device" => consent.devices = true,
             other => {
                 return Err(format!(
-                    "unknown entitlement {other}; what can be allowed is network.host"
+                    "unknown entitlement {other}; what can be allowed is network.host, \
+                     security.insecure and device"
                 ));
             }
         }
@@ -213,6 +228,11 @@ impl Options {
             key.push_str(&format!(" hostname {name:?}"));
         }
         key
+    }
+
+    /// The platform that stands for all of them where there is one answer.
+    pub fn first_platform(&self) -> Platform {
+        self.platforms.first().cloned().unwrap_or_else(Platform::host)
     }
 
     /// The named contexts as the planner sees them.
