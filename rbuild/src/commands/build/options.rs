@@ -232,7 +232,10 @@ impl Options {
 
     /// The platform that stands for all of them where there is one answer.
     pub fn first_platform(&self) -> Platform {
-        self.platforms.first().cloned().unwrap_or_else(Platform::host)
+        self.platforms
+            .first()
+            .cloned()
+            .unwrap_or_else(Platform::host)
     }
 
     /// The named contexts as the planner sees them.
