@@ -43,13 +43,7 @@ pub async fn open(images: &Images, image: &Image) -> Result<Files, ImageError> {
     let config: ImageConfig = images.read_config(&image.id).await?;
     images.ensure_unpacked(&config, &Untold).await?;
     let lowers: Vec<_> = match image.chain_id() {
-        Some(chain_id) => images
-            .store
-            .chain(&chain_id)
-            .await?
-            .into_iter()
-            .map(|snapshot| snapshot.fs_path)
-            .collect(),
+        Some(chain_id) => images.store.directories(&chain_id).await?,
         None => Vec::new(),
     };
     if lowers.is_empty() {

@@ -1,15 +1,19 @@
 //! Images from registries into the store.
 
+use std::collections::HashSet;
+use std::pin::pin;
 use std::sync::Arc;
 
 use client::{Events, LayerState, Resolved};
 use oci::blob::BlobStore;
 use oci::{Descriptor, DiffId, Digest, ImageConfig, Platform, Reference};
 use store::{Content, NewImage, NewIndex, RawManifest};
+use tokio::sync::watch;
 
 use crate::error::ImageError;
 use crate::progress::LayerProgress;
 use crate::service::{Images, StoredImage};
+use crate::unpack::unpack_onto;
 
 /// The largest configuration that is fetched, in bytes.
 const MAX_CONFIG: u64 = 4 << 20;
@@ -25,7 +29,7 @@ pub struct Pulled {
     pub up_to_date: bool,
 }
 
-/// Pulls an image: its layers in parallel, then its row and tag.
+/// Pulls an image: its layers in parallel, each unpacked while others come, then its row and tag.
 ///
 /// # Errors
 /// [`ImageError`]; the store keeps the blobs that were complete, and no image row.
@@ -121,10 +125,15 @@ pub(crate) async fn bring(
     let digests = wanted.iter().map(|blob| &blob.digest);
     images.store.expect_blobs(digests).await?;
     let blobs: Arc<dyn BlobStore> = images.store.blobs().clone();
+    // First the configuration, which says what the layers are.
     client
-        .pull_blobs(repository, &wanted, &blobs, events)
+        .pull_blobs(
+            repository,
+            std::slice::from_ref(&manifest.config),
+            &blobs,
+            events,
+        )
         .await?;
-
     let id = manifest.config.digest.clone();
     let config: ImageConfig = images.read_config(&id).await?;
     let diff_ids = &config.rootfs.diff_ids;
@@ -134,12 +143,6 @@ pub(crate) async fn bring(
             diff_ids: diff_ids.len(),
         });
     }
-    for (diff_id, layer) in diff_ids.iter().zip(&manifest.layers) {
-        images
-            .store
-            .record_layer_blob(diff_id, layer.clone())
-            .await?;
-    }
     let unpacking = Unpacking {
         layers: &manifest.layers,
         diff_ids,
@@ -148,9 +151,22 @@ pub(crate) async fn bring(
     let mut size = None;
     // Either way the diff IDs are checked.
     if rustix::process::geteuid().is_root() {
+        let arrivals = Arrivals::new(events);
+        let downloads = client.pull_blobs(repository, &manifest.layers, &blobs, &arrivals);
+        let unpacked = unpack_arriving(images, &unpacking, &arrivals);
+        together(downloads, unpacked, &arrivals).await?;
         images.ensure_unpacked(&config, &unpacking).await?;
-    } else if images.store.image(&id).await?.is_none() {
-        size = Some(images.measure(&config, &unpacking).await?);
+    } else {
+        client
+            .pull_blobs(repository, &manifest.layers, &blobs, events)
+            .await?;
+        for (diff_id, layer) in diff_ids.iter().zip(&manifest.layers) {
+            let layer = layer.clone();
+            images.store.record_layer_blob(diff_id, layer).await?;
+        }
+        if images.store.image(&id).await?.is_none() {
+            size = Some(images.measure(&config, &unpacking).await?);
+        }
     }
     let blobs: Vec<Digest> = wanted.iter().map(|blob| blob.digest.clone()).collect();
     images.store.record_blob_sources(repository, &blobs).await?;
@@ -176,6 +192,93 @@ pub(crate) async fn bring(
     Ok(StoredImage { id, config })
 }
 
+/// Unpacks each layer as soon as it and those below it are there, until no more come.
+async fn unpack_arriving(
+    images: &Images,
+    unpacking: &Unpacking<'_>,
+    arrivals: &Arrivals<'_>,
+) -> Result<(), ImageError> {
+    let mut parent = None;
+    for (diff_id, layer) in unpacking.diff_ids.iter().zip(unpacking.layers) {
+        if !arrivals.wait_for(&layer.digest).await {
+            return Ok(());
+        }
+        let store = &images.store;
+        store.record_layer_blob(diff_id, layer.clone()).await?;
+        parent = Some(unpack_onto(images, diff_id, parent.as_ref(), unpacking).await?);
+    }
+    Ok(())
+}
+
+/// Does both at the same time. When the downloads fail, the layer that is being unpacked is waited
+/// for, so that nobody writes any more; when unpacking fails, nothing more is downloaded.
+async fn together(
+    downloads: impl Future<Output = Result<(), client::Error>>,
+    unpacked: impl Future<Output = Result<(), ImageError>>,
+    arrivals: &Arrivals<'_>,
+) -> Result<(), ImageError> {
+    let (mut downloads, mut unpacked) = (pin!(downloads), pin!(unpacked));
+    tokio::select! {
+        done = &mut unpacked => {
+            done?;
+            Ok(downloads.await?)
+        }
+        done = &mut downloads => {
+            arrivals.end(done.is_ok());
+            let unpacked = unpacked.await;
+            done?;
+            unpacked
+        }
+    }
+}
+
+/// Which blobs are there, while others are still on their way.
+#[derive(Debug, Default)]
+struct There {
+    digests: HashSet<Digest>,
+    /// All of them, or all that ever will be.
+    ended: Option<bool>,
+}
+
+/// Notes which blobs have come, and passes the events on.
+struct Arrivals<'e> {
+    events: &'e dyn Events,
+    there: watch::Sender<There>,
+}
+
+impl<'e> Arrivals<'e> {
+    fn new(events: &'e dyn Events) -> Self {
+        let there = watch::Sender::default();
+        Self { events, there }
+    }
+
+    /// No more come; whether that is because all are there.
+    fn end(&self, all: bool) {
+        self.there.send_modify(|there| there.ended = Some(all));
+    }
+
+    /// Waits for a blob; false when it does not come.
+    async fn wait_for(&self, digest: &Digest) -> bool {
+        let mut there = self.there.subscribe();
+        let settled = there
+            .wait_for(|there| there.ended.is_some() || there.digests.contains(digest))
+            .await;
+        settled.is_ok_and(|there| there.ended == Some(true) || there.digests.contains(digest))
+    }
+}
+
+impl Events for Arrivals<'_> {
+    fn layer(&self, layer: &Descriptor, state: &LayerState) {
+        self.events.layer(layer, state);
+        if let LayerState::DownloadComplete | LayerState::AlreadyExists = state {
+            let digest = layer.digest.clone();
+            self.there.send_modify(|there| {
+                there.digests.insert(digest);
+            });
+        }
+    }
+}
+
 /// Passes what is unpacked on as states of the layers that came.
 struct Unpacking<'p> {
     layers: &'p [Descriptor],
@@ -199,5 +302,60 @@ impl LayerProgress for Unpacking<'_> {
 
     fn done(&self, id: &Digest) {
         self.tell(id, &LayerState::PullComplete);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use super::*;
+
+    fn blob(name: &str) -> Descriptor {
+        Descriptor::new("layer", Digest::sha256(name.as_bytes()), 1)
+    }
+
+    fn denied() -> client::Error {
+        client::Error::TooLarge {
+            what: "blob".to_owned(),
+            limit: 1,
+        }
+    }
+
+    #[tokio::test]
+    async fn layers_are_waited_for_until_no_more_come() {
+        let (first, second) = (blob("first"), blob("second"));
+        for fails in [false, true] {
+            let arrivals = Arrivals::new(&client::Silent);
+            let downloads = async {
+                arrivals.layer(&second, &LayerState::VerifyingChecksum);
+                arrivals.layer(&first, &LayerState::DownloadComplete);
+                tokio::task::yield_now().await;
+                match fails {
+                    true => Err(denied()),
+                    false => Ok(()),
+                }
+            };
+            let seen = Mutex::new(Vec::new());
+            let unpacked = async {
+                for layer in [&first, &second] {
+                    let there = arrivals.wait_for(&layer.digest).await;
+                    seen.lock().unwrap().push(there);
+                }
+                Ok(())
+            };
+            let done = together(downloads, unpacked, &arrivals).await;
+            assert_eq!(done.is_err(), fails);
+            assert_eq!(*seen.lock().unwrap(), [true, !fails]);
+        }
+    }
+
+    #[tokio::test]
+    async fn what_cannot_be_unpacked_ends_the_downloads() {
+        let arrivals = Arrivals::new(&client::Silent);
+        let downloads = std::future::pending::<Result<(), client::Error>>();
+        let unpacked = async { Err(ImageError::NeedsRoot("a test")) };
+        let done = together(downloads, unpacked, &arrivals).await;
+        assert!(matches!(done, Err(ImageError::NeedsRoot(_))));
     }
 }

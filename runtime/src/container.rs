@@ -365,7 +365,7 @@ impl Killer {
         }
         let this = Arc::clone(&self);
         let work = move || {
-            processes::ask_to_end(this.pid, this.pidfd.as_fd());
+            processes::ask_to_end(this.pid);
             this.kill();
         };
         let thread = std::thread::Builder::new().name("container-end".to_owned());

@@ -221,7 +221,7 @@ pub enum NetworkMode {
     /// A new network namespace with nothing but `lo`.
     #[default]
     None,
-    /// A network made once and shared by the steps of a build.
+    /// One made beforehand, which no other container has at the same time.
     Sandbox(Arc<Sandbox>),
 }
 

@@ -1,6 +1,6 @@
 //! Freeing what is not used, and telling how much there is.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -155,8 +155,32 @@ fn until(options: &PruneOptions, now: i64) -> Option<i64> {
         .map(|age| now.saturating_sub(db::to_i64(age.as_secs())))
 }
 
-/// All images once indexes were removed: some went with them, which come last, and others are listed
-/// no more.
+/// The bytes of the directories of snapshots: one that several stacks share is there once.
+fn files_of<'s>(sizes: impl Iterator<Item = &'s (i64, u64)>) -> u64 {
+    let files: HashMap<i64, u64> = sizes.copied().collect();
+    files.values().sum()
+}
+
+fn is_mount(record: &CacheRecord) -> bool {
+    record.kind == RecordKind::CacheMount
+}
+
+/// Cache mounts belong to no image: pruning frees all that no step uses.
+async fn mount_usage(store: &Store) -> Result<Usage> {
+    let all = store.cache_mounts().await?;
+    let shared = Arc::clone(&store.0);
+    let active = blocking(move || mounts::in_use(&shared.layout)).await?;
+    let size = all.iter().map(|mount| mount.size).sum();
+    Ok(Usage {
+        total: all.len(),
+        active,
+        size,
+        reclaimable: size,
+    })
+}
+
+/// All images once indexes were removed: some went with them, which come last, and others are
+/// listed no more.
 async fn without_indexes(
     tx: &mut Connection,
     before: Vec<images::StoredImage>,
@@ -203,24 +227,6 @@ async fn prune_indexes(
         remove_orphans(tx, &mut report.images).await?;
     }
     Ok(kept)
-}
-
-fn is_mount(record: &CacheRecord) -> bool {
-    record.kind == RecordKind::CacheMount
-}
-
-/// Cache mounts belong to no image: pruning frees all that no step uses.
-async fn mount_usage(store: &Store) -> Result<Usage> {
-    let all = store.cache_mounts().await?;
-    let shared = Arc::clone(&store.0);
-    let active = blocking(move || mounts::in_use(&shared.layout)).await?;
-    let size = all.iter().map(|mount| mount.size).sum();
-    Ok(Usage {
-        total: all.len(),
-        active,
-        size,
-        reclaimable: size,
-    })
 }
 
 impl Store {
@@ -392,8 +398,8 @@ impl Store {
         let shown = images.iter().filter(|i| !i.listed || !i.tags.is_empty());
         let named = images.iter().filter(|i| !i.tags.is_empty()).count();
         let named_indexes = indexes.iter().filter(|row| !row.index.is_dangling());
-        let total =
-            |ids: &HashSet<String>| -> u64 { ids.iter().filter_map(|id| sizes.get(id)).sum() };
+        let total = |ids: &HashSet<String>| files_of(ids.iter().filter_map(|id| sizes.get(id)));
+        let everything = files_of(sizes.values());
         let cached: u64 = records.iter().map(|record| record.size).sum();
         let shared = records
             .iter()
@@ -415,8 +421,8 @@ impl Store {
             snapshots: Usage {
                 total: sizes.len(),
                 active: sizes.keys().filter(|id| in_any.contains(*id)).count(),
-                size: sizes.values().sum(),
-                reclaimable: sizes.values().sum::<u64>() - total(&in_any),
+                size: everything,
+                reclaimable: everything - total(&in_any),
             },
             blobs: Usage {
                 total: blob_sizes.len(),

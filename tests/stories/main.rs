@@ -23,6 +23,7 @@ mod lists;
 mod mounts;
 mod networks;
 mod outputs;
+mod parallel;
 mod platforms;
 mod quickstart;
 mod registry;

@@ -2,6 +2,7 @@
 
 mod cache;
 pub mod cancel;
+mod copies;
 pub mod copy;
 mod devices;
 mod execute;
@@ -36,7 +37,8 @@ use crate::solve::error::StepError;
 use crate::solve::jobs::Turn;
 use crate::solve::progress::{Progress, Vertex};
 use cancel::Cancel;
-use copy::{Destination, OpenTree};
+use copies::{Filled, keep_record};
+use copy::OpenTree;
 use network::Networks;
 use run::{RunContext, RunSettings, Started};
 use secrets::{Agents, Secrets};
@@ -92,7 +94,8 @@ pub struct EngineOptions {
     pub network: String,
     /// `--pull`
     pub pull: bool,
-    /// `--no-cache`: cache mounts begin empty.
+    /// `--no-cache`: cache mounts begin empty, and no file of an earlier layer is
+    /// taken for one of the context.
     pub no_cache: bool,
     /// `--secret`
     pub secrets: Secrets,
@@ -276,35 +279,6 @@ impl Engine {
         .await
     }
 
-    /// COPY and ADD: files of a tree onto the stack. Returns whether they were still what their
-    /// digests say.
-    async fn copy(
-        &self,
-        op: &CopyOp,
-        tree: &Tree,
-        selected: Selected,
-        stack: Stack,
-    ) -> Result<bool, StepError> {
-        let downloads = self.download(op).await?;
-        let op = op.clone();
-        self.with_tree(tree, move |open| {
-            let selected = match selected {
-                Some(selected) => selected,
-                None => copy::select(&op, open)?,
-            };
-            let (rootfs, below) = match op.link {
-                true => (stack.bare()?, Some(stack.readable()?)),
-                false => (stack.writable()?, None),
-            };
-            let dest = Destination {
-                rootfs: &rootfs,
-                below: below.as_ref(),
-            };
-            copy::perform(&op, open, &selected, &downloads, &dest)
-        })
-        .await
-    }
-
     /// Does a step.
     async fn make(
         &self,
@@ -322,13 +296,15 @@ impl Engine {
             .await
             .map_err(failed("prepare a snapshot"))?;
         let done = self.fill(&staged, job, parent, vertex, turn).await;
-        let steady = match done.and_then(|steady| self.cancel.check().map(|()| steady)) {
-            Ok(steady) => steady,
+        let filled = match done.and_then(|filled| self.cancel.check().map(|()| filled)) {
+            Ok(filled) => filled,
             Err(e) => return Err(self.give_up(staged, e).await),
         };
         let layer = self.commit(staged, parent.filter(|_| !alone)).await?;
-        if !steady {
+        if !filled.steady {
             lock(&self.shared.unsteady).insert(layer.chain_id.clone());
+        } else if let Some((path, made)) = filled.made {
+            keep_record(path, made, layer.chain_id.clone()).await;
         }
         Ok(layer)
     }
@@ -343,7 +319,7 @@ impl Engine {
         error
     }
 
-    /// Fills a staged snapshot; whether the step would come to the same again.
+    /// Fills a staged snapshot.
     async fn fill(
         &self,
         staged: &StagedSnapshot,
@@ -351,7 +327,7 @@ impl Engine {
         parent: Option<&ChainId>,
         vertex: &Vertex,
         turn: &Turn,
-    ) -> Result<bool, StepError> {
+    ) -> Result<Filled, StepError> {
         let stack = Stack {
             lowers: self.lowers(parent).await?,
             empty: self.derived("empty").await?,
@@ -361,14 +337,17 @@ impl Engine {
         match job {
             Job::Run { op, trees } => self.run(op, &trees, stack, vertex, turn).await?,
             Job::Copy { op, tree, selected } => {
-                return self.copy(op, &tree, selected, stack).await;
+                return self.copy(op, &tree, selected, stack, parent).await;
             }
             Job::Workdir(op) => {
                 let op = op.clone();
                 blocking(move || make_workdir(&op.path, &op.user, &stack.writable()?)).await?;
             }
         }
-        Ok(true)
+        Ok(Filled {
+            steady: true,
+            made: None,
+        })
     }
 
     /// Makes the layer of what is in a staged snapshot.

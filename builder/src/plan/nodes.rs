@@ -19,7 +19,7 @@ pub enum Stack {
     /// None.
     Empty,
     /// Those of an image.
-    Image(ImageRequest),
+    Image(Box<ImageRequest>),
     /// What the node of this index comes to.
     Node(usize),
 }
@@ -103,7 +103,7 @@ impl<'p> Nodes<'p> {
                 Base::Image(image) => {
                     let shown = format!("[{prefix}1/{total}] FROM {}", image.name);
                     nodes.bases.push(shown);
-                    Stack::Image(image.clone())
+                    Stack::Image(Box::new(image.clone()))
                 }
                 Base::Stage(earlier) => nodes.top(*earlier),
                 Base::Unknown | Base::Scratch | Base::Tree(_) => Stack::Empty,
@@ -158,7 +158,7 @@ impl<'p> Nodes<'p> {
             CopyFrom::Named(name) => Input::Named(name.clone()),
             CopyFrom::Scratch => Input::Layers(Stack::Empty),
             CopyFrom::Stage(index) => Input::Layers(self.top(*index)),
-            CopyFrom::Image(image) => Input::Layers(Stack::Image(image.clone())),
+            CopyFrom::Image(image) => Input::Layers(Stack::Image(Box::new(image.clone()))),
         }
     }
 }

@@ -14,6 +14,16 @@ pub fn platform(given: Option<&str>) -> Result<Platform, Failure> {
     }
 }
 
+/// The proxies of docker's configuration.
+fn proxies() -> Result<Vec<(&'static str, String)>, Failure> {
+    // Proxies are configured for a daemon; where none is named, docker has this one.
+    let host = std::env::var("DOCKER_HOST")
+        .ok()
+        .filter(|host| !host.is_empty());
+    let host = host.as_deref().unwrap_or("unix:///var/run/docker.sock");
+    Ok(DockerConfig::from_env().proxies(host)?)
+}
+
 /// `--platform` of a build, which may have several; at least one.
 pub fn platforms(given: &[String]) -> Result<Vec<Platform>, Failure> {
     let mut platforms = Vec::new();
@@ -30,16 +40,6 @@ pub fn platforms(given: &[String]) -> Result<Vec<Platform>, Failure> {
         platforms.push(Platform::host());
     }
     Ok(platforms)
-}
-
-/// The proxies of docker's configuration.
-fn proxies() -> Result<Vec<(&'static str, String)>, Failure> {
-    // Proxies are configured for a daemon; where none is named, docker has this one.
-    let host = std::env::var("DOCKER_HOST")
-        .ok()
-        .filter(|host| !host.is_empty());
-    let host = host.as_deref().unwrap_or("unix:///var/run/docker.sock");
-    Ok(DockerConfig::from_env().proxies(host)?)
 }
 
 /// `--build-arg`, and what the environment and docker's configuration give.

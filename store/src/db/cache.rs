@@ -61,7 +61,12 @@ pub(crate) async fn keys_in_images(db: &mut SqliteConnection) -> sqlx::Result<Ve
     sqlx::query_scalar(
         "SELECT key FROM cache_records
          WHERE chain_id IN (SELECT l.chain_id FROM image_layers l
-                            JOIN images i ON i.id = l.image_id WHERE i.removed = 0)",
+                            JOIN images i ON i.id = l.image_id WHERE i.removed = 0)
+            OR chain_id IN (SELECT source.chain_id FROM image_layers l
+                            JOIN images i ON i.id = l.image_id
+                            JOIN snapshots s ON s.chain_id = l.chain_id
+                            JOIN snapshots source ON source.id = s.source_id
+                            WHERE i.removed = 0)",
     )
     .fetch_all(db)
     .await
