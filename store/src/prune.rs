@@ -179,6 +179,21 @@ async fn mount_usage(store: &Store) -> Result<Usage> {
     })
 }
 
+/// All images once indexes were removed: some went with them, which come last, and others are
+/// listed no more.
+async fn without_indexes(
+    tx: &mut Connection,
+    before: Vec<images::StoredImage>,
+    report: &PruneReport,
+) -> Result<Vec<images::StoredImage>> {
+    let mut all = images::all(tx).await?;
+    all.extend(before.into_iter().filter(|stored| {
+        let removed = Removal::Deleted(stored.image.id.clone());
+        report.images.contains(&removed)
+    }));
+    Ok(all)
+}
+
 /// Removes indexes, and the images that only they led to; returns how many stay because they are
 /// in use.
 async fn prune_indexes(
@@ -233,13 +248,7 @@ impl Store {
         let mut all = images::all(&mut tx).await?;
         let kept_indexes = prune_indexes(&mut tx, &in_use, options, now, &mut report).await?;
         if !report.images.is_empty() {
-            // Some went, and others are listed no more.
-            let gone = all;
-            all = images::all(&mut tx).await?;
-            all.extend(gone.into_iter().filter(|stored| {
-                let removed = Removal::Deleted(stored.image.id.clone());
-                report.images.contains(&removed)
-            }));
+            all = without_indexes(&mut tx, all, &report).await?;
         }
         let (kept_images, chosen): (Vec<_>, Vec<_>) = choose_images(&all, options, now)
             .into_iter()
