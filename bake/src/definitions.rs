@@ -6,9 +6,10 @@ use std::collections::BTreeMap;
 
 use crate::config::{self, Config};
 use crate::error::Mistake;
+use crate::eval::evaluate;
 use crate::eval::scope::{Names, Scope};
-use crate::eval::{evaluate, keyword};
 use crate::functions::{self, World};
+use crate::own_functions::OwnFunctions;
 use crate::source::Span;
 use crate::syntax::tree::{Attribute, Block, Body, Call, Expression};
 use crate::target::{self, Group, Target};
@@ -50,7 +51,6 @@ enum Known {
 struct Memory {
     values: BTreeMap<String, Known>,
     parts: BTreeMap<(usize, String), Known>,
-    running: Vec<String>,
     depth: usize,
 }
 
@@ -69,7 +69,7 @@ pub struct Definitions<'a> {
     given: &'a Given,
     variables: BTreeMap<&'a str, &'a Block>,
     attributes: BTreeMap<&'a str, &'a Attribute>,
-    functions: BTreeMap<&'a str, &'a Block>,
+    functions: OwnFunctions<'a>,
     named: Vec<Named<'a>>,
     memory: RefCell<Memory>,
     /// What is written and means nothing.
@@ -115,7 +115,7 @@ impl<'a> Definitions<'a> {
             given,
             variables: BTreeMap::new(),
             attributes: BTreeMap::new(),
-            functions: BTreeMap::new(),
+            functions: OwnFunctions::default(),
             named: Vec::new(),
             memory: RefCell::default(),
             warnings: Vec::new(),
@@ -136,7 +136,7 @@ impl<'a> Definitions<'a> {
                         match block.kind.as_str() {
                             _ if reserved(name) => {}
                             "variable" => drop(found.variables.insert(name, block)),
-                            _ => drop(found.functions.insert(name, block)),
+                            _ => found.functions.insert(name, block),
                         }
                     }
                     "target" | "group" => {
@@ -235,9 +235,7 @@ impl<'a> Definitions<'a> {
     pub fn config(&self, config: &mut Config) -> Result<Vec<Mistake>, Mistake> {
         let mut warnings = self.warnings.clone();
         self.check_variables()?;
-        for (name, block) in &self.functions {
-            self.check_function(name, block)?;
-        }
+        self.functions.check()?;
         let mut renamed: Vec<(&str, Vec<String>)> = Vec::new();
         for (at, named) in self.named.iter().enumerate() {
             let plain = label(named.block)?.0;
@@ -514,94 +512,19 @@ impl<'a> Definitions<'a> {
         Ok(())
     }
 
-    fn check_function(&self, name: &str, block: &Block) -> Result<(), Mistake> {
-        let params = block.body.attribute("params").map(|params| params.at);
-        let at = params.map_or_else(|| label(block).map(|(_, at)| at), Ok)?;
-        let empty = |what| {
-            Mistake::at(
-                at,
-                format!("Invalid function; empty {what} not allowed for {name}"),
-            )
-        };
-        block
-            .body
-            .attribute("result")
-            .ok_or_else(|| empty("result"))?;
-        block
-            .body
-            .attribute("params")
-            .ok_or_else(|| empty("params"))?;
-        parameters(block).map(drop)
-    }
-
     /// Calls a function of the definition.
     fn own_call(
         &self,
         call: &Call,
-        block: &Block,
         arguments: Vec<(Value, Span)>,
-    ) -> Result<Value, Mistake> {
-        let name = &call.name;
-        self.check_function(name, block)?;
-        let (wanted, rest) = parameters(block)?;
-        if arguments.len() < wanted.len() {
-            let missing = wanted.get(arguments.len()).cloned().unwrap_or_default();
-            let text = format!(
-                "Not enough function arguments; Function {name:?} expects {} argument(s). Missing \
-                 value for {missing:?}.",
-                wanted.len()
-            );
-            return Err(Mistake::at(call.close_at, text));
-        }
-        if let (None, Some((_, at))) = (&rest, arguments.get(wanted.len())) {
-            let text = format!(
-                "Too many function arguments; Function {name:?} expects only {} argument(s).",
-                wanted.len()
-            );
-            return Err(Mistake::at(*at, text));
-        }
-        if self.memory.borrow().running.contains(name) {
-            let text = format!("Invalid expression; function cycle not allowed for {name}");
-            return Err(Mistake::at(call.name_at, text));
-        }
-        let mut values = arguments.into_iter().map(|(value, _)| value);
-        let mut own: Vec<(String, Value)> = wanted.into_iter().zip(&mut values).collect();
-        if let Some(rest) = rest {
-            own.push((rest, Value::List(values.collect())));
-        }
-        let Some(result) = block.body.attribute("result") else {
-            return Ok(Value::Null);
-        };
-        self.memory.borrow_mut().running.push(name.clone());
-        let value = self.deeper(call.name_at, || self.with(&own, &result.value));
-        self.memory.borrow_mut().running.pop();
-        value
+    ) -> Option<Result<Value, Mistake>> {
+        let bound = self.functions.bind(call, arguments)?;
+        Some(bound.and_then(|(own, result)| self.deeper(call.name_at, || self.with(&own, result))))
     }
 }
 
 /// The most targets that a matrix makes.
 const MOST_TARGETS: usize = 4096;
-
-/// The names of a function's parameters, and of the one that takes all others.
-fn parameters(block: &Block) -> Result<(Vec<String>, Option<String>), Mistake> {
-    use crate::syntax::tree::Kind;
-    let wrong = |at| {
-        let text = "Invalid param element; Each parameter name must be an identifier.";
-        Mistake::at(at, text)
-    };
-    let name = |one: &Expression| keyword(one).ok_or_else(|| wrong(one.at));
-    let names = match block.body.attribute("params").map(|params| &params.value) {
-        Some(Expression {
-            kind: Kind::Tuple(list),
-            ..
-        }) => list.iter().map(name).collect::<Result<_, _>>()?,
-        Some(other) => return Err(wrong(other.at)),
-        None => Vec::new(),
-    };
-    let rest = block.body.attribute("variadic_params");
-    let rest = rest.map(|rest| name(&rest.value)).transpose()?;
-    Ok((names, rest))
-}
 
 /// What something that is printed reads as.
 fn json_of(what: &impl serde::Serialize) -> Result<Value, Mistake> {
@@ -651,9 +574,9 @@ impl Names for Definitions<'_> {
         if functions::exists(&call.name) {
             return functions::call(call, &arguments, &self.given.world);
         }
-        match self.functions.get(call.name.as_str()) {
-            Some(block) => self.own_call(call, block, arguments),
-            None => functions::call(call, &arguments, &self.given.world),
+        match self.own_call(call, arguments) {
+            Some(found) => found,
+            None => functions::call(call, &[], &self.given.world),
         }
     }
 }

@@ -5,7 +5,8 @@
 //! - [`read`]: the way in
 //! - [`plan`], [`target`], [`entries`]: what comes out
 //! - [`error`], [`source`]: mistakes, and where they are
-//! - `syntax`, `eval`, `functions`, `types`, `variables`, `definitions`: HCL and what it means
+//! - `syntax`, `eval`, `functions`, `types`, `variables`, `own_functions`,
+//!   `definitions`: HCL and what it means
 //! - `compose`: compose files
 //! - `config`, `overrides`, [`shorthands`]: targets before they are asked for, `--set`, and what is
 //!   short for it
@@ -20,6 +21,7 @@ mod eval;
 mod functions;
 mod number;
 mod overrides;
+mod own_functions;
 mod paths;
 pub mod plan;
 pub mod read;

@@ -31,7 +31,10 @@ impl Shorthands {
         if self.load {
             set.push("*.load=true".to_owned());
         }
-        set.extend(self.call.iter().map(|call| format!("*.call={call}")));
+        set.extend(self.call.iter().map(|call| match call.as_str() {
+            "check" => "*.call=lint".to_owned(),
+            call => format!("*.call={call}"),
+        }));
         set.extend(
             self.no_cache
                 .map(|no_cache| format!("*.no-cache={no_cache}")),

@@ -35,8 +35,8 @@ pub enum Type {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Member {
     of: Type,
-    /// It may be missing, and is this then.
-    missing: Option<Value>,
+    /// It may be missing, and is null then.
+    optional: bool,
 }
 
 /// Reads a type, which in JSON stands in a string.
@@ -127,34 +127,21 @@ fn object(entries: &[(Expression, Expression)]) -> Result<Type, Mistake> {
         };
         let member = match &value.kind {
             Kind::Call(call) if call.name == "optional" => {
-                let (of, missing) = match call.arguments.as_slice() {
-                    [of] => (of, Value::Null),
-                    [of, default] => match &default.kind {
-                        Kind::Literal(value) => (of, value.clone()),
-                        _ => {
-                            return Err(wrong(
-                                default.at,
-                                "Only a plain string, number, bool or null can be the default of \
-                                 an optional attribute.",
-                            ));
-                        }
-                    },
-                    _ => {
-                        return Err(wrong(
-                            value.at,
-                            "Optional attribute modifier requires the attribute type as its \
-                             argument.",
-                        ));
-                    }
+                let [of] = call.arguments.as_slice() else {
+                    return Err(wrong(
+                        call.name_at,
+                        "Optional attribute modifier expects only one argument: the attribute \
+                         type.",
+                    ));
                 };
                 Member {
                     of: written(of)?,
-                    missing: Some(missing),
+                    optional: true,
                 }
             }
             _ => Member {
                 of: written(value)?,
-                missing: None,
+                optional: false,
             },
         };
         members.insert(name.clone(), member);
@@ -221,13 +208,13 @@ impl Type {
             (Self::Object(members), Value::Map(map)) => {
                 let mut found = BTreeMap::new();
                 for (name, member) in members {
-                    let one = match (map.get(name), &member.missing) {
+                    let one = match (map.get(name), member.optional) {
                         (Some(one), _) => member
                             .of
                             .convert(one)
                             .map_err(|what| format!("attribute {name:?}: {what}"))?,
-                        (None, Some(missing)) => missing.clone(),
-                        (None, None) => {
+                        (None, true) => Value::Null,
+                        (None, false) => {
                             return Err(format!("attribute {name:?} is required"));
                         }
                     };

@@ -61,6 +61,70 @@ pub struct Expression {
     pub at: Span,
 }
 
+impl Expression {
+    /// Goes through the calls of functions in it, outer ones first.
+    pub fn calls<'e>(&'e self, see: &mut dyn FnMut(&'e Call)) {
+        match &self.kind {
+            Kind::Literal(_) | Kind::Variable(_) => {}
+            Kind::Template(parts) => parts.iter().for_each(|part| part.calls(see)),
+            Kind::Tuple(list) => list.iter().for_each(|one| one.calls(see)),
+            Kind::Object(entries) => entries.iter().for_each(|(key, value)| {
+                key.calls(see);
+                value.calls(see);
+            }),
+            Kind::Call(call) => {
+                see(call);
+                call.arguments.iter().for_each(|one| one.calls(see));
+            }
+            Kind::Conditional(parts) => parts.iter().for_each(|one| one.calls(see)),
+            Kind::Unary(_, one) => one.calls(see),
+            Kind::Binary(_, sides) => sides.iter().for_each(|one| one.calls(see)),
+            Kind::Traversal(root, steps) => {
+                root.calls(see);
+                for step in steps {
+                    if let Step::Index(index) = step {
+                        index.calls(see);
+                    }
+                }
+            }
+            Kind::For(one) => {
+                let parts = [
+                    Some(&one.collection),
+                    one.result_key.as_ref(),
+                    Some(&one.result),
+                ];
+                let parts = parts.into_iter().flatten().chain(&one.condition);
+                parts.for_each(|part| part.calls(see));
+            }
+        }
+    }
+}
+
+impl Part {
+    fn calls<'e>(&'e self, see: &mut dyn FnMut(&'e Call)) {
+        match self {
+            Self::Text(_) => {}
+            Self::Insert(one) => one.calls(see),
+            Self::If {
+                condition,
+                then,
+                otherwise,
+            } => {
+                condition.calls(see);
+                then.iter()
+                    .chain(otherwise)
+                    .for_each(|part| part.calls(see));
+            }
+            Self::For {
+                collection, body, ..
+            } => {
+                collection.calls(see);
+                body.iter().for_each(|part| part.calls(see));
+            }
+        }
+    }
+}
+
 /// The kinds of expressions.
 #[derive(Clone, Debug)]
 pub enum Kind {
