@@ -4,6 +4,8 @@ use std::fmt;
 use std::fs::File;
 use std::io::Read;
 use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use nix::libc;
 use rustix::mount::OpenTreeFlags;
@@ -15,6 +17,7 @@ use crate::error::{Error, Result};
 use crate::guard::{self, Watch};
 use crate::init::Failure;
 use crate::prepare::{Prepared, prepare};
+use crate::processes;
 use crate::spec::{MountKind, NetworkMode, Spec};
 use crate::sys::{self, Child};
 use crate::{plan, spawner};
@@ -281,7 +284,11 @@ impl Running {
         self.child
             .pidfd
             .try_clone()
-            .map(|pidfd| Killer { pidfd })
+            .map(|pidfd| Killer {
+                pidfd,
+                pid: self.child.pid,
+                ended: AtomicBool::new(false),
+            })
             .map_err(|error| Error::setup("duplicate a descriptor", error))
     }
 
@@ -322,15 +329,42 @@ impl Drop for Running {
     }
 }
 
-/// Kills a container from another thread.
+/// Ends a container from another thread.
 #[derive(Debug)]
 pub struct Killer {
     pidfd: OwnedFd,
+    pid: i32,
+    /// It was told to end.
+    ended: AtomicBool,
 }
 
 impl Killer {
     /// Kills every process in the container; one that has ended stays ended.
     pub fn kill(&self) {
         let _ = pidfd_send_signal(&self.pidfd, Signal::KILL);
+    }
+
+    /// Asks those of the container's processes to end that have a handler for SIGTERM, and kills
+    /// what is left when they have ended, or two seconds later; without such a process it kills at
+    /// once. Returns before that is done.
+    pub fn end(self: Arc<Self>) {
+        if self.ended.swap(true, Ordering::SeqCst) {
+            return;
+        }
+        let this = Arc::clone(&self);
+        let work = move || {
+            processes::ask_to_end(this.pid, this.pidfd.as_fd());
+            this.kill();
+        };
+        let thread = std::thread::Builder::new().name("container-end".to_owned());
+        if thread.spawn(work).is_err() {
+            self.kill();
+        }
+    }
+
+    /// Whether one of the container's processes works: it has a processor, wants one, or waits
+    /// for the disk. Those that sleep do not.
+    pub fn at_work(&self) -> bool {
+        processes::at_work(self.pid)
     }
 }

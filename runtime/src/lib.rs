@@ -42,6 +42,7 @@ pub mod network;
 pub mod overlay;
 mod plan;
 mod prepare;
+mod processes;
 mod seccomp;
 mod self_exe;
 mod spawner;

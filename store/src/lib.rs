@@ -11,6 +11,8 @@
 //! | [`image`] | images and their tags |
 //! | [`resolve`] | finding the image that a text means |
 //! | [`remove`] | `rmi` |
+//! | [`share`] | one layer on several stacks |
+//! | [`claim`] | who does a step that several are about to do |
 //! | [`layers`] | the blobs of layers, and where else they are |
 //! | [`cache`] | build-cache records |
 //! | [`prune`] | freeing what is not used, and disk usage |
@@ -27,6 +29,7 @@
 
 pub mod cache;
 pub mod check;
+pub mod claim;
 mod collect;
 mod db;
 pub mod error;
@@ -41,10 +44,12 @@ pub mod remove;
 mod reserve;
 pub mod resolve;
 pub mod root;
+pub mod share;
 pub mod snapshot;
 pub mod store;
 mod trash;
 
+pub use claim::Claim;
 pub use error::{Error, Result};
 pub use image::{Image, ImageLine, NewImage, RawManifest};
 pub use lock::Lease;

@@ -8,6 +8,7 @@
 //!   snapshots/<n>/fs          one unpacked layer each
 //!   snapshots/staging/<name>/ being made: fs and work, the directory flocked by its owner
 //!   leases/<name>             flocked by the processes that use the store
+//!   claims/<key>              flocked by the process that does what the key stands for
 //!   build/                    derived data, which can be made again
 //!   trash/                    renamed away, being deleted
 //!   reserve                   space put aside for removing on a full disk
@@ -64,13 +65,14 @@ pub(crate) struct Layout {
     pub snapshots: PathBuf,
     pub staging: PathBuf,
     pub leases: PathBuf,
+    pub claims: PathBuf,
     pub trash: PathBuf,
     pub derived: PathBuf,
     pub reserve: PathBuf,
 }
 
 /// What may be in the root of a store that is only half made.
-const KNOWN: [&str; 12] = [
+const KNOWN: [&str; 13] = [
     "lock",
     "store.db",
     "store.db-wal",
@@ -79,6 +81,7 @@ const KNOWN: [&str; 12] = [
     "staging",
     "snapshots",
     "leases",
+    "claims",
     "trash",
     "build",
     "reserve",
@@ -94,6 +97,7 @@ impl Layout {
             snapshots: root.join("snapshots"),
             staging: root.join("snapshots/staging"),
             leases: root.join("leases"),
+            claims: root.join("claims"),
             trash: root.join("trash"),
             derived: root.join("build"),
             reserve: root.join("reserve"),

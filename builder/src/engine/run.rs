@@ -3,21 +3,17 @@
 use std::fs::File;
 use std::io::Read;
 use std::path::Path;
-use std::sync::Arc;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, OnceLock};
 
-use runtime::network::Sandbox;
 use runtime::{
     Container, Dns, Killer, Limits, Mount, NetworkMode, Overlay, Rootfs as ContainerRoot, Spec,
     Stdio,
 };
 
-use tokio::sync::Notify;
-
+use super::cancel::Cancel;
 use crate::plan::RunOp;
 use crate::solve::error::StepError;
 use crate::solve::progress::{Progress, Vertex};
-use crate::stop::Stop;
 
 /// What RUN steps share.
 #[derive(Clone, Debug, Default)]
@@ -34,91 +30,29 @@ pub struct RunSettings {
     pub dns: Dns,
 }
 
-/// Lets another thread end the container that runs.
-#[derive(Debug, Default)]
-pub struct Cancel {
-    stop: Stop,
-    told: Notify,
-    killer: Mutex<Option<Killer>>,
-}
+/// A RUN's container, once it is started.
+#[derive(Clone, Debug, Default)]
+pub struct Started(Arc<OnceLock<Killer>>);
 
-impl Cancel {
-    /// Ends what runs, and lets nothing more start.
-    pub fn cancel(&self) {
-        self.stop.stop();
-        self.told.notify_waiters();
-        let killer = self.killer.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(killer) = killer.as_ref() {
-            killer.kill();
-        }
+impl Started {
+    /// Whether a process in it works, or it is still being made.
+    pub fn at_work(&self) -> bool {
+        self.0.get().is_none_or(Killer::at_work)
     }
-
-    /// Whether the build was cancelled.
-    pub fn is_cancelled(&self) -> bool {
-        self.stop.is_stopped()
-    }
-
-    /// The flag that long work looks at.
-    pub fn flag(&self) -> Stop {
-        self.stop.clone()
-    }
-
-    /// Waits for [`Cancel::cancel`].
-    pub async fn cancelled(&self) {
-        // Asked for before the flag is looked at, so that no call comes in between.
-        let told = self.told.notified();
-        if !self.is_cancelled() {
-            told.await;
-        }
-    }
-
-    /// Why a step failed: whatever it says, that it was cancelled, when it was.
-    pub fn explain(&self, error: StepError) -> StepError {
-        match self.is_cancelled() {
-            true => StepError::Cancelled,
-            false => error,
-        }
-    }
-
-    /// # Errors
-    /// [`StepError::Cancelled`].
-    pub fn check(&self) -> Result<(), StepError> {
-        if self.is_cancelled() {
-            Err(StepError::Cancelled)
-        } else {
-            Ok(())
-        }
-    }
-
-    fn set(&self, killer: Option<Killer>) {
-        *self.killer.lock().unwrap_or_else(PoisonError::into_inner) = killer;
-        if self.is_cancelled() {
-            self.cancel();
-        }
-    }
-}
-
-/// The network of one RUN.
-#[derive(Clone, Debug)]
-pub enum StepNetwork {
-    /// The host's.
-    Host,
-    /// Nothing but loopback.
-    None,
-    /// The build's own.
-    Sandbox(Arc<Sandbox>),
 }
 
 /// What one RUN is run with.
 pub struct RunContext<'a> {
     /// Its network.
-    pub network: StepNetwork,
+    pub network: NetworkMode,
     /// What all steps share.
     pub settings: &'a RunSettings,
     /// A directory for temporary files.
     pub scratch: &'a Path,
     /// Ends it early.
     pub cancel: &'a Cancel,
+    /// Where others see that it has started.
+    pub started: &'a Started,
     /// Where its output goes, as it comes.
     pub progress: &'a dyn Progress,
     /// The line of progress that it is.
@@ -135,15 +69,11 @@ pub fn run(op: &RunOp, overlay: Overlay, context: RunContext<'_>) -> Result<(), 
         settings,
         scratch,
         cancel,
+        started,
         progress,
         vertex,
     } = context;
     cancel.check()?;
-    let network = match network {
-        StepNetwork::Host => NetworkMode::Host,
-        StepNetwork::None => NetworkMode::None,
-        StepNetwork::Sandbox(sandbox) => NetworkMode::Sandbox(sandbox),
-    };
     let mut spec = Spec::new(ContainerRoot::Overlay(overlay), op.argv.iter().cloned())
         .env(environment(op))
         .cwd(op.cwd.clone())
@@ -188,7 +118,10 @@ pub fn run(op: &RunOp, overlay: Overlay, context: RunContext<'_>) -> Result<(), 
         _ => StepError::Other(e.to_string()),
     };
     let running = Container::spawn(&spec, stdio).map_err(|e| failed(&e))?;
-    cancel.set(Some(running.killer().map_err(|e| failed(&e))?));
+    let watched = cancel.watch(running.killer().map_err(|e| failed(&e))?);
+    if let Ok(killer) = running.killer() {
+        let _ = started.0.set(killer);
+    }
     let mut reader = File::from(reader);
     let mut buffer = vec![0; 32 << 10];
     // Ends when the last process that holds the pipe does, and all die with the first one.
@@ -201,7 +134,7 @@ pub fn run(op: &RunOp, overlay: Overlay, context: RunContext<'_>) -> Result<(), 
         }
     }
     let status = running.wait().map_err(|e| failed(&e))?;
-    cancel.set(None);
+    drop(watched);
     drop(script_dir);
     cancel.check()?;
     if status.success() {

@@ -4,7 +4,7 @@
 //! Planning has two phases, because variables may come from the base image:
 //! 1. [`graph`]: which stages and images the target needs, in which order;
 //! 2. [`expand`]: a stage's instructions with every variable expanded, once the configuration of
-//!    its base is known.
+//!    its base is known. [`nodes`] are what is to be done then.
 //!
 //! All that can be wrong with a Dockerfile is found here, before anything runs.
 
@@ -16,6 +16,7 @@ pub mod image;
 pub mod mistakes;
 pub mod named;
 pub mod names;
+pub mod nodes;
 pub mod outline;
 mod state;
 pub mod step;

@@ -1,5 +1,6 @@
 //! What can be typed after `rbuild build`.
 
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use clap::{ArgAction, Args};
@@ -70,6 +71,11 @@ pub struct BuildFlags {
     /// Print only the image ID
     #[arg(short, long, num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value_t = false, hide_default_value = true, hide_possible_values = true, action = ArgAction::Set, value_name = "BOOL")]
     pub quiet: bool,
+
+    /// Steps at a time, at most [default: as many as there are cores, not counting those that
+    /// sleep]
+    #[arg(long, value_name = "NUMBER")]
+    pub jobs: Option<NonZeroUsize>,
 
     /// How progress is shown
     #[arg(long, value_enum, default_value = "auto", env = "RBUILD_PROGRESS")]

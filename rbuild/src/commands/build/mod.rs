@@ -12,12 +12,13 @@ mod trace;
 use std::sync::Arc;
 
 use builder::context::{self, BuildContext};
-use builder::engine::run::Cancel;
+use builder::engine::cancel::Cancel;
 use builder::engine::{Engine, EngineOptions};
 use builder::plan::graph::GraphOptions;
 use builder::plan::mistakes::base_images;
-use builder::solve::backend::Backend as _;
+use builder::solve::backend::Execute as _;
 use builder::solve::image::StageImage;
+use builder::solve::jobs::Bound;
 use builder::solve::progress::Progress;
 use builder::solve::trace::Trace;
 use builder::solve::{Build, Solver};
@@ -84,6 +85,7 @@ pub async fn run(app: &App, args: Args) -> Outcome {
         platform: &options.platform,
         run_flags: &options.run_flags(&args.network),
         no_cache: args.no_cache,
+        jobs: args.jobs.map_or_else(Bound::cores, Bound::Steps),
     };
     let command = Command {
         app,
