@@ -4,6 +4,7 @@ use std::ffi::OsString;
 
 use clap::{Parser, Subcommand};
 
+use crate::commands::bake::flags::BakeFlags;
 use crate::commands::build::flags::BuildFlags;
 use crate::commands::completions::{CompleteArgs, CompletionsArgs};
 use crate::commands::debug::DebugCommand;
@@ -67,6 +68,9 @@ pub enum Command {
     /// Build an image from a Dockerfile
     #[command(visible_alias = "b")]
     Build(Box<BuildFlags>),
+
+    /// Build the targets that HCL, JSON or compose files define
+    Bake(Box<BakeFlags>),
 
     /// List images
     #[command(visible_alias = "ls")]
@@ -187,6 +191,9 @@ pub enum BuilderCommand {
     /// Build an image from a Dockerfile
     #[command(alias = "b")]
     Build(Box<BuildFlags>),
+    /// Build the targets that HCL, JSON or compose files define
+    #[command(alias = "f")]
+    Bake(Box<BakeFlags>),
     /// Remove build cache
     Prune(CachePruneArgs),
 }

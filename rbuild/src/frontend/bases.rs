@@ -94,6 +94,7 @@ async fn look_up(
             let found = images?.find(&reference.to_string()).await;
             Some(found.ok()?.config)
         }
+        ImageName::Stored(id) => Some(images?.find(&id.to_string()).await.ok()?.config),
         ImageName::Layout(name) => match places.get(name)? {
             ContextPlace::Layout(place) => {
                 let image = layout::open(place, &image.platform).await;

@@ -40,6 +40,8 @@ use interrupts::Interrupts;
 use options::Options;
 use trace::LastBuild;
 
+pub use outcome::write_whole;
+
 /// Runs the command.
 pub async fn run(app: &App, args: Args) -> Outcome {
     let options = options::validate(&args)?;

@@ -84,7 +84,7 @@ pub fn warn(app: &App, text: &Text, report: Report) {
 }
 
 /// Writes a small file whole or not at all.
-async fn write_whole(path: &Path, bytes: Vec<u8>) -> Outcome {
+pub async fn write_whole(path: &Path, bytes: Vec<u8>) -> Outcome {
     let failed = |e: &dyn std::fmt::Display| Failure::new(format!("write {}: {e}", path.display()));
     let place = path.to_owned();
     let written = tokio::task::spawn_blocking(move || -> io::Result<()> {
