@@ -333,14 +333,17 @@ impl<'a> Definitions<'a> {
             }
             None => {}
         }
-        self.memory
-            .borrow_mut()
-            .parts
-            .insert(key.clone(), Known::Soon);
-        let value = self.deeper(attribute.at, || self.with(&named.own, &attribute.value))?;
-        let known = Known::Value(value.clone());
-        self.memory.borrow_mut().parts.insert(key, known);
-        Ok(value)
+        let parts = |known| {
+            let mut memory = self.memory.borrow_mut();
+            match known {
+                Some(known) => memory.parts.insert(key.clone(), known),
+                None => memory.parts.remove(&key),
+            };
+        };
+        parts(Some(Known::Soon));
+        let found = self.deeper(attribute.at, || self.with(&named.own, &attribute.value));
+        parts(found.as_ref().ok().cloned().map(Known::Value));
+        found
     }
 
     /// Does something that a value depends on.
@@ -403,6 +406,20 @@ impl<'a> Definitions<'a> {
             }
             None => {}
         }
+        let values = |known| {
+            let mut memory = self.memory.borrow_mut();
+            match known {
+                Some(known) => memory.values.insert(name.to_owned(), known),
+                None => memory.values.remove(name),
+            };
+        };
+        values(Some(Known::Soon));
+        let found = self.find_value(name);
+        values(found.as_ref().ok().cloned().map(Known::Value));
+        found
+    }
+
+    fn find_value(&self, name: &str) -> Result<Value, Mistake> {
         let attribute = self.attributes.get(name);
         let variable = self.variables.get(name);
         if attribute.is_none() && variable.is_none() {
@@ -414,11 +431,6 @@ impl<'a> Definitions<'a> {
             (None, Some(variable)) => variable.body.attribute("default"),
             (None, None) => None,
         };
-        let memory = &self.memory;
-        memory
-            .borrow_mut()
-            .values
-            .insert(name.to_owned(), Known::Soon);
         let default = match written {
             Some(written) => {
                 let value = self.deeper(written.at, || self.with(&[], &written.value));
@@ -426,25 +438,20 @@ impl<'a> Definitions<'a> {
             }
             None => None,
         };
-        let environment = &self.given.environment;
-        let value = match variable {
-            None => default.unwrap_or(Value::Null),
-            Some(block) => {
-                let of = block
-                    .body
-                    .attribute("type")
-                    .map(|of| types::read(&of.value));
-                let value = match of.transpose()? {
-                    Some(of) => variables::typed(name, &of, default.as_ref(), environment),
-                    None => variables::untyped(name, default.as_ref(), environment),
-                };
-                let at = label(block)?.1;
-                value.map_err(|what| Mistake::at(at, format!("Invalid value; {what}")))?
-            }
+        let Some(block) = variable else {
+            return Ok(default.unwrap_or(Value::Null));
         };
-        let known = Known::Value(value.clone());
-        memory.borrow_mut().values.insert(name.to_owned(), known);
-        Ok(value)
+        let environment = &self.given.environment;
+        let of = block
+            .body
+            .attribute("type")
+            .map(|of| types::read(&of.value));
+        let value = match of.transpose()? {
+            Some(of) => variables::typed(name, &of, default.as_ref(), environment),
+            None => variables::untyped(name, default.as_ref(), environment),
+        };
+        let at = label(block)?.1;
+        value.map_err(|what| Mistake::at(at, format!("Invalid value; {what}")))
     }
 
     /// All variables, by name.

@@ -11,7 +11,7 @@ use bake::target::{Pairs, Target};
 use crate::failure::Failure;
 
 /// What a target is built with beside what it says.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct With<'a> {
     /// The images of the targets that it may link to, by name.
     pub built: &'a BTreeMap<String, String>,
