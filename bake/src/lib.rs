@@ -3,7 +3,7 @@
 //! out; nothing is read or built here.
 //!
 //! - [`read`]: the way in
-//! - [`plan`], [`target`], [`entries`]: what comes out
+//! - [`plan`], [`target`], [`entries`], [`granted`]: what comes out
 //! - [`error`], [`source`]: mistakes, and where they are
 //! - `syntax`, `eval`, `functions`, `types`, `variables`, `own_functions`,
 //!   `definitions`: HCL and what it means
@@ -19,6 +19,7 @@ pub mod entries;
 pub mod error;
 mod eval;
 mod functions;
+pub mod granted;
 mod number;
 mod overrides;
 mod own_functions;

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use crate::config::Config;
 use crate::entries::{self, Cache, Entry, Export, Secret, Ssh, parse_bool};
 use crate::error::Mistake;
-use crate::plan::Granted;
+use crate::granted::Granted;
 use crate::target::Target;
 
 /// What is said of one key of one target.

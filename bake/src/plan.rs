@@ -8,21 +8,11 @@ use serde::Serialize;
 use crate::config::Config;
 use crate::entries::Export;
 use crate::error::Mistake;
+use crate::granted::Granted;
 use crate::overrides::Overrides;
 use crate::paths;
 use crate::target::{Group, Target, words_once};
 use crate::value::go_escapes;
-
-/// What the command line itself asks for, so that no further consent is needed.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Granted {
-    /// Files and folders that may be read.
-    pub read: Vec<String>,
-    /// Files and folders that may be written.
-    pub write: Vec<String>,
-    /// Entitlements.
-    pub entitlements: Vec<String>,
-}
 
 /// Targets to build, and the groups that led to them.
 #[derive(Clone, Debug, Serialize)]

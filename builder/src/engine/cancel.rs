@@ -40,7 +40,7 @@ impl Cancel {
     }
 
     /// Whether the build was cancelled.
-    pub fn is_cancelled(&self) -> bool {
+    fn is_cancelled(&self) -> bool {
         self.stop.is_stopped()
     }
 

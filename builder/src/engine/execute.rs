@@ -6,7 +6,7 @@ use oci::ChainId;
 
 use super::stack::mount;
 use super::{Engine, Selected, blocking, copy, failed};
-use crate::plan::{CopyOp, ImageName, ImageRequest};
+use crate::plan::{CopyOp, ImageName, ImageRequest, RunOp};
 use crate::solve::backend::{BaseImage, Execute, Job, Layer, Sources, Tree};
 use crate::solve::error::StepError;
 use crate::solve::jobs::Turn;
@@ -25,7 +25,7 @@ impl Engine {
                 let pull = self.options.pull;
                 self.images.image(reference, platform, pull, &note).await
             }
-            ImageName::Stored(id) => self.images.find(&id.to_string()).await,
+            ImageName::Stored(id) => self.images.find_for(&id.to_string(), platform).await,
             ImageName::Layout(name) => {
                 let missing = || StepError::NoSuchContext(name.clone());
                 let place = self.options.layouts.get(name).ok_or_else(missing)?;
@@ -58,6 +58,16 @@ impl Execute for Engine {
         turn: &Turn,
     ) -> Result<Sources<Selected>, StepError> {
         let found = self.find_sources(op, tree, turn).await;
+        found.map_err(|e| self.cancel.explain(e))
+    }
+
+    async fn bound(
+        &self,
+        op: &RunOp,
+        trees: &[Option<Tree>],
+        turn: &Turn,
+    ) -> Result<Vec<(String, String)>, StepError> {
+        let found = self.bound_files(op, trees, turn).await;
         found.map_err(|e| self.cancel.explain(e))
     }
 

@@ -91,10 +91,14 @@ async fn look_up(
 ) -> Option<ImageConfig> {
     match &image.name {
         ImageName::Reference(reference) => {
-            let found = images?.find(&reference.to_string()).await;
+            let name = reference.to_string();
+            let found = images?.find_for(&name, &image.platform).await;
             Some(found.ok()?.config)
         }
-        ImageName::Stored(id) => Some(images?.find(&id.to_string()).await.ok()?.config),
+        ImageName::Stored(id) => {
+            let found = images?.find_for(&id.to_string(), &image.platform).await;
+            Some(found.ok()?.config)
+        }
         ImageName::Layout(name) => match places.get(name)? {
             ContextPlace::Layout(place) => {
                 let image = layout::open(place, &image.platform).await;

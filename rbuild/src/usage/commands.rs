@@ -58,11 +58,6 @@ const OTHERS: &[(&[&str], &str)] = &[
         "There are no builders or contexts to choose from here: `rbuild build` builds by itself",
     ),
     (
-        &["buildx imagetools", "builder imagetools", "manifest"],
-        "Manifests are looked at with `rbuild inspect IMAGE`, or with skopeo inspect; lists of \
-         several platforms are not made here",
-    ),
-    (
         &["buildx history", "builder history"],
         "`rbuild history IMAGE` tells how an image was made",
     ),

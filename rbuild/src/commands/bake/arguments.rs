@@ -19,6 +19,8 @@ pub struct With<'a> {
     pub inline: Option<&'a Path>,
     /// Flags for all targets.
     pub common: &'a [String],
+    /// Other targets start from it, so that its image has to be in the store.
+    pub needed: bool,
     /// It is only to be looked at.
     pub looked_at: bool,
 }
@@ -108,7 +110,8 @@ pub fn arguments(target: &Target, with: &With<'_>) -> Result<Vec<String>, Failur
             .iter()
             .flatten()
             .for_each(|one| attest(one, &mut flag));
-        outputs(target.output.as_deref().unwrap_or_default(), &mut flag);
+        let all = target.output.as_deref().unwrap_or_default();
+        outputs(all, with.needed, &mut flag);
     }
     words.push("--".to_owned());
     words.push(context.to_owned());
@@ -157,7 +160,8 @@ fn attest(one: &Attest, flag: &mut impl FnMut(&str, &str)) {
 }
 
 /// An image in the store is what a build makes anyway.
-fn outputs(outputs: &[Export], flag: &mut impl FnMut(&str, &str)) {
+fn outputs(outputs: &[Export], needed: bool, flag: &mut impl FnMut(&str, &str)) {
+    let mut elsewhere = false;
     for one in outputs {
         let plain = one.dest.is_none();
         let pushed = one.attributes.get("push").map(String::as_str);
@@ -170,8 +174,14 @@ fn outputs(outputs: &[Export], flag: &mut impl FnMut(&str, &str)) {
                 Some("true") => flag("push", "true"),
                 _ => {}
             },
-            _ => flag("output", &one.flag()),
+            _ => {
+                elsewhere = true;
+                flag("output", &one.flag());
+            }
         }
+    }
+    if needed && elsewhere {
+        flag("output", "type=image");
     }
 }
 
@@ -196,6 +206,7 @@ mod tests {
             built: &built,
             inline: None,
             common: &[],
+            needed: false,
             looked_at: false,
         };
         arguments(&target(hcl), &with).unwrap().join(" ")

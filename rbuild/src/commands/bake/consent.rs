@@ -4,7 +4,8 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use bake::plan::{Granted, Plan, is_remote};
+use bake::granted::Granted;
+use bake::plan::{Plan, is_remote};
 use bake::target::Target;
 
 use crate::failure::{Failure, Outcome};

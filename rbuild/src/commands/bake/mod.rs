@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use bake::error::BakeError;
-use bake::plan::{Plan, is_remote};
+use bake::plan::{Plan, is_remote, links};
 use bake::read::{self, Bake};
 use bake::shorthands::Shorthands;
 use bake::target::Target;
@@ -163,7 +163,7 @@ impl Oven<'_> {
                 ..failure
             })?;
             if let Some((id, outcome)) = made {
-                built.insert(name.clone(), id);
+                built.extend(id.map(|id| (name.clone(), id)));
                 metadata.insert(name.clone(), outcome);
             }
         }
@@ -175,14 +175,14 @@ impl Oven<'_> {
         Ok(())
     }
 
-    /// Builds a target: the ID of its image, and its outcome; or nothing where its Dockerfile is
-    /// only looked at.
+    /// Builds a target: the ID of its image, if it makes one, and its outcome; or nothing where its
+    /// Dockerfile is only looked at.
     async fn build_target(
         &self,
         target: &Target,
         built: &BTreeMap<String, String>,
         dir: &Path,
-    ) -> Result<Option<(String, Value)>, Failure> {
+    ) -> Result<Option<(Option<String>, Value)>, Failure> {
         let place = |what: &str| dir.join(format!("{}.{what}", target.name));
         let inline = match &target.dockerfile_inline {
             Some(text) => {
@@ -206,6 +206,7 @@ impl Oven<'_> {
             built,
             inline: inline.as_deref(),
             common: &common,
+            needed: self.is_needed(&target.name),
             looked_at: method.is_some(),
         };
         let words = arguments::arguments(target, &with)?;
@@ -220,12 +221,16 @@ impl Oven<'_> {
         if method.is_some() {
             return Ok(None);
         }
-        let id = tokio::fs::read_to_string(&id).await?;
+        let id = tokio::fs::read_to_string(&id).await.ok();
         let outcome = tokio::fs::read(&outcome).await?;
-        Ok(Some((
-            id.trim().to_owned(),
-            serde_json::from_slice(&outcome)?,
-        )))
+        let id = id.map(|id| id.trim().to_owned());
+        Ok(Some((id, serde_json::from_slice(&outcome)?)))
+    }
+
+    /// Whether other targets start from it.
+    fn is_needed(&self, name: &str) -> bool {
+        let mut targets = self.plan.targets.values();
+        targets.any(|target| links(target).any(|other| other == name))
     }
 
     fn call_options(&self) -> String {
