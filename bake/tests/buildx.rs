@@ -1,5 +1,5 @@
-//! What definitions come to, as `docker buildx bake --print` of buildx 0.29.1 told it: for each file
-//! below `cases` the files, flags and environment, and then what was printed or why it failed.
+//! What definitions come to, as `docker buildx bake --print` of buildx 0.29.1 told it. Each file
+//! below `cases` has the files, flags and environment, and then what was printed or why it failed.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by it")]
 
 use std::collections::BTreeMap;
