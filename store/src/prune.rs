@@ -155,6 +155,12 @@ fn until(options: &PruneOptions, now: i64) -> Option<i64> {
         .map(|age| now.saturating_sub(db::to_i64(age.as_secs())))
 }
 
+/// The bytes of the directories of snapshots: one that several stacks share is there once.
+fn files_of<'s>(sizes: impl Iterator<Item = &'s (i64, u64)>) -> u64 {
+    let files: HashMap<i64, u64> = sizes.copied().collect();
+    files.values().sum()
+}
+
 fn is_mount(record: &CacheRecord) -> bool {
     record.kind == RecordKind::CacheMount
 }
@@ -383,12 +389,8 @@ impl Store {
         let shown = images.iter().filter(|i| !i.listed || !i.tags.is_empty());
         let named = images.iter().filter(|i| !i.tags.is_empty()).count();
         let named_indexes = indexes.iter().filter(|row| !row.index.is_dangling());
-        let total = |ids: &HashSet<String>| -> u64 {
-            // Files that several stacks share are there once.
-            let files: HashMap<i64, u64> =
-                ids.iter().filter_map(|id| sizes.get(id)).copied().collect();
-            files.values().sum()
-        };
+        let total = |ids: &HashSet<String>| files_of(ids.iter().filter_map(|id| sizes.get(id)));
+        let everything = files_of(sizes.values());
         let cached: u64 = records.iter().map(|record| record.size).sum();
         let shared = records
             .iter()
@@ -410,8 +412,8 @@ impl Store {
             snapshots: Usage {
                 total: sizes.len(),
                 active: sizes.keys().filter(|id| in_any.contains(*id)).count(),
-                size: sizes.values().sum(),
-                reclaimable: sizes.values().sum::<u64>() - total(&in_any),
+                size: everything,
+                reclaimable: everything - total(&in_any),
             },
             blobs: Usage {
                 total: blob_sizes.len(),

@@ -40,7 +40,7 @@ impl Cancel {
     }
 
     /// Whether the build was cancelled.
-    fn is_cancelled(&self) -> bool {
+    pub fn is_cancelled(&self) -> bool {
         self.stop.is_stopped()
     }
 

@@ -310,11 +310,12 @@ impl Engine {
             take.dest = "/fs".to_owned();
             self.with_tree(tree, move |open| {
                 let selected = copy::select(&take, open)?;
-                let rootfs =
-                    Rootfs::open(&parent).map_err(|e| StepError::other("open a directory", e))?;
+                let open_dir =
+                    || Rootfs::open(&parent).map_err(|e| StepError::other("open a directory", e));
                 let dest = Destination {
-                    rootfs: &rootfs,
+                    mount: &open_dir,
                     below: None,
+                    upper: None,
                 };
                 copy::perform(&take, open, &selected, &HashMap::new(), &dest).map(drop)
             })

@@ -12,16 +12,13 @@ use super::documents::{
 use super::error::{ArchiveError, failed, invalid};
 use super::files::{Content, ContentReader, Files};
 use super::indexes::ArchivedIndex;
-use super::names::{
-    IMAGE_NAME, INDEX, MANIFEST, OCI_LAYOUT, REF_NAME, REFERENCE_TYPE, REPOSITORIES, blob_path,
-};
+use super::names::{INDEX, MANIFEST, OCI_LAYOUT, REFERENCE_TYPE, REPOSITORIES, blob_path};
 use crate::layer::compression::{Compression, DETECT_LEN, decompress};
 use crate::layer::verify::Verified;
 use crate::manifest::MAX_MANIFEST_SIZE;
 use crate::media_type::{self, LayerCompression};
 use crate::{
-    Descriptor, DiffId, Digest, ImageConfig, Index, Manifest, ManifestDocument, MediaType,
-    Reference,
+    Descriptor, DiffId, Digest, ImageConfig, Index, ManifestDocument, MediaType, Reference,
 };
 
 /// The largest image configuration, in bytes.

@@ -18,7 +18,7 @@ use std::sync::Arc;
 
 use builder::context::{self, BuildContext};
 use builder::engine::cancel::Cancel;
-use builder::engine::secrets::{Masked, Masker, Secrets};
+use builder::engine::secrets::{Agents, Masked, Masker, Secrets};
 use builder::engine::{Engine, EngineOptions};
 use builder::plan::Graph;
 use builder::plan::graph::GraphOptions;
@@ -294,7 +294,6 @@ impl<'a> Command<'a> {
             settings: self.options.settings.clone(),
             network: self.args.network.clone(),
             pull: self.args.pull,
-            no_cache: self.args.no_cache,
             epoch: self.options.args.source_date_epoch(),
         };
         let (progress, cancel) = (Arc::clone(progress), Arc::clone(&shared.cancel));
