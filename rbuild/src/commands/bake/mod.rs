@@ -194,11 +194,10 @@ impl Oven<'_> {
         };
         let method = target.call.as_deref().filter(|method| *method != "build");
         let mut common = self.common.clone();
-        let (id, outcome) = (place("iid"), place("metadata"));
+        let outcome = place("metadata");
         match method {
             Some(method) => common.push(format!("--call={method}{}", self.call_options())),
             None => {
-                common.push(format!("--iidfile={}", id.display()));
                 common.push(format!("--metadata-file={}", outcome.display()));
             }
         }
@@ -221,10 +220,13 @@ impl Oven<'_> {
         if method.is_some() {
             return Ok(None);
         }
-        let id = tokio::fs::read_to_string(&id).await.ok();
-        let outcome = tokio::fs::read(&outcome).await?;
-        let id = id.map(|id| id.trim().to_owned());
-        Ok(Some((id, serde_json::from_slice(&outcome)?)))
+        let outcome: Value = serde_json::from_slice(&tokio::fs::read(&outcome).await?)?;
+        // The image's ID, or that of the index of several.
+        let id = outcome
+            .get("containerimage.config.digest")
+            .or_else(|| outcome.get("containerimage.digest"));
+        let id = id.and_then(Value::as_str).map(str::to_owned);
+        Ok(Some((id, outcome)))
     }
 
     /// Whether other targets start from it.
