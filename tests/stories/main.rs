@@ -6,6 +6,7 @@
     clippy::print_stderr
 )]
 
+mod baking;
 mod building;
 mod cache;
 mod contexts;

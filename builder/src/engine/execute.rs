@@ -25,6 +25,7 @@ impl Engine {
                 let pull = self.options.pull;
                 self.images.image(reference, platform, pull, &note).await
             }
+            ImageName::Stored(id) => self.images.find_for(&id.to_string(), platform).await,
             ImageName::Layout(name) => {
                 let missing = || StepError::NoSuchContext(name.clone());
                 let place = self.options.layouts.get(name).ok_or_else(missing)?;

@@ -48,6 +48,8 @@ use options::Options;
 use platforms::OfPlatform;
 use trace::LastBuild;
 
+pub use outcome::write_whole;
+
 /// Runs the command.
 pub async fn run(app: &App, args: Args) -> Outcome {
     let options = options::validate(&args)?;
