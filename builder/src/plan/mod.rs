@@ -13,6 +13,7 @@ pub mod changes;
 pub mod expand;
 pub mod graph;
 pub mod image;
+pub mod layers;
 pub mod mistakes;
 pub mod named;
 pub mod names;

@@ -19,12 +19,14 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use dockerfile::diagnostic::Diagnostic;
 use dockerfile::span::Span;
 use dockerfile::stage::Dockerfile;
 use oci::config::History;
 use oci::{ChainId, DiffId, ImageConfig, Platform};
 
 use crate::plan::expand::{Declared, ExpandedStage, StageInput, sketch_stage};
+use crate::plan::layers;
 use crate::plan::{
     Base, BuildArgs, Consent, CopyFrom, Graph, ImageRequest, NamedContexts, Names, Op, PlanError,
     StagePlan, Step,
@@ -98,14 +100,14 @@ impl<'a, B: Backend> Solver<'a, B> {
     }
 
     /// Finds every image that the build needs, and all that is wrong with the file: nothing runs
-    /// before.
+    /// before. What only deserves a warning is returned.
     ///
     /// # Errors
     /// [`SolveError`].
-    pub async fn prepare(&mut self) -> Result<(), SolveError> {
+    pub async fn prepare(&mut self) -> Result<Vec<Diagnostic>, SolveError> {
         self.resolve_images().await?;
         self.expanded = self.expand()?;
-        Ok(())
+        self.count_layers()
     }
 
     /// The images that were found.
@@ -171,6 +173,19 @@ impl<'a, B: Backend> Solver<'a, B> {
             next = if added { 0 } else { next + 1 };
         }
         Ok(())
+    }
+
+    /// Looks whether images get more layers than can be mounted, or loaded elsewhere.
+    fn count_layers(&self) -> Result<Vec<Diagnostic>, SolveError> {
+        let layers_of = |image: &ImageRequest| {
+            let image = self.images.get(image);
+            image.map_or(0, |image| image.config.rootfs.diff_ids.len())
+        };
+        let found = layers::check(self.build.file, &self.graph, &self.expanded, &layers_of);
+        match found.iter().any(Diagnostic::is_error) {
+            true => Err(PlanError(found).into()),
+            false => Ok(found),
+        }
     }
 
     /// What the names in the Dockerfile mean.

@@ -203,12 +203,13 @@ impl Command<'_> {
         checks: &Checks<'_>,
     ) -> Result<(StageImage, Trace, Report), Failure> {
         let failed = |e| self.text.failed(&e);
-        solver.prepare().await.map_err(failed)?;
-        let report = checks.run(self.text, &Bases::of(solver.images(), self.planned));
+        let warned = solver.prepare().await.map_err(failed)?;
+        let mut report = checks.run(self.text, &Bases::of(solver.images(), self.planned));
         // With `# check=error=true` a violation stops the build before anything runs.
         if report.fails_build() {
             return Err(self.text.violated(&report.diagnostics));
         }
+        report.diagnostics.extend(warned);
         let (image, trace) = solver.solve().await.map_err(failed)?;
         Ok((image, trace, report))
     }
