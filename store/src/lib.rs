@@ -29,6 +29,7 @@ pub mod cache;
 pub mod check;
 mod collect;
 mod db;
+mod downloads;
 pub mod error;
 pub mod image;
 mod images;

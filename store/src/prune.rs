@@ -8,7 +8,8 @@ use oci::blob::BlobStore;
 
 use crate::collect::BlobCandidates;
 use crate::db::{self, Durability, images};
-use crate::error::Result;
+use crate::downloads;
+use crate::error::{Error, Result};
 use crate::image::{Image, created};
 use crate::record::CacheRecord;
 use crate::remove::Removal;
@@ -226,7 +227,8 @@ impl Store {
             .collect();
         report.snapshots = freed.snapshots.len();
         report.blobs = freed.blobs.len();
-        report.reclaimed = freed.size();
+        let downloads = self.old_downloads(options).await?;
+        report.reclaimed = freed.size() + downloads;
         if options.dry_run {
             tx.rollback().await?;
             return Ok(report);
@@ -236,6 +238,17 @@ impl Store {
         self.free(gate, freed).await?;
         self.empty_trash().await?;
         Ok(report)
+    }
+
+    /// Bytes of downloads that are pruned: they are cache, and have no records.
+    async fn old_downloads(&self, options: &PruneOptions) -> Result<u64> {
+        if !options.cache || options.keep_storage.is_some() {
+            return Ok(0);
+        }
+        let dir = self.derived_dir(downloads::FOLDER).await?;
+        let (until, remove) = (options.until, !options.dry_run);
+        blocking(move || downloads::old(&dir, until, remove).map_err(Error::io("pruning", &dir)))
+            .await
     }
 
     /// How much there is and how much of it pruning would free.
@@ -288,6 +301,10 @@ impl Store {
         let total =
             |ids: &HashSet<String>| -> u64 { ids.iter().filter_map(|id| sizes.get(id)).sum() };
         let cached: u64 = records.iter().map(|record| record.size).sum();
+        let dir = self.derived_dir(downloads::FOLDER).await?;
+        let downloaded =
+            blocking(move || downloads::old(&dir, None, false).map_err(Error::io("listing", &dir)))
+                .await?;
         let shared = records
             .iter()
             .filter(|record| in_images.contains(&record.key.to_string()));
@@ -302,8 +319,8 @@ impl Store {
             cache: Usage {
                 total: records.len(),
                 active: shared.count(),
-                size: cached,
-                reclaimable: cached - shared_size,
+                size: cached + downloaded,
+                reclaimable: cached - shared_size + downloaded,
             },
             snapshots: Usage {
                 total: sizes.len(),

@@ -14,6 +14,7 @@ mod examples;
 mod exchange;
 mod failing;
 mod first_steps;
+mod git;
 mod images;
 mod instructions;
 mod interrupted;

@@ -1,6 +1,7 @@
 //! The world as it is: the local store, the container runtime, registries and build contexts.
 
 pub mod copy;
+mod remote;
 pub mod run;
 mod sources;
 
@@ -23,11 +24,10 @@ use store::{NewCacheRecord, StagedSnapshot, Store};
 use tokio::sync::OnceCell;
 
 use crate::context::BuildContext;
-use crate::download::{Download, fetch};
 use crate::files::index::FileIndex;
 use crate::files::rootfs::{Owner, Rootfs};
 use crate::files::select::{Everything, Selection};
-use crate::plan::{CopyOp, CopySource, ImageName, ImageRequest, RunOp};
+use crate::plan::{CopyOp, ImageName, ImageRequest, RunOp};
 use crate::solve::backend::{Backend, BaseImage, Job, Layer, Sources, Tree};
 use crate::solve::error::StepError;
 use crate::solve::progress::{Progress, Vertex};
@@ -47,15 +47,12 @@ pub struct Engine {
 /// What each path among the sources of a copy takes, if it was looked for.
 type Selected = Option<Vec<Vec<Selection>>>;
 
-type Downloads = HashMap<(String, Option<Digest>), Arc<Download>>;
-
 /// What steps leave for later ones.
 #[derive(Default)]
 struct Shared {
     sandbox: OnceCell<Arc<Sandbox>>,
     indexes: Mutex<HashMap<PathBuf, FileIndex>>,
-    /// By URL and `--checksum`: what one step verified is not verified for another.
-    downloads: Mutex<Downloads>,
+    remote: remote::Known,
     /// Layers of files that changed while they were copied: their keys may tell of others.
     unsteady: Mutex<HashSet<ChainId>>,
 }
@@ -165,32 +162,6 @@ impl Engine {
         .await
     }
 
-    /// Downloads what a copy names by URL, once a build.
-    async fn download(&self, op: &CopyOp) -> Result<HashMap<String, Arc<Download>>, StepError> {
-        let mut all = HashMap::new();
-        for source in &op.sources {
-            let CopySource::Url(url) = source else {
-                continue;
-            };
-            let asked = (url.clone(), op.checksum.clone());
-            let known = lock(&self.shared.downloads).get(&asked).cloned();
-            let download = match known {
-                Some(download) => download,
-                None => {
-                    let dir = self.scratch().await?;
-                    let fetched = tokio::select! {
-                        fetched = fetch(url, op.checksum.as_ref(), &dir) => Arc::new(fetched?),
-                        () = self.cancel.cancelled() => return Err(StepError::Cancelled),
-                    };
-                    lock(&self.shared.downloads).insert(asked, Arc::clone(&fetched));
-                    fetched
-                }
-            };
-            all.insert(url.clone(), download);
-        }
-        Ok(all)
-    }
-
     /// The context that a tree names, when it is one.
     fn context_of(&self, tree: &Tree) -> Result<Option<Arc<BuildContext>>, StepError> {
         match tree {
@@ -275,7 +246,7 @@ impl Engine {
         selected: Selected,
         stack: Stack,
     ) -> Result<bool, StepError> {
-        let downloads = self.download(op).await?;
+        let fetched = self.fetch(op).await?;
         let op = op.clone();
         self.with_tree(tree, move |open| {
             let selected = match selected {
@@ -290,7 +261,7 @@ impl Engine {
                 rootfs: &rootfs,
                 below: below.as_ref(),
             };
-            copy::perform(&op, open, &selected, &downloads, &dest)
+            copy::perform(&op, open, &selected, &fetched, &dest)
         })
         .await
     }
@@ -396,7 +367,9 @@ impl Engine {
         Ok(Layer {
             diff_id: diff,
             chain_id: snapshot.chain_id,
-            created: self.now(),
+            created: self
+                .dated()
+                .unwrap_or_else(|| jiff::Timestamp::now().to_string()),
         })
     }
 }
@@ -536,12 +509,9 @@ impl Backend for Engine {
         stored.map(drop).map_err(failed)
     }
 
-    fn now(&self) -> String {
-        let time = match self.options.epoch {
-            Some(seconds) => jiff::Timestamp::from_second(seconds).unwrap_or_default(),
-            None => jiff::Timestamp::now(),
-        };
-        time.to_string()
+    fn dated(&self) -> Option<String> {
+        let time = jiff::Timestamp::from_second(self.options.epoch?);
+        Some(time.unwrap_or_default().to_string())
     }
 }
 

@@ -25,14 +25,7 @@ impl Engine {
         op: &CopyOp,
         tree: &Tree,
     ) -> Result<Sources<Selected>, StepError> {
-        let mut files: Digests = Vec::new();
-        for (url, download) in &self.download(op).await? {
-            files.push((
-                url.clone(),
-                format!("{}@{}", download.digest, download.mtime),
-            ));
-        }
-        files.sort();
+        let mut files: Digests = self.remote_digests(op).await?;
         let mut selected = None;
         if op.sources.iter().any(|s| matches!(s, CopySource::Path(_))) {
             let paths = self.path_sources(op, tree).await?;

@@ -10,6 +10,7 @@
 
 pub mod args;
 pub mod changes;
+pub mod epoch;
 pub mod expand;
 pub mod graph;
 pub mod image;
@@ -29,7 +30,7 @@ pub use graph::{Consent, Graph, StagePlan};
 pub use image::{ImageName, ImageRequest};
 pub use named::NamedContexts;
 pub use names::{Base, Names};
-pub use step::{CopyFrom, CopyOp, CopySource, Op, RunOp, Step, WorkdirOp};
+pub use step::{CopyFrom, CopyOp, CopySource, GitAdd, Op, RunOp, Step, WorkdirOp};
 
 use dockerfile::diagnostic::Diagnostic;
 

@@ -94,6 +94,6 @@ pub trait Backend {
     /// Remembers what a key gives.
     async fn remember(&self, key: &Digest, layer: &Layer, name: &str) -> Result<(), StepError>;
 
-    /// The time to date things to, RFC 3339.
-    fn now(&self) -> String;
+    /// The time that everything is dated to, RFC 3339, if there is one.
+    fn dated(&self) -> Option<String>;
 }

@@ -34,12 +34,13 @@ impl StageImage {
 }
 
 impl StageImage {
-    /// The configuration document of the image.
-    pub fn document(&self, now: &str) -> ImageConfig {
+    /// The configuration document of the image. Without layers that were dated it has the date of
+    /// the build, `dated`, if there is one, and else none: the same file gives the same image.
+    pub fn document(&self, dated: Option<&str>) -> ImageConfig {
         let mut document = self.base.clone();
         document.config = Some((*self.config).clone());
         document.author = self.author.clone();
-        document.created = Some(self.created.clone().unwrap_or_else(|| now.to_owned()));
+        document.created = self.created.clone().or_else(|| dated.map(str::to_owned));
         document.history = self.history.clone();
         document.rootfs = RootFs {
             diff_ids: self.diff_ids.clone(),

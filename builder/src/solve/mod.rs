@@ -334,9 +334,9 @@ impl<'a, B: Backend> Solver<'a, B> {
                 image.created = Some(layer.created.clone());
             }
             if let Some(text) = &step.history {
-                let created = image.created.clone().unwrap_or_else(|| self.backend.now());
+                let created = image.created.clone().or_else(|| self.backend.dated());
                 image.history.push(History {
-                    created: Some(created),
+                    created,
                     created_by: Some(text.clone()),
                     author: None,
                     comment: Some(HISTORY_COMMENT.to_owned()),

@@ -60,7 +60,7 @@ impl World {
             rootfs: &dest_tree,
             below: None,
         };
-        let done = perform(&op, &tree, &selected, &HashMap::new(), &dest);
+        let done = perform(&op, &tree, &selected, &Fetched::default(), &dest);
         done.map(drop).map_err(|e| e.to_string())
     }
 

@@ -3,6 +3,7 @@
 mod answers;
 pub mod call;
 mod checks;
+mod epoch;
 pub mod flags;
 mod interrupts;
 pub mod options;
@@ -29,7 +30,7 @@ use crate::app::App;
 use crate::commands::push::push_one;
 use crate::failure::{Failure, Outcome};
 use crate::frontend::bases::Bases;
-use crate::frontend::contexts;
+use crate::frontend::contexts::{self, Layouts, Trees};
 use crate::frontend::text::{self, Text};
 use crate::term::progress::{Mode, Shown};
 use call::Method;
@@ -41,7 +42,7 @@ use trace::LastBuild;
 
 /// Runs the command.
 pub async fn run(app: &App, args: Args) -> Outcome {
-    let options = options::validate(&args)?;
+    let mut options = options::validate(&args)?;
     let method = args.method();
     if method == Method::Build {
         outcome::forget(&args).await?;
@@ -56,7 +57,14 @@ pub async fn run(app: &App, args: Args) -> Outcome {
         Method::Build | Method::Outline => {}
     }
 
+    let opened = match method {
+        Method::Build => Opened::of(&options, context).await?,
+        _ => Opened::alone(context),
+    };
     let (named, host) = (options.named(), Platform::host());
+    if method == Method::Build {
+        epoch::date(&mut options, &args.target, &text, &opened).await?;
+    }
     let planned = GraphOptions {
         target: &args.target,
         args: &options.args,
@@ -92,7 +100,36 @@ pub async fn run(app: &App, args: Args) -> Outcome {
         text: &text,
         planned: &planned,
     };
-    command.build(build, context).await
+    command.build(build, opened).await
+}
+
+/// What files are taken from.
+struct Opened {
+    context: BuildContext,
+    named: Trees,
+    layouts: Layouts,
+}
+
+impl Opened {
+    /// The context, and those of `--build-context`.
+    async fn of(options: &Options, context: BuildContext) -> Result<Self, Failure> {
+        let opened = contexts::open(&options.contexts).await;
+        let (named, layouts) = opened.map_err(text::without_context)?;
+        Ok(Self {
+            context,
+            named,
+            layouts,
+        })
+    }
+
+    /// The context alone, where no file is asked for.
+    fn alone(context: BuildContext) -> Self {
+        Self {
+            context,
+            named: Trees::new(),
+            layouts: Layouts::new(),
+        }
+    }
 }
 
 /// A build that was asked for, and planned.
@@ -106,7 +143,7 @@ struct Command<'a> {
 
 impl Command<'_> {
     /// Builds the image, names it and pushes it.
-    async fn build(&self, build: Build<'_>, context: BuildContext) -> Outcome {
+    async fn build(&self, build: Build<'_>, opened: Opened) -> Outcome {
         let Self {
             app,
             args,
@@ -116,7 +153,7 @@ impl Command<'_> {
         } = *self;
         let shown = self.progress();
         let progress: Arc<dyn Progress> = shown.clone();
-        let checks = Checks::new(self.planned, context.filter.matcher().clone())?;
+        let checks = Checks::new(self.planned, opened.context.filter.matcher().clone())?;
         if let Some(warning) = checks::unconsumed(&options.args, build.file) {
             progress.warning(&warning);
         }
@@ -124,11 +161,12 @@ impl Command<'_> {
         // What this build uses and makes is kept from being pruned meanwhile.
         let _lease = images.store.lease().await?;
         sweep().await;
-        let identity = context.identity.as_deref();
+        let identity = opened.context.identity.clone();
+        let identity = identity.as_deref();
         let root = images.store.root();
         let last = LastBuild::load(root, identity, &text.name, &args.target).await;
         let cancel = Arc::new(Cancel::default());
-        let engine = self.engine(&images, context, &progress, &cancel).await?;
+        let engine = self.engine(&images, opened, &progress, &cancel);
         let solver = Solver::new(build, &engine, progress.as_ref(), last.trace());
         let interrupts = Interrupts::watch(cancel);
         let solved = self.solve(solver, &checks).await;
@@ -146,7 +184,7 @@ impl Command<'_> {
                 return Err(failure.with_log(&shown.last_lines()));
             }
         };
-        let document = outcome::document(&image, &engine.now(), options)?;
+        let document = outcome::document(&image, engine.dated().as_deref(), options)?;
         tokio::select! {
             put = images.put_built(&document, &options.tags) => put?,
             failure = interrupts.interrupted() => return Err(failure),
@@ -174,26 +212,24 @@ impl Command<'_> {
     }
 
     /// What the build's steps are done with.
-    async fn engine(
+    fn engine(
         &self,
         images: &Images,
-        context: BuildContext,
+        opened: Opened,
         progress: &Arc<dyn Progress>,
         cancel: &Arc<Cancel>,
-    ) -> Result<Engine, Failure> {
-        let opened = contexts::open(&self.options.contexts).await;
-        let (named, layouts) = opened.map_err(text::without_context)?;
+    ) -> Engine {
         let options = EngineOptions {
-            context: Arc::new(context),
-            named,
-            layouts,
+            context: Arc::new(opened.context),
+            named: opened.named,
+            layouts: opened.layouts,
             settings: self.options.settings.clone(),
             network: self.args.network.clone(),
             pull: self.args.pull,
             epoch: self.options.args.source_date_epoch(),
         };
         let (progress, cancel) = (Arc::clone(progress), Arc::clone(cancel));
-        Ok(Engine::new(images.clone(), options, progress, cancel))
+        Engine::new(images.clone(), options, progress, cancel)
     }
 
     /// Checks the Dockerfile, now that its base images are known, and does what it says.
