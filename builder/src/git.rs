@@ -197,8 +197,8 @@ impl<'a> Git<'a> {
             Ok(name) => return Ok(name),
             Err(error) => error,
         };
-        // The two kinds of object names do not mix; which one is the remote's, git says here.
-        if !error.message.contains("mismatched algorithms") {
+        // The two kinds of object names do not mix.
+        if !self.has_sha256().await {
             return Err(error);
         }
         let data = self.dir.join(".git");
@@ -206,6 +206,14 @@ impl<'a> Git<'a> {
         removed.map_err(|e| self.failed(format!("{}: {e}", data.display())))?;
         self.init("sha256").await?;
         self.fetch_revision().await
+    }
+
+    /// Whether the remote names its objects by SHA-256.
+    async fn has_sha256(&self) -> bool {
+        let listed = self.run(&["ls-remote", "--", self.url]).await;
+        let listed = listed.unwrap_or_default();
+        let id = listed.split('\t').next();
+        id.is_some_and(|id| id.len() == 64)
     }
 
     async fn init(&self, format: &str) -> Result<(), GitError> {

@@ -245,7 +245,7 @@ impl Store {
         if !options.cache || options.keep_storage.is_some() {
             return Ok(0);
         }
-        let dir = self.derived_dir(downloads::FOLDER).await?;
+        let dir = self.0.layout.derived.join(downloads::FOLDER);
         let (until, remove) = (options.until, !options.dry_run);
         blocking(move || downloads::old(&dir, until, remove).map_err(Error::io("pruning", &dir)))
             .await
@@ -301,7 +301,7 @@ impl Store {
         let total =
             |ids: &HashSet<String>| -> u64 { ids.iter().filter_map(|id| sizes.get(id)).sum() };
         let cached: u64 = records.iter().map(|record| record.size).sum();
-        let dir = self.derived_dir(downloads::FOLDER).await?;
+        let dir = self.0.layout.derived.join(downloads::FOLDER);
         let downloaded =
             blocking(move || downloads::old(&dir, None, false).map_err(Error::io("listing", &dir)))
                 .await?;

@@ -116,7 +116,7 @@ fn add_takes_a_commit() {
     let context = Dir::dockerfile(&format!(
         "FROM busybox\nARG REF=side\nADD {url}#$REF /dst\n\
          ADD --keep-git-dir=true {url}?tag=v1 /kept\n\
-         ADD --chown=3:4 --exclude=D* {url}#main:deep /sub/\nADD --checksum={} {url}#v1 /same\n",
+         ADD --chown=3:4 --exclude=**/D* {url}#main:deep /sub/\nADD --checksum={} {url}#v1 /same\n",
         &commits[0][..12],
     ));
     store.build("x", &context).ok();
