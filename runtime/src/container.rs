@@ -4,6 +4,8 @@ use std::fmt;
 use std::fs::File;
 use std::io::Read;
 use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use nix::libc;
 use rustix::mount::OpenTreeFlags;
@@ -15,7 +17,8 @@ use crate::error::{Error, Result};
 use crate::guard::{self, Watch};
 use crate::init::Failure;
 use crate::prepare::{Prepared, prepare};
-use crate::spec::{MountKind, NetworkMode, Spec};
+use crate::processes;
+use crate::spec::{Devices, MountKind, NetworkMode, Spec};
 use crate::sys::{self, Child};
 use crate::{plan, spawner};
 
@@ -93,20 +96,19 @@ impl Container {
     /// be made but not the command executed ([`Error::exit_code`] gives Docker's 127 and 126);
     /// any other when it could not be made. Nothing is left behind then.
     pub fn spawn(spec: &Spec, stdio: Stdio) -> Result<Running> {
-        let mut prepared = prepare(spec)?;
-        let plan = serde_json::to_vec(&prepared.plan)
-            .map_err(|error| Error::InvalidSpec(error.to_string()))?;
-        let (plan_read, plan_write) = plan_socket()?;
-        let (error_read, error_write) = error_pipe()?;
-        let fds = descriptors(spec, stdio, &mut prepared, plan_read, error_write)?;
         // The guard first: what is made after this is removed even if this process is killed.
         let watched = |error| Error::setup("start the clean-up process", error);
         let mut watch = None;
-        let cgroup = match spec.limits.need_cgroup() {
-            true => Some(Cgroup::create(&spec.limits, |paths| {
-                watch = Some(guard::watch(paths.to_vec()).map_err(watched)?);
-                Ok(())
-            })?),
+        let wanted = spec.limits.need_cgroup() || spec.devices == Devices::Usual;
+        let cgroup = match wanted {
+            true => Some(Cgroup::create(
+                &spec.limits,
+                (spec.devices, &spec.nodes),
+                |paths| {
+                    watch = Some(guard::watch(paths.to_vec()).map_err(watched)?);
+                    Ok(())
+                },
+            )?),
             false => None,
         };
         let watch = match watch {
@@ -115,6 +117,17 @@ impl Container {
         };
         // Dropped in this order where something fails: the guard forgets last.
         let (watch, cgroup) = (watch, cgroup);
+        let open_devices = match spec.devices {
+            Devices::Closed => false,
+            Devices::Usual => cgroup.as_ref().is_some_and(Cgroup::guards_devices),
+            Devices::All => true,
+        };
+        let mut prepared = prepare(spec, open_devices)?;
+        let plan = serde_json::to_vec(&prepared.plan)
+            .map_err(|error| Error::InvalidSpec(error.to_string()))?;
+        let (plan_read, plan_write) = plan_socket()?;
+        let (error_read, error_write) = error_pipe()?;
+        let fds = descriptors(spec, stdio, &mut prepared, plan_read, error_write)?;
         let child = spawner::start_init(fds, namespaces(&spec.network))
             .map_err(|error| Error::setup("start a process in new namespaces", error))?;
         let mut running = Running {
@@ -252,7 +265,9 @@ fn tree_of(kind: &MountKind) -> Result<OwnedFd> {
             }
             .map_err(|error| Error::setup("bind an open file", error))
         }
-        MountKind::Tmpfs { .. } => Err(Error::InvalidSpec("a tmpfs has no source".to_owned())),
+        MountKind::Tmpfs { .. } | MountKind::File { .. } => Err(Error::InvalidSpec(
+            "what is in memory has no source".to_owned(),
+        )),
     }
 }
 
@@ -281,7 +296,11 @@ impl Running {
         self.child
             .pidfd
             .try_clone()
-            .map(|pidfd| Killer { pidfd })
+            .map(|pidfd| Killer {
+                pidfd,
+                pid: self.child.pid,
+                ended: AtomicBool::new(false),
+            })
             .map_err(|error| Error::setup("duplicate a descriptor", error))
     }
 
@@ -322,15 +341,42 @@ impl Drop for Running {
     }
 }
 
-/// Kills a container from another thread.
+/// Ends a container from another thread.
 #[derive(Debug)]
 pub struct Killer {
     pidfd: OwnedFd,
+    pid: i32,
+    /// It was told to end.
+    ended: AtomicBool,
 }
 
 impl Killer {
     /// Kills every process in the container; one that has ended stays ended.
     pub fn kill(&self) {
         let _ = pidfd_send_signal(&self.pidfd, Signal::KILL);
+    }
+
+    /// Asks those of the container's processes to end that have a handler for SIGTERM, and kills
+    /// what is left when they have ended, or two seconds later; without such a process it kills at
+    /// once. Returns before that is done.
+    pub fn end(self: Arc<Self>) {
+        if self.ended.swap(true, Ordering::SeqCst) {
+            return;
+        }
+        let this = Arc::clone(&self);
+        let work = move || {
+            processes::ask_to_end(this.pid, this.pidfd.as_fd());
+            this.kill();
+        };
+        let thread = std::thread::Builder::new().name("container-end".to_owned());
+        if thread.spawn(work).is_err() {
+            self.kill();
+        }
+    }
+
+    /// Whether one of the container's processes works: it has a processor, wants one, or waits
+    /// for the disk. Those that sleep do not.
+    pub fn at_work(&self) -> bool {
+        processes::at_work(self.pid)
     }
 }

@@ -113,7 +113,7 @@ impl Store {
         let shared = Arc::clone(&self.0);
         blocking(move || {
             let _gate = gate;
-            trash::discard(&shared.layout, &shared.layout.snapshot(row.id))?;
+            trash::discard(&shared.layout, &shared.layout.snapshot(row.owner()))?;
             Ok(true)
         })
         .await

@@ -11,8 +11,11 @@
 //! | [`image`] | images and their tags |
 //! | [`resolve`] | finding the image that a text means |
 //! | [`remove`] | `rmi` |
+//! | [`share`] | one layer on several stacks |
+//! | [`claim`] | who does a step that several are about to do |
 //! | [`layers`] | the blobs of layers, and where else they are |
 //! | [`cache`] | build-cache records |
+//! | [`mounts`] | directories of cache mounts |
 //! | [`prune`] | freeing what is not used, and disk usage |
 //! | [`check`] | what `fsck` looks at and takes away |
 //! | [`lock`] | leases, which hold removal back |
@@ -27,6 +30,7 @@
 
 pub mod cache;
 pub mod check;
+pub mod claim;
 mod collect;
 mod db;
 mod downloads;
@@ -35,6 +39,7 @@ pub mod image;
 mod images;
 pub mod layers;
 pub mod lock;
+pub mod mounts;
 pub mod prune;
 mod read_only;
 pub mod record;
@@ -42,15 +47,18 @@ pub mod remove;
 mod reserve;
 pub mod resolve;
 pub mod root;
+pub mod share;
 pub mod snapshot;
 pub mod store;
 mod trash;
 
+pub use claim::Claim;
 pub use error::{Error, Result};
 pub use image::{Image, ImageLine, NewImage, RawManifest};
 pub use lock::Lease;
+pub use mounts::{CacheDir, CacheName, CacheOffer, CacheSharing, NewCacheDir};
 pub use prune::{DiskUsage, Kept, PruneOptions, PruneReport, Usage};
-pub use record::{CacheRecord, NewCacheRecord};
+pub use record::{CacheRecord, NewCacheRecord, RecordKind};
 pub use remove::Removal;
 pub use root::default_root;
 pub use snapshot::{Snapshot, StagedSnapshot};

@@ -1,6 +1,7 @@
 //! Freeing what is not used, and telling how much there is.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 use oci::Digest;
@@ -11,7 +12,8 @@ use crate::db::{self, Durability, images};
 use crate::downloads;
 use crate::error::{Error, Result};
 use crate::image::{Image, created};
-use crate::record::CacheRecord;
+use crate::mounts;
+use crate::record::{CacheRecord, RecordKind};
 use crate::remove::Removal;
 use crate::store::{Store, blocking};
 
@@ -148,6 +150,24 @@ fn until(options: &PruneOptions, now: i64) -> Option<i64> {
         .map(|age| now.saturating_sub(db::to_i64(age.as_secs())))
 }
 
+fn is_mount(record: &CacheRecord) -> bool {
+    record.kind == RecordKind::CacheMount
+}
+
+/// Cache mounts belong to no image: pruning frees all that no step uses.
+async fn mount_usage(store: &Store) -> Result<Usage> {
+    let all = store.cache_mounts().await?;
+    let shared = Arc::clone(&store.0);
+    let active = blocking(move || mounts::in_use(&shared.layout)).await?;
+    let size = all.iter().map(|mount| mount.size).sum();
+    Ok(Usage {
+        total: all.len(),
+        active,
+        size,
+        reclaimable: size,
+    })
+}
+
 impl Store {
     /// Frees what is not used: images and cache records by the options, then whatever no image,
     /// cache record or lease needs, and what crashes have left. What other processes use or have
@@ -158,6 +178,7 @@ impl Store {
     pub async fn prune(&self, options: &PruneOptions) -> Result<PruneReport> {
         let gate = self.gate().await?;
         let now = self.now();
+        let mounts = self.cache_mounts().await?;
         let mut report = PruneReport::default();
         let mut db = self.0.db.lock().await;
         let mut tx = db.begin(Durability::Full).await?;
@@ -181,18 +202,23 @@ impl Store {
             .await?
             .into_iter()
             .collect();
-        let records = db::cache::all(&mut tx)
+        let mut records = db::cache::all(&mut tx)
             .await?
             .into_iter()
             .map(db::cache::CacheRow::into_record)
             .collect::<Result<Vec<_>>>()?;
+        records.extend(mounts);
+        records.sort_by_key(|record| record.last_used);
         let used = |record: &CacheRecord| match &record.chain_id {
             Some(chain_id) => in_use.holds(chain_id),
             None => in_use.everything,
         };
         let chosen = choose_records(records, &in_images, options, now);
+        let (mut mounts, chosen): (Vec<_>, Vec<_>) = chosen.into_iter().partition(is_mount);
         let (kept_records, chosen): (Vec<_>, Vec<_>) = chosen.into_iter().partition(used);
         report.cache = chosen;
+        let asked = mounts.len();
+        self.remove_mounts(&mut mounts, options.dry_run).await?;
         let keys: Vec<&Digest> = report.cache.iter().map(|record| &record.key).collect();
         db::cache::delete(&mut tx, keys).await?;
 
@@ -202,7 +228,7 @@ impl Store {
         let (snapshots, size) = db::collect::kept_snapshots(&mut tx, &rows, &keys).await?;
         report.kept = Kept {
             images: rows.len(),
-            cache: keys.len(),
+            cache: keys.len() + asked - mounts.len(),
             snapshots,
             size,
             processes: in_use.processes.iter().copied().collect(),
@@ -228,7 +254,10 @@ impl Store {
         report.snapshots = freed.snapshots.len();
         report.blobs = freed.blobs.len();
         let downloads = self.old_downloads(options).await?;
-        report.reclaimed = freed.size() + downloads;
+        let in_mounts = mounts.iter().map(|mount| mount.size).sum::<u64>();
+        report.reclaimed = freed.size() + in_mounts + downloads;
+        report.cache.append(&mut mounts);
+        report.cache.sort_by_key(|record| record.last_used);
         if options.dry_run {
             tx.rollback().await?;
             return Ok(report);
@@ -251,6 +280,14 @@ impl Store {
             .await
     }
 
+    /// Takes cache mounts away, and leaves those in the list that nobody uses.
+    async fn remove_mounts(&self, chosen: &mut Vec<CacheRecord>, trial: bool) -> Result<()> {
+        let (shared, asked) = (Arc::clone(&self.0), chosen.clone());
+        let gone = blocking(move || mounts::remove(&shared.layout, &asked, trial)).await?;
+        chosen.retain(|mount| gone.contains(&mount.key));
+        Ok(())
+    }
+
     /// How much there is and how much of it pruning would free.
     ///
     /// # Errors
@@ -271,6 +308,7 @@ impl Store {
             .into_iter()
             .map(db::cache::CacheRow::into_record)
             .collect::<Result<Vec<_>>>()?;
+        let mounts = mount_usage(self).await?;
         let sizes = db::snapshots::sizes(&mut db).await?;
         let referenced = db::collect::referenced_blobs(&mut db).await?;
         drop(db);
@@ -317,10 +355,10 @@ impl Store {
                 reclaimable: total(&in_any) - total(&in_tagged),
             },
             cache: Usage {
-                total: records.len(),
-                active: shared.count(),
-                size: cached + downloaded,
-                reclaimable: cached - shared_size + downloaded,
+                total: records.len() + mounts.total,
+                active: shared.count() + mounts.active,
+                size: cached + mounts.size + downloaded,
+                reclaimable: cached - shared_size + mounts.reclaimable + downloaded,
             },
             snapshots: Usage {
                 total: sizes.len(),
@@ -358,6 +396,7 @@ mod tests {
                 created_at: 0,
                 last_used: 1000 + i64::from(n),
                 uses: 0,
+                kind: RecordKind::Regular,
             })
             .collect()
     }

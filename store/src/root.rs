@@ -8,7 +8,9 @@
 //!   snapshots/<n>/fs          one unpacked layer each
 //!   snapshots/staging/<name>/ being made: fs and work, the directory flocked by its owner
 //!   leases/<name>             flocked by the processes that use the store
+//!   claims/<key>              flocked by the process that does what the key stands for
 //!   build/                    derived data, which can be made again
+//!   mounts/<name>-<n>/fs      directories of cache mounts, flocked by the steps that use them
 //!   trash/                    renamed away, being deleted
 //!   reserve                   space put aside for removing on a full disk
 //! ```
@@ -64,13 +66,15 @@ pub(crate) struct Layout {
     pub snapshots: PathBuf,
     pub staging: PathBuf,
     pub leases: PathBuf,
+    pub claims: PathBuf,
     pub trash: PathBuf,
     pub derived: PathBuf,
     pub reserve: PathBuf,
+    pub mounts: PathBuf,
 }
 
 /// What may be in the root of a store that is only half made.
-const KNOWN: [&str; 12] = [
+const KNOWN: [&str; 14] = [
     "lock",
     "store.db",
     "store.db-wal",
@@ -79,8 +83,10 @@ const KNOWN: [&str; 12] = [
     "staging",
     "snapshots",
     "leases",
+    "claims",
     "trash",
     "build",
+    "mounts",
     "reserve",
     "lost+found",
 ];
@@ -94,9 +100,11 @@ impl Layout {
             snapshots: root.join("snapshots"),
             staging: root.join("snapshots/staging"),
             leases: root.join("leases"),
+            claims: root.join("claims"),
             trash: root.join("trash"),
             derived: root.join("build"),
             reserve: root.join("reserve"),
+            mounts: root.join("mounts"),
             root,
         })
     }

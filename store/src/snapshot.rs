@@ -18,7 +18,7 @@ use crate::error::{Error, Result};
 use crate::lock::{Gate, TOUCH_SECONDS, lock_own, unique_name};
 use crate::reserve;
 use crate::store::{Shared, Store, blocking};
-use crate::trash;
+use crate::{claim, trash};
 
 const FS: &str = "fs";
 const WORK: &str = "work";
@@ -46,7 +46,7 @@ impl Store {
         Ok(Snapshot {
             chain_id: row.chain_id()?,
             diff_id: row.diff_id()?,
-            fs_path: self.0.layout.snapshot(row.id).join(FS),
+            fs_path: self.0.layout.snapshot(row.owner()).join(FS),
             size_tar: row.size_tar(),
             size_disk: row.size_disk(),
             clamp_mtime: row.clamp_mtime,
@@ -111,7 +111,7 @@ impl Store {
     /// Whether a snapshot's files are gone. Then it is forgotten, with the snapshots above it and
     /// the cache records that lead to them, so that all of them are made again.
     async fn is_gone(&self, db: &mut Connection, row: &SnapshotRow) -> Result<bool> {
-        let path = self.0.layout.snapshot(row.id).join(FS);
+        let path = self.0.layout.snapshot(row.owner()).join(FS);
         match fs::symlink_metadata(&path) {
             Ok(there) if there.is_dir() => return Ok(false),
             Err(e) if e.kind() != io::ErrorKind::NotFound => {
@@ -121,7 +121,7 @@ impl Store {
         }
         tracing::warn!(layer = %row.chain_id()?, "a layer's files are gone; it is made again");
         if !self.0.read_only {
-            table::delete(db, &[row.id]).await?;
+            table::delete(db, &[row.owner()]).await?;
         }
         Ok(true)
     }
@@ -172,7 +172,9 @@ impl Store {
 
 fn tidy(shared: &Shared) {
     reserve::keep(&shared.layout);
-    let result = trash::collect_staging(&shared.layout).and_then(|()| trash::empty(&shared.layout));
+    let result = trash::collect_staging(&shared.layout)
+        .and_then(|()| claim::tidy(&shared.layout))
+        .and_then(|()| trash::empty(&shared.layout));
     if let Err(e) = result {
         tracing::warn!(error = %e, "left-over files could not be removed");
     }
@@ -265,12 +267,12 @@ impl StagedSnapshot {
         let mut db = store.0.db.lock().await;
         let mut tx = db.begin(Durability::Lazy).await?;
         if let Some(row) = table::get(&mut tx, &chain_id).await? {
-            let target = store.0.layout.snapshot(row.id);
+            let target = store.0.layout.snapshot(row.owner());
             if target.join(FS).is_dir() {
                 table::touch(&mut tx, row.id, store.now()).await?;
             } else {
                 // Taken away behind our back: what was made now takes its place.
-                table::renew(&mut tx, row.id, &store.0.boot_id, store.now()).await?;
+                table::renew(&mut tx, row.owner(), &store.0.boot_id, store.now()).await?;
                 let shared = store.0.clone();
                 blocking(move || {
                     trash::discard(&shared.layout, &target)?;
@@ -292,6 +294,7 @@ impl StagedSnapshot {
             id: random_id(),
             chain_id: &chain_id,
             parent,
+            source: None,
             diff_id: &diff_id,
             size_tar,
             size_disk,
@@ -353,7 +356,7 @@ fn discard_and_rename(shared: &Shared, staged: &Path, work: &Path, target: &Path
 
 /// A positive number that was never given out before. It stays below 2^53, so that any JSON
 /// reader takes it as it is.
-fn random_id() -> i64 {
+pub(crate) fn random_id() -> i64 {
     // Keyed from the kernel's random numbers, and anew each time.
     let random = RandomState::new().hash_one(unique_name());
     i64::try_from(random >> 11).unwrap_or(1).max(1)

@@ -393,11 +393,44 @@ fn extract(
     Ok(())
 }
 
+/// What a `--link` copy takes from the image that it will lie upon, by name: who `--chown` means,
+/// and what the directories look like that it has in common with it. All else is the same on
+/// whatever image.
+///
+/// # Errors
+/// Owners that the image doesn't know, I/O errors.
+pub fn below(op: &CopyOp, image: &Rootfs) -> Result<Vec<(String, String)>, StepError> {
+    let mut taken = Vec::new();
+    if let Some(owner) = chown(op, image)? {
+        let value = format!("{}:{}", owner.uid, owner.gid);
+        taken.push(("owner".to_owned(), value));
+    }
+    let mut path = std::path::PathBuf::new();
+    for name in Path::new(&op.dest).components().skip(1) {
+        path.push(name);
+        let Some(stat) = image.real_dir(&path) else {
+            break;
+        };
+        let (mode, uid, gid) = (stat.st_mode & 0o7777, stat.st_uid, stat.st_gid);
+        let value = format!("{mode:04o} {uid}:{gid}");
+        taken.push((format!("/{}", path.display()), value));
+    }
+    Ok(taken)
+}
+
 /// The owner that `--chown` means, by the image's own passwd and group; without it, root for
 /// files of a context, and `None` (the files' own) for those of an image.
 fn owner(op: &CopyOp, tree: &OpenTree<'_>, dest: &Rootfs) -> Result<Option<Owner>, StepError> {
+    match &op.chown {
+        Some(_) => chown(op, dest),
+        None => Ok(tree.is_context.then(Owner::default)),
+    }
+}
+
+/// The owner that `--chown` means, if it is there.
+fn chown(op: &CopyOp, dest: &Rootfs) -> Result<Option<Owner>, StepError> {
     let Some(chown) = &op.chown else {
-        return Ok(tree.is_context.then(Owner::default));
+        return Ok(None);
     };
     // `:group` leaves the user root.
     let whole = match chown.strip_prefix(':') {

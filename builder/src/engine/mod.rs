@@ -1,38 +1,46 @@
 //! The world as it is: the local store, the container runtime, registries and build contexts.
 
+mod cache;
+pub mod cancel;
 pub mod copy;
+mod devices;
+mod execute;
+mod mounts;
+mod network;
 mod remote;
 pub mod run;
+pub mod secrets;
 mod sources;
+mod stack;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use dockerfile::instruction::Network;
 use images::Images;
-use images::layout::{LayoutPlace, ingest_image};
-use images::progress::Untold;
+use images::layout::LayoutPlace;
+use oci::ChainId;
 use oci::layer::TarOptions;
 use oci::layer::clamp::clamp_times;
 use oci::layer::diff::measure;
-use oci::{ChainId, Digest};
 use runtime::Overlay;
-use runtime::network::Sandbox;
-use runtime::users::UserError;
-use store::{NewCacheRecord, StagedSnapshot, Store};
+use store::{CacheName, StagedSnapshot, Store};
 use tokio::sync::OnceCell;
 
 use crate::context::BuildContext;
 use crate::files::index::FileIndex;
-use crate::files::rootfs::{Owner, Rootfs};
 use crate::files::select::{Everything, Selection};
-use crate::plan::{CopyOp, ImageName, ImageRequest, RunOp};
-use crate::solve::backend::{Backend, BaseImage, Job, Layer, Sources, Tree};
+use crate::plan::{CopyOp, RunOp};
+use crate::solve::backend::{Execute as _, Job, Layer, Tree};
 use crate::solve::error::StepError;
+use crate::solve::jobs::Turn;
 use crate::solve::progress::{Progress, Vertex};
+use cancel::Cancel;
 use copy::{Destination, OpenTree};
-use run::{Cancel, RunContext, RunSettings, StepNetwork};
+use network::Networks;
+use run::{RunContext, RunSettings, Started};
+use secrets::{Agents, Secrets};
+use stack::{Stack, make_cwd, make_workdir, mount};
 
 /// Builds on this machine.
 pub struct Engine {
@@ -47,14 +55,20 @@ pub struct Engine {
 /// What each path among the sources of a copy takes, if it was looked for.
 type Selected = Option<Vec<Vec<Selection>>>;
 
+/// The indexes of contexts, once they are read, by where they are kept.
+type Indexes = HashMap<PathBuf, Arc<Mutex<Option<FileIndex>>>>;
+
 /// What steps leave for later ones.
 #[derive(Default)]
 struct Shared {
-    sandbox: OnceCell<Arc<Sandbox>>,
-    indexes: Mutex<HashMap<PathBuf, FileIndex>>,
+    networks: Networks,
+    stub: OnceCell<PathBuf>,
+    indexes: Mutex<Indexes>,
     remote: remote::Known,
     /// Layers of files that changed while they were copied: their keys may tell of others.
     unsteady: Mutex<HashSet<ChainId>>,
+    /// The cache mounts that `--no-cache` has emptied already.
+    emptied: Mutex<HashSet<CacheName>>,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -75,6 +89,12 @@ pub struct EngineOptions {
     pub network: String,
     /// `--pull`
     pub pull: bool,
+    /// `--no-cache`: cache mounts begin empty.
+    pub no_cache: bool,
+    /// `--secret`
+    pub secrets: Secrets,
+    /// `--ssh`
+    pub agents: Agents,
     /// `SOURCE_DATE_EPOCH`: nothing made is dated later than this, seconds since 1970.
     pub epoch: Option<i64>,
 }
@@ -106,35 +126,12 @@ impl Engine {
         let Some(chain) = chain else {
             return Ok(Vec::new());
         };
-        let snapshots = self
-            .store()
-            .chain(chain)
-            .await
-            .map_err(failed("read the store"))?;
-        if snapshots.is_empty() {
+        let found = self.store().directories(chain).await;
+        let directories = found.map_err(failed("read the store"))?;
+        if directories.is_empty() {
             return Err(StepError::LayersGone(chain.clone()));
         }
-        Ok(snapshots.into_iter().map(|s| s.fs_path).collect())
-    }
-
-    /// The network of a RUN, made when the first step needs it.
-    async fn step_network(&self, wanted: Network) -> Result<StepNetwork, StepError> {
-        match (wanted, self.options.network.as_str()) {
-            (Network::Host, _) | (Network::Default, "host") => Ok(StepNetwork::Host),
-            (Network::None, _) | (Network::Default, "none") => Ok(StepNetwork::None),
-            (Network::Default, _) => {
-                // It waits for its turn among the builds of this machine.
-                let make = || {
-                    blocking(|| {
-                        Sandbox::create(&runtime::network::Config::default())
-                            .map(Arc::new)
-                            .map_err(|e| StepError::Other(e.to_string()))
-                    })
-                };
-                let sandbox = self.shared.sandbox.get_or_try_init(make).await?;
-                Ok(StepNetwork::Sandbox(Arc::clone(sandbox)))
-            }
-        }
+        Ok(directories)
     }
 
     /// A directory of data that can be made again.
@@ -151,15 +148,18 @@ impl Engine {
 
     /// The directory of mount points that lies below all layers of a container.
     async fn stub(&self) -> Result<PathBuf, StepError> {
-        let path = self.derived("mountpoints").await?;
-        blocking(move || {
-            if !path.join("etc/mtab").exists() {
-                runtime::overlay::prepare_stub_dir(&path)
-                    .map_err(|e| StepError::Other(e.to_string()))?;
-            }
-            Ok(path)
-        })
-        .await
+        let make = || async {
+            let path = self.derived("mountpoints").await?;
+            blocking(move || {
+                if !path.join("etc/mtab").exists() {
+                    runtime::overlay::prepare_stub_dir(&path)
+                        .map_err(|e| StepError::Other(e.to_string()))?;
+                }
+                Ok(path)
+            })
+            .await
+        };
+        self.shared.stub.get_or_try_init(make).await.cloned()
     }
 
     /// The context that a tree names, when it is one.
@@ -207,16 +207,28 @@ impl Engine {
         .await
     }
 
-    /// RUN: a process on the stack.
-    async fn run(&self, op: &RunOp, stack: Stack, vertex: &Vertex) -> Result<(), StepError> {
-        let network = self.step_network(op.network).await?;
+    /// RUN: a process on the stack. While it sleeps it does not hold others back.
+    async fn run(
+        &self,
+        op: &RunOp,
+        trees: &[Option<Tree>],
+        stack: Stack,
+        vertex: &Vertex,
+        turn: &Turn,
+    ) -> Result<(), StepError> {
+        let mounts = self.mounts(op, trees, &stack, (vertex, turn)).await?;
         let stub = self.stub().await?;
         let scratch = self.scratch().await?;
         let settings = self.options.settings.clone();
+        let (networks, usual) = (self.shared.networks.clone(), self.options.network.clone());
         let cancel = Arc::clone(&self.cancel);
         let progress = Arc::clone(&self.progress);
         let (op, vertex) = (op.clone(), vertex.clone());
+        let started = Started::default();
+        let watched = started.clone();
+        let _watched = turn.watched(Box::new(move || watched.at_work()));
         blocking(move || {
+            let network = networks.take(op.network, &usual)?;
             make_cwd(&op.cwd, &stack)?;
             let overlay = Overlay {
                 lowers: stack.lowers,
@@ -225,10 +237,12 @@ impl Engine {
                 work: stack.work,
             };
             let context = RunContext {
-                network,
+                network: network.mode(),
+                mounts,
                 settings: &settings,
                 scratch: &scratch,
                 cancel: &cancel,
+                started: &started,
                 progress: progress.as_ref(),
                 vertex: &vertex,
             };
@@ -272,19 +286,22 @@ impl Engine {
         job: Job<'_, Selected>,
         parent: Option<&ChainId>,
         vertex: &Vertex,
+        turn: &Turn,
     ) -> Result<Layer, StepError> {
         self.cancel.check()?;
+        // What depends on no layer below it is put on them afterwards.
+        let alone = matches!(&job, Job::Copy { op, .. } if op.link);
         let staged = self
             .store()
             .begin_snapshot()
             .await
             .map_err(failed("prepare a snapshot"))?;
-        let done = self.fill(&staged, job, parent, vertex).await;
+        let done = self.fill(&staged, job, parent, vertex, turn).await;
         let steady = match done.and_then(|steady| self.cancel.check().map(|()| steady)) {
             Ok(steady) => steady,
             Err(e) => return Err(self.give_up(staged, e).await),
         };
-        let layer = self.commit(staged, parent).await?;
+        let layer = self.commit(staged, parent.filter(|_| !alone)).await?;
         if !steady {
             lock(&self.shared.unsteady).insert(layer.chain_id.clone());
         }
@@ -308,6 +325,7 @@ impl Engine {
         job: Job<'_, Selected>,
         parent: Option<&ChainId>,
         vertex: &Vertex,
+        turn: &Turn,
     ) -> Result<bool, StepError> {
         let stack = Stack {
             lowers: self.lowers(parent).await?,
@@ -316,7 +334,7 @@ impl Engine {
             work: staged.work().to_owned(),
         };
         match job {
-            Job::Run(op) => self.run(op, stack, vertex).await?,
+            Job::Run { op, trees } => self.run(op, &trees, stack, vertex, turn).await?,
             Job::Copy { op, tree, selected } => {
                 return self.copy(op, &tree, selected, stack).await;
             }
@@ -384,165 +402,4 @@ async fn blocking<T: Send + 'static>(
 /// The store failed while this was being done.
 fn failed(what: &'static str) -> impl Fn(store::Error) -> StepError {
     move |cause| StepError::Store { what, cause }
-}
-
-/// The layers that a step works on, and where it leaves its own.
-struct Stack {
-    /// Topmost first.
-    lowers: Vec<PathBuf>,
-    /// Stands for the layers when there are none.
-    empty: PathBuf,
-    upper: PathBuf,
-    work: PathBuf,
-}
-
-impl Stack {
-    /// The files as they are.
-    fn readable(&self) -> Result<Rootfs, StepError> {
-        mount(&self.lowers, &self.empty, None)
-    }
-
-    /// The files, to be changed.
-    fn writable(&self) -> Result<Rootfs, StepError> {
-        let upper = Some((self.upper.as_path(), self.work.as_path()));
-        mount(&self.lowers, &self.empty, upper)
-    }
-
-    /// No files, to be added to: what comes of it lies upon the layers.
-    fn bare(&self) -> Result<Rootfs, StepError> {
-        let upper = Some((self.upper.as_path(), self.work.as_path()));
-        mount(&[], &self.empty, upper)
-    }
-}
-
-/// A detached overlay of `lowers`, writable when `upper` (and its work directory) is given.
-fn mount(
-    lowers: &[PathBuf],
-    empty: &Path,
-    upper: Option<(&Path, &Path)>,
-) -> Result<Rootfs, StepError> {
-    let empty = [empty.to_owned()];
-    let lowers = if lowers.is_empty() {
-        &empty[..]
-    } else {
-        lowers
-    };
-    let mounted = runtime::overlay::mount_detached(lowers, upper)
-        .map_err(|e| StepError::Other(e.to_string()))?;
-    Ok(Rootfs::new(mounted))
-}
-
-impl Backend for Engine {
-    type Selected = Selected;
-
-    async fn image(&self, wanted: &ImageRequest, vertex: &Vertex) -> Result<BaseImage, StepError> {
-        let note = |text: &str| self.progress.status(vertex, text);
-        let platform = &wanted.platform;
-        let found = match &wanted.name {
-            ImageName::Reference(reference) => {
-                let pull = self.options.pull;
-                self.images.image(reference, platform, pull, &note).await
-            }
-            ImageName::Layout(name) => {
-                let missing = || StepError::NoSuchContext(name.clone());
-                let place = self.options.layouts.get(name).ok_or_else(missing)?;
-                ingest_image(&self.images, place, platform).await
-            }
-        };
-        let image = found?;
-        self.images.ensure_unpacked(&image.config, &Untold).await?;
-        Ok(BaseImage {
-            id: image.id,
-            config: image.config,
-        })
-    }
-
-    async fn sources(&self, op: &CopyOp, tree: &Tree) -> Result<Sources<Selected>, StepError> {
-        let found = self.find_sources(op, tree).await;
-        found.map_err(|e| self.cancel.explain(e))
-    }
-
-    async fn lookup(&self, key: &Digest) -> Result<Option<Layer>, StepError> {
-        let found = self.store().cache_get(key).await;
-        let failed = failed("read the build cache");
-        let Some(record) = found.map_err(&failed)? else {
-            return Ok(None);
-        };
-        let (Some(diff_id), Some(chain_id)) = (record.diff_id, record.chain_id) else {
-            return Ok(None);
-        };
-        // The files may have been taken away behind the store's back: the step is done again.
-        let there = self.store().snapshot(&chain_id).await.map_err(&failed)?;
-        Ok(there.map(|_| Layer {
-            diff_id,
-            chain_id,
-            created: record.created,
-        }))
-    }
-
-    async fn execute(
-        &self,
-        job: Job<'_, Selected>,
-        parent: Option<&ChainId>,
-        vertex: &Vertex,
-    ) -> Result<Layer, StepError> {
-        let made = self.make(job, parent, vertex).await;
-        made.map_err(|e| self.cancel.explain(e))
-    }
-
-    async fn remember(&self, key: &Digest, layer: &Layer, name: &str) -> Result<(), StepError> {
-        if lock(&self.shared.unsteady).contains(&layer.chain_id) {
-            return Ok(());
-        }
-        let failed = failed("write the build cache");
-        let snapshot = self.store().snapshot(&layer.chain_id).await;
-        let size = snapshot.map_err(&failed)?.map_or(0, |s| s.size_disk);
-        let record = NewCacheRecord {
-            key: key.clone(),
-            chain_id: Some(layer.chain_id.clone()),
-            diff_id: Some(layer.diff_id.clone()),
-            created: layer.created.clone(),
-            description: name.to_owned(),
-            size,
-        };
-        let stored = self.store().cache_put(record).await;
-        stored.map(drop).map_err(failed)
-    }
-
-    fn dated(&self) -> Option<String> {
-        let time = jiff::Timestamp::from_second(self.options.epoch?);
-        Some(time.unwrap_or_default().to_string())
-    }
-}
-
-/// Makes the working directory of a RUN when the image lacks it, as runtimes do.
-fn make_cwd(cwd: &str, stack: &Stack) -> Result<(), StepError> {
-    if cwd == "/" || stack.readable()?.open_dir(Path::new(cwd)).is_ok() {
-        return Ok(());
-    }
-    make_workdir(cwd, "", &stack.writable()?)
-}
-
-/// `mkdir -p` for WORKDIR; new directories belong to the user in force.
-fn make_workdir(path: &str, user: &str, dest: &Rootfs) -> Result<(), StepError> {
-    let owner = match user {
-        "" => Owner::default(),
-        user => match copy::find_owner(user, dest) {
-            Ok(owner) => owner,
-            // Only a RUN needs the user to exist; it may be made by then.
-            Err(UserError::UnknownUser(_) | UserError::UnknownGroup(_)) => Owner::default(),
-            Err(e) => return Err(StepError::Other(format!("USER {user}: {e}"))),
-        },
-    };
-    // As BuildKit: what a `..` steps out of is made as well.
-    for (at, _) in path.match_indices("/..") {
-        let before = Path::new(&path[..at]);
-        if matches!(path.as_bytes().get(at + 3), None | Some(b'/')) && before.has_root() {
-            dest.make_dirs(before, 0o755, owner)
-                .map_err(|e| StepError::Other(format!("WORKDIR {path}: {e}")))?;
-        }
-    }
-    dest.make_dirs(Path::new(path), 0o755, owner)
-        .map(drop)
-        .map_err(|e| StepError::Other(format!("WORKDIR {path}: {e}")))
 }

@@ -3,21 +3,19 @@
 use std::fs::File;
 use std::io::Read;
 use std::path::Path;
-use std::sync::Arc;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, OnceLock};
 
-use runtime::network::Sandbox;
 use runtime::{
     Container, Dns, Killer, Limits, Mount, NetworkMode, Overlay, Rootfs as ContainerRoot, Spec,
     Stdio,
 };
 
-use tokio::sync::Notify;
-
+use super::cancel::Cancel;
+use super::devices;
+use super::mounts::Mounts;
 use crate::plan::RunOp;
 use crate::solve::error::StepError;
 use crate::solve::progress::{Progress, Vertex};
-use crate::stop::Stop;
 
 /// What RUN steps share.
 #[derive(Clone, Debug, Default)]
@@ -34,91 +32,31 @@ pub struct RunSettings {
     pub dns: Dns,
 }
 
-/// Lets another thread end the container that runs.
-#[derive(Debug, Default)]
-pub struct Cancel {
-    stop: Stop,
-    told: Notify,
-    killer: Mutex<Option<Killer>>,
-}
+/// A RUN's container, once it is started.
+#[derive(Clone, Debug, Default)]
+pub struct Started(Arc<OnceLock<Killer>>);
 
-impl Cancel {
-    /// Ends what runs, and lets nothing more start.
-    pub fn cancel(&self) {
-        self.stop.stop();
-        self.told.notify_waiters();
-        let killer = self.killer.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(killer) = killer.as_ref() {
-            killer.kill();
-        }
+impl Started {
+    /// Whether a process in it works, or it is still being made.
+    pub fn at_work(&self) -> bool {
+        self.0.get().is_none_or(Killer::at_work)
     }
-
-    /// Whether the build was cancelled.
-    pub fn is_cancelled(&self) -> bool {
-        self.stop.is_stopped()
-    }
-
-    /// The flag that long work looks at.
-    pub fn flag(&self) -> Stop {
-        self.stop.clone()
-    }
-
-    /// Waits for [`Cancel::cancel`].
-    pub async fn cancelled(&self) {
-        // Asked for before the flag is looked at, so that no call comes in between.
-        let told = self.told.notified();
-        if !self.is_cancelled() {
-            told.await;
-        }
-    }
-
-    /// Why a step failed: whatever it says, that it was cancelled, when it was.
-    pub fn explain(&self, error: StepError) -> StepError {
-        match self.is_cancelled() {
-            true => StepError::Cancelled,
-            false => error,
-        }
-    }
-
-    /// # Errors
-    /// [`StepError::Cancelled`].
-    pub fn check(&self) -> Result<(), StepError> {
-        if self.is_cancelled() {
-            Err(StepError::Cancelled)
-        } else {
-            Ok(())
-        }
-    }
-
-    fn set(&self, killer: Option<Killer>) {
-        *self.killer.lock().unwrap_or_else(PoisonError::into_inner) = killer;
-        if self.is_cancelled() {
-            self.cancel();
-        }
-    }
-}
-
-/// The network of one RUN.
-#[derive(Clone, Debug)]
-pub enum StepNetwork {
-    /// The host's.
-    Host,
-    /// Nothing but loopback.
-    None,
-    /// The build's own.
-    Sandbox(Arc<Sandbox>),
 }
 
 /// What one RUN is run with.
 pub struct RunContext<'a> {
     /// Its network.
-    pub network: StepNetwork,
+    pub network: NetworkMode,
+    /// What `--mount` shows it.
+    pub(super) mounts: Mounts,
     /// What all steps share.
     pub settings: &'a RunSettings,
     /// A directory for temporary files.
     pub scratch: &'a Path,
     /// Ends it early.
     pub cancel: &'a Cancel,
+    /// Where others see that it has started.
+    pub started: &'a Started,
     /// Where its output goes, as it comes.
     pub progress: &'a dyn Progress,
     /// The line of progress that it is.
@@ -132,20 +70,19 @@ pub struct RunContext<'a> {
 pub fn run(op: &RunOp, overlay: Overlay, context: RunContext<'_>) -> Result<(), StepError> {
     let RunContext {
         network,
+        mounts,
         settings,
         scratch,
         cancel,
+        started,
         progress,
         vertex,
     } = context;
     cancel.check()?;
-    let network = match network {
-        StepNetwork::Host => NetworkMode::Host,
-        StepNetwork::None => NetworkMode::None,
-        StepNetwork::Sandbox(sandbox) => NetworkMode::Sandbox(sandbox),
-    };
+    let added = devices::find(&op.devices)?;
+    let extra = [mounts.env.as_slice(), added.env.as_slice()].concat();
     let mut spec = Spec::new(ContainerRoot::Overlay(overlay), op.argv.iter().cloned())
-        .env(environment(op))
+        .env(environment(op, &extra))
         .cwd(op.cwd.clone())
         .user(op.user.clone())
         .network(network)
@@ -170,6 +107,14 @@ pub fn run(op: &RunOp, overlay: Overlay, context: RunContext<'_>) -> Result<(), 
         spec = spec.mount(Mount::bind(dir.path(), parent, true));
         script_dir = Some(dir);
     }
+    for mount in &mounts.mounts {
+        spec = spec.mount(mount.clone());
+    }
+    spec = added.to(spec);
+    spec = match op.insecure {
+        true => spec.privileged(),
+        false => spec.usual_devices(),
+    };
     let (reader, writer) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)
         .map_err(|e| StepError::other("make a pipe", e))?;
     let stdout = writer
@@ -188,7 +133,10 @@ pub fn run(op: &RunOp, overlay: Overlay, context: RunContext<'_>) -> Result<(), 
         _ => StepError::Other(e.to_string()),
     };
     let running = Container::spawn(&spec, stdio).map_err(|e| failed(&e))?;
-    cancel.set(Some(running.killer().map_err(|e| failed(&e))?));
+    let watched = cancel.watch(running.killer().map_err(|e| failed(&e))?);
+    if let Ok(killer) = running.killer() {
+        let _ = started.0.set(killer);
+    }
     let mut reader = File::from(reader);
     let mut buffer = vec![0; 32 << 10];
     // Ends when the last process that holds the pipe does, and all die with the first one.
@@ -201,8 +149,8 @@ pub fn run(op: &RunOp, overlay: Overlay, context: RunContext<'_>) -> Result<(), 
         }
     }
     let status = running.wait().map_err(|e| failed(&e))?;
-    cancel.set(None);
-    drop(script_dir);
+    drop(watched);
+    drop((script_dir, mounts));
     cancel.check()?;
     if status.success() {
         return Ok(());
@@ -213,16 +161,20 @@ pub fn run(op: &RunOp, overlay: Overlay, context: RunContext<'_>) -> Result<(), 
     })
 }
 
-/// The environment of the process: what is passed for this build alone wins over the image's.
-fn environment(op: &RunOp) -> Vec<String> {
+/// The environment of the process: what is passed for this build alone wins over the image's, and
+/// what the step's mounts and devices bring over that.
+fn environment(op: &RunOp, extra: &[String]) -> Vec<String> {
     let name = |pair: &str| {
         pair.split_once('=')
             .map_or(pair, |(name, _)| name)
             .to_owned()
     };
-    let hidden: Vec<String> = op.hidden_env.iter().map(|pair| name(pair)).collect();
-    let image = op.env.iter().filter(|pair| !hidden.contains(&name(pair)));
-    image.chain(&op.hidden_env).cloned().collect()
+    let mut all: Vec<String> = Vec::new();
+    for pair in op.env.iter().chain(&op.hidden_env).chain(extra) {
+        all.retain(|other| name(other) != name(pair));
+        all.push(pair.clone());
+    }
+    all
 }
 
 /// A folder of its own with the script in it.

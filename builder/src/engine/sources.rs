@@ -2,6 +2,7 @@
 //! changed: a context's files by their status, an image's by the identity of its layers.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use oci::Digest;
 
@@ -14,6 +15,7 @@ use crate::files::select::Selection;
 use crate::plan::{CopyOp, CopySource};
 use crate::solve::backend::{Sources, Tree};
 use crate::solve::error::StepError;
+use crate::solve::jobs::Turn;
 
 /// Names and digests, in the order of the sources.
 type Digests = Vec<(String, String)>;
@@ -24,8 +26,11 @@ impl Engine {
         &self,
         op: &CopyOp,
         tree: &Tree,
+        turn: &Turn,
     ) -> Result<Sources<Selected>, StepError> {
+        let waiting = turn.waiting();
         let mut files: Digests = self.remote_digests(op).await?;
+        drop(waiting);
         let mut selected = None;
         if op.sources.iter().any(|s| matches!(s, CopySource::Path(_))) {
             let paths = self.path_sources(op, tree).await?;
@@ -56,30 +61,27 @@ impl Engine {
         op: &CopyOp,
         tree: &Tree,
     ) -> Result<(Digests, Vec<Vec<Selection>>), StepError> {
-        let path = self.index_path(tree);
-        let known = path
-            .as_ref()
-            .and_then(|path| lock(&self.shared.indexes).remove(path));
-        let (op, kept) = (op.clone(), path.clone());
-        let (digested, selected, index) = self
-            .with_tree(tree, move |open| {
-                let mut index = match (known, &kept) {
-                    (Some(known), _) => known,
-                    (None, Some(path)) => FileIndex::load(path),
-                    (None, None) => FileIndex::default(),
-                };
-                let (digested, selected) = digest(&op, open, &mut index)?;
-                if let Some(path) = &kept {
-                    // Without it the next build only reads more.
-                    let _ = index.save(path);
-                }
-                Ok((digested, selected, index))
-            })
-            .await?;
-        if let Some(path) = path {
-            lock(&self.shared.indexes).insert(path, index);
-        }
-        Ok((digested, selected))
+        let known = self.index_path(tree).map(|path| {
+            let index = Arc::clone(lock(&self.shared.indexes).entry(path.clone()).or_default());
+            (path, index)
+        });
+        let op = op.clone();
+        self.with_tree(tree, move |open| {
+            let selected = copy::select(&op, open)?;
+            let Some((path, index)) = known else {
+                let digests = digest(&op, open, &selected, &mut FileIndex::default())?;
+                return Ok((digests, selected));
+            };
+            // One copy at a time looks at a context: what it reads the next one knows, and many
+            // files are read by all cores anyway.
+            let mut index = lock(&index);
+            let index = index.get_or_insert_with(|| FileIndex::load(&path));
+            let digests = digest(&op, open, &selected, index)?;
+            // Without it the next build only reads more.
+            let _ = index.save(&path);
+            Ok((digests, selected))
+        })
+        .await
     }
 
     /// Where the file index of a context is kept.
@@ -105,9 +107,9 @@ impl Engine {
 fn digest(
     op: &CopyOp,
     open: &OpenTree<'_>,
+    all: &[Vec<Selection>],
     index: &mut FileIndex,
-) -> Result<(Digests, Vec<Vec<Selection>>), StepError> {
-    let all = copy::select(op, open)?;
+) -> Result<Digests, StepError> {
     let counted = Counted {
         owners: match open.is_context || op.chown.is_some() {
             true => Owners::Root,
@@ -117,7 +119,7 @@ fn digest(
         stop: open.stop.clone(),
     };
     let mut digested = Vec::new();
-    for selected in &all {
+    for selected in all {
         let digests = selections(open.rootfs, selected, &counted, index)?;
         for (selection, digest) in selected.iter().zip(digests) {
             // Two names that are no text must not look alike.
@@ -133,5 +135,5 @@ fn digest(
             digested.push((name, format!("{kind} {digest}")));
         }
     }
-    Ok((digested, all))
+    Ok(digested)
 }

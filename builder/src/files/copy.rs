@@ -46,7 +46,7 @@ pub struct CopyOptions<'a> {
     /// Whether extended attributes come along, as they do from an image.
     pub xattrs: bool,
     /// `--link`: the destination is an empty tree, which will lie upon this one. Directories that
-    /// both have look as they do there.
+    /// both have get the mode and owner that they have there, and nothing else of it counts.
     pub below: Option<&'a Rootfs>,
     /// Ends a long copy.
     pub stop: Stop,
@@ -267,7 +267,7 @@ impl<'a> Writer<'a> {
         match below {
             Some(stat) => {
                 let (uid, gid) = (stat.st_uid, stat.st_gid);
-                (stat.st_mode & 0o7777, Owner { uid, gid }, mtime(&stat))
+                (stat.st_mode & 0o7777, Owner { uid, gid }, self.newest)
             }
             None => {
                 let owner = self.options.owner.unwrap_or_default();

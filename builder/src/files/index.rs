@@ -94,7 +94,7 @@ impl FileIndex {
     ///
     /// # Errors
     /// The file system's.
-    pub fn save(&self, path: &Path) -> io::Result<()> {
+    pub fn save(&mut self, path: &Path) -> io::Result<()> {
         if !self.changed {
             return Ok(());
         }
@@ -118,6 +118,7 @@ impl FileIndex {
         let mut file = tempfile::NamedTempFile::new_in(dir)?;
         file.write_all(&data)?;
         file.persist(path)?;
+        self.changed = false;
         Ok(())
     }
 

@@ -45,6 +45,11 @@ impl Rootfs {
         Ok(Self::new(fs::open(path, flags, Mode::empty())?))
     }
 
+    /// The descriptor of its root.
+    pub fn into_fd(self) -> OwnedFd {
+        self.root
+    }
+
     /// Opens `path` in the tree.
     ///
     /// # Errors

@@ -4,7 +4,7 @@
 //! Planning has two phases, because variables may come from the base image:
 //! 1. [`graph`]: which stages and images the target needs, in which order;
 //! 2. [`expand`]: a stage's instructions with every variable expanded, once the configuration of
-//!    its base is known.
+//!    its base is known. [`nodes`] are what is to be done then.
 //!
 //! All that can be wrong with a Dockerfile is found here, before anything runs.
 
@@ -16,8 +16,10 @@ pub mod graph;
 pub mod image;
 pub mod layers;
 pub mod mistakes;
+pub mod mount;
 pub mod named;
 pub mod names;
+pub mod nodes;
 pub mod outline;
 mod state;
 pub mod step;
@@ -28,6 +30,7 @@ mod tests;
 pub use args::BuildArgs;
 pub use graph::{Consent, Graph, StagePlan};
 pub use image::{ImageName, ImageRequest};
+pub use mount::{CacheMount, MountOp, Mounted};
 pub use named::NamedContexts;
 pub use names::{Base, Names};
 pub use step::{CopyFrom, CopyOp, CopySource, GitAdd, Op, RunOp, Step, WorkdirOp};

@@ -1,8 +1,9 @@
-//! What the solver needs of the world: images, the cache, and hands to do a step with.
+//! What the solver needs of the world: a cache, and hands to do a step with.
 
 use oci::{ChainId, DiffId, Digest, ImageConfig};
 
 use super::error::StepError;
+use super::jobs::Turn;
 use super::progress::Vertex;
 use crate::plan::{CopyOp, ImageRequest, RunOp, WorkdirOp};
 
@@ -26,7 +27,7 @@ pub struct Layer {
     pub created: String,
 }
 
-/// The files of one stage, image or context, as a COPY sees them.
+/// The files of one stage, image or context, as a step sees them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Tree {
     /// The build context.
@@ -50,18 +51,45 @@ pub struct Sources<S> {
 #[derive(Debug)]
 pub enum Job<'a, S> {
     /// A process.
-    Run(&'a RunOp),
+    Run {
+        /// The process.
+        op: &'a RunOp,
+        /// What each of its mounts is taken from, in their order, if anything.
+        trees: Vec<Option<Tree>>,
+    },
     /// Files to be copied.
     Copy {
         /// What is copied, and to where.
         op: &'a CopyOp,
         /// Where it is taken from.
         tree: Tree,
-        /// What [`Backend::sources`] selected there.
+        /// What [`Execute::sources`] selected there.
         selected: S,
     },
     /// A working directory.
     Workdir(&'a WorkdirOp),
+}
+
+/// What earlier builds, and others that run now, have come to.
+#[allow(
+    async_fn_in_trait,
+    reason = "called generically on one task; no Send bound is needed"
+)]
+pub trait Cache {
+    /// The right to do the step of a key, given back when it is dropped.
+    type Claim;
+
+    /// The layer that a key is known to give.
+    async fn lookup(&self, key: &Digest) -> Result<Option<Layer>, StepError>;
+
+    /// Remembers what a key gives.
+    async fn remember(&self, key: &Digest, layer: &Layer, name: &str) -> Result<(), StepError>;
+
+    /// The right to do the step of a key; `None` while another build does it.
+    async fn claim(&self, key: &Digest) -> Result<Option<Self::Claim>, StepError>;
+
+    /// Waits until no other build does the step of a key, however that ends.
+    async fn claim_after(&self, key: &Digest) -> Result<Self::Claim, StepError>;
 }
 
 /// The world, as the solver sees it.
@@ -69,7 +97,7 @@ pub enum Job<'a, S> {
     async_fn_in_trait,
     reason = "called generically on one task; no Send bound is needed"
 )]
-pub trait Backend {
+pub trait Execute {
     /// What a look at a copy's sources leaves for the copy itself.
     type Selected;
 
@@ -77,11 +105,28 @@ pub trait Backend {
     async fn image(&self, wanted: &ImageRequest, vertex: &Vertex) -> Result<BaseImage, StepError>;
 
     /// What a copy takes from a tree.
-    async fn sources(&self, op: &CopyOp, tree: &Tree)
-    -> Result<Sources<Self::Selected>, StepError>;
+    async fn sources(
+        &self,
+        op: &CopyOp,
+        tree: &Tree,
+        turn: &Turn,
+    ) -> Result<Sources<Self::Selected>, StepError>;
 
-    /// The layer that a key is known to give.
-    async fn lookup(&self, key: &Digest) -> Result<Option<Layer>, StepError>;
+    /// The content digests of what a RUN's mounts bind from `trees`, by target.
+    async fn bound(
+        &self,
+        op: &RunOp,
+        trees: &[Option<Tree>],
+        turn: &Turn,
+    ) -> Result<Vec<(String, String)>, StepError>;
+
+    /// What a `--link` copy, which depends on no layer below it, takes from them all the same:
+    /// names and values.
+    async fn below(
+        &self,
+        op: &CopyOp,
+        parent: Option<&ChainId>,
+    ) -> Result<Vec<(String, String)>, StepError>;
 
     /// Does a job on top of `parent`, and stores the layer.
     async fn execute(
@@ -89,10 +134,18 @@ pub trait Backend {
         job: Job<'_, Self::Selected>,
         parent: Option<&ChainId>,
         vertex: &Vertex,
+        turn: &Turn,
     ) -> Result<Layer, StepError>;
 
-    /// Remembers what a key gives.
-    async fn remember(&self, key: &Digest, layer: &Layer, name: &str) -> Result<(), StepError>;
+    /// Puts a layer that depends on none below it on top of `parent`; `None` when it is gone.
+    async fn stack(
+        &self,
+        layer: Layer,
+        parent: Option<&ChainId>,
+    ) -> Result<Option<Layer>, StepError>;
+
+    /// Ends what runs: the build has failed.
+    fn stop(&self);
 
     /// The time that everything is dated to, RFC 3339, if there is one.
     fn dated(&self) -> Option<String>;

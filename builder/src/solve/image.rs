@@ -5,7 +5,15 @@ use std::sync::Arc;
 use oci::config::{History, RootFs};
 use oci::{ChainId, DiffId, ImageConfig};
 
-use super::backend::Tree;
+use super::backend::Layer;
+use super::build::Build;
+use super::prepare::{Images, base_config};
+use crate::plan::expand::ExpandedStage;
+use crate::plan::nodes::Nodes;
+use crate::plan::{Base, Graph};
+
+/// The comment that marks a history entry as BuildKit's format.
+const HISTORY_COMMENT: &str = "buildkit.dockerfile.v0";
 
 /// The image of a stage.
 #[derive(Clone, Debug)]
@@ -26,14 +34,82 @@ pub struct StageImage {
     pub base: ImageConfig,
 }
 
-impl StageImage {
-    /// The tree of its files.
-    pub fn tree(&self) -> Tree {
-        Tree::Layers(self.chain.clone())
+/// What a build has done.
+pub struct Solved<'a> {
+    /// What was built.
+    pub build: &'a Build<'a>,
+    /// Its stages.
+    pub graph: &'a Graph,
+    /// The images it stands on.
+    pub images: &'a Images,
+    /// One for each stage of the graph.
+    pub expanded: &'a [ExpandedStage],
+    /// What there was to do.
+    pub nodes: &'a Nodes<'a>,
+    /// One for each node.
+    pub layers: &'a [Option<Layer>],
+}
+
+impl Solved<'_> {
+    /// The image of the target, `None` when it is not among the stages; `dated` is the date of
+    /// the build, if it has one, for what has no layer to be dated by.
+    pub fn target(&self, dated: Option<&str>) -> Option<StageImage> {
+        let stages = || self.graph.stages.iter().zip(self.expanded);
+        let by_index: std::collections::BTreeMap<usize, _> =
+            stages().map(|found| (found.0.index, found)).collect();
+        // From the target down to the stage that stands on none, and up again.
+        let mut line = Vec::new();
+        let mut wanted = self.graph.target;
+        let bottom = loop {
+            let (stage, expanded) = by_index.get(&wanted)?;
+            line.push((*stage, *expanded));
+            match stage.base {
+                Base::Stage(earlier) => wanted = earlier,
+                _ => break *stage,
+            }
+        };
+        let base = base_config(self.build, self.images, bottom);
+        let diff_ids: Vec<DiffId> = base.rootfs.diff_ids.clone();
+        let mut image = StageImage {
+            chain: ChainId::chain(&diff_ids).pop(),
+            diff_ids,
+            history: base.history.clone(),
+            config: Arc::default(),
+            author: base.author.clone(),
+            created: base.created.clone(),
+            base,
+        };
+        for (stage, expanded) in line.into_iter().rev() {
+            let mut layers = self.nodes.of_stage(stage.index);
+            for step in &expanded.steps {
+                if step.op.is_some() {
+                    let layer = self.layers.get(layers.next()?)?.as_ref()?;
+                    image.push(layer);
+                }
+                if let Some(text) = &step.history {
+                    image.history.push(History {
+                        created: image.created.clone().or_else(|| dated.map(str::to_owned)),
+                        created_by: Some(text.clone()),
+                        author: None,
+                        comment: Some(HISTORY_COMMENT.to_owned()),
+                        empty_layer: step.op.is_none(),
+                    });
+                }
+            }
+            image.config = expanded.config.clone();
+            image.author = expanded.author.as_deref().map(str::to_owned);
+        }
+        Some(image)
     }
 }
 
 impl StageImage {
+    fn push(&mut self, layer: &Layer) {
+        self.diff_ids.push(layer.diff_id.clone());
+        self.chain = Some(layer.chain_id.clone());
+        self.created = Some(layer.created.clone());
+    }
+
     /// The configuration document of the image. Without layers that were dated it has the date of
     /// the build, `dated`, if there is one, and else none: the same file gives the same image.
     pub fn document(&self, dated: Option<&str>) -> ImageConfig {

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::plan::{CopyFrom, CopyOp, CopySource, Op, RunOp};
 
 /// Changed when the meaning of a key or of what a step does changes, so that old records miss.
-const VERSION: &str = "3";
+const VERSION: &str = "4";
 
 /// The named parts of a cache key, in a fixed order.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -93,18 +93,29 @@ impl StepKey {
     }
 }
 
-/// The key of an operation on top of `parent`; `files` are the content digests of a copy's
-/// sources, in order, empty for other operations. `run_flags` tell what else a RUN depends on.
+/// What an operation takes from elsewhere, by name.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Taken<'a> {
+    /// The content digests of a copy's sources, or of what a RUN binds, in order.
+    pub files: &'a [(String, String)],
+    /// What a `--link` copy takes from the layers below it, which are no part of its key.
+    pub below: &'a [(String, String)],
+}
+
+/// The key of an operation on top of `parent`. `run_flags` tell what else a RUN depends on.
 pub fn step_key(
     op: &Op,
     parent: Option<&ChainId>,
     platform: &Platform,
     run_flags: &str,
-    files: &[(String, String)],
+    taken: Taken<'_>,
 ) -> StepKey {
     match op {
-        Op::Run(run) => run_key(run, parent, platform, run_flags),
-        Op::Copy(copy) => copy_key(copy, parent, files),
+        Op::Run(run) => run_key(run, parent, platform, run_flags, taken.files),
+        Op::Copy(copy) => {
+            let parent = parent.filter(|_| !copy.link);
+            copy_key(copy, parent, taken)
+        }
         Op::Workdir(workdir) => {
             let mut key = StepKey::new("workdir", parent);
             key.push("path", &workdir.path);
@@ -114,7 +125,13 @@ pub fn step_key(
     }
 }
 
-fn run_key(run: &RunOp, parent: Option<&ChainId>, platform: &Platform, run_flags: &str) -> StepKey {
+fn run_key(
+    run: &RunOp,
+    parent: Option<&ChainId>,
+    platform: &Platform,
+    run_flags: &str,
+    files: &[(String, String)],
+) -> StepKey {
     let mut key = StepKey::new("run", parent);
     key.push("command", quote(&run.argv));
     for pair in &run.env {
@@ -129,10 +146,26 @@ fn run_key(run: &RunOp, parent: Option<&ChainId>, platform: &Platform, run_flags
         key.push("script", path);
         key.push("script text", Digest::sha256(body.as_bytes()).to_string());
     }
+    for mount in &run.mounts {
+        let target = mount.target.as_deref().unwrap_or("as a variable");
+        key.push(format!("mount {target}"), mount.describe());
+    }
+    for device in &run.devices {
+        key.push(
+            format!("--device {}", device.name),
+            device.required.to_string(),
+        );
+    }
+    if run.insecure {
+        key.push("--security", "insecure");
+    }
+    for (target, digest) in files {
+        key.push(format!("file {target}"), digest);
+    }
     key
 }
 
-fn copy_key(copy: &CopyOp, parent: Option<&ChainId>, files: &[(String, String)]) -> StepKey {
+fn copy_key(copy: &CopyOp, parent: Option<&ChainId>, taken: Taken<'_>) -> StepKey {
     let mut key = StepKey::new("copy", parent);
     // What is taken is told by content; where it comes from decides only how owners are kept.
     let kept = !matches!(copy.from, CopyFrom::Context);
@@ -166,8 +199,11 @@ fn copy_key(copy: &CopyOp, parent: Option<&ChainId>, files: &[(String, String)])
             }
         }
     }
-    for (path, digest) in files {
+    for (path, digest) in taken.files {
         key.push(format!("file {path}"), digest);
+    }
+    for (what, value) in taken.below {
+        key.push(format!("the image's {what}"), value);
     }
     key
 }
@@ -190,8 +226,11 @@ mod tests {
             cwd: "/".to_owned(),
             network: Network::Default,
             script: None,
+            mounts: Vec::new(),
+            devices: Vec::new(),
+            insecure: false,
         });
-        step_key(&op, None, &Platform::host(), "default", &[])
+        step_key(&op, None, &Platform::host(), "default", Taken::default())
     }
 
     #[test]

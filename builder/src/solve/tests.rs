@@ -1,20 +1,23 @@
 //! The solver on a backend that only remembers what it was asked.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
+use std::num::NonZeroUsize;
 
 use dockerfile::parse;
 use oci::config::Config;
 use oci::{ChainId, DiffId, Digest, ImageConfig, Platform};
+use tokio::sync::Notify;
 
-use super::backend::{Backend, BaseImage, Job, Layer, Sources, Tree};
+use super::backend::{BaseImage, Cache, Execute, Job, Layer, Sources, Tree};
 use super::error::{SolveError, StepError};
 use super::image::StageImage;
+use super::jobs::{Bound, Turn};
 use super::progress::{Progress, Vertex};
 use super::trace::Trace;
 use super::{Build, Solver};
 use crate::plan::graph::GraphOptions;
-use crate::plan::{BuildArgs, Consent, CopyOp, Graph, ImageRequest, NamedContexts};
+use crate::plan::{BuildArgs, Consent, CopyOp, Graph, ImageRequest, NamedContexts, RunOp};
 
 /// Makes a layer of everything, and fails the command `false`.
 #[derive(Default)]
@@ -24,6 +27,19 @@ struct Fake {
     files: RefCell<String>,
     /// Where copies took from, in order.
     copied: RefCell<Vec<Tree>>,
+    /// What `--link` copies take from the image.
+    below: RefCell<Vec<(String, String)>>,
+    /// The steps that began, how many run now, and how many ran at once.
+    begun: RefCell<Vec<String>>,
+    running: Cell<usize>,
+    most: Cell<usize>,
+    /// How many have come to a meeting.
+    met: Cell<usize>,
+    stopped: Cell<bool>,
+    told: Notify,
+    /// Another build does all steps, and the layer that it comes to.
+    elsewhere: Cell<bool>,
+    other: RefCell<Option<Layer>>,
 }
 
 /// The layer that every image of the fake has, one for each platform.
@@ -31,7 +47,7 @@ fn layer_of(platform: &Platform) -> DiffId {
     DiffId(Digest::sha256(platform.to_string().as_bytes()))
 }
 
-impl Backend for Fake {
+impl Execute for Fake {
     type Selected = Tree;
 
     async fn image(&self, wanted: &ImageRequest, _: &Vertex) -> Result<BaseImage, StepError> {
@@ -52,15 +68,42 @@ impl Backend for Fake {
         })
     }
 
-    async fn sources(&self, _: &CopyOp, tree: &Tree) -> Result<Sources<Tree>, StepError> {
+    async fn sources(&self, _: &CopyOp, tree: &Tree, _: &Turn) -> Result<Sources<Tree>, StepError> {
         Ok(Sources {
             files: vec![("f".to_owned(), self.files.borrow().clone())],
             selected: tree.clone(),
         })
     }
 
-    async fn lookup(&self, key: &Digest) -> Result<Option<Layer>, StepError> {
-        Ok(self.cache.borrow().get(key).cloned())
+    async fn bound(
+        &self,
+        _: &RunOp,
+        _: &[Option<Tree>],
+        _: &Turn,
+    ) -> Result<Vec<(String, String)>, StepError> {
+        Ok(Vec::new())
+    }
+
+    async fn below(
+        &self,
+        _: &CopyOp,
+        _: Option<&ChainId>,
+    ) -> Result<Vec<(String, String)>, StepError> {
+        Ok(self.below.borrow().clone())
+    }
+
+    async fn stack(
+        &self,
+        layer: Layer,
+        parent: Option<&ChainId>,
+    ) -> Result<Option<Layer>, StepError> {
+        let chain_id = ChainId::extend(parent, &layer.diff_id);
+        Ok(Some(Layer { chain_id, ..layer }))
+    }
+
+    fn stop(&self) {
+        self.stopped.set(true);
+        self.told.notify_waiters();
     }
 
     async fn execute(
@@ -68,12 +111,17 @@ impl Backend for Fake {
         job: Job<'_, Tree>,
         parent: Option<&ChainId>,
         vertex: &Vertex,
+        turn: &Turn,
     ) -> Result<Layer, StepError> {
         if let Job::Copy { tree, selected, .. } = &job {
             assert_eq!(tree, selected, "a copy takes what was looked at for it");
             self.copied.borrow_mut().push(tree.clone());
         }
-        if let Job::Run(run) = job
+        self.begin(vertex);
+        let ended = self.wait(&job, turn).await;
+        self.running.set(self.running.get() - 1);
+        ended?;
+        if let Job::Run { op: run, .. } = job
             && run.argv.last().is_some_and(|a| a == "false")
         {
             return Err(StepError::Process {
@@ -91,13 +139,71 @@ impl Backend for Fake {
         })
     }
 
+    fn dated(&self) -> Option<String> {
+        None
+    }
+}
+
+impl Cache for Fake {
+    type Claim = ();
+
+    async fn lookup(&self, key: &Digest) -> Result<Option<Layer>, StepError> {
+        Ok(self.cache.borrow().get(key).cloned())
+    }
+
     async fn remember(&self, key: &Digest, layer: &Layer, _: &str) -> Result<(), StepError> {
         self.cache.borrow_mut().insert(key.clone(), layer.clone());
         Ok(())
     }
 
-    fn dated(&self) -> Option<String> {
-        None
+    async fn claim(&self, _: &Digest) -> Result<Option<()>, StepError> {
+        Ok((!self.elsewhere.get()).then_some(()))
+    }
+
+    async fn claim_after(&self, key: &Digest) -> Result<(), StepError> {
+        // The other build has come to this meanwhile.
+        let layer = self.other.borrow_mut().take();
+        if let Some(layer) = layer {
+            self.cache.borrow_mut().insert(key.clone(), layer);
+        }
+        Ok(())
+    }
+}
+
+impl Fake {
+    fn begin(&self, vertex: &Vertex) {
+        self.begun.borrow_mut().push(vertex.name.to_string());
+        self.running.set(self.running.get() + 1);
+        self.most.set(self.most.get().max(self.running.get()));
+    }
+
+    /// `RUN meet N` ends when N of them run, `RUN sleep` when it is stopped, `RUN pause` soon.
+    async fn wait(&self, job: &Job<'_, Tree>, turn: &Turn) -> Result<(), StepError> {
+        let Job::Run { op: run, .. } = job else {
+            return Ok(());
+        };
+        let command = run.argv.last().cloned().unwrap_or_default();
+        let _waiting = match command.starts_with("sleep") || command.starts_with("meet") {
+            true => Some(turn.waiting()),
+            false => None,
+        };
+        if let Some(number) = command.strip_prefix("meet ") {
+            let number: usize = number.split(' ').next().unwrap().parse().unwrap();
+            self.met.set(self.met.get() + 1);
+            while self.met.get() < number {
+                tokio::task::yield_now().await;
+            }
+        }
+        if command.starts_with("pause") {
+            for _ in 0..10 {
+                tokio::task::yield_now().await;
+            }
+        }
+        if command.starts_with("sleep") && !self.stopped.get() {
+            self.told.notified().await;
+            return Err(StepError::Cancelled);
+        }
+        Ok(())
     }
 }
 
@@ -121,7 +227,12 @@ impl Progress for Log {
     fn output(&self, _: &Vertex, _: &[u8]) {}
     fn status(&self, _: &Vertex, _: &str) {}
     fn done(&self, _: &Vertex) {}
-    fn failed(&self, _: &Vertex, _: &str) {}
+    fn failed(&self, vertex: &Vertex, _: &str) {
+        self.push(format!("failed {}", vertex.name));
+    }
+    fn canceled(&self, vertex: &Vertex) {
+        self.push(format!("canceled {}", vertex.name));
+    }
     fn warning(&self, _: &str) {}
 }
 
@@ -133,11 +244,30 @@ fn solve(
     solve_for(fake, text, "linux/amd64", before)
 }
 
+/// Builds with so many steps at a time.
+fn solve_with(
+    fake: &Fake,
+    text: &str,
+    jobs: Bound,
+) -> (Result<(StageImage, Trace), SolveError>, Vec<String>) {
+    solve_bounded(fake, text, "linux/amd64", Trace::default(), jobs)
+}
+
 fn solve_for(
     fake: &Fake,
     text: &str,
     platform: &str,
     before: Trace,
+) -> (Result<(StageImage, Trace), SolveError>, Vec<String>) {
+    solve_bounded(fake, text, platform, before, Bound::Work(NonZeroUsize::MIN))
+}
+
+fn solve_bounded(
+    fake: &Fake,
+    text: &str,
+    platform: &str,
+    before: Trace,
+    jobs: Bound,
 ) -> (Result<(StageImage, Trace), SolveError>, Vec<String>) {
     let parsed = parse(text);
     let (args, named) = (BuildArgs::default(), NamedContexts::default());
@@ -160,9 +290,11 @@ fn solve_for(
         platform: &platform,
         run_flags: "default",
         no_cache: false,
+        jobs,
     };
     let log = Log::default();
     let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
         .build()
         .unwrap();
     let solved = runtime.block_on(async {
@@ -319,10 +451,12 @@ fn images_are_known_by_platform() {
         platform: &platform,
         run_flags: "default",
         no_cache: false,
+        jobs: Bound::Work(NonZeroUsize::MIN),
     };
     let (fake, log) = (Fake::default(), Log::default());
     let mut solver = Solver::new(build, &fake, &log, Trace::default());
     let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
         .build()
         .unwrap();
     runtime.block_on(solver.prepare()).unwrap();
@@ -332,6 +466,140 @@ fn images_are_known_by_platform() {
         .collect();
     let both = ["linux/amd64", "linux/arm64"].map(|p| (p.to_owned(), p.to_owned()));
     assert_eq!(known, both);
+}
+
+fn at_once(number: usize) -> Bound {
+    Bound::Steps(NonZeroUsize::new(number).unwrap())
+}
+
+/// Stages that run these each, and a last one that copies from all of them.
+fn fan(commands: &[&str]) -> String {
+    let mut text = String::new();
+    for (i, command) in commands.iter().enumerate() {
+        text.push_str(&format!("FROM base AS s{i}\nRUN {command}\n"));
+    }
+    text.push_str("FROM scratch\n");
+    for i in 0..commands.len() {
+        text.push_str(&format!("COPY --from=s{i} / /s{i}/\n"));
+    }
+    text
+}
+
+#[test]
+fn stages_that_need_each_other_not_run_at_once() {
+    let fake = Fake::default();
+    let text = fan(&["meet 3 a", "meet 3 b", "meet 3 c"]);
+    // With one turn: those who wait for each other do not count.
+    let one = Bound::Work(NonZeroUsize::MIN);
+    solve_with(&fake, &text, one).0.unwrap();
+    assert_eq!(fake.met.get(), 3);
+}
+
+#[test]
+fn jobs_bound_what_runs_at_once_and_the_file_says_what_comes_first() {
+    for bound in 1..4 {
+        let fake = Fake::default();
+        let text = fan(&["pause 1", "pause 2", "pause 3", "pause 4", "pause 5"]);
+        solve_with(&fake, &text, at_once(bound)).0.unwrap();
+        assert_eq!(fake.most.get(), bound);
+        let begun = fake.begun.borrow();
+        let first: Vec<&str> = begun.iter().take(5).map(|name| &name[..4]).collect();
+        assert_eq!(first, ["[s0 ", "[s1 ", "[s2 ", "[s3 ", "[s4 "]);
+    }
+}
+
+#[test]
+fn the_first_failure_stops_what_runs_and_begins_nothing_more() {
+    let fake = Fake::default();
+    let text = fan(&["sleep 1", "sleep 2", "false", "never"]);
+    let (solved, log) = solve_with(&fake, &text, at_once(3));
+    let Err(SolveError::Step { span, cause }) = solved else {
+        panic!("it must fail")
+    };
+    assert_eq!(span.text(&text), "RUN false");
+    assert_eq!(cause.exit_code(), 1);
+    assert_eq!(log[0], "failed [s2 2/2] RUN false");
+    let mut ended = log[1..].to_vec();
+    ended.sort();
+    let expected = [
+        "canceled [s0 2/2] RUN sleep 1",
+        "canceled [s1 2/2] RUN sleep 2",
+    ];
+    assert_eq!(ended, expected);
+    assert_eq!(fake.begun.borrow().len(), 3);
+}
+
+#[test]
+fn equal_steps_of_several_stages_run_once() {
+    let fake = Fake::default();
+    let text = fan(&["pause same", "pause same", "pause same"]);
+    let (solved, log) = solve_with(&fake, &text, at_once(3));
+    solved.unwrap();
+    let runs = fake.executed.borrow();
+    let runs: Vec<&String> = runs.iter().filter(|name| name.contains("RUN")).collect();
+    assert_eq!(runs, ["[s0 2/2] RUN pause same"]);
+    let cached = log.iter().filter(|line| line.starts_with("CACHED")).count();
+    assert_eq!(cached, 2, "{log:?}");
+}
+
+#[test]
+fn what_another_build_does_is_waited_for() {
+    let text = "FROM base\nRUN make\n";
+    let made = Fake::default();
+    solve(&made, text, Trace::default()).0.unwrap();
+    let layer = made.cache.borrow().values().next().cloned();
+
+    // It comes to a layer, or to nothing: then the step is done here.
+    for (layer, executed) in [(layer, 0), (None, 1)] {
+        let fake = Fake::default();
+        fake.elsewhere.set(true);
+        *fake.other.borrow_mut() = layer;
+        solve(&fake, text, Trace::default()).0.unwrap();
+        assert_eq!(fake.executed.borrow().len(), executed);
+    }
+}
+
+#[test]
+fn a_linked_copy_is_found_again_on_another_base() {
+    let linked = |command: &str| format!("FROM base\nRUN {command}\nCOPY --link f /d/f\n");
+    let fake = Fake::default();
+    let (first, _) = solve(&fake, &linked("one"), Trace::default());
+    let (second, log) = solve(&fake, &linked("two"), Trace::default());
+    assert_eq!(log, ["CACHED [3/3] COPY --link f /d/f"]);
+    let (first, second) = (first.unwrap().0, second.unwrap().0);
+    assert_eq!(first.diff_ids.last(), second.diff_ids.last());
+    assert_ne!(first.chain, second.chain);
+    let chain = ChainId::chain(&second.diff_ids).pop();
+    assert_eq!(second.chain, chain, "it lies on what is below it");
+
+    // What it takes from the image counts.
+    let trace = solve(&fake, &linked("two"), Trace::default()).0.unwrap().1;
+    *fake.below.borrow_mut() = vec![("/d".to_owned(), "0700 0:0".to_owned())];
+    let (_, log) = solve(&fake, &linked("two"), trace);
+    let expected = [
+        "CACHED [2/3] RUN two",
+        "missed [3/3] COPY --link f /d/f: the image's /d is new",
+    ];
+    assert_eq!(log, expected);
+}
+
+#[test]
+fn a_thousand_stages_are_each_looked_at_once() {
+    let mut text = String::from("FROM base AS s0\nCOPY f /f\n");
+    for i in 1..1000 {
+        text.push_str(&format!(
+            "FROM base AS s{i}\nCOPY --from=s{} /f /f{i}\n",
+            i - 1
+        ));
+    }
+    let fake = Fake::default();
+    let (solved, _) = solve(&fake, &text, Trace::default());
+    let image = solved.unwrap().0;
+    assert_eq!(image.diff_ids.len(), 2);
+    assert_eq!(fake.begun.borrow().len(), 1000);
+    let (solved, log) = solve(&fake, &text, Trace::default());
+    solved.unwrap();
+    assert_eq!((fake.begun.borrow().len(), log.len()), (1000, 1000));
 }
 
 #[test]

@@ -43,9 +43,10 @@ const IMAGE_HEADERS: [(&str, &str); 7] = [
     ("Tag", "TAG"),
     ("UniqueSize", "UNIQUE SIZE"),
 ];
-const RECORDS: &str = "table {{.ID}}\t{{.Size}}\t{{.CreatedSince}}\t{{.LastUsedSince}}\t\
+const RECORDS: &str = "table {{.ID}}\t{{.CacheType}}\t{{.Size}}\t{{.CreatedSince}}\t{{.LastUsedSince}}\t\
                        {{.UsageCount}}\t{{.Description}}";
-const RECORD_HEADERS: [(&str, &str); 6] = [
+const RECORD_HEADERS: [(&str, &str); 7] = [
+    ("CacheType", "CACHE TYPE"),
     ("CreatedSince", "CREATED"),
     ("Description", "DESCRIPTION"),
     ("ID", "CACHE ID"),
@@ -115,9 +116,13 @@ async fn verbose(app: &App) -> Outcome {
         }
     }
     let mut records: Vec<Row> = Vec::new();
-    for record in store.cache_list().await? {
+    let mut cached = store.cache_list().await?;
+    cached.extend(store.cache_mounts().await?);
+    cached.sort_by_key(|record| record.last_used);
+    for record in cached {
         let ago = |at: i64| format!("{} ago", style::duration(now - at));
         records.push(cells([
+            ("CacheType", record.kind.name().to_owned()),
             ("CreatedSince", ago(record.created_at)),
             (
                 "Description",

@@ -2,6 +2,7 @@
 
 use builder::plan::BuildArgs;
 use builder::plan::args::EPOCH;
+use client::config::DockerConfig;
 use oci::Platform;
 
 use crate::failure::Failure;
@@ -14,7 +15,17 @@ pub fn platform(given: Option<&str>) -> Result<Platform, Failure> {
     }
 }
 
-/// `--build-arg`, and what the environment gives.
+/// The proxies of docker's configuration.
+fn proxies() -> Result<Vec<(&'static str, String)>, Failure> {
+    // Proxies are configured for a daemon; where none is named, docker has this one.
+    let host = std::env::var("DOCKER_HOST")
+        .ok()
+        .filter(|host| !host.is_empty());
+    let host = host.as_deref().unwrap_or("unix:///var/run/docker.sock");
+    Ok(DockerConfig::from_env().proxies(host)?)
+}
+
+/// `--build-arg`, and what the environment and docker's configuration give.
 pub fn build_args(given: &[String]) -> Result<BuildArgs, Failure> {
     let mut build_args = Vec::new();
     for arg in given {
@@ -32,6 +43,14 @@ pub fn build_args(given: &[String]) -> Result<BuildArgs, Failure> {
         && !build_args.iter().any(|(name, _)| name == EPOCH)
     {
         build_args.push((EPOCH.to_owned(), epoch));
+    }
+    for (name, value) in proxies()? {
+        if !build_args
+            .iter()
+            .any(|(given, _)| given.eq_ignore_ascii_case(name))
+        {
+            build_args.push((name.to_owned(), value));
+        }
     }
     Ok(BuildArgs::new(build_args))
 }

@@ -42,20 +42,12 @@ const BUILD: &[(&str, &str)] = &[
         "only --sbom=false is: lists of what is in an image can be made with syft",
     ),
     (
-        "--secret",
-        "pass what is not to be in the image by a stage of its own, and copy only its results",
-    ),
-    (
         "--security-opt",
         "a RUN always has docker's system call filter and capabilities",
     ),
     (
         "--squash",
         "`rbuild export IMAGE | rbuild import - NAME` makes one layer of all",
-    ),
-    (
-        "--ssh",
-        "fetch by https, or bring the files with --build-context NAME=GIT-URL",
     ),
     ("--stream", "the context is read where it is"),
 ];

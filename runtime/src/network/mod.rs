@@ -1,5 +1,5 @@
-//! The network of a build: a bridge on the host that translates addresses, and one network
-//! namespace a build with an address on it.
+//! The network of a build: a bridge on the host that translates addresses, and network
+//! namespaces with an address on it, one for each step that runs.
 //!
 //! The namespace exists only as a descriptor: it vanishes with the process, and its link to the
 //! bridge with it. Addresses are leased by locking files, which the kernel unlocks likewise.
@@ -7,8 +7,9 @@
 //! This host forwards and translates for builds as long as one of them runs. The last one takes
 //! back what was changed; after a crash the next one does.
 //!
-//! Builds do not meet: the bridge passes no frame from one port to another, what a build sends
-//! bears its own addresses or is dropped, and the host forwards nothing to a build but answers.
+//! Steps do not meet: the bridge passes no frame from one port to another, what a step sends
+//! bears its own addresses or is dropped, and the host forwards nothing to it but answers. Steps
+//! that follow each other may have the same namespace, if the one before has left nothing in it.
 
 mod bridge;
 mod config;
@@ -19,6 +20,7 @@ mod leases;
 mod link;
 mod netlink;
 mod nft;
+mod sockets;
 mod subnet;
 
 pub use config::Config;
@@ -27,8 +29,10 @@ use std::fs::File;
 use std::io;
 use std::net::Ipv4Addr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::Mutex;
 
 use crate::error::Result;
+use crate::sync::lock;
 use crate::sys;
 use bridge::Bridge;
 use config::step;
@@ -39,10 +43,12 @@ use netlink::Socket;
 /// Name of the interface in the namespace.
 const INTERFACE: &str = "eth0";
 
-/// A network namespace with a way out, for the steps of one build.
+/// A network namespace with a way out, for one step at a time.
 #[derive(Debug)]
 pub struct Sandbox {
     namespace: OwnedFd,
+    /// Where the kernel is asked for the sockets of the namespace.
+    diag: Mutex<Socket>,
     gateway: Ipv4Addr,
     lease: Lease,
     config: Config,
@@ -56,13 +62,14 @@ impl Sandbox {
     pub fn create(config: &Config) -> Result<Self> {
         config.check()?;
         let mut host = Socket::route().map_err(step("open a netlink socket"))?;
-        let (namespace, inside) = new_namespace()?;
+        let (namespace, inside, diag) = new_namespace()?;
         let state = State::lock(config)?;
         let bridge = Bridge::ensure(&mut host, &config.bridge)?;
         let lease = state.lease(bridge.subnet, bridge.address)?;
         // From here on, what fails takes back what was changed.
         let sandbox = Self {
             namespace,
+            diag: Mutex::new(diag),
             gateway: bridge.address,
             lease,
             config: config.clone(),
@@ -87,6 +94,14 @@ impl Sandbox {
     /// Address of the host on the bridge.
     pub fn gateway(&self) -> Ipv4Addr {
         self.gateway
+    }
+
+    /// Whether the next step finds nothing of the last one, once its processes have ended: no
+    /// connection is left of which the kernel still knows.
+    pub fn is_clean(&self) -> bool {
+        let left = sockets::any_connection(&mut lock(&self.diag));
+        // Where the kernel does not say it may be anything.
+        matches!(left, Ok(false))
     }
 
     fn connect(&self, host: &mut Socket, mut inside: Socket, bridge: &Bridge) -> Result<()> {
@@ -146,13 +161,14 @@ pub fn remove_bridge(name: &str) -> Result<()> {
     link::remove(&mut route, name).map_err(step(format!("remove bridge {name}")))
 }
 
-/// A network namespace with `lo` up, and a netlink socket in it.
-fn new_namespace() -> Result<(OwnedFd, Socket)> {
-    let make = || -> io::Result<(OwnedFd, Socket)> {
+/// A network namespace with `lo` up, and netlink sockets in it: for links, and for what is known
+/// of sockets.
+fn new_namespace() -> Result<(OwnedFd, Socket, Socket)> {
+    let make = || -> io::Result<(OwnedFd, Socket, Socket)> {
         nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWNET)?;
         let namespace = File::open("/proc/thread-self/ns/net")?;
         sys::raise_loopback()?;
-        Ok((namespace.into(), Socket::route()?))
+        Ok((namespace.into(), Socket::route()?, Socket::diag()?))
     };
     // A thread of its own: it is the one that changes namespaces, and ends right after.
     std::thread::scope(|scope| scope.spawn(make).join())

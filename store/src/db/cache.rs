@@ -6,7 +6,7 @@ use sqlx::sqlite::SqliteConnection;
 
 use super::{json_list, parse, parse_opt, to_i64, to_u64};
 use crate::error::Result;
-use crate::record::{CacheRecord, NewCacheRecord};
+use crate::record::{CacheRecord, NewCacheRecord, RecordKind};
 
 #[derive(Debug, FromRow)]
 pub(crate) struct CacheRow {
@@ -33,6 +33,7 @@ impl CacheRow {
             created_at: self.created_at,
             last_used: self.last_used,
             uses: to_u64(self.uses),
+            kind: RecordKind::Regular,
         })
     }
 }

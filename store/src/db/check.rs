@@ -48,12 +48,13 @@ pub(crate) async fn parents(db: &mut SqliteConnection) -> sqlx::Result<HashMap<i
     Ok(rows.into_iter().collect())
 }
 
-/// A snapshot and all that stands on it: IDs and chain IDs.
+/// A snapshot, all that stands on it, and what has its files: IDs and chain IDs.
 pub(crate) async fn above(db: &mut SqliteConnection, id: i64) -> sqlx::Result<Vec<(i64, String)>> {
     sqlx::query_as(
         "WITH RECURSIVE above (id) AS (
              SELECT ?
-             UNION SELECT s.id FROM snapshots s JOIN above ON s.parent_id = above.id
+             UNION SELECT s.id FROM snapshots s
+             JOIN above ON s.parent_id = above.id OR s.source_id = above.id
          )
          SELECT s.id, s.chain_id FROM above JOIN snapshots s ON s.id = above.id",
     )

@@ -55,8 +55,11 @@ pub(crate) async fn delete_snapshots(
              UNION
              SELECT s.parent_id FROM snapshots s JOIN live ON live.id = s.id
              WHERE s.parent_id IS NOT NULL
+             UNION
+             SELECT s.source_id FROM snapshots s JOIN live ON live.id = s.id
+             WHERE s.source_id IS NOT NULL
          )
-         SELECT id, chain_id, size_disk FROM snapshots
+         SELECT id, chain_id, iif(source_id IS NULL, size_disk, 0) FROM snapshots
          WHERE id NOT IN (SELECT id FROM live)",
     )
     .bind(json_list(&in_use.digests))
@@ -93,9 +96,12 @@ pub(crate) async fn kept_snapshots(
              UNION
              SELECT s.parent_id FROM snapshots s JOIN live ON live.id = s.id
              WHERE s.parent_id IS NOT NULL
+             UNION
+             SELECT s.source_id FROM snapshots s JOIN live ON live.id = s.id
+             WHERE s.source_id IS NOT NULL
          )
          SELECT count(*), coalesce(sum(size_disk), 0) FROM snapshots
-         WHERE id NOT IN (SELECT id FROM live)",
+         WHERE source_id IS NULL AND id NOT IN (SELECT id FROM live)",
     )
     .bind(serde_json::Value::from(images.to_vec()).to_string())
     .bind(json_list(records))

@@ -8,10 +8,16 @@ use sqlx::sqlite::SqliteConnection;
 use crate::error::{Error, Result};
 
 /// Every migration, oldest first. Version n is the first n of them.
-const MIGRATIONS: &[(&str, &str)] = &[(
-    "0001_store.sql",
-    include_str!("../../../migrations/store/0001_store.sql"),
-)];
+const MIGRATIONS: &[(&str, &str)] = &[
+    (
+        "0001_store.sql",
+        include_str!("../../../migrations/store/0001_store.sql"),
+    ),
+    (
+        "0002_shared_layers.sql",
+        include_str!("../../../migrations/store/0002_shared_layers.sql"),
+    ),
+];
 
 /// The version that this program writes.
 pub(crate) const VERSION: i64 = MIGRATIONS.len() as i64;

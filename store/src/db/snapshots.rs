@@ -19,9 +19,15 @@ pub(crate) struct SnapshotRow {
     size_disk: i64,
     pub clamp_mtime: Option<i64>,
     pub last_used: i64,
+    source_id: Option<i64>,
 }
 
 impl SnapshotRow {
+    /// The row in whose directory the files are.
+    pub fn owner(&self) -> i64 {
+        self.source_id.unwrap_or(self.id)
+    }
+
     pub fn chain_id(&self) -> Result<ChainId> {
         parse(&self.chain_id)
     }
@@ -45,6 +51,8 @@ pub(crate) struct NewSnapshot<'a> {
     pub id: i64,
     pub chain_id: &'a ChainId,
     pub parent: Option<i64>,
+    /// The row in whose directory the files are, when that is another one.
+    pub source: Option<i64>,
     pub diff_id: &'a DiffId,
     pub size_tar: u64,
     pub size_disk: u64,
@@ -59,7 +67,8 @@ pub(crate) async fn get(
     chain_id: &ChainId,
 ) -> sqlx::Result<Option<SnapshotRow>> {
     sqlx::query_as(
-        "SELECT id, chain_id, diff_id, size_tar, size_disk, clamp_mtime, last_used
+        "SELECT id, chain_id, diff_id, size_tar, size_disk, clamp_mtime, last_used,
+                source_id
          FROM snapshots WHERE chain_id = ?",
     )
     .bind(chain_id.to_string())
@@ -79,7 +88,8 @@ pub(crate) async fn chain(
              SELECT s.id, s.parent_id, chain.depth + 1
              FROM chain JOIN snapshots s ON s.id = chain.parent_id
          )
-         SELECT s.id, s.chain_id, s.diff_id, s.size_tar, s.size_disk, s.clamp_mtime, s.last_used
+         SELECT s.id, s.chain_id, s.diff_id, s.size_tar, s.size_disk, s.clamp_mtime, s.last_used,
+                s.source_id
          FROM chain JOIN snapshots s ON s.id = chain.id ORDER BY chain.depth",
     )
     .bind(chain_id.to_string())
@@ -91,8 +101,8 @@ pub(crate) async fn chain(
 pub(crate) async fn insert(db: &mut SqliteConnection, new: &NewSnapshot<'_>) -> sqlx::Result<()> {
     sqlx::query(
         "INSERT INTO snapshots (id, chain_id, parent_id, diff_id, size_tar, size_disk,
-                                clamp_mtime, boot_id, created_at, last_used)
-         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?9, ?9)",
+                                clamp_mtime, boot_id, created_at, last_used, source_id)
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?9, ?9, ?10)",
     )
     .bind(new.id)
     .bind(new.chain_id.to_string())
@@ -103,6 +113,7 @@ pub(crate) async fn insert(db: &mut SqliteConnection, new: &NewSnapshot<'_>) -> 
     .bind(new.clamp_mtime)
     .bind(new.boot_id)
     .bind(new.now)
+    .bind(new.source)
     .execute(db)
     .await?;
     Ok(())
@@ -134,11 +145,13 @@ pub(crate) async fn renew(
     Ok(())
 }
 
-/// Every snapshot, what was made first before what was made of it.
+/// Every snapshot, what has files of its own first, and what was made first before what was made
+/// of it.
 pub(crate) async fn all(db: &mut SqliteConnection) -> sqlx::Result<Vec<SnapshotRow>> {
     sqlx::query_as(
-        "SELECT id, chain_id, diff_id, size_tar, size_disk, clamp_mtime, last_used
-         FROM snapshots ORDER BY created_at, id",
+        "SELECT id, chain_id, diff_id, size_tar, size_disk, clamp_mtime, last_used,
+                source_id
+         FROM snapshots ORDER BY source_id IS NOT NULL, created_at, id",
     )
     .fetch_all(db)
     .await
@@ -171,7 +184,8 @@ pub(crate) async fn drop_not_durable(
         "WITH RECURSIVE lost (id) AS (
              SELECT id FROM snapshots WHERE boot_id IS NOT NULL AND boot_id <> ?
              UNION
-             SELECT s.id FROM snapshots s JOIN lost ON s.parent_id = lost.id
+             SELECT s.id FROM snapshots s
+             JOIN lost ON s.parent_id = lost.id OR s.source_id = lost.id
          )
          SELECT id FROM lost",
     )

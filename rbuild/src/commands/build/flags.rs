@@ -1,5 +1,6 @@
 //! What can be typed after `rbuild build`.
 
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use clap::{ArgAction, Args};
@@ -71,6 +72,11 @@ pub struct BuildFlags {
     #[arg(short, long, num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value_t = false, hide_default_value = true, hide_possible_values = true, action = ArgAction::Set, value_name = "BOOL")]
     pub quiet: bool,
 
+    /// Steps at a time, at most [default: as many as there are cores, not counting those that
+    /// sleep]
+    #[arg(long, value_name = "NUMBER")]
+    pub jobs: Option<NonZeroUsize>,
+
     /// How progress is shown
     #[arg(long, value_enum, default_value = "auto", env = "RBUILD_PROGRESS")]
     pub progress: Mode,
@@ -81,9 +87,19 @@ pub struct BuildFlags {
     pub network: String,
 
     /// Let the build do what its container keeps it from: network.host, the network of this
-    /// machine for RUN --network=host (--network host allows it too)
+    /// machine for RUN --network=host (--network host allows it too); security.insecure, all
+    /// privileges for RUN --security=insecure; device, devices of this machine for RUN --device
     #[arg(long, value_name = "ENTITLEMENT")]
     pub allow: Vec<String>,
+
+    /// A secret for RUN --mount=type=secret,id=ID, which the image does not get:
+    /// id=ID,src=FILE or id=ID,env=NAME
+    #[arg(long = "secret", value_name = "id=ID[,src=FILE|,env=NAME]")]
+    pub secrets: Vec<String>,
+
+    /// An SSH agent for RUN --mount=type=ssh: `default` is that of SSH_AUTH_SOCK
+    #[arg(long, value_name = "default|ID[=SOCKET]")]
+    pub ssh: Vec<String>,
 
     /// What to do with the Dockerfile: build, check, outline (list arguments, secrets and SSH
     /// agents) or targets (list stages); `,format=json` makes the answer one for programs

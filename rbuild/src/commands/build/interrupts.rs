@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 
-use builder::engine::run::Cancel;
+use builder::engine::cancel::Cancel;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinHandle;
 
@@ -37,7 +37,7 @@ impl Interrupts {
 
     /// Whether there was one.
     pub fn came(&self) -> bool {
-        self.cancel.is_cancelled()
+        self.code.load(Ordering::SeqCst) != 0
     }
 
     /// The failure with the exit code of the signal that led to it: 128 and its number.

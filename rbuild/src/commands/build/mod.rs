@@ -5,6 +5,7 @@ pub mod call;
 mod checks;
 mod epoch;
 pub mod flags;
+mod given;
 mod interrupts;
 pub mod options;
 mod outcome;
@@ -13,12 +14,14 @@ mod trace;
 use std::sync::Arc;
 
 use builder::context::{self, BuildContext};
-use builder::engine::run::Cancel;
+use builder::engine::cancel::Cancel;
+use builder::engine::secrets::{Masked, Masker, Secrets};
 use builder::engine::{Engine, EngineOptions};
 use builder::plan::graph::GraphOptions;
 use builder::plan::mistakes::base_images;
-use builder::solve::backend::Backend as _;
+use builder::solve::backend::Execute as _;
 use builder::solve::image::StageImage;
+use builder::solve::jobs::Bound;
 use builder::solve::progress::Progress;
 use builder::solve::trace::Trace;
 use builder::solve::{Build, Solver};
@@ -92,6 +95,7 @@ pub async fn run(app: &App, args: Args) -> Outcome {
         platform: &options.platform,
         run_flags: &options.run_flags(&args.network),
         no_cache: args.no_cache,
+        jobs: args.jobs.map_or_else(Bound::cores, Bound::Steps),
     };
     let command = Command {
         app,
@@ -151,8 +155,10 @@ impl Command<'_> {
             text,
             ..
         } = *self;
+        let secrets = given::read(&options.secrets).map_err(Failure::new)?;
+        let masker = Masker::new(&secrets);
         let shown = self.progress();
-        let progress: Arc<dyn Progress> = shown.clone();
+        let progress: Arc<dyn Progress> = Arc::new(Masked::new(shown.clone(), masker.clone()));
         let checks = Checks::new(self.planned, opened.context.filter.matcher().clone())?;
         if let Some(warning) = checks::unconsumed(&options.args, build.file) {
             progress.warning(&warning);
@@ -166,11 +172,12 @@ impl Command<'_> {
         let root = images.store.root();
         let last = LastBuild::load(root, identity, &text.name, &args.target).await;
         let cancel = Arc::new(Cancel::default());
-        let engine = self.engine(&images, opened, &progress, &cancel);
+        let engine = self.engine(&images, opened, secrets, &progress, &cancel)?;
         let solver = Solver::new(build, &engine, progress.as_ref(), last.trace());
         let interrupts = Interrupts::watch(cancel);
         let solved = self.solve(solver, &checks).await;
         shown.finished();
+        let solved = solved.map_err(|failure| failure.masked(&masker));
         let (image, trace, report) = match solved {
             Ok(solved) => solved,
             // Who waits for the end does not want to wait for the disk.
@@ -216,10 +223,15 @@ impl Command<'_> {
         &self,
         images: &Images,
         opened: Opened,
+        secrets: Secrets,
         progress: &Arc<dyn Progress>,
         cancel: &Arc<Cancel>,
-    ) -> Engine {
+    ) -> Result<Engine, Failure> {
+        let usual = std::env::var_os("SSH_AUTH_SOCK").map(Into::into);
         let options = EngineOptions {
+            secrets,
+            agents: given::agents(&self.options.ssh, usual).map_err(Failure::new)?,
+            no_cache: self.args.no_cache,
             context: Arc::new(opened.context),
             named: opened.named,
             layouts: opened.layouts,
@@ -229,7 +241,7 @@ impl Command<'_> {
             epoch: self.options.args.source_date_epoch(),
         };
         let (progress, cancel) = (Arc::clone(progress), Arc::clone(cancel));
-        Engine::new(images.clone(), options, progress, cancel)
+        Ok(Engine::new(images.clone(), options, progress, cancel))
     }
 
     /// Checks the Dockerfile, now that its base images are known, and does what it says.

@@ -6,6 +6,7 @@ use runtime::{Dns, Limits, Pids, Ulimit};
 
 use super::call::Method;
 use super::flags::{BuildFlags, LimitArgs};
+use super::given::{self, SecretFlag, SshFlag};
 use crate::failure::Failure;
 use crate::frontend::arguments::{build_args, platform};
 use crate::frontend::contexts::{Places, contexts, named};
@@ -26,6 +27,10 @@ pub struct Options {
     pub platform: Platform,
     /// What RUN steps share.
     pub settings: RunSettings,
+    /// `--secret`
+    pub secrets: Vec<SecretFlag>,
+    /// `--ssh`
+    pub ssh: Vec<SshFlag>,
     /// `--allow`, and what other flags allow with what they ask for.
     pub consent: Consent,
 }
@@ -74,7 +79,18 @@ pub fn validate(args: &BuildFlags) -> Result<Options, Failure> {
         options: daemon.dns_options,
     };
     let consent = consent(args).map_err(|e| Failure::with_code(e, 125))?;
+    let wrong = |flag: &str| {
+        let flag = flag.to_owned();
+        move |e: String| Failure::with_code(format!("--{flag}: {e}"), 125)
+    };
+    let set = |name: &str| std::env::var_os(name).is_some();
+    let secrets = args.secrets.iter().map(|text| given::secret(text, &set));
+    let secrets = secrets.collect::<Result<_, _>>().map_err(wrong("secret"))?;
+    let ssh = args.ssh.iter().map(|text| given::ssh(text));
+    let ssh = ssh.collect::<Result<_, _>>().map_err(wrong("ssh"))?;
     Ok(Options {
+        secrets,
+        ssh,
         tags,
         contexts,
         args: build_args,
@@ -89,18 +105,17 @@ pub fn validate(args: &BuildFlags) -> Result<Options, Failure> {
 fn consent(args: &BuildFlags) -> Result<Consent, String> {
     let mut consent = Consent {
         host_network: args.network == "host",
+        ..Consent::default()
     };
     for entitlement in &args.allow {
         match entitlement.as_str() {
             "network.host" => consent.host_network = true,
-            "security.insecure" => {
-                return Err("granting entitlement security.insecure is not allowed: \
-                            RUN --security=insecure cannot be built"
-                    .to_owned());
-            }
+            "security.insecure" => consent.insecure = true,
+            "device" => consent.devices = true,
             other => {
                 return Err(format!(
-                    "unknown entitlement {other}; what can be allowed is network.host"
+                    "unknown entitlement {other}; what can be allowed is network.host, \
+                     security.insecure and device"
                 ));
             }
         }

@@ -1,0 +1,74 @@
+//! The build cache of the store, and what other builds on it do at the moment.
+
+use std::time::Duration;
+
+use oci::Digest;
+use store::{Claim, NewCacheRecord};
+
+use super::{Engine, failed, lock};
+use crate::solve::backend::{Cache, Layer};
+use crate::solve::error::StepError;
+
+/// How often it is looked whether another build has ended a step: soon at first, then less often.
+const SOONEST: Duration = Duration::from_millis(5);
+const LATEST: Duration = Duration::from_millis(80);
+
+impl Cache for Engine {
+    type Claim = Claim;
+
+    async fn lookup(&self, key: &Digest) -> Result<Option<Layer>, StepError> {
+        let found = self.store().cache_get(key).await;
+        let failed = failed("read the build cache");
+        let Some(record) = found.map_err(&failed)? else {
+            return Ok(None);
+        };
+        let (Some(diff_id), Some(chain_id)) = (record.diff_id, record.chain_id) else {
+            return Ok(None);
+        };
+        // The files may have been taken away behind the store's back: the step is done again.
+        let there = self.store().snapshot(&chain_id).await.map_err(&failed)?;
+        Ok(there.map(|_| Layer {
+            diff_id,
+            chain_id,
+            created: record.created,
+        }))
+    }
+
+    async fn remember(&self, key: &Digest, layer: &Layer, name: &str) -> Result<(), StepError> {
+        if lock(&self.shared.unsteady).contains(&layer.chain_id) {
+            return Ok(());
+        }
+        let failed = failed("write the build cache");
+        let snapshot = self.store().snapshot(&layer.chain_id).await;
+        let size = snapshot.map_err(&failed)?.map_or(0, |s| s.size_disk);
+        let record = NewCacheRecord {
+            key: key.clone(),
+            chain_id: Some(layer.chain_id.clone()),
+            diff_id: Some(layer.diff_id.clone()),
+            created: layer.created.clone(),
+            description: name.to_owned(),
+            size,
+        };
+        let stored = self.store().cache_put(record).await;
+        stored.map(drop).map_err(failed)
+    }
+
+    async fn claim(&self, key: &Digest) -> Result<Option<Claim>, StepError> {
+        let claimed = self.store().claim(key).await;
+        claimed.map_err(failed("claim a step"))
+    }
+
+    async fn claim_after(&self, key: &Digest) -> Result<Claim, StepError> {
+        let mut pause = SOONEST;
+        loop {
+            if let Some(claim) = self.claim(key).await? {
+                return Ok(claim);
+            }
+            tokio::select! {
+                () = tokio::time::sleep(pause) => {}
+                () = self.cancel.cancelled() => return Err(StepError::Cancelled),
+            }
+            pause = (pause * 2).min(LATEST);
+        }
+    }
+}

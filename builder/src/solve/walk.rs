@@ -1,0 +1,310 @@
+//! Goes through the nodes of a build: whatever waits for no other is looked up or done, as many at
+//! a time as there are turns, each key once. The first failure stops the rest.
+
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::rc::Rc;
+
+use futures_util::StreamExt as _;
+use futures_util::stream::FuturesUnordered;
+use oci::{ChainId, Digest};
+use tokio::sync::{Mutex, MutexGuard};
+
+use super::backend::{Cache, Execute, Layer, Tree};
+use super::build::Build;
+use super::error::{SolveError, StepError};
+use super::inputs::{Looked, look};
+use super::jobs::{Jobs, Turn};
+use super::key::{self, StepKey, Taken};
+use super::prepare::Images;
+use super::progress::Vertex;
+use super::ready::Ready;
+use super::tell::Tell;
+use super::trace::Trace;
+use crate::plan::Op;
+use crate::plan::nodes::{Input, Node, Nodes, Stack};
+
+/// What the step of a key came to in this build, once it is done; locked while it is being done.
+type Once = Rc<Mutex<Option<Layer>>>;
+
+/// A walk through the nodes of one build.
+pub struct Walk<'a, B> {
+    build: &'a Build<'a>,
+    backend: &'a B,
+    tell: &'a Tell<'a>,
+    nodes: &'a Nodes<'a>,
+    images: &'a Images,
+    before: &'a Trace,
+    jobs: Jobs,
+    done: RefCell<Vec<Option<Layer>>>,
+    after: RefCell<Trace>,
+    once: RefCell<HashMap<Digest, Once>>,
+    failed: Cell<bool>,
+}
+
+/// How a node's layer was come by.
+enum Found {
+    /// It was there.
+    Cached(Layer),
+    /// It was made.
+    Made(Layer),
+}
+
+impl<'a, B: Cache + Execute> Walk<'a, B> {
+    /// A walk that has not begun.
+    pub fn new(
+        build: &'a Build<'a>,
+        backend: &'a B,
+        tell: &'a Tell<'a>,
+        nodes: &'a Nodes<'a>,
+        images: &'a Images,
+        before: &'a Trace,
+    ) -> Self {
+        Self {
+            build,
+            backend,
+            tell,
+            nodes,
+            images,
+            before,
+            jobs: Jobs::new(build.jobs),
+            done: RefCell::new(vec![None; nodes.all.len()]),
+            after: RefCell::default(),
+            once: RefCell::default(),
+            failed: Cell::new(false),
+        }
+    }
+
+    /// The layer of every node, and the keys of this build.
+    pub async fn all(self) -> Result<(Vec<Option<Layer>>, Trace), SolveError> {
+        let needs = self.nodes.all.iter().map(|node| node.needs().collect());
+        let mut ready = Ready::new(needs);
+        let mut running = FuturesUnordered::new();
+        let mut failed = None;
+        loop {
+            tokio::select! {
+                biased;
+                turn = self.jobs.turn(), if ready.any() && failed.is_none() => {
+                    let next = ready.take();
+                    running.extend(next.map(|next| self.step(next, turn)));
+                }
+                Some(ended) = running.next() => match ended {
+                    Ok(index) => ready.done(index),
+                    Err(error) if failed.is_none() => {
+                        failed = Some(error);
+                        self.failed.set(true);
+                        self.backend.stop();
+                    }
+                    Err(_) => {}
+                },
+                else => break,
+            }
+        }
+        drop(running);
+        match failed {
+            Some(error) => Err(error),
+            None => Ok((self.done.into_inner(), self.after.into_inner())),
+        }
+    }
+
+    /// Finds the layer of a node, or makes it.
+    async fn step(&self, index: usize, turn: Turn) -> Result<usize, SolveError> {
+        let Some(node) = self.nodes.all.get(index) else {
+            return Ok(index);
+        };
+        let vertex = self.tell.begin(node.name.as_str());
+        let layer = match self.look_up_or_do(node, &vertex, turn).await {
+            Ok(Found::Cached(layer)) => {
+                self.tell.progress.cached(&vertex);
+                layer
+            }
+            Ok(Found::Made(layer)) => {
+                self.tell.progress.done(&vertex);
+                layer
+            }
+            Err(cause) => {
+                self.tell.ended(&vertex, &cause);
+                let span = node.span;
+                return Err(SolveError::Step { span, cause });
+            }
+        };
+        if let Some(done) = self.done.borrow_mut().get_mut(index) {
+            *done = Some(layer);
+        }
+        Ok(index)
+    }
+
+    async fn look_up_or_do(
+        &self,
+        node: &Node<'_>,
+        vertex: &Vertex,
+        turn: Turn,
+    ) -> Result<Found, StepError> {
+        let parent = self.chain(&node.parent);
+        let trees = node.inputs.iter().map(|input| self.tree(input)).collect();
+        let looked = look(self.backend, node.op, trees, parent.as_ref(), &turn).await?;
+        let build = self.build;
+        let taken = Taken {
+            files: &looked.files,
+            below: &looked.below,
+        };
+        let key = key::step_key(
+            node.op,
+            parent.as_ref(),
+            build.platform,
+            build.run_flags,
+            taken,
+        );
+        let once = Rc::clone(self.once.borrow_mut().entry(key.digest()).or_default());
+        let (mut once, turn) = match once.try_lock() {
+            Ok(once) => (once, turn),
+            Err(_) => {
+                drop(turn);
+                self.tell
+                    .progress
+                    .status(vertex, "waits for the same step of another stage");
+                let once = once.lock().await;
+                (once, self.turn().await?)
+            }
+        };
+        let step = Step {
+            node,
+            vertex,
+            parent: parent.as_ref(),
+            key: &key,
+        };
+        let found = self.find(&step, looked, turn, &mut once).await;
+        drop(once);
+        if found.is_ok() {
+            self.after.borrow_mut().insert(&node.place, key);
+        }
+        found
+    }
+
+    /// The layer of a step, of which no other is being done that has the same key.
+    async fn find(
+        &self,
+        step: &Step<'_>,
+        looked: Looked<'_, B::Selected>,
+        turn: Turn,
+        once: &mut MutexGuard<'_, Option<Layer>>,
+    ) -> Result<Found, StepError> {
+        if let Some(layer) = once.as_ref()
+            && let Some(layer) = self.on_parent(step, layer.clone()).await?
+        {
+            return Ok(Found::Cached(layer));
+        }
+        let digest = step.key.digest();
+        let no_cache = self.build.no_cache;
+        let (claim, turn) = if no_cache {
+            // Whatever another build makes now is not what was asked for.
+            (None, turn)
+        } else {
+            if let Some(layer) = self.cached(step, &digest).await? {
+                **once = Some(layer.clone());
+                return Ok(Found::Cached(layer));
+            }
+            let (claim, turn) = self.claim(step, &digest, turn).await?;
+            // Another build may have done it just now.
+            if let Some(layer) = self.cached(step, &digest).await? {
+                **once = Some(layer.clone());
+                return Ok(Found::Cached(layer));
+            }
+            (Some(claim), turn)
+        };
+        if let Some(reason) = self.before.explain(&step.node.place, step.key, no_cache) {
+            self.tell.progress.missed(step.vertex, &reason);
+        }
+        let done = self
+            .backend
+            .execute(looked.job, step.parent, step.vertex, &turn);
+        let layer = done.await?;
+        self.backend
+            .remember(&digest, &layer, step.node.step)
+            .await?;
+        drop(claim);
+        **once = Some(layer.clone());
+        match self.on_parent(step, layer).await? {
+            Some(layer) => Ok(Found::Made(layer)),
+            None => Err(StepError::Other(
+                "the layer that was just made is gone".to_owned(),
+            )),
+        }
+    }
+
+    /// What the cache knows of a step.
+    async fn cached(&self, step: &Step<'_>, digest: &Digest) -> Result<Option<Layer>, StepError> {
+        match self.backend.lookup(digest).await? {
+            Some(layer) => self.on_parent(step, layer).await,
+            None => Ok(None),
+        }
+    }
+
+    /// A layer that was found by a key, on top of what is below the step that has the key.
+    async fn on_parent(&self, step: &Step<'_>, layer: Layer) -> Result<Option<Layer>, StepError> {
+        match step.node.op {
+            Op::Copy(copy) if copy.link => self.backend.stack(layer, step.parent).await,
+            Op::Copy(_) | Op::Run(_) | Op::Workdir(_) => Ok(Some(layer)),
+        }
+    }
+
+    /// The right to do a step, of which no other build does the same meanwhile. Whoever waits for
+    /// it holds nobody else back.
+    async fn claim(
+        &self,
+        step: &Step<'_>,
+        digest: &Digest,
+        turn: Turn,
+    ) -> Result<(B::Claim, Turn), StepError> {
+        if let Some(claim) = self.backend.claim(digest).await? {
+            return Ok((claim, turn));
+        }
+        drop(turn);
+        let note = "waiting for another build that does the same step";
+        self.tell.progress.status(step.vertex, note);
+        let claim = self.backend.claim_after(digest).await?;
+        Ok((claim, self.turn().await?))
+    }
+
+    /// A turn to go on with, unless the build has failed meanwhile.
+    async fn turn(&self) -> Result<Turn, StepError> {
+        let turn = self.jobs.turn().await;
+        match self.failed.get() {
+            true => Err(StepError::Cancelled),
+            false => Ok(turn),
+        }
+    }
+
+    /// The layers that a stack stands for.
+    fn chain(&self, stack: &Stack) -> Option<ChainId> {
+        match stack {
+            Stack::Empty => None,
+            Stack::Image(image) => {
+                let diff_ids = &self.images.get(image)?.config.rootfs.diff_ids;
+                ChainId::chain(diff_ids).pop()
+            }
+            Stack::Node(index) => {
+                let done = self.done.borrow();
+                let layer = done.get(*index)?.as_ref()?;
+                Some(layer.chain_id.clone())
+            }
+        }
+    }
+
+    /// The tree that an input stands for.
+    fn tree(&self, input: &Input) -> Tree {
+        match input {
+            Input::Context => Tree::Context,
+            Input::Named(name) => Tree::Named(name.clone()),
+            Input::Layers(stack) => Tree::Layers(self.chain(stack)),
+        }
+    }
+}
+
+/// A node with what is known of it once what it needs is done.
+struct Step<'s> {
+    node: &'s Node<'s>,
+    vertex: &'s Vertex,
+    parent: Option<&'s ChainId>,
+    key: &'s StepKey,
+}
