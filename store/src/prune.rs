@@ -10,7 +10,8 @@ use oci::blob::BlobStore;
 use crate::collect::BlobCandidates;
 use crate::db::sqlite::Connection;
 use crate::db::{self, Durability, images, indexes};
-use crate::error::Result;
+use crate::downloads;
+use crate::error::{Error, Result};
 use crate::image::{Image, seconds};
 use crate::lock::InUse;
 use crate::mounts;
@@ -317,7 +318,9 @@ impl Store {
             .collect();
         report.snapshots = freed.snapshots.len();
         report.blobs = freed.blobs.len();
-        report.reclaimed = freed.size() + mounts.iter().map(|mount| mount.size).sum::<u64>();
+        let downloads = self.old_downloads(options).await?;
+        let in_mounts = mounts.iter().map(|mount| mount.size).sum::<u64>();
+        report.reclaimed = freed.size() + in_mounts + downloads;
         report.cache.append(&mut mounts);
         report.cache.sort_by_key(|record| record.last_used);
         if options.dry_run {
@@ -329,6 +332,17 @@ impl Store {
         self.free(gate, freed).await?;
         self.empty_trash().await?;
         Ok(report)
+    }
+
+    /// Bytes of downloads that are pruned: they are cache, and have no records.
+    async fn old_downloads(&self, options: &PruneOptions) -> Result<u64> {
+        if !options.cache || options.keep_storage.is_some() {
+            return Ok(0);
+        }
+        let dir = self.0.layout.derived.join(downloads::FOLDER);
+        let (until, remove) = (options.until, !options.dry_run);
+        blocking(move || downloads::old(&dir, until, remove).map_err(Error::io("pruning", &dir)))
+            .await
     }
 
     /// Takes cache mounts away, and leaves those in the list that nobody uses; returns how many
@@ -408,6 +422,10 @@ impl Store {
         let total = |ids: &HashSet<String>| files_of(ids.iter().filter_map(|id| sizes.get(id)));
         let everything = files_of(sizes.values());
         let cached: u64 = records.iter().map(|record| record.size).sum();
+        let dir = self.0.layout.derived.join(downloads::FOLDER);
+        let downloaded =
+            blocking(move || downloads::old(&dir, None, false).map_err(Error::io("listing", &dir)))
+                .await?;
         let shared = records
             .iter()
             .filter(|record| in_images.contains(&record.key.to_string()));
@@ -422,8 +440,8 @@ impl Store {
             cache: Usage {
                 total: records.len() + mounts.total,
                 active: shared.count() + mounts.active,
-                size: cached + mounts.size,
-                reclaimable: cached - shared_size + mounts.reclaimable,
+                size: cached + mounts.size + downloaded,
+                reclaimable: cached - shared_size + mounts.reclaimable + downloaded,
             },
             snapshots: Usage {
                 total: sizes.len(),

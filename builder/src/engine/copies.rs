@@ -33,7 +33,7 @@ impl Engine {
         stack: Stack,
         parent: Option<&ChainId>,
     ) -> Result<Filled, StepError> {
-        let downloads = self.download(op).await?;
+        let fetched = self.fetch(op).await?;
         let kept = self.copies_path(op, tree, parent);
         let earlier = self.earlier(kept.as_deref()).await?;
         let op = op.clone();
@@ -61,7 +61,7 @@ impl Engine {
                         made: &made,
                     }),
                 };
-                let steady = copy::perform(&op, open, &selected, &downloads, &dest)?;
+                let steady = copy::perform(&op, open, &selected, &fetched, &dest)?;
                 Ok((steady, made.into_inner()))
             })
             .await?;

@@ -116,11 +116,8 @@ impl Execute for Engine {
         self.cancel.cancel();
     }
 
-    fn now(&self) -> String {
-        let time = match self.options.epoch {
-            Some(seconds) => jiff::Timestamp::from_second(seconds).unwrap_or_default(),
-            None => jiff::Timestamp::now(),
-        };
-        time.to_string()
+    fn dated(&self) -> Option<String> {
+        let time = jiff::Timestamp::from_second(self.options.epoch?);
+        Some(time.unwrap_or_default().to_string())
     }
 }

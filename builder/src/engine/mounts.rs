@@ -1,6 +1,5 @@
 //! What `--mount` shows to a step: made before it runs, taken back after.
 
-use std::collections::HashMap;
 use std::os::fd::{AsFd as _, AsRawFd as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -16,6 +15,7 @@ use tokio::net::{UnixListener, UnixStream};
 
 use super::copy::{self, Destination};
 use super::mounted::{Agent, Held, Mounts};
+use super::remote::Fetched;
 use super::stack::{Stack, mount};
 use super::{Engine, blocking, failed, lock};
 use crate::files::rootfs::{Owner, Rootfs};
@@ -290,7 +290,7 @@ impl Engine {
                     below: None,
                     upper: None,
                 };
-                copy::perform(&take, open, &selected, &HashMap::new(), &dest).map(drop)
+                copy::perform(&take, open, &selected, &Fetched::default(), &dest).map(drop)
             })
             .await?;
         }

@@ -1,6 +1,6 @@
 //! COPY and ADD, expanded.
 
-use dockerfile::value::Chmod;
+use dockerfile::value::{Chmod, GitSource};
 use oci::Digest;
 
 use super::image::ImageRequest;
@@ -62,4 +62,17 @@ pub enum CopySource {
     },
     /// Something to download.
     Url(String),
+    /// A repository, of which one commit is taken.
+    Git(GitAdd),
+}
+
+/// A git repository as a source of ADD.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GitAdd {
+    /// The address as it was written, variables expanded.
+    pub text: String,
+    /// What it means, with what `--checksum` says.
+    pub source: GitSource,
+    /// `--keep-git-dir`
+    pub keep_git_dir: bool,
 }

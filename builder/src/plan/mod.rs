@@ -11,9 +11,11 @@
 pub mod args;
 pub mod changes;
 pub mod copy;
+pub mod epoch;
 pub mod expand;
 pub mod graph;
 pub mod image;
+pub mod layers;
 pub mod mistakes;
 pub mod mount;
 pub mod named;
@@ -27,7 +29,7 @@ pub mod step;
 mod tests;
 
 pub use args::BuildArgs;
-pub use copy::{CopyFrom, CopyOp, CopySource};
+pub use copy::{CopyFrom, CopyOp, CopySource, GitAdd};
 pub use graph::{Consent, Graph, StagePlan};
 pub use image::{ImageName, ImageRequest};
 pub use mount::{CacheMount, MountOp, Mounted};

@@ -13,8 +13,10 @@ use crate::failure::Failure;
 /// `--build-context`, by name.
 pub type Places = BTreeMap<String, ContextPlace>;
 
-type Trees = BTreeMap<String, Arc<BuildContext>>;
-type Layouts = BTreeMap<String, LayoutPlace>;
+/// Named contexts that were opened, by name.
+pub type Trees = BTreeMap<String, Arc<BuildContext>>;
+/// Where named layouts are, by name.
+pub type Layouts = BTreeMap<String, LayoutPlace>;
 
 /// Where a named context is.
 #[derive(Clone, Debug, PartialEq, Eq)]

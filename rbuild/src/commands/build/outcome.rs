@@ -45,10 +45,10 @@ async fn forget_one(flag: &str, path: &Path) -> Outcome {
 /// The configuration of what was built, with the labels of the flags.
 pub fn document(
     image: &StageImage,
-    now: &str,
+    dated: Option<&str>,
     options: &Options,
 ) -> Result<ConfigDocument, Failure> {
-    let mut document = image.document(now);
+    let mut document = image.document(dated);
     let config = document.config.get_or_insert_default();
     config.labels.extend(options.labels.iter().cloned());
     Ok(ConfigDocument::new(&document)?)
