@@ -32,7 +32,7 @@ use tokio::sync::OnceCell;
 use crate::context::BuildContext;
 use crate::files::index::FileIndex;
 use crate::files::select::{Everything, Selection};
-use crate::plan::{CopyOp, RunOp};
+use crate::plan::RunOp;
 use crate::solve::backend::{Execute as _, Job, Layer, Tree};
 use crate::solve::error::StepError;
 use crate::solve::jobs::Turn;

@@ -11,10 +11,11 @@ use oci::Digest;
 use oci::config::Config;
 
 use super::args::EPOCH;
+use super::copy::CopySource;
 use super::expand::{Declared, StageInput, expand_stage};
 use super::graph::{Graph, GraphOptions};
 use super::named::NamedContext;
-use super::step::{CopySource, Op};
+use super::step::Op;
 
 /// What a build is to be dated to.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -6,11 +6,11 @@ use dockerfile::diagnostic::{Code, Diagnostic};
 use dockerfile::span::Span;
 use dockerfile::stage::Dockerfile;
 
+use super::copy::CopyFrom;
 use super::expand::ExpandedStage;
 use super::graph::Graph;
 use super::image::ImageRequest;
 use super::names::Base;
-use super::step::CopyFrom;
 
 /// What the kernel lays one upon another, `OVL_MAX_STACK` of overlayfs: what a RUN works on, with
 /// the directory of its mount points, and what is read of an image.
