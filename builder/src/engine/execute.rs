@@ -6,6 +6,7 @@ use oci::ChainId;
 
 use super::stack::mount;
 use super::{Engine, Selected, blocking, copy, failed};
+use crate::files::listing::Listing;
 use crate::plan::{CopyOp, ImageName, ImageRequest, RunOp};
 use crate::solve::backend::{BaseImage, Execute, Job, Layer, Sources, Tree};
 use crate::solve::error::StepError;
@@ -110,6 +111,10 @@ impl Execute for Engine {
             chain_id: snapshot.chain_id,
             ..layer
         }))
+    }
+
+    async fn listing(&self, values: &[&str]) -> Option<Listing> {
+        self.find_listing(values).await
     }
 
     fn stop(&self) {

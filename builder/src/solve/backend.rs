@@ -5,6 +5,7 @@ use oci::{ChainId, DiffId, Digest, ImageConfig};
 use super::error::StepError;
 use super::jobs::Turn;
 use super::progress::Vertex;
+use crate::files::listing::Listing;
 use crate::plan::{CopyOp, ImageRequest, RunOp, WorkdirOp};
 
 /// A base image, its layers ready to be stacked.
@@ -143,6 +144,12 @@ pub trait Execute {
         layer: Layer,
         parent: Option<&ChainId>,
     ) -> Result<Option<Layer>, StepError>;
+
+    /// The files of what a key says of a copy's sources, if they are known, to say what changed.
+    async fn listing(&self, values: &[&str]) -> Option<Listing> {
+        let _ = values;
+        None
+    }
 
     /// Ends what runs: the build has failed.
     fn stop(&self);

@@ -14,6 +14,7 @@ use super::error::{SolveError, StepError};
 use super::image::StageImage;
 use super::jobs::{Bound, Turn};
 use super::progress::{Progress, Vertex};
+use super::reason::Reason;
 use super::trace::Trace;
 use super::{Build, Solver};
 use crate::plan::graph::GraphOptions;
@@ -214,8 +215,10 @@ impl Progress for Log {
     fn cached(&self, vertex: &Vertex) {
         self.push(format!("CACHED {}", vertex.name));
     }
-    fn missed(&self, vertex: &Vertex, reason: &str) {
-        self.push(format!("missed {}: {reason}", vertex.name));
+    fn missed(&self, vertex: &Vertex, reason: &Reason) {
+        if *reason != Reason::New {
+            self.push(format!("missed {}: {reason}", vertex.name));
+        }
     }
     fn output(&self, _: &Vertex, _: &[u8]) {}
     fn status(&self, _: &Vertex, _: &str) {}
@@ -571,7 +574,7 @@ fn a_linked_copy_is_found_again_on_another_base() {
     let (_, log) = solve(&fake, &linked("two"), trace);
     let expected = [
         "CACHED [2/3] RUN two",
-        "missed [3/3] COPY --link f /d/f: the image's /d is new",
+        "missed [3/3] COPY --link f /d/f: the image's /d is new, with the value \"0700 0:0\"",
     ];
     assert_eq!(log, expected);
 }

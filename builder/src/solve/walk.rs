@@ -19,8 +19,10 @@ use super::key::{self, StepKey, Taken};
 use super::prepare::Images;
 use super::progress::Vertex;
 use super::ready::Ready;
+use super::reason::Reason;
 use super::tell::Tell;
 use super::trace::Trace;
+use super::why::why;
 use crate::plan::Op;
 use crate::plan::nodes::{Input, Node, Nodes, Stack};
 
@@ -112,7 +114,7 @@ impl<'a, B: Cache + Execute> Walk<'a, B> {
         let Some(node) = self.nodes.all.get(index) else {
             return Ok(index);
         };
-        let vertex = self.tell.begin(node.name.as_str());
+        let vertex = self.tell.begin_at(node.name.as_str(), node.span);
         let layer = match self.look_up_or_do(node, &vertex, turn).await {
             Ok(Found::Cached(layer)) => {
                 self.tell.progress.cached(&vertex);
@@ -176,7 +178,7 @@ impl<'a, B: Cache + Execute> Walk<'a, B> {
         let found = self.find(&step, looked, turn, &mut once).await;
         drop(once);
         if found.is_ok() {
-            self.after.borrow_mut().insert(&node.place, key);
+            self.after.borrow_mut().insert(&node.place, &key);
         }
         found
     }
@@ -212,9 +214,11 @@ impl<'a, B: Cache + Execute> Walk<'a, B> {
             }
             (Some(claim), turn)
         };
-        if let Some(reason) = self.before.explain(&step.node.place, step.key, no_cache) {
-            self.tell.progress.missed(step.vertex, &reason);
-        }
+        let reason = match no_cache {
+            true => Reason::NoCache,
+            false => why(self.backend, self.before, (step.node, self.nodes), step.key).await,
+        };
+        self.tell.progress.missed(step.vertex, &reason);
         let done = self
             .backend
             .execute(looked.job, step.parent, step.vertex, &turn);
