@@ -3,6 +3,8 @@
 //! [`Images`] is the store and the way to registries. On it work, one module each:
 //! - [`pull`] and [`push`]: from and to registries
 //! - [`load`] and [`save`]: from and to archives; [`layout`]: an image of an OCI image layout
+//! - [`elsewhere`]: layers that are fetched when somebody needs their files; [`shared`]: caches of
+//!   build steps that many machines use
 //! - [`import`] and [`export`]: from and to plain trees of files
 //!
 //! [`progress`] is how they tell what takes time.
@@ -10,6 +12,7 @@
 //! Nothing here knows Dockerfiles or builds.
 
 pub mod document;
+pub mod elsewhere;
 mod error;
 pub mod export;
 pub mod fsck;
@@ -23,6 +26,7 @@ pub mod pull;
 pub mod push;
 pub mod save;
 mod service;
+pub mod shared;
 mod unpack;
 
 pub use document::ConfigDocument;

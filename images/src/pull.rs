@@ -2,9 +2,9 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use client::{Events, LayerState};
+use client::{Events, LayerState, Resolved};
 use oci::blob::BlobStore;
-use oci::{Descriptor, DiffId, Digest, ImageConfig, Platform, Reference};
+use oci::{Descriptor, DiffId, Digest, ImageConfig, Manifest, Platform, Reference};
 use store::{NewImage, RawManifest};
 
 use crate::error::ImageError;
@@ -37,15 +37,35 @@ pub async fn pull_image(
 ) -> Result<Pulled, ImageError> {
     let client = images.client().await?;
     let resolved = client.resolve(reference, platform).await?;
-    let manifest = &resolved.manifest;
-    if !manifest.config.media_type.is_image_config() {
-        let kind = manifest.config.media_type.to_string();
+    check_config(reference, &resolved.manifest)?;
+    pull_resolved(images, reference, &resolved, events).await
+}
+
+/// Refuses what is no image, and configurations that no honest image has.
+pub(crate) fn check_config(reference: &Reference, manifest: &Manifest) -> Result<(), ImageError> {
+    let config = &manifest.config;
+    if !config.media_type.is_image_config() {
+        let kind = config.media_type.to_string();
         return Err(ImageError::NotAnImage(reference.familiar(), kind));
     }
-    if manifest.config.size > MAX_CONFIG {
-        let size = manifest.config.size;
-        return Err(ImageError::ConfigTooLarge(reference.familiar(), size));
+    if config.size > MAX_CONFIG {
+        return Err(ImageError::ConfigTooLarge(reference.familiar(), config.size));
     }
+    Ok(())
+}
+
+/// Pulls an image that was found.
+///
+/// # Errors
+/// As [`pull_image`].
+pub(crate) async fn pull_resolved(
+    images: &Images,
+    reference: &Reference,
+    resolved: &Resolved,
+    events: &dyn Events,
+) -> Result<Pulled, ImageError> {
+    let client = images.client().await?;
+    let manifest = &resolved.manifest;
     let before = images
         .store
         .resolve(&reference.to_string())
@@ -188,22 +208,8 @@ impl Images {
         pull: bool,
         note: &(dyn Fn(&str) + Sync),
     ) -> Result<StoredImage, ImageError> {
-        if !pull {
-            match self.find(&reference.to_string()).await {
-                Ok(image) => {
-                    let actual = image.config.platform();
-                    if platform.runs(&actual) {
-                        return Ok(image);
-                    }
-                    return Err(ImageError::Platform {
-                        reference: reference.familiar(),
-                        wanted: platform.to_string(),
-                        actual: actual.to_string(),
-                    });
-                }
-                Err(ImageError::Store(store::Error::NoSuchImage { .. })) => {}
-                Err(e) => return Err(e),
-            }
+        if !pull && let Some(there) = self.here(reference, platform).await? {
+            return Ok(there);
         }
         note(&format!("pulling {reference}"));
         let noted = Noted {
@@ -212,5 +218,31 @@ impl Images {
         };
         let fetched = pull_image(self, reference, platform, &noted).await?;
         Ok(fetched.image)
+    }
+
+    /// The store's own image of a reference, if it has one.
+    ///
+    /// # Errors
+    /// [`ImageError::Platform`] when it is for another platform.
+    pub(crate) async fn here(
+        &self,
+        reference: &Reference,
+        platform: &Platform,
+    ) -> Result<Option<StoredImage>, ImageError> {
+        match self.find(&reference.to_string()).await {
+            Ok(image) => {
+                let actual = image.config.platform();
+                if platform.runs(&actual) {
+                    return Ok(Some(image));
+                }
+                Err(ImageError::Platform {
+                    reference: reference.familiar(),
+                    wanted: platform.to_string(),
+                    actual: actual.to_string(),
+                })
+            }
+            Err(ImageError::Store(store::Error::NoSuchImage { .. })) => Ok(None),
+            Err(e) => Err(e),
+        }
     }
 }

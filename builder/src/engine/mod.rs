@@ -6,6 +6,7 @@ pub mod copy;
 mod execute;
 mod network;
 pub mod run;
+pub mod sharing;
 mod sources;
 mod stack;
 
@@ -36,6 +37,7 @@ use cancel::Cancel;
 use copy::{Destination, OpenTree};
 use network::Networks;
 use run::{RunContext, RunSettings, Started};
+use sharing::{SharedSteps, Sharing};
 use stack::{Stack, make_cwd, make_workdir, mount};
 
 /// Builds on this machine.
@@ -66,6 +68,7 @@ struct Shared {
     downloads: Mutex<Downloads>,
     /// Layers of files that changed while they were copied: their keys may tell of others.
     unsteady: Mutex<HashSet<ChainId>>,
+    steps: SharedSteps,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -86,6 +89,8 @@ pub struct EngineOptions {
     pub network: String,
     /// `--pull`
     pub pull: bool,
+    /// `--cache-from` and `--cache-to`
+    pub sharing: Sharing,
     /// `SOURCE_DATE_EPOCH`: nothing made is dated later than this, seconds since 1970.
     pub epoch: Option<i64>,
 }
@@ -112,13 +117,17 @@ impl Engine {
         &self.images.store
     }
 
-    /// The directories of a chain, topmost first.
+    /// The directories of a chain, topmost first. What is elsewhere is fetched.
     async fn lowers(&self, chain: Option<&ChainId>) -> Result<Vec<PathBuf>, StepError> {
         let Some(chain) = chain else {
             return Ok(Vec::new());
         };
         let found = self.store().directories(chain).await;
-        let directories = found.map_err(failed("read the store"))?;
+        let mut directories = found.map_err(failed("read the store"))?;
+        if directories.is_empty() && self.bring(chain).await? {
+            let found = self.store().directories(chain).await;
+            directories = found.map_err(failed("read the store"))?;
+        }
         if directories.is_empty() {
             return Err(StepError::LayersGone(chain.clone()));
         }

@@ -282,6 +282,7 @@ fn solve_bounded(
         run_flags: "default",
         no_cache: false,
         jobs,
+        whole: true,
     };
     let log = Log::default();
     let runtime = tokio::runtime::Builder::new_current_thread()
