@@ -1,6 +1,8 @@
 # shellcheck shell=bash
 # The builders. Cold means: the base image is in the store and nothing was built before. Cached
-# means: the same build again.
+# means: the same build again. Changed means: again, with one of the files changed. Pushed means: one
+# layer of PUSH_MIB, half random and half text, new in each run, built and pushed to a registry on
+# loopback (rregistry).
 #
 # - rbuild: a fresh store with the base imported before each cold run.
 # - docker classic: the built image and with it all it left (its step cache) is removed.
@@ -18,6 +20,7 @@ bench_build() {
     "$top/scripts/base-busybox.sh" "$work/busybox.tar"
     make_contexts
     start_namespaces
+    start_push_registry
     # One subject after another, so that no idle daemon competes with the one measured.
     local subject
     for subject in "${build_subjects[@]}"; do
@@ -26,8 +29,10 @@ bench_build() {
         build_ready+=("$subject")
         measure_build "$subject" run20
         measure_build "$subject" copy20k
+        [ -z "$push_registry" ] || measure_push "$subject"
     done
     stop_dockerd
+    stop_push_registry
 }
 
 make_contexts() {
@@ -62,7 +67,53 @@ measure_build() {
         timed "$subject" "$case-cold" "build_$subject" "$work/$case"
         refuse_cache_hits "$subject"
         timed "$subject" "$case-cached" "build_$subject" "$work/$case"
+        [ "$case" = copy20k ] || continue
+        echo "changed in run $run of $subject" >"$work/$case/dir0000/file0000"
+        timed "$subject" "$case-changed" "build_$subject" "$work/$case"
     done
+}
+
+# A registry in the namespaces of the builders, which all of them push to.
+push_registry=
+push_registry_pid=
+start_push_registry() {
+    local port i
+    [ -x "$BIN/rregistry" ] || { log "$BIN/rregistry is missing, nothing is pushed"; return 0; }
+    port=$(free_port)
+    mkdir "$work/push-registry"
+    nsenter --target "$namespace_pid" --net --mount -- "$BIN/rregistry" serve --addr "127.0.0.1:$port" \
+        --data-dir "$work/push-registry" >"$work/push-registry.log" 2>&1 </dev/null &
+    push_registry_pid=$!
+    at_exit stop_push_registry
+    for ((i = 0; i < 100; i++)); do
+        if inside curl -fs "http://127.0.0.1:$port/v2/" >/dev/null; then
+            push_registry=127.0.0.1:$port
+            return 0
+        fi
+        sleep 0.1
+    done
+    tail -n 20 "$work/push-registry.log" >&2
+    die "rregistry did not start (its last lines are above)"
+}
+stop_push_registry() {
+    [ -n "$push_registry_pid" ] || return 0
+    stop_process "$push_registry_pid"
+    push_registry_pid=
+}
+
+measure_push() {
+    local subject=$1 run
+    mkdir -p "$work/push"
+    printf 'FROM busybox:latest\nCOPY half /\n' >"$work/push/Dockerfile"
+    for ((run = 0; run < RUNS; run++)); do
+        "clean_$subject"
+        {
+            head -c $((PUSH_MIB * 524288)) /dev/urandom
+            seq "$RANDOM" 100000000 | head -c $((PUSH_MIB * 524288))
+        } >"$work/push/half"
+        timed "$subject" pushed "push_$subject" "$work/push"
+    done
+    rm -f -- "$work/push/half"
 }
 
 # A cold build that took anything from a cache measured something else.
@@ -107,6 +158,11 @@ clean_rbuild() {
 }
 build_rbuild() {
     "$BIN/rbuild" --root "$work/rbuild" build -t bench "$1"
+}
+push_rbuild() {
+    build_rbuild "$1"
+    "$BIN/rbuild" --root "$work/rbuild" tag bench "$push_registry/rbuild"
+    inside "$BIN/rbuild" --root "$work/rbuild" push "$push_registry/rbuild"
 }
 
 # docker, classic and BuildKit, on one private daemon
@@ -165,6 +221,11 @@ clean_docker() {
 build_docker() {
     DOCKER_BUILDKIT=0 "${docker[@]}" build --tag bench "$1"
 }
+push_docker() {
+    build_docker "$1"
+    "${docker[@]}" tag bench "$push_registry/docker"
+    "${docker[@]}" push "$push_registry/docker"
+}
 
 prepare_buildkit() {
     start_dockerd || return 1
@@ -179,6 +240,11 @@ clean_buildkit() {
 }
 build_buildkit() {
     DOCKER_BUILDKIT=1 "${docker[@]}" build --progress plain --tag bench "$1"
+}
+push_buildkit() {
+    build_buildkit "$1"
+    "${docker[@]}" tag bench "$push_registry/buildkit"
+    "${docker[@]}" push "$push_registry/buildkit"
 }
 
 # buildah
@@ -207,6 +273,10 @@ clean_buildah() {
 build_buildah() {
     buildah_run bud "${buildah_flags[@]}" --tag bench "$1"
 }
+push_buildah() {
+    build_buildah "$1"
+    buildah_run push --tls-verify=false bench "docker://$push_registry/buildah"
+}
 
 # The table
 
@@ -218,12 +288,14 @@ Builders: rbuild $(version_rbuild), docker $(version_docker) (classic, and its B
 | Case | rbuild | docker classic | docker BuildKit | buildah | best peer ÷ rbuild |
 |---|---:|---:|---:|---:|---:|
 TEXT
-    for case in run20-cold run20-cached copy20k-cold copy20k-cached; do
+    for case in run20-cold run20-cached copy20k-cold copy20k-cached copy20k-changed pushed; do
         case $case in
         run20-cold) title='20 tiny RUN steps, cold' ;;
         run20-cached) title='the same, fully cached' ;;
         copy20k-cold) title="COPY of $FILES files ($((FILES * 8 / 1000)) MB), cold" ;;
         copy20k-cached) title='the same, cached' ;;
+        copy20k-changed) title='the same, one file changed' ;;
+        pushed) title="layer of $PUSH_MIB MiB, built and pushed" ;;
         esac
         printf '| %s ' "$title"
         peers=()

@@ -1,5 +1,7 @@
 //! The outcome of a build as documents: configuration and manifest.
 
+use std::collections::BTreeMap;
+
 use oci::manifest::Manifest;
 use oci::{Descriptor, Digest, ImageConfig, media_type};
 
@@ -37,24 +39,31 @@ pub fn docker_manifest(
     config: Descriptor,
     layers: Vec<Descriptor>,
 ) -> Result<Vec<u8>, serde_json::Error> {
-    manifest(media_type::DOCKER_MANIFEST, config, layers)
+    manifest(
+        media_type::DOCKER_MANIFEST,
+        config,
+        layers,
+        &BTreeMap::new(),
+    )
 }
 
-/// The same in OCI's media types, which have a word for Zstandard.
+/// The same in OCI's media types, which have a word for Zstandard and annotations.
 ///
 /// # Errors
 /// Never for descriptors made here.
 pub fn oci_manifest(
     config: Descriptor,
     layers: Vec<Descriptor>,
+    annotations: &BTreeMap<String, String>,
 ) -> Result<Vec<u8>, serde_json::Error> {
-    manifest(media_type::OCI_MANIFEST, config, layers)
+    manifest(media_type::OCI_MANIFEST, config, layers, annotations)
 }
 
 fn manifest(
     kind: &str,
     config: Descriptor,
     layers: Vec<Descriptor>,
+    annotations: &BTreeMap<String, String>,
 ) -> Result<Vec<u8>, serde_json::Error> {
     serde_json::to_vec_pretty(&Manifest {
         schema_version: 2,
@@ -63,6 +72,6 @@ fn manifest(
         config,
         layers,
         subject: None,
-        annotations: Default::default(),
+        annotations: annotations.clone(),
     })
 }

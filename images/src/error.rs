@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use oci::Digest;
+
 /// Why an image could not be found, fetched or stored.
 #[derive(Debug, thiserror::Error)]
 pub enum ImageError {
@@ -45,6 +47,23 @@ pub enum ImageError {
         wanted: String,
         /// What there is.
         actual: String,
+    },
+    /// A name that leads to one image, where an index is wanted.
+    #[error("{0} leads to one image and not to an index of several platforms")]
+    NoIndex(String),
+    /// An index cannot be pushed without its images.
+    #[error(
+        "the index {reference} lists an image for {platform} ({digest}) that is neither here nor \
+         in the registry: fetch it with `rbuild pull --platform all`, or push one platform with \
+         `rbuild push --platform`"
+    )]
+    EntryMissing {
+        /// The index.
+        reference: String,
+        /// What the image is for.
+        platform: String,
+        /// Its manifest.
+        digest: Digest,
     },
     /// Not an image that containers are made from.
     #[error("{0} is an artifact of type {1}, and no image that can be built on")]

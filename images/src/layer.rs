@@ -158,12 +158,12 @@ impl LayerTar {
 pub fn compress_into(
     tar: &LayerTar,
     compression: LayerCompression,
+    options: &CompressOptions,
     blob: BufWriter<Box<dyn BlobWriter>>,
     count: &Arc<AtomicU64>,
 ) -> Result<(Digest, u64), ImageError> {
     let failed = |e: io::Error| tar.failed(e);
-    let options = CompressOptions::default();
-    let mut compressor = Compressor::new(compression, blob, &options).map_err(failed)?;
+    let mut compressor = Compressor::new(compression, blob, options).map_err(failed)?;
     tar.write_to(&mut Counted::new(&mut compressor, count))?;
     let blob = compressor.finish().map_err(failed)?;
     let blob = blob.into_inner().map_err(|e| tar.failed(e.error()))?;

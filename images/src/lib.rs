@@ -5,25 +5,33 @@
 //! - [`load`] and [`save`]: from and to archives; [`layout`]: an image of an OCI image layout
 //! - [`elsewhere`]: layers that are fetched when somebody needs their files; [`shared`]: caches of
 //!   build steps that many machines use
+//! - [`index`]: indexes of images, whichever way they go
 //! - [`import`] and [`export`]: from and to plain trees of files
+//!
+//! [`form`] is what becomes of layers on their way out.
 //!
 //! [`progress`] is how they tell what takes time.
 //!
 //! Nothing here knows Dockerfiles or builds.
 
+mod base;
 pub mod document;
 pub mod elsewhere;
 mod error;
 pub mod export;
+pub mod form;
 pub mod fsck;
 pub mod import;
+pub mod index;
 mod ingest;
 mod layer;
 pub mod layout;
 pub mod load;
+pub mod local;
 pub mod progress;
 pub mod pull;
 pub mod push;
+pub mod remote;
 pub mod save;
 mod service;
 pub mod shared;

@@ -3,16 +3,17 @@
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
-use oci::archive::{ArchivedImage, ArchivedLayer, ImageArchive};
+use oci::archive::{ArchivedBlob, ArchivedImage, ArchivedIndex, ArchivedLayer, ImageArchive};
+use oci::blob::{BlobStore as _, DiskBlobs, Expected};
 use oci::{ChainId, Digest, Reference};
-use store::{NewImage, RawManifest};
+use store::{NewImage, NewIndex, RawManifest};
 
 use crate::error::ImageError;
 use crate::ingest::{Promised, ingest};
 use crate::progress::{Counted, LayerProgress, watched};
 use crate::service::Images;
 
-/// An image that was loaded.
+/// An image or index that was loaded.
 #[derive(Clone, Debug)]
 pub struct Loaded {
     /// Its ID.
@@ -38,15 +39,16 @@ pub async fn load(
         sizes.push(ingest_layers(images, image, progress).await?);
     }
     let mut loaded = Vec::new();
-    for (image, size) in archive.images.into_iter().zip(sizes) {
+    let mut ids = Vec::new();
+    let in_index = |at| {
+        let mut indexes = archive.indexes.iter();
+        indexes.any(|index| index.images.iter().any(|(_, place)| *place == at))
+    };
+    let listed: Vec<bool> = (0..archive.images.len()).map(in_index).collect();
+    for ((image, size), listed) in archive.images.into_iter().zip(sizes).zip(listed) {
         let id = Digest::sha256(&image.config);
-        let mut taken = Vec::new();
-        for reference in &image.references {
-            match images.store.find(reference).await? {
-                Some(there) if there.id != id => taken.push((reference.clone(), there.id)),
-                _ => {}
-            }
-        }
+        let taken = taken(images, &id, &image.references).await?;
+        ids.push(id.clone());
         let references = image.references.clone();
         let stored = images.store.put_image(NewImage {
             config: image.config,
@@ -58,13 +60,95 @@ pub async fn load(
             repo_digests: Vec::new(),
         });
         stored.await?;
-        loaded.push(Loaded {
-            id,
-            references,
-            taken,
-        });
+        // One that only an index leads to is told of with the index.
+        if !listed || !references.is_empty() {
+            loaded.push(Loaded {
+                id,
+                references,
+                taken,
+            });
+        }
+    }
+    for index in archive.indexes {
+        loaded.push(load_index(images, index, &ids).await?);
     }
     Ok(loaded)
+}
+
+/// The names of something new that other content has until now.
+async fn taken(
+    images: &Images,
+    id: &Digest,
+    references: &[Reference],
+) -> Result<Vec<(Reference, Digest)>, ImageError> {
+    let mut taken = Vec::new();
+    for reference in references {
+        match images.store.find(reference).await? {
+            Some(there) if there.id() != id => {
+                taken.push((reference.clone(), there.id().clone()));
+            }
+            _ => {}
+        }
+    }
+    Ok(taken)
+}
+
+/// Loads an index whose images are in the store; `ids` are those of the archive's images.
+async fn load_index(
+    images: &Images,
+    index: ArchivedIndex,
+    ids: &[Digest],
+) -> Result<Loaded, ImageError> {
+    let mut blobs = Vec::new();
+    for blob in index.blobs {
+        blobs.push(blob.descriptor.digest.clone());
+        let store = Arc::clone(images.store.blobs());
+        tokio::task::spawn_blocking(move || copy_blob(&store, &blob)).await??;
+    }
+    images.store.expect_blobs(blobs.iter()).await?;
+    let id = Digest::sha256(&index.bytes);
+    let taken = taken(images, &id, &index.references).await?;
+    let places = index.images.into_iter();
+    let documents = index.documents.into_iter();
+    let mut new = NewIndex {
+        document: RawManifest {
+            media_type: index.media_type,
+            bytes: index.bytes,
+        },
+        images: places
+            .filter_map(|(manifest, at)| Some((manifest, ids.get(at)?.clone())))
+            .collect(),
+        manifests: documents
+            .map(|(media_type, bytes)| RawManifest { media_type, bytes })
+            .collect(),
+        blobs,
+        tags: index.references.clone(),
+        repo_digests: Vec::new(),
+    };
+    for (manifest, bytes) in index.manifests {
+        new.manifests.push(RawManifest {
+            media_type: manifest,
+            bytes,
+        });
+    }
+    images.store.put_index(new).await?;
+    Ok(Loaded {
+        id,
+        references: index.references,
+        taken,
+    })
+}
+
+/// A blob of an archive into the store, verified.
+fn copy_blob(store: &DiskBlobs, blob: &ArchivedBlob) -> Result<(), ImageError> {
+    let failed = |e: std::io::Error| ImageError::Files(e.to_string());
+    let mut writer = store.writer()?;
+    std::io::copy(&mut blob.open()?, &mut writer).map_err(failed)?;
+    writer.commit(&Expected {
+        digest: Some(blob.descriptor.digest.clone()),
+        size: Some(blob.descriptor.size),
+    })?;
+    Ok(())
 }
 
 /// Brings an image's layers in; returns the bytes of their files where no snapshots tell it.

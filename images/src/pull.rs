@@ -1,15 +1,19 @@
 //! Images from registries into the store.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::HashSet;
+use std::pin::pin;
+use std::sync::Arc;
 
 use client::{Events, LayerState, Resolved};
 use oci::blob::BlobStore;
 use oci::{Descriptor, DiffId, Digest, ImageConfig, Manifest, Platform, Reference};
-use store::{NewImage, RawManifest};
+use store::{Content, NewImage, NewIndex, RawManifest};
+use tokio::sync::watch;
 
 use crate::error::ImageError;
 use crate::progress::LayerProgress;
 use crate::service::{Images, StoredImage};
+use crate::unpack::unpack_onto;
 
 /// The largest configuration that is fetched, in bytes.
 const MAX_CONFIG: u64 = 4 << 20;
@@ -25,7 +29,7 @@ pub struct Pulled {
     pub up_to_date: bool,
 }
 
-/// Pulls an image: its layers in parallel, then its row and tag.
+/// Pulls an image: its layers in parallel, each unpacked while others come, then its row and tag.
 ///
 /// # Errors
 /// [`ImageError`]; the store keeps the blobs that were complete, and no image row.
@@ -37,11 +41,80 @@ pub async fn pull_image(
 ) -> Result<Pulled, ImageError> {
     let client = images.client().await?;
     let resolved = client.resolve(reference, platform).await?;
-    check_config(reference, &resolved.manifest)?;
-    pull_resolved(images, reference, &resolved, events).await
+    pull_resolved(images, reference, platform, &resolved, events).await
+}
+
+/// Pulls an image that was found.
+///
+/// # Errors
+/// As [`pull_image`].
+pub(crate) async fn pull_resolved(
+    images: &Images,
+    reference: &Reference,
+    platform: &Platform,
+    resolved: &Resolved,
+    events: &dyn Events,
+) -> Result<Pulled, ImageError> {
+    let named = images.store.content(&reference.to_string()).await.ok();
+    let before = match &named {
+        Some(named) => {
+            let there = images.store.image_of("", named.clone(), Some(platform));
+            there.await.ok().map(|image| image.id)
+        }
+        None => None,
+    };
+    // An index that is here stays what the name leads to, and has one image more.
+    let here = match (named, &resolved.index) {
+        (Some(Content::Index(here)), Some(index)) if here.id == index.descriptor.digest => {
+            Some(index)
+        }
+        _ => None,
+    };
+    let by_digest = reference.with_digest(resolved.digest().clone());
+    let (tags, repo_digests) = match (&here, reference.digest()) {
+        (Some(_), _) => (Vec::new(), Vec::new()),
+        (None, Some(_)) => (Vec::new(), vec![by_digest]),
+        (None, None) => (vec![reference.clone().or_latest()], vec![by_digest]),
+    };
+    let names = Names { tags, repo_digests };
+    let image = bring(images, reference, resolved, names, events).await?;
+    if let Some(index) = here {
+        let manifest = RawManifest {
+            media_type: resolved.descriptor.media_type.clone(),
+            bytes: resolved.bytes.to_vec(),
+        };
+        let listed = NewIndex {
+            document: RawManifest {
+                media_type: index.descriptor.media_type.clone(),
+                bytes: index.bytes.to_vec(),
+            },
+            images: vec![(resolved.descriptor.digest.clone(), image.id.clone())],
+            manifests: vec![manifest],
+            blobs: Vec::new(),
+            tags: Vec::new(),
+            repo_digests: Vec::new(),
+        };
+        images.store.put_index(listed).await?;
+    }
+    let up_to_date = before.as_ref() == Some(&image.id);
+    Ok(Pulled {
+        image,
+        digest: resolved.digest().clone(),
+        up_to_date,
+    })
+}
+
+/// The names that an image gets.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Names {
+    pub(crate) tags: Vec<Reference>,
+    pub(crate) repo_digests: Vec<Reference>,
 }
 
 /// Refuses what is no image, and configurations that no honest image has.
+///
+/// # Errors
+/// [`ImageError::NotAnImage`], [`ImageError::ConfigTooLarge`].
 pub(crate) fn check_config(reference: &Reference, manifest: &Manifest) -> Result<(), ImageError> {
     let config = &manifest.config;
     if !config.media_type.is_image_config() {
@@ -54,24 +127,20 @@ pub(crate) fn check_config(reference: &Reference, manifest: &Manifest) -> Result
     Ok(())
 }
 
-/// Pulls an image that was found.
+/// Brings an image that was found into the store: its layers in parallel, then its row.
 ///
 /// # Errors
-/// As [`pull_image`].
-pub(crate) async fn pull_resolved(
+/// [`ImageError`]
+pub(crate) async fn bring(
     images: &Images,
     reference: &Reference,
     resolved: &Resolved,
+    names: Names,
     events: &dyn Events,
-) -> Result<Pulled, ImageError> {
+) -> Result<StoredImage, ImageError> {
     let client = images.client().await?;
     let manifest = &resolved.manifest;
-    let before = images
-        .store
-        .resolve(&reference.to_string())
-        .await
-        .ok()
-        .map(|image| image.id);
+    check_config(reference, manifest)?;
     let repository = reference.repository();
     let mut wanted = vec![manifest.config.clone()];
     wanted.extend(manifest.layers.iter().cloned());
@@ -79,10 +148,15 @@ pub(crate) async fn pull_resolved(
     let digests = wanted.iter().map(|blob| &blob.digest);
     images.store.expect_blobs(digests).await?;
     let blobs: Arc<dyn BlobStore> = images.store.blobs().clone();
+    // First the configuration, which says what the layers are.
     client
-        .pull_blobs(repository, &wanted, &blobs, events)
+        .pull_blobs(
+            repository,
+            std::slice::from_ref(&manifest.config),
+            &blobs,
+            events,
+        )
         .await?;
-
     let id = manifest.config.digest.clone();
     let config: ImageConfig = images.read_config(&id).await?;
     let diff_ids = &config.rootfs.diff_ids;
@@ -92,12 +166,6 @@ pub(crate) async fn pull_resolved(
             diff_ids: diff_ids.len(),
         });
     }
-    for (diff_id, layer) in diff_ids.iter().zip(&manifest.layers) {
-        images
-            .store
-            .record_layer_blob(diff_id, layer.clone())
-            .await?;
-    }
     let unpacking = Unpacking {
         layers: &manifest.layers,
         diff_ids,
@@ -106,14 +174,23 @@ pub(crate) async fn pull_resolved(
     let mut size = None;
     // Either way the diff IDs are checked.
     if rustix::process::geteuid().is_root() {
+        let arrivals = Arrivals::new(events);
+        let downloads = client.pull_blobs(repository, &manifest.layers, &blobs, &arrivals);
+        let unpacked = unpack_arriving(images, &unpacking, &arrivals);
+        together(downloads, unpacked, &arrivals).await?;
         images.ensure_unpacked(&config, &unpacking).await?;
-    } else if images.store.image(&id).await?.is_none() {
-        size = Some(images.measure(&config, &unpacking).await?);
+    } else {
+        client
+            .pull_blobs(repository, &manifest.layers, &blobs, events)
+            .await?;
+        for (diff_id, layer) in diff_ids.iter().zip(&manifest.layers) {
+            let layer = layer.clone();
+            images.store.record_layer_blob(diff_id, layer).await?;
+        }
+        if images.store.image(&id).await?.is_none() {
+            size = Some(images.measure(&config, &unpacking).await?);
+        }
     }
-    let tags: Vec<Reference> = match reference.digest() {
-        Some(_) => Vec::new(),
-        None => vec![reference.clone().or_latest()],
-    };
     let blobs: Vec<Digest> = wanted.iter().map(|blob| blob.digest.clone()).collect();
     images.store.record_blob_sources(repository, &blobs).await?;
     // An image that was built here keeps its own manifest, which pushes come to again and again;
@@ -131,16 +208,98 @@ pub(crate) async fn pull_resolved(
         config: images.store.config(&id).await?,
         manifest,
         size,
-        tags,
-        repo_digests: vec![reference.with_digest(resolved.digest().clone())],
+        tags: names.tags,
+        repo_digests: names.repo_digests,
     };
     images.store.put_image(image).await?;
-    let up_to_date = before.as_ref() == Some(&id);
-    Ok(Pulled {
-        image: StoredImage { id, config },
-        digest: resolved.digest().clone(),
-        up_to_date,
-    })
+    Ok(StoredImage { id, config })
+}
+
+/// Unpacks each layer as soon as it and those below it are there, until no more come.
+async fn unpack_arriving(
+    images: &Images,
+    unpacking: &Unpacking<'_>,
+    arrivals: &Arrivals<'_>,
+) -> Result<(), ImageError> {
+    let mut parent = None;
+    for (diff_id, layer) in unpacking.diff_ids.iter().zip(unpacking.layers) {
+        if !arrivals.wait_for(&layer.digest).await {
+            return Ok(());
+        }
+        let store = &images.store;
+        store.record_layer_blob(diff_id, layer.clone()).await?;
+        parent = Some(unpack_onto(images, diff_id, parent.as_ref(), unpacking).await?);
+    }
+    Ok(())
+}
+
+/// Does both at the same time. When the downloads fail, the layer that is being unpacked is waited
+/// for, so that nobody writes any more; when unpacking fails, nothing more is downloaded.
+async fn together(
+    downloads: impl Future<Output = Result<(), client::Error>>,
+    unpacked: impl Future<Output = Result<(), ImageError>>,
+    arrivals: &Arrivals<'_>,
+) -> Result<(), ImageError> {
+    let (mut downloads, mut unpacked) = (pin!(downloads), pin!(unpacked));
+    tokio::select! {
+        done = &mut unpacked => {
+            done?;
+            Ok(downloads.await?)
+        }
+        done = &mut downloads => {
+            arrivals.end(done.is_ok());
+            let unpacked = unpacked.await;
+            done?;
+            unpacked
+        }
+    }
+}
+
+/// Which blobs are there, while others are still on their way.
+#[derive(Debug, Default)]
+struct There {
+    digests: HashSet<Digest>,
+    /// All of them, or all that ever will be.
+    ended: Option<bool>,
+}
+
+/// Notes which blobs have come, and passes the events on.
+struct Arrivals<'e> {
+    events: &'e dyn Events,
+    there: watch::Sender<There>,
+}
+
+impl<'e> Arrivals<'e> {
+    fn new(events: &'e dyn Events) -> Self {
+        let there = watch::Sender::default();
+        Self { events, there }
+    }
+
+    /// No more come; whether that is because all are there.
+    fn end(&self, all: bool) {
+        self.there.send_modify(|there| there.ended = Some(all));
+    }
+
+    /// Waits for a blob; false when it does not come.
+    async fn wait_for(&self, digest: &Digest) -> bool {
+        let mut there = self.there.subscribe();
+        let settled = there
+            .wait_for(|there| there.ended.is_some() || there.digests.contains(digest))
+            .await;
+        settled.is_ok_and(|there| there.ended == Some(true) || there.digests.contains(digest))
+    }
+}
+
+impl Events for Arrivals<'_> {
+    fn layer(&self, layer: &Descriptor, state: &LayerState) {
+        self.events.layer(layer, state);
+        if let LayerState::DownloadComplete | LayerState::AlreadyExists = state {
+            let digest = layer.digest.clone();
+            self.there.send_modify(|there| {
+                there.digests.insert(digest);
+            });
+        }
+    }
 }
 
 /// Passes what is unpacked on as states of the layers that came.
@@ -169,80 +328,57 @@ impl LayerProgress for Unpacking<'_> {
     }
 }
 
-/// Passes on what takes time in a pull as notes, each layer's once.
-struct Noted<'n> {
-    note: &'n (dyn Fn(&str) + Sync),
-    extracting: Mutex<Vec<Digest>>,
-}
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
 
-impl Events for Noted<'_> {
-    fn layer(&self, layer: &Descriptor, state: &LayerState) {
-        match state {
-            LayerState::DownloadComplete => (self.note)(&format!("{} done", layer.digest)),
-            LayerState::Extracting { .. } => {
-                let mut told = self
-                    .extracting
-                    .lock()
-                    .unwrap_or_else(PoisonError::into_inner);
-                if !told.contains(&layer.digest) {
-                    told.push(layer.digest.clone());
-                    drop(told);
-                    (self.note)(&format!("extracting {}", layer.digest));
-                }
-            }
-            _ => {}
-        }
-    }
-}
+    use super::*;
 
-impl Images {
-    /// The image of a reference for a platform: the store's own, or fetched when it has none (or
-    /// `pull` asks for the newest). `note` is told what takes time.
-    ///
-    /// # Errors
-    /// [`ImageError`].
-    pub async fn image(
-        &self,
-        reference: &Reference,
-        platform: &Platform,
-        pull: bool,
-        note: &(dyn Fn(&str) + Sync),
-    ) -> Result<StoredImage, ImageError> {
-        if !pull && let Some(there) = self.here(reference, platform).await? {
-            return Ok(there);
-        }
-        note(&format!("pulling {reference}"));
-        let noted = Noted {
-            note,
-            extracting: Mutex::default(),
-        };
-        let fetched = pull_image(self, reference, platform, &noted).await?;
-        Ok(fetched.image)
+    fn blob(name: &str) -> Descriptor {
+        Descriptor::new("layer", Digest::sha256(name.as_bytes()), 1)
     }
 
-    /// The store's own image of a reference, if it has one.
-    ///
-    /// # Errors
-    /// [`ImageError::Platform`] when it is for another platform.
-    pub(crate) async fn here(
-        &self,
-        reference: &Reference,
-        platform: &Platform,
-    ) -> Result<Option<StoredImage>, ImageError> {
-        match self.find(&reference.to_string()).await {
-            Ok(image) => {
-                let actual = image.config.platform();
-                if platform.runs(&actual) {
-                    return Ok(Some(image));
-                }
-                Err(ImageError::Platform {
-                    reference: reference.familiar(),
-                    wanted: platform.to_string(),
-                    actual: actual.to_string(),
-                })
-            }
-            Err(ImageError::Store(store::Error::NoSuchImage { .. })) => Ok(None),
-            Err(e) => Err(e),
+    fn denied() -> client::Error {
+        client::Error::TooLarge {
+            what: "blob".to_owned(),
+            limit: 1,
         }
+    }
+
+    #[tokio::test]
+    async fn layers_are_waited_for_until_no_more_come() {
+        let (first, second) = (blob("first"), blob("second"));
+        for fails in [false, true] {
+            let arrivals = Arrivals::new(&client::Silent);
+            let downloads = async {
+                arrivals.layer(&second, &LayerState::VerifyingChecksum);
+                arrivals.layer(&first, &LayerState::DownloadComplete);
+                tokio::task::yield_now().await;
+                match fails {
+                    true => Err(denied()),
+                    false => Ok(()),
+                }
+            };
+            let seen = Mutex::new(Vec::new());
+            let unpacked = async {
+                for layer in [&first, &second] {
+                    let there = arrivals.wait_for(&layer.digest).await;
+                    seen.lock().unwrap().push(there);
+                }
+                Ok(())
+            };
+            let done = together(downloads, unpacked, &arrivals).await;
+            assert_eq!(done.is_err(), fails);
+            assert_eq!(*seen.lock().unwrap(), [true, !fails]);
+        }
+    }
+
+    #[tokio::test]
+    async fn what_cannot_be_unpacked_ends_the_downloads() {
+        let arrivals = Arrivals::new(&client::Silent);
+        let downloads = std::future::pending::<Result<(), client::Error>>();
+        let unpacked = async { Err(ImageError::NeedsRoot("a test")) };
+        let done = together(downloads, unpacked, &arrivals).await;
+        assert!(matches!(done, Err(ImageError::NeedsRoot(_))));
     }
 }

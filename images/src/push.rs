@@ -8,14 +8,16 @@ use bytes::Bytes;
 use client::{Events, LayerState, PushLayer, Pushed};
 use futures_util::future::try_join_all;
 use oci::blob::BlobStore;
+use oci::layer::compression::CompressOptions;
 use oci::manifest::{Manifest, ManifestDocument};
 use oci::media_type::{self, LayerCompression};
 use oci::{ChainId, Descriptor, DiffId, Digest, MediaType, Reference};
-use store::Image;
+use store::{Image, RawManifest};
 use tokio::sync::Mutex;
 
 use crate::document;
 use crate::error::ImageError;
+use crate::form::{Choice, Form};
 use crate::layer::{self, LayerTar};
 use crate::progress::watched;
 use crate::service::Images;
@@ -29,11 +31,11 @@ pub trait PushProgress: Send + Sync {
 }
 
 /// A manifest, and the layers that it lists.
-pub(super) struct Wanted {
-    pub(super) manifest: Vec<u8>,
-    pub(super) media_type: MediaType,
-    pub(super) config: Descriptor,
-    pub(super) layers: Vec<Descriptor>,
+pub(crate) struct Wanted {
+    pub(crate) manifest: Vec<u8>,
+    pub(crate) media_type: MediaType,
+    pub(crate) config: Descriptor,
+    pub(crate) layers: Vec<Descriptor>,
 }
 
 /// Pushes an image under a name: layers in parallel, each as soon as its blob is there, then the
@@ -49,6 +51,40 @@ pub async fn push_image(
     compression: Option<LayerCompression>,
     progress: &dyn PushProgress,
 ) -> Result<Pushed, ImageError> {
+    let original = match compression {
+        None => original(images, image).await?,
+        Some(_) => None,
+    };
+    let form = Form {
+        compression,
+        ..Form::default()
+    };
+    let wanted = push_content(images, image, reference, original, &form, progress).await?;
+    let client = images.client().await?;
+    let pushed = client
+        .put_manifest(reference, Bytes::from(wanted.manifest), &wanted.media_type)
+        .await?;
+    let by_digest = reference.with_digest(pushed.digest.clone());
+    images
+        .store
+        .record_repo_digest(&image.id, &by_digest)
+        .await?;
+    Ok(pushed)
+}
+
+/// Pushes layers and configuration of an image, and returns the manifest that is to follow:
+/// `original` if there is one, else one made of blobs of the form.
+///
+/// # Errors
+/// [`ImageError`]; the registry may have got some of the layers then.
+pub(crate) async fn push_content(
+    images: &Images,
+    image: &Image,
+    reference: &Reference,
+    original: Option<Wanted>,
+    form: &Form,
+    progress: &dyn PushProgress,
+) -> Result<Wanted, ImageError> {
     let mut unique: Vec<DiffId> = Vec::new();
     for diff_id in image.layers.iter().rev() {
         if !unique.contains(diff_id) {
@@ -56,10 +92,6 @@ pub async fn push_image(
         }
     }
     progress.layers(&unique);
-    let original = match compression {
-        None => original(images, image).await?,
-        Some(_) => None,
-    };
     let wanted = match original {
         Some(wanted) => {
             let pushes = image
@@ -73,19 +105,21 @@ pub async fn push_image(
         None => {
             let one_by_one = Mutex::new(());
             let chain = ChainId::chain(&image.layers);
-            let pushes = image.layers.iter().zip(&chain).map(|(diff_id, chain_id)| {
+            let layers = image.layers.iter().zip(&chain).enumerate();
+            let pushes = layers.map(|(at, (diff_id, chain_id))| {
                 let one_by_one = &one_by_one;
                 async move {
+                    let choice = form.of_layer(at);
                     let blob = {
                         // A compressor has all processors to itself.
                         let _turn = one_by_one.lock().await;
-                        registry_blob(images, diff_id, chain_id, compression, progress).await?
+                        registry_blob(images, diff_id, chain_id, &choice, progress).await?
                     };
                     push_layer(images, reference, diff_id, &blob, progress).await?;
                     Ok::<_, ImageError>(blob)
                 }
             });
-            made(images, image, try_join_all(pushes).await?).await?
+            made(images, image, try_join_all(pushes).await?, form).await?
         }
     };
     let client = images.client().await?;
@@ -95,28 +129,29 @@ pub async fn push_image(
     client
         .push_blob(repository, &config, &source, &client::Silent)
         .await?;
-    let pushed = client
-        .put_manifest(reference, Bytes::from(wanted.manifest), &wanted.media_type)
-        .await?;
     let blobs: Vec<Digest> = std::iter::once(&wanted.config)
         .chain(&wanted.layers)
         .filter(|blob| !blob.media_type.is_non_distributable())
         .map(|blob| blob.digest.clone())
         .collect();
     images.store.record_blob_sources(repository, &blobs).await?;
-    let by_digest = reference.with_digest(pushed.digest.clone());
-    images
-        .store
-        .record_repo_digest(&image.id, &by_digest)
-        .await?;
-    Ok(pushed)
+    Ok(wanted)
 }
 
 /// The manifest that the image came with, if every blob that it lists is there.
 pub(super) async fn original(images: &Images, image: &Image) -> Result<Option<Wanted>, ImageError> {
-    let Some(raw) = images.store.manifest(image).await? else {
-        return Ok(None);
-    };
+    match images.store.manifest(image).await? {
+        Some(raw) => usable(images, image, raw).await,
+        None => Ok(None),
+    }
+}
+
+/// A manifest of the image, if every blob that it lists is there.
+pub(crate) async fn usable(
+    images: &Images,
+    image: &Image,
+    raw: RawManifest,
+) -> Result<Option<Wanted>, ImageError> {
     let Ok(ManifestDocument::Manifest(manifest)) =
         ManifestDocument::parse(&raw.bytes, Some(&raw.media_type))
     else {
@@ -142,20 +177,26 @@ pub(super) async fn original(images: &Images, image: &Image) -> Result<Option<Wa
     }))
 }
 
-/// A manifest for layers of these blobs: Docker's as long as it has a word for them all.
-async fn made(
+/// A manifest for layers of these blobs: Docker's as long as it has a word for them all, and
+/// nobody asks for OCI's.
+pub(crate) async fn made(
     images: &Images,
     image: &Image,
     blobs: Vec<Descriptor>,
+    form: &Form,
 ) -> Result<Wanted, ImageError> {
     let config_size = images.store.config(&image.id).await?.len() as u64;
-    let gzip =
-        |blob: &Descriptor| blob.media_type.layer_compression() == Some(LayerCompression::Gzip);
-    let docker = blobs.iter().all(gzip);
-    let layer_type = |blob: &Descriptor| match (docker, gzip(blob)) {
+    let compression = |blob: &Descriptor| blob.media_type.layer_compression();
+    let docker = !form.needs_oci()
+        && blobs
+            .iter()
+            .all(|blob| compression(blob) != Some(LayerCompression::Zstd));
+    let layer_type = |blob: &Descriptor| match (docker, compression(blob)) {
+        (true, Some(LayerCompression::None)) => media_type::DOCKER_LAYER,
         (true, _) => media_type::DOCKER_LAYER_GZIP,
-        (false, true) => media_type::OCI_LAYER_GZIP,
-        (false, false) => media_type::OCI_LAYER_ZSTD,
+        (false, Some(LayerCompression::Gzip)) => media_type::OCI_LAYER_GZIP,
+        (false, Some(LayerCompression::None)) => media_type::OCI_LAYER,
+        (false, _) => media_type::OCI_LAYER_ZSTD,
     };
     let layers: Vec<Descriptor> = blobs
         .iter()
@@ -168,7 +209,7 @@ async fn made(
     let config = Descriptor::new(config_type, image.id.clone(), config_size);
     let manifest = match docker {
         true => document::docker_manifest(config.clone(), layers.clone()),
-        false => document::oci_manifest(config.clone(), layers.clone()),
+        false => document::oci_manifest(config.clone(), layers.clone(), &form.annotations),
     };
     Ok(Wanted {
         manifest: manifest.map_err(|cause| ImageError::Document {
@@ -196,7 +237,10 @@ impl Events for OfLayer<'_> {
     }
 }
 
-async fn push_source(images: &Images, blob: Descriptor) -> Result<PushLayer, ImageError> {
+pub(crate) async fn push_source(
+    images: &Images,
+    blob: Descriptor,
+) -> Result<PushLayer, ImageError> {
     let mount_from = images.store.blob_sources(&blob.digest).await?;
     Ok(PushLayer {
         descriptor: blob,
@@ -237,9 +281,10 @@ pub(crate) async fn registry_blob(
     images: &Images,
     diff_id: &DiffId,
     chain_id: &ChainId,
-    compression: Option<LayerCompression>,
+    choice: &Choice,
     progress: &dyn PushProgress,
 ) -> Result<Descriptor, ImageError> {
+    let compression = choice.compression;
     let mut known: Vec<Descriptor> = images.store.layer_blobs(diff_id).await?;
     let rank = |blob: &Descriptor| match (blob.media_type.layer_compression(), compression) {
         (Some(found), Some(wanted)) => (found == wanted).then_some(0),
@@ -249,6 +294,8 @@ pub(crate) async fn registry_blob(
     };
     known.retain(|blob| rank(blob).is_some());
     known.sort_by_key(|blob| rank(blob));
+    // Which level made a blob nobody knows.
+    known.retain(|_| choice.level.is_none());
     for blob in known {
         if images.store.use_blob(&blob.digest).await? == Some(blob.size) {
             return Ok(blob);
@@ -269,9 +316,13 @@ pub(crate) async fn registry_blob(
     let total = tar.known_size().unwrap_or(0);
     let count = Arc::new(AtomicU64::new(0));
     let counted = Arc::clone(&count);
+    let options = CompressOptions {
+        level: choice.level,
+        ..CompressOptions::default()
+    };
     let made = tokio::task::spawn_blocking(move || {
         let writer = BufWriter::with_capacity(1 << 20, blobs.writer()?);
-        layer::compress_into(&tar, compression, writer, &counted)
+        layer::compress_into(&tar, compression, &options, writer, &counted)
     });
     let tell = |current| progress.layer(diff_id, &LayerState::Compressing { current, total });
     let (digest, size) = watched(made, &count, &tell).await??;

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use oci::{Digest, ImageConfig, Reference};
-use store::{NewImage, Store};
+use oci::{Digest, ImageConfig, Platform, Reference};
+use store::{Image, NewImage, Store};
 use tokio::sync::OnceCell;
 
 use crate::document::ConfigDocument;
@@ -67,6 +67,23 @@ impl Images {
         })
     }
 
+    /// An image of the store for a platform, by anything that names one.
+    ///
+    /// # Errors
+    /// [`ImageError`].
+    pub async fn find_for(
+        &self,
+        name: &str,
+        platform: &Platform,
+    ) -> Result<StoredImage, ImageError> {
+        let image = self.store.resolve_for(name, Some(platform)).await?;
+        let config = self.read_config(&image.id).await?;
+        Ok(StoredImage {
+            id: image.id,
+            config,
+        })
+    }
+
     /// The configuration of an image.
     ///
     /// # Errors
@@ -76,6 +93,28 @@ impl Images {
         serde_json::from_slice(&bytes).map_err(|cause| ImageError::Document {
             what: "configuration",
             cause,
+        })
+    }
+
+    /// An image that was built here and is to be written somewhere, without being one of the
+    /// store: its layers are, and its configuration stays as long as a lease is held.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn stage(&self, document: &ConfigDocument) -> Result<Image, ImageError> {
+        self.store.expect_blobs([&document.id]).await?;
+        self.store.put_blob(document.bytes.clone()).await?;
+        let config = self.read_config(&document.id).await?;
+        Ok(Image {
+            id: document.id.clone(),
+            created: config.created.clone(),
+            platform: config.platform(),
+            size: 0,
+            manifest: None,
+            layers: config.rootfs.diff_ids,
+            tags: Vec::new(),
+            repo_digests: Vec::new(),
+            listed: false,
         })
     }
 

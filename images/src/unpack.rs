@@ -34,14 +34,26 @@ async fn ensure_unpacked(
     if !rustix::process::geteuid().is_root() {
         return Err(ImageError::NeedsRoot("unpacking the layers of an image"));
     }
-    for (i, (diff_id, chain_id)) in diff_ids.iter().zip(&chain).enumerate() {
-        if images.store.snapshot(chain_id).await?.is_none() {
-            let parent = i.checked_sub(1).and_then(|below| chain.get(below));
-            unpack_layer(images, diff_id, parent, progress).await?;
-        }
+    let mut parent = None;
+    for diff_id in diff_ids {
+        parent = Some(unpack_onto(images, diff_id, parent.as_ref(), progress).await?);
     }
     images.store.make_durable().await?;
     Ok(())
+}
+
+/// Unpacks a layer onto those of `parent`, unless that was done before; returns the stack.
+pub(super) async fn unpack_onto(
+    images: &Images,
+    diff_id: &DiffId,
+    parent: Option<&ChainId>,
+    progress: &dyn LayerProgress,
+) -> Result<ChainId, ImageError> {
+    let chain_id = ChainId::extend(parent, diff_id);
+    if images.store.snapshot(&chain_id).await?.is_none() {
+        unpack_layer(images, diff_id, parent, progress).await?;
+    }
+    Ok(chain_id)
 }
 
 /// The largest layer that is unpacked, in bytes. What was compressed has bounds of its own

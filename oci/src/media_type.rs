@@ -27,8 +27,7 @@ pub const OCI_LAYER_ZSTD: &str = "application/vnd.oci.image.layer.v1.tar+zstd";
 /// `application/vnd.docker.distribution.manifest.v2+json`
 pub const DOCKER_MANIFEST: &str = "application/vnd.docker.distribution.manifest.v2+json";
 /// `application/vnd.docker.distribution.manifest.list.v2+json`
-pub(crate) const DOCKER_MANIFEST_LIST: &str =
-    "application/vnd.docker.distribution.manifest.list.v2+json";
+pub const DOCKER_MANIFEST_LIST: &str = "application/vnd.docker.distribution.manifest.list.v2+json";
 /// `application/vnd.docker.container.image.v1+json`
 pub const DOCKER_CONFIG: &str = "application/vnd.docker.container.image.v1+json";
 /// `application/vnd.docker.image.rootfs.diff.tar`

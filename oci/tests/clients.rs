@@ -140,8 +140,10 @@ impl Image {
             manifest: None,
             references: &references,
             layers: self.layers.iter().map(|l| l as &dyn LayerSource).collect(),
+            listed: false,
+            annotations: Default::default(),
         };
-        write::tar(&[source], format, File::create(file).unwrap()).unwrap();
+        write::tar(&[source], &[], format, File::create(file).unwrap()).unwrap();
     }
 
     /// Reads an archive of one image, and finds this one in it.

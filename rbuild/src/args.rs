@@ -12,6 +12,7 @@ use crate::commands::export::ExportArgs;
 use crate::commands::fsck::FsckArgs;
 use crate::commands::history::HistoryArgs;
 use crate::commands::images::ImagesArgs;
+use crate::commands::imagetools::ImagetoolsCommand;
 use crate::commands::import::ImportArgs;
 use crate::commands::info::InfoArgs;
 use crate::commands::inspect::InspectArgs;
@@ -19,6 +20,7 @@ use crate::commands::lint::LintArgs;
 use crate::commands::load::LoadArgs;
 use crate::commands::login::LoginArgs;
 use crate::commands::logout::LogoutArgs;
+use crate::commands::manifest::ManifestCommand;
 use crate::commands::prune::{CachePruneArgs, ImagePruneArgs, PruneArgs};
 use crate::commands::pull::PullArgs;
 use crate::commands::push::PushArgs;
@@ -131,6 +133,14 @@ pub enum Command {
     #[command(subcommand, arg_required_else_help = true, alias = "buildx")]
     Builder(BuilderCommand),
 
+    /// Lists of images for several platforms, made of images in registries
+    #[command(subcommand, arg_required_else_help = true)]
+    Manifest(ManifestCommand),
+
+    /// Look at images in registries and join them, as docker buildx does it
+    #[command(subcommand, arg_required_else_help = true)]
+    Imagetools(ImagetoolsCommand),
+
     /// Commands about the whole store, as docker groups them
     #[command(subcommand, arg_required_else_help = true)]
     System(SystemCommand),
@@ -187,6 +197,9 @@ pub enum BuilderCommand {
     /// Build an image from a Dockerfile
     #[command(alias = "b")]
     Build(Box<BuildFlags>),
+    /// Look at images in registries and join them
+    #[command(subcommand, arg_required_else_help = true)]
+    Imagetools(ImagetoolsCommand),
     /// Remove build cache
     Prune(CachePruneArgs),
 }

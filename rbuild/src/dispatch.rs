@@ -7,8 +7,8 @@ use std::process::ExitCode;
 use crate::app::App;
 use crate::args::{self, BuilderCommand, Cli, Command, ImageCommand, SystemCommand};
 use crate::commands::{
-    build, completions, debug, df, export, fsck, history, images, import, info, inspect, lint,
-    load, login, logout, prune, pull, push, rmi, save, tag, version,
+    build, completions, debug, df, export, fsck, history, images, imagetools, import, info,
+    inspect, lint, load, login, logout, manifest, prune, pull, push, rmi, save, tag, version,
 };
 use crate::failure::{Failure, Outcome};
 use crate::limits;
@@ -126,8 +126,11 @@ async fn dispatch(app: &App, command: Command) -> Outcome {
         Command::Image(command) => image(app, command).await,
         Command::Builder(command) => match command {
             BuilderCommand::Build(args) => build::run(app, *args).await,
+            BuilderCommand::Imagetools(command) => imagetools::run(app, command).await,
             BuilderCommand::Prune(args) => prune::run(app, args).await,
         },
+        Command::Manifest(command) => manifest::run(app, command).await,
+        Command::Imagetools(command) => imagetools::run(app, command).await,
         Command::System(command) => match command {
             SystemCommand::Df(args) => df::run(app, args).await,
             SystemCommand::Info(args) => info::run(app, args).await,

@@ -1,5 +1,7 @@
 //! How a command ends when it fails: what is printed, and the exit code.
 
+use builder::engine::secrets::Masker;
+
 /// Why a command failed: what to print, and the exit code.
 #[derive(Debug)]
 pub struct Failure {
@@ -25,6 +27,15 @@ impl Failure {
     pub fn at(mut self, excerpt: String) -> Self {
         self.excerpt = Some(excerpt);
         self
+    }
+
+    /// The same, without the secrets of a build.
+    pub fn masked(self, masker: &Masker) -> Self {
+        Self {
+            excerpt: self.excerpt.map(|text| masker.text(&text)),
+            message: masker.text(&self.message),
+            code: self.code,
+        }
     }
 
     /// The same, with what a step wrote before it failed as the last lines of the excerpt.

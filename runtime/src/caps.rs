@@ -51,6 +51,20 @@ const NAMES: [&str; 41] = [
     "CHECKPOINT_RESTORE",
 ];
 
+/// All that this process may use.
+pub(crate) fn held() -> Vec<Capability> {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let held = status.lines().find_map(|line| {
+        let digits = line.strip_prefix("CapPrm:")?.trim();
+        u64::from_str_radix(digits, 16).ok()
+    });
+    let known = (0u8..).take(NAMES.len());
+    known
+        .filter(|number| held.unwrap_or(0) & (1 << number) != 0)
+        .map(Capability)
+        .collect()
+}
+
 /// What Docker gives a container by default: CHOWN, DAC_OVERRIDE, FOWNER, FSETID, KILL, SETGID,
 /// SETUID, SETPCAP, NET_BIND_SERVICE, NET_RAW, SYS_CHROOT, MKNOD, AUDIT_WRITE, SETFCAP.
 pub const DEFAULT: [Capability; 14] = [

@@ -18,7 +18,7 @@ use crate::guard::{self, Watch};
 use crate::init::Failure;
 use crate::prepare::{Prepared, prepare};
 use crate::processes;
-use crate::spec::{MountKind, NetworkMode, Spec};
+use crate::spec::{Devices, MountKind, NetworkMode, Spec};
 use crate::sys::{self, Child};
 use crate::{plan, spawner};
 
@@ -96,20 +96,19 @@ impl Container {
     /// be made but not the command executed ([`Error::exit_code`] gives Docker's 127 and 126);
     /// any other when it could not be made. Nothing is left behind then.
     pub fn spawn(spec: &Spec, stdio: Stdio) -> Result<Running> {
-        let mut prepared = prepare(spec)?;
-        let plan = serde_json::to_vec(&prepared.plan)
-            .map_err(|error| Error::InvalidSpec(error.to_string()))?;
-        let (plan_read, plan_write) = plan_socket()?;
-        let (error_read, error_write) = error_pipe()?;
-        let fds = descriptors(spec, stdio, &mut prepared, plan_read, error_write)?;
         // The guard first: what is made after this is removed even if this process is killed.
         let watched = |error| Error::setup("start the clean-up process", error);
         let mut watch = None;
-        let cgroup = match spec.limits.need_cgroup() {
-            true => Some(Cgroup::create(&spec.limits, |paths| {
-                watch = Some(guard::watch(paths.to_vec()).map_err(watched)?);
-                Ok(())
-            })?),
+        let wanted = spec.limits.need_cgroup() || spec.devices == Devices::Usual;
+        let cgroup = match wanted {
+            true => Some(Cgroup::create(
+                &spec.limits,
+                (spec.devices, &spec.nodes),
+                |paths| {
+                    watch = Some(guard::watch(paths.to_vec()).map_err(watched)?);
+                    Ok(())
+                },
+            )?),
             false => None,
         };
         let watch = match watch {
@@ -118,6 +117,17 @@ impl Container {
         };
         // Dropped in this order where something fails: the guard forgets last.
         let (watch, cgroup) = (watch, cgroup);
+        let open_devices = match spec.devices {
+            Devices::Closed => false,
+            Devices::Usual => cgroup.as_ref().is_some_and(Cgroup::guards_devices),
+            Devices::All => true,
+        };
+        let mut prepared = prepare(spec, open_devices)?;
+        let plan = serde_json::to_vec(&prepared.plan)
+            .map_err(|error| Error::InvalidSpec(error.to_string()))?;
+        let (plan_read, plan_write) = plan_socket()?;
+        let (error_read, error_write) = error_pipe()?;
+        let fds = descriptors(spec, stdio, &mut prepared, plan_read, error_write)?;
         let child = spawner::start_init(fds, namespaces(&spec.network))
             .map_err(|error| Error::setup("start a process in new namespaces", error))?;
         let mut running = Running {
@@ -255,7 +265,9 @@ fn tree_of(kind: &MountKind) -> Result<OwnedFd> {
             }
             .map_err(|error| Error::setup("bind an open file", error))
         }
-        MountKind::Tmpfs { .. } => Err(Error::InvalidSpec("a tmpfs has no source".to_owned())),
+        MountKind::Tmpfs { .. } | MountKind::File { .. } => Err(Error::InvalidSpec(
+            "what is in memory has no source".to_owned(),
+        )),
     }
 }
 
@@ -353,7 +365,7 @@ impl Killer {
         }
         let this = Arc::clone(&self);
         let work = move || {
-            processes::ask_to_end(this.pid, this.pidfd.as_fd());
+            processes::ask_to_end(this.pid);
             this.kill();
         };
         let thread = std::thread::Builder::new().name("container-end".to_owned());

@@ -28,6 +28,7 @@
 //!
 //! Needs Linux 5.12 or newer.
 
+pub mod binfmt;
 pub mod caps;
 mod cgroup;
 mod container;
@@ -61,5 +62,5 @@ pub use cpus::check_sets;
 pub use error::{Error, Result};
 pub use init::init_hook;
 pub use limits::{Limits, Pids, Resource, Ulimit};
-pub use spec::{Dns, Mount, MountKind, NetworkMode, Overlay, Rootfs, Spec};
+pub use spec::{Dns, Hidden, Mount, MountKind, NetworkMode, Node, Overlay, Rootfs, Spec};
 pub use sweep::sweep;

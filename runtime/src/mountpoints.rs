@@ -15,7 +15,10 @@ use rustix::io::Errno;
 use crate::error::{Error, Result};
 
 const MAX_LINKS: usize = 40;
-const DEV: &str = "dev";
+/// The container has its own, in which nothing is made here.
+const OWN: [&str; 2] = ["dev", "sys"];
+/// What is here tells programs what they run on: nothing may stand in for it.
+const PROC: &str = "proc";
 
 /// What is mounted on a mount point.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,12 +38,25 @@ pub(crate) struct Made {
     paths: Vec<(PathBuf, bool)>,
 }
 
+/// Where something can be mounted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Found {
+    /// Without symbolic links, absolute.
+    pub(crate) path: String,
+    /// It lies in another mount of the container, where what is missing is not made yet.
+    pub(crate) inside: bool,
+    /// Permission bits of what the image has there.
+    pub(crate) mode: Option<u32>,
+}
+
 /// Resolves mount points in one root file system.
 pub(crate) struct MountPoints<'a> {
     root: BorrowedFd<'a>,
     /// The overlay's upper directory, or the root itself when it is a plain directory.
     written: Option<BorrowedFd<'a>>,
     made: Made,
+    /// What mounts will cover, relative to the root.
+    covered: Vec<PathBuf>,
 }
 
 fn open_below(root: BorrowedFd<'_>, path: &Path) -> Result<OwnedFd, Errno> {
@@ -60,6 +76,28 @@ impl<'a> MountPoints<'a> {
             root,
             written,
             made: Made::default(),
+            covered: OWN.map(PathBuf::from).to_vec(),
+        }
+    }
+
+    /// Something will be mounted on what was found: what the image has below does not matter.
+    pub(crate) fn cover(&mut self, found: &Found) {
+        let path = found.path.trim_start_matches('/');
+        self.covered.push(PathBuf::from(path));
+    }
+
+    /// As [`resolve`](Self::resolve), for what the container's user asks for.
+    pub(crate) fn resolve_own(&mut self, target: &str, kind: Kind) -> Result<Found> {
+        let found = self.resolve(target, kind)?;
+        match Path::new(&found.path)
+            .strip_prefix("/")
+            .map(|path| path.starts_with(PROC))
+        {
+            Ok(false) => Ok(found),
+            _ => Err(Error::MountPoint {
+                target: target.to_owned(),
+                reason: "nothing can be mounted in /proc".to_owned(),
+            }),
         }
     }
 
@@ -68,9 +106,9 @@ impl<'a> MountPoints<'a> {
         self.made
     }
 
-    /// The path of `target` without symbolic links; made when it does not exist. What the image
-    /// has in /dev does not matter, and nothing is made there.
-    pub(crate) fn resolve(&mut self, target: &str, kind: Kind) -> Result<String> {
+    /// Where `target` is; made when it does not exist. What the image has in /dev, in /sys and
+    /// below other mounts does not matter, and nothing is made there.
+    pub(crate) fn resolve(&mut self, target: &str, kind: Kind) -> Result<Found> {
         let refuse = |reason: &str| Error::MountPoint {
             target: target.to_owned(),
             reason: reason.to_owned(),
@@ -81,6 +119,7 @@ impl<'a> MountPoints<'a> {
         let mut rest: Vec<String> = split(target);
         let mut real = PathBuf::new();
         let mut links = 0;
+        let mut mode = None;
         while let Some(name) = rest.pop() {
             if name == ".." {
                 real.pop();
@@ -88,8 +127,9 @@ impl<'a> MountPoints<'a> {
             }
             let here = real.join(&name);
             let last = rest.is_empty();
-            // The container has a /dev of its own, where the init makes the rest.
-            if real.starts_with(DEV) {
+            mode = None;
+            // Not what is there now, but what will be: the init makes the rest.
+            if self.is_inside(&real) {
                 real = here;
                 continue;
             }
@@ -133,13 +173,22 @@ impl<'a> MountPoints<'a> {
                 }
                 _ => {}
             }
+            mode = Some(stat.st_mode & 0o7777);
             real = here;
         }
         match real.to_str() {
             Some("") => Err(refuse("the root itself cannot be mounted over")),
-            Some(path) => Ok(format!("/{path}")),
+            Some(path) => Ok(Found {
+                path: format!("/{path}"),
+                inside: real.parent().is_some_and(|parent| self.is_inside(parent)),
+                mode,
+            }),
             None => Err(refuse("the path is not UTF-8")),
         }
+    }
+
+    fn is_inside(&self, path: &Path) -> bool {
+        self.covered.iter().any(|covered| path.starts_with(covered))
     }
 
     fn make(&mut self, path: &Path, dir: bool) -> Result<(), Errno> {
@@ -229,6 +278,7 @@ mod tests {
             let mut points = MountPoints::new(root.as_fd(), Some(root.as_fd()));
             let path = points
                 .resolve(target, kind)
+                .map(|found| found.path)
                 .map_err(|error| error.to_string());
             (path, points.finish())
         }

@@ -9,10 +9,10 @@ use rustix::fs::{CWD, FileType, Mode, OFlags};
 use rustix::mount::OpenTreeFlags;
 
 use crate::error::{Error, Result};
-use crate::mountpoints::{Kind, Made, MountPoints};
+use crate::mountpoints::{Found, Kind, Made, MountPoints};
 use crate::plan::{self, File, HostCapabilities, Inputs, Plan, Target};
 use crate::spec::{MountKind, NetworkMode, Rootfs, Spec};
-use crate::{dns, overlay, users};
+use crate::{dns, overlay, sys, users};
 
 /// What [`prepare`] made.
 #[derive(Debug)]
@@ -43,10 +43,15 @@ impl Drop for Prepared {
     }
 }
 
-/// Prepares a container.
-pub(crate) fn prepare(spec: &Spec) -> Result<Prepared> {
+/// Prepares a container. `open_devices` says that something else than mounts keeps it from the
+/// devices that it must not open.
+pub(crate) fn prepare(spec: &Spec, open_devices: bool) -> Result<Prepared> {
     check(spec)?;
     let (root, written) = open_root(&spec.rootfs)?;
+    if open_devices {
+        sys::allow_devices(root.as_fd())
+            .map_err(|error| Error::setup("allow devices in the root file system", error))?;
+    }
     let identity = users::lookup(root.as_fd(), &spec.user)?;
     let mut points = MountPoints::new(root.as_fd(), written.as_ref().map(AsFd::as_fd));
     let resolved = resolve_all(spec, &mut points);
@@ -69,6 +74,7 @@ pub(crate) fn prepare(spec: &Spec) -> Result<Prepared> {
         host,
         files,
         targets,
+        open_devices,
     });
     Ok(prepared)
 }
@@ -133,11 +139,11 @@ fn open_root(rootfs: &Rootfs) -> Result<(OwnedFd, Option<OwnedFd>)> {
             let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
             let tree = rustix::mount::open_tree(CWD, path, flags)
                 .map_err(|errno| Error::setup(format!("clone {}", path.display()), errno))?;
-            let attrs = crate::sys::Attrs {
+            let attrs = sys::Attrs {
                 nodev: true,
                 ..Default::default()
             };
-            crate::sys::mount_setattr(tree.as_fd(), attrs, false)
+            sys::mount_setattr(tree.as_fd(), attrs, false)
                 .map_err(|error| Error::setup("forbid devices in the root file system", error))?;
             Ok((tree, Some(open(path)?)))
         }
@@ -147,7 +153,7 @@ fn open_root(rootfs: &Rootfs) -> Result<(OwnedFd, Option<OwnedFd>)> {
 /// The files every container gets, and the targets of the specification's own mounts.
 fn resolve_all(spec: &Spec, points: &mut MountPoints<'_>) -> Result<(Vec<File>, Vec<Target>)> {
     for dir in ["/proc", "/sys", "/dev"] {
-        let real = points.resolve(dir, Kind::Dir)?;
+        let real = points.resolve(dir, Kind::Dir)?.path;
         if real != dir {
             return Err(Error::MountPoint {
                 target: dir.to_owned(),
@@ -174,15 +180,22 @@ fn resolve_all(spec: &Spec, points: &mut MountPoints<'_>) -> Result<(Vec<File>, 
     ];
     let mut files = Vec::new();
     for (target, name, text) in texts {
-        let target = points.resolve(target, Kind::FileOverLink)?;
+        let target = points.resolve(target, Kind::FileOverLink)?.path;
         files.push(File { name, target, text });
     }
     let mut targets = Vec::new();
     for mount in &spec.mounts {
         let dir = is_dir(&mount.kind)?;
         let kind = if dir { Kind::Dir } else { Kind::File };
-        let path = points.resolve(&mount.target, kind)?;
-        targets.push(Target { path, dir });
+        let found = points.resolve_own(&mount.target, kind)?;
+        points.cover(&found);
+        let Found { path, inside, mode } = found;
+        targets.push(Target {
+            path,
+            dir,
+            inside,
+            mode,
+        });
     }
     Ok((files, targets))
 }
@@ -190,10 +203,16 @@ fn resolve_all(spec: &Spec, points: &mut MountPoints<'_>) -> Result<(Vec<File>, 
 fn is_dir(kind: &MountKind) -> Result<bool> {
     let stat = match kind {
         MountKind::Tmpfs { .. } => return Ok(true),
+        MountKind::File { .. } => return Ok(false),
         MountKind::Bind { source, .. } => rustix::fs::stat(source)
             .map_err(|errno| Error::setup(format!("bind {}", source.display()), errno))?,
-        MountKind::Tree { tree, .. } => {
+        MountKind::Tree { tree, below, .. } if below.is_empty() => {
             rustix::fs::fstat(tree).map_err(|errno| Error::setup("look at an open file", errno))?
+        }
+        MountKind::Tree { tree, below, .. } => {
+            let opened = sys::open_in(tree.as_fd(), below);
+            let stat = opened.and_then(|fd| Ok(rustix::fs::fstat(fd)?));
+            stat.map_err(|error| Error::setup(format!("look at {below}"), error))?
         }
     };
     Ok(FileType::from_raw_mode(stat.st_mode) == FileType::Directory)

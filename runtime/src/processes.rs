@@ -5,6 +5,7 @@
 //! signal goes to every process of the container, as service managers send it: a shell waits for
 //! its child before it looks at its own traps. Where nobody has a handler nobody is asked.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
@@ -15,6 +16,8 @@ use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
 /// What a process gets to end in order.
 const GRACE: Duration = Duration::from_secs(2);
+/// How soon it is looked again who is there.
+const AGAIN: Duration = Duration::from_millis(20);
 const SIGTERM_BIT: u64 = 1 << (15 - 1);
 
 /// The first process of a container and its descendants, as numbers of this process's namespace.
@@ -70,33 +73,43 @@ fn wants_to_know(status: &str) -> bool {
 
 /// Asks the processes of a container to end, if one of them wants to be asked, and waits until
 /// all that do are gone or their time is over. Whatever is left is for the caller to kill.
-pub(crate) fn ask_to_end(first: i32, container: BorrowedFd<'_>) {
-    let mut asked: Vec<(OwnedFd, bool)> = Vec::new();
-    for pid in all(first) {
-        let Some(raw) = Pid::from_raw(pid) else {
-            continue;
-        };
-        let Ok(process) = pidfd_open(raw, PidfdFlags::empty()) else {
-            continue;
-        };
-        let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
-        // Its number may have been another's by the time it was opened.
-        if is_inner(&status) {
-            asked.push((process, wants_to_know(&status)));
-        }
-    }
-    if !asked.iter().any(|(_, wants)| *wants) {
-        return;
-    }
-    for (process, _) in &asked {
-        let _ = pidfd_send_signal(process, Signal::TERM);
-    }
+pub(crate) fn ask_to_end(first: i32) {
     let until = Instant::now() + GRACE;
-    for (process, _) in asked.iter().filter(|(_, wants)| *wants) {
-        if !has_ended(&[process.as_fd(), container], until) {
+    let mut asked = BTreeSet::new();
+    let mut wanting: Vec<OwnedFd> = Vec::new();
+    loop {
+        let mut others: Vec<OwnedFd> = Vec::new();
+        for pid in all(first) {
+            let Some((process, status)) = Pid::from_raw(pid).and_then(open) else {
+                continue;
+            };
+            if !wants_to_know(&status) {
+                others.push(process);
+            } else if asked.insert(pid) {
+                let _ = pidfd_send_signal(&process, Signal::TERM);
+                wanting.push(process);
+            }
+        }
+        if wanting.is_empty() {
+            return;
+        }
+        // Each time: what a shell starts in the moment when it is told has its handlers at first.
+        for process in others {
+            let _ = pidfd_send_signal(process, Signal::TERM);
+        }
+        wanting.retain(|process| !has_ended(process.as_fd(), AGAIN));
+        if wanting.is_empty() || Instant::now() >= until {
             return;
         }
     }
+}
+
+/// A process of a container, with its proc_pid_status(5).
+fn open(pid: Pid) -> Option<(OwnedFd, String)> {
+    let process = pidfd_open(pid, PidfdFlags::empty()).ok()?;
+    let status = fs::read_to_string(format!("/proc/{}/status", pid.as_raw_nonzero())).ok()?;
+    // Its number may have been another's by the time it was opened.
+    is_inner(&status).then_some((process, status))
 }
 
 /// Whether a process is in a namespace below this one.
@@ -105,20 +118,16 @@ fn is_inner(status: &str) -> bool {
     ids.is_some_and(|ids| ids.split_ascii_whitespace().count() > 1)
 }
 
-/// Waits until one of these has ended; false when time is over before.
-fn has_ended(processes: &[BorrowedFd<'_>], until: Instant) -> bool {
+/// Whether a process ends within a time.
+fn has_ended(process: BorrowedFd<'_>, within: Duration) -> bool {
+    let until = Instant::now() + within;
     loop {
         let left = until.saturating_duration_since(Instant::now());
         let timeout = Timespec::try_from(left).unwrap_or_default();
-        let mut fds: Vec<_> = processes
-            .iter()
-            .map(|fd| PollFd::from_borrowed_fd(*fd, PollFlags::IN))
-            .collect();
+        let mut fds = [PollFd::from_borrowed_fd(process, PollFlags::IN)];
         match poll(&mut fds, Some(&timeout)) {
-            Ok(0) => return false,
-            Ok(_) => return true,
             Err(rustix::io::Errno::INTR) => {}
-            Err(_) => return false,
+            found => return found.is_ok_and(|ready| ready > 0),
         }
     }
 }

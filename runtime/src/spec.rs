@@ -44,6 +44,12 @@ pub struct Spec {
     pub(crate) shm_size: u64,
     /// Extra supplementary group IDs.
     pub(crate) groups: Vec<u32>,
+    /// Which devices work.
+    pub(crate) devices: Devices,
+    /// Device nodes in /dev beside the standard ones.
+    pub(crate) nodes: Vec<Node>,
+    /// Nothing of /proc and /sys is hidden or read-only.
+    pub(crate) unmasked: bool,
 }
 
 impl Spec {
@@ -67,6 +73,9 @@ impl Spec {
             seccomp: true,
             shm_size: 64 << 20,
             groups: Vec::new(),
+            devices: Devices::Closed,
+            nodes: Vec::new(),
+            unmasked: false,
         }
     }
 
@@ -148,6 +157,32 @@ impl Spec {
         self
     }
 
+    /// Lets the device nodes work that Docker lets, wherever the container makes them, where a
+    /// device control group can keep it from all others. Where there is none, no node works but
+    /// those of /dev.
+    pub fn usual_devices(mut self) -> Self {
+        self.devices = Devices::Usual;
+        self
+    }
+
+    /// Adds a device node to /dev, and lets the container use that device.
+    pub fn node(mut self, node: Node) -> Self {
+        self.nodes.push(node);
+        self
+    }
+
+    /// Confines the process as little as possible: every capability that this process holds, all
+    /// devices, all system calls, /proc and /sys as they are. It can do to this machine whatever
+    /// root can.
+    pub fn privileged(mut self) -> Self {
+        self.capabilities = crate::caps::held();
+        self.seccomp = false;
+        self.devices = Devices::All;
+        self.unmasked = true;
+        self.nodes.extend(Node::privileged());
+        self
+    }
+
     /// Sets the size of /dev/shm in bytes.
     pub fn shm_size(mut self, bytes: u64) -> Self {
         self.shm_size = bytes;
@@ -186,8 +221,76 @@ pub enum NetworkMode {
     /// A new network namespace with nothing but `lo`.
     #[default]
     None,
-    /// A network made once and shared by the steps of a build.
+    /// One made beforehand, which no other container has at the same time.
     Sandbox(Arc<Sandbox>),
+}
+
+/// Which devices a container can open.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) enum Devices {
+    /// Those that are bound into /dev, and no node beside them.
+    #[default]
+    Closed,
+    /// Docker's list, by a device control group, else as [`Devices::Closed`].
+    Usual,
+    /// All.
+    All,
+}
+
+/// A device node in /dev.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Node {
+    /// Where, below /dev; made when missing.
+    pub path: String,
+    /// A block device, else a character device.
+    pub block: bool,
+    /// Major number.
+    pub major: u32,
+    /// Minor number.
+    pub minor: u32,
+    /// Permission bits.
+    pub mode: u32,
+    /// Owner.
+    pub uid: u32,
+    /// Group.
+    pub gid: u32,
+}
+
+impl Node {
+    /// A character device of root's that everybody may open.
+    pub(crate) fn character(path: impl Into<String>, major: u32, minor: u32) -> Self {
+        Self {
+            path: path.into(),
+            block: false,
+            major,
+            minor,
+            mode: 0o666,
+            uid: 0,
+            gid: 0,
+        }
+    }
+
+    /// What BuildKit adds to /dev for `--security=insecure`.
+    fn privileged() -> impl Iterator<Item = Self> {
+        let characters = [
+            ("/dev/kmsg", 1, 11),
+            ("/dev/cuse", 10, 203),
+            ("/dev/fuse", 10, 229),
+            ("/dev/kvm", 10, 232),
+            ("/dev/net/tun", 10, 200),
+            ("/dev/loop-control", 10, 237),
+        ]
+        .map(|(path, major, minor)| Self {
+            mode: 0o600,
+            ..Self::character(path, major, minor)
+        });
+        let loops = (0..8).map(|minor| Self {
+            block: true,
+            mode: 0o660,
+            ..Self::character(format!("/dev/loop{minor}"), 7, minor)
+        });
+        characters.into_iter().chain(loops)
+    }
 }
 
 /// One mount besides the standard ones.
@@ -215,16 +318,38 @@ pub enum MountKind {
     Tree {
         /// The open file, directory or detached mount.
         tree: Arc<OwnedFd>,
+        /// What of the tree is shown, resolved inside it; empty for all of it. Anything else
+        /// takes the tree itself to be a mount.
+        below: String,
         /// Forbids writing.
         readonly: bool,
+    },
+    /// A file that is in memory only, read-only, and gone with the container.
+    File {
+        /// What is in it.
+        content: Hidden,
+        /// Owner.
+        uid: u32,
+        /// Group.
+        gid: u32,
+        /// Permission bits.
+        mode: u32,
     },
     /// An empty memory file system.
     Tmpfs {
         /// Size limit in bytes.
         size: Option<u64>,
-        /// Permission bits of its root.
-        mode: u32,
     },
+}
+
+/// Bytes that no log shows.
+#[derive(Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Hidden(pub Vec<u8>);
+
+impl std::fmt::Debug for Hidden {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("***")
+    }
 }
 
 impl Mount {
@@ -243,15 +368,20 @@ impl Mount {
     pub fn tree(tree: Arc<OwnedFd>, target: impl Into<String>, readonly: bool) -> Self {
         Self {
             target: target.into(),
-            kind: MountKind::Tree { tree, readonly },
+            kind: MountKind::Tree {
+                tree,
+                below: String::new(),
+                readonly,
+            },
         }
     }
 
-    /// Mounts a memory file system.
+    /// Mounts a memory file system, with the mode of the directory that it covers, 1777 where
+    /// there is none.
     pub fn tmpfs(target: impl Into<String>, size: Option<u64>) -> Self {
         Self {
             target: target.into(),
-            kind: MountKind::Tmpfs { size, mode: 0o1777 },
+            kind: MountKind::Tmpfs { size },
         }
     }
 }

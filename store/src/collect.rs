@@ -73,7 +73,8 @@ impl Store {
         in_use: &InUse,
         candidates: BlobCandidates,
     ) -> Result<Freed> {
-        let mut forgotten = table::delete_removed_images(tx, in_use).await?;
+        let mut forgotten = table::delete_removed_indexes(tx, in_use).await?;
+        forgotten.extend(table::delete_removed_images(tx, in_use).await?);
         let snapshots = table::delete_snapshots(tx, in_use).await?;
         forgotten.extend(table::delete_layer_blobs(tx, in_use).await?);
         table::delete_sources(tx, in_use.since).await?;

@@ -5,8 +5,9 @@ use std::path::{Path, PathBuf};
 
 use crate::db::sqlite::DatabaseError;
 use oci::blob::BlobError;
+use oci::manifest::ManifestError;
 use oci::reference::ReferenceError;
-use oci::{ChainId, Digest};
+use oci::{ChainId, Digest, Platform};
 
 /// How long another process that writes to the database is waited for, before it is
 /// [`Error::Busy`].
@@ -167,6 +168,38 @@ pub enum Error {
     /// The configuration of a new image cannot be understood.
     #[error("the image configuration is not valid: {0}")]
     BadConfig(serde_json::Error),
+    /// A new index cannot be understood.
+    #[error("the index is not valid: {0}")]
+    BadIndex(ManifestError),
+    /// What was to be an index is the manifest of one image.
+    #[error("the index is not valid: it is the manifest of one image")]
+    NoIndex,
+    /// There is an image of that name, and none for the platform that is asked for.
+    #[error(
+        "image with reference {name} was found but does not provide the specified platform \
+         ({wanted}); it has {}",
+        available.join(", ")
+    )]
+    NoPlatform {
+        /// What was asked for.
+        name: String,
+        /// The platform.
+        wanted: Box<Platform>,
+        /// The platforms that there are.
+        available: Vec<String>,
+    },
+    /// `rmi` of an image that an index needs, without force.
+    #[error(
+        "conflict: unable to delete {short_id} (must be forced) - it is the image of {}, which \
+         would have none for its platform",
+        indexes.join(" and ")
+    )]
+    Listed {
+        /// The first twelve digits of the image ID.
+        short_id: String,
+        /// The names of the indexes, or their digests.
+        indexes: Vec<String>,
+    },
     /// A background task was cancelled because the program is ending.
     #[error("the store's work was cut short: {0}")]
     Cancelled(tokio::task::JoinError),

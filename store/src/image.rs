@@ -22,6 +22,8 @@ pub struct Image {
     pub tags: Vec<Reference>,
     /// `repository@digest` of the manifests it is known by elsewhere, sorted.
     pub repo_digests: Vec<Reference>,
+    /// An index of the store lists it.
+    pub listed: bool,
 }
 
 impl Image {
@@ -30,9 +32,9 @@ impl Image {
         ChainId::chain(&self.layers).pop()
     }
 
-    /// Whether no tag points to it: what `docker images` shows as `<none>`.
+    /// Whether no tag and no index leads to it: what `docker images` shows as `<none>`.
     pub fn is_dangling(&self) -> bool {
-        self.tags.is_empty()
+        self.tags.is_empty() && !self.listed
     }
 }
 
@@ -69,8 +71,6 @@ pub struct ImageLine<'a> {
     pub tag: &'a str,
     /// The repository digest, or `<none>`.
     pub digest: String,
-    /// The image.
-    pub image: &'a Image,
 }
 
 const NONE: &str = "<none>";
@@ -79,51 +79,53 @@ impl Image {
     /// Its lines in `docker images`: one a tag, and one a repository that has it only by digest.
     /// With `digests` (`--digests`) there is one for each digest that the repository knows.
     pub fn lines(&self, digests: bool) -> Vec<ImageLine<'_>> {
-        let line = |repository: String, tag, digest: Option<String>| ImageLine {
-            repository,
-            tag,
-            digest: digest.unwrap_or_else(|| NONE.to_owned()),
-            image: self,
-        };
-        let known_by = |repository: &Repository| -> Vec<Option<String>> {
-            let of = self.repo_digests.iter();
-            let of = of.filter(|r| digests && r.repository() == repository);
-            let of: Vec<_> = of.map(|r| r.digest().map(ToString::to_string)).collect();
-            if of.is_empty() { vec![None] } else { of }
-        };
-        let mut lines = Vec::new();
-        for tag in &self.tags {
-            for digest in known_by(tag.repository()) {
-                let repository = tag.repository().familiar();
-                lines.push(line(repository, tag.tag().unwrap_or(NONE), digest));
-            }
-        }
-        let tagged = |repository| self.tags.iter().any(|tag| tag.repository() == repository);
-        let mut untagged: Vec<&Repository> = self
-            .repo_digests
-            .iter()
-            .map(Reference::repository)
-            .collect();
-        untagged.dedup();
-        for repository in untagged {
-            if !tagged(repository) {
-                for digest in known_by(repository) {
-                    lines.push(line(repository.familiar(), NONE, digest));
-                }
-            }
-        }
-        if lines.is_empty() {
-            lines.push(line(NONE.to_owned(), NONE, None));
-        }
-        lines
+        lines(&self.tags, &self.repo_digests, digests)
     }
 }
 
-/// Seconds since the epoch; an image without a readable time of creation is the oldest.
-pub(crate) fn created(image: &Image) -> i64 {
-    image
-        .created
-        .as_deref()
+/// The lines of what has these names.
+pub(crate) fn lines<'n>(
+    tags: &'n [Reference],
+    repo_digests: &'n [Reference],
+    digests: bool,
+) -> Vec<ImageLine<'n>> {
+    let line = |repository: String, tag, digest: Option<String>| ImageLine {
+        repository,
+        tag,
+        digest: digest.unwrap_or_else(|| NONE.to_owned()),
+    };
+    let known_by = |repository: &Repository| -> Vec<Option<String>> {
+        let of = repo_digests.iter();
+        let of = of.filter(|r| digests && r.repository() == repository);
+        let of: Vec<_> = of.map(|r| r.digest().map(ToString::to_string)).collect();
+        if of.is_empty() { vec![None] } else { of }
+    };
+    let mut lines = Vec::new();
+    for tag in tags {
+        for digest in known_by(tag.repository()) {
+            let repository = tag.repository().familiar();
+            lines.push(line(repository, tag.tag().unwrap_or(NONE), digest));
+        }
+    }
+    let tagged = |repository| tags.iter().any(|tag| tag.repository() == repository);
+    let mut untagged: Vec<&Repository> = repo_digests.iter().map(Reference::repository).collect();
+    untagged.dedup();
+    for repository in untagged {
+        if !tagged(repository) {
+            for digest in known_by(repository) {
+                lines.push(line(repository.familiar(), NONE, digest));
+            }
+        }
+    }
+    if lines.is_empty() {
+        lines.push(line(NONE.to_owned(), NONE, None));
+    }
+    lines
+}
+
+/// Seconds since the epoch; what has no readable time of creation is the oldest.
+pub(crate) fn seconds(created: Option<&str>) -> i64 {
+    created
         .and_then(|text| text.parse::<jiff::Timestamp>().ok())
         .map_or(i64::MIN, jiff::Timestamp::as_second)
 }

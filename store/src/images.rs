@@ -7,9 +7,10 @@ use oci::{ChainId, Descriptor, Digest, ImageConfig, Reference};
 
 use crate::db::Durability;
 use crate::db::images::{self as table, NewRow};
+use crate::db::indexes;
 use crate::db::sqlite::Connection;
 use crate::error::{Error, Result};
-use crate::image::{Image, NewImage, RawManifest, created};
+use crate::image::{Image, NewImage, RawManifest, seconds};
 use crate::lock::TOUCH_SECONDS;
 use crate::store::{Store, blocking};
 
@@ -119,8 +120,12 @@ impl Store {
         Ok(())
     }
 
-    /// Writes a small blob unless it is there.
-    async fn put_blob(&self, bytes: Vec<u8>) -> Result<()> {
+    /// Writes a small blob unless it is there. No row refers to it yet: it stays while a lease is
+    /// held.
+    ///
+    /// # Errors
+    /// Those of the blob store.
+    pub async fn put_blob(&self, bytes: Vec<u8>) -> Result<()> {
         let digest = Digest::sha256(&bytes);
         if self.use_blob(&digest).await? == Some(bytes.len() as u64) {
             return Ok(());
@@ -158,7 +163,10 @@ impl Store {
     pub async fn images(&self) -> Result<Vec<Image>> {
         let stored = table::all(&mut *self.0.db.lock().await).await?;
         let mut images: Vec<Image> = stored.into_iter().map(|stored| stored.image).collect();
-        images.sort_by_cached_key(|image| (std::cmp::Reverse(created(image)), image.id.clone()));
+        images.sort_by_cached_key(|image| {
+            let created = std::cmp::Reverse(seconds(image.created.as_deref()));
+            (created, image.id.clone())
+        });
         Ok(images)
     }
 
@@ -185,7 +193,7 @@ impl Store {
         }
     }
 
-    async fn small_blob(&self, digest: &Digest) -> Result<Vec<u8>> {
+    pub(crate) async fn small_blob(&self, digest: &Digest) -> Result<Vec<u8>> {
         let (blobs, digest) = (self.0.blobs.clone(), digest.clone());
         blocking(move || {
             use std::io::Read;
@@ -204,20 +212,25 @@ impl Store {
         .await
     }
 
-    /// Points a tag, `latest` if the reference has none, to an image.
+    /// Points a tag, `latest` if the reference has none, to an image or index.
     ///
     /// # Errors
-    /// [`Error::TagWithDigest`]; [`Error::NoSuchImage`] when the image is gone.
+    /// [`Error::TagWithDigest`]; [`Error::NoSuchImage`] when there is none (any more).
     pub async fn tag(&self, id: &Digest, reference: &Reference) -> Result<()> {
         if reference.digest().is_some() {
             return Err(Error::TagWithDigest);
         }
         let mut db = self.0.db.lock().await;
         let mut tx = db.begin(Durability::Full).await?;
-        let row_id = self.row_of(&mut tx, id).await?;
         let repository = reference.repository().to_string();
         let tag = reference.tag().unwrap_or(oci::reference::DEFAULT_TAG);
-        table::set_tag(&mut tx, &repository, tag, row_id).await?;
+        match indexes::by_digest(&mut tx, id).await? {
+            Some(index) => indexes::set_tag(&mut tx, &repository, tag, index.row_id).await?,
+            None => {
+                let row_id = self.row_of(&mut tx, id).await?;
+                table::set_tag(&mut tx, &repository, tag, row_id).await?;
+            }
+        }
         tx.commit().await?;
         Ok(())
     }
@@ -239,7 +252,7 @@ impl Store {
         Ok(())
     }
 
-    async fn row_of(&self, db: &mut Connection, id: &Digest) -> Result<i64> {
+    pub(crate) async fn row_of(&self, db: &mut Connection, id: &Digest) -> Result<i64> {
         match table::by_digest(db, id).await? {
             Some(stored) => Ok(stored.row_id),
             None => Err(Error::NoSuchImage {

@@ -9,12 +9,14 @@
 //! | [`root`] | where it is and how its directory is laid out |
 //! | [`snapshot`] | unpacked layers, and making them durable |
 //! | [`image`] | images and their tags |
+//! | [`index`] | indexes of images, and what names lead to |
 //! | [`resolve`] | finding the image that a text means |
 //! | [`remove`] | `rmi` |
 //! | [`share`] | one layer on several stacks |
 //! | [`claim`] | who does a step that several are about to do |
 //! | [`layers`] | the blobs of layers, and where else they are |
 //! | [`cache`] | build-cache records |
+//! | [`mounts`] | directories of cache mounts |
 //! | [`prune`] | freeing what is not used, and disk usage |
 //! | [`check`] | what `fsck` looks at and takes away |
 //! | [`lock`] | leases, which hold removal back |
@@ -35,8 +37,11 @@ mod db;
 pub mod error;
 pub mod image;
 mod images;
+pub mod index;
+mod indexes;
 pub mod layers;
 pub mod lock;
+pub mod mounts;
 pub mod prune;
 mod read_only;
 pub mod record;
@@ -52,9 +57,11 @@ mod trash;
 pub use claim::Claim;
 pub use error::{Error, Result};
 pub use image::{Image, ImageLine, NewImage, RawManifest};
+pub use index::{Content, IndexEntry, NewIndex, StoredIndex};
 pub use lock::Lease;
+pub use mounts::{CacheDir, CacheName, CacheOffer, CacheSharing, NewCacheDir};
 pub use prune::{DiskUsage, Kept, PruneOptions, PruneReport, Usage};
-pub use record::{CacheRecord, NewCacheRecord};
+pub use record::{CacheRecord, NewCacheRecord, RecordKind};
 pub use remove::Removal;
 pub use root::default_root;
 pub use snapshot::{Snapshot, StagedSnapshot};

@@ -1,17 +1,21 @@
 //! Freeing what is not used, and telling how much there is.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 use oci::Digest;
 use oci::blob::BlobStore;
 
 use crate::collect::BlobCandidates;
-use crate::db::{self, Durability, images};
+use crate::db::sqlite::Connection;
+use crate::db::{self, Durability, images, indexes};
 use crate::error::Result;
-use crate::image::{Image, created};
-use crate::record::CacheRecord;
-use crate::remove::Removal;
+use crate::image::{Image, seconds};
+use crate::lock::InUse;
+use crate::mounts;
+use crate::record::{CacheRecord, RecordKind};
+use crate::remove::{Removal, remove_orphans};
 use crate::store::{Store, blocking};
 
 /// What to prune.
@@ -111,8 +115,12 @@ fn choose_images<'a>(
 ) -> Vec<&'a images::StoredImage> {
     let before = until(options, now);
     all.iter()
-        .filter(|stored| options.images && (options.all || stored.image.is_dangling()))
-        .filter(|stored| before.is_none_or(|before| created(&stored.image) < before))
+        .filter(|stored| options.images && !stored.image.listed)
+        .filter(|stored| options.all || stored.image.is_dangling())
+        .filter(|stored| {
+            let created = seconds(stored.image.created.as_deref());
+            before.is_none_or(|before| created < before)
+        })
         .collect()
 }
 
@@ -147,6 +155,65 @@ fn until(options: &PruneOptions, now: i64) -> Option<i64> {
         .map(|age| now.saturating_sub(db::to_i64(age.as_secs())))
 }
 
+/// The bytes of the directories of snapshots: one that several stacks share is there once.
+fn files_of<'s>(sizes: impl Iterator<Item = &'s (i64, u64)>) -> u64 {
+    let files: HashMap<i64, u64> = sizes.copied().collect();
+    files.values().sum()
+}
+
+fn is_mount(record: &CacheRecord) -> bool {
+    record.kind == RecordKind::CacheMount
+}
+
+/// Cache mounts belong to no image: pruning frees all that no step uses.
+async fn mount_usage(store: &Store) -> Result<Usage> {
+    let all = store.cache_mounts().await?;
+    let shared = Arc::clone(&store.0);
+    let active = blocking(move || mounts::in_use(&shared.layout)).await?;
+    let size = all.iter().map(|mount| mount.size).sum();
+    Ok(Usage {
+        total: all.len(),
+        active,
+        size,
+        reclaimable: size,
+    })
+}
+
+/// Removes indexes, and the images that only they led to; returns how many stay because they are
+/// in use.
+async fn prune_indexes(
+    tx: &mut Connection,
+    in_use: &InUse,
+    options: &PruneOptions,
+    now: i64,
+    report: &mut PruneReport,
+) -> Result<usize> {
+    if !options.images {
+        return Ok(0);
+    }
+    let before = until(options, now);
+    let mut kept = 0;
+    for row in indexes::all(tx).await? {
+        let index = &row.index;
+        let created = seconds(index.created.as_deref());
+        if !(options.all || index.is_dangling()) || before.is_some_and(|b| created >= b) {
+            continue;
+        }
+        if in_use.holds(&index.id) {
+            kept += 1;
+            continue;
+        }
+        for reference in index.tags.iter().chain(&index.repo_digests) {
+            images::remove_reference(tx, reference).await?;
+            report.images.push(Removal::Untagged(reference.clone()));
+        }
+        indexes::remove(tx, row.row_id).await?;
+        report.images.push(Removal::Deleted(index.id.clone()));
+        remove_orphans(tx, &mut report.images).await?;
+    }
+    Ok(kept)
+}
+
 impl Store {
     /// Frees what is not used: images and cache records by the options, then whatever no image,
     /// cache record or lease needs, and what crashes have left. What other processes use or have
@@ -157,12 +224,23 @@ impl Store {
     pub async fn prune(&self, options: &PruneOptions) -> Result<PruneReport> {
         let gate = self.gate().await?;
         let now = self.now();
+        let mounts = self.cache_mounts().await?;
         let mut report = PruneReport::default();
         let mut db = self.0.db.lock().await;
         let mut tx = db.begin(Durability::Full).await?;
         let in_use = self.in_use(&gate)?;
 
-        let all = images::all(&mut tx).await?;
+        let mut all = images::all(&mut tx).await?;
+        let kept_indexes = prune_indexes(&mut tx, &in_use, options, now, &mut report).await?;
+        if !report.images.is_empty() {
+            // Some went, and others are listed no more.
+            let gone = all;
+            all = images::all(&mut tx).await?;
+            all.extend(gone.into_iter().filter(|stored| {
+                let removed = Removal::Deleted(stored.image.id.clone());
+                report.images.contains(&removed)
+            }));
+        }
         let (kept_images, chosen): (Vec<_>, Vec<_>) = choose_images(&all, options, now)
             .into_iter()
             .partition(|stored| in_use.holds(&stored.image.id));
@@ -180,18 +258,23 @@ impl Store {
             .await?
             .into_iter()
             .collect();
-        let records = db::cache::all(&mut tx)
+        let mut records = db::cache::all(&mut tx)
             .await?
             .into_iter()
             .map(db::cache::CacheRow::into_record)
             .collect::<Result<Vec<_>>>()?;
+        records.extend(mounts);
+        records.sort_by_key(|record| record.last_used);
         let used = |record: &CacheRecord| match &record.chain_id {
             Some(chain_id) => in_use.holds(chain_id),
             None => in_use.everything,
         };
         let chosen = choose_records(records, &in_images, options, now);
+        let (mut mounts, chosen): (Vec<_>, Vec<_>) = chosen.into_iter().partition(is_mount);
         let (kept_records, chosen): (Vec<_>, Vec<_>) = chosen.into_iter().partition(used);
         report.cache = chosen;
+        let asked = mounts.len();
+        self.remove_mounts(&mut mounts, options.dry_run).await?;
         let keys: Vec<&Digest> = report.cache.iter().map(|record| &record.key).collect();
         db::cache::delete(&mut tx, keys).await?;
 
@@ -200,8 +283,8 @@ impl Store {
         let keys: Vec<&Digest> = kept_records.iter().map(|record| &record.key).collect();
         let (snapshots, size) = db::collect::kept_snapshots(&mut tx, &rows, &keys).await?;
         report.kept = Kept {
-            images: rows.len(),
-            cache: keys.len(),
+            images: rows.len() + kept_indexes,
+            cache: keys.len() + asked - mounts.len(),
             snapshots,
             size,
             processes: in_use.processes.iter().copied().collect(),
@@ -226,7 +309,9 @@ impl Store {
             .collect();
         report.snapshots = freed.snapshots.len();
         report.blobs = freed.blobs.len();
-        report.reclaimed = freed.size();
+        report.reclaimed = freed.size() + mounts.iter().map(|mount| mount.size).sum::<u64>();
+        report.cache.append(&mut mounts);
+        report.cache.sort_by_key(|record| record.last_used);
         if options.dry_run {
             tx.rollback().await?;
             return Ok(report);
@@ -236,6 +321,14 @@ impl Store {
         self.free(gate, freed).await?;
         self.empty_trash().await?;
         Ok(report)
+    }
+
+    /// Takes cache mounts away, and leaves those in the list that nobody uses.
+    async fn remove_mounts(&self, chosen: &mut Vec<CacheRecord>, trial: bool) -> Result<()> {
+        let (shared, asked) = (Arc::clone(&self.0), chosen.clone());
+        let gone = blocking(move || mounts::remove(&shared.layout, &asked, trial)).await?;
+        chosen.retain(|mount| gone.contains(&mount.key));
+        Ok(())
     }
 
     /// How much there is and how much of it pruning would free.
@@ -249,6 +342,7 @@ impl Store {
             .into_iter()
             .map(|stored| stored.image)
             .collect();
+        let indexes = indexes::all(&mut db).await?;
         let in_images: HashSet<String> = db::cache::keys_in_images(&mut db)
             .await?
             .into_iter()
@@ -258,6 +352,7 @@ impl Store {
             .into_iter()
             .map(db::cache::CacheRow::into_record)
             .collect::<Result<Vec<_>>>()?;
+        let mounts = mount_usage(self).await?;
         let sizes = db::snapshots::sizes(&mut db).await?;
         let referenced = db::collect::referenced_blobs(&mut db).await?;
         drop(db);
@@ -284,9 +379,18 @@ impl Store {
                 .collect()
         };
         let in_any = chains(&|_| true);
-        let in_tagged = chains(&|image| !image.is_dangling());
-        let total =
-            |ids: &HashSet<String>| -> u64 { ids.iter().filter_map(|id| sizes.get(id)).sum() };
+        // What has no name of its own is shown as its index.
+        let by_index: HashSet<&Digest> = indexes
+            .iter()
+            .filter(|row| !row.index.is_dangling())
+            .flat_map(|row| row.index.images())
+            .collect();
+        let in_tagged = chains(&|image| !image.tags.is_empty() || by_index.contains(&image.id));
+        let shown = images.iter().filter(|i| !i.listed || !i.tags.is_empty());
+        let named = images.iter().filter(|i| !i.tags.is_empty()).count();
+        let named_indexes = indexes.iter().filter(|row| !row.index.is_dangling());
+        let total = |ids: &HashSet<String>| files_of(ids.iter().filter_map(|id| sizes.get(id)));
+        let everything = files_of(sizes.values());
         let cached: u64 = records.iter().map(|record| record.size).sum();
         let shared = records
             .iter()
@@ -294,22 +398,22 @@ impl Store {
         let shared_size: u64 = shared.clone().map(|record| record.size).sum();
         Ok(DiskUsage {
             images: Usage {
-                total: images.len(),
-                active: images.iter().filter(|image| !image.is_dangling()).count(),
+                total: shown.count() + indexes.len(),
+                active: named + named_indexes.count(),
                 size: total(&in_any),
                 reclaimable: total(&in_any) - total(&in_tagged),
             },
             cache: Usage {
-                total: records.len(),
-                active: shared.count(),
-                size: cached,
-                reclaimable: cached - shared_size,
+                total: records.len() + mounts.total,
+                active: shared.count() + mounts.active,
+                size: cached + mounts.size,
+                reclaimable: cached - shared_size + mounts.reclaimable,
             },
             snapshots: Usage {
                 total: sizes.len(),
                 active: sizes.keys().filter(|id| in_any.contains(*id)).count(),
-                size: sizes.values().sum(),
-                reclaimable: sizes.values().sum::<u64>() - total(&in_any),
+                size: everything,
+                reclaimable: everything - total(&in_any),
             },
             blobs: Usage {
                 total: blob_sizes.len(),
@@ -341,6 +445,7 @@ mod tests {
                 created_at: 0,
                 last_used: 1000 + i64::from(n),
                 uses: 0,
+                kind: RecordKind::Regular,
             })
             .collect()
     }

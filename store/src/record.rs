@@ -24,6 +24,28 @@ pub struct CacheRecord {
     pub last_used: i64,
     /// How often it was used; uses within a minute count once.
     pub uses: u64,
+    /// What it is a record of.
+    pub kind: RecordKind,
+}
+
+/// What a cache record is of.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum RecordKind {
+    /// A step's layer.
+    #[default]
+    Regular,
+    /// A directory of `RUN --mount=type=cache`; it has no layer.
+    CacheMount,
+}
+
+impl RecordKind {
+    /// As BuildKit calls it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Regular => "regular",
+            Self::CacheMount => "exec.cachemount",
+        }
+    }
 }
 
 /// A record to be stored.

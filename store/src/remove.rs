@@ -1,14 +1,18 @@
 //! Removing an image as `docker rmi` does.
 
+use std::collections::HashSet;
 use std::fmt;
 
 use oci::{Digest, Reference};
 
-use crate::collect::BlobCandidates;
-use crate::db::{Durability, images as table};
+use crate::collect::{BlobCandidates, Freed};
+use crate::db::sqlite::Connection;
+use crate::db::{Durability, images as table, indexes};
 use crate::error::{Error, Result};
 use crate::image::Image;
-use crate::resolve::look_up;
+use crate::index::StoredIndex;
+use crate::lock::{Gate, InUse};
+use crate::resolve::{Found, look_up};
 use crate::store::Store;
 
 /// One line of what `docker rmi` prints.
@@ -54,11 +58,38 @@ fn named(text: &str, id: &Digest) -> Named {
     }
 }
 
+/// The names of an image or index.
+pub(crate) struct Names<'n> {
+    id: &'n Digest,
+    tags: &'n [Reference],
+    repo_digests: &'n [Reference],
+}
+
+impl<'n> From<&'n Image> for Names<'n> {
+    fn from(image: &'n Image) -> Self {
+        Self {
+            id: &image.id,
+            tags: &image.tags,
+            repo_digests: &image.repo_digests,
+        }
+    }
+}
+
+impl<'n> From<&'n StoredIndex> for Names<'n> {
+    fn from(index: &'n StoredIndex) -> Self {
+        Self {
+            id: &index.id,
+            tags: &index.tags,
+            repo_digests: &index.repo_digests,
+        }
+    }
+}
+
 /// Docker's rules: by reference, that one goes, with the digests of its repository if it was the
 /// last tag there, and the image goes with its last reference; by ID, all references go if they
 /// amount to one, or by force.
-pub(crate) fn plan(named: &Named, image: &Image, force: bool) -> Result<Plan> {
-    let all = || image.tags.iter().chain(&image.repo_digests).cloned();
+pub(crate) fn plan(named: &Named, image: &Names<'_>, force: bool) -> Result<Plan> {
+    let all = || image.tags.iter().chain(image.repo_digests).cloned();
     match named {
         Named::By(reference) => {
             let mut untag = vec![reference.clone()];
@@ -98,8 +129,8 @@ fn same_or_listed(reference: &Reference, list: &[Reference]) -> bool {
     })
 }
 
-fn is_single(image: &Image) -> bool {
-    match (&image.tags[..], &image.repo_digests[..]) {
+fn is_single(image: &Names<'_>) -> bool {
+    match (image.tags, image.repo_digests) {
         ([], []) | ([_], []) => true,
         ([], [first, rest @ ..]) => rest.iter().all(|r| r.repository() == first.repository()),
         ([tag], digests) => digests.iter().all(|r| r.repository() == tag.repository()),
@@ -118,12 +149,33 @@ impl Store {
         let gate = self.gate().await?;
         let mut db = self.0.db.lock().await;
         // Under the gate the answer cannot be removed by anybody else.
-        let image = look_up(&mut db, text).await?.image;
-        let plan = plan(&named(text, &image.id), &image, force)?;
+        let image = match look_up(&mut db, text).await? {
+            Found::Image(stored) => stored.image,
+            Found::Index(stored) => {
+                let plan = plan(
+                    &named(text, &stored.index.id),
+                    &Names::from(&stored.index),
+                    force,
+                )?;
+                let mut tx = db.begin(Durability::Full).await?;
+                let in_use = self.in_use(&gate)?;
+                let (removals, freed) = self
+                    .remove_index(&mut tx, &in_use, &stored.index, plan)
+                    .await?;
+                tx.commit().await?;
+                drop(db);
+                return self.finish_removal(gate, removals, freed).await;
+            }
+        };
+        let named = named(text, &image.id);
+        let plan = plan(&named, &Names::from(&image), force)?;
 
         let mut removals = Vec::new();
         let mut tx = db.begin(Durability::Full).await?;
         let in_use = self.in_use(&gate)?;
+        if image.listed && named == Named::ById && !force {
+            return Err(listed(&mut tx, &image.id).await?);
+        }
         for reference in plan.untag {
             if table::remove_reference(&mut tx, &reference).await? {
                 removals.push(Removal::Untagged(reference));
@@ -132,10 +184,13 @@ impl Store {
         // A tag may have been added by another process after we looked.
         let left = table::by_digest(&mut tx, &image.id).await?;
         let left = left.filter(|s| s.image.tags.is_empty() && s.image.repo_digests.is_empty());
-        let (Some(left), true) = (left, plan.delete) else {
+        // What an index lists goes with the index, or by its own ID.
+        let delete = plan.delete && (!image.listed || named == Named::ById);
+        let (Some(left), true) = (left, delete) else {
             tx.commit().await?;
             return Ok(removals);
         };
+        indexes::forget_image(&mut tx, left.row_id).await?;
         table::remove(&mut tx, left.row_id).await?;
         removals.push(Removal::Deleted(image.id.clone()));
         // An index that the image was pulled by; its own blobs are found with its row.
@@ -149,10 +204,89 @@ impl Store {
         for layer in image.layers_of(&freed.snapshots) {
             removals.push(Removal::Deleted(layer));
         }
-        self.free(gate, freed).await?;
-        self.empty_trash().await?;
+        self.finish_removal(gate, removals, Some(freed)).await
+    }
+
+    async fn finish_removal(
+        &self,
+        gate: Gate,
+        removals: Vec<Removal>,
+        freed: Option<Freed>,
+    ) -> Result<Vec<Removal>> {
+        if let Some(freed) = freed {
+            self.free(gate, freed).await?;
+            self.empty_trash().await?;
+        }
         Ok(removals)
     }
+
+    /// Takes an index's names away, and with the last of them itself and the images that only it
+    /// led to.
+    async fn remove_index(
+        &self,
+        tx: &mut Connection,
+        in_use: &InUse,
+        index: &StoredIndex,
+        plan: Plan,
+    ) -> Result<(Vec<Removal>, Option<Freed>)> {
+        let mut removals = Vec::new();
+        for reference in plan.untag {
+            if table::remove_reference(tx, &reference).await? {
+                removals.push(Removal::Untagged(reference));
+            }
+        }
+        let left = indexes::by_digest(tx, &index.id).await?;
+        let left = left.filter(|s| s.index.tags.is_empty() && s.index.repo_digests.is_empty());
+        let (Some(left), true) = (left, plan.delete) else {
+            return Ok((removals, None));
+        };
+        indexes::remove(tx, left.row_id).await?;
+        removals.push(Removal::Deleted(index.id.clone()));
+        let images = remove_orphans(tx, &mut removals).await?;
+        let digests = index.repo_digests.iter();
+        let blobs = digests.filter_map(|r| r.digest().cloned()).collect();
+        let freed = self
+            .collect(tx, in_use, BlobCandidates::These(blobs))
+            .await?;
+        let mut told = HashSet::new();
+        for layer in images.iter().flat_map(|i| i.layers_of(&freed.snapshots)) {
+            if told.insert(layer.clone()) {
+                removals.push(Removal::Deleted(layer));
+            }
+        }
+        Ok((removals, Some(freed)))
+    }
+}
+
+/// Removes the images that only removed indexes led to, and tells so.
+pub(crate) async fn remove_orphans(
+    tx: &mut Connection,
+    removals: &mut Vec<Removal>,
+) -> Result<Vec<Image>> {
+    let mut images = Vec::new();
+    for (row_id, id) in indexes::orphans(tx).await? {
+        if let Some(stored) = table::by_digest(tx, &id).await? {
+            images.push(stored.image);
+        }
+        table::remove(tx, row_id).await?;
+        removals.push(Removal::Deleted(id));
+    }
+    Ok(images)
+}
+
+/// Who lists an image that is not to be removed therefore.
+async fn listed(tx: &mut Connection, id: &Digest) -> Result<Error> {
+    let all = indexes::all(tx).await?;
+    let of = all.iter().map(|row| &row.index);
+    let of = of.filter(|index| index.images().any(|image| image == id));
+    let names = of.map(|index| match &index.tags[..] {
+        [] => index.id.to_string(),
+        [first, ..] => first.familiar(),
+    });
+    Ok(Error::Listed {
+        short_id: id.short().to_owned(),
+        indexes: names.collect(),
+    })
 }
 
 impl Image {
@@ -185,6 +319,7 @@ mod tests {
             layers: Vec::new(),
             tags: parse(tags),
             repo_digests: parse(&digests),
+            listed: false,
         }
     }
 
@@ -203,7 +338,7 @@ mod tests {
             ("sha256:e3b0", &["app:v1"], &["app"], 2, true),
         ] {
             let image = image(tags, digests);
-            let plan = plan(&named(text, &image.id), &image, false).unwrap();
+            let plan = plan(&named(text, &image.id), &Names::from(&image), false).unwrap();
             assert_eq!(
                 (plan.untag.len(), plan.delete),
                 (untagged, delete),
@@ -220,13 +355,13 @@ mod tests {
             (&["app:v1"], &["other"]),
         ] {
             let image = image(tags, digests);
-            let error = plan(&Named::ById, &image, false).unwrap_err();
+            let error = plan(&Named::ById, &Names::from(&image), false).unwrap_err();
             assert_eq!(
                 error.to_string(),
                 "conflict: unable to delete e3b0c44298fc (must be forced) - \
                  image is referenced in multiple repositories"
             );
-            let forced = plan(&Named::ById, &image, true).unwrap();
+            let forced = plan(&Named::ById, &Names::from(&image), true).unwrap();
             assert_eq!(forced.untag.len(), tags.len() + digests.len());
         }
     }

@@ -1,11 +1,12 @@
 //! Finding the image that the user means.
 
-use oci::{Digest, Reference};
+use oci::{Digest, Platform, Reference};
 
-use crate::db::images as table;
 use crate::db::sqlite::Connection;
+use crate::db::{images, indexes};
 use crate::error::{Error, Result};
 use crate::image::Image;
+use crate::index::Content;
 use crate::store::Store;
 
 /// What a text can mean, in the order in which Docker tries.
@@ -61,26 +62,64 @@ impl Meaning {
     }
 }
 
-/// The image that a text means.
-pub(crate) async fn look_up(db: &mut Connection, text: &str) -> Result<table::StoredImage> {
+/// What was found, with what the user is not shown.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "one exists at a time, and is matched by value"
+)]
+#[derive(Debug)]
+pub(crate) enum Found {
+    Image(images::StoredImage),
+    Index(indexes::IndexRow),
+}
+
+impl Found {
+    fn content(self) -> Content {
+        match self {
+            Self::Image(stored) => Content::Image(stored.image),
+            Self::Index(stored) => Content::Index(stored.index),
+        }
+    }
+}
+
+/// An image or index by ID.
+async fn by_digest(db: &mut Connection, id: &Digest) -> Result<Option<Found>> {
+    Ok(match images::by_digest(db, id).await? {
+        Some(image) => Some(Found::Image(image)),
+        None => indexes::by_digest(db, id).await?.map(Found::Index),
+    })
+}
+
+/// An image or index by name.
+async fn by_reference(db: &mut Connection, reference: &Reference) -> Result<Option<Found>> {
+    let repository = reference.repository().to_string();
+    let (image, index) = match (reference.digest(), reference.tag()) {
+        (Some(digest), _) => (
+            images::by_repo_digest(db, &repository, digest).await?,
+            indexes::by_repo_digest(db, &repository, digest).await?,
+        ),
+        (None, Some(tag)) => (
+            images::by_tag(db, &repository, tag).await?,
+            indexes::by_tag(db, &repository, tag).await?,
+        ),
+        (None, None) => (None, None),
+    };
+    Ok(image.map(Found::Image).or(index.map(Found::Index)))
+}
+
+/// The image or index that a text means.
+pub(crate) async fn look_up(db: &mut Connection, text: &str) -> Result<Found> {
     let meaning = meaning(text)?;
     let found = match (&meaning.id, &meaning.reference) {
-        (Some(id), _) => table::by_digest(db, id).await?,
-        (None, Some(reference)) => {
-            let repository = reference.repository().to_string();
-            match (reference.digest(), reference.tag()) {
-                (Some(digest), _) => table::by_repo_digest(db, &repository, digest).await?,
-                (None, Some(tag)) => table::by_tag(db, &repository, tag).await?,
-                (None, None) => None,
-            }
-        }
+        (Some(id), _) => by_digest(db, id).await?,
+        (None, Some(reference)) => by_reference(db, reference).await?,
         (None, None) => None,
     };
     match (found, &meaning.prefix) {
         (Some(found), _) => Ok(found),
-        (None, Some(prefix)) => match &table::by_prefix(db, prefix).await?[..] {
+        (None, Some(prefix)) => match &images::by_prefix(db, prefix).await?[..] {
             [] => Err(meaning.not_found(text)),
-            [id] => table::by_digest(db, id)
+            [id] => by_digest(db, id)
                 .await?
                 .ok_or_else(|| meaning.not_found(text)),
             _ => Err(Error::AmbiguousId {
@@ -92,31 +131,93 @@ pub(crate) async fn look_up(db: &mut Connection, text: &str) -> Result<table::St
 }
 
 impl Store {
-    /// The image that a text means, by Docker's rules: a full ID; else a reference, with `latest`
-    /// where it has no tag, or `repository@digest`; else the beginning of an ID. While a lease is
-    /// held, its content then stays.
+    /// The image or index that a text means, by Docker's rules: a full ID; else a reference, with
+    /// `latest` where it has no tag, or `repository@digest`; else the beginning of an ID. While a
+    /// lease is held, its content then stays.
     ///
     /// # Errors
     /// [`Error::NoSuchImage`], [`Error::AmbiguousId`], [`Error::InvalidReference`].
-    pub async fn resolve(&self, text: &str) -> Result<Image> {
+    pub async fn content(&self, text: &str) -> Result<Content> {
         let _gate = self.looking().await?;
         let mut db = self.0.db.lock().await;
         let found = look_up(&mut db, text).await?;
-        self.announce([&found.image.id])?;
-        self.note_use(&mut db, &found).await?;
-        Ok(found.image)
+        match &found {
+            Found::Image(stored) => {
+                self.announce([&stored.image.id])?;
+                self.note_use(&mut db, stored).await?;
+            }
+            Found::Index(stored) => {
+                let index = &stored.index;
+                self.announce(std::iter::once(&index.id).chain(index.images()))?;
+                self.note_index_use(&mut db, stored).await?;
+            }
+        }
+        Ok(found.content())
     }
 
-    /// The image that a reference points to, if there is one.
+    /// The image that a text means (see [`content`](Self::content)); of an index this machine's,
+    /// else the first that is here.
+    ///
+    /// # Errors
+    /// As [`content`](Self::content).
+    pub async fn resolve(&self, text: &str) -> Result<Image> {
+        self.resolve_for(text, None).await
+    }
+
+    /// The image that a text means, for a platform; [`resolve`](Self::resolve) when none is asked
+    /// for.
+    ///
+    /// # Errors
+    /// [`Error::NoPlatform`]; as [`content`](Self::content).
+    pub async fn resolve_for(&self, text: &str, platform: Option<&Platform>) -> Result<Image> {
+        let content = self.content(text).await?;
+        self.image_of(text, content, platform).await
+    }
+
+    /// The image that something comes to for a platform.
+    ///
+    /// # Errors
+    /// [`Error::NoPlatform`]; those of the database.
+    pub async fn image_of(
+        &self,
+        text: &str,
+        content: Content,
+        platform: Option<&Platform>,
+    ) -> Result<Image> {
+        let lacks = |wanted: Platform, available: Vec<Platform>| Error::NoPlatform {
+            name: text.to_owned(),
+            wanted: Box::new(wanted),
+            available: available.iter().map(ToString::to_string).collect(),
+        };
+        let index = match content {
+            Content::Image(image) => {
+                return match platform {
+                    Some(wanted) if !wanted.runs(&image.platform) => {
+                        Err(lacks(wanted.clone(), vec![image.platform]))
+                    }
+                    _ => Ok(image),
+                };
+            }
+            Content::Index(index) => index,
+        };
+        let image = match index.select(platform) {
+            Some(id) => self.image(id).await?,
+            None => None,
+        };
+        let wanted = platform.cloned().unwrap_or_else(Platform::host);
+        image.ok_or_else(|| lacks(wanted, index.platforms()))
+    }
+
+    /// The image or index that a reference points to, if there is one.
     ///
     /// # Errors
     /// Those of the database.
-    pub async fn find(&self, reference: &Reference) -> Result<Option<Image>> {
+    pub async fn find(&self, reference: &Reference) -> Result<Option<Content>> {
         match self
-            .resolve(&reference.clone().or_latest().to_string())
+            .content(&reference.clone().or_latest().to_string())
             .await
         {
-            Ok(image) => Ok(Some(image)),
+            Ok(content) => Ok(Some(content)),
             Err(Error::NoSuchImage { .. }) => Ok(None),
             Err(e) => Err(e),
         }

@@ -10,6 +10,7 @@
 //!   leases/<name>             flocked by the processes that use the store
 //!   claims/<key>              flocked by the process that does what the key stands for
 //!   build/                    derived data, which can be made again
+//!   mounts/<name>-<n>/fs      directories of cache mounts, flocked by the steps that use them
 //!   trash/                    renamed away, being deleted
 //!   reserve                   space put aside for removing on a full disk
 //! ```
@@ -69,10 +70,11 @@ pub(crate) struct Layout {
     pub trash: PathBuf,
     pub derived: PathBuf,
     pub reserve: PathBuf,
+    pub mounts: PathBuf,
 }
 
 /// What may be in the root of a store that is only half made.
-const KNOWN: [&str; 13] = [
+const KNOWN: [&str; 14] = [
     "lock",
     "store.db",
     "store.db-wal",
@@ -84,6 +86,7 @@ const KNOWN: [&str; 13] = [
     "claims",
     "trash",
     "build",
+    "mounts",
     "reserve",
     "lost+found",
 ];
@@ -101,6 +104,7 @@ impl Layout {
             trash: root.join("trash"),
             derived: root.join("build"),
             reserve: root.join("reserve"),
+            mounts: root.join("mounts"),
             root,
         })
     }

@@ -68,7 +68,7 @@ pub(crate) fn collect_staging(layout: &Layout) -> Result<()> {
     for left in abandoned(layout)? {
         discard(layout, &left.path)?;
     }
-    Ok(())
+    crate::mounts::tidy(layout)
 }
 
 /// A staging directory of a process that is gone.

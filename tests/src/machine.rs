@@ -1,6 +1,7 @@
 //! A machine as far as the network goes: a network namespace of a test's own.
 
 use std::fs;
+use std::net::TcpListener;
 use std::process::{Child, Command, Stdio};
 
 use crate::{Cmd, Missing, Running, is_root, program};
@@ -76,6 +77,18 @@ impl Machine {
             .success()
         {}
         server
+    }
+
+    /// Listens on every address of this machine, at a port of its own.
+    pub fn listen(&self) -> TcpListener {
+        let namespace = format!("/proc/{}/ns/net", self.holder.id());
+        let bind = || {
+            let namespace = fs::File::open(namespace).expect("/proc");
+            nix::sched::setns(namespace, nix::sched::CloneFlags::CLONE_NEWNET).expect("setns");
+            TcpListener::bind("0.0.0.0:0").expect("bind")
+        };
+        // A thread that ends right after: it is the one that changes namespaces.
+        std::thread::scope(|scope| scope.spawn(bind).join()).expect("listen")
     }
 
     /// What the server at `address` and `port` answers; nothing when it cannot be reached.

@@ -237,3 +237,37 @@ fn the_same_files_make_the_same_image_in_another_store() {
     };
     assert_eq!(one, two);
 }
+
+#[test]
+fn a_changed_file_among_many_comes_to_what_a_new_build_comes_to() {
+    let store = need!(Store::busybox());
+    let mut context = Dir::dockerfile("FROM busybox\nCOPY src /app\nRUN ls -lR /app >/list\n");
+    for i in 0..300 {
+        context = context.file(&format!("src/d{}/f{i}", i / 90), i.to_string());
+    }
+    store.build("app", &context).ok();
+    let first = store.tree("app");
+    context.write("src/d1/f100", "changed");
+    context.chmod("src/d2/f200", 0o600);
+    let changed = store.build("app:changed", &context).ok();
+    assert_eq!(cached(&changed), 0, "{changed}");
+    let fresh = need!(Store::busybox());
+    fresh.build("app", &context).ok();
+    // The first layer is the base, the second the copy.
+    let layer = |store: &Store, image: &str| {
+        store.inspect(image)["RootFS"]["Layers"][1]
+            .as_str()
+            .unwrap()
+            .to_owned()
+    };
+    assert_eq!(layer(&store, "app:changed"), layer(&fresh, "app"));
+    assert_ne!(layer(&store, "app"), layer(&fresh, "app"));
+    // The second image needs nothing of the first, and the first kept what it had.
+    assert!(store.tree("app").differences(&first).is_empty());
+    store.rbuild(["rmi", "app"]).ok();
+    store.rbuild(["prune", "-f"]).ok();
+    store.rbuild(["fsck"]).ok();
+    let tree = store.tree("app:changed");
+    assert_eq!(tree.text("app/d1/f100"), "changed");
+    assert_eq!(tree.text("app/d3/f299"), "299");
+}

@@ -1,6 +1,6 @@
-//! Images go to and fro between rbuild and the other tools, as archives.
+//! Images go to and fro between rbuild and the other tools, as archives and as layers.
 
-use e2e::{Archive, Dir, Podman, Store, docker, need, skopeo};
+use e2e::{Archive, Dir, Podman, Registry, Store, docker, need, skopeo};
 
 fn app() -> Dir {
     Dir::dockerfile(
@@ -113,4 +113,90 @@ fn skopeo_copies_what_we_save() {
     // And what it inspects is what we built.
     let seen = need!(skopeo(&["inspect", "--config", &source])).ok().json();
     assert_eq!(seen["config"]["Cmd"], store.config("exchange:ours")["Cmd"]);
+}
+
+/// Noise, text and zeros, each large enough to be compressed in a way of its own.
+fn mixed() -> Vec<u8> {
+    let mut state = 1_u64;
+    let noise = (0..3 << 20).map(|_| {
+        state = state
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1);
+        (state >> 56) as u8
+    });
+    let noise: Vec<u8> = noise.collect();
+    let text = "the same again, and again\n".repeat(100_000).into_bytes();
+    [&noise[..], &text, &vec![0; 5 << 20], &noise[..777_777]].concat()
+}
+
+#[test]
+fn others_decompress_what_is_pushed() {
+    use sha2::{Digest as _, Sha256};
+    use std::process::{Command, Stdio};
+    let digest = |bytes: &[u8]| format!("sha256:{:x}", Sha256::digest(bytes));
+    let store = need!(Store::new());
+    let registry = Registry::start();
+    let accept = (
+        "Accept",
+        "application/vnd.oci.image.manifest.v1+json, application/vnd.docker.distribution.manifest.v2+json",
+    );
+    let context = Dir::dockerfile("FROM scratch\nCOPY mixed /\n").file("mixed", mixed());
+    store.build("mixed", &context).ok();
+    let inspected = store.inspect("mixed");
+    let diff_id = inspected["RootFS"]["Layers"][0].as_str().unwrap();
+    for (flag, program) in [("gzip", "gzip"), ("zstd", "zstd")] {
+        let name = registry.name(&format!("mixed:{flag}"));
+        store.rbuild(["tag", "mixed", &name]).ok();
+        store.rbuild(["push", "--compression", flag, &name]).ok();
+        let manifest = registry.ask(
+            "GET",
+            &format!("/v2/mixed/manifests/{flag}"),
+            &[accept],
+            b"",
+        );
+        let layer = manifest.json()["layers"][0]["digest"]
+            .as_str()
+            .unwrap()
+            .to_owned();
+        let blob = registry.get(&format!("/v2/mixed/blobs/{layer}"));
+        assert_eq!(digest(&blob.body), layer);
+        let blob_file = store.file(&format!("layer.{flag}"));
+        std::fs::write(&blob_file, &blob.body).unwrap();
+        if e2e::program(program).is_ok() {
+            let plain = Command::new(program)
+                .args(["-d", "-c"])
+                .stdin(Stdio::from(std::fs::File::open(&blob_file).unwrap()))
+                .output()
+                .unwrap();
+            assert!(plain.status.success(), "{program}");
+            assert_eq!(digest(&plain.stdout), diff_id, "{program}");
+        }
+        // What is noise costs its size and no more than a little.
+        let noise = (3 << 20) + 777_777;
+        assert!(
+            blob.body.len() < noise + noise / 100,
+            "{flag}: {}",
+            blob.body.len()
+        );
+        // Go's readers: skopeo verifies the layer's diff ID as it recompresses it.
+        let source = format!("docker://{name}");
+        let target = format!("oci:{}", store.file(&format!("oci-{flag}")).display());
+        let tls = "--src-tls-verify=false";
+        let copied = skopeo(&[
+            "copy",
+            tls,
+            "--dest-compress-format",
+            "gzip",
+            &source,
+            &target,
+        ]);
+        need!(copied).ok();
+    }
+    let docker = need!(docker());
+    let gzip = registry.name("mixed:gzip");
+    docker.cmd(["pull", &gzip]).ok();
+    let layers = docker
+        .cmd(["inspect", "-f", "{{index .RootFS.Layers 0}}", &gzip])
+        .ok();
+    assert_eq!(layers.out().trim(), diff_id);
 }

@@ -16,6 +16,7 @@ use crate::context::IgnoreFilter;
 use crate::download::Download;
 use crate::files::FilesError;
 use crate::files::copy::{CopyOptions, copy, write_file};
+use crate::files::dest::Upper;
 use crate::files::is_same;
 use crate::files::rootfs::{Owner, Rootfs, file_type};
 use crate::files::select::{Filter, Selection, SourceTree, wildcard_folder};
@@ -44,17 +45,12 @@ pub struct OpenTree<'a> {
 
 /// The tree that a copy writes to.
 pub struct Destination<'a> {
-    /// Where it writes.
-    pub rootfs: &'a Rootfs,
-    /// `--link`: the image that an empty `rootfs` will lie upon.
+    /// Mounts the overlay that it is.
+    pub mount: &'a dyn Fn() -> Result<Rootfs, StepError>,
+    /// `--link`: the image that an empty tree will lie upon.
     pub below: Option<&'a Rootfs>,
-}
-
-impl Destination<'_> {
-    /// Where users and groups are known.
-    fn image(&self) -> &Rootfs {
-        self.below.unwrap_or(self.rootfs)
-    }
+    /// The overlay's upper directory.
+    pub upper: Option<Upper<'a>>,
 }
 
 /// The selections of each path among the sources, in order.
@@ -124,35 +120,46 @@ pub fn perform(
     downloads: &HashMap<String, Arc<Download>>,
     dest: &Destination<'_>,
 ) -> Result<bool, StepError> {
+    let mut rootfs = (dest.mount)()?;
     let options = CopyOptions {
-        owner: owner(op, tree, dest.image())?,
+        // The image is where users and groups are known.
+        owner: owner(op, tree, dest.below.unwrap_or(&rootfs))?,
         chmod: op.chmod.as_ref().map(|(_, chmod)| chmod.clone()),
         parents: op.parents,
         xattrs: !tree.is_context,
+        upper: dest.upper,
         below: dest.below,
         stop: tree.stop.clone(),
     };
-    let dest = dest.rootfs;
-    make_room(op, tree, selected, dest)?;
+    make_room(op, tree, selected, &rootfs)?;
     let mut steady = true;
+    let mut stale = false;
     let mut selected = selected.iter();
     for source in &op.sources {
+        if stale {
+            rootfs = anew(rootfs, dest.mount)?;
+            stale = false;
+        }
         match source {
             CopySource::Path(_) => {
                 for selection in selected.next().into_iter().flatten() {
+                    if stale {
+                        rootfs = anew(rootfs, dest.mount)?;
+                    }
+                    stale = selection.is_dir;
                     let archive = match op.unpack_local {
                         true => open_archive(tree, selection)?,
                         false => None,
                     };
                     steady &= match archive {
                         Some(archive) => {
-                            let unpacked = archive.unpack(op, selection, dest, &options);
+                            let unpacked = archive.unpack(op, selection, &rootfs, &options);
                             let what = format!("unpack {}", selection.named.display());
                             unpacked.map_err(|e| StepError::other(&what, e))?
                         }
                         None => {
                             let one = std::slice::from_ref(selection);
-                            copy(tree.rootfs, one, dest, &op.dest, &options)?
+                            copy(tree.rootfs, one, &rootfs, &op.dest, &options)?
                         }
                     };
                 }
@@ -161,17 +168,23 @@ pub fn perform(
                 let mut bytes = content.as_bytes();
                 let owned = rooted(&options);
                 let name = OsStr::new(name);
-                write_file(dest, &op.dest, name, &mut bytes, HEREDOC_MODE, 0, &owned)?;
+                write_file(&rootfs, &op.dest, name, &mut bytes, HEREDOC_MODE, 0, &owned)?;
             }
             CopySource::Url(url) => {
                 let download = downloads
                     .get(url)
                     .ok_or_else(|| StepError::Other(format!("ADD {url}: it was not downloaded")))?;
-                add_download(op, url, download, dest, &options)?;
+                add_download(op, url, download, &rootfs, &options)?;
             }
         }
     }
     Ok(steady)
+}
+
+/// The same overlay, that has seen nothing yet: what was copied past it would be missing from it.
+fn anew(old: Rootfs, mount: &dyn Fn() -> Result<Rootfs, StepError>) -> Result<Rootfs, StepError> {
+    drop(old);
+    mount()
 }
 
 /// Refuses several files that do not fit: unless the destination is written as a directory, or is

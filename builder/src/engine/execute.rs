@@ -7,7 +7,7 @@ use oci::ChainId;
 use super::sharing::{BELOW, below_name};
 use super::stack::mount;
 use super::{Engine, Selected, blocking, copy, failed};
-use crate::plan::{CopyOp, ImageName, ImageRequest};
+use crate::plan::{CopyOp, ImageName, ImageRequest, RunOp};
 use crate::solve::backend::{BaseImage, Execute, Job, Layer, Sources, Tree};
 use crate::solve::error::StepError;
 use crate::solve::jobs::Turn;
@@ -25,7 +25,10 @@ impl Engine {
             ImageName::Reference(reference) => {
                 let pull = self.options.pull;
                 match self.asks_elsewhere() {
-                    true => self.images.image_lazily(reference, platform, pull).await,
+                    true => {
+                        let lazily = self.images.image_lazily(reference, platform, pull, &note);
+                        lazily.await
+                    }
                     false => self.images.image(reference, platform, pull, &note).await,
                 }
             }
@@ -65,6 +68,16 @@ impl Execute for Engine {
         turn: &Turn,
     ) -> Result<Sources<Selected>, StepError> {
         let found = self.find_sources(op, tree, turn).await;
+        found.map_err(|e| self.cancel.explain(e))
+    }
+
+    async fn bound(
+        &self,
+        op: &RunOp,
+        trees: &[Option<Tree>],
+        turn: &Turn,
+    ) -> Result<Vec<(String, String)>, StepError> {
+        let found = self.bound_files(op, trees, turn).await;
         found.map_err(|e| self.cancel.explain(e))
     }
 

@@ -2,11 +2,15 @@
 
 mod cache;
 pub mod cancel;
+mod copies;
 pub mod copy;
+mod devices;
 mod execute;
+mod mounts;
 mod network;
 pub mod run;
 pub mod sharing;
+pub mod secrets;
 mod sources;
 mod stack;
 
@@ -21,7 +25,7 @@ use oci::layer::clamp::clamp_times;
 use oci::layer::diff::measure;
 use oci::{ChainId, Digest};
 use runtime::Overlay;
-use store::{StagedSnapshot, Store};
+use store::{CacheName, StagedSnapshot, Store};
 use tokio::sync::OnceCell;
 
 use crate::context::BuildContext;
@@ -34,10 +38,12 @@ use crate::solve::error::StepError;
 use crate::solve::jobs::Turn;
 use crate::solve::progress::{Progress, Vertex};
 use cancel::Cancel;
-use copy::{Destination, OpenTree};
+use copies::{Filled, keep_record};
+use copy::OpenTree;
 use network::Networks;
 use run::{RunContext, RunSettings, Started};
 use sharing::{SharedSteps, Sharing};
+use secrets::{Agents, Secrets};
 use stack::{Stack, make_cwd, make_workdir, mount};
 
 /// Builds on this machine.
@@ -69,6 +75,8 @@ struct Shared {
     /// Layers of files that changed while they were copied: their keys may tell of others.
     unsteady: Mutex<HashSet<ChainId>>,
     steps: SharedSteps,
+    /// The cache mounts that `--no-cache` has emptied already.
+    emptied: Mutex<HashSet<CacheName>>,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -91,6 +99,13 @@ pub struct EngineOptions {
     pub pull: bool,
     /// `--cache-from` and `--cache-to`
     pub sharing: Sharing,
+    /// `--no-cache`: cache mounts begin empty, and no file of an earlier layer is
+    /// taken for one of the context.
+    pub no_cache: bool,
+    /// `--secret`
+    pub secrets: Secrets,
+    /// `--ssh`
+    pub agents: Agents,
     /// `SOURCE_DATE_EPOCH`: nothing made is dated later than this, seconds since 1970.
     pub epoch: Option<i64>,
 }
@@ -233,10 +248,12 @@ impl Engine {
     async fn run(
         &self,
         op: &RunOp,
+        trees: &[Option<Tree>],
         stack: Stack,
         vertex: &Vertex,
         turn: &Turn,
     ) -> Result<(), StepError> {
+        let mounts = self.mounts(op, trees, &stack, (vertex, turn)).await?;
         let stub = self.stub().await?;
         let scratch = self.scratch().await?;
         let settings = self.options.settings.clone();
@@ -258,6 +275,7 @@ impl Engine {
             };
             let context = RunContext {
                 network: network.mode(),
+                mounts,
                 settings: &settings,
                 scratch: &scratch,
                 cancel: &cancel,
@@ -266,35 +284,6 @@ impl Engine {
                 vertex: &vertex,
             };
             run::run(&op, overlay, context)
-        })
-        .await
-    }
-
-    /// COPY and ADD: files of a tree onto the stack. Returns whether they were still what their
-    /// digests say.
-    async fn copy(
-        &self,
-        op: &CopyOp,
-        tree: &Tree,
-        selected: Selected,
-        stack: Stack,
-    ) -> Result<bool, StepError> {
-        let downloads = self.download(op).await?;
-        let op = op.clone();
-        self.with_tree(tree, move |open| {
-            let selected = match selected {
-                Some(selected) => selected,
-                None => copy::select(&op, open)?,
-            };
-            let (rootfs, below) = match op.link {
-                true => (stack.bare()?, Some(stack.readable()?)),
-                false => (stack.writable()?, None),
-            };
-            let dest = Destination {
-                rootfs: &rootfs,
-                below: below.as_ref(),
-            };
-            copy::perform(&op, open, &selected, &downloads, &dest)
         })
         .await
     }
@@ -316,13 +305,15 @@ impl Engine {
             .await
             .map_err(failed("prepare a snapshot"))?;
         let done = self.fill(&staged, job, parent, vertex, turn).await;
-        let steady = match done.and_then(|steady| self.cancel.check().map(|()| steady)) {
-            Ok(steady) => steady,
+        let filled = match done.and_then(|filled| self.cancel.check().map(|()| filled)) {
+            Ok(filled) => filled,
             Err(e) => return Err(self.give_up(staged, e).await),
         };
         let layer = self.commit(staged, parent.filter(|_| !alone)).await?;
-        if !steady {
+        if !filled.steady {
             lock(&self.shared.unsteady).insert(layer.chain_id.clone());
+        } else if let Some((path, made)) = filled.made {
+            keep_record(path, made, layer.chain_id.clone()).await;
         }
         Ok(layer)
     }
@@ -337,7 +328,7 @@ impl Engine {
         error
     }
 
-    /// Fills a staged snapshot; whether the step would come to the same again.
+    /// Fills a staged snapshot.
     async fn fill(
         &self,
         staged: &StagedSnapshot,
@@ -345,7 +336,7 @@ impl Engine {
         parent: Option<&ChainId>,
         vertex: &Vertex,
         turn: &Turn,
-    ) -> Result<bool, StepError> {
+    ) -> Result<Filled, StepError> {
         let stack = Stack {
             lowers: self.lowers(parent).await?,
             empty: self.derived("empty").await?,
@@ -353,16 +344,19 @@ impl Engine {
             work: staged.work().to_owned(),
         };
         match job {
-            Job::Run(op) => self.run(op, stack, vertex, turn).await?,
+            Job::Run { op, trees } => self.run(op, &trees, stack, vertex, turn).await?,
             Job::Copy { op, tree, selected } => {
-                return self.copy(op, &tree, selected, stack).await;
+                return self.copy(op, &tree, selected, stack, parent).await;
             }
             Job::Workdir(op) => {
                 let op = op.clone();
                 blocking(move || make_workdir(&op.path, &op.user, &stack.writable()?)).await?;
             }
         }
-        Ok(true)
+        Ok(Filled {
+            steady: true,
+            made: None,
+        })
     }
 
     /// Makes the layer of what is in a staged snapshot.

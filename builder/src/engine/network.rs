@@ -1,13 +1,12 @@
 //! The networks of RUN steps: one for each that runs. Steps that follow each other have the same
 //! one, as long as none leaves something in it.
 
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use dockerfile::instruction::Network;
 use runtime::NetworkMode;
 use runtime::network::Sandbox;
 
-use super::lock;
 use crate::solve::error::StepError;
 
 /// The networks that no step uses at the moment.
@@ -15,6 +14,10 @@ use crate::solve::error::StepError;
 pub struct Networks(Arc<Mutex<Vec<Arc<Sandbox>>>>);
 
 impl Networks {
+    fn unused(&self) -> MutexGuard<'_, Vec<Arc<Sandbox>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// The network of a step that wants `wanted`, where the build's steps have `usual`. It may
     /// wait for its turn among the builds of this machine.
     ///
@@ -25,7 +28,7 @@ impl Networks {
             (Network::Host, _) | (Network::Default, "host") => NetworkMode::Host,
             (Network::None, _) | (Network::Default, "none") => NetworkMode::None,
             (Network::Default, _) => {
-                let left = lock(&self.0).pop();
+                let left = self.unused().pop();
                 NetworkMode::Sandbox(match left {
                     Some(sandbox) => sandbox,
                     None => Sandbox::create(&runtime::network::Config::default())
@@ -57,7 +60,7 @@ impl Drop for StepNetwork<'_> {
         if let NetworkMode::Sandbox(sandbox) = &self.mode
             && sandbox.is_clean()
         {
-            lock(&self.from.0).push(Arc::clone(sandbox));
+            self.from.unused().push(Arc::clone(sandbox));
         }
     }
 }

@@ -11,6 +11,8 @@ use runtime::{
 };
 
 use super::cancel::Cancel;
+use super::devices;
+use super::mounts::Mounts;
 use crate::plan::RunOp;
 use crate::solve::error::StepError;
 use crate::solve::progress::{Progress, Vertex};
@@ -45,6 +47,8 @@ impl Started {
 pub struct RunContext<'a> {
     /// Its network.
     pub network: NetworkMode,
+    /// What `--mount` shows it.
+    pub(super) mounts: Mounts,
     /// What all steps share.
     pub settings: &'a RunSettings,
     /// A directory for temporary files.
@@ -66,6 +70,7 @@ pub struct RunContext<'a> {
 pub fn run(op: &RunOp, overlay: Overlay, context: RunContext<'_>) -> Result<(), StepError> {
     let RunContext {
         network,
+        mounts,
         settings,
         scratch,
         cancel,
@@ -74,8 +79,10 @@ pub fn run(op: &RunOp, overlay: Overlay, context: RunContext<'_>) -> Result<(), 
         vertex,
     } = context;
     cancel.check()?;
+    let added = devices::find(&op.devices)?;
+    let extra = [mounts.env.as_slice(), added.env.as_slice()].concat();
     let mut spec = Spec::new(ContainerRoot::Overlay(overlay), op.argv.iter().cloned())
-        .env(environment(op))
+        .env(environment(op, &extra))
         .cwd(op.cwd.clone())
         .user(op.user.clone())
         .network(network)
@@ -100,6 +107,14 @@ pub fn run(op: &RunOp, overlay: Overlay, context: RunContext<'_>) -> Result<(), 
         spec = spec.mount(Mount::bind(dir.path(), parent, true));
         script_dir = Some(dir);
     }
+    for mount in &mounts.mounts {
+        spec = spec.mount(mount.clone());
+    }
+    spec = added.to(spec);
+    spec = match op.insecure {
+        true => spec.privileged(),
+        false => spec.usual_devices(),
+    };
     let (reader, writer) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)
         .map_err(|e| StepError::other("make a pipe", e))?;
     let stdout = writer
@@ -135,7 +150,7 @@ pub fn run(op: &RunOp, overlay: Overlay, context: RunContext<'_>) -> Result<(), 
     }
     let status = running.wait().map_err(|e| failed(&e))?;
     drop(watched);
-    drop(script_dir);
+    drop((script_dir, mounts));
     cancel.check()?;
     if status.success() {
         return Ok(());
@@ -146,16 +161,20 @@ pub fn run(op: &RunOp, overlay: Overlay, context: RunContext<'_>) -> Result<(), 
     })
 }
 
-/// The environment of the process: what is passed for this build alone wins over the image's.
-fn environment(op: &RunOp) -> Vec<String> {
+/// The environment of the process: what is passed for this build alone wins over the image's, and
+/// what the step's mounts and devices bring over that.
+fn environment(op: &RunOp, extra: &[String]) -> Vec<String> {
     let name = |pair: &str| {
         pair.split_once('=')
             .map_or(pair, |(name, _)| name)
             .to_owned()
     };
-    let hidden: Vec<String> = op.hidden_env.iter().map(|pair| name(pair)).collect();
-    let image = op.env.iter().filter(|pair| !hidden.contains(&name(pair)));
-    image.chain(&op.hidden_env).cloned().collect()
+    let mut all: Vec<String> = Vec::new();
+    for pair in op.env.iter().chain(&op.hidden_env).chain(extra) {
+        all.retain(|other| name(other) != name(pair));
+        all.push(pair.clone());
+    }
+    all
 }
 
 /// A folder of its own with the script in it.

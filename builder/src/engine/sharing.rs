@@ -154,13 +154,7 @@ impl Engine {
             created: layer.created.clone(),
         };
         self.put(Name::Step(outcome.key.clone()), draft, outcome);
-        let Op::Copy(op) = outcome.op else {
-            return;
-        };
-        let sources = outcome.trees.first().and_then(|tree| taken_name(op, tree));
-        let below = outcome.parent.and_then(|parent| below_name(op, parent));
-        for (kind, name) in [(TREES, sources), (BELOW, below)] {
-            let Some(name) = name else { continue };
+        for (kind, name) in names(outcome) {
             let path = self.derived_path(kind, &name);
             if let Some(files) = derived::load::<Files>(path).await {
                 self.put(Name::Files(name), Draft::Files(files), outcome);
@@ -252,6 +246,28 @@ impl Engine {
             inline.add_files(key.clone(), files.clone());
         }
         Some(inline)
+    }
+}
+
+/// The names of what a step takes from layers, and the folders in which that is kept.
+fn names(outcome: &Outcome<'_>) -> Vec<(&'static str, Digest)> {
+    match outcome.op {
+        Op::Copy(op) => {
+            let sources = outcome.trees.first();
+            let sources = sources.and_then(|tree| taken_name(op, tree));
+            let below = outcome.parent.and_then(|parent| below_name(op, parent));
+            let named = [(TREES, sources), (BELOW, below)].into_iter();
+            named.filter_map(|(kind, name)| Some((kind, name?))).collect()
+        }
+        Op::Run(run) => {
+            let mounts = run.mounts.iter().filter(|mount| mount.from().is_some());
+            let bound = mounts.zip(outcome.trees).filter_map(|(mount, tree)| {
+                let (_, take) = mount.taken()?;
+                Some((TREES, taken_name(&take, tree)?))
+            });
+            bound.collect()
+        }
+        Op::Workdir(_) => Vec::new(),
     }
 }
 

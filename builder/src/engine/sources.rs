@@ -83,16 +83,16 @@ impl Engine {
         });
         let op = op.clone();
         self.with_tree(tree, move |open| {
-            let selected = copy::select(&op, open)?;
+            let mut selected = copy::select(&op, open)?;
             let Some((path, index)) = known else {
-                let digests = digest(&op, open, &selected, &mut FileIndex::default())?;
+                let digests = digest(&op, open, &mut selected, &mut FileIndex::default())?;
                 return Ok((digests, selected));
             };
             // One copy at a time looks at a context: what it reads the next one knows, and many
             // files are read by all cores anyway.
             let mut index = lock(&index);
             let index = index.get_or_insert_with(|| FileIndex::load(&path));
-            let digests = digest(&op, open, &selected, index)?;
+            let digests = digest(&op, open, &mut selected, index)?;
             // Without it the next build only reads more.
             let _ = index.save(&path);
             Ok((digests, selected))
@@ -111,7 +111,7 @@ impl Engine {
 fn digest(
     op: &CopyOp,
     open: &OpenTree<'_>,
-    all: &[Vec<Selection>],
+    all: &mut [Vec<Selection>],
     index: &mut FileIndex,
 ) -> Result<Digests, StepError> {
     let counted = Counted {

@@ -15,20 +15,22 @@
 
 use std::collections::HashMap;
 use std::ffi::{OsStr, OsString};
-use std::fs::File;
 use std::io::{Read, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use dockerfile::value::Chmod;
 use rustix::fs::{self, AtFlags, FileType, Mode, OFlags, Stat, Timespec, Timestamps};
 use rustix::io::Errno;
 
 use super::FilesError;
-use super::rootfs::{Owner, Rootfs, file_type, make_dir, remove_all};
+use super::dest::{Dest, Upper};
+use super::make::{BATCH, Batch, Files, Leaving, Level, Outcome, Pool, Target, clear};
+use super::rootfs::{Owner, Rootfs, file_type, make_dir};
 use super::select::{Entry, Selection};
 use super::transfer::{
-    chown_at, create, finish, is_same, mtime, newest, restore, set_times, times_of, transfer,
+    chown_at, create, finish, is_same, mtime, newest, restore, set_times, times_of,
 };
 use crate::stop::Stop;
 
@@ -45,6 +47,8 @@ pub struct CopyOptions<'a> {
     pub parents: bool,
     /// Whether extended attributes come along, as they do from an image.
     pub xattrs: bool,
+    /// Where what is new can go directly.
+    pub upper: Option<Upper<'a>>,
     /// `--link`: the destination is an empty tree, which will lie upon this one. Directories that
     /// both have get the mode and owner that they have there, and nothing else of it counts.
     pub below: Option<&'a Rootfs>,
@@ -106,7 +110,7 @@ pub fn write_file(
     };
     let mut writer = Writer::new(dest, options, time, Path::new(dest_path));
     let (dir, name) = writer.place(Path::new(dest_path), name, dest_path.ends_with('/'))?;
-    writer.clear(dir.as_fd(), &name)?;
+    clear(dir.as_fd(), &name, &writer.shown)?;
     let shown = writer.shown.clone();
     let mut file = create(dir.as_fd(), &name).map_err(FilesError::io("create", &shown))?;
     loop {
@@ -134,22 +138,16 @@ pub fn write_file(
 struct Writer<'a> {
     dest: &'a Rootfs,
     options: &'a CopyOptions<'a>,
+    files: Files<'a>,
     newest: Timespec,
     buffer: Vec<u8>,
     /// Where the first name of a file with several was written: below the destination.
     links: HashMap<(u64, u64), PathBuf>,
     shown: PathBuf,
+    /// The directory that is filled, from the root of the tree.
+    base: PathBuf,
     /// Nothing changed meanwhile.
     steady: bool,
-}
-
-/// A directory that is being filled.
-struct Level {
-    path: PathBuf,
-    source: OwnedFd,
-    dest: OwnedFd,
-    stat: Stat,
-    existed: bool,
 }
 
 impl<'a> Writer<'a> {
@@ -162,10 +160,19 @@ impl<'a> Writer<'a> {
         Self {
             dest,
             options,
+            files: Files {
+                owner: options.owner,
+                chmod: options.chmod.as_ref(),
+                parents: options.parents,
+                xattrs: options.xattrs,
+                earlier: options.upper.and_then(|upper| upper.earlier),
+                stop: &options.stop,
+            },
             newest,
             buffer: vec![0; BUFFER],
             links: HashMap::new(),
             shown: target.to_owned(),
+            base: PathBuf::new(),
             steady: true,
         }
     }
@@ -188,15 +195,14 @@ impl<'a> Writer<'a> {
         let real_name = selection.root.file_name().unwrap_or_default();
         let (dir, name) = self.place(target, selection.name(), into_dir)?;
         let before = times_of(dir.as_fd());
+        let dir = Dest::plain(dir);
         self.entry(
-            from.as_fd(),
-            real_name,
+            (from.as_fd(), real_name),
             entry,
-            dir.as_fd(),
-            &name,
-            dir.as_fd(),
+            (&dir, &name),
+            dir.to.as_fd(),
         )?;
-        restore(dir.as_fd(), before);
+        restore(dir.to.as_fd(), before);
         Ok(())
     }
 
@@ -289,112 +295,158 @@ impl<'a> Writer<'a> {
             .map_err(FilesError::io("resolve", &self.shown))?;
         let top = self.directory(&resolved)?;
         let top_times = times_of(top.as_fd());
-        let from = source
+        let dest = Dest::top(top, &resolved, self.options.upper)
+            .map_err(FilesError::io("open", &self.shown))?;
+        let source = source
             .open_dir(&selection.root)
             .map_err(FilesError::io("open", &selection.root))?;
-        let mut levels: Vec<Level> = Vec::new();
+        let top = Arc::new(Level {
+            path: PathBuf::new(),
+            source,
+            dest,
+            leaving: None,
+        });
+        self.base = resolved.clone();
+        let regular = |entry: &&Entry| entry.kind() == FileType::RegularFile;
+        let count = selection.entries.iter().filter(regular).count();
+        let (files, outcome) = (self.files, Outcome::default());
+        let to = Target {
+            shown: target,
+            base: &resolved,
+        };
+        std::thread::scope(|scope| {
+            let pool = Pool::start(scope, &files, to, &outcome, count);
+            self.entries(selection, target, &top, pool)
+        })?;
+        self.steady &= outcome.finish()?;
+        restore(top.dest.whole(), top_times);
+        Ok(())
+    }
+
+    /// Makes what is in a directory: files in the pool, all else here.
+    fn entries<'p, 'e: 'p>(
+        &mut self,
+        selection: &'e Selection,
+        target: &Path,
+        top: &Arc<Level>,
+        mut pool: Pool<'p, 'e>,
+    ) -> Result<(), FilesError> {
+        let mut levels = vec![Arc::clone(top)];
+        let mut waiting: Vec<&Entry> = Vec::new();
         for entry in &selection.entries {
             let parent = entry.path.parent().unwrap_or(Path::new(""));
-            while levels.last().is_some_and(|level| level.path != parent) {
-                self.leave(levels.pop())?;
+            while let Some(level) = levels.pop_if(|level| level.path != parent) {
+                self.close(level, &mut waiting, &mut pool)?;
+            }
+            let Some(level) = levels.last() else {
+                continue;
+            };
+            if pool.has_failed() {
+                return Ok(());
             }
             let name = entry.path.file_name().unwrap_or_default();
-            let (from, to) = match levels.last() {
-                Some(level) => (level.source.as_fd(), level.dest.as_fd()),
-                None => (from.as_fd(), top.as_fd()),
-            };
-            self.shown = target.join(&entry.path);
-            if entry.kind() == FileType::Directory {
-                let level = self.enter(from, to, name, entry)?;
-                levels.push(level);
-            } else {
-                self.entry(from, name, entry, to, name, top.as_fd())?;
+            match entry.kind() {
+                FileType::RegularFile if entry.stat.st_nlink == 1 => {
+                    self.remember(entry);
+                    waiting.push(entry);
+                    if waiting.len() == BATCH {
+                        let entries = std::mem::take(&mut waiting);
+                        let level = Arc::clone(level);
+                        pool.put(Batch { level, entries });
+                    }
+                }
+                FileType::Directory => {
+                    self.shown = target.join(&entry.path);
+                    let inner = self.enter(level, name, entry)?;
+                    // Files of a level wait until it is left, or a level below it is entered.
+                    if !waiting.is_empty() {
+                        let entries = std::mem::take(&mut waiting);
+                        let level = Arc::clone(level);
+                        pool.put(Batch { level, entries });
+                    }
+                    levels.push(Arc::new(inner));
+                }
+                _ => {
+                    self.shown = target.join(&entry.path);
+                    let from = (level.source.as_fd(), name);
+                    self.entry(from, entry, (&level.dest, name), top.dest.to.as_fd())?;
+                }
             }
         }
         while let Some(level) = levels.pop() {
-            self.leave(Some(level))?;
+            self.close(level, &mut waiting, &mut pool)?;
         }
-        restore(top.as_fd(), top_times);
+        Ok(())
+    }
+
+    /// Makes the files that wait for a directory, and leaves it.
+    fn close<'p, 'e: 'p>(
+        &self,
+        level: Arc<Level>,
+        waiting: &mut Vec<&'e Entry>,
+        pool: &mut Pool<'p, 'e>,
+    ) -> Result<(), FilesError> {
+        if waiting.is_empty() {
+            return self.files.leave(level);
+        }
+        let entries = std::mem::take(waiting);
+        pool.put(Batch { level, entries });
         Ok(())
     }
 
     /// Makes or opens a directory below the destination.
-    fn enter(
-        &self,
-        from: BorrowedFd<'_>,
-        to: BorrowedFd<'_>,
-        name: &OsStr,
-        entry: &Entry,
-    ) -> Result<Level, FilesError> {
+    fn enter(&self, parent: &Level, name: &OsStr, entry: &Entry) -> Result<Level, FilesError> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let source = fs::openat(from, name, flags, Mode::empty())
+        let source = fs::openat(&parent.source, name, flags, Mode::empty())
             .map_err(|e| FilesError::io("open", &self.shown)(e.into()))?;
-        let mut existed = false;
-        let dest = match make_dir(to, name, 0o700, Owner::default()) {
-            Ok(fd) => fd,
-            Err(e) if e.kind() == std::io::ErrorKind::AlreadyExists => {
-                existed = true;
-                match fs::openat(to, name, flags, Mode::empty()) {
-                    Ok(fd) => fd,
-                    Err(Errno::NOTDIR | Errno::LOOP) => {
-                        return Err(FilesError::Conflict {
-                            path: self.shown.clone(),
-                            what: "the source is a directory and the destination is not",
-                        });
-                    }
-                    Err(e) => return Err(FilesError::io("open", &self.shown)(e.into())),
-                }
+        let (dest, existed) = parent.dest.enter(name).map_err(|e| {
+            let errno = Errno::from_io_error(&e);
+            match errno {
+                Some(Errno::NOTDIR | Errno::LOOP) => FilesError::Conflict {
+                    path: self.shown.clone(),
+                    what: "the source is a directory and the destination is not",
+                },
+                _ => FilesError::io("create", &self.shown)(e),
             }
-            Err(e) => return Err(FilesError::io("create", &self.shown)(e)),
-        };
+        })?;
         Ok(Level {
             path: entry.path.clone(),
             source,
+            leaving: Some(Leaving {
+                stat: entry.stat,
+                before: times_of(dest.whole()),
+                existed,
+            }),
             dest,
-            stat: entry.stat,
-            existed,
         })
-    }
-
-    /// Gives a directory its metadata once nothing more is written into it.
-    fn leave(&self, level: Option<Level>) -> Result<(), FilesError> {
-        let Some(level) = level else { return Ok(()) };
-        let failed = FilesError::io("set the mode of", &level.path);
-        if self.options.parents && level.existed {
-            let mode = Mode::from_raw_mode(level.stat.st_mode & 0o7777);
-            return fs::fchmod(&level.dest, mode).map_err(|e| failed(e.into()));
-        }
-        finish(
-            level.dest.as_fd(),
-            self.owner(&level.stat),
-            self.mode(&level.stat, true),
-            self.options.xattrs.then_some(level.source.as_fd()),
-            mtime(&level.stat),
-        )
-        .map_err(failed)
     }
 
     /// Copies one entry that is not a directory; `top` is where remembered links start from.
     fn entry(
         &mut self,
-        from: BorrowedFd<'_>,
-        source_name: &OsStr,
+        (from, source_name): (BorrowedFd<'_>, &OsStr),
         entry: &Entry,
-        to: BorrowedFd<'_>,
-        name: &OsStr,
+        (dest, name): (&Dest, &OsStr),
         top: BorrowedFd<'_>,
     ) -> Result<(), FilesError> {
+        let to = dest.place_of(name);
         let io = |what| FilesError::io(what, &self.shown);
         let stat = &entry.stat;
         let key = (stat.st_dev, stat.st_ino);
         let many = stat.st_nlink > 1;
         if many && let Some(first) = self.links.get(&key) {
-            self.clear(to, name)?;
-            return fs::linkat(top, first, to, name, AtFlags::empty())
+            clear(to, name, &self.shown)?;
+            // Both names are in the upper directory, and so may be the mark of what was removed.
+            clear(dest.to.as_fd(), name, &self.shown)?;
+            return fs::linkat(top, first, &dest.to, name, AtFlags::empty())
                 .map_err(|e| io("link")(e.into()));
         }
         match entry.kind() {
-            FileType::RegularFile => self.file(from, source_name, stat, to, name)?,
+            FileType::RegularFile => {
+                let (from, to) = ((from, source_name), (to, name));
+                let buffer = &mut self.buffer;
+                self.steady &= self.files.file(from, stat, to, &self.shown, buffer)?;
+            }
             FileType::Symlink => {
                 let target = fs::readlinkat(from, source_name, Vec::new())
                     .map_err(|e| io("read the link")(e.into()))?;
@@ -403,19 +455,23 @@ impl<'a> Writer<'a> {
                 if !is_same(&now, stat) {
                     return Err(FilesError::Changed(self.shown.clone()));
                 }
-                self.clear(to, name)?;
+                clear(to, name, &self.shown)?;
                 fs::symlinkat(target, to, name).map_err(|e| io("create")(e.into()))?;
                 self.at(to, name, stat)?;
             }
+            // That is how overlays mark what is removed.
+            FileType::CharacterDevice if stat.st_rdev == 0 => {
+                return Err(io("create")(Errno::PERM.into()));
+            }
             kind @ (FileType::Fifo | FileType::CharacterDevice | FileType::BlockDevice) => {
-                self.clear(to, name)?;
+                clear(to, name, &self.shown)?;
                 fs::mknodat(to, name, kind, Mode::from_raw_mode(0o600), stat.st_rdev)
                     .map_err(|e| io("create")(e.into()))?;
                 self.at(to, name, stat)?;
                 fs::chmodat(
                     to,
                     name,
-                    Mode::from_raw_mode(self.mode(stat, false)),
+                    Mode::from_raw_mode(self.files.mode(stat, false)),
                     AtFlags::empty(),
                 )
                 .map_err(|e| io("set the mode of")(e.into()))?;
@@ -433,9 +489,19 @@ impl<'a> Writer<'a> {
         Ok(())
     }
 
+    /// Notes what a file holds that was copied with a directory, for the next copy.
+    fn remember(&self, entry: &Entry) {
+        if let (Some(upper), Some(content)) = (self.options.upper, entry.content)
+            && !entry.path.as_os_str().is_empty()
+        {
+            let path = self.base.join(&entry.path);
+            upper.made.borrow_mut().put(&path, content);
+        }
+    }
+
     /// Owner and time of what has no descriptor of its own.
     fn at(&self, to: BorrowedFd<'_>, name: &OsStr, stat: &Stat) -> Result<(), FilesError> {
-        let owner = self.owner(stat);
+        let owner = self.files.owner(stat);
         let result = chown_at(to, name, owner).and_then(|()| {
             let times = Timestamps {
                 last_access: mtime(stat),
@@ -445,85 +511,9 @@ impl<'a> Writer<'a> {
         });
         result.map_err(|e| FilesError::io("set the owner of", &self.shown)(e.into()))
     }
-
-    fn file(
-        &mut self,
-        from: BorrowedFd<'_>,
-        source_name: &OsStr,
-        stat: &Stat,
-        to: BorrowedFd<'_>,
-        name: &OsStr,
-    ) -> Result<(), FilesError> {
-        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY;
-        let source = fs::openat(from, source_name, flags | OFlags::CLOEXEC, Mode::empty())
-            .map_err(|e| FilesError::io("open", &self.shown)(e.into()))?;
-        let now = fs::fstat(&source).map_err(|e| FilesError::io("stat", &self.shown)(e.into()))?;
-        if file_type(&now) != FileType::RegularFile {
-            return Err(FilesError::Changed(self.shown.clone()));
-        }
-        let dest = match create(to, name) {
-            Ok(file) => file,
-            Err(e) if e.kind() == std::io::ErrorKind::AlreadyExists => {
-                self.clear(to, name)?;
-                create(to, name).map_err(FilesError::io("create", &self.shown))?
-            }
-            Err(e) => return Err(FilesError::io("create", &self.shown)(e)),
-        };
-        let mut source = File::from(source);
-        let written = transfer(
-            &mut source,
-            &dest,
-            &now,
-            &mut self.buffer,
-            &self.options.stop,
-        )
-        .map_err(FilesError::io("copy", &self.shown))?;
-        let after =
-            fs::fstat(&source).map_err(|e| FilesError::io("stat", &self.shown)(e.into()))?;
-        self.steady &= written == now.st_size.unsigned_abs() && is_same(&after, stat);
-        finish(
-            dest.as_fd(),
-            self.owner(&now),
-            self.mode(&now, false),
-            self.options.xattrs.then_some(source.as_fd()),
-            mtime(&now),
-        )
-        .map_err(FilesError::io("set the mode of", &self.shown))
-    }
-
-    /// Removes what a file is about to replace; a directory is never replaced.
-    fn clear(&self, to: BorrowedFd<'_>, name: &OsStr) -> Result<(), FilesError> {
-        match fs::statat(to, name, AtFlags::SYMLINK_NOFOLLOW) {
-            Err(Errno::NOENT) => Ok(()),
-            Ok(stat) if file_type(&stat) == FileType::Directory => Err(FilesError::Conflict {
-                path: self.shown.clone(),
-                what: "the destination is a directory and the source is not",
-            }),
-            Ok(_) => {
-                let before = times_of(to);
-                remove_all(to, name).map_err(FilesError::io("replace", &self.shown))?;
-                restore(to, before);
-                Ok(())
-            }
-            Err(e) => Err(FilesError::io("stat", &self.shown)(e.into())),
-        }
-    }
-
-    fn owner(&self, stat: &Stat) -> Owner {
-        self.options.owner.unwrap_or(Owner {
-            uid: stat.st_uid,
-            gid: stat.st_gid,
-        })
-    }
-
-    fn mode(&self, stat: &Stat, is_dir: bool) -> u32 {
-        let mode = stat.st_mode & 0o7777;
-        self.options
-            .chmod
-            .as_ref()
-            .map_or(mode, |chmod| chmod.apply(mode, is_dir))
-    }
 }
 
+#[cfg(test)]
+mod direct;
 #[cfg(test)]
 mod tests;

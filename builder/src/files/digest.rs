@@ -4,14 +4,15 @@
 //! they are copied; modification times do not, so that a fresh checkout still hits the cache.
 
 use std::fs::File;
-use std::io::Read;
 use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use oci::Digest;
-use oci::digest::Algorithm;
+use oci::digest::{Algorithm, Hasher};
+use oci::layer::holes::{is_sparse, run_at};
 use rustix::fs::{self, FileType, Mode, OFlags};
 
 use super::FilesError;
@@ -22,6 +23,8 @@ use super::transfer::{is_same, xattrs_of};
 use crate::stop::Stop;
 
 const BUFFER: usize = 256 << 10;
+/// How many zeros are left out at a time; the buffer holds several times as many.
+const ZEROS: usize = 64 << 10;
 
 /// How owners count.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,14 +46,15 @@ pub struct Counted {
     pub stop: Stop,
 }
 
-/// Digests of selections, in order; the files whose content is not in `index` are read. Of a file
-/// that is being written to counts what it has when it is opened.
+/// Digests of selections, in order; the files whose content is not in `index` are read, and of
+/// each the content is noted. Of a file that is being written to counts what it has when it is
+/// opened.
 ///
 /// # Errors
 /// I/O errors, and [`FilesError::Changed`] for a file that is replaced by something else.
 pub fn selections(
     rootfs: &Rootfs,
-    selections: &[Selection],
+    selections: &mut [Selection],
     counted: &Counted,
     index: &mut FileIndex,
 ) -> Result<Vec<Digest>, FilesError> {
@@ -58,7 +62,8 @@ pub fn selections(
     for selection in selections {
         let contents = contents(rootfs, selection, counted, index)?;
         let mut hasher = Algorithm::Sha256.hasher();
-        for (entry, content) in selection.entries.iter().zip(&contents) {
+        for (entry, content) in selection.entries.iter_mut().zip(&contents) {
+            entry.content = (entry.kind() == FileType::RegularFile).then_some(*content);
             hasher.update(&header(entry, counted.owners));
             hasher.update(bytes(&entry.path));
             hasher.update(b"\0");
@@ -211,18 +216,10 @@ fn hash_entry(
             hasher.update(target.as_bytes());
         }
         kind => {
-            let mut file = File::from(fd);
+            let file = File::from(fd);
             if kind == FileType::RegularFile {
-                let length = stat.st_size.unsigned_abs();
-                let mut content = counted.stop.reader(Read::take(&mut file, length));
-                loop {
-                    match content.read(buffer) {
-                        Ok(0) => break,
-                        Ok(n) => hasher.update(&buffer[..n]),
-                        Err(e) if e.kind() == std::io::ErrorKind::Interrupted => {}
-                        Err(e) => return Err(FilesError::io("read", &shown)(e)),
-                    }
-                }
+                hash_content(&mut hasher, &file, &stat, buffer, &counted.stop)
+                    .map_err(FilesError::io("read", &shown))?;
             }
             if counted.xattrs {
                 let xattrs = xattrs_of(file.as_fd())
@@ -247,6 +244,74 @@ fn hash_entry(
         content,
         stat: latest,
     })
+}
+
+/// Hashes what a file had when its `stat` was taken, or less where it has shrunk since. Blocks of
+/// zeros are left out, and where they are comes last: then holes need not be read, and a copy in
+/// which they are filled counts as the same. No other content of the same size comes to the same
+/// input: what tells of a block is shorter than the block.
+fn hash_content(
+    hasher: &mut Hasher,
+    file: &File,
+    stat: &fs::Stat,
+    buffer: &mut [u8],
+    stop: &Stop,
+) -> std::io::Result<()> {
+    let size = stat.st_size.unsigned_abs();
+    let sparse = is_sparse(stat);
+    let mut zeros: Vec<(u64, u64)> = Vec::new();
+    let mut blank = |from: u64, to: u64| match zeros.last_mut() {
+        Some((_, end)) if *end == from => *end = to,
+        _ => zeros.push((from, to)),
+    };
+    let mut at = 0;
+    while at < size {
+        stop.check()?;
+        let mut end = size;
+        if sparse {
+            let run = run_at(file, at, size)?;
+            let whole = run.end - run.end % ZEROS as u64;
+            if run.hole && whole > at {
+                blank(at, whole);
+                at = whole;
+                continue;
+            }
+            // Up to where blocks may be holes again.
+            end = size.min(run.end.next_multiple_of(ZEROS as u64));
+        }
+        let room = usize::try_from(end - at).unwrap_or(usize::MAX);
+        let room = room.min(buffer.len());
+        let n = read_full(file, &mut buffer[..room], at)?;
+        for (block, from) in buffer[..n].chunks(ZEROS).zip((at..).step_by(ZEROS)) {
+            match block.len() == ZEROS && block.iter().all(|byte| *byte == 0) {
+                true => blank(from, from + ZEROS as u64),
+                false => hasher.update(block),
+            }
+        }
+        at += n as u64;
+        if n < room {
+            break;
+        }
+    }
+    for (from, to) in zeros {
+        hasher.update(&from.to_le_bytes());
+        hasher.update(&to.to_le_bytes());
+    }
+    Ok(())
+}
+
+/// Reads until the buffer is full or the file ends.
+fn read_full(file: &File, buffer: &mut [u8], at: u64) -> std::io::Result<usize> {
+    let mut n = 0;
+    while n < buffer.len() {
+        match file.read_at(&mut buffer[n..], at + n as u64) {
+            Ok(0) => break,
+            Ok(more) => n += more,
+            Err(e) if e.kind() == std::io::ErrorKind::Interrupted => {}
+            Err(e) => return Err(e),
+        }
+    }
+    Ok(n)
 }
 
 /// Opens an entry; below a directory of the selection, relative to that directory's descriptor.
@@ -292,14 +357,14 @@ mod tests {
             filter: &Everything,
             stop: &Stop::default(),
         };
-        let selected = tree.select(".").unwrap();
+        let mut selected = tree.select(".").unwrap();
         let mut index = FileIndex::empty();
         let counted = Counted {
             owners: Owners::Root,
             xattrs,
             stop: Stop::default(),
         };
-        selections(&rootfs, &selected, &counted, &mut index)
+        selections(&rootfs, &mut selected, &counted, &mut index)
             .unwrap()
             .remove(0)
     }
@@ -344,6 +409,43 @@ mod tests {
             assert_eq!(counting(dir.path(), false), before.0);
             assert_ne!(counting(dir.path(), true), before.1);
         }
+    }
+
+    #[test]
+    fn holes_are_zeros_and_where_they_are_counts() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("f");
+        let len = 5 * ZEROS + 11;
+        let mut seen = std::collections::HashSet::new();
+        for filled in [&[][..], &[0], &[1], &[2, 3], &[5], &[0, 1, 2, 3, 4, 5]] {
+            let mut content = vec![0; len];
+            for block in filled {
+                content[block * ZEROS..len.min((block + 1) * ZEROS)].fill(7);
+            }
+            std::fs::write(&file, &content).unwrap();
+            let dense = digest(dir.path());
+            std::fs::remove_file(&file).unwrap();
+            let sparse = File::create(&file).unwrap();
+            sparse.set_len(len as u64).unwrap();
+            for block in filled {
+                let part = &content[block * ZEROS..len.min((block + 1) * ZEROS)];
+                sparse.write_all_at(part, (block * ZEROS) as u64).unwrap();
+            }
+            assert_eq!(digest(dir.path()), dense, "{filled:?}");
+            assert!(seen.insert(dense), "{filled:?}");
+        }
+        // Without such blocks it is the digest of the content.
+        std::fs::write(&file, vec![7; len]).unwrap();
+        let stat = fs::lstat(&file).unwrap();
+        let mut hasher = Algorithm::Sha256.hasher();
+        let mut buffer = vec![0; BUFFER];
+        let stop = Stop::default();
+        let open = File::open(&file).unwrap();
+        hash_content(&mut hasher, &open, &stat, &mut buffer, &stop).unwrap();
+        assert_eq!(hasher.finish(), Digest::sha256(&vec![7; len]));
+        stop.stop();
+        let mut hasher = Algorithm::Sha256.hasher();
+        hash_content(&mut hasher, &open, &stat, &mut buffer, &stop).unwrap_err();
     }
 
     #[test]

@@ -193,10 +193,7 @@ mod tests {
     use super::*;
 
     fn entry(path: &Path) -> Entry {
-        Entry {
-            path: PathBuf::new(),
-            stat: rustix::fs::lstat(path).unwrap(),
-        }
+        Entry::new(PathBuf::new(), rustix::fs::lstat(path).unwrap())
     }
 
     #[test]

@@ -4,11 +4,17 @@
 //! - [`select`]: source patterns to lists of entries; `parents` those of `--parents`
 //! - [`index`]: which files are known not to have changed since they were last hashed
 //! - [`digest`]: one content digest for a selection
+//! - [`dest`]: the directories that a copy fills
+//! - [`earlier`]: what the last copy of the same sources made, to be linked to
+//! - `make`: regular files, by several threads
 //! - [`copy`]: a selection written into a rootfs, with Docker's rules for destinations
 
 pub mod copy;
+pub mod dest;
 pub mod digest;
+pub mod earlier;
 pub mod index;
+mod make;
 mod parents;
 pub mod rootfs;
 pub mod select;

@@ -214,13 +214,13 @@ impl Search<'_> {
                 if seen == Verdict::Descend {
                     self.passed.insert(below.clone());
                 }
-                self.walk.entries.push(Entry { path, stat });
+                self.walk.entries.push(Entry::new(path, stat));
                 if is_dir {
                     self.walk.enter(dir, &name, &full, &below)?;
                 }
             } else if is_dir && self.wanted.may_match_below(&below, depth) {
                 self.passed.insert(below.clone());
-                self.walk.entries.push(Entry { path, stat });
+                self.walk.entries.push(Entry::new(path, stat));
                 let inner = Walk::open(dir, &name, &full)?;
                 self.directory(inner.as_fd(), &full, &below, depth + 1)?;
             }

@@ -45,6 +45,11 @@ impl Rootfs {
         Ok(Self::new(fs::open(path, flags, Mode::empty())?))
     }
 
+    /// The descriptor of its root.
+    pub fn into_fd(self) -> OwnedFd {
+        self.root
+    }
+
     /// Opens `path` in the tree.
     ///
     /// # Errors
@@ -83,10 +88,14 @@ impl Rootfs {
 
     /// The status of `path` when it is a directory with no link on the way to it.
     pub fn real_dir(&self, path: &Path) -> Option<Stat> {
+        fs::fstat(self.open_real(path)?).ok()
+    }
+
+    /// Opens `path` to work below it, when it is a directory with no link on the way to it.
+    pub fn open_real(&self, path: &Path) -> Option<OwnedFd> {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_SYMLINKS;
-        let found = fs::openat2(&self.root, relative(path), flags, Mode::empty(), resolve);
-        fs::fstat(found.ok()?).ok()
+        fs::openat2(&self.root, relative(path), flags, Mode::empty(), resolve).ok()
     }
 
     /// Where `path` leads with every link followed, without the leading slash; components that

@@ -49,9 +49,20 @@ pub struct Entry {
     pub path: PathBuf,
     /// The status when it was listed.
     pub stat: Stat,
+    /// The hash of a file's content, once that is known.
+    pub content: Option<[u8; 32]>,
 }
 
 impl Entry {
+    /// What was listed.
+    pub fn new(path: PathBuf, stat: Stat) -> Self {
+        Self {
+            path,
+            stat,
+            content: None,
+        }
+    }
+
     /// The type of file.
     pub fn kind(&self) -> FileType {
         file_type(&self.stat)
@@ -203,10 +214,7 @@ impl SourceTree<'_> {
             walk.directory(dir.as_fd(), &root, Path::new(""))?;
             walk.entries
         } else {
-            vec![Entry {
-                path: PathBuf::new(),
-                stat,
-            }]
+            vec![Entry::new(PathBuf::new(), stat)]
         };
         if verdict == Verdict::Descend && entries.is_empty() {
             return Ok(None);
@@ -319,16 +327,10 @@ impl Walk<'_> {
             let below = below.join(&name);
             match self.filter.check(&path, is_dir) {
                 Verdict::Exclude => continue,
-                Verdict::Include => self.entries.push(Entry {
-                    path: below.clone(),
-                    stat,
-                }),
+                Verdict::Include => self.entries.push(Entry::new(below.clone(), stat)),
                 Verdict::Descend if is_dir => {
                     // Kept only when something below it is.
-                    self.entries.push(Entry {
-                        path: below.clone(),
-                        stat,
-                    });
+                    self.entries.push(Entry::new(below.clone(), stat));
                     let before = self.entries.len();
                     self.enter(dir, &name, &path, &below)?;
                     if self.entries.len() == before {

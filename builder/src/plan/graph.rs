@@ -70,6 +70,10 @@ pub struct GraphOptions<'a> {
 pub struct Consent {
     /// `network.host`: a RUN may ask for the network of this machine.
     pub host_network: bool,
+    /// `security.insecure`: a RUN may ask for all privileges.
+    pub insecure: bool,
+    /// `device`: a RUN may ask for devices of this machine.
+    pub devices: bool,
 }
 
 impl<'a> GraphOptions<'a> {

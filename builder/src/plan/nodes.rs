@@ -9,6 +9,7 @@ use dockerfile::span::Span;
 use super::expand::ExpandedStage;
 use super::graph::Graph;
 use super::image::ImageRequest;
+use super::mount::MountOp;
 use super::names::Base;
 use super::step::{CopyFrom, Op};
 
@@ -18,7 +19,7 @@ pub enum Stack {
     /// None.
     Empty,
     /// Those of an image.
-    Image(ImageRequest),
+    Image(Box<ImageRequest>),
     /// What the node of this index comes to.
     Node(usize),
 }
@@ -41,7 +42,7 @@ pub struct Node<'p> {
     pub op: &'p Op,
     /// What it is done to.
     pub parent: Stack,
-    /// What else it takes from: for a COPY its source.
+    /// What else it takes from: for a COPY its source, for a RUN those of its mounts, in order.
     pub inputs: Vec<Input>,
     /// The instruction's place in the file.
     pub span: Span,
@@ -102,7 +103,7 @@ impl<'p> Nodes<'p> {
                 Base::Image(image) => {
                     let shown = format!("[{prefix}1/{total}] FROM {}", image.name);
                     nodes.bases.push(shown);
-                    Stack::Image(image.clone())
+                    Stack::Image(Box::new(image.clone()))
                 }
                 Base::Stage(earlier) => nodes.top(*earlier),
                 Base::Unknown | Base::Scratch | Base::Tree(_) => Stack::Empty,
@@ -153,7 +154,11 @@ impl<'p> Nodes<'p> {
     /// The trees that an operation takes from.
     fn inputs(&self, op: &Op) -> Vec<Input> {
         match op {
-            Op::Run(_) | Op::Workdir(_) => Vec::new(),
+            Op::Run(run) => {
+                let from = run.mounts.iter().filter_map(MountOp::from);
+                from.map(|from| self.input(from)).collect()
+            }
+            Op::Workdir(_) => Vec::new(),
             Op::Copy(copy) => vec![self.input(&copy.from)],
         }
     }
@@ -165,7 +170,7 @@ impl<'p> Nodes<'p> {
             CopyFrom::Named(name) => Input::Named(name.clone()),
             CopyFrom::Scratch => Input::Layers(Stack::Empty),
             CopyFrom::Stage(index) => Input::Layers(self.top(*index)),
-            CopyFrom::Image(image) => Input::Layers(Stack::Image(image.clone())),
+            CopyFrom::Image(image) => Input::Layers(Stack::Image(Box::new(image.clone()))),
         }
     }
 }

@@ -1,10 +1,12 @@
 //! Steps: what remains of an instruction once everything in it is expanded.
 
+use dockerfile::instruction::Device;
 use dockerfile::span::Span;
 use dockerfile::value::Chmod;
 use oci::Digest;
 
 use super::image::ImageRequest;
+use super::mount::MountOp;
 
 /// One instruction, ready to be looked up or run.
 #[derive(Clone, Debug)]
@@ -47,6 +49,12 @@ pub struct RunOp {
     pub network: dockerfile::instruction::Network,
     /// A script of its own: the path in the container it is mounted at, and its text.
     pub script: Option<(String, String)>,
+    /// `--mount`, each after those that it lies in.
+    pub mounts: Vec<MountOp>,
+    /// `--device`
+    pub devices: Vec<Device>,
+    /// `--security=insecure`
+    pub insecure: bool,
 }
 
 /// WORKDIR.

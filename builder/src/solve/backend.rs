@@ -51,7 +51,12 @@ pub struct Sources<S> {
 #[derive(Debug)]
 pub enum Job<'a, S> {
     /// A process.
-    Run(&'a RunOp),
+    Run {
+        /// The process.
+        op: &'a RunOp,
+        /// What each of its mounts is taken from, in their order, if anything.
+        trees: Vec<Option<Tree>>,
+    },
     /// Files to be copied.
     Copy {
         /// What is copied, and to where.
@@ -154,6 +159,14 @@ pub trait Execute {
         tree: &Tree,
         turn: &Turn,
     ) -> Result<Sources<Self::Selected>, StepError>;
+
+    /// The content digests of what a RUN's mounts bind from `trees`, by target.
+    async fn bound(
+        &self,
+        op: &RunOp,
+        trees: &[Option<Tree>],
+        turn: &Turn,
+    ) -> Result<Vec<(String, String)>, StepError>;
 
     /// What a `--link` copy, which depends on no layer below it, takes from them all the same:
     /// names and values.

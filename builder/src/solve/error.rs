@@ -49,6 +49,14 @@ pub enum StepError {
     /// A thread that did the work is lost.
     #[error("a worker thread failed: {0}")]
     Worker(#[from] tokio::task::JoinError),
+    /// A step needs what only the command line can give.
+    #[error("{what} (give it with {help})")]
+    NotGiven {
+        /// What is missing.
+        what: String,
+        /// The flag that gives it.
+        help: String,
+    },
     /// Anything else, told in full.
     #[error("{0}")]
     Other(String),

@@ -6,7 +6,7 @@ use oci::ChainId;
 use super::backend::{Execute, Job, Sources, Tree};
 use super::error::StepError;
 use super::jobs::Turn;
-use crate::plan::Op;
+use crate::plan::{MountOp, Op};
 
 /// A node looked at: what there is to do, and the names and digests of what it takes.
 pub struct Looked<'o, S> {
@@ -28,11 +28,20 @@ pub async fn look<'o, B: Execute>(
     turn: &Turn,
 ) -> Result<Looked<'o, B::Selected>, StepError> {
     Ok(match op {
-        Op::Run(run) => Looked {
-            job: Job::Run(run),
-            files: Vec::new(),
-            below: Vec::new(),
-        },
+        Op::Run(op) => {
+            let mut trees = trees.into_iter();
+            let of_mount = |mount: &MountOp| mount.from().and_then(|_| trees.next());
+            let trees: Vec<Option<Tree>> = op.mounts.iter().map(of_mount).collect();
+            let files = match trees.iter().any(Option::is_some) {
+                true => backend.bound(op, &trees, turn).await?,
+                false => Vec::new(),
+            };
+            Looked {
+                job: Job::Run { op, trees },
+                files,
+                below: Vec::new(),
+            }
+        }
         Op::Workdir(workdir) => Looked {
             job: Job::Workdir(workdir),
             files: Vec::new(),

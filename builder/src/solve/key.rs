@@ -96,7 +96,7 @@ impl StepKey {
 /// What an operation takes from elsewhere, by name.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Taken<'a> {
-    /// The content digests of a copy's sources, in order.
+    /// The content digests of a copy's sources, or of what a RUN binds, in order.
     pub files: &'a [(String, String)],
     /// What a `--link` copy takes from the layers below it, which are no part of its key.
     pub below: &'a [(String, String)],
@@ -111,7 +111,7 @@ pub fn step_key(
     taken: Taken<'_>,
 ) -> StepKey {
     match op {
-        Op::Run(run) => run_key(run, parent, platform, run_flags),
+        Op::Run(run) => run_key(run, parent, platform, run_flags, taken.files),
         Op::Copy(copy) => {
             let parent = parent.filter(|_| !copy.link);
             copy_key(copy, parent, taken)
@@ -125,7 +125,13 @@ pub fn step_key(
     }
 }
 
-fn run_key(run: &RunOp, parent: Option<&ChainId>, platform: &Platform, run_flags: &str) -> StepKey {
+fn run_key(
+    run: &RunOp,
+    parent: Option<&ChainId>,
+    platform: &Platform,
+    run_flags: &str,
+    files: &[(String, String)],
+) -> StepKey {
     let mut key = StepKey::new("run", parent);
     key.push("command", quote(&run.argv));
     for pair in &run.env {
@@ -139,6 +145,22 @@ fn run_key(run: &RunOp, parent: Option<&ChainId>, platform: &Platform, run_flags
     if let Some((path, body)) = &run.script {
         key.push("script", path);
         key.push("script text", Digest::sha256(body.as_bytes()).to_string());
+    }
+    for mount in &run.mounts {
+        let target = mount.target.as_deref().unwrap_or("as a variable");
+        key.push(format!("mount {target}"), mount.describe());
+    }
+    for device in &run.devices {
+        key.push(
+            format!("--device {}", device.name),
+            device.required.to_string(),
+        );
+    }
+    if run.insecure {
+        key.push("--security", "insecure");
+    }
+    for (target, digest) in files {
+        key.push(format!("file {target}"), digest);
     }
     key
 }
@@ -197,6 +219,9 @@ mod tests {
             cwd: "/".to_owned(),
             network: Network::Default,
             script: None,
+            mounts: Vec::new(),
+            devices: Vec::new(),
+            insecure: false,
         });
         step_key(&op, None, &Platform::host(), "default", Taken::default())
     }

@@ -4,6 +4,7 @@
 //! - [`walk`]: goes through the nodes of the plan; [`ready`]: which can be worked on, [`jobs`]: how
 //!   many at a time, [`inputs`]: what each takes from elsewhere
 //! - [`backend`]: the traits through which the world is seen; [`progress`]: what it is told
+//! - `foreign`: for which platforms processes run
 //! - [`image`]: what a stage comes to; [`error`]: why there is none
 //! - [`key`]: what a step's result depends on
 //! - [`trace`]: the keys of the last build, to say why a step missed
@@ -11,6 +12,7 @@
 pub mod backend;
 pub mod build;
 pub mod error;
+mod foreign;
 pub mod image;
 mod inputs;
 pub mod jobs;

@@ -17,7 +17,7 @@ use super::progress::{Progress, Vertex};
 use super::trace::Trace;
 use super::{Build, Solver};
 use crate::plan::graph::GraphOptions;
-use crate::plan::{BuildArgs, Consent, CopyOp, Graph, ImageRequest, NamedContexts};
+use crate::plan::{BuildArgs, Consent, CopyOp, Graph, ImageRequest, NamedContexts, RunOp};
 
 /// Makes a layer of everything, and fails the command `false`.
 #[derive(Default)]
@@ -75,6 +75,15 @@ impl Execute for Fake {
         })
     }
 
+    async fn bound(
+        &self,
+        _: &RunOp,
+        _: &[Option<Tree>],
+        _: &Turn,
+    ) -> Result<Vec<(String, String)>, StepError> {
+        Ok(Vec::new())
+    }
+
     async fn below(
         &self,
         _: &CopyOp,
@@ -112,7 +121,7 @@ impl Execute for Fake {
         let ended = self.wait(&job, turn).await;
         self.running.set(self.running.get() - 1);
         ended?;
-        if let Job::Run(run) = job
+        if let Job::Run { op: run, .. } = job
             && run.argv.last().is_some_and(|a| a == "false")
         {
             return Err(StepError::Process {
@@ -170,7 +179,7 @@ impl Fake {
 
     /// `RUN meet N` ends when N of them run, `RUN sleep` when it is stopped, `RUN pause` soon.
     async fn wait(&self, job: &Job<'_, Tree>, turn: &Turn) -> Result<(), StepError> {
-        let Job::Run(run) = job else {
+        let Job::Run { op: run, .. } = job else {
             return Ok(());
         };
         let command = run.argv.last().cloned().unwrap_or_default();

@@ -324,7 +324,7 @@ impl<'a, B: Cache + Execute> Walk<'a, B> {
         match stack {
             Stack::Empty => None,
             Stack::Image(image) => {
-                let diff_ids = &self.images.get(image)?.config.rootfs.diff_ids;
+                let diff_ids = &self.images.get(image.as_ref())?.config.rootfs.diff_ids;
                 ChainId::chain(diff_ids).pop()
             }
             Stack::Node(index) => {

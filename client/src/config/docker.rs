@@ -33,6 +33,16 @@ impl DockerConfig {
         }
     }
 
+    /// The file of this user: in `DOCKER_CONFIG`, else in `~/.docker`.
+    pub fn from_env() -> Self {
+        let set = |name| std::env::var_os(name).filter(|value| !value.is_empty());
+        let named = set("DOCKER_CONFIG").map(PathBuf::from);
+        match named.or_else(|| Some(PathBuf::from(set("HOME")?).join(".docker"))) {
+            Some(dir) => Self::at(dir.join("config.json")),
+            None => Self::none(),
+        }
+    }
+
     /// The file at `path`, which need not exist.
     pub fn at(path: PathBuf) -> Self {
         Self {
@@ -73,6 +83,36 @@ impl DockerConfig {
             (Some(entry), Some(path)) => decode(entry, host, path),
             _ => Ok(None),
         }
+    }
+
+    /// The proxies that containers are to use, as build arguments, where the daemon is at `host`:
+    /// those of `proxies` for that host, else its `default`.
+    ///
+    /// # Errors
+    /// [`ConfigError`] when the file cannot be read.
+    pub fn proxies(&self, host: &str) -> Result<Vec<(&'static str, String)>, ConfigError> {
+        const NAMES: [(&str, &str); 5] = [
+            ("HTTP_PROXY", "httpProxy"),
+            ("HTTPS_PROXY", "httpsProxy"),
+            ("FTP_PROXY", "ftpProxy"),
+            ("NO_PROXY", "noProxy"),
+            ("ALL_PROXY", "allProxy"),
+        ];
+        let Some(path) = &self.path else {
+            return Ok(Vec::new());
+        };
+        let file = read(path)?;
+        let all = file.get("proxies");
+        let of = |name: &str| all.and_then(|all| all.get(name));
+        let Some(proxies) = of(host).or_else(|| of("default")) else {
+            return Ok(Vec::new());
+        };
+        let value = |key| proxies.get(key).and_then(Value::as_str).unwrap_or_default();
+        let given = NAMES.map(|(name, key)| (name, value(key).to_owned()));
+        Ok(given
+            .into_iter()
+            .filter(|(_, value)| !value.is_empty())
+            .collect())
     }
 
     /// Stores credentials, in the helper where one is named, else in the file: atomically,

@@ -87,22 +87,17 @@ impl Config {
         let home = std::env::var_os("HOME")
             .filter(|v| !v.is_empty())
             .map(PathBuf::from);
-        let dir = |name: &str, in_home: &str| {
-            std::env::var_os(name)
-                .filter(|v| !v.is_empty())
-                .map(PathBuf::from)
-                .or_else(|| home.as_ref().map(|home| home.join(in_home)))
-        };
+        let config = std::env::var_os("XDG_CONFIG_HOME").filter(|v| !v.is_empty());
+        let config = config
+            .map(PathBuf::from)
+            .or_else(|| Some(home?.join(".config")));
         let mut registries = DaemonConfig::from_machine()?.registries();
         registries.merge(Registries::load(Path::new(SYSTEM_REGISTRIES))?);
-        if let Some(config) = dir("XDG_CONFIG_HOME", ".config") {
+        if let Some(config) = config {
             registries.merge(Registries::load(&config.join("rbuild/registries.toml"))?);
         }
         Ok(Self {
-            docker: match dir("DOCKER_CONFIG", ".docker") {
-                Some(dir) => DockerConfig::at(dir.join("config.json")),
-                None => DockerConfig::none(),
-            },
+            docker: DockerConfig::from_env(),
             registries,
             certs_dirs: vec![PathBuf::from(DOCKER_CERTS)],
             ..Self::default()

@@ -64,6 +64,8 @@ pub struct Pushed {
     pub digest: Digest,
     /// The manifest's size in bytes; docker prints it after the digest.
     pub size: u64,
+    /// The manifest's media type.
+    pub media_type: MediaType,
 }
 
 impl Client {
@@ -258,7 +260,11 @@ impl Client {
                     actual: stated,
                 })
             }
-            _ => Ok(Pushed { digest, size }),
+            _ => Ok(Pushed {
+                digest,
+                size,
+                media_type: media_type.clone(),
+            }),
         }
     }
 

@@ -64,7 +64,8 @@ impl Images {
                 let alone = self.elsewhere.unpacking(&chain);
                 let _alone = alone.lock().await;
                 if self.store.snapshot(&chain).await?.is_none() {
-                    pull_resolved(self, &image.reference, &image.resolved, &Silent).await?;
+                    let (reference, platform) = (&image.reference, &image.platform);
+                    pull_resolved(self, reference, platform, &image.resolved, &Silent).await?;
                 }
                 break;
             }

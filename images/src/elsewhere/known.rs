@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use client::Resolved;
 use oci::blob::DiskBlobs;
 use oci::reference::Repository;
-use oci::{ChainId, Descriptor, DiffId, ImageConfig, Reference};
+use oci::{ChainId, Descriptor, DiffId, ImageConfig, Platform, Reference};
 
 /// Where the blob of a layer can be had.
 #[derive(Clone, Debug)]
@@ -29,6 +29,7 @@ pub(crate) struct Remote {
 #[derive(Debug)]
 pub(crate) struct LazyImage {
     pub(crate) reference: Reference,
+    pub(crate) platform: Platform,
     pub(crate) resolved: Resolved,
     pub(crate) config: ImageConfig,
 }

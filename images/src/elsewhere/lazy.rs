@@ -18,9 +18,17 @@ impl Images {
         reference: &Reference,
         platform: &Platform,
         pull: bool,
+        note: &(dyn Fn(&str) + Sync),
     ) -> Result<StoredImage, ImageError> {
-        if !pull && let Some(there) = self.here(reference, platform).await? {
-            return Ok(there);
+        if !pull {
+            match self.find_for(&reference.to_string(), platform).await {
+                Ok(image) => return Ok(image),
+                Err(ImageError::Store(store::Error::NoSuchImage { .. })) => {}
+                Err(ImageError::Store(store::Error::NoPlatform { .. })) => {
+                    return self.image(reference, platform, pull, note).await;
+                }
+                Err(e) => return Err(e),
+            }
         }
         let client = self.client().await?;
         let resolved = client.resolve(reference, platform).await?;
@@ -43,6 +51,7 @@ impl Images {
         let top = ChainId::chain(diff_ids).pop();
         let image = LazyImage {
             reference: reference.clone(),
+            platform: platform.clone(),
             resolved,
             config: config.clone(),
         };

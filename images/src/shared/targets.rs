@@ -22,6 +22,7 @@ use super::place::{CachePlace, Mode};
 use super::sources::Warn;
 use crate::elsewhere::bring::copy_blob;
 use crate::error::ImageError;
+use crate::form::Choice;
 use crate::push::{PushProgress, push_layer, registry_blob};
 use crate::service::Images;
 
@@ -288,7 +289,11 @@ impl Shared {
         compression: Option<LayerCompression>,
     ) -> Result<Descriptor, ImageError> {
         let _turn = self.compressing.lock().await;
-        registry_blob(&self.images, diff_id, chain_id, compression, &Quiet).await
+        let choice = Choice {
+            compression,
+            level: None,
+        };
+        registry_blob(&self.images, diff_id, chain_id, &choice, &Quiet).await
     }
 
     async fn copy_layer(

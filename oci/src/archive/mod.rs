@@ -6,10 +6,12 @@
 //! either kind from anyone, and believes nothing in it that it has not checked. [`raw`] takes a
 //! layout as blobs and an index, whatever they are.
 
+mod documents;
 mod error;
 mod files;
 mod held;
 mod index;
+mod indexes;
 mod layout;
 mod names;
 pub mod pick;
@@ -19,10 +21,11 @@ mod share;
 pub mod write;
 
 pub use error::ArchiveError;
+pub use indexes::{ArchivedBlob, ArchivedIndex};
 pub use names::{IMAGE_NAME, REF_NAME};
 pub use raw::{LayoutReader, LayoutWriter};
 pub use read::{ArchivedImage, ArchivedLayer, ImageArchive};
-pub use write::{Format, ImageSource, LayerSource};
+pub use write::{Format, ImageSource, IndexSource, LayerSource};
 
 #[cfg(test)]
 mod tests;

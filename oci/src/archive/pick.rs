@@ -3,12 +3,10 @@
 
 use std::path::Path;
 
+use super::documents::{OciManifest, blob, layout_index, parse};
 use super::error::{ArchiveError, invalid};
 use super::names::{IMAGE_NAME, INDEX, MANIFEST, OCI_LAYOUT, REF_NAME, REFERENCE_TYPE, blob_path};
-use super::read::{
-    ArchivedImage, MAX_NESTING, OciManifest, ReadOptions, blob, layout_index, oci_image,
-    open_files, parse,
-};
+use super::read::{ArchivedImage, MAX_NESTING, ReadOptions, oci_image, open_files};
 use crate::manifest::MAX_MANIFEST_SIZE;
 use crate::{Descriptor, Digest, Index, ManifestDocument, Platform, Reference};
 

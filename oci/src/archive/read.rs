@@ -6,18 +6,19 @@ use std::path::Path;
 
 use serde::Deserialize;
 
+use super::documents::{
+    MAX_DOCUMENTS, OciManifest, blob, json, layout_index, names, parse, reference,
+};
 use super::error::{ArchiveError, failed, invalid};
 use super::files::{Content, ContentReader, Files};
-use super::names::{
-    IMAGE_NAME, INDEX, MANIFEST, OCI_LAYOUT, REF_NAME, REFERENCE_TYPE, REPOSITORIES, blob_path,
-};
+use super::indexes::ArchivedIndex;
+use super::names::{INDEX, MANIFEST, OCI_LAYOUT, REFERENCE_TYPE, REPOSITORIES, blob_path};
 use crate::layer::compression::{Compression, DETECT_LEN, decompress};
 use crate::layer::verify::Verified;
 use crate::manifest::MAX_MANIFEST_SIZE;
 use crate::media_type::{self, LayerCompression};
 use crate::{
-    Descriptor, DiffId, Digest, ImageConfig, Index, Manifest, ManifestDocument, MediaType,
-    Reference,
+    Descriptor, DiffId, Digest, ImageConfig, Index, ManifestDocument, MediaType, Reference,
 };
 
 /// The largest image configuration, in bytes.
@@ -26,8 +27,6 @@ pub const MAX_CONFIG_SIZE: usize = 8 << 20;
 const MAX_IMAGES: usize = 1000;
 /// How deep indexes may be nested.
 pub(super) const MAX_NESTING: usize = 4;
-/// How many bytes of manifests and indexes are read; an index can be listed any number of times.
-const MAX_DOCUMENTS: usize = 64 << 20;
 
 /// How an archive is read.
 #[derive(Clone, Copy, Debug)]
@@ -53,6 +52,8 @@ impl<'o> ReadOptions<'o> {
 pub struct ImageArchive {
     /// In the archive's order.
     pub images: Vec<ArchivedImage>,
+    /// Indexes of several of these images; their names are not their images'.
+    pub indexes: Vec<ArchivedIndex>,
 }
 
 /// An image in an archive.
@@ -176,15 +177,15 @@ fn peek(reader: &mut impl Read) -> io::Result<Compression> {
 
 fn images(files: &Files) -> Result<ImageArchive, ArchiveError> {
     let oci = files.find(OCI_LAYOUT)?.is_some() && files.find(INDEX)?.is_some();
-    let images = if files.find(MANIFEST)?.is_some() {
-        let manifests = if oci {
-            oci_manifests(files)?
-        } else {
-            Vec::new()
-        };
+    let (mut manifests, mut indexes) = (Vec::new(), Vec::new());
+    if oci {
+        manifests = oci_manifests(files)?;
+        indexes = super::indexes::find(files, &mut manifests)?;
+    }
+    // manifest.json knows of one image of an index at most.
+    let images = if files.find(MANIFEST)?.is_some() && indexes.is_empty() {
         docker_images(files, &manifests)?
     } else if oci {
-        let manifests = oci_manifests(files)?;
         let images = manifests.iter().map(|manifest| oci_image(files, manifest));
         images.collect::<Result<_, _>>()?
     } else if files.find(REPOSITORIES)?.is_some() {
@@ -192,20 +193,7 @@ fn images(files: &Files) -> Result<ImageArchive, ArchiveError> {
     } else {
         return Err(ArchiveError::NotAnArchive);
     };
-    Ok(ImageArchive { images })
-}
-
-fn json<'b, T: Deserialize<'b>>(name: &str, bytes: &'b [u8]) -> Result<T, ArchiveError> {
-    serde_json::from_slice(bytes).map_err(|cause| ArchiveError::Json {
-        name: name.to_owned(),
-        cause,
-    })
-}
-
-fn reference(name: &str, file: &str) -> Result<Reference, ArchiveError> {
-    name.parse::<Reference>()
-        .map(Reference::or_latest)
-        .map_err(|e| invalid(file, format!("{name:?} is no image name: {e}")))
+    Ok(ImageArchive { images, indexes })
 }
 
 /// One entry of `manifest.json`.
@@ -318,15 +306,6 @@ fn layers(
     Ok(layers)
 }
 
-/// A manifest that the index leads to.
-pub(super) struct OciManifest {
-    pub(super) name: String,
-    pub(super) references: Vec<Reference>,
-    pub(super) media_type: MediaType,
-    pub(super) bytes: Vec<u8>,
-    pub(super) manifest: Manifest,
-}
-
 impl OciManifest {
     /// The manifest as it came, unless it lies about how layers are compressed, as some versions
     /// of `docker save` do: then it is of no use to anyone else.
@@ -342,48 +321,6 @@ impl OciManifest {
     }
 }
 
-/// Reads a blob whole, and verifies it.
-pub(super) fn blob(
-    files: &Files,
-    descriptor: &Descriptor,
-    max: usize,
-) -> Result<Vec<u8>, ArchiveError> {
-    let name = blob_path(&descriptor.digest);
-    let bytes = files.read(&name, max)?;
-    let actual = descriptor.digest.algorithm().digest(&bytes);
-    if actual != descriptor.digest {
-        return Err(ArchiveError::DigestMismatch {
-            name,
-            expected: descriptor.digest.clone(),
-            actual,
-        });
-    }
-    Ok(bytes)
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct LayoutVersion {
-    image_layout_version: String,
-}
-
-/// The entry point of an OCI layout.
-pub(super) fn layout_index(files: &Files) -> Result<Index, ArchiveError> {
-    let bytes = files.read(OCI_LAYOUT, 4096)?;
-    let version: LayoutVersion = json(OCI_LAYOUT, &bytes)?;
-    if !version.image_layout_version.starts_with("1.") {
-        return Err(invalid(
-            OCI_LAYOUT,
-            format!("version {} is not supported", version.image_layout_version),
-        ));
-    }
-    let bytes = files.read(INDEX, MAX_MANIFEST_SIZE)?;
-    match parse(INDEX, &bytes, None)? {
-        ManifestDocument::Index(index) => Ok(index),
-        ManifestDocument::Manifest(_) => Err(invalid(INDEX, "it is no index")),
-    }
-}
-
 fn oci_manifests(files: &Files) -> Result<Vec<OciManifest>, ArchiveError> {
     let index = layout_index(files)?;
     let mut found = Found {
@@ -392,29 +329,6 @@ fn oci_manifests(files: &Files) -> Result<Vec<OciManifest>, ArchiveError> {
     };
     collect(files, &index, &[], 0, &mut found)?;
     Ok(found.manifests)
-}
-
-pub(super) fn parse(
-    name: &str,
-    bytes: &[u8],
-    given: Option<&MediaType>,
-) -> Result<ManifestDocument, ArchiveError> {
-    ManifestDocument::parse(bytes, given).map_err(|cause| ArchiveError::Manifest {
-        name: name.to_owned(),
-        cause,
-    })
-}
-
-/// The names an index entry gives to what it points to.
-fn names(entry: &Descriptor) -> Result<Vec<Reference>, ArchiveError> {
-    if let Some(name) = entry.annotations.get(IMAGE_NAME) {
-        return Ok(vec![reference(name, INDEX)?]);
-    }
-    match entry.annotations.get(REF_NAME) {
-        // A bare tag is no name; any other text may be here too (annotations.md).
-        Some(name) if name.contains([':', '/']) => Ok(reference(name, INDEX).into_iter().collect()),
-        _ => Ok(Vec::new()),
-    }
 }
 
 struct Found {

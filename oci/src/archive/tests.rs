@@ -92,6 +92,8 @@ impl Image {
             manifest: None,
             references: &self.references,
             layers: self.layers.iter().map(|l| l as &dyn LayerSource).collect(),
+            listed: false,
+            annotations: Default::default(),
         }
     }
 
@@ -116,7 +118,7 @@ impl Image {
 fn save(images: &[&Image], format: Format) -> Vec<u8> {
     let sources: Vec<_> = images.iter().map(|image| image.source()).collect();
     let mut bytes = Vec::new();
-    write::tar(&sources, format, &mut bytes).unwrap();
+    write::tar(&sources, &[], format, &mut bytes).unwrap();
     bytes
 }
 
@@ -262,7 +264,7 @@ fn a_manifest_that_came_with_the_image_is_kept() {
         ..image.source()
     };
     let mut bytes = Vec::new();
-    write::tar(&[source], Format::Oci, &mut bytes).unwrap();
+    write::tar(&[source], &[], Format::Oci, &mut bytes).unwrap();
     let read = &load(&bytes).unwrap().images[0];
     image.check(read);
     assert_eq!(
@@ -277,7 +279,7 @@ fn a_manifest_that_came_with_the_image_is_kept() {
         manifest: Some(manifest.as_bytes()),
         ..other.source()
     };
-    write::tar(&[source], Format::Oci, &mut Vec::new()).unwrap_err();
+    write::tar(&[source], &[], Format::Oci, &mut Vec::new()).unwrap_err();
 }
 
 #[test]
@@ -287,10 +289,10 @@ fn a_directory_takes_more_images_and_replaces_names() {
     let one = Image::new("one", &["app:v1", "app:old"]);
     let two = Image::new("two", &["app:v1"]);
     let layout = dir.path("layout");
-    write::directory(&[one.source()], &layout).unwrap();
+    write::directory(&[one.source()], &[], &layout).unwrap();
     one.check(&read::open(&layout, &options).unwrap().images[0]);
-    write::directory(&[two.source()], &layout).unwrap();
-    write::directory(&[two.source()], &layout).unwrap();
+    write::directory(&[two.source()], &[], &layout).unwrap();
+    write::directory(&[two.source()], &[], &layout).unwrap();
     let archive = read::open(&layout, &options).unwrap();
     assert_eq!(archive.images.len(), 2);
     assert_eq!(
@@ -306,7 +308,7 @@ fn a_layer_source_that_lies_is_found_out() {
     let lie = |change: &dyn Fn(&mut Bytes)| {
         let mut image = Image::new("one", &[]);
         change(&mut image.layers[0]);
-        write::tar(&[image.source()], Format::Oci, &mut Vec::new()).unwrap_err()
+        write::tar(&[image.source()], &[], Format::Oci, &mut Vec::new()).unwrap_err()
     };
     let error = lie(&|layer| layer.bytes.push(0));
     assert!(error.to_string().contains("more than the"), "{error}");
@@ -376,7 +378,7 @@ fn links_cannot_lead_out_of_a_directory() {
     let options = ReadOptions::new(dir.0.path());
     let layout = dir.path("layout");
     let image = Image::new("one", &[]);
-    write::directory(&[image.source()], &layout).unwrap();
+    write::directory(&[image.source()], &[], &layout).unwrap();
     let blob = layout.join(blob_path(&image.layers[0].descriptor.digest));
     std::fs::rename(&blob, dir.path("outside")).unwrap();
     std::os::unix::fs::symlink(dir.path("outside"), &blob).unwrap();

@@ -36,6 +36,28 @@ pub struct ImageSource<'i> {
     pub references: &'i [Reference],
     /// The layers, bottom first.
     pub layers: Vec<&'i dyn LayerSource>,
+    /// An index leads to it: it has no entry of its own.
+    pub listed: bool,
+    /// Annotations of its entry, beside its name.
+    pub annotations: BTreeMap<String, String>,
+}
+
+/// An index to be written.
+pub struct IndexSource<'i> {
+    /// The document's media type.
+    pub media_type: &'i MediaType,
+    /// Its bytes.
+    pub document: &'i [u8],
+    /// The names that it is to be loaded under; those without tag are left out.
+    pub references: &'i [Reference],
+    /// The place, among the images, of the one that tools without indexes are to load.
+    pub first: Option<usize>,
+    /// Documents that it lists beside manifests of images.
+    pub documents: &'i [Vec<u8>],
+    /// Blobs that those need.
+    pub blobs: Vec<&'i dyn LayerSource>,
+    /// Annotations of its entry, beside its name.
+    pub annotations: BTreeMap<String, String>,
 }
 
 /// Which tools the archive is for.
@@ -56,24 +78,27 @@ struct DockerManifest {
     layers: Vec<String>,
 }
 
-/// Writes images as one tar. The same images give the same bytes.
+/// Writes images and indexes as one tar. The same ones give the same bytes.
 ///
 /// # Errors
 /// [`ArchiveError`]; what was written so far is of no use then.
 pub fn tar<W: Write>(
     images: &[ImageSource<'_>],
+    indexes: &[IndexSource<'_>],
     format: Format,
     out: W,
 ) -> Result<(), ArchiveError> {
     let mut layout = TarLayout::new(out);
     let manifests = blobs(images, &mut layout)?;
-    let index = to_json(INDEX, &index(entries(images, &manifests)))?;
-    layout.file(INDEX, &index)?;
+    let lists = index_blobs(indexes, &mut layout)?;
+    let entries = entries(images, &manifests, indexes, &lists);
+    layout.file(INDEX, &to_json(INDEX, &index(entries))?)?;
+    let flat = flat(images, indexes);
     if format == Format::Docker {
-        layout.file(MANIFEST, &to_json(MANIFEST, &docker_manifests(images))?)?;
+        layout.file(MANIFEST, &to_json(MANIFEST, &docker_manifests(&flat))?)?;
     }
     layout.file(OCI_LAYOUT, OCI_LAYOUT_CONTENT)?;
-    let repositories = repositories(images);
+    let repositories = repositories(&flat);
     if format == Format::Docker && !repositories.is_empty() {
         layout.file(REPOSITORIES, &to_json(REPOSITORIES, &repositories)?)?;
     }
@@ -81,16 +106,21 @@ pub fn tar<W: Write>(
     Ok(())
 }
 
-/// Writes images into a directory as OCI image layout. Images that are there already stay,
-/// unless one of the same name takes their place.
+/// Writes images and indexes into a directory as OCI image layout. What is there already stays,
+/// unless something of the same name takes its place.
 ///
 /// # Errors
 /// [`ArchiveError`]; the index of what was there before stays as it was then.
-pub fn directory(images: &[ImageSource<'_>], dir: &Path) -> Result<(), ArchiveError> {
+pub fn directory(
+    images: &[ImageSource<'_>],
+    indexes: &[IndexSource<'_>],
+    dir: &Path,
+) -> Result<(), ArchiveError> {
     let mut layout = DirLayout::new(dir)?;
     let kept = existing_index(dir)?;
     let manifests = blobs(images, &mut layout)?;
-    let entries = merge(kept, entries(images, &manifests));
+    let lists = index_blobs(indexes, &mut layout)?;
+    let entries = merge(kept, entries(images, &manifests, indexes, &lists));
     layout.file(OCI_LAYOUT, OCI_LAYOUT_CONTENT)?;
     // Last: until now the directory is what it was.
     layout.file(INDEX, &to_json(INDEX, &index(entries))?)
@@ -105,24 +135,52 @@ fn blobs(
     for image in images {
         let (media_type, manifest) = manifest(image)?;
         for layer in &image.layers {
-            let descriptor = layer.descriptor();
-            let digest = &descriptor.digest;
-            layout.blob(digest, descriptor.size, &mut |out| {
-                layer.write_to(out).map_err(|cause| ArchiveError::Layer {
-                    digest: digest.clone(),
-                    cause,
-                })
-            })?;
+            layer_blob(*layer, layout)?;
         }
-        for bytes in [image.config, &manifest] {
-            layout.blob(&Digest::sha256(bytes), bytes.len() as u64, &mut |out| {
-                out.write_all(bytes).map_err(failed("writing the archive"))
-            })?;
-        }
+        document_blob(image.config, layout)?;
+        document_blob(&manifest, layout)?;
         let digest = Digest::sha256(&manifest);
         manifests.push(Descriptor::new(media_type, digest, manifest.len() as u64));
     }
     Ok(manifests)
+}
+
+/// Writes indexes, and what only they lead to; returns their descriptors.
+fn index_blobs(
+    indexes: &[IndexSource<'_>],
+    layout: &mut dyn Layout,
+) -> Result<Vec<Descriptor>, ArchiveError> {
+    let mut lists = Vec::with_capacity(indexes.len());
+    for index in indexes {
+        for blob in &index.blobs {
+            layer_blob(*blob, layout)?;
+        }
+        for document in index.documents {
+            document_blob(document, layout)?;
+        }
+        document_blob(index.document, layout)?;
+        let digest = Digest::sha256(index.document);
+        let size = index.document.len() as u64;
+        lists.push(Descriptor::new(index.media_type.clone(), digest, size));
+    }
+    Ok(lists)
+}
+
+fn layer_blob(layer: &dyn LayerSource, layout: &mut dyn Layout) -> Result<(), ArchiveError> {
+    let descriptor = layer.descriptor();
+    let digest = &descriptor.digest;
+    layout.blob(digest, descriptor.size, &mut |out| {
+        layer.write_to(out).map_err(|cause| ArchiveError::Layer {
+            digest: digest.clone(),
+            cause,
+        })
+    })
+}
+
+fn document_blob(bytes: &[u8], layout: &mut dyn Layout) -> Result<(), ArchiveError> {
+    layout.blob(&Digest::sha256(bytes), bytes.len() as u64, &mut |out| {
+        out.write_all(bytes).map_err(failed("writing the archive"))
+    })
 }
 
 /// The manifest that came with the image, once it is found to be of these layers, or a new one.
@@ -177,18 +235,28 @@ fn manifest(image: &ImageSource<'_>) -> Result<(MediaType, Vec<u8>), ArchiveErro
     Ok((media_type::OCI_MANIFEST.into(), to_json(NAME, &manifest)?))
 }
 
-fn tagged<'i>(image: &ImageSource<'i>) -> impl Iterator<Item = (&'i Reference, &'i str)> {
-    let references = image.references;
+fn tagged(references: &[Reference]) -> impl Iterator<Item = (&Reference, &str)> {
     references
         .iter()
         .filter_map(|r| r.tag().map(|tag| (r, tag)))
 }
 
 /// One index entry a name, or one without name.
-fn entries(images: &[ImageSource<'_>], manifests: &[Descriptor]) -> Vec<Descriptor> {
+fn entries(
+    images: &[ImageSource<'_>],
+    manifests: &[Descriptor],
+    indexes: &[IndexSource<'_>],
+    lists: &[Descriptor],
+) -> Vec<Descriptor> {
     let mut entries = Vec::new();
-    for (image, manifest) in images.iter().zip(manifests) {
-        let named: Vec<_> = tagged(image)
+    let alone = images.iter().zip(manifests).filter(|(i, _)| !i.listed);
+    let alone = alone.map(|(image, manifest)| (image.references, &image.annotations, manifest));
+    let lists = indexes.iter().zip(lists);
+    let lists = lists.map(|(index, list)| (index.references, &index.annotations, list));
+    for (references, annotations, manifest) in alone.chain(lists) {
+        let mut manifest = manifest.clone();
+        manifest.annotations.extend(annotations.clone());
+        let named: Vec<_> = tagged(references)
             .map(|(reference, tag)| {
                 let mut entry = manifest.clone();
                 entry
@@ -208,11 +276,25 @@ fn entries(images: &[ImageSource<'_>], manifests: &[Descriptor]) -> Vec<Descript
     entries
 }
 
-fn docker_manifests(images: &[ImageSource<'_>]) -> Vec<DockerManifest> {
+/// An image with the names by which tools that know no indexes are to load it.
+type Flat<'f, 'i> = (&'f ImageSource<'i>, &'i [Reference]);
+
+/// The images that stand for themselves, and the first of each index.
+fn flat<'f, 'i>(images: &'f [ImageSource<'i>], indexes: &[IndexSource<'i>]) -> Vec<Flat<'f, 'i>> {
+    let alone = images.iter().filter(|image| !image.listed);
+    let mut flat: Vec<_> = alone.map(|image| (image, image.references)).collect();
+    for index in indexes {
+        let image = index.first.and_then(|first| images.get(first));
+        flat.extend(image.map(|image| (image, index.references)));
+    }
+    flat
+}
+
+fn docker_manifests(images: &[Flat<'_, '_>]) -> Vec<DockerManifest> {
     images
         .iter()
-        .map(|image| {
-            let tags: Vec<_> = tagged(image).map(|(r, _)| r.familiar()).collect();
+        .map(|(image, references)| {
+            let tags: Vec<_> = tagged(references).map(|(r, _)| r.familiar()).collect();
             DockerManifest {
                 config: blob_path(&Digest::sha256(image.config)),
                 repo_tags: (!tags.is_empty()).then_some(tags),
@@ -227,13 +309,13 @@ fn docker_manifests(images: &[ImageSource<'_>]) -> Vec<DockerManifest> {
 }
 
 /// Repository to tag to top layer.
-fn repositories(images: &[ImageSource<'_>]) -> BTreeMap<String, BTreeMap<String, String>> {
+fn repositories(images: &[Flat<'_, '_>]) -> BTreeMap<String, BTreeMap<String, String>> {
     let mut repositories: BTreeMap<_, BTreeMap<_, _>> = BTreeMap::new();
-    for image in images {
+    for (image, references) in images {
         let Some(top) = image.layers.last() else {
             continue;
         };
-        for (reference, tag) in tagged(image) {
+        for (reference, tag) in tagged(references) {
             repositories
                 .entry(reference.repository().familiar())
                 .or_default()

@@ -9,6 +9,7 @@
 //! |---|---|
 //! | [`diff`] | overlay upper directory to tar, and to its diff ID without writing anything |
 //! | [`clamp`] | no time in an upper directory later than the layer will say |
+//! | [`holes`] | the parts of a file that have no data |
 //! | [`tree`] | whole root filesystem to tar |
 //! | [`unpack`] | tar to directory: a layer to overlay form, or an archive into a filesystem |
 //! | [`reader`] | the entries of an untrusted tar |
@@ -19,6 +20,7 @@ pub mod clamp;
 pub mod compression;
 pub mod diff;
 pub(crate) mod header;
+pub mod holes;
 mod names;
 pub mod reader;
 mod sink;

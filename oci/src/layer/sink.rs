@@ -99,6 +99,25 @@ impl<D: Drain> Sink<D> {
         Ok(())
     }
 
+    /// Appends `n` zero bytes as content, for as long as `go_on` allows.
+    pub(super) fn zeros(
+        &mut self,
+        mut n: u64,
+        mut go_on: impl FnMut() -> io::Result<()>,
+    ) -> Result<(), FillError> {
+        while n > 0 {
+            go_on().map_err(FillError::Read)?;
+            let room = &mut self.chunk[self.filled..];
+            let len = usize::try_from(n).unwrap_or(usize::MAX).min(room.len());
+            room[..len].fill(0);
+            n -= len as u64;
+            self.content += len as u64;
+            self.advance(len);
+            self.flush_full().map_err(FillError::Drain)?;
+        }
+        Ok(())
+    }
+
     /// How many of the bytes so far were [filled in](Self::fill): the content of files.
     pub(super) fn content(&self) -> u64 {
         self.content

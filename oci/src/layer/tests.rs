@@ -49,6 +49,31 @@ fn file(tree: &Tree, path: &str, content: &[u8]) {
     std::fs::set_permissions(tree.path(path), PermissionsExt::from_mode(0o644)).unwrap();
 }
 
+#[test]
+fn a_hole_is_written_as_the_zeros_that_it_reads_as() {
+    use std::os::unix::fs::FileExt;
+    let (sparse, dense) = (Tree::new(), Tree::new());
+    let mut content = vec![0; 3 << 20];
+    content[1 << 20..(1 << 20) + 99].fill(7);
+    file(&dense, "f", &content);
+    let holes = std::fs::File::create(sparse.path("f")).unwrap();
+    holes.set_len(3 << 20).unwrap();
+    holes.write_all_at(&[7; 99], 1 << 20).unwrap();
+    drop(holes);
+    std::fs::set_permissions(sparse.path("f"), PermissionsExt::from_mode(0o644)).unwrap();
+    let [one, other] = [sparse, dense].map(|tree| {
+        set_mtime(&tree, "f", 5, 0);
+        let fd = super::open_dir(&tree.path("")).unwrap();
+        let mut tar = Vec::new();
+        diff::write_tar(&fd, &TarOptions::default(), &mut tar).unwrap();
+        let measured = diff::measure(&fd, &TarOptions::default(), &|| Ok(())).unwrap();
+        assert_eq!(*measured.diff_id.digest(), Digest::sha256(&tar));
+        assert_eq!(measured.size_files, 3 << 20);
+        tar
+    });
+    assert!(one == other);
+}
+
 /// An upper directory with something of everything that needs no privileges.
 fn sample() -> Tree {
     let upper = Tree::new();

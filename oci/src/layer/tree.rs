@@ -4,10 +4,10 @@
 
 use std::io::Write;
 
-use rustix::fd::AsFd;
+use rustix::fd::{AsFd, BorrowedFd};
 
 use super::sink::{HashDrain, Sink, WriteDrain};
-use super::walk::{Form, TarError, TarOptions, walk};
+use super::walk::{Form, TarError, TarOptions, walk, walk_all};
 use crate::DiffId;
 
 /// Writes the tree under `root` as tar; returns its size in bytes.
@@ -26,6 +26,21 @@ pub fn write_tar<W: Write + ?Sized>(
         Sink::new(WriteDrain(out)),
         &|| Ok(()),
     )?;
+    let (_, size) = sink.finish().map_err(TarError::Write)?;
+    Ok(size)
+}
+
+/// Writes several trees as one tar, each below a folder, which is empty for the archive's root.
+/// With an `epoch` every entry is dated to it, in seconds.
+///
+/// # Errors
+/// As [`write_tar`].
+pub fn write_trees<W: Write + ?Sized>(
+    trees: &[(&str, BorrowedFd<'_>)],
+    epoch: Option<i64>,
+    out: &mut W,
+) -> Result<u64, TarError> {
+    let sink = walk_all(trees, epoch, Sink::new(WriteDrain(out)))?;
     let (_, size) = sink.finish().map_err(TarError::Write)?;
     Ok(size)
 }

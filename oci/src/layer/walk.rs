@@ -19,6 +19,7 @@ use rustix::fs::{
 use rustix::io::Errno;
 
 use super::header::{Header, Kind, padding};
+use super::holes::{is_sparse, run_at};
 use super::names::{MAX_DEPTH, MAX_PATH, OPAQUE_WHITEOUT, WHITEOUT_PREFIX};
 use super::sink::{Drain, FillError, Sink};
 use super::xattr;
@@ -114,6 +115,7 @@ pub(super) fn walk<D: Drain>(
         sink,
         form,
         go_on,
+        earliest: i64::MIN,
         clamp: options.clamp_mtime.unwrap_or(i64::MAX),
         path: Vec::with_capacity(256),
         links: HashMap::new(),
@@ -126,10 +128,46 @@ pub(super) fn walk<D: Drain>(
     Ok(walk.sink)
 }
 
+/// Writes plain trees, each below a folder (its name, empty for the root), as one tar with its two
+/// closing blocks; everything dated to `epoch` if there is one.
+pub(super) fn walk_all<D: Drain>(
+    trees: &[(&str, BorrowedFd<'_>)],
+    epoch: Option<i64>,
+    sink: Sink<D>,
+) -> Result<Sink<D>, TarError> {
+    let mut walk = Walk {
+        sink,
+        form: Form::Plain,
+        go_on: &|| Ok(()),
+        earliest: epoch.unwrap_or(i64::MIN),
+        clamp: epoch.unwrap_or(i64::MAX),
+        path: Vec::with_capacity(256),
+        links: HashMap::new(),
+        listing: Box::new([MaybeUninit::uninit(); LISTING_BUFFER]),
+        header: Vec::with_capacity(2048),
+        attributes: Attributes::new(),
+    };
+    for (folder, root) in trees {
+        walk.path.clear();
+        walk.links.clear();
+        if !folder.is_empty() {
+            walk.path.extend_from_slice(folder.as_bytes());
+            walk.path.push(b'/');
+            let stat = fstat(root).map_err(|e| walk.failed("reading metadata of", e))?;
+            walk.entry(&stat, Kind::Directory, b"", 0, false)?;
+        }
+        walk.run(*root)?;
+    }
+    walk.sink.put(&[0; 1024]).map_err(TarError::Write)?;
+    Ok(walk.sink)
+}
+
 struct Walk<'g, D> {
     sink: Sink<D>,
     form: Form,
     go_on: GoOn<'g>,
+    /// Nothing is dated earlier or later than these.
+    earliest: i64,
     clamp: i64,
     /// Of the entry at hand, relative to the root.
     path: Vec<u8>,
@@ -331,7 +369,7 @@ impl<D: Drain> Walk<'_, D> {
             mode: stat.st_mode & 0o7777,
             uid: stat.st_uid,
             gid: stat.st_gid,
-            mtime: stat.st_mtime.min(self.clamp),
+            mtime: stat.st_mtime.max(self.earliest).min(self.clamp),
             size,
             device,
             xattrs: if with_xattrs {
@@ -397,16 +435,10 @@ impl<D: Drain> Walk<'_, D> {
         self.read_attributes(fd.as_fd())?;
         let size = u64::try_from(stat.st_size).unwrap_or(0);
         self.entry(&stat, Kind::File, b"", size, true)?;
-        let go_on = self.go_on;
-        let filled = self.sink.fill(size, |room| {
-            go_on()?;
-            loop {
-                match rustix::io::read(&fd, &mut *room) {
-                    Err(Errno::INTR) => {}
-                    other => return Ok(other?),
-                }
-            }
-        });
+        let filled = match is_sparse(&stat) {
+            true => self.sparse(&fd, size),
+            false => self.data(&fd, 0, size),
+        };
         match filled {
             Ok(()) => {}
             Err(FillError::Short) => return Err(TarError::Changed(self.shown())),
@@ -414,6 +446,43 @@ impl<D: Drain> Walk<'_, D> {
             Err(FillError::Drain(e)) => return Err(TarError::Write(e)),
         }
         self.sink.pad(padding(size)).map_err(TarError::Write)
+    }
+
+    /// Writes the bytes of a file from `at` to `end`.
+    fn data(&mut self, fd: &OwnedFd, mut at: u64, end: u64) -> Result<(), FillError> {
+        let go_on = self.go_on;
+        self.sink.fill(end - at, |room| {
+            go_on()?;
+            loop {
+                match rustix::io::pread(fd, &mut *room, at) {
+                    Err(Errno::INTR) => {}
+                    Ok(n) => {
+                        at += n as u64;
+                        return Ok(n);
+                    }
+                    Err(e) => return Err(e.into()),
+                }
+            }
+        })
+    }
+
+    /// Writes a whole file without reading its holes.
+    fn sparse(&mut self, fd: &OwnedFd, size: u64) -> Result<(), FillError> {
+        let mut at = 0;
+        while at < size {
+            let run = run_at(fd, at, size).map_err(FillError::Read)?;
+            match run.hole {
+                true => self.sink.zeros(run.end - at, self.go_on)?,
+                false => self.data(fd, at, run.end)?,
+            }
+            at = run.end;
+        }
+        // A hole at the end looks like an end that came too early.
+        match fstat(fd) {
+            Ok(now) if now.st_size.unsigned_abs() >= size => Ok(()),
+            Ok(_) => Err(FillError::Short),
+            Err(e) => Err(FillError::Read(e.into())),
+        }
     }
 
     fn special(&mut self, parent: BorrowedFd<'_>, name: &CStr) -> Result<(), TarError> {

@@ -5,11 +5,11 @@ use std::collections::HashMap;
 use clap::Args;
 use oci::ChainId;
 use serde_json::Value;
-use store::Usage;
+use store::{Content, Store, Usage};
 
 use super::history::layer_sizes;
 use crate::app::App;
-use crate::failure::Outcome;
+use crate::failure::{Failure, Outcome};
 use crate::term::listing::{Format, Row};
 use crate::term::style;
 use crate::when;
@@ -43,9 +43,10 @@ const IMAGE_HEADERS: [(&str, &str); 7] = [
     ("Tag", "TAG"),
     ("UniqueSize", "UNIQUE SIZE"),
 ];
-const RECORDS: &str = "table {{.ID}}\t{{.Size}}\t{{.CreatedSince}}\t{{.LastUsedSince}}\t\
+const RECORDS: &str = "table {{.ID}}\t{{.CacheType}}\t{{.Size}}\t{{.CreatedSince}}\t{{.LastUsedSince}}\t\
                        {{.UsageCount}}\t{{.Description}}";
-const RECORD_HEADERS: [(&str, &str); 6] = [
+const RECORD_HEADERS: [(&str, &str); 7] = [
+    ("CacheType", "CACHE TYPE"),
     ("CreatedSince", "CREATED"),
     ("Description", "DESCRIPTION"),
     ("ID", "CACHE ID"),
@@ -84,24 +85,18 @@ pub async fn run(app: &App, args: DfArgs) -> Outcome {
 async fn verbose(app: &App) -> Outcome {
     let store = app.store_to_read().await?;
     let now = when::now();
-    let images = store.images().await?;
+    let images = store.contents(false).await?;
     let mut layers = Vec::new();
-    for image in &images {
-        let sizes = layer_sizes(&store, image).await?;
-        layers.push(
-            ChainId::chain(&image.layers)
-                .into_iter()
-                .zip(sizes)
-                .collect(),
-        );
+    for content in &images {
+        layers.push(layers_of(&store, content).await?);
     }
     let shared = shared_sizes(&layers);
     let mut rows = Vec::new();
     for (image, (shared, unique)) in images.iter().zip(shared) {
-        let size = style::size(image.size);
+        let size = style::size(image.size());
         let common = [
-            ("CreatedSince", when::ago(image.created.as_deref(), now)),
-            ("ID", image.id.short().to_owned()),
+            ("CreatedSince", when::ago(image.created(), now)),
+            ("ID", image.id().short().to_owned()),
             ("SharedSize", style::size(shared)),
             ("Size", size),
             ("UniqueSize", style::size(unique)),
@@ -115,9 +110,13 @@ async fn verbose(app: &App) -> Outcome {
         }
     }
     let mut records: Vec<Row> = Vec::new();
-    for record in store.cache_list().await? {
+    let mut cached = store.cache_list().await?;
+    cached.extend(store.cache_mounts().await?);
+    cached.sort_by_key(|record| record.last_used);
+    for record in cached {
         let ago = |at: i64| format!("{} ago", style::duration(now - at));
         records.push(cells([
+            ("CacheType", record.kind.name().to_owned()),
             ("CreatedSince", ago(record.created_at)),
             (
                 "Description",
@@ -135,6 +134,29 @@ async fn verbose(app: &App) -> Outcome {
         format!("Images space usage:\n\n{images}\nBuild cache usage:\n\n{records}").as_bytes(),
     );
     Ok(())
+}
+
+/// The stacks of an image, or of all images of an index, and the bytes of each layer's files.
+async fn layers_of(store: &Store, content: &Content) -> Result<Vec<(ChainId, u64)>, Failure> {
+    let mut images = Vec::new();
+    match content {
+        Content::Image(image) => images.push(image.clone()),
+        Content::Index(index) => {
+            for id in index.images() {
+                images.extend(store.image(id).await?);
+            }
+        }
+    }
+    let mut layers: Vec<(ChainId, u64)> = Vec::new();
+    for image in images {
+        let sizes = layer_sizes(store, &image).await?;
+        for layer in ChainId::chain(&image.layers).into_iter().zip(sizes) {
+            if !layers.contains(&layer) {
+                layers.push(layer);
+            }
+        }
+    }
+    Ok(layers)
 }
 
 /// For each image the bytes of the layers that another one has too, and of those that it alone

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::Args;
+use oci::Platform;
 
 use crate::app::App;
 use crate::failure::Outcome;
@@ -21,6 +22,10 @@ pub struct ExportArgs {
     #[arg(value_name = "IMAGE")]
     pub image: String,
 
+    /// The platform, of an image that is there for several [default: this machine's]
+    #[arg(long, value_name = "OS/ARCH")]
+    pub platform: Option<Platform>,
+
     /// Write to this file instead of standard output
     #[arg(short, long, value_name = "FILE")]
     pub output: Option<PathBuf>,
@@ -31,7 +36,10 @@ pub async fn run(app: &App, args: ExportArgs) -> Outcome {
     let output = Output::new(args.output, "export")?;
     let images = app.images_to_read().await?;
     let _lease = images.store.lease().await?;
-    let image = images.store.resolve(&args.image).await?;
+    let image = images
+        .store
+        .resolve_for(&args.image, args.platform.as_ref())
+        .await?;
     let files = export::open(&images, &image).await?;
     let work = move || output.write(|out| export::write_tar(&files, out).map(drop));
     tokio::task::spawn_blocking(work).await?

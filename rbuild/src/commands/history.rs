@@ -2,8 +2,8 @@
 
 use clap::Args;
 use oci::ChainId;
-use oci::ImageConfig;
 use oci::config::History;
+use oci::{ImageConfig, Platform};
 use serde_json::Value;
 use store::{Image, Store};
 
@@ -23,6 +23,10 @@ pub struct HistoryArgs {
     /// The image: a name, or its ID or the beginning of it
     #[arg(value_name = "IMAGE")]
     pub image: String,
+
+    /// The platform, of an image that is there for several [default: this machine's]
+    #[arg(long, value_name = "OS/ARCH")]
+    pub platform: Option<Platform>,
 
     /// Sizes and dates for humans; `-H=false` for bytes and times
     #[arg(short = 'H', long, num_args = 0..=1, require_equals = true, default_value = "true",
@@ -64,7 +68,9 @@ pub async fn run(app: &App, args: HistoryArgs) -> Outcome {
         false => Format::parse(args.format.as_deref(), default)?,
     };
     let store = app.store_to_read().await?;
-    let image = store.resolve(&args.image).await?;
+    let image = store
+        .resolve_for(&args.image, args.platform.as_ref())
+        .await?;
     let config: ImageConfig = serde_json::from_slice(&store.config(&image.id).await?)?;
     let sizes = layer_sizes(&store, &image).await?;
     let id = match args.no_trunc {

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use clap::Args;
 use oci::{ImageConfig, Reference};
 use serde_json::Value;
-use store::{Image, Store};
+use store::{Content, Store};
 
 use crate::app::App;
 use crate::failure::{Failure, Outcome};
@@ -29,7 +29,7 @@ pub struct ImagesArgs {
     #[arg(value_name = "REPOSITORY[:TAG]")]
     pub reference: Option<String>,
 
-    /// Show all images; as there are no intermediate images here, that is the same
+    /// Show the images for each platform of an index too
     #[arg(short, long)]
     pub all: bool,
 
@@ -90,7 +90,7 @@ pub async fn run(app: &App, args: ImagesArgs) -> Outcome {
     let store = app.store_to_read().await?;
     let mut rows = Vec::new();
     let digests = args.digests || format.mentions("Digest");
-    let chosen = choose(&store, &filters).await?;
+    let chosen = choose(&store, &filters, args.all).await?;
     let now = when::now();
     for image in &chosen {
         for line in image.lines(digests) {
@@ -102,13 +102,13 @@ pub async fn run(app: &App, args: ImagesArgs) -> Outcome {
     Ok(())
 }
 
-fn row(image: &Image, line: &store::ImageLine<'_>, no_trunc: bool, now: i64) -> Row {
+fn row(image: &Content, line: &store::ImageLine<'_>, no_trunc: bool, now: i64) -> Row {
     let id = match no_trunc {
-        true => image.id.to_string(),
-        false => image.id.short().to_owned(),
+        true => image.id().to_string(),
+        false => image.id().short().to_owned(),
     };
-    let size = style::size(image.size);
-    let created = image.created.as_deref();
+    let size = style::size(image.size());
+    let created = image.created();
     [
         ("Containers", "N/A".to_owned()),
         ("CreatedAt", when::local(created)),
@@ -127,18 +127,19 @@ fn row(image: &Image, line: &store::ImageLine<'_>, no_trunc: bool, now: i64) -> 
     .collect()
 }
 
-/// The images that the filters let through; by `reference`, with the names that match only.
-async fn choose(store: &Store, filters: &Filters) -> Result<Vec<Image>, Failure> {
-    let mut images = store.images().await?;
+/// The images and indexes that the filters let through; by `reference`, with the names that match
+/// only. With `all`, images without a name that an index leads to as well.
+async fn choose(store: &Store, filters: &Filters, all: bool) -> Result<Vec<Content>, Failure> {
+    let mut images = store.contents(all).await?;
     if let Some(dangling) = filters.boolean("dangling")? {
         images.retain(|image| image.is_dangling() == dangling);
     }
     for (name, keep_older) in [("before", true), ("since", false)] {
         for text in filters.all(name) {
-            let than = store.resolve(text).await?;
-            let limit = when::seconds(than.created.as_deref());
+            let than = store.content(text).await?;
+            let limit = when::seconds(than.created());
             images.retain(|image| {
-                let created = when::seconds(image.created.as_deref());
+                let created = when::seconds(image.created());
                 match keep_older {
                     true => created < limit,
                     false => created > limit,
@@ -148,15 +149,13 @@ async fn choose(store: &Store, filters: &Filters) -> Result<Vec<Image>, Failure>
     }
     for text in filters.all("until") {
         let limit = when::until(text).map_err(Failure::new)?;
-        images.retain(|image| when::seconds(image.created.as_deref()) < limit);
+        images.retain(|image| when::seconds(image.created()) < limit);
     }
     let labels: Vec<&str> = filters.all("label").collect();
     if !labels.is_empty() {
         let mut kept = Vec::new();
         for image in images {
-            let bytes = store.config(&image.id).await?;
-            let config: ImageConfig = serde_json::from_slice(&bytes)?;
-            let found = config.config.unwrap_or_default().labels;
+            let found = labels_of(store, &image).await?;
             if labels.iter().all(|wanted| has_label(&found, wanted)) {
                 kept.push(image);
             }
@@ -171,12 +170,24 @@ async fn choose(store: &Store, filters: &Filters) -> Result<Vec<Image>, Failure>
                 .any(|pattern| matches_reference(pattern, reference))
         };
         for image in &mut images {
-            image.tags.retain(&matches);
-            image.repo_digests.retain(&matches);
+            image.retain_names(matches);
         }
-        images.retain(|image| !image.tags.is_empty() || !image.repo_digests.is_empty());
+        images.retain(|image| !image.tags().is_empty() || !image.repo_digests().is_empty());
     }
     Ok(images)
+}
+
+/// The labels of an image; an index has those of the image that stands for it.
+async fn labels_of(store: &Store, content: &Content) -> Result<BTreeMap<String, String>, Failure> {
+    let id = match content {
+        Content::Image(image) => Some(&image.id),
+        Content::Index(index) => index.select(None),
+    };
+    let Some(id) = id else {
+        return Ok(BTreeMap::new());
+    };
+    let config: ImageConfig = serde_json::from_slice(&store.config(id).await?)?;
+    Ok(config.config.unwrap_or_default().labels)
 }
 
 fn has_label(labels: &BTreeMap<String, String>, wanted: &str) -> bool {

@@ -2,10 +2,10 @@
 
 use clap::{Args, ValueEnum};
 use oci::config::Config;
-use oci::{ImageConfig, Reference};
+use oci::{ImageConfig, Platform, Reference};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
-use store::{Image, Snapshot, Store};
+use store::{Content, Image, Snapshot, Store, StoredIndex};
 
 use crate::app::App;
 use crate::failure::{Failure, Outcome};
@@ -28,6 +28,11 @@ pub struct InspectArgs {
     /// A Go template, or `json` for JSON without line breaks
     #[arg(short, long, value_name = "FORMAT")]
     pub format: Option<String>,
+
+    /// The image for this platform, of one that is there for several [default: this machine's, with
+    /// what the index lists]
+    #[arg(long, value_name = "OS/ARCH")]
+    pub platform: Option<Platform>,
 
     /// What to look for; there are only images here
     #[arg(long = "type", value_enum)]
@@ -73,8 +78,17 @@ pub async fn run(app: &App, args: InspectArgs) -> Outcome {
     let mut missing = Vec::new();
     let mut failed = None;
     for name in &args.images {
-        match store.resolve(name).await {
-            Ok(image) => found.push(describe(&store, &image).await?),
+        match store.content(name).await {
+            Ok(content) => {
+                let shown = describe(&store, name, content, args.platform.as_ref()).await;
+                match shown {
+                    Ok(shown) => found.push(shown),
+                    Err(failure) => {
+                        app.printer.error(&failure.message);
+                        failed = Some(failure.code);
+                    }
+                }
+            }
             Err(store::Error::NoSuchImage { .. }) => missing.push(name),
             Err(error) => {
                 let failure = Failure::from(error);
@@ -116,7 +130,50 @@ fn indented(value: &Value) -> Result<String, serde_json::Error> {
     Ok(String::from_utf8_lossy(&out).into_owned())
 }
 
-async fn describe(store: &Store, image: &Image) -> Result<Value, Failure> {
+async fn describe(
+    store: &Store,
+    name: &str,
+    content: Content,
+    platform: Option<&Platform>,
+) -> Result<Value, Failure> {
+    let index = match &content {
+        Content::Index(index) if platform.is_none() => Some(index.clone()),
+        _ => None,
+    };
+    let image = store.image_of(name, content, platform).await?;
+    let mut shown = describe_image(store, &image).await?;
+    if let (Some(index), Value::Object(shown)) = (index, &mut shown) {
+        describe_index(&index, shown);
+    }
+    Ok(shown)
+}
+
+/// An index is shown as the image that stands for it, with its own names and what it lists.
+fn describe_index(index: &StoredIndex, shown: &mut Map<String, Value>) {
+    let names =
+        |list: &[Reference]| -> Vec<String> { list.iter().map(Reference::familiar).collect() };
+    shown.insert("Id".to_owned(), json!(index.id));
+    shown.insert("RepoTags".to_owned(), json!(names(&index.tags)));
+    shown.insert("RepoDigests".to_owned(), json!(names(&index.repo_digests)));
+    shown.insert(
+        "Descriptor".to_owned(),
+        json!({
+            "mediaType": index.media_type,
+            "digest": index.id,
+            "size": index.document_size,
+        }),
+    );
+    let entries = index.entries.iter().map(|entry| {
+        json!({
+            "Descriptor": entry.manifest,
+            "Available": entry.image.is_some() || entry.present,
+            "ImageId": entry.image,
+        })
+    });
+    shown.insert("Manifests".to_owned(), entries.collect());
+}
+
+async fn describe_image(store: &Store, image: &Image) -> Result<Value, Failure> {
     let config: ImageConfig = serde_json::from_slice(&store.config(&image.id).await?)?;
     let snapshots = match image.chain_id() {
         Some(chain_id) => store.chain(&chain_id).await?,
@@ -298,6 +355,7 @@ mod tests {
             layers: config.rootfs.diff_ids.clone(),
             tags: vec!["app:v1".parse().unwrap()],
             repo_digests: Vec::new(),
+            listed: false,
         };
         document(&image, &config, &[])
     }

@@ -7,6 +7,7 @@ use crate::app::App;
 use crate::failure::{Failure, Outcome};
 use crate::reach;
 use crate::term::transfer::Transfer;
+use images::index::pull::{Wanted, pull_index};
 use images::pull::pull_image;
 use images::{ImageError, Images};
 
@@ -31,7 +32,8 @@ pub struct PullArgs {
     #[arg(short, long)]
     pub quiet: bool,
 
-    /// Pull the image for this platform [default: this machine's]
+    /// Pull the image for this platform [default: this machine's]; several, separated by commas, or
+    /// `all` keep the index, so that it can be pushed and saved with all of them
     #[arg(long, value_name = "OS/ARCH")]
     pub platform: Option<String>,
 }
@@ -39,10 +41,7 @@ pub struct PullArgs {
 /// Runs the command.
 pub async fn run(app: &App, args: PullArgs) -> Outcome {
     let reference: Reference = args.name.parse().map_err(|e| usage(&args.name, e))?;
-    let platform = match &args.platform {
-        None => Platform::host(),
-        Some(text) => text.parse().map_err(|e| Failure::with_code(e, 125))?,
-    };
+    let platform = Platforms::parse(args.platform.as_deref())?;
     if args.all_tags && (reference.tag().is_some() || reference.digest().is_some()) {
         return Err(Failure::new("tag can't be used with --all-tags/-a"));
     }
@@ -78,6 +77,32 @@ pub async fn run(app: &App, args: PullArgs) -> Outcome {
     Ok(())
 }
 
+/// `--platform`
+enum Platforms {
+    One(Platform),
+    Several(Wanted),
+}
+
+impl Platforms {
+    fn parse(text: Option<&str>) -> Result<Self, Failure> {
+        let Some(text) = text else {
+            return Ok(Self::One(Platform::host()));
+        };
+        if text == "all" {
+            return Ok(Self::Several(Wanted::All));
+        }
+        let platforms: Result<Vec<Platform>, _> = text.split(',').map(str::parse).collect();
+        let mut platforms = platforms.map_err(|e| Failure::with_code(e, 125))?;
+        match (platforms.len(), platforms.pop()) {
+            (1, Some(only)) => Ok(Self::One(only)),
+            (_, last) => {
+                platforms.extend(last);
+                Ok(Self::Several(Wanted::Platforms(platforms)))
+            }
+        }
+    }
+}
+
 /// The failure of a name that is none.
 pub fn usage(name: &str, error: impl std::fmt::Display) -> Failure {
     Failure::new(format!("invalid reference {name:?}: {error}"))
@@ -103,7 +128,7 @@ async fn pull_one(
     app: &App,
     images: &Images,
     reference: &Reference,
-    platform: &Platform,
+    platform: &Platforms,
     quiet: bool,
 ) -> Result<bool, Failure> {
     let path = reference.repository().path();
@@ -113,11 +138,21 @@ async fn pull_one(
     };
     let heading = format!("{what}: Pulling from {path}");
     let transfer = Transfer::pull(&app.printer, quiet, heading);
-    let fetched = pull_image(images, reference, platform, &transfer).await;
-    let fetched = fetched.map_err(out_of_reach)?;
-    transfer.finish(fetched.up_to_date);
+    let (digest, up_to_date) = match platform {
+        Platforms::One(platform) => {
+            let fetched = pull_image(images, reference, platform, &transfer).await;
+            let fetched = fetched.map_err(out_of_reach)?;
+            (fetched.digest, fetched.up_to_date)
+        }
+        Platforms::Several(wanted) => {
+            let fetched = pull_index(images, reference, wanted, &transfer).await;
+            let fetched = fetched.map_err(out_of_reach)?;
+            (fetched.index.id, fetched.up_to_date)
+        }
+    };
+    transfer.finish(up_to_date);
     if !quiet {
-        app.printer.line(format!("Digest: {}", fetched.digest));
+        app.printer.line(format!("Digest: {digest}"));
     }
-    Ok(fetched.up_to_date)
+    Ok(up_to_date)
 }

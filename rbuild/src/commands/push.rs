@@ -1,14 +1,18 @@
 //! `rbuild push`
 
 use clap::{Args, ValueEnum};
-use oci::Reference;
+use client::Pushed;
 use oci::media_type::LayerCompression;
+use oci::{Descriptor, Platform, Reference};
+use store::Content;
 
 use crate::app::App;
 use crate::commands::pull::usage;
 use crate::failure::{Failure, Outcome};
 use crate::term::transfer::Transfer;
 use images::Images;
+use images::form::Form;
+use images::index::push::push_index;
 use images::push::push_image;
 
 /// `rbuild push`
@@ -26,6 +30,10 @@ pub struct PushArgs {
     /// Push all tags of the repository
     #[arg(short, long)]
     pub all_tags: bool,
+
+    /// Push only the image for this platform, of one that is there for several
+    #[arg(long, value_name = "OS/ARCH")]
+    pub platform: Option<Platform>,
 
     /// Print only the full name
     #[arg(short, long)]
@@ -63,7 +71,11 @@ pub async fn run(app: &App, args: PushArgs) -> Outcome {
     if args.all_tags && reference.tag().is_some() {
         return Err(Failure::new("tag can't be used with --all-tags/-a"));
     }
-    let compression = args.compression.map(LayerCompression::from);
+    let pushing = Pushing {
+        compression: args.compression.map(LayerCompression::from),
+        platform: args.platform.clone(),
+        quiet: args.quiet,
+    };
     let images = app.images().await?;
     let _lease = images.store.lease().await?;
     if !args.all_tags {
@@ -71,7 +83,7 @@ pub async fn run(app: &App, args: PushArgs) -> Outcome {
             app.printer.line("Using default tag: latest");
         }
         let reference = reference.or_latest();
-        push_one(app, &images, &reference, compression, args.quiet).await?;
+        push_one(app, &images, &reference, &pushing).await?;
         if args.quiet {
             app.printer.line(reference);
         }
@@ -80,17 +92,17 @@ pub async fn run(app: &App, args: PushArgs) -> Outcome {
     let repository = reference.repository();
     let tags: Vec<Reference> = images
         .store
-        .images()
+        .contents(false)
         .await?
         .into_iter()
-        .flat_map(|image| image.tags)
+        .flat_map(|content| content.tags().to_vec())
         .filter(|tag| tag.repository() == repository)
         .collect();
     if tags.is_empty() {
         return Err(missing(&repository.familiar()));
     }
     for tag in &tags {
-        push_one(app, &images, tag, compression, args.quiet).await?;
+        push_one(app, &images, tag, &pushing).await?;
     }
     if args.quiet {
         app.printer.line(repository);
@@ -104,25 +116,57 @@ fn missing(name: &str) -> Failure {
     ))
 }
 
-/// Pushes one tag, and tells it in docker's words unless `quiet`.
+/// How names are pushed.
+#[derive(Clone, Debug, Default)]
+pub struct Pushing {
+    /// How layers are compressed, instead of as they came or with gzip.
+    pub compression: Option<LayerCompression>,
+    /// Only the image for this platform.
+    pub platform: Option<Platform>,
+    /// Nothing is told.
+    pub quiet: bool,
+}
+
+/// Pushes one tag, and tells it in docker's words unless `quiet`; returns what the registry has.
 pub async fn push_one(
     app: &App,
     images: &Images,
     reference: &Reference,
-    compression: Option<LayerCompression>,
-    quiet: bool,
-) -> Outcome {
+    pushing: &Pushing,
+) -> Result<Descriptor, Failure> {
+    let quiet = pushing.quiet;
     if !quiet {
         let repository = reference.repository();
         app.printer
             .line(format!("The push refers to repository [{repository}]"));
     }
-    let image = match images.store.find(reference).await? {
-        Some(image) => image,
+    let content = match images.store.find(reference).await? {
+        Some(content) => content,
         None => return Err(missing(&reference.repository().familiar())),
     };
+    let content = match &pushing.platform {
+        None => content,
+        Some(wanted) => {
+            let name = reference.familiar();
+            let image = images.store.image_of(&name, content, Some(wanted)).await?;
+            Content::Image(image)
+        }
+    };
     let transfer = Transfer::push(&app.printer, quiet);
-    let pushed = push_image(images, &image, reference, compression, &transfer).await?;
+    let compression = pushing.compression;
+    let pushed = match content {
+        Content::Image(image) => {
+            push_image(images, &image, reference, compression, &transfer).await?
+        }
+        Content::Index(index) => {
+            let form = Form {
+                compression,
+                force: compression.is_some(),
+                ..Form::default()
+            };
+            push_index(images, &index, reference, &form, &transfer).await?
+        }
+    };
     transfer.finish(false);
     if !quiet {
         let tag = reference.manifest_key();
@@ -130,5 +174,10 @@ pub async fn push_one(
         app.printer
             .line(format!("{tag}: digest: {digest} size: {size}"));
     }
-    Ok(())
+    let Pushed {
+        digest,
+        size,
+        media_type,
+    } = pushed;
+    Ok(Descriptor::new(media_type, digest, size))
 }

@@ -5,15 +5,15 @@ use std::sync::Arc;
 
 use clap::{Args, ValueEnum};
 use oci::archive::Format;
-use oci::{Digest, Reference};
-use store::{Image, Store};
+use oci::{Digest, Platform, Reference};
+use store::{Content, Store};
 
 use crate::app::App;
 use crate::failure::{Failure, Outcome};
 use crate::term::output::Output;
 use crate::term::transfer::Transfer;
 use images::progress::LayerProgress;
-use images::save;
+use images::save::{self, Saved};
 
 /// `rbuild save`
 #[derive(Debug, Args)]
@@ -30,6 +30,10 @@ pub struct SaveArgs {
     /// Write to this file instead of standard output
     #[arg(short, long, value_name = "FILE")]
     pub output: Option<PathBuf>,
+
+    /// Save the image for this platform, of one that is there for several [default: all of them]
+    #[arg(long, value_name = "OS/ARCH")]
+    pub platform: Option<Platform>,
 
     /// The kind of archive
     #[arg(long, value_enum, default_value = "docker-archive")]
@@ -63,9 +67,26 @@ pub async fn run(app: &App, args: SaveArgs) -> Outcome {
     let _lease = from.store.lease().await?;
     let transfer = Arc::new(Transfer::save(&app.printer));
     let progress: Arc<dyn LayerProgress> = transfer.clone();
-    let mut images = Vec::new();
-    for (image, references) in wanted(&from.store, &args.images).await? {
-        images.push(save::prepare(&from, &image, references, &progress).await?);
+    let mut images = Saved::default();
+    for (content, references) in wanted(&from.store, &args.images).await? {
+        let content = match &args.platform {
+            None => content,
+            Some(wanted) => {
+                let name = references.first().map(Reference::familiar);
+                let name = name.unwrap_or_else(|| content.id().to_string());
+                let image = from.store.image_of(&name, content, Some(wanted)).await?;
+                Content::Image(image)
+            }
+        };
+        match content {
+            Content::Image(image) => {
+                images.add(save::prepare(&from, &image, references, &progress).await?);
+            }
+            Content::Index(index) => {
+                let added = images.add_index(&from, &index, references, &progress);
+                added.await?;
+            }
+        }
     }
     let work = move || match (output, args.format) {
         (Err(dir), _) => save::write_directory(&images, &dir).map_err(Failure::from),
@@ -79,11 +100,16 @@ pub async fn run(app: &App, args: SaveArgs) -> Outcome {
     saved
 }
 
-/// The images of these names, each once, with the names that it is to be saved under.
-async fn wanted(store: &Store, names: &[String]) -> Result<Vec<(Image, Vec<Reference>)>, Failure> {
-    let mut wanted: Vec<(Image, Vec<Reference>)> = Vec::new();
-    let mut add = |image: Image, reference: Option<Reference>| {
-        let known = wanted.iter().position(|(known, _)| known.id == image.id);
+/// What these names lead to, each once, with the names that it is to be saved under.
+async fn wanted(
+    store: &Store,
+    names: &[String],
+) -> Result<Vec<(Content, Vec<Reference>)>, Failure> {
+    let mut wanted: Vec<(Content, Vec<Reference>)> = Vec::new();
+    let mut add = |image: Content, reference: Option<Reference>| {
+        let known = wanted
+            .iter()
+            .position(|(known, _)| known.id() == image.id());
         let at = known.unwrap_or_else(|| {
             wanted.push((image, Vec::new()));
             wanted.len() - 1
@@ -101,9 +127,9 @@ async fn wanted(store: &Store, names: &[String]) -> Result<Vec<(Image, Vec<Refer
             .filter(|r| r.tag().is_none() && r.digest().is_none());
         if let Some(bare) = bare {
             let mut found = false;
-            for image in store.images().await? {
+            for image in store.contents(false).await? {
                 let tags: Vec<Reference> = image
-                    .tags
+                    .tags()
                     .iter()
                     .filter(|tag| tag.repository() == bare.repository())
                     .cloned()
@@ -117,11 +143,11 @@ async fn wanted(store: &Store, names: &[String]) -> Result<Vec<(Image, Vec<Refer
                 continue;
             }
         }
-        let image = store.resolve(name).await?;
-        let tag = reference.filter(|r| r.digest().is_none() && !names_id(name, &image.id));
+        let image = store.content(name).await?;
+        let tag = reference.filter(|r| r.digest().is_none() && !names_id(name, image.id()));
         let tag = tag
             .map(Reference::or_latest)
-            .filter(|tag| image.tags.contains(tag));
+            .filter(|tag| image.tags().contains(tag));
         add(image, tag);
     }
     Ok(wanted)

@@ -29,7 +29,7 @@ pub async fn run(app: &App, args: TagArgs) -> Outcome {
         Failure::new(format!("{target:?} is not a valid repository/tag: {e}"))
     })?;
     let store = app.store().await?;
-    let image = store.resolve(&args.source).await?;
-    store.tag(&image.id, &target.or_latest()).await?;
+    let source = store.content(&args.source).await?;
+    store.tag(source.id(), &target.or_latest()).await?;
     Ok(())
 }

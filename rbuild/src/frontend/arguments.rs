@@ -1,6 +1,7 @@
 //! `--build-arg` and `--platform`.
 
 use builder::plan::BuildArgs;
+use client::config::DockerConfig;
 use oci::Platform;
 
 use crate::failure::Failure;
@@ -13,7 +14,35 @@ pub fn platform(given: Option<&str>) -> Result<Platform, Failure> {
     }
 }
 
-/// `--build-arg`, and what the environment gives.
+/// The proxies of docker's configuration.
+fn proxies() -> Result<Vec<(&'static str, String)>, Failure> {
+    // Proxies are configured for a daemon; where none is named, docker has this one.
+    let host = std::env::var("DOCKER_HOST")
+        .ok()
+        .filter(|host| !host.is_empty());
+    let host = host.as_deref().unwrap_or("unix:///var/run/docker.sock");
+    Ok(DockerConfig::from_env().proxies(host)?)
+}
+
+/// `--platform` of a build, which may have several; at least one.
+pub fn platforms(given: &[String]) -> Result<Vec<Platform>, Failure> {
+    let mut platforms = Vec::new();
+    for text in given.iter().map(|text| text.trim()) {
+        let platform = match text {
+            "local" => Platform::host(),
+            text => text.parse().map_err(|e| Failure::with_code(e, 125))?,
+        };
+        if !platforms.contains(&platform) {
+            platforms.push(platform);
+        }
+    }
+    if platforms.is_empty() {
+        platforms.push(Platform::host());
+    }
+    Ok(platforms)
+}
+
+/// `--build-arg`, and what the environment and docker's configuration give.
 pub fn build_args(given: &[String]) -> Result<BuildArgs, Failure> {
     let mut build_args = Vec::new();
     for arg in given {
@@ -33,6 +62,14 @@ pub fn build_args(given: &[String]) -> Result<BuildArgs, Failure> {
             .any(|(name, _)| name == "SOURCE_DATE_EPOCH")
     {
         build_args.push(("SOURCE_DATE_EPOCH".to_owned(), epoch));
+    }
+    for (name, value) in proxies()? {
+        if !build_args
+            .iter()
+            .any(|(given, _)| given.eq_ignore_ascii_case(name))
+        {
+            build_args.push((name.to_owned(), value));
+        }
     }
     let build_args = BuildArgs::new(build_args);
     if let Some(epoch) = build_args.get("SOURCE_DATE_EPOCH")

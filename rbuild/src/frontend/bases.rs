@@ -91,7 +91,8 @@ async fn look_up(
 ) -> Option<ImageConfig> {
     match &image.name {
         ImageName::Reference(reference) => {
-            let found = images?.find(&reference.to_string()).await;
+            let name = reference.to_string();
+            let found = images?.find_for(&name, &image.platform).await;
             Some(found.ok()?.config)
         }
         ImageName::Layout(name) => match places.get(name)? {

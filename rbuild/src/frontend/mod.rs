@@ -4,6 +4,7 @@
 //! - [`arguments`], [`contexts`]: flags to values; [`bases`]: what is known of base images
 //! - [`checks`], [`report`]: mistakes and violations, printed
 
+pub mod annotations;
 pub mod arguments;
 pub mod bases;
 pub mod checks;

@@ -62,11 +62,6 @@ const OTHERS: &[(&[&str], &str)] = &[
         "Build each target by itself: `rbuild build --target NAME .`",
     ),
     (
-        &["buildx imagetools", "builder imagetools", "manifest"],
-        "Manifests are looked at with `rbuild inspect IMAGE`, or with skopeo inspect; lists of \
-         several platforms are not made here",
-    ),
-    (
         &["buildx history", "builder history"],
         "`rbuild history IMAGE` tells how an image was made",
     ),

@@ -6,18 +6,9 @@ use super::hints::{see, similar};
 
 /// docker's flags that builds here do not have, with what to do instead.
 const BUILD: &[(&str, &str)] = &[
-    ("--annotation", "set a label with --label KEY=VALUE"),
     (
         "--attest",
         "make statements about an image with syft or cosign, once it is pushed",
-    ),
-    (
-        "--cache-from",
-        "the cache is the store's own: keep the folder that --root names between builds",
-    ),
-    (
-        "--cache-to",
-        "the cache is the store's own: keep the folder that --root names between builds",
     ),
     (
         "--cgroup-parent",
@@ -29,11 +20,6 @@ const BUILD: &[(&str, &str)] = &[
         "--no-cache builds all stages anew, and --target only those that a stage needs",
     ),
     (
-        "--output",
-        "the image goes to the store: write it with `rbuild save -o FILE IMAGE`, its files with \
-         `rbuild export -o FILE IMAGE`, or --push it",
-    ),
-    (
         "--provenance",
         "only --provenance=false is: statements can be made with cosign",
     ),
@@ -42,20 +28,12 @@ const BUILD: &[(&str, &str)] = &[
         "only --sbom=false is: lists of what is in an image can be made with syft",
     ),
     (
-        "--secret",
-        "pass what is not to be in the image by a stage of its own, and copy only its results",
-    ),
-    (
         "--security-opt",
         "a RUN always has docker's system call filter and capabilities",
     ),
     (
         "--squash",
         "`rbuild export IMAGE | rbuild import - NAME` makes one layer of all",
-    ),
-    (
-        "--ssh",
-        "fetch by https, or bring the files with --build-context NAME=GIT-URL",
     ),
     ("--stream", "the context is read where it is"),
 ];
@@ -69,34 +47,14 @@ const OTHERS: &[(&str, &str, &str)] = &[
     ),
     ("load", "--platform", "all images of the archive are loaded"),
     (
-        "save",
-        "--platform",
-        "the image is saved as it is in the store",
-    ),
-    (
-        "push",
-        "--platform",
-        "the image is pushed as it is in the store",
-    ),
-    (
-        "history",
-        "--platform",
-        "an image of the store has one platform",
-    ),
-    (
         "inspect",
         "--type",
         "everything that is inspected is an image",
     ),
     (
-        "inspect",
-        "--platform",
-        "an image of the store has one platform",
-    ),
-    (
         "rmi",
         "--platform",
-        "an image of the store has one platform",
+        "`rbuild inspect NAME` lists the image of each platform, to be removed by its ID",
     ),
     ("prune", "--volumes", "there are no volumes here"),
 ];
@@ -119,12 +77,7 @@ const GLOBAL: &[(&str, &str)] = &[
 ];
 
 /// Long names of docker's short flags, for those that are not here.
-const SHORT: &[(&str, &str)] = &[
-    ("-o", "--output"),
-    ("-D", "--debug"),
-    ("-H", "--host"),
-    ("-l", "--log-level"),
-];
+const SHORT: &[(&str, &str)] = &[("-D", "--debug"), ("-H", "--host"), ("-l", "--log-level")];
 
 /// What a flag is told that the command `path` does not have.
 pub fn unknown(program: &Command, path: &[&str], flag: &str) -> String {
@@ -216,11 +169,10 @@ mod tests {
     #[test]
     fn dockers_flags_are_called_dockers() {
         let told = |path: &[&str], flag: &str| unknown(&args::command(), path, flag);
-        let text = told(&["build"], "--cache-from=user/app");
-        let start = "--cache-from is docker's, and is not supported here; the cache is";
+        let text = told(&["build"], "--stream=true");
+        let start = "--stream is docker's, and is not supported here; the context is";
         assert!(text.starts_with(start), "{text}");
         assert!(text.ends_with("Run 'rbuild build --help' for more information"));
-        assert!(told(&["image", "build"], "-o").starts_with("-o is docker's"));
         assert!(told(&["image", "ls"], "--tree").starts_with("--tree is docker's"));
         assert!(told(&[], "-H").starts_with("-H is docker's"));
         assert!(told(&["images"], "--cache-from").starts_with("unknown flag: --cache-from\n"));

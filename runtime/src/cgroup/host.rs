@@ -47,6 +47,20 @@ impl Hierarchies {
         self.0.iter().map(|place| place.mount.as_path())
     }
 
+    /// Where devices are kept away: by a controller of version 1, else by a program in any group
+    /// of version 2.
+    pub(super) fn devices(&self) -> Option<&Place> {
+        let any_of_two = || self.0.iter().find(|place| place.version == Version::Two);
+        self.place_of("devices").or_else(any_of_two)
+    }
+
+    /// The hierarchy of version 2.
+    #[cfg(test)]
+    pub(super) fn unified(&self) -> Option<&Path> {
+        let mut two = self.0.iter().filter(|place| place.version == Version::Two);
+        two.next().map(|place| place.mount.as_path())
+    }
+
     pub(super) fn place_of(&self, controller: &str) -> Option<&Place> {
         self.0
             .iter()

@@ -3,6 +3,7 @@
 //! A group is named after the process that made it (number, start time, count), below `rbuild`
 //! in each hierarchy. So groups whose maker has died can be told apart and are removed.
 
+mod devices;
 mod host;
 mod values;
 
@@ -14,6 +15,7 @@ use std::time::Duration;
 
 use crate::error::{Error, Result};
 use crate::limits::{Limits, Pids};
+use crate::spec::{Devices, Node};
 use host::{Hierarchies, Place, Version};
 
 /// Holds all groups of this crate in a hierarchy.
@@ -27,12 +29,15 @@ const REMOVE_PAUSE: Duration = Duration::from_millis(5);
 pub(crate) struct Cgroup {
     paths: Vec<PathBuf>,
     memory: Option<(PathBuf, Version)>,
+    guards_devices: bool,
 }
 
 impl Cgroup {
     /// Makes the groups and sets the limits. `announce` hears of the groups before any is made.
+    /// With [`Devices::Usual`] the group keeps from all devices but those and `nodes`, if it can.
     pub(crate) fn create(
         limits: &Limits,
+        (devices, nodes): (Devices, &[Node]),
         announce: impl FnOnce(&[PathBuf]) -> Result<()>,
     ) -> Result<Self> {
         let host = Hierarchies::of_this_host()?;
@@ -45,8 +50,12 @@ impl Cgroup {
                 None => return Err(Error::NoController { controller, limit }),
             }
         }
+        let guard = match devices {
+            Devices::Usual => host.devices(),
+            Devices::Closed | Devices::All => None,
+        };
         let mut paths: Vec<PathBuf> = Vec::new();
-        for (_, place) in &places {
+        for place in places.iter().map(|(_, place)| *place).chain(guard) {
             let path = place.mount.join(PARENT).join(&name);
             if !paths.contains(&path) {
                 paths.push(path);
@@ -56,6 +65,7 @@ impl Cgroup {
         let mut cgroup = Self {
             paths,
             memory: None,
+            guards_devices: false,
         };
         let mut refused = Vec::new();
         for (controller, place) in places {
@@ -67,6 +77,17 @@ impl Cgroup {
             }
             if controller == "memory" {
                 cgroup.memory = Some((place.mount.join(PARENT).join(&name), place.version));
+            }
+        }
+        if let Some(place) = guard {
+            let path = place.mount.join(PARENT).join(&name);
+            let rules = devices::rules(nodes);
+            remove_stale(&place.mount.join(PARENT));
+            let made = make(&path).and_then(|()| devices::restrict(&path, place.version, &rules));
+            cgroup.guards_devices = made.is_ok();
+            // Then device nodes work nowhere: as safe, if not as useful.
+            if made.is_err() && !path.exists() {
+                refused.push(path);
             }
         }
         // In version 2 all controllers share one group.
@@ -81,6 +102,11 @@ impl Cgroup {
         self.paths
             .iter()
             .try_for_each(|path| write(&path.join("cgroup.procs"), &pid.to_string()))
+    }
+
+    /// Whether processes in the groups can open no device that they must not.
+    pub(crate) fn guards_devices(&self) -> bool {
+        self.guards_devices
     }
 
     /// Whether the kernel has killed a process because of the memory limit.

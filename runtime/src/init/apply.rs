@@ -6,10 +6,15 @@ use std::os::fd::{AsFd, OwnedFd};
 use super::failure::Failure;
 use crate::plan::Op;
 use crate::seccomp;
+use crate::spec::Node;
 use crate::sys::{Attrs, FsType, Syscall};
 
 /// The directory of the scratch file system that others are hidden behind.
 const EMPTY: &str = "empty";
+/// The node of the scratch file system that is made first.
+const NULL: &str = "node-0";
+/// Where a tree is attached for as long as a part is taken out of it.
+const ASIDE: &str = "/proc";
 
 /// Detached mounts that later operations draw on.
 #[derive(Default)]
@@ -19,6 +24,10 @@ struct State {
     scratch: Option<OwnedFd>,
     /// /dev.
     dev: Option<OwnedFd>,
+    /// Files of the scratch file system that are to be mounted once it has no path any more.
+    stash: Vec<Option<OwnedFd>>,
+    /// How many nodes the scratch file system holds.
+    nodes: usize,
 }
 
 /// Applies `ops` in order, stopping at the first failure.
@@ -101,23 +110,46 @@ impl State {
                 self.scratch = None;
                 sys.detach(target)?;
             }
-            Op::Device { name, major, minor } => self.device(sys, name, (*major, *minor))?,
+            Op::Device { node } => self.device(sys, node)?,
             Op::DevLink { name, target } => sys.make_link(self.dev()?.as_fd(), name, target)?,
             Op::DevDir { name } => sys.make_dir(self.dev()?.as_fd(), name)?,
             Op::BindFile { name, text, target } => {
                 let scratch = self.scratch()?;
-                sys.make_file(scratch.as_fd(), name, text)?;
+                sys.make_file(scratch.as_fd(), name, text.as_bytes())?;
                 let file = sys.clone_tree(scratch.as_fd(), name)?;
                 sys.set_attrs(file.as_fd(), SHOWN_ONLY, false)?;
                 sys.attach(file.as_fd(), sys.open_path(target)?.as_fd())?;
             }
-            Op::MakeDevPoint { path, dir } => make_point(sys, path, *dir)?,
+            Op::StashFile {
+                content,
+                uid,
+                gid,
+                mode,
+            } => {
+                let scratch = self.scratch()?;
+                let name = format!("file-{}", self.stash.len());
+                sys.make_file(scratch.as_fd(), &name, &content.0)?;
+                sys.hand_over(scratch.as_fd(), &name, (*uid, *gid), *mode)?;
+                let file = sys.clone_tree(scratch.as_fd(), &name)?;
+                sys.set_attrs(file.as_fd(), SHOWN_ONLY, false)?;
+                self.stash.push(Some(file));
+            }
+            Op::MountFile { index, target } => {
+                let file = self.stash.get_mut(*index).and_then(Option::take);
+                let file = file.ok_or_else(|| missing("such file"))?;
+                sys.attach(file.as_fd(), sys.open_path(target)?.as_fd())?;
+            }
+            Op::MakePoint { path, dir } => make_point(sys, path, *dir)?,
             Op::MountTree {
                 slot,
+                below,
                 attrs,
                 target,
             } => {
-                let tree = self.take(*slot)?;
+                let mut tree = self.take(*slot)?;
+                if !below.is_empty() {
+                    tree = part_of(sys, &tree, below)?;
+                }
                 sys.set_attrs(tree.as_fd(), *attrs, true)?;
                 sys.attach(tree.as_fd(), sys.open_path(target)?.as_fd())?;
             }
@@ -185,15 +217,15 @@ impl State {
         Ok(())
     }
 
-    fn device(&self, sys: &dyn Syscall, name: &str, dev: (u32, u32)) -> io::Result<()> {
+    fn device(&mut self, sys: &dyn Syscall, node: &Node) -> io::Result<()> {
         let scratch = self.scratch()?;
-        sys.make_device(scratch.as_fd(), name, dev)?;
-        sys.make_file(self.dev()?.as_fd(), name, "")?;
-        let node = sys.clone_tree(scratch.as_fd(), name)?;
-        sys.attach(
-            node.as_fd(),
-            sys.open_path(&format!("/dev/{name}"))?.as_fd(),
-        )
+        let name = format!("node-{}", self.nodes);
+        sys.make_device(scratch.as_fd(), &name, node)?;
+        let copy = sys.clone_tree(scratch.as_fd(), &name)?;
+        make_point(sys, &node.path, false)?;
+        sys.attach(copy.as_fd(), sys.open_path(&node.path)?.as_fd())?;
+        self.nodes += 1;
+        Ok(())
     }
 
     /// Hides a directory behind an empty one, anything else behind /dev/null.
@@ -206,10 +238,19 @@ impl State {
             sys.set_attrs(empty.as_fd(), SHOWN_ONLY, false)?;
             empty
         } else {
-            sys.clone_tree(self.scratch()?.as_fd(), "null")?
+            sys.clone_tree(self.scratch()?.as_fd(), NULL)?
         };
         sys.attach(cover.as_fd(), target.as_fd())
     }
+}
+
+/// A mount of what lies `below` in a tree. Kernels before 6.15 clone only what is attached.
+fn part_of(sys: &dyn Syscall, tree: &OwnedFd, below: &str) -> io::Result<OwnedFd> {
+    sys.attach(tree.as_fd(), sys.open_path(ASIDE)?.as_fd())?;
+    let part = sys.open_in(tree.as_fd(), below);
+    let part = part.and_then(|part| sys.clone_tree(part.as_fd(), ""));
+    sys.detach(ASIDE)?;
+    part
 }
 
 /// Makes what is missing of a path, whose last part is a directory or an empty file.
@@ -225,7 +266,7 @@ fn make_point(sys: &dyn Syscall, path: &str, dir: bool) -> io::Result<()> {
             let parent = sys.open_path(&above)?;
             kept(match dir || names.peek().is_some() {
                 true => sys.make_dir(parent.as_fd(), name),
-                false => sys.make_file(parent.as_fd(), name, ""),
+                false => sys.make_file(parent.as_fd(), name, b""),
             })?;
         }
         above = format!("{above}/{name}");

@@ -55,6 +55,8 @@ fn plan_of(spec: &Spec, uid: u32) -> Plan {
         .map(|mount| Target {
             path: mount.target.clone(),
             dir: true,
+            inside: mount.target.starts_with("/dev/"),
+            mode: None,
         })
         .collect();
     let host = HostCapabilities {
@@ -67,6 +69,7 @@ fn plan_of(spec: &Spec, uid: u32) -> Plan {
         host: &host,
         files,
         targets,
+        open_devices: false,
     })
 }
 

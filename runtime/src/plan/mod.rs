@@ -5,7 +5,7 @@ mod op;
 pub(crate) use op::{Op, Plan};
 
 use crate::caps;
-use crate::spec::{MountKind, NetworkMode, Spec};
+use crate::spec::{Mount, MountKind, NetworkMode, Node, Spec};
 use crate::sys::{Attrs, FsType};
 use crate::users::Identity;
 
@@ -27,6 +27,8 @@ pub(crate) struct Inputs<'a> {
     pub(crate) files: Vec<File>,
     /// Resolved target of each of the specification's mounts.
     pub(crate) targets: Vec<Target>,
+    /// Something else than the mounts keeps the container from devices that it must not open.
+    pub(crate) open_devices: bool,
 }
 
 /// Where a mount goes.
@@ -34,6 +36,10 @@ pub(crate) struct Inputs<'a> {
 pub(crate) struct Target {
     pub(crate) path: String,
     pub(crate) dir: bool,
+    /// Made by the init: the place is in the container's own /dev, or in another mount.
+    pub(crate) inside: bool,
+    /// Permission bits of what the image has there.
+    pub(crate) mode: Option<u32>,
 }
 
 /// A file that only this container sees.
@@ -124,44 +130,7 @@ pub(crate) fn build(inputs: &Inputs<'_>) -> Plan {
     ops.push(Op::PrivateMounts);
     ops.push(Op::EnterRoot { slot: ROOT_SLOT });
     standard_mounts(inputs, &mut ops);
-    for (mount, Target { path, dir }) in spec.mounts.iter().zip(&inputs.targets) {
-        let target = path.clone();
-        if target.starts_with("/dev/") {
-            ops.push(Op::MakeDevPoint {
-                path: target.clone(),
-                dir: *dir,
-            });
-        }
-        match &mount.kind {
-            MountKind::Bind { readonly, .. } | MountKind::Tree { readonly, .. } => {
-                // Devices stay out of reach: the default capabilities hold MKNOD.
-                let attrs = Attrs {
-                    readonly: *readonly,
-                    nodev: true,
-                    ..Attrs::default()
-                };
-                ops.push(Op::MountTree {
-                    slot,
-                    attrs,
-                    target,
-                });
-                slot += 1;
-            }
-            MountKind::Tmpfs { size, mode } => {
-                let mut options = vec![("mode".to_owned(), format!("{mode:o}"))];
-                options.extend(size.map(|size| ("size".to_owned(), size.to_string())));
-                let fs = FsType {
-                    name: "tmpfs".to_owned(),
-                    options,
-                };
-                ops.push(Op::Mount {
-                    fs,
-                    attrs: GUARDED,
-                    target,
-                });
-            }
-        }
-    }
+    own_mounts(inputs, slot, &mut ops);
     if spec.readonly {
         ops.push(Op::ReadOnlyRoot);
     }
@@ -170,6 +139,60 @@ pub(crate) fn build(inputs: &Inputs<'_>) -> Plan {
         ops,
         argv: spec.argv.clone(),
         env: environment(spec, inputs.identity),
+    }
+}
+
+/// The specification's own mounts; what they are bound from is in the slots from `slot` on.
+fn own_mounts(inputs: &Inputs<'_>, mut slot: usize, ops: &mut Vec<Op>) {
+    let nodev = !inputs.open_devices;
+    let mut files = 0;
+    for (mount, place) in inputs.spec.mounts.iter().zip(&inputs.targets) {
+        let target = place.path.clone();
+        if place.inside {
+            ops.push(Op::MakePoint {
+                path: target.clone(),
+                dir: place.dir,
+            });
+        }
+        match &mount.kind {
+            MountKind::Bind { readonly, .. } | MountKind::Tree { readonly, .. } => {
+                // Devices stay out of reach: the default capabilities hold MKNOD.
+                let attrs = Attrs {
+                    readonly: *readonly,
+                    nodev,
+                    ..Attrs::default()
+                };
+                let below = match &mount.kind {
+                    MountKind::Tree { below, .. } => below.clone(),
+                    _ => String::new(),
+                };
+                ops.push(Op::MountTree {
+                    slot,
+                    below,
+                    attrs,
+                    target,
+                });
+                slot += 1;
+            }
+            MountKind::File { .. } => {
+                ops.push(Op::MountFile {
+                    index: files,
+                    target,
+                });
+                files += 1;
+            }
+            MountKind::Tmpfs { size } => {
+                let mode = place.mode.unwrap_or(0o1777);
+                let mut options = vec![("mode".to_owned(), format!("{mode:o}"))];
+                options.extend(size.map(|size| ("size".to_owned(), size.to_string())));
+                let fs = FsType {
+                    name: "tmpfs".to_owned(),
+                    options,
+                };
+                let attrs = Attrs { nodev, ..GUARDED };
+                ops.push(Op::Mount { fs, attrs, target });
+            }
+        }
     }
 }
 
@@ -195,18 +218,22 @@ fn standard_mounts(inputs: &Inputs<'_>, ops: &mut Vec<Op>) {
         "sysfs",
         &[],
         Attrs {
-            readonly: true,
+            readonly: !inputs.spec.unmasked,
             ..SEALED
         },
         "/sys",
     );
-    // No device node works on this file system; the few of a container are bound from another
-    // that has no path in it. So CAP_MKNOD opens no host device, without a device cgroup.
+    // Without a device cgroup no device node works on this file system; the few of a container are
+    // bound from another that has no path in it. So CAP_MKNOD opens no host device.
     let mode = ("mode", "755".to_owned());
+    let guarded = Attrs {
+        nodev: !inputs.open_devices,
+        ..GUARDED
+    };
     mount(
         "tmpfs",
         &[mode, ("size", "65536k".to_owned())],
-        GUARDED,
+        guarded,
         "/dev",
     );
     for name in ["pts", "shm", "mqueue"] {
@@ -214,20 +241,37 @@ fn standard_mounts(inputs: &Inputs<'_>, ops: &mut Vec<Op>) {
             name: name.to_owned(),
         });
     }
+    let secrets = || {
+        let mounts = inputs.spec.mounts.iter();
+        mounts.filter_map(|mount: &Mount| match &mount.kind {
+            MountKind::File {
+                content,
+                uid,
+                gid,
+                mode,
+            } => Some((content, *uid, *gid, *mode)),
+            _ => None,
+        })
+    };
+    let texts = inputs.files.iter().map(|file| file.text.len());
+    let hidden = secrets().map(|(content, ..)| content.0.len());
     ops.push(Op::MakeScratch {
         target: SCRATCH.to_owned(),
-        size: inputs
-            .files
-            .iter()
-            .map(|file| file.text.len())
-            .sum::<usize>()
-            + SCRATCH_ROOM,
+        size: texts.chain(hidden).sum::<usize>() + SCRATCH_ROOM,
     });
-    for (name, major, minor) in DEVICES {
-        ops.push(Op::Device {
-            name: name.to_owned(),
-            major,
-            minor,
+    let standard = DEVICES.into_iter().map(|(name, major, minor)| {
+        let path = format!("/dev/{name}");
+        Node::character(path, major, minor)
+    });
+    for node in standard.chain(inputs.spec.nodes.iter().cloned()) {
+        ops.push(Op::Device { node });
+    }
+    for (content, uid, gid, mode) in secrets() {
+        ops.push(Op::StashFile {
+            content: content.clone(),
+            uid,
+            gid,
+            mode,
         });
     }
     for (name, target) in DEV_LINKS {
@@ -259,13 +303,15 @@ fn standard_mounts(inputs: &Inputs<'_>, ops: &mut Vec<Op>) {
             target: file.target.clone(),
         });
     }
-    ops.extend(READ_ONLY.map(|path| Op::ReadOnly {
-        path: path.to_owned(),
-    }));
-    let thermal = inputs.host.thermal.iter().map(String::as_str);
-    ops.extend(MASKED.into_iter().chain(thermal).map(|path| Op::Mask {
-        path: path.to_owned(),
-    }));
+    if !inputs.spec.unmasked {
+        ops.extend(READ_ONLY.map(|path| Op::ReadOnly {
+            path: path.to_owned(),
+        }));
+        let thermal = inputs.host.thermal.iter().map(String::as_str);
+        ops.extend(MASKED.into_iter().chain(thermal).map(|path| Op::Mask {
+            path: path.to_owned(),
+        }));
+    }
     // Its place is the one of /dev/shm, which comes last.
     ops.push(Op::DropScratch {
         target: SCRATCH.to_owned(),
@@ -341,7 +387,7 @@ pub(crate) fn handed_over(spec: &Spec) -> impl Iterator<Item = &MountKind> {
     spec.mounts
         .iter()
         .map(|mount| &mount.kind)
-        .filter(|kind| !matches!(kind, MountKind::Tmpfs { .. }))
+        .filter(|kind| !matches!(kind, MountKind::Tmpfs { .. } | MountKind::File { .. }))
 }
 
 #[cfg(test)]

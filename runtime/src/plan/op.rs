@@ -5,6 +5,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::limits::Ulimit;
+use crate::spec::{Hidden, Node};
 use crate::sys::{Attrs, FsType};
 
 /// What the init does, in order, and then executes.
@@ -54,9 +55,7 @@ pub(crate) enum Op {
         target: String,
     },
     Device {
-        name: String,
-        major: u32,
-        minor: u32,
+        node: Node,
     },
     DevLink {
         name: String,
@@ -70,13 +69,28 @@ pub(crate) enum Op {
         text: String,
         target: String,
     },
-    /// Makes what is missing of a path in the container's own /dev.
-    MakeDevPoint {
+    /// Puts a file into the scratch file system and keeps it at hand for [`Op::MountFile`], one
+    /// after the other.
+    StashFile {
+        content: Hidden,
+        uid: u32,
+        gid: u32,
+        mode: u32,
+    },
+    /// Shows the file that was stashed as the `index`-th.
+    MountFile {
+        index: usize,
+        target: String,
+    },
+    /// Makes what is missing of a path in the container's own /dev, or in what was mounted.
+    MakePoint {
         path: String,
         dir: bool,
     },
     MountTree {
         slot: usize,
+        /// What of it is shown; empty for all of it.
+        below: String,
         attrs: Attrs,
         target: String,
     },
@@ -129,11 +143,13 @@ impl fmt::Display for Op {
             Self::Mount { fs, target, .. } => write!(f, "mount {} on {target}", fs.name),
             Self::DropScratch { .. } => f.write_str("detach the private tmpfs"),
             Self::MakeScratch { .. } => f.write_str("make a private tmpfs"),
-            Self::Device { name, .. } => write!(f, "make /dev/{name}"),
+            Self::Device { node } => write!(f, "make {}", node.path),
             Self::DevLink { name, .. } => write!(f, "link /dev/{name}"),
             Self::DevDir { name } => write!(f, "make directory /dev/{name}"),
             Self::BindFile { target, .. } => write!(f, "provide {target}"),
-            Self::MakeDevPoint { path, .. } => write!(f, "make the mount point {path}"),
+            Self::StashFile { .. } => f.write_str("make a file in memory"),
+            Self::MountFile { target, .. } => write!(f, "mount a file on {target}"),
+            Self::MakePoint { path, .. } => write!(f, "make the mount point {path}"),
             Self::MountTree { target, .. } => write!(f, "bind on {target}"),
             Self::ReadOnly { path } => write!(f, "make {path} read-only"),
             Self::Mask { path } => write!(f, "mask {path}"),

@@ -25,6 +25,8 @@ fn plan(spec: &Spec) -> Plan {
         .map(|mount| Target {
             path: mount.target.clone(),
             dir: false,
+            inside: mount.target.starts_with("/dev/"),
+            mode: None,
         })
         .collect();
     let host = HostCapabilities {
@@ -37,6 +39,7 @@ fn plan(spec: &Spec) -> Plan {
         host: &host,
         files: Vec::new(),
         targets,
+        open_devices: false,
     })
 }
 
@@ -167,7 +170,7 @@ fn a_mount_in_dev_is_made_there_first() {
     );
     let made = position(
         &plan,
-        |op| matches!(op, Op::MakeDevPoint { path, .. } if path == "/dev/pipes"),
+        |op| matches!(op, Op::MakePoint { path, .. } if path == "/dev/pipes"),
     );
     let mounted = position(
         &plan,
@@ -177,7 +180,7 @@ fn a_mount_in_dev_is_made_there_first() {
     let points = plan
         .ops
         .iter()
-        .filter(|op| matches!(op, Op::MakeDevPoint { .. }));
+        .filter(|op| matches!(op, Op::MakePoint { .. }));
     assert_eq!(points.count(), 1);
 }
 

@@ -9,6 +9,7 @@ use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 use super::syscall::{Attrs, FsType, Syscall};
 use crate::limits::Ulimit;
 use crate::seccomp::Instruction;
+use crate::spec::Node;
 
 /// Records calls; descriptors appear in the record as what they were opened as.
 #[derive(Default)]
@@ -147,8 +148,26 @@ impl Syscall for Fake {
         Ok(self.dirs.contains(&self.name(fd)))
     }
 
-    fn make_file(&self, dir: BorrowedFd<'_>, name: &str, text: &str) -> io::Result<()> {
+    fn make_file(&self, dir: BorrowedFd<'_>, name: &str, content: &[u8]) -> io::Result<()> {
+        let text = String::from_utf8_lossy(content);
         self.call(format!("create {}:{name} {text:?}", self.name(dir)))
+    }
+
+    fn hand_over(
+        &self,
+        dir: BorrowedFd<'_>,
+        name: &str,
+        (uid, gid): (u32, u32),
+        mode: u32,
+    ) -> io::Result<()> {
+        let dir = self.name(dir);
+        self.call(format!("chown {dir}:{name} {uid}:{gid} {mode:o}"))
+    }
+
+    fn open_in(&self, dir: BorrowedFd<'_>, path: &str) -> io::Result<OwnedFd> {
+        let path = format!("{}:{path}", self.name(dir));
+        self.call(format!("open {path}"))?;
+        Ok(self.fd(&path))
     }
 
     fn make_dir(&self, dir: BorrowedFd<'_>, name: &str) -> io::Result<()> {
@@ -159,12 +178,11 @@ impl Syscall for Fake {
         self.call(format!("symlink {}:{name} -> {target}", self.name(dir)))
     }
 
-    fn make_device(&self, dir: BorrowedFd<'_>, name: &str, dev: (u32, u32)) -> io::Result<()> {
+    fn make_device(&self, dir: BorrowedFd<'_>, name: &str, node: &Node) -> io::Result<()> {
+        let (dir, kind) = (self.name(dir), if node.block { "b " } else { "" });
         self.call(format!(
-            "mknod {}:{name} {}:{}",
-            self.name(dir),
-            dev.0,
-            dev.1
+            "mknod {dir}:{name} {kind}{}:{}",
+            node.major, node.minor
         ))
     }
 

@@ -18,9 +18,24 @@ use super::raw;
 use super::syscall::{Attrs, FsType, Syscall};
 use crate::limits::{Resource, Ulimit};
 use crate::seccomp::Instruction;
+use crate::spec::Node;
 
 /// Asks the running kernel.
 pub(crate) struct Linux;
+
+/// Opens what lies below a directory, with links followed inside it.
+pub(crate) fn open_in(dir: BorrowedFd<'_>, path: &str) -> io::Result<OwnedFd> {
+    let flags = OFlags::PATH | OFlags::CLOEXEC;
+    let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
+    let path = path.trim_start_matches('/');
+    Ok(rustix::fs::openat2(
+        dir,
+        path,
+        flags,
+        Mode::empty(),
+        resolve,
+    )?)
+}
 
 /// Makes a file system and a detached mount of it.
 pub(crate) fn new_mount(fs: &FsType, attrs: Attrs) -> io::Result<OwnedFd> {
@@ -128,10 +143,27 @@ impl Syscall for Linux {
         Ok(FileType::from_raw_mode(stat.st_mode) == FileType::Directory)
     }
 
-    fn make_file(&self, dir: BorrowedFd<'_>, name: &str, text: &str) -> io::Result<()> {
+    fn open_in(&self, dir: BorrowedFd<'_>, path: &str) -> io::Result<OwnedFd> {
+        open_in(dir, path)
+    }
+
+    fn hand_over(
+        &self,
+        dir: BorrowedFd<'_>,
+        name: &str,
+        (uid, gid): (u32, u32),
+        mode: u32,
+    ) -> io::Result<()> {
+        let (uid, gid) = (Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)));
+        rustix::fs::chownat(dir, name, uid, gid, AtFlags::SYMLINK_NOFOLLOW)?;
+        let mode = Mode::from_raw_mode(mode);
+        Ok(rustix::fs::chmodat(dir, name, mode, AtFlags::empty())?)
+    }
+
+    fn make_file(&self, dir: BorrowedFd<'_>, name: &str, content: &[u8]) -> io::Result<()> {
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
         let file = rustix::fs::openat(dir, name, flags, Mode::from_raw_mode(0o644))?;
-        io::Write::write_all(&mut std::fs::File::from(file), text.as_bytes())
+        io::Write::write_all(&mut std::fs::File::from(file), content)
     }
 
     fn make_dir(&self, dir: BorrowedFd<'_>, name: &str) -> io::Result<()> {
@@ -142,18 +174,18 @@ impl Syscall for Linux {
         Ok(rustix::fs::symlinkat(target, dir, name)?)
     }
 
-    fn make_device(&self, dir: BorrowedFd<'_>, name: &str, dev: (u32, u32)) -> io::Result<()> {
-        let number = rustix::fs::makedev(dev.0, dev.1);
-        let mode = Mode::from_raw_mode(0o666);
-        rustix::fs::mknodat(dir, name, FileType::CharacterDevice, mode, number)?;
+    fn make_device(&self, dir: BorrowedFd<'_>, name: &str, node: &Node) -> io::Result<()> {
+        let number = rustix::fs::makedev(node.major, node.minor);
+        let kind = match node.block {
+            true => FileType::BlockDevice,
+            false => FileType::CharacterDevice,
+        };
+        rustix::fs::mknodat(dir, name, kind, Mode::from_raw_mode(node.mode), number)?;
         let stat = rustix::fs::statat(dir, name, AtFlags::SYMLINK_NOFOLLOW)?;
-        if FileType::from_raw_mode(stat.st_mode) == FileType::CharacterDevice
-            && stat.st_rdev == number
-        {
-            Ok(())
-        } else {
-            Err(Errno::NODEV.into())
+        if FileType::from_raw_mode(stat.st_mode) != kind || stat.st_rdev != number {
+            return Err(Errno::NODEV.into());
         }
+        self.hand_over(dir, name, (node.uid, node.gid), node.mode)
     }
 
     fn set_umask(&self, mask: u32) {

@@ -1,6 +1,7 @@
 //! System calls: the only unsafe code of the crate, and the trait that lets the init be tested
 //! without privileges.
 
+mod bpf;
 #[cfg(test)]
 pub(crate) mod fake;
 mod linux;
@@ -8,7 +9,8 @@ mod process;
 mod raw;
 mod syscall;
 
-pub(crate) use linux::Linux;
+pub(crate) use bpf::attach_device_filter;
+pub(crate) use linux::{Linux, open_in};
 pub(crate) use process::{Child, clone_process, close_from, inherited, wait_child};
-pub(crate) use raw::{mount_setattr, raise_loopback};
+pub(crate) use raw::{allow_devices, mount_setattr, raise_loopback};
 pub(crate) use syscall::{Attrs, FsType, Syscall};

@@ -51,6 +51,21 @@ pub(crate) fn mount_setattr(tree: BorrowedFd<'_>, attrs: Attrs, recursive: bool)
         propagation: libc::MS_PRIVATE,
         userns_fd: 0,
     };
+    set_mount_attr(tree, &attr, recursive)
+}
+
+/// Lets device nodes work that are in a mount.
+pub(crate) fn allow_devices(tree: BorrowedFd<'_>) -> io::Result<()> {
+    let attr = MountAttr {
+        attr_set: 0,
+        attr_clr: MOUNT_ATTR_NODEV,
+        propagation: 0,
+        userns_fd: 0,
+    };
+    set_mount_attr(tree, &attr, false)
+}
+
+fn set_mount_attr(tree: BorrowedFd<'_>, attr: &MountAttr, recursive: bool) -> io::Result<()> {
     let flags = libc::AT_EMPTY_PATH | if recursive { AT_RECURSIVE } else { 0 };
     // SAFETY: the path is a NUL-terminated constant, the attribute structure lives across the
     // call and its size is passed with it.
@@ -60,7 +75,7 @@ pub(crate) fn mount_setattr(tree: BorrowedFd<'_>, attrs: Attrs, recursive: bool)
             tree.as_raw_fd(),
             c"".as_ptr(),
             flags,
-            &raw const attr,
+            std::ptr::from_ref(attr),
             size_of::<MountAttr>(),
         )
     };

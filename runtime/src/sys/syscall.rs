@@ -5,6 +5,7 @@ use std::os::fd::{BorrowedFd, OwnedFd};
 
 use crate::limits::Ulimit;
 use crate::seccomp::Instruction;
+use crate::spec::Node;
 
 /// Attributes of one mount; they are never inherited from elsewhere.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -44,12 +45,22 @@ pub(crate) trait Syscall {
     fn detach(&self, path: &str) -> io::Result<()>;
     /// Opens a path for mounting; no symbolic link is followed, a final one is opened itself.
     fn open_path(&self, path: &str) -> io::Result<OwnedFd>;
+    /// Opens what lies below a directory, with links followed inside it.
+    fn open_in(&self, dir: BorrowedFd<'_>, path: &str) -> io::Result<OwnedFd>;
     fn is_dir(&self, fd: BorrowedFd<'_>) -> io::Result<bool>;
-    fn make_file(&self, dir: BorrowedFd<'_>, name: &str, text: &str) -> io::Result<()>;
+    fn make_file(&self, dir: BorrowedFd<'_>, name: &str, content: &[u8]) -> io::Result<()>;
+    /// Gives a file that was made an owner, a group and a mode.
+    fn hand_over(
+        &self,
+        dir: BorrowedFd<'_>,
+        name: &str,
+        owner: (u32, u32),
+        mode: u32,
+    ) -> io::Result<()>;
     fn make_dir(&self, dir: BorrowedFd<'_>, name: &str) -> io::Result<()>;
     fn make_link(&self, dir: BorrowedFd<'_>, name: &str, target: &str) -> io::Result<()>;
-    /// Makes a character device and checks that it is one.
-    fn make_device(&self, dir: BorrowedFd<'_>, name: &str, dev: (u32, u32)) -> io::Result<()>;
+    /// Makes a device node and checks that it is one.
+    fn make_device(&self, dir: BorrowedFd<'_>, name: &str, node: &Node) -> io::Result<()>;
     fn set_umask(&self, mask: u32);
     fn reset_signals(&self) -> io::Result<()>;
     fn new_keyring(&self) -> io::Result<()>;

@@ -7,7 +7,7 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use runtime::{Dns, Mount, overlay};
+use runtime::{Dns, Hidden, Mount, MountKind, Node, overlay};
 use rustix::fs::{FileType, Mode, OFlags};
 
 use crate::harness::{Image, Test, failure, output, ran};
@@ -20,6 +20,8 @@ pub const TESTS: &[Test] = &[
     ),
     ("unusable_mount_points_are_refused", unusable_mount_points),
     ("binds_and_memory_file_systems", binds),
+    ("parts_files_and_nested_mounts", parts),
+    ("device_nodes_open_as_dockers", device_nodes),
     ("read_only_root", read_only_root),
     ("names_and_hosts", names),
     ("overlay_takes_any_name_and_many_layers", overlays),
@@ -114,6 +116,78 @@ fn binds() -> Result<(), String> {
         .sh("ls /stage")
         .mount(Mount::tree(Arc::new(tree), "/stage", true));
     assert_eq!(output(&spec), "bin\nroot\ntmp");
+    Ok(())
+}
+
+/// Parts of trees, files in memory, mounts below mounts.
+fn parts() -> Result<(), String> {
+    let image = Image::new();
+    let tree = || Arc::new(overlay::mount_detached(&image.lowers, None).unwrap());
+    fs::create_dir_all(image.file("a/b")).unwrap();
+    fs::write(image.file("a/b/f"), "part\n").unwrap();
+    symlink("/a/b", image.file("link")).unwrap();
+    symlink("../../../a/b/f", image.file("a/out")).unwrap();
+    let part = |below: &str, target: &str| Mount {
+        target: target.to_owned(),
+        kind: MountKind::Tree {
+            tree: tree(),
+            below: below.to_owned(),
+            readonly: true,
+        },
+    };
+    let secret = Mount {
+        target: "/t/s/secret".to_owned(),
+        kind: MountKind::File {
+            content: Hidden(b"hidden".to_vec()),
+            uid: 5,
+            gid: 6,
+            mode: 0o440,
+        },
+    };
+    let script = "cat /x/f /y; cat /t/c/f; ls /t; busybox stat -c '%u:%g %a' /t/s/secret; \
+                  cat /t/s/secret; touch /x/new 2>/dev/null || echo read-only";
+    let spec = image
+        .sh(script)
+        .mount(part("/link", "/x"))
+        .mount(part("/a/out", "/y"))
+        .mount(Mount::tmpfs("/t", None))
+        .mount(part("/a/b", "/t/c"))
+        .mount(secret);
+    let want = "part\npart\npart\nc\ns\n5:6 440\nhiddenread-only";
+    assert_eq!(output(&spec), want);
+    assert!(!format!("{spec:?}").contains("hidden"));
+    assert!(image.changes().is_empty(), "{:?}", image.changes());
+    Ok(())
+}
+
+/// With a device control group, nodes open as Docker's do, wherever they are made.
+fn device_nodes() -> Result<(), String> {
+    let image = Image::new();
+    let script = "mk() { busybox mknod $1 $2 $3 $4 && (: <$1) 2>/dev/null && echo $1; }; \
+                  mk /null c 1 3; mk /kmsg c 1 11; mk /disk b 254 0; mk /dev/own c 1 5; \
+                  mk /t/zero c 1 5; (: </dev/vendor) && echo added; true";
+    let node = Node {
+        path: "/dev/vendor".to_owned(),
+        block: false,
+        major: 1,
+        minor: 11,
+        mode: 0o600,
+        uid: 0,
+        gid: 0,
+    };
+    let spec = |usual: bool| {
+        let spec = image
+            .sh(script)
+            .mount(Mount::tmpfs("/t", None))
+            .node(node.clone());
+        if usual { spec.usual_devices() } else { spec }
+    };
+    // Without one, none but what is bound into /dev.
+    assert_eq!(output(&spec(false)), "added");
+    let opened = output(&spec(true));
+    assert!(opened.starts_with("/null\n"), "{opened}");
+    // The device that was added may be opened by any node of it.
+    assert_eq!(opened, "/null\n/kmsg\n/dev/own\n/t/zero\nadded");
     Ok(())
 }
 

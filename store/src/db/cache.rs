@@ -6,7 +6,7 @@ use sqlx::sqlite::SqliteConnection;
 
 use super::{json_list, parse, parse_opt, to_i64, to_u64};
 use crate::error::Result;
-use crate::record::{CacheRecord, NewCacheRecord};
+use crate::record::{CacheRecord, NewCacheRecord, RecordKind};
 
 #[derive(Debug, FromRow)]
 pub(crate) struct CacheRow {
@@ -33,6 +33,7 @@ impl CacheRow {
             created_at: self.created_at,
             last_used: self.last_used,
             uses: to_u64(self.uses),
+            kind: RecordKind::Regular,
         })
     }
 }
@@ -60,7 +61,12 @@ pub(crate) async fn keys_in_images(db: &mut SqliteConnection) -> sqlx::Result<Ve
     sqlx::query_scalar(
         "SELECT key FROM cache_records
          WHERE chain_id IN (SELECT l.chain_id FROM image_layers l
-                            JOIN images i ON i.id = l.image_id WHERE i.removed = 0)",
+                            JOIN images i ON i.id = l.image_id WHERE i.removed = 0)
+            OR chain_id IN (SELECT source.chain_id FROM image_layers l
+                            JOIN images i ON i.id = l.image_id
+                            JOIN snapshots s ON s.chain_id = l.chain_id
+                            JOIN snapshots source ON source.id = s.source_id
+                            WHERE i.removed = 0)",
     )
     .fetch_all(db)
     .await

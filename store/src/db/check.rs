@@ -31,7 +31,10 @@ pub(crate) async fn needed_blobs(db: &mut SqliteConnection) -> Result<Vec<Digest
     let rows: Vec<String> = sqlx::query_scalar(
         "SELECT digest FROM images WHERE removed = 0
          UNION SELECT manifest_digest FROM images WHERE manifest_digest IS NOT NULL
-         UNION SELECT digest FROM layer_blobs",
+         UNION SELECT digest FROM layer_blobs
+         UNION SELECT digest FROM indexes WHERE removed = 0
+         UNION SELECT digest FROM index_manifests WHERE present = 1
+         UNION SELECT digest FROM index_blobs",
     )
     .fetch_all(db)
     .await?;
@@ -68,6 +71,11 @@ pub(crate) async fn forget_blob(db: &mut SqliteConnection, digest: &Digest) -> s
     for sql in [
         "DELETE FROM layer_blobs WHERE digest = ?",
         "DELETE FROM images WHERE digest = ?",
+        "DELETE FROM indexes WHERE digest = ?",
+        "UPDATE index_manifests SET present = 0 WHERE digest = ?",
+        "UPDATE index_manifests SET present = 0 WHERE image_id IS NULL AND index_id IN
+             (SELECT index_id FROM index_blobs WHERE digest = ?)",
+        "DELETE FROM index_blobs WHERE digest = ?",
         "UPDATE images SET manifest_digest = NULL, manifest_media_type = NULL,
              manifest_size = NULL WHERE manifest_digest = ?",
     ] {

@@ -39,6 +39,38 @@ pub(crate) async fn delete_removed_images(
         .collect()
 }
 
+/// Deletes indexes that were removed while in use and are in use no more. Returns their blobs.
+pub(crate) async fn delete_removed_indexes(
+    db: &mut SqliteConnection,
+    in_use: &InUse,
+) -> Result<Vec<Digest>> {
+    if in_use.everything {
+        return Ok(Vec::new());
+    }
+    let held = json_list(&in_use.digests);
+    let rows: Vec<String> = sqlx::query_scalar(
+        "WITH gone (id) AS (
+             SELECT id FROM indexes
+             WHERE removed = 1 AND digest NOT IN (SELECT value FROM json_each(?))
+         )
+         SELECT digest FROM indexes WHERE id IN (SELECT id FROM gone)
+         UNION SELECT digest FROM index_manifests
+             WHERE present = 1 AND index_id IN (SELECT id FROM gone)
+         UNION SELECT digest FROM index_blobs WHERE index_id IN (SELECT id FROM gone)",
+    )
+    .bind(&held)
+    .fetch_all(&mut *db)
+    .await?;
+    sqlx::query(
+        "DELETE FROM indexes
+         WHERE removed = 1 AND digest NOT IN (SELECT value FROM json_each(?))",
+    )
+    .bind(&held)
+    .execute(db)
+    .await?;
+    rows.iter().map(|text| parse(text)).collect()
+}
+
 /// Deletes the snapshots that no image, cache record or process needs.
 pub(crate) async fn delete_snapshots(
     db: &mut SqliteConnection,
@@ -137,7 +169,10 @@ pub(crate) async fn referenced_blobs(db: &mut SqliteConnection) -> Result<HashSe
         "SELECT digest FROM images
          UNION SELECT manifest_digest FROM images WHERE manifest_digest IS NOT NULL
          UNION SELECT digest FROM layer_blobs
-         UNION SELECT digest FROM repo_digests",
+         UNION SELECT digest FROM repo_digests
+         UNION SELECT digest FROM indexes
+         UNION SELECT digest FROM index_manifests WHERE present = 1
+         UNION SELECT digest FROM index_blobs",
     )
     .fetch_all(db)
     .await?;

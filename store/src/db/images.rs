@@ -1,6 +1,6 @@
 //! The `images`, `image_layers`, `tags` and `repo_digests` tables.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use oci::reference::Repository;
 use oci::{ChainId, Descriptor, DiffId, Digest, MediaType, Platform, Reference};
@@ -44,6 +44,7 @@ fn assemble(
     layers: Vec<(i64, String)>,
     tags: Pairs,
     digests: Pairs,
+    listed: &HashSet<i64>,
 ) -> Result<Vec<StoredImage>> {
     let mut by_id: HashMap<i64, Parts> = HashMap::new();
     for (id, diff_id) in layers {
@@ -92,6 +93,7 @@ fn assemble(
                     layers,
                     tags,
                     repo_digests,
+                    listed: listed.contains(&row.id),
                 },
             })
         })
@@ -107,16 +109,26 @@ pub(crate) async fn all(db: &mut SqliteConnection) -> Result<Vec<StoredImage>> {
         sqlx::query_as("SELECT image_id, diff_id FROM image_layers ORDER BY image_id, position")
             .fetch_all(&mut *db)
             .await?;
-    let tags =
-        sqlx::query_as("SELECT image_id, repository, tag FROM tags ORDER BY repository, tag")
-            .fetch_all(&mut *db)
-            .await?;
-    let digests = sqlx::query_as(
-        "SELECT image_id, repository, digest FROM repo_digests ORDER BY repository, digest",
+    let tags = sqlx::query_as(
+        "SELECT image_id, repository, tag FROM tags WHERE image_id IS NOT NULL
+             ORDER BY repository, tag",
     )
     .fetch_all(&mut *db)
     .await?;
-    assemble(rows, layers, tags, digests)
+    let digests = sqlx::query_as(
+        "SELECT image_id, repository, digest FROM repo_digests WHERE image_id IS NOT NULL
+         ORDER BY repository, digest",
+    )
+    .fetch_all(&mut *db)
+    .await?;
+    let listed: Vec<i64> = sqlx::query_scalar(
+        "SELECT m.image_id FROM index_manifests m JOIN indexes i ON i.id = m.index_id
+         WHERE m.image_id IS NOT NULL AND i.removed = 0",
+    )
+    .fetch_all(&mut *db)
+    .await?;
+    let listed = listed.into_iter().collect();
+    assemble(rows, layers, tags, digests, &listed)
 }
 
 async fn one(db: &mut SqliteConnection, row: Option<ImageRow>) -> Result<Option<StoredImage>> {
@@ -140,7 +152,15 @@ async fn one(db: &mut SqliteConnection, row: Option<ImageRow>) -> Result<Option<
     .bind(row.id)
     .fetch_all(&mut *db)
     .await?;
-    Ok(assemble(vec![row], layers, tags, digests)?.pop())
+    let listed: Option<i64> = sqlx::query_scalar(
+        "SELECT m.image_id FROM index_manifests m JOIN indexes i ON i.id = m.index_id
+         WHERE m.image_id = ? AND i.removed = 0 LIMIT 1",
+    )
+    .bind(row.id)
+    .fetch_optional(&mut *db)
+    .await?;
+    let listed = listed.into_iter().collect();
+    Ok(assemble(vec![row], layers, tags, digests, &listed)?.pop())
 }
 
 /// The image of this ID.
@@ -155,11 +175,14 @@ pub(crate) async fn by_digest(
     one(db, row).await
 }
 
-/// The images, two at most, whose ID begins so; `prefix` is `algorithm:` and hex digits.
+/// The images and indexes, two at most, whose ID begins so; `prefix` is `algorithm:` and hex
+/// digits.
 pub(crate) async fn by_prefix(db: &mut SqliteConnection, prefix: &str) -> Result<Vec<Digest>> {
     // `g` follows the last hex digit.
     let rows: Vec<String> = sqlx::query_scalar(
         "SELECT digest FROM images WHERE digest >= ?1 AND digest < ?1 || 'g' AND removed = 0
+         UNION SELECT digest FROM indexes WHERE digest >= ?1 AND digest < ?1 || 'g'
+             AND removed = 0
          LIMIT 2",
     )
     .bind(prefix)

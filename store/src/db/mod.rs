@@ -8,6 +8,7 @@ pub(crate) mod check;
 pub(crate) mod collect;
 mod failure;
 pub(crate) mod images;
+pub(crate) mod indexes;
 pub(crate) mod layers;
 pub(crate) mod meta;
 pub(crate) mod schema;

@@ -17,6 +17,10 @@ const MIGRATIONS: &[(&str, &str)] = &[
         "0002_shared_layers.sql",
         include_str!("../../../migrations/store/0002_shared_layers.sql"),
     ),
+    (
+        "0003_indexes.sql",
+        include_str!("../../../migrations/store/0003_indexes.sql"),
+    ),
 ];
 
 /// The version that this program writes.

@@ -213,15 +213,16 @@ pub(crate) async fn ids(db: &mut SqliteConnection) -> sqlx::Result<HashSet<i64>>
     rows.iter().map(|row| row.try_get(0)).collect()
 }
 
-/// Bytes of files by chain ID, of all snapshots.
+/// Of all snapshots by chain ID: whose files they have, and how many bytes these are.
 pub(crate) async fn sizes(
     db: &mut SqliteConnection,
-) -> sqlx::Result<std::collections::HashMap<String, u64>> {
-    let rows: Vec<(String, i64)> = sqlx::query_as("SELECT chain_id, size_disk FROM snapshots")
-        .fetch_all(db)
-        .await?;
+) -> sqlx::Result<std::collections::HashMap<String, (i64, u64)>> {
+    let rows: Vec<(String, i64, i64)> =
+        sqlx::query_as("SELECT chain_id, coalesce(source_id, id), size_disk FROM snapshots")
+            .fetch_all(db)
+            .await?;
     Ok(rows
         .into_iter()
-        .map(|(id, size)| (id, to_u64(size)))
+        .map(|(id, owner, size)| (id, (owner, to_u64(size))))
         .collect())
 }

@@ -280,3 +280,196 @@ async fn a_record_needs_its_snapshot() {
     assert!(matches!(error, Error::NoSuchSnapshot(id) if id == nowhere));
     assert!(f.store.cache_list().await.unwrap().is_empty());
 }
+
+/// An index of images in the store, each said to have the manifest that its name is.
+async fn index(
+    f: &Fixture,
+    children: &[(&str, &crate::Image)],
+    tags: &[&str],
+) -> crate::StoredIndex {
+    let manifest = |name: &str| RawManifest {
+        media_type: media_type::OCI_MANIFEST.into(),
+        bytes: name.as_bytes().to_vec(),
+    };
+    let entries: Vec<serde_json::Value> = children
+        .iter()
+        .map(|(name, _)| {
+            let bytes = manifest(name).bytes;
+            serde_json::json!({
+                "mediaType": media_type::OCI_MANIFEST,
+                "digest": Digest::sha256(&bytes),
+                "size": bytes.len(),
+                "platform": {"os": "linux", "architecture": name},
+            })
+        })
+        .collect();
+    let document = serde_json::json!({"schemaVersion": 2, "manifests": entries});
+    let new = crate::NewIndex {
+        document: RawManifest {
+            media_type: media_type::OCI_INDEX.into(),
+            bytes: document.to_string().into_bytes(),
+        },
+        images: children
+            .iter()
+            .map(|(name, image)| (Digest::sha256(name.as_bytes()), image.id.clone()))
+            .collect(),
+        manifests: children.iter().map(|(name, _)| manifest(name)).collect(),
+        blobs: Vec::new(),
+        tags: tags.iter().map(|tag| tag.parse().unwrap()).collect(),
+        repo_digests: Vec::new(),
+    };
+    f.store.put_index(new).await.unwrap()
+}
+
+#[tokio::test]
+async fn a_name_leads_to_an_index_and_by_platform_to_its_images() {
+    let f = Fixture::new().await;
+    let one = f.store.put_image(image(&["a"], &[])).await.unwrap();
+    let two = f.store.put_image(image(&["b"], &[])).await.unwrap();
+    let both = index(&f, &[("s390x", &one), ("arm64", &two)], &["multi"]).await;
+    assert_eq!(both.tags.len(), 1);
+    let short = both.id.short();
+    for text in ["multi", short, &both.id.to_string()] {
+        let content = f.store.content(text).await.unwrap();
+        assert_eq!(content, crate::Content::Index(both.clone()), "{text}");
+    }
+    for (platform, found) in [
+        ("linux/s390x", Some(&one)),
+        ("linux/arm64", Some(&two)),
+        ("linux/386", None),
+    ] {
+        let wanted: Platform = platform.parse().unwrap();
+        let got = f.store.resolve_for("multi", Some(&wanted)).await;
+        match found {
+            Some(image) => assert_eq!(got.unwrap().id, image.id),
+            None => {
+                let told = got.unwrap_err().to_string();
+                assert!(
+                    told.ends_with("(linux/386); it has linux/s390x, linux/arm64"),
+                    "{told}"
+                );
+            }
+        }
+    }
+    // Only the index is listed; a name of its own brings an image in.
+    let ids = |contents: Vec<crate::Content>| -> Vec<Digest> {
+        contents.iter().map(|c| c.id().clone()).collect()
+    };
+    assert_eq!(
+        ids(f.store.contents(false).await.unwrap()),
+        [both.id.clone()]
+    );
+    assert_eq!(f.store.contents(true).await.unwrap().len(), 3);
+    f.store.tag(&one.id, &"one".parse().unwrap()).await.unwrap();
+    assert_eq!(f.store.contents(false).await.unwrap().len(), 2);
+    // The name can go to an image, and to an index again.
+    f.store
+        .tag(&one.id, &"multi".parse().unwrap())
+        .await
+        .unwrap();
+    assert_eq!(f.store.resolve("multi").await.unwrap().id, one.id);
+    f.store
+        .tag(&both.id, &"multi".parse().unwrap())
+        .await
+        .unwrap();
+    let content = f.store.content("multi").await.unwrap();
+    assert_eq!(content.id(), &both.id);
+    let usage = f.store.usage().await.unwrap();
+    assert_eq!((usage.images.total, usage.images.active), (2, 2));
+}
+
+#[tokio::test]
+async fn an_index_keeps_its_images_from_pruning_and_takes_them_along() {
+    let f = Fixture::new().await;
+    let one = f.store.put_image(image(&["a"], &[])).await.unwrap();
+    let two = f.store.put_image(image(&["b"], &[])).await.unwrap();
+    let first = index(&f, &[("s390x", &one), ("arm64", &two)], &["first"]).await;
+    let second = index(&f, &[("arm64", &two)], &["second"]).await;
+    let report = f
+        .store
+        .prune(&crate::PruneOptions::default())
+        .await
+        .unwrap();
+    assert!(report.images.is_empty(), "{:?}", report.images);
+    let error = f
+        .store
+        .remove_image(one.id.short(), false)
+        .await
+        .unwrap_err();
+    assert!(matches!(&error, Error::Listed { indexes, .. } if indexes == &["first:latest"]));
+    // What another index lists stays.
+    let removed = lines(&f.store.remove_image("first", false).await.unwrap());
+    let expected = [
+        "Untagged: first:latest".to_owned(),
+        format!("Deleted: {}", first.id),
+        format!("Deleted: {}", one.id),
+    ];
+    assert_eq!(removed, expected);
+    assert!(f.store.blobs().size(&first.id).unwrap().is_none());
+    assert!(
+        f.store
+            .blobs()
+            .size(&Digest::sha256(b"s390x"))
+            .unwrap()
+            .is_none()
+    );
+    assert!(
+        f.store
+            .blobs()
+            .size(&Digest::sha256(b"arm64"))
+            .unwrap()
+            .is_some()
+    );
+    // By force an image goes by itself, and the index has none for its platform.
+    f.store.remove_image(two.id.short(), true).await.unwrap();
+    let content = f.store.content("second").await.unwrap();
+    assert_eq!(content.id(), &second.id);
+    assert!(f.store.resolve("second").await.is_err());
+    // Without a name it is pruned.
+    f.store.untag(&"second".parse().unwrap()).await.unwrap();
+    let report = f
+        .store
+        .prune(&crate::PruneOptions::default())
+        .await
+        .unwrap();
+    assert_eq!(lines(&report.images), [format!("Deleted: {}", second.id)]);
+    assert!(f.store.blobs().list().unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn names_of_a_store_without_indexes_survive_the_migration() {
+    let dir = tempfile::tempdir().unwrap();
+    let root = dir.path().join("root");
+    let kept = {
+        let store = Store::open(&root).await.unwrap();
+        let mut new = image(&[], &["app:v1"]);
+        let digest = Digest::sha256(b"elsewhere");
+        new.repo_digests = vec![format!("app@{digest}").parse().unwrap()];
+        let kept = store.put_image(new).await.unwrap();
+        // Back to how it was before there were indexes.
+        let mut db = store.0.db.lock().await;
+        let old = "PRAGMA foreign_keys = OFF;
+            CREATE TABLE old_tags (repository TEXT NOT NULL, tag TEXT NOT NULL,
+                image_id INTEGER NOT NULL REFERENCES images (id) ON DELETE CASCADE,
+                PRIMARY KEY (repository, tag)) STRICT, WITHOUT ROWID;
+            INSERT INTO old_tags SELECT repository, tag, image_id FROM tags;
+            DROP TABLE tags; ALTER TABLE old_tags RENAME TO tags;
+            CREATE INDEX tags_by_image ON tags (image_id);
+            CREATE TABLE old_digests (repository TEXT NOT NULL, digest TEXT NOT NULL,
+                image_id INTEGER NOT NULL REFERENCES images (id) ON DELETE CASCADE,
+                PRIMARY KEY (repository, digest)) STRICT, WITHOUT ROWID;
+            INSERT INTO old_digests SELECT repository, digest, image_id FROM repo_digests;
+            DROP TABLE repo_digests; ALTER TABLE old_digests RENAME TO repo_digests;
+            CREATE INDEX repo_digests_by_image ON repo_digests (image_id);
+            CREATE INDEX repo_digests_by_digest ON repo_digests (digest);
+            DROP TABLE index_blobs; DROP TABLE index_manifests; DROP TABLE indexes;
+            PRAGMA user_version = 2";
+        sqlx::raw_sql(old).execute(&mut *db).await.unwrap();
+        kept
+    };
+    let store = Store::open(&root).await.unwrap();
+    assert_eq!(store.resolve("app:v1").await.unwrap(), kept);
+    assert_eq!(kept.repo_digests.len(), 1);
+    assert!(store.check_database().await.unwrap().is_empty());
+    assert!(store.indexes().await.unwrap().is_empty());
+}

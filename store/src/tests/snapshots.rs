@@ -43,6 +43,21 @@ async fn the_directories_have_the_modes_of_a_root_and_a_work_directory() {
 }
 
 #[tokio::test]
+async fn trees_are_spread_over_the_disk() {
+    use rustix::fs::{IFlags, ioctl_getflags};
+    let f = Fixture::new().await;
+    let staging = f.root().join("snapshots/staging");
+    let flags = || ioctl_getflags(std::fs::File::open(&staging).unwrap());
+    let before = match flags() {
+        Ok(before) if rustix::fs::statfs(&staging).unwrap().f_type == 0xef53 => before,
+        _ => return println!("skipped: this is no ext4"),
+    };
+    assert!(!before.contains(IFlags::TOPDIR));
+    f.store.begin_snapshot().await.unwrap();
+    assert_eq!(flags().unwrap(), before | IFlags::TOPDIR);
+}
+
+#[tokio::test]
 async fn what_is_dropped_uncommitted_goes() {
     let f = Fixture::new().await;
     let staged = f.store.begin_snapshot().await.unwrap();
@@ -177,4 +192,53 @@ async fn a_layer_whose_files_are_gone_is_made_again() {
     assert_eq!(again.fs_path, before.fs_path);
     assert!(again.fs_path.join("a").exists());
     assert_eq!(f.store.chain(&top).await.unwrap().len(), 3);
+}
+
+#[tokio::test]
+async fn a_layer_on_several_stacks_has_its_files_once() {
+    let f = Fixture::new().await;
+    let linked = layer(&f.store, None, "linked").await;
+    let (one, other) = (
+        layer(&f.store, None, "one").await,
+        layer(&f.store, None, "other").await,
+    );
+    let share = async |parent: &Snapshot| {
+        let shared = f.store.share(&linked.chain_id, &parent.chain_id).await;
+        shared.unwrap().unwrap()
+    };
+    let (on_one, on_other) = (share(&one).await, share(&other).await);
+    assert_eq!(on_one, share(&one).await);
+    assert_eq!(on_one.fs_path, linked.fs_path);
+    let expected = ChainId::extend(Some(&other.chain_id), &diff("linked"));
+    assert_eq!(on_other.chain_id, expected);
+    let chain = f.store.chain(&on_other.chain_id).await.unwrap();
+    assert_eq!(chain, [on_other.clone(), other.clone()]);
+    // Twice in one stack, with something in between.
+    let between = layer(&f.store, Some(&on_one.chain_id), "between").await;
+    let twice = share(&between).await;
+    let directories = f.store.directories(&twice.chain_id).await.unwrap();
+    let expected = [&linked, &between, &one].map(|s| s.fs_path.clone());
+    assert_eq!(directories, expected);
+
+    // Whoever needs one of the stacks keeps the files, and no other stack.
+    f.store
+        .put_image(image(&["other", "linked"], &["app:1"]))
+        .await
+        .unwrap();
+    f.age(3600).await;
+    f.store.prune(&crate::PruneOptions::default()).await.unwrap();
+    assert!(f.store.knows_snapshot(&on_other.chain_id).await.unwrap());
+    assert!(!f.store.knows_snapshot(&one.chain_id).await.unwrap());
+    assert!(linked.fs_path.join("linked").exists());
+
+    // Where the files are taken away, every stack with them is forgotten.
+    std::fs::remove_dir_all(&linked.fs_path).unwrap();
+    assert!(
+        f.store
+            .snapshot(&on_other.chain_id)
+            .await
+            .unwrap()
+            .is_none()
+    );
+    assert!(!f.store.knows_snapshot(&linked.chain_id).await.unwrap());
 }

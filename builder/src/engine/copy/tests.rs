@@ -30,10 +30,7 @@ impl World {
     }
 
     fn copy(&self, sources: &[&str], dest: &str, with: &dyn Fn(&mut CopyOp)) -> Result<(), String> {
-        let (source, dest_tree) = (
-            Rootfs::open(self.dirs.0.path()).unwrap(),
-            Rootfs::open(self.dirs.1.path()).unwrap(),
-        );
+        let source = Rootfs::open(self.dirs.0.path()).unwrap();
         let tree = OpenTree {
             rootfs: &source,
             filter: &Everything,
@@ -57,8 +54,9 @@ impl World {
         with(&mut op);
         let selected = select(&op, &tree).map_err(|e| e.to_string())?;
         let dest = Destination {
-            rootfs: &dest_tree,
+            mount: &|| Ok(Rootfs::open(self.dirs.1.path()).unwrap()),
             below: None,
+            upper: None,
         };
         let done = perform(&op, &tree, &selected, &HashMap::new(), &dest);
         done.map(drop).map_err(|e| e.to_string())

@@ -2,6 +2,8 @@
 
 use super::*;
 use crate::files::select::{Everything, SourceTree};
+use crate::files::transfer::transfer;
+use std::fs::File;
 use std::os::unix::fs::{PermissionsExt, symlink};
 
 struct Trees {

@@ -1,5 +1,6 @@
 //! A stage's instructions, expanded one after the other into steps.
 
+mod run;
 mod transfer;
 
 use std::collections::BTreeMap;
@@ -8,10 +9,7 @@ use std::sync::Arc;
 use dockerfile::diagnostic::{Code, Diagnostic};
 use dockerfile::eval::expand_word;
 use dockerfile::history;
-use dockerfile::instruction::{
-    Arg, CommandLine, Env, Healthcheck, Instruction, Kind, Label, Network, RawMount, Run, Script,
-    Security,
-};
+use dockerfile::instruction::{Arg, CommandLine, Env, Healthcheck, Instruction, Kind, Label};
 use dockerfile::shell::Lexer;
 use dockerfile::span::{Span, Word};
 use dockerfile::value;
@@ -23,7 +21,7 @@ use super::graph::{Consent, StagePlan};
 use super::names::{Base, Names};
 pub use super::state::Declared;
 use super::state::{StageState, join, working_dir};
-use super::step::{CopyFrom, CopyOp, CopySource, Op, RunOp, Step, WorkdirOp};
+use super::step::{CopyFrom, CopyOp, CopySource, Op, Step, WorkdirOp};
 
 /// What a stage's expansion depends on.
 #[derive(Clone, Debug)]
@@ -388,88 +386,6 @@ impl Expander<'_> {
             self.state.config.cmd = None;
         }
         meta(text)
-    }
-
-    fn run(&mut self, run: &Run) -> Outcome {
-        let refuse = |what: &str, span: Span, help: &str| {
-            let message = format!("RUN {what} cannot be built");
-            Diagnostic::error(Code::CannotBuild, message, span).help(help.to_owned())
-        };
-        for mount in &run.mounts {
-            self.check_mount(mount)?;
-        }
-        if let Some(mount) = run.mounts.first() {
-            let help = "leave the mount out: COPY what the step needs, and let it fetch the rest";
-            return Err(refuse("--mount", mount.value.span, help).into());
-        }
-        if let Some(device) = run.devices.first() {
-            let help = "leave the device out";
-            return Err(refuse("--device", device.value.span, help).into());
-        }
-        if run.security == Security::Insecure {
-            let unplaced = Span::default();
-            return Err(refuse("--security=insecure", unplaced, "leave the flag out").into());
-        }
-        if run.network == Network::Host && !self.input.consent.host_network {
-            let message = "network.host is not allowed";
-            return Err(Diagnostic::error(Code::CannotBuild, message, Span::default())
-                .help("the step would reach what listens on this machine alone: build with --allow network.host")
-                .into());
-        }
-        let mut script = None;
-        let argv = match run.script() {
-            Script::Plain(command) => command.argv(&self.state.shell()),
-            Script::Shell(text) => {
-                let mut argv = self.state.shell();
-                argv.push(text);
-                argv
-            }
-            Script::File { path, body } => {
-                let mut argv = self.state.shell();
-                argv.push(path.clone());
-                script = Some((path, body));
-                argv
-            }
-        };
-        if argv.is_empty() {
-            let span = match &run.command {
-                CommandLine::Shell(text) => text.span,
-                CommandLine::Exec(words) => words.first().map_or(Span::at(0), |w| w.span),
-            };
-            let error = Diagnostic::error(Code::InvalidArgument, "RUN needs a command", span);
-            return Err(error
-                .help("write what is to be run, or leave the instruction out")
-                .into());
-        }
-        let history = history::run(&argv, &self.state.args_with_values());
-        let op = RunOp {
-            argv,
-            env: self.state.run_env(),
-            hidden_env: self.input.args.proxies(),
-            user: self.state.config.user.clone(),
-            cwd: join("/", self.state.cwd()),
-            network: run.network,
-            script,
-        };
-        Ok((Some(Op::Run(op)), Some(history)))
-    }
-
-    /// What is wrong with a mount once its variables are expanded.
-    fn check_mount(&self, mount: &RawMount) -> Result<(), Diagnostic> {
-        let expand = |word: &str| {
-            let expanded = self.lexer.process_word(word, &self.state);
-            expanded.map_err(|e| e.to_string())
-        };
-        match mount.resolve(expand) {
-            Ok(_) => Ok(()),
-            Err(e) => {
-                let error = Diagnostic::error(Code::InvalidFlag, e.message, e.span);
-                Err(match e.help {
-                    Some(help) => error.help(help),
-                    None => error,
-                })
-            }
-        }
     }
 }
 

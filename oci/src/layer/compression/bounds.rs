@@ -174,4 +174,25 @@ mod tests {
         let large = read(small, 1001, 1).unwrap_err().to_string();
         assert!(large.contains("larger than 1000 bytes"), "{large}");
     }
+
+    #[test]
+    fn the_ratio_counts_from_the_first_byte_past_what_is_free() {
+        let refused = |plain: u64, compressed: u64| {
+            let count = Arc::new(AtomicU64::new(compressed));
+            let mut bounded = Bounded::new(io::empty(), count, Bounds::default());
+            bounded.plain = plain;
+            bounded.check().is_err()
+        };
+        let ratio = Bounds::default().ratio;
+        // A hundred KiB of Zstandard may come to a GiB, and not to one byte more.
+        assert!(!refused(FREE, 100 << 10));
+        assert!(refused(FREE + 1, 100 << 10));
+        // Past it, exactly the ratio is allowed.
+        let compressed = FREE / ratio + 1;
+        assert!(!refused(compressed * ratio, compressed));
+        assert!(!refused(compressed * ratio + ratio - 1, compressed));
+        assert!(refused(compressed * ratio + ratio, compressed));
+        // The most that DEFLATE can do is never refused.
+        assert!(!refused(64 * FREE, 64 * FREE / 1032));
+    }
 }

@@ -2,7 +2,8 @@
 //!
 //! Blocks of a fixed size are deflated on their own, each ended by a sync flush, which leaves it
 //! at a byte boundary, so that they can simply follow one another in one deflate stream. The
-//! checksum of the whole is combined from theirs.
+//! checksum of the whole is combined from theirs. What cannot be compressed is stored, and a block
+//! of zeros is compressed once.
 
 use std::collections::VecDeque;
 use std::io::{self, Write};
@@ -12,6 +13,7 @@ use std::sync::{Arc, Mutex};
 
 use flate2::{Compress, Compression, Crc, FlushCompress};
 
+use super::probe::Probe;
 use crate::sync::lock;
 
 /// How much is deflated on its own; part of what makes the output what it is.
@@ -30,6 +32,8 @@ pub struct GzipCompressor<W: Write> {
     crc: Crc,
     len: u64,
     begun: bool,
+    /// For blocks that are not worth a thread.
+    state: Option<Deflater>,
     /// Started when a first block is full: most layers are smaller than that.
     pool: Option<Pool>,
 }
@@ -37,6 +41,15 @@ pub struct GzipCompressor<W: Write> {
 struct Deflated {
     bytes: Vec<u8>,
     crc: Crc,
+}
+
+impl Clone for Deflated {
+    fn clone(&self) -> Self {
+        let mut crc = Crc::new();
+        crc.combine(&self.crc);
+        let bytes = self.bytes.clone();
+        Self { bytes, crc }
+    }
 }
 
 type Answer = io::Result<Deflated>;
@@ -59,6 +72,7 @@ impl<W: Write> GzipCompressor<W> {
             crc: Crc::new(),
             len: 0,
             begun: false,
+            state: None,
             pool: None,
         }
     }
@@ -93,7 +107,9 @@ impl<W: Write> GzipCompressor<W> {
         let full = self.block.len() == BLOCK;
         let block = std::mem::take(&mut self.block);
         if self.threads == NonZeroUsize::MIN || (self.pool.is_none() && !full) {
-            let deflated = deflate(&block, &mut compress(self.level))?;
+            let level = self.level;
+            let state = self.state.get_or_insert_with(|| Deflater::new(level));
+            let deflated = state.deflate(&block)?;
             self.block = block;
             self.block.clear();
             return self.append(deflated);
@@ -160,13 +176,13 @@ impl Pool {
             std::thread::Builder::new()
                 .name("gzip".to_owned())
                 .spawn(move || {
-                    let mut state = compress(level);
+                    let mut state = Deflater::new(level);
                     loop {
                         // They end when the compressor is dropped, and with it the sender.
                         let job = lock(&todo).recv();
                         let Ok((block, answer)) = job else { return };
                         // Nobody waits for it any more when the compressor failed.
-                        let _ = answer.send(deflate(&block, &mut state));
+                        let _ = answer.send(state.deflate(&block));
                     }
                 })?;
         }
@@ -177,25 +193,81 @@ impl Pool {
     }
 }
 
-fn compress(level: u32) -> Compress {
-    Compress::new(Compression::new(level), false)
+/// Deflates one block after the other.
+struct Deflater {
+    level: u32,
+    compress: Compress,
+    probe: Probe,
+    /// A whole block of zeros.
+    zeros: Option<Deflated>,
 }
 
-fn deflate(block: &[u8], state: &mut Compress) -> io::Result<Deflated> {
-    state.reset();
-    let mut bytes = Vec::with_capacity(block.len() / 2 + 1024);
-    loop {
-        let consumed = state.total_in() as usize;
-        state
-            .compress_vec(&block[consumed..], &mut bytes, FlushCompress::Sync)
-            .map_err(io::Error::other)?;
-        // Room left over means that the flush is complete.
-        if state.total_in() as usize == block.len() && bytes.len() < bytes.capacity() {
-            break;
+impl Deflater {
+    fn new(level: u32) -> Self {
+        Self {
+            level,
+            compress: Compress::new(Compression::new(level), false),
+            probe: Probe::default(),
+            zeros: None,
         }
-        bytes.reserve(bytes.capacity());
     }
-    let mut crc = Crc::new();
-    crc.update(block);
-    Ok(Deflated { bytes, crc })
+
+    fn deflate(&mut self, block: &[u8]) -> Answer {
+        if block.len() < BLOCK || block.iter().any(|byte| *byte != 0) {
+            return self.block(block);
+        }
+        let zeros = match self.zeros.take() {
+            Some(zeros) => zeros,
+            None => self.block(block)?,
+        };
+        Ok(self.zeros.insert(zeros).clone())
+    }
+
+    fn block(&mut self, block: &[u8]) -> Answer {
+        let mut bytes = Vec::with_capacity(block.len() / 2 + 1024);
+        let mut rest = block;
+        while !rest.is_empty() {
+            // Level 0 stores everything by itself.
+            let (len, dense) = match self.level {
+                0 => (rest.len(), false),
+                _ => self.probe.run(rest),
+            };
+            let (run, left) = rest.split_at(len);
+            match dense {
+                true => store(run, &mut bytes),
+                false => self.run(run, &mut bytes)?,
+            }
+            rest = left;
+        }
+        let mut crc = Crc::new();
+        crc.update(block);
+        Ok(Deflated { bytes, crc })
+    }
+
+    /// Appends `run` deflated on its own.
+    fn run(&mut self, run: &[u8], bytes: &mut Vec<u8>) -> io::Result<()> {
+        self.compress.reset();
+        loop {
+            let consumed = self.compress.total_in() as usize;
+            self.compress
+                .compress_vec(&run[consumed..], bytes, FlushCompress::Sync)
+                .map_err(io::Error::other)?;
+            // Room left over means that the flush is complete.
+            if self.compress.total_in() as usize == run.len() && bytes.len() < bytes.capacity() {
+                return Ok(());
+            }
+            bytes.reserve(run.len() / 2 + 1024);
+        }
+    }
+}
+
+/// Appends `run` in stored blocks (RFC 1951, section 3.2.4), of which none is the last.
+fn store(run: &[u8], bytes: &mut Vec<u8>) {
+    for piece in run.chunks(usize::from(u16::MAX)) {
+        let len = piece.len() as u16;
+        bytes.push(0);
+        bytes.extend_from_slice(&len.to_le_bytes());
+        bytes.extend_from_slice(&(!len).to_le_bytes());
+        bytes.extend_from_slice(piece);
+    }
 }

@@ -18,6 +18,9 @@ Examples:
   rbuild build -t app https://example.com/app.git#v1:docker
   tar -c . | rbuild build -t app -               a context on standard input
   rbuild build -t registry.lan/app:v1 --push .   and push it
+  rbuild build --platform linux/amd64,linux/arm64 -t registry.lan/app:v1 --push .
+  rbuild build -o out .                          the files, and no image
+  rbuild build -o type=oci,dest=app.tar .        an OCI image layout
   rbuild build --check .                         look for mistakes, build nothing")]
 pub struct BuildFlags {
     /// The build context: a folder, the URL of an archive or git repository (`URL.git#REF:FOLDER`),
@@ -56,9 +59,32 @@ pub struct BuildFlags {
     #[arg(long = "label", value_name = "NAME=VALUE")]
     pub labels: Vec<String>,
 
-    /// Build for this platform [default: this machine's]
-    #[arg(long, value_name = "OS/ARCH")]
-    pub platform: Option<String>,
+    /// Build for this platform [default: this machine's]; several, separated by commas or each with
+    /// a flag of its own, make an index of one image each
+    #[arg(long, value_name = "OS/ARCH", value_delimiter = ',')]
+    pub platform: Vec<String>,
+
+    /// What becomes of the result, instead of an image in the store: a folder for its files, `-`
+    /// for a tar of them on standard output, or type=image|registry|docker|oci|local|tar with
+    /// dest=PATH and other attributes; may be repeated
+    #[arg(short, long = "output", value_name = "DEST")]
+    pub outputs: Vec<String>,
+
+    /// Annotate the manifest, or what else TYPE names: index, manifest-descriptor,
+    /// index-descriptor
+    #[arg(long = "annotation", value_name = "[TYPE:]KEY=VALUE")]
+    pub annotations: Vec<String>,
+
+    /// Look steps up in a cache that other machines share: type=registry,ref=REPOSITORY or
+    /// type=local,src=FOLDER; REPOSITORY alone, or an image that has one; may be repeated
+    #[arg(long = "cache-from", value_name = "CACHE")]
+    pub cache_from: Vec<String>,
+
+    /// Write steps to a cache that other machines share: type=registry,ref=REPOSITORY,
+    /// type=local,dest=FOLDER, or type=inline for the image itself; mode=max writes those of all
+    /// stages; may be repeated
+    #[arg(long = "cache-to", value_name = "CACHE")]
+    pub cache_to: Vec<String>,
 
     /// Do not use the cache
     #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value_t = false, hide_default_value = true, hide_possible_values = true, action = ArgAction::Set, value_name = "BOOL")]
@@ -87,9 +113,19 @@ pub struct BuildFlags {
     pub network: String,
 
     /// Let the build do what its container keeps it from: network.host, the network of this
-    /// machine for RUN --network=host (--network host allows it too)
+    /// machine for RUN --network=host (--network host allows it too); security.insecure, all
+    /// privileges for RUN --security=insecure; device, devices of this machine for RUN --device
     #[arg(long, value_name = "ENTITLEMENT")]
     pub allow: Vec<String>,
+
+    /// A secret for RUN --mount=type=secret,id=ID, which the image does not get:
+    /// id=ID,src=FILE or id=ID,env=NAME
+    #[arg(long = "secret", value_name = "id=ID[,src=FILE|,env=NAME]")]
+    pub secrets: Vec<String>,
+
+    /// An SSH agent for RUN --mount=type=ssh: `default` is that of SSH_AUTH_SOCK
+    #[arg(long, value_name = "default|ID[=SOCKET]")]
+    pub ssh: Vec<String>,
 
     /// What to do with the Dockerfile: build, check, outline (list arguments, secrets and SSH
     /// agents) or targets (list stages); `,format=json` makes the answer one for programs
@@ -109,7 +145,7 @@ pub struct BuildFlags {
     #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value_t = false, hide_default_value = true, hide_possible_values = true, action = ArgAction::Set, value_name = "BOOL")]
     pub push: bool,
 
-    /// Write the image ID to a file
+    /// Write the image ID, or the index's digest, to a file
     #[arg(long, value_name = "FILE")]
     pub iidfile: Option<PathBuf>,
 
@@ -171,6 +207,13 @@ pub struct HabitArgs {
     #[arg(long, hide = true, num_args = 0..=1, require_equals = true,
           default_missing_value = "true", value_parser = none_wanted)]
     sbom: Option<()>,
+}
+
+impl HabitArgs {
+    /// Whether the image is to be in the store, whatever else becomes of it.
+    pub fn loads(&self) -> bool {
+        self.load.is_some()
+    }
 }
 
 /// A statement about the image that is not to be made.

@@ -35,6 +35,12 @@ impl Interrupts {
         self.code(Failure::new(builder::stop::Stopped))
     }
 
+    /// What tells, on any thread, that there was one.
+    pub fn asked(&self) -> impl Fn() -> bool + Send + Sync + 'static {
+        let cancel = Arc::clone(&self.cancel);
+        move || cancel.is_cancelled()
+    }
+
     /// Whether there was one.
     pub fn came(&self) -> bool {
         self.code.load(Ordering::SeqCst) != 0

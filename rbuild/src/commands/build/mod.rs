@@ -1,33 +1,41 @@
 //! `rbuild build`
 
 mod answers;
+mod caches;
 pub mod call;
 mod checks;
+mod deliver;
 pub mod flags;
+mod given;
 mod interrupts;
 pub mod options;
 mod outcome;
+mod outputs;
+mod platforms;
 mod trace;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use builder::context::{self, BuildContext};
 use builder::engine::cancel::Cancel;
+use builder::engine::secrets::{Agents, Masked, Masker, Secrets};
+use builder::engine::sharing::Sharing;
 use builder::engine::{Engine, EngineOptions};
+use builder::plan::Graph;
 use builder::plan::graph::GraphOptions;
 use builder::plan::mistakes::base_images;
 use builder::solve::backend::Execute as _;
-use builder::solve::image::StageImage;
+use builder::solve::error::{SolveError, StepError};
 use builder::solve::jobs::Bound;
 use builder::solve::progress::Progress;
-use builder::solve::trace::Trace;
 use builder::solve::{Build, Solver};
 use dockerfile::lint::Report;
 use images::Images;
+use images::layout::LayoutPlace;
 use oci::Platform;
 
 use crate::app::App;
-use crate::commands::push::push_one;
 use crate::failure::{Failure, Outcome};
 use crate::frontend::bases::Bases;
 use crate::frontend::contexts;
@@ -35,9 +43,12 @@ use crate::frontend::text::{self, Text};
 use crate::term::progress::{Mode, Shown};
 use call::Method;
 use checks::Checks;
+use deliver::{Built, Delivery};
 use flags::BuildFlags as Args;
 use interrupts::Interrupts;
 use options::Options;
+use outputs::Output;
+use platforms::OfPlatform;
 use trace::LastBuild;
 
 /// Runs the command.
@@ -58,43 +69,38 @@ pub async fn run(app: &App, args: Args) -> Outcome {
     }
 
     let (named, host) = (options.named(), Platform::host());
-    let planned = GraphOptions {
-        target: &args.target,
-        args: &options.args,
-        build_platform: &host,
-        target_platform: &options.platform,
-        named: &named,
-        consent: options.consent,
-    };
-    let wanted = base_images(&text.parsed.dockerfile, &planned);
-    let bases = Bases::find(app, wanted, &planned, &options.contexts).await;
-    let graph = text.graph(&planned, &bases, method == Method::Build)?;
-    if method == Method::Outline {
-        return answers::outline(app, args.call, &options, &text, &graph, &bases);
+    let mut plans = Vec::new();
+    for platform in &options.platforms {
+        let planned = GraphOptions {
+            target: &args.target,
+            args: &options.args,
+            build_platform: &host,
+            target_platform: platform,
+            named: &named,
+            consent: options.consent,
+        };
+        let wanted = base_images(&text.parsed.dockerfile, &planned);
+        let bases = Bases::find(app, wanted, &planned, &options.contexts).await;
+        let graph = text.graph(&planned, &bases, method == Method::Build)?;
+        if method == Method::Outline {
+            return answers::outline(app, args.call, &options, &text, &graph, &bases);
+        }
+        plans.push((planned, graph));
     }
     if !rustix::process::geteuid().is_root() {
         let text = "building needs root: run it with sudo (pull, push, load, save and tag do not)";
         return Err(Failure::new(text));
     }
-    let build = Build {
-        file: &text.parsed.dockerfile,
-        graph: &graph,
-        args: &options.args,
-        named: &named,
-        consent: options.consent,
-        platform: &options.platform,
-        run_flags: &options.run_flags(&args.network),
-        no_cache: args.no_cache,
-        jobs: args.jobs.map_or_else(Bound::cores, Bound::Steps),
-    };
+    let run_flags = options.run_flags(&args.network);
     let command = Command {
         app,
         args: &args,
         options: &options,
         text: &text,
-        planned: &planned,
+        plans: &plans,
+        run_flags: &run_flags,
     };
-    command.build(build, context).await
+    command.build(context).await
 }
 
 /// A build that was asked for, and planned.
@@ -103,12 +109,33 @@ struct Command<'a> {
     args: &'a Args,
     options: &'a Options,
     text: &'a Text,
-    planned: &'a GraphOptions<'a>,
+    /// One for each platform.
+    plans: &'a [(GraphOptions<'a>, Graph)],
+    run_flags: &'a str,
 }
 
-impl Command<'_> {
-    /// Builds the image, names it and pushes it.
-    async fn build(&self, build: Build<'_>, context: BuildContext) -> Outcome {
+/// What the builds for all platforms share.
+struct Shared {
+    images: Images,
+    context: Arc<BuildContext>,
+    named: BTreeMap<String, Arc<BuildContext>>,
+    layouts: BTreeMap<String, LayoutPlace>,
+    secrets: Secrets,
+    agents: Agents,
+    progress: Arc<dyn Progress>,
+    cancel: Arc<Cancel>,
+}
+
+/// What all platforms came to.
+struct AllBuilt {
+    built: Vec<Built>,
+    /// What the build checks found for the first of them.
+    report: Option<Report>,
+}
+
+impl<'a> Command<'a> {
+    /// Builds the image of each platform, and brings the result where it is to go.
+    async fn build(&self, context: BuildContext) -> Outcome {
         let Self {
             app,
             args,
@@ -116,26 +143,37 @@ impl Command<'_> {
             text,
             ..
         } = *self;
+        let secrets = given::read(&options.secrets).map_err(Failure::new)?;
+        let masker = Masker::new(&secrets);
         let shown = self.progress();
-        let progress: Arc<dyn Progress> = shown.clone();
-        let checks = Checks::new(self.planned, context.filter.matcher().clone())?;
-        if let Some(warning) = checks::unconsumed(&options.args, build.file) {
+        let progress: Arc<dyn Progress> = Arc::new(Masked::new(shown.clone(), masker.clone()));
+        if let Some(warning) = checks::unconsumed(&options.args, &text.parsed.dockerfile) {
             progress.warning(&warning);
         }
         let images = app.images().await?;
         // What this build uses and makes is kept from being pruned meanwhile.
         let _lease = images.store.lease().await?;
         sweep().await;
-        let identity = context.identity.as_deref();
-        let root = images.store.root();
-        let last = LastBuild::load(root, identity, &text.name, &args.target).await;
+        let opened = contexts::open(&options.contexts).await;
+        let (named, layouts) = opened.map_err(text::without_context)?;
         let cancel = Arc::new(Cancel::default());
-        let engine = self.engine(&images, context, &progress, &cancel).await?;
-        let solver = Solver::new(build, &engine, progress.as_ref(), last.trace());
+        let usual = std::env::var_os("SSH_AUTH_SOCK").map(Into::into);
+        let shared = Shared {
+            images,
+            context: Arc::new(context),
+            named,
+            layouts,
+            secrets,
+            agents: given::agents(&options.ssh, usual).map_err(Failure::new)?,
+            progress,
+            cancel: Arc::clone(&cancel),
+        };
         let interrupts = Interrupts::watch(cancel);
-        let solved = self.solve(solver, &checks).await;
+        let solved = self.solve_all(&shared).await;
         shown.finished();
-        let (image, trace, report) = match solved {
+        let images = &shared.images;
+        let solved = solved.map_err(|failure| failure.masked(&masker));
+        let AllBuilt { built, report } = match solved {
             Ok(solved) => solved,
             // Who waits for the end does not want to wait for the disk.
             Err(failure) if interrupts.came() => return Err(interrupts.code(failure)),
@@ -148,21 +186,21 @@ impl Command<'_> {
                 return Err(failure.with_log(&shown.last_lines()));
             }
         };
-        let document = outcome::document(&image, &engine.now(), options)?;
-        tokio::select! {
-            put = images.put_built(&document, &options.tags) => put?,
-            failure = interrupts.interrupted() => return Err(failure),
+        let delivery = Delivery {
+            app,
+            images,
+            args,
+            options,
+            interrupts: &interrupts,
+        };
+        let delivered = delivery.all(&built).await;
+        // Outputs alone make nothing durable; what was built is in the cache all the same.
+        if delivered.is_ok() {
+            images.store.make_durable().await?;
         }
-        drop(interrupts);
-        last.replace(trace).await;
-        outcome::tell(app, args, options, &document).await?;
-        if !args.quiet {
+        delivered?;
+        if let (false, Some(report)) = (args.quiet, report) {
             outcome::warn(app, text, report);
-        }
-        if args.push {
-            for tag in &options.tags {
-                push_one(app, &images, tag, None, args.quiet).await?;
-            }
         }
         Ok(())
     }
@@ -175,44 +213,124 @@ impl Command<'_> {
         Arc::new(Shown::new(mode, &self.app.printer))
     }
 
+    /// Builds for one platform after the other. All of them are prepared, and all that is wrong is
+    /// told, before anything runs.
+    async fn solve_all(&self, shared: &Shared) -> Result<AllBuilt, Failure> {
+        let mut ways = Vec::new();
+        let lines = Arc::default();
+        let caches = &self.options.caches;
+        let targets = caches.targets(&shared.images, &shared.progress);
+        for (planned, _) in self.plans {
+            let progress: Arc<dyn Progress> = match self.plans.len() {
+                1 => Arc::clone(&shared.progress),
+                _ => {
+                    let platform = planned.target_platform;
+                    Arc::new(OfPlatform::new(&shared.progress, platform, &lines))
+                }
+            };
+            let last = self.last_build(shared, planned.target_platform).await;
+            let (images, platform) = (&shared.images, planned.target_platform);
+            let sharing = caches.sharing(images, platform, &targets, &progress);
+            ways.push((self.engine(shared, &progress, sharing), progress, last));
+        }
+        let mut report = None;
+        let mut solvers = Vec::new();
+        for ((planned, graph), (engine, progress, last)) in self.plans.iter().zip(&ways) {
+            let build = self.build_of(planned, graph);
+            let solver = Solver::new(build, engine, progress.as_ref(), last.trace());
+            let (solver, found) = self.prepare(solver, planned, &shared.context).await?;
+            report.get_or_insert(found);
+            solvers.push(solver);
+        }
+        let mut built = Vec::new();
+        let mut traces = Vec::new();
+        let plans = self.plans.iter().zip(&ways).zip(solvers);
+        for (((planned, _), (engine, ..)), solver) in plans {
+            let solved = solver.solve().await;
+            let (image, trace) = solved.map_err(|e| self.text.failed(&e))?;
+            let inline = engine.inline(&image.diff_ids);
+            built.push(Built {
+                platform: planned.target_platform.clone(),
+                base_layers: image.base.rootfs.diff_ids.len(),
+                document: outcome::document(&image, &engine.now(), self.options, inline)?,
+            });
+            traces.push(trace);
+        }
+        for ((_, _, last), trace) in ways.into_iter().zip(traces) {
+            last.replace(trace).await;
+        }
+        Ok(AllBuilt { built, report })
+    }
+
+    /// What there is to be built for a platform.
+    fn build_of<'b>(&'b self, planned: &'b GraphOptions<'b>, graph: &'b Graph) -> Build<'b> {
+        Build {
+            file: &self.text.parsed.dockerfile,
+            graph,
+            args: &self.options.args,
+            named: planned.named,
+            consent: self.options.consent,
+            platform: planned.target_platform,
+            run_flags: self.run_flags,
+            no_cache: self.args.no_cache,
+            jobs: self.args.jobs.map_or_else(Bound::cores, Bound::Steps),
+            whole: self.options.outputs.iter().any(Output::needs_layers),
+        }
+    }
+
+    /// The keys of the last build for a platform.
+    async fn last_build(&self, shared: &Shared, platform: &Platform) -> LastBuild {
+        let identity = shared.context.identity.as_deref();
+        let root = shared.images.store.root();
+        let target = match self.plans.len() {
+            1 => self.args.target.clone(),
+            _ => format!("{} for {platform}", self.args.target),
+        };
+        LastBuild::load(root, identity, &self.text.name, &target).await
+    }
+
     /// What the build's steps are done with.
-    async fn engine(
-        &self,
-        images: &Images,
-        context: BuildContext,
-        progress: &Arc<dyn Progress>,
-        cancel: &Arc<Cancel>,
-    ) -> Result<Engine, Failure> {
-        let opened = contexts::open(&self.options.contexts).await;
-        let (named, layouts) = opened.map_err(text::without_context)?;
+    fn engine(&self, shared: &Shared, progress: &Arc<dyn Progress>, sharing: Sharing) -> Engine {
         let options = EngineOptions {
-            context: Arc::new(context),
-            named,
-            layouts,
+            sharing,
+            secrets: shared.secrets.clone(),
+            agents: shared.agents.clone(),
+            no_cache: self.args.no_cache,
+            context: Arc::clone(&shared.context),
+            named: shared.named.clone(),
+            layouts: shared.layouts.clone(),
             settings: self.options.settings.clone(),
             network: self.args.network.clone(),
             pull: self.args.pull,
             epoch: self.options.args.source_date_epoch(),
         };
-        let (progress, cancel) = (Arc::clone(progress), Arc::clone(cancel));
-        Ok(Engine::new(images.clone(), options, progress, cancel))
+        let (progress, cancel) = (Arc::clone(progress), Arc::clone(&shared.cancel));
+        Engine::new(shared.images.clone(), options, progress, cancel)
     }
 
-    /// Checks the Dockerfile, now that its base images are known, and does what it says.
-    async fn solve(
+    /// Finds what a build needs, and all that is wrong with it.
+    async fn prepare<'s>(
         &self,
-        mut solver: Solver<'_, Engine>,
-        checks: &Checks<'_>,
-    ) -> Result<(StageImage, Trace, Report), Failure> {
-        let failed = |e| self.text.failed(&e);
-        solver.prepare().await.map_err(failed)?;
-        let report = checks.run(self.text, &Bases::of(solver.images(), self.planned));
+        mut solver: Solver<'s, Engine>,
+        planned: &GraphOptions<'_>,
+        context: &BuildContext,
+    ) -> Result<(Solver<'s, Engine>, Report), Failure> {
+        let checks = Checks::new(planned, context.filter.matcher().clone())?;
+        let prepared = solver.prepare().await;
+        prepared.map_err(|e| self.text.failed(&e))?;
+        let report = checks.run(self.text, &Bases::of(solver.images(), planned));
         // With `# check=error=true` a violation stops the build before anything runs.
         if report.fails_build() {
             return Err(self.text.violated(&report.diagnostics));
         }
-        let (image, trace) = solver.solve().await.map_err(failed)?;
-        Ok((image, trace, report))
+        for (platform, span) in solver.run_platforms() {
+            let host = &planned.build_platform.architecture;
+            if let Err(foreign) = runtime::binfmt::check(host, &platform.architecture) {
+                let cause = StepError::Other(foreign.to_string());
+                return Err(self.text.failed(&SolveError::Step { span, cause }));
+            }
+        }
+        Ok((solver, report))
     }
 }
 

@@ -4,10 +4,14 @@ use client::config::DaemonConfig;
 use oci::{Platform, Reference};
 use runtime::{Dns, Limits, Pids, Ulimit};
 
+use super::caches::{Caches, caches};
 use super::call::Method;
 use super::flags::{BuildFlags, LimitArgs};
+use super::given::{self, SecretFlag, SshFlag};
+use super::outputs::{Dest, Look, Output};
 use crate::failure::Failure;
-use crate::frontend::arguments::{build_args, platform};
+use crate::frontend::annotations::Annotations;
+use crate::frontend::arguments::{build_args, platforms};
 use crate::frontend::contexts::{Places, contexts, named};
 use builder::engine::run::RunSettings;
 use builder::plan::{BuildArgs, Consent, NamedContexts};
@@ -22,10 +26,20 @@ pub struct Options {
     pub contexts: Places,
     /// `--label`
     pub labels: Vec<(String, String)>,
-    /// `--platform`
-    pub platform: Platform,
+    /// `--platform`, at least one.
+    pub platforms: Vec<Platform>,
+    /// What becomes of the result.
+    pub outputs: Vec<Output>,
+    /// `--annotation`
+    pub annotations: Annotations,
     /// What RUN steps share.
     pub settings: RunSettings,
+    /// `--cache-from` and `--cache-to`
+    pub caches: Caches,
+    /// `--secret`
+    pub secrets: Vec<SecretFlag>,
+    /// `--ssh`
+    pub ssh: Vec<SshFlag>,
     /// `--allow`, and what other flags allow with what they ask for.
     pub consent: Consent,
 }
@@ -36,7 +50,7 @@ pub fn validate(args: &BuildFlags) -> Result<Options, Failure> {
         let text = "--check is --call=check, and cannot be given with another --call";
         return Err(Failure::with_code(text, 125));
     }
-    if args.push && args.tags.is_empty() {
+    if args.push && args.tags.is_empty() && !args.outputs.iter().any(|o| o.contains("name=")) {
         let text = "--push needs a name to push: give one with -t REGISTRY/NAME:TAG";
         return Err(Failure::with_code(text, 125));
     }
@@ -65,7 +79,9 @@ pub fn validate(args: &BuildFlags) -> Result<Options, Failure> {
         }
         labels.push((name.to_owned(), value.to_owned()));
     }
-    let platform = platform(args.platform.as_deref())?;
+    let platforms = platforms(&args.platform)?;
+    let (outputs, annotations) =
+        outputs(args, &tags, platforms.len()).map_err(|e| Failure::with_code(e, 125))?;
     let mut settings = settings(args, &build_args).map_err(|e| Failure::with_code(e, 125))?;
     let daemon = DaemonConfig::from_machine()?;
     settings.dns = Dns {
@@ -74,33 +90,125 @@ pub fn validate(args: &BuildFlags) -> Result<Options, Failure> {
         options: daemon.dns_options,
     };
     let consent = consent(args).map_err(|e| Failure::with_code(e, 125))?;
+    let wrong = |flag: &str| {
+        let flag = flag.to_owned();
+        move |e: String| Failure::with_code(format!("--{flag}: {e}"), 125)
+    };
+    let set = |name: &str| std::env::var_os(name).is_some();
+    let secrets = args.secrets.iter().map(|text| given::secret(text, &set));
+    let secrets = secrets.collect::<Result<_, _>>().map_err(wrong("secret"))?;
+    let ssh = args.ssh.iter().map(|text| given::ssh(text));
+    let ssh = ssh.collect::<Result<_, _>>().map_err(wrong("ssh"))?;
+    let inline = build_args.get(INLINE_CACHE) == Some("1");
     Ok(Options {
+        caches: caches(args, inline)?,
+        secrets,
+        ssh,
         tags,
         contexts,
         args: build_args,
         labels,
-        platform,
+        platforms,
+        outputs,
+        annotations,
         settings,
         consent,
     })
+}
+
+/// What becomes of the result: what `--output` says, else the image is in the store.
+fn outputs(
+    args: &BuildFlags,
+    tags: &[Reference],
+    platforms: usize,
+) -> Result<(Vec<Output>, Annotations), String> {
+    let mut annotations = Annotations::default();
+    for text in &args.annotations {
+        annotations.flag(text)?;
+    }
+    let mut outputs = Vec::new();
+    for text in &args.outputs {
+        outputs.push(Output::parse(text)?);
+    }
+    let image = |output: &Output| matches!(output, Output::Image { store: true, .. });
+    let loads = outputs.is_empty() || args.habits.loads();
+    if !outputs.iter().any(image) && (loads || args.push) {
+        outputs.push(Output::Image {
+            store: loads,
+            push: args.push,
+            by_digest: false,
+            look: Look::default(),
+        });
+    } else if args.push {
+        for output in &mut outputs {
+            if let Output::Image { push, .. } = output {
+                *push = true;
+            }
+        }
+    }
+    let mut stdout = 0;
+    for output in &outputs {
+        check_output(output, args, tags, platforms)?;
+        stdout += usize::from(matches!(
+            output,
+            Output::Archive {
+                dest: Dest::Stdout,
+                ..
+            } | Output::Files {
+                dest: Dest::Stdout,
+                ..
+            }
+        ));
+    }
+    if stdout > 1 {
+        return Err("only one output can go to standard output".to_owned());
+    }
+    annotations.check(platforms)?;
+    Ok((outputs, annotations))
+}
+
+fn check_output(
+    output: &Output,
+    args: &BuildFlags,
+    tags: &[Reference],
+    platforms: usize,
+) -> Result<(), String> {
+    let look = match output {
+        Output::Files { .. } if args.iidfile.is_some() => {
+            return Err("local and tar exporters are incompatible with image ID file".to_owned());
+        }
+        Output::Files { .. } => return Ok(()),
+        Output::Archive { docker: true, .. } if platforms > 1 => {
+            return Err(
+                "docker exporter does not currently support exporting manifest lists".to_owned(),
+            );
+        }
+        Output::Image {
+            push: true, look, ..
+        } if look.names.as_deref().unwrap_or(tags).is_empty() => {
+            return Err("tag is needed when pushing to registry".to_owned());
+        }
+        Output::Archive { look, .. } | Output::Image { look, .. } => look,
+    };
+    look.annotations.check(platforms)?;
+    look.check()
 }
 
 /// Whoever asks for the host's network on the command line agrees to it, as with buildx.
 fn consent(args: &BuildFlags) -> Result<Consent, String> {
     let mut consent = Consent {
         host_network: args.network == "host",
+        ..Consent::default()
     };
     for entitlement in &args.allow {
         match entitlement.as_str() {
             "network.host" => consent.host_network = true,
-            "security.insecure" => {
-                return Err("granting entitlement security.insecure is not allowed: \
-                            RUN --security=insecure cannot be built"
-                    .to_owned());
-            }
+            "security.insecure" => consent.insecure = true,
+            "device" => consent.devices = true,
             other => {
                 return Err(format!(
-                    "unknown entitlement {other}; what can be allowed is network.host"
+                    "unknown entitlement {other}; what can be allowed is network.host, \
+                     security.insecure and device"
                 ));
             }
         }
@@ -165,6 +273,8 @@ fn settings(args: &BuildFlags, build_args: &BuildArgs) -> Result<RunSettings, St
 }
 
 /// The build argument that names RUN steps' host, as with BuildKit.
+/// The build argument that asks for `--cache-to type=inline`.
+const INLINE_CACHE: &str = "BUILDKIT_INLINE_CACHE";
 const HOSTNAME: &str = "BUILDKIT_SANDBOX_HOSTNAME";
 /// sethostname(2)
 const MAX_HOSTNAME: usize = 64;

@@ -1,12 +1,13 @@
 //! What a build leaves beside its image: files that scripts read, and lines that people do.
 
-use std::io;
+use std::io::{self, Write as _};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
 use builder::solve::image::StageImage;
 use dockerfile::lint::Report;
 use images::ConfigDocument;
-use serde_json::json;
+use images::shared::inline::Inline;
 
 use super::flags::BuildFlags;
 use super::options::Options;
@@ -17,10 +18,19 @@ use crate::frontend::text::Text;
 /// Removes the results of an earlier build, so that a script does not find them after this one
 /// has failed, and makes sure that new ones can be written.
 pub async fn forget(args: &BuildFlags) -> Outcome {
-    let Some(path) = &args.iidfile else {
-        return Ok(());
-    };
-    let failed = |e: io::Error| Failure::new(format!("--iidfile {}: {e}", path.display()));
+    for (flag, path) in [
+        ("--iidfile", &args.iidfile),
+        ("--metadata-file", &args.metadata_file),
+    ] {
+        if let Some(path) = path {
+            forget_one(flag, path).await?;
+        }
+    }
+    Ok(())
+}
+
+async fn forget_one(flag: &str, path: &Path) -> Outcome {
+    let failed = |e: io::Error| Failure::new(format!("{flag} {}: {e}", path.display()));
     match tokio::fs::remove_file(path).await {
         Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(failed(e)),
         _ => {}
@@ -38,40 +48,15 @@ pub fn document(
     image: &StageImage,
     now: &str,
     options: &Options,
+    inline: Option<Inline>,
 ) -> Result<ConfigDocument, Failure> {
     let mut document = image.document(now);
+    if let Some(inline) = inline {
+        inline.write(&mut document)?;
+    }
     let config = document.config.get_or_insert_default();
     config.labels.extend(options.labels.iter().cloned());
     Ok(ConfigDocument::new(&document)?)
-}
-
-/// Tells what was made, where the flags say so.
-pub async fn tell(
-    app: &App,
-    args: &BuildFlags,
-    options: &Options,
-    document: &ConfigDocument,
-) -> Outcome {
-    if let Some(path) = &args.iidfile {
-        write_whole(path, document.id.to_string().into_bytes()).await?;
-    }
-    if let Some(path) = &args.metadata_file {
-        let names: Vec<String> = options.tags.iter().map(ToString::to_string).collect();
-        let metadata = json!({
-            "containerimage.config.digest": document.id,
-            "image.name": names.join(","),
-        });
-        write_whole(path, serde_json::to_vec_pretty(&metadata)?).await?;
-    }
-    if args.quiet {
-        app.printer.line(&document.id);
-        return Ok(());
-    }
-    app.printer.note(format!("writing image {}", document.id));
-    for tag in &options.tags {
-        app.printer.note(format!("naming to {tag}"));
-    }
-    Ok(())
 }
 
 /// Shows what deserves attention in the Dockerfile, below all progress.
@@ -83,8 +68,8 @@ pub fn warn(app: &App, text: &Text, report: Report) {
     }
 }
 
-/// Writes a small file whole or not at all.
-async fn write_whole(path: &Path, bytes: Vec<u8>) -> Outcome {
+/// Writes a small file whole or not at all, with the mode that the umask leaves.
+pub async fn write_whole(path: &Path, bytes: Vec<u8>) -> Outcome {
     let failed = |e: &dyn std::fmt::Display| Failure::new(format!("write {}: {e}", path.display()));
     let place = path.to_owned();
     let written = tokio::task::spawn_blocking(move || -> io::Result<()> {
@@ -92,8 +77,12 @@ async fn write_whole(path: &Path, bytes: Vec<u8>) -> Outcome {
             Some(dir) if !dir.as_os_str().is_empty() => dir,
             _ => Path::new("."),
         };
-        let file = tempfile::NamedTempFile::new_in(dir)?;
-        std::fs::write(file.path(), bytes)?;
+        let mut file = tempfile::Builder::new()
+            .prefix(".rbuild-")
+            .permissions(std::fs::Permissions::from_mode(0o666))
+            .tempfile_in(dir)?;
+        file.write_all(&bytes)?;
+        file.as_file().sync_all()?;
         file.persist(&place)?;
         Ok(())
     });

@@ -36,8 +36,8 @@ pub async fn names(app: &App, words: &[OsString]) -> Vec<String> {
     let Some(store) = store else {
         return Vec::new();
     };
-    let images = store.images().await.unwrap_or_default();
-    let tags = images.into_iter().flat_map(|image| image.tags);
+    let contents = store.contents(false).await.unwrap_or_default();
+    let tags = contents.iter().flat_map(|content| content.tags());
     let mut names: Vec<String> = tags.map(|tag| tag.familiar()).collect();
     names.sort();
     names
