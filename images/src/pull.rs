@@ -122,7 +122,10 @@ pub(crate) fn check_config(reference: &Reference, manifest: &Manifest) -> Result
         return Err(ImageError::NotAnImage(reference.familiar(), kind));
     }
     if config.size > MAX_CONFIG {
-        return Err(ImageError::ConfigTooLarge(reference.familiar(), config.size));
+        return Err(ImageError::ConfigTooLarge(
+            reference.familiar(),
+            config.size,
+        ));
     }
     Ok(())
 }

@@ -303,7 +303,7 @@ pub(crate) async fn registry_blob(
     }
     if images.store.snapshot(chain_id).await?.is_none() {
         let mut remotes = images.remotes(diff_id);
-        remotes.retain(|remote| rank(&remote.blob).is_some());
+        remotes.retain(|remote| choice.level.is_none() && rank(&remote.blob).is_some());
         remotes.sort_by_key(|remote| rank(&remote.blob));
         if let Some(remote) = remotes.into_iter().next() {
             return Ok(remote.blob);

@@ -53,12 +53,7 @@ impl Cache for Engine {
         stored.map(drop).map_err(failed)
     }
 
-    async fn elsewhere(
-        &self,
-        key: &Digest,
-        parent: Option<&ChainId>,
-        name: &str,
-    ) -> Option<Layer> {
+    async fn elsewhere(&self, key: &Digest, parent: Option<&ChainId>, name: &str) -> Option<Layer> {
         self.step_elsewhere(key, parent, name).await
     }
 

@@ -9,8 +9,8 @@ mod execute;
 mod mounts;
 mod network;
 pub mod run;
-pub mod sharing;
 pub mod secrets;
+pub mod sharing;
 mod sources;
 mod stack;
 
@@ -42,8 +42,8 @@ use copies::{Filled, keep_record};
 use copy::OpenTree;
 use network::Networks;
 use run::{RunContext, RunSettings, Started};
-use sharing::{SharedSteps, Sharing};
 use secrets::{Agents, Secrets};
+use sharing::{SharedSteps, Sharing};
 use stack::{Stack, make_cwd, make_workdir, mount};
 
 /// Builds on this machine.

@@ -257,7 +257,9 @@ fn names(outcome: &Outcome<'_>) -> Vec<(&'static str, Digest)> {
             let sources = sources.and_then(|tree| taken_name(op, tree));
             let below = outcome.parent.and_then(|parent| below_name(op, parent));
             let named = [(TREES, sources), (BELOW, below)].into_iter();
-            named.filter_map(|(kind, name)| Some((kind, name?))).collect()
+            named
+                .filter_map(|(kind, name)| Some((kind, name?)))
+                .collect()
         }
         Op::Run(run) => {
             let mounts = run.mounts.iter().filter(|mount| mount.from().is_some());

@@ -113,12 +113,7 @@ pub trait Cache {
     /// The layer that a cache shared with other machines has for a key, of a step on top of
     /// `parent`. It need not be here: [`Execute`] fetches what it needs of it. `name` is the
     /// step's.
-    async fn elsewhere(
-        &self,
-        key: &Digest,
-        parent: Option<&ChainId>,
-        name: &str,
-    ) -> Option<Layer> {
+    async fn elsewhere(&self, key: &Digest, parent: Option<&ChainId>, name: &str) -> Option<Layer> {
         let _ = (key, parent, name);
         None
     }

@@ -51,7 +51,7 @@ impl Images {
     async fn missing(&self, top: &ChainId) -> Result<Option<Vec<Missing>>, ImageError> {
         let mut missing = Vec::new();
         let mut at = Some(top.clone());
-        while let Some(chain) = at {
+        while let Some(chain) = at.take() {
             if self.store.snapshot(&chain).await?.is_some() {
                 break;
             }
@@ -72,7 +72,7 @@ impl Images {
             let Some((parent, diff_id)) = parts else {
                 return Ok(None);
             };
-            at.clone_from(&parent);
+            at = parent.clone();
             missing.push(Missing {
                 chain,
                 parent,
@@ -142,11 +142,7 @@ impl Images {
         Ok(())
     }
 
-    async fn unpack_on(
-        &self,
-        layer: &Missing,
-        blob: Option<Descriptor>,
-    ) -> Result<(), ImageError> {
+    async fn unpack_on(&self, layer: &Missing, blob: Option<Descriptor>) -> Result<(), ImageError> {
         let alone = self.elsewhere.unpacking(&layer.chain);
         let _alone = alone.lock().await;
         if self.store.snapshot(&layer.chain).await?.is_some() {
@@ -160,7 +156,10 @@ impl Images {
             };
             return match shared {
                 true => Ok(()),
-                false => Err(elsewhere(&layer.diff_id, "the store has lost it".to_owned())),
+                false => Err(elsewhere(
+                    &layer.diff_id,
+                    "the store has lost it".to_owned(),
+                )),
             };
         };
         let staged = self.store.begin_snapshot().await?;

@@ -129,7 +129,10 @@ mod tests {
     }
 
     fn read(name: &Name, text: &str) -> Result<Entry, Malformed> {
-        decode(name, &ManifestDocument::parse(text.as_bytes(), None).unwrap())
+        decode(
+            name,
+            &ManifestDocument::parse(text.as_bytes(), None).unwrap(),
+        )
     }
 
     #[test]
@@ -148,9 +151,15 @@ mod tests {
         let (name, entry) = step();
         let text = String::from_utf8(encode(&name, &entry).unwrap()).unwrap();
         for (from, to) in [
-            ("application/vnd.rbuild.step.v1", "application/vnd.rbuild.step.v9"),
+            (
+                "application/vnd.rbuild.step.v1",
+                "application/vnd.rbuild.step.v9",
+            ),
             ("2026-01-02T03:04:05Z", "yesterday"),
-            ("dev.rbuild.diff-id\":\"sha256:", "dev.rbuild.diff-id\":\"md5:"),
+            (
+                "dev.rbuild.diff-id\":\"sha256:",
+                "dev.rbuild.diff-id\":\"md5:",
+            ),
             ("dev.rbuild.diff-id", "dev.rbuild.other"),
             (media_type::OCI_LAYER_GZIP, "text/plain"),
         ] {

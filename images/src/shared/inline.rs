@@ -55,7 +55,8 @@ impl Inline {
     /// # Errors
     /// Never for what was made here.
     pub fn write(mut self, config: &mut ImageConfig) -> Result<(), serde_json::Error> {
-        self.steps.sort_by(|a, b| (a.layer, &a.key).cmp(&(b.layer, &b.key)));
+        self.steps
+            .sort_by(|a, b| (a.layer, &a.key).cmp(&(b.layer, &b.key)));
         self.steps.dedup_by(|a, b| a.key == b.key);
         self.files.sort_by(|a, b| a.key.cmp(&b.key));
         self.files.dedup_by(|a, b| a.key == b.key);
@@ -116,7 +117,12 @@ mod tests {
         let layers = ["x", "y"].map(|t| Descriptor::new(oci::media_type::OCI_LAYER, digest(t), 1));
         let mut inline = Inline::default();
         inline.add_step(digest("2"), &diff_ids[1], "2026-01-01T00:00:00Z", &diff_ids);
-        inline.add_step(digest("3"), &digest("c").into(), "2026-01-01T00:00:00Z", &diff_ids);
+        inline.add_step(
+            digest("3"),
+            &digest("c").into(),
+            "2026-01-01T00:00:00Z",
+            &diff_ids,
+        );
         let mut config = ImageConfig::for_platform(&Platform::host());
         assert_eq!(Inline::read(&config), Ok(None));
         inline.write(&mut config).unwrap();
@@ -127,7 +133,10 @@ mod tests {
         let Some(Entry::Step(step)) = get("2") else {
             panic!("it is there")
         };
-        assert_eq!((step.diff_id, step.blob), (diff_ids[1].clone(), layers[1].clone()));
+        assert_eq!(
+            (step.diff_id, step.blob),
+            (diff_ids[1].clone(), layers[1].clone())
+        );
         assert_eq!((get("1"), get("3")), (None, None));
         config.other.insert(FIELD.to_owned(), "no".into());
         assert!(Inline::read(&config).is_err());

@@ -185,7 +185,10 @@ mod tests {
         let new = BTreeMap::from([("w0-0".to_owned(), entry.clone())]);
         layout.add(&new).unwrap();
         let entries = layout.entries().unwrap();
-        assert_eq!((entries.len(), &entries["w0-0"].digest), (40, &entry.digest));
+        assert_eq!(
+            (entries.len(), &entries["w0-0"].digest),
+            (40, &entry.digest)
+        );
         let mark = std::fs::read_to_string(path.join(MARK)).unwrap();
         assert!(mark.contains("1.0.0"));
     }

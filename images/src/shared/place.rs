@@ -80,7 +80,9 @@ impl Fields {
     }
 
     fn registry(&mut self) -> Result<CachePlace, String> {
-        let text = self.take("ref").ok_or("type=registry needs ref=HOST/REPOSITORY")?;
+        let text = self
+            .take("ref")
+            .ok_or("type=registry needs ref=HOST/REPOSITORY")?;
         let reference: Reference = text.parse().map_err(|e| format!("ref {text:?}: {e}"))?;
         check_prefix(reference.tag())?;
         Ok(CachePlace::Registry(reference))
@@ -173,7 +175,9 @@ pub fn cache_to(text: &str) -> Result<CacheTo, String> {
     let mode = match fields.take("mode").as_deref() {
         None | Some("min") => Mode::Min,
         Some("max") if place.is_none() => {
-            return Err("type=inline has mode=min alone: the image holds no other layers".to_owned());
+            return Err(
+                "type=inline has mode=min alone: the image holds no other layers".to_owned(),
+            );
         }
         Some("max") => Mode::Max,
         Some(other) => return Err(format!("mode is min or max, not {other:?}")),
@@ -220,7 +224,10 @@ mod tests {
         for (text, place) in [
             ("app", registry("app")),
             ("reg.lan/app:v1", registry("reg.lan/app:v1")),
-            ("type=registry,ref=reg.lan:5000/c", registry("reg.lan:5000/c")),
+            (
+                "type=registry,ref=reg.lan:5000/c",
+                registry("reg.lan:5000/c"),
+            ),
             ("ref=c,type=registry", registry("c")),
             ("type=local,src=a/b", local(None)),
             ("type=local,src=a/b,tag=main", local(Some("main"))),
@@ -240,7 +247,10 @@ mod tests {
                  image-manifest=true,ignore-error=true",
                 to(registry("c"), Mode::Max, Some(LayerCompression::Zstd)),
             ),
-            ("type=local,dest=a/b,mode=min", to(local(None), Mode::Min, None)),
+            (
+                "type=local,dest=a/b,mode=min",
+                to(local(None), Mode::Min, None),
+            ),
         ] {
             assert_eq!(cache_to(text), Ok(expected), "{text}");
         }
@@ -250,13 +260,19 @@ mod tests {
     fn what_is_wrong_is_told() {
         let long = format!("reg.lan/c:{}", "x".repeat(MAX_PREFIX + 1));
         for (text, told) in [
-            ("type=gha,scope=x", "type=gha is not supported: use type=registry"),
+            (
+                "type=gha,scope=x",
+                "type=gha is not supported: use type=registry",
+            ),
             ("type=s3,bucket=b", "type=s3 is not supported"),
             ("type=azblob", "type=azblob is not supported"),
             ("type=nfs", "there is no type \"nfs\""),
             ("ref=c", "it needs a type"),
             ("type=registry", "type=registry needs ref="),
-            ("type=registry,ref=C", "ref \"C\": repository name must be lowercase"),
+            (
+                "type=registry,ref=C",
+                "ref \"C\": repository name must be lowercase",
+            ),
             ("type=local,tag=x", "type=local needs"),
             ("type=registry,ref=c,scope=x", "type=registry has no scope"),
             ("type=registry,x", "\"x\" is no KEY=VALUE"),
@@ -270,7 +286,10 @@ mod tests {
             ("type=registry,ref=c,mode=most", "mode is min or max"),
             ("type=inline,mode=max", "type=inline has mode=min alone"),
             ("type=local,dest=d,compression=lz4", "compression is gzip"),
-            ("type=local,dest=d,ignore-error=perhaps", "ignore-error is true or false"),
+            (
+                "type=local,dest=d,ignore-error=perhaps",
+                "ignore-error is true or false",
+            ),
         ] {
             let error = cache_to(text).unwrap_err();
             assert!(error.starts_with(told), "{text}: {error}");

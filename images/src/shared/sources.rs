@@ -44,7 +44,11 @@ struct Source {
 
 enum Kind {
     Registry(Reference, OnceCell<Option<ImageCache>>),
-    Layout(Layout, Option<String>, OnceCell<HashMap<String, Descriptor>>),
+    Layout(
+        Layout,
+        Option<String>,
+        OnceCell<HashMap<String, Descriptor>>,
+    ),
 }
 
 /// The cache in an image.
@@ -169,7 +173,9 @@ impl Sources {
             Ok(answer) => answer,
             Err(Trouble::Entry(cause)) => {
                 let (shown, tag) = (&source.shown, name.tag(None));
-                (self.warn)(&format!("the entry {tag} of the cache {shown} is none: {cause}"));
+                (self.warn)(&format!(
+                    "the entry {tag} of the cache {shown} is none: {cause}"
+                ));
                 None
             }
             Err(Trouble::Cache(cause)) => {

@@ -226,7 +226,10 @@ async fn a_layer_on_several_stacks_has_its_files_once() {
         .await
         .unwrap();
     f.age(3600).await;
-    f.store.prune(&crate::PruneOptions::default()).await.unwrap();
+    f.store
+        .prune(&crate::PruneOptions::default())
+        .await
+        .unwrap();
     assert!(f.store.knows_snapshot(&on_other.chain_id).await.unwrap());
     assert!(!f.store.knows_snapshot(&one.chain_id).await.unwrap());
     assert!(linked.fs_path.join("linked").exists());
