@@ -66,10 +66,7 @@ impl Cache for Engine {
     }
 
     async fn shared(&self) {
-        tokio::select! {
-            () = self.options.sharing.targets.finish() => {}
-            () = self.cancel.cancelled() => {}
-        }
+        self.finish_sharing().await;
     }
 
     fn lose(&self) {

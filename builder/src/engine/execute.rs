@@ -143,6 +143,7 @@ impl Execute for Engine {
     }
 
     fn stop(&self) {
+        self.note_failure();
         self.cancel.cancel();
     }
 

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use images::shared::entry::{Draft, Entry, Files, Name};
 use images::shared::inline::Inline;
 use images::shared::place::CachePlace;
-use images::shared::sources::Sources;
+use images::shared::sources::{Answer, Sources};
 use images::shared::targets::{Origin, Targets};
 use oci::{ChainId, DiffId, Digest};
 use store::NewCacheRecord;
@@ -32,6 +32,8 @@ pub struct Sharing {
 pub(super) struct Steps {
     /// They are not looked up any more: a layer of one could not be had.
     lost: bool,
+    /// The build has failed by itself.
+    failed: bool,
     /// Steps that were found, by the stack that they come to: the store learns of them when it has
     /// their layers.
     found: HashMap<ChainId, Vec<Found>>,
@@ -75,6 +77,35 @@ impl Engine {
         self.images.forget_elsewhere();
     }
 
+    /// What shared caches know of a name; nothing, once the build is interrupted.
+    async fn ask(&self, name: &Name) -> Option<Answer> {
+        tokio::select! {
+            answer = self.options.sharing.sources.get(name) => answer,
+            () = self.cancel.cancelled() => None,
+        }
+    }
+
+    /// Waits until everything is written, also what a build has done that failed then; whoever
+    /// interrupts it does not wait.
+    pub(super) async fn finish_sharing(&self) {
+        let finish = self.options.sharing.targets.finish();
+        let failed = lock(self.steps()).failed;
+        match failed {
+            true => finish.await,
+            false => tokio::select! {
+                () = finish => {}
+                () = self.cancel.cancelled() => {}
+            },
+        }
+    }
+
+    /// The build has failed, and what runs is ended.
+    pub(super) fn note_failure(&self) {
+        if !self.cancel.is_cancelled() {
+            lock(self.steps()).failed = true;
+        }
+    }
+
     /// The layer that a shared cache has for a step.
     pub(super) async fn step_elsewhere(
         &self,
@@ -86,7 +117,7 @@ impl Engine {
             return None;
         }
         let wanted = Name::Step(key.clone());
-        let answer = self.options.sharing.sources.get(&wanted).await?;
+        let answer = self.ask(&wanted).await?;
         let Entry::Step(step) = answer.entry else {
             return None;
         };
@@ -121,7 +152,7 @@ impl Engine {
             return None;
         }
         let wanted = Name::Files(name.clone());
-        let answer = self.options.sharing.sources.get(&wanted).await?;
+        let answer = self.ask(&wanted).await?;
         let Entry::Files(files) = answer.entry else {
             return None;
         };
@@ -143,11 +174,15 @@ impl Engine {
 
     /// Begins to write a step, and what of layers its key is made of.
     pub(super) async fn share_step(&self, outcome: &Outcome<'_>) {
-        if !self.tells_elsewhere() || lock(&self.shared.unsteady).contains(&outcome.layer.chain_id)
-        {
+        let layer = outcome.layer;
+        let alone = ChainId::extend(None, &layer.diff_id);
+        let steady = {
+            let unsteady = lock(&self.shared.unsteady);
+            !unsteady.contains(&layer.chain_id) && !unsteady.contains(&alone)
+        };
+        if !self.tells_elsewhere() || !steady {
             return;
         }
-        let layer = outcome.layer;
         let draft = Draft::Step {
             diff_id: layer.diff_id.clone(),
             chain_id: layer.chain_id.clone(),

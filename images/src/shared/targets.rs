@@ -12,7 +12,7 @@ use oci::blob::{BlobStore, MemoryBlobs};
 use oci::media_type::{self, LayerCompression};
 use oci::reference::Repository;
 use oci::{ChainId, Descriptor, DiffId, Reference};
-use tokio::sync::OnceCell;
+use tokio::sync::{OnceCell, Semaphore};
 use tokio::task::JoinSet;
 
 use super::artifact::{self, EMPTY, encode};
@@ -28,6 +28,9 @@ use crate::service::Images;
 
 /// A longer list of what a step takes is not shared: it has to fit into a manifest.
 const MAX_FILES: usize = 1 << 20;
+
+/// Entries that are written at the same time.
+const WRITERS: usize = 8;
 
 /// One `--cache-to`.
 #[derive(Clone, Debug)]
@@ -50,6 +53,8 @@ struct Shared {
     images: Images,
     all: Vec<Target>,
     warn: Warn,
+    /// Who may write.
+    writing: Semaphore,
     /// A compressor has all processors to itself.
     compressing: tokio::sync::Mutex<()>,
 }
@@ -147,6 +152,7 @@ impl Targets {
                 images: images.clone(),
                 all: all.collect(),
                 warn,
+                writing: Semaphore::new(WRITERS),
                 compressing: tokio::sync::Mutex::default(),
             }),
             tasks: Mutex::default(),
@@ -196,6 +202,9 @@ impl Targets {
 
 impl Shared {
     async fn write(&self, index: usize, order: &Order) {
+        let Ok(_turn) = self.writing.acquire().await else {
+            return;
+        };
         let Some(target) = self.all.get(index) else {
             return;
         };
