@@ -91,7 +91,7 @@ impl Registry {
         self.dir.path().join("registry.toml")
     }
 
-    /// The access log up to now.
+    /// The access log up to now, where `log.access` asks for one.
     #[track_caller]
     pub fn log(&self) -> String {
         let Some(running) = &self.running else {

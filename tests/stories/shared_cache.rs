@@ -17,7 +17,7 @@ fn cached(done: &Done) -> usize {
 
 /// A registry that has a base image, and its name there.
 fn with_base(store: &Store) -> (Registry, String) {
-    let registry = Registry::start();
+    let registry = Registry::configured("log.access = true\n", &[]);
     let base = registry.name("base:1");
     store.rbuild(["tag", "busybox", &base]).ok();
     store.rbuild(["push", &base]).ok();

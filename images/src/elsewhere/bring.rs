@@ -4,9 +4,11 @@
 use std::sync::Arc;
 
 use client::Silent;
+use futures_util::future::try_join;
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use oci::blob::{BlobStore, DiskBlobs, Expected};
 use oci::{ChainId, Descriptor, DiffId};
+use tokio::sync::mpsc;
 
 use super::known::{Place, Remote};
 use crate::error::ImageError;
@@ -36,15 +38,26 @@ impl Images {
         let Some(missing) = self.missing(chain).await? else {
             return Ok(false);
         };
-        let fetched = missing.into_iter().map(|layer| async move {
+        let fetches = missing.into_iter().map(|layer| async move {
             let blob = self.fetched(&layer.diff_id).await?;
             Ok::<_, ImageError>((layer, blob))
         });
-        let mut fetched = stream::iter(fetched).buffered(AHEAD);
-        while let Some((layer, blob)) = fetched.try_next().await? {
-            self.unpack_on(&layer, blob).await?;
-        }
-        Ok(true)
+        // Without bound: what is fetched must not stand still with the store's lock in its hands.
+        let (there, mut arriving) = mpsc::unbounded_channel();
+        let fetching = async move {
+            let mut fetched = stream::iter(fetches).buffered(AHEAD);
+            while let Some(layer) = fetched.try_next().await? {
+                let _ = there.send(layer);
+            }
+            Ok(())
+        };
+        let unpacking = async {
+            while let Some((layer, blob)) = arriving.recv().await {
+                self.unpack_on(&layer, blob).await?;
+            }
+            Ok(())
+        };
+        try_join(fetching, unpacking).await.map(|_| true)
     }
 
     /// The layers of a stack that are missing, bottom first; those of images are pulled.
