@@ -11,10 +11,11 @@ use std::time::Duration;
 
 use oci::Digest;
 use oci::digest::Algorithm;
-use reqwest::Url;
-use reqwest::header::LAST_MODIFIED;
+use reqwest::header::{ETAG, IF_MODIFIED_SINCE, IF_NONE_MATCH, LAST_MODIFIED};
 use reqwest::redirect::Policy;
-use tempfile::NamedTempFile;
+use reqwest::{StatusCode, Url};
+use serde::{Deserialize, Serialize};
+use tempfile::{NamedTempFile, TempPath};
 
 /// The largest download, in bytes.
 const MAX_SIZE: u64 = 16 << 30;
@@ -38,13 +39,56 @@ pub struct DownloadError {
 #[derive(Debug)]
 pub struct Download {
     /// The file; gone when dropped.
-    pub file: NamedTempFile,
+    pub file: TempPath,
     /// The digest of its content.
     pub digest: Digest,
     /// The name that it gets in a directory; `None` when the URL has none.
     pub name: Option<String>,
-    /// Its modification time, seconds since the epoch; 0 when the server told none.
-    pub mtime: i64,
+    /// When it was last modified as the server tells it, seconds since the epoch.
+    pub modified: Option<i64>,
+    /// What to ask with whether it has changed.
+    pub validators: Validators,
+}
+
+/// What a server said of a file that tells when it changes (RFC 9110, section 8.8), as it was
+/// written.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Validators {
+    etag: Option<String>,
+    last_modified: Option<String>,
+}
+
+impl Validators {
+    fn of(response: &reqwest::Response) -> Self {
+        let header = |name| {
+            let value = response.headers().get(name)?;
+            value.to_str().ok().map(str::to_owned)
+        };
+        Self {
+            etag: header(ETAG),
+            last_modified: header(LAST_MODIFIED),
+        }
+    }
+
+    /// Whether there are any.
+    pub fn any(&self) -> bool {
+        self.etag.is_some() || self.last_modified.is_some()
+    }
+
+    /// When the file was last modified, seconds since the epoch.
+    fn modified(&self) -> Option<i64> {
+        let time = jiff::fmt::rfc2822::parse(self.last_modified.as_deref()?).ok()?;
+        Some(time.timestamp().as_second())
+    }
+}
+
+/// What comes of asking for a file that may be here already.
+#[derive(Debug)]
+pub enum Answer {
+    /// It is another one.
+    New(Download),
+    /// It is the same.
+    Unchanged,
 }
 
 impl Download {
@@ -53,7 +97,7 @@ impl Download {
     /// # Errors
     /// The file system's.
     pub fn open(&self) -> std::io::Result<File> {
-        File::open(self.file.path())
+        File::open(&self.file)
     }
 }
 
@@ -70,60 +114,77 @@ pub async fn fetch(
     fetch_within(url, checksum, dir, PATIENCE).await
 }
 
+/// The same, when there is a file that `known` was said of.
+///
+/// # Errors
+/// [`DownloadError`].
+pub async fn ask(
+    url: &str,
+    checksum: Option<&Digest>,
+    dir: &Path,
+    known: &Validators,
+) -> Result<Answer, DownloadError> {
+    ask_within(url, checksum, dir, known, PATIENCE).await
+}
+
 async fn fetch_within(
     url: &str,
     checksum: Option<&Digest>,
     dir: &Path,
     patience: Duration,
 ) -> Result<Download, DownloadError> {
+    match ask_within(url, checksum, dir, &Validators::default(), patience).await? {
+        Answer::New(download) => Ok(download),
+        Answer::Unchanged => Err(DownloadError {
+            url: url.to_owned(),
+            message: "invalid response status 304: nothing was said of another file".to_owned(),
+        }),
+    }
+}
+
+async fn ask_within(
+    url: &str,
+    checksum: Option<&Digest>,
+    dir: &Path,
+    known: &Validators,
+    patience: Duration,
+) -> Result<Answer, DownloadError> {
     let failed = |e: &dyn std::fmt::Display| DownloadError {
         url: url.to_owned(),
         message: e.to_string(),
     };
     let parsed = Url::parse(url).map_err(|e| failed(&e))?;
     check_url(&parsed).map_err(|e| failed(&e))?;
-    let given = parsed.clone();
-    let policy = Policy::custom(|attempt| {
-        if attempt.previous().len() > REDIRECTS {
-            return attempt.error("too many redirects");
-        }
-        match check_url(attempt.url()) {
-            Ok(()) => attempt.follow(),
-            Err(e) => attempt.error(e),
-        }
-    });
-    // Whoever installed another provider before us keeps it.
-    let _ = rustls::crypto::ring::default_provider().install_default();
-    let http = reqwest::Client::builder()
-        .redirect(policy)
-        .connect_timeout(Duration::from_secs(15))
-        .user_agent(concat!("rbuild/", env!("CARGO_PKG_VERSION")))
-        .dns_resolver(std::sync::Arc::new(NoLinkLocal))
-        .build()
-        .map_err(|e| failed(&e))?;
+    let http = client().map_err(|e| failed(&e))?;
     let slow = || {
         let seconds = patience.as_secs();
         failed(&format!(
             "too slow: less than {PROGRESS} bytes came within {seconds} s"
         ))
     };
-    let answer = tokio::time::timeout(patience, http.get(parsed).send()).await;
+    let mut request = http.get(parsed);
+    for (name, value) in [
+        (IF_NONE_MATCH, &known.etag),
+        (IF_MODIFIED_SINCE, &known.last_modified),
+    ] {
+        if let Some(value) = value {
+            request = request.header(name, value);
+        }
+    }
+    let answer = tokio::time::timeout(patience, request.send()).await;
     let mut response = answer
         .map_err(|_| slow())?
         .map_err(|e| failed(&chain(&e)))?;
+    if response.status() == StatusCode::NOT_MODIFIED && known.any() {
+        return Ok(Answer::Unchanged);
+    }
     if !response.status().is_success() {
         return Err(failed(&format!(
             "invalid response status {}",
             response.status()
         )));
     }
-    let name = file_name(&given);
-    let mtime = response
-        .headers()
-        .get(LAST_MODIFIED)
-        .and_then(|v| v.to_str().ok())
-        .and_then(|v| jiff::fmt::rfc2822::parse(v).ok())
-        .map_or(0, |time| time.timestamp().as_second());
+    let validators = Validators::of(&response);
     let mut file = NamedTempFile::new_in(dir).map_err(|e| failed(&e))?;
     let algorithm = checksum.map_or(Algorithm::Sha256, Digest::algorithm);
     let mut hasher = algorithm.hasher();
@@ -154,13 +215,35 @@ async fn fetch_within(
         Some(expected) if *expected != digest => Err(failed(&format!(
             "digest mismatch: --checksum={expected}, the content is {digest}"
         ))),
-        _ => Ok(Download {
-            file,
+        _ => Ok(Answer::New(Download {
+            file: file.into_temp_path(),
             digest,
-            name,
-            mtime,
-        }),
+            name: file_name(url),
+            modified: validators.modified(),
+            validators,
+        })),
     }
+}
+
+/// A client that goes nowhere where a Dockerfile may not.
+fn client() -> reqwest::Result<reqwest::Client> {
+    let policy = Policy::custom(|attempt| {
+        if attempt.previous().len() > REDIRECTS {
+            return attempt.error("too many redirects");
+        }
+        match check_url(attempt.url()) {
+            Ok(()) => attempt.follow(),
+            Err(e) => attempt.error(e),
+        }
+    });
+    // Whoever installed another provider before us keeps it.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    reqwest::Client::builder()
+        .redirect(policy)
+        .connect_timeout(Duration::from_secs(15))
+        .user_agent(concat!("rbuild/", env!("CARGO_PKG_VERSION")))
+        .dns_resolver(std::sync::Arc::new(NoLinkLocal))
+        .build()
 }
 
 /// An error with its causes: the outermost one alone says little.
@@ -227,7 +310,8 @@ impl reqwest::dns::Resolve for NoLinkLocal {
 
 /// The last component of the URL's path as it was written. Where redirects lead to and what the
 /// server calls the file don't count: the Dockerfile alone decides what is made.
-fn file_name(url: &Url) -> Option<String> {
+pub(crate) fn file_name(url: &str) -> Option<String> {
+    let url = Url::parse(url).ok()?;
     let mut segments = url.path_segments()?.filter(|s| !s.is_empty());
     let decoded = decode(segments.next_back()?)?;
     let name = decoded.rsplit('/').find(|part| !part.is_empty())?;
@@ -291,11 +375,7 @@ mod tests {
             ("http://h/", None),
             ("http://h", None),
         ] {
-            assert_eq!(
-                file_name(&Url::parse(url).unwrap()).as_deref(),
-                name,
-                "{url}"
-            );
+            assert_eq!(file_name(url).as_deref(), name, "{url}");
         }
     }
 

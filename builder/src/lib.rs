@@ -8,6 +8,8 @@ pub mod derived;
 pub mod download;
 pub mod engine;
 pub mod files;
+pub mod git;
+pub mod kept;
 pub mod plan;
 pub mod solve;
 pub mod stop;

@@ -4,6 +4,7 @@ use std::ffi::OsString;
 
 use clap::{Parser, Subcommand};
 
+use crate::commands::bake::flags::BakeFlags;
 use crate::commands::build::flags::BuildFlags;
 use crate::commands::completions::{CompleteArgs, CompletionsArgs};
 use crate::commands::debug::DebugCommand;
@@ -69,6 +70,9 @@ pub enum Command {
     /// Build an image from a Dockerfile
     #[command(visible_alias = "b")]
     Build(Box<BuildFlags>),
+
+    /// Build the targets that HCL, JSON or compose files define
+    Bake(Box<BakeFlags>),
 
     /// List images
     #[command(visible_alias = "ls")]
@@ -197,6 +201,9 @@ pub enum BuilderCommand {
     /// Build an image from a Dockerfile
     #[command(alias = "b")]
     Build(Box<BuildFlags>),
+    /// Build the targets that HCL, JSON or compose files define
+    #[command(alias = "f")]
+    Bake(Box<BakeFlags>),
     /// Look at images in registries and join them
     #[command(subcommand, arg_required_else_help = true)]
     Imagetools(ImagetoolsCommand),

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use crate::app::App;
 use crate::args::{self, BuilderCommand, Cli, Command, ImageCommand, SystemCommand};
 use crate::commands::{
-    build, completions, debug, df, export, fsck, history, images, imagetools, import, info,
+    bake, build, completions, debug, df, export, fsck, history, images, imagetools, import, info,
     inspect, lint, load, login, logout, manifest, prune, pull, push, rmi, save, tag, version,
 };
 use crate::failure::{Failure, Outcome};
@@ -105,6 +105,7 @@ async fn run(cli: Cli, printer: Printer) -> Outcome {
 async fn dispatch(app: &App, command: Command) -> Outcome {
     match command {
         Command::Build(args) => build::run(app, *args).await,
+        Command::Bake(args) => bake::run(app, *args, args::command()).await,
         Command::Images(args) => images::run(app, args).await,
         Command::History(args) => history::run(app, args).await,
         Command::Inspect(args) => inspect::run(app, args).await,
@@ -126,6 +127,7 @@ async fn dispatch(app: &App, command: Command) -> Outcome {
         Command::Image(command) => image(app, command).await,
         Command::Builder(command) => match command {
             BuilderCommand::Build(args) => build::run(app, *args).await,
+            BuilderCommand::Bake(args) => bake::run(app, *args, args::command()).await,
             BuilderCommand::Imagetools(command) => imagetools::run(app, command).await,
             BuilderCommand::Prune(args) => prune::run(app, args).await,
         },

@@ -16,9 +16,10 @@ use crate::cgroup::Cgroup;
 use crate::error::{Error, Result};
 use crate::guard::{self, Watch};
 use crate::init::Failure;
+use crate::node::Devices;
 use crate::prepare::{Prepared, prepare};
 use crate::processes;
-use crate::spec::{Devices, MountKind, NetworkMode, Spec};
+use crate::spec::{MountKind, NetworkMode, Spec};
 use crate::sys::{self, Child};
 use crate::{plan, spawner};
 

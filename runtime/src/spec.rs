@@ -5,8 +5,10 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::caps::{Capability, DEFAULT};
+use crate::hidden::Hidden;
 use crate::limits::Limits;
 use crate::network::Sandbox;
+use crate::node::{Devices, Node};
 
 /// One process to run in a container: [`Spec::new`] gives the least that runs, the setters the
 /// rest.
@@ -225,74 +227,6 @@ pub enum NetworkMode {
     Sandbox(Arc<Sandbox>),
 }
 
-/// Which devices a container can open.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(crate) enum Devices {
-    /// Those that are bound into /dev, and no node beside them.
-    #[default]
-    Closed,
-    /// Docker's list, by a device control group, else as [`Devices::Closed`].
-    Usual,
-    /// All.
-    All,
-}
-
-/// A device node in /dev.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-pub struct Node {
-    /// Where, below /dev; made when missing.
-    pub path: String,
-    /// A block device, else a character device.
-    pub block: bool,
-    /// Major number.
-    pub major: u32,
-    /// Minor number.
-    pub minor: u32,
-    /// Permission bits.
-    pub mode: u32,
-    /// Owner.
-    pub uid: u32,
-    /// Group.
-    pub gid: u32,
-}
-
-impl Node {
-    /// A character device of root's that everybody may open.
-    pub(crate) fn character(path: impl Into<String>, major: u32, minor: u32) -> Self {
-        Self {
-            path: path.into(),
-            block: false,
-            major,
-            minor,
-            mode: 0o666,
-            uid: 0,
-            gid: 0,
-        }
-    }
-
-    /// What BuildKit adds to /dev for `--security=insecure`.
-    fn privileged() -> impl Iterator<Item = Self> {
-        let characters = [
-            ("/dev/kmsg", 1, 11),
-            ("/dev/cuse", 10, 203),
-            ("/dev/fuse", 10, 229),
-            ("/dev/kvm", 10, 232),
-            ("/dev/net/tun", 10, 200),
-            ("/dev/loop-control", 10, 237),
-        ]
-        .map(|(path, major, minor)| Self {
-            mode: 0o600,
-            ..Self::character(path, major, minor)
-        });
-        let loops = (0..8).map(|minor| Self {
-            block: true,
-            mode: 0o660,
-            ..Self::character(format!("/dev/loop{minor}"), 7, minor)
-        });
-        characters.into_iter().chain(loops)
-    }
-}
-
 /// One mount besides the standard ones.
 #[derive(Debug, Clone)]
 pub struct Mount {
@@ -340,16 +274,6 @@ pub enum MountKind {
         /// Size limit in bytes.
         size: Option<u64>,
     },
-}
-
-/// Bytes that no log shows.
-#[derive(Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-pub struct Hidden(pub Vec<u8>);
-
-impl std::fmt::Debug for Hidden {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("***")
-    }
 }
 
 impl Mount {

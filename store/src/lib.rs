@@ -34,6 +34,7 @@ pub mod check;
 pub mod claim;
 mod collect;
 mod db;
+mod downloads;
 pub mod error;
 pub mod image;
 mod images;

@@ -10,7 +10,8 @@ use oci::blob::BlobStore;
 use crate::collect::BlobCandidates;
 use crate::db::sqlite::Connection;
 use crate::db::{self, Durability, images, indexes};
-use crate::error::Result;
+use crate::downloads;
+use crate::error::{Error, Result};
 use crate::image::{Image, seconds};
 use crate::lock::InUse;
 use crate::mounts;
@@ -179,6 +180,21 @@ async fn mount_usage(store: &Store) -> Result<Usage> {
     })
 }
 
+/// All images once indexes were removed: some went with them, which come last, and others are
+/// listed no more.
+async fn without_indexes(
+    tx: &mut Connection,
+    before: Vec<images::StoredImage>,
+    report: &PruneReport,
+) -> Result<Vec<images::StoredImage>> {
+    let mut all = images::all(tx).await?;
+    all.extend(before.into_iter().filter(|stored| {
+        let removed = Removal::Deleted(stored.image.id.clone());
+        report.images.contains(&removed)
+    }));
+    Ok(all)
+}
+
 /// Removes indexes, and the images that only they led to; returns how many stay because they are
 /// in use.
 async fn prune_indexes(
@@ -233,13 +249,7 @@ impl Store {
         let mut all = images::all(&mut tx).await?;
         let kept_indexes = prune_indexes(&mut tx, &in_use, options, now, &mut report).await?;
         if !report.images.is_empty() {
-            // Some went, and others are listed no more.
-            let gone = all;
-            all = images::all(&mut tx).await?;
-            all.extend(gone.into_iter().filter(|stored| {
-                let removed = Removal::Deleted(stored.image.id.clone());
-                report.images.contains(&removed)
-            }));
+            all = without_indexes(&mut tx, all, &report).await?;
         }
         let (kept_images, chosen): (Vec<_>, Vec<_>) = choose_images(&all, options, now)
             .into_iter()
@@ -273,8 +283,7 @@ impl Store {
         let (mut mounts, chosen): (Vec<_>, Vec<_>) = chosen.into_iter().partition(is_mount);
         let (kept_records, chosen): (Vec<_>, Vec<_>) = chosen.into_iter().partition(used);
         report.cache = chosen;
-        let asked = mounts.len();
-        self.remove_mounts(&mut mounts, options.dry_run).await?;
+        let busy = self.remove_mounts(&mut mounts, options.dry_run).await?;
         let keys: Vec<&Digest> = report.cache.iter().map(|record| &record.key).collect();
         db::cache::delete(&mut tx, keys).await?;
 
@@ -284,7 +293,7 @@ impl Store {
         let (snapshots, size) = db::collect::kept_snapshots(&mut tx, &rows, &keys).await?;
         report.kept = Kept {
             images: rows.len() + kept_indexes,
-            cache: keys.len() + asked - mounts.len(),
+            cache: keys.len() + busy,
             snapshots,
             size,
             processes: in_use.processes.iter().copied().collect(),
@@ -309,7 +318,9 @@ impl Store {
             .collect();
         report.snapshots = freed.snapshots.len();
         report.blobs = freed.blobs.len();
-        report.reclaimed = freed.size() + mounts.iter().map(|mount| mount.size).sum::<u64>();
+        let downloads = self.old_downloads(options).await?;
+        let in_mounts = mounts.iter().map(|mount| mount.size).sum::<u64>();
+        report.reclaimed = freed.size() + in_mounts + downloads;
         report.cache.append(&mut mounts);
         report.cache.sort_by_key(|record| record.last_used);
         if options.dry_run {
@@ -323,12 +334,31 @@ impl Store {
         Ok(report)
     }
 
-    /// Takes cache mounts away, and leaves those in the list that nobody uses.
-    async fn remove_mounts(&self, chosen: &mut Vec<CacheRecord>, trial: bool) -> Result<()> {
+    /// Bytes of downloads that are pruned: they are cache, and have no records.
+    async fn old_downloads(&self, options: &PruneOptions) -> Result<u64> {
+        if !options.cache || options.keep_storage.is_some() {
+            return Ok(0);
+        }
+        let dir = self.0.layout.derived.join(downloads::FOLDER);
+        let (until, remove) = (options.until, !options.dry_run);
+        blocking(move || downloads::old(&dir, until, remove).map_err(Error::io("pruning", &dir)))
+            .await
+    }
+
+    /// Takes cache mounts away, and leaves those in the list that nobody uses; returns how many
+    /// somebody does.
+    async fn remove_mounts(&self, chosen: &mut Vec<CacheRecord>, trial: bool) -> Result<usize> {
         let (shared, asked) = (Arc::clone(&self.0), chosen.clone());
-        let gone = blocking(move || mounts::remove(&shared.layout, &asked, trial)).await?;
+        let gone = blocking(move || {
+            if !trial {
+                mounts::tidy(&shared.layout)?;
+            }
+            mounts::remove(&shared.layout, &asked, trial)
+        })
+        .await?;
+        let asked = chosen.len();
         chosen.retain(|mount| gone.contains(&mount.key));
-        Ok(())
+        Ok(asked - chosen.len())
     }
 
     /// How much there is and how much of it pruning would free.
@@ -392,6 +422,10 @@ impl Store {
         let total = |ids: &HashSet<String>| files_of(ids.iter().filter_map(|id| sizes.get(id)));
         let everything = files_of(sizes.values());
         let cached: u64 = records.iter().map(|record| record.size).sum();
+        let dir = self.0.layout.derived.join(downloads::FOLDER);
+        let downloaded =
+            blocking(move || downloads::old(&dir, None, false).map_err(Error::io("listing", &dir)))
+                .await?;
         let shared = records
             .iter()
             .filter(|record| in_images.contains(&record.key.to_string()));
@@ -406,8 +440,8 @@ impl Store {
             cache: Usage {
                 total: records.len() + mounts.total,
                 active: shared.count() + mounts.active,
-                size: cached + mounts.size,
-                reclaimable: cached - shared_size + mounts.reclaimable,
+                size: cached + mounts.size + downloaded,
+                reclaimable: cached - shared_size + mounts.reclaimable + downloaded,
             },
             snapshots: Usage {
                 total: sizes.len(),

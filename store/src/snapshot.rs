@@ -17,6 +17,7 @@ use crate::db::snapshots::{self as table, NewSnapshot, SnapshotRow};
 use crate::db::sqlite::Connection;
 use crate::error::{Error, Result};
 use crate::lock::{Gate, TOUCH_SECONDS, lock_own, unique_name};
+use crate::mounts;
 use crate::reserve;
 use crate::store::{Shared, Store, blocking};
 use crate::{claim, trash};
@@ -194,6 +195,7 @@ fn tidy(shared: &Shared) {
     reserve::keep(&shared.layout);
     let result = trash::collect_staging(&shared.layout)
         .and_then(|()| claim::tidy(&shared.layout))
+        .and_then(|()| mounts::tidy(&shared.layout))
         .and_then(|()| trash::empty(&shared.layout));
     if let Err(e) = result {
         tracing::warn!(error = %e, "left-over files could not be removed");

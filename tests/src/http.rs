@@ -200,7 +200,8 @@ fn answer(mut stream: TcpStream, files: &BTreeMap<String, Vec<u8>>) -> std::io::
             break;
         }
     }
-    let path = request.split(' ').nth(1).unwrap_or_default();
+    let target = request.split(' ').nth(1).unwrap_or_default();
+    let path = target.split('?').next().unwrap_or_default();
     let (status, body) = match files.get(path) {
         Some(body) => ("200 OK", &body[..]),
         None => ("404 Not Found", &b"no such file\n"[..]),

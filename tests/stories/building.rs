@@ -262,6 +262,12 @@ fn add_fetches_a_url() {
     store.build("changed", &context).ok();
     assert_eq!(store.tree("changed").text("named"), "changed");
 
+    // What is kept is gone with the rest of the cache.
+    let kept = store.root().join("build/downloads");
+    assert!(std::fs::read_dir(&kept).unwrap().count() > 2);
+    store.rbuild(["builder", "prune", "-f"]).ok();
+    assert_eq!(std::fs::read_dir(&kept).unwrap().count(), 0);
+
     let missing = Dir::dockerfile(&format!("FROM busybox\nADD {} /\n", files.url("/none")));
     store
         .build("missing", &missing)

@@ -223,3 +223,35 @@ fn bad_flags() {
         .tells("--no-such-flag");
     store.rbuild(["build"]).fails(1).tells("PATH");
 }
+
+/// A file of this many instructions that make a layer each.
+fn layered(base: &str, layers: usize) -> Dir {
+    let copies = "COPY f /\n".repeat(layers.saturating_sub(1));
+    Dir::dockerfile(&format!("FROM {base}\n{copies}RUN true\n")).file("f", "")
+}
+
+#[test]
+fn images_of_too_many_layers() {
+    let store = need!(Store::busybox());
+    // The base has one.
+    let done = store.build("few", &layered("busybox", 124)).ok();
+    done.never_tells("layers");
+    let done = store.build("many", &layered("few", 1)).ok();
+    done.tells("126 layers").tells("Dockerfile:2:1");
+    // What is told of docker is so.
+    if let Ok(docker) = e2e::docker() {
+        for (image, loads) in [("few", true), ("many", false)] {
+            let archive = store.file(image);
+            store.rbuild(["save", "-o"]).arg(&archive).arg(image).ok();
+            let load = docker.cmd(["load", "-i"]).arg(&archive);
+            match loads {
+                true => load.ok(),
+                false => load.fails(1).tells("max depth exceeded").clone(),
+            };
+        }
+    }
+    let done = store.build("more", &layered("many", 375)).fails(1);
+    done.tells("501 layers, 126 of them")
+        .tells("Dockerfile:376:1")
+        .never_tells("] COPY");
+}

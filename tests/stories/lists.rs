@@ -80,7 +80,21 @@ fn dockers_words_have_dockers_output() {
     // Into another repository.
     let other = registry.name("other/app:1");
     same(&["create", "--insecure", &other, &one, &two]);
-    same(&["push", "--insecure", &other]);
+    // docker 20.10 writes the manifests anew, so that they have other digests and its push fails;
+    // docker 28 tells this.
+    let pushed = store
+        .rbuild(["manifest", "push", "--insecure", &other])
+        .ok()
+        .out();
+    let repository = registry.name("other/app");
+    for (line, tag) in pushed.lines().zip(["amd64", "arm64"]) {
+        let manifest = registry.get(&format!("/v2/app/manifests/{tag}"));
+        let digest = manifest.header("docker-content-digest").unwrap();
+        let told = format!("Pushed ref {repository}@{digest} with digest: {digest}");
+        assert_eq!(line, told);
+    }
+    let list = registry.get("/v2/other/app/manifests/1");
+    assert_eq!(pushed.lines().last(), list.header("docker-content-digest"));
     let fresh = need!(Store::new());
     fresh.rbuild(["pull", "--platform", "all", &other]).ok();
 }

@@ -6,6 +6,7 @@
     clippy::print_stderr
 )]
 
+mod baking;
 mod building;
 mod cache;
 mod contexts;
@@ -14,6 +15,7 @@ mod examples;
 mod exchange;
 mod failing;
 mod first_steps;
+mod git;
 mod images;
 mod indexes;
 mod instructions;

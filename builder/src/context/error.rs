@@ -26,6 +26,14 @@ pub enum ContextError {
         /// Why it didn't.
         message: String,
     },
+    /// What dates the build could not be fetched.
+    #[error("SOURCE_DATE_EPOCH: {url}: {message}")]
+    Undated {
+        /// Where it should have come from.
+        url: String,
+        /// Why it didn't.
+        message: String,
+    },
     /// Nobody wrote a Dockerfile.
     #[error("failed to read dockerfile: open {path}: no such file or directory{hint}")]
     NoDockerfile {

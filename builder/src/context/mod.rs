@@ -2,8 +2,9 @@
 //!
 //! - [`open`](open()): a context by what was typed, with its Dockerfile; [`open_named`] without
 //! - `remote` and `stream`: contexts that are fetched, or come on standard input
-//! - `ignore`: what the ignore file leaves out
+//! - `dated`: when what is fetched is of; `ignore`: what the ignore file leaves out
 
+mod dated;
 mod error;
 mod ignore;
 mod open;
@@ -11,6 +12,7 @@ mod read;
 mod remote;
 mod stream;
 
+pub use dated::added_time;
 pub use error::ContextError;
 pub use ignore::IgnoreFilter;
 pub use open::{BuildContext, Source, open, open_named};

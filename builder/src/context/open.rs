@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use tempfile::TempDir;
 
+use super::dated::newest_file;
 use super::error::ContextError;
 use super::ignore::{self, IgnoreFilter};
 use super::read::{read_capped, read_in, temporary};
@@ -13,6 +14,7 @@ use super::remote;
 use super::stream::{self, Input};
 use crate::download::Download;
 use crate::files::rootfs::Rootfs;
+use crate::git::Checkout;
 
 /// A Dockerfile's text and the name it is shown under.
 #[derive(Clone, Debug)]
@@ -33,8 +35,46 @@ pub struct BuildContext {
     /// What names it in the file index: the real path of a folder, `None` for what is gone
     /// after the build.
     pub identity: Option<PathBuf>,
+    /// The time that all of it is of, seconds since the epoch: a commit's, or when what was
+    /// downloaded was last modified. A folder has none.
+    pub dated: Option<i64>,
     /// Where a context is kept that was fetched or unpacked.
-    _unpacked: Option<TempDir>,
+    _kept: Option<Kept>,
+}
+
+/// Files that are gone after the build.
+#[derive(Debug)]
+enum Kept {
+    Unpacked(TempDir),
+    Commit(Checkout),
+}
+
+impl Kept {
+    fn path(&self) -> PathBuf {
+        match self {
+            Self::Unpacked(dir) => dir.path().to_owned(),
+            Self::Commit(checkout) => checkout.path(),
+        }
+    }
+
+    /// The time that all of it is of.
+    fn dated(&self) -> Option<i64> {
+        match self {
+            Self::Unpacked(dir) => newest_file(dir.path()),
+            Self::Commit(checkout) => Some(checkout.committed),
+        }
+    }
+
+    /// A context of a folder of it.
+    fn context(self, rootfs: Rootfs, filter: IgnoreFilter, modified: Option<i64>) -> BuildContext {
+        BuildContext {
+            rootfs,
+            filter,
+            identity: None,
+            dated: modified.or_else(|| self.dated()),
+            _kept: Some(self),
+        }
+    }
 }
 
 /// Opens a context and reads the Dockerfile: `context` and `file` as typed. What has to be
@@ -73,13 +113,15 @@ pub async fn open_named(place: String) -> Result<BuildContext, ContextError> {
         None => None,
     };
     let opened = tokio::task::spawn_blocking(move || {
-        let (dir, subdir) = match fetched {
+        let (kept, subdir, modified) = match fetched {
             None => return named_folder(Path::new(&place)),
-            Some(remote::Fetched::Tree { dir, subdir }) => (dir, subdir),
+            Some(remote::Fetched::Tree { checkout, subdir }) => {
+                (Kept::Commit(checkout), subdir, None)
+            }
             Some(remote::Fetched::File { url, file }) => {
                 let dir = temporary()?;
                 match stream::read(open_download(&file)?, dir.path())? {
-                    Input::Unpacked => (dir, PathBuf::from(".")),
+                    Input::Unpacked => (Kept::Unpacked(dir), PathBuf::from("."), file.modified),
                     Input::Dockerfile(_) => {
                         let message = "it is no archive".to_owned();
                         return Err(ContextError::Remote { url, message });
@@ -87,14 +129,9 @@ pub async fn open_named(place: String) -> Result<BuildContext, ContextError> {
                 }
             }
         };
-        let rootfs = open_subdir(&dir, &subdir)?;
+        let rootfs = open_subdir(&kept, &subdir)?;
         let filter = ignore::load_in(&rootfs, "Dockerfile")?;
-        Ok(BuildContext {
-            rootfs,
-            filter,
-            identity: None,
-            _unpacked: Some(dir),
-        })
+        Ok(kept.context(rootfs, filter, modified))
     });
     opened
         .await
@@ -110,20 +147,21 @@ fn named_folder(folder: &Path) -> Result<BuildContext, ContextError> {
         rootfs,
         filter,
         identity,
-        _unpacked: None,
+        dated: None,
+        _kept: None,
     })
 }
 
 fn open_download(download: &Download) -> Result<fs::File, ContextError> {
     download.open().map_err(|cause| ContextError::Io {
         what: "open",
-        path: download.file.path().to_owned(),
+        path: download.file.to_path_buf(),
         cause,
     })
 }
 
-fn open_subdir(dir: &TempDir, subdir: &Path) -> Result<Rootfs, ContextError> {
-    let whole = open_tree(dir.path())?;
+fn open_subdir(kept: &Kept, subdir: &Path) -> Result<Rootfs, ContextError> {
+    let whole = open_tree(&kept.path())?;
     whole
         .open_dir(subdir)
         .map(Rootfs::new)
@@ -138,16 +176,7 @@ fn from_folder(context: &str, file: Option<&str>) -> Result<(BuildContext, Sourc
     let root = PathBuf::from(context);
     check_folder(&root)?;
     let (source, ignore_of) = match file {
-        Some("-") => {
-            let bytes = read_capped(&mut io::stdin().lock(), Path::new("-"), "Dockerfile")?;
-            (
-                Source {
-                    name: "Dockerfile".to_owned(),
-                    bytes,
-                },
-                None,
-            )
-        }
+        Some("-") => (typed()?, None),
         Some(file) => (
             read_dockerfile(Path::new(file), file, "")?,
             Some(PathBuf::from(file)),
@@ -167,10 +196,20 @@ fn from_folder(context: &str, file: Option<&str>) -> Result<(BuildContext, Sourc
             rootfs,
             filter,
             identity,
-            _unpacked: None,
+            dated: None,
+            _kept: None,
         },
         source,
     ))
+}
+
+/// A Dockerfile from standard input, beside a context.
+fn typed() -> Result<Source, ContextError> {
+    let bytes = read_capped(&mut io::stdin().lock(), Path::new("-"), "Dockerfile")?;
+    Ok(Source {
+        name: "Dockerfile".to_owned(),
+        bytes,
+    })
 }
 
 /// The names that a Dockerfile may have where none is given, the first that is there counting.
@@ -205,7 +244,7 @@ fn from_stdin(file: Option<&str>) -> Result<(BuildContext, Source), ContextError
     }
     let dir = temporary()?;
     let input = stream::read(io::stdin(), dir.path())?;
-    from_input(input, dir, file, "standard input")
+    from_input(input, dir, file, "standard input", None)
 }
 
 /// A context that was fetched.
@@ -220,9 +259,12 @@ fn from_fetched(
         } => {
             let dir = temporary()?;
             let input = stream::read(open_download(&download)?, dir.path())?;
-            from_input(input, dir, file, &url)
+            from_input(input, dir, file, &url, download.modified)
         }
-        remote::Fetched::Tree { dir, subdir } => from_tree(dir, &subdir, file, "the repository"),
+        remote::Fetched::Tree { checkout, subdir } => {
+            let kept = Kept::Commit(checkout);
+            from_tree(kept, &subdir, file, "the repository", None)
+        }
     }
 }
 
@@ -232,45 +274,34 @@ fn from_input(
     dir: TempDir,
     file: Option<&str>,
     origin: &str,
+    modified: Option<i64>,
 ) -> Result<(BuildContext, Source), ContextError> {
+    let kept = Kept::Unpacked(dir);
     match input {
-        Input::Unpacked => from_tree(dir, Path::new("."), file, origin),
+        Input::Unpacked => from_tree(kept, Path::new("."), file, origin, modified),
         Input::Dockerfile(bytes) => {
             let source = Source {
                 name: "Dockerfile".to_owned(),
                 bytes,
             };
-            let rootfs = open_tree(dir.path())?;
+            let rootfs = open_tree(&kept.path())?;
             let filter = IgnoreFilter::default();
-            Ok((
-                BuildContext {
-                    rootfs,
-                    filter,
-                    identity: None,
-                    _unpacked: Some(dir),
-                },
-                source,
-            ))
+            Ok((kept.context(rootfs, filter, modified), source))
         }
     }
 }
 
 /// A tree that somebody else made: everything in it is resolved inside it, links too.
 fn from_tree(
-    dir: TempDir,
+    kept: Kept,
     subdir: &Path,
     file: Option<&str>,
     origin: &str,
+    modified: Option<i64>,
 ) -> Result<(BuildContext, Source), ContextError> {
-    let rootfs = open_subdir(&dir, subdir)?;
+    let rootfs = open_subdir(&kept, subdir)?;
     let source = match file {
-        Some("-") => {
-            let bytes = read_capped(&mut io::stdin().lock(), Path::new("-"), "Dockerfile")?;
-            Source {
-                name: "Dockerfile".to_owned(),
-                bytes,
-            }
-        }
+        Some("-") => typed()?,
         _ => {
             let there = |name: &str| matches!(rootfs.lstat(Path::new(name)), Ok(Some(_)));
             let name = file.unwrap_or_else(|| default_name(there));
@@ -286,15 +317,7 @@ fn from_tree(
         }
     };
     let filter = ignore::load_in(&rootfs, &source.name)?;
-    Ok((
-        BuildContext {
-            rootfs,
-            filter,
-            identity: None,
-            _unpacked: Some(dir),
-        },
-        source,
-    ))
+    Ok((kept.context(rootfs, filter, modified), source))
 }
 
 fn open_tree(path: &Path) -> Result<Rootfs, ContextError> {

@@ -33,7 +33,7 @@ impl Engine {
         stack: Stack,
         parent: Option<&ChainId>,
     ) -> Result<Filled, StepError> {
-        let downloads = self.download(op).await?;
+        let fetched = self.fetch(op).await?;
         let kept = self.copies_path(op, tree, parent);
         let earlier = self.earlier(kept.as_deref()).await?;
         let op = op.clone();
@@ -61,7 +61,7 @@ impl Engine {
                         made: &made,
                     }),
                 };
-                let steady = copy::perform(&op, open, &selected, &downloads, &dest)?;
+                let steady = copy::perform(&op, open, &selected, &fetched, &dest)?;
                 Ok((steady, made.into_inner()))
             })
             .await?;
@@ -72,8 +72,8 @@ impl Engine {
     }
 
     /// Where it is noted which files a copy made of a context, so that the next one need not make
-    /// them again. The layers of one such place lie on the same stack, so that none of them ever
-    /// lies on another; and what dates its layers dates no files that others share.
+    /// them again. Nothing is noted where layers are dated, which would date the files
+    /// that others share.
     fn copies_path(&self, op: &CopyOp, tree: &Tree, parent: Option<&ChainId>) -> Option<PathBuf> {
         if self.options.epoch.is_some() || self.options.no_cache {
             return None;

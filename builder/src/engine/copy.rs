@@ -1,17 +1,16 @@
 //! COPY, ADD and WORKDIR: files written into a detached overlay mount.
 
-use std::collections::HashMap;
 use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{BufReader, Read, Seek};
 use std::os::fd::AsFd;
 use std::path::Path;
-use std::sync::Arc;
 
 use oci::layer::{compression, unpack};
 use runtime::users::UserError;
 use rustix::fs::{FileType, Mode, OFlags, Stat, fstat};
 
+use super::remote::Fetched;
 use crate::context::IgnoreFilter;
 use crate::download::Download;
 use crate::files::FilesError;
@@ -19,8 +18,9 @@ use crate::files::copy::{CopyOptions, copy, write_file};
 use crate::files::dest::Upper;
 use crate::files::is_same;
 use crate::files::rootfs::{Owner, Rootfs, file_type};
-use crate::files::select::{Filter, Selection, SourceTree, wildcard_folder};
-use crate::plan::{CopyOp, CopySource};
+use crate::files::select::{Everything, Filter, Selection, SourceTree, wildcard_folder};
+use crate::git::Checkout;
+use crate::plan::{CopyOp, CopySource, GitAdd};
 use crate::solve::error::StepError;
 use crate::stop::Stop;
 
@@ -108,7 +108,7 @@ fn unmatched(op: &CopyOp, selected: &[Vec<Selection>]) -> Result<(), FilesError>
     Ok(())
 }
 
-/// Does a COPY or ADD: `selected` is what [`select`] gave, `downloads` holds what was fetched.
+/// Does a COPY or ADD: `selected` is what [`select`] gave, `fetched` holds what is from elsewhere.
 /// Returns whether all files were still what they were when they were selected.
 ///
 /// # Errors
@@ -117,7 +117,7 @@ pub fn perform(
     op: &CopyOp,
     tree: &OpenTree<'_>,
     selected: &[Vec<Selection>],
-    downloads: &HashMap<String, Arc<Download>>,
+    fetched: &Fetched,
     dest: &Destination<'_>,
 ) -> Result<bool, StepError> {
     let mut rootfs = (dest.mount)()?;
@@ -171,10 +171,16 @@ pub fn perform(
                 write_file(&rootfs, &op.dest, name, &mut bytes, HEREDOC_MODE, 0, &owned)?;
             }
             CopySource::Url(url) => {
-                let download = downloads
-                    .get(url)
-                    .ok_or_else(|| StepError::Other(format!("ADD {url}: it was not downloaded")))?;
-                add_download(op, url, download, &rootfs, &options)?;
+                add_download(op, url, fetched.download(url)?, &rootfs, &options)?;
+            }
+            CopySource::Git(git) => {
+                let checkout = fetched.checkout(git)?;
+                // Where the files were before says nothing about them.
+                let plain = CopyOptions {
+                    upper: None,
+                    ..rooted(&options)
+                };
+                add_checkout(op, git, checkout, &rootfs, &plain)?;
             }
         }
     }
@@ -199,6 +205,9 @@ fn make_room(
     let path = dest.canonical(Path::new(&op.dest)).map_err(io)?;
     let stat = dest.lstat(&path).map_err(io)?;
     if op.dest.ends_with('/') || stat.is_some_and(|stat| file_type(&stat) == FileType::Directory) {
+        return Ok(());
+    }
+    if op.sources.iter().any(|s| matches!(s, CopySource::Git(_))) {
         return Ok(());
     }
     let mut files = op.sources.len() - selected.len();
@@ -241,7 +250,7 @@ fn add_download(
     }
     let name = download.name.as_deref().unwrap_or(UNNAMED);
     let mode = DOWNLOAD_MODE;
-    let mtime = download.mtime;
+    let mtime = download.modified.unwrap_or(0);
     write_file(
         dest,
         &op.dest,
@@ -251,6 +260,35 @@ fn add_download(
         mtime,
         &rooted(options),
     )?;
+    Ok(())
+}
+
+/// The files of a repository, or of a folder of it.
+fn add_checkout(
+    op: &CopyOp,
+    git: &GitAdd,
+    checkout: &Checkout,
+    dest: &Rootfs,
+    options: &CopyOptions<'_>,
+) -> Result<(), StepError> {
+    let subdir = git.source.subdir.as_deref().unwrap_or(".");
+    let whole = Rootfs::open(&checkout.path()).map_err(FilesError::io("open", &git.text))?;
+    let folder = whole.open_dir(Path::new(subdir)).map(Rootfs::new);
+    let folder = folder.map_err(|e| {
+        let (url, commit) = (&git.source.remote, &checkout.commit);
+        StepError::Other(format!("ADD {url}: the folder {subdir:?} of {commit}: {e}"))
+    })?;
+    let source = SourceTree {
+        rootfs: &folder,
+        filter: &Everything,
+        stop: &options.stop,
+    };
+    let exclude = IgnoreFilter::new(&op.exclude).map_err(|e| StepError::other("--exclude", e))?;
+    let mut selected = source.select(".")?;
+    for selection in &mut selected {
+        selection.exclude(&exclude);
+    }
+    copy(&folder, &selected, dest, &op.dest, options)?;
     Ok(())
 }
 

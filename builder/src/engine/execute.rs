@@ -32,6 +32,7 @@ impl Engine {
                     false => self.images.image(reference, platform, pull, &note).await,
                 }
             }
+            ImageName::Stored(id) => self.images.find_for(&id.to_string(), platform).await,
             ImageName::Layout(name) => {
                 let missing = || StepError::NoSuchContext(name.clone());
                 let place = self.options.layouts.get(name).ok_or_else(missing)?;
@@ -147,11 +148,8 @@ impl Execute for Engine {
         self.cancel.cancel();
     }
 
-    fn now(&self) -> String {
-        let time = match self.options.epoch {
-            Some(seconds) => jiff::Timestamp::from_second(seconds).unwrap_or_default(),
-            None => jiff::Timestamp::now(),
-        };
-        time.to_string()
+    fn dated(&self) -> Option<String> {
+        let time = jiff::Timestamp::from_second(self.options.epoch?);
+        Some(time.unwrap_or_default().to_string())
     }
 }

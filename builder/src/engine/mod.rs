@@ -6,8 +6,10 @@ mod copies;
 pub mod copy;
 mod devices;
 mod execute;
+mod mounted;
 mod mounts;
 mod network;
+mod remote;
 pub mod run;
 pub mod secrets;
 pub mod sharing;
@@ -20,19 +22,18 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use images::Images;
 use images::layout::LayoutPlace;
+use oci::ChainId;
 use oci::layer::TarOptions;
 use oci::layer::clamp::clamp_times;
 use oci::layer::diff::measure;
-use oci::{ChainId, Digest};
 use runtime::Overlay;
 use store::{CacheName, StagedSnapshot, Store};
 use tokio::sync::OnceCell;
 
 use crate::context::BuildContext;
-use crate::download::{Download, fetch};
 use crate::files::index::FileIndex;
 use crate::files::select::{Everything, Selection};
-use crate::plan::{CopyOp, CopySource, RunOp};
+use crate::plan::RunOp;
 use crate::solve::backend::{Execute as _, Job, Layer, Tree};
 use crate::solve::error::StepError;
 use crate::solve::jobs::Turn;
@@ -59,8 +60,6 @@ pub struct Engine {
 /// What each path among the sources of a copy takes, if it was looked for.
 type Selected = Option<Vec<Vec<Selection>>>;
 
-type Downloads = HashMap<(String, Option<Digest>), Arc<OnceCell<Arc<Download>>>>;
-
 /// The indexes of contexts, once they are read, by where they are kept.
 type Indexes = HashMap<PathBuf, Arc<Mutex<Option<FileIndex>>>>;
 
@@ -70,8 +69,7 @@ struct Shared {
     networks: Networks,
     stub: OnceCell<PathBuf>,
     indexes: Mutex<Indexes>,
-    /// By URL and `--checksum`: what one step verified is not verified for another.
-    downloads: Mutex<Downloads>,
+    remote: remote::Known,
     /// Layers of files that changed while they were copied: their keys may tell of others.
     unsteady: Mutex<HashSet<ChainId>>,
     steps: SharedSteps,
@@ -175,28 +173,6 @@ impl Engine {
             .await
         };
         self.shared.stub.get_or_try_init(make).await.cloned()
-    }
-
-    /// Downloads what a copy names by URL, once a build.
-    async fn download(&self, op: &CopyOp) -> Result<HashMap<String, Arc<Download>>, StepError> {
-        let mut all = HashMap::new();
-        for source in &op.sources {
-            let CopySource::Url(url) = source else {
-                continue;
-            };
-            let asked = (url.clone(), op.checksum.clone());
-            let once = Arc::clone(lock(&self.shared.downloads).entry(asked).or_default());
-            let load = || async {
-                let dir = self.scratch().await?;
-                tokio::select! {
-                    fetched = fetch(url, op.checksum.as_ref(), &dir) => Ok(Arc::new(fetched?)),
-                    () = self.cancel.cancelled() => Err(StepError::Cancelled),
-                }
-            };
-            let download = Arc::clone(once.get_or_try_init(load).await?);
-            all.insert(url.clone(), download);
-        }
-        Ok(all)
     }
 
     /// The context that a tree names, when it is one.
@@ -398,7 +374,9 @@ impl Engine {
         Ok(Layer {
             diff_id: diff,
             chain_id: snapshot.chain_id,
-            created: self.now(),
+            created: self
+                .dated()
+                .unwrap_or_else(|| jiff::Timestamp::now().to_string()),
         })
     }
 }

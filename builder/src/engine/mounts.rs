@@ -1,6 +1,5 @@
 //! What `--mount` shows to a step: made before it runs, taken back after.
 
-use std::collections::HashMap;
 use std::os::fd::{AsFd as _, AsRawFd as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -13,9 +12,10 @@ use rustix::fs::{AtFlags, CWD, Gid, Mode, Uid};
 use store::{CacheDir, CacheName, CacheOffer, CacheSharing, NewCacheDir};
 use tempfile::TempDir;
 use tokio::net::{UnixListener, UnixStream};
-use tokio::task::JoinHandle;
 
 use super::copy::{self, Destination};
+use super::mounted::{Agent, Held, Mounts};
+use super::remote::Fetched;
 use super::stack::{Stack, mount};
 use super::{Engine, blocking, failed, lock};
 use crate::files::rootfs::{Owner, Rootfs};
@@ -31,33 +31,6 @@ use crate::solve::progress::Vertex;
 const ASK_AGAIN: Duration = Duration::from_millis(20);
 /// The mode of a new cache directory (reference, "RUN --mount=type=cache").
 const CACHE_MODE: u32 = 0o755;
-
-/// The mounts of one step, for as long as it runs.
-#[derive(Default)]
-pub(super) struct Mounts {
-    /// As the container takes them.
-    pub(super) mounts: Vec<Mount>,
-    /// Variables with secrets, `NAME=value`.
-    pub(super) env: Vec<String>,
-    held: Vec<Held>,
-}
-
-/// What goes when the step has ended.
-#[allow(dead_code, reason = "held until it is dropped")]
-enum Held {
-    Cache(CacheDir),
-    Dir(TempDir),
-    Agent(Agent),
-}
-
-/// Takes connections to a socket for as long as it is there.
-struct Agent(JoinHandle<()>);
-
-impl Drop for Agent {
-    fn drop(&mut self) {
-        self.0.abort();
-    }
-}
 
 impl Engine {
     /// Makes a step's mounts; `trees` are those that the mounts are taken from, in their order.
@@ -317,7 +290,7 @@ impl Engine {
                     below: None,
                     upper: None,
                 };
-                copy::perform(&take, open, &selected, &HashMap::new(), &dest).map(drop)
+                copy::perform(&take, open, &selected, &Fetched::default(), &dest).map(drop)
             })
             .await?;
         }

@@ -12,7 +12,7 @@ use runtime::{
 
 use super::cancel::Cancel;
 use super::devices;
-use super::mounts::Mounts;
+use super::mounted::Mounts;
 use crate::plan::RunOp;
 use crate::solve::error::StepError;
 use crate::solve::progress::{Progress, Vertex};

@@ -28,17 +28,9 @@ impl Engine {
         tree: &Tree,
         turn: &Turn,
     ) -> Result<Sources<Selected>, StepError> {
-        let mut files: Digests = Vec::new();
         let waiting = turn.waiting();
-        let downloads = self.download(op).await?;
+        let mut files: Digests = self.remote_digests(op).await?;
         drop(waiting);
-        for (url, download) in &downloads {
-            files.push((
-                url.clone(),
-                format!("{}@{}", download.digest, download.mtime),
-            ));
-        }
-        files.sort();
         let mut selected = None;
         if op.sources.iter().any(|s| matches!(s, CopySource::Path(_))) {
             let paths = self.path_sources(op, tree, turn).await?;

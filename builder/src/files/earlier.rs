@@ -2,8 +2,8 @@
 //! it instead of being copied once more.
 //!
 //! A layer's files never change, so that two layers can share one. Both then show a link more than
-//! they have names; everything else of the file is compared before. The layers lie on the same
-//! stack in place of each other, never on one another: no container sees the file twice.
+//! they have names; everything else of the file is compared before. Both have it at the same path,
+//! so that no container sees the file twice, whatever lies on what.
 
 use std::collections::HashMap;
 use std::io::{self, Write};

@@ -21,10 +21,14 @@ pub const PROXIES: [&str; 10] = [
     "all_proxy",
 ];
 
+/// The argument that dates a build.
+pub const EPOCH: &str = "SOURCE_DATE_EPOCH";
+
 /// What is given to a build from outside.
 #[derive(Clone, Debug, Default)]
 pub struct BuildArgs {
     values: BTreeMap<String, String>,
+    epoch: Option<i64>,
 }
 
 impl BuildArgs {
@@ -32,6 +36,7 @@ impl BuildArgs {
     pub fn new(pairs: impl IntoIterator<Item = (String, String)>) -> Self {
         Self {
             values: pairs.into_iter().collect(),
+            epoch: None,
         }
     }
 
@@ -51,9 +56,21 @@ impl BuildArgs {
         given.flatten().collect()
     }
 
-    /// The time that everything made is dated to, if `SOURCE_DATE_EPOCH` is given: seconds.
+    /// The time that everything made is dated to, seconds since 1970: what `SOURCE_DATE_EPOCH`
+    /// came to ([`BuildArgs::date`]).
     pub fn source_date_epoch(&self) -> Option<i64> {
-        self.get("SOURCE_DATE_EPOCH").and_then(|v| v.parse().ok())
+        self.epoch
+    }
+
+    /// Dates the build. What was said in words (`context`, a stage) is told to the stages in
+    /// seconds, or as nothing where it came to nothing.
+    pub fn date(&mut self, epoch: Option<i64>, in_words: bool) {
+        self.epoch = epoch;
+        if in_words {
+            let text = epoch.map(|seconds| seconds.to_string());
+            self.values
+                .insert(EPOCH.to_owned(), text.unwrap_or_default());
+        }
     }
 }
 

@@ -13,9 +13,9 @@ use oci::Platform;
 
 use super::PlanError;
 use super::args::{BuildArgs, platform_parts};
+use super::copy::CopyFrom;
 use super::named::NamedContexts;
 use super::names::{Base, Names};
-use super::step::CopyFrom;
 
 /// A stage of the graph.
 #[derive(Clone, Debug)]

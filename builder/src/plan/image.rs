@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use oci::{Platform, Reference};
+use oci::{Digest, Platform, Reference};
 
 /// An image, by what finds it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -11,6 +11,8 @@ pub enum ImageName {
     Reference(Reference),
     /// In the OCI image layout that a named context points to.
     Layout(String),
+    /// In the store, under its ID.
+    Stored(Digest),
 }
 
 impl fmt::Display for ImageName {
@@ -18,6 +20,7 @@ impl fmt::Display for ImageName {
         match self {
             Self::Reference(reference) => reference.fmt(f),
             Self::Layout(name) => f.write_str(name),
+            Self::Stored(id) => id.fmt(f),
         }
     }
 }

@@ -10,9 +10,12 @@
 
 pub mod args;
 pub mod changes;
+pub mod copy;
+pub mod epoch;
 pub mod expand;
 pub mod graph;
 pub mod image;
+pub mod layers;
 pub mod mistakes;
 pub mod mount;
 pub mod named;
@@ -26,12 +29,13 @@ pub mod step;
 mod tests;
 
 pub use args::BuildArgs;
+pub use copy::{CopyFrom, CopyOp, CopySource, GitAdd};
 pub use graph::{Consent, Graph, StagePlan};
 pub use image::{ImageName, ImageRequest};
 pub use mount::{CacheMount, MountOp, Mounted};
 pub use named::NamedContexts;
 pub use names::{Base, Names};
-pub use step::{CopyFrom, CopyOp, CopySource, Op, RunOp, Step, WorkdirOp};
+pub use step::{Op, RunOp, Step, WorkdirOp};
 
 use dockerfile::diagnostic::Diagnostic;
 

@@ -2,8 +2,8 @@
 
 use dockerfile::instruction::{Mount, MountKind, Sharing};
 
+use super::copy::{CopyFrom, CopyOp, CopySource};
 use super::state::join;
-use super::step::{CopyFrom, CopyOp, CopySource};
 
 /// What is mounted for one step.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -87,6 +87,16 @@ pub struct Access {
     pub mode: u32,
 }
 
+impl Access {
+    fn new(uid: Option<u32>, gid: Option<u32>, mode: u32) -> Self {
+        Self {
+            uid: uid.unwrap_or(0),
+            gid: gid.unwrap_or(0),
+            mode,
+        }
+    }
+}
+
 impl MountOp {
     /// The `number`-th SSH agent of its step or any other mount, in the working directory `cwd`;
     /// `tree` tells what a `from` means.
@@ -105,15 +115,10 @@ impl MountOp {
             // Without a name there is the root alone, wherever the step runs.
             match target.is_some() && path != "/" {
                 true => Ok(path),
-                false => Err(E::from("invalid mount target \"/\"".to_owned())),
+                false => Err(E::from(NO_TARGET.to_owned())),
             }
         };
         let source = |source: Option<String>| join("/", &source.unwrap_or_default());
-        let access = |uid: Option<u32>, gid: Option<u32>, mode: Option<u32>, usual| Access {
-            uid: uid.unwrap_or(0),
-            gid: gid.unwrap_or(0),
-            mode: mode.unwrap_or(usual),
-        };
         let (target, what) = match kind {
             MountKind::Bind {
                 from,
@@ -165,21 +170,15 @@ impl MountOp {
                 uid,
                 gid,
             } => {
-                let last = |path: &str| path.rsplit('/').next().unwrap_or_default().to_owned();
-                let id = id.unwrap_or_else(|| last(&join("/", target.as_deref().unwrap_or(""))));
-                let path = match (&target, &env) {
-                    (Some(target), _) => Some(join("/", target)),
-                    (None, Some(_)) => None,
-                    (None, None) => Some(format!("/run/secrets/{}", last(&id))),
-                };
+                let (path, id) = secret_place(target.as_deref(), id, env.is_some());
                 if path.as_deref() == Some("/") {
-                    return Err(E::from("invalid mount target \"/\"".to_owned()));
+                    return Err(E::from(NO_TARGET.to_owned()));
                 }
                 let what = Mounted::Secret {
                     id,
                     env,
                     required,
-                    access: access(uid, gid, mode, 0o400),
+                    access: Access::new(uid, gid, mode.unwrap_or(0o400)),
                 };
                 (path, what)
             }
@@ -195,7 +194,7 @@ impl MountOp {
                 let what = Mounted::Ssh {
                     id: id.unwrap_or_else(|| "default".to_owned()),
                     required,
-                    access: access(uid, gid, mode, 0o600),
+                    access: Access::new(uid, gid, mode.unwrap_or(0o600)),
                 };
                 (Some(path), what)
             }
@@ -229,6 +228,21 @@ impl MountOp {
             other => format!("{other:?}"),
         }
     }
+}
+
+/// BuildKit's words for a mount that would cover the root.
+const NO_TARGET: &str = "invalid mount target \"/\"";
+
+/// Where a secret's file is, if it has one, and what the secret is called.
+fn secret_place(target: Option<&str>, id: Option<String>, env: bool) -> (Option<String>, String) {
+    let last = |path: &str| path.rsplit('/').next().unwrap_or_default().to_owned();
+    let path = target.map(|target| join("/", target));
+    let id = id.unwrap_or_else(|| last(path.as_deref().unwrap_or_default()));
+    let path = match path {
+        None if !env => Some(format!("/run/secrets/{}", last(&id))),
+        path => path,
+    };
+    (path, id)
 }
 
 /// Where [`taking`] puts what it takes.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use oci::Reference;
+use oci::{Digest, Reference};
 
 use super::image::ImageName;
 
@@ -13,6 +13,8 @@ pub enum NamedContext {
     Tree,
     /// An image.
     Image(Reference),
+    /// An image of the store.
+    Stored(Digest),
     /// The image in an OCI image layout.
     Layout,
     /// Nothing: `docker-image://scratch`.
@@ -25,6 +27,7 @@ impl NamedContext {
         match self {
             Self::Tree | Self::Scratch => None,
             Self::Image(reference) => Some(ImageName::Reference(reference.clone())),
+            Self::Stored(id) => Some(ImageName::Stored(id.clone())),
             Self::Layout => Some(ImageName::Layout(name.to_owned())),
         }
     }

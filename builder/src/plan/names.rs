@@ -5,9 +5,9 @@ use dockerfile::span::Span;
 use dockerfile::stage::Dockerfile;
 use oci::{Platform, Reference};
 
+use super::copy::CopyFrom;
 use super::image::{ImageName, ImageRequest};
 use super::named::{NamedContext, NamedContexts};
-use super::step::CopyFrom;
 
 /// What a stage starts from.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -6,12 +6,13 @@ use std::ops::Range;
 
 use dockerfile::span::Span;
 
+use super::copy::CopyFrom;
 use super::expand::ExpandedStage;
 use super::graph::Graph;
 use super::image::ImageRequest;
 use super::mount::MountOp;
 use super::names::Base;
-use super::step::{CopyFrom, Op};
+use super::step::Op;
 
 /// Layers on which a node stands, or from which it takes files.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -196,6 +196,6 @@ pub trait Execute {
     /// Ends what runs: the build has failed.
     fn stop(&self);
 
-    /// The time to date things to, RFC 3339.
-    fn now(&self) -> String;
+    /// The time that everything is dated to, RFC 3339, if there is one.
+    fn dated(&self) -> Option<String>;
 }

@@ -20,6 +20,9 @@ pub enum StepError {
     /// A file of ADD was not downloaded.
     #[error("ADD {0}")]
     Download(crate::download::DownloadError),
+    /// A repository of ADD was not fetched.
+    #[error("ADD {0}")]
+    Git(#[from] crate::git::GitError),
     /// Files could not be found, read or written.
     #[error(transparent)]
     Files(#[from] crate::files::FilesError),

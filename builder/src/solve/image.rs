@@ -51,9 +51,9 @@ pub struct Solved<'a> {
 }
 
 impl Solved<'_> {
-    /// The image of the target, `None` when it is not among the stages; `now` dates what has no
-    /// layer to be dated by.
-    pub fn target(&self, now: &dyn Fn() -> String) -> Option<StageImage> {
+    /// The image of the target, `None` when it is not among the stages; `dated` is the date of
+    /// the build, if it has one, for what has no layer to be dated by.
+    pub fn target(&self, dated: Option<&str>) -> Option<StageImage> {
         let stages = || self.graph.stages.iter().zip(self.expanded);
         let by_index: std::collections::BTreeMap<usize, _> =
             stages().map(|found| (found.0.index, found)).collect();
@@ -88,7 +88,7 @@ impl Solved<'_> {
                 }
                 if let Some(text) = &step.history {
                     image.history.push(History {
-                        created: Some(image.created.clone().unwrap_or_else(now)),
+                        created: image.created.clone().or_else(|| dated.map(str::to_owned)),
                         created_by: Some(text.clone()),
                         author: None,
                         comment: Some(HISTORY_COMMENT.to_owned()),
@@ -110,12 +110,13 @@ impl StageImage {
         self.created = Some(layer.created.clone());
     }
 
-    /// The configuration document of the image.
-    pub fn document(&self, now: &str) -> ImageConfig {
+    /// The configuration document of the image. Without layers that were dated it has the date of
+    /// the build, `dated`, if there is one, and else none: the same file gives the same image.
+    pub fn document(&self, dated: Option<&str>) -> ImageConfig {
         let mut document = self.base.clone();
         document.config = Some((*self.config).clone());
         document.author = self.author.clone();
-        document.created = Some(self.created.clone().unwrap_or_else(|| now.to_owned()));
+        document.created = self.created.clone().or_else(|| dated.map(str::to_owned));
         document.history = self.history.clone();
         document.rootfs = RootFs {
             diff_ids: self.diff_ids.clone(),

@@ -190,6 +190,13 @@ fn copy_key(copy: &CopyOp, parent: Option<&ChainId>, taken: Taken<'_>) -> StepKe
             CopySource::Path(path) | CopySource::Url(path) => {
                 key.push(format!("source {i}"), path);
             }
+            // Its commit stands for where it comes from.
+            CopySource::Git(git) => {
+                let subdir = git.source.subdir.as_deref().unwrap_or_default();
+                key.push(format!("source {i}"), format!("git {subdir}"));
+                let (kept, without) = (git.keep_git_dir, git.source.without_submodules);
+                key.push(format!("git {i}"), format!("kept={kept} without={without}"));
+            }
         }
     }
     for (path, digest) in taken.files {

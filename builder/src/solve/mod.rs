@@ -27,6 +27,7 @@ mod walk;
 #[cfg(test)]
 mod tests;
 
+use dockerfile::diagnostic::Diagnostic;
 use oci::ImageConfig;
 
 use crate::plan::expand::ExpandedStage;
@@ -75,15 +76,15 @@ impl<'a, B: Cache + Execute> Solver<'a, B> {
     }
 
     /// Finds every image that the build needs, and all that is wrong with the file: nothing runs
-    /// before.
+    /// before. What only deserves a warning is returned.
     ///
     /// # Errors
     /// [`SolveError`].
-    pub async fn prepare(&mut self) -> Result<(), SolveError> {
+    pub async fn prepare(&mut self) -> Result<Vec<Diagnostic>, SolveError> {
         let resolved = prepare::resolve(&self.build, self.backend, &self.tell);
         (self.graph, self.images) = resolved.await?;
         self.expanded = prepare::expand(&self.build, &self.graph, &self.images)?;
-        Ok(())
+        prepare::count_layers(&self.build, &self.graph, &self.images, &self.expanded)
     }
 
     /// The images that were found.
@@ -144,8 +145,10 @@ impl<'a, B: Cache + Execute> Solver<'a, B> {
             nodes,
             layers: &layers,
         };
-        let now = || self.backend.now();
-        let image = solved.target(&now).ok_or(SolveError::Unplanned)?;
+        let dated = self.backend.dated();
+        let image = solved
+            .target(dated.as_deref())
+            .ok_or(SolveError::Unplanned)?;
         if build.whole
             && let Some(chain) = &image.chain
         {

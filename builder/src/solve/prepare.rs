@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use dockerfile::diagnostic::Diagnostic;
 use dockerfile::span::Span;
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
@@ -12,6 +13,7 @@ use super::build::Build;
 use super::error::SolveError;
 use super::tell::Tell;
 use crate::plan::expand::{Declared, ExpandedStage, StageInput, sketch_stage};
+use crate::plan::layers;
 use crate::plan::{Base, CopyFrom, Graph, ImageRequest, PlanError, StagePlan};
 
 /// The images of a build.
@@ -154,6 +156,25 @@ pub fn expand(
     match errors.is_empty() {
         true => Ok(result),
         false => Err(PlanError(errors).into()),
+    }
+}
+
+/// Looks whether images get more layers than can be mounted, or loaded elsewhere, which is only
+/// a warning.
+pub fn count_layers(
+    build: &Build<'_>,
+    graph: &Graph,
+    images: &Images,
+    expanded: &[ExpandedStage],
+) -> Result<Vec<Diagnostic>, SolveError> {
+    let layers_of = |image: &ImageRequest| {
+        let image = images.get(image);
+        image.map_or(0, |image| image.config.rootfs.diff_ids.len())
+    };
+    let found = layers::check(build.file, graph, expanded, &layers_of);
+    match found.iter().any(Diagnostic::is_error) {
+        true => Err(PlanError(found).into()),
+        false => Ok(found),
     }
 }
 

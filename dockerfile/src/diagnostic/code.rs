@@ -57,6 +57,8 @@ pub enum Code {
     TrailingComment,
     /// An instruction of the language that this builder does not carry out.
     CannotBuild,
+    /// More layers than can be mounted, or loaded elsewhere.
+    TooManyLayers,
     /// An instruction that was understood and failed when it was built.
     BuildFailed,
 }
@@ -85,6 +87,7 @@ impl Code {
             Self::NotJson => "NotJson",
             Self::TrailingComment => "TrailingComment",
             Self::CannotBuild => "CannotBuild",
+            Self::TooManyLayers => "TooManyLayers",
             Self::BuildFailed => "BuildFailed",
         }
     }

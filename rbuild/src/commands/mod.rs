@@ -1,5 +1,6 @@
 //! One module a command, named as it is typed.
 
+pub mod bake;
 pub mod build;
 pub mod completions;
 pub mod debug;

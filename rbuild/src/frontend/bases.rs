@@ -95,6 +95,10 @@ async fn look_up(
             let found = images?.find_for(&name, &image.platform).await;
             Some(found.ok()?.config)
         }
+        ImageName::Stored(id) => {
+            let found = images?.find_for(&id.to_string(), &image.platform).await;
+            Some(found.ok()?.config)
+        }
         ImageName::Layout(name) => match places.get(name)? {
             ContextPlace::Layout(place) => {
                 let image = layout::open(place, &image.platform).await;

@@ -6,15 +6,17 @@ use std::sync::Arc;
 use builder::context::{self, BuildContext, ContextError};
 use builder::plan::named::{NamedContext, NamedContexts, context_name};
 use images::layout::LayoutPlace;
-use oci::Reference;
+use oci::{Digest, Reference};
 
 use crate::failure::Failure;
 
 /// `--build-context`, by name.
 pub type Places = BTreeMap<String, ContextPlace>;
 
-type Trees = BTreeMap<String, Arc<BuildContext>>;
-type Layouts = BTreeMap<String, LayoutPlace>;
+/// Named contexts that were opened, by name.
+pub type Trees = BTreeMap<String, Arc<BuildContext>>;
+/// Where named layouts are, by name.
+pub type Layouts = BTreeMap<String, LayoutPlace>;
 
 /// Where a named context is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,11 +25,16 @@ pub enum ContextPlace {
     Tree(String),
     /// An image.
     Image(Reference),
+    /// An image of the store, by its ID.
+    Stored(Digest),
     /// An image of an OCI image layout.
     Layout(LayoutPlace),
     /// Nothing, as in FROM scratch.
     Scratch,
 }
+
+/// How an ID begins.
+const ID: &str = "sha256:";
 
 fn named_context(text: &str) -> Result<(String, ContextPlace), String> {
     let Some((name, place)) = text
@@ -38,6 +45,10 @@ fn named_context(text: &str) -> Result<(String, ContextPlace), String> {
     };
     let place = match place.split_once("://") {
         Some(("docker-image", "scratch")) => ContextPlace::Scratch,
+        Some(("docker-image", id)) if id.starts_with(ID) && id.parse::<Digest>().is_ok() => {
+            let id = id.parse::<Digest>();
+            ContextPlace::Stored(id.map_err(|e| format!("invalid context {text:?}: {e}"))?)
+        }
         Some(("docker-image", reference)) => {
             let parsed = reference.parse::<Reference>();
             let reference = parsed.map_err(|e| format!("invalid context {text:?}: {e}"))?;
@@ -79,7 +90,7 @@ pub async fn open(contexts: &Places) -> Result<(Trees, Layouts), ContextError> {
             ContextPlace::Layout(place) => {
                 layouts.insert(name.clone(), place.clone());
             }
-            ContextPlace::Image(_) | ContextPlace::Scratch => {}
+            ContextPlace::Image(_) | ContextPlace::Stored(_) | ContextPlace::Scratch => {}
         }
     }
     Ok((trees, layouts))
@@ -91,6 +102,7 @@ pub fn named(contexts: &Places) -> NamedContexts {
         let context = match place {
             ContextPlace::Tree(_) => NamedContext::Tree,
             ContextPlace::Image(reference) => NamedContext::Image(reference.clone()),
+            ContextPlace::Stored(id) => NamedContext::Stored(id.clone()),
             ContextPlace::Layout(_) => NamedContext::Layout,
             ContextPlace::Scratch => NamedContext::Scratch,
         };

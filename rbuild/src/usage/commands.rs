@@ -58,10 +58,6 @@ const OTHERS: &[(&[&str], &str)] = &[
         "There are no builders or contexts to choose from here: `rbuild build` builds by itself",
     ),
     (
-        &["bake", "buildx bake", "builder bake"],
-        "Build each target by itself: `rbuild build --target NAME .`",
-    ),
-    (
         &["buildx history", "builder history"],
         "`rbuild history IMAGE` tells how an image was made",
     ),
@@ -72,7 +68,7 @@ const OTHERS: &[(&[&str], &str)] = &[
     (&["buildx du", "builder du"], "Use `rbuild df`"),
     (
         &["compose"],
-        "rbuild builds one image at a time: `rbuild build -t NAME FOLDER` for each service",
+        "`rbuild bake` builds the services of a compose file; it runs none",
     ),
     (
         &["network", "volume"],
@@ -242,7 +238,8 @@ mod tests {
         assert!(told(&["image"], "prnue").ends_with(end));
         assert!(told(&[], "xyzzy").contains("no folder xyzzy to build"));
         assert!(told(&[], "ps").contains("runs no containers"));
-        assert!(told(&["buildx"], "bake").contains("rbuild build --target NAME"));
+        assert!(told(&["buildx"], "create").contains("no builders"));
+        assert!(told(&[], "compose").contains("rbuild bake"));
     }
 
     #[test]

@@ -45,6 +45,16 @@ const OTHERS: &[(&str, &str, &str)] = &[
         "--tree",
         "`rbuild images --digests` lists names and digests",
     ),
+    (
+        "bake",
+        "--debug",
+        "--progress=plain shows all that builds do",
+    ),
+    (
+        "bake",
+        "--var",
+        "variables are set by the environment, as in NAME=VALUE rbuild bake",
+    ),
     ("load", "--platform", "all images of the archive are loaded"),
     (
         "inspect",

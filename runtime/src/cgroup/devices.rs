@@ -5,10 +5,10 @@ use std::fs::File;
 use std::os::fd::AsFd;
 use std::path::Path;
 
+use super::files::write;
 use super::host::Version;
-use super::write;
 use crate::error::{Error, Result};
-use crate::spec::Node;
+use crate::node::Node;
 use crate::sys;
 
 const MAKE: u8 = 1;

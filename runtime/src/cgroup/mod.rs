@@ -4,6 +4,7 @@
 //! in each hierarchy. So groups whose maker has died can be told apart and are removed.
 
 mod devices;
+mod files;
 mod host;
 mod values;
 
@@ -15,7 +16,8 @@ use std::time::Duration;
 
 use crate::error::{Error, Result};
 use crate::limits::{Limits, Pids};
-use crate::spec::{Devices, Node};
+use crate::node::{Devices, Node};
+use files::write;
 use host::{Hierarchies, Place, Version};
 
 /// Holds all groups of this crate in a hierarchy.
@@ -163,14 +165,6 @@ pub(crate) fn sweep() -> Result<()> {
         let _ = fs::remove_dir(&parent);
     }
     Ok(())
-}
-
-fn write(file: &Path, value: &str) -> Result<()> {
-    fs::write(file, value).map_err(|cause| Error::Cgroup {
-        path: file.to_owned(),
-        step: format!("write {value:?}"),
-        cause,
-    })
 }
 
 /// Makes a group; its parent may be removed by another process at the same time.

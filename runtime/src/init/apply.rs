@@ -4,9 +4,10 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 
 use super::failure::Failure;
+use crate::hidden::Hidden;
+use crate::node::Node;
 use crate::plan::Op;
 use crate::seccomp;
-use crate::spec::Node;
 use crate::sys::{Attrs, FsType, Syscall};
 
 /// The directory of the scratch file system that others are hidden behind.
@@ -125,15 +126,7 @@ impl State {
                 uid,
                 gid,
                 mode,
-            } => {
-                let scratch = self.scratch()?;
-                let name = format!("file-{}", self.stash.len());
-                sys.make_file(scratch.as_fd(), &name, &content.0)?;
-                sys.hand_over(scratch.as_fd(), &name, (*uid, *gid), *mode)?;
-                let file = sys.clone_tree(scratch.as_fd(), &name)?;
-                sys.set_attrs(file.as_fd(), SHOWN_ONLY, false)?;
-                self.stash.push(Some(file));
-            }
+            } => self.stash(sys, content, (*uid, *gid), *mode)?,
             Op::MountFile { index, target } => {
                 let file = self.stash.get_mut(*index).and_then(Option::take);
                 let file = file.ok_or_else(|| missing("such file"))?;
@@ -145,14 +138,7 @@ impl State {
                 below,
                 attrs,
                 target,
-            } => {
-                let mut tree = self.take(*slot)?;
-                if !below.is_empty() {
-                    tree = part_of(sys, &tree, below)?;
-                }
-                sys.set_attrs(tree.as_fd(), *attrs, true)?;
-                sys.attach(tree.as_fd(), sys.open_path(target)?.as_fd())?;
-            }
+            } => self.mount_tree(sys, (*slot, below), *attrs, target)?,
             Op::ReadOnly { path } => {
                 if let Some(target) = optional(sys.open_path(path))? {
                     let tree = sys.clone_tree(target.as_fd(), "")?;
@@ -183,6 +169,40 @@ impl State {
             Op::Capabilities { mask } => sys.set_capabilities(*mask)?,
         }
         Ok(())
+    }
+
+    /// Makes a file in memory, to be mounted later.
+    fn stash(
+        &mut self,
+        sys: &dyn Syscall,
+        content: &Hidden,
+        owner: (u32, u32),
+        mode: u32,
+    ) -> io::Result<()> {
+        let scratch = self.scratch()?;
+        let name = format!("file-{}", self.stash.len());
+        sys.make_file(scratch.as_fd(), &name, &content.0)?;
+        sys.hand_over(scratch.as_fd(), &name, owner, mode)?;
+        let file = sys.clone_tree(scratch.as_fd(), &name)?;
+        sys.set_attrs(file.as_fd(), SHOWN_ONLY, false)?;
+        self.stash.push(Some(file));
+        Ok(())
+    }
+
+    /// Mounts what was handed over, or what lies below in it.
+    fn mount_tree(
+        &mut self,
+        sys: &dyn Syscall,
+        (slot, below): (usize, &str),
+        attrs: Attrs,
+        target: &str,
+    ) -> io::Result<()> {
+        let mut tree = self.take(slot)?;
+        if !below.is_empty() {
+            tree = part_of(sys, &tree, below)?;
+        }
+        sys.set_attrs(tree.as_fd(), attrs, true)?;
+        sys.attach(tree.as_fd(), sys.open_path(target)?.as_fd())
     }
 
     fn take(&mut self, slot: usize) -> io::Result<OwnedFd> {

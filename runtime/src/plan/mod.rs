@@ -5,7 +5,8 @@ mod op;
 pub(crate) use op::{Op, Plan};
 
 use crate::caps;
-use crate::spec::{Mount, MountKind, NetworkMode, Node, Spec};
+use crate::node::Node;
+use crate::spec::{Mount, MountKind, NetworkMode, Spec};
 use crate::sys::{Attrs, FsType};
 use crate::users::Identity;
 
@@ -241,39 +242,7 @@ fn standard_mounts(inputs: &Inputs<'_>, ops: &mut Vec<Op>) {
             name: name.to_owned(),
         });
     }
-    let secrets = || {
-        let mounts = inputs.spec.mounts.iter();
-        mounts.filter_map(|mount: &Mount| match &mount.kind {
-            MountKind::File {
-                content,
-                uid,
-                gid,
-                mode,
-            } => Some((content, *uid, *gid, *mode)),
-            _ => None,
-        })
-    };
-    let texts = inputs.files.iter().map(|file| file.text.len());
-    let hidden = secrets().map(|(content, ..)| content.0.len());
-    ops.push(Op::MakeScratch {
-        target: SCRATCH.to_owned(),
-        size: texts.chain(hidden).sum::<usize>() + SCRATCH_ROOM,
-    });
-    let standard = DEVICES.into_iter().map(|(name, major, minor)| {
-        let path = format!("/dev/{name}");
-        Node::character(path, major, minor)
-    });
-    for node in standard.chain(inputs.spec.nodes.iter().cloned()) {
-        ops.push(Op::Device { node });
-    }
-    for (content, uid, gid, mode) in secrets() {
-        ops.push(Op::StashFile {
-            content: content.clone(),
-            uid,
-            gid,
-            mode,
-        });
-    }
+    scratch(inputs, ops);
     for (name, target) in DEV_LINKS {
         ops.push(Op::DevLink {
             name: name.to_owned(),
@@ -321,6 +290,43 @@ fn standard_mounts(inputs: &Inputs<'_>, ops: &mut Vec<Op>) {
         ("size", inputs.spec.shm_size.to_string()),
     ];
     ops.push(mount_op("tmpfs", &shm, SEALED, SCRATCH));
+}
+
+/// The scratch file system, and what it holds: device nodes and files, which are bound from it.
+fn scratch(inputs: &Inputs<'_>, ops: &mut Vec<Op>) {
+    let secrets = || {
+        let mounts = inputs.spec.mounts.iter();
+        mounts.filter_map(|mount: &Mount| match &mount.kind {
+            MountKind::File {
+                content,
+                uid,
+                gid,
+                mode,
+            } => Some((content, *uid, *gid, *mode)),
+            _ => None,
+        })
+    };
+    let texts = inputs.files.iter().map(|file| file.text.len());
+    let hidden = secrets().map(|(content, ..)| content.0.len());
+    ops.push(Op::MakeScratch {
+        target: SCRATCH.to_owned(),
+        size: texts.chain(hidden).sum::<usize>() + SCRATCH_ROOM,
+    });
+    let standard = DEVICES.into_iter().map(|(name, major, minor)| {
+        let path = format!("/dev/{name}");
+        Node::character(path, major, minor)
+    });
+    for node in standard.chain(inputs.spec.nodes.iter().cloned()) {
+        ops.push(Op::Device { node });
+    }
+    for (content, uid, gid, mode) in secrets() {
+        ops.push(Op::StashFile {
+            content: content.clone(),
+            uid,
+            gid,
+            mode,
+        });
+    }
 }
 
 fn mount_op(name: &str, options: &[(&str, String)], attrs: Attrs, target: &str) -> Op {

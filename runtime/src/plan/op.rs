@@ -4,8 +4,9 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::hidden::Hidden;
 use crate::limits::Ulimit;
-use crate::spec::{Hidden, Node};
+use crate::node::Node;
 use crate::sys::{Attrs, FsType};
 
 /// What the init does, in order, and then executes.

@@ -8,8 +8,8 @@ use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 
 use super::syscall::{Attrs, FsType, Syscall};
 use crate::limits::Ulimit;
+use crate::node::Node;
 use crate::seccomp::Instruction;
-use crate::spec::Node;
 
 /// Records calls; descriptors appear in the record as what they were opened as.
 #[derive(Default)]

@@ -17,8 +17,8 @@ use rustix::thread::{CapabilitySet, CapabilitySets, LinkNameSpaceType};
 use super::raw;
 use super::syscall::{Attrs, FsType, Syscall};
 use crate::limits::{Resource, Ulimit};
+use crate::node::Node;
 use crate::seccomp::Instruction;
-use crate::spec::Node;
 
 /// Asks the running kernel.
 pub(crate) struct Linux;

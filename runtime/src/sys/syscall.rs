@@ -4,8 +4,8 @@ use std::io;
 use std::os::fd::{BorrowedFd, OwnedFd};
 
 use crate::limits::Ulimit;
+use crate::node::Node;
 use crate::seccomp::Instruction;
-use crate::spec::Node;
 
 /// Attributes of one mount; they are never inherited from elsewhere.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]

@@ -58,7 +58,7 @@ impl World {
             below: None,
             upper: None,
         };
-        let done = perform(&op, &tree, &selected, &HashMap::new(), &dest);
+        let done = perform(&op, &tree, &selected, &Fetched::default(), &dest);
         done.map(drop).map_err(|e| e.to_string())
     }
 

@@ -17,11 +17,12 @@ use oci::config::{Config, Empty, Healthcheck as HealthConfig};
 
 use super::PlanError;
 use super::args::BuildArgs;
+use super::copy::{CopyFrom, CopyOp, CopySource};
 use super::graph::{Consent, StagePlan};
 use super::names::{Base, Names};
 pub use super::state::Declared;
 use super::state::{StageState, join, working_dir};
-use super::step::{CopyFrom, CopyOp, CopySource, Op, Step, WorkdirOp};
+use super::step::{Op, Step, WorkdirOp};
 
 /// What a stage's expansion depends on.
 #[derive(Clone, Debug)]

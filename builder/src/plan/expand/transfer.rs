@@ -9,8 +9,9 @@ use dockerfile::value::{AddSource, Chmod};
 use oci::Digest;
 
 use super::{Expander, Outcome, Wrong};
+use crate::plan::copy::{CopyFrom, CopyOp, CopySource, GitAdd};
 use crate::plan::state::destination;
-use crate::plan::step::{CopyFrom, CopyOp, CopySource, Op};
+use crate::plan::step::Op;
 
 impl Expander<'_> {
     pub(super) fn copy(&mut self, copy: &Copy) -> Outcome {
@@ -48,50 +49,31 @@ impl Expander<'_> {
 
     pub(super) fn add(&mut self, add: &Add) -> Outcome {
         let mut op = self.files(&add.files, &add.chown, &add.chmod, &add.exclude)?;
-        let words = &add.files.sources;
-        for (source, word) in op.sources.iter_mut().zip(words) {
+        for source in &mut op.sources {
             let CopySource::Path(path) = &source else {
                 continue;
             };
             match AddSource::parse(path) {
                 AddSource::Local(_) => {}
                 AddSource::Http(_) => *source = CopySource::Url(path.clone()),
-                AddSource::Git(_) => {
-                    let message = format!("ADD of a git repository cannot be built: {path}");
-                    let error = Diagnostic::error(Code::CannotBuild, message, word.span);
-                    return Err(error
-                        .help("clone it first and COPY the files, or ADD an archive over https")
-                        .into());
+                AddSource::Git(git) => {
+                    *source = CopySource::Git(GitAdd {
+                        text: path.clone(),
+                        source: git,
+                        keep_git_dir: add.keep_git_dir.unwrap_or(false),
+                    });
                 }
             }
         }
-        let has_url = op.sources.iter().any(|s| matches!(s, CopySource::Url(_)));
         if let Some(word) = &add.checksum {
             let text = self.word(word)?;
-            let error = |message: &str, help: &str| {
-                let error = Diagnostic::error(Code::InvalidFlag, message, word.span);
-                Err(error.help(help).into())
-            };
             if add.files.sources.len() + add.files.heredocs.len() > 1 {
-                return error(
-                    "checksum can't be specified for multiple sources",
-                    "give each source an ADD of its own",
-                );
+                let message = "checksum can't be specified for multiple sources";
+                return Err(Diagnostic::error(Code::InvalidFlag, message, word.span)
+                    .help("give each source an ADD of its own")
+                    .into());
             }
-            if !has_url {
-                return error(
-                    "checksum requires HTTP(S) or Git sources",
-                    "leave --checksum out: the content of the build context is known",
-                );
-            }
-            let digest: Digest = match text.parse() {
-                Ok(digest) => digest,
-                Err(e) => {
-                    let help = "write it as --checksum=sha256:<64 hex digits>";
-                    return error(&format!("{text:?}: {e}"), help);
-                }
-            };
-            op.checksum = Some(digest);
+            check_source(&mut op, &text, word)?;
         }
         op.link = add.link;
         op.unpack_local = add.unpack != Some(false);
@@ -161,12 +143,44 @@ impl Expander<'_> {
     }
 }
 
+/// `--checksum` of the one source that there is.
+fn check_source(op: &mut CopyOp, text: &str, word: &Word) -> Result<(), Diagnostic> {
+    let error = |message: &str, help: &str| {
+        Err(Diagnostic::error(Code::InvalidFlag, message, word.span).help(help))
+    };
+    match op.sources.first_mut() {
+        Some(CopySource::Url(_)) => match text.parse::<Digest>() {
+            Ok(digest) => op.checksum = Some(digest),
+            Err(e) => {
+                let help = "write it as --checksum=sha256:<64 hex digits>";
+                return error(&format!("{text:?}: {e}"), help);
+            }
+        },
+        Some(CopySource::Git(git)) => {
+            let hex = text.bytes().all(|b| b.is_ascii_hexdigit());
+            if !hex || !(7..=64).contains(&text.len()) {
+                let help = "write it as --checksum=<the commit, or at least 7 digits of it>";
+                return error(&format!("{text:?} is no commit"), help);
+            }
+            git.source.checksum = Some(text.to_owned());
+        }
+        _ => {
+            return error(
+                "checksum requires HTTP(S) or Git sources",
+                "leave --checksum out: the content of the build context is known",
+            );
+        }
+    }
+    Ok(())
+}
+
 /// The history of a COPY or ADD, with the destination as it was written.
 fn transfer_history(add: bool, op: &CopyOp, dest: &str) -> String {
     let (mut sources, mut heredocs) = (Vec::new(), Vec::new());
     for source in &op.sources {
         match source {
             CopySource::Path(path) | CopySource::Url(path) => sources.push(path.clone()),
+            CopySource::Git(git) => sources.push(git.text.clone()),
             CopySource::Inline { name, .. } => heredocs.push(name.clone()),
         }
     }

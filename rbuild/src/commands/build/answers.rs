@@ -23,7 +23,7 @@ pub async fn check(
     let check = Check {
         build_args: options.args.clone(),
         target: Some(args.target.clone()).filter(|target| !target.is_empty()),
-        platform: options.platforms[0].clone(),
+        platform: options.first_platform(),
         named: options.named(),
         places: options.contexts.clone(),
         ignore: context.filter.matcher().clone(),

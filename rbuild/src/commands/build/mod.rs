@@ -5,6 +5,7 @@ mod caches;
 pub mod call;
 mod checks;
 mod deliver;
+mod epoch;
 pub mod flags;
 mod given;
 mod interrupts;
@@ -14,7 +15,6 @@ mod outputs;
 mod platforms;
 mod trace;
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use builder::context::{self, BuildContext};
@@ -32,13 +32,12 @@ use builder::solve::progress::Progress;
 use builder::solve::{Build, Solver};
 use dockerfile::lint::Report;
 use images::Images;
-use images::layout::LayoutPlace;
 use oci::Platform;
 
 use crate::app::App;
 use crate::failure::{Failure, Outcome};
 use crate::frontend::bases::Bases;
-use crate::frontend::contexts;
+use crate::frontend::contexts::{self, Layouts, Trees};
 use crate::frontend::text::{self, Text};
 use crate::term::progress::{Mode, Shown};
 use call::Method;
@@ -51,9 +50,11 @@ use outputs::Output;
 use platforms::OfPlatform;
 use trace::LastBuild;
 
+pub use outcome::write_whole;
+
 /// Runs the command.
 pub async fn run(app: &App, args: Args) -> Outcome {
-    let options = options::validate(&args)?;
+    let mut options = options::validate(&args)?;
     let method = args.method();
     if method == Method::Build {
         outcome::forget(&args).await?;
@@ -68,7 +69,14 @@ pub async fn run(app: &App, args: Args) -> Outcome {
         Method::Build | Method::Outline => {}
     }
 
+    let opened = match method {
+        Method::Build => Opened::of(&options, context).await?,
+        _ => Opened::alone(context),
+    };
     let (named, host) = (options.named(), Platform::host());
+    if method == Method::Build {
+        epoch::date(&mut options, &args.target, &text, &opened).await?;
+    }
     let mut plans = Vec::new();
     for platform in &options.platforms {
         let planned = GraphOptions {
@@ -100,7 +108,36 @@ pub async fn run(app: &App, args: Args) -> Outcome {
         plans: &plans,
         run_flags: &run_flags,
     };
-    command.build(context).await
+    command.build(opened).await
+}
+
+/// What files are taken from.
+struct Opened {
+    context: BuildContext,
+    named: Trees,
+    layouts: Layouts,
+}
+
+impl Opened {
+    /// The context, and those of `--build-context`.
+    async fn of(options: &Options, context: BuildContext) -> Result<Self, Failure> {
+        let opened = contexts::open(&options.contexts).await;
+        let (named, layouts) = opened.map_err(text::without_context)?;
+        Ok(Self {
+            context,
+            named,
+            layouts,
+        })
+    }
+
+    /// The context alone, where no file is asked for.
+    fn alone(context: BuildContext) -> Self {
+        Self {
+            context,
+            named: Trees::new(),
+            layouts: Layouts::new(),
+        }
+    }
 }
 
 /// A build that was asked for, and planned.
@@ -118,8 +155,8 @@ struct Command<'a> {
 struct Shared {
     images: Images,
     context: Arc<BuildContext>,
-    named: BTreeMap<String, Arc<BuildContext>>,
-    layouts: BTreeMap<String, LayoutPlace>,
+    named: Trees,
+    layouts: Layouts,
     secrets: Secrets,
     agents: Agents,
     progress: Arc<dyn Progress>,
@@ -135,7 +172,7 @@ struct AllBuilt {
 
 impl<'a> Command<'a> {
     /// Builds the image of each platform, and brings the result where it is to go.
-    async fn build(&self, context: BuildContext) -> Outcome {
+    async fn build(&self, opened: Opened) -> Outcome {
         let Self {
             app,
             args,
@@ -154,15 +191,13 @@ impl<'a> Command<'a> {
         // What this build uses and makes is kept from being pruned meanwhile.
         let _lease = images.store.lease().await?;
         sweep().await;
-        let opened = contexts::open(&options.contexts).await;
-        let (named, layouts) = opened.map_err(text::without_context)?;
         let cancel = Arc::new(Cancel::default());
         let usual = std::env::var_os("SSH_AUTH_SOCK").map(Into::into);
         let shared = Shared {
             images,
-            context: Arc::new(context),
-            named,
-            layouts,
+            context: Arc::new(opened.context),
+            named: opened.named,
+            layouts: opened.layouts,
             secrets,
             agents: given::agents(&options.ssh, usual).map_err(Failure::new)?,
             progress,
@@ -252,7 +287,12 @@ impl<'a> Command<'a> {
             built.push(Built {
                 platform: planned.target_platform.clone(),
                 base_layers: image.base.rootfs.diff_ids.len(),
-                document: outcome::document(&image, &engine.now(), self.options, inline)?,
+                document: outcome::document(
+                    &image,
+                    engine.dated().as_deref(),
+                    self.options,
+                    inline,
+                )?,
             });
             traces.push(trace);
         }
@@ -317,12 +357,13 @@ impl<'a> Command<'a> {
     ) -> Result<(Solver<'s, Engine>, Report), Failure> {
         let checks = Checks::new(planned, context.filter.matcher().clone())?;
         let prepared = solver.prepare().await;
-        prepared.map_err(|e| self.text.failed(&e))?;
-        let report = checks.run(self.text, &Bases::of(solver.images(), planned));
+        let warned = prepared.map_err(|e| self.text.failed(&e))?;
+        let mut report = checks.run(self.text, &Bases::of(solver.images(), planned));
         // With `# check=error=true` a violation stops the build before anything runs.
         if report.fails_build() {
             return Err(self.text.violated(&report.diagnostics));
         }
+        report.diagnostics.extend(warned);
         for (platform, span) in solver.run_platforms() {
             let host = &planned.build_platform.architecture;
             if let Err(foreign) = runtime::binfmt::check(host, &platform.architecture) {

@@ -235,6 +235,14 @@ impl Options {
         key
     }
 
+    /// The platform that stands for all of them where there is one answer.
+    pub fn first_platform(&self) -> Platform {
+        self.platforms
+            .first()
+            .cloned()
+            .unwrap_or_else(Platform::host)
+    }
+
     /// The named contexts as the planner sees them.
     pub fn named(&self) -> NamedContexts {
         named(&self.contexts)

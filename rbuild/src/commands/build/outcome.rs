@@ -46,11 +46,11 @@ async fn forget_one(flag: &str, path: &Path) -> Outcome {
 /// The configuration of what was built, with the labels of the flags.
 pub fn document(
     image: &StageImage,
-    now: &str,
+    dated: Option<&str>,
     options: &Options,
     inline: Option<Inline>,
 ) -> Result<ConfigDocument, Failure> {
-    let mut document = image.document(now);
+    let mut document = image.document(dated);
     if let Some(inline) = inline {
         inline.write(&mut document)?;
     }

@@ -8,6 +8,7 @@ use clap_complete::engine::{ArgValueCompleter, CompletionCandidate, complete};
 use store::Store;
 
 use crate::app::App;
+use crate::commands::bake::files;
 use crate::failure::Failure;
 use crate::usage::{First, first_word};
 
@@ -26,8 +27,52 @@ const IMAGES: &[(&str, &str)] = &[
     ("tag", "source"),
 ];
 
-/// The names of the images in the store that the words are about.
-pub async fn names(app: &App, words: &[OsString]) -> Vec<String> {
+/// Those that are names of targets.
+const TARGETS: &[(&str, &str)] = &[("bake", "targets")];
+
+/// What fits where names are meant.
+#[derive(Clone, Debug, Default)]
+pub struct Fitting {
+    /// Names of images.
+    images: Vec<String>,
+    /// Names of targets.
+    targets: Vec<String>,
+}
+
+/// The names of the images and targets that the words are about.
+pub async fn names(app: &App, words: &[OsString]) -> Fitting {
+    Fitting {
+        images: images(app, words).await,
+        targets: targets(words),
+    }
+}
+
+/// The targets and groups of the files that `rbuild bake` would read.
+fn targets(words: &[OsString]) -> Vec<String> {
+    let words: Vec<_> = words.iter().map(|word| word.to_string_lossy()).collect();
+    if !words.iter().any(|word| word == "bake") {
+        return Vec::new();
+    }
+    let flags = words.iter().zip(words.iter().skip(1));
+    let named =
+        flags.filter(|(flag, file)| matches!(flag.as_ref(), "-f" | "--file") && *file != "-");
+    let named: Vec<String> = named.map(|(_, file)| file.to_string()).collect();
+    let read = files::read(&named).and_then(|files| {
+        let around = files::around()?;
+        bake::read::read(&files, &around).map_err(Failure::new)
+    });
+    let Ok(found) = read else {
+        return Vec::new();
+    };
+    let groups = found.groups().iter().map(|group| group.name.clone());
+    let targets = found.targets().iter().map(|target| target.name.clone());
+    let mut names: Vec<String> = groups.chain(targets).collect();
+    names.retain(|name| !name.starts_with('_'));
+    names.sort();
+    names
+}
+
+async fn images(app: &App, words: &[OsString]) -> Vec<String> {
     let store = match root(words) {
         Some(root) if Path::new(&root).is_dir() => Store::open(Path::new(&root)).await.ok(),
         Some(_) => None,
@@ -68,7 +113,7 @@ pub fn fitting(
     commands: &[String],
     mut words: Vec<OsString>,
     mut index: usize,
-    names: Vec<String>,
+    names: &Fitting,
 ) -> Result<String, Failure> {
     let typed = words.get(..=index).unwrap_or(&words);
     match first_word(typed, commands, &|path| path.exists()) {
@@ -78,7 +123,7 @@ pub fn fitting(
         }
         _ => {}
     }
-    let mut program = with_names(program, &names);
+    let mut program = with_names(program, names);
     let here = std::env::current_dir().ok();
     let found = complete(&mut program, words, index, here.as_deref())?;
     let mut out = String::new();
@@ -99,18 +144,22 @@ fn starts_with_dash(word: Option<&OsString>) -> bool {
     word.is_some_and(|word| word.to_string_lossy().starts_with('-'))
 }
 
-/// The command, with names of images where it takes some.
-fn with_names(command: Command, names: &[String]) -> Command {
+/// The command, with names where it takes some.
+fn with_names(command: Command, names: &Fitting) -> Command {
     let command = command.mut_subcommands(|inner| with_names(inner, names));
     let own = command.get_name().to_owned();
     // All of them in turn, since one that is changed by its name goes behind the others, and words
     // belong to arguments in their order.
     command.mut_args(|arg| {
-        let mut taken = IMAGES.iter();
-        if !taken.any(|(name, argument)| *name == own && arg.get_id() == argument) {
-            return arg;
-        }
-        let names = names.to_vec();
+        let takes = |table: &[(&str, &str)]| {
+            let mut taken = table.iter();
+            taken.any(|(name, argument)| *name == own && arg.get_id() == argument)
+        };
+        let names = match (takes(IMAGES), takes(TARGETS)) {
+            (true, _) => names.images.clone(),
+            (false, true) => names.targets.clone(),
+            (false, false) => return arg,
+        };
         let fit = move |typed: &OsStr| beginning_with(&names, typed);
         arg.add(ArgValueCompleter::new(fit))
     })
@@ -130,8 +179,18 @@ mod tests {
     fn values(line: &str) -> Vec<String> {
         let words: Vec<OsString> = line.split(' ').map(OsString::from).collect();
         let index = words.len() - 1;
-        let names = vec!["app:v1".to_owned(), "base:latest".to_owned()];
-        let found = fitting(args::command(), &args::command_names(), words, index, names).unwrap();
+        let names = Fitting {
+            images: vec!["app:v1".to_owned(), "base:latest".to_owned()],
+            targets: vec!["web".to_owned()],
+        };
+        let found = fitting(
+            args::command(),
+            &args::command_names(),
+            words,
+            index,
+            &names,
+        )
+        .unwrap();
         let value = |line: &str| line.split('\t').next().unwrap().to_owned();
         found.lines().map(value).collect()
     }
@@ -153,6 +212,8 @@ mod tests {
             let found = values(line);
             assert!(found.contains(&"app:v1".to_owned()), "{line}: {found:?}");
         }
+        assert_eq!(values("rbuild bake we"), ["web"]);
+        assert_eq!(values("rbuild buildx bake --print we"), ["web"]);
         assert_eq!(values("rbuild rmi app:"), ["app:v1"]);
         assert_eq!(values("rbuild rmi app:v1 b"), ["base:latest"]);
         assert!(!values("rbuild pull ").contains(&"app:v1".to_owned()));
@@ -167,7 +228,7 @@ mod tests {
                 .get_subcommands()
                 .any(|inner| has(inner, name, argument))
         }
-        for (name, argument) in IMAGES {
+        for (name, argument) in IMAGES.iter().chain(TARGETS) {
             assert!(has(&args::command(), name, argument), "{name} {argument}");
         }
     }

@@ -54,7 +54,7 @@ pub fn run(app: &App, args: &CompletionsArgs, mut program: Command) -> Outcome {
 /// Runs the hidden command: a line for each word that fits, with its help after a tab.
 pub async fn complete(app: &App, args: CompleteArgs, program: Command) -> Outcome {
     let names = candidates::names(app, &args.words).await;
-    let found = candidates::fitting(program, &app.commands, args.words, args.index, names)?;
+    let found = candidates::fitting(program, &app.commands, args.words, args.index, &names)?;
     app.printer.write_out(found.as_bytes());
     Ok(())
 }

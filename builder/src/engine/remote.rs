@@ -1,0 +1,158 @@
+//! What ADD takes from elsewhere: files by URL and git repositories, each fetched once a build.
+
+use std::collections::HashMap;
+use std::future::Future;
+use std::sync::{Arc, Mutex};
+
+use oci::Digest;
+
+use super::{Engine, lock};
+use crate::download::Download;
+use crate::git::{self, Checkout};
+use crate::kept::Kept;
+use crate::plan::{CopyOp, CopySource, GitAdd};
+use crate::solve::error::StepError;
+
+/// What steps leave for later ones.
+#[derive(Default)]
+pub struct Known {
+    /// By URL and `--checksum`: what one step verified is not verified for another.
+    downloads: Mutex<HashMap<(String, Option<Digest>), Arc<Download>>>,
+    /// What a repository's name means in this build.
+    commits: Mutex<HashMap<String, String>>,
+    checkouts: Mutex<HashMap<String, Arc<Checkout>>>,
+}
+
+/// What a copy takes from elsewhere, here.
+#[derive(Default)]
+pub struct Fetched {
+    downloads: HashMap<String, Arc<Download>>,
+    checkouts: HashMap<String, Arc<Checkout>>,
+}
+
+impl Fetched {
+    /// A file by its URL.
+    ///
+    /// # Errors
+    /// When it was not fetched.
+    pub fn download(&self, url: &str) -> Result<&Download, StepError> {
+        let found = self.downloads.get(url);
+        found
+            .map(Arc::as_ref)
+            .ok_or_else(|| StepError::Other(format!("ADD {url}: it was not downloaded")))
+    }
+
+    /// The files of a repository.
+    ///
+    /// # Errors
+    /// When they were not fetched.
+    pub fn checkout(&self, git: &GitAdd) -> Result<&Checkout, StepError> {
+        let found = self.checkouts.get(&name(git));
+        found
+            .map(Arc::as_ref)
+            .ok_or_else(|| StepError::Other(format!("ADD {}: it was not fetched", git.text)))
+    }
+}
+
+/// What tells one repository, and what is wanted of it, from another.
+fn name(git: &GitAdd) -> String {
+    format!("{git:?}")
+}
+
+impl Engine {
+    /// What the key of a copy says of its remote sources: the content of files, and the commit of
+    /// repositories, which are not fetched for that.
+    pub(super) async fn remote_digests(
+        &self,
+        op: &CopyOp,
+    ) -> Result<Vec<(String, String)>, StepError> {
+        let mut digests = Vec::new();
+        for source in &op.sources {
+            digests.push(match source {
+                CopySource::Url(url) => {
+                    let download = self.download(url, op.checksum.as_ref()).await?;
+                    let time = download.modified.unwrap_or(0);
+                    (url.clone(), format!("{}@{time}", download.digest))
+                }
+                CopySource::Git(git) => {
+                    let commit = self.commit_of(git).await?;
+                    (git.source.remote.clone(), format!("commit {commit}"))
+                }
+                _ => continue,
+            });
+        }
+        digests.sort();
+        Ok(digests)
+    }
+
+    /// Fetches what a copy takes from elsewhere.
+    pub(super) async fn fetch(&self, op: &CopyOp) -> Result<Fetched, StepError> {
+        let mut fetched = Fetched::default();
+        for source in &op.sources {
+            match source {
+                CopySource::Url(url) => {
+                    let download = self.download(url, op.checksum.as_ref()).await?;
+                    fetched.downloads.insert(url.clone(), download);
+                }
+                CopySource::Git(git) => {
+                    let checkout = self.checkout(git).await?;
+                    fetched.checkouts.insert(name(git), checkout);
+                }
+                _ => {}
+            }
+        }
+        Ok(fetched)
+    }
+
+    async fn download(
+        &self,
+        url: &str,
+        checksum: Option<&Digest>,
+    ) -> Result<Arc<Download>, StepError> {
+        let asked = (url.to_owned(), checksum.cloned());
+        if let Some(known) = lock(&self.shared.remote.downloads).get(&asked) {
+            return Ok(Arc::clone(known));
+        }
+        let kept = Kept::new(self.derived("downloads").await?, self.scratch().await?);
+        let fetched = self.unless_cancelled(kept.fetch(url, checksum)).await?;
+        let fetched = Arc::new(fetched);
+        lock(&self.shared.remote.downloads).insert(asked, Arc::clone(&fetched));
+        Ok(fetched)
+    }
+
+    /// The commit that a repository's name means: the same for all steps of this build.
+    async fn commit_of(&self, git: &GitAdd) -> Result<String, StepError> {
+        let name = name(git);
+        if let Some(known) = lock(&self.shared.remote.commits).get(&name) {
+            return Ok(known.clone());
+        }
+        let commit = self.unless_cancelled(git::resolve(&git.source)).await?;
+        lock(&self.shared.remote.commits).insert(name, commit.clone());
+        Ok(commit)
+    }
+
+    async fn checkout(&self, git: &GitAdd) -> Result<Arc<Checkout>, StepError> {
+        let name = name(git);
+        if let Some(known) = lock(&self.shared.remote.checkouts).get(&name) {
+            return Ok(Arc::clone(known));
+        }
+        // The key tells of this commit, wherever a branch has gone since.
+        let mut source = git.source.clone();
+        source.checksum = Some(self.commit_of(git).await?);
+        let scratch = self.scratch().await?;
+        let fetching = git::checkout(&source, git.keep_git_dir, &scratch);
+        let checkout = Arc::new(self.unless_cancelled(fetching).await?);
+        lock(&self.shared.remote.checkouts).insert(name, Arc::clone(&checkout));
+        Ok(checkout)
+    }
+
+    async fn unless_cancelled<T, E: Into<StepError>>(
+        &self,
+        work: impl Future<Output = Result<T, E>>,
+    ) -> Result<T, StepError> {
+        tokio::select! {
+            done = work => done.map_err(Into::into),
+            () = self.cancel.cancelled() => Err(StepError::Cancelled),
+        }
+    }
+}

@@ -1,0 +1,71 @@
+//! Device nodes, and which of them a container can open.
+
+use serde::{Deserialize, Serialize};
+
+/// Which devices a container can open.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) enum Devices {
+    /// Those that are bound into /dev, and no node beside them.
+    #[default]
+    Closed,
+    /// Docker's list, by a device control group, else as [`Devices::Closed`].
+    Usual,
+    /// All.
+    All,
+}
+
+/// A device node in /dev.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Node {
+    /// Where, below /dev; made when missing.
+    pub path: String,
+    /// A block device, else a character device.
+    pub block: bool,
+    /// Major number.
+    pub major: u32,
+    /// Minor number.
+    pub minor: u32,
+    /// Permission bits.
+    pub mode: u32,
+    /// Owner.
+    pub uid: u32,
+    /// Group.
+    pub gid: u32,
+}
+
+impl Node {
+    /// A character device of root's that everybody may open.
+    pub(crate) fn character(path: impl Into<String>, major: u32, minor: u32) -> Self {
+        Self {
+            path: path.into(),
+            block: false,
+            major,
+            minor,
+            mode: 0o666,
+            uid: 0,
+            gid: 0,
+        }
+    }
+
+    /// What BuildKit adds to /dev for `--security=insecure`.
+    pub(crate) fn privileged() -> impl Iterator<Item = Self> {
+        let characters = [
+            ("/dev/kmsg", 1, 11),
+            ("/dev/cuse", 10, 203),
+            ("/dev/fuse", 10, 229),
+            ("/dev/kvm", 10, 232),
+            ("/dev/net/tun", 10, 200),
+            ("/dev/loop-control", 10, 237),
+        ]
+        .map(|(path, major, minor)| Self {
+            mode: 0o600,
+            ..Self::character(path, major, minor)
+        });
+        let loops = (0..8).map(|minor| Self {
+            block: true,
+            mode: 0o660,
+            ..Self::character(format!("/dev/loop{minor}"), 7, minor)
+        });
+        characters.into_iter().chain(loops)
+    }
+}

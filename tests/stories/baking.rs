@@ -1,0 +1,250 @@
+//! Several targets from one file. What files come to is compared with buildx in the crate `bake`;
+//! here they are built.
+
+use e2e::{Dir, Store, need};
+
+const TWO: &str = r#"
+variable "VERSION" { default = "1" }
+group "default" { targets = ["app", "tools"] }
+target "base" {
+  context = "base"
+  args = { FROM = "base" }
+}
+target "app" {
+  contexts = { start = "target:base" }
+  dockerfile = "app.Dockerfile"
+  args = { VERSION = VERSION }
+  labels = { "org.example.version" = VERSION }
+  tags = ["app:${VERSION}", "app:latest"]
+}
+target "tools" {
+  contexts = { start = "target:base" }
+  dockerfile-inline = <<EOT
+FROM busybox
+COPY --from=start /base /copied
+EOT
+  tags = ["tools"]
+}
+"#;
+
+fn two() -> Dir {
+    Dir::new()
+        .file("docker-bake.hcl", TWO)
+        .file(
+            "base/Dockerfile",
+            "FROM busybox\nARG FROM\nRUN echo $FROM >/base\n",
+        )
+        .file(
+            "app.Dockerfile",
+            "FROM start\nARG VERSION\nRUN cat /base >/app && echo $VERSION >>/app\n",
+        )
+}
+
+#[test]
+fn a_group_is_built_with_what_its_targets_link_to() {
+    let store = need!(Store::busybox());
+    let dir = two();
+    let bake = |version: &str| {
+        let bake = store.rbuild(["bake", "--metadata-file", "out.json"]);
+        bake.current_dir(dir.path()).env("VERSION", version).ok()
+    };
+    let done = bake("7");
+    assert_eq!(done.err().matches("RUN echo $FROM").count(), 1, "{done}");
+    assert_eq!(store.tree("app:7").text("app"), "base\n7\n");
+    assert_eq!(store.id("app:7"), store.id("app:latest"));
+    assert_eq!(store.tree("tools").text("copied"), "base\n");
+    let labels = &store.config("app:7")["Labels"];
+    assert_eq!(labels["org.example.version"], "7");
+    assert_eq!(
+        store.config("tools")["Labels"]["org.example.version"],
+        serde_json::Value::Null
+    );
+    assert!(!store.has("base"), "what others link to has no name");
+    let told: serde_json::Value = serde_json::from_str(&dir.read("out.json")).unwrap();
+    assert_eq!(
+        told["app"]["containerimage.config.digest"],
+        store.id("app:7")
+    );
+    assert_eq!(
+        told["tools"]["image.name"],
+        "docker.io/library/tools:latest"
+    );
+
+    // Only what the variable reaches is built again.
+    bake("8").tells("RUN echo $FROM >/base\n#3 CACHED");
+    assert_eq!(store.tree("app:8").text("app"), "base\n8\n");
+    assert!(store.has("app:7"));
+}
+
+#[test]
+fn a_matrix_makes_targets_that_set_can_change() {
+    let store = need!(Store::busybox());
+    let dir = Dir::dockerfile("FROM busybox\nARG A\nARG B\nRUN echo $A$B >/f\n").file(
+        "docker-bake.json",
+        r#"{"target": {"app": {
+            "name": "app-${v}", "matrix": {"v": ["one", "two"]},
+            "args": {"A": "${upper(v)}"}, "tags": ["app:${v}"]}}}"#,
+    );
+    let bake = |args: &[&str]| {
+        store
+            .rbuild(["buildx", "bake"])
+            .args(args)
+            .current_dir(dir.path())
+    };
+    bake(&["app", "--set", "*.args.B=!", "--set", "app-two.tags+=other"]).ok();
+    assert_eq!(store.tree("app:one").text("f"), "ONE!\n");
+    assert_eq!(store.tree("app:two").text("f"), "TWO!\n");
+    assert_eq!(store.id("other"), store.id("app:two"));
+    store.rbuild(["rmi", "-f", "app:one"]).ok();
+    bake(&["app-t*"]).ok();
+    assert!(!store.has("app:one"));
+    assert_eq!(store.tree("app:two").text("f"), "TWO\n");
+}
+
+#[test]
+fn services_of_a_compose_file_are_built() {
+    let store = need!(Store::busybox());
+    let compose = "\
+services:
+  web:
+    image: web:${TAG}
+    build:
+      context: ./web
+      target: prod
+      args:
+        WHO: ${WHO:-nobody}
+      x-bake:
+        tags: [web:extra]
+  job:
+    image: job
+    build:
+      dockerfile_inline: |
+        FROM busybox
+        RUN echo $$((6 * 7)) >/job
+  db:
+    image: postgres
+";
+    let dir = Dir::new()
+        .file("compose.yaml", compose)
+        .file(".env", "TAG=v1\nWHO=env-file\n")
+        .file(
+            "web/Dockerfile",
+            "FROM busybox AS prod\nARG WHO\nRUN echo $WHO >/who\nFROM prod\nRUN false\n",
+        );
+    let done = store
+        .rbuild(["bake"])
+        .current_dir(dir.path())
+        .env("WHO", "me")
+        .ok();
+    assert_eq!(store.tree("web:extra").text("who"), "me\n");
+    assert!(
+        !store.has("web:v1"),
+        "tags count before the service's image: {done}"
+    );
+    assert_eq!(store.tree("job").text("job"), "42\n");
+    assert!(!store.has("postgres"));
+}
+
+#[test]
+fn a_broken_file_is_shown_where_it_is_broken() {
+    let store = need!(Store::busybox());
+    let dir = Dir::new().file(
+        "docker-bake.hcl",
+        "target \"default\" {\n  tags = [\"a\", nope]\n}\n",
+    );
+    for flags in [&["bake", "--print"][..], &["bake"]] {
+        let done = store.rbuild(flags).current_dir(dir.path()).fails(1);
+        assert_eq!(done.out(), "");
+        for line in [
+            " --> docker-bake.hcl:2:16\n",
+            "2 |   tags = [\"a\", nope]\n",
+            "  |                ^^^^",
+            "ERROR: docker-bake.hcl:2,16-20: Unknown variable; There is no variable named \"nope\".",
+        ] {
+            assert!(done.err().contains(line), "{line} in {done}");
+        }
+    }
+    dir.write("docker-bake.hcl", "target \"default\" {\n  tags = [\n}\n");
+    let done = store.rbuild(["bake"]).current_dir(dir.path()).fails(1);
+    assert!(done.err().contains(" --> docker-bake.hcl:3:1\n"), "{done}");
+    let nothing = Dir::new();
+    let done = store.rbuild(["bake"]).current_dir(nothing.path()).fails(1);
+    done.tells("couldn't find a bake definition");
+    let done = store
+        .rbuild(["bake", "-f", "x.hcl"])
+        .current_dir(dir.path())
+        .fails(1);
+    done.tells("open x.hcl: no such file or directory");
+}
+
+#[test]
+fn what_is_there_is_printed_listed_and_looked_at() {
+    let store = need!(Store::busybox());
+    let dir = two();
+    let bake = |args: &[&str]| store.rbuild(["bake"]).args(args).current_dir(dir.path());
+    let printed = bake(&["--print", "tools"]).ok().json();
+    assert_eq!(
+        printed["target"]["tools"]["contexts"]["start"],
+        "target:base"
+    );
+    assert_eq!(printed["target"]["base"]["output"][0]["type"], "cacheonly");
+    assert_eq!(printed["group"]["default"]["targets"][0], "tools");
+    let listed = bake(&["--list", "targets"]).ok().out();
+    let lines: Vec<Vec<&str>> = listed
+        .lines()
+        .map(|l| l.split_whitespace().collect())
+        .collect();
+    assert_eq!(lines[0], ["TARGET", "DESCRIPTION"]);
+    assert_eq!(lines[3], ["default", "app,", "tools"]);
+    let listed = bake(&["--list=type=variables,format=json"]).ok().json();
+    assert_eq!(listed[0]["name"], "VERSION");
+    assert_eq!(listed[0]["value"], "1");
+    dir.write("base/Dockerfile", "FROM busybox as x\nARG FROM\n");
+    let done = bake(&["base", "--check"]).fails(1);
+    assert!(done.out().starts_with("base\n\n"), "{done}");
+    assert!(done.out().contains("FromAsCasing"), "{done}");
+    assert!(!store.has("tools"), "nothing was built");
+}
+
+#[test]
+fn a_definition_reaches_nothing_that_was_not_consented_to() {
+    let store = need!(Store::busybox());
+    let outside = Dir::dockerfile("FROM busybox\n");
+    let place = outside.path().canonicalize().unwrap();
+    let place = place.display();
+    let dir = Dir::dockerfile("FROM busybox\n").file(
+        "docker-bake.hcl",
+        format!(
+            "target \"host\" {{\n  network = \"host\"\n}}\n\
+             target \"away\" {{\n  context = \"{place}\"\n  tags = [\"away\"]\n}}\n"
+        ),
+    );
+    let bake = |args: &[&str]| store.rbuild(["bake"]).args(args).current_dir(dir.path());
+    bake(&["host"]).fails(1).tells("--allow=network.host");
+    bake(&["host", "--allow", "network.host"]).ok();
+    let flag = format!("--allow=fs.read={place}");
+    bake(&["away"]).fails(1).tells(&flag);
+    assert!(!store.has("away"));
+    bake(&["away", &flag]).ok();
+    assert!(store.has("away"));
+    bake(&["host", "--allow=nope"])
+        .fails(1)
+        .tells("unknown entitlement key \"nope\"");
+}
+
+#[test]
+fn what_builds_cannot_do_is_refused_by_its_name() {
+    let store = need!(Store::busybox());
+    let dir = Dir::dockerfile("FROM busybox\n").file(
+        "docker-bake.hcl",
+        "target \"default\" {\n  attest = [\"type=sbom,generator=x\"]\n  tags = [\"app\"]\n}\n",
+    );
+    let done = store.rbuild(["bake"]).current_dir(dir.path()).fails(125);
+    assert!(done.err().contains("target default: --attest"), "{done}");
+    assert!(!store.has("app"));
+    let done = store
+        .rbuild(["bake", "nope"])
+        .current_dir(dir.path())
+        .fails(1);
+    done.tells("failed to find target nope");
+}

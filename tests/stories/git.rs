@@ -1,0 +1,249 @@
+//! Git repositories: as contexts, and as what ADD takes.
+
+use e2e::{Dir, OLD, Repositories, Store, need};
+
+/// `r.git` with three commits: a tag with a message on the first, a branch on the second. All of
+/// them have the submodule `mod`.
+struct Three {
+    all: Repositories,
+    commits: Vec<String>,
+}
+
+fn three(format: &str) -> Result<Three, e2e::Missing> {
+    let all = Repositories::new()?;
+    all.init("mod.git", format);
+    all.commit("mod.git", &[("inner", "inner")]);
+    all.init("r.git", format);
+    all.git("r.git", &["submodule", "add", "-q", "../mod.git", "mod"]);
+    let dockerfile = "FROM scratch\nCOPY . /\n";
+    let mut commits = Vec::new();
+    for n in ["1", "2", "3"] {
+        commits.push(all.commit(
+            "r.git",
+            &[
+                ("Dockerfile", dockerfile),
+                ("n", n),
+                ("deep/er/Dockerfile", dockerfile),
+                ("deep/er/n", &format!("deep {n}")),
+            ],
+        ));
+        match n {
+            "1" => drop(all.git("r.git", &["tag", "-a", "-m", "first", "v1"])),
+            "2" => drop(all.git("r.git", &["branch", "side"])),
+            _ => {}
+        }
+    }
+    Ok(Three { all, commits })
+}
+
+#[test]
+fn a_repository_is_a_context() {
+    let store = need!(Store::new());
+    let Three { all, commits } = need!(three("sha1"));
+    let server = all.serve();
+    let (first, second) = (&commits[0], &commits[1]);
+    for (context, n) in [
+        (String::new(), "3"),
+        ("#side".to_owned(), "2"),
+        ("#v1".to_owned(), "1"),
+        ("#refs/tags/v1".to_owned(), "1"),
+        (format!("#{second}"), "2"),
+        ("#v1:deep/er".to_owned(), "deep 1"),
+        ("#:deep/er".to_owned(), "deep 3"),
+        ("?branch=side".to_owned(), "2"),
+        ("?tag=v1&subdir=deep/er".to_owned(), "deep 1"),
+        (format!("?ref=side&checksum={second}"), "2"),
+        (
+            format!("?ref=v1&checksum={}&submodules=false", &first[..12]),
+            "1",
+        ),
+    ] {
+        let url = format!("{}{context}", server.url("r.git"));
+        store.rbuild(["build", "-t", "x", &url]).ok();
+        let tree = store.tree("x");
+        assert_eq!(tree.text("n"), n, "{context}");
+        assert!(!tree.has(".git"));
+        // Modes that git knows, and the time of the commit.
+        assert_eq!(
+            (tree.owner("n").as_str(), tree.get("n").mtime),
+            ("0:0 644", OLD)
+        );
+        let whole = !context.contains("deep") && !context.contains("submodules=false");
+        assert_eq!(tree.has("mod/inner"), whole, "{context}");
+        assert!(!tree.has("mod/.git"));
+        store.rbuild(["rmi", "x"]).ok();
+    }
+    for (context, why) in [
+        ("#none", "none"),
+        ("#:none", "none"),
+        (&*format!("?ref=side&checksum={first}"), "not"),
+        ("?checksum=", "not"),
+    ] {
+        let url = format!("{}{context}", server.url("r.git"));
+        store.rbuild(["build", &url]).fails(1).tells(why);
+    }
+}
+
+#[test]
+fn plain_file_servers_and_sha256_do_too() {
+    let store = need!(Store::new());
+    for format in ["sha1", "sha256"] {
+        let Three { all, commits } = need!(three(format));
+        let (plain, server) = (all.plainly(&["r.git", "mod.git"]), all.serve());
+        for url in [plain.url("/r.git"), server.url("r.git")] {
+            for (name, n) in [
+                ("v1", "1"),
+                ("side", "2"),
+                (&*commits[1], "2"),
+                ("HEAD", "3"),
+            ] {
+                let context = format!("{url}#{name}");
+                store.rbuild(["build", "-t", "x", &context]).ok();
+                let tree = store.tree("x");
+                assert_eq!(tree.text("n"), n, "{format} {context}");
+                assert_eq!(tree.text("mod/inner"), "inner", "{format} {context}");
+            }
+        }
+    }
+}
+
+#[test]
+fn add_takes_a_commit() {
+    let store = need!(Store::busybox());
+    let Three { all, commits } = need!(three("sha1"));
+    let server = all.serve();
+    let url = server.url("r.git");
+    let context = Dir::dockerfile(&format!(
+        "FROM busybox\nARG REF=side\nADD {url}#$REF /dst\n\
+         ADD --keep-git-dir=true {url}?tag=v1 /kept\n\
+         ADD --chown=3:4 --exclude=**/D* {url}#main:deep /sub/\nADD --checksum={} {url}#v1 /same\n",
+        &commits[0][..12],
+    ));
+    store.build("x", &context).ok();
+    let tree = store.tree("x");
+    let files = ["dst/n", "kept/n", "sub/er/n", "same/n"].map(|file| tree.text(file));
+    assert_eq!(files, ["2", "1", "deep 3", "1"]);
+    assert_eq!(tree.text("dst/mod/inner"), "inner");
+    assert_eq!(
+        (tree.owner("dst"), tree.owner("dst/n")),
+        ("0:0 755".into(), "0:0 644".into())
+    );
+    assert_eq!(tree.get("dst/n").mtime, OLD);
+    assert_eq!(tree.owner("sub/er/n"), "3:4 644");
+    assert!(!tree.has("sub/er/Dockerfile"), "--exclude");
+    assert!(!tree.has("dst/.git") && !tree.has("dst/mod/.git"));
+    // As docker's: the commit itself is checked out.
+    assert_eq!(tree.text("kept/.git/HEAD").trim(), commits[0]);
+    assert!(tree.text("kept/.git/config").contains(&url));
+    let history = store.rbuild(["history", "--no-trunc", "x"]).ok().out();
+    assert!(
+        history.contains(&format!("ADD {url}#side /dst # buildkit")),
+        "{history}"
+    );
+
+    // Nothing is fetched as long as the names mean the same commits.
+    let asked = server.requests();
+    let again = store.build("x", &context).ok();
+    assert_eq!(again.err().matches("CACHED").count(), 4, "{again}");
+    assert!(
+        server.requests() - asked <= 8,
+        "{} requests",
+        server.requests() - asked
+    );
+    all.git("r.git", &["branch", "-f", "side", "main"]);
+    store.build("x", &context).ok();
+    assert_eq!(store.tree("x").text("dst/n"), "3");
+}
+
+#[test]
+fn what_a_repository_may_not_do_is_told() {
+    let store = need!(Store::busybox());
+    let Three { all, commits } = need!(three("sha1"));
+    let server = all.serve();
+    let url = server.url("r.git");
+    for (add, why) in [
+        (format!("ADD {url}#none /x"), "there is no none"),
+        (format!("ADD {url}#side:none /x"), "none"),
+        (format!("ADD {url}#side:n /x"), "the folder \"n\""),
+        (
+            format!("ADD --checksum={} {url}#side /x", commits[0]),
+            "side is commit",
+        ),
+        (format!("ADD --checksum=sha256:00 {url} /x"), "is no commit"),
+        (format!("ADD {} /x", server.url("none.git")), "none.git"),
+    ] {
+        let context = Dir::dockerfile(&format!("FROM busybox\n{add}\n"));
+        let done = store.build("x", &context).fails(1);
+        done.tells(why).tells("Dockerfile:2");
+        assert!(!store.has("x"));
+    }
+    // A commit that no git would write.
+    let tree = all.git("r.git", &["rev-parse", "HEAD^{tree}"]);
+    let bad = Dir::new().file("bad", format!("tree {tree}\n\nno author\n"));
+    let path = bad.join("bad").display().to_string();
+    let literally = ["hash-object", "-t", "commit", "-w", "--literally", &path];
+    let commit = all.git("r.git", &literally);
+    all.git("r.git", &["update-ref", "refs/heads/bad", &commit]);
+    let context = Dir::dockerfile(&format!("FROM busybox\nADD {url}#bad /x\n"));
+    store.build("x", &context).fails(1).tells("missingAuthor");
+}
+
+#[test]
+fn a_build_is_dated_by_what_it_is_made_of() {
+    let store = need!(Store::busybox());
+    let Three { all, .. } = need!(three("sha1"));
+    let server = all.serve();
+    let url = server.url("r.git");
+    let first = "ARG SOURCE_DATE_EPOCH=";
+    let then = "FROM busybox\nARG SOURCE_DATE_EPOCH\nRUN echo $SOURCE_DATE_EPOCH >/seen\n";
+    let dated = |image: &str| {
+        let seen = store.tree(image).text("seen").trim().to_owned();
+        (
+            store.inspect(image)["Created"].as_str().unwrap().to_owned(),
+            seen,
+        )
+    };
+    let old = ("2001-09-09T01:46:40Z".to_owned(), OLD.to_string());
+    let date = |start: &str, flags: &[&str]| {
+        let context = Dir::dockerfile(&format!("{start}{then}"));
+        store.build("x", &context).args(flags).ok();
+        dated("x")
+    };
+    assert_eq!(date(&format!("{first}1000000000\n"), &[]), old);
+    let given = ["--build-arg", "SOURCE_DATE_EPOCH=1000000000"];
+    assert_eq!(date(&format!("{first}7\n"), &given), old);
+    let named = format!("src={url}");
+    assert_eq!(
+        date(&format!("{first}src\n"), &["--build-context", &named]),
+        old
+    );
+    let stage = format!("{first}src\nFROM scratch AS src\nADD {url}#v1 /\n");
+    assert_eq!(date(&stage, &[]), old);
+    // A folder is of no time.
+    let (created, seen) = date(&format!("{first}context\n"), &[]);
+    assert!(created > "2026".to_owned(), "{created}");
+    assert_eq!(seen, "");
+    all.commit(
+        "r.git",
+        &[("Dockerfile", &format!("{first}context\n{then}"))],
+    );
+    store.rbuild(["build", "-t", "x", &url]).ok();
+    assert_eq!(dated("x"), old);
+    // A file by URL is of the time that its server tells.
+    let files = e2e::Files::serve(&[("/f", b"f")]);
+    let stage = format!(
+        "{first}src\nFROM scratch AS src\nADD {} /\n",
+        files.url("/f")
+    );
+    assert_eq!(date(&stage, &[]), old);
+
+    let wrong = Dir::dockerfile(&format!("{first}soon\n{then}"));
+    let done = store.build("y", &wrong).fails(1);
+    done.tells("invalid SOURCE_DATE_EPOCH: soon")
+        .tells("Dockerfile:1:23");
+    let wrong = ["--build-arg", "SOURCE_DATE_EPOCH=soon"];
+    store
+        .build("y", &Dir::dockerfile(then))
+        .args(wrong)
+        .fails(125);
+}
