@@ -5,6 +5,7 @@ pub mod cancel;
 mod copies;
 pub mod copy;
 mod devices;
+mod elsewhere;
 mod execute;
 pub mod fetched;
 mod filled;

@@ -448,6 +448,7 @@ fn images_are_known_by_platform() {
         run_flags: "default",
         no_cache: false,
         jobs: Bound::Work(NonZeroUsize::MIN),
+        whole: true,
     };
     let (fake, log) = (Fake::default(), Log::default());
     let mut solver = Solver::new(build, &fake, &log, Trace::default());

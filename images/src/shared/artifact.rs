@@ -100,11 +100,11 @@ pub(super) fn decode(name: &Name, document: &ManifestDocument) -> Result<Entry, 
                 .map_err(|e| Malformed(format!("its diff ID: {e}")))?;
             let created = said(CREATED)?.clone();
             check_time(&created)?;
-            Ok(Entry::Step(Step {
+            Ok(Entry::Step(Box::new(Step {
                 diff_id: diff_id.into(),
                 created,
                 blob: oci_layer(blob),
-            }))
+            })))
         }
         Name::Files(_) => {
             let files: Files = serde_json::from_str(said(TAKEN)?)
@@ -120,11 +120,11 @@ mod tests {
 
     fn step() -> (Name, Entry) {
         let blob = Descriptor::new(media_type::OCI_LAYER_GZIP, Digest::sha256(b"blob"), 4);
-        let entry = Entry::Step(Step {
+        let entry = Entry::Step(Box::new(Step {
             diff_id: Digest::sha256(b"tar").into(),
             created: "2026-01-02T03:04:05Z".to_owned(),
             blob,
-        });
+        }));
         (Name::Step(Digest::sha256(b"key")), entry)
     }
 

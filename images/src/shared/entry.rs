@@ -55,7 +55,7 @@ pub struct Step {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Entry {
     /// Of [`Name::Step`].
-    Step(Step),
+    Step(Box<Step>),
     /// Of [`Name::Files`].
     Files(Files),
 }

@@ -91,11 +91,11 @@ impl Inline {
         match name {
             Name::Step(key) => {
                 let step = self.steps.iter().find(|step| step.key == *key)?;
-                Some(Entry::Step(Step {
+                Some(Entry::Step(Box::new(Step {
                     diff_id: diff_ids.get(step.layer)?.clone(),
                     created: step.created.clone(),
                     blob: layers.get(step.layer)?.clone(),
-                }))
+                })))
             }
             Name::Files(key) => {
                 let files = self.files.iter().find(|files| files.key == *key)?;

@@ -43,7 +43,7 @@ struct Source {
 }
 
 enum Kind {
-    Registry(Reference, OnceCell<Option<ImageCache>>),
+    Registry(Reference, OnceCell<Option<Box<ImageCache>>>),
     Layout(
         Layout,
         Option<String>,
@@ -192,7 +192,7 @@ impl Sources {
         &self,
         source: &Source,
         reference: &Reference,
-        image: &OnceCell<Option<ImageCache>>,
+        image: &OnceCell<Option<Box<ImageCache>>>,
         name: &Name,
     ) -> Result<Option<Answer>, Trouble> {
         let repository = reference.repository();
@@ -226,7 +226,7 @@ impl Sources {
         &self,
         source: &Source,
         reference: &Reference,
-    ) -> Result<Option<ImageCache>, Trouble> {
+    ) -> Result<Option<Box<ImageCache>>, Trouble> {
         match self.find_image_cache(reference).await {
             Ok(Some(Found::Cache(image))) => Ok(Some(image)),
             Ok(Some(Found::BuildKits)) => {
@@ -283,11 +283,11 @@ impl Sources {
             Err(_) => return Ok(None),
         };
         let found = Inline::read(&config)?.map(|inline| {
-            Found::Cache(ImageCache {
+            Found::Cache(Box::new(ImageCache {
                 inline,
                 config,
                 layers: resolved.layers,
-            })
+            }))
         });
         Ok(found)
     }
@@ -295,7 +295,7 @@ impl Sources {
 
 /// What an image of a cache's name turned out to be.
 enum Found {
-    Cache(ImageCache),
+    Cache(Box<ImageCache>),
     BuildKits,
 }
 

@@ -240,7 +240,7 @@ impl Shared {
                     created: created.clone(),
                     blob: artifact::oci_layer(&blob),
                 };
-                (Entry::Step(step), Some((diff_id, blob)))
+                (Entry::Step(Box::new(step)), Some((diff_id, blob)))
             }
         };
         let manifest = encode(&order.name, &entry).map_err(|cause| ImageError::Document {
