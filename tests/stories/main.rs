@@ -33,4 +33,5 @@ mod robust;
 mod same_as_docker;
 mod sandbox;
 mod secrets;
+mod shared_cache;
 mod terminal;

@@ -1,7 +1,7 @@
 //! A build as a graph of nodes: each is one thing to be done to a stack of layers, and says which
 //! other trees of files it takes from. Made purely, of stages that are expanded.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::ops::Range;
 
 use dockerfile::span::Span;
@@ -133,6 +133,18 @@ impl<'p> Nodes<'p> {
     /// The nodes of a stage, in order: one for each of its steps that changes files.
     pub fn of_stage(&self, index: usize) -> Range<usize> {
         self.stages.get(&index).cloned().unwrap_or(0..0)
+    }
+
+    /// The nodes whose layers a stage has in the end, those of stages that it stands on included.
+    pub fn of_result(&self, target: usize) -> HashSet<usize> {
+        let mut found = HashSet::new();
+        let mut at = self.top(target);
+        while let Stack::Node(index) = at {
+            found.insert(index);
+            let node = self.all.get(index);
+            at = node.map_or(Stack::Empty, |node| node.parent.clone());
+        }
+        found
     }
 
     /// What a stage comes to.

@@ -28,6 +28,8 @@ pub struct Build<'a> {
     pub no_cache: bool,
     /// `--jobs`
     pub jobs: Bound,
+    /// The layers of the result have to be here, also those that caches have elsewhere.
+    pub whole: bool,
 }
 
 impl<'a> Build<'a> {

@@ -39,7 +39,7 @@ impl<'a> Tell<'a> {
     /// The work was not done.
     pub fn ended(&self, vertex: &Vertex, cause: &StepError) {
         match cause {
-            StepError::Cancelled => self.progress.canceled(vertex),
+            StepError::Cancelled | StepError::CacheLost(_) => self.progress.canceled(vertex),
             _ => self.progress.failed(vertex, &cause.to_string()),
         }
     }

@@ -286,6 +286,7 @@ fn solve_bounded(
         run_flags: "default",
         no_cache: false,
         jobs,
+        whole: true,
     };
     let log = Log::default();
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -447,6 +448,7 @@ fn images_are_known_by_platform() {
         run_flags: "default",
         no_cache: false,
         jobs: Bound::Work(NonZeroUsize::MIN),
+        whole: true,
     };
     let (fake, log) = (Fake::default(), Log::default());
     let mut solver = Solver::new(build, &fake, &log, Trace::default());

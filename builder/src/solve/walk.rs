@@ -2,7 +2,7 @@
 //! a time as there are turns, each key once. The first failure stops the rest.
 
 use std::cell::{Cell, RefCell};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
 
 use futures_util::StreamExt as _;
@@ -10,7 +10,7 @@ use futures_util::stream::FuturesUnordered;
 use oci::{ChainId, Digest};
 use tokio::sync::{Mutex, MutexGuard};
 
-use super::backend::{Cache, Execute, Layer, Tree};
+use super::backend::{Cache, Execute, Layer, Outcome, Tree};
 use super::build::Build;
 use super::error::{SolveError, StepError};
 use super::inputs::{Looked, look};
@@ -40,6 +40,8 @@ pub struct Walk<'a, B> {
     after: RefCell<Trace>,
     once: RefCell<HashMap<Digest, Once>>,
     failed: Cell<bool>,
+    /// The nodes whose layers are the result's.
+    result: HashSet<usize>,
 }
 
 /// How a node's layer was come by.
@@ -59,6 +61,7 @@ impl<'a, B: Cache + Execute> Walk<'a, B> {
         nodes: &'a Nodes<'a>,
         images: &'a Images,
         before: &'a Trace,
+        target: usize,
     ) -> Self {
         Self {
             build,
@@ -72,6 +75,7 @@ impl<'a, B: Cache + Execute> Walk<'a, B> {
             after: RefCell::default(),
             once: RefCell::default(),
             failed: Cell::new(false),
+            result: nodes.of_result(target),
         }
     }
 
@@ -91,9 +95,12 @@ impl<'a, B: Cache + Execute> Walk<'a, B> {
                 Some(ended) = running.next() => match ended {
                     Ok(index) => ready.done(index),
                     Err(error) if failed.is_none() => {
+                        // Then it is tried again: what runs may be of use.
+                        if error.lost().is_none() {
+                            self.backend.stop();
+                        }
                         failed = Some(error);
                         self.failed.set(true);
-                        self.backend.stop();
                     }
                     Err(_) => {}
                 },
@@ -113,7 +120,7 @@ impl<'a, B: Cache + Execute> Walk<'a, B> {
             return Ok(index);
         };
         let vertex = self.tell.begin(node.name.as_str());
-        let layer = match self.look_up_or_do(node, &vertex, turn).await {
+        let layer = match self.look_up_or_do((index, node), &vertex, turn).await {
             Ok(Found::Cached(layer)) => {
                 self.tell.progress.cached(&vertex);
                 layer
@@ -136,13 +143,13 @@ impl<'a, B: Cache + Execute> Walk<'a, B> {
 
     async fn look_up_or_do(
         &self,
-        node: &Node<'_>,
+        (index, node): (usize, &Node<'_>),
         vertex: &Vertex,
         turn: Turn,
     ) -> Result<Found, StepError> {
         let parent = self.chain(&node.parent);
-        let trees = node.inputs.iter().map(|input| self.tree(input)).collect();
-        let looked = look(self.backend, node.op, trees, parent.as_ref(), &turn).await?;
+        let trees: Vec<Tree> = node.inputs.iter().map(|input| self.tree(input)).collect();
+        let looked = look(self.backend, node.op, trees.clone(), parent.as_ref(), &turn).await?;
         let build = self.build;
         let taken = Taken {
             files: &looked.files,
@@ -175,7 +182,21 @@ impl<'a, B: Cache + Execute> Walk<'a, B> {
         };
         let found = self.find(&step, looked, turn, &mut once).await;
         drop(once);
-        if found.is_ok() {
+        if let Ok(found) = &found {
+            let (layer, made) = match found {
+                Found::Cached(layer) => (layer, false),
+                Found::Made(layer) => (layer, true),
+            };
+            let outcome = Outcome {
+                key: &key.digest(),
+                layer,
+                op: node.op,
+                parent: parent.as_ref(),
+                trees: &trees,
+                in_result: self.result.contains(&index),
+                made,
+            };
+            self.backend.share(&outcome).await;
             self.after.borrow_mut().insert(&node.place, key);
         }
         found
@@ -206,7 +227,11 @@ impl<'a, B: Cache + Execute> Walk<'a, B> {
             }
             let (claim, turn) = self.claim(step, &digest, turn).await?;
             // Another build may have done it just now.
-            if let Some(layer) = self.cached(step, &digest).await? {
+            let mut there = self.cached(step, &digest).await?;
+            if there.is_none() {
+                there = self.elsewhere(step, &digest, &turn).await?;
+            }
+            if let Some(layer) = there {
                 **once = Some(layer.clone());
                 return Ok(Found::Cached(layer));
             }
@@ -235,6 +260,25 @@ impl<'a, B: Cache + Execute> Walk<'a, B> {
     /// What the cache knows of a step.
     async fn cached(&self, step: &Step<'_>, digest: &Digest) -> Result<Option<Layer>, StepError> {
         match self.backend.lookup(digest).await? {
+            Some(layer) => self.on_parent(step, layer).await,
+            None => Ok(None),
+        }
+    }
+
+    /// What caches of other machines know of a step.
+    async fn elsewhere(
+        &self,
+        step: &Step<'_>,
+        digest: &Digest,
+        turn: &Turn,
+    ) -> Result<Option<Layer>, StepError> {
+        let alone = matches!(step.node.op, Op::Copy(copy) if copy.link);
+        let parent = step.parent.filter(|_| !alone);
+        let waiting = turn.waiting();
+        let found = self.backend.elsewhere(digest, parent, step.node.step);
+        let found = found.await;
+        drop(waiting);
+        match found {
             Some(layer) => self.on_parent(step, layer).await,
             None => Ok(None),
         }

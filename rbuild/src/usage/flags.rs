@@ -11,14 +11,6 @@ const BUILD: &[(&str, &str)] = &[
         "make statements about an image with syft or cosign, once it is pushed",
     ),
     (
-        "--cache-from",
-        "the cache is the store's own: keep the folder that --root names between builds",
-    ),
-    (
-        "--cache-to",
-        "the cache is the store's own: keep the folder that --root names between builds",
-    ),
-    (
         "--cgroup-parent",
         "start rbuild itself in the cgroup, as in systemd-run --slice=SLICE rbuild build …",
     ),
@@ -187,8 +179,8 @@ mod tests {
     #[test]
     fn dockers_flags_are_called_dockers() {
         let told = |path: &[&str], flag: &str| unknown(&args::command(), path, flag);
-        let text = told(&["build"], "--cache-from=user/app");
-        let start = "--cache-from is docker's, and is not supported here; the cache is";
+        let text = told(&["build"], "--stream=true");
+        let start = "--stream is docker's, and is not supported here; the context is";
         assert!(text.starts_with(start), "{text}");
         assert!(text.ends_with("Run 'rbuild build --help' for more information"));
         assert!(told(&["image", "ls"], "--tree").starts_with("--tree is docker's"));

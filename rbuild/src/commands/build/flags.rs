@@ -75,6 +75,17 @@ pub struct BuildFlags {
     #[arg(long = "annotation", value_name = "[TYPE:]KEY=VALUE")]
     pub annotations: Vec<String>,
 
+    /// Look steps up in a cache that other machines share: type=registry,ref=REPOSITORY or
+    /// type=local,src=FOLDER; REPOSITORY alone, or an image that has one; may be repeated
+    #[arg(long = "cache-from", value_name = "CACHE")]
+    pub cache_from: Vec<String>,
+
+    /// Write steps to a cache that other machines share: type=registry,ref=REPOSITORY,
+    /// type=local,dest=FOLDER, or type=inline for the image itself; mode=max writes those of all
+    /// stages; may be repeated
+    #[arg(long = "cache-to", value_name = "CACHE")]
+    pub cache_to: Vec<String>,
+
     /// Do not use the cache
     #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value_t = false, hide_default_value = true, hide_possible_values = true, action = ArgAction::Set, value_name = "BOOL")]
     pub no_cache: bool,

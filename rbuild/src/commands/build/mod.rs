@@ -1,6 +1,7 @@
 //! `rbuild build`
 
 mod answers;
+mod caches;
 pub mod call;
 mod checks;
 mod deliver;
@@ -20,6 +21,7 @@ use std::sync::Arc;
 use builder::context::{self, BuildContext};
 use builder::engine::cancel::Cancel;
 use builder::engine::secrets::{Agents, Masked, Masker, Secrets};
+use builder::engine::sharing::Sharing;
 use builder::engine::{Engine, EngineOptions};
 use builder::plan::Graph;
 use builder::plan::graph::GraphOptions;
@@ -46,6 +48,7 @@ use flags::BuildFlags as Args;
 use interrupts::Interrupts;
 use opened::Opened;
 use options::Options;
+use outputs::Output;
 use platforms::OfPlatform;
 use trace::LastBuild;
 
@@ -223,6 +226,8 @@ impl<'a> Command<'a> {
     async fn solve_all(&self, shared: &Shared) -> Result<AllBuilt, Failure> {
         let mut ways = Vec::new();
         let lines = Arc::default();
+        let caches = &self.options.caches;
+        let targets = caches.targets(&shared.images, &shared.progress);
         for (planned, _) in self.plans {
             let progress: Arc<dyn Progress> = match self.plans.len() {
                 1 => Arc::clone(&shared.progress),
@@ -232,7 +237,9 @@ impl<'a> Command<'a> {
                 }
             };
             let last = self.last_build(shared, planned.target_platform).await;
-            ways.push((self.engine(shared, &progress), progress, last));
+            let (images, platform) = (&shared.images, planned.target_platform);
+            let sharing = caches.sharing(images, platform, &targets, &progress);
+            ways.push((self.engine(shared, &progress, sharing), progress, last));
         }
         let mut report = None;
         let mut solvers = Vec::new();
@@ -249,10 +256,16 @@ impl<'a> Command<'a> {
         for (((planned, _), (engine, ..)), solver) in plans {
             let solved = solver.solve().await;
             let (image, trace) = solved.map_err(|e| self.text.failed(&e))?;
+            let inline = engine.inline(&image.diff_ids);
             built.push(Built {
                 platform: planned.target_platform.clone(),
                 base_layers: image.base.rootfs.diff_ids.len(),
-                document: outcome::document(&image, engine.dated().as_deref(), self.options)?,
+                document: outcome::document(
+                    &image,
+                    engine.dated().as_deref(),
+                    self.options,
+                    inline,
+                )?,
             });
             traces.push(trace);
         }
@@ -274,6 +287,7 @@ impl<'a> Command<'a> {
             run_flags: self.run_flags,
             no_cache: self.args.no_cache,
             jobs: self.args.jobs.map_or_else(Bound::cores, Bound::Steps),
+            whole: self.options.outputs.iter().any(Output::needs_layers),
         }
     }
 
@@ -289,8 +303,9 @@ impl<'a> Command<'a> {
     }
 
     /// What the build's steps are done with.
-    fn engine(&self, shared: &Shared, progress: &Arc<dyn Progress>) -> Engine {
+    fn engine(&self, shared: &Shared, progress: &Arc<dyn Progress>, sharing: Sharing) -> Engine {
         let options = EngineOptions {
+            sharing,
             secrets: shared.secrets.clone(),
             agents: shared.agents.clone(),
             no_cache: self.args.no_cache,

@@ -4,6 +4,7 @@ use client::config::DaemonConfig;
 use oci::{Platform, Reference};
 use runtime::{Dns, Limits, Pids, Ulimit};
 
+use super::caches::{Caches, caches};
 use super::call::Method;
 use super::flags::{BuildFlags, LimitArgs};
 use super::given::{self, SecretFlag, SshFlag};
@@ -33,6 +34,8 @@ pub struct Options {
     pub annotations: Annotations,
     /// What RUN steps share.
     pub settings: RunSettings,
+    /// `--cache-from` and `--cache-to`
+    pub caches: Caches,
     /// `--secret`
     pub secrets: Vec<SecretFlag>,
     /// `--ssh`
@@ -96,7 +99,9 @@ pub fn validate(args: &BuildFlags) -> Result<Options, Failure> {
     let secrets = secrets.collect::<Result<_, _>>().map_err(wrong("secret"))?;
     let ssh = args.ssh.iter().map(|text| given::ssh(text));
     let ssh = ssh.collect::<Result<_, _>>().map_err(wrong("ssh"))?;
+    let inline = build_args.get(INLINE_CACHE) == Some("1");
     Ok(Options {
+        caches: caches(args, inline)?,
         secrets,
         ssh,
         tags,
@@ -276,6 +281,8 @@ fn settings(args: &BuildFlags, build_args: &BuildArgs) -> Result<RunSettings, St
 }
 
 /// The build argument that names RUN steps' host, as with BuildKit.
+/// The build argument that asks for `--cache-to type=inline`.
+const INLINE_CACHE: &str = "BUILDKIT_INLINE_CACHE";
 const HOSTNAME: &str = "BUILDKIT_SANDBOX_HOSTNAME";
 /// sethostname(2)
 const MAX_HOSTNAME: usize = 64;

@@ -7,6 +7,7 @@ use std::path::Path;
 use builder::solve::image::StageImage;
 use dockerfile::lint::Report;
 use images::ConfigDocument;
+use images::shared::inline::Inline;
 
 use super::flags::BuildFlags;
 use super::options::Options;
@@ -47,8 +48,12 @@ pub fn document(
     image: &StageImage,
     dated: Option<&str>,
     options: &Options,
+    inline: Option<Inline>,
 ) -> Result<ConfigDocument, Failure> {
     let mut document = image.document(dated);
+    if let Some(inline) = inline {
+        inline.write(&mut document)?;
+    }
     let config = document.config.get_or_insert_default();
     config.labels.extend(options.labels.iter().cloned());
     Ok(ConfigDocument::new(&document)?)
