@@ -7,6 +7,7 @@ use oci::ChainId;
 use super::sharing::{BELOW, below_name};
 use super::stack::mount;
 use super::{Engine, Selected, blocking, copy, failed};
+use crate::files::listing::Listing;
 use crate::plan::{CopyOp, ImageName, ImageRequest, RunOp};
 use crate::solve::backend::{BaseImage, Execute, Job, Layer, Sources, Tree};
 use crate::solve::error::StepError;
@@ -141,6 +142,10 @@ impl Execute for Engine {
 
     async fn complete(&self, chain: &ChainId) -> Result<(), StepError> {
         self.lowers(Some(chain)).await.map(drop)
+    }
+
+    async fn listing(&self, values: &[&str]) -> Option<Listing> {
+        self.find_listing(values).await
     }
 
     fn stop(&self) {

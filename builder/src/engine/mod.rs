@@ -288,7 +288,9 @@ impl Engine {
             Ok(filled) => filled,
             Err(e) => return Err(self.give_up(staged, e).await),
         };
-        let layer = self.commit(staged, parent.filter(|_| !alone)).await?;
+        let layer = self
+            .commit(staged, parent.filter(|_| !alone), vertex)
+            .await?;
         if !filled.steady {
             lock(&self.shared.unsteady).insert(layer.chain_id.clone());
         } else if let Some((path, made)) = filled.made {
@@ -343,6 +345,7 @@ impl Engine {
         &self,
         staged: StagedSnapshot,
         parent: Option<&ChainId>,
+        vertex: &Vertex,
     ) -> Result<Layer, StepError> {
         let upper = staged.upper().to_owned();
         let options = TarOptions {
@@ -364,6 +367,7 @@ impl Engine {
             Err(e) => return Err(self.give_up(staged, e).await),
         };
         let (diff, size_tar, size_files) = (layer.diff_id, layer.size_tar, layer.size_files);
+        self.progress.layer(vertex, size_files);
         let snapshot = staged
             .commit(
                 parent,

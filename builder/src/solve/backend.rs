@@ -5,6 +5,7 @@ use oci::{ChainId, DiffId, Digest, ImageConfig};
 use super::error::StepError;
 use super::jobs::Turn;
 use super::progress::Vertex;
+use crate::files::listing::Listing;
 use crate::plan::{CopyOp, ImageRequest, Op, RunOp, WorkdirOp};
 
 /// A base image, its layers ready to be stacked, or to be fetched for that.
@@ -191,6 +192,12 @@ pub trait Execute {
     async fn complete(&self, chain: &ChainId) -> Result<(), StepError> {
         let _ = chain;
         Ok(())
+    }
+
+    /// The files of what a key says of a copy's sources, if they are known, to say what changed.
+    async fn listing(&self, values: &[&str]) -> Option<Listing> {
+        let _ = values;
+        None
     }
 
     /// Ends what runs: the build has failed.

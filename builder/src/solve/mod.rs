@@ -7,7 +7,7 @@
 //! - `foreign`: for which platforms processes run
 //! - [`image`]: what a stage comes to; [`error`]: why there is none
 //! - [`key`]: what a step's result depends on
-//! - [`trace`]: the keys of the last build, to say why a step missed
+//! - [`trace`]: the keys of the last build, from which `why` finds the [`reason`] of a miss
 
 pub mod backend;
 pub mod build;
@@ -20,9 +20,11 @@ pub mod key;
 mod prepare;
 pub mod progress;
 mod ready;
+pub mod reason;
 mod tell;
 pub mod trace;
 mod walk;
+mod why;
 
 #[cfg(test)]
 mod tests;

@@ -3,6 +3,8 @@
 use std::cell::Cell;
 use std::sync::Arc;
 
+use dockerfile::span::Span;
+
 use super::error::StepError;
 use super::progress::{Progress, Vertex};
 
@@ -27,10 +29,20 @@ impl<'a> Tell<'a> {
 
     /// A new line, of work that begins.
     pub fn begin(&self, name: impl Into<Arc<str>>) -> Vertex {
+        self.start(name.into(), None)
+    }
+
+    /// The same, of an instruction at its place in the file.
+    pub fn begin_at(&self, name: impl Into<Arc<str>>, span: Span) -> Vertex {
+        self.start(name.into(), Some(span))
+    }
+
+    fn start(&self, name: Arc<str>, span: Option<Span>) -> Vertex {
         self.begun.set(self.begun.get() + 1);
         let vertex = Vertex {
             number: self.begun.get(),
-            name: name.into(),
+            name,
+            span,
         };
         self.progress.started(&vertex);
         vertex

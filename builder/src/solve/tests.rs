@@ -14,6 +14,7 @@ use super::error::{SolveError, StepError};
 use super::image::StageImage;
 use super::jobs::{Bound, Turn};
 use super::progress::{Progress, Vertex};
+use super::reason::Reason;
 use super::trace::Trace;
 use super::{Build, Solver};
 use crate::plan::graph::GraphOptions;
@@ -216,8 +217,10 @@ impl Progress for Log {
     fn cached(&self, vertex: &Vertex) {
         self.push(format!("CACHED {}", vertex.name));
     }
-    fn missed(&self, vertex: &Vertex, reason: &str) {
-        self.push(format!("missed {}: {reason}", vertex.name));
+    fn missed(&self, vertex: &Vertex, reason: &Reason) {
+        if *reason != Reason::New {
+            self.push(format!("missed {}: {reason}", vertex.name));
+        }
     }
     fn output(&self, _: &Vertex, _: &[u8]) {}
     fn status(&self, _: &Vertex, _: &str) {}

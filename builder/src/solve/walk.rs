@@ -19,8 +19,10 @@ use super::key::{self, StepKey, Taken};
 use super::prepare::Images;
 use super::progress::Vertex;
 use super::ready::Ready;
+use super::reason::Reason;
 use super::tell::Tell;
 use super::trace::Trace;
+use super::why::why;
 use crate::plan::Op;
 use crate::plan::nodes::{Input, Node, Nodes, Stack};
 
@@ -119,7 +121,7 @@ impl<'a, B: Cache + Execute> Walk<'a, B> {
         let Some(node) = self.nodes.all.get(index) else {
             return Ok(index);
         };
-        let vertex = self.tell.begin(node.name.as_str());
+        let vertex = self.tell.begin_at(node.name.as_str(), node.span);
         let layer = match self.look_up_or_do((index, node), &vertex, turn).await {
             Ok(Found::Cached(layer)) => {
                 self.tell.progress.cached(&vertex);
@@ -197,7 +199,7 @@ impl<'a, B: Cache + Execute> Walk<'a, B> {
                 made,
             };
             self.backend.share(&outcome).await;
-            self.after.borrow_mut().insert(&node.place, key);
+            self.after.borrow_mut().insert(&node.place, &key);
         }
         found
     }
@@ -237,9 +239,11 @@ impl<'a, B: Cache + Execute> Walk<'a, B> {
             }
             (Some(claim), turn)
         };
-        if let Some(reason) = self.before.explain(&step.node.place, step.key, no_cache) {
-            self.tell.progress.missed(step.vertex, &reason);
-        }
+        let reason = match no_cache {
+            true => Reason::NoCache,
+            false => why(self.backend, self.before, (step.node, self.nodes), step.key).await,
+        };
+        self.tell.progress.missed(step.vertex, &reason);
         let done = self
             .backend
             .execute(looked.job, step.parent, step.vertex, &turn);

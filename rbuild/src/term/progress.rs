@@ -13,6 +13,7 @@ use crate::term::printer::Printer;
 use crate::term::safe;
 use crate::term::style::Style;
 use builder::solve::progress::{Progress, Vertex};
+use builder::solve::reason::Reason;
 
 /// Lines of a step's output that stay on the screen while it runs.
 const TAIL: usize = 6;
@@ -74,8 +75,11 @@ impl Progress for Shown {
     fn cached(&self, vertex: &Vertex) {
         self.how.cached(vertex);
     }
-    fn missed(&self, vertex: &Vertex, reason: &str) {
-        self.how.missed(vertex, reason);
+    fn missed(&self, vertex: &Vertex, reason: &Reason) {
+        // At a first build that goes without saying.
+        if *reason != Reason::New {
+            self.how.missed(vertex, reason);
+        }
     }
     fn output(&self, vertex: &Vertex, bytes: &[u8]) {
         self.logs.add(vertex.number, bytes);
@@ -123,7 +127,7 @@ struct Quiet(Printer);
 impl Progress for Quiet {
     fn started(&self, _: &Vertex) {}
     fn cached(&self, _: &Vertex) {}
-    fn missed(&self, _: &Vertex, _: &str) {}
+    fn missed(&self, _: &Vertex, _: &Reason) {}
     fn output(&self, _: &Vertex, _: &[u8]) {}
     fn status(&self, _: &Vertex, _: &str) {}
     fn done(&self, _: &Vertex) {}
@@ -190,7 +194,7 @@ impl Progress for Plain {
         self.end(vertex, |_| self.printer.paint(Style::Blue, "CACHED"));
     }
 
-    fn missed(&self, vertex: &Vertex, reason: &str) {
+    fn missed(&self, vertex: &Vertex, reason: &Reason) {
         self.printer
             .note(format!("#{} not cached: {reason}", vertex.number));
     }
@@ -343,10 +347,10 @@ impl Progress for Live {
         self.end(vertex, Style::Blue, "CACHED");
     }
 
-    fn missed(&self, vertex: &Vertex, reason: &str) {
+    fn missed(&self, vertex: &Vertex, reason: &Reason) {
         self.status(vertex, &format!("not cached: {reason}"));
         if let Some(step) = lock(&self.running).get_mut(&vertex.number) {
-            step.missed = Some(plain(reason));
+            step.missed = Some(plain(&reason.to_string()));
         }
     }
 

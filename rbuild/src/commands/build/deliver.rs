@@ -56,8 +56,9 @@ struct Known {
 }
 
 impl Delivery<'_> {
-    /// Does all that the flags ask for, in their order, and tells of it.
-    pub async fn all(&self, built: &[Built]) -> Outcome {
+    /// Does all that the flags ask for, in their order, and tells of it. Returns the ID under which
+    /// the store has the result, if it has.
+    pub async fn all(&self, built: &[Built]) -> Result<Option<Digest>, Failure> {
         let mut known = Known::default();
         for output in &self.options.outputs {
             let done = match output {
@@ -86,7 +87,9 @@ impl Delivery<'_> {
             };
             done.map_err(|failure| self.interrupts.code(failure))?;
         }
-        self.tell(built, known).await
+        let id = known.id.clone();
+        self.tell(built, known).await?;
+        Ok(id)
     }
 
     /// The names of an image in one output.

@@ -14,6 +14,7 @@ pub mod options;
 mod outcome;
 mod outputs;
 mod platforms;
+mod record;
 mod trace;
 
 use std::sync::Arc;
@@ -26,6 +27,7 @@ use builder::engine::{Engine, EngineOptions};
 use builder::plan::Graph;
 use builder::plan::graph::GraphOptions;
 use builder::plan::mistakes::base_images;
+use builder::record::recorder::Recorder;
 use builder::solve::backend::Execute as _;
 use builder::solve::error::{SolveError, StepError};
 use builder::solve::jobs::Bound;
@@ -33,7 +35,7 @@ use builder::solve::progress::Progress;
 use builder::solve::{Build, Solver};
 use dockerfile::lint::Report;
 use images::Images;
-use oci::Platform;
+use oci::{Digest, Platform};
 
 use crate::app::App;
 use crate::failure::{Failure, Outcome};
@@ -136,6 +138,14 @@ struct Shared {
     cancel: Arc<Cancel>,
 }
 
+/// What a build is watched by.
+struct Working<'w> {
+    shown: &'w Shown,
+    recorder: &'w Arc<Recorder>,
+    interrupts: &'w Interrupts,
+    cancel: Arc<Cancel>,
+}
+
 /// What all platforms came to.
 struct AllBuilt {
     built: Vec<Built>,
@@ -144,8 +154,35 @@ struct AllBuilt {
 }
 
 impl<'a> Command<'a> {
-    /// Builds the image of each platform, and brings the result where it is to go.
+    /// Builds the image of each platform, brings the result where it is to go, and keeps a record
+    /// of it.
     async fn build(&self, opened: Opened) -> Outcome {
+        let shown = self.progress();
+        let recorder = Arc::new(Recorder::new(shown.clone()));
+        let images = self.app.images().await?;
+        let root = images.store.root().to_owned();
+        let context = opened.context.identity.clone();
+        let cancel = Arc::new(Cancel::default());
+        let interrupts = Interrupts::watch(Arc::clone(&cancel));
+        let working = Working {
+            shown: &shown,
+            recorder: &recorder,
+            interrupts: &interrupts,
+            cancel,
+        };
+        let outcome = self.work(opened, images, working).await;
+        let place = (root.as_path(), context.as_deref());
+        record::keep(self, place, &recorder, &interrupts, &outcome).await;
+        outcome.map(drop)
+    }
+
+    /// Builds, and brings the result where it is to go; returns what was made of it.
+    async fn work(
+        &self,
+        opened: Opened,
+        images: Images,
+        working: Working<'_>,
+    ) -> Result<Vec<Digest>, Failure> {
         let Self {
             app,
             args,
@@ -153,18 +190,19 @@ impl<'a> Command<'a> {
             text,
             ..
         } = *self;
+        let Working {
+            shown, interrupts, ..
+        } = working;
         let secrets = given::read(&options.secrets).map_err(Failure::new)?;
         let masker = Masker::new(&secrets);
-        let shown = self.progress();
-        let progress: Arc<dyn Progress> = Arc::new(Masked::new(shown.clone(), masker.clone()));
+        let recorder: Arc<Recorder> = Arc::clone(working.recorder);
+        let progress: Arc<dyn Progress> = Arc::new(Masked::new(recorder, masker.clone()));
         if let Some(warning) = checks::unconsumed(&options.args, &text.parsed.dockerfile) {
             progress.warning(&warning);
         }
-        let images = app.images().await?;
         // What this build uses and makes is kept from being pruned meanwhile.
         let _lease = images.store.lease().await?;
         sweep().await;
-        let cancel = Arc::new(Cancel::default());
         let usual = std::env::var_os("SSH_AUTH_SOCK").map(Into::into);
         let shared = Shared {
             images,
@@ -174,9 +212,8 @@ impl<'a> Command<'a> {
             secrets,
             agents: given::agents(&options.ssh, usual).map_err(Failure::new)?,
             progress,
-            cancel: Arc::clone(&cancel),
+            cancel: working.cancel,
         };
-        let interrupts = Interrupts::watch(cancel);
         let solved = self.solve_all(&shared).await;
         shown.finished();
         let images = &shared.images;
@@ -199,18 +236,20 @@ impl<'a> Command<'a> {
             images,
             args,
             options,
-            interrupts: &interrupts,
+            interrupts,
         };
         let delivered = delivery.all(&built).await;
         // Outputs alone make nothing durable; what was built is in the cache all the same.
         if delivered.is_ok() {
             images.store.make_durable().await?;
         }
-        delivered?;
+        let index = delivered?;
         if let (false, Some(report)) = (args.quiet, report) {
             outcome::warn(app, text, report);
         }
-        Ok(())
+        let mut made: Vec<Digest> = built.iter().map(|one| one.document.id.clone()).collect();
+        made.extend(index.filter(|id| !made.contains(id)));
+        Ok(made)
     }
 
     fn progress(&self) -> Arc<Shown> {

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use builder::solve::progress::{Progress, Vertex};
+use builder::solve::reason::Reason;
 use oci::Platform;
 
 /// The lines of progress of all platforms.
@@ -50,6 +51,7 @@ impl OfPlatform {
         Vertex {
             number,
             name: named(&vertex.name, &self.platform).into(),
+            span: vertex.span,
         }
     }
 }
@@ -71,8 +73,12 @@ impl Progress for OfPlatform {
         self.progress.cached(&self.vertex(vertex));
     }
 
-    fn missed(&self, vertex: &Vertex, reason: &str) {
+    fn missed(&self, vertex: &Vertex, reason: &Reason) {
         self.progress.missed(&self.vertex(vertex), reason);
+    }
+
+    fn layer(&self, vertex: &Vertex, size: u64) {
+        self.progress.layer(&self.vertex(vertex), size);
     }
 
     fn output(&self, vertex: &Vertex, bytes: &[u8]) {
