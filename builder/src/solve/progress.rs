@@ -40,6 +40,8 @@ pub struct Vertex {
     pub number: usize,
     /// Such as `[2/4] RUN make`.
     pub name: Arc<str>,
+    /// The numbers of the lines that its work builds on.
+    pub inputs: Arc<[usize]>,
 }
 
 impl fmt::Display for Vertex {

@@ -27,10 +27,16 @@ impl<'a> Tell<'a> {
 
     /// A new line, of work that begins.
     pub fn begin(&self, name: impl Into<Arc<str>>) -> Vertex {
+        self.begin_on(name, Vec::new())
+    }
+
+    /// A new line, of work that builds on that of the lines with these numbers.
+    pub fn begin_on(&self, name: impl Into<Arc<str>>, inputs: Vec<usize>) -> Vertex {
         self.begun.set(self.begun.get() + 1);
         let vertex = Vertex {
             number: self.begun.get(),
             name: name.into(),
+            inputs: inputs.into(),
         };
         self.progress.started(&vertex);
         vertex

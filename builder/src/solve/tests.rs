@@ -282,7 +282,7 @@ fn solve_bounded(
         consent: Consent::default(),
         platform: &platform,
         run_flags: "default",
-        no_cache: false,
+        no_cache: NoCache::No,
         jobs,
     };
     let log = Log::default();
@@ -443,7 +443,7 @@ fn images_are_known_by_platform() {
         consent: Consent::default(),
         platform: &platform,
         run_flags: "default",
-        no_cache: false,
+        no_cache: NoCache::No,
         jobs: Bound::Work(NonZeroUsize::MIN),
     };
     let (fake, log) = (Fake::default(), Log::default());

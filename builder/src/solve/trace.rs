@@ -19,10 +19,15 @@ impl Trace {
     }
 
     /// Why a step with `key` was not found in the cache; `None` where there is nothing to
-    /// compare with.
-    pub fn explain(&self, place: &str, key: &StepKey, no_cache: bool) -> Option<String> {
-        if no_cache {
-            return Some("--no-cache".to_owned());
+    /// compare with. `flag` is what kept it from being looked up.
+    pub fn explain(
+        &self,
+        place: &str,
+        key: &StepKey,
+        flag: Option<&'static str>,
+    ) -> Option<String> {
+        if let Some(flag) = flag {
+            return Some(flag.to_owned());
         }
         let before = self.keys.get(place)?;
         Some(

@@ -7,10 +7,6 @@ use super::hints::{see, similar};
 /// docker's flags that builds here do not have, with what to do instead.
 const BUILD: &[(&str, &str)] = &[
     (
-        "--attest",
-        "make statements about an image with syft or cosign, once it is pushed",
-    ),
-    (
         "--cache-from",
         "the cache is the store's own: keep the folder that --root names between builds",
     ),
@@ -19,25 +15,8 @@ const BUILD: &[(&str, &str)] = &[
         "the cache is the store's own: keep the folder that --root names between builds",
     ),
     (
-        "--cgroup-parent",
-        "start rbuild itself in the cgroup, as in systemd-run --slice=SLICE rbuild build …",
-    ),
-    ("--debug", "--progress=plain shows all that a build does"),
-    (
-        "--no-cache-filter",
-        "--no-cache builds all stages anew, and --target only those that a stage needs",
-    ),
-    (
-        "--provenance",
-        "only --provenance=false is: statements can be made with cosign",
-    ),
-    (
-        "--sbom",
-        "only --sbom=false is: lists of what is in an image can be made with syft",
-    ),
-    (
-        "--security-opt",
-        "a RUN always has docker's system call filter and capabilities",
+        "--policy",
+        "what a build may take is decided by who starts it: --allow and `rbuild lint`",
     ),
     (
         "--squash",

@@ -12,6 +12,7 @@ pub mod options;
 mod outcome;
 mod outputs;
 mod platforms;
+mod steps;
 mod trace;
 
 use std::sync::Arc;
@@ -27,7 +28,7 @@ use builder::solve::backend::Execute as _;
 use builder::solve::error::{SolveError, StepError};
 use builder::solve::jobs::Bound;
 use builder::solve::progress::Progress;
-use builder::solve::{Build, Solver};
+use builder::solve::{Build, NoCache, Solver};
 use dockerfile::lint::Report;
 use images::Images;
 use oci::Platform;
@@ -96,7 +97,7 @@ pub async fn run(app: &App, args: Args) -> Outcome {
         let text = "building needs root: run it with sudo (pull, push, load, save and tag do not)";
         return Err(Failure::new(text));
     }
-    let run_flags = options.run_flags(&args.network);
+    let run_flags = options.run_flags(&args);
     let command = Command {
         app,
         args: &args,
@@ -179,10 +180,13 @@ impl<'a> Command<'a> {
         } = *self;
         let secrets = given::read(&options.secrets).map_err(Failure::new)?;
         let masker = Masker::new(&secrets);
-        let shown = self.progress();
+        let shown = Arc::new(Shown::new(options.mode, &app.printer));
         let progress: Arc<dyn Progress> = Arc::new(Masked::new(shown.clone(), masker.clone()));
         if let Some(warning) = checks::unconsumed(&options.args, &text.parsed.dockerfile) {
             progress.warning(&warning);
+        }
+        if !options.settings.volumes.is_empty() {
+            progress.warning(VOLUMES);
         }
         let images = app.images().await?;
         // What this build uses and makes is kept from being pruned meanwhile.
@@ -224,25 +228,18 @@ impl<'a> Command<'a> {
             args,
             options,
             interrupts: &interrupts,
+            progress: (options.mode == Mode::Rawjson).then_some(shown.as_ref()),
         };
-        let delivered = delivery.all(&built).await;
+        let delivered = delivery.all_shown(&built).await;
         // Outputs alone make nothing durable; what was built is in the cache all the same.
         if delivered.is_ok() {
             images.store.make_durable().await?;
         }
         delivered?;
-        if let (false, Some(report)) = (args.quiet, report) {
-            outcome::warn(app, text, report);
+        if let Some(report) = report {
+            outcome::warn(app, text, report, options.mode, shown.as_ref());
         }
         Ok(())
-    }
-
-    fn progress(&self) -> Arc<Shown> {
-        let mode = match self.args.quiet {
-            true => Mode::Quiet,
-            false => self.args.progress,
-        };
-        Arc::new(Shown::new(mode, &self.app.printer))
     }
 
     /// Builds for one platform after the other. All of them are prepared, and all that is wrong is
@@ -299,7 +296,11 @@ impl<'a> Command<'a> {
             consent: self.options.consent,
             platform: planned.target_platform,
             run_flags: self.run_flags,
-            no_cache: self.args.no_cache,
+            no_cache: match (self.args.no_cache, self.args.no_cache_filter.as_slice()) {
+                (true, _) => NoCache::All,
+                (false, []) => NoCache::No,
+                (false, stages) => NoCache::Stages(stages),
+            },
             jobs: self.args.jobs.map_or_else(Bound::cores, Bound::Steps),
         }
     }
@@ -359,6 +360,10 @@ impl<'a> Command<'a> {
         Ok((solver, report))
     }
 }
+
+/// What is said with `--volume`.
+const VOLUMES: &str = "what --volume shows is not part of the cache's key: a step that read it is \
+                       not run again when it changes (--no-cache-filter STAGE does that)";
 
 /// Takes back what killed builds have left on this host, where a next one might not use it again.
 async fn sweep() {
