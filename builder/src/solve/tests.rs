@@ -9,6 +9,7 @@ use oci::config::Config;
 use oci::{ChainId, DiffId, Digest, ImageConfig, Platform};
 use tokio::sync::Notify;
 
+use super::NoCache;
 use super::backend::{BaseImage, Cache, Execute, Job, Layer, Sources, Tree};
 use super::error::{SolveError, StepError};
 use super::image::StageImage;

@@ -120,7 +120,8 @@ fn shorthands(args: &BakeFlags) -> Shorthands {
 /// Flags that all targets are built with.
 fn common(args: &BakeFlags) -> Vec<String> {
     let progress = match args.progress {
-        Mode::Auto => "auto",
+        // What the variables say of a build holds for each.
+        Mode::Auto => return Vec::new(),
         Mode::Plain => "plain",
         Mode::Tty => "tty",
         // Of several images no ID is told.

@@ -97,8 +97,8 @@ pub struct BuildFlags {
     #[arg(long, value_name = "NUMBER")]
     pub jobs: Option<NonZeroUsize>,
 
-    /// How progress is shown [default: auto, or what BUILDKIT_PROGRESS says]
-    #[arg(long, value_enum, env = "RBUILD_PROGRESS", hide_env_values = true)]
+    /// How progress is shown [default: what RBUILD_PROGRESS or BUILDKIT_PROGRESS says, else auto]
+    #[arg(long, value_enum)]
     pub progress: Option<Mode>,
 
     /// Show all that the build does, as --progress=plain
@@ -182,12 +182,18 @@ impl BuildFlags {
             (false, None | Some(Mode::Auto)) if self.debug => Some(Mode::Plain),
             (false, progress) => progress,
         };
-        match (typed, std::env::var("BUILDKIT_PROGRESS")) {
-            (Some(mode), _) => Ok(mode),
-            (None, Ok(text)) if !text.is_empty() => Mode::from_str(&text, false)
-                .map_err(|_| format!("invalid progress mode {text} in BUILDKIT_PROGRESS")),
-            (None, _) => Ok(Mode::Auto),
+        if let Some(mode) = typed {
+            return Ok(mode);
         }
+        for variable in ["RBUILD_PROGRESS", "BUILDKIT_PROGRESS"] {
+            if let Ok(text) = std::env::var(variable)
+                && !text.is_empty()
+            {
+                return Mode::from_str(&text, false)
+                    .map_err(|_| format!("invalid progress mode {text} in {variable}"));
+            }
+        }
+        Ok(Mode::Auto)
     }
 }
 
