@@ -6,6 +6,8 @@ mod copies;
 pub mod copy;
 mod devices;
 mod execute;
+pub mod fetched;
+mod filled;
 mod mounted;
 mod mounts;
 mod network;
@@ -38,8 +40,8 @@ use crate::solve::error::StepError;
 use crate::solve::jobs::Turn;
 use crate::solve::progress::{Progress, Vertex};
 use cancel::Cancel;
-use copies::{Filled, keep_record};
 use copy::OpenTree;
+use filled::{Filled, keep_record};
 use network::Networks;
 use run::{RunContext, RunSettings, Started};
 use secrets::{Agents, Secrets};
@@ -67,7 +69,7 @@ struct Shared {
     networks: Networks,
     stub: OnceCell<PathBuf>,
     indexes: Mutex<Indexes>,
-    remote: remote::Known,
+    remote: fetched::Known,
     /// Layers of files that changed while they were copied: their keys may tell of others.
     unsteady: Mutex<HashSet<ChainId>>,
     /// The cache mounts that `--no-cache` has emptied already.

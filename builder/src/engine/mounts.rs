@@ -14,8 +14,8 @@ use tempfile::TempDir;
 use tokio::net::{UnixListener, UnixStream};
 
 use super::copy::{self, Destination};
+use super::fetched::Fetched;
 use super::mounted::{Agent, Held, Mounts};
-use super::remote::Fetched;
 use super::stack::{Stack, mount};
 use super::{Engine, blocking, failed, lock};
 use crate::files::rootfs::{Owner, Rootfs};

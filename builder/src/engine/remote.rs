@@ -1,63 +1,17 @@
 //! What ADD takes from elsewhere: files by URL and git repositories, each fetched once a build.
 
-use std::collections::HashMap;
 use std::future::Future;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use oci::Digest;
 
+use super::fetched::{Fetched, name};
 use super::{Engine, lock};
 use crate::download::Download;
 use crate::git::{self, Checkout};
 use crate::kept::Kept;
 use crate::plan::{CopyOp, CopySource, GitAdd};
 use crate::solve::error::StepError;
-
-/// What steps leave for later ones.
-#[derive(Default)]
-pub struct Known {
-    /// By URL and `--checksum`: what one step verified is not verified for another.
-    downloads: Mutex<HashMap<(String, Option<Digest>), Arc<Download>>>,
-    /// What a repository's name means in this build.
-    commits: Mutex<HashMap<String, String>>,
-    checkouts: Mutex<HashMap<String, Arc<Checkout>>>,
-}
-
-/// What a copy takes from elsewhere, here.
-#[derive(Default)]
-pub struct Fetched {
-    downloads: HashMap<String, Arc<Download>>,
-    checkouts: HashMap<String, Arc<Checkout>>,
-}
-
-impl Fetched {
-    /// A file by its URL.
-    ///
-    /// # Errors
-    /// When it was not fetched.
-    pub fn download(&self, url: &str) -> Result<&Download, StepError> {
-        let found = self.downloads.get(url);
-        found
-            .map(Arc::as_ref)
-            .ok_or_else(|| StepError::Other(format!("ADD {url}: it was not downloaded")))
-    }
-
-    /// The files of a repository.
-    ///
-    /// # Errors
-    /// When they were not fetched.
-    pub fn checkout(&self, git: &GitAdd) -> Result<&Checkout, StepError> {
-        let found = self.checkouts.get(&name(git));
-        found
-            .map(Arc::as_ref)
-            .ok_or_else(|| StepError::Other(format!("ADD {}: it was not fetched", git.text)))
-    }
-}
-
-/// What tells one repository, and what is wanted of it, from another.
-fn name(git: &GitAdd) -> String {
-    format!("{git:?}")
-}
 
 impl Engine {
     /// What the key of a copy says of its remote sources: the content of files, and the commit of

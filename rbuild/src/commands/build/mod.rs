@@ -8,6 +8,7 @@ mod epoch;
 pub mod flags;
 mod given;
 mod interrupts;
+mod opened;
 pub mod options;
 mod outcome;
 mod outputs;
@@ -36,7 +37,7 @@ use oci::Platform;
 use crate::app::App;
 use crate::failure::{Failure, Outcome};
 use crate::frontend::bases::Bases;
-use crate::frontend::contexts::{self, Layouts, Trees};
+use crate::frontend::contexts::{Layouts, Trees};
 use crate::frontend::text::{self, Text};
 use crate::term::progress::{Mode, Shown};
 use call::Method;
@@ -44,6 +45,7 @@ use checks::Checks;
 use deliver::{Built, Delivery};
 use flags::BuildFlags as Args;
 use interrupts::Interrupts;
+use opened::Opened;
 use options::Options;
 use platforms::OfPlatform;
 use trace::LastBuild;
@@ -107,35 +109,6 @@ pub async fn run(app: &App, args: Args) -> Outcome {
         run_flags: &run_flags,
     };
     command.build(opened).await
-}
-
-/// What files are taken from.
-struct Opened {
-    context: BuildContext,
-    named: Trees,
-    layouts: Layouts,
-}
-
-impl Opened {
-    /// The context, and those of `--build-context`.
-    async fn of(options: &Options, context: BuildContext) -> Result<Self, Failure> {
-        let opened = contexts::open(&options.contexts).await;
-        let (named, layouts) = opened.map_err(text::without_context)?;
-        Ok(Self {
-            context,
-            named,
-            layouts,
-        })
-    }
-
-    /// The context alone, where no file is asked for.
-    fn alone(context: BuildContext) -> Self {
-        Self {
-            context,
-            named: Trees::new(),
-            layouts: Layouts::new(),
-        }
-    }
 }
 
 /// A build that was asked for, and planned.
