@@ -15,6 +15,7 @@ mod examples;
 mod exchange;
 mod failing;
 mod first_steps;
+mod flags;
 mod git;
 mod images;
 mod indexes;

@@ -229,10 +229,11 @@ impl Engine {
         op: &RunOp,
         trees: &[Option<Tree>],
         stack: Stack,
-        vertex: &Vertex,
+        (vertex, anew): (&Vertex, bool),
         turn: &Turn,
     ) -> Result<(), StepError> {
-        let mounts = self.mounts(op, trees, &stack, (vertex, turn)).await?;
+        let line = (vertex, turn);
+        let mounts = self.mounts(op, trees, &stack, line, anew).await?;
         let stub = self.stub().await?;
         let scratch = self.scratch().await?;
         let settings = self.options.settings.clone();
@@ -325,7 +326,9 @@ impl Engine {
             work: staged.work().to_owned(),
         };
         match job {
-            Job::Run { op, trees } => self.run(op, &trees, stack, vertex, turn).await?,
+            Job::Run { op, trees, anew } => {
+                self.run(op, &trees, stack, (vertex, anew), turn).await?
+            }
             Job::Copy { op, tree, selected } => {
                 return self.copy(op, &tree, selected, stack, parent).await;
             }

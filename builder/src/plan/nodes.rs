@@ -51,8 +51,12 @@ pub struct Node<'p> {
     pub name: String,
     /// The instruction alone.
     pub step: &'p str,
+    /// The name of its stage.
+    pub stage: &'p str,
     /// Its stage and position there, the same from build to build.
     pub place: String,
+    /// The FROM line that it stands on, by its place among those.
+    pub base: Option<usize>,
 }
 
 impl Node<'_> {
@@ -109,6 +113,12 @@ impl<'p> Nodes<'p> {
                 Base::Stage(earlier) => nodes.top(*earlier),
                 Base::Unknown | Base::Scratch | Base::Tree(_) => Stack::Empty,
             };
+            let mut base = match &top {
+                Stack::Image(_) if matches!(stage.base, Base::Image(_)) => {
+                    nodes.bases.len().checked_sub(1)
+                }
+                _ => None,
+            };
             let first = nodes.all.len();
             for (i, step, op) in steps {
                 number += 1;
@@ -121,7 +131,9 @@ impl<'p> Nodes<'p> {
                     span: step.span,
                     name: format!("[{prefix}{number}/{total}] {}", step.name),
                     step: &step.name,
+                    stage: &stage.name,
                     place: format!("{}:{i}", stage.name),
+                    base: base.take(),
                 });
             }
             nodes.stages.insert(stage.index, first..nodes.all.len());

@@ -57,6 +57,8 @@ pub enum Job<'a, S> {
         op: &'a RunOp,
         /// What each of its mounts is taken from, in their order, if anything.
         trees: Vec<Option<Tree>>,
+        /// Its cache mounts begin empty.
+        anew: bool,
     },
     /// Files to be copied.
     Copy {

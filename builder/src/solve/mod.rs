@@ -36,7 +36,7 @@ use crate::plan::expand::ExpandedStage;
 use crate::plan::nodes::Nodes;
 use crate::plan::{Graph, ImageRequest};
 use backend::{Cache, Execute};
-pub use build::Build;
+pub use build::{Build, NoCache};
 use error::SolveError;
 use image::{Solved, StageImage};
 use prepare::Images;

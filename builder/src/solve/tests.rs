@@ -9,6 +9,7 @@ use oci::config::Config;
 use oci::{ChainId, DiffId, Digest, ImageConfig, Platform};
 use tokio::sync::Notify;
 
+use super::NoCache;
 use super::backend::{BaseImage, Cache, Execute, Job, Layer, Sources, Tree};
 use super::error::{SolveError, StepError};
 use super::image::StageImage;
@@ -287,7 +288,7 @@ fn solve_bounded(
         consent: Consent::default(),
         platform: &platform,
         run_flags: "default",
-        no_cache: false,
+        no_cache: NoCache::No,
         jobs,
         whole: true,
     };
@@ -449,7 +450,7 @@ fn images_are_known_by_platform() {
         consent: Consent::default(),
         platform: &platform,
         run_flags: "default",
-        no_cache: false,
+        no_cache: NoCache::No,
         jobs: Bound::Work(NonZeroUsize::MIN),
         whole: true,
     };

@@ -44,6 +44,10 @@ pub struct Walk<'a, B> {
     failed: Cell<bool>,
     /// The nodes whose layers are the result's.
     result: HashSet<usize>,
+    /// The number of the line of progress of the first base image.
+    first_base: usize,
+    /// Those of the nodes that were begun, by index.
+    lines: RefCell<HashMap<usize, usize>>,
 }
 
 /// How a node's layer was come by.
@@ -55,7 +59,7 @@ enum Found {
 }
 
 impl<'a, B: Cache + Execute> Walk<'a, B> {
-    /// A walk that has not begun.
+    /// A walk that has not begun; the lines of the base images were told last.
     pub fn new(
         build: &'a Build<'a>,
         backend: &'a B,
@@ -78,6 +82,8 @@ impl<'a, B: Cache + Execute> Walk<'a, B> {
             once: RefCell::default(),
             failed: Cell::new(false),
             result: nodes.of_result(target),
+            first_base: tell.begun() + 1 - nodes.bases.len(),
+            lines: RefCell::default(),
         }
     }
 
@@ -121,7 +127,7 @@ impl<'a, B: Cache + Execute> Walk<'a, B> {
         let Some(node) = self.nodes.all.get(index) else {
             return Ok(index);
         };
-        let vertex = self.tell.begin_at(node.name.as_str(), node.span);
+        let vertex = self.begin(index, node);
         let layer = match self.look_up_or_do((index, node), &vertex, turn).await {
             Ok(Found::Cached(layer)) => {
                 self.tell.progress.cached(&vertex);
@@ -143,6 +149,17 @@ impl<'a, B: Cache + Execute> Walk<'a, B> {
         Ok(index)
     }
 
+    /// The line of progress of a node, which names those of what it needs.
+    fn begin(&self, index: usize, node: &Node<'_>) -> Vertex {
+        let mut lines = self.lines.borrow_mut();
+        let base = node.base.map(|base| self.first_base + base);
+        let needs = node.needs().filter_map(|need| lines.get(&need).copied());
+        let inputs = base.into_iter().chain(needs).collect();
+        let vertex = self.tell.begin_at(node.name.as_str(), node.span, inputs);
+        lines.insert(index, vertex.number);
+        vertex
+    }
+
     async fn look_up_or_do(
         &self,
         (index, node): (usize, &Node<'_>),
@@ -151,8 +168,10 @@ impl<'a, B: Cache + Execute> Walk<'a, B> {
     ) -> Result<Found, StepError> {
         let parent = self.chain(&node.parent);
         let trees: Vec<Tree> = node.inputs.iter().map(|input| self.tree(input)).collect();
-        let looked = look(self.backend, node.op, trees.clone(), parent.as_ref(), &turn).await?;
         let build = self.build;
+        let anew = build.no_cache.flag(node.stage).is_some();
+        let wanted = trees.clone();
+        let looked = look(self.backend, node.op, wanted, parent.as_ref(), &turn, anew).await?;
         let taken = Taken {
             files: &looked.files,
             below: &looked.below,
@@ -218,8 +237,8 @@ impl<'a, B: Cache + Execute> Walk<'a, B> {
             return Ok(Found::Cached(layer));
         }
         let digest = step.key.digest();
-        let no_cache = self.build.no_cache;
-        let (claim, turn) = if no_cache {
+        let no_cache = self.build.no_cache.flag(step.node.stage);
+        let (claim, turn) = if no_cache.is_some() {
             // Whatever another build makes now is not what was asked for.
             (None, turn)
         } else {
@@ -240,8 +259,10 @@ impl<'a, B: Cache + Execute> Walk<'a, B> {
             (Some(claim), turn)
         };
         let reason = match no_cache {
-            true => Reason::NoCache,
-            false => why(self.backend, self.before, (step.node, self.nodes), step.key).await,
+            Some(flag) => Reason::NoCache {
+                flag: flag.to_owned(),
+            },
+            None => why(self.backend, self.before, (step.node, self.nodes), step.key).await,
         };
         self.tell.progress.missed(step.vertex, &reason);
         let done = self

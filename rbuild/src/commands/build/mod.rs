@@ -15,6 +15,7 @@ mod outcome;
 mod outputs;
 mod platforms;
 mod record;
+mod steps;
 mod trace;
 
 use std::sync::Arc;
@@ -32,7 +33,7 @@ use builder::solve::backend::Execute as _;
 use builder::solve::error::{SolveError, StepError};
 use builder::solve::jobs::Bound;
 use builder::solve::progress::Progress;
-use builder::solve::{Build, Solver};
+use builder::solve::{Build, NoCache, Solver};
 use dockerfile::lint::Report;
 use images::Images;
 use oci::{Digest, Platform};
@@ -103,7 +104,7 @@ pub async fn run(app: &App, args: Args) -> Outcome {
         let text = "building needs root: run it with sudo (pull, push, load, save and tag do not)";
         return Err(Failure::new(text));
     }
-    let run_flags = options.run_flags(&args.network);
+    let run_flags = options.run_flags(&args);
     let command = Command {
         app,
         args: &args,
@@ -157,7 +158,7 @@ impl<'a> Command<'a> {
     /// Builds the image of each platform, brings the result where it is to go, and keeps a record
     /// of it.
     async fn build(&self, opened: Opened) -> Outcome {
-        let shown = self.progress();
+        let shown = Arc::new(Shown::new(self.options.mode, &self.app.printer));
         let recorder = Arc::new(Recorder::new(shown.clone()));
         let images = self.app.images().await?;
         let root = images.store.root().to_owned();
@@ -200,6 +201,9 @@ impl<'a> Command<'a> {
         if let Some(warning) = checks::unconsumed(&options.args, &text.parsed.dockerfile) {
             progress.warning(&warning);
         }
+        if !options.settings.volumes.is_empty() {
+            progress.warning(VOLUMES);
+        }
         // What this build uses and makes is kept from being pruned meanwhile.
         let _lease = images.store.lease().await?;
         sweep().await;
@@ -237,27 +241,20 @@ impl<'a> Command<'a> {
             args,
             options,
             interrupts,
+            progress: (options.mode == Mode::Rawjson).then_some(shown),
         };
-        let delivered = delivery.all(&built).await;
+        let delivered = delivery.all_shown(&built).await;
         // Outputs alone make nothing durable; what was built is in the cache all the same.
         if delivered.is_ok() {
             images.store.make_durable().await?;
         }
         let index = delivered?;
-        if let (false, Some(report)) = (args.quiet, report) {
-            outcome::warn(app, text, report);
+        if let Some(report) = report {
+            outcome::warn(app, text, report, options.mode, shown);
         }
         let mut made: Vec<Digest> = built.iter().map(|one| one.document.id.clone()).collect();
         made.extend(index.filter(|id| !made.contains(id)));
         Ok(made)
-    }
-
-    fn progress(&self) -> Arc<Shown> {
-        let mode = match self.args.quiet {
-            true => Mode::Quiet,
-            false => self.args.progress,
-        };
-        Arc::new(Shown::new(mode, &self.app.printer))
     }
 
     /// Builds for one platform after the other. All of them are prepared, and all that is wrong is
@@ -324,7 +321,11 @@ impl<'a> Command<'a> {
             consent: self.options.consent,
             platform: planned.target_platform,
             run_flags: self.run_flags,
-            no_cache: self.args.no_cache,
+            no_cache: match (self.args.no_cache, self.args.no_cache_filter.as_slice()) {
+                (true, _) => NoCache::All,
+                (false, []) => NoCache::No,
+                (false, stages) => NoCache::Stages(stages),
+            },
             jobs: self.args.jobs.map_or_else(Bound::cores, Bound::Steps),
             whole: self.options.outputs.iter().any(Output::needs_layers),
         }
@@ -386,6 +387,10 @@ impl<'a> Command<'a> {
         Ok((solver, report))
     }
 }
+
+/// What is said with `--volume`.
+const VOLUMES: &str = "what --volume shows is not part of the cache's key: a step that read it is \
+                       not run again when it changes (--no-cache-filter STAGE does that)";
 
 /// Takes back what killed builds have left on this host, where a next one might not use it again.
 async fn sweep() {
