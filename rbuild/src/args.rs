@@ -294,15 +294,20 @@ mod tests {
         };
         assert!(!build("rbuild build --no-cache=false .").no_cache);
         assert!(build("rbuild build --no-cache .").no_cache);
+        assert!(build("rbuild build --no-cache=T --pull=1 .").no_cache);
+        assert!(build("rbuild build --pull=always .").pull);
+        assert!(!build("rbuild build --pull=missing --push=F .").pull);
         let args = build("rbuild build -q --rm --force-rm=false --load --compress .");
         assert!(args.quiet && args.context == ".");
         // BuildKit heeds none of these.
         build("rbuild build --rm=false --isolation=default --builder=default .");
         build("rbuild build --provenance=false --sbom=false --disable-content-trust=false .");
-        build("rbuild build --memory-swappiness=0 .");
+        build("rbuild build --memory-swappiness=0 --load=false --attest=type=sbom,disabled=true .");
         for refused in [
-            "--load=false",
             "--provenance=mode=max",
+            "--attest=type=sbom",
+            "--pull=never",
+            "--rm=maybe",
             "--sbom",
             "--isolation=hyperv",
         ] {

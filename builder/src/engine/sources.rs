@@ -7,9 +7,8 @@ use std::sync::Arc;
 use oci::Digest;
 
 use super::copy::{self, OpenTree};
+use super::sharing::{TREES, taken_name};
 use super::{Engine, Selected, lock};
-use crate::derived;
-
 use crate::files::digest::{Counted, Owners, selections};
 use crate::files::index::FileIndex;
 use crate::files::listing::{self, Listing};
@@ -35,24 +34,32 @@ impl Engine {
         drop(waiting);
         let mut selected = None;
         if op.sources.iter().any(|s| matches!(s, CopySource::Path(_))) {
-            let paths = self.path_sources(op, tree).await?;
+            let paths = self.path_sources(op, tree, turn).await?;
             files.extend(paths.files);
             selected = paths.selected;
         }
         Ok(Sources { files, selected })
     }
 
-    async fn path_sources(&self, op: &CopyOp, tree: &Tree) -> Result<Sources<Selected>, StepError> {
-        let memo = self.memo_path(op, tree);
-        if let Some(path) = &memo
-            && let Some(files) = derived::load::<Digests>(path.clone()).await
-        {
-            let selected = None;
-            return Ok(Sources { files, selected });
+    async fn path_sources(
+        &self,
+        op: &CopyOp,
+        tree: &Tree,
+        turn: &Turn,
+    ) -> Result<Sources<Selected>, StepError> {
+        let name = taken_name(op, tree);
+        if let Some(name) = &name {
+            let waiting = turn.waiting();
+            let known = self.recall(TREES, name).await;
+            drop(waiting);
+            if let Some(files) = known {
+                let selected = None;
+                return Ok(Sources { files, selected });
+            }
         }
         let (files, selected) = self.digested(op, tree).await?;
-        if let Some(path) = memo {
-            derived::save(path, &files).await;
+        if let Some(name) = name {
+            self.keep(TREES, &name, &files).await;
         }
         let selected = Some(selected);
         Ok(Sources { files, selected })
@@ -105,18 +112,6 @@ impl Engine {
         let identity = self.context_of(tree).ok()??.identity.clone()?;
         let name = Digest::sha256(identity.as_os_str().as_encoded_bytes());
         Some(self.store().root().join("build/files").join(name.hex()))
-    }
-
-    /// Where the digests are kept of what is taken from a stack of layers, which never changes.
-    fn memo_path(&self, op: &CopyOp, tree: &Tree) -> Option<PathBuf> {
-        let Tree::Layers(Some(chain)) = tree else {
-            return None;
-        };
-        let kind = (op.parents, op.chown.is_some());
-        // Names what is hashed too: attributes, since the second version.
-        let taken = format!("2 {chain} {:?} {:?} {kind:?}", op.sources, op.exclude);
-        let name = Digest::sha256(taken.as_bytes());
-        Some(self.store().root().join("build/trees").join(name.hex()))
     }
 }
 

@@ -50,6 +50,8 @@ pub struct Vertex {
     pub name: Arc<str>,
     /// The place of its instruction, if it is one.
     pub span: Option<Span>,
+    /// The numbers of the lines that its work builds on.
+    pub inputs: Arc<[usize]>,
 }
 
 impl fmt::Display for Vertex {

@@ -17,8 +17,11 @@ const FEW: usize = 3;
 pub enum Reason {
     /// No earlier build is known that has done this step.
     New,
-    /// `--no-cache`
-    NoCache,
+    /// A flag says that it is not to be looked for.
+    NoCache {
+        /// `--no-cache` or `--no-cache-filter`.
+        flag: String,
+    },
     /// Nothing differs from the last build, but what it made is gone.
     Removed,
     /// It differs from what the last build did in its place.
@@ -97,7 +100,7 @@ impl Reason {
     pub fn sentences(&self, files: usize) -> Vec<String> {
         match self {
             Self::New => vec!["No earlier build is known that did this step.".to_owned()],
-            Self::NoCache => vec!["The build was told not to look (--no-cache).".to_owned()],
+            Self::NoCache { flag } => vec![format!("The build was told not to look ({flag}).")],
             Self::Removed => {
                 vec!["Nothing has changed, but its cache record was removed.".to_owned()]
             }
@@ -114,7 +117,7 @@ impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let differences = match self {
             Self::New => return f.write_str("it is new"),
-            Self::NoCache => return f.write_str("--no-cache"),
+            Self::NoCache { flag } => return f.write_str(flag),
             Self::Removed => return f.write_str("its record was removed"),
             Self::Changed { differences } => differences,
         };

@@ -9,6 +9,7 @@ use oci::config::Config;
 use oci::{ChainId, DiffId, Digest, ImageConfig, Platform};
 use tokio::sync::Notify;
 
+use super::NoCache;
 use super::backend::{BaseImage, Cache, Execute, Job, Layer, Sources, Tree};
 use super::error::{SolveError, StepError};
 use super::image::StageImage;
@@ -287,8 +288,9 @@ fn solve_bounded(
         consent: Consent::default(),
         platform: &platform,
         run_flags: "default",
-        no_cache: false,
+        no_cache: NoCache::No,
         jobs,
+        whole: true,
     };
     let log = Log::default();
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -448,8 +450,9 @@ fn images_are_known_by_platform() {
         consent: Consent::default(),
         platform: &platform,
         run_flags: "default",
-        no_cache: false,
+        no_cache: NoCache::No,
         jobs: Bound::Work(NonZeroUsize::MIN),
+        whole: true,
     };
     let (fake, log) = (Fake::default(), Log::default());
     let mut solver = Solver::new(build, &fake, &log, Trace::default());

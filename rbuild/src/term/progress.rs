@@ -10,6 +10,7 @@ use crate::term::fit::{columns, cut, plain};
 use crate::term::lines::{Lines, Tail};
 use crate::term::log::Logs;
 use crate::term::printer::Printer;
+use crate::term::rawjson::RawJson;
 use crate::term::safe;
 use crate::term::style::Style;
 use builder::solve::progress::{Progress, Vertex};
@@ -29,8 +30,12 @@ pub enum Mode {
     Plain,
     /// Live lines, redrawn in place.
     Tty,
-    /// Nothing but errors.
+    /// Nothing but errors, and the image ID at the end.
     Quiet,
+    /// Nothing but errors.
+    None,
+    /// JSON lines for programs, as BuildKit writes them.
+    Rawjson,
 }
 
 /// A build's progress, with what its steps write.
@@ -47,11 +52,12 @@ impl Shown {
         let live = match mode {
             Mode::Tty => true,
             Mode::Auto => printer.live(),
-            Mode::Plain | Mode::Quiet => false,
+            Mode::Plain | Mode::Quiet | Mode::None | Mode::Rawjson => false,
         };
         let (how, last_lines): (Box<dyn Progress>, _) = match mode {
             // All there is: nobody has seen the rest.
-            Mode::Quiet => (Box::new(Quiet(printer.clone())), usize::MAX),
+            Mode::Quiet | Mode::None => (Box::new(Quiet(printer.clone())), usize::MAX),
+            Mode::Rawjson => (Box::new(RawJson::new(printer.clone())), usize::MAX),
             _ if live => (Box::new(Live::new(printer.clone())), usize::MAX),
             _ => (Box::new(Plain::new(printer.clone())), LAST_LINES),
         };

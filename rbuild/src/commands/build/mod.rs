@@ -1,6 +1,7 @@
 //! `rbuild build`
 
 mod answers;
+mod caches;
 pub mod call;
 mod checks;
 mod deliver;
@@ -14,6 +15,7 @@ mod outcome;
 mod outputs;
 mod platforms;
 mod record;
+mod steps;
 mod trace;
 
 use std::sync::Arc;
@@ -21,6 +23,7 @@ use std::sync::Arc;
 use builder::context::{self, BuildContext};
 use builder::engine::cancel::Cancel;
 use builder::engine::secrets::{Agents, Masked, Masker, Secrets};
+use builder::engine::sharing::Sharing;
 use builder::engine::{Engine, EngineOptions};
 use builder::plan::Graph;
 use builder::plan::graph::GraphOptions;
@@ -30,7 +33,7 @@ use builder::solve::backend::Execute as _;
 use builder::solve::error::{SolveError, StepError};
 use builder::solve::jobs::Bound;
 use builder::solve::progress::Progress;
-use builder::solve::{Build, Solver};
+use builder::solve::{Build, NoCache, Solver};
 use dockerfile::lint::Report;
 use images::Images;
 use oci::{Digest, Platform};
@@ -48,6 +51,7 @@ use flags::BuildFlags as Args;
 use interrupts::Interrupts;
 use opened::Opened;
 use options::Options;
+use outputs::Output;
 use platforms::OfPlatform;
 use trace::LastBuild;
 
@@ -100,7 +104,7 @@ pub async fn run(app: &App, args: Args) -> Outcome {
         let text = "building needs root: run it with sudo (pull, push, load, save and tag do not)";
         return Err(Failure::new(text));
     }
-    let run_flags = options.run_flags(&args.network);
+    let run_flags = options.run_flags(&args);
     let command = Command {
         app,
         args: &args,
@@ -154,7 +158,7 @@ impl<'a> Command<'a> {
     /// Builds the image of each platform, brings the result where it is to go, and keeps a record
     /// of it.
     async fn build(&self, opened: Opened) -> Outcome {
-        let shown = self.progress();
+        let shown = Arc::new(Shown::new(self.options.mode, &self.app.printer));
         let recorder = Arc::new(Recorder::new(shown.clone()));
         let images = self.app.images().await?;
         let root = images.store.root().to_owned();
@@ -197,6 +201,9 @@ impl<'a> Command<'a> {
         if let Some(warning) = checks::unconsumed(&options.args, &text.parsed.dockerfile) {
             progress.warning(&warning);
         }
+        if !options.settings.volumes.is_empty() {
+            progress.warning(VOLUMES);
+        }
         // What this build uses and makes is kept from being pruned meanwhile.
         let _lease = images.store.lease().await?;
         sweep().await;
@@ -234,27 +241,20 @@ impl<'a> Command<'a> {
             args,
             options,
             interrupts,
+            progress: (options.mode == Mode::Rawjson).then_some(shown),
         };
-        let delivered = delivery.all(&built).await;
+        let delivered = delivery.all_shown(&built).await;
         // Outputs alone make nothing durable; what was built is in the cache all the same.
         if delivered.is_ok() {
             images.store.make_durable().await?;
         }
         let index = delivered?;
-        if let (false, Some(report)) = (args.quiet, report) {
-            outcome::warn(app, text, report);
+        if let Some(report) = report {
+            outcome::warn(app, text, report, options.mode, shown);
         }
         let mut made: Vec<Digest> = built.iter().map(|one| one.document.id.clone()).collect();
         made.extend(index.filter(|id| !made.contains(id)));
         Ok(made)
-    }
-
-    fn progress(&self) -> Arc<Shown> {
-        let mode = match self.args.quiet {
-            true => Mode::Quiet,
-            false => self.args.progress,
-        };
-        Arc::new(Shown::new(mode, &self.app.printer))
     }
 
     /// Builds for one platform after the other. All of them are prepared, and all that is wrong is
@@ -262,6 +262,8 @@ impl<'a> Command<'a> {
     async fn solve_all(&self, shared: &Shared) -> Result<AllBuilt, Failure> {
         let mut ways = Vec::new();
         let lines = Arc::default();
+        let caches = &self.options.caches;
+        let targets = caches.targets(&shared.images, &shared.progress);
         for (planned, _) in self.plans {
             let progress: Arc<dyn Progress> = match self.plans.len() {
                 1 => Arc::clone(&shared.progress),
@@ -271,7 +273,9 @@ impl<'a> Command<'a> {
                 }
             };
             let last = self.last_build(shared, planned.target_platform).await;
-            ways.push((self.engine(shared, &progress), progress, last));
+            let (images, platform) = (&shared.images, planned.target_platform);
+            let sharing = caches.sharing(images, platform, &targets, &progress);
+            ways.push((self.engine(shared, &progress, sharing), progress, last));
         }
         let mut report = None;
         let mut solvers = Vec::new();
@@ -288,10 +292,16 @@ impl<'a> Command<'a> {
         for (((planned, _), (engine, ..)), solver) in plans {
             let solved = solver.solve().await;
             let (image, trace) = solved.map_err(|e| self.text.failed(&e))?;
+            let inline = engine.inline(&image.diff_ids);
             built.push(Built {
                 platform: planned.target_platform.clone(),
                 base_layers: image.base.rootfs.diff_ids.len(),
-                document: outcome::document(&image, engine.dated().as_deref(), self.options)?,
+                document: outcome::document(
+                    &image,
+                    engine.dated().as_deref(),
+                    self.options,
+                    inline,
+                )?,
             });
             traces.push(trace);
         }
@@ -311,8 +321,13 @@ impl<'a> Command<'a> {
             consent: self.options.consent,
             platform: planned.target_platform,
             run_flags: self.run_flags,
-            no_cache: self.args.no_cache,
+            no_cache: match (self.args.no_cache, self.args.no_cache_filter.as_slice()) {
+                (true, _) => NoCache::All,
+                (false, []) => NoCache::No,
+                (false, stages) => NoCache::Stages(stages),
+            },
             jobs: self.args.jobs.map_or_else(Bound::cores, Bound::Steps),
+            whole: self.options.outputs.iter().any(Output::needs_layers),
         }
     }
 
@@ -328,8 +343,9 @@ impl<'a> Command<'a> {
     }
 
     /// What the build's steps are done with.
-    fn engine(&self, shared: &Shared, progress: &Arc<dyn Progress>) -> Engine {
+    fn engine(&self, shared: &Shared, progress: &Arc<dyn Progress>, sharing: Sharing) -> Engine {
         let options = EngineOptions {
+            sharing,
             secrets: shared.secrets.clone(),
             agents: shared.agents.clone(),
             no_cache: self.args.no_cache,
@@ -371,6 +387,10 @@ impl<'a> Command<'a> {
         Ok((solver, report))
     }
 }
+
+/// What is said with `--volume`.
+const VOLUMES: &str = "what --volume shows is not part of the cache's key: a step that read it is \
+                       not run again when it changes (--no-cache-filter STAGE does that)";
 
 /// Takes back what killed builds have left on this host, where a next one might not use it again.
 async fn sweep() {

@@ -44,14 +44,18 @@ impl OfPlatform {
 
     fn vertex(&self, vertex: &Vertex) -> Vertex {
         let mut numbers = self.numbers();
-        let next = numbers.last + 1;
-        let key = (self.platform.clone(), vertex.number);
-        let number = *numbers.given.entry(key).or_insert(next);
-        numbers.last = numbers.last.max(number);
+        let mut number = |own: usize| {
+            let next = numbers.last + 1;
+            let key = (self.platform.clone(), own);
+            let number = *numbers.given.entry(key).or_insert(next);
+            numbers.last = numbers.last.max(number);
+            number
+        };
         Vertex {
-            number,
+            number: number(vertex.number),
             name: named(&vertex.name, &self.platform).into(),
             span: vertex.span,
+            inputs: vertex.inputs.iter().map(|input| number(*input)).collect(),
         }
     }
 }
