@@ -120,10 +120,6 @@ fn owners_arguments_and_bases_are_told() {
     for folder in ["records", "traces"] {
         for entry in std::fs::read_dir(store.root().join("build").join(folder)).unwrap() {
             let text = std::fs::read_to_string(entry.unwrap().path()).unwrap();
-            assert!(
-                text.contains("NPM_TOKEN") || !text.contains("LEVEL"),
-                "{text}"
-            );
             assert!(!text.contains("h1dden"), "{text}");
         }
     }
@@ -148,18 +144,18 @@ fn owners_arguments_and_bases_are_told() {
 fn secrets_are_in_no_record() {
     let store = need!(Store::busybox());
     let context = Dir::dockerfile(
-        "FROM busybox\nARG A\nRUN --mount=type=secret,id=s,env=S echo $A $S; false\n",
+        "FROM busybox\nARG A\nRUN --mount=type=secret,id=s,env=S echo $A $S\nRUN exit 3\n",
     );
-    let build = |a: &str| {
+    for a in ["x", "s3cr3t-v4lue", "y"] {
         let build = store.build("app", &context).arg("--secret=id=s,env=GIVEN");
+        let build = build.arg(format!("--build-arg=A={a}"));
         build
-            .arg(format!("--build-arg=A={a}"))
             .env("GIVEN", "s3cr3t-v4lue")
-            .run()
-    };
-    build("s3cr3t-v4lue");
+            .fails(3)
+            .never_tells("s3cr3t");
+    }
     let why = explain(&store, &["app"]);
-    why.says("It failed: ").says("exit code: 1");
+    why.says("It failed: ").says("exit code: 3");
     for name in std::fs::read_dir(store.root().join("build/records")).unwrap() {
         let text = std::fs::read_to_string(name.unwrap().path()).unwrap();
         assert!(!text.contains("s3cr3t-v4lue"), "{text}");
@@ -182,11 +178,8 @@ fn builds_are_listed_shown_and_forgotten() {
     let (good_name, bad_name) = (name(&good), name(&bad));
     let table = builds(&store, &[]);
     let lines: Vec<&str> = table.lines().collect();
-    let heads: Vec<&str> = lines[0]
-        .split("  ")
-        .filter(|h| !h.is_empty())
-        .map(str::trim)
-        .collect();
+    let heads = lines[0].split("  ").map(str::trim);
+    let heads: Vec<&str> = heads.filter(|head| !head.is_empty()).collect();
     assert_eq!(
         heads,
         ["BUILD ID", "NAME", "STATUS", "CREATED AT", "DURATION"]
