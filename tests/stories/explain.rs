@@ -143,19 +143,22 @@ fn owners_arguments_and_bases_are_told() {
 #[test]
 fn secrets_are_in_no_record() {
     let store = need!(Store::busybox());
-    let context = Dir::dockerfile(
-        "FROM busybox\nARG A\nRUN --mount=type=secret,id=s,env=S echo $A $S\nRUN exit 3\n",
-    );
-    for a in ["x", "s3cr3t-v4lue", "y"] {
+    let context =
+        Dir::dockerfile("FROM busybox\nARG A\nRUN --mount=type=secret,id=s,env=S echo $A $S\n");
+    for (a, told) in [
+        ("x", ""),
+        ("s3cr3t-v4lue", "A changed from \"x\" to ***"),
+        ("y", "A changed from *** to \"y\""),
+    ] {
         let build = store.build("app", &context).arg("--secret=id=s,env=GIVEN");
         let build = build.arg(format!("--build-arg=A={a}"));
-        build
-            .env("GIVEN", "s3cr3t-v4lue")
-            .fails(3)
-            .never_tells("s3cr3t");
+        let done = build.env("GIVEN", "s3cr3t-v4lue").ok();
+        done.never_tells("s3cr3t");
+        if a != "x" {
+            done.tells(told);
+            explain(&store, &["app"]).says(told);
+        }
     }
-    let why = explain(&store, &["app"]);
-    why.says("It failed: ").says("exit code: 3");
     for name in std::fs::read_dir(store.root().join("build/records")).unwrap() {
         let text = std::fs::read_to_string(name.unwrap().path()).unwrap();
         assert!(!text.contains("s3cr3t-v4lue"), "{text}");
