@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use super::build::{BuildRecord, VERSION};
 
 /// So many are kept.
-pub const KEPT: usize = 100;
+const KEPT: usize = 100;
 
 /// The folder of records.
 #[derive(Clone, Debug)]

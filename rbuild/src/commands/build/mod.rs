@@ -173,7 +173,13 @@ impl<'a> Command<'a> {
         };
         let outcome = self.work(opened, images, working).await;
         let place = (root.as_path(), context.as_deref());
-        record::keep(self, place, &recorder, &interrupts, &outcome).await;
+        let command = record::Command {
+            app: self.app,
+            args: self.args,
+            options: self.options,
+            text: self.text,
+        };
+        record::keep(&command, place, &recorder, &interrupts, &outcome).await;
         outcome.map(drop)
     }
 

@@ -9,9 +9,20 @@ use builder::record::recorder::Recorder;
 use dockerfile::span::LineIndex;
 use oci::Digest;
 
-use super::Command;
+use super::flags::BuildFlags;
 use super::interrupts::Interrupts;
+use super::options::Options;
+use crate::app::App;
 use crate::failure::Failure;
+use crate::frontend::text::Text;
+
+/// What was asked for.
+pub struct Command<'a> {
+    pub app: &'a App,
+    pub args: &'a BuildFlags,
+    pub options: &'a Options,
+    pub text: &'a Text,
+}
 
 /// Keeps the record of a build. That it cannot is told, and is no failure.
 pub async fn keep(
