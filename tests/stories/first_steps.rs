@@ -21,7 +21,7 @@ fn a_word_that_is_no_command_is_no_build() {
             .tells("rbuild save IMAGE | docker load")
             .never_tells("Usage: rbuild build");
     }
-    typed(&["compose", "up"]).tells("one image at a time");
+    typed(&["compose", "up"]).tells("rbuild bake");
     typed(&["buildx", "create"]).tells("'create' is not an rbuild buildx command");
     typed(&["image", "prnue"]).tells("'prnue' is not an rbuild image command. Did you mean prune?");
     typed(&["help", "psuh"]).tells("Did you mean push?");
@@ -65,15 +65,9 @@ fn buildx_build_builds() {
 fn flags_of_dockers_are_called_dockers() {
     let store = need!(Store::busybox());
     for (flag, instead) in [
-        ("--cache-from=user/app", "--root"),
-        ("--cache-to=type=inline", "--root"),
-        ("--output=type=local,dest=.", "rbuild export"),
-        ("-o=out", "rbuild save"),
-        ("--attest=type=sbom", "syft"),
-        ("--annotation=a=b", "--label"),
-        ("--security-opt=seccomp=x", "system call filter"),
         ("--squash", "rbuild import"),
-        ("--no-cache-filter=x", "--no-cache"),
+        ("--policy=x", "rbuild lint"),
+        ("--stream", "where it is"),
     ] {
         let name = flag.split('=').next().unwrap();
         store

@@ -204,6 +204,7 @@ mod tests {
             number,
             name: format!("[{number}/4] RUN make").into(),
             span: at.map(dockerfile::span::Span::at),
+            inputs: Arc::default(),
         }
     }
 

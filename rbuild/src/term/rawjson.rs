@@ -7,6 +7,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use builder::solve::progress::{Progress, Vertex};
+use builder::solve::reason::Reason;
 use jiff::Timestamp;
 use oci::Digest;
 use serde::Serialize;
@@ -157,7 +158,7 @@ impl Progress for RawJson {
         });
     }
 
-    fn missed(&self, vertex: &Vertex, reason: &str) {
+    fn missed(&self, vertex: &Vertex, reason: &Reason) {
         self.status(vertex, &format!("not cached: {reason}"));
     }
 

@@ -380,6 +380,7 @@ fn exporting() -> Vertex {
     Vertex {
         number: usize::MAX,
         name: "exporting to image".into(),
+        span: None,
         inputs: Arc::default(),
     }
 }
