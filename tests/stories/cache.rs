@@ -106,7 +106,7 @@ fn the_reason_of_a_miss_is_told() {
         2,
         "one for COPY and one for what follows: {again}"
     );
-    assert!(reasons[0].contains("content of src"), "{again}");
+    assert!(reasons[0].contains("content of src/a changed"), "{again}");
     assert_ne!(reasons[0], reasons[1]);
 }
 

@@ -13,6 +13,7 @@ mod contexts;
 mod copying;
 mod examples;
 mod exchange;
+mod explain;
 mod failing;
 mod first_steps;
 mod flags;

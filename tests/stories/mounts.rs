@@ -214,7 +214,7 @@ fn what_is_bound_is_part_of_the_key() {
     store.build("app", &context).ok().tells("CACHED");
     context.write("sub/b.txt", "changed\n");
     let done = store.build("app", &context).ok();
-    done.tells("the content of /x changed");
+    done.tells("the content of /x/b.txt changed");
     assert_eq!(store.tree("app").text("out"), "changed\n");
 }
 

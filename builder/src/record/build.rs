@@ -77,6 +77,7 @@ pub struct StepRecord {
     /// How long it took.
     pub duration: u64,
     /// What came of it.
+    #[serde(flatten)]
     pub outcome: StepOutcome,
     /// Why it was not found in the cache: then it ran.
     pub reason: Option<Reason>,

@@ -41,8 +41,8 @@ impl Kept {
     /// The file system's.
     pub fn keep(&self, mut record: BuildRecord) -> io::Result<u64> {
         fs::create_dir_all(&self.dir)?;
-        let numbers = self.numbers()?;
-        record.number = numbers.last().map_or(1, |last| last.saturating_add(1));
+        let last = self.numbers()?.pop();
+        record.number = last.map_or(1, |last| last.saturating_add(1));
         loop {
             let mut file = tempfile::NamedTempFile::new_in(&self.dir)?;
             file.write_all(&serde_json::to_vec(&record)?)?;
@@ -55,7 +55,9 @@ impl Kept {
                 Err(e) => return Err(e.error),
             }
         }
-        let surplus = (numbers.len() + 1).saturating_sub(KEPT);
+        // Others may have been kept meanwhile.
+        let numbers = self.numbers()?;
+        let surplus = numbers.len().saturating_sub(KEPT);
         for number in numbers.into_iter().take(surplus) {
             self.remove(number)?;
         }

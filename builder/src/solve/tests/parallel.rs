@@ -112,7 +112,7 @@ fn a_linked_copy_is_found_again_on_another_base() {
     let (_, log) = solve(&fake, &linked("two"), trace);
     let expected = [
         "CACHED [2/3] RUN two",
-        "missed [3/3] COPY --link f /d/f: the image's /d is new",
+        "missed [3/3] COPY --link f /d/f: the image's /d is new, with the value \"0700 0:0\"",
     ];
     assert_eq!(log, expected);
 }
