@@ -35,6 +35,22 @@ impl Interrupts {
         self.code(Failure::new(builder::stop::Stopped))
     }
 
+    /// Waits for work, or for an interruption: the work is dropped then, with what it has made.
+    ///
+    /// # Errors
+    /// How the build ends when it was interrupted.
+    pub async fn unless<T>(&self, work: impl Future<Output = T>) -> Result<T, Failure> {
+        tokio::select! {
+            done = work => Ok(done),
+            failure = self.interrupted() => Err(failure),
+        }
+    }
+
+    /// What stops the build.
+    pub fn cancel(&self) -> Arc<Cancel> {
+        Arc::clone(&self.cancel)
+    }
+
     /// What tells, on any thread, that there was one.
     pub fn asked(&self) -> impl Fn() -> bool + Send + Sync + 'static {
         let cancel = Arc::clone(&self.cancel);
@@ -77,5 +93,35 @@ async fn cancel_when_interrupted(cancel: Arc<Cancel>, code: Arc<AtomicU8>) {
             std::process::exit(came.into());
         }
         cancel.cancel();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Whatever it waits for: the disk, a registry, a repository.
+    #[tokio::test]
+    async fn an_interruption_ends_any_wait() {
+        let interrupts = Interrupts::watch(Arc::default());
+        assert_eq!(interrupts.unless(async { 7 }).await.unwrap(), 7);
+        let held = Arc::new(());
+        let work = {
+            let held = Arc::clone(&held);
+            async move {
+                let _held = held;
+                std::future::pending::<()>().await;
+            }
+        };
+        let interrupt = async {
+            interrupts.code.store(143, Ordering::SeqCst);
+            interrupts.cancel.cancel();
+        };
+        let (ended, ()) = tokio::join!(interrupts.unless(work), interrupt);
+        assert_eq!(ended.unwrap_err().code, 143);
+        assert_eq!(Arc::strong_count(&held), 1, "what it made is kept");
+        // Nor does anything begin after that.
+        let late = interrupts.unless(std::future::pending::<()>()).await;
+        assert_eq!(late.unwrap_err().code, 143);
     }
 }

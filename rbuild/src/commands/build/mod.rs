@@ -56,23 +56,29 @@ pub async fn run(app: &App, args: Args) -> Outcome {
     if method == Method::Build {
         outcome::forget(&args).await?;
     }
-    let opened = context::open(args.context.clone(), args.file.clone()).await;
+    let interrupts = Interrupts::watch(Arc::new(Cancel::default()));
+    let opening = context::open(args.context.clone(), args.file.clone());
+    let opened = interrupts.unless(opening).await?;
     let (context, source) =
         opened.map_err(|e| text::meant_a_command(&app.commands, &args.context, e))?;
     let text = Text::read(source, app.printer.color())?;
     match method {
-        Method::Check => return answers::check(app, &args, &options, &text, &context).await,
+        Method::Check => {
+            let checked = answers::check(app, &args, &options, &text, &context);
+            return interrupts.unless(checked).await?;
+        }
         Method::Targets => return answers::targets(app, args.call, &text),
         Method::Build | Method::Outline => {}
     }
 
     let opened = match method {
-        Method::Build => Opened::of(&options, context).await?,
+        Method::Build => interrupts.unless(Opened::of(&options, context)).await??,
         _ => Opened::alone(context),
     };
     let (named, host) = (options.named(), Platform::host());
     if method == Method::Build {
-        epoch::date(&mut options, &args.target, &text, &opened).await?;
+        let dated = epoch::date(&mut options, &args.target, &text, &opened);
+        interrupts.unless(dated).await??;
     }
     let mut plans = Vec::new();
     for platform in &options.platforms {
@@ -85,7 +91,8 @@ pub async fn run(app: &App, args: Args) -> Outcome {
             consent: options.consent,
         };
         let wanted = base_images(&text.parsed.dockerfile, &planned);
-        let bases = Bases::find(app, wanted, &planned, &options.contexts).await;
+        let bases = Bases::find(app, wanted, &planned, &options.contexts);
+        let bases = interrupts.unless(bases).await?;
         let graph = text.graph(&planned, &bases, method == Method::Build)?;
         if method == Method::Outline {
             return answers::outline(app, args.call, &options, &text, &graph, &bases);
@@ -104,6 +111,7 @@ pub async fn run(app: &App, args: Args) -> Outcome {
         text: &text,
         plans: &plans,
         run_flags: &run_flags,
+        interrupts: &interrupts,
     };
     command.build(opened).await
 }
@@ -146,6 +154,7 @@ struct Command<'a> {
     /// One for each platform.
     plans: &'a [(GraphOptions<'a>, Graph)],
     run_flags: &'a str,
+    interrupts: &'a Interrupts,
 }
 
 /// What the builds for all platforms share.
@@ -175,6 +184,7 @@ impl<'a> Command<'a> {
             args,
             options,
             text,
+            interrupts,
             ..
         } = *self;
         let secrets = given::read(&options.secrets).map_err(Failure::new)?;
@@ -188,7 +198,6 @@ impl<'a> Command<'a> {
         // What this build uses and makes is kept from being pruned meanwhile.
         let _lease = images.store.lease().await?;
         sweep().await;
-        let cancel = Arc::new(Cancel::default());
         let usual = std::env::var_os("SSH_AUTH_SOCK").map(Into::into);
         let shared = Shared {
             images,
@@ -198,9 +207,8 @@ impl<'a> Command<'a> {
             secrets,
             agents: given::agents(&options.ssh, usual).map_err(Failure::new)?,
             progress,
-            cancel: Arc::clone(&cancel),
+            cancel: interrupts.cancel(),
         };
-        let interrupts = Interrupts::watch(cancel);
         let solved = self.solve_all(&shared).await;
         shown.finished();
         let images = &shared.images;
@@ -211,7 +219,8 @@ impl<'a> Command<'a> {
             Err(failure) if interrupts.came() => return Err(interrupts.code(failure)),
             Err(failure) => {
                 // Steps that were done stay in the cache, also across a power cut.
-                if let Err(e) = images.store.make_durable().await {
+                let durable = interrupts.unless(images.store.make_durable());
+                if let Err(e) = durable.await? {
                     app.printer
                         .warning(format!("finished steps may be lost in a power cut: {e}"));
                 }
@@ -223,12 +232,12 @@ impl<'a> Command<'a> {
             images,
             args,
             options,
-            interrupts: &interrupts,
+            interrupts,
         };
         let delivered = delivery.all(&built).await;
         // Outputs alone make nothing durable; what was built is in the cache all the same.
         if delivered.is_ok() {
-            images.store.make_durable().await?;
+            interrupts.unless(images.store.make_durable()).await??;
         }
         delivered?;
         if let (false, Some(report)) = (args.quiet, report) {
