@@ -33,7 +33,7 @@ pub use bases::{busybox, debian, tomcat};
 pub use bins::{rbuild, repository, rregistry};
 pub use cmd::{Cmd, Done, Running};
 pub use dir::{Dir, OLD};
-pub use docker::{Container, Docker, docker};
+pub use docker::{Container, Docker, docker, modern_docker};
 pub use git::{GitServer, Repositories};
 pub use http::{Files, Reply, http, http_with};
 pub use leftovers::assert_nothing_left;

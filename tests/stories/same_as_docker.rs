@@ -527,7 +527,15 @@ fn by_docker(docker: &Docker, context: &Dir, file: &str, tag: &str) -> Result<Ar
 
 #[test]
 fn the_same_image() {
-    let docker = need!(docker());
+    the_same_image_as(need!(docker()));
+}
+
+#[test]
+fn the_same_image_as_of_the_newest_docker() {
+    the_same_image_as(need!(e2e::modern_docker()));
+}
+
+fn the_same_image_as(docker: &Docker) {
     let store = need!(Store::busybox());
     let context = context();
     let wrong = each(SAME, |i, (name, dockerfile)| {
