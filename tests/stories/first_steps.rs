@@ -341,10 +341,7 @@ zpty -d inner"#,
         completed("rbuild image rm localhost:5"),
         "rbuild image rm localhost:5000/team/app:v1"
     );
-    assert_eq!(
-        completed("rbuild build --no-cache-"),
-        "rbuild build --no-cache-filter"
-    );
+    assert_eq!(completed("rbuild build --labe"), "rbuild build --label");
     assert_eq!(completed("rbuild -t x --targ"), "rbuild -t x --target");
 }
 
@@ -376,6 +373,6 @@ fn fish_completes_commands_flags_and_names_of_images() {
         offers("rbuild push localhost:5"),
         ["localhost:5000/team/app:v1"]
     );
-    assert_eq!(offers("rbuild build --no-cache-"), ["--no-cache-filter"]);
+    assert_eq!(offers("rbuild build --labe"), ["--label"]);
     assert_eq!(offers("rbuild -t x --targ"), ["--target"]);
 }
