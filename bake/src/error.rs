@@ -49,7 +49,7 @@ impl Mistake {
         };
         BakeError::At {
             place: place(file, span),
-            excerpt: Excerpt::of(file, span, &self.message),
+            excerpt: Box::new(Excerpt::of(file, span, &self.message)),
             message: self.message,
         }
     }
@@ -77,7 +77,7 @@ pub enum BakeError {
         /// What is wrong.
         message: String,
         /// The lines, to be shown before the message.
-        excerpt: Excerpt,
+        excerpt: Box<Excerpt>,
     },
     /// Something is wrong with no place, as a target that nothing defines.
     #[error("{0}")]

@@ -30,6 +30,7 @@ bench_build() {
         measure_build "$subject" run20
         measure_build "$subject" copy20k
         [ -z "$push_registry" ] || measure_push "$subject"
+        [ -z "$push_registry" ] || [ "$subject" != rbuild ] || measure_shared
     done
     stop_dockerd
     stop_push_registry
@@ -116,6 +117,22 @@ measure_push() {
     rm -f -- "$work/push/half"
 }
 
+# A registry that has the steps, and a store that has nothing: what another machine pays.
+measure_shared() {
+    local run context=$work/shared
+    mkdir -p "$context"
+    sed "s#^FROM .*#FROM $push_registry/busybox#" "$work/run20/Dockerfile" >"$context/Dockerfile"
+    clean_rbuild
+    local rbuild=(inside "$BIN/rbuild" --root "$work/rbuild")
+    quiet "${rbuild[@]}" tag busybox:latest "$push_registry/busybox"
+    quiet "${rbuild[@]}" push "$push_registry/busybox"
+    quiet "${rbuild[@]}" build --cache-to "type=registry,ref=$push_registry/cache" "$context"
+    for ((run = 0; run < RUNS; run++)); do
+        rm -rf --one-file-system -- "$work/rbuild"
+        timed rbuild shared shared_rbuild "$context"
+    done
+}
+
 # A cold build that took anything from a cache measured something else.
 refuse_cache_hits() {
     if grep -qE '^( ---> Using cache|--> Using cache|#[0-9]+ CACHED)|CACHED$' "$work/output"; then
@@ -163,6 +180,11 @@ push_rbuild() {
     build_rbuild "$1"
     "$BIN/rbuild" --root "$work/rbuild" tag bench "$push_registry/rbuild"
     inside "$BIN/rbuild" --root "$work/rbuild" push "$push_registry/rbuild"
+}
+
+shared_rbuild() {
+    inside "$BIN/rbuild" --root "$work/rbuild" build --cache-from "$push_registry/cache" \
+        --output "type=registry,name=$push_registry/shared" "$1"
 }
 
 # docker, classic and BuildKit, on one private daemon
@@ -288,13 +310,14 @@ Builders: rbuild $(version_rbuild), docker $(version_docker) (classic, and its B
 | Case | rbuild | docker classic | docker BuildKit | buildah | best peer ÷ rbuild |
 |---|---:|---:|---:|---:|---:|
 TEXT
-    for case in run20-cold run20-cached copy20k-cold copy20k-cached copy20k-changed pushed; do
+    for case in run20-cold run20-cached copy20k-cold copy20k-cached copy20k-changed pushed shared; do
         case $case in
         run20-cold) title='20 tiny RUN steps, cold' ;;
         run20-cached) title='the same, fully cached' ;;
         copy20k-cold) title="COPY of $FILES files ($((FILES * 8 / 1000)) MB), cold" ;;
         copy20k-cached) title='the same, cached' ;;
         copy20k-changed) title='the same, one file changed' ;;
+        shared) title='the 20 steps of a registry cache, on an empty store, pushed' ;;
         pushed) title="layer of $PUSH_MIB MiB, built and pushed" ;;
         esac
         printf '| %s ' "$title"

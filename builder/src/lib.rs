@@ -1,7 +1,7 @@
 //! The image builder: a Dockerfile and a build context in, an image in the local store out.
 //!
 //! Data flows one way: text is parsed (crate `dockerfile`), [`plan`]ned, and [`solve`]d step by
-//! step on the [`engine`]. Nothing here knows a terminal.
+//! step on the [`engine`]; a [`record`] of it is kept. Nothing here knows a terminal.
 
 pub mod context;
 pub mod derived;
@@ -11,5 +11,6 @@ pub mod files;
 pub mod git;
 pub mod kept;
 pub mod plan;
+pub mod record;
 pub mod solve;
 pub mod stop;

@@ -82,6 +82,14 @@ pub enum ImageError {
         /// Why.
         message: String,
     },
+    /// A layer that a cache promised cannot be had, or is another one.
+    #[error("layer {diff_id} cannot be had: {message}")]
+    Elsewhere {
+        /// The layer.
+        diff_id: oci::DiffId,
+        /// Why.
+        message: String,
+    },
     /// The files of an image cannot be read.
     #[error("{0}")]
     Files(String),

@@ -3,6 +3,8 @@
 //! [`Images`] is the store and the way to registries. On it work, one module each:
 //! - [`pull`] and [`push`]: from and to registries
 //! - [`load`] and [`save`]: from and to archives; [`layout`]: an image of an OCI image layout
+//! - [`elsewhere`]: layers that are fetched when somebody needs their files; [`shared`]: caches of
+//!   build steps that many machines use
 //! - [`index`]: indexes of images, whichever way they go
 //! - [`import`] and [`export`]: from and to plain trees of files
 //!
@@ -14,6 +16,7 @@
 
 mod base;
 pub mod document;
+pub mod elsewhere;
 mod error;
 pub mod export;
 pub mod form;
@@ -31,6 +34,7 @@ pub mod push;
 pub mod remote;
 pub mod save;
 mod service;
+pub mod shared;
 mod unpack;
 
 pub use document::ConfigDocument;

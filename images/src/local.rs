@@ -275,7 +275,7 @@ impl Export<'_> {
                 tv_nsec: 0,
             },
             None => Timespec {
-                tv_sec: stat.st_mtime as i64,
+                tv_sec: stat.st_mtime,
                 tv_nsec: stat.st_mtime_nsec as _,
             },
         };

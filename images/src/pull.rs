@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use client::{Events, LayerState, Resolved};
 use oci::blob::BlobStore;
-use oci::{Descriptor, DiffId, Digest, ImageConfig, Platform, Reference};
+use oci::{Descriptor, DiffId, Digest, ImageConfig, Manifest, Platform, Reference};
 use store::{Content, NewImage, NewIndex, RawManifest};
 use tokio::sync::watch;
 
@@ -41,6 +41,20 @@ pub async fn pull_image(
 ) -> Result<Pulled, ImageError> {
     let client = images.client().await?;
     let resolved = client.resolve(reference, platform).await?;
+    pull_resolved(images, reference, platform, &resolved, events).await
+}
+
+/// Pulls an image that was found.
+///
+/// # Errors
+/// As [`pull_image`].
+pub(crate) async fn pull_resolved(
+    images: &Images,
+    reference: &Reference,
+    platform: &Platform,
+    resolved: &Resolved,
+    events: &dyn Events,
+) -> Result<Pulled, ImageError> {
     let named = images.store.content(&reference.to_string()).await.ok();
     let before = match &named {
         Some(named) => {
@@ -63,7 +77,7 @@ pub async fn pull_image(
         (None, None) => (vec![reference.clone().or_latest()], vec![by_digest]),
     };
     let names = Names { tags, repo_digests };
-    let image = bring(images, reference, &resolved, names, events).await?;
+    let image = bring(images, reference, resolved, names, events).await?;
     if let Some(index) = here {
         let manifest = RawManifest {
             media_type: resolved.descriptor.media_type.clone(),
@@ -97,6 +111,25 @@ pub(crate) struct Names {
     pub(crate) repo_digests: Vec<Reference>,
 }
 
+/// Refuses what is no image, and configurations that no honest image has.
+///
+/// # Errors
+/// [`ImageError::NotAnImage`], [`ImageError::ConfigTooLarge`].
+pub(crate) fn check_config(reference: &Reference, manifest: &Manifest) -> Result<(), ImageError> {
+    let config = &manifest.config;
+    if !config.media_type.is_image_config() {
+        let kind = config.media_type.to_string();
+        return Err(ImageError::NotAnImage(reference.familiar(), kind));
+    }
+    if config.size > MAX_CONFIG {
+        return Err(ImageError::ConfigTooLarge(
+            reference.familiar(),
+            config.size,
+        ));
+    }
+    Ok(())
+}
+
 /// Brings an image that was found into the store: its layers in parallel, then its row.
 ///
 /// # Errors
@@ -110,14 +143,7 @@ pub(crate) async fn bring(
 ) -> Result<StoredImage, ImageError> {
     let client = images.client().await?;
     let manifest = &resolved.manifest;
-    if !manifest.config.media_type.is_image_config() {
-        let kind = manifest.config.media_type.to_string();
-        return Err(ImageError::NotAnImage(reference.familiar(), kind));
-    }
-    if manifest.config.size > MAX_CONFIG {
-        let size = manifest.config.size;
-        return Err(ImageError::ConfigTooLarge(reference.familiar(), size));
-    }
+    check_config(reference, manifest)?;
     let repository = reference.repository();
     let mut wanted = vec![manifest.config.clone()];
     wanted.extend(manifest.layers.iter().cloned());

@@ -248,7 +248,9 @@ pub(crate) async fn push_source(
     })
 }
 
-async fn push_layer(
+/// Brings a blob of a layer into a repository: one of the store, or one that can be had elsewhere,
+/// which goes through here only when the registry cannot take it from there itself.
+pub(crate) async fn push_layer(
     images: &Images,
     reference: &Reference,
     diff_id: &DiffId,
@@ -256,9 +258,18 @@ async fn push_layer(
     progress: &dyn PushProgress,
 ) -> Result<(), ImageError> {
     let source: Arc<dyn BlobStore> = images.store.blobs().clone();
-    let layer = push_source(images, blob.clone()).await?;
+    let mut layer = push_source(images, blob.clone()).await?;
+    let elsewhere = images.repositories(diff_id, &blob.digest);
+    layer.mount_from.splice(..0, elsewhere);
     let events = OfLayer { diff_id, progress };
     let client = images.client().await?;
+    if images.store.use_blob(&blob.digest).await?.is_none() {
+        let repository = reference.repository();
+        if client.place_blob(repository, &layer, &events).await? {
+            return Ok(());
+        }
+        images.fetch_form(diff_id, blob).await?;
+    }
     client
         .push_blob(reference.repository(), &layer, &source, &events)
         .await?;
@@ -289,6 +300,15 @@ pub(crate) async fn registry_blob(
         if images.store.use_blob(&blob.digest).await? == Some(blob.size) {
             return Ok(blob);
         }
+    }
+    if images.store.snapshot(chain_id).await?.is_none() {
+        let mut remotes = images.remotes(diff_id);
+        remotes.retain(|remote| choice.level.is_none() && rank(&remote.blob).is_some());
+        remotes.sort_by_key(|remote| rank(&remote.blob));
+        if let Some(remote) = remotes.into_iter().next() {
+            return Ok(remote.blob);
+        }
+        images.bring(chain_id).await?;
     }
     let compression = compression.unwrap_or(LayerCompression::Gzip);
     let tar = LayerTar::find(images, diff_id, chain_id).await?;

@@ -7,6 +7,7 @@ use store::{Image, NewImage, Store};
 use tokio::sync::OnceCell;
 
 use crate::document::ConfigDocument;
+use crate::elsewhere::known::Elsewhere;
 use crate::error::ImageError;
 
 /// An image of the store.
@@ -23,6 +24,8 @@ pub struct StoredImage {
 pub struct Images {
     /// The store.
     pub store: Store,
+    /// What is known of layers that are not in the store.
+    pub(crate) elsewhere: Arc<Elsewhere>,
     client: Arc<OnceCell<client::Client>>,
     config: Arc<dyn Fn() -> Result<client::Config, client::ConfigError> + Send + Sync>,
 }
@@ -35,6 +38,7 @@ impl Images {
     ) -> Self {
         Self {
             store,
+            elsewhere: Arc::default(),
             client: Arc::default(),
             config: Arc::new(config),
         }

@@ -6,9 +6,11 @@ use clap::{Parser, Subcommand};
 
 use crate::commands::bake::flags::BakeFlags;
 use crate::commands::build::flags::BuildFlags;
+use crate::commands::builds::{BuildsArgs, BuildsCommand};
 use crate::commands::completions::{CompleteArgs, CompletionsArgs};
 use crate::commands::debug::DebugCommand;
 use crate::commands::df::DfArgs;
+use crate::commands::explain::ExplainArgs;
 use crate::commands::export::ExportArgs;
 use crate::commands::fsck::FsckArgs;
 use crate::commands::history::HistoryArgs;
@@ -73,6 +75,12 @@ pub enum Command {
 
     /// Build the targets that HCL, JSON or compose files define
     Bake(Box<BakeFlags>),
+
+    /// List the last builds, and where their time went
+    Builds(BuildsArgs),
+
+    /// Tell why the steps of a build ran
+    Explain(ExplainArgs),
 
     /// List images
     #[command(visible_alias = "ls")]
@@ -204,6 +212,9 @@ pub enum BuilderCommand {
     /// Build the targets that HCL, JSON or compose files define
     #[command(alias = "f")]
     Bake(Box<BakeFlags>),
+    /// The last builds, and where their time went
+    #[command(subcommand, arg_required_else_help = true)]
+    History(BuildsCommand),
     /// Look at images in registries and join them
     #[command(subcommand, arg_required_else_help = true)]
     Imagetools(ImagetoolsCommand),
@@ -283,15 +294,20 @@ mod tests {
         };
         assert!(!build("rbuild build --no-cache=false .").no_cache);
         assert!(build("rbuild build --no-cache .").no_cache);
+        assert!(build("rbuild build --no-cache=T --pull=1 .").no_cache);
+        assert!(build("rbuild build --pull=always .").pull);
+        assert!(!build("rbuild build --pull=missing --push=F .").pull);
         let args = build("rbuild build -q --rm --force-rm=false --load --compress .");
         assert!(args.quiet && args.context == ".");
         // BuildKit heeds none of these.
         build("rbuild build --rm=false --isolation=default --builder=default .");
         build("rbuild build --provenance=false --sbom=false --disable-content-trust=false .");
-        build("rbuild build --memory-swappiness=0 .");
+        build("rbuild build --memory-swappiness=0 --load=false --attest=type=sbom,disabled=true .");
         for refused in [
-            "--load=false",
             "--provenance=mode=max",
+            "--attest=type=sbom",
+            "--pull=never",
+            "--rm=maybe",
             "--sbom",
             "--isolation=hyperv",
         ] {

@@ -7,8 +7,9 @@ use std::process::ExitCode;
 use crate::app::App;
 use crate::args::{self, BuilderCommand, Cli, Command, ImageCommand, SystemCommand};
 use crate::commands::{
-    bake, build, completions, debug, df, export, fsck, history, images, imagetools, import, info,
-    inspect, lint, load, login, logout, manifest, prune, pull, push, rmi, save, tag, version,
+    bake, build, builds, completions, debug, df, explain, export, fsck, history, images,
+    imagetools, import, info, inspect, lint, load, login, logout, manifest, prune, pull, push, rmi,
+    save, tag, version,
 };
 use crate::failure::{Failure, Outcome};
 use crate::limits;
@@ -106,6 +107,8 @@ async fn dispatch(app: &App, command: Command) -> Outcome {
     match command {
         Command::Build(args) => build::run(app, *args).await,
         Command::Bake(args) => bake::run(app, *args, args::command()).await,
+        Command::Builds(args) => builds::run(app, args).await,
+        Command::Explain(args) => explain::run(app, args).await,
         Command::Images(args) => images::run(app, args).await,
         Command::History(args) => history::run(app, args).await,
         Command::Inspect(args) => inspect::run(app, args).await,
@@ -128,6 +131,7 @@ async fn dispatch(app: &App, command: Command) -> Outcome {
         Command::Builder(command) => match command {
             BuilderCommand::Build(args) => build::run(app, *args).await,
             BuilderCommand::Bake(args) => bake::run(app, *args, args::command()).await,
+            BuilderCommand::History(command) => builds::run_command(app, command).await,
             BuilderCommand::Imagetools(command) => imagetools::run(app, command).await,
             BuilderCommand::Prune(args) => prune::run(app, args).await,
         },

@@ -4,6 +4,18 @@ use std::path::PathBuf;
 
 use clap::Args;
 
+/// A switch's value, in each of the forms that docker reads (Go's `strconv.ParseBool`).
+///
+/// # Errors
+/// Text that is none of them.
+pub fn boolean(text: &str) -> Result<bool, String> {
+    match text {
+        "1" | "t" | "T" | "true" | "TRUE" | "True" => Ok(true),
+        "0" | "f" | "F" | "false" | "FALSE" | "False" => Ok(false),
+        _ => Err(format!("{text:?} is neither true nor false")),
+    }
+}
+
 /// Flags of every command.
 #[derive(Debug, Clone, Args)]
 pub struct Global {

@@ -64,7 +64,7 @@ pub use cpus::check_sets;
 pub use error::{Error, Result};
 pub use hidden::Hidden;
 pub use init::init_hook;
-pub use limits::{Limits, Pids, Resource, Ulimit};
+pub use limits::{CgroupParent, Limits, Pids, Resource, Ulimit};
 pub use node::Node;
 pub use spec::{Dns, Mount, MountKind, NetworkMode, Overlay, Rootfs, Spec};
 pub use sweep::sweep;

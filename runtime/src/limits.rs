@@ -1,5 +1,7 @@
 //! What a container's processes may use: control group limits and ulimits.
 
+use std::path::{Component, Path, PathBuf};
+
 use serde::{Deserialize, Serialize};
 
 /// Resource limits, as Docker's build flags of the same names.
@@ -23,6 +25,9 @@ pub struct Limits {
     pub pids: Pids,
     /// Per-process limits.
     pub ulimits: Vec<Ulimit>,
+    /// The control group that holds those of containers, below the root of each hierarchy; it is
+    /// made where it is missing.
+    pub parent: Option<CgroupParent>,
 }
 
 impl Limits {
@@ -36,6 +41,34 @@ impl Limits {
             || self.cpuset_cpus.is_some()
             || self.cpuset_mems.is_some()
             || self.pids != Pids::Unlimited
+            || self.parent.is_some()
+    }
+}
+
+/// The path of a control group below the root of a hierarchy.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CgroupParent(PathBuf);
+
+impl CgroupParent {
+    /// Reads Docker's `--cgroup-parent`: a leading slash changes nothing.
+    ///
+    /// # Errors
+    /// Says what is wrong with the path: it may not lead out of the hierarchy, nor be its root.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let path = Path::new(text.trim_start_matches('/'));
+        let plain = |part| matches!(part, Component::Normal(_));
+        if path.as_os_str().is_empty() || !path.components().all(plain) || text.contains('\0') {
+            return Err(format!(
+                "invalid cgroup parent {text:?}: write the path of a control group below the \
+                 root of its hierarchy, such as /builds"
+            ));
+        }
+        Ok(Self(path.to_owned()))
+    }
+
+    /// Relative to the root of a hierarchy.
+    pub(crate) fn path(&self) -> &Path {
+        &self.0
     }
 }
 
@@ -155,6 +188,20 @@ mod tests {
             assert_eq!(Ulimit::parse(bad).unwrap_err(), why);
         }
         assert!(Ulimit::parse("nofile=2:1").is_err());
+    }
+
+    #[test]
+    fn parents_of_groups_stay_in_the_hierarchy() {
+        for (text, path) in [
+            ("/builds", "builds"),
+            ("a/b", "a/b"),
+            ("x.slice", "x.slice"),
+        ] {
+            assert_eq!(CgroupParent::parse(text).unwrap().path(), Path::new(path));
+        }
+        for text in ["", "/", "../a", "a/../b", "/a/.."] {
+            assert!(CgroupParent::parse(text).is_err(), "{text:?}");
+        }
     }
 
     #[test]

@@ -42,6 +42,8 @@ pub struct Spec {
     pub(crate) readonly: bool,
     /// Applies the default system call filter.
     pub(crate) seccomp: bool,
+    /// Executing a file gives no privileges.
+    pub(crate) no_new_privileges: bool,
     /// Size of /dev/shm in bytes.
     pub(crate) shm_size: u64,
     /// Extra supplementary group IDs.
@@ -73,6 +75,7 @@ impl Spec {
             capabilities: DEFAULT.to_vec(),
             readonly: false,
             seccomp: true,
+            no_new_privileges: false,
             shm_size: 64 << 20,
             groups: Vec::new(),
             devices: Devices::Closed,
@@ -150,6 +153,13 @@ impl Spec {
     /// Applies the default system call filter or none; without this it is applied.
     pub fn seccomp(mut self, seccomp: bool) -> Self {
         self.seccomp = seccomp;
+        self
+    }
+
+    /// Keeps the process, and all that it starts, from getting privileges by executing a file
+    /// with a set-user-ID bit or with capabilities.
+    pub fn no_new_privileges(mut self, wanted: bool) -> Self {
+        self.no_new_privileges = wanted;
         self
     }
 

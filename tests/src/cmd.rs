@@ -283,6 +283,11 @@ impl Running {
         String::from_utf8_lossy(&self.out.so_far()).into_owned()
     }
 
+    /// What its standard output holds so far.
+    pub fn out_so_far(&self) -> String {
+        String::from_utf8_lossy(&self.out.so_far()).into_owned()
+    }
+
     fn limit(&self) -> Instant {
         self.until.min(Instant::now() + Duration::from_secs(60))
     }

@@ -91,6 +91,24 @@ impl Registry {
         self.dir.path().join("registry.toml")
     }
 
+    /// The access log up to now, where `log.access` asks for one.
+    #[track_caller]
+    pub fn log(&self) -> String {
+        let Some(running) = &self.running else {
+            return String::new();
+        };
+        // Lines are written once requests are answered: one more, and all before it are there.
+        let mark = format!("/v2/?mark={}", running.out_so_far().len());
+        self.get(&mark);
+        running.until_out(&mark)
+    }
+
+    /// Kills it without warning.
+    #[track_caller]
+    pub fn kill(&mut self) {
+        self.end(Signal::SIGKILL);
+    }
+
     /// `GET`
     #[track_caller]
     pub fn get(&self, path: &str) -> Reply {

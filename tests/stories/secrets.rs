@@ -313,7 +313,7 @@ fn devices_are_given_by_their_cdi_names() {
         ));
         let script = "mkdir -p /etc/cdi && mount -t tmpfs none /etc/cdi && \
             printf %s \"$1\" >/etc/cdi/vendor.json && shift && exec \"$@\"";
-        let done = Cmd::new("unshare")
+        Cmd::new("unshare")
             .args([
                 "--mount",
                 "--propagation",
@@ -331,8 +331,7 @@ fn devices_are_given_by_their_cdi_names() {
             .env("RBUILD_ROOT", store.root())
             .env("RBUILD_PROGRESS", "plain")
             .env("HOME", store.home())
-            .run();
-        done
+            .run()
     };
     let allowed = ["--allow", "device"];
     let done = build("vendor.com/class=zero", &allowed);

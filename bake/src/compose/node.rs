@@ -69,8 +69,8 @@ fn span(location: &Location, file: usize) -> Span {
     let number = |n: u64| usize::try_from(n).unwrap_or(usize::MAX);
     Span {
         file,
-        start: number(start.into()),
-        end: number(start.into()).saturating_add(number(length.into())),
+        start: number(start),
+        end: number(start).saturating_add(number(length)),
     }
 }
 

@@ -239,14 +239,14 @@ fn traversed(root: &Expression, steps: &[Step], scope: Scope<'_>) -> Result<Valu
             .collect();
         if let Some(found) = scope.names.block(name, &words, root.at) {
             let (value, used) = found?;
-            return walk(value, steps.get(used..).unwrap_or_default(), root.at, scope);
+            return walk(value, steps.get(used..).unwrap_or_default(), scope);
         }
     }
-    walk(evaluate(root, scope)?, steps, root.at, scope)
+    walk(evaluate(root, scope)?, steps, scope)
 }
 
-/// Follows the steps from a value; `at` is where it stands.
-fn walk(value: Value, steps: &[Step], at: Span, scope: Scope<'_>) -> Result<Value, Mistake> {
+/// Follows the steps from a value.
+fn walk(value: Value, steps: &[Step], scope: Scope<'_>) -> Result<Value, Mistake> {
     let mut value = value;
     let mut rest = steps;
     while let Some((step, behind)) = rest.split_first() {
@@ -270,7 +270,7 @@ fn walk(value: Value, steps: &[Step], at: Span, scope: Scope<'_>) -> Result<Valu
                     Value::Null => Vec::new(),
                     one => vec![one],
                 };
-                let list = list.into_iter().map(|one| walk(one, each, at, scope));
+                let list = list.into_iter().map(|one| walk(one, each, scope));
                 Value::List(list.collect::<Result<_, _>>()?)
             }
         };

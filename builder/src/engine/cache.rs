@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use oci::Digest;
+use oci::{ChainId, Digest};
 use store::{Claim, NewCacheRecord};
 
 use super::{Engine, failed, lock};
-use crate::solve::backend::{Cache, Layer};
+use crate::solve::backend::{Cache, Layer, Outcome};
 use crate::solve::error::StepError;
 
 /// How often it is looked whether another build has ended a step: soon at first, then less often.
@@ -51,6 +51,26 @@ impl Cache for Engine {
         };
         let stored = self.store().cache_put(record).await;
         stored.map(drop).map_err(failed)
+    }
+
+    async fn elsewhere(&self, key: &Digest, parent: Option<&ChainId>, name: &str) -> Option<Layer> {
+        self.step_elsewhere(key, parent, name).await
+    }
+
+    async fn share(&self, outcome: &Outcome<'_>) {
+        self.share_step(outcome).await;
+    }
+
+    fn shares(&self) -> bool {
+        !self.options.sharing.targets.is_empty()
+    }
+
+    async fn shared(&self) {
+        self.finish_sharing().await;
+    }
+
+    fn lose(&self) {
+        self.lose_elsewhere();
     }
 
     async fn claim(&self, key: &Digest) -> Result<Option<Claim>, StepError> {

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use oci::{ChainId, Digest};
 
 use super::copy::{self, Destination};
+use super::filled::Filled;
 use super::stack::Stack;
 use super::{Engine, Selected, blocking, failed};
 use crate::files::dest::Upper;
@@ -14,14 +15,6 @@ use crate::files::rootfs::Rootfs;
 use crate::plan::CopyOp;
 use crate::solve::backend::Tree;
 use crate::solve::error::StepError;
-
-/// What is known of a layer that was just filled.
-pub(super) struct Filled {
-    /// The step would come to the same again.
-    pub steady: bool,
-    /// The files that it copied, and where they are noted for the next copy.
-    pub made: Option<(PathBuf, Record)>,
-}
 
 impl Engine {
     /// COPY and ADD: files of a tree onto the stack.
@@ -96,12 +89,4 @@ impl Engine {
         let snapshot = snapshot.map_err(failed("read the store"))?;
         Ok(snapshot.and_then(|snapshot| Earlier::open(&snapshot.fs_path, record).ok()))
     }
-}
-
-/// Notes which files a layer got; without it the next copy only takes longer.
-pub(super) async fn keep_record(path: PathBuf, made: Record, chain: ChainId) {
-    if made.is_empty() {
-        return;
-    }
-    let _ = tokio::task::spawn_blocking(move || made.save(&chain, &path)).await;
 }

@@ -10,7 +10,7 @@ use oci::layer::{compression, unpack};
 use runtime::users::UserError;
 use rustix::fs::{FileType, Mode, OFlags, Stat, fstat};
 
-use super::remote::Fetched;
+use super::fetched::Fetched;
 use crate::context::IgnoreFilter;
 use crate::download::Download;
 use crate::files::FilesError;

@@ -4,8 +4,10 @@ use images::layout::ingest_image;
 use images::progress::Untold;
 use oci::ChainId;
 
+use super::sharing::{BELOW, below_name};
 use super::stack::mount;
 use super::{Engine, Selected, blocking, copy, failed};
+use crate::files::listing::Listing;
 use crate::plan::{CopyOp, ImageName, ImageRequest, RunOp};
 use crate::solve::backend::{BaseImage, Execute, Job, Layer, Sources, Tree};
 use crate::solve::error::StepError;
@@ -23,7 +25,13 @@ impl Engine {
         let found = match &wanted.name {
             ImageName::Reference(reference) => {
                 let pull = self.options.pull;
-                self.images.image(reference, platform, pull, &note).await
+                match self.asks_elsewhere() {
+                    true => {
+                        let lazily = self.images.image_lazily(reference, platform, pull, &note);
+                        lazily.await
+                    }
+                    false => self.images.image(reference, platform, pull, &note).await,
+                }
             }
             ImageName::Stored(id) => self.images.find_for(&id.to_string(), platform).await,
             ImageName::Layout(name) => {
@@ -33,7 +41,11 @@ impl Engine {
             }
         };
         let image = found?;
-        self.images.ensure_unpacked(&image.config, &Untold).await?;
+        let top = ChainId::chain(&image.config.rootfs.diff_ids).pop();
+        // What can be had from its registry is fetched when somebody needs it.
+        if !top.is_some_and(|top| self.images.is_elsewhere(&top)) {
+            self.images.ensure_unpacked(&image.config, &Untold).await?;
+        }
         Ok(BaseImage {
             id: image.id,
             config: image.config,
@@ -79,10 +91,20 @@ impl Execute for Engine {
         let Some(parent) = parent else {
             return Ok(Vec::new());
         };
+        let name = below_name(op, parent);
+        if let Some(name) = &name
+            && let Some(below) = self.recall(BELOW, name).await
+        {
+            return Ok(below);
+        }
         let lowers = self.lowers(Some(parent)).await?;
         let empty = self.derived("empty").await?;
         let op = op.clone();
-        blocking(move || copy::below(&op, &mount(&lowers, &empty, None)?)).await
+        let below = blocking(move || copy::below(&op, &mount(&lowers, &empty, None)?)).await?;
+        if let Some(name) = name {
+            self.keep(BELOW, &name, &below).await;
+        }
+        Ok(below)
     }
 
     async fn execute(
@@ -104,6 +126,12 @@ impl Execute for Engine {
         let Some(parent) = parent else {
             return Ok(Some(layer));
         };
+        let here = self.store().snapshot(parent).await;
+        let here = here.map_err(failed("read the store"))?.is_some();
+        if self.images.is_elsewhere(&layer.chain_id) || !here {
+            let chain_id = self.images.stack_elsewhere(parent, &layer.diff_id);
+            return Ok(Some(Layer { chain_id, ..layer }));
+        }
         let shared = self.store().share(&layer.chain_id, parent).await;
         let shared = shared.map_err(failed("stack a layer"))?;
         Ok(shared.map(|snapshot| Layer {
@@ -112,7 +140,16 @@ impl Execute for Engine {
         }))
     }
 
+    async fn complete(&self, chain: &ChainId) -> Result<(), StepError> {
+        self.lowers(Some(chain)).await.map(drop)
+    }
+
+    async fn listing(&self, values: &[&str]) -> Option<Listing> {
+        self.find_listing(values).await
+    }
+
     fn stop(&self) {
+        self.note_failure();
         self.cancel.cancel();
     }
 

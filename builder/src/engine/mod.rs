@@ -5,13 +5,17 @@ pub mod cancel;
 mod copies;
 pub mod copy;
 mod devices;
+mod elsewhere;
 mod execute;
+pub mod fetched;
+mod filled;
 mod mounted;
 mod mounts;
 mod network;
 mod remote;
 pub mod run;
 pub mod secrets;
+pub mod sharing;
 mod sources;
 mod stack;
 
@@ -38,11 +42,12 @@ use crate::solve::error::StepError;
 use crate::solve::jobs::Turn;
 use crate::solve::progress::{Progress, Vertex};
 use cancel::Cancel;
-use copies::{Filled, keep_record};
 use copy::OpenTree;
+use filled::{Filled, keep_record};
 use network::Networks;
 use run::{RunContext, RunSettings, Started};
 use secrets::{Agents, Secrets};
+use sharing::{SharedSteps, Sharing};
 use stack::{Stack, make_cwd, make_workdir, mount};
 
 /// Builds on this machine.
@@ -67,9 +72,10 @@ struct Shared {
     networks: Networks,
     stub: OnceCell<PathBuf>,
     indexes: Mutex<Indexes>,
-    remote: remote::Known,
+    remote: fetched::Known,
     /// Layers of files that changed while they were copied: their keys may tell of others.
     unsteady: Mutex<HashSet<ChainId>>,
+    steps: SharedSteps,
     /// The cache mounts that `--no-cache` has emptied already.
     emptied: Mutex<HashSet<CacheName>>,
 }
@@ -92,6 +98,8 @@ pub struct EngineOptions {
     pub network: String,
     /// `--pull`
     pub pull: bool,
+    /// `--cache-from` and `--cache-to`
+    pub sharing: Sharing,
     /// `--no-cache`: cache mounts begin empty, and no file of an earlier layer is
     /// taken for one of the context.
     pub no_cache: bool,
@@ -125,13 +133,17 @@ impl Engine {
         &self.images.store
     }
 
-    /// The directories of a chain, topmost first.
+    /// The directories of a chain, topmost first. What is elsewhere is fetched.
     async fn lowers(&self, chain: Option<&ChainId>) -> Result<Vec<PathBuf>, StepError> {
         let Some(chain) = chain else {
             return Ok(Vec::new());
         };
         let found = self.store().directories(chain).await;
-        let directories = found.map_err(failed("read the store"))?;
+        let mut directories = found.map_err(failed("read the store"))?;
+        if directories.is_empty() && self.bring(chain).await? {
+            let found = self.store().directories(chain).await;
+            directories = found.map_err(failed("read the store"))?;
+        }
         if directories.is_empty() {
             return Err(StepError::LayersGone(chain.clone()));
         }
@@ -217,10 +229,11 @@ impl Engine {
         op: &RunOp,
         trees: &[Option<Tree>],
         stack: Stack,
-        vertex: &Vertex,
+        (vertex, anew): (&Vertex, bool),
         turn: &Turn,
     ) -> Result<(), StepError> {
-        let mounts = self.mounts(op, trees, &stack, (vertex, turn)).await?;
+        let line = (vertex, turn);
+        let mounts = self.mounts(op, trees, &stack, line, anew).await?;
         let stub = self.stub().await?;
         let scratch = self.scratch().await?;
         let settings = self.options.settings.clone();
@@ -276,7 +289,9 @@ impl Engine {
             Ok(filled) => filled,
             Err(e) => return Err(self.give_up(staged, e).await),
         };
-        let layer = self.commit(staged, parent.filter(|_| !alone)).await?;
+        let layer = self
+            .commit(staged, parent.filter(|_| !alone), vertex)
+            .await?;
         if !filled.steady {
             lock(&self.shared.unsteady).insert(layer.chain_id.clone());
         } else if let Some((path, made)) = filled.made {
@@ -311,7 +326,9 @@ impl Engine {
             work: staged.work().to_owned(),
         };
         match job {
-            Job::Run { op, trees } => self.run(op, &trees, stack, vertex, turn).await?,
+            Job::Run { op, trees, anew } => {
+                self.run(op, &trees, stack, (vertex, anew), turn).await?
+            }
             Job::Copy { op, tree, selected } => {
                 return self.copy(op, &tree, selected, stack, parent).await;
             }
@@ -331,6 +348,7 @@ impl Engine {
         &self,
         staged: StagedSnapshot,
         parent: Option<&ChainId>,
+        vertex: &Vertex,
     ) -> Result<Layer, StepError> {
         let upper = staged.upper().to_owned();
         let options = TarOptions {
@@ -352,6 +370,7 @@ impl Engine {
             Err(e) => return Err(self.give_up(staged, e).await),
         };
         let (diff, size_tar, size_files) = (layer.diff_id, layer.size_tar, layer.size_files);
+        self.progress.layer(vertex, size_files);
         let snapshot = staged
             .commit(
                 parent,

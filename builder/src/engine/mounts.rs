@@ -14,8 +14,8 @@ use tempfile::TempDir;
 use tokio::net::{UnixListener, UnixStream};
 
 use super::copy::{self, Destination};
+use super::fetched::Fetched;
 use super::mounted::{Agent, Held, Mounts};
-use super::remote::Fetched;
 use super::stack::{Stack, mount};
 use super::{Engine, blocking, failed, lock};
 use crate::files::rootfs::{Owner, Rootfs};
@@ -34,18 +34,20 @@ const CACHE_MODE: u32 = 0o755;
 
 impl Engine {
     /// Makes a step's mounts; `trees` are those that the mounts are taken from, in their order.
+    /// With `anew` cache mounts begin empty, each once in a build.
     pub(super) async fn mounts(
         &self,
         op: &RunOp,
         trees: &[Option<Tree>],
         stack: &Stack,
         line: (&Vertex, &Turn),
+        anew: bool,
     ) -> Result<Mounts, StepError> {
         let mut made = Mounts::default();
         for (n, mount) in op.mounts.iter().enumerate() {
             let tree = trees.get(n).and_then(Option::as_ref);
-            self.mount(op, mount, tree, (stack, line), &mut made)
-                .await?;
+            let at = (stack, line, anew);
+            self.mount(op, mount, tree, at, &mut made).await?;
         }
         Ok(made)
     }
@@ -55,7 +57,7 @@ impl Engine {
         op: &RunOp,
         mount: &MountOp,
         tree: Option<&Tree>,
-        (stack, line): (&Stack, (&Vertex, &Turn)),
+        (stack, line, anew): (&Stack, (&Vertex, &Turn), bool),
         made: &mut Mounts,
     ) -> Result<(), StepError> {
         let target = mount.target.clone().unwrap_or_default();
@@ -68,7 +70,9 @@ impl Engine {
                 made.mounts.push(Mount { target, kind });
             }
             Mounted::Cache(cache) => {
-                let dir = self.cache(op, cache, &target, tree, (stack, line)).await?;
+                let dir = self
+                    .cache(op, cache, &target, tree, (stack, line, anew))
+                    .await?;
                 made.mounts
                     .push(Mount::bind(dir.path(), target, cache.readonly));
                 made.held.push(Held::Cache(dir));
@@ -215,7 +219,7 @@ impl Engine {
         cache: &CacheMount,
         target: &str,
         tree: Option<&Tree>,
-        (stack, line): (&Stack, (&Vertex, &Turn)),
+        (stack, line, anew): (&Stack, (&Vertex, &Turn), bool),
     ) -> Result<CacheDir, StepError> {
         let origin = match tree {
             None => None,
@@ -224,7 +228,7 @@ impl Engine {
         };
         let name = CacheName::new(&cache.id, origin.as_deref());
         let store = self.store();
-        if self.options.no_cache && lock(&self.shared.emptied).insert(name.clone()) {
+        if anew && lock(&self.shared.emptied).insert(name.clone()) {
             let forgotten = store.forget_cache_mounts(&name).await;
             forgotten.map_err(failed("empty a cache mount"))?;
         }

@@ -1,72 +1,17 @@
 //! What ADD takes from elsewhere: files by URL and git repositories, each fetched once a build.
 
-use std::collections::HashMap;
 use std::future::Future;
-use std::hash::Hash;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use oci::Digest;
-use tokio::sync::OnceCell;
 
-use super::{Engine, lock};
+use super::Engine;
+use super::fetched::{Fetched, name, once};
 use crate::download::Download;
 use crate::git::{self, Checkout};
 use crate::kept::Kept;
 use crate::plan::{CopyOp, CopySource, GitAdd};
 use crate::solve::error::StepError;
-
-/// What steps leave for later ones.
-#[derive(Default)]
-pub struct Known {
-    /// By URL and `--checksum`: what one step verified is not verified for another.
-    downloads: Once<(String, Option<Digest>), Arc<Download>>,
-    /// What a repository's name means in this build.
-    commits: Once<String, String>,
-    checkouts: Once<String, Arc<Checkout>>,
-}
-
-/// Things that are made once, however many steps ask for them at a time.
-type Once<K, V> = Mutex<HashMap<K, Arc<OnceCell<V>>>>;
-
-fn once<K: Eq + Hash, V>(known: &Once<K, V>, key: K) -> Arc<OnceCell<V>> {
-    Arc::clone(lock(known).entry(key).or_default())
-}
-
-/// What a copy takes from elsewhere, here.
-#[derive(Default)]
-pub struct Fetched {
-    downloads: HashMap<String, Arc<Download>>,
-    checkouts: HashMap<String, Arc<Checkout>>,
-}
-
-impl Fetched {
-    /// A file by its URL.
-    ///
-    /// # Errors
-    /// When it was not fetched.
-    pub fn download(&self, url: &str) -> Result<&Download, StepError> {
-        let found = self.downloads.get(url);
-        found
-            .map(Arc::as_ref)
-            .ok_or_else(|| StepError::Other(format!("ADD {url}: it was not downloaded")))
-    }
-
-    /// The files of a repository.
-    ///
-    /// # Errors
-    /// When they were not fetched.
-    pub fn checkout(&self, git: &GitAdd) -> Result<&Checkout, StepError> {
-        let found = self.checkouts.get(&name(git));
-        found
-            .map(Arc::as_ref)
-            .ok_or_else(|| StepError::Other(format!("ADD {}: it was not fetched", git.text)))
-    }
-}
-
-/// What tells one repository, and what is wanted of it, from another.
-fn name(git: &GitAdd) -> String {
-    format!("{git:?}")
-}
 
 impl Engine {
     /// What the key of a copy says of its remote sources: the content of files, and the commit of

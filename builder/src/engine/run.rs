@@ -2,7 +2,8 @@
 
 use std::fs::File;
 use std::io::Read;
-use std::path::Path;
+use std::net::{IpAddr, Ipv4Addr};
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
 use runtime::{
@@ -27,9 +28,47 @@ pub struct RunSettings {
     /// `--shm-size`, bytes.
     pub shm_size: Option<u64>,
     /// `--add-host`
-    pub extra_hosts: Vec<(String, String)>,
+    pub extra_hosts: Vec<(String, HostAddress)>,
     /// Name servers and their kin in place of the host's.
     pub dns: Dns,
+    /// `--volume`
+    pub volumes: Vec<Volume>,
+    /// `--security-opt seccomp=unconfined`: every system call is let through.
+    pub no_filter: bool,
+    /// `--security-opt no-new-privileges`
+    pub no_new_privileges: bool,
+}
+
+/// What `--add-host` gives a name to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum HostAddress {
+    /// An address.
+    Ip(IpAddr),
+    /// `host-gateway`: this machine, as the step's network reaches it.
+    Gateway,
+}
+
+impl HostAddress {
+    /// The address in that network; there is none of this machine in one that leads nowhere.
+    fn within(&self, network: &NetworkMode) -> Option<IpAddr> {
+        match (self, network) {
+            (Self::Ip(address), _) => Some(*address),
+            (Self::Gateway, NetworkMode::Sandbox(sandbox)) => Some(sandbox.gateway().into()),
+            (Self::Gateway, NetworkMode::Host) => Some(Ipv4Addr::LOCALHOST.into()),
+            (Self::Gateway, NetworkMode::None) => None,
+        }
+    }
+}
+
+/// `--volume SOURCE:TARGET`: a file or folder of this machine that every step sees.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Volume {
+    /// The path on this machine.
+    pub source: PathBuf,
+    /// The path in the container.
+    pub target: String,
+    /// Forbids writing.
+    pub readonly: bool,
 }
 
 /// A RUN's container, once it is started.
@@ -84,19 +123,8 @@ pub fn run(op: &RunOp, overlay: Overlay, context: RunContext<'_>) -> Result<(), 
     let mut spec = Spec::new(ContainerRoot::Overlay(overlay), op.argv.iter().cloned())
         .env(environment(op, &extra))
         .cwd(op.cwd.clone())
-        .user(op.user.clone())
-        .network(network)
-        .limits(settings.limits.clone())
-        .dns(settings.dns.clone());
-    for (name, address) in &settings.extra_hosts {
-        spec = spec.extra_host(name, address);
-    }
-    if let Some(name) = &settings.hostname {
-        spec = spec.hostname(name);
-    }
-    if let Some(size) = settings.shm_size {
-        spec = spec.shm_size(size);
-    }
+        .user(op.user.clone());
+    spec = settings.to(spec, network);
     // Kept until the process has ended: the mount shows this very file.
     let mut script_dir = None;
     if let Some((path, body)) = &op.script
@@ -159,6 +187,33 @@ pub fn run(op: &RunOp, overlay: Overlay, context: RunContext<'_>) -> Result<(), 
         status: status.to_string(),
         code: u8::try_from(status.exit_code()).unwrap_or(1),
     })
+}
+
+impl RunSettings {
+    /// What all steps share, given to one of them.
+    fn to(&self, mut spec: Spec, network: NetworkMode) -> Spec {
+        for (name, address) in &self.extra_hosts {
+            if let Some(address) = address.within(&network) {
+                spec = spec.extra_host(name, address.to_string());
+            }
+        }
+        spec = spec
+            .network(network)
+            .limits(self.limits.clone())
+            .dns(self.dns.clone())
+            .seccomp(!self.no_filter)
+            .no_new_privileges(self.no_new_privileges);
+        if let Some(name) = &self.hostname {
+            spec = spec.hostname(name);
+        }
+        if let Some(size) = self.shm_size {
+            spec = spec.shm_size(size);
+        }
+        for volume in &self.volumes {
+            spec = spec.mount(Mount::bind(&volume.source, &volume.target, volume.readonly));
+        }
+        spec
+    }
 }
 
 /// The environment of the process: what is passed for this build alone wins over the image's, and

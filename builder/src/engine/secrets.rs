@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use runtime::Hidden;
 
 use crate::solve::progress::{Progress, Vertex};
+use crate::solve::reason::Reason;
 
 /// The values of `--secret`, by ID.
 pub type Secrets = BTreeMap<String, Hidden>;
@@ -124,8 +125,13 @@ impl Progress for Masked {
         self.told.cached(vertex);
     }
 
-    fn missed(&self, vertex: &Vertex, reason: &str) {
-        self.told.missed(vertex, &self.masker.text(reason));
+    fn missed(&self, vertex: &Vertex, reason: &Reason) {
+        let masked = reason.mapped(&|text| self.masker.text(text));
+        self.told.missed(vertex, &masked);
+    }
+
+    fn layer(&self, vertex: &Vertex, size: u64) {
+        self.told.layer(vertex, size);
     }
 
     fn output(&self, vertex: &Vertex, bytes: &[u8]) {

@@ -1,17 +1,17 @@
 //! The content digests of what a COPY or ADD takes, without reading what is known not to have
 //! changed: a context's files by their status, an image's by the identity of its layers.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use oci::Digest;
 
 use super::copy::{self, OpenTree};
+use super::sharing::{TREES, taken_name};
 use super::{Engine, Selected, lock};
-use crate::derived;
-
 use crate::files::digest::{Counted, Owners, selections};
 use crate::files::index::FileIndex;
+use crate::files::listing::{self, Listing};
 use crate::files::select::Selection;
 use crate::plan::{CopyOp, CopySource};
 use crate::solve::backend::{Sources, Tree};
@@ -34,24 +34,32 @@ impl Engine {
         drop(waiting);
         let mut selected = None;
         if op.sources.iter().any(|s| matches!(s, CopySource::Path(_))) {
-            let paths = self.path_sources(op, tree).await?;
+            let paths = self.path_sources(op, tree, turn).await?;
             files.extend(paths.files);
             selected = paths.selected;
         }
         Ok(Sources { files, selected })
     }
 
-    async fn path_sources(&self, op: &CopyOp, tree: &Tree) -> Result<Sources<Selected>, StepError> {
-        let memo = self.memo_path(op, tree);
-        if let Some(path) = &memo
-            && let Some(files) = derived::load::<Digests>(path.clone()).await
-        {
-            let selected = None;
-            return Ok(Sources { files, selected });
+    async fn path_sources(
+        &self,
+        op: &CopyOp,
+        tree: &Tree,
+        turn: &Turn,
+    ) -> Result<Sources<Selected>, StepError> {
+        let name = taken_name(op, tree);
+        if let Some(name) = &name {
+            let waiting = turn.waiting();
+            let known = self.recall(TREES, name).await;
+            drop(waiting);
+            if let Some(files) = known {
+                let selected = None;
+                return Ok(Sources { files, selected });
+            }
         }
         let (files, selected) = self.digested(op, tree).await?;
-        if let Some(path) = memo {
-            derived::save(path, &files).await;
+        if let Some(name) = name {
+            self.keep(TREES, &name, &files).await;
         }
         let selected = Some(selected);
         Ok(Sources { files, selected })
@@ -67,22 +75,36 @@ impl Engine {
             (path, index)
         });
         let op = op.clone();
+        let listings = self.listings();
         self.with_tree(tree, move |open| {
             let mut selected = copy::select(&op, open)?;
             let Some((path, index)) = known else {
-                let digests = digest(&op, open, &mut selected, &mut FileIndex::default())?;
+                let mut index = FileIndex::default();
+                let digests = digest(&op, open, &mut selected, &mut index, &listings)?;
                 return Ok((digests, selected));
             };
             // One copy at a time looks at a context: what it reads the next one knows, and many
             // files are read by all cores anyway.
             let mut index = lock(&index);
             let index = index.get_or_insert_with(|| FileIndex::load(&path));
-            let digests = digest(&op, open, &mut selected, index)?;
+            let digests = digest(&op, open, &mut selected, index, &listings)?;
             // Without it the next build only reads more.
             let _ = index.save(&path);
             Ok((digests, selected))
         })
         .await
+    }
+
+    /// Where it is kept which files copies took.
+    fn listings(&self) -> PathBuf {
+        self.store().root().join("build/listings")
+    }
+
+    /// The files of what has these digests, if they are known.
+    pub(super) async fn find_listing(&self, values: &[&str]) -> Option<Listing> {
+        let path = self.listings().join(listing::name(values.iter().copied()));
+        let read = tokio::task::spawn_blocking(move || Listing::load(&path));
+        read.await.ok().flatten()
     }
 
     /// Where the file index of a context is kept.
@@ -91,18 +113,6 @@ impl Engine {
         let name = Digest::sha256(identity.as_os_str().as_encoded_bytes());
         Some(self.store().root().join("build/files").join(name.hex()))
     }
-
-    /// Where the digests are kept of what is taken from a stack of layers, which never changes.
-    fn memo_path(&self, op: &CopyOp, tree: &Tree) -> Option<PathBuf> {
-        let Tree::Layers(Some(chain)) = tree else {
-            return None;
-        };
-        let kind = (op.parents, op.chown.is_some());
-        // Names what is hashed too: attributes, since the second version.
-        let taken = format!("2 {chain} {:?} {:?} {kind:?}", op.sources, op.exclude);
-        let name = Digest::sha256(taken.as_bytes());
-        Some(self.store().root().join("build/trees").join(name.hex()))
-    }
 }
 
 fn digest(
@@ -110,6 +120,7 @@ fn digest(
     open: &OpenTree<'_>,
     all: &mut [Vec<Selection>],
     index: &mut FileIndex,
+    listings: &Path,
 ) -> Result<Digests, StepError> {
     let counted = Counted {
         owners: match open.is_context || op.chown.is_some() {
@@ -119,10 +130,11 @@ fn digest(
         xattrs: !open.is_context,
         stop: open.stop.clone(),
     };
-    let mut digested = Vec::new();
-    for selected in all {
-        let digests = selections(open.rootfs, selected, &counted, index)?;
-        for (selection, digest) in selected.iter().zip(digests) {
+    let mut named = Vec::new();
+    let mut found = Vec::new();
+    for selected in &mut *all {
+        let digested = selections(open.rootfs, selected, &counted, index)?;
+        for (selection, digested) in selected.iter().zip(&digested) {
             // Two names that are no text must not look alike.
             let name = match selection.named.to_str() {
                 Some(name) => name.to_owned(),
@@ -133,8 +145,18 @@ fn digest(
             } else {
                 "file"
             };
-            digested.push((name, format!("{kind} {digest}")));
+            named.push((name, format!("{kind} {}", digested.digest)));
         }
+        found.push(digested);
     }
-    Ok(digested)
+    let values = named.iter().map(|(_, value)| value.as_str());
+    // Without it the next build only says less.
+    let _ = listing::keep(&listings.join(listing::name(values)), || {
+        let mut listed = Listing::default();
+        for (selected, digested) in all.iter().zip(&found) {
+            listed.extend(Listing::of(selected, digested, counted.owners));
+        }
+        listed
+    });
+    Ok(named)
 }

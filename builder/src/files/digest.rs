@@ -46,6 +46,15 @@ pub struct Counted {
     pub stop: Stop,
 }
 
+/// A selection that was looked at.
+#[derive(Clone, Debug)]
+pub struct Digested {
+    /// Of all of it.
+    pub digest: Digest,
+    /// The hash of each entry's content, in the order of the entries.
+    pub contents: Vec<[u8; 32]>,
+}
+
 /// Digests of selections, in order; the files whose content is not in `index` are read, and of
 /// each the content is noted. Of a file that is being written to counts what it has when it is
 /// opened.
@@ -57,7 +66,7 @@ pub fn selections(
     selections: &mut [Selection],
     counted: &Counted,
     index: &mut FileIndex,
-) -> Result<Vec<Digest>, FilesError> {
+) -> Result<Vec<Digested>, FilesError> {
     let mut result = Vec::with_capacity(selections.len());
     for selection in selections {
         let contents = contents(rootfs, selection, counted, index)?;
@@ -69,7 +78,8 @@ pub fn selections(
             hasher.update(b"\0");
             hasher.update(content);
         }
-        result.push(hasher.finish());
+        let digest = hasher.finish();
+        result.push(Digested { digest, contents });
     }
     Ok(result)
 }
@@ -367,6 +377,7 @@ mod tests {
         selections(&rootfs, &mut selected, &counted, &mut index)
             .unwrap()
             .remove(0)
+            .digest
     }
 
     #[test]

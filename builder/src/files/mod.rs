@@ -4,6 +4,7 @@
 //! - [`select`]: source patterns to lists of entries; `parents` those of `--parents`
 //! - [`index`]: which files are known not to have changed since they were last hashed
 //! - [`digest`]: one content digest for a selection
+//! - [`listing`]: what a copy took, so that a later one can say what changed
 //! - [`dest`]: the directories that a copy fills
 //! - [`earlier`]: what the last copy of the same sources made, to be linked to
 //! - `make`: regular files, by several threads
@@ -14,6 +15,7 @@ pub mod dest;
 pub mod digest;
 pub mod earlier;
 pub mod index;
+pub mod listing;
 mod make;
 mod parents;
 pub mod rootfs;

@@ -80,8 +80,8 @@ pub fn wanted(file: &Dockerfile, options: &GraphOptions<'_>) -> Result<Epoch, Ep
 
 fn unknown(file: &Dockerfile, options: &GraphOptions<'_>, value: &str) -> EpochError {
     let what = "expected seconds since 1970, `context`, or the name of a context or of a stage";
-    let written = file.global_args.iter().flat_map(|global| &global.arg.args);
-    let written = written.filter(|def| def.name.as_str() == EPOCH).last();
+    let mut written = file.global_args.iter().flat_map(|global| &global.arg.args);
+    let written = written.rfind(|def| def.name.as_str() == EPOCH);
     match written.and_then(|def| def.default.as_ref()) {
         Some(default) if options.args.get(EPOCH).is_none() => {
             let message = format!("invalid {EPOCH}: {value}");

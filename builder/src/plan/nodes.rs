@@ -1,7 +1,7 @@
 //! A build as a graph of nodes: each is one thing to be done to a stack of layers, and says which
 //! other trees of files it takes from. Made purely, of stages that are expanded.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::ops::Range;
 
 use dockerfile::span::Span;
@@ -51,8 +51,12 @@ pub struct Node<'p> {
     pub name: String,
     /// The instruction alone.
     pub step: &'p str,
+    /// The name of its stage.
+    pub stage: &'p str,
     /// Its stage and position there, the same from build to build.
     pub place: String,
+    /// The FROM line that it stands on, by its place among those.
+    pub base: Option<usize>,
 }
 
 impl Node<'_> {
@@ -109,6 +113,12 @@ impl<'p> Nodes<'p> {
                 Base::Stage(earlier) => nodes.top(*earlier),
                 Base::Unknown | Base::Scratch | Base::Tree(_) => Stack::Empty,
             };
+            let mut base = match &top {
+                Stack::Image(_) if matches!(stage.base, Base::Image(_)) => {
+                    nodes.bases.len().checked_sub(1)
+                }
+                _ => None,
+            };
             let first = nodes.all.len();
             for (i, step, op) in steps {
                 number += 1;
@@ -121,7 +131,9 @@ impl<'p> Nodes<'p> {
                     span: step.span,
                     name: format!("[{prefix}{number}/{total}] {}", step.name),
                     step: &step.name,
+                    stage: &stage.name,
                     place: format!("{}:{i}", stage.name),
+                    base: base.take(),
                 });
             }
             nodes.stages.insert(stage.index, first..nodes.all.len());
@@ -133,6 +145,18 @@ impl<'p> Nodes<'p> {
     /// The nodes of a stage, in order: one for each of its steps that changes files.
     pub fn of_stage(&self, index: usize) -> Range<usize> {
         self.stages.get(&index).cloned().unwrap_or(0..0)
+    }
+
+    /// The nodes whose layers a stage has in the end, those of stages that it stands on included.
+    pub fn of_result(&self, target: usize) -> HashSet<usize> {
+        let mut found = HashSet::new();
+        let mut at = self.top(target);
+        while let Stack::Node(index) = at {
+            found.insert(index);
+            let node = self.all.get(index);
+            at = node.map_or(Stack::Empty, |node| node.parent.clone());
+        }
+        found
     }
 
     /// What a stage comes to.

@@ -5,9 +5,10 @@ use oci::{ChainId, DiffId, Digest, ImageConfig};
 use super::error::StepError;
 use super::jobs::Turn;
 use super::progress::Vertex;
-use crate::plan::{CopyOp, ImageRequest, RunOp, WorkdirOp};
+use crate::files::listing::Listing;
+use crate::plan::{CopyOp, ImageRequest, Op, RunOp, WorkdirOp};
 
-/// A base image, its layers ready to be stacked.
+/// A base image, its layers ready to be stacked, or to be fetched for that.
 #[derive(Clone, Debug)]
 pub struct BaseImage {
     /// Its configuration.
@@ -56,6 +57,8 @@ pub enum Job<'a, S> {
         op: &'a RunOp,
         /// What each of its mounts is taken from, in their order, if anything.
         trees: Vec<Option<Tree>>,
+        /// Its cache mounts begin empty.
+        anew: bool,
     },
     /// Files to be copied.
     Copy {
@@ -68,6 +71,25 @@ pub enum Job<'a, S> {
     },
     /// A working directory.
     Workdir(&'a WorkdirOp),
+}
+
+/// A step that is done, for caches that others use.
+#[derive(Debug)]
+pub struct Outcome<'a> {
+    /// Its key.
+    pub key: &'a Digest,
+    /// What it came to.
+    pub layer: &'a Layer,
+    /// What was to be done,
+    pub op: &'a Op,
+    /// to what,
+    pub parent: Option<&'a ChainId>,
+    /// and what it takes from.
+    pub trees: &'a [Tree],
+    /// Its layer is one of the result's.
+    pub in_result: bool,
+    /// It was made in this build, and not found.
+    pub made: bool,
 }
 
 /// What earlier builds, and others that run now, have come to.
@@ -90,6 +112,30 @@ pub trait Cache {
 
     /// Waits until no other build does the step of a key, however that ends.
     async fn claim_after(&self, key: &Digest) -> Result<Self::Claim, StepError>;
+
+    /// The layer that a cache shared with other machines has for a key, of a step on top of
+    /// `parent`. It need not be here: [`Execute`] fetches what it needs of it. `name` is the
+    /// step's.
+    async fn elsewhere(&self, key: &Digest, parent: Option<&ChainId>, name: &str) -> Option<Layer> {
+        let _ = (key, parent, name);
+        None
+    }
+
+    /// Begins to tell other machines of a step.
+    async fn share(&self, outcome: &Outcome<'_>) {
+        let _ = outcome;
+    }
+
+    /// Whether other machines are told of anything.
+    fn shares(&self) -> bool {
+        false
+    }
+
+    /// Waits until they have been told.
+    async fn shared(&self) {}
+
+    /// What other machines have promised is not to be had: from now on only what is here counts.
+    fn lose(&self) {}
 }
 
 /// The world, as the solver sees it.
@@ -143,6 +189,18 @@ pub trait Execute {
         layer: Layer,
         parent: Option<&ChainId>,
     ) -> Result<Option<Layer>, StepError>;
+
+    /// Sees to it that all layers of a stack are here.
+    async fn complete(&self, chain: &ChainId) -> Result<(), StepError> {
+        let _ = chain;
+        Ok(())
+    }
+
+    /// The files of what a key says of a copy's sources, if they are known, to say what changed.
+    async fn listing(&self, values: &[&str]) -> Option<Listing> {
+        let _ = values;
+        None
+    }
 
     /// Ends what runs: the build has failed.
     fn stop(&self);

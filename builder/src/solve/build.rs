@@ -24,10 +24,37 @@ pub struct Build<'a> {
     /// The flags that what a RUN does may depend on (its network, hosts and limits), as part of
     /// its key.
     pub run_flags: &'a str,
-    /// Steps are not looked up in the cache.
-    pub no_cache: bool,
+    /// Which steps are not looked up in the cache.
+    pub no_cache: NoCache<'a>,
     /// `--jobs`
     pub jobs: Bound,
+    /// The layers of the result have to be here, also those that caches have elsewhere.
+    pub whole: bool,
+}
+
+/// Which steps are not looked up in the cache.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NoCache<'a> {
+    /// None: all are.
+    No,
+    /// `--no-cache`
+    All,
+    /// `--no-cache-filter`: those of the stages that have one of these names, in any case.
+    Stages(&'a [String]),
+}
+
+impl NoCache<'_> {
+    /// The flag that keeps the steps of a stage from being looked up.
+    pub(super) fn flag(self, stage: &str) -> Option<&'static str> {
+        match self {
+            Self::No => None,
+            Self::All => Some("--no-cache"),
+            Self::Stages(names) => names
+                .iter()
+                .any(|name| name.eq_ignore_ascii_case(stage))
+                .then_some("--no-cache-filter"),
+        }
+    }
 }
 
 impl<'a> Build<'a> {

@@ -40,6 +40,9 @@ pub enum StepError {
     /// Layers that a step works on are not in the store any more.
     #[error("the layers of {0} are gone from the store")]
     LayersGone(ChainId),
+    /// A layer that a shared cache promised cannot be had.
+    #[error("{0}")]
+    CacheLost(String),
     /// The layer of a step could not be made of its files.
     #[error(transparent)]
     Layer(#[from] oci::layer::TarError),
@@ -104,4 +107,18 @@ pub enum SolveError {
         /// Why.
         cause: StepError,
     },
+}
+
+impl SolveError {
+    /// What a cache of other machines has promised and is not to be had; without that cache the
+    /// build may go well.
+    pub fn lost(&self) -> Option<&str> {
+        match self {
+            Self::Step {
+                cause: StepError::CacheLost(lost),
+                ..
+            } => Some(lost),
+            Self::Step { .. } | Self::Unplanned | Self::Plan(_) => None,
+        }
+    }
 }

@@ -129,6 +129,9 @@ impl StageImage {
             "docker_version",
             "parent",
             "id",
+            // The steps of the base, which these are not.
+            "moby.buildkit.cache.v0",
+            images::shared::inline::FIELD,
         ] {
             document.other.shift_remove(stale);
         }

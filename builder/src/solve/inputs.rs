@@ -19,13 +19,14 @@ pub struct Looked<'o, S> {
 }
 
 /// Looks at what an operation takes from `trees`, one for each input of its node, and from
-/// `parent`.
+/// `parent`. `anew` says that nothing of earlier builds is wanted.
 pub async fn look<'o, B: Execute>(
     backend: &B,
     op: &'o Op,
     trees: Vec<Tree>,
     parent: Option<&ChainId>,
     turn: &Turn,
+    anew: bool,
 ) -> Result<Looked<'o, B::Selected>, StepError> {
     Ok(match op {
         Op::Run(op) => {
@@ -37,7 +38,7 @@ pub async fn look<'o, B: Execute>(
                 false => Vec::new(),
             };
             Looked {
-                job: Job::Run { op, trees },
+                job: Job::Run { op, trees, anew },
                 files,
                 below: Vec::new(),
             }

@@ -6,6 +6,7 @@ use oci::digest::Algorithm;
 use oci::{ChainId, Digest, Platform};
 use serde::{Deserialize, Serialize};
 
+use super::reason::{Difference, tellable};
 use crate::plan::{CopyFrom, CopyOp, CopySource, Op, RunOp};
 
 /// Changed when the meaning of a key or of what a step does changes, so that old records miss.
@@ -43,53 +44,118 @@ impl StepKey {
         hasher.finish()
     }
 
-    /// Why a step with this key missed where `before` was its key at the last build: the first
-    /// parts that differ, in words. `None` when nothing differs.
-    pub fn difference(&self, before: &Self) -> Option<String> {
-        let old = |name: &str| {
-            before
-                .parts
-                .iter()
-                .find(|(n, _)| n == name)
-                .map(|(_, value)| value.as_str())
-        };
-        let mut reasons = Vec::new();
-        for (name, value) in &self.parts {
-            let was = old(name);
-            if was == Some(value) {
-                continue;
-            }
-            reasons.push(match (name.as_str(), was) {
-                ("version", _) => "a new version of rbuild keys it differently".to_owned(),
-                ("kind", _) => "the instruction is a different one".to_owned(),
-                ("parent", _) => "the layers below it changed".to_owned(),
-                ("network", Some(_)) => "the network or hosts of RUN changed".to_owned(),
-                ("command", Some(was)) => format!("the command changed (it was {was})"),
-                (name, Some(was)) => match name.split_once(' ') {
-                    Some(("file", "")) => "the content of . changed".to_owned(),
-                    Some(("file", path)) => format!("the content of {path} changed"),
-                    Some(("env", variable)) => {
-                        format!("{variable} changed from {was:?} to {value:?}")
-                    }
-                    _ => format!("{name} changed from {was:?} to {value:?}"),
-                },
-                (name, None) => format!("{name} is new"),
-            });
+    /// The same without the values of variables whose names say that they are secrets: in place
+    /// of each is what tells whether it changes.
+    pub fn kept(&self) -> Self {
+        let parts = self.parts.iter().map(|(name, value)| {
+            let value = match secret(name) && !value.starts_with(SEALED) {
+                true => format!("{SEALED}{}", Digest::sha256(value.as_bytes()).hex()),
+                false => value.clone(),
+            };
+            (name.clone(), value)
+        });
+        Self {
+            parts: parts.collect(),
         }
-        for (name, _) in &before.parts {
-            if !self.parts.iter().any(|(n, _)| n == name) {
-                reasons.push(format!("{name} is gone"));
-            }
-        }
+    }
+
+    fn value(&self, name: &str) -> Option<&str> {
+        let mut parts = self.parts.iter();
+        let found = parts.find(|(found, _)| found == name);
+        found.map(|(_, value)| value.as_str())
+    }
+
+    /// In what a step with this key differs from `before`, the key of what was in its place, both
+    /// as they are [`kept`](Self::kept); `from` says what is below it.
+    pub fn differences(&self, before: &Self, from: &str) -> Vec<Difference> {
         // Another instruction has other parts: naming them all would be noise.
-        if reasons.iter().any(|r| r.starts_with("the instruction is")) {
-            return Some("the instruction is a different one".to_owned());
+        for (name, difference) in [
+            ("version", Difference::Version),
+            ("kind", Difference::Instruction),
+        ] {
+            if self.value(name) != before.value(name) {
+                return vec![difference];
+            }
         }
-        // What lies below explains all that follows; the rest would be noise.
-        if reasons.iter().any(|r| r.starts_with("the layers below")) {
-            return Some("the layers below it changed".to_owned());
+        let gone = before.parts.iter();
+        let gone = gone.filter(|(name, _)| self.value(name).is_none());
+        let gone = gone.map(|(name, value)| (name, Some(value.as_str()), None));
+        let here = self.parts.iter();
+        let here = here.map(|(name, value)| (name, before.value(name), Some(value.as_str())));
+        let changed = here.chain(gone).filter(|(_, was, is)| was != is);
+        changed
+            .map(|(name, was, is)| difference(name, was, is, from))
+            .collect()
+    }
+
+    /// The sources whose files are listed, in the groups in which they are: those of a copy
+    /// together, those of mounts one by one.
+    pub fn listed(&self) -> Vec<Vec<Part<'_>>> {
+        let files = self.parts.iter().filter_map(|(name, value)| {
+            let name = name.strip_prefix("file ")?;
+            let listed = ["directory ", "file "]
+                .iter()
+                .any(|kind| value.starts_with(kind));
+            listed.then_some(Part { name, value })
+        });
+        match self.value("kind") {
+            Some("copy") => vec![files.collect()],
+            _ => files.map(|part| vec![part]).collect(),
         }
-        (!reasons.is_empty()).then(|| reasons.join(", "))
+    }
+
+    /// Whether the files of a source are listed.
+    pub fn lists(&self, path: &str) -> bool {
+        let groups = self.listed();
+        groups.iter().flatten().any(|part| part.name == path)
+    }
+}
+
+/// What a key says of a source.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Part<'k> {
+    /// What the instruction calls it.
+    pub name: &'k str,
+    /// What it holds.
+    pub value: &'k str,
+}
+
+/// What stands before the digest of a value that is not kept.
+const SEALED: &str = "sealed ";
+
+/// Whether a part is a variable whose name says that it is a secret.
+fn secret(part: &str) -> bool {
+    let name = part.strip_prefix("env ");
+    name.is_some_and(dockerfile::lint::names_a_secret)
+}
+
+fn difference(part: &str, was: Option<&str>, is: Option<&str>, from: &str) -> Difference {
+    let text = |value: Option<&str>| value.map(str::to_owned);
+    match (part, part.split_once(' ')) {
+        ("parent", _) => Difference::Below {
+            from: from.to_owned(),
+        },
+        ("network", _) => Difference::Network,
+        ("command", _) => Difference::Command {
+            before: was.unwrap_or_default().to_owned(),
+            after: is.unwrap_or_default().to_owned(),
+        },
+        (_, Some(("file", path))) => Difference::Content {
+            path: path.to_owned(),
+        },
+        (_, Some(("env", name))) => {
+            let told = |value: Option<&str>| value.map(|value| tellable(name, value));
+            Difference::Variable {
+                name: name.to_owned(),
+                before: told(was),
+                after: told(is),
+            }
+        }
+        (name, _) => Difference::Other {
+            name: name.to_owned(),
+            before: text(was),
+            after: text(is),
+        },
     }
 }
 
@@ -236,11 +302,45 @@ mod tests {
     #[test]
     fn a_difference_is_named() {
         let first = run("make", &["V=1"]);
-        assert_eq!(first.difference(&first), None);
-        let reason = run("make", &["V=2"]).difference(&first).unwrap();
-        assert_eq!(reason, r#"V changed from "1" to "2""#);
-        let reason = run("make all", &["V=1"]).difference(&first).unwrap();
-        assert_eq!(reason, r#"the command changed (it was ["make"])"#);
+        let told = |key: &StepKey| {
+            let all = key.kept().differences(&first.kept(), "FROM x");
+            all.iter().map(ToString::to_string).collect::<Vec<_>>()
+        };
+        assert_eq!(told(&first), [""; 0]);
+        assert_eq!(
+            told(&run("make", &["V=2"])),
+            [r#"V changed from "1" to "2""#]
+        );
+        let reason = r#"the command changed (it was ["make"])"#;
+        assert_eq!(told(&run("make all", &["V=1"])), [reason]);
+        assert_eq!(told(&run("make", &[])), [r#"V is gone, which was "1""#]);
+        let reason = r#"W is new, with the value "x""#;
+        assert_eq!(told(&run("make", &["V=1", "W=x"])), [reason]);
+    }
+
+    #[test]
+    fn values_of_secrets_are_neither_kept_nor_told() {
+        let key = run("make", &["NPM_TOKEN=hunter2", "V=1"]);
+        let kept = serde_json::to_string(&key.kept()).unwrap();
+        assert!(
+            !kept.contains("hunter2") && kept.contains("NPM_TOKEN"),
+            "{kept}"
+        );
+        assert_eq!(key.kept().kept(), key.kept());
+        let other = run("make", &["NPM_TOKEN=swordfish", "V=1"]);
+        let told = other.kept().differences(&key.kept(), "");
+        let hidden = Some("***".to_owned());
+        let (before, after) = (hidden.clone(), hidden);
+        let name = "NPM_TOKEN".to_owned();
+        assert_eq!(
+            told,
+            [Difference::Variable {
+                name,
+                before,
+                after
+            }]
+        );
+        assert_eq!(key.kept().differences(&key.kept(), ""), []);
     }
 
     #[test]

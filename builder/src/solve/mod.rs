@@ -7,7 +7,7 @@
 //! - `foreign`: for which platforms processes run
 //! - [`image`]: what a stage comes to; [`error`]: why there is none
 //! - [`key`]: what a step's result depends on
-//! - [`trace`]: the keys of the last build, to say why a step missed
+//! - [`trace`]: the keys of the last build, from which `why` finds the [`reason`] of a miss
 
 pub mod backend;
 pub mod build;
@@ -20,9 +20,11 @@ pub mod key;
 mod prepare;
 pub mod progress;
 mod ready;
+pub mod reason;
 mod tell;
 pub mod trace;
 mod walk;
+mod why;
 
 #[cfg(test)]
 mod tests;
@@ -34,7 +36,7 @@ use crate::plan::expand::ExpandedStage;
 use crate::plan::nodes::Nodes;
 use crate::plan::{Graph, ImageRequest};
 use backend::{Cache, Execute};
-pub use build::Build;
+pub use build::{Build, NoCache};
 use error::SolveError;
 use image::{Solved, StageImage};
 use prepare::Images;
@@ -99,29 +101,64 @@ impl<'a, B: Cache + Execute> Solver<'a, B> {
     /// # Errors
     /// [`SolveError`]. Steps that were done stay in the cache.
     pub async fn solve(self) -> Result<(StageImage, Trace), SolveError> {
-        let (build, tell, images) = (&self.build, &self.tell, &self.images);
+        let (build, tell) = (&self.build, &self.tell);
         let several = build.file.stages.len() > 1;
         let nodes = Nodes::new(&self.graph, &self.expanded, several);
-        let lines = tell.begun() + nodes.bases.len() + nodes.all.len();
+        let shares = usize::from(self.backend.shares());
+        let lines = tell.begun() + nodes.bases.len() + nodes.all.len() + shares;
         tell.progress.planned(lines);
         for base in &nodes.bases {
             let vertex = tell.begin(base.as_str());
             tell.progress.done(&vertex);
         }
-        let walk = Walk::new(build, self.backend, tell, &nodes, images, &self.before);
+        let mut walked = self.walk(&nodes).await;
+        if let Some(lost) = walked.as_ref().err().and_then(SolveError::lost) {
+            let warning = format!("{lost}; going on without the shared cache");
+            tell.progress.warning(&warning);
+            self.backend.lose();
+            walked = self.walk(&nodes).await;
+        }
+        if self.backend.shares() {
+            let vertex = tell.begin("exporting cache");
+            self.backend.shared().await;
+            tell.progress.done(&vertex);
+        }
+        walked
+    }
+
+    /// Goes through all nodes.
+    async fn walk(&self, nodes: &Nodes<'_>) -> Result<(StageImage, Trace), SolveError> {
+        let (build, tell, images) = (&self.build, &self.tell, &self.images);
+        let walk = Walk::new(
+            build,
+            self.backend,
+            tell,
+            nodes,
+            images,
+            &self.before,
+            self.graph.target,
+        );
         let (layers, after) = walk.all().await?;
         let solved = Solved {
             build,
             graph: &self.graph,
             images,
             expanded: &self.expanded,
-            nodes: &nodes,
+            nodes,
             layers: &layers,
         };
         let dated = self.backend.dated();
         let image = solved
             .target(dated.as_deref())
             .ok_or(SolveError::Unplanned)?;
+        if build.whole
+            && let Some(chain) = &image.chain
+        {
+            let stage = build.file.stages.get(self.graph.target);
+            let span = stage.map_or(Default::default(), |stage| stage.base.span);
+            let complete = self.backend.complete(chain).await;
+            complete.map_err(|cause| SolveError::Step { span, cause })?;
+        }
         Ok((image, after))
     }
 }

@@ -3,6 +3,10 @@
 use std::fmt;
 use std::sync::Arc;
 
+use dockerfile::span::Span;
+
+use super::reason::Reason;
+
 /// Where a step's output and progress go. Nothing here blocks for long.
 pub trait Progress: Send + Sync {
     /// A step begins to be worked on.
@@ -10,7 +14,7 @@ pub trait Progress: Send + Sync {
     /// A step's outcome was found in the cache.
     fn cached(&self, vertex: &Vertex);
     /// Why a step was not found in the cache.
-    fn missed(&self, vertex: &Vertex, reason: &str);
+    fn missed(&self, vertex: &Vertex, reason: &Reason);
     /// A step wrote to its standard output or error.
     fn output(&self, vertex: &Vertex, bytes: &[u8]);
     /// A note on what a step is doing.
@@ -22,6 +26,10 @@ pub trait Progress: Send + Sync {
     /// A step was ended by whoever waits for the build.
     fn canceled(&self, vertex: &Vertex) {
         self.failed(vertex, "canceled");
+    }
+    /// What a step made: the layer's files, in bytes.
+    fn layer(&self, vertex: &Vertex, size: u64) {
+        let _ = (vertex, size);
     }
     /// How many lines of progress there will be, those that were told included.
     fn planned(&self, steps: usize) {
@@ -40,6 +48,10 @@ pub struct Vertex {
     pub number: usize,
     /// Such as `[2/4] RUN make`.
     pub name: Arc<str>,
+    /// The place of its instruction, if it is one.
+    pub span: Option<Span>,
+    /// The numbers of the lines that its work builds on.
+    pub inputs: Arc<[usize]>,
 }
 
 impl fmt::Display for Vertex {

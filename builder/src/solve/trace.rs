@@ -13,22 +13,14 @@ pub struct Trace {
 }
 
 impl Trace {
-    /// Remembers the key of a step.
-    pub fn insert(&mut self, place: &str, key: StepKey) {
-        self.keys.insert(place.to_owned(), key);
+    /// Remembers the key of a step, without the values that may be secrets.
+    pub fn insert(&mut self, place: &str, key: &StepKey) {
+        self.keys.insert(place.to_owned(), key.kept());
     }
 
-    /// Why a step with `key` was not found in the cache; `None` where there is nothing to
-    /// compare with.
-    pub fn explain(&self, place: &str, key: &StepKey, no_cache: bool) -> Option<String> {
-        if no_cache {
-            return Some("--no-cache".to_owned());
-        }
-        let before = self.keys.get(place)?;
-        Some(
-            key.difference(before)
-                .unwrap_or_else(|| "its record was removed".to_owned()),
-        )
+    /// The key of the step at a place, if it was done.
+    pub fn key(&self, place: &str) -> Option<&StepKey> {
+        self.keys.get(place)
     }
 
     /// Adds the keys of a later build; what it did not reach stays.

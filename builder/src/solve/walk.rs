@@ -2,7 +2,7 @@
 //! a time as there are turns, each key once. The first failure stops the rest.
 
 use std::cell::{Cell, RefCell};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
 
 use futures_util::StreamExt as _;
@@ -10,7 +10,7 @@ use futures_util::stream::FuturesUnordered;
 use oci::{ChainId, Digest};
 use tokio::sync::{Mutex, MutexGuard};
 
-use super::backend::{Cache, Execute, Layer, Tree};
+use super::backend::{Cache, Execute, Layer, Outcome, Tree};
 use super::build::Build;
 use super::error::{SolveError, StepError};
 use super::inputs::{Looked, look};
@@ -19,8 +19,10 @@ use super::key::{self, StepKey, Taken};
 use super::prepare::Images;
 use super::progress::Vertex;
 use super::ready::Ready;
+use super::reason::Reason;
 use super::tell::Tell;
 use super::trace::Trace;
+use super::why::why;
 use crate::plan::Op;
 use crate::plan::nodes::{Input, Node, Nodes, Stack};
 
@@ -40,6 +42,12 @@ pub struct Walk<'a, B> {
     after: RefCell<Trace>,
     once: RefCell<HashMap<Digest, Once>>,
     failed: Cell<bool>,
+    /// The nodes whose layers are the result's.
+    result: HashSet<usize>,
+    /// The number of the line of progress of the first base image.
+    first_base: usize,
+    /// Those of the nodes that were begun, by index.
+    lines: RefCell<HashMap<usize, usize>>,
 }
 
 /// How a node's layer was come by.
@@ -51,7 +59,7 @@ enum Found {
 }
 
 impl<'a, B: Cache + Execute> Walk<'a, B> {
-    /// A walk that has not begun.
+    /// A walk that has not begun; the lines of the base images were told last.
     pub fn new(
         build: &'a Build<'a>,
         backend: &'a B,
@@ -59,6 +67,7 @@ impl<'a, B: Cache + Execute> Walk<'a, B> {
         nodes: &'a Nodes<'a>,
         images: &'a Images,
         before: &'a Trace,
+        target: usize,
     ) -> Self {
         Self {
             build,
@@ -72,6 +81,9 @@ impl<'a, B: Cache + Execute> Walk<'a, B> {
             after: RefCell::default(),
             once: RefCell::default(),
             failed: Cell::new(false),
+            result: nodes.of_result(target),
+            first_base: tell.begun() + 1 - nodes.bases.len(),
+            lines: RefCell::default(),
         }
     }
 
@@ -91,9 +103,12 @@ impl<'a, B: Cache + Execute> Walk<'a, B> {
                 Some(ended) = running.next() => match ended {
                     Ok(index) => ready.done(index),
                     Err(error) if failed.is_none() => {
+                        // Then it is tried again: what runs may be of use.
+                        if error.lost().is_none() {
+                            self.backend.stop();
+                        }
                         failed = Some(error);
                         self.failed.set(true);
-                        self.backend.stop();
                     }
                     Err(_) => {}
                 },
@@ -112,8 +127,8 @@ impl<'a, B: Cache + Execute> Walk<'a, B> {
         let Some(node) = self.nodes.all.get(index) else {
             return Ok(index);
         };
-        let vertex = self.tell.begin(node.name.as_str());
-        let layer = match self.look_up_or_do(node, &vertex, turn).await {
+        let vertex = self.begin(index, node);
+        let layer = match self.look_up_or_do((index, node), &vertex, turn).await {
             Ok(Found::Cached(layer)) => {
                 self.tell.progress.cached(&vertex);
                 layer
@@ -134,16 +149,29 @@ impl<'a, B: Cache + Execute> Walk<'a, B> {
         Ok(index)
     }
 
+    /// The line of progress of a node, which names those of what it needs.
+    fn begin(&self, index: usize, node: &Node<'_>) -> Vertex {
+        let mut lines = self.lines.borrow_mut();
+        let base = node.base.map(|base| self.first_base + base);
+        let needs = node.needs().filter_map(|need| lines.get(&need).copied());
+        let inputs = base.into_iter().chain(needs).collect();
+        let vertex = self.tell.begin_at(node.name.as_str(), node.span, inputs);
+        lines.insert(index, vertex.number);
+        vertex
+    }
+
     async fn look_up_or_do(
         &self,
-        node: &Node<'_>,
+        (index, node): (usize, &Node<'_>),
         vertex: &Vertex,
         turn: Turn,
     ) -> Result<Found, StepError> {
         let parent = self.chain(&node.parent);
-        let trees = node.inputs.iter().map(|input| self.tree(input)).collect();
-        let looked = look(self.backend, node.op, trees, parent.as_ref(), &turn).await?;
+        let trees: Vec<Tree> = node.inputs.iter().map(|input| self.tree(input)).collect();
         let build = self.build;
+        let anew = build.no_cache.flag(node.stage).is_some();
+        let wanted = trees.clone();
+        let looked = look(self.backend, node.op, wanted, parent.as_ref(), &turn, anew).await?;
         let taken = Taken {
             files: &looked.files,
             below: &looked.below,
@@ -175,8 +203,22 @@ impl<'a, B: Cache + Execute> Walk<'a, B> {
         };
         let found = self.find(&step, looked, turn, &mut once).await;
         drop(once);
-        if found.is_ok() {
-            self.after.borrow_mut().insert(&node.place, key);
+        if let Ok(found) = &found {
+            let (layer, made) = match found {
+                Found::Cached(layer) => (layer, false),
+                Found::Made(layer) => (layer, true),
+            };
+            let outcome = Outcome {
+                key: &key.digest(),
+                layer,
+                op: node.op,
+                parent: parent.as_ref(),
+                trees: &trees,
+                in_result: self.result.contains(&index),
+                made,
+            };
+            self.backend.share(&outcome).await;
+            self.after.borrow_mut().insert(&node.place, &key);
         }
         found
     }
@@ -195,8 +237,8 @@ impl<'a, B: Cache + Execute> Walk<'a, B> {
             return Ok(Found::Cached(layer));
         }
         let digest = step.key.digest();
-        let no_cache = self.build.no_cache;
-        let (claim, turn) = if no_cache {
+        let no_cache = self.build.no_cache.flag(step.node.stage);
+        let (claim, turn) = if no_cache.is_some() {
             // Whatever another build makes now is not what was asked for.
             (None, turn)
         } else {
@@ -206,15 +248,23 @@ impl<'a, B: Cache + Execute> Walk<'a, B> {
             }
             let (claim, turn) = self.claim(step, &digest, turn).await?;
             // Another build may have done it just now.
-            if let Some(layer) = self.cached(step, &digest).await? {
+            let mut there = self.cached(step, &digest).await?;
+            if there.is_none() {
+                there = self.elsewhere(step, &digest, &turn).await?;
+            }
+            if let Some(layer) = there {
                 **once = Some(layer.clone());
                 return Ok(Found::Cached(layer));
             }
             (Some(claim), turn)
         };
-        if let Some(reason) = self.before.explain(&step.node.place, step.key, no_cache) {
-            self.tell.progress.missed(step.vertex, &reason);
-        }
+        let reason = match no_cache {
+            Some(flag) => Reason::NoCache {
+                flag: flag.to_owned(),
+            },
+            None => why(self.backend, self.before, (step.node, self.nodes), step.key).await,
+        };
+        self.tell.progress.missed(step.vertex, &reason);
         let done = self
             .backend
             .execute(looked.job, step.parent, step.vertex, &turn);
@@ -235,6 +285,25 @@ impl<'a, B: Cache + Execute> Walk<'a, B> {
     /// What the cache knows of a step.
     async fn cached(&self, step: &Step<'_>, digest: &Digest) -> Result<Option<Layer>, StepError> {
         match self.backend.lookup(digest).await? {
+            Some(layer) => self.on_parent(step, layer).await,
+            None => Ok(None),
+        }
+    }
+
+    /// What caches of other machines know of a step.
+    async fn elsewhere(
+        &self,
+        step: &Step<'_>,
+        digest: &Digest,
+        turn: &Turn,
+    ) -> Result<Option<Layer>, StepError> {
+        let alone = matches!(step.node.op, Op::Copy(copy) if copy.link);
+        let parent = step.parent.filter(|_| !alone);
+        let waiting = turn.waiting();
+        let found = self.backend.elsewhere(digest, parent, step.node.step);
+        let found = found.await;
+        drop(waiting);
+        match found {
             Some(layer) => self.on_parent(step, layer).await,
             None => Ok(None),
         }

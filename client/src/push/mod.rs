@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use futures_util::future::try_join_all;
-use oci::blob::BlobStore;
+use oci::blob::{BlobStore, MemoryBlobs};
 use oci::reference::Repository;
 use oci::{Descriptor, Digest, MediaType, Reference};
 use reqwest::header::{CONTENT_TYPE, HeaderValue};
@@ -120,6 +120,44 @@ impl Client {
             .and_pull(&mountable(layer, repository));
         self.push_one(&endpoint, repository, layer, &scopes, source, events)
             .await
+    }
+
+    /// Sees to it that a repository has a blob without sending it: it may be there, or be mounted
+    /// from where `layer` says. False when that cannot be.
+    ///
+    /// # Errors
+    /// As [`Client::push`].
+    pub async fn place_blob(
+        &self,
+        repository: &Repository,
+        layer: &PushLayer,
+        events: &dyn Events,
+    ) -> Result<bool, Error> {
+        let endpoint = self.registry(repository.domain()).await?;
+        let mount_from = mountable(layer, repository);
+        let scopes = endpoint
+            .scopes(repository, "pull,push")
+            .and_pull(&mount_from);
+        let blob = &layer.descriptor;
+        let lock = self.blob_lock(&blob.digest);
+        let _alone = lock.lock().await;
+        // Nothing is sent, so that nobody has to wait for it.
+        let target = Target {
+            client: self,
+            endpoint: &endpoint,
+            repository,
+            blob,
+            scopes: &scopes,
+            source: &(Arc::new(MemoryBlobs::default()) as Arc<dyn BlobStore>),
+            events,
+        };
+        let state = match target.place(&mount_from).await? {
+            Some(Arrival::Mounted(from)) => LayerState::MountedFrom(from.familiar()),
+            Some(_) => LayerState::LayerAlreadyExists,
+            None => return Ok(false),
+        };
+        events.layer(blob, &state);
+        Ok(true)
     }
 
     /// Pushes a manifest or index whose content is there already.

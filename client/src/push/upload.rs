@@ -47,6 +47,21 @@ pub(super) enum Arrival {
 type Failed = (Error, Option<Duration>);
 
 impl Target<'_> {
+    /// Sees to it that the repository has the blob without sending it, if that can be.
+    pub(super) async fn place(&self, mount_from: &[Repository]) -> Result<Option<Arrival>, Error> {
+        if self.exists().await? {
+            return Ok(Some(Arrival::Existed));
+        }
+        for from in mount_from {
+            match self.mount(from).await? {
+                Mount::Done => return Ok(Some(Arrival::Mounted(from.clone()))),
+                Mount::Session(begun) => self.cancel(begun).await,
+                Mount::Refused => {}
+            }
+        }
+        Ok(None)
+    }
+
     /// Sees to it that the repository has the blob.
     pub(super) async fn bring(&self, mount_from: &[Repository]) -> Result<Arrival, Error> {
         if self.exists().await? {

@@ -427,7 +427,7 @@ fn place(own: Span, trigger: Option<Span>) -> Span {
 }
 
 /// Whether a variable's name has a word in it that secrets are called by.
-fn names_a_secret(name: &str) -> bool {
+pub fn names_a_secret(name: &str) -> bool {
     const SECRET: [&str; 10] = [
         "apikey",
         "auth",

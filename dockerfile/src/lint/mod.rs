@@ -17,6 +17,7 @@ use reporter::Reporter;
 
 pub use crate::rule::Rule;
 pub use config::{Config, ConfigError};
+pub use instructions::names_a_secret;
 pub use options::{BaseImage, BaseImages, Options, UnknownBase};
 
 /// What the checks found.

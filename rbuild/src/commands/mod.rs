@@ -2,9 +2,11 @@
 
 pub mod bake;
 pub mod build;
+pub mod builds;
 pub mod completions;
 pub mod debug;
 pub mod df;
+pub mod explain;
 pub mod export;
 pub mod fsck;
 pub mod history;

@@ -27,9 +27,8 @@ pub struct PruneArgs {
     #[command(flatten)]
     pub common: Common,
 
-    /// Keep this much of the build cache, the most recently used, such as 5g
-    #[arg(long, value_name = "BYTES")]
-    pub keep_storage: Option<String>,
+    #[command(flatten)]
+    pub space: SpaceArgs,
 }
 
 /// `rbuild image prune`
@@ -63,9 +62,39 @@ pub struct CachePruneArgs {
     #[command(flatten)]
     pub common: Common,
 
-    /// Keep this much of it, the most recently used, such as 5g
-    #[arg(long, value_name = "BYTES")]
+    #[command(flatten)]
+    pub space: SpaceArgs,
+}
+
+/// How much of the build cache stays.
+#[derive(Debug, Default, Args)]
+pub struct SpaceArgs {
+    /// Keep this much of the build cache, the most recently used, such as 5g
+    #[arg(long, visible_alias = "reserved-space", value_name = "BYTES")]
     pub keep_storage: Option<String>,
+
+    /// Remove of the build cache what is over this size, such as 5g, but never of what
+    /// --keep-storage keeps
+    #[arg(long, value_name = "BYTES")]
+    pub max_used_space: Option<String>,
+}
+
+impl SpaceArgs {
+    /// How many bytes stay, if it is not for use alone to say.
+    fn kept(&self) -> Result<Option<u64>, Failure> {
+        let mut most = None;
+        for text in [&self.keep_storage, &self.max_used_space]
+            .into_iter()
+            .flatten()
+        {
+            let size = golang::size::parse_size(text).ok_or_else(|| {
+                let text = format!("invalid size: {text:?}; write it as in 512m or 5g");
+                Failure::with_code(text, 125)
+            })?;
+            most = most.max(Some(size));
+        }
+        Ok(most)
+    }
 }
 
 /// What every prune can be told.
@@ -82,6 +111,14 @@ pub struct Common {
     /// Only tell what would be removed
     #[arg(long)]
     pub dry_run: bool,
+
+    /// There is one builder, and all is told that there is: accepted, nothing to do
+    #[arg(long, hide = true)]
+    builder: Option<String>,
+    #[arg(long, hide = true)]
+    verbose: bool,
+    #[arg(short = 'D', long, hide = true)]
+    debug: bool,
 }
 
 impl From<PruneArgs> for Wanted {
@@ -90,7 +127,7 @@ impl From<PruneArgs> for Wanted {
             what: What::Everything,
             all: args.all,
             common: args.common,
-            keep_storage: args.keep_storage,
+            space: args.space,
         }
     }
 }
@@ -101,7 +138,7 @@ impl From<ImagePruneArgs> for Wanted {
             what: What::Images,
             all: args.all,
             common: args.common,
-            keep_storage: None,
+            space: SpaceArgs::default(),
         }
     }
 }
@@ -112,7 +149,7 @@ impl From<CachePruneArgs> for Wanted {
             what: What::Cache,
             all: args.all,
             common: args.common,
-            keep_storage: args.keep_storage,
+            space: args.space,
         }
     }
 }
@@ -122,7 +159,7 @@ pub struct Wanted {
     what: What,
     all: bool,
     common: Common,
-    keep_storage: Option<String>,
+    space: SpaceArgs,
 }
 
 /// What a prune is about.
@@ -142,7 +179,7 @@ pub async fn run(app: &App, wanted: impl Into<Wanted>) -> Outcome {
         what,
         all,
         common: args,
-        keep_storage,
+        space,
     } = wanted.into();
     let filters = Filters::parse(&args.filters, &["until"])?;
     let mut until = None;
@@ -151,15 +188,7 @@ pub async fn run(app: &App, wanted: impl Into<Wanted>) -> Outcome {
         let age = u64::try_from(when::now() - before).unwrap_or(0);
         until = Some(Duration::from_secs(age));
     }
-    let keep_storage = match &keep_storage {
-        None => None,
-        Some(text) => Some(golang::size::parse_size(text).ok_or_else(|| {
-            Failure::with_code(
-                format!("invalid size: {text:?}; write it as in 512m or 5g"),
-                125,
-            )
-        })?),
-    };
+    let keep_storage = space.kept()?;
     let options = PruneOptions {
         images: what != What::Cache,
         cache: what != What::Images,
@@ -269,6 +298,24 @@ fn told(report: &PruneReport, dry_run: bool) -> String {
 mod tests {
     use super::*;
     use oci::Digest;
+
+    #[test]
+    fn what_is_reserved_stays_however_little_may_be_used() {
+        // BuildKit's calculateKeepBytes: max(max-used, reserved).
+        for (keep, most, kept) in [
+            (None, None, None),
+            (Some("5k"), None, Some(5 << 10)),
+            (None, Some("7k"), Some(7 << 10)),
+            (Some("5k"), Some("7k"), Some(7 << 10)),
+            (Some("9k"), Some("7k"), Some(9 << 10)),
+        ] {
+            let space = SpaceArgs {
+                keep_storage: keep.map(str::to_owned),
+                max_used_space: most.map(str::to_owned),
+            };
+            assert_eq!(space.kept().unwrap(), kept, "{keep:?} {most:?}");
+        }
+    }
 
     #[test]
     fn tells_what_went_as_docker_does() {

@@ -25,10 +25,19 @@ fn proxies() -> Result<Vec<(&'static str, String)>, Failure> {
     Ok(DockerConfig::from_env().proxies(host)?)
 }
 
+/// What docker builds for where nothing is typed.
+const DEFAULT_PLATFORM: &str = "DOCKER_DEFAULT_PLATFORM";
+
 /// `--platform` of a build, which may have several; at least one.
 pub fn platforms(given: &[String]) -> Result<Vec<Platform>, Failure> {
     let mut platforms = Vec::new();
-    for text in given.iter().map(|text| text.trim()) {
+    let usual = match given {
+        [] => std::env::var(DEFAULT_PLATFORM).ok(),
+        _ => None,
+    };
+    let usual = usual.filter(|text| !text.is_empty());
+    let given = given.iter().chain(&usual);
+    for text in given.map(|text| text.trim()) {
         let platform = match text {
             "local" => Platform::host(),
             text => text.parse().map_err(|e| Failure::with_code(e, 125))?,

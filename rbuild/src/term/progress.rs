@@ -10,9 +10,11 @@ use crate::term::fit::{columns, cut, plain};
 use crate::term::lines::{Lines, Tail};
 use crate::term::log::Logs;
 use crate::term::printer::Printer;
+use crate::term::rawjson::RawJson;
 use crate::term::safe;
 use crate::term::style::Style;
 use builder::solve::progress::{Progress, Vertex};
+use builder::solve::reason::Reason;
 
 /// Lines of a step's output that stay on the screen while it runs.
 const TAIL: usize = 6;
@@ -28,8 +30,12 @@ pub enum Mode {
     Plain,
     /// Live lines, redrawn in place.
     Tty,
-    /// Nothing but errors.
+    /// Nothing but errors, and the image ID at the end.
     Quiet,
+    /// Nothing but errors.
+    None,
+    /// JSON lines for programs, as BuildKit writes them.
+    Rawjson,
 }
 
 /// A build's progress, with what its steps write.
@@ -46,11 +52,12 @@ impl Shown {
         let live = match mode {
             Mode::Tty => true,
             Mode::Auto => printer.live(),
-            Mode::Plain | Mode::Quiet => false,
+            Mode::Plain | Mode::Quiet | Mode::None | Mode::Rawjson => false,
         };
         let (how, last_lines): (Box<dyn Progress>, _) = match mode {
             // All there is: nobody has seen the rest.
-            Mode::Quiet => (Box::new(Quiet(printer.clone())), usize::MAX),
+            Mode::Quiet | Mode::None => (Box::new(Quiet(printer.clone())), usize::MAX),
+            Mode::Rawjson => (Box::new(RawJson::new(printer.clone())), usize::MAX),
             _ if live => (Box::new(Live::new(printer.clone())), usize::MAX),
             _ => (Box::new(Plain::new(printer.clone())), LAST_LINES),
         };
@@ -74,8 +81,11 @@ impl Progress for Shown {
     fn cached(&self, vertex: &Vertex) {
         self.how.cached(vertex);
     }
-    fn missed(&self, vertex: &Vertex, reason: &str) {
-        self.how.missed(vertex, reason);
+    fn missed(&self, vertex: &Vertex, reason: &Reason) {
+        // At a first build that goes without saying.
+        if *reason != Reason::New {
+            self.how.missed(vertex, reason);
+        }
     }
     fn output(&self, vertex: &Vertex, bytes: &[u8]) {
         self.logs.add(vertex.number, bytes);
@@ -123,7 +133,7 @@ struct Quiet(Printer);
 impl Progress for Quiet {
     fn started(&self, _: &Vertex) {}
     fn cached(&self, _: &Vertex) {}
-    fn missed(&self, _: &Vertex, _: &str) {}
+    fn missed(&self, _: &Vertex, _: &Reason) {}
     fn output(&self, _: &Vertex, _: &[u8]) {}
     fn status(&self, _: &Vertex, _: &str) {}
     fn done(&self, _: &Vertex) {}
@@ -190,7 +200,7 @@ impl Progress for Plain {
         self.end(vertex, |_| self.printer.paint(Style::Blue, "CACHED"));
     }
 
-    fn missed(&self, vertex: &Vertex, reason: &str) {
+    fn missed(&self, vertex: &Vertex, reason: &Reason) {
         self.printer
             .note(format!("#{} not cached: {reason}", vertex.number));
     }
@@ -343,10 +353,10 @@ impl Progress for Live {
         self.end(vertex, Style::Blue, "CACHED");
     }
 
-    fn missed(&self, vertex: &Vertex, reason: &str) {
+    fn missed(&self, vertex: &Vertex, reason: &Reason) {
         self.status(vertex, &format!("not cached: {reason}"));
         if let Some(step) = lock(&self.running).get_mut(&vertex.number) {
-            step.missed = Some(plain(reason));
+            step.missed = Some(plain(&reason.to_string()));
         }
     }
 

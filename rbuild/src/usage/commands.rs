@@ -58,8 +58,17 @@ const OTHERS: &[(&[&str], &str)] = &[
         "There are no builders or contexts to choose from here: `rbuild build` builds by itself",
     ),
     (
-        &["buildx history", "builder history"],
-        "`rbuild history IMAGE` tells how an image was made",
+        &[
+            "buildx history logs",
+            "buildx history open",
+            "buildx history export",
+            "buildx history import",
+            "builder history logs",
+            "builder history open",
+            "builder history export",
+            "builder history import",
+        ],
+        "`rbuild builds show` tells what a build did, `rbuild builds trace` writes it for a viewer",
     ),
     (
         &["buildx version", "builder version"],

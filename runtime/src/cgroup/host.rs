@@ -20,6 +20,13 @@ pub(super) struct Place {
     controllers: Vec<String>,
 }
 
+impl Place {
+    /// Whether the controller is here.
+    pub(super) fn has(&self, controller: &str) -> bool {
+        self.controllers.iter().any(|name| name == controller)
+    }
+}
+
 /// Every hierarchy that is mounted.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Hierarchies(Vec<Place>);
@@ -42,6 +49,11 @@ impl Hierarchies {
         Ok(Self(places))
     }
 
+    /// All of them.
+    pub(super) fn all(&self) -> Vec<&Place> {
+        self.0.iter().collect()
+    }
+
     /// Where they are mounted.
     pub(super) fn mounts(&self) -> impl Iterator<Item = &Path> {
         self.0.iter().map(|place| place.mount.as_path())
@@ -62,9 +74,7 @@ impl Hierarchies {
     }
 
     pub(super) fn place_of(&self, controller: &str) -> Option<&Place> {
-        self.0
-            .iter()
-            .find(|place| place.controllers.iter().any(|name| name == controller))
+        self.0.iter().find(|place| place.has(controller))
     }
 }
 

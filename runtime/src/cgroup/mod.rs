@@ -15,7 +15,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use crate::error::{Error, Result};
-use crate::limits::{Limits, Pids};
+use crate::limits::{CgroupParent, Limits, Pids};
 use crate::node::{Devices, Node};
 use files::write;
 use host::{Hierarchies, Place, Version};
@@ -30,12 +30,15 @@ const REMOVE_PAUSE: Duration = Duration::from_millis(5);
 #[derive(Debug)]
 pub(crate) struct Cgroup {
     paths: Vec<PathBuf>,
+    /// Parents that were made for them, outermost first.
+    made: Vec<PathBuf>,
     memory: Option<(PathBuf, Version)>,
     guards_devices: bool,
 }
 
 impl Cgroup {
     /// Makes the groups and sets the limits. `announce` hears of the groups before any is made.
+    /// They are in every hierarchy where a parent is named.
     /// With [`Devices::Usual`] the group keeps from all devices but those and `nodes`, if it can.
     pub(crate) fn create(
         limits: &Limits,
@@ -56,35 +59,55 @@ impl Cgroup {
             Devices::Usual => host.devices(),
             Devices::Closed | Devices::All => None,
         };
+        let named = limits.parent.as_ref().map(CgroupParent::path);
+        let everywhere = named.map(|_| host.all()).unwrap_or_default();
+        let home = |place: &Place| {
+            place
+                .mount
+                .join(named.unwrap_or(Path::new("")))
+                .join(PARENT)
+        };
         let mut paths: Vec<PathBuf> = Vec::new();
-        for place in places.iter().map(|(_, place)| *place).chain(guard) {
-            let path = place.mount.join(PARENT).join(&name);
+        let wanted = places.iter().map(|(_, place)| *place).chain(guard);
+        for place in wanted.chain(everywhere.iter().copied()) {
+            let path = home(place).join(&name);
             if !paths.contains(&path) {
                 paths.push(path);
             }
         }
         announce(&paths)?;
         let mut cgroup = Self {
+            made: missing(&paths, named),
             paths,
             memory: None,
             guards_devices: false,
         };
         let mut refused = Vec::new();
         for (controller, place) in places {
-            let path = place.mount.join(PARENT).join(&name);
+            let path = home(place).join(&name);
             match set_up(controller, place, &path, limits) {
                 // A host may forbid this program its control groups, as containers do.
                 Err(_) if is_precaution(controller, limits) => refused.push(path),
                 made => made?,
             }
             if controller == "memory" {
-                cgroup.memory = Some((place.mount.join(PARENT).join(&name), place.version));
+                cgroup.memory = Some((home(place).join(&name), place.version));
+            }
+        }
+        for place in everywhere {
+            let path = home(place).join(&name);
+            if !path.exists() && !refused.contains(&path) {
+                remove_stale(&home(place));
+                make(&path)?;
+                if place.has("cpuset") && place.version == Version::One {
+                    inherit_cpuset(&place.mount, &path)?;
+                }
             }
         }
         if let Some(place) = guard {
-            let path = place.mount.join(PARENT).join(&name);
+            let path = home(place).join(&name);
             let rules = devices::rules(nodes);
-            remove_stale(&place.mount.join(PARENT));
+            remove_stale(&home(place));
             let made = make(&path).and_then(|()| devices::restrict(&path, place.version, &rules));
             cgroup.guards_devices = made.is_ok();
             // Then device nodes work nowhere: as safe, if not as useful.
@@ -130,7 +153,25 @@ impl Cgroup {
 impl Drop for Cgroup {
     fn drop(&mut self) {
         remove_all(&self.paths);
+        for made in self.made.iter().rev() {
+            // Whoever has something in it keeps it.
+            let _ = fs::remove_dir(made);
+        }
     }
+}
+
+/// The parents of the groups that are not there yet, of those that were asked for by name.
+fn missing(paths: &[PathBuf], named: Option<&Path>) -> Vec<PathBuf> {
+    let depth = named.map_or(0, |named| named.components().count());
+    let mut missing = Vec::new();
+    for path in paths {
+        // The group itself and the one that holds all of this crate's are not among them.
+        let mut parents: Vec<&Path> = path.ancestors().skip(2).take(depth).collect();
+        parents.reverse();
+        let parents = parents.into_iter().filter(|parent| !parent.exists());
+        missing.extend(parents.map(Path::to_owned));
+    }
+    missing
 }
 
 /// Whether the container runs without this controller where the host has none.
@@ -140,12 +181,14 @@ fn is_precaution(controller: &str, limits: &Limits) -> bool {
 
 /// Makes the group of one controller and sets its limits.
 fn set_up(controller: &'static str, place: &Place, path: &Path, limits: &Limits) -> Result<()> {
-    remove_stale(&place.mount.join(PARENT));
+    if let Some(home) = path.parent() {
+        remove_stale(home);
+    }
     make(path)?;
     match place.version {
         Version::One if controller == "cpuset" => inherit_cpuset(&place.mount, path)?,
         Version::One => {}
-        Version::Two => enable(&place.mount, controller)?,
+        Version::Two => enable(&place.mount, path, controller)?,
     }
     for (file, value, optional) in values::files(controller, place.version, limits) {
         let file = path.join(file);
@@ -186,8 +229,8 @@ fn make(path: &Path) -> Result<()> {
 }
 
 /// Version 2: a controller must be enabled at every level above.
-fn enable(mount: &Path, controller: &str) -> Result<()> {
-    for dir in [mount.to_owned(), mount.join(PARENT)] {
+fn enable(mount: &Path, path: &Path, controller: &str) -> Result<()> {
+    for dir in above(mount, path) {
         let file = dir.join("cgroup.subtree_control");
         let on = fs::read_to_string(&file).unwrap_or_default();
         if !on.split_whitespace().any(|name| name == controller) {
@@ -197,18 +240,25 @@ fn enable(mount: &Path, controller: &str) -> Result<()> {
     Ok(())
 }
 
+/// The groups above one, from the root of its hierarchy down.
+fn above<'p>(mount: &Path, path: &'p Path) -> Vec<&'p Path> {
+    let above = path.ancestors().skip(1);
+    let mut above: Vec<&Path> = above.take_while(|dir| dir.starts_with(mount)).collect();
+    above.reverse();
+    above
+}
+
 /// Version 1: a new cpuset is empty and takes no process until it is filled.
 fn inherit_cpuset(mount: &Path, path: &Path) -> Result<()> {
     for file in ["cpuset.cpus", "cpuset.mems"] {
-        let root = fs::read_to_string(mount.join(file)).unwrap_or_default();
-        for dir in [&mount.join(PARENT), path] {
+        let mut outer = String::new();
+        for dir in above(mount, path).into_iter().chain([path]) {
             let file = dir.join(file);
-            if fs::read_to_string(&file)
-                .unwrap_or_default()
-                .trim()
-                .is_empty()
-            {
-                write(&file, root.trim())?;
+            let own = fs::read_to_string(&file).unwrap_or_default();
+            if own.trim().is_empty() {
+                write(&file, &outer)?;
+            } else {
+                outer = own.trim().to_owned();
             }
         }
     }

@@ -163,6 +163,7 @@ impl State {
                 }
             }
             Op::BoundingSet { keep } => sys.limit_bounding_set(*keep)?,
+            Op::NoNewPrivileges => sys.forbid_new_privileges()?,
             Op::Filter => sys.install_filter(seccomp::default_filter())?,
             Op::OwnPipes { uid } => sys.own_pipes(*uid)?,
             Op::Identity { uid, gid, groups } => sys.set_identity(*uid, *gid, groups)?,

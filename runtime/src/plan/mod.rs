@@ -361,6 +361,9 @@ fn enter_user(inputs: &Inputs<'_>, ops: &mut Vec<Op>) {
     if spec.seccomp {
         ops.push(Op::Filter);
     }
+    if spec.no_new_privileges {
+        ops.push(Op::NoNewPrivileges);
+    }
     // The primary group too: a process that gives it up must not lose what a file denies to the
     // group (CVE-2022-36109).
     let mut groups = vec![inputs.identity.gid];

@@ -112,6 +112,8 @@ pub(crate) enum Op {
         keep: u64,
     },
     Filter,
+    /// Executing a file gives no privileges any more, whatever its mode says.
+    NoNewPrivileges,
     /// Standard output can then be opened again by name (`/dev/stdout`).
     OwnPipes {
         uid: u32,
@@ -159,6 +161,7 @@ impl fmt::Display for Op {
             Self::ChangeDir { path } => write!(f, "change directory to {path:?}"),
             Self::BoundingSet { .. } => f.write_str("limit the capability bounding set"),
             Self::Filter => f.write_str("install the system call filter"),
+            Self::NoNewPrivileges => f.write_str("forbid new privileges"),
             Self::OwnPipes { .. } => f.write_str("hand standard output over"),
             Self::Identity { uid, gid, .. } => write!(f, "become user {uid}:{gid}"),
             Self::Capabilities { .. } => f.write_str("set capabilities"),

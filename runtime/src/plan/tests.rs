@@ -105,6 +105,17 @@ fn privileges_go_after_everything_that_needs_them() {
     assert!(last_mount.unwrap() < bounding);
 }
 
+#[test]
+fn no_new_privileges_come_after_the_filter_and_before_the_user() {
+    let filter = |plan: &Plan| position(plan, |op| *op == Op::Filter);
+    let plan_of = plan(&spec().no_new_privileges(true));
+    let forbidden = position(&plan_of, |op| *op == Op::NoNewPrivileges);
+    let identity = position(&plan_of, |op| matches!(op, Op::Identity { .. }));
+    assert!(filter(&plan_of) < forbidden && forbidden < identity);
+    let usual = plan(&spec());
+    assert!(!usual.ops.contains(&Op::NoNewPrivileges));
+}
+
 /// What Docker 28 hides and protects (moby's `oci/defaults.go`).
 #[test]
 fn hidden_and_protected_as_docker_does() {

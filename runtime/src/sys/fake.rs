@@ -219,6 +219,10 @@ impl Syscall for Fake {
         self.call("seccomp".to_owned())
     }
 
+    fn forbid_new_privileges(&self) -> io::Result<()> {
+        self.call("no-new-privileges".to_owned())
+    }
+
     fn own_pipes(&self, uid: u32) -> io::Result<()> {
         self.call(format!("chown stdio {uid}"))
     }

@@ -230,6 +230,10 @@ impl Syscall for Linux {
         raw::install_filter(filter)
     }
 
+    fn forbid_new_privileges(&self) -> io::Result<()> {
+        Ok(rustix::thread::set_no_new_privs(true)?)
+    }
+
     fn own_pipes(&self, uid: u32) -> io::Result<()> {
         use rustix::stdio::{stderr, stdin, stdout};
         for stream in [stdin(), stdout(), stderr()] {

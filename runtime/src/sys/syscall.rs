@@ -69,6 +69,8 @@ pub(crate) trait Syscall {
     fn change_dir(&self, path: &str) -> io::Result<String>;
     fn limit_bounding_set(&self, keep: u64) -> io::Result<()>;
     fn install_filter(&self, filter: &[Instruction]) -> io::Result<()>;
+    /// From here on executing a file gives no privileges (prctl(2), `PR_SET_NO_NEW_PRIVS`).
+    fn forbid_new_privileges(&self) -> io::Result<()>;
     /// Makes the pipes among the standard streams the user's.
     fn own_pipes(&self, uid: u32) -> io::Result<()>;
     fn set_identity(&self, uid: u32, gid: u32, groups: &[u32]) -> io::Result<()>;

@@ -357,7 +357,7 @@ async fn a_name_leads_to_an_index_and_by_platform_to_its_images() {
     };
     assert_eq!(
         ids(f.store.contents(false).await.unwrap()),
-        [both.id.clone()]
+        std::slice::from_ref(&both.id)
     );
     assert_eq!(f.store.contents(true).await.unwrap().len(), 3);
     f.store.tag(&one.id, &"one".parse().unwrap()).await.unwrap();

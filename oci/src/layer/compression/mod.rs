@@ -131,7 +131,7 @@ pub enum Compressor<W: Write> {
     /// Passes everything through.
     None(W),
     /// To gzip.
-    Gzip(GzipCompressor<W>),
+    Gzip(Box<GzipCompressor<W>>),
     /// To Zstandard.
     Zstd(zstd::Encoder<'static, W>),
 }
@@ -155,7 +155,9 @@ impl<W: Write> Compressor<W> {
                     .ok()
                     .filter(|level| (0..=9).contains(level))
                     .ok_or_else(|| bad_level("gzip", level, 0, 9))?;
-                Ok(Self::Gzip(GzipCompressor::new(out, level, threads)))
+                Ok(Self::Gzip(Box::new(GzipCompressor::new(
+                    out, level, threads,
+                ))))
             }
             LayerCompression::Zstd => {
                 let level = options.level.unwrap_or(ZSTD_LEVEL);

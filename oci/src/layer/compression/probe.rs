@@ -10,7 +10,8 @@ const SEGMENT: usize = 64 << 10;
 /// How much of it is looked at: so many samples of so many bytes each.
 const SAMPLES: usize = 4;
 const SAMPLE: usize = 2 << 10;
-/// The fastest level that finds more than repetitions: negative ones leave single bytes as they are.
+/// The fastest level that finds more than repetitions: negative ones leave single bytes as they
+/// are.
 const LEVEL: i32 = 1;
 
 /// Judges data by samples. What it says depends on the data alone.

@@ -170,10 +170,11 @@ fn outputs(outputs: &[Export], needed: bool, flag: &mut impl FnMut(&str, &str)) 
             "docker" if plain && one.attributes.is_empty() => {}
             "cacheonly" => {}
             "registry" if plain && one.attributes.is_empty() => flag("push", "true"),
-            "image" if plain && pushed_alone => match pushed {
-                Some("true") => flag("push", "true"),
-                _ => {}
-            },
+            "image" if plain && pushed_alone => {
+                if let Some("true") = pushed {
+                    flag("push", "true");
+                }
+            }
             _ => {
                 elsewhere = true;
                 flag("output", &one.flag());

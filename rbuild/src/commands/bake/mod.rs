@@ -120,10 +120,13 @@ fn shorthands(args: &BakeFlags) -> Shorthands {
 /// Flags that all targets are built with.
 fn common(args: &BakeFlags) -> Vec<String> {
     let progress = match args.progress {
-        Mode::Auto => "auto",
+        // What the variables say of a build holds for each.
+        Mode::Auto => return Vec::new(),
         Mode::Plain => "plain",
         Mode::Tty => "tty",
-        Mode::Quiet => "quiet",
+        // Of several images no ID is told.
+        Mode::Quiet | Mode::None => "none",
+        Mode::Rawjson => "rawjson",
     };
     vec![format!("--progress={progress}")]
 }
@@ -148,7 +151,9 @@ impl Oven<'_> {
             let Some(target) = self.plan.targets.get(name) else {
                 continue;
             };
-            if self.args.progress != Mode::Quiet && target.call.is_none() {
+            if matches!(self.args.progress, Mode::Auto | Mode::Plain | Mode::Tty)
+                && target.call.is_none()
+            {
                 let number = at + 1;
                 self.app
                     .printer

@@ -5,6 +5,7 @@ use std::io::{self, Write};
 use std::path::Path;
 use std::sync::Arc;
 
+use builder::solve::progress::{Progress, Vertex};
 use images::form::{Form, Vocabulary};
 use images::index::build::{Part, put_index};
 use images::index::push::push_result;
@@ -24,6 +25,7 @@ use crate::app::App;
 use crate::commands::push::{Pushing, push_one};
 use crate::failure::{Failure, Outcome};
 use crate::term::output;
+use crate::term::progress::Mode;
 use crate::term::transfer::Transfer;
 
 /// What was built for one platform.
@@ -43,6 +45,8 @@ pub struct Delivery<'d> {
     pub args: &'d BuildFlags,
     pub options: &'d Options,
     pub interrupts: &'d Interrupts,
+    /// Whom it is told to, in place of whoever reads standard error.
+    pub progress: Option<&'d dyn Progress>,
 }
 
 /// What is known once all is done.
@@ -56,8 +60,24 @@ struct Known {
 }
 
 impl Delivery<'_> {
+    /// Does all that the flags ask for, which is one step more where programs are told. Returns the
+    /// ID under which the store has the result, if it has.
+    pub async fn all_shown(&self, built: &[Built]) -> Result<Option<Digest>, Failure> {
+        let Some(progress) = self.progress else {
+            return self.all(built).await;
+        };
+        let line = exporting();
+        progress.started(&line);
+        let done = self.all(built).await;
+        match &done {
+            Ok(_) => progress.done(&line),
+            Err(failure) => progress.failed(&line, &failure.message),
+        }
+        done
+    }
+
     /// Does all that the flags ask for, in their order, and tells of it.
-    pub async fn all(&self, built: &[Built]) -> Outcome {
+    async fn all(&self, built: &[Built]) -> Result<Option<Digest>, Failure> {
         let mut known = Known::default();
         for output in &self.options.outputs {
             let done = match output {
@@ -86,7 +106,9 @@ impl Delivery<'_> {
             };
             done.map_err(|failure| self.interrupts.code(failure))?;
         }
-        self.tell(built, known).await
+        let id = known.id.clone();
+        self.tell(built, known).await?;
+        Ok(id)
     }
 
     /// The names of an image in one output.
@@ -149,11 +171,9 @@ impl Delivery<'_> {
         known.names.extend(names.iter().map(ToString::to_string));
         if store {
             let id = self.store(built, look, &names).await?;
-            if !self.args.quiet {
-                self.app.printer.note(format!("writing image {id}"));
-                for name in &names {
-                    self.app.printer.note(format!("naming to {name}"));
-                }
+            self.note(&format!("writing image {id}"));
+            for name in &names {
+                self.note(&format!("naming to {name}"));
             }
             known.id.get_or_insert(id);
         }
@@ -209,9 +229,18 @@ impl Delivery<'_> {
         Ok(())
     }
 
+    /// Tells what is being done.
+    fn note(&self, text: &str) {
+        match (self.progress, self.options.mode) {
+            (Some(progress), _) => progress.status(&exporting(), text),
+            (None, Mode::Quiet | Mode::None) => {}
+            (None, _) => self.app.printer.note(text),
+        }
+    }
+
     /// Whether a push tells nothing.
     fn silent(&self) -> bool {
-        self.args.quiet || self.to_stdout()
+        matches!(self.options.mode, Mode::Quiet | Mode::None | Mode::Rawjson) || self.to_stdout()
     }
 
     /// Keeps the result in the store; returns the image ID, or the digest of the index.
@@ -329,7 +358,8 @@ impl Delivery<'_> {
         }
         let files = |output: &Output| matches!(output, Output::Files { .. });
         let image = !self.options.outputs.iter().all(files);
-        if let (true, true, false, Some(id)) = (self.args.quiet, image, self.to_stdout(), id) {
+        let quiet = self.options.mode == Mode::Quiet;
+        if let (true, true, false, Some(id)) = (quiet, image, self.to_stdout(), id) {
             self.app.printer.line(id);
         }
         Ok(())
@@ -342,6 +372,15 @@ impl Delivery<'_> {
             Output::Archive { dest, .. } | Output::Files { dest, .. } => *dest == Dest::Stdout,
             Output::Image { .. } => false,
         })
+    }
+}
+
+/// The line of progress that all of it is, as BuildKit names it.
+fn exporting() -> Vertex {
+    Vertex {
+        number: usize::MAX,
+        name: "exporting to image".into(),
+        inputs: Arc::default(),
     }
 }
 

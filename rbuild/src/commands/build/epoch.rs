@@ -5,7 +5,7 @@ use builder::plan::epoch::{Epoch, EpochError, wanted};
 use builder::plan::graph::GraphOptions;
 use oci::Platform;
 
-use super::Opened;
+use super::opened::Opened;
 use super::options::Options;
 use crate::failure::{Failure, Outcome};
 use crate::frontend::text::Text;

@@ -3,9 +3,10 @@
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
-use clap::{ArgAction, Args};
+use clap::{ArgAction, Args, ValueEnum as _};
 
 use super::call::{Call, Method};
+use crate::flags::boolean;
 use crate::term::progress::Mode;
 
 /// `rbuild build`
@@ -75,16 +76,31 @@ pub struct BuildFlags {
     #[arg(long = "annotation", value_name = "[TYPE:]KEY=VALUE")]
     pub annotations: Vec<String>,
 
+    /// Look steps up in a cache that other machines share: type=registry,ref=REPOSITORY or
+    /// type=local,src=FOLDER; REPOSITORY alone, or an image that has one; may be repeated
+    #[arg(long = "cache-from", value_name = "CACHE")]
+    pub cache_from: Vec<String>,
+
+    /// Write steps to a cache that other machines share: type=registry,ref=REPOSITORY,
+    /// type=local,dest=FOLDER, or type=inline for the image itself; mode=max writes those of all
+    /// stages; may be repeated
+    #[arg(long = "cache-to", value_name = "CACHE")]
+    pub cache_to: Vec<String>,
+
     /// Do not use the cache
-    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value_t = false, hide_default_value = true, hide_possible_values = true, action = ArgAction::Set, value_name = "BOOL")]
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value_t = false, hide_default_value = true, value_parser = boolean, action = ArgAction::Set, value_name = "BOOL")]
     pub no_cache: bool,
 
+    /// Do not use the cache for the steps of these stages; may be repeated
+    #[arg(long, value_name = "STAGE", value_delimiter = ',')]
+    pub no_cache_filter: Vec<String>,
+
     /// Always ask the registry for newer base images
-    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value_t = false, hide_default_value = true, hide_possible_values = true, action = ArgAction::Set, value_name = "BOOL")]
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value_t = false, hide_default_value = true, value_parser = pull, action = ArgAction::Set, value_name = "BOOL")]
     pub pull: bool,
 
     /// Print only the image ID
-    #[arg(short, long, num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value_t = false, hide_default_value = true, hide_possible_values = true, action = ArgAction::Set, value_name = "BOOL")]
+    #[arg(short, long, num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value_t = false, hide_default_value = true, value_parser = boolean, action = ArgAction::Set, value_name = "BOOL")]
     pub quiet: bool,
 
     /// Steps at a time, at most [default: as many as there are cores, not counting those that
@@ -92,9 +108,13 @@ pub struct BuildFlags {
     #[arg(long, value_name = "NUMBER")]
     pub jobs: Option<NonZeroUsize>,
 
-    /// How progress is shown
-    #[arg(long, value_enum, default_value = "auto", env = "RBUILD_PROGRESS")]
-    pub progress: Mode,
+    /// How progress is shown [default: what RBUILD_PROGRESS or BUILDKIT_PROGRESS says, else auto]
+    #[arg(long, value_enum)]
+    pub progress: Option<Mode>,
+
+    /// Show all that the build does, as --progress=plain
+    #[arg(short = 'D', long, num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value_t = false, hide_default_value = true, value_parser = boolean, action = ArgAction::Set, value_name = "BOOL")]
+    pub debug: bool,
 
     /// The network of RUN steps
     #[arg(long, value_name = "MODE", default_value = "default",
@@ -127,11 +147,11 @@ pub struct BuildFlags {
     pub call: Call,
 
     /// Check the Dockerfile and build nothing, as --call=check
-    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value_t = false, hide_default_value = true, hide_possible_values = true, action = ArgAction::Set, value_name = "BOOL")]
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value_t = false, hide_default_value = true, value_parser = boolean, action = ArgAction::Set, value_name = "BOOL")]
     pub check: bool,
 
     /// Push every name of the image to its registry when it is built
-    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value_t = false, hide_default_value = true, hide_possible_values = true, action = ArgAction::Set, value_name = "BOOL")]
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value_t = false, hide_default_value = true, value_parser = boolean, action = ArgAction::Set, value_name = "BOOL")]
     pub push: bool,
 
     /// Write the image ID, or the index's digest, to a file
@@ -142,9 +162,8 @@ pub struct BuildFlags {
     #[arg(long, value_name = "FILE")]
     pub metadata_file: Option<PathBuf>,
 
-    /// Add a line to /etc/hosts of RUN steps
-    #[arg(long = "add-host", value_name = "NAME:IP")]
-    pub add_hosts: Vec<String>,
+    #[command(flatten)]
+    pub steps: StepArgs,
 
     /// What docker does when it is asked to, and this builder always: accepted, nothing to do
     #[command(flatten)]
@@ -162,6 +181,93 @@ impl BuildFlags {
             false => self.call.method,
         }
     }
+
+    /// How progress is shown: what was typed, else what the variables say that docker heeds.
+    ///
+    /// # Errors
+    /// A variable that names no way.
+    pub fn mode(&self) -> Result<Mode, String> {
+        let typed = match (self.quiet, self.progress) {
+            (true, _) => Some(Mode::Quiet),
+            // With --debug nothing is redrawn over.
+            (false, None | Some(Mode::Auto)) if self.debug => Some(Mode::Plain),
+            (false, progress) => progress,
+        };
+        if let Some(mode) = typed {
+            return Ok(mode);
+        }
+        for variable in ["RBUILD_PROGRESS", "BUILDKIT_PROGRESS"] {
+            if let Ok(text) = std::env::var(variable)
+                && !text.is_empty()
+            {
+                return Mode::from_str(&text, false)
+                    .map_err(|_| format!("invalid progress mode {text} in {variable}"));
+            }
+        }
+        Ok(Mode::Auto)
+    }
+}
+
+/// Flags about RUN steps that do not limit them.
+#[derive(Debug, Clone, Default, Args)]
+pub struct StepArgs {
+    /// Add a line to /etc/hosts of RUN steps; host-gateway stands for the address of this machine
+    #[arg(
+        long = "add-host",
+        value_name = "NAME:IP",
+        value_delimiter = ',',
+        help_heading = STEPS
+    )]
+    pub add_hosts: Vec<String>,
+    /// Name server of RUN steps, in place of this machine's; may be repeated
+    #[arg(long, value_name = "IP", value_delimiter = ',', help_heading = STEPS)]
+    pub dns: Vec<String>,
+    /// Domain to search names in, in place of this machine's; `.` for none
+    #[arg(long, value_name = "DOMAIN", value_delimiter = ',', help_heading = STEPS)]
+    pub dns_search: Vec<String>,
+    /// Option of resolv.conf, such as ndots:1
+    #[arg(
+        long = "dns-option",
+        visible_alias = "dns-opt",
+        value_name = "OPTION",
+        value_delimiter = ',',
+        help_heading = STEPS
+    )]
+    pub dns_options: Vec<String>,
+    /// Run steps below this control group, which is made where it is missing
+    #[arg(long, value_name = "PATH", help_heading = STEPS)]
+    pub cgroup_parent: Option<String>,
+    /// Confine RUN steps otherwise: seccomp=unconfined lets all system calls through,
+    /// no-new-privileges keeps set-user-ID programs from giving any
+    #[arg(
+        long = "security-opt",
+        value_name = "OPTION",
+        value_delimiter = ',',
+        help_heading = STEPS
+    )]
+    pub security_opts: Vec<String>,
+    /// Show RUN steps a file or folder of this machine, which the cache knows nothing of; options
+    /// are ro, rw
+    #[arg(
+        short = 'v',
+        long = "volume",
+        value_name = "SOURCE:TARGET[:OPTIONS]",
+        help_heading = STEPS
+    )]
+    pub volumes: Vec<String>,
+}
+
+/// Where they are in the help.
+const STEPS: &str = "RUN steps";
+
+/// `--pull`, as docker has it, and by buildah's words for policies that exist here.
+fn pull(text: &str) -> Result<bool, String> {
+    match text {
+        "always" | "newer" => Ok(true),
+        "missing" | "ifmissing" => Ok(false),
+        "never" => Err("an image that is not here is always pulled".to_owned()),
+        text => boolean(text),
+    }
 }
 
 /// Flags of `docker build` that ask for what is always done here: containers of steps are removed,
@@ -170,19 +276,19 @@ impl BuildFlags {
 #[derive(Debug, Clone, Default, Args)]
 pub struct HabitArgs {
     #[arg(long, hide = true, num_args = 0..=1, require_equals = true,
-          default_missing_value = "true")]
+          default_missing_value = "true", value_parser = boolean)]
     rm: Option<bool>,
     #[arg(long, hide = true, num_args = 0..=1, require_equals = true,
-          default_missing_value = "true")]
+          default_missing_value = "true", value_parser = boolean)]
     force_rm: Option<bool>,
     #[arg(long, hide = true, num_args = 0..=1, require_equals = true,
-          default_missing_value = "true", value_parser = ["true", "1"])]
-    load: Option<String>,
+          default_missing_value = "true", value_parser = boolean)]
+    load: Option<bool>,
     #[arg(long, hide = true, num_args = 0..=1, require_equals = true,
-          default_missing_value = "true")]
+          default_missing_value = "true", value_parser = boolean)]
     compress: Option<bool>,
     #[arg(long, hide = true, num_args = 0..=1, require_equals = true,
-          default_missing_value = "true")]
+          default_missing_value = "true", value_parser = boolean)]
     disable_content_trust: Option<bool>,
     #[arg(long, hide = true)]
     builder: Option<String>,
@@ -196,25 +302,46 @@ pub struct HabitArgs {
     #[arg(long, hide = true, num_args = 0..=1, require_equals = true,
           default_missing_value = "true", value_parser = none_wanted)]
     sbom: Option<()>,
+    #[arg(long, hide = true, value_parser = none_attested)]
+    attest: Vec<()>,
 }
 
 impl HabitArgs {
     /// Whether the image is to be in the store, whatever else becomes of it.
     pub fn loads(&self) -> bool {
-        self.load.is_some()
+        self.load == Some(true)
     }
 }
 
 /// A statement about the image that is not to be made.
 fn none_wanted(text: &str) -> Result<(), String> {
     match text {
-        "false" | "0" | "disabled=true" => Ok(()),
+        text if boolean(text) == Ok(false) => Ok(()),
+        text if disabled(text) => Ok(()),
         _ => Err(
             "statements about images are not made here, only =false is supported; \
                   cosign and syft make them of an image that is pushed"
                 .to_owned(),
         ),
     }
+}
+
+/// `--attest type=…,disabled=true`
+fn none_attested(text: &str) -> Result<(), String> {
+    match disabled(text) {
+        true => Ok(()),
+        false => Err(
+            "statements about images are not made here, only disabled=true is supported; cosign \
+             and syft make them of an image that is pushed"
+                .to_owned(),
+        ),
+    }
+}
+
+/// Whether one of the fields says that the statement is not wanted.
+fn disabled(text: &str) -> bool {
+    let mut fields = text.split(',').filter_map(|field| field.split_once('='));
+    fields.any(|(key, value)| key.trim() == "disabled" && boolean(value.trim()) == Ok(true))
 }
 
 /// Limits of RUN steps, in `docker build`'s words.

@@ -1,6 +1,7 @@
 //! `rbuild build`
 
 mod answers;
+mod caches;
 pub mod call;
 mod checks;
 mod deliver;
@@ -8,10 +9,13 @@ mod epoch;
 pub mod flags;
 mod given;
 mod interrupts;
+mod opened;
 pub mod options;
 mod outcome;
 mod outputs;
 mod platforms;
+mod record;
+mod steps;
 mod trace;
 
 use std::sync::Arc;
@@ -19,23 +23,25 @@ use std::sync::Arc;
 use builder::context::{self, BuildContext};
 use builder::engine::cancel::Cancel;
 use builder::engine::secrets::{Agents, Masked, Masker, Secrets};
+use builder::engine::sharing::Sharing;
 use builder::engine::{Engine, EngineOptions};
 use builder::plan::Graph;
 use builder::plan::graph::GraphOptions;
 use builder::plan::mistakes::base_images;
+use builder::record::recorder::Recorder;
 use builder::solve::backend::Execute as _;
 use builder::solve::error::{SolveError, StepError};
 use builder::solve::jobs::Bound;
 use builder::solve::progress::Progress;
-use builder::solve::{Build, Solver};
+use builder::solve::{Build, NoCache, Solver};
 use dockerfile::lint::Report;
 use images::Images;
-use oci::Platform;
+use oci::{Digest, Platform};
 
 use crate::app::App;
 use crate::failure::{Failure, Outcome};
 use crate::frontend::bases::Bases;
-use crate::frontend::contexts::{self, Layouts, Trees};
+use crate::frontend::contexts::{Layouts, Trees};
 use crate::frontend::text::{self, Text};
 use crate::term::progress::{Mode, Shown};
 use call::Method;
@@ -43,7 +49,9 @@ use checks::Checks;
 use deliver::{Built, Delivery};
 use flags::BuildFlags as Args;
 use interrupts::Interrupts;
+use opened::Opened;
 use options::Options;
+use outputs::Output;
 use platforms::OfPlatform;
 use trace::LastBuild;
 
@@ -103,7 +111,7 @@ pub async fn run(app: &App, args: Args) -> Outcome {
         let text = "building needs root: run it with sudo (pull, push, load, save and tag do not)";
         return Err(Failure::new(text));
     }
-    let run_flags = options.run_flags(&args.network);
+    let run_flags = options.run_flags(&args);
     let command = Command {
         app,
         args: &args,
@@ -114,35 +122,6 @@ pub async fn run(app: &App, args: Args) -> Outcome {
         interrupts: &interrupts,
     };
     command.build(opened).await
-}
-
-/// What files are taken from.
-struct Opened {
-    context: BuildContext,
-    named: Trees,
-    layouts: Layouts,
-}
-
-impl Opened {
-    /// The context, and those of `--build-context`.
-    async fn of(options: &Options, context: BuildContext) -> Result<Self, Failure> {
-        let opened = contexts::open(&options.contexts).await;
-        let (named, layouts) = opened.map_err(text::without_context)?;
-        Ok(Self {
-            context,
-            named,
-            layouts,
-        })
-    }
-
-    /// The context alone, where no file is asked for.
-    fn alone(context: BuildContext) -> Self {
-        Self {
-            context,
-            named: Trees::new(),
-            layouts: Layouts::new(),
-        }
-    }
 }
 
 /// A build that was asked for, and planned.
@@ -169,6 +148,14 @@ struct Shared {
     cancel: Arc<Cancel>,
 }
 
+/// What a build is watched by.
+struct Working<'w> {
+    shown: &'w Shown,
+    recorder: &'w Arc<Recorder>,
+    interrupts: &'w Interrupts,
+    cancel: Arc<Cancel>,
+}
+
 /// What all platforms came to.
 struct AllBuilt {
     built: Vec<Built>,
@@ -177,24 +164,53 @@ struct AllBuilt {
 }
 
 impl<'a> Command<'a> {
-    /// Builds the image of each platform, and brings the result where it is to go.
+    /// Builds the image of each platform, brings the result where it is to go, and keeps a record
+    /// of it.
     async fn build(&self, opened: Opened) -> Outcome {
+        let shown = Arc::new(Shown::new(self.options.mode, &self.app.printer));
+        let recorder = Arc::new(Recorder::new(shown.clone()));
+        let images = self.app.images().await?;
+        let root = images.store.root().to_owned();
+        let context = opened.context.identity.clone();
+        let working = Working {
+            shown: &shown,
+            recorder: &recorder,
+            interrupts: self.interrupts,
+            cancel: self.interrupts.cancel(),
+        };
+        let outcome = self.work(opened, images, working).await;
+        let place = (root.as_path(), context.as_deref());
+        record::keep(self, place, &recorder, self.interrupts, &outcome).await;
+        outcome.map(drop)
+    }
+
+    /// Builds, and brings the result where it is to go; returns what was made of it.
+    async fn work(
+        &self,
+        opened: Opened,
+        images: Images,
+        working: Working<'_>,
+    ) -> Result<Vec<Digest>, Failure> {
         let Self {
             app,
             args,
             options,
             text,
-            interrupts,
             ..
         } = *self;
+        let Working {
+            shown, interrupts, ..
+        } = working;
         let secrets = given::read(&options.secrets).map_err(Failure::new)?;
         let masker = Masker::new(&secrets);
-        let shown = self.progress();
-        let progress: Arc<dyn Progress> = Arc::new(Masked::new(shown.clone(), masker.clone()));
+        let recorder: Arc<Recorder> = Arc::clone(working.recorder);
+        let progress: Arc<dyn Progress> = Arc::new(Masked::new(recorder, masker.clone()));
         if let Some(warning) = checks::unconsumed(&options.args, &text.parsed.dockerfile) {
             progress.warning(&warning);
         }
-        let images = app.images().await?;
+        if !options.settings.volumes.is_empty() {
+            progress.warning(VOLUMES);
+        }
         // What this build uses and makes is kept from being pruned meanwhile.
         let _lease = images.store.lease().await?;
         sweep().await;
@@ -207,7 +223,7 @@ impl<'a> Command<'a> {
             secrets,
             agents: given::agents(&options.ssh, usual).map_err(Failure::new)?,
             progress,
-            cancel: interrupts.cancel(),
+            cancel: working.cancel,
         };
         let solved = self.solve_all(&shared).await;
         shown.finished();
@@ -233,25 +249,20 @@ impl<'a> Command<'a> {
             args,
             options,
             interrupts,
+            progress: (options.mode == Mode::Rawjson).then_some(shown),
         };
-        let delivered = delivery.all(&built).await;
+        let delivered = delivery.all_shown(&built).await;
         // Outputs alone make nothing durable; what was built is in the cache all the same.
         if delivered.is_ok() {
             interrupts.unless(images.store.make_durable()).await??;
         }
-        delivered?;
-        if let (false, Some(report)) = (args.quiet, report) {
-            outcome::warn(app, text, report);
+        let index = delivered?;
+        if let Some(report) = report {
+            outcome::warn(app, text, report, options.mode, shown);
         }
-        Ok(())
-    }
-
-    fn progress(&self) -> Arc<Shown> {
-        let mode = match self.args.quiet {
-            true => Mode::Quiet,
-            false => self.args.progress,
-        };
-        Arc::new(Shown::new(mode, &self.app.printer))
+        let mut made: Vec<Digest> = built.iter().map(|one| one.document.id.clone()).collect();
+        made.extend(index.filter(|id| !made.contains(id)));
+        Ok(made)
     }
 
     /// Builds for one platform after the other. All of them are prepared, and all that is wrong is
@@ -259,6 +270,8 @@ impl<'a> Command<'a> {
     async fn solve_all(&self, shared: &Shared) -> Result<AllBuilt, Failure> {
         let mut ways = Vec::new();
         let lines = Arc::default();
+        let caches = &self.options.caches;
+        let targets = caches.targets(&shared.images, &shared.progress);
         for (planned, _) in self.plans {
             let progress: Arc<dyn Progress> = match self.plans.len() {
                 1 => Arc::clone(&shared.progress),
@@ -268,7 +281,9 @@ impl<'a> Command<'a> {
                 }
             };
             let last = self.last_build(shared, planned.target_platform).await;
-            ways.push((self.engine(shared, &progress), progress, last));
+            let (images, platform) = (&shared.images, planned.target_platform);
+            let sharing = caches.sharing(images, platform, &targets, &progress);
+            ways.push((self.engine(shared, &progress, sharing), progress, last));
         }
         let mut report = None;
         let mut solvers = Vec::new();
@@ -285,10 +300,16 @@ impl<'a> Command<'a> {
         for (((planned, _), (engine, ..)), solver) in plans {
             let solved = solver.solve().await;
             let (image, trace) = solved.map_err(|e| self.text.failed(&e))?;
+            let inline = engine.inline(&image.diff_ids);
             built.push(Built {
                 platform: planned.target_platform.clone(),
                 base_layers: image.base.rootfs.diff_ids.len(),
-                document: outcome::document(&image, engine.dated().as_deref(), self.options)?,
+                document: outcome::document(
+                    &image,
+                    engine.dated().as_deref(),
+                    self.options,
+                    inline,
+                )?,
             });
             traces.push(trace);
         }
@@ -308,8 +329,13 @@ impl<'a> Command<'a> {
             consent: self.options.consent,
             platform: planned.target_platform,
             run_flags: self.run_flags,
-            no_cache: self.args.no_cache,
+            no_cache: match (self.args.no_cache, self.args.no_cache_filter.as_slice()) {
+                (true, _) => NoCache::All,
+                (false, []) => NoCache::No,
+                (false, stages) => NoCache::Stages(stages),
+            },
             jobs: self.args.jobs.map_or_else(Bound::cores, Bound::Steps),
+            whole: self.options.outputs.iter().any(Output::needs_layers),
         }
     }
 
@@ -325,8 +351,9 @@ impl<'a> Command<'a> {
     }
 
     /// What the build's steps are done with.
-    fn engine(&self, shared: &Shared, progress: &Arc<dyn Progress>) -> Engine {
+    fn engine(&self, shared: &Shared, progress: &Arc<dyn Progress>, sharing: Sharing) -> Engine {
         let options = EngineOptions {
+            sharing,
             secrets: shared.secrets.clone(),
             agents: shared.agents.clone(),
             no_cache: self.args.no_cache,
@@ -368,6 +395,10 @@ impl<'a> Command<'a> {
         Ok((solver, report))
     }
 }
+
+/// What is said with `--volume`.
+const VOLUMES: &str = "what --volume shows is not part of the cache's key: a step that read it is \
+                       not run again when it changes (--no-cache-filter STAGE does that)";
 
 /// Takes back what killed builds have left on this host, where a next one might not use it again.
 async fn sweep() {

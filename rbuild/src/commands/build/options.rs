@@ -2,16 +2,19 @@
 
 use client::config::DaemonConfig;
 use oci::{Platform, Reference};
-use runtime::{Dns, Limits, Pids, Ulimit};
+use runtime::Dns;
 
+use super::caches::{Caches, caches};
 use super::call::Method;
-use super::flags::{BuildFlags, LimitArgs};
+use super::flags::BuildFlags;
 use super::given::{self, SecretFlag, SshFlag};
 use super::outputs::{Dest, Look, Output};
+use super::steps::settings;
 use crate::failure::Failure;
 use crate::frontend::annotations::Annotations;
 use crate::frontend::arguments::{build_args, platforms};
 use crate::frontend::contexts::{Places, contexts, named};
+use crate::term::progress::Mode;
 use builder::engine::run::RunSettings;
 use builder::plan::{BuildArgs, Consent, NamedContexts};
 
@@ -33,10 +36,14 @@ pub struct Options {
     pub annotations: Annotations,
     /// What RUN steps share.
     pub settings: RunSettings,
+    /// `--cache-from` and `--cache-to`
+    pub caches: Caches,
     /// `--secret`
     pub secrets: Vec<SecretFlag>,
     /// `--ssh`
     pub ssh: Vec<SshFlag>,
+    /// `--progress`, and what stands for it.
+    pub mode: Mode,
     /// `--allow`, and what other flags allow with what they ask for.
     pub consent: Consent,
 }
@@ -76,16 +83,22 @@ pub fn validate(args: &BuildFlags) -> Result<Options, Failure> {
         }
         labels.push((name.to_owned(), value.to_owned()));
     }
+    if args.no_cache && !args.no_cache_filter.is_empty() {
+        let text = "--no-cache and --no-cache-filter cannot be used together: --no-cache is \
+                    about all stages";
+        return Err(Failure::with_code(text, 125));
+    }
     let platforms = platforms(&args.platform)?;
     let (outputs, annotations) =
         outputs(args, &tags, platforms.len()).map_err(|e| Failure::with_code(e, 125))?;
-    let mut settings = settings(args, &build_args).map_err(|e| Failure::with_code(e, 125))?;
     let daemon = DaemonConfig::from_machine()?;
-    settings.dns = Dns {
+    let usual = Dns {
         servers: daemon.dns,
         search: daemon.dns_search,
         options: daemon.dns_options,
     };
+    let settings = settings(&args.steps, &args.limits, &build_args, usual);
+    let settings = settings.map_err(|e| Failure::with_code(e, 125))?;
     let consent = consent(args).map_err(|e| Failure::with_code(e, 125))?;
     let wrong = |flag: &str| {
         let flag = flag.to_owned();
@@ -96,7 +109,9 @@ pub fn validate(args: &BuildFlags) -> Result<Options, Failure> {
     let secrets = secrets.collect::<Result<_, _>>().map_err(wrong("secret"))?;
     let ssh = args.ssh.iter().map(|text| given::ssh(text));
     let ssh = ssh.collect::<Result<_, _>>().map_err(wrong("ssh"))?;
+    let inline = build_args.get(INLINE_CACHE) == Some("1");
     Ok(Options {
+        caches: caches(args, inline)?,
         secrets,
         ssh,
         tags,
@@ -107,6 +122,7 @@ pub fn validate(args: &BuildFlags) -> Result<Options, Failure> {
         outputs,
         annotations,
         settings,
+        mode: args.mode().map_err(|e| Failure::with_code(e, 125))?,
         consent,
     })
 }
@@ -213,8 +229,8 @@ fn consent(args: &BuildFlags) -> Result<Consent, String> {
 
 impl Options {
     /// What of the flags a RUN's result may depend on, as part of its cache key.
-    pub fn run_flags(&self, network: &str) -> String {
-        let mut key = network.to_owned();
+    pub fn run_flags(&self, args: &BuildFlags) -> String {
+        let mut key = args.network.clone();
         if !self.settings.extra_hosts.is_empty() {
             key.push_str(&format!(" hosts {:?}", self.settings.extra_hosts));
         }
@@ -223,6 +239,22 @@ impl Options {
         }
         if let Some(size) = self.settings.shm_size {
             key.push_str(&format!(" shm {size}"));
+        }
+        let steps = &args.steps;
+        for (flag, typed) in [
+            ("dns", &steps.dns),
+            ("dns-search", &steps.dns_search),
+            ("dns-option", &steps.dns_options),
+        ] {
+            if !typed.is_empty() {
+                key.push_str(&format!(" {flag} {typed:?}"));
+            }
+        }
+        if self.settings.no_filter {
+            key.push_str(" seccomp=unconfined");
+        }
+        if self.settings.no_new_privileges {
+            key.push_str(" no-new-privileges");
         }
         if let Some(name) = &self.settings.hostname {
             key.push_str(&format!(" hostname {name:?}"));
@@ -244,88 +276,5 @@ impl Options {
     }
 }
 
-fn settings(args: &BuildFlags, build_args: &BuildArgs) -> Result<RunSettings, String> {
-    let mut extra_hosts = Vec::new();
-    for host in &args.add_hosts {
-        let Some((name, address)) = host.split_once([':', '=']).filter(|(n, a)| {
-            !n.is_empty()
-                && a.trim_matches(['[', ']'])
-                    .parse::<std::net::IpAddr>()
-                    .is_ok()
-        }) else {
-            return Err(format!("bad format for add-host: {host:?}; write NAME:IP"));
-        };
-        extra_hosts.push((name.to_owned(), address.trim_matches(['[', ']']).to_owned()));
-    }
-    let shm_size = args.limits.shm_size.as_deref().map(bytes).transpose()?;
-    let limits = limits(&args.limits)?;
-    runtime::check_sets(&limits)?;
-    let hostname = build_args.get(HOSTNAME).filter(|name| !name.is_empty());
-    if let Some(name) = hostname.filter(|name| name.len() > MAX_HOSTNAME) {
-        return Err(format!(
-            "{HOSTNAME}: {name:?} is longer than {MAX_HOSTNAME} bytes"
-        ));
-    }
-    Ok(RunSettings {
-        hostname: hostname.map(str::to_owned),
-        limits,
-        shm_size,
-        extra_hosts,
-        dns: Dns::default(),
-    })
-}
-
-/// The build argument that names RUN steps' host, as with BuildKit.
-const HOSTNAME: &str = "BUILDKIT_SANDBOX_HOSTNAME";
-/// sethostname(2)
-const MAX_HOSTNAME: usize = 64;
-
-fn limits(args: &LimitArgs) -> Result<Limits, String> {
-    let memory_swap = match args.memory_swap.as_deref() {
-        Some("-1") => Some(-1),
-        Some(text) => Some(i64::try_from(bytes(text)?).map_err(|e| e.to_string())?),
-        None => None,
-    };
-    let ulimits = args
-        .ulimits
-        .iter()
-        .map(|u| Ulimit::parse(u))
-        .collect::<Result<_, _>>()?;
-    Ok(Limits {
-        memory: args.memory.as_deref().map(memory).transpose()?,
-        memory_swap,
-        cpu_quota: args.cpu_quota,
-        cpu_period: args.cpu_period,
-        cpu_shares: args.cpu_shares,
-        cpuset_cpus: args.cpuset_cpus.clone(),
-        cpuset_mems: args.cpuset_mems.clone(),
-        pids: match args.pids_limit {
-            None => Pids::Precaution(DEFAULT_PIDS),
-            Some(number) => u64::try_from(number)
-                .ok()
-                .filter(|number| *number > 0)
-                .map_or(Pids::Unlimited, Pids::AtMost),
-        },
-        ulimits,
-    })
-}
-
-/// Enough for any build that we know of, and far from what a kernel can number.
-const DEFAULT_PIDS: u64 = 8192;
-
-/// What a process needs to start at all, as docker has it.
-const MIN_MEMORY: u64 = 6 << 20;
-
-fn memory(text: &str) -> Result<u64, String> {
-    let size = bytes(text)?;
-    if size < MIN_MEMORY {
-        return Err(format!(
-            "invalid memory limit {text:?}: the minimum allowed is 6MB"
-        ));
-    }
-    Ok(size)
-}
-
-fn bytes(text: &str) -> Result<u64, String> {
-    golang::size::parse_size(text).ok_or_else(|| format!("invalid size: {text:?}"))
-}
+/// The build argument that asks for `--cache-to type=inline`.
+const INLINE_CACHE: &str = "BUILDKIT_INLINE_CACHE";

@@ -5,14 +5,17 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
 use builder::solve::image::StageImage;
+use builder::solve::progress::Progress;
 use dockerfile::lint::Report;
 use images::ConfigDocument;
+use images::shared::inline::Inline;
 
 use super::flags::BuildFlags;
 use super::options::Options;
 use crate::app::App;
 use crate::failure::{Failure, Outcome};
 use crate::frontend::text::Text;
+use crate::term::progress::Mode;
 
 /// Removes the results of an earlier build, so that a script does not find them after this one
 /// has failed, and makes sure that new ones can be written.
@@ -47,17 +50,31 @@ pub fn document(
     image: &StageImage,
     dated: Option<&str>,
     options: &Options,
+    inline: Option<Inline>,
 ) -> Result<ConfigDocument, Failure> {
     let mut document = image.document(dated);
+    if let Some(inline) = inline {
+        inline.write(&mut document)?;
+    }
     let config = document.config.get_or_insert_default();
     config.labels.extend(options.labels.iter().cloned());
     Ok(ConfigDocument::new(&document)?)
 }
 
 /// Shows what deserves attention in the Dockerfile, below all progress.
-pub fn warn(app: &App, text: &Text, report: Report) {
+pub fn warn(app: &App, text: &Text, report: Report, mode: Mode, progress: &dyn Progress) {
     let mut warnings = text.warnings.clone();
     warnings.extend(report.diagnostics);
+    match mode {
+        Mode::Quiet | Mode::None => return,
+        Mode::Rawjson => {
+            for warning in &warnings {
+                progress.warning(&warning.message);
+            }
+            return;
+        }
+        Mode::Auto | Mode::Plain | Mode::Tty => {}
+    }
     if !warnings.is_empty() {
         app.printer.note(format!("\n{}", text.render(&warnings)));
     }

@@ -79,6 +79,11 @@ struct Fields {
 }
 
 impl Output {
+    /// Whether the layers of the result have to be here: a registry alone may have them already.
+    pub fn needs_layers(&self) -> bool {
+        !matches!(self, Self::Image { store: false, .. })
+    }
+
     /// Reads what was typed.
     ///
     /// # Errors

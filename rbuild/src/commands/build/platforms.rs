@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use builder::solve::progress::{Progress, Vertex};
+use builder::solve::reason::Reason;
 use oci::Platform;
 
 /// The lines of progress of all platforms.
@@ -43,13 +44,18 @@ impl OfPlatform {
 
     fn vertex(&self, vertex: &Vertex) -> Vertex {
         let mut numbers = self.numbers();
-        let next = numbers.last + 1;
-        let key = (self.platform.clone(), vertex.number);
-        let number = *numbers.given.entry(key).or_insert(next);
-        numbers.last = numbers.last.max(number);
+        let mut number = |own: usize| {
+            let next = numbers.last + 1;
+            let key = (self.platform.clone(), own);
+            let number = *numbers.given.entry(key).or_insert(next);
+            numbers.last = numbers.last.max(number);
+            number
+        };
         Vertex {
-            number,
+            number: number(vertex.number),
             name: named(&vertex.name, &self.platform).into(),
+            span: vertex.span,
+            inputs: vertex.inputs.iter().map(|input| number(*input)).collect(),
         }
     }
 }
@@ -71,8 +77,12 @@ impl Progress for OfPlatform {
         self.progress.cached(&self.vertex(vertex));
     }
 
-    fn missed(&self, vertex: &Vertex, reason: &str) {
+    fn missed(&self, vertex: &Vertex, reason: &Reason) {
         self.progress.missed(&self.vertex(vertex), reason);
+    }
+
+    fn layer(&self, vertex: &Vertex, size: u64) {
+        self.progress.layer(&self.vertex(vertex), size);
     }
 
     fn output(&self, vertex: &Vertex, bytes: &[u8]) {

@@ -15,6 +15,7 @@ use crate::usage::{First, first_word};
 /// Commands and their arguments that are names of images.
 const IMAGES: &[(&str, &str)] = &[
     ("build", "tags"),
+    ("explain", "of"),
     ("export", "image"),
     ("history", "image"),
     ("images", "reference"),
@@ -203,6 +204,7 @@ mod tests {
             "rbuild tag ",
             "rbuild --root /x save ",
             "rbuild history ",
+            "rbuild explain ",
             "rbuild inspect ",
             "rbuild push ",
             "rbuild export -o f ",

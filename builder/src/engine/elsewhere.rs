@@ -1,0 +1,243 @@
+//! Steps that other machines share: looked up there, and written there when they are done.
+
+use images::shared::entry::{Draft, Entry, Files, Name};
+use images::shared::inline::Inline;
+use images::shared::sources::Answer;
+use images::shared::targets::Origin;
+use oci::{ChainId, DiffId, Digest};
+use store::NewCacheRecord;
+
+use super::sharing::{Found, SharedSteps, names};
+use super::{Engine, failed, lock};
+use crate::derived;
+use crate::solve::backend::{Layer, Outcome};
+use crate::solve::error::StepError;
+
+impl Engine {
+    fn steps(&self) -> &SharedSteps {
+        &self.shared.steps
+    }
+
+    /// Whether anything is looked up in shared caches.
+    pub(super) fn asks_elsewhere(&self) -> bool {
+        !self.options.sharing.sources.is_empty() && !lock(self.steps()).lost
+    }
+
+    /// Whether anything is written to shared caches.
+    pub(super) fn tells_elsewhere(&self) -> bool {
+        let sharing = &self.options.sharing;
+        sharing.inline || !sharing.targets.is_empty()
+    }
+
+    /// From now on only what is here counts.
+    pub(super) fn lose_elsewhere(&self) {
+        lock(self.steps()).lost = true;
+        self.images.forget_elsewhere();
+    }
+
+    /// What shared caches know of a name; nothing, once the build is interrupted.
+    async fn ask(&self, name: &Name) -> Option<Answer> {
+        tokio::select! {
+            answer = self.options.sharing.sources.get(name) => answer,
+            () = self.cancel.cancelled() => None,
+        }
+    }
+
+    /// Waits until everything is written, also what a build has done that failed then; whoever
+    /// interrupts it does not wait.
+    pub(super) async fn finish_sharing(&self) {
+        let finish = self.options.sharing.targets.finish();
+        let failed = lock(self.steps()).failed;
+        match failed {
+            true => finish.await,
+            false => tokio::select! {
+                () = finish => {}
+                () = self.cancel.cancelled() => {}
+            },
+        }
+    }
+
+    /// The build has failed, and what runs is ended.
+    pub(super) fn note_failure(&self) {
+        if !self.cancel.is_cancelled() {
+            lock(self.steps()).failed = true;
+        }
+    }
+
+    /// The layer that a shared cache has for a step.
+    pub(super) async fn step_elsewhere(
+        &self,
+        key: &Digest,
+        parent: Option<&ChainId>,
+        name: &str,
+    ) -> Option<Layer> {
+        if !self.asks_elsewhere() {
+            return None;
+        }
+        let wanted = Name::Step(key.clone());
+        let answer = self.ask(&wanted).await?;
+        let Entry::Step(step) = answer.entry else {
+            return None;
+        };
+        let images = &self.images;
+        let chain_id = images.layer_elsewhere(parent, &step.diff_id, step.blob, answer.place);
+        let layer = Layer {
+            diff_id: step.diff_id,
+            chain_id: chain_id.clone(),
+            created: step.created,
+        };
+        let mut steps = lock(self.steps());
+        steps
+            .caches
+            .extend(answer.cache.map(|cache| (wanted, cache)));
+        let found = Found {
+            key: key.clone(),
+            layer: layer.clone(),
+            name: name.to_owned(),
+        };
+        steps.found.entry(chain_id).or_default().push(found);
+        Some(layer)
+    }
+
+    /// Data about layers that never changes, kept in the folder `kind` of derived data, or had
+    /// from a shared cache.
+    pub(super) async fn recall(&self, kind: &str, name: &Digest) -> Option<Files> {
+        let path = self.derived_path(kind, name);
+        if let Some(files) = derived::load::<Files>(path.clone()).await {
+            return Some(files);
+        }
+        if !self.asks_elsewhere() {
+            return None;
+        }
+        let wanted = Name::Files(name.clone());
+        let answer = self.ask(&wanted).await?;
+        let Entry::Files(files) = answer.entry else {
+            return None;
+        };
+        derived::save(path, &files).await;
+        let cache = answer.cache.map(|cache| (wanted, cache));
+        lock(self.steps()).caches.extend(cache);
+        Some(files)
+    }
+
+    /// Keeps what [`recall`](Self::recall) gives.
+    pub(super) async fn keep(&self, kind: &str, name: &Digest, files: &Files) {
+        derived::save(self.derived_path(kind, name), files).await;
+    }
+
+    fn derived_path(&self, kind: &str, name: &Digest) -> std::path::PathBuf {
+        let dir = self.store().root().join("build").join(kind);
+        dir.join(name.hex())
+    }
+
+    /// Begins to write a step, and what of layers its key is made of.
+    pub(super) async fn share_step(&self, outcome: &Outcome<'_>) {
+        let layer = outcome.layer;
+        let alone = ChainId::extend(None, &layer.diff_id);
+        let steady = {
+            let unsteady = lock(&self.shared.unsteady);
+            !unsteady.contains(&layer.chain_id) && !unsteady.contains(&alone)
+        };
+        if !self.tells_elsewhere() || !steady {
+            return;
+        }
+        let draft = Draft::Step {
+            diff_id: layer.diff_id.clone(),
+            chain_id: layer.chain_id.clone(),
+            created: layer.created.clone(),
+        };
+        self.put(Name::Step(outcome.key.clone()), draft, outcome);
+        for (kind, name) in names(outcome) {
+            let path = self.derived_path(kind, &name);
+            if let Some(files) = derived::load::<Files>(path).await {
+                self.put(Name::Files(name), Draft::Files(files), outcome);
+            }
+        }
+    }
+
+    fn put(&self, name: Name, draft: Draft, outcome: &Outcome<'_>) {
+        let mut steps = lock(self.steps());
+        if !steps.written.insert((name.clone(), outcome.in_result)) {
+            return;
+        }
+        let origin = match (outcome.made, steps.caches.get(&name)) {
+            (true, _) => Origin::Made,
+            (false, Some(cache)) => Origin::Cache(cache.clone()),
+            (false, None) => Origin::Found,
+        };
+        let sharing = &self.options.sharing;
+        sharing
+            .targets
+            .put(&name, &draft, outcome.in_result, &origin);
+        if sharing.inline && outcome.in_result {
+            match (name, draft) {
+                (
+                    Name::Step(key),
+                    Draft::Step {
+                        diff_id, created, ..
+                    },
+                ) => steps.steps.push((key, diff_id, created)),
+                (Name::Files(key), Draft::Files(files)) => steps.files.push((key, files)),
+                (Name::Step(_), Draft::Files(_)) | (Name::Files(_), Draft::Step { .. }) => {}
+            }
+        }
+    }
+
+    /// Fetches what is missing of a stack that can be had elsewhere; whether it could.
+    pub(super) async fn bring(&self, chain: &ChainId) -> Result<bool, StepError> {
+        if !self.images.is_elsewhere(chain) {
+            return Ok(false);
+        }
+        let brought = tokio::select! {
+            brought = self.images.bring(chain) => brought,
+            () = self.cancel.cancelled() => return Err(StepError::Cancelled),
+        };
+        let brought = brought.map_err(|e| match e {
+            images::ImageError::Elsewhere { .. } => StepError::CacheLost(e.to_string()),
+            e => e.into(),
+        })?;
+        self.learn().await?;
+        Ok(brought)
+    }
+
+    /// Tells the store of steps whose layers it has got.
+    async fn learn(&self) -> Result<(), StepError> {
+        let found: Vec<ChainId> = lock(self.steps()).found.keys().cloned().collect();
+        for chain in found {
+            let snapshot = self.store().snapshot(&chain).await;
+            let Some(snapshot) = snapshot.map_err(failed("read the store"))? else {
+                continue;
+            };
+            let steps = lock(self.steps()).found.remove(&chain);
+            for Found { key, layer, name } in steps.unwrap_or_default() {
+                let record = NewCacheRecord {
+                    key,
+                    chain_id: Some(layer.chain_id),
+                    diff_id: Some(layer.diff_id),
+                    created: layer.created,
+                    description: name,
+                    size: snapshot.size_disk,
+                };
+                let put = self.store().cache_put(record).await;
+                put.map_err(failed("write the build cache"))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// What the image of these layers says of its steps, if it is to.
+    pub fn inline(&self, diff_ids: &[DiffId]) -> Option<Inline> {
+        if !self.options.sharing.inline {
+            return None;
+        }
+        let steps = lock(self.steps());
+        let mut inline = Inline::default();
+        for (key, diff_id, created) in &steps.steps {
+            inline.add_step(key.clone(), diff_id, created, diff_ids);
+        }
+        for (key, files) in &steps.files {
+            inline.add_files(key.clone(), files.clone());
+        }
+        Some(inline)
+    }
+}
