@@ -58,7 +58,7 @@ cp -L /etc/resolv.conf "$root/etc/resolv.conf"
 echo "modern-docker: fetching docker of $suite" >&2
 # Unpacked, but not configured: package scripts want a running system, and dockerd does not.
 apt=(chroot "$root" apt-get -qq -o Acquire::Retries=3 -o Acquire::Check-Valid-Until=false)
-fetch=(install -y --no-install-recommends --download-only docker.io)
+fetch=(install -y --no-install-recommends --download-only docker.io xz-utils)
 if ! { "${apt[@]}" update && "${apt[@]}" "${fetch[@]}"; } </dev/null >"$work/log" 2>&1; then
     tail -n 20 "$work/log" >&2
     die "could not fetch docker (the last lines are above)"
