@@ -75,7 +75,10 @@ trap 'exit 130' INT
 trap 'exit 143' TERM
 
 echo "base-debian: bootstrapping $suite from $mirror" >&2
-if ! debootstrap --variant=minbase --include=ca-certificates "$suite" "$root" "$mirror" \
+# A release that is newer than this debootstrap is made as the unstable one.
+script=/usr/share/debootstrap/scripts/$suite
+[ -e "$script" ] || script=${script%/*}/sid
+if ! debootstrap --variant=minbase --include=ca-certificates "$suite" "$root" "$mirror" "$script" \
     >"$work/debootstrap.log" 2>&1; then
     tail -n 20 "$work/debootstrap.log" >&2
     if [ -f "$root/debootstrap/debootstrap.log" ]; then

@@ -10,6 +10,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use oci::Digest;
+use oci::causes::with_causes;
 use oci::digest::Algorithm;
 use reqwest::header::{ETAG, IF_MODIFIED_SINCE, IF_NONE_MATCH, LAST_MODIFIED};
 use reqwest::redirect::Policy;
@@ -174,7 +175,7 @@ async fn ask_within(
     let answer = tokio::time::timeout(patience, request.send()).await;
     let mut response = answer
         .map_err(|_| slow())?
-        .map_err(|e| failed(&chain(&e)))?;
+        .map_err(|e| failed(&with_causes(&e)))?;
     if response.status() == StatusCode::NOT_MODIFIED && known.any() {
         return Ok(Answer::Unchanged);
     }
@@ -195,7 +196,7 @@ async fn ask_within(
         let asked = tokio::time::Instant::now();
         let came = tokio::time::timeout(left, response.chunk()).await;
         let came = came.map_err(|_| slow())?;
-        let Some(chunk) = came.map_err(|e| failed(&chain(&e)))? else {
+        let Some(chunk) = came.map_err(|e| failed(&with_causes(&e)))? else {
             break;
         };
         left = left.saturating_sub(asked.elapsed());
@@ -244,17 +245,6 @@ fn client() -> reqwest::Result<reqwest::Client> {
         .user_agent(concat!("rbuild/", env!("CARGO_PKG_VERSION")))
         .dns_resolver(std::sync::Arc::new(NoLinkLocal))
         .build()
-}
-
-/// An error with its causes: the outermost one alone says little.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text.push_str(&format!(": {error}"));
-        cause = error.source();
-    }
-    text
 }
 
 fn check_url(url: &Url) -> Result<(), String> {

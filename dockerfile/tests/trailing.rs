@@ -100,12 +100,32 @@ fn comments_that_are_arguments_are_told_to_move() {
         "EXPOSE 80 # the web port",
         "ENV A=1 # comment",
         "LABEL a=1 # comment",
+        "STOPSIGNAL SIGTERM # comment",
     ] {
         let (_, help) = error(line);
         assert!(
             help.starts_with("comments need a line of their own"),
             "{line}: {help}"
         );
+    }
+    // BuildKit takes these as they stand, for a user and a folder of that name.
+    for (line, comment) in [
+        ("USER app # comment", true),
+        ("WORKDIR /w # comment", true),
+        ("WORKDIR /w#1 x", false),
+        ("USER app", false),
+        ("MAINTAINER me # and you", false),
+    ] {
+        let parsed = in_stage(line);
+        let told: Vec<_> = parsed.diagnostics.iter().map(|d| d.help.clone()).collect();
+        let wanted = match comment {
+            true => vec![Some(
+                "comments need a line of their own: put it above the instruction".to_owned(),
+            )],
+            false => Vec::new(),
+        };
+        assert_eq!(told, wanted, "{line}");
+        assert!(!parsed.diagnostics.iter().any(|d| d.is_error()), "{line}");
     }
 }
 

@@ -15,9 +15,11 @@
 //! | [`layer`] | overlay directories to tar and back, whiteouts, compression |
 //! | [`archive`] | `docker save` archives and OCI image layouts |
 //! | [`blob`] | the `BlobStore` trait, and its disk and memory implementations |
+//! | [`causes`] | errors with what caused them |
 
 pub mod archive;
 pub mod blob;
+pub mod causes;
 pub mod config;
 pub mod descriptor;
 pub mod digest;

@@ -1,6 +1,10 @@
 //! How a command ends when it fails: what is printed, and the exit code.
 
 use builder::engine::secrets::Masker;
+use oci::causes::with_causes;
+
+/// The exit code of what SIGPIPE ends, as shells tell it.
+pub const BROKEN_PIPE: u8 = 128 + 13;
 
 /// Why a command failed: what to print, and the exit code.
 #[derive(Debug)]
@@ -21,6 +25,12 @@ impl Failure {
             message: message.to_string(),
             code: 1,
         }
+    }
+
+    /// What reads our output has ended before everything came, as `head` does. It has seen what it
+    /// wanted: this is no reason for a message, and ends with the code of what SIGPIPE ends.
+    pub fn closed_pipe() -> Self {
+        Self::with_code("", BROKEN_PIPE)
     }
 
     /// The same, with the source lines that it is about.
@@ -60,17 +70,9 @@ impl Failure {
     }
 }
 
-impl<E: std::error::Error> From<E> for Failure {
+impl<E: std::error::Error + 'static> From<E> for Failure {
     fn from(error: E) -> Self {
-        let mut message = error.to_string();
-        let mut source = error.source();
-        while let Some(cause) = source {
-            // An error tells its cause either itself or as its source, never both.
-            message.push_str(": ");
-            message.push_str(&cause.to_string());
-            source = cause.source();
-        }
-        Self::new(message)
+        Self::new(with_causes(&error))
     }
 }
 

@@ -15,12 +15,12 @@ use bytes::Bytes;
 use http::StatusCode;
 use http_body_util::{BodyExt, Full, Limited};
 use hyper_util::rt::TokioIo;
+use oci::causes::with_causes;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::net::{UnixListener, UnixStream};
 use tokio::task::JoinHandle;
 
-use crate::causes::with_causes;
 use crate::metrics::Metrics;
 use crate::service::{
     CollectOptions, Collected, ExportOptions, Exported, ImportOptions, Imported, Registry,

@@ -26,11 +26,10 @@
 //! | [`cache`] | a bounded cache that the writer keeps coherent |
 //! | [`name`] | what requests name, as types |
 //! | [`clock`], [`pattern`], [`units`] | the time, patterns for names, sizes and times as text |
-//! | [`sync`], [`causes`] | locks and blocking work, errors with what caused them |
+//! | [`sync`] | locks and blocking work |
 
 pub mod auth;
 pub mod cache;
-mod causes;
 pub mod cli;
 mod clock;
 pub mod config;

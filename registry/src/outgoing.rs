@@ -7,7 +7,7 @@ use std::time::Duration;
 use reqwest::redirect::{Attempt, Policy};
 use reqwest::{Certificate, Client, Url};
 
-use crate::causes::innermost;
+use oci::causes::innermost;
 
 /// Redirects that are followed at most.
 const MAX_REDIRECTS: usize = 5;

@@ -7,14 +7,26 @@ use std::process::{ChildStdin, Command, Stdio};
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
-use crate::{Archive, Cmd, Missing, bases, is_root, program};
+use crate::{Archive, Cmd, Missing, bases, is_root, program, repository};
 
 /// Runs dockerd until its own standard input ends, which it does whatever way the tests end; then
 /// takes away all that is left. dockerd and its containers share a process ID namespace that dies
 /// with its first process, and a mount namespace whose mounts die likewise.
 const KEEPER: &str = r#"
-dir=$1 parent=$2
+dir=$1 parent=$2 root=$3
+enter='exec "$@"'
+if [ -n "$root" ]; then
+    mkdir -p "$root$dir"
+    # A container's root can be made only where that of its parent is a mount.
+    enter='mount --bind "$0" "$0"
+        for d in proc sys dev; do mount --rbind "/$d" "$0/$d"; done
+        mount --rbind "$1" "$0$1"; shift; exec chroot "$0" "$@"'
+    set -- "$dir"
+else
+    set --
+fi
 unshare --fork --kill-child --pid --mount-proc --mount --propagation private -- \
+    sh -c "$enter" "$root" "$@" \
     dockerd --data-root "$dir/data" --exec-root "$dir/exec" --pidfile "$dir/pid" \
     --host "unix://$dir/sock" --config-file "$dir/daemon.json" --storage-driver overlay2 \
     --cgroup-parent "/$parent" --bridge none --iptables=false --ip6tables=false \
@@ -26,6 +38,7 @@ for group in /sys/fs/cgroup/"$parent" /sys/fs/cgroup/*/"$parent"; do
     [ ! -d "$group" ] || find "$group" -depth -type d -exec rmdir {} \; 2>/dev/null
 done
 rm -rf --one-file-system -- "$dir"
+[ -z "$root" ] || rmdir "$root$dir"
 "#;
 
 /// The daemon and a client of it. Containers use the host's network: it has no bridge.
@@ -47,15 +60,42 @@ pub struct Docker {
 pub fn docker() -> Result<&'static Docker, Missing> {
     static DOCKER: OnceLock<Result<Docker, Missing>> = OnceLock::new();
     DOCKER
-        .get_or_init(Docker::start)
+        .get_or_init(|| Docker::start(None))
         .as_ref()
         .map_err(Missing::clone)
 }
 
+/// The daemon of Debian's next release, with its BuildKit, which `scripts/modern-docker.sh` has
+/// put into `RBUILD_TEST_DOCKER` (`target/test-docker`); started at its first use.
+///
+/// # Errors
+/// [`Missing`] without root, or where it is not installed.
+///
+/// # Panics
+/// When it is installed but does not start.
+pub fn modern_docker() -> Result<&'static Docker, Missing> {
+    static DOCKER: OnceLock<Result<Docker, Missing>> = OnceLock::new();
+    let start = || {
+        let root = std::env::var_os("RBUILD_TEST_DOCKER");
+        let root = repository().join(root.unwrap_or_else(|| "target/test-docker".into()));
+        match root.join("usr/sbin/dockerd").exists() {
+            true => Docker::start(Some(&root)),
+            false => Err(Missing(format!(
+                "there is no dockerd in {}: run scripts/modern-docker.sh {0}",
+                root.display()
+            ))),
+        }
+    };
+    DOCKER.get_or_init(start).as_ref().map_err(Missing::clone)
+}
+
 impl Docker {
-    fn start() -> Result<Self, Missing> {
+    /// The daemon of this machine, or of the root file system at `root`.
+    fn start(root: Option<&Path>) -> Result<Self, Missing> {
         is_root()?;
-        program("dockerd")?;
+        if root.is_none() {
+            program("dockerd")?;
+        }
         program("unshare")?;
         // The daemon's own client, rather than a newer one that needs plugins to build.
         let packaged = PathBuf::from("/usr/bin/docker");
@@ -68,12 +108,14 @@ impl Docker {
         let dir = dir.expect("temporary folder").keep();
         fs::create_dir(dir.join("config")).expect("mkdir");
         fs::write(dir.join("daemon.json"), "{}").expect("write");
-        let parent = format!("rbuild-e2e-{}", std::process::id());
+        let modern = if root.is_some() { "-modern" } else { "" };
+        let parent = format!("rbuild-e2e-{}{modern}", std::process::id());
         let mut keeper = Command::new("sh");
         keeper
             .args(["-c", KEEPER, "keeper"])
             .arg(&dir)
             .arg(&parent)
+            .arg(root.unwrap_or(Path::new("")))
             .env(
                 "PATH",
                 format!(

@@ -34,7 +34,7 @@ pub use bases::{busybox, debian, tomcat};
 pub use bins::{rbuild, repository, rregistry};
 pub use cmd::{Cmd, Done, Running};
 pub use dir::{Dir, OLD};
-pub use docker::{Container, Docker, docker};
+pub use docker::{Container, Docker, docker, modern_docker};
 pub use docker_registry::DockerRegistry;
 pub use git::{GitServer, Repositories};
 pub use http::{Files, Reply, http, http_with};

@@ -193,6 +193,31 @@ fn bases_out_of_reach() {
 }
 
 #[test]
+fn stages_that_are_misspelled() {
+    let store = need!(Store::busybox());
+    for (line, meant) in [
+        ("COPY --from=bse /bin /x", Some("base")),
+        (
+            "RUN --mount=type=bind,from=bse,target=/x true",
+            Some("base"),
+        ),
+        ("COPY --from=nothing-like-it /bin /x", None),
+    ] {
+        let text = format!("FROM busybox AS base\nFROM busybox\n{line}\n");
+        let done = store
+            .build("x", &Dir::dockerfile(&text))
+            // No registry is in reach.
+            .env("HTTPS_PROXY", "http://127.0.0.1:9")
+            .fails(1);
+        match meant {
+            Some(stage) => done.tells(&format!("did you mean the stage {stage}?")),
+            None => done.never_tells("did you mean"),
+        };
+        done.tells("Dockerfile:3");
+    }
+}
+
+#[test]
 fn bad_flags() {
     let store = need!(Store::busybox());
     let context = Dir::dockerfile("FROM busybox\n");

@@ -21,7 +21,7 @@ fn a_word_that_is_no_command_is_no_build() {
             .tells("rbuild save IMAGE | docker load")
             .never_tells("Usage: rbuild build");
     }
-    typed(&["compose", "up"]).tells("one image at a time");
+    typed(&["compose", "up"]).tells("rbuild bake");
     typed(&["buildx", "create"]).tells("'create' is not an rbuild buildx command");
     typed(&["image", "prnue"]).tells("'prnue' is not an rbuild image command. Did you mean prune?");
     typed(&["help", "psuh"]).tells("Did you mean push?");
@@ -65,15 +65,9 @@ fn buildx_build_builds() {
 fn flags_of_dockers_are_called_dockers() {
     let store = need!(Store::busybox());
     for (flag, instead) in [
-        ("--cache-from=user/app", "--root"),
-        ("--cache-to=type=inline", "--root"),
-        ("--output=type=local,dest=.", "rbuild export"),
-        ("-o=out", "rbuild save"),
-        ("--attest=type=sbom", "syft"),
-        ("--annotation=a=b", "--label"),
-        ("--security-opt=seccomp=x", "system call filter"),
         ("--squash", "rbuild import"),
-        ("--no-cache-filter=x", "--no-cache"),
+        ("--policy=x", "rbuild lint"),
+        ("--stream", "where it is"),
     ] {
         let name = flag.split('=').next().unwrap();
         store
@@ -298,4 +292,81 @@ fn bash_completes_commands_flags_and_names_of_images() {
         all.contains(&"localhost:5000/team/app:v1".to_owned()),
         "{all:?}"
     );
+}
+
+/// The same of zsh, which is started on a terminal of its own and gets keys typed: what stands on
+/// its command line after a tab.
+#[test]
+fn zsh_completes_commands_flags_and_names_of_images() {
+    let store = need!(Store::busybox());
+    let zsh = need!(e2e::program("zsh"));
+    store
+        .rbuild(["tag", "busybox", "localhost:5000/team/app:v1"])
+        .ok();
+    let completed = |line: &str| {
+        let script = format!(
+            r#"zmodload zsh/zpty
+zpty inner zsh -f -i
+zpty -w inner 'PS1= PATH={}:$PATH; autoload -Uz compinit; compinit -u -D
+source <(rbuild completions zsh)
+tell() {{ print -r -- "<$BUFFER>"; BUFFER=; zle -R }}; zle -N tell; bindkey "^G" tell
+print rea""dy'
+zpty -r inner seen '*ready*'
+zpty -w -n inner $'{line}\t\a'
+zpty -r inner seen '*<rbuild*>*'
+print -r -- "$seen"
+zpty -d inner"#,
+            rbuild().parent().unwrap().display(),
+        );
+        let done = Cmd::new(&zsh)
+            .args(["-f", "-c", &script])
+            .env("RBUILD_ROOT", store.root())
+            .env("HOME", store.home())
+            .env("TERM", "dumb")
+            .ok();
+        let out = done.out();
+        let (_, told) = out.rsplit_once('<').expect("a command line");
+        let (told, _) = told.split_once('>').expect("its end");
+        told.trim_end().to_owned()
+    };
+    assert_eq!(completed("rbuild pus"), "rbuild push");
+    assert_eq!(completed("rbuild rmi busy"), "rbuild rmi busybox:latest");
+    assert_eq!(
+        completed("rbuild image rm localhost:5"),
+        "rbuild image rm localhost:5000/team/app:v1"
+    );
+    assert_eq!(completed("rbuild build --labe"), "rbuild build --label");
+    assert_eq!(completed("rbuild -t x --targ"), "rbuild -t x --target");
+}
+
+/// The same of fish, which tells what it would offer.
+#[test]
+fn fish_completes_commands_flags_and_names_of_images() {
+    let store = need!(Store::busybox());
+    let fish = need!(e2e::program("fish"));
+    store
+        .rbuild(["tag", "busybox", "localhost:5000/team/app:v1"])
+        .ok();
+    let offers = |line: &str| {
+        let script = format!(
+            "set -gx PATH {} $PATH\nrbuild completions fish | source\n\
+             complete --do-complete {line:?}",
+            rbuild().parent().unwrap().display(),
+        );
+        let done = Cmd::new(&fish)
+            .args(["--no-config", "-c", &script])
+            .env("RBUILD_ROOT", store.root())
+            .env("HOME", store.home())
+            .ok();
+        let words = |line: &str| line.split('\t').next().unwrap_or_default().to_owned();
+        done.out().lines().map(words).collect::<Vec<_>>()
+    };
+    assert_eq!(offers("rbuild pus"), ["push"]);
+    assert_eq!(offers("rbuild rmi busy"), ["busybox:latest"]);
+    assert_eq!(
+        offers("rbuild push localhost:5"),
+        ["localhost:5000/team/app:v1"]
+    );
+    assert_eq!(offers("rbuild build --labe"), ["--label"]);
+    assert_eq!(offers("rbuild -t x --targ"), ["--target"]);
 }

@@ -99,6 +99,42 @@ fn interrupted_while_it_downloads() {
     assert!(!store.has("app"));
 }
 
+/// What a context is fetched into goes with it.
+#[test]
+fn interrupted_while_it_fetches_the_context() {
+    let store = need!(Store::busybox());
+    need!(e2e::program("git"));
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let here = Dir::dockerfile("FROM busybox\n");
+    let here = here.path().to_str().unwrap();
+    for name in ["repository.git", "context.tar"] {
+        let url = format!("http://{address}/{name}");
+        let named = format!("other={url}");
+        let whole: &[&str] = &[&url];
+        for args in [
+            whole,
+            &["--check", &url],
+            &["--build-context", &named, here],
+        ] {
+            for (signal, code) in [(Signal::SIGINT, 130), (Signal::SIGTERM, 143)] {
+                let temporary = Dir::new();
+                let running = store
+                    .rbuild(["build"])
+                    .args(args)
+                    .env("TMPDIR", temporary.path())
+                    .spawn();
+                let (_stream, _) = listener.accept().unwrap();
+                running.signal(signal);
+                let done = running.wait();
+                assert_eq!(done.status.code(), Some(code), "{args:?}: {done}");
+                let left: Vec<_> = std::fs::read_dir(temporary.path()).unwrap().collect();
+                assert!(left.is_empty(), "{args:?}: {left:?}");
+            }
+        }
+    }
+}
+
 #[test]
 fn killed() {
     let store = need!(Store::busybox());

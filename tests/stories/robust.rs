@@ -266,21 +266,46 @@ fn results_that_cannot_be_written_are_errors() {
         }
         command.fails(1).tells("No space left on device");
     }
-    // As with programs that the signal ends: no message, and 128 + 13 to the shell.
-    let gone = "set -o pipefail; \"$@\" | true; echo ${PIPESTATUS[0]}";
-    Cmd::new("bash")
-        .env("RBUILD_ROOT", store.root())
-        .args([
-            "-c",
-            gone,
-            "bash",
-            "sh",
-            "-c",
-            "sleep 1; exec \"$0\" images",
-        ])
-        .arg(rbuild())
-        .ok()
-        .says("141");
+}
+
+/// As docker, which the signal ends: no message, and 128 + 13 to the shell.
+#[test]
+fn whoever_reads_may_stop_early() {
+    let store = need!(Store::busybox());
+    let context = Dir::dockerfile("FROM busybox\n");
+    let place = context.path().to_str().unwrap();
+    let fifo = "/dev/stdout";
+    let commands: [&[&str]; 16] = [
+        &["images"],
+        &["images", "--format", "json"],
+        &["history", "busybox"],
+        &["inspect", "busybox"],
+        &["inspect", "-f", "{{.Id}}", "busybox"],
+        &["info"],
+        &["version"],
+        &["df", "-v"],
+        &["completions", "bash"],
+        &["--help"],
+        &["lint", "--help"],
+        &["save", "busybox"],
+        &["save", "-o", fifo, "busybox"],
+        &["export", "busybox"],
+        &["build", "-q", "--network", "none", place],
+        &["build", "--network", "none", "-o", "-", place],
+    ];
+    for args in commands {
+        // The reader has gone before anything is written.
+        let gone = "{ read -r; \"$@\"; echo $? >&2; } < <(sleep 0.3; echo) | true";
+        let done = Cmd::new("bash")
+            .env("RBUILD_ROOT", store.root())
+            .args(["-c", gone, "bash"])
+            .arg(rbuild())
+            .args(args)
+            .ok();
+        let err = done.err();
+        assert!(err.ends_with("141\n"), "{args:?}: {err}");
+        assert!(!err.contains("ERROR"), "{args:?}: {err}");
+    }
 }
 
 #[test]
@@ -379,11 +404,25 @@ fn foreign_text_cannot_act_on_a_terminal() {
         assert!(shown.contains("\\x1b]0;title\\x07\\x1b[2J"), "{shown:?}");
         assert!(!shown.contains('\x1b'), "{shown:?}");
     }
-    // To a pipe the text is what it is, as with docker.
-    store
-        .rbuild(["inspect", "-f", "{{.Config.Labels.a}}", "app"])
-        .ok()
-        .says(evil);
+    // What docker 28 writes to a pipe: text is what it is, and JSON escapes as JSON does.
+    let json = "\\u001b]0;title\\u0007\\u001b[2J";
+    for (args, wanted) in [
+        (&["inspect", "-f", "{{.Config.Labels.a}}", "app"][..], evil),
+        (&["inspect", "-f", "{{.Config.Env}}", "app"], evil),
+        (&["inspect", "-f", "{{json .Config.Labels}}", "app"], json),
+        (&["inspect", "app"], json),
+        (&["history", "--no-trunc", "app"], evil),
+        (
+            &["history", "--no-trunc", "--format", "{{.CreatedBy}}", "app"],
+            evil,
+        ),
+        (&["history", "--no-trunc", "--format", "json", "app"], json),
+    ] {
+        let out = store.rbuild(args).ok().out();
+        assert!(out.contains(wanted), "{args:?}: {out:?}");
+        let other = if wanted == evil { json } else { evil };
+        assert!(!out.contains(other), "{args:?}: {out:?}");
+    }
     let broken = Dir::dockerfile(&format!("FROM busybox\nNOPE {evil}\n"));
     let shown = on_terminal(&run(&format!("build {}", broken.path().display())));
     assert!(

@@ -72,15 +72,13 @@ fn the_hosts_network_needs_consent() {
         .build("d", &derived)
         .args(["--allow=network.host"])
         .ok();
-    for (flag, told) in [
-        ("--allow=foo", "unknown entitlement foo"),
-        (
-            "--allow=security.insecure",
-            "granting entitlement security.insecure is not allowed",
-        ),
-    ] {
-        build(&[flag]).fails(125).tells(told);
-    }
+    build(&["--allow=foo"])
+        .fails(125)
+        .tells("unknown entitlement foo");
+    // What is granted for something else counts for nothing here.
+    build(&["--allow=security.insecure"])
+        .fails(1)
+        .tells("network.host is not allowed");
 }
 
 #[test]

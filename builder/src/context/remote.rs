@@ -118,7 +118,27 @@ mod tests {
                 "https://h/r.git#v1:docker",
                 git("https://h/r.git", Some("v1"), Some("docker")),
             ),
+            (
+                "https://h/r.git?ref=v1&subdir=docker",
+                git("https://h/r.git", Some("v1"), Some("docker")),
+            ),
+            (
+                "https://user:secret@h:8443/o/r.git#main",
+                git("https://user:secret@h:8443/o/r.git", Some("main"), None),
+            ),
             ("git@h:r.git", git("git@h:r.git", None, None)),
+            (
+                "git@h:o/r.git#v1:docker",
+                git("git@h:o/r.git", Some("v1"), Some("docker")),
+            ),
+            (
+                "ssh://git@h:2222/o/r.git#v1:docker",
+                git("ssh://git@h:2222/o/r.git", Some("v1"), Some("docker")),
+            ),
+            (
+                "git://h/o/r#:docker",
+                git("git://h/o/r", None, Some("docker")),
+            ),
             (
                 "github.com/a/b#main",
                 git("https://github.com/a/b.git", Some("main"), None),

@@ -1,25 +1,34 @@
 //! What was fetched from elsewhere: files by URL and git repositories.
 
 use std::collections::HashMap;
+use std::hash::Hash;
 use std::sync::{Arc, Mutex};
 
 use oci::Digest;
+use tokio::sync::OnceCell;
 
+use super::lock;
 use crate::download::Download;
 use crate::git::Checkout;
 use crate::plan::GitAdd;
 use crate::solve::error::StepError;
 
-type Downloads = HashMap<(String, Option<Digest>), Arc<Download>>;
-
 /// What steps leave for later ones.
 #[derive(Default)]
 pub struct Known {
     /// By URL and `--checksum`: what one step verified is not verified for another.
-    pub(super) downloads: Mutex<Downloads>,
+    pub(super) downloads: Once<(String, Option<Digest>), Arc<Download>>,
     /// What a repository's name means in this build.
-    pub(super) commits: Mutex<HashMap<String, String>>,
-    pub(super) checkouts: Mutex<HashMap<String, Arc<Checkout>>>,
+    pub(super) commits: Once<String, String>,
+    pub(super) checkouts: Once<String, Arc<Checkout>>,
+}
+
+/// Things that are made once, however many steps ask for them at a time.
+type Once<K, V> = Mutex<HashMap<K, Arc<OnceCell<V>>>>;
+
+/// Where one of them is, or will be.
+pub(super) fn once<K: Eq + Hash, V>(known: &Once<K, V>, key: K) -> Arc<OnceCell<V>> {
+    Arc::clone(lock(known).entry(key).or_default())
 }
 
 /// What a copy takes from elsewhere, here.

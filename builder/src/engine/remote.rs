@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use oci::Digest;
 
-use super::fetched::{Fetched, name};
-use super::{Engine, lock};
+use super::Engine;
+use super::fetched::{Fetched, name, once};
 use crate::download::Download;
 use crate::git::{self, Checkout};
 use crate::kept::Kept;
@@ -64,40 +64,33 @@ impl Engine {
         checksum: Option<&Digest>,
     ) -> Result<Arc<Download>, StepError> {
         let asked = (url.to_owned(), checksum.cloned());
-        if let Some(known) = lock(&self.shared.remote.downloads).get(&asked) {
-            return Ok(Arc::clone(known));
-        }
-        let kept = Kept::new(self.derived("downloads").await?, self.scratch().await?);
-        let fetched = self.unless_cancelled(kept.fetch(url, checksum)).await?;
-        let fetched = Arc::new(fetched);
-        lock(&self.shared.remote.downloads).insert(asked, Arc::clone(&fetched));
-        Ok(fetched)
+        let known = once(&self.shared.remote.downloads, asked);
+        let load = || async {
+            let kept = Kept::new(self.derived("downloads").await?, self.scratch().await?);
+            let fetched = self.unless_cancelled(kept.fetch(url, checksum)).await?;
+            Ok::<_, StepError>(Arc::new(fetched))
+        };
+        known.get_or_try_init(load).await.cloned()
     }
 
     /// The commit that a repository's name means: the same for all steps of this build.
     async fn commit_of(&self, git: &GitAdd) -> Result<String, StepError> {
-        let name = name(git);
-        if let Some(known) = lock(&self.shared.remote.commits).get(&name) {
-            return Ok(known.clone());
-        }
-        let commit = self.unless_cancelled(git::resolve(&git.source)).await?;
-        lock(&self.shared.remote.commits).insert(name, commit.clone());
-        Ok(commit)
+        let known = once(&self.shared.remote.commits, name(git));
+        let ask = || self.unless_cancelled(git::resolve(&git.source));
+        known.get_or_try_init(ask).await.cloned()
     }
 
     async fn checkout(&self, git: &GitAdd) -> Result<Arc<Checkout>, StepError> {
-        let name = name(git);
-        if let Some(known) = lock(&self.shared.remote.checkouts).get(&name) {
-            return Ok(Arc::clone(known));
-        }
-        // The key tells of this commit, wherever a branch has gone since.
-        let mut source = git.source.clone();
-        source.checksum = Some(self.commit_of(git).await?);
-        let scratch = self.scratch().await?;
-        let fetching = git::checkout(&source, git.keep_git_dir, &scratch);
-        let checkout = Arc::new(self.unless_cancelled(fetching).await?);
-        lock(&self.shared.remote.checkouts).insert(name, Arc::clone(&checkout));
-        Ok(checkout)
+        let known = once(&self.shared.remote.checkouts, name(git));
+        let fetch = || async {
+            // The key tells of this commit, wherever a branch has gone since.
+            let mut source = git.source.clone();
+            source.checksum = Some(self.commit_of(git).await?);
+            let scratch = self.scratch().await?;
+            let fetching = git::checkout(&source, git.keep_git_dir, &scratch);
+            Ok::<_, StepError>(Arc::new(self.unless_cancelled(fetching).await?))
+        };
+        known.get_or_try_init(fetch).await.cloned()
     }
 
     async fn unless_cancelled<T, E: Into<StepError>>(

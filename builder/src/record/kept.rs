@@ -170,7 +170,11 @@ mod tests {
     fn builds_that_end_at_once_get_numbers_of_their_own() {
         let dir = tempfile::tempdir().unwrap();
         let kept = Kept::of(dir.path());
-        let keep = || (0..10).for_each(|_| drop(kept.keep(record()).unwrap()));
+        let keep = || {
+            for _ in 0..10 {
+                kept.keep(record()).unwrap();
+            }
+        };
         std::thread::scope(|scope| {
             for _ in 0..4 {
                 scope.spawn(keep);

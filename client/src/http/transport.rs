@@ -187,11 +187,7 @@ fn read(path: &PathBuf) -> Result<Vec<u8>, ConfigError> {
 
 /// The innermost cause, which is the one that says something.
 pub(super) fn reason(error: &reqwest::Error) -> String {
-    let mut cause: &dyn std::error::Error = error;
-    while let Some(next) = cause.source() {
-        cause = next;
-    }
-    printable(&cause.to_string())
+    printable(&oci::causes::innermost(error))
 }
 
 /// Tells failures to connect, which have a hint, from connections that broke.

@@ -36,6 +36,34 @@ impl PlatformParts {
             variant: variant.to_owned(),
         }
     }
+
+    /// Operating system and architecture in Go's names, by which platforms are compared; `None`
+    /// for a text that is no platform. A single word is either of them.
+    pub(crate) fn compared(text: &str) -> Option<(String, String)> {
+        let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.' | '(' | ')');
+        let sound = |part: &str| !part.is_empty() && part.chars().all(plain);
+        let lower = text.to_ascii_lowercase();
+        if lower.split('/').count() > 3 || !lower.split('/').all(sound) {
+            return None;
+        }
+        let parts = Self::new(&lower);
+        let (os, architecture) = match (parts.os.as_str(), parts.architecture.as_str()) {
+            (os @ ("linux" | "windows" | "darwin" | "freebsd" | "macos" | "wasip1"), "") => {
+                (os, "amd64")
+            }
+            (architecture, "") => ("linux", architecture),
+            both => both,
+        };
+        let os = if os == "macos" { "darwin" } else { os };
+        let architecture = match architecture {
+            "x86_64" | "x86-64" => "amd64",
+            "aarch64" => "arm64",
+            "i386" => "386",
+            "armhf" | "armel" => "arm",
+            other => other,
+        };
+        Some((os.to_owned(), architecture.to_owned()))
+    }
 }
 
 /// The name that TARGETSTAGE has when `target` is built, which is empty for the last stage.
@@ -93,6 +121,28 @@ mod tests {
             assert_eq!(told.map(|name| scope[name].as_str()), parts, "{text}");
             assert_eq!(scope["TARGETPLATFORM"], text);
             assert_eq!(scope["TARGETSTAGE"], "app");
+        }
+    }
+
+    /// As containerd's platforms are normalised.
+    #[test]
+    fn platforms_are_compared_by_system_and_architecture() {
+        for (text, compared) in [
+            ("linux/amd64", Some(("linux", "amd64"))),
+            ("Linux/X86_64", Some(("linux", "amd64"))),
+            ("linux/arm64/v8", Some(("linux", "arm64"))),
+            ("aarch64", Some(("linux", "arm64"))),
+            ("windows", Some(("windows", "amd64"))),
+            ("windows(10.0.17763)/amd64", Some(("windows", "amd64"))),
+            ("macos/arm64", Some(("darwin", "arm64"))),
+            ("", None),
+            ("linux/", None),
+            ("/amd64", None),
+            ("linux/arm/v7/x", None),
+            ("linux/$ARCH", None),
+        ] {
+            let wanted = compared.map(|(os, arch)| (os.to_owned(), arch.to_owned()));
+            assert_eq!(PlatformParts::compared(text), wanted, "{text}");
         }
     }
 

@@ -9,7 +9,7 @@ use super::reporter::Reporter;
 use crate::build::parse_trigger;
 use crate::diagnostic::{Code, Diagnostic};
 use crate::eval::global::{Scope, global};
-use crate::eval::platform::{automatic, target_stage};
+use crate::eval::platform::{PlatformParts, automatic, target_stage};
 use crate::eval::stage::StageVariables;
 use crate::instruction::Instruction;
 use crate::rule::Rule;
@@ -206,7 +206,7 @@ fn constant_platform(stage: &Stage, word: &Word, expanded: &Expansion, reporter:
     if !expanded.used.is_empty() || !expanded.unset.is_empty() {
         return;
     }
-    let Some((os, arch)) = platform_parts(&expanded.text) else {
+    let Some((os, arch)) = PlatformParts::compared(&expanded.text) else {
         return;
     };
     let name = stage.name().unwrap_or_default();
@@ -223,38 +223,6 @@ fn constant_platform(stage: &Stage, word: &Word, expanded: &Expansion, reporter:
         ),
         "use $BUILDPLATFORM or $TARGETPLATFORM, or put the platform into the stage's name",
     );
-}
-
-/// Operating system and architecture of a platform, normalised; `None` when it is none.
-fn platform_parts(platform: &str) -> Option<(String, String)> {
-    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.' | '(' | ')');
-    let parts: Vec<&str> = platform.split('/').collect();
-    if parts.len() > 3
-        || parts
-            .iter()
-            .any(|part| part.is_empty() || !part.chars().all(plain))
-    {
-        return None;
-    }
-    let known_os = ["linux", "windows", "darwin", "freebsd", "macos", "wasip1"];
-    let arch = |name: &str| {
-        match name.to_ascii_lowercase().as_str() {
-            "x86_64" | "x86-64" => "amd64",
-            "aarch64" => "arm64",
-            "i386" => "386",
-            "armhf" | "armel" => "arm",
-            other => return other.to_owned(),
-        }
-        .to_owned()
-    };
-    match parts.as_slice() {
-        [one] if known_os.contains(&one.to_ascii_lowercase().as_str()) => {
-            Some((one.to_ascii_lowercase(), String::from("amd64")))
-        }
-        [one] => Some(("linux".to_owned(), arch(one))),
-        [os, cpu, ..] => Some((os.to_ascii_lowercase(), arch(cpu))),
-        [] => None,
-    }
 }
 
 /// The state that a stage based on an image starts from.
@@ -293,7 +261,7 @@ fn from_image(
         .collect();
     if let Some(actual) = image.platform
         && needed
-        && platform_parts(&actual) != platform_parts(expected)
+        && PlatformParts::compared(&actual) != PlatformParts::compared(expected)
     {
         reporter.report(
             Rule::InvalidBaseImagePlatform,

@@ -10,7 +10,7 @@ use crate::diagnostic::{Code, Diagnostic};
 use crate::instruction::{
     Env, Header, Instruction, Kind, Label, Maintainer, StopSignal, User, Workdir,
 };
-use crate::parser::{Args, Node};
+use crate::parser::{Args, Node, comment_help};
 use crate::span::{Span, Text, Word};
 use crate::stage::Stage;
 use crate::suggest::closest;
@@ -190,7 +190,23 @@ impl<'n> Builder<'n, '_> {
             );
             return None;
         };
+        self.no_comment(&argument, keyword);
         Some(argument)
+    }
+
+    /// Tells of an argument with something like a comment at its end, which belongs to it.
+    fn no_comment(&mut self, argument: &Text, keyword: &str) {
+        let (span, words) = (argument.span, argument.text.split_whitespace().skip(1));
+        let help = comment_help(words, "");
+        if help.is_empty() || keyword == "MAINTAINER" {
+            return;
+        }
+        if keyword == "STOPSIGNAL" {
+            return self.argument_error(span, "STOPSIGNAL takes one signal only", help);
+        }
+        let message = format!("`#` and what follows belong to the argument of {keyword}");
+        let warning = Diagnostic::warning(Code::TrailingComment, message, span);
+        self.diagnostics.push(warning.help(help));
     }
 
     fn missing(&mut self, keyword: &str, example: &str) {

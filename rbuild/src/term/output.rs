@@ -44,15 +44,15 @@ impl Output {
         let path = match self {
             Self::Stdout => {
                 let out = io::stdout().as_fd().try_clone_to_owned()?;
-                return produce(&mut File::from(out)).map_err(Into::into);
+                return into_pipe(File::from(out), produce);
             }
             Self::File(path) => path,
         };
         let failed = |e: io::Error| Failure::new(format!("write {}: {e}", path.display()));
         // A pipe or device is written to, not replaced.
         if path.metadata().is_ok_and(|m| !m.is_file() && !m.is_dir()) {
-            let mut file = File::options().write(true).open(path).map_err(failed)?;
-            return produce(&mut file).map_err(Into::into);
+            let file = File::options().write(true).open(path).map_err(failed)?;
+            return into_pipe(file, produce);
         }
         if path.is_dir() {
             let text = format!("write {}: it is a directory", path.display());
@@ -71,5 +71,38 @@ impl Output {
         file.as_file().sync_all().map_err(failed)?;
         file.persist(path).map_err(|e| failed(e.error))?;
         Ok(())
+    }
+}
+
+/// Writes what may be read by a program that ends before everything came.
+fn into_pipe<E: Into<Failure>>(
+    file: File,
+    produce: impl FnOnce(&mut dyn Write) -> Result<(), E>,
+) -> Result<(), Failure> {
+    let mut pipe = Pipe {
+        file,
+        closed: false,
+    };
+    match produce(&mut pipe) {
+        Err(_) if pipe.closed => Err(Failure::closed_pipe()),
+        done => done.map_err(Into::into),
+    }
+}
+
+/// A file that notes when nobody reads it any more.
+struct Pipe {
+    file: File,
+    closed: bool,
+}
+
+impl Write for Pipe {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let written = self.file.write(bytes);
+        self.closed |= matches!(&written, Err(e) if e.kind() == io::ErrorKind::BrokenPipe);
+        written
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
     }
 }

@@ -4,6 +4,7 @@ use std::fmt::Display;
 use std::io::{self, IsTerminal, Write};
 use std::sync::{Arc, OnceLock};
 
+use crate::failure::BROKEN_PIPE;
 use crate::term::safe;
 use crate::term::style::{RESET, Style};
 
@@ -22,9 +23,6 @@ struct Inner {
     /// Why a result could not be written, the first time.
     lost: OnceLock<String>,
 }
-
-/// The exit code of what SIGPIPE ends, as shells tell it.
-const BROKEN_PIPE: i32 = 128 + 13;
 
 impl Printer {
     /// A printer for this process: colours where standard error is a terminal, unless `NO_COLOR`
@@ -78,7 +76,7 @@ impl Printer {
         // A reader that has gone away (`| head`) has seen what it wanted, and is no reason for a
         // message: other programs are ended by a signal here.
         if error.kind() == io::ErrorKind::BrokenPipe {
-            std::process::exit(BROKEN_PIPE);
+            std::process::exit(BROKEN_PIPE.into());
         }
         let _ = self
             .inner

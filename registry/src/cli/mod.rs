@@ -16,10 +16,9 @@ mod user;
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
+use oci::causes::with_causes;
 
 use failure::{err, out};
-
-use crate::causes::with_causes;
 
 /// An OCI and Docker image registry.
 ///

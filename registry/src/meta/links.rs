@@ -49,6 +49,41 @@ impl Meta {
         Ok(size.map(from_sql))
     }
 
+    /// The first of these blobs that `repository` shows with another size than is told of it, and
+    /// the size that it has.
+    ///
+    /// # Errors
+    /// [`MetaError`].
+    pub async fn wrong_size(
+        &self,
+        repository: &RepositoryName,
+        told: &[(Digest, u64)],
+    ) -> Result<Option<(Digest, u64)>, MetaError> {
+        let told: Vec<(String, u64)> = told.iter().map(|(d, n)| (d.to_string(), *n)).collect();
+        let told = serde_json::to_string(&told)
+            .map_err(|e| MetaError::Corrupt(format!("sizes as JSON: {e}")))?;
+        let wrong: Option<(String, i64)> = sqlx::query_as(
+            "WITH told (place, digest, size) AS (
+                 SELECT key, value ->> 0, value ->> 1 FROM json_each(?2))
+             SELECT t.digest, b.size FROM told t
+             JOIN blobs b ON b.digest = t.digest
+             JOIN repository_blobs rb ON rb.blob_id = b.id
+             JOIN repositories r ON r.id = rb.repository_id
+             WHERE r.name = ?1 AND b.size <> t.size ORDER BY t.place LIMIT 1",
+        )
+        .bind(repository.as_str())
+        .bind(told)
+        .fetch_optional(&self.readers)
+        .await?;
+        let Some((text, size)) = wrong else {
+            return Ok(None);
+        };
+        let digest = text
+            .parse()
+            .map_err(|e| MetaError::Corrupt(format!("digest {text:?}: {e}")))?;
+        Ok(Some((digest, from_sql(size))))
+    }
+
     /// The repositories that show a blob; a thousand of them at most.
     ///
     /// # Errors

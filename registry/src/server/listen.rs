@@ -24,7 +24,8 @@ use super::activity::{Over, Patience};
 use super::connections::{Connections, Place};
 use super::plain;
 use super::sending::Sending;
-use crate::causes::with_causes;
+use oci::causes::with_causes;
+
 use crate::http::{ClientCertificate, Peer};
 use crate::linger::{Linger, Lingering};
 use crate::metrics::Metrics;

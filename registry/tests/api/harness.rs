@@ -1,8 +1,9 @@
 //! A registry in a temporary directory, and requests to its router.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use axum::Router;
@@ -10,7 +11,7 @@ use axum::body::Body;
 use bytes::Bytes;
 use http::{HeaderMap, Request, StatusCode};
 use http_body_util::BodyExt;
-use oci::Digest;
+use oci::{Algorithm, Digest};
 use registry::auth::Auth;
 use registry::config::Settings;
 use registry::events::Subscribers;
@@ -208,7 +209,7 @@ impl App {
 
     /// Pushes a blob in one request.
     pub async fn blob(&self, name: &str, bytes: &[u8]) -> Digest {
-        let digest = Digest::sha256(bytes);
+        let digest = sized(bytes);
         self.request(
             "POST",
             &format!("/v2/{name}/blobs/uploads/?digest={digest}"),
@@ -265,16 +266,35 @@ impl App {
     }
 }
 
-/// An image manifest; the sizes do not matter to the registry.
+/// The sizes of the blobs that tests push; what is not pushed is said to have 1 byte.
+static SIZES: Mutex<BTreeMap<Digest, usize>> = Mutex::new(BTreeMap::new());
+
+/// The digest of a blob, whose size [`image`] then knows.
+pub fn sized(bytes: &[u8]) -> Digest {
+    sized_by(Algorithm::Sha256, bytes)
+}
+
+/// The same by another algorithm.
+pub fn sized_by(algorithm: Algorithm, bytes: &[u8]) -> Digest {
+    let digest = algorithm.digest(bytes);
+    SIZES.lock().unwrap().insert(digest.clone(), bytes.len());
+    digest
+}
+
+fn size_of(digest: &Digest) -> usize {
+    SIZES.lock().unwrap().get(digest).copied().unwrap_or(1)
+}
+
+/// An image manifest, with the sizes of blobs that were pushed.
 pub fn image(config: &Digest, layers: &[&Digest]) -> Value {
     let layers: Vec<Value> = layers
         .iter()
-        .map(|digest| json!({"mediaType": LAYER, "digest": digest, "size": 1}))
+        .map(|digest| json!({"mediaType": LAYER, "digest": digest, "size": size_of(digest)}))
         .collect();
     json!({
         "schemaVersion": 2,
         "mediaType": MANIFEST,
-        "config": {"mediaType": CONFIG, "digest": config, "size": 1},
+        "config": {"mediaType": CONFIG, "digest": config, "size": size_of(config)},
         "layers": layers,
     })
 }

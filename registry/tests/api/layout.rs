@@ -12,7 +12,7 @@ use registry::service::{
 use serde_json::{Value, json};
 
 use crate::archives::oci_layer;
-use crate::harness::{App, INDEX, LAYER, MANIFEST, image};
+use crate::harness::{App, INDEX, LAYER, MANIFEST, image, sized_by};
 
 async fn export(app: &App, what: &[&str], output: &Path) -> Exported {
     let options = ExportOptions {
@@ -80,7 +80,7 @@ pub async fn fill(app: &App, name: &str) -> Vec<Digest> {
     );
     found.push(put(app, &at(&digest_of(&stray)), MANIFEST, &stray).await.0);
     // And by the other algorithm.
-    let long = Algorithm::Sha512.digest(b"long layer");
+    let long = sized_by(Algorithm::Sha512, b"long layer");
     app.request(
         "POST",
         &format!("/v2/{name}/blobs/uploads/?digest={long}"),

@@ -1,7 +1,7 @@
 use oci::{Algorithm, Digest};
-use serde_json::json;
+use serde_json::{Value, json};
 
-use crate::harness::{App, CONFIG, INDEX, LAYER, MANIFEST, image};
+use crate::harness::{App, CONFIG, INDEX, LAYER, MANIFEST, image, sized};
 
 #[tokio::test]
 async fn bytes_come_back_as_they_went() {
@@ -72,8 +72,8 @@ async fn docker_media_types_are_kept() {
 async fn what_a_manifest_needs_must_be_there() {
     let app = App::new().await;
     let config = app.blob("app", b"{}").await;
-    let layer = Digest::sha256(b"layer");
-    let other = Digest::sha256(b"other");
+    let layer = sized(b"layer");
+    let other = sized(b"other");
     // Pushed elsewhere is not pushed here.
     app.blob("elsewhere", b"layer").await;
     let text = image(&config, &[&layer, &other, &layer]).to_string();
@@ -105,6 +105,41 @@ async fn what_a_manifest_needs_must_be_there() {
     app.put_manifest("/v2/app/manifests/v2", INDEX, index.as_bytes())
         .await
         .is(400, "MANIFEST_BLOB_UNKNOWN");
+}
+
+/// "If the length of the retrieved content does not match the specified length, the content SHOULD
+/// NOT be trusted" (image-spec, descriptor.md): nobody could pull such an image.
+#[tokio::test]
+async fn sizes_must_be_those_of_the_blobs() {
+    let app = App::new().await;
+    let config = app.blob("app", b"{}").await;
+    let first = app.blob("app", b"first").await;
+    let second = app.blob("app", b"second layer").await;
+    let right = image(&config, &[&first, &second]);
+    let put = async |document: &Value| {
+        let text = document.to_string();
+        app.put_manifest("/v2/app/manifests/v1", MANIFEST, text.as_bytes())
+            .await
+    };
+    for (at, wrong, blob, has) in [
+        ("/config/size", json!(3), ("config", &config), 2),
+        ("/layers/0/size", json!(4), ("layer", &first), 5),
+        ("/layers/1/size", json!(0), ("layer", &second), 12),
+        ("/layers/1/size", json!(u64::MAX), ("layer", &second), 12),
+    ] {
+        let mut document = right.clone();
+        *document.pointer_mut(at).unwrap() = wrong.clone();
+        let refused = put(&document).await;
+        refused.is(400, "MANIFEST_INVALID");
+        let told = refused.json()["errors"][0].to_string();
+        let (what, digest) = blob;
+        let wanted = format!("the {what} {digest} has {has} bytes, the manifest says {wrong}");
+        assert!(told.contains(&wanted), "{at}: {told}");
+        app.get("/v2/app/manifests/v1")
+            .await
+            .is(404, "MANIFEST_UNKNOWN");
+    }
+    put(&right).await.ok(201);
 }
 
 #[tokio::test]

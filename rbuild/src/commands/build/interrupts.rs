@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU8, Ordering};
 
 use builder::engine::cancel::Cancel;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
 use crate::failure::Failure;
@@ -15,24 +16,49 @@ pub struct Interrupts {
     task: JoinHandle<()>,
     cancel: Arc<Cancel>,
     code: Arc<AtomicU8>,
+    told: Arc<Notify>,
 }
 
 impl Interrupts {
     /// Watches from now on.
     pub fn watch(cancel: Arc<Cancel>) -> Self {
         let code = Arc::new(AtomicU8::new(0));
-        let task = cancel_when_interrupted(Arc::clone(&cancel), Arc::clone(&code));
+        let told = Arc::<Notify>::default();
+        let task =
+            cancel_when_interrupted(Arc::clone(&cancel), Arc::clone(&code), Arc::clone(&told));
         Self {
             task: tokio::spawn(task),
             cancel,
             code,
+            told,
         }
     }
 
-    /// Waits for an interruption; how the build then ends.
+    /// Waits for an interruption; how the build then ends. A build that was cancelled because a
+    /// step failed was not interrupted.
     pub async fn interrupted(&self) -> Failure {
-        self.cancel.cancelled().await;
+        // Asked for before the code is looked at, so that no signal comes in between.
+        let told = self.told.notified();
+        if !self.came() {
+            told.await;
+        }
         self.code(Failure::new(builder::stop::Stopped))
+    }
+
+    /// Waits for work, or for an interruption: the work is dropped then, with what it has made.
+    ///
+    /// # Errors
+    /// How the build ends when it was interrupted.
+    pub async fn unless<T>(&self, work: impl Future<Output = T>) -> Result<T, Failure> {
+        tokio::select! {
+            done = work => Ok(done),
+            failure = self.interrupted() => Err(failure),
+        }
+    }
+
+    /// What stops the build.
+    pub fn cancel(&self) -> Arc<Cancel> {
+        Arc::clone(&self.cancel)
     }
 
     /// What tells, on any thread, that there was one.
@@ -61,7 +87,7 @@ impl Drop for Interrupts {
     }
 }
 
-async fn cancel_when_interrupted(cancel: Arc<Cancel>, code: Arc<AtomicU8>) {
+async fn cancel_when_interrupted(cancel: Arc<Cancel>, code: Arc<AtomicU8>, told: Arc<Notify>) {
     let (Ok(mut interrupt), Ok(mut terminate)) = (
         signal(SignalKind::interrupt()),
         signal(SignalKind::terminate()),
@@ -77,5 +103,41 @@ async fn cancel_when_interrupted(cancel: Arc<Cancel>, code: Arc<AtomicU8>) {
             std::process::exit(came.into());
         }
         cancel.cancel();
+        told.notify_waiters();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Whatever it waits for: the disk, a registry, a repository.
+    #[tokio::test]
+    async fn an_interruption_ends_any_wait() {
+        let interrupts = Interrupts::watch(Arc::default());
+        assert_eq!(interrupts.unless(async { 7 }).await.unwrap(), 7);
+        // A step that fails cancels the others: that is no interruption.
+        interrupts.cancel.cancel();
+        assert_eq!(interrupts.unless(async { 8 }).await.unwrap(), 8);
+        let idle = interrupts.unless(tokio::task::yield_now()).await;
+        assert!(idle.is_ok());
+        let held = Arc::new(());
+        let work = {
+            let held = Arc::clone(&held);
+            async move {
+                let _held = held;
+                std::future::pending::<()>().await;
+            }
+        };
+        let interrupt = async {
+            interrupts.code.store(143, Ordering::SeqCst);
+            interrupts.told.notify_waiters();
+        };
+        let (ended, ()) = tokio::join!(interrupts.unless(work), interrupt);
+        assert_eq!(ended.unwrap_err().code, 143);
+        assert_eq!(Arc::strong_count(&held), 1, "what it made is kept");
+        // Nor does anything begin after that.
+        let late = interrupts.unless(std::future::pending::<()>()).await;
+        assert_eq!(late.unwrap_err().code, 143);
     }
 }

@@ -64,23 +64,29 @@ pub async fn run(app: &App, args: Args) -> Outcome {
     if method == Method::Build {
         outcome::forget(&args).await?;
     }
-    let opened = context::open(args.context.clone(), args.file.clone()).await;
+    let interrupts = Interrupts::watch(Arc::new(Cancel::default()));
+    let opening = context::open(args.context.clone(), args.file.clone());
+    let opened = interrupts.unless(opening).await?;
     let (context, source) =
         opened.map_err(|e| text::meant_a_command(&app.commands, &args.context, e))?;
     let text = Text::read(source, app.printer.color())?;
     match method {
-        Method::Check => return answers::check(app, &args, &options, &text, &context).await,
+        Method::Check => {
+            let checked = answers::check(app, &args, &options, &text, &context);
+            return interrupts.unless(checked).await?;
+        }
         Method::Targets => return answers::targets(app, args.call, &text),
         Method::Build | Method::Outline => {}
     }
 
     let opened = match method {
-        Method::Build => Opened::of(&options, context).await?,
+        Method::Build => interrupts.unless(Opened::of(&options, context)).await??,
         _ => Opened::alone(context),
     };
     let (named, host) = (options.named(), Platform::host());
     if method == Method::Build {
-        epoch::date(&mut options, &args.target, &text, &opened).await?;
+        let dated = epoch::date(&mut options, &args.target, &text, &opened);
+        interrupts.unless(dated).await??;
     }
     let mut plans = Vec::new();
     for platform in &options.platforms {
@@ -93,7 +99,8 @@ pub async fn run(app: &App, args: Args) -> Outcome {
             consent: options.consent,
         };
         let wanted = base_images(&text.parsed.dockerfile, &planned);
-        let bases = Bases::find(app, wanted, &planned, &options.contexts).await;
+        let bases = Bases::find(app, wanted, &planned, &options.contexts);
+        let bases = interrupts.unless(bases).await?;
         let graph = text.graph(&planned, &bases, method == Method::Build)?;
         if method == Method::Outline {
             return answers::outline(app, args.call, &options, &text, &graph, &bases);
@@ -112,6 +119,7 @@ pub async fn run(app: &App, args: Args) -> Outcome {
         text: &text,
         plans: &plans,
         run_flags: &run_flags,
+        interrupts: &interrupts,
     };
     command.build(opened).await
 }
@@ -125,6 +133,7 @@ struct Command<'a> {
     /// One for each platform.
     plans: &'a [(GraphOptions<'a>, Graph)],
     run_flags: &'a str,
+    interrupts: &'a Interrupts,
 }
 
 /// What the builds for all platforms share.
@@ -163,13 +172,11 @@ impl<'a> Command<'a> {
         let images = self.app.images().await?;
         let root = images.store.root().to_owned();
         let context = opened.context.identity.clone();
-        let cancel = Arc::new(Cancel::default());
-        let interrupts = Interrupts::watch(Arc::clone(&cancel));
         let working = Working {
             shown: &shown,
             recorder: &recorder,
-            interrupts: &interrupts,
-            cancel,
+            interrupts: self.interrupts,
+            cancel: self.interrupts.cancel(),
         };
         let outcome = self.work(opened, images, working).await;
         let place = (root.as_path(), context.as_deref());
@@ -179,7 +186,7 @@ impl<'a> Command<'a> {
             options: self.options,
             text: self.text,
         };
-        record::keep(&command, place, &recorder, &interrupts, &outcome).await;
+        record::keep(&command, place, &recorder, self.interrupts, &outcome).await;
         outcome.map(drop)
     }
 
@@ -234,7 +241,8 @@ impl<'a> Command<'a> {
             Err(failure) if interrupts.came() => return Err(interrupts.code(failure)),
             Err(failure) => {
                 // Steps that were done stay in the cache, also across a power cut.
-                if let Err(e) = images.store.make_durable().await {
+                let durable = interrupts.unless(images.store.make_durable());
+                if let Err(e) = durable.await? {
                     app.printer
                         .warning(format!("finished steps may be lost in a power cut: {e}"));
                 }
@@ -252,7 +260,7 @@ impl<'a> Command<'a> {
         let delivered = delivery.all_shown(&built).await;
         // Outputs alone make nothing durable; what was built is in the cache all the same.
         if delivered.is_ok() {
-            images.store.make_durable().await?;
+            interrupts.unless(images.store.make_durable()).await??;
         }
         let index = delivered?;
         if let Some(report) = report {

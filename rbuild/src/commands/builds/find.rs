@@ -59,7 +59,8 @@ pub async fn all(app: &App, kept: Kept) -> Result<Vec<BuildRecord>, Failure> {
 fn told(damaged: &Damaged) -> String {
     let Damaged { number, why } = damaged;
     format!(
-        "the record of build {number} cannot be read: {why}; forget it with `rbuild builds rm {number}`"
+        "the record of build {number} cannot be read: {why}; forget it with \
+         `rbuild builds rm {number}`"
     )
 }
 

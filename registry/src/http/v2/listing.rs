@@ -52,11 +52,11 @@ async fn readable(api: &Api, caller: &Caller, n: u32, last: &str) -> Result<Page
     let mut last = last.to_owned();
     // One more tells whether there is another page.
     let wanted = n as usize;
+    let mut step = n.saturating_add(1);
     for (first, end) in bounds {
         // What lies before belonged to another's reach too.
         while names.len() <= wanted && last < end {
-            let n = n.saturating_add(1);
-            let page = api.registry.catalog(n, &last, &first, &end).await?;
+            let page = api.registry.catalog(step, &last, &first, &end).await?;
             if let Some(end) = page.names.last() {
                 last.clone_from(end);
             }
@@ -68,6 +68,8 @@ async fn readable(api: &Api, caller: &Caller, n: u32, last: &str) -> Result<Page
             if !page.more {
                 break;
             }
+            // Few of these may be seen: a small page must not take thousands of questions.
+            step = step.saturating_mul(2).min(MAX_PAGE);
         }
     }
     let more = names.len() > wanted;
@@ -144,4 +146,110 @@ pub(super) async fn referrers(
         );
     }
     Ok(response)
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::body::Body;
+    use http::Request;
+    use http::header::AUTHORIZATION;
+    use http_body_util::BodyExt as _;
+    use serde_json::Value;
+    use sqlx::sqlite::SqliteConnectOptions;
+    use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _};
+    use tower::ServiceExt as _;
+
+    use super::*;
+    use crate::auth::Auth;
+    use crate::auth::htpasswd::Htpasswd;
+    use crate::config::Settings;
+
+    /// `near` knows the name of what she may see; `far` may see what ends in it.
+    const SETTINGS: &str = r#"
+auth.htpasswd = "$DIR/htpasswd"
+[[access]]
+repository = "team/r000700"
+users = ["near"]
+allow = ["pull"]
+[[access]]
+repository = "**/r000700"
+users = ["far"]
+allow = ["pull"]
+"#;
+
+    /// The steps that SQLite takes for all pages of `n` names, by user.
+    async fn steps(repositories: u32, n: u32) -> [u64; 2] {
+        let dir = tempfile::tempdir().unwrap();
+        let mut users = Htpasswd::default();
+        for user in ["near", "far"] {
+            users.add(user, "password").unwrap();
+        }
+        users.write(&dir.path().join("htpasswd")).unwrap();
+        let file = dir.path().join("registry.toml");
+        let settings = SETTINGS.replace("$DIR", dir.path().to_str().unwrap());
+        std::fs::write(&file, settings).unwrap();
+        let config = Settings::from_file(&file).unwrap().check().unwrap();
+        let auth = Auth::open(&config.auth, dir.path()).unwrap().map(Arc::new);
+        let registry = Arc::new(Registry::open(dir.path()).await.unwrap());
+        let fill = format!(
+            "WITH RECURSIVE i (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM i WHERE i < {repositories})
+             INSERT INTO repositories (name, created_at)
+             SELECT printf('team/r%06d', i), 0 FROM i"
+        );
+        let database = SqliteConnectOptions::new().filename(dir.path().join("registry.db"));
+        let mut connection = database.connect().await.unwrap();
+        let filled = sqlx::raw_sql(AssertSqlSafe(fill)).execute(&mut connection);
+        filled.await.unwrap();
+        connection.close().await.unwrap();
+        let router = crate::http::router(Api::new(
+            Arc::clone(&registry),
+            auth,
+            Arc::default(),
+            &config,
+        ));
+        let mut counted = [0; 2];
+        let users = ["near:password", "far:password"];
+        for (user, counted) in users.into_iter().zip(&mut counted) {
+            let pair = base64::Engine::encode(&base64::engine::general_purpose::STANDARD, user);
+            let request = Request::get(format!("/v2/_catalog?n={n}"))
+                .header("host", "localhost")
+                .header(AUTHORIZATION, format!("Basic {pair}"))
+                .body(Body::empty())
+                .unwrap();
+            let before = registry.steps();
+            let response = router.clone().oneshot(request).await.unwrap();
+            assert_eq!(response.status(), 200);
+            assert_eq!(response.headers().get(LINK), None, "{user}");
+            let body = response.into_body().collect().await.unwrap().to_bytes();
+            let answer: Value = serde_json::from_slice(&body).unwrap();
+            assert_eq!(answer["repositories"], json!(["team/r000700"]), "{user}");
+            *counted = registry.steps() - before;
+        }
+        registry.close().await;
+        counted
+    }
+
+    #[tokio::test]
+    async fn who_may_see_one_repository_does_not_wait_for_all() {
+        let [near, far] = steps(1000, 100).await;
+        let [near_of_many, far_of_many] = steps(10_000, 100).await;
+        assert!(
+            near_of_many <= near + near / 4 + 20,
+            "{near}, then {near_of_many}"
+        );
+        assert!(
+            far > 0 && far_of_many <= 11 * far,
+            "{far}, then {far_of_many}"
+        );
+        // However small the page is.
+        let [near_alone, far_alone] = steps(10_000, 1).await;
+        assert!(
+            near_alone <= near + near / 4 + 20,
+            "{near}, then {near_alone}"
+        );
+        assert!(
+            far_alone <= 2 * far_of_many,
+            "{far_of_many}, then {far_alone}"
+        );
+    }
 }

@@ -138,6 +138,10 @@ impl Registry {
                 return Err(ServiceError::ManifestBlobUnknown(missing));
             }
         }
+        // What was taken once with a wrong size is not lost for it.
+        if !partial {
+            self.check_sizes(repository, &document).await?;
+        }
         for tag in &new.immutable {
             let tagged = ManifestRef::Tag(tag.clone());
             let current = self.meta.manifest(repository, &tagged).await?;
@@ -160,6 +164,32 @@ impl Registry {
             Put::PreconditionFailed => Err(ServiceError::Precondition),
             Put::Quota(e) => Err(ServiceError::Quota(e)),
         }
+    }
+
+    /// Compares the sizes that an image tells of its blobs with those that they have: clients
+    /// allocate and end their downloads by them.
+    async fn check_sizes(
+        &self,
+        repository: &RepositoryName,
+        document: &ManifestDocument,
+    ) -> Result<(), ServiceError> {
+        let ManifestDocument::Manifest(image) = document else {
+            return Ok(());
+        };
+        let descriptors = std::iter::once(&image.config).chain(&image.layers);
+        let told: Vec<_> = descriptors.map(|d| (d.digest.clone(), d.size)).collect();
+        let Some((digest, has)) = self.meta.wrong_size(repository, &told).await? else {
+            return Ok(());
+        };
+        let what = match digest == image.config.digest {
+            true => "config",
+            false => "layer",
+        };
+        let says = told.iter().find(|(d, size)| *d == digest && *size != has);
+        let says = says.map(|(_, size)| *size).unwrap_or_default();
+        Err(ServiceError::ManifestInvalid(format!(
+            "the {what} {digest} has {has} bytes, the manifest says {says}"
+        )))
     }
 
     async fn store_manifest(&self, new: NewManifest, bytes: Bytes) -> Result<Put, ServiceError> {

@@ -61,6 +61,12 @@ pub struct Registry {
 }
 
 impl Registry {
+    /// The steps that SQLite took until now.
+    #[cfg(test)]
+    pub(crate) fn steps(&self) -> u64 {
+        self.meta.steps.load(std::sync::atomic::Ordering::Relaxed)
+    }
+
     /// Opens the registry in `data_dir`, made when needed.
     ///
     /// # Errors

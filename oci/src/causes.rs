@@ -1,12 +1,12 @@
 //! Errors of others with what caused them.
 //!
-//! An error of this crate tells its cause itself, in its text, and does not name it as its source:
+//! An error of ours tells its cause itself, in its text, and does not name it as its source:
 //! whoever prints one prints it all. Errors of libraries may keep their causes apart.
 
 use std::error::Error;
 
 /// An error's text, and the texts of its causes, joined by ": ".
-pub(crate) fn with_causes(error: &(dyn Error + 'static)) -> String {
+pub fn with_causes(error: &(dyn Error + 'static)) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {
@@ -17,7 +17,7 @@ pub(crate) fn with_causes(error: &(dyn Error + 'static)) -> String {
 }
 
 /// The innermost cause, where that is the one that says something.
-pub(crate) fn innermost(error: &(dyn Error + 'static)) -> String {
+pub fn innermost(error: &(dyn Error + 'static)) -> String {
     let mut cause = error;
     while let Some(next) = cause.source() {
         cause = next;
