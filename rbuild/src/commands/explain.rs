@@ -35,6 +35,9 @@ pub struct ExplainArgs {
 /// So many files of a step are named.
 const FILES: usize = 20;
 
+/// So many letters of an ID are listed.
+const ID: usize = 12;
+
 /// Runs the command.
 pub async fn run(app: &App, args: ExplainArgs) -> Outcome {
     if !["text", "json"].contains(&args.format.as_str()) {
@@ -46,12 +49,14 @@ pub async fn run(app: &App, args: ExplainArgs) -> Outcome {
         Ok(which) => {
             let found = one(kept(&store), which).await;
             match found {
-                // An ID may have no letters in it.
-                Err(failure) => match of_image(app, &store, &args.of).await {
-                    Ok(record) => record,
-                    Err(_) => return Err(failure),
-                },
-                Ok(record) => record,
+                // An ID as it is listed may have no letters in it.
+                Err(failure) if args.of.len() >= ID => {
+                    match of_image(app, &store, &args.of).await {
+                        Ok(record) => record,
+                        Err(_) => return Err(failure),
+                    }
+                }
+                found => found?,
             }
         }
         Err(_) => of_image(app, &store, &args.of).await?,
