@@ -2,12 +2,11 @@
 
 use std::collections::HashMap;
 use std::hash::Hash;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use oci::Digest;
 use tokio::sync::OnceCell;
 
-use super::lock;
 use crate::download::Download;
 use crate::git::Checkout;
 use crate::plan::GitAdd;
@@ -28,7 +27,8 @@ type Once<K, V> = Mutex<HashMap<K, Arc<OnceCell<V>>>>;
 
 /// Where one of them is, or will be.
 pub(super) fn once<K: Eq + Hash, V>(known: &Once<K, V>, key: K) -> Arc<OnceCell<V>> {
-    Arc::clone(lock(known).entry(key).or_default())
+    let mut known = known.lock().unwrap_or_else(PoisonError::into_inner);
+    Arc::clone(known.entry(key).or_default())
 }
 
 /// What a copy takes from elsewhere, here.

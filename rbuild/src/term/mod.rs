@@ -1,8 +1,8 @@
 //! Everything between the commands and the terminal.
 //!
 //! - [`printer`]: the only way to the terminal; [`style`]: colours, sizes, times
-//! - [`progress`]: how a build shows what it does, [`rawjson`] to programs, [`log`] what a step that
-//!   failed has written
+//! - [`progress`]: how a build shows what it does, [`rawjson`] to programs; [`log`]: what a step
+//!   that failed has written
 //! - [`transfer`]: how a push or pull shows its layers; [`fit`]: what is too wide for a line
 //! - [`table`] and [`listing`]: rows and columns, and `--format`
 //! - [`lines`]: output in lines; [`safe`]: foreign text on a terminal

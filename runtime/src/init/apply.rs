@@ -127,11 +127,7 @@ impl State {
                 gid,
                 mode,
             } => self.stash(sys, content, (*uid, *gid), *mode)?,
-            Op::MountFile { index, target } => {
-                let file = self.stash.get_mut(*index).and_then(Option::take);
-                let file = file.ok_or_else(|| missing("such file"))?;
-                sys.attach(file.as_fd(), sys.open_path(target)?.as_fd())?;
-            }
+            Op::MountFile { index, target } => self.mount_file(sys, *index, target)?,
             Op::MakePoint { path, dir } => make_point(sys, path, *dir)?,
             Op::MountTree {
                 slot,
@@ -169,6 +165,14 @@ impl State {
             Op::Identity { uid, gid, groups } => sys.set_identity(*uid, *gid, groups)?,
             Op::Capabilities { mask } => sys.set_capabilities(*mask)?,
         }
+        Ok(())
+    }
+
+    /// Mounts a file that was made in memory.
+    fn mount_file(&mut self, sys: &dyn Syscall, index: usize, target: &str) -> Result<(), Stop> {
+        let file = self.stash.get_mut(index).and_then(Option::take);
+        let file = file.ok_or_else(|| missing("such file"))?;
+        sys.attach(file.as_fd(), sys.open_path(target)?.as_fd())?;
         Ok(())
     }
 

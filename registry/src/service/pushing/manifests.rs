@@ -142,13 +142,8 @@ impl Registry {
         if !partial {
             self.check_sizes(repository, &document).await?;
         }
-        for tag in &new.immutable {
-            let tagged = ManifestRef::Tag(tag.clone());
-            let current = self.meta.manifest(repository, &tagged).await?;
-            if current.is_some_and(|c| c.digest != digest) {
-                return Err(ServiceError::TagImmutable(tag.as_str().to_owned()));
-            }
-        }
+        self.check_immutable(repository, &new.immutable, &digest)
+            .await?;
         if !new.precondition.is_none() {
             let current = self.meta.manifest(repository, reference).await?;
             if !new.precondition.holds(current.as_ref().map(|c| &c.digest)) {
@@ -164,6 +159,23 @@ impl Registry {
             Put::PreconditionFailed => Err(ServiceError::Precondition),
             Put::Quota(e) => Err(ServiceError::Quota(e)),
         }
+    }
+
+    /// Refuses to move tags that stay where they are.
+    async fn check_immutable(
+        &self,
+        repository: &RepositoryName,
+        tags: &[Tag],
+        digest: &Digest,
+    ) -> Result<(), ServiceError> {
+        for tag in tags {
+            let tagged = ManifestRef::Tag(tag.clone());
+            let current = self.meta.manifest(repository, &tagged).await?;
+            if current.is_some_and(|c| c.digest != *digest) {
+                return Err(ServiceError::TagImmutable(tag.as_str().to_owned()));
+            }
+        }
+        Ok(())
     }
 
     /// Compares the sizes that an image tells of its blobs with those that they have: clients
