@@ -240,7 +240,7 @@ fn what_builds_cannot_do_is_refused_by_its_name() {
         "target \"default\" {\n  attest = [\"type=sbom,generator=x\"]\n  tags = [\"app\"]\n}\n",
     );
     let done = store.rbuild(["bake"]).current_dir(dir.path()).fails(125);
-    assert!(done.err().contains("target default: --attest"), "{done}");
+    done.tells("target default: ").tells("--attest");
     assert!(!store.has("app"));
     let done = store
         .rbuild(["bake", "nope"])
