@@ -135,7 +135,7 @@ impl Text {
                     .to_owned(),
             ),
             StepError::Image(_) => {
-                let written = written.strip_prefix("--from=").unwrap_or(written);
+                let written = named_source(written);
                 let stages = self.parsed.dockerfile.stages.iter();
                 let names: Vec<String> = stages.filter_map(Stage::name).collect();
                 let names = names.iter().map(String::as_str);
@@ -147,6 +147,14 @@ impl Text {
             error => help(error),
         }
     }
+}
+
+/// The image or stage that an instruction names: after `--from=`, in the options of a mount, or as
+/// it is.
+fn named_source(written: &str) -> &str {
+    let mut options = written.trim_start_matches("--").split(',');
+    let from = options.find_map(|option| option.trim().strip_prefix("from="));
+    from.unwrap_or(written)
 }
 
 /// How to mend a step that failed, where that is known.
