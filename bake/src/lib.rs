@@ -23,7 +23,6 @@ pub mod granted;
 mod number;
 mod overrides;
 mod own_functions;
-mod paths;
 pub mod plan;
 pub mod read;
 pub mod shorthands;

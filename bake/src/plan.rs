@@ -10,9 +10,9 @@ use crate::entries::Export;
 use crate::error::Mistake;
 use crate::granted::Granted;
 use crate::overrides::Overrides;
-use crate::paths;
 use crate::target::{Group, Target, words_once};
 use crate::value::go_escapes;
+use golang::path;
 
 /// Targets to build, and the groups that led to them.
 #[derive(Clone, Debug, Serialize)]
@@ -260,9 +260,9 @@ fn place(target: &mut Target) -> Result<(), Mistake> {
         ));
     }
     target.context = Some(match context.strip_prefix("cwd://") {
-        Some(local) => paths::clean(local),
+        Some(local) => path::clean(local),
         None if is_remote(&context) => context,
-        None => paths::clean(&context),
+        None => path::clean(&context),
     });
     Ok(())
 }

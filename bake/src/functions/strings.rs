@@ -29,7 +29,7 @@ pub fn basename(of: &[Value], _: &World) -> Result {
 pub fn dirname(of: &[Value], _: &World) -> Result {
     let path = of.text(0);
     let dir = path.rfind('/').and_then(|slash| path.get(..=slash));
-    text(crate::paths::clean(dir.unwrap_or_default()))
+    text(golang::path::clean(dir.unwrap_or_default()))
 }
 
 /// `chomp`: without line ends at the end.

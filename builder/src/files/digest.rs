@@ -84,8 +84,8 @@ pub fn selections(
     Ok(result)
 }
 
-/// The fixed-size part of an entry's key.
-fn header(entry: &Entry, owners: Owners) -> [u8; 36] {
+/// The user and group of an entry, its size and its device number, as far as they count.
+pub(super) fn numbers(entry: &Entry, owners: Owners) -> (u32, u32, u64, u64) {
     let stat = &entry.stat;
     let (uid, gid) = match owners {
         Owners::Root => (0, 0),
@@ -96,6 +96,13 @@ fn header(entry: &Entry, owners: Owners) -> [u8; 36] {
         FileType::CharacterDevice | FileType::BlockDevice => (0, stat.st_rdev),
         _ => (0, 0),
     };
+    (uid, gid, size, device)
+}
+
+/// The fixed-size part of an entry's key.
+fn header(entry: &Entry, owners: Owners) -> [u8; 36] {
+    let stat = &entry.stat;
+    let (uid, gid, size, device) = numbers(entry, owners);
     let mut header = [0; 36];
     header[0..4].copy_from_slice(&stat.st_mode.to_le_bytes());
     header[4..8].copy_from_slice(&uid.to_le_bytes());

@@ -11,7 +11,7 @@ use oci::Digest;
 use rustix::fs::FileType;
 use serde::{Deserialize, Serialize};
 
-use super::digest::{Digested, Owners};
+use super::digest::{Digested, Owners, numbers};
 use super::select::{Entry, Selection, bytes};
 
 const MAGIC: &[u8; 8] = b"rlisted1";
@@ -35,15 +35,7 @@ struct Item {
 impl Item {
     fn of(entry: &Entry, content: [u8; 32], owners: Owners) -> Self {
         let stat = &entry.stat;
-        let (uid, gid) = match owners {
-            Owners::Root => (0, 0),
-            Owners::Kept => (stat.st_uid, stat.st_gid),
-        };
-        let (size, device) = match entry.kind() {
-            FileType::RegularFile => (stat.st_size.unsigned_abs(), 0),
-            FileType::CharacterDevice | FileType::BlockDevice => (0, stat.st_rdev),
-            _ => (0, 0),
-        };
+        let (uid, gid, size, device) = numbers(entry, owners);
         Self {
             mode: stat.st_mode,
             uid,

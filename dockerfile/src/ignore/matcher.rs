@@ -1,5 +1,7 @@
 //! A list of patterns against paths.
 
+use golang::path::clean;
+
 use super::pattern::Pattern;
 
 /// A pattern that cannot be used.
@@ -159,31 +161,6 @@ impl IgnoreMatcher {
                 .patterns
                 .iter()
                 .any(|pattern| pattern.exclusion && pattern.could_match_below(dir))
-    }
-}
-
-/// Go's `path.Clean`: no double slashes, no `.`, and `..` resolved as far as it goes.
-pub(crate) fn clean(path: &str) -> String {
-    let rooted = path.starts_with('/');
-    let mut parts: Vec<&str> = Vec::new();
-    for part in path.split('/') {
-        match part {
-            "" | "." => {}
-            ".." => match parts.last() {
-                Some(last) if *last != ".." => {
-                    parts.pop();
-                }
-                _ if rooted => {}
-                _ => parts.push(part),
-            },
-            part => parts.push(part),
-        }
-    }
-    let joined = parts.join("/");
-    match (rooted, joined.is_empty()) {
-        (true, _) => format!("/{joined}"),
-        (false, true) => ".".to_owned(),
-        (false, false) => joined,
     }
 }
 

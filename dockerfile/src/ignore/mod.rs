@@ -7,6 +7,4 @@ mod expression;
 mod matcher;
 mod pattern;
 
-pub(crate) use matcher::clean;
-
 pub use matcher::{IgnoreError, IgnoreMatcher, ParentMatches};

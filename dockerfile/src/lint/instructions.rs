@@ -311,7 +311,7 @@ impl Checker<'_, '_> {
         if source.contains("://") || source.starts_with("git@") {
             return;
         }
-        let source = crate::ignore::clean(source);
+        let source = golang::path::clean(source);
         let root = source == "." || source == "/";
         let ignored = if root {
             ignore

@@ -1,4 +1,4 @@
-//! Paths, cleaned as Go's `path` does it.
+//! Paths, cleaned as Go's `path.Clean` does it.
 
 /// The shortest path that means the same: no `.`, no `//`, no `a/..`; `.` for nothing.
 pub fn clean(path: &str) -> String {
