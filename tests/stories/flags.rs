@@ -73,7 +73,7 @@ fn names_and_name_servers() {
         "--dns-option=ndots:3",
     ];
     let (hosts, resolv) = made(&flags);
-    // docker 28's lines of /etc/hosts, and buildah's of /etc/resolv.conf.
+    // Lines as hosts(5) and resolv.conf(5) have them.
     assert!(
         hosts.contains("1.2.3.4\tb\n5.6.7.8\td\n::1\tc\n"),
         "{hosts}"
@@ -120,7 +120,7 @@ fn steps_are_confined_as_asked() {
     let store = need!(Store::busybox());
     let context =
         Dir::dockerfile("FROM busybox\nRUN grep -e Seccomp: -e NoNew /proc/self/status >/s\n");
-    // What docker 20.10 makes of the options: 2 is a filter, 0 none.
+    // Seccomp and NoNewPrivs as proc(5) has them: 2 is a filter, 0 none.
     for (flags, want) in [
         (&[][..], "NoNewPrivs:\t0\nSeccomp:\t2\n"),
         (
