@@ -54,6 +54,25 @@ impl Images {
             .await
     }
 
+    /// Puts on disk what was made, as [`Store::make_durable`] does, but so that a process that is
+    /// asked to end can: large files are written piece by piece first.
+    ///
+    /// # Errors
+    /// [`ImageError`].
+    pub async fn make_durable(&self) -> Result<(), ImageError> {
+        let large = self.store.large_not_durable().await?;
+        if !large.is_empty() {
+            let written = tokio::task::spawn_blocking(move || {
+                large
+                    .iter()
+                    .try_for_each(|path| runtime::writeback::flush(path))
+            });
+            // A failure of the disk is told by what follows, which is to be believed.
+            let _ = written.await;
+        }
+        Ok(self.store.make_durable().await?)
+    }
+
     /// An image of the store, by anything that names one.
     ///
     /// # Errors

@@ -170,6 +170,8 @@ impl Delivery<'_> {
         let names = self.names(look);
         known.names.extend(names.iter().map(ToString::to_string));
         if store {
+            // Storing it waits for the disk as well, but cannot be ended then.
+            self.images.make_durable().await?;
             let id = self.store(built, look, &names).await?;
             self.note(&format!("writing image {id}"));
             for name in &names {

@@ -241,7 +241,7 @@ impl<'a> Command<'a> {
             Err(failure) if interrupts.came() => return Err(interrupts.code(failure)),
             Err(failure) => {
                 // Steps that were done stay in the cache, also across a power cut.
-                let durable = interrupts.unless(images.store.make_durable());
+                let durable = interrupts.unless(images.make_durable());
                 if let Err(e) = durable.await? {
                     app.printer
                         .warning(format!("finished steps may be lost in a power cut: {e}"));
@@ -260,7 +260,7 @@ impl<'a> Command<'a> {
         let delivered = delivery.all_shown(&built).await;
         // Outputs alone make nothing durable; what was built is in the cache all the same.
         if delivered.is_ok() {
-            interrupts.unless(images.store.make_durable()).await??;
+            interrupts.unless(images.make_durable()).await??;
         }
         let index = delivered?;
         if let Some(report) = report {
