@@ -4,6 +4,7 @@
 //! written, and no signal ends that. What was written piece by piece before is no longer waited
 //! for there, and between two pieces a process can end.
 
+use std::ffi::CString;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
@@ -12,6 +13,10 @@ use rustix::fs::{self, AtFlags, Dir, FileType, Mode, OFlags};
 
 use crate::sys::sync_file_range;
 
+const FILE: OFlags = OFlags::RDONLY
+    .union(OFlags::NOFOLLOW)
+    .union(OFlags::CLOEXEC);
+const DIRECTORY: OFlags = FILE.union(OFlags::DIRECTORY);
 /// Files from this size on, in bytes, are looked for: a disk writes less in no time.
 const LARGE: u64 = 4 << 20;
 /// How much is waited for at a time: some 10 ms on most disks.
@@ -23,34 +28,43 @@ const PIECE: u64 = 8 << 20;
 /// # Errors
 /// The file system's; whatever has gone meanwhile is none.
 pub fn flush(path: &Path) -> io::Result<()> {
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let mut open: Vec<OwnedFd> = vec![fs::open(path, flags, Mode::empty())?];
-    while let Some(dir) = open.pop() {
-        for entry in Dir::read_from(&dir)? {
-            let entry = entry?;
-            let name = entry.file_name();
-            let inner = match entry.file_type() {
-                FileType::Directory if !matches!(name.to_bytes(), b"." | b"..") => {
-                    flags | OFlags::NOFOLLOW
-                }
-                FileType::RegularFile => OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC,
-                _ => continue,
-            };
-            if entry.file_type() == FileType::Directory {
-                open.extend(absent(fs::openat(&dir, name, inner, Mode::empty()))?);
-                continue;
-            }
-            let stat = absent(fs::statat(&dir, name, AtFlags::SYMLINK_NOFOLLOW))?;
-            let size = stat.map_or(0, |stat| stat.st_size.unsigned_abs());
-            if size < LARGE {
-                continue;
-            }
-            if let Some(file) = absent(fs::openat(&dir, name, inner, Mode::empty()))? {
-                flush_file(&file, size)?;
-            }
+    let mut levels = vec![flush_files(fs::open(path, DIRECTORY, Mode::empty())?)?];
+    while let Some((dir, inner)) = levels.last_mut() {
+        let Some(name) = inner.pop() else {
+            levels.pop();
+            continue;
+        };
+        if let Some(below) = absent(fs::openat(&*dir, &name, DIRECTORY, Mode::empty()))? {
+            levels.push(flush_files(below)?);
         }
     }
     Ok(())
+}
+
+/// Writes the large files in a directory; what directories there are in it.
+fn flush_files(dir: OwnedFd) -> io::Result<(OwnedFd, Vec<CString>)> {
+    let mut inner = Vec::new();
+    for entry in Dir::read_from(&dir)? {
+        let entry = entry?;
+        let name = entry.file_name();
+        match entry.file_type() {
+            FileType::Directory if !matches!(name.to_bytes(), b"." | b"..") => {
+                inner.push(name.to_owned());
+            }
+            FileType::RegularFile => {
+                let stat = absent(fs::statat(&dir, name, AtFlags::SYMLINK_NOFOLLOW))?;
+                let size = stat.map_or(0, |stat| stat.st_size.unsigned_abs());
+                if size < LARGE {
+                    continue;
+                }
+                if let Some(file) = absent(fs::openat(&dir, name, FILE, Mode::empty()))? {
+                    flush_file(&file, size)?;
+                }
+            }
+            _ => {}
+        }
+    }
+    Ok((dir, inner))
 }
 
 fn flush_file(file: &OwnedFd, size: u64) -> io::Result<()> {

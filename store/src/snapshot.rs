@@ -25,7 +25,7 @@ use crate::{claim, trash};
 const FS: &str = "fs";
 const WORK: &str = "work";
 /// Bytes of a snapshot that take a disk long enough for somebody to lose patience.
-const LARGE: i64 = 16 << 20;
+const LARGE: i64 = 256 << 20;
 
 /// One unpacked layer, ready to be an overlay's lower directory.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -3,16 +3,17 @@
 //! Each directory is a job of its own. Whoever does it, the entries come in the order of a sorted
 //! walk: a directory, what is in it, then its neighbour.
 
-use std::ffi::{OsStr, OsString};
+use std::ffi::{CStr, OsStr, OsString};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 
-use rustix::fs::{self, AtFlags, FileType, Mode, OFlags};
+use rustix::fs::{self, AtFlags, FileType, Mode, OFlags, Stat};
 
 use super::FilesError;
 use super::entry::{Entry, Filter, Verdict};
-use super::rootfs::{self, file_type};
+use super::rootfs::file_type;
 use crate::stop::Stop;
 
 /// So many entries are listed before it is worth while to start threads.
@@ -194,41 +195,90 @@ impl Jobs<'_> {
         below: &Path,
     ) -> Result<(Vec<(Entry, Then)>, Vec<Job>), FilesError> {
         self.stop.check().map_err(FilesError::io("list", full))?;
-        let names = rootfs::list(dir.as_fd()).map_err(FilesError::io("list", full))?;
-        let mut items = Vec::with_capacity(names.len());
+        let names = Names::of(dir.as_fd()).map_err(FilesError::io("list", full))?;
+        let mut items = Vec::with_capacity(names.places.len());
         let mut inner = Vec::new();
-        for name in names {
-            let full = full.join(&name);
-            let stat = match fs::statat(dir, &name, AtFlags::SYMLINK_NOFOLLOW) {
-                Ok(stat) => stat,
-                // Removed since it was listed, as if it had never been there.
-                Err(rustix::io::Errno::NOENT) => continue,
-                Err(e) => return Err(FilesError::io("stat", &full)(e.into())),
-            };
-            let kind = file_type(&stat);
-            if kind == FileType::Socket {
-                continue;
+        // Of most entries the name in the tree is no longer needed once the filter has seen it.
+        let mut full = full.to_owned();
+        for name in names.iter() {
+            let text = OsStr::from_bytes(name.to_bytes());
+            full.push(text);
+            if let Some((stat, then)) = self.look(dir, name, &full)? {
+                let below = below.join(text);
+                if then != Then::Stays {
+                    inner.push(Job {
+                        list: 0,
+                        parent: Arc::clone(dir),
+                        name: text.to_owned(),
+                        full: full.clone(),
+                        below: below.clone(),
+                    });
+                }
+                items.push((Entry::new(below, stat), then));
             }
-            let is_dir = kind == FileType::Directory;
-            let then = match self.filter.check(&full, is_dir) {
-                Verdict::Include if is_dir => Then::Entered,
-                Verdict::Include => Then::Stays,
-                Verdict::Descend if is_dir => Then::OnlyIfFilled,
-                Verdict::Descend | Verdict::Exclude => continue,
-            };
-            let below = below.join(&name);
-            if is_dir {
-                inner.push(Job {
-                    list: 0,
-                    parent: Arc::clone(dir),
-                    name,
-                    full,
-                    below: below.clone(),
-                });
-            }
-            items.push((Entry::new(below, stat), then));
+            full.pop();
         }
         Ok((items, inner))
+    }
+
+    /// The status of an entry that is seen, and what becomes of it.
+    fn look(
+        &self,
+        dir: &OwnedFd,
+        name: &CStr,
+        full: &Path,
+    ) -> Result<Option<(Stat, Then)>, FilesError> {
+        let stat = match fs::statat(dir, name, AtFlags::SYMLINK_NOFOLLOW) {
+            Ok(stat) => stat,
+            // Removed since it was listed, as if it had never been there.
+            Err(rustix::io::Errno::NOENT) => return Ok(None),
+            Err(e) => return Err(FilesError::io("stat", full)(e.into())),
+        };
+        let kind = file_type(&stat);
+        if kind == FileType::Socket {
+            return Ok(None);
+        }
+        let is_dir = kind == FileType::Directory;
+        let then = match self.filter.check(full, is_dir) {
+            Verdict::Include if is_dir => Then::Entered,
+            Verdict::Include => Then::Stays,
+            Verdict::Descend if is_dir => Then::OnlyIfFilled,
+            Verdict::Descend | Verdict::Exclude => return Ok(None),
+        };
+        Ok(Some((stat, then)))
+    }
+}
+
+/// The names in a directory, sorted, in one allocation.
+struct Names {
+    bytes: Vec<u8>,
+    /// Begin and end of each, with its NUL.
+    places: Vec<(usize, usize)>,
+}
+
+impl Names {
+    fn of(dir: BorrowedFd<'_>) -> std::io::Result<Self> {
+        let (mut bytes, mut places) = (Vec::new(), Vec::new());
+        for entry in fs::Dir::read_from(dir)? {
+            let entry = entry?;
+            let name = entry.file_name();
+            if !matches!(name.to_bytes(), b"." | b"..") {
+                let start = bytes.len();
+                bytes.extend_from_slice(name.to_bytes_with_nul());
+                places.push((start, bytes.len()));
+            }
+        }
+        // A NUL is before every other byte, as the end of a shorter name has to be.
+        places.sort_unstable_by(|a: &(usize, usize), b| bytes[a.0..a.1].cmp(&bytes[b.0..b.1]));
+        Ok(Self { bytes, places })
+    }
+
+    fn iter(&self) -> impl Iterator<Item = &CStr> {
+        let names = self
+            .places
+            .iter()
+            .map(|(start, end)| &self.bytes[*start..*end]);
+        names.filter_map(|name| CStr::from_bytes_with_nul(name).ok())
     }
 }
 
