@@ -9,6 +9,7 @@ use tokio::sync::OnceCell;
 use crate::document::ConfigDocument;
 use crate::elsewhere::known::Elsewhere;
 use crate::error::ImageError;
+use crate::making::Compressing;
 
 /// An image of the store.
 #[derive(Clone, Debug)]
@@ -26,6 +27,8 @@ pub struct Images {
     pub store: Store,
     /// What is known of layers that are not in the store.
     pub(crate) elsewhere: Arc<Elsewhere>,
+    /// What is being compressed.
+    pub(crate) compressing: Arc<Compressing>,
     client: Arc<OnceCell<client::Client>>,
     config: Arc<dyn Fn() -> Result<client::Config, client::ConfigError> + Send + Sync>,
 }
@@ -39,6 +42,7 @@ impl Images {
         Self {
             store,
             elsewhere: Arc::default(),
+            compressing: Arc::default(),
             client: Arc::default(),
             config: Arc::new(config),
         }

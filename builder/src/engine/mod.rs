@@ -28,6 +28,7 @@ use images::layout::LayoutPlace;
 use oci::ChainId;
 use oci::layer::TarOptions;
 use oci::layer::clamp::clamp_times;
+use oci::layer::compression::Compression;
 use oci::layer::diff::measure;
 use runtime::Overlay;
 use store::{CacheName, StagedSnapshot, Store};
@@ -107,6 +108,9 @@ pub struct EngineOptions {
     pub secrets: Secrets,
     /// `--ssh`
     pub agents: Agents,
+    /// How the result's layers will have to be compressed, each as soon as its step is done. `None`
+    /// stands for any way that registries hold.
+    pub compress: Vec<Option<Compression>>,
     /// `SOURCE_DATE_EPOCH`: nothing made is dated later than this, seconds since 1970.
     pub epoch: Option<i64>,
 }

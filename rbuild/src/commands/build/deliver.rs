@@ -148,7 +148,6 @@ impl Delivery<'_> {
         Shape {
             form: Form {
                 compression: look.compression,
-                level: look.level,
                 force: look.force,
                 vocabulary: Some(look.vocabulary.unwrap_or(own)),
                 ..Form::default()

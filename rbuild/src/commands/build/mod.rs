@@ -234,6 +234,9 @@ impl<'a> Command<'a> {
         let solved = self.solve_all(&shared).await;
         shown.finished();
         let images = &shared.images;
+        if solved.is_err() {
+            images.stop_compressing().await;
+        }
         let solved = solved.map_err(|failure| failure.masked(&masker));
         let AllBuilt { built, report } = match solved {
             Ok(solved) => solved,
@@ -258,6 +261,7 @@ impl<'a> Command<'a> {
             progress: (options.mode == Mode::Rawjson).then_some(shown),
         };
         let delivered = delivery.all_shown(&built).await;
+        images.stop_compressing().await;
         // Outputs alone make nothing durable; what was built is in the cache all the same.
         if delivered.is_ok() {
             interrupts.unless(images.make_durable()).await??;
@@ -369,6 +373,7 @@ impl<'a> Command<'a> {
             settings: self.options.settings.clone(),
             network: self.args.network.clone(),
             pull: self.args.pull,
+            compress: self.options.compressions(),
             epoch: self.options.args.source_date_epoch(),
         };
         let (progress, cancel) = (Arc::clone(progress), Arc::clone(&shared.cancel));
