@@ -1,7 +1,7 @@
 //! One name, an image for each platform. Nothing is run for a platform that is not this machine's:
 //! COPY needs no processor. What each build has to give is what BuildKit gave for the same files.
 
-use e2e::{Dir, Registry, Store, need, skopeo};
+use e2e::{Dir, Meeting, Registry, Store, need, skopeo};
 use serde_json::json;
 
 /// An index of two images, each with a file that says what it is for.
@@ -78,4 +78,51 @@ fn every_stage_has_the_base_of_its_platform_and_copies_from_the_target_s() {
             assert_eq!(found, expected, "{text}{place:?}: {done}");
         }
     }
+}
+
+#[test]
+fn platforms_are_built_at_the_same_time_and_equal_steps_once() {
+    let store = need!(Store::busybox());
+    let (both, once) = (Meeting::of(2), Meeting::of(1));
+    // Each platform's step waits for the other's.
+    let context = Dir::dockerfile(&format!(
+        "FROM --platform=$BUILDPLATFORM busybox AS tools\nRUN {}\nARG TARGETARCH\n\
+         RUN {} && echo $TARGETARCH >/arch\n\
+         FROM scratch\nCOPY --from=tools /arch /arch\n",
+        once.attend("equal"),
+        both.attend("$TARGETARCH"),
+    ));
+    let flags = ["--platform", "linux/amd64,linux/arm64", "--network", "host"];
+    store
+        .build("app", &context)
+        .args(flags)
+        .arg("--no-cache")
+        .ok();
+    assert_eq!((once.came(), both.came()), (1, 2));
+    for (arch, text) in [("amd64", "amd64\n"), ("arm64", "arm64\n")] {
+        let name = format!("app-{arch}");
+        let platform = format!("linux/{arch}");
+        store
+            .build(&name, &context)
+            .args(["--platform", &platform, "--network", "host"])
+            .ok();
+        assert_eq!(store.tree(&name).text("arch"), text);
+    }
+    assert_eq!((once.came(), both.came()), (1, 2), "all of it was found");
+}
+
+#[test]
+fn a_platform_that_fails_ends_the_others_and_is_told() {
+    let store = need!(Store::busybox());
+    let (begun, never) = (Meeting::of(2), Meeting::closed());
+    let context = Dir::dockerfile(&format!(
+        "FROM --platform=$BUILDPLATFORM busybox\nARG TARGETARCH\n\
+         RUN {}; if [ $TARGETARCH = amd64 ]; then {}; else echo the reason; exit 9; fi\n",
+        begun.attend("$TARGETARCH"),
+        never.attend("x"),
+    ));
+    let flags = ["--platform", "linux/amd64,linux/arm64", "--network", "host"];
+    let done = store.build("app", &context).args(flags).fails(9);
+    done.tells("CANCELED").tells("exit code: 9");
+    assert!(!store.has("app"));
 }
