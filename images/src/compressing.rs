@@ -189,7 +189,7 @@ pub(crate) fn rank(blob: &Descriptor, wanted: Option<Compression>) -> Option<u8>
             LayerCompression::None => None,
         },
         Some(wanted) => {
-            let plain = !matches!(wanted.kind(), Kind::Estargz | Kind::ZstdChunked);
+            let plain = !wanted.kind().has_contents();
             let same = wanted.kind().format() == found && wanted.level().is_none();
             (plain && same).then_some(0)
         }

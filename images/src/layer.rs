@@ -11,6 +11,7 @@ use oci::digest::Hashing;
 use oci::layer::compression::{
     CompressOptions, Compression, Compressor, ReadAhead, WriteBehind, decompress,
 };
+use oci::layer::toc::TocCompressor;
 use oci::layer::{self, TarOptions, diff};
 use oci::media_type::{self, LayerCompression};
 use oci::{ChainId, Descriptor, DiffId, Digest};
@@ -175,18 +176,21 @@ pub(crate) fn compress_into(
         grown: Arc::clone(&observed.grown),
     };
     let blob = WriteBehind::new(blob).map_err(failed)?;
-    let options = CompressOptions {
-        level: compression.level(),
-        ..CompressOptions::default()
-    };
     let format = compression.kind().format();
-    let mut compressor = Compressor::new(format, blob, &options).map_err(failed)?;
-    let mut until = Until {
-        inner: &mut compressor,
-        stop: &observed.stop,
+    let (blob, contents) = if compression.kind().has_contents() {
+        let mut compressor = TocCompressor::new(compression, blob).map_err(failed)?;
+        write_until(tar, &mut compressor, observed)?;
+        let (blob, contents) = compressor.finish().map_err(failed)?;
+        (blob, Some(contents))
+    } else {
+        let options = CompressOptions {
+            level: compression.level(),
+            ..CompressOptions::default()
+        };
+        let mut compressor = Compressor::new(format, blob, &options).map_err(failed)?;
+        write_until(tar, &mut compressor, observed)?;
+        (compressor.finish().map_err(failed)?, None)
     };
-    tar.write_to(&mut Counted::new(&mut until, &observed.count))?;
-    let blob = compressor.finish().map_err(failed)?;
     let blob = blob.finish().map_err(failed)?;
     let (digest, size) = blob.inner.commit(&Expected::default())?;
     let media_type = match format {
@@ -194,10 +198,23 @@ pub(crate) fn compress_into(
         LayerCompression::Zstd => media_type::OCI_LAYER_ZSTD,
         LayerCompression::None => media_type::DOCKER_LAYER,
     };
-    Ok(Compressed {
-        blob: Descriptor::new(media_type, digest, size),
-        diff_id: tar.diff_id.clone(),
-    })
+    let mut blob = Descriptor::new(media_type, digest, size);
+    let mut diff_id = tar.diff_id.clone();
+    if let Some(contents) = contents {
+        blob.annotations = contents.annotations;
+        diff_id = contents.diff_id;
+    }
+    Ok(Compressed { blob, diff_id })
+}
+
+/// Writes a tar until it is not wanted any more.
+fn write_until(tar: &LayerTar, out: &mut dyn Write, observed: &Observed) -> Result<(), ImageError> {
+    let mut until = Until {
+        inner: out,
+        stop: &observed.stop,
+    };
+    tar.write_to(&mut Counted::new(&mut until, &observed.count))?;
+    Ok(())
 }
 
 /// Tells how much of a blob is in its file.
@@ -221,12 +238,12 @@ impl Write for Grown {
 }
 
 /// Ends writing once it is to stop.
-struct Until<'u, W> {
-    inner: &'u mut W,
+struct Until<'u> {
+    inner: &'u mut dyn Write,
     stop: &'u AtomicBool,
 }
 
-impl<W: Write> Write for Until<'_, W> {
+impl Write for Until<'_> {
     fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
         match self.stop.load(Ordering::Relaxed) {
             true => Err(io::Error::other("it is not wanted any more")),

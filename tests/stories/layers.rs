@@ -4,7 +4,7 @@
 use std::fs;
 use std::path::PathBuf;
 
-use e2e::{Dir, DockerRegistry, Registry, Store, assert_nothing_left, need};
+use e2e::{Dir, DockerRegistry, Podman, Registry, Store, assert_nothing_left, docker, need};
 use nix::sys::signal::Signal;
 use serde_json::Value;
 
@@ -169,4 +169,123 @@ fn a_build_is_interrupted_while_a_layer_is_compressed() {
     assert!(!blobs(&store).iter().any(is_compressed));
     let staging = fs::read_dir(store.root().join("staging")).unwrap();
     assert_eq!(staging.count(), 0);
+}
+
+/// Files that tables of contents tell of, one of them long enough for several pieces.
+fn listed() -> Dir {
+    Dir::dockerfile(
+        "FROM busybox\nCOPY files /files\nRUN ln /files/a /files/hard && ln -s a /files/soft\n",
+    )
+    .file("files/a", "a\n")
+    .file("files/empty", "")
+    .file(
+        "files/large",
+        [noise(4, 5 << 20), vec![b'x'; 1 << 20]].concat(),
+    )
+}
+
+fn config_of(registry: &Registry, name: &str, manifest: &Value) -> Value {
+    let digest = manifest["config"]["digest"].as_str().unwrap();
+    registry.get(&format!("/v2/{name}/blobs/{digest}")).json()
+}
+
+/// Readers that know the format, and those that know Zstandard alone, get what was built.
+#[test]
+fn zstd_chunked_is_zstandard_with_a_table_of_contents() {
+    let registry = Registry::start();
+    let store = need!(Store::busybox());
+    let name = registry.name("chunked");
+    store.build(&name, &listed()).ok();
+    let push = store.rbuild(["push", "--compression", "zstd:chunked", &name]);
+    push.ok();
+    let manifest = manifest_of(&registry, "chunked");
+    let oci = "application/vnd.oci.image.manifest.v1+json";
+    assert_eq!(manifest["mediaType"], oci);
+    for layer in manifest["layers"].as_array().unwrap() {
+        let zstd = "application/vnd.oci.image.layer.v1.tar+zstd";
+        assert_eq!(layer["mediaType"], zstd);
+        let notes = layer["annotations"].as_object().unwrap();
+        let digest = layer["digest"].as_str().unwrap();
+        let blob = registry.get(&format!("/v2/chunked/blobs/{digest}")).body;
+        // The footer says where the table is, and so do the annotations.
+        let footer = &blob[blob.len() - 64..];
+        let number = |at: usize| u64::from_le_bytes(footer[at..at + 8].try_into().unwrap());
+        let key = "io.github.containers.zstd-chunked.manifest-position";
+        let told = format!("{}:{}:{}:1", number(0), number(8), number(16));
+        assert_eq!(notes[key], told);
+        assert_eq!(&footer[56..], b"GNUlInUx");
+    }
+    let id = store.id(&name);
+    assert_eq!(
+        manifest["config"]["digest"], id,
+        "the image is the same one"
+    );
+    // The same from a build in another store.
+    let other = need!(Store::new());
+    other.rbuild(["pull", &name]).ok();
+    assert_eq!(
+        (other.id(&name), other.tree(&name)),
+        (id, store.tree(&name))
+    );
+    let again = registry.name("again");
+    other.rbuild(["tag", &name, &again]).ok();
+    let push = other.rbuild(["push", "--compression", "zstd:chunked", &again]);
+    push.ok();
+    assert_eq!(layers(&manifest_of(&registry, "again")), layers(&manifest));
+    let podman = need!(Podman::new());
+    podman.podman(&["pull", "--tls-verify=false", &name]).ok();
+    let run = podman.run(&name);
+    let sum = run.args(["sha256sum", "/files/large"]).ok();
+    let expected = [noise(4, 5 << 20), vec![b'x'; 1 << 20]].concat();
+    let expected = format!("{:x}", <sha2::Sha256 as sha2::Digest>::digest(&expected));
+    assert!(sum.out().starts_with(&expected), "{}", sum.out());
+}
+
+/// The table is one file more in the layer's tar, so that the image is another one; its files are
+/// the same.
+#[test]
+fn estargz_is_gzip_with_a_table_of_contents() {
+    let registry = Registry::start();
+    let store = need!(Store::busybox());
+    let (name, plain) = (registry.name("stargz"), registry.name("plain"));
+    store.build(&plain, &listed()).ok();
+    let output = format!("type=registry,name={name},compression=estargz,force-compression=true");
+    store
+        .rbuild(["build", "-o", &output])
+        .arg(listed().path())
+        .ok();
+    let manifest = manifest_of(&registry, "stargz");
+    let config = config_of(&registry, "stargz", &manifest);
+    let diff_ids = config["rootfs"]["diff_ids"].as_array().unwrap();
+    let before = store.inspect(&plain);
+    let before = before["RootFS"]["Layers"].as_array().unwrap();
+    assert_eq!(diff_ids.len(), before.len());
+    for ((layer, diff_id), before) in manifest["layers"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .zip(diff_ids)
+        .zip(before)
+    {
+        let gzip = "application/vnd.oci.image.layer.v1.tar+gzip";
+        assert_eq!(layer["mediaType"], gzip);
+        assert!(layer["annotations"]["containerd.io/snapshot/stargz/toc.digest"].is_string());
+        assert_ne!(diff_id, before);
+        let digest = layer["digest"].as_str().unwrap();
+        let blob = registry.get(&format!("/v2/stargz/blobs/{digest}")).body;
+        assert_eq!(&blob[blob.len() - 19..blob.len() - 13], b"STARGZ");
+    }
+    // By us, by docker and by podman; each of them checks the diff IDs.
+    let other = need!(Store::new());
+    other.rbuild(["pull", &name]).ok();
+    assert_eq!(other.tree(&name), store.tree(&plain));
+    other.rbuild(["fsck"]).ok();
+    let shown = ["ls", "-i", "/files/a", "/files/hard", "/files/soft"];
+    let podman = need!(Podman::new());
+    podman.podman(&["pull", "--tls-verify=false", &name]).ok();
+    podman.run(&name).args(shown).ok();
+    let docker = need!(docker());
+    docker.cmd(["pull", &name]).ok();
+    let run = docker.cmd(["run", "--rm", "--network", "none", &name]);
+    run.args(shown).ok();
 }

@@ -39,6 +39,11 @@ impl Kind {
         }
     }
 
+    /// Whether a table says where in the blob each file is.
+    pub fn has_contents(self) -> bool {
+        matches!(self, Self::Estargz | Self::ZstdChunked)
+    }
+
     /// The name that is typed.
     pub fn as_str(self) -> &'static str {
         match self {

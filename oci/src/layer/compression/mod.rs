@@ -6,6 +6,7 @@
 mod bounds;
 mod choice;
 mod gzip;
+pub(super) mod pool;
 mod probe;
 mod read_ahead;
 mod write_behind;
@@ -112,9 +113,9 @@ pub struct CompressOptions {
 
 /// The gzip level unless another is asked for. The next one makes binaries 3 % smaller, and takes
 /// nearly twice as long over text; the one below makes them a fifth larger.
-const GZIP_LEVEL: i32 = 2;
+pub(super) const GZIP_LEVEL: i32 = 2;
 /// The Zstandard level unless another is asked for.
-const ZSTD_LEVEL: i32 = 3;
+pub(super) const ZSTD_LEVEL: i32 = 3;
 /// What one zstd thread compresses at a time; part of what makes the output what it is.
 const ZSTD_JOB: u32 = 4 << 20;
 
