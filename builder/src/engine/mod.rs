@@ -4,11 +4,12 @@ mod cache;
 pub mod cancel;
 mod copies;
 pub mod copy;
-mod devices;
+pub mod devices;
 mod elsewhere;
 mod execute;
 pub mod fetched;
 mod filled;
+pub mod keys;
 mod mounted;
 mod mounts;
 mod network;
@@ -17,6 +18,7 @@ pub mod run;
 pub mod secrets;
 pub mod sharing;
 mod sources;
+mod squash;
 mod stack;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -33,6 +35,7 @@ use runtime::Overlay;
 use store::{CacheName, StagedSnapshot, Store};
 use tokio::sync::OnceCell;
 
+use crate::auth::Auth;
 use crate::context::BuildContext;
 use crate::files::index::FileIndex;
 use crate::files::select::{Everything, Selection};
@@ -55,6 +58,8 @@ pub struct Engine {
     /// The store and the way to registries.
     images: Images,
     options: EngineOptions,
+    /// The secrets that are for servers.
+    auth: Auth,
     progress: Arc<dyn Progress>,
     cancel: Arc<Cancel>,
     shared: Shared,
@@ -122,6 +127,7 @@ impl Engine {
     ) -> Self {
         Self {
             images,
+            auth: Auth::of(&options.secrets),
             options,
             progress,
             cancel,
@@ -384,10 +390,14 @@ impl Engine {
         Ok(Layer {
             diff_id: diff,
             chain_id: snapshot.chain_id,
-            created: self
-                .dated()
-                .unwrap_or_else(|| jiff::Timestamp::now().to_string()),
+            created: self.now(),
         })
+    }
+
+    /// What is made now is dated to this.
+    fn now(&self) -> String {
+        let now = || jiff::Timestamp::now().to_string();
+        self.dated().unwrap_or_else(now)
     }
 }
 

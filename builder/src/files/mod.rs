@@ -7,6 +7,7 @@
 //! - [`listing`]: what a copy took, so that a later one can say what changed
 //! - [`dest`]: the directories that a copy fills
 //! - [`earlier`]: what the last copy of the same sources made, to be linked to
+//! - [`merge`]: several layers made one
 //! - `make`: regular files, by several threads
 //! - [`copy`]: a selection written into a rootfs, with Docker's rules for destinations
 
@@ -17,6 +18,7 @@ pub mod earlier;
 pub mod index;
 pub mod listing;
 mod make;
+pub mod merge;
 mod parents;
 pub mod rootfs;
 pub mod select;

@@ -285,7 +285,7 @@ fn solve_bounded(
         graph: &graph,
         args: &args,
         named: &named,
-        consent: Consent::default(),
+        consent: &options.consent,
         platform: &platform,
         run_flags: "default",
         no_cache: NoCache::No,
@@ -300,7 +300,8 @@ fn solve_bounded(
     let solved = runtime.block_on(async {
         let mut solver = Solver::new(build, fake, &log, before);
         solver.prepare().await?;
-        solver.solve().await
+        let (image, trace) = solver.solve().await;
+        Ok((image?, trace))
     });
     (solved, log.0.into_inner().unwrap())
 }
@@ -447,7 +448,7 @@ fn images_are_known_by_platform() {
         graph: &graph,
         args: &args,
         named: &named,
-        consent: Consent::default(),
+        consent: &options.consent,
         platform: &platform,
         run_flags: "default",
         no_cache: NoCache::No,

@@ -14,12 +14,15 @@ pub mod options;
 mod outcome;
 mod outputs;
 mod platforms;
+mod provenance;
 mod record;
+mod squash;
 mod steps;
 mod trace;
 
 use std::sync::Arc;
 
+use builder::auth::Auth;
 use builder::context::{self, BuildContext};
 use builder::engine::cancel::Cancel;
 use builder::engine::secrets::{Agents, Masked, Masker, Secrets};
@@ -31,11 +34,12 @@ use builder::plan::mistakes::base_images;
 use builder::record::recorder::Recorder;
 use builder::solve::backend::Execute as _;
 use builder::solve::error::{SolveError, StepError};
+use builder::solve::image::StageImage;
 use builder::solve::jobs::Bound;
 use builder::solve::progress::Progress;
 use builder::solve::{Build, NoCache, Solver};
 use dockerfile::lint::Report;
-use images::Images;
+use images::{ConfigDocument, Images};
 use oci::{Digest, Platform};
 
 use crate::app::App;
@@ -65,7 +69,9 @@ pub async fn run(app: &App, args: Args) -> Outcome {
         outcome::forget(&args).await?;
     }
     let interrupts = Interrupts::watch(Arc::new(Cancel::default()));
-    let opening = context::open(args.context.clone(), args.file.clone());
+    let secrets = given::read(&options.secrets).map_err(Failure::new)?;
+    let auth = Auth::of(&secrets);
+    let opening = context::open(args.context.clone(), args.file.clone(), &auth);
     let opened = interrupts.unless(opening).await?;
     let (context, source) =
         opened.map_err(|e| text::meant_a_command(&app.commands, &args.context, e))?;
@@ -80,12 +86,15 @@ pub async fn run(app: &App, args: Args) -> Outcome {
     }
 
     let opened = match method {
-        Method::Build => interrupts.unless(Opened::of(&options, context)).await??,
+        Method::Build => {
+            let opening = Opened::of(&options, context, &auth);
+            interrupts.unless(opening).await??
+        }
         _ => Opened::alone(context),
     };
     let (named, host) = (options.named(), Platform::host());
     if method == Method::Build {
-        let dated = epoch::date(&mut options, &args.target, &text, &opened);
+        let dated = epoch::date(&mut options, &args.target, &text, (&opened, &auth));
         interrupts.unless(dated).await??;
     }
     let mut plans = Vec::new();
@@ -96,7 +105,7 @@ pub async fn run(app: &App, args: Args) -> Outcome {
             build_platform: &host,
             target_platform: platform,
             named: &named,
-            consent: options.consent,
+            consent: options.consent.clone(),
         };
         let wanted = base_images(&text.parsed.dockerfile, &planned);
         let bases = Bases::find(app, wanted, &planned, &options.contexts);
@@ -120,6 +129,7 @@ pub async fn run(app: &App, args: Args) -> Outcome {
         plans: &plans,
         run_flags: &run_flags,
         interrupts: &interrupts,
+        secrets,
     };
     command.build(opened).await
 }
@@ -134,6 +144,7 @@ struct Command<'a> {
     plans: &'a [(GraphOptions<'a>, Graph)],
     run_flags: &'a str,
     interrupts: &'a Interrupts,
+    secrets: Secrets,
 }
 
 /// What the builds for all platforms share.
@@ -207,7 +218,7 @@ impl<'a> Command<'a> {
         let Working {
             shown, interrupts, ..
         } = working;
-        let secrets = given::read(&options.secrets).map_err(Failure::new)?;
+        let secrets = self.secrets.clone();
         let masker = Masker::new(&secrets);
         let recorder: Arc<Recorder> = Arc::clone(working.recorder);
         let progress: Arc<dyn Progress> = Arc::new(Masked::new(recorder, masker.clone()));
@@ -293,36 +304,48 @@ impl<'a> Command<'a> {
         }
         let mut report = None;
         let mut solvers = Vec::new();
+        let mut materials = Vec::new();
         for ((planned, graph), (engine, progress, last)) in self.plans.iter().zip(&ways) {
             let build = self.build_of(planned, graph);
             let solver = Solver::new(build, engine, progress.as_ref(), last.trace());
             let (solver, found) = self.prepare(solver, planned, &shared.context).await?;
             report.get_or_insert(found);
+            materials.push(provenance::materials(&shared.images.store, solver.images()).await?);
             solvers.push(solver);
         }
         let mut built = Vec::new();
-        let mut traces = Vec::new();
-        let plans = self.plans.iter().zip(&ways).zip(solvers);
-        for (((planned, _), (engine, ..)), solver) in plans {
-            let solved = solver.solve().await;
-            let (image, trace) = solved.map_err(|e| self.text.failed(&e))?;
-            let inline = engine.inline(&image.diff_ids);
+        let plans = self.plans.iter().zip(&ways).zip(solvers).zip(materials);
+        for ((((planned, _), (engine, progress, last)), solver), materials) in plans {
+            let (solved, trace) = solver.solve().await;
+            last.replace(trace).await;
+            let image = solved.map_err(|e| self.text.failed(&e))?;
             built.push(Built {
                 platform: planned.target_platform.clone(),
                 base_layers: image.base.rootfs.diff_ids.len(),
-                document: outcome::document(
-                    &image,
-                    engine.dated().as_deref(),
-                    self.options,
-                    inline,
-                )?,
+                document: self.document(image, engine, progress.as_ref()).await?,
+                materials,
             });
-            traces.push(trace);
-        }
-        for ((_, _, last), trace) in ways.into_iter().zip(traces) {
-            last.replace(trace).await;
         }
         Ok(AllBuilt { built, report })
+    }
+
+    /// The configuration of what was built for a platform.
+    async fn document(
+        &self,
+        image: StageImage,
+        engine: &Engine,
+        progress: &dyn Progress,
+    ) -> Result<ConfigDocument, Failure> {
+        let dated = engine.dated();
+        let inline = engine.inline(&image.diff_ids);
+        let document = outcome::document(&image, dated.as_deref(), self.options, inline)?;
+        // There may be nothing to merge.
+        if !self.args.squash || squash::is_merged(&image) {
+            return Ok(document);
+        }
+        let image = squash::squash(engine, image, &document.id, progress).await?;
+        let inline = engine.inline(&image.diff_ids);
+        outcome::document(&image, dated.as_deref(), self.options, inline)
     }
 
     /// What there is to be built for a platform.
@@ -332,7 +355,7 @@ impl<'a> Command<'a> {
             graph,
             args: &self.options.args,
             named: planned.named,
-            consent: self.options.consent,
+            consent: &self.options.consent,
             platform: planned.target_platform,
             run_flags: self.run_flags,
             no_cache: match (self.args.no_cache, self.args.no_cache_filter.as_slice()) {
