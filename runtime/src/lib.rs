@@ -66,6 +66,7 @@ pub use error::{Error, Result};
 pub use hidden::Hidden;
 pub use init::init_hook;
 pub use limits::{CgroupParent, Limits, Pids, Resource, Ulimit};
-pub use node::Node;
+pub use node::{Access, Node};
+pub use seccomp::SeccompProfile;
 pub use spec::{Dns, Mount, MountKind, NetworkMode, Overlay, Rootfs, Spec};
 pub use sweep::sweep;

@@ -5,11 +5,12 @@ pub mod cancel;
 pub mod common;
 mod copies;
 pub mod copy;
-mod devices;
+pub mod devices;
 mod elsewhere;
 mod execute;
 pub mod fetched;
 mod filled;
+pub mod keys;
 mod mounted;
 mod mounts;
 mod network;
@@ -18,6 +19,7 @@ pub mod run;
 pub mod secrets;
 pub mod sharing;
 mod sources;
+mod squash;
 mod stack;
 
 use std::collections::BTreeMap;
@@ -34,6 +36,7 @@ use oci::layer::diff::measure;
 use runtime::Overlay;
 use store::{StagedSnapshot, Store};
 
+use crate::auth::Auth;
 use crate::context::BuildContext;
 use crate::files::select::{Everything, Selection};
 use crate::plan::RunOp;
@@ -55,6 +58,8 @@ pub struct Engine {
     /// The store and the way to registries.
     images: Images,
     options: EngineOptions,
+    /// The secrets that are for servers.
+    auth: Auth,
     progress: Arc<dyn Progress>,
     cancel: Arc<Cancel>,
     /// What it shares with builds that go on at the same time.
@@ -112,6 +117,7 @@ impl Engine {
     ) -> Self {
         Self {
             images,
+            auth: Auth::of(&options.secrets),
             options,
             progress,
             cancel,
@@ -380,10 +386,14 @@ impl Engine {
         Ok(Layer {
             diff_id: diff,
             chain_id: snapshot.chain_id,
-            created: self
-                .dated()
-                .unwrap_or_else(|| jiff::Timestamp::now().to_string()),
+            created: self.now(),
         })
+    }
+
+    /// What is made now is dated to this.
+    fn now(&self) -> String {
+        let now = || jiff::Timestamp::now().to_string();
+        self.dated().unwrap_or_else(now)
     }
 }
 

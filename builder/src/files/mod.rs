@@ -9,6 +9,7 @@
 //! - [`listing`]: what a copy took, so that a later one can say what changed
 //! - [`dest`]: the directories that a copy fills
 //! - [`earlier`]: what the last copy of the same sources made, to be linked to
+//! - [`merge`]: several layers made one
 //! - `make`: regular files, by several threads
 //! - [`copy`]: a selection written into a rootfs, with Docker's rules for destinations
 
@@ -20,6 +21,7 @@ mod entry;
 pub mod index;
 pub mod listing;
 mod make;
+pub mod merge;
 mod parents;
 pub mod rootfs;
 pub mod select;

@@ -160,7 +160,10 @@ impl State {
             }
             Op::BoundingSet { keep } => sys.limit_bounding_set(*keep)?,
             Op::NoNewPrivileges => sys.forbid_new_privileges()?,
-            Op::Filter => sys.install_filter(seccomp::default_filter())?,
+            Op::Filter { program } => {
+                let usual = seccomp::default_filter();
+                sys.install_filter(program.as_deref().unwrap_or(usual))?;
+            }
             Op::OwnPipes { uid } => sys.own_pipes(*uid)?,
             Op::Identity { uid, gid, groups } => sys.set_identity(*uid, *gid, groups)?,
             Op::Capabilities { mask } => sys.set_capabilities(*mask)?,

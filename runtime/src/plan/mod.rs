@@ -6,7 +6,7 @@ pub(crate) use op::{Op, Plan};
 
 use crate::caps;
 use crate::node::Node;
-use crate::spec::{Mount, MountKind, NetworkMode, Spec};
+use crate::spec::{Filter, Mount, MountKind, NetworkMode, Spec};
 use crate::sys::{Attrs, FsType};
 use crate::users::Identity;
 
@@ -358,9 +358,12 @@ fn enter_user(inputs: &Inputs<'_>, ops: &mut Vec<Op>) {
     });
     let mask = caps::mask(&spec.capabilities);
     ops.push(Op::BoundingSet { keep: mask });
-    if spec.seccomp {
-        ops.push(Op::Filter);
-    }
+    let program = match &spec.filter {
+        Filter::Default => Some(None),
+        Filter::Profile(profile) => Some(Some(profile.program.to_vec())),
+        Filter::None => None,
+    };
+    ops.extend(program.map(|program| Op::Filter { program }));
     if spec.no_new_privileges {
         ops.push(Op::NoNewPrivileges);
     }

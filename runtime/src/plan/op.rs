@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::hidden::Hidden;
 use crate::limits::Ulimit;
 use crate::node::Node;
+use crate::seccomp::Instruction;
 use crate::sys::{Attrs, FsType};
 
 /// What the init does, in order, and then executes.
@@ -111,7 +112,10 @@ pub(crate) enum Op {
     BoundingSet {
         keep: u64,
     },
-    Filter,
+    /// Puts the default system call filter in place, or another one.
+    Filter {
+        program: Option<Vec<Instruction>>,
+    },
     /// Executing a file gives no privileges any more, whatever its mode says.
     NoNewPrivileges,
     /// Standard output can then be opened again by name (`/dev/stdout`).
@@ -160,7 +164,7 @@ impl fmt::Display for Op {
             Self::Ulimit { limit } => write!(f, "set ulimit {:?}", limit.resource),
             Self::ChangeDir { path } => write!(f, "change directory to {path:?}"),
             Self::BoundingSet { .. } => f.write_str("limit the capability bounding set"),
-            Self::Filter => f.write_str("install the system call filter"),
+            Self::Filter { .. } => f.write_str("install the system call filter"),
             Self::NoNewPrivileges => f.write_str("forbid new privileges"),
             Self::OwnPipes { .. } => f.write_str("hand standard output over"),
             Self::Identity { uid, gid, .. } => write!(f, "become user {uid}:{gid}"),
