@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 /// Which devices a container can open.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub(crate) enum Devices {
     /// Those that are bound into /dev, and no node beside them.
     #[default]

@@ -11,7 +11,7 @@ pub mod fetched;
 mod filled;
 mod mounted;
 mod mounts;
-mod network;
+pub mod network;
 mod remote;
 pub mod run;
 pub mod secrets;

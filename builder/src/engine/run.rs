@@ -202,10 +202,8 @@ impl RunSettings {
             .limits(self.limits.clone())
             .dns(self.dns.clone())
             .seccomp(!self.no_filter)
-            .no_new_privileges(self.no_new_privileges);
-        if let Some(name) = &self.hostname {
-            spec = spec.hostname(name);
-        }
+            .no_new_privileges(self.no_new_privileges)
+            .hostname(self.hostname.as_deref().unwrap_or("buildkitsandbox"));
         if let Some(size) = self.shm_size {
             spec = spec.shm_size(size);
         }

@@ -8,6 +8,7 @@ use crate::hidden::Hidden;
 use crate::node::Node;
 use crate::plan::Op;
 use crate::seccomp;
+use crate::spec::WindowSize;
 use crate::sys::{Attrs, FsType, Syscall};
 
 /// The directory of the scratch file system that others are hidden behind.
@@ -85,6 +86,14 @@ impl State {
             Op::JoinNetwork { slot } => sys.join_network(self.take(*slot)?.as_fd())?,
             Op::RaiseLoopback => sys.raise_loopback()?,
             Op::UnshareCgroup => sys.unshare_cgroup()?,
+            Op::Hide => sys.hide()?,
+            Op::JoinContainer { slot } => sys.join_namespaces(self.take(*slot)?.as_fd())?,
+            Op::Terminal {
+                slot,
+                size,
+                console,
+            } => self.terminal(sys, *slot, *size, *console)?,
+            Op::MakeDirs { path } => sys.make_dirs(path)?,
             Op::SetHostname { name } => sys.set_hostname(name)?,
             Op::Umask { mask } => sys.set_umask(*mask),
             Op::PrivateMounts => sys.private_mounts()?,
@@ -160,11 +169,34 @@ impl State {
             }
             Op::BoundingSet { keep } => sys.limit_bounding_set(*keep)?,
             Op::NoNewPrivileges => sys.forbid_new_privileges()?,
-            Op::Filter => sys.install_filter(seccomp::default_filter())?,
+            Op::Filter { capabilities } => {
+                sys.install_filter(&seccomp::filter(*capabilities))?;
+            }
             Op::OwnPipes { uid } => sys.own_pipes(*uid)?,
             Op::Identity { uid, gid, groups } => sys.set_identity(*uid, *gid, groups)?,
             Op::Capabilities { mask } => sys.set_capabilities(*mask)?,
         }
+        Ok(())
+    }
+
+    /// Makes a terminal, the process's and the parent's.
+    fn terminal(
+        &mut self,
+        sys: &dyn Syscall,
+        slot: usize,
+        size: WindowSize,
+        console: bool,
+    ) -> Result<(), Stop> {
+        const CONSOLE: &str = "/dev/console";
+        let socket = self.take(slot)?;
+        let (master, slave) = sys.open_terminal(size)?;
+        if console {
+            make_point(sys, CONSOLE, false)?;
+            let copy = sys.clone_tree(slave.as_fd(), "")?;
+            sys.attach(copy.as_fd(), sys.open_path(CONSOLE)?.as_fd())?;
+        }
+        sys.send(socket.as_fd(), master.as_fd())?;
+        sys.take_terminal(slave.as_fd())?;
         Ok(())
     }
 

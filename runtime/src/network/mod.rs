@@ -23,7 +23,7 @@ mod nft;
 mod sockets;
 mod subnet;
 
-pub use config::Config;
+pub use config::{Between, Config};
 
 use std::fs::File;
 use std::io;
@@ -74,7 +74,7 @@ impl Sandbox {
             lease,
             config: config.clone(),
         };
-        let opened = bridge::open_host(&state, &config.bridge, bridge.subnet);
+        let opened = bridge::open_host(&state, config, bridge.subnet);
         drop(state);
         opened?;
         sandbox.connect(&mut host, inside, &bridge)?;
@@ -119,7 +119,13 @@ impl Sandbox {
         link::make_pair(host, pair, self.namespace.as_fd())
             .map_err(step("make a veth pair (kernel module veth)"))?;
         let port = link::by_name(host, &name).map_err(step("find the port of the bridge"))?;
-        link::isolate(host, port.index, mac).map_err(step("keep the port from other ports"))?;
+        link::isolate(
+            host,
+            port.index,
+            mac,
+            self.config.between == Between::Nothing,
+        )
+        .map_err(step("keep the port from other ports"))?;
         let eth0 = link::by_name(&mut inside, INTERFACE).map_err(step("find eth0"))?;
         link::add_address(&mut inside, eth0.index, self.lease.address, bridge.subnet)
             .and_then(|()| link::raise(&mut inside, eth0.index))

@@ -408,6 +408,6 @@ const VOLUMES: &str = "what --volume shows is not part of the cache's key: a ste
 
 /// Takes back what killed builds have left on this host, where a next one might not use it again.
 async fn sweep() {
-    let network = runtime::network::Config::default();
+    let network = builder::engine::network::config();
     let _ = tokio::task::spawn_blocking(move || runtime::sweep(&network)).await;
 }
