@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::caps::{Capability, DEFAULT};
 use crate::hidden::Hidden;
-use crate::limits::Limits;
+use crate::limits::{CgroupParent, Limits};
 use crate::network::Sandbox;
 use crate::node::{Devices, Node};
 
@@ -135,6 +135,20 @@ impl Spec {
         self
     }
 
+    /// Puts mounts before the others, but those whose place is another's already.
+    pub fn first_mounts(mut self, mounts: impl IntoIterator<Item = Mount>) -> Self {
+        let taken = |mount: &Mount| self.mounts.iter().any(|own| own.target == mount.target);
+        let mut first: Vec<Mount> = mounts.into_iter().filter(|mount| !taken(mount)).collect();
+        first.append(&mut self.mounts);
+        self.mounts = first;
+        self
+    }
+
+    /// The control group that holds those of the container, if one was asked for.
+    pub fn cgroup_parent(&self) -> Option<&CgroupParent> {
+        self.limits.parent.as_ref()
+    }
+
     /// Sets the resource limits.
     pub fn limits(mut self, limits: Limits) -> Self {
         self.limits = limits;
@@ -195,6 +209,12 @@ impl Spec {
     /// Adds a device node to /dev, and lets the container use that device.
     pub fn node(mut self, node: Node) -> Self {
         self.nodes.push(node);
+        self
+    }
+
+    /// Shows /proc and /sys as they are, nothing hidden or read-only.
+    pub fn unmasked(mut self) -> Self {
+        self.unmasked = true;
         self
     }
 
@@ -329,6 +349,10 @@ pub enum MountKind {
     Tmpfs {
         /// Size limit in bytes.
         size: Option<u64>,
+        /// Further options of tmpfs(5); `mode` in place of what it is otherwise.
+        options: Vec<(String, String)>,
+        /// Forbids writing.
+        readonly: bool,
     },
 }
 
@@ -361,7 +385,11 @@ impl Mount {
     pub fn tmpfs(target: impl Into<String>, size: Option<u64>) -> Self {
         Self {
             target: target.into(),
-            kind: MountKind::Tmpfs { size },
+            kind: MountKind::Tmpfs {
+                size,
+                options: Vec::new(),
+                readonly: false,
+            },
         }
     }
 }

@@ -6,7 +6,7 @@
 //! - [`transfer`]: how a push or pull shows its layers; [`fit`]: what is too wide for a line
 //! - [`table`] and [`listing`]: rows and columns, and `--format`
 //! - [`lines`]: output in lines; [`safe`]: foreign text on a terminal
-//! - [`prompt`]: questions; [`output`]: archives to files and pipes
+//! - [`prompt`]: questions; [`terminal`]: giving it to a container; [`output`]: archives to files and pipes
 
 pub mod fit;
 pub mod lines;
@@ -20,4 +20,5 @@ pub mod rawjson;
 pub mod safe;
 pub mod style;
 pub mod table;
+pub mod terminal;
 pub mod transfer;

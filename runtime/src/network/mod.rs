@@ -50,6 +50,7 @@ pub struct Sandbox {
     /// Where the kernel is asked for the sockets of the namespace.
     diag: Mutex<Socket>,
     gateway: Ipv4Addr,
+    prefix: u8,
     lease: Lease,
     config: Config,
 }
@@ -71,6 +72,7 @@ impl Sandbox {
             namespace,
             diag: Mutex::new(diag),
             gateway: bridge.address,
+            prefix: bridge.subnet.prefix(),
             lease,
             config: config.clone(),
         };
@@ -89,6 +91,17 @@ impl Sandbox {
     /// Address of the namespace on the bridge.
     pub fn address(&self) -> Ipv4Addr {
         self.lease.address
+    }
+
+    /// How many bits of the address are the network's.
+    pub fn prefix(&self) -> u8 {
+        self.prefix
+    }
+
+    /// Hardware address of the namespace on the bridge.
+    pub fn mac(&self) -> String {
+        let octets = Mac::of(self.lease.address).octets();
+        octets.map(|octet| format!("{octet:02x}")).join(":")
     }
 
     /// Address of the host on the bridge.

@@ -197,15 +197,26 @@ fn own_mounts(inputs: &Inputs<'_>, mut slot: usize, ops: &mut Vec<Op>) {
                 });
                 files += 1;
             }
-            MountKind::Tmpfs { size } => {
+            MountKind::Tmpfs {
+                size,
+                options: given,
+                readonly,
+            } => {
                 let mode = place.mode.unwrap_or(0o1777);
-                let mut options = vec![("mode".to_owned(), format!("{mode:o}"))];
+                let mut options = given.clone();
+                if !options.iter().any(|(key, _)| key == "mode") {
+                    options.push(("mode".to_owned(), format!("{mode:o}")));
+                }
                 options.extend(size.map(|size| ("size".to_owned(), size.to_string())));
                 let fs = FsType {
                     name: "tmpfs".to_owned(),
                     options,
                 };
-                let attrs = Attrs { nodev, ..GUARDED };
+                let attrs = Attrs {
+                    nodev,
+                    readonly: *readonly,
+                    ..GUARDED
+                };
                 ops.push(Op::Mount { fs, attrs, target });
             }
         }
