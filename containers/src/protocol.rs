@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::launch::{Launch, RestartPolicy, Streams};
 
 /// The longest content of a frame, in bytes.
-pub const MAX_FRAME: usize = 16 << 20;
+const MAX_FRAME: usize = 16 << 20;
 /// Bytes before a frame's content.
 pub const HEADER: usize = 5;
 

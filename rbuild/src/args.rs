@@ -128,6 +128,21 @@ pub enum Command {
     /// Show what a container has said
     Logs(container::logs::LogsArgs),
 
+    /// Show the processes of a container
+    Top(container::top::TopArgs),
+
+    /// Show what containers use
+    Stats(container::stats::StatsArgs),
+
+    /// Show what has changed in a container since it was made
+    Diff(container::diff::DiffArgs),
+
+    /// Make an image of a container
+    Commit(container::commit::CommitArgs),
+
+    /// Change what containers may use
+    Update(Box<container::update::UpdateArgs>),
+
     /// Commands about containers, as docker groups them
     #[command(subcommand, arg_required_else_help = true)]
     Container(ContainerCommand),
@@ -163,7 +178,7 @@ pub enum Command {
     /// Read images from an archive
     Load(LoadArgs),
 
-    /// Write the files of an image to a tar archive
+    /// Write the files of a container or an image to a tar archive
     Export(ExportArgs),
 
     /// Log in to a registry

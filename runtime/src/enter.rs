@@ -11,13 +11,11 @@ use rustix::fs::{Mode, OFlags};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use rustix::thread::ThreadNameSpaceType;
 
-use crate::caps::Capability;
 use crate::cgroup::{Group, start_time};
 use crate::container::{ExitStatus, Stdio};
+use crate::entry::Entry;
 use crate::error::{Error, Result};
-use crate::limits::Ulimit;
 use crate::line::{Heard, Line};
-use crate::spec::WindowSize;
 use crate::sys::{self, Child};
 use crate::{init, plan, self_exe, users};
 
@@ -71,31 +69,6 @@ impl Inhabitant {
 fn gone() -> Error {
     let cause = io::Error::from_raw_os_error(nix::libc::ESRCH);
     Error::setup("find the container's process", cause)
-}
-
-/// What to run in a container that runs.
-#[derive(Debug, Clone, Default)]
-pub struct Entry {
-    /// The command.
-    pub argv: Vec<String>,
-    /// Environment as `NAME=value`; `HOME` is added from the container's passwd when missing.
-    pub env: Vec<String>,
-    /// Working directory.
-    pub cwd: String,
-    /// Docker's USER syntax, by the container's own passwd and group.
-    pub user: String,
-    /// Supplementary groups beside those of the user.
-    pub groups: Vec<u32>,
-    /// Capabilities, where the user is root.
-    pub capabilities: Vec<Capability>,
-    /// Applies the system call filter.
-    pub seccomp: bool,
-    /// Executing a file gives no privileges.
-    pub no_new_privileges: bool,
-    /// Per-process limits.
-    pub ulimits: Vec<Ulimit>,
-    /// It has a terminal, of this size at first.
-    pub terminal: Option<WindowSize>,
 }
 
 /// A process that was started by [`enter`]. Dropping it lets it run.

@@ -11,6 +11,7 @@ use crate::hidden::Hidden;
 use crate::limits::{CgroupParent, Limits};
 use crate::network::Sandbox;
 use crate::node::{Devices, Node};
+use crate::window::WindowSize;
 
 /// One process to run in a container: [`Spec::new`] gives the least that runs, the setters the
 /// rest. It can be stored as long as it has nothing that only this process holds: no
@@ -392,15 +393,6 @@ impl Mount {
             },
         }
     }
-}
-
-/// How large a terminal is, in characters.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct WindowSize {
-    /// Lines.
-    pub rows: u16,
-    /// Characters of a line.
-    pub columns: u16,
 }
 
 /// Resolver settings, as Docker's `--dns`, `--dns-search`, `--dns-option`.

@@ -51,7 +51,7 @@ impl Containers {
     pub async fn exec(&self, container: &Container, exec: Exec) -> Result<Executed> {
         let id = || container.id.clone();
         match container.state.status {
-            Status::Running => {}
+            status if status.can_exec() => {}
             Status::Paused => return Err(Error::Paused(id())),
             Status::Restarting => return Err(Error::Restarting(id())),
             _ => return Err(Error::NotRunning(id())),

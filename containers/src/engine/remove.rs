@@ -14,7 +14,7 @@ impl Containers {
     /// [`Error::Runs`] when it runs and force was not asked for.
     pub async fn remove(&self, container: &Container, force: bool) -> Result<()> {
         let mut container = container.clone();
-        if container.state.status.is_alive() {
+        if !container.state.status.can_remove() {
             if !force {
                 return Err(Error::Runs {
                     name: container.name.clone(),
@@ -33,7 +33,7 @@ impl Containers {
             return Ok(());
         }
         container.again()?;
-        if container.state.status.is_alive() {
+        if !container.state.status.can_remove() {
             return Err(Error::Runs {
                 name: container.name.clone(),
                 status: container.state.status,

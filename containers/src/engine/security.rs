@@ -58,8 +58,8 @@ pub(super) fn shows_system_paths(host: &HostConfig) -> bool {
     options.any(|option| option == "systempaths=unconfined")
 }
 
-/// docker's rules: additions to the default set (ALL is all), then what is dropped; with `--cap-drop
-/// ALL` only additions are left.
+/// docker's rules: additions to the default set (ALL is all), then what is dropped; where ALL is
+/// dropped only additions are left.
 fn capabilities(host: &HostConfig) -> Result<Vec<Capability>> {
     let held = caps::held();
     if host.privileged {

@@ -32,10 +32,10 @@ impl Containers {
         };
         container.again()?;
         match container.state.status {
-            Status::Running | Status::Restarting => return Ok(None),
+            status if status.can_start() => {}
             Status::Paused => return Err(Error::StartPaused),
-            Status::Removing | Status::Dead => return Err(Error::StartRemoved),
-            Status::Created | Status::Exited => {}
+            status if status.is_alive() => return Ok(None),
+            _ => return Err(Error::StartRemoved),
         }
         let lowers = match &container.stored.chain_id {
             None => Vec::new(),

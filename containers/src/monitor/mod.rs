@@ -39,6 +39,7 @@ pub fn monitor_hook() {
     if arg0.as_bytes() != ARG0.as_bytes() {
         return;
     }
+    runtime::close_inherited();
     if let Err(error) = work() {
         let _ = writeln!(io::stderr(), "{error}");
     }
@@ -76,8 +77,7 @@ fn work() -> io::Result<()> {
     // The terminal of whoever started it is none of its business.
     let _ = rustix::process::setsid();
     let starter = io::stdin().as_fd().try_clone_to_owned()?;
-    let null = File::open("/dev/null")?;
-    rustix::stdio::dup2_stdin(&null)?;
+    rustix::stdio::dup2_stdin(File::open("/dev/null")?)?;
     let mut starter = UnixStream::from(starter);
     let Some((Kind::Request, content)) = protocol::read(&mut starter)? else {
         return Ok(());

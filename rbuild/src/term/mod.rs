@@ -6,7 +6,8 @@
 //! - [`transfer`]: how a push or pull shows its layers; [`fit`]: what is too wide for a line
 //! - [`table`] and [`listing`]: rows and columns, and `--format`
 //! - [`lines`]: output in lines; [`safe`]: foreign text on a terminal
-//! - [`prompt`]: questions; [`terminal`]: giving it to a container; [`output`]: archives to files and pipes
+//! - [`prompt`]: questions; [`output`]: archives to files and pipes
+//! - [`terminal`]: the one that somebody sits at, given to a container
 
 pub mod fit;
 pub mod lines;

@@ -8,7 +8,7 @@ use clap::Command;
 use super::hints::{see, similar};
 
 /// Docker's words about containers that are not here yet.
-const CONTAINERS: &[&str] = &["commit", "cp", "diff", "port", "stats", "top", "update"];
+const CONTAINERS: &[&str] = &["cp", "port"];
 const NOT_YET: &str = "rbuild has no such command; `rbuild container --help` lists what can be \
     done with containers";
 
@@ -201,7 +201,7 @@ mod tests {
             ("rbuild https://example.com/app.git#v1", First::Build(1)),
             ("rbuild git@example.com:app.git", First::Build(1)),
             ("rbuild ps -a", First::Command),
-            ("rbuild stats -a", nothing("stats")),
+            ("rbuild port x", nothing("port")),
             ("rbuild --no-color psuh x", nothing("psuh")),
         ] {
             assert_eq!(first(line), what, "{line}");
@@ -222,7 +222,7 @@ mod tests {
         let end = "Run 'rbuild image --help' for more information";
         assert!(told(&["image"], "prnue").ends_with(end));
         assert!(told(&[], "xyzzy").contains("no folder xyzzy to build"));
-        assert!(told(&[], "stats").contains("rbuild container --help"));
+        assert!(told(&[], "port").contains("rbuild container --help"));
         assert!(told(&["buildx"], "create").contains("no builders"));
         assert!(told(&[], "compose").contains("rbuild bake"));
     }

@@ -8,8 +8,8 @@ use crate::hidden::Hidden;
 use crate::node::Node;
 use crate::plan::Op;
 use crate::seccomp;
-use crate::spec::WindowSize;
 use crate::sys::{Attrs, FsType, Syscall};
+use crate::window::WindowSize;
 
 /// The directory of the scratch file system that others are hidden behind.
 const EMPTY: &str = "empty";
@@ -99,23 +99,7 @@ impl State {
             Op::PrivateMounts => sys.private_mounts()?,
             Op::EnterRoot { slot } => sys.enter_root(self.take(*slot)?.as_fd())?,
             Op::Mount { fs, attrs, target } => self.mount(sys, fs, *attrs, target)?,
-            Op::MakeScratch { target, size } => {
-                let attrs = Attrs {
-                    nosuid: true,
-                    noexec: true,
-                    ..Attrs::default()
-                };
-                let fs = FsType {
-                    name: "tmpfs".to_owned(),
-                    options: [("mode", "755".to_owned()), ("size", size.to_string())]
-                        .map(|(key, value)| (key.to_owned(), value))
-                        .to_vec(),
-                };
-                let tree = sys.make_mount(&fs, attrs)?;
-                sys.attach(tree.as_fd(), sys.open_path(target)?.as_fd())?;
-                sys.make_dir(tree.as_fd(), EMPTY)?;
-                self.scratch = Some(tree);
-            }
+            Op::MakeScratch { target, size } => self.make_scratch(sys, target, *size)?,
             Op::DropScratch { target } => {
                 self.scratch = None;
                 sys.detach(target)?;
@@ -176,6 +160,26 @@ impl State {
             Op::Identity { uid, gid, groups } => sys.set_identity(*uid, *gid, groups)?,
             Op::Capabilities { mask } => sys.set_capabilities(*mask)?,
         }
+        Ok(())
+    }
+
+    /// Makes the scratch file system.
+    fn make_scratch(&mut self, sys: &dyn Syscall, target: &str, size: usize) -> io::Result<()> {
+        let attrs = Attrs {
+            nosuid: true,
+            noexec: true,
+            ..Attrs::default()
+        };
+        let fs = FsType {
+            name: "tmpfs".to_owned(),
+            options: [("mode", "755".to_owned()), ("size", size.to_string())]
+                .map(|(key, value)| (key.to_owned(), value))
+                .to_vec(),
+        };
+        let tree = sys.make_mount(&fs, attrs)?;
+        sys.attach(tree.as_fd(), sys.open_path(target)?.as_fd())?;
+        sys.make_dir(tree.as_fd(), EMPTY)?;
+        self.scratch = Some(tree);
         Ok(())
     }
 

@@ -2,7 +2,7 @@
 
 use super::op::{Op, Plan};
 use super::user::{Become, environment};
-use crate::enter::Entry;
+use crate::entry::Entry;
 use crate::users::Identity;
 
 /// The slots of what is handed over: the container, and where the terminal goes.

@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 use crate::hidden::Hidden;
 use crate::limits::Ulimit;
 use crate::node::Node;
-use crate::spec::WindowSize;
 use crate::sys::{Attrs, FsType};
+use crate::window::WindowSize;
 
 /// What the init does, in order, and then executes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

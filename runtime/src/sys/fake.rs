@@ -10,7 +10,7 @@ use super::syscall::{Attrs, FsType, Syscall};
 use crate::limits::Ulimit;
 use crate::node::Node;
 use crate::seccomp::Instruction;
-use crate::spec::WindowSize;
+use crate::window::WindowSize;
 
 /// Records calls; descriptors appear in the record as what they were opened as.
 #[derive(Default)]

@@ -19,7 +19,7 @@ use super::syscall::{Attrs, FsType, Syscall};
 use crate::limits::{Resource, Ulimit};
 use crate::node::Node;
 use crate::seccomp::Instruction;
-use crate::spec::WindowSize;
+use crate::window::WindowSize;
 
 /// Type of devpts, statfs(2).
 const DEVPTS: u32 = 0x1cd1;

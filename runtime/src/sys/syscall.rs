@@ -6,7 +6,7 @@ use std::os::fd::{BorrowedFd, OwnedFd};
 use crate::limits::Ulimit;
 use crate::node::Node;
 use crate::seccomp::Instruction;
-use crate::spec::WindowSize;
+use crate::window::WindowSize;
 
 /// Attributes of one mount; they are never inherited from elsewhere.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]

@@ -26,8 +26,8 @@ pub struct PsArgs {
     #[arg(short, long)]
     pub all: bool,
 
-    /// Only containers for which it holds: id, name, status, label, exited, ancestor, before, since,
-    /// network or volume; may be repeated
+    /// Only containers for which it holds: id, name, status, label, exited, ancestor, before,
+    /// since, network or volume; may be repeated
     #[arg(short, long = "filter", value_name = "KEY=VALUE")]
     pub filters: Vec<String>,
 
