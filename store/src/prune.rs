@@ -9,7 +9,7 @@ use oci::blob::BlobStore;
 
 use crate::collect::BlobCandidates;
 use crate::db::sqlite::Connection;
-use crate::db::{self, Durability, images, indexes};
+use crate::db::{self, Durability, containers, images, indexes};
 use crate::downloads;
 use crate::error::{Error, Result};
 use crate::image::{Image, seconds};
@@ -269,8 +269,10 @@ impl Store {
         if !report.images.is_empty() {
             all = without_indexes(&mut tx, all, &report).await?;
         }
+        let used = containers::images(&mut tx).await?;
         let (kept_images, chosen): (Vec<_>, Vec<_>) = choose_images(&all, options, now)
             .into_iter()
+            .filter(|stored| !used.contains(&stored.image.id))
             .partition(|stored| in_use.holds(&stored.image.id));
         // Lines go image by image, each with the layers that went with it.
         for stored in chosen {

@@ -9,6 +9,7 @@
 mod baking;
 mod building;
 mod cache;
+mod containers;
 mod contexts;
 mod copying;
 mod examples;

@@ -13,7 +13,7 @@ mod filled;
 pub mod keys;
 mod mounted;
 mod mounts;
-mod network;
+pub mod network;
 mod remote;
 pub mod run;
 pub mod secrets;

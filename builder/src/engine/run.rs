@@ -223,15 +223,13 @@ impl RunSettings {
             .network(network)
             .limits(self.limits.clone())
             .dns(self.dns.clone())
-            .no_new_privileges(self.no_new_privileges);
+            .no_new_privileges(self.no_new_privileges)
+            .hostname(self.hostname.as_deref().unwrap_or("buildkitsandbox"));
         spec = match &self.filter {
             Filter::Usual => spec,
             Filter::None => spec.seccomp(false),
             Filter::Profile { profile, .. } => spec.seccomp_profile(profile.clone()),
         };
-        if let Some(name) = &self.hostname {
-            spec = spec.hostname(name);
-        }
         if let Some(size) = self.shm_size {
             spec = spec.shm_size(size);
         }

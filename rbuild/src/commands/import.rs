@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io::{self, IsTerminal as _, Read};
 
 use clap::Args;
+use oci::config::Config;
 use oci::{Platform, Reference};
 
 use crate::app::App;
@@ -62,10 +63,7 @@ pub async fn run(app: &App, args: ImportArgs) -> Outcome {
         None => Platform::host(),
         Some(text) => text.parse().map_err(|e| Failure::with_code(e, 125))?,
     };
-    let config = changed_config(&args.changes, &platform).map_err(|e| {
-        let shown = safe::render(&e.diagnostics, "--change", &e.source, app.printer.color());
-        Failure::new("the changes cannot be applied").at(shown)
-    })?;
+    let config = changed(app, Config::default(), &args.changes, &platform)?;
     let source = Source::new(&args.source);
     let options = ImportOptions {
         config,
@@ -86,6 +84,19 @@ pub async fn run(app: &App, args: ImportArgs) -> Outcome {
     })?;
     app.printer.line(id);
     Ok(())
+}
+
+/// The configuration that the instructions of `--change` make of another.
+pub fn changed(
+    app: &App,
+    base: Config,
+    changes: &[String],
+    platform: &Platform,
+) -> Result<Config, Failure> {
+    changed_config(base, changes, platform).map_err(|e| {
+        let shown = safe::render(&e.diagnostics, "--change", &e.source, app.printer.color());
+        Failure::new("the changes cannot be applied").at(shown)
+    })
 }
 
 /// Now, or the time that `SOURCE_DATE_EPOCH` gives.

@@ -8,9 +8,8 @@
 
 use std::collections::BTreeMap;
 use std::str::FromStr as _;
-use std::sync::Arc;
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use syscalls::{aarch64, x86, x86_64};
 
 use super::bpf::{Assembler, Instruction, Label};
@@ -30,9 +29,9 @@ const MAX_INSTRUCTIONS: usize = 4096;
 const X32: u32 = 0x4000_0000;
 
 /// A system call filter that was made of a profile.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SeccompProfile {
-    pub(crate) program: Arc<[Instruction]>,
+    pub(crate) program: Vec<Instruction>,
 }
 
 impl SeccompProfile {
@@ -50,9 +49,7 @@ impl SeccompProfile {
                 program.len()
             ));
         }
-        Ok(Self {
-            program: program.into(),
-        })
+        Ok(Self { program })
     }
 }
 

@@ -122,6 +122,21 @@ pub(super) fn install_filter(filter: &[Instruction]) -> io::Result<()> {
     checked(result).map(drop)
 }
 
+/// pidfd_send_signal(2) by the signal's number, real-time ones too; 0 only looks.
+pub(crate) fn send_signal(pidfd: BorrowedFd<'_>, number: i32) -> io::Result<()> {
+    // SAFETY: numbers only; no signal information is passed.
+    let result = unsafe {
+        libc::syscall(
+            libc::SYS_pidfd_send_signal,
+            pidfd.as_raw_fd(),
+            number,
+            std::ptr::null::<libc::siginfo_t>(),
+            0,
+        )
+    };
+    checked(result).map(drop)
+}
+
 /// Gives the process a session keyring of its own, so that the host's keys stay out of reach.
 pub(super) fn new_keyring() -> io::Result<()> {
     const KEYCTL_JOIN_SESSION_KEYRING: i32 = 1;

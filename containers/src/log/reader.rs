@@ -1,0 +1,379 @@
+//! Reads a log back: the last lines, those of a time, and what comes.
+
+use std::collections::VecDeque;
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom};
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+
+use flate2::read::MultiGzDecoder;
+use jiff::Timestamp;
+use rustix::fs::inotify;
+
+use super::entry::Entry;
+use super::rotated;
+
+/// The longest line of a file that is read: an entry of 16 KiB, each byte escaped.
+const MAX_LINE: u64 = 256 << 10;
+/// How far from a file's end lines are looked for at once.
+const BLOCK: u64 = 64 << 10;
+
+/// Which lines are wanted.
+#[derive(Clone, Debug, Default)]
+pub struct Wanted {
+    /// Only so many of the last.
+    pub tail: Option<usize>,
+    /// Only those since then.
+    pub since: Option<Timestamp>,
+    /// Only those before then.
+    pub until: Option<Timestamp>,
+}
+
+impl Wanted {
+    fn takes(&self, entry: &Entry) -> bool {
+        if self.since.is_none() && self.until.is_none() {
+            return true;
+        }
+        let time = entry.time.parse::<Timestamp>().ok();
+        let after = |since| time.is_none_or(|time| time >= since);
+        let before = |until| time.is_none_or(|time| time <= until);
+        self.since.is_none_or(after) && self.until.is_none_or(before)
+    }
+
+    fn is_over(&self, entry: &Entry) -> bool {
+        let time = entry.time.parse::<Timestamp>().ok();
+        matches!((time, self.until), (Some(time), Some(until)) if time > until)
+    }
+}
+
+/// Where a reader has come to.
+#[derive(Debug)]
+pub struct Reader {
+    path: PathBuf,
+    file: Option<BufReader<File>>,
+    wanted: Wanted,
+    /// A line of which the end is still to come.
+    begun: Vec<u8>,
+}
+
+impl Reader {
+    /// Tells the lines that are there, one after the other, and stands at the end of them.
+    ///
+    /// # Errors
+    /// Those of the file system, and of `each`.
+    pub fn open(
+        path: PathBuf,
+        wanted: Wanted,
+        each: &mut dyn FnMut(Entry) -> io::Result<()>,
+    ) -> io::Result<Self> {
+        let mut reader = Self {
+            file: open(&path)?,
+            path,
+            wanted,
+            begun: Vec::new(),
+        };
+        match reader.wanted.tail {
+            Some(0) => reader.skip()?,
+            Some(tail) => reader.last(tail, each)?,
+            None => reader.all(each)?,
+        }
+        Ok(reader)
+    }
+
+    fn skip(&mut self) -> io::Result<()> {
+        if let Some(file) = &mut self.file {
+            file.seek(SeekFrom::End(0))?;
+        }
+        Ok(())
+    }
+
+    /// The rotated files, the oldest first.
+    fn older(&self) -> io::Result<Vec<PathBuf>> {
+        let mut found = Vec::new();
+        for number in 1.. {
+            let both = [false, true].map(|compressed| rotated(&self.path, number, compressed));
+            match both.into_iter().find(|path| path.exists()) {
+                Some(path) => found.push(path),
+                None => break,
+            }
+        }
+        found.reverse();
+        Ok(found)
+    }
+
+    fn all(&mut self, each: &mut dyn FnMut(Entry) -> io::Result<()>) -> io::Result<()> {
+        for path in self.older()? {
+            let wanted = &self.wanted;
+            read_whole(&path, &mut |entry| match wanted.takes(&entry) {
+                true => each(entry),
+                false => Ok(()),
+            })?;
+        }
+        self.more(each).map(drop)
+    }
+
+    fn last(
+        &mut self,
+        tail: usize,
+        each: &mut dyn FnMut(Entry) -> io::Result<()>,
+    ) -> io::Result<()> {
+        let plain = self.wanted.since.is_none() && self.wanted.until.is_none();
+        let mut missing = tail;
+        if let Some(file) = self.file.as_mut().filter(|_| plain) {
+            let (start, found) = start_of_last(file.get_mut(), tail)?;
+            file.seek(SeekFrom::Start(start))?;
+            missing = tail - found;
+        }
+        let mut last = VecDeque::new();
+        let mut keep = |entry| {
+            if last.len() == tail {
+                last.pop_front();
+            }
+            last.push_back(entry);
+            Ok(())
+        };
+        match plain {
+            // Lines in older files are looked for where the newest has too few.
+            true => {
+                if missing > 0 {
+                    for path in self.older()? {
+                        read_whole(&path, &mut keep)?;
+                    }
+                }
+                self.more(&mut keep)?;
+            }
+            false => self.all(&mut keep)?,
+        }
+        last.into_iter().try_for_each(each)
+    }
+
+    /// Tells the lines that have come since; true when the time that was asked for is over.
+    ///
+    /// # Errors
+    /// Those of the file system, and of `each`.
+    pub fn more(&mut self, each: &mut dyn FnMut(Entry) -> io::Result<()>) -> io::Result<bool> {
+        loop {
+            if self.file.is_none() {
+                self.file = open(&self.path)?;
+            }
+            let Some(file) = &mut self.file else {
+                return Ok(false);
+            };
+            while next_line(file, &mut self.begun)? {
+                let line = std::mem::take(&mut self.begun);
+                let Ok(entry) = serde_json::from_slice::<Entry>(&line) else {
+                    continue;
+                };
+                if self.wanted.is_over(&entry) {
+                    return Ok(true);
+                }
+                if self.wanted.takes(&entry) {
+                    each(entry)?;
+                }
+            }
+            if !is_replaced(file.get_ref(), &self.path) {
+                return Ok(false);
+            }
+            // What was written before the file was put aside has been read to its end.
+            let rest = next_line(file, &mut self.begun)?;
+            if !rest {
+                self.file = None;
+                self.begun.clear();
+            }
+        }
+    }
+}
+
+fn open(path: &Path) -> io::Result<Option<BufReader<File>>> {
+    match File::open(path) {
+        Ok(file) => Ok(Some(BufReader::new(file))),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(e) => Err(e),
+    }
+}
+
+fn is_replaced(file: &File, path: &Path) -> bool {
+    let here = file.metadata().map(|found| (found.dev(), found.ino()));
+    let there = std::fs::metadata(path).map(|found| (found.dev(), found.ino()));
+    match (here, there) {
+        (Ok(here), Ok(there)) => here != there,
+        _ => false,
+    }
+}
+
+/// Adds to a line; true when it is whole.
+fn next_line(from: &mut impl BufRead, line: &mut Vec<u8>) -> io::Result<bool> {
+    let room = MAX_LINE.saturating_sub(line.len() as u64);
+    from.take(room).read_until(b'\n', line)?;
+    // One that is too long is no entry of ours, and is passed over.
+    Ok(line.ends_with(b"\n") || line.len() as u64 >= MAX_LINE)
+}
+
+fn read_whole(path: &Path, each: &mut dyn FnMut(Entry) -> io::Result<()>) -> io::Result<()> {
+    let Ok(file) = File::open(path) else {
+        return Ok(());
+    };
+    let from: Box<dyn Read> = match path.extension().is_some_and(|name| name == "gz") {
+        true => Box::new(MultiGzDecoder::new(file)),
+        false => Box::new(file),
+    };
+    let mut from = BufReader::new(from);
+    let mut line = Vec::new();
+    while next_line(&mut from, &mut line)? {
+        if let Ok(entry) = serde_json::from_slice(&line) {
+            each(entry)?;
+        }
+        line.clear();
+    }
+    Ok(())
+}
+
+/// Where the last lines of a file begin, and how many there are of those that were asked for.
+fn start_of_last(file: &mut File, lines: usize) -> io::Result<(u64, usize)> {
+    let mut end = file.metadata()?.len();
+    let mut found = 0;
+    let mut block = Vec::new();
+    // The last line break ends the last line.
+    let mut last = true;
+    while end > 0 {
+        let start = end.saturating_sub(BLOCK);
+        file.seek(SeekFrom::Start(start))?;
+        block.clear();
+        (&mut *file).take(end - start).read_to_end(&mut block)?;
+        for (at, _) in block.iter().enumerate().rev().filter(|(_, b)| **b == b'\n') {
+            if std::mem::take(&mut last) {
+                continue;
+            }
+            found += 1;
+            if found == lines {
+                return Ok((start + at as u64 + 1, found));
+            }
+        }
+        end = start;
+    }
+    // The first line begins the file.
+    Ok((0, (found + usize::from(!last)).min(lines)))
+}
+
+/// Sleeps until something happens in a folder.
+#[derive(Debug)]
+pub struct Watch(rustix::fd::OwnedFd);
+
+impl Watch {
+    /// Begins to watch.
+    ///
+    /// # Errors
+    /// When the kernel has no watches left.
+    pub fn new(folder: &Path) -> io::Result<Self> {
+        let fd = inotify::init(inotify::CreateFlags::CLOEXEC)?;
+        let events = inotify::WatchFlags::MODIFY
+            | inotify::WatchFlags::CREATE
+            | inotify::WatchFlags::MOVED_TO
+            | inotify::WatchFlags::DELETE_SELF
+            | inotify::WatchFlags::MOVE_SELF
+            | inotify::WatchFlags::ONLYDIR;
+        inotify::add_watch(&fd, folder, events)?;
+        Ok(Self(fd))
+    }
+
+    /// Its descriptor, readable when something has happened.
+    pub fn fd(&self) -> rustix::fd::BorrowedFd<'_> {
+        use rustix::fd::AsFd as _;
+        self.0.as_fd()
+    }
+
+    /// Takes what has happened.
+    ///
+    /// # Errors
+    /// Those of read(2).
+    pub fn take(&self) -> io::Result<()> {
+        let mut buffer = [0u8; 4096];
+        rustix::io::retry_on_intr(|| rustix::io::read(&self.0, &mut buffer))?;
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::LogSettings;
+    use super::super::entry::Stream;
+    use super::super::writer::Writer;
+    use super::*;
+
+    fn read(path: &Path, wanted: Wanted) -> (Vec<String>, Reader) {
+        let mut lines = Vec::new();
+        let reader = Reader::open(path.to_owned(), wanted, &mut |entry| {
+            lines.push(entry.log.trim_end().to_owned());
+            Ok(())
+        })
+        .unwrap();
+        (lines, reader)
+    }
+
+    #[test]
+    fn rotation_is_followed_and_the_tail_reaches_back() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("log");
+        let settings = LogSettings {
+            max_size: Some(1000),
+            max_file: 10,
+            compress: true,
+            ..LogSettings::default()
+        };
+        let mut log = Writer::open(path.clone(), settings).unwrap();
+        let mut say = |from: usize, to: usize| {
+            for number in from..to {
+                let line = format!("{number}\n");
+                log.write(Stream::Stdout, line.as_bytes()).unwrap();
+            }
+        };
+        say(0, 50);
+        let (lines, mut reader) = read(&path, Wanted::default());
+        let numbers = |from: usize, to: usize| -> Vec<String> {
+            (from..to).map(|number| number.to_string()).collect()
+        };
+        assert_eq!(lines, numbers(0, 50));
+        say(50, 60);
+        let mut came = Vec::new();
+        reader
+            .more(&mut |entry| {
+                came.push(entry.log.trim_end().to_owned());
+                Ok(())
+            })
+            .unwrap();
+        assert_eq!(came, numbers(50, 60));
+        for tail in [0, 1, 5, 30, 60, 100] {
+            let wanted = Wanted {
+                tail: Some(tail),
+                ..Wanted::default()
+            };
+            let from = 60usize.saturating_sub(tail);
+            assert_eq!(read(&path, wanted).0, numbers(from, 60), "{tail}");
+        }
+    }
+
+    #[test]
+    fn times_choose_lines() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("log");
+        let line = |second: u32| {
+            format!(
+                "{{\"log\":\"{second}\\n\",\"stream\":\"stdout\",\
+                 \"time\":\"2026-01-01T00:00:{second:02}Z\"}}\n"
+            )
+        };
+        std::fs::write(&path, (0..10).map(line).collect::<String>()).unwrap();
+        let at = |second: i64| Timestamp::new(1_767_225_600 + second, 0).ok();
+        let wanted = Wanted {
+            since: at(3),
+            until: at(6),
+            tail: None,
+        };
+        assert_eq!(read(&path, wanted.clone()).0, ["3", "4", "5", "6"]);
+        let wanted = Wanted {
+            tail: Some(2),
+            ..wanted
+        };
+        assert_eq!(read(&path, wanted).0, ["5", "6"]);
+    }
+}
