@@ -58,6 +58,7 @@ mod sync;
 )]
 mod sys;
 pub mod users;
+pub mod writeback;
 
 pub use container::{Container, ExitStatus, Killer, Running, Stdio};
 pub use cpus::check_sets;

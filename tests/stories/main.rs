@@ -24,6 +24,7 @@ mod indexes;
 mod instructions;
 mod interrupted;
 mod isolation;
+mod layers;
 mod lists;
 mod mounts;
 mod networks;

@@ -4,7 +4,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use e2e::{Cmd, Dir, Missing, Registry, Store, arm64, is_root, need, program, skopeo};
+use e2e::{Cmd, Dir, Meeting, Missing, Registry, Store, arm64, is_root, need, program, skopeo};
 use serde_json::json;
 
 /// An index of two images, each with a file that says what it is for.
@@ -158,4 +158,51 @@ fn a_run_for_another_processor_is_run() {
     assert_eq!(store.inspect("app")["Architecture"], "arm64");
     // Nothing of the interpreter is in the image.
     assert!(!tree.has("usr/bin/qemu-aarch64-static"), "{tree:?}");
+}
+
+#[test]
+fn platforms_are_built_at_the_same_time_and_equal_steps_once() {
+    let store = need!(Store::busybox());
+    let (both, once) = (Meeting::of(2), Meeting::of(1));
+    // Each platform's step waits for the other's.
+    let context = Dir::dockerfile(&format!(
+        "FROM --platform=$BUILDPLATFORM busybox AS tools\nRUN {}\nARG TARGETARCH\n\
+         RUN {} && echo $TARGETARCH >/arch\n\
+         FROM scratch\nCOPY --from=tools /arch /arch\n",
+        once.attend("equal"),
+        both.attend("$TARGETARCH"),
+    ));
+    let flags = ["--platform", "linux/amd64,linux/arm64", "--network", "host"];
+    store
+        .build("app", &context)
+        .args(flags)
+        .arg("--no-cache")
+        .ok();
+    assert_eq!((once.came(), both.came()), (1, 2));
+    for (arch, text) in [("amd64", "amd64\n"), ("arm64", "arm64\n")] {
+        let name = format!("app-{arch}");
+        let platform = format!("linux/{arch}");
+        store
+            .build(&name, &context)
+            .args(["--platform", &platform, "--network", "host"])
+            .ok();
+        assert_eq!(store.tree(&name).text("arch"), text);
+    }
+    assert_eq!((once.came(), both.came()), (1, 2), "all of it was found");
+}
+
+#[test]
+fn a_platform_that_fails_ends_the_others_and_is_told() {
+    let store = need!(Store::busybox());
+    let (begun, never) = (Meeting::of(2), Meeting::closed());
+    let context = Dir::dockerfile(&format!(
+        "FROM --platform=$BUILDPLATFORM busybox\nARG TARGETARCH\n\
+         RUN {}; if [ $TARGETARCH = amd64 ]; then {}; else echo the reason; exit 9; fi\n",
+        begun.attend("$TARGETARCH"),
+        never.attend("x"),
+    ));
+    let flags = ["--platform", "linux/amd64,linux/arm64", "--network", "host"];
+    let done = store.build("app", &context).args(flags).fails(9);
+    done.tells("CANCELED").tells("exit code: 9");
+    assert!(!store.has("app"));
 }

@@ -2,6 +2,7 @@
 
 mod cache;
 pub mod cancel;
+pub mod common;
 mod copies;
 pub mod copy;
 pub mod devices;
@@ -21,7 +22,7 @@ mod sources;
 mod squash;
 mod stack;
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -30,14 +31,13 @@ use images::layout::LayoutPlace;
 use oci::ChainId;
 use oci::layer::TarOptions;
 use oci::layer::clamp::clamp_times;
+use oci::layer::compression::Compression;
 use oci::layer::diff::measure;
 use runtime::Overlay;
-use store::{CacheName, StagedSnapshot, Store};
-use tokio::sync::OnceCell;
+use store::{StagedSnapshot, Store};
 
 use crate::auth::Auth;
 use crate::context::BuildContext;
-use crate::files::index::FileIndex;
 use crate::files::select::{Everything, Selection};
 use crate::plan::RunOp;
 use crate::solve::backend::{Execute as _, Job, Layer, Tree};
@@ -45,9 +45,9 @@ use crate::solve::error::StepError;
 use crate::solve::jobs::Turn;
 use crate::solve::progress::{Progress, Vertex};
 use cancel::Cancel;
+use common::Common;
 use copy::OpenTree;
 use filled::{Filled, keep_record};
-use network::Networks;
 use run::{RunContext, RunSettings, Started};
 use secrets::{Agents, Secrets};
 use sharing::{SharedSteps, Sharing};
@@ -62,28 +62,14 @@ pub struct Engine {
     auth: Auth,
     progress: Arc<dyn Progress>,
     cancel: Arc<Cancel>,
-    shared: Shared,
+    /// What it shares with builds that go on at the same time.
+    shared: Common,
+    /// What is known of steps of shared caches.
+    steps: SharedSteps,
 }
 
 /// What each path among the sources of a copy takes, if it was looked for.
 type Selected = Option<Vec<Vec<Selection>>>;
-
-/// The indexes of contexts, once they are read, by where they are kept.
-type Indexes = HashMap<PathBuf, Arc<Mutex<Option<FileIndex>>>>;
-
-/// What steps leave for later ones.
-#[derive(Default)]
-struct Shared {
-    networks: Networks,
-    stub: OnceCell<PathBuf>,
-    indexes: Mutex<Indexes>,
-    remote: fetched::Known,
-    /// Layers of files that changed while they were copied: their keys may tell of others.
-    unsteady: Mutex<HashSet<ChainId>>,
-    steps: SharedSteps,
-    /// The cache mounts that `--no-cache` has emptied already.
-    emptied: Mutex<HashSet<CacheName>>,
-}
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
@@ -112,16 +98,20 @@ pub struct EngineOptions {
     pub secrets: Secrets,
     /// `--ssh`
     pub agents: Agents,
+    /// How the result's layers will have to be compressed, each as soon as its step is done. `None`
+    /// stands for any way that registries hold.
+    pub compress: Vec<Option<Compression>>,
     /// `SOURCE_DATE_EPOCH`: nothing made is dated later than this, seconds since 1970.
     pub epoch: Option<i64>,
 }
 
 impl Engine {
     /// An engine for one build, which tells of its work through `progress` and ends early when
-    /// `cancel` says so.
+    /// `cancel` says so. Builds that go on at the same time have `shared` in common.
     pub fn new(
         images: Images,
         options: EngineOptions,
+        shared: Common,
         progress: Arc<dyn Progress>,
         cancel: Arc<Cancel>,
     ) -> Self {
@@ -131,7 +121,8 @@ impl Engine {
             options,
             progress,
             cancel,
-            shared: Shared::default(),
+            shared,
+            steps: SharedSteps::default(),
         }
     }
 
@@ -151,7 +142,12 @@ impl Engine {
             directories = found.map_err(failed("read the store"))?;
         }
         if directories.is_empty() {
-            return Err(StepError::LayersGone(chain.clone()));
+            let gone = StepError::LayersGone(chain.clone());
+            // Another build may have found out that they are not to be had where they were seen.
+            return Err(match self.has_lost_elsewhere() {
+                true => StepError::CacheLost(gone.to_string()),
+                false => gone,
+            });
         }
         Ok(directories)
     }

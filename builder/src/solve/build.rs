@@ -3,7 +3,7 @@
 use dockerfile::stage::Dockerfile;
 use oci::Platform;
 
-use super::jobs::Bound;
+use super::together::Together;
 use crate::plan::{BuildArgs, Consent, Graph, NamedContexts, Names};
 
 /// What is built, and how.
@@ -26,8 +26,8 @@ pub struct Build<'a> {
     pub run_flags: &'a str,
     /// Which steps are not looked up in the cache.
     pub no_cache: NoCache<'a>,
-    /// `--jobs`
-    pub jobs: Bound,
+    /// The builds that are done at the same time, this one among them.
+    pub together: &'a Together,
     /// The layers of the result have to be here, also those that caches have elsewhere.
     pub whole: bool,
 }

@@ -2,7 +2,8 @@
 //!
 //! - [`build`]: what is built; [`prepare`]: what has to be known of it before anything runs
 //! - [`walk`]: goes through the nodes of the plan; [`ready`]: which can be worked on, [`jobs`]: how
-//!   many at a time, [`inputs`]: what each takes from elsewhere
+//!   many at a time, [`inputs`]: what each takes from elsewhere; [`together`]: what builds share
+//!   that go on at the same time
 //! - [`backend`]: the traits through which the world is seen; [`progress`]: what it is told
 //! - `foreign`: for which platforms processes run
 //! - [`image`]: what a stage comes to; [`error`]: why there is none
@@ -22,6 +23,7 @@ pub mod progress;
 mod ready;
 pub mod reason;
 mod tell;
+pub mod together;
 pub mod trace;
 mod walk;
 mod why;
@@ -114,6 +116,7 @@ impl<'a, B: Cache + Execute> Solver<'a, B> {
             let warning = format!("{lost}; going on without the shared cache");
             tell.progress.warning(&warning);
             self.backend.lose();
+            build.together.forget();
             walked = self.walk(&nodes).await;
         }
         if self.backend.shares() {

@@ -16,6 +16,7 @@ use super::image::StageImage;
 use super::jobs::{Bound, Turn};
 use super::progress::{Progress, Vertex};
 use super::reason::Reason;
+use super::together::Together;
 use super::trace::Trace;
 use super::{Build, Solver};
 use crate::plan::graph::GraphOptions;
@@ -280,6 +281,7 @@ fn solve_bounded(
         consent: Consent::default(),
     };
     let graph = Graph::new(&parsed.dockerfile, &options).unwrap();
+    let together = Together::new(jobs);
     let build = Build {
         file: &parsed.dockerfile,
         graph: &graph,
@@ -289,7 +291,7 @@ fn solve_bounded(
         platform: &platform,
         run_flags: "default",
         no_cache: NoCache::No,
-        jobs,
+        together: &together,
         whole: true,
     };
     let log = Log::default();
@@ -443,6 +445,7 @@ fn images_are_known_by_platform() {
         consent: Consent::default(),
     };
     let graph = Graph::new(&parsed.dockerfile, &options).unwrap();
+    let together = Together::new(Bound::Work(NonZeroUsize::MIN));
     let build = Build {
         file: &parsed.dockerfile,
         graph: &graph,
@@ -452,7 +455,7 @@ fn images_are_known_by_platform() {
         platform: &platform,
         run_flags: "default",
         no_cache: NoCache::No,
-        jobs: Bound::Work(NonZeroUsize::MIN),
+        together: &together,
         whole: true,
     };
     let (fake, log) = (Fake::default(), Log::default());

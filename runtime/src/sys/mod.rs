@@ -12,5 +12,5 @@ mod syscall;
 pub(crate) use bpf::attach_device_filter;
 pub(crate) use linux::{Linux, open_in};
 pub(crate) use process::{Child, clone_process, close_from, inherited, wait_child};
-pub(crate) use raw::{allow_devices, mount_setattr, raise_loopback};
+pub(crate) use raw::{allow_devices, mount_setattr, raise_loopback, sync_file_range};
 pub(crate) use syscall::{Attrs, FsType, Syscall};

@@ -108,11 +108,20 @@ impl Delivery<'_> {
                 }
                 Output::Files { tar, dest, split } => self.files(built, *tar, dest, *split).await,
             };
-            done.map_err(|failure| self.interrupts.code(failure))?;
+            done.map_err(|failure| self.ended(failure))?;
         }
         let id = known.id.clone();
         self.tell(built, known).await?;
         Ok(id)
+    }
+
+    /// What was ended is no failure of its own.
+    fn ended(&self, failure: Failure) -> Failure {
+        let failure = self.interrupts.code(failure);
+        match self.interrupts.cancel().is_cancelled() {
+            true => failure.canceled(),
+            false => failure,
+        }
     }
 
     /// The names of an image in one output.
@@ -152,7 +161,6 @@ impl Delivery<'_> {
         Shape {
             form: Form {
                 compression: look.compression,
-                level: look.level,
                 force: look.force,
                 vocabulary: Some(look.vocabulary.unwrap_or(own)),
                 ..Form::default()
@@ -174,6 +182,8 @@ impl Delivery<'_> {
         let names = self.names(look);
         known.names.extend(names.iter().map(ToString::to_string));
         if store {
+            // Storing it waits for the disk as well, but cannot be ended then.
+            self.images.make_durable().await?;
             let id = self.store(built, look, &names).await?;
             self.note(&format!("writing image {id}"));
             for name in &names {
@@ -198,6 +208,7 @@ impl Delivery<'_> {
             };
         if store && plain && !annotated && !by_digest {
             for name in &names {
+                self.note_push(name);
                 let pushing = Pushing {
                     quiet: self.silent(),
                     ..Pushing::default()
@@ -211,6 +222,7 @@ impl Delivery<'_> {
         shape.form.vocabulary = look.vocabulary;
         let parts = self.staged(built, look).await?;
         for name in names {
+            self.note_push(&name);
             if !self.silent() {
                 let repository = name.repository();
                 let text = format!("The push refers to repository [{repository}]");
@@ -242,9 +254,18 @@ impl Delivery<'_> {
         }
     }
 
-    /// Whether a push tells nothing.
+    /// Whether a push tells nothing by itself.
     fn silent(&self) -> bool {
-        matches!(self.options.mode, Mode::Quiet | Mode::None | Mode::Rawjson) || self.to_stdout()
+        self.progress.is_some()
+            || matches!(self.options.mode, Mode::Quiet | Mode::None)
+            || self.to_stdout()
+    }
+
+    /// Tells of a push, where it tells nothing by itself.
+    fn note_push(&self, name: &Reference) {
+        if let Some(progress) = self.progress {
+            progress.status(&exporting(), &format!("pushing {name}"));
+        }
     }
 
     /// Keeps the result in the store; returns the image ID, or the digest of the index.
@@ -281,7 +302,7 @@ impl Delivery<'_> {
         let names = shape.references.iter().map(ToString::to_string);
         known.names.extend(names);
         let parts = self.staged(built, look).await?;
-        let transfer = Arc::new(Transfer::save(&self.app.printer));
+        let transfer = Arc::new(Transfer::save(&self.app.printer, self.progress.is_some()));
         let progress: Arc<dyn LayerProgress> = transfer.clone();
         let mut saved = Saved::default();
         let added = saved.add_result(self.images, &parts, &shape, &progress);

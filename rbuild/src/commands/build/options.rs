@@ -1,6 +1,7 @@
 //! Raw flags of `rbuild build` to validated options.
 
 use client::config::DaemonConfig;
+use oci::layer::compression::Compression;
 use oci::{Platform, Reference};
 use runtime::Dns;
 
@@ -205,8 +206,7 @@ fn check_output(
         }
         Output::Archive { look, .. } | Output::Image { look, .. } => look,
     };
-    look.annotations.check(platforms)?;
-    look.check()
+    look.annotations.check(platforms)
 }
 
 /// Whoever asks for the host's network on the command line agrees to it, as with buildx.
@@ -253,6 +253,17 @@ fn allow_device(text: &str, consent: &mut DeviceConsent) -> Result<(), String> {
 }
 
 impl Options {
+    /// How the outputs will want the layers that the build makes, each way once.
+    pub fn compressions(&self) -> Vec<Option<Compression>> {
+        let mut all = Vec::new();
+        for wanted in self.outputs.iter().filter_map(Output::compresses) {
+            if !all.contains(&wanted) {
+                all.push(wanted);
+            }
+        }
+        all
+    }
+
     /// What of the flags a RUN's result may depend on, as part of its cache key.
     pub fn run_flags(&self, args: &BuildFlags) -> String {
         let mut key = args.network.clone();

@@ -34,7 +34,7 @@ pub async fn keep(
 ) {
     let ended = match outcome {
         Ok(_) => Ended::Completed,
-        Err(_) if interrupts.came() => Ended::Canceled,
+        Err(failure) if interrupts.came() || failure.canceled => Ended::Canceled,
         Err(failure) => Ended::Error {
             error: failure.message.clone(),
         },
