@@ -143,6 +143,7 @@ fn solve_two(fake: &Fake, texts: [&str; 2], no_cache: [NoCache<'_>; 2]) -> Vec<S
     let consent = Consent::default();
     let together = Together::new(at_once(2));
     let parsed = texts.map(parse);
+    let consent = Consent::default();
     let graphs = parsed.each_ref().map(|parsed| {
         let options = GraphOptions {
             target: "",
@@ -150,7 +151,7 @@ fn solve_two(fake: &Fake, texts: [&str; 2], no_cache: [NoCache<'_>; 2]) -> Vec<S
             build_platform: &platform,
             target_platform: &platform,
             named: &named,
-            consent: Consent::default(),
+            consent: consent.clone(),
         };
         Graph::new(&parsed.dockerfile, &options).unwrap()
     });
