@@ -402,13 +402,13 @@ mod tests {
     #[test]
     fn keys_are_found_wherever_reads_end() {
         let typed = |parts: &[&[u8]]| {
-            let mut keys = Keys {
-                keys: super::keys("ctrl-p,ctrl-q").unwrap(),
+            let mut held = Keys {
+                keys: keys("ctrl-p,ctrl-q").unwrap(),
                 typed: 0,
             };
             let mut out = Vec::new();
             for part in parts {
-                let (bytes, parted) = keys.take(part);
+                let (bytes, parted) = held.take(part);
                 out.extend(bytes);
                 if parted {
                     return (out, true);

@@ -37,6 +37,14 @@ pub enum Error {
     /// It does not run.
     #[error("container {0} is not running")]
     NotRunning(String),
+    /// A signal that is none.
+    #[error("cannot kill container: {typed}: {cause}")]
+    NoSignal {
+        /// As the container was named.
+        typed: String,
+        /// What is wrong with the signal.
+        cause: Box<Error>,
+    },
     /// It does not run, so that nothing can be sent to it.
     #[error("cannot kill container: {typed}: container {id} is not running")]
     NotKilled {
@@ -45,7 +53,7 @@ pub enum Error {
         /// The container's ID.
         id: String,
     },
-    /// It stands still.
+    /// It stands still; by the name that was typed.
     #[error("Container {0} is paused, unpause the container before exec")]
     Paused(String),
     /// It stands still already.
@@ -65,7 +73,7 @@ pub enum Error {
     StartRemoved,
     /// It runs, and force was not asked for.
     #[error(
-        "cannot remove container \"/{name}\": container is {status}: {}",
+        "cannot remove container \"{name}\": container is {status}: {}",
         advice(*.status)
     )]
     Runs {

@@ -17,7 +17,8 @@ use crate::entry::Entry;
 use crate::error::{Error, Result};
 use crate::line::{Heard, Line};
 use crate::sys::{self, Child};
-use crate::{init, plan, self_exe, users};
+use crate::users::{self, Identity, UserError};
+use crate::{init, plan, self_exe};
 
 /// A container that runs, by its first process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -93,7 +94,7 @@ pub fn enter(
     }
     let pidfd = inhabitant.open().ok_or_else(gone)?;
     let root = inhabitant.root()?;
-    let identity = users::lookup(root.as_fd(), &entry.user)?;
+    let identity = identity(root.as_fd(), &entry.user)?;
     let plan = plan::entry(entry, &identity);
     let (line, ends) = Line::new(entry.terminal.is_some())?;
     let mut fds = stdio.or_null()?;
@@ -123,6 +124,17 @@ pub fn enter(
             entered.wait()?;
             Err(error)
         }
+    }
+}
+
+/// Who the command runs as. A database that the container has spoiled keeps nobody out who is known
+/// by number.
+fn identity(root: BorrowedFd<'_>, user: &str) -> Result<Identity> {
+    match users::lookup(root, user) {
+        Err(spoiled @ UserError::Database { .. }) => {
+            users::resolve(user, "", "").map_err(|_| spoiled.into())
+        }
+        other => Ok(other?),
     }
 }
 

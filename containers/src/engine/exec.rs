@@ -44,15 +44,16 @@ pub struct Executed {
 }
 
 impl Containers {
-    /// Runs a command in a container and returns when it is being executed.
+    /// Runs a command in a container and returns when it is being executed. `typed` is how it was
+    /// named.
     ///
     /// # Errors
     /// [`Error::NotRunning`], [`Error::Paused`], [`Error::Restarting`], and those of the runtime.
-    pub async fn exec(&self, container: &Container, exec: Exec) -> Result<Executed> {
+    pub async fn exec(&self, container: &Container, typed: &str, exec: Exec) -> Result<Executed> {
         let id = || container.id.clone();
         match container.state.status {
             status if status.can_exec() => {}
-            Status::Paused => return Err(Error::Paused(id())),
+            Status::Paused => return Err(Error::Paused(typed.to_owned())),
             Status::Restarting => return Err(Error::Restarting(id())),
             _ => return Err(Error::NotRunning(id())),
         }

@@ -65,7 +65,7 @@ fn capabilities(host: &HostConfig) -> Result<Vec<Capability>> {
     if host.privileged {
         return Ok(held);
     }
-    let read = |names: &Option<Vec<String>>| -> Result<(bool, Vec<Capability>)> {
+    let read = |flag: &str, names: &Option<Vec<String>>| -> Result<(bool, Vec<Capability>)> {
         let mut all = false;
         let mut found = Vec::new();
         for name in names.iter().flatten() {
@@ -77,13 +77,15 @@ fn capabilities(host: &HostConfig) -> Result<Vec<Capability>> {
             found.push(known.ok_or_else(|| {
                 let name = name.to_uppercase();
                 let name = name.strip_prefix("CAP_").unwrap_or(&name);
-                Error::Invalid(format!("invalid capability: \"CAP_{name}\""))
+                Error::Invalid(format!(
+                    "invalid {flag}: unknown capability: \"CAP_{name}\""
+                ))
             })?);
         }
         Ok((all, found))
     };
-    let (add_all, added) = read(&host.cap_add)?;
-    let (drop_all, dropped) = read(&host.cap_drop)?;
+    let (add_all, added) = read("CapAdd", &host.cap_add)?;
+    let (drop_all, dropped) = read("CapDrop", &host.cap_drop)?;
     let mut set: Vec<Capability> = match (add_all, drop_all) {
         (true, _) => held.clone(),
         (false, true) => Vec::new(),
@@ -136,7 +138,10 @@ mod tests {
     #[test]
     fn what_is_none_is_refused() {
         let error = confinement(&host(&["flying"], &[], &[])).unwrap_err();
-        assert_eq!(error.to_string(), "invalid capability: \"CAP_FLYING\"");
+        assert_eq!(
+            error.to_string(),
+            "invalid CapAdd: unknown capability: \"CAP_FLYING\""
+        );
         assert!(confinement(&host(&[], &[], &["what=ever"])).is_err());
         let free = confinement(&host(
             &[],

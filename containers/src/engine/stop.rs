@@ -137,7 +137,10 @@ impl Container {
     }
 
     fn kill(&self, typed: &str, signal: &str) -> Result<()> {
-        let signal = number(signal)?;
+        let signal = number(signal).map_err(|cause| Error::NoSignal {
+            typed: typed.to_owned(),
+            cause: Box::new(cause),
+        })?;
         if !self.state.status.has_processes() {
             return Err(Error::NotKilled {
                 typed: typed.to_owned(),

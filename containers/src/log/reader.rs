@@ -54,6 +54,8 @@ pub struct Reader {
     wanted: Wanted,
     /// A line of which the end is still to come.
     begun: Vec<u8>,
+    /// The time of the last line that was read, and how many lines of that time were.
+    last: (String, usize),
 }
 
 impl Reader {
@@ -71,6 +73,7 @@ impl Reader {
             path,
             wanted,
             begun: Vec::new(),
+            last: (String::new(), 0),
         };
         match reader.wanted.tail {
             Some(0) => reader.skip()?,
@@ -103,11 +106,7 @@ impl Reader {
 
     fn all(&mut self, each: &mut dyn FnMut(Entry) -> io::Result<()>) -> io::Result<()> {
         for path in self.older()? {
-            let wanted = &self.wanted;
-            read_whole(&path, &mut |entry| match wanted.takes(&entry) {
-                true => each(entry),
-                false => Ok(()),
-            })?;
+            self.tell_newer(&path, false, each)?;
         }
         self.more(each).map(drop)
     }
@@ -156,31 +155,111 @@ impl Reader {
             if self.file.is_none() {
                 self.file = open(&self.path)?;
             }
-            let Some(file) = &mut self.file else {
-                return Ok(false);
-            };
-            while next_line(file, &mut self.begun)? {
-                let line = std::mem::take(&mut self.begun);
-                let Ok(entry) = serde_json::from_slice::<Entry>(&line) else {
-                    continue;
-                };
-                if self.wanted.is_over(&entry) {
-                    return Ok(true);
-                }
-                if self.wanted.takes(&entry) {
-                    each(entry)?;
-                }
+            if self.read_on(each)? {
+                return Ok(true);
             }
-            if !is_replaced(file.get_ref(), &self.path) {
+            let replaced = self.file.as_ref();
+            if !replaced.is_some_and(|file| is_replaced(file.get_ref(), &self.path)) {
                 return Ok(false);
             }
-            // What was written before the file was put aside has been read to its end.
-            let rest = next_line(file, &mut self.begun)?;
-            if !rest {
-                self.file = None;
-                self.begun.clear();
+            // What was written before the file was put aside, and what went into others since.
+            if self.read_on(each)? || self.catch_up(each)? {
+                return Ok(true);
+            }
+            self.begun.clear();
+        }
+    }
+
+    /// Reads the open file to its end.
+    fn read_on(&mut self, each: &mut dyn FnMut(Entry) -> io::Result<()>) -> io::Result<bool> {
+        let Some(mut file) = self.file.take() else {
+            return Ok(false);
+        };
+        let mut over = false;
+        while !over && next_line(&mut file, &mut self.begun)? {
+            let line = std::mem::take(&mut self.begun);
+            if let Ok(entry) = serde_json::from_slice::<Entry>(&line) {
+                over = self.tell(entry, each)?;
             }
         }
+        self.file = Some(file);
+        Ok(over)
+    }
+
+    fn tell(
+        &mut self,
+        entry: Entry,
+        each: &mut dyn FnMut(Entry) -> io::Result<()>,
+    ) -> io::Result<bool> {
+        match self.last.0 == entry.time {
+            true => self.last.1 += 1,
+            false => self.last = (entry.time.clone(), 1),
+        }
+        if self.wanted.is_over(&entry) {
+            return Ok(true);
+        }
+        if self.wanted.takes(&entry) {
+            each(entry)?;
+        }
+        Ok(false)
+    }
+
+    /// Goes on in the files that were begun since the open one was put aside: it is one of the
+    /// rotated ones by now, or was compressed into one.
+    fn catch_up(&mut self, each: &mut dyn FnMut(Entry) -> io::Result<()>) -> io::Result<bool> {
+        let identity = |found: &std::fs::Metadata| (found.dev(), found.ino());
+        let of = |file: &BufReader<File>| file.get_ref().metadata().ok().as_ref().map(identity);
+        let own = self.file.as_ref().and_then(of);
+        // Opened first: what is begun after it is for the next time.
+        let next = open(&self.path)?;
+        let following = next.as_ref().and_then(of);
+        let mut older = self.older()?;
+        let at = |older: &[PathBuf], wanted: Option<(u64, u64)>| {
+            let found = |path: &PathBuf| std::fs::metadata(path).ok().as_ref().map(identity);
+            wanted.and_then(|_| older.iter().position(|path| found(path) == wanted))
+        };
+        if let Some(at) = at(&older, following) {
+            older.truncate(at);
+        }
+        let known = match at(&older, own) {
+            Some(at) => {
+                older.drain(..=at);
+                false
+            }
+            None => true,
+        };
+        for path in older {
+            self.tell_newer(&path, known, each)?;
+        }
+        self.file = next;
+        Ok(false)
+    }
+
+    /// Tells the lines of a file; with `known`, those that come after the last one.
+    fn tell_newer(
+        &mut self,
+        path: &Path,
+        known: bool,
+        each: &mut dyn FnMut(Entry) -> io::Result<()>,
+    ) -> io::Result<()> {
+        let (time, count) = self.last.clone();
+        let last = time.parse::<Timestamp>().ok();
+        let mut same = 0;
+        read_whole(path, &mut |entry| {
+            if known {
+                let at = entry.time.parse::<Timestamp>().ok();
+                if at < last {
+                    return Ok(());
+                }
+                if at == last {
+                    same += 1;
+                    if same <= count {
+                        return Ok(());
+                    }
+                }
+            }
+            self.tell(entry, each).map(drop)
+        })
     }
 }
 
@@ -210,12 +289,16 @@ fn next_line(from: &mut impl BufRead, line: &mut Vec<u8>) -> io::Result<bool> {
 }
 
 fn read_whole(path: &Path, each: &mut dyn FnMut(Entry) -> io::Result<()>) -> io::Result<()> {
-    let Ok(file) = File::open(path) else {
-        return Ok(());
-    };
-    let from: Box<dyn Read> = match path.extension().is_some_and(|name| name == "gz") {
-        true => Box::new(MultiGzDecoder::new(file)),
-        false => Box::new(file),
+    let mut compressed = path.as_os_str().to_owned();
+    compressed.push(".gz");
+    // One that is being compressed gets its other name before it loses this one.
+    let from: Box<dyn Read> = match (File::open(path), File::open(&compressed)) {
+        (Ok(file), _) if path.extension().is_some_and(|name| name == "gz") => {
+            Box::new(MultiGzDecoder::new(file))
+        }
+        (Ok(file), _) => Box::new(file),
+        (Err(_), Ok(file)) => Box::new(MultiGzDecoder::new(file)),
+        (Err(_), Err(_)) => return Ok(()),
     };
     let mut from = BufReader::new(from);
     let mut line = Vec::new();
@@ -316,7 +399,7 @@ mod tests {
         let path = dir.path().join("log");
         let settings = LogSettings {
             max_size: Some(1000),
-            max_file: 10,
+            max_file: 20,
             compress: true,
             ..LogSettings::default()
         };
@@ -342,13 +425,23 @@ mod tests {
             })
             .unwrap();
         assert_eq!(came, numbers(50, 60));
-        for tail in [0, 1, 5, 30, 60, 100] {
+        // Several files are begun before it looks again.
+        say(60, 90);
+        came.clear();
+        reader
+            .more(&mut |entry| {
+                came.push(entry.log.trim_end().to_owned());
+                Ok(())
+            })
+            .unwrap();
+        assert_eq!(came, numbers(60, 90));
+        for tail in [0, 1, 5, 30, 60, 90, 100] {
             let wanted = Wanted {
                 tail: Some(tail),
                 ..Wanted::default()
             };
-            let from = 60usize.saturating_sub(tail);
-            assert_eq!(read(&path, wanted).0, numbers(from, 60), "{tail}");
+            let from = 90usize.saturating_sub(tail);
+            assert_eq!(read(&path, wanted).0, numbers(from, 90), "{tail}");
         }
     }
 

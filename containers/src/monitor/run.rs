@@ -35,6 +35,8 @@ pub(super) struct Run {
     terminal: Option<OwnedFd>,
     pub(super) since: Instant,
     pub(super) connection: Option<Connection>,
+    /// Its address is leased as long as this is held.
+    network: Option<NetworkMode>,
     pub(super) ended: Option<ExitStatus>,
 }
 
@@ -128,6 +130,7 @@ impl Run {
             terminal,
             since: Instant::now(),
             connection,
+            network: Some(network),
             ended: None,
         })
     }
@@ -171,6 +174,7 @@ impl Run {
             };
             self.ended = Some(running.wait().unwrap_or(lost));
             self.input = None;
+            self.network = None;
         }
     }
 }

@@ -312,6 +312,7 @@ fn standard_mounts(inputs: &Inputs<'_>, ops: &mut Vec<Op>) {
         target: SCRATCH.to_owned(),
     });
     let shm = [
+        ("source", "shm".to_owned()),
         ("mode", "1777".to_owned()),
         ("size", inputs.spec.shm_size.to_string()),
     ];

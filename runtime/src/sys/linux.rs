@@ -45,7 +45,9 @@ pub(crate) fn open_in(dir: BorrowedFd<'_>, path: &str) -> io::Result<OwnedFd> {
 pub(crate) fn new_mount(fs: &FsType, attrs: Attrs) -> io::Result<OwnedFd> {
     let context = rustix::mount::fsopen(fs.name.as_str(), FsOpenFlags::FSOPEN_CLOEXEC)?;
     // What mount(8) shows as the device.
-    rustix::mount::fsconfig_set_string(context.as_fd(), "source", fs.name.as_str())?;
+    if !fs.options.iter().any(|(key, _)| key == "source") {
+        rustix::mount::fsconfig_set_string(context.as_fd(), "source", fs.name.as_str())?;
+    }
     for (key, value) in &fs.options {
         rustix::mount::fsconfig_set_string(context.as_fd(), key.as_str(), value.as_str())?;
     }

@@ -33,7 +33,9 @@ pub async fn run(app: &App, args: CreateArgs) -> Outcome {
     made.config.stdin_once = made.config.open_stdin;
     made.config.attach_stdout = true;
     made.config.attach_stderr = true;
-    let (_, created) = make(app, &args.make, made).await?;
+    // docker's exit code of what its daemon refuses; `run` has one of its own.
+    let made = make(app, &args.make, made).await;
+    let (_, created) = made.map_err(|failure| Failure { code: 1, ..failure })?;
     app.printer.line(&created.container.id);
     Ok(())
 }

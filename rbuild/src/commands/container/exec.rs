@@ -90,7 +90,7 @@ pub async fn run(app: &App, args: ExecArgs) -> Outcome {
         privileged: args.privileged,
         streams,
     };
-    let executed = match containers.exec(&container, exec).await {
+    let executed = match containers.exec(&container, name, exec).await {
         Ok(executed) => executed,
         Err(error) => {
             let code = match error.exit_code() {

@@ -118,6 +118,9 @@ fn host(flags: &MakeFlags) -> Result<HostConfig, String> {
         host.devices.push(device(text)?);
     }
     limit(&flags.limits, &mut host)?;
+    if host.auto_remove && host.restart_policy.name != "no" {
+        return Err("Conflicting options: --restart and --rm".to_owned());
+    }
     Ok(host)
 }
 

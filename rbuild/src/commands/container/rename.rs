@@ -3,7 +3,7 @@
 use clap::Args;
 
 use crate::app::App;
-use crate::failure::Outcome;
+use crate::failure::{Failure, Outcome};
 
 /// `rbuild rename`
 #[derive(Debug, Args)]
@@ -21,5 +21,10 @@ pub struct RenameArgs {
 pub async fn run(app: &App, args: RenameArgs) -> Outcome {
     let containers = app.containers().await?;
     let container = containers.find(&args.container).await?;
-    Ok(containers.rename(&container, &args.name).await?)
+    if let Err(error) = containers.rename(&container, &args.name).await {
+        app.printer.error(error);
+        let text = format!("failed to rename container named {}", args.container);
+        return Err(Failure::new(text));
+    }
+    Ok(())
 }

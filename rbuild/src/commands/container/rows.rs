@@ -113,7 +113,15 @@ pub fn status(container: &Container, now: i64) -> String {
 
 /// A command as it is shown: in quotes, and not too wide.
 fn command(container: &Container, whole: bool) -> String {
-    let text = container.record.config.argv().join(" ");
+    let argv = container.record.config.argv();
+    let words = argv.iter().enumerate().map(|(at, word)| {
+        // The command itself is never quoted.
+        match at > 0 && word.contains(' ') {
+            true => format!("'{word}'"),
+            false => word.clone(),
+        }
+    });
+    let text = words.collect::<Vec<_>>().join(" ");
     let shown = match whole || text.chars().count() <= COMMAND_WIDTH {
         true => text,
         false => {

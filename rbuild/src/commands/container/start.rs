@@ -4,7 +4,6 @@ use clap::Args;
 use containers::Streams;
 use containers::engine::Containers;
 
-use super::each;
 use super::streams::{self, Part};
 use crate::app::App;
 use crate::failure::{Failure, Outcome};
@@ -34,18 +33,38 @@ pub struct StartArgs {
 pub async fn run(app: &App, args: StartArgs) -> Outcome {
     let containers = app.containers().await?;
     if !args.attach && !args.interactive {
-        let all = &containers;
-        return each::named(app, &args.containers, |name| async move {
-            let container = all.find(&name).await?;
-            all.start(&container, Streams::default()).await.map(drop)
-        })
-        .await;
+        return all(app, &containers, &args.containers).await;
     }
     match args.containers.as_slice() {
         [only] => attached(&containers, only, &args).await,
         _ => Err(Failure::new(
             "you cannot start and attach multiple containers at once",
         )),
+    }
+}
+
+/// Starts several, and lists those that could not be started.
+async fn all(app: &App, containers: &Containers, names: &[String]) -> Outcome {
+    let mut failed: Vec<&str> = Vec::new();
+    for name in names {
+        let started = async {
+            let container = containers.find(name).await?;
+            containers.start(&container, Streams::default()).await
+        };
+        match started.await {
+            Ok(_) => app.printer.line(name),
+            Err(error) => {
+                app.printer.error(error);
+                failed.push(name);
+            }
+        }
+    }
+    match failed.is_empty() {
+        true => Ok(()),
+        false => {
+            let names = failed.join(" ");
+            Err(Failure::new(format!("failed to start containers: {names}")))
+        }
     }
 }
 
