@@ -99,7 +99,11 @@ async fn one(
         outcome::forget(args).await?;
     }
     let interrupts = &together.interrupts;
-    let secrets = given::read(&options.secrets).map_err(Failure::new)?;
+    let secrets = match (given::read(&options.secrets), method) {
+        (Err(e), Method::Build) => return Err(Failure::new(e)),
+        // A question can be answered without.
+        (read, _) => read.unwrap_or_default(),
+    };
     let auth = Auth::of(&secrets);
     let opening = context::open(args.context.clone(), args.file.clone(), &auth);
     let opened = interrupts.unless(opening).await?;
