@@ -10,6 +10,7 @@ mod elsewhere;
 mod execute;
 pub mod fetched;
 mod filled;
+mod foreign;
 mod mounted;
 mod mounts;
 mod network;
@@ -46,7 +47,7 @@ use copy::OpenTree;
 use filled::{Filled, keep_record};
 use run::{RunContext, RunSettings, Started};
 use secrets::{Agents, Secrets};
-use sharing::{SharedSteps, Sharing};
+use sharing::{Foreign, SharedSteps, Sharing};
 use stack::{Stack, make_cwd, make_workdir, mount};
 
 /// Builds on this machine.
@@ -60,6 +61,8 @@ pub struct Engine {
     shared: Common,
     /// What is known of steps of shared caches.
     steps: SharedSteps,
+    /// What is known of BuildKit's caches.
+    foreign: Foreign,
 }
 
 /// What each path among the sources of a copy takes, if it was looked for.
@@ -113,6 +116,7 @@ impl Engine {
             cancel,
             shared,
             steps: SharedSteps::default(),
+            foreign: Foreign::default(),
         }
     }
 
