@@ -140,6 +140,7 @@ fn a_thousand_stages_are_each_looked_at_once() {
 fn solve_two(fake: &Fake, texts: [&str; 2], no_cache: [NoCache<'_>; 2]) -> Vec<SolveError> {
     let platform: Platform = "linux/amd64".parse().unwrap();
     let (args, named) = (BuildArgs::default(), NamedContexts::default());
+    let consent = Consent::default();
     let together = Together::new(at_once(2));
     let parsed = texts.map(parse);
     let graphs = parsed.each_ref().map(|parsed| {
