@@ -10,7 +10,7 @@ use images::Images;
 
 use crate::failure::Failure;
 use crate::flags::Global;
-use crate::term::printer::Printer;
+use crate::term::printer::{Kept, Printer};
 
 /// The store's place, the printer, and ways to open the rest.
 #[derive(Debug)]
@@ -32,6 +32,28 @@ impl App {
             opened: Mutex::default(),
             commands,
             printer,
+        }
+    }
+
+    /// The same, its results kept in memory in place of being written.
+    pub fn keeping_results(&self) -> (Self, Kept) {
+        let kept = Kept::default();
+        let app = Self {
+            root: self.root.clone(),
+            opened: Mutex::default(),
+            commands: self.commands.clone(),
+            printer: self.printer.keeping(&kept),
+        };
+        (app, kept)
+    }
+
+    /// Tells of a failure: where, then what.
+    pub fn tell(&self, failure: &Failure) {
+        if let Some(excerpt) = &failure.excerpt {
+            self.printer.note(excerpt);
+        }
+        if !failure.message.is_empty() {
+            self.printer.error(&failure.message);
         }
     }
 

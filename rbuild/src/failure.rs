@@ -15,6 +15,8 @@ pub struct Failure {
     pub message: String,
     /// The exit code, never 0.
     pub code: u8,
+    /// It was ended by something else, which is told in its place.
+    pub canceled: bool,
 }
 
 impl Failure {
@@ -24,6 +26,7 @@ impl Failure {
             excerpt: None,
             message: message.to_string(),
             code: 1,
+            canceled: false,
         }
     }
 
@@ -44,7 +47,7 @@ impl Failure {
         Self {
             excerpt: self.excerpt.map(|text| masker.text(&text)),
             message: masker.text(&self.message),
-            code: self.code,
+            ..self
         }
     }
 
@@ -60,12 +63,21 @@ impl Failure {
         self
     }
 
+    /// The same, of work that was ended by something else.
+    pub fn canceled(self) -> Self {
+        Self {
+            canceled: true,
+            ..self
+        }
+    }
+
     /// A failure with an exit code of its own.
     pub fn with_code(message: impl std::fmt::Display, code: u8) -> Self {
         Self {
             excerpt: None,
             message: message.to_string(),
             code: code.max(1),
+            canceled: false,
         }
     }
 }

@@ -62,6 +62,7 @@ mod sync;
 mod sys;
 pub mod users;
 mod window;
+pub mod writeback;
 
 pub use cgroup::{Group, Sizes};
 pub use container::{Container, ExitStatus, Killer, Running, Stdio};
@@ -72,8 +73,9 @@ pub use error::{Error, Result};
 pub use hidden::Hidden;
 pub use init::init_hook;
 pub use limits::{CgroupParent, Limits, Pids, Resource, Ulimit};
-pub use node::Node;
+pub use node::{Access, Node};
 pub use processes::close_inherited;
+pub use seccomp::SeccompProfile;
 pub use spec::{Dns, Mount, MountKind, NetworkMode, Overlay, Rootfs, Spec};
 pub use sweep::sweep;
 pub use window::WindowSize;

@@ -34,6 +34,28 @@ pub struct Node {
     pub uid: u32,
     /// Group.
     pub gid: u32,
+    /// What the container may do with the device.
+    pub access: Access,
+}
+
+/// What may be done with a device.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Access {
+    /// It can be read from.
+    pub read: bool,
+    /// It can be written to.
+    pub write: bool,
+    /// A node of it can be made, as of any device.
+    pub make: bool,
+}
+
+impl Access {
+    /// Everything.
+    pub const ALL: Self = Self {
+        read: true,
+        write: true,
+        make: true,
+    };
 }
 
 impl Node {
@@ -47,6 +69,7 @@ impl Node {
             mode: 0o666,
             uid: 0,
             gid: 0,
+            access: Access::ALL,
         }
     }
 
@@ -69,6 +92,7 @@ impl Node {
             mode: stat.st_mode & 0o777,
             uid: stat.st_uid,
             gid: stat.st_gid,
+            access: Access::ALL,
         })
     }
 

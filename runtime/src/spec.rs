@@ -11,6 +11,7 @@ use crate::hidden::Hidden;
 use crate::limits::{CgroupParent, Limits};
 use crate::network::Sandbox;
 use crate::node::{Devices, Node};
+use crate::seccomp::SeccompProfile;
 use crate::window::WindowSize;
 
 /// One process to run in a container: [`Spec::new`] gives the least that runs, the setters the
@@ -44,8 +45,8 @@ pub struct Spec {
     pub(crate) capabilities: Vec<Capability>,
     /// Mounts the root file system read-only.
     pub(crate) readonly: bool,
-    /// Applies the default system call filter.
-    pub(crate) seccomp: bool,
+    /// The system call filter.
+    pub(crate) filter: Filter,
     /// Executing a file gives no privileges.
     pub(crate) no_new_privileges: bool,
     /// Size of /dev/shm in bytes.
@@ -86,7 +87,7 @@ impl Spec {
             dns: Dns::default(),
             capabilities: DEFAULT.to_vec(),
             readonly: false,
-            seccomp: true,
+            filter: Filter::Default,
             no_new_privileges: false,
             shm_size: 64 << 20,
             groups: Vec::new(),
@@ -182,7 +183,16 @@ impl Spec {
 
     /// Applies the default system call filter or none; without this it is applied.
     pub fn seccomp(mut self, seccomp: bool) -> Self {
-        self.seccomp = seccomp;
+        self.filter = match seccomp {
+            true => Filter::Default,
+            false => Filter::None,
+        };
+        self
+    }
+
+    /// Applies the filter of a profile in place of the default one.
+    pub fn seccomp_profile(mut self, profile: SeccompProfile) -> Self {
+        self.filter = Filter::Profile(profile);
         self
     }
 
@@ -224,7 +234,7 @@ impl Spec {
     /// root can.
     pub fn privileged(mut self) -> Self {
         self.capabilities = crate::caps::held();
-        self.seccomp = false;
+        self.filter = Filter::None;
         self.devices = Devices::All;
         self.unmasked = true;
         self.nodes.extend(Node::privileged());
@@ -265,6 +275,17 @@ impl Spec {
         self.shm_size = bytes;
         self
     }
+}
+
+/// Which system calls a container may make.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) enum Filter {
+    /// Docker's.
+    Default,
+    /// Those of a profile.
+    Profile(SeccompProfile),
+    /// All.
+    None,
 }
 
 /// The root file system of a container.

@@ -1,7 +1,7 @@
 //! Several targets from one file. What files come to is compared with buildx in the crate `bake`;
 //! here they are built.
 
-use e2e::{Dir, Store, need};
+use e2e::{Dir, Meeting, Store, need};
 
 const TWO: &str = r#"
 variable "VERSION" { default = "1" }
@@ -247,4 +247,170 @@ fn what_builds_cannot_do_is_refused_by_its_name() {
         .current_dir(dir.path())
         .fails(1);
     done.tells("failed to find target nope");
+}
+
+/// Targets `a` and `b`, each with a Dockerfile and the host's network for its steps.
+fn pair(a: &str, b: &str) -> Dir {
+    let target = |name: &str| {
+        format!(
+            "target \"{name}\" {{\n  dockerfile = \"{name}\"\n  tags = [\"{name}\"]\n  \
+             network = \"host\"\n}}\n"
+        )
+    };
+    let group = "group \"default\" { targets = [\"a\", \"b\"] }\n";
+    let hcl = format!("{group}{}{}", target("a"), target("b"));
+    Dir::new()
+        .file("docker-bake.hcl", hcl)
+        .file("a", a)
+        .file("b", b)
+}
+
+const HOST: [&str; 2] = ["bake", "--allow=network.host"];
+
+#[test]
+fn targets_are_built_at_the_same_time_and_equal_steps_once() {
+    let store = need!(Store::busybox());
+    let (both, once) = (Meeting::of(2), Meeting::of(1));
+    let file = |name: &str| {
+        format!(
+            "FROM busybox\nRUN {}\nRUN {} && echo {name} >/name\n",
+            once.attend("equal"),
+            both.attend(name)
+        )
+    };
+    let dir = pair(&file("a"), &file("b"));
+    // Each waits for the other: one after the other they would never end. Without a cache the
+    // store has nothing to say of equal steps.
+    let bake = || store.rbuild(HOST).current_dir(dir.path());
+    let done = bake().arg("--no-cache").ok();
+    assert_eq!(once.came(), 1);
+    assert_eq!(store.tree("a").text("name"), "a\n");
+    assert_eq!(store.tree("b").text("name"), "b\n");
+    done.tells("[a 3/3] RUN").tells("[b 3/3] RUN");
+    done.tells("[a] exporting to image")
+        .tells("naming to docker.io/library/b:latest");
+    // Lines are counted through.
+    let first = |line: &&str| line.starts_with("#1 ");
+    assert!(done.err().lines().filter(first).count() > 0);
+    let names = done.err();
+    let names = names.lines().filter(|line| line.contains("] RUN "));
+    let mut numbers: Vec<&str> = names.filter_map(|line| line.split(' ').next()).collect();
+    numbers.sort();
+    numbers.dedup();
+    assert_eq!(numbers.len(), 4, "{done}");
+    bake().ok();
+    assert_eq!(once.came(), 1, "what was made without a cache is in it");
+}
+
+#[test]
+fn a_target_that_fails_ends_the_others_and_is_told_last() {
+    let store = need!(Store::busybox());
+    let (begun, never) = (Meeting::of(2), Meeting::closed());
+    let slow = format!(
+        "FROM busybox\nRUN {}; {}\n",
+        begun.attend("a"),
+        never.attend("a")
+    );
+    let broken = format!(
+        "FROM busybox\nRUN {}; echo the reason; exit 7\n",
+        begun.attend("b")
+    );
+    let dir = pair(&slow, &broken);
+    let metadata = ["--metadata-file", "out.json"];
+    let bake = store.rbuild(HOST).args(metadata);
+    let done = bake.current_dir(dir.path()).fails(7);
+    let err = done.err();
+    let last = err.lines().last().unwrap();
+    assert!(last.contains("target b: failed to solve"), "{done}");
+    let reason = err.rfind("the reason").unwrap();
+    assert!(reason > err.rfind("CANCELED").unwrap(), "{done}");
+    assert!(!store.has("a") && !store.has("b"));
+    assert!(!dir.path().join("out.json").exists());
+    let records = store.rbuild(["builds"]).ok().out();
+    assert!(
+        records.contains("Canceled") && records.contains("Error"),
+        "{records}"
+    );
+}
+
+#[test]
+fn what_is_wrong_with_one_target_is_told_and_the_others_end() {
+    let store = need!(Store::busybox());
+    let never = Meeting::closed();
+    let slow = format!("FROM busybox\nRUN {}\n", never.attend("a"));
+    let dir = pair(&slow, "FROM busybox\nRUNS x\n");
+    let done = store.rbuild(HOST).current_dir(dir.path()).fails(1);
+    done.tells("unknown instruction").tells("target b: ");
+}
+
+#[test]
+fn jobs_bound_the_steps_of_all_targets() {
+    let store = need!(Store::busybox());
+    let file = |name: &str| format!("FROM busybox\nRUN sleep 0.2; echo {name}\n");
+    let dir = pair(&file("a"), &file("b"));
+    let bake = store.rbuild(HOST).args(["--jobs", "1"]);
+    let done = bake.current_dir(dir.path()).ok();
+    let mut running = 0;
+    for line in done.err().lines() {
+        running += i32::from(line.contains("2/2] RUN sleep"));
+        running -= i32::from(line.contains(" DONE 0."));
+        assert!(running <= 1, "{done}");
+        running = running.max(0);
+    }
+}
+
+/// The shape is what buildx 0.29 prints for the same files.
+#[test]
+fn answers_about_several_targets_are_one_document() {
+    let store = need!(Store::busybox());
+    let dir = Dir::new()
+        .file(
+            "docker-bake.hcl",
+            "group \"default\" { targets = [\"app\", \"db\"] }\n\
+             target \"app\" {\n  description = \"the app\"\n  args = { A = \"x$${y}\" }\n}\n\
+             target \"db\" { dockerfile = \"D2\" }\n",
+        )
+        .file("Dockerfile", "FROM busybox as b\nMAINTAINER x\n")
+        .file("D2", "FROM scratch AS z\n");
+    let call = |call: &str| {
+        let bake = store.rbuild(["bake", "--call", call]);
+        bake.current_dir(dir.path())
+    };
+    let told = call("targets,format=json").ok().json();
+    let groups = serde_json::json!({"default": {"targets": ["app", "db"]}});
+    assert_eq!(told["group"], groups);
+    let build = serde_json::json!({
+        "description": "the app", "context": ".", "dockerfile": "Dockerfile",
+        "args": {"A": "x$${y}"}, "call": "targets",
+    });
+    assert_eq!(told["target"]["app"]["build"], build);
+    assert_eq!(
+        told["target"]["app"]["targets"]["targets"][0]["base"],
+        "busybox"
+    );
+    assert_eq!(told["target"]["db"]["targets"]["targets"][0]["name"], "z");
+    let done = call("check,format=json").fails(1);
+    let told = done.json();
+    assert_eq!(told["target"]["app"]["build"]["call"], "lint");
+    let warnings = &told["target"]["app"]["check"]["warnings"];
+    let rules: Vec<&str> = (0..2)
+        .filter_map(|i| warnings[i]["ruleName"].as_str())
+        .collect();
+    assert_eq!(rules, ["FromAsCasing", "MaintainerDeprecated"]);
+    assert!(told["target"]["db"]["check"].is_object());
+    // For people, all of them one after the other.
+    let done = call("check").fails(1);
+    assert!(done.out().starts_with("app\nthe app\n\n"), "{done}");
+    assert!(done.out().contains("\n\ndb\n\nCheck complete"), "{done}");
+}
+
+#[test]
+fn two_archives_do_not_go_into_one_stream() {
+    let store = need!(Store::busybox());
+    let dir = pair("FROM busybox\n", "FROM busybox\n");
+    let bake = store
+        .rbuild(HOST)
+        .args(["--set", "*.output=type=tar,dest=-"]);
+    let done = bake.current_dir(dir.path()).fails(1);
+    done.tells("targets a and b would both write to standard output");
 }

@@ -1,5 +1,7 @@
 //! Steps that other machines share: looked up there, and written there when they are done.
 
+use std::sync::atomic::Ordering;
+
 use images::shared::entry::{Draft, Entry, Files, Name};
 use images::shared::inline::Inline;
 use images::shared::sources::Answer;
@@ -15,12 +17,17 @@ use crate::solve::error::StepError;
 
 impl Engine {
     fn steps(&self) -> &SharedSteps {
-        &self.shared.steps
+        &self.steps
     }
 
     /// Whether anything is looked up in shared caches.
     pub(super) fn asks_elsewhere(&self) -> bool {
-        !self.options.sharing.sources.is_empty() && !lock(self.steps()).lost
+        !self.options.sharing.sources.is_empty() && !self.has_lost_elsewhere()
+    }
+
+    /// Whether a layer of a shared cache was not to be had, here or in a build beside this one.
+    pub(super) fn has_lost_elsewhere(&self) -> bool {
+        self.shared.lost.load(Ordering::SeqCst)
     }
 
     /// Whether anything is written to shared caches.
@@ -31,7 +38,7 @@ impl Engine {
 
     /// From now on only what is here counts.
     pub(super) fn lose_elsewhere(&self) {
-        lock(self.steps()).lost = true;
+        self.shared.lost.store(true, Ordering::SeqCst);
         self.images.forget_elsewhere();
     }
 

@@ -2,13 +2,15 @@
 
 mod cache;
 pub mod cancel;
+pub mod common;
 mod copies;
 pub mod copy;
-mod devices;
+pub mod devices;
 mod elsewhere;
 mod execute;
 pub mod fetched;
 mod filled;
+pub mod keys;
 mod mounted;
 mod mounts;
 pub mod network;
@@ -17,9 +19,10 @@ pub mod run;
 pub mod secrets;
 pub mod sharing;
 mod sources;
+mod squash;
 mod stack;
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -28,13 +31,13 @@ use images::layout::LayoutPlace;
 use oci::ChainId;
 use oci::layer::TarOptions;
 use oci::layer::clamp::clamp_times;
+use oci::layer::compression::Compression;
 use oci::layer::diff::measure;
 use runtime::Overlay;
-use store::{CacheName, StagedSnapshot, Store};
-use tokio::sync::OnceCell;
+use store::{StagedSnapshot, Store};
 
+use crate::auth::Auth;
 use crate::context::BuildContext;
-use crate::files::index::FileIndex;
 use crate::files::select::{Everything, Selection};
 use crate::plan::RunOp;
 use crate::solve::backend::{Execute as _, Job, Layer, Tree};
@@ -42,9 +45,9 @@ use crate::solve::error::StepError;
 use crate::solve::jobs::Turn;
 use crate::solve::progress::{Progress, Vertex};
 use cancel::Cancel;
+use common::Common;
 use copy::OpenTree;
 use filled::{Filled, keep_record};
-use network::Networks;
 use run::{RunContext, RunSettings, Started};
 use secrets::{Agents, Secrets};
 use sharing::{SharedSteps, Sharing};
@@ -55,30 +58,18 @@ pub struct Engine {
     /// The store and the way to registries.
     images: Images,
     options: EngineOptions,
+    /// The secrets that are for servers.
+    auth: Auth,
     progress: Arc<dyn Progress>,
     cancel: Arc<Cancel>,
-    shared: Shared,
+    /// What it shares with builds that go on at the same time.
+    shared: Common,
+    /// What is known of steps of shared caches.
+    steps: SharedSteps,
 }
 
 /// What each path among the sources of a copy takes, if it was looked for.
 type Selected = Option<Vec<Vec<Selection>>>;
-
-/// The indexes of contexts, once they are read, by where they are kept.
-type Indexes = HashMap<PathBuf, Arc<Mutex<Option<FileIndex>>>>;
-
-/// What steps leave for later ones.
-#[derive(Default)]
-struct Shared {
-    networks: Networks,
-    stub: OnceCell<PathBuf>,
-    indexes: Mutex<Indexes>,
-    remote: fetched::Known,
-    /// Layers of files that changed while they were copied: their keys may tell of others.
-    unsteady: Mutex<HashSet<ChainId>>,
-    steps: SharedSteps,
-    /// The cache mounts that `--no-cache` has emptied already.
-    emptied: Mutex<HashSet<CacheName>>,
-}
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
@@ -107,25 +98,31 @@ pub struct EngineOptions {
     pub secrets: Secrets,
     /// `--ssh`
     pub agents: Agents,
+    /// How the result's layers will have to be compressed, each as soon as its step is done. `None`
+    /// stands for any way that registries hold.
+    pub compress: Vec<Option<Compression>>,
     /// `SOURCE_DATE_EPOCH`: nothing made is dated later than this, seconds since 1970.
     pub epoch: Option<i64>,
 }
 
 impl Engine {
     /// An engine for one build, which tells of its work through `progress` and ends early when
-    /// `cancel` says so.
+    /// `cancel` says so. Builds that go on at the same time have `shared` in common.
     pub fn new(
         images: Images,
         options: EngineOptions,
+        shared: Common,
         progress: Arc<dyn Progress>,
         cancel: Arc<Cancel>,
     ) -> Self {
         Self {
             images,
+            auth: Auth::of(&options.secrets),
             options,
             progress,
             cancel,
-            shared: Shared::default(),
+            shared,
+            steps: SharedSteps::default(),
         }
     }
 
@@ -145,7 +142,12 @@ impl Engine {
             directories = found.map_err(failed("read the store"))?;
         }
         if directories.is_empty() {
-            return Err(StepError::LayersGone(chain.clone()));
+            let gone = StepError::LayersGone(chain.clone());
+            // Another build may have found out that they are not to be had where they were seen.
+            return Err(match self.has_lost_elsewhere() {
+                true => StepError::CacheLost(gone.to_string()),
+                false => gone,
+            });
         }
         Ok(directories)
     }
@@ -384,10 +386,14 @@ impl Engine {
         Ok(Layer {
             diff_id: diff,
             chain_id: snapshot.chain_id,
-            created: self
-                .dated()
-                .unwrap_or_else(|| jiff::Timestamp::now().to_string()),
+            created: self.now(),
         })
+    }
+
+    /// What is made now is dated to this.
+    fn now(&self) -> String {
+        let now = || jiff::Timestamp::now().to_string();
+        self.dated().unwrap_or_else(now)
     }
 }
 

@@ -25,8 +25,6 @@ pub struct Sharing {
 /// What is known of shared steps in one build.
 #[derive(Default)]
 pub(super) struct Steps {
-    /// They are not looked up any more: a layer of one could not be had.
-    pub(super) lost: bool,
     /// The build has failed by itself.
     pub(super) failed: bool,
     /// Steps that were found, by the stack that they come to: the store learns of them when it has

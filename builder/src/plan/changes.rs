@@ -79,7 +79,7 @@ pub fn changed_config(
                 stage,
                 global: &graph.global,
                 args: &args,
-                consent: options.consent,
+                consent: options.consent.clone(),
                 base: base.clone(),
                 author: None,
                 declared: Declared::default(),

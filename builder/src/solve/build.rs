@@ -3,7 +3,7 @@
 use dockerfile::stage::Dockerfile;
 use oci::Platform;
 
-use super::jobs::Bound;
+use super::together::Together;
 use crate::plan::{BuildArgs, Consent, Graph, NamedContexts, Names};
 
 /// What is built, and how.
@@ -18,7 +18,7 @@ pub struct Build<'a> {
     /// The names given with `--build-context`.
     pub named: &'a NamedContexts,
     /// `--allow`
-    pub consent: Consent,
+    pub consent: &'a Consent,
     /// The platform to build for.
     pub platform: &'a Platform,
     /// The flags that what a RUN does may depend on (its network, hosts and limits), as part of
@@ -26,8 +26,8 @@ pub struct Build<'a> {
     pub run_flags: &'a str,
     /// Which steps are not looked up in the cache.
     pub no_cache: NoCache<'a>,
-    /// `--jobs`
-    pub jobs: Bound,
+    /// The builds that are done at the same time, this one among them.
+    pub together: &'a Together,
     /// The layers of the result have to be here, also those that caches have elsewhere.
     pub whole: bool,
 }

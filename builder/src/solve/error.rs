@@ -110,6 +110,15 @@ pub enum SolveError {
 }
 
 impl SolveError {
+    /// Whether the build was ended by something else.
+    pub fn is_canceled(&self) -> bool {
+        let step = match self {
+            Self::Step { cause, .. } => Some(cause),
+            Self::Unplanned | Self::Plan(_) => None,
+        };
+        matches!(step, Some(StepError::Cancelled))
+    }
+
     /// What a cache of other machines has promised and is not to be had; without that cache the
     /// build may go well.
     pub fn lost(&self) -> Option<&str> {

@@ -2,7 +2,8 @@
 //!
 //! - [`build`]: what is built; [`prepare`]: what has to be known of it before anything runs
 //! - [`walk`]: goes through the nodes of the plan; [`ready`]: which can be worked on, [`jobs`]: how
-//!   many at a time, [`inputs`]: what each takes from elsewhere
+//!   many at a time, [`inputs`]: what each takes from elsewhere; [`together`]: what builds share
+//!   that go on at the same time
 //! - [`backend`]: the traits through which the world is seen; [`progress`]: what it is told
 //! - `foreign`: for which platforms processes run
 //! - [`image`]: what a stage comes to; [`error`]: why there is none
@@ -22,6 +23,7 @@ pub mod progress;
 mod ready;
 pub mod reason;
 mod tell;
+pub mod together;
 pub mod trace;
 mod walk;
 mod why;
@@ -35,7 +37,7 @@ use oci::ImageConfig;
 use crate::plan::expand::ExpandedStage;
 use crate::plan::nodes::Nodes;
 use crate::plan::{Graph, ImageRequest};
-use backend::{Cache, Execute};
+use backend::{Cache, Execute, Layer};
 pub use build::{Build, NoCache};
 use error::SolveError;
 use image::{Solved, StageImage};
@@ -95,12 +97,10 @@ impl<'a, B: Cache + Execute> Solver<'a, B> {
         found.map(|(wanted, image)| (wanted, &image.config))
     }
 
-    /// Builds the target of a build that is prepared, and returns its image and the keys of this
-    /// build.
-    ///
-    /// # Errors
-    /// [`SolveError`]. Steps that were done stay in the cache.
-    pub async fn solve(self) -> Result<(StageImage, Trace), SolveError> {
+    /// Builds the target of a build that is prepared. Returns its image, or why there is none
+    /// (steps that were done stay in the cache then), and in either case the keys of the steps
+    /// that were done.
+    pub async fn solve(self) -> (Result<StageImage, SolveError>, Trace) {
         let (build, tell) = (&self.build, &self.tell);
         let several = build.file.stages.len() > 1;
         let nodes = Nodes::new(&self.graph, &self.expanded, several);
@@ -112,10 +112,11 @@ impl<'a, B: Cache + Execute> Solver<'a, B> {
             tell.progress.done(&vertex);
         }
         let mut walked = self.walk(&nodes).await;
-        if let Some(lost) = walked.as_ref().err().and_then(SolveError::lost) {
+        if let Some(lost) = walked.0.as_ref().err().and_then(SolveError::lost) {
             let warning = format!("{lost}; going on without the shared cache");
             tell.progress.warning(&warning);
             self.backend.lose();
+            build.together.forget();
             walked = self.walk(&nodes).await;
         }
         if self.backend.shares() {
@@ -127,7 +128,7 @@ impl<'a, B: Cache + Execute> Solver<'a, B> {
     }
 
     /// Goes through all nodes.
-    async fn walk(&self, nodes: &Nodes<'_>) -> Result<(StageImage, Trace), SolveError> {
+    async fn walk(&self, nodes: &Nodes<'_>) -> (Result<StageImage, SolveError>, Trace) {
         let (build, tell, images) = (&self.build, &self.tell, &self.images);
         let walk = Walk::new(
             build,
@@ -138,14 +139,28 @@ impl<'a, B: Cache + Execute> Solver<'a, B> {
             &self.before,
             self.graph.target,
         );
-        let (layers, after) = walk.all().await?;
+        let (layers, after) = walk.all().await;
+        let image = match layers {
+            Ok(layers) => self.image(nodes, &layers).await,
+            Err(e) => Err(e),
+        };
+        (image, after)
+    }
+
+    /// What the layers come to.
+    async fn image(
+        &self,
+        nodes: &Nodes<'_>,
+        layers: &[Option<Layer>],
+    ) -> Result<StageImage, SolveError> {
+        let build = &self.build;
         let solved = Solved {
             build,
             graph: &self.graph,
-            images,
+            images: &self.images,
             expanded: &self.expanded,
             nodes,
-            layers: &layers,
+            layers,
         };
         let dated = self.backend.dated();
         let image = solved
@@ -159,6 +174,6 @@ impl<'a, B: Cache + Execute> Solver<'a, B> {
             let complete = self.backend.complete(chain).await;
             complete.map_err(|cause| SolveError::Step { span, cause })?;
         }
-        Ok((image, after))
+        Ok(image)
     }
 }

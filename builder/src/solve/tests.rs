@@ -16,6 +16,7 @@ use super::image::StageImage;
 use super::jobs::{Bound, Turn};
 use super::progress::{Progress, Vertex};
 use super::reason::Reason;
+use super::together::Together;
 use super::trace::Trace;
 use super::{Build, Solver};
 use crate::plan::graph::GraphOptions;
@@ -280,16 +281,17 @@ fn solve_bounded(
         consent: Consent::default(),
     };
     let graph = Graph::new(&parsed.dockerfile, &options).unwrap();
+    let together = Together::new(jobs);
     let build = Build {
         file: &parsed.dockerfile,
         graph: &graph,
         args: &args,
         named: &named,
-        consent: Consent::default(),
+        consent: &options.consent,
         platform: &platform,
         run_flags: "default",
         no_cache: NoCache::No,
-        jobs,
+        together: &together,
         whole: true,
     };
     let log = Log::default();
@@ -300,7 +302,8 @@ fn solve_bounded(
     let solved = runtime.block_on(async {
         let mut solver = Solver::new(build, fake, &log, before);
         solver.prepare().await?;
-        solver.solve().await
+        let (image, trace) = solver.solve().await;
+        Ok((image?, trace))
     });
     (solved, log.0.into_inner().unwrap())
 }
@@ -442,16 +445,17 @@ fn images_are_known_by_platform() {
         consent: Consent::default(),
     };
     let graph = Graph::new(&parsed.dockerfile, &options).unwrap();
+    let together = Together::new(Bound::Work(NonZeroUsize::MIN));
     let build = Build {
         file: &parsed.dockerfile,
         graph: &graph,
         args: &args,
         named: &named,
-        consent: Consent::default(),
+        consent: &options.consent,
         platform: &platform,
         run_flags: "default",
         no_cache: NoCache::No,
-        jobs: Bound::Work(NonZeroUsize::MIN),
+        together: &together,
         whole: true,
     };
     let (fake, log) = (Fake::default(), Log::default());

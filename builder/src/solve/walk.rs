@@ -3,18 +3,17 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::{HashMap, HashSet};
-use std::rc::Rc;
 
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
-use oci::{ChainId, Digest};
-use tokio::sync::{Mutex, MutexGuard};
+use oci::{ChainId, Digest, Platform};
+use tokio::sync::MutexGuard;
 
 use super::backend::{Cache, Execute, Layer, Outcome, Tree};
 use super::build::Build;
 use super::error::{SolveError, StepError};
 use super::inputs::{Looked, look};
-use super::jobs::{Jobs, Turn};
+use super::jobs::Turn;
 use super::key::{self, StepKey, Taken};
 use super::prepare::Images;
 use super::progress::Vertex;
@@ -26,9 +25,6 @@ use super::why::why;
 use crate::plan::Op;
 use crate::plan::nodes::{Input, Node, Nodes, Stack};
 
-/// What the step of a key came to in this build, once it is done; locked while it is being done.
-type Once = Rc<Mutex<Option<Layer>>>;
-
 /// A walk through the nodes of one build.
 pub struct Walk<'a, B> {
     build: &'a Build<'a>,
@@ -37,10 +33,8 @@ pub struct Walk<'a, B> {
     nodes: &'a Nodes<'a>,
     images: &'a Images,
     before: &'a Trace,
-    jobs: Jobs,
     done: RefCell<Vec<Option<Layer>>>,
     after: RefCell<Trace>,
-    once: RefCell<HashMap<Digest, Once>>,
     failed: Cell<bool>,
     /// The nodes whose layers are the result's.
     result: HashSet<usize>,
@@ -76,10 +70,8 @@ impl<'a, B: Cache + Execute> Walk<'a, B> {
             nodes,
             images,
             before,
-            jobs: Jobs::new(build.jobs),
             done: RefCell::new(vec![None; nodes.all.len()]),
             after: RefCell::default(),
-            once: RefCell::default(),
             failed: Cell::new(false),
             result: nodes.of_result(target),
             first_base: tell.begun() + 1 - nodes.bases.len(),
@@ -87,8 +79,8 @@ impl<'a, B: Cache + Execute> Walk<'a, B> {
         }
     }
 
-    /// The layer of every node, and the keys of this build.
-    pub async fn all(self) -> Result<(Vec<Option<Layer>>, Trace), SolveError> {
+    /// The layer of every node, and the keys of the steps that were done.
+    pub async fn all(self) -> (Result<Vec<Option<Layer>>, SolveError>, Trace) {
         let needs = self.nodes.all.iter().map(|node| node.needs().collect());
         let mut ready = Ready::new(needs);
         let mut running = FuturesUnordered::new();
@@ -96,7 +88,7 @@ impl<'a, B: Cache + Execute> Walk<'a, B> {
         loop {
             tokio::select! {
                 biased;
-                turn = self.jobs.turn(), if ready.any() && failed.is_none() => {
+                turn = self.build.together.turn(), if ready.any() && failed.is_none() => {
                     let next = ready.take();
                     running.extend(next.map(|next| self.step(next, turn)));
                 }
@@ -116,10 +108,11 @@ impl<'a, B: Cache + Execute> Walk<'a, B> {
             }
         }
         drop(running);
-        match failed {
+        let done = match failed {
             Some(error) => Err(error),
-            None => Ok((self.done.into_inner(), self.after.into_inner())),
-        }
+            None => Ok(self.done.into_inner()),
+        };
+        (done, self.after.into_inner())
     }
 
     /// Finds the layer of a node, or makes it.
@@ -179,18 +172,18 @@ impl<'a, B: Cache + Execute> Walk<'a, B> {
         let key = key::step_key(
             node.op,
             parent.as_ref(),
-            build.platform,
+            self.platform(node),
             build.run_flags,
             taken,
         );
-        let once = Rc::clone(self.once.borrow_mut().entry(key.digest()).or_default());
+        let once = build.together.once(key.digest(), anew);
         let (mut once, turn) = match once.try_lock() {
             Ok(once) => (once, turn),
             Err(_) => {
                 drop(turn);
                 self.tell
                     .progress
-                    .status(vertex, "waits for the same step of another stage");
+                    .status(vertex, "waits for the same step elsewhere in this build");
                 let once = once.lock().await;
                 (once, self.turn().await?)
             }
@@ -337,10 +330,26 @@ impl<'a, B: Cache + Execute> Walk<'a, B> {
 
     /// A turn to go on with, unless the build has failed meanwhile.
     async fn turn(&self) -> Result<Turn, StepError> {
-        let turn = self.jobs.turn().await;
+        let turn = self.build.together.turn().await;
         match self.failed.get() {
             true => Err(StepError::Cancelled),
             false => Ok(turn),
+        }
+    }
+
+    /// The platform of the image that a node goes back to: with `FROM --platform=$BUILDPLATFORM` it
+    /// is not what is built for.
+    fn platform<'n>(&'n self, node: &'n Node<'_>) -> &'n Platform {
+        let mut stack = &node.parent;
+        loop {
+            match stack {
+                Stack::Empty => return self.build.platform,
+                Stack::Image(image) => return &image.platform,
+                Stack::Node(below) => match self.nodes.all.get(*below) {
+                    Some(below) => stack = &below.parent,
+                    None => return self.build.platform,
+                },
+            }
         }
     }
 

@@ -10,6 +10,7 @@ use oci::{Platform, Reference};
 use crate::app::App;
 use crate::failure::{Failure, Outcome};
 use crate::term::safe;
+use builder::auth::Auth;
 use builder::download::{Download, fetch};
 use builder::plan::changes::changed_config;
 use images::Images;
@@ -141,7 +142,13 @@ async fn open(images: &Images, source: &Source) -> Result<(Archive, Option<Downl
             Ok((Box::new(file), None))
         }
         Source::Url(url) => {
-            let download = fetch(url, None, &images.store.scratch_dir().await?).await?;
+            let download = fetch(
+                url,
+                None,
+                &images.store.scratch_dir().await?,
+                &Auth::default(),
+            )
+            .await?;
             Ok((Box::new(download.open()?), Some(download)))
         }
     }

@@ -65,7 +65,7 @@ pub async fn run(app: &App, args: SaveArgs) -> Outcome {
     };
     let from = app.images_to_read().await?;
     let _lease = from.store.lease().await?;
-    let transfer = Arc::new(Transfer::save(&app.printer));
+    let transfer = Arc::new(Transfer::save(&app.printer, false));
     let progress: Arc<dyn LayerProgress> = transfer.clone();
     let mut images = Saved::default();
     for (content, references) in wanted(&from.store, &args.images).await? {

@@ -109,7 +109,7 @@ impl Text {
             SolveError::Step { span, cause } => {
                 let code = cause.exit_code();
                 if matches!(cause, StepError::Cancelled) {
-                    return Failure::with_code(cause, code);
+                    return Failure::with_code(cause, code).canceled();
                 }
                 if *span == Span::default() {
                     return Failure::with_code(format!("failed to solve: {cause}"), code);

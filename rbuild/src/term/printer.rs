@@ -2,7 +2,7 @@
 
 use std::fmt::Display;
 use std::io::{self, IsTerminal, Write};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use crate::failure::BROKEN_PIPE;
 use crate::term::safe;
@@ -22,6 +22,23 @@ struct Inner {
     terminals: (bool, bool),
     /// Why a result could not be written, the first time.
     lost: OnceLock<String>,
+    /// Where results go in place of standard output.
+    kept: Option<Kept>,
+}
+
+/// Results that are kept in memory.
+#[derive(Clone, Debug, Default)]
+pub struct Kept(Arc<Mutex<Vec<u8>>>);
+
+impl Kept {
+    fn bytes(&self) -> MutexGuard<'_, Vec<u8>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// All of them.
+    pub fn take(&self) -> Vec<u8> {
+        std::mem::take(&mut *self.bytes())
+    }
 }
 
 impl Printer {
@@ -37,6 +54,18 @@ impl Printer {
                 live: terminal && !dumb,
                 terminals: (io::stdout().is_terminal(), terminal),
                 lost: OnceLock::new(),
+                kept: None,
+            }),
+        }
+    }
+
+    /// The same, but that results are kept.
+    pub fn keeping(&self, kept: &Kept) -> Self {
+        Self {
+            inner: Arc::new(Inner {
+                lost: OnceLock::new(),
+                kept: Some(kept.clone()),
+                ..*self.inner
             }),
         }
     }
@@ -60,6 +89,10 @@ impl Printer {
     /// elsewhere they are what they are, as docker has it. A failure is told at the end, by
     /// [`lost`](Self::lost).
     pub fn write_out(&self, bytes: &[u8]) {
+        if let Some(kept) = &self.inner.kept {
+            kept.bytes().extend_from_slice(bytes);
+            return;
+        }
         let escaped = match self.inner.terminals.0 {
             true => Some(safe::escape(&String::from_utf8_lossy(bytes))),
             false => None,

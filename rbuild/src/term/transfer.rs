@@ -76,8 +76,8 @@ impl Transfer {
     }
 
     /// For an archive that is written: on a terminal only, wherever the archive goes.
-    pub fn save(printer: &Printer) -> Self {
-        Self::new(printer, !printer.live(), Direction::Save)
+    pub fn save(printer: &Printer, quiet: bool) -> Self {
+        Self::new(printer, quiet || !printer.live(), Direction::Save)
     }
 
     /// Something that is no layer has come so far.

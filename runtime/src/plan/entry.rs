@@ -3,6 +3,7 @@
 use super::op::{Op, Plan};
 use super::user::{Become, environment};
 use crate::entry::Entry;
+use crate::spec::Filter;
 use crate::users::Identity;
 
 /// The slots of what is handed over: the container, and where the terminal goes.
@@ -24,12 +25,17 @@ pub(crate) fn entry(entry: &Entry, identity: &Identity) -> Plan {
         size,
         console: false,
     }));
+    let filter = match (&entry.profile, entry.seccomp) {
+        (Some(profile), _) => Filter::Profile(profile.clone()),
+        (None, true) => Filter::Default,
+        (None, false) => Filter::None,
+    };
     Become {
         ulimits: &entry.ulimits,
         cwd: &entry.cwd,
         make_cwd: false,
         capabilities: &entry.capabilities,
-        seccomp: entry.seccomp,
+        filter: &filter,
         no_new_privileges: entry.no_new_privileges,
         identity,
         groups: &entry.groups,

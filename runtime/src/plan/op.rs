@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::hidden::Hidden;
 use crate::limits::Ulimit;
 use crate::node::Node;
+use crate::seccomp::Instruction;
 use crate::sys::{Attrs, FsType};
 use crate::window::WindowSize;
 
@@ -130,8 +131,10 @@ pub(crate) enum Op {
     BoundingSet {
         keep: u64,
     },
-    /// The default filter, as docker has it for these capabilities.
+    /// Puts the default system call filter in place, as docker has it for these capabilities, or
+    /// another one.
     Filter {
+        program: Option<Vec<Instruction>>,
         capabilities: u64,
     },
     /// Executing a file gives no privileges any more, whatever its mode says.

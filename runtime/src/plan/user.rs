@@ -3,7 +3,7 @@
 use super::op::Op;
 use crate::caps::{self, Capability};
 use crate::limits::Ulimit;
-use crate::spec::Spec;
+use crate::spec::{Filter, Spec};
 use crate::users::Identity;
 
 /// What a process becomes before it executes the user's command.
@@ -12,7 +12,7 @@ pub(crate) struct Become<'a> {
     pub(super) cwd: &'a str,
     pub(super) make_cwd: bool,
     pub(super) capabilities: &'a [Capability],
-    pub(super) seccomp: bool,
+    pub(super) filter: &'a Filter,
     pub(super) no_new_privileges: bool,
     pub(super) identity: &'a Identity,
     /// Supplementary groups beside the identity's.
@@ -26,7 +26,7 @@ impl<'a> Become<'a> {
             cwd: &spec.cwd,
             make_cwd: spec.make_cwd,
             capabilities: &spec.capabilities,
-            seccomp: spec.seccomp,
+            filter: &spec.filter,
             no_new_privileges: spec.no_new_privileges,
             identity,
             groups: &spec.groups,
@@ -47,9 +47,15 @@ impl<'a> Become<'a> {
         ops.push(Op::ChangeDir { path });
         let mask = caps::mask(self.capabilities);
         ops.push(Op::BoundingSet { keep: mask });
-        if self.seccomp {
-            ops.push(Op::Filter { capabilities: mask });
-        }
+        let program = match self.filter {
+            Filter::Default => Some(None),
+            Filter::Profile(profile) => Some(Some(profile.program.to_vec())),
+            Filter::None => None,
+        };
+        ops.extend(program.map(|program| Op::Filter {
+            program,
+            capabilities: mask,
+        }));
         if self.no_new_privileges {
             ops.push(Op::NoNewPrivileges);
         }

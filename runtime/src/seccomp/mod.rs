@@ -7,10 +7,12 @@
 
 mod bpf;
 mod privileged;
+mod profile;
 mod table;
 
 pub use bpf::Instruction;
 use bpf::{Assembler, Label};
+pub use profile::SeccompProfile;
 use table::{ALLOWED, NONE};
 
 /// `AUDIT_ARCH_X86_64`.
@@ -127,7 +129,11 @@ fn compile_abi(asm: &mut Assembler, abi: &Abi, capabilities: u64) {
         socket: asm.label(),
     };
     asm.load(NR);
-    search(asm, &ranges(abi, capabilities), &ends);
+    let runs = ranges(abi, capabilities).into_iter();
+    let runs: Vec<_> = runs
+        .map(|(first, verdict)| (first, ends.of(verdict)))
+        .collect();
+    search(asm, &runs, ends.refuse);
 
     asm.place(ends.clone);
     asm.load(ARG0);
@@ -210,18 +216,20 @@ fn ranges(abi: &Abi, capabilities: u64) -> Vec<(u32, Verdict)> {
     runs
 }
 
-fn search(asm: &mut Assembler, runs: &[(u32, Verdict)], ends: &Ends) {
+/// Goes where the range leads in which the number is, of ranges by their first numbers; `none` is
+/// for no ranges at all.
+fn search(asm: &mut Assembler, runs: &[(u32, Label)], none: Label) {
     match runs {
-        [] => asm.goto(ends.refuse),
-        [(_, only)] => asm.goto(ends.of(*only)),
+        [] => asm.goto(none),
+        [(_, only)] => asm.goto(*only),
         _ => {
             let (low, high) = runs.split_at(runs.len() / 2);
             let (upper, lower) = (asm.label(), asm.label());
             asm.jump_ge(high[0].0, upper, lower);
             asm.place(lower);
-            search(asm, low, ends);
+            search(asm, low, none);
             asm.place(upper);
-            search(asm, high, ends);
+            search(asm, high, none);
         }
     }
 }

@@ -14,5 +14,5 @@ pub(crate) use linux::{Linux, open_in};
 pub(crate) use process::{
     Child, clone_process, close_from, close_inherited, inherited, wait_child,
 };
-pub(crate) use raw::{allow_devices, mount_setattr, raise_loopback, send_signal};
+pub(crate) use raw::{allow_devices, mount_setattr, raise_loopback, send_signal, sync_file_range};
 pub(crate) use syscall::{Attrs, FsType, Syscall};

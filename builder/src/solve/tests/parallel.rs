@@ -135,3 +135,110 @@ fn a_thousand_stages_are_each_looked_at_once() {
     solved.unwrap();
     assert_eq!((fake.begun.borrow().len(), log.len()), (1000, 1000));
 }
+
+/// Builds two files at the same time, in one budget of turns.
+fn solve_two(fake: &Fake, texts: [&str; 2], no_cache: [NoCache<'_>; 2]) -> Vec<SolveError> {
+    let platform: Platform = "linux/amd64".parse().unwrap();
+    let (args, named) = (BuildArgs::default(), NamedContexts::default());
+    let together = Together::new(at_once(2));
+    let parsed = texts.map(parse);
+    let graphs = parsed.each_ref().map(|parsed| {
+        let options = GraphOptions {
+            target: "",
+            args: &args,
+            build_platform: &platform,
+            target_platform: &platform,
+            named: &named,
+            consent: Consent::default(),
+        };
+        Graph::new(&parsed.dockerfile, &options).unwrap()
+    });
+    let build = |at: usize| Build {
+        file: &parsed[at].dockerfile,
+        graph: &graphs[at],
+        args: &args,
+        named: &named,
+        consent: Consent::default(),
+        platform: &platform,
+        run_flags: "default",
+        no_cache: no_cache[at],
+        together: &together,
+        whole: true,
+    };
+    let logs = [Log::default(), Log::default()];
+    let solve = async |at: usize| {
+        let mut solver = Solver::new(build(at), fake, &logs[at], Trace::default());
+        solver.prepare().await?;
+        solver.solve().await
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .build()
+        .unwrap();
+    let (first, second) = runtime.block_on(async { tokio::join!(solve(0), solve(1)) });
+    [first, second]
+        .into_iter()
+        .filter_map(Result::err)
+        .collect()
+}
+
+#[test]
+fn builds_at_the_same_time_have_one_budget_and_do_equal_steps_once() {
+    let fake = Fake::default();
+    let texts = [
+        "FROM base\nRUN pause 1\nRUN a\n",
+        "FROM base\nRUN pause 1\nRUN b\n",
+    ];
+    let failed = solve_two(&fake, texts, [NoCache::No; 2]);
+    assert!(failed.is_empty(), "{failed:?}");
+    let executed = fake.executed.borrow();
+    let times = |what: &str| executed.iter().filter(|name| name.ends_with(what)).count();
+    assert_eq!(
+        (times("pause 1"), times("RUN a"), times("RUN b")),
+        (1, 1, 1)
+    );
+    assert!(fake.most.get() <= 2);
+
+    let fake = Fake::default();
+    let texts = [
+        &fan(&["meet 2 a", "pause 1"]),
+        &fan(&["meet 2 b", "pause 2"]),
+    ];
+    let texts = texts.map(String::as_str);
+    let failed = solve_two(&fake, texts, [NoCache::No; 2]);
+    assert!(failed.is_empty(), "{failed:?}");
+    assert_eq!(fake.met.get(), 2);
+}
+
+#[test]
+fn what_one_build_finds_in_the_cache_is_no_answer_for_one_without_cache() {
+    let fake = Fake::default();
+    let text = "FROM base\nRUN make\n";
+    solve(&fake, text, Trace::default()).0.unwrap();
+    let failed = solve_two(&fake, [text; 2], [NoCache::No, NoCache::All]);
+    assert!(failed.is_empty(), "{failed:?}");
+    assert_eq!(
+        fake.executed.borrow().len(),
+        2,
+        "the second time for who asked for it"
+    );
+}
+
+#[test]
+fn a_failure_ends_what_others_do_at_the_same_time() {
+    let fake = Fake::default();
+    let failed = solve_two(
+        &fake,
+        [
+            "FROM base\nRUN sleep\n",
+            "FROM base\nRUN pause 1\nRUN false\n",
+        ],
+        [NoCache::No; 2],
+    );
+    let told: Vec<String> = failed.iter().map(ToString::to_string).collect();
+    assert_eq!(told.len(), 2, "{told:?}");
+    assert!(
+        told[0].contains("cancelled") && told[1].contains("exit code: 1"),
+        "{told:?}"
+    );
+}

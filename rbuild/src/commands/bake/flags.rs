@@ -1,5 +1,6 @@
 //! What can be typed after `rbuild bake`.
 
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use clap::{ArgAction, Args};
@@ -59,6 +60,11 @@ pub struct BakeFlags {
     /// Put images into the store, beside other outputs
     #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value_t = false, hide_default_value = true, value_parser = boolean, action = ArgAction::Set, value_name = "BOOL")]
     pub load: bool,
+
+    /// Steps of all targets at a time, at most [default: as many as there are cores, not counting
+    /// those that sleep]
+    #[arg(long, value_name = "NUMBER")]
+    pub jobs: Option<NonZeroUsize>,
 
     /// How progress is shown
     #[arg(long, value_enum, default_value = "auto", env = "RBUILD_PROGRESS")]

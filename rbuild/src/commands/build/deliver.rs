@@ -21,6 +21,8 @@ use super::interrupts::Interrupts;
 use super::options::Options;
 use super::outcome::write_whole;
 use super::outputs::{Dest, Look, Output};
+use super::provenance::{self, Material};
+use super::record::without_user;
 use crate::app::App;
 use crate::commands::push::{Pushing, push_one};
 use crate::failure::{Failure, Outcome};
@@ -36,6 +38,8 @@ pub struct Built {
     pub document: ConfigDocument,
     /// So many of the layers came with the base image.
     pub base_layers: usize,
+    /// The images that it was made of.
+    pub materials: Vec<Material>,
 }
 
 /// Brings a result where it is to go.
@@ -104,11 +108,20 @@ impl Delivery<'_> {
                 }
                 Output::Files { tar, dest, split } => self.files(built, *tar, dest, *split).await,
             };
-            done.map_err(|failure| self.interrupts.code(failure))?;
+            done.map_err(|failure| self.ended(failure))?;
         }
         let id = known.id.clone();
         self.tell(built, known).await?;
         Ok(id)
+    }
+
+    /// What was ended is no failure of its own.
+    fn ended(&self, failure: Failure) -> Failure {
+        let failure = self.interrupts.code(failure);
+        match self.interrupts.cancel().is_cancelled() {
+            true => failure.canceled(),
+            false => failure,
+        }
     }
 
     /// The names of an image in one output.
@@ -148,7 +161,6 @@ impl Delivery<'_> {
         Shape {
             form: Form {
                 compression: look.compression,
-                level: look.level,
                 force: look.force,
                 vocabulary: Some(look.vocabulary.unwrap_or(own)),
                 ..Form::default()
@@ -170,6 +182,8 @@ impl Delivery<'_> {
         let names = self.names(look);
         known.names.extend(names.iter().map(ToString::to_string));
         if store {
+            // Storing it waits for the disk as well, but cannot be ended then.
+            self.images.make_durable().await?;
             let id = self.store(built, look, &names).await?;
             self.note(&format!("writing image {id}"));
             for name in &names {
@@ -194,6 +208,7 @@ impl Delivery<'_> {
             };
         if store && plain && !annotated && !by_digest {
             for name in &names {
+                self.note_push(name);
                 let pushing = Pushing {
                     quiet: self.silent(),
                     ..Pushing::default()
@@ -207,6 +222,7 @@ impl Delivery<'_> {
         shape.form.vocabulary = look.vocabulary;
         let parts = self.staged(built, look).await?;
         for name in names {
+            self.note_push(&name);
             if !self.silent() {
                 let repository = name.repository();
                 let text = format!("The push refers to repository [{repository}]");
@@ -238,9 +254,18 @@ impl Delivery<'_> {
         }
     }
 
-    /// Whether a push tells nothing.
+    /// Whether a push tells nothing by itself.
     fn silent(&self) -> bool {
-        matches!(self.options.mode, Mode::Quiet | Mode::None | Mode::Rawjson) || self.to_stdout()
+        self.progress.is_some()
+            || matches!(self.options.mode, Mode::Quiet | Mode::None)
+            || self.to_stdout()
+    }
+
+    /// Tells of a push, where it tells nothing by itself.
+    fn note_push(&self, name: &Reference) {
+        if let Some(progress) = self.progress {
+            progress.status(&exporting(), &format!("pushing {name}"));
+        }
     }
 
     /// Keeps the result in the store; returns the image ID, or the digest of the index.
@@ -277,7 +302,7 @@ impl Delivery<'_> {
         let names = shape.references.iter().map(ToString::to_string);
         known.names.extend(names);
         let parts = self.staged(built, look).await?;
-        let transfer = Arc::new(Transfer::save(&self.app.printer));
+        let transfer = Arc::new(Transfer::save(&self.app.printer, self.progress.is_some()));
         let progress: Arc<dyn LayerProgress> = transfer.clone();
         let mut saved = Saved::default();
         let added = saved.add_result(self.images, &parts, &shape, &progress);
@@ -353,7 +378,12 @@ impl Delivery<'_> {
             write_whole(path, id.to_string().into_bytes()).await?;
         }
         if let Some(path) = &self.args.metadata_file {
-            let document = metadata(only, &known);
+            let mut document = metadata(only, &known);
+            if provenance::is_wanted() {
+                self.tell_provenance(built, &mut document);
+            }
+            document.sort_keys();
+            let document = Value::Object(document);
             write_whole(path, serde_json::to_vec_pretty(&document)?).await?;
         }
         let files = |output: &Output| matches!(output, Output::Files { .. });
@@ -363,6 +393,20 @@ impl Delivery<'_> {
             self.app.printer.line(id);
         }
         Ok(())
+    }
+
+    /// How each image came to be, under the keys that buildx has for it.
+    fn tell_provenance(&self, built: &[Built], document: &mut Map<String, Value>) {
+        let remote = self.args.context.contains("://") || self.args.context.starts_with("git@");
+        let address = remote.then(|| without_user(&self.args.context));
+        for one in built {
+            let key = match built.len() {
+                1 => "buildx.build.provenance".to_owned(),
+                _ => format!("buildx.build.provenance/{}", one.platform),
+            };
+            let told = provenance::predicate(self.args, address.as_deref(), &one.materials);
+            document.insert(key, told);
+        }
     }
 
     /// Whether an output goes to standard output.
@@ -386,7 +430,7 @@ fn exporting() -> Vertex {
 }
 
 /// What buildx writes of an image.
-fn metadata(config: Option<&Digest>, known: &Known) -> Value {
+fn metadata(config: Option<&Digest>, known: &Known) -> Map<String, Value> {
     let mut out = Map::new();
     let reference = known.id.as_ref().or(config).map(|id| id.short().to_owned());
     if let Some(reference) = reference {
@@ -416,7 +460,7 @@ fn metadata(config: Option<&Digest>, known: &Known) -> Value {
     if !names.is_empty() {
         out.insert("image.name".to_owned(), json!(names.join(",")));
     }
-    Value::Object(out)
+    out
 }
 
 /// Ends writing when the build is interrupted.

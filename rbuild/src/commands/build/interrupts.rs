@@ -1,7 +1,7 @@
 //! Ctrl-C and SIGTERM while a build runs.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 
 use builder::engine::cancel::Cancel;
 use tokio::signal::unix::{SignalKind, signal};
@@ -17,6 +17,8 @@ pub struct Interrupts {
     cancel: Arc<Cancel>,
     code: Arc<AtomicU8>,
     told: Arc<Notify>,
+    /// One of several builds has failed.
+    given_up: AtomicBool,
 }
 
 impl Interrupts {
@@ -31,18 +33,26 @@ impl Interrupts {
             cancel,
             code,
             told,
+            given_up: AtomicBool::new(false),
         }
     }
 
-    /// Waits for an interruption; how the build then ends. A build that was cancelled because a
-    /// step failed was not interrupted.
+    /// Ends all builds that are watched: one of them has failed.
+    pub fn give_up(&self) {
+        self.given_up.store(true, Ordering::SeqCst);
+        self.cancel.cancel();
+        self.told.notify_waiters();
+    }
+
+    /// Waits for an interruption, or until another build has failed; how the build then ends. A
+    /// build that was cancelled because a step of its own failed was not interrupted.
     pub async fn interrupted(&self) -> Failure {
         // Asked for before the code is looked at, so that no signal comes in between.
         let told = self.told.notified();
-        if !self.came() {
+        if !self.came() && !self.given_up.load(Ordering::SeqCst) {
             told.await;
         }
-        self.code(Failure::new(builder::stop::Stopped))
+        self.code(Failure::new(builder::stop::Stopped).canceled())
     }
 
     /// Waits for work, or for an interruption: the work is dropped then, with what it has made.

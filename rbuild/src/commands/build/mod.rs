@@ -1,5 +1,6 @@
 //! `rbuild build`
 
+mod among;
 mod answers;
 mod caches;
 pub mod call;
@@ -13,13 +14,16 @@ mod opened;
 pub mod options;
 mod outcome;
 mod outputs;
-mod platforms;
+mod provenance;
 mod record;
+mod squash;
 mod steps;
+pub mod together;
 mod trace;
 
 use std::sync::Arc;
 
+use builder::auth::Auth;
 use builder::context::{self, BuildContext};
 use builder::engine::cancel::Cancel;
 use builder::engine::secrets::{Agents, Masked, Masker, Secrets};
@@ -31,11 +35,12 @@ use builder::plan::mistakes::base_images;
 use builder::record::recorder::Recorder;
 use builder::solve::backend::Execute as _;
 use builder::solve::error::{SolveError, StepError};
-use builder::solve::jobs::Bound;
+use builder::solve::image::StageImage;
 use builder::solve::progress::Progress;
 use builder::solve::{Build, NoCache, Solver};
 use dockerfile::lint::Report;
-use images::Images;
+use futures_util::future::join_all;
+use images::{ConfigDocument, Images};
 use oci::{Digest, Platform};
 
 use crate::app::App;
@@ -43,49 +48,83 @@ use crate::failure::{Failure, Outcome};
 use crate::frontend::bases::Bases;
 use crate::frontend::contexts::{Layouts, Trees};
 use crate::frontend::text::{self, Text};
-use crate::term::progress::{Mode, Shown};
+use crate::term::progress::Mode;
+use among::Among;
 use call::Method;
 use checks::Checks;
 use deliver::{Built, Delivery};
 use flags::BuildFlags as Args;
-use interrupts::Interrupts;
 use opened::Opened;
 use options::Options;
 use outputs::Output;
-use platforms::OfPlatform;
+use together::Together;
 use trace::LastBuild;
 
 pub use outcome::write_whole;
 
 /// Runs the command.
 pub async fn run(app: &App, args: Args) -> Outcome {
-    let mut options = options::validate(&args)?;
+    let options = options::validate(&args)?;
+    let together = Together::new(app, options.mode, args.jobs);
+    let warnings = one(app, &args, options, (&together, None)).await?;
+    if let Some(warnings) = warnings {
+        app.printer.note(warnings);
+    }
+    Ok(())
+}
+
+/// Builds a target, shown under its name if it is one of several. What deserves attention in its
+/// Dockerfile is returned, for when nothing more is shown.
+///
+/// # Errors
+/// Why there is no image.
+pub async fn run_target(
+    app: &App,
+    args: &Args,
+    together: &Together,
+    name: Option<&str>,
+) -> Result<Option<String>, Failure> {
+    let options = options::validate(args)?;
+    one(app, args, options, (together, name)).await
+}
+
+async fn one(
+    app: &App,
+    args: &Args,
+    mut options: Options,
+    (together, name): (&Together, Option<&str>),
+) -> Result<Option<String>, Failure> {
     let method = args.method();
     if method == Method::Build {
-        outcome::forget(&args).await?;
+        outcome::forget(args).await?;
     }
-    let interrupts = Interrupts::watch(Arc::new(Cancel::default()));
-    let opening = context::open(args.context.clone(), args.file.clone());
+    let interrupts = &together.interrupts;
+    let secrets = given::read(&options.secrets).map_err(Failure::new)?;
+    let auth = Auth::of(&secrets);
+    let opening = context::open(args.context.clone(), args.file.clone(), &auth);
     let opened = interrupts.unless(opening).await?;
     let (context, source) =
         opened.map_err(|e| text::meant_a_command(&app.commands, &args.context, e))?;
     let text = Text::read(source, app.printer.color())?;
     match method {
         Method::Check => {
-            let checked = answers::check(app, &args, &options, &text, &context);
-            return interrupts.unless(checked).await?;
+            let checked = answers::check(app, args, &options, &text, &context);
+            return interrupts.unless(checked).await?.map(|()| None);
         }
-        Method::Targets => return answers::targets(app, args.call, &text),
+        Method::Targets => return answers::targets(app, args.call, &text).map(|()| None),
         Method::Build | Method::Outline => {}
     }
 
     let opened = match method {
-        Method::Build => interrupts.unless(Opened::of(&options, context)).await??,
+        Method::Build => {
+            let opening = Opened::of(&options, context, &auth);
+            interrupts.unless(opening).await??
+        }
         _ => Opened::alone(context),
     };
     let (named, host) = (options.named(), Platform::host());
     if method == Method::Build {
-        let dated = epoch::date(&mut options, &args.target, &text, &opened);
+        let dated = epoch::date(&mut options, &args.target, &text, (&opened, &auth));
         interrupts.unless(dated).await??;
     }
     let mut plans = Vec::new();
@@ -96,14 +135,15 @@ pub async fn run(app: &App, args: Args) -> Outcome {
             build_platform: &host,
             target_platform: platform,
             named: &named,
-            consent: options.consent,
+            consent: options.consent.clone(),
         };
         let wanted = base_images(&text.parsed.dockerfile, &planned);
         let bases = Bases::find(app, wanted, &planned, &options.contexts);
         let bases = interrupts.unless(bases).await?;
         let graph = text.graph(&planned, &bases, method == Method::Build)?;
         if method == Method::Outline {
-            return answers::outline(app, args.call, &options, &text, &graph, &bases);
+            let told = answers::outline(app, args.call, &options, &text, &graph, &bases);
+            return told.map(|()| None);
         }
         plans.push((planned, graph));
     }
@@ -111,15 +151,17 @@ pub async fn run(app: &App, args: Args) -> Outcome {
         let text = "building needs root: run it with sudo (pull, push, load, save and tag do not)";
         return Err(Failure::new(text));
     }
-    let run_flags = options.run_flags(&args);
+    let run_flags = options.run_flags(args);
     let command = Command {
         app,
-        args: &args,
+        args,
         options: &options,
         text: &text,
         plans: &plans,
         run_flags: &run_flags,
-        interrupts: &interrupts,
+        together,
+        name,
+        secrets,
     };
     command.build(opened).await
 }
@@ -133,7 +175,10 @@ struct Command<'a> {
     /// One for each platform.
     plans: &'a [(GraphOptions<'a>, Graph)],
     run_flags: &'a str,
-    interrupts: &'a Interrupts,
+    together: &'a Together,
+    /// Its name among several builds.
+    name: Option<&'a str>,
+    secrets: Secrets,
 }
 
 /// What the builds for all platforms share.
@@ -148,14 +193,6 @@ struct Shared {
     cancel: Arc<Cancel>,
 }
 
-/// What a build is watched by.
-struct Working<'w> {
-    shown: &'w Shown,
-    recorder: &'w Arc<Recorder>,
-    interrupts: &'w Interrupts,
-    cancel: Arc<Cancel>,
-}
-
 /// What all platforms came to.
 struct AllBuilt {
     built: Vec<Built>,
@@ -165,20 +202,17 @@ struct AllBuilt {
 
 impl<'a> Command<'a> {
     /// Builds the image of each platform, brings the result where it is to go, and keeps a record
-    /// of it.
-    async fn build(&self, opened: Opened) -> Outcome {
-        let shown = Arc::new(Shown::new(self.options.mode, &self.app.printer));
-        let recorder = Arc::new(Recorder::new(shown.clone()));
-        let images = self.app.images().await?;
+    /// of it. Returns what deserves attention.
+    async fn build(&self, opened: Opened) -> Result<Option<String>, Failure> {
+        let progress = self.together.progress(self.name);
+        let recorder = Arc::new(Recorder::new(Arc::clone(&progress)));
+        let images = self.together.images(self.app).await?;
         let root = images.store.root().to_owned();
         let context = opened.context.identity.clone();
-        let working = Working {
-            shown: &shown,
-            recorder: &recorder,
-            interrupts: self.interrupts,
-            cancel: self.interrupts.cancel(),
-        };
-        let outcome = self.work(opened, images, working).await;
+        let mut warnings = None;
+        let outcome = self
+            .work(opened, images, (&progress, &recorder), &mut warnings)
+            .await;
         let place = (root.as_path(), context.as_deref());
         let command = record::Command {
             app: self.app,
@@ -186,8 +220,9 @@ impl<'a> Command<'a> {
             options: self.options,
             text: self.text,
         };
-        record::keep(&command, place, &recorder, self.interrupts, &outcome).await;
-        outcome.map(drop)
+        let interrupts = &self.together.interrupts;
+        record::keep(&command, place, &recorder, interrupts, &outcome).await;
+        outcome.map(|_| warnings)
     }
 
     /// Builds, and brings the result where it is to go; returns what was made of it.
@@ -195,21 +230,21 @@ impl<'a> Command<'a> {
         &self,
         opened: Opened,
         images: Images,
-        working: Working<'_>,
+        (shown, recorder): (&Arc<dyn Progress>, &Arc<Recorder>),
+        warnings: &mut Option<String>,
     ) -> Result<Vec<Digest>, Failure> {
         let Self {
             app,
             args,
             options,
             text,
+            together,
             ..
         } = *self;
-        let Working {
-            shown, interrupts, ..
-        } = working;
-        let secrets = given::read(&options.secrets).map_err(Failure::new)?;
+        let interrupts = &together.interrupts;
+        let secrets = self.secrets.clone();
         let masker = Masker::new(&secrets);
-        let recorder: Arc<Recorder> = Arc::clone(working.recorder);
+        let recorder: Arc<Recorder> = Arc::clone(recorder);
         let progress: Arc<dyn Progress> = Arc::new(Masked::new(recorder, masker.clone()));
         if let Some(warning) = checks::unconsumed(&options.args, &text.parsed.dockerfile) {
             progress.warning(&warning);
@@ -219,7 +254,6 @@ impl<'a> Command<'a> {
         }
         // What this build uses and makes is kept from being pruned meanwhile.
         let _lease = images.store.lease().await?;
-        sweep().await;
         let usual = std::env::var_os("SSH_AUTH_SOCK").map(Into::into);
         let shared = Shared {
             images,
@@ -229,24 +263,28 @@ impl<'a> Command<'a> {
             secrets,
             agents: given::agents(&options.ssh, usual).map_err(Failure::new)?,
             progress,
-            cancel: working.cancel,
+            cancel: interrupts.cancel(),
         };
         let solved = self.solve_all(&shared).await;
         shown.finished();
         let images = &shared.images;
+        if solved.is_err() {
+            images.stop_compressing().await;
+        }
         let solved = solved.map_err(|failure| failure.masked(&masker));
         let AllBuilt { built, report } = match solved {
             Ok(solved) => solved,
             // Who waits for the end does not want to wait for the disk.
             Err(failure) if interrupts.came() => return Err(interrupts.code(failure)),
+            Err(failure) if failure.canceled => return Err(failure),
             Err(failure) => {
                 // Steps that were done stay in the cache, also across a power cut.
-                let durable = interrupts.unless(images.store.make_durable());
+                let durable = interrupts.unless(images.make_durable());
                 if let Err(e) = durable.await? {
                     app.printer
                         .warning(format!("finished steps may be lost in a power cut: {e}"));
                 }
-                return Err(failure.with_log(&shown.last_lines()));
+                return Err(failure.with_log(&together.shown.last_lines()));
             }
         };
         let delivery = Delivery {
@@ -255,24 +293,26 @@ impl<'a> Command<'a> {
             args,
             options,
             interrupts,
-            progress: (options.mode == Mode::Rawjson).then_some(shown),
+            progress: (options.mode == Mode::Rawjson || self.name.is_some())
+                .then_some(shown.as_ref()),
         };
         let delivered = delivery.all_shown(&built).await;
+        images.stop_compressing().await;
         // Outputs alone make nothing durable; what was built is in the cache all the same.
         if delivered.is_ok() {
-            interrupts.unless(images.store.make_durable()).await??;
+            interrupts.unless(images.make_durable()).await??;
         }
         let index = delivered?;
         if let Some(report) = report {
-            outcome::warn(app, text, report, options.mode, shown);
+            *warnings = outcome::warnings(text, report, options.mode, shown.as_ref());
         }
         let mut made: Vec<Digest> = built.iter().map(|one| one.document.id.clone()).collect();
         made.extend(index.filter(|id| !made.contains(id)));
         Ok(made)
     }
 
-    /// Builds for one platform after the other. All of them are prepared, and all that is wrong is
-    /// told, before anything runs.
+    /// Builds for all platforms at the same time. All of them are prepared, and all that is wrong
+    /// is told, before anything runs.
     async fn solve_all(&self, shared: &Shared) -> Result<AllBuilt, Failure> {
         let mut ways = Vec::new();
         let lines = Arc::default();
@@ -283,7 +323,7 @@ impl<'a> Command<'a> {
                 1 => Arc::clone(&shared.progress),
                 _ => {
                     let platform = planned.target_platform;
-                    Arc::new(OfPlatform::new(&shared.progress, platform, &lines))
+                    Arc::new(Among::platforms(&shared.progress, platform, &lines))
                 }
             };
             let last = self.last_build(shared, planned.target_platform).await;
@@ -293,36 +333,57 @@ impl<'a> Command<'a> {
         }
         let mut report = None;
         let mut solvers = Vec::new();
+        let mut materials = Vec::new();
         for ((planned, graph), (engine, progress, last)) in self.plans.iter().zip(&ways) {
             let build = self.build_of(planned, graph);
             let solver = Solver::new(build, engine, progress.as_ref(), last.trace());
             let (solver, found) = self.prepare(solver, planned, &shared.context).await?;
             report.get_or_insert(found);
+            materials.push(provenance::materials(&shared.images.store, solver.images()).await?);
             solvers.push(solver);
         }
         let mut built = Vec::new();
-        let mut traces = Vec::new();
-        let plans = self.plans.iter().zip(&ways).zip(solvers);
-        for (((planned, _), (engine, ..)), solver) in plans {
-            let solved = solver.solve().await;
-            let (image, trace) = solved.map_err(|e| self.text.failed(&e))?;
-            let inline = engine.inline(&image.diff_ids);
+        // The first that fails ends the others; whatever happens, all have ended then.
+        let (solved, traces): (Vec<_>, Vec<_>) = join_all(solvers.into_iter().map(Solver::solve))
+            .await
+            .into_iter()
+            .unzip();
+        for ((.., last), trace) in ways.iter().zip(traces) {
+            last.replace(trace).await;
+        }
+        if let Some(error) = first_failure(&solved) {
+            return Err(self.text.failed(error));
+        }
+        let plans = self.plans.iter().zip(&ways).zip(solved).zip(materials);
+        for ((((planned, _), (engine, progress, _)), solved), materials) in plans {
+            let image = solved.map_err(|e| self.text.failed(&e))?;
             built.push(Built {
                 platform: planned.target_platform.clone(),
                 base_layers: image.base.rootfs.diff_ids.len(),
-                document: outcome::document(
-                    &image,
-                    engine.dated().as_deref(),
-                    self.options,
-                    inline,
-                )?,
+                document: self.document(image, engine, progress.as_ref()).await?,
+                materials,
             });
-            traces.push(trace);
-        }
-        for ((_, _, last), trace) in ways.into_iter().zip(traces) {
-            last.replace(trace).await;
         }
         Ok(AllBuilt { built, report })
+    }
+
+    /// The configuration of what was built for a platform.
+    async fn document(
+        &self,
+        image: StageImage,
+        engine: &Engine,
+        progress: &dyn Progress,
+    ) -> Result<ConfigDocument, Failure> {
+        let dated = engine.dated();
+        let inline = engine.inline(&image.diff_ids);
+        let document = outcome::document(&image, dated.as_deref(), self.options, inline)?;
+        // There may be nothing to merge.
+        if !self.args.squash || squash::is_merged(&image) {
+            return Ok(document);
+        }
+        let image = squash::squash(engine, image, &document.id, progress).await?;
+        let inline = engine.inline(&image.diff_ids);
+        outcome::document(&image, dated.as_deref(), self.options, inline)
     }
 
     /// What there is to be built for a platform.
@@ -332,7 +393,7 @@ impl<'a> Command<'a> {
             graph,
             args: &self.options.args,
             named: planned.named,
-            consent: self.options.consent,
+            consent: &self.options.consent,
             platform: planned.target_platform,
             run_flags: self.run_flags,
             no_cache: match (self.args.no_cache, self.args.no_cache_filter.as_slice()) {
@@ -340,7 +401,7 @@ impl<'a> Command<'a> {
                 (false, []) => NoCache::No,
                 (false, stages) => NoCache::Stages(stages),
             },
-            jobs: self.args.jobs.map_or_else(Bound::cores, Bound::Steps),
+            together: &self.together.solving,
             whole: self.options.outputs.iter().any(Output::needs_layers),
         }
     }
@@ -369,10 +430,12 @@ impl<'a> Command<'a> {
             settings: self.options.settings.clone(),
             network: self.args.network.clone(),
             pull: self.args.pull,
+            compress: self.options.compressions(),
             epoch: self.options.args.source_date_epoch(),
         };
         let (progress, cancel) = (Arc::clone(progress), Arc::clone(&shared.cancel));
-        Engine::new(shared.images.clone(), options, progress, cancel)
+        let common = self.together.common.clone();
+        Engine::new(shared.images.clone(), options, common, progress, cancel)
     }
 
     /// Finds what a build needs, and all that is wrong with it.
@@ -406,8 +469,9 @@ impl<'a> Command<'a> {
 const VOLUMES: &str = "what --volume shows is not part of the cache's key: a step that read it is \
                        not run again when it changes (--no-cache-filter STAGE does that)";
 
-/// Takes back what killed builds have left on this host, where a next one might not use it again.
-async fn sweep() {
-    let network = builder::engine::network::config();
-    let _ = tokio::task::spawn_blocking(move || runtime::sweep(&network)).await;
+/// Why a build failed: those that were ended with it say nothing of that.
+fn first_failure<T>(solved: &[Result<T, SolveError>]) -> Option<&SolveError> {
+    let errors = solved.iter().filter_map(|one| one.as_ref().err());
+    let told = errors.clone().find(|error| !error.is_canceled());
+    told.or_else(|| errors.into_iter().next())
 }

@@ -12,7 +12,6 @@ use images::shared::inline::Inline;
 
 use super::flags::BuildFlags;
 use super::options::Options;
-use crate::app::App;
 use crate::failure::{Failure, Outcome};
 use crate::frontend::text::Text;
 use crate::term::progress::Mode;
@@ -61,23 +60,26 @@ pub fn document(
     Ok(ConfigDocument::new(&document)?)
 }
 
-/// Shows what deserves attention in the Dockerfile, below all progress.
-pub fn warn(app: &App, text: &Text, report: Report, mode: Mode, progress: &dyn Progress) {
+/// What deserves attention in the Dockerfile, to be shown below all progress.
+pub fn warnings(
+    text: &Text,
+    report: Report,
+    mode: Mode,
+    progress: &dyn Progress,
+) -> Option<String> {
     let mut warnings = text.warnings.clone();
     warnings.extend(report.diagnostics);
     match mode {
-        Mode::Quiet | Mode::None => return,
+        Mode::Quiet | Mode::None => return None,
         Mode::Rawjson => {
             for warning in &warnings {
                 progress.warning(&warning.message);
             }
-            return;
+            return None;
         }
         Mode::Auto | Mode::Plain | Mode::Tty => {}
     }
-    if !warnings.is_empty() {
-        app.printer.note(format!("\n{}", text.render(&warnings)));
-    }
+    (!warnings.is_empty()).then(|| format!("\n{}", text.render(&warnings)))
 }
 
 /// Writes a small file whole or not at all, with the mode that the umask leaves.

@@ -34,7 +34,7 @@ pub async fn keep(
 ) {
     let ended = match outcome {
         Ok(_) => Ended::Completed,
-        Err(_) if interrupts.came() => Ended::Canceled,
+        Err(failure) if interrupts.came() || failure.canceled => Ended::Canceled,
         Err(failure) => Ended::Error {
             error: failure.message.clone(),
         },
@@ -71,7 +71,7 @@ fn asked(command: &Command<'_>, context: Option<&Path>) -> Asked {
 }
 
 /// An address without the user and password that may be in it.
-fn without_user(text: &str) -> String {
+pub fn without_user(text: &str) -> String {
     let Some((scheme, rest)) = text.split_once("://") else {
         return text.to_owned();
     };
