@@ -2,6 +2,7 @@
 
 use crate::caps::Capability;
 use crate::limits::Ulimit;
+use crate::seccomp::SeccompProfile;
 use crate::window::WindowSize;
 
 /// What to run in a container that runs.
@@ -19,8 +20,10 @@ pub struct Entry {
     pub groups: Vec<u32>,
     /// Capabilities, where the user is root.
     pub capabilities: Vec<Capability>,
-    /// Applies the system call filter.
+    /// Applies the default system call filter.
     pub seccomp: bool,
+    /// Another filter in its place.
+    pub profile: Option<SeccompProfile>,
     /// Executing a file gives no privileges.
     pub no_new_privileges: bool,
     /// Per-process limits.

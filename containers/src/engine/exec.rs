@@ -89,6 +89,7 @@ impl Container {
                 false => confinement.capabilities,
             },
             seccomp: confinement.seccomp && !privileged,
+            profile: confinement.profile.filter(|_| !privileged),
             no_new_privileges: confinement.no_new_privileges,
             ulimits: limits::limits(host)?.ulimits,
             terminal: exec.terminal,

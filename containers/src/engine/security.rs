@@ -1,5 +1,6 @@
 //! Capabilities, and what `--security-opt` says.
 
+use runtime::SeccompProfile;
 use runtime::caps::{self, Capability};
 
 use crate::error::{Error, Result};
@@ -9,7 +10,10 @@ use crate::record::HostConfig;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Confinement {
     pub(super) capabilities: Vec<Capability>,
+    /// The default system call filter.
     pub(super) seccomp: bool,
+    /// Another one in its place.
+    pub(super) profile: Option<SeccompProfile>,
     pub(super) no_new_privileges: bool,
 }
 
@@ -20,6 +24,7 @@ pub(super) struct Confinement {
 pub(super) fn confinement(host: &HostConfig) -> Result<Confinement> {
     let mut seccomp = !host.privileged;
     let mut no_new_privileges = false;
+    let mut profile = None;
     for option in host.security_opt.iter().flatten() {
         let (key, value) = option
             .split_once('=')
@@ -28,15 +33,17 @@ pub(super) fn confinement(host: &HostConfig) -> Result<Confinement> {
         match (key, value) {
             ("no-new-privileges", "" | "true") => no_new_privileges = true,
             ("no-new-privileges", "false") => no_new_privileges = false,
-            ("seccomp", "unconfined") => seccomp = false,
-            ("seccomp", "builtin") => {}
+            ("seccomp", "unconfined") => (seccomp, profile) = (false, None),
+            ("seccomp", "builtin") => (seccomp, profile) = (true, None),
             ("apparmor", "unconfined") | ("label", "disable") => {}
             ("systempaths", "unconfined") => {}
-            ("seccomp", _) => {
-                return Err(Error::Invalid(format!(
-                    "opening seccomp profile ({value}) failed: only unconfined and builtin are \
-                     known"
-                )));
+            ("seccomp", text) => {
+                let uname = rustix::system::uname();
+                let kernel = uname.release().to_string_lossy();
+                let read = SeccompProfile::parse(text, &kernel);
+                profile = Some(read.map_err(|why| {
+                    Error::Invalid(format!("Decoding seccomp profile failed: {why}"))
+                })?);
             }
             _ => {
                 return Err(Error::Invalid(format!(
@@ -48,6 +55,8 @@ pub(super) fn confinement(host: &HostConfig) -> Result<Confinement> {
     Ok(Confinement {
         capabilities: capabilities(host)?,
         seccomp,
+        // Docker confines a privileged container by none.
+        profile: profile.filter(|_| !host.privileged),
         no_new_privileges,
     })
 }

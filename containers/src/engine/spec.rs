@@ -77,6 +77,9 @@ impl Container {
         spec = spec
             .capabilities(confinement.capabilities)
             .seccomp(confinement.seccomp);
+        if let Some(profile) = confinement.profile {
+            spec = spec.seccomp_profile(profile);
+        }
         if security::shows_system_paths(host) {
             spec = spec.unmasked();
         }

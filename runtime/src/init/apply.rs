@@ -153,12 +153,13 @@ impl State {
             }
             Op::BoundingSet { keep } => sys.limit_bounding_set(*keep)?,
             Op::NoNewPrivileges => sys.forbid_new_privileges()?,
-            Op::Filter { capabilities } => {
-                sys.install_filter(&seccomp::filter(*capabilities))?;
-            }
-            Op::Profile { program } => {
-                sys.install_filter(program)?;
-            }
+            Op::Filter {
+                program,
+                capabilities,
+            } => match program {
+                Some(program) => sys.install_filter(program)?,
+                None => sys.install_filter(&seccomp::filter(*capabilities))?,
+            },
             Op::OwnPipes { uid } => sys.own_pipes(*uid)?,
             Op::Identity { uid, gid, groups } => sys.set_identity(*uid, *gid, groups)?,
             Op::Capabilities { mask } => sys.set_capabilities(*mask)?,

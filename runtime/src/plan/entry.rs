@@ -25,15 +25,17 @@ pub(crate) fn entry(entry: &Entry, identity: &Identity) -> Plan {
         size,
         console: false,
     }));
+    let filter = match (&entry.profile, entry.seccomp) {
+        (Some(profile), _) => Filter::Profile(profile.clone()),
+        (None, true) => Filter::Default,
+        (None, false) => Filter::None,
+    };
     Become {
         ulimits: &entry.ulimits,
         cwd: &entry.cwd,
         make_cwd: false,
         capabilities: &entry.capabilities,
-        filter: match entry.seccomp {
-            true => &Filter::Default,
-            false => &Filter::None,
-        },
+        filter: &filter,
         no_new_privileges: entry.no_new_privileges,
         identity,
         groups: &entry.groups,

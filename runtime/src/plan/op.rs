@@ -131,13 +131,11 @@ pub(crate) enum Op {
     BoundingSet {
         keep: u64,
     },
-    /// The default filter, as docker has it for these capabilities.
+    /// Puts the default system call filter in place, as docker has it for these capabilities, or
+    /// another one.
     Filter {
+        program: Option<Vec<Instruction>>,
         capabilities: u64,
-    },
-    /// Another filter.
-    Profile {
-        program: Vec<Instruction>,
     },
     /// Executing a file gives no privileges any more, whatever its mode says.
     NoNewPrivileges,
@@ -191,9 +189,7 @@ impl fmt::Display for Op {
             Self::Ulimit { limit } => write!(f, "set ulimit {:?}", limit.resource),
             Self::ChangeDir { path } => write!(f, "change directory to {path:?}"),
             Self::BoundingSet { .. } => f.write_str("limit the capability bounding set"),
-            Self::Filter { .. } | Self::Profile { .. } => {
-                f.write_str("install the system call filter")
-            }
+            Self::Filter { .. } => f.write_str("install the system call filter"),
             Self::NoNewPrivileges => f.write_str("forbid new privileges"),
             Self::OwnPipes { .. } => f.write_str("hand standard output over"),
             Self::Identity { uid, gid, .. } => write!(f, "become user {uid}:{gid}"),

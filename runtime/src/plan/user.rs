@@ -47,13 +47,15 @@ impl<'a> Become<'a> {
         ops.push(Op::ChangeDir { path });
         let mask = caps::mask(self.capabilities);
         ops.push(Op::BoundingSet { keep: mask });
-        match self.filter {
-            Filter::Default => ops.push(Op::Filter { capabilities: mask }),
-            Filter::Profile(profile) => ops.push(Op::Profile {
-                program: profile.program.clone(),
-            }),
-            Filter::None => {}
-        }
+        let program = match self.filter {
+            Filter::Default => Some(None),
+            Filter::Profile(profile) => Some(Some(profile.program.to_vec())),
+            Filter::None => None,
+        };
+        ops.extend(program.map(|program| Op::Filter {
+            program,
+            capabilities: mask,
+        }));
         if self.no_new_privileges {
             ops.push(Op::NoNewPrivileges);
         }

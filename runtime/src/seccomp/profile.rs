@@ -8,6 +8,7 @@
 
 use std::collections::BTreeMap;
 use std::str::FromStr as _;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use syscalls::{aarch64, x86, x86_64};
@@ -31,7 +32,16 @@ const X32: u32 = 0x4000_0000;
 /// A system call filter that was made of a profile.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SeccompProfile {
-    pub(crate) program: Vec<Instruction>,
+    #[serde(serialize_with = "as_list", deserialize_with = "from_list")]
+    pub(crate) program: Arc<[Instruction]>,
+}
+
+fn as_list<S: serde::Serializer>(program: &[Instruction], to: S) -> Result<S::Ok, S::Error> {
+    program.serialize(to)
+}
+
+fn from_list<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Arc<[Instruction]>, D::Error> {
+    Vec::deserialize(from).map(Into::into)
 }
 
 impl SeccompProfile {
@@ -49,7 +59,9 @@ impl SeccompProfile {
                 program.len()
             ));
         }
-        Ok(Self { program })
+        Ok(Self {
+            program: program.into(),
+        })
     }
 }
 

@@ -143,7 +143,6 @@ fn solve_two(fake: &Fake, texts: [&str; 2], no_cache: [NoCache<'_>; 2]) -> Vec<S
     let consent = Consent::default();
     let together = Together::new(at_once(2));
     let parsed = texts.map(parse);
-    let consent = Consent::default();
     let graphs = parsed.each_ref().map(|parsed| {
         let options = GraphOptions {
             target: "",

@@ -79,7 +79,8 @@ pub struct MakeFlags {
     #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value_t = false, hide_default_value = true, value_parser = boolean, action = ArgAction::Set, value_name = "BOOL")]
     pub privileged: bool,
 
-    /// no-new-privileges, seccomp=unconfined or systempaths=unconfined; may be repeated
+    /// no-new-privileges, seccomp=unconfined, seccomp=PROFILE.json or systempaths=unconfined; may
+    /// be repeated
     #[arg(long, value_name = "OPTION")]
     pub security_opt: Vec<String>,
 

@@ -102,7 +102,7 @@ fn host(flags: &MakeFlags) -> Result<HostConfig, String> {
         ipc_mode: "private".to_owned(),
         privileged: flags.privileged,
         readonly_rootfs: flags.read_only,
-        security_opt: list(&flags.security_opt),
+        security_opt: list(&secured(&flags.security_opt)?),
         runtime: "rbuild".to_owned(),
         init: flags.init.then_some(true),
         ..HostConfig::default()
@@ -122,6 +122,20 @@ fn host(flags: &MakeFlags) -> Result<HostConfig, String> {
         return Err("Conflicting options: --restart and --rm".to_owned());
     }
     Ok(host)
+}
+
+/// `--security-opt`, with profiles in place of the names of their files.
+fn secured(options: &[String]) -> Result<Vec<String>, String> {
+    let read = |option: &String| match option.strip_prefix("seccomp=") {
+        None | Some("unconfined" | "builtin") => Ok(option.clone()),
+        Some(path) => {
+            let profile = fs::read_to_string(path);
+            let profile = profile
+                .map_err(|error| format!("opening seccomp profile ({path}) failed: {error}"))?;
+            Ok(format!("seccomp={profile}"))
+        }
+    };
+    options.iter().map(read).collect()
 }
 
 /// Writes the flags about limits into `host`; those that are not told stay as they are.
