@@ -61,7 +61,7 @@ impl Cache for Engine {
     }
 
     async fn share(&self, outcome: &Outcome<'_>) {
-        if outcome.in_result {
+        if outcome.asked.in_result {
             self.compress(outcome.layer).await;
         }
         self.note_for_buildkit(outcome).await;
