@@ -4,8 +4,8 @@
 # Usage: benches/peers.sh [build|registry|all]
 #
 #   build     20 tiny RUN steps and a COPY of 20,000 files, cold, cached and with one file changed,
-#             and a layer of 512 MiB built and pushed: rbuild, docker build (classic and BuildKit)
-#             and buildah bud --layers
+#             stages side by side, a layer of 512 MiB built and pushed, and a large image pushed and
+#             pulled: rbuild, docker build (classic and BuildKit) and buildah bud --layers
 #   registry  1 GiB pushed and pulled, 64 blobs at once, small images, requests a second, lists of
 #             many names: rregistry and docker-registry
 #
@@ -20,6 +20,7 @@
 #   BIN=...      folder of rbuild and rregistry (default: target/release)
 #   BLOB_MIB     size of the pushed blob (default: 1024)
 #   FILES        number of files of the COPY case, of 8,000 bytes each (default: 20000)
+#   LARGE_MIB    size of the image that is pushed and pulled (default: 500)
 #   PUSH_MIB     size of the layer that builders push (default: 512)
 #   WRK_SECONDS  length of each run of wrk (default: 5)
 #   IMAGES       number of small images (default: 500)
@@ -36,6 +37,7 @@ BIN=$(realpath -m -- "${BIN:-$top/target/release}")
 BLOB_MIB=${BLOB_MIB:-1024}
 FILES=${FILES:-20000}
 PUSH_MIB=${PUSH_MIB:-512}
+LARGE_MIB=${LARGE_MIB:-500}
 WRK_SECONDS=${WRK_SECONDS:-5}
 IMAGES=${IMAGES:-500}
 NAMES=${NAMES:-10000}
@@ -66,6 +68,7 @@ esac
 [[ $RUNS =~ ^[1-9][0-9]*$ ]] || die "RUNS is not a number of runs: $RUNS"
 [[ $BLOB_MIB =~ ^[1-9][0-9]*$ ]] || die "BLOB_MIB is not a size in MiB: $BLOB_MIB"
 [[ $PUSH_MIB =~ ^[1-9][0-9]*$ ]] || die "PUSH_MIB is not a size in MiB: $PUSH_MIB"
+[[ $LARGE_MIB =~ ^[1-9][0-9]*$ ]] || die "LARGE_MIB is not a size in MiB: $LARGE_MIB"
 [[ $FILES =~ ^[1-9][0-9]*$ ]] || die "FILES is not a number of files: $FILES"
 [ "$(id -u)" -eq 0 ] || die "root is needed, for dockerd and for containers"
 

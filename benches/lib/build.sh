@@ -19,6 +19,7 @@ bench_build() {
     fi
     "$top/scripts/base-busybox.sh" "$work/busybox.tar"
     make_contexts
+    make_large_image
     start_namespaces
     start_push_registry
     # One subject after another, so that no idle daemon competes with the one measured.
@@ -30,6 +31,8 @@ bench_build() {
         measure_build "$subject" run20
         measure_build "$subject" copy20k
         [ -z "$push_registry" ] || measure_push "$subject"
+        measure_stages "$subject"
+        [ -z "$push_registry" ] || measure_transfer "$subject"
         [ -z "$push_registry" ] || [ "$subject" != rbuild ] || measure_shared
     done
     stop_dockerd
@@ -58,6 +61,81 @@ make_contexts() {
         head -c $((count * 5926)) /dev/urandom | base64 -w 79 | head -c $((count * 8000)) |
             (cd "$dir" && split --bytes=8000 --numeric-suffixes --suffix-length=4 - file)
         i=$((i + 1))
+    done
+}
+
+# Stages that sleep, and stages that copy: what stages cost beside what is done in them.
+make_stages() {
+    local kind=$1 count=$2 dir=$3 i
+    mkdir -p "$dir"
+    echo content >"$dir/file"
+    {
+        for ((i = 0; i < count; i++)); do
+            echo "FROM busybox:latest AS s$i"
+            case $kind in
+            sleep) echo "RUN sleep 2 && echo $i > /out" ;;
+            copy) echo "COPY file /out$i" ;;
+            esac
+        done
+        echo 'FROM busybox:latest'
+        case $kind in
+        sleep) for ((i = 0; i < count; i++)); do echo "COPY --from=s$i /out /out$i"; done ;;
+        copy)
+            # All of them end in one layer: an image may have 125.
+            echo 'RUN \'
+            for ((i = 0; i < count; i++)); do
+                echo "  --mount=type=bind,from=s$i,source=/out$i,target=/in/$i \\"
+            done
+            echo '  cat /in/* > /all'
+            ;;
+        esac
+    } >"$dir/Dockerfile"
+}
+measure_stages() {
+    local subject=$1 run case dir
+    for case in sleep-4 copy-20 copy-200; do
+        # docker classic knows no mounts.
+        [ "$subject-${case%-*}" != docker-copy ] || continue
+        dir=$work/stages-$case
+        [ -d "$dir" ] || make_stages "${case%-*}" "${case#*-}" "$dir"
+        for ((run = 0; run < RUNS; run++)); do
+            "clean_$subject"
+            timed "$subject" "stages-$case" "build_$subject" "$dir"
+        done
+    done
+}
+
+# Half a gigabyte of programs, libraries and documents of this Debian, as one layer.
+make_large_image() {
+    log "packing $LARGE_MIB MiB of /usr"
+    mkdir "$work/large"
+    local size=0 dir kib
+    for dir in /usr/bin /usr/sbin /usr/share/doc /usr/share/man /usr/share/perl /usr/lib/x86_64-linux-gnu \
+        /usr/lib/aarch64-linux-gnu /usr/share/locale /usr/lib/python3 /usr/lib/go* /usr/lib; do
+        [ -d "$dir" ] && [ ! -L "$dir" ] || continue
+        kib=$(du -skx "$dir" | cut -f 1)
+        ((size + kib <= LARGE_MIB * 1024)) || continue
+        size=$((size + kib))
+        echo "$dir"
+    done >"$work/large.list"
+    tar -cf "$work/large.tar" --one-file-system --files-from "$work/large.list" 2>/dev/null || true
+    log "packed $(($(stat -c %s "$work/large.tar") >> 20)) MiB"
+}
+
+measure_transfer() {
+    local subject=$1 run
+    # It is the daemon's work, whoever built.
+    [ "$subject" != buildkit ] || return 0
+    for ((run = 0; run < RUNS; run++)); do
+        stop_push_registry
+        rm -rf -- "$work/push-registry"
+        start_push_registry
+        "clean_$subject"
+        quiet "import_$subject" "$work/large.tar" "$push_registry/large"
+        timed "$subject" large-push "send_$subject" "$push_registry/large"
+        quiet "forget_$subject" "$push_registry/large"
+        timed "$subject" large-pull "fetch_$subject" "$push_registry/large"
+        quiet "forget_$subject" "$push_registry/large"
     done
 }
 
@@ -160,6 +238,9 @@ start_namespaces() {
     fi
     inside mount -t tmpfs tmpfs /var/lib/cni
 }
+inside_peak() {
+    peak nsenter --target "$namespace_pid" --net --mount -- "$@"
+}
 inside() {
     nsenter --target "$namespace_pid" --net --mount -- "$@"
 }
@@ -174,12 +255,24 @@ clean_rbuild() {
     quiet "$BIN/rbuild" --root "$work/rbuild" import "$work/busybox.tar" busybox:latest
 }
 build_rbuild() {
-    "$BIN/rbuild" --root "$work/rbuild" build -t bench "$1"
+    peak "$BIN/rbuild" --root "$work/rbuild" build -t bench "$1"
+}
+import_rbuild() {
+    "$BIN/rbuild" --root "$work/rbuild" import "$1" "$2"
+}
+send_rbuild() {
+    inside_peak "$BIN/rbuild" --root "$work/rbuild" push "$1"
+}
+forget_rbuild() {
+    rm -rf --one-file-system -- "$work/rbuild"
+}
+fetch_rbuild() {
+    inside_peak "$BIN/rbuild" --root "$work/rbuild" pull "$1"
 }
 push_rbuild() {
     build_rbuild "$1"
     "$BIN/rbuild" --root "$work/rbuild" tag bench "$push_registry/rbuild"
-    inside "$BIN/rbuild" --root "$work/rbuild" push "$push_registry/rbuild"
+    send_rbuild "$push_registry/rbuild"
 }
 
 shared_rbuild() {
@@ -243,6 +336,18 @@ clean_docker() {
 build_docker() {
     DOCKER_BUILDKIT=0 "${docker[@]}" build --tag bench "$1"
 }
+import_docker() {
+    "${docker[@]}" import "$1" "$2"
+}
+send_docker() {
+    "${docker[@]}" push "$1"
+}
+forget_docker() {
+    "${docker[@]}" rmi --force "$1"
+}
+fetch_docker() {
+    "${docker[@]}" pull "$1"
+}
 push_docker() {
     build_docker "$1"
     "${docker[@]}" tag bench "$push_registry/docker"
@@ -295,6 +400,21 @@ clean_buildah() {
 build_buildah() {
     buildah_run bud "${buildah_flags[@]}" --tag bench "$1"
 }
+import_buildah() {
+    local container
+    container=$(buildah_run from scratch)
+    buildah_run add "$container" "$1" /
+    buildah_run commit --rm "$container" "$2"
+}
+send_buildah() {
+    buildah_run push --tls-verify=false "$1"
+}
+forget_buildah() {
+    buildah_run rmi --force "$1"
+}
+fetch_buildah() {
+    buildah_run pull --tls-verify=false "$1"
+}
 push_buildah() {
     build_buildah "$1"
     buildah_run push --tls-verify=false bench "docker://$push_registry/buildah"
@@ -310,13 +430,19 @@ Builders: rbuild $(version_rbuild), docker $(version_docker) (classic, and its B
 | Case | rbuild | docker classic | docker BuildKit | buildah | best peer ÷ rbuild |
 |---|---:|---:|---:|---:|---:|
 TEXT
-    for case in run20-cold run20-cached copy20k-cold copy20k-cached copy20k-changed pushed shared; do
+    for case in run20-cold run20-cached copy20k-cold copy20k-cached copy20k-changed stages-sleep-4 stages-copy-20 \
+        stages-copy-200 pushed large-push large-pull shared; do
         case $case in
         run20-cold) title='20 tiny RUN steps, cold' ;;
         run20-cached) title='the same, fully cached' ;;
         copy20k-cold) title="COPY of $FILES files ($((FILES * 8 / 1000)) MB), cold" ;;
         copy20k-cached) title='the same, cached' ;;
         copy20k-changed) title='the same, one file changed' ;;
+        stages-sleep-4) title='four stages of 2 s each' ;;
+        stages-copy-20) title='20 stages of one COPY' ;;
+        stages-copy-200) title='200 stages of one COPY' ;;
+        large-push) title="image of $LARGE_MIB MiB of Debian, pushed" ;;
+        large-pull) title='the same, pulled and unpacked' ;;
         shared) title='the 20 steps of a registry cache, on an empty store, pushed' ;;
         pushed) title="layer of $PUSH_MIB MiB, built and pushed" ;;
         esac
@@ -330,7 +456,21 @@ TEXT
         done
         printf '| %s |\n' "$(ratio "$(best lower "${peers[@]}")" "$own")"
     done
-    echo
+    printf '| peak resident memory of the program | %s | – | – | – | – |\n\n' \
+        "$(cell "$(peak_memory)" %d MiB)"
+}
+
+# Runs a command of rbuild's, and notes the most memory that it, or one process below it, had.
+peak() {
+    if [ -x /usr/bin/time ]; then
+        /usr/bin/time --append --output "$work/peaks" --format %M -- "$@"
+    else
+        "$@"
+    fi
+}
+# In MiB; empty when it was not measured.
+peak_memory() {
+    [ ! -f "$work/peaks" ] || sort -n "$work/peaks" | awk '/^[0-9]+$/ { kib = $1 } END { print int(kib / 1024) }'
 }
 version_rbuild() {
     if [ -x "$BIN/rbuild" ]; then first_line "$BIN/rbuild" --version | sed 's/^rbuild //'; else echo '(not built)'; fi

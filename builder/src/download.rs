@@ -12,11 +12,15 @@ use std::time::Duration;
 use oci::Digest;
 use oci::causes::with_causes;
 use oci::digest::Algorithm;
-use reqwest::header::{ETAG, IF_MODIFIED_SINCE, IF_NONE_MATCH, LAST_MODIFIED};
+use reqwest::header::{
+    AUTHORIZATION, ETAG, HeaderValue, IF_MODIFIED_SINCE, IF_NONE_MATCH, LAST_MODIFIED,
+};
 use reqwest::redirect::Policy;
 use reqwest::{StatusCode, Url};
 use serde::{Deserialize, Serialize};
 use tempfile::{NamedTempFile, TempPath};
+
+use crate::auth::Auth;
 
 /// The largest download, in bytes.
 const MAX_SIZE: u64 = 16 << 30;
@@ -111,8 +115,9 @@ pub async fn fetch(
     url: &str,
     checksum: Option<&Digest>,
     dir: &Path,
+    auth: &Auth,
 ) -> Result<Download, DownloadError> {
-    fetch_within(url, checksum, dir, PATIENCE).await
+    fetch_within(url, checksum, dir, (PATIENCE, auth)).await
 }
 
 /// The same, when there is a file that `known` was said of.
@@ -124,17 +129,18 @@ pub async fn ask(
     checksum: Option<&Digest>,
     dir: &Path,
     known: &Validators,
+    auth: &Auth,
 ) -> Result<Answer, DownloadError> {
-    ask_within(url, checksum, dir, known, PATIENCE).await
+    ask_within(url, checksum, dir, known, (PATIENCE, auth)).await
 }
 
 async fn fetch_within(
     url: &str,
     checksum: Option<&Digest>,
     dir: &Path,
-    patience: Duration,
+    with: (Duration, &Auth),
 ) -> Result<Download, DownloadError> {
-    match ask_within(url, checksum, dir, &Validators::default(), patience).await? {
+    match ask_within(url, checksum, dir, &Validators::default(), with).await? {
         Answer::New(download) => Ok(download),
         Answer::Unchanged => Err(DownloadError {
             url: url.to_owned(),
@@ -148,7 +154,7 @@ async fn ask_within(
     checksum: Option<&Digest>,
     dir: &Path,
     known: &Validators,
-    patience: Duration,
+    (patience, auth): (Duration, &Auth),
 ) -> Result<Answer, DownloadError> {
     let failed = |e: &dyn std::fmt::Display| DownloadError {
         url: url.to_owned(),
@@ -163,7 +169,16 @@ async fn ask_within(
             "too slow: less than {PROGRESS} bytes came within {seconds} s"
         ))
     };
+    let header = auth.for_http(&parsed);
     let mut request = http.get(parsed);
+    if let Some(header) = header {
+        let value = HeaderValue::try_from(header);
+        let mut value =
+            value.map_err(|_| failed(&"the secret for it cannot be sent: it is no header"))?;
+        // Redirects to other servers do not get it.
+        value.set_sensitive(true);
+        request = request.header(AUTHORIZATION, value);
+    }
     for (name, value) in [
         (IF_NONE_MATCH, &known.etag),
         (IF_MODIFIED_SINCE, &known.last_modified),
@@ -414,13 +429,24 @@ mod tests {
             ("/file", "file"),
             ("/loop", "too many redirects"),
         ] {
-            let error = fetch(&format!("{server}{path}"), None, dir.path()).await;
+            let error = fetch(
+                &format!("{server}{path}"),
+                None,
+                dir.path(),
+                &Auth::default(),
+            )
+            .await;
             let error = error.unwrap_err().to_string();
             assert!(error.contains(why), "{path}: {error}");
         }
-        let moved = fetch(&format!("{server}/moved"), None, dir.path())
-            .await
-            .unwrap();
+        let moved = fetch(
+            &format!("{server}/moved"),
+            None,
+            dir.path(),
+            &Auth::default(),
+        )
+        .await
+        .unwrap();
         assert_eq!(moved.name.as_deref(), Some("moved"));
         assert_eq!(moved.digest, Digest::sha256(b"body"));
     }
@@ -455,14 +481,14 @@ mod tests {
         let patience = Duration::from_millis(500);
         // Twice the patience in all, and a KiB often enough.
         let url = drip(50, PROGRESS);
-        let whole = fetch_within(&url, None, dir.path(), patience)
+        let whole = fetch_within(&url, None, dir.path(), (patience, &Auth::default()))
             .await
             .unwrap();
         assert_eq!(whole.digest, Digest::sha256(&vec![b'x'; 50 * PROGRESS]));
         drop(whole);
         // As often, and next to nothing: no pause is long.
         let url = drip(1_000, 1);
-        let error = fetch_within(&url, None, dir.path(), patience).await;
+        let error = fetch_within(&url, None, dir.path(), (patience, &Auth::default())).await;
         let error = error.unwrap_err().to_string();
         assert!(error.contains("too slow"), "{error}");
         assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
@@ -473,9 +499,15 @@ mod tests {
         let url = format!("{}/x", serve(answer));
         let dir = tempfile::tempdir().unwrap();
         let right = Digest::sha256(b"body");
-        drop(fetch(&url, Some(&right), dir.path()).await.unwrap());
+        drop(
+            fetch(&url, Some(&right), dir.path(), &Auth::default())
+                .await
+                .unwrap(),
+        );
         let wrong = Digest::sha256(b"other");
-        let error = fetch(&url, Some(&wrong), dir.path()).await.unwrap_err();
+        let error = fetch(&url, Some(&wrong), dir.path(), &Auth::default())
+            .await
+            .unwrap_err();
         assert!(error.to_string().contains("digest mismatch"), "{error}");
         assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
     }

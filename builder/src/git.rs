@@ -15,6 +15,8 @@ use rustix::fs::{AtFlags, CWD, Timespec, Timestamps, utimensat};
 use tempfile::TempDir;
 use tokio::process::Command;
 
+use crate::auth::Auth;
+
 /// Settings of every run.
 const SETTINGS: [&str; 9] = [
     "protocol.ext.allow=never",
@@ -60,8 +62,8 @@ impl Checkout {
 ///
 /// # Errors
 /// [`GitError`], also when a checksum says another one.
-pub async fn resolve(source: &GitSource) -> Result<String, GitError> {
-    let git = Git::new(source, Path::new("/"))?;
+pub async fn resolve(source: &GitSource, auth: &Auth) -> Result<String, GitError> {
+    let git = Git::new(source, Path::new("/"), auth)?;
     let commit = match is_commit(git.reference) {
         true => git.reference.to_lowercase(),
         false => {
@@ -86,11 +88,12 @@ pub async fn checkout(
     source: &GitSource,
     keep_git_dir: bool,
     parent: &Path,
+    auth: &Auth,
 ) -> Result<Checkout, GitError> {
     let dir = TempDir::with_prefix_in("git-", parent);
     let dir = dir.map_err(|e| failed(&source.remote, format!("{}: {e}", parent.display())))?;
     let tree = dir.path().join("tree");
-    let git = Git::new(source, &tree)?;
+    let git = Git::new(source, &tree, auth)?;
     fs::create_dir(&tree).map_err(|e| git.failed(e.to_string()))?;
     let wanted = git.fetch().await?;
     let peeled = format!("{wanted}^{{commit}}");
@@ -156,10 +159,12 @@ struct Git<'a> {
     url: &'a str,
     reference: &'a str,
     dir: &'a Path,
+    /// For which addresses a header is, and the header.
+    header: Option<(String, String)>,
 }
 
 impl<'a> Git<'a> {
-    fn new(source: &'a GitSource, dir: &'a Path) -> Result<Self, GitError> {
+    fn new(source: &'a GitSource, dir: &'a Path, auth: &Auth) -> Result<Self, GitError> {
         let url = source.remote.as_str();
         let reference = source.reference.as_deref().unwrap_or("HEAD");
         if reference.starts_with('-') || url.starts_with('-') {
@@ -170,6 +175,7 @@ impl<'a> Git<'a> {
             url,
             reference,
             dir,
+            header: auth.for_git(url),
         })
     }
 
@@ -270,7 +276,15 @@ impl<'a> Git<'a> {
     /// Runs git and gives what it printed.
     async fn run(&self, args: &[&str]) -> Result<String, GitError> {
         let settings = SETTINGS.iter().flat_map(|setting| ["-c", setting]);
-        let output = Command::new("git")
+        let mut command = Command::new("git");
+        if let Some((prefix, header)) = &self.header {
+            // Not among the arguments, which every user of this machine can read.
+            command
+                .env("GIT_CONFIG_COUNT", "1")
+                .env("GIT_CONFIG_KEY_0", format!("http.{prefix}.extraHeader"))
+                .env("GIT_CONFIG_VALUE_0", format!("Authorization: {header}"));
+        }
+        let output = command
             .args(settings)
             .args(args)
             .current_dir(self.dir)
@@ -421,8 +435,12 @@ mod tests {
             without_submodules: false,
         };
         let dir = tempfile::tempdir().unwrap();
-        assert!(resolve(&source).await.is_err());
-        assert!(checkout(&source, false, dir.path()).await.is_err());
+        assert!(resolve(&source, &Auth::default()).await.is_err());
+        assert!(
+            checkout(&source, false, dir.path(), &Auth::default())
+                .await
+                .is_err()
+        );
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
     }
 }

@@ -13,6 +13,7 @@ use oci::Digest;
 use serde::{Deserialize, Serialize};
 use tempfile::TempPath;
 
+use crate::auth::Auth;
 use crate::derived;
 use crate::download::{Answer, Download, DownloadError, Validators, ask, fetch, file_name};
 
@@ -31,12 +32,14 @@ pub struct Kept {
     dir: PathBuf,
     /// Where files in use are, on the same file system.
     scratch: PathBuf,
+    auth: Auth,
 }
 
 impl Kept {
-    /// In `dir`; what is given out lies in `scratch`, until it is dropped.
-    pub fn new(dir: PathBuf, scratch: PathBuf) -> Self {
-        Self { dir, scratch }
+    /// In `dir`; what is given out lies in `scratch`, until it is dropped. Servers are asked with
+    /// `auth`.
+    pub fn new(dir: PathBuf, scratch: PathBuf, auth: Auth) -> Self {
+        Self { dir, scratch, auth }
     }
 
     /// Downloads `url`, unless it is here and the server says that it has not changed, or it is
@@ -63,12 +66,12 @@ impl Kept {
             && known.validators.any()
             && let Some(path) = self.take(known, &known.digest).await
         {
-            return match ask(url, None, &self.scratch, &known.validators).await? {
+            return match ask(url, None, &self.scratch, &known.validators, &self.auth).await? {
                 Answer::Unchanged => Ok(found(known, &known.digest, path)),
                 Answer::New(download) => Ok(self.keep(url, download, note).await),
             };
         }
-        let download = fetch(url, checksum, &self.scratch).await?;
+        let download = fetch(url, checksum, &self.scratch, &self.auth).await?;
         match checksum.is_some() || download.validators.any() {
             true => Ok(self.keep(url, download, note).await),
             false => Ok(download),
@@ -200,7 +203,7 @@ mod tests {
     fn kept(dir: &Path) -> Kept {
         let scratch = dir.join("tmp");
         fs::create_dir_all(&scratch).unwrap();
-        Kept::new(dir.join("downloads"), scratch)
+        Kept::new(dir.join("downloads"), scratch, Auth::default())
     }
 
     fn text(download: &Download) -> String {

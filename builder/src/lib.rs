@@ -3,6 +3,7 @@
 //! Data flows one way: text is parsed (crate `dockerfile`), [`plan`]ned, and [`solve`]d step by
 //! step on the [`engine`]; a [`record`] of it is kept. Nothing here knows a terminal.
 
+pub mod auth;
 pub mod buildkit;
 pub mod context;
 pub mod derived;

@@ -1,7 +1,7 @@
 //! One request to a registry: credentials, redirects, a second try after a 401, and further tries
 //! of what is transient.
 
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -12,6 +12,7 @@ use crate::auth::Scopes;
 use crate::config::Config;
 use crate::endpoint::Endpoint;
 use crate::error::{Error, RegistryError};
+use crate::growing::Stream;
 use crate::http::{Transports, classify, read_capped, timed_out};
 use crate::origin::{Origin, may_follow};
 use crate::part::Part;
@@ -41,6 +42,8 @@ pub(crate) enum Body {
     Bytes(Bytes),
     /// Part of a blob, read while sending, anew for each try.
     Part(Part),
+    /// All of a blob that is still being made, read while sending, anew for each try.
+    Stream(Stream),
 }
 
 impl Call {
@@ -186,25 +189,58 @@ async fn send_body(
         Body::Part(part) => {
             let (moved, total) = (&part.moved, part.end - part.start);
             moved.store(0, Ordering::Relaxed);
-            let sending = request.body(part.body()).send();
-            tokio::pin!(sending);
-            let mut seen = 0;
-            loop {
-                let now = moved.load(Ordering::Relaxed);
-                let patience = if now >= total {
-                    transports.idle() * COMMIT_PATIENCE
-                } else {
-                    transports.idle()
-                };
-                match tokio::time::timeout(patience, &mut sending).await {
-                    Ok(Ok(response)) => return Ok(response),
-                    Ok(Err(e)) => return Err(classify(&e, name, url)),
-                    Err(_) if moved.load(Ordering::Relaxed) != seen => {
-                        seen = moved.load(Ordering::Relaxed);
-                    }
-                    Err(_) => return Err(timed_out(url, patience)),
-                }
-            }
+            let flow = Flow {
+                moved,
+                sent: &|| moved.load(Ordering::Relaxed) >= total,
+                starves: &|| false,
+            };
+            patiently(transports, request.body(part.body()), (name, url), &flow).await
+        }
+        Body::Stream(stream) => {
+            stream.moved.store(0, Ordering::Relaxed);
+            let flow = Flow {
+                moved: &stream.moved,
+                sent: &|| stream.is_sent(),
+                starves: &|| stream.starves(),
+            };
+            patiently(transports, request.body(stream.body()), (name, url), &flow).await
+        }
+    }
+}
+
+/// How a body goes out.
+struct Flow<'f> {
+    /// Bytes handed to the network.
+    moved: &'f AtomicU64,
+    /// Whether that was all of them.
+    sent: &'f (dyn Fn() -> bool + Sync),
+    /// Whether there is nothing to be sent just now.
+    starves: &'f (dyn Fn() -> bool + Sync),
+}
+
+/// Sends for as long as bytes go out, or it is for us that the registry waits.
+async fn patiently(
+    transports: &Transports,
+    request: reqwest::RequestBuilder,
+    (name, url): (&str, &Url),
+    flow: &Flow<'_>,
+) -> Result<Response, Error> {
+    let sending = request.send();
+    tokio::pin!(sending);
+    let mut seen = 0;
+    loop {
+        let patience = match (flow.sent)() {
+            true => transports.idle() * COMMIT_PATIENCE,
+            false => transports.idle(),
+        };
+        let outcome = tokio::time::timeout(patience, &mut sending).await;
+        let moved = flow.moved.load(Ordering::Relaxed);
+        match outcome {
+            Ok(Ok(response)) => return Ok(response),
+            Ok(Err(e)) => return Err(classify(&e, name, url)),
+            Err(_) if moved != seen => seen = moved,
+            Err(_) if (flow.starves)() => {}
+            Err(_) => return Err(timed_out(url, patience)),
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use oci::manifest::Manifest;
-use oci::{Descriptor, Digest, ImageConfig, media_type};
+use oci::{Descriptor, DiffId, Digest, ImageConfig, media_type};
 
 /// An image's configuration, as the bytes whose digest is its ID.
 #[derive(Clone, Debug)]
@@ -29,6 +29,19 @@ impl ConfigDocument {
     pub fn descriptor(&self, media_type: &str) -> Descriptor {
         Descriptor::new(media_type, self.id.clone(), self.bytes.len() as u64)
     }
+}
+
+/// A configuration whose layers have become others; everything else stays as it is.
+///
+/// # Errors
+/// When it is no JSON.
+pub(crate) fn with_diff_ids(
+    config: &[u8],
+    diff_ids: Vec<DiffId>,
+) -> Result<Vec<u8>, serde_json::Error> {
+    let mut value: serde_json::Value = serde_json::from_slice(config)?;
+    value["rootfs"]["diff_ids"] = serde_json::to_value(diff_ids)?;
+    serde_json::to_vec(&value)
 }
 
 /// A manifest for an image whose layers have known blobs, as Docker pushes it.

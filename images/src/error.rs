@@ -104,6 +104,12 @@ pub enum ImageError {
         /// What is wrong.
         cause: oci::archive::ArchiveError,
     },
+    /// What several wait for could not be compressed.
+    #[error(transparent)]
+    Compressing(std::sync::Arc<ImageError>),
+    /// What was being made is not wanted any more.
+    #[error("it was stopped")]
+    Stopped,
     /// A worker thread was lost.
     #[error("a worker thread failed: {0}")]
     Worker(tokio::task::JoinError),

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use oci::media_type::LayerCompression;
+use oci::layer::compression::Compression;
 
 /// Whose media types a manifest has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,9 +17,7 @@ pub enum Vocabulary {
 #[derive(Clone, Debug, Default)]
 pub struct Form {
     /// How layers are compressed; without it they keep the form that is there, else gzip.
-    pub compression: Option<LayerCompression>,
-    /// The compression's own level; the customary one without.
-    pub level: Option<i32>,
+    pub compression: Option<Compression>,
     /// So many layers at the bottom came with a base image. They keep the form that they came in
     /// unless [`force`](Self::force) says otherwise.
     pub base_layers: usize,
@@ -29,13 +27,6 @@ pub struct Form {
     pub vocabulary: Option<Vocabulary>,
     /// The manifest's annotations.
     pub annotations: BTreeMap<String, String>,
-}
-
-/// How one layer is to be compressed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Choice {
-    pub(crate) compression: Option<LayerCompression>,
-    pub(crate) level: Option<i32>,
 }
 
 impl Form {
@@ -49,16 +40,10 @@ impl Form {
     }
 
     /// What becomes of the layer in this place, from the bottom.
-    pub(crate) fn of_layer(&self, at: usize) -> Choice {
-        if at < self.base_layers && !self.force {
-            return Choice {
-                compression: None,
-                level: None,
-            };
-        }
-        Choice {
-            compression: self.compression,
-            level: self.level,
+    pub(crate) fn of_layer(&self, at: usize) -> Option<Compression> {
+        match at < self.base_layers && !self.force {
+            true => None,
+            false => self.compression,
         }
     }
 
@@ -71,19 +56,19 @@ impl Form {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use oci::layer::compression::Kind;
 
     #[test]
     fn layers_of_the_base_keep_their_form_unless_forced() {
+        let zstd = Compression::new(Kind::Zstd, Some(9)).unwrap();
         let mut form = Form {
-            compression: Some(LayerCompression::Zstd),
-            level: Some(9),
+            compression: Some(zstd),
             base_layers: 1,
             ..Form::default()
         };
-        assert_eq!(form.of_layer(0).compression, None);
-        assert_eq!(form.of_layer(0).level, None);
-        assert_eq!(form.of_layer(1).compression, Some(LayerCompression::Zstd));
+        assert_eq!(form.of_layer(0), None);
+        assert_eq!(form.of_layer(1), Some(zstd));
         form.force = true;
-        assert_eq!(form.of_layer(0).level, Some(9));
+        assert_eq!(form.of_layer(0), Some(zstd));
     }
 }

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use oci::blob::{BlobError, BlobStore as _, BlobWriter, DiskBlobs, Expected};
 use oci::digest::Hashing;
-use oci::layer::compression::{self, Compression, DETECT_LEN};
+use oci::layer::compression::{self, DETECT_LEN, Encoding};
 use oci::layer::reader::{ReadError, Reader};
 use oci::layer::unpack::{self, UnpackError, UnpackOptions};
 use oci::{Descriptor, DiffId, Digest, MediaType, media_type};
@@ -141,13 +141,13 @@ pub fn ingest(
     if start.is_empty() {
         return Err(IngestError::Empty);
     }
-    let kind = Compression::detect(&start);
+    let kind = Encoding::detect(&start);
     let whole = io::Cursor::new(start).chain(source);
     let blob = blobs.writer()?;
     let detected: MediaType = match kind {
-        Compression::Gzip => media_type::DOCKER_LAYER_GZIP,
-        Compression::Zstd => media_type::OCI_LAYER_ZSTD,
-        Compression::None | Compression::Xz | Compression::Bzip2 => media_type::DOCKER_LAYER,
+        Encoding::Gzip => media_type::DOCKER_LAYER_GZIP,
+        Encoding::Zstd => media_type::OCI_LAYER_ZSTD,
+        Encoding::None | Encoding::Xz | Encoding::Bzip2 => media_type::DOCKER_LAYER,
     }
     .into();
     let stored = match &promised.blob {

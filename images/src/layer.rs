@@ -3,16 +3,22 @@
 use std::io::{self, BufReader, BufWriter, Write};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicBool, Ordering};
 
+use client::Growth;
 use oci::blob::{BlobStore as _, BlobWriter, DiskBlobs, Expected};
 use oci::digest::Hashing;
-use oci::layer::compression::{CompressOptions, Compressor, decompress};
+use oci::layer::compression::{
+    CompressOptions, Compression, Compressor, ReadAhead, WriteBehind, decompress,
+};
+use oci::layer::toc::TocCompressor;
 use oci::layer::{self, TarOptions, diff};
-use oci::media_type::LayerCompression;
+use oci::media_type::{self, LayerCompression};
 use oci::{ChainId, Descriptor, DiffId, Digest};
+use tokio::sync::watch;
 
 use crate::error::ImageError;
+use crate::making::{Compressed, Observed};
 use crate::progress::Counted;
 use crate::service::Images;
 
@@ -108,21 +114,24 @@ impl LayerTar {
     /// [`ImageError::Layer`] when it is not what its diff ID says; what was written is of no use
     /// then.
     pub fn write_to(&self, out: &mut dyn Write) -> Result<u64, ImageError> {
-        let mut hashing = Hashing::new(BufWriter::with_capacity(256 << 10, out));
-        match &self.origin {
+        let (digest, size) = match &self.origin {
             Origin::Blob(blobs, blob) => {
                 let reader = blobs.open(&blob.digest)?;
                 let reader = BufReader::with_capacity(1 << 20, reader);
-                let (_, mut plain) = decompress(reader).map_err(|e| self.failed(e))?;
+                let (_, plain) = decompress(reader).map_err(|e| self.failed(e))?;
+                let mut plain = ReadAhead::new(plain).map_err(|e| self.failed(e))?;
+                let mut hashing = Hashing::new(BufWriter::with_capacity(256 << 10, out));
                 io::copy(&mut plain, &mut hashing).map_err(|e| self.failed(e))?;
+                hashing.flush().map_err(|e| self.failed(e))?;
+                let (_, digest, size) = hashing.finish();
+                (digest, size)
             }
             Origin::Snapshot { path, options } => {
                 let dir = layer::open_dir(path).map_err(|e| self.failed(e))?;
-                diff::write_tar(&dir, options, &mut hashing).map_err(|e| self.failed(e))?;
+                let written = diff::write_hashed(&dir, options, out, &|| Ok(()));
+                written.map_err(|e| self.failed(e))?
             }
-        }
-        hashing.flush().map_err(|e| self.failed(e))?;
-        let (_, digest, size) = hashing.finish();
+        };
         self.check(&digest)?;
         Ok(size)
     }
@@ -150,22 +159,99 @@ impl LayerTar {
     }
 }
 
-/// Compresses a layer into a blob; the tar is verified before the blob becomes one. `count` counts
-/// the bytes of the tar that are done.
+/// Compresses a layer into a blob; the tar is verified before the blob becomes one.
 ///
 /// # Errors
 /// As [`LayerTar::write_to`]; those of the blob store.
-pub fn compress_into(
+pub(crate) fn compress_into(
     tar: &LayerTar,
-    compression: LayerCompression,
-    options: &CompressOptions,
-    blob: BufWriter<Box<dyn BlobWriter>>,
-    count: &Arc<AtomicU64>,
-) -> Result<(Digest, u64), ImageError> {
+    compression: Compression,
+    blob: Box<dyn BlobWriter>,
+    observed: &Observed,
+) -> Result<Compressed, ImageError> {
     let failed = |e: io::Error| tar.failed(e);
-    let mut compressor = Compressor::new(compression, blob, options).map_err(failed)?;
-    tar.write_to(&mut Counted::new(&mut compressor, count))?;
-    let blob = compressor.finish().map_err(failed)?;
-    let blob = blob.into_inner().map_err(|e| tar.failed(e.error()))?;
-    Ok(blob.commit(&Expected::default())?)
+    let blob = Grown {
+        inner: blob,
+        len: 0,
+        grown: Arc::clone(&observed.grown),
+    };
+    let blob = WriteBehind::new(blob).map_err(failed)?;
+    let format = compression.kind().format();
+    let (blob, contents) = if compression.kind().has_contents() {
+        let mut compressor = TocCompressor::new(compression, blob).map_err(failed)?;
+        write_until(tar, &mut compressor, observed)?;
+        let (blob, contents) = compressor.finish().map_err(failed)?;
+        (blob, Some(contents))
+    } else {
+        let options = CompressOptions {
+            level: compression.level(),
+            ..CompressOptions::default()
+        };
+        let mut compressor = Compressor::new(format, blob, &options).map_err(failed)?;
+        write_until(tar, &mut compressor, observed)?;
+        (compressor.finish().map_err(failed)?, None)
+    };
+    let blob = blob.finish().map_err(failed)?;
+    let (digest, size) = blob.inner.commit(&Expected::default())?;
+    let media_type = match format {
+        LayerCompression::Gzip => media_type::DOCKER_LAYER_GZIP,
+        LayerCompression::Zstd => media_type::OCI_LAYER_ZSTD,
+        LayerCompression::None => media_type::DOCKER_LAYER,
+    };
+    let mut blob = Descriptor::new(media_type, digest, size);
+    let mut diff_id = tar.diff_id.clone();
+    if let Some(contents) = contents {
+        blob.annotations = contents.annotations;
+        diff_id = contents.diff_id;
+    }
+    Ok(Compressed { blob, diff_id })
+}
+
+/// Writes a tar until it is not wanted any more.
+fn write_until(tar: &LayerTar, out: &mut dyn Write, observed: &Observed) -> Result<(), ImageError> {
+    let mut until = Until {
+        inner: out,
+        stop: &observed.stop,
+    };
+    tar.write_to(&mut Counted::new(&mut until, &observed.count))?;
+    Ok(())
+}
+
+/// Tells how much of a blob is in its file.
+struct Grown {
+    inner: Box<dyn BlobWriter>,
+    len: u64,
+    grown: Arc<watch::Sender<Growth>>,
+}
+
+impl Write for Grown {
+    fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
+        let n = self.inner.write(buf)?;
+        self.len += n as u64;
+        self.grown.send_replace(Growth::SoFar(self.len));
+        Ok(n)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.inner.flush()
+    }
+}
+
+/// Ends writing once it is to stop.
+struct Until<'u> {
+    inner: &'u mut dyn Write,
+    stop: &'u AtomicBool,
+}
+
+impl Write for Until<'_> {
+    fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
+        match self.stop.load(Ordering::Relaxed) {
+            true => Err(io::Error::other("it is not wanted any more")),
+            false => self.inner.write(buf),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.inner.flush()
+    }
 }

@@ -8,13 +8,14 @@
 //! - [`index`]: indexes of images, whichever way they go
 //! - [`import`] and [`export`]: from and to plain trees of files
 //!
-//! [`form`] is what becomes of layers on their way out.
+//! [`form`] is what becomes of layers on their way out; `compressing` makes that of them, once.
 //!
 //! [`progress`] is how they tell what takes time.
 //!
 //! Nothing here knows Dockerfiles or builds.
 
 mod base;
+mod compressing;
 pub mod document;
 pub mod elsewhere;
 mod error;
@@ -28,6 +29,7 @@ mod layer;
 pub mod layout;
 pub mod load;
 pub mod local;
+mod making;
 pub mod progress;
 pub mod pull;
 pub mod push;

@@ -1,25 +1,23 @@
 //! Images of the store to registries.
 
-use std::io::BufWriter;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
 
 use bytes::Bytes;
 use client::{Events, LayerState, PushLayer, Pushed};
-use futures_util::future::try_join_all;
+use futures_util::future::{try_join, try_join_all};
 use oci::blob::BlobStore;
-use oci::layer::compression::CompressOptions;
+use oci::layer::compression::{Compression, Kind};
 use oci::manifest::{Manifest, ManifestDocument};
 use oci::media_type::{self, LayerCompression};
 use oci::{ChainId, Descriptor, DiffId, Digest, MediaType, Reference};
 use store::{Image, RawManifest};
-use tokio::sync::Mutex;
 
+use crate::compressing::rank;
 use crate::document;
 use crate::error::ImageError;
-use crate::form::{Choice, Form};
-use crate::layer::{self, LayerTar};
-use crate::progress::watched;
+use crate::form::Form;
+use crate::layer::LayerTar;
+use crate::making::{Compressed, Found, Making};
 use crate::service::Images;
 
 /// Told of what becomes of each layer. Called from any thread: it must not block.
@@ -48,7 +46,7 @@ pub async fn push_image(
     images: &Images,
     image: &Image,
     reference: &Reference,
-    compression: Option<LayerCompression>,
+    compression: Option<Compression>,
     progress: &dyn PushProgress,
 ) -> Result<Pushed, ImageError> {
     let original = match compression {
@@ -103,21 +101,10 @@ pub(crate) async fn push_content(
             wanted
         }
         None => {
-            let one_by_one = Mutex::new(());
             let chain = ChainId::chain(&image.layers);
             let layers = image.layers.iter().zip(&chain).enumerate();
-            let pushes = layers.map(|(at, (diff_id, chain_id))| {
-                let one_by_one = &one_by_one;
-                async move {
-                    let choice = form.of_layer(at);
-                    let blob = {
-                        // A compressor has all processors to itself.
-                        let _turn = one_by_one.lock().await;
-                        registry_blob(images, diff_id, chain_id, &choice, progress).await?
-                    };
-                    push_layer(images, reference, diff_id, &blob, progress).await?;
-                    Ok::<_, ImageError>(blob)
-                }
+            let pushes = layers.map(|(at, layer)| {
+                make_and_push(images, reference, layer, form.of_layer(at), progress)
             });
             made(images, image, try_join_all(pushes).await?, form).await?
         }
@@ -178,19 +165,20 @@ pub(crate) async fn usable(
 }
 
 /// A manifest for layers of these blobs: Docker's as long as it has a word for them all, and
-/// nobody asks for OCI's.
+/// nobody asks for OCI's. Where tables of contents have changed layers, the configuration is
+/// another one, which is in the store then.
 pub(crate) async fn made(
     images: &Images,
     image: &Image,
-    blobs: Vec<Descriptor>,
+    made: Vec<Compressed>,
     form: &Form,
 ) -> Result<Wanted, ImageError> {
-    let config_size = images.store.config(&image.id).await?.len() as u64;
+    let (id, config_size) = config_of(images, image, &made).await?;
     let compression = |blob: &Descriptor| blob.media_type.layer_compression();
     let docker = !form.needs_oci()
-        && blobs
-            .iter()
-            .all(|blob| compression(blob) != Some(LayerCompression::Zstd));
+        && made.iter().all(|Compressed { blob, .. }| {
+            compression(blob) != Some(LayerCompression::Zstd) && blob.annotations.is_empty()
+        });
     let layer_type = |blob: &Descriptor| match (docker, compression(blob)) {
         (true, Some(LayerCompression::None)) => media_type::DOCKER_LAYER,
         (true, _) => media_type::DOCKER_LAYER_GZIP,
@@ -198,15 +186,17 @@ pub(crate) async fn made(
         (false, Some(LayerCompression::None)) => media_type::OCI_LAYER,
         (false, _) => media_type::OCI_LAYER_ZSTD,
     };
-    let layers: Vec<Descriptor> = blobs
-        .iter()
-        .map(|blob| Descriptor::new(layer_type(blob), blob.digest.clone(), blob.size))
-        .collect();
+    let layer = |Compressed { blob, .. }: &Compressed| {
+        let mut layer = Descriptor::new(layer_type(blob), blob.digest.clone(), blob.size);
+        layer.annotations.clone_from(&blob.annotations);
+        layer
+    };
+    let layers: Vec<Descriptor> = made.iter().map(layer).collect();
     let config_type = match docker {
         true => media_type::DOCKER_CONFIG,
         false => media_type::OCI_CONFIG,
     };
-    let config = Descriptor::new(config_type, image.id.clone(), config_size);
+    let config = Descriptor::new(config_type, id, config_size);
     let manifest = match docker {
         true => document::docker_manifest(config.clone(), layers.clone()),
         false => document::oci_manifest(config.clone(), layers.clone(), &form.annotations),
@@ -223,6 +213,26 @@ pub(crate) async fn made(
         config,
         layers,
     })
+}
+
+/// The configuration that fits the layers: its digest and size. It is in the store.
+async fn config_of(
+    images: &Images,
+    image: &Image,
+    made: &[Compressed],
+) -> Result<(Digest, u64), ImageError> {
+    let bytes = images.store.config(&image.id).await?;
+    if made.iter().map(|layer| &layer.diff_id).eq(&image.layers) {
+        return Ok((image.id.clone(), bytes.len() as u64));
+    }
+    let diff_ids = made.iter().map(|layer| layer.diff_id.clone()).collect();
+    let bytes = document::with_diff_ids(&bytes, diff_ids).map_err(|cause| {
+        let what = "configuration";
+        ImageError::Document { what, cause }
+    })?;
+    let (id, size) = (Digest::sha256(&bytes), bytes.len() as u64);
+    images.store.put_blob(bytes).await?;
+    Ok((id, size))
 }
 
 /// Passes a blob's states on as the layer's.
@@ -276,65 +286,82 @@ pub(crate) async fn push_layer(
     Ok(())
 }
 
-/// A layer's blob in a form that registries hold: one that is there, else made now and kept.
+/// A layer in the form asked for, or in any that registries hold: one that is there, or that is
+/// made from now on and kept.
+pub(crate) async fn find_or_make(
+    images: &Images,
+    diff_id: &DiffId,
+    chain_id: &ChainId,
+    compression: Option<Compression>,
+) -> Result<Found, ImageError> {
+    if let Some(found) = images.compressed_before(diff_id, compression).await? {
+        return Ok(found);
+    }
+    if images.store.snapshot(chain_id).await?.is_none() {
+        let mut remotes = images.remotes(diff_id);
+        remotes.retain(|remote| rank(&remote.blob, compression).is_some());
+        remotes.sort_by_key(|remote| rank(&remote.blob, compression));
+        if let Some(remote) = remotes.into_iter().next() {
+            return Ok(Found::Done(Box::new(Compressed {
+                blob: remote.blob,
+                diff_id: diff_id.clone(),
+            })));
+        }
+        images.bring(chain_id).await?;
+    }
+    let tar = LayerTar::find(images, diff_id, chain_id).await?;
+    let compression = compression.unwrap_or(Kind::Gzip.into());
+    images.compress(tar, diff_id, compression).await
+}
+
+/// As [`find_or_make`], and waits until it is made.
 pub(crate) async fn registry_blob(
     images: &Images,
     diff_id: &DiffId,
     chain_id: &ChainId,
-    choice: &Choice,
+    compression: Option<Compression>,
     progress: &dyn PushProgress,
-) -> Result<Descriptor, ImageError> {
-    let compression = choice.compression;
-    let mut known: Vec<Descriptor> = images.store.layer_blobs(diff_id).await?;
-    let rank = |blob: &Descriptor| match (blob.media_type.layer_compression(), compression) {
-        (Some(found), Some(wanted)) => (found == wanted).then_some(0),
-        (Some(LayerCompression::Gzip), None) => Some(0),
-        (Some(LayerCompression::Zstd), None) => Some(1),
-        _ => None,
-    };
-    known.retain(|blob| rank(blob).is_some());
-    known.sort_by_key(|blob| rank(blob));
-    // Which level made a blob nobody knows.
-    known.retain(|_| choice.level.is_none());
-    for blob in known {
-        if images.store.use_blob(&blob.digest).await? == Some(blob.size) {
-            return Ok(blob);
-        }
+) -> Result<Compressed, ImageError> {
+    match find_or_make(images, diff_id, chain_id, compression).await? {
+        Found::Done(made) => Ok(*made),
+        Found::Making(making) => made_by(&making, diff_id, progress).await,
     }
-    if images.store.snapshot(chain_id).await?.is_none() {
-        let mut remotes = images.remotes(diff_id);
-        remotes.retain(|remote| choice.level.is_none() && rank(&remote.blob).is_some());
-        remotes.sort_by_key(|remote| rank(&remote.blob));
-        if let Some(remote) = remotes.into_iter().next() {
-            return Ok(remote.blob);
+}
+
+async fn made_by(
+    making: &Making,
+    diff_id: &DiffId,
+    progress: &dyn PushProgress,
+) -> Result<Compressed, ImageError> {
+    let tell = |current, total| {
+        progress.layer(diff_id, &LayerState::Compressing { current, total });
+    };
+    making.whole(&tell).await
+}
+
+/// Makes a layer if need be, and brings it into a repository, while it is made if it is large.
+async fn make_and_push(
+    images: &Images,
+    reference: &Reference,
+    (diff_id, chain_id): (&DiffId, &ChainId),
+    compression: Option<Compression>,
+    progress: &dyn PushProgress,
+) -> Result<Compressed, ImageError> {
+    let (layer, sent) = match find_or_make(images, diff_id, chain_id, compression).await? {
+        Found::Done(made) => (*made, false),
+        Found::Making(making) => {
+            let repository = reference.repository();
+            let events = OfLayer { diff_id, progress };
+            let client = images.client().await?;
+            let sending = async {
+                let sent = client.push_growing(repository, making.growing(), &events);
+                Ok(sent.await?)
+            };
+            try_join(made_by(&making, diff_id, progress), sending).await?
         }
-        images.bring(chain_id).await?;
+    };
+    if !sent {
+        push_layer(images, reference, diff_id, &layer.blob, progress).await?;
     }
-    let compression = compression.unwrap_or(LayerCompression::Gzip);
-    let tar = LayerTar::find(images, diff_id, chain_id).await?;
-    let blobs = Arc::clone(images.store.blobs());
-    let total = tar.known_size().unwrap_or(0);
-    let count = Arc::new(AtomicU64::new(0));
-    let counted = Arc::clone(&count);
-    let options = CompressOptions {
-        level: choice.level,
-        ..CompressOptions::default()
-    };
-    let made = tokio::task::spawn_blocking(move || {
-        let writer = BufWriter::with_capacity(1 << 20, blobs.writer()?);
-        layer::compress_into(&tar, compression, &options, writer, &counted)
-    });
-    let tell = |current| progress.layer(diff_id, &LayerState::Compressing { current, total });
-    let (digest, size) = watched(made, &count, &tell).await??;
-    let media_type = match compression {
-        LayerCompression::Gzip => media_type::DOCKER_LAYER_GZIP,
-        LayerCompression::Zstd => media_type::OCI_LAYER_ZSTD,
-        LayerCompression::None => media_type::DOCKER_LAYER,
-    };
-    let blob = Descriptor::new(media_type, digest, size);
-    images
-        .store
-        .record_layer_blob(diff_id, blob.clone())
-        .await?;
-    Ok(blob)
+    Ok(layer)
 }

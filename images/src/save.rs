@@ -9,8 +9,8 @@ use client::LayerState;
 
 use oci::archive::write::{Format, ImageSource, IndexSource, LayerSource, directory, tar};
 use oci::blob::{BlobStore as _, DiskBlobs};
+use oci::layer::compression::Kind;
 use oci::manifest::ManifestDocument;
-use oci::media_type::LayerCompression;
 use oci::{ChainId, Descriptor, DiffId, Digest, MediaType, Platform, Reference, media_type};
 use store::{Image, RawManifest, StoredIndex};
 
@@ -18,6 +18,7 @@ use crate::error::ImageError;
 use crate::form::Form;
 use crate::index::build::{IndexAnnotations, Part, index_document};
 use crate::layer::LayerTar;
+use crate::making::Compressed;
 use crate::progress::LayerProgress;
 use crate::push::{PushProgress, made, original, registry_blob, usable};
 use crate::service::Images;
@@ -340,22 +341,25 @@ async fn formed(
     let mut layers = Vec::new();
     let chain = ChainId::chain(&image.layers);
     for (at, (diff_id, chain_id)) in image.layers.iter().zip(&chain).enumerate() {
-        let choice = form.of_layer(at);
-        let layer = match choice.compression {
-            Some(LayerCompression::None) => {
-                plain_layer(images, diff_id, chain_id, progress).await?
-            }
-            _ => {
-                let told = Compressing(progress.as_ref());
-                let blob = registry_blob(images, diff_id, chain_id, &choice, &told).await?;
-                SavedLayer {
-                    descriptor: blob,
-                    source: Source::Blob(Arc::clone(images.store.blobs())),
-                    progress: Arc::clone(progress),
-                }
-            }
+        let compression = form.of_layer(at);
+        let plain = compression.is_some_and(|wanted| wanted.kind() == Kind::Uncompressed);
+        let (layer, now) = if plain {
+            let layer = plain_layer(images, diff_id, chain_id, progress).await?;
+            (layer, diff_id.clone())
+        } else {
+            let told = Compressing(progress.as_ref());
+            let made = registry_blob(images, diff_id, chain_id, compression, &told).await?;
+            let layer = SavedLayer {
+                descriptor: made.blob,
+                source: Source::Blob(Arc::clone(images.store.blobs())),
+                progress: Arc::clone(progress),
+            };
+            (layer, made.diff_id)
         };
-        blobs.push(layer.descriptor.clone());
+        blobs.push(Compressed {
+            blob: layer.descriptor.clone(),
+            diff_id: now,
+        });
         layers.push(layer);
     }
     let wanted = made(images, image, blobs, form).await?;
@@ -363,7 +367,7 @@ async fn formed(
         layer.descriptor = descriptor;
     }
     Ok(SavedImage {
-        config: images.store.config(&image.id).await?,
+        config: images.store.config(&wanted.config.digest).await?,
         manifest: Some(wanted.manifest),
         references: Vec::new(),
         layers,

@@ -9,6 +9,7 @@ use tokio::sync::OnceCell;
 use crate::document::ConfigDocument;
 use crate::elsewhere::known::Elsewhere;
 use crate::error::ImageError;
+use crate::making::Compressing;
 
 /// An image of the store.
 #[derive(Clone, Debug)]
@@ -26,6 +27,8 @@ pub struct Images {
     pub store: Store,
     /// What is known of layers that are not in the store.
     pub(crate) elsewhere: Arc<Elsewhere>,
+    /// What is being compressed.
+    pub(crate) compressing: Arc<Compressing>,
     client: Arc<OnceCell<client::Client>>,
     config: Arc<dyn Fn() -> Result<client::Config, client::ConfigError> + Send + Sync>,
 }
@@ -39,6 +42,7 @@ impl Images {
         Self {
             store,
             elsewhere: Arc::default(),
+            compressing: Arc::default(),
             client: Arc::default(),
             config: Arc::new(config),
         }
@@ -52,6 +56,25 @@ impl Images {
         self.client
             .get_or_try_init(|| async { Ok(client::Client::new((self.config)()?)) })
             .await
+    }
+
+    /// Puts on disk what was made, as [`Store::make_durable`] does, but so that a process that is
+    /// asked to end can: large files are written piece by piece first.
+    ///
+    /// # Errors
+    /// [`ImageError`].
+    pub async fn make_durable(&self) -> Result<(), ImageError> {
+        let large = self.store.large_not_durable().await?;
+        if !large.is_empty() {
+            let written = tokio::task::spawn_blocking(move || {
+                large
+                    .iter()
+                    .try_for_each(|path| runtime::writeback::flush(path))
+            });
+            // A failure of the disk is told by what follows, which is to be believed.
+            let _ = written.await;
+        }
+        Ok(self.store.make_durable().await?)
     }
 
     /// An image of the store, by anything that names one.

@@ -38,7 +38,7 @@ async fn ensure_unpacked(
     for diff_id in diff_ids {
         parent = Some(unpack_onto(images, diff_id, parent.as_ref(), progress).await?);
     }
-    images.store.make_durable().await?;
+    images.make_durable().await?;
     Ok(())
 }
 

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 
+use containers::engine::Containers;
 use store::Store;
 
 use images::Images;
@@ -117,6 +118,30 @@ impl App {
     /// The store's.
     pub async fn images(&self) -> Result<Images, Failure> {
         Ok(Images::new(self.store().await?, client::Config::from_env))
+    }
+
+    /// The containers of the store.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn containers(&self) -> Result<Containers, Failure> {
+        Ok(Containers::new(self.store().await?))
+    }
+
+    /// [`containers`](Self::containers) for looking.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn containers_to_read(&self) -> Result<Containers, Failure> {
+        Ok(Containers::new(self.store_to_read().await?))
+    }
+
+    /// [`containers`](Self::containers) for removing, which also works on a full disk.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn containers_to_remove(&self) -> Result<Containers, Failure> {
+        Ok(Containers::new(self.store_to_remove().await?))
     }
 
     /// [`images`](Self::images) for looking.

@@ -8,6 +8,7 @@ use crate::commands::bake::flags::BakeFlags;
 use crate::commands::build::flags::BuildFlags;
 use crate::commands::builds::{BuildsArgs, BuildsCommand};
 use crate::commands::completions::{CompleteArgs, CompletionsArgs};
+use crate::commands::container::{self, ContainerCommand};
 use crate::commands::debug::DebugCommand;
 use crate::commands::df::DfArgs;
 use crate::commands::explain::ExplainArgs;
@@ -50,7 +51,7 @@ build cache live under --root.";
 #[command(
     name = "rbuild",
     version,
-    about = "Build, keep and move container images without a daemon",
+    about = "Build, keep and move container images, and run them, without a daemon",
     arg_required_else_help = true,
     disable_version_flag = true,
     after_help = EXAMPLES,
@@ -81,6 +82,70 @@ pub enum Command {
 
     /// Tell why the steps of a build ran
     Explain(ExplainArgs),
+
+    /// Make a container and start it
+    Run(Box<container::run::RunArgs>),
+
+    /// Run a command in a container
+    Exec(container::exec::ExecArgs),
+
+    /// List containers
+    Ps(container::ps::PsArgs),
+
+    /// Make a container
+    Create(Box<container::create::CreateArgs>),
+
+    /// Start containers
+    Start(container::start::StartArgs),
+
+    /// Ask containers to end
+    Stop(container::stop::StopArgs),
+
+    /// Stop containers and start them
+    Restart(container::restart::RestartArgs),
+
+    /// Send containers a signal
+    Kill(container::kill::KillArgs),
+
+    /// Stop all processes of containers where they are
+    Pause(container::pause::PauseArgs),
+
+    /// Let paused containers go on
+    Unpause(container::unpause::UnpauseArgs),
+
+    /// Wait until containers have ended, and print their exit codes
+    Wait(container::wait::WaitArgs),
+
+    /// Give a container another name
+    Rename(container::rename::RenameArgs),
+
+    /// Remove containers
+    Rm(container::rm::RmArgs),
+
+    /// Take part in the streams of a container
+    Attach(container::attach::AttachArgs),
+
+    /// Show what a container has said
+    Logs(container::logs::LogsArgs),
+
+    /// Show the processes of a container
+    Top(container::top::TopArgs),
+
+    /// Show what containers use
+    Stats(container::stats::StatsArgs),
+
+    /// Show what has changed in a container since it was made
+    Diff(container::diff::DiffArgs),
+
+    /// Make an image of a container
+    Commit(container::commit::CommitArgs),
+
+    /// Change what containers may use
+    Update(Box<container::update::UpdateArgs>),
+
+    /// Commands about containers, as docker groups them
+    #[command(subcommand, arg_required_else_help = true)]
+    Container(ContainerCommand),
 
     /// List images
     #[command(visible_alias = "ls")]
@@ -113,7 +178,7 @@ pub enum Command {
     /// Read images from an archive
     Load(LoadArgs),
 
-    /// Write the files of an image to a tar archive
+    /// Write the files of a container or an image to a tar archive
     Export(ExportArgs),
 
     /// Log in to a registry

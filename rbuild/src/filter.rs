@@ -1,6 +1,7 @@
 //! `--filter KEY=VALUE`, and patterns in them.
 
 use crate::failure::Failure;
+use crate::usage::wrong_value;
 
 /// Filters that were understood: each key one that the command knows.
 #[derive(Clone, Debug, Default)]
@@ -15,10 +16,8 @@ impl Filters {
         let mut filters = Self::default();
         for text in texts {
             let Some((key, value)) = text.split_once('=') else {
-                return Err(Failure::with_code(
-                    format!("bad format of filter {text:?} (expected name=value)"),
-                    125,
-                ));
+                let why = "bad format of filter (expected name=value)";
+                return Err(Failure::with_code(wrong_value("--filter", text, why), 125));
             };
             let key = key.trim().to_lowercase();
             if !known.contains(&key.as_str()) {

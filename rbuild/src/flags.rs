@@ -12,7 +12,10 @@ pub fn boolean(text: &str) -> Result<bool, String> {
     match text {
         "1" | "t" | "T" | "true" | "TRUE" | "True" => Ok(true),
         "0" | "f" | "F" | "false" | "FALSE" | "False" => Ok(false),
-        _ => Err(format!("{text:?} is neither true nor false")),
+        _ => {
+            let text = golang::quote::go_quote(text);
+            Err(format!("strconv.ParseBool: parsing {text}: invalid syntax"))
+        }
     }
 }
 

@@ -27,5 +27,6 @@ use std::process::ExitCode;
 fn main() -> ExitCode {
     // First of all: the same binary, started again, is the init process of a container.
     runtime::init_hook();
+    containers::monitor_hook();
     dispatch::main(std::env::args_os())
 }

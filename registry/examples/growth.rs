@@ -97,10 +97,12 @@ async fn push(registry: &Arc<Registry>, tag: usize) -> Result<(), Failure> {
     Ok(())
 }
 
-/// A collection with pushes beside it, one after the other: its milliseconds, and the longest push.
+/// A collection, alone or with pushes beside it, one after the other: its milliseconds, and the
+/// longest push.
 async fn collect(
     registry: &Arc<Registry>,
     dry_run: bool,
+    pushes: bool,
 ) -> Result<(Collected, f64, f64), Failure> {
     let options = CollectOptions {
         grace: Duration::ZERO,
@@ -112,14 +114,14 @@ async fn collect(
     let begun = Instant::now();
     let collection = tokio::spawn(async move { other.collect(options).await });
     let (mut longest, mut tag) = (0.0_f64, 0);
-    while !collection.is_finished() {
+    while pushes && !collection.is_finished() {
         tag = (tag + 1) % 100;
         let begun = Instant::now();
         push(registry, tag).await?;
         longest = longest.max(ms(begun));
     }
-    let time = ms(begun);
-    Ok((collection.await??, time, longest))
+    let collected = collection.await??;
+    Ok((collected, ms(begun), longest))
 }
 
 async fn lists(images: u64, add: &mut impl FnMut(&'static str, f64)) -> Result<(), Failure> {
@@ -161,38 +163,45 @@ async fn lists(images: u64, add: &mut impl FnMut(&'static str, f64)) -> Result<(
 }
 
 async fn collections(images: u64, add: &mut impl FnMut(&'static str, f64)) -> Result<(), Failure> {
-    for (rules, sql, case, trial, longest) in [
+    for (rules, sql, trial, case, beside, longest) in [
         (
             false,
             "",
-            "gc with nothing to take",
             "gc --dry-run with nothing to take",
-            "longest push meanwhile",
+            "gc with nothing to take",
+            "the same with pushes beside it",
+            "the longest of them",
         ),
         (
             true,
             "",
-            "gc that takes nine of ten images by rule",
-            "gc --dry-run of that",
-            "longest push meanwhile",
+            "gc --dry-run that takes nine of ten images by rule",
+            "gc of that",
+            "the same with pushes beside it",
+            "the longest of them",
         ),
         (
             false,
             "DELETE FROM manifests",
-            "gc after all manifests were deleted",
-            "gc --dry-run of that",
-            "longest push meanwhile",
+            "gc --dry-run after all manifests were deleted",
+            "gc of that",
+            "the same with pushes beside it",
+            "the longest of them",
         ),
     ] {
         let (_dir, registry) = filled(images, rules, sql).await?;
-        let (said, time, _) = collect(&registry, true).await?;
+        let (said, time, _) = collect(&registry, true, false).await?;
         add(trial, time);
-        let (took, time, push) = collect(&registry, false).await?;
+        let (took, time, _) = collect(&registry, false, false).await?;
         add(case, time);
-        add(longest, push);
         if (said.manifests, said.blob_count) != (took.manifests, took.blob_count) {
             return Err(format!("{case}: the dry run said something else").into());
         }
+        registry.close().await;
+        let (_dir, registry) = filled(images, rules, sql).await?;
+        let (_, time, push) = collect(&registry, false, true).await?;
+        add(beside, time);
+        add(longest, push);
         registry.close().await;
     }
     Ok(())

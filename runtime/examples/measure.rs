@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
-use runtime::network::{Config, Sandbox};
+use runtime::network::{Between, Config, Sandbox};
 use runtime::{Container, NetworkMode, Overlay, Rootfs, Spec, Stdio};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -32,7 +32,11 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let stub = dir.path().join("stub");
     runtime::overlay::prepare_stub_dir(&stub)?;
     let start = Instant::now();
-    let sandbox = Sandbox::create(&Config::default())?;
+    let sandbox = Sandbox::create(&Config {
+        state_dir: "/run/rbuild".into(),
+        bridge: "rbuild0".to_owned(),
+        between: Between::Nothing,
+    })?;
     println!(
         "build network made in {:.2} ms",
         start.elapsed().as_secs_f64() * 1e3

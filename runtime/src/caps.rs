@@ -52,7 +52,7 @@ const NAMES: [&str; 41] = [
 ];
 
 /// All that this process may use.
-pub(crate) fn held() -> Vec<Capability> {
+pub fn held() -> Vec<Capability> {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let held = status.lines().find_map(|line| {
         let digits = line.strip_prefix("CapPrm:")?.trim();
@@ -94,6 +94,11 @@ impl Capability {
             .position(|n| *n == bare)
             .and_then(|at| u8::try_from(at).ok())
             .map(Self)
+    }
+
+    /// Its name, without `CAP_`.
+    pub fn name(self) -> &'static str {
+        NAMES.get(usize::from(self.0)).copied().unwrap_or_default()
     }
 
     /// Its number.

@@ -2,20 +2,18 @@
 
 use std::fmt;
 use std::fs::File;
-use std::io::Read;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use nix::libc;
 use rustix::mount::OpenTreeFlags;
-use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::{Signal, pidfd_send_signal};
 
 use crate::cgroup::Cgroup;
 use crate::error::{Error, Result};
 use crate::guard::{self, Watch};
-use crate::init::Failure;
+use crate::line::{Ends, Heard, Line};
 use crate::node::Devices;
 use crate::prepare::{Prepared, prepare};
 use crate::processes;
@@ -46,7 +44,9 @@ pub struct Running {
     ended: Option<ExitStatus>,
     cgroup: Option<Cgroup>,
     prepared: Prepared,
-    watch: Watch,
+    /// Nobody watches a container that is kept.
+    watch: Option<Watch>,
+    terminal: Option<OwnedFd>,
 }
 
 /// How a container's command ended.
@@ -100,22 +100,25 @@ impl Container {
         // The guard first: what is made after this is removed even if this process is killed.
         let watched = |error| Error::setup("start the clean-up process", error);
         let mut watch = None;
+        let lasting = spec.lasting.as_deref();
         let wanted = spec.limits.need_cgroup() || spec.devices == Devices::Usual;
-        let cgroup = match wanted {
+        let cgroup = match wanted || lasting.is_some() {
             true => Some(Cgroup::create(
                 &spec.limits,
                 (spec.devices, &spec.nodes),
+                lasting,
                 |paths| {
-                    watch = Some(guard::watch(paths.to_vec()).map_err(watched)?);
+                    if lasting.is_none() {
+                        watch = Some(guard::watch(paths.to_vec()).map_err(watched)?);
+                    }
                     Ok(())
                 },
             )?),
             false => None,
         };
-        let watch = match watch {
-            Some(watch) => watch,
-            None => guard::watch(Vec::new()).map_err(watched)?,
-        };
+        if watch.is_none() && lasting.is_none() {
+            watch = Some(guard::watch(Vec::new()).map_err(watched)?);
+        }
         // Dropped in this order where something fails: the guard forgets last.
         let (watch, cgroup) = (watch, cgroup);
         let open_devices = match spec.devices {
@@ -124,11 +127,8 @@ impl Container {
             Devices::All => true,
         };
         let mut prepared = prepare(spec, open_devices)?;
-        let plan = serde_json::to_vec(&prepared.plan)
-            .map_err(|error| Error::InvalidSpec(error.to_string()))?;
-        let (plan_read, plan_write) = plan_socket()?;
-        let (error_read, error_write) = error_pipe()?;
-        let fds = descriptors(spec, stdio, &mut prepared, plan_read, error_write)?;
+        let (line, ends) = Line::new(spec.terminal.is_some())?;
+        let fds = descriptors(spec, stdio, &mut prepared, ends)?;
         let child = spawner::start_init(fds, namespaces(&spec.network))
             .map_err(|error| Error::setup("start a process in new namespaces", error))?;
         let mut running = Running {
@@ -137,72 +137,28 @@ impl Container {
             cgroup,
             prepared,
             watch,
+            terminal: None,
         };
-        running
-            .watch
-            .started(running.child.pidfd.as_fd())
-            .map_err(watched)?;
+        if let Some(watch) = &running.watch {
+            watch
+                .started(running.child.pidfd.as_fd())
+                .map_err(watched)?;
+        }
         if let Some(cgroup) = &running.cgroup {
             cgroup.add(running.child.pid)?;
         }
-        // A broken connection means that the init has failed, and says why on the other one.
-        let written = send_all(plan_write, &plan);
-        let mut report = Vec::new();
-        File::from(error_read)
-            .read_to_end(&mut report)
-            .map_err(|error| Error::setup("hear from the container's init", error))?;
-        if report.is_empty() {
-            match written {
-                Ok(()) => return Ok(running),
-                Err(_) => return Err(Error::InitDied(running.wait()?.to_string())),
+        match line.talk(&running.prepared.plan)? {
+            Heard::Running { terminal } => {
+                running.terminal = terminal;
+                Ok(running)
+            }
+            Heard::Died => Err(Error::InitDied(running.wait()?.to_string())),
+            Heard::Failed(error) => {
+                running.reap()?;
+                Err(error)
             }
         }
-        running.reap()?;
-        Err(match serde_json::from_slice::<Failure>(&report) {
-            Ok(failure) => explain(failure),
-            Err(_) => Error::InitDied(String::from_utf8_lossy(&report).into_owned()),
-        })
     }
-}
-
-fn explain(failure: Failure) -> Error {
-    match failure {
-        Failure::Step { step, errno } => {
-            Error::setup(step, std::io::Error::from_raw_os_error(errno))
-        }
-        Failure::Cwd { cwd } => Error::CwdOutsideRoot { cwd },
-        Failure::NotFound { message } => Error::CommandNotFound { message },
-        Failure::NotExecutable { message } => Error::CommandNotExecutable { message },
-    }
-}
-
-/// A socket pair, not a pipe: writing to a pipe whose reader is gone raises SIGPIPE, and a program
-/// may have chosen to die from that.
-fn plan_socket() -> Result<(OwnedFd, OwnedFd)> {
-    use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
-    socketpair(
-        AddressFamily::UNIX,
-        SocketType::STREAM,
-        SocketFlags::CLOEXEC,
-        None,
-    )
-    .map_err(|error| Error::setup("make a socket pair for the plan", error))
-}
-
-/// Sends everything and closes the socket.
-fn send_all(socket: OwnedFd, mut bytes: &[u8]) -> std::io::Result<()> {
-    while !bytes.is_empty() {
-        match rustix::net::send(&socket, bytes, rustix::net::SendFlags::NOSIGNAL) {
-            Ok(sent) => bytes = bytes.get(sent..).unwrap_or_default(),
-            Err(rustix::io::Errno::INTR) => {}
-            Err(errno) => return Err(errno.into()),
-        }
-    }
-    Ok(())
-}
-
-fn error_pipe() -> Result<(OwnedFd, OwnedFd)> {
-    pipe_with(PipeFlags::CLOEXEC).map_err(|error| Error::setup("make a pipe for errors", error))
 }
 
 fn namespaces(network: &NetworkMode) -> i32 {
@@ -218,22 +174,10 @@ fn descriptors(
     spec: &Spec,
     stdio: Stdio,
     prepared: &mut Prepared,
-    plan: OwnedFd,
-    errors: OwnedFd,
+    ends: Ends,
 ) -> Result<Vec<OwnedFd>> {
-    let null = || {
-        File::options()
-            .read(true)
-            .write(true)
-            .open("/dev/null")
-            .map(OwnedFd::from)
-            .map_err(|error| Error::setup("open /dev/null", error))
-    };
-    let mut fds = Vec::new();
-    for fd in [stdio.stdin, stdio.stdout, stdio.stderr] {
-        fds.push(fd.map_or_else(null, Ok)?);
-    }
-    fds.extend([plan, errors]);
+    let mut fds = stdio.or_null()?;
+    fds.extend([ends.plan, ends.errors]);
     fds.extend(prepared.root.take());
     if let NetworkMode::Sandbox(sandbox) = &spec.network {
         fds.push(
@@ -243,6 +187,7 @@ fn descriptors(
                 .map_err(|error| Error::setup("hand the network namespace over", error))?,
         );
     }
+    fds.extend(ends.terminal);
     for kind in plan::handed_over(spec) {
         fds.push(tree_of(kind)?);
     }
@@ -272,7 +217,45 @@ fn tree_of(kind: &MountKind) -> Result<OwnedFd> {
     }
 }
 
+impl Stdio {
+    /// The streams in order, /dev/null where there is none.
+    pub(crate) fn or_null(self) -> Result<Vec<OwnedFd>> {
+        let null = || {
+            File::options()
+                .read(true)
+                .write(true)
+                .open("/dev/null")
+                .map(OwnedFd::from)
+                .map_err(|error| Error::setup("open /dev/null", error))
+        };
+        let streams = [self.stdin, self.stdout, self.stderr];
+        streams
+            .into_iter()
+            .map(|fd| fd.map_or_else(null, Ok))
+            .collect()
+    }
+}
+
 impl Running {
+    /// Becomes readable when the command has ended.
+    pub fn pidfd(&self) -> BorrowedFd<'_> {
+        self.child.pidfd.as_fd()
+    }
+
+    /// The master of the command's terminal, the first time that it is asked for.
+    pub fn terminal(&mut self) -> Option<OwnedFd> {
+        self.terminal.take()
+    }
+
+    /// Sends the command a signal, by its number; one that has ended gets none.
+    ///
+    /// # Errors
+    /// [`Error::Setup`] when there is no such signal.
+    pub fn signal(&self, number: i32) -> Result<()> {
+        sys::send_signal(self.child.pidfd.as_fd(), number)
+            .map_err(|error| Error::setup(format!("send signal {number}"), error))
+    }
+
     /// Process ID of the command, in this process's PID namespace.
     pub fn pid(&self) -> i32 {
         self.child.pid

@@ -13,7 +13,7 @@ const FALLBACK: [&str; 2] = ["8.8.8.8", "8.8.4.4"];
 
 /// /etc/resolv.conf for a container. `own_network` says that the container has a network
 /// namespace of its own, where the host's loopback resolvers cannot be reached.
-pub(crate) fn resolv_conf(dns: &Dns, own_network: bool) -> String {
+pub fn resolv_conf(dns: &Dns, own_network: bool) -> String {
     let host = fs::read_to_string(HOST).unwrap_or_default();
     let upstream = || fs::read_to_string(SYSTEMD_UPSTREAM).unwrap_or_default();
     compose(&host, upstream, dns, own_network)
@@ -71,7 +71,7 @@ fn is_loopback(server: &str) -> bool {
 }
 
 /// /etc/hosts: loopback names, the container's own name, the extra entries.
-pub(crate) fn hosts(hostname: &str, own: Option<IpAddr>, extra: &[(String, String)]) -> String {
+pub fn hosts(hostname: &str, own: Option<IpAddr>, extra: &[(String, String)]) -> String {
     let mut text = String::from(
         "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n\
          fe00::0\tip6-localnet\nff00::0\tip6-mcastprefix\nff02::1\tip6-allnodes\n\

@@ -4,8 +4,9 @@ use std::path::{Component, Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-/// Resource limits, as Docker's build flags of the same names.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+/// Resource limits, as Docker's flags of the same names.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Limits {
     /// Bytes of memory.
     pub memory: Option<u64>,
@@ -46,7 +47,7 @@ impl Limits {
 }
 
 /// The path of a control group below the root of a hierarchy.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CgroupParent(PathBuf);
 
 impl CgroupParent {
@@ -73,7 +74,7 @@ impl CgroupParent {
 }
 
 /// How many processes and threads there may be at once.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Pids {
     /// As many as the host has room for.
     #[default]

@@ -1,9 +1,12 @@
 //! Device nodes, and which of them a container can open.
 
+use std::io;
+
+use rustix::fs::FileType;
 use serde::{Deserialize, Serialize};
 
 /// Which devices a container can open.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub(crate) enum Devices {
     /// Those that are bound into /dev, and no node beside them.
     #[default]
@@ -31,6 +34,28 @@ pub struct Node {
     pub uid: u32,
     /// Group.
     pub gid: u32,
+    /// What the container may do with the device.
+    pub access: Access,
+}
+
+/// What may be done with a device.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Access {
+    /// It can be read from.
+    pub read: bool,
+    /// It can be written to.
+    pub write: bool,
+    /// A node of it can be made, as of any device.
+    pub make: bool,
+}
+
+impl Access {
+    /// Everything.
+    pub const ALL: Self = Self {
+        read: true,
+        write: true,
+        make: true,
+    };
 }
 
 impl Node {
@@ -44,7 +69,31 @@ impl Node {
             mode: 0o666,
             uid: 0,
             gid: 0,
+            access: Access::ALL,
         }
+    }
+
+    /// The device that this machine has at a path, to be at another in the container.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub fn like(path: &str, inside: &str) -> io::Result<Self> {
+        let stat = rustix::fs::stat(path)?;
+        let block = match FileType::from_raw_mode(stat.st_mode) {
+            FileType::BlockDevice => true,
+            FileType::CharacterDevice => false,
+            _ => return Err(io::Error::other("not a device node")),
+        };
+        Ok(Self {
+            path: inside.to_owned(),
+            block,
+            major: rustix::fs::major(stat.st_rdev),
+            minor: rustix::fs::minor(stat.st_rdev),
+            mode: stat.st_mode & 0o777,
+            uid: stat.st_uid,
+            gid: stat.st_gid,
+            access: Access::ALL,
+        })
     }
 
     /// What BuildKit adds to /dev for `--security=insecure`.

@@ -30,6 +30,29 @@ pub fn mount_detached(
     lowers: &[impl AsRef<Path>],
     upper_work: Option<(&Path, &Path)>,
 ) -> Result<OwnedFd> {
+    mount(lowers, upper_work, Syncs::No)
+}
+
+/// The same, but for what lasts: fsync(2) below the mount does what it says.
+///
+/// # Errors
+/// As [`mount_detached`].
+pub fn mount_lasting(lowers: &[impl AsRef<Path>], upper_work: (&Path, &Path)) -> Result<OwnedFd> {
+    mount(lowers, Some(upper_work), Syncs::Yes)
+}
+
+/// Whether fsync(2) reaches the disk.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Syncs {
+    Yes,
+    No,
+}
+
+fn mount(
+    lowers: &[impl AsRef<Path>],
+    upper_work: Option<(&Path, &Path)>,
+    syncs: Syncs,
+) -> Result<OwnedFd> {
     let dirs: Vec<&Path> = lowers.iter().map(AsRef::as_ref).collect();
     let fail = |(step, cause): Failed| {
         let cause: io::Error = cause;
@@ -59,10 +82,10 @@ pub fn mount_detached(
             Some((open_dir(upper).map_err(fail)?, work_fd))
         }
     };
-    match with_fds(&opened, upper.as_ref()) {
+    match with_fds(&opened, upper.as_ref(), syncs) {
         // Kernels before 6.5 take no lower directories one by one.
         Err(first) if first.1.kind() == io::ErrorKind::InvalidInput => {
-            with_option_string(&dirs, upper_work).map_err(|_| fail(first))
+            with_option_string(&dirs, upper_work, syncs).map_err(|_| fail(first))
         }
         other => other.map_err(fail),
     }
@@ -102,7 +125,11 @@ fn forget_volatile(work: &Path) {
 }
 
 /// fsconfig(2) with one call per directory: any number of them, any names.
-fn with_fds(lowers: &[OwnedFd], upper: Option<&UpperWork>) -> Result<OwnedFd, Failed> {
+fn with_fds(
+    lowers: &[OwnedFd],
+    upper: Option<&UpperWork>,
+    syncs: Syncs,
+) -> Result<OwnedFd, Failed> {
     let context = rustix::mount::fsopen("overlay", FsOpenFlags::FSOPEN_CLOEXEC)
         .map_err(step("open an overlay context"))?;
     let fs = context.as_fd();
@@ -121,8 +148,10 @@ fn with_fds(lowers: &[OwnedFd], upper: Option<&UpperWork>) -> Result<OwnedFd, Fa
     if let Some((upper, work)) = upper {
         dir("upperdir", upper)?;
         dir("workdir", work)?;
-        rustix::mount::fsconfig_set_flag(fs, "volatile")
-            .map_err(|errno| explain("set volatile", errno))?;
+        if syncs == Syncs::No {
+            rustix::mount::fsconfig_set_flag(fs, "volatile")
+                .map_err(|errno| explain("set volatile", errno))?;
+        }
     }
     for key in OFF {
         rustix::mount::fsconfig_set_string(fs, key, "off")
@@ -161,12 +190,21 @@ fn link_to(fd: &OwnedFd) -> String {
 fn with_option_string(
     lowers: &[&Path],
     upper_work: Option<(&Path, &Path)>,
+    syncs: Syncs,
 ) -> Result<OwnedFd, Failed> {
-    std::thread::scope(|scope| scope.spawn(|| mount_aside(lowers, upper_work)).join())
-        .unwrap_or_else(|_| Err(("mount".to_owned(), io::ErrorKind::Other.into())))
+    std::thread::scope(|scope| {
+        scope
+            .spawn(|| mount_aside(lowers, upper_work, syncs))
+            .join()
+    })
+    .unwrap_or_else(|_| Err(("mount".to_owned(), io::ErrorKind::Other.into())))
 }
 
-fn mount_aside(lowers: &[&Path], upper_work: Option<(&Path, &Path)>) -> Result<OwnedFd, Failed> {
+fn mount_aside(
+    lowers: &[&Path],
+    upper_work: Option<(&Path, &Path)>,
+    syncs: Syncs,
+) -> Result<OwnedFd, Failed> {
     use nix::sched::{CloneFlags, unshare};
     unshare(CloneFlags::CLONE_FS | CloneFlags::CLONE_NEWNS).map_err(step("make a namespace"))?;
     let private =
@@ -186,7 +224,10 @@ fn mount_aside(lowers: &[&Path], upper_work: Option<(&Path, &Path)>) -> Result<O
     };
     if let Some((upper, work)) = &written {
         let (upper, work) = (link_to(upper), link_to(work));
-        options.push_str(&format!(",upperdir={upper},workdir={work},volatile"));
+        options.push_str(&format!(",upperdir={upper},workdir={work}"));
+        if syncs == Syncs::No {
+            options.push_str(",volatile");
+        }
     }
     for key in OFF {
         options.push_str(&format!(",{key}=off"));
@@ -209,13 +250,26 @@ fn mount_aside(lowers: &[&Path], upper_work: Option<(&Path, &Path)>) -> Result<O
 /// # Errors
 /// [`Error::Setup`] naming the path.
 pub fn prepare_stub_dir(path: &Path) -> Result<()> {
+    prepare_stub(path, &["etc/hosts", "etc/resolv.conf"])
+}
+
+/// The same for containers that are kept: they have a few files more, as docker's have.
+///
+/// # Errors
+/// [`Error::Setup`] naming the path.
+pub fn prepare_lasting_stub_dir(path: &Path) -> Result<()> {
+    let files = [".dockerenv", "etc/hostname", "etc/hosts", "etc/resolv.conf"];
+    prepare_stub(path, &files)
+}
+
+fn prepare_stub(path: &Path, files: &[&str]) -> Result<()> {
     let make = || -> io::Result<()> {
         for dir in ["", "dev", "etc", "proc", "sys"] {
             let dir = path.join(dir);
             fs::create_dir_all(&dir)?;
             fs::set_permissions(&dir, fs::Permissions::from_mode(0o755))?;
         }
-        for file in ["etc/hosts", "etc/resolv.conf"] {
+        for file in files {
             let file = path.join(file);
             if !file.exists() {
                 fs::write(&file, "")?;
@@ -274,7 +328,7 @@ mod tests {
         // Twice: the work directory of a volatile mount is used again.
         for round in ["first", "second"] {
             forget_volatile(&work);
-            let tree = with_option_string(&lowers, Some((&upper, &work))).unwrap();
+            let tree = with_option_string(&lowers, Some((&upper, &work)), Syncs::No).unwrap();
             let open = |name: &str, flags| {
                 rustix::fs::openat(&tree, name, flags, Mode::RUSR)
                     .map(fs::File::from)

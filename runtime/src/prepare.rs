@@ -47,7 +47,8 @@ impl Drop for Prepared {
 /// devices that it must not open.
 pub(crate) fn prepare(spec: &Spec, open_devices: bool) -> Result<Prepared> {
     check(spec)?;
-    let (root, written) = open_root(&spec.rootfs)?;
+    let lasts = spec.lasting.is_some();
+    let (root, written) = open_root(&spec.rootfs, lasts)?;
     if open_devices {
         sys::allow_devices(root.as_fd())
             .map_err(|error| Error::setup("allow devices in the root file system", error))?;
@@ -61,9 +62,10 @@ pub(crate) fn prepare(spec: &Spec, open_devices: bool) -> Result<Prepared> {
             ops: Vec::new(),
             argv: Vec::new(),
             env: Vec::new(),
+            reaper: false,
         },
         root: Some(root),
-        written,
+        written: written.filter(|_| !lasts),
         made,
     };
     let (files, targets) = resolved?;
@@ -123,7 +125,7 @@ fn check(spec: &Spec) -> Result<()> {
 }
 
 /// The root as a detached mount, and the directory its changes go to.
-fn open_root(rootfs: &Rootfs) -> Result<(OwnedFd, Option<OwnedFd>)> {
+fn open_root(rootfs: &Rootfs, lasts: bool) -> Result<(OwnedFd, Option<OwnedFd>)> {
     let open = |path: &PathBuf| {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         rustix::fs::open(path, flags, Mode::empty())
@@ -132,7 +134,11 @@ fn open_root(rootfs: &Rootfs) -> Result<(OwnedFd, Option<OwnedFd>)> {
     match rootfs {
         Rootfs::Overlay(dirs) => {
             let lowers: Vec<&PathBuf> = dirs.lowers.iter().chain(&dirs.stub).collect();
-            let tree = overlay::mount_detached(&lowers, Some((&dirs.upper, &dirs.work)))?;
+            let upper_work = (dirs.upper.as_path(), dirs.work.as_path());
+            let tree = match lasts {
+                true => overlay::mount_lasting(&lowers, upper_work)?,
+                false => overlay::mount_detached(&lowers, Some(upper_work))?,
+            };
             Ok((tree, Some(open(&dirs.upper)?)))
         }
         Rootfs::Directory(path) => {
@@ -179,6 +185,8 @@ fn resolve_all(spec: &Spec, points: &mut MountPoints<'_>) -> Result<(Vec<File>, 
         ),
     ];
     let mut files = Vec::new();
+    // Who keeps the container keeps its files, and mounts them.
+    let texts = texts.into_iter().filter(|_| spec.lasting.is_none());
     for (target, name, text) in texts {
         let target = points.resolve(target, Kind::FileOverLink)?.path;
         files.push(File { name, target, text });

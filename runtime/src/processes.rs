@@ -20,6 +20,12 @@ const GRACE: Duration = Duration::from_secs(2);
 const AGAIN: Duration = Duration::from_millis(20);
 const SIGTERM_BIT: u64 = 1 << (15 - 1);
 
+/// Closes all descriptors but the standard streams: what whoever started this process has left open
+/// is none of its business. Call it first thing in `main`, before anything is opened.
+pub fn close_inherited() {
+    crate::sys::close_inherited();
+}
+
 /// The first process of a container and its descendants, as numbers of this process's namespace.
 /// Those that end meanwhile are left out.
 fn all(first: i32) -> Vec<i32> {

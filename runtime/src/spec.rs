@@ -4,15 +4,20 @@ use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 use crate::caps::{Capability, DEFAULT};
 use crate::hidden::Hidden;
-use crate::limits::Limits;
+use crate::limits::{CgroupParent, Limits};
 use crate::network::Sandbox;
 use crate::node::{Devices, Node};
+use crate::seccomp::SeccompProfile;
+use crate::window::WindowSize;
 
 /// One process to run in a container: [`Spec::new`] gives the least that runs, the setters the
-/// rest.
-#[derive(Debug, Clone)]
+/// rest. It can be stored as long as it has nothing that only this process holds: no
+/// [`NetworkMode::Sandbox`], no [`MountKind::Tree`].
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Spec {
     /// The root file system.
     pub(crate) rootfs: Rootfs,
@@ -40,8 +45,8 @@ pub struct Spec {
     pub(crate) capabilities: Vec<Capability>,
     /// Mounts the root file system read-only.
     pub(crate) readonly: bool,
-    /// Applies the default system call filter.
-    pub(crate) seccomp: bool,
+    /// The system call filter.
+    pub(crate) filter: Filter,
     /// Executing a file gives no privileges.
     pub(crate) no_new_privileges: bool,
     /// Size of /dev/shm in bytes.
@@ -54,6 +59,14 @@ pub struct Spec {
     pub(crate) nodes: Vec<Node>,
     /// Nothing of /proc and /sys is hidden or read-only.
     pub(crate) unmasked: bool,
+    /// The process has a terminal of its own, of this size at first.
+    pub(crate) terminal: Option<WindowSize>,
+    /// Makes the working directory where it is missing.
+    pub(crate) make_cwd: bool,
+    /// The first process passes signals on and reaps orphans, the command is its child.
+    pub(crate) reaper: bool,
+    /// What is made for the container has this name and outlives this process.
+    pub(crate) lasting: Option<String>,
 }
 
 impl Spec {
@@ -66,7 +79,7 @@ impl Spec {
             env: Vec::new(),
             cwd: "/".to_owned(),
             user: String::new(),
-            hostname: "buildkitsandbox".to_owned(),
+            hostname: "localhost".to_owned(),
             network: NetworkMode::None,
             mounts: Vec::new(),
             limits: Limits::default(),
@@ -74,13 +87,17 @@ impl Spec {
             dns: Dns::default(),
             capabilities: DEFAULT.to_vec(),
             readonly: false,
-            seccomp: true,
+            filter: Filter::Default,
             no_new_privileges: false,
             shm_size: 64 << 20,
             groups: Vec::new(),
             devices: Devices::Closed,
             nodes: Vec::new(),
             unmasked: false,
+            terminal: None,
+            make_cwd: false,
+            reaper: false,
+            lasting: None,
         }
     }
 
@@ -120,6 +137,20 @@ impl Spec {
         self
     }
 
+    /// Puts mounts before the others, but those whose place is another's already.
+    pub fn first_mounts(mut self, mounts: impl IntoIterator<Item = Mount>) -> Self {
+        let taken = |mount: &Mount| self.mounts.iter().any(|own| own.target == mount.target);
+        let mut first: Vec<Mount> = mounts.into_iter().filter(|mount| !taken(mount)).collect();
+        first.append(&mut self.mounts);
+        self.mounts = first;
+        self
+    }
+
+    /// The control group that holds those of the container, if one was asked for.
+    pub fn cgroup_parent(&self) -> Option<&CgroupParent> {
+        self.limits.parent.as_ref()
+    }
+
     /// Sets the resource limits.
     pub fn limits(mut self, limits: Limits) -> Self {
         self.limits = limits;
@@ -152,7 +183,16 @@ impl Spec {
 
     /// Applies the default system call filter or none; without this it is applied.
     pub fn seccomp(mut self, seccomp: bool) -> Self {
-        self.seccomp = seccomp;
+        self.filter = match seccomp {
+            true => Filter::Default,
+            false => Filter::None,
+        };
+        self
+    }
+
+    /// Applies the filter of a profile in place of the default one.
+    pub fn seccomp_profile(mut self, profile: SeccompProfile) -> Self {
+        self.filter = Filter::Profile(profile);
         self
     }
 
@@ -183,15 +223,50 @@ impl Spec {
         self
     }
 
+    /// Shows /proc and /sys as they are, nothing hidden or read-only.
+    pub fn unmasked(mut self) -> Self {
+        self.unmasked = true;
+        self
+    }
+
     /// Confines the process as little as possible: every capability that this process holds, all
     /// devices, all system calls, /proc and /sys as they are. It can do to this machine whatever
     /// root can.
     pub fn privileged(mut self) -> Self {
         self.capabilities = crate::caps::held();
-        self.seccomp = false;
+        self.filter = Filter::None;
         self.devices = Devices::All;
         self.unmasked = true;
         self.nodes.extend(Node::privileged());
+        self
+    }
+
+    /// Gives the process a terminal, whose other end [`crate::Running::terminal`] is.
+    pub fn terminal(mut self, size: WindowSize) -> Self {
+        self.terminal = Some(size);
+        self
+    }
+
+    /// Makes the working directory where the image has none, as docker does for containers.
+    pub fn make_cwd(mut self) -> Self {
+        self.make_cwd = true;
+        self
+    }
+
+    /// Runs the command as the child of a process that passes signals on to it and reaps whatever
+    /// lost its parent (docker's `--init`).
+    pub fn reaper(mut self) -> Self {
+        self.reaper = true;
+        self
+    }
+
+    /// For a container that is kept: it has control groups of this name in every hierarchy, which
+    /// [`crate::Group`] finds, whoever asks; mount points that were made stay, and so do changes on
+    /// a power cut where the process has synced them. No guard watches it, for whoever kept it
+    /// finds out what a killed process has left. /etc/hosts and /etc/resolv.conf are mounts like
+    /// any other, of the caller's.
+    pub fn lasting(mut self, name: impl Into<String>) -> Self {
+        self.lasting = Some(name.into());
         self
     }
 
@@ -202,8 +277,19 @@ impl Spec {
     }
 }
 
+/// Which system calls a container may make.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) enum Filter {
+    /// Docker's.
+    Default,
+    /// Those of a profile.
+    Profile(SeccompProfile),
+    /// All.
+    None,
+}
+
 /// The root file system of a container.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub enum Rootfs {
     /// An overlay of layers, mounted for this container only.
     Overlay(Overlay),
@@ -212,7 +298,7 @@ pub enum Rootfs {
 }
 
 /// Directories of an overlay.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Overlay {
     /// Lower directories, topmost first.
     pub lowers: Vec<PathBuf>,
@@ -226,7 +312,7 @@ pub struct Overlay {
 }
 
 /// The network of a container.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub enum NetworkMode {
     /// The host's own network.
     Host,
@@ -234,11 +320,12 @@ pub enum NetworkMode {
     #[default]
     None,
     /// One made beforehand, which no other container has at the same time.
+    #[serde(skip)]
     Sandbox(Arc<Sandbox>),
 }
 
 /// One mount besides the standard ones.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Mount {
     /// Absolute path in the container, resolved inside its root; made when missing and removed
     /// again afterwards.
@@ -248,7 +335,7 @@ pub struct Mount {
 }
 
 /// What a [`Mount`] shows.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub enum MountKind {
     /// A file or directory of the host, with the mounts below it.
     Bind {
@@ -259,6 +346,7 @@ pub enum MountKind {
     },
     /// A file or directory the caller has open (with `O_PATH` at least) or a detached mount:
     /// nothing can be swapped below it.
+    #[serde(skip)]
     Tree {
         /// The open file, directory or detached mount.
         tree: Arc<OwnedFd>,
@@ -283,6 +371,10 @@ pub enum MountKind {
     Tmpfs {
         /// Size limit in bytes.
         size: Option<u64>,
+        /// Further options of tmpfs(5); `mode` in place of what it is otherwise.
+        options: Vec<(String, String)>,
+        /// Forbids writing.
+        readonly: bool,
     },
 }
 
@@ -315,13 +407,17 @@ impl Mount {
     pub fn tmpfs(target: impl Into<String>, size: Option<u64>) -> Self {
         Self {
             target: target.into(),
-            kind: MountKind::Tmpfs { size },
+            kind: MountKind::Tmpfs {
+                size,
+                options: Vec::new(),
+                readonly: false,
+            },
         }
     }
 }
 
 /// Resolver settings, as Docker's `--dns`, `--dns-search`, `--dns-option`.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Dns {
     /// Name servers.
     pub servers: Vec<String>,

@@ -80,7 +80,10 @@ impl Store {
         table::delete_sources(tx, in_use.since).await?;
         let referenced = table::referenced_blobs(tx).await?;
         let live = match candidates {
-            BlobCandidates::All => Some(db::snapshots::ids(tx).await?),
+            BlobCandidates::All => Some((
+                db::snapshots::ids(tx).await?,
+                db::containers::ids(tx).await?,
+            )),
             BlobCandidates::These(_) => None,
         };
         let shared = Arc::clone(&self.0);
@@ -123,9 +126,9 @@ impl Store {
                 }
             }
             found.blobs.sort();
-            if let Some(live) = live {
+            if let Some((live, kept)) = live {
                 // Nothing gets its place or its row while we hold the transaction.
-                let left = orphans(&shared.layout, &live)?.into_iter();
+                let left = orphans(&shared.layout, &live, &kept)?.into_iter();
                 found.left = left.filter(|path| !dying.contains(path)).collect();
                 found.abandoned = trash::abandoned(&shared.layout)?;
                 let trashed = trash::entries(&shared.layout)?;

@@ -200,6 +200,58 @@ pub enum Error {
         /// The names of the indexes, or their digests.
         indexes: Vec<String>,
     },
+    /// No container has this name or ID.
+    #[error("No such container: {0}")]
+    NoSuchContainer(String),
+    /// Several containers' IDs begin so.
+    #[error("Multiple IDs found with provided prefix: {0}")]
+    AmbiguousContainer(String),
+    /// The name of a new container is another's.
+    #[error(
+        "Conflict. The container name \"/{name}\" is already in use by container \"{holder}\". \
+         You have to remove (or rename) that container to be able to reuse that name."
+    )]
+    ContainerName {
+        /// The name.
+        name: String,
+        /// The ID of the container that has it.
+        holder: String,
+    },
+    /// `rmi` of the last name of an image that a container was made of, without force.
+    #[error(
+        "conflict: unable to remove repository reference \"{name}\" (must force) - container \
+         {container} is using its referenced image {short_id}"
+    )]
+    ImageReferenced {
+        /// The name as it was typed.
+        name: String,
+        /// The first twelve digits of the container's ID.
+        container: String,
+        /// The first twelve digits of the image ID.
+        short_id: String,
+    },
+    /// `rmi` by ID of an image that a running container was made of.
+    #[error(
+        "conflict: unable to delete {short_id} (cannot be forced) - image is being used by \
+         running container {container}"
+    )]
+    ImageRunning {
+        /// The first twelve digits of the image ID.
+        short_id: String,
+        /// The first twelve digits of the container's ID.
+        container: String,
+    },
+    /// `rmi` by ID of an image that a container was made of that does not run, without force.
+    #[error(
+        "conflict: unable to delete {short_id} (must be forced) - image is being used by stopped \
+         container {container}"
+    )]
+    ImageStopped {
+        /// The first twelve digits of the image ID.
+        short_id: String,
+        /// The first twelve digits of the container's ID.
+        container: String,
+    },
     /// A background task was cancelled because the program is ending.
     #[error("the store's work was cut short: {0}")]
     Cancelled(tokio::task::JoinError),

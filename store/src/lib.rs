@@ -13,6 +13,7 @@
 //! | [`resolve`] | finding the image that a text means |
 //! | [`remove`] | `rmi` |
 //! | [`share`] | one layer on several stacks |
+//! | [`containers`] | containers: their rows and directories |
 //! | [`claim`] | who does a step that several are about to do |
 //! | [`layers`] | the blobs of layers, and where else they are |
 //! | [`cache`] | build-cache records |
@@ -33,6 +34,7 @@ pub mod cache;
 pub mod check;
 pub mod claim;
 mod collect;
+pub mod containers;
 mod db;
 mod downloads;
 pub mod error;
@@ -56,6 +58,7 @@ pub mod store;
 mod trash;
 
 pub use claim::Claim;
+pub use containers::{NewContainer, StoredContainer};
 pub use error::{Error, Result};
 pub use image::{Image, ImageLine, NewImage, RawManifest};
 pub use index::{Content, IndexEntry, NewIndex, StoredIndex};

@@ -9,7 +9,7 @@ use oci::blob::BlobStore;
 
 use crate::collect::BlobCandidates;
 use crate::db::sqlite::Connection;
-use crate::db::{self, Durability, images, indexes};
+use crate::db::{self, Durability, containers, images, indexes};
 use crate::downloads;
 use crate::error::{Error, Result};
 use crate::image::{Image, seconds};
@@ -30,10 +30,14 @@ pub struct PruneOptions {
     pub all: bool,
     /// Only images created, and cache records last used, longer ago than this.
     pub until: Option<Duration>,
-    /// Keep the most recently used cache records, up to this many bytes.
+    /// Keep the most recently used cache records, up to this many bytes; none with 0.
     pub keep_storage: Option<u64>,
     /// Report only.
     pub dry_run: bool,
+    /// Of images and indexes only these, by their IDs.
+    pub only_images: Option<HashSet<Digest>>,
+    /// Of cache records only these, by their keys.
+    pub only_cache: Option<HashSet<Digest>>,
 }
 
 impl Default for PruneOptions {
@@ -45,6 +49,8 @@ impl Default for PruneOptions {
             until: None,
             keep_storage: None,
             dry_run: false,
+            only_images: None,
+            only_cache: None,
         }
     }
 }
@@ -122,6 +128,7 @@ fn choose_images<'a>(
             let created = seconds(stored.image.created.as_deref());
             before.is_none_or(|before| created < before)
         })
+        .filter(|stored| is_among(&options.only_images, &stored.image.id))
         .collect()
 }
 
@@ -141,13 +148,21 @@ fn choose_records(
         .filter(|record| {
             let removable = before.is_none_or(|before| record.last_used < before)
                 && (options.all || !in_images.contains(&record.key.to_string()))
-                && options.keep_storage.is_none_or(|keep| left > keep);
+                && is_among(&options.only_cache, &record.key)
+                && options
+                    .keep_storage
+                    .is_none_or(|keep| keep == 0 || left > keep);
             if removable {
                 left -= record.size;
             }
             removable
         })
         .collect()
+}
+
+/// Whether nothing else is chosen.
+fn is_among(only: &Option<HashSet<Digest>>, one: &Digest) -> bool {
+    only.as_ref().is_none_or(|only| only.contains(one))
 }
 
 fn until(options: &PruneOptions, now: i64) -> Option<i64> {
@@ -215,6 +230,9 @@ async fn prune_indexes(
         if !(options.all || index.is_dangling()) || before.is_some_and(|b| created >= b) {
             continue;
         }
+        if !is_among(&options.only_images, &index.id) {
+            continue;
+        }
         if in_use.holds(&index.id) {
             kept += 1;
             continue;
@@ -251,8 +269,10 @@ impl Store {
         if !report.images.is_empty() {
             all = without_indexes(&mut tx, all, &report).await?;
         }
+        let used = containers::images(&mut tx).await?;
         let (kept_images, chosen): (Vec<_>, Vec<_>) = choose_images(&all, options, now)
             .into_iter()
+            .filter(|stored| !used.contains(&stored.image.id))
             .partition(|stored| in_use.holds(&stored.image.id));
         // Lines go image by image, each with the layers that went with it.
         for stored in chosen {
@@ -336,7 +356,9 @@ impl Store {
 
     /// Bytes of downloads that are pruned: they are cache, and have no records.
     async fn old_downloads(&self, options: &PruneOptions) -> Result<u64> {
-        if !options.cache || options.keep_storage.is_some() {
+        // They have no names that could be chosen.
+        let chosen = options.keep_storage.is_some() || options.only_cache.is_some();
+        if !options.cache || chosen {
             return Ok(0);
         }
         let dir = self.0.layout.derived.join(downloads::FOLDER);
@@ -499,6 +521,11 @@ mod tests {
         assert_eq!(cache(|_| {}), [1, 2, 3]);
         assert_eq!(cache(|o| o.all = true), [0, 1, 2, 3]);
         assert_eq!(cache(|o| o.cache = false), [0; 0]);
+        let only = |o: &mut PruneOptions| {
+            let keys = [[0], [2]].map(|n| Digest::sha256(&n));
+            o.only_cache = Some(HashSet::from(keys));
+        };
+        assert_eq!(cache(only), [2]);
         assert_eq!(cache(|o| o.until = Some(Duration::from_secs(998))), [1]);
         assert_eq!(
             cache(|o| (o.all, o.keep_storage) = (true, Some(25))),

@@ -7,7 +7,7 @@ use oci::{Digest, Reference};
 
 use crate::collect::{BlobCandidates, Freed};
 use crate::db::sqlite::Connection;
-use crate::db::{Durability, images as table, indexes};
+use crate::db::{Durability, containers, images as table, indexes};
 use crate::error::{Error, Result};
 use crate::image::Image;
 use crate::index::StoredIndex;
@@ -63,6 +63,13 @@ pub(crate) struct Names<'n> {
     id: &'n Digest,
     tags: &'n [Reference],
     repo_digests: &'n [Reference],
+}
+
+impl Names<'_> {
+    /// The image's, or the index's.
+    pub(crate) fn id(&self) -> &Digest {
+        self.id
+    }
 }
 
 impl<'n> From<&'n Image> for Names<'n> {
@@ -129,7 +136,7 @@ fn same_or_listed(reference: &Reference, list: &[Reference]) -> bool {
     })
 }
 
-fn is_single(image: &Names<'_>) -> bool {
+pub(crate) fn is_single(image: &Names<'_>) -> bool {
     match (image.tags, image.repo_digests) {
         ([], []) | ([_], []) => true,
         ([], [first, rest @ ..]) => rest.iter().all(|r| r.repository() == first.repository()),
@@ -173,6 +180,9 @@ impl Store {
         let mut removals = Vec::new();
         let mut tx = db.begin(Durability::Full).await?;
         let in_use = self.in_use(&gate)?;
+        let names = Names::from(&image);
+        self.check_containers(&mut tx, (&named, &names), (text, force))
+            .await?;
         if image.listed && named == Named::ById && !force {
             return Err(listed(&mut tx, &image.id).await?);
         }
@@ -185,7 +195,9 @@ impl Store {
         let left = table::by_digest(&mut tx, &image.id).await?;
         let left = left.filter(|s| s.image.tags.is_empty() && s.image.repo_digests.is_empty());
         // What an index lists goes with the index, or by its own ID.
-        let delete = plan.delete && (!image.listed || named == Named::ById);
+        // By name it goes only where no container needs it; by ID that was asked already.
+        let needed = named != Named::ById && is_needed(&mut tx, &image.id).await?;
+        let delete = plan.delete && !needed && (!image.listed || named == Named::ById);
         let (Some(left), true) = (left, delete) else {
             tx.commit().await?;
             return Ok(removals);
@@ -272,6 +284,11 @@ pub(crate) async fn remove_orphans(
         removals.push(Removal::Deleted(id));
     }
     Ok(images)
+}
+
+/// Whether a container was made of an image.
+async fn is_needed(tx: &mut Connection, id: &Digest) -> Result<bool> {
+    Ok(!containers::of_image(tx, id).await?.is_empty())
 }
 
 /// Who lists an image that is not to be removed therefore.

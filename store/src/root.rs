@@ -8,6 +8,7 @@
 //!   snapshots/<n>/fs          one unpacked layer each
 //!   snapshots/staging/<name>/ being made: fs and work, the directory flocked by its owner
 //!   leases/<name>             flocked by the processes that use the store
+//!   containers/<id>/          a container each: fs and work, and what has become of it
 //!   claims/<key>              flocked by the process that does what the key stands for
 //!   build/                    derived data, which can be made again
 //!   mounts/<name>-<n>/fs      directories of cache mounts, flocked by the steps that use them
@@ -71,10 +72,12 @@ pub(crate) struct Layout {
     pub derived: PathBuf,
     pub reserve: PathBuf,
     pub mounts: PathBuf,
+    pub containers: PathBuf,
 }
 
 /// What may be in the root of a store that is only half made.
-const KNOWN: [&str; 14] = [
+const KNOWN: [&str; 15] = [
+    "containers",
     "lock",
     "store.db",
     "store.db-wal",
@@ -105,6 +108,7 @@ impl Layout {
             derived: root.join("build"),
             reserve: root.join("reserve"),
             mounts: root.join("mounts"),
+            containers: root.join("containers"),
             root,
         })
     }
@@ -112,6 +116,11 @@ impl Layout {
     /// The directory of a snapshot.
     pub fn snapshot(&self, id: i64) -> PathBuf {
         self.snapshots.join(id.to_string())
+    }
+
+    /// The directory of a container.
+    pub fn container(&self, id: &str) -> PathBuf {
+        self.containers.join(id)
     }
 
     /// Makes what is missing; an existing root is only taken when it is empty or a store.

@@ -24,6 +24,8 @@ use crate::{claim, trash};
 
 const FS: &str = "fs";
 const WORK: &str = "work";
+/// Bytes of a snapshot that take a disk long enough for somebody to lose patience.
+const LARGE: i64 = 256 << 20;
 
 /// One unpacked layer, ready to be an overlay's lower directory.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -145,6 +147,18 @@ impl Store {
             return Ok(true);
         }
         Ok(table::touch(db, row.id, now).await?)
+    }
+
+    /// The directories of large snapshots that [`make_durable`](Self::make_durable) would have to
+    /// wait for. Nothing in it ends that wait; what is written before need not be waited for.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn large_not_durable(&self) -> Result<Vec<PathBuf>> {
+        let db = &mut *self.0.db.lock().await;
+        let ids = table::large_not_durable(db, LARGE).await?;
+        let paths = ids.iter().map(|id| self.0.layout.snapshot(*id).join(FS));
+        Ok(paths.collect())
     }
 
     /// Puts all snapshots committed so far on disk: one `syncfs`, one durable commit, whatever
@@ -424,8 +438,8 @@ impl Store {
 }
 
 fn discard_reporting(shared: &Shared, path: &Path) {
-    let discarded = trash::discard(&shared.layout, path);
-    if let Err(e) = discarded.and_then(|_| trash::empty(&shared.layout)) {
+    let discarded = trash::discard_staged(&shared.layout, path);
+    if let Err(e) = discarded.and_then(|()| trash::empty(&shared.layout)) {
         tracing::warn!(error = %e, "a dropped snapshot could not be removed");
     }
 }

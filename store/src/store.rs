@@ -175,7 +175,8 @@ impl Store {
         db::meta::set_boot_id(&mut tx, boot_id).await?;
         let shared = self.0.clone();
         // Nothing gets its place or its row while we hold the transaction.
-        let left = blocking(move || orphans(&shared.layout, &live)).await?;
+        let kept = db::containers::ids(&mut tx).await?;
+        let left = blocking(move || orphans(&shared.layout, &live, &kept)).await?;
         tx.commit().await?;
         let shared = self.0.clone();
         blocking(move || {
@@ -314,16 +315,32 @@ fn located(layout: &Layout, error: Error) -> Error {
     }
 }
 
-/// Directories of snapshots that are not among the `live`; to be asked with a write transaction
-/// held, so that no snapshot is between its place and its row.
-pub(crate) fn orphans(layout: &Layout, live: &HashSet<i64>) -> Result<Vec<PathBuf>> {
-    let failed = || Error::io("reading", &layout.snapshots);
+/// Directories of snapshots that are not among the `live`, and of containers that are not `kept`;
+/// to be asked with a write transaction held, so that none is between its place and its row.
+pub(crate) fn orphans(
+    layout: &Layout,
+    live: &HashSet<i64>,
+    kept: &HashSet<String>,
+) -> Result<Vec<PathBuf>> {
+    let snapshots = others(&layout.snapshots, |name| {
+        let id = name.parse::<i64>().ok();
+        id.is_none_or(|id| live.contains(&id))
+    })?;
+    let containers = others(&layout.containers, |name| kept.contains(name))?;
+    Ok([snapshots, containers].concat())
+}
+
+/// What is in a directory besides what is `known`.
+fn others(dir: &Path, known: impl Fn(&str) -> bool) -> Result<Vec<PathBuf>> {
+    let failed = || Error::io("reading", dir);
+    let entries = match fs::read_dir(dir) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        entries => entries.map_err(failed())?,
+    };
     let mut found = Vec::new();
-    for entry in fs::read_dir(&layout.snapshots).map_err(failed())? {
+    for entry in entries {
         let entry = entry.map_err(failed())?;
-        let name = entry.file_name();
-        let id = name.to_str().and_then(|name| name.parse::<i64>().ok());
-        if id.is_some_and(|id| !live.contains(&id)) {
+        if entry.file_name().to_str().is_some_and(|name| !known(name)) {
             found.push(entry.path());
         }
     }

@@ -4,10 +4,11 @@
 //! What a killed process has left in the trash the next one deletes.
 
 use std::collections::HashMap;
-use std::ffi::{CStr, CString};
+use std::ffi::{CStr, CString, OsStr};
 use std::fs::{self, File};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
@@ -21,6 +22,12 @@ use crate::root::Layout;
 /// Directories deeper than this are moved up, so that neither stack nor descriptors run out.
 const MAX_DEPTH: usize = 64;
 
+/// What begins the name of a tree that never was a snapshot: nobody else links to its files.
+const OWN: &[u8] = b"own-";
+/// So much of a file is taken away at a time, in bytes. Whoever removes what is still on its way to
+/// the disk waits for it, and no signal ends that.
+const PIECE: u64 = 32 << 20;
+
 /// What `st_blocks` counts in, in bytes.
 const BLOCK: u64 = 512;
 
@@ -30,6 +37,17 @@ pub(crate) fn discard(layout: &Layout, path: &Path) -> Result<bool> {
         Ok(()) => Ok(true),
         Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(false),
         Err(e) => Err(Error::io("moving to the trash", path)(e)),
+    }
+}
+
+/// Moves what was staged, and is to become nothing, into the trash.
+pub(crate) fn discard_staged(layout: &Layout, path: &Path) -> Result<()> {
+    let name = [OWN, unique_name().as_bytes()].concat();
+    match fs::rename(path, layout.trash.join(OsStr::from_bytes(&name))) {
+        Err(e) if e.kind() != io::ErrorKind::NotFound => {
+            Err(Error::io("moving to the trash", path)(e))
+        }
+        _ => Ok(()),
     }
 }
 
@@ -66,7 +84,7 @@ pub(crate) fn empty(layout: &Layout) -> Result<()> {
 /// Moves the staging directories of processes that are gone into the trash.
 pub(crate) fn collect_staging(layout: &Layout) -> Result<()> {
     for left in abandoned(layout)? {
-        discard(layout, &left.path)?;
+        discard_staged(layout, &left.path)?;
     }
     Ok(())
 }
@@ -163,6 +181,7 @@ fn remove(top: BorrowedFd<'_>, name: &CStr) -> rustix::io::Result<()> {
     let Some(dir) = open_dir(top, name)? else {
         return Ok(());
     };
+    let own = name.to_bytes().starts_with(OWN);
     let mut stack = vec![Frame {
         dir,
         name: name.to_owned(),
@@ -212,6 +231,9 @@ fn remove(top: BorrowedFd<'_>, name: &CStr) -> rustix::io::Result<()> {
             _ => false,
         };
         if !is_dir {
+            if own {
+                shrink(fd, child);
+            }
             unlink(fd, child, AtFlags::empty())?;
         } else if unlink(fd, child, AtFlags::REMOVEDIR).is_err() {
             let child = child.to_owned();
@@ -226,6 +248,29 @@ fn remove(top: BorrowedFd<'_>, name: &CStr) -> rustix::io::Result<()> {
                     }
                 }
             }
+        }
+    }
+}
+
+/// Takes away all but the first piece of a large file that has no other name. Whatever speaks
+/// against it is met again when the file is removed.
+fn shrink(dir: BorrowedFd<'_>, name: &CStr) {
+    let Ok(stat) = rustix::fs::statat(dir, name, AtFlags::SYMLINK_NOFOLLOW) else {
+        return;
+    };
+    let mut size = stat.st_size.unsigned_abs();
+    let is_file = FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile;
+    if !is_file || stat.st_nlink != 1 || size <= PIECE {
+        return;
+    }
+    let flags = OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let Ok(file) = rustix::fs::openat(dir, name, flags, Mode::empty()) else {
+        return;
+    };
+    while size > PIECE {
+        size -= PIECE;
+        if rustix::fs::ftruncate(&file, size).is_err() {
+            return;
         }
     }
 }
@@ -299,5 +344,30 @@ mod tests {
         empty(&layout).unwrap();
         assert_eq!(fs::read_dir(&layout.trash).unwrap().count(), 0);
         assert!(victim.join("keep").exists());
+    }
+
+    #[test]
+    fn large_files_go_in_pieces_unless_others_have_them_too() {
+        let dir = tempfile::tempdir().unwrap();
+        let layout = Layout::new(&dir.path().join("store")).unwrap();
+        layout.create().unwrap();
+        let (tree, kept) = (dir.path().join("tree"), dir.path().join("kept"));
+        fs::create_dir(&tree).unwrap();
+        let size = 3 * PIECE + 5;
+        for name in ["alone", "linked"] {
+            let file = File::create(tree.join(name)).unwrap();
+            file.set_len(size).unwrap();
+        }
+        fs::hard_link(tree.join("linked"), &kept).unwrap();
+        let open = File::open(&tree).unwrap();
+        shrink(open.as_fd(), c"alone");
+        shrink(open.as_fd(), c"linked");
+        let left = |path: &Path| fs::metadata(path).unwrap().len();
+        assert_eq!(left(&tree.join("alone")), 5);
+        assert_eq!(left(&kept), size);
+        discard_staged(&layout, &tree).unwrap();
+        empty(&layout).unwrap();
+        assert_eq!(left(&kept), size);
+        assert_eq!(fs::read_dir(&layout.trash).unwrap().count(), 0);
     }
 }

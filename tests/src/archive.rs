@@ -20,6 +20,8 @@ pub struct Archive {
     pub tree: Tree,
     /// The number of its layers.
     pub layers: usize,
+    /// What stands in the tar of each layer, sorted.
+    pub paths: Vec<Vec<String>>,
 }
 
 impl Archive {
@@ -56,10 +58,12 @@ impl Archive {
         let manifest = json("manifest.json")[0].clone();
         let layers = manifest["Layers"].as_array().expect("Layers");
         let mut tree = Tree::default();
+        let mut paths = Vec::new();
         for layer in layers {
             let name = layer.as_str().expect("a layer's name");
             let bytes = files.get(name).unwrap_or_else(|| panic!("no {name}"));
             tree.apply(Cursor::new(bytes));
+            paths.push(names(bytes));
         }
         let tags = manifest["RepoTags"].as_array();
         Self {
@@ -71,6 +75,7 @@ impl Archive {
                 .collect(),
             tree,
             layers: layers.len(),
+            paths,
         }
     }
 
@@ -86,6 +91,21 @@ impl Archive {
             })
             .collect()
     }
+}
+
+/// What stands in a tar, sorted.
+fn names(tar: &[u8]) -> Vec<String> {
+    let mut archive = tar::Archive::new(tar);
+    let entries = archive.entries().expect("an archive");
+    let name = |entry: tar::Entry<'_, &[u8]>| {
+        let path = String::from_utf8_lossy(&entry.path_bytes()).into_owned();
+        path.trim_end_matches('/').to_owned()
+    };
+    let mut names: Vec<String> = entries
+        .map(|entry| name(entry.expect("an entry")))
+        .collect();
+    names.sort_unstable();
+    names
 }
 
 fn resolve(path: &Path) -> String {

@@ -28,6 +28,27 @@ pub fn busybox() -> Result<PathBuf, Missing> {
     .clone()
 }
 
+/// A root file system of Debian's busybox for arm64, as a tar archive.
+///
+/// # Errors
+/// [`Missing`] where Debian's packages cannot be had.
+pub fn arm64() -> Result<PathBuf, Missing> {
+    static MADE: OnceLock<Result<PathBuf, Missing>> = OnceLock::new();
+    MADE.get_or_init(|| {
+        program("apt-get")?;
+        program("dpkg-deb")?;
+        let tar = cache().join("arm64.tar");
+        let script = repository().join("scripts/base-arm64.sh");
+        let lock = File::create(cache().join("arm64.lock")).expect("lock file");
+        lock.lock().expect("lock");
+        if !newer(&tar, &script) {
+            Cmd::new(script).arg(&tar).ok();
+        }
+        Ok(tar)
+    })
+    .clone()
+}
+
 /// A debootstrap'ed Debian, as a tar archive, and the `--change` lines that belong to it.
 ///
 /// # Errors

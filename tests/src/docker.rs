@@ -107,7 +107,8 @@ impl Docker {
         let dir = tempfile::Builder::new().prefix("e2e-docker.").tempdir();
         let dir = dir.expect("temporary folder").keep();
         fs::create_dir(dir.join("config")).expect("mkdir");
-        fs::write(dir.join("daemon.json"), "{}").expect("write");
+        // Only the classic builder heeds it, for --squash.
+        fs::write(dir.join("daemon.json"), r#"{"experimental": true}"#).expect("write");
         let modern = if root.is_some() { "-modern" } else { "" };
         let parent = format!("rbuild-e2e-{}{modern}", std::process::id());
         let mut keeper = Command::new("sh");

@@ -135,6 +135,8 @@ fn read_reply(from: &mut BufReader<TcpStream>, head_only: bool) -> Reply {
 pub struct Files {
     address: SocketAddr,
     files: Arc<Mutex<BTreeMap<String, Vec<u8>>>>,
+    /// The header `Authorization` without which there is nothing.
+    wanted: Arc<Mutex<Option<String>>>,
     requests: Arc<AtomicUsize>,
     stop: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
@@ -152,18 +154,22 @@ impl Files {
         let requests = Arc::new(AtomicUsize::new(0));
         let stop = Arc::new(AtomicBool::new(false));
         let (shared, count, end) = (Arc::clone(&files), Arc::clone(&requests), Arc::clone(&stop));
+        let wanted = Arc::<Mutex<Option<String>>>::default();
+        let key = Arc::clone(&wanted);
         let thread = std::thread::spawn(move || {
             for stream in listener.incoming().flatten() {
                 if end.load(Ordering::SeqCst) {
                     break;
                 }
                 count.fetch_add(1, Ordering::SeqCst);
-                let _ = answer(stream, &shared.lock().unwrap());
+                let key = key.lock().unwrap().clone();
+                let _ = answer(stream, &shared.lock().unwrap(), key.as_deref());
             }
         });
         Self {
             address,
             files,
+            wanted,
             requests,
             stop,
             thread: Some(thread),
@@ -187,22 +193,38 @@ impl Files {
     pub fn requests(&self) -> usize {
         self.requests.load(Ordering::SeqCst)
     }
+
+    /// From now on gives files only to who sends this in the header `Authorization`.
+    pub fn only_for(&self, wanted: &str) {
+        *self.wanted.lock().unwrap() = Some(wanted.to_owned());
+    }
 }
 
-fn answer(mut stream: TcpStream, files: &BTreeMap<String, Vec<u8>>) -> std::io::Result<()> {
+fn answer(
+    mut stream: TcpStream,
+    files: &BTreeMap<String, Vec<u8>>,
+    wanted: Option<&str>,
+) -> std::io::Result<()> {
     stream.set_read_timeout(Some(Duration::from_secs(10)))?;
     let mut reader = BufReader::new(stream.try_clone()?);
     let mut request = String::new();
     reader.read_line(&mut request)?;
+    let mut allowed = wanted.is_none();
     loop {
         let mut line = String::new();
         if reader.read_line(&mut line)? == 0 || line.trim().is_empty() {
             break;
         }
+        if let Some((name, value)) = line.trim().split_once(": ")
+            && name.eq_ignore_ascii_case("authorization")
+        {
+            allowed |= Some(value) == wanted;
+        }
     }
     let target = request.split(' ').nth(1).unwrap_or_default();
     let path = target.split('?').next().unwrap_or_default();
     let (status, body) = match files.get(path) {
+        _ if !allowed => ("401 Unauthorized", &b"who are you?\n"[..]),
         Some(body) => ("200 OK", &body[..]),
         None => ("404 Not Found", &b"no such file\n"[..]),
     };

@@ -88,8 +88,11 @@ fn links() -> Vec<String> {
 fn is_leased(address: Ipv4Addr) -> bool {
     use std::os::unix::fs::MetadataExt as _;
     let namespace = fs::metadata("/proc/self/ns/net").expect("/proc").ino();
-    let file = File::open(format!("{LEASES}/net-{namespace}/rbuild0-{address}.lease"));
-    file.is_ok_and(|file| file.try_lock_shared().is_err())
+    // Of builds, and of containers.
+    ["rbuild0", "rbuild1"].iter().any(|bridge| {
+        let file = File::open(format!("{LEASES}/net-{namespace}/{bridge}-{address}.lease"));
+        file.is_ok_and(|file| file.try_lock_shared().is_err())
+    })
 }
 
 /// Control groups of builds (`rbuild/PID-…`) whose process has ended.
@@ -103,7 +106,8 @@ fn groups() -> Vec<String> {
         .flat_map(|parent| fs::read_dir(parent).into_iter().flatten().flatten())
         .filter(|entry| {
             let name = entry.file_name().to_string_lossy().into_owned();
-            let pid = name.split(|c: char| !c.is_ascii_digit()).next();
+            // Those of containers have their IDs.
+            let pid = name.split_once('-').map(|(pid, _)| pid);
             pid.and_then(|pid| pid.parse::<u32>().ok())
                 .is_some_and(|pid| !Path::new("/proc").join(pid.to_string()).exists())
         })

@@ -30,7 +30,7 @@ mod store;
 mod tree;
 
 pub use archive::Archive;
-pub use bases::{busybox, debian, tomcat};
+pub use bases::{arm64, busybox, debian, tomcat};
 pub use bins::{rbuild, repository, rregistry};
 pub use cmd::{Cmd, Done, Running};
 pub use dir::{Dir, OLD};

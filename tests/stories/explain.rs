@@ -303,3 +303,23 @@ fn an_interrupted_build_is_listed_as_canceled() {
         .ok();
     assert_nothing_left(store.home());
 }
+
+/// What a failed build has done counts as the last time for the next one.
+#[test]
+fn a_failed_build_is_compared_with_too() {
+    let store = need!(Store::busybox());
+    let context =
+        |last: &str| Dir::dockerfile(&format!("FROM busybox\nARG A\nRUN echo $A\nRUN {last}\n"));
+    let (good, bad) = (context("true"), context("false"));
+    let build = |dir: &Dir, value: &str| {
+        // Keys are kept by the context's path, which is one for both.
+        good.write("Dockerfile", dir.read("Dockerfile"));
+        store.build("app", &good).args(["--build-arg", value]).run()
+    };
+    let right = Dir::new().file("Dockerfile", good.read("Dockerfile"));
+    assert!(build(&right, "A=1").status.success());
+    assert!(!build(&bad, "A=2").status.success());
+    let done = build(&right, "A=3");
+    assert!(done.status.success(), "{done}");
+    done.tells("A changed from \"2\" to \"3\"");
+}

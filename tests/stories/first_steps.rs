@@ -64,11 +64,7 @@ fn buildx_build_builds() {
 #[test]
 fn flags_of_dockers_are_called_dockers() {
     let store = need!(Store::busybox());
-    for (flag, instead) in [
-        ("--squash", "rbuild import"),
-        ("--policy=x", "rbuild lint"),
-        ("--stream", "where it is"),
-    ] {
+    for (flag, instead) in [("--policy=x", "rbuild lint"), ("--stream", "where it is")] {
         let name = flag.split('=').next().unwrap();
         store
             .rbuild(["build", flag, "."])

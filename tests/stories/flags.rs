@@ -139,9 +139,84 @@ fn steps_are_confined_as_asked() {
         with(&store, &context, flags).arg("--network=none").ok();
         assert_eq!(store.tree("f").text("s"), want, "{flags:?}");
     }
-    with(&store, &context, &["--security-opt=label=type:x"])
+    // Docker takes labels where there is no SELinux, and buildah no profile without AppArmor.
+    with(&store, &context, &["--security-opt=label=type:x"]).ok();
+    with(&store, &context, &["--security-opt=label=nothing"])
         .fails(125)
-        .tells("--security-opt label=type:x is not supported here; ");
+        .tells("invalid --security-opt \"label=nothing\"");
+    if !Path::new("/sys/kernel/security/apparmor").exists() {
+        with(
+            &store,
+            &context,
+            &["--security-opt=apparmor=docker-default"],
+        )
+        .fails(125)
+        .tells("AppArmor is disabled");
+    }
+    with(&store, &context, &["--security-opt=seccomp=/nonexistent"])
+        .fails(125)
+        .tells("opening seccomp profile (/nonexistent) failed: ");
+}
+
+#[test]
+fn devices_by_their_paths() {
+    let store = need!(Store::busybox());
+    let script = "head -c 2 /dev/z | wc -c; (echo >/dev/z) 2>/dev/null && echo written";
+    let context = Dir::dockerfile(&format!(
+        "FROM busybox\nRUN ( {script} ) >/out 2>&1; true\n"
+    ));
+    // A device that no container has by itself.
+    let device = "/dev/fuse";
+    if !Path::new(device).exists() {
+        println!("skipped: there is no {device}");
+        return;
+    }
+    let opened = |flags: &[&str], at: &str| {
+        let context = Dir::dockerfile(&format!(
+            "FROM busybox\nRUN [ -c {at} ] || exit 0; (: <{at}) && echo read >/out; \
+             (: >>{at}) && echo written >>/out; true\n"
+        ));
+        with(&store, &context, flags).arg("--network=none").ok();
+        let tree = store.tree("f");
+        if tree.has("out") {
+            tree.text("out")
+        } else {
+            String::new()
+        }
+    };
+    assert_eq!(opened(&[], device), "");
+    // Letters as docker's `--device` has them.
+    assert_eq!(opened(&["--device=/dev/fuse"], device), "read\nwritten\n");
+    assert_eq!(opened(&["--device=/dev/fuse:r"], device), "read\n");
+    assert_eq!(
+        opened(&["--device=/dev/fuse:/dev/other:w"], "/dev/other"),
+        "written\n"
+    );
+    with(&store, &context, &["--device=/dev/zero:/dev/z"]).ok();
+    assert_eq!(store.tree("f").text("out"), "2\nwritten\n");
+    let asks = Dir::dockerfile(
+        "FROM busybox\nRUN --device=/dev/fuse:r (: </dev/fuse) && echo read >/out\n",
+    );
+    with(&store, &asks, &[])
+        .fails(1)
+        .tells("device is not allowed");
+    with(&store, &asks, &["--allow=device=/dev/null"]).fails(1);
+    with(&store, &asks, &["--allow=device=/dev/fuse"]).ok();
+    assert_eq!(store.tree("f").text("out"), "read\n");
+    for (flag, code, told) in [
+        (
+            "--device=/dev/nothing",
+            1,
+            "device /dev/nothing: No such file",
+        ),
+        ("--device=/etc/passwd:/dev/p", 1, "is no device here"),
+        ("--device=/dev/zero:/dev/z:q", 125, "bad mode specified: q"),
+        ("--device=fuse", 125, "write a path"),
+    ] {
+        with(&store, &context, &["--no-cache", flag])
+            .fails(code)
+            .tells(told);
+    }
 }
 
 #[test]

@@ -1,7 +1,10 @@
-//! One name, an image for each platform. Nothing is run for a platform that is not this machine's:
-//! COPY needs no processor. What each build has to give is what BuildKit gave for the same files.
+//! One name, an image for each platform. COPY needs no processor, and what each build has to give
+//! is what BuildKit gave for the same files; RUN needs an interpreter.
 
-use e2e::{Dir, Meeting, Registry, Store, need, skopeo};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use e2e::{Cmd, Dir, Meeting, Missing, Registry, Store, arm64, is_root, need, program, skopeo};
 use serde_json::json;
 
 /// An index of two images, each with a file that says what it is for.
@@ -125,4 +128,81 @@ fn a_platform_that_fails_ends_the_others_and_is_told() {
     let done = store.build("app", &context).args(flags).fails(9);
     done.tells("CANCELED").tells("exit code: 9");
     assert!(!store.has("app"));
+}
+
+/// qemu for programs of arm64, registered as Debian's package does it; taken back in the end.
+struct Interpreter {
+    entry: Option<PathBuf>,
+    mounted: bool,
+}
+
+const FORMATS: &str = "/proc/sys/fs/binfmt_misc";
+/// An ELF file of 64 bits, least significant byte first, for the machine 183; executable or shared.
+const ARM64: &str = r":rbuild-test-aarch64:M::\x7fELF\x02\x01\x01\x00\x00\x00\x00\x00\x00\x00\x00\x00\x02\x00\xb7\x00:\xff\xff\xff\xff\xff\xff\xff\x00\xff\xff\xff\xff\xff\xff\xff\xff\xfe\xff\xff\xff:QEMU:F";
+
+impl Interpreter {
+    fn register() -> Result<Self, Missing> {
+        is_root()?;
+        let qemu = program("qemu-aarch64-static")?;
+        let register = Path::new(FORMATS).join("register");
+        let mut made = Self {
+            entry: None,
+            mounted: false,
+        };
+        if !register.exists() {
+            let mount = Cmd::new("mount")
+                .args(["-t", "binfmt_misc", "none", FORMATS])
+                .run();
+            made.mounted = mount.status.success();
+        }
+        let known = fs::read_dir(FORMATS).into_iter().flatten().flatten();
+        let mut known = known.filter_map(|entry| entry.file_name().into_string().ok());
+        if known.any(|name| name.contains("aarch64")) {
+            return Ok(made);
+        }
+        let line = ARM64.replace("QEMU", &qemu.display().to_string());
+        match fs::write(&register, line) {
+            Ok(()) => made.entry = Some(Path::new(FORMATS).join("rbuild-test-aarch64")),
+            Err(e) => return Err(Missing(format!("{}: {e}", register.display()))),
+        }
+        Ok(made)
+    }
+}
+
+impl Drop for Interpreter {
+    fn drop(&mut self) {
+        if let Some(entry) = &self.entry {
+            let _ = fs::write(entry, "-1");
+        }
+        if self.mounted {
+            Cmd::new("umount").arg(FORMATS).run();
+        }
+    }
+}
+
+#[test]
+fn a_run_for_another_processor_is_run() {
+    let (store, base) = (need!(Store::busybox()), need!(arm64()));
+    let _interpreter = need!(Interpreter::register());
+    let import = store.rbuild(["import", "--platform", "linux/arm64"]);
+    import.arg(base).arg("arm:latest").ok();
+    let context = Dir::dockerfile(
+        "FROM arm\nARG TARGETARCH\nRUN uname -m >/m && echo $TARGETARCH >>/m\n\
+         RUN [\"/bin/busybox\", \"sh\", \"-c\", \"id -u >/u; ls /bin/busybox >>/u\"]\n\
+         FROM --platform=$BUILDPLATFORM busybox AS tools\nRUN uname -m >/host\n\
+         FROM arm\nCOPY --from=0 /m /u /\nCOPY --from=tools /host /\nRUN read own </m; read host </host; echo $own $host >/both\n",
+    );
+    store
+        .build("app", &context)
+        .arg("--platform=linux/arm64")
+        .ok();
+    let tree = store.tree("app");
+    // uname(1) of Linux on both.
+    assert_eq!(tree.text("m"), "aarch64\narm64\n");
+    assert_eq!(tree.text("u"), "0\n/bin/busybox\n");
+    let both = format!("aarch64 {}\n", std::env::consts::ARCH);
+    assert_eq!(tree.text("both"), both);
+    assert_eq!(store.inspect("app")["Architecture"], "arm64");
+    // Nothing of the interpreter is in the image.
+    assert!(!tree.has("usr/bin/qemu-aarch64-static"), "{tree:?}");
 }

@@ -9,13 +9,14 @@ use e2e::{Cmd, Dir, Done, Missing, Store, busybox, is_root, need, program, rbuil
 use tempfile::TempDir;
 
 /// A file system of its own size, mounted while this lives.
-struct Disk {
+pub(crate) struct Disk {
     dir: TempDir,
-    mount: PathBuf,
+    /// Where it is mounted.
+    pub(crate) mount: PathBuf,
 }
 
 impl Disk {
-    fn new(megabytes: u32) -> Result<Self, Missing> {
+    pub(crate) fn new(megabytes: u32) -> Result<Self, Missing> {
         is_root()?;
         program("mkfs.ext4")?;
         let dir = tempfile::Builder::new()
@@ -39,7 +40,7 @@ impl Disk {
         Ok(Self { dir, mount })
     }
 
-    fn rbuild<const N: usize>(&self, args: [&str; N]) -> Cmd {
+    pub(crate) fn rbuild<const N: usize>(&self, args: [&str; N]) -> Cmd {
         Cmd::new(rbuild())
             .env("RBUILD_ROOT", self.store())
             .env("RBUILD_PROGRESS", "plain")
@@ -51,7 +52,7 @@ impl Disk {
         self.mount.join("store")
     }
 
-    fn free(&self) -> u64 {
+    pub(crate) fn free(&self) -> u64 {
         let stat = nix::sys::statvfs::statvfs(&self.mount).unwrap();
         stat.blocks_free() * stat.fragment_size()
     }

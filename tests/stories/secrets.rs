@@ -4,7 +4,7 @@
 use std::fs;
 use std::path::Path;
 
-use e2e::{Cmd, Dir, Store, need, program};
+use e2e::{Cmd, Dir, Files, Repositories, Store, need, program};
 
 const VALUE: &str = "s3cr3t-0f-the-t3st";
 const KEY: &str =
@@ -25,9 +25,7 @@ fn not_in(root: &Path, needle: &str) {
             not_in(&path, needle);
         } else if kind.is_file() {
             let bytes = fs::read(&path).unwrap();
-            let found = bytes
-                .windows(needle.len())
-                .any(|window| window == needle.as_bytes());
+            let found = String::from_utf8_lossy(&bytes).contains(needle);
             assert!(!found, "{} holds {needle}", path.display());
         }
     }
@@ -179,6 +177,84 @@ fn wrong_flags_are_told() {
     }
 }
 
+/// `x-access-token:` and the token, in base64, as git hosts take a token.
+fn git_header(token: &str) -> String {
+    let pair = format!("x-access-token:{token}");
+    let encoded = Cmd::new("base64").arg("-w0").stdin(pair).ok().out();
+    format!("basic {encoded}")
+}
+
+/// By secrets with the names that BuildKit has for them.
+#[test]
+fn private_servers_are_asked_with_secrets() {
+    let store = need!(Store::busybox());
+    let repositories = need!(Repositories::new());
+    repositories.init("r.git", "sha1");
+    let file = "FROM scratch\nCOPY f /from-git\n";
+    repositories.commit("r.git", &[("f", "private"), ("Dockerfile", file)]);
+    let server = repositories.plainly(&["r.git"]);
+    server.only_for(&git_header(VALUE));
+    let host = server.url("").trim_start_matches("http://").to_owned();
+    let files = Files::serve(&[("/f.txt", b"hidden")]);
+    files.only_for(&format!("Bearer {VALUE}"));
+    let other = files.url("").trim_start_matches("http://").to_owned();
+    let context = Dir::dockerfile(&format!(
+        "FROM busybox\nADD {} /git/\nADD {} /f\n",
+        server.url("/r.git"),
+        files.url("/f.txt")
+    ));
+    let build = |context: &str, secrets: &[String]| {
+        let mut command = store.rbuild(["build", "--no-cache", "-t", "app"]);
+        for id in secrets {
+            command = command.arg(format!("--secret=id={id},env=TOKEN"));
+        }
+        command.env("TOKEN", VALUE).arg(context).run()
+    };
+    let dir = context.path().to_str().unwrap();
+    let (git, http) = ("GIT_AUTH_TOKEN".to_owned(), "HTTP_AUTH_TOKEN".to_owned());
+    for (secrets, works) in [
+        (vec![], false),
+        (vec![git.clone()], false),
+        (
+            vec![format!("{git}.{host}"), format!("{http}_elsewhere")],
+            false,
+        ),
+        (vec![git.clone(), http.clone()], true),
+        (
+            vec![format!("{git}.{host}"), format!("{http}_{other}")],
+            true,
+        ),
+        (
+            vec![format!("{git}.127.0.0.1"), format!("{http}.127.0.0.1")],
+            true,
+        ),
+    ] {
+        let done = build(dir, &secrets);
+        assert_eq!(done.status.success(), works, "{secrets:?}: {done}");
+        done.never_tells(VALUE);
+    }
+    let tree = store.tree("app");
+    assert_eq!(
+        (tree.text("git/f"), tree.text("f")),
+        ("private".into(), "hidden".into())
+    );
+    // A context is fetched before anything is built.
+    assert!(!build(&server.url("/r.git"), &[]).status.success());
+    let done = build(&server.url("/r.git"), &[git]);
+    assert!(done.status.success(), "{done}");
+    assert_eq!(store.tree("app").text("from-git"), "private");
+    // A header is sent as it is.
+    files.only_for("Own scheme");
+    let header = store.rbuild(["build", "--no-cache", "--secret=id=HTTP_AUTH_HEADER,env=H"]);
+    let only = Dir::dockerfile(&format!("FROM scratch\nADD {} /f\n", files.url("/f.txt")));
+    header.env("H", "Own scheme").arg(only.path()).ok();
+    for needle in [VALUE, git_header(VALUE).split(' ').nth(1).unwrap()] {
+        not_in(store.home(), needle);
+    }
+    let history = store.rbuild(["history", "--no-trunc", "app"]).ok().out();
+    assert!(!history.contains(VALUE));
+}
+
 /// A program of this machine with the libraries that it needs.
 fn with_program(context: &Dir, program: &Path) {
     let listed = Cmd::new("ldd").arg(program).ok().out();
@@ -237,13 +313,86 @@ fn an_agents_keys_are_at_hand() {
     assert_eq!(tree.text("2"), "666 1000:5\n");
     assert_eq!(tree.text("3"), "/run/buildkit/ssh_agent.0\n");
     assert!(tree.text("4").ends_with("<>\n"), "{}", tree.text("4"));
-    // Keys are for agents.
-    let build = store
-        .build("app", &context)
-        .arg(format!("--ssh=default={key_text}"));
-    build.fails(1).tells("ssh-add");
     running.signal(nix::sys::signal::Signal::SIGTERM);
     running.wait();
+}
+
+/// What signs is a key that no step can read; OpenSSH itself signs with it, and verifies.
+#[test]
+fn keys_sign_from_their_files() {
+    let store = need!(Store::busybox());
+    let (keygen, add) = (need!(program("ssh-keygen")), need!(program("ssh-add")));
+    let dir = Dir::new();
+    let kinds = [
+        ("ed25519", &["-t", "ed25519"][..]),
+        ("ecdsa", &["-t", "ecdsa", "-b", "384"]),
+        ("rsa", &["-t", "rsa", "-b", "2048"]),
+        ("pem", &["-t", "rsa", "-b", "2048", "-m", "PEM"]),
+    ];
+    let make = |name: &str, flags: &[&str], passphrase: &str| {
+        let key = dir.join(name);
+        let command = Cmd::new(&keygen).args(["-q", "-C", name, "-N", passphrase]);
+        command.args(flags).arg("-f").arg(&key).ok();
+        key.display().to_string()
+    };
+    let keys = kinds.map(|(name, flags)| make(name, flags, ""));
+    let mut text =
+        String::from("FROM busybox\nCOPY root /\nRUN echo root:x:0:0::/:/bin/sh >/etc/passwd\n");
+    for (name, _) in kinds {
+        text.push_str(&format!(
+            "RUN --mount=type=ssh echo signed >/{name} && {} -Y sign -q -n file -f /keys/{name}.pub /{name}\n",
+            keygen.display()
+        ));
+    }
+    text.push_str(&format!(
+        "RUN --mount=type=ssh {} -l >/listed\n",
+        add.display()
+    ));
+    let context = Dir::dockerfile(&text);
+    with_program(&context, &keygen);
+    with_program(&context, &add);
+    for (name, _) in kinds {
+        let public = fs::read(dir.join(&format!("{name}.pub"))).unwrap();
+        context.write(&format!("root/keys/{name}.pub"), public);
+    }
+    let flag = format!("--ssh=default={}", keys.join(","));
+    let done = store.build("app", &context).arg(&flag).ok();
+    let tree = store.tree("app");
+    for (name, _) in kinds {
+        let signature = store.file("signature");
+        fs::write(&signature, tree.text(&format!("{name}.sig"))).unwrap();
+        let verify = Cmd::new(&keygen).args(["-Y", "check-novalidate", "-n", "file", "-s"]);
+        let told = verify.arg(&signature).stdin("signed\n").ok().out();
+        assert!(told.starts_with("Good"), "{told}");
+        // Lines of the private key, which both forms have in base64.
+        let private = fs::read_to_string(dir.join(name)).unwrap();
+        let line = private.lines().nth(3).unwrap().to_owned();
+        done.never_tells(&line);
+        not_in(store.home(), &line);
+    }
+    assert_eq!(
+        tree.text("listed").lines().count(),
+        4,
+        "{}",
+        tree.text("listed")
+    );
+    for (flags, told) in [
+        (&["-t", "ed25519"][..], "the key has a passphrase"),
+        (
+            &["-t", "rsa", "-b", "2048", "-m", "PEM"],
+            "the key has a passphrase",
+        ),
+    ] {
+        let _ = fs::remove_file(dir.join("locked"));
+        let key = make("locked", flags, "a passphrase");
+        let build = store
+            .build("app", &context)
+            .arg(format!("--ssh=default={key}"));
+        build.fails(1).tells(told).tells("ssh-add");
+    }
+    let public = format!("--ssh=default={}.pub", keys[0]);
+    let build = store.build("app", &context).arg(public);
+    build.fails(1).tells("it is no private key");
 }
 
 #[test]
@@ -339,8 +488,28 @@ fn devices_are_given_by_their_cdi_names() {
     assert_eq!(store.tree("app").text("out"), "yes\n2\n");
     let done = build("vendor.com/class=none", &allowed);
     assert!(done.status.success(), "{done}");
+    for allowed in [
+        "vendor.com/class=zero",
+        "vendor.com/class",
+        "vendor.com/class=*",
+    ] {
+        let done = build(
+            "vendor.com/class=zero",
+            &["--allow", &format!("device={allowed}")],
+        );
+        assert!(done.status.success(), "{done}");
+    }
+    // As buildah's --device, for every step.
+    let done = build(
+        "vendor.com/class=none",
+        &["--allow=device", "--device=vendor.com/class=zero"],
+    );
+    assert!(done.status.success(), "{done}");
+    assert_eq!(store.tree("app").text("out"), "yes\n2\n");
+    let other = ["--allow", "device=vendor.com/other"];
     for (device, flags, told) in [
         ("vendor.com/class=zero", &[][..], "device is not allowed"),
+        ("vendor.com/class=zero", &other, "device is not allowed"),
         (
             "vendor.com/class=none,required",
             &allowed,

@@ -9,6 +9,7 @@ use oci::Digest;
 use super::error::ContextError;
 use super::read::temporary;
 use super::stream::{self, Input};
+use crate::auth::Auth;
 use crate::download::fetch;
 use crate::git;
 use crate::plan::CopySource;
@@ -21,11 +22,12 @@ use crate::plan::CopySource;
 pub async fn added_time(
     source: &CopySource,
     checksum: Option<&Digest>,
+    auth: &Auth,
 ) -> Result<Option<i64>, ContextError> {
     let dir = std::env::temp_dir();
     match source {
         CopySource::Url(url) => {
-            let download = fetch(url, checksum, &dir).await;
+            let download = fetch(url, checksum, &dir, auth).await;
             let download = download.map_err(|e| ContextError::Undated {
                 url: e.url,
                 message: e.message,
@@ -44,7 +46,7 @@ pub async fn added_time(
             Ok(newest.await.ok().flatten())
         }
         CopySource::Git(added) => {
-            let checkout = git::checkout(&added.source, false, &dir).await;
+            let checkout = git::checkout(&added.source, false, &dir, auth).await;
             let checkout = checkout.map_err(|e| ContextError::Undated {
                 url: e.url,
                 message: e.message,

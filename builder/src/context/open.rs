@@ -12,6 +12,7 @@ use super::ignore::{self, IgnoreFilter};
 use super::read::{read_capped, read_in, temporary};
 use super::remote;
 use super::stream::{self, Input};
+use crate::auth::Auth;
 use crate::download::Download;
 use crate::files::rootfs::Rootfs;
 use crate::git::Checkout;
@@ -85,9 +86,10 @@ impl Kept {
 pub async fn open(
     context: String,
     file: Option<String>,
+    auth: &Auth,
 ) -> Result<(BuildContext, Source), ContextError> {
     let fetched = match remote::Remote::parse(&context) {
-        Some(remote) => Some(remote.fetch().await?),
+        Some(remote) => Some(remote.fetch(auth).await?),
         None => None,
     };
     let opened = tokio::task::spawn_blocking(move || {
@@ -107,9 +109,9 @@ pub async fn open(
 ///
 /// # Errors
 /// [`ContextError`].
-pub async fn open_named(place: String) -> Result<BuildContext, ContextError> {
+pub async fn open_named(place: String, auth: &Auth) -> Result<BuildContext, ContextError> {
     let fetched = match remote::Remote::parse(&place) {
-        Some(remote) => Some(remote.fetch().await?),
+        Some(remote) => Some(remote.fetch(auth).await?),
         None => None,
     };
     let opened = tokio::task::spawn_blocking(move || {

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use dockerfile::value::{AddSource, GitSource};
 
 use super::error::ContextError;
+use crate::auth::Auth;
 use crate::download::{Download, fetch};
 use crate::git::{self, Checkout};
 
@@ -65,10 +66,10 @@ impl Remote {
     ///
     /// # Errors
     /// [`ContextError::Remote`].
-    pub async fn fetch(&self) -> Result<Fetched, ContextError> {
+    pub async fn fetch(&self, auth: &Auth) -> Result<Fetched, ContextError> {
         match self {
             Self::Http(url) => {
-                let file = fetch(url, None, &std::env::temp_dir()).await;
+                let file = fetch(url, None, &std::env::temp_dir(), auth).await;
                 let file = file.map_err(|e| failed(url, e.message))?;
                 Ok(Fetched::File {
                     url: url.clone(),
@@ -76,7 +77,7 @@ impl Remote {
                 })
             }
             Self::Git(source) => {
-                let checkout = git::checkout(source, false, &std::env::temp_dir()).await;
+                let checkout = git::checkout(source, false, &std::env::temp_dir(), auth).await;
                 let checkout = checkout.map_err(|e| failed(&e.url, e.message))?;
                 let subdir = PathBuf::from(source.subdir.as_deref().unwrap_or("."));
                 Ok(Fetched::Tree { checkout, subdir })

@@ -3,7 +3,7 @@
 use std::io::{self, Read};
 use std::path::Path;
 
-use oci::layer::compression::{self, Compression};
+use oci::layer::compression::{self, Encoding};
 use rustix::fs::{Mode, OFlags};
 
 use super::error::ContextError;
@@ -34,7 +34,7 @@ pub fn read(mut reader: impl Read + Send, dir: &Path) -> Result<Input, ContextEr
         .take(512)
         .read_to_end(&mut head)
         .map_err(io("read"))?;
-    let compressed = Compression::detect(&head) != Compression::None;
+    let compressed = Encoding::detect(&head) != Encoding::None;
     let is_tar = head.get(257..262) == Some(b"ustar");
     let mut whole = head.as_slice().chain(reader);
     if !compressed && !is_tar {

@@ -62,6 +62,9 @@ impl Cache for Engine {
 
     async fn share(&self, outcome: &Outcome<'_>) {
         self.note_for_buildkit(outcome).await;
+        if outcome.asked.in_result {
+            self.compress(outcome.layer).await;
+        }
         self.share_step(outcome).await;
     }
 
@@ -93,6 +96,18 @@ impl Cache for Engine {
                 () = self.cancel.cancelled() => return Err(StepError::Cancelled),
             }
             pause = (pause * 2).min(LATEST);
+        }
+    }
+}
+
+impl Engine {
+    /// Begins to compress a layer of the result, if an output will want that.
+    async fn compress(&self, layer: &Layer) {
+        for compression in &self.options.compress {
+            let (diff_id, chain_id) = (&layer.diff_id, &layer.chain_id);
+            let begun = self.images.compress_ahead(diff_id, chain_id, *compression);
+            // Whoever wants it later begins once more, and tells what is wrong then.
+            drop(begun.await);
         }
     }
 }

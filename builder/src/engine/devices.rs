@@ -1,12 +1,13 @@
-//! `RUN --device`: devices of this machine, by the names that the Container Device Interface gives
-//! them (CNCF TAG Runtime, "Container Device Interface", specification 0.8).
+//! `RUN --device` and `--device`: devices of this machine, by the names that the Container Device
+//! Interface gives them (CNCF TAG Runtime, "Container Device Interface", specification 0.8), or by
+//! their paths, as docker's and buildah's `--device` takes them.
 
 use std::fs;
 use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 
 use dockerfile::instruction::Device;
-use runtime::{Mount, Node, Spec};
+use runtime::{Access, Mount, Node, Spec};
 use serde::Deserialize;
 
 use crate::solve::error::StepError;
@@ -101,6 +102,20 @@ pub(super) fn find(wanted: &[Device]) -> Result<Added, StepError> {
     if wanted.is_empty() {
         return Ok(added);
     }
+    let (paths, wanted): (Vec<_>, Vec<_>) = wanted
+        .iter()
+        .partition(|device| device.name.starts_with('/'));
+    for device in paths {
+        let nodes = by_path(&device.name);
+        match nodes.map_err(|what| StepError::Other(format!("device {}: {what}", device.name))) {
+            Ok(nodes) => added.nodes.extend(nodes),
+            Err(e) if device.required => return Err(e),
+            Err(_) => {}
+        }
+    }
+    if wanted.is_empty() {
+        return Ok(added);
+    }
     let specs = load(&DIRS.map(PathBuf::from))?;
     for device in wanted {
         let edits = select(&specs, &device.name);
@@ -118,6 +133,83 @@ pub(super) fn find(wanted: &[Device]) -> Result<Added, StepError> {
         }
     }
     Ok(added)
+}
+
+/// The parts of `PATH[:TARGET][:PERMISSIONS]`, as docker's client takes them apart.
+///
+/// # Errors
+/// In its words.
+pub fn split_path(text: &str) -> Result<(&str, &str, Access), String> {
+    let access = |text: &str| {
+        let mut letters: Vec<char> = text.chars().collect();
+        letters.sort_unstable();
+        letters.dedup();
+        let known = letters.iter().all(|letter| "rwm".contains(*letter));
+        (known && letters.len() == text.len() && !text.is_empty()).then(|| Access {
+            read: text.contains('r'),
+            write: text.contains('w'),
+            make: text.contains('m'),
+        })
+    };
+    let parts: Vec<&str> = text.split(':').collect();
+    let (source, target, access) = match parts.as_slice() {
+        [source] => (*source, "", Access::ALL),
+        [source, second] => match access(second) {
+            Some(access) => (*source, "", access),
+            None => (*source, *second, Access::ALL),
+        },
+        [source, target, third] => match access(third) {
+            Some(access) => (*source, *target, access),
+            None => {
+                return Err(format!(
+                    "bad mode specified: {third}; write r, w, m or several"
+                ));
+            }
+        },
+        _ => return Err(format!("invalid device specification: {text}")),
+    };
+    let target = if target.is_empty() { source } else { target };
+    match target.starts_with('/') {
+        true => Ok((source, target, access)),
+        false => Err(format!("{target} is not an absolute path")),
+    }
+}
+
+/// The nodes of a path: a device's own, or those of all devices in a directory.
+fn by_path(text: &str) -> Result<Vec<Node>, String> {
+    let (source, target, access) = split_path(text)?;
+    let node = |source: &Path, target: String| {
+        let asked = DeviceNode {
+            path: target,
+            host_path: Some(source.to_owned()),
+            kind: None,
+            major: None,
+            minor: None,
+            file_mode: None,
+            uid: None,
+            gid: None,
+        };
+        found_node(&asked).map(|node| Node { access, ..node })
+    };
+    let there = fs::metadata(source).map_err(|e| e.to_string())?;
+    if !there.is_dir() {
+        return node(Path::new(source), target.to_owned()).map(|node| vec![node]);
+    }
+    let mut nodes = Vec::new();
+    for entry in fs::read_dir(source).map_err(|e| e.to_string())? {
+        let entry = entry.map_err(|e| e.to_string())?;
+        let name = entry.file_name();
+        let Some(name) = name.to_str() else { continue };
+        // What else is there are links and folders.
+        let kind = entry.file_type().map_err(|e| e.to_string())?;
+        if kind.is_char_device() || kind.is_block_device() {
+            nodes.push(node(&entry.path(), format!("{target}/{name}"))?);
+        }
+    }
+    match nodes.is_empty() {
+        true => Err("there is no device in that folder".to_owned()),
+        false => Ok(nodes),
+    }
 }
 
 fn load(dirs: &[PathBuf]) -> Result<Vec<CdiSpec>, StepError> {
@@ -264,6 +356,7 @@ fn found_node(node: &DeviceNode) -> Result<Node, String> {
             & 0o7777,
         uid: node.uid.or_else(|| there.map(|t| t.uid())).unwrap_or(0),
         gid: node.gid.or_else(|| there.map(|t| t.gid())).unwrap_or(0),
+        access: Access::ALL,
     })
 }
 
@@ -317,6 +410,59 @@ mod tests {
         for none in ["vendor.com/class=none", "vendor.com/class", "x"] {
             assert!(found(none).unwrap().env.is_empty(), "{none}");
         }
+    }
+
+    #[test]
+    fn paths_are_taken_apart_as_docker_does() {
+        let (read, no_make) = (
+            Access {
+                write: false,
+                make: false,
+                ..Access::ALL
+            },
+            Access {
+                make: false,
+                ..Access::ALL
+            },
+        );
+        for (text, want) in [
+            ("/dev/fuse", ("/dev/fuse", "/dev/fuse", Access::ALL)),
+            ("/dev/fuse:/dev/f", ("/dev/fuse", "/dev/f", Access::ALL)),
+            ("/dev/fuse:r", ("/dev/fuse", "/dev/fuse", read)),
+            ("/dev/fuse:/dev/f:wr", ("/dev/fuse", "/dev/f", no_make)),
+        ] {
+            assert_eq!(split_path(text).unwrap(), want, "{text}");
+        }
+        for (text, told) in [
+            ("/dev/fuse:rr", "rr is not an absolute path"),
+            ("/dev/fuse:/dev/f:x", "bad mode specified: x"),
+            (
+                "/dev/a:/b:r:w",
+                "invalid device specification: /dev/a:/b:r:w",
+            ),
+        ] {
+            let refused = split_path(text).unwrap_err();
+            assert!(refused.starts_with(told), "{text}: {refused}");
+        }
+    }
+
+    #[test]
+    fn a_path_is_the_device_that_is_there() {
+        let node = &by_path("/dev/zero:/dev/null-like:r").unwrap()[0];
+        assert_eq!((node.major, node.minor, node.block), (1, 5, false));
+        assert_eq!(node.path, "/dev/null-like");
+        assert!(node.access.read && !node.access.write);
+        assert!(
+            by_path("/etc/passwd:/dev/p")
+                .unwrap_err()
+                .contains("is no device")
+        );
+        assert!(
+            by_path("/dev/zero:/etc/x")
+                .unwrap_err()
+                .contains("not in /dev")
+        );
+        assert!(by_path("/dev/none").unwrap_err().contains("No such file"));
     }
 
     #[test]

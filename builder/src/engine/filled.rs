@@ -15,7 +15,7 @@ pub(super) struct Filled {
 }
 
 /// Notes which files a layer got; without it the next copy only takes longer.
-pub(super) async fn keep_record(path: PathBuf, made: Record, chain: ChainId) {
+pub(super) async fn keep_record(path: PathBuf, mut made: Record, chain: ChainId) {
     if made.is_empty() {
         return;
     }

@@ -5,20 +5,22 @@ pub mod cancel;
 pub mod common;
 mod copies;
 pub mod copy;
-mod devices;
+pub mod devices;
 mod elsewhere;
 mod execute;
 pub mod fetched;
 mod filled;
 mod foreign;
+pub mod keys;
 mod mounted;
 mod mounts;
-mod network;
+pub mod network;
 mod remote;
 pub mod run;
 pub mod secrets;
 pub mod sharing;
 mod sources;
+mod squash;
 mod stack;
 
 use std::collections::BTreeMap;
@@ -30,10 +32,12 @@ use images::layout::LayoutPlace;
 use oci::ChainId;
 use oci::layer::TarOptions;
 use oci::layer::clamp::clamp_times;
+use oci::layer::compression::Compression;
 use oci::layer::diff::measure;
 use runtime::Overlay;
 use store::{StagedSnapshot, Store};
 
+use crate::auth::Auth;
 use crate::context::BuildContext;
 use crate::files::select::{Everything, Selection};
 use crate::plan::RunOp;
@@ -55,6 +59,8 @@ pub struct Engine {
     /// The store and the way to registries.
     images: Images,
     options: EngineOptions,
+    /// The secrets that are for servers.
+    auth: Auth,
     progress: Arc<dyn Progress>,
     cancel: Arc<Cancel>,
     /// What it shares with builds that go on at the same time.
@@ -95,6 +101,9 @@ pub struct EngineOptions {
     pub secrets: Secrets,
     /// `--ssh`
     pub agents: Agents,
+    /// How the result's layers will have to be compressed, each as soon as its step is done. `None`
+    /// stands for any way that registries hold.
+    pub compress: Vec<Option<Compression>>,
     /// `SOURCE_DATE_EPOCH`: nothing made is dated later than this, seconds since 1970.
     pub epoch: Option<i64>,
 }
@@ -111,6 +120,7 @@ impl Engine {
     ) -> Self {
         Self {
             images,
+            auth: Auth::of(&options.secrets),
             options,
             progress,
             cancel,
@@ -380,10 +390,14 @@ impl Engine {
         Ok(Layer {
             diff_id: diff,
             chain_id: snapshot.chain_id,
-            created: self
-                .dated()
-                .unwrap_or_else(|| jiff::Timestamp::now().to_string()),
+            created: self.now(),
         })
+    }
+
+    /// What is made now is dated to this.
+    fn now(&self) -> String {
+        let now = || jiff::Timestamp::now().to_string();
+        self.dated().unwrap_or_else(now)
     }
 }
 

@@ -20,13 +20,13 @@ pub(super) struct Mounts {
 pub(super) enum Held {
     Cache(CacheDir),
     Dir(TempDir),
-    Agent(Agent),
+    Forwarded(Forwarded),
 }
 
 /// Takes connections to a socket for as long as it is there.
-pub(super) struct Agent(pub(super) JoinHandle<()>);
+pub(super) struct Forwarded(pub(super) JoinHandle<()>);
 
-impl Drop for Agent {
+impl Drop for Forwarded {
     fn drop(&mut self) {
         self.0.abort();
     }

@@ -15,7 +15,8 @@ use tokio::net::{UnixListener, UnixStream};
 
 use super::copy::{self, Destination};
 use super::fetched::Fetched;
-use super::mounted::{Agent, Held, Mounts};
+use super::mounted::{Forwarded, Held, Mounts};
+use super::secrets::Agent;
 use super::stack::{Stack, mount};
 use super::{Engine, blocking, failed, lock};
 use crate::files::rootfs::{Owner, Rootfs};
@@ -23,7 +24,7 @@ use crate::plan::mount::{Access, TAKEN, taking};
 use crate::plan::{CacheMount, CopyFrom, MountOp, Mounted, Op, RunOp};
 use crate::solve::backend::{Cache as _, Job, Tree};
 use crate::solve::error::StepError;
-use crate::solve::jobs::Turn;
+use crate::solve::jobs::{Aside, Turn};
 use crate::solve::key::{Taken, step_key};
 use crate::solve::progress::Vertex;
 
@@ -101,7 +102,7 @@ impl Engine {
                 Some(agent) => {
                     let (socket, dir, agent) = self.agent(agent, *access).await?;
                     made.mounts.push(Mount::bind(socket, target, false));
-                    made.held.extend([Held::Agent(agent), Held::Dir(dir)]);
+                    made.held.extend([Held::Forwarded(agent), Held::Dir(dir)]);
                 }
                 None if *required => {
                     return Err(StepError::NotGiven {
@@ -237,12 +238,16 @@ impl Engine {
             Sharing::Private => CacheSharing::Private,
             Sharing::Locked => CacheSharing::Locked,
         };
-        let mut told = false;
+        let (mut told, mut away) = (false, None);
         loop {
             let offered = store.cache_mount(&name, sharing).await;
             match offered.map_err(failed("find a cache mount"))? {
-                CacheOffer::Kept(dir) => return Ok(dir),
+                CacheOffer::Kept(dir) => {
+                    back(away.take()).await;
+                    return Ok(dir);
+                }
                 CacheOffer::New(dir) => {
+                    back(away.take()).await;
                     self.fill_cache(&dir, op, cache, tree, stack).await?;
                     let command = op.argv.join(" ");
                     let text = format!(
@@ -260,8 +265,8 @@ impl Engine {
                             .status(line.0, "waiting for the cache mount of another step");
                         told = true;
                     }
-                    // Whoever has it goes on meanwhile.
-                    let _waiting = line.1.waiting();
+                    // Whoever has it may need the turn.
+                    away.get_or_insert_with(|| line.1.away());
                     tokio::select! {
                         () = tokio::time::sleep(ASK_AGAIN) => {}
                         () = self.cancel.cancelled() => return Err(StepError::Cancelled),
@@ -333,9 +338,9 @@ impl Engine {
     /// A socket behind which an SSH agent is.
     async fn agent(
         &self,
-        agent: &Path,
+        agent: &Agent,
         access: Access,
-    ) -> Result<(PathBuf, TempDir, Agent), StepError> {
+    ) -> Result<(PathBuf, TempDir, Forwarded), StepError> {
         let dir = self.temporary().await?;
         let socket = dir.path().join("agent");
         let failed = |e: std::io::Error| StepError::other("make the socket of an SSH agent", e);
@@ -356,20 +361,34 @@ impl Engine {
             rustix::fs::chmodat(CWD, &socket, mode, AtFlags::empty())
         })
         .map_err(|e| failed(e.into()))?;
-        let agent = agent.to_owned();
-        let forward = tokio::spawn(async move {
-            let mut connections = tokio::task::JoinSet::new();
-            while let Ok((mut client, _)) = listener.accept().await {
-                let agent = agent.clone();
-                connections.spawn(async move {
-                    if let Ok(mut server) = UnixStream::connect(agent).await {
-                        // Either side may go when it likes.
-                        let _ = tokio::io::copy_bidirectional(&mut client, &mut server).await;
-                    }
-                });
+        let serving = match agent.clone() {
+            Agent::Socket(agent) => tokio::spawn(forward(listener, agent)),
+            Agent::Keys(keys) => tokio::spawn(async move {
+                let _ = ssh_agent_lib::agent::listen(listener, keys).await;
+            }),
+        };
+        Ok((socket, dir, Forwarded(serving)))
+    }
+}
+
+/// Goes on when it is this step's turn again.
+async fn back(away: Option<Aside<'_>>) {
+    if let Some(away) = away {
+        away.back().await;
+    }
+}
+
+/// Connects whoever comes with an agent.
+async fn forward(listener: UnixListener, agent: PathBuf) {
+    let mut connections = tokio::task::JoinSet::new();
+    while let Ok((mut client, _)) = listener.accept().await {
+        let agent = agent.clone();
+        connections.spawn(async move {
+            if let Ok(mut server) = UnixStream::connect(agent).await {
+                // Either side may go when it likes.
+                let _ = tokio::io::copy_bidirectional(&mut client, &mut server).await;
             }
         });
-        Ok((socket, dir, Agent(forward)))
     }
 }
 

@@ -5,9 +5,19 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use dockerfile::instruction::Network;
 use runtime::NetworkMode;
-use runtime::network::Sandbox;
+use runtime::network::{Between, Config, Sandbox};
 
 use crate::solve::error::StepError;
+
+/// The network of builds: the bridge `rbuild0`, leased in `/run/rbuild` by every build of this
+/// machine, whatever its store is.
+pub fn config() -> Config {
+    Config {
+        state_dir: "/run/rbuild".into(),
+        bridge: "rbuild0".to_owned(),
+        between: Between::Nothing,
+    }
+}
 
 /// The networks that no step uses at the moment.
 #[derive(Clone, Debug, Default)]
@@ -31,7 +41,7 @@ impl Networks {
                 let left = self.unused().pop();
                 NetworkMode::Sandbox(match left {
                     Some(sandbox) => sandbox,
-                    None => Sandbox::create(&runtime::network::Config::default())
+                    None => Sandbox::create(&config())
                         .map(Arc::new)
                         .map_err(|e| StepError::Other(e.to_string()))?,
                 })

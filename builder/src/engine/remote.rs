@@ -66,7 +66,11 @@ impl Engine {
         let asked = (url.to_owned(), checksum.cloned());
         let known = once(&self.shared.remote.downloads, asked);
         let load = || async {
-            let kept = Kept::new(self.derived("downloads").await?, self.scratch().await?);
+            let kept = Kept::new(
+                self.derived("downloads").await?,
+                self.scratch().await?,
+                self.auth.clone(),
+            );
             let fetched = self.unless_cancelled(kept.fetch(url, checksum)).await?;
             Ok::<_, StepError>(Arc::new(fetched))
         };
@@ -76,7 +80,7 @@ impl Engine {
     /// The commit that a repository's name means: the same for all steps of this build.
     async fn commit_of(&self, git: &GitAdd) -> Result<String, StepError> {
         let known = once(&self.shared.remote.commits, name(git));
-        let ask = || self.unless_cancelled(git::resolve(&git.source));
+        let ask = || self.unless_cancelled(git::resolve(&git.source, &self.auth));
         known.get_or_try_init(ask).await.cloned()
     }
 
@@ -87,7 +91,7 @@ impl Engine {
             let mut source = git.source.clone();
             source.checksum = Some(self.commit_of(git).await?);
             let scratch = self.scratch().await?;
-            let fetching = git::checkout(&source, git.keep_git_dir, &scratch);
+            let fetching = git::checkout(&source, git.keep_git_dir, &scratch, &self.auth);
             Ok::<_, StepError>(Arc::new(self.unless_cancelled(fetching).await?))
         };
         known.get_or_try_init(fetch).await.cloned()

@@ -6,9 +6,11 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
+use dockerfile::instruction::Device;
+use oci::Digest;
 use runtime::{
-    Container, Dns, Killer, Limits, Mount, NetworkMode, Overlay, Rootfs as ContainerRoot, Spec,
-    Stdio,
+    Container, Dns, Killer, Limits, Mount, NetworkMode, Overlay, Rootfs as ContainerRoot,
+    SeccompProfile, Spec, Stdio,
 };
 
 use super::cancel::Cancel;
@@ -33,10 +35,29 @@ pub struct RunSettings {
     pub dns: Dns,
     /// `--volume`
     pub volumes: Vec<Volume>,
-    /// `--security-opt seccomp=unconfined`: every system call is let through.
-    pub no_filter: bool,
+    /// `--device`: devices that every step is given.
+    pub devices: Vec<Device>,
+    /// `--security-opt seccomp=…`
+    pub filter: Filter,
     /// `--security-opt no-new-privileges`
     pub no_new_privileges: bool,
+}
+
+/// Which system calls are let through.
+#[derive(Clone, Debug, Default)]
+pub enum Filter {
+    /// Those that docker lets through.
+    #[default]
+    Usual,
+    /// All.
+    None,
+    /// Those of a profile.
+    Profile {
+        /// What it comes to.
+        profile: SeccompProfile,
+        /// The digest of its text.
+        digest: Digest,
+    },
 }
 
 /// What `--add-host` gives a name to.
@@ -118,7 +139,8 @@ pub fn run(op: &RunOp, overlay: Overlay, context: RunContext<'_>) -> Result<(), 
         vertex,
     } = context;
     cancel.check()?;
-    let added = devices::find(&op.devices)?;
+    let wanted = [settings.devices.as_slice(), op.devices.as_slice()].concat();
+    let added = devices::find(&wanted)?;
     let extra = [mounts.env.as_slice(), added.env.as_slice()].concat();
     let mut spec = Spec::new(ContainerRoot::Overlay(overlay), op.argv.iter().cloned())
         .env(environment(op, &extra))
@@ -201,11 +223,13 @@ impl RunSettings {
             .network(network)
             .limits(self.limits.clone())
             .dns(self.dns.clone())
-            .seccomp(!self.no_filter)
-            .no_new_privileges(self.no_new_privileges);
-        if let Some(name) = &self.hostname {
-            spec = spec.hostname(name);
-        }
+            .no_new_privileges(self.no_new_privileges)
+            .hostname(self.hostname.as_deref().unwrap_or("buildkitsandbox"));
+        spec = match &self.filter {
+            Filter::Usual => spec,
+            Filter::None => spec.seccomp(false),
+            Filter::Profile { profile, .. } => spec.seccomp_profile(profile.clone()),
+        };
         if let Some(size) = self.shm_size {
             spec = spec.shm_size(size);
         }

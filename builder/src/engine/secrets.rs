@@ -6,14 +6,24 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use runtime::Hidden;
 
+use super::keys::Keys;
 use crate::solve::progress::{Progress, Vertex};
 use crate::solve::reason::Reason;
 
 /// The values of `--secret`, by ID.
 pub type Secrets = BTreeMap<String, Hidden>;
 
-/// Where SSH agents are, by the ID that `--ssh` gave: their sockets.
-pub type Agents = BTreeMap<String, PathBuf>;
+/// SSH agents, by the ID that `--ssh` gave.
+pub type Agents = BTreeMap<String, Agent>;
+
+/// An SSH agent.
+#[derive(Clone, Debug)]
+pub enum Agent {
+    /// One that runs, by its socket.
+    Socket(PathBuf),
+    /// This process, with keys from files.
+    Keys(Keys),
+}
 
 /// What stands in place of a secret.
 const MASK: &[u8] = b"***";

@@ -5,7 +5,6 @@
 //! they have names; everything else of the file is compared before. Both have it at the same path,
 //! so that no container sees the file twice, whatever lies on what.
 
-use std::collections::HashMap;
 use std::io::{self, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
@@ -15,20 +14,21 @@ use rustix::fs::{self, AtFlags, FileType, Mode, OFlags, Stat};
 
 use super::rootfs::{Owner, Rootfs, file_type};
 use super::select::bytes;
+use super::table::Table;
 use super::transfer::mtime;
 
-const MAGIC: &[u8; 8] = b"rcopies1";
+const MAGIC: &[u8; 8] = b"rcopies2";
 
 /// The content of the files that a copy made, by their paths in the layer.
 #[derive(Debug, Default)]
 pub struct Record {
-    files: HashMap<Box<[u8]>, [u8; 32]>,
+    files: Table<[u8; 32]>,
 }
 
 impl Record {
     /// Remembers a file.
     pub(super) fn put(&mut self, path: &Path, content: [u8; 32]) {
-        self.files.insert(bytes(path).into(), content);
+        self.files.push(bytes(path), content);
     }
 
     /// Reads what [`save`](Self::save) wrote, and the layer of which it tells. What is missing or
@@ -41,12 +41,13 @@ impl Record {
     ///
     /// # Errors
     /// The file system's.
-    pub fn save(&self, chain: &ChainId, path: &Path) -> io::Result<()> {
+    pub fn save(&mut self, chain: &ChainId, path: &Path) -> io::Result<()> {
+        self.files.sort();
         let chain = chain.to_string();
         let mut data = Vec::with_capacity(self.files.len() * 96);
         data.extend_from_slice(MAGIC);
         push(&mut data, chain.as_bytes());
-        for (name, content) in &self.files {
+        for (name, content) in self.files.iter() {
             push(&mut data, name);
             data.extend_from_slice(content);
         }
@@ -61,7 +62,7 @@ impl Record {
 
     /// Whether nothing is in it.
     pub fn is_empty(&self) -> bool {
-        self.files.is_empty()
+        self.files.len() == 0
     }
 }
 
@@ -73,14 +74,14 @@ fn push(data: &mut Vec<u8>, text: &[u8]) {
 fn parse(data: &[u8]) -> Option<(ChainId, Record)> {
     let mut rest = data.strip_prefix(MAGIC)?;
     let chain = std::str::from_utf8(text(&mut rest)?).ok()?.parse().ok()?;
-    let mut files = HashMap::new();
+    let mut files = Table::with_capacity(rest.len() / 64);
     while !rest.is_empty() {
         let name = text(&mut rest)?;
         let (content, tail) = rest.split_first_chunk::<32>()?;
-        files.insert(name.into(), *content);
+        files.push(name, *content);
         rest = tail;
     }
-    Some((chain, Record { files }))
+    files.is_sorted().then_some((chain, Record { files }))
 }
 
 fn text<'d>(rest: &mut &'d [u8]) -> Option<&'d [u8]> {
@@ -114,7 +115,8 @@ impl Earlier {
     ///
     /// # Errors
     /// When it cannot be opened.
-    pub fn open(fs: &Path, record: Record) -> io::Result<Self> {
+    pub fn open(fs: &Path, mut record: Record) -> io::Result<Self> {
+        record.files.sort();
         Ok(Self {
             tree: Rootfs::open(fs)?,
             record,
@@ -136,7 +138,9 @@ impl Earlier {
         to: BorrowedFd<'_>,
         name: &std::ffi::OsStr,
     ) -> bool {
-        if self.record.files.get(bytes(wanted.path)) != Some(&wanted.content) {
+        let files = &self.record.files;
+        let made = files.find(bytes(wanted.path), usize::MAX);
+        if made.and_then(|at| files.get(at)) != Some(&wanted.content) {
             return false;
         }
         let Ok(found) = fs::statat(dir, name, AtFlags::SYMLINK_NOFOLLOW) else {
@@ -168,11 +172,15 @@ mod tests {
         let path = dir.path().join("deep/record");
         let chain = ChainId(Digest::sha256(b"chain"));
         let mut record = Record::default();
-        record.put(Path::new("a/b"), [1; 32]);
         record.put(Path::new("c"), [2; 32]);
+        record.put(Path::new("a/b"), [3; 32]);
+        // What is copied to one place twice is there as the last one.
+        record.put(Path::new("a/b"), [1; 32]);
         record.save(&chain, &path).unwrap();
         let (found, loaded) = Record::load(&path).unwrap();
-        assert_eq!((found, &loaded.files), (chain, &record.files));
+        assert_eq!(found, chain);
+        let all: Vec<_> = loaded.files.iter().map(|(n, c)| (n, *c)).collect();
+        assert_eq!(all, [(&b"a/b"[..], [1; 32]), (b"c", [2; 32])]);
         let whole = std::fs::read(&path).unwrap();
         for len in [0, 7, 12, 40, whole.len() - 1] {
             assert!(parse(&whole[..len]).is_none(), "{len}");

@@ -8,15 +8,15 @@
 use std::collections::HashMap;
 use std::fs;
 use std::io::{self, Write};
-use std::os::unix::ffi::OsStrExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use rustix::fs::Stat;
 
 use super::select::{Entry, bytes};
+use super::table::Table;
 
-const MAGIC: &[u8; 8] = b"rbuildx2";
+const MAGIC: &[u8; 8] = b"rbuildx3";
 /// A coarse kernel clock tick is at most 10 ms; ten of them are taken as too close.
 const RACY_NANOS: i128 = 100_000_000;
 
@@ -68,8 +68,14 @@ struct Row {
 /// The index of one tree.
 #[derive(Debug, Default)]
 pub struct FileIndex {
-    rows: HashMap<Box<[u8]>, Row>,
+    rows: Table<Row>,
+    /// What the index did not have.
+    added: HashMap<Box<[u8]>, Row>,
+    /// Which row is likely to be asked for next.
+    next: usize,
     changed: bool,
+    /// Room for a name.
+    name: Vec<u8>,
 }
 
 impl FileIndex {
@@ -80,13 +86,10 @@ impl FileIndex {
 
     /// Reads an index; one that is missing or damaged is an empty one, since it can be made anew.
     pub fn load(path: &Path) -> Self {
-        let rows = fs::read(path)
-            .ok()
-            .and_then(|data| parse(&data))
-            .unwrap_or_default();
+        let rows = fs::read(path).ok().and_then(|data| parse(&data));
         Self {
-            rows,
-            changed: false,
+            rows: rows.unwrap_or_default(),
+            ..Self::default()
         }
     }
 
@@ -98,9 +101,15 @@ impl FileIndex {
         if !self.changed {
             return Ok(());
         }
-        let mut data = Vec::with_capacity(self.rows.len() * 160);
+        if !self.added.is_empty() {
+            for (name, row) in self.added.drain() {
+                self.rows.push(&name, row);
+            }
+            self.rows.sort();
+        }
+        let mut data = Vec::with_capacity(self.rows.len() * 176);
         data.extend_from_slice(MAGIC);
-        for (name, row) in &self.rows {
+        for (name, row) in self.rows.iter() {
             data.extend_from_slice(&(name.len() as u32).to_le_bytes());
             data.extend_from_slice(name);
             data.extend_from_slice(&row.fingerprint.ino.to_le_bytes());
@@ -122,9 +131,28 @@ impl FileIndex {
         Ok(())
     }
 
+    /// Where an entry below `root` stands; its name is in `self.name` afterwards.
+    fn find(&mut self, root: &Path, entry: &Entry) -> Option<usize> {
+        self.name.clear();
+        self.name.extend_from_slice(bytes(root));
+        if !entry.path.as_os_str().is_empty() {
+            if !self.name.is_empty() {
+                self.name.push(b'/');
+            }
+            self.name.extend_from_slice(bytes(&entry.path));
+        }
+        let found = self.rows.find(&self.name, self.next)?;
+        self.next = found + 1;
+        Some(found)
+    }
+
     /// The hash of an entry below `root`, if its status says that it has not changed.
-    pub fn get(&self, root: &Path, entry: &Entry) -> Option<[u8; 32]> {
-        let row = self.rows.get(name(root, entry).as_os_str().as_bytes())?;
+    pub fn get(&mut self, root: &Path, entry: &Entry) -> Option<[u8; 32]> {
+        let found = self.find(root, entry);
+        let row = match found.and_then(|at| self.rows.get(at)) {
+            Some(row) => row,
+            None => self.added.get(self.name.as_slice())?,
+        };
         let fingerprint = Fingerprint::of(&entry.stat);
         let settled = fingerprint.ctime + RACY_NANOS < row.hashed_at;
         (row.fingerprint == fingerprint && settled).then_some(row.content)
@@ -140,26 +168,22 @@ impl FileIndex {
             content: known.content,
             hashed_at: i128::try_from(now).unwrap_or(0),
         };
-        self.rows.insert(bytes(&name(root, entry)).into(), row);
+        let found = self.find(root, entry);
+        match found.and_then(|at| self.rows.get_mut(at)) {
+            Some(there) => *there = row,
+            None => drop(self.added.insert(self.name.as_slice().into(), row)),
+        }
         self.changed = true;
     }
 }
 
-fn name(root: &Path, entry: &Entry) -> PathBuf {
-    if entry.path.as_os_str().is_empty() {
-        root.to_owned()
-    } else {
-        root.join(&entry.path)
-    }
-}
-
-fn parse(data: &[u8]) -> Option<HashMap<Box<[u8]>, Row>> {
+fn parse(data: &[u8]) -> Option<Table<Row>> {
     let mut rest = data.strip_prefix(MAGIC)?;
-    let mut rows = HashMap::with_capacity(rest.len() / 160);
+    let mut rows = Table::with_capacity(rest.len() / 150);
     while !rest.is_empty() {
         let len = u32::from_le_bytes(take(&mut rest)?) as usize;
-        let name: Box<[u8]> = rest.get(..len)?.into();
-        rest = &rest[len..];
+        let (name, tail) = rest.split_at_checked(len)?;
+        rest = tail;
         let fingerprint = Fingerprint {
             ino: u64::from_le_bytes(take(&mut rest)?),
             dev: u64::from_le_bytes(take(&mut rest)?),
@@ -170,16 +194,14 @@ fn parse(data: &[u8]) -> Option<HashMap<Box<[u8]>, Row>> {
         };
         let content = take(&mut rest)?;
         let hashed_at = i128::from_le_bytes(take(&mut rest)?);
-        rows.insert(
-            name,
-            Row {
-                fingerprint,
-                content,
-                hashed_at,
-            },
-        );
+        let row = Row {
+            fingerprint,
+            content,
+            hashed_at,
+        };
+        rows.push(name, row);
     }
-    Some(rows)
+    rows.is_sorted().then_some(rows)
 }
 
 fn take<const N: usize>(rest: &mut &[u8]) -> Option<[u8; N]> {
@@ -193,7 +215,7 @@ mod tests {
     use super::*;
 
     fn entry(path: &Path) -> Entry {
-        Entry::new(PathBuf::new(), rustix::fs::lstat(path).unwrap())
+        Entry::new("".into(), rustix::fs::lstat(path).unwrap())
     }
 
     #[test]
@@ -212,12 +234,12 @@ mod tests {
             },
         );
         // As if it had been hashed a second later.
-        for row in index.rows.values_mut() {
+        for row in index.added.values_mut() {
             row.hashed_at += 1_000_000_000;
         }
         let saved = dir.path().join("cache/index");
         index.save(&saved).unwrap();
-        let loaded = FileIndex::load(&saved);
+        let mut loaded = FileIndex::load(&saved);
         assert_eq!(loaded.get(Path::new("f"), &first), Some([7; 32]));
 
         fs::write(&file, "longer").unwrap();
@@ -246,7 +268,7 @@ mod tests {
     fn a_damaged_file_is_an_empty_index() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("index");
-        fs::write(&path, b"rbuildx2\xff\xff\xff\xffjunk").unwrap();
-        assert!(FileIndex::load(&path).rows.is_empty());
+        fs::write(&path, b"rbuildx3\xff\xff\xff\xffjunk").unwrap();
+        assert_eq!(FileIndex::load(&path).rows.len(), 0);
     }
 }

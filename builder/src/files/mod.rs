@@ -2,11 +2,14 @@
 //!
 //! - [`rootfs`]: paths resolved inside a tree that is not to be trusted
 //! - [`select`]: source patterns to lists of entries; `parents` those of `--parents`
+//! - `walk`: directories listed by several threads; `entry`: what is listed, what is left out
+//! - `table`: values by path, in the order of a walk
 //! - [`index`]: which files are known not to have changed since they were last hashed
 //! - [`digest`]: one content digest for a selection
 //! - [`listing`]: what a copy took, so that a later one can say what changed
 //! - [`dest`]: the directories that a copy fills
 //! - [`earlier`]: what the last copy of the same sources made, to be linked to
+//! - [`merge`]: several layers made one
 //! - `make`: regular files, by several threads
 //! - [`copy`]: a selection written into a rootfs, with Docker's rules for destinations
 
@@ -14,13 +17,17 @@ pub mod copy;
 pub mod dest;
 pub mod digest;
 pub mod earlier;
+mod entry;
 pub mod index;
 pub mod listing;
 mod make;
+pub mod merge;
 mod parents;
 pub mod rootfs;
 pub mod select;
+mod table;
 mod transfer;
+mod walk;
 
 pub use transfer::is_same;
 

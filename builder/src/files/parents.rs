@@ -14,8 +14,9 @@ use rustix::fs::{self, AtFlags, FileType};
 use super::FilesError;
 use super::rootfs::{self, file_type};
 use super::select::{
-    Entry, Filter, Selection, SourceTree, Verdict, Walk, clean, has_meta, literal_folder,
+    Entry, Filter, Selection, SourceTree, Verdict, clean, has_meta, literal_folder,
 };
+use super::walk::{self, Walk};
 
 impl SourceTree<'_> {
     /// All that `source` selects with `--parents`: one selection for each folder that its part in
@@ -221,7 +222,7 @@ impl Search<'_> {
             } else if is_dir && self.wanted.may_match_below(&below, depth) {
                 self.passed.insert(below.clone());
                 self.walk.entries.push(Entry::new(path, stat));
-                let inner = Walk::open(dir, &name, &full)?;
+                let inner = walk::open(dir, &name, &full)?;
                 self.directory(inner.as_fd(), &full, &below, depth + 1)?;
             }
         }

@@ -5,69 +5,17 @@
 
 use std::collections::HashSet;
 use std::ffi::OsStr;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{self, AtFlags, FileType, Mode, OFlags, Stat};
+use rustix::fs::FileType;
 
 use super::FilesError;
+pub use super::entry::{Entry, Everything, Filter, Verdict};
 use super::rootfs::{self, Rootfs, file_type};
+use super::walk::Walk;
 use crate::stop::Stop;
-
-/// What an ignore file or `--exclude` says of a path.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Verdict {
-    /// Taken.
-    Include,
-    /// Left out, and all that is below it.
-    Exclude,
-    /// Left out, but something below it may be taken in again.
-    Descend,
-}
-
-/// Decides which paths of a tree are seen.
-pub trait Filter: Send + Sync {
-    /// What becomes of `path`, relative to the tree's root and without a leading slash.
-    fn check(&self, path: &Path, is_dir: bool) -> Verdict;
-}
-
-/// A filter that takes everything.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Everything;
-
-impl Filter for Everything {
-    fn check(&self, _: &Path, _: bool) -> Verdict {
-        Verdict::Include
-    }
-}
-
-/// One file, directory or link of a selection.
-#[derive(Clone, Debug)]
-pub struct Entry {
-    /// Relative to the selection's root; empty for a selected file itself.
-    pub path: PathBuf,
-    /// The status when it was listed.
-    pub stat: Stat,
-    /// The hash of a file's content, once that is known.
-    pub content: Option<[u8; 32]>,
-}
-
-impl Entry {
-    /// What was listed.
-    pub fn new(path: PathBuf, stat: Stat) -> Self {
-        Self {
-            path,
-            stat,
-            content: None,
-        }
-    }
-
-    /// The type of file.
-    pub fn kind(&self) -> FileType {
-        file_type(&self.stat)
-    }
-}
 
 /// What one match of a source pattern comes to.
 #[derive(Clone, Debug)]
@@ -211,7 +159,7 @@ impl SourceTree<'_> {
                 .open_dir(&root)
                 .map_err(FilesError::io("open", named))?;
             let mut walk = self.walk();
-            walk.directory(dir.as_fd(), &root, Path::new(""))?;
+            walk.directory(dir, &root, Path::new(""))?;
             walk.entries
         } else {
             vec![Entry::new(PathBuf::new(), stat)]
@@ -292,80 +240,6 @@ impl SourceTree<'_> {
             }
         }
         Ok(existing)
-    }
-}
-
-/// Lists what a filter leaves of a directory.
-pub(super) struct Walk<'a> {
-    pub(super) filter: &'a dyn Filter,
-    pub(super) stop: &'a Stop,
-    pub(super) entries: Vec<Entry>,
-}
-
-impl Walk<'_> {
-    /// Lists `dir`, which is `below` in the selection and `full` in the tree.
-    pub(super) fn directory(
-        &mut self,
-        dir: BorrowedFd<'_>,
-        full: &Path,
-        below: &Path,
-    ) -> Result<(), FilesError> {
-        self.stop.check().map_err(FilesError::io("list", full))?;
-        let names = rootfs::list(dir).map_err(FilesError::io("list", full))?;
-        for name in names {
-            let path = full.join(&name);
-            let stat = match fs::statat(dir, &name, AtFlags::SYMLINK_NOFOLLOW) {
-                Ok(stat) => stat,
-                // Removed since it was listed, as if it had never been there.
-                Err(rustix::io::Errno::NOENT) => continue,
-                Err(e) => return Err(FilesError::io("stat", &path)(e.into())),
-            };
-            if file_type(&stat) == FileType::Socket {
-                continue;
-            }
-            let is_dir = file_type(&stat) == FileType::Directory;
-            let below = below.join(&name);
-            match self.filter.check(&path, is_dir) {
-                Verdict::Exclude => continue,
-                Verdict::Include => self.entries.push(Entry::new(below.clone(), stat)),
-                Verdict::Descend if is_dir => {
-                    // Kept only when something below it is.
-                    self.entries.push(Entry::new(below.clone(), stat));
-                    let before = self.entries.len();
-                    self.enter(dir, &name, &path, &below)?;
-                    if self.entries.len() == before {
-                        self.entries.pop();
-                    }
-                    continue;
-                }
-                Verdict::Descend => continue,
-            }
-            if is_dir {
-                self.enter(dir, &name, &path, &below)?;
-            }
-        }
-        Ok(())
-    }
-
-    pub(super) fn enter(
-        &mut self,
-        parent: BorrowedFd<'_>,
-        name: &OsStr,
-        full: &Path,
-        below: &Path,
-    ) -> Result<(), FilesError> {
-        let dir = Self::open(parent, name, full)?;
-        self.directory(dir.as_fd(), full, below)
-    }
-
-    pub(super) fn open(
-        parent: BorrowedFd<'_>,
-        name: &OsStr,
-        full: &Path,
-    ) -> Result<OwnedFd, FilesError> {
-        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        fs::openat(parent, name, flags, Mode::empty())
-            .map_err(|e| FilesError::io("open", full)(e.into()))
     }
 }
 

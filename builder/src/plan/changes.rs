@@ -24,14 +24,19 @@ pub struct ChangeError {
     pub source: String,
 }
 
-/// The configuration that Dockerfile instructions make of an empty one.
+/// The configuration that Dockerfile instructions make of another; an empty one, as a rule.
 ///
 /// # Errors
 /// Every mistake, with its place.
-pub fn changed_config(changes: &[String], platform: &Platform) -> Result<Config, ChangeError> {
+pub fn changed_config(
+    base: Config,
+    changes: &[String],
+    platform: &Platform,
+) -> Result<Config, ChangeError> {
     if changes.is_empty() {
-        return Ok(Config::default());
+        return Ok(base);
     }
+    let had_path = base.env.iter().any(|pair| pair.starts_with("PATH="));
     // As a Dockerfile, so that all of its syntax is the Dockerfile's.
     let text = format!("FROM scratch\n{}\n", changes.join("\n"));
     let parsed = dockerfile::parse(&text);
@@ -74,8 +79,8 @@ pub fn changed_config(changes: &[String], platform: &Platform) -> Result<Config,
                 stage,
                 global: &graph.global,
                 args: &args,
-                consent: options.consent,
-                base: Config::default(),
+                consent: options.consent.clone(),
+                base: base.clone(),
                 author: None,
                 declared: Declared::default(),
                 open: false,
@@ -86,7 +91,7 @@ pub fn changed_config(changes: &[String], platform: &Platform) -> Result<Config,
     };
     let mut config = expand().map_err(|e| wrong(e.0))?;
     // The default of builds is not wanted here.
-    if !stage.instructions.iter().any(sets_path) {
+    if !had_path && !stage.instructions.iter().any(sets_path) {
         config.env.retain(|pair| !pair.starts_with("PATH="));
     }
     Ok(config)
@@ -95,7 +100,7 @@ pub fn changed_config(changes: &[String], platform: &Platform) -> Result<Config,
 fn refused(keyword: &str, span: dockerfile::span::Span) -> Diagnostic {
     let message = format!("{keyword} is not a valid change command");
     Diagnostic::error(Code::InvalidArgument, message, span)
-        .help(format!("an import can be changed by {CHANGES}"))
+        .help(format!("an image can be changed by {CHANGES}"))
 }
 
 fn is_change(instruction: &Instruction) -> bool {
@@ -118,7 +123,7 @@ mod tests {
 
     fn changed(changes: &[&str]) -> Result<Config, ChangeError> {
         let changes: Vec<String> = changes.iter().map(|c| (*c).to_owned()).collect();
-        changed_config(&changes, &Platform::host())
+        changed_config(Config::default(), &changes, &Platform::host())
     }
 
     #[test]

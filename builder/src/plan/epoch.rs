@@ -128,7 +128,7 @@ fn added(
         stage: plan,
         global: &graph.global,
         args: options.args,
-        consent: options.consent,
+        consent: options.consent.clone(),
         base: Config::default(),
         author: None,
         declared: Declared::default(),

@@ -66,14 +66,48 @@ pub struct GraphOptions<'a> {
 
 /// What steps may do beyond their container because the user, and not only the Dockerfile, wants
 /// it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Consent {
     /// `network.host`: a RUN may ask for the network of this machine.
     pub host_network: bool,
     /// `security.insecure`: a RUN may ask for all privileges.
     pub insecure: bool,
     /// `device`: a RUN may ask for devices of this machine.
-    pub devices: bool,
+    pub devices: DeviceConsent,
+}
+
+/// Which devices a RUN may ask for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum DeviceConsent {
+    /// Any.
+    All,
+    /// Those that are named: by a path, a CDI name, or the kind that CDI names have in common.
+    Named(Vec<String>),
+}
+
+impl Default for DeviceConsent {
+    fn default() -> Self {
+        Self::Named(Vec::new())
+    }
+}
+
+impl DeviceConsent {
+    /// Whether it goes for a device by this name, as RUN `--device` has it.
+    pub fn allows(&self, device: &str) -> bool {
+        let Self::Named(names) = self else {
+            return true;
+        };
+        // Of a path, what follows says where it is shown and what may be done with it.
+        let wanted = match device.starts_with('/') {
+            true => device.split(':').next().unwrap_or(device),
+            false => device,
+        };
+        names.iter().any(|name| {
+            let kind = name.strip_suffix("=*").unwrap_or(name);
+            let of_kind = wanted.split_once('=').is_some_and(|(of, _)| of == kind);
+            name == wanted || of_kind || kind == wanted
+        })
+    }
 }
 
 impl<'a> GraphOptions<'a> {

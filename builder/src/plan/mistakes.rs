@@ -76,7 +76,7 @@ pub fn survey(parsed: &Parsed, survey: &Survey<'_>) -> (Option<Graph>, Vec<Diagn
             stage,
             global: &graph.global,
             args: options.args,
-            consent: options.consent,
+            consent: options.consent.clone(),
             base,
             author: None,
             declared,

@@ -30,7 +30,7 @@ mod tests;
 
 pub use args::BuildArgs;
 pub use copy::{CopyFrom, CopyOp, CopySource, GitAdd};
-pub use graph::{Consent, Graph, StagePlan};
+pub use graph::{Consent, DeviceConsent, Graph, StagePlan};
 pub use image::{ImageName, ImageRequest};
 pub use mount::{CacheMount, MountOp, Mounted};
 pub use named::NamedContexts;

@@ -18,7 +18,7 @@ pub struct Build<'a> {
     /// The names given with `--build-context`.
     pub named: &'a NamedContexts,
     /// `--allow`
-    pub consent: Consent,
+    pub consent: &'a Consent,
     /// The platform to build for.
     pub platform: &'a Platform,
     /// The flags that what a RUN does may depend on (its network, hosts and limits), as part of

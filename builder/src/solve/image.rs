@@ -3,14 +3,14 @@
 use std::sync::Arc;
 
 use oci::config::{History, RootFs};
-use oci::{ChainId, DiffId, ImageConfig};
+use oci::{ChainId, DiffId, Digest, ImageConfig};
 
 use super::backend::Layer;
 use super::build::Build;
 use super::prepare::{Images, base_config};
 use crate::plan::expand::ExpandedStage;
 use crate::plan::nodes::Nodes;
-use crate::plan::{Base, Graph};
+use crate::plan::{Base, Graph, StagePlan};
 
 /// The comment that marks a history entry as BuildKit's format.
 const HISTORY_COMMENT: &str = "buildkit.dockerfile.v0";
@@ -32,6 +32,19 @@ pub struct StageImage {
     pub created: Option<String>,
     /// The document of its base, for fields that nothing here changes.
     pub base: ImageConfig,
+    /// What its stage stands on, another stage too; `None` for nothing.
+    pub onto: Option<Onto>,
+}
+
+/// The image that a stage begins with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Onto {
+    /// Its ID.
+    pub id: Digest,
+    /// Its layers, bottom first.
+    pub diff_ids: Vec<DiffId>,
+    /// So many entries of the history are its own.
+    pub history: usize,
 }
 
 /// What a build has done.
@@ -78,8 +91,12 @@ impl Solved<'_> {
             author: base.author.clone(),
             created: base.created.clone(),
             base,
+            onto: None,
         };
         for (stage, expanded) in line.into_iter().rev() {
+            if stage.index == self.graph.target {
+                image.onto = self.onto(stage, &image, dated);
+            }
             let mut layers = self.nodes.of_stage(stage.index);
             for step in &expanded.steps {
                 if step.op.is_some() {
@@ -103,7 +120,46 @@ impl Solved<'_> {
     }
 }
 
+impl Solved<'_> {
+    /// What a stage stands on; `below` is what has come of that.
+    fn onto(&self, stage: &StagePlan, below: &StageImage, dated: Option<&str>) -> Option<Onto> {
+        let id = match &stage.base {
+            Base::Image(image) => self.images.get(image)?.id.clone(),
+            Base::Stage(_) => {
+                let document = images::ConfigDocument::new(&below.document(dated));
+                document.ok()?.id
+            }
+            Base::Unknown | Base::Scratch | Base::Tree(_) => return None,
+        };
+        Some(Onto {
+            id,
+            diff_ids: below.diff_ids.clone(),
+            history: below.history.len(),
+        })
+    }
+}
+
 impl StageImage {
+    /// The image with one layer in place of those that its stage has made: `layer`, merged from
+    /// those of `id`. History and its words are those of docker's `--squash`.
+    pub fn squashed(mut self, id: &Digest, layer: &Layer) -> Self {
+        let (kept, comment) = match &self.onto {
+            Some(onto) => (onto.history, format!("merge {id} to {}", onto.id)),
+            None => (0, format!("create new from {id}")),
+        };
+        for entry in self.history.iter_mut().skip(kept) {
+            entry.empty_layer = true;
+        }
+        self.diff_ids = self.onto.take().map(|o| o.diff_ids).unwrap_or_default();
+        self.push(layer);
+        self.history.push(History {
+            created: Some(layer.created.clone()),
+            comment: Some(comment),
+            ..History::default()
+        });
+        self
+    }
+
     fn push(&mut self, layer: &Layer) {
         self.diff_ids.push(layer.diff_id.clone());
         self.chain = Some(layer.chain_id.clone());

@@ -39,12 +39,11 @@ pub type AtWork = Box<dyn Fn() -> bool>;
 
 /// Gives out turns.
 pub struct Jobs {
-    bound: Bound,
     shared: Rc<Shared>,
 }
 
-#[derive(Default)]
 struct Shared {
+    bound: Bound,
     turns: RefCell<Turns>,
     freed: Notify,
 }
@@ -62,6 +61,8 @@ enum Taken {
     Works,
     /// It waits for something outside, and says so itself.
     Waits,
+    /// It was given back for as long as its step waits for another one.
+    Away,
     /// It is looked at.
     Watched(Watched),
 }
@@ -97,7 +98,7 @@ impl Taken {
     fn counts(&mut self) -> bool {
         match self {
             Self::Works => true,
-            Self::Waits => false,
+            Self::Waits | Self::Away => false,
             Self::Watched(watched) => {
                 watched.look();
                 watched.idle < LOOKS
@@ -109,8 +110,12 @@ impl Taken {
 impl Jobs {
     /// Turns within a bound.
     pub fn new(bound: Bound) -> Self {
-        let shared = Rc::default();
-        Self { bound, shared }
+        let shared = Rc::new(Shared {
+            bound,
+            turns: RefCell::default(),
+            freed: Notify::default(),
+        });
+        Self { shared }
     }
 
     /// Waits for a turn.
@@ -121,33 +126,49 @@ impl Jobs {
             if let Some(turn) = self.turn_now() {
                 return turn;
             }
-            match self.bound {
-                Bound::Steps(_) => freed.await,
-                // Nobody tells when a step begins to wait.
-                Bound::Work(_) => drop(tokio::time::timeout(SOON, freed).await),
-            }
+            self.shared.until(freed).await;
         }
     }
 
     fn turn_now(&self) -> Option<Turn> {
-        let mut turns = self.shared.turns.borrow_mut();
-        let free = match self.bound {
-            Bound::Steps(most) => turns.taken.len() < most.get(),
-            Bound::Work(most) => {
-                turns.taken.len() < most.get() || {
-                    let taken = turns.taken.values_mut();
-                    taken.map(Taken::counts).filter(|counts| *counts).count() < most.get()
-                }
-            }
-        };
-        if !free {
+        if !self.shared.has_room() {
             return None;
         }
+        let mut turns = self.shared.turns.borrow_mut();
         let number = turns.next;
         turns.next += 1;
         turns.taken.insert(number, Taken::Works);
         let shared = Rc::clone(&self.shared);
         Some(Turn { number, shared })
+    }
+}
+
+impl Shared {
+    /// Whether one more step can be at work.
+    fn has_room(&self) -> bool {
+        let mut turns = self.turns.borrow_mut();
+        let taken = turns.taken.values_mut();
+        match self.bound {
+            Bound::Steps(most) => {
+                let here = taken.filter(|taken| !matches!(taken, Taken::Away));
+                here.count() < most.get()
+            }
+            Bound::Work(most) => {
+                taken.len() < most.get() || {
+                    let taken = turns.taken.values_mut();
+                    taken.map(Taken::counts).filter(|counts| *counts).count() < most.get()
+                }
+            }
+        }
+    }
+
+    /// Until it is worth looking again.
+    async fn until(&self, freed: impl Future<Output = ()>) {
+        match self.bound {
+            Bound::Steps(_) => freed.await,
+            // Nobody tells when a step begins to wait.
+            Bound::Work(_) => drop(tokio::time::timeout(SOON, freed).await),
+        }
     }
 }
 
@@ -173,6 +194,11 @@ impl Turn {
         self.set(Taken::Waits)
     }
 
+    /// Gives the turn back until [`Aside::back`]: its step waits for one that may have none yet.
+    pub fn away(&self) -> Aside<'_> {
+        self.set(Taken::Away)
+    }
+
     fn set(&self, taken: Taken) -> Aside<'_> {
         let mut turns = self.shared.turns.borrow_mut();
         turns.taken.insert(self.number, taken);
@@ -190,6 +216,20 @@ impl Drop for Turn {
 
 /// A turn that does not always count.
 pub struct Aside<'t>(&'t Turn);
+
+impl Aside<'_> {
+    /// Waits until the turn can be had again.
+    pub async fn back(self) {
+        let shared = &self.0.shared;
+        loop {
+            let freed = shared.freed.notified();
+            if shared.has_room() {
+                return;
+            }
+            shared.until(freed).await;
+        }
+    }
+}
 
 impl Drop for Aside<'_> {
     fn drop(&mut self) {
@@ -246,6 +286,32 @@ mod tests {
         let turn = steps.turn_now().unwrap();
         let _waiting = turn.waiting();
         assert!(looked_at(&steps).is_none());
+    }
+
+    /// A step that waits for what another one holds must not keep that one, or what it needs, from
+    /// being done; when it goes on, it is one of so many again.
+    #[test]
+    fn a_turn_that_was_given_back_is_waited_for() {
+        for bound in [Bound::Steps, Bound::Work] {
+            let jobs = jobs(bound, 1);
+            let turn = jobs.turn_now().unwrap();
+            let away = turn.away();
+            let other = jobs.turn_now().unwrap();
+            assert!(looked_at(&jobs).is_none());
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_time()
+                .build()
+                .unwrap();
+            runtime.block_on(async {
+                let back = std::pin::pin!(away.back());
+                let soon = tokio::time::timeout(SOON * 3, back);
+                assert!(soon.await.is_err(), "the other one still works");
+            });
+            drop(other);
+            let away = turn.away();
+            runtime.block_on(away.back());
+            assert!(looked_at(&jobs).is_none(), "it counts again");
+        }
     }
 
     #[test]

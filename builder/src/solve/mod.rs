@@ -37,7 +37,7 @@ use oci::ImageConfig;
 use crate::plan::expand::ExpandedStage;
 use crate::plan::nodes::Nodes;
 use crate::plan::{Graph, ImageRequest};
-use backend::{Cache, Execute};
+use backend::{Cache, Execute, Layer};
 pub use build::{Build, NoCache};
 use error::SolveError;
 use image::{Solved, StageImage};
@@ -97,12 +97,10 @@ impl<'a, B: Cache + Execute> Solver<'a, B> {
         found.map(|(wanted, image)| (wanted, &image.config))
     }
 
-    /// Builds the target of a build that is prepared, and returns its image and the keys of this
-    /// build.
-    ///
-    /// # Errors
-    /// [`SolveError`]. Steps that were done stay in the cache.
-    pub async fn solve(self) -> Result<(StageImage, Trace), SolveError> {
+    /// Builds the target of a build that is prepared. Returns its image, or why there is none
+    /// (steps that were done stay in the cache then), and in either case the keys of the steps
+    /// that were done.
+    pub async fn solve(self) -> (Result<StageImage, SolveError>, Trace) {
         let (build, tell) = (&self.build, &self.tell);
         let several = build.file.stages.len() > 1;
         let nodes = Nodes::new(&self.graph, &self.expanded, several);
@@ -116,7 +114,7 @@ impl<'a, B: Cache + Execute> Solver<'a, B> {
         let mut walked = self.walk(&nodes).await;
         // Once without steps whose layers nobody has, then without what others have at all.
         for _ in 0..2 {
-            let Some(lost) = walked.as_ref().err().and_then(SolveError::lost) else {
+            let Some(lost) = walked.0.as_ref().err().and_then(SolveError::lost) else {
                 break;
             };
             let warning = format!("{lost}; going on without the shared cache");
@@ -135,7 +133,7 @@ impl<'a, B: Cache + Execute> Solver<'a, B> {
     }
 
     /// Goes through all nodes.
-    async fn walk(&self, nodes: &Nodes<'_>) -> Result<(StageImage, Trace), SolveError> {
+    async fn walk(&self, nodes: &Nodes<'_>) -> (Result<StageImage, SolveError>, Trace) {
         let (build, tell, images) = (&self.build, &self.tell, &self.images);
         let walk = Walk::new(
             build,
@@ -146,14 +144,28 @@ impl<'a, B: Cache + Execute> Solver<'a, B> {
             &self.before,
             self.graph.target,
         );
-        let (layers, after) = walk.all().await?;
+        let (layers, after) = walk.all().await;
+        let image = match layers {
+            Ok(layers) => self.image(nodes, &layers).await,
+            Err(e) => Err(e),
+        };
+        (image, after)
+    }
+
+    /// What the layers come to.
+    async fn image(
+        &self,
+        nodes: &Nodes<'_>,
+        layers: &[Option<Layer>],
+    ) -> Result<StageImage, SolveError> {
+        let build = &self.build;
         let solved = Solved {
             build,
             graph: &self.graph,
-            images,
+            images: &self.images,
             expanded: &self.expanded,
             nodes,
-            layers: &layers,
+            layers,
         };
         let dated = self.backend.dated();
         let image = solved
@@ -167,6 +179,6 @@ impl<'a, B: Cache + Execute> Solver<'a, B> {
             let complete = self.backend.complete(chain).await;
             complete.map_err(|cause| SolveError::Step { span, cause })?;
         }
-        Ok((image, after))
+        Ok(image)
     }
 }

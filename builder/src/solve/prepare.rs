@@ -142,7 +142,7 @@ pub fn expand(
             stage,
             global: &graph.global,
             args: build.args,
-            consent: build.consent,
+            consent: build.consent.clone(),
             base,
             author,
             declared,

@@ -287,7 +287,7 @@ fn solve_bounded(
         graph: &graph,
         args: &args,
         named: &named,
-        consent: Consent::default(),
+        consent: &options.consent,
         platform: &platform,
         run_flags: "default",
         no_cache: NoCache::No,
@@ -302,7 +302,8 @@ fn solve_bounded(
     let solved = runtime.block_on(async {
         let mut solver = Solver::new(build, fake, &log, before);
         solver.prepare().await?;
-        solver.solve().await
+        let (image, trace) = solver.solve().await;
+        Ok((image?, trace))
     });
     (solved, log.0.into_inner().unwrap())
 }
@@ -450,7 +451,7 @@ fn images_are_known_by_platform() {
         graph: &graph,
         args: &args,
         named: &named,
-        consent: Consent::default(),
+        consent: &options.consent,
         platform: &platform,
         run_flags: "default",
         no_cache: NoCache::No,

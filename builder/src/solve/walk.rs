@@ -79,8 +79,8 @@ impl<'a, B: Cache + Execute> Walk<'a, B> {
         }
     }
 
-    /// The layer of every node, and the keys of this build.
-    pub async fn all(self) -> Result<(Vec<Option<Layer>>, Trace), SolveError> {
+    /// The layer of every node, and the keys of the steps that were done.
+    pub async fn all(self) -> (Result<Vec<Option<Layer>>, SolveError>, Trace) {
         let needs = self.nodes.all.iter().map(|node| node.needs().collect());
         let mut ready = Ready::new(needs);
         let mut running = FuturesUnordered::new();
@@ -108,10 +108,11 @@ impl<'a, B: Cache + Execute> Walk<'a, B> {
             }
         }
         drop(running);
-        match failed {
+        let done = match failed {
             Some(error) => Err(error),
-            None => Ok((self.done.into_inner(), self.after.into_inner())),
-        }
+            None => Ok(self.done.into_inner()),
+        };
+        (done, self.after.into_inner())
     }
 
     /// Finds the layer of a node, or makes it.

@@ -1,6 +1,8 @@
 //! Blobs and manifests to a registry (distribution-spec, "Push"). Never to a mirror.
 
+mod place;
 mod session;
+mod streaming;
 mod upload;
 
 use std::sync::Arc;
@@ -20,6 +22,7 @@ use crate::config::registries::canonical;
 use crate::endpoint::Endpoint;
 use crate::error::Error;
 use crate::events::{Events, LayerState, Silent};
+use place::Place;
 use upload::{Arrival, Target};
 
 /// Repositories that one blob is tried to be mounted from.
@@ -143,11 +146,13 @@ impl Client {
         let _alone = lock.lock().await;
         // Nothing is sent, so that nobody has to wait for it.
         let target = Target {
-            client: self,
-            endpoint: &endpoint,
-            repository,
+            place: Place {
+                client: self,
+                endpoint: &endpoint,
+                repository,
+                scopes: &scopes,
+            },
             blob,
-            scopes: &scopes,
             source: &(Arc::new(MemoryBlobs::default()) as Arc<dyn BlobStore>),
             events,
         };
@@ -199,11 +204,13 @@ impl Client {
             .await?;
         events.layer(blob, &LayerState::Preparing);
         let target = Target {
-            client: self,
-            endpoint,
-            repository,
+            place: Place {
+                client: self,
+                endpoint,
+                repository,
+                scopes,
+            },
             blob,
-            scopes,
             source,
             events,
         };

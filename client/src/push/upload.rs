@@ -2,36 +2,24 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
 
+use oci::Descriptor;
 use oci::blob::BlobStore;
 use oci::reference::Repository;
-use oci::{Algorithm, Descriptor};
 use reqwest::header::{CONTENT_RANGE, CONTENT_TYPE, HeaderValue};
 use reqwest::{Method, Response, StatusCode, Url};
 
+use super::place::{Failed, Place, SMALL, TICK, may_go_on};
 use super::session::{Session, received};
-use crate::Client;
-use crate::auth::Scopes;
 use crate::call::{Body, Call};
-use crate::endpoint::Endpoint;
 use crate::error::Error;
 use crate::events::{Events, LayerState};
 use crate::part::Part;
-use crate::retry;
-
-/// A blob up to this size goes along with the closing `PUT`, which spares a round trip.
-const SMALL: u64 = 1 << 20;
-/// How often progress is told.
-const TICK: Duration = Duration::from_millis(100);
 
 /// What is pushed where.
 pub(super) struct Target<'a> {
-    pub(super) client: &'a Client,
-    pub(super) endpoint: &'a Endpoint,
-    pub(super) repository: &'a Repository,
+    pub(super) place: Place<'a>,
     pub(super) blob: &'a Descriptor,
-    pub(super) scopes: &'a Scopes,
     pub(super) source: &'a Arc<dyn BlobStore>,
     pub(super) events: &'a dyn Events,
 }
@@ -43,9 +31,6 @@ pub(super) enum Arrival {
     Uploaded,
 }
 
-/// A try that failed, and the pause that the registry asked for.
-type Failed = (Error, Option<Duration>);
-
 impl Target<'_> {
     /// Sees to it that the repository has the blob without sending it, if that can be.
     pub(super) async fn place(&self, mount_from: &[Repository]) -> Result<Option<Arrival>, Error> {
@@ -55,7 +40,7 @@ impl Target<'_> {
         for from in mount_from {
             match self.mount(from).await? {
                 Mount::Done => return Ok(Some(Arrival::Mounted(from.clone()))),
-                Mount::Session(begun) => self.cancel(begun).await,
+                Mount::Session(begun) => self.place.cancel(begun).await,
                 Mount::Refused => {}
             }
         }
@@ -73,7 +58,7 @@ impl Target<'_> {
                 Mount::Done => return Ok(Arrival::Mounted(from.clone())),
                 Mount::Session(begun) => {
                     if let Some(before) = session.replace(begun) {
-                        self.cancel(before).await;
+                        self.place.cancel(before).await;
                     }
                 }
                 Mount::Refused => {}
@@ -84,57 +69,31 @@ impl Target<'_> {
     }
 
     async fn exists(&self) -> Result<bool, Error> {
-        let Self {
-            endpoint,
-            repository,
-            blob,
-            scopes,
-            ..
-        } = *self;
-        self.client
-            .has_blob(endpoint, repository, blob, scopes)
-            .await
-    }
-
-    fn uploads(&self) -> Result<Url, Error> {
-        self.endpoint
-            .repository_url(self.repository, "blobs/uploads/")
+        self.place.has(self.blob).await
     }
 
     /// Asks for a blob of another repository (distribution-spec, "Mounting a blob from another
     /// repository"). A registry that does not mount begins an upload instead.
     async fn mount(&self, from: &Repository) -> Result<Mount, Error> {
-        let mut url = self.uploads()?;
+        let Place {
+            client,
+            endpoint,
+            scopes,
+            ..
+        } = self.place;
+        let mut url = self.place.uploads()?;
         url.query_pairs_mut()
             .append_pair("mount", &self.blob.digest.to_string())
-            .append_pair("from", &self.endpoint.path(from));
-        let call = Call::new(Method::POST, url, self.scopes.clone());
-        let (response, url) = self.client.send(self.endpoint, &call).await?;
+            .append_pair("from", &endpoint.path(from));
+        let call = Call::new(Method::POST, url, scopes.clone());
+        let (response, url) = client.send(endpoint, &call).await?;
         Ok(match response.status() {
             StatusCode::CREATED => Mount::Done,
-            StatusCode::ACCEPTED => match Session::begin(self.endpoint, &url, &response) {
+            StatusCode::ACCEPTED => match Session::begin(endpoint, &url, &response) {
                 Some(session) => Mount::Session(session),
                 None => Mount::Refused,
             },
             _ => Mount::Refused,
-        })
-    }
-
-    async fn begin(&self) -> Result<Session, Error> {
-        let mut url = self.uploads()?;
-        let algorithm = self.blob.digest.algorithm();
-        if algorithm != Algorithm::Sha256 {
-            url.query_pairs_mut()
-                .append_pair("digest-algorithm", algorithm.as_str());
-        }
-        let call = Call::new(Method::POST, url, self.scopes.clone());
-        let (response, url) = self.client.send(self.endpoint, &call).await?;
-        if !response.status().is_success() {
-            return Err(self.client.refuse(self.endpoint, &call, response).await);
-        }
-        Session::begin(self.endpoint, &url, &response).ok_or_else(|| Error::Protocol {
-            what: call.what(),
-            reason: "the registry began an upload without a usable Location".to_owned(),
         })
     }
 
@@ -146,7 +105,7 @@ impl Target<'_> {
         'session: loop {
             let mut session = match next.take() {
                 Some(session) => session,
-                None => self.begin().await?,
+                None => self.place.begin(self.blob.digest.algorithm()).await?,
             };
             let mut offset = 0;
             loop {
@@ -162,14 +121,14 @@ impl Target<'_> {
                     Err(failure) => failure,
                 };
                 if !may_go_on(&error) {
-                    self.cancel(session).await;
+                    self.place.cancel(session).await;
                     return Err(error);
                 }
                 // Only what was never reached before counts as progress.
                 failed = if offset > furthest { 1 } else { failed + 1 };
                 furthest = furthest.max(offset);
-                let Some(after) = self.client.config().retry.pause(failed, asked) else {
-                    self.cancel(session).await;
+                let Some(after) = self.place.client.config().retry.pause(failed, asked) else {
+                    self.place.cancel(session).await;
                     return Err(error);
                 };
                 let reason = error.to_string();
@@ -183,7 +142,7 @@ impl Target<'_> {
                 match self.status(&mut session).await {
                     Some(there) if there <= size && size > self.small(&session) => offset = there,
                     _ => {
-                        self.cancel(session).await;
+                        self.place.cancel(session).await;
                         continue 'session;
                     }
                 }
@@ -192,7 +151,7 @@ impl Target<'_> {
     }
 
     fn small(&self, session: &Session) -> u64 {
-        match self.client.config().upload_chunk {
+        match self.place.client.config().upload_chunk {
             Some(chunk) => SMALL.min(chunk.max(session.min_chunk)),
             None => SMALL,
         }
@@ -201,7 +160,7 @@ impl Target<'_> {
     /// Sends the next chunk, or all the rest where none is configured.
     async fn patch(&self, session: &mut Session, offset: &mut u64) -> Result<(), Failed> {
         let size = self.blob.size;
-        let end = match self.client.config().upload_chunk {
+        let end = match self.place.client.config().upload_chunk {
             Some(chunk) => size.min(*offset + chunk.max(session.min_chunk).max(1)),
             None => size,
         };
@@ -213,7 +172,7 @@ impl Target<'_> {
             call = call.header(CONTENT_RANGE, range);
         }
         let (response, url) = self.stream(&call, *offset).await?;
-        session.advance(self.endpoint, &url, &response);
+        session.advance(self.place.endpoint, &url, &response);
         *offset = end;
         Ok(())
     }
@@ -224,7 +183,7 @@ impl Target<'_> {
         let call = if offset < self.blob.size {
             self.part(Method::PUT, url, offset, self.blob.size)
         } else {
-            Call::new(Method::PUT, url, self.scopes.clone())
+            Call::new(Method::PUT, url, self.place.scopes.clone())
         };
         self.stream(&call, offset).await.map(drop)
     }
@@ -238,7 +197,7 @@ impl Target<'_> {
             moved: Arc::new(AtomicU64::new(0)),
             failure: Arc::default(),
         };
-        Call::new(method, url, self.scopes.clone())
+        Call::new(method, url, self.place.scopes.clone())
             .header(
                 CONTENT_TYPE,
                 HeaderValue::from_static("application/octet-stream"),
@@ -249,7 +208,7 @@ impl Target<'_> {
     /// Sends once, telling progress meanwhile.
     async fn stream(&self, call: &Call, offset: u64) -> Result<(Response, Url), Failed> {
         let total = self.blob.size;
-        let sending = self.client.exchange(self.endpoint, call);
+        let sending = self.place.client.exchange(self.place.endpoint, call);
         tokio::pin!(sending);
         let mut tick = tokio::time::interval(TICK);
         let result = loop {
@@ -269,31 +228,24 @@ impl Target<'_> {
             return Err((crate::pull::blob_error(&self.blob.digest, cause), None));
         }
         let (response, url) = result.map_err(|e| (e, None))?;
-        if response.status().is_success() {
-            return Ok((response, url));
-        }
-        let asked = retry::retry_after(response.headers());
-        Err((
-            self.client.refuse(self.endpoint, call, response).await,
-            asked,
-        ))
+        self.place.taken(call, (response, url)).await
     }
 
     /// How much the registry has of an upload (distribution-spec, end-13).
     async fn status(&self, session: &mut Session) -> Option<u64> {
-        let call = Call::new(Method::GET, session.url.clone(), self.scopes.clone());
-        let (response, url) = self.client.send(self.endpoint, &call).await.ok()?;
+        let Place {
+            client,
+            endpoint,
+            scopes,
+            ..
+        } = self.place;
+        let call = Call::new(Method::GET, session.url.clone(), scopes.clone());
+        let (response, url) = client.send(endpoint, &call).await.ok()?;
         if !response.status().is_success() {
             return None;
         }
-        session.advance(self.endpoint, &url, &response);
+        session.advance(endpoint, &url, &response);
         received(response.headers())
-    }
-
-    /// Lets the registry forget an upload; if that fails, it forgets by itself in time.
-    async fn cancel(&self, session: Session) {
-        let call = Call::new(Method::DELETE, session.url, self.scopes.clone());
-        let _ = self.client.exchange(self.endpoint, &call).await;
     }
 }
 
@@ -301,16 +253,4 @@ enum Mount {
     Done,
     Session(Session),
     Refused,
-}
-
-/// Whether going on, or beginning anew, may mend it: what is transient, a range that the registry
-/// did not expect, and an upload that it has forgotten.
-fn may_go_on(error: &Error) -> bool {
-    error.is_transient()
-        || error.registry_error().is_some_and(|cause| {
-            matches!(
-                cause.status,
-                StatusCode::RANGE_NOT_SATISFIABLE | StatusCode::NOT_FOUND
-            )
-        })
 }

@@ -9,6 +9,7 @@
 
 mod auth;
 mod fake;
+mod growing;
 mod login;
 mod manifests;
 mod mirrors;

@@ -201,3 +201,36 @@ async fn a_password_is_asked_for_and_taken() {
         .unwrap();
     client.resolve(&reference, &Platform::host()).await.unwrap();
 }
+
+/// A blob that the registry gets while it is made, whose length it is not told.
+#[tokio::test]
+async fn docker_registry_takes_a_blob_that_grows() {
+    use std::sync::Arc;
+    let Some(registry) = Registry::start(false) else {
+        return;
+    };
+    let bytes = noise(5 << 20);
+    let digest = Digest::sha256(&bytes);
+    let blob = oci::Descriptor::new(oci::media_type::OCI_LAYER, digest, bytes.len() as u64);
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), &bytes).unwrap();
+    let (grown, growth) = tokio::sync::watch::channel(client::Growth::SoFar(2 << 20));
+    let growing = client::Growing {
+        file: Arc::new(file.reopen().unwrap()),
+        growth,
+    };
+    let client = Client::new(config());
+    let reference = registry.reference("grown");
+    let repository = reference.repository();
+    let whole = async {
+        tokio::task::yield_now().await;
+        grown.send_replace(client::Growth::Whole(Box::new(blob.clone())));
+    };
+    let sending = client.push_growing(repository, &growing, &Silent);
+    let (sent, ()) = tokio::join!(sending, whole);
+    assert!(sent.unwrap());
+    let store = store();
+    let pulled = client.pull_blob(repository, &blob, &store, &Silent).await;
+    pulled.unwrap();
+    assert_eq!(read(&store, &blob.digest), bytes);
+}

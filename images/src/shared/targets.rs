@@ -23,7 +23,6 @@ use super::place::{CachePlace, Mode};
 use super::sources::Warn;
 use crate::elsewhere::bring::copy_blob;
 use crate::error::ImageError;
-use crate::form::Choice;
 use crate::push::{PushProgress, push_layer, registry_blob};
 use crate::service::Images;
 
@@ -56,8 +55,6 @@ struct Shared {
     warn: Warn,
     /// Who may write.
     writing: Semaphore,
-    /// A compressor has all processors to itself.
-    compressing: tokio::sync::Mutex<()>,
 }
 
 struct Target {
@@ -156,7 +153,6 @@ impl Targets {
                 all: all.collect(),
                 warn,
                 writing: Semaphore::new(WRITERS),
-                compressing: tokio::sync::Mutex::default(),
             }),
             tasks: Mutex::default(),
         }
@@ -316,12 +312,9 @@ impl Shared {
         chain_id: &ChainId,
         compression: Option<LayerCompression>,
     ) -> Result<Descriptor, ImageError> {
-        let _turn = self.compressing.lock().await;
-        let choice = Choice {
-            compression,
-            level: None,
-        };
-        registry_blob(&self.images, diff_id, chain_id, &choice, &Quiet).await
+        let compression = compression.map(Into::into);
+        let made = registry_blob(&self.images, diff_id, chain_id, compression, &Quiet);
+        Ok(made.await?.blob)
     }
 
     async fn copy_layer(

@@ -13,7 +13,7 @@ use super::error::{ArchiveError, failed, invalid};
 use super::files::{Content, ContentReader, Files};
 use super::indexes::ArchivedIndex;
 use super::names::{INDEX, MANIFEST, OCI_LAYOUT, REFERENCE_TYPE, REPOSITORIES, blob_path};
-use crate::layer::compression::{Compression, DETECT_LEN, decompress};
+use crate::layer::compression::{DETECT_LEN, Encoding, decompress};
 use crate::layer::verify::Verified;
 use crate::manifest::MAX_MANIFEST_SIZE;
 use crate::media_type::{self, LayerCompression};
@@ -80,7 +80,7 @@ pub struct ArchivedLayer {
     /// is for the reader to verify.
     pub descriptor: Option<Descriptor>,
     /// How it is stored, told by its first bytes.
-    pub compression: Compression,
+    pub compression: Encoding,
     /// Its size as it is stored, in bytes.
     pub size: u64,
     content: Content,
@@ -131,7 +131,7 @@ pub(super) fn open_files(path: &Path, options: &ReadOptions<'_>) -> Result<Files
     let compression = peek(&mut file).map_err(failed(format!("reading {}", path.display())))?;
     file.rewind()
         .map_err(failed(format!("reading {}", path.display())))?;
-    if compression == Compression::None {
+    if compression == Encoding::None {
         Files::tar(file)
     } else {
         spool(file, options)
@@ -169,10 +169,10 @@ fn spool(reader: impl Read + Send, options: &ReadOptions<'_>) -> Result<Files, A
     Files::tar(file)
 }
 
-fn peek(reader: &mut impl Read) -> io::Result<Compression> {
+fn peek(reader: &mut impl Read) -> io::Result<Encoding> {
     let mut start = Vec::new();
     reader.take(DETECT_LEN as u64).read_to_end(&mut start)?;
-    Ok(Compression::detect(&start))
+    Ok(Encoding::detect(&start))
 }
 
 fn images(files: &Files) -> Result<ImageArchive, ArchiveError> {
@@ -315,7 +315,7 @@ impl OciManifest {
                 .descriptor
                 .as_ref()
                 .and_then(|descriptor| descriptor.media_type.layer_compression());
-            told.is_none_or(|told| Compression::from(told) == layer.compression)
+            told.is_none_or(|told| Encoding::from(told) == layer.compression)
         });
         honest.then(|| (self.media_type.clone(), self.bytes.clone()))
     }
@@ -429,10 +429,10 @@ impl ArchivedLayer {
     /// manifest may list.
     pub fn media_type(&self) -> Option<MediaType> {
         let text = match self.compression {
-            Compression::None => media_type::OCI_LAYER,
-            Compression::Gzip => media_type::OCI_LAYER_GZIP,
-            Compression::Zstd => media_type::OCI_LAYER_ZSTD,
-            Compression::Xz | Compression::Bzip2 => return None,
+            Encoding::None => media_type::OCI_LAYER,
+            Encoding::Gzip => media_type::OCI_LAYER_GZIP,
+            Encoding::Zstd => media_type::OCI_LAYER_ZSTD,
+            Encoding::Xz | Encoding::Bzip2 => return None,
         };
         Some(match &self.descriptor {
             Some(descriptor)

@@ -6,7 +6,7 @@ use super::names::{INDEX, MANIFEST, OCI_LAYOUT, blob_path};
 use super::read::{self, ReadOptions};
 use super::write::{self, Format, ImageSource, LayerSource};
 use super::*;
-use crate::layer::compression::Compression;
+use crate::layer::compression::Encoding;
 use crate::layer::header::Kind;
 use crate::layer::testing::{Tar, Tree, listing};
 use crate::media_type;
@@ -144,8 +144,8 @@ fn what_is_saved_is_loaded() {
         one.check(&archive.images[0]);
         two.check(&archive.images[1]);
         let layers = &archive.images[0].layers;
-        assert_eq!(layers[0].compression, Compression::None);
-        assert_eq!(layers[1].compression, Compression::Gzip);
+        assert_eq!(layers[0].compression, Encoding::None);
+        assert_eq!(layers[1].compression, Encoding::Gzip);
         assert_eq!(
             layers[1].descriptor.as_ref().unwrap().digest,
             one.layers[1].descriptor.digest

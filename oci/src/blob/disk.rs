@@ -131,6 +131,37 @@ impl DiskBlobs {
         self.publish(staged_file, digest)
     }
 
+    /// Starts writing a blob that others read while it grows: the file is what they read it from,
+    /// and stays so when the blob gets its name.
+    ///
+    /// # Errors
+    /// [`BlobError::Io`].
+    pub fn growing(&self) -> Result<(Box<dyn BlobWriter>, File), BlobError> {
+        let writer = self.staged()?;
+        let reader = File::open(&writer.path).map_err(failed("opening", &writer.path))?;
+        Ok((Box::new(writer), reader))
+    }
+
+    fn staged(&self) -> Result<DiskWriter, BlobError> {
+        let (file, path) = tempfile::Builder::new()
+            .prefix(WRITER_PREFIX)
+            .rand_bytes(16)
+            .tempfile_in(&self.staging)
+            .map_err(failed("creating a file in", &self.staging))?
+            .into_parts();
+        // Held until the file is closed, whatever becomes of this process: `clean_staging` of
+        // another one sees by it that the writer lives.
+        flock(&file, FlockOperation::NonBlockingLockExclusive)
+            .map_err(|e| failed("locking", &path)(e.into()))?;
+        Ok(DiskWriter {
+            store: self.clone(),
+            file,
+            path,
+            hasher: Algorithm::Sha256.hasher(),
+            len: 0,
+        })
+    }
+
     /// Removes staging files of writers that died: not touched for `older_than`, and with nobody
     /// holding their lock. Returns how many went.
     ///
@@ -226,23 +257,7 @@ impl BlobStore for DiskBlobs {
     }
 
     fn writer(&self) -> Result<Box<dyn BlobWriter>, BlobError> {
-        let (file, path) = tempfile::Builder::new()
-            .prefix(WRITER_PREFIX)
-            .rand_bytes(16)
-            .tempfile_in(&self.staging)
-            .map_err(failed("creating a file in", &self.staging))?
-            .into_parts();
-        // Held until the file is closed, whatever becomes of this process: `clean_staging` of
-        // another one sees by it that the writer lives.
-        flock(&file, FlockOperation::NonBlockingLockExclusive)
-            .map_err(|e| failed("locking", &path)(e.into()))?;
-        Ok(Box::new(DiskWriter {
-            store: self.clone(),
-            file,
-            path,
-            hasher: Algorithm::Sha256.hasher(),
-            len: 0,
-        }))
+        Ok(Box::new(self.staged()?))
     }
 
     fn remove(&self, digest: &Digest) -> Result<(), BlobError> {

@@ -7,9 +7,9 @@ use std::io::Write;
 
 use rustix::fd::AsFd;
 
-use super::sink::{HashDrain, Sink, WriteDrain};
+use super::sink::{HashDrain, Sink, TeeDrain, WriteDrain};
 use super::walk::{Form, GoOn, TarError, TarOptions, walk};
-use crate::DiffId;
+use crate::{DiffId, Digest};
 
 /// Writes the layer of the upper directory `upper` as tar; returns its size in bytes.
 ///
@@ -29,6 +29,23 @@ pub fn write_tar<W: Write + ?Sized>(
     )?;
     let (_, size) = sink.finish().map_err(TarError::Write)?;
     Ok(size)
+}
+
+/// Writes what [`write_tar`] writes, for as long as `go_on` allows, and hashes it in a thread of
+/// its own meanwhile. Returns digest and size in bytes.
+///
+/// # Errors
+/// As [`write_tar`], and what `go_on` says.
+pub fn write_hashed<W: Write + ?Sized>(
+    upper: impl AsFd,
+    options: &TarOptions,
+    out: &mut W,
+    go_on: GoOn<'_>,
+) -> Result<(Digest, u64), TarError> {
+    let sink = Sink::new(TeeDrain::new(out));
+    let sink = walk(upper.as_fd(), options, Form::Overlay, sink, go_on)?;
+    let (drain, size) = sink.finish().map_err(TarError::Write)?;
+    Ok((drain.finish().map_err(TarError::Write)?, size))
 }
 
 /// What is known of a layer without its tar having been written.

@@ -10,6 +10,7 @@
 //! | [`diff`] | overlay upper directory to tar, and to its diff ID without writing anything |
 //! | [`clamp`] | no time in an upper directory later than the layer will say |
 //! | [`holes`] | the parts of a file that have no data |
+//! | [`toc`] | compressing with a table of contents |
 //! | [`tree`] | whole root filesystem to tar |
 //! | [`unpack`] | tar to directory: a layer to overlay form, or an archive into a filesystem |
 //! | [`reader`] | the entries of an untrusted tar |
@@ -24,6 +25,7 @@ pub mod holes;
 mod names;
 pub mod reader;
 mod sink;
+pub mod toc;
 pub mod tree;
 pub mod unpack;
 pub mod verify;

@@ -143,6 +143,30 @@ impl<W: Write + ?Sized> Drain for WriteDrain<'_, W> {
     }
 }
 
+/// Writes chunks to a writer, and hashes them meanwhile.
+pub(super) struct TeeDrain<'w, W: ?Sized> {
+    out: &'w mut W,
+    hash: HashDrain,
+}
+
+impl<'w, W: ?Sized> TeeDrain<'w, W> {
+    pub(super) fn new(out: &'w mut W) -> Self {
+        let hash = HashDrain::new();
+        Self { out, hash }
+    }
+
+    pub(super) fn finish(self) -> io::Result<Digest> {
+        self.hash.finish()
+    }
+}
+
+impl<W: Write + ?Sized> Drain for TeeDrain<'_, W> {
+    fn drain(&mut self, chunk: Vec<u8>, len: usize) -> io::Result<Vec<u8>> {
+        self.out.write_all(&chunk[..len])?;
+        self.hash.drain(chunk, len)
+    }
+}
+
 /// Hashes chunks, from the second full one on in a thread: most layers are smaller than that,
 /// and a thread costs more than hashing them.
 pub(super) struct HashDrain {

@@ -4,11 +4,13 @@ use std::fs::File;
 use std::io::{self, IsTerminal as _, Read};
 
 use clap::Args;
+use oci::config::Config;
 use oci::{Platform, Reference};
 
 use crate::app::App;
 use crate::failure::{Failure, Outcome};
 use crate::term::safe;
+use builder::auth::Auth;
 use builder::download::{Download, fetch};
 use builder::plan::changes::changed_config;
 use images::Images;
@@ -61,10 +63,7 @@ pub async fn run(app: &App, args: ImportArgs) -> Outcome {
         None => Platform::host(),
         Some(text) => text.parse().map_err(|e| Failure::with_code(e, 125))?,
     };
-    let config = changed_config(&args.changes, &platform).map_err(|e| {
-        let shown = safe::render(&e.diagnostics, "--change", &e.source, app.printer.color());
-        Failure::new("the changes cannot be applied").at(shown)
-    })?;
+    let config = changed(app, Config::default(), &args.changes, &platform)?;
     let source = Source::new(&args.source);
     let options = ImportOptions {
         config,
@@ -85,6 +84,19 @@ pub async fn run(app: &App, args: ImportArgs) -> Outcome {
     })?;
     app.printer.line(id);
     Ok(())
+}
+
+/// The configuration that the instructions of `--change` make of another.
+pub fn changed(
+    app: &App,
+    base: Config,
+    changes: &[String],
+    platform: &Platform,
+) -> Result<Config, Failure> {
+    changed_config(base, changes, platform).map_err(|e| {
+        let shown = safe::render(&e.diagnostics, "--change", &e.source, app.printer.color());
+        Failure::new("the changes cannot be applied").at(shown)
+    })
 }
 
 /// Now, or the time that `SOURCE_DATE_EPOCH` gives.
@@ -130,7 +142,13 @@ async fn open(images: &Images, source: &Source) -> Result<(Archive, Option<Downl
             Ok((Box::new(file), None))
         }
         Source::Url(url) => {
-            let download = fetch(url, None, &images.store.scratch_dir().await?).await?;
+            let download = fetch(
+                url,
+                None,
+                &images.store.scratch_dir().await?,
+                &Auth::default(),
+            )
+            .await?;
             Ok((Box::new(download.open()?), Some(download)))
         }
     }

@@ -1,6 +1,7 @@
 //! `rbuild inspect`
 
 use clap::{Args, ValueEnum};
+use containers::engine::Containers;
 use oci::config::Config;
 use oci::{ImageConfig, Platform, Reference};
 use serde::Serialize;
@@ -22,7 +23,7 @@ Examples:
   rbuild inspect -f '{{index .Config.Labels \"maintainer\"}}' app:v1")]
 pub struct InspectArgs {
     /// Names, IDs or beginnings of IDs
-    #[arg(value_name = "IMAGE", required = true)]
+    #[arg(value_name = "NAME", required = true)]
     pub images: Vec<String>,
 
     /// A Go template, or `json` for JSON without line breaks
@@ -34,9 +35,13 @@ pub struct InspectArgs {
     #[arg(long, value_name = "OS/ARCH")]
     pub platform: Option<Platform>,
 
-    /// What to look for; there are only images here
+    /// What to look for [default: containers, then images]
     #[arg(long = "type", value_enum)]
     pub kind: Option<Kind>,
+
+    /// Show how large containers are
+    #[arg(short, long)]
+    pub size: bool,
 }
 
 /// `--type`
@@ -44,13 +49,23 @@ pub struct InspectArgs {
 pub enum Kind {
     /// Images
     Image,
+    /// Containers
+    Container,
 }
 
 /// What Go writes for a time that is not known.
 const ZERO_TIME: &str = "0001-01-01T00:00:00Z";
 
 const TYPES: Types = Types {
-    maps: &["Labels", "Volumes", "ExposedPorts", "Data"],
+    maps: &[
+        "Labels",
+        "Volumes",
+        "ExposedPorts",
+        "Data",
+        "Networks",
+        "Ports",
+        "PortBindings",
+    ],
     lists: &[
         "Cmd",
         "Entrypoint",
@@ -77,7 +92,26 @@ pub async fn run(app: &App, args: InspectArgs) -> Outcome {
     let mut found = Vec::new();
     let mut missing = Vec::new();
     let mut failed = None;
+    let containers = Containers::new(store.clone());
     for name in &args.images {
+        if args.kind != Some(Kind::Image) {
+            match container(&containers, name, args.size).await {
+                Ok(Some(shown)) => {
+                    found.push(shown);
+                    continue;
+                }
+                Ok(None) if args.kind == Some(Kind::Container) => {
+                    missing.push(name);
+                    continue;
+                }
+                Ok(None) => {}
+                Err(failure) => {
+                    app.printer.error(&failure.message);
+                    failed = Some(failure.code);
+                    continue;
+                }
+            }
+        }
         match store.content(name).await {
             Ok(content) => {
                 let shown = describe(&store, name, content, args.platform.as_ref()).await;
@@ -107,6 +141,7 @@ pub async fn run(app: &App, args: InspectArgs) -> Outcome {
     }
     let what = match args.kind {
         Some(Kind::Image) => "image",
+        Some(Kind::Container) => "container",
         None => "object",
     };
     for name in &missing {
@@ -117,6 +152,31 @@ pub async fn run(app: &App, args: InspectArgs) -> Outcome {
         // Told already, each in its turn.
         Some(code) => Err(Failure::with_code("", code)),
         None => Ok(()),
+    }
+}
+
+/// `rbuild image inspect`: images only.
+pub async fn run_images(app: &App, args: InspectArgs) -> Outcome {
+    let kind = Some(Kind::Image);
+    run(app, InspectArgs { kind, ..args }).await
+}
+
+/// `rbuild container inspect`: containers only.
+pub async fn run_containers(app: &App, args: InspectArgs) -> Outcome {
+    let kind = Some(Kind::Container);
+    run(app, InspectArgs { kind, ..args }).await
+}
+
+/// A container, if there is one of this name.
+async fn container(
+    containers: &Containers,
+    name: &str,
+    sizes: bool,
+) -> Result<Option<Value>, Failure> {
+    match containers.find(name).await {
+        Ok(container) => Ok(Some(containers.inspect(&container, sizes).await?)),
+        Err(containers::Error::Store(store::Error::NoSuchContainer(_))) => Ok(None),
+        Err(error) => Err(error.into()),
     }
 }
 

@@ -1,5 +1,6 @@
 //! `rbuild lint`
 
+use builder::auth::Auth;
 use builder::context;
 use clap::Args;
 
@@ -54,7 +55,7 @@ pub struct LintArgs {
 /// Runs the command.
 pub async fn run(app: &App, args: LintArgs) -> Outcome {
     let (at, file) = (args.context.clone(), args.file.clone());
-    let opened = context::open(at, file).await;
+    let opened = context::open(at, file, &Auth::default()).await;
     let (context, source) = opened.map_err(without_context)?;
     let parsed = dockerfile::parse_bytes(&source.bytes);
     let places = contexts(&args.build_contexts)?;

@@ -4,6 +4,7 @@ pub mod bake;
 pub mod build;
 pub mod builds;
 pub mod completions;
+pub mod container;
 pub mod debug;
 pub mod df;
 pub mod explain;

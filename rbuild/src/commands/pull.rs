@@ -109,7 +109,7 @@ pub fn usage(name: &str, error: impl std::fmt::Display) -> Failure {
 }
 
 /// A pull that failed, with what can be done without it.
-fn out_of_reach(error: ImageError) -> Failure {
+pub fn out_of_reach(error: ImageError) -> Failure {
     match reach::help(&error) {
         Some(help) => Failure::new(format!("{error}\n{help}")),
         None => error.into(),

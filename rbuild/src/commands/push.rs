@@ -1,8 +1,9 @@
 //! `rbuild push`
 
-use clap::{Args, ValueEnum};
+use clap::Args;
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use client::Pushed;
-use oci::media_type::LayerCompression;
+use oci::layer::compression::{Compression, Kind};
 use oci::{Descriptor, Platform, Reference};
 use store::Content;
 
@@ -40,26 +41,18 @@ pub struct PushArgs {
     pub quiet: bool,
 
     /// How layers are compressed; images that were pulled are otherwise pushed as they came
-    #[arg(long, value_enum)]
-    pub compression: Option<Compression>,
+    #[arg(long, value_name = "TYPE", value_parser = kind())]
+    pub compression: Option<Kind>,
+
+    /// How hard: 0 to 9 for gzip and estargz, 1 to 22 for zstd and zstd:chunked
+    #[arg(long, value_name = "LEVEL", requires = "compression")]
+    pub compression_level: Option<i32>,
 }
 
-/// Compressions that registries hold.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Compression {
-    /// What every client reads
-    Gzip,
-    /// Faster and smaller; makes an OCI manifest
-    Zstd,
-}
-
-impl From<Compression> for LayerCompression {
-    fn from(compression: Compression) -> Self {
-        match compression {
-            Compression::Gzip => Self::Gzip,
-            Compression::Zstd => Self::Zstd,
-        }
-    }
+/// The names that a compression can have.
+fn kind() -> impl TypedValueParser<Value = Kind> {
+    let names = PossibleValuesParser::new(Kind::ALL.map(Kind::as_str));
+    names.try_map(|name| name.parse())
 }
 
 /// Runs the command.
@@ -71,8 +64,10 @@ pub async fn run(app: &App, args: PushArgs) -> Outcome {
     if args.all_tags && reference.tag().is_some() {
         return Err(Failure::new("tag can't be used with --all-tags/-a"));
     }
+    let level = args.compression_level;
+    let compression = args.compression.map(|kind| Compression::new(kind, level));
     let pushing = Pushing {
-        compression: args.compression.map(LayerCompression::from),
+        compression: compression.transpose().map_err(Failure::new)?,
         platform: args.platform.clone(),
         quiet: args.quiet,
     };
@@ -120,7 +115,7 @@ fn missing(name: &str) -> Failure {
 #[derive(Clone, Debug, Default)]
 pub struct Pushing {
     /// How layers are compressed, instead of as they came or with gzip.
-    pub compression: Option<LayerCompression>,
+    pub compression: Option<Compression>,
     /// Only the image for this platform.
     pub platform: Option<Platform>,
     /// Nothing is told.

@@ -6,6 +6,7 @@ use client::config::DockerConfig;
 use oci::Platform;
 
 use crate::failure::Failure;
+use crate::usage::wrong_value;
 
 /// `--platform`
 pub fn platform(given: Option<&str>) -> Result<Platform, Failure> {
@@ -40,7 +41,13 @@ pub fn platforms(given: &[String]) -> Result<Vec<Platform>, Failure> {
     for text in given.map(|text| text.trim()) {
         let platform = match text {
             "local" => Platform::host(),
-            text => text.parse().map_err(|e| Failure::with_code(e, 125))?,
+            text => text.parse().map_err(|_| {
+                let quoted = golang::quote::go_quote(text);
+                Failure::new(format!(
+                    "{quoted}: cannot parse platform specifier: invalid argument; write \
+                     OS/ARCH[/VARIANT], as in linux/amd64 or linux/arm/v7"
+                ))
+            })?,
         };
         if !platforms.contains(&platform) {
             platforms.push(platform);
@@ -56,6 +63,13 @@ pub fn platforms(given: &[String]) -> Result<Vec<Platform>, Failure> {
 pub fn build_args(given: &[String]) -> Result<BuildArgs, Failure> {
     let mut build_args = Vec::new();
     for arg in given {
+        if arg.is_empty() || arg.starts_with('=') {
+            let why = format!("invalid environment variable: {arg}");
+            return Err(Failure::with_code(
+                wrong_value("--build-arg", arg, &why),
+                125,
+            ));
+        }
         match arg.split_once('=') {
             Some((name, value)) => build_args.push((name.to_owned(), value.to_owned())),
             // As docker: a bare name takes the environment's value, and is dropped without one.

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use builder::auth::Auth;
 use builder::context::{self, BuildContext, ContextError};
 use builder::plan::named::{NamedContext, NamedContexts, context_name};
 use images::layout::LayoutPlace;
@@ -79,12 +80,12 @@ pub fn contexts(given: &[String]) -> Result<Places, Failure> {
 }
 
 /// Opens the trees among the contexts, and tells where the layouts are.
-pub async fn open(contexts: &Places) -> Result<(Trees, Layouts), ContextError> {
+pub async fn open(contexts: &Places, auth: &Auth) -> Result<(Trees, Layouts), ContextError> {
     let (mut trees, mut layouts) = (Trees::new(), Layouts::new());
     for (name, place) in contexts {
         match place {
             ContextPlace::Tree(place) => {
-                let opened = context::open_named(place.clone()).await?;
+                let opened = context::open_named(place.clone(), auth).await?;
                 trees.insert(name.clone(), Arc::new(opened));
             }
             ContextPlace::Layout(place) => {

@@ -7,6 +7,7 @@
 //! - [`table`] and [`listing`]: rows and columns, and `--format`
 //! - [`lines`]: output in lines; [`safe`]: foreign text on a terminal
 //! - [`prompt`]: questions; [`output`]: archives to files and pipes
+//! - [`terminal`]: the one that somebody sits at, given to a container
 
 pub mod fit;
 pub mod lines;
@@ -20,4 +21,5 @@ pub mod rawjson;
 pub mod safe;
 pub mod style;
 pub mod table;
+pub mod terminal;
 pub mod transfer;

@@ -104,6 +104,13 @@ impl Printer {
         }
     }
 
+    /// Bytes on standard output as they are, for a terminal to act upon.
+    pub fn raw_out(&self, text: &str) {
+        if self.inner.terminals.0 {
+            let _ = io::stdout().lock().write_all(text.as_bytes());
+        }
+    }
+
     /// Notes that a result could not be written to standard output.
     pub fn lose(&self, error: &io::Error) {
         // A reader that has gone away (`| head`) has seen what it wanted, and is no reason for a

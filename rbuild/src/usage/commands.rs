@@ -7,34 +7,10 @@ use clap::Command;
 
 use super::hints::{see, similar};
 
-/// Docker's words for what runs: nothing here does.
-const CONTAINERS: &[&str] = &[
-    "attach",
-    "commit",
-    "container",
-    "cp",
-    "create",
-    "diff",
-    "exec",
-    "kill",
-    "logs",
-    "pause",
-    "port",
-    "ps",
-    "rename",
-    "restart",
-    "rm",
-    "run",
-    "start",
-    "stats",
-    "stop",
-    "top",
-    "unpause",
-    "update",
-    "wait",
-];
-const RUNS: &str = "rbuild builds images and runs no containers. Give the image to what does: \
-    `rbuild save IMAGE | docker load` (or podman load), or push it to a registry";
+/// Docker's words about containers that are not here yet.
+const CONTAINERS: &[&str] = &["cp", "port"];
+const NOT_YET: &str = "rbuild has no such command; `rbuild container --help` lists what can be \
+    done with containers";
 
 /// Docker's other words, with what to use here. Those of a group have it in front.
 const OTHERS: &[(&[&str], &str)] = &[
@@ -81,8 +57,8 @@ const OTHERS: &[(&[&str], &str)] = &[
     ),
     (
         &["network", "volume"],
-        "rbuild runs no containers, so there is nothing to attach; a build's network is \
-         `rbuild build --network MODE`",
+        "Containers share one bridge, or have --network host or none; folders are shown to them by \
+         --volume SOURCE:TARGET",
     ),
     (
         &["search"],
@@ -90,7 +66,7 @@ const OTHERS: &[(&[&str], &str)] = &[
     ),
     (
         &["events", "system events"],
-        "There is no daemon that events could come from; a build's own are its progress",
+        "There is no daemon that events could come from; `rbuild ps -a` tells what became of all",
     ),
     (
         &["swarm", "service", "stack", "node", "secret", "config"],
@@ -151,7 +127,7 @@ pub fn no_command(program: &Command, group: &[&str], word: &str) -> String {
 fn instead(command: &str) -> Option<&'static str> {
     let own = command.strip_prefix("container ").unwrap_or(command);
     if CONTAINERS.contains(&own) {
-        return Some(RUNS);
+        return Some(NOT_YET);
     }
     let others = OTHERS.iter();
     let mut found = others.filter(|(names, _)| names.contains(&command));
@@ -224,8 +200,8 @@ mod tests {
             ("rbuild --root /x ../nowhere", First::Build(3)),
             ("rbuild https://example.com/app.git#v1", First::Build(1)),
             ("rbuild git@example.com:app.git", First::Build(1)),
-            ("rbuild ps -a", nothing("ps")),
-            ("rbuild run --help", nothing("run")),
+            ("rbuild ps -a", First::Command),
+            ("rbuild port x", nothing("port")),
             ("rbuild --no-color psuh x", nothing("psuh")),
         ] {
             assert_eq!(first(line), what, "{line}");
@@ -246,7 +222,7 @@ mod tests {
         let end = "Run 'rbuild image --help' for more information";
         assert!(told(&["image"], "prnue").ends_with(end));
         assert!(told(&[], "xyzzy").contains("no folder xyzzy to build"));
-        assert!(told(&[], "ps").contains("runs no containers"));
+        assert!(told(&[], "port").contains("rbuild container --help"));
         assert!(told(&["buildx"], "create").contains("no builders"));
         assert!(told(&[], "compose").contains("rbuild bake"));
     }

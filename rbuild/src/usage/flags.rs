@@ -10,10 +10,6 @@ const BUILD: &[(&str, &str)] = &[
         "--policy",
         "what a build may take is decided by who starts it: --allow and `rbuild lint`",
     ),
-    (
-        "--squash",
-        "`rbuild export IMAGE | rbuild import - NAME` makes one layer of all",
-    ),
     ("--stream", "the context is read where it is"),
 ];
 
@@ -51,10 +47,6 @@ const BUILDAH: &[(&str, &str)] = &[
     ("--cgroupns", "RUN always has a cgroup namespace of its own"),
     ("--cpp-flag", "run cpp first, and give its output with -f -"),
     ("--creds", "`rbuild login` keeps credentials"),
-    (
-        "--device",
-        "RUN --device=NAME asks for one, with --allow device",
-    ),
     ("--env", "ENV in the Dockerfile sets variables"),
     ("--format", "--output type=oci or type=docker says it"),
     (
@@ -109,11 +101,6 @@ const BUILDAH: &[(&str, &str)] = &[
 /// docker's flags of other commands: command, flag, what to do instead.
 const OTHERS: &[(&str, &str, &str)] = &[
     (
-        "images",
-        "--tree",
-        "`rbuild images --digests` lists names and digests",
-    ),
-    (
         "bake",
         "--debug",
         "--progress=plain shows all that builds do",
@@ -133,11 +120,6 @@ const OTHERS: &[(&str, &str, &str)] = &[
         "rmi",
         "--platform",
         "`rbuild inspect NAME` lists the image of each platform, to be removed by its ID",
-    ),
-    (
-        "prune",
-        "--min-free-space",
-        "--max-used-space says how much is kept",
     ),
     ("prune", "--volumes", "there are no volumes here"),
 ];
@@ -265,7 +247,7 @@ mod tests {
         --cpuset-mems --debug --file --iidfile --label --memory --memory-swap --metadata-file \
         --network --no-cache --no-cache-filter --output --platform --progress --pull --push \
         --quiet --secret --security-opt --shm-size --ssh --tag --target --ulimit \
-        --dns --dns-search --dns-option --volume --jobs";
+        --dns --dns-search --dns-option --volume --jobs --squash --device";
 
     /// Those that are taken and change nothing, with the values that are.
     const TAKEN: &[&str] = &[
@@ -338,7 +320,7 @@ mod tests {
         let start = "--stream is docker's, and is not supported here; the context is";
         assert!(text.starts_with(start), "{text}");
         assert!(text.ends_with("Run 'rbuild build --help' for more information"));
-        assert!(told(&["image", "ls"], "--tree").starts_with("--tree is docker's"));
+        assert!(told(&["image", "rm"], "--platform").starts_with("--platform is docker's"));
         assert!(told(&[], "-H").starts_with("-H is docker's"));
         assert!(told(&["images"], "--cache-from").starts_with("unknown flag: --cache-from\n"));
     }

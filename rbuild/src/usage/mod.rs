@@ -9,9 +9,12 @@ mod commands;
 mod flags;
 mod hints;
 
+use std::error::Error as _;
+
 use clap::Command;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 
+use golang::quote::go_quote;
 use hints::see;
 
 pub use commands::{First, first_word, no_command};
@@ -45,6 +48,11 @@ pub fn answer(error: &clap::Error, program: &Command, typed: &[String]) -> Answe
                 false => Answer::Wrong(one_too_many(&path, &flag), 1),
             }
         }
+        ErrorKind::ValueValidation | ErrorKind::InvalidValue => {
+            let path = path(program, typed);
+            let told = wrong_typed(error, program, &path).unwrap_or_else(|| message(error));
+            Answer::Wrong(told, 125)
+        }
         kind => {
             let code = match kind {
                 // As docker: 1 for a wrong number of arguments, 125 for wrong flags.
@@ -57,6 +65,72 @@ pub fn answer(error: &clap::Error, program: &Command, typed: &[String]) -> Answe
             Answer::Wrong(message(error), code)
         }
     }
+}
+
+/// Docker's words for a value that a flag does not take; `flag` as [`named`] shows it.
+pub fn wrong_value(flag: &str, value: &str, why: &str) -> String {
+    format!(
+        "invalid argument {} for {} flag: {why}",
+        go_quote(value),
+        go_quote(flag)
+    )
+}
+
+/// A flag by all its names, as docker's messages have it: `-c, --cpu-shares`.
+fn named(arg: &clap::Arg) -> Option<String> {
+    let long = arg.get_long()?;
+    Some(match arg.get_short() {
+        Some(short) => format!("-{short}, --{long}"),
+        None => format!("--{long}"),
+    })
+}
+
+/// What is said of a value that clap has refused.
+fn wrong_typed(error: &clap::Error, program: &Command, path: &[&str]) -> Option<String> {
+    let shown = text(error, ContextKind::InvalidArg)?;
+    let value = text(error, ContextKind::InvalidValue)?;
+    let long = shown.split([' ', '[', '=', '<']).next()?;
+    let long = long.strip_prefix("--")?;
+    let mut command = program;
+    for name in path {
+        command = command.find_subcommand(name).unwrap_or(command);
+    }
+    let arguments = command.get_arguments().chain(program.get_arguments());
+    let arg = arguments
+        .into_iter()
+        .find(|arg| arg.get_long() == Some(long))?;
+    let number = arg.get_value_parser().type_id();
+    let signed = number == clap::builder::ValueParser::from(clap::value_parser!(i64)).type_id();
+    let unsigned = number == clap::builder::ValueParser::from(clap::value_parser!(u64)).type_id();
+    let why = match error.source() {
+        Some(_) if signed || unsigned => not_a_number(&value),
+        Some(cause) => cause.to_string(),
+        None => {
+            let known: Vec<String> = arg
+                .get_possible_values()
+                .iter()
+                .filter(|known| !known.get_name().is_empty())
+                .map(|known| known.get_name().to_owned())
+                .collect();
+            format!("there are {}", known.join(", "))
+        }
+    };
+    let flag = named(arg)?;
+    Some(format!(
+        "{}\n\n{}",
+        wrong_value(&flag, &value, &why),
+        see(path)
+    ))
+}
+
+/// Go's words for text that is no number, or too large a one.
+fn not_a_number(text: &str) -> String {
+    let digits = text.strip_prefix(['-', '+']).unwrap_or(text);
+    let why = match !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit()) {
+        true => "value out of range",
+        false => "invalid syntax",
+    };
+    format!("strconv.ParseInt: parsing {}: {why}", go_quote(text))
 }
 
 fn one_too_many(path: &[&str], word: &str) -> String {
@@ -176,9 +250,37 @@ mod tests {
     fn values_that_are_none_end_with_125() {
         let (text, code) = told("rbuild build --network=moon .");
         assert_eq!(code, 125);
-        assert!(
-            text.starts_with("invalid value 'moon' for '--network"),
-            "{text}"
-        );
+        let start =
+            "invalid argument \"moon\" for \"--network\" flag: there are default, host, none";
+        assert!(text.starts_with(start), "{text}");
+        let end = "Run 'rbuild build --help' for more information";
+        assert!(text.ends_with(end), "{text}");
+    }
+
+    /// The words are those of docker's client.
+    #[test]
+    fn values_that_are_none_are_told_as_docker_does() {
+        for (line, first) in [
+            (
+                "rbuild build -c a .",
+                r#"invalid argument "a" for "-c, --cpu-shares" flag: strconv.ParseInt: parsing "a": invalid syntax"#,
+            ),
+            (
+                "rbuild build --cpu-period 99999999999999999999 .",
+                r#"invalid argument "99999999999999999999" for "--cpu-period" flag: strconv.ParseInt: parsing "99999999999999999999": value out of range"#,
+            ),
+            (
+                "rbuild build --no-cache=maybe .",
+                r#"invalid argument "maybe" for "--no-cache" flag: strconv.ParseBool: parsing "maybe": invalid syntax"#,
+            ),
+            (
+                "rbuild build --pull=x .",
+                r#"invalid argument "x" for "--pull" flag: strconv.ParseBool: parsing "x": invalid syntax"#,
+            ),
+        ] {
+            let (text, code) = told(line);
+            assert_eq!(text.lines().next().unwrap(), first, "{line}");
+            assert_eq!(code, 125, "{line}");
+        }
     }
 }

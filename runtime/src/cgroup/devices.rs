@@ -8,7 +8,7 @@ use std::path::Path;
 use super::files::write;
 use super::host::Version;
 use crate::error::{Error, Result};
-use crate::node::Node;
+use crate::node::{Access, Node};
 use crate::sys;
 
 const MAKE: u8 = 1;
@@ -77,9 +77,21 @@ pub(super) fn rules(nodes: &[Node]) -> Vec<Rule> {
     ];
     let added = nodes.iter().map(|node| Rule {
         block: node.block,
+        access: bits(node.access),
         ..Rule::character(node.major, Some(node.minor))
     });
+    let added = added.filter(|rule| rule.access != 0);
     usual.into_iter().chain(added).collect()
+}
+
+fn bits(access: Access) -> u8 {
+    let bits = [
+        (access.make, MAKE),
+        (access.read, READ),
+        (access.write, WRITE),
+    ];
+    let given = bits.into_iter().filter(|(given, _)| *given);
+    given.fold(0, |all, (_, bit)| all | bit)
 }
 
 /// Restricts the group at `path`, which is there.
@@ -201,7 +213,14 @@ mod tests {
     #[test]
     fn the_program_means_what_the_rules_say() {
         let fuse = Node::character("/dev/fuse", 10, 229);
-        let code = program(&rules(&[fuse]));
+        let tun = Node {
+            access: Access {
+                write: false,
+                ..Access::ALL
+            },
+            ..Node::character("/dev/net/tun", 10, 200)
+        };
+        let code = program(&rules(&[fuse, tun]));
         for (block, major, minor, access, allowed) in [
             (false, 1, 3, ALL, 1),
             (false, 1, 3, READ, 1),
@@ -213,7 +232,9 @@ mod tests {
             (true, 8, 0, WRITE, 0),
             (false, 136, 77, READ | WRITE, 1),
             (false, 10, 229, READ | WRITE, 1),
-            (false, 10, 200, READ, 0),
+            (false, 10, 201, READ, 0),
+            (false, 10, 200, READ, 1),
+            (false, 10, 200, READ | WRITE, 0),
         ] {
             let found = answer(&code, block, major, minor, access);
             assert_eq!(found, allowed, "{block} {major}:{minor} {access}");

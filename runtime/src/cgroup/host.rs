@@ -111,7 +111,7 @@ fn parse(mountinfo: &str) -> Vec<Place> {
 }
 
 /// When a process started, in clock ticks since boot; with its number it identifies it for good.
-pub(super) fn start_time(pid: u32) -> Option<u64> {
+pub(crate) fn start_time(pid: u32) -> Option<u64> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     // The name in parentheses may hold anything; field 22 is the 20th after it.
     stat.rsplit_once(')')?

@@ -5,6 +5,7 @@
 
 mod devices;
 mod files;
+mod group;
 mod host;
 mod values;
 
@@ -18,6 +19,8 @@ use crate::error::{Error, Result};
 use crate::limits::{CgroupParent, Limits, Pids};
 use crate::node::{Devices, Node};
 use files::write;
+pub use group::{Group, Sizes};
+pub(crate) use host::start_time;
 use host::{Hierarchies, Place, Version};
 
 /// Holds all groups of this crate in a hierarchy.
@@ -43,10 +46,14 @@ impl Cgroup {
     pub(crate) fn create(
         limits: &Limits,
         (devices, nodes): (Devices, &[Node]),
+        lasting: Option<&str>,
         announce: impl FnOnce(&[PathBuf]) -> Result<()>,
     ) -> Result<Self> {
         let host = Hierarchies::of_this_host()?;
-        let name = own_name()?;
+        let name = match lasting {
+            Some(name) => name.to_owned(),
+            None => own_name()?,
+        };
         let mut places = Vec::new();
         for (controller, limit) in values::needed(limits) {
             match host.place_of(controller) {
@@ -60,7 +67,10 @@ impl Cgroup {
             Devices::Closed | Devices::All => None,
         };
         let named = limits.parent.as_ref().map(CgroupParent::path);
-        let everywhere = named.map(|_| host.all()).unwrap_or_default();
+        let everywhere = match named.is_some() || lasting.is_some() {
+            true => host.all(),
+            false => Vec::new(),
+        };
         let home = |place: &Place| {
             place
                 .mount
@@ -98,9 +108,10 @@ impl Cgroup {
             let path = home(place).join(&name);
             if !path.exists() && !refused.contains(&path) {
                 remove_stale(&home(place));
-                make(&path)?;
-                if place.has("cpuset") && place.version == Version::One {
-                    inherit_cpuset(&place.mount, &path)?;
+                match make_plain(place, &path) {
+                    // Nobody has asked for one here.
+                    Err(_) if named.is_none() => refused.push(path),
+                    made => made?,
                 }
             }
         }
@@ -194,6 +205,22 @@ fn set_up(controller: &'static str, place: &Place, path: &Path, limits: &Limits)
         let file = path.join(file);
         if !optional || file.exists() {
             write(&file, &value)?;
+        }
+    }
+    Ok(())
+}
+
+/// Makes a group that limits nothing.
+fn make_plain(place: &Place, path: &Path) -> Result<()> {
+    make(path)?;
+    match place.version {
+        Version::One if place.has("cpuset") => inherit_cpuset(&place.mount, path)?,
+        Version::One => {}
+        // Counting takes the controllers; where one cannot be had there is no count.
+        Version::Two => {
+            for controller in ["cpu", "cpuset", "memory", "pids", "io"] {
+                let _ = enable(&place.mount, path, controller);
+            }
         }
     }
     Ok(())
@@ -311,7 +338,7 @@ fn remove_stale(parent: &Path) {
             parts.next().map(str::parse::<u32>),
             parts.next().map(str::parse::<u64>),
             parts.next(),
-        ) && host::start_time(pid) != Some(start)
+        ) && start_time(pid) != Some(start)
         {
             remove_all(&[entry.path()]);
         }
@@ -321,7 +348,7 @@ fn remove_stale(parent: &Path) {
 fn own_name() -> Result<String> {
     static COUNT: AtomicU64 = AtomicU64::new(0);
     let pid = std::process::id();
-    let start = host::start_time(pid).ok_or_else(|| {
+    let start = start_time(pid).ok_or_else(|| {
         Error::setup(
             "read /proc/self/stat",
             io::Error::from(io::ErrorKind::InvalidData),

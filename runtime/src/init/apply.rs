@@ -9,6 +9,7 @@ use crate::node::Node;
 use crate::plan::Op;
 use crate::seccomp;
 use crate::sys::{Attrs, FsType, Syscall};
+use crate::window::WindowSize;
 
 /// The directory of the scratch file system that others are hidden behind.
 const EMPTY: &str = "empty";
@@ -85,28 +86,20 @@ impl State {
             Op::JoinNetwork { slot } => sys.join_network(self.take(*slot)?.as_fd())?,
             Op::RaiseLoopback => sys.raise_loopback()?,
             Op::UnshareCgroup => sys.unshare_cgroup()?,
+            Op::Hide => sys.hide()?,
+            Op::JoinContainer { slot } => sys.join_namespaces(self.take(*slot)?.as_fd())?,
+            Op::Terminal {
+                slot,
+                size,
+                console,
+            } => self.terminal(sys, *slot, *size, *console)?,
+            Op::MakeDirs { path } => sys.make_dirs(path)?,
             Op::SetHostname { name } => sys.set_hostname(name)?,
             Op::Umask { mask } => sys.set_umask(*mask),
             Op::PrivateMounts => sys.private_mounts()?,
             Op::EnterRoot { slot } => sys.enter_root(self.take(*slot)?.as_fd())?,
             Op::Mount { fs, attrs, target } => self.mount(sys, fs, *attrs, target)?,
-            Op::MakeScratch { target, size } => {
-                let attrs = Attrs {
-                    nosuid: true,
-                    noexec: true,
-                    ..Attrs::default()
-                };
-                let fs = FsType {
-                    name: "tmpfs".to_owned(),
-                    options: [("mode", "755".to_owned()), ("size", size.to_string())]
-                        .map(|(key, value)| (key.to_owned(), value))
-                        .to_vec(),
-                };
-                let tree = sys.make_mount(&fs, attrs)?;
-                sys.attach(tree.as_fd(), sys.open_path(target)?.as_fd())?;
-                sys.make_dir(tree.as_fd(), EMPTY)?;
-                self.scratch = Some(tree);
-            }
+            Op::MakeScratch { target, size } => self.make_scratch(sys, target, *size)?,
             Op::DropScratch { target } => {
                 self.scratch = None;
                 sys.detach(target)?;
@@ -160,11 +153,57 @@ impl State {
             }
             Op::BoundingSet { keep } => sys.limit_bounding_set(*keep)?,
             Op::NoNewPrivileges => sys.forbid_new_privileges()?,
-            Op::Filter => sys.install_filter(seccomp::default_filter())?,
+            Op::Filter { capabilities } => {
+                sys.install_filter(&seccomp::filter(*capabilities))?;
+            }
+            Op::Profile { program } => {
+                sys.install_filter(program)?;
+            }
             Op::OwnPipes { uid } => sys.own_pipes(*uid)?,
             Op::Identity { uid, gid, groups } => sys.set_identity(*uid, *gid, groups)?,
             Op::Capabilities { mask } => sys.set_capabilities(*mask)?,
         }
+        Ok(())
+    }
+
+    /// Makes the scratch file system.
+    fn make_scratch(&mut self, sys: &dyn Syscall, target: &str, size: usize) -> io::Result<()> {
+        let attrs = Attrs {
+            nosuid: true,
+            noexec: true,
+            ..Attrs::default()
+        };
+        let fs = FsType {
+            name: "tmpfs".to_owned(),
+            options: [("mode", "755".to_owned()), ("size", size.to_string())]
+                .map(|(key, value)| (key.to_owned(), value))
+                .to_vec(),
+        };
+        let tree = sys.make_mount(&fs, attrs)?;
+        sys.attach(tree.as_fd(), sys.open_path(target)?.as_fd())?;
+        sys.make_dir(tree.as_fd(), EMPTY)?;
+        self.scratch = Some(tree);
+        Ok(())
+    }
+
+    /// Makes a terminal, the process's and the parent's.
+    fn terminal(
+        &mut self,
+        sys: &dyn Syscall,
+        slot: usize,
+        size: WindowSize,
+        console: bool,
+    ) -> Result<(), Stop> {
+        const CONSOLE: &str = "/dev/console";
+        let socket = self.take(slot)?;
+        let (master, slave) = sys.open_terminal(size)?;
+        if console {
+            make_point(sys, CONSOLE, false)?;
+            let copy = sys.clone_tree(slave.as_fd(), "")?;
+            sys.attach(copy.as_fd(), sys.open_path(CONSOLE)?.as_fd())?;
+        }
+        sys.send(socket.as_fd(), master.as_fd())?;
+        sys.take_terminal(slave.as_fd())?;
         Ok(())
     }
 

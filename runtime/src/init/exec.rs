@@ -7,18 +7,8 @@ use nix::libc;
 use super::failure::Failure;
 use crate::sys::Syscall;
 
-/// Executes `argv`; returns why that was not possible.
-pub(super) fn exec(sys: &dyn Syscall, argv: &[String], env: &[String]) -> Failure {
-    let Some(name) = argv.first() else {
-        return Failure::NotFound {
-            message: "exec: no command".to_owned(),
-        };
-    };
-    let path = match find(sys, name, env) {
-        Ok(path) => path,
-        Err(failure) => return failure,
-    };
-    let error = sys.exec(&path, argv, env);
+/// What is said of a file that could not be executed.
+pub(super) fn refused(path: &str, error: &io::Error) -> Failure {
     match error.raw_os_error() {
         // The file is there: its interpreter is not.
         Some(libc::ENOENT) => Failure::NotFound {
@@ -39,10 +29,16 @@ pub(super) fn exec(sys: &dyn Syscall, argv: &[String], env: &[String]) -> Failur
     }
 }
 
-fn find(sys: &dyn Syscall, name: &str, env: &[String]) -> Result<String, Failure> {
+/// Where the command of `argv` is.
+pub(super) fn find(sys: &dyn Syscall, argv: &[String], env: &[String]) -> Result<String, Failure> {
+    let Some(name) = argv.first() else {
+        return Err(Failure::NotFound {
+            message: "exec: no command".to_owned(),
+        });
+    };
     if name.contains('/') {
         return match sys.check_executable(name) {
-            Ok(()) => Ok(name.to_owned()),
+            Ok(()) => Ok(name.clone()),
             Err(error) => Err(refuse(name, &error)),
         };
     }

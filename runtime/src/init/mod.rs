@@ -3,6 +3,7 @@
 mod apply;
 mod exec;
 mod failure;
+mod reaper;
 #[cfg(test)]
 mod tests;
 
@@ -48,21 +49,25 @@ pub fn init_hook() {
 }
 
 fn become_container() -> i32 {
-    let (Some(plan), Some(errors)) = (sys::inherited(PLAN_FD), sys::inherited(ERROR_FD)) else {
+    let (Some(plan), mut errors @ Some(_)) = (sys::inherited(PLAN_FD), sys::inherited(ERROR_FD))
+    else {
         return 125;
     };
     let failure = match read_plan(plan) {
         // The parent has gone before it said what to do.
         Ok(None) => return 125,
         Ok(Some((plan, slots))) => {
-            let Err(failure) = sys::close_from(3)
+            let run = sys::close_from(3)
                 .map_err(|error| Failure::step("close descriptors", &error))
-                .and_then(|()| run(&Linux, &plan, slots));
-            failure
+                .and_then(|()| run(&Linux, &plan, slots, &mut errors));
+            match run {
+                Ok(code) => return code,
+                Err(failure) => failure,
+            }
         }
         Err(error) => Failure::step("read the plan", &error),
     };
-    if let Ok(bytes) = serde_json::to_vec(&failure) {
+    if let (Ok(bytes), Some(errors)) = (serde_json::to_vec(&failure), errors) {
         let _ = File::from(errors).write_all(&bytes);
     }
     125
@@ -80,12 +85,22 @@ fn read_plan(fd: OwnedFd) -> io::Result<Option<(Plan, Vec<OwnedFd>)>> {
     Ok(Some((plan, slots)))
 }
 
-/// Applies the plan and executes the command.
+/// Applies the plan and executes the command, or has it run and returns its exit code.
 fn run(
     sys: &dyn Syscall,
     plan: &Plan,
     slots: Vec<OwnedFd>,
-) -> Result<std::convert::Infallible, Failure> {
+    errors: &mut Option<OwnedFd>,
+) -> Result<i32, Failure> {
     apply::apply(sys, &plan.ops, slots)?;
-    Err(exec::exec(sys, &plan.argv, &plan.env))
+    let path = exec::find(sys, &plan.argv, &plan.env)?;
+    let error = match plan.reaper {
+        // Closing the descriptor says that the command is being executed.
+        true => match reaper::run(&path, &plan.argv, &plan.env, || drop(errors.take())) {
+            Ok(code) => return Ok(code),
+            Err(error) => error,
+        },
+        false => sys.exec(&path, &plan.argv, &plan.env),
+    };
+    Err(exec::refused(&path, &error))
 }

@@ -75,8 +75,7 @@ fn plan_of(spec: &Spec, uid: u32) -> Plan {
 
 fn outcome(fake: &Fake, spec: &Spec, slots: &[&str]) -> Failure {
     let slots = slots.iter().map(|name| fake.fd(name)).collect();
-    let Err(failure) = run(fake, &plan_of(spec, 0), slots);
-    failure
+    run(fake, &plan_of(spec, 0), slots, &mut None).unwrap_err()
 }
 
 #[test]
@@ -105,7 +104,8 @@ fn whole_set_up_in_order() {
 #[test]
 fn another_user_keeps_no_capability_and_dies_with_the_parent() {
     let fake = Fake::default();
-    let Err(_) = run(&fake, &plan_of(&spec(), 1000), vec![fake.fd("root")]);
+    let slots = vec![fake.fd("root")];
+    run(&fake, &plan_of(&spec(), 1000), slots, &mut None).unwrap_err();
     let calls = fake.calls();
     let at = |call: &str| calls.iter().rposition(|c| c == call).unwrap();
     assert!(at("seccomp") < at("setuid 1000:1000 [1000, 7]"));

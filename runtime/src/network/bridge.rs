@@ -3,7 +3,7 @@
 use std::fs;
 use std::net::Ipv4Addr;
 
-use super::config::step;
+use super::config::{Config, step};
 use super::hardware::Mac;
 use super::leases::State;
 use super::netlink::Socket;
@@ -65,7 +65,8 @@ impl Bridge {
 }
 
 /// Makes this host a router for the builds that hold a lease, and for nobody else.
-pub(super) fn open_host(state: &State, name: &str, subnet: Subnet) -> Result<()> {
+pub(super) fn open_host(state: &State, config: &Config, subnet: Subnet) -> Result<()> {
+    let name = config.bridge.as_str();
     let mut netfilter = open_netfilter()?;
     let forwards = forwards()?;
     // Noted first: whoever finds the note after a crash restores what may not have been changed.
@@ -75,6 +76,7 @@ pub(super) fn open_host(state: &State, name: &str, subnet: Subnet) -> Result<()>
     let rules = firewall::Rules {
         bridge: name,
         subnet,
+        between: config.between,
         only_ours: state.has_switched_forwarding(),
         builds: &state.leased()?,
     };

@@ -5,7 +5,16 @@ use std::path::PathBuf;
 
 use crate::error::{Error, Result};
 
-/// How a build network is made.
+/// What those on one bridge can do with each other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Between {
+    /// Nothing: they do not meet.
+    Nothing,
+    /// Everything: they reach each other, under their own addresses.
+    Everything,
+}
+
+/// How a network is made.
 #[derive(Debug, Clone)]
 pub struct Config {
     /// Directory of the address leases. Every process that uses the same bridge must use the
@@ -13,16 +22,8 @@ pub struct Config {
     pub state_dir: PathBuf,
     /// Name of the bridge, at most 15 bytes.
     pub bridge: String,
-}
-
-impl Default for Config {
-    /// The bridge `rbuild0` and `/run/rbuild`.
-    fn default() -> Self {
-        Self {
-            state_dir: PathBuf::from("/run/rbuild"),
-            bridge: "rbuild0".to_owned(),
-        }
-    }
+    /// What those on it can do with each other.
+    pub between: Between,
 }
 
 impl Config {

@@ -4,6 +4,7 @@
 use std::io;
 use std::net::Ipv4Addr;
 
+use super::config::Between;
 use super::hardware::{Mac, port_name};
 use super::netlink::{APPEND, Message, Socket};
 use super::nft::{Family, Header, Hook, NAME_LENGTH, padded, transaction};
@@ -42,6 +43,7 @@ const ADDRESS_REGISTER: u32 = 14;
 pub(super) struct Rules<'a> {
     pub(super) bridge: &'a str,
     pub(super) subnet: Subnet,
+    pub(super) between: Between,
     /// Whether this host forwards for the builds' sake alone.
     pub(super) only_ours: bool,
     /// The addresses of all builds that run.
@@ -75,8 +77,12 @@ pub(super) fn set_up(socket: &mut Socket, rules: &Rules<'_>) -> io::Result<()> {
         list.goes_to(bridge).answers().accept()
     });
     // From other machines, and from one build to another by way of this host.
-    forward("nobody calls a build", &|list| {
-        list.goes_to(bridge).drop_packet()
+    forward("nobody calls a build", &|list| match rules.between {
+        Between::Nothing => list.goes_to(bridge).drop_packet(),
+        Between::Everything => {
+            let list = list.comes_from_another_than(bridge);
+            list.goes_to(bridge).drop_packet()
+        }
     });
     if rules.only_ours {
         forward("this host was no router before", &|list| {

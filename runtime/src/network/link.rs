@@ -188,12 +188,17 @@ pub(super) fn make_pair(
 /// Lets a port of a bridge exchange frames with the bridge alone, and get none that are not for
 /// `mac`: the bridge is told where that is, learns nothing from the port and floods nothing to it
 /// but broadcasts.
-pub(super) fn isolate(socket: &mut Socket, index: u32, mac: Mac) -> io::Result<()> {
+pub(super) fn isolate(
+    socket: &mut Socket,
+    index: u32,
+    mac: Mac,
+    from_others: bool,
+) -> io::Result<()> {
     let message = Message::new(RTM_NEWLINK, REQUEST | ACK, &link_body(index, 0));
     socket.request(message.nest(IFLA_LINKINFO, |info| {
         info.string(IFLA_INFO_SLAVE_KIND, "bridge")
             .nest(IFLA_INFO_SLAVE_DATA, |port| {
-                port.attr(IFLA_BRPORT_ISOLATED, &[1])
+                port.attr(IFLA_BRPORT_ISOLATED, &[u8::from(from_others)])
                     .attr(IFLA_BRPORT_LEARNING, &[0])
                     .attr(IFLA_BRPORT_UNICAST_FLOOD, &[0])
                     .attr(IFLA_BRPORT_MCAST_FLOOD, &[0])

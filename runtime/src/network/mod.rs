@@ -23,7 +23,7 @@ mod nft;
 mod sockets;
 mod subnet;
 
-pub use config::Config;
+pub use config::{Between, Config};
 
 use std::fs::File;
 use std::io;
@@ -50,6 +50,7 @@ pub struct Sandbox {
     /// Where the kernel is asked for the sockets of the namespace.
     diag: Mutex<Socket>,
     gateway: Ipv4Addr,
+    prefix: u8,
     lease: Lease,
     config: Config,
 }
@@ -71,10 +72,11 @@ impl Sandbox {
             namespace,
             diag: Mutex::new(diag),
             gateway: bridge.address,
+            prefix: bridge.subnet.prefix(),
             lease,
             config: config.clone(),
         };
-        let opened = bridge::open_host(&state, &config.bridge, bridge.subnet);
+        let opened = bridge::open_host(&state, config, bridge.subnet);
         drop(state);
         opened?;
         sandbox.connect(&mut host, inside, &bridge)?;
@@ -89,6 +91,17 @@ impl Sandbox {
     /// Address of the namespace on the bridge.
     pub fn address(&self) -> Ipv4Addr {
         self.lease.address
+    }
+
+    /// How many bits of the address are the network's.
+    pub fn prefix(&self) -> u8 {
+        self.prefix
+    }
+
+    /// Hardware address of the namespace on the bridge.
+    pub fn mac(&self) -> String {
+        let octets = Mac::of(self.lease.address).octets();
+        octets.map(|octet| format!("{octet:02x}")).join(":")
     }
 
     /// Address of the host on the bridge.
@@ -119,7 +132,13 @@ impl Sandbox {
         link::make_pair(host, pair, self.namespace.as_fd())
             .map_err(step("make a veth pair (kernel module veth)"))?;
         let port = link::by_name(host, &name).map_err(step("find the port of the bridge"))?;
-        link::isolate(host, port.index, mac).map_err(step("keep the port from other ports"))?;
+        link::isolate(
+            host,
+            port.index,
+            mac,
+            self.config.between == Between::Nothing,
+        )
+        .map_err(step("keep the port from other ports"))?;
         let eth0 = link::by_name(&mut inside, INTERFACE).map_err(step("find eth0"))?;
         link::add_address(&mut inside, eth0.index, self.lease.address, bridge.subnet)
             .and_then(|()| link::raise(&mut inside, eth0.index))

@@ -1,14 +1,17 @@
 //! From a specification to the ordered list of operations the init applies. Pure.
 
+mod entry;
 mod op;
+mod user;
 
+pub(crate) use entry::entry;
 pub(crate) use op::{Op, Plan};
 
-use crate::caps;
 use crate::node::Node;
 use crate::spec::{Mount, MountKind, NetworkMode, Spec};
 use crate::sys::{Attrs, FsType};
 use crate::users::Identity;
+use user::{Become, environment};
 
 /// What the host's kernel has, as far as the plan depends on it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -123,6 +126,10 @@ pub(crate) fn build(inputs: &Inputs<'_>) -> Plan {
             slot += 1;
         }
     }
+    let terminal_slot = spec.terminal.map(|size| {
+        slot += 1;
+        (slot - 1, size)
+    });
     ops.push(Op::UnshareCgroup);
     ops.push(Op::SetHostname {
         name: spec.hostname.clone(),
@@ -131,15 +138,23 @@ pub(crate) fn build(inputs: &Inputs<'_>) -> Plan {
     ops.push(Op::PrivateMounts);
     ops.push(Op::EnterRoot { slot: ROOT_SLOT });
     standard_mounts(inputs, &mut ops);
+    ops.extend(terminal_slot.map(|(slot, size)| Op::Terminal {
+        slot,
+        size,
+        console: true,
+    }));
     own_mounts(inputs, slot, &mut ops);
     if spec.readonly {
         ops.push(Op::ReadOnlyRoot);
     }
-    enter_user(inputs, &mut ops);
+    Become::of(spec, inputs.identity).append(&mut ops);
+    // Changing the user has cleared it.
+    ops.push(Op::DieWithParent);
     Plan {
         ops,
         argv: spec.argv.clone(),
-        env: environment(spec, inputs.identity),
+        env: environment(&spec.env, inputs.identity),
+        reaper: spec.reaper,
     }
 }
 
@@ -182,15 +197,26 @@ fn own_mounts(inputs: &Inputs<'_>, mut slot: usize, ops: &mut Vec<Op>) {
                 });
                 files += 1;
             }
-            MountKind::Tmpfs { size } => {
+            MountKind::Tmpfs {
+                size,
+                options: given,
+                readonly,
+            } => {
                 let mode = place.mode.unwrap_or(0o1777);
-                let mut options = vec![("mode".to_owned(), format!("{mode:o}"))];
+                let mut options = given.clone();
+                if !options.iter().any(|(key, _)| key == "mode") {
+                    options.push(("mode".to_owned(), format!("{mode:o}")));
+                }
                 options.extend(size.map(|size| ("size".to_owned(), size.to_string())));
                 let fs = FsType {
                     name: "tmpfs".to_owned(),
                     options,
                 };
-                let attrs = Attrs { nodev, ..GUARDED };
+                let attrs = Attrs {
+                    nodev,
+                    readonly: *readonly,
+                    ..GUARDED
+                };
                 ops.push(Op::Mount { fs, attrs, target });
             }
         }
@@ -286,6 +312,7 @@ fn standard_mounts(inputs: &Inputs<'_>, ops: &mut Vec<Op>) {
         target: SCRATCH.to_owned(),
     });
     let shm = [
+        ("source", "shm".to_owned()),
         ("mode", "1777".to_owned()),
         ("size", inputs.spec.shm_size.to_string()),
     ];
@@ -343,52 +370,6 @@ fn mount_op(name: &str, options: &[(&str, String)], attrs: Attrs, target: &str) 
         attrs,
         target: target.to_owned(),
     }
-}
-
-/// From the set-up process to the user's: the filter goes in while CAP_SYS_ADMIN is still held
-/// (which is what installing it without `no_new_privs` takes), the rest of the privileges after.
-fn enter_user(inputs: &Inputs<'_>, ops: &mut Vec<Op>) {
-    let spec = inputs.spec;
-    ops.extend(spec.limits.ulimits.iter().map(|limit| Op::Ulimit {
-        limit: limit.clone(),
-    }));
-    ops.push(Op::Umask { mask: 0o022 });
-    ops.push(Op::ChangeDir {
-        path: spec.cwd.clone(),
-    });
-    let mask = caps::mask(&spec.capabilities);
-    ops.push(Op::BoundingSet { keep: mask });
-    if spec.seccomp {
-        ops.push(Op::Filter);
-    }
-    if spec.no_new_privileges {
-        ops.push(Op::NoNewPrivileges);
-    }
-    // The primary group too: a process that gives it up must not lose what a file denies to the
-    // group (CVE-2022-36109).
-    let mut groups = vec![inputs.identity.gid];
-    groups.extend(&inputs.identity.groups);
-    groups.extend(&spec.groups);
-    let (uid, gid) = (inputs.identity.uid, inputs.identity.gid);
-    if uid != 0 {
-        ops.push(Op::OwnPipes { uid });
-    }
-    ops.push(Op::Identity { uid, gid, groups });
-    // Another user than root holds none: there is nothing it could inherit them from.
-    ops.push(Op::Capabilities {
-        mask: if uid == 0 { mask } else { 0 },
-    });
-    // Changing the user has cleared it.
-    ops.push(Op::DieWithParent);
-}
-
-/// `HOME` comes from the image when the environment has none.
-fn environment(spec: &Spec, identity: &Identity) -> Vec<String> {
-    let mut env = spec.env.clone();
-    if !env.iter().any(|entry| entry.starts_with("HOME=")) {
-        env.push(format!("HOME={}", identity.home));
-    }
-    env
 }
 
 /// Indices of the mounts that are handed over as descriptors, in slot order.

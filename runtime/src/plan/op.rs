@@ -7,7 +7,9 @@ use serde::{Deserialize, Serialize};
 use crate::hidden::Hidden;
 use crate::limits::Ulimit;
 use crate::node::Node;
+use crate::seccomp::Instruction;
 use crate::sys::{Attrs, FsType};
+use crate::window::WindowSize;
 
 /// What the init does, in order, and then executes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -15,6 +17,8 @@ pub(crate) struct Plan {
     pub(crate) ops: Vec<Op>,
     pub(crate) argv: Vec<String>,
     pub(crate) env: Vec<String>,
+    /// The command is the child of this process, which passes signals on and reaps.
+    pub(crate) reaper: bool,
 }
 
 /// One operation. Slots number the descriptors handed over; paths are free of symbolic links.
@@ -29,6 +33,22 @@ pub(crate) enum Op {
     },
     RaiseLoopback,
     UnshareCgroup,
+    /// Nobody may look into this process until it executes.
+    Hide,
+    /// Goes where a container is, all but its PID namespace, which the process is born in.
+    JoinContainer {
+        slot: usize,
+    },
+    /// Gives the session a terminal, whose master goes to the socket in `slot`.
+    Terminal {
+        slot: usize,
+        size: WindowSize,
+        /// It is /dev/console as well.
+        console: bool,
+    },
+    MakeDirs {
+        path: String,
+    },
     SetHostname {
         name: String,
     },
@@ -111,7 +131,14 @@ pub(crate) enum Op {
     BoundingSet {
         keep: u64,
     },
-    Filter,
+    /// The default filter, as docker has it for these capabilities.
+    Filter {
+        capabilities: u64,
+    },
+    /// Another filter.
+    Profile {
+        program: Vec<Instruction>,
+    },
     /// Executing a file gives no privileges any more, whatever its mode says.
     NoNewPrivileges,
     /// Standard output can then be opened again by name (`/dev/stdout`).
@@ -138,6 +165,10 @@ impl fmt::Display for Op {
             Self::NewKeyring => f.write_str("make a session keyring"),
             Self::JoinNetwork { .. } => f.write_str("join the build network"),
             Self::RaiseLoopback => f.write_str("raise lo"),
+            Self::Hide => f.write_str("hide from other processes"),
+            Self::JoinContainer { .. } => f.write_str("join the container"),
+            Self::Terminal { .. } => f.write_str("make a terminal"),
+            Self::MakeDirs { path } => write!(f, "make the directory {path}"),
             Self::UnshareCgroup => f.write_str("make a cgroup namespace"),
             Self::SetHostname { name } => write!(f, "set host name {name:?}"),
             Self::Umask { mask } => write!(f, "set umask {mask:04o}"),
@@ -160,7 +191,9 @@ impl fmt::Display for Op {
             Self::Ulimit { limit } => write!(f, "set ulimit {:?}", limit.resource),
             Self::ChangeDir { path } => write!(f, "change directory to {path:?}"),
             Self::BoundingSet { .. } => f.write_str("limit the capability bounding set"),
-            Self::Filter => f.write_str("install the system call filter"),
+            Self::Filter { .. } | Self::Profile { .. } => {
+                f.write_str("install the system call filter")
+            }
             Self::NoNewPrivileges => f.write_str("forbid new privileges"),
             Self::OwnPipes { .. } => f.write_str("hand standard output over"),
             Self::Identity { uid, gid, .. } => write!(f, "become user {uid}:{gid}"),

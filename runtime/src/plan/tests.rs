@@ -92,7 +92,7 @@ fn nothing_writable_takes_devices() {
 fn privileges_go_after_everything_that_needs_them() {
     let plan = plan(&spec());
     let bounding = position(&plan, |op| matches!(op, Op::BoundingSet { .. }));
-    let filter = position(&plan, |op| *op == Op::Filter);
+    let filter = position(&plan, |op| matches!(op, Op::Filter { .. }));
     let identity = position(&plan, |op| matches!(op, Op::Identity { .. }));
     let caps = position(&plan, |op| matches!(op, Op::Capabilities { .. }));
     assert!(bounding < filter && filter < identity && identity < caps);
@@ -107,7 +107,7 @@ fn privileges_go_after_everything_that_needs_them() {
 
 #[test]
 fn no_new_privileges_come_after_the_filter_and_before_the_user() {
-    let filter = |plan: &Plan| position(plan, |op| *op == Op::Filter);
+    let filter = |plan: &Plan| position(plan, |op| matches!(op, Op::Filter { .. }));
     let plan_of = plan(&spec().no_new_privileges(true));
     let forbidden = position(&plan_of, |op| *op == Op::NoNewPrivileges);
     let identity = position(&plan_of, |op| matches!(op, Op::Identity { .. }));

@@ -3,9 +3,11 @@
 //! Conditional jumps of classic BPF reach 255 instructions; each is followed by two unconditional
 //! ones (32-bit reach) unless its target is the next instruction, so no program can be too long.
 
+use serde::{Deserialize, Serialize};
+
 /// One classic BPF instruction (`struct sock_filter`).
 #[repr(C)]
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Instruction {
     /// Operation.
     pub code: u16,
@@ -22,6 +24,8 @@ const JMP_JA: u16 = 0x05;
 const JMP_JEQ_K: u16 = 0x15;
 const JMP_JGE_K: u16 = 0x35;
 const JMP_JSET_K: u16 = 0x45;
+const JMP_JGT_K: u16 = 0x25;
+const ALU_AND_K: u16 = 0x54;
 const RET_K: u16 = 0x06;
 
 /// A place in the program that jumps refer to before it is known.
@@ -68,6 +72,17 @@ impl Assembler {
         self.branch(JMP_JGE_K, k, yes, no);
     }
 
+    pub(super) fn jump_gt(&mut self, k: u32, yes: Label, no: Label) {
+        self.branch(JMP_JGT_K, k, yes, no);
+    }
+
+    /// Keeps only these bits of what was loaded.
+    pub(super) fn and(&mut self, mask: u32) {
+        if mask != u32::MAX {
+            self.push(ALU_AND_K, 0, 0, mask);
+        }
+    }
+
     pub(super) fn jump_set(&mut self, k: u32, yes: Label, no: Label) {
         self.branch(JMP_JSET_K, k, yes, no);
     }
@@ -109,6 +124,8 @@ pub(super) fn interpret(program: &[Instruction], data: &[u8; 64]) -> u32 {
             JMP_JA => pc += i.k as usize,
             JMP_JEQ_K => branch(a == i.k),
             JMP_JGE_K => branch(a >= i.k),
+            JMP_JGT_K => branch(a > i.k),
+            ALU_AND_K => a &= i.k,
             JMP_JSET_K => branch(a & i.k != 0),
             RET_K => return i.k,
             other => panic!("unknown instruction {other:#x}"),

@@ -10,6 +10,7 @@ use super::syscall::{Attrs, FsType, Syscall};
 use crate::limits::Ulimit;
 use crate::node::Node;
 use crate::seccomp::Instruction;
+use crate::window::WindowSize;
 
 /// Records calls; descriptors appear in the record as what they were opened as.
 #[derive(Default)]
@@ -73,6 +74,31 @@ fn flags(attrs: Attrs) -> String {
 }
 
 impl Syscall for Fake {
+    fn open_terminal(&self, size: WindowSize) -> io::Result<(OwnedFd, OwnedFd)> {
+        self.call(format!("terminal {}x{}", size.rows, size.columns))?;
+        Ok((self.fd("master"), self.fd("slave")))
+    }
+
+    fn take_terminal(&self, slave: BorrowedFd<'_>) -> io::Result<()> {
+        self.call(format!("take {}", self.name(slave)))
+    }
+
+    fn send(&self, socket: BorrowedFd<'_>, fd: BorrowedFd<'_>) -> io::Result<()> {
+        self.call(format!("send {} {}", self.name(socket), self.name(fd)))
+    }
+
+    fn join_namespaces(&self, pidfd: BorrowedFd<'_>) -> io::Result<()> {
+        self.call(format!("join {}", self.name(pidfd)))
+    }
+
+    fn hide(&self) -> io::Result<()> {
+        self.call("hide".to_owned())
+    }
+
+    fn make_dirs(&self, path: &str) -> io::Result<()> {
+        self.call(format!("mkdirs {path}"))
+    }
+
     fn setsid(&self) -> io::Result<()> {
         self.call("setsid".to_owned())
     }

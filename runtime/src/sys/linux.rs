@@ -19,6 +19,10 @@ use super::syscall::{Attrs, FsType, Syscall};
 use crate::limits::{Resource, Ulimit};
 use crate::node::Node;
 use crate::seccomp::Instruction;
+use crate::window::WindowSize;
+
+/// Type of devpts, statfs(2).
+const DEVPTS: u32 = 0x1cd1;
 
 /// Asks the running kernel.
 pub(crate) struct Linux;
@@ -41,7 +45,9 @@ pub(crate) fn open_in(dir: BorrowedFd<'_>, path: &str) -> io::Result<OwnedFd> {
 pub(crate) fn new_mount(fs: &FsType, attrs: Attrs) -> io::Result<OwnedFd> {
     let context = rustix::mount::fsopen(fs.name.as_str(), FsOpenFlags::FSOPEN_CLOEXEC)?;
     // What mount(8) shows as the device.
-    rustix::mount::fsconfig_set_string(context.as_fd(), "source", fs.name.as_str())?;
+    if !fs.options.iter().any(|(key, _)| key == "source") {
+        rustix::mount::fsconfig_set_string(context.as_fd(), "source", fs.name.as_str())?;
+    }
     for (key, value) in &fs.options {
         rustix::mount::fsconfig_set_string(context.as_fd(), key.as_str(), value.as_str())?;
     }
@@ -238,7 +244,13 @@ impl Syscall for Linux {
         use rustix::stdio::{stderr, stdin, stdout};
         for stream in [stdin(), stdout(), stderr()] {
             let stat = rustix::fs::fstat(stream)?;
-            if FileType::from_raw_mode(stat.st_mode) == FileType::Fifo {
+            let terminal = (136..144).contains(&rustix::fs::major(stat.st_rdev));
+            let owned = match FileType::from_raw_mode(stat.st_mode) {
+                FileType::Fifo => true,
+                FileType::CharacterDevice => terminal,
+                _ => false,
+            };
+            if owned {
                 rustix::fs::fchown(stream, Some(Uid::from_raw(uid)), None)?;
             }
         }
@@ -266,6 +278,64 @@ impl Syscall for Linux {
             Ok(()) | Err(Errno::INVAL) => Ok(()),
             Err(errno) => Err(errno.into()),
         }
+    }
+
+    fn open_terminal(&self, size: WindowSize) -> io::Result<(OwnedFd, OwnedFd)> {
+        use rustix::pty::OpenptFlags;
+        // In a container that is joined, anything may be there.
+        let dir = self.open_path("/dev/pts")?;
+        let flags = OFlags::RDWR | OFlags::NOCTTY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let master = rustix::fs::openat(&dir, "ptmx", flags, Mode::empty())?;
+        let is_devpts = rustix::fs::fstatfs(&master)?.f_type == rustix::fs::FsWord::from(DEVPTS);
+        let number = rustix::fs::fstat(&master)?.st_rdev;
+        if !is_devpts || number != rustix::fs::makedev(5, 2) {
+            return Err(Errno::NOTTY.into());
+        }
+        rustix::pty::unlockpt(&master)?;
+        let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
+        let slave = rustix::pty::ioctl_tiocgptpeer(&master, flags)?;
+        let size = rustix::termios::Winsize {
+            ws_row: size.rows,
+            ws_col: size.columns,
+            ws_xpixel: 0,
+            ws_ypixel: 0,
+        };
+        rustix::termios::tcsetwinsize(&master, size)?;
+        Ok((master, slave))
+    }
+
+    fn take_terminal(&self, slave: BorrowedFd<'_>) -> io::Result<()> {
+        rustix::process::ioctl_tiocsctty(slave)?;
+        rustix::stdio::dup2_stdin(slave)?;
+        rustix::stdio::dup2_stdout(slave)?;
+        Ok(rustix::stdio::dup2_stderr(slave)?)
+    }
+
+    fn send(&self, socket: BorrowedFd<'_>, fd: BorrowedFd<'_>) -> io::Result<()> {
+        use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
+        let mut space = [std::mem::MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+        let mut rights = SendAncillaryBuffer::new(&mut space);
+        let fds = [fd];
+        rights.push(SendAncillaryMessage::ScmRights(&fds));
+        let bytes = [io::IoSlice::new(b"t")];
+        sendmsg(socket, &bytes, &mut rights, SendFlags::NOSIGNAL)?;
+        Ok(())
+    }
+
+    fn join_namespaces(&self, pidfd: BorrowedFd<'_>) -> io::Result<()> {
+        use rustix::thread::ThreadNameSpaceType as Kind;
+        let kinds = Kind::MOUNT | Kind::NETWORK | Kind::INTER_PROCESS_COMMUNICATION;
+        let kinds = kinds | Kind::HOST_NAME_AND_NIS_DOMAIN_NAME | Kind::CONTROL_GROUP;
+        Ok(rustix::thread::move_into_thread_name_spaces(pidfd, kinds)?)
+    }
+
+    fn hide(&self) -> io::Result<()> {
+        use rustix::process::{DumpableBehavior, set_dumpable_behavior};
+        Ok(set_dumpable_behavior(DumpableBehavior::NotDumpable)?)
+    }
+
+    fn make_dirs(&self, path: &str) -> io::Result<()> {
+        std::fs::create_dir_all(path)
     }
 
     fn die_with_parent(&self) -> io::Result<()> {

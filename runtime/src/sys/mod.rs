@@ -11,6 +11,8 @@ mod syscall;
 
 pub(crate) use bpf::attach_device_filter;
 pub(crate) use linux::{Linux, open_in};
-pub(crate) use process::{Child, clone_process, close_from, inherited, wait_child};
-pub(crate) use raw::{allow_devices, mount_setattr, raise_loopback};
+pub(crate) use process::{
+    Child, clone_process, close_from, close_inherited, inherited, wait_child,
+};
+pub(crate) use raw::{allow_devices, mount_setattr, raise_loopback, send_signal, sync_file_range};
 pub(crate) use syscall::{Attrs, FsType, Syscall};

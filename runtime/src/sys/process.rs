@@ -145,6 +145,15 @@ pub(crate) fn close_from(first: u32) -> io::Result<()> {
     }
 }
 
+/// Closes every descriptor from 3 on, which whoever started this process has left open. To be
+/// called before anything opens one.
+pub(crate) fn close_inherited() {
+    // SAFETY: nothing of this process owns one of these descriptors yet, as the caller promises.
+    unsafe {
+        libc::syscall(libc::SYS_close_range, 3u32, u32::MAX, 0u32);
+    }
+}
+
 /// Waits for a child and reaps it: `Ok((code, signal))`, one of them set.
 pub(crate) fn wait_child(pidfd: BorrowedFd<'_>) -> io::Result<(Option<i32>, Option<i32>)> {
     use rustix::process::{WaitId, WaitIdOptions, waitid};

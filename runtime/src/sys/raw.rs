@@ -82,6 +82,20 @@ fn set_mount_attr(tree: BorrowedFd<'_>, attr: &MountAttr, recursive: bool) -> io
     checked(result).map(drop)
 }
 
+/// sync_file_range(2): writes what is dirty of so much of a file, and waits until it is on the way
+/// to the disk and back. It says nothing of the file's own data, such as its size.
+pub(crate) fn sync_file_range(file: BorrowedFd<'_>, offset: u64, len: u64) -> io::Result<()> {
+    const ALL: u32 = libc::SYNC_FILE_RANGE_WAIT_BEFORE
+        | libc::SYNC_FILE_RANGE_WRITE
+        | libc::SYNC_FILE_RANGE_WAIT_AFTER;
+    let (Ok(offset), Ok(len)) = (offset.try_into(), len.try_into()) else {
+        return Err(io::ErrorKind::InvalidInput.into());
+    };
+    // SAFETY: it takes no pointer.
+    let result = unsafe { libc::sync_file_range(file.as_raw_fd(), offset, len, ALL) };
+    checked(result.into()).map(drop)
+}
+
 /// Installs a seccomp filter without `no_new_privs`, which needs CAP_SYS_ADMIN.
 pub(super) fn install_filter(filter: &[Instruction]) -> io::Result<()> {
     #[repr(C)]
@@ -103,6 +117,21 @@ pub(super) fn install_filter(filter: &[Instruction]) -> io::Result<()> {
             libc::SECCOMP_SET_MODE_FILTER,
             0,
             &raw const program,
+        )
+    };
+    checked(result).map(drop)
+}
+
+/// pidfd_send_signal(2) by the signal's number, real-time ones too; 0 only looks.
+pub(crate) fn send_signal(pidfd: BorrowedFd<'_>, number: i32) -> io::Result<()> {
+    // SAFETY: numbers only; no signal information is passed.
+    let result = unsafe {
+        libc::syscall(
+            libc::SYS_pidfd_send_signal,
+            pidfd.as_raw_fd(),
+            number,
+            std::ptr::null::<libc::siginfo_t>(),
+            0,
         )
     };
     checked(result).map(drop)

@@ -6,6 +6,7 @@ use std::os::fd::{BorrowedFd, OwnedFd};
 use crate::limits::Ulimit;
 use crate::node::Node;
 use crate::seccomp::Instruction;
+use crate::window::WindowSize;
 
 /// Attributes of one mount; they are never inherited from elsewhere.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -75,6 +76,18 @@ pub(crate) trait Syscall {
     fn own_pipes(&self, uid: u32) -> io::Result<()>;
     fn set_identity(&self, uid: u32, gid: u32, groups: &[u32]) -> io::Result<()>;
     fn set_capabilities(&self, mask: u64) -> io::Result<()>;
+    /// Makes a terminal of the devpts at /dev/pts: its master and the end for the process.
+    fn open_terminal(&self, size: WindowSize) -> io::Result<(OwnedFd, OwnedFd)>;
+    /// Makes a terminal the session's, and the standard streams.
+    fn take_terminal(&self, slave: BorrowedFd<'_>) -> io::Result<()>;
+    /// Hands a descriptor to whoever has the other end of the socket.
+    fn send(&self, socket: BorrowedFd<'_>, fd: BorrowedFd<'_>) -> io::Result<()>;
+    /// Joins all namespaces of a process but its PID and user namespaces.
+    fn join_namespaces(&self, pidfd: BorrowedFd<'_>) -> io::Result<()>;
+    /// Keeps others from looking into this process (prctl(2), `PR_SET_DUMPABLE`).
+    fn hide(&self) -> io::Result<()>;
+    /// Makes what is missing of a path; links are followed, inside the root.
+    fn make_dirs(&self, path: &str) -> io::Result<()>;
     fn die_with_parent(&self) -> io::Result<()>;
     /// Whether the file may be executed: `Ok` when it may.
     fn check_executable(&self, path: &str) -> io::Result<()>;

@@ -7,7 +7,7 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use runtime::{Dns, Hidden, Mount, MountKind, Node, overlay};
+use runtime::{Access, Dns, Hidden, Mount, MountKind, Node, overlay};
 use rustix::fs::{FileType, Mode, OFlags};
 
 use crate::harness::{Image, Test, failure, output, ran};
@@ -68,7 +68,7 @@ fn hidden_mount_points() -> Result<(), String> {
     .unwrap();
     assert_eq!(
         output(&image.sh("busybox tail -1 /etc/hosts; echo z > /etc/own")),
-        "127.0.0.1\tbuildkitsandbox"
+        "127.0.0.1\tlocalhost"
     );
     assert_eq!(image.changes(), ["etc", "etc/own"]);
     Ok(())
@@ -190,6 +190,7 @@ fn device_nodes() -> Result<(), String> {
         mode: 0o600,
         uid: 0,
         gid: 0,
+        access: Access::ALL,
     };
     let spec = || image.sh(&script).mount(Mount::tmpfs("/t", None));
     // Without one, none but what is bound into /dev.

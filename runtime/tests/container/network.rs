@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
 
-use runtime::network::{Config, Sandbox};
+use runtime::network::{Between, Config, Sandbox};
 use runtime::{NetworkMode, Spec};
 
 use crate::harness::{Image, Test, eventually, output};
@@ -74,6 +74,7 @@ fn config(dir: &Path) -> Config {
     Config {
         state_dir: PathBuf::from(dir),
         bridge: "testbr0".to_owned(),
+        between: Between::Nothing,
     }
 }
 
@@ -116,7 +117,7 @@ fn reach(dir: &Path) {
         assert_eq!(output(&with(image.sh(&script), &sandbox)), "hello");
     }
     let hosts = output(&with(image.sh("busybox tail -1 /etc/hosts"), &sandbox));
-    assert_eq!(hosts, format!("{}\tbuildkitsandbox", sandbox.address()));
+    assert_eq!(hosts, format!("{}\tlocalhost", sandbox.address()));
     assert_eq!(
         fs::read_to_string("/proc/sys/net/ipv4/ip_forward")
             .unwrap()

@@ -6,6 +6,7 @@
 pub(crate) mod cache;
 pub(crate) mod check;
 pub(crate) mod collect;
+pub(crate) mod containers;
 mod failure;
 pub(crate) mod images;
 pub(crate) mod indexes;

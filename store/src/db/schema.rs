@@ -21,6 +21,10 @@ const MIGRATIONS: &[(&str, &str)] = &[
         "0003_indexes.sql",
         include_str!("../../../migrations/store/0003_indexes.sql"),
     ),
+    (
+        "0004_containers.sql",
+        include_str!("../../../migrations/store/0004_containers.sql"),
+    ),
 ];
 
 /// The version that this program writes.

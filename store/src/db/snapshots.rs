@@ -164,6 +164,20 @@ pub(crate) async fn not_durable(db: &mut SqliteConnection) -> sqlx::Result<Vec<i
         .await
 }
 
+/// Those of them whose files have so many bytes at least.
+pub(crate) async fn large_not_durable(
+    db: &mut SqliteConnection,
+    bytes: i64,
+) -> sqlx::Result<Vec<i64>> {
+    sqlx::query_scalar(
+        "SELECT id FROM snapshots
+         WHERE boot_id IS NOT NULL AND source_id IS NULL AND size_disk >= ?",
+    )
+    .bind(bytes)
+    .fetch_all(db)
+    .await
+}
+
 /// Records that the files of these are on disk.
 pub(crate) async fn mark_durable(db: &mut SqliteConnection, ids: &[i64]) -> sqlx::Result<()> {
     let ids = serde_json::Value::from(ids.to_vec()).to_string();

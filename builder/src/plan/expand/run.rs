@@ -3,7 +3,7 @@
 use dockerfile::diagnostic::{Code, Diagnostic};
 use dockerfile::history;
 use dockerfile::instruction::{
-    CommandLine, Mount, MountKind, Network, RawMount, Run, Script, Security,
+    CommandLine, Device, Mount, MountKind, Network, RawMount, Run, Script, Security,
 };
 use dockerfile::span::Span;
 
@@ -15,15 +15,11 @@ use super::{Expander, Outcome, Wrong};
 impl Expander<'_> {
     pub(super) fn run(&mut self, run: &Run) -> Outcome {
         self.check_consent(run)?;
+        let devices = self.devices(run)?;
         let mut mounts = self.mounts(run)?;
         let mut env = self.state.run_env();
         env.extend(agent_variable(&mounts, &env));
         in_order(&mut mounts);
-        let mut devices = Vec::new();
-        for raw in &run.devices {
-            let device = raw.parse().map_err(|e| told(e.message, e.help, e.span))?;
-            devices.push(device);
-        }
         let mut script = None;
         let argv = match run.script() {
             Script::Plain(command) => command.argv(&self.state.shell()),
@@ -68,41 +64,40 @@ impl Expander<'_> {
 
     /// What reaches beyond the container is for the user to allow, not for the Dockerfile.
     fn check_consent(&self, run: &Run) -> Result<(), Wrong> {
-        let consent = self.input.consent;
-        let device = run.devices.first().map(|device| device.value.span);
-        for (asked, given, name, why, span) in [
+        let consent = &self.input.consent;
+        for (asked, given, name, why) in [
             (
                 run.network == Network::Host,
                 consent.host_network,
                 "network.host",
                 "reach what listens on this machine alone",
-                None,
             ),
             (
                 run.security == Security::Insecure,
                 consent.insecure,
                 "security.insecure",
                 "have all privileges on this machine",
-                None,
-            ),
-            (
-                device.is_some(),
-                consent.devices,
-                "device",
-                "use a device of this machine",
-                device,
             ),
         ] {
             if asked && !given {
-                let message = format!("{name} is not allowed");
-                let span = span.unwrap_or_default();
-                let help = format!("the step would {why}: build with --allow {name}");
-                return Err(Diagnostic::error(Code::CannotBuild, message, span)
-                    .help(help)
-                    .into());
+                return Err(not_allowed(name, why, Span::default()));
             }
         }
         Ok(())
+    }
+
+    /// The devices, all of which the user allows.
+    fn devices(&self, run: &Run) -> Result<Vec<Device>, Wrong> {
+        let mut devices = Vec::new();
+        for raw in &run.devices {
+            let device = raw.parse().map_err(|e| told(e.message, e.help, e.span))?;
+            if !self.input.consent.devices.allows(&device.name) {
+                let why = "use a device of this machine";
+                return Err(not_allowed("device", why, raw.value.span));
+            }
+            devices.push(device);
+        }
+        Ok(devices)
     }
 
     /// The mounts, in the order of the file.
@@ -167,6 +162,13 @@ fn agent_variable(mounts: &[MountOp], env: &[String]) -> Option<String> {
     let socket = mounts.iter().find(ssh)?.target.as_ref()?;
     let known = |pair: &String| pair.split_once('=').is_some_and(|(name, _)| name == NAME);
     (!env.iter().any(known)).then(|| format!("{NAME}={socket}"))
+}
+
+fn not_allowed(name: &str, why: &str, span: Span) -> Wrong {
+    let message = format!("{name} is not allowed");
+    let help = format!("the step would {why}: build with --allow {name}");
+    let error = Diagnostic::error(Code::CannotBuild, message, span);
+    error.help(help).into()
 }
 
 /// Why there is no such mount.

@@ -5,16 +5,13 @@
 //! checksum of the whole is combined from theirs. What cannot be compressed is stored, and a block
 //! of zeros is compressed once.
 
-use std::collections::VecDeque;
 use std::io::{self, Write};
 use std::num::NonZeroUsize;
-use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
-use std::sync::{Arc, Mutex};
 
 use flate2::{Compress, Compression, Crc, FlushCompress};
 
+use super::pool::{Pool, Worker};
 use super::probe::Probe;
-use crate::sync::lock;
 
 /// How much is deflated on its own; part of what makes the output what it is.
 const BLOCK: usize = 1 << 20;
@@ -35,7 +32,9 @@ pub struct GzipCompressor<W: Write> {
     /// For blocks that are not worth a thread.
     state: Option<Deflater>,
     /// Started when a first block is full: most layers are smaller than that.
-    pool: Option<Pool>,
+    pool: Option<Pool<Deflater>>,
+    /// Blocks that were compressed, to be filled again.
+    spare: Vec<Vec<u8>>,
 }
 
 struct Deflated {
@@ -52,15 +51,6 @@ impl Clone for Deflated {
     }
 }
 
-type Answer = io::Result<Deflated>;
-type Job = (Vec<u8>, Sender<Answer>);
-
-struct Pool {
-    jobs: SyncSender<Job>,
-    /// In the order of the input.
-    pending: VecDeque<Receiver<Answer>>,
-}
-
 impl<W: Write> GzipCompressor<W> {
     /// `level` is 0 to 9.
     pub(super) fn new(out: W, level: u32, threads: NonZeroUsize) -> Self {
@@ -74,6 +64,7 @@ impl<W: Write> GzipCompressor<W> {
             begun: false,
             state: None,
             pool: None,
+            spare: Vec::new(),
         }
     }
 
@@ -116,25 +107,22 @@ impl<W: Write> GzipCompressor<W> {
         }
         let pool = match &mut self.pool {
             Some(pool) => pool,
-            none => none.insert(Pool::start(self.threads, self.level)?),
+            none => none.insert(Pool::start(self.threads, || Deflater::new(self.level))?),
         };
-        let (answer, pending) = channel();
-        pool.jobs.send((block, answer)).map_err(|_| gone())?;
-        pool.pending.push_back(pending);
+        pool.submit(block)?;
         self.collect(2 * self.threads.get())
     }
 
     /// Writes finished blocks until at most `left` are pending.
     fn collect(&mut self, left: usize) -> io::Result<()> {
-        loop {
-            let next = match &mut self.pool {
-                Some(pool) if pool.pending.len() > left => pool.pending.pop_front(),
-                _ => None,
-            };
-            let Some(next) = next else { return Ok(()) };
-            let deflated = next.recv().map_err(|_| gone())??;
+        while let Some(pool) = &mut self.pool
+            && let Some((deflated, mut block)) = pool.next(left)?
+        {
             self.append(deflated)?;
+            block.clear();
+            self.spare.push(block);
         }
+        Ok(())
     }
 
     fn append(&mut self, deflated: Deflated) -> io::Result<()> {
@@ -147,6 +135,7 @@ impl<W: Write> GzipCompressor<W> {
 impl<W: Write> Write for GzipCompressor<W> {
     fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
         if self.block.capacity() == 0 {
+            self.block = self.spare.pop().unwrap_or_default();
             self.block.reserve_exact(BLOCK);
         }
         let n = buf.len().min(BLOCK - self.block.len());
@@ -163,36 +152,6 @@ impl<W: Write> Write for GzipCompressor<W> {
     }
 }
 
-fn gone() -> io::Error {
-    io::Error::other("a compressing thread ended early")
-}
-
-impl Pool {
-    fn start(threads: NonZeroUsize, level: u32) -> io::Result<Self> {
-        let (jobs, todo) = sync_channel::<Job>(threads.get());
-        let todo = Arc::new(Mutex::new(todo));
-        for _ in 0..threads.get() {
-            let todo = Arc::clone(&todo);
-            std::thread::Builder::new()
-                .name("gzip".to_owned())
-                .spawn(move || {
-                    let mut state = Deflater::new(level);
-                    loop {
-                        // They end when the compressor is dropped, and with it the sender.
-                        let job = lock(&todo).recv();
-                        let Ok((block, answer)) = job else { return };
-                        // Nobody waits for it any more when the compressor failed.
-                        let _ = answer.send(state.deflate(&block));
-                    }
-                })?;
-        }
-        Ok(Self {
-            jobs,
-            pending: VecDeque::new(),
-        })
-    }
-}
-
 /// Deflates one block after the other.
 struct Deflater {
     level: u32,
@@ -200,6 +159,15 @@ struct Deflater {
     probe: Probe,
     /// A whole block of zeros.
     zeros: Option<Deflated>,
+}
+
+impl Worker for Deflater {
+    type Job = Vec<u8>;
+    type Done = (Deflated, Vec<u8>);
+
+    fn work(&mut self, block: Vec<u8>) -> io::Result<(Deflated, Vec<u8>)> {
+        Ok((self.deflate(&block)?, block))
+    }
 }
 
 impl Deflater {
@@ -212,7 +180,7 @@ impl Deflater {
         }
     }
 
-    fn deflate(&mut self, block: &[u8]) -> Answer {
+    fn deflate(&mut self, block: &[u8]) -> io::Result<Deflated> {
         if block.len() < BLOCK || block.iter().any(|byte| *byte != 0) {
             return self.block(block);
         }
@@ -223,7 +191,7 @@ impl Deflater {
         Ok(self.zeros.insert(zeros).clone())
     }
 
-    fn block(&mut self, block: &[u8]) -> Answer {
+    fn block(&mut self, block: &[u8]) -> io::Result<Deflated> {
         let mut bytes = Vec::with_capacity(block.len() / 2 + 1024);
         let mut rest = block;
         while !rest.is_empty() {

@@ -4,9 +4,12 @@
 //! same bytes for the same input and level, whatever the number of threads: see [`Compressor`].
 
 mod bounds;
+mod choice;
 mod gzip;
+pub(super) mod pool;
 mod probe;
 mod read_ahead;
+mod write_behind;
 
 use std::io::{self, BufReader, Cursor, Read, Write};
 use std::num::NonZeroUsize;
@@ -14,14 +17,16 @@ use std::num::NonZeroUsize;
 use liblzma::stream::{CONCATENATED, Stream};
 
 pub use bounds::{Bounds, TooMuch};
+pub use choice::{BadCompression, Compression, Kind};
 pub use gzip::GzipCompressor;
 pub use read_ahead::ReadAhead;
+pub use write_behind::WriteBehind;
 
 use crate::media_type::LayerCompression;
 
 /// How a stream is compressed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Compression {
+pub enum Encoding {
     /// Not at all, or in no way that we know.
     None,
     /// gzip, of one or more members.
@@ -34,13 +39,13 @@ pub enum Compression {
     Bzip2,
 }
 
-/// How many first bytes [`Compression::detect`] wants.
+/// How many first bytes [`Encoding::detect`] wants.
 pub const DETECT_LEN: usize = 6;
 const BUFFER: usize = 128 << 10;
 /// xz tells how much memory it wants; its highest preset takes 65 MiB.
 const XZ_MEMORY: u64 = 256 << 20;
 
-impl Compression {
+impl Encoding {
     /// Tells the format by a stream's first bytes.
     pub fn detect(start: &[u8]) -> Self {
         match start {
@@ -54,7 +59,7 @@ impl Compression {
     }
 }
 
-impl From<LayerCompression> for Compression {
+impl From<LayerCompression> for Encoding {
     fn from(compression: LayerCompression) -> Self {
         match compression {
             LayerCompression::None => Self::None,
@@ -72,25 +77,25 @@ impl From<LayerCompression> for Compression {
 /// When the first bytes cannot be read.
 pub fn decompress<'r, R: Read + Send + 'r>(
     mut reader: R,
-) -> io::Result<(Compression, Box<dyn Read + Send + 'r>)> {
+) -> io::Result<(Encoding, Box<dyn Read + Send + 'r>)> {
     let mut start = Vec::with_capacity(DETECT_LEN);
     (&mut reader)
         .take(DETECT_LEN as u64)
         .read_to_end(&mut start)?;
-    let compression = Compression::detect(&start);
+    let compression = Encoding::detect(&start);
     let counted = bounds::Counted::new(Cursor::new(start).chain(reader));
     let read = counted.count();
     let whole = counted;
     let buffered = |whole| BufReader::with_capacity(BUFFER, whole);
     let decoder: Box<dyn Read + Send + 'r> = match compression {
-        Compression::None => Box::new(whole),
-        Compression::Gzip => Box::new(flate2::bufread::MultiGzDecoder::new(buffered(whole))),
-        Compression::Zstd => Box::new(zstd::Decoder::with_buffer(buffered(whole))?),
-        Compression::Xz => Box::new(liblzma::bufread::XzDecoder::new_stream(
+        Encoding::None => Box::new(whole),
+        Encoding::Gzip => Box::new(flate2::bufread::MultiGzDecoder::new(buffered(whole))),
+        Encoding::Zstd => Box::new(zstd::Decoder::with_buffer(buffered(whole))?),
+        Encoding::Xz => Box::new(liblzma::bufread::XzDecoder::new_stream(
             buffered(whole),
             Stream::new_stream_decoder(XZ_MEMORY, CONCATENATED)?,
         )),
-        Compression::Bzip2 => Box::new(bzip2::bufread::MultiBzDecoder::new(buffered(whole))),
+        Encoding::Bzip2 => Box::new(bzip2::bufread::MultiBzDecoder::new(buffered(whole))),
     };
     let bounded = bounds::Bounded::new(decoder, read, Bounds::of_process());
     Ok((compression, Box::new(bounded)))
@@ -108,9 +113,9 @@ pub struct CompressOptions {
 
 /// The gzip level unless another is asked for. The next one makes binaries 3 % smaller, and takes
 /// nearly twice as long over text; the one below makes them a fifth larger.
-const GZIP_LEVEL: i32 = 2;
+pub(super) const GZIP_LEVEL: i32 = 2;
 /// The Zstandard level unless another is asked for.
-const ZSTD_LEVEL: i32 = 3;
+pub(super) const ZSTD_LEVEL: i32 = 3;
 /// What one zstd thread compresses at a time; part of what makes the output what it is.
 const ZSTD_JOB: u32 = 4 << 20;
 
@@ -258,7 +263,7 @@ mod tests {
         compressor.finish().unwrap()
     }
 
-    fn read(bytes: &[u8]) -> io::Result<(Compression, Vec<u8>)> {
+    fn read(bytes: &[u8]) -> io::Result<(Encoding, Vec<u8>)> {
         let (compression, mut reader) = decompress(bytes)?;
         let mut plain = Vec::new();
         reader.read_to_end(&mut plain)?;
@@ -356,22 +361,19 @@ mod tests {
             .read_to_end(&mut xz)
             .unwrap();
         let twice = [xz.clone(), xz].concat();
-        assert_eq!(read(&twice).unwrap(), (Compression::Xz, b"oneone".to_vec()));
+        assert_eq!(read(&twice).unwrap(), (Encoding::Xz, b"oneone".to_vec()));
         let mut bz = Vec::new();
         bzip2::read::BzEncoder::new(&b"one"[..], bzip2::Compression::fast())
             .read_to_end(&mut bz)
             .unwrap();
         let twice = [bz.clone(), bz].concat();
-        assert_eq!(
-            read(&twice).unwrap(),
-            (Compression::Bzip2, b"oneone".to_vec())
-        );
+        assert_eq!(read(&twice).unwrap(), (Encoding::Bzip2, b"oneone".to_vec()));
     }
 
     #[test]
     fn plain_and_short_streams_pass_through() {
         for bytes in [&b""[..], b"\x1f", b"\x1f\x8b", b"plain text"] {
-            assert_eq!(read(bytes).unwrap(), (Compression::None, bytes.to_vec()));
+            assert_eq!(read(bytes).unwrap(), (Encoding::None, bytes.to_vec()));
         }
     }
 

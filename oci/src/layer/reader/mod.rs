@@ -198,6 +198,11 @@ impl<R: Read> Reader<R> {
         self.offset
     }
 
+    /// The source. What was read of it ahead is lost.
+    pub(crate) fn into_inner(self) -> R {
+        self.inner.into_inner()
+    }
+
     fn begin(&mut self, size: u64) {
         self.content = size;
         self.padding = size.wrapping_neg() % BLOCK as u64;

@@ -21,6 +21,8 @@ use super::interrupts::Interrupts;
 use super::options::Options;
 use super::outcome::write_whole;
 use super::outputs::{Dest, Look, Output};
+use super::provenance::{self, Material};
+use super::record::without_user;
 use crate::app::App;
 use crate::commands::push::{Pushing, push_one};
 use crate::failure::{Failure, Outcome};
@@ -36,6 +38,8 @@ pub struct Built {
     pub document: ConfigDocument,
     /// So many of the layers came with the base image.
     pub base_layers: usize,
+    /// The images that it was made of.
+    pub materials: Vec<Material>,
 }
 
 /// Brings a result where it is to go.
@@ -157,7 +161,6 @@ impl Delivery<'_> {
         Shape {
             form: Form {
                 compression: look.compression,
-                level: look.level,
                 force: look.force,
                 vocabulary: Some(look.vocabulary.unwrap_or(own)),
                 ..Form::default()
@@ -179,6 +182,8 @@ impl Delivery<'_> {
         let names = self.names(look);
         known.names.extend(names.iter().map(ToString::to_string));
         if store {
+            // Storing it waits for the disk as well, but cannot be ended then.
+            self.images.make_durable().await?;
             let id = self.store(built, look, &names).await?;
             self.note(&format!("writing image {id}"));
             for name in &names {
@@ -373,7 +378,12 @@ impl Delivery<'_> {
             write_whole(path, id.to_string().into_bytes()).await?;
         }
         if let Some(path) = &self.args.metadata_file {
-            let document = metadata(only, &known);
+            let mut document = metadata(only, &known);
+            if provenance::is_wanted() {
+                self.tell_provenance(built, &mut document);
+            }
+            document.sort_keys();
+            let document = Value::Object(document);
             write_whole(path, serde_json::to_vec_pretty(&document)?).await?;
         }
         let files = |output: &Output| matches!(output, Output::Files { .. });
@@ -383,6 +393,20 @@ impl Delivery<'_> {
             self.app.printer.line(id);
         }
         Ok(())
+    }
+
+    /// How each image came to be, under the keys that buildx has for it.
+    fn tell_provenance(&self, built: &[Built], document: &mut Map<String, Value>) {
+        let remote = self.args.context.contains("://") || self.args.context.starts_with("git@");
+        let address = remote.then(|| without_user(&self.args.context));
+        for one in built {
+            let key = match built.len() {
+                1 => "buildx.build.provenance".to_owned(),
+                _ => format!("buildx.build.provenance/{}", one.platform),
+            };
+            let told = provenance::predicate(self.args, address.as_deref(), &one.materials);
+            document.insert(key, told);
+        }
     }
 
     /// Whether an output goes to standard output.
@@ -406,7 +430,7 @@ fn exporting() -> Vertex {
 }
 
 /// What buildx writes of an image.
-fn metadata(config: Option<&Digest>, known: &Known) -> Value {
+fn metadata(config: Option<&Digest>, known: &Known) -> Map<String, Value> {
     let mut out = Map::new();
     let reference = known.id.as_ref().or(config).map(|id| id.short().to_owned());
     if let Some(reference) = reference {
@@ -436,7 +460,7 @@ fn metadata(config: Option<&Digest>, known: &Known) -> Value {
     if !names.is_empty() {
         out.insert("image.name".to_owned(), json!(names.join(",")));
     }
-    Value::Object(out)
+    out
 }
 
 /// Ends writing when the build is interrupted.

@@ -95,6 +95,10 @@ pub struct BuildFlags {
     #[arg(long, value_name = "STAGE", value_delimiter = ',')]
     pub no_cache_filter: Vec<String>,
 
+    /// Merge the layers that are new into one, upon those of the base
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value_t = false, hide_default_value = true, value_parser = boolean, action = ArgAction::Set, value_name = "BOOL")]
+    pub squash: bool,
+
     /// Always ask the registry for newer base images
     #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value_t = false, hide_default_value = true, value_parser = pull, action = ArgAction::Set, value_name = "BOOL")]
     pub pull: bool,
@@ -123,7 +127,8 @@ pub struct BuildFlags {
 
     /// Let the build do what its container keeps it from: network.host, the network of this
     /// machine for RUN --network=host (--network host allows it too); security.insecure, all
-    /// privileges for RUN --security=insecure; device, devices of this machine for RUN --device
+    /// privileges for RUN --security=insecure; device, or device=NAME for one of them, devices of
+    /// this machine for RUN --device
     #[arg(long, value_name = "ENTITLEMENT")]
     pub allow: Vec<String>,
 
@@ -132,8 +137,9 @@ pub struct BuildFlags {
     #[arg(long = "secret", value_name = "id=ID[,src=FILE|,env=NAME]")]
     pub secrets: Vec<String>,
 
-    /// An SSH agent for RUN --mount=type=ssh: `default` is that of SSH_AUTH_SOCK
-    #[arg(long, value_name = "default|ID[=SOCKET]")]
+    /// An SSH agent for RUN --mount=type=ssh: `default` is that of SSH_AUTH_SOCK; private keys
+    /// without a passphrase can be named instead, and no step sees more than what they sign
+    #[arg(long, value_name = "default|ID[=SOCKET|KEY[,KEY]]")]
     pub ssh: Vec<String>,
 
     /// What to do with the Dockerfile: build, check, outline (list arguments, secrets and SSH
@@ -237,8 +243,13 @@ pub struct StepArgs {
     /// Run steps below this control group, which is made where it is missing
     #[arg(long, value_name = "PATH", help_heading = STEPS)]
     pub cgroup_parent: Option<String>,
-    /// Confine RUN steps otherwise: seccomp=unconfined lets all system calls through,
-    /// no-new-privileges keeps set-user-ID programs from giving any
+    /// Give RUN steps a device of this machine: a path, as in /dev/fuse[:PATH][:rwm], or a name, as
+    /// in vendor.com/class=name; may be repeated
+    #[arg(long = "device", value_name = "DEVICE", help_heading = STEPS)]
+    pub devices: Vec<String>,
+    /// Confine RUN steps otherwise: seccomp=unconfined lets all system calls through, seccomp=FILE
+    /// those of a profile in docker's form; no-new-privileges keeps set-user-ID programs from
+    /// giving any
     #[arg(
         long = "security-opt",
         value_name = "OPTION",

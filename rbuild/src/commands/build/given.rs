@@ -6,7 +6,8 @@ use std::os::unix::ffi::OsStringExt as _;
 use std::os::unix::fs::FileTypeExt as _;
 use std::path::{Path, PathBuf};
 
-use builder::engine::secrets::{Agents, Secrets};
+use builder::engine::keys::Keys;
+use builder::engine::secrets::{Agent, Agents, Secrets};
 use runtime::Hidden;
 
 /// The most bytes that a secret has, as with BuildKit.
@@ -25,11 +26,11 @@ enum Source {
     Variable(String),
 }
 
-/// `--ssh ID[=SOCKET]`
+/// `--ssh ID[=SOCKET|KEY[,KEY]]`
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SshFlag {
     id: String,
-    socket: Option<PathBuf>,
+    paths: Vec<PathBuf>,
 }
 
 /// Reads a `--secret`; `set` tells whether there is such a variable. The words are buildx's.
@@ -77,20 +78,16 @@ pub fn secret(text: &str, set: &dyn Fn(&str) -> bool) -> Result<SecretFlag, Stri
 
 /// Reads a `--ssh`.
 pub fn ssh(text: &str) -> Result<SshFlag, String> {
-    let (id, socket) = text.split_once('=').unwrap_or((text, ""));
+    let (id, paths) = text.split_once('=').unwrap_or((text, ""));
     if id.is_empty() {
         return Err(format!(
-            "invalid ssh agent {text:?}: write default, or NAME=SOCKET"
+            "invalid ssh agent {text:?}: write default, or NAME=SOCKET, or NAME=KEY"
         ));
     }
-    if socket.contains(',') {
-        return Err(format!(
-            "--ssh {id}: only one agent can be behind a name; add keys to it with `ssh-add KEY`"
-        ));
-    }
+    let paths = paths.split(',').filter(|path| !path.is_empty());
     Ok(SshFlag {
         id: id.to_owned(),
-        socket: Some(PathBuf::from(socket)).filter(|path| !path.as_os_str().is_empty()),
+        paths: paths.map(PathBuf::from).collect(),
     })
 }
 
@@ -145,26 +142,39 @@ fn read_file(path: &Path) -> std::io::Result<Vec<u8>> {
     Ok(value)
 }
 
-/// Where the agents are; `usual` is where SSH programs look for one.
+/// Finds agents, and reads the keys of those that are none; `usual` is where SSH programs look for
+/// one.
 pub fn agents(flags: &[SshFlag], usual: Option<PathBuf>) -> Result<Agents, String> {
     let usual = usual.filter(|path| !path.as_os_str().is_empty());
     let mut agents = Agents::new();
-    for SshFlag { id, socket } in flags {
-        let Some(socket) = socket.clone().or_else(|| usual.clone()) else {
-            return Err(format!(
-                "--ssh {id}: invalid empty ssh agent socket: make sure SSH_AUTH_SOCK is set"
-            ));
+    for SshFlag { id, paths } in flags {
+        let told = |e: String| format!("--ssh {id}: {e}");
+        let paths = match (paths.as_slice(), &usual) {
+            ([], Some(usual)) => vec![usual.clone()],
+            ([], None) => {
+                return Err(told(
+                    "invalid empty ssh agent socket: make sure SSH_AUTH_SOCK is set".to_owned(),
+                ));
+            }
+            (paths, _) => paths.to_vec(),
         };
-        let there = std::fs::metadata(&socket);
-        let there = there.map_err(|e| format!("--ssh {id}: {}: {e}", socket.display()))?;
-        if !there.file_type().is_socket() {
-            let path = socket.display();
-            return Err(format!(
-                "--ssh {id}: {path} is no agent's socket; if it is a key, add it to an agent \
-                 with `ssh-add {path}` and give --ssh {id} alone"
-            ));
+        let mut sockets = 0;
+        for path in &paths {
+            let there = std::fs::metadata(path);
+            let there = there.map_err(|e| told(format!("{}: {e}", path.display())))?;
+            sockets += usize::from(there.file_type().is_socket());
         }
-        agents.insert(id.clone(), socket);
+        let agent = match (sockets, paths.as_slice()) {
+            (1, [socket]) => Agent::Socket(socket.clone()),
+            (0, keys) => Agent::Keys(Keys::read(keys).map_err(|e| told(e.to_string()))?),
+            _ => {
+                return Err(told(
+                    "behind a name is one agent, or keys: add keys to an agent with `ssh-add KEY`"
+                        .to_owned(),
+                ));
+            }
+        };
+        agents.insert(id.clone(), agent);
     }
     Ok(agents)
 }
@@ -214,14 +224,24 @@ mod tests {
         let (socket, key) = (dir.path().join("s"), dir.path().join("id_rsa"));
         let _listener = std::os::unix::net::UnixListener::bind(&socket).unwrap();
         std::fs::write(&key, "key").unwrap();
-        let found = |text: &str, usual: Option<&PathBuf>| agents(&[ssh(text)?], usual.cloned());
+        let found = |text: &str, usual: Option<&PathBuf>| {
+            let mut found = agents(&[ssh(text)?], usual.cloned())?;
+            match found.pop_first() {
+                Some((id, Agent::Socket(path))) => Ok((id, path)),
+                other => Err(format!("{other:?}")),
+            }
+        };
         let named = format!("work={}", socket.display());
-        assert_eq!(found(&named, None).unwrap()["work"], socket);
-        assert_eq!(found("default", Some(&socket)).unwrap()["default"], socket);
+        assert_eq!(
+            found(&named, None).unwrap(),
+            ("work".into(), socket.clone())
+        );
+        let usual = found("default", Some(&socket)).unwrap();
+        assert_eq!(usual, ("default".into(), socket.clone()));
         for (text, told) in [
             ("default".to_owned(), "make sure SSH_AUTH_SOCK is set"),
-            (format!("default={}", key.display()), "ssh-add"),
-            ("a=/b,/c".to_owned(), "ssh-add"),
+            (format!("default={}", key.display()), "no private key"),
+            (format!("a={0},{0}", socket.display()), "one agent, or keys"),
             ("a=/nonexistent".to_owned(), "No such file"),
             ("=x".to_owned(), "write default"),
         ] {

@@ -14,13 +14,16 @@ mod opened;
 pub mod options;
 mod outcome;
 mod outputs;
+mod provenance;
 mod record;
+mod squash;
 mod steps;
 pub mod together;
 mod trace;
 
 use std::sync::Arc;
 
+use builder::auth::Auth;
 use builder::context::{self, BuildContext};
 use builder::engine::cancel::Cancel;
 use builder::engine::secrets::{Agents, Masked, Masker, Secrets};
@@ -32,11 +35,12 @@ use builder::plan::mistakes::base_images;
 use builder::record::recorder::Recorder;
 use builder::solve::backend::Execute as _;
 use builder::solve::error::{SolveError, StepError};
+use builder::solve::image::StageImage;
 use builder::solve::progress::Progress;
 use builder::solve::{Build, NoCache, Solver};
 use dockerfile::lint::Report;
 use futures_util::future::join_all;
-use images::Images;
+use images::{ConfigDocument, Images};
 use oci::{Digest, Platform};
 
 use crate::app::App;
@@ -95,7 +99,9 @@ async fn one(
         outcome::forget(args).await?;
     }
     let interrupts = &together.interrupts;
-    let opening = context::open(args.context.clone(), args.file.clone());
+    let secrets = given::read(&options.secrets).map_err(Failure::new)?;
+    let auth = Auth::of(&secrets);
+    let opening = context::open(args.context.clone(), args.file.clone(), &auth);
     let opened = interrupts.unless(opening).await?;
     let (context, source) =
         opened.map_err(|e| text::meant_a_command(&app.commands, &args.context, e))?;
@@ -110,12 +116,15 @@ async fn one(
     }
 
     let opened = match method {
-        Method::Build => interrupts.unless(Opened::of(&options, context)).await??,
+        Method::Build => {
+            let opening = Opened::of(&options, context, &auth);
+            interrupts.unless(opening).await??
+        }
         _ => Opened::alone(context),
     };
     let (named, host) = (options.named(), Platform::host());
     if method == Method::Build {
-        let dated = epoch::date(&mut options, &args.target, &text, &opened);
+        let dated = epoch::date(&mut options, &args.target, &text, (&opened, &auth));
         interrupts.unless(dated).await??;
     }
     let mut plans = Vec::new();
@@ -126,7 +135,7 @@ async fn one(
             build_platform: &host,
             target_platform: platform,
             named: &named,
-            consent: options.consent,
+            consent: options.consent.clone(),
         };
         let wanted = base_images(&text.parsed.dockerfile, &planned);
         let bases = Bases::find(app, wanted, &planned, &options.contexts);
@@ -152,6 +161,7 @@ async fn one(
         run_flags: &run_flags,
         together,
         name,
+        secrets,
     };
     command.build(opened).await
 }
@@ -168,6 +178,7 @@ struct Command<'a> {
     together: &'a Together,
     /// Its name among several builds.
     name: Option<&'a str>,
+    secrets: Secrets,
 }
 
 /// What the builds for all platforms share.
@@ -231,7 +242,7 @@ impl<'a> Command<'a> {
             ..
         } = *self;
         let interrupts = &together.interrupts;
-        let secrets = given::read(&options.secrets).map_err(Failure::new)?;
+        let secrets = self.secrets.clone();
         let masker = Masker::new(&secrets);
         let recorder: Arc<Recorder> = Arc::clone(recorder);
         let progress: Arc<dyn Progress> = Arc::new(Masked::new(recorder, masker.clone()));
@@ -257,6 +268,9 @@ impl<'a> Command<'a> {
         let solved = self.solve_all(&shared).await;
         shown.finished();
         let images = &shared.images;
+        if solved.is_err() {
+            images.stop_compressing().await;
+        }
         let solved = solved.map_err(|failure| failure.masked(&masker));
         let AllBuilt { built, report } = match solved {
             Ok(solved) => solved,
@@ -265,7 +279,7 @@ impl<'a> Command<'a> {
             Err(failure) if failure.canceled => return Err(failure),
             Err(failure) => {
                 // Steps that were done stay in the cache, also across a power cut.
-                let durable = interrupts.unless(images.store.make_durable());
+                let durable = interrupts.unless(images.make_durable());
                 if let Err(e) = durable.await? {
                     app.printer
                         .warning(format!("finished steps may be lost in a power cut: {e}"));
@@ -283,9 +297,10 @@ impl<'a> Command<'a> {
                 .then_some(shown.as_ref()),
         };
         let delivered = delivery.all_shown(&built).await;
+        images.stop_compressing().await;
         // Outputs alone make nothing durable; what was built is in the cache all the same.
         if delivered.is_ok() {
-            interrupts.unless(images.store.make_durable()).await??;
+            interrupts.unless(images.make_durable()).await??;
         }
         let index = delivered?;
         if let Some(report) = report {
@@ -318,40 +333,57 @@ impl<'a> Command<'a> {
         }
         let mut report = None;
         let mut solvers = Vec::new();
+        let mut materials = Vec::new();
         for ((planned, graph), (engine, progress, last)) in self.plans.iter().zip(&ways) {
             let build = self.build_of(planned, graph);
             let solver = Solver::new(build, engine, progress.as_ref(), last.trace());
             let (solver, found) = self.prepare(solver, planned, &shared.context).await?;
             report.get_or_insert(found);
+            materials.push(provenance::materials(&shared.images.store, solver.images()).await?);
             solvers.push(solver);
         }
         let mut built = Vec::new();
-        let mut traces = Vec::new();
         // The first that fails ends the others; whatever happens, all have ended then.
-        let solved = join_all(solvers.into_iter().map(Solver::solve)).await;
+        let (solved, traces): (Vec<_>, Vec<_>) = join_all(solvers.into_iter().map(Solver::solve))
+            .await
+            .into_iter()
+            .unzip();
+        for ((.., last), trace) in ways.iter().zip(traces) {
+            last.replace(trace).await;
+        }
         if let Some(error) = first_failure(&solved) {
             return Err(self.text.failed(error));
         }
-        let plans = self.plans.iter().zip(&ways).zip(solved);
-        for (((planned, _), (engine, ..)), solved) in plans {
-            let (image, trace) = solved.map_err(|e| self.text.failed(&e))?;
-            let inline = engine.inline(&image.diff_ids);
+        let plans = self.plans.iter().zip(&ways).zip(solved).zip(materials);
+        for ((((planned, _), (engine, progress, _)), solved), materials) in plans {
+            let image = solved.map_err(|e| self.text.failed(&e))?;
             built.push(Built {
                 platform: planned.target_platform.clone(),
                 base_layers: image.base.rootfs.diff_ids.len(),
-                document: outcome::document(
-                    &image,
-                    engine.dated().as_deref(),
-                    self.options,
-                    inline,
-                )?,
+                document: self.document(image, engine, progress.as_ref()).await?,
+                materials,
             });
-            traces.push(trace);
-        }
-        for ((_, _, last), trace) in ways.into_iter().zip(traces) {
-            last.replace(trace).await;
         }
         Ok(AllBuilt { built, report })
+    }
+
+    /// The configuration of what was built for a platform.
+    async fn document(
+        &self,
+        image: StageImage,
+        engine: &Engine,
+        progress: &dyn Progress,
+    ) -> Result<ConfigDocument, Failure> {
+        let dated = engine.dated();
+        let inline = engine.inline(&image.diff_ids);
+        let document = outcome::document(&image, dated.as_deref(), self.options, inline)?;
+        // There may be nothing to merge.
+        if !self.args.squash || squash::is_merged(&image) {
+            return Ok(document);
+        }
+        let image = squash::squash(engine, image, &document.id, progress).await?;
+        let inline = engine.inline(&image.diff_ids);
+        outcome::document(&image, dated.as_deref(), self.options, inline)
     }
 
     /// What there is to be built for a platform.
@@ -361,7 +393,7 @@ impl<'a> Command<'a> {
             graph,
             args: &self.options.args,
             named: planned.named,
-            consent: self.options.consent,
+            consent: &self.options.consent,
             platform: planned.target_platform,
             run_flags: self.run_flags,
             no_cache: match (self.args.no_cache, self.args.no_cache_filter.as_slice()) {
@@ -398,6 +430,7 @@ impl<'a> Command<'a> {
             settings: self.options.settings.clone(),
             network: self.args.network.clone(),
             pull: self.args.pull,
+            compress: self.options.compressions(),
             epoch: self.options.args.source_date_epoch(),
         };
         let (progress, cancel) = (Arc::clone(progress), Arc::clone(&shared.cancel));

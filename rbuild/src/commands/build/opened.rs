@@ -1,5 +1,6 @@
 //! The contexts of a build, opened.
 
+use builder::auth::Auth;
 use builder::context::BuildContext;
 
 use super::options::Options;
@@ -19,8 +20,12 @@ pub struct Opened {
 
 impl Opened {
     /// The context, and those of `--build-context`.
-    pub async fn of(options: &Options, context: BuildContext) -> Result<Self, Failure> {
-        let opened = contexts::open(&options.contexts).await;
+    pub async fn of(
+        options: &Options,
+        context: BuildContext,
+        auth: &Auth,
+    ) -> Result<Self, Failure> {
+        let opened = contexts::open(&options.contexts, auth).await;
         let (named, layouts) = opened.map_err(text::without_context)?;
         Ok(Self {
             context,

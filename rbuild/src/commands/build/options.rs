@@ -1,6 +1,7 @@
 //! Raw flags of `rbuild build` to validated options.
 
 use client::config::DaemonConfig;
+use oci::layer::compression::Compression;
 use oci::{Platform, Reference};
 use runtime::Dns;
 
@@ -15,8 +16,9 @@ use crate::frontend::annotations::Annotations;
 use crate::frontend::arguments::{build_args, platforms};
 use crate::frontend::contexts::{Places, contexts, named};
 use crate::term::progress::Mode;
-use builder::engine::run::RunSettings;
-use builder::plan::{BuildArgs, Consent, NamedContexts};
+use crate::usage::wrong_value;
+use builder::engine::run::{Filter, RunSettings};
+use builder::plan::{BuildArgs, Consent, DeviceConsent, NamedContexts};
 
 /// Flags that were understood.
 pub struct Options {
@@ -61,10 +63,8 @@ pub fn validate(args: &BuildFlags) -> Result<Options, Failure> {
     let mut tags = Vec::new();
     for tag in &args.tags {
         let reference: Reference = tag.parse().map_err(|e| {
-            Failure::with_code(
-                format!("invalid argument {tag:?} for \"-t, --tag\": {e}"),
-                125,
-            )
+            let why = format!("invalid reference format: {e}");
+            Failure::with_code(wrong_value("-t, --tag", tag, &why), 125)
         })?;
         if reference.digest().is_some() {
             let text = format!("invalid tag {tag:?}: a name cannot have a digest");
@@ -78,7 +78,8 @@ pub fn validate(args: &BuildFlags) -> Result<Options, Failure> {
     for label in &args.labels {
         let (name, value) = label.split_once('=').unwrap_or((label, ""));
         if name.is_empty() {
-            let text = format!("invalid label {label:?}: it has no name");
+            let why = format!("invalid label '{label}': empty name");
+            let text = wrong_value("--label", label, &why);
             return Err(Failure::with_code(text, 125));
         }
         labels.push((name.to_owned(), value.to_owned()));
@@ -100,15 +101,19 @@ pub fn validate(args: &BuildFlags) -> Result<Options, Failure> {
     let settings = settings(&args.steps, &args.limits, &build_args, usual);
     let settings = settings.map_err(|e| Failure::with_code(e, 125))?;
     let consent = consent(args).map_err(|e| Failure::with_code(e, 125))?;
-    let wrong = |flag: &str| {
-        let flag = flag.to_owned();
-        move |e: String| Failure::with_code(format!("--{flag}: {e}"), 125)
+    let wrong = |flag: &'static str| {
+        move |(text, e): (&String, String)| Failure::with_code(wrong_value(flag, text, &e), 125)
     };
     let set = |name: &str| std::env::var_os(name).is_some();
-    let secrets = args.secrets.iter().map(|text| given::secret(text, &set));
-    let secrets = secrets.collect::<Result<_, _>>().map_err(wrong("secret"))?;
-    let ssh = args.ssh.iter().map(|text| given::ssh(text));
-    let ssh = ssh.collect::<Result<_, _>>().map_err(wrong("ssh"))?;
+    let secrets = args.secrets.iter();
+    let secrets = secrets.map(|text| given::secret(text, &set).map_err(|e| (text, e)));
+    let secrets = secrets.collect::<Result<_, _>>();
+    let secrets = secrets.map_err(wrong("--secret"))?;
+    let ssh = args
+        .ssh
+        .iter()
+        .map(|text| given::ssh(text).map_err(|e| (text, e)));
+    let ssh = ssh.collect::<Result<_, _>>().map_err(wrong("--ssh"))?;
     let inline = build_args.get(INLINE_CACHE) == Some("1");
     Ok(Options {
         caches: caches(args, inline)?,
@@ -201,8 +206,7 @@ fn check_output(
         }
         Output::Archive { look, .. } | Output::Image { look, .. } => look,
     };
-    look.annotations.check(platforms)?;
-    look.check()
+    look.annotations.check(platforms)
 }
 
 /// Whoever asks for the host's network on the command line agrees to it, as with buildx.
@@ -215,19 +219,51 @@ fn consent(args: &BuildFlags) -> Result<Consent, String> {
         match entitlement.as_str() {
             "network.host" => consent.host_network = true,
             "security.insecure" => consent.insecure = true,
-            "device" => consent.devices = true,
-            other => {
-                return Err(format!(
-                    "unknown entitlement {other}; what can be allowed is network.host, \
-                     security.insecure and device"
-                ));
-            }
+            "device" | "device=*" => consent.devices = DeviceConsent::All,
+            other => match other
+                .strip_prefix("device=")
+                .filter(|name| !name.is_empty())
+            {
+                Some(name) => allow_device(name, &mut consent.devices)?,
+                None => {
+                    return Err(format!(
+                        "unknown entitlement {other}; what can be allowed is network.host, \
+                         security.insecure, device and device=NAME"
+                    ));
+                }
+            },
         }
     }
     Ok(consent)
 }
 
+/// `--allow device=NAME`, or with buildx's `name=`.
+fn allow_device(text: &str, consent: &mut DeviceConsent) -> Result<(), String> {
+    let name = text.strip_prefix("name=").unwrap_or(text);
+    if let Some((_, option)) = name.split_once(',') {
+        return Err(format!(
+            "--allow device={text}: {option} is not supported: name the device alone, as RUN \
+             --device does"
+        ));
+    }
+    if let DeviceConsent::Named(names) = consent {
+        names.push(name.to_owned());
+    }
+    Ok(())
+}
+
 impl Options {
+    /// How the outputs will want the layers that the build makes, each way once.
+    pub fn compressions(&self) -> Vec<Option<Compression>> {
+        let mut all = Vec::new();
+        for wanted in self.outputs.iter().filter_map(Output::compresses) {
+            if !all.contains(&wanted) {
+                all.push(wanted);
+            }
+        }
+        all
+    }
+
     /// What of the flags a RUN's result may depend on, as part of its cache key.
     pub fn run_flags(&self, args: &BuildFlags) -> String {
         let mut key = args.network.clone();
@@ -250,8 +286,13 @@ impl Options {
                 key.push_str(&format!(" {flag} {typed:?}"));
             }
         }
-        if self.settings.no_filter {
-            key.push_str(" seccomp=unconfined");
+        match &self.settings.filter {
+            Filter::Usual => {}
+            Filter::None => key.push_str(" seccomp=unconfined"),
+            Filter::Profile { digest, .. } => key.push_str(&format!(" seccomp={digest}")),
+        }
+        for device in &self.settings.devices {
+            key.push_str(&format!(" device {:?}", device.name));
         }
         if self.settings.no_new_privileges {
             key.push_str(" no-new-privileges");

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use images::form::Vocabulary;
 use oci::Reference;
-use oci::media_type::LayerCompression;
+use oci::layer::compression::{BadCompression, Compression, Kind};
 
 use crate::frontend::annotations::Annotations;
 
@@ -59,10 +59,8 @@ pub enum Dest {
 pub struct Look {
     /// `name`: its names, in the place of `--tag`.
     pub names: Option<Vec<Reference>>,
-    /// `compression`
-    pub compression: Option<LayerCompression>,
-    /// `compression-level`
-    pub level: Option<i32>,
+    /// `compression` and `compression-level`
+    pub compression: Option<Compression>,
     /// `force-compression`
     pub force: bool,
     /// `oci-mediatypes`
@@ -82,6 +80,21 @@ impl Output {
     /// Whether the layers of the result have to be here: a registry alone may have them already.
     pub fn needs_layers(&self) -> bool {
         !matches!(self, Self::Image { store: false, .. })
+    }
+
+    /// How the layers that the build makes will have to be compressed, if they will: without a
+    /// choice, in any way that registries hold.
+    pub fn compresses(&self) -> Option<Option<Compression>> {
+        match self {
+            Self::Image {
+                push: true, look, ..
+            } => Some(look.compression),
+            Self::Archive { look, .. } => {
+                let plain = look.compression == Some(Kind::Uncompressed.into());
+                (!plain).then_some(look.compression)
+            }
+            Self::Image { .. } | Self::Files { .. } => None,
+        }
     }
 
     /// Reads what was typed.
@@ -162,7 +175,7 @@ fn image(kind: &str, dest: Option<String>, rest: Vec<(String, String)>) -> Resul
         return Err(format!("dest is for files: the {kind} exporter has none"));
     }
     let (mut push, mut by_digest) = (kind == "registry", false);
-    let mut look = Look::default();
+    let mut look = Asked::default();
     for (key, value) in rest {
         match key.to_ascii_lowercase().as_str() {
             "push" if kind != "docker" => push = boolean("push", &value)?,
@@ -174,7 +187,7 @@ fn image(kind: &str, dest: Option<String>, rest: Vec<(String, String)>) -> Resul
         store: kind != "registry",
         push,
         by_digest,
-        look,
+        look: look.done()?,
     })
 }
 
@@ -183,7 +196,7 @@ fn archive(
     dest: Option<String>,
     rest: Vec<(String, String)>,
 ) -> Result<Output, String> {
-    let mut look = Look::default();
+    let mut look = Asked::default();
     let mut tar = true;
     for (key, value) in rest {
         match key.to_ascii_lowercase().as_str() {
@@ -199,7 +212,7 @@ fn archive(
         docker: kind == "docker",
         dest,
         tar,
-        look,
+        look: look.done()?,
     })
 }
 
@@ -257,23 +270,33 @@ fn boolean(key: &str, value: &str) -> Result<bool, String> {
     }
 }
 
-impl Look {
+/// The attributes of a look that were typed so far.
+#[derive(Default)]
+struct Asked {
+    look: Look,
+    kind: Option<Kind>,
+    level: Option<i32>,
+}
+
+impl Asked {
     fn attribute(&mut self, kind: &str, key: &str, value: &str) -> Result<(), String> {
-        if self.annotations.attribute(key, value)? {
+        let look = &mut self.look;
+        if look.annotations.attribute(key, value)? {
             return Ok(());
         }
+        let told = |e: BadCompression| e.to_string();
         match key.to_ascii_lowercase().as_str() {
-            "name" => self.names = Some(names(value)?),
-            "compression" => self.compression = Some(compression(value)?),
+            "name" => look.names = Some(names(value)?),
+            "compression" => self.kind = Some(value.parse().map_err(told)?),
             "compression-level" => {
                 let level = value.parse().map_err(|_| {
                     format!("non-integer value {value} specified for compression-level")
                 })?;
                 self.level = Some(level);
             }
-            "force-compression" => self.force = boolean("force-compression", value)?,
+            "force-compression" => look.force = boolean("force-compression", value)?,
             "oci-mediatypes" => {
-                self.vocabulary = Some(match boolean("oci-mediatypes", value)? {
+                look.vocabulary = Some(match boolean("oci-mediatypes", value)? {
                     true => Vocabulary::Oci,
                     false => Vocabulary::Docker,
                 });
@@ -295,22 +318,15 @@ impl Look {
         Ok(())
     }
 
-    /// What its level has to be, once its compression is known.
-    ///
-    /// # Errors
-    /// A level that the compression does not have.
-    pub fn check(&self) -> Result<(), String> {
-        let (name, least, most) = match self.compression {
-            Some(LayerCompression::Zstd) => ("zstd", 1, 22),
-            Some(LayerCompression::None) => return Ok(()),
-            Some(LayerCompression::Gzip) | None => ("gzip", 0, 9),
-        };
-        match self.level {
-            Some(level) if !(least..=most).contains(&level) => Err(format!(
-                "{level} is no {name} compression level: it must be between {least} and {most}"
-            )),
-            _ => Ok(()),
-        }
+    /// What they come to. A level alone is one of gzip.
+    fn done(self) -> Result<Look, String> {
+        let kind = self.kind.or(self.level.map(|_| Kind::Gzip));
+        let compression = kind.map(|kind| Compression::new(kind, self.level));
+        let compression = compression.transpose().map_err(|e| e.to_string())?;
+        Ok(Look {
+            compression,
+            ..self.look
+        })
     }
 }
 
@@ -320,17 +336,6 @@ fn names(value: &str) -> Result<Vec<Reference>, String> {
         Ok(reference)
     });
     names.collect()
-}
-
-fn compression(value: &str) -> Result<LayerCompression, String> {
-    match value {
-        "gzip" => Ok(LayerCompression::Gzip),
-        "zstd" => Ok(LayerCompression::Zstd),
-        "uncompressed" => Ok(LayerCompression::None),
-        other => Err(format!(
-            "unsupported compression type {other}: there are gzip, zstd and uncompressed"
-        )),
-    }
 }
 
 #[cfg(test)]
@@ -363,8 +368,7 @@ mod tests {
                 "type=image,\"name=a:1,b\",push=true,compression=zstd,compression-level=9",
                 image(Look {
                     names: Some(vec!["a:1".parse().unwrap(), "b".parse().unwrap()]),
-                    compression: Some(LayerCompression::Zstd),
-                    level: Some(9),
+                    compression: Some(Compression::new(Kind::Zstd, Some(9)).unwrap()),
                     ..Look::default()
                 }),
             ),
@@ -412,10 +416,7 @@ mod tests {
         }
         let error = Output::parse("type=foo").unwrap_err();
         assert!(error.starts_with("exporter \"foo\" could not be found"));
-        let Ok(Output::Image { look, .. }) = Output::parse("type=image,compression-level=10")
-        else {
-            panic!("it is an image")
-        };
-        assert!(look.check().is_err());
+        let error = Output::parse("type=image,compression-level=10").unwrap_err();
+        assert!(error.starts_with("10 is no gzip compression level"));
     }
 }

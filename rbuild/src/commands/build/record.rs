@@ -71,7 +71,7 @@ fn asked(command: &Command<'_>, context: Option<&Path>) -> Asked {
 }
 
 /// An address without the user and password that may be in it.
-fn without_user(text: &str) -> String {
+pub fn without_user(text: &str) -> String {
     let Some((scheme, rest)) = text.split_once("://") else {
         return text.to_owned();
     };

@@ -1,13 +1,19 @@
 //! What the flags say about RUN steps, to what a step is run with.
 
+use std::fs::File;
+use std::io::Read as _;
 use std::net::IpAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use builder::engine::run::{HostAddress, RunSettings, Volume};
+use builder::engine::devices;
+use builder::engine::run::{Filter, HostAddress, RunSettings, Volume};
 use builder::plan::BuildArgs;
-use runtime::{CgroupParent, Dns, Limits, Pids, Ulimit};
+use dockerfile::instruction::Device;
+use oci::Digest;
+use runtime::{CgroupParent, Dns, Limits, Pids, SeccompProfile, Ulimit};
 
 use super::flags::{LimitArgs, StepArgs};
+use crate::usage::wrong_value;
 
 /// What all RUN steps share; `usual` are the name servers and their kin that this machine's
 /// configuration has for builds.
@@ -20,7 +26,8 @@ pub fn settings(
     build_args: &BuildArgs,
     usual: Dns,
 ) -> Result<RunSettings, String> {
-    let shm_size = limits.shm_size.as_deref().map(bytes).transpose()?;
+    let shm_size = limits.shm_size.as_deref();
+    let shm_size = shm_size.map(|text| bytes("--shm-size", text)).transpose()?;
     let limits = self::limits(limits, steps.cgroup_parent.as_deref())?;
     runtime::check_sets(&limits)?;
     let hostname = build_args.get(HOSTNAME).filter(|name| !name.is_empty());
@@ -36,11 +43,15 @@ pub fn settings(
         extra_hosts: hosts(&steps.add_hosts)?,
         dns: dns(steps, usual)?,
         volumes: Vec::new(),
-        no_filter: false,
+        devices: Vec::new(),
+        filter: Filter::Usual,
         no_new_privileges: false,
     };
     for volume in &steps.volumes {
         settings.volumes.push(self::volume(volume)?);
+    }
+    for device in &steps.devices {
+        settings.devices.push(self::device(device)?);
     }
     for option in &steps.security_opts {
         secure(option, &mut settings)?;
@@ -68,10 +79,11 @@ fn hosts(texts: &[String]) -> Result<Vec<(String, HostAddress)>, String> {
         match found.filter(|(name, _)| !name.is_empty() && !name.contains(char::is_whitespace)) {
             Some((name, address)) => hosts.push((name.to_owned(), address)),
             None => {
-                return Err(format!(
+                let why = format!(
                     "bad format for add-host: {text:?}; write NAME:IP, or NAME:{GATEWAY} for this \
                      machine"
-                ));
+                );
+                return Err(wrong_value("--add-host", text, &why));
             }
         }
     }
@@ -183,40 +195,111 @@ fn secure(text: &str, settings: &mut RunSettings) -> Result<(), String> {
             return Ok(());
         }
         ("seccomp", "unconfined") => {
-            settings.no_filter = true;
+            settings.filter = Filter::None;
             return Ok(());
         }
-        // What is asked for is what there is: no step has a profile or a label.
-        ("seccomp", "builtin")
-        | ("apparmor", "unconfined")
-        | ("label", "disable")
-        | ("systempaths", "confined") => return Ok(()),
-        ("seccomp", _) => {
-            "a RUN has docker's own filter of system calls, or with seccomp=unconfined none"
+        ("seccomp", "builtin" | "") => {
+            settings.filter = Filter::Usual;
+            return Ok(());
+        }
+        ("seccomp", path) => {
+            settings.filter = profile(path)?;
+            return Ok(());
+        }
+        // What is asked for is what there is: no step has a profile.
+        ("apparmor", "unconfined") | ("systempaths", "confined") => return Ok(()),
+        ("label", option) => return label(text, option, Path::new(SELINUX).exists()),
+        ("apparmor", profile) if !Path::new(APPARMOR).exists() => {
+            return Err(format!(
+                "profile {profile:?} specified but AppArmor is disabled on this machine; leave \
+                 --security-opt {text} out"
+            ));
         }
         ("apparmor", _) => "RUN steps have no AppArmor profile: only apparmor=unconfined is known",
-        ("label", _) => "RUN steps have no SELinux label: only label=disable is known",
         ("systempaths", _) => {
             "/proc and /sys are shown whole to RUN --security=insecure, with --allow \
              security.insecure"
         }
-        _ => "there are seccomp=unconfined and no-new-privileges",
+        _ => "there are seccomp=unconfined, seccomp=FILE and no-new-privileges",
     };
     Err(format!(
         "--security-opt {text} is not supported here; {instead}"
     ))
 }
 
+/// Where a kernel with SELinux, and one with AppArmor, tells of it.
+const SELINUX: &str = "/sys/fs/selinux/enforce";
+const APPARMOR: &str = "/sys/kernel/security/apparmor";
+
+/// `--security-opt label=…`: without SELinux labels are nothing, which docker says nothing of.
+fn label(text: &str, option: &str, selinux: bool) -> Result<(), String> {
+    let (name, value) = option.split_once(':').unwrap_or((option, ""));
+    match (name, value) {
+        ("disable", "") => Ok(()),
+        ("user" | "role" | "type" | "level" | "filetype" | "nested", _) if !selinux => Ok(()),
+        ("user" | "role" | "type" | "level" | "filetype" | "nested", _) => Err(format!(
+            "--security-opt {text} is not supported here; RUN steps have no SELinux label: only \
+             label=disable is known"
+        )),
+        _ => Err(format!(
+            "invalid --security-opt {text:?}: a label is disable, or user:, role:, type: or level: \
+             with a value"
+        )),
+    }
+}
+
+/// `--security-opt seccomp=FILE`; the words are those of docker's client.
+fn profile(path: &str) -> Result<Filter, String> {
+    let read = || -> std::io::Result<String> {
+        let mut text = String::new();
+        File::open(path)?
+            .take(MAX_PROFILE)
+            .read_to_string(&mut text)?;
+        Ok(text)
+    };
+    let text = read().map_err(|e| format!("opening seccomp profile ({path}) failed: {e}"))?;
+    let kernel = rustix::system::uname();
+    let profile = SeccompProfile::parse(&text, &kernel.release().to_string_lossy());
+    Ok(Filter::Profile {
+        profile: profile.map_err(|e| format!("seccomp profile ({path}): {e}"))?,
+        digest: Digest::sha256(text.as_bytes()),
+    })
+}
+
+/// Docker's has 20 KiB.
+const MAX_PROFILE: u64 = 1 << 20;
+
+/// `--device PATH[:TARGET][:PERMISSIONS]`, or a name of the Container Device Interface.
+fn device(text: &str) -> Result<Device, String> {
+    match text.starts_with('/') {
+        true => drop(devices::split_path(text).map_err(|e| format!("--device {text}: {e}"))?),
+        false if text.contains('=') => {}
+        false => {
+            return Err(format!(
+                "--device {text}: write a path, as in /dev/fuse, or a name, as in \
+                 vendor.com/class=name"
+            ));
+        }
+    }
+    Ok(Device {
+        name: text.to_owned(),
+        required: true,
+    })
+}
+
 fn limits(args: &LimitArgs, parent: Option<&str>) -> Result<Limits, String> {
     let memory_swap = match args.memory_swap.as_deref() {
         Some("-1") => Some(-1),
-        Some(text) => Some(i64::try_from(bytes(text)?).map_err(|e| e.to_string())?),
+        Some(text) => {
+            let size = bytes("--memory-swap", text)?;
+            Some(i64::try_from(size).map_err(|e| e.to_string())?)
+        }
         None => None,
     };
     let ulimits = args
         .ulimits
         .iter()
-        .map(|u| Ulimit::parse(u))
+        .map(|u| Ulimit::parse(u).map_err(|e| wrong_value("--ulimit", u, &e)))
         .collect::<Result<_, _>>()?;
     let parent = parent.filter(|text| !text.is_empty());
     Ok(Limits {
@@ -246,7 +329,7 @@ const DEFAULT_PIDS: u64 = 8192;
 const MIN_MEMORY: u64 = 6 << 20;
 
 fn memory(text: &str) -> Result<u64, String> {
-    let size = bytes(text)?;
+    let size = bytes("-m, --memory", text)?;
     if size < MIN_MEMORY {
         return Err(format!(
             "invalid memory limit {text:?}: the minimum allowed is 6MB"
@@ -255,8 +338,9 @@ fn memory(text: &str) -> Result<u64, String> {
     Ok(size)
 }
 
-fn bytes(text: &str) -> Result<u64, String> {
-    golang::size::parse_size(text).ok_or_else(|| format!("invalid size: {text:?}"))
+fn bytes(flag: &str, text: &str) -> Result<u64, String> {
+    let size = golang::size::parse_size(text);
+    size.ok_or_else(|| wrong_value(flag, text, &format!("invalid size: '{text}'")))
 }
 
 #[cfg(test)]
@@ -367,7 +451,8 @@ mod tests {
                 security_opts: texts(&[option]),
                 ..StepArgs::default()
             })?;
-            Ok::<_, String>((found.no_filter, found.no_new_privileges))
+            let none = matches!(found.filter, Filter::None);
+            Ok::<_, String>((none, found.no_new_privileges))
         };
         for (option, want) in [
             ("seccomp=unconfined", (true, false)),
@@ -378,21 +463,32 @@ mod tests {
             ("no-new-privileges=false", (false, false)),
             ("apparmor=unconfined", (false, false)),
             ("label=disable", (false, false)),
+            // As docker on a machine without SELinux: there is nothing to label.
+            ("label=type:t", (false, false)),
         ] {
             assert_eq!(with(option).unwrap(), want, "{option}");
         }
-        for option in [
-            "seccomp=/p.json",
-            "apparmor=docker-default",
-            "label=type:t",
-            "label",
-            "systempaths=unconfined",
-            "x",
-        ] {
+        for option in ["systempaths=unconfined", "x"] {
             let told = with(option).unwrap_err();
             let start = format!("--security-opt {option} is not supported here; ");
             assert!(told.starts_with(&start), "{told}");
         }
+        for (option, start) in [
+            (
+                "seccomp=/p.json",
+                "opening seccomp profile (/p.json) failed: ",
+            ),
+            ("seccomp=/etc/passwd", "seccomp profile (/etc/passwd): "),
+            ("label", "invalid --security-opt \"label\": "),
+            (
+                "apparmor=docker-default",
+                "profile \"docker-default\" specified but AppArmor",
+            ),
+        ] {
+            let told = with(option).unwrap_err();
+            assert!(told.starts_with(start), "{told}");
+        }
+        assert!(label("label=type:t", "type:t", true).is_err());
         assert!(with("no-new-privileges=maybe").is_err());
     }
 }

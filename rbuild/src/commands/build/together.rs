@@ -65,6 +65,6 @@ impl Together {
 
 /// Takes back what killed builds have left on this host, where a next one might not use it again.
 async fn sweep() {
-    let network = runtime::network::Config::default();
+    let network = builder::engine::network::config();
     let _ = tokio::task::spawn_blocking(move || runtime::sweep(&network)).await;
 }

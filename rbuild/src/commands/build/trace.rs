@@ -35,10 +35,10 @@ impl LastBuild {
     }
 
     /// Keeps the keys of this build for the next one.
-    pub async fn replace(self, now: Trace) {
+    pub async fn replace(&self, now: Trace) {
         let mut trace = self.trace.clone();
         trace.update(now);
-        if let Some(path) = self.path
+        if let Some(path) = self.path.clone()
             && trace != self.trace
         {
             derived::save(path, &trace).await;

@@ -138,6 +138,14 @@ fn row(record: &BuildRecord, no_trunc: bool, now: i64) -> Row {
     .collect()
 }
 
+/// When a build ended, RFC 3339.
+fn completed(record: &BuildRecord) -> Option<String> {
+    let started: jiff::Timestamp = record.started.parse().ok()?;
+    let length = i64::try_from(record.duration).ok()?;
+    let ended = started + jiff::SignedDuration::from_micros(length);
+    Some(ended.to_string())
+}
+
 /// What buildx writes of a build, by its names.
 fn document(record: &BuildRecord) -> Value {
     let done = record.steps.iter().filter(|step| {
@@ -149,6 +157,7 @@ fn document(record: &BuildRecord) -> Value {
         "name": record.name(),
         "status": status(record),
         "created_at": record.started,
+        "completed_at": completed(record),
         "duration": record.duration as f64 / 1e6,
         "tags": record.asked.tags,
         "total_steps": record.steps.len(),

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use oci::archive::{ArchivedImage, ArchivedLayer, IMAGE_NAME, ImageArchive};
 use oci::digest::Hashing;
-use oci::layer::compression::Compression;
+use oci::layer::compression::Encoding;
 use oci::{Descriptor, Digest, Manifest, MediaType, media_type};
 
 use super::imported::Imported;
@@ -186,7 +186,7 @@ fn layer(layer: &ArchivedLayer) -> Result<Descriptor, String> {
         .ok_or_else(|| format!("layer {diff_id} is compressed in a way that no registry serves"))?;
     let digest = match &layer.descriptor {
         Some(descriptor) => descriptor.digest.clone(),
-        None if layer.compression == Compression::None => diff_id.digest().clone(),
+        None if layer.compression == Encoding::None => diff_id.digest().clone(),
         None => {
             let mut hashing = Hashing::new(layer.open().map_err(|e| e.to_string())?);
             io::copy(&mut hashing, &mut io::sink()).map_err(|e| e.to_string())?;

@@ -1,5 +1,7 @@
 //! `rbuild images`
 
+mod tree;
+
 use std::collections::BTreeMap;
 
 use clap::Args;
@@ -44,6 +46,10 @@ pub struct ImagesArgs {
     /// Show digests
     #[arg(long)]
     pub digests: bool,
+
+    /// Show the images of each index below its name, with the space that they take
+    #[arg(long, conflicts_with_all = ["quiet", "format", "no_trunc", "digests"])]
+    pub tree: bool,
 
     /// Only images for which it holds: dangling=BOOL, label=KEY[=VALUE], before=IMAGE,
     /// since=IMAGE, until=TIME or reference=PATTERN; may be repeated
@@ -91,6 +97,11 @@ pub async fn run(app: &App, args: ImagesArgs) -> Outcome {
     let mut rows = Vec::new();
     let digests = args.digests || format.mentions("Digest");
     let chosen = choose(&store, &filters, args.all).await?;
+    if args.tree {
+        let text = tree::render(&store, &chosen).await?;
+        app.printer.write_out(text.as_bytes());
+        return Ok(());
+    }
     let now = when::now();
     for image in &chosen {
         for line in image.lines(digests) {
@@ -178,7 +189,10 @@ async fn choose(store: &Store, filters: &Filters, all: bool) -> Result<Vec<Conte
 }
 
 /// The labels of an image; an index has those of the image that stands for it.
-async fn labels_of(store: &Store, content: &Content) -> Result<BTreeMap<String, String>, Failure> {
+pub(super) async fn labels_of(
+    store: &Store,
+    content: &Content,
+) -> Result<BTreeMap<String, String>, Failure> {
     let id = match content {
         Content::Image(image) => Some(&image.id),
         Content::Index(index) => index.select(None),
@@ -190,7 +204,7 @@ async fn labels_of(store: &Store, content: &Content) -> Result<BTreeMap<String, 
     Ok(config.config.unwrap_or_default().labels)
 }
 
-fn has_label(labels: &BTreeMap<String, String>, wanted: &str) -> bool {
+pub(super) fn has_label(labels: &BTreeMap<String, String>, wanted: &str) -> bool {
     match wanted.split_once('=') {
         Some((key, value)) => labels.get(key).is_some_and(|found| found == value),
         None => labels.contains_key(wanted),

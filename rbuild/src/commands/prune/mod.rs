@@ -1,15 +1,21 @@
 //! `rbuild prune`, `image prune`, `builder prune` and `system prune`
 
+mod choose;
+mod what;
+
 use std::time::Duration;
 
 use clap::Args;
-use store::{Kept, PruneOptions, PruneReport, Removal};
+use store::{Kept, PruneOptions, PruneReport, Removal, Store};
+
+use what::What;
 
 use crate::app::App;
 use crate::failure::{Failure, Outcome};
 use crate::filter::Filters;
 use crate::term::prompt;
 use crate::term::style;
+use crate::usage::wrong_value;
 use crate::when;
 
 /// `rbuild prune` and `rbuild system prune`
@@ -18,11 +24,18 @@ use crate::when;
 Examples:
   rbuild prune                        what no name and no image needs any more
   rbuild prune --dry-run -a           what there is to gain
-  rbuild prune -f --filter until=24h  nothing that was used within a day")]
+  rbuild prune -f --filter until=24h  nothing that was used within a day
+  rbuild prune -f --filter label!=keep images without that label")]
 pub struct PruneArgs {
     /// Also images that have names, and the build cache of images that are there
     #[arg(short, long)]
     pub all: bool,
+
+    /// Only what was last used before: until=24h or a date. Images alone by label=KEY[=VALUE],
+    /// label!=KEY[=VALUE] or dangling=BOOL, build cache alone by id=ID, type=TYPE or
+    /// description=TEXT, also with != or, for a regular expression, ~=; may be repeated
+    #[arg(long = "filter", value_name = "KEY=VALUE")]
+    pub filters: Vec<String>,
 
     #[command(flatten)]
     pub common: Common,
@@ -43,6 +56,11 @@ pub struct ImagePruneArgs {
     #[arg(short, long)]
     pub all: bool,
 
+    /// Only what was last used before: until=24h or a date; label=KEY[=VALUE],
+    /// label!=KEY[=VALUE] or dangling=BOOL; may be repeated
+    #[arg(long = "filter", value_name = "KEY=VALUE")]
+    pub filters: Vec<String>,
+
     #[command(flatten)]
     pub common: Common,
 }
@@ -58,6 +76,11 @@ pub struct CachePruneArgs {
     /// All build cache, that of images that are there too
     #[arg(short, long)]
     pub all: bool,
+
+    /// Only what was last used before: until=24h or a date; id=ID, type=TYPE or description=TEXT,
+    /// also with != or, for a regular expression, ~=; may be repeated
+    #[arg(long = "filter", value_name = "KEY=VALUE")]
+    pub filters: Vec<String>,
 
     #[command(flatten)]
     pub common: Common,
@@ -77,23 +100,62 @@ pub struct SpaceArgs {
     /// --keep-storage keeps
     #[arg(long, value_name = "BYTES")]
     pub max_used_space: Option<String>,
+
+    /// Remove of the build cache until so much of the disk is free, such as 5g, but never of what
+    /// --keep-storage keeps
+    #[arg(long, value_name = "BYTES")]
+    pub min_free_space: Option<String>,
+}
+
+/// Sizes that were understood, in bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Space {
+    reserved: Option<u64>,
+    most: Option<u64>,
+    free: Option<u64>,
+}
+
+impl Space {
+    /// How many bytes of cache stay, if it is not for use alone to say, of `total` on a disk of
+    /// which `free` are free: BuildKit's rule, but that a disk with enough free space loses
+    /// nothing.
+    fn kept(&self, total: u64, free: u64) -> Option<u64> {
+        let most = match (self.free, self.most) {
+            (None, most) => most,
+            (Some(wanted), most) => {
+                let missing = wanted.saturating_sub(free);
+                let most = most.unwrap_or(u64::MAX);
+                Some(match missing {
+                    0 => most,
+                    missing => most.min(total.saturating_sub(missing)),
+                })
+            }
+        };
+        most.max(self.reserved)
+    }
 }
 
 impl SpaceArgs {
-    /// How many bytes stay, if it is not for use alone to say.
-    fn kept(&self) -> Result<Option<u64>, Failure> {
-        let mut most = None;
-        for text in [&self.keep_storage, &self.max_used_space]
-            .into_iter()
-            .flatten()
-        {
-            let size = golang::size::parse_size(text).ok_or_else(|| {
-                let text = format!("invalid size: {text:?}; write it as in 512m or 5g");
-                Failure::with_code(text, 125)
-            })?;
-            most = most.max(Some(size));
-        }
-        Ok(most)
+    /// The sizes.
+    ///
+    /// # Errors
+    /// In docker's words.
+    fn read(&self) -> Result<Space, Failure> {
+        let size = |flag: &str, text: &Option<String>| {
+            let Some(text) = text else { return Ok(None) };
+            match golang::size::parse_size(text) {
+                Some(size) => Ok(Some(size)),
+                None => {
+                    let why = format!("invalid size: '{text}'");
+                    Err(Failure::with_code(wrong_value(flag, text, &why), 125))
+                }
+            }
+        };
+        Ok(Space {
+            reserved: size("--keep-storage", &self.keep_storage)?,
+            most: size("--max-used-space", &self.max_used_space)?,
+            free: size("--min-free-space", &self.min_free_space)?,
+        })
     }
 }
 
@@ -103,10 +165,6 @@ pub struct Common {
     /// Do not ask
     #[arg(short, long)]
     pub force: bool,
-
-    /// Only what was last used before: until=24h or a date
-    #[arg(long = "filter", value_name = "until=TIME")]
-    pub filters: Vec<String>,
 
     /// Only tell what would be removed
     #[arg(long)]
@@ -126,6 +184,7 @@ impl From<PruneArgs> for Wanted {
         Self {
             what: What::Everything,
             all: args.all,
+            filters: args.filters,
             common: args.common,
             space: args.space,
         }
@@ -137,6 +196,7 @@ impl From<ImagePruneArgs> for Wanted {
         Self {
             what: What::Images,
             all: args.all,
+            filters: args.filters,
             common: args.common,
             space: SpaceArgs::default(),
         }
@@ -148,6 +208,7 @@ impl From<CachePruneArgs> for Wanted {
         Self {
             what: What::Cache,
             all: args.all,
+            filters: args.filters,
             common: args.common,
             space: args.space,
         }
@@ -158,19 +219,9 @@ impl From<CachePruneArgs> for Wanted {
 pub struct Wanted {
     what: What,
     all: bool,
+    filters: Vec<String>,
     common: Common,
     space: SpaceArgs,
-}
-
-/// What a prune is about.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum What {
-    /// Images and build cache.
-    Everything,
-    /// `image prune`
-    Images,
-    /// `builder prune`
-    Cache,
 }
 
 /// Runs the command.
@@ -178,29 +229,34 @@ pub async fn run(app: &App, wanted: impl Into<Wanted>) -> Outcome {
     let Wanted {
         what,
         all,
+        filters,
         common: args,
         space,
     } = wanted.into();
-    let filters = Filters::parse(&args.filters, &["until"])?;
+    let filters = Filters::parse(&filters, &choose::known(what))?;
     let mut until = None;
     for text in filters.all("until") {
         let before = when::until(text).map_err(Failure::new)?;
         let age = u64::try_from(when::now() - before).unwrap_or(0);
         until = Some(Duration::from_secs(age));
     }
-    let keep_storage = space.kept()?;
+    let space = space.read()?;
+    let all = all || filters.boolean("dangling")? == Some(false);
+    if !args.force && !args.dry_run && !prompt::confirm(&app.printer, warning(what, all)).await? {
+        return Ok(());
+    }
+    let store = app.store_to_remove().await?;
+    let chosen = choose::choose(&store, &filters).await?;
     let options = PruneOptions {
         images: what != What::Cache,
         cache: what != What::Images,
         all,
         until,
-        keep_storage,
+        keep_storage: keep_storage(&store, space).await?,
         dry_run: args.dry_run,
+        only_images: chosen.images,
+        only_cache: chosen.cache,
     };
-    if !args.force && !args.dry_run && !prompt::confirm(&app.printer, warning(what, all)).await? {
-        return Ok(());
-    }
-    let store = app.store_to_remove().await?;
     let report = store.prune(&options).await?;
     app.printer
         .write_out(told(&report, args.dry_run).as_bytes());
@@ -208,6 +264,18 @@ pub async fn run(app: &App, wanted: impl Into<Wanted>) -> Outcome {
         app.printer.note(note);
     }
     Ok(())
+}
+
+/// How many bytes of the build cache stay.
+async fn keep_storage(store: &Store, space: Space) -> Result<Option<u64>, Failure> {
+    if space == Space::default() {
+        return Ok(None);
+    }
+    let mut all = store.cache_list().await?;
+    all.extend(store.cache_mounts().await?);
+    let total = all.iter().map(|record| record.size).sum();
+    let disk = rustix::fs::statvfs(store.root()).map_err(std::io::Error::from)?;
+    Ok(space.kept(total, disk.f_bavail * disk.f_frsize))
 }
 
 fn warning(what: What, all: bool) -> &'static str {
@@ -299,21 +367,29 @@ mod tests {
     use super::*;
     use oci::Digest;
 
+    /// By BuildKit's calculateKeepBytes, with a total of 100 and 20 free.
     #[test]
     fn what_is_reserved_stays_however_little_may_be_used() {
-        // BuildKit's calculateKeepBytes: max(max-used, reserved).
-        for (keep, most, kept) in [
-            (None, None, None),
-            (Some("5k"), None, Some(5 << 10)),
-            (None, Some("7k"), Some(7 << 10)),
-            (Some("5k"), Some("7k"), Some(7 << 10)),
-            (Some("9k"), Some("7k"), Some(9 << 10)),
+        for (reserved, most, free, kept) in [
+            (None, None, None, None),
+            (Some(50), None, None, Some(50)),
+            (None, Some(70), None, Some(70)),
+            (Some(50), Some(70), None, Some(70)),
+            (Some(90), Some(70), None, Some(90)),
+            (None, None, Some(30), Some(90)),
+            (None, Some(70), Some(30), Some(70)),
+            (None, Some(95), Some(30), Some(90)),
+            (Some(99), Some(95), Some(30), Some(99)),
+            (None, None, Some(500), Some(0)),
+            (None, Some(70), Some(10), Some(70)),
+            (None, None, Some(10), Some(u64::MAX)),
         ] {
-            let space = SpaceArgs {
-                keep_storage: keep.map(str::to_owned),
-                max_used_space: most.map(str::to_owned),
+            let space = Space {
+                reserved,
+                most,
+                free,
             };
-            assert_eq!(space.kept().unwrap(), kept, "{keep:?} {most:?}");
+            assert_eq!(space.kept(100, 20), kept, "{space:?}");
         }
     }
 

@@ -1,0 +1,145 @@
+//! Making a container.
+
+use oci::ImageConfig;
+use store::{Image, NewContainer};
+
+use super::container::Container;
+use super::handle::Containers;
+use super::{limits, mounts, security, spec};
+use crate::error::{Error, Result};
+use crate::record::{Config, HostConfig, Record};
+use crate::{names, network};
+
+/// How many names are tried for a container that was given none.
+const TRIES: u32 = 20;
+
+/// A container to be made.
+#[derive(Debug)]
+pub struct Create {
+    /// Its name; nothing for one of ours.
+    pub name: Option<String>,
+    /// What it is to be; what is missing comes from the image.
+    pub config: Config,
+    /// What this machine does for it.
+    pub host: HostConfig,
+    /// The image.
+    pub image: Image,
+    /// The image's configuration.
+    pub image_config: ImageConfig,
+}
+
+/// A container that was made.
+#[derive(Debug)]
+pub struct Created {
+    /// It.
+    pub container: Container,
+    /// What its user should know.
+    pub warnings: Vec<String>,
+}
+
+impl Containers {
+    /// Makes a container.
+    ///
+    /// # Errors
+    /// In docker's words; nothing is made then.
+    pub async fn create(&self, request: Create) -> Result<Created> {
+        let Create {
+            name,
+            mut config,
+            mut host,
+            image,
+            image_config,
+        } = request;
+        if let Some(name) = name.as_deref().filter(|name| !names::is_name(name)) {
+            return Err(Error::InvalidName(name.to_owned()));
+        }
+        config.complete(&image_config.config.unwrap_or_default());
+        if config.argv().is_empty() {
+            return Err(Error::NoCommand);
+        }
+        let id = names::new_id().map_err(Error::io("read", "/dev/urandom"))?;
+        settle(&id, &mut config, &mut host);
+        let warnings = check(&host)?;
+        let record = Record { config, host };
+        let text = serde_json::to_string(&record).map_err(|cause| Error::Record {
+            id: id.clone(),
+            cause,
+        })?;
+        let mut new = NewContainer {
+            id,
+            name: name.clone().unwrap_or_default(),
+            chain_id: image.chain_id(),
+            image: image.id,
+            record: text,
+            created: nanoseconds(),
+        };
+        for tries in 0..TRIES {
+            if name.is_none() {
+                let own = names::new_name(tries);
+                new.name = own.map_err(Error::io("read", "/dev/urandom"))?;
+            }
+            let stored = match self.store.add_container(&new).await {
+                Err(store::Error::ContainerName { .. }) if name.is_none() => continue,
+                other => other?,
+            };
+            let container = Container::read(stored)?;
+            return Ok(Created {
+                container,
+                warnings,
+            });
+        }
+        Err(Error::Invalid("no free name was found".to_owned()))
+    }
+}
+
+fn nanoseconds() -> i64 {
+    i64::try_from(jiff::Timestamp::now().as_nanosecond()).unwrap_or(i64::MAX)
+}
+
+/// Fills in what follows from the rest.
+fn settle(id: &str, config: &mut Config, host: &mut HostConfig) {
+    if host.network_mode.is_empty() || host.network_mode == "default" {
+        host.network_mode = "bridge".to_owned();
+    }
+    if config.hostname.is_empty() {
+        config.hostname = match host.network_mode.as_str() {
+            "host" => own_name(),
+            _ => id.get(..12).unwrap_or(id).to_owned(),
+        };
+    }
+    if host.shm_size == 0 {
+        host.shm_size = 64 << 20;
+    }
+    if host.memory > 0 && host.memory_swap == 0 {
+        // docker's rule: as much swap as memory.
+        host.memory_swap = i64::try_from(host.memory.saturating_mul(2)).unwrap_or(i64::MAX);
+    }
+    if host.restart_policy.name.is_empty() {
+        host.restart_policy.name = "no".to_owned();
+    }
+}
+
+fn own_name() -> String {
+    let name = rustix::system::uname();
+    name.nodename().to_string_lossy().into_owned()
+}
+
+/// Whether it can be run at all, as far as that can be known before.
+fn check(host: &HostConfig) -> Result<Vec<String>> {
+    limits::limits(host)?;
+    security::confinement(host)?;
+    mounts::places(host)?;
+    spec::log(&host.log_config)?;
+    let policy = spec::restart(&host.restart_policy)?;
+    if host.auto_remove && policy != crate::launch::RestartPolicy::No {
+        return Err(Error::Invalid(
+            "can't create 'AutoRemove' container with restart policy".to_owned(),
+        ));
+    }
+    network::plan(&host.network_mode)?;
+    let mut warnings = Vec::new();
+    if host.network_mode == "host" && !host.port_bindings.is_empty() {
+        warnings.push("Published ports are discarded when using host network mode".to_owned());
+    }
+    Ok(warnings)
+}

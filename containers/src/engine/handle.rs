@@ -1,0 +1,73 @@
+//! The handle.
+
+use std::os::unix::net::UnixStream;
+
+use store::Store;
+
+use super::container::Container;
+use crate::error::{Error, Result};
+use crate::protocol::{self, Answer, Request};
+
+/// The containers of a store. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Containers {
+    pub(super) store: Store,
+}
+
+impl Containers {
+    /// Those of this store.
+    pub fn new(store: Store) -> Self {
+        Self { store }
+    }
+
+    /// The store.
+    pub fn store(&self) -> &Store {
+        &self.store
+    }
+
+    /// A container by ID, name, or the beginning of its ID.
+    ///
+    /// # Errors
+    /// [`store::Error::NoSuchContainer`] and its kin.
+    pub async fn find(&self, text: &str) -> Result<Container> {
+        let stored = self.store.find_container(text).await?;
+        blocking(move || Container::read(stored)).await
+    }
+}
+
+/// Runs what blocks where it may.
+pub(super) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T> + Send + 'static,
+) -> Result<T> {
+    tokio::task::spawn_blocking(work).await?
+}
+
+impl Container {
+    /// A connection to its monitor.
+    pub(super) fn connect(&self) -> Result<UnixStream> {
+        let socket = self.folder.connect();
+        socket
+            .map(UnixStream::from)
+            .map_err(|cause| Error::Monitor {
+                id: self.id.clone(),
+                cause,
+            })
+    }
+
+    /// Asks its monitor for something.
+    pub(super) fn ask(&self, request: &Request) -> Result<Answer> {
+        let answer = protocol::ask(&mut self.connect()?, request);
+        answer.map_err(|cause| Error::Monitor {
+            id: self.id.clone(),
+            cause,
+        })
+    }
+
+    /// The same, where a refusal is an error.
+    pub(super) fn tell(&self, request: &Request) -> Result<()> {
+        match self.ask(request)? {
+            Answer::Failed { message, .. } => Err(Error::Invalid(message)),
+            Answer::Done | Answer::Ended { .. } => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,222 @@
+//! What `inspect` shows, with docker's fields.
+
+use std::collections::HashSet;
+use std::fs;
+use std::io;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::Path;
+
+use serde_json::{Value, json};
+
+use super::container::Container;
+use super::handle::Containers;
+use super::mounts;
+use crate::error::{Error, Result};
+use crate::state;
+use crate::status::Status;
+
+/// Bytes of the files in a writable layer; those with several names count once.
+pub(super) fn size_of(dir: &Path) -> io::Result<u64> {
+    let mut seen = HashSet::new();
+    let mut sum = 0;
+    let mut rest = vec![dir.to_owned()];
+    while let Some(dir) = rest.pop() {
+        for entry in fs::read_dir(&dir)? {
+            let entry = entry?;
+            let found = entry.metadata()?;
+            if found.is_dir() {
+                rest.push(entry.path());
+            } else if found.is_file() && seen.insert(found.ino()) {
+                sum += found.len();
+            }
+        }
+    }
+    Ok(sum)
+}
+
+impl Containers {
+    /// All that is known of a container, as docker shows it; sizes where they are asked for.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub async fn inspect(&self, container: &Container, sizes: bool) -> Result<Value> {
+        let mut shown = container.document(self.store.root())?;
+        if sizes {
+            let (own, below) = self.sizes(container).await?;
+            if let Value::Object(fields) = &mut shown {
+                fields.insert("SizeRw".to_owned(), json!(own));
+                fields.insert("SizeRootFs".to_owned(), json!(own + below));
+            }
+        }
+        Ok(shown)
+    }
+}
+
+impl Container {
+    fn document(&self, root: &Path) -> Result<Value> {
+        let (config, host) = (&self.record.config, &self.record.host);
+        let argv = config.argv();
+        let (path, args) = argv
+            .split_first()
+            .map_or(("", &[][..]), |(first, rest)| (first.as_str(), rest));
+        let file = |name: &str| match self.state.started_at.as_str() {
+            state::NO_TIME => String::new(),
+            _ => self.folder.etc(name).display().to_string(),
+        };
+        let upper = self.stored.upper();
+        let log = match host.log_config.kind.as_str() {
+            "none" => String::new(),
+            _ => self.folder.log(&self.id).display().to_string(),
+        };
+        let mut host_shown = serde_json::to_value(host).map_err(|cause| self.damaged(cause))?;
+        if let Value::Object(fields) = &mut host_shown {
+            fields.insert("MaskedPaths".to_owned(), Value::Null);
+            fields.insert("ReadonlyPaths".to_owned(), Value::Null);
+        }
+        Ok(json!({
+            "Id": self.id,
+            "Created": self.created_at(),
+            "Path": path,
+            "Args": args,
+            "State": self.state_document(),
+            "Image": self.image,
+            "ResolvConfPath": file("resolv.conf"),
+            "HostnamePath": file("hostname"),
+            "HostsPath": file("hosts"),
+            "LogPath": log,
+            "Name": format!("/{}", self.name),
+            "RestartCount": self.state.restart_count,
+            "Driver": "overlay2",
+            "Platform": "linux",
+            "MountLabel": "",
+            "ProcessLabel": "",
+            "AppArmorProfile": "",
+            "ExecIDs": null,
+            "HostConfig": host_shown,
+            "GraphDriver": {
+                "Data": {
+                    "UpperDir": upper,
+                    "WorkDir": self.stored.work(),
+                    "Root": root,
+                },
+                "Name": "overlay2",
+            },
+            "Mounts": self.mounts_document()?,
+            "Config": config,
+            "NetworkSettings": self.network_document(),
+        }))
+    }
+
+    fn damaged(&self, cause: serde_json::Error) -> Error {
+        Error::Record {
+            id: self.id.clone(),
+            cause,
+        }
+    }
+
+    /// When it was made, RFC 3339.
+    pub fn created_at(&self) -> String {
+        let time = jiff::Timestamp::from_nanosecond(self.created.into());
+        time.map(state::time_of).unwrap_or_default()
+    }
+
+    fn state_document(&self) -> Value {
+        let state = &self.state;
+        let status = state.status;
+        json!({
+            "Status": status,
+            "Running": status.is_alive(),
+            "Paused": status == Status::Paused,
+            "Restarting": status == Status::Restarting,
+            "OOMKilled": state.oom_killed,
+            "Dead": status == Status::Dead,
+            "Pid": state.pid,
+            "ExitCode": state.exit_code,
+            "Error": state.error,
+            "StartedAt": state.started_at,
+            "FinishedAt": state.finished_at,
+        })
+    }
+
+    fn mounts_document(&self) -> Result<Value> {
+        let places = mounts::places(&self.record.host)?;
+        let shown = places
+            .iter()
+            .filter(|place| place.kind == "bind")
+            .map(|place| {
+                json!({
+                    "Type": place.kind,
+                    "Source": place.source,
+                    "Destination": place.target,
+                    "Mode": place.mode,
+                    "RW": !place.readonly,
+                    "Propagation": "rprivate",
+                })
+            });
+        Ok(shown.collect())
+    }
+
+    fn network_document(&self) -> Value {
+        let host = &self.record.host;
+        let connection = self.state.network.as_ref();
+        let address = connection
+            .map(|c| c.address.to_string())
+            .unwrap_or_default();
+        let gateway = connection
+            .map(|c| c.gateway.to_string())
+            .unwrap_or_default();
+        let mac = connection.map(|c| c.mac.clone()).unwrap_or_default();
+        let prefix = connection.map_or(0, |c| c.prefix);
+        let mode = match host.network_mode.as_str() {
+            "" | "default" => "bridge",
+            other => other,
+        };
+        let network = json!({
+            "IPAMConfig": null,
+            "Links": null,
+            "Aliases": null,
+            "MacAddress": mac,
+            "DriverOpts": null,
+            "GwPriority": 0,
+            "NetworkID": "",
+            "EndpointID": "",
+            "Gateway": gateway,
+            "IPAddress": address,
+            "IPPrefixLen": prefix,
+            "IPv6Gateway": "",
+            "GlobalIPv6Address": "",
+            "GlobalIPv6PrefixLen": 0,
+            "DNSNames": null,
+        });
+        json!({
+            "Bridge": "",
+            "SandboxID": "",
+            "SandboxKey": "",
+            "Ports": self.ports_document(),
+            "HairpinMode": false,
+            "LinkLocalIPv6Address": "",
+            "LinkLocalIPv6PrefixLen": 0,
+            "SecondaryIPAddresses": null,
+            "SecondaryIPv6Addresses": null,
+            "EndpointID": "",
+            "Gateway": gateway,
+            "GlobalIPv6Address": "",
+            "GlobalIPv6PrefixLen": 0,
+            "IPAddress": address,
+            "IPPrefixLen": prefix,
+            "IPv6Gateway": "",
+            "MacAddress": mac,
+            "Networks": { mode: network },
+        })
+    }
+
+    /// Its ports: exposed ones lead nowhere.
+    fn ports_document(&self) -> Value {
+        if !self.state.status.has_processes() {
+            return json!({});
+        }
+        let exposed = self.record.config.exposed_ports.keys();
+        let ports = exposed.map(|port| (port.clone(), Value::Null));
+        Value::Object(ports.collect())
+    }
+}

@@ -1,0 +1,33 @@
+//! What is done with containers: requests and their results. No terminal, no printing.
+//!
+//! One module an action; [`Containers`] is the handle, [`Container`] what is known of one.
+
+mod commit;
+mod container;
+mod create;
+mod exec;
+mod files;
+mod handle;
+mod inspect;
+mod limits;
+mod list;
+mod logs;
+mod mounts;
+mod remove;
+mod security;
+mod signals;
+mod spec;
+mod start;
+mod stop;
+mod top;
+mod update;
+
+pub use commit::Commit;
+pub use container::Container;
+pub use create::{Create, Created};
+pub use exec::{Exec, Executed};
+pub use files::{Change, write_tar};
+pub use handle::Containers;
+pub use signals::number as signal;
+pub use start::Started;
+pub use top::{Processes, Usage};

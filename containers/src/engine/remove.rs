@@ -1,0 +1,74 @@
+//! Removing a container, and giving it another name.
+
+use std::time::Duration;
+
+use super::container::Container;
+use super::handle::{Containers, blocking};
+use crate::error::{Error, Result};
+use crate::names;
+
+impl Containers {
+    /// Removes a container; `force` kills it first.
+    ///
+    /// # Errors
+    /// [`Error::Runs`] when it runs and force was not asked for.
+    pub async fn remove(&self, container: &Container, force: bool) -> Result<()> {
+        let mut container = container.clone();
+        if !container.state.status.can_remove() {
+            if !force {
+                return Err(Error::Runs {
+                    name: container.name.clone(),
+                    status: container.state.status,
+                });
+            }
+            let again = container.clone();
+            blocking(move || again.end_by_force()).await?;
+        }
+        let lock = {
+            let container = container.clone();
+            blocking(move || Ok(container.change().ok())).await?
+        };
+        // It may have been started again, or be gone.
+        if self.store.container(&container.id).await?.is_none() {
+            return Ok(());
+        }
+        container.again()?;
+        if !container.state.status.can_remove() {
+            return Err(Error::Runs {
+                name: container.name.clone(),
+                status: container.state.status,
+            });
+        }
+        self.store.remove_container(&container.id).await?;
+        drop(lock);
+        Ok(())
+    }
+
+    /// Gives a container another name.
+    ///
+    /// # Errors
+    /// Names that are none, or another's.
+    pub async fn rename(&self, container: &Container, name: &str) -> Result<()> {
+        let name = name.strip_prefix('/').unwrap_or(name);
+        if name == container.name {
+            return Err(Error::SameName);
+        }
+        if !names::is_name(name) {
+            return Err(Error::InvalidName(name.to_owned()));
+        }
+        Ok(self.store.rename_container(&container.id, name).await?)
+    }
+}
+
+impl Container {
+    /// Kills it, and whatever it is that keeps it from ending.
+    fn end_by_force(&self) -> Result<()> {
+        let _ = self.kill_and_wait(Duration::from_secs(10));
+        let mut now = self.clone();
+        now.again()?;
+        if now.state.status.is_alive() {
+            self.group()?.kill();
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,229 @@
+//! From what a container was made with to what its monitor runs.
+
+use std::net::IpAddr;
+use std::path::PathBuf;
+
+use runtime::{Dns, Node, Overlay, Rootfs, Spec, WindowSize};
+
+use super::container::Container;
+use super::{limits, mounts, security};
+use crate::error::{Error, Result};
+use crate::launch::{Etc, HostAddress, Launch, RestartPolicy, Streams};
+use crate::log::LogSettings;
+use crate::network;
+use crate::record::{HostConfig, LogConfig, RestartRule};
+
+/// What a container without PATH has.
+const PATH: &str = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+impl Container {
+    /// What its monitor is told. `lowers` are its image's layers, the topmost first.
+    pub(super) fn launch(
+        &self,
+        root: PathBuf,
+        (lowers, stub): (Vec<PathBuf>, PathBuf),
+        attach: Streams,
+    ) -> Result<Launch> {
+        let (config, host) = (&self.record.config, &self.record.host);
+        let overlay = Overlay {
+            lowers,
+            stub: Some(stub),
+            upper: self.stored.upper(),
+            work: self.stored.work(),
+        };
+        let network = network::plan(&host.network_mode)?;
+        Ok(Launch {
+            id: self.id.clone(),
+            folder: self.folder.path().to_owned(),
+            root,
+            spec: self.spec(overlay)?,
+            network,
+            etc: etc(&self.hostname(), &config.domainname, host)?,
+            log: log(&host.log_config)?,
+            tty: config.tty,
+            open_stdin: config.open_stdin,
+            stdin_once: config.stdin_once,
+            restart: restart(&host.restart_policy)?,
+            auto_remove: host.auto_remove,
+            attach,
+            restart_count: 0,
+        })
+    }
+
+    fn hostname(&self) -> String {
+        self.record.config.hostname.clone()
+    }
+
+    fn spec(&self, overlay: Overlay) -> Result<Spec> {
+        let (config, host) = (&self.record.config, &self.record.host);
+        let confinement = security::confinement(host)?;
+        let mut spec = Spec::new(Rootfs::Overlay(overlay), config.argv())
+            .lasting(self.id.as_str())
+            .env(self.env())
+            .user(config.user.as_str())
+            .hostname(self.hostname())
+            .make_cwd()
+            .limits(limits::limits(host)?)
+            .readonly(host.readonly_rootfs)
+            .usual_devices()
+            .seccomp(confinement.seccomp)
+            .no_new_privileges(confinement.no_new_privileges);
+        if !config.working_dir.is_empty() {
+            spec = spec.cwd(config.working_dir.as_str());
+        }
+        if host.privileged {
+            spec = spec.privileged();
+        }
+        spec = spec
+            .capabilities(confinement.capabilities)
+            .seccomp(confinement.seccomp);
+        if security::shows_system_paths(host) {
+            spec = spec.unmasked();
+        }
+        if host.shm_size != 0 {
+            spec = spec.shm_size(host.shm_size);
+        }
+        if config.tty {
+            let [rows, columns] = host.console_size;
+            spec = spec.terminal(WindowSize { rows, columns });
+        }
+        if host.init == Some(true) {
+            spec = spec.reaper();
+        }
+        spec = spec.groups(groups(host)?);
+        for device in &host.devices {
+            let node = Node::like(&device.path_on_host, &device.path_in_container);
+            let node = node.map_err(|cause| {
+                Error::Invalid(format!(
+                    "error gathering device information while adding custom device {:?}: {cause}",
+                    device.path_on_host
+                ))
+            })?;
+            spec = spec.node(node);
+        }
+        for place in mounts::places(host)? {
+            spec = spec.mount(place.mount()?);
+        }
+        Ok(spec)
+    }
+
+    /// The environment of its processes: docker adds a few to what it was made with.
+    pub(super) fn env(&self) -> Vec<String> {
+        let config = &self.record.config;
+        let mut env = Vec::new();
+        let has = |name: &str| config.env.iter().any(|entry| entry.starts_with(name));
+        if !has("PATH=") {
+            env.push(PATH.to_owned());
+        }
+        if !has("HOSTNAME=") {
+            env.push(format!("HOSTNAME={}", self.hostname()));
+        }
+        if config.tty && !has("TERM=") {
+            env.push("TERM=xterm".to_owned());
+        }
+        // A name without a value takes a variable away.
+        let set = config.env.iter().filter(|entry| entry.contains('='));
+        env.extend(set.cloned());
+        env
+    }
+}
+
+fn groups(host: &HostConfig) -> Result<Vec<u32>> {
+    let groups = host.group_add.iter().flatten();
+    groups
+        .map(|group| {
+            let number = group.parse::<u32>();
+            number.map_err(|_| Error::Invalid(format!("Unable to find group {group}")))
+        })
+        .collect()
+}
+
+fn etc(hostname: &str, domain: &str, host: &HostConfig) -> Result<Etc> {
+    let hosts = host.extra_hosts.iter().flatten().map(|entry| {
+        let wrong = || Error::Invalid(format!("bad format for add-host: {entry:?}"));
+        let (name, address) = entry.split_once(':').ok_or_else(wrong)?;
+        let address = match address {
+            "host-gateway" => HostAddress::Gateway,
+            text => {
+                let text = text.trim_start_matches('[').trim_end_matches(']');
+                HostAddress::Ip(text.parse::<IpAddr>().map_err(|_| {
+                    Error::Invalid(format!("invalid IP address in add-host: {text:?}"))
+                })?)
+            }
+        };
+        Ok((name.to_owned(), address))
+    });
+    Ok(Etc {
+        hostname: hostname.to_owned(),
+        domain: domain.to_owned(),
+        hosts: hosts.collect::<Result<_>>()?,
+        dns: Dns {
+            servers: host.dns.clone(),
+            search: host.dns_search.clone(),
+            options: host.dns_options.clone(),
+        },
+    })
+}
+
+/// Reads `--log-driver` and `--log-opt`.
+pub(super) fn log(config: &LogConfig) -> Result<LogSettings> {
+    let mut settings = LogSettings::default();
+    match config.kind.as_str() {
+        "" | "json-file" | "local" => {}
+        "none" => settings.kept = false,
+        other => {
+            return Err(Error::Invalid(format!(
+                "logger: no log driver named '{other}' is registered"
+            )));
+        }
+    }
+    for (key, value) in &config.config {
+        match key.as_str() {
+            "max-size" if value == "-1" => settings.max_size = None,
+            "max-size" => {
+                let bytes = golang::size::parse_size(value).filter(|bytes| *bytes > 0);
+                settings.max_size =
+                    Some(bytes.ok_or_else(|| Error::Invalid(format!("invalid size: '{value}'")))?);
+            }
+            "max-file" => {
+                let files = value.parse().ok().filter(|files| *files > 0);
+                settings.max_file = files
+                    .ok_or_else(|| Error::Invalid("max-file cannot be less than 1".to_owned()))?;
+            }
+            "compress" => settings.compress = value == "true",
+            // What they choose is of use to none but docker's own tools.
+            "labels" | "labels-regex" | "env" | "env-regex" | "tag" | "mode"
+            | "max-buffer-size" => {}
+            other => {
+                return Err(Error::Invalid(format!(
+                    "unknown log opt '{other}' for json-file log driver"
+                )));
+            }
+        }
+    }
+    if settings.max_size.is_none() && settings.max_file > 1 {
+        return Err(Error::Invalid(
+            "cannot set max-file without max-size".to_owned(),
+        ));
+    }
+    Ok(settings)
+}
+
+/// Reads `--restart`.
+pub(super) fn restart(rule: &RestartRule) -> Result<RestartPolicy> {
+    let counted = rule.maximum_retry_count != 0;
+    match rule.name.as_str() {
+        "on-failure" => Ok(RestartPolicy::OnFailure(rule.maximum_retry_count)),
+        "" | "no" | "always" | "unless-stopped" if counted => Err(Error::Invalid(
+            "invalid restart policy: maximum retry count can only be used with 'on-failure'"
+                .to_owned(),
+        )),
+        "" | "no" => Ok(RestartPolicy::No),
+        "always" => Ok(RestartPolicy::Always),
+        "unless-stopped" => Ok(RestartPolicy::UnlessStopped),
+        other => Err(Error::Invalid(format!(
+            "invalid restart policy: unknown policy '{other}'; use one of 'no', 'always', \
+             'on-failure', or 'unless-stopped'"
+        ))),
+    }
+}

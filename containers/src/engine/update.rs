@@ -1,0 +1,53 @@
+//! Changing what a container may use, and what is done when it ends.
+
+use super::container::Container;
+use super::handle::{Containers, blocking};
+use super::{limits, spec};
+use crate::error::{Error, Result};
+use crate::protocol::Request;
+use crate::record::HostConfig;
+
+impl Containers {
+    /// Gives a container other limits and another restart policy, those of `host`; at once if it
+    /// runs.
+    ///
+    /// # Errors
+    /// What makes no sense, or cannot be done while it runs; nothing is changed then.
+    pub async fn update(&self, container: &Container, host: HostConfig) -> Result<()> {
+        let mut container = container.clone();
+        let policy = spec::restart(&host.restart_policy)?;
+        if host.auto_remove && policy != crate::launch::RestartPolicy::No {
+            return Err(Error::Invalid(
+                "Restart policy cannot be updated because AutoRemove is enabled for the container"
+                    .to_owned(),
+            ));
+        }
+        let new = limits::limits(&host)?;
+        let old = std::mem::replace(&mut container.record.host, host);
+        let record = serde_json::to_string(&container.record).map_err(|cause| Error::Record {
+            id: container.id.clone(),
+            cause,
+        })?;
+        let id = container.id.clone();
+        blocking(move || {
+            let _lock = container.change()?;
+            container.again()?;
+            if !container.state.status.is_alive() {
+                return Ok(());
+            }
+            if container.state.status.has_processes() {
+                let group = container.group()?;
+                group.limit(&new).map_err(|error| {
+                    // Half of the limits may be the new ones.
+                    if let Ok(old) = limits::limits(&old) {
+                        let _ = group.limit(&old);
+                    }
+                    Error::Runtime(error)
+                })?;
+            }
+            container.tell(&Request::Restart(policy))
+        })
+        .await?;
+        Ok(self.store.update_container(&id, &record).await?)
+    }
+}

@@ -1,0 +1,147 @@
+//! What a monitor is told when it is started: all that it needs for as long as it lives.
+
+use std::net::IpAddr;
+use std::path::PathBuf;
+
+use runtime::{Dns, Spec};
+use serde::{Deserialize, Serialize};
+
+use crate::log::LogSettings;
+
+/// How a container is run.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Launch {
+    /// The container's ID.
+    pub id: String,
+    /// Its folder.
+    pub folder: PathBuf,
+    /// The store's root, for whoever removes the container when it has ended.
+    pub root: PathBuf,
+    /// Its process; network and the files of /etc are still to come.
+    pub spec: Spec,
+    /// Its network.
+    pub network: NetworkPlan,
+    /// What its files of /etc say.
+    pub etc: Etc,
+    /// Where its output goes.
+    pub log: LogSettings,
+    /// It has a terminal.
+    pub tty: bool,
+    /// Its standard input can be written to.
+    pub open_stdin: bool,
+    /// Its standard input ends when the first that is attached ends theirs.
+    pub stdin_once: bool,
+    /// What is done when it ends.
+    pub restart: RestartPolicy,
+    /// It is removed when it has ended.
+    pub auto_remove: bool,
+    /// Who starts it takes part in these streams.
+    pub attach: Streams,
+    /// How often it has been started again before.
+    pub restart_count: u32,
+}
+
+/// Which of the standard streams.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Streams {
+    /// Standard input.
+    pub stdin: bool,
+    /// Standard output.
+    pub stdout: bool,
+    /// Standard error.
+    pub stderr: bool,
+}
+
+impl Streams {
+    /// Whether there is one at all.
+    pub fn any(self) -> bool {
+        self.stdin || self.stdout || self.stderr
+    }
+}
+
+/// The network of a container.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum NetworkPlan {
+    /// Nothing but `lo`.
+    None,
+    /// This machine's.
+    Host,
+    /// The bridge that all containers share unless told otherwise.
+    Bridge {
+        /// Its name.
+        bridge: String,
+        /// Where its addresses are leased.
+        leases: PathBuf,
+    },
+}
+
+/// What the files of /etc say that a container has of its own.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Etc {
+    /// The host name.
+    pub hostname: String,
+    /// The domain.
+    pub domain: String,
+    /// Further hosts.
+    pub hosts: Vec<(String, HostAddress)>,
+    /// Name servers and their kin.
+    pub dns: Dns,
+}
+
+/// What `--add-host` gives a name to.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum HostAddress {
+    /// An address.
+    Ip(IpAddr),
+    /// This machine, as the container reaches it.
+    Gateway,
+}
+
+/// What is done when a container ends.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum RestartPolicy {
+    /// Nothing.
+    #[default]
+    No,
+    /// It is started again.
+    Always,
+    /// It is started again unless somebody has stopped it.
+    UnlessStopped,
+    /// It is started again when it has failed, so many times; 0 is any number.
+    OnFailure(u32),
+}
+
+impl RestartPolicy {
+    /// Whether it is started again. `by_hand` says that somebody has stopped it, `restarts` how
+    /// often that was done.
+    pub fn wants(self, exit_code: i32, by_hand: bool, restarts: u32) -> bool {
+        match self {
+            _ if by_hand => false,
+            Self::No => false,
+            Self::Always | Self::UnlessStopped => true,
+            Self::OnFailure(most) => exit_code != 0 && (most == 0 || restarts < most),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn policies_restart_as_dockers() {
+        for (policy, code, by_hand, restarts, wanted) in [
+            (RestartPolicy::No, 1, false, 0, false),
+            (RestartPolicy::Always, 0, false, 9, true),
+            (RestartPolicy::Always, 137, true, 0, false),
+            (RestartPolicy::UnlessStopped, 0, false, 0, true),
+            (RestartPolicy::OnFailure(0), 1, false, 99, true),
+            (RestartPolicy::OnFailure(0), 0, false, 0, false),
+            (RestartPolicy::OnFailure(2), 1, false, 1, true),
+            (RestartPolicy::OnFailure(2), 1, false, 2, false),
+        ] {
+            let found = policy.wants(code, by_hand, restarts);
+            assert_eq!(found, wanted, "{policy:?} {code} {by_hand} {restarts}");
+        }
+    }
+}

@@ -1,0 +1,45 @@
+//! What a container has said: docker's json-file format.
+//!
+//! - [`entry`]: a line of the file
+//! - [`writer`]: the monitor's side, with rotation
+//! - [`reader`]: reading back, and following
+
+pub mod entry;
+pub mod reader;
+pub mod writer;
+
+use serde::{Deserialize, Serialize};
+
+/// How a container's output is kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LogSettings {
+    /// It is kept at all.
+    pub kept: bool,
+    /// Bytes after which another file is begun; nothing is no limit.
+    pub max_size: Option<u64>,
+    /// How many files there are at most, with the one that is written.
+    pub max_file: u32,
+    /// Those that are no longer written are compressed.
+    pub compress: bool,
+}
+
+impl Default for LogSettings {
+    fn default() -> Self {
+        Self {
+            kept: true,
+            max_size: None,
+            max_file: 1,
+            compress: false,
+        }
+    }
+}
+
+/// The name of a rotated file: `PATH.N`, and `.gz` behind it when it is compressed.
+pub(crate) fn rotated(path: &std::path::Path, number: u32, compressed: bool) -> std::path::PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(format!(".{number}"));
+    if compressed {
+        name.push(".gz");
+    }
+    name.into()
+}

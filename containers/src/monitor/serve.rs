@@ -1,0 +1,525 @@
+//! The loop of a monitor.
+
+use std::collections::VecDeque;
+use std::fs::File;
+use std::io::{self, Write as _};
+use std::os::fd::{AsFd as _, OwnedFd};
+use std::os::unix::net::UnixStream;
+use std::time::{Duration, Instant};
+
+use runtime::{Group, Inhabitant};
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::fs::Timespec;
+use rustix::io::Errno;
+use rustix::net::SocketFlags;
+
+use super::client::{Client, Incoming, Purpose};
+use super::run::{Refused, Run};
+use crate::folder::Folder;
+use crate::launch::Launch;
+use crate::log::entry::Stream;
+use crate::log::writer::Writer;
+use crate::protocol::{Answer, Kind, Request, Until};
+use crate::state::{self, State};
+use crate::status::Status;
+
+/// Bytes of output that are read at once.
+const CHUNK: usize = 32 << 10;
+/// Bytes that may wait for the container to read them.
+const ENOUGH_INPUT: usize = 64 << 10;
+/// How long a container waits before it is started again: twice as long each time, from the first
+/// to the last of these.
+const DELAYS: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(60));
+/// Who runs so long has started well, and waits no longer than the first time.
+const GOOD_RUN: Duration = Duration::from_secs(10);
+const SIGKILL: i32 = 9;
+const SIGCONT: i32 = 18;
+
+/// What happened.
+#[derive(Clone, Copy, Debug)]
+enum Token {
+    Listener,
+    Process,
+    Output(usize),
+    Input,
+    Client(usize),
+}
+
+/// A monitor at work.
+#[derive(Debug)]
+pub(super) struct Monitor {
+    launch: Launch,
+    folder: Folder,
+    log: Writer,
+    state: State,
+    clients: Vec<Client>,
+    listener: Option<OwnedFd>,
+    /// Says that this container has a monitor, as long as it is held.
+    lock: Option<File>,
+    run: Option<Run>,
+    restart_at: Option<Instant>,
+    delay: Duration,
+    /// What is still to be written to standard input; its end after that.
+    input: VecDeque<u8>,
+    input_ends: bool,
+    /// It has ended for good.
+    is_over: bool,
+}
+
+impl Monitor {
+    pub(super) fn new(launch: Launch, lock: File, starter: UnixStream) -> io::Result<Self> {
+        let folder = Folder::new(&launch.folder);
+        let log = Writer::open(folder.log(&launch.id), launch.log)?;
+        let mut starter = Client::new(starter.into())?;
+        starter.is_starter = true;
+        let previous = State::read(&folder.state()).unwrap_or_default();
+        Ok(Self {
+            listener: Some(folder.listen()?),
+            log,
+            state: State {
+                restart_count: launch.restart_count,
+                finished_at: previous.finished_at,
+                started_at: previous.started_at,
+                ..State::default()
+            },
+            clients: vec![starter],
+            lock: Some(lock),
+            run: None,
+            restart_at: None,
+            delay: DELAYS.0,
+            input: VecDeque::new(),
+            input_ends: false,
+            is_over: false,
+            folder,
+            launch,
+        })
+    }
+
+    /// Runs the container until it has ended for good, and everybody knows; true when it is to be
+    /// removed.
+    pub(super) fn serve(mut self) -> io::Result<bool> {
+        match Run::start(&self.launch) {
+            Ok(run) => self.started(run),
+            Err(refused) => {
+                self.refused(refused);
+                self.end();
+            }
+        }
+        while !(self.is_over && self.clients.iter().all(|client| !self.keeps(client))) {
+            self.turn()?;
+        }
+        let folder = self.launch.folder.clone();
+        let removes = self.launch.auto_remove && self.state.status == Status::Exited;
+        drop(self);
+        Ok(removes && folder.exists())
+    }
+
+    /// Whether the end of the process waits for a client: it is still to hear something, or it
+    /// removes the container.
+    fn keeps(&self, client: &Client) -> bool {
+        let removes = client.is_starter && self.launch.auto_remove;
+        client.is_owed() || removes
+    }
+
+    fn started(&mut self, run: Run) {
+        self.state = State {
+            status: Status::Running,
+            pid: run.pid(),
+            pid_started: Inhabitant::of(run.pid()).map_or(0, |process| process.started),
+            exit_code: 0,
+            oom_killed: false,
+            error: String::new(),
+            started_at: state::now(),
+            network: run.connection.clone(),
+            ..self.state.clone()
+        };
+        self.run = Some(run);
+        self.restart_at = None;
+        self.save(false);
+        let attach = self.launch.attach;
+        for client in self.clients.iter_mut().filter(|client| client.is_starter) {
+            if client.purpose == Purpose::Asks {
+                client.answer(&Answer::Done);
+                client.purpose = match attach.any() {
+                    true => Purpose::Attached(attach),
+                    false => Purpose::Waits(Until::Exit),
+                };
+            }
+        }
+    }
+
+    fn refused(&mut self, refused: Refused) {
+        let was_started = self.state.started_at != state::NO_TIME;
+        self.state.status = match was_started {
+            true => Status::Exited,
+            false => Status::Created,
+        };
+        self.state.exit_code = refused.code;
+        self.state.error = refused.message.clone();
+        let answer = Answer::Failed {
+            message: refused.message,
+            code: refused.code,
+        };
+        for client in self.clients.iter_mut().filter(|client| client.is_starter) {
+            client.answer(&answer);
+        }
+        // A container that never ran is kept, so that its owner can see why.
+        self.launch.auto_remove &= was_started;
+    }
+
+    fn save(&self, lasting: bool) {
+        if let Err(error) = self.state.write(&self.folder.state(), lasting) {
+            trouble("write the state", &error);
+        }
+    }
+
+    /// Waits until something happens, and does what it asks for.
+    fn turn(&mut self) -> io::Result<()> {
+        let (ready, waits) = self.wait()?;
+        let mut came = Vec::new();
+        let mut quiet = true;
+        for token in ready {
+            match token {
+                Token::Listener => self.accept(),
+                Token::Process => {
+                    if let Some(run) = &mut self.run {
+                        run.reap();
+                    }
+                    // What it has written last is looked for in the next turn.
+                    quiet = false;
+                }
+                Token::Output(index) => {
+                    quiet = false;
+                    self.read_output(index);
+                }
+                Token::Input => self.write_input(),
+                Token::Client(index) => {
+                    if let Some(client) = self.clients.get_mut(index) {
+                        client.flush();
+                        came.extend(client.read().into_iter().map(|one| (index, one)));
+                    }
+                }
+            }
+        }
+        for (index, incoming) in came {
+            self.heed(index, incoming);
+        }
+        self.clients.retain(|client| !client.is_gone);
+        let has_ended = self.run.as_ref().is_some_and(|run| {
+            let silent = run.outputs.iter().all(|output| !output.is_open);
+            run.ended.is_some() && (silent || (quiet && !waits))
+        });
+        if has_ended {
+            self.ended();
+        }
+        if self.restart_at.is_some_and(|at| at <= Instant::now()) {
+            self.restart();
+        }
+        Ok(())
+    }
+
+    /// What is ready, and whether output is left alone because a client is slow.
+    fn wait(&self) -> io::Result<(Vec<Token>, bool)> {
+        let mut tokens = Vec::new();
+        let mut fds = Vec::new();
+        let mut want = |token, fd, flags| {
+            tokens.push(token);
+            fds.push(PollFd::from_borrowed_fd(fd, flags));
+        };
+        if let Some(listener) = &self.listener {
+            want(Token::Listener, listener.as_fd(), PollFlags::IN);
+        }
+        let slow = self.clients.iter().any(Client::is_slow);
+        let mut draining = false;
+        if let Some(run) = &self.run {
+            draining = run.ended.is_some() && !slow;
+            if let Some(pidfd) = run.pidfd() {
+                want(Token::Process, pidfd, PollFlags::IN);
+            }
+            let open = run.outputs.iter().enumerate();
+            for (index, output) in open.filter(|(_, output)| output.is_open && !slow) {
+                want(Token::Output(index), output.fd.as_fd(), PollFlags::IN);
+            }
+            if let Some(input) = run.input.as_ref().filter(|_| !self.input.is_empty()) {
+                want(Token::Input, input.as_fd(), PollFlags::OUT);
+            }
+        }
+        let full = self.input.len() >= ENOUGH_INPUT;
+        for (index, client) in self.clients.iter().enumerate() {
+            let mut flags = PollFlags::empty();
+            flags.set(PollFlags::IN, !(full && client.speaks()));
+            flags.set(PollFlags::OUT, client.is_owed());
+            want(Token::Client(index), client.fd(), flags);
+        }
+        let left = match (draining, self.restart_at) {
+            (true, _) => Some(Duration::ZERO),
+            (false, at) => at.map(|at| at.saturating_duration_since(Instant::now())),
+        };
+        let timeout = left.map(|left| Timespec::try_from(left).unwrap_or_default());
+        match poll(&mut fds, timeout.as_ref()) {
+            Ok(_) | Err(Errno::INTR) => {}
+            Err(errno) => return Err(errno.into()),
+        }
+        let ready = tokens.iter().zip(&fds);
+        let ready = ready.filter(|(_, fd)| !fd.revents().is_empty());
+        Ok((ready.map(|(token, _)| *token).collect(), slow))
+    }
+
+    fn accept(&mut self) {
+        let Some(listener) = &self.listener else {
+            return;
+        };
+        let flags = SocketFlags::CLOEXEC;
+        if let Ok(socket) = rustix::net::accept_with(listener, flags)
+            && let Ok(client) = Client::new(socket)
+        {
+            self.clients.push(client);
+        }
+    }
+
+    /// Reads output, keeps it, and tells it to those who listen.
+    fn read_output(&mut self, index: usize) {
+        let Some(output) = self.run.as_mut().and_then(|run| run.outputs.get_mut(index)) else {
+            return;
+        };
+        let mut chunk = [0u8; CHUNK];
+        let length = match rustix::io::read(&output.fd, &mut chunk) {
+            Err(Errno::INTR | Errno::AGAIN) => return,
+            // A terminal that nobody has open any more fails, a pipe just ends.
+            Ok(0) | Err(_) => {
+                output.is_open = false;
+                let stream = output.stream;
+                if let Err(error) = self.log.end(stream) {
+                    trouble("write the log", &error);
+                }
+                return;
+            }
+            Ok(length) => length,
+        };
+        let bytes = chunk.get(..length).unwrap_or_default();
+        let kind = match output.stream {
+            Stream::Stdout => Kind::Stdout,
+            Stream::Stderr => Kind::Stderr,
+        };
+        if let Err(error) = self.log.write(output.stream, bytes) {
+            trouble("write the log", &error);
+        }
+        for client in self
+            .clients
+            .iter_mut()
+            .filter(|client| client.listens(kind))
+        {
+            client.send(kind, bytes);
+        }
+    }
+
+    /// Writes to standard input what it takes, and ends it when nothing is left.
+    fn write_input(&mut self) {
+        let Some(run) = &mut self.run else {
+            return;
+        };
+        if let Some(input) = &run.input {
+            let (first, _) = self.input.as_slices();
+            match rustix::io::write(input, first) {
+                Ok(written) => drop(self.input.drain(..written)),
+                Err(Errno::INTR | Errno::AGAIN) => {}
+                // Nobody reads it any more.
+                Err(_) => {
+                    self.input.clear();
+                    run.input = None;
+                }
+            }
+        } else {
+            self.input.clear();
+        }
+        if self.input.is_empty() && self.input_ends && !self.launch.tty {
+            run.input = None;
+        }
+    }
+
+    /// Does what a client wants.
+    fn heed(&mut self, index: usize, incoming: Incoming) {
+        let speaks = self.clients.get(index).is_some_and(Client::speaks);
+        let request = match incoming {
+            Incoming::Stdin(bytes) if speaks => {
+                self.input.extend(bytes);
+                return self.write_input();
+            }
+            Incoming::StdinEnd if speaks => {
+                self.input_ends |= self.launch.stdin_once;
+                return self.write_input();
+            }
+            Incoming::Stdin(_) | Incoming::StdinEnd => return,
+            Incoming::Request(request) => request,
+        };
+        let answer = match request {
+            Request::Launch(_) => Err("the container runs already".to_owned()),
+            Request::Attach(streams) => {
+                self.turn_to(index, Purpose::Attached(streams));
+                Ok(())
+            }
+            Request::Wait(until) => {
+                self.turn_to(index, Purpose::Waits(until));
+                return;
+            }
+            Request::Signal { number, for_good } => self.signal(number, for_good),
+            Request::Resize(size) => match &self.run {
+                Some(run) => run.resize(size).map_err(|error| error.to_string()),
+                None => Ok(()),
+            },
+            Request::Pause => self.freeze(true),
+            Request::Unpause => self.freeze(false),
+            Request::Restart(policy) => {
+                self.launch.restart = policy;
+                Ok(())
+            }
+        };
+        let answer = match answer {
+            Ok(()) => Answer::Done,
+            Err(message) => Answer::Failed { message, code: 1 },
+        };
+        if let Some(client) = self.clients.get_mut(index) {
+            client.answer(&answer);
+        }
+    }
+
+    fn turn_to(&mut self, index: usize, purpose: Purpose) {
+        if let Some(client) = self.clients.get_mut(index) {
+            client.purpose = purpose;
+        }
+    }
+
+    fn signal(&mut self, number: i32, for_good: bool) -> Result<(), String> {
+        if for_good {
+            self.state.stopped_by_hand = true;
+            self.save(false);
+            if self.restart_at.take().is_some() {
+                // Nothing runs that could be told: that was the end.
+                self.state.status = Status::Exited;
+                self.end();
+                return Ok(());
+            }
+        }
+        let Some(run) = &self.run else {
+            return Ok(());
+        };
+        run.signal(number).map_err(|error| error.to_string())?;
+        // What stands still hears nothing.
+        if self.state.status == Status::Paused && (number == SIGKILL || number == SIGCONT) {
+            return self.freeze(false);
+        }
+        Ok(())
+    }
+
+    fn freeze(&mut self, frozen: bool) -> Result<(), String> {
+        let (from, to) = match frozen {
+            true => (Status::Running, Status::Paused),
+            false => (Status::Paused, Status::Running),
+        };
+        if self.state.status != from {
+            return Err(format!("it is {}", self.state.status));
+        }
+        let parent = self.launch.spec.cgroup_parent();
+        let done = Group::named(&self.launch.id, parent).and_then(|group| match frozen {
+            true => group.freeze(),
+            false => group.thaw(),
+        });
+        done.map_err(|error| error.to_string())?;
+        self.state.status = to;
+        self.save(false);
+        Ok(())
+    }
+
+    /// The container has ended and said all that it had to say.
+    fn ended(&mut self) {
+        let Some(run) = self.run.take() else {
+            return;
+        };
+        for output in run.outputs.iter().filter(|output| output.is_open) {
+            if let Err(error) = self.log.end(output.stream) {
+                trouble("write the log", &error);
+            }
+        }
+        let Some(status) = run.ended else {
+            return;
+        };
+        let code = status.exit_code();
+        self.input.clear();
+        self.state = State {
+            status: Status::Exited,
+            pid: 0,
+            pid_started: 0,
+            exit_code: code,
+            oom_killed: status.oom_killed,
+            finished_at: state::now(),
+            network: None,
+            ..self.state.clone()
+        };
+        if run.since.elapsed() >= GOOD_RUN {
+            self.delay = DELAYS.0;
+        }
+        // The address is given back before anybody hears of the end.
+        drop(run);
+        let by_hand = self.state.stopped_by_hand;
+        let restarts = self.state.restart_count;
+        if self.launch.restart.wants(code, by_hand, restarts) {
+            self.state.status = Status::Restarting;
+            self.save(false);
+            self.restart_at = Some(Instant::now() + self.delay);
+            self.delay = (self.delay * 2).min(DELAYS.1);
+            self.tell(code, false);
+        } else {
+            self.end();
+        }
+    }
+
+    fn restart(&mut self) {
+        self.restart_at = None;
+        self.state.restart_count += 1;
+        match Run::start(&self.launch) {
+            Ok(run) => self.started(run),
+            Err(refused) => {
+                let code = refused.code;
+                self.refused(refused);
+                let restarts = self.state.restart_count;
+                if self.launch.restart.wants(code, false, restarts) {
+                    self.state.status = Status::Restarting;
+                    self.save(false);
+                    self.restart_at = Some(Instant::now() + self.delay);
+                    self.delay = (self.delay * 2).min(DELAYS.1);
+                } else {
+                    self.end();
+                }
+            }
+        }
+    }
+
+    /// It has ended for good.
+    fn end(&mut self) {
+        self.is_over = true;
+        // Others may start it from now on: first the state, then the lock.
+        self.save(!self.launch.auto_remove);
+        self.listener = None;
+        self.lock = None;
+        self.tell(self.state.exit_code, true);
+    }
+
+    fn tell(&mut self, code: i32, for_good: bool) {
+        for client in &mut self.clients {
+            let hears = match client.purpose {
+                Purpose::Asks => false,
+                Purpose::Attached(_) | Purpose::Waits(Until::Exit) => true,
+                Purpose::Waits(Until::Stopped) => for_good,
+            };
+            if hears {
+                client.answer(&Answer::Ended { code });
+                client.purpose = Purpose::Asks;
+            }
+        }
+    }
+}
+
+/// Troubles of the monitor itself go to a file in the container's folder.
+fn trouble(what: &str, error: &io::Error) {
+    let _ = writeln!(io::stderr(), "{} {what}: {error}", state::now());
+}

@@ -1,0 +1,112 @@
+//! `rbuild create`
+
+use std::fs;
+use std::path::Path;
+
+use clap::Args;
+use containers::engine::{Containers, Create, Created};
+
+use images::progress::Untold;
+
+use super::flags::MakeFlags;
+use super::image::{self, Pull};
+use super::options::{self, Made};
+use crate::app::App;
+use crate::failure::{Failure, Outcome};
+use crate::term::terminal;
+
+/// `rbuild create`
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  rbuild create -it --name box debian:bookworm bash
+  rbuild start -ai box")]
+pub struct CreateArgs {
+    #[command(flatten)]
+    pub make: MakeFlags,
+}
+
+/// Runs the command.
+pub async fn run(app: &App, args: CreateArgs) -> Outcome {
+    let mut made = read(&args.make)?;
+    made.config.attach_stdin = made.config.open_stdin;
+    made.config.stdin_once = made.config.open_stdin;
+    made.config.attach_stdout = true;
+    made.config.attach_stderr = true;
+    // docker's exit code of what its daemon refuses; `run` has one of its own.
+    let made = make(app, &args.make, made).await;
+    let (_, created) = made.map_err(|failure| Failure { code: 1, ..failure })?;
+    app.printer.line(&created.container.id);
+    Ok(())
+}
+
+/// Reads the flags.
+pub fn read(flags: &MakeFlags) -> Result<Made, Failure> {
+    options::read(flags).map_err(|error| Failure::with_code(error, 125))
+}
+
+/// Makes the container.
+pub async fn make(
+    app: &App,
+    flags: &MakeFlags,
+    mut made: Made,
+) -> Result<(Containers, Created), Failure> {
+    if let Some(path) = &flags.cidfile {
+        check_id_file(path)?;
+    }
+    if let Some(size) = terminal::size().filter(|_| made.config.tty) {
+        made.host.console_size = [size.rows, size.columns];
+    }
+    let images = app.images().await?;
+    // Between finding the image and making the container nobody takes it away.
+    let _lease = images.store.lease().await?;
+    let pull = match flags.pull.as_str() {
+        "always" => Pull::Always,
+        "never" => Pull::Never,
+        _ => Pull::Missing,
+    };
+    let found = image::find(
+        app,
+        &images,
+        &made.image,
+        pull,
+        flags.platform.as_ref(),
+        flags.quiet,
+    );
+    let (image, image_config) = found.await?;
+    images.ensure_unpacked(&image_config, &Untold).await?;
+    let containers = Containers::new(images.store.clone());
+    let created = containers.create(Create {
+        name: flags.name.clone(),
+        config: made.config,
+        host: made.host,
+        image,
+        image_config,
+    });
+    let created = created
+        .await
+        .map_err(|error| Failure::with_code(error, 125))?;
+    for warning in &created.warnings {
+        app.printer.warning(warning);
+    }
+    if let Some(path) = &flags.cidfile {
+        fs::write(path, &created.container.id).map_err(|error| {
+            let text = format!("failed to write the container ID to the file: {error}");
+            Failure::with_code(text, 125)
+        })?;
+    }
+    Ok((containers, created))
+}
+
+fn check_id_file(path: &Path) -> Outcome {
+    match path.exists() {
+        true => Err(Failure::with_code(
+            format!(
+                "container ID file found, make sure the other container isn't running or delete {}",
+                path.display()
+            ),
+            125,
+        )),
+        false => Ok(()),
+    }
+}

@@ -1,0 +1,122 @@
+//! `rbuild exec`
+
+use std::path::PathBuf;
+
+use clap::Args;
+use containers::Streams;
+use containers::engine::Exec;
+
+use super::options;
+use super::streams::{self, Part};
+use crate::app::App;
+use crate::failure::{Failure, Outcome};
+use crate::term::terminal;
+
+/// `rbuild exec`
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  rbuild exec -it web sh
+  rbuild exec -e DEBUG=1 -w /srv -u nobody web ./check")]
+pub struct ExecArgs {
+    /// Run it in the background
+    #[arg(short, long)]
+    pub detach: bool,
+
+    /// The keys that leave it running [default: ctrl-p,ctrl-q]
+    #[arg(long, value_name = "KEYS")]
+    pub detach_keys: Option<String>,
+
+    /// Set a variable; without a value it is taken from here; may be repeated
+    #[arg(short, long, value_name = "NAME[=VALUE]")]
+    pub env: Vec<String>,
+
+    /// Read variables from a file; may be repeated
+    #[arg(long, value_name = "FILE")]
+    pub env_file: Vec<PathBuf>,
+
+    /// Keep standard input open
+    #[arg(short, long)]
+    pub interactive: bool,
+
+    /// Give it all capabilities, and no filter
+    #[arg(long)]
+    pub privileged: bool,
+
+    /// Give it a terminal
+    #[arg(short, long)]
+    pub tty: bool,
+
+    /// Set the user, by name or number [default: the container's]
+    #[arg(short, long, value_name = "USER[:GROUP]")]
+    pub user: Option<String>,
+
+    /// Set the working directory [default: the container's]
+    #[arg(short, long, value_name = "DIR")]
+    pub workdir: Option<String>,
+
+    /// The container, the command to run in it, and its arguments
+    #[arg(value_names = ["CONTAINER", "COMMAND"], required = true, num_args = 2.., trailing_var_arg = true)]
+    pub words: Vec<String>,
+}
+
+/// Runs the command.
+pub async fn run(app: &App, args: ExecArgs) -> Outcome {
+    let Some((name, argv)) = args.words.split_first() else {
+        return Err(Failure::new("no container"));
+    };
+    let env = options::variables(&args.env_file, &args.env);
+    let env = env.map_err(|error| Failure::with_code(error, 125))?;
+    let keys = streams::keys(args.detach_keys.as_deref())?;
+    if args.tty && args.interactive && !args.detach && !terminal::is_interactive() {
+        return Err(Failure::new("the input device is not a TTY"));
+    }
+    let streams = match args.detach {
+        true => Streams::default(),
+        false => Streams {
+            stdin: args.interactive,
+            stdout: true,
+            stderr: !args.tty,
+        },
+    };
+    let containers = app.containers_to_read().await?;
+    let container = containers.find(name).await?;
+    let exec = Exec {
+        argv: argv.to_vec(),
+        env,
+        user: args.user.unwrap_or_default(),
+        working_dir: args.workdir.unwrap_or_default(),
+        terminal: args.tty.then(|| terminal::size().unwrap_or_default()),
+        privileged: args.privileged,
+        streams,
+    };
+    let executed = match containers.exec(&container, name, exec).await {
+        Ok(executed) => executed,
+        Err(error) => {
+            let code = match error.exit_code() {
+                // What could not be begun at all.
+                125 => 1,
+                code => u8::try_from(code).unwrap_or(1),
+            };
+            let message = match code {
+                1 => error.to_string(),
+                _ => format!(
+                    "OCI runtime exec failed: exec failed: unable to start container process: \
+                     {error}"
+                ),
+            };
+            return Err(Failure::with_code(message, code));
+        }
+    };
+    if args.detach {
+        return Ok(());
+    }
+    let part = Part {
+        streams,
+        tty: args.tty,
+        keys,
+        passes_signals: false,
+    };
+    let code = streams::accompany(executed, part).await?;
+    streams::outcome(code)
+}

@@ -1,0 +1,443 @@
+//! From the flags of `run` and `create` to what a container is made with. The words of what is
+//! refused are docker's.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use containers::record::{
+    Config, DeviceMapping, HostConfig, LogConfig, MountRule, RestartRule, TmpfsOptions, UlimitRule,
+};
+use golang::size::parse_size;
+use runtime::Ulimit;
+
+use super::flags::{LimitFlags, MakeFlags};
+
+/// What the flags come to: image, configuration, and what this machine does.
+#[derive(Debug)]
+pub struct Made {
+    /// The image as it was typed.
+    pub image: String,
+    /// What an image of the container would keep.
+    pub config: Config,
+    /// What this machine does for it.
+    pub host: HostConfig,
+}
+
+/// Reads the flags.
+///
+/// # Errors
+/// Says which flag has which wrong value.
+pub fn read(flags: &MakeFlags) -> Result<Made, String> {
+    let (image, command) = flags.words.split_first().ok_or("no image")?;
+    let config = config(flags, image, command)?;
+    let host = host(flags)?;
+    Ok(Made {
+        image: image.clone(),
+        config,
+        host,
+    })
+}
+
+fn config(flags: &MakeFlags, image: &str, command: &[String]) -> Result<Config, String> {
+    let env = variables(&flags.env_file, &flags.env)?;
+    let mut labels = BTreeMap::new();
+    for file in &flags.label_files {
+        labels.extend(lines(file)?.iter().map(|line| label(line)));
+    }
+    labels.extend(flags.labels.iter().map(|text| label(text)));
+    let exposed = flags.expose.iter().map(|text| port(text));
+    let exposed: Vec<String> = exposed.collect::<Result<Vec<_>, _>>()?.concat();
+    if let Some(dir) = flags.workdir.as_deref().filter(|dir| !dir.starts_with('/')) {
+        return Err(format!(
+            "the working directory '{dir}' is invalid, it needs to be an absolute path"
+        ));
+    }
+    if let Some(signal) = &flags.stop_signal {
+        containers::engine::signal(signal).map_err(|error| error.to_string())?;
+    }
+    Ok(Config {
+        hostname: flags.hostname.clone().unwrap_or_default(),
+        domainname: flags.domainname.clone().unwrap_or_default(),
+        user: flags.user.clone().unwrap_or_default(),
+        exposed_ports: exposed
+            .into_iter()
+            .map(|port| (port, Default::default()))
+            .collect(),
+        tty: flags.tty,
+        open_stdin: flags.interactive,
+        env,
+        cmd: (!command.is_empty()).then(|| command.to_vec()),
+        image: image.to_owned(),
+        working_dir: flags.workdir.clone().unwrap_or_default(),
+        entrypoint: flags.entrypoint.clone().map(|word| vec![word]),
+        labels,
+        stop_signal: flags.stop_signal.clone(),
+        stop_timeout: flags.stop_timeout,
+        ..Config::default()
+    })
+}
+
+fn host(flags: &MakeFlags) -> Result<HostConfig, String> {
+    let list = |words: &[String]| (!words.is_empty()).then(|| words.to_vec());
+    let mut host = HostConfig {
+        binds: list(&flags.volumes),
+        container_id_file: flags
+            .cidfile
+            .as_ref()
+            .map(|path| path.display().to_string())
+            .unwrap_or_default(),
+        log_config: log(flags)?,
+        network_mode: flags.network.clone().unwrap_or_default(),
+        restart_policy: restart(&flags.restart)?,
+        auto_remove: flags.rm,
+        cap_add: list(&flags.cap_add),
+        cap_drop: list(&flags.cap_drop),
+        cgroupns_mode: "private".to_owned(),
+        dns: flags.dns.clone(),
+        dns_options: flags.dns_option.clone(),
+        dns_search: flags.dns_search.clone(),
+        extra_hosts: list(&hosts(&flags.add_host)?),
+        group_add: list(&flags.group_add),
+        ipc_mode: "private".to_owned(),
+        privileged: flags.privileged,
+        readonly_rootfs: flags.read_only,
+        security_opt: list(&flags.security_opt),
+        runtime: "rbuild".to_owned(),
+        init: flags.init.then_some(true),
+        ..HostConfig::default()
+    };
+    for text in &flags.tmpfs {
+        let (target, options) = text.split_once(':').unwrap_or((text, ""));
+        host.tmpfs.insert(target.to_owned(), options.to_owned());
+    }
+    for text in &flags.mounts {
+        host.mounts.push(mount(text)?);
+    }
+    for text in &flags.devices {
+        host.devices.push(device(text)?);
+    }
+    limit(&flags.limits, &mut host)?;
+    if host.auto_remove && host.restart_policy.name != "no" {
+        return Err("Conflicting options: --restart and --rm".to_owned());
+    }
+    Ok(host)
+}
+
+/// Writes the flags about limits into `host`; those that are not told stay as they are.
+///
+/// # Errors
+/// Says which flag has which wrong value.
+pub fn limit(flags: &LimitFlags, host: &mut HostConfig) -> Result<(), String> {
+    let size = |flag: &str, text: &str| {
+        let invalid =
+            || format!("invalid argument \"{text}\" for \"{flag}\" flag: invalid size: '{text}'");
+        parse_size(text).ok_or_else(invalid)
+    };
+    if let Some(text) = &flags.memory {
+        host.memory = size("-m, --memory", text)?;
+    }
+    if let Some(text) = &flags.memory_swap {
+        host.memory_swap = match text.as_str() {
+            "-1" => -1,
+            text => i64::try_from(size("--memory-swap", text)?).unwrap_or(i64::MAX),
+        };
+    }
+    if let Some(text) = &flags.shm_size {
+        host.shm_size = size("--shm-size", text)?;
+    }
+    if let Some(text) = &flags.cpus {
+        host.nano_cpus = cpus(text)?;
+    }
+    let set = |to: &mut u64, from: Option<u64>| *to = from.unwrap_or(*to);
+    set(&mut host.cpu_shares, flags.cpu_shares);
+    set(&mut host.cpu_period, flags.cpu_period);
+    host.cpu_quota = flags.cpu_quota.unwrap_or(host.cpu_quota);
+    let text = |to: &mut String, from: &Option<String>| {
+        if let Some(from) = from {
+            to.clone_from(from);
+        }
+    };
+    text(&mut host.cpuset_cpus, &flags.cpuset_cpus);
+    text(&mut host.cpuset_mems, &flags.cpuset_mems);
+    text(&mut host.cgroup_parent, &flags.cgroup_parent);
+    host.pids_limit = flags.pids_limit.or(host.pids_limit);
+    for text in &flags.ulimit {
+        let parsed = Ulimit::parse(text)?;
+        let name = text.split('=').next().unwrap_or_default().to_owned();
+        let value = |number: u64| i64::try_from(number).unwrap_or(-1);
+        host.ulimits.retain(|rule| rule.name != name);
+        host.ulimits.push(UlimitRule {
+            name,
+            hard: value(parsed.hard),
+            soft: value(parsed.soft),
+        });
+    }
+    Ok(())
+}
+
+/// CPUs in billionths, exactly as they are written.
+fn cpus(text: &str) -> Result<u64, String> {
+    let invalid = || {
+        format!(
+            "invalid argument \"{text}\" for \"--cpus\" flag: failed to parse {text} as a rational number"
+        )
+    };
+    let (whole, part) = text.split_once('.').unwrap_or((text, ""));
+    if part.len() > 9 {
+        return Err(format!(
+            "invalid argument \"{text}\" for \"--cpus\" flag: value is too precise"
+        ));
+    }
+    let digits = |text: &str| text.bytes().all(|b| b.is_ascii_digit());
+    if (whole.is_empty() && part.is_empty()) || !digits(whole) || !digits(part) {
+        return Err(invalid());
+    }
+    let number = format!("{whole}{part:0<9}").parse::<u64>();
+    number.map_err(|_| invalid())
+}
+
+/// The variables of files and flags.
+///
+/// # Errors
+/// Files that cannot be read, and what is no variable.
+pub fn variables(files: &[PathBuf], flags: &[String]) -> Result<Vec<String>, String> {
+    let mut env = Vec::new();
+    for file in files {
+        env.extend(lines(file)?.into_iter().filter_map(variable));
+    }
+    for entry in flags {
+        if entry.is_empty() || entry.starts_with('=') {
+            return Err(format!("invalid environment variable: {entry}"));
+        }
+        env.extend(variable(entry.clone()));
+    }
+    Ok(env)
+}
+
+/// A variable without a value is taken from here, or left out.
+fn variable(entry: String) -> Option<String> {
+    if entry.contains('=') {
+        return Some(entry);
+    }
+    let value = std::env::var(&entry).ok()?;
+    Some(format!("{entry}={value}"))
+}
+
+fn label(text: &str) -> (String, String) {
+    let (key, value) = text.split_once('=').unwrap_or((text, ""));
+    (key.to_owned(), value.to_owned())
+}
+
+/// The lines of a file of variables or labels that say something.
+fn lines(path: &Path) -> Result<Vec<String>, String> {
+    let text =
+        fs::read_to_string(path).map_err(|error| format!("open {}: {error}", path.display()))?;
+    let mut lines = Vec::new();
+    for line in text.lines() {
+        let line = line.trim_start();
+        if line.is_empty() || line.starts_with('#') {
+            continue;
+        }
+        let name = line.split('=').next().unwrap_or_default();
+        if name.is_empty() {
+            return Err(format!(
+                "invalid env file ({}): no variable name on line '{line}'",
+                path.display()
+            ));
+        }
+        if name.contains(char::is_whitespace) {
+            return Err(format!(
+                "invalid env file ({}): variable '{name}' contains whitespaces",
+                path.display()
+            ));
+        }
+        lines.push(line.to_owned());
+    }
+    Ok(lines)
+}
+
+/// `PORT[-PORT][/PROTOCOL]`, each by itself.
+fn port(text: &str) -> Result<Vec<String>, String> {
+    let invalid = || format!("invalid range format for --expose: {text}");
+    let (range, protocol) = text.split_once('/').unwrap_or((text, "tcp"));
+    let (first, last) = range.split_once('-').unwrap_or((range, range));
+    let number = |text: &str| text.parse::<u16>().map_err(|_| invalid());
+    let (first, last) = (number(first)?, number(last)?);
+    if first > last || !matches!(protocol, "tcp" | "udp" | "sctp") {
+        return Err(invalid());
+    }
+    Ok((first..=last)
+        .map(|port| format!("{port}/{protocol}"))
+        .collect())
+}
+
+/// `NAME:IP` or `NAME=IP`
+fn hosts(texts: &[String]) -> Result<Vec<String>, String> {
+    let read = |text: &String| {
+        let parts = text.split_once('=').or_else(|| text.split_once(':'));
+        let wrong = || format!("bad format for add-host: \"{text}\"");
+        let (name, address) = parts
+            .filter(|(name, _)| !name.is_empty())
+            .ok_or_else(wrong)?;
+        let bare = address.trim_start_matches('[').trim_end_matches(']');
+        if bare != "host-gateway" && bare.parse::<std::net::IpAddr>().is_err() {
+            return Err(format!("invalid IP address in add-host: \"{address}\""));
+        }
+        Ok(format!("{name}:{bare}"))
+    };
+    texts.iter().map(read).collect()
+}
+
+/// `no`, `always`, `unless-stopped`, `on-failure[:TIMES]`
+pub fn restart(text: &str) -> Result<RestartRule, String> {
+    let (name, times) = match text.split_once(':') {
+        Some((name, times)) => (name, Some(times)),
+        None => (text, None),
+    };
+    let maximum_retry_count = match times {
+        None => 0,
+        Some(times) => times
+            .parse()
+            .map_err(|_| "invalid restart policy format: maximum retry count must be an integer")?,
+    };
+    Ok(RestartRule {
+        name: match name {
+            "" => "no".to_owned(),
+            name => name.to_owned(),
+        },
+        maximum_retry_count,
+    })
+}
+
+fn log(flags: &MakeFlags) -> Result<LogConfig, String> {
+    let mut config = LogConfig::default();
+    if let Some(driver) = &flags.log_driver {
+        config.kind.clone_from(driver);
+    }
+    for option in &flags.log_opt {
+        let (key, value) = option
+            .split_once('=')
+            .ok_or_else(|| format!("invalid logging opt: {option}"))?;
+        config.config.insert(key.to_owned(), value.to_owned());
+    }
+    if config.kind == "none" && !config.config.is_empty() {
+        return Err("invalid logging opts for driver none".to_owned());
+    }
+    Ok(config)
+}
+
+/// `HOST[:CONTAINER[:PERMISSIONS]]`
+fn device(text: &str) -> Result<DeviceMapping, String> {
+    let parts: Vec<&str> = text.split(':').collect();
+    let allowed = |text: &str| !text.is_empty() && text.chars().all(|c| "rwm".contains(c));
+    let (host, inside, permissions) = match parts.as_slice() {
+        [host] => (*host, *host, "rwm"),
+        [host, permissions] if allowed(permissions) => (*host, *host, *permissions),
+        [host, inside] => (*host, *inside, "rwm"),
+        [host, inside, permissions] if allowed(permissions) => (*host, *inside, *permissions),
+        _ => return Err(format!("invalid device specification: {text}")),
+    };
+    if !host.starts_with('/') || !inside.starts_with('/') {
+        return Err(format!("bad format for path: {text}"));
+    }
+    Ok(DeviceMapping {
+        path_on_host: host.to_owned(),
+        path_in_container: inside.to_owned(),
+        permissions: permissions.to_owned(),
+    })
+}
+
+/// `--mount`
+fn mount(text: &str) -> Result<MountRule, String> {
+    let wrong = |why: String| format!("invalid argument \"{text}\" for \"--mount\" flag: {why}");
+    let mut rule = MountRule {
+        kind: "volume".to_owned(),
+        ..MountRule::default()
+    };
+    let mut tmpfs = TmpfsOptions::default();
+    for field in text.split(',') {
+        let (key, value) = field.split_once('=').unwrap_or((field, ""));
+        let is_bare = !field.contains('=');
+        match key.trim().to_lowercase().as_str() {
+            "readonly" | "ro" if is_bare => rule.read_only = true,
+            _ if is_bare => {
+                return Err(wrong(format!(
+                    "invalid field '{field}' must be a key=value pair"
+                )));
+            }
+            "type" => rule.kind = value.to_lowercase(),
+            "source" | "src" => rule.source = value.to_owned(),
+            "target" | "dst" | "destination" => rule.target = value.to_owned(),
+            "readonly" | "ro" => {
+                rule.read_only = crate::flags::boolean(value)
+                    .map_err(|_| wrong(format!("invalid value for {key}: {value}")))?;
+            }
+            "tmpfs-size" => {
+                let size = parse_size(value);
+                tmpfs.size_bytes =
+                    size.ok_or_else(|| wrong(format!("invalid value for {key}: {value}")))?;
+            }
+            "tmpfs-mode" => {
+                tmpfs.mode = u64::from_str_radix(value, 8)
+                    .map_err(|_| wrong(format!("invalid value for {key}: {value}")))?;
+            }
+            "bind-propagation" if matches!(value, "private" | "rprivate") => {}
+            "consistency" => {}
+            _ => return Err(wrong(format!("unexpected key '{key}' in '{field}'"))),
+        }
+    }
+    if rule.target.is_empty() {
+        return Err(wrong("target is required".to_owned()));
+    }
+    if tmpfs != TmpfsOptions::default() {
+        rule.tmpfs_options = Some(tmpfs);
+    }
+    Ok(rule)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_are_read_as_docker_reads_them() {
+        assert_eq!(cpus("1.5").unwrap(), 1_500_000_000);
+        assert_eq!(cpus(".01").unwrap(), 10_000_000);
+        assert!(
+            cpus("1.0000000001")
+                .unwrap_err()
+                .ends_with("value is too precise")
+        );
+        assert!(cpus("many").is_err());
+        assert_eq!(port("80").unwrap(), ["80/tcp"]);
+        assert_eq!(port("80-81/udp").unwrap(), ["80/udp", "81/udp"]);
+        assert!(port("81-80").is_err());
+        let rule = restart("on-failure:3").unwrap();
+        assert_eq!(
+            (rule.name.as_str(), rule.maximum_retry_count),
+            ("on-failure", 3)
+        );
+        assert!(restart("on-failure:x").is_err());
+        let device = device("/dev/fuse:r").unwrap();
+        assert_eq!(device.permissions, "r");
+        assert!(super::device("fuse").is_err());
+    }
+
+    #[test]
+    fn mounts_are_refused_in_dockers_words() {
+        let rule = mount("type=bind,src=/a,dst=/b,readonly").unwrap();
+        assert!(rule.read_only && rule.source == "/a" && rule.target == "/b");
+        for (text, why) in [
+            ("type=bind,src=/a", "target is required"),
+            (
+                "type=bind,what",
+                "invalid field 'what' must be a key=value pair",
+            ),
+            ("type=bind,what=x", "unexpected key 'what' in 'what=x'"),
+        ] {
+            let want = format!("invalid argument \"{text}\" for \"--mount\" flag: {why}");
+            assert_eq!(mount(text).unwrap_err(), want);
+        }
+    }
+}

@@ -1,0 +1,71 @@
+//! `rbuild container prune`
+
+use clap::Args;
+use containers::status::Status;
+
+use super::rows::{self, Choice};
+use crate::app::App;
+use crate::failure::{Failure, Outcome};
+use crate::filter::Filters;
+use crate::term::{prompt, style};
+use crate::when;
+
+/// `rbuild container prune`
+#[derive(Debug, Args)]
+pub struct ContainerPruneArgs {
+    /// Do not ask
+    #[arg(short, long)]
+    pub force: bool,
+
+    /// Only containers for which it holds: until=TIME, label=KEY[=VALUE] or label!=KEY[=VALUE]; may
+    /// be repeated
+    #[arg(long = "filter", value_name = "KEY=VALUE")]
+    pub filters: Vec<String>,
+}
+
+const WARNING: &str = "WARNING! This will remove all stopped containers.";
+
+/// Runs the command.
+pub async fn run(app: &App, args: ContainerPruneArgs) -> Outcome {
+    let filters = Filters::parse(&args.filters, &["until", "label", "label!"])?;
+    let mut until = None;
+    for text in filters.all("until") {
+        until = Some(when::until(text).map_err(Failure::new)?);
+    }
+    let containers = app.containers_to_remove().await?;
+    if !args.force && !prompt::confirm(&app.printer, WARNING).await? {
+        return Ok(());
+    }
+    let all = containers.list().await?;
+    let choice = Choice {
+        labels: filters.all("label").map(str::to_owned).collect(),
+        ..Choice::default()
+    };
+    let mut removed = Vec::new();
+    let mut space = 0;
+    for container in all {
+        let ended = matches!(container.state.status, Status::Created | Status::Exited);
+        let old = until.is_none_or(|until| container.created / 1_000_000_000 < until);
+        let mut others = filters.all("label!");
+        let labels = &container.record.config.labels;
+        let spared = others.any(|wanted| rows::has_label(labels, wanted));
+        if !ended || !old || spared || !choice.takes(&container) {
+            continue;
+        }
+        let size = containers
+            .sizes(&container)
+            .await
+            .map_or(0, |sizes| sizes.0);
+        containers.remove(&container, false).await?;
+        space += size;
+        removed.push(container.id);
+    }
+    if !removed.is_empty() {
+        app.printer.line("Deleted Containers:");
+        removed.iter().for_each(|id| app.printer.line(id));
+        app.printer.line("");
+    }
+    app.printer
+        .line(format!("Total reclaimed space: {}", style::size(space)));
+    Ok(())
+}

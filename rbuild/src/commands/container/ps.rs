@@ -1,0 +1,192 @@
+//! `rbuild ps`
+
+use std::collections::HashMap;
+
+use clap::Args;
+use containers::engine::{Container, Containers};
+use containers::status::Status;
+
+use super::rows::{self, Choice};
+use crate::app::App;
+use crate::failure::{Failure, Outcome};
+use crate::filter::Filters;
+use crate::term::listing::Format;
+use crate::when;
+
+/// `rbuild ps`
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  rbuild ps                                   those that run
+  rbuild ps -a                                all of them, the newest first
+  rbuild ps -aqf status=exited                IDs of those that have ended
+  rbuild ps --format 'table {{.Names}}\\t{{.Status}}'")]
+pub struct PsArgs {
+    /// Show all containers, those too that do not run
+    #[arg(short, long)]
+    pub all: bool,
+
+    /// Only containers for which it holds: id, name, status, label, exited, ancestor, before,
+    /// since, network or volume; may be repeated
+    #[arg(short, long = "filter", value_name = "KEY=VALUE")]
+    pub filters: Vec<String>,
+
+    /// `table TEMPLATE`, `json`, or a Go template with the fields .ID .Image .Command .CreatedAt
+    /// .RunningFor .Ports .State .Status .Size .Names .Labels .Mounts .Networks
+    #[arg(long, value_name = "FORMAT")]
+    pub format: Option<String>,
+
+    /// Show the last that were made, whatever they do
+    #[arg(short = 'n', long, value_name = "NUMBER", allow_hyphen_values = true)]
+    pub last: Option<i64>,
+
+    /// Show the last one that was made, whatever it does
+    #[arg(short, long)]
+    pub latest: bool,
+
+    /// Do not shorten anything
+    #[arg(long)]
+    pub no_trunc: bool,
+
+    /// Print only IDs
+    #[arg(short, long)]
+    pub quiet: bool,
+
+    /// Show how large they are
+    #[arg(short, long)]
+    pub size: bool,
+}
+
+const DEFAULT: &str = "table {{.ID}}\t{{.Image}}\t{{.Command}}\t{{.RunningFor}}\t{{.Status}}\t\
+    {{.Ports}}\t{{.Names}}";
+const HEADERS: [(&str, &str); 14] = [
+    ("Command", "COMMAND"),
+    ("CreatedAt", "CREATED AT"),
+    ("ID", "CONTAINER ID"),
+    ("Image", "IMAGE"),
+    ("Labels", "LABELS"),
+    ("LocalVolumes", "LOCAL VOLUMES"),
+    ("Mounts", "MOUNTS"),
+    ("Names", "NAMES"),
+    ("Networks", "NETWORKS"),
+    ("Ports", "PORTS"),
+    ("RunningFor", "CREATED"),
+    ("Size", "SIZE"),
+    ("State", "STATE"),
+    ("Status", "STATUS"),
+];
+const FILTERS: [&str; 12] = [
+    "ancestor", "before", "exited", "health", "id", "label", "name", "network", "publish", "since",
+    "status", "volume",
+];
+
+/// Runs the command.
+pub async fn run(app: &App, args: PsArgs) -> Outcome {
+    let filters = Filters::parse(&args.filters, &FILTERS)?;
+    let default = match args.size {
+        true => format!("{DEFAULT}\t{{{{.Size}}}}"),
+        false => DEFAULT.to_owned(),
+    };
+    let format = match args.quiet {
+        true => Format::parse(Some("{{.ID}}"), &default)?,
+        false => Format::parse(args.format.as_deref(), &default)?,
+    };
+    let containers = app.containers_to_read().await?;
+    let choice = choice(&containers, &filters).await?;
+    let mut chosen = containers.list().await?;
+    let last = match (args.latest, args.last) {
+        (true, _) => Some(1),
+        (false, last) => last
+            .and_then(|last| usize::try_from(last).ok())
+            .filter(|n| *n > 0),
+    };
+    // Whoever asks for a state, or for the last ones, wants those that have ended too.
+    let all =
+        args.all || last.is_some() || !choice.statuses.is_empty() || !choice.exited.is_empty();
+    chosen.retain(|one| (all || one.state.status.is_alive()) && choice.takes(one));
+    chosen.truncate(last.unwrap_or(usize::MAX));
+    let names = match args.quiet {
+        true => HashMap::new(),
+        false => images(&containers, &chosen).await?,
+    };
+    let sized = args.size || format.mentions("Size");
+    let now = when::now();
+    let mut rows = Vec::new();
+    for container in &chosen {
+        let sizes = match sized && !args.quiet {
+            true => Some(containers.sizes(container).await?),
+            false => None,
+        };
+        let image = names.get(&container.id).cloned().unwrap_or_default();
+        rows.push(rows::row(container, image, sizes, (args.no_trunc, now)));
+    }
+    let text = format.render(&rows, &HEADERS)?;
+    app.printer.write_out(text.as_bytes());
+    Ok(())
+}
+
+/// What the images of containers are called: as they were typed, unless that is another's name by
+/// now.
+async fn images(
+    containers: &Containers,
+    chosen: &[Container],
+) -> Result<HashMap<String, String>, Failure> {
+    let store = containers.store();
+    let mut known: HashMap<&str, Option<oci::Digest>> = HashMap::new();
+    let mut names = HashMap::new();
+    for container in chosen {
+        let typed = container.record.config.image.as_str();
+        if !known.contains_key(typed) {
+            known.insert(typed, store.resolve(typed).await.ok().map(|image| image.id));
+        }
+        let is_its = known.get(typed).and_then(Option::as_ref) == Some(&container.image);
+        let name = match is_its {
+            true => typed.to_owned(),
+            false => container.image.short().to_owned(),
+        };
+        names.insert(container.id.clone(), name);
+    }
+    Ok(names)
+}
+
+async fn choice(containers: &Containers, filters: &Filters) -> Result<Choice, Failure> {
+    let all = |key: &str| filters.all(key).map(str::to_owned).collect::<Vec<_>>();
+    let mut choice = Choice {
+        ids: all("id"),
+        names: all("name"),
+        labels: all("label"),
+        networks: all("network"),
+        volumes: all("volume"),
+        ..Choice::default()
+    };
+    for text in filters.all("status") {
+        let status = text.parse::<Status>().map_err(|()| {
+            let known: Vec<&str> = Status::ALL.iter().map(|status| status.as_str()).collect();
+            let known = known.join(", ");
+            Failure::new(format!(
+                "invalid filter 'status={text}'; there are: {known}"
+            ))
+        })?;
+        choice.statuses.push(status);
+    }
+    for text in filters.all("exited") {
+        let code = text.parse::<i32>();
+        choice
+            .exited
+            .push(code.map_err(|_| Failure::new(format!("invalid filter 'exited={text}'")))?);
+    }
+    for text in filters.all("ancestor") {
+        let image = containers.store().resolve(text).await;
+        // An image that is not there is nobody's.
+        choice
+            .images
+            .push(image.map_or_else(|_| text.to_owned(), |image| image.id.to_string()));
+    }
+    for text in filters.all("before") {
+        choice.before = Some(containers.find(text).await?.created);
+    }
+    for text in filters.all("since") {
+        choice.since = Some(containers.find(text).await?.created);
+    }
+    Ok(choice)
+}

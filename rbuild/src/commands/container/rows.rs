@@ -1,0 +1,198 @@
+//! Containers as `ps` shows them, and which of them.
+
+use std::collections::BTreeMap;
+
+use containers::engine::Container;
+use containers::status::Status;
+use golang::quote::go_quote;
+use regex::Regex;
+use serde_json::Value;
+
+use crate::term::listing::Row;
+use crate::term::style;
+use crate::when;
+
+/// How wide a command is shown.
+const COMMAND_WIDTH: usize = 20;
+
+/// Which containers are wanted: of each kind one has to hold, of labels all.
+#[derive(Clone, Debug, Default)]
+pub struct Choice {
+    /// Beginnings of IDs.
+    pub ids: Vec<String>,
+    /// Parts of names.
+    pub names: Vec<String>,
+    /// States.
+    pub statuses: Vec<Status>,
+    /// `KEY` or `KEY=VALUE`.
+    pub labels: Vec<String>,
+    /// Exit codes of those that have ended.
+    pub exited: Vec<i32>,
+    /// IDs of images.
+    pub images: Vec<String>,
+    /// Names of networks.
+    pub networks: Vec<String>,
+    /// Paths in the container, or on this machine.
+    pub volumes: Vec<String>,
+    /// Made before this container, and after that one: nanoseconds since the epoch.
+    pub before: Option<i64>,
+    /// Made after it.
+    pub since: Option<i64>,
+}
+
+impl Choice {
+    /// Whether a container is one of them.
+    pub fn takes(&self, container: &Container) -> bool {
+        let record = &container.record;
+        let any = |wanted: &[String], holds: &dyn Fn(&str) -> bool| {
+            wanted.is_empty() || wanted.iter().any(|text| holds(text))
+        };
+        let is_named = |text: &str| {
+            let slashed = format!("/{}", container.name);
+            is_part(text, &container.name) || is_part(text, &slashed)
+        };
+        let state = &container.state;
+        let exited = state.status == Status::Exited && self.exited.contains(&state.exit_code);
+        let image = container.image.to_string();
+        let binds = record.host.binds.iter().flatten();
+        let places: Vec<&str> = binds.flat_map(|bind| bind.split(':').take(2)).collect();
+        any(&self.ids, &|text| container.id.starts_with(text))
+            && any(&self.names, &is_named)
+            && (self.statuses.is_empty() || self.statuses.contains(&state.status))
+            && self
+                .labels
+                .iter()
+                .all(|label| has_label(&record.config.labels, label))
+            && (self.exited.is_empty() || exited)
+            && any(&self.images, &|id| id == image)
+            && any(&self.networks, &|name| name == record.host.network_mode)
+            && any(&self.volumes, &|path| places.contains(&path))
+            && self.before.is_none_or(|before| container.created < before)
+            && self.since.is_none_or(|since| container.created > since)
+    }
+}
+
+/// Whether a pattern is found in a name; one that is none stands for itself.
+fn is_part(pattern: &str, name: &str) -> bool {
+    match Regex::new(pattern) {
+        Ok(pattern) => pattern.is_match(name),
+        Err(_) => name.contains(pattern),
+    }
+}
+
+/// Whether there is a label of a key, or of a key and a value.
+pub fn has_label(labels: &BTreeMap<String, String>, wanted: &str) -> bool {
+    match wanted.split_once('=') {
+        Some((key, value)) => labels.get(key).is_some_and(|found| found == value),
+        None => labels.contains_key(wanted),
+    }
+}
+
+/// What a container is doing, in docker's words.
+pub fn status(container: &Container, now: i64) -> String {
+    let state = &container.state;
+    let since = |time: &str| style::duration(now.saturating_sub(when::seconds(Some(time))));
+    match state.status {
+        Status::Created => "Created".to_owned(),
+        Status::Running => format!("Up {}", since(&state.started_at)),
+        Status::Paused => format!("Up {} (Paused)", since(&state.started_at)),
+        Status::Restarting => format!(
+            "Restarting ({}) {} ago",
+            state.exit_code,
+            since(&state.finished_at)
+        ),
+        Status::Removing => "Removal In Progress".to_owned(),
+        Status::Exited => format!(
+            "Exited ({}) {} ago",
+            state.exit_code,
+            since(&state.finished_at)
+        ),
+        Status::Dead => "Dead".to_owned(),
+    }
+}
+
+/// A command as it is shown: in quotes, and not too wide.
+fn command(container: &Container, whole: bool) -> String {
+    let argv = container.record.config.argv();
+    let words = argv.iter().enumerate().map(|(at, word)| {
+        // The command itself is never quoted.
+        match at > 0 && word.contains(' ') {
+            true => format!("'{word}'"),
+            false => word.clone(),
+        }
+    });
+    let text = words.collect::<Vec<_>>().join(" ");
+    let shown = match whole || text.chars().count() <= COMMAND_WIDTH {
+        true => text,
+        false => {
+            let kept: String = text.chars().take(COMMAND_WIDTH - 1).collect();
+            format!("{kept}\u{2026}")
+        }
+    };
+    go_quote(&shown)
+}
+
+/// A line of the table. `image` is what the container's image is called; `sizes` are the bytes of
+/// its own layer and of its image's.
+pub fn row(
+    container: &Container,
+    image: String,
+    sizes: Option<(u64, u64)>,
+    (whole, now): (bool, i64),
+) -> Row {
+    let id = match whole {
+        true => container.id.clone(),
+        false => container.short_id().to_owned(),
+    };
+    let record = &container.record;
+    let created = container.created_at();
+    let labels = record.config.labels.iter();
+    let labels: Vec<String> = labels
+        .map(|(key, value)| format!("{key}={value}"))
+        .collect();
+    let binds = record.host.binds.iter().flatten();
+    let mounts: Vec<&str> = binds.filter_map(|bind| bind.split(':').next()).collect();
+    let size = sizes.map_or_else(
+        || "0B".to_owned(),
+        |(own, below)| {
+            let (own, all) = (style::size(own), style::size(own + below));
+            format!("{own} (virtual {all})")
+        },
+    );
+    [
+        ("Command", command(container, whole)),
+        ("CreatedAt", when::local(Some(&created))),
+        ("ID", id),
+        ("Image", image),
+        ("Labels", labels.join(",")),
+        ("LocalVolumes", "0".to_owned()),
+        ("Mounts", mounts.join(",")),
+        ("Names", container.name.clone()),
+        ("Networks", record.host.network_mode.clone()),
+        ("Ports", ports(container)),
+        ("RunningFor", when::ago(Some(&created), now)),
+        ("Size", size),
+        ("State", container.state.status.to_string()),
+        ("Status", status(container, now)),
+    ]
+    .map(|(name, text)| (name.to_owned(), Value::from(text)))
+    .into_iter()
+    .collect()
+}
+
+/// The ports that it tells of, while it runs.
+fn ports(container: &Container) -> String {
+    if !container.state.status.has_processes() || container.record.host.network_mode == "host" {
+        return String::new();
+    }
+    let mut ports: Vec<&str> = container
+        .record
+        .config
+        .exposed_ports
+        .keys()
+        .map(String::as_str)
+        .collect();
+    let number = |port: &str| port.split('/').next().and_then(|n| n.parse::<u16>().ok());
+    ports.sort_by_key(|port| (number(port), port.to_string()));
+    ports.join(", ")
+}

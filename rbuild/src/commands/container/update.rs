@@ -1,0 +1,42 @@
+//! `rbuild update`
+
+use clap::Args;
+
+use super::each;
+use super::flags::LimitFlags;
+use super::options;
+use crate::app::App;
+use crate::failure::{Failure, Outcome};
+
+/// `rbuild update`
+#[derive(Debug, Args)]
+pub struct UpdateArgs {
+    #[command(flatten)]
+    pub limits: LimitFlags,
+
+    /// What is done when it ends: no, always, unless-stopped or on-failure[:TIMES]
+    #[arg(long, value_name = "POLICY")]
+    pub restart: Option<String>,
+
+    /// Names, IDs or beginnings of IDs
+    #[arg(value_name = "CONTAINER", required = true)]
+    pub containers: Vec<String>,
+}
+
+/// Runs the command.
+pub async fn run(app: &App, args: UpdateArgs) -> Outcome {
+    let restart = args.restart.as_deref().map(options::restart).transpose();
+    let restart = restart.map_err(|error| Failure::with_code(error, 125))?;
+    let containers = app.containers().await?;
+    let (all, restart, limits) = (&containers, &restart, &args.limits);
+    each::named(app, &args.containers, |name| async move {
+        let container = all.find(&name).await?;
+        let mut host = container.record.host.clone();
+        options::limit(limits, &mut host).map_err(containers::Error::Invalid)?;
+        if let Some(restart) = restart {
+            host.restart_policy = restart.clone();
+        }
+        all.update(&container, host).await
+    })
+    .await
+}

@@ -1,0 +1,271 @@
+//! The control groups of a container that is kept, found by its name.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use super::files::write;
+use super::host::{Hierarchies, Place, Version};
+use super::{PARENT, kill_members, remove_all, set_up, values};
+use crate::error::{Error, Result};
+use crate::limits::{CgroupParent, Limits};
+
+/// How long a group may take to freeze.
+const FREEZING: Duration = Duration::from_secs(10);
+const FREEZING_PAUSE: Duration = Duration::from_millis(2);
+
+/// The control groups of one container, in whichever hierarchies it has any.
+#[derive(Debug)]
+pub struct Group {
+    places: Vec<(Place, PathBuf)>,
+}
+
+/// What a container uses at the moment. Sizes in bytes, times in nanoseconds.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Sizes {
+    /// Memory without what the kernel can take back at once (inactive files).
+    pub memory: u64,
+    /// Its limit; nothing where it is as much as the host has.
+    pub memory_limit: Option<u64>,
+    /// Processor time of all processes since the start.
+    pub cpu: u64,
+    /// Processes and threads.
+    pub pids: u64,
+    /// Their limit.
+    pub pids_limit: Option<u64>,
+    /// Read from block devices.
+    pub read: u64,
+    /// Written to block devices.
+    pub written: u64,
+}
+
+impl Group {
+    /// The groups of a name, below a parent that was asked for.
+    ///
+    /// # Errors
+    /// [`Error::Setup`] when /proc is not there.
+    pub fn named(name: &str, parent: Option<&CgroupParent>) -> Result<Self> {
+        let below = parent.map_or(Path::new(""), CgroupParent::path);
+        let host = Hierarchies::of_this_host()?;
+        let places = host.all().into_iter().filter_map(|place| {
+            let path = place.mount.join(below).join(PARENT).join(name);
+            path.is_dir().then(|| (place.clone(), path))
+        });
+        Ok(Self {
+            places: places.collect(),
+        })
+    }
+
+    /// Puts a process into them.
+    pub(crate) fn add(&self, pid: i32) -> Result<()> {
+        let mut files = self
+            .places
+            .iter()
+            .map(|(_, path)| path.join("cgroup.procs"));
+        files.try_for_each(|file| write(&file, &pid.to_string()))
+    }
+
+    /// The processes that are in them.
+    pub fn processes(&self) -> Vec<i32> {
+        let of = |path: &Path| fs::read_to_string(path.join("cgroup.procs")).unwrap_or_default();
+        // Any will do: all hold the same. The one of freezing is there on both versions.
+        let place = self.with("freezer").or_else(|| self.places.first());
+        let text = place.map(|(_, path)| of(path)).unwrap_or_default();
+        text.lines().filter_map(|line| line.parse().ok()).collect()
+    }
+
+    fn with(&self, controller: &str) -> Option<&(Place, PathBuf)> {
+        let mut places = self.places.iter();
+        places.find(|(place, _)| place.has(controller))
+    }
+
+    fn unified(&self) -> Option<&(Place, PathBuf)> {
+        let mut places = self.places.iter();
+        places.find(|(place, _)| place.version == Version::Two)
+    }
+
+    /// Stops all processes where they are, and returns when they stand.
+    ///
+    /// # Errors
+    /// [`Error::NoController`] where the host cannot; [`Error::Cgroup`] when they do not stand.
+    pub fn freeze(&self) -> Result<()> {
+        self.set_frozen(true)
+    }
+
+    /// Lets them go on.
+    ///
+    /// # Errors
+    /// As [`freeze`](Self::freeze).
+    pub fn thaw(&self) -> Result<()> {
+        self.set_frozen(false)
+    }
+
+    fn set_frozen(&self, frozen: bool) -> Result<()> {
+        let (file, value, state, wanted) = match (self.with("freezer"), self.unified()) {
+            (Some((_, path)), _) => {
+                let wanted = if frozen { "FROZEN" } else { "THAWED" };
+                let file = path.join("freezer.state");
+                (file.clone(), wanted, file, wanted)
+            }
+            (None, Some((_, path))) => {
+                let value = if frozen { "1" } else { "0" };
+                let wanted = if frozen { "frozen 1" } else { "frozen 0" };
+                (
+                    path.join("cgroup.freeze"),
+                    value,
+                    path.join("cgroup.events"),
+                    wanted,
+                )
+            }
+            (None, None) => {
+                return Err(Error::NoController {
+                    controller: "freezer",
+                    limit: "pausing",
+                });
+            }
+        };
+        write(&file, value)?;
+        let until = Instant::now() + FREEZING;
+        loop {
+            let found = fs::read_to_string(&state).unwrap_or_default();
+            if found.lines().any(|line| line == wanted) {
+                return Ok(());
+            }
+            if Instant::now() >= until {
+                // What stands half-way is worse than what runs.
+                let undone = if file.ends_with("freezer.state") {
+                    "THAWED"
+                } else {
+                    "0"
+                };
+                write(&file, undone)?;
+                return Err(Error::Cgroup {
+                    path: file,
+                    step: format!("become {wanted:?}"),
+                    cause: std::io::ErrorKind::TimedOut.into(),
+                });
+            }
+            std::thread::sleep(FREEZING_PAUSE);
+        }
+    }
+
+    /// Kills all processes, frozen ones too.
+    pub fn kill(&self) {
+        for (_, path) in &self.places {
+            kill_members(path);
+        }
+        let _ = self.thaw();
+    }
+
+    /// Kills all processes and removes the groups.
+    pub fn remove(self) {
+        let _ = self.thaw();
+        let paths: Vec<PathBuf> = self.places.into_iter().map(|(_, path)| path).collect();
+        remove_all(&paths);
+    }
+
+    /// Sets limits anew, those that are told.
+    ///
+    /// # Errors
+    /// [`Error::NoController`], [`Error::Cgroup`].
+    pub fn limit(&self, limits: &Limits) -> Result<()> {
+        for (controller, limit) in values::needed(limits) {
+            let place = self.with(controller);
+            let (place, path) = place.ok_or(Error::NoController { controller, limit })?;
+            set_up(controller, place, path, limits)?;
+        }
+        Ok(())
+    }
+
+    /// What is used now; what the host does not count is 0.
+    pub fn sizes(&self) -> Sizes {
+        let mut sizes = Sizes::default();
+        for (place, path) in &self.places {
+            let read = |file: &str| fs::read_to_string(path.join(file)).unwrap_or_default();
+            let number = |file: &str| read(file).trim().parse::<u64>().ok();
+            match place.version {
+                Version::One => {
+                    if place.has("memory") {
+                        let used = number("memory.usage_in_bytes").unwrap_or(0);
+                        let idle = field(&read("memory.stat"), "total_inactive_file");
+                        sizes.memory = used.saturating_sub(idle.unwrap_or(0));
+                        let limit = number("memory.limit_in_bytes");
+                        // Without a limit it is the largest number of pages.
+                        sizes.memory_limit = limit.filter(|limit| *limit < 1 << 60);
+                    }
+                    if place.has("cpuacct") {
+                        sizes.cpu = number("cpuacct.usage").unwrap_or(0);
+                    }
+                    if place.has("blkio") {
+                        let text = read("blkio.throttle.io_service_bytes");
+                        sizes.read = sum(&text, "Read");
+                        sizes.written = sum(&text, "Write");
+                    }
+                }
+                Version::Two => {
+                    if let Some(used) = number("memory.current") {
+                        let idle = field(&read("memory.stat"), "inactive_file");
+                        sizes.memory = used.saturating_sub(idle.unwrap_or(0));
+                        sizes.memory_limit = number("memory.max");
+                    }
+                    if place.has("cpu") {
+                        let micros = field(&read("cpu.stat"), "usage_usec").unwrap_or(0);
+                        sizes.cpu = micros.saturating_mul(1000);
+                    }
+                    if place.has("io") {
+                        let text = read("io.stat");
+                        sizes.read = pairs(&text, "rbytes=");
+                        sizes.written = pairs(&text, "wbytes=");
+                    }
+                }
+            }
+            if place.has("pids") {
+                sizes.pids = number("pids.current").unwrap_or(0);
+                sizes.pids_limit = number("pids.max");
+            }
+        }
+        sizes
+    }
+}
+
+/// The number after a word at the beginning of a line.
+fn field(text: &str, name: &str) -> Option<u64> {
+    let mut lines = text.lines().filter_map(|line| line.split_once(' '));
+    let (_, value) = lines.find(|(found, _)| *found == name)?;
+    value.trim().parse().ok()
+}
+
+/// The sum of the lines `MAJOR:MINOR KIND NUMBER` of a kind.
+fn sum(text: &str, kind: &str) -> u64 {
+    let numbers = text.lines().filter_map(|line| {
+        let mut words = line.split(' ');
+        match (words.next(), words.next(), words.next()) {
+            (Some(_), Some(found), Some(number)) if found == kind => number.parse::<u64>().ok(),
+            _ => None,
+        }
+    });
+    numbers.sum()
+}
+
+/// The sum of all `KEY=NUMBER` of a key, which has its `=` with it.
+fn pairs(text: &str, key: &str) -> u64 {
+    let words = text.split_ascii_whitespace();
+    let numbers = words.filter_map(|word| word.strip_prefix(key)?.parse::<u64>().ok());
+    numbers.sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_of_the_kernel_are_understood() {
+        let stat = "cache 4096\ninactive_file 12\ntotal_inactive_file 34\n";
+        assert_eq!(field(stat, "total_inactive_file"), Some(34));
+        assert_eq!(field(stat, "file"), None);
+        let throttle = "8:0 Read 10\n8:0 Write 20\n253:0 Read 5\nTotal 35\n";
+        assert_eq!((sum(throttle, "Read"), sum(throttle, "Write")), (15, 20));
+        let io = "8:0 rbytes=7 wbytes=9 rios=1\n8:16 rbytes=1 wbytes=2\n";
+        assert_eq!((pairs(io, "rbytes="), pairs(io, "wbytes=")), (8, 11));
+    }
+}

@@ -1,0 +1,417 @@
+//! Containers: each line is typed to rbuild and to a dockerd, and comes to the same.
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use e2e::{Cmd, Docker, Done, Store, modern_docker, need};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use serde_json::Value;
+
+/// What both print, with what is each one's own left out.
+fn plain(text: &str) -> String {
+    let mut out = Vec::new();
+    for line in text.lines() {
+        let line = line.trim_end();
+        let line = line.strip_prefix("ERROR: ").unwrap_or(line);
+        let line = line.strip_prefix("docker: ").unwrap_or(line);
+        let line = line.strip_prefix("Error: ").unwrap_or(line);
+        let line = line
+            .strip_prefix("Error response from daemon: ")
+            .unwrap_or(line)
+            .trim_end_matches('.');
+        // docker 20.10's client sends its users to its help.
+        if line.is_empty() || line.starts_with("See 'docker") {
+            continue;
+        }
+        let words: Vec<&str> = line.split(' ').map(unnamed).collect();
+        out.push(words.join(" "));
+    }
+    out.join("\n")
+}
+
+/// IDs are never the same.
+fn unnamed(word: &str) -> &str {
+    let bare = word.trim_matches(|c: char| !c.is_ascii_hexdigit());
+    let is_id = |text: &str| text.bytes().all(|b| b.is_ascii_hexdigit());
+    match bare.len() {
+        64 | 12 if is_id(bare) => "ID",
+        _ => word,
+    }
+}
+
+/// Runs a line of words, in which quotes keep words together.
+fn words(line: &str) -> Vec<String> {
+    let mut words = Vec::new();
+    let mut word = String::new();
+    let mut quoted = false;
+    for c in line.chars() {
+        match c {
+            '\'' => quoted = !quoted,
+            ' ' if !quoted => words.push(std::mem::take(&mut word)),
+            c => word.push(c),
+        }
+    }
+    words.push(word);
+    words
+}
+
+struct Both {
+    ours: Store,
+    docker: &'static Docker,
+}
+
+impl Both {
+    /// Runs a line on both; output, errors and exit codes are the same, or it is told how not.
+    fn same(&self, line: &str) -> Option<String> {
+        let (ours, theirs) = self.run(line);
+        let of = |done: &Done| {
+            let code = done.status.code();
+            (code, plain(&done.out()), plain(&done.err()))
+        };
+        let (ours, theirs) = (of(&ours), of(&theirs));
+        let text = || format!("{line}\n  rbuild: {ours:?}\n  docker: {theirs:?}");
+        (ours != theirs).then(text)
+    }
+
+    /// Runs a line on both; output and exit codes are the same, and both give the same reason.
+    fn alike(&self, line: &str, reason: &str) -> Option<String> {
+        let (ours, theirs) = self.run(line);
+        let of = |done: &Done| {
+            let gives = plain(&done.err()).contains(reason);
+            (done.status.code(), plain(&done.out()), gives)
+        };
+        let same = of(&ours) == of(&theirs) && of(&ours).2;
+        let text = || format!("{line}\n  rbuild: {ours}\n  docker: {theirs}");
+        (!same).then(text)
+    }
+
+    fn run(&self, line: &str) -> (Done, Done) {
+        let words = words(line);
+        let ours = self.ours.rbuild(&words).stdin("typed\n").run();
+        let theirs = self.docker.cmd(&words).stdin("typed\n").run();
+        (ours, theirs)
+    }
+}
+
+/// Lines of which everything is the same.
+const SAME: &[&str] = &[
+    "run --rm --net none busybox echo 'Hello world'",
+    "run --rm --net none busybox sh -c 'exit 7'",
+    "run --rm --net none busybox sh -c 'kill -9 $$'",
+    "run --rm --net none busybox sh -c 'echo out; echo err >&2'",
+    "run --rm -i --net none busybox cat",
+    "run --rm --net none busybox cat",
+    "run --rm --net none -e A=b -e C= busybox sh -c 'echo $A-$C-$HOME'",
+    "run --rm --net none -w /not/there busybox sh -c 'pwd; ls -ld .'",
+    "run --rm --net none -w relative busybox pwd",
+    "run --rm --net none -u 65534:65534 busybox id",
+    "run --rm --net none -u nope busybox id",
+    "run --rm --net none --hostname barker busybox hostname",
+    "run --rm --net none --entrypoint /bin/ls busybox -d /etc",
+    "run --rm --net none --read-only busybox touch /f",
+    "run --rm --net none --read-only --tmpfs /run busybox sh -c 'touch /run/f && echo done'",
+    "run --rm --net none --cap-drop ALL busybox chown 1:1 /etc",
+    "run --rm --net none --cap-drop ALL busybox grep -E 'Cap(Inh|Prm|Eff|Bnd|Amb)' /proc/self/status",
+    "run --rm --net none busybox grep -E 'Cap(Inh|Prm|Eff|Bnd|Amb)|NoNewPrivs|Seccomp:' /proc/self/status",
+    "run --rm --net none --cap-drop ALL --cap-add NET_BIND_SERVICE busybox grep CapPrm /proc/self/status",
+    "run --rm --net none --security-opt no-new-privileges busybox grep NoNewPrivs /proc/self/status",
+    "run --rm --net none --cap-add FLYING busybox true",
+    "run --rm --net none -m 1m busybox true",
+    "run --rm --net none --ulimit nofile=1024:2048 busybox sh -c 'ulimit -Sn; ulimit -Hn'",
+    "run --rm --net none --shm-size 128m busybox df -h /dev/shm",
+    "run --rm --net none --add-host test:10.1.2.2 busybox grep test /etc/hosts",
+    "run --rm --net none --cpus 99 busybox true",
+    "run --rm --net none --cpuset-cpus 99 busybox true",
+    "run --rm --restart always --net none busybox true",
+    "run --name 'b d' --net none busybox true",
+    "create --net none --name kept -l a=b busybox sh -c 'echo said; exit 4'",
+    "create --net none --name kept busybox true",
+    "start -a kept",
+    "logs kept",
+    "wait kept",
+    "ps -a --filter name=kept --format '{{.Names}} {{.Image}} {{.Command}} {{.State}} {{.Labels}}'",
+    "inspect -f '{{.State.Status}} {{.State.ExitCode}} {{.State.Running}} {{.Name}}' kept",
+    "inspect -f '{{json .Config.Cmd}} {{json .Config.Labels}} {{.Path}} {{.Args}}' kept",
+    "rmi busybox",
+    "stop kept",
+    "rename kept kept2",
+    "rename kept2 kept2",
+    "rm kept2",
+    "rm kept2",
+    "start nowhere",
+    "stop nowhere",
+    "exec nowhere true",
+    "logs nowhere",
+    "run -d --net none --name runs busybox sleep 1000",
+    "ps --filter name=runs --format 'table {{.Names}}\t{{.Image}}\t{{.Command}}'",
+    "rm runs",
+    "exec runs echo 'in it'",
+    "exec -e A=b -w /etc -u 65534 runs sh -c 'echo $A; pwd; id -u'",
+    "exec runs sh -c 'exit 3'",
+    "exec -i runs cat",
+    "exec -d runs touch /made",
+    "pause runs",
+    "pause runs",
+    "exec runs true",
+    "unpause runs",
+    "kill -s NOPE runs",
+    "kill -s 0 runs",
+    "kill runs",
+    "inspect -f '{{.State.Status}} {{.State.ExitCode}} {{.State.OOMKilled}}' runs",
+    "exec runs true",
+    "restart -t 0 runs",
+    "stop -t 0 runs",
+    "ps -aqf name=runs",
+    "rm runs",
+];
+
+/// Lines that fail for a reason that both give, in different sentences.
+const ALIKE: &[(&str, &str)] = &[
+    (
+        "run --rm --net none busybox nope",
+        "exec: \"nope\": executable file not found in $PATH",
+    ),
+    (
+        "run --rm --net none busybox /etc",
+        "exec: \"/etc\": is a directory",
+    ),
+    (
+        "run --rm --net none busybox /etc/passwd",
+        "permission denied",
+    ),
+    (
+        "run --rm --net none --pull never nosuchimage true",
+        "No such image: nosuchimage:latest",
+    ),
+];
+
+#[test]
+fn each_line_does_what_docker_does() {
+    let both = Both {
+        ours: need!(Store::busybox()),
+        docker: need!(modern_docker()),
+    };
+    let same = SAME.iter().filter_map(|line| both.same(line));
+    let mut wrong: Vec<String> = same.collect();
+    wrong.extend(ALIKE.iter().filter_map(|(line, end)| both.alike(line, end)));
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// Waits for something that is about to be.
+#[track_caller]
+fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
+    let until = Instant::now() + Duration::from_secs(60);
+    while !holds() {
+        assert!(Instant::now() < until, "never: {what}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+fn inspect(store: &Store, name: &str) -> Value {
+    let mut all = store.rbuild(["inspect", name]).ok().json();
+    all[0].take()
+}
+
+/// The process that watches over a container.
+fn monitor(pid: i32) -> Pid {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+    let parent = stat.rsplit_once(')').unwrap().1.split_whitespace().nth(1);
+    Pid::from_raw(parent.unwrap().parse().unwrap())
+}
+
+fn pid_of(store: &Store, name: &str) -> i32 {
+    let pid = inspect(store, name)["State"]["Pid"].as_i64().unwrap();
+    i32::try_from(pid).unwrap()
+}
+
+#[test]
+fn what_a_killed_monitor_leaves_is_put_right_by_the_next_command() {
+    let store = need!(Store::busybox());
+    store
+        .rbuild(["run", "-d", "--name", "web", "busybox", "sleep", "1000"])
+        .ok();
+    let pid = pid_of(&store, "web");
+    kill(monitor(pid), Signal::SIGKILL).unwrap();
+    let process = format!("/proc/{pid}");
+    eventually("the container ends with its monitor", || {
+        !Path::new(&process).exists()
+    });
+    let state = inspect(&store, "web")["State"].take();
+    assert_eq!(state["Status"], "exited");
+    assert_eq!(state["ExitCode"], 137);
+    assert_eq!(state["Error"], "the container's monitor was killed");
+    let id = inspect(&store, "web")["Id"].as_str().unwrap().to_owned();
+    let groups = Cmd::new("find").args(["/sys/fs/cgroup", "-name", &id]).ok();
+    assert_eq!(groups.out(), "", "no control group is left");
+    store.rbuild(["start", "web"]).ok();
+    assert_eq!(inspect(&store, "web")["State"]["Status"], "running");
+    store.rbuild(["rm", "-f", "web"]).ok();
+    // One that is removed when it ends is gone then, too.
+    store
+        .rbuild([
+            "run", "-d", "--rm", "--name", "once", "busybox", "sleep", "1000",
+        ])
+        .ok();
+    let pid = pid_of(&store, "once");
+    kill(monitor(pid), Signal::SIGKILL).unwrap();
+    let process = format!("/proc/{pid}");
+    eventually("the container ends with its monitor", || {
+        !Path::new(&process).exists()
+    });
+    store.rbuild(["ps", "-aq"]).ok().says("");
+    assert_eq!(store.rbuild(["ps", "-aq"]).ok().out(), "");
+}
+
+#[test]
+fn a_container_that_is_removed_when_it_ends_is_gone() {
+    let store = need!(Store::busybox());
+    store
+        .rbuild([
+            "run", "-d", "--rm", "--name", "once", "busybox", "sleep", "0.2",
+        ])
+        .ok();
+    eventually("it is removed", || {
+        store.rbuild(["ps", "-aq"]).ok().out().is_empty()
+    });
+    let left = std::fs::read_dir(store.root().join("containers")).unwrap();
+    eventually("its folder is gone", || {
+        std::fs::read_dir(store.root().join("containers"))
+            .unwrap()
+            .next()
+            .is_none()
+    });
+    drop(left);
+}
+
+#[test]
+fn restart_policies_start_it_again_and_stop_ends_that() {
+    let store = need!(Store::busybox());
+    let run = ["run", "-d", "--name", "web", "--restart", "on-failure:2"];
+    store
+        .rbuild(run)
+        .args(["busybox", "sh", "-c", "echo again; exit 3"])
+        .ok();
+    eventually("it gives up", || {
+        inspect(&store, "web")["State"]["Status"] == "exited"
+    });
+    let found = inspect(&store, "web");
+    assert_eq!(found["RestartCount"], 2);
+    assert_eq!(found["State"]["ExitCode"], 3);
+    let logs = store.rbuild(["logs", "web"]).ok().out();
+    assert_eq!(logs, "again\nagain\nagain\n");
+    store.rbuild(["rm", "web"]).ok();
+    store
+        .rbuild(["run", "-d", "--name", "web", "--restart", "always"])
+        .args(["busybox", "sleep", "1000"])
+        .ok();
+    store.rbuild(["stop", "-t", "0", "web"]).ok();
+    assert_eq!(inspect(&store, "web")["State"]["Status"], "exited");
+    store.rbuild(["rm", "web"]).ok();
+}
+
+#[test]
+fn logs_are_followed_to_the_end() {
+    let store = need!(Store::busybox());
+    let script = "for n in $(seq 1 2000); do echo line $n; done; sleep 0.5; echo last";
+    store
+        .rbuild(["run", "-d", "--name", "web", "--log-opt", "max-size=8k"])
+        .args(["--log-opt", "max-file=100"])
+        .args(["busybox", "sh", "-c", script])
+        .ok();
+    let followed = store.rbuild(["logs", "-f", "web"]).ok().out();
+    let lines: Vec<&str> = followed.lines().collect();
+    assert_eq!(lines.len(), 2001);
+    assert_eq!((lines[0], lines[2000]), ("line 1", "last"));
+    let tail = store.rbuild(["logs", "--tail", "3", "web"]).ok().out();
+    assert_eq!(tail, "line 1999\nline 2000\nlast\n");
+    let timed = store
+        .rbuild(["logs", "-t", "--tail", "1", "web"])
+        .ok()
+        .out();
+    let (time, text) = timed.split_once(' ').unwrap();
+    assert_eq!(text, "last\n");
+    assert_eq!(time.len(), "2026-11-27T12:00:00.123456789Z".len());
+    store.rbuild(["rm", "web"]).ok();
+}
+
+#[test]
+fn a_terminal_is_one_inside_and_the_keys_leave_it_running() {
+    let store = need!(Store::busybox());
+    let done = store
+        .rbuild(["run", "-it", "--rm", "--net", "none", "busybox", "sh", "-c"])
+        .arg("tty; ls /dev/console; exit 5")
+        .on_terminal(77)
+        .fails(5);
+    done.says("/dev/pts/0").says("/dev/console");
+    store
+        .rbuild(["run", "-it", "--net", "none", "busybox", "sh"])
+        .stdin("")
+        .fails(1)
+        .tells("the input device is not a TTY");
+    let leaves = store
+        .rbuild([
+            "run",
+            "-it",
+            "--detach-keys",
+            "x,y",
+            "--name",
+            "box",
+            "--net",
+            "none",
+        ])
+        .args(["busybox", "cat"])
+        .stdin("hello\nxy\n")
+        .on_terminal(80)
+        .ok();
+    leaves.says("hello");
+    assert_eq!(inspect(&store, "box")["State"]["Status"], "running");
+    store.rbuild(["rm", "-f", "box"]).ok();
+}
+
+/// What a container can do to a command that is run in it.
+#[test]
+fn a_hostile_container_gains_nothing_by_an_exec() {
+    let store = need!(Store::busybox());
+    store
+        .rbuild(["run", "-d", "--name", "evil", "busybox", "sleep", "1000"])
+        .ok();
+    let exec = |args: &[&str]| store.rbuild(["exec"]).args(args);
+    // Its user database is a pipe: whoever reads it would wait for ever.
+    exec(&["evil", "sh", "-c", "rm /etc/passwd; mkfifo /etc/passwd"]).ok();
+    exec(&["-u", "app", "evil", "true"])
+        .fails(1)
+        .tells("cannot read /etc/passwd in the image: it is not a regular file");
+    exec(&["evil", "sh", "-c", "rm /etc/passwd"]).ok();
+    // A link out of the root leads into the root.
+    exec(&["evil", "ln", "-s", "/proc/self/fd/3/../../..", "/dir"]).ok();
+    let out = exec(&["-w", "/dir", "evil", "true"]).run();
+    assert!(!out.status.success(), "{out}");
+    // No descriptor but its streams, and the host's program is not to be had.
+    let fds = exec(&["evil", "sh", "-c", "ls /proc/self/fd | wc -l"]).ok();
+    assert_eq!(
+        fds.out().trim(),
+        "4",
+        "three streams, and the folder that is listed"
+    );
+    let program = e2e::rbuild();
+    let before = std::fs::metadata(&program).unwrap();
+    let script = "#!/proc/self/exe\n";
+    exec(&["-i", "evil", "sh", "-c", "cat >/run.sh; chmod +x /run.sh"])
+        .stdin(script)
+        .ok();
+    let _ = exec(&["evil", "/run.sh"]).run();
+    let steal = "for p in /proc/[0-9]*; do (: >>$p/exe) 2>/dev/null; done; true";
+    exec(&["evil", "sh", "-c", steal]).ok();
+    let after = std::fs::metadata(&program).unwrap();
+    assert_eq!(before.len(), after.len());
+    assert_eq!(before.modified().unwrap(), after.modified().unwrap());
+    // Its first process stands: a command runs all the same.
+    let pid = Pid::from_raw(pid_of(&store, "evil"));
+    kill(pid, Signal::SIGSTOP).unwrap();
+    exec(&["evil", "echo", "runs"]).ok().says("runs");
+    kill(pid, Signal::SIGCONT).unwrap();
+    // The working directory that it had is gone.
+    exec(&["-w", "/gone", "evil", "true"]).fails(126);
+    store.rbuild(["rm", "-f", "evil"]).ok();
+}
