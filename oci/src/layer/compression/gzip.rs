@@ -10,6 +10,7 @@ use std::num::NonZeroUsize;
 
 use flate2::{Compress, Compression, Crc, FlushCompress};
 
+use super::deflate::Deflate;
 use super::pool::{Pool, Worker};
 use super::probe::Probe;
 
@@ -155,7 +156,7 @@ impl<W: Write> Write for GzipCompressor<W> {
 /// Deflates one block after the other.
 struct Deflater {
     level: u32,
-    compress: Compress,
+    engine: Engine,
     probe: Probe,
     /// A whole block of zeros.
     zeros: Option<Deflated>,
@@ -170,11 +171,21 @@ impl Worker for Deflater {
     }
 }
 
+/// Who deflates.
+enum Engine {
+    /// Ours, for the low levels.
+    Fast(Deflate),
+    Zlib(Compress),
+}
+
 impl Deflater {
     fn new(level: u32) -> Self {
         Self {
             level,
-            compress: Compress::new(Compression::new(level), false),
+            engine: match level {
+                1 | 2 => Engine::Fast(Deflate::new()),
+                _ => Engine::Zlib(Compress::new(Compression::new(level), false)),
+            },
             probe: Probe::default(),
             zeros: None,
         }
@@ -214,14 +225,20 @@ impl Deflater {
 
     /// Appends `run` deflated on its own.
     fn run(&mut self, run: &[u8], bytes: &mut Vec<u8>) -> io::Result<()> {
-        self.compress.reset();
+        let zlib = match &mut self.engine {
+            Engine::Fast(deflate) => {
+                deflate.run(run, bytes);
+                return Ok(());
+            }
+            Engine::Zlib(zlib) => zlib,
+        };
+        zlib.reset();
         loop {
-            let consumed = self.compress.total_in() as usize;
-            self.compress
-                .compress_vec(&run[consumed..], bytes, FlushCompress::Sync)
+            let consumed = zlib.total_in() as usize;
+            zlib.compress_vec(&run[consumed..], bytes, FlushCompress::Sync)
                 .map_err(io::Error::other)?;
             // Room left over means that the flush is complete.
-            if self.compress.total_in() as usize == run.len() && bytes.len() < bytes.capacity() {
+            if zlib.total_in() as usize == run.len() && bytes.len() < bytes.capacity() {
                 return Ok(());
             }
             bytes.reserve(run.len() / 2 + 1024);
