@@ -11,8 +11,8 @@ use crate::error::Mistake;
 use crate::granted::Granted;
 use crate::overrides::Overrides;
 use crate::target::{Group, Target, words_once};
-use crate::value::go_escapes;
 use golang::path;
+use golang::quote::json_escapes;
 
 /// Targets to build, and the groups that led to them.
 #[derive(Clone, Debug, Serialize)]
@@ -289,7 +289,7 @@ impl Plan {
             }
         }
         let json = serde_json::to_string_pretty(&shown).map_err(Mistake::nowhere)?;
-        Ok(go_escapes(&json))
+        Ok(json_escapes(&json))
     }
 
     /// The names of the targets, each behind those that it links to.

@@ -1,5 +1,6 @@
 //! Values of expressions.
 
+use golang::quote::json_escapes;
 use std::collections::BTreeMap;
 
 use crate::number::Number;
@@ -165,22 +166,7 @@ impl Value {
 }
 
 fn json_string(text: &str) -> String {
-    go_escapes(&serde_json::Value::from(text).to_string())
-}
-
-/// JSON with what Go writes out in strings and others do not: characters that mean something in
-/// HTML, and line ends that only JavaScript knows. None of them stands outside of strings.
-pub fn go_escapes(json: &str) -> String {
-    let mut out = String::with_capacity(json.len());
-    for c in json.chars() {
-        match c {
-            '<' | '>' | '&' | '\u{2028}' | '\u{2029}' => {
-                out.push_str(&format!("\\u{:04x}", u32::from(c)));
-            }
-            c => out.push(c),
-        }
-    }
-    out
+    json_escapes(&serde_json::Value::from(text).to_string())
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@
 //! step on the [`engine`]; a [`record`] of it is kept. Nothing here knows a terminal.
 
 pub mod auth;
+pub mod buildkit;
 pub mod context;
 pub mod derived;
 pub mod download;

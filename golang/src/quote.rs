@@ -39,6 +39,22 @@ pub fn go_quote_list<S: AsRef<str>>(words: &[S]) -> String {
     format!("[{}]", quoted.join(" "))
 }
 
+/// JSON with what Go writes out in strings and others do not: characters that mean something in
+/// HTML, and line ends that only JavaScript knows. None of them stands outside of strings.
+pub fn json_escapes(json: &str) -> String {
+    let mut out = String::with_capacity(json.len());
+    for c in json.chars() {
+        match c {
+            '<' | '>' | '&' | '\u{2028}' | '\u{2029}' => {
+                // Writing to a String cannot fail.
+                let _ = write!(out, "\\u{:04x}", u32::from(c));
+            }
+            c => out.push(c),
+        }
+    }
+    out
+}
+
 /// Go's notion of printable: letters, marks, numbers, punctuation, symbols and the ASCII space.
 fn is_printable(c: char) -> bool {
     if c.is_ascii() {

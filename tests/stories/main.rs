@@ -8,6 +8,7 @@
 
 mod baking;
 mod building;
+mod buildkit_cache;
 mod cache;
 mod containers;
 mod contexts;

@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use oci::{ChainId, Digest};
+use oci::Digest;
 use store::{Claim, NewCacheRecord};
 
 use super::{Engine, failed, lock};
-use crate::solve::backend::{Cache, Layer, Outcome};
+use crate::solve::backend::{Asked, Cache, Layer, Outcome};
 use crate::solve::error::StepError;
 
 /// How often it is looked whether another build has ended a step: soon at first, then less often.
@@ -53,14 +53,18 @@ impl Cache for Engine {
         stored.map(drop).map_err(failed)
     }
 
-    async fn elsewhere(&self, key: &Digest, parent: Option<&ChainId>, name: &str) -> Option<Layer> {
-        self.step_elsewhere(key, parent, name).await
+    async fn elsewhere(&self, asked: &Asked<'_>) -> Option<Layer> {
+        match self.step_elsewhere(asked).await {
+            Some(layer) => Some(layer),
+            None => self.step_of_buildkit(asked).await,
+        }
     }
 
     async fn share(&self, outcome: &Outcome<'_>) {
-        if outcome.in_result {
+        if outcome.asked.in_result {
             self.compress(outcome.layer).await;
         }
+        self.note_for_buildkit(outcome).await;
         self.share_step(outcome).await;
     }
 
@@ -72,8 +76,8 @@ impl Cache for Engine {
         self.finish_sharing().await;
     }
 
-    fn lose(&self) {
-        self.lose_elsewhere();
+    fn lose(&self) -> bool {
+        self.lose_elsewhere()
     }
 
     async fn claim(&self, key: &Digest) -> Result<Option<Claim>, StepError> {

@@ -33,6 +33,8 @@ pub struct Things {
     pub(super) unsteady: Mutex<HashSet<ChainId>>,
     /// The cache mounts that `--no-cache` has emptied already.
     pub(super) emptied: Mutex<HashSet<CacheName>>,
+    /// A layer was needed that nobody has: steps count only with their layers.
+    pub(super) solid: AtomicBool,
     /// A layer that a shared cache promised could not be had: none is looked up any more.
     pub(super) lost: AtomicBool,
 }

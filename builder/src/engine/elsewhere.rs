@@ -12,7 +12,8 @@ use store::NewCacheRecord;
 use super::sharing::{Found, SharedSteps, names};
 use super::{Engine, failed, lock};
 use crate::derived;
-use crate::solve::backend::{Layer, Outcome};
+use crate::plan::Op;
+use crate::solve::backend::{Asked, Layer, Outcome};
 use crate::solve::error::StepError;
 
 impl Engine {
@@ -36,10 +37,17 @@ impl Engine {
         sharing.inline || !sharing.targets.is_empty()
     }
 
-    /// From now on only what is here counts.
-    pub(super) fn lose_elsewhere(&self) {
+    /// From now on steps count only with their layers, or, if that was so already, only what is
+    /// here; whether it came to that.
+    pub(super) fn lose_elsewhere(&self) -> bool {
+        let hollow = std::mem::take(&mut lock(self.steps()).hollow);
+        if !hollow.is_empty() {
+            self.shared.solid.store(true, Ordering::SeqCst);
+            return false;
+        }
         self.shared.lost.store(true, Ordering::SeqCst);
         self.images.forget_elsewhere();
+        true
     }
 
     /// What shared caches know of a name; nothing, once the build is interrupted.
@@ -72,38 +80,52 @@ impl Engine {
     }
 
     /// The layer that a shared cache has for a step.
-    pub(super) async fn step_elsewhere(
-        &self,
-        key: &Digest,
-        parent: Option<&ChainId>,
-        name: &str,
-    ) -> Option<Layer> {
+    pub(super) async fn step_elsewhere(&self, asked: &Asked<'_>) -> Option<Layer> {
         if !self.asks_elsewhere() {
             return None;
         }
-        let wanted = Name::Step(key.clone());
+        let alone = matches!(asked.op, Op::Copy(copy) if copy.link);
+        let parent = asked.parent.filter(|_| !alone);
+        let wanted = Name::Step(asked.key.clone());
         let answer = self.ask(&wanted).await?;
         let Entry::Step(step) = answer.entry else {
             return None;
         };
         let images = &self.images;
-        let chain_id = images.layer_elsewhere(parent, &step.diff_id, step.blob, answer.place);
+        let chain_id = match step.blob {
+            Some(blob) => images.layer_elsewhere(parent, &step.diff_id, blob, answer.place),
+            // The result needs its layers, and others may have turned out to be needed.
+            None if asked.in_result || self.shared.solid.load(Ordering::SeqCst) => return None,
+            None => {
+                let chain_id = images.unknown_elsewhere(parent, &step.diff_id);
+                lock(self.steps()).hollow.insert(chain_id.clone());
+                chain_id
+            }
+        };
         let layer = Layer {
             diff_id: step.diff_id,
-            chain_id: chain_id.clone(),
+            chain_id,
             created: step.created,
         };
         let mut steps = lock(self.steps());
         steps
             .caches
             .extend(answer.cache.map(|cache| (wanted, cache)));
-        let found = Found {
-            key: key.clone(),
-            layer: layer.clone(),
-            name: name.to_owned(),
-        };
-        steps.found.entry(chain_id).or_default().push(found);
+        drop(steps);
+        self.note_found(asked, &layer);
         Some(layer)
+    }
+
+    /// A step was found whose layer may not be here.
+    pub(super) fn note_found(&self, asked: &Asked<'_>, layer: &Layer) {
+        let found = Found {
+            key: asked.key.clone(),
+            layer: layer.clone(),
+            name: asked.name.to_owned(),
+        };
+        let mut steps = lock(self.steps());
+        let at = steps.found.entry(layer.chain_id.clone());
+        at.or_default().push(found);
     }
 
     /// Data about layers that never changes, kept in the folder `kind` of derived data, or had
@@ -141,6 +163,10 @@ impl Engine {
     pub(super) async fn share_step(&self, outcome: &Outcome<'_>) {
         let layer = outcome.layer;
         let alone = ChainId::extend(None, &layer.diff_id);
+        let hollow = {
+            let steps = lock(self.steps());
+            steps.hollow.contains(&layer.chain_id) || steps.hollow.contains(&alone)
+        };
         let steady = {
             let unsteady = lock(&self.shared.unsteady);
             !unsteady.contains(&layer.chain_id) && !unsteady.contains(&alone)
@@ -152,8 +178,9 @@ impl Engine {
             diff_id: layer.diff_id.clone(),
             chain_id: layer.chain_id.clone(),
             created: layer.created.clone(),
+            hollow,
         };
-        self.put(Name::Step(outcome.key.clone()), draft, outcome);
+        self.put(Name::Step(outcome.asked.key.clone()), draft, outcome);
         for (kind, name) in names(outcome) {
             let path = self.derived_path(kind, &name);
             if let Some(files) = derived::load::<Files>(path).await {
@@ -164,7 +191,10 @@ impl Engine {
 
     fn put(&self, name: Name, draft: Draft, outcome: &Outcome<'_>) {
         let mut steps = lock(self.steps());
-        if !steps.written.insert((name.clone(), outcome.in_result)) {
+        if !steps
+            .written
+            .insert((name.clone(), outcome.asked.in_result))
+        {
             return;
         }
         let origin = match (outcome.made, steps.caches.get(&name)) {
@@ -175,15 +205,18 @@ impl Engine {
         let sharing = &self.options.sharing;
         sharing
             .targets
-            .put(&name, &draft, outcome.in_result, &origin);
-        if sharing.inline && outcome.in_result {
+            .put(&name, &draft, outcome.asked.in_result, &origin);
+        if sharing.inline {
             match (name, draft) {
                 (
                     Name::Step(key),
                     Draft::Step {
                         diff_id, created, ..
                     },
-                ) => steps.steps.push((key, diff_id, created)),
+                ) => match outcome.asked.in_result {
+                    true => steps.steps.push((key, diff_id, created)),
+                    false => steps.others.push((key, diff_id, created)),
+                },
                 (Name::Files(key), Draft::Files(files)) => steps.files.push((key, files)),
                 (Name::Step(_), Draft::Files(_)) | (Name::Files(_), Draft::Step { .. }) => {}
             }
@@ -241,6 +274,9 @@ impl Engine {
         let mut inline = Inline::default();
         for (key, diff_id, created) in &steps.steps {
             inline.add_step(key.clone(), diff_id, created, diff_ids);
+        }
+        for (key, diff_id, created) in &steps.others {
+            inline.add_other(key.clone(), diff_id.clone(), created);
         }
         for (key, files) in &steps.files {
             inline.add_files(key.clone(), files.clone());

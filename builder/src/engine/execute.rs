@@ -41,6 +41,9 @@ impl Engine {
             }
         };
         let image = found?;
+        if let ImageName::Reference(reference) = &wanted.name {
+            self.note_image(reference, platform, &image).await;
+        }
         let top = ChainId::chain(&image.config.rootfs.diff_ids).pop();
         // What can be had from its registry is fetched when somebody needs it.
         if !top.is_some_and(|top| self.images.is_elsewhere(&top)) {

@@ -10,6 +10,7 @@ mod elsewhere;
 mod execute;
 pub mod fetched;
 mod filled;
+mod foreign;
 pub mod keys;
 mod mounted;
 mod mounts;
@@ -50,7 +51,7 @@ use copy::OpenTree;
 use filled::{Filled, keep_record};
 use run::{RunContext, RunSettings, Started};
 use secrets::{Agents, Secrets};
-use sharing::{SharedSteps, Sharing};
+use sharing::{Foreign, SharedSteps, Sharing};
 use stack::{Stack, make_cwd, make_workdir, mount};
 
 /// Builds on this machine.
@@ -66,6 +67,8 @@ pub struct Engine {
     shared: Common,
     /// What is known of steps of shared caches.
     steps: SharedSteps,
+    /// What is known of BuildKit's caches.
+    foreign: Foreign,
 }
 
 /// What each path among the sources of a copy takes, if it was looked for.
@@ -123,6 +126,7 @@ impl Engine {
             cancel,
             shared,
             steps: SharedSteps::default(),
+            foreign: Foreign::default(),
         }
     }
 

@@ -1,6 +1,6 @@
 //! What a build shares with other machines: its caches, and what is known of their steps.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::{Arc, Mutex};
 
 use images::shared::entry::{Files, Name};
@@ -32,11 +32,28 @@ pub(super) struct Steps {
     pub(super) found: HashMap<ChainId, Vec<Found>>,
     /// Where each entry was found.
     pub(super) caches: HashMap<Name, CachePlace>,
+    /// Stacks whose topmost layer nobody has: it is known what it is, which is all that keys need.
+    pub(super) hollow: HashSet<ChainId>,
     /// What was written, and whether as part of the result.
     pub(super) written: HashSet<(Name, bool)>,
     /// For the image itself: steps of the result, and what they take.
     pub(super) steps: Vec<(Digest, DiffId, String)>,
+    pub(super) others: Vec<(Digest, DiffId, String)>,
     pub(super) files: Vec<(Digest, Files)>,
+}
+
+/// Records of each cache, in their order.
+pub(super) type Records = Vec<BTreeSet<usize>>;
+
+/// What is known of BuildKit's caches in one build.
+#[derive(Default)]
+pub(super) struct Foreign {
+    /// The records that stand for a stack.
+    pub(super) stacks: Mutex<HashMap<ChainId, Records>>,
+    /// The keys of images by their manifests, by the stacks of their layers.
+    pub(super) images: Mutex<HashMap<ChainId, Vec<Digest>>>,
+    /// Those of steps, by their own keys.
+    pub(super) steps: Mutex<HashMap<Digest, Records>>,
 }
 
 /// A step that was found.
@@ -51,11 +68,12 @@ pub(super) type SharedSteps = Mutex<Steps>;
 
 /// The names of what a step takes from layers, and the folders in which that is kept.
 pub(super) fn names(outcome: &Outcome<'_>) -> Vec<(&'static str, Digest)> {
-    match outcome.op {
+    let asked = &outcome.asked;
+    match asked.op {
         Op::Copy(op) => {
-            let sources = outcome.trees.first();
+            let sources = asked.trees.first();
             let sources = sources.and_then(|tree| taken_name(op, tree));
-            let below = outcome.parent.and_then(|parent| below_name(op, parent));
+            let below = asked.parent.and_then(|parent| below_name(op, parent));
             let named = [(TREES, sources), (BELOW, below)].into_iter();
             named
                 .filter_map(|(kind, name)| Some((kind, name?)))
@@ -63,7 +81,7 @@ pub(super) fn names(outcome: &Outcome<'_>) -> Vec<(&'static str, Digest)> {
         }
         Op::Run(run) => {
             let mounts = run.mounts.iter().filter(|mount| mount.from().is_some());
-            let bound = mounts.zip(outcome.trees).filter_map(|(mount, tree)| {
+            let bound = mounts.zip(asked.trees).filter_map(|(mount, tree)| {
                 let (_, take) = mount.taken()?;
                 Some((TREES, taken_name(&take, tree)?))
             });

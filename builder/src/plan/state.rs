@@ -126,6 +126,11 @@ impl StageState {
         self.variables.pairs().to_vec()
     }
 
+    /// The same in the order in which they were set last.
+    pub fn run_env_as_set(&self) -> Vec<String> {
+        self.variables.pairs_as_set()
+    }
+
     /// The words that a shell form is run by.
     pub fn shell(&self) -> Vec<String> {
         match &self.config.shell {

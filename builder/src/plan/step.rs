@@ -37,6 +37,8 @@ pub struct RunOp {
     pub argv: Vec<String>,
     /// The environment, `NAME=value`.
     pub env: Vec<String>,
+    /// The same in the order in which it was set last: only BuildKit's caches ask for that.
+    pub env_as_set: Vec<String>,
     /// Environment that is passed and counts neither for the cache nor for the history: proxies.
     pub hidden_env: Vec<String>,
     /// `user[:group]`, empty for root.

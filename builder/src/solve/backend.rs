@@ -1,6 +1,6 @@
 //! What the solver needs of the world: a cache, and hands to do a step with.
 
-use oci::{ChainId, DiffId, Digest, ImageConfig};
+use oci::{ChainId, DiffId, Digest, ImageConfig, Platform};
 
 use super::error::StepError;
 use super::jobs::Turn;
@@ -73,21 +73,34 @@ pub enum Job<'a, S> {
     Workdir(&'a WorkdirOp),
 }
 
-/// A step that is done, for caches that others use.
-#[derive(Debug)]
-pub struct Outcome<'a> {
+/// A step, as caches that others use are asked for it.
+#[derive(Clone, Copy, Debug)]
+pub struct Asked<'a> {
     /// Its key.
     pub key: &'a Digest,
-    /// What it came to.
-    pub layer: &'a Layer,
-    /// What was to be done,
+    /// What is to be done,
     pub op: &'a Op,
     /// to what,
     pub parent: Option<&'a ChainId>,
     /// and what it takes from.
     pub trees: &'a [Tree],
+    /// What it stands on is for this platform.
+    pub platform: &'a Platform,
+    /// What else a RUN depends on.
+    pub run_flags: &'a str,
+    /// The instruction.
+    pub name: &'a str,
     /// Its layer is one of the result's.
     pub in_result: bool,
+}
+
+/// A step that is done, for caches that others use.
+#[derive(Debug)]
+pub struct Outcome<'a> {
+    /// The step.
+    pub asked: Asked<'a>,
+    /// What it came to.
+    pub layer: &'a Layer,
     /// It was made in this build, and not found.
     pub made: bool,
 }
@@ -113,11 +126,10 @@ pub trait Cache {
     /// Waits until no other build does the step of a key, however that ends.
     async fn claim_after(&self, key: &Digest) -> Result<Self::Claim, StepError>;
 
-    /// The layer that a cache shared with other machines has for a key, of a step on top of
-    /// `parent`. It need not be here: [`Execute`] fetches what it needs of it. `name` is the
-    /// step's.
-    async fn elsewhere(&self, key: &Digest, parent: Option<&ChainId>, name: &str) -> Option<Layer> {
-        let _ = (key, parent, name);
+    /// The layer that a cache shared with other machines has for a step. It need not be here:
+    /// [`Execute`] fetches what it needs of it.
+    async fn elsewhere(&self, asked: &Asked<'_>) -> Option<Layer> {
+        let _ = asked;
         None
     }
 
@@ -134,8 +146,11 @@ pub trait Cache {
     /// Waits until they have been told.
     async fn shared(&self) {}
 
-    /// What other machines have promised is not to be had: from now on only what is here counts.
-    fn lose(&self) {}
+    /// What other machines have promised is not to be had: from now on less of it counts, and at
+    /// last only what is here. Whether that is worth telling.
+    fn lose(&self) -> bool {
+        false
+    }
 }
 
 /// The world, as the solver sees it.

@@ -287,6 +287,7 @@ mod tests {
         let op = Op::Run(RunOp {
             argv: vec![command.to_owned()],
             env: env.iter().map(|s| (*s).to_owned()).collect(),
+            env_as_set: Vec::new(),
             hidden_env: vec!["HTTP_PROXY=http://proxy".to_owned()],
             user: String::new(),
             cwd: "/".to_owned(),

@@ -112,10 +112,15 @@ impl<'a, B: Cache + Execute> Solver<'a, B> {
             tell.progress.done(&vertex);
         }
         let mut walked = self.walk(&nodes).await;
-        if let Some(lost) = walked.0.as_ref().err().and_then(SolveError::lost) {
+        // Once without steps whose layers nobody has, then without what others have at all.
+        for _ in 0..2 {
+            let Some(lost) = walked.0.as_ref().err().and_then(SolveError::lost) else {
+                break;
+            };
             let warning = format!("{lost}; going on without the shared cache");
-            tell.progress.warning(&warning);
-            self.backend.lose();
+            if self.backend.lose() {
+                tell.progress.warning(&warning);
+            }
             build.together.forget();
             walked = self.walk(&nodes).await;
         }

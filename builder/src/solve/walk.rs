@@ -9,7 +9,7 @@ use futures_util::stream::FuturesUnordered;
 use oci::{ChainId, Digest, Platform};
 use tokio::sync::MutexGuard;
 
-use super::backend::{Cache, Execute, Layer, Outcome, Tree};
+use super::backend::{Asked, Cache, Execute, Layer, Outcome, Tree};
 use super::build::Build;
 use super::error::{SolveError, StepError};
 use super::inputs::{Looked, look};
@@ -188,11 +188,23 @@ impl<'a, B: Cache + Execute> Walk<'a, B> {
                 (once, self.turn().await?)
             }
         };
+        let digest = key.digest();
+        let asked = Asked {
+            key: &digest,
+            op: node.op,
+            parent: parent.as_ref(),
+            trees: &trees,
+            platform: self.platform(node),
+            run_flags: build.run_flags,
+            name: node.step,
+            in_result: self.result.contains(&index),
+        };
         let step = Step {
             node,
             vertex,
             parent: parent.as_ref(),
             key: &key,
+            asked,
         };
         let found = self.find(&step, looked, turn, &mut once).await;
         drop(once);
@@ -201,15 +213,7 @@ impl<'a, B: Cache + Execute> Walk<'a, B> {
                 Found::Cached(layer) => (layer, false),
                 Found::Made(layer) => (layer, true),
             };
-            let outcome = Outcome {
-                key: &key.digest(),
-                layer,
-                op: node.op,
-                parent: parent.as_ref(),
-                trees: &trees,
-                in_result: self.result.contains(&index),
-                made,
-            };
+            let outcome = Outcome { asked, layer, made };
             self.backend.share(&outcome).await;
             self.after.borrow_mut().insert(&node.place, &key);
         }
@@ -243,7 +247,7 @@ impl<'a, B: Cache + Execute> Walk<'a, B> {
             // Another build may have done it just now.
             let mut there = self.cached(step, &digest).await?;
             if there.is_none() {
-                there = self.elsewhere(step, &digest, &turn).await?;
+                there = self.elsewhere(step, &turn).await?;
             }
             if let Some(layer) = there {
                 **once = Some(layer.clone());
@@ -284,17 +288,9 @@ impl<'a, B: Cache + Execute> Walk<'a, B> {
     }
 
     /// What caches of other machines know of a step.
-    async fn elsewhere(
-        &self,
-        step: &Step<'_>,
-        digest: &Digest,
-        turn: &Turn,
-    ) -> Result<Option<Layer>, StepError> {
-        let alone = matches!(step.node.op, Op::Copy(copy) if copy.link);
-        let parent = step.parent.filter(|_| !alone);
+    async fn elsewhere(&self, step: &Step<'_>, turn: &Turn) -> Result<Option<Layer>, StepError> {
         let waiting = turn.waiting();
-        let found = self.backend.elsewhere(digest, parent, step.node.step);
-        let found = found.await;
+        let found = self.backend.elsewhere(&step.asked).await;
         drop(waiting);
         match found {
             Some(layer) => self.on_parent(step, layer).await,
@@ -385,4 +381,5 @@ struct Step<'s> {
     vertex: &'s Vertex,
     parent: Option<&'s ChainId>,
     key: &'s StepKey,
+    asked: Asked<'s>,
 }

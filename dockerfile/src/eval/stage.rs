@@ -14,6 +14,8 @@ pub struct StageVariables {
     seen: Vec<String>,
     /// Names of the arguments declared in the stage, in order.
     declared: Vec<String>,
+    /// The names of those seen, in the order in which they were set last.
+    as_set: Vec<String>,
 }
 
 impl StageVariables {
@@ -23,11 +25,11 @@ impl StageVariables {
         let mut variables = Self::default();
         for pair in env {
             if let Some((name, value)) = pair.split_once('=') {
-                set(&mut variables.seen, name, value);
+                variables.see(name, value);
             }
         }
         if variables.value("PATH").is_none() {
-            set(&mut variables.seen, "PATH", DEFAULT_PATH);
+            variables.see("PATH", DEFAULT_PATH);
         }
         variables
     }
@@ -38,12 +40,19 @@ impl StageVariables {
         Self {
             seen: self.seen.clone(),
             declared: Vec::new(),
+            as_set: self.as_set.clone(),
         }
     }
 
     /// ENV: sets a variable; one that is there keeps its place.
     pub fn set_env(&mut self, name: &str, value: &str) {
+        self.see(name, value);
+    }
+
+    fn see(&mut self, name: &str, value: &str) {
         set(&mut self.seen, name, value);
+        self.as_set.retain(|known| known != name);
+        self.as_set.push(name.to_owned());
     }
 
     /// ARG: declares an argument. With a value it hides an ENV of that name from the lines below.
@@ -51,7 +60,7 @@ impl StageVariables {
         if let Some(value) = value
             && !UNSEEN.contains(&name)
         {
-            set(&mut self.seen, name, value);
+            self.see(name, value);
         }
         if !self.is_declared(name) {
             self.declared.push(name.to_owned());
@@ -71,6 +80,14 @@ impl StageVariables {
     /// All of them as `NAME=value`: the environment of a RUN.
     pub fn pairs(&self) -> &[String] {
         &self.seen
+    }
+
+    /// The same in the order in which they were set last, as BuildKit has them.
+    pub fn pairs_as_set(&self) -> Vec<String> {
+        let names = self.as_set.iter();
+        names
+            .filter_map(|name| self.seen.iter().find(|pair| is_of(pair, name)).cloned())
+            .collect()
     }
 }
 
@@ -121,6 +138,20 @@ mod tests {
         assert!(variables.is_declared(UNSEEN[0]));
         assert_eq!(variables.value(UNSEEN[0]), None);
         assert_eq!(variables.pairs(), [format!("PATH={DEFAULT_PATH}")]);
+    }
+
+    #[test]
+    fn what_is_set_again_is_set_last() {
+        let mut variables = StageVariables::of_image(&["A=1".to_owned()]);
+        variables.set_arg("B", Some("2"));
+        variables.set_env("PATH", "/bin");
+        variables.set_env("A", "3");
+        assert_eq!(variables.pairs(), ["A=3", "PATH=/bin", "B=2"]);
+        assert_eq!(variables.pairs_as_set(), ["B=2", "PATH=/bin", "A=3"]);
+        assert_eq!(
+            variables.inherited().pairs_as_set(),
+            ["B=2", "PATH=/bin", "A=3"]
+        );
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Images of registries, their layers left where they are.
 
-use oci::{ChainId, ImageConfig, Platform, Reference};
+use oci::{ChainId, Digest, ImageConfig, Platform, Reference};
 
 use super::known::LazyImage;
 use crate::error::ImageError;
@@ -8,6 +8,27 @@ use crate::pull::check_config;
 use crate::service::{Images, StoredImage};
 
 impl Images {
+    /// The digest of the manifest that a name leads to, if that is the manifest of this image: the
+    /// name may lead to another by now.
+    pub async fn manifest_digest(
+        &self,
+        reference: &Reference,
+        platform: &Platform,
+        image: &StoredImage,
+    ) -> Option<Digest> {
+        let top = ChainId::chain(&image.config.rootfs.diff_ids).pop()?;
+        let known = self.elsewhere.known().images.get(&top).cloned();
+        if let Some(known) = known
+            && known.resolved.manifest.config.digest == image.id
+        {
+            return Some(known.resolved.descriptor.digest.clone());
+        }
+        let client = self.client().await.ok()?;
+        let resolved = client.resolve(reference, platform).await.ok()?;
+        let same = resolved.manifest.config.digest == image.id;
+        same.then_some(resolved.descriptor.digest)
+    }
+
     /// As [`Images::image`], but of an image that has to be fetched only manifest and
     /// configuration are; [`Images::bring`] fetches the rest.
     ///

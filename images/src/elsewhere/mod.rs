@@ -36,6 +36,11 @@ impl Images {
         self.elsewhere.known().stack(Some(parent), diff_id)
     }
 
+    /// Learns of a layer on top of `parent` that is to be had nowhere; the stack of both.
+    pub fn unknown_elsewhere(&self, parent: Option<&ChainId>, diff_id: &DiffId) -> ChainId {
+        self.elsewhere.known().stack(parent, diff_id)
+    }
+
     /// Whether a stack can be brought in.
     pub fn is_elsewhere(&self, chain: &ChainId) -> bool {
         let known = self.elsewhere.known();

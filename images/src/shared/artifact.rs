@@ -37,7 +37,7 @@ pub(super) fn encode(name: &Name, entry: &Entry) -> Result<Vec<u8>, serde_json::
         Entry::Step(step) => {
             note(DIFF_ID, step.diff_id.to_string());
             note(CREATED, step.created.clone());
-            (STEP, step.blob.clone())
+            (STEP, step.blob.clone().unwrap_or_else(empty))
         }
         Entry::Files(files) => {
             note(TAKEN, serde_json::to_string(files)?);
@@ -90,9 +90,10 @@ pub(super) fn decode(name: &Name, document: &ManifestDocument) -> Result<Entry, 
             let [blob] = manifest.layers.as_slice() else {
                 return Err(malformed("it has not one layer"));
             };
-            if blob.media_type.layer_compression().is_none()
-                || blob.media_type.is_non_distributable()
-            {
+            let hollow = blob.media_type.is_same(&EMPTY_TYPE.into());
+            let is_layer = blob.media_type.layer_compression().is_some()
+                && !blob.media_type.is_non_distributable();
+            if !hollow && !is_layer {
                 return Err(Malformed(format!("{} is no layer", blob.media_type)));
             }
             let diff_id: Digest = said(DIFF_ID)?
@@ -103,7 +104,7 @@ pub(super) fn decode(name: &Name, document: &ManifestDocument) -> Result<Entry, 
             Ok(Entry::Step(Box::new(Step {
                 diff_id: diff_id.into(),
                 created,
-                blob: oci_layer(blob),
+                blob: (!hollow).then(|| oci_layer(blob)),
             })))
         }
         Name::Files(_) => {
@@ -123,7 +124,7 @@ mod tests {
         let entry = Entry::Step(Box::new(Step {
             diff_id: Digest::sha256(b"tar").into(),
             created: "2026-01-02T03:04:05Z".to_owned(),
-            blob,
+            blob: Some(blob),
         }));
         (Name::Step(Digest::sha256(b"key")), entry)
     }
@@ -138,7 +139,12 @@ mod tests {
     #[test]
     fn what_is_written_is_read() {
         let files = Entry::Files(vec![("/a".to_owned(), "file sha256:1".to_owned())]);
-        for (name, entry) in [step(), (Name::Files(Digest::sha256(b"key")), files)] {
+        let (name, mut hollow) = step();
+        if let Entry::Step(step) = &mut hollow {
+            step.blob = None;
+        }
+        let files = (Name::Files(Digest::sha256(b"key")), files);
+        for (name, entry) in [step(), (name, hollow), files] {
             let text = String::from_utf8(encode(&name, &entry).unwrap()).unwrap();
             assert_eq!(read(&name, &text), Ok(entry));
             let other = Name::Step(Digest::sha256(b"other"));

@@ -47,8 +47,9 @@ pub struct Step {
     pub diff_id: DiffId,
     /// When it was made, RFC 3339.
     pub created: String,
-    /// It as it can be fetched.
-    pub blob: Descriptor,
+    /// It as it can be fetched; `None` where it is only known which layer it is. Keys of steps that
+    /// take from it need no more.
+    pub blob: Option<Descriptor>,
 }
 
 /// What a cache has under a name.
@@ -71,6 +72,8 @@ pub enum Draft {
         chain_id: ChainId,
         /// When it was made, RFC 3339.
         created: String,
+        /// The layer itself is to be had nowhere.
+        hollow: bool,
     },
     /// Of [`Name::Files`].
     Files(Files),

@@ -16,6 +16,9 @@ pub struct Inline {
     /// What steps take.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     files: Vec<FilesField>,
+    /// Steps whose layers are not the image's: those of other stages.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    others: Vec<OtherField>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -23,6 +26,14 @@ struct StepField {
     key: Digest,
     /// The place of its layer among the image's, from 0.
     layer: usize,
+    created: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct OtherField {
+    key: Digest,
+    #[serde(rename = "diffId")]
+    diff_id: DiffId,
     created: String,
 }
 
@@ -45,6 +56,15 @@ impl Inline {
         }
     }
 
+    /// Adds a step of another stage, of which only the diff ID is kept.
+    pub fn add_other(&mut self, key: Digest, diff_id: DiffId, created: &str) {
+        self.others.push(OtherField {
+            key,
+            diff_id,
+            created: created.to_owned(),
+        });
+    }
+
     /// Adds what a step takes.
     pub fn add_files(&mut self, key: Digest, taken: Files) {
         self.files.push(FilesField { key, taken });
@@ -60,6 +80,10 @@ impl Inline {
         self.steps.dedup_by(|a, b| a.key == b.key);
         self.files.sort_by(|a, b| a.key.cmp(&b.key));
         self.files.dedup_by(|a, b| a.key == b.key);
+        let own = |key: &Digest| self.steps.iter().any(|step| step.key == *key);
+        self.others.retain(|other| !own(&other.key));
+        self.others.sort_by(|a, b| a.key.cmp(&b.key));
+        self.others.dedup_by(|a, b| a.key == b.key);
         let value = serde_json::to_value(self)?;
         config.other.insert(FIELD.to_owned(), value);
         Ok(())
@@ -75,8 +99,9 @@ impl Inline {
         };
         let read: Result<Self, _> = Self::deserialize(value);
         let read = read.map_err(|e| Malformed(format!("its field {FIELD}: {e}")))?;
-        for step in &read.steps {
-            check_time(&step.created)?;
+        let steps = read.steps.iter().map(|step| &step.created);
+        for created in steps.chain(read.others.iter().map(|other| &other.created)) {
+            check_time(created)?;
         }
         Ok(Some(read))
     }
@@ -90,11 +115,18 @@ impl Inline {
     ) -> Option<Entry> {
         match name {
             Name::Step(key) => {
-                let step = self.steps.iter().find(|step| step.key == *key)?;
+                if let Some(step) = self.steps.iter().find(|step| step.key == *key) {
+                    return Some(Entry::Step(Box::new(Step {
+                        diff_id: diff_ids.get(step.layer)?.clone(),
+                        created: step.created.clone(),
+                        blob: Some(layers.get(step.layer)?.clone()),
+                    })));
+                }
+                let other = self.others.iter().find(|other| other.key == *key)?;
                 Some(Entry::Step(Box::new(Step {
-                    diff_id: diff_ids.get(step.layer)?.clone(),
-                    created: step.created.clone(),
-                    blob: layers.get(step.layer)?.clone(),
+                    diff_id: other.diff_id.clone(),
+                    created: other.created.clone(),
+                    blob: None,
                 })))
             }
             Name::Files(key) => {
@@ -123,6 +155,10 @@ mod tests {
             "2026-01-01T00:00:00Z",
             &diff_ids,
         );
+        for key in ["2", "4"] {
+            let diff_id = digest("d").into();
+            inline.add_other(digest(key), diff_id, "2026-01-01T00:00:00Z");
+        }
         let mut config = ImageConfig::for_platform(&Platform::host());
         assert_eq!(Inline::read(&config), Ok(None));
         inline.write(&mut config).unwrap();
@@ -135,8 +171,12 @@ mod tests {
         };
         assert_eq!(
             (step.diff_id, step.blob),
-            (diff_ids[1].clone(), layers[1].clone())
+            (diff_ids[1].clone(), Some(layers[1].clone()))
         );
+        let Some(Entry::Step(other)) = get("4") else {
+            panic!("it is there")
+        };
+        assert_eq!((other.diff_id, other.blob), (digest("d").into(), None));
         assert_eq!((get("1"), get("3")), (None, None));
         config.other.insert(FIELD.to_owned(), "no".into());
         assert!(Inline::read(&config).is_err());

@@ -9,12 +9,14 @@
 //! - [`place`]: where a cache is, as it is typed
 //! - [`sources`]: looking entries up; [`targets`]: writing them
 //! - [`layout`]: a cache in a directory
+//! - [`buildkit`]: caches that BuildKit wrote, which are read only
 //!
 //! What is read is untrusted as far as it can be checked: documents by their digests and their
 //! form, layers by digest and diff ID once they are fetched. That an entry belongs to its key has
 //! to be believed of whoever may write to the cache.
 
 mod artifact;
+pub mod buildkit;
 pub mod entry;
 pub mod inline;
 mod layout;

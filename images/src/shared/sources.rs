@@ -1,6 +1,7 @@
 //! Looking entries up. Nothing here fails a build: what cannot be read is a miss and a warning.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use futures_util::StreamExt as _;
@@ -10,6 +11,7 @@ use oci::{Descriptor, ImageConfig, Platform, Reference};
 use tokio::sync::OnceCell;
 
 use super::artifact::decode;
+use super::buildkit::{self, BuildKitCache};
 use super::entry::{Entry, Malformed, Name};
 use super::inline::Inline;
 use super::layout::Layout;
@@ -18,8 +20,8 @@ use crate::elsewhere::Place;
 use crate::pull::check_config;
 use crate::service::Images;
 
-/// Media type of the configuration of BuildKit's own caches.
-const BUILDKIT: &str = "application/vnd.buildkit.cacheconfig.v0";
+/// The most bytes of a document that is read whole: some hundred thousand records.
+const MAX_DOCUMENT: u64 = 64 << 20;
 
 /// Told of what deserves attention. Called from any thread: it must not block.
 pub type Warn = Box<dyn Fn(&str) + Send + Sync>;
@@ -43,12 +45,21 @@ struct Source {
 }
 
 enum Kind {
-    Registry(Reference, OnceCell<Option<Box<ImageCache>>>),
+    Registry(Reference, OnceCell<AtName>),
     Layout(
         Layout,
         Option<String>,
         OnceCell<HashMap<String, Descriptor>>,
     ),
+}
+
+/// What the very name of a cache leads to.
+#[derive(Default)]
+struct AtName {
+    /// The steps of an image that we made.
+    image: Option<Box<ImageCache>>,
+    /// What BuildKit wrote, to an image or by itself.
+    buildkit: Option<Arc<BuildKitCache>>,
 }
 
 /// The cache in an image.
@@ -171,18 +182,9 @@ impl Sources {
         };
         match answer {
             Ok(answer) => answer,
-            Err(Trouble::Entry(cause)) => {
-                let (shown, tag) = (&source.shown, name.tag(None));
-                (self.warn)(&format!(
-                    "the entry {tag} of the cache {shown} is none: {cause}"
-                ));
-                None
-            }
-            Err(Trouble::Cache(cause)) => {
-                if !source.down.swap(true, Ordering::SeqCst) {
-                    let shown = &source.shown;
-                    (self.warn)(&format!("the cache {shown} is left out: {cause}"));
-                }
+            Err(trouble) => {
+                let what = format!("the entry {} of the cache", name.tag(None));
+                self.tell(source, trouble, &what);
                 None
             }
         }
@@ -192,13 +194,13 @@ impl Sources {
         &self,
         source: &Source,
         reference: &Reference,
-        image: &OnceCell<Option<Box<ImageCache>>>,
+        at_name: &OnceCell<AtName>,
         name: &Name,
     ) -> Result<Option<Answer>, Trouble> {
         let repository = reference.repository();
         let place = Place::Repository(repository.clone());
-        let image = image.get_or_try_init(|| self.image_cache(source, reference));
-        if let Some(image) = image.await? {
+        let at_name = at_name.get_or_try_init(|| self.at_name(source, reference));
+        if let Some(image) = &at_name.await?.image {
             let diff_ids = &image.config.rootfs.diff_ids;
             let found = image.inline.get(name, diff_ids, &image.layers);
             return Ok(found.map(|entry| Answer {
@@ -221,82 +223,132 @@ impl Sources {
         }
     }
 
-    /// The cache in the image of this very name, if there is an image and it has one.
-    async fn image_cache(
-        &self,
-        source: &Source,
-        reference: &Reference,
-    ) -> Result<Option<Box<ImageCache>>, Trouble> {
-        match self.find_image_cache(reference).await {
-            Ok(Some(Found::Cache(image))) => Ok(Some(image)),
-            Ok(Some(Found::BuildKits)) => {
-                let shown = &source.shown;
-                (self.warn)(&format!(
-                    "the cache {shown} is BuildKit's own, which is not read; steps that rbuild \
-                     wrote beside it are"
-                ));
-                Ok(None)
+    /// The caches that BuildKit wrote, in their order.
+    pub async fn buildkits(&self) -> Vec<Arc<BuildKitCache>> {
+        let mut found = Vec::new();
+        for source in &self.all {
+            let Kind::Registry(reference, at_name) = &source.kind else {
+                continue;
+            };
+            if source.down.load(Ordering::SeqCst) {
+                continue;
             }
-            Ok(None) => Ok(None),
-            Err(Trouble::Entry(cause)) => {
-                let shown = &source.shown;
-                (self.warn)(&format!("the cache in the image {shown} is none: {cause}"));
-                Ok(None)
+            let at_name = at_name.get_or_try_init(|| self.at_name(source, reference));
+            match at_name.await {
+                Ok(at_name) => found.extend(at_name.buildkit.clone()),
+                Err(trouble) => self.tell(source, trouble, "the cache"),
             }
-            Err(trouble) => Err(trouble),
+        }
+        found
+    }
+
+    /// Tells of what went wrong; a cache that cannot be asked is told of once.
+    fn tell(&self, source: &Source, trouble: Trouble, what: &str) {
+        let shown = &source.shown;
+        match trouble {
+            Trouble::Entry(cause) => (self.warn)(&format!("{what} {shown} is none: {cause}")),
+            Trouble::Cache(cause) => {
+                if !source.down.swap(true, Ordering::SeqCst) {
+                    (self.warn)(&format!("the cache {shown} is left out: {cause}"));
+                }
+            }
         }
     }
 
-    async fn find_image_cache(&self, reference: &Reference) -> Result<Option<Found>, Trouble> {
+    /// What is at this very name, if there is anything of use.
+    async fn at_name(&self, source: &Source, reference: &Reference) -> Result<AtName, Trouble> {
+        match self.find_at_name(reference).await {
+            Err(trouble @ Trouble::Entry(_)) => {
+                self.tell(source, trouble, "the cache in the image");
+                Ok(AtName::default())
+            }
+            found => found,
+        }
+    }
+
+    async fn find_at_name(&self, reference: &Reference) -> Result<AtName, Trouble> {
         let client = self.images.client().await?;
         let top = match client.manifest(reference).await {
             Ok(top) => top,
-            Err(error) => return trouble(error).map_or(Ok(None), Err),
+            Err(error) => return trouble(error).map_or(Ok(AtName::default()), Err),
         };
-        let kind = BUILDKIT.into();
         let resolved = match top.content {
             ManifestDocument::Index(index) => {
-                if index.manifests.iter().any(|m| m.media_type.is_same(&kind)) {
-                    return Ok(Some(Found::BuildKits));
+                if let Some(parts) = buildkit::parts_of_index(&index) {
+                    return self.buildkit_at(reference, parts).await;
                 }
                 match client.resolve(reference, &self.platform).await {
                     Ok(resolved) => resolved.manifest,
-                    Err(error) => return trouble(error).map_or(Ok(None), Err),
+                    Err(error) => return trouble(error).map_or(Ok(AtName::default()), Err),
                 }
             }
             ManifestDocument::Manifest(manifest) => manifest,
         };
-        if resolved.config.media_type.is_same(&kind) {
-            return Ok(Some(Found::BuildKits));
+        if let Some(parts) = buildkit::parts_of_manifest(&resolved) {
+            return self.buildkit_at(reference, parts).await;
         }
         if check_config(reference, &resolved).is_err() {
-            return Ok(None);
+            return Ok(AtName::default());
         }
-        let wanted = &resolved.config;
-        let bytes = client.fetch_blob(reference.repository(), wanted, wanted.size);
-        let bytes = match bytes.await {
-            Ok(bytes) => bytes,
-            Err(error) => return trouble(error).map_or(Ok(None), Err),
+        let Some(bytes) = self.fetch(reference, &resolved.config).await? else {
+            return Ok(AtName::default());
         };
         let config: ImageConfig = match serde_json::from_slice(&bytes) {
             Ok(config) => config,
-            Err(_) => return Ok(None),
+            Err(_) => return Ok(AtName::default()),
         };
-        let found = Inline::read(&config)?.map(|inline| {
-            Found::Cache(Box::new(ImageCache {
+        let layers = resolved.layers;
+        let mut at_name = AtName::default();
+        if let Some(field) = config.other.get(buildkit::FIELD) {
+            let place = Place::Repository(reference.repository().clone());
+            let parts = (config.rootfs.diff_ids.as_slice(), layers.as_slice());
+            let read = BuildKitCache::parse_inline(field, parts, place)?;
+            at_name.buildkit = Some(Arc::new(read));
+        }
+        at_name.image = Inline::read(&config)?.map(|inline| {
+            Box::new(ImageCache {
                 inline,
                 config,
-                layers: resolved.layers,
-            }))
+                layers,
+            })
         });
-        Ok(found)
+        Ok(at_name)
     }
-}
 
-/// What an image of a cache's name turned out to be.
-enum Found {
-    Cache(Box<ImageCache>),
-    BuildKits,
+    /// A cache that BuildKit wrote by itself.
+    async fn buildkit_at(
+        &self,
+        reference: &Reference,
+        (config, layers): (Descriptor, Vec<Descriptor>),
+    ) -> Result<AtName, Trouble> {
+        let Some(bytes) = self.fetch(reference, &config).await? else {
+            return Ok(AtName::default());
+        };
+        let place = Place::Repository(reference.repository().clone());
+        let read = BuildKitCache::parse(&bytes, &layers, place)?;
+        Ok(AtName {
+            image: None,
+            buildkit: Some(Arc::new(read)),
+        })
+    }
+
+    /// A small blob, verified.
+    async fn fetch(
+        &self,
+        reference: &Reference,
+        wanted: &Descriptor,
+    ) -> Result<Option<bytes::Bytes>, Trouble> {
+        if wanted.size > MAX_DOCUMENT {
+            let text = format!("its document has {} bytes", wanted.size);
+            return Err(Malformed(text).into());
+        }
+        let client = self.images.client().await?;
+        let bytes = client.fetch_blob(reference.repository(), wanted, wanted.size);
+        match bytes.await {
+            Ok(bytes) => Ok(Some(bytes)),
+            Err(error) => trouble(error).map_or(Ok(None), Err),
+        }
+    }
 }
 
 async fn ask_layout(

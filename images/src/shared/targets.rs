@@ -9,13 +9,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 use bytes::Bytes;
 use client::{LayerState, PushLayer, Silent};
 use oci::blob::{BlobStore, MemoryBlobs};
+use oci::manifest::ManifestDocument;
 use oci::media_type::{self, LayerCompression};
 use oci::reference::Repository;
 use oci::{ChainId, Descriptor, DiffId, Reference};
 use tokio::sync::{OnceCell, Semaphore};
 use tokio::task::JoinSet;
 
-use super::artifact::{self, EMPTY, encode};
+use super::artifact::{self, EMPTY, decode, encode};
 use super::entry::{Draft, Entry, Name, Step};
 use super::layout::Layout;
 use super::place::{CachePlace, Mode};
@@ -102,6 +103,8 @@ struct Order {
     draft: Draft,
     /// It was made now, and replaces whatever is there.
     made: bool,
+    /// Of a step's layer only what it is.
+    hollow: bool,
 }
 
 /// Tells nobody.
@@ -160,7 +163,8 @@ impl Targets {
         self.shared.all.is_empty()
     }
 
-    /// Begins to write an entry of a step whose layer is `in_result`, or is not.
+    /// Begins to write an entry of a step whose layer is `in_result`, or is not: then a cache of
+    /// the result's layers gets what others need to know of it, and not the layer.
     pub fn put(&self, name: &Name, draft: &Draft, in_result: bool, origin: &Origin) {
         if let Draft::Files(files) = draft {
             let size: usize = files.iter().map(|(a, b)| a.len() + b.len() + 8).sum();
@@ -171,12 +175,15 @@ impl Targets {
         let mut tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner);
         for (index, target) in self.shared.all.iter().enumerate() {
             let there = matches!(origin, Origin::Cache(cache) if *cache == target.cache);
-            if !there && (target.mode == Mode::Max || in_result) {
+            let lacking = matches!(draft, Draft::Step { hollow: true, .. });
+            // With all layers, or none: what lacks is of no use to a cache of all.
+            if !there && (target.mode == Mode::Min || !lacking) {
                 let shared = Arc::clone(&self.shared);
                 let order = Order {
                     name: name.clone(),
                     draft: draft.clone(),
                     made: *origin == Origin::Made,
+                    hollow: lacking || (target.mode == Mode::Min && !in_result),
                 };
                 tasks.spawn(async move { shared.write(index, &order).await });
             }
@@ -220,21 +227,33 @@ impl Shared {
     }
 
     async fn try_write(&self, target: &Target, order: &Order) -> Result<(), ImageError> {
-        if !order.made && target.has(&self.images, &order.name).await? {
+        // What lacks its layer does not take the place of what has it.
+        if (order.hollow || !order.made) && target.has(&self.images, order).await? {
             return Ok(());
         }
         let (entry, layer) = match &order.draft {
             Draft::Files(files) => (Entry::Files(files.clone()), None),
             Draft::Step {
+                diff_id, created, ..
+            } if order.hollow => {
+                let step = Step {
+                    diff_id: diff_id.clone(),
+                    created: created.clone(),
+                    blob: None,
+                };
+                (Entry::Step(Box::new(step)), None)
+            }
+            Draft::Step {
                 diff_id,
                 chain_id,
                 created,
+                ..
             } => {
                 let blob = self.blob(diff_id, chain_id, target.compression).await?;
                 let step = Step {
                     diff_id: diff_id.clone(),
                     created: created.clone(),
-                    blob: artifact::oci_layer(&blob),
+                    blob: Some(artifact::oci_layer(&blob)),
                 };
                 (Entry::Step(Box::new(step)), Some((diff_id, blob)))
             }
@@ -316,8 +335,14 @@ impl Shared {
 }
 
 impl Target {
-    /// Whether it has an entry already.
-    async fn has(&self, images: &Images, name: &Name) -> Result<bool, ImageError> {
+    /// Whether it has an entry already, with its layer if that is to be there.
+    async fn has(&self, images: &Images, order: &Order) -> Result<bool, ImageError> {
+        let name = &order.name;
+        let enough = |document: &ManifestDocument| match decode(name, document) {
+            Ok(Entry::Step(step)) => order.hollow || step.blob.is_some(),
+            Ok(Entry::Files(_)) => true,
+            Err(_) => false,
+        };
         match &self.kind {
             Kind::Registry {
                 repository, prefix, ..
@@ -326,8 +351,8 @@ impl Target {
                 let reference = Reference::new(repository.clone(), Some(&tag));
                 let reference = reference.map_err(|e| ImageError::Files(e.to_string()))?;
                 use client::Error;
-                match images.client().await?.head(&reference).await {
-                    Ok(_) => Ok(true),
+                match images.client().await?.manifest(&reference).await {
+                    Ok(found) => Ok(enough(&found.content)),
                     Err(
                         Error::ManifestNotFound { .. }
                         | Error::RepositoryNotFound { .. }
@@ -338,8 +363,13 @@ impl Target {
                 }
             }
             Kind::Layout { prefix, .. } => {
-                let (_, before) = self.layout().await?;
-                Ok(before.contains_key(&name.tag(prefix.as_deref())))
+                let (layout, before) = self.layout().await?;
+                let Some(entry) = before.get(&name.tag(prefix.as_deref())).cloned() else {
+                    return Ok(false);
+                };
+                let layout = layout.clone();
+                let read = tokio::task::spawn_blocking(move || layout.manifest(&entry)).await?;
+                Ok(read.is_ok_and(|document| enough(&document)))
             }
         }
     }

@@ -49,6 +49,7 @@ impl Expander<'_> {
         let op = RunOp {
             argv,
             env,
+            env_as_set: self.state.run_env_as_set(),
             hidden_env: self.input.args.proxies(),
             user: self.state.config.user.clone(),
             cwd: join("/", self.state.cwd()),

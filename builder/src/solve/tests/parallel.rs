@@ -140,6 +140,7 @@ fn a_thousand_stages_are_each_looked_at_once() {
 fn solve_two(fake: &Fake, texts: [&str; 2], no_cache: [NoCache<'_>; 2]) -> Vec<SolveError> {
     let platform: Platform = "linux/amd64".parse().unwrap();
     let (args, named) = (BuildArgs::default(), NamedContexts::default());
+    let consent = Consent::default();
     let together = Together::new(at_once(2));
     let parsed = texts.map(parse);
     let graphs = parsed.each_ref().map(|parsed| {
@@ -149,7 +150,7 @@ fn solve_two(fake: &Fake, texts: [&str; 2], no_cache: [NoCache<'_>; 2]) -> Vec<S
             build_platform: &platform,
             target_platform: &platform,
             named: &named,
-            consent: Consent::default(),
+            consent: consent.clone(),
         };
         Graph::new(&parsed.dockerfile, &options).unwrap()
     });
@@ -158,7 +159,7 @@ fn solve_two(fake: &Fake, texts: [&str; 2], no_cache: [NoCache<'_>; 2]) -> Vec<S
         graph: &graphs[at],
         args: &args,
         named: &named,
-        consent: Consent::default(),
+        consent: &consent,
         platform: &platform,
         run_flags: "default",
         no_cache: no_cache[at],
@@ -169,7 +170,7 @@ fn solve_two(fake: &Fake, texts: [&str; 2], no_cache: [NoCache<'_>; 2]) -> Vec<S
     let solve = async |at: usize| {
         let mut solver = Solver::new(build(at), fake, &logs[at], Trace::default());
         solver.prepare().await?;
-        solver.solve().await
+        solver.solve().await.0
     };
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_time()

@@ -8,8 +8,8 @@ use std::num::NonZeroUsize;
 
 use flate2::{Compress as Deflate, Compression as Level, Crc, FlushCompress, Status};
 
-use super::Contents;
 use super::archive::Pack;
+use super::contents::Contents;
 use super::entry::{Toc, TocEntry};
 use super::parts::{Compress, Parts, Piece, part};
 use crate::digest::{Algorithm, Hasher};

@@ -9,11 +9,13 @@
 //! | `zstd_chunked` | zstd:chunked: Zstandard, the table is in a frame that readers skip |
 //! | `parts` | compressing pieces on their own, several at a time, and where each comes to lie |
 //! | `archive` | the entries of the tar that comes, with the very bytes that make their headers |
+//! | `contents` | what becomes of a layer by its table |
 //! | `entry` | one entry of a table, in JSON |
 //! | `tar_split` | all of a tar but the content of its files |
 //! | `rollsum` | where large files are cut, so that equal pieces are found again |
 
 mod archive;
+mod contents;
 mod entry;
 mod estargz;
 mod parts;
@@ -21,21 +23,12 @@ mod rollsum;
 mod tar_split;
 mod zstd_chunked;
 
-use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::num::NonZeroUsize;
 
 use super::compression::{Compression, Kind, WriteBehind};
-use crate::DiffId;
 
-/// What a table of contents adds to a layer.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Contents {
-    /// For the layer's descriptor: where the table is, and its digest.
-    pub annotations: BTreeMap<String, String>,
-    /// Of what the blob decompresses to: eStargz has one file more than the tar that was written.
-    pub diff_id: DiffId,
-}
+pub use contents::Contents;
 
 /// Compresses the tar of a layer that is written to it, and adds a table of contents.
 ///

@@ -8,8 +8,8 @@ use std::num::NonZeroUsize;
 
 use zstd::bulk::Compressor;
 
-use super::Contents;
 use super::archive::Pack;
+use super::contents::Contents;
 use super::entry::{Toc, TocEntry};
 use super::parts::{Compress, Part, Parts, Piece, part};
 use super::rollsum::RollSum;
