@@ -170,7 +170,7 @@ impl Changes<'_> {
 
 fn is_same(below: &rustix::fs::Stat, here: &fs::Metadata) -> bool {
     below.st_mode == here.mode()
-        && i64::try_from(below.st_mtime).ok() == Some(here.mtime())
+        && below.st_mtime == here.mtime()
         && i64::try_from(below.st_mtime_nsec).ok() == Some(here.mtime_nsec())
 }
 
