@@ -270,9 +270,7 @@ fetch_rbuild() {
     inside_peak "$BIN/rbuild" --root "$work/rbuild" pull "$1"
 }
 push_rbuild() {
-    build_rbuild "$1"
-    "$BIN/rbuild" --root "$work/rbuild" tag bench "$push_registry/rbuild"
-    send_rbuild "$push_registry/rbuild"
+    inside_peak "$BIN/rbuild" --root "$work/rbuild" build --push --tag "$push_registry/rbuild" "$1"
 }
 
 shared_rbuild() {

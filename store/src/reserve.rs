@@ -9,6 +9,7 @@
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write as _};
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
+use std::time::Duration;
 
 use rustix::fs::{FallocateFlags, StatVfs, fallocate, statvfs};
 use rustix::io::Errno;
@@ -61,10 +62,17 @@ pub(crate) fn make_room(layout: &Layout, purpose: Purpose) -> Result<()> {
     let result = match purpose {
         Purpose::Remove if short(SIZE) => shrink(layout, SIZE),
         Purpose::Read if short(NEEDED) => shrink(layout, FOR_READING),
-        _ => Ok(()),
+        _ => Ok(false),
     };
-    if let Err(e) = result {
+    let gave = result.unwrap_or_else(|e| {
         tracing::debug!(error = %e, "the space put aside cannot be given up");
+        false
+    });
+    // ext4 counts what was given up as free a moment after it has said that it is on disk.
+    let mut patience = 100;
+    while gave && patience > 0 && short(NEEDED / 2) {
+        std::thread::sleep(Duration::from_millis(10));
+        patience -= 1;
     }
     // Two pages of shared memory and a page of the log take no more.
     if short(NEEDED / 2) {
@@ -75,17 +83,18 @@ pub(crate) fn make_room(layout: &Layout, purpose: Purpose) -> Result<()> {
     Ok(())
 }
 
-/// Takes bytes off the end of the file.
-fn shrink(layout: &Layout, by: u64) -> io::Result<()> {
+/// Takes bytes off the end of the file; whether it had any.
+fn shrink(layout: &Layout, by: u64) -> io::Result<bool> {
     let file = match OpenOptions::new().write(true).open(&layout.reserve) {
         Ok(file) => file,
-        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(false),
         Err(e) => return Err(e),
     };
     let size = file.metadata()?.len();
     file.set_len(size.saturating_sub(by))?;
     // A journal gives blocks back only when what freed them is on disk.
-    file.sync_all()
+    file.sync_all()?;
+    Ok(size > 0)
 }
 
 /// Puts space aside where that is not done and there is enough of it. No failure is one: the

@@ -125,8 +125,24 @@ fn mixed() -> Vec<u8> {
         (state >> 56) as u8
     });
     let noise: Vec<u8> = noise.collect();
-    let text = "the same again, and again\n".repeat(100_000).into_bytes();
-    [&noise[..], &text, &vec![0; 5 << 20], &noise[..777_777]].concat()
+    [&noise[..], &rest(), &noise[..777_777]].concat()
+}
+
+/// What compresses well: text, and zeros.
+fn rest() -> Vec<u8> {
+    let text = "the same again, and again\n".repeat(100_000);
+    [text.as_bytes(), &vec![0; 5 << 20]].concat()
+}
+
+/// How many bytes `gzip -1` makes of it.
+fn quickly(content: &[u8]) -> usize {
+    let file = Dir::new().file("content", content);
+    let path = file.path().join("content");
+    let gzip = std::process::Command::new("gzip")
+        .args(["-1", "-c"])
+        .arg(path)
+        .output();
+    gzip.unwrap().stdout.len()
 }
 
 #[test]
@@ -171,13 +187,11 @@ fn others_decompress_what_is_pushed() {
             assert!(plain.status.success(), "{program}");
             assert_eq!(digest(&plain.stdout), diff_id, "{program}");
         }
-        // What is noise costs its size and no more than a little.
+        // What is noise costs its size, and the rest what gzip makes of it when it is in a hurry.
         let noise = (3 << 20) + 777_777;
-        assert!(
-            blob.body.len() < noise + noise / 100,
-            "{flag}: {}",
-            blob.body.len()
-        );
+        let most = noise + noise / 1000 + quickly(&rest());
+        let size = blob.body.len();
+        assert!(size < most, "{flag}: {size}, which may be {most}");
         // Go's readers: skopeo verifies the layer's diff ID as it recompresses it.
         let source = format!("docker://{name}");
         let target = format!("oci:{}", store.file(&format!("oci-{flag}")).display());

@@ -283,10 +283,14 @@ impl<'a> Command<'a> {
             Err(failure) if failure.canceled => return Err(failure),
             Err(failure) => {
                 // Steps that were done stay in the cache, also across a power cut.
-                let durable = interrupts.unless(images.make_durable());
-                if let Err(e) = durable.await? {
-                    app.printer
-                        .warning(format!("finished steps may be lost in a power cut: {e}"));
+                match interrupts.unless(images.make_durable()).await {
+                    Ok(Ok(())) => {}
+                    Ok(Err(e)) => app
+                        .printer
+                        .warning(format!("finished steps may be lost in a power cut: {e}")),
+                    Err(interrupted) if interrupts.came() => return Err(interrupted),
+                    // Another build has failed as well; this one's reason is told all the same.
+                    Err(_) => {}
                 }
                 return Err(failure.with_log(&together.shown.last_lines()));
             }
