@@ -37,16 +37,30 @@ pub(crate) enum Purpose {
     Remove,
 }
 
-/// Free bytes and all bytes of the file system; `None` where it has no such numbers.
-fn space(layout: &Layout) -> Option<(u64, u64)> {
+/// Bytes of the file system.
+#[derive(Clone, Copy)]
+struct Space {
+    /// For anybody. ext4 leaves out what it keeps for its own metadata, which nobody gets.
+    available: u64,
+    /// What this process may get beside that: some are for root alone.
+    free: u64,
+    all: u64,
+}
+
+/// `None` where the file system has no such numbers.
+fn space(layout: &Layout) -> Option<Space> {
     let stat: StatVfs = statvfs(&layout.root).ok()?;
+    let unit = stat.f_frsize.max(1);
+    let bytes = |blocks: u64| blocks.saturating_mul(unit);
     let free = match rustix::process::geteuid().is_root() {
         true => stat.f_bfree,
         false => stat.f_bavail,
     };
-    let unit = stat.f_frsize.max(1);
-    let all = stat.f_blocks.saturating_mul(unit);
-    (all > 0).then(|| (free.saturating_mul(unit), all))
+    (stat.f_blocks > 0).then(|| Space {
+        available: bytes(stat.f_bavail),
+        free: bytes(free),
+        all: bytes(stat.f_blocks),
+    })
 }
 
 fn wanted(all: u64) -> u64 {
@@ -58,10 +72,11 @@ fn wanted(all: u64) -> u64 {
 /// # Errors
 /// [`Error::DiskFull`].
 pub(crate) fn make_room(layout: &Layout, purpose: Purpose) -> Result<()> {
-    let short = |below: u64| space(layout).is_some_and(|(free, _)| free < below);
+    let scarce = |below: u64| space(layout).is_some_and(|space| space.available < below);
+    let short = |below: u64| space(layout).is_some_and(|space| space.free < below);
     let result = match purpose {
-        Purpose::Remove if short(SIZE) => shrink(layout, SIZE),
-        Purpose::Read if short(NEEDED) => shrink(layout, FOR_READING),
+        Purpose::Remove if scarce(SIZE) => shrink(layout, SIZE),
+        Purpose::Read if scarce(NEEDED) => shrink(layout, FOR_READING),
         _ => Ok(false),
     };
     let gave = result.unwrap_or_else(|e| {
@@ -70,7 +85,7 @@ pub(crate) fn make_room(layout: &Layout, purpose: Purpose) -> Result<()> {
     });
     // ext4 counts what was given up as free a moment after it has said that it is on disk.
     let mut patience = 100;
-    while gave && patience > 0 && short(NEEDED / 2) {
+    while gave && patience > 0 && scarce(NEEDED / 2) {
         std::thread::sleep(Duration::from_millis(10));
         patience -= 1;
     }
@@ -100,13 +115,13 @@ fn shrink(layout: &Layout, by: u64) -> io::Result<bool> {
 /// Puts space aside where that is not done and there is enough of it. No failure is one: the
 /// store works without.
 pub(crate) fn keep(layout: &Layout) {
-    let Some((free, all)) = space(layout) else {
+    let Some(Space { available, all, .. }) = space(layout) else {
         return;
     };
     let wanted = wanted(all);
     // What is allocated is what counts, but a file system may keep its own accounts.
     let there = fs::metadata(&layout.reserve).map_or(0, |m| m.len().min(m.blocks() * 512));
-    if there >= wanted || free < wanted - there {
+    if there >= wanted || available < wanted - there {
         return;
     }
     let made = allocate(layout, wanted);

@@ -90,23 +90,40 @@ impl Reader {
         Ok(())
     }
 
-    /// The rotated files, the oldest first.
-    fn older(&self) -> io::Result<Vec<PathBuf>> {
-        let mut found = Vec::new();
+    /// The rotated files, the oldest first. They are opened at once and from the newest on: a file
+    /// that gets another number meanwhile is met twice and taken once, and none is passed over.
+    fn older(&self) -> io::Result<Vec<Rotated>> {
+        let mut found: Vec<Rotated> = Vec::new();
+        let mut gaps = 0;
         for number in 1.. {
-            let both = [false, true].map(|compressed| rotated(&self.path, number, compressed));
-            match both.into_iter().find(|path| path.exists()) {
-                Some(path) => found.push(path),
-                None => break,
+            match Rotated::open(&self.path, number)? {
+                Some(file) if found.iter().any(|one| one.identity == file.identity) => gaps = 0,
+                Some(file) => {
+                    gaps = 0;
+                    found.push(file);
+                }
+                // While files are renumbered, one number is nobody's.
+                None if gaps > 0 => break,
+                None => gaps += 1,
             }
         }
         found.reverse();
         Ok(found)
     }
 
+    /// Those of them that are older than the open file, which may be one by now.
+    fn older_than_own(&self) -> io::Result<Vec<Rotated>> {
+        let mut older = self.older()?;
+        let own = self.file.as_ref().and_then(|file| identity(file.get_ref()));
+        if let Some(at) = older.iter().position(|file| Some(file.identity) == own) {
+            older.truncate(at);
+        }
+        Ok(older)
+    }
+
     fn all(&mut self, each: &mut dyn FnMut(Entry) -> io::Result<()>) -> io::Result<()> {
-        for path in self.older()? {
-            self.tell_newer(&path, false, each)?;
+        for file in self.older_than_own()? {
+            self.tell_newer(file, false, each)?;
         }
         self.more(each).map(drop)
     }
@@ -135,8 +152,8 @@ impl Reader {
             // Lines in older files are looked for where the newest has too few.
             true => {
                 if missing > 0 {
-                    for path in self.older()? {
-                        read_whole(&path, &mut keep)?;
+                    for file in self.older_than_own()? {
+                        file.read(&mut keep)?;
                     }
                 }
                 self.more(&mut keep)?;
@@ -207,16 +224,14 @@ impl Reader {
     /// Goes on in the files that were begun since the open one was put aside: it is one of the
     /// rotated ones by now, or was compressed into one.
     fn catch_up(&mut self, each: &mut dyn FnMut(Entry) -> io::Result<()>) -> io::Result<bool> {
-        let identity = |found: &std::fs::Metadata| (found.dev(), found.ino());
-        let of = |file: &BufReader<File>| file.get_ref().metadata().ok().as_ref().map(identity);
+        let of = |file: &BufReader<File>| identity(file.get_ref());
         let own = self.file.as_ref().and_then(of);
         // Opened first: what is begun after it is for the next time.
         let next = open(&self.path)?;
         let following = next.as_ref().and_then(of);
         let mut older = self.older()?;
-        let at = |older: &[PathBuf], wanted: Option<(u64, u64)>| {
-            let found = |path: &PathBuf| std::fs::metadata(path).ok().as_ref().map(identity);
-            wanted.and_then(|_| older.iter().position(|path| found(path) == wanted))
+        let at = |older: &[Rotated], wanted: Option<(u64, u64)>| {
+            older.iter().position(|file| Some(file.identity) == wanted)
         };
         if let Some(at) = at(&older, following) {
             older.truncate(at);
@@ -228,8 +243,8 @@ impl Reader {
             }
             None => true,
         };
-        for path in older {
-            self.tell_newer(&path, known, each)?;
+        for file in older {
+            self.tell_newer(file, known, each)?;
         }
         self.file = next;
         Ok(false)
@@ -238,14 +253,14 @@ impl Reader {
     /// Tells the lines of a file; with `known`, those that come after the last one.
     fn tell_newer(
         &mut self,
-        path: &Path,
+        file: Rotated,
         known: bool,
         each: &mut dyn FnMut(Entry) -> io::Result<()>,
     ) -> io::Result<()> {
         let (time, count) = self.last.clone();
         let last = time.parse::<Timestamp>().ok();
         let mut same = 0;
-        read_whole(path, &mut |entry| {
+        file.read(&mut |entry| {
             if known {
                 let at = entry.time.parse::<Timestamp>().ok();
                 if at < last {
@@ -288,27 +303,54 @@ fn next_line(from: &mut impl BufRead, line: &mut Vec<u8>) -> io::Result<bool> {
     Ok(line.ends_with(b"\n") || line.len() as u64 >= MAX_LINE)
 }
 
-fn read_whole(path: &Path, each: &mut dyn FnMut(Entry) -> io::Result<()>) -> io::Result<()> {
-    let mut compressed = path.as_os_str().to_owned();
-    compressed.push(".gz");
-    // One that is being compressed gets its other name before it loses this one.
-    let from: Box<dyn Read> = match (File::open(path), File::open(&compressed)) {
-        (Ok(file), _) if path.extension().is_some_and(|name| name == "gz") => {
-            Box::new(MultiGzDecoder::new(file))
+/// A file that was put aside, which stays the same whatever it is called by now.
+#[derive(Debug)]
+struct Rotated {
+    file: File,
+    compressed: bool,
+    identity: (u64, u64),
+}
+
+impl Rotated {
+    fn open(log: &Path, number: u32) -> io::Result<Option<Self>> {
+        // One that is being compressed gets its other name before it loses this one.
+        for compressed in [false, true] {
+            match File::open(rotated(log, number, compressed)) {
+                Ok(file) => {
+                    return Ok(identity(&file).map(|identity| Self {
+                        file,
+                        compressed,
+                        identity,
+                    }));
+                }
+                Err(e) if e.kind() == io::ErrorKind::NotFound => {}
+                Err(e) => return Err(e),
+            }
         }
-        (Ok(file), _) => Box::new(file),
-        (Err(_), Ok(file)) => Box::new(MultiGzDecoder::new(file)),
-        (Err(_), Err(_)) => return Ok(()),
-    };
-    let mut from = BufReader::new(from);
-    let mut line = Vec::new();
-    while next_line(&mut from, &mut line)? {
-        if let Ok(entry) = serde_json::from_slice(&line) {
-            each(entry)?;
-        }
-        line.clear();
+        Ok(None)
     }
-    Ok(())
+
+    fn read(self, each: &mut dyn FnMut(Entry) -> io::Result<()>) -> io::Result<()> {
+        let from: Box<dyn Read> = match self.compressed {
+            true => Box::new(MultiGzDecoder::new(self.file)),
+            false => Box::new(self.file),
+        };
+        let mut from = BufReader::new(from);
+        let mut line = Vec::new();
+        while next_line(&mut from, &mut line)? {
+            if let Ok(entry) = serde_json::from_slice(&line) {
+                each(entry)?;
+            }
+            line.clear();
+        }
+        Ok(())
+    }
+}
+
+/// Device and inode.
+fn identity(file: &File) -> Option<(u64, u64)> {
+    let found = file.metadata().ok()?;
+    Some((found.dev(), found.ino()))
 }
 
 /// Where the last lines of a file begin, and how many there are of those that were asked for.
