@@ -112,6 +112,9 @@ struct List {
     first: usize,
 }
 
+/// The entries of a directory, and the directories among them that are to be entered.
+type Listed = (Vec<(Entry, Then)>, Vec<Job>);
+
 /// A directory that is to be listed into the list of that number.
 struct Job {
     list: usize,
@@ -188,12 +191,7 @@ impl Jobs<'_> {
     }
 
     /// Lists one directory, and says which of its entries are to be entered.
-    fn list(
-        &self,
-        dir: &Arc<OwnedFd>,
-        full: &Path,
-        below: &Path,
-    ) -> Result<(Vec<(Entry, Then)>, Vec<Job>), FilesError> {
+    fn list(&self, dir: &Arc<OwnedFd>, full: &Path, below: &Path) -> Result<Listed, FilesError> {
         self.stop.check().map_err(FilesError::io("list", full))?;
         let names = Names::of(dir.as_fd()).map_err(FilesError::io("list", full))?;
         let mut items = Vec::with_capacity(names.places.len());
