@@ -11,6 +11,7 @@
 use std::error::Error;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use registry::name::{ManifestRef, RepositoryName};
@@ -60,7 +61,10 @@ async fn filled(
             ..Retention::default()
         });
     }
-    let dir = std::env::temp_dir().join(format!("rregistry-growth-{}", std::process::id()));
+    static MADE: AtomicU32 = AtomicU32::new(0);
+    let number = MADE.fetch_add(1, Ordering::Relaxed);
+    let name = format!("rregistry-growth-{}-{number}", std::process::id());
+    let dir = std::env::temp_dir().join(name);
     let dir = Directory(dir);
     let registry = Registry::with_policy(&dir.0, policy).await?;
     let fill = include_str!("../tests/growth.sql").replace("$N", &images.to_string());
