@@ -29,10 +29,9 @@ use std::fs::File;
 use std::io;
 use std::net::Ipv4Addr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::sync::Mutex;
 
+use self::sockets::Counters;
 use crate::error::Result;
-use crate::sync::lock;
 use crate::sys;
 use bridge::Bridge;
 use config::step;
@@ -48,7 +47,7 @@ const INTERFACE: &str = "eth0";
 pub struct Sandbox {
     namespace: OwnedFd,
     /// Where the kernel is asked for the sockets of the namespace.
-    diag: Mutex<Socket>,
+    counters: Counters,
     gateway: Ipv4Addr,
     prefix: u8,
     lease: Lease,
@@ -63,14 +62,14 @@ impl Sandbox {
     pub fn create(config: &Config) -> Result<Self> {
         config.check()?;
         let mut host = Socket::route().map_err(step("open a netlink socket"))?;
-        let (namespace, inside, diag) = new_namespace()?;
+        let (namespace, inside, counters) = new_namespace()?;
         let state = State::lock(config)?;
         let bridge = Bridge::ensure(&mut host, &config.bridge)?;
         let lease = state.lease(bridge.subnet, bridge.address)?;
         // From here on, what fails takes back what was changed.
         let sandbox = Self {
             namespace,
-            diag: Mutex::new(diag),
+            counters,
             gateway: bridge.address,
             prefix: bridge.subnet.prefix(),
             lease,
@@ -112,7 +111,7 @@ impl Sandbox {
     /// Whether the next step finds nothing of the last one, once its processes have ended: no
     /// connection is left of which the kernel still knows.
     pub fn is_clean(&self) -> bool {
-        let left = sockets::any_connection(&mut lock(&self.diag));
+        let left = self.counters.any_connection();
         // Where the kernel does not say it may be anything.
         matches!(left, Ok(false))
     }
@@ -180,14 +179,14 @@ pub fn remove_bridge(name: &str) -> Result<()> {
     link::remove(&mut route, name).map_err(step(format!("remove bridge {name}")))
 }
 
-/// A network namespace with `lo` up, and netlink sockets in it: for links, and for what is known
-/// of sockets.
-fn new_namespace() -> Result<(OwnedFd, Socket, Socket)> {
-    let make = || -> io::Result<(OwnedFd, Socket, Socket)> {
+/// A network namespace with `lo` up, a netlink socket in it for links, and the counters of its
+/// sockets.
+fn new_namespace() -> Result<(OwnedFd, Socket, Counters)> {
+    let make = || -> io::Result<(OwnedFd, Socket, Counters)> {
         nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWNET)?;
         let namespace = File::open("/proc/thread-self/ns/net")?;
         sys::raise_loopback()?;
-        Ok((namespace.into(), Socket::route()?, Socket::diag()?))
+        Ok((namespace.into(), Socket::route()?, Counters::here()?))
     };
     // A thread of its own: it is the one that changes namespaces, and ends right after.
     std::thread::scope(|scope| scope.spawn(make).join())

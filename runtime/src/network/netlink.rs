@@ -158,11 +158,6 @@ impl Socket {
         Self::open(SockProtocol::NetlinkNetFilter)
     }
 
-    /// For what is known of sockets.
-    pub(super) fn diag() -> io::Result<Self> {
-        Self::open(SockProtocol::NetlinkSockDiag)
-    }
-
     fn open(protocol: SockProtocol) -> io::Result<Self> {
         let family = AddressFamily::Netlink;
         let fd = socket(family, SockType::Raw, SockFlag::SOCK_CLOEXEC, protocol)?;
