@@ -102,7 +102,7 @@ pub enum Command {
     Stop(container::stop::StopArgs),
 
     /// Stop containers and start them
-    Restart(container::restart::RestartArgs),
+    Restart(container::stop::StopArgs),
 
     /// Send containers a signal
     Kill(container::kill::KillArgs),

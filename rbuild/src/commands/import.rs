@@ -49,16 +49,7 @@ pub struct ImportArgs {
 
 /// Runs the command.
 pub async fn run(app: &App, args: ImportArgs) -> Outcome {
-    let mut tags = Vec::new();
-    if let Some(text) = &args.reference {
-        let reference: Reference = text
-            .parse()
-            .map_err(|e| Failure::new(format!("invalid reference {text:?}: {e}")))?;
-        if reference.digest().is_some() {
-            return Err(Failure::new("cannot import digest reference"));
-        }
-        tags.push(reference.or_latest());
-    }
+    let tags = names(args.reference.as_deref(), "import")?;
     let platform: Platform = match &args.platform {
         None => Platform::host(),
         Some(text) => text.parse().map_err(|e| Failure::with_code(e, 125))?,
@@ -84,6 +75,23 @@ pub async fn run(app: &App, args: ImportArgs) -> Outcome {
     })?;
     app.printer.line(id);
     Ok(())
+}
+
+/// The name that a new image gets, if one was typed; `action` says what is done with it.
+///
+/// # Errors
+/// When it is no name, or that of what is in an image already.
+pub fn names(typed: Option<&str>, action: &str) -> Result<Vec<Reference>, Failure> {
+    let Some(text) = typed else {
+        return Ok(Vec::new());
+    };
+    let reference: Reference = text
+        .parse()
+        .map_err(|e| Failure::new(format!("invalid reference {text:?}: {e}")))?;
+    match reference.digest() {
+        Some(_) => Err(Failure::new(format!("cannot {action} digest reference"))),
+        None => Ok(vec![reference.or_latest()]),
+    }
 }
 
 /// The configuration that the instructions of `--change` make of another.

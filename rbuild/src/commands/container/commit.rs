@@ -2,11 +2,11 @@
 
 use clap::{ArgAction, Args};
 use containers::engine::Commit;
-use oci::{Platform, Reference};
+use oci::Platform;
 
 use crate::app::App;
-use crate::commands::import::changed;
-use crate::failure::{Failure, Outcome};
+use crate::commands::import::{changed, names};
+use crate::failure::Outcome;
 use crate::flags::boolean;
 
 /// `rbuild commit`
@@ -44,16 +44,7 @@ pub struct CommitArgs {
 
 /// Runs the command.
 pub async fn run(app: &App, args: CommitArgs) -> Outcome {
-    let mut tags = Vec::new();
-    if let Some(text) = &args.reference {
-        let reference: Reference = text
-            .parse()
-            .map_err(|e| Failure::new(format!("invalid reference {text:?}: {e}")))?;
-        if reference.digest().is_some() {
-            return Err(Failure::new("cannot commit to digest reference"));
-        }
-        tags.push(reference.or_latest());
-    }
+    let tags = names(args.reference.as_deref(), "commit to")?;
     let containers = app.containers().await?;
     let _lease = containers.store().lease().await?;
     let container = containers.find(&args.container).await?;

@@ -65,7 +65,7 @@ pub enum ContainerCommand {
     /// Give a container another name
     Rename(rename::RenameArgs),
     /// Stop containers and start them
-    Restart(restart::RestartArgs),
+    Restart(stop::StopArgs),
     /// Remove containers
     #[command(visible_alias = "remove")]
     Rm(rm::RmArgs),

@@ -1,35 +1,12 @@
 //! `rbuild restart`
 
-use clap::Args;
-
 use super::each;
+use super::stop::StopArgs;
 use crate::app::App;
 use crate::failure::Outcome;
 
-/// `rbuild restart`
-#[derive(Debug, Args)]
-pub struct RestartArgs {
-    /// The signal that asks it to end [default: what the image or `run --stop-signal` says]
-    #[arg(short, long, value_name = "SIGNAL")]
-    pub signal: Option<String>,
-
-    /// Seconds until it is killed; below 0 for ever [default: 10]
-    #[arg(
-        short = 't',
-        long = "timeout",
-        alias = "time",
-        value_name = "SECONDS",
-        allow_hyphen_values = true
-    )]
-    pub timeout: Option<i64>,
-
-    /// Names, IDs or beginnings of IDs
-    #[arg(value_name = "CONTAINER", required = true)]
-    pub containers: Vec<String>,
-}
-
 /// Runs the command.
-pub async fn run(app: &App, args: RestartArgs) -> Outcome {
+pub async fn run(app: &App, args: StopArgs) -> Outcome {
     let containers = app.containers().await?;
     let all = &containers;
     each::named(app, &args.containers, |name| {

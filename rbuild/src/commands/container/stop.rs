@@ -6,7 +6,7 @@ use super::each;
 use crate::app::App;
 use crate::failure::Outcome;
 
-/// `rbuild stop`
+/// How containers are ended: `rbuild stop`, and `rbuild restart` before it starts them again.
 #[derive(Debug, Args)]
 pub struct StopArgs {
     /// The signal that asks it to end [default: what the image or `run --stop-signal` says]
