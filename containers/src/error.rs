@@ -128,7 +128,8 @@ impl Error {
     pub fn exit_code(&self) -> i32 {
         match self {
             Self::NotStarted { code, .. } => *code,
-            Self::Runtime(error) => error.exit_code(),
+            // What is started goes through a monitor, which has its own answer.
+            Self::Runtime(error) => error.exit_code_inside(),
             _ => 125,
         }
     }

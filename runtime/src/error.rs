@@ -3,6 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 
+use crate::plan::CHANGE_DIR;
 use crate::users::UserError;
 
 /// Result of the crate.
@@ -114,6 +115,19 @@ impl Error {
             Self::CommandNotFound { .. } => 127,
             Self::CommandNotExecutable { .. } => 126,
             _ => 125,
+        }
+    }
+
+    /// The exit code that Docker gives a command which was to join a container and failed this way.
+    /// A working directory that is not there, or is none, counts as a command that is not found.
+    pub fn exit_code_inside(&self) -> i32 {
+        match self {
+            Self::Setup { step, cause } if step.starts_with(CHANGE_DIR) => match cause.kind() {
+                io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => 127,
+                io::ErrorKind::PermissionDenied => 126,
+                _ => self.exit_code(),
+            },
+            _ => self.exit_code(),
         }
     }
 

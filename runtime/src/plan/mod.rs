@@ -5,7 +5,7 @@ mod op;
 mod user;
 
 pub(crate) use entry::entry;
-pub(crate) use op::{Op, Plan};
+pub(crate) use op::{CHANGE_DIR, Op, Plan};
 
 use crate::node::Node;
 use crate::spec::{Mount, MountKind, NetworkMode, Spec};

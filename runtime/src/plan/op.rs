@@ -11,6 +11,9 @@ use crate::seccomp::Instruction;
 use crate::sys::{Attrs, FsType};
 use crate::window::WindowSize;
 
+/// How [`Op::ChangeDir`] is called where it fails.
+pub(crate) const CHANGE_DIR: &str = "change directory";
+
 /// What the init does, in order, and then executes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Plan {
@@ -187,7 +190,7 @@ impl fmt::Display for Op {
             Self::Mask { path } => write!(f, "mask {path}"),
             Self::ReadOnlyRoot => f.write_str("make the root file system read-only"),
             Self::Ulimit { limit } => write!(f, "set ulimit {:?}", limit.resource),
-            Self::ChangeDir { path } => write!(f, "change directory to {path:?}"),
+            Self::ChangeDir { path } => write!(f, "{CHANGE_DIR} to {path:?}"),
             Self::BoundingSet { .. } => f.write_str("limit the capability bounding set"),
             Self::Filter { .. } => f.write_str("install the system call filter"),
             Self::NoNewPrivileges => f.write_str("forbid new privileges"),
