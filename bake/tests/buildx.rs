@@ -118,6 +118,50 @@ fn with_sorted_groups(json: &str) -> serde_json::Value {
     json
 }
 
+/// Values (`=`) and messages (`!`) of buildx, an expression a line. Where its message has a slip of
+/// its own, or takes numbers below zero for others, ours stands there.
+#[test]
+fn expressions_come_to_what_buildx_makes_of_them() {
+    let lines = include_str!("expressions.txt");
+    for line in lines.lines() {
+        let (expression, expected) = line.split_once('\t').unwrap();
+        let text = format!("target \"default\" {{\n  args = {{\n    a = {expression}\n  }}\n}}\n");
+        let case = case(&format!("-- file docker-bake.hcl\n{text}"));
+        let told = match case.told() {
+            Ok(printed) => {
+                let printed: serde_json::Value = serde_json::from_str(&printed).unwrap();
+                let value = &printed["target"]["default"]["args"]["a"];
+                format!("= {}", value.as_str().unwrap())
+            }
+            Err(message) => format!("! {}", essence(&message).1),
+        };
+        assert_eq!(told, expected, "{expression}");
+    }
+}
+
+#[test]
+fn what_was_encrypted_to_a_key_is_decrypted() {
+    use base64::Engine as _;
+    use rsa::pkcs8::{EncodePrivateKey as _, LineEnding};
+
+    let mut random = rsa::rand_core::OsRng;
+    let key = rsa::RsaPrivateKey::new(&mut random, 1024).unwrap();
+    let secret = key
+        .to_public_key()
+        .encrypt(&mut random, rsa::Pkcs1v15Encrypt, b"open sesame")
+        .unwrap();
+    let secret = base64::engine::general_purpose::STANDARD.encode(secret);
+    let pem = key.to_pkcs8_pem(LineEnding::LF).unwrap();
+    let text = format!(
+        "target \"default\" {{\n  args = {{\n    a = rsadecrypt(\"{secret}\", <<K\n{}K\n    )\n  }}\n}}\n",
+        pem.as_str()
+    );
+    let printed = case(&format!("-- file docker-bake.hcl\n{text}"))
+        .told()
+        .unwrap();
+    assert!(printed.contains("\"a\": \"open sesame\""), "{printed}");
+}
+
 #[test]
 fn definitions_come_to_what_buildx_makes_of_them() {
     let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/cases");
