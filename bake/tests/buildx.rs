@@ -4,13 +4,14 @@
 
 use std::collections::BTreeMap;
 
-use bake::read::{Surroundings, read};
+use bake::read::{Surroundings, read, wanted};
 use bake::shorthands::Shorthands;
-use bake::source::Definition;
+use bake::source::{Definition, Other};
 
 #[derive(Default)]
 struct Case {
     files: Vec<Definition>,
+    others: Vec<Other>,
     words: Vec<String>,
     set: Vec<String>,
     named: Vec<String>,
@@ -39,6 +40,10 @@ fn case(text: &str) -> Case {
             }
             "expect" => case.printed = Some(body.trim_end().to_owned()),
             "error" => case.failed = Some(body.trim_end().to_owned()),
+            file if file.starts_with("other ") => case.others.push(Other {
+                path: file.strip_prefix("other ").unwrap().to_owned(),
+                text: Some(body),
+            }),
             file => case.files.push(Definition {
                 name: file.strip_prefix("file ").unwrap().to_owned(),
                 text: body,
@@ -73,14 +78,26 @@ impl Case {
         if !self.named.is_empty() {
             files.retain(|file| self.named.contains(&file.name));
         }
-        let around = Surroundings {
+        let mut around = Surroundings {
             environment: self.environment.clone(),
             platform: "linux/amd64".to_owned(),
             place: "cwd://".to_owned(),
             now: "2026-01-02T03:04:05Z".parse().unwrap(),
             home: "/root".to_owned(),
             dotenv: None,
+            others: Vec::new(),
         };
+        loop {
+            let more = wanted(&files, &around).map_err(|error| error.to_string())?;
+            if more.is_empty() {
+                break;
+            }
+            around.others.extend(more.into_iter().map(|path| {
+                let known = self.others.iter().find(|other| other.path == path);
+                let text = known.and_then(|known| known.text.clone());
+                Other { path, text }
+            }));
+        }
         let mut set = self.set.clone();
         set.extend(self.short.written_out());
         let words = match self.words.as_slice() {
