@@ -6,6 +6,8 @@ use std::path::PathBuf;
 use runtime::{Dns, Spec};
 use serde::{Deserialize, Serialize};
 
+use crate::events::Actor;
+use crate::health::Probe;
 use crate::log::LogSettings;
 
 /// How a container is run.
@@ -13,6 +15,8 @@ use crate::log::LogSettings;
 pub struct Launch {
     /// The container's ID.
     pub id: String,
+    /// How events tell of it.
+    pub actor: Actor,
     /// Its folder.
     pub folder: PathBuf,
     /// The store's root, for whoever removes the container when it has ended.
@@ -33,6 +37,8 @@ pub struct Launch {
     pub stdin_once: bool,
     /// What is done when it ends.
     pub restart: RestartPolicy,
+    /// How it is found out whether it is well.
+    pub health: Option<Probe>,
     /// It is removed when it has ended.
     pub auto_remove: bool,
     /// Who starts it takes part in these streams.

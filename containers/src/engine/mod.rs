@@ -5,6 +5,7 @@
 mod commit;
 mod container;
 mod create;
+mod devices;
 mod exec;
 mod files;
 mod handle;
@@ -13,6 +14,7 @@ mod limits;
 mod list;
 mod logs;
 mod mounts;
+mod namespaces;
 mod remove;
 mod security;
 mod signals;

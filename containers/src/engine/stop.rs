@@ -174,8 +174,12 @@ impl Containers {
         signal: Option<String>,
         timeout: Option<i64>,
     ) -> Result<()> {
-        let container = container.clone();
-        blocking(move || container.stop(signal.as_deref(), timeout)).await
+        let stopped = container.clone();
+        blocking(move || stopped.stop(signal.as_deref(), timeout)).await?;
+        if container.state.status.is_alive() {
+            self.tell(container, "stop", &[]);
+        }
+        Ok(())
     }
 
     /// Sends a container a signal. `typed` is how it was named.
@@ -198,7 +202,9 @@ impl Containers {
         timeout: Option<i64>,
     ) -> Result<()> {
         self.stop(container, signal, timeout).await?;
-        self.start(container, Streams::default()).await.map(drop)
+        self.start(container, Streams::default()).await?;
+        self.tell(container, "restart", &[]);
+        Ok(())
     }
 
     /// Stops all processes of a container where they are.
@@ -243,6 +249,7 @@ impl Containers {
     /// # Errors
     /// Those of its monitor.
     pub async fn join(&self, container: &Container, streams: Streams) -> Result<UnixStream> {
+        self.tell(container, "attach", &[]);
         let container = container.clone();
         blocking(move || container.join(streams)).await
     }
