@@ -61,6 +61,7 @@ mod sync;
     reason = "the one place for it; every block says why it is sound"
 )]
 mod sys;
+mod terminations;
 pub mod users;
 mod window;
 pub mod writeback;
@@ -82,4 +83,5 @@ pub use seccomp::SeccompProfile;
 pub use share::{CgroupView, PidSpace, Shared};
 pub use spec::{Dns, Mount, MountKind, NetworkMode, Overlay, Rootfs, Spec};
 pub use sweep::sweep;
+pub use terminations::terminations;
 pub use window::WindowSize;

@@ -153,6 +153,16 @@ impl Spec {
         self
     }
 
+    /// Leaves a path of this machine out that was bound in the same place.
+    pub fn without_bind(mut self, path: &str) -> Self {
+        let is_it = |mount: &Mount| match &mount.kind {
+            MountKind::Bind { source, .. } => mount.target == path && source.as_os_str() == path,
+            _ => false,
+        };
+        self.mounts.retain(|mount| !is_it(mount));
+        self
+    }
+
     /// The control group that holds those of the container, if one was asked for.
     pub fn cgroup_parent(&self) -> Option<&CgroupParent> {
         self.limits.parent.as_ref()

@@ -20,7 +20,7 @@ const SAME: &[&str] = &[
     "ps -a -f health=x",
     "run -d --name well --net none --health-cmd 'echo well' --health-interval 200ms busybox sleep 1000",
     "run -d --name calm --net none --health-cmd true busybox sleep 1000",
-    "run -d --name ill --net none --health-cmd 'echo out; echo err >&2; exit 7' --health-interval 200ms --health-retries 1 busybox sleep 1000",
+    "run -d --name ill --net none --health-cmd 'echo out; exit 7' --health-interval 200ms --health-retries 1 busybox sleep 1000",
     "run -d --name slow --net none --health-cmd 'echo begun; sleep 50' --health-interval 200ms --health-timeout 500ms --health-retries 1 busybox sleep 1000",
     "run -d --name early --net none --health-cmd 'exit 1' --health-interval 200ms --health-retries 1 --health-start-period 1h busybox sleep 1000",
 ];

@@ -166,24 +166,28 @@ fn a_quota_is_what_it_gets_of_each_period() {
     run(&store, "web", &flags, HOG);
     let dir = group(&store, "web", &["cpu.cfs_quota_us", "cpu.max"]);
     let count = |name| field(&dir, "cpu.stat", name).unwrap();
-    let before = (count("nr_throttled"), worked(&store, "web"));
-    eventually("it was held back thirty times", || {
-        count("nr_throttled") >= before.0 + 30
-    });
-    let periods = count("nr_throttled") - before.0;
-    let each = (worked(&store, "web") - before.1) as f64 / periods as f64;
-    // Periods in which it was not held back, as others had the processor, add to it.
-    assert!(
-        (18_000.0..24_000.0).contains(&each),
-        "{each} µs in each period"
-    );
+    let look = |quota: u64| {
+        let now = || {
+            (
+                count("nr_periods"),
+                count("nr_throttled"),
+                worked(&store, "web"),
+            )
+        };
+        let before = now();
+        eventually("it is held back thirty times", || {
+            count("nr_throttled") >= before.1 + 30
+        });
+        let after = now();
+        let had = after.2 - before.2;
+        // Where others have the processor it may get less than its quota, and is not held back.
+        let (most, least) = (after.0 - before.0 + 1, after.1 - before.1 - 1);
+        assert!(had <= most * quota * 11 / 10, "{had} in {most} of {quota}");
+        assert!(had >= least * quota * 9 / 10, "{had} in {least} of {quota}");
+    };
+    look(20_000);
     store.rbuild(["update", "--cpu-quota", "50000", "web"]).ok();
-    let before = (count("nr_throttled"), worked(&store, "web"));
-    eventually("it was held back again", || {
-        count("nr_throttled") >= before.0 + 20
-    });
-    let each = (worked(&store, "web") - before.1) / (count("nr_throttled") - before.0);
-    assert!(each > 40_000, "{each} µs in each period");
+    look(50_000);
     store.rbuild(["rm", "-f", "web"]).ok();
 }
 
@@ -225,11 +229,13 @@ fn a_hog_of_memory_is_killed_and_a_modest_one_lives() {
 #[test]
 fn a_fork_bomb_stops_at_the_limit() {
     let store = need!(Store::busybox());
-    let bomb = "trap '' CHLD; while :; do sleep 1000 & done 2>/dev/null";
-    run(&store, "bomb", &["--pids-limit", "20"], bomb);
+    // What cannot fork ends; what it has started stays.
+    run(&store, "bomb", &["--pids-limit", "20"], "exec sleep 1000");
+    let bomb = "while :; do sleep 1000 & done";
+    store.rbuild(["exec", "-d", "bomb", "sh", "-c", bomb]).ok();
     let file = group(&store, "bomb", &["pids.max"]).join("pids.current");
     let now = || fs::read_to_string(&file).unwrap().trim().parse::<u32>();
-    eventually("it comes to its limit", || now() == Ok(20));
+    eventually("it comes to its limit", || now().is_ok_and(|now| now >= 19));
     for _ in 0..50 {
         assert!(now().unwrap() <= 20);
     }

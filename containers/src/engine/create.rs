@@ -115,6 +115,7 @@ fn settle(id: &str, config: &mut Config, host: &mut HostConfig) {
             _ => id.get(..12).unwrap_or(id).to_owned(),
         };
     }
+    namespaces::uncover(config);
     if config.systemd_mode && config.stop_signal.is_none() {
         config.stop_signal = Some(SYSTEMD_STOP.to_owned());
     }

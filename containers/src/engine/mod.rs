@@ -2,6 +2,7 @@
 //!
 //! One module an action; [`Containers`] is the handle, [`Container`] what is known of one.
 
+mod again;
 mod commit;
 mod container;
 mod create;

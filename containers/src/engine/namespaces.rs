@@ -14,6 +14,7 @@ const MEMORY: [(&str, &str); 4] = [
     ("/tmp", "1777"),
     ("/var/log/journal", "755"),
 ];
+const GROUPS: &str = "/sys/fs/cgroup";
 const SHARED_MEMORY: &str = "/dev/shm";
 
 /// The container that a mode names, `container:NAME`.
@@ -92,13 +93,25 @@ pub(super) fn share(
         (false, true) => CgroupView::Systemd,
         (false, false) => CgroupView::ReadOnly,
     };
-    let spec = spec.shared(shared).cgroups(view);
+    let mut spec = spec.shared(shared).cgroups(view);
+    if host.privileged && !shared.cgroup {
+        // Who gives systemd all control groups means its own. It could not write to these: what is
+        // bound read-only is so with all that is mounted below.
+        spec = spec.without_bind(GROUPS);
+    }
     match host.ipc_mode.as_str() {
         "none" => spec.shm_size(0),
         "host" => spec
             .shm_size(0)
             .first_mounts([Mount::bind(SHARED_MEMORY, SHARED_MEMORY, false)]),
         _ => spec,
+    }
+}
+
+/// Takes a volume of the image away that would hide the control groups from systemd.
+pub(super) fn uncover(config: &mut Config) {
+    if let Some(volumes) = config.volumes.as_mut().filter(|_| config.systemd_mode) {
+        volumes.remove(GROUPS);
     }
 }
 

@@ -48,6 +48,7 @@ impl Container {
             open_stdin: config.open_stdin,
             stdin_once: config.stdin_once,
             restart: restart(&host.restart_policy)?,
+            stop: self.stopping()?,
             health: self.probe()?,
             auto_remove: host.auto_remove,
             attach,

@@ -19,6 +19,12 @@ const KILL: i32 = 9;
 const GRACE: i64 = 10;
 
 impl Container {
+    /// The signal that asks it to end, and the seconds that it gets for that.
+    pub(super) fn stopping(&self) -> Result<(i32, i64)> {
+        let timeout = self.record.config.stop_timeout.unwrap_or(GRACE);
+        Ok((self.stop_signal()?, timeout))
+    }
+
     /// The signal that asks it to end.
     fn stop_signal(&self) -> Result<i32> {
         number(self.record.config.stop_signal.as_deref().unwrap_or("TERM"))

@@ -19,7 +19,7 @@ use super::run::{Refused, Run};
 use crate::events::{Event, journal};
 use crate::folder::Folder;
 use crate::health::{Health, Wellness};
-use crate::launch::Launch;
+use crate::launch::{Launch, RestartPolicy};
 use crate::log::writer::Writer;
 use crate::protocol::{Answer, Request, Until};
 use crate::state::{self, State};
@@ -32,7 +32,7 @@ const ENOUGH_INPUT: usize = 64 << 10;
 const DELAYS: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(60));
 /// Who runs so long has started well, and waits no longer than the first time.
 const GOOD_RUN: Duration = Duration::from_secs(10);
-const SIGKILL: i32 = 9;
+pub(super) const SIGKILL: i32 = 9;
 const SIGCONT: i32 = 18;
 
 /// What happened.
@@ -43,6 +43,7 @@ enum Token {
     Output(usize),
     Input,
     Health,
+    Down,
     Client(usize),
 }
 
@@ -52,7 +53,7 @@ pub(super) struct Monitor {
     pub(super) launch: Launch,
     folder: Folder,
     pub(super) log: Writer,
-    state: State,
+    pub(super) state: State,
     pub(super) clients: Vec<Client>,
     listener: Option<OwnedFd>,
     /// Says that this container has a monitor, as long as it is held.
@@ -60,7 +61,10 @@ pub(super) struct Monitor {
     pub(super) run: Option<Run>,
     /// Finds out whether it is well, while it runs.
     watch: Option<Watch>,
-    restart_at: Option<Instant>,
+    /// Readable when this machine goes down.
+    down: OwnedFd,
+    pub(super) kill_at: Option<Instant>,
+    pub(super) restart_at: Option<Instant>,
     delay: Duration,
     /// What is still to be written to standard input; its end after that.
     pub(super) input: VecDeque<u8>,
@@ -90,6 +94,8 @@ impl Monitor {
             lock: Some(lock),
             run: None,
             watch: None,
+            down: runtime::terminations()?,
+            kill_at: None,
             restart_at: None,
             delay: DELAYS.0,
             input: VecDeque::new(),
@@ -145,7 +151,8 @@ impl Monitor {
         self.run = Some(run);
         self.watch();
         self.restart_at = None;
-        self.save(false);
+        // Who is to come back after a power cut has to be known after it.
+        self.save(self.launch.restart != RestartPolicy::No);
         self.event("start", &[]);
         let attach = self.launch.attach;
         for client in self.clients.iter_mut().filter(|client| client.is_starter) {
@@ -213,7 +220,7 @@ impl Monitor {
     }
 
     /// Writes down what has happened to the container.
-    fn event(&self, action: impl Into<String>, more: &[(&str, String)]) {
+    pub(super) fn event(&self, action: impl Into<String>, more: &[(&str, String)]) {
         let event = Event::of_container(&self.launch.actor, action, more);
         journal::tell(&self.launch.root, &event);
     }
@@ -245,6 +252,7 @@ impl Monitor {
                 }
                 Token::Input => self.write_input(),
                 Token::Health => self.checked(),
+                Token::Down => self.go_down(),
                 Token::Client(index) => {
                     if let Some(client) = self.clients.get_mut(index) {
                         client.flush();
@@ -269,6 +277,7 @@ impl Monitor {
         {
             trouble("check whether it is well", &error);
         }
+        self.kill_in_time();
         if self.restart_at.is_some_and(|at| at <= Instant::now()) {
             self.restart();
         }
@@ -283,6 +292,9 @@ impl Monitor {
             tokens.push(token);
             fds.push(PollFd::from_borrowed_fd(fd, flags));
         };
+        if self.kill_at.is_none() {
+            want(Token::Down, self.down.as_fd(), PollFlags::IN);
+        }
         if let Some(listener) = &self.listener {
             want(Token::Listener, listener.as_fd(), PollFlags::IN);
         }
@@ -312,7 +324,10 @@ impl Monitor {
             want(Token::Client(index), client.fd(), flags);
         }
         let check_at = self.watch.as_ref().and_then(Watch::wakes_at);
-        let next = [self.restart_at, check_at].into_iter().flatten().min();
+        let next = [self.restart_at, check_at, self.kill_at]
+            .into_iter()
+            .flatten()
+            .min();
         let left = match (draining, next) {
             (true, _) => Some(Duration::ZERO),
             (false, at) => at.map(|at| at.saturating_duration_since(Instant::now())),
@@ -414,7 +429,7 @@ impl Monitor {
         Ok(())
     }
 
-    fn freeze(&mut self, frozen: bool) -> Result<(), String> {
+    pub(super) fn freeze(&mut self, frozen: bool) -> Result<(), String> {
         let (from, to) = match frozen {
             true => (Status::Running, Status::Paused),
             false => (Status::Paused, Status::Running),
@@ -513,7 +528,7 @@ impl Monitor {
     }
 
     /// It has ended for good.
-    fn end(&mut self) {
+    pub(super) fn end(&mut self) {
         self.is_over = true;
         // Others may start it from now on: first the state, then the lock.
         self.save(!self.launch.auto_remove);

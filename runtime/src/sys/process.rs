@@ -159,6 +159,20 @@ pub(crate) fn close_inherited() {
     }
 }
 
+/// A descriptor that becomes readable when one of some blocked signals has come (signalfd(2)).
+pub(crate) fn signal_descriptor(set: &SigSet) -> io::Result<OwnedFd> {
+    let flags = libc::SFD_CLOEXEC | libc::SFD_NONBLOCK;
+    // SAFETY: the set is a valid one, which the kernel reads; -1 asks for a new descriptor.
+    let fd = unsafe { libc::signalfd(-1, set.as_ref(), flags) };
+    match fd {
+        0.. => {
+            // SAFETY: the kernel has just made it for us; nobody else knows it.
+            Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+        }
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
 /// Waits for a child and reaps it: `Ok((code, signal))`, one of them set.
 pub(crate) fn wait_child(pidfd: BorrowedFd<'_>) -> io::Result<(Option<i32>, Option<i32>)> {
     use rustix::process::{WaitId, WaitIdOptions, waitid};
