@@ -6,6 +6,8 @@ use std::collections::BTreeMap;
 use oci::config::{Config as ImageConfig, Empty, Healthcheck};
 use serde::{Deserialize, Serialize};
 
+use crate::health;
+
 /// All that is known of a container beside what has become of it.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Record {
@@ -52,6 +54,9 @@ pub struct Config {
     pub stop_timeout: Option<i64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub shell: Option<Vec<String>>,
+    /// Not docker's: systemd is the first process.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub systemd_mode: bool,
 }
 
 impl Config {
@@ -79,9 +84,7 @@ impl Config {
             }
             self.entrypoint.clone_from(&image.entrypoint);
         }
-        if self.healthcheck.is_none() {
-            self.healthcheck.clone_from(&image.healthcheck);
-        }
+        self.healthcheck = health::merge(self.healthcheck.take(), image.healthcheck.as_ref());
         if self.working_dir.is_empty() {
             self.working_dir.clone_from(&image.working_dir);
         }

@@ -11,6 +11,7 @@ use crate::commands::completions::{CompleteArgs, CompletionsArgs};
 use crate::commands::container::{self, ContainerCommand};
 use crate::commands::debug::DebugCommand;
 use crate::commands::df::DfArgs;
+use crate::commands::events::EventsArgs;
 use crate::commands::explain::ExplainArgs;
 use crate::commands::export::ExportArgs;
 use crate::commands::fsck::FsckArgs;
@@ -202,6 +203,9 @@ pub enum Command {
     /// Show where images are kept, and with what
     Info(InfoArgs),
 
+    /// Tell what happens to containers
+    Events(EventsArgs),
+
     /// Commands about images, as docker groups them
     #[command(subcommand, arg_required_else_help = true)]
     Image(ImageCommand),
@@ -292,6 +296,8 @@ pub enum BuilderCommand {
 pub enum SystemCommand {
     /// Show how much disk space is used
     Df(DfArgs),
+    /// Tell what happens to containers
+    Events(EventsArgs),
     /// Show where images are kept, and with what
     Info(InfoArgs),
     /// Remove what is not used

@@ -7,9 +7,9 @@ use std::process::ExitCode;
 use crate::app::App;
 use crate::args::{self, BuilderCommand, Cli, Command, ImageCommand, SystemCommand};
 use crate::commands::{
-    bake, build, builds, completions, container, debug, df, explain, export, fsck, history, images,
-    imagetools, import, info, inspect, lint, load, login, logout, manifest, prune, pull, push, rmi,
-    save, tag, version,
+    bake, build, builds, completions, container, debug, df, events, explain, export, fsck, history,
+    images, imagetools, import, info, inspect, lint, load, login, logout, manifest, prune, pull,
+    push, rmi, save, tag, version,
 };
 use crate::failure::{Failure, Outcome};
 use crate::limits;
@@ -153,6 +153,7 @@ async fn dispatch(app: &App, command: Command) -> Outcome {
         Command::Prune(args) => prune::run(app, args).await,
         Command::Fsck(args) => fsck::run(app, args).await,
         Command::Info(args) => info::run(app, args).await,
+        Command::Events(args) => events::run(app, args).await,
         Command::Image(command) => image(app, command).await,
         Command::Builder(command) => match command {
             BuilderCommand::Build(args) => build::run(app, *args).await,
@@ -165,6 +166,7 @@ async fn dispatch(app: &App, command: Command) -> Outcome {
         Command::Imagetools(command) => imagetools::run(app, command).await,
         Command::System(command) => match command {
             SystemCommand::Df(args) => df::run(app, args).await,
+            SystemCommand::Events(args) => events::run(app, args).await,
             SystemCommand::Info(args) => info::run(app, args).await,
             SystemCommand::Prune(args) => prune::run(app, args).await,
         },

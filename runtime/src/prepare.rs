@@ -12,7 +12,7 @@ use crate::error::{Error, Result};
 use crate::mountpoints::{Found, Kind, Made, MountPoints};
 use crate::plan::{self, File, HostCapabilities, Inputs, Plan, Target};
 use crate::spec::{MountKind, NetworkMode, Rootfs, Spec};
-use crate::{dns, overlay, sys, users};
+use crate::{cgroup, dns, overlay, sys, users};
 
 /// What [`prepare`] made.
 #[derive(Debug)]
@@ -240,6 +240,7 @@ fn host_capabilities() -> &'static HostCapabilities {
         HostCapabilities {
             mqueue: known.lines().any(|line| line.ends_with("\tmqueue")),
             thermal: thermal.collect(),
+            cgroups: cgroup::shown().to_vec(),
         }
     })
 }

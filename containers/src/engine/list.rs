@@ -26,7 +26,10 @@ impl Containers {
         let mut left = Vec::with_capacity(all.len());
         for container in all {
             match container.is_left_over() {
-                true => self.store.remove_container(&container.id).await?,
+                true => {
+                    self.store.remove_container(&container.id).await?;
+                    self.tell(&container, "destroy", &[]);
+                }
                 false => left.push(container),
             }
         }

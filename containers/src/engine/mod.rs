@@ -2,9 +2,11 @@
 //!
 //! One module an action; [`Containers`] is the handle, [`Container`] what is known of one.
 
+mod again;
 mod commit;
 mod container;
 mod create;
+mod devices;
 mod exec;
 mod files;
 mod handle;
@@ -13,6 +15,7 @@ mod limits;
 mod list;
 mod logs;
 mod mounts;
+mod namespaces;
 mod remove;
 mod security;
 mod signals;

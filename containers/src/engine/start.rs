@@ -47,12 +47,16 @@ impl Containers {
                 layers.into_iter().map(|layer| layer.fs_path).collect()
             }
         };
+        if attach.any() {
+            self.tell(&container, "attach", &[]);
+        }
+        let beside = self.beside(&container).await?;
         let stub = self.store.derived_dir("container-stub").await?;
         let root = self.store.root().to_owned();
         blocking(move || {
             let _lock = lock;
             runtime::overlay::prepare_lasting_stub_dir(&stub)?;
-            let launch = container.launch(root, (lowers, stub), attach)?;
+            let launch = container.launch(root, (lowers, stub), (attach, beside))?;
             let failed = |cause: io::Error| Error::Monitor {
                 id: container.id.clone(),
                 cause,

@@ -78,7 +78,7 @@ const TYPES: Types = Types {
         "Test",
     ],
     texts: &["StopSignal", "Variant", "OsVersion"],
-    pointers: &["Healthcheck", "StopTimeout"],
+    pointers: &["Health", "Healthcheck", "StopTimeout"],
 };
 
 /// Runs the command.

@@ -65,10 +65,6 @@ const OTHERS: &[(&[&str], &str)] = &[
         "Search on the registry's own site, or list its tags with `skopeo list-tags`",
     ),
     (
-        &["events", "system events"],
-        "There is no daemon that events could come from; `rbuild ps -a` tells what became of all",
-    ),
-    (
         &["swarm", "service", "stack", "node", "secret", "config"],
         "rbuild builds images; clusters are for others",
     ),

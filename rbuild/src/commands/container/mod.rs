@@ -3,13 +3,16 @@
 pub mod attach;
 pub mod commit;
 pub mod create;
+pub mod devices;
 pub mod diff;
 pub mod each;
 pub mod exec;
 pub mod flags;
+pub mod health;
 mod image;
 pub mod kill;
 pub mod logs;
+pub mod namespaces;
 pub mod options;
 pub mod pause;
 pub mod prune;

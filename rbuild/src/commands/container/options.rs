@@ -12,6 +12,7 @@ use golang::size::parse_size;
 use runtime::Ulimit;
 
 use super::flags::{LimitFlags, MakeFlags};
+use super::{devices, health, namespaces};
 
 /// What the flags come to: image, configuration, and what this machine does.
 #[derive(Debug)]
@@ -30,8 +31,9 @@ pub struct Made {
 /// Says which flag has which wrong value.
 pub fn read(flags: &MakeFlags) -> Result<Made, String> {
     let (image, command) = flags.words.split_first().ok_or("no image")?;
-    let config = config(flags, image, command)?;
-    let host = host(flags)?;
+    let mut config = config(flags, image, command)?;
+    let mut host = host(flags)?;
+    namespaces::share(&flags.namespaces, (&mut config, &mut host))?;
     Ok(Made {
         image: image.clone(),
         config,
@@ -74,6 +76,7 @@ fn config(flags: &MakeFlags, image: &str, command: &[String]) -> Result<Config, 
         labels,
         stop_signal: flags.stop_signal.clone(),
         stop_timeout: flags.stop_timeout,
+        healthcheck: health::read(&flags.health)?,
         ..Config::default()
     })
 }
@@ -93,13 +96,11 @@ fn host(flags: &MakeFlags) -> Result<HostConfig, String> {
         auto_remove: flags.rm,
         cap_add: list(&flags.cap_add),
         cap_drop: list(&flags.cap_drop),
-        cgroupns_mode: "private".to_owned(),
         dns: flags.dns.clone(),
         dns_options: flags.dns_option.clone(),
         dns_search: flags.dns_search.clone(),
         extra_hosts: list(&hosts(&flags.add_host)?),
         group_add: list(&flags.group_add),
-        ipc_mode: "private".to_owned(),
         privileged: flags.privileged,
         readonly_rootfs: flags.read_only,
         security_opt: list(&secured(&flags.security_opt)?),
@@ -118,6 +119,7 @@ fn host(flags: &MakeFlags) -> Result<HostConfig, String> {
         host.devices.push(device(text)?);
     }
     limit(&flags.limits, &mut host)?;
+    devices::limit(&flags.device_limits, &mut host)?;
     if host.auto_remove && host.restart_policy.name != "no" {
         return Err("Conflicting options: --restart and --rm".to_owned());
     }
@@ -157,6 +159,12 @@ pub fn limit(flags: &LimitFlags, host: &mut HostConfig) -> Result<(), String> {
             text => i64::try_from(size("--memory-swap", text)?).unwrap_or(i64::MAX),
         };
     }
+    if let Some(text) = &flags.memory_reservation {
+        host.memory_reservation = size("--memory-reservation", text)?;
+    }
+    if let Some(text) = &flags.kernel_memory {
+        size("--kernel-memory", text)?;
+    }
     if let Some(text) = &flags.shm_size {
         host.shm_size = size("--shm-size", text)?;
     }
@@ -166,6 +174,9 @@ pub fn limit(flags: &LimitFlags, host: &mut HostConfig) -> Result<(), String> {
     let set = |to: &mut u64, from: Option<u64>| *to = from.unwrap_or(*to);
     set(&mut host.cpu_shares, flags.cpu_shares);
     set(&mut host.cpu_period, flags.cpu_period);
+    set(&mut host.cpu_realtime_period, flags.cpu_rt_period);
+    host.cpu_realtime_runtime = flags.cpu_rt_runtime.unwrap_or(host.cpu_realtime_runtime);
+    host.blkio_weight = flags.blkio_weight.unwrap_or(host.blkio_weight);
     host.cpu_quota = flags.cpu_quota.unwrap_or(host.cpu_quota);
     let text = |to: &mut String, from: &Option<String>| {
         if let Some(from) = from {
@@ -197,6 +208,14 @@ fn cpus(text: &str) -> Result<u64, String> {
             "invalid argument \"{text}\" for \"--cpus\" flag: failed to parse {text} as a rational number"
         )
     };
+    if let Some(rest) = text.strip_prefix('-')
+        && cpus(rest).is_ok_and(|number| number > 0)
+    {
+        let cpus = std::thread::available_parallelism().map_or(1, usize::from);
+        return Err(format!(
+            "range of CPUs is from 0.01 to {cpus}.00, as there are only {cpus} CPUs available"
+        ));
+    }
     let (whole, part) = text.split_once('.').unwrap_or((text, ""));
     if part.len() > 9 {
         return Err(format!(
