@@ -6,7 +6,8 @@ use std::path::PathBuf;
 use runtime::{Dns, Node, Overlay, Rootfs, Spec, WindowSize};
 
 use super::container::Container;
-use super::{limits, mounts, security};
+use super::mounts::{self, Places};
+use super::{limits, security};
 use crate::error::{Error, Result};
 use crate::launch::{Etc, HostAddress, Launch, RestartPolicy, Streams};
 use crate::log::LogSettings;
@@ -22,6 +23,7 @@ impl Container {
         &self,
         root: PathBuf,
         (lowers, stub): (Vec<PathBuf>, PathBuf),
+        places: &Places,
         attach: Streams,
     ) -> Result<Launch> {
         let (config, host) = (&self.record.config, &self.record.host);
@@ -36,7 +38,7 @@ impl Container {
             id: self.id.clone(),
             folder: self.folder.path().to_owned(),
             root,
-            spec: self.spec(overlay)?,
+            spec: self.spec(overlay, places)?,
             network,
             etc: etc(&self.hostname(), &config.domainname, host)?,
             log: log(&host.log_config)?,
@@ -54,7 +56,7 @@ impl Container {
         self.record.config.hostname.clone()
     }
 
-    fn spec(&self, overlay: Overlay) -> Result<Spec> {
+    fn spec(&self, overlay: Overlay, places: &Places) -> Result<Spec> {
         let (config, host) = (&self.record.config, &self.record.host);
         let confinement = security::confinement(host)?;
         let mut spec = Spec::new(Rootfs::Overlay(overlay), config.argv())
@@ -104,8 +106,8 @@ impl Container {
             })?;
             spec = spec.node(node);
         }
-        for place in mounts::places(host)? {
-            spec = spec.mount(place.mount()?);
+        for point in &self.record.mounts {
+            spec = spec.mount(mounts::mount(point, places)?);
         }
         Ok(spec)
     }

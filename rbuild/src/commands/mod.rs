@@ -28,3 +28,4 @@ pub mod rmi;
 pub mod save;
 pub mod tag;
 pub mod version;
+pub mod volume;

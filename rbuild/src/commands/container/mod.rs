@@ -10,6 +10,7 @@ pub mod flags;
 mod image;
 pub mod kill;
 pub mod logs;
+mod mount_flags;
 pub mod options;
 pub mod pause;
 pub mod prune;
@@ -33,6 +34,8 @@ use clap::Subcommand;
 use crate::app::App;
 use crate::commands::{export, inspect};
 use crate::failure::Outcome;
+
+pub use rows::has_label;
 
 /// `rbuild container`
 #[derive(Debug, Subcommand)]
