@@ -33,6 +33,7 @@ use crate::commands::rmi::RmiArgs;
 use crate::commands::save::SaveArgs;
 use crate::commands::tag::TagArgs;
 use crate::commands::version::VersionArgs;
+use crate::commands::volume::VolumeCommand;
 use crate::flags::Global;
 
 const EXAMPLES: &str = "\
@@ -147,6 +148,10 @@ pub enum Command {
     /// Commands about containers, as docker groups them
     #[command(subcommand, arg_required_else_help = true)]
     Container(ContainerCommand),
+
+    /// Commands about volumes, which keep files beyond containers
+    #[command(subcommand, arg_required_else_help = true)]
+    Volume(VolumeCommand),
 
     /// List images
     #[command(visible_alias = "ls")]

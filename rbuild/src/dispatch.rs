@@ -9,7 +9,7 @@ use crate::args::{self, BuilderCommand, Cli, Command, ImageCommand, SystemComman
 use crate::commands::{
     bake, build, builds, completions, container, debug, df, events, explain, export, fsck, history,
     images, imagetools, import, info, inspect, lint, load, login, logout, manifest, prune, pull,
-    push, rmi, save, tag, version,
+    push, rmi, save, tag, version, volume,
 };
 use crate::failure::{Failure, Outcome};
 use crate::limits;
@@ -135,6 +135,7 @@ async fn dispatch(app: &App, command: Command) -> Outcome {
         Command::Commit(args) => container::commit::run(app, args).await,
         Command::Update(args) => container::update::run(app, *args).await,
         Command::Container(command) => container::run(app, command).await,
+        Command::Volume(command) => volume::run(app, command).await,
         Command::Images(args) => images::run(app, args).await,
         Command::History(args) => history::run(app, args).await,
         Command::Inspect(args) => inspect::run(app, args).await,

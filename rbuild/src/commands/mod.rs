@@ -29,3 +29,4 @@ pub mod rmi;
 pub mod save;
 pub mod tag;
 pub mod version;
+pub mod volume;

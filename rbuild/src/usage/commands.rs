@@ -8,7 +8,7 @@ use clap::Command;
 use super::hints::{see, similar};
 
 /// Docker's words about containers that are not here yet.
-const CONTAINERS: &[&str] = &["cp", "port"];
+const CONTAINERS: &[&str] = &["port"];
 const NOT_YET: &str = "rbuild has no such command; `rbuild container --help` lists what can be \
     done with containers";
 
@@ -56,9 +56,8 @@ const OTHERS: &[(&[&str], &str)] = &[
         "`rbuild bake` builds the services of a compose file; it runs none",
     ),
     (
-        &["network", "volume"],
-        "Containers share one bridge, or have --network host or none; folders are shown to them by \
-         --volume SOURCE:TARGET",
+        &["network"],
+        "Containers share one bridge, or have --network host or none",
     ),
     (
         &["search"],
