@@ -6,6 +6,8 @@ use std::collections::BTreeMap;
 use oci::config::{Config as ImageConfig, Empty, Healthcheck};
 use serde::{Deserialize, Serialize};
 
+use crate::endpoint::EndpointSettings;
+
 /// All that is known of a container beside what has become of it.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Record {
@@ -13,6 +15,9 @@ pub struct Record {
     pub config: Config,
     /// What this machine does for it.
     pub host: HostConfig,
+    /// Its places on networks, by their names.
+    #[serde(default)]
+    pub networks: BTreeMap<String, EndpointSettings>,
 }
 
 /// docker's `Config`: what an image made of the container would keep.

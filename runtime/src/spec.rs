@@ -322,6 +322,9 @@ pub enum NetworkMode {
     /// One made beforehand, which no other container has at the same time.
     #[serde(skip)]
     Sandbox(Arc<Sandbox>),
+    /// A network namespace that others may be in, too.
+    #[serde(skip)]
+    Joined(Arc<OwnedFd>),
 }
 
 /// One mount besides the standard ones.

@@ -14,6 +14,7 @@
 //! | [`remove`] | `rmi` |
 //! | [`share`] | one layer on several stacks |
 //! | [`containers`] | containers: their rows and directories |
+//! | [`networks`] | networks that containers are on: their rows |
 //! | [`claim`] | who does a step that several are about to do |
 //! | [`layers`] | the blobs of layers, and where else they are |
 //! | [`cache`] | build-cache records |
@@ -45,6 +46,7 @@ mod indexes;
 pub mod layers;
 pub mod lock;
 pub mod mounts;
+pub mod networks;
 pub mod prune;
 mod read_only;
 pub mod record;
@@ -64,6 +66,7 @@ pub use image::{Image, ImageLine, NewImage, RawManifest};
 pub use index::{Content, IndexEntry, NewIndex, StoredIndex};
 pub use lock::Lease;
 pub use mounts::{CacheDir, CacheName, CacheOffer, CacheSharing, NewCacheDir};
+pub use networks::StoredNetwork;
 pub use prune::{DiskUsage, Kept, PruneOptions, PruneReport, Usage};
 pub use record::{CacheRecord, NewCacheRecord, RecordKind};
 pub use remove::Removal;

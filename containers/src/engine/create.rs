@@ -5,10 +5,11 @@ use store::{Image, NewContainer};
 
 use super::container::Container;
 use super::handle::Containers;
+use super::networks::Asked;
 use super::{limits, mounts, security, spec};
 use crate::error::{Error, Result};
+use crate::names;
 use crate::record::{Config, HostConfig, Record};
-use crate::{names, network};
 
 /// How many names are tried for a container that was given none.
 const TRIES: u32 = 20;
@@ -22,6 +23,8 @@ pub struct Create {
     pub config: Config,
     /// What this machine does for it.
     pub host: HostConfig,
+    /// Its networks, the one of [`HostConfig::network_mode`] among them where more is said of it.
+    pub networks: Asked,
     /// The image.
     pub image: Image,
     /// The image's configuration.
@@ -47,12 +50,16 @@ impl Containers {
             name,
             mut config,
             mut host,
+            networks,
             image,
             image_config,
         } = request;
         if let Some(name) = name.as_deref().filter(|name| !names::is_name(name)) {
             return Err(Error::InvalidName(name.to_owned()));
         }
+        let networks = self
+            .settle_networks(&mut config, &mut host, networks)
+            .await?;
         config.complete(&image_config.config.unwrap_or_default());
         if config.argv().is_empty() {
             return Err(Error::NoCommand);
@@ -60,7 +67,11 @@ impl Containers {
         let id = names::new_id().map_err(Error::io("read", "/dev/urandom"))?;
         settle(&id, &mut config, &mut host);
         let warnings = check(&host)?;
-        let record = Record { config, host };
+        let record = Record {
+            config,
+            host,
+            networks,
+        };
         let text = serde_json::to_string(&record).map_err(|cause| Error::Record {
             id: id.clone(),
             cause,
@@ -92,15 +103,13 @@ impl Containers {
     }
 }
 
-fn nanoseconds() -> i64 {
+/// The time now.
+pub(super) fn nanoseconds() -> i64 {
     i64::try_from(jiff::Timestamp::now().as_nanosecond()).unwrap_or(i64::MAX)
 }
 
 /// Fills in what follows from the rest.
 fn settle(id: &str, config: &mut Config, host: &mut HostConfig) {
-    if host.network_mode.is_empty() || host.network_mode == "default" {
-        host.network_mode = "bridge".to_owned();
-    }
     if config.hostname.is_empty() {
         config.hostname = match host.network_mode.as_str() {
             "host" => own_name(),
@@ -136,7 +145,6 @@ fn check(host: &HostConfig) -> Result<Vec<String>> {
             "can't create 'AutoRemove' container with restart policy".to_owned(),
         ));
     }
-    network::plan(&host.network_mode)?;
     let mut warnings = Vec::new();
     if host.network_mode == "host" && !host.port_bindings.is_empty() {
         warnings.push("Published ports are discarded when using host network mode".to_owned());

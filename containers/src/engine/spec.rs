@@ -6,11 +6,11 @@ use std::path::PathBuf;
 use runtime::{Dns, Node, Overlay, Rootfs, Spec, WindowSize};
 
 use super::container::Container;
+use super::networks::Planned;
 use super::{limits, mounts, security};
 use crate::error::{Error, Result};
 use crate::launch::{Etc, HostAddress, Launch, RestartPolicy, Streams};
 use crate::log::LogSettings;
-use crate::network;
 use crate::record::{HostConfig, LogConfig, RestartRule};
 
 /// What a container without PATH has.
@@ -22,6 +22,7 @@ impl Container {
         &self,
         root: PathBuf,
         (lowers, stub): (Vec<PathBuf>, PathBuf),
+        planned: Planned,
         attach: Streams,
     ) -> Result<Launch> {
         let (config, host) = (&self.record.config, &self.record.host);
@@ -31,14 +32,17 @@ impl Container {
             upper: self.stored.upper(),
             work: self.stored.work(),
         };
-        let network = network::plan(&host.network_mode)?;
         Ok(Launch {
             id: self.id.clone(),
+            name: self.name.clone(),
             folder: self.folder.path().to_owned(),
             root,
-            spec: self.spec(overlay)?,
-            network,
-            etc: etc(&self.hostname(), &config.domainname, host)?,
+            spec: self.spec(overlay)?.env([planned.env, self.env()].concat()),
+            network: planned.network,
+            etc: Etc {
+                links: planned.links,
+                ..etc(&self.hostname(), &config.domainname, host)?
+            },
             log: log(&host.log_config)?,
             tty: config.tty,
             open_stdin: config.open_stdin,
@@ -160,6 +164,7 @@ fn etc(hostname: &str, domain: &str, host: &HostConfig) -> Result<Etc> {
         hostname: hostname.to_owned(),
         domain: domain.to_owned(),
         hosts: hosts.collect::<Result<_>>()?,
+        links: Vec::new(),
         dns: Dns {
             servers: host.dns.clone(),
             search: host.dns_search.clone(),

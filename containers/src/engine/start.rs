@@ -37,6 +37,7 @@ impl Containers {
             status if status.is_alive() => return Ok(None),
             _ => return Err(Error::StartRemoved),
         }
+        let planned = self.plan_networks(&container).await?;
         let lowers = match &container.stored.chain_id {
             None => Vec::new(),
             Some(chain_id) => {
@@ -52,7 +53,7 @@ impl Containers {
         blocking(move || {
             let _lock = lock;
             runtime::overlay::prepare_lasting_stub_dir(&stub)?;
-            let launch = container.launch(root, (lowers, stub), attach)?;
+            let launch = container.launch(root, (lowers, stub), planned, attach)?;
             let failed = |cause: io::Error| Error::Monitor {
                 id: container.id.clone(),
                 cause,

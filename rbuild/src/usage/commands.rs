@@ -8,7 +8,7 @@ use clap::Command;
 use super::hints::{see, similar};
 
 /// Docker's words about containers that are not here yet.
-const CONTAINERS: &[&str] = &["cp", "port"];
+const CONTAINERS: &[&str] = &["cp"];
 const NOT_YET: &str = "rbuild has no such command; `rbuild container --help` lists what can be \
     done with containers";
 
@@ -56,9 +56,8 @@ const OTHERS: &[(&[&str], &str)] = &[
         "`rbuild bake` builds the services of a compose file; it runs none",
     ),
     (
-        &["network", "volume"],
-        "Containers share one bridge, or have --network host or none; folders are shown to them by \
-         --volume SOURCE:TARGET",
+        &["volume"],
+        "Folders are shown to containers by --volume SOURCE:TARGET",
     ),
     (
         &["search"],
@@ -201,7 +200,7 @@ mod tests {
             ("rbuild https://example.com/app.git#v1", First::Build(1)),
             ("rbuild git@example.com:app.git", First::Build(1)),
             ("rbuild ps -a", First::Command),
-            ("rbuild port x", nothing("port")),
+            ("rbuild port x", First::Command),
             ("rbuild --no-color psuh x", nothing("psuh")),
         ] {
             assert_eq!(first(line), what, "{line}");
@@ -222,7 +221,7 @@ mod tests {
         let end = "Run 'rbuild image --help' for more information";
         assert!(told(&["image"], "prnue").ends_with(end));
         assert!(told(&[], "xyzzy").contains("no folder xyzzy to build"));
-        assert!(told(&[], "port").contains("rbuild container --help"));
+        assert!(told(&[], "cp").contains("rbuild container --help"));
         assert!(told(&["buildx"], "create").contains("no builders"));
         assert!(told(&[], "compose").contains("rbuild bake"));
     }

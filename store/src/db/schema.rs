@@ -25,6 +25,10 @@ const MIGRATIONS: &[(&str, &str)] = &[
         "0004_containers.sql",
         include_str!("../../../migrations/store/0004_containers.sql"),
     ),
+    (
+        "0006_networks.sql",
+        include_str!("../../../migrations/store/0006_networks.sql"),
+    ),
 ];
 
 /// The version that this program writes.
