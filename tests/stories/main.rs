@@ -10,6 +10,7 @@ mod baking;
 mod building;
 mod buildkit_cache;
 mod cache;
+mod container_networks;
 mod containers;
 mod contexts;
 mod copying;

@@ -14,6 +14,12 @@ use crate::record::{Config, HostConfig, Record};
 /// How many names are tried for a container that was given none.
 const TRIES: u32 = 20;
 
+/// What is told where the old iptables are in the way.
+const BLOCKED: &str = "the FORWARD chain of this machine's legacy iptables drops what containers \
+    exchange with other machines; `iptables-legacy -I FORWARD -i rbuild+ -j ACCEPT` and \
+    `iptables-legacy -I FORWARD -o rbuild+ -m conntrack --ctstate ESTABLISHED,RELATED,DNAT -j \
+    ACCEPT` let it pass";
+
 /// A container to be made.
 #[derive(Debug)]
 pub struct Create {
@@ -148,6 +154,11 @@ fn check(host: &HostConfig) -> Result<Vec<String>> {
     let mut warnings = Vec::new();
     if host.network_mode == "host" && !host.port_bindings.is_empty() {
         warnings.push("Published ports are discarded when using host network mode".to_owned());
+    }
+    let has_bridge = !matches!(host.network_mode.as_str(), "host" | "none")
+        && !host.network_mode.starts_with("container:");
+    if has_bridge && runtime::network::is_forwarding_blocked() {
+        warnings.push(BLOCKED.to_owned());
     }
     Ok(warnings)
 }

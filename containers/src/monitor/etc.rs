@@ -44,7 +44,10 @@ fn hosts(etc: &Etc, network: &Network) -> String {
             }
             text
         }
-        _ => dns::hosts("", None, &extra),
+        // docker 28 writes two of the addresses so.
+        _ => dns::hosts("", None, &extra)
+            .replace("fe00::0\t", "fe00::\t")
+            .replace("ff00::0\t", "ff00::\t"),
     };
     for (address, names) in &etc.links {
         text.push_str(&format!("{address}\t{names}\n"));

@@ -125,7 +125,7 @@ impl Network {
                     answerer: None,
                     published: None,
                     places: Vec::new(),
-                    namespace: Namespace::create()?,
+                    namespace: Namespace::create(false)?,
                     wanted: ports.clone(),
                     container: (launch.id.clone(), launch.name.clone()),
                     dns: launch.etc.dns.clone(),

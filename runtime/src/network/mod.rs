@@ -20,6 +20,7 @@ mod firewall;
 mod foreign;
 mod hardware;
 mod leases;
+mod legacy;
 mod link;
 mod namespace;
 mod netlink;
@@ -62,7 +63,7 @@ impl Sandbox {
     /// [`crate::Error::Network`] says which step failed and why; [`crate::Error::NotPermitted`]
     /// without root.
     pub fn create(config: &Config) -> Result<Self> {
-        let namespace = Namespace::create()?;
+        let namespace = Namespace::create(true)?;
         let wish = Wish {
             interface: INTERFACE.to_owned(),
             ..Wish::default()
@@ -185,4 +186,10 @@ pub fn notes(directory: &Path, bridge: &str) -> Vec<(Ipv4Addr, String)> {
 /// telling why a port cannot be had.
 pub fn is_published(directory: &Path, protocol: Protocol, port: u16) -> bool {
     leases::published(directory).any(|one| (one.protocol, one.port) == (protocol, port))
+}
+
+/// Whether this host's old iptables drop what containers send to other machines, and what comes for
+/// them: its FORWARD chain has that policy, and no rule for bridges of ours.
+pub fn is_forwarding_blocked() -> bool {
+    legacy::drops_forwarded()
 }

@@ -30,15 +30,19 @@ pub struct Namespace {
 }
 
 impl Namespace {
-    /// Makes one.
+    /// Makes one. Without `ipv6` its interfaces have no addresses of that kind, but for `lo`.
     ///
     /// # Errors
     /// [`crate::Error::Network`]; [`crate::Error::NotPermitted`] without root.
-    pub fn create() -> Result<Self> {
+    pub fn create(ipv6: bool) -> Result<Self> {
         let make = || -> io::Result<Self> {
             nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWNET)?;
             let namespace = File::open("/proc/thread-self/ns/net")?;
             sys::raise_loopback()?;
+            if !ipv6 {
+                // Whether the kernel has IPv6 at all or not.
+                let _ = std::fs::write("/proc/sys/net/ipv6/conf/default/disable_ipv6", "1");
+            }
             Ok(Self {
                 fd: namespace.into(),
                 counters: Counters::here()?,

@@ -202,7 +202,7 @@ fn publish(dir: &Path) {
         ..config(dir)
     };
     let place = |interface: &str| {
-        let namespace = Namespace::create().unwrap();
+        let namespace = Namespace::create(false).unwrap();
         let wish = Wish {
             interface: interface.to_owned(),
             note: "says".to_owned(),

@@ -54,10 +54,12 @@ impl Containers {
         }
         let mut all = asked;
         let main = all.entry(host.network_mode.clone()).or_default();
-        if let (Mode::User(_), Some(links)) = (&mode, host.links.take()) {
-            main.links = Some(links);
-        } else if mode != Mode::Bridge {
-            host.links = None;
+        if mode != Mode::Bridge {
+            // They mean names that it alone knows.
+            let links = host.links.take();
+            if let Mode::User(_) = mode {
+                main.links = links.or(main.links.take());
+            }
         }
         let mut settled = BTreeMap::new();
         for (typed, mut settings) in all {
