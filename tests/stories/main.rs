@@ -13,6 +13,7 @@ mod buildkit_cache;
 mod cache;
 mod container_health;
 mod container_limits;
+mod container_networks;
 mod containers;
 mod contexts;
 mod copying;
