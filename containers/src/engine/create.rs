@@ -67,7 +67,7 @@ impl Containers {
         let mut warnings = devices::discard(&mut host, &runtime::supported()?);
         warnings.extend(check(&host)?);
         let record = Record { config, host };
-        let text = serde_json::to_string(&record).map_err(|cause| Error::Record {
+        let text = record.text().map_err(|cause| Error::Record {
             id: id.clone(),
             cause,
         })?;

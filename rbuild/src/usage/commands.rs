@@ -61,10 +61,6 @@ const OTHERS: &[(&[&str], &str)] = &[
          --volume SOURCE:TARGET",
     ),
     (
-        &["search"],
-        "Search on the registry's own site, or list its tags with `skopeo list-tags`",
-    ),
-    (
         &["swarm", "service", "stack", "node", "secret", "config"],
         "rbuild builds images; clusters are for others",
     ),
