@@ -18,7 +18,8 @@ const DONE: &[&str] = &[
     "update -m 64m --memory-swap 64m two",
     "commit -m why two img:events",
     "rm -f two",
-    "run --rm --net none -l k=v busybox false",
+    "run --name three --net none -l k=v busybox false",
+    "rm three",
 ];
 
 /// What is asked of both.

@@ -18,8 +18,6 @@ const SAME: &[&str] = &[
     "ps -a --filter name=words- --format '{{.Names}} {{.Status}} {{.State}}'",
     "ps -as --filter name=words-b --format '{{.Size}}'",
     "ps --filter name=words- -aq",
-    "create -it --name words-tty --net none busybox cat",
-    "start -ai words-tty",
     "create -i --name words-in --net none busybox cat",
     "start -ai words-in",
     "run -d --name words-three --net none busybox sh -c 'exit 3'",
@@ -43,7 +41,7 @@ const SAME: &[&str] = &[
     "create --name words-w --net none -w /srv busybox pwd",
     "start -a words-w",
     "rename words-a words-three",
-    "rm words-a words-b words-tty words-in words-three words-four words-w nowhere",
+    "rm words-a words-b words-in words-three words-four words-w nowhere",
     "version -f '{{.Server.Os}}/{{.Server.Arch}} {{.Client.Os}}'",
     "info -f '{{.Driver}} {{.CgroupVersion}} {{.CgroupDriver}} {{.OSType}} {{.NCPU}} {{.MemTotal}} {{.LoggingDriver}}'",
 ];
