@@ -7,6 +7,11 @@ use oci::config::{Config as ImageConfig, Empty, Healthcheck};
 use serde::{Deserialize, Serialize};
 
 use crate::health;
+mod mounts;
+
+pub use mounts::{
+    BindRule, DriverRule, ImageRule, MountPoint, MountRule, MountSource, TmpfsRule, VolumeRule,
+};
 
 /// All that is known of a container beside what has become of it.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -15,6 +20,9 @@ pub struct Record {
     pub config: Config,
     /// What this machine does for it.
     pub host: HostConfig,
+    /// Its mounts, as they were settled when it was made.
+    #[serde(default)]
+    pub mounts: Vec<MountPoint>,
 }
 
 impl Record {
@@ -321,42 +329,6 @@ pub struct UlimitRule {
     pub soft: i64,
 }
 
-/// `--mount`.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "PascalCase", default)]
-pub struct MountRule {
-    /// `bind`, `volume` or `tmpfs`.
-    #[serde(rename = "Type")]
-    pub kind: String,
-    /// A path of this machine, or a volume's name.
-    #[serde(skip_serializing_if = "String::is_empty")]
-    pub source: String,
-    /// The path in the container.
-    pub target: String,
-    /// Forbids writing.
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
-    pub read_only: bool,
-    /// Of a tmpfs.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub tmpfs_options: Option<TmpfsOptions>,
-}
-
-/// How a memory file system is made.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "PascalCase", default)]
-pub struct TmpfsOptions {
-    /// Bytes; 0 for half of this machine's memory.
-    #[serde(skip_serializing_if = "is_zero")]
-    pub size_bytes: u64,
-    /// Permission bits; 0 for the usual ones.
-    #[serde(skip_serializing_if = "is_zero")]
-    pub mode: u64,
-}
-
-fn is_zero(number: &u64) -> bool {
-    *number == 0
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -403,11 +375,12 @@ mod tests {
                 network_mode: "none".to_owned(),
                 ..HostConfig::default()
             },
+            ..Record::default()
         };
         let text = record.text().unwrap();
         let short = concat!(
             r#"{"config":{"Cmd":[],"Image":"busybox"},"host":{"MemorySwappiness":0,"#,
-            r#""NetworkMode":"none","OomKillDisable":false}}"#
+            r#""NetworkMode":"none","OomKillDisable":false},"mounts":[]}"#
         );
         assert_eq!(text, short);
         assert_eq!(serde_json::from_str::<Record>(&text).unwrap(), record);

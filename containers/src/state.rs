@@ -116,3 +116,8 @@ pub fn now() -> String {
 pub fn time_of(time: jiff::Timestamp) -> String {
     time.to_string()
 }
+
+/// A time in seconds since the epoch as `inspect` has it.
+pub(crate) fn seconds_of(seconds: i64) -> String {
+    jiff::Timestamp::from_second(seconds).map_or_else(|_| NO_TIME.to_owned(), time_of)
+}

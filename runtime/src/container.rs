@@ -8,7 +8,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use nix::libc;
-use rustix::mount::OpenTreeFlags;
 use rustix::process::{Signal, pidfd_send_signal};
 
 use crate::cgroup::Cgroup;
@@ -20,8 +19,9 @@ use crate::node::Devices;
 use crate::prepare::{Prepared, prepare};
 use crate::processes;
 use crate::share::{PidSpace, Shared};
+use crate::source::tree_of;
 use crate::spawner::Start;
-use crate::spec::{MountKind, NetworkMode, Spec};
+use crate::spec::{NetworkMode, Spec};
 use crate::sys::{self, Child};
 use crate::{plan, spawner};
 
@@ -221,29 +221,6 @@ fn descriptors(
         fds.push(tree_of(kind)?);
     }
     Ok(fds)
-}
-
-/// A detached mount of what is to be bound.
-fn tree_of(kind: &MountKind) -> Result<OwnedFd> {
-    let flags = OpenTreeFlags::OPEN_TREE_CLONE
-        | OpenTreeFlags::OPEN_TREE_CLOEXEC
-        | OpenTreeFlags::AT_RECURSIVE;
-    match kind {
-        MountKind::Bind { source, .. } => rustix::mount::open_tree(rustix::fs::CWD, source, flags)
-            .map_err(|errno| Error::setup(format!("bind {}", source.display()), errno)),
-        MountKind::Tree { tree, .. } => {
-            let flags = flags | OpenTreeFlags::AT_EMPTY_PATH;
-            match rustix::mount::open_tree(tree, "", flags) {
-                // Before Linux 6.15 a detached mount cannot be cloned, only used up.
-                Err(rustix::io::Errno::INVAL) => tree.try_clone(),
-                other => other.map_err(std::io::Error::from),
-            }
-            .map_err(|error| Error::setup("bind an open file", error))
-        }
-        MountKind::Tmpfs { .. } | MountKind::File { .. } => Err(Error::InvalidSpec(
-            "what is in memory has no source".to_owned(),
-        )),
-    }
 }
 
 impl Stdio {

@@ -46,6 +46,11 @@ impl Inhabitant {
         (Self::of(self.pid)? == self).then_some(pidfd)
     }
 
+    /// A handle on the process.
+    pub(crate) fn handle(self) -> Result<OwnedFd> {
+        self.open().ok_or_else(gone)
+    }
+
     /// Whether it still runs.
     pub fn is_there(self) -> bool {
         Self::of(self.pid) == Some(self)
@@ -93,7 +98,7 @@ pub fn enter(
     if entry.argv.is_empty() {
         return Err(Error::InvalidSpec("no command".to_owned()));
     }
-    let pidfd = inhabitant.open().ok_or_else(gone)?;
+    let pidfd = inhabitant.handle()?;
     let root = inhabitant.root()?;
     let identity = identity(root.as_fd(), &entry.user)?;
     let plan = plan::entry(entry, &identity);

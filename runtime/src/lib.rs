@@ -42,6 +42,7 @@ mod hidden;
 mod init;
 mod limits;
 mod line;
+mod mount;
 mod mountpoints;
 pub mod network;
 mod node;
@@ -52,6 +53,7 @@ mod processes;
 mod seccomp;
 mod self_exe;
 mod share;
+mod source;
 mod spawner;
 mod spec;
 mod sweep;
@@ -63,6 +65,7 @@ mod sync;
 mod sys;
 mod terminations;
 pub mod users;
+pub mod view;
 mod window;
 pub mod writeback;
 
@@ -77,11 +80,12 @@ pub use init::init_hook;
 pub use limits::{
     CgroupParent, Counted, Device, DeviceLimits, Limits, Pids, Rate, Resource, Ulimit,
 };
+pub use mount::{BindOptions, Mount, MountFlags, MountKind, Propagation};
 pub use node::{Access, Node};
 pub use processes::close_inherited;
 pub use seccomp::SeccompProfile;
 pub use share::{CgroupView, PidSpace, Shared};
-pub use spec::{Dns, Mount, MountKind, NetworkMode, Overlay, Rootfs, Spec};
+pub use spec::{Dns, NetworkMode, Overlay, Rootfs, Spec};
 pub use sweep::sweep;
 pub use terminations::terminations;
 pub use window::WindowSize;

@@ -1,14 +1,13 @@
 //! What to run: the specification of one container.
 
-use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
 use crate::caps::{Capability, DEFAULT};
-use crate::hidden::Hidden;
 use crate::limits::{CgroupParent, Limits};
+use crate::mount::{Mount, MountKind};
 use crate::network::Sandbox;
 use crate::node::{Devices, Node};
 use crate::seccomp::SeccompProfile;
@@ -17,7 +16,7 @@ use crate::window::WindowSize;
 
 /// One process to run in a container: [`Spec::new`] gives the least that runs, the setters the
 /// rest. It can be stored as long as it has nothing that only this process holds: no
-/// [`NetworkMode::Sandbox`], no [`MountKind::Tree`].
+/// [`NetworkMode::Sandbox`], no [`MountKind::Tree`](crate::MountKind::Tree).
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Spec {
     /// The root file system.
@@ -351,98 +350,6 @@ pub enum NetworkMode {
     /// One made beforehand, which no other container has at the same time.
     #[serde(skip)]
     Sandbox(Arc<Sandbox>),
-}
-
-/// One mount besides the standard ones.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct Mount {
-    /// Absolute path in the container, resolved inside its root; made when missing and removed
-    /// again afterwards.
-    pub target: String,
-    /// What is mounted there.
-    pub kind: MountKind,
-}
-
-/// What a [`Mount`] shows.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub enum MountKind {
-    /// A file or directory of the host, with the mounts below it.
-    Bind {
-        /// The host's path; a final symbolic link is followed.
-        source: PathBuf,
-        /// Forbids writing.
-        readonly: bool,
-    },
-    /// A file or directory the caller has open (with `O_PATH` at least) or a detached mount:
-    /// nothing can be swapped below it.
-    #[serde(skip)]
-    Tree {
-        /// The open file, directory or detached mount.
-        tree: Arc<OwnedFd>,
-        /// What of the tree is shown, resolved inside it; empty for all of it. Anything else
-        /// takes the tree itself to be a mount.
-        below: String,
-        /// Forbids writing.
-        readonly: bool,
-    },
-    /// A file that is in memory only, read-only, and gone with the container.
-    File {
-        /// What is in it.
-        content: Hidden,
-        /// Owner.
-        uid: u32,
-        /// Group.
-        gid: u32,
-        /// Permission bits.
-        mode: u32,
-    },
-    /// An empty memory file system.
-    Tmpfs {
-        /// Size limit in bytes.
-        size: Option<u64>,
-        /// Further options of tmpfs(5); `mode` in place of what it is otherwise.
-        options: Vec<(String, String)>,
-        /// Forbids writing.
-        readonly: bool,
-    },
-}
-
-impl Mount {
-    /// Binds a path of the host.
-    pub fn bind(source: impl Into<PathBuf>, target: impl Into<String>, readonly: bool) -> Self {
-        Self {
-            target: target.into(),
-            kind: MountKind::Bind {
-                source: source.into(),
-                readonly,
-            },
-        }
-    }
-
-    /// Binds what the caller has open.
-    pub fn tree(tree: Arc<OwnedFd>, target: impl Into<String>, readonly: bool) -> Self {
-        Self {
-            target: target.into(),
-            kind: MountKind::Tree {
-                tree,
-                below: String::new(),
-                readonly,
-            },
-        }
-    }
-
-    /// Mounts a memory file system, with the mode of the directory that it covers, 1777 where
-    /// there is none.
-    pub fn tmpfs(target: impl Into<String>, size: Option<u64>) -> Self {
-        Self {
-            target: target.into(),
-            kind: MountKind::Tmpfs {
-                size,
-                options: Vec::new(),
-                readonly: false,
-            },
-        }
-    }
 }
 
 /// Resolver settings, as Docker's `--dns`, `--dns-search`, `--dns-option`.

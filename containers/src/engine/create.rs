@@ -56,6 +56,7 @@ impl Containers {
             return Err(Error::InvalidName(name.to_owned()));
         }
         health::check(config.healthcheck.as_ref())?;
+        let lent = self.lent(&host).await?;
         config.complete(&image_config.config.unwrap_or_default());
         if config.argv().is_empty() {
             return Err(Error::NoCommand);
@@ -66,40 +67,69 @@ impl Containers {
         settle(&id, &mut config, &mut host);
         let mut warnings = devices::discard(&mut host, &runtime::supported()?);
         warnings.extend(check(&host)?);
-        let record = Record { config, host };
-        let text = record.text().map_err(|cause| Error::Record {
-            id: id.clone(),
+        let lent: Vec<_> = lent
+            .iter()
+            .map(|(points, rw)| (points.as_slice(), *rw))
+            .collect();
+        let mut points = mounts::settle(&config, &host, &lent)?;
+        let driver = host.volume_driver.clone();
+        let chain_id = image.chain_id();
+        // From here on volumes may be there that are nobody's unless the container is made.
+        let held = self.hold(&mut points, &driver, chain_id.as_ref()).await?;
+        let record = Record {
+            config,
+            host,
+            mounts: points,
+        };
+        let new = NewContainer {
+            id,
+            name: name.unwrap_or_default(),
+            chain_id,
+            image: image.id,
+            record: String::new(),
+            created: nanoseconds(),
+            volumes: held.names(),
+            images: held.images.clone(),
+        };
+        let added = self.add(new, &record).await;
+        match added {
+            Ok(container) => Ok(Created {
+                container,
+                warnings,
+            }),
+            Err(error) => {
+                self.give_up(held).await;
+                Err(error)
+            }
+        }
+    }
+
+    /// Adds a container, under a name of ours if it has none.
+    async fn add(&self, mut new: NewContainer, record: &Record) -> Result<Container> {
+        new.record = record.text().map_err(|cause| Error::Record {
+            id: new.id.clone(),
             cause,
         })?;
-        let mut new = NewContainer {
-            id,
-            name: name.clone().unwrap_or_default(),
-            chain_id: image.chain_id(),
-            image: image.id,
-            record: text,
-            created: nanoseconds(),
-        };
+        let is_named = !new.name.is_empty();
         for tries in 0..TRIES {
-            if name.is_none() {
+            if !is_named {
                 let own = names::new_name(tries);
                 new.name = own.map_err(Error::io("read", "/dev/urandom"))?;
             }
             let stored = match self.store.add_container(&new).await {
-                Err(store::Error::ContainerName { .. }) if name.is_none() => continue,
+                Err(store::Error::ContainerName { .. }) if !is_named => continue,
                 other => other?,
             };
             let container = Container::read(stored)?;
             self.tell(&container, "create", &[]);
-            return Ok(Created {
-                container,
-                warnings,
-            });
+            return Ok(container);
         }
         Err(Error::Invalid("no free name was found".to_owned()))
     }
 }
 
-fn nanoseconds() -> i64 {
+/// Now, in nanoseconds since the epoch.
+pub(super) fn nanoseconds() -> i64 {
     i64::try_from(jiff::Timestamp::now().as_nanosecond()).unwrap_or(i64::MAX)
 }
 
@@ -140,7 +170,6 @@ fn own_name() -> String {
 fn check(host: &HostConfig) -> Result<Vec<String>> {
     limits::limits(host)?;
     security::confinement(host)?;
-    mounts::places(host)?;
     spec::log(&host.log_config)?;
     let policy = spec::restart(&host.restart_policy)?;
     if host.auto_remove && policy != crate::launch::RestartPolicy::No {

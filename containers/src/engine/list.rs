@@ -29,6 +29,9 @@ impl Containers {
                 true => {
                     self.store.remove_container(&container.id).await?;
                     self.tell(&container, "destroy", &[]);
+                    if container.record.host.auto_remove {
+                        self.remove_anonymous(&container).await?;
+                    }
                 }
                 false => left.push(container),
             }

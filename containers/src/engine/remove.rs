@@ -6,6 +6,7 @@ use super::container::Container;
 use super::handle::{Containers, blocking};
 use crate::error::{Error, Result};
 use crate::names;
+use crate::record::MountSource;
 
 impl Containers {
     /// Removes a container; `force` kills it first.
@@ -13,6 +14,40 @@ impl Containers {
     /// # Errors
     /// [`Error::Runs`] when it runs and force was not asked for.
     pub async fn remove(&self, container: &Container, force: bool) -> Result<()> {
+        self.remove_only(container, force).await?;
+        Ok(())
+    }
+
+    /// Removes a container, and the volumes without a name that it alone uses; `force` kills it
+    /// first.
+    ///
+    /// # Errors
+    /// As [`remove`](Self::remove).
+    pub async fn remove_with_volumes(&self, container: &Container, force: bool) -> Result<()> {
+        self.remove_only(container, force).await?;
+        self.remove_anonymous(container).await
+    }
+
+    /// Removes the volumes without a name that no other container uses.
+    pub(super) async fn remove_anonymous(&self, container: &Container) -> Result<()> {
+        for point in &container.record.mounts {
+            let MountSource::Volume {
+                name,
+                anonymous: true,
+                ..
+            } = &point.source
+            else {
+                continue;
+            };
+            match self.store.remove_volume(name).await {
+                Err(store::Error::VolumeInUse { .. } | store::Error::NoSuchVolume(_)) => {}
+                removed => removed?,
+            }
+        }
+        Ok(())
+    }
+
+    async fn remove_only(&self, container: &Container, force: bool) -> Result<()> {
         let mut container = container.clone();
         if !container.state.status.can_remove() {
             if !force {

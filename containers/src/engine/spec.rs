@@ -7,7 +7,8 @@ use runtime::{Dns, Inhabitant, Node, Overlay, Rootfs, Spec, WindowSize};
 
 use super::container::Container;
 use super::exec::Exec;
-use super::{limits, mounts, namespaces, security};
+use super::mounts::{self, Places};
+use super::{limits, namespaces, security};
 use crate::error::{Error, Result};
 use crate::health::Probe;
 use crate::launch::{Etc, HostAddress, Launch, RestartPolicy, Streams};
@@ -25,6 +26,7 @@ impl Container {
         &self,
         root: PathBuf,
         (lowers, stub): (Vec<PathBuf>, PathBuf),
+        places: &Places,
         (attach, beside): (Streams, Option<Inhabitant>),
     ) -> Result<Launch> {
         let (config, host) = (&self.record.config, &self.record.host);
@@ -40,7 +42,7 @@ impl Container {
             actor: self.actor(),
             folder: self.folder.path().to_owned(),
             root,
-            spec: namespaces::share(self.spec(overlay)?, (config, host), beside),
+            spec: namespaces::share(self.spec(overlay, places)?, (config, host), beside),
             network,
             etc: etc(&self.hostname(), &config.domainname, host)?,
             log: log(&host.log_config)?,
@@ -72,7 +74,7 @@ impl Container {
         self.record.config.hostname.clone()
     }
 
-    fn spec(&self, overlay: Overlay) -> Result<Spec> {
+    fn spec(&self, overlay: Overlay, places: &Places) -> Result<Spec> {
         let (config, host) = (&self.record.config, &self.record.host);
         let confinement = security::confinement(host)?;
         let mut spec = Spec::new(Rootfs::Overlay(overlay), config.argv())
@@ -122,8 +124,8 @@ impl Container {
             })?;
             spec = spec.node(node);
         }
-        for place in mounts::places(host)? {
-            spec = spec.mount(place.mount()?);
+        for point in &self.record.mounts {
+            spec = spec.mount(mounts::mount(point, places)?);
         }
         Ok(spec.first_mounts(namespaces::memory(config)))
     }

@@ -30,3 +30,4 @@ pub mod save;
 pub mod search;
 pub mod tag;
 pub mod version;
+pub mod volume;

@@ -9,8 +9,10 @@ pub(crate) use entry::entry;
 pub(crate) use op::{CHANGE_DIR, Op, Plan};
 
 use crate::cgroup::Shown;
+use crate::mount::{BindOptions, Mount, MountKind};
 use crate::node::Node;
-use crate::spec::{Mount, MountKind, NetworkMode, Spec};
+use crate::source;
+use crate::spec::{NetworkMode, Spec};
 use crate::sys::{Attrs, FsType};
 use crate::users::Identity;
 use user::{Become, environment};
@@ -185,22 +187,19 @@ fn own_mounts(inputs: &Inputs<'_>, mut slot: usize, ops: &mut Vec<Op>) {
             });
         }
         match &mount.kind {
-            MountKind::Bind { readonly, .. } | MountKind::Tree { readonly, .. } => {
-                // Devices stay out of reach: the default capabilities hold MKNOD.
-                let attrs = Attrs {
-                    readonly: *readonly,
-                    nodev,
-                    ..Attrs::default()
-                };
-                let below = match &mount.kind {
-                    MountKind::Tree { below, .. } => below.clone(),
-                    _ => String::new(),
-                };
+            kind @ (MountKind::Bind { .. }
+            | MountKind::Tree { .. }
+            | MountKind::Made { .. }
+            | MountKind::Layers { .. }) => {
+                let (attrs, options) = bound(kind, nodev);
                 ops.push(Op::MountTree {
                     slot,
-                    below,
+                    below: source::below(kind).to_owned(),
                     attrs,
                     target,
+                    writable_below: options.writable_below,
+                    propagation: options.propagation,
+                    propagates_below: options.propagates_below,
                 });
                 slot += 1;
             }
@@ -214,7 +213,7 @@ fn own_mounts(inputs: &Inputs<'_>, mut slot: usize, ops: &mut Vec<Op>) {
             MountKind::Tmpfs {
                 size,
                 options: given,
-                readonly,
+                flags,
             } => {
                 let mode = place.mode.unwrap_or(0o1777);
                 let mut options = given.clone();
@@ -227,14 +226,47 @@ fn own_mounts(inputs: &Inputs<'_>, mut slot: usize, ops: &mut Vec<Op>) {
                     options,
                 };
                 let attrs = Attrs {
-                    nodev,
-                    readonly: *readonly,
-                    ..GUARDED
+                    readonly: flags.readonly,
+                    nosuid: flags.nosuid,
+                    // A device that is held back otherwise may be let through.
+                    nodev: nodev || flags.nodev,
+                    noexec: flags.noexec,
                 };
                 ops.push(Op::Mount { fs, attrs, target });
             }
         }
     }
+}
+
+/// How a tree that is handed over is mounted.
+fn bound(kind: &MountKind, nodev: bool) -> (Attrs, BindOptions) {
+    let options = match kind {
+        MountKind::Bind { options, .. } => *options,
+        MountKind::Tree { readonly, .. } => BindOptions {
+            readonly: *readonly,
+            propagates_below: true,
+            ..BindOptions::default()
+        },
+        _ => BindOptions {
+            propagates_below: true,
+            ..BindOptions::default()
+        },
+    };
+    let mut attrs = Attrs {
+        readonly: options.readonly,
+        // Devices stay out of reach: the default capabilities hold MKNOD.
+        nodev,
+        ..Attrs::default()
+    };
+    if let MountKind::Made { flags, .. } = kind {
+        attrs = Attrs {
+            readonly: flags.readonly,
+            nosuid: flags.nosuid,
+            nodev: nodev || flags.nodev,
+            noexec: flags.noexec,
+        };
+    }
+    (attrs, options)
 }
 
 const GUARDED: Attrs = Attrs {

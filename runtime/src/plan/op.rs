@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::hidden::Hidden;
 use crate::limits::Ulimit;
+use crate::mount::Propagation;
 use crate::node::Node;
 use crate::seccomp::Instruction;
 use crate::sys::{Attrs, FsType};
@@ -126,6 +127,11 @@ pub(crate) enum Op {
         below: String,
         attrs: Attrs,
         target: String,
+        /// Only its topmost mount is read-only, where it is.
+        writable_below: bool,
+        propagation: Propagation,
+        /// Of the mounts below it as well.
+        propagates_below: bool,
     },
     ReadOnly {
         path: String,

@@ -3,7 +3,8 @@
 use std::path::PathBuf;
 
 use super::*;
-use crate::spec::{Mount, Rootfs};
+use crate::mount::Mount;
+use crate::spec::Rootfs;
 
 fn identity(uid: u32) -> Identity {
     Identity {

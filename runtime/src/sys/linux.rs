@@ -17,6 +17,7 @@ use rustix::thread::{CapabilitySet, CapabilitySets, LinkNameSpaceType};
 use super::raw;
 use super::syscall::{Attrs, FsType, Syscall};
 use crate::limits::{Resource, Ulimit};
+use crate::mount::Propagation;
 use crate::node::Node;
 use crate::seccomp::Instruction;
 use crate::window::WindowSize;
@@ -124,6 +125,19 @@ impl Syscall for Linux {
 
     fn set_attrs(&self, tree: BorrowedFd<'_>, attrs: Attrs, recursive: bool) -> io::Result<()> {
         raw::mount_setattr(tree, attrs, recursive)
+    }
+
+    fn set_flags(&self, tree: BorrowedFd<'_>, attrs: Attrs, recursive: bool) -> io::Result<()> {
+        raw::mount_flags(tree, attrs, recursive)
+    }
+
+    fn set_propagation(
+        &self,
+        tree: BorrowedFd<'_>,
+        how: Propagation,
+        recursive: bool,
+    ) -> io::Result<()> {
+        raw::mount_propagation(tree, how, recursive)
     }
 
     fn attach(&self, tree: BorrowedFd<'_>, target: BorrowedFd<'_>) -> io::Result<()> {

@@ -15,6 +15,7 @@ pub(crate) mod meta;
 pub(crate) mod schema;
 pub(crate) mod snapshots;
 pub(crate) mod sqlite;
+pub(crate) mod volumes;
 
 use std::ops::{Deref, DerefMut};
 use std::path::Path;

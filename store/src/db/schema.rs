@@ -25,6 +25,10 @@ const MIGRATIONS: &[(&str, &str)] = &[
         "0004_containers.sql",
         include_str!("../../../migrations/store/0004_containers.sql"),
     ),
+    (
+        "0005_volumes.sql",
+        include_str!("../../../migrations/store/0005_volumes.sql"),
+    ),
 ];
 
 /// The version that this program writes.

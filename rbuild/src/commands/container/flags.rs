@@ -53,12 +53,21 @@ pub struct MakeFlags {
     #[arg(long, value_name = "COMMAND")]
     pub entrypoint: Option<String>,
 
-    /// Show a file or folder of this machine; may be repeated
-    #[arg(short, long = "volume", value_name = "SOURCE:TARGET[:OPTIONS]")]
+    /// Mount a path of this machine, a volume, or with a target alone a volume without a name; may
+    /// be repeated
+    #[arg(short, long = "volume", value_name = "[SOURCE:]TARGET[:OPTIONS]")]
     pub volumes: Vec<String>,
 
-    /// Show a file or folder of this machine (type=bind,source=…,target=…,readonly), or memory
-    /// (type=tmpfs,target=…,tmpfs-size=…); may be repeated
+    /// Mount all that another container has mounted; may be repeated
+    #[arg(long, value_name = "CONTAINER[:ro]")]
+    pub volumes_from: Vec<String>,
+
+    /// How volumes are made: local
+    #[arg(long, value_name = "DRIVER")]
+    pub volume_driver: Option<String>,
+
+    /// Mount a path of this machine, a volume, memory or an image
+    /// (type=bind|volume|tmpfs|image,source=…,target=…,readonly,…); may be repeated
     #[arg(long = "mount", value_name = "MOUNT")]
     pub mounts: Vec<String>,
 

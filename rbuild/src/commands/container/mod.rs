@@ -12,6 +12,7 @@ pub mod health;
 mod image;
 pub mod kill;
 pub mod logs;
+mod mount_flags;
 pub mod namespaces;
 pub mod options;
 pub mod pause;
@@ -36,6 +37,8 @@ use clap::Subcommand;
 use crate::app::App;
 use crate::commands::{export, inspect};
 use crate::failure::Outcome;
+
+pub use rows::has_label;
 
 /// `rbuild container`
 #[derive(Debug, Subcommand)]

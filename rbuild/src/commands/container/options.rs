@@ -5,14 +5,12 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use containers::record::{
-    Config, DeviceMapping, HostConfig, LogConfig, MountRule, RestartRule, TmpfsOptions, UlimitRule,
-};
+use containers::record::{Config, DeviceMapping, HostConfig, LogConfig, RestartRule, UlimitRule};
 use golang::size::parse_size;
 use runtime::Ulimit;
 
 use super::flags::{LimitFlags, MakeFlags};
-use super::{devices, health, namespaces};
+use super::{devices, health, mount_flags, namespaces};
 
 /// What the flags come to: image, configuration, and what this machine does.
 #[derive(Debug)]
@@ -34,11 +32,21 @@ pub fn read(flags: &MakeFlags) -> Result<Made, String> {
     let mut config = config(flags, image, command)?;
     let mut host = host(flags)?;
     namespaces::share(&flags.namespaces, (&mut config, &mut host))?;
+    let volumes = mount_flags::volumes(&flags.volumes, &here())?;
+    host.binds = (!volumes.binds.is_empty()).then_some(volumes.binds);
+    let paths = volumes.paths.into_iter();
+    let paths: BTreeMap<_, _> = paths.map(|path| (path, Default::default())).collect();
+    config.volumes = (!paths.is_empty()).then_some(paths);
     Ok(Made {
         image: image.clone(),
         config,
         host,
     })
+}
+
+/// Where paths of this machine begin that are not absolute.
+fn here() -> PathBuf {
+    std::env::current_dir().unwrap_or_else(|_| PathBuf::from("/"))
 }
 
 fn config(flags: &MakeFlags, image: &str, command: &[String]) -> Result<Config, String> {
@@ -84,7 +92,8 @@ fn config(flags: &MakeFlags, image: &str, command: &[String]) -> Result<Config, 
 fn host(flags: &MakeFlags) -> Result<HostConfig, String> {
     let list = |words: &[String]| (!words.is_empty()).then(|| words.to_vec());
     let mut host = HostConfig {
-        binds: list(&flags.volumes),
+        volume_driver: flags.volume_driver.clone().unwrap_or_default(),
+        volumes_from: list(&flags.volumes_from),
         container_id_file: flags
             .cidfile
             .as_ref()
@@ -113,7 +122,7 @@ fn host(flags: &MakeFlags) -> Result<HostConfig, String> {
         host.tmpfs.insert(target.to_owned(), options.to_owned());
     }
     for text in &flags.mounts {
-        host.mounts.push(mount(text)?);
+        host.mounts.push(mount_flags::mount(text, &here())?);
     }
     for text in &flags.devices {
         host.devices.push(device(text)?);
@@ -381,54 +390,6 @@ fn device(text: &str) -> Result<DeviceMapping, String> {
     })
 }
 
-/// `--mount`
-fn mount(text: &str) -> Result<MountRule, String> {
-    let wrong = |why: String| format!("invalid argument \"{text}\" for \"--mount\" flag: {why}");
-    let mut rule = MountRule {
-        kind: "volume".to_owned(),
-        ..MountRule::default()
-    };
-    let mut tmpfs = TmpfsOptions::default();
-    for field in text.split(',') {
-        let (key, value) = field.split_once('=').unwrap_or((field, ""));
-        let is_bare = !field.contains('=');
-        match key.trim().to_lowercase().as_str() {
-            "readonly" | "ro" if is_bare => rule.read_only = true,
-            _ if is_bare => {
-                return Err(wrong(format!(
-                    "invalid field '{field}' must be a key=value pair"
-                )));
-            }
-            "type" => rule.kind = value.to_lowercase(),
-            "source" | "src" => rule.source = value.to_owned(),
-            "target" | "dst" | "destination" => rule.target = value.to_owned(),
-            "readonly" | "ro" => {
-                rule.read_only = crate::flags::boolean(value)
-                    .map_err(|_| wrong(format!("invalid value for {key}: {value}")))?;
-            }
-            "tmpfs-size" => {
-                let size = parse_size(value);
-                tmpfs.size_bytes =
-                    size.ok_or_else(|| wrong(format!("invalid value for {key}: {value}")))?;
-            }
-            "tmpfs-mode" => {
-                tmpfs.mode = u64::from_str_radix(value, 8)
-                    .map_err(|_| wrong(format!("invalid value for {key}: {value}")))?;
-            }
-            "bind-propagation" if matches!(value, "private" | "rprivate") => {}
-            "consistency" => {}
-            _ => return Err(wrong(format!("unexpected key '{key}' in '{field}'"))),
-        }
-    }
-    if rule.target.is_empty() {
-        return Err(wrong("target is required".to_owned()));
-    }
-    if tmpfs != TmpfsOptions::default() {
-        rule.tmpfs_options = Some(tmpfs);
-    }
-    Ok(rule)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -455,22 +416,5 @@ mod tests {
         let device = device("/dev/fuse:r").unwrap();
         assert_eq!(device.permissions, "r");
         assert!(super::device("fuse").is_err());
-    }
-
-    #[test]
-    fn mounts_are_refused_in_dockers_words() {
-        let rule = mount("type=bind,src=/a,dst=/b,readonly").unwrap();
-        assert!(rule.read_only && rule.source == "/a" && rule.target == "/b");
-        for (text, why) in [
-            ("type=bind,src=/a", "target is required"),
-            (
-                "type=bind,what",
-                "invalid field 'what' must be a key=value pair",
-            ),
-            ("type=bind,what=x", "unexpected key 'what' in 'what=x'"),
-        ] {
-            let want = format!("invalid argument \"{text}\" for \"--mount\" flag: {why}");
-            assert_eq!(mount(text).unwrap_err(), want);
-        }
     }
 }

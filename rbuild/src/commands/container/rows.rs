@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use containers::engine::Container;
 use containers::health::Wellness;
+use containers::record::MountPoint;
 use containers::status::Status;
 use golang::quote::go_quote;
 use regex::Regex;
@@ -57,8 +58,10 @@ impl Choice {
         let state = &container.state;
         let exited = state.status == Status::Exited && self.exited.contains(&state.exit_code);
         let image = container.image.to_string();
-        let binds = record.host.binds.iter().flatten();
-        let places: Vec<&str> = binds.flat_map(|bind| bind.split(':').take(2)).collect();
+        let told = record.mounts.iter().filter(|point| point.is_told());
+        let places: Vec<&str> = told
+            .flat_map(|point| [point.name(), point.target.as_str()])
+            .collect();
         any(&self.ids, &|text| container.id.starts_with(text))
             && any(&self.names, &is_named)
             && (self.statuses.is_empty() || self.statuses.contains(&state.status))
@@ -166,8 +169,9 @@ pub fn row(
     let labels: Vec<String> = labels
         .map(|(key, value)| format!("{key}={value}"))
         .collect();
-    let binds = record.host.binds.iter().flatten();
-    let mounts: Vec<&str> = binds.filter_map(|bind| bind.split(':').next()).collect();
+    let told = record.mounts.iter().filter(|point| point.is_told());
+    let mounts: Vec<String> = told.map(|point| mount_name(point.name(), whole)).collect();
+    let volumes = record.mounts.iter().filter_map(MountPoint::volume).count();
     let size = sizes.map_or_else(
         || "0B".to_owned(),
         |(own, below)| {
@@ -181,7 +185,7 @@ pub fn row(
         ("ID", id),
         ("Image", image),
         ("Labels", labels.join(",")),
-        ("LocalVolumes", "0".to_owned()),
+        ("LocalVolumes", volumes.to_string()),
         ("Mounts", mounts.join(",")),
         ("Names", container.name.clone()),
         ("Networks", record.host.network_mode.clone()),
@@ -194,6 +198,18 @@ pub fn row(
     .map(|(name, text)| (name.to_owned(), Value::from(text)))
     .into_iter()
     .collect()
+}
+
+/// A mount's name, in docker's width.
+fn mount_name(name: &str, whole: bool) -> String {
+    const WIDTH: usize = 15;
+    match whole || name.chars().count() <= WIDTH {
+        true => name.to_owned(),
+        false => {
+            let kept: String = name.chars().take(WIDTH - 1).collect();
+            format!("{kept}\u{2026}")
+        }
+    }
 }
 
 /// The ports that it tells of, while it runs.

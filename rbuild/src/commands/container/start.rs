@@ -116,7 +116,8 @@ async fn attached(containers: &Containers, name: &str, args: &StartArgs) -> Outc
     };
     let code = streams::take_part(containers, &container, stream, part).await?;
     if code.is_some() && container.record.host.auto_remove {
-        let _ = containers.remove(&containers.find(name).await?, true).await;
+        let container = containers.find(name).await?;
+        let _ = containers.remove_with_volumes(&container, true).await;
     }
     streams::outcome(code)
 }
