@@ -11,9 +11,9 @@ use nix::libc;
 use rustix::process::{Signal, pidfd_send_signal};
 
 use crate::cgroup::Cgroup;
-use crate::enter;
 use crate::error::{Error, Result};
 use crate::guard::{self, Watch};
+use crate::inhabitant;
 use crate::line::{Ends, Heard, Line};
 use crate::node::Devices;
 use crate::prepare::{Prepared, prepare};
@@ -138,7 +138,7 @@ impl Container {
             namespaces: namespaces(&spec.network, spec.shared),
             beside: match spec.shared.pid {
                 PidSpace::Own | PidSpace::Host => None,
-                PidSpace::Of(other) => Some(other.open().ok_or_else(enter::gone)?),
+                PidSpace::Of(other) => Some(other.open().ok_or_else(inhabitant::gone)?),
             },
             words: words(spec),
         };
@@ -184,7 +184,7 @@ fn words(spec: &Spec) -> Vec<CString> {
 fn namespaces(network: &NetworkMode, shared: Shared) -> i32 {
     let own = match network {
         NetworkMode::None => libc::CLONE_NEWNET,
-        NetworkMode::Host | NetworkMode::Sandbox(_) => 0,
+        NetworkMode::Host | NetworkMode::Sandbox(_) | NetworkMode::Joined(_) => 0,
     };
     let pid = match shared.pid {
         PidSpace::Own => libc::CLONE_NEWPID,
@@ -208,13 +208,14 @@ fn descriptors(
     let mut fds = stdio.or_null()?;
     fds.extend([ends.plan, ends.errors]);
     fds.extend(prepared.root.take());
-    if let NetworkMode::Sandbox(sandbox) = &spec.network {
-        fds.push(
-            sandbox
-                .namespace()
-                .try_clone_to_owned()
-                .map_err(|error| Error::setup("hand the network namespace over", error))?,
-        );
+    let namespace = match &spec.network {
+        NetworkMode::Sandbox(sandbox) => Some(sandbox.namespace()),
+        NetworkMode::Joined(namespace) => Some(namespace.as_fd()),
+        NetworkMode::Host | NetworkMode::None => None,
+    };
+    if let Some(namespace) = namespace {
+        let handed = namespace.try_clone_to_owned();
+        fds.push(handed.map_err(|e| Error::setup("hand the network namespace over", e))?);
     }
     fds.extend(ends.terminal);
     for kind in plan::handed_over(spec) {
