@@ -4,6 +4,7 @@
 
 mod commit;
 mod container;
+mod copy;
 mod create;
 mod exec;
 mod files;
@@ -27,6 +28,7 @@ mod volumes;
 
 pub use commit::Commit;
 pub use container::Container;
+pub use copy::{Copied, CopyInto, CopyOut};
 pub use create::{Create, Created};
 pub use exec::{Exec, Executed};
 pub use files::{Change, write_tar};

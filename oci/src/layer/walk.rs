@@ -128,6 +128,60 @@ pub(super) fn walk<D: Drain>(
     Ok(walk.sink)
 }
 
+fn plain<D>(sink: Sink<D>) -> Walk<'static, D> {
+    Walk {
+        sink,
+        form: Form::Plain,
+        go_on: &|| Ok(()),
+        earliest: i64::MIN,
+        clamp: i64::MAX,
+        path: Vec::with_capacity(256),
+        links: HashMap::new(),
+        listing: Box::new([MaybeUninit::uninit(); LISTING_BUFFER]),
+        header: Vec::with_capacity(2048),
+        attributes: Attributes::new(),
+    }
+}
+
+/// Writes a directory and what is in it under a name, with the two closing blocks.
+pub(super) fn walk_as<D: Drain>(
+    root: BorrowedFd<'_>,
+    name: &[u8],
+    sink: Sink<D>,
+) -> Result<Sink<D>, TarError> {
+    let mut walk = plain(sink);
+    walk.path.extend_from_slice(name);
+    if name != b"/" {
+        walk.path.push(b'/');
+    }
+    let fd = openat(root, c".", OPEN | OFlags::DIRECTORY, Mode::empty())
+        .map_err(|e| walk.failed("opening", e))?;
+    let stat = fstat(&fd).map_err(|e| walk.failed("reading metadata of", e))?;
+    walk.read_attributes(fd.as_fd())?;
+    walk.entry(&stat, Kind::Directory, b"", 0, true)?;
+    walk.run(fd.as_fd())?;
+    walk.sink.put(&[0; 1024]).map_err(TarError::Write)?;
+    Ok(walk.sink)
+}
+
+/// Writes what is no directory under a name, with the two closing blocks.
+pub(super) fn walk_entry<D: Drain>(
+    (parent, own): (BorrowedFd<'_>, &CStr),
+    name: &[u8],
+    sink: Sink<D>,
+) -> Result<Sink<D>, TarError> {
+    let mut walk = plain(sink);
+    walk.path.extend_from_slice(name);
+    let stat = statat(parent, own, AtFlags::SYMLINK_NOFOLLOW)
+        .map_err(|e| walk.failed("reading metadata of", e))?;
+    match FileType::from_raw_mode(stat.st_mode) {
+        FileType::RegularFile => walk.file(parent, own)?,
+        _ => walk.special(parent, own)?,
+    }
+    walk.sink.put(&[0; 1024]).map_err(TarError::Write)?;
+    Ok(walk.sink)
+}
+
 /// Writes plain trees, each below a folder (its name, empty for the root), as one tar with its two
 /// closing blocks; everything dated to `epoch` if there is one.
 pub(super) fn walk_all<D: Drain>(
@@ -135,18 +189,9 @@ pub(super) fn walk_all<D: Drain>(
     epoch: Option<i64>,
     sink: Sink<D>,
 ) -> Result<Sink<D>, TarError> {
-    let mut walk = Walk {
-        sink,
-        form: Form::Plain,
-        go_on: &|| Ok(()),
-        earliest: epoch.unwrap_or(i64::MIN),
-        clamp: epoch.unwrap_or(i64::MAX),
-        path: Vec::with_capacity(256),
-        links: HashMap::new(),
-        listing: Box::new([MaybeUninit::uninit(); LISTING_BUFFER]),
-        header: Vec::with_capacity(2048),
-        attributes: Attributes::new(),
-    };
+    let mut walk = plain(sink);
+    walk.earliest = epoch.unwrap_or(i64::MIN);
+    walk.clamp = epoch.unwrap_or(i64::MAX);
     for (folder, root) in trees {
         walk.path.clear();
         walk.links.clear();

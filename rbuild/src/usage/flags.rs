@@ -112,16 +112,15 @@ const OTHERS: &[(&str, &str, &str)] = &[
     ),
     ("load", "--platform", "all images of the archive are loaded"),
     (
-        "inspect",
-        "--type",
-        "everything that is inspected is an image",
-    ),
-    (
         "rmi",
         "--platform",
         "`rbuild inspect NAME` lists the image of each platform, to be removed by its ID",
     ),
-    ("prune", "--volumes", "there are no volumes here"),
+    (
+        "prune",
+        "--volumes",
+        "`rbuild system prune --volumes` removes volumes without a name",
+    ),
 ];
 
 /// docker's own flags, before any command.

@@ -31,6 +31,9 @@ const IMAGES: &[(&str, &str)] = &[
 /// Those that are names of targets.
 const TARGETS: &[(&str, &str)] = &[("bake", "targets")];
 
+/// Those that are names of volumes.
+const VOLUMES: &[(&str, &str)] = &[("inspect", "names"), ("rm", "names")];
+
 /// What fits where names are meant.
 #[derive(Clone, Debug, Default)]
 pub struct Fitting {
@@ -38,13 +41,17 @@ pub struct Fitting {
     images: Vec<String>,
     /// Names of targets.
     targets: Vec<String>,
+    /// Names of volumes.
+    volumes: Vec<String>,
 }
 
 /// The names of the images and targets that the words are about.
 pub async fn names(app: &App, words: &[OsString]) -> Fitting {
+    let (images, volumes) = in_store(app, words).await;
     Fitting {
-        images: images(app, words).await,
+        images,
         targets: targets(words),
+        volumes,
     }
 }
 
@@ -73,20 +80,23 @@ fn targets(words: &[OsString]) -> Vec<String> {
     names
 }
 
-async fn images(app: &App, words: &[OsString]) -> Vec<String> {
+/// The names of images and volumes.
+async fn in_store(app: &App, words: &[OsString]) -> (Vec<String>, Vec<String>) {
     let store = match root(words) {
         Some(root) if Path::new(&root).is_dir() => Store::open(Path::new(&root)).await.ok(),
         Some(_) => None,
         None => app.existing_store().await,
     };
     let Some(store) = store else {
-        return Vec::new();
+        return (Vec::new(), Vec::new());
     };
     let contents = store.contents(false).await.unwrap_or_default();
     let tags = contents.iter().flat_map(|content| content.tags());
     let mut names: Vec<String> = tags.map(|tag| tag.familiar()).collect();
     names.sort();
-    names
+    let volumes = store.volumes().await.unwrap_or_default();
+    let volumes = volumes.into_iter().map(|volume| volume.name);
+    (names, volumes.collect())
 }
 
 /// What `--root` says.
@@ -156,10 +166,14 @@ fn with_names(command: Command, names: &Fitting) -> Command {
             let mut taken = table.iter();
             taken.any(|(name, argument)| *name == own && arg.get_id() == argument)
         };
-        let names = match (takes(IMAGES), takes(TARGETS)) {
-            (true, _) => names.images.clone(),
-            (false, true) => names.targets.clone(),
-            (false, false) => return arg,
+        let names = if takes(IMAGES) {
+            names.images.clone()
+        } else if takes(TARGETS) {
+            names.targets.clone()
+        } else if takes(VOLUMES) {
+            names.volumes.clone()
+        } else {
+            return arg;
         };
         let fit = move |typed: &OsStr| beginning_with(&names, typed);
         arg.add(ArgValueCompleter::new(fit))
@@ -183,6 +197,7 @@ mod tests {
         let names = Fitting {
             images: vec!["app:v1".to_owned(), "base:latest".to_owned()],
             targets: vec!["web".to_owned()],
+            volumes: vec!["data".to_owned()],
         };
         let found = fitting(
             args::command(),
@@ -215,6 +230,8 @@ mod tests {
             assert!(found.contains(&"app:v1".to_owned()), "{line}: {found:?}");
         }
         assert_eq!(values("rbuild bake we"), ["web"]);
+        assert_eq!(values("rbuild volume rm d"), ["data"]);
+        assert_eq!(values("rbuild volume inspect da"), ["data"]);
         assert_eq!(values("rbuild buildx bake --print we"), ["web"]);
         assert_eq!(values("rbuild rmi app:"), ["app:v1"]);
         assert_eq!(values("rbuild rmi app:v1 b"), ["base:latest"]);
@@ -230,7 +247,7 @@ mod tests {
                 .get_subcommands()
                 .any(|inner| has(inner, name, argument))
         }
-        for (name, argument) in IMAGES.iter().chain(TARGETS) {
+        for (name, argument) in IMAGES.iter().chain(TARGETS).chain(VOLUMES) {
             assert!(has(&args::command(), name, argument), "{name} {argument}");
         }
     }

@@ -2,6 +2,7 @@
 
 pub mod attach;
 pub mod commit;
+pub mod cp;
 pub mod create;
 pub mod diff;
 pub mod each;
@@ -35,7 +36,8 @@ use crate::app::App;
 use crate::commands::{export, inspect};
 use crate::failure::Outcome;
 
-pub use rows::has_label;
+pub use ps::image_names;
+pub use rows::{has_label, row as container_row};
 
 /// `rbuild container`
 #[derive(Debug, Subcommand)]
@@ -44,6 +46,8 @@ pub enum ContainerCommand {
     Attach(attach::AttachArgs),
     /// Make an image of a container
     Commit(commit::CommitArgs),
+    /// Copy files between a container and this machine
+    Cp(cp::CpArgs),
     /// Make a container
     Create(Box<create::CreateArgs>),
     /// Show what has changed in a container since it was made
@@ -95,6 +99,7 @@ pub async fn run(app: &App, command: ContainerCommand) -> Outcome {
     match command {
         ContainerCommand::Attach(args) => attach::run(app, args).await,
         ContainerCommand::Commit(args) => commit::run(app, args).await,
+        ContainerCommand::Cp(args) => cp::run(app, args).await,
         ContainerCommand::Create(args) => create::run(app, *args).await,
         ContainerCommand::Diff(args) => diff::run(app, args).await,
         ContainerCommand::Exec(args) => exec::run(app, args).await,
