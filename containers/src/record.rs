@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 mod mounts;
 
+use crate::health;
 pub use mounts::{
     BindRule, DriverRule, ImageRule, MountPoint, MountRule, MountSource, TmpfsRule, VolumeRule,
 };
@@ -61,6 +62,9 @@ pub struct Config {
     pub stop_timeout: Option<i64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub shell: Option<Vec<String>>,
+    /// Not docker's: systemd is the first process.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub systemd_mode: bool,
 }
 
 impl Config {
@@ -88,9 +92,7 @@ impl Config {
             }
             self.entrypoint.clone_from(&image.entrypoint);
         }
-        if self.healthcheck.is_none() {
-            self.healthcheck.clone_from(&image.healthcheck);
-        }
+        self.healthcheck = health::merge(self.healthcheck.take(), image.healthcheck.as_ref());
         if self.working_dir.is_empty() {
             self.working_dir.clone_from(&image.working_dir);
         }

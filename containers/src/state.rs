@@ -7,6 +7,7 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
+use crate::health::Health;
 use crate::status::Status;
 
 /// The time that Go writes when there is none.
@@ -36,6 +37,8 @@ pub struct State {
     pub restart_count: u32,
     /// It was stopped by somebody, and is not started again by itself.
     pub stopped_by_hand: bool,
+    /// What came of its health check, if it has one and was started.
+    pub health: Option<Health>,
     /// On its network, while it runs.
     pub network: Option<Connection>,
 }
@@ -66,6 +69,7 @@ impl Default for State {
             finished_at: NO_TIME.to_owned(),
             restart_count: 0,
             stopped_by_hand: false,
+            health: None,
             network: None,
         }
     }

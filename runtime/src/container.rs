@@ -1,5 +1,6 @@
 //! The life of a container: spawned, running, ended.
 
+use std::ffi::CString;
 use std::fmt;
 use std::fs::File;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -10,13 +11,16 @@ use nix::libc;
 use rustix::process::{Signal, pidfd_send_signal};
 
 use crate::cgroup::Cgroup;
+use crate::enter;
 use crate::error::{Error, Result};
 use crate::guard::{self, Watch};
 use crate::line::{Ends, Heard, Line};
 use crate::node::Devices;
 use crate::prepare::{Prepared, prepare};
 use crate::processes;
+use crate::share::{PidSpace, Shared};
 use crate::source::tree_of;
+use crate::spawner::Start;
 use crate::spec::{NetworkMode, Spec};
 use crate::sys::{self, Child};
 use crate::{plan, spawner};
@@ -129,7 +133,16 @@ impl Container {
         let mut prepared = prepare(spec, open_devices)?;
         let (line, ends) = Line::new(spec.terminal.is_some())?;
         let fds = descriptors(spec, stdio, &mut prepared, ends)?;
-        let child = spawner::start_init(fds, namespaces(&spec.network))
+        let start = Start {
+            fds,
+            namespaces: namespaces(&spec.network, spec.shared),
+            beside: match spec.shared.pid {
+                PidSpace::Own | PidSpace::Host => None,
+                PidSpace::Of(other) => Some(other.open().ok_or_else(enter::gone)?),
+            },
+            words: words(spec),
+        };
+        let child = spawner::start_init(start)
             .map_err(|error| Error::setup("start a process in new namespaces", error))?;
         let mut running = Running {
             child,
@@ -161,12 +174,28 @@ impl Container {
     }
 }
 
-fn namespaces(network: &NetworkMode) -> i32 {
+/// A first process that stays is listed with the command that it runs.
+fn words(spec: &Spec) -> Vec<CString> {
+    let words = spec.argv.iter().map(|word| CString::new(word.as_str()));
+    let words = std::iter::once(Ok(c"--".to_owned())).chain(words);
+    words.filter(|_| spec.reaper).flatten().collect()
+}
+
+fn namespaces(network: &NetworkMode, shared: Shared) -> i32 {
     let own = match network {
         NetworkMode::None => libc::CLONE_NEWNET,
         NetworkMode::Host | NetworkMode::Sandbox(_) => 0,
     };
-    libc::CLONE_NEWNS | libc::CLONE_NEWPID | libc::CLONE_NEWIPC | libc::CLONE_NEWUTS | own
+    let pid = match shared.pid {
+        PidSpace::Own => libc::CLONE_NEWPID,
+        PidSpace::Host | PidSpace::Of(_) => 0,
+    };
+    let unless = |shared: bool, flag: i32| if shared { 0 } else { flag };
+    libc::CLONE_NEWNS
+        | pid
+        | unless(shared.ipc, libc::CLONE_NEWIPC)
+        | unless(shared.uts, libc::CLONE_NEWUTS)
+        | own
 }
 
 /// The init's descriptors, in the order it expects them.

@@ -13,7 +13,7 @@ use crate::mountpoints::{Found, Kind, Made, MountPoints};
 use crate::plan::{self, File, HostCapabilities, Inputs, Plan, Target};
 use crate::source::is_dir;
 use crate::spec::{NetworkMode, Rootfs, Spec};
-use crate::{dns, overlay, sys, users};
+use crate::{cgroup, dns, overlay, sys, users};
 
 /// What [`prepare`] made.
 #[derive(Debug)]
@@ -223,6 +223,7 @@ fn host_capabilities() -> &'static HostCapabilities {
         HostCapabilities {
             mqueue: known.lines().any(|line| line.ends_with("\tmqueue")),
             thermal: thermal.collect(),
+            cgroups: cgroup::shown().to_vec(),
         }
     })
 }

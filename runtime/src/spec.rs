@@ -7,15 +7,16 @@ use serde::{Deserialize, Serialize};
 
 use crate::caps::{Capability, DEFAULT};
 use crate::limits::{CgroupParent, Limits};
-use crate::mount::Mount;
+use crate::mount::{Mount, MountKind};
 use crate::network::Sandbox;
 use crate::node::{Devices, Node};
 use crate::seccomp::SeccompProfile;
+use crate::share::{CgroupView, Shared};
 use crate::window::WindowSize;
 
 /// One process to run in a container: [`Spec::new`] gives the least that runs, the setters the
 /// rest. It can be stored as long as it has nothing that only this process holds: no
-/// [`NetworkMode::Sandbox`], no [`MountKind::Tree`](crate::MountKind::Tree).
+/// [`NetworkMode::Sandbox`], no [`MountKind::Tree`].
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Spec {
     /// The root file system.
@@ -58,6 +59,10 @@ pub struct Spec {
     pub(crate) nodes: Vec<Node>,
     /// Nothing of /proc and /sys is hidden or read-only.
     pub(crate) unmasked: bool,
+    /// Which namespaces are not its own.
+    pub(crate) shared: Shared,
+    /// How it sees its control groups.
+    pub(crate) cgroups: CgroupView,
     /// The process has a terminal of its own, of this size at first.
     pub(crate) terminal: Option<WindowSize>,
     /// Makes the working directory where it is missing.
@@ -93,6 +98,8 @@ impl Spec {
             devices: Devices::Closed,
             nodes: Vec::new(),
             unmasked: false,
+            shared: Shared::default(),
+            cgroups: CgroupView::Hidden,
             terminal: None,
             make_cwd: false,
             reaper: false,
@@ -142,6 +149,16 @@ impl Spec {
         let mut first: Vec<Mount> = mounts.into_iter().filter(|mount| !taken(mount)).collect();
         first.append(&mut self.mounts);
         self.mounts = first;
+        self
+    }
+
+    /// Leaves a path of this machine out that was bound in the same place.
+    pub fn without_bind(mut self, path: &str) -> Self {
+        let is_it = |mount: &Mount| match &mount.kind {
+            MountKind::Bind { source, .. } => mount.target == path && source.as_os_str() == path,
+            _ => false,
+        };
+        self.mounts.retain(|mount| !is_it(mount));
         self
     }
 
@@ -240,6 +257,18 @@ impl Spec {
         self
     }
 
+    /// Shares namespaces with this machine or another container.
+    pub fn shared(mut self, shared: Shared) -> Self {
+        self.shared = shared;
+        self
+    }
+
+    /// Shows the container its control groups; a mount of its own at /sys/fs/cgroup goes before.
+    pub fn cgroups(mut self, view: CgroupView) -> Self {
+        self.cgroups = view;
+        self
+    }
+
     /// Gives the process a terminal, whose other end [`crate::Running::terminal`] is.
     pub fn terminal(mut self, size: WindowSize) -> Self {
         self.terminal = Some(size);
@@ -269,7 +298,7 @@ impl Spec {
         self
     }
 
-    /// Sets the size of /dev/shm in bytes.
+    /// Sets the size of /dev/shm in bytes; none is mounted with 0.
     pub fn shm_size(mut self, bytes: u64) -> Self {
         self.shm_size = bytes;
         self

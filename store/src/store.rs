@@ -108,9 +108,11 @@ impl Store {
             if let Err(e) = layout.close_to_others() {
                 tracing::warn!(error = %e, "the store is open to other users");
             }
-            // It writes to the disk, and may have to wait for it.
-            let room = layout.clone();
-            blocking(move || reserve::make_room(&room, purpose)).await?;
+            if reserve::is_short(&layout) {
+                // It writes to the disk, and may have to wait for it.
+                let room = layout.clone();
+                blocking(move || reserve::make_room(&room, purpose)).await?;
+            }
             None
         } else {
             let layout = layout.clone();

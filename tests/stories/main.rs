@@ -7,9 +7,12 @@
 )]
 
 mod baking;
+mod both;
 mod building;
 mod buildkit_cache;
 mod cache;
+mod container_health;
+mod container_limits;
 mod containers;
 mod contexts;
 mod copying;

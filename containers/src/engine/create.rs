@@ -5,11 +5,13 @@ use store::{Image, NewContainer};
 
 use super::container::Container;
 use super::handle::Containers;
-use super::{limits, mounts, security, spec};
+use super::{devices, limits, mounts, namespaces, security, spec};
 use crate::error::{Error, Result};
 use crate::record::{Config, HostConfig, Record};
-use crate::{names, network};
+use crate::{health, names, network};
 
+/// What asks systemd to shut down (systemd(1)).
+const SYSTEMD_STOP: &str = "SIGRTMIN+3";
 /// How many names are tried for a container that was given none.
 const TRIES: u32 = 20;
 
@@ -54,13 +56,17 @@ impl Containers {
             return Err(Error::InvalidName(name.to_owned()));
         }
         let lent = self.lent(&host).await?;
+        health::check(config.healthcheck.as_ref())?;
         config.complete(&image_config.config.unwrap_or_default());
         if config.argv().is_empty() {
             return Err(Error::NoCommand);
         }
         let id = names::new_id().map_err(Error::io("read", "/dev/urandom"))?;
+        namespaces::check(&config, &host)?;
+        self.check_others(&host).await?;
         settle(&id, &mut config, &mut host);
-        let warnings = check(&host)?;
+        let mut warnings = devices::discard(&mut host, &runtime::supported()?);
+        warnings.extend(check(&host)?);
         let lent: Vec<_> = lent
             .iter()
             .map(|(points, rw)| (points.as_slice(), *rw))
@@ -87,10 +93,13 @@ impl Containers {
         };
         let added = self.add(new, &record).await;
         match added {
-            Ok(container) => Ok(Created {
-                container,
-                warnings,
-            }),
+            Ok(container) => {
+                self.tell(&container, "create", &[]);
+                Ok(Created {
+                    container,
+                    warnings,
+                })
+            }
             Err(error) => {
                 self.give_up(held).await;
                 Err(error)
@@ -132,9 +141,14 @@ fn settle(id: &str, config: &mut Config, host: &mut HostConfig) {
     }
     if config.hostname.is_empty() {
         config.hostname = match host.network_mode.as_str() {
+            _ if host.uts_mode == "host" => own_name(),
             "host" => own_name(),
             _ => id.get(..12).unwrap_or(id).to_owned(),
         };
+    }
+    namespaces::uncover(config);
+    if config.systemd_mode && config.stop_signal.is_none() {
+        config.stop_signal = Some(SYSTEMD_STOP.to_owned());
     }
     if host.shm_size == 0 {
         host.shm_size = 64 << 20;

@@ -127,7 +127,7 @@ impl Container {
     fn state_document(&self) -> Value {
         let state = &self.state;
         let status = state.status;
-        json!({
+        let mut shown = json!({
             "Status": status,
             "Running": status.is_alive(),
             "Paused": status == Status::Paused,
@@ -139,7 +139,11 @@ impl Container {
             "Error": state.error,
             "StartedAt": state.started_at,
             "FinishedAt": state.finished_at,
-        })
+        });
+        if let (Some(health), Some(fields)) = (&state.health, shown.as_object_mut()) {
+            fields.insert("Health".to_owned(), json!(health));
+        }
+        shown
     }
 
     fn network_document(&self) -> Value {

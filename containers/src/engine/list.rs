@@ -31,6 +31,7 @@ impl Containers {
                     if container.record.host.auto_remove {
                         self.remove_anonymous(&container).await?;
                     }
+                    self.tell(&container, "destroy", &[]);
                 }
                 false => left.push(container),
             }

@@ -2,10 +2,12 @@
 //!
 //! One module an action; [`Containers`] is the handle, [`Container`] what is known of one.
 
+mod again;
 mod commit;
 mod container;
 mod copy;
 mod create;
+mod devices;
 mod exec;
 mod files;
 mod handle;
@@ -15,6 +17,7 @@ mod limits;
 mod list;
 mod logs;
 mod mounts;
+mod namespaces;
 mod populate;
 mod remove;
 mod security;

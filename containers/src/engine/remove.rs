@@ -75,6 +75,7 @@ impl Containers {
             });
         }
         self.store.remove_container(&container.id).await?;
+        self.tell(&container, "destroy", &[]);
         drop(lock);
         Ok(())
     }
@@ -91,7 +92,14 @@ impl Containers {
         if !names::is_name(name) {
             return Err(Error::InvalidName(name.to_owned()));
         }
-        Ok(self.store.rename_container(&container.id, name).await?)
+        self.store.rename_container(&container.id, name).await?;
+        let renamed = Container {
+            name: name.to_owned(),
+            ..container.clone()
+        };
+        let before = format!("/{}", container.name);
+        self.tell(&renamed, "rename", &[("oldName", before)]);
+        Ok(())
     }
 }
 

@@ -3,12 +3,14 @@
 use std::net::IpAddr;
 use std::path::PathBuf;
 
-use runtime::{Dns, Node, Overlay, Rootfs, Spec, WindowSize};
+use runtime::{Dns, Inhabitant, Node, Overlay, Rootfs, Spec, WindowSize};
 
 use super::container::Container;
+use super::exec::Exec;
 use super::mounts::{self, Places};
-use super::{limits, security};
+use super::{limits, namespaces, security};
 use crate::error::{Error, Result};
+use crate::health::Probe;
 use crate::launch::{Etc, HostAddress, Launch, RestartPolicy, Streams};
 use crate::log::LogSettings;
 use crate::network;
@@ -18,13 +20,14 @@ use crate::record::{HostConfig, LogConfig, RestartRule};
 const PATH: &str = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 impl Container {
-    /// What its monitor is told. `lowers` are its image's layers, the topmost first.
+    /// What its monitor is told. `lowers` are its image's layers, the topmost first;
+    /// `beside` is whose processes it sees, too.
     pub(super) fn launch(
         &self,
         root: PathBuf,
         (lowers, stub): (Vec<PathBuf>, PathBuf),
         places: &Places,
-        attach: Streams,
+        (attach, beside): (Streams, Option<Inhabitant>),
     ) -> Result<Launch> {
         let (config, host) = (&self.record.config, &self.record.host);
         let overlay = Overlay {
@@ -36,9 +39,10 @@ impl Container {
         let network = network::plan(&host.network_mode)?;
         Ok(Launch {
             id: self.id.clone(),
+            actor: self.actor(),
             folder: self.folder.path().to_owned(),
             root,
-            spec: self.spec(overlay, places)?,
+            spec: namespaces::share(self.spec(overlay, places)?, (config, host), beside),
             network,
             etc: etc(&self.hostname(), &config.domainname, host)?,
             log: log(&host.log_config)?,
@@ -46,10 +50,24 @@ impl Container {
             open_stdin: config.open_stdin,
             stdin_once: config.stdin_once,
             restart: restart(&host.restart_policy)?,
+            stop: self.stopping()?,
+            health: self.probe()?,
             auto_remove: host.auto_remove,
             attach,
             restart_count: 0,
         })
+    }
+
+    /// How its monitor finds out whether it is well.
+    fn probe(&self) -> Result<Option<Probe>> {
+        let config = &self.record.config;
+        let entry = |argv| {
+            self.entry(&Exec {
+                argv,
+                ..Exec::default()
+            })
+        };
+        Probe::of(config.healthcheck.as_ref(), config.shell.as_deref(), entry)
     }
 
     fn hostname(&self) -> String {
@@ -109,7 +127,7 @@ impl Container {
         for point in &self.record.mounts {
             spec = spec.mount(mounts::mount(point, places)?);
         }
-        Ok(spec)
+        Ok(spec.first_mounts(namespaces::memory(config)))
     }
 
     /// The environment of its processes: docker adds a few to what it was made with.
@@ -125,6 +143,10 @@ impl Container {
         }
         if config.tty && !has("TERM=") {
             env.push("TERM=xterm".to_owned());
+        }
+        if config.systemd_mode && !has("container=") {
+            // How systemd finds out where it is.
+            env.push("container=oci".to_owned());
         }
         // A name without a value takes a variable away.
         let set = config.env.iter().filter(|entry| entry.contains('='));

@@ -38,13 +38,17 @@ impl Containers {
             _ => return Err(Error::StartRemoved),
         }
         let lowers = self.lowers(&container).await?;
+        if attach.any() {
+            self.tell(&container, "attach", &[]);
+        }
+        let beside = self.beside(&container).await?;
         let stub = self.store.derived_dir("container-stub").await?;
         let places = self.places(&container.record.mounts).await?;
         let root = self.store.root().to_owned();
         blocking(move || {
             let _lock = lock;
             runtime::overlay::prepare_lasting_stub_dir(&stub)?;
-            let launch = container.launch(root, (lowers, stub), &places, attach)?;
+            let launch = container.launch(root, (lowers, stub), &places, (attach, beside))?;
             let failed = |cause: io::Error| Error::Monitor {
                 id: container.id.clone(),
                 cause,

@@ -5,12 +5,18 @@
 //! it knows is in files, so that whoever comes after it was killed finds out.
 //!
 //! - [`run`]: one run of the container: network, files of /etc, process
+//! - [`health`]: whether it is well
 //! - [`client`]: a connection, and what is still to be sent on it
+//! - [`down`]: when this machine goes down
 //! - [`serve`]: the loop
+//! - [`streams`]: what the container says, and what it is told
 
 mod client;
+mod down;
+mod health;
 mod run;
 mod serve;
+mod streams;
 
 use std::fs::File;
 use std::io::{self, Write as _};

@@ -80,7 +80,7 @@ const TYPES: Types = Types {
         "Test",
     ],
     texts: &["StopSignal", "Variant", "OsVersion"],
-    pointers: &["Healthcheck", "StopTimeout"],
+    pointers: &["Health", "Healthcheck", "StopTimeout"],
 };
 
 /// Runs the command.

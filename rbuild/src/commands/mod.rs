@@ -7,6 +7,7 @@ pub mod completions;
 pub mod container;
 pub mod debug;
 pub mod df;
+pub mod events;
 pub mod explain;
 pub mod export;
 pub mod fsck;

@@ -87,6 +87,7 @@ impl State {
             Op::JoinNetwork { slot } => sys.join_network(self.take(*slot)?.as_fd())?,
             Op::RaiseLoopback => sys.raise_loopback()?,
             Op::UnshareCgroup => sys.unshare_cgroup()?,
+            Op::OomScore { score } => sys.set_oom_score(*score)?,
             Op::Hide => sys.hide()?,
             Op::JoinContainer { slot } => sys.join_namespaces(self.take(*slot)?.as_fd())?,
             Op::Terminal {
@@ -107,6 +108,9 @@ impl State {
             }
             Op::Device { node } => self.device(sys, node)?,
             Op::DevLink { name, target } => sys.make_link(self.dev()?.as_fd(), name, target)?,
+            Op::Link { dir, name, target } => {
+                sys.make_link(sys.open_path(dir)?.as_fd(), name, target)?;
+            }
             Op::DevDir { name } => sys.make_dir(self.dev()?.as_fd(), name)?,
             Op::BindFile { name, text, target } => {
                 let scratch = self.scratch()?;

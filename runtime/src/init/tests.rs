@@ -63,6 +63,7 @@ fn plan_of(spec: &Spec, uid: u32) -> Plan {
     let host = HostCapabilities {
         mqueue: true,
         thermal: Vec::new(),
+        cgroups: Vec::new(),
     };
     build(&Inputs {
         spec,

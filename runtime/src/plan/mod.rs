@@ -1,5 +1,6 @@
 //! From a specification to the ordered list of operations the init applies. Pure.
 
+mod cgroups;
 mod entry;
 mod op;
 mod user;
@@ -7,6 +8,7 @@ mod user;
 pub(crate) use entry::entry;
 pub(crate) use op::{CHANGE_DIR, Op, Plan};
 
+use crate::cgroup::Shown;
 use crate::mount::{BindOptions, Mount, MountKind};
 use crate::node::Node;
 use crate::source;
@@ -22,6 +24,8 @@ pub(crate) struct HostCapabilities {
     pub(crate) mqueue: bool,
     /// Directories that count how often each processor was too hot.
     pub(crate) thermal: Vec<String>,
+    /// The hierarchies of control groups.
+    pub(crate) cgroups: Vec<Shown>,
 }
 
 /// Everything the plan is made of.
@@ -119,6 +123,12 @@ pub(crate) fn build(inputs: &Inputs<'_>) -> Plan {
         Op::ResetSignals,
         Op::NewKeyring,
     ];
+    // As long as /proc is the host's: the container's own is not there yet.
+    ops.extend(
+        spec.limits
+            .oom_score_adj
+            .map(|score| Op::OomScore { score }),
+    );
     let mut slot = ROOT_SLOT + 1;
     match &spec.network {
         NetworkMode::Host => {}
@@ -132,10 +142,14 @@ pub(crate) fn build(inputs: &Inputs<'_>) -> Plan {
         slot += 1;
         (slot - 1, size)
     });
-    ops.push(Op::UnshareCgroup);
-    ops.push(Op::SetHostname {
-        name: spec.hostname.clone(),
-    });
+    if !spec.shared.cgroup {
+        ops.push(Op::UnshareCgroup);
+    }
+    if !spec.shared.uts {
+        ops.push(Op::SetHostname {
+            name: spec.hostname.clone(),
+        });
+    }
     ops.push(Op::Umask { mask: 0 });
     ops.push(Op::PrivateMounts);
     ops.push(Op::EnterRoot { slot: ROOT_SLOT });
@@ -282,6 +296,10 @@ fn standard_mounts(inputs: &Inputs<'_>, ops: &mut Vec<Op>) {
         },
         "/sys",
     );
+    cgroups::append(inputs, ops);
+    let mut mount = |name, options: &[_], attrs, target| {
+        ops.push(mount_op(name, options, attrs, target));
+    };
     // Without a device cgroup no device node works on this file system; the few of a container are
     // bound from another that has no path in it. So CAP_MKNOD opens no host device.
     let mode = ("mode", "755".to_owned());
@@ -343,6 +361,9 @@ fn standard_mounts(inputs: &Inputs<'_>, ops: &mut Vec<Op>) {
     ops.push(Op::DropScratch {
         target: SCRATCH.to_owned(),
     });
+    if inputs.spec.shm_size == 0 {
+        return;
+    }
     let shm = [
         ("source", "shm".to_owned()),
         ("mode", "1777".to_owned()),

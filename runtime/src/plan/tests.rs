@@ -33,6 +33,7 @@ fn plan(spec: &Spec) -> Plan {
     let host = HostCapabilities {
         mqueue: false,
         thermal: vec!["/sys/devices/system/cpu/cpu0/thermal_throttle".to_owned()],
+        cgroups: Vec::new(),
     };
     build(&Inputs {
         spec,

@@ -116,6 +116,10 @@ impl Syscall for Fake {
         self.call("unshare cgroup".to_owned())
     }
 
+    fn set_oom_score(&self, score: i32) -> io::Result<()> {
+        self.call(format!("oom-score {score}"))
+    }
+
     fn set_hostname(&self, name: &str) -> io::Result<()> {
         self.call(format!("sethostname {name}"))
     }

@@ -50,7 +50,10 @@ pub(crate) fn new_mount(fs: &FsType, attrs: Attrs) -> io::Result<OwnedFd> {
         rustix::mount::fsconfig_set_string(context.as_fd(), "source", fs.name.as_str())?;
     }
     for (key, value) in &fs.options {
-        rustix::mount::fsconfig_set_string(context.as_fd(), key.as_str(), value.as_str())?;
+        match value.as_str() {
+            "" => rustix::mount::fsconfig_set_flag(context.as_fd(), key.as_str())?,
+            value => rustix::mount::fsconfig_set_string(context.as_fd(), key.as_str(), value)?,
+        }
     }
     rustix::mount::fsconfig_create(context.as_fd())?;
     let mut flags = MountAttrFlags::empty();
@@ -85,6 +88,10 @@ impl Syscall for Linux {
     fn unshare_cgroup(&self) -> io::Result<()> {
         nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWCGROUP)?;
         Ok(())
+    }
+
+    fn set_oom_score(&self, score: i32) -> io::Result<()> {
+        std::fs::write("/proc/self/oom_score_adj", score.to_string())
     }
 
     fn set_hostname(&self, name: &str) -> io::Result<()> {

@@ -5,6 +5,9 @@ use std::path::PathBuf;
 use clap::{ArgAction, Args};
 use oci::Platform;
 
+use super::devices::DeviceFlags;
+use super::health::HealthFlags;
+use super::namespaces::NamespaceFlags;
 use crate::flags::boolean;
 
 /// What a container is made with.
@@ -184,6 +187,15 @@ pub struct MakeFlags {
     #[command(flatten)]
     pub limits: LimitFlags,
 
+    #[command(flatten)]
+    pub device_limits: DeviceFlags,
+
+    #[command(flatten)]
+    pub health: HealthFlags,
+
+    #[command(flatten)]
+    pub namespaces: NamespaceFlags,
+
     /// The image, the command to run in place of the image's, and its arguments
     #[arg(value_names = ["IMAGE", "COMMAND"], required = true, num_args = 1.., trailing_var_arg = true)]
     pub words: Vec<String>,
@@ -201,8 +213,16 @@ pub struct LimitFlags {
     #[arg(long, value_name = "SIZE", allow_hyphen_values = true)]
     pub memory_swap: Option<String>,
 
+    /// Memory that is taken from it last when this machine has none left
+    #[arg(long, value_name = "SIZE")]
+    pub memory_reservation: Option<String>,
+
+    /// Accepted, and without effect, as docker has it
+    #[arg(long, value_name = "SIZE", hide = true)]
+    pub kernel_memory: Option<String>,
+
     /// CPUs, such as 1.5
-    #[arg(long, value_name = "NUMBER")]
+    #[arg(long, value_name = "NUMBER", allow_hyphen_values = true)]
     pub cpus: Option<String>,
 
     /// Its share of the CPUs beside others' 1024
@@ -216,6 +236,18 @@ pub struct LimitFlags {
     /// Microseconds of each period that it gets
     #[arg(long, value_name = "NUMBER", allow_hyphen_values = true)]
     pub cpu_quota: Option<i64>,
+
+    /// Microseconds of a period of real-time scheduling
+    #[arg(long, value_name = "NUMBER")]
+    pub cpu_rt_period: Option<u64>,
+
+    /// Microseconds of real-time scheduling in each of those
+    #[arg(long, value_name = "NUMBER", allow_hyphen_values = true)]
+    pub cpu_rt_runtime: Option<i64>,
+
+    /// Its share of block devices beside others: 10 to 1000
+    #[arg(long, value_name = "NUMBER")]
+    pub blkio_weight: Option<u16>,
 
     /// The CPUs that it may use, such as 0-1
     #[arg(long, value_name = "SET")]

@@ -10,7 +10,7 @@ use golang::size::parse_size;
 use runtime::Ulimit;
 
 use super::flags::{LimitFlags, MakeFlags};
-use super::mount_flags;
+use super::{devices, health, mount_flags, namespaces};
 
 /// What the flags come to: image, configuration, and what this machine does.
 #[derive(Debug)]
@@ -36,6 +36,7 @@ pub fn read(flags: &MakeFlags) -> Result<Made, String> {
     let paths = volumes.paths.into_iter();
     let paths: BTreeMap<_, _> = paths.map(|path| (path, Default::default())).collect();
     config.volumes = (!paths.is_empty()).then_some(paths);
+    namespaces::share(&flags.namespaces, (&mut config, &mut host))?;
     Ok(Made {
         image: image.clone(),
         config,
@@ -83,6 +84,7 @@ fn config(flags: &MakeFlags, image: &str, command: &[String]) -> Result<Config, 
         labels,
         stop_signal: flags.stop_signal.clone(),
         stop_timeout: flags.stop_timeout,
+        healthcheck: health::read(&flags.health)?,
         ..Config::default()
     })
 }
@@ -103,13 +105,11 @@ fn host(flags: &MakeFlags) -> Result<HostConfig, String> {
         auto_remove: flags.rm,
         cap_add: list(&flags.cap_add),
         cap_drop: list(&flags.cap_drop),
-        cgroupns_mode: "private".to_owned(),
         dns: flags.dns.clone(),
         dns_options: flags.dns_option.clone(),
         dns_search: flags.dns_search.clone(),
         extra_hosts: list(&hosts(&flags.add_host)?),
         group_add: list(&flags.group_add),
-        ipc_mode: "private".to_owned(),
         privileged: flags.privileged,
         readonly_rootfs: flags.read_only,
         security_opt: list(&secured(&flags.security_opt)?),
@@ -128,6 +128,7 @@ fn host(flags: &MakeFlags) -> Result<HostConfig, String> {
         host.devices.push(device(text)?);
     }
     limit(&flags.limits, &mut host)?;
+    devices::limit(&flags.device_limits, &mut host)?;
     if host.auto_remove && host.restart_policy.name != "no" {
         return Err("Conflicting options: --restart and --rm".to_owned());
     }
@@ -167,6 +168,12 @@ pub fn limit(flags: &LimitFlags, host: &mut HostConfig) -> Result<(), String> {
             text => i64::try_from(size("--memory-swap", text)?).unwrap_or(i64::MAX),
         };
     }
+    if let Some(text) = &flags.memory_reservation {
+        host.memory_reservation = size("--memory-reservation", text)?;
+    }
+    if let Some(text) = &flags.kernel_memory {
+        size("--kernel-memory", text)?;
+    }
     if let Some(text) = &flags.shm_size {
         host.shm_size = size("--shm-size", text)?;
     }
@@ -176,6 +183,9 @@ pub fn limit(flags: &LimitFlags, host: &mut HostConfig) -> Result<(), String> {
     let set = |to: &mut u64, from: Option<u64>| *to = from.unwrap_or(*to);
     set(&mut host.cpu_shares, flags.cpu_shares);
     set(&mut host.cpu_period, flags.cpu_period);
+    set(&mut host.cpu_realtime_period, flags.cpu_rt_period);
+    host.cpu_realtime_runtime = flags.cpu_rt_runtime.unwrap_or(host.cpu_realtime_runtime);
+    host.blkio_weight = flags.blkio_weight.unwrap_or(host.blkio_weight);
     host.cpu_quota = flags.cpu_quota.unwrap_or(host.cpu_quota);
     let text = |to: &mut String, from: &Option<String>| {
         if let Some(from) = from {
@@ -207,6 +217,14 @@ fn cpus(text: &str) -> Result<u64, String> {
             "invalid argument \"{text}\" for \"--cpus\" flag: failed to parse {text} as a rational number"
         )
     };
+    if let Some(rest) = text.strip_prefix('-')
+        && cpus(rest).is_ok_and(|number| number > 0)
+    {
+        let cpus = std::thread::available_parallelism().map_or(1, usize::from);
+        return Err(format!(
+            "range of CPUs is from 0.01 to {cpus}.00, as there are only {cpus} CPUs available"
+        ));
+    }
     let (whole, part) = text.split_once('.').unwrap_or((text, ""));
     if part.len() > 9 {
         return Err(format!(

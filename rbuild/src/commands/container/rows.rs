@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use containers::engine::Container;
+use containers::health::Wellness;
 use containers::record::MountPoint;
 use containers::status::Status;
 use golang::quote::go_quote;
@@ -27,6 +28,8 @@ pub struct Choice {
     pub statuses: Vec<Status>,
     /// `KEY` or `KEY=VALUE`.
     pub labels: Vec<String>,
+    /// How well they are; nothing for those without a check.
+    pub health: Vec<Option<Wellness>>,
     /// Exit codes of those that have ended.
     pub exited: Vec<i32>,
     /// IDs of images.
@@ -66,6 +69,7 @@ impl Choice {
                 .labels
                 .iter()
                 .all(|label| has_label(&record.config.labels, label))
+            && (self.health.is_empty() || self.health.contains(&wellness(container)))
             && (self.exited.is_empty() || exited)
             && any(&self.images, &|id| id == image)
             && any(&self.networks, &|name| name == record.host.network_mode)
@@ -91,13 +95,25 @@ pub fn has_label(labels: &BTreeMap<String, String>, wanted: &str) -> bool {
     }
 }
 
+/// How well a container is, if it has a check.
+fn wellness(container: &Container) -> Option<Wellness> {
+    container.state.health.as_ref().map(|health| health.status)
+}
+
 /// What a container is doing, in docker's words.
 pub fn status(container: &Container, now: i64) -> String {
     let state = &container.state;
     let since = |time: &str| style::duration(now.saturating_sub(when::seconds(Some(time))));
     match state.status {
         Status::Created => "Created".to_owned(),
-        Status::Running => format!("Up {}", since(&state.started_at)),
+        Status::Running => {
+            let up = since(&state.started_at);
+            match wellness(container) {
+                None => format!("Up {up}"),
+                Some(Wellness::Starting) => format!("Up {up} (health: starting)"),
+                Some(found) => format!("Up {up} ({})", found.as_str()),
+            }
+        }
         Status::Paused => format!("Up {} (Paused)", since(&state.started_at)),
         Status::Restarting => format!(
             "Restarting ({}) {} ago",
