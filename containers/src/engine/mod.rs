@@ -28,6 +28,7 @@ mod stop;
 mod top;
 mod update;
 mod volumes;
+mod within;
 
 pub use commit::Commit;
 pub use container::Container;

@@ -192,14 +192,14 @@ fn cells(cells: impl IntoIterator<Item = (&'static str, String)>) -> Row {
 }
 
 fn row(kind: &str, usage: Usage) -> Row {
-    let mut reclaimable = style::size(usage.reclaimable);
+    let mut reclaimable = style::sum(usage.reclaimable);
     if let Some(percent) = (usage.reclaimable * 100).checked_div(usage.size) {
         reclaimable.push_str(&format!(" ({percent}%)"));
     }
     cells([
         ("Active", usage.active.to_string()),
         ("Reclaimable", reclaimable),
-        ("Size", style::size(usage.size)),
+        ("Size", style::sum(usage.size)),
         ("TotalCount", usage.total.to_string()),
         ("Type", kind.to_owned()),
     ])

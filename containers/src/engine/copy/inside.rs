@@ -1,33 +1,16 @@
 //! Paths in a container, looked up without leaving it: by openat2(2) in its root, whatever its
 //! processes make of the path meanwhile.
 
-use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd as _, BorrowedFd};
 
-use rustix::fs::{FileType, Mode, OFlags, ResolveFlags, Stat, fstat, openat2, readlinkat};
+use rustix::fs::{FileType, OFlags, Stat, fstat, readlinkat};
 use rustix::io::Errno;
 
 use super::paths;
+pub(super) use crate::engine::within::open;
 
 /// As many links as the kernel follows.
 const MAX_LINKS: usize = 40;
-
-/// Opens a path in a root, links followed inside it.
-pub(super) fn open(root: BorrowedFd<'_>, path: &str, flags: OFlags) -> Result<OwnedFd, Errno> {
-    let inside = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
-    let path = match path.trim_start_matches('/') {
-        "" => ".",
-        path => path,
-    };
-    let flags = flags | OFlags::CLOEXEC;
-    let mut tries = 0;
-    loop {
-        match openat2(root, path, flags, Mode::empty(), inside) {
-            // Something was moved on the way, so that `..` could not be followed for sure.
-            Err(Errno::AGAIN) if tries < 64 => tries += 1,
-            opened => return opened,
-        }
-    }
-}
 
 /// What is at a path, a final link itself.
 pub(super) fn look(root: BorrowedFd<'_>, path: &str) -> Result<Stat, Errno> {

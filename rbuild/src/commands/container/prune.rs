@@ -41,7 +41,7 @@ pub async fn run(app: &App, args: ContainerPruneArgs) -> Outcome {
         app.printer.line("");
     }
     app.printer
-        .line(format!("Total reclaimed space: {}", style::size(space)));
+        .line(format!("Total reclaimed space: {}", style::sum(space)));
     Ok(())
 }
 

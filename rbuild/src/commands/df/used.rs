@@ -101,7 +101,7 @@ pub(super) async fn tables(containers: &Containers) -> Result<String, Failure> {
             [
                 ("Links", volume.users.len().to_string()),
                 ("Name", volume.name),
-                ("Size", style::size(size)),
+                ("Size", style::sum(size)),
             ]
             .map(|(name, text)| (name.to_owned(), Value::from(text)))
             .into_iter()

@@ -52,7 +52,7 @@ pub async fn run(app: &App, args: PruneArgs) -> Outcome {
         app.printer.line("");
     }
     app.printer
-        .line(format!("Total reclaimed space: {}", style::size(space)));
+        .line(format!("Total reclaimed space: {}", style::sum(space)));
     Ok(())
 }
 
