@@ -111,6 +111,25 @@ pub enum Error {
         /// What is wrong with it.
         cause: serde_json::Error,
     },
+    /// What a network was made with cannot be read.
+    #[error("the record of network {name} is damaged: {cause}; `rbuild network rm` removes it")]
+    NetworkRecord {
+        /// The network's name.
+        name: String,
+        /// What is wrong with it.
+        cause: serde_json::Error,
+    },
+    /// A network that is always there.
+    #[error("{0} is a pre-defined network and cannot be removed")]
+    NetworkPredefined(String),
+    /// Containers that run are on it.
+    #[error("error while removing network: network {network} has active endpoints ({endpoints})")]
+    NetworkUsed {
+        /// The network's name.
+        network: String,
+        /// Names and IDs, as docker lists them.
+        endpoints: String,
+    },
     /// A background task was cancelled because the program is ending.
     #[error("the work was cut short: {0}")]
     Cancelled(#[from] tokio::task::JoinError),

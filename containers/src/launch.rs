@@ -1,6 +1,6 @@
 //! What a monitor is told when it is started: all that it needs for as long as it lives.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 
 use runtime::{Dns, Spec};
@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::events::Actor;
 use crate::health::Probe;
 use crate::log::LogSettings;
+use crate::network::ports::Wanted;
 
 /// How a container is run.
 #[derive(Debug, Serialize, Deserialize)]
@@ -17,6 +18,8 @@ pub struct Launch {
     pub id: String,
     /// How events tell of it.
     pub actor: Actor,
+    /// Its name.
+    pub name: String,
     /// Its folder.
     pub folder: PathBuf,
     /// The store's root, for whoever removes the container when it has ended.
@@ -75,13 +78,59 @@ pub enum NetworkPlan {
     None,
     /// This machine's.
     Host,
-    /// The bridge that all containers share unless told otherwise.
-    Bridge {
-        /// Its name.
-        bridge: String,
-        /// Where its addresses are leased.
-        leases: PathBuf,
+    /// Another container's.
+    Container {
+        /// Its first process.
+        pid: i32,
+        /// When that was started, in clock ticks since boot.
+        started: u64,
+        /// Its folder, whose files of /etc it shares.
+        folder: PathBuf,
     },
+    /// Bridges of this machine, any number of them.
+    Bridges {
+        /// Its places on them, in the order of its interfaces.
+        places: Vec<PlacePlan>,
+        /// What is published of it, on the one that is its way out.
+        ports: Vec<Wanted>,
+    },
+}
+
+/// A container's place on a network.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PlacePlan {
+    /// The network's name.
+    pub network: String,
+    /// The network's ID.
+    pub network_id: String,
+    /// The ID of the place.
+    pub endpoint_id: String,
+    /// It is the bridge that all share, which knows no names.
+    pub is_default: bool,
+    /// The name of the bridge.
+    pub bridge: String,
+    /// Subnet, this machine's address and the range to choose from; nothing for free ones.
+    pub addresses: Option<(String, Ipv4Addr, String)>,
+    /// Nobody on it reaches other networks.
+    pub internal: bool,
+    /// Those on it do not reach each other.
+    pub apart: bool,
+    /// Other networks see their addresses.
+    pub untranslated: bool,
+    /// The longest packet in bytes.
+    pub mtu: Option<u32>,
+    /// Where ports are published that say nothing else.
+    pub published_at: Option<Ipv4Addr>,
+    /// An address of its own.
+    pub address: Option<Ipv4Addr>,
+    /// A hardware address of its own.
+    pub mac: Option<String>,
+    /// What it is called there.
+    pub names: Vec<String>,
+    /// Names that it alone knows, and whom they mean.
+    pub links: Vec<(String, String)>,
+    /// The network with the highest is the way out.
+    pub priority: i64,
 }
 
 /// What the files of /etc say that a container has of its own.
@@ -93,6 +142,8 @@ pub struct Etc {
     pub domain: String,
     /// Further hosts.
     pub hosts: Vec<(String, HostAddress)>,
+    /// Other containers on the bridge that all share: addresses, and names with blanks between.
+    pub links: Vec<(Ipv4Addr, String)>,
     /// Name servers and their kin.
     pub dns: Dns,
 }

@@ -10,7 +10,8 @@
 //! | [`launch`], [`protocol`] | what its monitor is told, and how one talks to it |
 //! | [`monitor`] | the process beside each running container |
 //! | [`log`] | what it has said |
-//! | [`network`] | which network a container gets |
+//! | [`endpoint`], [`network`] | networks, and a container's places on them |
+//! | `dns` | names within networks |
 //! | [`engine`] | what is done with containers: requests and their results |
 //! | [`attach`] | the streams of a container or of a command in one |
 //!
@@ -18,6 +19,8 @@
 //! `main`.
 
 pub mod attach;
+mod dns;
+pub mod endpoint;
 pub mod engine;
 mod error;
 pub mod events;
@@ -27,7 +30,7 @@ mod launch;
 pub mod log;
 mod monitor;
 mod names;
-mod network;
+pub mod network;
 mod protocol;
 pub mod record;
 pub mod state;

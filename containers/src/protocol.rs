@@ -7,7 +7,7 @@ use std::io::{self, Read, Write};
 
 use serde::{Deserialize, Serialize};
 
-use crate::launch::{Launch, RestartPolicy, Streams};
+use crate::launch::{Launch, PlacePlan, RestartPolicy, Streams};
 
 /// The longest content of a frame, in bytes.
 const MAX_FRAME: usize = 16 << 20;
@@ -80,6 +80,10 @@ pub enum Request {
     Unpause,
     /// What is done when it ends.
     Restart(RestartPolicy),
+    /// Come to one more network.
+    Connect(Box<PlacePlan>),
+    /// Leave the network of this ID.
+    Disconnect(String),
 }
 
 /// What is waited for.

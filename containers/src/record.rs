@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 mod mounts;
 
+use crate::endpoint::EndpointSettings;
 use crate::health;
 pub use mounts::{
     BindRule, DriverRule, ImageRule, MountPoint, MountRule, MountSource, TmpfsRule, VolumeRule,
@@ -23,6 +24,9 @@ pub struct Record {
     /// Its mounts, as they were settled when it was made.
     #[serde(default)]
     pub mounts: Vec<MountPoint>,
+    /// Its places on networks, by their names.
+    #[serde(default)]
+    pub networks: BTreeMap<String, EndpointSettings>,
 }
 
 /// docker's `Config`: what an image made of the container would keep.

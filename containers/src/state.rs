@@ -8,6 +8,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use crate::health::Health;
+use crate::network::ports::Published;
 use crate::status::Status;
 
 /// The time that Go writes when there is none.
@@ -39,21 +40,29 @@ pub struct State {
     pub stopped_by_hand: bool,
     /// What came of its health check, if it has one and was started.
     pub health: Option<Health>,
-    /// On its network, while it runs.
-    pub network: Option<Connection>,
+    /// Its places on networks, while it runs.
+    pub places: Vec<Place>,
+    /// Its ports that are published, while it runs.
+    pub ports: Vec<Published>,
 }
 
 /// A place on a network.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Connection {
+pub struct Place {
+    /// The network's ID.
+    pub network_id: String,
+    /// The ID of the place.
+    pub endpoint_id: String,
     /// Its address.
     pub address: Ipv4Addr,
     /// How many bits of it are the network's.
     pub prefix: u8,
-    /// This machine's address there.
-    pub gateway: Ipv4Addr,
+    /// This machine's address there; nothing where that leads nowhere.
+    pub gateway: Option<Ipv4Addr>,
     /// Its hardware address.
     pub mac: String,
+    /// The bridge.
+    pub bridge: String,
 }
 
 impl Default for State {
@@ -70,12 +79,19 @@ impl Default for State {
             restart_count: 0,
             stopped_by_hand: false,
             health: None,
-            network: None,
+            places: Vec::new(),
+            ports: Vec::new(),
         }
     }
 }
 
 impl State {
+    /// Its place on a network.
+    pub fn place(&self, network_id: &str) -> Option<&Place> {
+        let mut places = self.places.iter();
+        places.find(|place| place.network_id == network_id)
+    }
+
     /// Reads the file; a container without one was never started.
     ///
     /// # Errors

@@ -26,6 +26,7 @@ use crate::commands::load::LoadArgs;
 use crate::commands::login::LoginArgs;
 use crate::commands::logout::LogoutArgs;
 use crate::commands::manifest::ManifestCommand;
+use crate::commands::network::NetworkCommand;
 use crate::commands::prune::{CachePruneArgs, ImagePruneArgs, PruneArgs, SystemPruneArgs};
 use crate::commands::pull::PullArgs;
 use crate::commands::push::PushArgs;
@@ -147,6 +148,13 @@ pub enum Command {
 
     /// Change what containers may use
     Update(Box<container::update::UpdateArgs>),
+
+    /// Show which ports of this machine lead to a container
+    Port(container::port::PortArgs),
+
+    /// Commands about networks of containers
+    #[command(subcommand, arg_required_else_help = true)]
+    Network(NetworkCommand),
 
     /// Commands about containers, as docker groups them
     #[command(subcommand, arg_required_else_help = true)]

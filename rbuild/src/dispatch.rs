@@ -8,8 +8,8 @@ use crate::app::App;
 use crate::args::{self, BuilderCommand, Cli, Command, ImageCommand, SystemCommand};
 use crate::commands::{
     bake, build, builds, completions, container, debug, df, events, explain, export, fsck, history,
-    images, imagetools, import, info, inspect, lint, load, login, logout, manifest, prune, pull,
-    push, rmi, save, tag, version, volume,
+    images, imagetools, import, info, inspect, lint, load, login, logout, manifest, network, prune,
+    pull, push, rmi, save, tag, version, volume,
 };
 use crate::failure::{Failure, Outcome};
 use crate::limits;
@@ -135,6 +135,8 @@ async fn dispatch(app: &App, command: Command) -> Outcome {
         Command::Cp(args) => container::cp::run(app, args).await,
         Command::Commit(args) => container::commit::run(app, args).await,
         Command::Update(args) => container::update::run(app, *args).await,
+        Command::Port(args) => container::port::run(app, args).await,
+        Command::Network(command) => network::run(app, command).await,
         Command::Container(command) => container::run(app, command).await,
         Command::Volume(command) => volume::run(app, command).await,
         Command::Images(args) => images::run(app, args).await,

@@ -42,6 +42,15 @@ pub fn local(created: Option<&str>) -> String {
     }
 }
 
+/// `2026-03-24 05:43:23.123456789 +0000 UTC`, as Go writes a time of so many nanoseconds since the
+/// epoch.
+pub fn go_time(nanoseconds: i64) -> String {
+    match Timestamp::from_nanosecond(nanoseconds.into()) {
+        Ok(time) => time.strftime("%Y-%m-%d %H:%M:%S%.f +0000 UTC").to_string(),
+        Err(_) => "N/A".to_owned(),
+    }
+}
+
 /// `2026-03-24T05:43:23Z`, in this machine's time zone; `N/A` without a time.
 pub fn rfc3339(created: Option<&str>) -> String {
     match parse(created) {

@@ -36,6 +36,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         state_dir: "/run/rbuild".into(),
         bridge: "rbuild0".to_owned(),
         between: Between::Nothing,
+        ..Config::default()
     })?;
     println!(
         "build network made in {:.2} ms",

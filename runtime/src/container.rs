@@ -184,7 +184,7 @@ fn words(spec: &Spec) -> Vec<CString> {
 fn namespaces(network: &NetworkMode, shared: Shared) -> i32 {
     let own = match network {
         NetworkMode::None => libc::CLONE_NEWNET,
-        NetworkMode::Host | NetworkMode::Sandbox(_) => 0,
+        NetworkMode::Host | NetworkMode::Sandbox(_) | NetworkMode::Joined(_) => 0,
     };
     let pid = match shared.pid {
         PidSpace::Own => libc::CLONE_NEWPID,
@@ -208,13 +208,14 @@ fn descriptors(
     let mut fds = stdio.or_null()?;
     fds.extend([ends.plan, ends.errors]);
     fds.extend(prepared.root.take());
-    if let NetworkMode::Sandbox(sandbox) = &spec.network {
-        fds.push(
-            sandbox
-                .namespace()
-                .try_clone_to_owned()
-                .map_err(|error| Error::setup("hand the network namespace over", error))?,
-        );
+    let namespace = match &spec.network {
+        NetworkMode::Sandbox(sandbox) => Some(sandbox.namespace()),
+        NetworkMode::Joined(namespace) => Some(namespace.as_fd()),
+        NetworkMode::Host | NetworkMode::None => None,
+    };
+    if let Some(namespace) = namespace {
+        let handed = namespace.try_clone_to_owned();
+        fds.push(handed.map_err(|e| Error::setup("hand the network namespace over", e))?);
     }
     fds.extend(ends.terminal);
     for kind in plan::handed_over(spec) {

@@ -19,6 +19,42 @@ pub fn resolv_conf(dns: &Dns, own_network: bool) -> String {
     compose(&host, upstream, dns, own_network)
 }
 
+/// /etc/resolv.conf for a container whose questions are answered at `server`, which is asked for
+/// names without a dot, too.
+pub fn resolv_conf_of(server: IpAddr, dns: &Dns) -> String {
+    const EVERYTHING: &str = "ndots:0";
+    let host = parse(&fs::read_to_string(HOST).unwrap_or_default());
+    let mut own = dns.clone();
+    own.servers = vec![server.to_string()];
+    if own.options.is_empty() {
+        own.options = host.options;
+    }
+    if !own
+        .options
+        .iter()
+        .any(|option| option.starts_with("ndots:"))
+    {
+        own.options.push(EVERYTHING.to_owned());
+    }
+    resolv_conf(&own, false)
+}
+
+/// The servers that this host asks, those too that only it can reach.
+pub fn host_servers() -> Vec<IpAddr> {
+    let parsed = parse(&fs::read_to_string(HOST).unwrap_or_default());
+    let mut servers = addresses(&parsed.servers);
+    if servers.is_empty() {
+        servers = addresses(&FALLBACK.map(str::to_owned));
+    }
+    servers
+}
+
+/// Those of `servers` that are addresses.
+pub fn addresses(servers: &[String]) -> Vec<IpAddr> {
+    let address = |server: &String| server.split('%').next().unwrap_or(server).parse().ok();
+    servers.iter().filter_map(address).collect()
+}
+
 fn compose(host: &str, upstream: impl Fn() -> String, dns: &Dns, own_network: bool) -> String {
     let mut parsed = parse(host);
     if own_network {

@@ -1,6 +1,7 @@
 //! What can go wrong in this crate.
 
 use std::io;
+use std::net::Ipv4Addr;
 use std::path::PathBuf;
 
 use crate::plan::CHANGE_DIR;
@@ -91,19 +92,25 @@ pub enum Error {
         /// The limit, as the flag that asks for it.
         limit: &'static str,
     },
-    /// The build network cannot be made.
-    #[error("cannot set up the build network: {step}: {cause}; --network host needs none")]
+    /// The network cannot be made.
+    #[error("cannot set up the network: {step}: {cause}; --network host needs none")]
     Network {
         /// What was being done.
         step: String,
         /// The system's answer.
         cause: io::Error,
     },
-    /// Every address of the build network is in use.
-    #[error("every address of the build network {0} is in use; --network host needs none")]
+    /// Every address of the network is in use.
+    #[error("every address of the network {0} is in use; --network host needs none")]
     NoAddress(String),
+    /// The address that was asked for is another's, or the host's.
+    #[error("Address already in use")]
+    AddressTaken(Ipv4Addr),
+    /// The network was removed meanwhile.
+    #[error("network {0} not found")]
+    NoNetwork(String),
     /// No private subnet is free for the bridge.
-    #[error("no free private subnet for the build network; --network host needs none")]
+    #[error("no free private subnet for the network; --network host needs none")]
     NoSubnet,
 }
 

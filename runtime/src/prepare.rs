@@ -170,7 +170,7 @@ fn resolve_all(spec: &Spec, points: &mut MountPoints<'_>) -> Result<(Vec<File>, 
     }
     let own_address = match &spec.network {
         NetworkMode::Sandbox(sandbox) => Some(sandbox.address().into()),
-        NetworkMode::Host | NetworkMode::None => None,
+        NetworkMode::Host | NetworkMode::None | NetworkMode::Joined(_) => None,
     };
     let own_network = !matches!(spec.network, NetworkMode::Host);
     let texts = [

@@ -1,5 +1,6 @@
 //! What to run: the specification of one container.
 
+use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -350,6 +351,9 @@ pub enum NetworkMode {
     /// One made beforehand, which no other container has at the same time.
     #[serde(skip)]
     Sandbox(Arc<Sandbox>),
+    /// A network namespace that others may be in, too.
+    #[serde(skip)]
+    Joined(Arc<OwnedFd>),
 }
 
 /// Resolver settings, as Docker's `--dns`, `--dns-search`, `--dns-option`.

@@ -206,6 +206,20 @@ pub enum Error {
     /// Several containers' IDs begin so.
     #[error("Multiple IDs found with provided prefix: {0}")]
     AmbiguousContainer(String),
+    /// There is no network of this name or ID.
+    #[error("network {0} not found")]
+    NoSuchNetwork(String),
+    /// Several networks' IDs begin so.
+    #[error("network {text} is ambiguous ({matches} matches found on ID prefix)")]
+    AmbiguousNetwork {
+        /// As it was typed.
+        text: String,
+        /// How many there are.
+        matches: usize,
+    },
+    /// The name of a new network is another's.
+    #[error("network with name {0} already exists")]
+    NetworkName(String),
     /// The name of a new container is another's.
     #[error(
         "Conflict. The container name \"/{name}\" is already in use by container \"{holder}\". \

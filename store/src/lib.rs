@@ -15,6 +15,7 @@
 //! | [`share`] | one layer on several stacks |
 //! | [`containers`] | containers: their rows and directories |
 //! | [`volumes`] | volumes: their rows and directories, and whose they are |
+//! | [`networks`] | networks that containers are on: their rows |
 //! | [`claim`] | who does a step that several are about to do |
 //! | [`layers`] | the blobs of layers, and where else they are |
 //! | [`cache`] | build-cache records |
@@ -46,6 +47,7 @@ mod indexes;
 pub mod layers;
 pub mod lock;
 pub mod mounts;
+pub mod networks;
 pub mod prune;
 mod read_only;
 pub mod record;
@@ -66,6 +68,7 @@ pub use image::{Image, ImageLine, NewImage, RawManifest};
 pub use index::{Content, IndexEntry, NewIndex, StoredIndex};
 pub use lock::Lease;
 pub use mounts::{CacheDir, CacheName, CacheOffer, CacheSharing, NewCacheDir};
+pub use networks::StoredNetwork;
 pub use prune::{DiskUsage, Kept, PruneOptions, PruneReport, Usage};
 pub use record::{CacheRecord, NewCacheRecord, RecordKind};
 pub use remove::Removal;

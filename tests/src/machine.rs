@@ -91,6 +91,30 @@ impl Machine {
         std::thread::scope(|scope| scope.spawn(bind).join()).expect("listen")
     }
 
+    /// Answers whoever asks this machine for names at `address` by the same address, until the tests
+    /// end.
+    pub fn serve_names(&self, address: &str, answer: std::net::Ipv4Addr) {
+        let namespace = format!("/proc/{}/ns/net", self.holder.id());
+        let bind = || {
+            let namespace = fs::File::open(namespace).expect("/proc");
+            nix::sched::setns(namespace, nix::sched::CloneFlags::CLONE_NEWNET).expect("setns");
+            std::net::UdpSocket::bind((address, 53)).expect("bind")
+        };
+        let socket = std::thread::scope(|scope| scope.spawn(bind).join()).expect("listen");
+        std::thread::spawn(move || {
+            let mut question = [0; 512];
+            while let Ok((length, client)) = socket.recv_from(&mut question) {
+                let mut reply = question[..length].to_vec();
+                // A response, with one answer, to the name at byte 12 (RFC 1035, 4.1).
+                reply[2..4].copy_from_slice(&[0x81, 0x80]);
+                reply[6..8].copy_from_slice(&[0, 1]);
+                reply.extend([0xc0, 12, 0, 1, 0, 1, 0, 0, 0, 60, 0, 4]);
+                reply.extend(answer.octets());
+                let _ = socket.send_to(&reply, client);
+            }
+        });
+    }
+
     /// What the server at `address` and `port` answers; nothing when it cannot be reached.
     pub fn call(&self, address: &str, port: u16) -> String {
         let call = format!("busybox nc -w 2 {address} {port} </dev/null || true");

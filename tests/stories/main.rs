@@ -14,6 +14,7 @@ mod cache;
 mod container_copies;
 mod container_health;
 mod container_limits;
+mod container_networks;
 mod container_volumes;
 mod containers;
 mod contexts;

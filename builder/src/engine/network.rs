@@ -16,6 +16,7 @@ pub fn config() -> Config {
         state_dir: "/run/rbuild".into(),
         bridge: "rbuild0".to_owned(),
         between: Between::Nothing,
+        ..Config::default()
     }
 }
 

@@ -76,7 +76,7 @@ impl HostAddress {
             (Self::Ip(address), _) => Some(*address),
             (Self::Gateway, NetworkMode::Sandbox(sandbox)) => Some(sandbox.gateway().into()),
             (Self::Gateway, NetworkMode::Host) => Some(Ipv4Addr::LOCALHOST.into()),
-            (Self::Gateway, NetworkMode::None) => None,
+            (Self::Gateway, NetworkMode::None | NetworkMode::Joined(_)) => None,
         }
     }
 }

@@ -6,9 +6,9 @@ use oci::Digest;
 use runtime::{Group, Inhabitant};
 use store::StoredContainer;
 
+use super::networks;
 use crate::error::{Error, Result};
 use crate::folder::Folder;
-use crate::network;
 use crate::record::Record;
 use crate::state::{self, State};
 use crate::status::Status;
@@ -75,7 +75,7 @@ impl Container {
             return Ok(());
         }
         self.group()?.remove();
-        network::sweep();
+        networks::sweep(self.state.places.iter().map(|place| place.bridge.as_str()));
         self.state = State {
             status: Status::Exited,
             pid: 0,
@@ -83,7 +83,8 @@ impl Container {
             exit_code: KILLED,
             error: KILLED_MONITOR.to_owned(),
             finished_at: state::now(),
-            network: None,
+            places: Vec::new(),
+            ports: Vec::new(),
             ..self.state.clone()
         };
         let path = self.folder.state();

@@ -5,15 +5,22 @@ use store::{Image, NewContainer};
 
 use super::container::Container;
 use super::handle::Containers;
+use super::networks::Asked;
 use super::{devices, limits, mounts, namespaces, security, spec};
 use crate::error::{Error, Result};
 use crate::record::{Config, HostConfig, Record};
-use crate::{health, names, network};
+use crate::{health, names};
 
 /// What asks systemd to shut down (systemd(1)).
 const SYSTEMD_STOP: &str = "SIGRTMIN+3";
 /// How many names are tried for a container that was given none.
 const TRIES: u32 = 20;
+
+/// What is told where the old iptables are in the way.
+const BLOCKED: &str = "the FORWARD chain of this machine's legacy iptables drops what containers \
+    exchange with other machines; `iptables-legacy -I FORWARD -i rbuild+ -j ACCEPT` and \
+    `iptables-legacy -I FORWARD -o rbuild+ -m conntrack --ctstate ESTABLISHED,RELATED,DNAT -j \
+    ACCEPT` let it pass";
 
 /// A container to be made.
 #[derive(Debug)]
@@ -24,6 +31,8 @@ pub struct Create {
     pub config: Config,
     /// What this machine does for it.
     pub host: HostConfig,
+    /// Its networks, the one of [`HostConfig::network_mode`] among them where more is said of it.
+    pub networks: Asked,
     /// The image.
     pub image: Image,
     /// The image's configuration.
@@ -49,14 +58,18 @@ impl Containers {
             name,
             mut config,
             mut host,
+            networks,
             image,
             image_config,
         } = request;
         if let Some(name) = name.as_deref().filter(|name| !names::is_name(name)) {
             return Err(Error::InvalidName(name.to_owned()));
         }
-        let lent = self.lent(&host).await?;
         health::check(config.healthcheck.as_ref())?;
+        let lent = self.lent(&host).await?;
+        let networks = self
+            .settle_networks(&mut config, &mut host, networks)
+            .await?;
         config.complete(&image_config.config.unwrap_or_default());
         if config.argv().is_empty() {
             return Err(Error::NoCommand);
@@ -80,6 +93,7 @@ impl Containers {
             config,
             host,
             mounts: points,
+            networks,
         };
         let new = NewContainer {
             id,
@@ -123,7 +137,9 @@ impl Containers {
                 Err(store::Error::ContainerName { .. }) if !is_named => continue,
                 other => other?,
             };
-            return Container::read(stored);
+            let container = Container::read(stored)?;
+            self.tell(&container, "create", &[]);
+            return Ok(container);
         }
         Err(Error::Invalid("no free name was found".to_owned()))
     }
@@ -136,9 +152,6 @@ pub(super) fn nanoseconds() -> i64 {
 
 /// Fills in what follows from the rest.
 fn settle(id: &str, config: &mut Config, host: &mut HostConfig) {
-    if host.network_mode.is_empty() || host.network_mode == "default" {
-        host.network_mode = "bridge".to_owned();
-    }
     if config.hostname.is_empty() {
         config.hostname = match host.network_mode.as_str() {
             _ if host.uts_mode == "host" => own_name(),
@@ -178,10 +191,14 @@ fn check(host: &HostConfig) -> Result<Vec<String>> {
             "can't create 'AutoRemove' container with restart policy".to_owned(),
         ));
     }
-    network::plan(&host.network_mode)?;
     let mut warnings = Vec::new();
     if host.network_mode == "host" && !host.port_bindings.is_empty() {
         warnings.push("Published ports are discarded when using host network mode".to_owned());
+    }
+    let has_bridge = !matches!(host.network_mode.as_str(), "host" | "none")
+        && !host.network_mode.starts_with("container:");
+    if has_bridge && runtime::network::is_forwarding_blocked() {
+        warnings.push(BLOCKED.to_owned());
     }
     Ok(warnings)
 }

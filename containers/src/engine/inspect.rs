@@ -12,6 +12,7 @@ use super::container::Container;
 use super::handle::Containers;
 use super::mounts::{self, Places};
 use crate::error::{Error, Result};
+use crate::network::legacy;
 use crate::state;
 use crate::status::Status;
 
@@ -73,6 +74,12 @@ impl Container {
             _ => self.folder.log(&self.id).display().to_string(),
         };
         let mut host_shown = serde_json::to_value(host).map_err(|cause| self.damaged(cause))?;
+        if let Some(links) = &host.links {
+            // As docker has them: /OTHER:/OWN/ALIAS.
+            let shown = links.iter().filter_map(|link| legacy::parse(link).ok());
+            let shown = shown.map(|(other, alias)| format!("/{other}:/{}/{alias}", self.name));
+            host_shown["Links"] = shown.collect();
+        }
         if let Value::Object(fields) = &mut host_shown {
             fields.insert("MaskedPaths".to_owned(), Value::Null);
             fields.insert("ReadonlyPaths".to_owned(), Value::Null);
@@ -144,69 +151,5 @@ impl Container {
             fields.insert("Health".to_owned(), json!(health));
         }
         shown
-    }
-
-    fn network_document(&self) -> Value {
-        let host = &self.record.host;
-        let connection = self.state.network.as_ref();
-        let address = connection
-            .map(|c| c.address.to_string())
-            .unwrap_or_default();
-        let gateway = connection
-            .map(|c| c.gateway.to_string())
-            .unwrap_or_default();
-        let mac = connection.map(|c| c.mac.clone()).unwrap_or_default();
-        let prefix = connection.map_or(0, |c| c.prefix);
-        let mode = match host.network_mode.as_str() {
-            "" | "default" => "bridge",
-            other => other,
-        };
-        let network = json!({
-            "IPAMConfig": null,
-            "Links": null,
-            "Aliases": null,
-            "MacAddress": mac,
-            "DriverOpts": null,
-            "GwPriority": 0,
-            "NetworkID": "",
-            "EndpointID": "",
-            "Gateway": gateway,
-            "IPAddress": address,
-            "IPPrefixLen": prefix,
-            "IPv6Gateway": "",
-            "GlobalIPv6Address": "",
-            "GlobalIPv6PrefixLen": 0,
-            "DNSNames": null,
-        });
-        json!({
-            "Bridge": "",
-            "SandboxID": "",
-            "SandboxKey": "",
-            "Ports": self.ports_document(),
-            "HairpinMode": false,
-            "LinkLocalIPv6Address": "",
-            "LinkLocalIPv6PrefixLen": 0,
-            "SecondaryIPAddresses": null,
-            "SecondaryIPv6Addresses": null,
-            "EndpointID": "",
-            "Gateway": gateway,
-            "GlobalIPv6Address": "",
-            "GlobalIPv6PrefixLen": 0,
-            "IPAddress": address,
-            "IPPrefixLen": prefix,
-            "IPv6Gateway": "",
-            "MacAddress": mac,
-            "Networks": { mode: network },
-        })
-    }
-
-    /// Its ports: exposed ones lead nowhere.
-    fn ports_document(&self) -> Value {
-        if !self.state.status.has_processes() {
-            return json!({});
-        }
-        let exposed = self.record.config.exposed_ports.keys();
-        let ports = exposed.map(|port| (port.clone(), Value::Null));
-        Value::Object(ports.collect())
     }
 }

@@ -8,12 +8,12 @@ use runtime::{Dns, Inhabitant, Node, Overlay, Rootfs, Spec, WindowSize};
 use super::container::Container;
 use super::exec::Exec;
 use super::mounts::{self, Places};
+use super::networks::Planned;
 use super::{limits, namespaces, security};
 use crate::error::{Error, Result};
 use crate::health::Probe;
 use crate::launch::{Etc, HostAddress, Launch, RestartPolicy, Streams};
 use crate::log::LogSettings;
-use crate::network;
 use crate::record::{HostConfig, LogConfig, RestartRule};
 
 /// What a container without PATH has.
@@ -26,7 +26,7 @@ impl Container {
         &self,
         root: PathBuf,
         (lowers, stub): (Vec<PathBuf>, PathBuf),
-        places: &Places,
+        (places, planned): (&Places, Planned),
         (attach, beside): (Streams, Option<Inhabitant>),
     ) -> Result<Launch> {
         let (config, host) = (&self.record.config, &self.record.host);
@@ -36,15 +36,19 @@ impl Container {
             upper: self.stored.upper(),
             work: self.stored.work(),
         };
-        let network = network::plan(&host.network_mode)?;
         Ok(Launch {
             id: self.id.clone(),
             actor: self.actor(),
+            name: self.name.clone(),
             folder: self.folder.path().to_owned(),
             root,
-            spec: namespaces::share(self.spec(overlay, places)?, (config, host), beside),
-            network,
-            etc: etc(&self.hostname(), &config.domainname, host)?,
+            spec: namespaces::share(self.spec(overlay, places)?, (config, host), beside)
+                .env([planned.env, self.env()].concat()),
+            network: planned.network,
+            etc: Etc {
+                links: planned.links,
+                ..etc(&self.hostname(), &config.domainname, host)?
+            },
             log: log(&host.log_config)?,
             tty: config.tty,
             open_stdin: config.open_stdin,
@@ -184,6 +188,7 @@ fn etc(hostname: &str, domain: &str, host: &HostConfig) -> Result<Etc> {
         hostname: hostname.to_owned(),
         domain: domain.to_owned(),
         hosts: hosts.collect::<Result<_>>()?,
+        links: Vec::new(),
         dns: Dns {
             servers: host.dns.clone(),
             search: host.dns_search.clone(),

@@ -37,18 +37,20 @@ impl Containers {
             status if status.is_alive() => return Ok(None),
             _ => return Err(Error::StartRemoved),
         }
-        let lowers = self.lowers(&container).await?;
         if attach.any() {
             self.tell(&container, "attach", &[]);
         }
         let beside = self.beside(&container).await?;
+        let lowers = self.lowers(&container).await?;
+        let planned = self.plan_networks(&container).await?;
         let stub = self.store.derived_dir("container-stub").await?;
         let places = self.places(&container.record.mounts).await?;
         let root = self.store.root().to_owned();
         blocking(move || {
             let _lock = lock;
             runtime::overlay::prepare_lasting_stub_dir(&stub)?;
-            let launch = container.launch(root, (lowers, stub), &places, (attach, beside))?;
+            let shown = (&places, planned);
+            let launch = container.launch(root, (lowers, stub), shown, (attach, beside))?;
             let failed = |cause: io::Error| Error::Monitor {
                 id: container.id.clone(),
                 cause,

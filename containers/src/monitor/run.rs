@@ -1,20 +1,17 @@
 //! One run of a container: from its network to its process.
 
-use std::fs;
 use std::io;
-use std::net::IpAddr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::sync::Arc;
 use std::time::Instant;
 
-use runtime::network::{Between, Config, Sandbox};
-use runtime::{Container, ExitStatus, Mount, NetworkMode, Running, Stdio, dns};
+use runtime::{Container, ExitStatus, Running, Stdio};
 use rustix::pipe::{PipeFlags, pipe_with};
 
+use super::etc;
+use super::network::Network;
 use crate::folder::Folder;
-use crate::launch::{Etc, HostAddress, Launch, NetworkPlan};
+use crate::launch::{Launch, NetworkPlan, PlacePlan};
 use crate::log::entry::Stream;
-use crate::state::Connection;
 
 /// Where output comes from.
 #[derive(Debug)]
@@ -34,9 +31,8 @@ pub(super) struct Run {
     pub(super) input: Option<OwnedFd>,
     terminal: Option<OwnedFd>,
     pub(super) since: Instant,
-    pub(super) connection: Option<Connection>,
-    /// Its address is leased as long as this is held.
-    network: Option<NetworkMode>,
+    /// Its addresses are leased as long as this is held.
+    pub(super) network: Option<Network>,
     pub(super) ended: Option<ExitStatus>,
 }
 
@@ -79,11 +75,14 @@ fn failed(what: &str, error: impl Into<io::Error>) -> Refused {
 impl Run {
     /// Starts the container.
     pub(super) fn start(launch: &Launch) -> Result<Self, Refused> {
-        let network = connect(&launch.network)?;
+        let network = Network::start(launch)?;
         let folder = Folder::new(&launch.folder);
-        write_etc(&folder, &launch.etc, &network).map_err(|e| failed("write files of /etc", e))?;
-        let mut spec = launch.spec.clone().network(network.clone());
-        spec = spec.first_mounts(etc_mounts(&folder));
+        if !matches!(launch.network, NetworkPlan::Container { .. }) {
+            let written = etc::write(&folder, &launch.etc, &network);
+            written.map_err(|e| failed("write files of /etc", e))?;
+        }
+        let mut spec = launch.spec.clone().network(network.mode());
+        spec = spec.first_mounts(etc::mounts(launch));
         let mut outputs = Vec::new();
         let (mut stdio, mut input) = (Stdio::default(), None);
         if !launch.tty {
@@ -127,22 +126,12 @@ impl Run {
         for fd in outputs.iter().map(|output| &output.fd).chain(&input) {
             rustix::io::ioctl_fionbio(fd, true).map_err(|e| failed("set up a pipe", e))?;
         }
-        let connection = match &network {
-            NetworkMode::Sandbox(sandbox) => Some(Connection {
-                address: sandbox.address(),
-                prefix: sandbox.prefix(),
-                gateway: sandbox.gateway(),
-                mac: sandbox.mac(),
-            }),
-            NetworkMode::Host | NetworkMode::None => None,
-        };
         Ok(Self {
             running: Some(running),
             outputs,
             input,
             terminal,
             since: Instant::now(),
-            connection,
             network: Some(network),
             ended: None,
         })
@@ -177,6 +166,41 @@ impl Run {
         Ok(rustix::termios::tcsetwinsize(terminal.as_fd(), size)?)
     }
 
+    /// Comes to one more network; a run that follows is on it, too.
+    pub(super) fn connect(&mut self, launch: &mut Launch, plan: PlacePlan) -> Result<(), Refused> {
+        let Some(network) = &mut self.network else {
+            return Ok(());
+        };
+        let knew_names = network.knows_names();
+        let address = network.connect(&plan)?;
+        let folder = Folder::new(&launch.folder);
+        let mut told = etc::changed(&folder, &launch.etc, address, true);
+        if !knew_names && network.knows_names() {
+            told = told.and_then(|()| etc::names_are_known(&folder, &launch.etc));
+        }
+        if let NetworkPlan::Bridges { places, .. } = &mut launch.network {
+            places.push(plan);
+        }
+        told.map_err(|error| failed("change files of /etc", error))
+    }
+
+    /// Leaves a network, for the runs that follow, too.
+    pub(super) fn leave(&mut self, launch: &mut Launch, network_id: &str) -> Result<(), Refused> {
+        let Some(network) = &mut self.network else {
+            return Ok(());
+        };
+        let address = network.disconnect(network_id)?;
+        if let NetworkPlan::Bridges { places, .. } = &mut launch.network {
+            places.retain(|place| place.network_id != network_id);
+        }
+        let Some(address) = address else {
+            return Ok(());
+        };
+        let folder = Folder::new(&launch.folder);
+        let told = etc::changed(&folder, &launch.etc, address, false);
+        told.map_err(|error| failed("change files of /etc", error))
+    }
+
     /// Reaps the process, which has ended, and takes away what was made for it.
     pub(super) fn reap(&mut self) {
         if let Some(running) = self.running.take() {
@@ -190,73 +214,4 @@ impl Run {
             self.network = None;
         }
     }
-}
-
-/// Makes the network.
-fn connect(plan: &NetworkPlan) -> Result<NetworkMode, Refused> {
-    Ok(match plan {
-        NetworkPlan::None => NetworkMode::None,
-        NetworkPlan::Host => NetworkMode::Host,
-        NetworkPlan::Bridge { bridge, leases } => {
-            let config = Config {
-                state_dir: leases.clone(),
-                bridge: bridge.clone(),
-                between: Between::Everything,
-            };
-            NetworkMode::Sandbox(Arc::new(Sandbox::create(&config)?))
-        }
-    })
-}
-
-const ETC: [&str; 3] = ["resolv.conf", "hostname", "hosts"];
-
-/// Writes the container's own files of /etc.
-fn write_etc(folder: &Folder, etc: &Etc, network: &NetworkMode) -> io::Result<()> {
-    let (own, gateway): (Option<IpAddr>, Option<IpAddr>) = match network {
-        NetworkMode::Sandbox(sandbox) => (
-            Some(sandbox.address().into()),
-            Some(sandbox.gateway().into()),
-        ),
-        NetworkMode::Host => (None, Some(IpAddr::from([127, 0, 0, 1]))),
-        NetworkMode::None => (None, None),
-    };
-    let extra: Vec<(String, String)> = etc
-        .hosts
-        .iter()
-        .filter_map(|(name, address)| {
-            let address = match address {
-                HostAddress::Ip(address) => Some(*address),
-                HostAddress::Gateway => gateway,
-            };
-            Some((name.clone(), address?.to_string()))
-        })
-        .collect();
-    let name = match etc.domain.is_empty() {
-        true => etc.hostname.clone(),
-        false => format!("{0}.{1} {0}", etc.hostname, etc.domain),
-    };
-    let hosts = match (network, own) {
-        (NetworkMode::Host, _) => {
-            let mut hosts = fs::read_to_string("/etc/hosts").unwrap_or_default();
-            for (name, address) in &extra {
-                hosts.push_str(&format!("{address}\t{name}\n"));
-            }
-            hosts
-        }
-        // Where there is no address the name stands for nothing.
-        (_, None) => dns::hosts("", None, &extra),
-        (_, own) => dns::hosts(&name, own, &extra),
-    };
-    let own_network = !matches!(network, NetworkMode::Host);
-    fs::write(folder.etc("hosts"), hosts)?;
-    fs::write(folder.etc("hostname"), format!("{}\n", etc.hostname))?;
-    fs::write(
-        folder.etc("resolv.conf"),
-        dns::resolv_conf(&etc.dns, own_network),
-    )
-}
-
-fn etc_mounts(folder: &Folder) -> Vec<Mount> {
-    ETC.map(|name| Mount::bind(folder.etc(name), format!("/etc/{name}"), false))
-        .to_vec()
 }

@@ -15,6 +15,7 @@ use rustix::net::SocketFlags;
 
 use super::client::{Client, Incoming, Purpose};
 use super::health::Watch;
+use super::network::Network;
 use super::run::{Refused, Run};
 use crate::events::{Event, journal};
 use crate::folder::Folder;
@@ -141,11 +142,16 @@ impl Monitor {
             oom_killed: false,
             error: String::new(),
             started_at: state::now(),
-            network: run.connection.clone(),
             health: match self.launch.health {
                 Some(_) => Some(Health::begin(self.state.health.take())),
                 None => None,
             },
+            places: run
+                .network
+                .as_ref()
+                .map(Network::told_places)
+                .unwrap_or_default(),
+            ports: run.network.as_ref().map(Network::ports).unwrap_or_default(),
             ..self.state.clone()
         };
         self.run = Some(run);
@@ -390,6 +396,8 @@ impl Monitor {
                 self.launch.restart = policy;
                 Ok(())
             }
+            Request::Connect(plan) => self.change_network(|run, launch| run.connect(launch, *plan)),
+            Request::Disconnect(id) => self.change_network(|run, launch| run.leave(launch, &id)),
         };
         let answer = match answer {
             Ok(()) => Answer::Done,
@@ -427,6 +435,22 @@ impl Monitor {
             return self.freeze(false);
         }
         Ok(())
+    }
+
+    fn change_network(
+        &mut self,
+        change: impl FnOnce(&mut Run, &mut Launch) -> Result<(), Refused>,
+    ) -> Result<(), String> {
+        let Some(run) = &mut self.run else {
+            return Err("the container is not running".to_owned());
+        };
+        let changed = change(run, &mut self.launch);
+        if let Some(network) = &run.network {
+            self.state.places = network.told_places();
+            self.state.ports = network.ports();
+        }
+        self.save(false);
+        changed.map_err(|refused| refused.message)
     }
 
     pub(super) fn freeze(&mut self, frozen: bool) -> Result<(), String> {
@@ -476,7 +500,8 @@ impl Monitor {
             exit_code: code,
             oom_killed: status.oom_killed,
             finished_at: state::now(),
-            network: None,
+            places: Vec::new(),
+            ports: Vec::new(),
             ..self.state.clone()
         };
         if run.since.elapsed() >= GOOD_RUN {

@@ -239,7 +239,10 @@ async fn container(
 }
 
 /// JSON with docker's four spaces.
-fn indented(value: &Value) -> Result<String, serde_json::Error> {
+///
+/// # Errors
+/// What is no JSON.
+pub fn indented(value: &Value) -> Result<String, serde_json::Error> {
     let mut out = Vec::new();
     let formatter = serde_json::ser::PrettyFormatter::with_indent(b"    ");
     value.serialize(&mut serde_json::Serializer::with_formatter(

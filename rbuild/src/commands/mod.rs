@@ -22,6 +22,7 @@ pub mod load;
 pub mod login;
 pub mod logout;
 pub mod manifest;
+pub mod network;
 pub mod prune;
 pub mod pull;
 pub mod push;

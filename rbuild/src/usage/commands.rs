@@ -7,11 +7,6 @@ use clap::Command;
 
 use super::hints::{see, similar};
 
-/// Docker's words about containers that are not here yet.
-const CONTAINERS: &[&str] = &["port"];
-const NOT_YET: &str = "rbuild has no such command; `rbuild container --help` lists what can be \
-    done with containers";
-
 /// Docker's other words, with what to use here. Those of a group have it in front.
 const OTHERS: &[(&[&str], &str)] = &[
     (
@@ -54,10 +49,6 @@ const OTHERS: &[(&[&str], &str)] = &[
     (
         &["compose"],
         "`rbuild bake` builds the services of a compose file; it runs none",
-    ),
-    (
-        &["network"],
-        "Containers share one bridge, or have --network host or none",
     ),
     (
         &["search"],
@@ -120,10 +111,6 @@ pub fn no_command(program: &Command, group: &[&str], word: &str) -> String {
 
 /// What to use in place of a command of docker's, or of buildah's.
 fn instead(command: &str) -> Option<&'static str> {
-    let own = command.strip_prefix("container ").unwrap_or(command);
-    if CONTAINERS.contains(&own) {
-        return Some(NOT_YET);
-    }
     let others = OTHERS.iter();
     let mut found = others.filter(|(names, _)| names.contains(&command));
     found.next().map(|(_, text)| *text)
@@ -196,7 +183,7 @@ mod tests {
             ("rbuild https://example.com/app.git#v1", First::Build(1)),
             ("rbuild git@example.com:app.git", First::Build(1)),
             ("rbuild ps -a", First::Command),
-            ("rbuild port x", nothing("port")),
+            ("rbuild port x", First::Command),
             ("rbuild --no-color psuh x", nothing("psuh")),
         ] {
             assert_eq!(first(line), what, "{line}");
@@ -217,7 +204,6 @@ mod tests {
         let end = "Run 'rbuild image --help' for more information";
         assert!(told(&["image"], "prnue").ends_with(end));
         assert!(told(&[], "xyzzy").contains("no folder xyzzy to build"));
-        assert!(told(&[], "port").contains("rbuild container --help"));
         assert!(told(&["buildx"], "create").contains("no builders"));
         assert!(told(&[], "compose").contains("rbuild bake"));
     }
@@ -226,7 +212,7 @@ mod tests {
     fn dockers_words_are_not_ours() {
         let ours = args::command_names(&args::command());
         let others = OTHERS.iter().flat_map(|(names, _)| names.iter());
-        for word in CONTAINERS.iter().chain(others) {
+        for word in others {
             assert!(!ours.iter().any(|own| own == word), "{word} is a command");
         }
     }

@@ -121,6 +121,14 @@ const OTHERS: &[(&str, &str, &str)] = &[
         "--volumes",
         "`rbuild system prune --volumes` removes volumes without a name",
     ),
+    (
+        "create",
+        "--ipv6",
+        "networks have IPv4 addresses; ports are published at this machine's IPv6 addresses, too",
+    ),
+    ("create", "--ip6", "networks have IPv4 addresses"),
+    ("run", "--ip6", "networks have IPv4 addresses"),
+    ("connect", "--ip6", "networks have IPv4 addresses"),
 ];
 
 /// docker's own flags, before any command.

@@ -127,32 +127,7 @@ impl State {
             } => self.stash(sys, content, (*uid, *gid), *mode)?,
             Op::MountFile { index, target } => self.mount_file(sys, *index, target)?,
             Op::MakePoint { path, dir } => make_point(sys, path, *dir)?,
-            Op::MountTree {
-                slot,
-                below,
-                attrs,
-                target,
-                writable_below,
-                propagation,
-                propagates_below,
-            } => {
-                let tree = self.tree(sys, *slot, below)?;
-                // What is mounted below it is as little to hold devices as it is.
-                let all = Attrs {
-                    readonly: attrs.readonly && !writable_below,
-                    ..*attrs
-                };
-                if *propagation == Propagation::Private && *propagates_below {
-                    sys.set_attrs(tree.as_fd(), all, true)?;
-                } else {
-                    sys.set_flags(tree.as_fd(), all, true)?;
-                    sys.set_propagation(tree.as_fd(), *propagation, *propagates_below)?;
-                }
-                if *writable_below && attrs.readonly {
-                    sys.set_flags(tree.as_fd(), *attrs, false)?;
-                }
-                sys.attach(tree.as_fd(), sys.open_path(target)?.as_fd())?;
-            }
+            Op::MountTree { .. } => self.mount_tree(sys, op)?,
             Op::ReadOnly { path } => {
                 if let Some(target) = optional(sys.open_path(path))? {
                     let tree = sys.clone_tree(target.as_fd(), "")?;
@@ -257,6 +232,38 @@ impl State {
         sys.set_attrs(file.as_fd(), SHOWN_ONLY, false)?;
         self.stash.push(Some(file));
         Ok(())
+    }
+
+    /// Mounts what was handed over.
+    fn mount_tree(&mut self, sys: &dyn Syscall, op: &Op) -> io::Result<()> {
+        let Op::MountTree {
+            slot,
+            below,
+            attrs,
+            target,
+            writable_below,
+            propagation,
+            propagates_below,
+        } = op
+        else {
+            return Err(missing("such tree"));
+        };
+        let tree = self.tree(sys, *slot, below)?;
+        // What is mounted below it is as little to hold devices as it is.
+        let all = Attrs {
+            readonly: attrs.readonly && !writable_below,
+            ..*attrs
+        };
+        if *propagation == Propagation::Private && *propagates_below {
+            sys.set_attrs(tree.as_fd(), all, true)?;
+        } else {
+            sys.set_flags(tree.as_fd(), all, true)?;
+            sys.set_propagation(tree.as_fd(), *propagation, *propagates_below)?;
+        }
+        if *writable_below && attrs.readonly {
+            sys.set_flags(tree.as_fd(), *attrs, false)?;
+        }
+        sys.attach(tree.as_fd(), sys.open_path(target)?.as_fd())
     }
 
     /// What was handed over, or what lies below in it.

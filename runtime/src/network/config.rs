@@ -1,21 +1,35 @@
 //! How a build network is made, and how its failures are told.
 
 use std::io;
+use std::net::Ipv4Addr;
 use std::path::PathBuf;
 
+use super::subnet::Subnet;
 use crate::error::{Error, Result};
 
 /// What those on one bridge can do with each other.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Between {
     /// Nothing: they do not meet.
+    #[default]
     Nothing,
     /// Everything: they reach each other, under their own addresses.
     Everything,
 }
 
+/// The addresses of a network.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Addresses {
+    /// All of them.
+    pub subnet: Subnet,
+    /// This machine's.
+    pub gateway: Ipv4Addr,
+    /// Those that are given to who asks for none of its own.
+    pub range: Subnet,
+}
+
 /// How a network is made.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct Config {
     /// Directory of the address leases. Every process that uses the same bridge must use the
     /// same directory, whatever its store is: `/run/rbuild` for the system's.
@@ -24,6 +38,16 @@ pub struct Config {
     pub bridge: String,
     /// What those on it can do with each other.
     pub between: Between,
+    /// Its addresses; nothing for a thousand that nobody on this host uses.
+    pub addresses: Option<Addresses>,
+    /// Ports of this host can lead to those on it.
+    pub publishes: bool,
+    /// Nothing is forwarded to other networks, nor from them.
+    pub internal: bool,
+    /// Other networks see the addresses of those on it, not the host's.
+    pub untranslated: bool,
+    /// The longest packet in bytes; nothing for what the host's way out carries.
+    pub mtu: Option<u32>,
 }
 
 impl Config {
@@ -43,7 +67,7 @@ pub(super) fn step<E: Into<io::Error>>(what: impl Into<String>) -> impl FnOnce(E
         let (what, cause): (String, io::Error) = (what.into(), error.into());
         if cause.kind() == io::ErrorKind::PermissionDenied {
             return Error::NotPermitted {
-                what: format!("the build network ({what}; --network host needs no bridge)"),
+                what: format!("the network ({what}; --network host needs no bridge)"),
             };
         }
         Error::Network { step: what, cause }

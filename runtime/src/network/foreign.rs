@@ -15,6 +15,11 @@ const CHAINS: [&str; 2] = [CHAIN, "DOCKER-USER"];
 const POST_ROUTING: u32 = 4;
 
 fn note(bridge: &str) -> String {
+    format!("rbuild network {bridge}")
+}
+
+/// The note of earlier versions.
+fn old_note(bridge: &str) -> String {
     format!("build network {bridge}")
 }
 
@@ -48,11 +53,12 @@ pub(super) fn accept_forwarding(socket: &mut Socket, bridge: &str) -> io::Result
 
 /// Takes our rules out again.
 pub(super) fn withdraw(socket: &mut Socket, bridge: &str) -> io::Result<()> {
-    let note = note(bridge);
+    let notes = [note(bridge), old_note(bridge)];
     let mut messages = Vec::new();
     for chain in CHAINS {
         for rule in rules_of(socket, chain)? {
-            let handle = rule.attr(4, RULE_HANDLE).filter(|_| is_noted(&rule, &note));
+            let handle = rule.attr(4, RULE_HANDLE);
+            let handle = handle.filter(|_| notes.iter().any(|note| is_noted(&rule, note)));
             messages.extend(handle.map(|h| Family::Ipv4.delete_rule(TABLE, chain, h)));
         }
     }

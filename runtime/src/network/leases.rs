@@ -1,5 +1,5 @@
 //! Who uses the bridge: a locked file an address, which the kernel unlocks when its holder ends,
-//! however it ends.
+//! however it ends. The file says what was set up for its holder.
 //!
 //! All of it lies in a directory of the network namespace, and is read and changed only by who
 //! holds the namespace's lock: so what nobody needs any more can be deleted.
@@ -7,10 +7,14 @@
 use std::fs::{self, File, TryLockError};
 use std::io;
 use std::net::Ipv4Addr;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{FileExt as _, MetadataExt};
 use std::path::{Path, PathBuf};
 
+use serde::{Deserialize, Serialize};
+
 use super::config::{Config, step};
+use super::hardware::Mac;
+use super::publish::Mapping;
 use super::subnet::Subnet;
 use crate::error::{Error, Result};
 
@@ -23,24 +27,64 @@ pub(super) struct State {
     _lock: File,
 }
 
+/// What the file of an address says.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Says {
+    pub(super) mac: Mac,
+    pub(super) published: Vec<Mapping>,
+    /// What its holder wants others to know.
+    pub(super) note: String,
+}
+
+/// One that has an address.
+#[derive(Debug, Clone)]
+pub(super) struct Tenant {
+    pub(super) address: Ipv4Addr,
+    pub(super) says: Says,
+}
+
 /// An address that is ours as long as this exists.
 #[derive(Debug)]
 pub(super) struct Lease {
     pub(super) address: Ipv4Addr,
     file: File,
+    path: PathBuf,
+    /// Everybody on the bridge holds a share of it.
+    users: File,
 }
 
 impl Lease {
-    /// Gives the address back at once.
-    pub(super) fn end(&self) {
+    /// Writes down what is set up for its holder.
+    pub(super) fn say(&self, says: &Says) -> Result<()> {
+        let write = || {
+            let text = serde_json::to_vec(says)?;
+            self.file.set_len(0)?;
+            self.file.write_all_at(&text, 0)
+        };
+        write().map_err(step("write an address lease"))
+    }
+
+    /// Gives the address back at once; for who holds the bridge's state. True when it was the last.
+    pub(super) fn end(&self) -> bool {
+        let _ = fs::remove_file(&self.path);
         let _ = self.file.unlock();
+        let _ = self.users.unlock();
+        let last = self.users.try_lock().is_ok();
+        let _ = self.users.unlock();
+        last
+    }
+
+    /// The same for who could not get hold of it.
+    pub(super) fn let_go(&self) {
+        let _ = self.file.unlock();
+        let _ = self.users.unlock();
     }
 }
 
 impl State {
     /// Waits until nobody else holds it.
     pub(super) fn lock(config: &Config) -> Result<Self> {
-        let dir = directory(config)?;
+        let dir = directory(&config.state_dir)?;
         fs::create_dir_all(&dir).map_err(step(format!("make {}", dir.display())))?;
         let lock = open(&dir.join(format!("{}.lock", config.bridge)))?;
         lock.lock().map_err(step("lock the bridge"))?;
@@ -51,9 +95,9 @@ impl State {
         })
     }
 
-    /// The same where a build has been before; else there is nothing to look at.
+    /// The same where somebody has been before; else there is nothing to look at.
     pub(super) fn lock_existing(config: &Config) -> Result<Option<Self>> {
-        let dir = directory(config)?;
+        let dir = directory(&config.state_dir)?;
         let lock = dir.join(format!("{}.lock", config.bridge));
         lock.exists().then(|| Self::lock(config)).transpose()
     }
@@ -62,47 +106,83 @@ impl State {
         self.dir.join(format!("{}{of}", self.bridge))
     }
 
-    /// Leases the first address nobody holds.
-    pub(super) fn lease(&self, subnet: Subnet, own: Ipv4Addr) -> Result<Lease> {
-        for address in subnet.hosts(own) {
-            let file = open(&self.path(&format!("-{address}.lease")))?;
-            match file.try_lock() {
-                Ok(()) => return Ok(Lease { address, file }),
-                Err(TryLockError::WouldBlock) => {}
-                Err(TryLockError::Error(error)) => return Err(step("lock an address")(error)),
-            }
-        }
-        Err(Error::NoAddress(subnet.to_string()))
+    /// Leases the first address of `range` that nobody has, or the one that is wished for.
+    pub(super) fn lease(
+        &self,
+        (subnet, range): (Subnet, Subnet),
+        own: Ipv4Addr,
+        wish: Option<Ipv4Addr>,
+    ) -> Result<Lease> {
+        let files = self.files().map_err(step("read the address leases"))?;
+        let mut taken: Vec<Ipv4Addr> = files.into_iter().map(|(address, _)| address).collect();
+        taken.sort_unstable();
+        let is_free = |address: &Ipv4Addr| taken.binary_search(address).is_err();
+        let address = match wish {
+            Some(address) => Some(address).filter(|address| is_free(address) && *address != own),
+            None => subnet.hosts(range, own).find(is_free),
+        };
+        let address = match (address, wish) {
+            (Some(address), _) => address,
+            (None, Some(address)) => return Err(Error::AddressTaken(address)),
+            (None, None) => return Err(Error::NoAddress(range.to_string())),
+        };
+        let path = self.file_of(address);
+        let file = open(&path)?;
+        file.lock().map_err(step("lock an address"))?;
+        let users = open(&self.path(".users"))?;
+        users.lock_shared().map_err(step("use the bridge"))?;
+        Ok(Lease {
+            address,
+            file,
+            path,
+            users,
+        })
     }
 
-    /// The addresses that somebody holds.
-    pub(super) fn leased(&self) -> Result<Vec<Ipv4Addr>> {
+    fn file_of(&self, address: Ipv4Addr) -> PathBuf {
+        self.path(&format!("-{address}.lease"))
+    }
+
+    /// Those that have an address, and those that have ended without giving it back.
+    pub(super) fn tenants(&self) -> Result<(Vec<Tenant>, Vec<Tenant>)> {
         let files = self.files().map_err(step("read the address leases"))?;
-        let held = |file: &Path| {
-            let opened = File::open(file);
-            opened.is_ok_and(|file| matches!(file.try_lock(), Err(TryLockError::WouldBlock)))
-        };
-        let mut addresses: Vec<Ipv4Addr> = files
-            .into_iter()
-            .filter(|(_, file)| held(file))
-            .map(|(address, _)| address)
-            .collect();
-        addresses.sort();
-        Ok(addresses)
+        let (mut live, mut gone) = (Vec::new(), Vec::new());
+        for (address, path) in files {
+            let Some((says, is_held)) = read(&path, address) else {
+                continue;
+            };
+            let list = if is_held { &mut live } else { &mut gone };
+            list.push(Tenant { address, says });
+        }
+        live.sort_by_key(|tenant| tenant.address);
+        Ok((live, gone))
+    }
+
+    /// Forgets one that has ended.
+    pub(super) fn forget(&self, address: Ipv4Addr) {
+        let _ = fs::remove_file(self.file_of(address));
+    }
+
+    /// Whether nobody may come any more.
+    pub(super) fn is_removed(&self) -> bool {
+        self.path(".removed").exists()
+    }
+
+    /// Nobody may come any more; of all that was kept only this stays.
+    pub(super) fn remove(&self) -> Result<()> {
+        let _ = fs::remove_file(self.path(".users"));
+        let path = self.path(".removed");
+        fs::write(&path, "").map_err(step(format!("write {}", path.display())))
+    }
+
+    /// Whether nobody has an address.
+    pub(super) fn is_unused(&self) -> bool {
+        let users = open(&self.path(".users"));
+        users.is_ok_and(|users| users.try_lock().is_ok())
     }
 
     fn files(&self) -> io::Result<Vec<(Ipv4Addr, PathBuf)>> {
-        let mut files = Vec::new();
-        for entry in fs::read_dir(&self.dir)? {
-            let entry = entry?;
-            let name = entry.file_name();
-            let address = name.to_str().and_then(|name| {
-                let rest = name.strip_prefix(&self.bridge)?.strip_prefix('-')?;
-                rest.strip_suffix(".lease")?.parse().ok()
-            });
-            files.extend(address.map(|address| (address, entry.path())));
-        }
-        Ok(files)
+        files(&self.dir, &self.bridge)
     }
 
     /// Whether somebody uses the bridge, or has ended without taking back what was changed.
@@ -110,7 +190,7 @@ impl State {
         self.has_switched_forwarding() || self.files().is_ok_and(|files| !files.is_empty())
     }
 
-    /// Deletes the files of addresses; for when nobody holds one.
+    /// Deletes the files of addresses; for when nobody has one.
     pub(super) fn forget_leases(&self) {
         for (_, file) in self.files().unwrap_or_default() {
             let _ = fs::remove_file(file);
@@ -138,11 +218,68 @@ impl State {
     }
 }
 
-/// Builds in another network namespace use other links, whatever the names are.
-fn directory(config: &Config) -> Result<PathBuf> {
+/// The files of the addresses of a bridge.
+fn files(dir: &Path, bridge: &str) -> io::Result<Vec<(Ipv4Addr, PathBuf)>> {
+    let mut files = Vec::new();
+    for entry in fs::read_dir(dir)? {
+        let entry = entry?;
+        let name = entry.file_name();
+        let address = name.to_str().and_then(|name| {
+            let rest = name.strip_prefix(bridge)?.strip_prefix('-')?;
+            rest.strip_suffix(".lease")?.parse().ok()
+        });
+        files.extend(address.map(|address| (address, entry.path())));
+    }
+    Ok(files)
+}
+
+/// What a file says, and whether its address is held; nothing when the file is gone.
+fn read(path: &Path, address: Ipv4Addr) -> Option<(Says, bool)> {
+    let file = File::open(path).ok()?;
+    let is_held = matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock));
+    let text = io::read_to_string(&file).ok()?;
+    // A lease whose holder was killed before it could say anything, or of an earlier version.
+    let says = serde_json::from_str(&text).unwrap_or(Says {
+        mac: Mac::of(address),
+        published: Vec::new(),
+        note: String::new(),
+    });
+    Some((says, is_held))
+}
+
+/// What the holder of an address of a bridge wants others to know; nothing when nobody has it.
+pub(super) fn note_of(dir: &Path, bridge: &str, address: Ipv4Addr) -> Option<String> {
+    let path = dir.join(format!("{bridge}-{address}.lease"));
+    let (says, is_held) = read(&path, address)?;
+    is_held.then_some(says.note)
+}
+
+/// What all that have an address of a bridge want others to know.
+pub(super) fn notes(dir: &Path, bridge: &str) -> Vec<(Ipv4Addr, String)> {
+    let mut files = files(dir, bridge).unwrap_or_default();
+    files.sort();
+    let note = |(address, path): &(Ipv4Addr, PathBuf)| {
+        let (says, is_held) = read(path, *address)?;
+        is_held.then_some((*address, says.note))
+    };
+    files.iter().filter_map(note).collect()
+}
+
+/// The ports of this host that lead to somebody on any bridge.
+pub(super) fn published(dir: &Path) -> impl Iterator<Item = Mapping> {
+    let entries = fs::read_dir(dir).into_iter().flatten().flatten();
+    let leases = entries.filter(|e| e.file_name().to_string_lossy().ends_with(".lease"));
+    leases
+        .filter_map(|entry| read(&entry.path(), Ipv4Addr::UNSPECIFIED))
+        .filter(|(_, is_held)| *is_held)
+        .flat_map(|(says, _)| says.published)
+}
+
+/// Those in another network namespace use other links, whatever the names are.
+pub(super) fn directory(state_dir: &Path) -> Result<PathBuf> {
     let namespace = fs::metadata("/proc/thread-self/ns/net")
         .map_err(step("look at the network namespace (is /proc mounted?)"))?;
-    Ok(config.state_dir.join(format!("net-{}", namespace.ino())))
+    Ok(state_dir.join(format!("net-{}", namespace.ino())))
 }
 
 fn open(path: &Path) -> Result<File> {

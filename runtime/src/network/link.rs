@@ -7,7 +7,7 @@ use std::os::fd::{AsRawFd, BorrowedFd};
 use nix::libc;
 
 use super::hardware::Mac;
-use super::netlink::{ACK, CREATE, DUMP, EXCL, Message, REQUEST, Socket, exists, u32_at};
+use super::netlink::{ACK, CREATE, DUMP, EXCL, Message, REPLACE, REQUEST, Socket, exists, u32_at};
 use super::subnet::Subnet;
 
 const RTM_NEWLINK: u16 = 16;
@@ -16,6 +16,7 @@ const RTM_GETLINK: u16 = 18;
 const RTM_NEWADDR: u16 = 20;
 const RTM_GETADDR: u16 = 22;
 const RTM_NEWROUTE: u16 = 24;
+const RTM_DELROUTE: u16 = 25;
 const RTM_GETROUTE: u16 = 26;
 const RTM_NEWNEIGH: u16 = 28;
 
@@ -29,6 +30,7 @@ const IFLA_INFO_KIND: u16 = 1;
 const IFLA_INFO_DATA: u16 = 2;
 const IFLA_INFO_SLAVE_KIND: u16 = 4;
 const IFLA_INFO_SLAVE_DATA: u16 = 5;
+const IFLA_BRPORT_HAIRPIN: u16 = 4;
 const IFLA_BRPORT_LEARNING: u16 = 8;
 const IFLA_BRPORT_UNICAST_FLOOD: u16 = 9;
 const IFLA_BRPORT_MCAST_FLOOD: u16 = 27;
@@ -187,18 +189,20 @@ pub(super) fn make_pair(
 
 /// Lets a port of a bridge exchange frames with the bridge alone, and get none that are not for
 /// `mac`: the bridge is told where that is, learns nothing from the port and floods nothing to it
-/// but broadcasts.
+/// but broadcasts. `from_others` keeps it from other ports; a `returning` one gets what it sends to
+/// itself by way of the host, as to a port of the host that leads to it.
 pub(super) fn isolate(
     socket: &mut Socket,
     index: u32,
     mac: Mac,
-    from_others: bool,
+    (from_others, returning): (bool, bool),
 ) -> io::Result<()> {
     let message = Message::new(RTM_NEWLINK, REQUEST | ACK, &link_body(index, 0));
     socket.request(message.nest(IFLA_LINKINFO, |info| {
         info.string(IFLA_INFO_SLAVE_KIND, "bridge")
             .nest(IFLA_INFO_SLAVE_DATA, |port| {
                 port.attr(IFLA_BRPORT_ISOLATED, &[u8::from(from_others)])
+                    .attr(IFLA_BRPORT_HAIRPIN, &[u8::from(returning)])
                     .attr(IFLA_BRPORT_LEARNING, &[0])
                     .attr(IFLA_BRPORT_UNICAST_FLOOD, &[0])
                     .attr(IFLA_BRPORT_MCAST_FLOOD, &[0])
@@ -281,33 +285,34 @@ pub(super) fn routes(socket: &mut Socket) -> io::Result<Vec<Route>> {
     Ok(replies.iter().filter_map(read).collect())
 }
 
-/// Routes everything through `gateway`.
-pub(super) fn add_default_route(
+/// `struct rtmsg` of a default route in the main table.
+const DEFAULT_ROUTE: [u8; 12] = {
+    const RT_TABLE_MAIN: u8 = 254;
+    const RTPROT_BOOT: u8 = 3;
+    const RTN_UNICAST: u8 = 1;
+    let (table, protocol, kind) = (RT_TABLE_MAIN, RTPROT_BOOT, RTN_UNICAST);
+    [AF_INET, 0, 0, 0, table, protocol, 0, kind, 0, 0, 0, 0]
+};
+
+/// Routes everything through `gateway`, whatever was there before.
+pub(super) fn set_default_route(
     socket: &mut Socket,
     index: u32,
     gateway: Ipv4Addr,
 ) -> io::Result<()> {
-    const RT_TABLE_MAIN: u8 = 254;
-    const RTPROT_BOOT: u8 = 3;
-    const RTN_UNICAST: u8 = 1;
-    let body = [
-        AF_INET,
-        0,
-        0,
-        0,
-        RT_TABLE_MAIN,
-        RTPROT_BOOT,
-        0,
-        RTN_UNICAST,
-        0,
-        0,
-        0,
-        0,
-    ];
-    let message = Message::new(RTM_NEWROUTE, REQUEST | ACK | CREATE, &body)
+    let flags = REQUEST | ACK | CREATE | REPLACE;
+    let message = Message::new(RTM_NEWROUTE, flags, &DEFAULT_ROUTE)
         .attr(RTA_GATEWAY, &gateway.octets())
         .number(RTA_OIF, index);
     socket.request(message).map(drop)
+}
+
+/// Takes the default route away; none is no error.
+pub(super) fn remove_default_route(socket: &mut Socket) -> io::Result<()> {
+    match socket.request(Message::new(RTM_DELROUTE, REQUEST | ACK, &DEFAULT_ROUTE)) {
+        Err(error) if error.raw_os_error() != Some(libc::ESRCH) => Err(error),
+        _ => Ok(()),
+    }
 }
 
 fn ipv4(bytes: &[u8]) -> Option<Ipv4Addr> {

@@ -1,195 +1,195 @@
-//! The network of a build: a bridge on the host that translates addresses, and network
-//! namespaces with an address on it, one for each step that runs.
+//! Networks: a bridge on the host that translates addresses, and network namespaces with an address
+//! on it.
 //!
-//! The namespace exists only as a descriptor: it vanishes with the process, and its link to the
-//! bridge with it. Addresses are leased by locking files, which the kernel unlocks likewise.
+//! A namespace exists only as a descriptor: it vanishes with the process, and its links to bridges
+//! with it. Addresses are leased by locking files, which the kernel unlocks likewise.
 //!
-//! This host forwards and translates for builds as long as one of them runs. The last one takes
+//! This host forwards and translates for a bridge as long as somebody is on it. The last one takes
 //! back what was changed; after a crash the next one does.
 //!
-//! Steps do not meet: the bridge passes no frame from one port to another, what a step sends
-//! bears its own addresses or is dropped, and the host forwards nothing to it but answers. Steps
-//! that follow each other may have the same namespace, if the one before has left nothing in it.
+//! Steps of builds do not meet: the bridge passes no frame from one port to another, what a step
+//! sends bears its own addresses or is dropped, and the host forwards nothing to it but answers.
+//! Steps that follow each other may have the same namespace, if the one before has left nothing in
+//! it. On a bridge of containers these meet, and ports of the host may lead to them ([`Mapping`]).
 
 mod bridge;
 mod config;
+mod endpoint;
+mod expression;
 mod firewall;
 mod foreign;
 mod hardware;
 mod leases;
+mod legacy;
 mod link;
+mod namespace;
 mod netlink;
 mod nft;
+mod publish;
 mod sockets;
 mod subnet;
 
-pub use config::{Between, Config};
+pub use config::{Addresses, Between, Config};
+pub use endpoint::{Endpoint, Wish};
+pub use hardware::Mac;
+pub use namespace::Namespace;
+pub use publish::{Mapping, Protocol};
+pub use subnet::{Subnet, choose_for_user};
 
-use std::fs::File;
-use std::io;
 use std::net::Ipv4Addr;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::BorrowedFd;
+use std::path::{Path, PathBuf};
 
-use self::sockets::Counters;
 use crate::error::Result;
-use crate::sys;
 use bridge::Bridge;
 use config::step;
-use hardware::{Mac, port_name};
-use leases::{Lease, State};
+use leases::State;
 use netlink::Socket;
 
-/// Name of the interface in the namespace.
+/// Name of the interface in the namespace of a build's step.
 const INTERFACE: &str = "eth0";
 
-/// A network namespace with a way out, for one step at a time.
+/// A network namespace with a way out, for one step of a build at a time.
 #[derive(Debug)]
 pub struct Sandbox {
-    namespace: OwnedFd,
-    /// Where the kernel is asked for the sockets of the namespace.
-    counters: Counters,
-    gateway: Ipv4Addr,
-    prefix: u8,
-    lease: Lease,
-    config: Config,
+    endpoint: Endpoint,
+    namespace: Namespace,
 }
 
 impl Sandbox {
     /// Makes the namespace, and the bridge when there is none.
     ///
     /// # Errors
-    /// [`Error::Network`] says which step failed and why; [`Error::NotPermitted`] without root.
+    /// [`crate::Error::Network`] says which step failed and why; [`crate::Error::NotPermitted`]
+    /// without root.
     pub fn create(config: &Config) -> Result<Self> {
-        config.check()?;
-        let mut host = Socket::route().map_err(step("open a netlink socket"))?;
-        let (namespace, inside, counters) = new_namespace()?;
-        let state = State::lock(config)?;
-        let bridge = Bridge::ensure(&mut host, &config.bridge)?;
-        let lease = state.lease(bridge.subnet, bridge.address)?;
-        // From here on, what fails takes back what was changed.
-        let sandbox = Self {
-            namespace,
-            counters,
-            gateway: bridge.address,
-            prefix: bridge.subnet.prefix(),
-            lease,
-            config: config.clone(),
+        let namespace = Namespace::create(true)?;
+        let wish = Wish {
+            interface: INTERFACE.to_owned(),
+            ..Wish::default()
         };
-        let opened = bridge::open_host(&state, config, bridge.subnet);
-        drop(state);
-        opened?;
-        sandbox.connect(&mut host, inside, &bridge)?;
-        Ok(sandbox)
+        let endpoint = Endpoint::attach(config, &namespace, &wish)?;
+        namespace.route_by(Some((INTERFACE, endpoint.gateway())))?;
+        Ok(Self {
+            endpoint,
+            namespace,
+        })
     }
 
     /// The network namespace.
     pub fn namespace(&self) -> BorrowedFd<'_> {
-        self.namespace.as_fd()
+        self.namespace.fd()
     }
 
     /// Address of the namespace on the bridge.
     pub fn address(&self) -> Ipv4Addr {
-        self.lease.address
-    }
-
-    /// How many bits of the address are the network's.
-    pub fn prefix(&self) -> u8 {
-        self.prefix
-    }
-
-    /// Hardware address of the namespace on the bridge.
-    pub fn mac(&self) -> String {
-        let octets = Mac::of(self.lease.address).octets();
-        octets.map(|octet| format!("{octet:02x}")).join(":")
+        self.endpoint.address()
     }
 
     /// Address of the host on the bridge.
     pub fn gateway(&self) -> Ipv4Addr {
-        self.gateway
+        self.endpoint.gateway()
     }
 
     /// Whether the next step finds nothing of the last one, once its processes have ended: no
     /// connection is left of which the kernel still knows.
     pub fn is_clean(&self) -> bool {
-        let left = self.counters.any_connection();
-        // Where the kernel does not say it may be anything.
-        matches!(left, Ok(false))
-    }
-
-    fn connect(&self, host: &mut Socket, mut inside: Socket, bridge: &Bridge) -> Result<()> {
-        let name = port_name(self.lease.address);
-        let mac = Mac::of(self.lease.address);
-        // The lease is ours: a link of this name is what a dying namespace has not dropped yet.
-        link::remove(host, &name).map_err(step("remove a stale veth link"))?;
-        let pair = link::Pair {
-            name: &name,
-            bridge: bridge.link,
-            mtu: bridge.mtu,
-            peer: INTERFACE,
-            peer_mac: mac,
-        };
-        link::make_pair(host, pair, self.namespace.as_fd())
-            .map_err(step("make a veth pair (kernel module veth)"))?;
-        let port = link::by_name(host, &name).map_err(step("find the port of the bridge"))?;
-        link::isolate(
-            host,
-            port.index,
-            mac,
-            self.config.between == Between::Nothing,
-        )
-        .map_err(step("keep the port from other ports"))?;
-        let eth0 = link::by_name(&mut inside, INTERFACE).map_err(step("find eth0"))?;
-        link::add_address(&mut inside, eth0.index, self.lease.address, bridge.subnet)
-            .and_then(|()| link::raise(&mut inside, eth0.index))
-            .and_then(|()| link::add_default_route(&mut inside, eth0.index, bridge.address))
-            .map_err(step("configure eth0"))
+        self.namespace.is_clean()
     }
 }
 
-impl Drop for Sandbox {
-    fn drop(&mut self) {
-        // Until the lease has ended others can see it, and would leave the rest to us.
-        let state = State::lock(&self.config);
-        self.lease.end();
-        if let Ok(state) = state {
-            // What stays is found by the next build.
-            let _ = bridge::close_host(&state, &self.config.bridge);
-        }
-    }
-}
-
-/// Takes back what builds that were killed have changed on this host, when none runs now.
+/// Takes back what was set up for those on a bridge that were killed.
 ///
 /// # Errors
-/// [`Error::Network`] says what could not be taken back and why.
+/// [`crate::Error::Network`] says what could not be taken back and why.
 pub fn sweep(config: &Config) -> Result<()> {
     config.check()?;
     match State::lock_existing(config)? {
-        Some(state) if state.has_traces() => bridge::close_host(&state, &config.bridge),
+        Some(state) if state.has_traces() => match state.is_unused() {
+            true => bridge::close_host(&state, &config.bridge),
+            false => bridge::forget_gone(&state, &config.bridge),
+        },
         _ => Ok(()),
     }
 }
 
-/// Removes a bridge, which [`Sandbox`] leaves for the next build.
+/// Makes a bridge that nobody is on yet, and tells its addresses.
 ///
 /// # Errors
-/// [`Error::Network`] when it exists but cannot be removed.
+/// [`crate::Error::Network`] says which step failed and why.
+pub fn make_bridge(config: &Config) -> Result<Addresses> {
+    config.check()?;
+    let mut route = Socket::route().map_err(step("open a netlink socket"))?;
+    let _state = State::lock(config)?;
+    let bridge = Bridge::ensure(&mut route, config)?;
+    Ok(Addresses {
+        subnet: bridge.subnet,
+        gateway: bridge.address,
+        range: bridge.range,
+    })
+}
+
+/// Removes a bridge for good: nobody comes to it any more. False when somebody is on it.
+///
+/// # Errors
+/// [`crate::Error::Network`] when it exists but cannot be removed.
+pub fn close_bridge(config: &Config) -> Result<bool> {
+    config.check()?;
+    let state = State::lock(config)?;
+    if !state.is_unused() {
+        return Ok(false);
+    }
+    bridge::close_host(&state, &config.bridge)?;
+    state.remove()?;
+    remove_bridge(&config.bridge)?;
+    Ok(true)
+}
+
+/// Removes a bridge, which stays for the next otherwise.
+///
+/// # Errors
+/// [`crate::Error::Network`] when it exists but cannot be removed.
 pub fn remove_bridge(name: &str) -> Result<()> {
     let mut route = Socket::route().map_err(step("open a netlink socket"))?;
     link::remove(&mut route, name).map_err(step(format!("remove bridge {name}")))
 }
 
-/// A network namespace with `lo` up, a netlink socket in it for links, and the counters of its
-/// sockets.
-fn new_namespace() -> Result<(OwnedFd, Socket, Counters)> {
-    let make = || -> io::Result<(OwnedFd, Socket, Counters)> {
-        nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWNET)?;
-        let namespace = File::open("/proc/thread-self/ns/net")?;
-        sys::raise_loopback()?;
-        Ok((namespace.into(), Socket::route()?, Counters::here()?))
-    };
-    // A thread of its own: it is the one that changes namespaces, and ends right after.
-    std::thread::scope(|scope| scope.spawn(make).join())
-        .unwrap_or_else(|_| Err(io::ErrorKind::Other.into()))
-        .map_err(step("make a network namespace"))
+/// The ranges of addresses that this host has routes to, or addresses of.
+///
+/// # Errors
+/// [`crate::Error::Network`] when the kernel does not tell.
+pub fn used_subnets() -> Result<Vec<Subnet>> {
+    let mut route = Socket::route().map_err(step("open a netlink socket"))?;
+    bridge::used(&mut route)
+}
+
+/// Where all about the bridges of this network namespace is kept, below a folder for all of them.
+///
+/// # Errors
+/// [`crate::Error::Network`] without /proc.
+pub fn directory(state_dir: &Path) -> Result<PathBuf> {
+    leases::directory(state_dir)
+}
+
+/// What the one that has an address of a bridge lets others read; nothing when nobody has it.
+/// `directory` is what [`directory`] tells.
+pub fn note_of(directory: &Path, bridge: &str, address: Ipv4Addr) -> Option<String> {
+    leases::note_of(directory, bridge, address)
+}
+
+/// What all on a bridge let others read, by their addresses.
+pub fn notes(directory: &Path, bridge: &str) -> Vec<(Ipv4Addr, String)> {
+    leases::notes(directory, bridge)
+}
+
+/// Whether a port of this host leads to anybody on any bridge. All leases are looked at: for
+/// telling why a port cannot be had.
+pub fn is_published(directory: &Path, protocol: Protocol, port: u16) -> bool {
+    leases::published(directory).any(|one| (one.protocol, one.port) == (protocol, port))
+}
+
+/// Whether this host's old iptables drop what containers send to other machines, and what comes for
+/// them: its FORWARD chain has that policy, and no rule for bridges of ours.
+pub fn is_forwarding_blocked() -> bool {
+    legacy::drops_forwarded()
 }

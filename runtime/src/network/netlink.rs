@@ -18,6 +18,7 @@ const NLA_TYPE_MASK: u16 = 0x3fff;
 pub(super) const REQUEST: u16 = 0x1;
 pub(super) const ACK: u16 = 0x4;
 pub(super) const DUMP: u16 = 0x300;
+pub(super) const REPLACE: u16 = 0x100;
 pub(super) const EXCL: u16 = 0x200;
 pub(super) const CREATE: u16 = 0x400;
 pub(super) const APPEND: u16 = 0x800;

@@ -1,4 +1,5 @@
-//! nftables messages: tables, chains, sets, rules and the expressions of rules.
+//! nftables messages: tables, chains, sets, maps and rules; what rules say is in
+//! [`super::expression`].
 
 use std::io;
 
@@ -14,6 +15,7 @@ pub(super) const GET_RULE: u16 = SUBSYSTEM | 7;
 const DEL_RULE: u16 = SUBSYSTEM | 8;
 const NEW_SET: u16 = SUBSYSTEM | 9;
 const NEW_SET_ELEMENTS: u16 = SUBSYSTEM | 12;
+const DEL_SET_ELEMENTS: u16 = SUBSYSTEM | 14;
 const BATCH_BEGIN: u16 = 16;
 const BATCH_END: u16 = 17;
 
@@ -31,23 +33,18 @@ const RULE_EXPRESSIONS: u16 = 4;
 const RULE_USERDATA: u16 = 7;
 const SET_TABLE: u16 = 1;
 const SET_NAME: u16 = 2;
+const SET_FLAGS: u16 = 3;
 const SET_KEY_TYPE: u16 = 4;
 const SET_KEY_LENGTH: u16 = 5;
+const SET_DATA_TYPE: u16 = 6;
+const SET_DATA_LENGTH: u16 = 7;
 const SET_ID: u16 = 10;
 const SET_USERDATA: u16 = 13;
 const ELEMENTS_TABLE: u16 = 1;
 const ELEMENTS_SET: u16 = 2;
 const ELEMENTS: u16 = 3;
-const LIST_ELEMENT: u16 = 1;
-const EXPRESSION_NAME: u16 = 1;
-const EXPRESSION_DATA: u16 = 2;
+pub(super) const LIST_ELEMENT: u16 = 1;
 
-const META_IIFNAME: u32 = 6;
-const META_OIFNAME: u32 = 7;
-const EQUAL: u32 = 0;
-const NOT_EQUAL: u32 = 1;
-const NF_DROP: u32 = 0;
-const NF_ACCEPT: u32 = 1;
 /// Length of an interface's name with its padding (IFNAMSIZ).
 pub(super) const NAME_LENGTH: usize = 16;
 
@@ -55,6 +52,12 @@ pub(super) const NAME_LENGTH: usize = 16;
 const HOST_ORDER: [u8; 6] = {
     let [a, b, c, d] = 1u32.to_ne_bytes();
     [0, 4, a, b, c, d]
+};
+
+/// The same for numbers as packets hold them: of keys and of what they lead to.
+const NETWORK_ORDER: [u8; 12] = {
+    let [a, b, c, d] = 2u32.to_ne_bytes();
+    [0, 4, a, b, c, d, 1, 4, a, b, c, d]
 };
 
 /// A family of tables, as `struct nfgenmsg` numbers it.
@@ -85,6 +88,20 @@ impl Family {
 
     pub(super) fn delete_table(self, name: &str) -> Message {
         self.change(DEL_TABLE, 0).string(TABLE_NAME, name)
+    }
+
+    /// A chain that nothing calls.
+    pub(super) fn chain(self, table: &str, name: &str) -> Message {
+        self.change(NEW_CHAIN, CREATE)
+            .string(CHAIN_TABLE, table)
+            .string(CHAIN_NAME, name)
+    }
+
+    /// Asks for one chain.
+    pub(super) fn ask_chain(self, table: &str, name: &str) -> Message {
+        self.ask(GET_CHAIN, ACK)
+            .string(CHAIN_TABLE, table)
+            .string(CHAIN_NAME, name)
     }
 
     /// Messages that leave an empty table of this name, whether there was one or not.
@@ -145,16 +162,79 @@ impl Family {
             .attr(SET_USERDATA, &HOST_ORDER)
     }
 
-    pub(super) fn add_elements(self, table: &str, set: &str, keys: &[Vec<u8>]) -> Message {
-        let message = self
-            .change(NEW_SET_ELEMENTS, CREATE)
-            .string(ELEMENTS_TABLE, table)
-            .string(ELEMENTS_SET, set);
-        message.nest(ELEMENTS, |list| {
-            keys.iter().fold(list, |list, key| {
-                list.nest(LIST_ELEMENT, |one| one.nest(1, |value| value.attr(1, key)))
-            })
+    /// A map from `key` to `data`, each with its type and its length, as those of sets.
+    pub(super) fn new_map(
+        self,
+        table: &str,
+        name: &str,
+        id: u32,
+        (key, data): ((u32, u32), (u32, u32)),
+    ) -> Message {
+        const IS_MAP: u32 = 8;
+        self.change(NEW_SET, CREATE)
+            .string(SET_TABLE, table)
+            .string(SET_NAME, name)
+            .be32(SET_FLAGS, IS_MAP)
+            .be32(SET_KEY_TYPE, key.0)
+            .be32(SET_KEY_LENGTH, key.1)
+            .be32(SET_DATA_TYPE, data.0)
+            .be32(SET_DATA_LENGTH, data.1)
+            .be32(SET_ID, id)
+            .attr(SET_USERDATA, &NETWORK_ORDER)
+    }
+
+    /// Elements of a set; those that are there are no error.
+    pub(super) fn add_elements(self, table: &str, set: &str, keys: &[Vec<u8>]) -> Vec<Message> {
+        self.elements(
+            (NEW_SET_ELEMENTS, CREATE),
+            (table, set),
+            keys,
+            |one, key| one.nest(1, |value| value.attr(1, key)),
+        )
+    }
+
+    /// Elements of a map, each a key and what it leads to; a key that leads elsewhere is refused.
+    pub(super) fn add_mappings(
+        self,
+        table: &str,
+        map: &str,
+        pairs: &[(Vec<u8>, Vec<u8>)],
+    ) -> Vec<Message> {
+        let change = (NEW_SET_ELEMENTS, CREATE);
+        self.elements(change, (table, map), pairs, |one, (key, data)| {
+            one.nest(1, |value| value.attr(1, key))
+                .nest(2, |value| value.attr(1, data))
         })
+    }
+
+    /// Takes elements out of a set or a map; one that is not there is an error.
+    pub(super) fn delete_elements(self, table: &str, set: &str, keys: &[Vec<u8>]) -> Vec<Message> {
+        self.elements((DEL_SET_ELEMENTS, 0), (table, set), keys, |one, key| {
+            one.nest(1, |value| value.attr(1, key))
+        })
+    }
+
+    /// The lengths of messages and attributes are limited: several messages for many elements.
+    fn elements<T>(
+        self,
+        (kind, flags): (u16, u16),
+        (table, set): (&str, &str),
+        all: &[T],
+        fill: impl Fn(Message, &T) -> Message,
+    ) -> Vec<Message> {
+        const AT_ONCE: usize = 500;
+        let message = |some: &[T]| {
+            let message = self
+                .change(kind, flags)
+                .string(ELEMENTS_TABLE, table)
+                .string(ELEMENTS_SET, set);
+            message.nest(ELEMENTS, |list| {
+                some.iter().fold(list, |list, element| {
+                    list.nest(LIST_ELEMENT, |one| fill(one, element))
+                })
+            })
+        };
+        all.chunks(AT_ONCE).map(message).collect()
     }
 }
 
@@ -194,134 +274,6 @@ pub(super) fn padded(name: &str) -> [u8; NAME_LENGTH] {
         *to = from;
     }
     padded
-}
-
-/// A part of a packet that a rule looks at.
-#[derive(Debug, Clone, Copy)]
-pub(super) enum Header {
-    Link = 0,
-    Network = 1,
-}
-
-/// Expressions of a rule, one after the other.
-impl Message {
-    fn expression(self, name: &str, fill: impl FnOnce(Self) -> Self) -> Self {
-        self.nest(LIST_ELEMENT, |element| {
-            element
-                .string(EXPRESSION_NAME, name)
-                .nest(EXPRESSION_DATA, fill)
-        })
-    }
-
-    /// Loads `length` bytes of a header into a register.
-    pub(super) fn load(self, register: u32, header: Header, offset: u32, length: u32) -> Self {
-        self.expression("payload", |data| {
-            data.be32(1, register)
-                .be32(2, header as u32)
-                .be32(3, offset)
-                .be32(4, length)
-        })
-    }
-
-    /// Loads the name of the incoming interface into register 1, which it fills.
-    pub(super) fn load_incoming(self) -> Self {
-        self.expression("meta", |data| data.be32(1, 1).be32(2, META_IIFNAME))
-    }
-
-    /// Keeps the bits of `mask` in register 1.
-    pub(super) fn mask(self, mask: [u8; 4]) -> Self {
-        self.expression("bitwise", |data| {
-            data.be32(1, 1)
-                .be32(2, 1)
-                .be32(3, 4)
-                .nest(4, |value| value.attr(1, &mask))
-                .nest(5, |xor| xor.attr(1, &[0; 4]))
-        })
-    }
-
-    /// Ends the rule unless register 1 holds `value`.
-    pub(super) fn equals(self, value: &[u8]) -> Self {
-        self.compare(EQUAL, value)
-    }
-
-    fn compare(self, operator: u32, value: &[u8]) -> Self {
-        self.expression("cmp", |data| {
-            data.be32(1, 1)
-                .be32(2, operator)
-                .nest(3, |nested| nested.attr(1, value))
-        })
-    }
-
-    /// Ends the rule unless the set has what is in register 1 and those after it.
-    pub(super) fn among(self, set: &str) -> Self {
-        self.expression("lookup", |data| data.string(1, set).be32(2, 1))
-    }
-
-    pub(super) fn comes_from(self, interface: &str) -> Self {
-        self.interface(META_IIFNAME, EQUAL, interface)
-    }
-
-    pub(super) fn comes_from_another_than(self, interface: &str) -> Self {
-        self.interface(META_IIFNAME, NOT_EQUAL, interface)
-    }
-
-    pub(super) fn goes_to(self, interface: &str) -> Self {
-        self.interface(META_OIFNAME, EQUAL, interface)
-    }
-
-    pub(super) fn goes_to_another_than(self, interface: &str) -> Self {
-        self.interface(META_OIFNAME, NOT_EQUAL, interface)
-    }
-
-    fn interface(self, key: u32, operator: u32, name: &str) -> Self {
-        self.expression("meta", |data| data.be32(1, 1).be32(2, key))
-            .compare(operator, &padded(name))
-    }
-
-    /// Ends the rule unless the packet belongs to a connection that is there already.
-    pub(super) fn answers(self) -> Self {
-        const STATE: u32 = 0;
-        const ESTABLISHED_OR_RELATED: u32 = 2 | 4;
-        self.expression("ct", |data| data.be32(1, 1).be32(2, STATE))
-            .mask(ESTABLISHED_OR_RELATED.to_ne_bytes())
-            .compare(NOT_EQUAL, &[0; 4])
-    }
-
-    /// The same as the iptables program writes it (`-m conntrack`), who could not read ours:
-    /// `struct xt_conntrack_mtinfo3`.
-    pub(super) fn answers_for_iptables(self) -> Self {
-        const MATCH_FLAGS: usize = 146;
-        const STATE_MASK: usize = 150;
-        const BY_STATE: u16 = 1;
-        const ESTABLISHED: u16 = 1 << 1;
-        const RELATED: u16 = 1 << 2;
-        let mut info = [0; 168];
-        info[MATCH_FLAGS..MATCH_FLAGS + 2].copy_from_slice(&BY_STATE.to_ne_bytes());
-        let states = ESTABLISHED | RELATED;
-        info[STATE_MASK..STATE_MASK + 2].copy_from_slice(&states.to_ne_bytes());
-        self.expression("match", |data| {
-            data.attr(1, b"conntrack\0").be32(2, 3).attr(3, &info)
-        })
-    }
-
-    pub(super) fn masquerade(self) -> Self {
-        self.expression("masq", |data| data)
-    }
-
-    pub(super) fn accept(self) -> Self {
-        self.verdict(NF_ACCEPT)
-    }
-
-    pub(super) fn drop_packet(self) -> Self {
-        self.verdict(NF_DROP)
-    }
-
-    fn verdict(self, code: u32) -> Self {
-        self.expression("immediate", |data| {
-            data.be32(1, 0)
-                .nest(2, |value| value.nest(2, |verdict| verdict.be32(1, code)))
-        })
-    }
 }
 
 #[cfg(test)]

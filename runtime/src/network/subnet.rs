@@ -5,25 +5,34 @@ use std::net::Ipv4Addr;
 
 /// A range of addresses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Subnet {
+pub struct Subnet {
     base: u32,
     prefix: u8,
 }
 
 impl Subnet {
     /// The subnet that holds `address`; nothing when `prefix` is over 32.
-    pub(super) fn new(address: Ipv4Addr, prefix: u8) -> Option<Self> {
+    pub fn new(address: Ipv4Addr, prefix: u8) -> Option<Self> {
         (prefix <= 32).then(|| {
             let base = u32::from(address) & mask(prefix);
             Self { base, prefix }
         })
     }
 
-    pub(super) fn prefix(self) -> u8 {
+    /// Reads `ADDRESS/PREFIX`; the address need not be the range's first.
+    pub fn parse(text: &str) -> Option<(Ipv4Addr, Self)> {
+        let (address, prefix) = text.split_once('/')?;
+        let address = address.parse().ok()?;
+        Some((address, Self::new(address, prefix.parse().ok()?)?))
+    }
+
+    /// How many bits all of its addresses have in common.
+    pub fn prefix(self) -> u8 {
         self.prefix
     }
 
-    pub(super) fn base(self) -> Ipv4Addr {
+    /// The first address, which is the network's own.
+    pub fn base(self) -> Ipv4Addr {
         self.base.into()
     }
 
@@ -32,26 +41,37 @@ impl Subnet {
     }
 
     /// The broadcast address.
-    pub(super) fn last(self) -> Ipv4Addr {
+    pub fn last(self) -> Ipv4Addr {
         (self.base | !mask(self.prefix)).into()
     }
 
     /// The first address for a host: the bridge's own.
-    pub(super) fn gateway(self) -> Ipv4Addr {
-        (self.base + 1).into()
+    pub fn gateway(self) -> Ipv4Addr {
+        (self.base.saturating_add(1)).into()
     }
 
-    /// Addresses for sandboxes: all but the network's, the broadcast and the bridge's.
-    pub(super) fn hosts(self, bridge: Ipv4Addr) -> impl Iterator<Item = Ipv4Addr> {
-        let last = u32::from(self.last());
-        (self.base.saturating_add(1)..last)
+    /// Addresses of `range` for sandboxes: all but the network's, the broadcast and the bridge's.
+    pub(super) fn hosts(self, range: Self, bridge: Ipv4Addr) -> impl Iterator<Item = Ipv4Addr> {
+        let (first, last) = (self.base, u32::from(self.last()));
+        (range.base..=u32::from(range.last()))
+            .filter(move |ip| *ip != first && *ip != last)
             .map(Ipv4Addr::from)
             .filter(move |ip| *ip != bridge)
     }
 
-    fn overlaps(self, other: Self) -> bool {
-        let mask = mask(self.prefix.min(other.prefix));
-        self.base & mask == other.base & mask
+    /// Whether an address is in it.
+    pub fn contains(self, address: Ipv4Addr) -> bool {
+        u32::from(address) & mask(self.prefix) == self.base
+    }
+
+    /// Whether all addresses of another are in it.
+    pub fn covers(self, other: Self) -> bool {
+        self.prefix <= other.prefix && self.contains(other.base())
+    }
+
+    /// Whether they have an address in common.
+    pub fn overlaps(self, other: Self) -> bool {
+        self.covers(other) || other.covers(self)
     }
 }
 
@@ -73,6 +93,16 @@ pub(super) fn choose(used: &[Subnet]) -> Option<Subnet> {
     ten.chain(class_b)
         .chain(class_c)
         .filter_map(|base| Subnet::new(base, 22))
+        .find(|candidate| !used.iter().any(|other| candidate.overlaps(*other)))
+}
+
+/// The first of docker's pools for networks of users (172.17 to 172.31 with 65,536 addresses each,
+/// then 16 ranges of 4,096 in 192.168) that overlaps none of `used`.
+pub fn choose_for_user(used: &[Subnet]) -> Option<Subnet> {
+    let large = (17..32u8).filter_map(|n| Subnet::new(Ipv4Addr::new(172, n, 0, 0), 16));
+    let small = (0..16u8).filter_map(|n| Subnet::new(Ipv4Addr::new(192, 168, n * 16, 0), 20));
+    large
+        .chain(small)
         .find(|candidate| !used.iter().any(|other| candidate.overlaps(*other)))
 }
 
@@ -101,15 +131,37 @@ mod tests {
     }
 
     #[test]
+    fn networks_of_users_come_from_dockers_pools() {
+        for (used, want) in [
+            (vec![], "172.17.0.0/16"),
+            (vec!["172.17.3.0/24", "172.18.0.0/16"], "172.19.0.0/16"),
+            (vec!["172.16.0.0/12", "192.168.1.0/24"], "192.168.16.0/20"),
+        ] {
+            let used: Vec<Subnet> = used.into_iter().map(subnet).collect();
+            assert_eq!(choose_for_user(&used).unwrap().to_string(), want);
+        }
+        let all = [subnet("172.16.0.0/12"), subnet("192.168.0.0/16")];
+        assert_eq!(choose_for_user(&all), None);
+        assert!(all[0].covers(subnet("172.31.0.0/16")) && !all[0].covers(subnet("172.0.0.0/8")));
+        assert!(subnet("172.31.0.0/16").overlaps(all[0]));
+    }
+
+    #[test]
     fn addresses_of_a_subnet() {
         let net = subnet("10.1.2.0/29");
         assert_eq!(net.gateway().to_string(), "10.1.2.1");
         assert_eq!(net.last().to_string(), "10.1.2.7");
-        let hosts: Vec<String> = net.hosts(net.gateway()).map(|ip| ip.to_string()).collect();
+        let hosts: Vec<String> = net
+            .hosts(net, net.gateway())
+            .map(|ip| ip.to_string())
+            .collect();
         assert_eq!(
             hosts,
             ["10.1.2.2", "10.1.2.3", "10.1.2.4", "10.1.2.5", "10.1.2.6"]
         );
-        assert_eq!(subnet("1.2.3.4/32").hosts(net.gateway()).count(), 0);
+        let one = subnet("1.2.3.4/32");
+        assert_eq!(one.hosts(one, net.gateway()).count(), 0);
+        let part = net.hosts(subnet("10.1.2.4/30"), net.gateway());
+        assert_eq!(part.map(|ip| ip.octets()[3]).collect::<Vec<_>>(), [4, 5, 6]);
     }
 }

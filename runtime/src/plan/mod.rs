@@ -133,7 +133,7 @@ pub(crate) fn build(inputs: &Inputs<'_>) -> Plan {
     match &spec.network {
         NetworkMode::Host => {}
         NetworkMode::None => ops.push(Op::RaiseLoopback),
-        NetworkMode::Sandbox(_) => {
+        NetworkMode::Sandbox(_) | NetworkMode::Joined(_) => {
             ops.push(Op::JoinNetwork { slot });
             slot += 1;
         }

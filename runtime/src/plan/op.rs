@@ -179,7 +179,7 @@ impl fmt::Display for Op {
             Self::NewSession => f.write_str("start a session"),
             Self::ResetSignals => f.write_str("reset signals"),
             Self::NewKeyring => f.write_str("make a session keyring"),
-            Self::JoinNetwork { .. } => f.write_str("join the build network"),
+            Self::JoinNetwork { .. } => f.write_str("join the network namespace"),
             Self::RaiseLoopback => f.write_str("raise lo"),
             Self::Hide => f.write_str("hide from other processes"),
             Self::JoinContainer { .. } => f.write_str("join the container"),

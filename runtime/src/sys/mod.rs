@@ -4,12 +4,14 @@
 mod bpf;
 #[cfg(test)]
 pub(crate) mod fake;
+mod iptables;
 mod linux;
 mod process;
 mod raw;
 mod syscall;
 
 pub(crate) use bpf::attach_device_filter;
+pub(crate) use iptables::filter_table;
 pub(crate) use linux::{Linux, open_in};
 pub(crate) use process::{
     Child, clone_process, close_from, close_inherited, inherited, signal_descriptor, wait_child,

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
 
-use runtime::network::{Between, Config, Sandbox};
+use runtime::network::{Between, Config, Endpoint, Mapping, Namespace, Protocol, Sandbox, Wish};
 use runtime::{NetworkMode, Spec};
 
 use crate::harness::{Image, Test, eventually, output};
@@ -27,6 +27,7 @@ pub const TESTS: &[Test] = &[
         isolated_test("addresses")
     }),
     ("network_links_vanish", || isolated_test("vanish")),
+    ("network_ports_lead_inside", || isolated_test("publish")),
 ];
 
 fn none() -> Result<(), String> {
@@ -75,6 +76,7 @@ fn config(dir: &Path) -> Config {
         state_dir: PathBuf::from(dir),
         bridge: "testbr0".to_owned(),
         between: Between::Nothing,
+        ..Config::default()
     }
 }
 
@@ -100,6 +102,7 @@ pub fn isolated(which: &str) {
         "addresses" => addresses(dir.path()),
         "vanish" => vanish(dir.path()),
         "forward" => forward(dir.path()),
+        "publish" => publish(dir.path()),
         other => panic!("unknown test {other}"),
     }
     println!("done");
@@ -165,6 +168,108 @@ fn vanish(dir: &Path) {
     assert_eq!(links().len(), 1);
     drop(sandbox);
     eventually("link gone", || links().is_empty());
+}
+
+/// What a server tells who calls it; nothing when nobody answers.
+fn call(address: std::net::Ipv4Addr, port: u16) -> String {
+    use std::io::Read as _;
+    let mut text = String::new();
+    let within = std::time::Duration::from_secs(2);
+    if let Ok(mut stream) = std::net::TcpStream::connect_timeout(&(address, port).into(), within) {
+        let _ = stream.read_to_string(&mut text);
+    }
+    text
+}
+
+fn rules() -> String {
+    let listed = Command::new("nft").args(["list", "ruleset"]).output();
+    String::from_utf8(listed.unwrap().stdout).unwrap()
+}
+
+fn publish(dir: &Path) {
+    let up = "ip link set lo up; ip addr add 192.0.2.7/32 dev lo";
+    assert!(
+        Command::new("sh")
+            .args(["-c", up])
+            .status()
+            .unwrap()
+            .success()
+    );
+    let local = std::net::Ipv4Addr::LOCALHOST;
+    let config = Config {
+        between: Between::Everything,
+        publishes: true,
+        ..config(dir)
+    };
+    let place = |interface: &str| {
+        let namespace = Namespace::create(false).unwrap();
+        let wish = Wish {
+            interface: interface.to_owned(),
+            note: "says".to_owned(),
+            ..Wish::default()
+        };
+        let endpoint = Endpoint::attach(&config, &namespace, &wish).unwrap();
+        namespace
+            .route_by(Some((interface, endpoint.gateway())))
+            .unwrap();
+        (namespace, endpoint)
+    };
+    let (server, mut served) = place("eth0");
+    let listener = server.enter("listen", || TcpListener::bind("0.0.0.0:80"));
+    serve(listener.unwrap(), "inside");
+    let mapping = |address, port| Mapping {
+        protocol: Protocol::Tcp,
+        address,
+        port,
+        to: 80,
+    };
+    let everywhere = std::net::Ipv4Addr::UNSPECIFIED;
+    let wanted = [mapping(everywhere, 8080), mapping(local, 81)];
+    served.publish(&wanted).unwrap();
+    assert_eq!(call(local, 8080), "inside", "{}", rules());
+    assert_eq!(call(local, 81), "inside");
+    assert_eq!(call(served.gateway(), 8080), "inside");
+    assert_eq!(call([192, 0, 2, 7].into(), 8080), "inside");
+    assert_eq!(
+        call([192, 0, 2, 7].into(), 81),
+        "",
+        "published at 127.0.0.1 only"
+    );
+    let (client, other) = place("eth0");
+    let (own, gateway) = (served.address(), served.gateway());
+    let from_inside = |from: &Namespace| {
+        let calls = || Ok((call(gateway, 8080), call([192, 0, 2, 7].into(), 8080)));
+        from.enter("call", calls).unwrap()
+    };
+    let inside = || "inside".to_owned();
+    assert_eq!(from_inside(&client), (inside(), inside()), "{}", rules());
+    assert_eq!(from_inside(&server), (inside(), inside()), "its own port");
+    // The host's own 127.0.0.1 is nobody's business.
+    let secret = TcpListener::bind("127.0.0.1:9999").unwrap();
+    serve(secret, "secret");
+    let hostile = || {
+        let route = format!("ip addr del 127.0.0.1/8 dev lo; ip route add 127.0.0.1 via {gateway}");
+        let _ = Command::new("sh").args(["-c", &route]).status();
+        Ok(call(local, 9999))
+    };
+    assert_eq!(client.enter("call", hostile).unwrap(), "");
+    let notes = runtime::network::notes(&runtime::network::directory(dir).unwrap(), "testbr0");
+    assert_eq!(notes.len(), 2);
+    assert_eq!(notes[0], (own, "says".to_owned()));
+    drop(other);
+    assert_eq!(
+        call(local, 8080),
+        "inside",
+        "the other has taken its own away only"
+    );
+    served.publish(&[mapping(everywhere, 8081)]).unwrap();
+    assert_eq!(
+        (call(local, 8080), call(local, 8081)),
+        (String::new(), inside())
+    );
+    drop(served);
+    assert_eq!(call(local, 8081), "");
+    assert_eq!(rules(), "", "nothing is left");
 }
 
 /// A host whose FORWARD policy is DROP, as Docker leaves it, and a server behind it.

@@ -12,6 +12,7 @@ pub(crate) mod images;
 pub(crate) mod indexes;
 pub(crate) mod layers;
 pub(crate) mod meta;
+pub(crate) mod networks;
 pub(crate) mod schema;
 pub(crate) mod snapshots;
 pub(crate) mod sqlite;

@@ -29,6 +29,10 @@ const MIGRATIONS: &[(&str, &str)] = &[
         "0005_volumes.sql",
         include_str!("../../../migrations/store/0005_volumes.sql"),
     ),
+    (
+        "0006_networks.sql",
+        include_str!("../../../migrations/store/0006_networks.sql"),
+    ),
 ];
 
 /// The version that this program writes.

@@ -28,6 +28,16 @@ const IMAGES: &[(&str, &str)] = &[
     ("tag", "source"),
 ];
 
+/// Those that are names of networks.
+const NETWORKS: &[(&str, &str)] = &[
+    ("connect", "network"),
+    ("create", "network"),
+    ("disconnect", "network"),
+    ("inspect", "networks"),
+    ("rm", "networks"),
+    ("run", "network"),
+];
+
 /// Those that are names of targets.
 const TARGETS: &[(&str, &str)] = &[("bake", "targets")];
 
@@ -39,19 +49,31 @@ const VOLUMES: &[(&str, &str)] = &[("inspect", "names"), ("rm", "names")];
 pub struct Fitting {
     /// Names of images.
     images: Vec<String>,
+    /// Names of networks.
+    networks: Vec<String>,
     /// Names of targets.
     targets: Vec<String>,
     /// Names of volumes.
     volumes: Vec<String>,
 }
 
-/// The names of the images and targets that the words are about.
+/// The names of the images, networks, targets and volumes that the words are about.
 pub async fn names(app: &App, words: &[OsString]) -> Fitting {
-    let (images, volumes) = in_store(app, words).await;
+    let store = store(app, words).await;
     Fitting {
-        images,
+        images: match &store {
+            Some(store) => images(store).await,
+            None => Vec::new(),
+        },
+        networks: match &store {
+            Some(store) => networks(store).await,
+            None => Vec::new(),
+        },
+        volumes: match &store {
+            Some(store) => volumes(store).await,
+            None => Vec::new(),
+        },
         targets: targets(words),
-        volumes,
     }
 }
 
@@ -80,23 +102,31 @@ fn targets(words: &[OsString]) -> Vec<String> {
     names
 }
 
-/// The names of images and volumes.
-async fn in_store(app: &App, words: &[OsString]) -> (Vec<String>, Vec<String>) {
-    let store = match root(words) {
+/// The store, if there is one.
+async fn store(app: &App, words: &[OsString]) -> Option<Store> {
+    match root(words) {
         Some(root) if Path::new(&root).is_dir() => Store::open(Path::new(&root)).await.ok(),
         Some(_) => None,
         None => app.existing_store().await,
-    };
-    let Some(store) = store else {
-        return (Vec::new(), Vec::new());
-    };
+    }
+}
+
+async fn volumes(store: &Store) -> Vec<String> {
+    let volumes = store.volumes().await.unwrap_or_default();
+    volumes.into_iter().map(|volume| volume.name).collect()
+}
+
+async fn images(store: &Store) -> Vec<String> {
     let contents = store.contents(false).await.unwrap_or_default();
     let tags = contents.iter().flat_map(|content| content.tags());
     let mut names: Vec<String> = tags.map(|tag| tag.familiar()).collect();
     names.sort();
-    let volumes = store.volumes().await.unwrap_or_default();
-    let volumes = volumes.into_iter().map(|volume| volume.name);
-    (names, volumes.collect())
+    names
+}
+
+async fn networks(store: &Store) -> Vec<String> {
+    let networks = store.networks().await.unwrap_or_default();
+    networks.into_iter().map(|network| network.name).collect()
 }
 
 /// What `--root` says.
@@ -166,14 +196,12 @@ fn with_names(command: Command, names: &Fitting) -> Command {
             let mut taken = table.iter();
             taken.any(|(name, argument)| *name == own && arg.get_id() == argument)
         };
-        let names = if takes(IMAGES) {
-            names.images.clone()
-        } else if takes(TARGETS) {
-            names.targets.clone()
-        } else if takes(VOLUMES) {
-            names.volumes.clone()
-        } else {
-            return arg;
+        let names = match () {
+            () if takes(IMAGES) => names.images.clone(),
+            () if takes(NETWORKS) => names.networks.clone(),
+            () if takes(TARGETS) => names.targets.clone(),
+            () if takes(VOLUMES) => names.volumes.clone(),
+            () => return arg,
         };
         let fit = move |typed: &OsStr| beginning_with(&names, typed);
         arg.add(ArgValueCompleter::new(fit))
@@ -196,6 +224,7 @@ mod tests {
         let index = words.len() - 1;
         let names = Fitting {
             images: vec!["app:v1".to_owned(), "base:latest".to_owned()],
+            networks: vec!["static".to_owned()],
             targets: vec!["web".to_owned()],
             volumes: vec!["data".to_owned()],
         };
@@ -228,6 +257,14 @@ mod tests {
         ] {
             let found = values(line);
             assert!(found.contains(&"app:v1".to_owned()), "{line}: {found:?}");
+        }
+        for line in [
+            "rbuild network rm st",
+            "rbuild network connect st",
+            "rbuild network inspect st",
+            "rbuild run --network st",
+        ] {
+            assert_eq!(values(line), ["static"], "{line}");
         }
         assert_eq!(values("rbuild bake we"), ["web"]);
         assert_eq!(values("rbuild volume rm d"), ["data"]);

@@ -80,6 +80,7 @@ pub async fn make(
         name: flags.name.clone(),
         config: made.config,
         host: made.host,
+        networks: made.networks,
         image,
         image_config,
     });

@@ -8,6 +8,7 @@ use oci::Platform;
 use super::devices::DeviceFlags;
 use super::health::HealthFlags;
 use super::namespaces::NamespaceFlags;
+use super::network_flags::NetworkFlags;
 use crate::flags::boolean;
 
 /// What a container is made with.
@@ -116,30 +117,6 @@ pub struct MakeFlags {
     #[arg(long, value_name = "NAME")]
     pub domainname: Option<String>,
 
-    /// Add a line to /etc/hosts; may be repeated
-    #[arg(long, value_name = "NAME:IP")]
-    pub add_host: Vec<String>,
-
-    /// Set name servers; may be repeated
-    #[arg(long, value_name = "IP")]
-    pub dns: Vec<String>,
-
-    /// Set search domains; may be repeated
-    #[arg(long, value_name = "DOMAIN")]
-    pub dns_search: Vec<String>,
-
-    /// Set options of the resolver; may be repeated
-    #[arg(long, visible_alias = "dns-opt", value_name = "OPTION")]
-    pub dns_option: Vec<String>,
-
-    /// The network: bridge, host or none
-    #[arg(long, alias = "net", value_name = "NETWORK")]
-    pub network: Option<String>,
-
-    /// Tell of a port; may be repeated
-    #[arg(long, value_name = "PORT")]
-    pub expose: Vec<String>,
-
     /// Set a label; may be repeated
     #[arg(short, long = "label", value_name = "KEY[=VALUE]")]
     pub labels: Vec<String>,
@@ -183,6 +160,9 @@ pub struct MakeFlags {
     /// max-size=SIZE, max-file=NUMBER or compress=BOOL; may be repeated
     #[arg(long, value_name = "KEY=VALUE")]
     pub log_opt: Vec<String>,
+
+    #[command(flatten)]
+    pub networks: NetworkFlags,
 
     #[command(flatten)]
     pub limits: LimitFlags,

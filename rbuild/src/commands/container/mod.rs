@@ -15,8 +15,12 @@ pub mod kill;
 pub mod logs;
 mod mount_flags;
 pub mod namespaces;
+pub mod network_flags;
+mod networking;
 pub mod options;
 pub mod pause;
+pub mod port;
+mod ports;
 pub mod prune;
 pub mod ps;
 pub mod rename;
@@ -70,6 +74,8 @@ pub enum ContainerCommand {
     Ls(ps::PsArgs),
     /// Stop all processes of containers where they are
     Pause(pause::PauseArgs),
+    /// Show which ports of this machine lead to a container
+    Port(port::PortArgs),
     /// Remove all containers that do not run
     Prune(prune::ContainerPruneArgs),
     /// Give a container another name
@@ -112,6 +118,7 @@ pub async fn run(app: &App, command: ContainerCommand) -> Outcome {
         ContainerCommand::Logs(args) => logs::run(app, args).await,
         ContainerCommand::Ls(args) => ps::run(app, args).await,
         ContainerCommand::Pause(args) => pause::run(app, args).await,
+        ContainerCommand::Port(args) => port::run(app, args).await,
         ContainerCommand::Prune(args) => prune::run(app, args).await,
         ContainerCommand::Rename(args) => rename::run(app, args).await,
         ContainerCommand::Restart(args) => restart::run(app, args).await,

@@ -5,12 +5,13 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use containers::engine::Asked;
 use containers::record::{Config, DeviceMapping, HostConfig, LogConfig, RestartRule, UlimitRule};
 use golang::size::parse_size;
 use runtime::Ulimit;
 
 use super::flags::{LimitFlags, MakeFlags};
-use super::{devices, health, mount_flags, namespaces};
+use super::{devices, health, mount_flags, namespaces, networking};
 
 /// What the flags come to: image, configuration, and what this machine does.
 #[derive(Debug)]
@@ -21,6 +22,8 @@ pub struct Made {
     pub config: Config,
     /// What this machine does for it.
     pub host: HostConfig,
+    /// Its networks.
+    pub networks: Asked,
 }
 
 /// Reads the flags.
@@ -31,16 +34,18 @@ pub fn read(flags: &MakeFlags) -> Result<Made, String> {
     let (image, command) = flags.words.split_first().ok_or("no image")?;
     let mut config = config(flags, image, command)?;
     let mut host = host(flags)?;
+    namespaces::share(&flags.namespaces, (&mut config, &mut host))?;
     let volumes = mount_flags::volumes(&flags.volumes, &here())?;
     host.binds = (!volumes.binds.is_empty()).then_some(volumes.binds);
     let paths = volumes.paths.into_iter();
     let paths: BTreeMap<_, _> = paths.map(|path| (path, Default::default())).collect();
     config.volumes = (!paths.is_empty()).then_some(paths);
-    namespaces::share(&flags.namespaces, (&mut config, &mut host))?;
+    let networks = networking::read(&flags.networks, &mut config, &mut host)?;
     Ok(Made {
         image: image.clone(),
         config,
         host,
+        networks,
     })
 }
 
@@ -56,8 +61,6 @@ fn config(flags: &MakeFlags, image: &str, command: &[String]) -> Result<Config, 
         labels.extend(lines(file)?.iter().map(|line| label(line)));
     }
     labels.extend(flags.labels.iter().map(|text| label(text)));
-    let exposed = flags.expose.iter().map(|text| port(text));
-    let exposed: Vec<String> = exposed.collect::<Result<Vec<_>, _>>()?.concat();
     if let Some(dir) = flags.workdir.as_deref().filter(|dir| !dir.starts_with('/')) {
         return Err(format!(
             "the working directory '{dir}' is invalid, it needs to be an absolute path"
@@ -70,10 +73,6 @@ fn config(flags: &MakeFlags, image: &str, command: &[String]) -> Result<Config, 
         hostname: flags.hostname.clone().unwrap_or_default(),
         domainname: flags.domainname.clone().unwrap_or_default(),
         user: flags.user.clone().unwrap_or_default(),
-        exposed_ports: exposed
-            .into_iter()
-            .map(|port| (port, Default::default()))
-            .collect(),
         tty: flags.tty,
         open_stdin: flags.interactive,
         env,
@@ -100,15 +99,10 @@ fn host(flags: &MakeFlags) -> Result<HostConfig, String> {
             .map(|path| path.display().to_string())
             .unwrap_or_default(),
         log_config: log(flags)?,
-        network_mode: flags.network.clone().unwrap_or_default(),
         restart_policy: restart(&flags.restart)?,
         auto_remove: flags.rm,
         cap_add: list(&flags.cap_add),
         cap_drop: list(&flags.cap_drop),
-        dns: flags.dns.clone(),
-        dns_options: flags.dns_option.clone(),
-        dns_search: flags.dns_search.clone(),
-        extra_hosts: list(&hosts(&flags.add_host)?),
         group_add: list(&flags.group_add),
         privileged: flags.privileged,
         readonly_rootfs: flags.read_only,
@@ -299,38 +293,6 @@ fn lines(path: &Path) -> Result<Vec<String>, String> {
     Ok(lines)
 }
 
-/// `PORT[-PORT][/PROTOCOL]`, each by itself.
-fn port(text: &str) -> Result<Vec<String>, String> {
-    let invalid = || format!("invalid range format for --expose: {text}");
-    let (range, protocol) = text.split_once('/').unwrap_or((text, "tcp"));
-    let (first, last) = range.split_once('-').unwrap_or((range, range));
-    let number = |text: &str| text.parse::<u16>().map_err(|_| invalid());
-    let (first, last) = (number(first)?, number(last)?);
-    if first > last || !matches!(protocol, "tcp" | "udp" | "sctp") {
-        return Err(invalid());
-    }
-    Ok((first..=last)
-        .map(|port| format!("{port}/{protocol}"))
-        .collect())
-}
-
-/// `NAME:IP` or `NAME=IP`
-fn hosts(texts: &[String]) -> Result<Vec<String>, String> {
-    let read = |text: &String| {
-        let parts = text.split_once('=').or_else(|| text.split_once(':'));
-        let wrong = || format!("bad format for add-host: \"{text}\"");
-        let (name, address) = parts
-            .filter(|(name, _)| !name.is_empty())
-            .ok_or_else(wrong)?;
-        let bare = address.trim_start_matches('[').trim_end_matches(']');
-        if bare != "host-gateway" && bare.parse::<std::net::IpAddr>().is_err() {
-            return Err(format!("invalid IP address in add-host: \"{address}\""));
-        }
-        Ok(format!("{name}:{bare}"))
-    };
-    texts.iter().map(read).collect()
-}
-
 /// `no`, `always`, `unless-stopped`, `on-failure[:TIMES]`
 pub fn restart(text: &str) -> Result<RestartRule, String> {
     let (name, times) = match text.split_once(':') {
@@ -404,9 +366,6 @@ mod tests {
                 .ends_with("value is too precise")
         );
         assert!(cpus("many").is_err());
-        assert_eq!(port("80").unwrap(), ["80/tcp"]);
-        assert_eq!(port("80-81/udp").unwrap(), ["80/udp", "81/udp"]);
-        assert!(port("81-80").is_err());
         let rule = restart("on-failure:3").unwrap();
         assert_eq!(
             (rule.name.as_str(), rule.maximum_retry_count),

@@ -34,7 +34,7 @@ pub struct Choice {
     pub exited: Vec<i32>,
     /// IDs of images.
     pub images: Vec<String>,
-    /// Names of networks.
+    /// Names of networks, or beginnings of IDs.
     pub networks: Vec<String>,
     /// Paths in the container, or on this machine.
     pub volumes: Vec<String>,
@@ -72,11 +72,21 @@ impl Choice {
             && (self.health.is_empty() || self.health.contains(&wellness(container)))
             && (self.exited.is_empty() || exited)
             && any(&self.images, &|id| id == image)
-            && any(&self.networks, &|name| name == record.host.network_mode)
+            && any(&self.networks, &|text| is_on(container, text))
             && any(&self.volumes, &|path| places.contains(&path))
             && self.before.is_none_or(|before| container.created < before)
             && self.since.is_none_or(|since| container.created > since)
     }
+}
+
+/// Whether it is on the network of this name or ID.
+fn is_on(container: &Container, text: &str) -> bool {
+    let networks = &container.record.networks;
+    networks.contains_key(text)
+        || (!text.is_empty()
+            && networks
+                .values()
+                .any(|one| one.network_id.starts_with(text)))
 }
 
 /// Whether a pattern is found in a name; one that is none stands for itself.
@@ -188,7 +198,7 @@ pub fn row(
         ("LocalVolumes", volumes.to_string()),
         ("Mounts", mounts.join(",")),
         ("Names", container.name.clone()),
-        ("Networks", record.host.network_mode.clone()),
+        ("Networks", networks(container)),
         ("Ports", ports(container)),
         ("RunningFor", when::ago(Some(&created), now)),
         ("Size", size),
@@ -212,19 +222,18 @@ fn mount_name(name: &str, whole: bool) -> String {
     }
 }
 
-/// The ports that it tells of, while it runs.
+/// The ports that it tells of, and those of this machine that lead to them, while it runs.
 fn ports(container: &Container) -> String {
-    if !container.state.status.has_processes() || container.record.host.network_mode == "host" {
+    let state = &container.state;
+    if !state.status.has_processes() || state.places.is_empty() {
         return String::new();
     }
-    let mut ports: Vec<&str> = container
-        .record
-        .config
-        .exposed_ports
-        .keys()
-        .map(String::as_str)
-        .collect();
-    let number = |port: &str| port.split('/').next().and_then(|n| n.parse::<u16>().ok());
-    ports.sort_by_key(|port| (number(port), port.to_string()));
-    ports.join(", ")
+    let exposed = container.record.config.exposed_ports.keys();
+    containers::network::ports::shown(exposed.map(String::as_str), &state.ports)
+}
+
+/// The names of its networks.
+fn networks(container: &Container) -> String {
+    let networks = container.record.networks.keys();
+    networks.map(String::as_str).collect::<Vec<_>>().join(",")
 }

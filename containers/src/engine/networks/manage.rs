@@ -1,0 +1,160 @@
+//! Networks are made, found, listed and removed.
+
+use std::fs::File;
+
+use store::StoredNetwork;
+
+use super::sweep;
+use crate::engine::handle::{Containers, blocking};
+use crate::error::{Error, Result};
+use crate::names;
+use crate::network::definition::{Driver, Network};
+use crate::network::note::Note;
+use crate::network::request::{NewNetwork, settle};
+use crate::network::{self, default_bridge};
+
+/// Held while a network is made: no two get the same addresses.
+const LOCK: &str = "networks.lock";
+
+impl Containers {
+    /// Makes a network.
+    ///
+    /// # Errors
+    /// In docker's words; nothing is made then.
+    pub async fn create_network(&self, new: NewNetwork) -> Result<Network> {
+        let id = names::new_id().map_err(Error::io("read", "/dev/urandom"))?;
+        let _lock = blocking(lock).await?;
+        let others = self.networks().await?;
+        let root = self.store.root().to_owned();
+        let known: Vec<String> = others.iter().map(Network::bridge).collect();
+        let record = blocking(move || {
+            let dir = network::directory()?;
+            sweep::close_orphans(&dir, &root, &known);
+            settle(&new, &others, &runtime::network::used_subnets()?).map(|record| (new, record))
+        });
+        let (new, record) = record.await?;
+        let network = Network {
+            id,
+            name: new.name,
+            driver: Driver::Bridge,
+            created: crate::engine::create::nanoseconds(),
+            record,
+        };
+        let text =
+            serde_json::to_string(&network.record).map_err(|cause| Error::NetworkRecord {
+                name: network.name.clone(),
+                cause,
+            })?;
+        let stored = StoredNetwork {
+            id: network.id.clone(),
+            name: network.name.clone(),
+            driver: network.driver.as_str().to_owned(),
+            record: text,
+            created: network.created,
+        };
+        self.store.add_network(&stored).await?;
+        let made = network.clone();
+        let root = self.store.root().to_owned();
+        let bridge = blocking(move || {
+            let dir = network::directory()?;
+            sweep::own(&dir, &made.bridge(), &root);
+            let config = runtime::network::Config {
+                bridge: made.bridge(),
+                addresses: made.addresses(),
+                ..default_bridge()
+            };
+            Ok(runtime::network::make_bridge(&config)?)
+        });
+        if let Err(error) = bridge.await {
+            self.store.remove_network(&network.id).await?;
+            return Err(error);
+        }
+        Ok(network)
+    }
+
+    /// All networks, by their names.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub async fn networks(&self) -> Result<Vec<Network>> {
+        let stored = self.store.networks().await?;
+        stored.into_iter().map(Network::read).collect()
+    }
+
+    /// A network by its ID, its name, or the beginning of its ID.
+    ///
+    /// # Errors
+    /// [`store::Error::NoSuchNetwork`] and its kin.
+    pub async fn find_network(&self, text: &str) -> Result<Network> {
+        Network::read(self.store.find_network(text).await?)
+    }
+
+    /// Whether containers that run are on a network.
+    ///
+    /// # Errors
+    /// Those of the file system.
+    pub async fn is_network_used(&self, network: &Network) -> Result<bool> {
+        let network = network.clone();
+        blocking(move || Ok(!notes(&network)?.is_empty())).await
+    }
+
+    /// Removes a network.
+    ///
+    /// # Errors
+    /// [`Error::NetworkPredefined`], [`Error::NetworkUsed`].
+    pub async fn remove_network(&self, network: &Network) -> Result<()> {
+        if network.is_predefined() {
+            return Err(Error::NetworkPredefined(network.name.clone()));
+        }
+        let stored = self.store.find_network(&network.id).await?;
+        // The row first: a bridge without one is found and taken away, whatever happens now.
+        self.store.remove_network(&network.id).await?;
+        let removed = network.clone();
+        let closed = blocking(move || {
+            let dir = network::directory()?;
+            if sweep::close(&dir, &removed.bridge())? {
+                return Ok(());
+            }
+            let endpoint = |note: Note| {
+                let id = note.endpoint.get(..12).unwrap_or(&note.endpoint);
+                format!("name:{:?} id:{id:?}", note.name)
+            };
+            let endpoints: Vec<String> = notes(&removed)?
+                .into_iter()
+                .map(|(_, note)| endpoint(note))
+                .collect();
+            Err(Error::NetworkUsed {
+                network: removed.name,
+                endpoints: endpoints.join(", "),
+            })
+        });
+        if let Err(error) = closed.await {
+            self.store.add_network(&stored).await?;
+            return Err(error);
+        }
+        Ok(())
+    }
+}
+
+/// Who is on a network.
+pub(super) fn notes(network: &Network) -> Result<Vec<(std::net::Ipv4Addr, Note)>> {
+    let all = runtime::network::notes(&network::directory()?, &network.bridge());
+    let read = |(address, text): (_, String)| Some((address, Note::read(&text)?));
+    Ok(all.into_iter().filter_map(read).collect())
+}
+
+fn lock() -> Result<File> {
+    let dir = network::directory()?;
+    let path = dir.join(LOCK);
+    let open = || {
+        std::fs::create_dir_all(&dir)?;
+        let file = File::options()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .open(&path)?;
+        file.lock()?;
+        Ok(file)
+    };
+    open().map_err(Error::io("lock", &path))
+}

@@ -1,0 +1,205 @@
+//! What a container's monitor is told of networks.
+
+use std::net::Ipv4Addr;
+
+use crate::endpoint::EndpointSettings;
+use crate::engine::container::Container;
+use crate::engine::handle::Containers;
+use crate::error::{Error, Result};
+use crate::launch::{NetworkPlan, PlacePlan};
+use crate::names;
+use crate::network::definition::{Driver, MTU, Network, PUBLISHED_AT, TOGETHER, TRANSLATED};
+use crate::network::legacy::{self, Linked};
+use crate::network::{Mode, ports};
+
+/// What a container's monitor is told.
+#[derive(Debug)]
+pub(in crate::engine) struct Planned {
+    pub(in crate::engine) network: NetworkPlan,
+    /// Lines of /etc/hosts for containers that it is linked to.
+    pub(in crate::engine) links: Vec<(Ipv4Addr, String)>,
+    /// Variables for them.
+    pub(in crate::engine) env: Vec<String>,
+}
+
+fn refused(message: String) -> Error {
+    Error::NotStarted { message, code: 125 }
+}
+
+impl Containers {
+    /// What a container's monitor is told of its networks.
+    pub(in crate::engine) async fn plan_networks(&self, container: &Container) -> Result<Planned> {
+        let (config, host) = (&container.record.config, &container.record.host);
+        let mode = Mode::parse(&host.network_mode)?;
+        let plain = |network| Planned {
+            network,
+            links: Vec::new(),
+            env: Vec::new(),
+        };
+        match &mode {
+            Mode::Host => return Ok(plain(NetworkPlan::Host)),
+            Mode::None => return Ok(plain(NetworkPlan::None)),
+            Mode::Container(id) => return self.shared(id).await.map(plain),
+            Mode::Bridge | Mode::User(_) => {}
+        }
+        let mut places = Vec::new();
+        for (name, settings) in ordered(container) {
+            let text = match settings.network_id.as_str() {
+                "" => name,
+                id => id,
+            };
+            let found = self.find_network(text).await.map_err(|error| {
+                refused(format!("failed to set up container networking: {error}"))
+            })?;
+            places.push(place(container, &found, settings)?);
+        }
+        let mut planned = plain(NetworkPlan::Bridges {
+            places,
+            ports: ports::wanted(config, host)?,
+        });
+        if mode == Mode::Bridge {
+            for link in host.links.iter().flatten() {
+                let linked = self.linked(container, link).await?;
+                planned
+                    .links
+                    .push((linked.address, linked.names().join(" ")));
+                planned.env.extend(linked.variables(&container.name));
+            }
+        }
+        Ok(planned)
+    }
+
+    async fn shared(&self, id: &str) -> Result<NetworkPlan> {
+        let found = self
+            .find(id)
+            .await
+            .map_err(|error| refused(format!("joining network namespace of container: {error}")))?;
+        let status = found.state.status;
+        if !status.has_processes() {
+            return Err(refused(format!(
+                "cannot join network namespace of a non running container: container {} is {status}",
+                found.name
+            )));
+        }
+        Ok(NetworkPlan::Container {
+            pid: found.state.pid,
+            started: found.state.pid_started,
+            folder: found.folder.path().to_owned(),
+        })
+    }
+
+    async fn linked(&self, container: &Container, link: &str) -> Result<Linked> {
+        let (name, alias) = legacy::parse(link)?;
+        let found = self
+            .find(&name)
+            .await
+            .map_err(|error| refused(format!("could not get container for {name}: {error}")))?;
+        let bridge = found.record.networks.get("bridge");
+        let place = bridge.and_then(|settings| found.state.place(&settings.network_id));
+        let Some(place) = place else {
+            return Err(refused(format!(
+                "Cannot link to a non running container: /{} AS /{}/{alias}",
+                found.name, container.name
+            )));
+        };
+        let mut exposed: Vec<String> = found.record.config.exposed_ports.keys().cloned().collect();
+        exposed.extend(found.record.host.port_bindings.keys().cloned());
+        exposed.sort();
+        exposed.dedup();
+        Ok(Linked {
+            short_id: found.short_id().to_owned(),
+            alias,
+            address: place.address,
+            ports: exposed,
+            env: found.record.config.env.clone(),
+            name: found.name,
+        })
+    }
+}
+
+/// Its networks: the one that it was made for first.
+fn ordered(container: &Container) -> Vec<(&str, &EndpointSettings)> {
+    let main = container.record.host.network_mode.as_str();
+    let networks = container.record.networks.iter();
+    let mut all: Vec<_> = networks
+        .map(|(name, settings)| (name.as_str(), settings))
+        .collect();
+    all.sort_by_key(|(name, _)| *name != main);
+    all
+}
+
+/// Its place on a network.
+pub(super) fn place(
+    container: &Container,
+    network: &Network,
+    settings: &EndpointSettings,
+) -> Result<PlacePlan> {
+    if network.driver != Driver::Bridge {
+        let text = "container cannot be connected to multiple networks with one of the networks in \
+                    private (none) mode";
+        return Err(Error::Invalid(text.to_owned()));
+    }
+    let options = &network.record.options;
+    let addresses = network.addresses();
+    Ok(PlacePlan {
+        network: network.name.clone(),
+        network_id: network.id.clone(),
+        endpoint_id: names::new_id().map_err(Error::io("read", "/dev/urandom"))?,
+        is_default: network.is_default(),
+        bridge: network.bridge(),
+        addresses: addresses
+            .map(|all| (all.subnet.to_string(), all.gateway, all.range.to_string())),
+        internal: network.record.internal,
+        apart: !network.is_on(TOGETHER),
+        untranslated: !network.is_on(TRANSLATED),
+        mtu: options
+            .get(MTU)
+            .and_then(|text| text.parse().ok())
+            .filter(|mtu| *mtu > 0),
+        published_at: options
+            .get(PUBLISHED_AT)
+            .and_then(|text| text.parse::<Ipv4Addr>().ok())
+            .filter(|address| !address.is_unspecified()),
+        address: settings.address().and_then(|text| text.parse().ok()),
+        mac: mac(container, settings),
+        names: container.names_on(settings),
+        links: settings
+            .links
+            .iter()
+            .flatten()
+            .map(|link| legacy::parse(link).map(|(name, alias)| (alias, name)))
+            .collect::<Result<_>>()?,
+        priority: settings.gw_priority,
+    })
+}
+
+fn mac(container: &Container, settings: &EndpointSettings) -> Option<String> {
+    let own = Some(settings.mac_address.clone()).filter(|mac| !mac.is_empty());
+    let is_only = container.record.networks.len() <= 1;
+    own.or_else(|| {
+        container
+            .record
+            .config
+            .mac_address
+            .clone()
+            .filter(|_| is_only)
+    })
+}
+
+impl Container {
+    /// What it is called on a network that knows names.
+    pub(super) fn names_on(&self, settings: &EndpointSettings) -> Vec<String> {
+        let mut names = vec![self.name.clone()];
+        let aliases = settings.aliases.iter().flatten().cloned();
+        let last = [
+            self.short_id().to_owned(),
+            self.record.config.hostname.clone(),
+        ];
+        for name in aliases.chain(last) {
+            if !names.contains(&name) {
+                names.push(name);
+            }
+        }
+        names
+    }
+}

@@ -1,0 +1,173 @@
+//! What `inspect` shows of networks, with docker's fields.
+
+use serde_json::{Map, Value, json};
+
+use super::manage::notes;
+use crate::endpoint::EndpointSettings;
+use crate::engine::container::Container;
+use crate::engine::handle::{Containers, blocking};
+use crate::error::Result;
+use crate::network::definition::{Driver, MTU, Network, PUBLISHED_AT, TOGETHER, TRANSLATED};
+use crate::network::{BRIDGE, default_bridge, ports};
+use crate::state::{self, Place};
+
+impl Containers {
+    /// All that is known of a network, as docker shows it.
+    ///
+    /// # Errors
+    /// Those of the file system, and without privilege.
+    pub async fn inspect_network(&self, network: &Network) -> Result<Value> {
+        let network = network.clone();
+        blocking(move || document(&network)).await
+    }
+}
+
+fn document(network: &Network) -> Result<Value> {
+    let record = &network.record;
+    let addresses = match (network.driver, network.addresses()) {
+        (Driver::Bridge, None) => Some(runtime::network::make_bridge(&default_bridge())?),
+        (_, addresses) => addresses,
+    };
+    let mut containers = Map::new();
+    let mut found = match network.driver {
+        Driver::Bridge => notes(network)?,
+        Driver::Host | Driver::Null => Vec::new(),
+    };
+    found.sort_by(|(_, a), (_, b)| a.container.cmp(&b.container));
+    for (address, note) in found {
+        let prefix = addresses.map_or(note.prefix, |all| all.subnet.prefix());
+        let shown = json!({
+            "Name": note.name,
+            "EndpointID": note.endpoint,
+            "MacAddress": note.mac,
+            "IPv4Address": format!("{address}/{prefix}"),
+            "IPv6Address": "",
+        });
+        containers.insert(note.container, shown);
+    }
+    let config = addresses.map(|all| {
+        let mut config = Map::new();
+        config.insert("Subnet".to_owned(), json!(all.subnet.to_string()));
+        if let Some(range) = &record.range {
+            config.insert("IPRange".to_owned(), json!(range));
+        }
+        if !record.says_subnet || record.says_gateway {
+            config.insert("Gateway".to_owned(), json!(all.gateway.to_string()));
+        }
+        json!([config])
+    });
+    let mut options = json!(record.options);
+    if network.is_default() {
+        options = json!({
+            "com.docker.network.bridge.default_bridge": "true",
+            TOGETHER: "true",
+            TRANSLATED: "true",
+            PUBLISHED_AT: "0.0.0.0",
+            "com.docker.network.bridge.name": BRIDGE,
+            MTU: "1500",
+        });
+    }
+    let ipam_options = match network.is_predefined() {
+        true => Value::Null,
+        false => json!({}),
+    };
+    Ok(json!({
+        "Name": network.name,
+        "Id": network.id,
+        "Created": created_at(network),
+        "Scope": "local",
+        "Driver": network.driver.as_str(),
+        "EnableIPv4": true,
+        "EnableIPv6": false,
+        "IPAM": {
+            "Driver": "default",
+            "Options": ipam_options,
+            "Config": config,
+        },
+        "Internal": record.internal,
+        "Attachable": record.attachable,
+        "Ingress": false,
+        "ConfigFrom": { "Network": "" },
+        "ConfigOnly": false,
+        "Containers": containers,
+        "Options": options,
+        "Labels": record.labels,
+    }))
+}
+
+/// When a network was made, RFC 3339.
+fn created_at(network: &Network) -> String {
+    let time = jiff::Timestamp::from_nanosecond(network.created.into());
+    time.map(state::time_of).unwrap_or_default()
+}
+
+impl Container {
+    /// What is shown as its `NetworkSettings`.
+    pub(in crate::engine) fn network_document(&self) -> Value {
+        let mut networks = Map::new();
+        for (name, settings) in &self.record.networks {
+            networks.insert(name.clone(), self.place_document(name, settings));
+        }
+        // docker repeats here what it says of the bridge that all share.
+        let bridge = self.record.networks.get("bridge");
+        let own = bridge.and_then(|settings| self.state.place(&settings.network_id));
+        let text = |of: &dyn Fn(&Place) -> String| own.map(of).unwrap_or_default();
+        let ports = match self.state.places.is_empty() {
+            true => json!({}),
+            false => ports::document(&self.record.config, &self.record.host, &self.state.ports),
+        };
+        json!({
+            "Bridge": "",
+            "SandboxID": "",
+            "SandboxKey": "",
+            "Ports": ports,
+            "HairpinMode": false,
+            "LinkLocalIPv6Address": "",
+            "LinkLocalIPv6PrefixLen": 0,
+            "SecondaryIPAddresses": null,
+            "SecondaryIPv6Addresses": null,
+            "EndpointID": text(&|place| place.endpoint_id.clone()),
+            "Gateway": text(&gateway),
+            "GlobalIPv6Address": "",
+            "GlobalIPv6PrefixLen": 0,
+            "IPAddress": text(&|place| place.address.to_string()),
+            "IPPrefixLen": own.map_or(0, |place| place.prefix),
+            "IPv6Gateway": "",
+            "MacAddress": text(&|place| place.mac.clone()),
+            "Networks": networks,
+        })
+    }
+
+    fn place_document(&self, name: &str, settings: &EndpointSettings) -> Value {
+        let place = self.state.place(&settings.network_id);
+        let text = |of: &dyn Fn(&Place) -> String| place.map(of).unwrap_or_default();
+        let names = match name {
+            "bridge" | "host" | "none" => Value::Null,
+            _ => json!(self.names_on(settings)),
+        };
+        json!({
+            "IPAMConfig": settings.ipam_config,
+            "Links": settings.links,
+            "Aliases": settings.aliases,
+            "MacAddress": text(&|place| place.mac.clone()),
+            "DriverOpts": settings.driver_opts,
+            "GwPriority": settings.gw_priority,
+            "NetworkID": settings.network_id,
+            "EndpointID": text(&|place| place.endpoint_id.clone()),
+            "Gateway": text(&gateway),
+            "IPAddress": text(&|place| place.address.to_string()),
+            "IPPrefixLen": place.map_or(0, |place| place.prefix),
+            "IPv6Gateway": "",
+            "GlobalIPv6Address": "",
+            "GlobalIPv6PrefixLen": 0,
+            "DNSNames": names,
+        })
+    }
+}
+
+fn gateway(place: &Place) -> String {
+    place
+        .gateway
+        .map(|gateway| gateway.to_string())
+        .unwrap_or_default()
+}

@@ -1,0 +1,122 @@
+//! A container's own files of /etc.
+
+use std::fs::{self, File};
+use std::io::{self, Write as _};
+use std::net::{IpAddr, Ipv4Addr};
+
+use runtime::{Mount, NetworkMode, dns};
+
+use super::network::Network;
+use crate::dns::server::ADDRESS;
+use crate::folder::Folder;
+use crate::launch::{Etc, HostAddress, Launch, NetworkPlan};
+
+const FILES: [&str; 3] = ["resolv.conf", "hostname", "hosts"];
+
+/// Writes the files.
+pub(super) fn write(folder: &Folder, etc: &Etc, network: &Network) -> io::Result<()> {
+    fs::write(folder.etc("hosts"), hosts(etc, network))?;
+    fs::write(folder.etc("hostname"), format!("{}\n", etc.hostname))?;
+    fs::write(folder.etc("resolv.conf"), resolv_conf(etc, network))
+}
+
+fn hosts(etc: &Etc, network: &Network) -> String {
+    let gateway: Option<IpAddr> = match network.mode() {
+        NetworkMode::Host => Some(Ipv4Addr::LOCALHOST.into()),
+        _ => network.host_address().map(IpAddr::V4),
+    };
+    let extra: Vec<(String, String)> = etc
+        .hosts
+        .iter()
+        .filter_map(|(name, address)| {
+            let address = match address {
+                HostAddress::Ip(address) => Some(*address),
+                HostAddress::Gateway => gateway,
+            };
+            Some((name.clone(), address?.to_string()))
+        })
+        .collect();
+    let mut text = match network.mode() {
+        NetworkMode::Host => {
+            let mut text = fs::read_to_string("/etc/hosts").unwrap_or_default();
+            for (name, address) in &extra {
+                text.push_str(&format!("{address}\t{name}\n"));
+            }
+            text
+        }
+        // docker 28 writes two of the addresses so.
+        _ => dns::hosts("", None, &extra)
+            .replace("fe00::0\t", "fe00::\t")
+            .replace("ff00::0\t", "ff00::\t"),
+    };
+    for (address, names) in &etc.links {
+        text.push_str(&format!("{address}\t{names}\n"));
+    }
+    // Where there is no address the name stands for nothing.
+    for address in network.addresses() {
+        text.push_str(&line(etc, address));
+    }
+    text
+}
+
+/// What says that a container has an address.
+fn line(etc: &Etc, address: Ipv4Addr) -> String {
+    match etc.domain.is_empty() {
+        true => format!("{address}\t{}\n", etc.hostname),
+        false => format!("{address}\t{0}.{1} {0}\n", etc.hostname, etc.domain),
+    }
+}
+
+fn resolv_conf(etc: &Etc, network: &Network) -> String {
+    match network.knows_names() {
+        true => dns::resolv_conf_of(ADDRESS.into(), &etc.dns),
+        false => {
+            let own_network = !matches!(network.mode(), NetworkMode::Host);
+            dns::resolv_conf(&etc.dns, own_network)
+        }
+    }
+}
+
+/// A container that runs has got an address, or lost one. What it has written itself stays.
+pub(super) fn changed(
+    folder: &Folder,
+    etc: &Etc,
+    address: Ipv4Addr,
+    has_it: bool,
+) -> io::Result<()> {
+    let path = folder.etc("hosts");
+    let line = line(etc, address);
+    let mut text = fs::read_to_string(&path)?;
+    match (has_it, text.find(&line)) {
+        (true, _) => text.push_str(&line),
+        (false, Some(at)) => text.replace_range(at..at + line.len(), ""),
+        (false, None) => return Ok(()),
+    }
+    overwrite(&path, &text)
+}
+
+/// Names can be asked for from now on. A file that the container has changed is its own.
+pub(super) fn names_are_known(folder: &Folder, etc: &Etc) -> io::Result<()> {
+    let path = folder.etc("resolv.conf");
+    match fs::read_to_string(&path)? == dns::resolv_conf(&etc.dns, true) {
+        true => overwrite(&path, &dns::resolv_conf_of(ADDRESS.into(), &etc.dns)),
+        false => Ok(()),
+    }
+}
+
+/// The container sees this very file: it cannot be replaced by another.
+fn overwrite(path: &std::path::Path, text: &str) -> io::Result<()> {
+    let mut file = File::options().write(true).truncate(true).open(path)?;
+    file.write_all(text.as_bytes())
+}
+
+/// Shows the files in the container, or those of the container whose network it shares.
+pub(super) fn mounts(launch: &Launch) -> Vec<Mount> {
+    let folder = match &launch.network {
+        NetworkPlan::Container { folder, .. } => Folder::new(folder),
+        _ => Folder::new(&launch.folder),
+    };
+    FILES
+        .map(|name| Mount::bind(folder.etc(name), format!("/etc/{name}"), false))
+        .to_vec()
+}

@@ -1,0 +1,392 @@
+//! A container's network, as long as it runs.
+
+use std::cmp::Reverse;
+use std::fs::File;
+use std::net::Ipv4Addr;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use runtime::network::{Addresses, Between, Config, Endpoint, Mapping, Namespace, Subnet, Wish};
+use runtime::{Dns, Inhabitant, NetworkMode, dns};
+
+use super::relay::Relay;
+use super::reserve::{Reserved, reserve};
+use super::run::Refused;
+use crate::dns::registry::{self, Registered};
+use crate::dns::server::{Answerer, Servers};
+use crate::dns::view::{Seen, View};
+use crate::launch::{Launch, NetworkPlan, PlacePlan};
+use crate::network;
+use crate::network::note::Note;
+use crate::network::ports::{Published, Wanted};
+use crate::state;
+
+const NO_NETWORK: &str = "failed to set up container networking: ";
+
+/// The network of a container that runs.
+#[derive(Debug)]
+pub(super) struct Network {
+    mode: NetworkMode,
+    bridges: Option<Bridges>,
+}
+
+/// Its own namespace, with places on bridges.
+#[derive(Debug)]
+struct Bridges {
+    // What goes first stands first.
+    answerer: Option<Answerer>,
+    published: Option<Ports>,
+    places: Vec<Place>,
+    namespace: Namespace,
+    wanted: Vec<Wanted>,
+    /// Who it is, for others.
+    container: (String, String),
+    dns: Dns,
+    dir: PathBuf,
+}
+
+/// What is published, on the network of an ID.
+#[derive(Debug)]
+struct Ports {
+    network_id: String,
+    _relay: Option<Relay>,
+    reserved: Vec<Reserved>,
+}
+
+#[derive(Debug)]
+struct Place {
+    plan: PlacePlan,
+    interface: String,
+    _names: Registered,
+    endpoint: Endpoint,
+}
+
+fn refused(error: runtime::Error) -> Refused {
+    match &error {
+        runtime::Error::AddressTaken(_) => told(&error.to_string()),
+        _ => Refused::from(error),
+    }
+}
+
+fn told(why: &str) -> Refused {
+    Refused {
+        message: format!("{NO_NETWORK}{why}"),
+        code: 125,
+    }
+}
+
+impl PlacePlan {
+    fn config(&self) -> Config {
+        let subnet = |text: &str| Subnet::parse(text).map(|(_, subnet)| subnet);
+        let addresses = self.addresses.as_ref().and_then(|(all, gateway, range)| {
+            Some(Addresses {
+                subnet: subnet(all)?,
+                gateway: *gateway,
+                range: subnet(range)?,
+            })
+        });
+        Config {
+            state_dir: PathBuf::from(network::LEASES),
+            bridge: self.bridge.clone(),
+            between: match self.apart {
+                true => Between::Nothing,
+                false => Between::Everything,
+            },
+            addresses,
+            publishes: true,
+            internal: self.internal,
+            untranslated: self.untranslated,
+            mtu: self.mtu,
+        }
+    }
+}
+
+impl Network {
+    /// Makes the network.
+    pub(super) fn start(launch: &Launch) -> Result<Self, Refused> {
+        let plain = |mode| Self {
+            mode,
+            bridges: None,
+        };
+        match &launch.network {
+            NetworkPlan::None => Ok(plain(NetworkMode::None)),
+            NetworkPlan::Host => Ok(plain(NetworkMode::Host)),
+            NetworkPlan::Container { pid, started, .. } => {
+                let file = File::open(format!("/proc/{pid}/ns/net"));
+                // Its number may be another's by now.
+                let same = Inhabitant::of(*pid).is_some_and(|found| found.started == *started);
+                match file {
+                    Ok(file) if same => Ok(plain(NetworkMode::Joined(Arc::new(file.into())))),
+                    _ => Err(told("the container whose network it shares has ended")),
+                }
+            }
+            NetworkPlan::Bridges { places, ports } => {
+                let mut bridges = Bridges {
+                    answerer: None,
+                    published: None,
+                    places: Vec::new(),
+                    namespace: Namespace::create(false)?,
+                    wanted: ports.clone(),
+                    container: (launch.id.clone(), launch.name.clone()),
+                    dns: launch.etc.dns.clone(),
+                    dir: network::directory().map_err(|error| told(&error.to_string()))?,
+                };
+                for plan in places {
+                    bridges.join(plan)?;
+                }
+                bridges.settle()?;
+                let fd = bridges.namespace.fd().try_clone_to_owned();
+                let fd = fd.map_err(|error| told(&error.to_string()))?;
+                Ok(Self {
+                    mode: NetworkMode::Joined(Arc::new(fd)),
+                    bridges: Some(bridges),
+                })
+            }
+        }
+    }
+
+    pub(super) fn mode(&self) -> NetworkMode {
+        self.mode.clone()
+    }
+
+    fn places(&self) -> &[Place] {
+        self.bridges.as_ref().map_or(&[], |bridges| &bridges.places)
+    }
+
+    /// Its addresses, in the order of its interfaces.
+    pub(super) fn addresses(&self) -> Vec<Ipv4Addr> {
+        let places = self.places().iter();
+        places.map(|place| place.endpoint.address()).collect()
+    }
+
+    /// This machine's address, as it reaches it.
+    pub(super) fn host_address(&self) -> Option<Ipv4Addr> {
+        let bridges = self.bridges.as_ref()?;
+        let place = bridges.way_out().or(bridges.places.first())?;
+        Some(place.endpoint.gateway())
+    }
+
+    /// Whether it asks for names at an answerer of its own.
+    pub(super) fn knows_names(&self) -> bool {
+        self.bridges.as_ref().is_some_and(|b| b.answerer.is_some())
+    }
+
+    /// Its places, as they are told.
+    pub(super) fn told_places(&self) -> Vec<state::Place> {
+        let place = |place: &Place| state::Place {
+            network_id: place.plan.network_id.clone(),
+            endpoint_id: place.plan.endpoint_id.clone(),
+            address: place.endpoint.address(),
+            prefix: place.endpoint.prefix(),
+            gateway: (!place.plan.internal).then(|| place.endpoint.gateway()),
+            mac: place.endpoint.mac().to_string(),
+            bridge: place.plan.bridge.clone(),
+        };
+        self.places().iter().map(place).collect()
+    }
+
+    /// What is published.
+    pub(super) fn ports(&self) -> Vec<Published> {
+        let published = self.bridges.as_ref().and_then(|b| b.published.as_ref());
+        let reserved = published.iter().flat_map(|ports| &ports.reserved);
+        reserved.map(|port| port.published).collect()
+    }
+
+    /// Comes to one more network; its address there.
+    pub(super) fn connect(&mut self, plan: &PlacePlan) -> Result<Ipv4Addr, Refused> {
+        let Some(bridges) = &mut self.bridges else {
+            return Err(told("it has no network of its own"));
+        };
+        bridges.join(plan)?;
+        if let Err(error) = bridges.settle() {
+            let _ = bridges.leave(&plan.network_id);
+            let _ = bridges.settle();
+            return Err(error);
+        }
+        Ok(bridges
+            .places
+            .last()
+            .map_or(Ipv4Addr::UNSPECIFIED, |p| p.endpoint.address()))
+    }
+
+    /// Leaves a network; its address there.
+    pub(super) fn disconnect(&mut self, network_id: &str) -> Result<Option<Ipv4Addr>, Refused> {
+        let Some(bridges) = &mut self.bridges else {
+            return Ok(None);
+        };
+        if bridges
+            .published
+            .as_ref()
+            .is_some_and(|p| p.network_id == network_id)
+        {
+            bridges.published = None;
+        }
+        let left = bridges.leave(network_id)?;
+        bridges.settle()?;
+        Ok(left)
+    }
+}
+
+impl Bridges {
+    /// The network by which it reaches others.
+    fn way_out(&self) -> Option<&Place> {
+        let open = self.places.iter().filter(|place| !place.plan.internal);
+        open.max_by_key(|place| (place.plan.priority, Reverse(&place.plan.network)))
+    }
+
+    fn join(&mut self, plan: &PlacePlan) -> Result<(), Refused> {
+        let is_free = |name: &String| self.places.iter().all(|place| place.interface != *name);
+        let interface = (0..)
+            .map(|n| format!("eth{n}"))
+            .find(is_free)
+            .unwrap_or_default();
+        let mac = match &plan.mac {
+            Some(text) => Some(
+                text.parse()
+                    .map_err(|()| told(&format!("{text} is not a valid mac address")))?,
+            ),
+            None => None,
+        };
+        let mut note = Note {
+            container: self.container.0.clone(),
+            name: self.container.1.clone(),
+            endpoint: plan.endpoint_id.clone(),
+            ..Note::default()
+        };
+        let wish = Wish {
+            interface: interface.clone(),
+            address: plan.address,
+            mac,
+            note: note.write(),
+        };
+        let attached = Endpoint::attach(&plan.config(), &self.namespace, &wish);
+        let mut endpoint = attached.map_err(|error| match error {
+            runtime::Error::NoNetwork(_) => told(&format!("network {} not found", plan.network_id)),
+            other => refused(other),
+        })?;
+        note.mac = endpoint.mac().to_string();
+        note.prefix = endpoint.prefix();
+        endpoint.note(note.write()).map_err(refused)?;
+        let names: &[String] = match plan.is_default {
+            true => &[],
+            false => &plan.names,
+        };
+        let place = (endpoint.address(), plan.endpoint_id.as_str());
+        let names = registry::register(&self.dir, &plan.bridge, names, place);
+        self.places.push(Place {
+            plan: plan.clone(),
+            interface,
+            _names: names.map_err(|error| told(&format!("register its names: {error}")))?,
+            endpoint,
+        });
+        Ok(())
+    }
+
+    fn leave(&mut self, network_id: &str) -> Result<Option<Ipv4Addr>, Refused> {
+        let at = self
+            .places
+            .iter()
+            .position(|place| place.plan.network_id == network_id);
+        let Some(at) = at else {
+            return Ok(None);
+        };
+        let place = self.places.remove(at);
+        let address = place.endpoint.address();
+        place.endpoint.detach().map_err(refused)?;
+        Ok(Some(address))
+    }
+
+    /// Sets what depends on all of its networks: the way out, what is published, and names.
+    fn settle(&mut self) -> Result<(), Refused> {
+        let way = self.way_out();
+        let route = way.map(|place| (place.interface.as_str(), place.endpoint.gateway()));
+        self.namespace.route_by(route).map_err(refused)?;
+        let id = way.map(|place| place.plan.network_id.clone());
+        let is_there = self.published.as_ref().map(|ports| &ports.network_id) == id.as_ref();
+        if !is_there || self.published.is_none() {
+            self.publish(id)?;
+        }
+        self.settle_names()
+    }
+
+    fn publish(&mut self, network_id: Option<String>) -> Result<(), Refused> {
+        if let Some(old) = self.published.take() {
+            let mut places = self.places.iter_mut();
+            if let Some(place) = places.find(|place| place.plan.network_id == old.network_id) {
+                place.endpoint.publish(&[]).map_err(refused)?;
+            }
+        }
+        let of = |place: &&mut Place| Some(&place.plan.network_id) == network_id.as_ref();
+        let Some(place) = self
+            .places
+            .iter_mut()
+            .find(of)
+            .filter(|_| !self.wanted.is_empty())
+        else {
+            return Ok(());
+        };
+        let target = place.endpoint.address();
+        let (name, endpoint) = (&self.container.1, &place.plan.endpoint_id);
+        let failed = |why: String| {
+            let at = format!("driver failed programming external connectivity on endpoint {name}");
+            told(&format!("{at} ({endpoint}): {why}"))
+        };
+        let at = place.plan.published_at;
+        let reserved = reserve(&self.wanted, target, at).map_err(failed)?;
+        let mappings: Vec<Mapping> = reserved.iter().filter_map(mapping).collect();
+        place.endpoint.publish(&mappings).map_err(refused)?;
+        let relay = Relay::start(&reserved, target);
+        self.published = Some(Ports {
+            network_id: place.plan.network_id.clone(),
+            _relay: relay.map_err(|error| failed(error.to_string()))?,
+            reserved,
+        });
+        Ok(())
+    }
+
+    /// An answerer comes with the first network that has names, and stays.
+    fn settle_names(&mut self) -> Result<(), Refused> {
+        let named = self.places.iter().filter(|place| !place.plan.is_default);
+        let seen = named.map(|place| Seen {
+            name: place.plan.network.clone(),
+            bridge: place.plan.bridge.clone(),
+            links: place.plan.links.clone(),
+        });
+        let mut networks: Vec<Seen> = seen.collect();
+        networks.sort_by(|a, b| a.name.cmp(&b.name));
+        let is_named = !networks.is_empty();
+        let view = View {
+            dir: self.dir.clone(),
+            networks,
+            forwards: self.way_out().is_some(),
+        };
+        match &self.answerer {
+            Some(answerer) => answerer.see(view),
+            None if is_named => {
+                let own = dns::addresses(&self.dns.servers);
+                let servers = match own.is_empty() {
+                    true => Servers::Host(dns::host_servers()),
+                    false => Servers::Own(own),
+                };
+                let answerer = Answerer::start(&self.namespace, view, servers);
+                self.answerer = Some(answerer.map_err(refused)?);
+            }
+            None => {}
+        }
+        Ok(())
+    }
+}
+
+/// Addresses of IPv6 are the relay's.
+fn mapping(port: &Reserved) -> Option<Mapping> {
+    let published = port.published;
+    match published.address {
+        std::net::IpAddr::V4(address) => Some(Mapping {
+            protocol: published.protocol,
+            address,
+            port: published.port,
+            to: published.container,
+        }),
+        std::net::IpAddr::V6(_) => None,
+    }
+}

@@ -1,0 +1,155 @@
+//! A network.
+
+use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
+
+use runtime::network::{Addresses, Subnet};
+use serde::{Deserialize, Serialize};
+use store::StoredNetwork;
+
+use super::BRIDGE;
+use crate::error::{Error, Result};
+
+/// What names of bridges begin with; half of a network's ID follows as far as there is room.
+const PREFIX: &str = "rbuild";
+/// Digits of the ID in the name of its bridge: names of links have 15 letters at most.
+const DIGITS: usize = 9;
+
+/// docker's option for packets' length.
+pub(crate) const MTU: &str = "com.docker.network.driver.mtu";
+/// docker's option that lets those on a network meet.
+pub(crate) const TOGETHER: &str = "com.docker.network.bridge.enable_icc";
+/// docker's option that hides their addresses from other networks.
+pub(crate) const TRANSLATED: &str = "com.docker.network.bridge.enable_ip_masquerade";
+/// docker's option for the address at which ports are published.
+pub(crate) const PUBLISHED_AT: &str = "com.docker.network.bridge.host_binding_ipv4";
+
+/// What kind of network it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Driver {
+    /// A bridge of this machine.
+    Bridge,
+    /// This machine's own network.
+    Host,
+    /// None.
+    Null,
+}
+
+impl Driver {
+    /// docker's word for it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Bridge => "bridge",
+            Self::Host => "host",
+            Self::Null => "null",
+        }
+    }
+}
+
+/// How a network was made, as it is stored.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct NetworkRecord {
+    /// Its addresses, as `172.18.0.0/16`; empty for the bridge that containers share.
+    pub subnet: String,
+    /// This machine's address on it.
+    pub gateway: Option<Ipv4Addr>,
+    /// The addresses that are given to who wants none of their own.
+    pub range: Option<String>,
+    /// The user has said the subnet.
+    pub says_subnet: bool,
+    /// The user has said the gateway.
+    pub says_gateway: bool,
+    /// Nobody on it reaches other networks.
+    pub internal: bool,
+    /// docker's swarm could use it.
+    pub attachable: bool,
+    /// Options of its driver.
+    pub options: BTreeMap<String, String>,
+    /// Its labels.
+    pub labels: BTreeMap<String, String>,
+}
+
+/// A network.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Network {
+    /// 64 hexadecimal digits.
+    pub id: String,
+    /// Its name.
+    pub name: String,
+    /// What kind it is.
+    pub driver: Driver,
+    /// Nanoseconds since the epoch.
+    pub created: i64,
+    /// How it was made.
+    pub record: NetworkRecord,
+}
+
+impl Network {
+    /// From what is stored.
+    ///
+    /// # Errors
+    /// [`Error::NetworkRecord`] when that is damaged.
+    pub fn read(stored: StoredNetwork) -> Result<Self> {
+        let record = serde_json::from_str(&stored.record);
+        Ok(Self {
+            record: record.map_err(|cause| Error::NetworkRecord {
+                name: stored.name.clone(),
+                cause,
+            })?,
+            driver: match stored.driver.as_str() {
+                "host" => Driver::Host,
+                "null" => Driver::Null,
+                _ => Driver::Bridge,
+            },
+            id: stored.id,
+            name: stored.name,
+            created: stored.created,
+        })
+    }
+
+    /// Whether it is always there.
+    pub fn is_predefined(&self) -> bool {
+        is_predefined(&self.name)
+    }
+
+    /// Whether it is the bridge that containers share.
+    pub fn is_default(&self) -> bool {
+        self.name == "bridge"
+    }
+
+    /// The name of its bridge.
+    pub fn bridge(&self) -> String {
+        match self.is_default() {
+            true => BRIDGE.to_owned(),
+            false => format!("{PREFIX}{}", self.id.get(..DIGITS).unwrap_or(&self.id)),
+        }
+    }
+
+    /// Its addresses; nothing for the bridge that containers share, which has those that are free.
+    pub fn addresses(&self) -> Option<Addresses> {
+        let (_, subnet) = Subnet::parse(&self.record.subnet)?;
+        let range = self.record.range.as_deref().and_then(Subnet::parse);
+        Some(Addresses {
+            subnet,
+            gateway: self.record.gateway.unwrap_or_else(|| subnet.gateway()),
+            range: range.map_or(subnet, |(_, range)| range),
+        })
+    }
+
+    /// An option that is on unless it was switched off.
+    pub fn is_on(&self, option: &str) -> bool {
+        let said = self.record.options.get(option);
+        !said.is_some_and(|value| {
+            matches!(
+                value.as_str(),
+                "0" | "f" | "F" | "false" | "False" | "FALSE"
+            )
+        })
+    }
+}
+
+/// Whether a network of this name is always there.
+pub fn is_predefined(name: &str) -> bool {
+    matches!(name, "bridge" | "host" | "none")
+}

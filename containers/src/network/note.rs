@@ -1,0 +1,31 @@
+//! What a container lets others read as long as it is on a network.
+
+use serde::{Deserialize, Serialize};
+
+/// Who has an address.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct Note {
+    /// The container's ID.
+    pub(crate) container: String,
+    /// Its name when it was started.
+    pub(crate) name: String,
+    /// The ID of its place on the network.
+    pub(crate) endpoint: String,
+    /// Its hardware address.
+    pub(crate) mac: String,
+    /// How many bits of its address are the network's.
+    pub(crate) prefix: u8,
+}
+
+impl Note {
+    /// As text.
+    pub(crate) fn write(&self) -> String {
+        serde_json::to_string(self).unwrap_or_default()
+    }
+
+    /// Reads it; nothing of what another program has written.
+    pub(crate) fn read(text: &str) -> Option<Self> {
+        serde_json::from_str(text).ok()
+    }
+}

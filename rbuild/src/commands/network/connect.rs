@@ -1,0 +1,56 @@
+//! `rbuild network connect`
+
+use clap::Args;
+use containers::endpoint::{EndpointAddresses, EndpointSettings};
+
+use crate::app::App;
+use crate::failure::Outcome;
+
+/// `rbuild network connect`
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  rbuild network connect app web
+  rbuild network connect --ip 192.168.7.7 --alias db static store")]
+pub struct ConnectArgs {
+    /// Another name on the network; may be repeated
+    #[arg(long, value_name = "NAME")]
+    pub alias: Vec<String>,
+
+    /// Ask for an address
+    #[arg(long, value_name = "ADDRESS")]
+    pub ip: Option<String>,
+
+    /// Know another container by a name; may be repeated
+    #[arg(long, value_name = "CONTAINER[:NAME]")]
+    pub link: Vec<String>,
+
+    /// The network with the highest is the way out
+    #[arg(long, value_name = "NUMBER", allow_hyphen_values = true)]
+    pub gw_priority: Option<i64>,
+
+    /// The network: its name, ID or the beginning of its ID
+    #[arg(value_name = "NETWORK")]
+    pub network: String,
+
+    /// The container: its name, ID or the beginning of its ID
+    #[arg(value_name = "CONTAINER")]
+    pub container: String,
+}
+
+/// Runs the command.
+pub async fn run(app: &App, args: ConnectArgs) -> Outcome {
+    let containers = app.containers().await?;
+    let network = containers.find_network(&args.network).await?;
+    let container = containers.find(&args.container).await?;
+    let list = |words: Vec<String>| (!words.is_empty()).then_some(words);
+    let settings = EndpointSettings {
+        ipam_config: args.ip.map(|ipv4| EndpointAddresses { ipv4 }),
+        links: list(args.link),
+        aliases: list(args.alias),
+        gw_priority: args.gw_priority.unwrap_or_default(),
+        ..EndpointSettings::default()
+    };
+    let connected = containers.connect_network(&network, &container, settings);
+    Ok(connected.await?)
+}

@@ -1,0 +1,85 @@
+//! `rbuild network create`
+
+use std::collections::BTreeMap;
+
+use clap::{ArgAction, Args};
+use containers::network::request::NewNetwork;
+
+use crate::app::App;
+use crate::failure::Outcome;
+use crate::flags::boolean;
+
+/// `rbuild network create`
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  rbuild network create app
+  rbuild network create --subnet 192.168.0.0/16 static
+  rbuild network create --internal -o com.docker.network.driver.mtu=1400 quiet
+
+Containers on a network know each other by name. Without --subnet it gets addresses that nothing on
+this machine uses.")]
+pub struct CreateArgs {
+    /// Addresses, such as 192.168.0.0/16
+    #[arg(long, value_name = "SUBNET")]
+    pub subnet: Vec<String>,
+
+    /// This machine's address on it
+    #[arg(long, value_name = "ADDRESS")]
+    pub gateway: Vec<String>,
+
+    /// The addresses that are given to containers that ask for none
+    #[arg(long, value_name = "SUBNET")]
+    pub ip_range: Vec<String>,
+
+    /// Let nobody on it reach other networks
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value_t = false, hide_default_value = true, value_parser = boolean, action = ArgAction::Set, value_name = "BOOL")]
+    pub internal: bool,
+
+    /// Accepted as docker's; changes nothing
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value_t = false, hide_default_value = true, value_parser = boolean, action = ArgAction::Set, value_name = "BOOL")]
+    pub attachable: bool,
+
+    /// The driver, which is bridge
+    #[arg(short, long, value_name = "DRIVER", default_value = "bridge")]
+    pub driver: String,
+
+    /// com.docker.network.driver.mtu=BYTES; of com.docker.network.bridge: enable_icc=BOOL,
+    /// enable_ip_masquerade=BOOL or host_binding_ipv4=ADDRESS; may be repeated
+    #[arg(short, long = "opt", value_name = "KEY=VALUE")]
+    pub options: Vec<String>,
+
+    /// Set a label; may be repeated
+    #[arg(long = "label", value_name = "KEY[=VALUE]")]
+    pub labels: Vec<String>,
+
+    /// Its name
+    #[arg(value_name = "NETWORK")]
+    pub name: String,
+}
+
+/// Runs the command.
+pub async fn run(app: &App, args: CreateArgs) -> Outcome {
+    let pairs = |texts: &[String]| -> BTreeMap<String, String> {
+        let pair = |text: &String| {
+            let (key, value) = text.split_once('=').unwrap_or((text, ""));
+            (key.to_owned(), value.to_owned())
+        };
+        texts.iter().map(pair).collect()
+    };
+    let new = NewNetwork {
+        options: pairs(&args.options),
+        labels: pairs(&args.labels),
+        name: args.name,
+        driver: args.driver,
+        subnets: args.subnet,
+        gateways: args.gateway,
+        ranges: args.ip_range,
+        internal: args.internal,
+        attachable: args.attachable,
+    };
+    let containers = app.containers().await?;
+    let network = containers.create_network(new).await?;
+    app.printer.line(network.id);
+    Ok(())
+}

@@ -1,0 +1,191 @@
+//! A namespace's place on a bridge.
+
+use std::net::Ipv4Addr;
+
+use super::bridge::{self, Bridge};
+use super::config::{Between, Config, step};
+use super::hardware::{Mac, port_name};
+use super::leases::{Lease, Says, State, Tenant};
+use super::link;
+use super::namespace::Namespace;
+use super::netlink::Socket;
+use super::publish::Mapping;
+use crate::error::{Error, Result};
+
+/// What one that comes to a bridge wants.
+#[derive(Debug, Clone, Default)]
+pub struct Wish {
+    /// What its interface is called.
+    pub interface: String,
+    /// An address of its own; nothing for the first that is free.
+    pub address: Option<Ipv4Addr>,
+    /// A hardware address of its own; nothing for one that follows from the address.
+    pub mac: Option<Mac>,
+    /// What others can read of it as long as it is there.
+    pub note: String,
+}
+
+/// A place on a bridge, with an address that nobody else has, until dropped.
+#[derive(Debug)]
+pub struct Endpoint {
+    lease: Lease,
+    says: Says,
+    gateway: Ipv4Addr,
+    prefix: u8,
+    config: Config,
+}
+
+impl Endpoint {
+    /// Puts a namespace on a bridge, which is made when there is none.
+    ///
+    /// # Errors
+    /// [`Error::Network`] says which step failed and why; [`Error::NotPermitted`] without root;
+    /// [`Error::AddressTaken`], [`Error::NoAddress`].
+    pub fn attach(config: &Config, namespace: &Namespace, wish: &Wish) -> Result<Self> {
+        config.check()?;
+        let mut host = Socket::route().map_err(step("open a netlink socket"))?;
+        let state = State::lock(config)?;
+        if state.is_removed() {
+            return Err(Error::NoNetwork(config.bridge.clone()));
+        }
+        let bridge = Bridge::ensure(&mut host, config)?;
+        let ranges = (bridge.subnet, bridge.range);
+        let lease = || state.lease(ranges, bridge.address, wish.address);
+        let lease = match lease() {
+            Err(Error::AddressTaken(_) | Error::NoAddress(_)) => {
+                bridge::forget_gone(&state, &config.bridge)?;
+                lease()?
+            }
+            other => other?,
+        };
+        let says = Says {
+            mac: wish.mac.unwrap_or(Mac::of(lease.address)),
+            published: Vec::new(),
+            note: wish.note.clone(),
+        };
+        // From here on, what fails takes back what was changed.
+        let endpoint = Self {
+            lease,
+            says,
+            gateway: bridge.address,
+            prefix: bridge.subnet.prefix(),
+            config: config.clone(),
+        };
+        let opened = endpoint
+            .lease
+            .say(&endpoint.says)
+            .and_then(|()| bridge::open_host(&state, config, &bridge, &endpoint.tenant()));
+        drop(state);
+        opened?;
+        endpoint.connect(&mut host, namespace, &bridge, &wish.interface)?;
+        Ok(endpoint)
+    }
+
+    /// Its address.
+    pub fn address(&self) -> Ipv4Addr {
+        self.lease.address
+    }
+
+    /// How many bits of the address are the network's.
+    pub fn prefix(&self) -> u8 {
+        self.prefix
+    }
+
+    /// Its hardware address.
+    pub fn mac(&self) -> Mac {
+        self.says.mac
+    }
+
+    /// Address of the host on the bridge.
+    pub fn gateway(&self) -> Ipv4Addr {
+        self.gateway
+    }
+
+    fn tenant(&self) -> Tenant {
+        Tenant {
+            address: self.lease.address,
+            says: self.says.clone(),
+        }
+    }
+
+    /// Leads these ports of the host to it, in place of those before.
+    ///
+    /// # Errors
+    /// [`Error::Network`].
+    pub fn publish(&mut self, mappings: &[Mapping]) -> Result<()> {
+        let state = State::lock(&self.config)?;
+        let before = self.tenant();
+        self.says.published = mappings.to_vec();
+        self.lease.say(&self.says)?;
+        bridge::publish(&state, &self.config, &before, &self.tenant())
+    }
+
+    /// Lets others read something else of it.
+    ///
+    /// # Errors
+    /// [`Error::Network`] when it cannot be written.
+    pub fn note(&mut self, note: String) -> Result<()> {
+        let _state = State::lock(&self.config)?;
+        self.says.note = note;
+        self.lease.say(&self.says)
+    }
+
+    /// Takes the interface away while the namespace goes on.
+    ///
+    /// # Errors
+    /// [`Error::Network`] when the link cannot be removed.
+    pub fn detach(self) -> Result<()> {
+        let mut host = Socket::route().map_err(step("open a netlink socket"))?;
+        let name = port_name(self.lease.address);
+        link::remove(&mut host, &name).map_err(step("remove a veth pair"))
+    }
+
+    fn connect(
+        &self,
+        host: &mut Socket,
+        namespace: &Namespace,
+        bridge: &Bridge,
+        interface: &str,
+    ) -> Result<()> {
+        let name = port_name(self.lease.address);
+        let mac = self.says.mac;
+        // The lease is ours: a link of this name is what a dying namespace has not dropped yet.
+        link::remove(host, &name).map_err(step("remove a stale veth link"))?;
+        let pair = link::Pair {
+            name: &name,
+            bridge: bridge.link,
+            mtu: bridge.mtu,
+            peer: interface,
+            peer_mac: mac,
+        };
+        link::make_pair(host, pair, namespace.fd())
+            .map_err(step("make a veth pair (kernel module veth)"))?;
+        let port = link::by_name(host, &name).map_err(step("find the port of the bridge"))?;
+        let is_alone = self.config.between == Between::Nothing;
+        let kept = (is_alone, self.config.publishes);
+        link::isolate(host, port.index, mac, kept)
+            .map_err(step("keep the port from other ports"))?;
+        let mut inside = namespace.links();
+        let found = link::by_name(&mut inside, interface);
+        let found = found.map_err(step(format!("find {interface}")))?;
+        link::add_address(&mut inside, found.index, self.lease.address, bridge.subnet)
+            .and_then(|()| link::raise(&mut inside, found.index))
+            .map_err(step(format!("configure {interface}")))
+    }
+}
+
+impl Drop for Endpoint {
+    fn drop(&mut self) {
+        // Until the lease has ended others can see it, and would leave the rest to us.
+        match State::lock(&self.config) {
+            // What stays is found by the next that comes.
+            Ok(state) => drop(bridge::leave(
+                &state,
+                &self.config,
+                &self.lease,
+                &self.tenant(),
+            )),
+            Err(_) => self.lease.let_go(),
+        }
+    }
+}
