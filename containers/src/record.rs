@@ -29,6 +29,24 @@ pub struct Record {
     pub networks: BTreeMap<String, EndpointSettings>,
 }
 
+impl Record {
+    /// The text that is stored: what is not as it would be anyway. Lists of many containers are
+    /// read whole, and most of each would say nothing.
+    ///
+    /// # Errors
+    /// When it cannot be JSON.
+    pub fn text(&self) -> serde_json::Result<String> {
+        let mut own = serde_json::to_value(self)?;
+        let usual = serde_json::to_value(Self::default())?;
+        for part in ["config", "host"] {
+            if let (Some(own), Some(usual)) = (own[part].as_object_mut(), usual[part].as_object()) {
+                own.retain(|key, value| usual.get(key) != Some(value));
+            }
+        }
+        Ok(own.to_string())
+    }
+}
+
 /// docker's `Config`: what an image made of the container would keep.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
@@ -345,6 +363,31 @@ mod tests {
             config.complete(&image);
             assert_eq!(config.argv().join(" "), argv);
         }
+    }
+
+    #[test]
+    fn what_is_stored_is_short_and_comes_back_whole() {
+        let record = Record {
+            config: Config {
+                cmd: Some(Vec::new()),
+                image: "busybox".to_owned(),
+                ..Config::default()
+            },
+            host: HostConfig {
+                memory_swappiness: Some(0),
+                oom_kill_disable: Some(false),
+                network_mode: "none".to_owned(),
+                ..HostConfig::default()
+            },
+            ..Record::default()
+        };
+        let text = record.text().unwrap();
+        let short = concat!(
+            r#"{"config":{"Cmd":[],"Image":"busybox"},"host":{"MemorySwappiness":0,"#,
+            r#""NetworkMode":"none","OomKillDisable":false},"mounts":[]}"#
+        );
+        assert_eq!(text, short);
+        assert_eq!(serde_json::from_str::<Record>(&text).unwrap(), record);
     }
 
     #[test]

@@ -32,6 +32,7 @@ use crate::commands::pull::PullArgs;
 use crate::commands::push::PushArgs;
 use crate::commands::rmi::RmiArgs;
 use crate::commands::save::SaveArgs;
+use crate::commands::search::SearchArgs;
 use crate::commands::tag::TagArgs;
 use crate::commands::version::VersionArgs;
 use crate::commands::volume::VolumeCommand;
@@ -203,6 +204,9 @@ pub enum Command {
 
     /// Log out of a registry
     Logout(LogoutArgs),
+
+    /// Look for images by a word
+    Search(SearchArgs),
 
     /// Check a Dockerfile without building it
     Lint(LintArgs),

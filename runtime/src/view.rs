@@ -14,8 +14,8 @@ use rustix::fs::{CWD, Mode, OFlags};
 use rustix::mount::{MountPropagationFlags, MoveMountFlags, OpenTreeFlags};
 use rustix::thread::ThreadNameSpaceType;
 
-use crate::enter::Inhabitant;
 use crate::error::{Error, Result};
+use crate::inhabitant::Inhabitant;
 use crate::mount::{Mount, MountKind};
 use crate::mountpoints::{Kind, MountPoints};
 use crate::source::{is_dir, tree_of};

@@ -87,7 +87,7 @@ fn targets(words: &[OsString]) -> Vec<String> {
     let named =
         flags.filter(|(flag, file)| matches!(flag.as_ref(), "-f" | "--file") && *file != "-");
     let named: Vec<String> = named.map(|(_, file)| file.to_string()).collect();
-    let read = files::read(&named).and_then(|files| {
+    let read = files::read(&named, None).and_then(|files| {
         let around = files::around()?;
         bake::read::read(&files, &around).map_err(Failure::new)
     });
