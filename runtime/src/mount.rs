@@ -118,7 +118,7 @@ pub struct MountFlags {
     pub readonly: bool,
     /// Set-user-ID bits mean nothing.
     pub nosuid: bool,
-    /// Device nodes do not work.
+    /// Device nodes do not work; they do not either where nothing else holds devices back.
     pub nodev: bool,
     /// Programs cannot be executed.
     pub noexec: bool,
@@ -163,7 +163,6 @@ impl Mount {
                 options: Vec::new(),
                 flags: MountFlags {
                     nosuid: true,
-                    nodev: true,
                     ..MountFlags::default()
                 },
             },

@@ -1,5 +1,5 @@
-//! A container's files from outside, with what is mounted among them, for as long as a piece of work
-//! lasts.
+//! A container's files from outside, with what is mounted among them, for as long as a piece of
+//! work lasts.
 //!
 //! The work is done on a thread in a mount namespace of its own: the mounts are where no other
 //! process sees them, and gone with the thread, however it ends. Whoever works there opens

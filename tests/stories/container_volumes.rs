@@ -34,7 +34,7 @@ const VOLUMES: &[&str] = &[
     "ps -f volume=my-vol --format '{{.Names}} {{.Mounts}} {{.LocalVolumes}}'",
     "ps -f volume=/webapp --format '{{.Names}}'",
     "ps -f volume=my --format '{{.Names}}'",
-    "exec uses sh -c 'echo kept >/webapp/f'",
+    "run --rm --net none -v my-vol:/webapp busybox sh -c 'echo kept >/webapp/f'",
     "rm -f uses",
     "run --rm --net none -v my-vol:/again busybox cat /again/f",
     "volume rm -f nope",
@@ -188,15 +188,18 @@ fn mounts_are_inspected_as_dockers() {
         "volume inspect -f '{{.Labels.a}}' vm6",
         "ps -a --format '{{.LocalVolumes}}' -f name=shown",
     ]);
+    both.all_same(&[
+        "create --net none --name gives -v vm3:/a -v /b -v /etc:/c:ro -v vm4:/d:ro busybox true",
+    ]);
     let (ours, theirs) =
-        both.run("create --net none --name takes --volumes-from shown:ro busybox true");
+        both.run("create --net none --name takes --volumes-from gives:ro busybox true");
     assert!(
         ours.status.success() && theirs.status.success(),
         "{ours}\n{theirs}"
     );
     let (ours, theirs) = both.run("inspect -f '{{json .Mounts}}' takes");
     assert_eq!(mounts(&ours), mounts(&theirs));
-    both.all_same(&["rm -v shown takes", "volume rm vm3 vm4 vm6"]);
+    both.all_same(&["rm -v shown gives takes", "volume rm vm3 vm4 vm6"]);
 }
 
 /// Lines of which everything is the same: an empty volume gets what the image has.

@@ -159,7 +159,8 @@ fn times(stat: &rustix::fs::Stat) -> Timestamps {
     }
 }
 
-/// Moves what is complete into the volume. The volume's own directory stays: containers may have it.
+/// Moves what is complete into the volume. The volume's own directory stays: containers may have
+/// it.
 fn take_over(volume: &StoredVolume) -> Result<()> {
     let (complete, data) = (volume.complete(), volume.data());
     let moved = || -> io::Result<()> {

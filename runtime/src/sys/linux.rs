@@ -25,8 +25,10 @@ use crate::window::WindowSize;
 /// Type of devpts, statfs(2).
 const DEVPTS: u32 = 0x1cd1;
 
-/// How often a path is tried again on which something was moved.
-const MOST_TRIES: usize = 1000;
+/// How often a path is tried again at once, and then after a millisecond each, when something was
+/// moved or mounted meanwhile.
+const AT_ONCE: u32 = 64;
+const MOST_TRIES: u32 = 5000;
 
 /// Asks the running kernel.
 pub(crate) struct Linux;
@@ -39,8 +41,13 @@ pub(crate) fn open_in(dir: BorrowedFd<'_>, path: &str) -> io::Result<OwnedFd> {
     let mut tries = 0;
     loop {
         match rustix::fs::openat2(dir, path, flags, Mode::empty(), resolve) {
-            // Something was moved meanwhile, so that `..` could not be followed for sure.
-            Err(Errno::AGAIN) if tries < MOST_TRIES => tries += 1,
+            // So that `..` could not be followed for sure.
+            Err(Errno::AGAIN) if tries < MOST_TRIES => {
+                tries += 1;
+                if tries > AT_ONCE {
+                    std::thread::sleep(std::time::Duration::from_millis(1));
+                }
+            }
             opened => return Ok(opened?),
         }
     }

@@ -33,8 +33,8 @@ fn checked(result: c_long) -> io::Result<c_long> {
     }
 }
 
-/// mount_setattr(2): adds attributes to a mount, and to those below it when `recursive`; they become
-/// private.
+/// mount_setattr(2): adds attributes to a mount, and to those below it when `recursive`; they
+/// become private.
 pub(crate) fn mount_setattr(tree: BorrowedFd<'_>, attrs: Attrs, recursive: bool) -> io::Result<()> {
     let attr = MountAttr {
         attr_set: bits(attrs),

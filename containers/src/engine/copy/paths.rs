@@ -1,5 +1,5 @@
-//! What `cp` makes of its paths. Pure: docker's rules, which go by how a path ends, by what is there
-//! and by nothing else.
+//! What `cp` makes of its paths. Pure: docker's rules, which go by how a path ends, by what is
+//! there and by nothing else.
 
 use golang::path::clean;
 

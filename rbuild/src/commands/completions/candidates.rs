@@ -57,7 +57,7 @@ pub struct Fitting {
     volumes: Vec<String>,
 }
 
-/// The names of the images, networks and targets that the words are about.
+/// The names of the images, networks, targets and volumes that the words are about.
 pub async fn names(app: &App, words: &[OsString]) -> Fitting {
     let store = store(app, words).await;
     Fitting {
@@ -110,6 +110,11 @@ async fn store(app: &App, words: &[OsString]) -> Option<Store> {
         Some(_) => None,
         None => app.existing_store().await,
     }
+}
+
+async fn volumes(store: &Store) -> Vec<String> {
+    let volumes = store.volumes().await.unwrap_or_default();
+    volumes.into_iter().map(|volume| volume.name).collect()
 }
 
 async fn images(store: &Store) -> Vec<String> {

@@ -1,5 +1,5 @@
-//! `-v` and `--mount`: from their text to what docker's API has of them. The words of what is refused
-//! are docker's.
+//! `-v` and `--mount`: from their text to what docker's API has of them. The words of what is
+//! refused are docker's.
 
 use std::path::Path;
 
