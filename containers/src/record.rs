@@ -6,10 +6,10 @@ use std::collections::BTreeMap;
 use oci::config::{Config as ImageConfig, Empty, Healthcheck};
 use serde::{Deserialize, Serialize};
 
-use crate::health;
 mod mounts;
 
 use crate::endpoint::EndpointSettings;
+use crate::health;
 pub use mounts::{
     BindRule, DriverRule, ImageRule, MountPoint, MountRule, MountSource, TmpfsRule, VolumeRule,
 };

@@ -132,6 +132,7 @@ async fn dispatch(app: &App, command: Command) -> Outcome {
         Command::Top(args) => container::top::run(app, args).await,
         Command::Stats(args) => container::stats::run(app, args).await,
         Command::Diff(args) => container::diff::run(app, args).await,
+        Command::Cp(args) => container::cp::run(app, args).await,
         Command::Commit(args) => container::commit::run(app, args).await,
         Command::Update(args) => container::update::run(app, *args).await,
         Command::Port(args) => container::port::run(app, args).await,

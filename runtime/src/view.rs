@@ -80,9 +80,9 @@ fn set_up(view: &View, mounts: &[Mount]) -> Result<OwnedFd> {
     unshare(CloneFlags::CLONE_NEWNS).map_err(failed("make a mount namespace"))?;
     let private = MountPropagationFlags::REC | MountPropagationFlags::PRIVATE;
     rustix::mount::mount_change("/", private).map_err(failed("make mounts private"))?;
-    // Over the whole of /proc: it exists everywhere, and only this thread sees it.
+    // What is mounted on the root hides nothing from those who have the root already.
     let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH;
-    rustix::mount::move_mount(&tree, "", CWD, "/proc", flags)
+    rustix::mount::move_mount(&tree, "", CWD, "/", flags)
         .map_err(failed("mount the container's files"))?;
     let mut points = MountPoints::new(tree.as_fd(), None);
     for (mount, part) in trees {

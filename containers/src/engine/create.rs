@@ -107,10 +107,13 @@ impl Containers {
         };
         let added = self.add(new, &record).await;
         match added {
-            Ok(container) => Ok(Created {
-                container,
-                warnings,
-            }),
+            Ok(container) => {
+                self.tell(&container, "create", &[]);
+                Ok(Created {
+                    container,
+                    warnings,
+                })
+            }
             Err(error) => {
                 self.give_up(held).await;
                 Err(error)

@@ -28,10 +28,10 @@ impl Containers {
             match container.is_left_over() {
                 true => {
                     self.store.remove_container(&container.id).await?;
-                    self.tell(&container, "destroy", &[]);
                     if container.record.host.auto_remove {
                         self.remove_anonymous(&container).await?;
                     }
+                    self.tell(&container, "destroy", &[]);
                 }
                 false => left.push(container),
             }

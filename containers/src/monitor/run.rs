@@ -47,8 +47,21 @@ impl From<runtime::Error> for Refused {
     fn from(error: runtime::Error) -> Self {
         Self {
             code: error.exit_code(),
-            message: error.to_string(),
+            message: said(&error),
         }
+    }
+}
+
+/// Why it could not be started: docker's sentence for a working directory that is something else.
+fn said(error: &runtime::Error) -> String {
+    match error {
+        runtime::Error::Setup { step, cause } if cause.kind() == io::ErrorKind::AlreadyExists => {
+            match step.strip_prefix("make the directory ") {
+                Some(path) => format!("Cannot mkdir: {path} is not a directory"),
+                None => error.to_string(),
+            }
+        }
+        _ => error.to_string(),
     }
 }
 
