@@ -48,10 +48,7 @@ impl Containers {
             None => 0,
             Some(chain_id) => {
                 let layers = self.store.chain(chain_id).await?;
-                layers
-                    .iter()
-                    .map(|layer| layer.size_tar.max(layer.size_disk))
-                    .sum()
+                layers.iter().map(|layer| layer.size_disk).sum()
             }
         };
         let upper = container.stored.upper();

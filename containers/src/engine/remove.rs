@@ -92,7 +92,14 @@ impl Containers {
         if !names::is_name(name) {
             return Err(Error::InvalidName(name.to_owned()));
         }
-        self.store.rename_container(&container.id, name).await?;
+        match self.store.rename_container(&container.id, name).await {
+            Err(taken @ store::Error::ContainerName { .. }) => {
+                return Err(Error::Invalid(format!(
+                    "Error when allocating new name: {taken}"
+                )));
+            }
+            other => other?,
+        }
         let renamed = Container {
             name: name.to_owned(),
             ..container.clone()
