@@ -3,7 +3,7 @@
 //! What lines print is docker 28's, whose daemon has the host's network to itself and so is not run
 //! beside. Everything runs on machines of a test's own, in a network namespace each.
 
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, UdpSocket};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -45,7 +45,7 @@ impl Host {
         done.out().trim_end().to_owned()
     }
 
-    /// What a line that fails tells, without IDs.
+    /// What a line that fails tells, with `ID` for words that have one.
     #[track_caller]
     fn refuses(&self, line: &str, code: i32) -> String {
         let done: Done = self.line(line).fails(code);
@@ -54,7 +54,8 @@ impl Host {
         let first = told.split("\n\n").next().unwrap_or_default().trim_end();
         let is_id = |word: &str| {
             let bare = word.trim_matches(|c: char| !c.is_ascii_hexdigit());
-            matches!(bare.len(), 12 | 64) && bare.bytes().all(|b| b.is_ascii_hexdigit())
+            let is_whole = bare.len() == 64 && bare.bytes().all(|b| b.is_ascii_hexdigit());
+            is_whole || word.starts_with("id:\"")
         };
         let plain = |line: &str| {
             let words = line.split(' ').map(|word| match is_id(word) {
@@ -93,11 +94,30 @@ impl Host {
         lines.map(|line| line.trim().to_owned()).collect()
     }
 
+    /// All containers go.
+    fn end(&self) {
+        let all = self.says("ps -aq").replace('\n', " ");
+        if !all.is_empty() {
+            self.says(&format!("rm -f {all}"));
+        }
+    }
+
     fn rules(&self) -> String {
         self.machine.sh(
             "nft list ruleset; cat /proc/sys/net/ipv4/ip_forward; ip -o link | grep -c vrb || true",
         )
     }
+}
+
+/// What is opened there belongs to a network namespace.
+fn in_network<T: Send>(namespace: &str, work: impl FnOnce() -> T + Send) -> T {
+    let namespace = std::fs::File::open(namespace).unwrap();
+    let enter = || {
+        nix::sched::setns(&namespace, nix::sched::CloneFlags::CLONE_NEWNET).unwrap();
+        work()
+    };
+    // A thread that ends right after: it is the one that changes namespaces.
+    std::thread::scope(|scope| scope.spawn(enter).join()).unwrap()
 }
 
 #[track_caller]
@@ -155,19 +175,33 @@ fn published_ports_lead_to_a_container_from_everywhere_and_nothing_else_does() {
     assert_eq!(host.hears("beside", &own, 80), "inside");
     assert_eq!(host.hears("apart", &own, 80), "", "networks are apart");
     assert_eq!(host.hears("beside", "203.0.113.1", 81), "");
-    // Datagrams.
-    let echo = "'busybox nc -lu -p 90 -e cat'";
-    host.says(&format!(
-        "run -d --name udp -p 82:90/udp busybox sh -c {echo}"
-    ));
-    let send = "for i in 1 2 3 4 5; do echo sent; sleep 0.2; done | timeout 3 nc -u -w 2 127.0.0.1 82 || true";
-    let heard = host.machine.sh(&send.replace("nc -u", "busybox nc -u"));
-    assert!(heard.contains("sent"), "{heard:?}");
+    // Datagrams, by either kind of address.
+    host.says("run -d --name udp -p 82:90/udp busybox sleep 1000");
+    let pid = host.says("inspect -f '{{.State.Pid}}' udp");
+    let server = in_network(&format!("/proc/{pid}/ns/net"), || {
+        UdpSocket::bind("0.0.0.0:90").unwrap()
+    });
+    std::thread::spawn(move || {
+        let mut heard = [0; 64];
+        while let Ok((length, from)) = server.recv_from(&mut heard) {
+            let _ = server.send_to(&heard[..length], from);
+        }
+    });
+    for (own, address) in [("127.0.0.1:0", "127.0.0.1:82"), ("[::1]:0", "[::1]:82")] {
+        let client = in_network(&host.machine.namespace(), || UdpSocket::bind(own).unwrap());
+        client
+            .set_read_timeout(Some(Duration::from_secs(10)))
+            .unwrap();
+        client.send_to(b"sent", address).unwrap();
+        let mut heard = [0; 64];
+        let length = client.recv(&mut heard).unwrap();
+        assert_eq!(&heard[..length], b"sent", "{address}");
+    }
     for name in ["web", "beside", "apart", "udp"] {
         host.says(&format!("rm -f {name}"));
     }
     host.says("network rm other");
-    assert_eq!(host.rules(), before, "nothing is left");
+    eventually("nothing is left", || host.rules() == before);
 }
 
 #[test]
@@ -178,12 +212,15 @@ fn a_taken_port_is_told_before_anything_runs() {
     let start = "failed to set up container networking: driver failed programming external \
                  connectivity on endpoint";
     assert_eq!(
-        host.refuses("run --name b -p 8080:80 busybox touch /ran", 125),
-        format!("{start} b ID Bind for 0.0.0.0:8080 failed: port is already allocated")
+        host.refuses("run --name second -p 8080:80 busybox touch /ran", 125),
+        format!("{start} second ID Bind for 0.0.0.0:8080 failed: port is already allocated")
     );
-    assert_eq!(host.says("inspect -f '{{.State.Status}}' b"), "created");
-    let told = host.refuses("run --name c -p 8081:80 busybox true", 125);
-    assert!(told.starts_with(&format!("{start} c ID")), "{told}");
+    assert_eq!(
+        host.says("inspect -f '{{.State.Status}}' second"),
+        "created"
+    );
+    let told = host.refuses("run --name third -p 8081:80 busybox true", 125);
+    assert!(told.starts_with(&format!("{start} third ID")), "{told}");
     assert!(told.ends_with(":80/tcp: address already in use"), "{told}");
     // Other programs see it taken.
     let bind = Cmd::new("busybox").args(["nc", "-l", "-p", "8080"]);
@@ -215,8 +252,8 @@ fn a_taken_port_is_told_before_anything_runs() {
         host.says("inspect -f '{{json .NetworkSettings.Ports}}' web"),
         "{}"
     );
-    host.says("rm -f b");
     host.says("run --rm -p 8080:80 busybox true");
+    host.end();
 }
 
 /// The process that watches over a container.
@@ -365,9 +402,9 @@ const LINES: &[(&str, i32, &str)] = &[
         "could not get container for nope: No such container: nope",
     ),
     (
-        "run --rm --name y --link made:x busybox true",
+        "run --rm --name user --link made:x busybox true",
         125,
-        "Cannot link to a non running container: /made AS /y/x",
+        "Cannot link to a non running container: /made AS /user/x",
     ),
     (
         "network connect n2 c2",
@@ -489,6 +526,8 @@ fn networks_are_made_shown_and_refused_as_dockers() {
     let done = host.line("start c2").fails(1);
     let want = format!("failed to set up container networking: network {id} not found");
     done.tells(&want);
+    assert_eq!(host.says("inspect -f '{{.State.Error}}' c2"), want);
+    host.end();
 }
 
 #[test]
@@ -551,6 +590,10 @@ fn names_are_known_within_networks_also_of_those_that_come_later() {
     host.says("run -d --name plain busybox sleep 1000");
     host.says("network connect n1 plain");
     assert_eq!(host.resolves("plain", "c2"), ["10.77.5.5"]);
+    host.says("rename c3 third");
+    assert_eq!(host.resolves("c1", "third"), ["10.77.5.6"]);
+    assert_eq!(host.resolves("c1", "c3"), ["192.0.2.99"]);
+    assert_eq!(host.resolves("c1", "db").len(), 2);
     // By one's own name for somebody.
     host.says("run -d --name linked --net n1 --link c2:store busybox sleep 1000");
     assert_eq!(host.resolves("linked", "store"), ["10.77.5.5"]);
@@ -562,6 +605,7 @@ fn names_are_known_within_networks_also_of_those_that_come_later() {
     assert!(env.lines().any(|line| line == want), "{env}");
     assert!(env.contains("THE_ALIAS_NAME=/user/the-alias"), "{env}");
     assert!(env.contains(&format!("{address}\tthe-alias ")), "{env}");
+    host.end();
 }
 
 #[test]
@@ -573,26 +617,26 @@ fn networks_are_apart_and_nobody_is_another() {
     let _server = far.serve(7777, "far");
     host.says("network create --subnet 10.77.0.0/16 open");
     host.says("network create --subnet 10.78.0.0/16 --internal quiet");
-    host.server("--name a --net open --ip 10.77.0.9", "a");
-    host.server("--name b --net quiet --ip 10.78.0.9", "b");
-    host.says("run -d --name c --net quiet busybox sleep 1000");
-    host.says("run -d --name d --net open --net quiet busybox sleep 1000");
+    host.server("--name aa --net open --ip 10.77.0.9", "a");
+    host.server("--name bb --net quiet --ip 10.78.0.9", "b");
+    host.says("run -d --name cc --net quiet busybox sleep 1000");
+    host.says("run -d --name dd --net open --net quiet busybox sleep 1000");
     eventually("they serve", || host.machine.call("10.77.0.9", 80) == "a");
-    assert_eq!(host.hears("a", "198.51.100.2", 7777), "far");
-    assert_eq!(host.hears("c", "198.51.100.2", 7777), "", "it is internal");
-    assert_eq!(host.hears("c", "10.78.0.9", 80), "b");
-    assert_eq!(host.hears("a", "10.78.0.9", 80), "");
-    assert_eq!(host.hears("c", "10.77.0.9", 80), "");
-    assert_eq!(host.hears("d", "10.77.0.9", 80), "a");
-    assert_eq!(host.hears("d", "10.78.0.9", 80), "b");
+    assert_eq!(host.hears("aa", "198.51.100.2", 7777), "far");
+    assert_eq!(host.hears("cc", "198.51.100.2", 7777), "", "it is internal");
+    assert_eq!(host.hears("cc", "10.78.0.9", 80), "b");
+    assert_eq!(host.hears("aa", "10.78.0.9", 80), "");
+    assert_eq!(host.hears("cc", "10.77.0.9", 80), "");
+    assert_eq!(host.hears("dd", "10.77.0.9", 80), "a");
+    assert_eq!(host.hears("dd", "10.78.0.9", 80), "b");
     assert_eq!(
-        host.hears("d", "198.51.100.2", 7777),
+        host.hears("dd", "198.51.100.2", 7777),
         "far",
         "by the network that leads out"
     );
     // The same network, joined.
-    host.says("run -d --name e --net container:a busybox sleep 1000");
-    assert_eq!(host.hears("e", "127.0.0.1", 80), "a");
+    host.says("run -d --name ee --net container:aa busybox sleep 1000");
+    assert_eq!(host.hears("ee", "127.0.0.1", 80), "a");
     // With another's address, or another's hardware address, it is heard by nobody.
     host.says("run -d --name spoof --net open --cap-add NET_ADMIN busybox sleep 1000");
     assert_eq!(host.hears("spoof", "10.77.0.9", 80), "a");
@@ -602,6 +646,7 @@ fn networks_are_apart_and_nobody_is_another() {
     host.says("exec spoof ip route del 10.77.0.9");
     host.says("exec spoof ip link set eth0 address 02:00:00:00:00:66");
     assert_eq!(host.hears("spoof", "10.77.0.9", 80), "");
+    host.end();
 }
 
 #[test]

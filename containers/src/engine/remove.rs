@@ -6,6 +6,7 @@ use super::container::Container;
 use super::handle::{Containers, blocking};
 use crate::error::{Error, Result};
 use crate::names;
+use crate::protocol::Request;
 
 impl Containers {
     /// Removes a container; `force` kills it first.
@@ -56,7 +57,13 @@ impl Containers {
         if !names::is_name(name) {
             return Err(Error::InvalidName(name.to_owned()));
         }
-        Ok(self.store.rename_container(&container.id, name).await?)
+        self.store.rename_container(&container.id, name).await?;
+        if !container.state.status.has_processes() {
+            return Ok(());
+        }
+        // Others find it by its new name.
+        let (container, name) = (container.clone(), name.to_owned());
+        blocking(move || container.tell(&Request::Rename(name))).await
     }
 }
 

@@ -37,7 +37,14 @@ impl Containers {
             status if status.is_alive() => return Ok(None),
             _ => return Err(Error::StartRemoved),
         }
-        let planned = self.plan_networks(&container).await?;
+        let planned = match self.plan_networks(&container).await {
+            Ok(planned) => planned,
+            Err(error) => {
+                let told = error.to_string();
+                blocking(move || container.note_error(&told)).await?;
+                return Err(error);
+            }
+        };
         let lowers = match &container.stored.chain_id {
             None => Vec::new(),
             Some(chain_id) => {

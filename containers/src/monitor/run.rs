@@ -153,6 +153,20 @@ impl Run {
         Ok(rustix::termios::tcsetwinsize(terminal.as_fd(), size)?)
     }
 
+    /// Is called otherwise from now on, on its networks too.
+    pub(super) fn rename(&mut self, launch: &mut Launch, name: &str) -> Result<(), Refused> {
+        if let NetworkPlan::Bridges { places, .. } = &mut launch.network {
+            for place in places {
+                place.rename(&launch.name, name);
+            }
+        }
+        let before = std::mem::replace(&mut launch.name, name.to_owned());
+        match &mut self.network {
+            Some(network) => network.rename(&before, name),
+            None => Ok(()),
+        }
+    }
+
     /// Comes to one more network; a run that follows is on it, too.
     pub(super) fn connect(&mut self, launch: &mut Launch, plan: PlacePlan) -> Result<(), Refused> {
         let Some(network) = &mut self.network else {

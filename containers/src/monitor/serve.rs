@@ -379,6 +379,7 @@ impl Monitor {
                 self.launch.restart = policy;
                 Ok(())
             }
+            Request::Rename(name) => self.change_network(|run, launch| run.rename(launch, &name)),
             Request::Connect(plan) => self.change_network(|run, launch| run.connect(launch, *plan)),
             Request::Disconnect(id) => self.change_network(|run, launch| run.leave(launch, &id)),
         };

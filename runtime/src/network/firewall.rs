@@ -197,9 +197,11 @@ fn forwarding(messages: &mut Vec<Message>, rules: &Rules<'_>) {
         });
     }
     forward("answers", &|list| list.goes_to(bridge).answers().accept());
-    forward("published ports", &|list| {
-        list.goes_to(bridge).was_redirected().accept()
-    });
+    if rules.config.publishes {
+        forward("published ports", &|list| {
+            list.goes_to(bridge).was_redirected().accept()
+        });
+    }
     // From other machines and networks, and from one to another by way of this host.
     forward("nobody else calls", &|list| match rules.config.between {
         Between::Nothing => list.goes_to(bridge).drop_packet(),
