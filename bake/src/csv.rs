@@ -48,6 +48,71 @@ fn quoted_field(text: &str) -> Result<(String, &str), String> {
     }
 }
 
+/// A record: the line that it begins on, from 1, and its fields.
+pub type Record = (usize, Vec<String>);
+
+/// The records of a text: a field in quotes may have line ends in it, empty lines are nothing.
+///
+/// # Errors
+/// Quotes that stand where they cannot, with their line.
+pub fn records(text: &str) -> Result<Vec<Record>, (usize, String)> {
+    let text = text.replace("\r\n", "\n");
+    let (mut all, mut record) = (Vec::new(), String::new());
+    let (mut first, mut last) = (1, 0);
+    for line in text.lines() {
+        last += 1;
+        if record.is_empty() {
+            if line.is_empty() {
+                continue;
+            }
+            first = last;
+        } else {
+            record.push('\n');
+        }
+        record.push_str(line);
+        // A quote that is not closed goes on in the next line; closing quotes come in pairs.
+        if is_open(&record) {
+            continue;
+        }
+        all.push((
+            first,
+            fields(&record).map_err(|what| (last, in_records(&what)))?,
+        ));
+        record.clear();
+    }
+    match record.is_empty() {
+        true => Ok(all),
+        false => match fields(&record) {
+            Ok(fields) => {
+                all.push((first, fields));
+                Ok(all)
+            }
+            Err(what) => Err((last, in_records(&what))),
+        },
+    }
+}
+
+/// Whether the last field of a record is in quotes that are not closed.
+fn is_open(record: &str) -> bool {
+    let (mut quoted, mut before) = (false, ',');
+    for c in record.chars() {
+        // Of a doubled quote the first one closes, and the second opens again.
+        if c == '"' && (quoted || matches!(before, ',' | '"')) {
+            quoted = !quoted;
+        }
+        before = c;
+    }
+    quoted
+}
+
+/// What is wrong, as Go's reader of records calls it.
+fn in_records(what: &str) -> String {
+    match what.starts_with("bare") {
+        true => "bare \" in non-quoted-field".to_owned(),
+        false => "extraneous or missing \" in quoted-field".to_owned(),
+    }
+}
+
 /// Writes `KEY=VALUE` fields.
 #[derive(Default)]
 pub struct Line(String);

@@ -8,7 +8,7 @@ use crate::definitions::{Definitions, Given, Variable};
 use crate::error::{BakeError, Mistake};
 use crate::functions::World;
 use crate::plan::{self, Plan};
-use crate::source::Definition;
+use crate::source::{Definition, Other};
 use crate::syntax::tree::Body;
 use crate::syntax::{hcl, json};
 use crate::target::{Group, Target};
@@ -28,6 +28,8 @@ pub struct Surroundings {
     pub home: String,
     /// What `.env` says, which counts for compose files.
     pub dotenv: Option<String>,
+    /// The files that [`wanted`] has asked for.
+    pub others: Vec<Other>,
 }
 
 /// Definitions that were read.
@@ -43,12 +45,47 @@ pub struct Bake {
 /// Evaluation follows a definition as deep as it goes.
 const STACK: usize = 64 << 20;
 
+/// The files that compose files name, and that are not among [`Surroundings::others`] yet. Whoever
+/// reads them asks again: they may name others.
+///
+/// # Errors
+/// A `.env` that cannot be read.
+pub fn wanted(files: &[Definition], around: &Surroundings) -> Result<Vec<String>, BakeError> {
+    let parsed = files.iter().enumerate().map(|(at, file)| parse(file, at));
+    let compose = parsed.filter_map(|parsed| match parsed {
+        Ok(Parsed::Compose(file)) => Some(file),
+        _ => None,
+    });
+    let environment = environment(around).map_err(|mistake| mistake.told(files))?;
+    let compose = compose.collect();
+    Ok(compose::wanted(
+        compose,
+        &environment,
+        files,
+        &around.others,
+    ))
+}
+
+/// The variables of compose files.
+fn environment(around: &Surroundings) -> Result<BTreeMap<String, String>, Mistake> {
+    let mut environment = around.environment.clone();
+    if let Some(text) = &around.dotenv {
+        compose::dotenv::add(&mut environment, text).map_err(Mistake::nowhere)?;
+    }
+    Ok(environment)
+}
+
 /// Reads definitions; later ones change what earlier ones say.
 ///
 /// # Errors
 /// What is wrong, and where.
 pub fn read(files: &[Definition], around: &Surroundings) -> Result<Bake, BakeError> {
-    let told = |mistake: Mistake| mistake.told(files);
+    let others = around.others.iter().map(|other| Definition {
+        name: other.path.clone(),
+        text: other.text.clone().unwrap_or_default(),
+    });
+    let all: Vec<Definition> = files.iter().cloned().chain(others).collect();
+    let told = |mistake: Mistake| mistake.told(&all);
     let read = std::thread::scope(|scope| {
         let thread = std::thread::Builder::new().stack_size(STACK);
         let thread = thread.spawn_scoped(scope, || evaluate(files, around));
@@ -80,11 +117,8 @@ fn evaluate(files: &[Definition], around: &Surroundings) -> Result<Evaluated, Mi
     let mut config = Config::default();
     let mut warnings = Vec::new();
     if !compose.is_empty() {
-        let mut environment = around.environment.clone();
-        if let Some(text) = &around.dotenv {
-            compose::dotenv::add(&mut environment, text).map_err(Mistake::nowhere)?;
-        }
-        let missing = compose::add(compose, &environment, &mut config)?;
+        let environment = environment(around)?;
+        let missing = compose::add(compose, &environment, files, &around.others, &mut config)?;
         warnings.extend(missing.iter().map(|name| {
             Mistake::nowhere(format!(
                 "The {name:?} variable is not set. Defaulting to a blank string."

@@ -9,6 +9,15 @@ pub struct Definition {
     pub text: String,
 }
 
+/// A file that definitions name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Other {
+    /// As it was asked for, from where the command was typed.
+    pub path: String,
+    /// What is in it; `None` where there is no such file.
+    pub text: Option<String>,
+}
+
 /// A place in one of the definitions.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Span {

@@ -54,7 +54,11 @@ fn wrong(at: Span, text: &str) -> Mistake {
     Mistake::at(at, format!("Invalid type specification; {text}"))
 }
 
-fn written(expression: &Expression) -> Result<Type, Mistake> {
+/// Reads a type that is written as an expression.
+///
+/// # Errors
+/// Where it is none.
+pub fn written(expression: &Expression) -> Result<Type, Mistake> {
     let at = expression.at;
     match &expression.kind {
         Kind::Variable(name) => match name.as_str() {
@@ -191,6 +195,7 @@ impl Type {
                 Value::List(all)
             }
             (Self::Map(of), Value::Map(map)) => {
+                let of = common(of, map.values());
                 let map = map.iter().map(|(name, one)| {
                     let one = of.convert(one);
                     let one = one.map_err(|what| format!("element {name:?}: {what}"))?;
@@ -227,7 +232,25 @@ impl Type {
     }
 }
 
+/// What elements become: of `any` they still are of one type, strings where some are.
+fn common<'a>(of: &'a Type, elements: impl Iterator<Item = &'a Value>) -> &'a Type {
+    let (mut texts, mut others) = (false, false);
+    for one in elements {
+        match one {
+            Value::String(_) => texts = true,
+            Value::Number(_) | Value::Bool(_) => others = true,
+            Value::Null => {}
+            Value::List(_) | Value::Map(_) => return of,
+        }
+    }
+    match *of == Type::Any && texts && others {
+        true => &Type::Text,
+        false => of,
+    }
+}
+
 fn elements(of: &Type, list: &[Value]) -> Result<Vec<Value>, String> {
+    let of = common(of, list.iter());
     let converted = list.iter().enumerate().map(|(at, one)| {
         let one = of.convert(one);
         one.map_err(|what| format!("element {at}: {what}"))

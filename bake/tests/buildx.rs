@@ -4,13 +4,14 @@
 
 use std::collections::BTreeMap;
 
-use bake::read::{Surroundings, read};
+use bake::read::{Surroundings, read, wanted};
 use bake::shorthands::Shorthands;
-use bake::source::Definition;
+use bake::source::{Definition, Other};
 
 #[derive(Default)]
 struct Case {
     files: Vec<Definition>,
+    others: Vec<Other>,
     words: Vec<String>,
     set: Vec<String>,
     named: Vec<String>,
@@ -39,6 +40,10 @@ fn case(text: &str) -> Case {
             }
             "expect" => case.printed = Some(body.trim_end().to_owned()),
             "error" => case.failed = Some(body.trim_end().to_owned()),
+            file if file.starts_with("other ") => case.others.push(Other {
+                path: file.strip_prefix("other ").unwrap().to_owned(),
+                text: Some(body),
+            }),
             file => case.files.push(Definition {
                 name: file.strip_prefix("file ").unwrap().to_owned(),
                 text: body,
@@ -73,14 +78,26 @@ impl Case {
         if !self.named.is_empty() {
             files.retain(|file| self.named.contains(&file.name));
         }
-        let around = Surroundings {
+        let mut around = Surroundings {
             environment: self.environment.clone(),
             platform: "linux/amd64".to_owned(),
             place: "cwd://".to_owned(),
             now: "2026-01-02T03:04:05Z".parse().unwrap(),
             home: "/root".to_owned(),
             dotenv: None,
+            others: Vec::new(),
         };
+        loop {
+            let more = wanted(&files, &around).map_err(|error| error.to_string())?;
+            if more.is_empty() {
+                break;
+            }
+            around.others.extend(more.into_iter().map(|path| {
+                let known = self.others.iter().find(|other| other.path == path);
+                let text = known.and_then(|known| known.text.clone());
+                Other { path, text }
+            }));
+        }
         let mut set = self.set.clone();
         set.extend(self.short.written_out());
         let words = match self.words.as_slice() {
@@ -116,6 +133,50 @@ fn with_sorted_groups(json: &str) -> serde_json::Value {
         }
     }
     json
+}
+
+/// Values (`=`) and messages (`!`) of buildx, an expression a line. Where its message has a slip of
+/// its own, or takes numbers below zero for others, ours stands there.
+#[test]
+fn expressions_come_to_what_buildx_makes_of_them() {
+    let lines = include_str!("expressions.txt");
+    for line in lines.lines() {
+        let (expression, expected) = line.split_once('\t').unwrap();
+        let text = format!("target \"default\" {{\n  args = {{\n    a = {expression}\n  }}\n}}\n");
+        let case = case(&format!("-- file docker-bake.hcl\n{text}"));
+        let told = match case.told() {
+            Ok(printed) => {
+                let printed: serde_json::Value = serde_json::from_str(&printed).unwrap();
+                let value = &printed["target"]["default"]["args"]["a"];
+                format!("= {}", value.as_str().unwrap())
+            }
+            Err(message) => format!("! {}", essence(&message).1),
+        };
+        assert_eq!(told, expected, "{expression}");
+    }
+}
+
+#[test]
+fn what_was_encrypted_to_a_key_is_decrypted() {
+    use base64::Engine as _;
+    use rsa::pkcs8::{EncodePrivateKey as _, LineEnding};
+
+    let mut random = rsa::rand_core::OsRng;
+    let key = rsa::RsaPrivateKey::new(&mut random, 1024).unwrap();
+    let secret = key
+        .to_public_key()
+        .encrypt(&mut random, rsa::Pkcs1v15Encrypt, b"open sesame")
+        .unwrap();
+    let secret = base64::engine::general_purpose::STANDARD.encode(secret);
+    let pem = key.to_pkcs8_pem(LineEnding::LF).unwrap();
+    let text = format!(
+        "target \"default\" {{\n  args = {{\n    a = rsadecrypt(\"{secret}\", <<K\n{}K\n    )\n  }}\n}}\n",
+        pem.as_str()
+    );
+    let printed = case(&format!("-- file docker-bake.hcl\n{text}"))
+        .told()
+        .unwrap();
+    assert!(printed.contains("\"a\": \"open sesame\""), "{printed}");
 }
 
 #[test]

@@ -6,6 +6,8 @@ use std::path::PathBuf;
 use runtime::{Dns, Spec};
 use serde::{Deserialize, Serialize};
 
+use crate::events::Actor;
+use crate::health::Probe;
 use crate::log::LogSettings;
 use crate::network::ports::Wanted;
 
@@ -14,6 +16,8 @@ use crate::network::ports::Wanted;
 pub struct Launch {
     /// The container's ID.
     pub id: String,
+    /// How events tell of it.
+    pub actor: Actor,
     /// Its name.
     pub name: String,
     /// Its folder.
@@ -36,6 +40,11 @@ pub struct Launch {
     pub stdin_once: bool,
     /// What is done when it ends.
     pub restart: RestartPolicy,
+    /// The signal that asks it to end, and the seconds until it is killed after that; below 0 for
+    /// ever.
+    pub stop: (i32, i64),
+    /// How it is found out whether it is well.
+    pub health: Option<Probe>,
     /// It is removed when it has ended.
     pub auto_remove: bool,
     /// Who starts it takes part in these streams.
@@ -172,6 +181,18 @@ pub enum RestartPolicy {
 }
 
 impl RestartPolicy {
+    /// Whether it is started again when this machine has been down. `by_hand` says that somebody
+    /// had stopped it before.
+    pub fn wants_after_boot(self, exit_code: i32, by_hand: bool) -> bool {
+        match self {
+            Self::No => false,
+            // Docker's rule: whoever wants it always wants it then, too.
+            Self::Always => true,
+            Self::UnlessStopped => !by_hand,
+            Self::OnFailure(_) => exit_code != 0 && !by_hand,
+        }
+    }
+
     /// Whether it is started again. `by_hand` says that somebody has stopped it, `restarts` how
     /// often that was done.
     pub fn wants(self, exit_code: i32, by_hand: bool, restarts: u32) -> bool {
@@ -187,6 +208,22 @@ impl RestartPolicy {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn policies_bring_back_what_ran_before_the_machine_went_down() {
+        for (policy, code, by_hand, wanted) in [
+            (RestartPolicy::No, 137, false, false),
+            (RestartPolicy::Always, 0, false, true),
+            (RestartPolicy::Always, 137, true, true),
+            (RestartPolicy::UnlessStopped, 137, false, true),
+            (RestartPolicy::UnlessStopped, 137, true, false),
+            (RestartPolicy::OnFailure(3), 137, false, true),
+            (RestartPolicy::OnFailure(3), 0, false, false),
+        ] {
+            let found = policy.wants_after_boot(code, by_hand);
+            assert_eq!(found, wanted, "{policy:?} {code} {by_hand}");
+        }
+    }
 
     #[test]
     fn policies_restart_as_dockers() {

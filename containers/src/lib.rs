@@ -4,6 +4,8 @@
 //! |---|---|
 //! | [`record`] | what a container was made with, as docker's API has it |
 //! | [`status`], [`state`] | what it is doing, and what has become of it |
+//! | [`events`] | what has happened to all of them |
+//! | [`health`] | whether it is well |
 //! | [`folder`] | what lies in its folder |
 //! | [`launch`], [`protocol`] | what its monitor is told, and how one talks to it |
 //! | [`monitor`] | the process beside each running container |
@@ -21,7 +23,9 @@ mod dns;
 pub mod endpoint;
 pub mod engine;
 mod error;
+pub mod events;
 mod folder;
+pub mod health;
 mod launch;
 pub mod log;
 mod monitor;

@@ -6,7 +6,13 @@ use std::collections::BTreeMap;
 use oci::config::{Config as ImageConfig, Empty, Healthcheck};
 use serde::{Deserialize, Serialize};
 
+use crate::health;
+mod mounts;
+
 use crate::endpoint::EndpointSettings;
+pub use mounts::{
+    BindRule, DriverRule, ImageRule, MountPoint, MountRule, MountSource, TmpfsRule, VolumeRule,
+};
 
 /// All that is known of a container beside what has become of it.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -15,6 +21,9 @@ pub struct Record {
     pub config: Config,
     /// What this machine does for it.
     pub host: HostConfig,
+    /// Its mounts, as they were settled when it was made.
+    #[serde(default)]
+    pub mounts: Vec<MountPoint>,
     /// Its places on networks, by their names.
     #[serde(default)]
     pub networks: BTreeMap<String, EndpointSettings>,
@@ -57,6 +66,9 @@ pub struct Config {
     pub stop_timeout: Option<i64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub shell: Option<Vec<String>>,
+    /// Not docker's: systemd is the first process.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub systemd_mode: bool,
 }
 
 impl Config {
@@ -84,9 +96,7 @@ impl Config {
             }
             self.entrypoint.clone_from(&image.entrypoint);
         }
-        if self.healthcheck.is_none() {
-            self.healthcheck.clone_from(&image.healthcheck);
-        }
+        self.healthcheck = health::merge(self.healthcheck.take(), image.healthcheck.as_ref());
         if self.working_dir.is_empty() {
             self.working_dir.clone_from(&image.working_dir);
         }
@@ -303,42 +313,6 @@ pub struct UlimitRule {
     pub hard: i64,
     /// The soft limit.
     pub soft: i64,
-}
-
-/// `--mount`.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "PascalCase", default)]
-pub struct MountRule {
-    /// `bind`, `volume` or `tmpfs`.
-    #[serde(rename = "Type")]
-    pub kind: String,
-    /// A path of this machine, or a volume's name.
-    #[serde(skip_serializing_if = "String::is_empty")]
-    pub source: String,
-    /// The path in the container.
-    pub target: String,
-    /// Forbids writing.
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
-    pub read_only: bool,
-    /// Of a tmpfs.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub tmpfs_options: Option<TmpfsOptions>,
-}
-
-/// How a memory file system is made.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "PascalCase", default)]
-pub struct TmpfsOptions {
-    /// Bytes; 0 for half of this machine's memory.
-    #[serde(skip_serializing_if = "is_zero")]
-    pub size_bytes: u64,
-    /// Permission bits; 0 for the usual ones.
-    #[serde(skip_serializing_if = "is_zero")]
-    pub mode: u64,
-}
-
-fn is_zero(number: &u64) -> bool {
-    *number == 0
 }
 
 #[cfg(test)]

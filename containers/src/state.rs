@@ -7,6 +7,7 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
+use crate::health::Health;
 use crate::network::ports::Published;
 use crate::status::Status;
 
@@ -37,6 +38,8 @@ pub struct State {
     pub restart_count: u32,
     /// It was stopped by somebody, and is not started again by itself.
     pub stopped_by_hand: bool,
+    /// What came of its health check, if it has one and was started.
+    pub health: Option<Health>,
     /// Its places on networks, while it runs.
     pub places: Vec<Place>,
     /// Its ports that are published, while it runs.
@@ -75,6 +78,7 @@ impl Default for State {
             finished_at: NO_TIME.to_owned(),
             restart_count: 0,
             stopped_by_hand: false,
+            health: None,
             places: Vec::new(),
             ports: Vec::new(),
         }
@@ -127,4 +131,9 @@ pub fn now() -> String {
 /// A time as Go writes it: nanoseconds without trailing zeros.
 pub fn time_of(time: jiff::Timestamp) -> String {
     time.to_string()
+}
+
+/// A time in seconds since the epoch as `inspect` has it.
+pub(crate) fn seconds_of(seconds: i64) -> String {
+    jiff::Timestamp::from_second(seconds).map_or_else(|_| NO_TIME.to_owned(), time_of)
 }

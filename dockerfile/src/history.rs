@@ -4,6 +4,8 @@
 
 use std::time::Duration;
 
+use golang::duration::write_duration;
+
 use crate::value::Port;
 use golang::quote::go_quote_list;
 
@@ -129,47 +131,12 @@ pub fn healthcheck(health: &Health<'_>) -> String {
     format!(
         "HEALTHCHECK {{Test:[{}] Interval:{} Timeout:{} StartPeriod:{} StartInterval:{} Retries:{}}}",
         health.test.join(" "),
-        go_duration(health.interval),
-        go_duration(health.timeout),
-        go_duration(health.start_period),
-        go_duration(health.start_interval),
+        write_duration(health.interval),
+        write_duration(health.timeout),
+        write_duration(health.start_period),
+        write_duration(health.start_interval),
         health.retries
     )
-}
-
-/// A duration as Go prints it: `1h5m0s`, `1.5s`, `300ms`, `0s`.
-pub(crate) fn go_duration(duration: Duration) -> String {
-    let nanoseconds = duration.as_nanos();
-    let decimal = |unit: u128, name: &str| {
-        let (whole, rest) = (nanoseconds / unit, nanoseconds % unit);
-        if rest == 0 {
-            return format!("{whole}{name}");
-        }
-        let digits = unit.ilog10() as usize;
-        let fraction = format!("{rest:0digits$}");
-        format!("{whole}.{}{name}", fraction.trim_end_matches('0'))
-    };
-    match nanoseconds {
-        0 => "0s".to_owned(),
-        1..1_000 => format!("{nanoseconds}ns"),
-        1_000..1_000_000 => decimal(1_000, "µs"),
-        1_000_000..1_000_000_000 => decimal(1_000_000, "ms"),
-        _ => {
-            let minutes = duration.as_secs() / 60;
-            let rest = duration - Duration::from_secs(minutes * 60);
-            let seconds = if rest.subsec_nanos() == 0 {
-                format!("{}s", rest.as_secs())
-            } else {
-                let fraction = format!("{:09}", rest.subsec_nanos());
-                format!("{}.{}s", rest.as_secs(), fraction.trim_end_matches('0'))
-            };
-            match (minutes / 60, minutes % 60) {
-                (0, 0) => seconds,
-                (0, minutes) => format!("{minutes}m{seconds}"),
-                (hours, minutes) => format!("{hours}h{minutes}m{seconds}"),
-            }
-        }
-    }
 }
 
 #[cfg(test)]
@@ -237,20 +204,5 @@ mod tests {
             healthcheck(&health),
             "HEALTHCHECK {Test:[CMD-SHELL true] Interval:5m0s Timeout:0s StartPeriod:0s StartInterval:0s Retries:3}"
         );
-    }
-
-    #[test]
-    fn writes_durations() {
-        for (milliseconds, text) in [
-            (0, "0s"),
-            (1, "1ms"),
-            (1500, "1.5s"),
-            (60_000, "1m0s"),
-            (3_661_001, "1h1m1.001s"),
-        ] {
-            assert_eq!(go_duration(Duration::from_millis(milliseconds)), text);
-        }
-        assert_eq!(go_duration(Duration::from_nanos(1_500)), "1.5µs");
-        assert_eq!(go_duration(Duration::from_nanos(7)), "7ns");
     }
 }

@@ -92,9 +92,59 @@ pub fn parse_duration(text: &str) -> Result<Duration, DurationError> {
     Ok(Duration::from_nanos(total as u64))
 }
 
+/// A duration as Go prints it: `1h5m0s`, `1.5s`, `300ms`, `0s`.
+pub fn write_duration(duration: Duration) -> String {
+    let nanoseconds = duration.as_nanos();
+    let decimal = |unit: u128, name: &str| {
+        let (whole, rest) = (nanoseconds / unit, nanoseconds % unit);
+        if rest == 0 {
+            return format!("{whole}{name}");
+        }
+        let digits = unit.ilog10() as usize;
+        let fraction = format!("{rest:0digits$}");
+        format!("{whole}.{}{name}", fraction.trim_end_matches('0'))
+    };
+    match nanoseconds {
+        0 => "0s".to_owned(),
+        1..1_000 => format!("{nanoseconds}ns"),
+        1_000..1_000_000 => decimal(1_000, "µs"),
+        1_000_000..1_000_000_000 => decimal(1_000_000, "ms"),
+        _ => {
+            let minutes = duration.as_secs() / 60;
+            let rest = duration - Duration::from_secs(minutes * 60);
+            let seconds = if rest.subsec_nanos() == 0 {
+                format!("{}s", rest.as_secs())
+            } else {
+                let fraction = format!("{:09}", rest.subsec_nanos());
+                format!("{}.{}s", rest.as_secs(), fraction.trim_end_matches('0'))
+            };
+            match (minutes / 60, minutes % 60) {
+                (0, 0) => seconds,
+                (0, minutes) => format!("{minutes}m{seconds}"),
+                (hours, minutes) => format!("{hours}h{minutes}m{seconds}"),
+            }
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn writes_durations() {
+        for (milliseconds, text) in [
+            (0, "0s"),
+            (1, "1ms"),
+            (1500, "1.5s"),
+            (60_000, "1m0s"),
+            (3_661_001, "1h1m1.001s"),
+        ] {
+            assert_eq!(write_duration(Duration::from_millis(milliseconds)), text);
+        }
+        assert_eq!(write_duration(Duration::from_nanos(1_500)), "1.5µs");
+        assert_eq!(write_duration(Duration::from_nanos(7)), "7ns");
+    }
 
     #[test]
     fn reads_durations() {

@@ -70,12 +70,21 @@ impl App {
         store
     }
 
-    /// Opens the store.
+    /// Opens the store, unless that is done already.
     ///
     /// # Errors
     /// The store's, which say what to do about them.
     pub async fn store(&self) -> Result<Store, Failure> {
+        if let Some(store) = self.writable() {
+            return Ok(store);
+        }
         Ok(self.keep(Store::open(&self.root()?).await?))
+    }
+
+    /// A store that was opened and can be written.
+    fn writable(&self) -> Option<Store> {
+        let opened = self.opened.lock().unwrap_or_else(PoisonError::into_inner);
+        opened.iter().find(|s| !s.is_read_only()).cloned()
     }
 
     /// Opens the store for looking, which also works where nothing can be written.

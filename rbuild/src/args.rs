@@ -11,6 +11,7 @@ use crate::commands::completions::{CompleteArgs, CompletionsArgs};
 use crate::commands::container::{self, ContainerCommand};
 use crate::commands::debug::DebugCommand;
 use crate::commands::df::DfArgs;
+use crate::commands::events::EventsArgs;
 use crate::commands::explain::ExplainArgs;
 use crate::commands::export::ExportArgs;
 use crate::commands::fsck::FsckArgs;
@@ -33,6 +34,7 @@ use crate::commands::rmi::RmiArgs;
 use crate::commands::save::SaveArgs;
 use crate::commands::tag::TagArgs;
 use crate::commands::version::VersionArgs;
+use crate::commands::volume::VolumeCommand;
 use crate::flags::Global;
 
 const EXAMPLES: &str = "\
@@ -155,6 +157,10 @@ pub enum Command {
     #[command(subcommand, arg_required_else_help = true)]
     Container(ContainerCommand),
 
+    /// Commands about volumes, which keep files beyond containers
+    #[command(subcommand, arg_required_else_help = true)]
+    Volume(VolumeCommand),
+
     /// List images
     #[command(visible_alias = "ls")]
     Images(ImagesArgs),
@@ -209,6 +215,9 @@ pub enum Command {
 
     /// Show where images are kept, and with what
     Info(InfoArgs),
+
+    /// Tell what happens to containers
+    Events(EventsArgs),
 
     /// Commands about images, as docker groups them
     #[command(subcommand, arg_required_else_help = true)]
@@ -300,6 +309,8 @@ pub enum BuilderCommand {
 pub enum SystemCommand {
     /// Show how much disk space is used
     Df(DfArgs),
+    /// Tell what happens to containers
+    Events(EventsArgs),
     /// Show where images are kept, and with what
     Info(InfoArgs),
     /// Remove what is not used
@@ -307,12 +318,14 @@ pub enum SystemCommand {
 }
 
 /// Parses a command line. A flag given twice counts as it was given last, as docker has it.
+/// `program` is [`command`]: making it is most of what a small command costs, so that whoever needs
+/// it for more makes it once.
 ///
 /// # Errors
 /// clap's, which also carry help and version.
-pub fn parse(raw: Vec<OsString>) -> Result<Cli, clap::Error> {
-    use clap::{CommandFactory as _, FromArgMatches as _};
-    let command = Cli::command()
+pub fn parse(program: clap::Command, raw: Vec<OsString>) -> Result<Cli, clap::Error> {
+    use clap::FromArgMatches as _;
+    let command = program
         .args_override_self(true)
         .mut_subcommands(|command| command.args_override_self(true));
     Cli::from_arg_matches(&command.try_get_matches_from(raw)?)
@@ -325,10 +338,9 @@ pub fn command() -> clap::Command {
 }
 
 /// The commands that can be typed, aliases too.
-pub fn command_names() -> Vec<String> {
-    use clap::CommandFactory as _;
+pub fn command_names(program: &clap::Command) -> Vec<String> {
     let mut names = vec!["help".to_owned()];
-    for command in Cli::command().get_subcommands() {
+    for command in program.get_subcommands() {
         names.push(command.get_name().to_owned());
         names.extend(command.get_all_aliases().map(str::to_owned));
     }
@@ -348,7 +360,7 @@ mod tests {
     #[test]
     fn the_last_of_a_repeated_flag_counts_and_lists_add_up() {
         let raw = "rbuild build --network none -t a --network host -t b .";
-        let cli = parse(raw.split(' ').map(OsString::from).collect()).unwrap();
+        let cli = parse(command(), raw.split(' ').map(OsString::from).collect()).unwrap();
         let Command::Build(args) = cli.command else {
             panic!("it is a build")
         };
@@ -359,7 +371,7 @@ mod tests {
     #[test]
     fn switches_take_values_and_dockers_habits_are_accepted() {
         let build = |line: &str| {
-            let cli = parse(line.split(' ').map(OsString::from).collect()).unwrap();
+            let cli = parse(command(), line.split(' ').map(OsString::from).collect()).unwrap();
             let Command::Build(args) = cli.command else {
                 panic!("it is a build")
             };
@@ -385,7 +397,7 @@ mod tests {
             "--isolation=hyperv",
         ] {
             let line = format!("rbuild build {refused} .");
-            let parsed = parse(line.split(' ').map(OsString::from).collect());
+            let parsed = parse(command(), line.split(' ').map(OsString::from).collect());
             assert!(parsed.is_err(), "{line}");
         }
     }

@@ -7,9 +7,9 @@ use std::process::ExitCode;
 use crate::app::App;
 use crate::args::{self, BuilderCommand, Cli, Command, ImageCommand, SystemCommand};
 use crate::commands::{
-    bake, build, builds, completions, container, debug, df, explain, export, fsck, history, images,
-    imagetools, import, info, inspect, lint, load, login, logout, manifest, network, prune, pull,
-    push, rmi, save, tag, version,
+    bake, build, builds, completions, container, debug, df, events, explain, export, fsck, history,
+    images, imagetools, import, info, inspect, lint, load, login, logout, manifest, network, prune,
+    pull, push, rmi, save, tag, version, volume,
 };
 use crate::failure::{Failure, Outcome};
 use crate::limits;
@@ -22,8 +22,8 @@ const INTERRUPTED: [u8; 2] = [130, 143];
 /// Runs the command line.
 pub fn main(raw: impl IntoIterator<Item = OsString>) -> ExitCode {
     let raw: Vec<OsString> = raw.into_iter().collect();
-    let cli = match understood(raw) {
-        Ok(cli) => cli,
+    let (cli, names) = match understood(raw) {
+        Ok(understood) => understood,
         Err(code) => return code,
     };
     let printer = Printer::from_env(cli.global.no_color);
@@ -33,7 +33,7 @@ pub fn main(raw: impl IntoIterator<Item = OsString>) -> ExitCode {
         .build();
     let outcome = match runtime {
         Ok(runtime) => {
-            let outcome = runtime.block_on(run(cli, printer.clone()));
+            let outcome = runtime.block_on(run(cli, names, printer.clone()));
             // A blocked read of a terminal or pipe must not keep the process.
             runtime.shutdown_background();
             outcome
@@ -62,8 +62,9 @@ pub fn main(raw: impl IntoIterator<Item = OsString>) -> ExitCode {
     }
 }
 
-/// The command line, `build` put where no command was typed; else it has been told what is wrong.
-fn understood(mut raw: Vec<OsString>) -> Result<Cli, ExitCode> {
+/// The command line, `build` put where no command was typed, and the commands that there are; else
+/// it has been told what is wrong.
+fn understood(mut raw: Vec<OsString>) -> Result<(Cli, Vec<String>), ExitCode> {
     let printer = Printer::from_env(raw.iter().any(|word| word == "--no-color"));
     let program = args::command();
     let wrong = |text: &str, code| {
@@ -72,14 +73,17 @@ fn understood(mut raw: Vec<OsString>) -> Result<Cli, ExitCode> {
     };
     // A link that leads nowhere is a path too: the build says what is wrong with it.
     let exists = |path: &Path| path.symlink_metadata().is_ok();
-    match usage::first_word(&raw, &args::command_names(), &exists) {
+    let names = args::command_names(&program);
+    match usage::first_word(&raw, &names, &exists) {
         First::Command => {}
         First::Build(at) => raw.insert(at, "build".into()),
         First::Nothing(word) => return Err(wrong(&usage::no_command(&program, &[], &word), 1)),
     }
     let words = raw.iter().skip(1);
     let typed: Vec<String> = words.map(|w| w.to_string_lossy().into_owned()).collect();
-    args::parse(raw).map_err(|error| match usage::answer(&error, &program, &typed) {
+    let parsed = args::parse(program, raw);
+    let answer = |error: &clap::Error| usage::answer(error, &args::command(), &typed);
+    let cli = parsed.map_err(|error| match answer(&error) {
         Answer::Asked => match error.print() {
             Ok(()) => ExitCode::SUCCESS,
             Err(lost) => {
@@ -89,12 +93,13 @@ fn understood(mut raw: Vec<OsString>) -> Result<Cli, ExitCode> {
             }
         },
         Answer::Wrong(text, code) => wrong(&text, code),
-    })
+    })?;
+    Ok((cli, names))
 }
 
-async fn run(cli: Cli, printer: Printer) -> Outcome {
+async fn run(cli: Cli, names: Vec<String>, printer: Printer) -> Outcome {
     limits::set()?;
-    let app = App::new(&cli.global, printer, args::command_names());
+    let app = App::new(&cli.global, printer, names);
     let outcome = dispatch(&app, cli.command).await;
     // Who has asked for the end waits for nothing; the next command deletes what is left.
     if !matches!(&outcome, Err(failure) if INTERRUPTED.contains(&failure.code)) {
@@ -132,6 +137,7 @@ async fn dispatch(app: &App, command: Command) -> Outcome {
         Command::Port(args) => container::port::run(app, args).await,
         Command::Network(command) => network::run(app, command).await,
         Command::Container(command) => container::run(app, command).await,
+        Command::Volume(command) => volume::run(app, command).await,
         Command::Images(args) => images::run(app, args).await,
         Command::History(args) => history::run(app, args).await,
         Command::Inspect(args) => inspect::run(app, args).await,
@@ -150,6 +156,7 @@ async fn dispatch(app: &App, command: Command) -> Outcome {
         Command::Prune(args) => prune::run(app, args).await,
         Command::Fsck(args) => fsck::run(app, args).await,
         Command::Info(args) => info::run(app, args).await,
+        Command::Events(args) => events::run(app, args).await,
         Command::Image(command) => image(app, command).await,
         Command::Builder(command) => match command {
             BuilderCommand::Build(args) => build::run(app, *args).await,
@@ -162,6 +169,7 @@ async fn dispatch(app: &App, command: Command) -> Outcome {
         Command::Imagetools(command) => imagetools::run(app, command).await,
         Command::System(command) => match command {
             SystemCommand::Df(args) => df::run(app, args).await,
+            SystemCommand::Events(args) => events::run(app, args).await,
             SystemCommand::Info(args) => info::run(app, args).await,
             SystemCommand::Prune(args) => prune::run(app, args).await,
         },

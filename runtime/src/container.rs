@@ -1,5 +1,6 @@
 //! The life of a container: spawned, running, ended.
 
+use std::ffi::CString;
 use std::fmt;
 use std::fs::File;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -7,17 +8,20 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use nix::libc;
-use rustix::mount::OpenTreeFlags;
 use rustix::process::{Signal, pidfd_send_signal};
 
 use crate::cgroup::Cgroup;
+use crate::enter;
 use crate::error::{Error, Result};
 use crate::guard::{self, Watch};
 use crate::line::{Ends, Heard, Line};
 use crate::node::Devices;
 use crate::prepare::{Prepared, prepare};
 use crate::processes;
-use crate::spec::{MountKind, NetworkMode, Spec};
+use crate::share::{PidSpace, Shared};
+use crate::source::tree_of;
+use crate::spawner::Start;
+use crate::spec::{NetworkMode, Spec};
 use crate::sys::{self, Child};
 use crate::{plan, spawner};
 
@@ -129,7 +133,16 @@ impl Container {
         let mut prepared = prepare(spec, open_devices)?;
         let (line, ends) = Line::new(spec.terminal.is_some())?;
         let fds = descriptors(spec, stdio, &mut prepared, ends)?;
-        let child = spawner::start_init(fds, namespaces(&spec.network))
+        let start = Start {
+            fds,
+            namespaces: namespaces(&spec.network, spec.shared),
+            beside: match spec.shared.pid {
+                PidSpace::Own | PidSpace::Host => None,
+                PidSpace::Of(other) => Some(other.open().ok_or_else(enter::gone)?),
+            },
+            words: words(spec),
+        };
+        let child = spawner::start_init(start)
             .map_err(|error| Error::setup("start a process in new namespaces", error))?;
         let mut running = Running {
             child,
@@ -161,12 +174,28 @@ impl Container {
     }
 }
 
-fn namespaces(network: &NetworkMode) -> i32 {
+/// A first process that stays is listed with the command that it runs.
+fn words(spec: &Spec) -> Vec<CString> {
+    let words = spec.argv.iter().map(|word| CString::new(word.as_str()));
+    let words = std::iter::once(Ok(c"--".to_owned())).chain(words);
+    words.filter(|_| spec.reaper).flatten().collect()
+}
+
+fn namespaces(network: &NetworkMode, shared: Shared) -> i32 {
     let own = match network {
         NetworkMode::None => libc::CLONE_NEWNET,
         NetworkMode::Host | NetworkMode::Sandbox(_) | NetworkMode::Joined(_) => 0,
     };
-    libc::CLONE_NEWNS | libc::CLONE_NEWPID | libc::CLONE_NEWIPC | libc::CLONE_NEWUTS | own
+    let pid = match shared.pid {
+        PidSpace::Own => libc::CLONE_NEWPID,
+        PidSpace::Host | PidSpace::Of(_) => 0,
+    };
+    let unless = |shared: bool, flag: i32| if shared { 0 } else { flag };
+    libc::CLONE_NEWNS
+        | pid
+        | unless(shared.ipc, libc::CLONE_NEWIPC)
+        | unless(shared.uts, libc::CLONE_NEWUTS)
+        | own
 }
 
 /// The init's descriptors, in the order it expects them.
@@ -193,29 +222,6 @@ fn descriptors(
         fds.push(tree_of(kind)?);
     }
     Ok(fds)
-}
-
-/// A detached mount of what is to be bound.
-fn tree_of(kind: &MountKind) -> Result<OwnedFd> {
-    let flags = OpenTreeFlags::OPEN_TREE_CLONE
-        | OpenTreeFlags::OPEN_TREE_CLOEXEC
-        | OpenTreeFlags::AT_RECURSIVE;
-    match kind {
-        MountKind::Bind { source, .. } => rustix::mount::open_tree(rustix::fs::CWD, source, flags)
-            .map_err(|errno| Error::setup(format!("bind {}", source.display()), errno)),
-        MountKind::Tree { tree, .. } => {
-            let flags = flags | OpenTreeFlags::AT_EMPTY_PATH;
-            match rustix::mount::open_tree(tree, "", flags) {
-                // Before Linux 6.15 a detached mount cannot be cloned, only used up.
-                Err(rustix::io::Errno::INVAL) => tree.try_clone(),
-                other => other.map_err(std::io::Error::from),
-            }
-            .map_err(|error| Error::setup("bind an open file", error))
-        }
-        MountKind::Tmpfs { .. } | MountKind::File { .. } => Err(Error::InvalidSpec(
-            "what is in memory has no source".to_owned(),
-        )),
-    }
 }
 
 impl Stdio {

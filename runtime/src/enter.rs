@@ -8,8 +8,9 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::fs::{Mode, OFlags};
-use rustix::process::{Pid, PidfdFlags, pidfd_open};
+use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open};
 use rustix::thread::ThreadNameSpaceType;
+use serde::{Deserialize, Serialize};
 
 use crate::cgroup::{Group, start_time};
 use crate::container::{ExitStatus, Stdio};
@@ -21,7 +22,7 @@ use crate::users::{self, Identity, UserError};
 use crate::{init, plan, self_exe};
 
 /// A container that runs, by its first process.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Inhabitant {
     /// The number of its first process.
     pub pid: i32,
@@ -38,11 +39,16 @@ impl Inhabitant {
     }
 
     /// A handle on the process, if it still is the same.
-    fn open(self) -> Option<OwnedFd> {
+    pub(crate) fn open(self) -> Option<OwnedFd> {
         let pid = Pid::from_raw(self.pid)?;
         let pidfd = pidfd_open(pid, PidfdFlags::empty()).ok()?;
         // Whose number it is now, and it cannot change any more.
         (Self::of(self.pid)? == self).then_some(pidfd)
+    }
+
+    /// A handle on the process.
+    pub(crate) fn handle(self) -> Result<OwnedFd> {
+        self.open().ok_or_else(gone)
     }
 
     /// Whether it still runs.
@@ -67,7 +73,7 @@ impl Inhabitant {
     }
 }
 
-fn gone() -> Error {
+pub(crate) fn gone() -> Error {
     let cause = io::Error::from_raw_os_error(nix::libc::ESRCH);
     Error::setup("find the container's process", cause)
 }
@@ -92,7 +98,7 @@ pub fn enter(
     if entry.argv.is_empty() {
         return Err(Error::InvalidSpec("no command".to_owned()));
     }
-    let pidfd = inhabitant.open().ok_or_else(gone)?;
+    let pidfd = inhabitant.handle()?;
     let root = inhabitant.root()?;
     let identity = identity(root.as_fd(), &entry.user)?;
     let plan = plan::entry(entry, &identity);
@@ -145,7 +151,7 @@ fn born_in(pidfd: BorrowedFd<'_>, fds: &[OwnedFd]) -> io::Result<Child> {
         let kind = ThreadNameSpaceType::PROCESS_ID;
         rustix::thread::move_into_thread_name_spaces(pidfd, kind)?;
         let fds: Vec<_> = fds.iter().map(AsFd::as_fd).collect();
-        sys::clone_process(self_exe::sealed()?, init::ARG0, &fds, 0)
+        sys::clone_process(self_exe::sealed()?, &[init::ARG0], &fds, 0)
     };
     std::thread::scope(|scope| scope.spawn(start).join())
         .unwrap_or_else(|_| Err(io::ErrorKind::Other.into()))
@@ -167,7 +173,12 @@ impl Entered {
         self.terminal.take()
     }
 
-    fn kill(&self) {
+    /// Kills it, and what it has started that is still in its process group.
+    pub fn kill(&self) {
+        // Its number is not another's before somebody has waited for it.
+        if let Some(group) = Pid::from_raw(self.child.pid) {
+            let _ = kill_process_group(group, Signal::KILL);
+        }
         let _ = sys::send_signal(self.child.pidfd.as_fd(), nix::libc::SIGKILL);
     }
 

@@ -1,12 +1,14 @@
 //! What to run in a container that runs.
 
+use serde::{Deserialize, Serialize};
+
 use crate::caps::Capability;
 use crate::limits::Ulimit;
 use crate::seccomp::SeccompProfile;
 use crate::window::WindowSize;
 
 /// What to run in a container that runs.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Entry {
     /// The command.
     pub argv: Vec<String>,
@@ -28,6 +30,8 @@ pub struct Entry {
     pub no_new_privileges: bool,
     /// Per-process limits.
     pub ulimits: Vec<Ulimit>,
+    /// How likely it is killed when the host has no memory left, -1000 to 1000.
+    pub oom_score_adj: Option<i32>,
     /// It has a terminal, of this size at first.
     pub terminal: Option<WindowSize>,
 }

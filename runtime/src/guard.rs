@@ -106,7 +106,7 @@ fn start() -> io::Result<Guard> {
     )?;
     let null = File::options().read(true).write(true).open("/dev/null")?;
     let fds = [null.as_fd(), null.as_fd(), null.as_fd(), theirs.as_fd()];
-    sys::clone_process(self_exe::sealed()?, ARG0, &fds, 0)?;
+    sys::clone_process(self_exe::sealed()?, &[ARG0], &fds, 0)?;
     Ok(Guard {
         socket: ours,
         next: Mutex::new(0),

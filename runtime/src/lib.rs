@@ -42,6 +42,7 @@ mod hidden;
 mod init;
 mod limits;
 mod line;
+mod mount;
 mod mountpoints;
 pub mod network;
 mod node;
@@ -51,6 +52,8 @@ mod prepare;
 mod processes;
 mod seccomp;
 mod self_exe;
+mod share;
+mod source;
 mod spawner;
 mod spec;
 mod sweep;
@@ -60,11 +63,13 @@ mod sync;
     reason = "the one place for it; every block says why it is sound"
 )]
 mod sys;
+mod terminations;
 pub mod users;
+pub mod view;
 mod window;
 pub mod writeback;
 
-pub use cgroup::{Group, Sizes};
+pub use cgroup::{Group, Sizes, Supported, supported};
 pub use container::{Container, ExitStatus, Killer, Running, Stdio};
 pub use cpus::check_sets;
 pub use enter::{Entered, Inhabitant, enter};
@@ -72,10 +77,15 @@ pub use entry::Entry;
 pub use error::{Error, Result};
 pub use hidden::Hidden;
 pub use init::init_hook;
-pub use limits::{CgroupParent, Limits, Pids, Resource, Ulimit};
+pub use limits::{
+    CgroupParent, Counted, Device, DeviceLimits, Limits, Pids, Rate, Resource, Ulimit,
+};
+pub use mount::{BindOptions, Mount, MountFlags, MountKind, Propagation};
 pub use node::{Access, Node};
 pub use processes::close_inherited;
 pub use seccomp::SeccompProfile;
-pub use spec::{Dns, Mount, MountKind, NetworkMode, Overlay, Rootfs, Spec};
+pub use share::{CgroupView, PidSpace, Shared};
+pub use spec::{Dns, NetworkMode, Overlay, Rootfs, Spec};
 pub use sweep::sweep;
+pub use terminations::terminations;
 pub use window::WindowSize;

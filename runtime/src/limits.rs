@@ -1,5 +1,7 @@
 //! What a container's processes may use: control group limits and ulimits.
 
+use std::fmt;
+use std::io;
 use std::path::{Component, Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -24,6 +26,20 @@ pub struct Limits {
     pub cpuset_mems: Option<String>,
     /// Processes and threads at once.
     pub pids: Pids,
+    /// Bytes of memory that are taken from it last when the host has none left.
+    pub memory_reservation: Option<u64>,
+    /// Processes that want more memory than there is wait for it in place of being killed.
+    pub oom_kill_disable: bool,
+    /// How readily memory is moved to swap, 0 to 100.
+    pub memory_swappiness: Option<u64>,
+    /// Length of a real-time period in microseconds.
+    pub rt_period: Option<u64>,
+    /// Microseconds of real-time scheduling in each of those.
+    pub rt_runtime: Option<i64>,
+    /// Block devices.
+    pub devices: DeviceLimits,
+    /// How likely its processes are killed when the host has no memory left, -1000 to 1000.
+    pub oom_score_adj: Option<i32>,
     /// Per-process limits.
     pub ulimits: Vec<Ulimit>,
     /// The control group that holds those of containers, below the root of each hierarchy; it is
@@ -41,9 +57,87 @@ impl Limits {
             || self.cpu_shares.is_some()
             || self.cpuset_cpus.is_some()
             || self.cpuset_mems.is_some()
+            || self.memory_reservation.is_some()
+            || self.oom_kill_disable
+            || self.memory_swappiness.is_some()
+            || self.rt_period.is_some()
+            || self.rt_runtime.is_some()
+            || !self.devices.is_empty()
             || self.pids != Pids::Unlimited
             || self.parent.is_some()
     }
+}
+
+/// How block devices may be used.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct DeviceLimits {
+    /// Relative weight, 10 to 1000.
+    pub weight: Option<u16>,
+    /// The weight on some devices.
+    pub weights: Vec<(Device, u16)>,
+    /// What may be done in a second.
+    pub rates: Vec<Rate>,
+}
+
+impl DeviceLimits {
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// A block device, by its numbers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Device {
+    /// Major number.
+    pub major: u32,
+    /// Minor number.
+    pub minor: u32,
+}
+
+impl Device {
+    /// The device of a path.
+    ///
+    /// # Errors
+    /// When there is nothing.
+    pub fn at(path: &str) -> io::Result<Self> {
+        let number = rustix::fs::stat(path)?.st_rdev;
+        Ok(Self {
+            major: rustix::fs::major(number),
+            minor: rustix::fs::minor(number),
+        })
+    }
+}
+
+impl fmt::Display for Device {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.major, self.minor)
+    }
+}
+
+/// What may be done with a device in a second.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Rate {
+    /// Which.
+    pub device: Device,
+    /// What is counted.
+    pub of: Counted,
+    /// So many.
+    pub most: u64,
+}
+
+/// What is counted of a device.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Counted {
+    /// Bytes that are read.
+    BytesRead,
+    /// Bytes that are written.
+    BytesWritten,
+    /// Reads.
+    Reads,
+    /// Writes.
+    Writes,
 }
 
 /// The path of a control group below the root of a hierarchy.

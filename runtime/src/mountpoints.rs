@@ -101,6 +101,13 @@ impl<'a> MountPoints<'a> {
         }
     }
 
+    /// As [`resolve_own`](Self::resolve_own), where no mount is still to come: what is missing is
+    /// made wherever it is to be.
+    pub(crate) fn resolve_in_mounts(&mut self, target: &str, kind: Kind) -> Result<String> {
+        self.covered.clear();
+        Ok(self.resolve_own(target, kind)?.path)
+    }
+
     /// What has been made so far.
     pub(crate) fn finish(self) -> Made {
         self.made

@@ -5,14 +5,15 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
 use std::sync::OnceLock;
 
-use rustix::fs::{CWD, FileType, Mode, OFlags};
+use rustix::fs::{CWD, Mode, OFlags};
 use rustix::mount::OpenTreeFlags;
 
 use crate::error::{Error, Result};
 use crate::mountpoints::{Found, Kind, Made, MountPoints};
 use crate::plan::{self, File, HostCapabilities, Inputs, Plan, Target};
-use crate::spec::{MountKind, NetworkMode, Rootfs, Spec};
-use crate::{dns, overlay, sys, users};
+use crate::source::is_dir;
+use crate::spec::{NetworkMode, Rootfs, Spec};
+use crate::{cgroup, dns, overlay, sys, users};
 
 /// What [`prepare`] made.
 #[derive(Debug)]
@@ -208,24 +209,6 @@ fn resolve_all(spec: &Spec, points: &mut MountPoints<'_>) -> Result<(Vec<File>, 
     Ok((files, targets))
 }
 
-fn is_dir(kind: &MountKind) -> Result<bool> {
-    let stat = match kind {
-        MountKind::Tmpfs { .. } => return Ok(true),
-        MountKind::File { .. } => return Ok(false),
-        MountKind::Bind { source, .. } => rustix::fs::stat(source)
-            .map_err(|errno| Error::setup(format!("bind {}", source.display()), errno))?,
-        MountKind::Tree { tree, below, .. } if below.is_empty() => {
-            rustix::fs::fstat(tree).map_err(|errno| Error::setup("look at an open file", errno))?
-        }
-        MountKind::Tree { tree, below, .. } => {
-            let opened = sys::open_in(tree.as_fd(), below);
-            let stat = opened.and_then(|fd| Ok(rustix::fs::fstat(fd)?));
-            stat.map_err(|error| Error::setup(format!("look at {below}"), error))?
-        }
-    };
-    Ok(FileType::from_raw_mode(stat.st_mode) == FileType::Directory)
-}
-
 fn host_capabilities() -> &'static HostCapabilities {
     static HOST: OnceLock<HostCapabilities> = OnceLock::new();
     HOST.get_or_init(|| {
@@ -240,6 +223,7 @@ fn host_capabilities() -> &'static HostCapabilities {
         HostCapabilities {
             mqueue: known.lines().any(|line| line.ends_with("\tmqueue")),
             thermal: thermal.collect(),
+            cgroups: cgroup::shown().to_vec(),
         }
     })
 }

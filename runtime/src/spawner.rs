@@ -3,32 +3,45 @@
 //! The parent-death signal of a process is sent when the *thread* that started it ends. Threads
 //! of a pool come and go; this one lives as long as the process.
 
+use std::ffi::CString;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::mpsc::{Sender, channel};
 use std::sync::{Mutex, OnceLock};
 
+use rustix::fs::{Mode, OFlags};
+use rustix::thread::{ThreadNameSpaceType, move_into_thread_name_spaces};
+
 use crate::sync::lock;
 use crate::sys::{self, Child};
 use crate::{init, self_exe};
 
+/// An init to be started.
+#[derive(Debug)]
+pub(crate) struct Start {
+    /// Its descriptors 0, 1, 2, …
+    pub(crate) fds: Vec<OwnedFd>,
+    /// Namespaces that are made for it, `CLONE_NEW*`.
+    pub(crate) namespaces: i32,
+    /// A process whose PID namespace it is born in, in place of this one's.
+    pub(crate) beside: Option<OwnedFd>,
+    /// What it is shown with where processes are listed.
+    pub(crate) words: Vec<CString>,
+}
+
 struct Request {
-    fds: Vec<OwnedFd>,
-    namespaces: i32,
+    start: Start,
     answer: Sender<io::Result<Child>>,
 }
 
-/// Starts the init with `fds` as its descriptors 0, 1, 2, … in new `namespaces`.
-pub(crate) fn start_init(fds: Vec<OwnedFd>, namespaces: i32) -> io::Result<Child> {
+/// Starts the init.
+pub(crate) fn start_init(start: Start) -> io::Result<Child> {
     static THREAD: OnceLock<Mutex<Sender<Request>>> = OnceLock::new();
     let requests = THREAD.get_or_init(|| {
         let (sender, receiver) = channel::<Request>();
         let serve = move || {
             for request in receiver {
-                let fds: Vec<_> = request.fds.iter().map(AsFd::as_fd).collect();
-                let started = self_exe::sealed()
-                    .and_then(|exe| sys::clone_process(exe, init::ARG0, &fds, request.namespaces));
-                let _ = request.answer.send(started);
+                let _ = request.answer.send(serve_one(&request.start));
             }
         };
         // When the thread cannot be made the receiver is dropped and every request fails.
@@ -41,11 +54,25 @@ pub(crate) fn start_init(fds: Vec<OwnedFd>, namespaces: i32) -> io::Result<Child
     let (answer, answered) = channel();
     let sender = lock(requests).clone();
     sender
-        .send(Request {
-            fds,
-            namespaces,
-            answer,
-        })
+        .send(Request { start, answer })
         .map_err(|e| gone(e.to_string()))?;
     answered.recv().map_err(|e| gone(e.to_string()))?
+}
+
+fn serve_one(start: &Start) -> io::Result<Child> {
+    let fds: Vec<_> = start.fds.iter().map(AsFd::as_fd).collect();
+    let words = start.words.iter().map(CString::as_c_str);
+    let argv: Vec<_> = std::iter::once(init::ARG0).chain(words).collect();
+    let exe = self_exe::sealed()?;
+    let Some(beside) = &start.beside else {
+        return sys::clone_process(exe, &argv, &fds, start.namespaces);
+    };
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+    let own = rustix::fs::open("/proc/self/ns/pid", flags, Mode::empty())?;
+    let kind = ThreadNameSpaceType::PROCESS_ID;
+    // Only where this thread's children are born changes, and that back again.
+    move_into_thread_name_spaces(beside.as_fd(), kind)?;
+    let child = sys::clone_process(exe, &argv, &fds, start.namespaces);
+    move_into_thread_name_spaces(own.as_fd(), kind)?;
+    child
 }

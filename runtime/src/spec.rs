@@ -7,16 +7,17 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::caps::{Capability, DEFAULT};
-use crate::hidden::Hidden;
 use crate::limits::{CgroupParent, Limits};
+use crate::mount::{Mount, MountKind};
 use crate::network::Sandbox;
 use crate::node::{Devices, Node};
 use crate::seccomp::SeccompProfile;
+use crate::share::{CgroupView, Shared};
 use crate::window::WindowSize;
 
 /// One process to run in a container: [`Spec::new`] gives the least that runs, the setters the
 /// rest. It can be stored as long as it has nothing that only this process holds: no
-/// [`NetworkMode::Sandbox`], no [`MountKind::Tree`].
+/// [`NetworkMode::Sandbox`], no [`MountKind::Tree`](crate::MountKind::Tree).
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Spec {
     /// The root file system.
@@ -59,6 +60,10 @@ pub struct Spec {
     pub(crate) nodes: Vec<Node>,
     /// Nothing of /proc and /sys is hidden or read-only.
     pub(crate) unmasked: bool,
+    /// Which namespaces are not its own.
+    pub(crate) shared: Shared,
+    /// How it sees its control groups.
+    pub(crate) cgroups: CgroupView,
     /// The process has a terminal of its own, of this size at first.
     pub(crate) terminal: Option<WindowSize>,
     /// Makes the working directory where it is missing.
@@ -94,6 +99,8 @@ impl Spec {
             devices: Devices::Closed,
             nodes: Vec::new(),
             unmasked: false,
+            shared: Shared::default(),
+            cgroups: CgroupView::Hidden,
             terminal: None,
             make_cwd: false,
             reaper: false,
@@ -143,6 +150,16 @@ impl Spec {
         let mut first: Vec<Mount> = mounts.into_iter().filter(|mount| !taken(mount)).collect();
         first.append(&mut self.mounts);
         self.mounts = first;
+        self
+    }
+
+    /// Leaves a path of this machine out that was bound in the same place.
+    pub fn without_bind(mut self, path: &str) -> Self {
+        let is_it = |mount: &Mount| match &mount.kind {
+            MountKind::Bind { source, .. } => mount.target == path && source.as_os_str() == path,
+            _ => false,
+        };
+        self.mounts.retain(|mount| !is_it(mount));
         self
     }
 
@@ -241,6 +258,18 @@ impl Spec {
         self
     }
 
+    /// Shares namespaces with this machine or another container.
+    pub fn shared(mut self, shared: Shared) -> Self {
+        self.shared = shared;
+        self
+    }
+
+    /// Shows the container its control groups; a mount of its own at /sys/fs/cgroup goes before.
+    pub fn cgroups(mut self, view: CgroupView) -> Self {
+        self.cgroups = view;
+        self
+    }
+
     /// Gives the process a terminal, whose other end [`crate::Running::terminal`] is.
     pub fn terminal(mut self, size: WindowSize) -> Self {
         self.terminal = Some(size);
@@ -270,7 +299,7 @@ impl Spec {
         self
     }
 
-    /// Sets the size of /dev/shm in bytes.
+    /// Sets the size of /dev/shm in bytes; none is mounted with 0.
     pub fn shm_size(mut self, bytes: u64) -> Self {
         self.shm_size = bytes;
         self
@@ -325,98 +354,6 @@ pub enum NetworkMode {
     /// A network namespace that others may be in, too.
     #[serde(skip)]
     Joined(Arc<OwnedFd>),
-}
-
-/// One mount besides the standard ones.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct Mount {
-    /// Absolute path in the container, resolved inside its root; made when missing and removed
-    /// again afterwards.
-    pub target: String,
-    /// What is mounted there.
-    pub kind: MountKind,
-}
-
-/// What a [`Mount`] shows.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub enum MountKind {
-    /// A file or directory of the host, with the mounts below it.
-    Bind {
-        /// The host's path; a final symbolic link is followed.
-        source: PathBuf,
-        /// Forbids writing.
-        readonly: bool,
-    },
-    /// A file or directory the caller has open (with `O_PATH` at least) or a detached mount:
-    /// nothing can be swapped below it.
-    #[serde(skip)]
-    Tree {
-        /// The open file, directory or detached mount.
-        tree: Arc<OwnedFd>,
-        /// What of the tree is shown, resolved inside it; empty for all of it. Anything else
-        /// takes the tree itself to be a mount.
-        below: String,
-        /// Forbids writing.
-        readonly: bool,
-    },
-    /// A file that is in memory only, read-only, and gone with the container.
-    File {
-        /// What is in it.
-        content: Hidden,
-        /// Owner.
-        uid: u32,
-        /// Group.
-        gid: u32,
-        /// Permission bits.
-        mode: u32,
-    },
-    /// An empty memory file system.
-    Tmpfs {
-        /// Size limit in bytes.
-        size: Option<u64>,
-        /// Further options of tmpfs(5); `mode` in place of what it is otherwise.
-        options: Vec<(String, String)>,
-        /// Forbids writing.
-        readonly: bool,
-    },
-}
-
-impl Mount {
-    /// Binds a path of the host.
-    pub fn bind(source: impl Into<PathBuf>, target: impl Into<String>, readonly: bool) -> Self {
-        Self {
-            target: target.into(),
-            kind: MountKind::Bind {
-                source: source.into(),
-                readonly,
-            },
-        }
-    }
-
-    /// Binds what the caller has open.
-    pub fn tree(tree: Arc<OwnedFd>, target: impl Into<String>, readonly: bool) -> Self {
-        Self {
-            target: target.into(),
-            kind: MountKind::Tree {
-                tree,
-                below: String::new(),
-                readonly,
-            },
-        }
-    }
-
-    /// Mounts a memory file system, with the mode of the directory that it covers, 1777 where
-    /// there is none.
-    pub fn tmpfs(target: impl Into<String>, size: Option<u64>) -> Self {
-        Self {
-            target: target.into(),
-            kind: MountKind::Tmpfs {
-                size,
-                options: Vec::new(),
-                readonly: false,
-            },
-        }
-    }
 }
 
 /// Resolver settings, as Docker's `--dns`, `--dns-search`, `--dns-option`.

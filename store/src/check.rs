@@ -5,10 +5,10 @@ use std::sync::Arc;
 
 use oci::{ChainId, Digest};
 
-use crate::db::{self, Durability, check as table, containers, snapshots};
+use crate::db::{self, Durability, check as table, snapshots};
 use crate::error::Result;
 use crate::snapshot::Snapshot;
-use crate::store::{Store, blocking, orphans};
+use crate::store::{Known, Store, blocking, orphans};
 use crate::trash;
 
 impl Store {
@@ -67,16 +67,13 @@ impl Store {
     pub async fn leftovers(&self) -> Result<Vec<(PathBuf, u64)>> {
         let mut db = self.0.db.lock().await;
         let without_row = if self.0.read_only {
-            let live = snapshots::ids(&mut db).await?;
-            let kept = containers::ids(&mut db).await?;
-            orphans(&self.0.layout, &live, &kept)?
+            orphans(&self.0.layout, &Known::read(&mut db).await?)?
         } else {
             // No snapshot is between its place and its row while a transaction is held.
             let mut tx = db.begin(Durability::Lazy).await?;
-            let live = snapshots::ids(&mut tx).await?;
-            let kept = containers::ids(&mut tx).await?;
+            let known = Known::read(&mut tx).await?;
             let shared = Arc::clone(&self.0);
-            let found = blocking(move || orphans(&shared.layout, &live, &kept)).await?;
+            let found = blocking(move || orphans(&shared.layout, &known)).await?;
             tx.rollback().await?;
             found
         };

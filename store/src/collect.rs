@@ -21,7 +21,7 @@ use crate::db::{self, Durability};
 use crate::error::{Error, Result};
 use crate::lock::{Gate, InUse};
 use crate::reserve;
-use crate::store::{Store, blocking, orphans};
+use crate::store::{Known, Store, blocking, orphans};
 use crate::trash::{self, Abandoned};
 
 /// Staging files of blobs that nobody has locked belong to nobody. This long one may be about to
@@ -80,10 +80,7 @@ impl Store {
         table::delete_sources(tx, in_use.since).await?;
         let referenced = table::referenced_blobs(tx).await?;
         let live = match candidates {
-            BlobCandidates::All => Some((
-                db::snapshots::ids(tx).await?,
-                db::containers::ids(tx).await?,
-            )),
+            BlobCandidates::All => Some(Known::read(tx).await?),
             BlobCandidates::These(_) => None,
         };
         let shared = Arc::clone(&self.0);
@@ -126,9 +123,9 @@ impl Store {
                 }
             }
             found.blobs.sort();
-            if let Some((live, kept)) = live {
+            if let Some(known) = live {
                 // Nothing gets its place or its row while we hold the transaction.
-                let left = orphans(&shared.layout, &live, &kept)?.into_iter();
+                let left = orphans(&shared.layout, &known)?.into_iter();
                 found.left = left.filter(|path| !dying.contains(path)).collect();
                 found.abandoned = trash::abandoned(&shared.layout)?;
                 let trashed = trash::entries(&shared.layout)?;

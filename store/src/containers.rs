@@ -14,6 +14,7 @@ use oci::{ChainId, Digest};
 use crate::db::Durability;
 use crate::db::containers::{self as table, ContainerRow};
 use crate::db::sqlite::Connection;
+use crate::db::volumes;
 use crate::error::{Error, Result};
 use crate::lock::try_lock;
 use crate::remove::{Named, Names, is_single};
@@ -38,6 +39,10 @@ pub struct NewContainer {
     pub record: String,
     /// Nanoseconds since the epoch.
     pub created: i64,
+    /// The volumes that it uses, which are held by whoever makes it.
+    pub volumes: Vec<String>,
+    /// The images that are mounted in it, with their layers.
+    pub images: Vec<(Digest, Option<ChainId>)>,
 }
 
 /// A container that is there.
@@ -93,10 +98,14 @@ impl Store {
     /// [`Error::ContainerName`] when the name is another's, [`Error::NoSuchSnapshot`] when the
     /// layers are gone.
     pub async fn add_container(&self, new: &NewContainer) -> Result<StoredContainer> {
-        if let Some(chain_id) = &new.chain_id
-            && self.chain(chain_id).await?.is_empty()
-        {
-            return Err(Error::NoSuchSnapshot(chain_id.clone()));
+        let mounted = new
+            .images
+            .iter()
+            .filter_map(|(_, chain_id)| chain_id.as_ref());
+        for chain_id in new.chain_id.iter().chain(mounted) {
+            if self.chain(chain_id).await?.is_empty() {
+                return Err(Error::NoSuchSnapshot(chain_id.clone()));
+            }
         }
         let mut db = self.0.db.lock().await;
         let mut tx = db.begin(Durability::Full).await?;
@@ -108,6 +117,14 @@ impl Store {
         }
         let of = (&new.image, new.chain_id.as_ref());
         table::insert(&mut tx, &new.id, &new.name, of, &new.record, new.created).await?;
+        for volume in &new.volumes {
+            if !volumes::add_user(&mut tx, volume, &new.id).await? {
+                return Err(Error::NoSuchVolume(volume.clone()));
+            }
+        }
+        for (image, chain_id) in &new.images {
+            table::mounts_image(&mut tx, &new.id, image, chain_id.as_ref()).await?;
+        }
         let dir = self.0.layout.container(&new.id);
         // A directory without a row is found while nobody holds the transaction.
         make(&self.0.layout.containers, &dir)?;
@@ -300,6 +317,8 @@ mod tests {
             chain_id: None,
             record: "{}".to_owned(),
             created: 1,
+            volumes: Vec::new(),
+            images: Vec::new(),
         }
     }
 

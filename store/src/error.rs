@@ -231,6 +231,17 @@ pub enum Error {
         /// The ID of the container that has it.
         holder: String,
     },
+    /// No volume has this name.
+    #[error("get {0}: no such volume")]
+    NoSuchVolume(String),
+    /// A volume that containers use, whether they run or not.
+    #[error("remove {name}: volume is in use - [{}]", users.join(", "))]
+    VolumeInUse {
+        /// Its name.
+        name: String,
+        /// The IDs of the containers.
+        users: Vec<String>,
+    },
     /// `rmi` of the last name of an image that a container was made of, without force.
     #[error(
         "conflict: unable to remove repository reference \"{name}\" (must force) - container \

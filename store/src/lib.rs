@@ -14,6 +14,7 @@
 //! | [`remove`] | `rmi` |
 //! | [`share`] | one layer on several stacks |
 //! | [`containers`] | containers: their rows and directories |
+//! | [`volumes`] | volumes: their rows and directories, and whose they are |
 //! | [`networks`] | networks that containers are on: their rows |
 //! | [`claim`] | who does a step that several are about to do |
 //! | [`layers`] | the blobs of layers, and where else they are |
@@ -58,6 +59,7 @@ pub mod share;
 pub mod snapshot;
 pub mod store;
 mod trash;
+pub mod volumes;
 
 pub use claim::Claim;
 pub use containers::{NewContainer, StoredContainer};
@@ -73,6 +75,7 @@ pub use remove::Removal;
 pub use root::default_root;
 pub use snapshot::{Snapshot, StagedSnapshot};
 pub use store::Store;
+pub use volumes::{HeldVolume, NewVolume, StoredVolume};
 
 #[cfg(test)]
 mod tests;

@@ -67,6 +67,11 @@ fn wanted(all: u64) -> u64 {
     SIZE.min(all / PART)
 }
 
+/// Whether room may have to be made, for any purpose.
+pub(crate) fn is_short(layout: &Layout) -> bool {
+    space(layout).is_some_and(|space| space.available < SIZE)
+}
+
 /// Sees to it that a database can be opened.
 ///
 /// # Errors

@@ -9,6 +9,7 @@
 //!   snapshots/staging/<name>/ being made: fs and work, the directory flocked by its owner
 //!   leases/<name>             flocked by the processes that use the store
 //!   containers/<id>/          a container each: fs and work, and what has become of it
+//!   volumes/<name>/_data      a volume each, flocked by whoever fills or removes it
 //!   claims/<key>              flocked by the process that does what the key stands for
 //!   build/                    derived data, which can be made again
 //!   mounts/<name>-<n>/fs      directories of cache mounts, flocked by the steps that use them
@@ -73,11 +74,13 @@ pub(crate) struct Layout {
     pub reserve: PathBuf,
     pub mounts: PathBuf,
     pub containers: PathBuf,
+    pub volumes: PathBuf,
 }
 
 /// What may be in the root of a store that is only half made.
-const KNOWN: [&str; 15] = [
+const KNOWN: [&str; 16] = [
     "containers",
+    "volumes",
     "lock",
     "store.db",
     "store.db-wal",
@@ -109,6 +112,7 @@ impl Layout {
             reserve: root.join("reserve"),
             mounts: root.join("mounts"),
             containers: root.join("containers"),
+            volumes: root.join("volumes"),
             root,
         })
     }
@@ -121,6 +125,11 @@ impl Layout {
     /// The directory of a container.
     pub fn container(&self, id: &str) -> PathBuf {
         self.containers.join(id)
+    }
+
+    /// The directory of a volume.
+    pub fn volume(&self, name: &str) -> PathBuf {
+        self.volumes.join(name)
     }
 
     /// Makes what is missing; an existing root is only taken when it is empty or a store.

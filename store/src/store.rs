@@ -11,6 +11,7 @@ use oci::blob::DiskBlobs;
 use rustix::fs::{Access, AtFlags, CWD};
 use tokio::task::JoinHandle;
 
+use crate::db::sqlite::Connection;
 use crate::db::{self, Db, Durability};
 use crate::error::{Error, MAX_ROOT, Result};
 use crate::lock::{Gate, Lease, Leases};
@@ -107,9 +108,11 @@ impl Store {
             if let Err(e) = layout.close_to_others() {
                 tracing::warn!(error = %e, "the store is open to other users");
             }
-            // It writes to the disk, and may have to wait for it.
-            let room = layout.clone();
-            blocking(move || reserve::make_room(&room, purpose)).await?;
+            if reserve::is_short(&layout) {
+                // It writes to the disk, and may have to wait for it.
+                let room = layout.clone();
+                blocking(move || reserve::make_room(&room, purpose)).await?;
+            }
             None
         } else {
             let layout = layout.clone();
@@ -173,12 +176,11 @@ impl Store {
                 "dropped layers that a crash may have damaged"
             );
         }
-        let live = db::snapshots::ids(&mut tx).await?;
         db::meta::set_boot_id(&mut tx, boot_id).await?;
         let shared = self.0.clone();
         // Nothing gets its place or its row while we hold the transaction.
-        let kept = db::containers::ids(&mut tx).await?;
-        let left = blocking(move || orphans(&shared.layout, &live, &kept)).await?;
+        let known = Known::read(&mut tx).await?;
+        let left = blocking(move || orphans(&shared.layout, &known)).await?;
         tx.commit().await?;
         let shared = self.0.clone();
         blocking(move || {
@@ -317,19 +319,38 @@ fn located(layout: &Layout, error: Error) -> Error {
     }
 }
 
-/// Directories of snapshots that are not among the `live`, and of containers that are not `kept`;
-/// to be asked with a write transaction held, so that none is between its place and its row.
-pub(crate) fn orphans(
-    layout: &Layout,
-    live: &HashSet<i64>,
-    kept: &HashSet<String>,
-) -> Result<Vec<PathBuf>> {
+/// What the database knows of directories.
+#[derive(Debug)]
+pub(crate) struct Known {
+    /// Snapshots.
+    snapshots: HashSet<i64>,
+    /// Containers, by ID.
+    containers: HashSet<String>,
+    /// Volumes, by name.
+    volumes: HashSet<String>,
+}
+
+impl Known {
+    /// Asks the database.
+    pub(crate) async fn read(db: &mut Connection) -> Result<Self> {
+        Ok(Self {
+            snapshots: db::snapshots::ids(db).await?,
+            containers: db::containers::ids(db).await?,
+            volumes: db::volumes::names(db).await?,
+        })
+    }
+}
+
+/// Directories of snapshots, containers and volumes that are not `known`; to be asked with a write
+/// transaction held, so that none is between its place and its row.
+pub(crate) fn orphans(layout: &Layout, known: &Known) -> Result<Vec<PathBuf>> {
     let snapshots = others(&layout.snapshots, |name| {
         let id = name.parse::<i64>().ok();
-        id.is_none_or(|id| live.contains(&id))
+        id.is_none_or(|id| known.snapshots.contains(&id))
     })?;
-    let containers = others(&layout.containers, |name| kept.contains(name))?;
-    Ok([snapshots, containers].concat())
+    let containers = others(&layout.containers, |name| known.containers.contains(name))?;
+    let volumes = others(&layout.volumes, |name| known.volumes.contains(name))?;
+    Ok([snapshots, containers, volumes].concat())
 }
 
 /// What is in a directory besides what is `known`.

@@ -59,7 +59,16 @@ fn of_store(root: &Path) -> Vec<String> {
         let program = fs::read_link(proc.join("exe"));
         let ours = program.is_ok_and(|exe| exe.to_string_lossy().contains("rbuild"))
             || name.contains("rbuild");
-        if ours && (environment.contains(needle) || arguments.contains(needle)) {
+        // Monitors have neither, but files of their containers.
+        let files = || {
+            let open = fs::read_dir(proc.join("fd"))
+                .into_iter()
+                .flatten()
+                .flatten();
+            let mut paths = open.filter_map(|entry| fs::read_link(entry.path()).ok());
+            paths.any(|path| path.to_string_lossy().contains(needle))
+        };
+        if ours && (environment.contains(needle) || arguments.contains(needle) || files()) {
             found.push(format!("process {pid} ({name}): {arguments}"));
         }
     }

@@ -96,8 +96,8 @@ impl Machine {
         std::thread::scope(|scope| scope.spawn(bind).join()).expect("listen")
     }
 
-    /// Answers whoever asks this machine for names at `address` by the same address, until the tests
-    /// end.
+    /// Answers whoever asks this machine for names at `address` by the same address, until the
+    /// tests end.
     pub fn serve_names(&self, address: &str, answer: std::net::Ipv4Addr) {
         let namespace = self.namespace();
         let bind = || {

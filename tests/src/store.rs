@@ -141,7 +141,13 @@ impl Store {
 impl Drop for Store {
     fn drop(&mut self) {
         if !std::thread::panicking() {
-            assert_nothing_left(self.dir.path());
+            return assert_nothing_left(self.dir.path());
+        }
+        // A story that has failed leaves no container behind, and says why it failed all the same.
+        let all = self.rbuild(["ps", "-aq"]).run().out();
+        let ids: Vec<&str> = all.lines().collect();
+        if !ids.is_empty() {
+            self.rbuild(["rm", "-f"]).args(ids).run();
         }
     }
 }

@@ -145,6 +145,43 @@ services:
     assert!(!store.has("postgres"));
 }
 
+/// Paths of files that are included or extended start from their own folders, as compose has it.
+#[test]
+fn compose_files_include_and_extend_others() {
+    let store = need!(Store::busybox());
+    let dir = Dir::new()
+        .file(
+            "compose.yaml",
+            "include: [part/more.yaml]\n\
+             services:\n  web:\n    extends: {file: part/base.yaml, service: base}\n    image: web\n",
+        )
+        .file(
+            "part/more.yaml",
+            "services:\n  job:\n    image: job:${TAG}\n    build: {context: ./job}\n",
+        )
+        .file("part/.env", "TAG=one\n")
+        .file(
+            "part/base.yaml",
+            "services:\n  base:\n    build: {context: ../web, args: {WHO: base}}\n",
+        )
+        .file("part/job/Dockerfile", "FROM busybox\nCOPY f /f\n")
+        .file("part/job/f", "job\n")
+        .file("web/Dockerfile", "FROM busybox\nARG WHO\nRUN echo $WHO >/who\n");
+    store.rbuild(["bake"]).current_dir(dir.path()).ok();
+    assert_eq!(store.tree("job:one").text("f"), "job\n");
+    assert_eq!(store.tree("web").text("who"), "base\n");
+    let broken = Dir::new().file(
+        "compose.yaml",
+        "include: [gone.yaml]\nservices:\n  a: {build: .}\n",
+    );
+    store
+        .rbuild(["bake"])
+        .current_dir(broken.path())
+        .fails(1)
+        .tells("compose.yaml:1:11")
+        .tells("open gone.yaml: no such file or directory");
+}
+
 #[test]
 fn a_broken_file_is_shown_where_it_is_broken() {
     let store = need!(Store::busybox());

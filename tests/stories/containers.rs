@@ -1,108 +1,12 @@
 //! Containers: each line is typed to rbuild and to a dockerd, and comes to the same.
 
 use std::path::Path;
-use std::time::{Duration, Instant};
 
-use e2e::{Cmd, Docker, Done, Store, busybox, modern_docker, need};
+use e2e::{Cmd, Store, busybox, need};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use serde_json::Value;
 
-/// What both print, with what is each one's own left out.
-fn plain(text: &str) -> String {
-    let mut out = Vec::new();
-    for line in text.lines() {
-        let line = line.trim_end();
-        let line = line.strip_prefix("ERROR: ").unwrap_or(line);
-        let line = line.strip_prefix("docker: ").unwrap_or(line);
-        let line = line.strip_prefix("Error: ").unwrap_or(line);
-        let line = line
-            .strip_prefix("Error response from daemon: ")
-            .unwrap_or(line)
-            .trim_end_matches('.');
-        // docker 20.10's client sends its users to its help, and sometimes logs that it no longer
-        // waits.
-        let is_noise = |start: &&str| line.starts_with(*start);
-        if line.is_empty() || ["See 'docker", "time=\""].iter().any(is_noise) {
-            continue;
-        }
-        let words: Vec<&str> = line.split(' ').map(unnamed).collect();
-        out.push(words.join(" "));
-    }
-    out.join("\n")
-}
-
-/// IDs are never the same.
-fn unnamed(word: &str) -> &str {
-    let word = word.strip_prefix("sha256:").unwrap_or(word);
-    let bare = word.trim_matches(|c: char| !c.is_ascii_hexdigit());
-    let is_id = |text: &str| text.bytes().all(|b| b.is_ascii_hexdigit());
-    match bare.len() {
-        64 | 12 if is_id(bare) => "ID",
-        _ => word,
-    }
-}
-
-/// Runs a line of words, in which quotes keep words together.
-fn words(line: &str) -> Vec<String> {
-    let mut words = Vec::new();
-    let mut word = String::new();
-    let mut quoted = false;
-    for c in line.chars() {
-        match c {
-            '\'' => quoted = !quoted,
-            ' ' if !quoted => words.push(std::mem::take(&mut word)),
-            c => word.push(c),
-        }
-    }
-    words.push(word);
-    words
-}
-
-struct Both {
-    ours: Store,
-    docker: &'static Docker,
-}
-
-impl Both {
-    /// Runs a line on both; output, errors and exit codes are the same, or it is told how not.
-    fn same(&self, line: &str) -> Option<String> {
-        let (ours, theirs) = self.run(line);
-        let of = |done: &Done| {
-            let code = done.status.code();
-            (code, plain(&done.out()), plain(&done.err()))
-        };
-        let (ours, theirs) = (of(&ours), of(&theirs));
-        let text = || format!("{line}\n  rbuild: {ours:?}\n  docker: {theirs:?}");
-        (ours != theirs).then(text)
-    }
-
-    /// Runs a line on both; output and exit codes are the same, and both give the same reason.
-    fn alike(&self, line: &str, reason: &str) -> Option<String> {
-        let (ours, theirs) = self.run(line);
-        let of = |done: &Done| {
-            let gives = plain(&done.err()).contains(reason);
-            (done.status.code(), plain(&done.out()), gives)
-        };
-        let same = of(&ours) == of(&theirs) && of(&ours).2;
-        let text = || format!("{line}\n  rbuild: {ours}\n  docker: {theirs}");
-        (!same).then(text)
-    }
-
-    /// Runs a line on both; exit codes are the same.
-    fn same_code(&self, line: &str) -> Option<String> {
-        let (ours, theirs) = self.run(line);
-        let text = || format!("{line}\n  rbuild: {ours}\n  docker: {theirs}");
-        (ours.status.code() != theirs.status.code()).then(text)
-    }
-
-    fn run(&self, line: &str) -> (Done, Done) {
-        let words = words(line);
-        let ours = self.ours.rbuild(&words).stdin("typed\n").run();
-        let theirs = self.docker.cmd(&words).stdin("typed\n").run();
-        (ours, theirs)
-    }
-}
+use crate::both::{Both, eventually, inspect, monitor, pid_of};
 
 /// Lines of which everything is the same.
 const SAME: &[&str] = &[
@@ -214,10 +118,7 @@ const CODES: &[&str] = &[
 
 #[test]
 fn each_line_does_what_docker_does() {
-    let both = Both {
-        ours: need!(Store::busybox()),
-        docker: need!(modern_docker()),
-    };
+    let both = need!(Both::new());
     // An image that nobody else tags: only the last name of one is kept by its containers.
     let base = need!(busybox());
     let import = |cmd: Cmd| cmd.arg("import").arg(&base).arg("lines").ok();
@@ -261,33 +162,6 @@ fn what_a_container_changed_is_told_kept_and_exported() {
     let has = |name: &str| listed.lines().any(|line| line == name);
     assert_eq!((has("new"), has("dd/"), has("bin/ls")), (true, true, false));
     store.rbuild(["rm", "-f", "web"]).ok();
-}
-
-/// Waits for something that is about to be.
-#[track_caller]
-fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
-    let until = Instant::now() + Duration::from_secs(60);
-    while !holds() {
-        assert!(Instant::now() < until, "never: {what}");
-        std::thread::sleep(Duration::from_millis(20));
-    }
-}
-
-fn inspect(store: &Store, name: &str) -> Value {
-    let mut all = store.rbuild(["inspect", name]).ok().json();
-    all[0].take()
-}
-
-/// The process that watches over a container.
-fn monitor(pid: i32) -> Pid {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
-    let parent = stat.rsplit_once(')').unwrap().1.split_whitespace().nth(1);
-    Pid::from_raw(parent.unwrap().parse().unwrap())
-}
-
-fn pid_of(store: &Store, name: &str) -> i32 {
-    let pid = inspect(store, name)["State"]["Pid"].as_i64().unwrap();
-    i32::try_from(pid).unwrap()
 }
 
 #[test]

@@ -7,10 +7,14 @@
 )]
 
 mod baking;
+mod both;
 mod building;
 mod buildkit_cache;
 mod cache;
+mod container_health;
+mod container_limits;
 mod container_networks;
+mod container_ports;
 mod containers;
 mod contexts;
 mod copying;
@@ -30,6 +34,7 @@ mod isolation;
 mod layers;
 mod lists;
 mod mounts;
+mod networked;
 mod networks;
 mod outputs;
 mod parallel;

@@ -1,18 +1,19 @@
 //! Compose files: every service that is built becomes a target.
 //!
 //! - [`node`]: YAML with places; [`interpolate`]: `${NAME}`; [`dotenv`]: `.env`
+//! - [`load`]: `include` and `extends.file`
 //! - [`services`]: from services to targets
 
 pub mod dotenv;
 mod interpolate;
+mod load;
 mod node;
 mod services;
 
-use std::collections::BTreeMap;
-
 use crate::config::Config;
 use crate::error::Mistake;
-use crate::source::Span;
+use crate::source::{Definition, Other, Span};
+use load::{Environment, Loader};
 use node::{Kind, Node};
 pub use services::attest_flag;
 
@@ -28,12 +29,8 @@ pub fn parse(text: &str, file: usize) -> Result<Compose, Mistake> {
     if !matches!(root.kind, Kind::Map(_) | Kind::Null) {
         return Err(Mistake::at(root.at, "top-level object must be a mapping"));
     }
-    if let Some(include) = root.get("include") {
-        let text = "include is not read here: name the files with -f, one after the other";
-        return Err(Mistake::at(include.at, text));
-    }
     let known = |name: &str| root.get(name).is_some();
-    match known("services") || known("secrets") {
+    match known("services") || known("secrets") || known("include") {
         true => Ok(Compose(root)),
         false => Err(Mistake::at(
             Span {
@@ -52,14 +49,15 @@ pub fn parse(text: &str, file: usize) -> Result<Compose, Mistake> {
 /// Where a service cannot be built.
 pub fn add(
     files: Vec<Compose>,
-    environment: &BTreeMap<String, String>,
+    environment: &Environment,
+    given: &[Definition],
+    others: &[Other],
     config: &mut Config,
 ) -> Result<Vec<String>, Mistake> {
-    let mut missing = Vec::new();
+    let mut loader = Loader::new(given, others, false);
     let mut whole: Option<Node> = None;
-    for Compose(mut root) in files {
-        interpolate::interpolate(&mut root, "", environment, &mut missing)?;
-        services::canonical(&mut root)?;
+    for Compose(root) in files {
+        let root = loader.load(root, environment)?;
         match &mut whole {
             Some(whole) => whole.merge(root),
             None => whole = Some(root),
@@ -68,5 +66,21 @@ pub fn add(
     if let Some(whole) = whole {
         services::add(&whole, environment, config)?;
     }
-    Ok(missing)
+    Ok(loader.missing)
+}
+
+/// The files that compose files name and nobody has read yet; what else is wrong is told later.
+pub fn wanted(
+    files: Vec<Compose>,
+    environment: &Environment,
+    given: &[Definition],
+    others: &[Other],
+) -> Vec<String> {
+    let mut loader = Loader::new(given, others, true);
+    for Compose(root) in files {
+        if loader.load(root, environment).is_err() {
+            break;
+        }
+    }
+    loader.wanted
 }

@@ -190,6 +190,28 @@ impl Node {
         }
     }
 
+    /// The value of a name, to change it.
+    pub fn get_mut(&mut self, name: &str) -> Option<&mut Self> {
+        let found = self
+            .as_entries_mut()
+            .iter_mut()
+            .find(|(known, _)| known == name);
+        found.map(|(_, one)| one)
+    }
+
+    /// The entries of the map of a name; whatever is none has none.
+    pub fn entries_mut(&mut self, name: &str) -> &mut [(String, Self)] {
+        self.get_mut(name).map_or(&mut [], Self::as_entries_mut)
+    }
+
+    /// The entries of a map; whatever is none has none.
+    pub fn as_entries_mut(&mut self) -> &mut [(String, Self)] {
+        match &mut self.kind {
+            Kind::Map(entries) => entries,
+            _ => &mut [],
+        }
+    }
+
     /// A plain value as text; `None` for nothing.
     ///
     /// # Errors
@@ -257,6 +279,25 @@ impl Node {
                 let pairs = entries.map(|(name, one)| Ok((name.clone(), one.text(what)?)));
                 pairs.collect()
             }
+        }
+    }
+
+    /// Whether it says the same, wherever it stands.
+    pub fn same(&self, other: &Self) -> bool {
+        match (&self.kind, &other.kind) {
+            (Kind::Null, Kind::Null) => true,
+            (Kind::Bool(a), Kind::Bool(b)) => a == b,
+            (Kind::Number(a), Kind::Number(b)) | (Kind::Text(a), Kind::Text(b)) => a == b,
+            (Kind::List(a), Kind::List(b)) => {
+                a.len() == b.len() && a.iter().zip(b).all(|(a, b)| a.same(b))
+            }
+            (Kind::Map(a), Kind::Map(b)) => {
+                let in_other = |name: &str| other.get(name);
+                let known =
+                    |(name, one): &(String, Self)| in_other(name).is_some_and(|b| one.same(b));
+                a.len() == b.len() && a.iter().all(known)
+            }
+            _ => false,
         }
     }
 

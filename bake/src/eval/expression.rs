@@ -9,6 +9,7 @@ use crate::error::Mistake;
 use crate::source::Span;
 use crate::syntax::hcl;
 use crate::syntax::tree::{Call, Expression, For, Kind, Step};
+use crate::types;
 use crate::value::Value;
 
 /// What an expression comes to.
@@ -116,6 +117,33 @@ fn conditional(parts: &[Expression; 3], scope: Scope<'_>) -> Result<Value, Mista
     evaluate(if holds { then } else { otherwise }, scope)
 }
 
+/// `convert(VALUE, TYPE)`
+fn converted(call: &Call, scope: Scope<'_>) -> Result<Value, Mistake> {
+    let (value, to) = match call.arguments.as_slice() {
+        [value, to] => (value, to),
+        [_, _, more, ..] => {
+            let text =
+                "Too many function arguments; Function \"convert\" expects only 2 argument(s).";
+            return Err(Mistake::at(more.at, text));
+        }
+        few => {
+            let missing = if few.is_empty() { "value" } else { "type" };
+            let text = format!(
+                "Not enough function arguments; Function \"convert\" expects 2 argument(s). Missing \
+                 value for {missing:?}."
+            );
+            return Err(Mistake::at(call.close_at, text));
+        }
+    };
+    let to = types::written(to)?;
+    let found = evaluate(value, scope)?;
+    to.convert(&found).map_err(|what| {
+        let text =
+            format!("Invalid function argument; Invalid value for \"value\" parameter: {what}.");
+        Mistake::at(value.at, text)
+    })
+}
+
 fn called(call: &Call, scope: Scope<'_>) -> Result<Value, Mistake> {
     // These two are asked before their arguments are known to mean anything.
     match call.name.as_str() {
@@ -141,6 +169,8 @@ fn called(call: &Call, scope: Scope<'_>) -> Result<Value, Mistake> {
                 .all(|one| evaluate(one, scope).is_ok());
             return Ok(Value::Bool(known));
         }
+        // A type is no value: nothing is asked what it means.
+        "convert" => return converted(call, scope),
         _ => {}
     }
     let mut arguments = Vec::new();

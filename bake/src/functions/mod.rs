@@ -3,6 +3,7 @@
 //! - [`table`]: which there are, and what they take
 //! - the rest: what they do, by what they are about
 
+mod addresses;
 mod dates;
 mod encoding;
 mod formats;
@@ -20,19 +21,6 @@ use crate::value::Value;
 
 pub use wants::World;
 
-/// Functions of buildx that nobody has asked for here: what they are told.
-const ABSENT: &[&str] = &[
-    "bcrypt",
-    "cidrhost",
-    "cidrnetmask",
-    "cidrsubnet",
-    "cidrsubnets",
-    "convert",
-    "csvdecode",
-    "rsadecrypt",
-    "semvercmp",
-];
-
 /// Whether there is a function of that name.
 pub fn exists(name: &str) -> bool {
     table::find(name).is_some()
@@ -45,13 +33,7 @@ pub fn exists(name: &str) -> bool {
 pub fn call(call: &Call, arguments: &[(Value, Span)], world: &World) -> Result<Value, Mistake> {
     let name = &call.name;
     let Some(function) = table::find(name) else {
-        let text = match ABSENT.contains(&name.as_str()) {
-            true => format!(
-                "Call to unsupported function; {name} is a function of buildx that is not here: \
-                 compute its value outside, and pass it in by a variable"
-            ),
-            false => format!("Call to unknown function; There is no function named {name:?}."),
-        };
+        let text = format!("Call to unknown function; There is no function named {name:?}.");
         return Err(Mistake::at(call.name_at, text));
     };
     let wanted = function.takes.len();

@@ -2,7 +2,7 @@
 
 use super::wants::Want::{self, Any, Free, List, Map, Number, Text, Texts, Truth};
 use super::wants::World;
-use super::{dates, encoding, formats, lists, numbers, sets, strings};
+use super::{addresses, dates, encoding, formats, lists, numbers, sets, strings};
 use crate::value::Value;
 
 /// What a function does with arguments that are what it wants.
@@ -30,7 +30,9 @@ pub fn find(name: &str) -> Option<&'static Function> {
         .find(|one| one.name == name)
 }
 
-const GROUPS: &[&[Function]] = &[NUMBERS, TRUTH, STRINGS, LISTS, SETS, ENCODINGS, TIMES];
+const GROUPS: &[&[Function]] = &[
+    NUMBERS, TRUTH, STRINGS, LISTS, SETS, ENCODINGS, ADDRESSES, TIMES,
+];
 
 const fn with(name: &'static str, takes: &'static [Parameter], run: Run) -> Function {
     Function {
@@ -264,9 +266,21 @@ const SETS: &[Function] = &[
 const ENCODINGS: &[Function] = &[
     with("base64decode", STR, encoding::base64_decode),
     with("base64encode", STR, encoding::base64_encode),
+    and_more(
+        "bcrypt",
+        &[("str", Text)],
+        ("cost", Number),
+        encoding::bcrypt,
+    ),
+    with("csvdecode", STR, encoding::csv_decode),
     with("jsondecode", STR, encoding::json_decode),
     with("jsonencode", &[("val", Free)], encoding::json_encode),
     with("md5", STR, encoding::md5),
+    with(
+        "rsadecrypt",
+        &[("ciphertext", Text), ("privatekey", Text)],
+        encoding::rsa_decrypt,
+    ),
     with("sha1", STR, encoding::sha1),
     with("sha256", STR, encoding::sha256),
     with("sha512", STR, encoding::sha512),
@@ -276,6 +290,26 @@ const ENCODINGS: &[Function] = &[
         "uuidv5",
         &[("namespace", Text), ("name", Text)],
         encoding::uuid_v5,
+    ),
+];
+
+const ADDRESSES: &[Function] = &[
+    with(
+        "cidrhost",
+        &[("prefix", Text), ("hostnum", Number)],
+        addresses::host,
+    ),
+    with("cidrnetmask", &[("prefix", Text)], addresses::netmask),
+    with(
+        "cidrsubnet",
+        &[("prefix", Text), ("newbits", Number), ("netnum", Number)],
+        addresses::subnet,
+    ),
+    and_more(
+        "cidrsubnets",
+        &[("prefix", Text)],
+        ("newbits", Number),
+        addresses::subnets,
     ),
 ];
 

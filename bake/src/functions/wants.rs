@@ -119,9 +119,13 @@ impl Arguments for [Value] {
 
     fn whole(&self, at: usize) -> Result<i64, String> {
         let number = self.number(at);
-        number
-            .to_i64()
-            .ok_or_else(|| format!("a whole number is required, not {number}"))
+        number.to_i64().ok_or_else(|| {
+            format!(
+                "value must be a whole number, between {} and {}",
+                i64::MIN,
+                i64::MAX
+            )
+        })
     }
 
     fn index(&self, at: usize) -> Result<usize, String> {

@@ -163,6 +163,16 @@ impl Registries {
         })
     }
 
+    /// All that is insecure, as it was written: names, and networks `ADDRESS/BITS`.
+    pub fn insecure(&self) -> Vec<String> {
+        let named = self.by_name.iter().filter(|(_, own)| own.insecure);
+        let named = named.map(|(name, _)| name.clone());
+        let networks = self.insecure_networks.iter();
+        named
+            .chain(networks.map(|(address, bits)| format!("{address}/{bits}")))
+            .collect()
+    }
+
     /// The settings for `host[:port]`.
     pub fn get(&self, host: &str) -> Option<&RegistrySettings> {
         self.by_name.get(&canonical(host))

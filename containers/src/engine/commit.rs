@@ -90,12 +90,20 @@ impl Containers {
             id: container.id.clone(),
             cause,
         })?;
+        let name = commit.tags.first().map(ToString::to_string);
         let image = self.store.put_image(NewImage {
             config: bytes,
             tags: commit.tags,
             ..NewImage::default()
         });
-        Ok(image.await?.id)
+        let id = image.await?.id;
+        let more = [
+            ("comment", commit.message),
+            ("imageID", id.to_string()),
+            ("imageRef", name.unwrap_or_default()),
+        ];
+        self.tell(container, "commit", &more);
+        Ok(id)
     }
 
     /// The configuration of the image.

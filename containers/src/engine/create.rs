@@ -6,11 +6,13 @@ use store::{Image, NewContainer};
 use super::container::Container;
 use super::handle::Containers;
 use super::networks::Asked;
-use super::{limits, mounts, security, spec};
+use super::{devices, limits, mounts, namespaces, security, spec};
 use crate::error::{Error, Result};
-use crate::names;
 use crate::record::{Config, HostConfig, Record};
+use crate::{health, names};
 
+/// What asks systemd to shut down (systemd(1)).
+const SYSTEMD_STOP: &str = "SIGRTMIN+3";
 /// How many names are tried for a container that was given none.
 const TRIES: u32 = 20;
 
@@ -63,6 +65,8 @@ impl Containers {
         if let Some(name) = name.as_deref().filter(|name| !names::is_name(name)) {
             return Err(Error::InvalidName(name.to_owned()));
         }
+        health::check(config.healthcheck.as_ref())?;
+        let lent = self.lent(&host).await?;
         let networks = self
             .settle_networks(&mut config, &mut host, networks)
             .await?;
@@ -71,45 +75,74 @@ impl Containers {
             return Err(Error::NoCommand);
         }
         let id = names::new_id().map_err(Error::io("read", "/dev/urandom"))?;
+        namespaces::check(&config, &host)?;
+        self.check_others(&host).await?;
         settle(&id, &mut config, &mut host);
-        let warnings = check(&host)?;
+        let mut warnings = devices::discard(&mut host, &runtime::supported()?);
+        warnings.extend(check(&host)?);
+        let lent: Vec<_> = lent
+            .iter()
+            .map(|(points, rw)| (points.as_slice(), *rw))
+            .collect();
+        let mut points = mounts::settle(&config, &host, &lent)?;
+        let driver = host.volume_driver.clone();
+        let chain_id = image.chain_id();
+        // From here on volumes may be there that are nobody's unless the container is made.
+        let held = self.hold(&mut points, &driver, chain_id.as_ref()).await?;
         let record = Record {
             config,
             host,
+            mounts: points,
             networks,
         };
-        let text = serde_json::to_string(&record).map_err(|cause| Error::Record {
-            id: id.clone(),
+        let new = NewContainer {
+            id,
+            name: name.unwrap_or_default(),
+            chain_id,
+            image: image.id,
+            record: String::new(),
+            created: nanoseconds(),
+            volumes: held.names(),
+            images: held.images.clone(),
+        };
+        let added = self.add(new, &record).await;
+        match added {
+            Ok(container) => Ok(Created {
+                container,
+                warnings,
+            }),
+            Err(error) => {
+                self.give_up(held).await;
+                Err(error)
+            }
+        }
+    }
+
+    /// Adds a container, under a name of ours if it has none.
+    async fn add(&self, mut new: NewContainer, record: &Record) -> Result<Container> {
+        new.record = serde_json::to_string(record).map_err(|cause| Error::Record {
+            id: new.id.clone(),
             cause,
         })?;
-        let mut new = NewContainer {
-            id,
-            name: name.clone().unwrap_or_default(),
-            chain_id: image.chain_id(),
-            image: image.id,
-            record: text,
-            created: nanoseconds(),
-        };
+        let is_named = !new.name.is_empty();
         for tries in 0..TRIES {
-            if name.is_none() {
+            if !is_named {
                 let own = names::new_name(tries);
                 new.name = own.map_err(Error::io("read", "/dev/urandom"))?;
             }
             let stored = match self.store.add_container(&new).await {
-                Err(store::Error::ContainerName { .. }) if name.is_none() => continue,
+                Err(store::Error::ContainerName { .. }) if !is_named => continue,
                 other => other?,
             };
             let container = Container::read(stored)?;
-            return Ok(Created {
-                container,
-                warnings,
-            });
+            self.tell(&container, "create", &[]);
+            return Ok(container);
         }
         Err(Error::Invalid("no free name was found".to_owned()))
     }
 }
 
-/// The time now.
+/// Now, in nanoseconds since the epoch.
 pub(super) fn nanoseconds() -> i64 {
     i64::try_from(jiff::Timestamp::now().as_nanosecond()).unwrap_or(i64::MAX)
 }
@@ -118,9 +151,14 @@ pub(super) fn nanoseconds() -> i64 {
 fn settle(id: &str, config: &mut Config, host: &mut HostConfig) {
     if config.hostname.is_empty() {
         config.hostname = match host.network_mode.as_str() {
+            _ if host.uts_mode == "host" => own_name(),
             "host" => own_name(),
             _ => id.get(..12).unwrap_or(id).to_owned(),
         };
+    }
+    namespaces::uncover(config);
+    if config.systemd_mode && config.stop_signal.is_none() {
+        config.stop_signal = Some(SYSTEMD_STOP.to_owned());
     }
     if host.shm_size == 0 {
         host.shm_size = 64 << 20;
@@ -143,7 +181,6 @@ fn own_name() -> String {
 fn check(host: &HostConfig) -> Result<Vec<String>> {
     limits::limits(host)?;
     security::confinement(host)?;
-    mounts::places(host)?;
     spec::log(&host.log_config)?;
     let policy = spec::restart(&host.restart_policy)?;
     if host.auto_remove && policy != crate::launch::RestartPolicy::No {

@@ -10,6 +10,7 @@ use super::handle::{Containers, blocking};
 use super::{limits, security};
 use crate::error::{Error, Result};
 use crate::launch::Streams;
+use crate::names;
 use crate::status::Status;
 
 /// A command to be run.
@@ -34,6 +35,8 @@ pub struct Exec {
 /// A command that runs.
 #[derive(Debug)]
 pub struct Executed {
+    /// How events tell of it.
+    pub id: String,
     pub(crate) entered: Entered,
     /// What goes to its standard input.
     pub(crate) stdin: Option<OwnedFd>,
@@ -57,15 +60,35 @@ impl Containers {
             Status::Restarting => return Err(Error::Restarting(id())),
             _ => return Err(Error::NotRunning(id())),
         }
-        let container = container.clone();
-        blocking(move || container.enter(&exec)).await
+        let id = names::new_id().map_err(Error::io("read", "/dev/urandom"))?;
+        let (first, rest) = exec
+            .argv
+            .split_first()
+            .map_or(("", &[][..]), |(first, rest)| (first.as_str(), rest));
+        let command = format!("{first} {}", rest.join(" "));
+        let more = [("execID", id.clone())];
+        self.tell(container, format!("exec_create: {command}"), &more);
+        let entered = {
+            let container = container.clone();
+            blocking(move || container.enter(id, &exec)).await?
+        };
+        self.tell(container, format!("exec_start: {command}"), &more);
+        Ok(entered)
+    }
+
+    /// A command has ended that was run in a container, of whose ID [`Executed::id`] told.
+    pub fn exec_ended(&self, container: &Container, id: String, code: i32) {
+        let more = [("execID", id), ("exitCode", code.to_string())];
+        self.tell(container, "exec_die", &more);
     }
 }
 
 impl Container {
-    fn enter(&self, exec: &Exec) -> Result<Executed> {
+    /// What is run in it, as the runtime has it.
+    pub(super) fn entry(&self, exec: &Exec) -> Result<Entry> {
         let (config, host) = (&self.record.config, &self.record.host);
         let confinement = security::confinement(host)?;
+        let limits = limits::limits(host)?;
         let privileged = exec.privileged || host.privileged;
         let mut env = self.env();
         let name = |entry: &str| entry.split('=').next().unwrap_or(entry).to_owned();
@@ -78,7 +101,7 @@ impl Container {
             let given = [own, other].into_iter().find(|text| !text.is_empty());
             given.unwrap_or(otherwise).to_owned()
         };
-        let entry = Entry {
+        Ok(Entry {
             argv: exec.argv.clone(),
             env,
             cwd: or(&exec.working_dir, &config.working_dir, "/"),
@@ -91,13 +114,19 @@ impl Container {
             seccomp: confinement.seccomp && !privileged,
             profile: confinement.profile.filter(|_| !privileged),
             no_new_privileges: confinement.no_new_privileges,
-            ulimits: limits::limits(host)?.ulimits,
+            ulimits: limits.ulimits,
+            oom_score_adj: limits.oom_score_adj,
             terminal: exec.terminal,
-        };
+        })
+    }
+
+    fn enter(&self, id: String, exec: &Exec) -> Result<Executed> {
+        let entry = self.entry(exec)?;
         let (stdio, ours) = streams(exec)?;
         let mut entered = runtime::enter(self.inhabitant(), &self.group()?, &entry, stdio)?;
         let [stdin, stdout, stderr] = ours;
         Ok(Executed {
+            id,
             terminal: entered.terminal(),
             entered,
             stdin,

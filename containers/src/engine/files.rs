@@ -40,14 +40,7 @@ impl Change {
 impl Containers {
     /// The layers below a container's own, the topmost first.
     pub(super) async fn lowers(&self, container: &Container) -> Result<Vec<PathBuf>> {
-        let Some(chain_id) = &container.stored.chain_id else {
-            return Ok(Vec::new());
-        };
-        let layers = self.store.chain(chain_id).await?;
-        if layers.is_empty() {
-            return Err(store::Error::NoSuchSnapshot(chain_id.clone()).into());
-        }
-        Ok(layers.into_iter().map(|layer| layer.fs_path).collect())
+        self.layers(container.stored.chain_id.as_ref()).await
     }
 
     /// All files of a container as they are, whether it runs or not. What is mounted in it is left
@@ -105,13 +98,16 @@ pub(super) fn view(upper: &Path, lowers: &[PathBuf]) -> Result<OwnedFd> {
     if lowers.is_empty() {
         return open_dir(upper).map_err(|error| Error::Invalid(error.to_string()));
     }
-    let all: Vec<&Path> = std::iter::once(upper)
-        .chain(lowers.iter().map(PathBuf::as_path))
-        .collect();
-    let mount = overlay::mount_detached(&all, None)?;
+    let all = std::iter::once(upper.to_owned()).chain(lowers.iter().cloned());
+    view_of(&all.collect::<Vec<_>>())
+}
+
+/// The files of layers, the topmost first, for reading.
+pub(super) fn view_of(layers: &[PathBuf]) -> Result<OwnedFd> {
+    let mount = overlay::mount_detached(layers, None)?;
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let root = rustix::fs::openat(&mount, ".", flags, Mode::empty());
-    root.map_err(|errno| Error::io("open", upper)(errno.into()))
+    root.map_err(|errno| Error::io("open", "the layers")(errno.into()))
 }
 
 /// Where a container differs from the layers below it.

@@ -6,6 +6,7 @@ use store::Store;
 
 use super::container::Container;
 use crate::error::{Error, Result};
+use crate::events::{Actor, Event, journal};
 use crate::protocol::{self, Answer, Request};
 
 /// The containers of a store. Cheap to clone.
@@ -33,6 +34,12 @@ impl Containers {
         let stored = self.store.find_container(text).await?;
         blocking(move || Container::read(stored)).await
     }
+
+    /// Writes down what has happened to a container; `more` are attributes of this event alone.
+    pub(super) fn tell(&self, of: &Container, action: impl Into<String>, more: &[(&str, String)]) {
+        let event = Event::of_container(&of.actor(), action, more);
+        journal::tell(self.store.root(), &event);
+    }
 }
 
 /// Runs what blocks where it may.
@@ -43,6 +50,18 @@ pub(super) async fn blocking<T: Send + 'static>(
 }
 
 impl Container {
+    /// How events tell of it.
+    pub(super) fn actor(&self) -> Actor {
+        let config = &self.record.config;
+        let mut attributes = config.labels.clone();
+        attributes.insert("image".to_owned(), config.image.clone());
+        attributes.insert("name".to_owned(), self.name.clone());
+        Actor {
+            id: self.id.clone(),
+            attributes,
+        }
+    }
+
     /// A connection to its monitor.
     pub(super) fn connect(&self) -> Result<UnixStream> {
         let socket = self.folder.connect();

@@ -4,13 +4,13 @@ use std::collections::HashSet;
 use std::fs;
 use std::io;
 use std::os::unix::fs::MetadataExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 
 use super::container::Container;
 use super::handle::Containers;
-use super::mounts;
+use super::mounts::{self, Places};
 use crate::error::{Error, Result};
 use crate::network::legacy;
 use crate::state;
@@ -41,7 +41,7 @@ impl Containers {
     /// # Errors
     /// Those of the store.
     pub async fn inspect(&self, container: &Container, sizes: bool) -> Result<Value> {
-        let mut shown = container.document(self.store.root())?;
+        let mut shown = container.document(self.store.root(), self.store.volumes_dir())?;
         if sizes {
             let (own, below) = self.sizes(container).await?;
             if let Value::Object(fields) = &mut shown {
@@ -54,7 +54,11 @@ impl Containers {
 }
 
 impl Container {
-    fn document(&self, root: &Path) -> Result<Value> {
+    fn document(&self, root: &Path, volumes: PathBuf) -> Result<Value> {
+        let places = Places {
+            volumes,
+            ..Places::default()
+        };
         let (config, host) = (&self.record.config, &self.record.host);
         let argv = config.argv();
         let (path, args) = argv
@@ -108,7 +112,7 @@ impl Container {
                 },
                 "Name": "overlay2",
             },
-            "Mounts": self.mounts_document()?,
+            "Mounts": mounts::document(&self.record.mounts, &places),
             "Config": config,
             "NetworkSettings": self.network_document(),
         }))
@@ -130,7 +134,7 @@ impl Container {
     fn state_document(&self) -> Value {
         let state = &self.state;
         let status = state.status;
-        json!({
+        let mut shown = json!({
             "Status": status,
             "Running": status.is_alive(),
             "Paused": status == Status::Paused,
@@ -142,24 +146,10 @@ impl Container {
             "Error": state.error,
             "StartedAt": state.started_at,
             "FinishedAt": state.finished_at,
-        })
-    }
-
-    fn mounts_document(&self) -> Result<Value> {
-        let places = mounts::places(&self.record.host)?;
-        let shown = places
-            .iter()
-            .filter(|place| place.kind == "bind")
-            .map(|place| {
-                json!({
-                    "Type": place.kind,
-                    "Source": place.source,
-                    "Destination": place.target,
-                    "Mode": place.mode,
-                    "RW": !place.readonly,
-                    "Propagation": "rprivate",
-                })
-            });
-        Ok(shown.collect())
+        });
+        if let (Some(health), Some(fields)) = (&state.health, shown.as_object_mut()) {
+            fields.insert("Health".to_owned(), json!(health));
+        }
+        shown
     }
 }

@@ -2,6 +2,7 @@
 
 use runtime::{CgroupParent, Limits, Pids, Resource, Ulimit};
 
+use super::devices;
 use crate::error::{Error, Result};
 use crate::record::HostConfig;
 
@@ -49,6 +50,18 @@ pub(super) fn limits(host: &HostConfig) -> Result<Limits> {
             number if number > 0 => Pids::AtMost(number.unsigned_abs()),
             _ => Pids::Unlimited,
         },
+        memory_reservation: given(host.memory_reservation),
+        oom_kill_disable: host.oom_kill_disable == Some(true),
+        memory_swappiness: host
+            .memory_swappiness
+            .and_then(|number| u64::try_from(number).ok()),
+        rt_period: given(host.cpu_realtime_period),
+        rt_runtime: (host.cpu_realtime_runtime != 0).then_some(host.cpu_realtime_runtime),
+        devices: devices::limits(host)?,
+        oom_score_adj: match host.oom_score_adj {
+            0 => None,
+            score => i32::try_from(score).ok(),
+        },
         ulimits: ulimits(host)?,
         parent: parent(host)?,
     };
@@ -90,6 +103,34 @@ fn check(host: &HostConfig) -> Result<()> {
             "Minimum memory limit can not be less than memory reservation limit, see usage",
         ));
     }
+    if host.memory_reservation != 0 && host.memory_reservation < MIN_MEMORY {
+        return Err(invalid("Minimum memory reservation allowed is 6MB"));
+    }
+    if !(-1000..=1000).contains(&host.oom_score_adj) {
+        return Err(invalid(format!(
+            "Invalid value {}, range for oom score adj is [-1000, 1000]",
+            host.oom_score_adj
+        )));
+    }
+    check_cpu(host)?;
+    if host.blkio_weight != 0 && !(10..=1000).contains(&host.blkio_weight) {
+        return Err(invalid("Range of blkio weight is from 10 to 1000"));
+    }
+    Ok(())
+}
+
+fn check_cpu(host: &HostConfig) -> Result<()> {
+    match host.cpu_shares {
+        1 => return Err(invalid("the minimum allowed cpu-shares is 2")),
+        262_145.. => return Err(invalid("the maximum allowed cpu-shares is 262144")),
+        _ => {}
+    }
+    let period = i64::try_from(host.cpu_realtime_period).unwrap_or(i64::MAX);
+    if period != 0 && host.cpu_realtime_runtime > period {
+        return Err(invalid(
+            "cpu real-time runtime cannot be higher than cpu real-time period",
+        ));
+    }
     let cpus = std::thread::available_parallelism().map_or(1, usize::from);
     if host.nano_cpus > cpus as u64 * 1_000_000_000 {
         return Err(invalid(format!(
@@ -115,9 +156,6 @@ fn check(host: &HostConfig) -> Result<()> {
         return Err(invalid(
             "CPU cfs quota can not be less than 1ms (i.e. 1000)",
         ));
-    }
-    if host.blkio_weight != 0 && !(10..=1000).contains(&host.blkio_weight) {
-        return Err(invalid("Range of blkio weight is from 10 to 1000"));
     }
     Ok(())
 }

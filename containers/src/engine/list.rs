@@ -26,7 +26,13 @@ impl Containers {
         let mut left = Vec::with_capacity(all.len());
         for container in all {
             match container.is_left_over() {
-                true => self.store.remove_container(&container.id).await?,
+                true => {
+                    self.store.remove_container(&container.id).await?;
+                    self.tell(&container, "destroy", &[]);
+                    if container.record.host.auto_remove {
+                        self.remove_anonymous(&container).await?;
+                    }
+                }
                 false => left.push(container),
             }
         }

@@ -2,18 +2,23 @@
 //!
 //! One module an action; [`Containers`] is the handle, [`Container`] what is known of one.
 
+mod again;
 mod commit;
 mod container;
 mod create;
+mod devices;
 mod exec;
 mod files;
 mod handle;
+mod hold;
 mod inspect;
 mod limits;
 mod list;
 mod logs;
 mod mounts;
+mod namespaces;
 mod networks;
+mod populate;
 mod remove;
 mod security;
 mod signals;
@@ -22,6 +27,7 @@ mod start;
 mod stop;
 mod top;
 mod update;
+mod volumes;
 
 pub use commit::Commit;
 pub use container::Container;
@@ -33,3 +39,4 @@ pub use networks::Asked;
 pub use signals::number as signal;
 pub use start::Started;
 pub use top::{Processes, Usage};
+pub use volumes::{CreateVolume, Volume};

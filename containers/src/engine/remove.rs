@@ -7,6 +7,7 @@ use super::handle::{Containers, blocking};
 use crate::error::{Error, Result};
 use crate::names;
 use crate::protocol::Request;
+use crate::record::MountSource;
 
 impl Containers {
     /// Removes a container; `force` kills it first.
@@ -14,6 +15,40 @@ impl Containers {
     /// # Errors
     /// [`Error::Runs`] when it runs and force was not asked for.
     pub async fn remove(&self, container: &Container, force: bool) -> Result<()> {
+        self.remove_only(container, force).await?;
+        Ok(())
+    }
+
+    /// Removes a container, and the volumes without a name that it alone uses; `force` kills it
+    /// first.
+    ///
+    /// # Errors
+    /// As [`remove`](Self::remove).
+    pub async fn remove_with_volumes(&self, container: &Container, force: bool) -> Result<()> {
+        self.remove_only(container, force).await?;
+        self.remove_anonymous(container).await
+    }
+
+    /// Removes the volumes without a name that no other container uses.
+    pub(super) async fn remove_anonymous(&self, container: &Container) -> Result<()> {
+        for point in &container.record.mounts {
+            let MountSource::Volume {
+                name,
+                anonymous: true,
+                ..
+            } = &point.source
+            else {
+                continue;
+            };
+            match self.store.remove_volume(name).await {
+                Err(store::Error::VolumeInUse { .. } | store::Error::NoSuchVolume(_)) => {}
+                removed => removed?,
+            }
+        }
+        Ok(())
+    }
+
+    async fn remove_only(&self, container: &Container, force: bool) -> Result<()> {
         let mut container = container.clone();
         if !container.state.status.can_remove() {
             if !force {
@@ -41,6 +76,7 @@ impl Containers {
             });
         }
         self.store.remove_container(&container.id).await?;
+        self.tell(&container, "destroy", &[]);
         drop(lock);
         Ok(())
     }
@@ -58,12 +94,18 @@ impl Containers {
             return Err(Error::InvalidName(name.to_owned()));
         }
         self.store.rename_container(&container.id, name).await?;
+        let renamed = Container {
+            name: name.to_owned(),
+            ..container.clone()
+        };
+        let before = format!("/{}", container.name);
+        self.tell(&renamed, "rename", &[("oldName", before)]);
         if !container.state.status.has_processes() {
             return Ok(());
         }
         // Others find it by its new name.
-        let (container, name) = (container.clone(), name.to_owned());
-        blocking(move || container.tell(&Request::Rename(name))).await
+        let name = name.to_owned();
+        blocking(move || renamed.tell(&Request::Rename(name))).await
     }
 }
 

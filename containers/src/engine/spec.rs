@@ -3,12 +3,15 @@
 use std::net::IpAddr;
 use std::path::PathBuf;
 
-use runtime::{Dns, Node, Overlay, Rootfs, Spec, WindowSize};
+use runtime::{Dns, Inhabitant, Node, Overlay, Rootfs, Spec, WindowSize};
 
 use super::container::Container;
+use super::exec::Exec;
+use super::mounts::{self, Places};
 use super::networks::Planned;
-use super::{limits, mounts, security};
+use super::{limits, namespaces, security};
 use crate::error::{Error, Result};
+use crate::health::Probe;
 use crate::launch::{Etc, HostAddress, Launch, RestartPolicy, Streams};
 use crate::log::LogSettings;
 use crate::record::{HostConfig, LogConfig, RestartRule};
@@ -17,13 +20,14 @@ use crate::record::{HostConfig, LogConfig, RestartRule};
 const PATH: &str = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 impl Container {
-    /// What its monitor is told. `lowers` are its image's layers, the topmost first.
+    /// What its monitor is told. `lowers` are its image's layers, the topmost first;
+    /// `beside` is whose processes it sees, too.
     pub(super) fn launch(
         &self,
         root: PathBuf,
         (lowers, stub): (Vec<PathBuf>, PathBuf),
-        planned: Planned,
-        attach: Streams,
+        (places, planned): (&Places, Planned),
+        (attach, beside): (Streams, Option<Inhabitant>),
     ) -> Result<Launch> {
         let (config, host) = (&self.record.config, &self.record.host);
         let overlay = Overlay {
@@ -34,10 +38,12 @@ impl Container {
         };
         Ok(Launch {
             id: self.id.clone(),
+            actor: self.actor(),
             name: self.name.clone(),
             folder: self.folder.path().to_owned(),
             root,
-            spec: self.spec(overlay)?.env([planned.env, self.env()].concat()),
+            spec: namespaces::share(self.spec(overlay, places)?, (config, host), beside)
+                .env([planned.env, self.env()].concat()),
             network: planned.network,
             etc: Etc {
                 links: planned.links,
@@ -48,17 +54,31 @@ impl Container {
             open_stdin: config.open_stdin,
             stdin_once: config.stdin_once,
             restart: restart(&host.restart_policy)?,
+            stop: self.stopping()?,
+            health: self.probe()?,
             auto_remove: host.auto_remove,
             attach,
             restart_count: 0,
         })
     }
 
+    /// How its monitor finds out whether it is well.
+    fn probe(&self) -> Result<Option<Probe>> {
+        let config = &self.record.config;
+        let entry = |argv| {
+            self.entry(&Exec {
+                argv,
+                ..Exec::default()
+            })
+        };
+        Probe::of(config.healthcheck.as_ref(), config.shell.as_deref(), entry)
+    }
+
     fn hostname(&self) -> String {
         self.record.config.hostname.clone()
     }
 
-    fn spec(&self, overlay: Overlay) -> Result<Spec> {
+    fn spec(&self, overlay: Overlay, places: &Places) -> Result<Spec> {
         let (config, host) = (&self.record.config, &self.record.host);
         let confinement = security::confinement(host)?;
         let mut spec = Spec::new(Rootfs::Overlay(overlay), config.argv())
@@ -108,10 +128,10 @@ impl Container {
             })?;
             spec = spec.node(node);
         }
-        for place in mounts::places(host)? {
-            spec = spec.mount(place.mount()?);
+        for point in &self.record.mounts {
+            spec = spec.mount(mounts::mount(point, places)?);
         }
-        Ok(spec)
+        Ok(spec.first_mounts(namespaces::memory(config)))
     }
 
     /// The environment of its processes: docker adds a few to what it was made with.
@@ -127,6 +147,10 @@ impl Container {
         }
         if config.tty && !has("TERM=") {
             env.push("TERM=xterm".to_owned());
+        }
+        if config.systemd_mode && !has("container=") {
+            // How systemd finds out where it is.
+            env.push("container=oci".to_owned());
         }
         // A name without a value takes a variable away.
         let set = config.env.iter().filter(|entry| entry.contains('='));

@@ -37,6 +37,11 @@ impl Containers {
             status if status.is_alive() => return Ok(None),
             _ => return Err(Error::StartRemoved),
         }
+        if attach.any() {
+            self.tell(&container, "attach", &[]);
+        }
+        let beside = self.beside(&container).await?;
+        let lowers = self.lowers(&container).await?;
         let planned = match self.plan_networks(&container).await {
             Ok(planned) => planned,
             Err(error) => {
@@ -45,22 +50,14 @@ impl Containers {
                 return Err(error);
             }
         };
-        let lowers = match &container.stored.chain_id {
-            None => Vec::new(),
-            Some(chain_id) => {
-                let layers = self.store.chain(chain_id).await?;
-                if layers.is_empty() {
-                    return Err(store::Error::NoSuchSnapshot(chain_id.clone()).into());
-                }
-                layers.into_iter().map(|layer| layer.fs_path).collect()
-            }
-        };
         let stub = self.store.derived_dir("container-stub").await?;
+        let places = self.places(&container.record.mounts).await?;
         let root = self.store.root().to_owned();
         blocking(move || {
             let _lock = lock;
             runtime::overlay::prepare_lasting_stub_dir(&stub)?;
-            let launch = container.launch(root, (lowers, stub), planned, attach)?;
+            let shown = (&places, planned);
+            let launch = container.launch(root, (lowers, stub), shown, (attach, beside))?;
             let failed = |cause: io::Error| Error::Monitor {
                 id: container.id.clone(),
                 cause,

@@ -19,6 +19,12 @@ const KILL: i32 = 9;
 const GRACE: i64 = 10;
 
 impl Container {
+    /// The signal that asks it to end, and the seconds that it gets for that.
+    pub(super) fn stopping(&self) -> Result<(i32, i64)> {
+        let timeout = self.record.config.stop_timeout.unwrap_or(GRACE);
+        Ok((self.stop_signal()?, timeout))
+    }
+
     /// The signal that asks it to end.
     fn stop_signal(&self) -> Result<i32> {
         number(self.record.config.stop_signal.as_deref().unwrap_or("TERM"))
@@ -174,8 +180,12 @@ impl Containers {
         signal: Option<String>,
         timeout: Option<i64>,
     ) -> Result<()> {
-        let container = container.clone();
-        blocking(move || container.stop(signal.as_deref(), timeout)).await
+        let stopped = container.clone();
+        blocking(move || stopped.stop(signal.as_deref(), timeout)).await?;
+        if container.state.status.is_alive() {
+            self.tell(container, "stop", &[]);
+        }
+        Ok(())
     }
 
     /// Sends a container a signal. `typed` is how it was named.
@@ -198,7 +208,9 @@ impl Containers {
         timeout: Option<i64>,
     ) -> Result<()> {
         self.stop(container, signal, timeout).await?;
-        self.start(container, Streams::default()).await.map(drop)
+        self.start(container, Streams::default()).await?;
+        self.tell(container, "restart", &[]);
+        Ok(())
     }
 
     /// Stops all processes of a container where they are.
@@ -243,6 +255,7 @@ impl Containers {
     /// # Errors
     /// Those of its monitor.
     pub async fn join(&self, container: &Container, streams: Streams) -> Result<UnixStream> {
+        self.tell(container, "attach", &[]);
         let container = container.clone();
         blocking(move || container.join(streams)).await
     }

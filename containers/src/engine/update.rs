@@ -2,19 +2,19 @@
 
 use super::container::Container;
 use super::handle::{Containers, blocking};
-use super::{limits, spec};
+use super::{devices, limits, spec};
 use crate::error::{Error, Result};
 use crate::protocol::Request;
 use crate::record::HostConfig;
 
 impl Containers {
     /// Gives a container other limits and another restart policy, those of `host`; at once if it
-    /// runs.
+    /// runs. Returns what its user should know.
     ///
     /// # Errors
     /// What makes no sense, or cannot be done while it runs; nothing is changed then.
-    pub async fn update(&self, container: &Container, host: HostConfig) -> Result<()> {
-        let mut container = container.clone();
+    pub async fn update(&self, of: &Container, mut host: HostConfig) -> Result<Vec<String>> {
+        let mut container = of.clone();
         let policy = spec::restart(&host.restart_policy)?;
         if host.auto_remove && policy != crate::launch::RestartPolicy::No {
             return Err(Error::Invalid(
@@ -22,6 +22,7 @@ impl Containers {
                     .to_owned(),
             ));
         }
+        let warnings = devices::discard(&mut host, &runtime::supported()?);
         let new = limits::limits(&host)?;
         let old = std::mem::replace(&mut container.record.host, host);
         let record = serde_json::to_string(&container.record).map_err(|cause| Error::Record {
@@ -48,6 +49,8 @@ impl Containers {
             container.tell(&Request::Restart(policy))
         })
         .await?;
-        Ok(self.store.update_container(&id, &record).await?)
+        self.store.update_container(&id, &record).await?;
+        self.tell(of, "update", &[]);
+        Ok(warnings)
     }
 }

@@ -1,23 +1,30 @@
 //! The process beside each running container: the program itself, started again.
 //!
 //! It owns the container's process, its terminal or pipes, its log and its exit code, and answers
-//! on a socket in the container's folder. It uses no async code and no database, and one thread, but
-//! for those that answer questions for names and that pass on what comes by IPv6. What it knows is
-//! in files, so that whoever comes after it was killed finds out.
+//! on a socket in the container's folder. It uses no async code and no database, and one thread,
+//! but for those that answer questions for names and that pass on what comes by IPv6. What it
+//! knows is in files, so that whoever comes after it was killed finds out.
 //!
 //! - [`run`]: one run of the container: network, files of /etc, process
+//! - [`health`]: whether it is well
 //! - [`network`], [`reserve`], [`relay`]: its places on networks, and its ports of this machine
 //! - [`etc`]: its files of /etc
 //! - [`client`]: a connection, and what is still to be sent on it
+//! - [`down`]: when this machine goes down
 //! - [`serve`]: the loop
+//! - [`streams`]: what the container says, and what it is told
 
 mod client;
+mod down;
 mod etc;
+mod health;
 mod network;
+mod refused;
 mod relay;
 mod reserve;
 mod run;
 mod serve;
+mod streams;
 
 use std::fs::File;
 use std::io::{self, Write as _};

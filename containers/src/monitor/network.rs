@@ -9,9 +9,9 @@ use std::sync::Arc;
 use runtime::network::{Addresses, Between, Config, Endpoint, Mapping, Namespace, Subnet, Wish};
 use runtime::{Dns, Inhabitant, NetworkMode, dns};
 
+use super::refused::Refused;
 use super::relay::Relay;
 use super::reserve::{Reserved, reserve};
-use super::run::Refused;
 use crate::dns::registry::{self, Registered};
 use crate::dns::server::{Answerer, Servers};
 use crate::dns::view::{Seen, View};

@@ -9,6 +9,7 @@ use rustix::pipe::{PipeFlags, pipe_with};
 
 use super::etc;
 use super::network::Network;
+use super::refused::Refused;
 use crate::folder::Folder;
 use crate::launch::{Launch, NetworkPlan, PlacePlan};
 use crate::log::entry::Stream;
@@ -34,22 +35,6 @@ pub(super) struct Run {
     /// Its addresses are leased as long as this is held.
     pub(super) network: Option<Network>,
     pub(super) ended: Option<ExitStatus>,
-}
-
-/// Why it could not be started, with the exit code that docker gives it.
-#[derive(Debug)]
-pub(super) struct Refused {
-    pub(super) message: String,
-    pub(super) code: i32,
-}
-
-impl From<runtime::Error> for Refused {
-    fn from(error: runtime::Error) -> Self {
-        Self {
-            code: error.exit_code(),
-            message: error.to_string(),
-        }
-    }
 }
 
 fn failed(what: &str, error: impl Into<io::Error>) -> Refused {

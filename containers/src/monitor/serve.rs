@@ -14,18 +14,19 @@ use rustix::io::Errno;
 use rustix::net::SocketFlags;
 
 use super::client::{Client, Incoming, Purpose};
+use super::health::Watch;
 use super::network::Network;
-use super::run::{Refused, Run};
+use super::refused::Refused;
+use super::run::Run;
+use crate::events::{Event, journal};
 use crate::folder::Folder;
-use crate::launch::Launch;
-use crate::log::entry::Stream;
+use crate::health::{Health, Wellness};
+use crate::launch::{Launch, RestartPolicy};
 use crate::log::writer::Writer;
-use crate::protocol::{Answer, Kind, Request, Until};
+use crate::protocol::{Answer, Request, Until};
 use crate::state::{self, State};
 use crate::status::Status;
 
-/// Bytes of output that are read at once.
-const CHUNK: usize = 32 << 10;
 /// Bytes that may wait for the container to read them.
 const ENOUGH_INPUT: usize = 64 << 10;
 /// How long a container waits before it is started again: twice as long each time, from the first
@@ -33,7 +34,7 @@ const ENOUGH_INPUT: usize = 64 << 10;
 const DELAYS: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(60));
 /// Who runs so long has started well, and waits no longer than the first time.
 const GOOD_RUN: Duration = Duration::from_secs(10);
-const SIGKILL: i32 = 9;
+pub(super) const SIGKILL: i32 = 9;
 const SIGCONT: i32 = 18;
 
 /// What happened.
@@ -43,26 +44,33 @@ enum Token {
     Process,
     Output(usize),
     Input,
+    Health,
+    Down,
     Client(usize),
 }
 
 /// A monitor at work.
 #[derive(Debug)]
 pub(super) struct Monitor {
-    launch: Launch,
+    pub(super) launch: Launch,
     folder: Folder,
-    log: Writer,
-    state: State,
-    clients: Vec<Client>,
+    pub(super) log: Writer,
+    pub(super) state: State,
+    pub(super) clients: Vec<Client>,
     listener: Option<OwnedFd>,
     /// Says that this container has a monitor, as long as it is held.
     lock: Option<File>,
-    run: Option<Run>,
-    restart_at: Option<Instant>,
+    pub(super) run: Option<Run>,
+    /// Finds out whether it is well, while it runs.
+    watch: Option<Watch>,
+    /// Readable when this machine goes down.
+    down: OwnedFd,
+    pub(super) kill_at: Option<Instant>,
+    pub(super) restart_at: Option<Instant>,
     delay: Duration,
     /// What is still to be written to standard input; its end after that.
-    input: VecDeque<u8>,
-    input_ends: bool,
+    pub(super) input: VecDeque<u8>,
+    pub(super) input_ends: bool,
     /// It has ended for good.
     is_over: bool,
 }
@@ -81,11 +89,15 @@ impl Monitor {
                 restart_count: launch.restart_count,
                 finished_at: previous.finished_at,
                 started_at: previous.started_at,
+                health: previous.health,
                 ..State::default()
             },
             clients: vec![starter],
             lock: Some(lock),
             run: None,
+            watch: None,
+            down: runtime::terminations()?,
+            kill_at: None,
             restart_at: None,
             delay: DELAYS.0,
             input: VecDeque::new(),
@@ -131,6 +143,10 @@ impl Monitor {
             oom_killed: false,
             error: String::new(),
             started_at: state::now(),
+            health: match self.launch.health {
+                Some(_) => Some(Health::begin(self.state.health.take())),
+                None => None,
+            },
             places: run
                 .network
                 .as_ref()
@@ -140,8 +156,11 @@ impl Monitor {
             ..self.state.clone()
         };
         self.run = Some(run);
+        self.watch();
         self.restart_at = None;
-        self.save(false);
+        // Who is to come back after a power cut has to be known after it.
+        self.save(self.launch.restart != RestartPolicy::No);
+        self.event("start", &[]);
         let attach = self.launch.attach;
         for client in self.clients.iter_mut().filter(|client| client.is_starter) {
             if client.purpose == Purpose::Asks {
@@ -173,6 +192,46 @@ impl Monitor {
         self.launch.auto_remove &= was_started;
     }
 
+    /// Begins to find out whether it is well, if it has a check.
+    fn watch(&mut self) {
+        let launch = &self.launch;
+        self.watch = match (&self.run, &self.state.health) {
+            (Some(run), Some(health)) => Watch::new(launch, health, run.pid(), run.since),
+            _ => None,
+        };
+    }
+
+    /// Whom nobody checks is not well, as docker has it.
+    fn unwatch(&mut self) {
+        self.watch = None;
+        if let Some(health) = &mut self.state.health {
+            health.status = Wellness::Unhealthy;
+        }
+    }
+
+    /// A check has ended.
+    fn checked(&mut self) {
+        if let (Some(watch), Some(health)) = (&mut self.watch, &mut self.state.health) {
+            let before = health.status;
+            match watch.note(health) {
+                Ok(()) => {
+                    let now = health.status;
+                    self.save(false);
+                    if now != before {
+                        self.event(format!("health_status: {}", now.as_str()), &[]);
+                    }
+                }
+                Err(error) => trouble("read what came of a check", &error),
+            }
+        }
+    }
+
+    /// Writes down what has happened to the container.
+    pub(super) fn event(&self, action: impl Into<String>, more: &[(&str, String)]) {
+        let event = Event::of_container(&self.launch.actor, action, more);
+        journal::tell(&self.launch.root, &event);
+    }
+
     fn save(&self, lasting: bool) {
         if let Err(error) = self.state.write(&self.folder.state(), lasting) {
             trouble("write the state", &error);
@@ -199,6 +258,8 @@ impl Monitor {
                     self.read_output(index);
                 }
                 Token::Input => self.write_input(),
+                Token::Health => self.checked(),
+                Token::Down => self.go_down(),
                 Token::Client(index) => {
                     if let Some(client) = self.clients.get_mut(index) {
                         client.flush();
@@ -218,6 +279,12 @@ impl Monitor {
         if has_ended {
             self.ended();
         }
+        if let Some(watch) = &mut self.watch
+            && let Err(error) = watch.go_on(&self.launch)
+        {
+            trouble("check whether it is well", &error);
+        }
+        self.kill_in_time();
         if self.restart_at.is_some_and(|at| at <= Instant::now()) {
             self.restart();
         }
@@ -232,6 +299,9 @@ impl Monitor {
             tokens.push(token);
             fds.push(PollFd::from_borrowed_fd(fd, flags));
         };
+        if self.kill_at.is_none() {
+            want(Token::Down, self.down.as_fd(), PollFlags::IN);
+        }
         if let Some(listener) = &self.listener {
             want(Token::Listener, listener.as_fd(), PollFlags::IN);
         }
@@ -250,6 +320,9 @@ impl Monitor {
                 want(Token::Input, input.as_fd(), PollFlags::OUT);
             }
         }
+        if let Some(fd) = self.watch.as_ref().and_then(Watch::fd) {
+            want(Token::Health, fd, PollFlags::IN);
+        }
         let full = self.input.len() >= ENOUGH_INPUT;
         for (index, client) in self.clients.iter().enumerate() {
             let mut flags = PollFlags::empty();
@@ -257,7 +330,12 @@ impl Monitor {
             flags.set(PollFlags::OUT, client.is_owed());
             want(Token::Client(index), client.fd(), flags);
         }
-        let left = match (draining, self.restart_at) {
+        let check_at = self.watch.as_ref().and_then(Watch::wakes_at);
+        let next = [self.restart_at, check_at, self.kill_at]
+            .into_iter()
+            .flatten()
+            .min();
+        let left = match (draining, next) {
             (true, _) => Some(Duration::ZERO),
             (false, at) => at.map(|at| at.saturating_duration_since(Instant::now())),
         };
@@ -280,66 +358,6 @@ impl Monitor {
             && let Ok(client) = Client::new(socket)
         {
             self.clients.push(client);
-        }
-    }
-
-    /// Reads output, keeps it, and tells it to those who listen.
-    fn read_output(&mut self, index: usize) {
-        let Some(output) = self.run.as_mut().and_then(|run| run.outputs.get_mut(index)) else {
-            return;
-        };
-        let mut chunk = [0u8; CHUNK];
-        let length = match rustix::io::read(&output.fd, &mut chunk) {
-            Err(Errno::INTR | Errno::AGAIN) => return,
-            // A terminal that nobody has open any more fails, a pipe just ends.
-            Ok(0) | Err(_) => {
-                output.is_open = false;
-                let stream = output.stream;
-                if let Err(error) = self.log.end(stream) {
-                    trouble("write the log", &error);
-                }
-                return;
-            }
-            Ok(length) => length,
-        };
-        let bytes = chunk.get(..length).unwrap_or_default();
-        let kind = match output.stream {
-            Stream::Stdout => Kind::Stdout,
-            Stream::Stderr => Kind::Stderr,
-        };
-        if let Err(error) = self.log.write(output.stream, bytes) {
-            trouble("write the log", &error);
-        }
-        for client in self
-            .clients
-            .iter_mut()
-            .filter(|client| client.listens(kind))
-        {
-            client.send(kind, bytes);
-        }
-    }
-
-    /// Writes to standard input what it takes, and ends it when nothing is left.
-    fn write_input(&mut self) {
-        let Some(run) = &mut self.run else {
-            return;
-        };
-        if let Some(input) = &run.input {
-            let (first, _) = self.input.as_slices();
-            match rustix::io::write(input, first) {
-                Ok(written) => drop(self.input.drain(..written)),
-                Err(Errno::INTR | Errno::AGAIN) => {}
-                // Nobody reads it any more.
-                Err(_) => {
-                    self.input.clear();
-                    run.input = None;
-                }
-            }
-        } else {
-            self.input.clear();
-        }
-        if self.input.is_empty() && self.input_ends && !self.launch.tty {
-            run.input = None;
         }
     }
 
@@ -412,6 +430,7 @@ impl Monitor {
         let Some(run) = &self.run else {
             return Ok(());
         };
+        self.event("kill", &[("signal", number.to_string())]);
         run.signal(number).map_err(|error| error.to_string())?;
         // What stands still hears nothing.
         if self.state.status == Status::Paused && (number == SIGKILL || number == SIGCONT) {
@@ -436,7 +455,7 @@ impl Monitor {
         changed.map_err(|refused| refused.message)
     }
 
-    fn freeze(&mut self, frozen: bool) -> Result<(), String> {
+    pub(super) fn freeze(&mut self, frozen: bool) -> Result<(), String> {
         let (from, to) = match frozen {
             true => (Status::Running, Status::Paused),
             false => (Status::Paused, Status::Running),
@@ -451,7 +470,12 @@ impl Monitor {
         });
         done.map_err(|error| error.to_string())?;
         self.state.status = to;
+        match frozen {
+            true => self.unwatch(),
+            false => self.watch(),
+        }
         self.save(false);
+        self.event(if frozen { "pause" } else { "unpause" }, &[]);
         Ok(())
     }
 
@@ -469,6 +493,7 @@ impl Monitor {
             return;
         };
         let code = status.exit_code();
+        self.unwatch();
         self.input.clear();
         self.state = State {
             status: Status::Exited,
@@ -484,8 +509,17 @@ impl Monitor {
         if run.since.elapsed() >= GOOD_RUN {
             self.delay = DELAYS.0;
         }
+        let ran = run.since.elapsed().as_secs();
         // The address is given back before anybody hears of the end.
         drop(run);
+        if status.oom_killed {
+            self.event("oom", &[]);
+        }
+        let more = [
+            ("exitCode", code.to_string()),
+            ("execDuration", ran.to_string()),
+        ];
+        self.event("die", &more);
         let by_hand = self.state.stopped_by_hand;
         let restarts = self.state.restart_count;
         if self.launch.restart.wants(code, by_hand, restarts) {
@@ -521,7 +555,7 @@ impl Monitor {
     }
 
     /// It has ended for good.
-    fn end(&mut self) {
+    pub(super) fn end(&mut self) {
         self.is_over = true;
         // Others may start it from now on: first the state, then the lock.
         self.save(!self.launch.auto_remove);
@@ -546,6 +580,6 @@ impl Monitor {
 }
 
 /// Troubles of the monitor itself go to a file in the container's folder.
-fn trouble(what: &str, error: &io::Error) {
+pub(super) fn trouble(what: &str, error: &io::Error) {
     let _ = writeln!(io::stderr(), "{} {what}: {error}", state::now());
 }

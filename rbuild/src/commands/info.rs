@@ -2,6 +2,7 @@
 
 use clap::Args;
 use client::config::Mirror;
+use containers::status::Status;
 use golang::template::{Template, Types};
 use oci::Platform;
 use serde_json::{Value, json};
@@ -18,6 +19,7 @@ Examples:
   rbuild info -f json")]
 pub struct InfoArgs {
     /// `json`, or a Go template with the fields that docker's info has too: .ServerVersion
+    /// .Containers .ContainersRunning .ContainersPaused .ContainersStopped .LoggingDriver
     /// .Images .Driver .DockerRootDir .CgroupVersion .CgroupDriver .KernelVersion
     /// .OperatingSystem .OSType .Architecture .NCPU .MemTotal .Name .RegistryConfig; and .Layers
     /// .CacheRecords .Blobs .StoreSize
@@ -28,6 +30,12 @@ pub struct InfoArgs {
 const DEFAULT: &str = "\
 rbuild:
  Version: {{.ServerVersion}}
+
+Containers: {{.Containers}}
+ Running: {{.ContainersRunning}}
+ Paused: {{.ContainersPaused}}
+ Stopped: {{.ContainersStopped}}
+ Logging Driver: {{.LoggingDriver}}
 
 Store:
  Root: {{.DockerRootDir}}
@@ -48,6 +56,8 @@ Host:
  Cgroup Driver: {{.CgroupDriver}}
  Cgroup Version: {{.CgroupVersion}}
  Registry Mirrors:{{range .RegistryConfig.Mirrors}}
+  {{.}}{{else}} none{{end}}
+ Insecure Registries:{{range .RegistryConfig.InsecureRegistries}}
   {{.}}{{else}} none{{end}}";
 
 /// Runs the command.
@@ -63,10 +73,18 @@ pub async fn run(app: &App, args: InfoArgs) -> Outcome {
 }
 
 async fn document(app: &App) -> Result<Value, Failure> {
-    let store = app.store_to_read().await?;
+    let containers = app.containers_to_read().await?;
+    let store = containers.store();
+    let states = containers.list().await?;
+    let count = |holds: &dyn Fn(Status) -> bool| {
+        let all = states.iter().map(|one| one.state.status);
+        all.filter(|status| holds(*status)).count()
+    };
+    let running = count(&|status| matches!(status, Status::Running | Status::Restarting));
+    let paused = count(&|status| status == Status::Paused);
     let usage = store.usage().await?;
-    let mirrors: Vec<String> = client::Config::from_env()?
-        .registries
+    let registries = client::Config::from_env()?.registries;
+    let mirrors: Vec<String> = registries
         .get("docker.io")
         .map(|settings| settings.mirrors.iter().map(address).collect())
         .unwrap_or_default();
@@ -78,6 +96,11 @@ async fn document(app: &App) -> Result<Value, Failure> {
         "ServerVersion": env!("CARGO_PKG_VERSION"),
         "DockerRootDir": store.root(),
         "Driver": "overlay2",
+        "Containers": states.len(),
+        "ContainersRunning": running,
+        "ContainersPaused": paused,
+        "ContainersStopped": states.len() - running - paused,
+        "LoggingDriver": "json-file",
         "Images": usage.images.total,
         "Layers": usage.snapshots.total,
         "CacheRecords": usage.cache.total,
@@ -92,7 +115,10 @@ async fn document(app: &App) -> Result<Value, Failure> {
         "MemTotal": memory.totalram as u64 * u64::from(memory.mem_unit),
         "CgroupDriver": "cgroupfs",
         "CgroupVersion": cgroup_version(),
-        "RegistryConfig": { "Mirrors": mirrors },
+        "RegistryConfig": {
+            "Mirrors": mirrors,
+            "InsecureRegistries": registries.insecure(),
+        },
     }))
 }
 

@@ -35,7 +35,7 @@ pub struct InspectArgs {
     #[arg(long, value_name = "OS/ARCH")]
     pub platform: Option<Platform>,
 
-    /// What to look for [default: containers, then images]
+    /// What to look for [default: containers, then images, then volumes]
     #[arg(long = "type", value_enum)]
     pub kind: Option<Kind>,
 
@@ -51,6 +51,8 @@ pub enum Kind {
     Image,
     /// Containers
     Container,
+    /// Volumes
+    Volume,
 }
 
 /// What Go writes for a time that is not known.
@@ -78,7 +80,7 @@ const TYPES: Types = Types {
         "Test",
     ],
     texts: &["StopSignal", "Variant", "OsVersion"],
-    pointers: &["Healthcheck", "StopTimeout"],
+    pointers: &["Health", "Healthcheck", "StopTimeout"],
 };
 
 /// Runs the command.
@@ -94,6 +96,13 @@ pub async fn run(app: &App, args: InspectArgs) -> Outcome {
     let mut failed = None;
     let containers = Containers::new(store.clone());
     for name in &args.images {
+        if args.kind == Some(Kind::Volume) {
+            match volume(&containers, name).await? {
+                Some(shown) => found.push(shown),
+                None => missing.push(name),
+            }
+            continue;
+        }
         if args.kind != Some(Kind::Image) {
             match container(&containers, name, args.size).await {
                 Ok(Some(shown)) => {
@@ -123,6 +132,12 @@ pub async fn run(app: &App, args: InspectArgs) -> Outcome {
                     }
                 }
             }
+            Err(store::Error::NoSuchImage { .. }) if args.kind.is_none() => {
+                match volume(&containers, name).await? {
+                    Some(shown) => found.push(shown),
+                    None => missing.push(name),
+                }
+            }
             Err(store::Error::NoSuchImage { .. }) => missing.push(name),
             Err(error) => {
                 let failure = Failure::from(error);
@@ -142,6 +157,7 @@ pub async fn run(app: &App, args: InspectArgs) -> Outcome {
     let what = match args.kind {
         Some(Kind::Image) => "image",
         Some(Kind::Container) => "container",
+        Some(Kind::Volume) => "volume",
         None => "object",
     };
     for name in &missing {
@@ -165,6 +181,48 @@ pub async fn run_images(app: &App, args: InspectArgs) -> Outcome {
 pub async fn run_containers(app: &App, args: InspectArgs) -> Outcome {
     let kind = Some(Kind::Container);
     run(app, InspectArgs { kind, ..args }).await
+}
+
+/// `rbuild volume inspect`: volumes only, with docker's sentence about those that are missing.
+pub async fn run_volumes(app: &App, names: Vec<String>, format: Option<String>) -> Outcome {
+    let template = match format.as_deref() {
+        None => None,
+        Some("json") => Some(Template::parse("{{json .}}")?),
+        Some(text) => Some(Template::parse(text)?),
+    };
+    let containers = app.containers_to_read().await?;
+    let mut found = Vec::new();
+    let mut missing = Vec::new();
+    for name in &names {
+        match volume(&containers, name).await? {
+            Some(shown) => found.push(shown),
+            None => missing.push(store::Error::NoSuchVolume(name.clone())),
+        }
+    }
+    match &template {
+        Some(template) => {
+            for volume in &found {
+                app.printer.line(template.render(volume, &TYPES)?);
+            }
+        }
+        None => app.printer.line(indented(&Value::Array(found))?),
+    }
+    for error in &missing {
+        app.printer.error(error);
+    }
+    match missing.is_empty() {
+        true => Ok(()),
+        false => Err(Failure::with_code("", 1)),
+    }
+}
+
+/// A volume, if there is one of this name.
+async fn volume(containers: &Containers, name: &str) -> Result<Option<Value>, Failure> {
+    match containers.volume(name).await {
+        Ok(volume) => Ok(Some(volume.document())),
+        Err(containers::Error::Store(store::Error::NoSuchVolume(_))) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
 }
 
 /// A container, if there is one of this name.

@@ -7,11 +7,6 @@ use clap::Command;
 
 use super::hints::{see, similar};
 
-/// Docker's words about containers that are not here yet.
-const CONTAINERS: &[&str] = &["cp"];
-const NOT_YET: &str = "rbuild has no such command; `rbuild container --help` lists what can be \
-    done with containers";
-
 /// Docker's other words, with what to use here. Those of a group have it in front.
 const OTHERS: &[(&[&str], &str)] = &[
     (
@@ -56,16 +51,8 @@ const OTHERS: &[(&[&str], &str)] = &[
         "`rbuild bake` builds the services of a compose file; it runs none",
     ),
     (
-        &["volume"],
-        "Folders are shown to containers by --volume SOURCE:TARGET",
-    ),
-    (
         &["search"],
         "Search on the registry's own site, or list its tags with `skopeo list-tags`",
-    ),
-    (
-        &["events", "system events"],
-        "There is no daemon that events could come from; `rbuild ps -a` tells what became of all",
     ),
     (
         &["swarm", "service", "stack", "node", "secret", "config"],
@@ -124,10 +111,6 @@ pub fn no_command(program: &Command, group: &[&str], word: &str) -> String {
 
 /// What to use in place of a command of docker's, or of buildah's.
 fn instead(command: &str) -> Option<&'static str> {
-    let own = command.strip_prefix("container ").unwrap_or(command);
-    if CONTAINERS.contains(&own) {
-        return Some(NOT_YET);
-    }
     let others = OTHERS.iter();
     let mut found = others.filter(|(names, _)| names.contains(&command));
     found.next().map(|(_, text)| *text)
@@ -177,7 +160,7 @@ mod tests {
 
     fn first(line: &str) -> First {
         let raw: Vec<OsString> = line.split_whitespace().map(OsString::from).collect();
-        first_word(&raw, &args::command_names(), &|path| {
+        first_word(&raw, &args::command_names(&args::command()), &|path| {
             path == Path::new("app")
         })
     }
@@ -221,16 +204,15 @@ mod tests {
         let end = "Run 'rbuild image --help' for more information";
         assert!(told(&["image"], "prnue").ends_with(end));
         assert!(told(&[], "xyzzy").contains("no folder xyzzy to build"));
-        assert!(told(&[], "cp").contains("rbuild container --help"));
         assert!(told(&["buildx"], "create").contains("no builders"));
         assert!(told(&[], "compose").contains("rbuild bake"));
     }
 
     #[test]
     fn dockers_words_are_not_ours() {
-        let ours = args::command_names();
+        let ours = args::command_names(&args::command());
         let others = OTHERS.iter().flat_map(|(names, _)| names.iter());
-        for word in CONTAINERS.iter().chain(others) {
+        for word in others {
             assert!(!ours.iter().any(|own| own == word), "{word} is a command");
         }
     }
@@ -243,7 +225,7 @@ mod tests {
             volume swarm attach commit cp create diff events export history import inspect kill \
             load logs pause port rename restart rm rmi save start stats stop tag top unpause \
             update wait";
-        let ours = args::command_names();
+        let ours = args::command_names(&args::command());
         for word in docker.split_whitespace() {
             let here = ours.iter().any(|own| own == word);
             assert!(here || instead(word).is_some(), "{word}");

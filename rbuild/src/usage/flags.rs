@@ -297,7 +297,7 @@ mod tests {
         }
         for flag in TAKEN {
             let line = ["rbuild", "build", flag, "."].map(std::ffi::OsString::from);
-            args::parse(line.into()).unwrap_or_else(|e| panic!("{flag}: {e}"));
+            args::parse(args::command(), line.into()).unwrap_or_else(|e| panic!("{flag}: {e}"));
             let name = flag.split('=').next().unwrap();
             assert!(find(name).unwrap().is_hide_set(), "{flag} does nothing");
         }

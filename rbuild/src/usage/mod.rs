@@ -185,7 +185,7 @@ mod tests {
     fn told(line: &str) -> (String, u8) {
         let words = line.split_whitespace().map(Into::into).collect();
         let typed: Vec<String> = line.split_whitespace().skip(1).map(str::to_owned).collect();
-        let error = args::parse(words).unwrap_err();
+        let error = args::parse(args::command(), words).unwrap_err();
         match answer(&error, &args::command(), &typed) {
             Answer::Wrong(text, code) => (text, code),
             Answer::Asked => ("asked".to_owned(), 0),

@@ -5,6 +5,19 @@ use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Result};
 
+/// The controller of block devices, as version 1 calls it.
+pub(super) const BLKIO: &str = "blkio";
+/// Options that are no hierarchy's name.
+const ASIDE: [&str; 7] = [
+    "rw",
+    "ro",
+    "xattr",
+    "clone_children",
+    "cpuset_v2_mode",
+    "noprefix",
+    "seclabel",
+];
+
 /// Version of the interface of a hierarchy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Version {
@@ -21,9 +34,25 @@ pub(super) struct Place {
 }
 
 impl Place {
-    /// Whether the controller is here.
+    /// Whether the controller is here, by its name in version 1.
     pub(super) fn has(&self, controller: &str) -> bool {
-        self.controllers.iter().any(|name| name == controller)
+        let name = self.name_of(controller);
+        self.controllers.iter().any(|known| known == name)
+    }
+
+    /// How a controller of version 1 is called here.
+    pub(super) fn name_of<'n>(&self, controller: &'n str) -> &'n str {
+        match (controller, self.version) {
+            (BLKIO, Version::Two) => "io",
+            (name, _) => name,
+        }
+    }
+
+    /// The options that tell it from others.
+    pub(super) fn options(&self) -> impl Iterator<Item = &str> {
+        let known = self.controllers.iter().map(String::as_str);
+        let names = |option: &&str| !option.contains('=') || option.starts_with("name=");
+        known.filter(move |option| !ASIDE.contains(option) && names(option))
     }
 }
 

@@ -7,6 +7,8 @@ mod devices;
 mod files;
 mod group;
 mod host;
+mod shown;
+mod supported;
 mod values;
 
 use std::fs;
@@ -22,6 +24,8 @@ use files::write;
 pub use group::{Group, Sizes};
 pub(crate) use host::start_time;
 use host::{Hierarchies, Place, Version};
+pub(crate) use shown::{Shown, shown};
+pub use supported::{Supported, supported};
 
 /// Holds all groups of this crate in a hierarchy.
 const PARENT: &str = "rbuild";
@@ -199,7 +203,7 @@ fn set_up(controller: &'static str, place: &Place, path: &Path, limits: &Limits)
     match place.version {
         Version::One if controller == "cpuset" => inherit_cpuset(&place.mount, path)?,
         Version::One => {}
-        Version::Two => enable(&place.mount, path, controller)?,
+        Version::Two => enable(&place.mount, path, place.name_of(controller))?,
     }
     for (file, value, optional) in values::files(controller, place.version, limits) {
         let file = path.join(file);

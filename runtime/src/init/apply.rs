@@ -5,6 +5,7 @@ use std::os::fd::{AsFd, OwnedFd};
 
 use super::failure::Failure;
 use crate::hidden::Hidden;
+use crate::mount::Propagation;
 use crate::node::Node;
 use crate::plan::Op;
 use crate::seccomp;
@@ -86,6 +87,7 @@ impl State {
             Op::JoinNetwork { slot } => sys.join_network(self.take(*slot)?.as_fd())?,
             Op::RaiseLoopback => sys.raise_loopback()?,
             Op::UnshareCgroup => sys.unshare_cgroup()?,
+            Op::OomScore { score } => sys.set_oom_score(*score)?,
             Op::Hide => sys.hide()?,
             Op::JoinContainer { slot } => sys.join_namespaces(self.take(*slot)?.as_fd())?,
             Op::Terminal {
@@ -106,6 +108,9 @@ impl State {
             }
             Op::Device { node } => self.device(sys, node)?,
             Op::DevLink { name, target } => sys.make_link(self.dev()?.as_fd(), name, target)?,
+            Op::Link { dir, name, target } => {
+                sys.make_link(sys.open_path(dir)?.as_fd(), name, target)?;
+            }
             Op::DevDir { name } => sys.make_dir(self.dev()?.as_fd(), name)?,
             Op::BindFile { name, text, target } => {
                 let scratch = self.scratch()?;
@@ -127,7 +132,27 @@ impl State {
                 below,
                 attrs,
                 target,
-            } => self.mount_tree(sys, (*slot, below), *attrs, target)?,
+                writable_below,
+                propagation,
+                propagates_below,
+            } => {
+                let tree = self.tree(sys, *slot, below)?;
+                // What is mounted below it is as little to hold devices as it is.
+                let all = Attrs {
+                    readonly: attrs.readonly && !writable_below,
+                    ..*attrs
+                };
+                if *propagation == Propagation::Private && *propagates_below {
+                    sys.set_attrs(tree.as_fd(), all, true)?;
+                } else {
+                    sys.set_flags(tree.as_fd(), all, true)?;
+                    sys.set_propagation(tree.as_fd(), *propagation, *propagates_below)?;
+                }
+                if *writable_below && attrs.readonly {
+                    sys.set_flags(tree.as_fd(), *attrs, false)?;
+                }
+                sys.attach(tree.as_fd(), sys.open_path(target)?.as_fd())?;
+            }
             Op::ReadOnly { path } => {
                 if let Some(target) = optional(sys.open_path(path))? {
                     let tree = sys.clone_tree(target.as_fd(), "")?;
@@ -234,20 +259,13 @@ impl State {
         Ok(())
     }
 
-    /// Mounts what was handed over, or what lies below in it.
-    fn mount_tree(
-        &mut self,
-        sys: &dyn Syscall,
-        (slot, below): (usize, &str),
-        attrs: Attrs,
-        target: &str,
-    ) -> io::Result<()> {
-        let mut tree = self.take(slot)?;
-        if !below.is_empty() {
-            tree = part_of(sys, &tree, below)?;
+    /// What was handed over, or what lies below in it.
+    fn tree(&mut self, sys: &dyn Syscall, slot: usize, below: &str) -> io::Result<OwnedFd> {
+        let tree = self.take(slot)?;
+        match below.is_empty() {
+            true => Ok(tree),
+            false => part_of(sys, &tree, below),
         }
-        sys.set_attrs(tree.as_fd(), attrs, true)?;
-        sys.attach(tree.as_fd(), sys.open_path(target)?.as_fd())
     }
 
     fn take(&mut self, slot: usize) -> io::Result<OwnedFd> {

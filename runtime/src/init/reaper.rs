@@ -18,6 +18,8 @@ pub(super) fn run(
     env: &[String],
     started: impl FnOnce(),
 ) -> io::Result<i32> {
+    // As it is started it is called like the descriptor that it was executed from.
+    let _ = rustix::thread::set_name(super::ARG0);
     let mut command = Command::new(path);
     if let Some((name, rest)) = argv.split_first() {
         command.arg0(name).args(rest);

@@ -6,8 +6,9 @@ use nix::libc::{EACCES, ENOENT, ENOSYS, EPERM};
 
 use super::*;
 use crate::limits::Ulimit;
+use crate::mount::Mount;
 use crate::plan::{File as PlanFile, HostCapabilities, Inputs, Target, build};
-use crate::spec::{Mount, Rootfs, Spec};
+use crate::spec::{Rootfs, Spec};
 use crate::sys::fake::Fake;
 use crate::users::Identity;
 
@@ -62,6 +63,7 @@ fn plan_of(spec: &Spec, uid: u32) -> Plan {
     let host = HostCapabilities {
         mqueue: true,
         thermal: Vec::new(),
+        cgroups: Vec::new(),
     };
     build(&Inputs {
         spec,

@@ -290,10 +290,10 @@ pub(super) fn withdraw(socket: &mut Socket, bridge: &str, tenant: &Tenant) -> io
 /// Takes out one that has gone.
 pub(super) fn take_out(socket: &mut Socket, bridge: &str, tenant: &Tenant) -> io::Result<()> {
     withdraw(socket, bridge, tenant)?;
-    let (sender, port) = keys(tenant);
-    let family = Family::Bridge;
-    tolerate(socket, family.delete_elements(bridge, SENDERS, &[sender]))?;
-    tolerate(socket, family.delete_elements(bridge, PORTS, &[port]))
+    // The port stays in the set: others may still be in the namespace, and are heard by nobody.
+    let (sender, _) = keys(tenant);
+    let gone = Family::Bridge.delete_elements(bridge, SENDERS, &[sender]);
+    tolerate(socket, gone)
 }
 
 fn tolerate(socket: &mut Socket, messages: Vec<Message>) -> io::Result<()> {

@@ -25,6 +25,7 @@ pub(crate) fn entry(entry: &Entry, identity: &Identity) -> Plan {
         size,
         console: false,
     }));
+    ops.extend(entry.oom_score_adj.map(|score| Op::OomScore { score }));
     let filter = match (&entry.profile, entry.seccomp) {
         (Some(profile), _) => Filter::Profile(profile.clone()),
         (None, true) => Filter::Default,

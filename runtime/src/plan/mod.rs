@@ -1,5 +1,6 @@
 //! From a specification to the ordered list of operations the init applies. Pure.
 
+mod cgroups;
 mod entry;
 mod op;
 mod user;
@@ -7,8 +8,11 @@ mod user;
 pub(crate) use entry::entry;
 pub(crate) use op::{CHANGE_DIR, Op, Plan};
 
+use crate::cgroup::Shown;
+use crate::mount::{BindOptions, Mount, MountKind};
 use crate::node::Node;
-use crate::spec::{Mount, MountKind, NetworkMode, Spec};
+use crate::source;
+use crate::spec::{NetworkMode, Spec};
 use crate::sys::{Attrs, FsType};
 use crate::users::Identity;
 use user::{Become, environment};
@@ -20,6 +24,8 @@ pub(crate) struct HostCapabilities {
     pub(crate) mqueue: bool,
     /// Directories that count how often each processor was too hot.
     pub(crate) thermal: Vec<String>,
+    /// The hierarchies of control groups.
+    pub(crate) cgroups: Vec<Shown>,
 }
 
 /// Everything the plan is made of.
@@ -117,6 +123,12 @@ pub(crate) fn build(inputs: &Inputs<'_>) -> Plan {
         Op::ResetSignals,
         Op::NewKeyring,
     ];
+    // As long as /proc is the host's: the container's own is not there yet.
+    ops.extend(
+        spec.limits
+            .oom_score_adj
+            .map(|score| Op::OomScore { score }),
+    );
     let mut slot = ROOT_SLOT + 1;
     match &spec.network {
         NetworkMode::Host => {}
@@ -130,10 +142,14 @@ pub(crate) fn build(inputs: &Inputs<'_>) -> Plan {
         slot += 1;
         (slot - 1, size)
     });
-    ops.push(Op::UnshareCgroup);
-    ops.push(Op::SetHostname {
-        name: spec.hostname.clone(),
-    });
+    if !spec.shared.cgroup {
+        ops.push(Op::UnshareCgroup);
+    }
+    if !spec.shared.uts {
+        ops.push(Op::SetHostname {
+            name: spec.hostname.clone(),
+        });
+    }
     ops.push(Op::Umask { mask: 0 });
     ops.push(Op::PrivateMounts);
     ops.push(Op::EnterRoot { slot: ROOT_SLOT });
@@ -171,22 +187,19 @@ fn own_mounts(inputs: &Inputs<'_>, mut slot: usize, ops: &mut Vec<Op>) {
             });
         }
         match &mount.kind {
-            MountKind::Bind { readonly, .. } | MountKind::Tree { readonly, .. } => {
-                // Devices stay out of reach: the default capabilities hold MKNOD.
-                let attrs = Attrs {
-                    readonly: *readonly,
-                    nodev,
-                    ..Attrs::default()
-                };
-                let below = match &mount.kind {
-                    MountKind::Tree { below, .. } => below.clone(),
-                    _ => String::new(),
-                };
+            kind @ (MountKind::Bind { .. }
+            | MountKind::Tree { .. }
+            | MountKind::Made { .. }
+            | MountKind::Layers { .. }) => {
+                let (attrs, options) = bound(kind, nodev);
                 ops.push(Op::MountTree {
                     slot,
-                    below,
+                    below: source::below(kind).to_owned(),
                     attrs,
                     target,
+                    writable_below: options.writable_below,
+                    propagation: options.propagation,
+                    propagates_below: options.propagates_below,
                 });
                 slot += 1;
             }
@@ -200,7 +213,7 @@ fn own_mounts(inputs: &Inputs<'_>, mut slot: usize, ops: &mut Vec<Op>) {
             MountKind::Tmpfs {
                 size,
                 options: given,
-                readonly,
+                flags,
             } => {
                 let mode = place.mode.unwrap_or(0o1777);
                 let mut options = given.clone();
@@ -213,14 +226,47 @@ fn own_mounts(inputs: &Inputs<'_>, mut slot: usize, ops: &mut Vec<Op>) {
                     options,
                 };
                 let attrs = Attrs {
-                    nodev,
-                    readonly: *readonly,
-                    ..GUARDED
+                    readonly: flags.readonly,
+                    nosuid: flags.nosuid,
+                    // A device that is held back otherwise may be let through.
+                    nodev: nodev || flags.nodev,
+                    noexec: flags.noexec,
                 };
                 ops.push(Op::Mount { fs, attrs, target });
             }
         }
     }
+}
+
+/// How a tree that is handed over is mounted.
+fn bound(kind: &MountKind, nodev: bool) -> (Attrs, BindOptions) {
+    let options = match kind {
+        MountKind::Bind { options, .. } => *options,
+        MountKind::Tree { readonly, .. } => BindOptions {
+            readonly: *readonly,
+            propagates_below: true,
+            ..BindOptions::default()
+        },
+        _ => BindOptions {
+            propagates_below: true,
+            ..BindOptions::default()
+        },
+    };
+    let mut attrs = Attrs {
+        readonly: options.readonly,
+        // Devices stay out of reach: the default capabilities hold MKNOD.
+        nodev,
+        ..Attrs::default()
+    };
+    if let MountKind::Made { flags, .. } = kind {
+        attrs = Attrs {
+            readonly: flags.readonly,
+            nosuid: flags.nosuid,
+            nodev: nodev || flags.nodev,
+            noexec: flags.noexec,
+        };
+    }
+    (attrs, options)
 }
 
 const GUARDED: Attrs = Attrs {
@@ -250,6 +296,10 @@ fn standard_mounts(inputs: &Inputs<'_>, ops: &mut Vec<Op>) {
         },
         "/sys",
     );
+    cgroups::append(inputs, ops);
+    let mut mount = |name, options: &[_], attrs, target| {
+        ops.push(mount_op(name, options, attrs, target));
+    };
     // Without a device cgroup no device node works on this file system; the few of a container are
     // bound from another that has no path in it. So CAP_MKNOD opens no host device.
     let mode = ("mode", "755".to_owned());
@@ -311,6 +361,9 @@ fn standard_mounts(inputs: &Inputs<'_>, ops: &mut Vec<Op>) {
     ops.push(Op::DropScratch {
         target: SCRATCH.to_owned(),
     });
+    if inputs.spec.shm_size == 0 {
+        return;
+    }
     let shm = [
         ("source", "shm".to_owned()),
         ("mode", "1777".to_owned()),

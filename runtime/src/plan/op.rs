@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::hidden::Hidden;
 use crate::limits::Ulimit;
+use crate::mount::Propagation;
 use crate::node::Node;
 use crate::seccomp::Instruction;
 use crate::sys::{Attrs, FsType};
@@ -51,6 +52,9 @@ pub(crate) enum Op {
     },
     MakeDirs {
         path: String,
+    },
+    OomScore {
+        score: i32,
     },
     SetHostname {
         name: String,
@@ -106,6 +110,12 @@ pub(crate) enum Op {
         index: usize,
         target: String,
     },
+    /// Makes a symbolic link in a directory.
+    Link {
+        dir: String,
+        name: String,
+        target: String,
+    },
     /// Makes what is missing of a path in the container's own /dev, or in what was mounted.
     MakePoint {
         path: String,
@@ -117,6 +127,11 @@ pub(crate) enum Op {
         below: String,
         attrs: Attrs,
         target: String,
+        /// Only its topmost mount is read-only, where it is.
+        writable_below: bool,
+        propagation: Propagation,
+        /// Of the mounts below it as well.
+        propagates_below: bool,
     },
     ReadOnly {
         path: String,
@@ -171,6 +186,7 @@ impl fmt::Display for Op {
             Self::Terminal { .. } => f.write_str("make a terminal"),
             Self::MakeDirs { path } => write!(f, "make the directory {path}"),
             Self::UnshareCgroup => f.write_str("make a cgroup namespace"),
+            Self::OomScore { .. } => f.write_str("set the OOM score"),
             Self::SetHostname { name } => write!(f, "set host name {name:?}"),
             Self::Umask { mask } => write!(f, "set umask {mask:04o}"),
             Self::PrivateMounts => f.write_str("make mounts private"),
@@ -180,6 +196,7 @@ impl fmt::Display for Op {
             Self::MakeScratch { .. } => f.write_str("make a private tmpfs"),
             Self::Device { node } => write!(f, "make {}", node.path),
             Self::DevLink { name, .. } => write!(f, "link /dev/{name}"),
+            Self::Link { dir, name, .. } => write!(f, "link {dir}/{name}"),
             Self::DevDir { name } => write!(f, "make directory /dev/{name}"),
             Self::BindFile { target, .. } => write!(f, "provide {target}"),
             Self::StashFile { .. } => f.write_str("make a file in memory"),

@@ -3,7 +3,8 @@
 use std::path::PathBuf;
 
 use super::*;
-use crate::spec::{Mount, Rootfs};
+use crate::mount::Mount;
+use crate::spec::Rootfs;
 
 fn identity(uid: u32) -> Identity {
     Identity {
@@ -32,6 +33,7 @@ fn plan(spec: &Spec) -> Plan {
     let host = HostCapabilities {
         mqueue: false,
         thermal: vec!["/sys/devices/system/cpu/cpu0/thermal_throttle".to_owned()],
+        cgroups: Vec::new(),
     };
     build(&Inputs {
         spec,

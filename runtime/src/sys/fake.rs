@@ -8,6 +8,7 @@ use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 
 use super::syscall::{Attrs, FsType, Syscall};
 use crate::limits::Ulimit;
+use crate::mount::Propagation;
 use crate::node::Node;
 use crate::seccomp::Instruction;
 use crate::window::WindowSize;
@@ -115,6 +116,10 @@ impl Syscall for Fake {
         self.call("unshare cgroup".to_owned())
     }
 
+    fn set_oom_score(&self, score: i32) -> io::Result<()> {
+        self.call(format!("oom-score {score}"))
+    }
+
     fn set_hostname(&self, name: &str) -> io::Result<()> {
         self.call(format!("sethostname {name}"))
     }
@@ -151,6 +156,22 @@ impl Syscall for Fake {
             self.name(tree),
             flags(attrs)
         ))
+    }
+
+    fn set_flags(&self, tree: BorrowedFd<'_>, attrs: Attrs, recursive: bool) -> io::Result<()> {
+        let deep = if recursive { " recursive" } else { "" };
+        let name = self.name(tree);
+        self.call(format!("mount_setattr {name} {} kept{deep}", flags(attrs)))
+    }
+
+    fn set_propagation(
+        &self,
+        tree: BorrowedFd<'_>,
+        how: Propagation,
+        recursive: bool,
+    ) -> io::Result<()> {
+        let deep = if recursive { " recursive" } else { "" };
+        self.call(format!("mount_setattr {} {how:?}{deep}", self.name(tree)))
     }
 
     fn attach(&self, tree: BorrowedFd<'_>, target: BorrowedFd<'_>) -> io::Result<()> {

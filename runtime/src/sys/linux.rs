@@ -17,6 +17,7 @@ use rustix::thread::{CapabilitySet, CapabilitySets, LinkNameSpaceType};
 use super::raw;
 use super::syscall::{Attrs, FsType, Syscall};
 use crate::limits::{Resource, Ulimit};
+use crate::mount::Propagation;
 use crate::node::Node;
 use crate::seccomp::Instruction;
 use crate::window::WindowSize;
@@ -49,7 +50,10 @@ pub(crate) fn new_mount(fs: &FsType, attrs: Attrs) -> io::Result<OwnedFd> {
         rustix::mount::fsconfig_set_string(context.as_fd(), "source", fs.name.as_str())?;
     }
     for (key, value) in &fs.options {
-        rustix::mount::fsconfig_set_string(context.as_fd(), key.as_str(), value.as_str())?;
+        match value.as_str() {
+            "" => rustix::mount::fsconfig_set_flag(context.as_fd(), key.as_str())?,
+            value => rustix::mount::fsconfig_set_string(context.as_fd(), key.as_str(), value)?,
+        }
     }
     rustix::mount::fsconfig_create(context.as_fd())?;
     let mut flags = MountAttrFlags::empty();
@@ -86,6 +90,10 @@ impl Syscall for Linux {
         Ok(())
     }
 
+    fn set_oom_score(&self, score: i32) -> io::Result<()> {
+        std::fs::write("/proc/self/oom_score_adj", score.to_string())
+    }
+
     fn set_hostname(&self, name: &str) -> io::Result<()> {
         Ok(rustix::system::sethostname(name.as_bytes())?)
     }
@@ -117,6 +125,19 @@ impl Syscall for Linux {
 
     fn set_attrs(&self, tree: BorrowedFd<'_>, attrs: Attrs, recursive: bool) -> io::Result<()> {
         raw::mount_setattr(tree, attrs, recursive)
+    }
+
+    fn set_flags(&self, tree: BorrowedFd<'_>, attrs: Attrs, recursive: bool) -> io::Result<()> {
+        raw::mount_flags(tree, attrs, recursive)
+    }
+
+    fn set_propagation(
+        &self,
+        tree: BorrowedFd<'_>,
+        how: Propagation,
+        recursive: bool,
+    ) -> io::Result<()> {
+        raw::mount_propagation(tree, how, recursive)
     }
 
     fn attach(&self, tree: BorrowedFd<'_>, target: BorrowedFd<'_>) -> io::Result<()> {

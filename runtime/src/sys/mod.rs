@@ -14,7 +14,7 @@ pub(crate) use bpf::attach_device_filter;
 pub(crate) use iptables::filter_table;
 pub(crate) use linux::{Linux, open_in};
 pub(crate) use process::{
-    Child, clone_process, close_from, close_inherited, inherited, wait_child,
+    Child, clone_process, close_from, close_inherited, inherited, signal_descriptor, wait_child,
 };
 pub(crate) use raw::{allow_devices, mount_setattr, raise_loopback, send_signal, sync_file_range};
 pub(crate) use syscall::{Attrs, FsType, Syscall};

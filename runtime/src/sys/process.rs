@@ -18,20 +18,20 @@ pub(crate) struct Child {
 
 struct Start<'a> {
     exe: RawFd,
-    argv: [*const c_char; 2],
+    argv: *const *const c_char,
     envp: [*const c_char; 1],
     fds: &'a [RawFd],
     errno: c_int,
 }
 
 /// Executes `exe` in a child with `fds` as its descriptors 0, 1, 2, … and no others, an empty
-/// environment and `arg0` as its only argument. `namespaces` are `CLONE_NEW*` flags.
+/// environment and the arguments `argv`. `namespaces` are `CLONE_NEW*` flags.
 ///
 /// The child borrows this process's memory until it executes (as vfork(2) does), so the cost does
 /// not grow with the size of this process and no lock can be copied in a locked state.
 pub(crate) fn clone_process(
     exe: BorrowedFd<'_>,
-    arg0: &CStr,
+    argv: &[&CStr],
     fds: &[BorrowedFd<'_>],
     namespaces: c_int,
 ) -> io::Result<Child> {
@@ -44,9 +44,14 @@ pub(crate) fn clone_process(
         .collect::<Result<_, _>>()?;
     let exe = rustix::io::fcntl_dupfd_cloexec(exe, parked)?;
     let parked: Vec<RawFd> = owned.iter().map(AsRawFd::as_raw_fd).collect();
+    let argv: Vec<*const c_char> = argv
+        .iter()
+        .map(|word| word.as_ptr())
+        .chain([std::ptr::null()])
+        .collect();
     let mut start = Start {
         exe: exe.as_raw_fd(),
-        argv: [arg0.as_ptr(), std::ptr::null()],
+        argv: argv.as_ptr(),
         envp: [std::ptr::null()],
         fds: &parked,
         errno: 0,
@@ -118,7 +123,7 @@ extern "C" fn enter(start: *mut c_void) -> c_int {
             libc::SYS_execveat,
             (*start).exe,
             c"".as_ptr(),
-            (*start).argv.as_ptr(),
+            (*start).argv,
             (*start).envp.as_ptr(),
             libc::AT_EMPTY_PATH,
         );
@@ -151,6 +156,20 @@ pub(crate) fn close_inherited() {
     // SAFETY: nothing of this process owns one of these descriptors yet, as the caller promises.
     unsafe {
         libc::syscall(libc::SYS_close_range, 3u32, u32::MAX, 0u32);
+    }
+}
+
+/// A descriptor that becomes readable when one of some blocked signals has come (signalfd(2)).
+pub(crate) fn signal_descriptor(set: &SigSet) -> io::Result<OwnedFd> {
+    let flags = libc::SFD_CLOEXEC | libc::SFD_NONBLOCK;
+    // SAFETY: the set is a valid one, which the kernel reads; -1 asks for a new descriptor.
+    let fd = unsafe { libc::signalfd(-1, set.as_ref(), flags) };
+    match fd {
+        0.. => {
+            // SAFETY: the kernel has just made it for us; nobody else knows it.
+            Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+        }
+        _ => Err(io::Error::last_os_error()),
     }
 }
 

@@ -7,6 +7,7 @@ use std::os::fd::{AsRawFd, BorrowedFd};
 use nix::libc;
 
 use super::syscall::Attrs;
+use crate::mount::Propagation;
 use crate::seccomp::Instruction;
 
 /// `struct mount_attr` of mount_setattr(2).
@@ -32,8 +33,50 @@ fn checked(result: c_long) -> io::Result<c_long> {
     }
 }
 
-/// mount_setattr(2): adds attributes to a mount, and to those below it when `recursive`.
+/// mount_setattr(2): adds attributes to a mount, and to those below it when `recursive`; they become
+/// private.
 pub(crate) fn mount_setattr(tree: BorrowedFd<'_>, attrs: Attrs, recursive: bool) -> io::Result<()> {
+    let attr = MountAttr {
+        attr_set: bits(attrs),
+        attr_clr: 0,
+        propagation: libc::MS_PRIVATE,
+        userns_fd: 0,
+    };
+    set_mount_attr(tree, &attr, recursive)
+}
+
+/// The same, where propagation stays as it is.
+pub(crate) fn mount_flags(tree: BorrowedFd<'_>, attrs: Attrs, recursive: bool) -> io::Result<()> {
+    let attr = MountAttr {
+        attr_set: bits(attrs),
+        attr_clr: 0,
+        propagation: 0,
+        userns_fd: 0,
+    };
+    set_mount_attr(tree, &attr, recursive)
+}
+
+/// Says who sees mounts that are made below a mount, and with `recursive` below those in it. One
+/// that is cloned of a shared mount is shared already.
+pub(crate) fn mount_propagation(
+    tree: BorrowedFd<'_>,
+    how: Propagation,
+    recursive: bool,
+) -> io::Result<()> {
+    let attr = MountAttr {
+        attr_set: 0,
+        attr_clr: 0,
+        propagation: match how {
+            Propagation::Private => libc::MS_PRIVATE,
+            Propagation::Slave => libc::MS_SLAVE,
+            Propagation::Shared => libc::MS_SHARED,
+        },
+        userns_fd: 0,
+    };
+    set_mount_attr(tree, &attr, recursive)
+}
+
+fn bits(attrs: Attrs) -> u64 {
     let mut set = 0;
     for (on, bit) in [
         (attrs.readonly, MOUNT_ATTR_RDONLY),
@@ -45,13 +88,7 @@ pub(crate) fn mount_setattr(tree: BorrowedFd<'_>, attrs: Attrs, recursive: bool)
             set |= bit;
         }
     }
-    let attr = MountAttr {
-        attr_set: set,
-        attr_clr: 0,
-        propagation: libc::MS_PRIVATE,
-        userns_fd: 0,
-    };
-    set_mount_attr(tree, &attr, recursive)
+    set
 }
 
 /// Lets device nodes work that are in a mount.

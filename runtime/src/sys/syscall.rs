@@ -4,6 +4,7 @@ use std::io;
 use std::os::fd::{BorrowedFd, OwnedFd};
 
 use crate::limits::Ulimit;
+use crate::mount::Propagation;
 use crate::node::Node;
 use crate::seccomp::Instruction;
 use crate::window::WindowSize;
@@ -31,6 +32,8 @@ pub(crate) trait Syscall {
     fn join_network(&self, netns: BorrowedFd<'_>) -> io::Result<()>;
     fn raise_loopback(&self) -> io::Result<()>;
     fn unshare_cgroup(&self) -> io::Result<()>;
+    /// How likely this process is killed when memory runs out (proc_pid_oom_score_adj(5)).
+    fn set_oom_score(&self, score: i32) -> io::Result<()>;
     fn set_hostname(&self, name: &str) -> io::Result<()>;
     fn private_mounts(&self) -> io::Result<()>;
     /// Makes a detached mount this process's root and drops the old one.
@@ -39,7 +42,17 @@ pub(crate) trait Syscall {
     fn make_mount(&self, fs: &FsType, attrs: Attrs) -> io::Result<OwnedFd>;
     /// A detached copy of the mount below `dir` at `name` (empty: `dir` itself).
     fn clone_tree(&self, dir: BorrowedFd<'_>, name: &str) -> io::Result<OwnedFd>;
+    /// Sets attributes of a mount, and makes it private.
     fn set_attrs(&self, tree: BorrowedFd<'_>, attrs: Attrs, recursive: bool) -> io::Result<()>;
+    /// The same, where it stays shared with what it was shared with.
+    fn set_flags(&self, tree: BorrowedFd<'_>, attrs: Attrs, recursive: bool) -> io::Result<()>;
+    /// Says who sees mounts that are made below it.
+    fn set_propagation(
+        &self,
+        tree: BorrowedFd<'_>,
+        how: Propagation,
+        recursive: bool,
+    ) -> io::Result<()>;
     /// Attaches a detached mount to what `open_path` returned.
     fn attach(&self, tree: BorrowedFd<'_>, target: BorrowedFd<'_>) -> io::Result<()>;
     /// Unmounts what is on top at `path`; open descriptors keep it alive.

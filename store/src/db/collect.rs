@@ -85,6 +85,7 @@ pub(crate) async fn delete_snapshots(
                  OR chain_id IN (SELECT chain_id FROM image_layers)
                  OR chain_id IN (SELECT chain_id FROM cache_records WHERE chain_id IS NOT NULL)
                  OR chain_id IN (SELECT chain_id FROM containers WHERE chain_id IS NOT NULL)
+                 OR chain_id IN (SELECT chain_id FROM container_images WHERE chain_id IS NOT NULL)
              UNION
              SELECT s.parent_id FROM snapshots s JOIN live ON live.id = s.id
              WHERE s.parent_id IS NOT NULL
@@ -127,6 +128,7 @@ pub(crate) async fn kept_snapshots(
                  OR chain_id IN (SELECT chain_id FROM cache_records WHERE chain_id IS NOT NULL
                      AND key NOT IN (SELECT value FROM json_each(?2)))
                  OR chain_id IN (SELECT chain_id FROM containers WHERE chain_id IS NOT NULL)
+                 OR chain_id IN (SELECT chain_id FROM container_images WHERE chain_id IS NOT NULL)
              UNION
              SELECT s.parent_id FROM snapshots s JOIN live ON live.id = s.id
              WHERE s.parent_id IS NOT NULL

@@ -122,12 +122,33 @@ pub(crate) async fn removing(db: &mut SqliteConnection, id: &str) -> sqlx::Resul
     Ok(done.rows_affected() == 1)
 }
 
-/// Deletes a row.
+/// Deletes a row, and what it says of volumes and mounted images.
 pub(crate) async fn delete(db: &mut SqliteConnection, id: &str) -> sqlx::Result<()> {
-    sqlx::query("DELETE FROM containers WHERE id = ?")
-        .bind(id)
-        .execute(db)
-        .await?;
+    for query in [
+        "DELETE FROM containers WHERE id = ?",
+        "DELETE FROM volume_users WHERE container = ?",
+        "DELETE FROM container_images WHERE container = ?",
+    ] {
+        sqlx::query(query).bind(id).execute(&mut *db).await?;
+    }
+    Ok(())
+}
+
+/// Notes that a container mounts an image.
+pub(crate) async fn mounts_image(
+    db: &mut SqliteConnection,
+    id: &str,
+    image: &Digest,
+    chain_id: Option<&ChainId>,
+) -> sqlx::Result<()> {
+    sqlx::query(
+        "INSERT OR IGNORE INTO container_images (container, image, chain_id) VALUES (?, ?, ?)",
+    )
+    .bind(id)
+    .bind(image.to_string())
+    .bind(chain_id.map(ToString::to_string))
+    .execute(db)
+    .await?;
     Ok(())
 }
 
@@ -139,21 +160,26 @@ pub(crate) async fn ids(db: &mut SqliteConnection) -> sqlx::Result<HashSet<Strin
     Ok(ids.into_iter().collect())
 }
 
-/// The images that containers were made of.
+/// The images that containers were made of, and those that are mounted in them.
 pub(crate) async fn images(db: &mut SqliteConnection) -> Result<HashSet<Digest>> {
-    let images: Vec<String> = sqlx::query_scalar("SELECT DISTINCT image FROM containers")
-        .fetch_all(db)
-        .await?;
+    let images: Vec<String> =
+        sqlx::query_scalar("SELECT image FROM containers UNION SELECT image FROM container_images")
+            .fetch_all(db)
+            .await?;
     images.iter().map(|image| parse(image)).collect()
 }
 
-/// The IDs of the containers that were made of an image, the newest first.
+/// The IDs of the containers that were made of an image or mount it, the newest first.
 pub(crate) async fn of_image(
     db: &mut SqliteConnection,
     image: &Digest,
 ) -> sqlx::Result<Vec<String>> {
-    sqlx::query_scalar("SELECT id FROM containers WHERE image = ? ORDER BY created DESC, id")
-        .bind(image.to_string())
-        .fetch_all(db)
-        .await
+    sqlx::query_scalar(
+        "SELECT id FROM containers WHERE image = ?1
+             OR id IN (SELECT container FROM container_images WHERE image = ?1)
+         ORDER BY created DESC, id",
+    )
+    .bind(image.to_string())
+    .fetch_all(db)
+    .await
 }

@@ -16,6 +16,7 @@ pub(crate) mod networks;
 pub(crate) mod schema;
 pub(crate) mod snapshots;
 pub(crate) mod sqlite;
+pub(crate) mod volumes;
 
 use std::ops::{Deref, DerefMut};
 use std::path::Path;

@@ -26,6 +26,10 @@ const MIGRATIONS: &[(&str, &str)] = &[
         include_str!("../../../migrations/store/0004_containers.sql"),
     ),
     (
+        "0005_volumes.sql",
+        include_str!("../../../migrations/store/0005_volumes.sql"),
+    ),
+    (
         "0006_networks.sql",
         include_str!("../../../migrations/store/0006_networks.sql"),
     ),

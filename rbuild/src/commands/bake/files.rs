@@ -5,7 +5,7 @@ use std::io::{self, Read as _};
 use std::path::Path;
 
 use bake::read::Surroundings;
-use bake::source::Definition;
+use bake::source::{Definition, Other};
 use oci::Platform;
 
 use crate::failure::Failure;
@@ -69,6 +69,24 @@ pub fn read(named: &[String]) -> Result<Vec<Definition>, Failure> {
     }
 }
 
+/// Reads what compose files include and extend, and what these do.
+///
+/// # Errors
+/// A file that is there and cannot be read.
+pub fn read_others(files: &[Definition], around: &mut Surroundings) -> Result<(), Failure> {
+    loop {
+        // Which files are wrong is told when all are there.
+        let wanted = bake::read::wanted(files, around).unwrap_or_default();
+        if wanted.is_empty() {
+            return Ok(());
+        }
+        for path in wanted {
+            let text = read_one(&path, true)?.map(|file| file.text);
+            around.others.push(Other { path, text });
+        }
+    }
+}
+
 fn read_one(name: &str, may_miss: bool) -> Result<Option<Definition>, Failure> {
     let failed = |what: &dyn std::fmt::Display| Failure::new(format!("open {name}: {what}"));
     let mut bytes = Vec::new();
@@ -122,5 +140,6 @@ pub fn around() -> Result<Surroundings, Failure> {
         place: "cwd://".to_owned(),
         now: jiff::Timestamp::now(),
         dotenv,
+        others: Vec::new(),
     })
 }

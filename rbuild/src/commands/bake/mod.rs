@@ -37,7 +37,9 @@ pub async fn run(app: &App, args: BakeFlags, program: Command) -> Outcome {
     let named = args.files.clone();
     let read = tokio::task::spawn_blocking(move || -> Result<Result<Bake, BakeError>, Failure> {
         let files = files::read(&named)?;
-        Ok(read::read(&files, &files::around()?))
+        let mut around = files::around()?;
+        files::read_others(&files, &mut around)?;
+        Ok(read::read(&files, &around))
     });
     let told = |error: BakeError| told(app, &error);
     let definitions = read.await??.map_err(told)?;

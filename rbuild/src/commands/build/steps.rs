@@ -319,6 +319,7 @@ fn limits(args: &LimitArgs, parent: Option<&str>) -> Result<Limits, String> {
                 .map_or(Pids::Unlimited, Pids::AtMost),
         },
         ulimits,
+        ..Limits::default()
     })
 }
 

@@ -214,7 +214,7 @@ mod tests {
         };
         let found = fitting(
             args::command(),
-            &args::command_names(),
+            &args::command_names(&args::command()),
             words,
             index,
             &names,

@@ -84,9 +84,10 @@ pub async fn make(
         image,
         image_config,
     });
-    let created = created
-        .await
-        .map_err(|error| Failure::with_code(error, 125))?;
+    let created = created.await.map_err(|error| {
+        let code = u8::try_from(error.exit_code()).unwrap_or(125);
+        Failure::with_code(error, code)
+    })?;
     for warning in &created.warnings {
         app.printer.warning(warning);
     }

@@ -117,6 +117,10 @@ pub async fn run(app: &App, args: ExecArgs) -> Outcome {
         keys,
         passes_signals: false,
     };
+    let id = executed.id.clone();
     let code = streams::accompany(executed, part).await?;
+    if let Some(code) = code {
+        containers.exec_ended(&container, id, code);
+    }
     streams::outcome(code)
 }

@@ -5,6 +5,9 @@ use std::path::PathBuf;
 use clap::{ArgAction, Args};
 use oci::Platform;
 
+use super::devices::DeviceFlags;
+use super::health::HealthFlags;
+use super::namespaces::NamespaceFlags;
 use super::network_flags::NetworkFlags;
 use crate::flags::boolean;
 
@@ -51,12 +54,21 @@ pub struct MakeFlags {
     #[arg(long, value_name = "COMMAND")]
     pub entrypoint: Option<String>,
 
-    /// Show a file or folder of this machine; may be repeated
-    #[arg(short, long = "volume", value_name = "SOURCE:TARGET[:OPTIONS]")]
+    /// Mount a path of this machine, a volume, or with a target alone a volume without a name; may
+    /// be repeated
+    #[arg(short, long = "volume", value_name = "[SOURCE:]TARGET[:OPTIONS]")]
     pub volumes: Vec<String>,
 
-    /// Show a file or folder of this machine (type=bind,source=…,target=…,readonly), or memory
-    /// (type=tmpfs,target=…,tmpfs-size=…); may be repeated
+    /// Mount all that another container has mounted; may be repeated
+    #[arg(long, value_name = "CONTAINER[:ro]")]
+    pub volumes_from: Vec<String>,
+
+    /// How volumes are made: local
+    #[arg(long, value_name = "DRIVER")]
+    pub volume_driver: Option<String>,
+
+    /// Mount a path of this machine, a volume, memory or an image
+    /// (type=bind|volume|tmpfs|image,source=…,target=…,readonly,…); may be repeated
     #[arg(long = "mount", value_name = "MOUNT")]
     pub mounts: Vec<String>,
 
@@ -155,6 +167,15 @@ pub struct MakeFlags {
     #[command(flatten)]
     pub limits: LimitFlags,
 
+    #[command(flatten)]
+    pub device_limits: DeviceFlags,
+
+    #[command(flatten)]
+    pub health: HealthFlags,
+
+    #[command(flatten)]
+    pub namespaces: NamespaceFlags,
+
     /// The image, the command to run in place of the image's, and its arguments
     #[arg(value_names = ["IMAGE", "COMMAND"], required = true, num_args = 1.., trailing_var_arg = true)]
     pub words: Vec<String>,
@@ -172,8 +193,16 @@ pub struct LimitFlags {
     #[arg(long, value_name = "SIZE", allow_hyphen_values = true)]
     pub memory_swap: Option<String>,
 
+    /// Memory that is taken from it last when this machine has none left
+    #[arg(long, value_name = "SIZE")]
+    pub memory_reservation: Option<String>,
+
+    /// Accepted, and without effect, as docker has it
+    #[arg(long, value_name = "SIZE", hide = true)]
+    pub kernel_memory: Option<String>,
+
     /// CPUs, such as 1.5
-    #[arg(long, value_name = "NUMBER")]
+    #[arg(long, value_name = "NUMBER", allow_hyphen_values = true)]
     pub cpus: Option<String>,
 
     /// Its share of the CPUs beside others' 1024
@@ -187,6 +216,18 @@ pub struct LimitFlags {
     /// Microseconds of each period that it gets
     #[arg(long, value_name = "NUMBER", allow_hyphen_values = true)]
     pub cpu_quota: Option<i64>,
+
+    /// Microseconds of a period of real-time scheduling
+    #[arg(long, value_name = "NUMBER")]
+    pub cpu_rt_period: Option<u64>,
+
+    /// Microseconds of real-time scheduling in each of those
+    #[arg(long, value_name = "NUMBER", allow_hyphen_values = true)]
+    pub cpu_rt_runtime: Option<i64>,
+
+    /// Its share of block devices beside others: 10 to 1000
+    #[arg(long, value_name = "NUMBER")]
+    pub blkio_weight: Option<u16>,
 
     /// The CPUs that it may use, such as 0-1
     #[arg(long, value_name = "SET")]

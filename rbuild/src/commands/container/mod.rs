@@ -3,13 +3,17 @@
 pub mod attach;
 pub mod commit;
 pub mod create;
+pub mod devices;
 pub mod diff;
 pub mod each;
 pub mod exec;
 pub mod flags;
+pub mod health;
 mod image;
 pub mod kill;
 pub mod logs;
+mod mount_flags;
+pub mod namespaces;
 pub mod network_flags;
 mod networking;
 pub mod options;

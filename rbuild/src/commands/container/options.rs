@@ -6,14 +6,12 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use containers::engine::Asked;
-use containers::record::{
-    Config, DeviceMapping, HostConfig, LogConfig, MountRule, RestartRule, TmpfsOptions, UlimitRule,
-};
+use containers::record::{Config, DeviceMapping, HostConfig, LogConfig, RestartRule, UlimitRule};
 use golang::size::parse_size;
 use runtime::Ulimit;
 
 use super::flags::{LimitFlags, MakeFlags};
-use super::networking;
+use super::{devices, health, mount_flags, namespaces, networking};
 
 /// What the flags come to: image, configuration, and what this machine does.
 #[derive(Debug)]
@@ -36,6 +34,12 @@ pub fn read(flags: &MakeFlags) -> Result<Made, String> {
     let (image, command) = flags.words.split_first().ok_or("no image")?;
     let mut config = config(flags, image, command)?;
     let mut host = host(flags)?;
+    namespaces::share(&flags.namespaces, (&mut config, &mut host))?;
+    let volumes = mount_flags::volumes(&flags.volumes, &here())?;
+    host.binds = (!volumes.binds.is_empty()).then_some(volumes.binds);
+    let paths = volumes.paths.into_iter();
+    let paths: BTreeMap<_, _> = paths.map(|path| (path, Default::default())).collect();
+    config.volumes = (!paths.is_empty()).then_some(paths);
     let networks = networking::read(&flags.networks, &mut config, &mut host)?;
     Ok(Made {
         image: image.clone(),
@@ -43,6 +47,11 @@ pub fn read(flags: &MakeFlags) -> Result<Made, String> {
         host,
         networks,
     })
+}
+
+/// Where paths of this machine begin that are not absolute.
+fn here() -> PathBuf {
+    std::env::current_dir().unwrap_or_else(|_| PathBuf::from("/"))
 }
 
 fn config(flags: &MakeFlags, image: &str, command: &[String]) -> Result<Config, String> {
@@ -74,6 +83,7 @@ fn config(flags: &MakeFlags, image: &str, command: &[String]) -> Result<Config, 
         labels,
         stop_signal: flags.stop_signal.clone(),
         stop_timeout: flags.stop_timeout,
+        healthcheck: health::read(&flags.health)?,
         ..Config::default()
     })
 }
@@ -81,7 +91,8 @@ fn config(flags: &MakeFlags, image: &str, command: &[String]) -> Result<Config, 
 fn host(flags: &MakeFlags) -> Result<HostConfig, String> {
     let list = |words: &[String]| (!words.is_empty()).then(|| words.to_vec());
     let mut host = HostConfig {
-        binds: list(&flags.volumes),
+        volume_driver: flags.volume_driver.clone().unwrap_or_default(),
+        volumes_from: list(&flags.volumes_from),
         container_id_file: flags
             .cidfile
             .as_ref()
@@ -92,9 +103,7 @@ fn host(flags: &MakeFlags) -> Result<HostConfig, String> {
         auto_remove: flags.rm,
         cap_add: list(&flags.cap_add),
         cap_drop: list(&flags.cap_drop),
-        cgroupns_mode: "private".to_owned(),
         group_add: list(&flags.group_add),
-        ipc_mode: "private".to_owned(),
         privileged: flags.privileged,
         readonly_rootfs: flags.read_only,
         security_opt: list(&secured(&flags.security_opt)?),
@@ -107,12 +116,13 @@ fn host(flags: &MakeFlags) -> Result<HostConfig, String> {
         host.tmpfs.insert(target.to_owned(), options.to_owned());
     }
     for text in &flags.mounts {
-        host.mounts.push(mount(text)?);
+        host.mounts.push(mount_flags::mount(text, &here())?);
     }
     for text in &flags.devices {
         host.devices.push(device(text)?);
     }
     limit(&flags.limits, &mut host)?;
+    devices::limit(&flags.device_limits, &mut host)?;
     if host.auto_remove && host.restart_policy.name != "no" {
         return Err("Conflicting options: --restart and --rm".to_owned());
     }
@@ -152,6 +162,12 @@ pub fn limit(flags: &LimitFlags, host: &mut HostConfig) -> Result<(), String> {
             text => i64::try_from(size("--memory-swap", text)?).unwrap_or(i64::MAX),
         };
     }
+    if let Some(text) = &flags.memory_reservation {
+        host.memory_reservation = size("--memory-reservation", text)?;
+    }
+    if let Some(text) = &flags.kernel_memory {
+        size("--kernel-memory", text)?;
+    }
     if let Some(text) = &flags.shm_size {
         host.shm_size = size("--shm-size", text)?;
     }
@@ -161,6 +177,9 @@ pub fn limit(flags: &LimitFlags, host: &mut HostConfig) -> Result<(), String> {
     let set = |to: &mut u64, from: Option<u64>| *to = from.unwrap_or(*to);
     set(&mut host.cpu_shares, flags.cpu_shares);
     set(&mut host.cpu_period, flags.cpu_period);
+    set(&mut host.cpu_realtime_period, flags.cpu_rt_period);
+    host.cpu_realtime_runtime = flags.cpu_rt_runtime.unwrap_or(host.cpu_realtime_runtime);
+    host.blkio_weight = flags.blkio_weight.unwrap_or(host.blkio_weight);
     host.cpu_quota = flags.cpu_quota.unwrap_or(host.cpu_quota);
     let text = |to: &mut String, from: &Option<String>| {
         if let Some(from) = from {
@@ -192,6 +211,14 @@ fn cpus(text: &str) -> Result<u64, String> {
             "invalid argument \"{text}\" for \"--cpus\" flag: failed to parse {text} as a rational number"
         )
     };
+    if let Some(rest) = text.strip_prefix('-')
+        && cpus(rest).is_ok_and(|number| number > 0)
+    {
+        let cpus = std::thread::available_parallelism().map_or(1, usize::from);
+        return Err(format!(
+            "range of CPUs is from 0.01 to {cpus}.00, as there are only {cpus} CPUs available"
+        ));
+    }
     let (whole, part) = text.split_once('.').unwrap_or((text, ""));
     if part.len() > 9 {
         return Err(format!(
@@ -325,54 +352,6 @@ fn device(text: &str) -> Result<DeviceMapping, String> {
     })
 }
 
-/// `--mount`
-fn mount(text: &str) -> Result<MountRule, String> {
-    let wrong = |why: String| format!("invalid argument \"{text}\" for \"--mount\" flag: {why}");
-    let mut rule = MountRule {
-        kind: "volume".to_owned(),
-        ..MountRule::default()
-    };
-    let mut tmpfs = TmpfsOptions::default();
-    for field in text.split(',') {
-        let (key, value) = field.split_once('=').unwrap_or((field, ""));
-        let is_bare = !field.contains('=');
-        match key.trim().to_lowercase().as_str() {
-            "readonly" | "ro" if is_bare => rule.read_only = true,
-            _ if is_bare => {
-                return Err(wrong(format!(
-                    "invalid field '{field}' must be a key=value pair"
-                )));
-            }
-            "type" => rule.kind = value.to_lowercase(),
-            "source" | "src" => rule.source = value.to_owned(),
-            "target" | "dst" | "destination" => rule.target = value.to_owned(),
-            "readonly" | "ro" => {
-                rule.read_only = crate::flags::boolean(value)
-                    .map_err(|_| wrong(format!("invalid value for {key}: {value}")))?;
-            }
-            "tmpfs-size" => {
-                let size = parse_size(value);
-                tmpfs.size_bytes =
-                    size.ok_or_else(|| wrong(format!("invalid value for {key}: {value}")))?;
-            }
-            "tmpfs-mode" => {
-                tmpfs.mode = u64::from_str_radix(value, 8)
-                    .map_err(|_| wrong(format!("invalid value for {key}: {value}")))?;
-            }
-            "bind-propagation" if matches!(value, "private" | "rprivate") => {}
-            "consistency" => {}
-            _ => return Err(wrong(format!("unexpected key '{key}' in '{field}'"))),
-        }
-    }
-    if rule.target.is_empty() {
-        return Err(wrong("target is required".to_owned()));
-    }
-    if tmpfs != TmpfsOptions::default() {
-        rule.tmpfs_options = Some(tmpfs);
-    }
-    Ok(rule)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -396,22 +375,5 @@ mod tests {
         let device = device("/dev/fuse:r").unwrap();
         assert_eq!(device.permissions, "r");
         assert!(super::device("fuse").is_err());
-    }
-
-    #[test]
-    fn mounts_are_refused_in_dockers_words() {
-        let rule = mount("type=bind,src=/a,dst=/b,readonly").unwrap();
-        assert!(rule.read_only && rule.source == "/a" && rule.target == "/b");
-        for (text, why) in [
-            ("type=bind,src=/a", "target is required"),
-            (
-                "type=bind,what",
-                "invalid field 'what' must be a key=value pair",
-            ),
-            ("type=bind,what=x", "unexpected key 'what' in 'what=x'"),
-        ] {
-            let want = format!("invalid argument \"{text}\" for \"--mount\" flag: {why}");
-            assert_eq!(mount(text).unwrap_err(), want);
-        }
     }
 }

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use clap::Args;
 use containers::engine::{Container, Containers};
+use containers::health::Wellness;
 use containers::status::Status;
 
 use super::rows::{self, Choice};
@@ -168,6 +169,17 @@ async fn choice(containers: &Containers, filters: &Filters) -> Result<Choice, Fa
             ))
         })?;
         choice.statuses.push(status);
+    }
+    for text in filters.all("health") {
+        let all = [Wellness::Starting, Wellness::Healthy, Wellness::Unhealthy];
+        let known = all.into_iter().find(|one| one.as_str() == text);
+        if known.is_none() && text != "none" {
+            return Err(Failure::new(format!(
+                "invalid filter 'health={text}': invalid value for health ({text}): must be one \
+                 of none, starting, healthy, unhealthy"
+            )));
+        }
+        choice.health.push(known);
     }
     for text in filters.all("exited") {
         let code = text.parse::<i32>();

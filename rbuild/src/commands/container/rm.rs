@@ -34,7 +34,10 @@ pub async fn run(app: &App, args: RmArgs) -> Outcome {
     for name in &args.containers {
         let removed = async {
             let container = containers.find(name).await?;
-            containers.remove(&container, args.force).await
+            match args.volumes {
+                true => containers.remove_with_volumes(&container, args.force).await,
+                false => containers.remove(&container, args.force).await,
+            }
         };
         match removed.await {
             Ok(()) => app.printer.line(name),

@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 
 use containers::engine::Container;
+use containers::health::Wellness;
+use containers::record::MountPoint;
 use containers::status::Status;
 use golang::quote::go_quote;
 use regex::Regex;
@@ -26,6 +28,8 @@ pub struct Choice {
     pub statuses: Vec<Status>,
     /// `KEY` or `KEY=VALUE`.
     pub labels: Vec<String>,
+    /// How well they are; nothing for those without a check.
+    pub health: Vec<Option<Wellness>>,
     /// Exit codes of those that have ended.
     pub exited: Vec<i32>,
     /// IDs of images.
@@ -54,8 +58,10 @@ impl Choice {
         let state = &container.state;
         let exited = state.status == Status::Exited && self.exited.contains(&state.exit_code);
         let image = container.image.to_string();
-        let binds = record.host.binds.iter().flatten();
-        let places: Vec<&str> = binds.flat_map(|bind| bind.split(':').take(2)).collect();
+        let told = record.mounts.iter().filter(|point| point.is_told());
+        let places: Vec<&str> = told
+            .flat_map(|point| [point.name(), point.target.as_str()])
+            .collect();
         any(&self.ids, &|text| container.id.starts_with(text))
             && any(&self.names, &is_named)
             && (self.statuses.is_empty() || self.statuses.contains(&state.status))
@@ -63,6 +69,7 @@ impl Choice {
                 .labels
                 .iter()
                 .all(|label| has_label(&record.config.labels, label))
+            && (self.health.is_empty() || self.health.contains(&wellness(container)))
             && (self.exited.is_empty() || exited)
             && any(&self.images, &|id| id == image)
             && any(&self.networks, &|text| is_on(container, text))
@@ -98,13 +105,25 @@ pub fn has_label(labels: &BTreeMap<String, String>, wanted: &str) -> bool {
     }
 }
 
+/// How well a container is, if it has a check.
+fn wellness(container: &Container) -> Option<Wellness> {
+    container.state.health.as_ref().map(|health| health.status)
+}
+
 /// What a container is doing, in docker's words.
 pub fn status(container: &Container, now: i64) -> String {
     let state = &container.state;
     let since = |time: &str| style::duration(now.saturating_sub(when::seconds(Some(time))));
     match state.status {
         Status::Created => "Created".to_owned(),
-        Status::Running => format!("Up {}", since(&state.started_at)),
+        Status::Running => {
+            let up = since(&state.started_at);
+            match wellness(container) {
+                None => format!("Up {up}"),
+                Some(Wellness::Starting) => format!("Up {up} (health: starting)"),
+                Some(found) => format!("Up {up} ({})", found.as_str()),
+            }
+        }
         Status::Paused => format!("Up {} (Paused)", since(&state.started_at)),
         Status::Restarting => format!(
             "Restarting ({}) {} ago",
@@ -160,8 +179,9 @@ pub fn row(
     let labels: Vec<String> = labels
         .map(|(key, value)| format!("{key}={value}"))
         .collect();
-    let binds = record.host.binds.iter().flatten();
-    let mounts: Vec<&str> = binds.filter_map(|bind| bind.split(':').next()).collect();
+    let told = record.mounts.iter().filter(|point| point.is_told());
+    let mounts: Vec<String> = told.map(|point| mount_name(point.name(), whole)).collect();
+    let volumes = record.mounts.iter().filter_map(MountPoint::volume).count();
     let size = sizes.map_or_else(
         || "0B".to_owned(),
         |(own, below)| {
@@ -175,7 +195,7 @@ pub fn row(
         ("ID", id),
         ("Image", image),
         ("Labels", labels.join(",")),
-        ("LocalVolumes", "0".to_owned()),
+        ("LocalVolumes", volumes.to_string()),
         ("Mounts", mounts.join(",")),
         ("Names", container.name.clone()),
         ("Networks", networks(container)),
@@ -188,6 +208,18 @@ pub fn row(
     .map(|(name, text)| (name.to_owned(), Value::from(text)))
     .into_iter()
     .collect()
+}
+
+/// A mount's name, in docker's width.
+fn mount_name(name: &str, whole: bool) -> String {
+    const WIDTH: usize = 15;
+    match whole || name.chars().count() <= WIDTH {
+        true => name.to_owned(),
+        false => {
+            let kept: String = name.chars().take(WIDTH - 1).collect();
+            format!("{kept}\u{2026}")
+        }
+    }
 }
 
 /// The ports that it tells of, and those of this machine that lead to them, while it runs.

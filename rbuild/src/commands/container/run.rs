@@ -56,7 +56,9 @@ pub async fn run(app: &App, args: RunArgs) -> Outcome {
         Ok(started) => started,
         Err(error) => {
             if args.make.rm {
-                let _ = containers.remove(&created.container, true).await;
+                let _ = containers
+                    .remove_with_volumes(&created.container, true)
+                    .await;
             }
             let code = u8::try_from(error.exit_code()).unwrap_or(125);
             return Err(Failure::with_code(error, code));
@@ -128,5 +130,5 @@ async fn remove(containers: &Containers, created: &Created) -> Outcome {
         Err(containers::Error::Store(store::Error::NoSuchContainer(_))) => return Ok(()),
         Err(error) => return Err(error.into()),
     };
-    Ok(containers.remove(&container, true).await?)
+    Ok(containers.remove_with_volumes(&container, true).await?)
 }

@@ -11,6 +11,10 @@ use crate::term::terminal;
 
 /// `rbuild start`
 #[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  rbuild start -ai box
+  rbuild start --restart-policy       what a service does when this machine has booted")]
 pub struct StartArgs {
     /// Take part in its output, and end with its exit code
     #[arg(short, long)]
@@ -24,14 +28,23 @@ pub struct StartArgs {
     #[arg(long, value_name = "KEYS")]
     pub detach_keys: Option<String>,
 
+    /// Start all that do not run and that --restart wants to, as after a boot
+    #[arg(long, conflicts_with_all = ["attach", "interactive", "containers"])]
+    pub restart_policy: bool,
+
     /// Names, IDs or beginnings of IDs
-    #[arg(value_name = "CONTAINER", required = true)]
+    #[arg(value_name = "CONTAINER", required_unless_present = "restart_policy")]
     pub containers: Vec<String>,
 }
 
 /// Runs the command.
 pub async fn run(app: &App, args: StartArgs) -> Outcome {
     let containers = app.containers().await?;
+    if args.restart_policy {
+        let wanted = containers.wanted_again().await?;
+        let names: Vec<String> = wanted.into_iter().map(|one| one.name).collect();
+        return all(app, &containers, &names).await;
+    }
     if !args.attach && !args.interactive {
         return all(app, &containers, &args.containers).await;
     }
@@ -103,7 +116,8 @@ async fn attached(containers: &Containers, name: &str, args: &StartArgs) -> Outc
     };
     let code = streams::take_part(containers, &container, stream, part).await?;
     if code.is_some() && container.record.host.auto_remove {
-        let _ = containers.remove(&containers.find(name).await?, true).await;
+        let container = containers.find(name).await?;
+        let _ = containers.remove_with_volumes(&container, true).await;
     }
     streams::outcome(code)
 }

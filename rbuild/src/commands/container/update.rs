@@ -36,7 +36,10 @@ pub async fn run(app: &App, args: UpdateArgs) -> Outcome {
         if let Some(restart) = restart {
             host.restart_policy = restart.clone();
         }
-        all.update(&container, host).await
+        for warning in all.update(&container, host).await? {
+            app.printer.warning(warning);
+        }
+        Ok::<(), containers::Error>(())
     })
     .await
 }

@@ -16,8 +16,8 @@ pub struct PruneArgs {
     #[arg(short, long)]
     pub force: bool,
 
-    /// Only networks for which it holds: until=TIME, label=KEY[=VALUE] or label!=KEY[=VALUE]; may be
-    /// repeated
+    /// Only networks for which it holds: until=TIME, label=KEY[=VALUE] or label!=KEY[=VALUE]; may
+    /// be repeated
     #[arg(long = "filter", value_name = "KEY=VALUE")]
     pub filters: Vec<String>,
 }
