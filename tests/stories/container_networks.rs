@@ -402,6 +402,10 @@ fn networks_are_apart_and_nobody_is_another() {
     host.says("exec spoof ip route del 10.77.0.9");
     host.says("exec spoof ip link set eth0 address 02:00:00:00:00:66");
     assert_eq!(host.hears("spoof", "10.77.0.9", 80), "");
+    // Who shares the network of one that is gone has its address no longer.
+    assert_eq!(host.hears("ee", "198.51.100.2", 7777), "far");
+    host.says("rm -f aa");
+    assert_eq!(host.hears("ee", "198.51.100.2", 7777), "");
     host.end();
 }
 
