@@ -122,7 +122,7 @@ fn publishing(messages: &mut Vec<Message>, rules: &Rules<'_>) {
         }));
         messages.push(
             family.rule(bridge, chain, APPEND, "published everywhere", |list| {
-                list.is_for_this_host()
+                list.bound_for_this_host()
                     .load_destination(false)
                     .redirect_by(EVERYWHERE)
             }),
