@@ -26,6 +26,10 @@ pub struct Plan {
     /// What the command line has granted.
     #[serde(skip)]
     pub granted: Granted,
+    /// Where the definitions were fetched from: folders that targets name are there, but those
+    /// that begin with `cwd://`.
+    #[serde(skip)]
+    pub remote: Option<String>,
 }
 
 /// Finds what the words mean: targets, groups, wildcards.
@@ -36,7 +40,7 @@ pub fn plan(
     config: &Config,
     words: &[String],
     set: &[String],
-    environment: &BTreeMap<String, String>,
+    (environment, remote): (&BTreeMap<String, String>, Option<&str>),
 ) -> Result<Plan, Mistake> {
     let mut asked = Vec::new();
     for word in words {
@@ -80,7 +84,7 @@ pub fn plan(
     }
     let mut targets = resolver.targets;
     for target in targets.values_mut() {
-        place(target)?;
+        place(target, remote)?;
         let epoch = environment.get(EPOCH).filter(|epoch| !epoch.is_empty());
         if let Some(epoch) = epoch
             && !target.args.contains_key(EPOCH)
@@ -92,6 +96,7 @@ pub fn plan(
         groups,
         targets,
         granted: resolver.granted,
+        remote: remote.map(str::to_owned),
     })
 }
 
@@ -249,7 +254,7 @@ pub fn is_remote(place: &str) -> bool {
 }
 
 /// Cleans the paths of a target.
-fn place(target: &mut Target) -> Result<(), Mistake> {
+fn place(target: &mut Target, remote: Option<&str>) -> Result<(), Mistake> {
     let context = target.context.take().unwrap_or_default();
     if context == "-" {
         return Err(Mistake::nowhere("context from stdin not allowed in bake"));
@@ -259,10 +264,13 @@ fn place(target: &mut Target) -> Result<(), Mistake> {
             "dockerfile from stdin not allowed in bake",
         ));
     }
-    target.context = Some(match context.strip_prefix("cwd://") {
-        Some(local) => path::clean(local),
-        None if is_remote(&context) => context,
-        None => path::clean(&context),
+    let local = context.strip_prefix("cwd://");
+    target.local = remote.is_none() || local.is_some();
+    target.context = Some(match (local, remote) {
+        (Some(local), _) => path::clean(local),
+        (None, _) if is_remote(&context) => context,
+        (None, Some(remote)) if path::clean(&context) == "." => remote.to_owned(),
+        (None, _) => path::clean(&context),
     });
     Ok(())
 }

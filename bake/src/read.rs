@@ -22,6 +22,8 @@ pub struct Surroundings {
     pub platform: String,
     /// Where the command was typed, which is `BAKE_CMD_CONTEXT`.
     pub place: String,
+    /// Where the definitions were fetched from, if they were: folders are that place's then.
+    pub remote: Option<String>,
     /// The time.
     pub now: jiff::Timestamp,
     /// The user's folder.
@@ -38,6 +40,7 @@ pub struct Bake {
     config: Config,
     variables: Vec<Variable>,
     environment: BTreeMap<String, String>,
+    remote: Option<String>,
     /// What is written and means nothing, each with its lines.
     pub warnings: Vec<BakeError>,
 }
@@ -100,6 +103,7 @@ pub fn read(files: &[Definition], around: &Surroundings) -> Result<Bake, BakeErr
         config,
         variables,
         environment: around.environment.clone(),
+        remote: around.remote.clone(),
         warnings: warnings.into_iter().map(told).collect(),
     })
 }
@@ -174,7 +178,8 @@ impl Bake {
     /// # Errors
     /// There is no such target, or one that cannot be built.
     pub fn plan(&self, words: &[String], set: &[String]) -> Result<Plan, BakeError> {
-        let plan = plan::plan(&self.config, words, set, &self.environment);
+        let around = (&self.environment, self.remote.as_deref());
+        let plan = plan::plan(&self.config, words, set, around);
         plan.map_err(|mistake| mistake.told(&[]))
     }
 

@@ -115,6 +115,9 @@ pub struct Target {
     /// It is built for others that link to it alone.
     #[serde(skip)]
     pub linked: bool,
+    /// Its context, if it is a folder, is one of this machine.
+    #[serde(skip)]
+    pub local: bool,
 }
 
 fn none_or_empty<T>(list: &Option<Vec<T>>) -> bool {

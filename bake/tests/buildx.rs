@@ -11,6 +11,9 @@ use bake::source::{Definition, Other};
 #[derive(Default)]
 struct Case {
     files: Vec<Definition>,
+    /// The URLs that come before the words.
+    remote: Option<String>,
+    place: Option<String>,
     others: Vec<Other>,
     words: Vec<String>,
     set: Vec<String>,
@@ -59,6 +62,8 @@ impl Case {
         match line.split_once([' ', '=']).unwrap_or((line, "true")) {
             ("--set", set) => self.set.push(set.to_owned()),
             ("-f", file) => self.named.push(file.to_owned()),
+            ("--remote", url) => self.remote = value(url),
+            ("--place", url) => self.place = value(url),
             ("--push", _) => self.short.push = true,
             ("--load", _) => self.short.load = true,
             ("--no-cache", text) => self.short.no_cache = text.parse().ok(),
@@ -81,7 +86,8 @@ impl Case {
         let mut around = Surroundings {
             environment: self.environment.clone(),
             platform: "linux/amd64".to_owned(),
-            place: "cwd://".to_owned(),
+            place: self.place.clone().unwrap_or_else(|| "cwd://".to_owned()),
+            remote: self.remote.clone(),
             now: "2026-01-02T03:04:05Z".parse().unwrap(),
             home: "/root".to_owned(),
             dotenv: None,

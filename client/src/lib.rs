@@ -18,6 +18,7 @@
 //! | [`push`] | blobs and manifests to a registry |
 //! | [`catalog`] | tags, catalog, deletion |
 //! | [`login`] | logging in and out |
+//! | [`search`] | images by a word |
 //!
 //! # Who is sent credentials
 //!
@@ -32,6 +33,7 @@ pub mod login;
 pub mod pull;
 pub mod push;
 pub mod resolve;
+pub mod search;
 
 mod call;
 mod client;

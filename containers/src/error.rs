@@ -149,6 +149,8 @@ impl Error {
             Self::NotStarted { code, .. } => *code,
             // What is started goes through a monitor, which has its own answer.
             Self::Runtime(error) => error.exit_code_inside(),
+            // docker's client goes by the words, whatever it was that is not there.
+            Self::Invalid(text) if text.contains("no such file or directory") => 127,
             _ => 125,
         }
     }

@@ -6,10 +6,10 @@ use std::collections::BTreeMap;
 use oci::config::{Config as ImageConfig, Empty, Healthcheck};
 use serde::{Deserialize, Serialize};
 
-use crate::health;
 mod mounts;
 
 use crate::endpoint::EndpointSettings;
+use crate::health;
 pub use mounts::{
     BindRule, DriverRule, ImageRule, MountPoint, MountRule, MountSource, TmpfsRule, VolumeRule,
 };
@@ -27,6 +27,24 @@ pub struct Record {
     /// Its places on networks, by their names.
     #[serde(default)]
     pub networks: BTreeMap<String, EndpointSettings>,
+}
+
+impl Record {
+    /// The text that is stored: what is not as it would be anyway. Lists of many containers are
+    /// read whole, and most of each would say nothing.
+    ///
+    /// # Errors
+    /// When it cannot be JSON.
+    pub fn text(&self) -> serde_json::Result<String> {
+        let mut own = serde_json::to_value(self)?;
+        let usual = serde_json::to_value(Self::default())?;
+        for part in ["config", "host"] {
+            if let (Some(own), Some(usual)) = (own[part].as_object_mut(), usual[part].as_object()) {
+                own.retain(|key, value| usual.get(key) != Some(value));
+            }
+        }
+        Ok(own.to_string())
+    }
 }
 
 /// docker's `Config`: what an image made of the container would keep.
@@ -345,6 +363,31 @@ mod tests {
             config.complete(&image);
             assert_eq!(config.argv().join(" "), argv);
         }
+    }
+
+    #[test]
+    fn what_is_stored_is_short_and_comes_back_whole() {
+        let record = Record {
+            config: Config {
+                cmd: Some(Vec::new()),
+                image: "busybox".to_owned(),
+                ..Config::default()
+            },
+            host: HostConfig {
+                memory_swappiness: Some(0),
+                oom_kill_disable: Some(false),
+                network_mode: "none".to_owned(),
+                ..HostConfig::default()
+            },
+            ..Record::default()
+        };
+        let text = record.text().unwrap();
+        let short = concat!(
+            r#"{"config":{"Cmd":[],"Image":"busybox"},"host":{"MemorySwappiness":0,"#,
+            r#""NetworkMode":"none","OomKillDisable":false},"mounts":[]}"#
+        );
+        assert_eq!(text, short);
+        assert_eq!(serde_json::from_str::<Record>(&text).unwrap(), record);
     }
 
     #[test]

@@ -25,6 +25,8 @@ pub enum Part {
     Layer,
     /// An image.
     Image,
+    /// A volume.
+    Volume,
     /// Files that belong to nothing.
     Leftover,
 }
@@ -37,6 +39,7 @@ impl Part {
             Self::Blob => "blob",
             Self::Layer => "layer",
             Self::Image => "image",
+            Self::Volume => "volume",
             Self::Leftover => "leftover",
         }
     }
@@ -114,6 +117,11 @@ pub async fn fsck(images: &Images, repair: bool) -> Result<Checked, ImageError> 
         }
     }
     check_images(store, &mut checked).await?;
+    for volume in store.lost_volumes(repair).await? {
+        let problem = "its files are gone";
+        let done = repair.then_some("made anew, empty");
+        checked.add_mended(Part::Volume, volume.name, problem, done);
+    }
     let leftovers = store.leftovers().await?;
     if repair && !leftovers.is_empty() {
         let nothing = store::PruneOptions {

@@ -27,11 +27,12 @@ use crate::commands::login::LoginArgs;
 use crate::commands::logout::LogoutArgs;
 use crate::commands::manifest::ManifestCommand;
 use crate::commands::network::NetworkCommand;
-use crate::commands::prune::{CachePruneArgs, ImagePruneArgs, PruneArgs};
+use crate::commands::prune::{CachePruneArgs, ImagePruneArgs, PruneArgs, SystemPruneArgs};
 use crate::commands::pull::PullArgs;
 use crate::commands::push::PushArgs;
 use crate::commands::rmi::RmiArgs;
 use crate::commands::save::SaveArgs;
+use crate::commands::search::SearchArgs;
 use crate::commands::tag::TagArgs;
 use crate::commands::version::VersionArgs;
 use crate::commands::volume::VolumeCommand;
@@ -140,6 +141,9 @@ pub enum Command {
     /// Show what has changed in a container since it was made
     Diff(container::diff::DiffArgs),
 
+    /// Copy files between a container and this machine
+    Cp(container::cp::CpArgs),
+
     /// Make an image of a container
     Commit(container::commit::CommitArgs),
 
@@ -200,6 +204,9 @@ pub enum Command {
 
     /// Log out of a registry
     Logout(LogoutArgs),
+
+    /// Look for images by a word
+    Search(SearchArgs),
 
     /// Check a Dockerfile without building it
     Lint(LintArgs),
@@ -314,7 +321,7 @@ pub enum SystemCommand {
     /// Show where images are kept, and with what
     Info(InfoArgs),
     /// Remove what is not used
-    Prune(PruneArgs),
+    Prune(SystemPruneArgs),
 }
 
 /// Parses a command line. A flag given twice counts as it was given last, as docker has it.

@@ -9,7 +9,7 @@ use crate::args::{self, BuilderCommand, Cli, Command, ImageCommand, SystemComman
 use crate::commands::{
     bake, build, builds, completions, container, debug, df, events, explain, export, fsck, history,
     images, imagetools, import, info, inspect, lint, load, login, logout, manifest, network, prune,
-    pull, push, rmi, save, tag, version, volume,
+    pull, push, rmi, save, search, tag, version, volume,
 };
 use crate::failure::{Failure, Outcome};
 use crate::limits;
@@ -132,6 +132,7 @@ async fn dispatch(app: &App, command: Command) -> Outcome {
         Command::Top(args) => container::top::run(app, args).await,
         Command::Stats(args) => container::stats::run(app, args).await,
         Command::Diff(args) => container::diff::run(app, args).await,
+        Command::Cp(args) => container::cp::run(app, args).await,
         Command::Commit(args) => container::commit::run(app, args).await,
         Command::Update(args) => container::update::run(app, *args).await,
         Command::Port(args) => container::port::run(app, args).await,
@@ -150,6 +151,7 @@ async fn dispatch(app: &App, command: Command) -> Outcome {
         Command::Load(args) => load::run(app, args).await,
         Command::Export(args) => export::run(app, args).await,
         Command::Login(args) => login::run(app, args).await,
+        Command::Search(args) => search::run(app, args).await,
         Command::Logout(args) => logout::run(app, args).await,
         Command::Lint(args) => lint::run(app, args).await,
         Command::Df(args) => df::run(app, args).await,

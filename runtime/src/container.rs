@@ -11,9 +11,9 @@ use nix::libc;
 use rustix::process::{Signal, pidfd_send_signal};
 
 use crate::cgroup::Cgroup;
-use crate::enter;
 use crate::error::{Error, Result};
 use crate::guard::{self, Watch};
+use crate::inhabitant;
 use crate::line::{Ends, Heard, Line};
 use crate::node::Devices;
 use crate::prepare::{Prepared, prepare};
@@ -138,7 +138,7 @@ impl Container {
             namespaces: namespaces(&spec.network, spec.shared),
             beside: match spec.shared.pid {
                 PidSpace::Own | PidSpace::Host => None,
-                PidSpace::Of(other) => Some(other.open().ok_or_else(enter::gone)?),
+                PidSpace::Of(other) => Some(other.open().ok_or_else(inhabitant::gone)?),
             },
             words: words(spec),
         };

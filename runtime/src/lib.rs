@@ -39,6 +39,7 @@ mod entry;
 mod error;
 mod guard;
 mod hidden;
+mod inhabitant;
 mod init;
 mod limits;
 mod line;
@@ -72,10 +73,11 @@ pub mod writeback;
 pub use cgroup::{Group, Sizes, Supported, supported};
 pub use container::{Container, ExitStatus, Killer, Running, Stdio};
 pub use cpus::check_sets;
-pub use enter::{Entered, Inhabitant, enter};
+pub use enter::{Entered, enter};
 pub use entry::Entry;
 pub use error::{Error, Result};
 pub use hidden::Hidden;
+pub use inhabitant::Inhabitant;
 pub use init::init_hook;
 pub use limits::{
     CgroupParent, Counted, Device, DeviceLimits, Limits, Pids, Rate, Resource, Ulimit,

@@ -250,7 +250,8 @@ fn mount_aside(
 /// # Errors
 /// [`Error::Setup`] naming the path.
 pub fn prepare_stub_dir(path: &Path) -> Result<()> {
-    prepare_stub(path, &["etc/hosts", "etc/resolv.conf"])
+    let files = ["etc/hosts", "etc/resolv.conf"];
+    prepare_stub(path, (&files, 0o644), &[])
 }
 
 /// The same for containers that are kept: they have a few files more, as docker's have.
@@ -258,13 +259,19 @@ pub fn prepare_stub_dir(path: &Path) -> Result<()> {
 /// # Errors
 /// [`Error::Setup`] naming the path.
 pub fn prepare_lasting_stub_dir(path: &Path) -> Result<()> {
-    let files = [".dockerenv", "etc/hostname", "etc/hosts", "etc/resolv.conf"];
-    prepare_stub(path, &files)
+    let files = [
+        ".dockerenv",
+        "dev/console",
+        "etc/hostname",
+        "etc/hosts",
+        "etc/resolv.conf",
+    ];
+    prepare_stub(path, (&files, 0o755), &["dev/pts", "dev/shm"])
 }
 
-fn prepare_stub(path: &Path, files: &[&str]) -> Result<()> {
+fn prepare_stub(path: &Path, (files, mode): (&[&str], u32), dirs: &[&str]) -> Result<()> {
     let make = || -> io::Result<()> {
-        for dir in ["", "dev", "etc", "proc", "sys"] {
+        for dir in ["", "dev", "etc", "proc", "sys"].iter().chain(dirs) {
             let dir = path.join(dir);
             fs::create_dir_all(&dir)?;
             fs::set_permissions(&dir, fs::Permissions::from_mode(0o755))?;
@@ -274,7 +281,7 @@ fn prepare_stub(path: &Path, files: &[&str]) -> Result<()> {
             if !file.exists() {
                 fs::write(&file, "")?;
             }
-            fs::set_permissions(&file, fs::Permissions::from_mode(0o644))?;
+            fs::set_permissions(&file, fs::Permissions::from_mode(mode))?;
             epoch(&file)?;
         }
         // What Docker has in every container.
@@ -283,8 +290,8 @@ fn prepare_stub(path: &Path, files: &[&str]) -> Result<()> {
             Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
             _ => epoch(&mtab)?,
         }
-        ["dev", "etc", "proc", "sys", ""]
-            .iter()
+        dirs.iter()
+            .chain(&["dev", "etc", "proc", "sys", ""])
             .try_for_each(|dir| epoch(&path.join(dir)))
     };
     make().map_err(|error| Error::setup(format!("make {}", path.display()), error))

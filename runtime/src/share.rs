@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::enter::Inhabitant;
+use crate::inhabitant::Inhabitant;
 
 /// Which namespaces a container shares; without this it has each of its own.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]

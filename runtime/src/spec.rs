@@ -17,7 +17,7 @@ use crate::window::WindowSize;
 
 /// One process to run in a container: [`Spec::new`] gives the least that runs, the setters the
 /// rest. It can be stored as long as it has nothing that only this process holds: no
-/// [`NetworkMode::Sandbox`], no [`MountKind::Tree`](crate::MountKind::Tree).
+/// [`NetworkMode::Sandbox`], no [`MountKind::Tree`].
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Spec {
     /// The root file system.

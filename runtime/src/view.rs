@@ -14,8 +14,8 @@ use rustix::fs::{CWD, Mode, OFlags};
 use rustix::mount::{MountPropagationFlags, MoveMountFlags, OpenTreeFlags};
 use rustix::thread::ThreadNameSpaceType;
 
-use crate::enter::Inhabitant;
 use crate::error::{Error, Result};
+use crate::inhabitant::Inhabitant;
 use crate::mount::{Mount, MountKind};
 use crate::mountpoints::{Kind, MountPoints};
 use crate::source::{is_dir, tree_of};
@@ -80,9 +80,9 @@ fn set_up(view: &View, mounts: &[Mount]) -> Result<OwnedFd> {
     unshare(CloneFlags::CLONE_NEWNS).map_err(failed("make a mount namespace"))?;
     let private = MountPropagationFlags::REC | MountPropagationFlags::PRIVATE;
     rustix::mount::mount_change("/", private).map_err(failed("make mounts private"))?;
-    // Over the whole of /proc: it exists everywhere, and only this thread sees it.
+    // What is mounted on the root hides nothing from those who have the root already.
     let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH;
-    rustix::mount::move_mount(&tree, "", CWD, "/proc", flags)
+    rustix::mount::move_mount(&tree, "", CWD, "/", flags)
         .map_err(failed("mount the container's files"))?;
     let mut points = MountPoints::new(tree.as_fd(), None);
     for (mount, part) in trees {

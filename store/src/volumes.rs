@@ -67,8 +67,6 @@ impl StoredVolume {
 pub struct HeldVolume {
     /// The volume.
     pub volume: StoredVolume,
-    /// It was not there before.
-    pub is_new: bool,
     #[allow(dead_code, reason = "held for its lock")]
     lock: File,
 }
@@ -147,20 +145,14 @@ impl Store {
     /// # Errors
     /// Those of the database and the file system.
     pub async fn hold_volume(&self, new: &NewVolume) -> Result<HeldVolume> {
-        let mut is_new = false;
         loop {
-            let (volume, made) = self.enter_volume(new, true).await?;
-            is_new |= made;
+            let (volume, _) = self.enter_volume(new, true).await?;
             let dir = volume.dir.clone();
             let lock = blocking(move || lock(&dir)).await?;
             // It may have been removed while somebody else held it.
             let row = table::get(&mut *self.0.db.lock().await, &new.name).await?;
             if let (Some(lock), Some(_)) = (lock, row) {
-                return Ok(HeldVolume {
-                    volume,
-                    is_new,
-                    lock,
-                });
+                return Ok(HeldVolume { volume, lock });
             }
         }
     }
@@ -395,7 +387,6 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let store = Store::open(dir.path()).await.unwrap();
         let held = store.hold_volume(&volume("own")).await.unwrap();
-        assert!(held.is_new);
         // Somebody works on it.
         assert_eq!(store.volumes().await.unwrap().len(), 1);
         // As a kill leaves it: the lock is gone, the row is not.

@@ -1,6 +1,7 @@
 //! What stories of containers have in common: each line typed to rbuild and to a dockerd, and what
 //! is known of a container.
 
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use e2e::{Docker, Done, Missing, Store, modern_docker};
@@ -124,6 +125,12 @@ impl Both {
         let theirs = self.docker.cmd(&words).stdin("typed\n").run();
         (ours, theirs)
     }
+}
+
+/// docker has the volumes of all stories at once: those about them take turns.
+pub fn turn() -> MutexGuard<'static, ()> {
+    static TURN: Mutex<()> = Mutex::new(());
+    TURN.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Waits for something that is about to be.

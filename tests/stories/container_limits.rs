@@ -162,7 +162,7 @@ fn shares_divide_a_processor() {
 #[test]
 fn a_quota_is_what_it_gets_of_each_period() {
     let store = need!(Store::busybox());
-    let flags = ["--cpu-period", "100000", "--cpu-quota", "20000"];
+    let flags = ["--cpu-period", "100000", "--cpu-quota", "8000"];
     run(&store, "web", &flags, HOG);
     let dir = group(&store, "web", &["cpu.cfs_quota_us", "cpu.max"]);
     let count = |name| field(&dir, "cpu.stat", name).unwrap();
@@ -185,9 +185,9 @@ fn a_quota_is_what_it_gets_of_each_period() {
         assert!(had <= most * quota * 11 / 10, "{had} in {most} of {quota}");
         assert!(had >= least * quota * 9 / 10, "{had} in {least} of {quota}");
     };
-    look(20_000);
-    store.rbuild(["update", "--cpu-quota", "50000", "web"]).ok();
-    look(50_000);
+    look(8_000);
+    store.rbuild(["update", "--cpu-quota", "16000", "web"]).ok();
+    look(16_000);
     store.rbuild(["rm", "-f", "web"]).ok();
 }
 

@@ -247,3 +247,65 @@ fn a_build_is_dated_by_what_it_is_made_of() {
         .args(wrong)
         .fails(125);
 }
+
+/// The contexts of targets are folders of the repository, and what is printed is what buildx prints.
+#[test]
+fn a_repository_defines_what_is_baked() {
+    let store = need!(Store::busybox());
+    let all = need!(Repositories::new());
+    all.init("r.git", "sha1");
+    let definition = "\
+group \"default\" { targets = [\"whole\", \"part\", \"here\"] }\n\
+target \"whole\" { tags = [\"whole\"] }\n\
+target \"part\" {\n  context = \"sub\"\n  dockerfile = \"D\"\n  contexts = { more = \"more\" }\n  \
+tags = [\"part\"]\n}\n\
+target \"here\" {\n  context = \"cwd://own\"\n  tags = [\"here\"]\n}\n";
+    let copied = "FROM busybox\nCOPY n /n\n";
+    let commit = |n: &str| {
+        all.commit(
+            "r.git",
+            &[
+                ("docker-bake.hcl", definition),
+                ("Dockerfile", copied),
+                ("n", n),
+                (
+                    "sub/D",
+                    "FROM busybox\nCOPY n /n\nCOPY --from=more n /more\n",
+                ),
+                ("sub/n", &format!("sub {n}")),
+                ("more/n", &format!("more {n}")),
+                (
+                    "deep/docker-bake.hcl",
+                    "target \"default\" { tags = [\"deep\"] }\n",
+                ),
+                ("deep/Dockerfile", copied),
+                ("deep/n", &format!("deep {n}")),
+            ],
+        )
+    };
+    commit("1");
+    all.git("r.git", &["tag", "v1"]);
+    commit("2");
+    let server = all.serve();
+    let url = server.url("r.git");
+    let dir = Dir::new()
+        .file("own/Dockerfile", copied)
+        .file("own/n", "own");
+    let bake = |words: &[&str]| {
+        let line = [&["bake"], words].concat();
+        store.rbuild(line).current_dir(dir.path())
+    };
+    bake(&[&url]).ok();
+    assert_eq!(store.tree("whole").text("n"), "2");
+    assert_eq!(store.tree("part").text("n"), "sub 2");
+    assert_eq!(store.tree("part").text("more"), "more 2");
+    assert_eq!(store.tree("here").text("n"), "own");
+    bake(&[&format!("{url}#v1"), "whole", "part"]).ok();
+    assert_eq!(store.tree("whole").text("n"), "1");
+    assert_eq!(store.tree("part").text("more"), "more 1");
+    bake(&[&format!("{url}#v1:deep")]).ok();
+    assert_eq!(store.tree("deep").text("n"), "deep 1");
+    bake(&["-f", "none.hcl", &url])
+        .fails(1)
+        .tells("open none.hcl: no such file or directory");
+}

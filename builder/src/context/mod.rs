@@ -16,3 +16,4 @@ pub use dated::added_time;
 pub use error::ContextError;
 pub use ignore::IgnoreFilter;
 pub use open::{BuildContext, Source, open, open_named};
+pub use remote::below;

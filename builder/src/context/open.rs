@@ -43,6 +43,20 @@ pub struct BuildContext {
     _kept: Option<Kept>,
 }
 
+impl BuildContext {
+    /// A small file of it; `None` where it is not there.
+    ///
+    /// # Errors
+    /// It cannot be read, or is too large to be `what`.
+    pub fn small_file(
+        &self,
+        path: &Path,
+        what: &'static str,
+    ) -> Result<Option<Vec<u8>>, ContextError> {
+        read_in(&self.rootfs, path, what)
+    }
+}
+
 /// Files that are gone after the build.
 #[derive(Debug)]
 enum Kept {

@@ -86,6 +86,35 @@ impl Remote {
     }
 }
 
+/// The address of a folder of a context that is a repository: what is typed for it. `None` where
+/// the context is none.
+pub fn below(context: &str, folder: &str) -> Option<String> {
+    let Some(Remote::Git(source)) = Remote::parse(context) else {
+        return None;
+    };
+    let folder = folder.trim_start_matches('/');
+    let whole = match source.subdir.as_deref() {
+        Some(subdir) => format!("{}/{folder}", subdir.trim_matches('/')),
+        None => folder.to_owned(),
+    };
+    let reference = source.reference.unwrap_or_default();
+    let remote = source.remote;
+    if source.checksum.is_none() && !source.without_submodules {
+        return Some(format!("{remote}#{reference}:{whole}"));
+    }
+    let mut query = format!("{remote}?subdir={whole}");
+    if !reference.is_empty() {
+        query.push_str(&format!("&ref={reference}"));
+    }
+    if let Some(checksum) = source.checksum {
+        query.push_str(&format!("&checksum={checksum}"));
+    }
+    if source.without_submodules {
+        query.push_str("&submodules=false");
+    }
+    Some(query)
+}
+
 fn failed(url: &str, message: impl ToString) -> ContextError {
     ContextError::Remote {
         url: url.to_owned(),
@@ -96,6 +125,31 @@ fn failed(url: &str, message: impl ToString) -> ContextError {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn folders_of_a_repository_have_addresses() {
+        let below = |context: &str| below(context, "sub/x");
+        for (context, address) in [
+            ("https://h/r.git", "https://h/r.git#:sub/x"),
+            ("https://h/r.git#v1", "https://h/r.git#v1:sub/x"),
+            ("https://h/r.git#v1:deep/", "https://h/r.git#v1:deep/sub/x"),
+            ("github.com/o/r#v1", "https://github.com/o/r.git#v1:sub/x"),
+            ("git@h:o/r.git", "git@h:o/r.git#:sub/x"),
+            (
+                "https://h/r.git?ref=v1&subdir=deep&submodules=false",
+                "https://h/r.git?subdir=deep/sub/x&ref=v1&submodules=false",
+            ),
+        ] {
+            let found = below(context);
+            assert_eq!(found.as_deref(), Some(address), "{context}");
+            assert!(Remote::parse(address).is_some_and(|remote| match remote {
+                Remote::Git(source) => source.subdir.is_some_and(|dir| dir.ends_with("sub/x")),
+                Remote::Http(_) => false,
+            }));
+        }
+        assert_eq!(below("https://h/archive.tar.gz"), None);
+        assert_eq!(below("folder"), None);
+    }
 
     #[test]
     fn contexts_that_are_elsewhere_are_told_by_their_form() {

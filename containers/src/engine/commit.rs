@@ -90,7 +90,7 @@ impl Containers {
             id: container.id.clone(),
             cause,
         })?;
-        let name = commit.tags.first().map(ToString::to_string);
+        let name = commit.tags.first().map(Reference::familiar);
         let image = self.store.put_image(NewImage {
             config: bytes,
             tags: commit.tags,

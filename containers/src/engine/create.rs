@@ -107,10 +107,13 @@ impl Containers {
         };
         let added = self.add(new, &record).await;
         match added {
-            Ok(container) => Ok(Created {
-                container,
-                warnings,
-            }),
+            Ok(container) => {
+                self.tell(&container, "create", &[]);
+                Ok(Created {
+                    container,
+                    warnings,
+                })
+            }
             Err(error) => {
                 self.give_up(held).await;
                 Err(error)
@@ -120,7 +123,7 @@ impl Containers {
 
     /// Adds a container, under a name of ours if it has none.
     async fn add(&self, mut new: NewContainer, record: &Record) -> Result<Container> {
-        new.record = serde_json::to_string(record).map_err(|cause| Error::Record {
+        new.record = record.text().map_err(|cause| Error::Record {
             id: new.id.clone(),
             cause,
         })?;

@@ -43,13 +43,28 @@ impl Containers {
         self.layers(container.stored.chain_id.as_ref()).await
     }
 
+    /// The layers below a container's own, with what every container has at the bottom.
+    async fn lowers_and_stub(&self, container: &Container) -> Result<Vec<PathBuf>> {
+        let mut lowers = self.lowers(container).await?;
+        let stub = self.store.derived_dir("container-stub").await?;
+        let made = {
+            let stub = stub.clone();
+            blocking(move || Ok(overlay::prepare_lasting_stub_dir(&stub).is_ok())).await?
+        };
+        // In a store that cannot be written to there may be none.
+        if made || stub.is_dir() {
+            lowers.push(stub);
+        }
+        Ok(lowers)
+    }
+
     /// All files of a container as they are, whether it runs or not. What is mounted in it is left
     /// out.
     ///
     /// # Errors
     /// When its layers are gone.
     pub async fn files(&self, container: &Container) -> Result<OwnedFd> {
-        let lowers = self.lowers(container).await?;
+        let lowers = self.lowers_and_stub(container).await?;
         let upper = container.stored.upper();
         blocking(move || view(&upper, &lowers)).await
     }
@@ -59,7 +74,7 @@ impl Containers {
     /// # Errors
     /// What could not be read.
     pub async fn diff(&self, container: &Container) -> Result<Vec<(Change, String)>> {
-        let lowers = self.lowers(container).await?;
+        let lowers = self.lowers_and_stub(container).await?;
         let upper = container.stored.upper();
         blocking(move || {
             let below = match lowers.is_empty() {

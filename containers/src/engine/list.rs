@@ -13,10 +13,10 @@ impl Containers {
         let stored = self.store.containers().await?;
         let all = blocking(move || {
             let read = stored.into_iter().filter_map(|stored| {
-                let there = stored.dir.exists() || stored.removing;
+                let (dir, removing) = (stored.dir.clone(), stored.removing);
                 match Container::read(stored) {
                     // One whose folder went away meanwhile is being removed.
-                    Err(Error::Io { .. }) if !there => None,
+                    Err(Error::Io { .. }) if !removing && !dir.exists() => None,
                     other => Some(other),
                 }
             });
@@ -28,10 +28,10 @@ impl Containers {
             match container.is_left_over() {
                 true => {
                     self.store.remove_container(&container.id).await?;
-                    self.tell(&container, "destroy", &[]);
                     if container.record.host.auto_remove {
                         self.remove_anonymous(&container).await?;
                     }
+                    self.tell(&container, "destroy", &[]);
                 }
                 false => left.push(container),
             }

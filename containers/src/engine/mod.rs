@@ -5,6 +5,7 @@
 mod again;
 mod commit;
 mod container;
+mod copy;
 mod create;
 mod devices;
 mod exec;
@@ -28,9 +29,11 @@ mod stop;
 mod top;
 mod update;
 mod volumes;
+mod within;
 
 pub use commit::Commit;
 pub use container::Container;
+pub use copy::{Copied, CopyInto, CopyOut};
 pub use create::{Create, Created};
 pub use exec::{Exec, Executed};
 pub use files::{Change, write_tar};

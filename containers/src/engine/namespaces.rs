@@ -90,6 +90,8 @@ pub(super) fn share(
     };
     let view = match (host.privileged, config.systemd_mode) {
         (true, _) => CgroupView::Writable,
+        // It would see those of others, and what belongs to this machine alone.
+        (false, _) if shared.cgroup => CgroupView::Hidden,
         (false, true) => CgroupView::Systemd,
         (false, false) => CgroupView::ReadOnly,
     };

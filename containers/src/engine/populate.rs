@@ -7,18 +7,17 @@
 
 use std::fs::{self, File};
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd as _, OwnedFd};
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 
 use oci::layer::{TarOptions, tree, unpack};
-use rustix::fs::{
-    Gid, Mode, OFlags, RenameFlags, ResolveFlags, Timespec, Timestamps, Uid, XattrFlags,
-};
+use rustix::fs::{Gid, Mode, OFlags, RenameFlags, Timespec, Timestamps, Uid, XattrFlags};
 use rustix::io::Errno;
 use store::StoredVolume;
 
 use super::files::view_of;
+use super::within;
 use crate::error::{Error, Result};
 use crate::record::{MountPoint, MountSource};
 
@@ -83,9 +82,7 @@ pub(super) fn fill(volume: &StoredVolume, point: &MountPoint, lowers: &[PathBuf]
 /// What the image has where a volume is mounted, if that is a directory.
 fn in_image(point: &MountPoint, lowers: &[PathBuf]) -> Result<Option<OwnedFd>> {
     let root = view_of(lowers)?;
-    let path = point.target.trim_start_matches('/');
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let inside = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY;
     let anonymous = matches!(
         point.source,
         MountSource::Volume {
@@ -93,7 +90,7 @@ fn in_image(point: &MountPoint, lowers: &[PathBuf]) -> Result<Option<OwnedFd>> {
             ..
         }
     );
-    match rustix::fs::openat2(&root, path, flags, Mode::empty(), inside) {
+    match within::open(root.as_fd(), &point.target, flags) {
         Ok(dir) => Ok(Some(dir)),
         Err(Errno::NOTDIR) if anonymous => Err(Error::Invalid(format!(
             "cannot mount volume over existing file, file exists {}",

@@ -48,8 +48,18 @@ impl Containers {
                 true => vec!["-ef".to_owned()],
                 false => options,
             };
-            let ps = Command::new("ps").args(&options).output();
-            let ps = ps.map_err(|cause| Error::Invalid(format!("error running ps: {cause}")))?;
+            // Without a choice ps lists what is at its own terminal; not all of its options go with
+            // one.
+            let chosen: Vec<String> = pids.iter().map(ToString::to_string).collect();
+            let chosen = format!("-q{}", chosen.join(","));
+            let run = |more: Option<&String>| {
+                let ps = Command::new("ps").args(&options).args(more).output();
+                ps.map_err(|cause| Error::Invalid(format!("error running ps: {cause}")))
+            };
+            let mut ps = run(Some(&chosen))?;
+            if !ps.status.success() {
+                ps = run(None)?;
+            }
             if !ps.status.success() {
                 let said = String::from_utf8_lossy(&ps.stderr);
                 return Err(Error::Invalid(format!("error running ps: {}", said.trim())));

@@ -25,7 +25,7 @@ impl Containers {
         let warnings = devices::discard(&mut host, &runtime::supported()?);
         let new = limits::limits(&host)?;
         let old = std::mem::replace(&mut container.record.host, host);
-        let record = serde_json::to_string(&container.record).map_err(|cause| Error::Record {
+        let record = container.record.text().map_err(|cause| Error::Record {
             id: container.id.clone(),
             cause,
         })?;

@@ -49,8 +49,6 @@ pub struct Volume {
     pub options: BTreeMap<String, String>,
     /// When it was made, RFC 3339 in seconds.
     pub created_at: String,
-    /// When it was made, in seconds since the epoch.
-    pub created: i64,
     /// Where its files are.
     pub mountpoint: PathBuf,
     /// The IDs of the containers that use it.
@@ -64,7 +62,6 @@ impl Volume {
         Self {
             mountpoint: stored.data(),
             created_at: state::seconds_of(created),
-            created,
             name: stored.name,
             labels: record.labels,
             options: record.options,

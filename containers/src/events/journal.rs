@@ -1,5 +1,5 @@
-//! Where events are kept: two files in a folder of the store, a line of JSON each, so that the older
-//! half goes when there are too many.
+//! Where events are kept: two files in a folder of the store, a line of JSON each, so that the
+//! older half goes when there are too many.
 
 use std::fs::{self, DirBuilder, File};
 use std::io::{self, BufRead as _, BufReader, Write as _};

@@ -2,12 +2,13 @@
 //!
 //! Nothing has a special meaning here: no whiteouts, no opaque directories.
 
+use std::ffi::CStr;
 use std::io::Write;
 
 use rustix::fd::{AsFd, BorrowedFd};
 
 use super::sink::{HashDrain, Sink, WriteDrain};
-use super::walk::{Form, TarError, TarOptions, walk, walk_all};
+use super::walk::{Form, TarError, TarOptions, walk, walk_all, walk_as, walk_entry};
 use crate::DiffId;
 
 /// Writes the tree under `root` as tar; returns its size in bytes.
@@ -41,6 +42,34 @@ pub fn write_trees<W: Write + ?Sized>(
     out: &mut W,
 ) -> Result<u64, TarError> {
     let sink = walk_all(trees, epoch, Sink::new(WriteDrain(out)))?;
+    let (_, size) = sink.finish().map_err(TarError::Write)?;
+    Ok(size)
+}
+
+/// What [`write_as`] writes.
+#[derive(Clone, Copy, Debug)]
+pub enum Source<'a> {
+    /// A directory, with all that is in it.
+    Directory(BorrowedFd<'a>),
+    /// Anything else, by its name in a directory.
+    Entry(BorrowedFd<'a>, &'a CStr),
+}
+
+/// Writes something under a name of the caller's, below which come those that it holds; `/` and `.`
+/// are names too.
+///
+/// # Errors
+/// As [`write_tar`].
+pub fn write_as<W: Write + ?Sized>(
+    source: Source<'_>,
+    name: &[u8],
+    out: &mut W,
+) -> Result<u64, TarError> {
+    let sink = Sink::new(WriteDrain(out));
+    let sink = match source {
+        Source::Directory(root) => walk_as(root, name, sink)?,
+        Source::Entry(parent, own) => walk_entry((parent, own), name, sink)?,
+    };
     let (_, size) = sink.finish().map_err(TarError::Write)?;
     Ok(size)
 }

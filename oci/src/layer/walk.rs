@@ -24,6 +24,10 @@ use super::names::{MAX_DEPTH, MAX_PATH, OPAQUE_WHITEOUT, WHITEOUT_PREFIX};
 use super::sink::{Drain, FillError, Sink};
 use super::xattr;
 
+mod named;
+
+pub(super) use named::{walk_as, walk_entry};
+
 /// Why no tar can be made of a tree.
 #[derive(Debug, thiserror::Error)]
 pub enum TarError {
@@ -128,6 +132,21 @@ pub(super) fn walk<D: Drain>(
     Ok(walk.sink)
 }
 
+fn plain<D>(sink: Sink<D>) -> Walk<'static, D> {
+    Walk {
+        sink,
+        form: Form::Plain,
+        go_on: &|| Ok(()),
+        earliest: i64::MIN,
+        clamp: i64::MAX,
+        path: Vec::with_capacity(256),
+        links: HashMap::new(),
+        listing: Box::new([MaybeUninit::uninit(); LISTING_BUFFER]),
+        header: Vec::with_capacity(2048),
+        attributes: Attributes::new(),
+    }
+}
+
 /// Writes plain trees, each below a folder (its name, empty for the root), as one tar with its two
 /// closing blocks; everything dated to `epoch` if there is one.
 pub(super) fn walk_all<D: Drain>(
@@ -135,18 +154,9 @@ pub(super) fn walk_all<D: Drain>(
     epoch: Option<i64>,
     sink: Sink<D>,
 ) -> Result<Sink<D>, TarError> {
-    let mut walk = Walk {
-        sink,
-        form: Form::Plain,
-        go_on: &|| Ok(()),
-        earliest: epoch.unwrap_or(i64::MIN),
-        clamp: epoch.unwrap_or(i64::MAX),
-        path: Vec::with_capacity(256),
-        links: HashMap::new(),
-        listing: Box::new([MaybeUninit::uninit(); LISTING_BUFFER]),
-        header: Vec::with_capacity(2048),
-        attributes: Attributes::new(),
-    };
+    let mut walk = plain(sink);
+    walk.earliest = epoch.unwrap_or(i64::MIN);
+    walk.clamp = epoch.unwrap_or(i64::MAX);
     for (folder, root) in trees {
         walk.path.clear();
         walk.links.clear();

@@ -1,8 +1,11 @@
 //! `rbuild df`, `system df`
 
+mod used;
+
 use std::collections::HashMap;
 
 use clap::Args;
+use containers::engine::Containers;
 use oci::ChainId;
 use serde_json::Value;
 use store::{Content, Store, Usage};
@@ -27,7 +30,7 @@ pub struct DfArgs {
     #[arg(long, value_name = "FORMAT", conflicts_with = "verbose")]
     pub format: Option<String>,
 
-    /// Every image and every record of the build cache
+    /// Every image, container, volume and record of the build cache
     #[arg(short, long)]
     pub verbose: bool,
 }
@@ -70,9 +73,13 @@ pub async fn run(app: &App, args: DfArgs) -> Outcome {
         return verbose(app).await;
     }
     let format = Format::parse(args.format.as_deref(), DEFAULT)?;
-    let usage = app.store_to_read().await?.usage().await?;
+    let store = app.store_to_read().await?;
+    let usage = store.usage().await?;
+    let used = used::of(&Containers::new(store)).await?;
     let rows = [
         row("Images", usage.images),
+        row("Containers", used.containers),
+        row("Local Volumes", used.volumes),
         row("Build Cache", usage.cache),
         row("Layers", usage.snapshots),
         row("Blobs", usage.blobs),
@@ -128,10 +135,12 @@ async fn verbose(app: &App) -> Outcome {
             ("UsageCount", record.uses.to_string()),
         ]));
     }
+    let used = used::tables(&Containers::new(store)).await?;
     let images = Format::parse(None, IMAGES)?.render(&rows, &IMAGE_HEADERS)?;
     let records = Format::parse(None, RECORDS)?.render(&records, &RECORD_HEADERS)?;
     app.printer.write_out(
-        format!("Images space usage:\n\n{images}\nBuild cache usage:\n\n{records}").as_bytes(),
+        format!("Images space usage:\n\n{images}\n{used}\nBuild cache usage:\n\n{records}")
+            .as_bytes(),
     );
     Ok(())
 }
@@ -183,14 +192,14 @@ fn cells(cells: impl IntoIterator<Item = (&'static str, String)>) -> Row {
 }
 
 fn row(kind: &str, usage: Usage) -> Row {
-    let mut reclaimable = style::size(usage.reclaimable);
+    let mut reclaimable = style::sum(usage.reclaimable);
     if let Some(percent) = (usage.reclaimable * 100).checked_div(usage.size) {
         reclaimable.push_str(&format!(" ({percent}%)"));
     }
     cells([
         ("Active", usage.active.to_string()),
         ("Reclaimable", reclaimable),
-        ("Size", style::size(usage.size)),
+        ("Size", style::sum(usage.size)),
         ("TotalCount", usage.total.to_string()),
         ("Type", kind.to_owned()),
     ])

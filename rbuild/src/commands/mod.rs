@@ -28,6 +28,7 @@ pub mod pull;
 pub mod push;
 pub mod rmi;
 pub mod save;
+pub mod search;
 pub mod tag;
 pub mod version;
 pub mod volume;

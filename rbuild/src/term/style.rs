@@ -28,8 +28,17 @@ impl Style {
 /// The escape sequence that ends every style.
 pub const RESET: &str = "\x1b[0m";
 
-/// A size as Docker writes it: decimal units, four significant digits (`4.26MB`).
+/// A size as Docker's lists have it: decimal units, three significant digits (`4.26MB`).
 pub fn size(bytes: u64) -> String {
+    rounded(bytes, 3)
+}
+
+/// A size as Docker's sums have it, with four significant digits (`4.259MB`).
+pub fn sum(bytes: u64) -> String {
+    rounded(bytes, 4)
+}
+
+fn rounded(bytes: u64, digits: usize) -> String {
     const UNITS: [&str; 6] = ["B", "kB", "MB", "GB", "TB", "PB"];
     let mut value = bytes as f64;
     let mut unit = 0;
@@ -37,14 +46,14 @@ pub fn size(bytes: u64) -> String {
         value /= 1000.0;
         unit += 1;
     }
-    // Three significant digits, as Go's "%.3g" without its exponent.
-    let text = if value >= 100.0 {
-        format!("{value:.0}")
-    } else if value >= 10.0 {
-        trim(format!("{value:.1}"))
-    } else {
-        trim(format!("{value:.2}"))
+    // Significant digits, as Go's "%.3g" without its exponent.
+    let whole = match value {
+        100.0.. => 3,
+        10.0.. => 2,
+        _ => 1,
     };
+    let places = digits.saturating_sub(whole);
+    let text = trim(format!("{value:.places$}"));
     format!("{text}{}", UNITS[unit])
 }
 

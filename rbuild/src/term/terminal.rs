@@ -6,6 +6,11 @@ use std::os::fd::{AsFd as _, OwnedFd};
 use runtime::WindowSize;
 use rustix::termios::{OptionalActions, Termios, tcgetattr, tcgetwinsize, tcsetattr};
 
+/// Whether standard output is a terminal.
+pub fn is_output() -> bool {
+    io::stdout().is_terminal()
+}
+
 /// Whether standard input is a terminal.
 pub fn is_interactive() -> bool {
     io::stdin().is_terminal()

@@ -51,10 +51,6 @@ const OTHERS: &[(&[&str], &str)] = &[
         "`rbuild bake` builds the services of a compose file; it runs none",
     ),
     (
-        &["search"],
-        "Search on the registry's own site, or list its tags with `skopeo list-tags`",
-    ),
-    (
         &["swarm", "service", "stack", "node", "secret", "config"],
         "rbuild builds images; clusters are for others",
     ),

@@ -112,11 +112,6 @@ const OTHERS: &[(&str, &str, &str)] = &[
     ),
     ("load", "--platform", "all images of the archive are loaded"),
     (
-        "inspect",
-        "--type",
-        "everything that is inspected is an image",
-    ),
-    (
         "rmi",
         "--platform",
         "`rbuild inspect NAME` lists the image of each platform, to be removed by its ID",
@@ -129,7 +124,11 @@ const OTHERS: &[(&str, &str, &str)] = &[
     ("create", "--ip6", "networks have IPv4 addresses"),
     ("run", "--ip6", "networks have IPv4 addresses"),
     ("connect", "--ip6", "networks have IPv4 addresses"),
-    ("prune", "--volumes", "there are no volumes here"),
+    (
+        "prune",
+        "--volumes",
+        "`rbuild system prune --volumes` removes volumes without a name",
+    ),
 ];
 
 /// docker's own flags, before any command.

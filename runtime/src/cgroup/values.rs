@@ -73,42 +73,7 @@ pub(super) fn files(
             let low = limits.memory_reservation;
             files.extend(low.map(|n| ("memory.low", n.to_string(), false)));
         }
-        ("cpu", Version::One) => {
-            files.extend(
-                limits
-                    .cpu_shares
-                    .map(|n| ("cpu.shares", n.to_string(), false)),
-            );
-            files.extend(
-                limits
-                    .cpu_period
-                    .map(|n| ("cpu.cfs_period_us", n.to_string(), false)),
-            );
-            files.extend(
-                limits
-                    .cpu_quota
-                    .map(|n| ("cpu.cfs_quota_us", n.to_string(), false)),
-            );
-            let period = limits.rt_period;
-            files.extend(period.map(|n| ("cpu.rt_period_us", n.to_string(), false)));
-            let runtime = limits.rt_runtime;
-            files.extend(runtime.map(|n| ("cpu.rt_runtime_us", n.to_string(), false)));
-        }
-        ("cpu", Version::Two) => {
-            files.extend(
-                limits
-                    .cpu_shares
-                    .map(|n| ("cpu.weight", weight(n).to_string(), false)),
-            );
-            if limits.cpu_quota.is_some() || limits.cpu_period.is_some() {
-                let quota = match limits.cpu_quota {
-                    Some(quota) if quota > 0 => quota.to_string(),
-                    _ => "max".to_owned(),
-                };
-                let period = limits.cpu_period.unwrap_or(100_000);
-                files.push(("cpu.max", format!("{quota} {period}"), false));
-            }
-        }
+        ("cpu", version) => processors(limits, version, &mut files),
         ("cpuset", _) => {
             files.extend(
                 limits
@@ -139,6 +104,37 @@ pub(super) fn files(
 }
 
 type Files = Vec<(&'static str, String, bool)>;
+
+fn processors(limits: &Limits, version: Version, files: &mut Files) {
+    let mut set = |file, value: Option<String>| {
+        files.extend(value.map(|value| (file, value, false)));
+    };
+    let shares = limits.cpu_shares;
+    match version {
+        Version::One => {
+            set("cpu.shares", shares.map(|n| n.to_string()));
+            let period = limits.cpu_period;
+            set("cpu.cfs_period_us", period.map(|n| n.to_string()));
+            let quota = limits.cpu_quota;
+            set("cpu.cfs_quota_us", quota.map(|n| n.to_string()));
+            let period = limits.rt_period;
+            set("cpu.rt_period_us", period.map(|n| n.to_string()));
+            let runtime = limits.rt_runtime;
+            set("cpu.rt_runtime_us", runtime.map(|n| n.to_string()));
+        }
+        Version::Two => {
+            set("cpu.weight", shares.map(|n| weight(n).to_string()));
+            if limits.cpu_quota.is_some() || limits.cpu_period.is_some() {
+                let quota = match limits.cpu_quota {
+                    Some(quota) if quota > 0 => quota.to_string(),
+                    _ => "max".to_owned(),
+                };
+                let period = limits.cpu_period.unwrap_or(100_000);
+                set("cpu.max", Some(format!("{quota} {period}")));
+            }
+        }
+    }
+}
 
 /// Weights are there with some schedulers only, and under two names.
 fn devices_of_one(limits: &Limits, files: &mut Files) {

@@ -67,6 +67,34 @@ impl From<io::Error> for Stop {
     }
 }
 
+/// What makes the process the user's.
+fn confine(sys: &dyn Syscall, op: &Op) -> Result<(), Stop> {
+    match op {
+        Op::Ulimit { limit } => sys.set_ulimit(limit)?,
+        Op::ChangeDir { path } => {
+            let cwd = sys.change_dir(path)?;
+            // The kernel says "(unreachable)…" for a directory outside of the root.
+            if !cwd.starts_with('/') {
+                return Err(Stop::Cwd(path.clone()));
+            }
+        }
+        Op::BoundingSet { keep } => sys.limit_bounding_set(*keep)?,
+        Op::NoNewPrivileges => sys.forbid_new_privileges()?,
+        Op::Filter {
+            program,
+            capabilities,
+        } => match program {
+            Some(program) => sys.install_filter(program)?,
+            None => sys.install_filter(&seccomp::filter(*capabilities))?,
+        },
+        Op::OwnPipes { uid } => sys.own_pipes(*uid)?,
+        Op::Identity { uid, gid, groups } => sys.set_identity(*uid, *gid, groups)?,
+        Op::Capabilities { mask } => sys.set_capabilities(*mask)?,
+        _ => {}
+    }
+    Ok(())
+}
+
 fn missing(what: &str) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, format!("plan has no {what}"))
 }
@@ -127,32 +155,7 @@ impl State {
             } => self.stash(sys, content, (*uid, *gid), *mode)?,
             Op::MountFile { index, target } => self.mount_file(sys, *index, target)?,
             Op::MakePoint { path, dir } => make_point(sys, path, *dir)?,
-            Op::MountTree {
-                slot,
-                below,
-                attrs,
-                target,
-                writable_below,
-                propagation,
-                propagates_below,
-            } => {
-                let tree = self.tree(sys, *slot, below)?;
-                // What is mounted below it is as little to hold devices as it is.
-                let all = Attrs {
-                    readonly: attrs.readonly && !writable_below,
-                    ..*attrs
-                };
-                if *propagation == Propagation::Private && *propagates_below {
-                    sys.set_attrs(tree.as_fd(), all, true)?;
-                } else {
-                    sys.set_flags(tree.as_fd(), all, true)?;
-                    sys.set_propagation(tree.as_fd(), *propagation, *propagates_below)?;
-                }
-                if *writable_below && attrs.readonly {
-                    sys.set_flags(tree.as_fd(), *attrs, false)?;
-                }
-                sys.attach(tree.as_fd(), sys.open_path(target)?.as_fd())?;
-            }
+            Op::MountTree { .. } => self.mount_tree(sys, op)?,
             Op::ReadOnly { path } => {
                 if let Some(target) = optional(sys.open_path(path))? {
                     let tree = sys.clone_tree(target.as_fd(), "")?;
@@ -168,27 +171,48 @@ impl State {
                 };
                 sys.set_attrs(sys.open_path("/")?.as_fd(), attrs, false)?;
             }
-            Op::Ulimit { limit } => sys.set_ulimit(limit)?,
-            Op::ChangeDir { path } => {
-                let cwd = sys.change_dir(path)?;
-                // The kernel says "(unreachable)…" for a directory outside of the root.
-                if !cwd.starts_with('/') {
-                    return Err(Stop::Cwd(path.clone()));
-                }
-            }
-            Op::BoundingSet { keep } => sys.limit_bounding_set(*keep)?,
-            Op::NoNewPrivileges => sys.forbid_new_privileges()?,
-            Op::Filter {
-                program,
-                capabilities,
-            } => match program {
-                Some(program) => sys.install_filter(program)?,
-                None => sys.install_filter(&seccomp::filter(*capabilities))?,
-            },
-            Op::OwnPipes { uid } => sys.own_pipes(*uid)?,
-            Op::Identity { uid, gid, groups } => sys.set_identity(*uid, *gid, groups)?,
-            Op::Capabilities { mask } => sys.set_capabilities(*mask)?,
+            Op::Ulimit { .. }
+            | Op::ChangeDir { .. }
+            | Op::BoundingSet { .. }
+            | Op::NoNewPrivileges
+            | Op::Filter { .. }
+            | Op::OwnPipes { .. }
+            | Op::Identity { .. }
+            | Op::Capabilities { .. } => confine(sys, op)?,
         }
+        Ok(())
+    }
+
+    /// Mounts what was handed over.
+    fn mount_tree(&mut self, sys: &dyn Syscall, op: &Op) -> Result<(), Stop> {
+        let Op::MountTree {
+            slot,
+            below,
+            attrs,
+            target,
+            writable_below,
+            propagation,
+            propagates_below,
+        } = op
+        else {
+            return Ok(());
+        };
+        let tree = self.tree(sys, *slot, below)?;
+        // What is mounted below it is as little to hold devices as it is.
+        let all = Attrs {
+            readonly: attrs.readonly && !writable_below,
+            ..*attrs
+        };
+        if *propagation == Propagation::Private && *propagates_below {
+            sys.set_attrs(tree.as_fd(), all, true)?;
+        } else {
+            sys.set_flags(tree.as_fd(), all, true)?;
+            sys.set_propagation(tree.as_fd(), *propagation, *propagates_below)?;
+        }
+        if *writable_below && attrs.readonly {
+            sys.set_flags(tree.as_fd(), *attrs, false)?;
+        }
+        sys.attach(tree.as_fd(), sys.open_path(target)?.as_fd())?;
         Ok(())
     }
 

@@ -1,6 +1,7 @@
 //! The first process of a container that asks for one (docker's `--init`): it passes signals on to
 //! the command, and reaps whatever lost its parent.
 
+use std::ffi::CStr;
 use std::io;
 use std::process::Command;
 
@@ -9,6 +10,9 @@ use std::os::unix::process::CommandExt as _;
 use nix::sys::signal::{SigSet, Signal, kill};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
+
+/// How it is called where processes are listed.
+const NAME: &CStr = c"container-init";
 
 /// Starts the command as a child; returns the exit code once it has ended, or why it could not be
 /// executed. `started` is called in between.
@@ -19,7 +23,7 @@ pub(super) fn run(
     started: impl FnOnce(),
 ) -> io::Result<i32> {
     // As it is started it is called like the descriptor that it was executed from.
-    let _ = rustix::thread::set_name(super::ARG0);
+    let _ = rustix::thread::set_name(NAME);
     let mut command = Command::new(path);
     if let Some((name, rest)) = argv.split_first() {
         command.arg0(name).args(rest);

@@ -1,24 +1,23 @@
 //! The mounts below /sys/fs/cgroup. Pure.
 
 use super::op::Op;
-use super::{Inputs, SEALED};
 use crate::cgroup::Shown;
 use crate::share::CgroupView;
+use crate::spec::Spec;
 use crate::sys::{Attrs, FsType};
 
 const ROOT: &str = "/sys/fs/cgroup";
 
-/// Mounts the hierarchies, as far as the container is to see them.
-pub(super) fn append(inputs: &Inputs<'_>, ops: &mut Vec<Op>) {
-    let spec = inputs.spec;
+/// Mounts the hierarchies of this host, as far as the container is to see them, with attributes
+/// like `sealed`.
+pub(super) fn append(spec: &Spec, all: &[Shown], sealed: Attrs, ops: &mut Vec<Op>) {
     let covered = spec.mounts.iter().any(|mount| mount.target == ROOT);
     if spec.cgroups == CgroupView::Hidden || covered {
         return;
     }
-    let all = &inputs.host.cgroups;
     if all.iter().any(|shown| shown.name.is_some()) {
         let mode = ("mode".to_owned(), "755".to_owned());
-        ops.push(mount("tmpfs", vec![mode], SEALED, ROOT.to_owned()));
+        ops.push(mount("tmpfs", vec![mode], sealed, ROOT.to_owned()));
     }
     for shown in all {
         let options = shown.options.iter().map(|option| {
@@ -27,7 +26,7 @@ pub(super) fn append(inputs: &Inputs<'_>, ops: &mut Vec<Op>) {
         });
         let attrs = Attrs {
             readonly: !is_writable(spec.cgroups, shown),
-            ..SEALED
+            ..sealed
         };
         let target = match &shown.name {
             None => ROOT.to_owned(),

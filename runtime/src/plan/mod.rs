@@ -296,7 +296,7 @@ fn standard_mounts(inputs: &Inputs<'_>, ops: &mut Vec<Op>) {
         },
         "/sys",
     );
-    cgroups::append(inputs, ops);
+    cgroups::append(inputs.spec, &inputs.host.cgroups, SEALED, ops);
     let mut mount = |name, options: &[_], attrs, target| {
         ops.push(mount_op(name, options, attrs, target));
     };

@@ -25,6 +25,9 @@ use crate::window::WindowSize;
 /// Type of devpts, statfs(2).
 const DEVPTS: u32 = 0x1cd1;
 
+/// How often a path is tried again on which something was moved.
+const MOST_TRIES: usize = 1000;
+
 /// Asks the running kernel.
 pub(crate) struct Linux;
 
@@ -33,13 +36,14 @@ pub(crate) fn open_in(dir: BorrowedFd<'_>, path: &str) -> io::Result<OwnedFd> {
     let flags = OFlags::PATH | OFlags::CLOEXEC;
     let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
     let path = path.trim_start_matches('/');
-    Ok(rustix::fs::openat2(
-        dir,
-        path,
-        flags,
-        Mode::empty(),
-        resolve,
-    )?)
+    let mut tries = 0;
+    loop {
+        match rustix::fs::openat2(dir, path, flags, Mode::empty(), resolve) {
+            // Something was moved meanwhile, so that `..` could not be followed for sure.
+            Err(Errno::AGAIN) if tries < MOST_TRIES => tries += 1,
+            opened => return Ok(opened?),
+        }
+    }
 }
 
 /// Makes a file system and a detached mount of it.

@@ -66,6 +66,12 @@ pub enum Problem {
     /// A symbolic link without a target.
     #[error("it is a symbolic link to nothing")]
     EmptySymlink,
+    /// There is a directory that something else would take the place of.
+    #[error("there is a directory, and it is none")]
+    IsDirectory,
+    /// There is something else that a directory would take the place of.
+    #[error("it is a directory, and there is something else")]
+    IsNoDirectory,
     /// A whiteout of no name, `.` or `..`.
     #[error("it is a whiteout that names no file")]
     BadWhiteout,

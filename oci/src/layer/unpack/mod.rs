@@ -65,6 +65,8 @@ fn run(tar: impl Read, mut unpacker: Unpacker<'_>) -> Result<Unpacked, UnpackErr
 }
 
 #[cfg(test)]
+mod copying;
+#[cfg(test)]
 mod hostile;
 #[cfg(test)]
 mod tests;

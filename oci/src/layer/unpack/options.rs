@@ -45,6 +45,9 @@ pub struct UnpackOptions {
     pub ownership: Ownership,
     /// Mark opaque directories by `user.overlay.opaque`, for overlays mounted with `userxattr`.
     pub user_xattrs: bool,
+    /// What is there stays a directory, or something else: an entry of the other kind is
+    /// [`Problem::IsDirectory`](super::Problem::IsDirectory) or its counterpart.
+    pub keep_kinds: bool,
 }
 
 /// What was unpacked.

@@ -323,6 +323,9 @@ impl<'o> Unpacker<'o> {
             other => return Ok((other.map_err(failed("making", path))?, None)),
         }
         let old = look(parent, name).map_err(failed("looking at", path))?;
+        if self.options.keep_kinds && old.as_ref().is_some_and(is_directory) {
+            return Err(refused(path, Problem::IsDirectory));
+        }
         self.place.forget();
         place::remove(parent, name).map_err(failed("replacing", path))?;
         Ok((make().map_err(failed("making", path))?, old))
@@ -342,6 +345,9 @@ impl<'o> Unpacker<'o> {
             Err(Errno::EXIST) => {
                 let old = look(parent, name).map_err(failed("looking at", path))?;
                 if !old.as_ref().is_some_and(is_directory) {
+                    if self.options.keep_kinds {
+                        return Err(refused(path, Problem::IsNoDirectory));
+                    }
                     removes_lower = self.whiteouts == Whiteouts::Interpret
                         && old.as_ref().is_some_and(is_whiteout);
                     self.replace(path, parent, name, make)?;

@@ -7,6 +7,7 @@ use std::path::Path;
 use bake::entries::{Attest, Entry, Export};
 use bake::plan::is_remote;
 use bake::target::{Pairs, Target};
+use builder::context::below;
 
 use crate::failure::Failure;
 
@@ -23,6 +24,8 @@ pub struct With<'a> {
     pub needed: bool,
     /// It is only to be looked at.
     pub looked_at: bool,
+    /// Where the definitions were fetched from, if they were.
+    pub remote: Option<&'a str>,
 }
 
 /// The words after `build`.
@@ -33,6 +36,8 @@ pub fn arguments(target: &Target, with: &With<'_>) -> Result<Vec<String>, Failur
     let mut words: Vec<String> = with.common.to_vec();
     let mut flag = |name: &str, value: &str| words.push(format!("--{name}={value}"));
     let context = target.context.as_deref().unwrap_or(".");
+    let remote = with.remote.filter(|_| !target.local);
+    let context = &folder(context, remote)?;
     if let Some(file) = dockerfile(target, context, with.inline)? {
         flag("file", &file);
     }
@@ -56,7 +61,10 @@ pub fn arguments(target: &Target, with: &With<'_>) -> Result<Vec<String>, Failur
                     return Err(Failure::new(text));
                 }
             },
-            None => place.strip_prefix("cwd://").unwrap_or(place).to_owned(),
+            None => match place.strip_prefix("cwd://") {
+                Some(local) => local.to_owned(),
+                None => folder(place, with.remote)?,
+            },
         };
         flag("build-context", &format!("{name}={place}"));
     }
@@ -118,6 +126,24 @@ pub fn arguments(target: &Target, with: &With<'_>) -> Result<Vec<String>, Failur
     Ok(words)
 }
 
+/// Where a context is: a folder is one of the place that the definitions were fetched from.
+fn folder(place: &str, remote: Option<&str>) -> Result<String, Failure> {
+    let (Some(remote), false) = (remote, is_elsewhere(place)) else {
+        return Ok(place.to_owned());
+    };
+    below(remote, place).ok_or_else(|| {
+        Failure::new(format!(
+            "folder {place} of {remote} cannot be a context: only folders of git repositories can"
+        ))
+    })
+}
+
+/// Whether a context is none of a folder's.
+pub fn is_elsewhere(place: &str) -> bool {
+    let schemes = ["target:", "docker-image:", "oci-layout:"];
+    schemes.iter().any(|scheme| place.starts_with(scheme)) || is_remote(place)
+}
+
 fn each(pairs: &Pairs, mut then: impl FnMut(&str, &str)) {
     for (name, value) in pairs {
         if let Some(value) = value {
@@ -141,6 +167,11 @@ fn dockerfile(
     }
     let file = target.dockerfile.as_deref().unwrap_or("Dockerfile");
     if let Some(local) = file.strip_prefix("cwd://") {
+        if is_remote(context) {
+            let text = "a Dockerfile of this machine (cwd://) goes with a folder, not with a context \
+                        that is fetched";
+            return Err(Failure::new(text));
+        }
         return Ok(Some(local.to_owned()));
     }
     // Its default has other names too, which the build looks for.
@@ -209,6 +240,7 @@ mod tests {
             common: &[],
             needed: false,
             looked_at: false,
+            remote: None,
         };
         arguments(&target(hcl), &with).unwrap().join(" ")
     }

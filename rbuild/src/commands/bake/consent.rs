@@ -5,9 +5,10 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use bake::granted::Granted;
-use bake::plan::{Plan, is_remote};
+use bake::plan::Plan;
 use bake::target::Target;
 
+use super::arguments::is_elsewhere;
 use crate::failure::{Failure, Outcome};
 
 /// What was consented to.
@@ -91,7 +92,7 @@ impl Consent {
                 }
             }
             if paths {
-                self.check_paths(target, &mut wanted);
+                self.check_paths((target, plan.remote.is_some()), &mut wanted);
             }
         }
         if wanted.is_empty() {
@@ -110,7 +111,11 @@ impl Consent {
         Err(failure.at(format!("{text}\n\n{}\n", list.join("\n"))))
     }
 
-    fn check_paths(&self, target: &Target, wanted: &mut BTreeSet<(String, String)>) {
+    fn check_paths(
+        &self,
+        (target, fetched): (&Target, bool),
+        wanted: &mut BTreeSet<(String, String)>,
+    ) {
         let mut check = |path: &str, known: &[PathBuf], flag: &str, what: &str| {
             let path = real(Path::new(path));
             if !known.iter().any(|allowed| path.starts_with(allowed)) {
@@ -118,7 +123,7 @@ impl Consent {
                 wanted.insert((flag, format!("{what} access to path {}", path.display())));
             }
         };
-        for path in read_paths(target) {
+        for path in read_paths(target, fetched) {
             check(&path, &self.read, "fs.read", "read");
         }
         let outputs = target.output.iter().flatten();
@@ -133,22 +138,20 @@ impl Consent {
 }
 
 /// The files and folders that a target reads.
-fn read_paths(target: &Target) -> Vec<String> {
-    let local = |place: &str| {
-        let elsewhere = ["target:", "docker-image:", "oci-layout:"];
-        let elsewhere = elsewhere.iter().any(|scheme| place.starts_with(scheme));
-        match elsewhere || is_remote(place) {
-            true => None,
-            false => Some(place.strip_prefix("cwd://").unwrap_or(place).to_owned()),
-        }
+/// `fetched` says that folders are those of the place that the definitions come from.
+fn read_paths(target: &Target, fetched: bool) -> Vec<String> {
+    let local = |place: &str, fetched: bool| match place.strip_prefix("cwd://") {
+        Some(place) => Some(place.to_owned()),
+        None if fetched || is_elsewhere(place) => None,
+        None => Some(place.to_owned()),
     };
     let context = target.context.as_deref().unwrap_or(".");
     let mut paths: Vec<String> = target
         .contexts
         .values()
-        .filter_map(|place| local(place))
+        .filter_map(|place| local(place, fetched))
         .collect();
-    if let Some(context) = local(context) {
+    if let Some(context) = local(context, !target.local) {
         let file = target.dockerfile.as_deref().unwrap_or_default();
         let file = Path::new(&context).join(file.strip_prefix("cwd://").unwrap_or(file));
         paths.push(file.display().to_string());

@@ -6,6 +6,7 @@ use std::path::Path;
 
 use bake::read::Surroundings;
 use bake::source::{Definition, Other};
+use builder::context::BuildContext;
 use oci::Platform;
 
 use crate::failure::Failure;
@@ -29,11 +30,12 @@ const SEPARATOR: &str = "BUILDX_BAKE_PATH_SEPARATOR";
 /// The longest that a definition may be.
 const LONGEST: u64 = 16 << 20;
 
-/// Reads the files.
+/// Reads the files, from a place that was fetched if there is one: then `cwd://` names those of this
+/// machine, which come after the others.
 ///
 /// # Errors
 /// One that was named is not there, or there is none at all.
-pub fn read(named: &[String]) -> Result<Vec<Definition>, Failure> {
+pub fn read(named: &[String], fetched: Option<&BuildContext>) -> Result<Vec<Definition>, Failure> {
     let mut names = named.to_vec();
     if names.is_empty()
         && let Ok(list) = std::env::var(NAMED)
@@ -48,17 +50,27 @@ pub fn read(named: &[String]) -> Result<Vec<Definition>, Failure> {
             .map(str::to_owned)
             .collect();
     }
+    let (local, others): (Vec<_>, Vec<_>) = names
+        .iter()
+        .map(String::as_str)
+        .partition(|name| name.starts_with("cwd://"));
     let mut files = Vec::new();
-    if names.is_empty() {
+    if others.is_empty() && (local.is_empty() || fetched.is_some()) {
         for name in DEFAULTS {
-            if let Some(file) = read_one(name, true)? {
-                files.push(file);
-            }
+            files.extend(read_one(name, true, fetched)?);
         }
     }
-    for name in names {
-        let name = name.strip_prefix("cwd://").unwrap_or(&name).to_owned();
-        files.extend(read_one(&name, false)?);
+    if fetched.is_some() {
+        for name in others {
+            files.extend(read_one(name, false, fetched)?);
+        }
+        for name in local {
+            files.extend(read_one(name.trim_start_matches("cwd://"), false, None)?);
+        }
+    } else {
+        for name in &names {
+            files.extend(read_one(name.trim_start_matches("cwd://"), false, None)?);
+        }
     }
     match files.is_empty() {
         true => Err(Failure::new(
@@ -73,7 +85,11 @@ pub fn read(named: &[String]) -> Result<Vec<Definition>, Failure> {
 ///
 /// # Errors
 /// A file that is there and cannot be read.
-pub fn read_others(files: &[Definition], around: &mut Surroundings) -> Result<(), Failure> {
+pub fn read_others(
+    files: &[Definition],
+    around: &mut Surroundings,
+    fetched: Option<&BuildContext>,
+) -> Result<(), Failure> {
     loop {
         // Which files are wrong is told when all are there.
         let wanted = bake::read::wanted(files, around).unwrap_or_default();
@@ -81,27 +97,28 @@ pub fn read_others(files: &[Definition], around: &mut Surroundings) -> Result<()
             return Ok(());
         }
         for path in wanted {
-            let text = read_one(&path, true)?.map(|file| file.text);
+            let text = read_one(&path, true, fetched)?.map(|file| file.text);
             around.others.push(Other { path, text });
         }
     }
 }
 
-fn read_one(name: &str, may_miss: bool) -> Result<Option<Definition>, Failure> {
+fn read_one(
+    name: &str,
+    may_miss: bool,
+    fetched: Option<&BuildContext>,
+) -> Result<Option<Definition>, Failure> {
     let failed = |what: &dyn std::fmt::Display| Failure::new(format!("open {name}: {what}"));
-    let mut bytes = Vec::new();
-    let read = match name {
-        "-" => io::stdin().lock().take(LONGEST + 1).read_to_end(&mut bytes),
-        name => match std::fs::File::open(name) {
-            Err(error) if may_miss && error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                return Err(failed(&"no such file or directory"));
-            }
-            Err(error) => Err(error),
-            Ok(file) => file.take(LONGEST + 1).read_to_end(&mut bytes),
-        },
+    let bytes = match fetched {
+        Some(fetched) => fetched.small_file(Path::new(name), "definition")?,
+        None => read_here(name).map_err(|error| failed(&error))?,
     };
-    read.map_err(|error| failed(&error))?;
+    let Some(bytes) = bytes else {
+        return match may_miss {
+            true => Ok(None),
+            false => Err(failed(&"no such file or directory")),
+        };
+    };
     if bytes.len() as u64 > LONGEST {
         return Err(failed(&format_args!("it is longer than {LONGEST} bytes")));
     }
@@ -110,6 +127,22 @@ fn read_one(name: &str, may_miss: bool) -> Result<Option<Definition>, Failure> {
         name: name.to_owned(),
         text,
     }))
+}
+
+/// A file of this machine, or what is typed; no more of it than is too much.
+fn read_here(name: &str) -> io::Result<Option<Vec<u8>>> {
+    let mut bytes = Vec::new();
+    match name {
+        "-" => io::stdin()
+            .lock()
+            .take(LONGEST + 1)
+            .read_to_end(&mut bytes)?,
+        name => match std::fs::File::open(name) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            file => file?.take(LONGEST + 1).read_to_end(&mut bytes)?,
+        },
+    };
+    Ok(Some(bytes))
 }
 
 /// The variable that keeps the environment from definitions.
@@ -141,5 +174,6 @@ pub fn around() -> Result<Surroundings, Failure> {
         now: jiff::Timestamp::now(),
         dotenv,
         others: Vec::new(),
+        remote: None,
     })
 }

@@ -20,12 +20,14 @@ Examples:
   rbuild bake --set '*.args.VERSION=2' --set app.tags+=app:two
   rbuild bake --print                      what would be built, as JSON
   rbuild bake --list=targets               what there is
+  rbuild bake https://host/app.git#v2 app  the definitions and contexts of a repository
 
 Without -f these are read, as far as they are there: compose.yaml, compose.yml, docker-compose.yml,
 docker-compose.yaml, docker-bake.json, docker-bake.hcl, docker-bake.override.json,
 docker-bake.override.hcl.")]
 pub struct BakeFlags {
-    /// Targets and groups, also by wildcards [default: default]
+    /// Targets and groups, also by wildcards [default: default]; a repository's address before them
+    /// is where the definitions come from
     #[arg(value_name = "TARGET")]
     pub targets: Vec<String>,
 

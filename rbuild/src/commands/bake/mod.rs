@@ -12,6 +12,8 @@ use bake::error::BakeError;
 use bake::plan::is_remote;
 use bake::read::{self, Bake};
 use bake::shorthands::Shorthands;
+use builder::auth::Auth;
+use builder::context;
 use clap::Command;
 
 use crate::app::App;
@@ -28,17 +30,25 @@ pub async fn run(app: &App, args: BakeFlags, program: Command) -> Outcome {
     if args.print && args.list.is_some() {
         return Err(Failure::new("--print and --list are mutually exclusive"));
     }
-    if let Some(place) = args.targets.first().filter(|word| is_remote(word)) {
-        return Err(Failure::new(format!(
-            "definitions are not fetched from {place:?}: clone the repository, and name its files \
-             with -f; the contexts of targets may be there"
-        )));
-    }
-    let named = args.files.clone();
+    let remote = args
+        .targets
+        .iter()
+        .take(2)
+        .take_while(|word| is_remote(word));
+    let places: Vec<String> = remote.cloned().collect();
+    let fetched = match places.first() {
+        Some(place) => Some(context::open_named(place.clone(), &Auth::default()).await?),
+        None => None,
+    };
+    let (named, urls) = (args.files.clone(), places.clone());
     let read = tokio::task::spawn_blocking(move || -> Result<Result<Bake, BakeError>, Failure> {
-        let files = files::read(&named)?;
+        let files = files::read(&named, fetched.as_ref())?;
         let mut around = files::around()?;
-        files::read_others(&files, &mut around)?;
+        around.remote = urls.first().cloned();
+        if let Some(place) = urls.get(1) {
+            around.place.clone_from(place);
+        }
+        files::read_others(&files, &mut around, fetched.as_ref())?;
         Ok(read::read(&files, &around))
     });
     let told = |error: BakeError| told(app, &error);
@@ -51,7 +61,7 @@ pub async fn run(app: &App, args: BakeFlags, program: Command) -> Outcome {
         app.printer.write_out(listed.as_bytes());
         return Ok(());
     }
-    let words = match args.targets.as_slice() {
+    let words = match args.targets.get(places.len()..).unwrap_or_default() {
         [] => vec!["default".to_owned()],
         words => words.to_vec(),
     };

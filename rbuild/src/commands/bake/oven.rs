@@ -169,6 +169,7 @@ impl Oven<'_> {
             common: &common,
             needed: self.is_needed(&target.name),
             looked_at: method(target).is_some(),
+            remote: self.plan.remote.as_deref(),
         };
         self.typed(arguments::arguments(target, &with)?)
     }

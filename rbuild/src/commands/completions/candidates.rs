@@ -41,6 +41,9 @@ const NETWORKS: &[(&str, &str)] = &[
 /// Those that are names of targets.
 const TARGETS: &[(&str, &str)] = &[("bake", "targets")];
 
+/// Those that are names of volumes.
+const VOLUMES: &[(&str, &str)] = &[("inspect", "names"), ("rm", "names")];
+
 /// What fits where names are meant.
 #[derive(Clone, Debug, Default)]
 pub struct Fitting {
@@ -50,6 +53,8 @@ pub struct Fitting {
     networks: Vec<String>,
     /// Names of targets.
     targets: Vec<String>,
+    /// Names of volumes.
+    volumes: Vec<String>,
 }
 
 /// The names of the images, networks and targets that the words are about.
@@ -62,6 +67,10 @@ pub async fn names(app: &App, words: &[OsString]) -> Fitting {
         },
         networks: match &store {
             Some(store) => networks(store).await,
+            None => Vec::new(),
+        },
+        volumes: match &store {
+            Some(store) => volumes(store).await,
             None => Vec::new(),
         },
         targets: targets(words),
@@ -78,8 +87,9 @@ fn targets(words: &[OsString]) -> Vec<String> {
     let named =
         flags.filter(|(flag, file)| matches!(flag.as_ref(), "-f" | "--file") && *file != "-");
     let named: Vec<String> = named.map(|(_, file)| file.to_string()).collect();
-    let read = files::read(&named).and_then(|files| {
-        let around = files::around()?;
+    let read = files::read(&named, None).and_then(|files| {
+        let mut around = files::around()?;
+        files::read_others(&files, &mut around, None)?;
         bake::read::read(&files, &around).map_err(Failure::new)
     });
     let Ok(found) = read else {
@@ -108,6 +118,11 @@ async fn images(store: &Store) -> Vec<String> {
     let mut names: Vec<String> = tags.map(|tag| tag.familiar()).collect();
     names.sort();
     names
+}
+
+async fn volumes(store: &Store) -> Vec<String> {
+    let volumes = store.volumes().await.unwrap_or_default();
+    volumes.into_iter().map(|volume| volume.name).collect()
 }
 
 async fn networks(store: &Store) -> Vec<String> {
@@ -185,6 +200,7 @@ fn with_names(command: Command, names: &Fitting) -> Command {
         let names = match () {
             () if takes(IMAGES) => names.images.clone(),
             () if takes(NETWORKS) => names.networks.clone(),
+            () if takes(VOLUMES) => names.volumes.clone(),
             () if takes(TARGETS) => names.targets.clone(),
             () => return arg,
         };
@@ -211,6 +227,7 @@ mod tests {
             images: vec!["app:v1".to_owned(), "base:latest".to_owned()],
             networks: vec!["static".to_owned()],
             targets: vec!["web".to_owned()],
+            volumes: vec!["data".to_owned()],
         };
         let found = fitting(
             args::command(),
@@ -251,6 +268,8 @@ mod tests {
             assert_eq!(values(line), ["static"], "{line}");
         }
         assert_eq!(values("rbuild bake we"), ["web"]);
+        assert_eq!(values("rbuild volume rm d"), ["data"]);
+        assert_eq!(values("rbuild volume inspect da"), ["data"]);
         assert_eq!(values("rbuild buildx bake --print we"), ["web"]);
         assert_eq!(values("rbuild rmi app:"), ["app:v1"]);
         assert_eq!(values("rbuild rmi app:v1 b"), ["base:latest"]);
@@ -266,7 +285,7 @@ mod tests {
                 .get_subcommands()
                 .any(|inner| has(inner, name, argument))
         }
-        for (name, argument) in IMAGES.iter().chain(TARGETS) {
+        for (name, argument) in IMAGES.iter().chain(TARGETS).chain(VOLUMES) {
             assert!(has(&args::command(), name, argument), "{name} {argument}");
         }
     }

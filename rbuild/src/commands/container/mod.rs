@@ -2,6 +2,7 @@
 
 pub mod attach;
 pub mod commit;
+pub mod cp;
 pub mod create;
 pub mod devices;
 pub mod diff;
@@ -38,11 +39,12 @@ pub mod wait;
 
 use clap::Subcommand;
 
-pub use rows::has_label;
-
 use crate::app::App;
 use crate::commands::{export, inspect};
 use crate::failure::Outcome;
+
+pub use ps::image_names;
+pub use rows::{has_label, row as container_row};
 
 /// `rbuild container`
 #[derive(Debug, Subcommand)]
@@ -51,6 +53,8 @@ pub enum ContainerCommand {
     Attach(attach::AttachArgs),
     /// Make an image of a container
     Commit(commit::CommitArgs),
+    /// Copy files between a container and this machine
+    Cp(cp::CpArgs),
     /// Make a container
     Create(Box<create::CreateArgs>),
     /// Show what has changed in a container since it was made
@@ -104,6 +108,7 @@ pub async fn run(app: &App, command: ContainerCommand) -> Outcome {
     match command {
         ContainerCommand::Attach(args) => attach::run(app, args).await,
         ContainerCommand::Commit(args) => commit::run(app, args).await,
+        ContainerCommand::Cp(args) => cp::run(app, args).await,
         ContainerCommand::Create(args) => create::run(app, *args).await,
         ContainerCommand::Diff(args) => diff::run(app, args).await,
         ContainerCommand::Exec(args) => exec::run(app, args).await,

@@ -21,7 +21,11 @@ pub struct Volumes {
 /// docker's sentences.
 pub fn volumes(texts: &[String], dir: &Path) -> Result<Volumes, String> {
     let mut read = Volumes::default();
-    for text in texts {
+    for (at, text) in texts.iter().enumerate() {
+        // What is said twice in the same words is said once.
+        if texts.iter().take(at).any(|earlier| earlier == text) {
+            continue;
+        }
         if text.is_empty() {
             return Err("invalid empty volume spec".to_owned());
         }
@@ -264,6 +268,8 @@ mod tests {
         let texts = ["/data", "vol:/x:ro", "./a/../b:/y", "/src:/z"].map(str::to_owned);
         let read = volumes(&texts, at()).unwrap();
         assert_eq!(read.paths, ["/data"]);
+        let twice = ["v:/x", "v:/x"].map(str::to_owned);
+        assert_eq!(volumes(&twice, at()).unwrap().binds, ["v:/x"]);
         assert_eq!(read.binds, ["vol:/x:ro", "/work/b:/y", "/src:/z"]);
         for (text, why) in [
             ("", "invalid empty volume spec"),

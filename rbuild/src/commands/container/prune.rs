@@ -1,6 +1,7 @@
 //! `rbuild container prune`
 
 use clap::Args;
+use containers::engine::Containers;
 use containers::status::Status;
 
 use super::rows::{self, Choice};
@@ -28,14 +29,41 @@ const WARNING: &str = "WARNING! This will remove all stopped containers.";
 /// Runs the command.
 pub async fn run(app: &App, args: ContainerPruneArgs) -> Outcome {
     let filters = Filters::parse(&args.filters, &["until", "label", "label!"])?;
-    let mut until = None;
-    for text in filters.all("until") {
-        until = Some(when::until(text).map_err(Failure::new)?);
-    }
+    until(&filters)?;
     let containers = app.containers_to_remove().await?;
     if !args.force && !prompt::confirm(&app.printer, WARNING).await? {
         return Ok(());
     }
+    let (removed, space) = remove_ended(&containers, &filters, false).await?;
+    if !removed.is_empty() {
+        app.printer.line("Deleted Containers:");
+        removed.iter().for_each(|id| app.printer.line(id));
+        app.printer.line("");
+    }
+    app.printer
+        .line(format!("Total reclaimed space: {}", style::sum(space)));
+    Ok(())
+}
+
+fn until(filters: &Filters) -> Result<Option<i64>, Failure> {
+    let mut until = None;
+    for text in filters.all("until") {
+        until = Some(when::until(text).map_err(Failure::new)?);
+    }
+    Ok(until)
+}
+
+/// Removes all containers that do not run and that the filters choose; returns their IDs, and how
+/// many bytes they had. With `dry_run` they stay.
+///
+/// # Errors
+/// Those of the store, and of filters that cannot be understood.
+pub async fn remove_ended(
+    containers: &Containers,
+    filters: &Filters,
+    dry_run: bool,
+) -> Result<(Vec<String>, u64), Failure> {
+    let until = until(filters)?;
     let all = containers.list().await?;
     let choice = Choice {
         labels: filters.all("label").map(str::to_owned).collect(),
@@ -56,16 +84,11 @@ pub async fn run(app: &App, args: ContainerPruneArgs) -> Outcome {
             .sizes(&container)
             .await
             .map_or(0, |sizes| sizes.0);
-        containers.remove(&container, false).await?;
+        if !dry_run {
+            containers.remove(&container, false).await?;
+        }
         space += size;
         removed.push(container.id);
     }
-    if !removed.is_empty() {
-        app.printer.line("Deleted Containers:");
-        removed.iter().for_each(|id| app.printer.line(id));
-        app.printer.line("");
-    }
-    app.printer
-        .line(format!("Total reclaimed space: {}", style::size(space)));
-    Ok(())
+    Ok((removed, space))
 }

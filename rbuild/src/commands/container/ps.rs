@@ -108,7 +108,7 @@ pub async fn run(app: &App, args: PsArgs) -> Outcome {
     chosen.truncate(last.unwrap_or(usize::MAX));
     let names = match args.quiet {
         true => HashMap::new(),
-        false => images(&containers, &chosen).await?,
+        false => image_names(&containers, &chosen).await?,
     };
     let sized = args.size || format.mentions("Size");
     let now = when::now();
@@ -127,8 +127,11 @@ pub async fn run(app: &App, args: PsArgs) -> Outcome {
 }
 
 /// What the images of containers are called: as they were typed, unless that is another's name by
-/// now.
-async fn images(
+/// now; by the containers' IDs.
+///
+/// # Errors
+/// Those of the store.
+pub async fn image_names(
     containers: &Containers,
     chosen: &[Container],
 ) -> Result<HashMap<String, String>, Failure> {

@@ -1,11 +1,13 @@
 //! `rbuild prune`, `image prune`, `builder prune` and `system prune`
 
 mod choose;
+mod others;
 mod what;
 
 use std::time::Duration;
 
 use clap::Args;
+use containers::engine::Containers;
 use store::{Kept, PruneOptions, PruneReport, Removal, Store};
 
 use what::What;
@@ -18,7 +20,7 @@ use crate::term::style;
 use crate::usage::wrong_value;
 use crate::when;
 
-/// `rbuild prune` and `rbuild system prune`
+/// `rbuild prune`, and most of `rbuild system prune`
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -42,6 +44,17 @@ pub struct PruneArgs {
 
     #[command(flatten)]
     pub space: SpaceArgs,
+}
+
+/// `rbuild system prune`
+#[derive(Debug, Args)]
+pub struct SystemPruneArgs {
+    /// Also volumes without a name that no container uses
+    #[arg(long)]
+    pub volumes: bool,
+
+    #[command(flatten)]
+    pub prune: PruneArgs,
 }
 
 /// `rbuild image prune`
@@ -191,6 +204,18 @@ impl From<PruneArgs> for Wanted {
     }
 }
 
+impl From<SystemPruneArgs> for Wanted {
+    fn from(args: SystemPruneArgs) -> Self {
+        Self {
+            what: match args.volumes {
+                true => What::SystemAndVolumes,
+                false => What::System,
+            },
+            ..Self::from(args.prune)
+        }
+    }
+}
+
 impl From<ImagePruneArgs> for Wanted {
     fn from(args: ImagePruneArgs) -> Self {
         Self {
@@ -257,9 +282,17 @@ pub async fn run(app: &App, wanted: impl Into<Wanted>) -> Outcome {
         only_images: chosen.images,
         only_cache: chosen.cache,
     };
-    let report = store.prune(&options).await?;
-    app.printer
-        .write_out(told(&report, args.dry_run).as_bytes());
+    // First whatever uses images.
+    let mut removed = others::Removed::default();
+    if what.has_containers() {
+        let containers = Containers::new(store.clone());
+        let volumes = what == What::SystemAndVolumes;
+        removed = others::remove(&containers, &filters, volumes, args.dry_run).await?;
+    }
+    let mut report = store.prune(&options).await?;
+    report.reclaimed += removed.space;
+    let text = others::told(&removed, args.dry_run) + &told(&report, args.dry_run);
+    app.printer.write_out(text.as_bytes());
     if let Some(note) = kept(&report.kept) {
         app.printer.note(note);
     }
@@ -289,6 +322,26 @@ fn warning(what: What, all: bool) -> &'static str {
         }
         (What::Everything, true) => {
             "WARNING! This will remove:\n  - all images, those with names too\n  \
+             - all build cache\n"
+        }
+        (What::System, false) => {
+            "WARNING! This will remove:\n  - all stopped containers\n  - all dangling images\n  \
+             - unused build cache\n"
+        }
+        (What::System, true) => {
+            "WARNING! This will remove:\n  - all stopped containers\n  \
+             - all images without at least one container associated to them\n  \
+             - all build cache\n"
+        }
+        (What::SystemAndVolumes, false) => {
+            "WARNING! This will remove:\n  - all stopped containers\n  \
+             - all anonymous volumes not used by at least one container\n  \
+             - all dangling images\n  - unused build cache\n"
+        }
+        (What::SystemAndVolumes, true) => {
+            "WARNING! This will remove:\n  - all stopped containers\n  \
+             - all anonymous volumes not used by at least one container\n  \
+             - all images without at least one container associated to them\n  \
              - all build cache\n"
         }
     }

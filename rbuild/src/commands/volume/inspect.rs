@@ -15,10 +15,10 @@ pub struct InspectArgs {
 
     /// Names
     #[arg(value_name = "VOLUME", required = true)]
-    pub volumes: Vec<String>,
+    pub names: Vec<String>,
 }
 
 /// Runs the command.
 pub async fn run(app: &App, args: InspectArgs) -> Outcome {
-    inspect::run_volumes(app, args.volumes, args.format).await
+    inspect::run_volumes(app, args.names, args.format).await
 }

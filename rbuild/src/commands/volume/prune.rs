@@ -45,19 +45,19 @@ pub async fn run(app: &App, args: PruneArgs) -> Outcome {
         return Ok(());
     }
     let containers = app.containers_to_remove().await?;
-    let (removed, space) = prune(&containers, &filters, all).await?;
+    let (removed, space) = prune(&containers, &filters, all, false).await?;
     if !removed.is_empty() {
         app.printer.line("Deleted Volumes:");
         removed.iter().for_each(|name| app.printer.line(name));
         app.printer.line("");
     }
     app.printer
-        .line(format!("Total reclaimed space: {}", style::size(space)));
+        .line(format!("Total reclaimed space: {}", style::sum(space)));
     Ok(())
 }
 
 /// Removes the volumes that no container uses, those with a name only when `all` are meant;
-/// returns their names, and how many bytes they had.
+/// returns their names, and how many bytes they had. With `dry_run` they stay.
 ///
 /// # Errors
 /// Those of the store.
@@ -65,6 +65,7 @@ pub async fn prune(
     containers: &Containers,
     filters: &Filters,
     all: bool,
+    dry_run: bool,
 ) -> Result<(Vec<String>, u64), Failure> {
     let mut removed = Vec::new();
     let mut space = 0;
@@ -80,7 +81,11 @@ pub async fn prune(
             continue;
         }
         let size = containers.volume_size(&volume).await?;
-        match containers.remove_volume(&volume.name).await {
+        let done = match dry_run {
+            true => Ok(()),
+            false => containers.remove_volume(&volume.name).await,
+        };
+        match done {
             // Somebody has begun to use it, or was quicker.
             Err(containers::Error::Store(
                 store::Error::VolumeInUse { .. } | store::Error::NoSuchVolume(_),

@@ -15,14 +15,14 @@ pub struct RmArgs {
 
     /// Names
     #[arg(value_name = "VOLUME", required = true)]
-    pub volumes: Vec<String>,
+    pub names: Vec<String>,
 }
 
 /// Runs the command.
 pub async fn run(app: &App, args: RmArgs) -> Outcome {
     let containers = app.containers_to_remove().await?;
     let mut failed = false;
-    for name in &args.volumes {
+    for name in &args.names {
         match containers.remove_volume(name).await {
             Ok(()) => app.printer.line(name),
             Err(containers::Error::Store(store::Error::NoSuchVolume(_))) if args.force => {

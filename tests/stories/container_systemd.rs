@@ -1,0 +1,135 @@
+//! Systemd as a container's first process, with all privileges and without; and containers that
+//! come back when this machine has been down.
+
+use e2e::{Dir, Store, need, repository};
+use nix::sys::signal::{Signal, kill};
+
+use crate::both::{eventually, inspect, monitor, pid_of};
+
+#[test]
+fn systemd_boots_with_and_without_privileges_and_stops_in_order() {
+    let store = need!(Store::debian());
+    let context = Dir::new().copy_of(&repository().join("Dockerfile.examples/systemd"));
+    store
+        .rbuild(["build", "-t", "systemd"])
+        .arg(context.path())
+        .limit(std::time::Duration::from_secs(900))
+        .ok();
+    let privileged: &[&str] = &[
+        "--privileged",
+        "--tmpfs",
+        "/run",
+        "-v",
+        "/sys/fs/cgroup:/sys/fs/cgroup:ro",
+    ];
+    for (name, flags) in [("wide", privileged), ("narrow", &["--systemd"])] {
+        store
+            .rbuild(["run", "-d", "--name", name, "--net", "none"])
+            .args(flags)
+            .arg("systemd")
+            .ok();
+        let exec = |words: &[&str]| store.rbuild(["exec", name]).args(words).run();
+        eventually("its services have started", || {
+            exec(&["cat", "/run/hello"]).out() == "systemd is up as PID 1\n"
+        });
+        eventually("it runs", || {
+            exec(&["systemctl", "is-system-running"]).out() == "running\n"
+        });
+        let service = exec(&["systemctl", "is-active", "hello.service"]);
+        assert_eq!(service.out(), "active\n", "{service}");
+        let first = exec(&["cat", "/proc/1/comm"]);
+        assert_eq!(first.out(), "systemd\n");
+    }
+    // What has no privileges can write to its own groups of systemd alone, and mount nothing.
+    let narrow = |script: &str| {
+        let done = store.rbuild(["exec", "narrow", "sh", "-c", script]).run();
+        done.status.success()
+    };
+    assert!(!narrow("mount -t tmpfs none /mnt"));
+    assert!(!narrow("mkdir /sys/fs/cgroup/memory/x"));
+    assert!(!narrow("echo x >/proc/sys/kernel/core_pattern"));
+    // Docker sends what the image says, which is nothing: systemd starts anew at that.
+    store.rbuild(["kill", "-s", "SIGRTMIN+3", "wide"]).ok();
+    store.rbuild(["stop", "-t", "60", "narrow"]).ok();
+    let state = inspect(&store, "narrow")["State"].take();
+    assert_eq!(state["ExitCode"], 0, "{state}");
+    let config = inspect(&store, "narrow")["Config"].take();
+    assert_eq!(config["StopSignal"], "SIGRTMIN+3");
+    // It has ended by reboot(2), which in a PID namespace is a SIGINT.
+    assert_eq!(store.rbuild(["wait", "wide"]).ok().out(), "130\n");
+    store.rbuild(["rm", "wide", "narrow"]).ok();
+}
+
+#[test]
+fn after_a_boot_those_come_back_that_are_to() {
+    let store = need!(Store::busybox());
+    let policies = ["always", "unless-stopped", "on-failure", "no"];
+    for policy in policies {
+        store
+            .rbuild(["run", "-d", "--net", "none", "--name", policy])
+            .args(["--restart", policy, "busybox", "sleep", "1000"])
+            .ok();
+    }
+    for (name, policy) in [("stopped-always", "always"), ("stopped", "unless-stopped")] {
+        store
+            .rbuild(["run", "-d", "--net", "none", "--name", name])
+            .args(["--restart", policy, "busybox", "sleep", "1000"])
+            .ok();
+        store.rbuild(["stop", "-t", "0", name]).ok();
+    }
+    store
+        .rbuild(["create", "--name", "never", "--restart", "always"])
+        .args(["busybox", "true"])
+        .ok();
+    // Power is cut: nothing of them is left but their files.
+    for policy in policies {
+        let pid = pid_of(&store, policy);
+        kill(monitor(pid), Signal::SIGKILL).unwrap();
+    }
+    let running = || store.rbuild(["ps", "--format", "{{.Names}}"]).ok().out();
+    eventually("all have ended", || running().is_empty());
+    let started = store.rbuild(["start", "--restart-policy"]).ok().out();
+    let back = "always\nunless-stopped\non-failure\nstopped-always\n";
+    assert_eq!(started, back);
+    let mut now: Vec<String> = running().lines().map(str::to_owned).collect();
+    now.reverse();
+    assert_eq!(now.join("\n") + "\n", back);
+    // Nothing is left to do.
+    assert_eq!(store.rbuild(["start", "--restart-policy"]).ok().out(), "");
+    let all = ["stopped", "never", "no", "always", "unless-stopped"];
+    store.rbuild(["rm", "-f"]).args(all).ok();
+    store
+        .rbuild(["rm", "-f", "on-failure", "stopped-always"])
+        .ok();
+}
+
+#[test]
+fn when_the_machine_goes_down_containers_end_in_order_and_come_back() {
+    let store = need!(Store::busybox());
+    let script = "trap 'echo bye; exit 5' TERM; sleep 1000 & wait";
+    store
+        .rbuild(["run", "-d", "--net", "none", "--name", "web"])
+        .args(["--restart", "unless-stopped", "busybox", "sh", "-c", script])
+        .ok();
+    let pid = pid_of(&store, "web");
+    eventually("it heeds signals", || {
+        let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+        let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:"));
+        u64::from_str_radix(caught.unwrap().trim(), 16).unwrap() & (1 << 14) != 0
+    });
+    kill(monitor(pid), Signal::SIGTERM).unwrap();
+    eventually("it has ended", || {
+        inspect(&store, "web")["State"]["Status"] == "exited"
+    });
+    let state = inspect(&store, "web")["State"].take();
+    assert_eq!(
+        (&state["ExitCode"], &state["Error"]),
+        (&5.into(), &"".into())
+    );
+    assert_eq!(store.rbuild(["logs", "web"]).ok().out(), "bye\n");
+    assert_eq!(
+        store.rbuild(["start", "--restart-policy"]).ok().out(),
+        "web\n"
+    );
+    store.rbuild(["rm", "-f", "web"]).ok();
+}

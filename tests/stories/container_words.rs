@@ -1,0 +1,127 @@
+//! Words about containers that are typed to look around: each line to rbuild and to a dockerd.
+
+use std::fs;
+
+use e2e::{Dir, Registry, Store, need};
+
+use crate::both::{Both, inspect};
+
+/// Lines of which everything is the same; `DIR` has files for them.
+const SAME: &[&str] = &[
+    "create --name words-a --net none --label-file DIR/labels busybox true",
+    "inspect -f '{{json .Config.Labels}}' words-a",
+    "run --rm --net none --env-file DIR/env busybox sh -c 'echo $A-$B-$C'",
+    "run --rm --net none --env-file DIR/none busybox true",
+    "run --rm --net none --label-file DIR/none busybox true",
+    "create --name words-b --net none --stop-timeout 3 --stop-signal USR1 busybox sleep 1000",
+    "inspect -f '{{.Config.StopTimeout}} {{.Config.StopSignal}}' words-b",
+    "ps -a --filter name=words- --format '{{.Names}} {{.Status}} {{.State}}'",
+    "ps -as --filter name=words-b --format '{{.Size}}'",
+    "ps --filter name=words- -aq",
+    "create -i --name words-in --net none busybox cat",
+    "start -ai words-in",
+    "run -d --name words-three --net none busybox sh -c 'exit 3'",
+    "run -d --name words-four --net none busybox sh -c 'exit 4'",
+    "wait words-three words-four",
+    "wait words-three nowhere",
+    "stop words-a nowhere words-three",
+    "start words-a nowhere",
+    "restart nowhere",
+    "pause words-three",
+    "unpause words-three",
+    "attach words-three",
+    "top words-three",
+    "top nowhere",
+    "logs words-three",
+    "kill words-three",
+    "update --restart no words-three",
+    "update --restart sometimes words-three",
+    "run --restart sometimes --net none busybox true",
+    "run --restart on-failure:x --net none busybox true",
+    "create --name words-w --net none -w /srv busybox pwd",
+    "start -a words-w",
+    "rename words-a words-three",
+    "rm words-a words-b words-in words-three words-four words-w nowhere",
+    "version -f '{{.Server.Os}}/{{.Server.Arch}} {{.Client.Os}}'",
+    "info -f '{{.Driver}} {{.CgroupVersion}} {{.CgroupDriver}} {{.OSType}} {{.NCPU}} {{.MemTotal}} {{.LoggingDriver}}'",
+];
+
+#[test]
+fn each_word_does_what_docker_does() {
+    let both = need!(Both::new());
+    let dir = Dir::new()
+        .file("labels", "# those of a file\na=b\nonly\n")
+        .file("env", "A=1\n# B\nB=two words\n");
+    let path = dir.path().display().to_string();
+    let wrong: Vec<String> = SAME
+        .iter()
+        .filter_map(|line| both.same(&line.replace("DIR", &path)))
+        .collect();
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn containers_are_counted_and_their_ids_written_to_files() {
+    let store = need!(Store::busybox());
+    let file = store.file("id");
+    store
+        .rbuild(["create", "--net", "none", "--name", "made", "--cidfile"])
+        .arg(&file)
+        .args(["busybox", "true"])
+        .ok();
+    let id = inspect(&store, "made")["Id"].as_str().unwrap().to_owned();
+    assert_eq!(fs::read_to_string(&file).unwrap(), id);
+    store
+        .rbuild(["create", "--cidfile"])
+        .arg(&file)
+        .args(["busybox", "true"])
+        .run()
+        .tells("container ID file found, make sure the other container isn't running or delete");
+    for name in ["runs", "stands", "ends"] {
+        store
+            .rbuild(["run", "-d", "--net", "none", "--name", name, "busybox"])
+            .args(["sleep", "1000"])
+            .ok();
+    }
+    store.rbuild(["pause", "stands"]).ok();
+    store.rbuild(["kill", "ends"]).ok();
+    let counts =
+        "{{.Containers}} {{.ContainersRunning}} {{.ContainersPaused}} {{.ContainersStopped}}";
+    let told = store.rbuild(["info", "-f", counts]).ok().out();
+    assert_eq!(told, "4 1 1 2\n");
+    let last = |flags: &[&str]| {
+        let format = ["--format", "{{.Names}}"];
+        store.rbuild(["ps"]).args(flags).args(format).ok().out()
+    };
+    assert_eq!(last(&["-l"]), "ends\n");
+    assert_eq!(last(&["-n", "2"]), "ends\nstands\n");
+    assert_eq!(last(&[]), "stands\nruns\n");
+    store
+        .rbuild(["rm", "-f", "made", "runs", "stands", "ends"])
+        .ok();
+}
+
+#[test]
+fn a_registry_is_searched() {
+    let store = need!(Store::busybox());
+    let registry = Registry::start();
+    for name in ["app/web", "app/db", "other"] {
+        let full = registry.name(name);
+        store.rbuild(["tag", "busybox", &full]).ok();
+        store.rbuild(["push", "-q", &full]).ok();
+    }
+    let search = |term: &str, flags: &[&str]| {
+        let term = registry.name(term);
+        let format = ["--format", "{{.Name}}"];
+        let done = store.rbuild(["search"]).args(flags).args(format).arg(term);
+        done.ok().out()
+    };
+    let (db, web) = (registry.name("app/db"), registry.name("app/web"));
+    assert_eq!(search("app", &[]), format!("{db}\n{web}\n"));
+    assert_eq!(search("app", &["--limit", "1"]), format!("{db}\n"));
+    assert_eq!(search("nope", &[]), "");
+    store
+        .rbuild(["search", "--limit", "101", "x"])
+        .fails(1)
+        .tells("limit 101 is outside the range of [1, 100]");
+}
