@@ -256,7 +256,8 @@ fn networks_are_made_shown_and_refused_as_dockers() {
             "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\nfe00::\tip6-localnet\nff00::\tip6-mcastprefix\nff02::1\tip6-allnodes\nff02::2\tip6-allrouters\n10.77.5.5\thh",
         ),
         ("network rm -f nope", ""),
-        ("network prune -f", "Deleted Networks:\nn4"),
+        ("network prune -f --filter label=c", ""),
+        ("network prune -f --filter label=a", "Deleted Networks:\nn4"),
     ] {
         let found = host.says(line);
         match line.contains(" -qf ") {
@@ -265,6 +266,9 @@ fn networks_are_made_shown_and_refused_as_dockers() {
             false => assert_eq!(found, said, "{line}"),
         }
     }
+    host.says("network create idle");
+    let pruned = host.says("system prune -f");
+    assert!(pruned.contains("Deleted Networks:\nidle\n"), "{pruned}");
     let names = host.says("inspect -f '{{json .NetworkSettings.Networks.n2.DNSNames}}' c2");
     assert!(
         names.starts_with(r#"["c2","db","db2",""#) && names.ends_with(r#"","hh"]"#),
