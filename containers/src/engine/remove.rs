@@ -6,6 +6,7 @@ use super::container::Container;
 use super::handle::{Containers, blocking};
 use crate::error::{Error, Result};
 use crate::names;
+use crate::protocol::Request;
 use crate::record::MountSource;
 
 impl Containers {
@@ -106,7 +107,12 @@ impl Containers {
         };
         let before = format!("/{}", container.name);
         self.tell(&renamed, "rename", &[("oldName", before)]);
-        Ok(())
+        if !container.state.status.has_processes() {
+            return Ok(());
+        }
+        // Others find it by its new name.
+        let name = name.to_owned();
+        blocking(move || renamed.tell(&Request::Rename(name))).await
     }
 }
 
