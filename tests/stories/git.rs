@@ -248,7 +248,7 @@ fn a_build_is_dated_by_what_it_is_made_of() {
         .fails(125);
 }
 
-/// The contexts of targets are folders of the repository, and what is printed is what buildx prints.
+/// The contexts of targets are folders of the repository.
 #[test]
 fn a_repository_defines_what_is_baked() {
     let store = need!(Store::busybox());

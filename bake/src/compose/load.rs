@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::node::{self, Kind, Node};
-use super::{dotenv, interpolate, services};
+use super::{dotenv, interpolate, paths, services};
 use crate::error::Mistake;
 use crate::source::{Definition, Other, Span};
 
@@ -90,7 +90,7 @@ impl<'a> Loader<'a> {
         interpolate::interpolate(&mut root, "", place.environment, &mut self.missing)?;
         services::canonical(&mut root)?;
         if !place.folder.is_empty() {
-            services::rebase(&mut root, place.folder);
+            paths::rebase(&mut root, place.folder);
         }
         Ok(root)
     }
@@ -136,7 +136,7 @@ impl<'a> Loader<'a> {
         place: Place<'_>,
         seen: &mut Vec<String>,
     ) -> Result<Option<Node>, Mistake> {
-        let file = services::within(place.folder, file);
+        let file = paths::within(place.folder, file);
         let this = format!("{service} in {file}");
         let again = seen.contains(&this);
         seen.push(this);
@@ -195,15 +195,15 @@ impl<'a> Loader<'a> {
             one.get(name)
                 .map(|node| node.texts(&format!("include.{name}")))
         };
-        let paths = match &one.kind {
+        let named = match &one.kind {
             Kind::Text(path) => vec![path.clone()],
             _ => part("path").transpose()?.unwrap_or_default(),
         };
-        let paths: Vec<String> = paths
+        let files: Vec<String> = named
             .iter()
-            .map(|path| services::within(place.folder, path))
+            .map(|path| paths::within(place.folder, path))
             .collect();
-        let Some(first) = paths.first() else {
+        let Some(first) = files.first() else {
             return Ok(None);
         };
         let folder = match one.get("project_directory") {
@@ -211,29 +211,28 @@ impl<'a> Loader<'a> {
                 let folder = folder
                     .text("include.project_directory")?
                     .unwrap_or_default();
-                services::within(place.folder, &folder)
+                paths::within(place.folder, &folder)
             }
             None => parent(first).to_owned(),
         };
         let mut environment = place.environment.clone();
-        let named = part("env_file").transpose()?;
-        match named {
+        match part("env_file").transpose()? {
             Some(named) => {
                 for name in named {
-                    let name = services::within(place.folder, &name);
+                    let name = paths::within(place.folder, &name);
                     let text = self.text(&name, one.at)?;
                     added(&mut environment, text.map_or("", |(_, text)| text), one.at)?;
                 }
             }
             // It counts where it is.
             None => {
-                let name = services::within(&folder, ".env");
+                let name = paths::within(&folder, ".env");
                 let text = self.find(&name)?;
                 added(&mut environment, text.map_or("", |(_, text)| text), one.at)?;
             }
         }
         let mut whole: Option<Node> = None;
-        for path in &paths {
+        for path in &files {
             if place.chain.contains(path) {
                 let chain: Vec<&str> = place.chain.iter().map(String::as_str).collect();
                 let text = format!("include cycle detected: {}, {path}", chain.join(", "));
@@ -257,7 +256,7 @@ impl<'a> Loader<'a> {
             }
         }
         if let Some(whole) = &mut whole {
-            services::set_contexts(whole, &folder);
+            paths::set_contexts(whole, &folder);
         }
         Ok(whole)
     }

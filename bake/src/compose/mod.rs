@@ -2,12 +2,14 @@
 //!
 //! - [`node`]: YAML with places; [`interpolate`]: `${NAME}`; [`dotenv`]: `.env`
 //! - [`load`]: `include` and `extends.file`
+//! - [`paths`]: where folders are
 //! - [`services`]: from services to targets
 
 pub mod dotenv;
 mod interpolate;
 mod load;
 mod node;
+mod paths;
 mod services;
 
 use crate::config::Config;
