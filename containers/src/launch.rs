@@ -133,6 +133,15 @@ pub struct PlacePlan {
     pub priority: i64,
 }
 
+impl PlacePlan {
+    /// The container is called otherwise.
+    pub(crate) fn rename(&mut self, before: &str, name: &str) {
+        for own in self.names.iter_mut().filter(|own| *own == before) {
+            name.clone_into(own);
+        }
+    }
+}
+
 /// What the files of /etc say that a container has of its own.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Etc {

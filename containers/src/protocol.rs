@@ -80,6 +80,8 @@ pub enum Request {
     Unpause,
     /// What is done when it ends.
     Restart(RestartPolicy),
+    /// What it is called from now on.
+    Rename(String),
     /// Come to one more network.
     Connect(Box<PlacePlan>),
     /// Leave the network of this ID.

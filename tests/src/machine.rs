@@ -79,9 +79,14 @@ impl Machine {
         server
     }
 
+    /// The path of its network namespace.
+    pub fn namespace(&self) -> String {
+        format!("/proc/{}/ns/net", self.holder.id())
+    }
+
     /// Listens on every address of this machine, at a port of its own.
     pub fn listen(&self) -> TcpListener {
-        let namespace = format!("/proc/{}/ns/net", self.holder.id());
+        let namespace = self.namespace();
         let bind = || {
             let namespace = fs::File::open(namespace).expect("/proc");
             nix::sched::setns(namespace, nix::sched::CloneFlags::CLONE_NEWNET).expect("setns");
@@ -91,10 +96,10 @@ impl Machine {
         std::thread::scope(|scope| scope.spawn(bind).join()).expect("listen")
     }
 
-    /// Answers whoever asks this machine for names at `address` by the same address, until the tests
-    /// end.
+    /// Answers whoever asks this machine for names at `address` by the same address, until the
+    /// tests end.
     pub fn serve_names(&self, address: &str, answer: std::net::Ipv4Addr) {
-        let namespace = format!("/proc/{}/ns/net", self.holder.id());
+        let namespace = self.namespace();
         let bind = || {
             let namespace = fs::File::open(namespace).expect("/proc");
             nix::sched::setns(namespace, nix::sched::CloneFlags::CLONE_NEWNET).expect("setns");

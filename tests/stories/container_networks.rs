@@ -1,223 +1,16 @@
-//! Networks of containers: who reaches whom, by which names and ports.
+//! Networks of containers: who reaches whom, and by which names.
 //!
 //! What lines print is docker 28's, whose daemon has the host's network to itself and so is not run
-//! beside. Everything runs on machines of a test's own, in a network namespace each.
+//! beside.
 
 use std::net::Ipv4Addr;
 use std::path::Path;
-use std::time::{Duration, Instant};
 
-use e2e::{Cmd, Done, Machine, Store, need, program};
+use e2e::{Machine, need, program};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-/// A machine with a store.
-struct Host {
-    machine: Machine,
-    store: Store,
-}
-
-impl Host {
-    fn new() -> Result<Self, e2e::Missing> {
-        program("nft")?;
-        Ok(Self {
-            store: Store::busybox()?,
-            machine: Machine::new()?,
-        })
-    }
-
-    /// A line, in which quotes keep words together.
-    fn line(&self, line: &str) -> Cmd {
-        let mut words = Vec::new();
-        for (at, part) in line.split('\'').enumerate() {
-            match at % 2 {
-                0 => words.extend(part.split_whitespace().map(str::to_owned)),
-                _ => words.push(part.to_owned()),
-            }
-        }
-        self.machine.on(self.store.rbuild(words))
-    }
-
-    #[track_caller]
-    fn says(&self, line: &str) -> String {
-        let done = self.line(line).run();
-        assert!(done.status.success(), "{line}: {done}");
-        done.out().trim_end().to_owned()
-    }
-
-    /// What a line that fails tells, without IDs.
-    #[track_caller]
-    fn refuses(&self, line: &str, code: i32) -> String {
-        let done: Done = self.line(line).fails(code);
-        let told = done.err();
-        let told = told.trim_start_matches("ERROR: ");
-        let first = told.split("\n\n").next().unwrap_or_default().trim_end();
-        let is_id = |word: &str| {
-            let bare = word.trim_matches(|c: char| !c.is_ascii_hexdigit());
-            matches!(bare.len(), 12 | 64) && bare.bytes().all(|b| b.is_ascii_hexdigit())
-        };
-        let plain = |line: &str| {
-            let words = line.split(' ').map(|word| match is_id(word) {
-                true => "ID",
-                false => word,
-            });
-            words.collect::<Vec<_>>().join(" ")
-        };
-        first.lines().map(plain).collect::<Vec<_>>().join("\n")
-    }
-
-    /// A container that answers whoever calls port 80.
-    fn server(&self, flags: &str, answer: &str) {
-        let serve = format!("'busybox nc -ll -p 80 -e echo {answer}'");
-        self.says(&format!("run -d {flags} busybox sh -c {serve}"));
-    }
-
-    fn address(&self, name: &str) -> String {
-        let format = "'{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}'";
-        self.says(&format!("inspect -f {format} {name}"))
-    }
-
-    /// What a container hears that calls somebody.
-    fn hears(&self, name: &str, address: &str, port: u16) -> String {
-        let call = format!("'nc -w 2 {address} {port} </dev/null || true'");
-        self.says(&format!("exec {name} sh -c {call}"))
-    }
-
-    /// What a container learns of a name.
-    fn resolves(&self, name: &str, asked: &str) -> Vec<String> {
-        let lookup = format!("'nslookup -type=a {asked} 2>/dev/null || true'");
-        let out = self.says(&format!("exec {name} sh -c {lookup}"));
-        let lines = out
-            .lines()
-            .filter_map(|line| line.strip_prefix("Address: "));
-        lines.map(|line| line.trim().to_owned()).collect()
-    }
-
-    fn rules(&self) -> String {
-        self.machine.sh(
-            "nft list ruleset; cat /proc/sys/net/ipv4/ip_forward; ip -o link | grep -c vrb || true",
-        )
-    }
-}
-
-#[track_caller]
-fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
-    let until = Instant::now() + Duration::from_secs(30);
-    while !holds() {
-        assert!(Instant::now() < until, "never: {what}");
-        std::thread::sleep(Duration::from_millis(20));
-    }
-}
-
-#[test]
-fn published_ports_lead_to_a_container_from_everywhere_and_nothing_else_does() {
-    let host = need!(Host::new());
-    let lan = need!(Machine::new());
-    host.machine
-        .connect("lan0", "203.0.113.1/24", &lan, "203.0.113.2/24");
-    lan.sh("ip route add default via 203.0.113.1");
-    let before = host.rules();
-    host.server("--name web -p 8080:80 -p 127.0.0.1:81:80 -p 80", "inside");
-    let own = host.address("web");
-    eventually("it serves", || host.machine.call(&own, 80) == "inside");
-    for (address, port, answer) in [
-        ("127.0.0.1", 8080, "inside"),
-        ("203.0.113.1", 8080, "inside"),
-        ("::1", 8080, "inside"),
-        ("127.0.0.1", 81, "inside"),
-        ("203.0.113.1", 81, ""),
-    ] {
-        let heard = host.machine.call(address, port);
-        assert_eq!(heard, answer, "{address} {port}: {}", host.rules());
-    }
-    // One of any number leads there, too.
-    let any = host.says("port web 80/tcp");
-    let any = any.lines().find_map(|line| line.strip_prefix("0.0.0.0:"));
-    let ports = host.says("port web");
-    assert!(
-        any.is_some() && ports.contains("80/tcp -> 127.0.0.1:81"),
-        "{ports}"
-    );
-    assert_eq!(lan.call("203.0.113.1", 8080), "inside");
-    assert_eq!(
-        lan.call("203.0.113.1", 81),
-        "",
-        "published for this machine only"
-    );
-    assert_eq!(lan.call(&own, 80), "", "a port of the container itself");
-    // From inside, from beside, and from another network.
-    host.says("network create other");
-    host.says("run -d --name beside busybox sleep 1000");
-    host.says("run -d --name apart --net other busybox sleep 1000");
-    for name in ["web", "beside", "apart"] {
-        assert_eq!(host.hears(name, "203.0.113.1", 8080), "inside", "{name}");
-    }
-    assert_eq!(host.hears("beside", &own, 80), "inside");
-    assert_eq!(host.hears("apart", &own, 80), "", "networks are apart");
-    assert_eq!(host.hears("beside", "203.0.113.1", 81), "");
-    // Datagrams.
-    let echo = "'busybox nc -lu -p 90 -e cat'";
-    host.says(&format!(
-        "run -d --name udp -p 82:90/udp busybox sh -c {echo}"
-    ));
-    let send = "for i in 1 2 3 4 5; do echo sent; sleep 0.2; done | timeout 3 nc -u -w 2 127.0.0.1 82 || true";
-    let heard = host.machine.sh(&send.replace("nc -u", "busybox nc -u"));
-    assert!(heard.contains("sent"), "{heard:?}");
-    for name in ["web", "beside", "apart", "udp"] {
-        host.says(&format!("rm -f {name}"));
-    }
-    host.says("network rm other");
-    assert_eq!(host.rules(), before, "nothing is left");
-}
-
-#[test]
-fn a_taken_port_is_told_before_anything_runs() {
-    let host = need!(Host::new());
-    let _taken = host.machine.serve(8081, "other");
-    host.says("run -d --name web -p 8080:80 -p 7000-7002:7000-7002 busybox sleep 1000");
-    let start = "failed to set up container networking: driver failed programming external \
-                 connectivity on endpoint";
-    assert_eq!(
-        host.refuses("run --name b -p 8080:80 busybox touch /ran", 125),
-        format!("{start} b ID Bind for 0.0.0.0:8080 failed: port is already allocated")
-    );
-    assert_eq!(host.says("inspect -f '{{.State.Status}}' b"), "created");
-    let told = host.refuses("run --name c -p 8081:80 busybox true", 125);
-    assert!(told.starts_with(&format!("{start} c ID")), "{told}");
-    assert!(told.ends_with(":80/tcp: address already in use"), "{told}");
-    // Other programs see it taken.
-    let bind = Cmd::new("busybox").args(["nc", "-l", "-p", "8080"]);
-    let done = host.machine.on(bind).run();
-    assert!(!done.status.success(), "{done}");
-    // The first of a range that is free.
-    host.says("run -d --name next -p 8080-8085:80 busybox sleep 1000");
-    let ps = |name: &str| {
-        host.says(&format!(
-            "ps --filter name={name} --format '{{{{.Ports}}}}'"
-        ))
-    };
-    assert_eq!(ps("next"), "0.0.0.0:8082->80/tcp, [::]:8082->80/tcp");
-    let ranges = "0.0.0.0:7000-7002->7000-7002/tcp, [::]:7000-7002->7000-7002/tcp, \
-                  0.0.0.0:8080->80/tcp, [::]:8080->80/tcp";
-    assert_eq!(ps("web"), ranges);
-    host.says("run -d --name told --expose 8000-8002 busybox sleep 1000");
-    assert_eq!(ps("told"), "8000-8002/tcp");
-    assert_eq!(
-        host.says("inspect -f '{{json (index .NetworkSettings.Ports \"80/tcp\")}}' web"),
-        r#"[{"HostIp":"0.0.0.0","HostPort":"8080"},{"HostIp":"::","HostPort":"8080"}]"#
-    );
-    assert_eq!(
-        host.refuses("port web 99", 1),
-        "No public port '99' published for web"
-    );
-    host.says("stop -t 0 web");
-    assert_eq!(
-        host.says("inspect -f '{{json .NetworkSettings.Ports}}' web"),
-        "{}"
-    );
-    host.says("rm -f b");
-    host.says("run --rm -p 8080:80 busybox true");
-}
+use crate::networked::{Host, eventually};
 
 /// The process that watches over a container.
 fn monitor(host: &Host, name: &str) -> Pid {
@@ -365,9 +158,9 @@ const LINES: &[(&str, i32, &str)] = &[
         "could not get container for nope: No such container: nope",
     ),
     (
-        "run --rm --name y --link made:x busybox true",
+        "run --rm --name user --link made:x busybox true",
         125,
-        "Cannot link to a non running container: /made AS /y/x",
+        "Cannot link to a non running container: /made AS /user/x",
     ),
     (
         "network connect n2 c2",
@@ -463,7 +256,8 @@ fn networks_are_made_shown_and_refused_as_dockers() {
             "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\nfe00::\tip6-localnet\nff00::\tip6-mcastprefix\nff02::1\tip6-allnodes\nff02::2\tip6-allrouters\n10.77.5.5\thh",
         ),
         ("network rm -f nope", ""),
-        ("network prune -f", "Deleted Networks:\nn4"),
+        ("network prune -f --filter label=c", ""),
+        ("network prune -f --filter label=a", "Deleted Networks:\nn4"),
     ] {
         let found = host.says(line);
         match line.contains(" -qf ") {
@@ -472,6 +266,9 @@ fn networks_are_made_shown_and_refused_as_dockers() {
             false => assert_eq!(found, said, "{line}"),
         }
     }
+    host.says("network create idle");
+    let pruned = host.says("system prune -f");
+    assert!(pruned.contains("Deleted Networks:\nidle\n"), "{pruned}");
     let names = host.says("inspect -f '{{json .NetworkSettings.Networks.n2.DNSNames}}' c2");
     assert!(
         names.starts_with(r#"["c2","db","db2",""#) && names.ends_with(r#"","hh"]"#),
@@ -489,6 +286,8 @@ fn networks_are_made_shown_and_refused_as_dockers() {
     let done = host.line("start c2").fails(1);
     let want = format!("failed to set up container networking: network {id} not found");
     done.tells(&want);
+    assert_eq!(host.says("inspect -f '{{.State.Error}}' c2"), want);
+    host.end();
 }
 
 #[test]
@@ -551,6 +350,10 @@ fn names_are_known_within_networks_also_of_those_that_come_later() {
     host.says("run -d --name plain busybox sleep 1000");
     host.says("network connect n1 plain");
     assert_eq!(host.resolves("plain", "c2"), ["10.77.5.5"]);
+    host.says("rename c3 third");
+    assert_eq!(host.resolves("c1", "third"), ["10.77.5.6"]);
+    assert_eq!(host.resolves("c1", "c3"), ["192.0.2.99"]);
+    assert_eq!(host.resolves("c1", "db").len(), 2);
     // By one's own name for somebody.
     host.says("run -d --name linked --net n1 --link c2:store busybox sleep 1000");
     assert_eq!(host.resolves("linked", "store"), ["10.77.5.5"]);
@@ -562,6 +365,7 @@ fn names_are_known_within_networks_also_of_those_that_come_later() {
     assert!(env.lines().any(|line| line == want), "{env}");
     assert!(env.contains("THE_ALIAS_NAME=/user/the-alias"), "{env}");
     assert!(env.contains(&format!("{address}\tthe-alias ")), "{env}");
+    host.end();
 }
 
 #[test]
@@ -573,26 +377,26 @@ fn networks_are_apart_and_nobody_is_another() {
     let _server = far.serve(7777, "far");
     host.says("network create --subnet 10.77.0.0/16 open");
     host.says("network create --subnet 10.78.0.0/16 --internal quiet");
-    host.server("--name a --net open --ip 10.77.0.9", "a");
-    host.server("--name b --net quiet --ip 10.78.0.9", "b");
-    host.says("run -d --name c --net quiet busybox sleep 1000");
-    host.says("run -d --name d --net open --net quiet busybox sleep 1000");
+    host.server("--name aa --net open --ip 10.77.0.9", "a");
+    host.server("--name bb --net quiet --ip 10.78.0.9", "b");
+    host.says("run -d --name cc --net quiet busybox sleep 1000");
+    host.says("run -d --name dd --net open --net quiet busybox sleep 1000");
     eventually("they serve", || host.machine.call("10.77.0.9", 80) == "a");
-    assert_eq!(host.hears("a", "198.51.100.2", 7777), "far");
-    assert_eq!(host.hears("c", "198.51.100.2", 7777), "", "it is internal");
-    assert_eq!(host.hears("c", "10.78.0.9", 80), "b");
-    assert_eq!(host.hears("a", "10.78.0.9", 80), "");
-    assert_eq!(host.hears("c", "10.77.0.9", 80), "");
-    assert_eq!(host.hears("d", "10.77.0.9", 80), "a");
-    assert_eq!(host.hears("d", "10.78.0.9", 80), "b");
+    assert_eq!(host.hears("aa", "198.51.100.2", 7777), "far");
+    assert_eq!(host.hears("cc", "198.51.100.2", 7777), "", "it is internal");
+    assert_eq!(host.hears("cc", "10.78.0.9", 80), "b");
+    assert_eq!(host.hears("aa", "10.78.0.9", 80), "");
+    assert_eq!(host.hears("cc", "10.77.0.9", 80), "");
+    assert_eq!(host.hears("dd", "10.77.0.9", 80), "a");
+    assert_eq!(host.hears("dd", "10.78.0.9", 80), "b");
     assert_eq!(
-        host.hears("d", "198.51.100.2", 7777),
+        host.hears("dd", "198.51.100.2", 7777),
         "far",
         "by the network that leads out"
     );
     // The same network, joined.
-    host.says("run -d --name e --net container:a busybox sleep 1000");
-    assert_eq!(host.hears("e", "127.0.0.1", 80), "a");
+    host.says("run -d --name ee --net container:aa busybox sleep 1000");
+    assert_eq!(host.hears("ee", "127.0.0.1", 80), "a");
     // With another's address, or another's hardware address, it is heard by nobody.
     host.says("run -d --name spoof --net open --cap-add NET_ADMIN busybox sleep 1000");
     assert_eq!(host.hears("spoof", "10.77.0.9", 80), "a");
@@ -602,6 +406,11 @@ fn networks_are_apart_and_nobody_is_another() {
     host.says("exec spoof ip route del 10.77.0.9");
     host.says("exec spoof ip link set eth0 address 02:00:00:00:00:66");
     assert_eq!(host.hears("spoof", "10.77.0.9", 80), "");
+    // Who shares the network of one that is gone has its address no longer.
+    assert_eq!(host.hears("ee", "198.51.100.2", 7777), "far");
+    host.says("rm -f aa");
+    assert_eq!(host.hears("ee", "198.51.100.2", 7777), "");
+    host.end();
 }
 
 #[test]

@@ -13,7 +13,7 @@ use crate::network::note::Note;
 const TRIES: u32 = 10;
 
 /// Names of a container, until dropped.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Registered(Vec<PathBuf>);
 
 fn folder(dir: &Path, bridge: &str) -> PathBuf {
@@ -111,10 +111,12 @@ pub(crate) fn addresses(dir: &Path, bridge: &str, name: &str) -> Vec<Ipv4Addr> {
             .file_name()
             .and_then(|name| name.to_str()?.parse().ok());
         let said = fs::read_to_string(&path).unwrap_or_default();
-        let holder = address.and_then(|address| holder(dir, bridge, address));
+        let note = address.and_then(|address| runtime::network::note_of(dir, bridge, address));
+        let holder = note.as_deref().map(Note::read);
         match (address, holder) {
-            (Some(address), Some(holder)) if holder.endpoint == said => found.push(address),
-            // One that is being written says nothing yet.
+            (Some(address), Some(Some(holder))) if holder.endpoint == said => found.push(address),
+            // What is being written says nothing yet.
+            (_, Some(None)) => {}
             _ if said.is_empty() => {}
             _ => forget(&path),
         }

@@ -92,6 +92,14 @@ impl Container {
         written.map_err(Error::io("write", path))
     }
 
+    /// Writes down why it could not be started.
+    pub(super) fn note_error(&mut self, told: &str) -> Result<()> {
+        told.clone_into(&mut self.state.error);
+        let path = self.folder.state();
+        let written = self.state.write(&path, true);
+        written.map_err(Error::io("write", path))
+    }
+
     /// Whether it should have been removed when it ended.
     pub(super) fn is_left_over(&self) -> bool {
         match self.state.status {

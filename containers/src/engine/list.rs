@@ -28,10 +28,10 @@ impl Containers {
             match container.is_left_over() {
                 true => {
                     self.store.remove_container(&container.id).await?;
-                    self.tell(&container, "destroy", &[]);
                     if container.record.host.auto_remove {
                         self.remove_anonymous(&container).await?;
                     }
+                    self.tell(&container, "destroy", &[]);
                 }
                 false => left.push(container),
             }
@@ -48,10 +48,7 @@ impl Containers {
             None => 0,
             Some(chain_id) => {
                 let layers = self.store.chain(chain_id).await?;
-                layers
-                    .iter()
-                    .map(|layer| layer.size_tar.max(layer.size_disk))
-                    .sum()
+                layers.iter().map(|layer| layer.size_disk).sum()
             }
         };
         let upper = container.stored.upper();

@@ -6,6 +6,7 @@ use super::container::Container;
 use super::handle::{Containers, blocking};
 use crate::error::{Error, Result};
 use crate::names;
+use crate::protocol::Request;
 use crate::record::MountSource;
 
 impl Containers {
@@ -92,14 +93,26 @@ impl Containers {
         if !names::is_name(name) {
             return Err(Error::InvalidName(name.to_owned()));
         }
-        self.store.rename_container(&container.id, name).await?;
+        match self.store.rename_container(&container.id, name).await {
+            Err(taken @ store::Error::ContainerName { .. }) => {
+                return Err(Error::Invalid(format!(
+                    "Error when allocating new name: {taken}"
+                )));
+            }
+            other => other?,
+        }
         let renamed = Container {
             name: name.to_owned(),
             ..container.clone()
         };
         let before = format!("/{}", container.name);
         self.tell(&renamed, "rename", &[("oldName", before)]);
-        Ok(())
+        if !container.state.status.has_processes() {
+            return Ok(());
+        }
+        // Others find it by its new name.
+        let name = name.to_owned();
+        blocking(move || renamed.tell(&Request::Rename(name))).await
     }
 }
 

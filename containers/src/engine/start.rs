@@ -42,7 +42,14 @@ impl Containers {
         }
         let beside = self.beside(&container).await?;
         let lowers = self.lowers(&container).await?;
-        let planned = self.plan_networks(&container).await?;
+        let planned = match self.plan_networks(&container).await {
+            Ok(planned) => planned,
+            Err(error) => {
+                let told = error.to_string();
+                blocking(move || container.note_error(&told)).await?;
+                return Err(error);
+            }
+        };
         let stub = self.store.derived_dir("container-stub").await?;
         let places = self.places(&container.record.mounts).await?;
         let root = self.store.root().to_owned();

@@ -1,9 +1,9 @@
 //! The process beside each running container: the program itself, started again.
 //!
 //! It owns the container's process, its terminal or pipes, its log and its exit code, and answers
-//! on a socket in the container's folder. It uses no async code and no database, and one thread, but
-//! for those that answer questions for names and that pass on what comes by IPv6. What it knows is
-//! in files, so that whoever comes after it was killed finds out.
+//! on a socket in the container's folder. It uses no async code and no database, and one thread,
+//! but for those that answer questions for names and that pass on what comes by IPv6. What it
+//! knows is in files, so that whoever comes after it was killed finds out.
 //!
 //! - [`run`]: one run of the container: network, files of /etc, process
 //! - [`health`]: whether it is well
@@ -19,6 +19,7 @@ mod down;
 mod etc;
 mod health;
 mod network;
+mod refused;
 mod relay;
 mod reserve;
 mod run;

@@ -3,15 +3,15 @@
 use std::cmp::Reverse;
 use std::fs::File;
 use std::net::Ipv4Addr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use runtime::network::{Addresses, Between, Config, Endpoint, Mapping, Namespace, Subnet, Wish};
 use runtime::{Dns, Inhabitant, NetworkMode, dns};
 
+use super::refused::Refused;
 use super::relay::Relay;
 use super::reserve::{Reserved, reserve};
-use super::run::Refused;
 use crate::dns::registry::{self, Registered};
 use crate::dns::server::{Answerer, Servers};
 use crate::dns::view::{Seen, View};
@@ -57,8 +57,23 @@ struct Ports {
 struct Place {
     plan: PlacePlan,
     interface: String,
-    _names: Registered,
+    names: Registered,
+    note: Note,
     endpoint: Endpoint,
+}
+
+impl Place {
+    /// Gives it its names, in place of those of before.
+    fn register(&mut self, dir: &Path) -> Result<(), Refused> {
+        // First these: some may be the same.
+        drop(std::mem::take(&mut self.names));
+        if !self.plan.is_default {
+            let place = (self.endpoint.address(), self.plan.endpoint_id.as_str());
+            let names = registry::register(dir, &self.plan.bridge, &self.plan.names, place);
+            self.names = names.map_err(|error| told(&format!("register its names: {error}")))?;
+        }
+        Ok(())
+    }
 }
 
 fn refused(error: runtime::Error) -> Refused {
@@ -192,6 +207,14 @@ impl Network {
         reserved.map(|port| port.published).collect()
     }
 
+    /// The container is called otherwise.
+    pub(super) fn rename(&mut self, before: &str, name: &str) -> Result<(), Refused> {
+        match &mut self.bridges {
+            Some(bridges) => bridges.rename(before, name),
+            None => Ok(()),
+        }
+    }
+
     /// Comes to one more network; its address there.
     pub(super) fn connect(&mut self, plan: &PlacePlan) -> Result<Ipv4Addr, Refused> {
         let Some(bridges) = &mut self.bridges else {
@@ -267,18 +290,26 @@ impl Bridges {
         note.mac = endpoint.mac().to_string();
         note.prefix = endpoint.prefix();
         endpoint.note(note.write()).map_err(refused)?;
-        let names: &[String] = match plan.is_default {
-            true => &[],
-            false => &plan.names,
-        };
-        let place = (endpoint.address(), plan.endpoint_id.as_str());
-        let names = registry::register(&self.dir, &plan.bridge, names, place);
-        self.places.push(Place {
+        let mut place = Place {
             plan: plan.clone(),
             interface,
-            _names: names.map_err(|error| told(&format!("register its names: {error}")))?,
+            names: Registered::default(),
+            note,
             endpoint,
-        });
+        };
+        place.register(&self.dir)?;
+        self.places.push(place);
+        Ok(())
+    }
+
+    fn rename(&mut self, before: &str, name: &str) -> Result<(), Refused> {
+        name.clone_into(&mut self.container.1);
+        for place in &mut self.places {
+            place.plan.rename(before, name);
+            name.clone_into(&mut place.note.name);
+            place.endpoint.note(place.note.write()).map_err(refused)?;
+            place.register(&self.dir)?;
+        }
         Ok(())
     }
 

@@ -1,5 +1,5 @@
-//! Ports of this machine's IPv6 addresses that lead to a container, which has none: what comes there
-//! is passed on by a thread. All else goes through the kernel alone.
+//! Ports of this machine's IPv6 addresses that lead to a container, which has none: what comes
+//! there is passed on by a thread. All else goes through the kernel alone.
 
 use std::collections::HashMap;
 use std::io::{self, Read as _, Write as _};

@@ -9,6 +9,7 @@ use rustix::pipe::{PipeFlags, pipe_with};
 
 use super::etc;
 use super::network::Network;
+use super::refused::Refused;
 use crate::folder::Folder;
 use crate::launch::{Launch, NetworkPlan, PlacePlan};
 use crate::log::entry::Stream;
@@ -34,35 +35,6 @@ pub(super) struct Run {
     /// Its addresses are leased as long as this is held.
     pub(super) network: Option<Network>,
     pub(super) ended: Option<ExitStatus>,
-}
-
-/// Why it could not be started, with the exit code that docker gives it.
-#[derive(Debug)]
-pub(super) struct Refused {
-    pub(super) message: String,
-    pub(super) code: i32,
-}
-
-impl From<runtime::Error> for Refused {
-    fn from(error: runtime::Error) -> Self {
-        Self {
-            code: error.exit_code(),
-            message: said(&error),
-        }
-    }
-}
-
-/// Why it could not be started: docker's sentence for a working directory that is something else.
-fn said(error: &runtime::Error) -> String {
-    match error {
-        runtime::Error::Setup { step, cause } if cause.kind() == io::ErrorKind::AlreadyExists => {
-            match step.strip_prefix("make the directory ") {
-                Some(path) => format!("Cannot mkdir: {path} is not a directory"),
-                None => error.to_string(),
-            }
-        }
-        _ => error.to_string(),
-    }
 }
 
 fn failed(what: &str, error: impl Into<io::Error>) -> Refused {
@@ -164,6 +136,20 @@ impl Run {
             ws_ypixel: 0,
         };
         Ok(rustix::termios::tcsetwinsize(terminal.as_fd(), size)?)
+    }
+
+    /// Is called otherwise from now on, on its networks too.
+    pub(super) fn rename(&mut self, launch: &mut Launch, name: &str) -> Result<(), Refused> {
+        if let NetworkPlan::Bridges { places, .. } = &mut launch.network {
+            for place in places {
+                place.rename(&launch.name, name);
+            }
+        }
+        let before = std::mem::replace(&mut launch.name, name.to_owned());
+        match &mut self.network {
+            Some(network) => network.rename(&before, name),
+            None => Ok(()),
+        }
     }
 
     /// Comes to one more network; a run that follows is on it, too.

@@ -16,7 +16,8 @@ use rustix::net::SocketFlags;
 use super::client::{Client, Incoming, Purpose};
 use super::health::Watch;
 use super::network::Network;
-use super::run::{Refused, Run};
+use super::refused::Refused;
+use super::run::Run;
 use crate::events::{Event, journal};
 use crate::folder::Folder;
 use crate::health::{Health, Wellness};
@@ -396,6 +397,7 @@ impl Monitor {
                 self.launch.restart = policy;
                 Ok(())
             }
+            Request::Rename(name) => self.change_network(|run, launch| run.rename(launch, &name)),
             Request::Connect(plan) => self.change_network(|run, launch| run.connect(launch, *plan)),
             Request::Disconnect(id) => self.change_network(|run, launch| run.leave(launch, &id)),
         };

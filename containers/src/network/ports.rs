@@ -147,6 +147,8 @@ pub fn lines(published: &[Published]) -> Vec<(u16, Protocol, String)> {
 pub fn shown<'e>(exposed: impl IntoIterator<Item = &'e str>, published: &[Published]) -> String {
     /// A port: the container's, the place that leads there, the protocol.
     type Port = (u16, Option<(IpAddr, u16)>, Protocol);
+    /// Neighbours: address and protocol that they share, the first and the last.
+    type Group = ((Option<IpAddr>, Protocol), (u16, u16));
     let mut all: Vec<Port> = published
         .iter()
         .map(|one| (one.container, Some((one.address, one.port)), one.protocol))
@@ -161,7 +163,7 @@ pub fn shown<'e>(exposed: impl IntoIterator<Item = &'e str>, published: &[Publis
     all.sort_by_key(|(number, place, protocol)| {
         (*number, text(place), place.map(|(_, port)| port), *protocol)
     });
-    let mut groups: Vec<((Option<IpAddr>, Protocol), (u16, u16))> = Vec::new();
+    let mut groups: Vec<Group> = Vec::new();
     let (mut done, mut others) = (Vec::new(), Vec::new());
     for (number, place, protocol) in all {
         if let Some((address, port)) = place.filter(|(_, port)| *port != number) {

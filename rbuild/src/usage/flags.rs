@@ -117,11 +117,6 @@ const OTHERS: &[(&str, &str, &str)] = &[
         "`rbuild inspect NAME` lists the image of each platform, to be removed by its ID",
     ),
     (
-        "prune",
-        "--volumes",
-        "`rbuild system prune --volumes` removes volumes without a name",
-    ),
-    (
         "create",
         "--ipv6",
         "networks have IPv4 addresses; ports are published at this machine's IPv6 addresses, too",
@@ -129,6 +124,11 @@ const OTHERS: &[(&str, &str, &str)] = &[
     ("create", "--ip6", "networks have IPv4 addresses"),
     ("run", "--ip6", "networks have IPv4 addresses"),
     ("connect", "--ip6", "networks have IPv4 addresses"),
+    (
+        "prune",
+        "--volumes",
+        "`rbuild system prune --volumes` removes volumes without a name",
+    ),
 ];
 
 /// docker's own flags, before any command.

@@ -99,7 +99,7 @@ impl Message {
     }
 
     /// Ends the rule unless the packet is for this host.
-    pub(super) fn is_for_this_host(self) -> Self {
+    pub(super) fn bound_for_this_host(self) -> Self {
         const BY_DESTINATION: u32 = 2;
         const TYPE_OF_ADDRESS: u32 = 3;
         const LOCAL: u32 = 2;
@@ -121,7 +121,7 @@ impl Message {
     }
 
     /// Ends the rule unless the packet's protocol is this.
-    pub(super) fn is_of_protocol(self, number: u8) -> Self {
+    pub(super) fn speaking(self, number: u8) -> Self {
         self.expression("meta", |data| data.be32(1, 1).be32(2, META_L4PROTO))
             .equals(&[number])
     }

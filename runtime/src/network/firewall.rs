@@ -122,7 +122,7 @@ fn publishing(messages: &mut Vec<Message>, rules: &Rules<'_>) {
         }));
         messages.push(
             family.rule(bridge, chain, APPEND, "published everywhere", |list| {
-                list.is_for_this_host()
+                list.bound_for_this_host()
                     .load_destination(false)
                     .redirect_by(EVERYWHERE)
             }),
@@ -197,9 +197,11 @@ fn forwarding(messages: &mut Vec<Message>, rules: &Rules<'_>) {
         });
     }
     forward("answers", &|list| list.goes_to(bridge).answers().accept());
-    forward("published ports", &|list| {
-        list.goes_to(bridge).was_redirected().accept()
-    });
+    if rules.config.publishes {
+        forward("published ports", &|list| {
+            list.goes_to(bridge).was_redirected().accept()
+        });
+    }
     // From other machines and networks, and from one to another by way of this host.
     forward("nobody else calls", &|list| match rules.config.between {
         Between::Nothing => list.goes_to(bridge).drop_packet(),
@@ -288,10 +290,10 @@ pub(super) fn withdraw(socket: &mut Socket, bridge: &str, tenant: &Tenant) -> io
 /// Takes out one that has gone.
 pub(super) fn take_out(socket: &mut Socket, bridge: &str, tenant: &Tenant) -> io::Result<()> {
     withdraw(socket, bridge, tenant)?;
-    let (sender, port) = keys(tenant);
-    let family = Family::Bridge;
-    tolerate(socket, family.delete_elements(bridge, SENDERS, &[sender]))?;
-    tolerate(socket, family.delete_elements(bridge, PORTS, &[port]))
+    // The port stays in the set: others may still be in the namespace, and are heard by nobody.
+    let (sender, _) = keys(tenant);
+    let gone = Family::Bridge.delete_elements(bridge, SENDERS, &[sender]);
+    tolerate(socket, gone)
 }
 
 fn tolerate(socket: &mut Socket, messages: Vec<Message>) -> io::Result<()> {

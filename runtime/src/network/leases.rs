@@ -54,11 +54,13 @@ pub(super) struct Lease {
 }
 
 impl Lease {
-    /// Writes down what is set up for its holder.
+    /// Writes down what is set up for its holder. Others may read it at any moment: it is never
+    /// empty or cut off in between, but may have blanks at its end.
     pub(super) fn say(&self, says: &Says) -> Result<()> {
         let write = || {
-            let text = serde_json::to_vec(says)?;
-            self.file.set_len(0)?;
+            let mut text = serde_json::to_vec(says)?;
+            let before = usize::try_from(self.file.metadata()?.len()).unwrap_or(0);
+            text.resize(text.len().max(before), b' ');
             self.file.write_all_at(&text, 0)
         };
         write().map_err(step("write an address lease"))

@@ -16,7 +16,7 @@ const NEXT_AT: usize = 90;
 const VERDICT: usize = 32;
 const DROP: i32 = -1;
 
-/// Whether the policy of the old FORWARD chain is to drop, and no rule of it names a bridge of ours.
+/// Whether the policy of the old FORWARD chain is to drop, and no rule of it is about our bridges.
 pub(super) fn drops_forwarded() -> bool {
     let tables = std::fs::read_to_string(TABLES).unwrap_or_default();
     if !tables.lines().any(|table| table == "filter") {

@@ -117,7 +117,7 @@ impl Namespace {
             let fill = |list: Message| {
                 list.load(1, Header::Network, 16, 4)
                     .equals(&server.octets())
-                    .is_of_protocol(protocol)
+                    .speaking(protocol)
                     .load(1, Header::Transport, 2, 2)
                     .equals(&QUESTIONS.to_be_bytes())
                     .redirect_to(server.octets(), port)

@@ -3,9 +3,8 @@
 use std::os::unix::fs::symlink;
 
 use super::*;
-use crate::layer::header::Kind;
 use crate::layer::reader::EntryKind;
-use crate::layer::testing::{Tar, Tree, anybody, header};
+use crate::layer::testing::{Tar, Tree, anybody};
 
 #[test]
 fn kinds_stay_where_they_are_to_stay() {

@@ -88,7 +88,8 @@ fn targets(words: &[OsString]) -> Vec<String> {
         flags.filter(|(flag, file)| matches!(flag.as_ref(), "-f" | "--file") && *file != "-");
     let named: Vec<String> = named.map(|(_, file)| file.to_string()).collect();
     let read = files::read(&named, None).and_then(|files| {
-        let around = files::around()?;
+        let mut around = files::around()?;
+        files::read_others(&files, &mut around, None)?;
         bake::read::read(&files, &around).map_err(Failure::new)
     });
     let Ok(found) = read else {
@@ -199,8 +200,8 @@ fn with_names(command: Command, names: &Fitting) -> Command {
         let names = match () {
             () if takes(IMAGES) => names.images.clone(),
             () if takes(NETWORKS) => names.networks.clone(),
-            () if takes(TARGETS) => names.targets.clone(),
             () if takes(VOLUMES) => names.volumes.clone(),
+            () if takes(TARGETS) => names.targets.clone(),
             () => return arg,
         };
         let fit = move |typed: &OsStr| beginning_with(&names, typed);

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use containers::engine::Asked;
@@ -58,7 +59,10 @@ fn config(flags: &MakeFlags, image: &str, command: &[String]) -> Result<Config, 
     let env = variables(&flags.env_file, &flags.env)?;
     let mut labels = BTreeMap::new();
     for file in &flags.label_files {
-        labels.extend(lines(file)?.iter().map(|line| label(line)));
+        // As docker: what has no value is none.
+        let lines = lines(file)?;
+        let valued = lines.iter().filter(|line| line.contains('='));
+        labels.extend(valued.map(|line| label(line)));
     }
     labels.extend(flags.labels.iter().map(|text| label(text)));
     if let Some(dir) = flags.workdir.as_deref().filter(|dir| !dir.starts_with('/')) {
@@ -267,8 +271,14 @@ fn label(text: &str) -> (String, String) {
 
 /// The lines of a file of variables or labels that say something.
 fn lines(path: &Path) -> Result<Vec<String>, String> {
-    let text =
-        fs::read_to_string(path).map_err(|error| format!("open {}: {error}", path.display()))?;
+    let text = fs::read_to_string(path).map_err(|error| {
+        let why = match error.kind() {
+            io::ErrorKind::NotFound => "no such file or directory".to_owned(),
+            io::ErrorKind::PermissionDenied => "permission denied".to_owned(),
+            _ => error.to_string(),
+        };
+        format!("open {}: {why}", path.display())
+    })?;
     let mut lines = Vec::new();
     for line in text.lines() {
         let line = line.trim_start();

@@ -19,8 +19,8 @@ Examples:
   rbuild network ls
   rbuild network ls -f type=custom --format '{{.Name}} {{.Driver}}'")]
 pub struct LsArgs {
-    /// Only networks for which it holds: driver, id, label, name, scope, type (custom or builtin) or
-    /// dangling; may be repeated
+    /// Only networks for which it holds: driver, id, label, name, scope, type (custom or builtin)
+    /// or dangling; may be repeated
     #[arg(short, long = "filter", value_name = "KEY=VALUE")]
     pub filters: Vec<String>,
 

@@ -8,6 +8,8 @@ pub mod ls;
 pub mod prune;
 pub mod rm;
 
+pub use prune::prune as remove_unused;
+
 use clap::Subcommand;
 
 use crate::app::App;

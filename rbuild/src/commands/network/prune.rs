@@ -1,6 +1,7 @@
 //! `rbuild network prune`
 
 use clap::Args;
+use containers::engine::Containers;
 
 use crate::app::App;
 use crate::commands::container::has_label;
@@ -16,8 +17,8 @@ pub struct PruneArgs {
     #[arg(short, long)]
     pub force: bool,
 
-    /// Only networks for which it holds: until=TIME, label=KEY[=VALUE] or label!=KEY[=VALUE]; may be
-    /// repeated
+    /// Only networks for which it holds: until=TIME, label=KEY[=VALUE] or label!=KEY[=VALUE]; may
+    /// be repeated
     #[arg(long = "filter", value_name = "KEY=VALUE")]
     pub filters: Vec<String>,
 }
@@ -28,13 +29,31 @@ const WARNING: &str =
 /// Runs the command.
 pub async fn run(app: &App, args: PruneArgs) -> Outcome {
     let filters = Filters::parse(&args.filters, &["until", "label", "label!"])?;
-    let mut until = None;
-    for text in filters.all("until") {
-        until = Some(when::until(text).map_err(Failure::new)?);
-    }
     let containers = app.containers_to_remove().await?;
     if !args.force && !prompt::confirm(&app.printer, WARNING).await? {
         return Ok(());
+    }
+    let removed = prune(&containers, &filters, false).await?;
+    if !removed.is_empty() {
+        app.printer.line("Deleted Networks:");
+        removed.iter().for_each(|name| app.printer.line(name));
+        app.printer.line("");
+    }
+    Ok(())
+}
+
+/// Removes the networks that nobody is on, or only tells which.
+///
+/// # Errors
+/// Filters that make no sense, and those of removing.
+pub async fn prune(
+    containers: &Containers,
+    filters: &Filters,
+    dry_run: bool,
+) -> Result<Vec<String>, Failure> {
+    let mut until = None;
+    for text in filters.all("until") {
+        until = Some(when::until(text).map_err(Failure::new)?);
     }
     let mut removed = Vec::new();
     for network in containers.networks().await? {
@@ -45,16 +64,17 @@ pub async fn run(app: &App, args: PruneArgs) -> Outcome {
         if network.is_predefined() || !old || !wanted || spared {
             continue;
         }
+        if dry_run {
+            if !containers.is_network_used(&network).await? {
+                removed.push(network.name);
+            }
+            continue;
+        }
         match containers.remove_network(&network).await {
             Ok(()) => removed.push(network.name),
             Err(containers::Error::NetworkUsed { .. }) => {}
             Err(error) => return Err(error.into()),
         }
     }
-    if !removed.is_empty() {
-        app.printer.line("Deleted Networks:");
-        removed.iter().for_each(|name| app.printer.line(name));
-        app.printer.line("");
-    }
-    Ok(())
+    Ok(removed)
 }

@@ -325,21 +325,25 @@ fn warning(what: What, all: bool) -> &'static str {
              - all build cache\n"
         }
         (What::System, false) => {
-            "WARNING! This will remove:\n  - all stopped containers\n  - all dangling images\n  \
+            "WARNING! This will remove:\n  - all stopped containers\n  \
+             - all networks not used by at least one container\n  - all dangling images\n  \
              - unused build cache\n"
         }
         (What::System, true) => {
             "WARNING! This will remove:\n  - all stopped containers\n  \
+             - all networks not used by at least one container\n  \
              - all images without at least one container associated to them\n  \
              - all build cache\n"
         }
         (What::SystemAndVolumes, false) => {
             "WARNING! This will remove:\n  - all stopped containers\n  \
+             - all networks not used by at least one container\n  \
              - all anonymous volumes not used by at least one container\n  \
              - all dangling images\n  - unused build cache\n"
         }
         (What::SystemAndVolumes, true) => {
             "WARNING! This will remove:\n  - all stopped containers\n  \
+             - all networks not used by at least one container\n  \
              - all anonymous volumes not used by at least one container\n  \
              - all images without at least one container associated to them\n  \
              - all build cache\n"

@@ -1,9 +1,9 @@
-//! What `system prune` removes beside images: containers that do not run, and volumes.
+//! What `system prune` removes beside images: containers that do not run, networks, and volumes.
 
 use containers::engine::Containers;
 
 use crate::commands::container::prune as ended;
-use crate::commands::volume;
+use crate::commands::{network, volume};
 use crate::failure::Failure;
 use crate::filter::Filters;
 
@@ -11,13 +11,14 @@ use crate::filter::Filters;
 #[derive(Debug, Default)]
 pub(super) struct Removed {
     containers: Vec<String>,
+    networks: Vec<String>,
     volumes: Vec<String>,
-    /// Bytes of both.
+    /// Bytes of all.
     pub(super) space: u64,
 }
 
-/// Removes containers that do not run, and where they are asked for the volumes without a name that
-/// no container uses.
+/// Removes containers that do not run, networks that nobody is on, and where they are asked for the
+/// volumes without a name that no container uses.
 pub(super) async fn remove(
     containers: &Containers,
     filters: &Filters,
@@ -27,6 +28,7 @@ pub(super) async fn remove(
     let (gone, space) = ended::remove_ended(containers, filters, dry_run).await?;
     let mut removed = Removed {
         containers: gone,
+        networks: network::remove_unused(containers, filters, dry_run).await?,
         volumes: Vec::new(),
         space,
     };
@@ -43,6 +45,7 @@ pub(super) fn told(removed: &Removed, dry_run: bool) -> String {
     let mut out = String::new();
     for (what, names) in [
         ("Containers", &removed.containers),
+        ("Networks", &removed.networks),
         ("Volumes", &removed.volumes),
     ] {
         if !names.is_empty() {

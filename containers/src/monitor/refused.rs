@@ -1,0 +1,32 @@
+//! Why a container could not be started.
+
+use std::io;
+
+/// Why it could not be started, with the exit code that docker gives it.
+#[derive(Debug)]
+pub(super) struct Refused {
+    pub(super) message: String,
+    pub(super) code: i32,
+}
+
+impl From<runtime::Error> for Refused {
+    fn from(error: runtime::Error) -> Self {
+        Self {
+            code: error.exit_code(),
+            message: said(&error),
+        }
+    }
+}
+
+/// docker's sentence for a working directory that is something else.
+fn said(error: &runtime::Error) -> String {
+    match error {
+        runtime::Error::Setup { step, cause } if cause.kind() == io::ErrorKind::AlreadyExists => {
+            match step.strip_prefix("make the directory ") {
+                Some(path) => format!("Cannot mkdir: {path} is not a directory"),
+                None => error.to_string(),
+            }
+        }
+        _ => error.to_string(),
+    }
+}
