@@ -112,11 +112,6 @@ async fn store(app: &App, words: &[OsString]) -> Option<Store> {
     }
 }
 
-async fn volumes(store: &Store) -> Vec<String> {
-    let volumes = store.volumes().await.unwrap_or_default();
-    volumes.into_iter().map(|volume| volume.name).collect()
-}
-
 async fn images(store: &Store) -> Vec<String> {
     let contents = store.contents(false).await.unwrap_or_default();
     let tags = contents.iter().flat_map(|content| content.tags());
