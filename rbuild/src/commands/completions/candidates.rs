@@ -120,6 +120,11 @@ async fn images(store: &Store) -> Vec<String> {
     names
 }
 
+async fn volumes(store: &Store) -> Vec<String> {
+    let volumes = store.volumes().await.unwrap_or_default();
+    volumes.into_iter().map(|volume| volume.name).collect()
+}
+
 async fn networks(store: &Store) -> Vec<String> {
     let networks = store.networks().await.unwrap_or_default();
     networks.into_iter().map(|network| network.name).collect()
