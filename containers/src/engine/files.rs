@@ -118,7 +118,7 @@ pub(super) fn view(upper: &Path, lowers: &[PathBuf]) -> Result<OwnedFd> {
 }
 
 /// The files of layers, the topmost first, for reading.
-pub(super) fn view_of(layers: &[PathBuf]) -> Result<OwnedFd> {
+fn view_of(layers: &[PathBuf]) -> Result<OwnedFd> {
     let mount = overlay::mount_detached(layers, None)?;
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let root = rustix::fs::openat(&mount, ".", flags, Mode::empty());

@@ -7,16 +7,16 @@
 
 use std::fs::{self, File};
 use std::io;
-use std::os::fd::{AsFd as _, OwnedFd};
+use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 
 use oci::layer::{TarOptions, tree, unpack};
+use runtime::overlay;
 use rustix::fs::{Gid, Mode, OFlags, RenameFlags, Timespec, Timestamps, Uid, XattrFlags};
 use rustix::io::Errno;
 use store::StoredVolume;
 
-use super::files::view_of;
 use super::within;
 use crate::error::{Error, Result};
 use crate::record::{MountPoint, MountSource};
@@ -56,7 +56,10 @@ pub(super) fn fill(volume: &StoredVolume, point: &MountPoint, lowers: &[PathBuf]
     if lowers.is_empty() || entries.next().is_some() {
         return Ok(());
     }
-    let Some(source) = in_image(point, lowers)? else {
+    // Held for as long as paths are looked up in it: of a mount that was let go, the kernel cannot
+    // say where `..` leads.
+    let tree = overlay::mount_detached(lowers, None)?;
+    let Some(source) = in_image(point, tree.as_fd())? else {
         return Ok(());
     };
     let failed = |error: &dyn std::fmt::Display| {
@@ -80,8 +83,7 @@ pub(super) fn fill(volume: &StoredVolume, point: &MountPoint, lowers: &[PathBuf]
 }
 
 /// What the image has where a volume is mounted, if that is a directory.
-fn in_image(point: &MountPoint, lowers: &[PathBuf]) -> Result<Option<OwnedFd>> {
-    let root = view_of(lowers)?;
+fn in_image(point: &MountPoint, root: BorrowedFd<'_>) -> Result<Option<OwnedFd>> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY;
     let anonymous = matches!(
         point.source,
@@ -90,7 +92,7 @@ fn in_image(point: &MountPoint, lowers: &[PathBuf]) -> Result<Option<OwnedFd>> {
             ..
         }
     );
-    match within::open(root.as_fd(), &point.target, flags) {
+    match within::open(root, &point.target, flags) {
         Ok(dir) => Ok(Some(dir)),
         Err(Errno::NOTDIR) if anonymous => Err(Error::Invalid(format!(
             "cannot mount volume over existing file, file exists {}",
