@@ -141,7 +141,7 @@ mod tests {
         else {
             panic!("not bound");
         };
-        assert!(source == PathBuf::from("/srv") && how.readonly && how.alone);
+        assert!(source.as_os_str() == "/srv" && how.readonly && how.alone);
         let nfs = options(&[
             ("type", "nfs"),
             ("device", ":/export"),
