@@ -11,7 +11,7 @@ use std::io::{self, Write as _};
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::time::Duration;
 
-use rustix::fs::{FallocateFlags, StatVfs, fallocate, statvfs};
+use rustix::fs::{FallocateFlags, fallocate, statfs};
 use rustix::io::Errno;
 
 use crate::error::{Error, Result};
@@ -47,12 +47,24 @@ struct Space {
     all: u64,
 }
 
+/// ext2, ext3 and ext4 (statfs(2)).
+const EXT: u64 = 0xEF53;
+/// ext4 keeps this part of its blocks for its own metadata, and no more blocks than that.
+const EXT_PART: u64 = 50;
+const EXT_MOST: u64 = 4096;
+
 /// `None` where the file system has no such numbers.
 fn space(layout: &Layout) -> Option<Space> {
-    let stat: StatVfs = statvfs(&layout.root).ok()?;
-    let unit = stat.f_frsize.max(1);
+    let stat = statfs(&layout.root).ok()?;
+    let number = |n: i128| u64::try_from(n).unwrap_or(0);
+    let unit = number(i128::from(stat.f_bsize)).max(1);
     let bytes = |blocks: u64| blocks.saturating_mul(unit);
     let free = match rustix::process::geteuid().is_root() {
+        // Not even root gets what ext4 keeps, though it counts as free.
+        true if number(i128::from(stat.f_type)) == EXT => {
+            let kept = (stat.f_blocks / EXT_PART).min(EXT_MOST);
+            stat.f_bfree.saturating_sub(kept)
+        }
         true => stat.f_bfree,
         false => stat.f_bavail,
     };

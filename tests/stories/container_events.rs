@@ -47,6 +47,8 @@ fn events_are_dockers() {
         .filter_map(|line| both.same_code(line))
         .collect();
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    // docker counts `--until 0s` in whole seconds: what has happened in this one is not told yet.
+    std::thread::sleep(std::time::Duration::from_millis(1100));
     let ask = "events --since 10m --until 0s --filter type=container --filter label=k=v";
     let wrong: Vec<String> = FORMS
         .iter()
@@ -67,6 +69,8 @@ fn events_are_dockers() {
             *line = start.to_owned();
         }
         told.sort();
+        // How often it was well depends on how long the commands between took.
+        told.dedup_by(|a, b| a == b && a.starts_with("health_status"));
         told
     };
     let (ours, theirs) = both.run(ask);

@@ -137,9 +137,7 @@ impl Containers {
                 Err(store::Error::ContainerName { .. }) if !is_named => continue,
                 other => other?,
             };
-            let container = Container::read(stored)?;
-            self.tell(&container, "create", &[]);
-            return Ok(container);
+            return Container::read(stored);
         }
         Err(Error::Invalid("no free name was found".to_owned()))
     }
