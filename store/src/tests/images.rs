@@ -463,7 +463,8 @@ async fn names_of_a_store_without_indexes_survive_the_migration() {
             CREATE INDEX repo_digests_by_image ON repo_digests (image_id);
             CREATE INDEX repo_digests_by_digest ON repo_digests (digest);
             DROP TABLE index_blobs; DROP TABLE index_manifests; DROP TABLE indexes;
-            DROP TABLE containers;
+            DROP TABLE containers; DROP TABLE volumes; DROP TABLE volume_users;
+            DROP TABLE container_images; DROP TABLE networks;
             PRAGMA user_version = 2";
         sqlx::raw_sql(old).execute(&mut *db).await.unwrap();
         kept
