@@ -260,7 +260,7 @@ mod tests {
     use super::*;
 
     fn at() -> &'static Path {
-        Path::new("/work")
+        Path::new("/home")
     }
 
     #[test]
@@ -270,7 +270,7 @@ mod tests {
         assert_eq!(read.paths, ["/data"]);
         let twice = ["v:/x", "v:/x"].map(str::to_owned);
         assert_eq!(volumes(&twice, at()).unwrap().binds, ["v:/x"]);
-        assert_eq!(read.binds, ["vol:/x:ro", "/work/b:/y", "/src:/z"]);
+        assert_eq!(read.binds, ["vol:/x:ro", "/home/b:/y", "/src:/z"]);
         for (text, why) in [
             ("", "invalid empty volume spec"),
             (":/b", "invalid spec: :/b: empty section between colons"),
@@ -340,7 +340,7 @@ mod tests {
         for (text, json) in [
             (
                 "type=bind,src=./c,dst=/c,readonly,bind-propagation=rslave,bind-recursive=disabled",
-                r#"{"Type":"bind","Source":"/work/c","Target":"/c","ReadOnly":true,"BindOptions":{"Propagation":"rslave","NonRecursive":true}}"#,
+                r#"{"Type":"bind","Source":"/home/c","Target":"/c","ReadOnly":true,"BindOptions":{"Propagation":"rslave","NonRecursive":true}}"#,
             ),
             (
                 "source=vm6,target=/a,volume-nocopy,volume-label=a=b,readonly",
