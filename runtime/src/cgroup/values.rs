@@ -213,6 +213,17 @@ fn weight(shares: u64) -> u64 {
 mod tests {
     use super::*;
 
+    /// What is written, all controllers one after the other.
+    fn text(limits: &Limits, version: Version) -> Vec<String> {
+        let all = needed(limits);
+        let files = all
+            .iter()
+            .flat_map(|(controller, _)| files(controller, version, limits));
+        files
+            .map(|(file, value, _)| format!("{file}={value}"))
+            .collect()
+    }
+
     #[test]
     fn values_of_both_versions() {
         let limits = Limits {
@@ -222,13 +233,7 @@ mod tests {
             pids: Pids::AtMost(9),
             ..Limits::default()
         };
-        let text = |version| {
-            needed(&limits)
-                .iter()
-                .flat_map(|(controller, _)| files(controller, version, &limits))
-                .map(|(file, value, _)| format!("{file}={value}"))
-                .collect::<Vec<_>>()
-        };
+        let text = |version| text(&limits, version);
         assert_eq!(
             text(Version::One),
             [
@@ -271,13 +276,7 @@ mod tests {
             },
             ..Limits::default()
         };
-        let text = |version| {
-            needed(&limits)
-                .iter()
-                .flat_map(|(controller, _)| files(controller, version, &limits))
-                .map(|(file, value, _)| format!("{file}={value}"))
-                .collect::<Vec<_>>()
-        };
+        let text = |version| text(&limits, version);
         assert_eq!(
             text(Version::One),
             [
