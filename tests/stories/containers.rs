@@ -359,3 +359,22 @@ fn a_hostile_container_gains_nothing_by_an_exec() {
         .tells("change directory to \"/gone\": No such file or directory");
     store.rbuild(["rm", "-f", "evil"]).ok();
 }
+
+/// As `docker run --help` says of `--sig-proxy`: the command ends as what it traps has it end.
+#[test]
+fn signals_are_passed_on_to_a_container() {
+    let store = need!(Store::busybox());
+    let script = "trap 'exit 9' INT; trap 'exit 8' TERM; echo up; while :; do sleep 0.1; done";
+    let line = [
+        "run", "--name", "web", "--net", "none", "busybox", "sh", "-c", script,
+    ];
+    let ends = |words: &[&str], signal| {
+        let started = store.rbuild(words).spawn();
+        started.until_out("up\n");
+        started.signal(signal);
+        started.wait().status.code()
+    };
+    assert_eq!(ends(&line, Signal::SIGINT), Some(9));
+    assert_eq!(ends(&["start", "-a", "web"], Signal::SIGTERM), Some(8));
+    store.rbuild(["rm", "web"]).ok();
+}

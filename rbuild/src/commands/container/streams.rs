@@ -80,8 +80,10 @@ pub async fn take_part(
             parted = &mut follow => break parted??,
             _ = size.recv(), if part.tty => resize(containers, container).await,
             name = signals.next() => {
-                // One that has ended meanwhile gets none.
-                let _ = containers.kill(container, &container.id, name).await;
+                // What it was when it was made says nothing of now; one that has ended gets none.
+                if let Ok(now) = containers.find(&container.id).await {
+                    let _ = containers.kill(&now, &now.id, name).await;
+                }
             }
         }
     };
