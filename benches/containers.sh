@@ -75,16 +75,7 @@ prepare_docker() {
     dockerd_pid=$!
     at_exit stop_dockerd
     program=(env "DOCKER_HOST=unix://$work/docker.sock" "DOCKER_CONFIG=$work/docker-config" "$DOCKER")
-    for ((i = 0; i < 300; i++)); do
-        if "${program[@]}" version >/dev/null 2>&1; then
-            quiet "${program[@]}" import --change 'CMD ["sh"]' "$work/busybox.tar" busybox:latest
-            return 0
-        fi
-        kill -0 "$dockerd_pid" 2>/dev/null || break
-        sleep 0.1
-    done
-    tail -n 20 "$work/dockerd.log" >&2
-    die "dockerd did not start (its last lines are above)"
+    await_dockerd "$dockerd_pid" "${program[@]}"
 }
 
 prepare_podman() {

@@ -299,16 +299,7 @@ start_dockerd() {
         --storage-driver overlay2 --cgroup-parent "/$cgroup_parent" >"$work/dockerd.log" 2>&1 </dev/null &
     dockerd_pid=$!
     at_exit stop_dockerd
-    for ((i = 0; i < 300; i++)); do
-        if "${docker[@]}" version >/dev/null 2>&1; then
-            quiet "${docker[@]}" import --change 'CMD ["sh"]' "$work/busybox.tar" busybox:latest
-            return 0
-        fi
-        kill -0 "$dockerd_pid" 2>/dev/null || break
-        sleep 0.1
-    done
-    tail -n 20 "$work/dockerd.log" >&2
-    die "dockerd did not start (its last lines are above)"
+    await_dockerd "$dockerd_pid" "${docker[@]}"
 }
 stop_dockerd() {
     [ -n "$dockerd_pid" ] || return 0

@@ -163,3 +163,19 @@ Medians of $RUNS runs; load average at the start $(cut -d ' ' -f 1 /proc/loadavg
 
 TEXT
 }
+
+# Waits until a dockerd answers, and gives it busybox: PID CLIENT...
+await_dockerd() {
+    local pid=$1 i
+    shift
+    for ((i = 0; i < 300; i++)); do
+        if "$@" version >/dev/null 2>&1; then
+            quiet "$@" import --change 'CMD ["sh"]' "$work/busybox.tar" busybox:latest
+            return 0
+        fi
+        kill -0 "$pid" 2>/dev/null || break
+        sleep 0.1
+    done
+    tail -n 20 "$work/dockerd.log" >&2
+    die "dockerd did not start (its last lines are above)"
+}
