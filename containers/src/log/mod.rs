@@ -3,9 +3,11 @@
 //! - [`entry`]: a line of the file
 //! - [`writer`]: the monitor's side, with rotation
 //! - [`reader`]: reading back, and following
+//! - `rotated`: the files that were put aside
 
 pub mod entry;
 pub mod reader;
+mod rotated;
 pub mod writer;
 
 use serde::{Deserialize, Serialize};
@@ -32,14 +34,4 @@ impl Default for LogSettings {
             compress: false,
         }
     }
-}
-
-/// The name of a rotated file: `PATH.N`, and `.gz` behind it when it is compressed.
-pub(crate) fn rotated(path: &std::path::Path, number: u32, compressed: bool) -> std::path::PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push(format!(".{number}"));
-    if compressed {
-        name.push(".gz");
-    }
-    name.into()
 }

@@ -2,19 +2,17 @@
 
 use std::collections::VecDeque;
 use std::fs::File;
-use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom};
+use std::io::{self, BufReader, Read as _, Seek, SeekFrom};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
-use flate2::read::MultiGzDecoder;
 use jiff::Timestamp;
 use rustix::fs::inotify;
 
 use super::entry::Entry;
-use super::rotated;
+use super::rotated::{Rotated, identity, next_line};
+use crate::state;
 
-/// The longest line of a file that is read: an entry of 16 KiB, each byte escaped.
-const MAX_LINE: u64 = 256 << 10;
 /// How far from a file's end lines are looked for at once.
 const BLOCK: u64 = 64 << 10;
 
@@ -84,36 +82,19 @@ impl Reader {
     }
 
     fn skip(&mut self) -> io::Result<()> {
-        if let Some(file) = &mut self.file {
-            file.seek(SeekFrom::End(0))?;
-        }
-        Ok(())
-    }
-
-    /// The rotated files, the oldest first. They are opened at once and from the newest on: a file
-    /// that gets another number meanwhile is met twice and taken once, and none is passed over.
-    fn older(&self) -> io::Result<Vec<Rotated>> {
-        let mut found: Vec<Rotated> = Vec::new();
-        let mut gaps = 0;
-        for number in 1.. {
-            match Rotated::open(&self.path, number)? {
-                Some(file) if found.iter().any(|one| one.identity == file.identity) => gaps = 0,
-                Some(file) => {
-                    gaps = 0;
-                    found.push(file);
-                }
-                // While files are renumbered, one number is nobody's.
-                None if gaps > 0 => break,
-                None => gaps += 1,
+        match &mut self.file {
+            Some(file) => file.seek(SeekFrom::End(0)).map(drop),
+            // Between two files: what is in the others is not wanted.
+            None => {
+                self.last.0 = state::now();
+                Ok(())
             }
         }
-        found.reverse();
-        Ok(found)
     }
 
     /// Those of them that are older than the open file, which may be one by now.
     fn older_than_own(&self) -> io::Result<Vec<Rotated>> {
-        let mut older = self.older()?;
+        let mut older = Rotated::all(&self.path)?;
         let own = self.file.as_ref().and_then(|file| identity(file.get_ref()));
         if let Some(at) = older.iter().position(|file| Some(file.identity) == own) {
             older.truncate(at);
@@ -123,7 +104,7 @@ impl Reader {
 
     fn all(&mut self, each: &mut dyn FnMut(Entry) -> io::Result<()>) -> io::Result<()> {
         for file in self.older_than_own()? {
-            self.tell_newer(file, false, each)?;
+            file.read(&mut |entry| self.tell(entry, each).map(drop))?;
         }
         self.more(each).map(drop)
     }
@@ -169,8 +150,9 @@ impl Reader {
     /// Those of the file system, and of `each`.
     pub fn more(&mut self, each: &mut dyn FnMut(Entry) -> io::Result<()>) -> io::Result<bool> {
         loop {
+            // Between two files, or none was begun.
             if self.file.is_none() {
-                self.file = open(&self.path)?;
+                self.catch_up(each)?;
             }
             if self.read_on(each)? {
                 return Ok(true);
@@ -180,9 +162,10 @@ impl Reader {
                 return Ok(false);
             }
             // What was written before the file was put aside, and what went into others since.
-            if self.read_on(each)? || self.catch_up(each)? {
+            if self.read_on(each)? {
                 return Ok(true);
             }
+            self.catch_up(each)?;
             self.begun.clear();
         }
     }
@@ -223,45 +206,43 @@ impl Reader {
 
     /// Goes on in the files that were begun since the open one was put aside: it is one of the
     /// rotated ones by now, or was compressed into one.
-    fn catch_up(&mut self, each: &mut dyn FnMut(Entry) -> io::Result<()>) -> io::Result<bool> {
+    fn catch_up(&mut self, each: &mut dyn FnMut(Entry) -> io::Result<()>) -> io::Result<()> {
         let of = |file: &BufReader<File>| identity(file.get_ref());
         let own = self.file.as_ref().and_then(of);
         // Opened first: what is begun after it is for the next time.
         let next = open(&self.path)?;
         let following = next.as_ref().and_then(of);
-        let mut older = self.older()?;
+        let mut older = Rotated::all(&self.path)?;
         let at = |older: &[Rotated], wanted: Option<(u64, u64)>| {
             older.iter().position(|file| Some(file.identity) == wanted)
         };
         if let Some(at) = at(&older, following) {
             older.truncate(at);
         }
-        let known = match at(&older, own) {
+        match at(&older, own) {
             Some(at) => {
-                older.drain(..=at);
-                false
+                for file in older.drain(..).skip(at + 1) {
+                    file.read(&mut |entry| self.tell(entry, each).map(drop))?;
+                }
             }
-            None => true,
-        };
-        for file in older {
-            self.tell_newer(file, known, each)?;
+            None => self.tell_newer(older, each)?,
         }
         self.file = next;
-        Ok(false)
+        Ok(())
     }
 
-    /// Tells the lines of a file; with `known`, those that come after the last one.
+    /// Tells the lines of files that come after the last one that was told.
     fn tell_newer(
         &mut self,
-        file: Rotated,
-        known: bool,
+        files: Vec<Rotated>,
         each: &mut dyn FnMut(Entry) -> io::Result<()>,
     ) -> io::Result<()> {
         let (time, count) = self.last.clone();
         let last = time.parse::<Timestamp>().ok();
+        // Lines of one time may stand in several files.
         let mut same = 0;
-        file.read(&mut |entry| {
-            if known {
+        for file in files {
+            file.read(&mut |entry| {
                 let at = entry.time.parse::<Timestamp>().ok();
                 if at < last {
                     return Ok(());
@@ -272,9 +253,10 @@ impl Reader {
                         return Ok(());
                     }
                 }
-            }
-            self.tell(entry, each).map(drop)
-        })
+                self.tell(entry, each).map(drop)
+            })?;
+        }
+        Ok(())
     }
 }
 
@@ -293,64 +275,6 @@ fn is_replaced(file: &File, path: &Path) -> bool {
         (Ok(here), Ok(there)) => here != there,
         _ => false,
     }
-}
-
-/// Adds to a line; true when it is whole.
-fn next_line(from: &mut impl BufRead, line: &mut Vec<u8>) -> io::Result<bool> {
-    let room = MAX_LINE.saturating_sub(line.len() as u64);
-    from.take(room).read_until(b'\n', line)?;
-    // One that is too long is no entry of ours, and is passed over.
-    Ok(line.ends_with(b"\n") || line.len() as u64 >= MAX_LINE)
-}
-
-/// A file that was put aside, which stays the same whatever it is called by now.
-#[derive(Debug)]
-struct Rotated {
-    file: File,
-    compressed: bool,
-    identity: (u64, u64),
-}
-
-impl Rotated {
-    fn open(log: &Path, number: u32) -> io::Result<Option<Self>> {
-        // One that is being compressed gets its other name before it loses this one.
-        for compressed in [false, true] {
-            match File::open(rotated(log, number, compressed)) {
-                Ok(file) => {
-                    return Ok(identity(&file).map(|identity| Self {
-                        file,
-                        compressed,
-                        identity,
-                    }));
-                }
-                Err(e) if e.kind() == io::ErrorKind::NotFound => {}
-                Err(e) => return Err(e),
-            }
-        }
-        Ok(None)
-    }
-
-    fn read(self, each: &mut dyn FnMut(Entry) -> io::Result<()>) -> io::Result<()> {
-        let from: Box<dyn Read> = match self.compressed {
-            true => Box::new(MultiGzDecoder::new(self.file)),
-            false => Box::new(self.file),
-        };
-        let mut from = BufReader::new(from);
-        let mut line = Vec::new();
-        while next_line(&mut from, &mut line)? {
-            if let Ok(entry) = serde_json::from_slice(&line) {
-                each(entry)?;
-            }
-            line.clear();
-        }
-        Ok(())
-    }
-}
-
-/// Device and inode.
-fn identity(file: &File) -> Option<(u64, u64)> {
-    let found = file.metadata().ok()?;
-    Some((found.dev(), found.ino()))
 }
 
 /// Where the last lines of a file begin, and how many there are of those that were asked for.
@@ -484,6 +408,42 @@ mod tests {
             };
             let from = 90usize.saturating_sub(tail);
             assert_eq!(read(&path, wanted).0, numbers(from, 90), "{tail}");
+        }
+    }
+
+    /// One reads while the other puts files aside, as fast as both can.
+    #[test]
+    fn no_line_is_lost_however_fast_files_are_begun() {
+        for compress in [false, true] {
+            let dir = tempfile::tempdir().unwrap();
+            let path = dir.path().join("log");
+            let settings = LogSettings {
+                max_size: Some(300),
+                max_file: 10_000,
+                compress,
+                ..LogSettings::default()
+            };
+            let mut log = Writer::open(path.clone(), settings).unwrap();
+            let writer = std::thread::spawn(move || {
+                for chunk in 0..60 {
+                    // Lines of one time go into several files.
+                    let lines: String = (0..10).map(|n| format!("{}\n", chunk * 10 + n)).collect();
+                    log.write(Stream::Stdout, lines.as_bytes()).unwrap();
+                }
+            });
+            let mut lines = Vec::new();
+            let mut each = |entry: Entry| {
+                lines.push(entry.log.trim_end().to_owned());
+                Ok(())
+            };
+            let mut reader = Reader::open(path, Wanted::default(), &mut each).unwrap();
+            while !writer.is_finished() {
+                reader.more(&mut each).unwrap();
+            }
+            reader.more(&mut each).unwrap();
+            writer.join().unwrap();
+            let all: Vec<String> = (0..600).map(|number| number.to_string()).collect();
+            assert_eq!(lines, all, "compressed: {compress}");
         }
     }
 

@@ -139,17 +139,25 @@ impl Writer {
             // As docker has it: the one file is begun anew.
             fs::remove_file(&self.path)?;
         } else {
+            let highest = rotated::highest(&self.path)?.min(most.saturating_sub(2));
             for compressed in [false, true] {
-                gone(fs::remove_file(rotated(&self.path, most - 1, compressed)))?;
-                for number in (1..most - 1).rev() {
-                    let from = rotated(&self.path, number, compressed);
-                    let to = rotated(&self.path, number + 1, compressed);
+                gone(fs::remove_file(rotated::name(
+                    &self.path,
+                    most - 1,
+                    compressed,
+                )))?;
+                for number in (1..=highest).rev() {
+                    let from = rotated::name(&self.path, number, compressed);
+                    let to = rotated::name(&self.path, number + 1, compressed);
                     gone(fs::rename(from, to))?;
                 }
             }
-            fs::rename(&self.path, rotated(&self.path, 1, false))?;
+            fs::rename(&self.path, rotated::name(&self.path, 1, false))?;
             if self.settings.compress {
-                let (from, to) = (rotated(&self.path, 1, false), rotated(&self.path, 1, true));
+                let (from, to) = (
+                    rotated::name(&self.path, 1, false),
+                    rotated::name(&self.path, 1, true),
+                );
                 // Without a thread, or when it fails, the file stays as it is, which is read too.
                 let thread = std::thread::Builder::new().name("log-compress".to_owned());
                 self.compressing = thread
