@@ -23,8 +23,8 @@ use tokio::task::JoinHandle;
 
 use crate::metrics::Metrics;
 use crate::service::{
-    CollectOptions, Collected, ExportOptions, Exported, ImportOptions, Imported, Registry,
-    ServiceError, UsageReport,
+    BackedUp, BackupOptions, CollectOptions, Collected, ExportOptions, Exported, ImportOptions,
+    Imported, Registry, RestoreOptions, ServiceError, UsageReport,
 };
 
 /// Bytes of an answer that are read at most.
@@ -83,6 +83,8 @@ pub fn listen(
         .route("/usage", post(usage))
         .route("/export", post(export))
         .route("/import", post(import))
+        .route("/backup", post(backup))
+        .route("/restore", post(restore))
         .with_state(Arc::new(Control { registry, metrics }));
     Ok(tokio::spawn(async move {
         let served = axum::serve(listener, router).with_graceful_shutdown(closing);
@@ -111,6 +113,17 @@ async fn export(State(control): State<Arc<Control>>, Json(what): Json<ExportOpti
 
 async fn import(State(control): State<Arc<Control>>, Json(what): Json<ImportOptions>) -> Response {
     answer(control.registry.import_layout(&what).await)
+}
+
+async fn backup(State(control): State<Arc<Control>>, Json(what): Json<BackupOptions>) -> Response {
+    answer(control.registry.back_up_to(&what).await)
+}
+
+async fn restore(
+    State(control): State<Arc<Control>>,
+    Json(what): Json<RestoreOptions>,
+) -> Response {
+    answer(control.registry.restore(&what).await)
 }
 
 fn answer<T: Serialize>(done: Result<T, ServiceError>) -> Response {
@@ -177,6 +190,28 @@ pub async fn request_import(
     options: &ImportOptions,
 ) -> Result<Option<Imported>, ControlError> {
     request(data_dir, "/import", options).await
+}
+
+/// Lets the registry that serves `data_dir` write a backup; `None` when none does.
+///
+/// # Errors
+/// [`ControlError`].
+pub async fn request_backup(
+    data_dir: &Path,
+    options: &BackupOptions,
+) -> Result<Option<BackedUp>, ControlError> {
+    request(data_dir, "/backup", options).await
+}
+
+/// Lets the registry that serves `data_dir` put a backup back; `None` when none does.
+///
+/// # Errors
+/// [`ControlError`].
+pub async fn request_restore(
+    data_dir: &Path,
+    options: &RestoreOptions,
+) -> Result<Option<Imported>, ControlError> {
+    request(data_dir, "/restore", options).await
 }
 
 async fn request<Q: Serialize, A: DeserializeOwned>(

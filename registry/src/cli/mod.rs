@@ -1,5 +1,6 @@
 //! The command line: `rregistry serve` and its helpers.
 
+mod backup;
 mod config;
 mod export;
 mod failure;
@@ -8,6 +9,7 @@ mod gc;
 mod import;
 mod import_distribution;
 mod imported;
+mod restore;
 mod serve;
 mod settings;
 mod usage;
@@ -48,6 +50,8 @@ enum Command {
     Usage(usage::Usage),
     Export(export::Export),
     Import(import::Import),
+    Backup(backup::Backup),
+    Restore(restore::Restore),
     ImportDistribution(import_distribution::ImportDistribution),
     Config(config::Config),
     #[command(subcommand)]
@@ -58,6 +62,12 @@ enum Command {
     Completions {
         /// The shell.
         shell: clap_complete::Shell,
+    },
+    /// Manual pages, for packages.
+    #[command(name = "__man", hide = true)]
+    Man {
+        /// The folder that gets them.
+        folder: std::path::PathBuf,
     },
 }
 
@@ -72,12 +82,17 @@ pub fn main() -> ExitCode {
         Command::Usage(options) => usage::run(options),
         Command::Export(options) => export::run(options),
         Command::Import(options) => import::run(options),
+        Command::Backup(options) => backup::run(options),
+        Command::Restore(options) => restore::run(options),
         Command::Config(options) => config::run(&options),
         Command::User(command) => user::run(command),
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "rregistry", &mut script);
             out(&String::from_utf8_lossy(&script))
+        }
+        Command::Man { folder } => {
+            clap_mangen::generate_to(Cli::command(), folder).map_err(Into::into)
         }
     };
     match done {

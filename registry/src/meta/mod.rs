@@ -21,6 +21,7 @@ mod precondition;
 mod readers;
 mod retention;
 mod salvage;
+mod snapshot;
 mod sql;
 mod usage;
 mod writer;
@@ -39,4 +40,5 @@ pub use manifests::{Delete, Deleted, Keeps, ManifestRow, NewManifest, Put, Refer
 pub use precondition::{Listed, Precondition};
 pub use retention::{Expired, TagPush};
 pub use salvage::{Health, NamedManifest, health, salvage};
+pub use snapshot::{Snapshot, StoredBlob};
 pub use usage::{RepositoryUsage, WrongUsage};

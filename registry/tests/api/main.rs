@@ -4,6 +4,7 @@
 mod access;
 mod archives;
 mod auth;
+mod backup;
 mod blobs;
 mod check;
 mod collect;
