@@ -45,6 +45,7 @@ mod mounts;
 mod networked;
 mod networks;
 mod outputs;
+mod packages;
 mod parallel;
 mod peers;
 mod platforms;
