@@ -23,6 +23,7 @@
 //! | [`control`] | commands to a running registry |
 //! | [`metrics`] | counters |
 //! | [`outgoing`] | requests that the registry itself sends |
+//! | [`describe`] | what an image tells of itself; pure |
 //! | [`cache`] | a bounded cache that the writer keeps coherent |
 //! | [`name`] | what requests name, as types |
 //! | [`clock`], [`pattern`], [`units`] | the time, patterns for names, sizes and times as text |
@@ -34,6 +35,7 @@ pub mod cli;
 mod clock;
 pub mod config;
 pub mod control;
+mod describe;
 pub mod events;
 pub mod http;
 pub mod limits;
