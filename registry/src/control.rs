@@ -22,6 +22,7 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::task::JoinHandle;
 
 use crate::metrics::Metrics;
+use crate::operate::{Operation, operate};
 use crate::service::{
     CollectOptions, Collected, ExportOptions, Exported, ImportOptions, Imported, Registry,
     ServiceError, UsageReport,
@@ -83,6 +84,7 @@ pub fn listen(
         .route("/usage", post(usage))
         .route("/export", post(export))
         .route("/import", post(import))
+        .route("/operate", post(operation))
         .with_state(Arc::new(Control { registry, metrics }));
     Ok(tokio::spawn(async move {
         let served = axum::serve(listener, router).with_graceful_shutdown(closing);
@@ -113,7 +115,11 @@ async fn import(State(control): State<Arc<Control>>, Json(what): Json<ImportOpti
     answer(control.registry.import_layout(&what).await)
 }
 
-fn answer<T: Serialize>(done: Result<T, ServiceError>) -> Response {
+async fn operation(State(control): State<Arc<Control>>, Json(what): Json<Operation>) -> Response {
+    answer(operate(&control.registry, &what).await)
+}
+
+fn answer<T: Serialize>(done: Result<T, impl std::fmt::Display>) -> Response {
     match done {
         Ok(done) => Json(done).into_response(),
         Err(e) => (StatusCode::INTERNAL_SERVER_ERROR, e.to_string()).into_response(),
@@ -177,6 +183,17 @@ pub async fn request_import(
     options: &ImportOptions,
 ) -> Result<Option<Imported>, ControlError> {
     request(data_dir, "/import", options).await
+}
+
+/// Has the registry that serves `data_dir` do what an operator wants; `None` when none does.
+///
+/// # Errors
+/// [`ControlError`].
+pub async fn request_operation(
+    data_dir: &Path,
+    operation: &Operation,
+) -> Result<Option<serde_json::Value>, ControlError> {
+    request(data_dir, "/operate", operation).await
 }
 
 async fn request<Q: Serialize, A: DeserializeOwned>(

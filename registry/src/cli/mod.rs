@@ -8,8 +8,13 @@ mod gc;
 mod import;
 mod import_distribution;
 mod imported;
+mod inspect;
+mod ls;
+mod operate;
+mod rm;
 mod serve;
 mod settings;
+mod table;
 mod usage;
 mod user;
 
@@ -46,6 +51,11 @@ enum Command {
     Gc(gc::Gc),
     Fsck(fsck::Fsck),
     Usage(usage::Usage),
+    Ls(ls::Ls),
+    Tags(ls::Tags),
+    Inspect(inspect::Inspect),
+    Rm(rm::Rm),
+    Restore(rm::Restore),
     Export(export::Export),
     Import(import::Import),
     ImportDistribution(import_distribution::ImportDistribution),
@@ -70,6 +80,11 @@ pub fn main() -> ExitCode {
         Command::ImportDistribution(options) => import_distribution::run(options),
         Command::Fsck(options) => fsck::run(options),
         Command::Usage(options) => usage::run(options),
+        Command::Ls(options) => ls::run(options),
+        Command::Tags(options) => ls::run_tags(options),
+        Command::Inspect(options) => inspect::run(options),
+        Command::Rm(options) => rm::run(options),
+        Command::Restore(options) => rm::run_restore(options),
         Command::Export(options) => export::run(options),
         Command::Import(options) => import::run(options),
         Command::Config(options) => config::run(&options),

@@ -5,6 +5,7 @@ mod described;
 mod image;
 mod listing;
 mod manifests;
+mod search;
 mod usage;
 
 pub use blobs::Content;
