@@ -114,7 +114,7 @@ pub async fn operate(
             let tag = tag.as_deref().map(str::parse).transpose();
             let tag = tag.map_err(ServiceError::from)?;
             let digest = digest.as_deref().map(digest_of).transpose()?;
-            let restored = registry.restore(&name, tag.as_ref(), digest.as_ref(), &by);
+            let restored = registry.undelete(&name, tag.as_ref(), digest.as_ref(), &by);
             serde_json::to_value(restored.await?)
         }
     };

@@ -1,4 +1,4 @@
-//! `rregistry rm` and `rregistry restore`
+//! `rregistry rm`
 
 use clap::Args;
 
@@ -6,10 +6,9 @@ use super::failure::{Failure, err, out};
 use super::inspect::split;
 use super::operate::{Format, Operator, show_json};
 use super::settings::Settings;
-use super::table::{minute, short, table};
-use crate::meta::{Going, TagPast};
+use crate::meta::Going;
 use crate::operate::{Operation, Target};
-use crate::service::{Preview, Restored};
+use crate::service::Preview;
 use crate::units::show_size;
 
 /// Delete tags, manifests or whole repositories.
@@ -37,29 +36,6 @@ pub(super) struct Rm {
     /// What to delete.
     #[arg(value_name = "IMAGE", required = true)]
     images: Vec<String>,
-}
-
-/// Put back tags that were deleted or moved.
-///
-/// REPOSITORY:TAG points where it did before, REPOSITORY:TAG@DIGEST to that manifest, and of
-/// REPOSITORY alone all deleted tags come back. Ten places of each tag are known, for thirty days;
-/// what was collected as garbage since cannot come back.
-#[derive(Debug, Args)]
-pub(super) struct Restore {
-    #[command(flatten)]
-    settings: Settings,
-
-    /// Only list what is known.
-    #[arg(long)]
-    list: bool,
-
-    /// How to show it.
-    #[arg(long, value_enum, default_value_t = Format::Table)]
-    format: Format,
-
-    /// What to put back.
-    #[arg(value_name = "IMAGE")]
-    image: String,
 }
 
 pub(super) fn run(options: Rm) -> Result<(), Failure> {
@@ -136,61 +112,4 @@ fn report(image: &str, preview: &Preview, dry_run: bool) -> String {
     }
     text.push('\n');
     text
-}
-
-pub(super) fn run_restore(options: Restore) -> Result<(), Failure> {
-    let (name, digest) = match options.image.split_once('@') {
-        Some((name, digest)) => (name, Some(digest.to_owned())),
-        None => (options.image.as_str(), None),
-    };
-    let (repository, tag) = split(name);
-    let (repository, tag) = (repository.to_owned(), tag.map(str::to_owned));
-    if digest.is_some() && tag.is_none() {
-        return Err(format!("{}: say which tag, as in {repository}:TAG@DIGEST", name).into());
-    }
-    let operator = Operator::new(options.settings)?;
-    if options.list {
-        let past: Vec<TagPast> = operator.ask(&Operation::Past(repository, tag))?;
-        return match options.format {
-            Format::Json => show_json(&past),
-            Format::Table => out(&places(&past)),
-        };
-    }
-    let restored: Vec<Restored> =
-        operator.ask(&Operation::Restore(repository.clone(), tag, digest))?;
-    let mut failed = 0;
-    if options.format == Format::Json {
-        show_json(&restored)?;
-    }
-    for tag in &restored {
-        let (name, digest) = (&tag.tag, &tag.digest);
-        match &tag.failed {
-            None if options.format == Format::Table => {
-                out(&format!("restored {repository}:{name} to {digest}\n"))?;
-            }
-            None => {}
-            Some(why) => {
-                failed += 1;
-                err(&format!("rregistry: {repository}:{name}: {why}\n"));
-            }
-        }
-    }
-    match failed {
-        0 => Ok(()),
-        n => Err(format!("{n} of {} tags cannot be restored", restored.len()).into()),
-    }
-}
-
-fn places(past: &[TagPast]) -> String {
-    let row = |place: &TagPast| {
-        vec![
-            place.tag.clone(),
-            short(&place.digest),
-            minute(place.since),
-            minute(place.until),
-            if place.moved { "moved" } else { "deleted" }.to_owned(),
-        ]
-    };
-    let rows: Vec<_> = past.iter().map(row).collect();
-    table(&["TAG", "DIGEST", "SINCE", "UNTIL", "THEN"], &rows)
 }

@@ -100,6 +100,12 @@ pub enum ServiceError {
          one without the ending of an archive"
     )]
     Output(PathBuf),
+    /// What is to be put back is no backup.
+    #[error("{0} is no backup: it has no registry.db")]
+    NoBackup(PathBuf),
+    /// A registry is where one is to be made.
+    #[error("{0} holds a registry already")]
+    NotEmpty(PathBuf),
     /// An archive is none, or could not be written.
     #[error(transparent)]
     Archive(#[from] ArchiveError),

@@ -8,7 +8,7 @@
 //!
 //! | room | what it holds |
 //! |---|---|
-//! | `transferring` | images from and to layouts, archives and the volume of Docker's registry |
+//! | `transferring` | images from and to layouts, archives, backups and the volume of Docker's registry |
 //! | `repairing` | check, copy of the database, rebuild |
 //! | `pushing` | uploads, blobs and manifests that come or come back, and room for them |
 //! | `keeping` | deletions, garbage, rules for tags, files that nobody knows |
@@ -35,4 +35,7 @@ pub use reading::{
 };
 pub use repairing::{CheckOptions, Checked, Problem, Rebuilt};
 pub use state::{Blob, Registry, StoredManifest, UploadLimits};
-pub use transferring::{ExportOptions, Exported, ImportOptions, Imported, Selection};
+pub use transferring::{
+    BackedUp, BackupOptions, ExportOptions, Exported, ImportOptions, Imported, RestoreOptions,
+    Selection,
+};

@@ -5,6 +5,7 @@ mod access;
 mod admin;
 mod archives;
 mod auth;
+mod backup;
 mod blobs;
 mod check;
 mod collect;

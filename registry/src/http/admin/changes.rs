@@ -98,7 +98,7 @@ pub(super) async fn restore(
     let by = origin(api, caller, request, Action::Push);
     let restored = api
         .registry
-        .restore(name, tag.as_ref(), digest.as_ref(), &by)
+        .undelete(name, tag.as_ref(), digest.as_ref(), &by)
         .await?;
     show(&json!({ "name": name.as_str(), "tags": restored }))
 }

@@ -235,6 +235,8 @@ impl From<ServiceError> for ApiError {
             ServiceError::Storage(_)
             | ServiceError::Archive(_)
             | ServiceError::Output(_)
+            | ServiceError::NoBackup(_)
+            | ServiceError::NotEmpty(_)
             | ServiceError::DatabaseMissing(_)
             | ServiceError::DatabaseSound(_)
             | ServiceError::Meta(_) => {

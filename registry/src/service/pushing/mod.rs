@@ -4,10 +4,10 @@ mod blobs;
 mod manifests;
 mod needs;
 mod quota;
-mod restore;
+mod undelete;
 mod uploads;
 
 pub use manifests::{Push, Pushed};
 pub(super) use needs::needs;
 pub use quota::Intake;
-pub use restore::Restored;
+pub use undelete::Restored;

@@ -49,7 +49,7 @@ impl Registry {
     ///
     /// # Errors
     /// [`ServiceError::NothingToRestore`] when nothing is known of such a tag.
-    pub async fn restore(
+    pub async fn undelete(
         self: &Arc<Self>,
         repository: &RepositoryName,
         tag: Option<&Tag>,
