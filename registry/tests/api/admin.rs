@@ -387,7 +387,7 @@ async fn docker_searches_names_and_labels() {
         "q=%22%20OR%20%22",
         "q=%2A",
         "q=name%3Aweb",
-        "q=%00",
+        "q=web%00zz",
         "q=%27--",
     ] {
         assert_eq!(names(strange).await, [""; 0], "{strange}");

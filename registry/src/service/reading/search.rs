@@ -30,7 +30,9 @@ impl Registry {
         visible: impl Fn(&str) -> bool,
     ) -> Result<Vec<RepositoryEntry>, ServiceError> {
         let text = text.to_lowercase();
-        let words: Vec<String> = text.split_whitespace().map(str::to_owned).collect();
+        // SQLite takes text with a null to end there.
+        let words = text.split(|c: char| c.is_whitespace() || c.is_control());
+        let words: Vec<String> = words.filter(|w| !w.is_empty()).map(str::to_owned).collect();
         let words = &words[..words.len().min(WORDS)];
         let mut found = Vec::new();
         let mut seen = HashSet::new();
