@@ -22,6 +22,7 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::task::JoinHandle;
 
 use crate::metrics::Metrics;
+use crate::operate::{Operation, operate};
 use crate::service::{
     BackedUp, BackupOptions, CollectOptions, Collected, ExportOptions, Exported, ImportOptions,
     Imported, Registry, RestoreOptions, ServiceError, UsageReport,
@@ -83,6 +84,7 @@ pub fn listen(
         .route("/usage", post(usage))
         .route("/export", post(export))
         .route("/import", post(import))
+        .route("/operate", post(operation))
         .route("/backup", post(backup))
         .route("/restore", post(restore))
         .with_state(Arc::new(Control { registry, metrics }));
@@ -115,6 +117,10 @@ async fn import(State(control): State<Arc<Control>>, Json(what): Json<ImportOpti
     answer(control.registry.import_layout(&what).await)
 }
 
+async fn operation(State(control): State<Arc<Control>>, Json(what): Json<Operation>) -> Response {
+    answer(operate(&control.registry, &what).await)
+}
+
 async fn backup(State(control): State<Arc<Control>>, Json(what): Json<BackupOptions>) -> Response {
     answer(control.registry.back_up_to(&what).await)
 }
@@ -126,7 +132,7 @@ async fn restore(
     answer(control.registry.restore(&what).await)
 }
 
-fn answer<T: Serialize>(done: Result<T, ServiceError>) -> Response {
+fn answer<T: Serialize>(done: Result<T, impl std::fmt::Display>) -> Response {
     match done {
         Ok(done) => Json(done).into_response(),
         Err(e) => (StatusCode::INTERNAL_SERVER_ERROR, e.to_string()).into_response(),
@@ -190,6 +196,17 @@ pub async fn request_import(
     options: &ImportOptions,
 ) -> Result<Option<Imported>, ControlError> {
     request(data_dir, "/import", options).await
+}
+
+/// Has the registry that serves `data_dir` do what an operator wants; `None` when none does.
+///
+/// # Errors
+/// [`ControlError`].
+pub async fn request_operation(
+    data_dir: &Path,
+    operation: &Operation,
+) -> Result<Option<serde_json::Value>, ControlError> {
+    request(data_dir, "/operate", operation).await
 }
 
 /// Lets the registry that serves `data_dir` write a backup; `None` when none does.

@@ -44,6 +44,7 @@ mod lists;
 mod mounts;
 mod networked;
 mod networks;
+mod operators;
 mod outputs;
 mod packages;
 mod parallel;

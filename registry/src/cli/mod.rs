@@ -9,9 +9,15 @@ mod gc;
 mod import;
 mod import_distribution;
 mod imported;
+mod inspect;
+mod ls;
+mod operate;
 mod restore;
+mod rm;
 mod serve;
 mod settings;
+mod table;
+mod undelete;
 mod usage;
 mod user;
 
@@ -48,6 +54,10 @@ enum Command {
     Gc(gc::Gc),
     Fsck(fsck::Fsck),
     Usage(usage::Usage),
+    Ls(ls::Ls),
+    Tags(ls::Tags),
+    Inspect(inspect::Inspect),
+    Rm(rm::Rm),
     Export(export::Export),
     Import(import::Import),
     Backup(backup::Backup),
@@ -80,6 +90,10 @@ pub fn main() -> ExitCode {
         Command::ImportDistribution(options) => import_distribution::run(options),
         Command::Fsck(options) => fsck::run(options),
         Command::Usage(options) => usage::run(options),
+        Command::Ls(options) => ls::run(options),
+        Command::Tags(options) => ls::run_tags(options),
+        Command::Inspect(options) => inspect::run(options),
+        Command::Rm(options) => rm::run(options),
         Command::Export(options) => export::run(options),
         Command::Import(options) => import::run(options),
         Command::Backup(options) => backup::run(options),

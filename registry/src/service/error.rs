@@ -28,6 +28,9 @@ pub enum ServiceError {
     /// There is no such repository.
     #[error("repository {0} is not known")]
     NameUnknown(RepositoryName),
+    /// Nothing is known of where such a tag pointed, or of any that was deleted.
+    #[error("{0}: nothing is known that could be put back")]
+    NothingToRestore(RepositoryName),
     /// A name in the request is none.
     #[error(transparent)]
     Name(#[from] NameError),

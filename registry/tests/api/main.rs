@@ -2,6 +2,7 @@
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used)]
 
 mod access;
+mod admin;
 mod archives;
 mod auth;
 mod backup;
@@ -17,6 +18,7 @@ mod import;
 mod layout;
 mod limits;
 mod listing;
+mod lists;
 mod manifests;
 mod memory;
 mod model;
