@@ -29,7 +29,7 @@ mod transferring;
 pub use error::ServiceError;
 pub use keeping::{CollectOptions, Collected};
 pub use pushing::{Intake, Push, Pushed};
-pub use reading::{Content, MAX_PAGE, Referrers, UsageReport};
+pub use reading::{Content, Look, MAX_PAGE, Referrers, UsageReport};
 pub use repairing::{CheckOptions, Checked, Problem, Rebuilt};
 pub use state::{Blob, Registry, StoredManifest, UploadLimits};
 pub use transferring::{ExportOptions, Exported, ImportOptions, Imported, Selection};

@@ -1,10 +1,12 @@
 //! What a registry shows: blobs, manifests, lists, how much there is.
 
 mod blobs;
+mod inside;
 mod listing;
 mod manifests;
 mod usage;
 
 pub use blobs::Content;
+pub use inside::Look;
 pub use listing::{MAX_PAGE, Referrers};
 pub use usage::UsageReport;
