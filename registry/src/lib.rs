@@ -24,6 +24,7 @@
 //! | [`control`] | commands to a running registry |
 //! | [`metrics`] | counters |
 //! | [`outgoing`] | requests that the registry itself sends |
+//! | [`describe`] | what an image tells of itself; pure |
 //! | [`cache`] | a bounded cache that the writer keeps coherent |
 //! | [`name`] | what requests name, as types |
 //! | [`clock`], [`pattern`], [`units`] | the time, patterns for names, sizes and times as text |
@@ -36,6 +37,7 @@ mod clock;
 pub mod config;
 pub mod contents;
 pub mod control;
+mod describe;
 pub mod events;
 pub mod http;
 pub mod limits;

@@ -29,7 +29,10 @@ mod transferring;
 pub use error::ServiceError;
 pub use keeping::{CollectOptions, Collected};
 pub use pushing::{Intake, Push, Pushed};
-pub use reading::{Content, Look, MAX_PAGE, Referrers, UsageReport};
+pub use reading::{
+    Child, Config, Content, Image, Layer, Look, MAX_PAGE, Preview, ReferrerEntry, Referrers, Step,
+    UsageReport,
+};
 pub use repairing::{CheckOptions, Checked, Problem, Rebuilt};
 pub use state::{Blob, Registry, StoredManifest, UploadLimits};
 pub use transferring::{ExportOptions, Exported, ImportOptions, Imported, Selection};

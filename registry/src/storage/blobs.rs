@@ -318,6 +318,30 @@ impl BlobFiles {
         .await
     }
 
+    /// Reads a whole blob unless it is larger than `most` bytes; `None` when it is, or there is none.
+    ///
+    /// # Errors
+    /// [`StorageError`].
+    pub async fn read_up_to(
+        &self,
+        digest: &Digest,
+        most: u64,
+    ) -> Result<Option<Bytes>, StorageError> {
+        let path = self.path(digest);
+        blocking(move || {
+            let file = match File::open(&path) {
+                Ok(file) => file,
+                Err(e) if e.kind() == ErrorKind::NotFound => return Ok(None),
+                Err(e) => return Err(e).context("open", &path),
+            };
+            let mut bytes = Vec::new();
+            let read = file.take(most.saturating_add(1)).read_to_end(&mut bytes);
+            read.context("read", &path)?;
+            Ok((bytes.len() as u64 <= most).then(|| bytes.into()))
+        })
+        .await
+    }
+
     /// What is wrong with a blob's file, if anything; its content is only read when `deep`.
     ///
     /// # Errors

@@ -16,6 +16,7 @@ mod import;
 mod layout;
 mod limits;
 mod listing;
+mod lists;
 mod manifests;
 mod memory;
 mod model;

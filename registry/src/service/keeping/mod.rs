@@ -3,6 +3,7 @@
 mod collect;
 mod collected;
 mod deletions;
+mod fill;
 #[cfg(test)]
 mod growth;
 mod images;
