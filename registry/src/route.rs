@@ -65,8 +65,8 @@ pub enum Route {
     Referrers(RepositoryName, Digest),
 }
 
-/// The names of all routes; the last one is for requests without a route.
-pub const LABELS: [&str; 15] = [
+/// The names of all routes; the last two are for pages and for requests without a route.
+pub const LABELS: [&str; 16] = [
     "base",
     "catalog",
     "tags",
@@ -81,6 +81,7 @@ pub const LABELS: [&str; 15] = [
     "upload_finish",
     "upload_cancel",
     "referrers",
+    "page",
     "none",
 ];
 

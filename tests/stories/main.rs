@@ -59,3 +59,4 @@ mod shared_cache;
 mod squash;
 mod terminal;
 mod tidying;
+mod web;

@@ -4,6 +4,8 @@ use std::net::IpAddr;
 use std::path::Path;
 use std::sync::Arc;
 
+use sha2::{Digest as _, Sha256};
+
 use super::external::{KeysError, Verifier};
 use super::header::{bearer, is_empty, quoted};
 use super::htpasswd::HtpasswdError;
@@ -315,6 +317,25 @@ impl Auth {
             .ok_or(BadCredentials::Wrong)
     }
 
+    /// What the password of a user is, hashed once more: it changes with it. `None` when there is
+    /// no such user here.
+    pub(crate) fn password_stamp(&self, user: &str) -> Option<[u8; 32]> {
+        let users = self.users()?;
+        users.with(|users| Some(Sha256::digest(users.hash(user)?).into()))
+    }
+
+    /// Looks at the password file again, if it was changed.
+    pub(crate) async fn follow(&self) {
+        if let Some(users) = self.users() {
+            users.follow().await;
+        }
+    }
+
+    /// Whether those who log in have a password here.
+    pub(crate) fn has_passwords(&self) -> bool {
+        self.users().is_some()
+    }
+
     /// Whether a client that asks for this service means this one.
     pub fn is_service(&self, service: &str) -> bool {
         self.signer()
@@ -351,6 +372,12 @@ impl Auth {
                 grants.into_iter().any(lists_all) || self.allows(caller, repository, Access::Pull)
             }
         }
+    }
+
+    /// Whether somebody may do everything everywhere, and proves it by a password.
+    pub fn operates(&self, caller: &Authenticated) -> bool {
+        let rules = self.rules();
+        caller.granted.is_none() && rules.is_some_and(|rules| rules.operates(&caller.identity))
     }
 
     /// Where repositories may be that somebody may see; nowhere else.

@@ -37,7 +37,10 @@ pub struct Changes<'l> {
 impl Changes<'_> {
     /// How many paths changed so.
     pub fn count(&self, change: Change) -> usize {
-        self.paths.iter().filter(|path| path.change == change).count()
+        self.paths
+            .iter()
+            .filter(|path| path.change == change)
+            .count()
     }
 
     /// Bytes that came, less those that went.

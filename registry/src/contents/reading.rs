@@ -74,11 +74,13 @@ impl Found {
             return Ok(());
         };
         let (parent, name) = path.rsplit_once('/').unwrap_or(("", &path));
-        if name == OPAQUE_WHITEOUT {
+        if name.as_bytes() == OPAQUE_WHITEOUT {
             self.hide_below(parent);
             return Ok(());
         }
-        if let Some(gone) = name.strip_prefix(WHITEOUT_PREFIX) {
+        if name.as_bytes().starts_with(WHITEOUT_PREFIX) {
+            // The prefix is ASCII, as long in letters as in bytes.
+            let gone = &name[WHITEOUT_PREFIX.len()..];
             let path = match parent {
                 "" => gone.to_owned(),
                 parent => format!("{parent}/{gone}"),
@@ -158,7 +160,12 @@ impl Found {
             archive.consume(n);
         }
         let digest = hash.finalize();
-        file.content = Some(digest[..CONTENT].iter().map(|b| format!("{b:02x}")).collect());
+        file.content = Some(
+            digest[..CONTENT]
+                .iter()
+                .map(|b| format!("{b:02x}"))
+                .collect(),
+        );
         // The content of a file with holes is not its bytes.
         file.at = entry.segments.is_none().then_some((begin, entry.size));
         if let Some(manager) = manager {
@@ -223,7 +230,10 @@ mod tests {
         let entries = listing.entries.iter();
         entries
             .map(|e| {
-                let target = e.target.as_deref().map_or(String::new(), |t| format!(" -> {t}"));
+                let target = e
+                    .target
+                    .as_deref()
+                    .map_or(String::new(), |t| format!(" -> {t}"));
                 format!("{:?} {} {}{target}", e.kind, e.path, e.size)
             })
             .collect()
@@ -280,11 +290,17 @@ mod tests {
         let listing = list(&b"{\"a wasm module\": 1, \"padding\": \"0123456789\"}"[..]).unwrap();
         assert_eq!(listing.entries, []);
         let problem = listing.problem.unwrap();
-        assert!(problem.starts_with("this is not the archive of a layer"), "{problem}");
+        assert!(
+            problem.starts_with("this is not the archive of a layer"),
+            "{problem}"
+        );
         let tar = archive(&[("a", Some("1")), ("b", Some("2"))]);
         let listing = list(io::Cursor::new(tar[..1100].to_vec())).unwrap();
         assert_eq!(show(&listing), ["File a 1"]);
         let problem = listing.problem.unwrap();
-        assert!(problem.starts_with("the layer cannot be read further"), "{problem}");
+        assert!(
+            problem.starts_with("the layer cannot be read further"),
+            "{problem}"
+        );
     }
 }

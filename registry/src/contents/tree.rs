@@ -240,7 +240,10 @@ mod tests {
         assert_eq!(tree.size(), 2 + 1 + 3 + 10);
         let root = tree.children("").unwrap();
         let names: Vec<_> = root.iter().map(|c| (c.name, c.size, c.files)).collect();
-        assert_eq!(names, [("a", 2, 1), ("c", 3, 1), ("a.b", 1, 0), ("f", 10, 0)]);
+        assert_eq!(
+            names,
+            [("a", 2, 1), ("c", 3, 1), ("a.b", 1, 0), ("f", 10, 0)]
+        );
         assert!(tree.children("c/d").is_none());
         assert!(tree.children("a.b").is_none());
         assert_eq!(tree.children("a").unwrap().len(), 1);

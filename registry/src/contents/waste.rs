@@ -49,12 +49,18 @@ pub fn waste(layers: &[&Listing]) -> Waste {
                 Kind::Whiteout => below
                     .get(&entry.path)
                     .filter(|placed| placed.entry.is_directory())
-                    .map_or(0, |_| below.below(&entry.path).map(|(_, p)| p.entry.size).sum()),
+                    .map_or(0, |_| {
+                        below.below(&entry.path).map(|(_, p)| p.entry.size).sum()
+                    }),
                 _ if has_more(layer, at) => continue,
                 _ => entry.size,
             };
             let path = seen.entry(&entry.path).or_default();
-            path.least = if path.times == 0 { size } else { path.least.min(size) };
+            path.least = if path.times == 0 {
+                size
+            } else {
+                path.least.min(size)
+            };
             path.times += 1;
             path.bytes += size;
         }

@@ -6,6 +6,7 @@
 //! |---|---|
 //! | `router` | which handler answers which path |
 //! | `around` | what is done around every answer |
+//! | `pages` | the web page |
 //! | `operations` | fixed paths beside the API: health, metrics, tokens |
 //! | `v2` | the distribution API, by resource |
 //! | `guards` | who is let in, how often, how slowly |
@@ -20,6 +21,7 @@ mod around;
 mod guards;
 mod log;
 mod operations;
+mod pages;
 mod request;
 mod router;
 mod v2;

@@ -27,7 +27,7 @@ mod state;
 mod transferring;
 
 pub use error::ServiceError;
-pub use keeping::{CollectOptions, Collected};
+pub use keeping::{CollectOptions, Collected, RulesOf};
 pub use pushing::{Intake, Push, Pushed};
 pub use reading::{
     Child, Config, Content, Image, Layer, Look, MAX_PAGE, Preview, ReferrerEntry, Referrers, Step,

@@ -11,5 +11,7 @@ mod orphans;
 mod pace;
 mod retention;
 mod ruled;
+mod rules;
 
 pub use collected::{CollectOptions, Collected};
+pub use rules::RulesOf;

@@ -135,7 +135,12 @@ impl Registry {
     ) -> Result<Vec<u8>, ServiceError> {
         let blob = self.blob(repository, digest).await?;
         let unknown = || ServiceError::BlobUnknown(digest.clone());
-        let _turn = self.looking.readers.acquire().await.map_err(|_| unknown())?;
+        let _turn = self
+            .looking
+            .readers
+            .acquire()
+            .await
+            .map_err(|_| unknown())?;
         let (files, digest) = (self.blobs.clone(), blob.digest.clone());
         let stopped = self.stop.flag();
         blocking(move || {
@@ -160,7 +165,9 @@ fn part(
     let mut buffer = vec![0; 256 << 10];
     let mut left = offset;
     while left > 0 {
-        let want = buffer.len().min(usize::try_from(left).unwrap_or(usize::MAX));
+        let want = buffer
+            .len()
+            .min(usize::try_from(left).unwrap_or(usize::MAX));
         let n = plain.read(&mut buffer[..want])?;
         if n == 0 || stopped() {
             return Err(io::ErrorKind::UnexpectedEof.into());

@@ -6,6 +6,7 @@ mod image;
 mod inside;
 mod listing;
 mod manifests;
+mod past;
 mod usage;
 
 pub use blobs::Content;
