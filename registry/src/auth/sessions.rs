@@ -18,7 +18,7 @@ use sha2::{Digest as _, Sha256};
 use crate::sync::lock;
 
 /// How long somebody stays logged in.
-pub(crate) const LIFETIME: Duration = Duration::from_secs(12 * 3600);
+const LIFETIME: Duration = Duration::from_secs(12 * 3600);
 /// How many are logged in at once; more log out who was logged in first.
 const MOST: usize = 10_000;
 /// Random bytes of a value.

@@ -6,7 +6,7 @@ use oci::{Descriptor, ManifestDocument};
 use serde_json::Value;
 
 use super::handler::Done;
-use super::parts::{crumbs, nothing, short, size};
+use super::parts::{count, crumbs, nothing, short, size};
 use super::path;
 use super::stop::Stop;
 use super::view::View;
@@ -188,7 +188,7 @@ fn license(package: &Value) -> String {
 
 fn bill(form: &str, packages: &[Package]) -> Markup {
     html! {
-        p { (form) ", " (packages.len()) " packages" }
+        p { (form) ", " (count(packages.len(), "package")) }
         table {
             caption.hidden { "Packages" }
             thead { tr {

@@ -1,6 +1,7 @@
 //! One image, index or other artifact.
 
 use maud::{Markup, html};
+use oci::MediaType;
 use serde_json::Value;
 
 use super::config::{Fact, facts};
@@ -25,6 +26,7 @@ pub(super) async fn page(
         .config
         .as_ref()
         .and_then(|config| config.document.as_ref());
+    let signatures = signatures(view, name, &image.manifest.digest).await;
     let content = html! {
         (crumbs(name.as_str(), &[(&reference, "")]))
         h1 { (title) }
@@ -40,8 +42,8 @@ pub(super) async fn page(
                 @for (key, value) in &image.annotations { dt { (key) } dd { (value) } }
             }
         }
-        @if !image.referrers.is_empty() {
-            (referrers(name, &image.referrers, image.more_referrers))
+        @if !image.referrers.is_empty() || !signatures.is_empty() {
+            (referrers(name, &image.referrers, image.more_referrers, &signatures))
         }
         @if image.history.iter().any(|step| step.layer.is_none()) { (history(&image.history)) }
     };
@@ -81,10 +83,10 @@ fn actions(view: &View<'_>, name: &RepositoryName, image: &Image, reference: &st
     let is_tag = !reference.contains(':');
     html! {
         p.actions {
-            @if !image.layers.is_empty() {
+            @if !image.layers.is_empty() && !is_artifact(image) {
                 a.button href=(path::at("files", name, by_digest)) { "Browse files" }
             }
-            @if image.subject.is_some() || image.layers.len() == 1 {
+            @if is_artifact(image) {
                 a.button href=(path::at("document", name, by_digest)) { "Read content" }
             }
             @if is_tag { a href=(path::at("past", name, reference)) { "History of this tag" } }
@@ -96,6 +98,12 @@ fn actions(view: &View<'_>, name: &RepositoryName, image: &Image, reference: &st
             }
         }
     }
+}
+
+/// Whether it is something else than an image that can run.
+fn is_artifact(image: &Image) -> bool {
+    let kind = image.config.as_ref().map(|config| &config.media_type);
+    image.subject.is_some() || kind.is_some_and(|kind| !MediaType::new(kind).is_image_config())
 }
 
 fn commands(view: &View<'_>, name: &RepositoryName, image: &Image, reference: &str) -> Markup {
@@ -224,7 +232,35 @@ fn settings(document: &Value) -> Markup {
     }
 }
 
-fn referrers(name: &RepositoryName, referrers: &[ReferrerEntry], more: bool) -> Markup {
+/// Tags that are named by an image's digest, as cosign has them, with what each is.
+async fn signatures(
+    view: &View<'_>,
+    name: &RepositoryName,
+    digest: &str,
+) -> Vec<(&'static str, String)> {
+    let mut found = Vec::new();
+    for (suffix, kind) in [
+        (".sig", "cosign signature"),
+        (".att", "cosign attestation"),
+        (".sbom", "cosign bill of materials"),
+    ] {
+        let text = format!("{}{suffix}", digest.replace(':', "-"));
+        if let Ok(tag) = text.parse() {
+            let reference = ManifestRef::Tag(tag);
+            if view.api.registry.manifest(name, &reference).await.is_ok() {
+                found.push((kind, text));
+            }
+        }
+    }
+    found
+}
+
+fn referrers(
+    name: &RepositoryName,
+    referrers: &[ReferrerEntry],
+    more: bool,
+    signatures: &[(&str, String)],
+) -> Markup {
     html! {
         h2 { "Referrers" }
         p.quiet { "Signatures, bills of materials and whatever else refers to this image." }
@@ -236,6 +272,13 @@ fn referrers(name: &RepositoryName, referrers: &[ReferrerEntry], more: bool) -> 
                 th scope="col" { "Digest" }
             } }
             tbody {
+                @for (kind, tag) in signatures {
+                    tr {
+                        th scope="row" { a href=(path::at("document", name, tag)) { (kind) } }
+                        td.number {}
+                        td { a href=(path::at("image", name, tag)) { "tag" } }
+                    }
+                }
                 @for referrer in referrers {
                     tr {
                         th scope="row" {

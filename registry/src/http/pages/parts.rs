@@ -43,6 +43,14 @@ fn ago(seconds: i64) -> String {
     }
 }
 
+/// So many of something.
+pub(super) fn count(n: impl TryInto<u64> + Copy, one: &str) -> String {
+    match n.try_into().unwrap_or(u64::MAX) {
+        1 => format!("1 {one}"),
+        n => format!("{n} {one}s"),
+    }
+}
+
 /// A digest as short as people can take it.
 pub(super) fn short(digest: &str) -> &str {
     let hex = digest.split_once(':').map_or(digest, |(_, hex)| hex);

@@ -163,7 +163,7 @@ mod tests {
             ("/ui/image/a/b@$D", r#"Image("a/b", Digest($D))"#),
             ("/ui/image/a%2Fb%3Av1", r#"Image("a/b", Tag("v1"))"#),
             ("/ui/remove/a", "-"),
-            ("/ui/past/a:v1", r#"Past("a", Tag("v1"))"#),
+            ("/ui/past/a:v1", r#"Past("a", "v1")"#),
             ("/ui/past/a@$D", "-"),
             ("/ui/image/a", "-"),
             ("/ui/image/a:", "-"),

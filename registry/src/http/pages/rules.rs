@@ -3,7 +3,7 @@
 use maud::{Markup, html};
 
 use super::handler::Done;
-use super::parts::{crumbs, nothing, size};
+use super::parts::{count, crumbs, nothing, size};
 use super::path;
 use super::stop::Stop;
 use super::view::View;
@@ -49,7 +49,7 @@ fn retention(name: &RepositoryName, rule: &Retention, rules: &RulesOf) -> Markup
     html! {
         p { "The rule for " code { (rule.repository) } " keeps:" }
         ul {
-            @if let Some(n) = rule.keep_newest { li { "the " (n) " tags that were pushed last" } }
+            @if let Some(n) = rule.keep_newest { li { (count(n, "tag")) " pushed last" } }
             @if let Some(time) = rule.keep_pushed_within {
                 li { "tags pushed within " (days(time)) }
             }
@@ -68,8 +68,9 @@ fn retention(name: &RepositoryName, rule: &Retention, rules: &RulesOf) -> Markup
             (nothing("Nothing would go.", html! {}))
         } @else {
             p {
-                (rules.tags.len()) " tags and " (rules.manifests) " images without a tag, with the \
-                 next collection of garbage."
+                (count(rules.tags.len(), "tag")) " and "
+                (count(rules.manifests, "image")) " without a tag, with the next collection of \
+                 garbage."
             }
             p.tags {
                 @for tag in rules.tags.iter().take(NAMED) {

@@ -326,3 +326,31 @@ async fn guessing_passwords_gets_nowhere() {
     }
     assert!(refused > 0);
 }
+
+#[tokio::test]
+async fn pages_are_read_and_forms_are_sent() {
+    let app = app().await;
+    let browser = Browser::new(&app);
+    browser.login("root").await;
+    let token = token(&browser.page("/ui/").await);
+    for path in ["/ui/", "/ui/tags/team/app", "/ui/storage"] {
+        let answer = browser.post(path, &[], &format!("token={token}")).await;
+        assert_eq!(answer.ok(405).header("allow"), "GET, HEAD", "{path}");
+        for method in ["PUT", "DELETE", "PATCH", "OPTIONS"] {
+            let answer = app.request(method, path, &[], "").await;
+            // Who is not logged in is not told what there is.
+            assert!(
+                [303, 405].contains(&answer.status.as_u16()),
+                "{method} {path}"
+            );
+        }
+        let head = app.head(path).await;
+        assert!(head.body.is_empty(), "{path}");
+    }
+    // More than a form of ours can be.
+    let large = format!("token={token}&x={}", "y".repeat(20_000));
+    browser
+        .post("/ui/remove/team/app:v1", &[], &large)
+        .await
+        .ok(400);
+}

@@ -210,10 +210,36 @@ async fn a_bill_of_materials_is_a_table() {
     );
     assert!(page.contains("application/spdx+json"));
     let page = browser.page(&format!("/ui/document/app@{referrer}")).await;
-    assert!(page.contains("SPDX 2.3, 1 packages"), "{page}");
+    assert!(page.contains("SPDX 2.3, 1 package<"), "{page}");
     assert!(
         page.contains("<th scope=\"row\">musl</th><td>1.2.5</td>"),
         "{page}"
+    );
+}
+
+#[tokio::test]
+async fn signatures_of_cosign_are_found_by_their_tags() {
+    let app = App::new().await;
+    let image = push(&app, "", "app:v1", &config(&[]), &[layer(&[("a", "b")])]).await;
+    let tag = format!("{}.sig", image.to_string().replace(':', "-"));
+    let payload = json!({"critical": {"type": "cosign container image signature"}});
+    let bytes = payload.to_string().into_bytes();
+    let kind = "application/vnd.oci.image.config.v1+json";
+    let annotations = json!({"annotations": {"dev.cosignproject.cosign/signature": "MEUC"}});
+    let name = format!("app:{tag}");
+    push_with(&app, "", &name, (kind, &json!({})), &[bytes], annotations).await;
+    let browser = Browser::new(&app);
+    let page = browser.page("/ui/image/app:v1").await;
+    let link = format!("<a href=\"/ui/document/app:{tag}\">cosign signature</a>");
+    assert!(page.contains(&link), "{page}");
+    let page = browser.page(&format!("/ui/document/app:{tag}")).await;
+    assert!(page.contains("cosign container image signature"), "{page}");
+    assert!(page.contains("MEUC"), "{page}");
+    assert!(
+        browser
+            .page("/ui/tags/app")
+            .await
+            .contains(">signed</span>")
     );
 }
 
