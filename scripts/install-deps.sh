@@ -19,13 +19,16 @@ log() {
 build=(gcc libc6-dev make)
 demo=(busybox-static ca-certificates curl)
 clients=(docker.io buildah podman skopeo umoci docker-registry crun runc)
+browser=(chromium fonts-liberation)
+# Node's own packages bring npm along, and Debian's does not go with them.
+command -v npm >/dev/null || browser+=(nodejs npm)
 tools=(qemu-user-static attr debootstrap uidmap passt iproute2 nftables iptables jq xz-utils bzip2 zstd openssl procps e2fsprogs zsh fish tmux)
 case "${1:-}" in
 build) packages=("${build[@]}") ;;
 demo) packages=("${build[@]}" "${demo[@]}") ;;
 dist) packages=("${build[@]}" musl-tools binutils) ;;
 lint) packages=("${build[@]}" shellcheck) ;;
-test) packages=("${build[@]}" "${demo[@]}" "${clients[@]}" "${tools[@]}") ;;
+test) packages=("${build[@]}" "${demo[@]}" "${clients[@]}" "${tools[@]}" "${browser[@]}") ;;
 -h | --help)
     sed -n '2,/^set/{/^#/s/^# \{0,1\}//p}' "$0"
     exit 0

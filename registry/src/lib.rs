@@ -16,6 +16,7 @@
 //! | [`quota`] | how much may be stored, and what is promised; pure |
 //! | [`meta`] | all SQL: repositories, links, manifests, tags |
 //! | [`storage`] | blob files and upload sessions |
+//! | [`contents`] | what is inside layers; pure |
 //! | [`events`] | what happens to images, and who is told; pure |
 //! | [`auth`] | users, passwords and access rules |
 //! | [`limits`] | how much a client may have at once, and how often it may ask; pure |
@@ -36,6 +37,7 @@ pub mod cache;
 pub mod cli;
 mod clock;
 pub mod config;
+pub mod contents;
 pub mod control;
 mod describe;
 pub mod events;

@@ -65,8 +65,8 @@ pub enum Route {
     Referrers(RepositoryName, Digest),
 }
 
-/// The names of all routes; the last one is for requests without a route.
-pub const LABELS: [&str; 18] = [
+/// The names of all routes; the last two are for pages and for requests without a route.
+pub const LABELS: [&str; 19] = [
     "base",
     "catalog",
     "tags",
@@ -84,6 +84,7 @@ pub const LABELS: [&str; 18] = [
     "search",
     "api_read",
     "api_change",
+    "page",
     "none",
 ];
 

@@ -61,3 +61,4 @@ mod shared_cache;
 mod squash;
 mod terminal;
 mod tidying;
+mod web;

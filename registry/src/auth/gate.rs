@@ -4,6 +4,8 @@ use std::net::IpAddr;
 use std::path::Path;
 use std::sync::Arc;
 
+use sha2::{Digest as _, Sha256};
+
 use super::external::{KeysError, Verifier};
 use super::header::{bearer, is_empty, quoted};
 use super::htpasswd::HtpasswdError;
@@ -313,6 +315,25 @@ impl Auth {
             .with(|users| refresh::user(signer, token, |user| users.hash(user)))
             .map(|user| Identity::User(user.into()))
             .ok_or(BadCredentials::Wrong)
+    }
+
+    /// What the password of a user is, hashed once more: it changes with it. `None` when there is
+    /// no such user here.
+    pub(crate) fn password_stamp(&self, user: &str) -> Option<[u8; 32]> {
+        let users = self.users()?;
+        users.with(|users| Some(Sha256::digest(users.hash(user)?).into()))
+    }
+
+    /// Looks at the password file again, if it was changed.
+    pub(crate) async fn follow(&self) {
+        if let Some(users) = self.users() {
+            users.follow().await;
+        }
+    }
+
+    /// Whether those who log in have a password here.
+    pub(crate) fn has_passwords(&self) -> bool {
+        self.users().is_some()
     }
 
     /// Whether a client that asks for this service means this one.

@@ -12,6 +12,7 @@
 //! | [`token`], [`refresh`] | tokens that we make and know again |
 //! | [`external`], [`jwks`] | those of a token server elsewhere, verified with its keys |
 //! | [`rules`] | what each may do where |
+//! | [`sessions`] | who is logged in with a browser |
 //! | [`identity`] | who somebody is |
 
 mod backoff;
@@ -24,6 +25,7 @@ mod jwks;
 mod private_file;
 mod refresh;
 pub mod rules;
+pub(crate) mod sessions;
 pub mod settings;
 pub mod token;
 mod users;

@@ -197,6 +197,8 @@ mod tests {
             assert!(rules.allow(&user("a"), "x/y", access));
             assert!(!rules.allow(&Identity::Anonymous, "x/y", access));
         }
+        assert!(rules.operates(&user("a")));
+        assert!(!rules.operates(&Identity::Anonymous));
     }
 
     #[test]

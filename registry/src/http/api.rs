@@ -8,6 +8,7 @@ use http::request::Parts;
 use super::log::AccessLog;
 use super::request::origin;
 use crate::auth::Auth;
+use crate::auth::sessions::Sessions;
 use crate::config::{Config, Limits};
 use crate::limits::{Client, Open, Rates};
 use crate::metrics::Metrics;
@@ -35,6 +36,8 @@ pub struct Api {
     pub(super) access_log: Option<AccessLog>,
     pub(super) throttle: Throttle,
     pub(super) body_idle: Option<Duration>,
+    /// Who is logged in with a browser; `None` where there is no web page.
+    pub(super) sessions: Option<Sessions>,
 }
 
 impl Api {
@@ -53,6 +56,7 @@ impl Api {
             access_log: None,
             throttle: Throttle::default(),
             body_idle: None,
+            sessions: sessions(),
         }
     }
 
@@ -83,6 +87,7 @@ impl Api {
                 json: config.log_json,
             }),
             throttle: Throttle::new(&config.limits),
+            sessions: if config.web { sessions() } else { None },
             body_idle: (!config.limits.body_idle.is_zero()).then_some(config.limits.body_idle),
             ..Self::open(registry)
         }
@@ -96,6 +101,14 @@ impl Api {
         }
         origin(request, self.scheme)
     }
+}
+
+/// Nobody is logged in yet. Without random numbers there is no page.
+fn sessions() -> Option<Sessions> {
+    let sessions = Sessions::new();
+    sessions
+        .inspect_err(|e| tracing::error!(error = %e, "there is no web page"))
+        .ok()
 }
 
 /// The limits that are on.

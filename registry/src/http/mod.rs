@@ -6,6 +6,7 @@
 //! |---|---|
 //! | `router` | which handler answers which path |
 //! | `around` | what is done around every answer |
+//! | `pages` | the web page |
 //! | `operations` | fixed paths beside the API: health, metrics, tokens |
 //! | `admin` | the API for people and their tools, and Docker's old search |
 //! | `v2` | the distribution API, by resource |
@@ -22,6 +23,7 @@ mod around;
 mod guards;
 mod log;
 mod operations;
+mod pages;
 mod request;
 mod router;
 mod v2;

@@ -27,10 +27,10 @@ mod state;
 mod transferring;
 
 pub use error::ServiceError;
-pub use keeping::{CollectOptions, Collected};
+pub use keeping::{CollectOptions, Collected, RulesOf};
 pub use pushing::{Intake, Push, Pushed, Restored};
 pub use reading::{
-    Child, Config, Content, Image, Layer, MAX_PAGE, Preview, ReferrerEntry, Referrers, Step,
+    Child, Config, Content, Image, Layer, Look, MAX_PAGE, Preview, ReferrerEntry, Referrers, Step,
     UsageReport,
 };
 pub use repairing::{CheckOptions, Checked, Problem, Rebuilt};

@@ -5,12 +5,14 @@
 mod blobs;
 mod error;
 mod files;
+mod listings;
 mod pipeline;
 mod pool;
 mod read;
 mod sessions;
 mod uploads;
 
+pub(crate) use blobs::LISTINGS;
 pub use blobs::{BlobFiles, Flaw, Staged};
 pub(crate) use error::Context;
 pub use error::{StorageError, UploadError};

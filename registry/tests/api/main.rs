@@ -36,6 +36,7 @@ mod tls;
 mod token_server;
 mod upgrade;
 mod uploads;
+mod web;
 mod webhook_process;
 mod webhooks;
 mod wire;

@@ -71,6 +71,31 @@ fn source(request: &Parts) -> Option<RepositoryName> {
 pub(in crate::http) struct Caller(Option<(Arc<Auth>, Authenticated)>);
 
 impl Caller {
+    /// Somebody who came without a token: known from elsewhere, or nobody in particular.
+    pub(in crate::http) fn of(auth: Option<&Arc<Auth>>, identity: Identity) -> Self {
+        let who = Authenticated {
+            identity,
+            granted: None,
+        };
+        Self(auth.map(|auth| (Arc::clone(auth), who)))
+    }
+
+    /// Whether the caller may do something in a repository.
+    pub(in crate::http) fn may(&self, repository: &str, access: Access) -> bool {
+        match &self.0 {
+            None => true,
+            Some((auth, who)) => auth.allows(who, repository, access),
+        }
+    }
+
+    /// Whether the caller may do everything everywhere.
+    pub(in crate::http) fn is_operator(&self) -> bool {
+        match &self.0 {
+            None => true,
+            Some((auth, who)) => auth.operates(who),
+        }
+    }
+
     /// Whether the caller may read a repository.
     pub(in crate::http) fn may_pull(&self, repository: &str) -> bool {
         match &self.0 {

@@ -12,5 +12,7 @@ mod pace;
 mod repositories;
 mod retention;
 mod ruled;
+mod rules;
 
 pub use collected::{CollectOptions, Collected};
+pub use rules::RulesOf;
