@@ -269,17 +269,23 @@ impl Meta {
         end: &str,
     ) -> Result<Listing<RepositoryEntry>, MetaError> {
         let (than, order) = query.order();
-        let (key, within) = match query.sort {
-            // Bounds on one side each, so that the index is entered at the right place.
-            Sort::Name if query.descending => ("0", "name < ?2 AND name <= min(?2, ?4)"),
-            Sort::Name => ("0", "name > ?2 AND name >= max(?2, ?3)"),
-            Sort::Time => ("pushed_at", ""),
-            Sort::Size => ("bytes", ""),
+        let key = match query.sort {
+            Sort::Name => "0",
+            Sort::Time => "pushed_at",
+            Sort::Size => "bytes",
         };
+        // What has a plus is compared and enters no index: each is entered at one place.
         let (within, by) = match query.sort {
-            Sort::Name => (within.to_owned(), format!("name {order}")),
-            _ => (
-                format!("({key}, name) {than} (?1, ?2)"),
+            Sort::Name if query.descending => (
+                "name <= min(?2, ?4) AND +name < ?2 AND name >= ?3".to_owned(),
+                "name DESC".to_owned(),
+            ),
+            Sort::Name => (
+                "name >= max(?2, ?3) AND +name > ?2 AND name <= ?4".to_owned(),
+                "name ASC".to_owned(),
+            ),
+            Sort::Time | Sort::Size => (
+                format!("({key}, name) {than} (?1, ?2) AND +name >= ?3 AND +name <= ?4"),
                 format!("{key} {order}, name {order}"),
             ),
         };
@@ -288,8 +294,7 @@ impl Meta {
         let rows: Vec<Row> = sqlx::query_as(AssertSqlSafe(format!(
             "SELECT {key}, name, description, tags, bytes, pushed_at, pulled_at
              FROM repository_list
-             WHERE {within} AND name >= ?3 AND name <= ?4
-               AND (?5 = '' OR instr(name, ?5) > 0) AND ?1 IS NOT NULL
+             WHERE {within} AND (?5 = '' OR instr(name, ?5) > 0) AND ?1 IS NOT NULL
              ORDER BY {by} LIMIT ?6"
         )))
         .bind(after_key)
@@ -343,10 +348,11 @@ impl Meta {
         repository: &RepositoryName,
         query: &ListQuery,
     ) -> Result<Option<Listing<TagEntry>>, MetaError> {
-        let id: Option<i64> = sqlx::query_scalar("SELECT id FROM repositories WHERE name = ?")
-            .bind(repository.as_str())
-            .fetch_optional(&self.readers)
-            .await?;
+        let id: Option<i64> =
+            sqlx::query_scalar("SELECT id FROM repositories WHERE name = ? AND emptied = 0")
+                .bind(repository.as_str())
+                .fetch_optional(&self.readers)
+                .await?;
         let Some(id) = id else { return Ok(None) };
         let (than, order) = query.order();
         // By name from the tags themselves: those of an older version may not be sorted yet.

@@ -172,7 +172,7 @@ impl Meta {
         repository: &RepositoryName,
     ) -> Result<Option<Going>, MetaError> {
         let row: Option<(i64, i64)> =
-            sqlx::query_as("SELECT id, bytes FROM repositories WHERE name = ?")
+            sqlx::query_as("SELECT id, bytes FROM repositories WHERE name = ? AND emptied = 0")
                 .bind(repository.as_str())
                 .fetch_optional(&self.readers)
                 .await?;

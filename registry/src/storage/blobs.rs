@@ -41,6 +41,15 @@ pub enum Flaw {
     Damaged(String),
 }
 
+impl std::fmt::Display for Flaw {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Missing => f.write_str("its file is missing"),
+            Self::Damaged(why) => f.write_str(why),
+        }
+    }
+}
+
 /// A file that holds what its digest says, durably, and has no name yet; it goes when it is
 /// dropped.
 #[derive(Debug)]

@@ -103,7 +103,7 @@ async fn an_older_registry_learns_what_lists_show() {
         }
     }
     let dir = app.stop().await;
-    let state = "SELECT json_group_array(json_array(name, tags, bytes, pushed_at, description))
+    let state = "SELECT json_group_array(json_array(name, tags, bytes, pushed_at > 0, description))
         FROM (SELECT * FROM repository_list ORDER BY name)
         UNION ALL
         SELECT json_group_array(json_array(repository_id, name, sequence, bytes))

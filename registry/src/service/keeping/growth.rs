@@ -296,17 +296,19 @@ async fn described_pages_do_not_grow() {
             Err(_) => "team/r000001".parse().unwrap(),
         };
         let mut all = Vec::new();
+        // Far into each, and with a full page behind.
+        let (row, tag) = (images as i64 * 7 / 100, images as i64 * 9 / 10);
         let middles = [
             (Sort::Name, 0, 0),
-            (Sort::Time, 50, 500),
-            (Sort::Size, 50 * 7919, 500_000),
+            (Sort::Time, row, tag),
+            (Sort::Size, row * 7919, 900_000),
         ];
-        for (sort, repository, tag) in middles {
+        for (sort, repository, place) in middles {
             for descending in [false, true] {
                 for middle in [false, true] {
                     let after = middle.then(|| Cursor {
                         key: repository,
-                        name: "team/r000050".to_owned(),
+                        name: format!("team/r{row:06}"),
                     });
                     let mut query = ListQuery {
                         sort,
@@ -320,8 +322,8 @@ async fn described_pages_do_not_grow() {
                     assert!(!page.unwrap().entries.is_empty());
                     all.push((format!("repositories: {query:?}"), count));
                     if let Some(after) = &mut query.after {
-                        after.name = "v000500".to_owned();
-                        after.key = tag;
+                        after.name = format!("v{tag:06}");
+                        after.key = place;
                     }
                     let page = registry.tag_entries(&name, &query);
                     let (page, count) = steps(&registry, page).await;
@@ -330,6 +332,11 @@ async fn described_pages_do_not_grow() {
                 }
             }
         }
+        // All of them have the word, and in the name.
+        let (found, count) = steps(&registry, registry.search("team", 5, |_| true)).await;
+        assert_eq!(found.unwrap().len(), 5);
+        // A page of two hundred, and not all of them.
+        assert!(count > 0 && count <= 4000, "a search takes {count} steps");
         counted.push(all);
     }
     for ((what, small), (_, large)) in counted[0].iter().zip(&counted[1]) {

@@ -9,6 +9,7 @@ mod growth;
 mod images;
 mod orphans;
 mod pace;
+mod repositories;
 mod retention;
 mod ruled;
 mod rules;

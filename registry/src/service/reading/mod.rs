@@ -6,7 +6,7 @@ mod image;
 mod inside;
 mod listing;
 mod manifests;
-mod past;
+mod search;
 mod usage;
 
 pub use blobs::Content;
