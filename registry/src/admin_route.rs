@@ -9,7 +9,7 @@ use crate::name::{ManifestRef, RepositoryName};
 use crate::route::{RouteError, decode, reference, repository};
 
 /// Where all of it is.
-pub const BASE: &str = "/api/v1/";
+const BASE: &str = "/api/v1/";
 
 /// What a request to the API for people and their tools wants.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,7 +41,7 @@ pub enum AdminRoute {
 }
 
 impl AdminRoute {
-    /// The route of a request whose path begins with [`BASE`].
+    /// The route of a request whose path begins with `/api/v1/`.
     ///
     /// # Errors
     /// See [`RouteError`].

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::events::RequestOrigin;
-use crate::meta::{ListQuery, Precondition};
+use crate::meta::{ListQuery, MetaError, Precondition};
 use crate::name::{ManifestRef, RepositoryName};
 use crate::service::{Registry, ServiceError};
 
@@ -42,28 +42,17 @@ pub struct Target {
     pub reference: Option<String>,
 }
 
-/// Why it was not done.
-#[derive(Debug, thiserror::Error)]
-pub enum OperationError {
-    /// The registry said no.
-    #[error(transparent)]
-    Service(#[from] ServiceError),
-    /// The answer is no JSON: a bug.
-    #[error("the answer: {0}")]
-    Answer(#[from] serde_json::Error),
-}
-
 /// Places of tags that are told.
 const PLACES: u32 = 1000;
 
 /// Does it; the answer is what the method of [`Registry`] returns, as JSON.
 ///
 /// # Errors
-/// [`OperationError`].
+/// [`ServiceError`].
 pub async fn operate(
     registry: &Arc<Registry>,
     operation: &Operation,
-) -> Result<Value, OperationError> {
+) -> Result<Value, ServiceError> {
     // Nobody asked over the network.
     let by: RequestOrigin = None;
     let answer = match operation {
@@ -118,7 +107,7 @@ pub async fn operate(
             serde_json::to_value(restored.await?)
         }
     };
-    Ok(answer?)
+    answer.map_err(|e| MetaError::Corrupt(format!("an answer as JSON: {e}")).into())
 }
 
 fn repository(name: &str) -> Result<RepositoryName, ServiceError> {

@@ -141,10 +141,7 @@ fn docker_and_rbuild_search_a_registry() {
         let found = stars.args(format).arg(registry.name(term)).ok().out();
         assert_eq!(found, "", "{term}");
     }
-    let found = Cmd::new("curl")
-        .args(["-fsS", "--get", "--data-urlencode", "q=serves pages"])
-        .arg(format!("http://{}/api/v1/search", registry.address()))
-        .ok()
-        .json();
+    let found = registry.get("/api/v1/search?q=serves+pages");
+    let found: Value = serde_json::from_slice(&found.body).expect("JSON");
     assert_eq!(found["repositories"][0]["name"], "team/web");
 }

@@ -61,6 +61,11 @@ async fn an_older_registry_learns_the_times_of_its_tags() {
             .len(),
         5
     );
+    // Their files are gone, so that only the database tells of them.
+    registry.fill_lists().await.unwrap();
+    let app = "app".parse().unwrap();
+    let listed = registry.repository_entry(&app).await.unwrap();
+    assert_eq!((listed.tags, listed.pushed), (3, Some(400)));
     registry.close().await;
     let mut connection = connect(&data).await;
     let times: Vec<i64> = sqlx::query_scalar("SELECT untagged_at FROM manifests ORDER BY id")

@@ -11,7 +11,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
-use super::handler::show;
+use super::shown::show;
 use crate::control;
 use crate::events::{Action, RequestOrigin};
 use crate::http::answer::ApiError;

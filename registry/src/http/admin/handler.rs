@@ -8,9 +8,9 @@ use axum::response::{IntoResponse, Response};
 use http::StatusCode;
 use http::header::HeaderValue;
 use http::request::Parts;
-use serde::Serialize;
-use serde_json::{Value, json};
+use serde_json::Value;
 
+use super::shown::{bad, show};
 use super::{changes, lists};
 use crate::admin_route::AdminRoute;
 use crate::auth::rules::Access;
@@ -113,28 +113,4 @@ fn trial(query: &Query) -> Result<bool, ApiError> {
         Some("" | "true") => Ok(true),
         Some(other) => Err(bad("dry_run", "true or false", other)),
     }
-}
-
-/// The answer to a parameter that is none.
-pub(super) fn bad(name: &str, wanted: &str, given: &str) -> ApiError {
-    ApiError::new(
-        StatusCode::BAD_REQUEST,
-        "UNSUPPORTED",
-        format!("{name} is {wanted}"),
-        json!({ name: given }),
-    )
-}
-
-/// An answer as JSON.
-pub(super) fn show(what: &impl Serialize) -> Result<Response, ApiError> {
-    let text = serde_json::to_string(what).map_err(|e| {
-        tracing::error!(error = %e, "an answer could not be written");
-        ApiError::new(
-            StatusCode::INTERNAL_SERVER_ERROR,
-            "UNKNOWN",
-            "the registry failed; its log says why",
-            Value::Null,
-        )
-    })?;
-    Ok(answer::json(text))
 }

@@ -3,7 +3,7 @@
 use axum::response::Response;
 use serde_json::json;
 
-use super::handler::{bad, show};
+use super::shown::{bad, show};
 use crate::auth::rules::Reach;
 use crate::http::answer::ApiError;
 use crate::http::api::Api;

@@ -4,6 +4,7 @@ mod changes;
 mod handler;
 mod lists;
 mod search;
+mod shown;
 
 pub(super) use handler::handle;
 pub(super) use search::docker;

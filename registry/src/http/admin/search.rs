@@ -9,8 +9,8 @@ use axum::response::{IntoResponse, Response};
 use http::request::Parts;
 use serde_json::json;
 
-use super::handler::show;
 use super::lists::found;
+use super::shown::show;
 use crate::http::answer::{ApiError, Served};
 use crate::http::api::Api;
 use crate::http::guards::access::{Needs, challenge, unauthorized};

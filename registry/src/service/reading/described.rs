@@ -2,12 +2,12 @@
 
 use oci::{Digest, ManifestDocument};
 
+use super::listing::MAX_PAGE;
 use crate::describe::{ConfigFacts, Description, MAX_CONFIG, describe, platform_of};
 use crate::meta::{ListQuery, Listing, RepositoryEntry, TagEntry};
 use crate::name::{ManifestRef, RepositoryName, Tag};
 use crate::policy::is_companion;
 use crate::service::error::ServiceError;
-use crate::service::reading::MAX_PAGE;
 use crate::service::state::Registry;
 
 /// Children of an index that are looked at for what it can be found by.

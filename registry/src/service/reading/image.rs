@@ -7,6 +7,7 @@ use oci::{Descriptor, Digest, ManifestDocument};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::listing::MAX_PAGE;
 use crate::describe::{self, ConfigFacts, platform_of, seconds};
 use crate::meta::{Going, ManifestEntry};
 use crate::name::{ManifestRef, RepositoryName};
@@ -291,7 +292,7 @@ impl Registry {
         }
         let mut last = String::new();
         loop {
-            let page = self.tags(repository, super::MAX_PAGE, &last).await?;
+            let page = self.tags(repository, MAX_PAGE, &last).await?;
             let immutable = |tag: &&String| self.policy.is_immutable(repository.as_str(), tag);
             if let Some(tag) = page.names.iter().find(immutable) {
                 return Ok(Some(tag.clone()));
