@@ -7,7 +7,7 @@ use oci::Digest;
 use serde_json::Value;
 
 use super::config::facts;
-use super::handler::Done;
+use super::done::Done;
 use super::layers::{self, Layers};
 use super::parts::{crumbs, nothing, size};
 use super::path;

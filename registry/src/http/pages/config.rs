@@ -39,8 +39,14 @@ pub(super) fn facts(document: &Value) -> Vec<Fact> {
     ] {
         add(0, name, words(&config[key]));
     }
-    for key in ["os", "architecture", "variant", "os.version", "author"] {
-        add(0, key, words(&document[key]));
+    for (key, name) in [
+        ("os", "System"),
+        ("os.version", "Version of the system"),
+        ("architecture", "Architecture"),
+        ("variant", "Variant"),
+        ("author", "Author"),
+    ] {
+        add(0, name, words(&document[key]));
     }
     for pair in config["Env"].as_array().into_iter().flatten() {
         let (key, value) = pair
@@ -107,7 +113,7 @@ mod tests {
             [
                 "0 Command: [\"sh\",\"-c\",\"x\"]",
                 "0 Ports: 80/tcp, 443/tcp",
-                "0 os: linux",
+                "0 System: linux",
                 "1 PATH: /bin",
                 "1 A: b=c",
                 "2 a: <b>",

@@ -5,7 +5,7 @@ use maud::{Markup, html};
 use oci::{Descriptor, ManifestDocument};
 use serde_json::Value;
 
-use super::handler::Done;
+use super::done::Done;
 use super::parts::{count, crumbs, nothing, short, size};
 use super::path;
 use super::stop::Stop;

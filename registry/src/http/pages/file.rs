@@ -2,8 +2,8 @@
 
 use maud::{Markup, html};
 
+use super::done::Done;
 use super::files::full_path;
-use super::handler::Done;
 use super::layers;
 use super::parts::{crumbs, short, size};
 use super::path;

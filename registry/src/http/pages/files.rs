@@ -3,7 +3,7 @@
 use maud::{Markup, html};
 use oci::Digest;
 
-use super::handler::Done;
+use super::done::Done;
 use super::layers::{self, Layers};
 use super::parts::{crumbs, nothing, short, size};
 use super::path::{self, named};

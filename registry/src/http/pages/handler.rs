@@ -13,6 +13,7 @@ use http::request::Parts;
 use http::{Method, StatusCode};
 use maud::Markup;
 
+use super::done::Done;
 use super::path::{Page, ROOT, with};
 use super::stop::Stop;
 use super::view::View;
@@ -33,16 +34,6 @@ use crate::route::RouteError;
 /// Nothing but style sheet, icon and forms of ours; in no frame.
 const POLICY: &str = "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; \
                       base-uri 'none'; frame-ancestors 'none'";
-
-/// What a page comes to.
-pub(super) enum Done {
-    /// A page of this title.
-    Page(String, Markup),
-    /// The same, to be asked for again after some seconds.
-    Again(u32, String, Markup),
-    /// It goes on at another path, with a new cookie if need be.
-    Onward(String, Option<HeaderValue>),
-}
 
 /// `/`: the page for a browser, a sign of life for all others.
 pub(in crate::http) async fn welcome(State(api): State<Arc<Api>>, request: Request) -> Response {
@@ -199,7 +190,7 @@ async fn serve(
         Page::Files(name, reference) => files::page(&view, &name, &reference).await,
         Page::File(name, reference) => file::page(&view, &name, &reference).await,
         Page::Document(name, reference) => document::page(&view, &name, &reference).await,
-        Page::Remove(name, reference) => remove::page(&view, &name, &reference).await,
+        Page::Remove(name, reference) => remove::page(&view, &name, reference.as_ref()).await,
         Page::Past(name, tag) => past::page(&view, &name, &tag).await,
     }
 }
@@ -209,7 +200,7 @@ async fn change(view: &View<'_>, page: Page, form: &Query) -> Result<Done, Stop>
     match page {
         Page::Login => login::enter(view, form).await,
         Page::Logout => login::leave(view),
-        Page::Remove(name, reference) => remove::remove(view, &name, &reference).await,
+        Page::Remove(name, reference) => remove::remove(view, &name, reference.as_ref()).await,
         Page::Past(name, tag) => past::restore(view, &name, &tag, form).await,
         _ => Err(RouteErrorOf(&Method::POST).into()),
     }

@@ -5,7 +5,7 @@ use oci::MediaType;
 use serde_json::Value;
 
 use super::config::{Fact, facts};
-use super::handler::Done;
+use super::done::Done;
 use super::parts::{command, crumbs, digest, size, time};
 use super::path::{self, named};
 use super::stop::Stop;

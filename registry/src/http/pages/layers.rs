@@ -5,7 +5,7 @@ use std::sync::Arc;
 use maud::html;
 use oci::{Digest, ManifestDocument};
 
-use super::handler::Done;
+use super::done::Done;
 use super::stop::Stop;
 use super::view::View;
 use crate::contents::Listing;

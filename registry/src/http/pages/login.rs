@@ -4,8 +4,8 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use maud::html;
 
+use super::done::Done;
 use super::form;
-use super::handler::Done;
 use super::path::{self, ROOT, onward};
 use super::stop::Stop;
 use super::view::View;

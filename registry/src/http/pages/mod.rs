@@ -13,13 +13,15 @@
 //! | [`rules`], [`storage`] | what goes by rule, how much there is |
 //! | [`login`] | in and out |
 //! | [`frame`], [`parts`], [`assets`] | what pages look like |
-//! | [`visitor`], [`form`], [`stop`] | who asks, what they send, why there is no page |
+//! | [`visitor`], [`form`] | who asks, what they send |
+//! | [`view`], [`done`], [`stop`] | what a page is made with, what it comes to, or why not |
 //! | [`path`] | the path of a page, and back |
 
 mod assets;
 mod compare;
 mod config;
 mod document;
+mod done;
 mod file;
 mod files;
 mod form;

@@ -1,11 +1,11 @@
 //! Where a tag pointed, and the way back.
 
 use maud::{Markup, html};
-use oci::MediaType;
+use oci::Digest;
 
+use super::done::Done;
 use super::form;
-use super::handler::Done;
-use super::parts::{crumbs, digest, nothing, time};
+use super::parts::{crumbs, digest, nothing, short, time};
 use super::path::{self, named};
 use super::stop::Stop;
 use super::view::View;
@@ -13,9 +13,12 @@ use crate::auth::rules::Access;
 use crate::events::Action;
 use crate::http::request::Query;
 use crate::http::v2::origin;
-use crate::meta::PastTag;
+use crate::meta::TagPast;
 use crate::name::{ManifestRef, RepositoryName, Tag};
-use crate::service::{Push, ServiceError};
+use crate::service::ServiceError;
+
+/// Places that are shown; no more are known.
+const PLACES: u32 = 10;
 
 pub(super) async fn page(view: &View<'_>, name: &RepositoryName, tag: &Tag) -> Result<Done, Stop> {
     let registry = &view.api.registry;
@@ -25,7 +28,14 @@ pub(super) async fn page(view: &View<'_>, name: &RepositoryName, tag: &Tag) -> R
         Err(ServiceError::ManifestUnknown { .. }) => None,
         Err(e) => return Err(e.into()),
     };
-    let past = registry.past_of_tag(name, tag).await?;
+    let mut past = Vec::new();
+    for place in registry.tag_past(name, Some(tag.as_str()), PLACES).await? {
+        let there = match place.digest.parse().map(ManifestRef::Digest) {
+            Ok(reference) => registry.manifest(name, &reference).await.is_ok(),
+            Err(_) => false,
+        };
+        past.push((place, there));
+    }
     let may_push = view.visitor.caller.may(name.as_str(), Access::Push);
     let image = path::at("image", name, tag.as_str());
     let title = format!("History of {}", named(name, tag.as_str()));
@@ -56,7 +66,7 @@ fn table(
     view: &View<'_>,
     name: &RepositoryName,
     tag: &Tag,
-    past: &[PastTag],
+    past: &[(TagPast, bool)],
     may_push: bool,
 ) -> Markup {
     html! {
@@ -69,23 +79,25 @@ fn table(
                 th scope="col" { span.hidden { "Restore" } }
             } }
             tbody {
-                @for entry in past {
-                    @let to = entry.digest.to_string();
+                @for (place, there) in past {
+                    @let to = &place.digest;
                     tr {
                         th scope="row" {
-                            @if entry.there { (digest(&to, &path::at("image", name, &to))) }
-                            @else { span.digest title=(to) { (super::parts::short(&to)) } }
+                            @if *there { (digest(to, &path::at("image", name, to))) }
+                            @else {
+                                span.digest title=(to) { (short(to)) }
+                                span.quiet { " deleted since" }
+                            }
                         }
-                        td.medium { (time(Some(entry.since))) }
-                        td { (time(Some(entry.until))) }
+                        td.medium { (time(place.since)) }
+                        td { (time(place.until)) }
                         td {
-                            @if !entry.there { span.quiet { "the image is gone" } }
-                            @else if may_push {
+                            @if may_push {
                                 form method="post" action=(path::at("past", name, tag.as_str())) {
                                     (form::token(view.sessions, view.visitor))
                                     input type="hidden" name="digest" value=(to);
                                     button type="submit"
-                                        aria-label=(format!("Restore {}", super::parts::short(&to))) {
+                                        aria-label=(format!("Restore {}", short(to))) {
                                         "Restore"
                                     }
                                 }
@@ -107,31 +119,24 @@ pub(super) async fn restore(
 ) -> Result<Done, Stop> {
     view.need(name, Access::Push)?;
     let digest = form.get("digest").unwrap_or_default();
-    let digest = digest
+    let digest: Digest = digest
         .parse()
         .map_err(|_| Stop::bad("This is no digest."))?;
     let registry = &view.api.registry;
-    let manifest = match registry.manifest(name, &ManifestRef::Digest(digest)).await {
-        Ok(manifest) => manifest,
-        Err(ServiceError::ManifestUnknown { .. }) => {
-            return Err(Stop::missing(
-                "The image that the tag pointed to is gone: push it again to go back to it.",
-            ));
-        }
-        Err(e) => return Err(e.into()),
-    };
     let by = origin::acting(
         view.api,
         &view.visitor.caller,
         &[Action::Push],
         view.request,
     );
-    let push = Push {
-        bytes: manifest.bytes.clone(),
-        content_type: Some(MediaType::new(manifest.row.media_type.as_str())),
-        ..Push::default()
-    };
-    let reference = ManifestRef::Tag(tag.clone());
-    registry.put_manifest(name, &reference, push, &by).await?;
-    Ok(Done::Onward(path::at("image", name, tag.as_str()), None))
+    let restored = registry
+        .undelete(name, Some(tag), Some(&digest), &by)
+        .await?;
+    let why = restored.into_iter().find_map(|restored| restored.failed);
+    match why {
+        Some(why) => Err(Stop::missing(format!(
+            "The tag stays as it is, for what it pointed to is not all here any more: {why}."
+        ))),
+        None => Ok(Done::Onward(path::at("image", name, tag.as_str()), None)),
+    }
 }

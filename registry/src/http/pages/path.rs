@@ -39,8 +39,8 @@ pub(super) enum Page {
     File(RepositoryName, ManifestRef),
     /// A referrer, readable.
     Document(RepositoryName, ManifestRef),
-    /// A tag or a manifest to be deleted.
-    Remove(RepositoryName, ManifestRef),
+    /// A tag, a manifest or a whole repository to be deleted.
+    Remove(RepositoryName, Option<ManifestRef>),
     /// Where a tag pointed.
     Past(RepositoryName, Tag),
 }
@@ -67,7 +67,7 @@ impl Page {
             ("files", Some(reference)) => Some(Self::Files(name, reference)),
             ("file", Some(reference)) => Some(Self::File(name, reference)),
             ("document", Some(reference)) => Some(Self::Document(name, reference)),
-            ("remove", Some(reference)) => Some(Self::Remove(name, reference)),
+            ("remove", reference) => Some(Self::Remove(name, reference)),
             ("past", Some(ManifestRef::Tag(tag))) => Some(Self::Past(name, tag)),
             _ => None,
         }
@@ -162,7 +162,7 @@ mod tests {
             ("/ui/image/a/b:v1", r#"Image("a/b", Tag("v1"))"#),
             ("/ui/image/a/b@$D", r#"Image("a/b", Digest($D))"#),
             ("/ui/image/a%2Fb%3Av1", r#"Image("a/b", Tag("v1"))"#),
-            ("/ui/remove/a", "-"),
+            ("/ui/remove/a", r#"Remove("a", None)"#),
             ("/ui/past/a:v1", r#"Past("a", "v1")"#),
             ("/ui/past/a@$D", "-"),
             ("/ui/image/a", "-"),

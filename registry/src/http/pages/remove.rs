@@ -2,8 +2,8 @@
 
 use maud::{Markup, html};
 
+use super::done::Done;
 use super::form;
-use super::handler::Done;
 use super::parts::{crumbs, size};
 use super::path::{self, named};
 use super::stop::Stop;
@@ -21,26 +21,43 @@ const NAMED: usize = 50;
 pub(super) async fn page(
     view: &View<'_>,
     name: &RepositoryName,
-    reference: &ManifestRef,
+    reference: Option<&ManifestRef>,
 ) -> Result<Done, Stop> {
     allowed(view, name)?;
-    let preview = view.api.registry.preview_manifest(name, reference).await?;
-    let text = reference.to_string();
-    let kind = match reference {
-        ManifestRef::Tag(_) => "tag",
-        ManifestRef::Digest(_) => "image",
+    let registry = &view.api.registry;
+    let preview = match reference {
+        Some(reference) => registry.preview_manifest(name, reference).await?,
+        None => registry.preview_repository(name).await?,
     };
-    let back = path::at("image", name, &text);
-    let title = format!("Delete the {kind} {}?", named(name, &text));
+    let text = reference.map(ToString::to_string).unwrap_or_default();
+    let kind = match reference {
+        None => "repository",
+        Some(ManifestRef::Tag(_)) => "tag",
+        Some(ManifestRef::Digest(_)) => "image",
+    };
+    let (what, here, back) = match reference {
+        None => (
+            name.to_string(),
+            path::of("remove", name),
+            path::of("tags", name),
+        ),
+        Some(_) => (
+            named(name, &text),
+            path::at("remove", name, &text),
+            path::at("image", name, &text),
+        ),
+    };
+    let title = format!("Delete the {kind} {what}?");
     let content = html! {
         (crumbs(name.as_str(), &[("Delete", "")]))
-        h1 { (title) }
+        h1 { "Delete this " (kind) "?" }
+        p.full { (what) }
         (going(&preview, reference))
         @if let Some(why) = &preview.refused {
             p.error role="note" { "It cannot be deleted: " (why) "." }
             p.actions { a.button href=(back) { "Back" } }
         } @else {
-            form.actions method="post" action=(path::at("remove", name, &text)) {
+            form.actions method="post" action=(here) {
                 (form::token(view.sessions, view.visitor))
                 button.danger type="submit" { "Delete" }
                 a.button href=(back) { "Keep it" }
@@ -50,13 +67,13 @@ pub(super) async fn page(
     Ok(Done::Page(title, content))
 }
 
-fn going(preview: &Preview, reference: &ManifestRef) -> Markup {
+fn going(preview: &Preview, reference: Option<&ManifestRef>) -> Markup {
     let going = &preview.going;
     html! {
-        @if let ManifestRef::Tag(_) = reference {
+        @if let Some(ManifestRef::Tag(_)) = reference {
             p { "Only the tag goes: the image stays, without it, until rules or you delete it." }
         } @else {
-            p { "This cannot be undone." }
+            p { "Nobody can pull it from then on." }
             dl.facts {
                 div { dt { "Tags" } dd { (going.tag_count) } }
                 div { dt { "Images" } dd { (going.manifest_count) } }
@@ -95,7 +112,7 @@ fn allowed(view: &View<'_>, name: &RepositoryName) -> Result<(), Stop> {
 pub(super) async fn remove(
     view: &View<'_>,
     name: &RepositoryName,
-    reference: &ManifestRef,
+    reference: Option<&ManifestRef>,
 ) -> Result<Done, Stop> {
     allowed(view, name)?;
     let by = origin::acting(
@@ -105,6 +122,10 @@ pub(super) async fn remove(
         view.request,
     );
     let registry = &view.api.registry;
+    let Some(reference) = reference else {
+        registry.delete_repository(name, &by).await?;
+        return Ok(Done::Onward(path::ROOT.to_owned(), None));
+    };
     registry
         .delete_manifest(name, reference, Precondition::default(), &by)
         .await?;

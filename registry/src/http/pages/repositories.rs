@@ -2,7 +2,7 @@
 
 use maud::{Markup, html};
 
-use super::handler::Done;
+use super::done::Done;
 use super::parts::{self, nothing, size, sorted, time};
 use super::path::{self, ROOT};
 use super::stop::Stop;

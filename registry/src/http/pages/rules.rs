@@ -2,7 +2,7 @@
 
 use maud::{Markup, html};
 
-use super::handler::Done;
+use super::done::Done;
 use super::parts::{count, crumbs, nothing, size};
 use super::path;
 use super::stop::Stop;

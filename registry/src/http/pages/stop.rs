@@ -22,7 +22,17 @@ impl From<ApiError> for Stop {
 
 impl From<ServiceError> for Stop {
     fn from(e: ServiceError) -> Self {
-        Self::Error(e.into())
+        match e {
+            ServiceError::ManifestUnknown {
+                repository,
+                reference,
+            } => Self::missing(format!("{repository} has no image {reference}.")),
+            ServiceError::NameUnknown(name) => {
+                Self::missing(format!("There is no repository {name}."))
+            }
+            ServiceError::BlobUnknown(_) => Self::missing("This is not in the registry any more."),
+            e => Self::Error(e.into()),
+        }
     }
 }
 

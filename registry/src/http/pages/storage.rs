@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use maud::{Markup, html};
 
-use super::handler::Done;
+use super::done::Done;
 use super::parts::size;
 use super::path;
 use super::stop::Stop;

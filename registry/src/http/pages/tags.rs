@@ -2,7 +2,7 @@
 
 use maud::{Markup, html};
 
-use super::handler::Done;
+use super::done::Done;
 use super::parts::{self, command, crumbs, nothing, size, sorted, time};
 use super::path;
 use super::repositories::order;
@@ -101,6 +101,9 @@ fn head(view: &View<'_>, name: &RepositoryName, repository: &RepositoryEntry) ->
         (command(&format!("docker pull {host}/{name}")))
         p.actions {
             a href=(path::of("rules", name)) { "Rules" }
+            @if view.may_delete(name) {
+                a.danger href=(path::of("remove", name)) { "Delete repository" }
+            }
         }
     }
 }

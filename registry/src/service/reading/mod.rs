@@ -6,7 +6,6 @@ mod image;
 mod inside;
 mod listing;
 mod manifests;
-mod past;
 mod search;
 mod usage;
 

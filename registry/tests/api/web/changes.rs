@@ -21,7 +21,10 @@ async fn what_would_go_is_shown_before_it_goes() {
     let browser = Browser::new(&app);
     let by_tag = "/ui/remove/app:v1";
     let page = browser.page(by_tag).await;
-    assert!(page.contains("Delete the tag app:v1?"), "{page}");
+    assert!(
+        page.contains("Delete this tag?</h1><p class=\"full\">app:v1<"),
+        "{page}"
+    );
     assert!(page.contains("Only the tag goes"), "{page}");
     let gone = browser.send(by_tag, by_tag, "").await.ok(303);
     assert_eq!(gone.header("location"), "/ui/tags/app");
@@ -85,18 +88,31 @@ async fn a_tag_goes_back_to_where_it_was() {
     assert_eq!(back.header("location"), "/ui/image/app:v");
     let now = app.get("/v2/app/manifests/v").await;
     assert_eq!(now.header("docker-content-digest"), first.to_string());
-    // To an image that is gone there is no way back.
+    // What was deleted can be had back as long as it was not collected.
     app.delete(&format!("/v2/app/manifests/{second}"))
         .await
         .ok(202);
-    assert!(browser.page(path).await.contains("the image is gone"));
-    let fields = format!("digest={}", second.to_string().replace(':', "%3A"));
-    let answer = browser
-        .send("/ui/remove/app:v", path, &fields)
+    assert!(browser.page(path).await.contains("deleted since"));
+    let back = format!("digest={}", second.to_string().replace(':', "%3A"));
+    browser.send(path, path, &back).await.ok(303);
+    let now = app.get("/v2/app/manifests/v").await;
+    assert_eq!(now.header("docker-content-digest"), second.to_string());
+    browser.send(path, path, &fields).await.ok(303);
+    app.delete(&format!("/v2/app/manifests/{second}"))
         .await
-        .ok(404);
+        .ok(202);
+    let options = registry::service::CollectOptions {
+        grace: std::time::Duration::ZERO,
+        dry_run: false,
+        every_file: true,
+    };
+    app.registry.collect(options).await.unwrap();
+    let answer = browser.send(path, path, &back).await.ok(404);
     let text = super::browser::text(&answer);
-    assert!(text.contains("is gone: push it again"), "{text}");
+    assert!(text.contains("The tag stays as it is"), "{text}");
+    let never = format!("digest=sha256%3A{}", "0".repeat(64));
+    browser.send(path, path, &never).await.ok(404);
+    browser.send(path, path, "digest=x").await.ok(400);
     // A tag that was deleted can be had again.
     app.delete("/v2/app/manifests/v").await.ok(202);
     let fields = format!("digest={}", first.to_string().replace(':', "%3A"));
@@ -131,4 +147,39 @@ async fn rules_say_what_would_go() {
     );
     // Nothing went for being looked at.
     app.get("/v2/ci/app/manifests/one").await.ok(200);
+}
+
+#[tokio::test]
+async fn a_whole_repository_goes_at_once() {
+    let app = App::new().await;
+    for tag in ["one", "two"] {
+        let image = format!("team/app:{tag}");
+        push(
+            &app,
+            "",
+            &image,
+            &json!({ "t": tag }),
+            &[layer(&[("a", tag)])],
+        )
+        .await;
+    }
+    let browser = Browser::new(&app);
+    assert!(
+        browser
+            .page("/ui/tags/team/app")
+            .await
+            .contains("/ui/remove/team/app\"")
+    );
+    let path = "/ui/remove/team/app";
+    let page = browser.page(path).await;
+    assert!(
+        page.contains("Delete this repository?</h1><p class=\"full\">team/app<"),
+        "{page}"
+    );
+    assert!(page.contains("<dt>Tags</dt><dd>2</dd>"), "{page}");
+    assert!(page.contains("<dt>Images</dt><dd>2</dd>"), "{page}");
+    let gone = browser.send(path, path, "").await.ok(303);
+    assert_eq!(gone.header("location"), "/ui/");
+    assert!(!browser.page("/ui/").await.contains("team/app"));
+    browser.get("/ui/tags/team/app").await.ok(404);
 }
