@@ -34,12 +34,21 @@ pub struct EndpointAddresses {
     /// An IPv4 address; empty for one that is chosen.
     #[serde(rename = "IPv4Address", skip_serializing_if = "String::is_empty")]
     pub ipv4: String,
+    /// An IPv6 address, likewise.
+    #[serde(rename = "IPv6Address", skip_serializing_if = "String::is_empty")]
+    pub ipv6: String,
 }
 
 impl EndpointSettings {
     /// The IPv4 address that is wanted.
     pub fn address(&self) -> Option<&str> {
         let wanted = self.ipam_config.as_ref()?.ipv4.as_str();
+        Some(wanted).filter(|text| !text.is_empty())
+    }
+
+    /// The IPv6 address that is wanted.
+    pub fn address6(&self) -> Option<&str> {
+        let wanted = self.ipam_config.as_ref()?.ipv6.as_str();
         Some(wanted).filter(|text| !text.is_empty())
     }
 }

@@ -148,11 +148,22 @@ impl Error {
         match self {
             Self::NotStarted { code, .. } => *code,
             // What is started goes through a monitor, which has its own answer.
-            Self::Runtime(error) => error.exit_code_inside(),
+            Self::Runtime(error) => Self::code_inside(error),
             // docker's client goes by the words, whatever it was that is not there.
             Self::Invalid(text) if text.contains("no such file or directory") => 127,
             _ => 125,
         }
+    }
+
+    /// Whether it is wrong with what the container was made with, so that docker would not have
+    /// made it.
+    pub fn is_of_making(&self) -> bool {
+        matches!(self, Self::NotStarted { message, .. } if message.starts_with("Cannot mkdir: "))
+    }
+
+    /// The same of a further command in a container.
+    pub(crate) fn code_inside(error: &runtime::Error) -> i32 {
+        error.exit_code_inside()
     }
 
     pub(crate) fn io(what: &'static str, path: impl AsRef<Path>) -> impl FnOnce(io::Error) -> Self {

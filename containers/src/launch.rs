@@ -1,9 +1,9 @@
 //! What a monitor is told when it is started: all that it needs for as long as it lives.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::PathBuf;
 
-use runtime::{Dns, Spec};
+use runtime::{Dns, Inhabitant, Spec};
 use serde::{Deserialize, Serialize};
 
 use crate::events::Actor;
@@ -28,6 +28,12 @@ pub struct Launch {
     pub spec: Spec,
     /// Its network.
     pub network: NetworkPlan,
+    /// The network that is no bridge, as events tell of it.
+    pub other_network: Option<Actor>,
+    /// Whose shared memory it has.
+    pub memory_of: Option<Inhabitant>,
+    /// Its volumes, as events tell of them.
+    pub volumes: Vec<Actor>,
     /// What its files of /etc say.
     pub etc: Etc,
     /// Where its output goes.
@@ -111,6 +117,8 @@ pub struct PlacePlan {
     pub bridge: String,
     /// Subnet, this machine's address and the range to choose from; nothing for free ones.
     pub addresses: Option<(String, Ipv4Addr, String)>,
+    /// The same of IPv6; nothing where the network has none.
+    pub addresses6: Option<(String, Ipv6Addr, String)>,
     /// Nobody on it reaches other networks.
     pub internal: bool,
     /// Those on it do not reach each other.
@@ -123,6 +131,10 @@ pub struct PlacePlan {
     pub published_at: Option<Ipv4Addr>,
     /// An address of its own.
     pub address: Option<Ipv4Addr>,
+    /// An IPv6 address of its own.
+    pub address6: Option<Ipv6Addr>,
+    /// What its interface's name begins with; empty for `eth`.
+    pub interfaces: String,
     /// A hardware address of its own.
     pub mac: Option<String>,
     /// What it is called there.
@@ -151,10 +163,21 @@ pub struct Etc {
     pub domain: String,
     /// Further hosts.
     pub hosts: Vec<(String, HostAddress)>,
-    /// Other containers on the bridge that all share: addresses, and names with blanks between.
-    pub links: Vec<(Ipv4Addr, String)>,
+    /// Other containers on the bridge that all share.
+    pub links: Vec<Link>,
     /// Name servers and their kin.
     pub dns: Dns,
+}
+
+/// Another container on the bridge that all share.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Link {
+    /// Its ID.
+    pub container: String,
+    /// Its address.
+    pub address: Ipv4Addr,
+    /// What it is called, with blanks between.
+    pub names: String,
 }
 
 /// What `--add-host` gives a name to.

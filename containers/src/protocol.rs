@@ -4,7 +4,9 @@
 //! A frame is its kind, its length in four bytes, the most significant first, and its content.
 
 use std::io::{self, Read, Write};
+use std::net::Ipv4Addr;
 
+use runtime::Entry;
 use serde::{Deserialize, Serialize};
 
 use crate::launch::{Launch, PlacePlan, RestartPolicy, Streams};
@@ -86,6 +88,26 @@ pub enum Request {
     Connect(Box<PlacePlan>),
     /// Leave the network of this ID.
     Disconnect(String),
+    /// Run a command in the background, and tell when it ends.
+    Exec(Box<Background>),
+    /// A container that this one is linked to has another address by now. It has no answer.
+    Linked {
+        /// Its ID.
+        container: String,
+        /// The address.
+        address: Ipv4Addr,
+    },
+}
+
+/// A command in the background.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Background {
+    /// What is run.
+    pub entry: Entry,
+    /// How events tell of it.
+    pub id: String,
+    /// Its command line, as events tell it.
+    pub command: String,
 }
 
 /// What is waited for.

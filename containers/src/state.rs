@@ -2,7 +2,7 @@
 
 use std::fs::{self, File};
 use std::io::{self, Write as _};
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
@@ -59,6 +59,15 @@ pub struct Place {
     pub prefix: u8,
     /// This machine's address there; nothing where that leads nowhere.
     pub gateway: Option<Ipv4Addr>,
+    /// Its IPv6 address, where it has one.
+    #[serde(default)]
+    pub address6: Option<Ipv6Addr>,
+    /// How many bits of that are the network's.
+    #[serde(default)]
+    pub prefix6: u8,
+    /// This machine's IPv6 address there.
+    #[serde(default)]
+    pub gateway6: Option<Ipv6Addr>,
     /// Its hardware address.
     pub mac: String,
     /// The bridge.

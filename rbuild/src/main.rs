@@ -16,6 +16,7 @@ mod failure;
 mod filter;
 mod flags;
 mod frontend;
+mod happened;
 mod limits;
 mod reach;
 mod term;

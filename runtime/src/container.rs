@@ -13,12 +13,13 @@ use rustix::process::{Signal, pidfd_send_signal};
 use crate::cgroup::Cgroup;
 use crate::error::{Error, Result};
 use crate::guard::{self, Watch};
+
 use crate::inhabitant;
 use crate::line::{Ends, Heard, Line};
 use crate::node::Devices;
 use crate::prepare::{Prepared, prepare};
 use crate::processes;
-use crate::share::{PidSpace, Shared};
+use crate::share::{IpcSpace, PidSpace, Shared};
 use crate::source::tree_of;
 use crate::spawner::Start;
 use crate::spec::{NetworkMode, Spec};
@@ -140,6 +141,10 @@ impl Container {
                 PidSpace::Own | PidSpace::Host => None,
                 PidSpace::Of(other) => Some(other.open().ok_or_else(inhabitant::gone)?),
             },
+            ipc: match spec.shared.ipc {
+                IpcSpace::Own | IpcSpace::Host => None,
+                IpcSpace::Of(other) => Some(other.handle()?),
+            },
             words: words(spec),
         };
         let child = spawner::start_init(start)
@@ -193,7 +198,7 @@ fn namespaces(network: &NetworkMode, shared: Shared) -> i32 {
     let unless = |shared: bool, flag: i32| if shared { 0 } else { flag };
     libc::CLONE_NEWNS
         | pid
-        | unless(shared.ipc, libc::CLONE_NEWIPC)
+        | unless(shared.ipc != IpcSpace::Own, libc::CLONE_NEWIPC)
         | unless(shared.uts, libc::CLONE_NEWUTS)
         | own
 }

@@ -1,7 +1,7 @@
 //! What can go wrong in this crate.
 
 use std::io;
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::path::PathBuf;
 
 use crate::plan::CHANGE_DIR;
@@ -105,7 +105,7 @@ pub enum Error {
     NoAddress(String),
     /// The address that was asked for is another's, or the host's.
     #[error("Address already in use")]
-    AddressTaken(Ipv4Addr),
+    AddressTaken(IpAddr),
     /// The network was removed meanwhile.
     #[error("network {0} not found")]
     NoNetwork(String),

@@ -43,6 +43,7 @@ mod inhabitant;
 mod init;
 mod limits;
 mod line;
+mod memory;
 mod mount;
 mod mountpoints;
 pub mod network;
@@ -82,11 +83,12 @@ pub use init::init_hook;
 pub use limits::{
     CgroupParent, Counted, Device, DeviceLimits, Limits, Pids, Rate, Resource, Ulimit,
 };
+pub use memory::shared_memory;
 pub use mount::{BindOptions, Mount, MountFlags, MountKind, Propagation};
 pub use node::{Access, Node};
 pub use processes::close_inherited;
 pub use seccomp::SeccompProfile;
-pub use share::{CgroupView, PidSpace, Shared};
+pub use share::{CgroupView, IpcSpace, PidSpace, Shared};
 pub use spec::{Dns, NetworkMode, Overlay, Rootfs, Spec};
 pub use sweep::sweep;
 pub use terminations::terminations;

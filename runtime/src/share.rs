@@ -9,8 +9,8 @@ use crate::inhabitant::Inhabitant;
 pub struct Shared {
     /// Its processes.
     pub pid: PidSpace,
-    /// This machine's shared memory, semaphores and message queues.
-    pub ipc: bool,
+    /// Its shared memory, semaphores and message queues.
+    pub ipc: IpcSpace,
     /// This machine's name.
     pub uts: bool,
     /// It sees where in this machine's control groups it is.
@@ -26,6 +26,19 @@ pub enum PidSpace {
     /// All of this machine.
     Host,
     /// Those of another container too.
+    Of(Inhabitant),
+}
+
+/// Whose shared memory, semaphores and message queues a container has; what is at /dev/shm is
+/// [`crate::shared_memory`]'s.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum IpcSpace {
+    /// Its own.
+    #[default]
+    Own,
+    /// This machine's.
+    Host,
+    /// Another container's.
     Of(Inhabitant),
 }
 

@@ -25,6 +25,8 @@ pub(crate) struct Start {
     pub(crate) namespaces: i32,
     /// A process whose PID namespace it is born in, in place of this one's.
     pub(crate) beside: Option<OwnedFd>,
+    /// A process whose IPC namespace it shares, in place of this one's.
+    pub(crate) ipc: Option<OwnedFd>,
     /// What it is shown with where processes are listed.
     pub(crate) words: Vec<CString>,
 }
@@ -64,15 +66,26 @@ fn serve_one(start: &Start) -> io::Result<Child> {
     let words = start.words.iter().map(CString::as_c_str);
     let argv: Vec<_> = std::iter::once(init::ARG0).chain(words).collect();
     let exe = self_exe::sealed()?;
-    let Some(beside) = &start.beside else {
-        return sys::clone_process(exe, &argv, &fds, start.namespaces);
+    let pid = (&start.beside, "pid", ThreadNameSpaceType::PROCESS_ID);
+    let ipc = ThreadNameSpaceType::INTER_PROCESS_COMMUNICATION;
+    let mut own = Vec::new();
+    let mut joined = Ok(());
+    for (other, name, kind) in [pid, (&start.ipc, "ipc", ipc)] {
+        let Some(other) = other else {
+            continue;
+        };
+        let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+        let path = format!("/proc/thread-self/ns/{name}");
+        own.push((rustix::fs::open(path, flags, Mode::empty())?, kind));
+        // Of PIDs only where this thread's children are born changes. Both change back again.
+        joined = joined.and_then(|()| move_into_thread_name_spaces(other.as_fd(), kind));
+    }
+    let child = match joined {
+        Ok(()) => sys::clone_process(exe, &argv, &fds, start.namespaces),
+        Err(errno) => Err(errno.into()),
     };
-    let flags = OFlags::RDONLY | OFlags::CLOEXEC;
-    let own = rustix::fs::open("/proc/self/ns/pid", flags, Mode::empty())?;
-    let kind = ThreadNameSpaceType::PROCESS_ID;
-    // Only where this thread's children are born changes, and that back again.
-    move_into_thread_name_spaces(beside.as_fd(), kind)?;
-    let child = sys::clone_process(exe, &argv, &fds, start.namespaces);
-    move_into_thread_name_spaces(own.as_fd(), kind)?;
+    for (own, kind) in own {
+        move_into_thread_name_spaces(own.as_fd(), kind)?;
+    }
     child
 }

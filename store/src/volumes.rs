@@ -67,6 +67,8 @@ impl StoredVolume {
 pub struct HeldVolume {
     /// The volume.
     pub volume: StoredVolume,
+    /// It was made just now.
+    pub is_new: bool,
     #[allow(dead_code, reason = "held for its lock")]
     lock: File,
 }
@@ -146,13 +148,17 @@ impl Store {
     /// Those of the database and the file system.
     pub async fn hold_volume(&self, new: &NewVolume) -> Result<HeldVolume> {
         loop {
-            let (volume, _) = self.enter_volume(new, true).await?;
+            let (volume, is_new) = self.enter_volume(new, true).await?;
             let dir = volume.dir.clone();
             let lock = blocking(move || lock(&dir)).await?;
             // It may have been removed while somebody else held it.
             let row = table::get(&mut *self.0.db.lock().await, &new.name).await?;
             if let (Some(lock), Some(_)) = (lock, row) {
-                return Ok(HeldVolume { volume, lock });
+                return Ok(HeldVolume {
+                    volume,
+                    is_new,
+                    lock,
+                });
             }
         }
     }

@@ -8,6 +8,9 @@ use e2e::{Docker, Done, Missing, Store, modern_docker};
 use nix::unistd::Pid;
 use serde_json::Value;
 
+/// How often docker is asked again for what it lost.
+const RETRIES: usize = 5;
+
 /// What both print, with what is each one's own left out.
 pub fn plain(text: &str) -> String {
     let mut out = Vec::new();
@@ -43,8 +46,8 @@ fn unnamed(word: &str) -> &str {
     }
 }
 
-/// Runs a line of words, in which quotes keep words together.
-fn words(line: &str) -> Vec<String> {
+/// The words of a line, in which quotes keep words together.
+pub fn words(line: &str) -> Vec<String> {
     let mut words = Vec::new();
     let mut word = String::new();
     let mut quoted = false;
@@ -94,7 +97,16 @@ impl Both {
             let code = done.status.code();
             (code, plain(&done.out()), plain(&done.err()))
         };
-        let (ours, theirs) = (of(&ours), of(&theirs));
+        let (ours, mut theirs) = (of(&ours), of(&theirs));
+        // On a busy machine docker's client may lose what a container says that is gone at once:
+        // what leaves nothing behind is asked again.
+        for _ in 0..RETRIES {
+            let is_lost = theirs.1.is_empty() && theirs.0 == ours.0 && !ours.1.is_empty();
+            if !(is_lost && line.starts_with("run --rm ")) {
+                break;
+            }
+            theirs = of(&self.docker.cmd(words(line)).stdin("typed\n").run());
+        }
         let text = || format!("{line}\n  rbuild: {ours:?}\n  docker: {theirs:?}");
         (ours != theirs).then(text)
     }

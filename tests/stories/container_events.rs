@@ -1,9 +1,12 @@
 //! Events: what has happened to containers, and what happens, as docker tells it.
 
-use e2e::{Store, need};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use e2e::{Running, Store, need};
+use nix::sys::signal::Signal;
 use serde_json::Value;
 
-use crate::both::{Both, eventually, plain};
+use crate::both::{Both, eventually, plain, turn, words};
 
 /// What is done with both, one after the other.
 const DONE: &[&str] = &[
@@ -34,9 +37,42 @@ const FORMS: &[&str] = &[
     "--filter event=destroy --format '{{.Action}} {{.Actor.Attributes.image}}'",
 ];
 
+/// docker keeps the last 256 events, of all stories together: it is followed from the beginning.
+struct Followed(Vec<Running>);
+
+impl Followed {
+    /// Begins to follow with each of these forms.
+    fn begin(both: &Both, ask: &str, forms: &[String]) -> Self {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+        // docker's `--since` is in whole seconds here: a second of others' events does no harm.
+        let since = format!("events --since {} {ask}", now.as_secs());
+        let follow = |form: &String| both.docker.cmd(words(&format!("{since} {form}"))).spawn();
+        Self(forms.iter().map(follow).collect())
+    }
+
+    /// What docker has told in each form, once there are as many lines as `ours` have.
+    fn end(self, ours: &[String]) -> Vec<String> {
+        let pairs = self.0.into_iter().zip(ours);
+        let told = pairs.map(|(follows, ours)| {
+            let lines = ours.lines().count();
+            let until = Instant::now() + Duration::from_secs(60);
+            while follows.out_so_far().lines().count() < lines && Instant::now() < until {
+                std::thread::sleep(Duration::from_millis(20));
+            }
+            follows.signal(Signal::SIGKILL);
+            follows.wait().out()
+        });
+        told.collect()
+    }
+}
+
 #[test]
 fn events_are_dockers() {
     let both = need!(Both::new());
+    let ask = "--filter type=container --filter label=k=v";
+    let mut forms: Vec<String> = FORMS.iter().map(|form| (*form).to_owned()).collect();
+    forms.push("--filter event=create --format '{{json .}}'".to_owned());
+    let followed = Followed::begin(&both, ask, &forms);
     both.all_same(&DONE[..1]);
     eventually("both are well", || {
         let (ours, theirs) = both.run("ps -f health=healthy --format {{.Names}}");
@@ -47,44 +83,82 @@ fn events_are_dockers() {
         .filter_map(|line| both.same_code(line))
         .collect();
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
-    // docker counts `--until 0s` in whole seconds: what has happened in this one is not told yet.
-    std::thread::sleep(std::time::Duration::from_millis(1100));
-    let ask = "events --since 10m --until 0s --filter type=container --filter label=k=v";
-    let wrong: Vec<String> = FORMS
-        .iter()
-        .filter_map(|form| both.same(&format!("{ask} {form}")))
-        .collect();
-    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
-    // All that has happened; health checks tell of themselves as further commands in docker alone,
-    // and what ends a container and what has seen it end come in any order.
-    let actions = |text: String| {
-        let of = |line: &str| Some(line.split_once(" container ")?.1.to_owned());
-        let told = text.lines().filter_map(of);
-        let told = told.filter(|line| !line.contains("/bin/sh -c true"));
-        let mut told: Vec<String> = told.map(|line| plain(&line)).collect();
-        told.retain(|line| !line.starts_with("exec_die"));
-        for line in &mut told {
-            // Names of their own, and how long it ran.
-            let (start, _) = line.split_once(" (").unwrap();
-            *line = start.to_owned();
-        }
-        told.sort();
-        // How often it was well depends on how long the commands between took.
-        told.dedup_by(|a, b| a == b && a.starts_with("health_status"));
-        told
+    let ours = |form: &String| {
+        let line = words(&format!("events --since 1h --until 0s {ask} {form}"));
+        both.ours.rbuild(line).ok().out()
     };
-    let (ours, theirs) = both.run(ask);
-    assert_eq!(actions(ours.out()), actions(theirs.out()));
-    let (ours, theirs) = both.run(&format!(
-        "{ask} --filter event=create --format '{{{{json .}}}}'"
-    ));
+    // What is told of the end of a container comes from its monitor, at once but not before.
+    eventually("the last has ended", || {
+        ours(&forms[0]).lines().count() == 3
+    });
+    let mut ours: Vec<String> = forms.iter().map(ours).collect();
+    let mut theirs = followed.end(&ours);
     let keys = |text: String| {
         let first: Value = serde_json::from_str(text.lines().next().unwrap()).unwrap();
         let keys: Vec<String> = first.as_object().unwrap().keys().cloned().collect();
         (keys, first["Actor"]["Attributes"].clone())
     };
-    assert_eq!(keys(ours.out()), keys(theirs.out()));
+    assert_eq!(
+        keys(ours.pop().unwrap()),
+        keys(theirs.pop().unwrap()),
+        "{ask}"
+    );
+    for ((form, ours), theirs) in forms.iter().zip(ours).zip(theirs) {
+        assert_eq!(plain(&ours), plain(&theirs), "{form}");
+    }
     both.run("rmi img:events");
+}
+
+/// What happens to volumes and images, and a command in the background.
+const OTHERS: &[&str] = &[
+    "volume create evvol",
+    "run -d --name evone --net none -v evvol:/data:ro -v evnew:/new busybox sleep 1000",
+    "exec -d evone sh -c 'exit 3'",
+    "tag busybox evtag:1",
+    "rmi evtag:1",
+    "rm -f evone",
+    "volume rm evvol evnew",
+];
+
+#[test]
+fn events_of_volumes_and_images_are_dockers() {
+    let both = need!(Both::new());
+    let forms = [
+        "--filter type=volume --filter volume=evvol",
+        "--filter type=volume --filter volume=evnew",
+        "--filter type=image --filter event=tag --filter image=evtag:1",
+        "--filter event=exec_die --filter container=evone",
+    ];
+    let shape = "--format '{{.Type}} {{.Action}} {{.Actor.Attributes.name}} \
+                 {{.Actor.Attributes.type}} {{.Actor.Attributes.destination}} \
+                 {{index .Actor.Attributes \"read/write\"}} {{.Actor.Attributes.exitCode}} \
+                 {{.Status}}'";
+    let forms: Vec<String> = forms.iter().map(|form| format!("{form} {shape}")).collect();
+    let followed = Followed::begin(&both, "--filter scope=local", &forms);
+    let ours = |form: &String| {
+        let line = words(&format!("events --since 1h --until 0s {form}"));
+        both.ours.rbuild(line).ok().out()
+    };
+    let _turn = turn();
+    for line in OTHERS {
+        if line.starts_with("rm ") {
+            // The command in the background ends with its container otherwise.
+            eventually("it has ended", || !ours(&forms[3]).is_empty());
+        }
+        assert_eq!(both.same_code(line), None);
+    }
+    let ours: Vec<String> = forms.iter().map(ours).collect();
+    let theirs = followed.end(&ours);
+    for ((form, ours), theirs) in forms.iter().zip(ours).zip(theirs) {
+        // Those that a container's coming and going is for come in any order.
+        let sorted = |text: &str| {
+            let text = plain(text);
+            let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
+            lines.sort();
+            lines
+        };
+        assert_eq!(sorted(&ours), sorted(&theirs), "{form}");
+    }
 }
 
 #[test]
@@ -103,6 +177,6 @@ fn what_happens_is_told_while_it_happens() {
     follows.until_out("die 3\n");
     store.rbuild(run).arg("exit 4").fails(4);
     follows.until_out("die 4\n");
-    follows.signal(nix::sys::signal::Signal::SIGKILL);
+    follows.signal(Signal::SIGKILL);
     follows.wait();
 }

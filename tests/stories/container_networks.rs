@@ -426,3 +426,78 @@ fn a_closed_forward_chain_of_the_old_iptables_is_told() {
     let done = host.line("run --rm busybox true").ok();
     done.never_tells("legacy iptables");
 }
+
+/// What docker 28 tells of the same lines, but for IDs and times.
+const EVENTS: &[&str] = &[
+    "network create name=app type=bridge",
+    "network connect container=web name=app type=bridge",
+    "container start",
+    "network create name=other type=bridge",
+    "network connect container=web name=other type=bridge",
+    "network disconnect container=web name=other type=bridge",
+    "network disconnect container=web name=app type=bridge",
+    "container die",
+    "network destroy name=app type=bridge",
+    "network destroy name=other type=bridge",
+];
+
+#[test]
+fn events_tell_of_networks() {
+    let host = need!(Host::new());
+    host.says("network create app");
+    let id = host.says("run -d --name web --net app busybox sleep 1000");
+    host.says("network create other");
+    host.says("network connect other web");
+    host.says("network disconnect other web");
+    host.says("kill web");
+    host.says("wait web");
+    host.says("rm web");
+    host.says("network rm app other");
+    let told = host.says(
+        "events --since 1h --until 0s --filter type=network --filter event=start \
+         --filter event=die --filter event=create --filter event=connect \
+         --filter event=disconnect --filter event=destroy --filter type=container",
+    );
+    let told: Vec<String> = told
+        .lines()
+        .filter_map(|line| {
+            let line = line.split_once(' ')?.1;
+            let (start, attributes) = line.split_once(" (")?;
+            let kind = start.rsplit_once(' ')?.0;
+            let kept = attributes.trim_end_matches(')').replace(&id, "web");
+            match kind {
+                "container start" | "container die" => Some(kind.to_owned()),
+                _ if kind.starts_with("network") => {
+                    Some(format!("{kind} {}", kept.replace(", ", " ")))
+                }
+                _ => None,
+            }
+        })
+        .collect();
+    assert_eq!(told, EVENTS);
+}
+
+#[test]
+fn who_is_linked_learns_where_the_other_is_when_it_comes_back() {
+    let host = need!(Host::new());
+    host.says("run -d --name db busybox sleep 1000");
+    host.says("run -d --name web --link db:store busybox sleep 1000");
+    let knows = |address: &str| {
+        let hosts = host.says("exec web cat /etc/hosts");
+        let lines = hosts.lines().filter(|line| line.ends_with(" db"));
+        let found: Vec<&str> = lines.filter_map(|line| line.split('\t').next()).collect();
+        assert_eq!(found.len(), 1, "{hosts}");
+        found[0] == address
+    };
+    let before = host.address("db");
+    assert!(knows(&before));
+    // Its address is another's meanwhile.
+    host.says("stop -t 0 db");
+    host.says("run -d --name other busybox sleep 1000");
+    host.says("start db");
+    let now = host.address("db");
+    assert_ne!(before, now);
+    eventually("it knows the new address", || knows(&now));
+    host.line("exec web ping -c 1 -W 30 store").ok();
+    host.end();
+}

@@ -360,6 +360,86 @@ fn a_hostile_container_gains_nothing_by_an_exec() {
     store.rbuild(["rm", "-f", "evil"]).ok();
 }
 
+/// The sentences are docker 28's.
+#[test]
+fn memory_is_shared_with_who_is_shareable() {
+    let store = need!(Store::busybox());
+    let run = |words: &[&str]| store.rbuild(["run", "--net", "none"]).args(words);
+    let sleep = ["busybox", "sleep", "1000"];
+    let shares = [
+        "-d",
+        "--name",
+        "one",
+        "--ipc",
+        "shareable",
+        "--shm-size",
+        "1m",
+    ];
+    run(&[&shares[..], &sleep].concat()).ok();
+    run(&[&["-d", "--name", "alone"][..], &sleep].concat()).ok();
+    store
+        .rbuild(["exec", "one", "sh", "-c", "echo kept >/dev/shm/f"])
+        .ok();
+    let script = "cat /dev/shm/f; df -k /dev/shm | tail -1 | awk '{print $2}'; \
+                  readlink /proc/self/ns/ipc";
+    let beside = run(&[
+        "--rm",
+        "--ipc",
+        "container:one",
+        "busybox",
+        "sh",
+        "-c",
+        script,
+    ])
+    .ok();
+    let own = store.rbuild(["exec", "one", "readlink", "/proc/self/ns/ipc"]);
+    assert_eq!(beside.out(), format!("kept\n1024\n{}", own.ok().out()));
+    let id = |name: &str| inspect(&store, name)["Id"].as_str().unwrap().to_owned();
+    let refused = |of: &str| {
+        let mode = format!("container:{of}");
+        run(&["--rm", "--ipc", &mode, "busybox", "true"]).fails(125)
+    };
+    refused("alone").tells(&format!(
+        "failed to join IPC namespace: container {}: non-shareable IPC (hint: use \
+         IpcMode:shareable for the donor container)",
+        id("alone")
+    ));
+    store.rbuild(["stop", "-t", "0", "one"]).ok();
+    refused("one").tells(&format!(
+        "failed to join IPC namespace: container {} is not running",
+        id("one")
+    ));
+    refused("").tells("failed to join IPC namespace: invalid name or ID supplied: \"\"");
+    // What a container has put in the place of its memory leads nobody astray.
+    store.rbuild(["rm", "-f", "one"]).ok();
+    let evil = [
+        "-d",
+        "--name",
+        "evil",
+        "--ipc",
+        "shareable",
+        "--cap-add",
+        "SYS_ADMIN",
+    ];
+    let script = "umount /dev/shm && rmdir /dev/shm && ln -s /etc /dev/shm; exec sleep 1000";
+    let made = run(&evil)
+        .args([
+            "--security-opt",
+            "seccomp=unconfined",
+            "busybox",
+            "sh",
+            "-c",
+        ])
+        .arg(script);
+    made.ok();
+    eventually("the link is there", || {
+        let look = store.rbuild(["exec", "evil", "test", "-L", "/dev/shm"]);
+        look.run().status.success()
+    });
+    refused("evil").tells("open another container's /dev/shm");
+    store.rbuild(["rm", "-f", "evil", "alone"]).ok();
+}
+
 /// As `docker run --help` says of `--sig-proxy`: the command ends as what it traps has it end.
 #[test]
 fn signals_are_passed_on_to_a_container() {

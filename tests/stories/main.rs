@@ -15,6 +15,7 @@ mod container_attacks;
 mod container_copies;
 mod container_events;
 mod container_health;
+mod container_ipv6;
 mod container_limits;
 mod container_networks;
 mod container_ports;

@@ -1,8 +1,8 @@
 //! From a question to an answer. Pure.
 
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use simple_dns::rdata::{A, PTR, RData};
+use simple_dns::rdata::{A, AAAA, PTR, RData};
 use simple_dns::{
     CLASS, Name, OPCODE, Packet, PacketFlag, QCLASS, QTYPE, RCODE, ResourceRecord, TYPE,
 };
@@ -42,23 +42,26 @@ pub(super) fn decide(question: &[u8], names: &dyn Names, limit: usize) -> Decisi
     let name = asked.qname.to_string();
     match asked.qtype {
         QTYPE::TYPE(kind @ (TYPE::A | TYPE::AAAA)) => {
-            let mut found = names.addresses(&name);
+            let found = names.addresses(&name);
             if found.is_empty() {
                 return Decision::Elsewhere;
             }
-            // It has no address of the other kind, and is nobody's else.
-            if kind == TYPE::AAAA {
-                found.clear();
-            }
+            // Who has no address of this kind is nobody's else all the same.
+            let record = |(four, six): (Ipv4Addr, Option<Ipv6Addr>)| match kind {
+                TYPE::AAAA => six.map(|six| {
+                    RData::AAAA(AAAA {
+                        address: u128::from(six),
+                    })
+                }),
+                _ => Some(RData::A(A {
+                    address: u32::from(four),
+                })),
+            };
+            let mut records: Vec<RData<'_>> = found.into_iter().filter_map(record).collect();
             // Those of the same name get their share of calls.
-            let first = usize::from(packet.id()) % found.len().max(1);
-            found.rotate_left(first);
-            let records = found.into_iter().map(|address| {
-                RData::A(A {
-                    address: u32::from(address),
-                })
-            });
-            answer(packet, records.collect(), limit)
+            let first = usize::from(packet.id()) % records.len().max(1);
+            records.rotate_left(first);
+            answer(packet, records, limit)
         }
         QTYPE::TYPE(TYPE::PTR) => {
             let found = reversed(&name).and_then(|address| names.name_of(address));
@@ -74,13 +77,22 @@ pub(super) fn decide(question: &[u8], names: &dyn Names, limit: usize) -> Decisi
     }
 }
 
-/// The address of `4.3.2.1.in-addr.arpa`.
-fn reversed(name: &str) -> Option<Ipv4Addr> {
+/// The address of `4.3.2.1.in-addr.arpa`, or of 32 digits before `.ip6.arpa`.
+fn reversed(name: &str) -> Option<IpAddr> {
     let name = name.to_ascii_lowercase();
-    let octets = name.trim_end_matches('.').strip_suffix(".in-addr.arpa")?;
-    let mut octets: Vec<&str> = octets.split('.').collect();
-    octets.reverse();
-    octets.join(".").parse().ok()
+    let name = name.trim_end_matches('.');
+    if let Some(octets) = name.strip_suffix(".in-addr.arpa") {
+        let mut octets: Vec<&str> = octets.split('.').collect();
+        octets.reverse();
+        return octets.join(".").parse().ok().map(IpAddr::V4);
+    }
+    let digits: Vec<&str> = name.strip_suffix(".ip6.arpa")?.split('.').collect();
+    if digits.len() != 32 || digits.iter().any(|digit| digit.len() != 1) {
+        return None;
+    }
+    let digits: String = digits.into_iter().rev().collect();
+    let number = u128::from_str_radix(&digits, 16).ok()?;
+    Some(IpAddr::V6(number.into()))
 }
 
 fn answer(question: Packet<'_>, records: Vec<RData<'_>>, limit: usize) -> Decision {
@@ -136,17 +148,28 @@ mod tests {
 
     struct Known;
 
+    const SIX: Ipv6Addr = Ipv6Addr::new(0xfd00, 0, 0, 0, 0, 0, 0, 0x12);
+
     impl Names for Known {
-        fn addresses(&self, name: &str) -> Vec<Ipv4Addr> {
+        fn addresses(&self, name: &str) -> Vec<(Ipv4Addr, Option<Ipv6Addr>)> {
             match name.to_ascii_lowercase().as_str() {
-                "db" => vec![[10, 0, 0, 2].into()],
-                "many" => (1..=100).map(|n| Ipv4Addr::new(10, 0, 1, n)).collect(),
+                "db" => vec![([10, 0, 0, 2].into(), None)],
+                "six" => vec![([10, 0, 0, 3].into(), Some(SIX))],
+                "many" => (1..=100)
+                    .map(|n| (Ipv4Addr::new(10, 0, 1, n), None))
+                    .collect(),
                 _ => Vec::new(),
             }
         }
 
-        fn name_of(&self, address: Ipv4Addr) -> Option<String> {
-            (address == Ipv4Addr::new(10, 0, 0, 2)).then(|| "db.n1".to_owned())
+        fn name_of(&self, address: IpAddr) -> Option<String> {
+            match address {
+                IpAddr::V4(address) if address == Ipv4Addr::new(10, 0, 0, 2) => {
+                    Some("db.n1".to_owned())
+                }
+                IpAddr::V6(SIX) => Some("six.n1".to_owned()),
+                _ => None,
+            }
         }
     }
 
@@ -180,6 +203,16 @@ mod tests {
         let bytes = answered("db", TYPE::AAAA, DATAGRAM);
         let reply = Packet::parse(&bytes).unwrap();
         assert_eq!((reply.answers.len(), reply.rcode()), (0, RCODE::NoError));
+        let bytes = answered("six", TYPE::AAAA, DATAGRAM);
+        let reply = Packet::parse(&bytes).unwrap();
+        let address = u128::from(SIX);
+        assert_eq!(reply.answers[0].rdata, RData::AAAA(AAAA { address }));
+        let zeros = "0.".repeat(26);
+        let reversed = format!("2.1.{zeros}0.0.d.f.ip6.arpa");
+        let bytes = answered(&reversed, TYPE::PTR, DATAGRAM);
+        let reply = Packet::parse(&bytes).unwrap();
+        let name = Name::new("six.n1").unwrap();
+        assert_eq!(reply.answers[0].rdata, RData::PTR(PTR(name)));
         let bytes = answered("2.0.0.10.in-addr.arpa", TYPE::PTR, DATAGRAM);
         let reply = Packet::parse(&bytes).unwrap();
         let name = Name::new("db.n1").unwrap();

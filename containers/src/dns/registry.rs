@@ -4,13 +4,16 @@
 
 use std::fs;
 use std::io;
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 use std::path::{Path, PathBuf};
 
 use crate::network::note::Note;
 
 /// How often a name is written whose folder others take away meanwhile.
 const TRIES: u32 = 10;
+
+/// The addresses of one place on a network.
+pub(crate) type Addresses = (Ipv4Addr, Option<Ipv6Addr>);
 
 /// Names of a container, until dropped.
 #[derive(Debug, Default)]
@@ -97,8 +100,13 @@ pub(crate) fn holder(dir: &Path, bridge: &str, address: Ipv4Addr) -> Option<Note
     Note::read(&runtime::network::note_of(dir, bridge, address)?)
 }
 
-/// The addresses that have a name on a bridge.
-pub(crate) fn addresses(dir: &Path, bridge: &str, name: &str) -> Vec<Ipv4Addr> {
+/// The same of an IPv6 address.
+pub(crate) fn holder6(dir: &Path, bridge: &str, address: Ipv6Addr) -> Option<Note> {
+    Note::read(&runtime::network::note_of6(dir, bridge, address)?)
+}
+
+/// The addresses that have a name on a bridge; each may have one of IPv6 beside it.
+pub(crate) fn addresses(dir: &Path, bridge: &str, name: &str) -> Vec<Addresses> {
     let Some(name) = key(name) else {
         return Vec::new();
     };
@@ -114,7 +122,9 @@ pub(crate) fn addresses(dir: &Path, bridge: &str, name: &str) -> Vec<Ipv4Addr> {
         let note = address.and_then(|address| runtime::network::note_of(dir, bridge, address));
         let holder = note.as_deref().map(Note::read);
         match (address, holder) {
-            (Some(address), Some(Some(holder))) if holder.endpoint == said => found.push(address),
+            (Some(address), Some(Some(holder))) if holder.endpoint == said => {
+                found.push((address, holder.address6));
+            }
             // What is being written says nothing yet.
             (_, Some(None)) => {}
             _ if said.is_empty() => {}

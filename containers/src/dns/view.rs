@@ -1,9 +1,9 @@
 //! What a container that asks for names can see.
 
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::path::PathBuf;
 
-use super::registry;
+use super::registry::{self, Addresses};
 
 /// The networks of a container.
 #[derive(Clone, Debug, Default)]
@@ -30,14 +30,14 @@ pub(crate) struct Seen {
 /// Who is called what.
 pub(crate) trait Names {
     /// The addresses that a name has.
-    fn addresses(&self, name: &str) -> Vec<Ipv4Addr>;
+    fn addresses(&self, name: &str) -> Vec<Addresses>;
 
     /// The name of the one that has an address.
-    fn name_of(&self, address: Ipv4Addr) -> Option<String>;
+    fn name_of(&self, address: IpAddr) -> Option<String>;
 }
 
 impl Names for View {
-    fn addresses(&self, name: &str) -> Vec<Ipv4Addr> {
+    fn addresses(&self, name: &str) -> Vec<Addresses> {
         let name = name.trim_end_matches('.');
         for network in &self.networks {
             let same = |(alias, _): &&(String, String)| alias.eq_ignore_ascii_case(name);
@@ -63,9 +63,12 @@ impl Names for View {
         Vec::new()
     }
 
-    fn name_of(&self, address: Ipv4Addr) -> Option<String> {
+    fn name_of(&self, address: IpAddr) -> Option<String> {
         self.networks.iter().find_map(|network| {
-            let holder = registry::holder(&self.dir, &network.bridge, address)?;
+            let holder = match address {
+                IpAddr::V4(address) => registry::holder(&self.dir, &network.bridge, address)?,
+                IpAddr::V6(address) => registry::holder6(&self.dir, &network.bridge, address)?,
+            };
             Some(format!("{}.{}", holder.name, network.name))
         })
     }

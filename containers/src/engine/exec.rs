@@ -11,6 +11,7 @@ use super::{limits, security};
 use crate::error::{Error, Result};
 use crate::launch::Streams;
 use crate::names;
+use crate::protocol::{Answer, Background, Request};
 use crate::status::Status;
 
 /// A command to be run.
@@ -53,6 +54,45 @@ impl Containers {
     /// # Errors
     /// [`Error::NotRunning`], [`Error::Paused`], [`Error::Restarting`], and those of the runtime.
     pub async fn exec(&self, container: &Container, typed: &str, exec: Exec) -> Result<Executed> {
+        let (id, command) = self.begin(container, typed, &exec)?;
+        let more = [("execID", id.clone())];
+        let entered = {
+            let container = container.clone();
+            blocking(move || container.enter(id, &exec)).await?
+        };
+        self.tell(container, format!("exec_start: {command}"), &more);
+        Ok(entered)
+    }
+
+    /// Has a command run in a container whose end nobody waits for but its monitor, which tells of
+    /// it. Returns when it is being executed.
+    ///
+    /// # Errors
+    /// As [`Self::exec`].
+    pub async fn exec_in_background(
+        &self,
+        container: &Container,
+        typed: &str,
+        exec: Exec,
+    ) -> Result<()> {
+        let (id, command) = self.begin(container, typed, &exec)?;
+        let container = container.clone();
+        blocking(move || {
+            let wanted = Background {
+                entry: container.entry(&exec)?,
+                id,
+                command,
+            };
+            match container.ask(&Request::Exec(Box::new(wanted)))? {
+                Answer::Failed { message, code } => Err(Error::NotStarted { message, code }),
+                Answer::Done | Answer::Ended { .. } => Ok(()),
+            }
+        })
+        .await
+    }
+
+    /// Refuses where nothing can be run, and tells of what is to be run: its ID and its words.
+    fn begin(&self, container: &Container, typed: &str, exec: &Exec) -> Result<(String, String)> {
         let id = || container.id.clone();
         match container.state.status {
             status if status.can_exec() => {}
@@ -68,12 +108,7 @@ impl Containers {
         let command = format!("{first} {}", rest.join(" "));
         let more = [("execID", id.clone())];
         self.tell(container, format!("exec_create: {command}"), &more);
-        let entered = {
-            let container = container.clone();
-            blocking(move || container.enter(id, &exec)).await?
-        };
-        self.tell(container, format!("exec_start: {command}"), &more);
-        Ok(entered)
+        Ok((id, command))
     }
 
     /// A command has ended that was run in a container, of whose ID [`Executed::id`] told.

@@ -35,6 +35,11 @@ impl Containers {
         blocking(move || Container::read(stored)).await
     }
 
+    /// Writes down what has happened to a network, a volume or an image.
+    pub fn tell_of(&self, kind: &str, actor: Actor, action: &str) {
+        journal::tell(self.store.root(), &Event::of(kind, actor, action));
+    }
+
     /// Writes down what has happened to a container; `more` are attributes of this event alone.
     pub(super) fn tell(&self, of: &Container, action: impl Into<String>, more: &[(&str, String)]) {
         let event = Event::of_container(&of.actor(), action, more);

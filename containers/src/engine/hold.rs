@@ -12,6 +12,7 @@ use super::mounts::Places;
 use super::populate;
 use super::volumes::{CreateVolume, VolumeRecord};
 use crate::error::{Error, Result};
+use crate::events::Actor;
 use crate::record::{HostConfig, MountPoint, MountSource};
 
 /// What is held for a container to be.
@@ -102,7 +103,11 @@ impl Containers {
         wanted.sort_by(|a, b| a.name.cmp(&b.name));
         wanted.dedup_by(|a, b| a.name == b.name);
         for new in wanted {
-            held.volumes.push(self.store.hold_volume(&new).await?);
+            let volume = self.store.hold_volume(&new).await?;
+            if volume.is_new {
+                self.tell_of("volume", Actor::volume(&new.name), "create");
+            }
+            held.volumes.push(volume);
         }
         // What a volume is was decided when it was made.
         for point in points.iter_mut() {

@@ -1,6 +1,6 @@
 //! Namespaces that a container shares, and how it sees its control groups.
 
-use runtime::{CgroupView, Inhabitant, Mount, PidSpace, Shared, Spec};
+use runtime::{CgroupView, Inhabitant, IpcSpace, Mount, PidSpace, Shared, Spec};
 
 use super::container::Container;
 use super::handle::Containers;
@@ -29,12 +29,11 @@ fn other(mode: &str) -> Option<&str> {
 pub(super) fn check(config: &Config, host: &HostConfig) -> Result<()> {
     let invalid = |text: String| Err(Error::Invalid(text));
     let mode = host.ipc_mode.as_str();
-    if other(mode).is_some() {
-        return invalid(format!(
-            "--ipc {mode}: memory is shared with this machine (host) or with nobody (private)"
-        ));
+    if other(mode) == Some("") {
+        let text = "failed to join IPC namespace: invalid name or ID supplied: \"\"";
+        return invalid(text.to_owned());
     }
-    if !matches!(mode, "" | "private" | "shareable" | "none" | "host") {
+    if !matches!(mode, "" | "private" | "shareable" | "none" | "host") && other(mode).is_none() {
         return invalid(format!("invalid IPC mode: {mode}"));
     }
     let mode = host.pid_mode.as_str();
@@ -50,41 +49,68 @@ pub(super) fn check(config: &Config, host: &HostConfig) -> Result<()> {
 impl Containers {
     /// Whether the containers are there that another is to share with.
     pub(super) async fn check_others(&self, host: &HostConfig) -> Result<()> {
-        if let Some(name) = other(&host.pid_mode) {
+        for name in [&host.pid_mode, &host.ipc_mode]
+            .into_iter()
+            .filter_map(|mode| other(mode))
+        {
             self.find(name).await?;
         }
         Ok(())
     }
 
-    /// The first process of the container whose processes are to be seen.
-    pub(super) async fn beside(&self, container: &Container) -> Result<Option<Inhabitant>> {
-        let Some(name) = other(&container.record.host.pid_mode) else {
+    /// The first processes of the containers with which it shares.
+    pub(super) async fn beside(&self, container: &Container) -> Result<Beside> {
+        let host = &container.record.host;
+        Ok(Beside {
+            pid: self.one_beside("PID", &host.pid_mode).await?,
+            ipc: self.one_beside("IPC", &host.ipc_mode).await?,
+        })
+    }
+
+    async fn one_beside(&self, kind: &str, mode: &str) -> Result<Option<Inhabitant>> {
+        let Some(name) = other(mode) else {
             return Ok(None);
         };
         let found = self.find(name).await?;
-        match found.state.status.has_processes() {
-            true => Ok(Some(found.inhabitant())),
-            false => Err(Error::Invalid(format!(
-                "failed to join PID namespace: container {} is not running",
-                found.id
-            ))),
-        }
+        let id = &found.id;
+        let why = match found.state.status.has_processes() {
+            false => "is not running",
+            true if kind == "IPC" && found.record.host.ipc_mode != "shareable" => {
+                return Err(Error::Invalid(format!(
+                    "failed to join IPC namespace: container {id}: non-shareable IPC (hint: use \
+                     IpcMode:shareable for the donor container)"
+                )));
+            }
+            true => return Ok(Some(found.inhabitant())),
+        };
+        Err(Error::Invalid(format!(
+            "failed to join {kind} namespace: container {id} {why}"
+        )))
     }
 }
 
+/// Containers with which another shares.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Beside {
+    /// Whose processes it sees.
+    pub(super) pid: Option<Inhabitant>,
+    /// Whose memory it has.
+    pub(super) ipc: Option<Inhabitant>,
+}
+
 /// Puts into `spec` what the container shares.
-pub(super) fn share(
-    spec: Spec,
-    (config, host): (&Config, &HostConfig),
-    beside: Option<Inhabitant>,
-) -> Spec {
+pub(super) fn share(spec: Spec, (config, host): (&Config, &HostConfig), beside: Beside) -> Spec {
     let shared = Shared {
-        pid: match (beside, host.pid_mode.as_str()) {
+        pid: match (beside.pid, host.pid_mode.as_str()) {
             (Some(other), _) => PidSpace::Of(other),
             (None, "host") => PidSpace::Host,
             (None, _) => PidSpace::Own,
         },
-        ipc: host.ipc_mode == "host",
+        ipc: match (beside.ipc, host.ipc_mode.as_str()) {
+            (Some(other), _) => IpcSpace::Of(other),
+            (None, "host") => IpcSpace::Host,
+            (None, _) => IpcSpace::Own,
+        },
         uts: host.uts_mode == "host",
         cgroup: host.cgroupns_mode == "host",
     };
@@ -103,6 +129,8 @@ pub(super) fn share(
     }
     match host.ipc_mode.as_str() {
         "none" => spec.shm_size(0),
+        // Its monitor mounts what the other has.
+        mode if other(mode).is_some() => spec.shm_size(0),
         "host" => spec
             .shm_size(0)
             .first_mounts([Mount::bind(SHARED_MEMORY, SHARED_MEMORY, false)]),
@@ -148,11 +176,17 @@ mod tests {
             ("none", "container:web"),
             ("host", ""),
             ("shareable", ""),
+            ("container:web", ""),
         ] {
             check(&config, &host(ipc, pid)).unwrap();
         }
         for (ipc, pid, why) in [
             ("x", "", "invalid IPC mode: x"),
+            (
+                "container:",
+                "",
+                "failed to join IPC namespace: invalid name or ID supplied: \"\"",
+            ),
             ("", "x", "invalid PID mode: x"),
             ("", "container:", "invalid PID mode: container:"),
         ] {

@@ -3,18 +3,20 @@
 use std::net::IpAddr;
 use std::path::PathBuf;
 
-use runtime::{Dns, Inhabitant, Node, Overlay, Rootfs, Spec, WindowSize};
+use runtime::{Dns, Node, Overlay, Rootfs, Spec, WindowSize};
 
 use super::container::Container;
 use super::exec::Exec;
 use super::mounts::{self, Places};
+use super::namespaces::Beside;
 use super::networks::Planned;
 use super::{limits, namespaces, security};
 use crate::error::{Error, Result};
+use crate::events::Actor;
 use crate::health::Probe;
 use crate::launch::{Etc, HostAddress, Launch, RestartPolicy, Streams};
 use crate::log::LogSettings;
-use crate::record::{HostConfig, LogConfig, RestartRule};
+use crate::record::{HostConfig, LogConfig, MountPoint, MountSource, RestartRule};
 
 /// What a container without PATH has.
 const PATH: &str = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -27,7 +29,7 @@ impl Container {
         root: PathBuf,
         (lowers, stub): (Vec<PathBuf>, PathBuf),
         (places, planned): (&Places, Planned),
-        (attach, beside): (Streams, Option<Inhabitant>),
+        (attach, beside): (Streams, Beside),
     ) -> Result<Launch> {
         let (config, host) = (&self.record.config, &self.record.host);
         let overlay = Overlay {
@@ -45,6 +47,9 @@ impl Container {
             spec: namespaces::share(self.spec(overlay, places)?, (config, host), beside)
                 .env([planned.env, self.env()].concat()),
             network: planned.network,
+            other_network: planned.other,
+            volumes: self.volume_actors(),
+            memory_of: beside.ipc,
             etc: Etc {
                 links: planned.links,
                 ..etc(&self.hostname(), &config.domainname, host)?
@@ -60,6 +65,27 @@ impl Container {
             attach,
             restart_count: 0,
         })
+    }
+
+    /// How events tell of its volumes.
+    fn volume_actors(&self) -> Vec<Actor> {
+        let mounts = self.record.mounts.iter();
+        let actor = |mount: &MountPoint| {
+            let MountSource::Volume { name, .. } = &mount.source else {
+                return None;
+            };
+            let mut actor = Actor::volume(name);
+            for (key, value) in [
+                ("container", self.id.clone()),
+                ("destination", mount.target.clone()),
+                ("propagation", String::new()),
+                ("read/write", (!mount.readonly).to_string()),
+            ] {
+                actor.attributes.insert(key.to_owned(), value);
+            }
+            Some(actor)
+        };
+        mounts.filter_map(actor).collect()
     }
 
     /// How its monitor finds out whether it is well.
@@ -121,6 +147,9 @@ impl Container {
         for device in &host.devices {
             let node = Node::like(&device.path_on_host, &device.path_in_container);
             let node = node.map_err(|cause| {
+                // Go has small letters for what the system says.
+                let cause = cause.to_string().to_lowercase();
+                let cause = cause.split(" (os error").next().unwrap_or_default();
                 Error::Invalid(format!(
                     "error gathering device information while adding custom device {:?}: {cause}",
                     device.path_on_host
@@ -205,7 +234,7 @@ pub(super) fn log(config: &LogConfig) -> Result<LogSettings> {
         "none" => settings.kept = false,
         other => {
             return Err(Error::Invalid(format!(
-                "logger: no log driver named '{other}' is registered"
+                "error looking up logging plugin {other}: plugin {other:?} not found"
             )));
         }
     }

@@ -12,6 +12,7 @@ use super::handle::{Containers, blocking};
 use super::inspect::size_of;
 use super::mounts::local;
 use crate::error::{Error, Result};
+use crate::events::Actor;
 use crate::{names, state};
 
 /// The label of volumes that nobody has named.
@@ -154,7 +155,15 @@ impl Containers {
     /// docker's sentences about names, drivers and options.
     pub async fn create_volume(&self, request: CreateVolume) -> Result<String> {
         let new = request.settle()?;
-        let (volume, _) = self.store.add_volume(&new).await?;
+        self.add_volume(&new).await
+    }
+
+    /// The same of what is settled.
+    async fn add_volume(&self, new: &NewVolume) -> Result<String> {
+        let (volume, is_new) = self.store.add_volume(new).await?;
+        if is_new {
+            self.tell_of("volume", Actor::volume(&volume.name), "create");
+        }
         Ok(volume.name)
     }
 
@@ -194,7 +203,9 @@ impl Containers {
     /// # Errors
     /// [`store::Error::NoSuchVolume`], [`store::Error::VolumeInUse`].
     pub async fn remove_volume(&self, name: &str) -> Result<()> {
-        Ok(self.store.remove_volume(name).await?)
+        self.store.remove_volume(name).await?;
+        self.tell_of("volume", Actor::volume(name), "destroy");
+        Ok(())
     }
 }
 

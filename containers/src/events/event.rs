@@ -45,7 +45,52 @@ pub struct Event {
     pub time_nano: i64,
 }
 
+impl Actor {
+    /// A network of a name and a driver; of what happens to one container on it with that one's ID.
+    pub fn network((id, name, driver): (&str, &str, &str), container: Option<&str>) -> Self {
+        let known = [
+            ("name", Some(name)),
+            ("type", Some(driver)),
+            ("container", container),
+        ];
+        Self::known(id, known)
+    }
+
+    /// A volume.
+    pub fn volume(name: &str) -> Self {
+        Self::known(name, [("driver", Some("local"))])
+    }
+
+    /// An image, or an index of several, by a name.
+    pub fn image(id: &str, name: &str) -> Self {
+        Self::known(id, [("name", Some(name))])
+    }
+
+    fn known<const N: usize>(id: &str, known: [(&str, Option<&str>); N]) -> Self {
+        let known = known.into_iter();
+        let attributes = known.filter_map(|(key, value)| Some((key.to_owned(), value?.to_owned())));
+        Self {
+            id: id.to_owned(),
+            attributes: attributes.collect(),
+        }
+    }
+}
+
 impl Event {
+    /// Something has happened just now to what is no container: a network, a volume, an image. Of
+    /// images docker says once more which and what.
+    pub fn of(kind: &str, actor: Actor, action: &str) -> Self {
+        let is_image = kind == "image";
+        let again = |text: &str| is_image.then(|| text.to_owned()).unwrap_or_default();
+        Self {
+            status: again(action),
+            id: again(&actor.id),
+            from: String::new(),
+            kind: kind.to_owned(),
+            ..Self::of_container(&actor, action, &[])
+        }
+    }
+
     /// Something has happened to a container just now. `more` are attributes of this event alone.
     pub fn of_container(actor: &Actor, action: impl Into<String>, more: &[(&str, String)]) -> Self {
         let mut actor = actor.clone();
@@ -123,6 +168,33 @@ mod tests {
             r#""name":"e1"}},"scope":"local","time":1795797320,"timeNano":1795797320406000486}"#
         );
         assert_eq!(serde_json::to_string(&create).unwrap(), line);
+        let network = Actor::network(("07f0", "evn", "bridge"), Some("ef85"));
+        let connect = Event {
+            time: 1_795_812_361,
+            time_nano: 1_795_812_361_662_942_122,
+            ..Event::of("network", network, "connect")
+        };
+        let line = concat!(
+            r#"{"Type":"network","Action":"connect","Actor":{"ID":"07f0","Attributes":"#,
+            r#"{"container":"ef85","name":"evn","type":"bridge"}},"scope":"local","#,
+            r#""time":1795812361,"timeNano":1795812361662942122}"#
+        );
+        assert_eq!(serde_json::to_string(&connect).unwrap(), line);
+        let image = Actor {
+            id: "sha256:a6ee".to_owned(),
+            attributes: [("name".to_owned(), "evtag:1".to_owned())].into(),
+        };
+        let tag = Event {
+            time: 1_795_812_363,
+            time_nano: 1_795_812_363_432_028_724,
+            ..Event::of("image", image, "tag")
+        };
+        let line = concat!(
+            r#"{"status":"tag","id":"sha256:a6ee","Type":"image","Action":"tag","Actor":{"ID":"#,
+            r#""sha256:a6ee","Attributes":{"name":"evtag:1"}},"scope":"local","#,
+            r#""time":1795812363,"timeNano":1795812363432028724}"#
+        );
+        assert_eq!(serde_json::to_string(&tag).unwrap(), line);
         let health = Event::of_container(&actor(), "health_status: healthy", &[]);
         assert_eq!(health.short_action(), "health_status");
     }

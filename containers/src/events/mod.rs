@@ -1,4 +1,5 @@
-//! What has happened to containers: docker's events, without a daemon that would tell them.
+//! What has happened to containers, networks, volumes and images: docker's events, without a daemon
+//! that would tell them.
 //!
 //! Commands and monitors write each to a journal in the store, and whoever wants to know reads it.
 //!

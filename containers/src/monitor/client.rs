@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::net::UnixStream;
 
 use rustix::io::Errno;
 use rustix::net::SendFlags;
@@ -61,6 +62,14 @@ impl Client {
             is_starter: false,
             is_gone: false,
         })
+    }
+
+    /// Leaves the connection to somebody else, who answers.
+    pub(super) fn hand_over(&mut self) -> io::Result<UnixStream> {
+        let socket = self.socket.try_clone()?;
+        rustix::io::ioctl_fionbio(&socket, false)?;
+        self.is_gone = true;
+        Ok(socket.into())
     }
 
     pub(super) fn fd(&self) -> BorrowedFd<'_> {

@@ -49,8 +49,8 @@ fn hosts(etc: &Etc, network: &Network) -> String {
             .replace("fe00::0\t", "fe00::\t")
             .replace("ff00::0\t", "ff00::\t"),
     };
-    for (address, names) in &etc.links {
-        text.push_str(&format!("{address}\t{names}\n"));
+    for link in &etc.links {
+        text.push_str(&link_line(link.address, &link.names));
     }
     // Where there is no address the name stands for nothing.
     for address in network.addresses() {
@@ -59,8 +59,28 @@ fn hosts(etc: &Etc, network: &Network) -> String {
     text
 }
 
+fn link_line(address: Ipv4Addr, names: &str) -> String {
+    format!("{address}\t{names}\n")
+}
+
+/// A container that it is linked to is elsewhere by now. What it has written itself stays.
+pub(super) fn relinked(
+    folder: &Folder,
+    names: &str,
+    before: Ipv4Addr,
+    now: Ipv4Addr,
+) -> io::Result<()> {
+    let path = folder.etc("hosts");
+    let text = fs::read_to_string(&path)?;
+    let (old, new) = (link_line(before, names), link_line(now, names));
+    match text.contains(&old) {
+        true => overwrite(&path, &text.replacen(&old, &new, 1)),
+        false => Ok(()),
+    }
+}
+
 /// What says that a container has an address.
-fn line(etc: &Etc, address: Ipv4Addr) -> String {
+fn line(etc: &Etc, address: IpAddr) -> String {
     match etc.domain.is_empty() {
         true => format!("{address}\t{}\n", etc.hostname),
         false => format!("{address}\t{0}.{1} {0}\n", etc.hostname, etc.domain),
@@ -77,22 +97,27 @@ fn resolv_conf(etc: &Etc, network: &Network) -> String {
     }
 }
 
-/// A container that runs has got an address, or lost one. What it has written itself stays.
+/// A container that runs has got addresses, or lost some. What it has written itself stays.
 pub(super) fn changed(
     folder: &Folder,
     etc: &Etc,
-    address: Ipv4Addr,
-    has_it: bool,
+    addresses: &[IpAddr],
+    has_them: bool,
 ) -> io::Result<()> {
     let path = folder.etc("hosts");
-    let line = line(etc, address);
-    let mut text = fs::read_to_string(&path)?;
-    match (has_it, text.find(&line)) {
-        (true, _) => text.push_str(&line),
-        (false, Some(at)) => text.replace_range(at..at + line.len(), ""),
-        (false, None) => return Ok(()),
+    let before = fs::read_to_string(&path)?;
+    let mut text = before.clone();
+    for line in addresses.iter().map(|address| line(etc, *address)) {
+        match (has_them, text.find(&line)) {
+            (true, _) => text.push_str(&line),
+            (false, Some(at)) => text.replace_range(at..at + line.len(), ""),
+            (false, None) => {}
+        }
     }
-    overwrite(&path, &text)
+    match text == before {
+        true => Ok(()),
+        false => overwrite(&path, &text),
+    }
 }
 
 /// Names can be asked for from now on. A file that the container has changed is its own.

@@ -9,15 +9,23 @@
 //! - [`health`]: whether it is well
 //! - [`network`], [`reserve`], [`relay`]: its places on networks, and its ports of this machine
 //! - [`etc`]: its files of /etc
+//! - [`linked`]: who has to know when its address changes
+//! - [`background`]: commands that are run in it while nobody waits for them
 //! - [`client`]: a connection, and what is still to be sent on it
 //! - [`down`]: when this machine goes down
+//! - [`happenings`]: events of its networks and volumes
 //! - [`serve`]: the loop
+//! - [`heed`]: what clients ask of it
 //! - [`streams`]: what the container says, and what it is told
 
+mod background;
 mod client;
 mod down;
 mod etc;
+mod happenings;
 mod health;
+mod heed;
+mod linked;
 mod network;
 mod refused;
 mod relay;

@@ -2,11 +2,13 @@
 
 use std::cmp::Reverse;
 use std::fs::File;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use runtime::network::{Addresses, Between, Config, Endpoint, Mapping, Namespace, Subnet, Wish};
+use runtime::network::{
+    Addresses, Addresses6, Between, Config, Endpoint, Mapping, Namespace, Subnet, Subnet6, Wish,
+};
 use runtime::{Dns, Inhabitant, NetworkMode, dns};
 
 use super::refused::Refused;
@@ -100,6 +102,14 @@ impl PlacePlan {
                 range: subnet(range)?,
             })
         });
+        let subnet6 = |text: &str| Subnet6::parse(text).map(|(_, subnet)| subnet);
+        let addresses6 = self.addresses6.as_ref().and_then(|(all, gateway, range)| {
+            Some(Addresses6 {
+                subnet: subnet6(all)?,
+                gateway: *gateway,
+                range: subnet6(range)?,
+            })
+        });
         Config {
             state_dir: PathBuf::from(network::LEASES),
             bridge: self.bridge.clone(),
@@ -108,6 +118,7 @@ impl PlacePlan {
                 false => Between::Everything,
             },
             addresses,
+            addresses6,
             publishes: true,
             internal: self.internal,
             untranslated: self.untranslated,
@@ -169,9 +180,8 @@ impl Network {
     }
 
     /// Its addresses, in the order of its interfaces.
-    pub(super) fn addresses(&self) -> Vec<Ipv4Addr> {
-        let places = self.places().iter();
-        places.map(|place| place.endpoint.address()).collect()
+    pub(super) fn addresses(&self) -> Vec<IpAddr> {
+        self.places().iter().flat_map(addresses_of).collect()
     }
 
     /// This machine's address, as it reaches it.
@@ -194,6 +204,13 @@ impl Network {
             address: place.endpoint.address(),
             prefix: place.endpoint.prefix(),
             gateway: (!place.plan.internal).then(|| place.endpoint.gateway()),
+            address6: place.endpoint.address6().map(|(own, ..)| own),
+            prefix6: place.endpoint.address6().map_or(0, |(_, prefix, _)| prefix),
+            gateway6: place
+                .endpoint
+                .address6()
+                .map(|(.., gateway)| gateway)
+                .filter(|_| !place.plan.internal),
             mac: place.endpoint.mac().to_string(),
             bridge: place.plan.bridge.clone(),
         };
@@ -215,8 +232,8 @@ impl Network {
         }
     }
 
-    /// Comes to one more network; its address there.
-    pub(super) fn connect(&mut self, plan: &PlacePlan) -> Result<Ipv4Addr, Refused> {
+    /// Comes to one more network; its addresses there.
+    pub(super) fn connect(&mut self, plan: &PlacePlan) -> Result<Vec<IpAddr>, Refused> {
         let Some(bridges) = &mut self.bridges else {
             return Err(told("it has no network of its own"));
         };
@@ -226,16 +243,13 @@ impl Network {
             let _ = bridges.settle();
             return Err(error);
         }
-        Ok(bridges
-            .places
-            .last()
-            .map_or(Ipv4Addr::UNSPECIFIED, |p| p.endpoint.address()))
+        Ok(bridges.places.last().map_or_else(Vec::new, addresses_of))
     }
 
-    /// Leaves a network; its address there.
-    pub(super) fn disconnect(&mut self, network_id: &str) -> Result<Option<Ipv4Addr>, Refused> {
+    /// Leaves a network; its addresses there.
+    pub(super) fn disconnect(&mut self, network_id: &str) -> Result<Vec<IpAddr>, Refused> {
         let Some(bridges) = &mut self.bridges else {
-            return Ok(None);
+            return Ok(Vec::new());
         };
         if bridges
             .published
@@ -257,10 +271,21 @@ impl Bridges {
         open.max_by_key(|place| (place.plan.priority, Reverse(&place.plan.network)))
     }
 
+    /// The same by IPv6.
+    fn way_out6(&self) -> Option<&Place> {
+        let open = self.places.iter().filter(|place| !place.plan.internal);
+        open.filter(|place| place.endpoint.address6().is_some())
+            .max_by_key(|place| (place.plan.priority, Reverse(&place.plan.network)))
+    }
+
     fn join(&mut self, plan: &PlacePlan) -> Result<(), Refused> {
+        let prefix = match plan.interfaces.as_str() {
+            "" => "eth",
+            other => other,
+        };
         let is_free = |name: &String| self.places.iter().all(|place| place.interface != *name);
         let interface = (0..)
-            .map(|n| format!("eth{n}"))
+            .map(|n| format!("{prefix}{n}"))
             .find(is_free)
             .unwrap_or_default();
         let mac = match &plan.mac {
@@ -279,6 +304,7 @@ impl Bridges {
         let wish = Wish {
             interface: interface.clone(),
             address: plan.address,
+            address6: plan.address6,
             mac,
             note: note.write(),
         };
@@ -289,6 +315,9 @@ impl Bridges {
         })?;
         note.mac = endpoint.mac().to_string();
         note.prefix = endpoint.prefix();
+        if let Some((own, prefix, _)) = endpoint.address6() {
+            (note.address6, note.prefix6) = (Some(own), prefix);
+        }
         endpoint.note(note.write()).map_err(refused)?;
         let mut place = Place {
             plan: plan.clone(),
@@ -313,18 +342,18 @@ impl Bridges {
         Ok(())
     }
 
-    fn leave(&mut self, network_id: &str) -> Result<Option<Ipv4Addr>, Refused> {
+    fn leave(&mut self, network_id: &str) -> Result<Vec<IpAddr>, Refused> {
         let at = self
             .places
             .iter()
             .position(|place| place.plan.network_id == network_id);
         let Some(at) = at else {
-            return Ok(None);
+            return Ok(Vec::new());
         };
         let place = self.places.remove(at);
-        let address = place.endpoint.address();
+        let addresses = addresses_of(&place);
         place.endpoint.detach().map_err(refused)?;
-        Ok(Some(address))
+        Ok(addresses)
     }
 
     /// Sets what depends on all of its networks: the way out, what is published, and names.
@@ -332,6 +361,14 @@ impl Bridges {
         let way = self.way_out();
         let route = way.map(|place| (place.interface.as_str(), place.endpoint.gateway()));
         self.namespace.route_by(route).map_err(refused)?;
+        let has_six = |place: &Place| place.endpoint.address6().is_some();
+        if self.places.iter().any(has_six) {
+            let way = self.way_out6().and_then(|place| {
+                let (.., gateway) = place.endpoint.address6()?;
+                Some((place.interface.as_str(), gateway))
+            });
+            self.namespace.route6_by(way).map_err(refused)?;
+        }
         let id = way.map(|place| place.plan.network_id.clone());
         let is_there = self.published.as_ref().map(|ports| &ports.network_id) == id.as_ref();
         if !is_there || self.published.is_none() {
@@ -364,7 +401,7 @@ impl Bridges {
         };
         let at = place.plan.published_at;
         let reserved = reserve(&self.wanted, target, at).map_err(failed)?;
-        let mappings: Vec<Mapping> = reserved.iter().filter_map(mapping).collect();
+        let mappings: Vec<Mapping> = reserved.iter().map(mapping).collect();
         place.endpoint.publish(&mappings).map_err(refused)?;
         let relay = Relay::start(&reserved, target);
         self.published = Some(Ports {
@@ -408,16 +445,19 @@ impl Bridges {
     }
 }
 
-/// Addresses of IPv6 are the relay's.
-fn mapping(port: &Reserved) -> Option<Mapping> {
+/// What comes to IPv6 addresses is the relay's where the container has none of its own.
+fn mapping(port: &Reserved) -> Mapping {
     let published = port.published;
-    match published.address {
-        std::net::IpAddr::V4(address) => Some(Mapping {
-            protocol: published.protocol,
-            address,
-            port: published.port,
-            to: published.container,
-        }),
-        std::net::IpAddr::V6(_) => None,
+    Mapping {
+        protocol: published.protocol,
+        address: published.address,
+        port: published.port,
+        to: published.container,
     }
+}
+
+fn addresses_of(place: &Place) -> Vec<IpAddr> {
+    let six = place.endpoint.address6().map(|(own, ..)| IpAddr::V6(own));
+    let four = IpAddr::V4(place.endpoint.address());
+    std::iter::once(four).chain(six).collect()
 }

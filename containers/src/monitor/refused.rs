@@ -19,7 +19,7 @@ impl From<runtime::Error> for Refused {
 }
 
 /// docker's sentence for a working directory that is something else.
-fn said(error: &runtime::Error) -> String {
+pub(super) fn said(error: &runtime::Error) -> String {
     match error {
         runtime::Error::Setup { step, cause } if cause.kind() == io::ErrorKind::AlreadyExists => {
             match step.strip_prefix("make the directory ") {

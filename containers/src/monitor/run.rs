@@ -1,18 +1,23 @@
 //! One run of a container: from its network to its process.
 
 use std::io;
+use std::net::Ipv4Addr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
 use std::time::Instant;
 
-use runtime::{Container, ExitStatus, Running, Stdio};
+use runtime::{Container, ExitStatus, Mount, Running, Stdio};
 use rustix::pipe::{PipeFlags, pipe_with};
 
 use super::etc;
+use super::linked::{self, Linked};
 use super::network::Network;
 use super::refused::Refused;
 use crate::folder::Folder;
 use crate::launch::{Launch, NetworkPlan, PlacePlan};
 use crate::log::entry::Stream;
+
+const SHARED_MEMORY: &str = "/dev/shm";
 
 /// Where output comes from.
 #[derive(Debug)]
@@ -35,6 +40,8 @@ pub(super) struct Run {
     /// Its addresses are leased as long as this is held.
     pub(super) network: Option<Network>,
     pub(super) ended: Option<ExitStatus>,
+    /// Who it is linked to tells it when they come to be elsewhere.
+    _linked: Linked,
 }
 
 fn failed(what: &str, error: impl Into<io::Error>) -> Refused {
@@ -48,6 +55,7 @@ impl Run {
     /// Starts the container.
     pub(super) fn start(launch: &Launch) -> Result<Self, Refused> {
         let network = Network::start(launch)?;
+        let linked = linked::register(launch).map_err(|e| failed("link containers", e))?;
         let folder = Folder::new(&launch.folder);
         if !matches!(launch.network, NetworkPlan::Container { .. }) {
             let written = etc::write(&folder, &launch.etc, &network);
@@ -55,6 +63,10 @@ impl Run {
         }
         let mut spec = launch.spec.clone().network(network.mode());
         spec = spec.first_mounts(etc::mounts(launch));
+        if let Some(other) = launch.memory_of {
+            let tree = runtime::shared_memory(other)?;
+            spec = spec.first_mounts([Mount::tree(Arc::new(tree), SHARED_MEMORY, false)]);
+        }
         let mut outputs = Vec::new();
         let (mut stdio, mut input) = (Stdio::default(), None);
         if !launch.tty {
@@ -106,6 +118,7 @@ impl Run {
             since: Instant::now(),
             network: Some(network),
             ended: None,
+            _linked: linked,
         })
     }
 
@@ -138,6 +151,22 @@ impl Run {
         Ok(rustix::termios::tcsetwinsize(terminal.as_fd(), size)?)
     }
 
+    /// One that it is linked to has another address.
+    pub(super) fn relink(
+        launch: &mut Launch,
+        container: &str,
+        address: Ipv4Addr,
+    ) -> io::Result<()> {
+        let folder = Folder::new(&launch.folder);
+        for link in &mut launch.etc.links {
+            if link.container == container && link.address != address {
+                etc::relinked(&folder, &link.names, link.address, address)?;
+                link.address = address;
+            }
+        }
+        Ok(())
+    }
+
     /// Is called otherwise from now on, on its networks too.
     pub(super) fn rename(&mut self, launch: &mut Launch, name: &str) -> Result<(), Refused> {
         if let NetworkPlan::Bridges { places, .. } = &mut launch.network {
@@ -158,9 +187,9 @@ impl Run {
             return Ok(());
         };
         let knew_names = network.knows_names();
-        let address = network.connect(&plan)?;
+        let addresses = network.connect(&plan)?;
         let folder = Folder::new(&launch.folder);
-        let mut told = etc::changed(&folder, &launch.etc, address, true);
+        let mut told = etc::changed(&folder, &launch.etc, &addresses, true);
         if !knew_names && network.knows_names() {
             told = told.and_then(|()| etc::names_are_known(&folder, &launch.etc));
         }
@@ -175,15 +204,12 @@ impl Run {
         let Some(network) = &mut self.network else {
             return Ok(());
         };
-        let address = network.disconnect(network_id)?;
+        let addresses = network.disconnect(network_id)?;
         if let NetworkPlan::Bridges { places, .. } = &mut launch.network {
             places.retain(|place| place.network_id != network_id);
         }
-        let Some(address) = address else {
-            return Ok(());
-        };
         let folder = Folder::new(&launch.folder);
-        let told = etc::changed(&folder, &launch.etc, address, false);
+        let told = etc::changed(&folder, &launch.etc, &addresses, false);
         told.map_err(|error| failed("change files of /etc", error))
     }
 

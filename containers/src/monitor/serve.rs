@@ -7,14 +7,16 @@ use std::os::fd::{AsFd as _, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
-use runtime::{Group, Inhabitant};
+use runtime::Inhabitant;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fs::Timespec;
 use rustix::io::Errno;
 use rustix::net::SocketFlags;
 
-use super::client::{Client, Incoming, Purpose};
+use super::client::{Client, Purpose};
+use super::happenings;
 use super::health::Watch;
+use super::linked;
 use super::network::Network;
 use super::refused::Refused;
 use super::run::Run;
@@ -23,7 +25,8 @@ use crate::folder::Folder;
 use crate::health::{Health, Wellness};
 use crate::launch::{Launch, RestartPolicy};
 use crate::log::writer::Writer;
-use crate::protocol::{Answer, Request, Until};
+use crate::network;
+use crate::protocol::{Answer, Until};
 use crate::state::{self, State};
 use crate::status::Status;
 
@@ -35,7 +38,8 @@ const DELAYS: (Duration, Duration) = (Duration::from_millis(100), Duration::from
 /// Who runs so long has started well, and waits no longer than the first time.
 const GOOD_RUN: Duration = Duration::from_secs(10);
 pub(super) const SIGKILL: i32 = 9;
-const SIGCONT: i32 = 18;
+/// The exit code of a container that could not be started.
+const NOT_STARTED: i32 = 128;
 
 /// What happened.
 #[derive(Clone, Copy, Debug)]
@@ -160,7 +164,15 @@ impl Monitor {
         self.restart_at = None;
         // Who is to come back after a power cut has to be known after it.
         self.save(self.launch.restart != RestartPolicy::No);
+        happenings::came(&self.launch);
         self.event("start", &[]);
+        let shared = self.state.places.iter();
+        if let Some(place) = shared
+            .into_iter()
+            .find(|place| place.bridge == network::BRIDGE)
+        {
+            linked::tell(&self.launch.id, place.address);
+        }
         let attach = self.launch.attach;
         for client in self.clients.iter_mut().filter(|client| client.is_starter) {
             if client.purpose == Purpose::Asks {
@@ -179,7 +191,11 @@ impl Monitor {
             true => Status::Exited,
             false => Status::Created,
         };
-        self.state.exit_code = refused.code;
+        // docker's code where it is not the command's fault; its client ends with 125 then.
+        self.state.exit_code = match refused.code {
+            125 => NOT_STARTED,
+            code => code,
+        };
         self.state.error = refused.message.clone();
         let answer = Answer::Failed {
             message: refused.message,
@@ -193,7 +209,7 @@ impl Monitor {
     }
 
     /// Begins to find out whether it is well, if it has a check.
-    fn watch(&mut self) {
+    pub(super) fn watch(&mut self) {
         let launch = &self.launch;
         self.watch = match (&self.run, &self.state.health) {
             (Some(run), Some(health)) => Watch::new(launch, health, run.pid(), run.since),
@@ -202,7 +218,7 @@ impl Monitor {
     }
 
     /// Whom nobody checks is not well, as docker has it.
-    fn unwatch(&mut self) {
+    pub(super) fn unwatch(&mut self) {
         self.watch = None;
         if let Some(health) = &mut self.state.health {
             health.status = Wellness::Unhealthy;
@@ -232,7 +248,7 @@ impl Monitor {
         journal::tell(&self.launch.root, &event);
     }
 
-    fn save(&self, lasting: bool) {
+    pub(super) fn save(&self, lasting: bool) {
         if let Err(error) = self.state.write(&self.folder.state(), lasting) {
             trouble("write the state", &error);
         }
@@ -363,124 +379,6 @@ impl Monitor {
         }
     }
 
-    /// Does what a client wants.
-    fn heed(&mut self, index: usize, incoming: Incoming) {
-        let speaks = self.clients.get(index).is_some_and(Client::speaks);
-        let request = match incoming {
-            Incoming::Stdin(bytes) if speaks => {
-                self.input.extend(bytes);
-                return self.write_input();
-            }
-            Incoming::StdinEnd if speaks => {
-                self.input_ends |= self.launch.stdin_once;
-                return self.write_input();
-            }
-            Incoming::Stdin(_) | Incoming::StdinEnd => return,
-            Incoming::Request(request) => request,
-        };
-        let answer = match request {
-            Request::Launch(_) => Err("the container runs already".to_owned()),
-            Request::Attach(streams) => {
-                self.turn_to(index, Purpose::Attached(streams));
-                Ok(())
-            }
-            Request::Wait(until) => {
-                self.turn_to(index, Purpose::Waits(until));
-                return;
-            }
-            Request::Signal { number, for_good } => self.signal(number, for_good),
-            Request::Resize(size) => match &self.run {
-                Some(run) => run.resize(size).map_err(|error| error.to_string()),
-                None => Ok(()),
-            },
-            Request::Pause => self.freeze(true),
-            Request::Unpause => self.freeze(false),
-            Request::Restart(policy) => {
-                self.launch.restart = policy;
-                Ok(())
-            }
-            Request::Rename(name) => self.change_network(|run, launch| run.rename(launch, &name)),
-            Request::Connect(plan) => self.change_network(|run, launch| run.connect(launch, *plan)),
-            Request::Disconnect(id) => self.change_network(|run, launch| run.leave(launch, &id)),
-        };
-        let answer = match answer {
-            Ok(()) => Answer::Done,
-            Err(message) => Answer::Failed { message, code: 1 },
-        };
-        if let Some(client) = self.clients.get_mut(index) {
-            client.answer(&answer);
-        }
-    }
-
-    fn turn_to(&mut self, index: usize, purpose: Purpose) {
-        if let Some(client) = self.clients.get_mut(index) {
-            client.purpose = purpose;
-        }
-    }
-
-    fn signal(&mut self, number: i32, for_good: bool) -> Result<(), String> {
-        if for_good {
-            self.state.stopped_by_hand = true;
-            self.save(false);
-            if self.restart_at.take().is_some() {
-                // Nothing runs that could be told: that was the end.
-                self.state.status = Status::Exited;
-                self.end();
-                return Ok(());
-            }
-        }
-        let Some(run) = &self.run else {
-            return Ok(());
-        };
-        self.event("kill", &[("signal", number.to_string())]);
-        run.signal(number).map_err(|error| error.to_string())?;
-        // What stands still hears nothing.
-        if self.state.status == Status::Paused && (number == SIGKILL || number == SIGCONT) {
-            return self.freeze(false);
-        }
-        Ok(())
-    }
-
-    fn change_network(
-        &mut self,
-        change: impl FnOnce(&mut Run, &mut Launch) -> Result<(), Refused>,
-    ) -> Result<(), String> {
-        let Some(run) = &mut self.run else {
-            return Err("the container is not running".to_owned());
-        };
-        let changed = change(run, &mut self.launch);
-        if let Some(network) = &run.network {
-            self.state.places = network.told_places();
-            self.state.ports = network.ports();
-        }
-        self.save(false);
-        changed.map_err(|refused| refused.message)
-    }
-
-    pub(super) fn freeze(&mut self, frozen: bool) -> Result<(), String> {
-        let (from, to) = match frozen {
-            true => (Status::Running, Status::Paused),
-            false => (Status::Paused, Status::Running),
-        };
-        if self.state.status != from {
-            return Err(format!("it is {}", self.state.status));
-        }
-        let parent = self.launch.spec.cgroup_parent();
-        let done = Group::named(&self.launch.id, parent).and_then(|group| match frozen {
-            true => group.freeze(),
-            false => group.thaw(),
-        });
-        done.map_err(|error| error.to_string())?;
-        self.state.status = to;
-        match frozen {
-            true => self.unwatch(),
-            false => self.watch(),
-        }
-        self.save(false);
-        self.event(if frozen { "pause" } else { "unpause" }, &[]);
-        Ok(())
-    }
-
     /// The container has ended and said all that it had to say.
     fn ended(&mut self) {
         let Some(run) = self.run.take() else {
@@ -521,6 +419,7 @@ impl Monitor {
             ("exitCode", code.to_string()),
             ("execDuration", ran.to_string()),
         ];
+        happenings::left(&self.launch);
         self.event("die", &more);
         let by_hand = self.state.stopped_by_hand;
         let restarts = self.state.restart_count;

@@ -1,9 +1,9 @@
 //! A network.
 
 use std::collections::BTreeMap;
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 
-use runtime::network::{Addresses, Subnet};
+use runtime::network::{Addresses, Addresses6, Subnet, Subnet6};
 use serde::{Deserialize, Serialize};
 use store::StoredNetwork;
 
@@ -21,6 +21,8 @@ pub(crate) const MTU: &str = "com.docker.network.driver.mtu";
 pub(crate) const TOGETHER: &str = "com.docker.network.bridge.enable_icc";
 /// docker's option that hides their addresses from other networks.
 pub(crate) const TRANSLATED: &str = "com.docker.network.bridge.enable_ip_masquerade";
+/// docker's option for what names of interfaces begin with, inside.
+pub(crate) const INTERFACES: &str = "com.docker.network.container_iface_prefix";
 /// docker's option for the address at which ports are published.
 pub(crate) const PUBLISHED_AT: &str = "com.docker.network.bridge.host_binding_ipv4";
 
@@ -60,6 +62,18 @@ pub struct NetworkRecord {
     pub says_subnet: bool,
     /// The user has said the gateway.
     pub says_gateway: bool,
+    /// It has IPv6 addresses, too.
+    pub ipv6: bool,
+    /// Those, as `fd00::/64`; users may say some and not want them.
+    pub subnet6: String,
+    /// This machine's address among them.
+    pub gateway6: Option<Ipv6Addr>,
+    /// Those that are given to who wants none of its own.
+    pub range6: Option<String>,
+    /// The user has said the subnet of IPv6.
+    pub says_subnet6: bool,
+    /// The user has said the gateway of IPv6.
+    pub says_gateway6: bool,
     /// Nobody on it reaches other networks.
     pub internal: bool,
     /// docker's swarm could use it.
@@ -133,6 +147,17 @@ impl Network {
         Some(Addresses {
             subnet,
             gateway: self.record.gateway.unwrap_or_else(|| subnet.gateway()),
+            range: range.map_or(subnet, |(_, range)| range),
+        })
+    }
+
+    /// Its IPv6 addresses, where it has some.
+    pub fn addresses6(&self) -> Option<Addresses6> {
+        let (_, subnet) = Subnet6::parse(&self.record.subnet6).filter(|_| self.record.ipv6)?;
+        let range = self.record.range6.as_deref().and_then(Subnet6::parse);
+        Some(Addresses6 {
+            subnet,
+            gateway: self.record.gateway6.unwrap_or_else(|| subnet.gateway()),
             range: range.map_or(subnet, |(_, range)| range),
         })
     }

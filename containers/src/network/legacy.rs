@@ -12,7 +12,9 @@ use crate::error::{Error, Result};
 pub(crate) struct Linked {
     /// Its name.
     pub(crate) name: String,
-    /// The first digits of its ID.
+    /// Its ID.
+    pub(crate) id: String,
+    /// The first digits of that.
     pub(crate) short_id: String,
     /// What it is called by the other.
     pub(crate) alias: String,
@@ -113,6 +115,7 @@ mod tests {
     fn variables_are_dockers() {
         let linked = Linked {
             name: "c20".to_owned(),
+            id: "3a78d0d0db89".repeat(5),
             short_id: "3a78d0d0db89".to_owned(),
             alias: "the-alias".to_owned(),
             address: Ipv4Addr::new(172, 17, 0, 3),

@@ -1,5 +1,7 @@
 //! What a container lets others read as long as it is on a network.
 
+use std::net::Ipv6Addr;
+
 use serde::{Deserialize, Serialize};
 
 /// Who has an address.
@@ -16,6 +18,10 @@ pub(crate) struct Note {
     pub(crate) mac: String,
     /// How many bits of its address are the network's.
     pub(crate) prefix: u8,
+    /// Its IPv6 address, where it has one.
+    pub(crate) address6: Option<Ipv6Addr>,
+    /// How many bits of that are the network's.
+    pub(crate) prefix6: u8,
 }
 
 impl Note {

@@ -138,7 +138,9 @@ pub fn joined(address: IpAddr, port: impl std::fmt::Display) -> String {
 /// The lines of `port`: container's ports, each with a place that leads to it.
 pub fn lines(published: &[Published]) -> Vec<(u16, Protocol, String)> {
     let mut lines: Vec<&Published> = published.iter().collect();
-    lines.sort_by_key(|one| (one.container, one.protocol, one.address, one.port));
+    // By what is read, as docker has it: [::1] before [::].
+    let text = |address: IpAddr| joined(address, "");
+    lines.sort_by_key(|one| (one.container, one.protocol, text(one.address), one.port));
     let line = |one: &&Published| (one.container, one.protocol, joined(one.address, one.port));
     lines.iter().map(line).collect()
 }
@@ -268,6 +270,12 @@ mod tests {
             "90/tcp -> 127.0.0.1:32768",
         ];
         assert_eq!(lines[..6], want);
+        let six = published(&[
+            ("::", 8090, 80, Protocol::Tcp),
+            ("::1", 8091, 80, Protocol::Tcp),
+        ]);
+        let places: Vec<String> = super::lines(&six).into_iter().map(|(.., at)| at).collect();
+        assert_eq!(places, ["[::1]:8091", "[::]:8090"]);
     }
 
     #[test]

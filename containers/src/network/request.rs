@@ -1,11 +1,11 @@
 //! From what is asked for to a network. Pure; the words of what is refused are docker's.
 
 use std::collections::BTreeMap;
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 
-use runtime::network::{Subnet, choose_for_user};
+use runtime::network::{Subnet, Subnet6, choose_for_user, choose6_for_user};
 
-use super::definition::{MTU, Network, NetworkRecord, PUBLISHED_AT, is_predefined};
+use super::definition::{INTERFACES, MTU, Network, NetworkRecord, PUBLISHED_AT, is_predefined};
 use crate::error::{Error, Result};
 
 /// A network to be made.
@@ -21,6 +21,10 @@ pub struct NewNetwork {
     pub gateways: Vec<String>,
     /// What is given to those who want no address of their own.
     pub ranges: Vec<String>,
+    /// It has IPv6 addresses, too.
+    pub ipv6: bool,
+    /// What tells this machine's IPv6 addresses from those of others.
+    pub machine: [u8; 5],
     /// Nobody on it reaches other networks.
     pub internal: bool,
     /// docker's swarm could use it.
@@ -59,12 +63,43 @@ pub fn settle(new: &NewNetwork, others: &[Network], used: &[Subnet]) -> Result<N
         });
     }
     check_options(&new.options)?;
-    let (gateway, range) = (new.gateways.first(), new.ranges.first());
-    let Some(subnet) = new.subnets.first() else {
-        if gateway.is_some() || range.is_some() {
-            let text = "every ip-range or gateway must have a corresponding subnet";
-            return invalid(text.to_owned());
-        }
+    let four = Asked {
+        subnets: of_kind(&new.subnets, false),
+        gateway: of_kind(&new.gateways, false).first().copied(),
+        range: of_kind(&new.ranges, false).first().copied(),
+    };
+    let mut record = settle4(new, &four, others, used)?;
+    let six = Asked {
+        subnets: of_kind(&new.subnets, true),
+        gateway: of_kind(&new.gateways, true).first().copied(),
+        range: of_kind(&new.ranges, true).first().copied(),
+    };
+    record.ipv6 = new.ipv6;
+    settle6(&mut record, &six, others, new.machine)?;
+    Ok(record)
+}
+
+/// What is asked for, of one kind of addresses.
+struct Asked<'a> {
+    subnets: Vec<&'a str>,
+    gateway: Option<&'a str>,
+    range: Option<&'a str>,
+}
+
+fn of_kind(texts: &[String], six: bool) -> Vec<&str> {
+    let all = texts.iter().map(String::as_str);
+    all.filter(|text| text.contains(':') == six).collect()
+}
+
+fn settle4(
+    new: &NewNetwork,
+    asked: &Asked<'_>,
+    others: &[Network],
+    used: &[Subnet],
+) -> Result<NetworkRecord> {
+    let (gateway, range) = (asked.gateway, asked.range);
+    let Some(subnet) = asked.subnets.first() else {
+        none_without_subnet(asked)?;
         let taken = others.iter().filter_map(|n| Some(n.addresses()?.subnet));
         let used: Vec<Subnet> = used.iter().copied().chain(taken).collect();
         let Some(subnet) = choose_for_user(&used) else {
@@ -73,7 +108,7 @@ pub fn settle(new: &NewNetwork, others: &[Network], used: &[Subnet]) -> Result<N
         };
         return Ok(record(new, subnet, Some(subnet.gateway())));
     };
-    if new.subnets.len() > 1 {
+    if asked.subnets.len() > 1 {
         return invalid("a network has one subnet of IPv4 addresses here".to_owned());
     }
     let subnet = subnet_of(subnet)?;
@@ -93,8 +128,7 @@ pub fn settle(new: &NewNetwork, others: &[Network], used: &[Subnet]) -> Result<N
         },
     };
     if others.iter().any(overlaps) {
-        let text = "invalid pool request: Pool overlaps with other one on this address space";
-        return invalid(text.to_owned());
+        return overlapping();
     }
     let mut record = record(new, subnet, gateway);
     record.range = found.map(|range| range.to_string());
@@ -111,6 +145,89 @@ pub fn settle(new: &NewNetwork, others: &[Network], used: &[Subnet]) -> Result<N
     Ok(record)
 }
 
+fn overlapping<T>() -> Result<T> {
+    let text = "invalid pool request: Pool overlaps with other one on this address space";
+    invalid(text.to_owned())
+}
+
+fn none_without_subnet(asked: &Asked<'_>) -> Result<()> {
+    match asked.gateway.or(asked.range) {
+        Some(_) => invalid("every ip-range or gateway must have a corresponding subnet".to_owned()),
+        None => Ok(()),
+    }
+}
+
+/// What is asked for of IPv6: it is kept where it is not wanted, too, as docker has it.
+fn settle6(
+    record: &mut NetworkRecord,
+    asked: &Asked<'_>,
+    others: &[Network],
+    machine: [u8; 5],
+) -> Result<()> {
+    let taken = others.iter().filter_map(|n| Some(n.addresses6()?.subnet));
+    let taken: Vec<Subnet6> = taken.collect();
+    let Some(text) = asked.subnets.first() else {
+        none_without_subnet(asked)?;
+        if record.ipv6 {
+            let Some(subnet) = choose6_for_user(machine, &taken) else {
+                let text = "all predefined address pools have been fully subnetted";
+                return invalid(text.to_owned());
+            };
+            record.subnet6 = subnet.to_string();
+            record.gateway6 = Some(subnet.gateway());
+        }
+        return Ok(());
+    };
+    if asked.subnets.len() > 1 {
+        return invalid("a network has one subnet of IPv6 addresses here".to_owned());
+    }
+    let subnet = match Subnet6::parse(text) {
+        None => {
+            return invalid(format!(
+                "invalid network config:\ninvalid subnet {text}: invalid CIDR block notation"
+            ));
+        }
+        Some((address, subnet)) if address != subnet.base() => {
+            return invalid(format!(
+                "invalid network config:\ninvalid subnet {text}: it should be {subnet}"
+            ));
+        }
+        Some((_, subnet)) if subnet.prefix() > 126 => {
+            return invalid(format!(
+                "subnet {subnet} has no room for a gateway and a container"
+            ));
+        }
+        Some((_, subnet)) => subnet,
+    };
+    let gateway = match asked.gateway {
+        None => None,
+        Some(text) => match text.parse::<Ipv6Addr>() {
+            Ok(address) if subnet.contains(address) => Some(address),
+            _ => return invalid(format!("no matching subnet for gateway {text}")),
+        },
+    };
+    let range = match asked.range {
+        None => None,
+        Some(text) => match Subnet6::parse(text) {
+            Some((_, range)) if subnet.covers(range) => Some(range),
+            _ => return invalid(format!("no matching subnet for range {text}")),
+        },
+    };
+    if record.ipv6 && taken.iter().any(|other| other.overlaps(subnet)) {
+        return overlapping();
+    }
+    record.subnet6 = subnet.to_string();
+    record.range6 = range.map(|range| range.to_string());
+    record.says_subnet6 = true;
+    record.says_gateway6 = gateway.is_some();
+    let first = range.unwrap_or(subnet);
+    record.gateway6 = gateway.or(Some(match first.base() == subnet.base() {
+        true => subnet.gateway(),
+        false => first.base(),
+    }));
+    Ok(())
+}
+
 fn record(new: &NewNetwork, subnet: Subnet, gateway: Option<Ipv4Addr>) -> NetworkRecord {
     NetworkRecord {
         subnet: subnet.to_string(),
@@ -124,11 +241,6 @@ fn record(new: &NewNetwork, subnet: Subnet, gateway: Option<Ipv4Addr>) -> Networ
 }
 
 fn subnet_of(text: &str) -> Result<Subnet> {
-    if text.contains("::") {
-        return invalid(format!(
-            "invalid subnet {text}: networks have IPv4 addresses here"
-        ));
-    }
     match Subnet::parse(text) {
         None => invalid(format!(
             "invalid network config:\ninvalid subnet {text}: invalid CIDR block notation"
@@ -157,6 +269,13 @@ fn check_options(options: &BTreeMap<String, String>) -> Result<()> {
         && text.parse::<Ipv4Addr>().is_err()
     {
         return invalid(format!("failed to parse {PUBLISHED_AT} value: {text}"));
+    }
+    if let Some(text) = options.get(INTERFACES)
+        && (text.is_empty() || text.len() > 12 || !text.bytes().all(|b| b.is_ascii_alphanumeric()))
+    {
+        return invalid(format!(
+            "invalid interface prefix {text:?}: up to 12 letters and digits"
+        ));
     }
     if let Some(name) = options.get("com.docker.network.bridge.name") {
         return invalid(format!(
@@ -264,6 +383,47 @@ mod tests {
         let want = "failed to parse com.docker.network.driver.mtu value: abc \
                     (strconv.Atoi: parsing \"abc\": invalid syntax)";
         assert_eq!(settle(&mtu, &[], &[]).unwrap_err().to_string(), want);
+    }
+
+    #[test]
+    fn addresses_of_ipv6_are_those_asked_for_or_this_machines() {
+        let mut asked = new("fd00:77::/64", "", "");
+        asked.ipv6 = true;
+        asked.machine = [0xfb, 0x18, 0x2f, 0xb5, 0xf0];
+        let given = settle(&asked, &[], &[]).unwrap();
+        assert_eq!(given.subnet, "172.17.0.0/16", "and some of IPv4");
+        assert_eq!(given.gateway6.unwrap().to_string(), "fd00:77::1");
+        assert!(given.says_subnet6 && !given.says_gateway6 && !given.says_subnet);
+        let mut six = other("10.77.0.0/16");
+        six.record = given.clone();
+        let mut free = new("", "", "");
+        (free.ipv6, free.machine) = (true, asked.machine);
+        let free = settle(&free, &[], &[]).unwrap();
+        assert_eq!(free.subnet6, "fdfb:182f:b5f0::/64");
+        for (subnet, gateway, why) in [
+            (
+                "fd00:77::/80",
+                "",
+                "invalid pool request: Pool overlaps with other one on this address space",
+            ),
+            (
+                "fd00:78::1/64",
+                "",
+                "invalid network config:\ninvalid subnet fd00:78::1/64: it should be fd00:78::/64",
+            ),
+            (
+                "fd00:78::/64",
+                "fd00:79::1",
+                "no matching subnet for gateway fd00:79::1",
+            ),
+        ] {
+            let mut asked = new(subnet, gateway, "");
+            asked.ipv6 = true;
+            let error = settle(&asked, std::slice::from_ref(&six), &[]).unwrap_err();
+            assert_eq!(error.to_string(), why);
+        }
+        let unused = settle(&new("fd00:78::/64", "", ""), &[], &[]).unwrap();
+        assert!(!unused.ipv6 && unused.subnet6 == "fd00:78::/64");
     }
 
     #[test]

@@ -195,5 +195,9 @@ fn line(event: &Event, template: Option<&Template>) -> Result<String, Failure> {
             fields.insert(name.to_owned(), found);
         }
     }
-    Ok(template.render(&value, &Types::default())?)
+    let types = Types {
+        maps: &["Attributes"],
+        ..Types::default()
+    };
+    Ok(template.render(&value, &types)?)
 }

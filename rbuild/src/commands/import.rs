@@ -9,6 +9,7 @@ use oci::{Platform, Reference};
 
 use crate::app::App;
 use crate::failure::{Failure, Outcome};
+use crate::happened;
 use crate::term::safe;
 use builder::auth::Auth;
 use builder::download::{Download, fetch};
@@ -73,6 +74,7 @@ pub async fn run(app: &App, args: ImportArgs) -> Outcome {
             Failure::from(e).message
         ))
     })?;
+    happened::tell(&images.store, &id, None, "import");
     app.printer.line(id);
     Ok(())
 }

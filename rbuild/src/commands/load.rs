@@ -9,6 +9,7 @@ use oci::archive::read::{self, ReadOptions};
 
 use crate::app::App;
 use crate::failure::{Failure, Outcome};
+use crate::happened;
 use crate::term::transfer::Transfer;
 use images::load::load;
 
@@ -81,6 +82,7 @@ pub async fn run(app: &App, args: LoadArgs) -> Outcome {
                 "The image {name} already exists, renaming the old one with ID {old} to empty string"
             ));
         }
+        happened::tell(&images.store, &image.id, None, "load");
         for reference in &image.references {
             let name = reference.familiar();
             app.printer.line(format!("Loaded image: {name}"));

@@ -5,6 +5,7 @@ use oci::{Platform, Reference};
 
 use crate::app::App;
 use crate::failure::{Failure, Outcome};
+use crate::happened;
 use crate::reach;
 use crate::term::transfer::Transfer;
 use images::index::pull::{Wanted, pull_index};
@@ -151,6 +152,14 @@ async fn pull_one(
         }
     };
     transfer.finish(up_to_date);
+    if let Ok(found) = images.store.content(&reference.to_string()).await {
+        happened::tell(
+            &images.store,
+            found.id(),
+            Some(&reference.familiar()),
+            "pull",
+        );
+    }
     if !quiet {
         app.printer.line(format!("Digest: {digest}"));
     }

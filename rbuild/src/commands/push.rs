@@ -10,6 +10,7 @@ use store::Content;
 use crate::app::App;
 use crate::commands::pull::usage;
 use crate::failure::{Failure, Outcome};
+use crate::happened;
 use crate::term::transfer::Transfer;
 use images::Images;
 use images::form::Form;
@@ -163,6 +164,14 @@ pub async fn push_one(
         }
     };
     transfer.finish(false);
+    if let Ok(found) = images.store.content(&reference.to_string()).await {
+        happened::tell(
+            &images.store,
+            found.id(),
+            Some(&reference.familiar()),
+            "push",
+        );
+    }
     if !quiet {
         let tag = reference.manifest_key();
         let (digest, size) = (&pushed.digest, pushed.size);

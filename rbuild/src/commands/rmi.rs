@@ -1,9 +1,11 @@
 //! `rbuild rmi`
 
 use clap::Args;
+use store::Removal;
 
 use crate::app::App;
 use crate::failure::{Failure, Outcome};
+use crate::happened;
 
 /// `rbuild rmi`
 #[derive(Debug, Args)]
@@ -30,8 +32,21 @@ pub async fn run(app: &App, args: RmiArgs) -> Outcome {
     let store = app.store_to_remove().await?;
     let mut failed = None;
     for image in &args.images {
+        let id = store.content(image).await.map(|found| found.id().clone());
         match store.remove_image(image, args.force).await {
-            Ok(removals) => removals.iter().for_each(|line| app.printer.line(line)),
+            Ok(removals) => {
+                for removal in &removals {
+                    app.printer.line(removal);
+                    match (removal, &id) {
+                        (Removal::Untagged(_), Ok(id)) => happened::tell(&store, id, None, "untag"),
+                        // Layers go with it.
+                        (Removal::Deleted(gone), Ok(id)) if gone == id => {
+                            happened::tell(&store, id, None, "delete");
+                        }
+                        _ => {}
+                    }
+                }
+            }
             Err(error) => {
                 let missing = matches!(error, store::Error::NoSuchImage { .. });
                 let failure = Failure::from(error);

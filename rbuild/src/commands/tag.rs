@@ -5,6 +5,7 @@ use oci::Reference;
 
 use crate::app::App;
 use crate::failure::{Failure, Outcome};
+use crate::happened;
 
 /// `rbuild tag`
 #[derive(Debug, Args)]
@@ -30,6 +31,8 @@ pub async fn run(app: &App, args: TagArgs) -> Outcome {
     })?;
     let store = app.store().await?;
     let source = store.content(&args.source).await?;
-    store.tag(source.id(), &target.or_latest()).await?;
+    let target = target.or_latest();
+    store.tag(source.id(), &target).await?;
+    happened::tell(&store, source.id(), Some(&target.familiar()), "tag");
     Ok(())
 }

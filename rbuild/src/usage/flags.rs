@@ -117,14 +117,6 @@ const OTHERS: &[(&str, &str, &str)] = &[
         "`rbuild inspect NAME` lists the image of each platform, to be removed by its ID",
     ),
     (
-        "create",
-        "--ipv6",
-        "networks have IPv4 addresses; ports are published at this machine's IPv6 addresses, too",
-    ),
-    ("create", "--ip6", "networks have IPv4 addresses"),
-    ("run", "--ip6", "networks have IPv4 addresses"),
-    ("connect", "--ip6", "networks have IPv4 addresses"),
-    (
         "prune",
         "--volumes",
         "`rbuild system prune --volumes` removes volumes without a name",

@@ -3,16 +3,16 @@
 use std::fs;
 use std::io;
 use std::net::Ipv4Addr;
+use std::path::Path;
 
-use super::config::{Config, step};
+use super::config::{Addresses6, Config, step};
+use super::expression::{IPV4, IPV6, Kind};
 use super::hardware::Mac;
-use super::leases::{Lease, State, Tenant};
+use super::leases::{Forwarding, Lease, State, Tenant};
 use super::netlink::{Socket, exists};
 use super::subnet::{self, Subnet};
 use super::{firewall, foreign, link};
 use crate::error::{Error, Result};
-
-const FORWARDING: &str = "/proc/sys/net/ipv4/ip_forward";
 
 /// The bridge of this host.
 #[derive(Debug, Clone, Copy)]
@@ -68,6 +68,9 @@ impl Bridge {
             link::set_mac(socket, link.index, mac)
                 .map_err(step(format!("give bridge {name} a hardware address")))?;
         }
+        if let Some(all) = &config.addresses6 {
+            six(socket, name, link.index, all)?;
+        }
         Ok(Self {
             link,
             address,
@@ -76,6 +79,28 @@ impl Bridge {
             mtu: config.mtu.or(carried),
         })
     }
+}
+
+/// Gives the bridge its IPv6 address.
+fn six(socket: &mut Socket, name: &str, index: u32, all: &Addresses6) -> Result<()> {
+    let what = format!("switch IPv6 on for bridge {name} (has this machine IPv6?)");
+    switch_ipv6_on(name).map_err(step(what))?;
+    link::add_address6(socket, index, all.gateway, all.subnet)
+        .map_err(step(format!("give bridge {name} an IPv6 address")))
+}
+
+/// Lets an interface of this network namespace have addresses of IPv6; those that others on its
+/// network tell of are not taken.
+pub(super) fn switch_ipv6_on(interface: &str) -> io::Result<()> {
+    let set = |key: &str, value: &str| {
+        let path = format!("/proc/sys/net/ipv6/conf/{interface}/{key}");
+        match fs::read_to_string(&path)?.trim() == value {
+            true => Ok(()),
+            false => fs::write(path, value),
+        }
+    };
+    set("accept_ra", "0")?;
+    set("disable_ipv6", "0")
 }
 
 fn all_used(routes: &[link::Route], addresses: &[(u32, Ipv4Addr, Subnet)]) -> Vec<Subnet> {
@@ -101,14 +126,23 @@ pub(super) fn open_host(
 ) -> Result<()> {
     let name = config.bridge.as_str();
     let mut netfilter = open_netfilter()?;
-    let forwards = forwards()?;
+    let switches = match config.addresses6 {
+        Some(_) => vec![Forwarding::Ipv4, Forwarding::Ipv6],
+        None => vec![Forwarding::Ipv4],
+    };
+    let mut closed = Vec::new();
+    for switch in switches {
+        if !forwards(switch)? {
+            closed.push(switch);
+        }
+    }
     // Noted first: whoever finds the note after a crash restores what may not have been changed.
-    if !forwards {
-        state.switched_forwarding(true)?;
+    for switch in &closed {
+        state.switched_forwarding(*switch, true)?;
     }
     let set_up = "set up address translation (kernel modules nf_tables, nft_masq, nft_ct, nft_fib)";
-    let there = firewall::is_set_up(&mut netfilter, name).map_err(step("look for our rules"))?;
-    if forwards && there {
+    let there = is_set_up(&mut netfilter, config)?;
+    if closed.is_empty() && there {
         match firewall::add(&mut netfilter, name, tenant) {
             // What one has left that was killed is in the way.
             Err(error) if exists(&error) => {
@@ -118,27 +152,56 @@ pub(super) fn open_host(
             other => other.map_err(step(set_up))?,
         }
     } else {
-        let rules = firewall::Rules {
-            config,
-            subnet: bridge.subnet,
-            only_ours: state.has_switched_forwarding(),
-        };
         let (tenants, _) = state.tenants()?;
-        firewall::set_up(&mut netfilter, &rules, &tenants).map_err(step(set_up))?;
-        firewall::forbid_spoofing(&mut netfilter, name, &tenants).map_err(step(
+        for (kind, switch) in kinds(config) {
+            let rules = firewall::Rules {
+                config,
+                kind,
+                subnet: subnet_of(kind, bridge, config),
+                only_ours: state.has_switched_forwarding(switch),
+            };
+            firewall::set_up(&mut netfilter, &rules, &tenants).map_err(step(set_up))?;
+        }
+        firewall::forbid_spoofing(&mut netfilter, config, &tenants).map_err(step(
             "keep those on the bridge from each other (kernel modules nf_tables, nf_tables_bridge)",
         ))?;
     }
     if config.publishes {
         route_loopback(name)?;
     }
-    foreign::accept_forwarding(&mut netfilter, name)
-        .map_err(step("let the bridge's traffic pass the FORWARD chain"))?;
-    // Not before the rules are there.
-    match forwards {
-        true => Ok(()),
-        false => set_forwarding("1"),
+    for (kind, _) in kinds(config) {
+        foreign::accept_forwarding(&mut netfilter, kind.family, name)
+            .map_err(step("let the bridge's traffic pass the FORWARD chain"))?;
     }
+    // Not before the rules are there.
+    closed
+        .into_iter()
+        .try_for_each(|switch| set_forwarding(switch, "1"))
+}
+
+/// What is done for IPv4, and for IPv6 where the bridge has it.
+fn kinds(config: &Config) -> impl Iterator<Item = (Kind, Forwarding)> {
+    let six = config.addresses6.map(|_| (IPV6, Forwarding::Ipv6));
+    std::iter::once((IPV4, Forwarding::Ipv4)).chain(six)
+}
+
+/// The first address of a bridge and the mask of all, as headers have them.
+fn subnet_of(kind: Kind, bridge: &Bridge, config: &Config) -> (Vec<u8>, Vec<u8>) {
+    match config.addresses6.filter(|_| kind.length == IPV6.length) {
+        Some(all) => (
+            all.subnet.base().octets().to_vec(),
+            all.subnet.mask().octets().to_vec(),
+        ),
+        None => (
+            bridge.subnet.base().octets().to_vec(),
+            bridge.subnet.mask().octets().to_vec(),
+        ),
+    }
+}
+
+fn is_set_up(netfilter: &mut Socket, config: &Config) -> Result<bool> {
+    let families = kinds(config).map(|(kind, _)| kind.family);
+    firewall::is_set_up(netfilter, &config.bridge, families).map_err(step("look for our rules"))
 }
 
 /// Leads ports to one, in place of those of before.
@@ -184,7 +247,7 @@ pub(super) fn forget_gone(state: &State, name: &str) -> Result<()> {
     let mut netfilter = open_netfilter()?;
     for tenant in gone {
         firewall::take_out(&mut netfilter, name, &tenant).map_err(step("take rules back"))?;
-        state.forget(tenant.address);
+        state.forget(&tenant);
     }
     Ok(())
 }
@@ -195,18 +258,28 @@ pub(super) fn close_host(state: &State, name: &str) -> Result<()> {
         return Ok(());
     }
     let mut netfilter = open_netfilter()?;
-    if state.has_switched_forwarding() {
-        // Somebody else has come to rely on it since.
-        if !foreign::others_translate(&mut netfilter, name)
-            .map_err(step("look for other address translation"))?
-            && forwards()?
-        {
-            set_forwarding("0")?;
+    let kinds = [(IPV4, Forwarding::Ipv4), (IPV6, Forwarding::Ipv6)];
+    // A kernel without IPv6 knows nothing of its tables.
+    let kinds = kinds
+        .into_iter()
+        .filter(|(_, switch)| Path::new(switch.path()).exists());
+    let mut families = Vec::new();
+    for (kind, switch) in kinds {
+        families.push(kind.family);
+        if state.has_switched_forwarding(switch) {
+            // Somebody else has come to rely on it since.
+            if !foreign::others_translate(&mut netfilter, kind.family, name)
+                .map_err(step("look for other address translation"))?
+                && forwards(switch)?
+            {
+                set_forwarding(switch, "0")?;
+            }
+            state.switched_forwarding(switch, false)?;
         }
-        state.switched_forwarding(false)?;
+        foreign::withdraw(&mut netfilter, kind.family, name)
+            .map_err(step("remove rules from the FORWARD chain"))?;
     }
-    foreign::withdraw(&mut netfilter, name).map_err(step("remove rules from the FORWARD chain"))?;
-    firewall::remove(&mut netfilter, name)
+    firewall::remove(&mut netfilter, name, families)
         .map_err(step(format!("remove the nftables tables {name}")))?;
     state.forget_leases();
     Ok(())
@@ -216,12 +289,12 @@ fn open_netfilter() -> Result<Socket> {
     Socket::netfilter().map_err(step("open a netfilter socket (kernel module nf_tables)"))
 }
 
-fn forwards() -> Result<bool> {
-    let text = fs::read_to_string(FORWARDING).map_err(step(FORWARDING))?;
-    Ok(text.trim() == "1")
+fn forwards(switch: Forwarding) -> Result<bool> {
+    let text = fs::read_to_string(switch.path()).map_err(step(switch.path()))?;
+    Ok(text.trim() != "0")
 }
 
-fn set_forwarding(value: &str) -> Result<()> {
-    let write = |path: &str| -> io::Result<()> { fs::write(path, value) };
-    write(FORWARDING).map_err(step(format!("write {value} to {FORWARDING}")))
+fn set_forwarding(switch: Forwarding, value: &str) -> Result<()> {
+    let path = switch.path();
+    fs::write(path, value).map_err(step(format!("write {value} to {path}")))
 }

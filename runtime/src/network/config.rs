@@ -1,10 +1,11 @@
 //! How a build network is made, and how its failures are told.
 
 use std::io;
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 use std::path::PathBuf;
 
 use super::subnet::Subnet;
+use super::subnet6::Subnet6;
 use crate::error::{Error, Result};
 
 /// What those on one bridge can do with each other.
@@ -28,6 +29,17 @@ pub struct Addresses {
     pub range: Subnet,
 }
 
+/// The IPv6 addresses of a network.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Addresses6 {
+    /// All of them.
+    pub subnet: Subnet6,
+    /// This machine's.
+    pub gateway: Ipv6Addr,
+    /// Those that are given to who asks for none of its own.
+    pub range: Subnet6,
+}
+
 /// How a network is made.
 #[derive(Debug, Clone, Default)]
 pub struct Config {
@@ -40,6 +52,8 @@ pub struct Config {
     pub between: Between,
     /// Its addresses; nothing for a thousand that nobody on this host uses.
     pub addresses: Option<Addresses>,
+    /// Its IPv6 addresses; nothing of IPv6 passes without.
+    pub addresses6: Option<Addresses6>,
     /// Ports of this host can lead to those on it.
     pub publishes: bool,
     /// Nothing is forwarded to other networks, nor from them.

@@ -1,6 +1,6 @@
 //! A namespace's place on a bridge.
 
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 
 use super::bridge::{self, Bridge};
 use super::config::{Between, Config, step};
@@ -19,6 +19,8 @@ pub struct Wish {
     pub interface: String,
     /// An address of its own; nothing for the first that is free.
     pub address: Option<Ipv4Addr>,
+    /// An IPv6 address of its own, likewise.
+    pub address6: Option<Ipv6Addr>,
     /// A hardware address of its own; nothing for one that follows from the address.
     pub mac: Option<Mac>,
     /// What others can read of it as long as it is there.
@@ -58,9 +60,23 @@ impl Endpoint {
             }
             other => other?,
         };
+        let lease = match &config.addresses6 {
+            Some(all) => {
+                let six = state.lease6(all, lease.address, wish.address6);
+                match six {
+                    Ok(six) => lease.with(six),
+                    Err(error) => {
+                        lease.end();
+                        return Err(error);
+                    }
+                }
+            }
+            None => lease,
+        };
         let says = Says {
             mac: wish.mac.unwrap_or(Mac::of(lease.address)),
             published: Vec::new(),
+            address6: lease.address6(),
             note: wish.note.clone(),
         };
         // From here on, what fails takes back what was changed.
@@ -89,6 +105,12 @@ impl Endpoint {
     /// How many bits of the address are the network's.
     pub fn prefix(&self) -> u8 {
         self.prefix
+    }
+
+    /// Its IPv6 address, how many bits of it are the network's, and the host's.
+    pub fn address6(&self) -> Option<(Ipv6Addr, u8, Ipv6Addr)> {
+        let all = self.config.addresses6.as_ref()?;
+        Some((self.lease.address6()?, all.subnet.prefix(), all.gateway))
     }
 
     /// Its hardware address.
@@ -161,14 +183,27 @@ impl Endpoint {
         link::make_pair(host, pair, namespace.fd())
             .map_err(step("make a veth pair (kernel module veth)"))?;
         let port = link::by_name(host, &name).map_err(step("find the port of the bridge"))?;
-        let is_alone = self.config.between == Between::Nothing;
-        let kept = (is_alone, self.config.publishes);
-        link::isolate(host, port.index, mac, kept)
-            .map_err(step("keep the port from other ports"))?;
+        let kind = link::Port {
+            mac,
+            alone: self.config.between == Between::Nothing,
+            returning: self.config.publishes,
+            hears_many: self.config.addresses6.is_some(),
+        };
+        link::isolate(host, port.index, kind).map_err(step("keep the port from other ports"))?;
+        let six = self.config.addresses6.as_ref().zip(self.lease.address6());
+        if six.is_some() {
+            namespace.enter("switch IPv6 on", || bridge::switch_ipv6_on(interface))?;
+        }
         let mut inside = namespace.links();
         let found = link::by_name(&mut inside, interface);
         let found = found.map_err(step(format!("find {interface}")))?;
         link::add_address(&mut inside, found.index, self.lease.address, bridge.subnet)
+            .and_then(|()| match six {
+                Some((all, address)) => {
+                    link::add_address6(&mut inside, found.index, address, all.subnet)
+                }
+                None => Ok(()),
+            })
             .and_then(|()| link::raise(&mut inside, found.index))
             .map_err(step(format!("configure {interface}")))
     }

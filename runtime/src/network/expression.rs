@@ -1,7 +1,7 @@
 //! The expressions of nftables rules, one after the other.
 
 use super::netlink::Message;
-use super::nft::{LIST_ELEMENT, padded};
+use super::nft::{Family, LIST_ELEMENT, padded};
 
 const EXPRESSION_NAME: u16 = 1;
 const EXPRESSION_DATA: u16 = 2;
@@ -16,8 +16,42 @@ const NF_ACCEPT: u32 = 1;
 
 /// Four bytes each; register 1 is the first four of them.
 const FIRST: u32 = 8;
-/// Where a map's answer goes: behind the longest key.
-const ANSWER: u32 = FIRST + 4;
+/// What differs between IPv4 and IPv6 in rules: places in headers, lengths of addresses.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Kind {
+    pub(super) family: Family,
+    /// Where the sender's address stands in the network's header.
+    pub(super) source: u32,
+    pub(super) destination: u32,
+    /// Bytes of an address.
+    pub(super) length: u32,
+}
+
+pub(super) const IPV4: Kind = Kind {
+    family: Family::Ipv4,
+    source: 12,
+    destination: 16,
+    length: 4,
+};
+
+pub(super) const IPV6: Kind = Kind {
+    family: Family::Ipv6,
+    source: 8,
+    destination: 24,
+    length: 16,
+};
+
+impl Kind {
+    /// Registers that an address needs.
+    fn words(self) -> u32 {
+        self.length / 4
+    }
+
+    /// Where a map's answer goes: behind the longest key.
+    fn answer(self) -> u32 {
+        FIRST + self.words() + 3
+    }
+}
 
 /// A part of a packet that a rule looks at.
 #[derive(Debug, Clone, Copy)]
@@ -53,29 +87,33 @@ impl Message {
     }
 
     /// Loads the protocol and, of what is to be looked up in a map, address and port: four bytes
-    /// each, from register 1 on.
-    pub(super) fn load_destination(self, with_address: bool) -> Self {
+    /// each, an IPv6 address sixteen, from register 1 on.
+    pub(super) fn load_destination(self, address: Option<Kind>) -> Self {
         let list = self.expression("meta", |data| data.be32(1, FIRST).be32(2, META_L4PROTO));
-        let (list, port) = match with_address {
-            true => (list.load(FIRST + 1, Header::Network, 16, 4), FIRST + 2),
-            false => (list, FIRST + 1),
+        let next = FIRST + 1;
+        let (list, port) = match address {
+            Some(kind) => (
+                list.load(next, Header::Network, kind.destination, kind.length),
+                next + kind.words(),
+            ),
+            None => (list, next),
         };
         list.load(port, Header::Transport, 2, 2)
     }
 
     /// Looks up what is in register 1 and those after it, and sends the packet to the address and
     /// port that it leads to; ends the rule when it leads nowhere.
-    pub(super) fn redirect_by(self, map: &str) -> Self {
+    pub(super) fn redirect_by(self, kind: Kind, map: &str) -> Self {
         const DESTINATION: u32 = 1;
-        const IPV4: u32 = 2;
+        let answer = kind.answer();
         let list = self.expression("lookup", |data| {
-            data.string(1, map).be32(2, FIRST).be32(3, ANSWER)
+            data.string(1, map).be32(2, FIRST).be32(3, answer)
         });
         list.expression("nat", |data| {
             data.be32(1, DESTINATION)
-                .be32(2, IPV4)
-                .be32(3, ANSWER)
-                .be32(5, ANSWER + 1)
+                .be32(2, kind.family as u32)
+                .be32(3, answer)
+                .be32(5, answer + kind.words())
         })
     }
 
@@ -116,7 +154,7 @@ impl Message {
         const STATUS: u32 = 2;
         const DESTINATION_CHANGED: u32 = 1 << 5;
         self.expression("ct", |data| data.be32(1, 1).be32(2, STATUS))
-            .mask(DESTINATION_CHANGED.to_ne_bytes())
+            .mask(&DESTINATION_CHANGED.to_ne_bytes())
             .compare(NOT_EQUAL, &[0; 4])
     }
 
@@ -126,20 +164,26 @@ impl Message {
             .equals(&[number])
     }
 
-    /// Keeps the bits of `mask` in register 1.
-    pub(super) fn mask(self, mask: [u8; 4]) -> Self {
+    /// Keeps the bits of `mask`, of four or of sixteen bytes, in register 1.
+    pub(super) fn mask(self, mask: &[u8]) -> Self {
+        let none = vec![0; mask.len()];
         self.expression("bitwise", |data| {
             data.be32(1, 1)
                 .be32(2, 1)
-                .be32(3, 4)
-                .nest(4, |value| value.attr(1, &mask))
-                .nest(5, |xor| xor.attr(1, &[0; 4]))
+                .be32(3, none.len() as u32)
+                .nest(4, |value| value.attr(1, mask))
+                .nest(5, |xor| xor.attr(1, &none))
         })
     }
 
     /// Ends the rule unless register 1 holds `value`.
     pub(super) fn equals(self, value: &[u8]) -> Self {
         self.compare(EQUAL, value)
+    }
+
+    /// Ends the rule if register 1 holds `value`.
+    pub(super) fn differs(self, value: &[u8]) -> Self {
+        self.compare(NOT_EQUAL, value)
     }
 
     fn compare(self, operator: u32, value: &[u8]) -> Self {
@@ -193,7 +237,7 @@ impl Message {
         const STATE: u32 = 0;
         const ESTABLISHED_OR_RELATED: u32 = 2 | 4;
         self.expression("ct", |data| data.be32(1, 1).be32(2, STATE))
-            .mask(ESTABLISHED_OR_RELATED.to_ne_bytes())
+            .mask(&ESTABLISHED_OR_RELATED.to_ne_bytes())
             .compare(NOT_EQUAL, &[0; 4])
     }
 

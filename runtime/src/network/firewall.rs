@@ -1,19 +1,19 @@
-//! Our own nftables tables, named like the bridge: address translation, published ports, who may be
-//! forwarded to whom, and what those on the bridge may call themselves.
+//! Our own nftables tables, named like the bridge: address translation, published ports, and who may
+//! be forwarded to whom, of IPv4 and where the bridge has it of IPv6.
 //!
 //! What differs from one that is on the bridge to the next stands in sets and maps, so that coming
 //! and going is a matter of a few elements, however many there are.
 
 use std::io;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv6Addr};
 
 use super::config::{Between, Config};
-use super::expression::Header;
-use super::hardware::port_name;
+use super::expression::{Header, Kind};
 use super::leases::Tenant;
 use super::netlink::{APPEND, Message, Socket};
-use super::nft::{Family, Hook, NAME_LENGTH, padded, transaction};
-use super::subnet::Subnet;
+use super::nft::{Family, Hook, tolerate, transaction};
+pub(super) use super::senders::forbid_spoofing;
+use super::senders::{self, VERSION, elements};
 
 const RAW: Hook = Hook {
     number: 0,
@@ -36,52 +36,52 @@ const SOURCE_NAT: Hook = Hook {
     number: 4,
     priority: 100,
 };
-/// Before anything else of the bridge looks at a frame, learning its sender among it.
-const BRIDGE_INGRESS: Hook = Hook {
-    number: 0,
-    priority: -300,
-};
-
-/// A chain that says which tables these are: it has another name when they come to differ.
-const VERSION: &str = "v2";
 /// What the names of our bridges begin with.
 const OURS: &str = "rbuild";
 
-/// Set of port, hardware address and IPv4 address; the types are what nft shows.
-const SENDERS: &str = "senders";
-const SENDERS_KEY: (u32, u32) = (IFNAME << 12 | ETHER << 6 | IPV4, NAME_LENGTH as u32 + 8 + 4);
-/// Set of the ports that belong to those on the bridge.
-const PORTS: &str = "ports";
-const PORTS_KEY: (u32, u32) = (IFNAME, NAME_LENGTH as u32);
 /// Map of protocol, address and port of this host to address and port on the bridge.
 const PUBLISHED: &str = "published";
-const PUBLISHED_KEY: (u32, u32) = (PROTOCOL << 12 | IPV4 << 6 | SERVICE, 12);
 /// The same for any address of this host.
 const EVERYWHERE: &str = "everywhere";
 const EVERYWHERE_KEY: (u32, u32) = (PROTOCOL << 6 | SERVICE, 8);
-const TARGET: (u32, u32) = (IPV4 << 6 | SERVICE, 8);
-const IFNAME: u32 = 41;
-const ETHER: u32 = 9;
-const IPV4: u32 = 7;
 const PROTOCOL: u32 = 12;
 const SERVICE: u32 = 13;
 
-/// Register 1 is filled by a port's name; these follow it as a key of [`SENDERS`] does.
-const MAC_REGISTER: u32 = 2;
-const ADDRESS_REGISTER: u32 = 14;
+/// What nft shows of the maps, and their lengths in bytes.
+struct Types {
+    published: (u32, u32),
+    target: (u32, u32),
+}
+
+fn types(family: Family) -> Types {
+    let (address, length) = match family {
+        Family::Ipv6 => (8, 16),
+        Family::Ipv4 | Family::Bridge => (7, 4),
+    };
+    Types {
+        published: (PROTOCOL << 12 | address << 6 | SERVICE, length + 8),
+        target: (address << 6 | SERVICE, length + 4),
+    }
+}
 
 /// What the tables are made for.
 #[derive(Debug)]
 pub(super) struct Rules<'a> {
     pub(super) config: &'a Config,
-    pub(super) subnet: Subnet,
+    pub(super) kind: Kind,
+    /// The first address of the bridge, and the bits that all of them share.
+    pub(super) subnet: (Vec<u8>, Vec<u8>),
     /// Whether this host forwards for our sake alone.
     pub(super) only_ours: bool,
 }
 
 /// Whether the tables are there, as this program makes them.
-pub(super) fn is_set_up(socket: &mut Socket, bridge: &str) -> io::Result<bool> {
-    for family in [Family::Ipv4, Family::Bridge] {
+pub(super) fn is_set_up(
+    socket: &mut Socket,
+    bridge: &str,
+    families: impl Iterator<Item = Family>,
+) -> io::Result<bool> {
+    for family in families.chain([Family::Bridge]) {
         match socket.request(family.ask_chain(bridge, VERSION)) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
             other => drop(other?),
@@ -90,43 +90,56 @@ pub(super) fn is_set_up(socket: &mut Socket, bridge: &str) -> io::Result<bool> {
     Ok(true)
 }
 
-/// Makes the tables anew. One transaction for each: no packet sees it half-made.
+/// Makes a table anew. It is one transaction: no packet sees it half-made.
 pub(super) fn set_up(socket: &mut Socket, rules: &Rules<'_>, all: &[Tenant]) -> io::Result<()> {
     let bridge = rules.config.bridge.as_str();
-    let mut messages = Vec::from(Family::Ipv4.fresh_table(bridge));
+    let family = rules.kind.family;
+    let mut messages = Vec::from(family.fresh_table(bridge));
     if rules.config.publishes {
         publishing(&mut messages, rules);
     }
     translation(&mut messages, rules);
     forwarding(&mut messages, rules);
-    messages.push(Family::Ipv4.chain(bridge, VERSION));
+    messages.push(family.chain(bridge, VERSION));
     for tenant in all {
-        messages.extend(mappings(bridge, tenant));
+        messages.extend(mappings(bridge, tenant, Some(family)));
     }
     transaction(socket, messages)
 }
 
 /// Where packets for published ports go.
 fn publishing(messages: &mut Vec<Message>, rules: &Rules<'_>) {
-    let family = Family::Ipv4;
+    let kind = rules.kind;
+    let family = kind.family;
     let bridge = rules.config.bridge.as_str();
-    messages.push(family.new_map(bridge, PUBLISHED, 1, (PUBLISHED_KEY, TARGET)));
-    messages.push(family.new_map(bridge, EVERYWHERE, 2, (EVERYWHERE_KEY, TARGET)));
+    let types = types(family);
+    messages.push(family.new_map(bridge, PUBLISHED, 1, (types.published, types.target)));
+    messages.push(family.new_map(bridge, EVERYWHERE, 2, (EVERYWHERE_KEY, types.target)));
     for (chain, hook) in [
         ("prerouting", DESTINATION_NAT),
         ("output", OWN_DESTINATION_NAT),
     ] {
         messages.push(family.base_chain(bridge, chain, "nat", hook));
         messages.push(family.rule(bridge, chain, APPEND, "published", |list| {
-            list.load_destination(true).redirect_by(PUBLISHED)
+            list.load_destination(Some(kind))
+                .redirect_by(kind, PUBLISHED)
         }));
-        messages.push(
-            family.rule(bridge, chain, APPEND, "published everywhere", |list| {
-                list.bound_for_this_host()
-                    .load_destination(false)
-                    .redirect_by(EVERYWHERE)
-            }),
-        );
+        let everywhere = |list: Message| {
+            // No interface but lo takes what bears ::1.
+            let list = match family {
+                Family::Ipv6 => list
+                    .load(1, Header::Network, kind.destination, kind.length)
+                    .differs(&Ipv6Addr::LOCALHOST.octets()),
+                Family::Ipv4 | Family::Bridge => list,
+            };
+            list.bound_for_this_host()
+                .load_destination(None)
+                .redirect_by(kind, EVERYWHERE)
+        };
+        messages.push(family.rule(bridge, chain, APPEND, "published everywhere", everywhere));
+    }
+    if family != Family::Ipv4 {
+        return;
     }
     // The bridge routes 127.0.0.0/8, so that this host reaches what is published there: nobody on
     // it may reach this host's own by that.
@@ -134,8 +147,8 @@ fn publishing(messages: &mut Vec<Message>, rules: &Rules<'_>) {
     messages.push(
         family.rule(bridge, "raw", APPEND, "this host's own", |list| {
             list.comes_from(bridge)
-                .load(1, Header::Network, 16, 4)
-                .mask([255, 0, 0, 0])
+                .load(1, Header::Network, kind.destination, kind.length)
+                .mask(&[255, 0, 0, 0])
                 .equals(&[127, 0, 0, 0])
                 .drop_packet()
         }),
@@ -144,15 +157,15 @@ fn publishing(messages: &mut Vec<Message>, rules: &Rules<'_>) {
 
 /// Whose address a packet bears.
 fn translation(messages: &mut Vec<Message>, rules: &Rules<'_>) {
-    let family = Family::Ipv4;
+    let kind = rules.kind;
+    let family = kind.family;
     let bridge = rules.config.bridge.as_str();
-    let subnet = rules.subnet;
-    let from = |list: Message, base: [u8; 4], mask: [u8; 4]| {
-        list.load(1, Header::Network, 12, 4)
+    let from = |list: Message, base: &[u8], mask: &[u8]| {
+        list.load(1, Header::Network, kind.source, kind.length)
             .mask(mask)
-            .equals(&base)
+            .equals(base)
     };
-    let ours = |list| from(list, subnet.base().octets(), subnet.mask().octets());
+    let ours = |list| from(list, &rules.subnet.0, &rules.subnet.1);
     messages.push(family.base_chain(bridge, "postrouting", "nat", SOURCE_NAT));
     let mut rule = |note, fill: &dyn Fn(Message) -> Message| {
         messages.push(family.rule(bridge, "postrouting", APPEND, note, fill));
@@ -169,16 +182,18 @@ fn translation(messages: &mut Vec<Message>, rules: &Rules<'_>) {
     rule("a published port, from the same network", &|list| {
         ours(list).goes_to(bridge).was_redirected().masquerade()
     });
-    rule("a published port, from this host to itself", &|list| {
-        from(list, [127, 0, 0, 0], [255, 0, 0, 0])
-            .goes_to(bridge)
-            .masquerade()
-    });
+    if family == Family::Ipv4 {
+        rule("a published port, from this host to itself", &|list| {
+            from(list, &[127, 0, 0, 0], &[255, 0, 0, 0])
+                .goes_to(bridge)
+                .masquerade()
+        });
+    }
 }
 
 /// Who is forwarded to whom.
 fn forwarding(messages: &mut Vec<Message>, rules: &Rules<'_>) {
-    let family = Family::Ipv4;
+    let family = rules.kind.family;
     let bridge = rules.config.bridge.as_str();
     messages.push(family.base_chain(bridge, "forward", "filter", FORWARD));
     let mut forward = |note, fill: &dyn Fn(Message) -> Message| {
@@ -220,48 +235,6 @@ fn forwarding(messages: &mut Vec<Message>, rules: &Rules<'_>) {
     }
 }
 
-/// Makes the table anew that drops what those on the bridge send under another's name, and all that
-/// is neither IPv4 nor ARP.
-pub(super) fn forbid_spoofing(socket: &mut Socket, bridge: &str, all: &[Tenant]) -> io::Result<()> {
-    const ETHER_TYPE_AT: u32 = 12;
-    const SENDER_AT: u32 = 6;
-    let family = Family::Bridge;
-    let mut messages = Vec::from(family.fresh_table(bridge));
-    messages.push(family.new_set(bridge, SENDERS, 1, SENDERS_KEY));
-    messages.push(family.new_set(bridge, PORTS, 2, PORTS_KEY));
-    messages.extend(elements(bridge, all));
-    messages.push(family.chain(bridge, VERSION));
-    messages.push(family.base_chain(bridge, "prerouting", "filter", BRIDGE_INGRESS));
-    let mut rule = |note, fill: &dyn Fn(Message) -> Message| {
-        messages.push(family.rule(bridge, "prerouting", APPEND, note, fill));
-    };
-    rule("packets of its own", &|list| {
-        list.load(1, Header::Link, ETHER_TYPE_AT, 2)
-            .equals(&0x0800u16.to_be_bytes())
-            .load_incoming()
-            .load(MAC_REGISTER, Header::Link, SENDER_AT, 6)
-            .load(ADDRESS_REGISTER, Header::Network, 12, 4)
-            .among(SENDERS)
-            .accept()
-    });
-    // Both the frame's sender and the one that ARP tells of.
-    rule("ARP of its own", &|list| {
-        list.load(1, Header::Link, ETHER_TYPE_AT, 2)
-            .equals(&0x0806u16.to_be_bytes())
-            .load_incoming()
-            .load(MAC_REGISTER, Header::Link, SENDER_AT, 6)
-            .load(ADDRESS_REGISTER, Header::Network, 14, 4)
-            .among(SENDERS)
-            .load(MAC_REGISTER, Header::Network, 8, 6)
-            .among(SENDERS)
-            .accept()
-    });
-    rule("anything else", &|list| {
-        list.load_incoming().among(PORTS).drop_packet()
-    });
-    transaction(socket, messages)
-}
-
 /// Lets one that has come send, and be found.
 pub(super) fn add(socket: &mut Socket, bridge: &str, tenant: &Tenant) -> io::Result<()> {
     transaction(socket, elements(bridge, std::slice::from_ref(tenant)))?;
@@ -270,7 +243,7 @@ pub(super) fn add(socket: &mut Socket, bridge: &str, tenant: &Tenant) -> io::Res
 
 /// Leads the ports of one to it.
 pub(super) fn publish(socket: &mut Socket, bridge: &str, tenant: &Tenant) -> io::Result<()> {
-    let mappings = mappings(bridge, tenant);
+    let mappings = mappings(bridge, tenant, None);
     match mappings.is_empty() {
         true => Ok(()),
         false => transaction(socket, mappings),
@@ -279,9 +252,9 @@ pub(super) fn publish(socket: &mut Socket, bridge: &str, tenant: &Tenant) -> io:
 
 /// The ports of one lead nowhere any more; those that lead nowhere are no error.
 pub(super) fn withdraw(socket: &mut Socket, bridge: &str, tenant: &Tenant) -> io::Result<()> {
-    for (map, pairs) in published(tenant) {
+    for (family, map, pairs) in published(tenant) {
         for (key, _) in pairs {
-            tolerate(socket, Family::Ipv4.delete_elements(bridge, map, &[key]))?;
+            tolerate(socket, family.delete_elements(bridge, map, &[key]))?;
         }
     }
     Ok(())
@@ -291,72 +264,63 @@ pub(super) fn withdraw(socket: &mut Socket, bridge: &str, tenant: &Tenant) -> io
 pub(super) fn take_out(socket: &mut Socket, bridge: &str, tenant: &Tenant) -> io::Result<()> {
     withdraw(socket, bridge, tenant)?;
     // The port stays in the set: others may still be in the namespace, and are heard by nobody.
-    let (sender, _) = keys(tenant);
-    let gone = Family::Bridge.delete_elements(bridge, SENDERS, &[sender]);
-    tolerate(socket, gone)
-}
-
-fn tolerate(socket: &mut Socket, messages: Vec<Message>) -> io::Result<()> {
-    match transaction(socket, messages) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-        _ => Ok(()),
-    }
-}
-
-/// Adds those who send.
-fn elements(bridge: &str, all: &[Tenant]) -> Vec<Message> {
-    let (senders, ports): (Vec<_>, Vec<_>) = all.iter().map(keys).unzip();
-    let family = Family::Bridge;
-    let mut messages = family.add_elements(bridge, SENDERS, &senders);
-    messages.extend(family.add_elements(bridge, PORTS, &ports));
-    messages
-}
-
-/// The elements of [`SENDERS`] and [`PORTS`].
-fn keys(tenant: &Tenant) -> (Vec<u8>, Vec<u8>) {
-    let port = padded(&port_name(tenant.address));
-    let mac = tenant.says.mac.octets();
-    let address = tenant.address.octets();
-    (
-        [&port[..], &mac, &[0; 2], &address].concat(),
-        Vec::from(port),
-    )
+    senders::take_out(socket, bridge, tenant)
 }
 
 type Pairs = Vec<(Vec<u8>, Vec<u8>)>;
 
-/// The elements of [`PUBLISHED`] and [`EVERYWHERE`].
-fn published(tenant: &Tenant) -> [(&'static str, Pairs); 2] {
-    let mut exact = Pairs::new();
-    let mut everywhere = Pairs::new();
+/// The elements of [`PUBLISHED`] and [`EVERYWHERE`], of IPv4 and of IPv6.
+fn published(tenant: &Tenant) -> [(Family, &'static str, Pairs); 4] {
+    let (mut exact, mut everywhere) = (Pairs::new(), Pairs::new());
+    let (mut exact6, mut everywhere6) = (Pairs::new(), Pairs::new());
+    let port = |number: u16| {
+        let [high, low] = number.to_be_bytes();
+        [high, low, 0, 0]
+    };
     for mapping in &tenant.says.published {
         let protocol = [mapping.protocol.number(), 0, 0, 0];
-        let port = |number: u16| {
-            let [high, low] = number.to_be_bytes();
-            [high, low, 0, 0]
-        };
-        let to = [&tenant.address.octets()[..], &port(mapping.to)].concat();
-        let at = port(mapping.port);
-        match mapping.address {
-            Ipv4Addr::UNSPECIFIED => everywhere.push(([&protocol[..], &at].concat(), to)),
-            address => {
-                let key = [&protocol[..], &address.octets(), &at].concat();
-                exact.push((key, to));
+        let (at, to) = (port(mapping.port), port(mapping.to));
+        match (mapping.address, tenant.says.address6) {
+            (IpAddr::V4(address), _) => {
+                let to = [&tenant.address.octets()[..], &to].concat();
+                match address.is_unspecified() {
+                    true => everywhere.push(([&protocol[..], &at].concat(), to)),
+                    false => {
+                        exact.push(([&protocol[..], &address.octets(), &at].concat(), to));
+                    }
+                }
             }
+            (IpAddr::V6(address), Some(own)) if !address.is_loopback() => {
+                let to = [&own.octets()[..], &to].concat();
+                match address.is_unspecified() {
+                    true => everywhere6.push(([&protocol[..], &at].concat(), to)),
+                    false => {
+                        exact6.push(([&protocol[..], &address.octets(), &at].concat(), to));
+                    }
+                }
+            }
+            (IpAddr::V6(_), _) => {}
         }
     }
-    [(PUBLISHED, exact), (EVERYWHERE, everywhere)]
+    [
+        (Family::Ipv4, PUBLISHED, exact),
+        (Family::Ipv4, EVERYWHERE, everywhere),
+        (Family::Ipv6, PUBLISHED, exact6),
+        (Family::Ipv6, EVERYWHERE, everywhere6),
+    ]
 }
 
-fn mappings(bridge: &str, tenant: &Tenant) -> Vec<Message> {
+/// Those of one family, or of both.
+fn mappings(bridge: &str, tenant: &Tenant, only: Option<Family>) -> Vec<Message> {
     let maps = published(tenant).into_iter();
-    maps.flat_map(|(map, pairs)| Family::Ipv4.add_mappings(bridge, map, &pairs))
+    maps.filter(|(family, ..)| only.is_none_or(|only| only == *family))
+        .flat_map(|(family, map, pairs)| family.add_mappings(bridge, map, &pairs))
         .collect()
 }
 
 /// Removes the tables; those that are not there are no error.
-pub(super) fn remove(socket: &mut Socket, bridge: &str) -> io::Result<()> {
-    for family in [Family::Ipv4, Family::Bridge] {
+pub(super) fn remove(socket: &mut Socket, bridge: &str, families: Vec<Family>) -> io::Result<()> {
+    for family in families.into_iter().chain([Family::Bridge]) {
         tolerate(socket, vec![family.delete_table(bridge)])?;
     }
     Ok(())
@@ -364,48 +328,57 @@ pub(super) fn remove(socket: &mut Socket, bridge: &str) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use std::net::Ipv4Addr;
+
     use super::super::hardware::Mac;
     use super::super::leases::Says;
     use super::super::publish::{Mapping, Protocol};
     use super::*;
 
     #[test]
-    fn a_tenant_is_port_hardware_address_address_and_what_it_publishes() {
+    fn ports_lead_to_the_address_of_their_kind() {
         let address = Ipv4Addr::new(10, 210, 0, 2);
-        let mapping = |address, port| Mapping {
+        let mapping = |address: &str, port| Mapping {
             protocol: Protocol::Udp,
-            address,
+            address: address.parse().unwrap(),
             port,
             to: 80,
         };
-        let tenant = Tenant {
+        let mut tenant = Tenant {
             address,
             says: Says {
                 mac: Mac::of(address),
                 published: vec![
-                    mapping(Ipv4Addr::UNSPECIFIED, 258),
-                    mapping(Ipv4Addr::LOCALHOST, 81),
+                    mapping("0.0.0.0", 258),
+                    mapping("127.0.0.1", 81),
+                    mapping("::", 258),
+                    mapping("::1", 81),
+                    mapping("2001:db8::9", 82),
                 ],
+                address6: Some("fd00::2".parse().unwrap()),
                 note: String::new(),
             },
         };
-        let (sender, port) = keys(&tenant);
-        assert_eq!(port, b"vrb0ad20002\0\0\0\0\0".to_vec());
-        let want = [
-            &port[..],
-            &[0x02, 0x62, 10, 210, 0, 2],
-            &[0, 0],
-            &[10, 210, 0, 2],
-        ];
-        assert_eq!(sender, want.concat());
-        assert_eq!(sender.len(), SENDERS_KEY.1 as usize);
-        assert_eq!(port.len(), PORTS_KEY.1 as usize);
         let to = vec![10, 210, 0, 2, 0, 80, 0, 0];
-        let [(_, exact), (_, everywhere)] = published(&tenant);
+        let mut to6 = vec![0; 20];
+        (to6[0], to6[15], to6[17]) = (0xfd, 2, 80);
+        let mut key6 = vec![0; 24];
+        (key6[0], key6[19], key6[21]) = (17, 9, 82);
+        key6[4..8].copy_from_slice(&[0x20, 0x01, 0x0d, 0xb8]);
+        let everywhere = vec![17, 0, 0, 0, 1, 2, 0, 0];
+        let [exact, every, exact6, every6] = published(&tenant).map(|(_, _, pairs)| pairs);
         assert_eq!(
             exact,
             [(vec![17, 0, 0, 0, 127, 0, 0, 1, 0, 81, 0, 0], to.clone())]
         );
-        assert_eq!(everywhere, [(vec![17, 0, 0, 0, 1, 2, 0, 0], to)]);
+        assert_eq!(every, [(everywhere.clone(), to)]);
+        // What bears ::1 never leaves lo.
+        assert_eq!(exact6, [(key6, to6.clone())]);
+        assert_eq!(every6, [(everywhere, to6)]);
+        let types = types(Family::Ipv6);
+        assert_eq!((types.published.1, types.target.1), (24, 20));
+        tenant.says.address6 = None;
+        let [.., exact6, every6] = published(&tenant).map(|(_, _, pairs)| pairs);
+        assert!(exact6.is_empty() && every6.is_empty());
     }
 }

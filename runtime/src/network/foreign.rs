@@ -26,22 +26,25 @@ fn old_note(bridge: &str) -> String {
 /// Lets the bridge's traffic pass where Docker has set the policy of `FORWARD` to DROP: rules at
 /// the very end of it, so that every rule of the administrator comes first. They use only what
 /// the iptables program can read back.
-pub(super) fn accept_forwarding(socket: &mut Socket, bridge: &str) -> io::Result<()> {
-    if !chains(socket, Family::Ipv4)?
+pub(super) fn accept_forwarding(
+    socket: &mut Socket,
+    family: Family,
+    bridge: &str,
+) -> io::Result<()> {
+    if !chains(socket, family)?
         .iter()
         .any(|chain| chain.is(TABLE, CHAIN))
     {
         return Ok(());
     }
     let note = note(bridge);
-    let rules = rules_of(socket, CHAIN)?;
+    let rules = rules_of(socket, family, CHAIN)?;
     let last: Vec<bool> = rules.iter().map(|rule| is_noted(rule, &note)).collect();
     if last.ends_with(&[true, true]) {
         return Ok(());
     }
     // Rules that others have got behind since are moved.
-    withdraw(socket, bridge)?;
-    let family = Family::Ipv4;
+    withdraw(socket, family, bridge)?;
     let outgoing = family.rule(TABLE, CHAIN, APPEND, &note, |list| {
         list.comes_from(bridge).accept()
     });
@@ -52,14 +55,14 @@ pub(super) fn accept_forwarding(socket: &mut Socket, bridge: &str) -> io::Result
 }
 
 /// Takes our rules out again.
-pub(super) fn withdraw(socket: &mut Socket, bridge: &str) -> io::Result<()> {
+pub(super) fn withdraw(socket: &mut Socket, family: Family, bridge: &str) -> io::Result<()> {
     let notes = [note(bridge), old_note(bridge)];
     let mut messages = Vec::new();
     for chain in CHAINS {
-        for rule in rules_of(socket, chain)? {
+        for rule in rules_of(socket, family, chain)? {
             let handle = rule.attr(4, RULE_HANDLE);
             let handle = handle.filter(|_| notes.iter().any(|note| is_noted(&rule, note)));
-            messages.extend(handle.map(|h| Family::Ipv4.delete_rule(TABLE, chain, h)));
+            messages.extend(handle.map(|h| family.delete_rule(TABLE, chain, h)));
         }
     }
     match messages.is_empty() {
@@ -69,10 +72,18 @@ pub(super) fn withdraw(socket: &mut Socket, bridge: &str) -> io::Result<()> {
 }
 
 /// Whether another program translates addresses on this host: it relies on forwarding, then.
-pub(super) fn others_translate(socket: &mut Socket, bridge: &str) -> io::Result<bool> {
+pub(super) fn others_translate(
+    socket: &mut Socket,
+    family: Family,
+    bridge: &str,
+) -> io::Result<bool> {
     // Those of the old iptables are not among nftables' chains.
-    let old = std::fs::read_to_string("/proc/net/ip_tables_names").unwrap_or_default();
-    let chains = chains(socket, Family::Ipv4)?;
+    let names = match family {
+        Family::Ipv6 => "/proc/net/ip6_tables_names",
+        Family::Ipv4 | Family::Bridge => "/proc/net/ip_tables_names",
+    };
+    let old = std::fs::read_to_string(names).unwrap_or_default();
+    let chains = chains(socket, family)?;
     Ok(old.lines().any(|table| table == "nat")
         || chains.iter().any(|chain| chain.translates_for(bridge)))
 }
@@ -106,8 +117,8 @@ fn chains(socket: &mut Socket, family: Family) -> io::Result<Vec<Chain>> {
     Ok(replies.into_iter().map(Chain).collect())
 }
 
-fn rules_of(socket: &mut Socket, chain: &str) -> io::Result<Vec<Reply>> {
-    let question = Family::Ipv4
+fn rules_of(socket: &mut Socket, family: Family, chain: &str) -> io::Result<Vec<Reply>> {
+    let question = family
         .ask(GET_RULE, DUMP)
         .string(RULE_TABLE, TABLE)
         .string(RULE_CHAIN, chain);

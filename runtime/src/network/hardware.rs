@@ -4,7 +4,7 @@
 //! wrong; and the bridge keeps its own, whatever its ports are.
 
 use std::fmt;
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
@@ -23,6 +23,22 @@ impl Mac {
     /// The one that the kernel tells of; nothing for links of another kind than Ethernet.
     pub(super) fn read(bytes: &[u8]) -> Option<Self> {
         bytes.try_into().ok().map(Self)
+    }
+
+    /// The address that its link gives itself (RFC 4291, appendix A).
+    pub(super) fn link_local(self) -> Ipv6Addr {
+        let [a, b, c, d, e, f] = self.0;
+        let word = |high, low| u16::from_be_bytes([high, low]);
+        Ipv6Addr::new(
+            0xfe80,
+            0,
+            0,
+            0,
+            word(a ^ 2, b),
+            word(c, 0xff),
+            word(0xfe, d),
+            word(e, f),
+        )
     }
 
     pub(super) fn octets(self) -> [u8; 6] {
@@ -74,6 +90,9 @@ mod tests {
         ] {
             assert!(wrong.parse::<Mac>().is_err(), "{wrong}");
         }
+        // As docker's container with this one shows it.
+        let shown: Mac = "8a:f5:83:ff:92:b7".parse().unwrap();
+        assert_eq!(shown.link_local().to_string(), "fe80::88f5:83ff:feff:92b7");
         let own = Mac::of(Ipv4Addr::new(10, 210, 0, 2));
         assert_eq!(own.to_string(), "02:62:0a:d2:00:02");
     }

@@ -6,13 +6,14 @@
 
 use std::fs::{self, File, TryLockError};
 use std::io;
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 use std::os::unix::fs::{FileExt as _, MetadataExt};
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use super::config::{Config, step};
+use super::config::{Addresses6, Config, step};
 use super::hardware::Mac;
 use super::publish::Mapping;
 use super::subnet::Subnet;
@@ -32,6 +33,9 @@ pub(super) struct State {
 pub(super) struct Says {
     pub(super) mac: Mac,
     pub(super) published: Vec<Mapping>,
+    /// Its IPv6 address, where it has one.
+    #[serde(default)]
+    pub(super) address6: Option<Ipv6Addr>,
     /// What its holder wants others to know.
     pub(super) note: String,
 }
@@ -51,6 +55,15 @@ pub(super) struct Lease {
     path: PathBuf,
     /// Everybody on the bridge holds a share of it.
     users: File,
+    six: Option<Lease6>,
+}
+
+/// An IPv6 address that is ours as long as this exists. Its file says the holder's other address.
+#[derive(Debug)]
+pub(super) struct Lease6 {
+    pub(super) address: Ipv6Addr,
+    file: File,
+    path: PathBuf,
 }
 
 impl Lease {
@@ -68,6 +81,10 @@ impl Lease {
 
     /// Gives the address back at once; for who holds the bridge's state. True when it was the last.
     pub(super) fn end(&self) -> bool {
+        if let Some(six) = &self.six {
+            let _ = fs::remove_file(&six.path);
+            let _ = six.file.unlock();
+        }
         let _ = fs::remove_file(&self.path);
         let _ = self.file.unlock();
         let _ = self.users.unlock();
@@ -78,8 +95,24 @@ impl Lease {
 
     /// The same for who could not get hold of it.
     pub(super) fn let_go(&self) {
+        if let Some(six) = &self.six {
+            let _ = six.file.unlock();
+        }
         let _ = self.file.unlock();
         let _ = self.users.unlock();
+    }
+}
+
+impl Lease {
+    /// Its IPv6 address, where it has one.
+    pub(super) fn address6(&self) -> Option<Ipv6Addr> {
+        self.six.as_ref().map(|six| six.address)
+    }
+
+    /// Has an IPv6 address, too.
+    pub(super) fn with(mut self, six: Lease6) -> Self {
+        self.six = Some(six);
+        self
     }
 }
 
@@ -125,7 +158,7 @@ impl State {
         };
         let address = match (address, wish) {
             (Some(address), _) => address,
-            (None, Some(address)) => return Err(Error::AddressTaken(address)),
+            (None, Some(address)) => return Err(Error::AddressTaken(address.into())),
             (None, None) => return Err(Error::NoAddress(range.to_string())),
         };
         let path = self.file_of(address);
@@ -138,7 +171,54 @@ impl State {
             file,
             path,
             users,
+            six: None,
         })
+    }
+
+    /// Leases the first IPv6 address that nobody has, or the one that is wished for, to who has
+    /// another.
+    pub(super) fn lease6(
+        &self,
+        all: &Addresses6,
+        other: Ipv4Addr,
+        wish: Option<Ipv6Addr>,
+    ) -> Result<Lease6> {
+        let files = files(&self.dir, &self.bridge, ".lease6");
+        let files = files.map_err(step("read the address leases"))?;
+        let mut there: Vec<Ipv6Addr> = files.into_iter().map(|(address, _)| address).collect();
+        there.sort_unstable();
+        let chosen = match wish {
+            Some(address) => Some(address).filter(|address| *address != all.gateway),
+            None => all
+                .subnet
+                .hosts(all.range, all.gateway)
+                .find(|address| there.binary_search(address).is_err()),
+        };
+        let address = match (chosen, wish) {
+            (Some(address), _) => address,
+            (None, Some(address)) => return Err(Error::AddressTaken(address.into())),
+            (None, None) => return Err(Error::NoAddress(all.range.to_string())),
+        };
+        let path = self.file_of6(address);
+        let file = open(&path)?;
+        match file.try_lock() {
+            Ok(()) => {}
+            // Who had it was killed otherwise.
+            Err(TryLockError::WouldBlock) => return Err(Error::AddressTaken(address.into())),
+            Err(TryLockError::Error(error)) => return Err(step("lock an address")(error)),
+        }
+        file.set_len(0)
+            .and_then(|()| file.write_all_at(other.to_string().as_bytes(), 0))
+            .map_err(step("write an address lease"))?;
+        Ok(Lease6 {
+            address,
+            file,
+            path,
+        })
+    }
+
+    fn file_of6(&self, address: Ipv6Addr) -> PathBuf {
+        self.path(&format!("-{address}.lease6"))
     }
 
     fn file_of(&self, address: Ipv4Addr) -> PathBuf {
@@ -161,8 +241,15 @@ impl State {
     }
 
     /// Forgets one that has ended.
-    pub(super) fn forget(&self, address: Ipv4Addr) {
-        let _ = fs::remove_file(self.file_of(address));
+    pub(super) fn forget(&self, tenant: &Tenant) {
+        let _ = fs::remove_file(self.file_of(tenant.address));
+        if let Some(address) = tenant.says.address6 {
+            let path = self.file_of6(address);
+            // Somebody may have it by now.
+            if File::open(&path).is_ok_and(|file| file.try_lock_shared().is_ok()) {
+                let _ = fs::remove_file(path);
+            }
+        }
     }
 
     /// Whether nobody may come any more.
@@ -184,29 +271,34 @@ impl State {
     }
 
     fn files(&self) -> io::Result<Vec<(Ipv4Addr, PathBuf)>> {
-        files(&self.dir, &self.bridge)
+        files(&self.dir, &self.bridge, ".lease")
     }
 
     /// Whether somebody uses the bridge, or has ended without taking back what was changed.
     pub(super) fn has_traces(&self) -> bool {
-        self.has_switched_forwarding() || self.files().is_ok_and(|files| !files.is_empty())
+        self.has_switched_forwarding(Forwarding::Ipv4)
+            || self.files().is_ok_and(|files| !files.is_empty())
     }
 
     /// Deletes the files of addresses; for when nobody has one.
     pub(super) fn forget_leases(&self) {
-        for (_, file) in self.files().unwrap_or_default() {
+        let six: Vec<(Ipv6Addr, PathBuf)> =
+            files(&self.dir, &self.bridge, ".lease6").unwrap_or_default();
+        let four = self.files().unwrap_or_default().into_iter();
+        let six = six.into_iter().map(|(_, file)| file);
+        for file in four.map(|(_, file)| file).chain(six) {
             let _ = fs::remove_file(file);
         }
     }
 
     /// Whether it was us who made this host forward packets.
-    pub(super) fn has_switched_forwarding(&self) -> bool {
-        self.path(".forwarding").exists()
+    pub(super) fn has_switched_forwarding(&self, kind: Forwarding) -> bool {
+        self.path(kind.note()).exists()
     }
 
     /// Notes that it was, or forgets it.
-    pub(super) fn switched_forwarding(&self, by_us: bool) -> Result<()> {
-        let path = self.path(".forwarding");
+    pub(super) fn switched_forwarding(&self, kind: Forwarding, by_us: bool) -> Result<()> {
+        let path = self.path(kind.note());
         let done = match by_us {
             true => fs::write(&path, ""),
             false => fs::remove_file(&path),
@@ -220,15 +312,39 @@ impl State {
     }
 }
 
-/// The files of the addresses of a bridge.
-fn files(dir: &Path, bridge: &str) -> io::Result<Vec<(Ipv4Addr, PathBuf)>> {
+/// A switch of this host that makes it a router.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Forwarding {
+    Ipv4,
+    Ipv6,
+}
+
+impl Forwarding {
+    fn note(self) -> &'static str {
+        match self {
+            Self::Ipv4 => ".forwarding",
+            Self::Ipv6 => ".forwarding6",
+        }
+    }
+
+    /// Where the kernel has it.
+    pub(super) fn path(self) -> &'static str {
+        match self {
+            Self::Ipv4 => "/proc/sys/net/ipv4/ip_forward",
+            Self::Ipv6 => "/proc/sys/net/ipv6/conf/all/forwarding",
+        }
+    }
+}
+
+/// The files of the addresses of a bridge, of one kind.
+fn files<A: FromStr>(dir: &Path, bridge: &str, kind: &str) -> io::Result<Vec<(A, PathBuf)>> {
     let mut files = Vec::new();
     for entry in fs::read_dir(dir)? {
         let entry = entry?;
         let name = entry.file_name();
         let address = name.to_str().and_then(|name| {
             let rest = name.strip_prefix(bridge)?.strip_prefix('-')?;
-            rest.strip_suffix(".lease")?.parse().ok()
+            rest.strip_suffix(kind)?.parse().ok()
         });
         files.extend(address.map(|address| (address, entry.path())));
     }
@@ -244,6 +360,7 @@ fn read(path: &Path, address: Ipv4Addr) -> Option<(Says, bool)> {
     let says = serde_json::from_str(&text).unwrap_or(Says {
         mac: Mac::of(address),
         published: Vec::new(),
+        address6: None,
         note: String::new(),
     });
     Some((says, is_held))
@@ -256,9 +373,17 @@ pub(super) fn note_of(dir: &Path, bridge: &str, address: Ipv4Addr) -> Option<Str
     is_held.then_some(says.note)
 }
 
+/// The same of an IPv6 address.
+pub(super) fn note_of6(dir: &Path, bridge: &str, address: Ipv6Addr) -> Option<String> {
+    let path = dir.join(format!("{bridge}-{address}.lease6"));
+    let other = fs::read_to_string(path).ok()?.parse().ok()?;
+    let (says, is_held) = read(&dir.join(format!("{bridge}-{other}.lease")), other)?;
+    (is_held && says.address6 == Some(address)).then_some(says.note)
+}
+
 /// What all that have an address of a bridge want others to know.
 pub(super) fn notes(dir: &Path, bridge: &str) -> Vec<(Ipv4Addr, String)> {
-    let mut files = files(dir, bridge).unwrap_or_default();
+    let mut files: Vec<(Ipv4Addr, PathBuf)> = files(dir, bridge, ".lease").unwrap_or_default();
     files.sort();
     let note = |(address, path): &(Ipv4Addr, PathBuf)| {
         let (says, is_held) = read(path, *address)?;

@@ -1,7 +1,7 @@
 //! Links, addresses and routes (rtnetlink(7)).
 
 use std::io;
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 use std::os::fd::{AsRawFd, BorrowedFd};
 
 use nix::libc;
@@ -9,6 +9,7 @@ use nix::libc;
 use super::hardware::Mac;
 use super::netlink::{ACK, CREATE, DUMP, EXCL, Message, REPLACE, REQUEST, Socket, exists, u32_at};
 use super::subnet::Subnet;
+use super::subnet6::Subnet6;
 
 const RTM_NEWLINK: u16 = 16;
 const RTM_DELLINK: u16 = 17;
@@ -45,6 +46,9 @@ const RTA_OIF: u16 = 4;
 const RTA_GATEWAY: u16 = 5;
 
 const AF_INET: u8 = 2;
+const AF_INET6: u8 = 10;
+/// Nobody else has it, which needs no asking.
+const IFA_F_NODAD: u8 = 2;
 const UP: u32 = libc::IFF_UP as u32;
 
 /// `struct ifinfomsg`; flags that are not given stay as they are.
@@ -187,25 +191,33 @@ pub(super) fn make_pair(
     socket.request(message).map(drop)
 }
 
+/// What a port of a bridge is for.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Port {
+    /// The hardware address behind it.
+    pub(super) mac: Mac,
+    /// It exchanges nothing with other ports.
+    pub(super) alone: bool,
+    /// It gets what it sends to itself by way of the host.
+    pub(super) returning: bool,
+    /// It gets what is for many, by which IPv6 finds neighbours.
+    pub(super) hears_many: bool,
+}
+
 /// Lets a port of a bridge exchange frames with the bridge alone, and get none that are not for
-/// `mac`: the bridge is told where that is, learns nothing from the port and floods nothing to it
-/// but broadcasts. `from_others` keeps it from other ports; a `returning` one gets what it sends to
-/// itself by way of the host, as to a port of the host that leads to it.
-pub(super) fn isolate(
-    socket: &mut Socket,
-    index: u32,
-    mac: Mac,
-    (from_others, returning): (bool, bool),
-) -> io::Result<()> {
+/// its address: the bridge is told where that is, learns nothing from the port and floods nothing to
+/// it but broadcasts and what is for many. An `alone` one is kept from other ports; a `returning`
+/// one gets what it sends to itself, as to a port of the host that leads to it.
+pub(super) fn isolate(socket: &mut Socket, index: u32, kind: Port) -> io::Result<()> {
     let message = Message::new(RTM_NEWLINK, REQUEST | ACK, &link_body(index, 0));
     socket.request(message.nest(IFLA_LINKINFO, |info| {
         info.string(IFLA_INFO_SLAVE_KIND, "bridge")
             .nest(IFLA_INFO_SLAVE_DATA, |port| {
-                port.attr(IFLA_BRPORT_ISOLATED, &[u8::from(from_others)])
-                    .attr(IFLA_BRPORT_HAIRPIN, &[u8::from(returning)])
+                port.attr(IFLA_BRPORT_ISOLATED, &[u8::from(kind.alone)])
+                    .attr(IFLA_BRPORT_HAIRPIN, &[u8::from(kind.returning)])
                     .attr(IFLA_BRPORT_LEARNING, &[0])
                     .attr(IFLA_BRPORT_UNICAST_FLOOD, &[0])
-                    .attr(IFLA_BRPORT_MCAST_FLOOD, &[0])
+                    .attr(IFLA_BRPORT_MCAST_FLOOD, &[u8::from(kind.hears_many)])
             })
     }))?;
     const AF_BRIDGE: u8 = 7;
@@ -217,7 +229,7 @@ pub(super) fn isolate(
     body[8..10].copy_from_slice(&u16::from(NUD_NOARP).to_ne_bytes());
     let message = Message::new(RTM_NEWNEIGH, REQUEST | ACK | CREATE, &body);
     socket
-        .request(message.attr(NDA_LLADDR, &mac.octets()))
+        .request(message.attr(NDA_LLADDR, &kind.mac.octets()))
         .map(drop)
 }
 
@@ -234,6 +246,24 @@ pub(super) fn add_address(
         .attr(IFA_LOCAL, &address.octets())
         .attr(IFA_ADDRESS, &address.octets())
         .attr(IFA_BROADCAST, &subnet.last().octets());
+    match socket.request(message) {
+        Err(error) if !exists(&error) => Err(error),
+        _ => Ok(()),
+    }
+}
+
+/// Gives a link an IPv6 address.
+pub(super) fn add_address6(
+    socket: &mut Socket,
+    index: u32,
+    address: Ipv6Addr,
+    subnet: Subnet6,
+) -> io::Result<()> {
+    let mut body = [AF_INET6, subnet.prefix(), IFA_F_NODAD, 0, 0, 0, 0, 0];
+    body[4..8].copy_from_slice(&index.to_ne_bytes());
+    let message = Message::new(RTM_NEWADDR, REQUEST | ACK | CREATE | EXCL, &body)
+        .attr(IFA_LOCAL, &address.octets())
+        .attr(IFA_ADDRESS, &address.octets());
     match socket.request(message) {
         Err(error) if !exists(&error) => Err(error),
         _ => Ok(()),
@@ -286,13 +316,13 @@ pub(super) fn routes(socket: &mut Socket) -> io::Result<Vec<Route>> {
 }
 
 /// `struct rtmsg` of a default route in the main table.
-const DEFAULT_ROUTE: [u8; 12] = {
+const fn default_route(family: u8) -> [u8; 12] {
     const RT_TABLE_MAIN: u8 = 254;
     const RTPROT_BOOT: u8 = 3;
     const RTN_UNICAST: u8 = 1;
     let (table, protocol, kind) = (RT_TABLE_MAIN, RTPROT_BOOT, RTN_UNICAST);
-    [AF_INET, 0, 0, 0, table, protocol, 0, kind, 0, 0, 0, 0]
-};
+    [family, 0, 0, 0, table, protocol, 0, kind, 0, 0, 0, 0]
+}
 
 /// Routes everything through `gateway`, whatever was there before.
 pub(super) fn set_default_route(
@@ -301,7 +331,21 @@ pub(super) fn set_default_route(
     gateway: Ipv4Addr,
 ) -> io::Result<()> {
     let flags = REQUEST | ACK | CREATE | REPLACE;
-    let message = Message::new(RTM_NEWROUTE, flags, &DEFAULT_ROUTE)
+    let message = Message::new(RTM_NEWROUTE, flags, &default_route(AF_INET))
+        .attr(RTA_GATEWAY, &gateway.octets())
+        .number(RTA_OIF, index);
+    socket.request(message).map(drop)
+}
+
+/// The same by IPv6, of which a namespace has at most one: the last goes first.
+pub(super) fn set_default_route6(
+    socket: &mut Socket,
+    index: u32,
+    gateway: Ipv6Addr,
+) -> io::Result<()> {
+    remove_default(socket, AF_INET6)?;
+    let flags = REQUEST | ACK | CREATE | REPLACE;
+    let message = Message::new(RTM_NEWROUTE, flags, &default_route(AF_INET6))
         .attr(RTA_GATEWAY, &gateway.octets())
         .number(RTA_OIF, index);
     socket.request(message).map(drop)
@@ -309,9 +353,22 @@ pub(super) fn set_default_route(
 
 /// Takes the default route away; none is no error.
 pub(super) fn remove_default_route(socket: &mut Socket) -> io::Result<()> {
-    match socket.request(Message::new(RTM_DELROUTE, REQUEST | ACK, &DEFAULT_ROUTE)) {
-        Err(error) if error.raw_os_error() != Some(libc::ESRCH) => Err(error),
-        _ => Ok(()),
+    remove_default(socket, AF_INET)
+}
+
+/// The same of IPv6.
+pub(super) fn remove_default_route6(socket: &mut Socket) -> io::Result<()> {
+    remove_default(socket, AF_INET6)
+}
+
+fn remove_default(socket: &mut Socket, family: u8) -> io::Result<()> {
+    let message = Message::new(RTM_DELROUTE, REQUEST | ACK, &default_route(family));
+    match socket.request(message) {
+        // Without a route, or without IPv6 at all.
+        Err(error) if matches!(error.raw_os_error(), Some(libc::ESRCH | libc::EAFNOSUPPORT)) => {
+            Ok(())
+        }
+        other => other.map(drop),
     }
 }
 

@@ -26,17 +26,20 @@ mod namespace;
 mod netlink;
 mod nft;
 mod publish;
+mod senders;
 mod sockets;
 mod subnet;
+mod subnet6;
 
-pub use config::{Addresses, Between, Config};
+pub use config::{Addresses, Addresses6, Between, Config};
 pub use endpoint::{Endpoint, Wish};
 pub use hardware::Mac;
 pub use namespace::Namespace;
 pub use publish::{Mapping, Protocol};
 pub use subnet::{Subnet, choose_for_user};
+pub use subnet6::{Subnet6, choose6_for_user};
 
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 use std::os::fd::BorrowedFd;
 use std::path::{Path, PathBuf};
 
@@ -180,6 +183,11 @@ pub fn note_of(directory: &Path, bridge: &str, address: Ipv4Addr) -> Option<Stri
 /// What all on a bridge let others read, by their addresses.
 pub fn notes(directory: &Path, bridge: &str) -> Vec<(Ipv4Addr, String)> {
     leases::notes(directory, bridge)
+}
+
+/// What the one that has an IPv6 address of a bridge lets others read.
+pub fn note_of6(directory: &Path, bridge: &str, address: Ipv6Addr) -> Option<String> {
+    leases::note_of6(directory, bridge, address)
 }
 
 /// Whether a port of this host leads to anybody on any bridge. All leases are looked at: for

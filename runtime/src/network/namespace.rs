@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io;
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -97,6 +97,20 @@ impl Namespace {
             None => link::remove_default_route(&mut links),
         };
         done.map_err(step("set the default route"))
+    }
+
+    /// The same for IPv6.
+    ///
+    /// # Errors
+    /// [`crate::Error::Network`] when there is no such interface.
+    pub fn route6_by(&self, way: Option<(&str, Ipv6Addr)>) -> Result<()> {
+        let mut links = self.links();
+        let done = match way {
+            Some((interface, gateway)) => link::by_name(&mut links, interface)
+                .and_then(|link| link::set_default_route6(&mut links, link.index, gateway)),
+            None => link::remove_default_route6(&mut links),
+        };
+        done.map_err(step("set the default route of IPv6"))
     }
 
     /// Has questions for names, which are asked at `server`, answered at these ports of it, by UDP

@@ -65,6 +65,7 @@ const NETWORK_ORDER: [u8; 12] = {
 pub(super) enum Family {
     Ipv4 = 2,
     Bridge = 7,
+    Ipv6 = 10,
 }
 
 impl Family {
@@ -250,6 +251,14 @@ pub(super) fn transaction(socket: &mut Socket, messages: Vec<Message>) -> io::Re
     let body = [0, 0, 0, 10];
     let begin = Message::new(BATCH_BEGIN, REQUEST, &body);
     socket.batch(begin, messages, Message::new(BATCH_END, REQUEST, &body))
+}
+
+/// The same of what may be gone already.
+pub(super) fn tolerate(socket: &mut Socket, messages: Vec<Message>) -> io::Result<()> {
+    match transaction(socket, messages) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
 }
 
 /// Whether a rule carries this note.

@@ -1,6 +1,6 @@
 //! Ports of this host that lead to one on a bridge.
 
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
@@ -47,8 +47,8 @@ impl Protocol {
 pub struct Mapping {
     /// Its protocol.
     pub protocol: Protocol,
-    /// The address of this host; 0.0.0.0 for all.
-    pub address: Ipv4Addr,
+    /// The address of this host; 0.0.0.0 or :: for all of its kind.
+    pub address: IpAddr,
     /// The port of this host.
     pub port: u16,
     /// The port on the bridge.

@@ -217,7 +217,7 @@ fn publish(dir: &Path) {
     let (server, mut served) = place("eth0");
     let listener = server.enter("listen", || TcpListener::bind("0.0.0.0:80"));
     serve(listener.unwrap(), "inside");
-    let mapping = |address, port| Mapping {
+    let mapping = |address: std::net::Ipv4Addr, port| Mapping {
         protocol: Protocol::Tcp,
         address,
         port,

@@ -7,6 +7,7 @@ use store::StoredNetwork;
 use super::sweep;
 use crate::engine::handle::{Containers, blocking};
 use crate::error::{Error, Result};
+use crate::events::Actor;
 use crate::names;
 use crate::network::definition::{Driver, Network};
 use crate::network::note::Note;
@@ -21,7 +22,8 @@ impl Containers {
     ///
     /// # Errors
     /// In docker's words; nothing is made then.
-    pub async fn create_network(&self, new: NewNetwork) -> Result<Network> {
+    pub async fn create_network(&self, mut new: NewNetwork) -> Result<Network> {
+        new.machine = machine();
         let id = names::new_id().map_err(Error::io("read", "/dev/urandom"))?;
         let _lock = blocking(lock).await?;
         let others = self.networks().await?;
@@ -61,6 +63,7 @@ impl Containers {
             let config = runtime::network::Config {
                 bridge: made.bridge(),
                 addresses: made.addresses(),
+                addresses6: made.addresses6(),
                 ..default_bridge()
             };
             Ok(runtime::network::make_bridge(&config)?)
@@ -69,6 +72,7 @@ impl Containers {
             self.store.remove_network(&network.id).await?;
             return Err(error);
         }
+        self.tell_of("network", actor(&network, None), "create");
         Ok(network)
     }
 
@@ -132,8 +136,37 @@ impl Containers {
             self.store.add_network(&stored).await?;
             return Err(error);
         }
+        self.tell_of("network", actor(&network, None), "destroy");
         Ok(())
     }
+}
+
+/// What tells this machine's IPv6 addresses from those of others (RFC 4193, 3.2.2): a part of the
+/// digest of what it is known by.
+fn machine() -> [u8; 5] {
+    let known = std::fs::read("/etc/machine-id")
+        .unwrap_or_else(|_| rustix::system::uname().nodename().to_bytes().to_vec());
+    let digest = oci::Digest::sha256(&known);
+    let octets = digest.hex().as_bytes().chunks(2).map(|pair| {
+        let pair = std::str::from_utf8(pair).unwrap_or_default();
+        u8::from_str_radix(pair, 16).unwrap_or_default()
+    });
+    let mut machine = [0; 5];
+    machine
+        .iter_mut()
+        .zip(octets)
+        .for_each(|(to, from)| *to = from);
+    machine
+}
+
+/// How events tell of a network, and of a container that comes to it.
+pub(super) fn actor(network: &Network, container: Option<&str>) -> Actor {
+    let known = (
+        network.id.as_str(),
+        network.name.as_str(),
+        network.driver.as_str(),
+    );
+    Actor::network(known, container)
 }
 
 /// Who is on a network.

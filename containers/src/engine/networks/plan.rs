@@ -2,13 +2,17 @@
 
 use std::net::Ipv4Addr;
 
+use super::manage::actor;
 use crate::endpoint::EndpointSettings;
 use crate::engine::container::Container;
 use crate::engine::handle::Containers;
 use crate::error::{Error, Result};
-use crate::launch::{NetworkPlan, PlacePlan};
+use crate::events::Actor;
+use crate::launch::{Link, NetworkPlan, PlacePlan};
 use crate::names;
-use crate::network::definition::{Driver, MTU, Network, PUBLISHED_AT, TOGETHER, TRANSLATED};
+use crate::network::definition::{
+    Driver, INTERFACES, MTU, Network, PUBLISHED_AT, TOGETHER, TRANSLATED,
+};
 use crate::network::legacy::{self, Linked};
 use crate::network::{Mode, ports};
 
@@ -16,8 +20,10 @@ use crate::network::{Mode, ports};
 #[derive(Debug)]
 pub(in crate::engine) struct Planned {
     pub(in crate::engine) network: NetworkPlan,
+    /// One that is no bridge.
+    pub(in crate::engine) other: Option<Actor>,
     /// Lines of /etc/hosts for containers that it is linked to.
-    pub(in crate::engine) links: Vec<(Ipv4Addr, String)>,
+    pub(in crate::engine) links: Vec<Link>,
     /// Variables for them.
     pub(in crate::engine) env: Vec<String>,
 }
@@ -33,12 +39,22 @@ impl Containers {
         let mode = Mode::parse(&host.network_mode)?;
         let plain = |network| Planned {
             network,
+            other: None,
             links: Vec::new(),
             env: Vec::new(),
         };
         match &mode {
-            Mode::Host => return Ok(plain(NetworkPlan::Host)),
-            Mode::None => return Ok(plain(NetworkPlan::None)),
+            Mode::Host | Mode::None => {
+                let plan = match mode {
+                    Mode::Host => NetworkPlan::Host,
+                    _ => NetworkPlan::None,
+                };
+                let found = self.find_network(&host.network_mode).await.ok();
+                return Ok(Planned {
+                    other: found.map(|network| actor(&network, Some(&container.id))),
+                    ..plain(plan)
+                });
+            }
             Mode::Container(id) => return self.shared(id).await.map(plain),
             Mode::Bridge | Mode::User(_) => {}
         }
@@ -60,9 +76,11 @@ impl Containers {
         if mode == Mode::Bridge {
             for link in host.links.iter().flatten() {
                 let linked = self.linked(container, link).await?;
-                planned
-                    .links
-                    .push((linked.address, linked.names().join(" ")));
+                planned.links.push(Link {
+                    container: linked.id.clone(),
+                    address: linked.address,
+                    names: linked.names().join(" "),
+                });
                 planned.env.extend(linked.variables(&container.name));
             }
         }
@@ -108,6 +126,7 @@ impl Containers {
         exposed.dedup();
         Ok(Linked {
             short_id: found.short_id().to_owned(),
+            id: found.id.clone(),
             alias,
             address: place.address,
             ports: exposed,
@@ -149,6 +168,9 @@ pub(super) fn place(
         bridge: network.bridge(),
         addresses: addresses
             .map(|all| (all.subnet.to_string(), all.gateway, all.range.to_string())),
+        addresses6: network
+            .addresses6()
+            .map(|all| (all.subnet.to_string(), all.gateway, all.range.to_string())),
         internal: network.record.internal,
         apart: !network.is_on(TOGETHER),
         untranslated: !network.is_on(TRANSLATED),
@@ -161,6 +183,8 @@ pub(super) fn place(
             .and_then(|text| text.parse::<Ipv4Addr>().ok())
             .filter(|address| !address.is_unspecified()),
         address: settings.address().and_then(|text| text.parse().ok()),
+        address6: settings.address6().and_then(|text| text.parse().ok()),
+        interfaces: options.get(INTERFACES).cloned().unwrap_or_default(),
         mac: mac(container, settings),
         names: container.names_on(settings),
         links: settings

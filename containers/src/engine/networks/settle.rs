@@ -1,7 +1,7 @@
 //! What a container that is made says of networks. The words of what is refused are docker's.
 
 use std::collections::BTreeMap;
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 
 use crate::endpoint::EndpointSettings;
 use crate::engine::handle::Containers;
@@ -132,31 +132,33 @@ pub(super) fn check_settings(
     settings: &EndpointSettings,
 ) -> std::result::Result<(), String> {
     let mut wrong = Vec::new();
+    let record = &network.record;
     if let Some(text) = settings.address() {
-        let address = text.parse::<Ipv4Addr>();
-        if address.is_err() {
-            wrong.push(format!("invalid IPv4 address: {text}"));
-        } else if network.is_predefined() {
-            let why = "user specified IP address is supported on user defined networks only";
-            wrong.push(why.to_owned());
-        }
-        let says_subnet = network.record.says_subnet;
-        let holds = |address| {
-            network
-                .addresses()
-                .is_some_and(|all| all.subnet.contains(address))
-        };
-        if !network.is_predefined() && address.is_ok() && !says_subnet {
-            wrong.push(
-                "user specified IP address is supported only when connecting to networks with user \
-                 configured subnets"
-                    .to_owned(),
-            );
-        } else if !address.is_ok_and(holds) {
-            wrong.push(format!(
-                "no configured subnet or ip-range contain the IP address {text}"
-            ));
-        }
+        let address = text.parse::<Ipv4Addr>().ok();
+        let all = network.addresses().map(|all| all.subnet);
+        let holds = address.zip(all).is_some_and(|(own, all)| all.contains(own));
+        wrong.extend(wrong_address(
+            network,
+            text,
+            address.is_some(),
+            record.says_subnet,
+            holds,
+            4,
+        ));
+    }
+    if let Some(text) = settings.address6() {
+        let address = text.parse::<Ipv6Addr>().ok();
+        let all = network.addresses6().map(|all| all.subnet);
+        let holds = address.zip(all).is_some_and(|(own, all)| all.contains(own));
+        let says = record.says_subnet6;
+        wrong.extend(wrong_address(
+            network,
+            text,
+            address.is_some(),
+            says,
+            holds,
+            6,
+        ));
     }
     if settings.aliases.as_ref().is_some_and(|all| !all.is_empty()) && network.is_predefined() {
         wrong.push(
@@ -172,6 +174,37 @@ pub(super) fn check_settings(
             Err(lines.collect::<Vec<_>>().join("\n"))
         }
     }
+}
+
+/// What is wrong with an address that is asked for: whether it is one, whether the network's user
+/// has said its addresses, and whether it is among them.
+fn wrong_address(
+    network: &Network,
+    text: &str,
+    is_one: bool,
+    says_subnet: bool,
+    holds: bool,
+    version: u8,
+) -> Vec<String> {
+    let mut wrong = Vec::new();
+    if !is_one {
+        wrong.push(format!("invalid IPv{version} address: {text}"));
+    } else if network.is_predefined() {
+        let why = "user specified IP address is supported on user defined networks only";
+        wrong.push(why.to_owned());
+    }
+    if is_one && !says_subnet && (version == 6 || !network.is_predefined()) {
+        wrong.push(
+            "user specified IP address is supported only when connecting to networks with user \
+             configured subnets"
+                .to_owned(),
+        );
+    } else if !holds {
+        wrong.push(format!(
+            "no configured subnet or ip-range contain the IP address {text}"
+        ));
+    }
+    wrong
 }
 
 #[cfg(test)]
@@ -215,10 +248,44 @@ mod tests {
             ),
         ] {
             let settings = EndpointSettings {
-                ipam_config: Some(EndpointAddresses { ipv4: address.to_owned() }),
+                ipam_config: Some(EndpointAddresses { ipv4: address.to_owned(), ..EndpointAddresses::default() }),
                 ..EndpointSettings::default()
             };
             let found = check_settings(&network, &settings).err().unwrap_or_default();
+            assert_eq!(found, why);
+        }
+        let mut six = network("n", "10.77.0.0/16", true);
+        six.record.ipv6 = true;
+        "fd00:77::/64".clone_into(&mut six.record.subnet6);
+        let mut chosen = six.clone();
+        six.record.says_subnet6 = true;
+        chosen.record.says_subnet6 = false;
+        let not_said = "user specified IP address is supported only when connecting to networks \
+                        with user configured subnets";
+        let on_users = "user specified IP address is supported on user defined networks only";
+        for (network, address, why) in [
+            (&six, "fd00:77::9", String::new()),
+            (&six, "fd00:99::1", format!("{not_there} fd00:99::1")),
+            (
+                &six,
+                "abc",
+                format!("* invalid IPv6 address: abc\n* {not_there} abc"),
+            ),
+            (&chosen, "fd00:77::9", not_said.to_owned()),
+            (
+                &network("bridge", "", false),
+                "fd00:77::9",
+                format!("* {on_users}\n* {not_said}"),
+            ),
+        ] {
+            let settings = EndpointSettings {
+                ipam_config: Some(EndpointAddresses {
+                    ipv6: address.to_owned(),
+                    ..EndpointAddresses::default()
+                }),
+                ..EndpointSettings::default()
+            };
+            let found = check_settings(network, &settings).err().unwrap_or_default();
             assert_eq!(found, why);
         }
     }

@@ -7,7 +7,9 @@ use crate::endpoint::EndpointSettings;
 use crate::engine::container::Container;
 use crate::engine::handle::{Containers, blocking};
 use crate::error::Result;
-use crate::network::definition::{Driver, MTU, Network, PUBLISHED_AT, TOGETHER, TRANSLATED};
+use crate::network::definition::{
+    Driver, MTU, Network, NetworkRecord, PUBLISHED_AT, TOGETHER, TRANSLATED,
+};
 use crate::network::{BRIDGE, default_bridge, ports};
 use crate::state::{self, Place};
 
@@ -41,7 +43,9 @@ fn document(network: &Network) -> Result<Value> {
             "EndpointID": note.endpoint,
             "MacAddress": note.mac,
             "IPv4Address": format!("{address}/{prefix}"),
-            "IPv6Address": "",
+            "IPv6Address": note.address6.map_or_else(String::new, |own| {
+                format!("{own}/{}", note.prefix6)
+            }),
         });
         containers.insert(note.container, shown);
     }
@@ -54,8 +58,9 @@ fn document(network: &Network) -> Result<Value> {
         if !record.says_subnet || record.says_gateway {
             config.insert("Gateway".to_owned(), json!(all.gateway.to_string()));
         }
-        json!([config])
+        config
     });
+    let config = configs(record, config);
     let mut options = json!(record.options);
     if network.is_default() {
         options = json!({
@@ -78,7 +83,7 @@ fn document(network: &Network) -> Result<Value> {
         "Scope": "local",
         "Driver": network.driver.as_str(),
         "EnableIPv4": true,
-        "EnableIPv6": false,
+        "EnableIPv6": record.ipv6,
         "IPAM": {
             "Driver": "default",
             "Options": ipam_options,
@@ -93,6 +98,31 @@ fn document(network: &Network) -> Result<Value> {
         "Options": options,
         "Labels": record.labels,
     }))
+}
+
+/// What is shown of its addresses: what the user has said goes first.
+fn configs(record: &NetworkRecord, four: Option<Map<String, Value>>) -> Value {
+    let Some(four) = four else {
+        return Value::Null;
+    };
+    let mut all = vec![four];
+    if !record.subnet6.is_empty() {
+        let mut six = Map::new();
+        six.insert("Subnet".to_owned(), json!(record.subnet6));
+        if let Some(range) = &record.range6 {
+            six.insert("IPRange".to_owned(), json!(range));
+        }
+        if let Some(gateway) = record.gateway6
+            && (!record.says_subnet6 || record.says_gateway6)
+        {
+            six.insert("Gateway".to_owned(), json!(gateway.to_string()));
+        }
+        match record.says_subnet6 && !record.says_subnet {
+            true => all.insert(0, six),
+            false => all.push(six),
+        }
+    }
+    json!(all)
 }
 
 /// When a network was made, RFC 3339.
@@ -157,17 +187,22 @@ impl Container {
             "Gateway": text(&gateway),
             "IPAddress": text(&|place| place.address.to_string()),
             "IPPrefixLen": place.map_or(0, |place| place.prefix),
-            "IPv6Gateway": "",
-            "GlobalIPv6Address": "",
-            "GlobalIPv6PrefixLen": 0,
+            "IPv6Gateway": text(&gateway6),
+            "GlobalIPv6Address": text(&|place| of_some(place.address6)),
+            "GlobalIPv6PrefixLen": place.map_or(0, |place| place.prefix6),
             "DNSNames": names,
         })
     }
 }
 
 fn gateway(place: &Place) -> String {
-    place
-        .gateway
-        .map(|gateway| gateway.to_string())
-        .unwrap_or_default()
+    of_some(place.gateway)
+}
+
+fn gateway6(place: &Place) -> String {
+    of_some(place.gateway6)
+}
+
+fn of_some(address: Option<impl ToString>) -> String {
+    address.map_or_else(String::new, |address| address.to_string())
 }

@@ -90,27 +90,12 @@ pub async fn run(app: &App, args: ExecArgs) -> Outcome {
         privileged: args.privileged,
         streams,
     };
-    let executed = match containers.exec(&container, name, exec).await {
-        Ok(executed) => executed,
-        Err(error) => {
-            let code = match error.exit_code() {
-                // What could not be begun at all.
-                125 => 1,
-                code => u8::try_from(code).unwrap_or(1),
-            };
-            let message = match code {
-                1 => error.to_string(),
-                _ => format!(
-                    "OCI runtime exec failed: exec failed: unable to start container process: \
-                     {error}"
-                ),
-            };
-            return Err(Failure::with_code(message, code));
-        }
-    };
     if args.detach {
-        return Ok(());
+        let done = containers.exec_in_background(&container, name, exec).await;
+        return done.map_err(|error| not_executed(&error));
     }
+    let executed = containers.exec(&container, name, exec).await;
+    let executed = executed.map_err(|error| not_executed(&error))?;
     let part = Part {
         streams,
         tty: args.tty,
@@ -123,4 +108,20 @@ pub async fn run(app: &App, args: ExecArgs) -> Outcome {
         containers.exec_ended(&container, id, code);
     }
     streams::outcome(code)
+}
+
+/// Why a command could not be run, with docker's exit code.
+fn not_executed(error: &containers::Error) -> Failure {
+    let code = match error.exit_code() {
+        // What could not be begun at all.
+        125 => 1,
+        code => u8::try_from(code).unwrap_or(1),
+    };
+    let message = match code {
+        1 => error.to_string(),
+        _ => format!(
+            "OCI runtime exec failed: exec failed: unable to start container process: {error}"
+        ),
+    };
+    Failure::with_code(message, code)
 }

@@ -11,7 +11,8 @@ pub struct NamespaceFlags {
     #[arg(long, value_name = "MODE")]
     pub cgroupns: Option<String>,
 
-    /// Shared memory and message queues: private, shareable, none, or host for this machine's
+    /// Shared memory and message queues: private, shareable, none, host for this machine's, or
+    /// container:NAME for those of one that is shareable
     #[arg(long, value_name = "MODE")]
     pub ipc: Option<String>,
 

@@ -9,7 +9,8 @@ use crate::flags::boolean;
 #[command(next_help_heading = "Networks")]
 pub struct NetworkFlags {
     /// bridge, host, none, container:NAME, or the network of a name (also as
-    /// name=NETWORK,alias=NAME,ip=ADDRESS,mac-address=MAC,gw-priority=NUMBER); may be repeated
+    /// name=NETWORK,alias=NAME,ip=ADDRESS,ip6=ADDRESS,mac-address=MAC,gw-priority=NUMBER); may be
+    /// repeated
     #[arg(long, visible_alias = "net", value_name = "NETWORK")]
     pub network: Vec<String>,
 
@@ -20,6 +21,10 @@ pub struct NetworkFlags {
     /// Ask for an address
     #[arg(long, value_name = "ADDRESS")]
     pub ip: Option<String>,
+
+    /// Ask for an IPv6 address
+    #[arg(long, value_name = "ADDRESS")]
+    pub ip6: Option<String>,
 
     /// Ask for a hardware address
     #[arg(long, value_name = "MAC")]

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-use containers::endpoint::{EndpointAddresses, EndpointSettings};
+use containers::endpoint::EndpointSettings;
 use containers::engine::Asked;
 use containers::record::{Config, HostConfig};
 
@@ -130,12 +130,18 @@ fn join(flags: &NetworkFlags, settings: &mut EndpointSettings) -> Result<(), Str
         settings.aliases = Some(aliases);
     }
     if let Some(address) = &flags.ip {
-        if settings.ipam_config.is_some() {
+        if settings.address().is_some() {
             return conflict("--ip", "IPv4 address");
         }
-        settings.ipam_config = Some(EndpointAddresses {
-            ipv4: address.clone(),
-        });
+        let own = settings.ipam_config.get_or_insert_default();
+        own.ipv4.clone_from(address);
+    }
+    if let Some(address) = &flags.ip6 {
+        if settings.address6().is_some() {
+            return conflict("--ip6", "IPv6 address");
+        }
+        let own = settings.ipam_config.get_or_insert_default();
+        own.ipv6.clone_from(address);
     }
     if let Some(mac) = &flags.mac_address {
         if !settings.mac_address.is_empty() {
@@ -166,9 +172,12 @@ fn network(text: &str) -> Result<(String, EndpointSettings), String> {
                 .get_or_insert_default()
                 .push(value.to_owned()),
             "ip" => {
-                settings.ipam_config = Some(EndpointAddresses {
-                    ipv4: value.to_owned(),
-                });
+                let own = settings.ipam_config.get_or_insert_default();
+                value.clone_into(&mut own.ipv4);
+            }
+            "ip6" => {
+                let own = settings.ipam_config.get_or_insert_default();
+                value.clone_into(&mut own.ipv6);
             }
             "mac-address" => {
                 check_mac(value).map_err(&wrong)?;
@@ -228,6 +237,7 @@ mod tests {
             network: networks.iter().map(|text| (*text).to_owned()).collect(),
             network_alias: of("--network-alias").into_iter().collect(),
             ip: of("--ip"),
+            ip6: of("--ip6"),
             mac_address: of("--mac-address"),
             link: of("--link").into_iter().collect(),
             publish: Vec::new(),
@@ -250,13 +260,15 @@ mod tests {
             ("bridge".to_owned(), Asked::new())
         );
         let (mode, all) = asked(
-            &["n1", "name=n4,alias=q,ip=10.90.5.77"],
-            &[("--ip", "10.0.0.9")],
+            &["n1", "name=n4,alias=q,ip=10.90.5.77,ip6=fd00::7"],
+            &[("--ip", "10.0.0.9"), ("--ip6", "fd00::9")],
         )
         .unwrap();
         assert_eq!(mode, "n1");
         assert_eq!(all["n1"].address(), Some("10.0.0.9"));
         assert_eq!(all["n4"].address(), Some("10.90.5.77"));
+        assert_eq!(all["n1"].address6(), Some("fd00::9"));
+        assert_eq!(all["n4"].address6(), Some("fd00::7"));
         assert_eq!(all["n4"].aliases.as_deref().unwrap(), ["q"]);
         assert!(asked(&["container:x"], &[]).unwrap().1.is_empty());
     }

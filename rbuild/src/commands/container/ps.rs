@@ -88,6 +88,10 @@ pub async fn run(app: &App, args: PsArgs) -> Outcome {
         true => format!("{DEFAULT}\t{{{{.Size}}}}"),
         false => DEFAULT.to_owned(),
     };
+    if args.quiet && args.format.is_some() {
+        app.printer
+            .warning("Ignoring custom format, because both --format and --quiet are set.");
+    }
     let format = match args.quiet {
         true => Format::parse(Some("{{.ID}}"), &default)?,
         false => Format::parse(args.format.as_deref(), &default)?,

@@ -55,12 +55,20 @@ pub async fn run(app: &App, args: RunArgs) -> Outcome {
     let started = match containers.start(&created.container, streams).await {
         Ok(started) => started,
         Err(error) => {
-            if args.make.rm {
+            if args.make.rm && !error.is_of_making() {
                 let _ = containers
                     .remove_with_volumes(&created.container, true)
                     .await;
             }
             let code = u8::try_from(error.exit_code()).unwrap_or(125);
+            if error.is_of_making() {
+                // docker finds it out before there is a container.
+                let _ = containers
+                    .remove_with_volumes(&created.container, true)
+                    .await;
+            } else if !streams.any() {
+                app.printer.line(&created.container.id);
+            }
             return Err(Failure::with_code(error, code));
         }
     };

@@ -95,10 +95,7 @@ async fn attached(containers: &Containers, name: &str, args: &StartArgs) -> Outc
         stderr: true,
     };
     let started = containers.start(&container, streams).await;
-    let started = started.map_err(|error| {
-        let code = u8::try_from(error.exit_code()).unwrap_or(1);
-        Failure::with_code(error, code)
-    })?;
+    let started = started?;
     let stream = match started {
         Some(started) => started.stream,
         // It runs already.

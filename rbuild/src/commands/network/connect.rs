@@ -21,6 +21,10 @@ pub struct ConnectArgs {
     #[arg(long, value_name = "ADDRESS")]
     pub ip: Option<String>,
 
+    /// Ask for an IPv6 address
+    #[arg(long, value_name = "ADDRESS")]
+    pub ip6: Option<String>,
+
     /// Know another container by a name; may be repeated
     #[arg(long, value_name = "CONTAINER[:NAME]")]
     pub link: Vec<String>,
@@ -45,7 +49,10 @@ pub async fn run(app: &App, args: ConnectArgs) -> Outcome {
     let container = containers.find(&args.container).await?;
     let list = |words: Vec<String>| (!words.is_empty()).then_some(words);
     let settings = EndpointSettings {
-        ipam_config: args.ip.map(|ipv4| EndpointAddresses { ipv4 }),
+        ipam_config: (args.ip.is_some() || args.ip6.is_some()).then(|| EndpointAddresses {
+            ipv4: args.ip.unwrap_or_default(),
+            ipv6: args.ip6.unwrap_or_default(),
+        }),
         links: list(args.link),
         aliases: list(args.alias),
         gw_priority: args.gw_priority.unwrap_or_default(),

@@ -15,12 +15,13 @@ use crate::flags::boolean;
 Examples:
   rbuild network create app
   rbuild network create --subnet 192.168.0.0/16 static
+  rbuild network create --ipv6 --subnet fd00:7::/64 six
   rbuild network create --internal -o com.docker.network.driver.mtu=1400 quiet
 
 Containers on a network know each other by name. Without --subnet it gets addresses that nothing on
 this machine uses.")]
 pub struct CreateArgs {
-    /// Addresses, such as 192.168.0.0/16
+    /// Addresses, such as 192.168.0.0/16; once for IPv4, once for IPv6
     #[arg(long, value_name = "SUBNET")]
     pub subnet: Vec<String>,
 
@@ -31,6 +32,10 @@ pub struct CreateArgs {
     /// The addresses that are given to containers that ask for none
     #[arg(long, value_name = "SUBNET")]
     pub ip_range: Vec<String>,
+
+    /// Give it IPv6 addresses, too
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value_t = false, hide_default_value = true, value_parser = boolean, action = ArgAction::Set, value_name = "BOOL")]
+    pub ipv6: bool,
 
     /// Let nobody on it reach other networks
     #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value_t = false, hide_default_value = true, value_parser = boolean, action = ArgAction::Set, value_name = "BOOL")]
@@ -44,7 +49,7 @@ pub struct CreateArgs {
     #[arg(short, long, value_name = "DRIVER", default_value = "bridge")]
     pub driver: String,
 
-    /// com.docker.network.driver.mtu=BYTES; of com.docker.network.bridge: enable_icc=BOOL,
+    /// com.docker.network.driver.mtu=BYTES, com.docker.network.container_iface_prefix=TEXT; of com.docker.network.bridge: enable_icc=BOOL,
     /// enable_ip_masquerade=BOOL or host_binding_ipv4=ADDRESS; may be repeated
     #[arg(short, long = "opt", value_name = "KEY=VALUE")]
     pub options: Vec<String>,
@@ -75,8 +80,10 @@ pub async fn run(app: &App, args: CreateArgs) -> Outcome {
         subnets: args.subnet,
         gateways: args.gateway,
         ranges: args.ip_range,
+        ipv6: args.ipv6,
         internal: args.internal,
         attachable: args.attachable,
+        ..NewNetwork::default()
     };
     let containers = app.containers().await?;
     let network = containers.create_network(new).await?;

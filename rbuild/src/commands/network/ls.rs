@@ -118,7 +118,7 @@ fn row(network: &Network, whole: bool) -> Row {
         ("Driver", network.driver.as_str().to_owned()),
         ("ID", id),
         ("IPv4", "true".to_owned()),
-        ("IPv6", "false".to_owned()),
+        ("IPv6", network.record.ipv6.to_string()),
         ("Internal", network.record.internal.to_string()),
         ("Labels", labels.join(",")),
         ("Name", network.name.clone()),
