@@ -145,8 +145,12 @@ fn takes(filters: &Filters, event: &Event) -> bool {
         })
     };
     let image = |value: &str| {
-        let of = attributes.get("image").map_or("", String::as_str);
-        of == value || of.split(':').next() == Some(value)
+        let key = match event.kind.as_str() {
+            "image" => "name",
+            _ => "image",
+        };
+        let of = attributes.get(key).map_or("", String::as_str);
+        event.actor.id == value || of == value || of.split(':').next() == Some(value)
     };
     let labelled = |wanted: &str| match wanted.split_once('=') {
         Some((key, value)) => attributes.get(key).is_some_and(|found| found == value),

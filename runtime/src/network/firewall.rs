@@ -1,5 +1,5 @@
-//! Our own nftables tables, named like the bridge: address translation, published ports, and who may
-//! be forwarded to whom, of IPv4 and where the bridge has it of IPv6.
+//! Our own nftables tables, named like the bridge: address translation, published ports, and who
+//! may be forwarded to whom, of IPv4 and where the bridge has it of IPv6.
 //!
 //! What differs from one that is on the bridge to the next stands in sets and maps, so that coming
 //! and going is a matter of a few elements, however many there are.

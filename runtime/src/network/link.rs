@@ -205,9 +205,9 @@ pub(super) struct Port {
 }
 
 /// Lets a port of a bridge exchange frames with the bridge alone, and get none that are not for
-/// its address: the bridge is told where that is, learns nothing from the port and floods nothing to
-/// it but broadcasts and what is for many. An `alone` one is kept from other ports; a `returning`
-/// one gets what it sends to itself, as to a port of the host that leads to it.
+/// its address: the bridge is told where that is, learns nothing from the port and floods nothing
+/// to it but broadcasts and what is for many. An `alone` one is kept from other ports; a
+/// `returning` one gets what it sends to itself, as to a port of the host that leads to it.
 pub(super) fn isolate(socket: &mut Socket, index: u32, kind: Port) -> io::Result<()> {
     let message = Message::new(RTM_NEWLINK, REQUEST | ACK, &link_body(index, 0));
     socket.request(message.nest(IFLA_LINKINFO, |info| {

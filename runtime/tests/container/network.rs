@@ -219,7 +219,7 @@ fn publish(dir: &Path) {
     serve(listener.unwrap(), "inside");
     let mapping = |address: std::net::Ipv4Addr, port| Mapping {
         protocol: Protocol::Tcp,
-        address,
+        address: address.into(),
         port,
         to: 80,
     };

@@ -4,10 +4,10 @@ use std::fs::File;
 
 use store::StoredNetwork;
 
+use super::actor::actor;
 use super::sweep;
 use crate::engine::handle::{Containers, blocking};
 use crate::error::{Error, Result};
-use crate::events::Actor;
 use crate::names;
 use crate::network::definition::{Driver, Network};
 use crate::network::note::Note;
@@ -157,16 +157,6 @@ fn machine() -> [u8; 5] {
         .zip(octets)
         .for_each(|(to, from)| *to = from);
     machine
-}
-
-/// How events tell of a network, and of a container that comes to it.
-pub(super) fn actor(network: &Network, container: Option<&str>) -> Actor {
-    let known = (
-        network.id.as_str(),
-        network.name.as_str(),
-        network.driver.as_str(),
-    );
-    Actor::network(known, container)
 }
 
 /// Who is on a network.

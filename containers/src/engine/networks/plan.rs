@@ -2,7 +2,7 @@
 
 use std::net::Ipv4Addr;
 
-use super::manage::actor;
+use super::actor::actor;
 use crate::endpoint::EndpointSettings;
 use crate::engine::container::Container;
 use crate::engine::handle::Containers;

@@ -49,8 +49,9 @@ pub struct CreateArgs {
     #[arg(short, long, value_name = "DRIVER", default_value = "bridge")]
     pub driver: String,
 
-    /// com.docker.network.driver.mtu=BYTES, com.docker.network.container_iface_prefix=TEXT; of com.docker.network.bridge: enable_icc=BOOL,
-    /// enable_ip_masquerade=BOOL or host_binding_ipv4=ADDRESS; may be repeated
+    /// com.docker.network.driver.mtu=BYTES, com.docker.network.container_iface_prefix=TEXT; of
+    /// com.docker.network.bridge: enable_icc=BOOL, enable_ip_masquerade=BOOL or
+    /// host_binding_ipv4=ADDRESS; may be repeated
     #[arg(short, long = "opt", value_name = "KEY=VALUE")]
     pub options: Vec<String>,
 
