@@ -63,10 +63,10 @@ fn text(image: &Image) -> String {
     line("Repository", &image.repository);
     line("Digest", &manifest.digest);
     line("Media type", &manifest.media_type);
-    line(
-        "Artifact",
-        manifest.artifact_type.as_deref().unwrap_or_default(),
-    );
+    // Of what runs somewhere it is the configuration's media type, which says nothing more.
+    let artifact = manifest.artifact_type.as_deref();
+    let artifact = artifact.filter(|_| manifest.platforms.is_empty());
+    line("Artifact", artifact.unwrap_or_default());
     line("Tags", &image.tags.join(" "));
     line("Size", &show_size(manifest.bytes));
     line("Platforms", &manifest.platforms.join(" "));
