@@ -81,7 +81,10 @@ impl Event {
     /// images docker says once more which and what.
     pub fn of(kind: &str, actor: Actor, action: &str) -> Self {
         let is_image = kind == "image";
-        let again = |text: &str| is_image.then(|| text.to_owned()).unwrap_or_default();
+        let again = |text: &str| match is_image {
+            true => text.to_owned(),
+            false => String::new(),
+        };
         Self {
             status: again(action),
             id: again(&actor.id),
