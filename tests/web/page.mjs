@@ -43,7 +43,13 @@ function watch(context) {
   return problems;
 }
 
-const shown = (page) => page.locator('main').innerText();
+// A page that is not ready asks for itself again.
+const ready = (page) => page.locator('h1:not(:text("Reading layers"))').first().waitFor();
+
+async function shown(page) {
+  await ready(page);
+  return page.locator('main').innerText();
+}
 
 async function login(page, user) {
   await page.goto(`${base}/ui/login`);
@@ -112,6 +118,7 @@ async function main() {
     for (const [name, path] of [['login', '/ui/login'], ...Object.entries(pages)]) {
       if (name === 'repositories') await login(page, 'root');
       await page.goto(base + path);
+      await ready(page);
       await fits(page, `${name}, ${mode}`);
       await accessible(page, `${name}, ${mode}`);
       grounds[name] = await page.evaluate(() => getComputedStyle(document.body).backgroundColor);

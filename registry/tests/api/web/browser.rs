@@ -47,8 +47,16 @@ impl<'a> Browser<'a> {
         answer
     }
 
+    /// A page; one that says that it is not ready is asked for again, as browsers do.
     pub async fn get(&self, path: &str) -> Answer {
-        self.ask("GET", path, &[], "").await
+        for _ in 0..600 {
+            let answer = self.ask("GET", path, &[], "").await;
+            if !answer.headers.contains_key("refresh") {
+                return answer;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+        }
+        panic!("{path} is never ready");
     }
 
     /// A page that must be there.

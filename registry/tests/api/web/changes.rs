@@ -8,16 +8,9 @@ use crate::harness::App;
 #[tokio::test]
 async fn what_would_go_is_shown_before_it_goes() {
     let app = App::new().await;
-    let files = layer(&[("a", "b")]);
-    let digest = push(
-        &app,
-        "",
-        "app:v1",
-        &json!({"os": "linux"}),
-        &[files.clone()],
-    )
-    .await;
-    push(&app, "", "app:v2", &json!({"os": "linux"}), &[files]).await;
+    let (os, files) = (json!({"os": "linux"}), [layer(&[("a", "b")])]);
+    let digest = push(&app, "", "app:v1", &os, &files).await;
+    push(&app, "", "app:v2", &os, &files).await;
     let browser = Browser::new(&app);
     let by_tag = "/ui/remove/app:v1";
     let page = browser.page(by_tag).await;
