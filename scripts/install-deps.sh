@@ -19,7 +19,7 @@ log() {
 build=(gcc libc6-dev make)
 demo=(busybox-static ca-certificates curl)
 clients=(docker.io buildah podman skopeo umoci docker-registry crun runc)
-tools=(qemu-user-static attr debootstrap uidmap passt iproute2 nftables iptables jq xz-utils bzip2 zstd openssl procps e2fsprogs zsh fish tmux)
+tools=(qemu-user-static attr debootstrap uidmap passt iproute2 nftables iptables jq xz-utils bzip2 zstd openssl procps e2fsprogs zsh fish tmux nginx slapd ldap-utils nodejs npm)
 case "${1:-}" in
 build) packages=("${build[@]}") ;;
 demo) packages=("${build[@]}" "${demo[@]}") ;;

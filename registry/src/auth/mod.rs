@@ -6,29 +6,39 @@
 //! |---|---|
 //! | [`settings`] | how clients log in, as the configuration says |
 //! | [`gate`] | all below put together: [`Auth`] |
+//! | [`people`] | those who can log in, by whatever means |
 //! | [`users`] | those of the password file, and whose password was right lately |
 //! | [`backoff`] | how long to wait after wrong passwords |
 //! | [`htpasswd`] | the password file |
+//! | [`personal`], [`token_file`] | personal tokens, and the file that keeps them |
+//! | [`directory`] | users of an LDAP directory |
+//! | [`federation`] | users that OpenID providers vouch for |
 //! | [`token`], [`refresh`] | tokens that we make and know again |
 //! | [`external`], [`jwks`] | those of a token server elsewhere, verified with its keys |
 //! | [`rules`] | what each may do where |
 //! | [`identity`] | who somebody is |
 
 mod backoff;
+pub mod directory;
 pub mod external;
+pub mod federation;
 mod gate;
+mod gate_error;
 mod header;
 pub mod htpasswd;
 mod identity;
 mod jwks;
+mod people;
+pub mod personal;
 mod private_file;
 mod refresh;
 pub mod rules;
 pub mod settings;
 pub mod token;
+mod token_file;
 mod users;
 
-pub use gate::Missing;
-pub use gate::{Auth, AuthError};
+pub use gate::{Auth, Missing};
+pub use gate_error::AuthError;
 pub(crate) use header::claimed;
-pub use identity::{Authenticated, BadCredentials, Identity};
+pub use identity::{Authenticated, BadCredentials, Identity, Proof, User};

@@ -13,6 +13,7 @@ use ring::signature::{ED25519, Ed25519KeyPair, KeyPair, UnparsedPublicKey};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
+use super::identity::Identity;
 use super::private_file;
 
 /// The one algorithm.
@@ -64,6 +65,12 @@ pub struct Claims {
     pub jti: String,
     /// What it lets do.
     pub access: Vec<Grant>,
+    /// Groups that the user is in, as somebody elsewhere says.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub groups: Vec<String>,
+    /// What the user proved it by; empty for a password of the file.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub by: String,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -141,17 +148,40 @@ impl Signer {
         &self.service
     }
 
-    /// A token for `user` (empty for nobody) from `now` on.
+    /// A token for `user` (empty for nobody), with a password of the file, from `now` on.
     ///
     /// # Errors
     /// When it cannot be written as JSON, which is a bug.
-    pub fn sign(
+    #[cfg(test)]
+    pub(super) fn sign(
         &self,
         user: &str,
         access: Vec<Grant>,
         now: i64,
         seconds: i64,
     ) -> Result<String, serde_json::Error> {
+        let identity = match user {
+            "" => Identity::Anonymous,
+            user => Identity::User(user.into()),
+        };
+        self.sign_for(&identity, access, now, seconds)
+    }
+
+    /// A token for somebody, from `now` on.
+    ///
+    /// # Errors
+    /// When it cannot be written as JSON, which is a bug.
+    pub fn sign_for(
+        &self,
+        identity: &Identity,
+        access: Vec<Grant>,
+        now: i64,
+        seconds: i64,
+    ) -> Result<String, serde_json::Error> {
+        let (user, groups, by) = match identity {
+            Identity::Anonymous => ("", Vec::new(), String::new()),
+            Identity::User(user) => (&**user, user.groups().to_vec(), user.proof().text()),
+        };
         let claims = Claims {
             iss: ISSUER.to_owned(),
             sub: user.to_owned(),
@@ -161,6 +191,8 @@ impl Signer {
             iat: now,
             jti: uuid::Uuid::new_v4().to_string(),
             access,
+            groups,
+            by,
         };
         let header = Header {
             typ: "JWT".to_owned(),

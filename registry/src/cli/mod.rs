@@ -3,15 +3,19 @@
 mod config;
 mod export;
 mod failure;
+mod followed;
 mod fsck;
 mod gc;
+mod health;
 mod import;
 mod import_distribution;
 mod imported;
 mod serve;
 mod settings;
+mod tokens;
 mod usage;
 mod user;
+mod version;
 
 use std::process::ExitCode;
 
@@ -50,6 +54,8 @@ enum Command {
     Import(import::Import),
     ImportDistribution(import_distribution::ImportDistribution),
     Config(config::Config),
+    Health(health::Health),
+    Version(version::Version),
     #[command(subcommand)]
     User(user::User),
     /// Print a script that completes rregistry's words in a shell.
@@ -73,6 +79,8 @@ pub fn main() -> ExitCode {
         Command::Export(options) => export::run(options),
         Command::Import(options) => import::run(options),
         Command::Config(options) => config::run(&options),
+        Command::Health(options) => health::run(options),
+        Command::Version(options) => version::run(&options),
         Command::User(command) => user::run(command),
         Command::Completions { shell } => {
             let mut script = Vec::new();

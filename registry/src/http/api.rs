@@ -1,6 +1,7 @@
 //! What requests are served with: the registry, who is let in, and the settings.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
 use http::request::Parts;
@@ -8,7 +9,7 @@ use http::request::Parts;
 use super::log::AccessLog;
 use super::request::origin;
 use crate::auth::Auth;
-use crate::config::{Config, Limits};
+use crate::config::{Config, Http, Limits};
 use crate::limits::{Client, Open, Rates};
 use crate::metrics::Metrics;
 use crate::service::{Registry, UploadLimits};
@@ -30,6 +31,10 @@ pub struct Api {
     pub(super) access_log: Option<AccessLog>,
     pub(super) throttle: Throttle,
     pub(super) body_idle: Option<Duration>,
+    /// What is in front.
+    pub(super) front: Http,
+    /// Whether nothing changes; it may be said while serving.
+    read_only: Arc<AtomicBool>,
 }
 
 impl Api {
@@ -47,6 +52,28 @@ impl Api {
             access_log: None,
             throttle: Throttle::default(),
             body_idle: None,
+            front: Http::default(),
+            read_only: Arc::default(),
+        }
+    }
+
+    /// The same, read-only for as long as somebody else says so.
+    #[must_use]
+    pub fn read_only_when(mut self, read_only: Arc<AtomicBool>) -> Self {
+        self.read_only = read_only;
+        self
+    }
+
+    /// Whether nothing can be pushed or deleted.
+    pub(super) fn is_read_only(&self) -> bool {
+        self.read_only.load(Relaxed)
+    }
+
+    /// What operators' own programs ask, and nothing else.
+    pub(super) fn of_operators(registry: Arc<Registry>, metrics: Arc<Metrics>) -> Self {
+        Self {
+            metrics,
+            ..Self::open(registry)
         }
     }
 
@@ -71,7 +98,10 @@ impl Api {
                 .is_some_and(|tls| tls.client_ca.is_some()),
             delete_enabled: config.delete_enabled,
             metrics,
-            metrics_enabled: config.metrics,
+            // Where it has an address of its own it answers there alone.
+            metrics_enabled: config.metrics && config.metrics_addr.is_none(),
+            front: config.http.clone(),
+            read_only: Arc::new(config.read_only.into()),
             access_log: config.log_access.then_some(AccessLog {
                 json: config.log_json,
             }),

@@ -52,6 +52,9 @@ async fn serve(
     let caller = authorized?;
     let empty = body.is_end_stream();
     let _slot = throttle::upload(api, &route, &request, caller.name(), empty)?;
+    if api.is_read_only() && route.changes() {
+        return Err(read_only());
+    }
     if !api.delete_enabled && matches!(route, Route::DeleteManifest(..) | Route::DeleteBlob(..)) {
         return Err(ApiError::new(
             StatusCode::METHOD_NOT_ALLOWED,
@@ -63,6 +66,17 @@ async fn serve(
     }
     let by = origin::of(api, &caller, &route, &request);
     dispatch(api, &caller, route, request, body, &by).await
+}
+
+/// The answer to what would change a registry that is read-only.
+fn read_only() -> ApiError {
+    ApiError::new(
+        StatusCode::METHOD_NOT_ALLOWED,
+        "UNSUPPORTED",
+        "the registry is read-only for now (storage.read_only)",
+        serde_json::Value::Null,
+    )
+    .with_header(http::header::ALLOW, HeaderValue::from_static("GET, HEAD"))
 }
 
 /// Each route's handler.
