@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Installs the Debian packages that a make target needs, if any of them is missing.
 #
-# Usage: scripts/install-deps.sh build|demo|lint|test
+# Usage: scripts/install-deps.sh build|demo|dist|lint|test
 #
 # Nothing happens when all are there. Installing needs root on a Debian-like system; anywhere else
 # a missing package is reported and the target goes on, and tests say what they skip for want of
@@ -19,18 +19,22 @@ log() {
 build=(gcc libc6-dev make)
 demo=(busybox-static ca-certificates curl)
 clients=(docker.io buildah podman skopeo umoci docker-registry crun runc)
-tools=(qemu-user-static attr debootstrap uidmap passt iproute2 nftables iptables jq xz-utils bzip2 zstd openssl procps e2fsprogs zsh fish tmux nginx slapd ldap-utils nodejs npm)
+browser=(chromium fonts-liberation)
+# Node's own packages bring npm along, and Debian's does not go with them.
+command -v npm >/dev/null || browser+=(nodejs npm)
+tools=(qemu-user-static attr debootstrap uidmap passt iproute2 nftables iptables jq xz-utils bzip2 zstd openssl procps e2fsprogs zsh fish tmux nginx slapd ldap-utils)
 case "${1:-}" in
 build) packages=("${build[@]}") ;;
 demo) packages=("${build[@]}" "${demo[@]}") ;;
+dist) packages=("${build[@]}" musl-tools binutils) ;;
 lint) packages=("${build[@]}" shellcheck) ;;
-test) packages=("${build[@]}" "${demo[@]}" "${clients[@]}" "${tools[@]}") ;;
+test) packages=("${build[@]}" "${demo[@]}" "${clients[@]}" "${tools[@]}" "${browser[@]}") ;;
 -h | --help)
     sed -n '2,/^set/{/^#/s/^# \{0,1\}//p}' "$0"
     exit 0
     ;;
 *)
-    log "usage: $0 build|demo|lint|test"
+    log "usage: $0 build|demo|dist|lint|test"
     exit 2
     ;;
 esac

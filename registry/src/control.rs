@@ -22,9 +22,10 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::task::JoinHandle;
 
 use crate::metrics::Metrics;
+use crate::operate::{Operation, operate};
 use crate::service::{
-    CollectOptions, Collected, ExportOptions, Exported, ImportOptions, Imported, Registry,
-    ServiceError, UsageReport,
+    BackedUp, BackupOptions, CollectOptions, Collected, ExportOptions, Exported, ImportOptions,
+    Imported, Registry, RestoreOptions, ServiceError, UsageReport,
 };
 
 /// Bytes of an answer that are read at most.
@@ -83,6 +84,9 @@ pub fn listen(
         .route("/usage", post(usage))
         .route("/export", post(export))
         .route("/import", post(import))
+        .route("/operate", post(operation))
+        .route("/backup", post(backup))
+        .route("/restore", post(restore))
         .with_state(Arc::new(Control { registry, metrics }));
     Ok(tokio::spawn(async move {
         let served = axum::serve(listener, router).with_graceful_shutdown(closing);
@@ -113,7 +117,22 @@ async fn import(State(control): State<Arc<Control>>, Json(what): Json<ImportOpti
     answer(control.registry.import_layout(&what).await)
 }
 
-fn answer<T: Serialize>(done: Result<T, ServiceError>) -> Response {
+async fn operation(State(control): State<Arc<Control>>, Json(what): Json<Operation>) -> Response {
+    answer(operate(&control.registry, &what).await)
+}
+
+async fn backup(State(control): State<Arc<Control>>, Json(what): Json<BackupOptions>) -> Response {
+    answer(control.registry.back_up_to(&what).await)
+}
+
+async fn restore(
+    State(control): State<Arc<Control>>,
+    Json(what): Json<RestoreOptions>,
+) -> Response {
+    answer(control.registry.restore(&what).await)
+}
+
+fn answer<T: Serialize>(done: Result<T, impl std::fmt::Display>) -> Response {
     match done {
         Ok(done) => Json(done).into_response(),
         Err(e) => (StatusCode::INTERNAL_SERVER_ERROR, e.to_string()).into_response(),
@@ -177,6 +196,39 @@ pub async fn request_import(
     options: &ImportOptions,
 ) -> Result<Option<Imported>, ControlError> {
     request(data_dir, "/import", options).await
+}
+
+/// Has the registry that serves `data_dir` do what an operator wants; `None` when none does.
+///
+/// # Errors
+/// [`ControlError`].
+pub async fn request_operation(
+    data_dir: &Path,
+    operation: &Operation,
+) -> Result<Option<serde_json::Value>, ControlError> {
+    request(data_dir, "/operate", operation).await
+}
+
+/// Lets the registry that serves `data_dir` write a backup; `None` when none does.
+///
+/// # Errors
+/// [`ControlError`].
+pub async fn request_backup(
+    data_dir: &Path,
+    options: &BackupOptions,
+) -> Result<Option<BackedUp>, ControlError> {
+    request(data_dir, "/backup", options).await
+}
+
+/// Lets the registry that serves `data_dir` put a backup back; `None` when none does.
+///
+/// # Errors
+/// [`ControlError`].
+pub async fn request_restore(
+    data_dir: &Path,
+    options: &RestoreOptions,
+) -> Result<Option<Imported>, ControlError> {
+    request(data_dir, "/restore", options).await
 }
 
 async fn request<Q: Serialize, A: DeserializeOwned>(

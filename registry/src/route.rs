@@ -65,8 +65,8 @@ pub enum Route {
     Referrers(RepositoryName, Digest),
 }
 
-/// The names of all routes; the last one is for requests without a route.
-pub const LABELS: [&str; 15] = [
+/// The names of all routes; the last two are for pages and for requests without a route.
+pub const LABELS: [&str; 19] = [
     "base",
     "catalog",
     "tags",
@@ -81,6 +81,10 @@ pub const LABELS: [&str; 15] = [
     "upload_finish",
     "upload_cancel",
     "referrers",
+    "search",
+    "api_read",
+    "api_change",
+    "page",
     "none",
 ];
 
@@ -237,7 +241,7 @@ impl Route {
     }
 }
 
-fn repository(name: &str) -> Result<RepositoryName, RouteError> {
+pub(crate) fn repository(name: &str) -> Result<RepositoryName, RouteError> {
     let name = decode(name).ok_or_else(|| RouteError::Name(name.to_owned()))?;
     name.parse()
         .map_err(|_| RouteError::Name(name.into_owned()))
@@ -249,7 +253,7 @@ fn digest(text: &str) -> Result<Digest, RouteError> {
 }
 
 /// A tag cannot contain a colon, so that whatever does was meant as a digest.
-fn reference(text: &str) -> Result<ManifestRef, RouteError> {
+pub(crate) fn reference(text: &str) -> Result<ManifestRef, RouteError> {
     if text.contains(':') {
         return digest(text).map(ManifestRef::Digest);
     }

@@ -6,14 +6,11 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::Arc;
 
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use super::external::{KeysError, Verifier};
 use super::identity::{Proof, User};
-use super::settings::{Issuer, Jwks};
 use crate::pattern::matches;
 
 /// Longest name of a user.
@@ -97,7 +94,7 @@ impl Federation {
     }
 
     /// Whom claims name, if they fit.
-    fn user(&self, claims: &Map<String, Value>) -> Option<User> {
+    pub(super) fn user(&self, claims: &Map<String, Value>) -> Option<User> {
         let fits = |(name, patterns): (&String, &OneOf)| {
             let values = claims.get(name).map(texts).unwrap_or_default();
             values.iter().any(|value| patterns.fits(value))
@@ -166,65 +163,6 @@ fn fill(template: &str, claims: &Map<String, Value>) -> Option<String> {
         }
     }
     Some(name)
-}
-
-/// All of them, with their providers' keys.
-#[derive(Debug, Default)]
-pub(super) struct Federations(Vec<(Federation, Arc<Verifier>)>);
-
-impl Federations {
-    /// For the tokens of these.
-    ///
-    /// # Errors
-    /// [`KeysError`]; keys that are elsewhere are only fetched when the first token comes.
-    pub(super) fn new(all: &[Federation]) -> Result<Self, KeysError> {
-        let with_keys = |federation: &Federation| {
-            let jwks = match &federation.jwks {
-                None => Jwks::Discovered,
-                Some(text) if text.contains("://") => Jwks::Url(text.clone()),
-                Some(path) => Jwks::File(path.into()),
-            };
-            let issuer = Issuer {
-                name: federation.issuer.clone(),
-                jwks,
-                ca: federation.ca.clone(),
-            };
-            let verifier = Verifier::new(&issuer, &federation.audience)?;
-            Ok((federation.clone(), Arc::new(verifier)))
-        };
-        all.iter()
-            .map(with_keys)
-            .collect::<Result<_, _>>()
-            .map(Self)
-    }
-
-    /// Whether there are none.
-    pub(super) fn are_none(&self) -> bool {
-        self.0.is_empty()
-    }
-
-    /// Whether there is one of this name.
-    pub(super) fn knows(&self, name: &str) -> bool {
-        self.0.iter().any(|(federation, _)| federation.name == name)
-    }
-
-    /// Whom a token names, by the first whose claims fit.
-    pub(super) async fn identify(&self, token: &str, now: i64) -> Option<User> {
-        for (federation, verifier) in &self.0 {
-            // Another provider's token is not looked at any further: its issuer is in the open.
-            if let Some(claims) = verifier.claims(token, now).await
-                && let Some(user) = federation.user(&claims)
-            {
-                return Some(user);
-            }
-        }
-        None
-    }
-}
-
-/// Whether a password may be such a token: three parts, the first a JSON object in base64.
-pub(super) fn looks_like_one(password: &str) -> bool {
-    password.starts_with("eyJ") && password.split('.').count() == 3
 }
 
 #[cfg(test)]

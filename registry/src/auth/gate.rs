@@ -4,16 +4,19 @@ use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, RwLock};
 
-use super::external::{KeysError, Verifier};
+use sha2::{Digest as _, Sha256};
+
+use super::external::KeysError;
 use super::gate_error::AuthError;
 use super::header::{bearer, is_empty, quoted};
 use super::htpasswd::HtpasswdError;
 use super::identity::{Authenticated, BadCredentials, Identity, Proof, User};
-use super::people::People;
+use super::method::{Method, key_file};
 use super::refresh;
 use super::rules::{Access, Reach, Rules};
-use super::settings::{self, Jwks, Login, Settings};
-use super::token::{self, Grant, Signer};
+use super::settings::{Jwks, Login, Settings};
+use super::token::{self, Grant, Subject};
+use super::users::Users;
 use crate::clock::now;
 use crate::limits::network;
 use crate::sync;
@@ -35,109 +38,6 @@ pub struct Auth {
 struct State {
     settings: Settings,
     method: Method,
-}
-
-/// How clients prove who they are, with what that needs.
-#[derive(Debug)]
-enum Method {
-    Passwords {
-        people: Arc<People>,
-        rules: Rules,
-    },
-    OwnTokens {
-        people: Arc<People>,
-        rules: Rules,
-        signer: Signer,
-        /// How many seconds a token is good for.
-        seconds: i64,
-        /// Where clients get tokens, when it is not where they are asking.
-        url: Option<String>,
-        /// Who comes with a password, or with nothing, is asked for a password: but for the path
-        /// at which clients find out how to log in.
-        passwords: bool,
-    },
-    TokenServer {
-        verifier: Arc<Verifier>,
-        /// None when the token server decides alone.
-        rules: Option<Rules>,
-        /// Where clients get tokens.
-        url: String,
-    },
-}
-
-impl Method {
-    /// As the settings have it; `None` when nobody logs in. What `before` knows already of the
-    /// same files is taken over.
-    fn open(
-        login: &Login,
-        data_dir: &Path,
-        before: Option<&Self>,
-    ) -> Result<Option<Self>, AuthError> {
-        let before = before.and_then(Self::people);
-        let people = |users: &settings::Users| {
-            People::open(users, data_dir, before.map(|before| &**before)).map(Arc::new)
-        };
-        Ok(Some(match login {
-            Login::Open => return Ok(None),
-            Login::Passwords(known) => Self::Passwords {
-                people: people(known)?,
-                rules: known.rules.clone(),
-            },
-            Login::OwnTokens {
-                users: known,
-                service,
-                lifetime,
-                url,
-                passwords,
-            } => Self::OwnTokens {
-                people: people(known)?,
-                rules: known.rules.clone(),
-                signer: Signer::open(&key_file(data_dir), service)?,
-                seconds: i64::try_from(lifetime.as_secs()).unwrap_or(i64::MAX / 2),
-                url: url.clone(),
-                passwords: *passwords,
-            },
-            Login::TokenServer {
-                issuer,
-                service,
-                url,
-                rules,
-            } => Self::TokenServer {
-                verifier: Arc::new(Verifier::new(issuer, service)?),
-                rules: rules.clone(),
-                url: url.clone(),
-            },
-        }))
-    }
-
-    /// Those who can log in here.
-    fn people(&self) -> Option<&Arc<People>> {
-        match self {
-            Self::Passwords { people, .. } | Self::OwnTokens { people, .. } => Some(people),
-            Self::TokenServer { .. } => None,
-        }
-    }
-
-    /// What must allow everything; `None` when the token server decides alone.
-    fn rules(&self) -> Option<&Rules> {
-        match self {
-            Self::Passwords { rules, .. } | Self::OwnTokens { rules, .. } => Some(rules),
-            Self::TokenServer { rules, .. } => rules.as_ref(),
-        }
-    }
-
-    /// What makes tokens, when we do, and those who can get one.
-    fn signer(&self) -> Option<(&Signer, &Arc<People>)> {
-        match self {
-            Self::OwnTokens { signer, people, .. } => Some((signer, people)),
-            Self::Passwords { .. } | Self::TokenServer { .. } => None,
-        }
-    }
-}
-
-/// Where the key for tokens is.
-fn key_file(data_dir: &Path) -> PathBuf {
-    data_dir.join("token.key")
 }
 
 impl Auth {
@@ -259,6 +159,11 @@ impl Auth {
             Method::TokenServer { verifier, .. } => verifier.refresh().await.map(Some),
             Method::Passwords { .. } | Method::OwnTokens { .. } => Ok(None),
         }
+    }
+
+    /// The users of the password file, where there is one.
+    fn users(&self) -> Option<Arc<Users>> {
+        self.state().method.people()?.users.clone()
     }
 
     /// Whether a token server elsewhere knows who is who.
@@ -435,6 +340,25 @@ impl Auth {
             .ok_or(BadCredentials::Wrong)
     }
 
+    /// What the password of a user is, hashed once more: it changes with it. `None` when there is
+    /// no such user here.
+    pub(crate) fn password_stamp(&self, user: &str) -> Option<[u8; 32]> {
+        let users = self.users()?;
+        users.with(|users| Some(Sha256::digest(users.hash(user)?).into()))
+    }
+
+    /// Looks at the password file again, if it was changed.
+    pub(crate) async fn follow(&self) {
+        if let Some(users) = self.users() {
+            users.follow().await;
+        }
+    }
+
+    /// Whether those who log in have a password here.
+    pub(crate) fn has_passwords(&self) -> bool {
+        self.users().is_some()
+    }
+
     /// Whether a client that asks for this service means this one.
     pub fn is_service(&self, service: &str) -> bool {
         let state = self.state();
@@ -472,6 +396,20 @@ impl Auth {
                 grants.into_iter().any(lists_all) || self.allows(caller, repository, Access::Pull)
             }
         }
+    }
+
+    /// Whether somebody may do everything everywhere, and proves it by a password.
+    pub fn operates(&self, caller: &Authenticated) -> bool {
+        let state = self.state();
+        let rules = state.method.rules();
+        // Programs come with personal tokens, and a provider's.
+        let in_person = match &caller.identity {
+            Identity::User(user) => matches!(user.proof(), Proof::Password | Proof::Directory),
+            Identity::Anonymous => true,
+        };
+        in_person
+            && caller.granted.is_none()
+            && rules.is_some_and(|rules| rules.operates(&caller.identity))
     }
 
     /// Where repositories may be that somebody may see; nowhere else.
@@ -538,9 +476,24 @@ impl Auth {
         match &self.state().method {
             Method::OwnTokens {
                 signer, seconds, ..
-            } => Ok((signer.sign_for(identity, granted, now, *seconds)?, *seconds)),
+            } => Ok((
+                signer.sign_for(subject(identity), granted, now, *seconds)?,
+                *seconds,
+            )),
             Method::Passwords { .. } | Method::TokenServer { .. } => Ok((String::new(), 0)),
         }
+    }
+}
+
+/// Whom a token speaks for that is made for somebody.
+fn subject(identity: &Identity) -> Subject {
+    match identity {
+        Identity::Anonymous => Subject::default(),
+        Identity::User(user) => Subject {
+            user: user.to_string(),
+            groups: user.groups().to_vec(),
+            by: user.proof().text(),
+        },
     }
 }
 

@@ -6,16 +6,18 @@
 //! |---|---|
 //! | [`settings`] | how clients log in, as the configuration says |
 //! | [`gate`] | all below put together: [`Auth`] |
+//! | [`method`] | how clients prove who they are, with what that needs |
 //! | [`people`] | those who can log in, by whatever means |
 //! | [`users`] | those of the password file, and whose password was right lately |
 //! | [`backoff`] | how long to wait after wrong passwords |
 //! | [`htpasswd`] | the password file |
 //! | [`personal`], [`token_file`] | personal tokens, and the file that keeps them |
 //! | [`directory`] | users of an LDAP directory |
-//! | [`federation`] | users that OpenID providers vouch for |
+//! | [`federation`], [`vouching`] | users that OpenID providers vouch for |
 //! | [`token`], [`refresh`] | tokens that we make and know again |
 //! | [`external`], [`jwks`] | those of a token server elsewhere, verified with its keys |
 //! | [`rules`] | what each may do where |
+//! | [`sessions`] | who is logged in with a browser |
 //! | [`identity`] | who somebody is |
 
 mod backoff;
@@ -28,15 +30,18 @@ mod header;
 pub mod htpasswd;
 mod identity;
 mod jwks;
+mod method;
 mod people;
 pub mod personal;
 mod private_file;
 mod refresh;
 pub mod rules;
+pub(crate) mod sessions;
 pub mod settings;
 pub mod token;
 mod token_file;
 mod users;
+mod vouching;
 
 pub use gate::{Auth, Missing};
 pub use gate_error::AuthError;

@@ -8,7 +8,6 @@ use std::sync::Arc;
 use sha2::{Digest as _, Sha256};
 
 use super::directory::Asked;
-use super::federation::{Federations, looks_like_one};
 use super::gate_error::AuthError;
 use super::header::basic;
 use super::identity::{BadCredentials, Identity, Proof, User};
@@ -17,6 +16,7 @@ use super::settings;
 use super::token::Claims;
 use super::token_file::TokenFile;
 use super::users::Users;
+use super::vouching::{Federations, looks_like_one};
 use crate::clock::now;
 
 /// Those who can log in here.

@@ -13,7 +13,6 @@ use ring::signature::{ED25519, Ed25519KeyPair, KeyPair, UnparsedPublicKey};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
-use super::identity::Identity;
 use super::private_file;
 
 /// The one algorithm.
@@ -71,6 +70,17 @@ pub struct Claims {
     /// What the user proved it by; empty for a password of the file.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub by: String,
+}
+
+/// Whom a token speaks for.
+#[derive(Debug, Default)]
+pub(super) struct Subject {
+    /// The user; empty for nobody.
+    pub(super) user: String,
+    /// Groups, as somebody elsewhere says.
+    pub(super) groups: Vec<String>,
+    /// What it was proved by; empty for a password of the file.
+    pub(super) by: String,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -160,31 +170,28 @@ impl Signer {
         now: i64,
         seconds: i64,
     ) -> Result<String, serde_json::Error> {
-        let identity = match user {
-            "" => Identity::Anonymous,
-            user => Identity::User(user.into()),
+        let subject = Subject {
+            user: user.to_owned(),
+            ..Subject::default()
         };
-        self.sign_for(&identity, access, now, seconds)
+        self.sign_for(subject, access, now, seconds)
     }
 
     /// A token for somebody, from `now` on.
     ///
     /// # Errors
     /// When it cannot be written as JSON, which is a bug.
-    pub fn sign_for(
+    pub(super) fn sign_for(
         &self,
-        identity: &Identity,
+        subject: Subject,
         access: Vec<Grant>,
         now: i64,
         seconds: i64,
     ) -> Result<String, serde_json::Error> {
-        let (user, groups, by) = match identity {
-            Identity::Anonymous => ("", Vec::new(), String::new()),
-            Identity::User(user) => (&**user, user.groups().to_vec(), user.proof().text()),
-        };
+        let Subject { user, groups, by } = subject;
         let claims = Claims {
             iss: ISSUER.to_owned(),
-            sub: user.to_owned(),
+            sub: user,
             aud: self.service.clone(),
             exp: now + seconds,
             nbf: now,

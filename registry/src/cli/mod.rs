@@ -1,5 +1,6 @@
 //! The command line: `rregistry serve` and its helpers.
 
+mod backup;
 mod config;
 mod export;
 mod failure;
@@ -10,9 +11,16 @@ mod health;
 mod import;
 mod import_distribution;
 mod imported;
+mod inspect;
+mod ls;
+mod operate;
+mod restore;
+mod rm;
 mod serve;
 mod settings;
+mod table;
 mod tokens;
+mod undelete;
 mod usage;
 mod user;
 mod version;
@@ -50,8 +58,14 @@ enum Command {
     Gc(gc::Gc),
     Fsck(fsck::Fsck),
     Usage(usage::Usage),
+    Ls(ls::Ls),
+    Tags(ls::Tags),
+    Inspect(inspect::Inspect),
+    Rm(rm::Rm),
     Export(export::Export),
     Import(import::Import),
+    Backup(backup::Backup),
+    Restore(restore::Restore),
     ImportDistribution(import_distribution::ImportDistribution),
     Config(config::Config),
     Health(health::Health),
@@ -65,6 +79,12 @@ enum Command {
         /// The shell.
         shell: clap_complete::Shell,
     },
+    /// Manual pages, for packages.
+    #[command(name = "__man", hide = true)]
+    Man {
+        /// The folder that gets them.
+        folder: std::path::PathBuf,
+    },
 }
 
 /// Runs the program.
@@ -76,8 +96,14 @@ pub fn main() -> ExitCode {
         Command::ImportDistribution(options) => import_distribution::run(options),
         Command::Fsck(options) => fsck::run(options),
         Command::Usage(options) => usage::run(options),
+        Command::Ls(options) => ls::run(options),
+        Command::Tags(options) => ls::run_tags(options),
+        Command::Inspect(options) => inspect::run(options),
+        Command::Rm(options) => rm::run(options),
         Command::Export(options) => export::run(options),
         Command::Import(options) => import::run(options),
+        Command::Backup(options) => backup::run(options),
+        Command::Restore(options) => restore::run(options),
         Command::Config(options) => config::run(&options),
         Command::Health(options) => health::run(options),
         Command::Version(options) => version::run(&options),
@@ -86,6 +112,9 @@ pub fn main() -> ExitCode {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "rregistry", &mut script);
             out(&String::from_utf8_lossy(&script))
+        }
+        Command::Man { folder } => {
+            clap_mangen::generate_to(Cli::command(), folder).map_err(Into::into)
         }
     };
     match done {

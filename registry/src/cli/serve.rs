@@ -231,6 +231,7 @@ fn chores(
             Arc::clone(read_only),
         )),
         Some(note_pulls(Arc::clone(registry))),
+        Some(fill_lists(Arc::clone(registry))),
         config.gc_interval.map(|interval| {
             let (registry, metrics) = (Arc::clone(registry), Arc::clone(metrics));
             collect(
@@ -410,6 +411,15 @@ fn note_pulls(registry: Arc<Registry>) -> JoinHandle<()> {
             if let Err(e) = registry.flush_pulls().await {
                 tracing::warn!(error = %e, "when manifests were last pulled is not noted");
             }
+        }
+    })
+}
+
+/// Puts into lists what an older version stored.
+fn fill_lists(registry: Arc<Registry>) -> JoinHandle<()> {
+    tokio::spawn(async move {
+        if let Err(e) = registry.fill_lists().await {
+            tracing::warn!(error = %e, "what was stored before is not in all lists yet");
         }
     })
 }

@@ -86,6 +86,8 @@ pub struct Config {
     pub backup_interval: Option<Duration>,
     /// What clients may not go beyond.
     pub limits: Limits,
+    /// Whether there is a web page.
+    pub web: bool,
     /// Whether /metrics answers.
     pub metrics: bool,
     /// Where it answers, and health, when that is not beside the API.
@@ -149,6 +151,7 @@ impl Settings {
             gc_grace: self.duration("gc.grace")?,
             backup_interval: (!backup.is_zero()).then_some(backup),
             limits: self.limits()?,
+            web: self.boolean("web.enabled")?,
             metrics: self.boolean("metrics.enabled")?,
             metrics_addr: match self.given("metrics.addr")? {
                 None => None,

@@ -251,6 +251,12 @@ const KEYS: &[Key] = &[
         help: "How long to wait for a client to take any more of an answer.",
     },
     Key {
+        name: "web.enabled",
+        default: "true",
+        help: "Show what is here to people with a browser, at /ui/. Access rules are those of the \
+               API; users log in with the same passwords.",
+    },
+    Key {
         name: "metrics.enabled",
         default: "true",
         help: "Whether /metrics answers, in the format of Prometheus.",

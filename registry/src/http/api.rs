@@ -9,10 +9,14 @@ use http::request::Parts;
 use super::log::AccessLog;
 use super::request::origin;
 use crate::auth::Auth;
+use crate::auth::sessions::Sessions;
 use crate::config::{Config, Http, Limits};
 use crate::limits::{Client, Open, Rates};
 use crate::metrics::Metrics;
 use crate::service::{Registry, UploadLimits};
+
+/// How long what nothing needs is kept where no settings say.
+const GRACE: Duration = Duration::from_secs(24 * 3600);
 
 /// What requests are served with.
 #[derive(Debug)]
@@ -26,11 +30,15 @@ pub struct Api {
     /// Whether clients need a certificate.
     pub(super) certificates: bool,
     pub(super) delete_enabled: bool,
+    /// How long what nothing needs is kept.
+    pub(super) gc_grace: Duration,
     pub(super) metrics: Arc<Metrics>,
     pub(super) metrics_enabled: bool,
     pub(super) access_log: Option<AccessLog>,
     pub(super) throttle: Throttle,
     pub(super) body_idle: Option<Duration>,
+    /// Who is logged in with a browser; `None` where there is no web page.
+    pub(super) sessions: Option<Sessions>,
     /// What is in front.
     pub(super) front: Http,
     /// Whether nothing changes; it may be said while serving.
@@ -47,11 +55,13 @@ impl Api {
             url: None,
             certificates: false,
             delete_enabled: true,
+            gc_grace: GRACE,
             metrics: Arc::default(),
             metrics_enabled: true,
             access_log: None,
             throttle: Throttle::default(),
             body_idle: None,
+            sessions: sessions(),
             front: Http::default(),
             read_only: Arc::default(),
         }
@@ -97,6 +107,7 @@ impl Api {
                 .as_ref()
                 .is_some_and(|tls| tls.client_ca.is_some()),
             delete_enabled: config.delete_enabled,
+            gc_grace: config.gc_grace,
             metrics,
             // Where it has an address of its own it answers there alone.
             metrics_enabled: config.metrics && config.metrics_addr.is_none(),
@@ -106,6 +117,7 @@ impl Api {
                 json: config.log_json,
             }),
             throttle: Throttle::new(&config.limits),
+            sessions: if config.web { sessions() } else { None },
             body_idle: (!config.limits.body_idle.is_zero()).then_some(config.limits.body_idle),
             ..Self::open(registry)
         }
@@ -119,6 +131,14 @@ impl Api {
         }
         origin(request, self.scheme)
     }
+}
+
+/// Nobody is logged in yet. Without random numbers there is no page.
+fn sessions() -> Option<Sessions> {
+    let sessions = Sessions::new();
+    sessions
+        .inspect_err(|e| tracing::error!(error = %e, "there is no web page"))
+        .ok()
 }
 
 /// The limits that are on.

@@ -6,7 +6,9 @@
 //! |---|---|
 //! | `router` | which handler answers which path |
 //! | `around` | what is done around every answer |
+//! | `pages` | the web page |
 //! | `operations` | fixed paths beside the API: health, metrics, tokens |
+//! | `admin` | the API for people and their tools, and Docker's old search |
 //! | `v2` | the distribution API, by resource |
 //! | `guards` | who is let in, how often, how slowly |
 //! | `api` | what requests are served with |
@@ -14,12 +16,14 @@
 //! | `request` | what requests say: sender, query, ranges, conditions |
 //! | `answer` | what answers are made of |
 
+mod admin;
 mod answer;
 mod api;
 mod around;
 mod guards;
 mod log;
 mod operations;
+mod pages;
 mod request;
 mod router;
 mod v2;

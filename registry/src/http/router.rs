@@ -12,8 +12,8 @@ use tower_http::catch_panic::CatchPanicLayer;
 
 use super::answer::ApiError;
 use super::api::Api;
-use super::operations::{health, metrics, pages, token};
-use super::{around, v2};
+use super::operations::{cors, health, metrics, token};
+use super::{admin, around, pages, v2};
 use crate::metrics::Metrics;
 use crate::service::Registry;
 
@@ -23,16 +23,24 @@ pub fn router(api: Api) -> Router {
     // Asked in another way than they answer, fixed paths are as good as not there.
     let read = || any(v2::handle);
     let mut router = Router::new()
-        .route("/", read().get(health::alive))
+        .route("/", read().get(pages::welcome))
         .route("/healthz", read().get(health::alive))
         .route("/readyz", read().get(health::ready))
         .route("/auth/token", any(token::handle))
+        .route("/api/v1/{*path}", any(admin::handle))
+        .route("/v1/search", read().get(admin::docker))
         .fallback(v2::handle);
+    if api.sessions.is_some() {
+        router = router
+            .route("/ui", any(pages::handle))
+            .route("/ui/", any(pages::handle))
+            .route("/ui/{*page}", any(pages::handle));
+    }
     if api.metrics_enabled {
         router = router.route("/metrics", read().get(metrics::handle));
     }
     if let Some(cors) = &api.front.cors {
-        router = router.layer(pages::layer(cors));
+        router = router.layer(cors::layer(cors));
     }
     router
         .layer(from_fn_with_state(Arc::clone(&api), around::handle))

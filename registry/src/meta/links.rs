@@ -267,6 +267,18 @@ async fn repository_id(c: &mut SqliteConnection, name: &RepositoryName) -> Resul
     )
 }
 
+impl Meta {
+    /// The row of a repository; `None` when there is none.
+    ///
+    /// # Errors
+    /// [`MetaError`].
+    pub async fn id_of(&self, repository: &RepositoryName) -> Result<Option<i64>, MetaError> {
+        let mut connection = self.readers.acquire().await?;
+        let id = find_repository(&mut connection, repository).await;
+        self.noted(id)
+    }
+}
+
 pub(super) async fn find_repository(
     c: &mut SqliteConnection,
     name: &RepositoryName,

@@ -53,6 +53,13 @@ impl Policy {
             .any(|rule| matches(&rule.repository, repository))
     }
 
+    /// Patterns of a repository's tags that neither move nor go.
+    pub fn immutable_tags(&self, repository: &str) -> Vec<String> {
+        let rules = self.immutable.iter();
+        let own = rules.filter(|rule| matches(&rule.repository, repository));
+        own.map(|rule| rule.tags.clone()).collect()
+    }
+
     /// Whether it is a pull when a client that calls itself `agent` asks for a manifest. In these
     /// patterns `*` is anything, and capitals are as good as small letters.
     pub fn is_pull(&self, agent: &str) -> bool {

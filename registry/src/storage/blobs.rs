@@ -21,6 +21,17 @@ use crate::sync::blocking;
 /// Locks between those who bring a file and its row, and those who take both away.
 const LOCKS: usize = 64;
 
+/// Where listings are, in a registry's directory.
+pub(crate) const LISTINGS: &str = "listings";
+
+/// Where what belongs to a digest is kept below `root`.
+pub(super) fn place(root: &Path, digest: &Digest) -> PathBuf {
+    let mut path = root.join(digest.algorithm().as_str());
+    path.push(&digest.hex()[..2]);
+    path.push(digest.hex());
+    path
+}
+
 /// What is wrong with a blob's file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Flaw {
@@ -28,6 +39,15 @@ pub enum Flaw {
     Missing,
     /// It holds something else.
     Damaged(String),
+}
+
+impl std::fmt::Display for Flaw {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Missing => f.write_str("its file is missing"),
+            Self::Damaged(why) => f.write_str(why),
+        }
+    }
 }
 
 /// A file that holds what its digest says, durably, and has no name yet; it goes when it is
@@ -65,7 +85,9 @@ impl Drop for Staged {
 #[derive(Clone, Debug)]
 pub struct BlobFiles {
     root: Arc<Path>,
-    staging: Arc<Path>,
+    /// What layers hold, beside them and as long as them.
+    pub(super) listings: Arc<Path>,
+    pub(super) staging: Arc<Path>,
     locks: Arc<[Arc<RwLock<()>>]>,
 }
 
@@ -89,6 +111,7 @@ impl BlobFiles {
         sync_dir(data_dir)?;
         Ok(Self {
             root: root.into(),
+            listings: data_dir.join(LISTINGS).into(),
             staging: staging.into(),
             locks: (0..LOCKS).map(|_| Arc::default()).collect(),
         })
@@ -101,6 +124,7 @@ impl BlobFiles {
     pub fn are_in(data_dir: &Path) -> Result<bool, StorageError> {
         let files = Self {
             root: data_dir.join("blobs").into(),
+            listings: data_dir.into(),
             staging: data_dir.into(),
             locks: Arc::new([]),
         };
@@ -119,10 +143,7 @@ impl BlobFiles {
 
     /// Where a blob's file is, or would be.
     pub fn path(&self, digest: &Digest) -> PathBuf {
-        let mut path = self.root.join(digest.algorithm().as_str());
-        path.push(&digest.hex()[..2]);
-        path.push(digest.hex());
-        path
+        place(&self.root, digest)
     }
 
     /// Held from before a file gets its name until its row is committed: meanwhile nobody removes
@@ -306,6 +327,30 @@ impl BlobFiles {
         .await
     }
 
+    /// Reads a whole blob unless it is larger than `most` bytes; `None` when it is, or there is none.
+    ///
+    /// # Errors
+    /// [`StorageError`].
+    pub async fn read_up_to(
+        &self,
+        digest: &Digest,
+        most: u64,
+    ) -> Result<Option<Bytes>, StorageError> {
+        let path = self.path(digest);
+        blocking(move || {
+            let file = match File::open(&path) {
+                Ok(file) => file,
+                Err(e) if e.kind() == ErrorKind::NotFound => return Ok(None),
+                Err(e) => return Err(e).context("open", &path),
+            };
+            let mut bytes = Vec::new();
+            let read = file.take(most.saturating_add(1)).read_to_end(&mut bytes);
+            read.context("read", &path)?;
+            Ok((bytes.len() as u64 <= most).then(|| bytes.into()))
+        })
+        .await
+    }
+
     /// What is wrong with a blob's file, if anything; its content is only read when `deep`.
     ///
     /// # Errors
@@ -404,11 +449,13 @@ impl BlobFiles {
         Ok(dated.collect())
     }
 
-    /// Removes a blob's file; none is fine.
+    /// Removes a blob's file, and the listing of what it holds; none is fine.
     ///
     /// # Errors
     /// [`StorageError`].
     pub fn remove(&self, digest: &Digest) -> Result<(), StorageError> {
+        // First, so that no crash in between leaves a listing that nobody looks for.
+        self.remove_listing(digest)?;
         let path = self.path(digest);
         match fs::remove_file(&path) {
             Err(e) if e.kind() != ErrorKind::NotFound => Err(e).context("remove", &path),

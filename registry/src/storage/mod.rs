@@ -5,16 +5,18 @@
 mod blobs;
 mod error;
 mod files;
+mod listings;
 mod pipeline;
 mod pool;
 mod read;
 mod sessions;
 mod uploads;
 
+pub(crate) use blobs::LISTINGS;
 pub use blobs::{BlobFiles, Flaw, Staged};
 pub(crate) use error::Context;
 pub use error::{StorageError, UploadError};
-pub(crate) use files::{create, keep_private, make_dir, sync_dir};
+pub(crate) use files::{create, create_new, keep_private, make_dir, sync_dir};
 pub use read::{Segment, read_segments};
 pub use sessions::Upload;
 pub use uploads::{ChunkRange, Unfinished, Uploads};

@@ -2,8 +2,10 @@
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used)]
 
 mod access;
+mod admin;
 mod archives;
 mod auth;
+mod backup;
 mod blobs;
 mod check;
 mod collect;
@@ -18,6 +20,7 @@ mod layout;
 mod ldap;
 mod limits;
 mod listing;
+mod lists;
 mod manifests;
 mod memory;
 mod model;
@@ -38,6 +41,7 @@ mod tls;
 mod token_server;
 mod upgrade;
 mod uploads;
+mod web;
 mod webhook_process;
 mod webhooks;
 mod wire;

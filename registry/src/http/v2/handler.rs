@@ -14,7 +14,7 @@ use super::{blobs, listing, manifests, origin, uploads};
 use crate::events::RequestOrigin;
 use crate::http::answer::{ApiError, Served, json};
 use crate::http::api::Api;
-use crate::http::guards::{Caller, access, throttle};
+use crate::http::guards::{Caller, access, read_only, throttle};
 use crate::route::Route;
 
 /// Answers a request for the API, and one for a path that is nowhere.
@@ -52,8 +52,8 @@ async fn serve(
     let caller = authorized?;
     let empty = body.is_end_stream();
     let _slot = throttle::upload(api, &route, &request, caller.name(), empty)?;
-    if api.is_read_only() && route.changes() {
-        return Err(read_only());
+    if route.changes() {
+        read_only::check(api)?;
     }
     if !api.delete_enabled && matches!(route, Route::DeleteManifest(..) | Route::DeleteBlob(..)) {
         return Err(ApiError::new(
@@ -66,17 +66,6 @@ async fn serve(
     }
     let by = origin::of(api, &caller, &route, &request);
     dispatch(api, &caller, route, request, body, &by).await
-}
-
-/// The answer to what would change a registry that is read-only.
-fn read_only() -> ApiError {
-    ApiError::new(
-        StatusCode::METHOD_NOT_ALLOWED,
-        "UNSUPPORTED",
-        "the registry is read-only for now (storage.read_only)",
-        serde_json::Value::Null,
-    )
-    .with_header(http::header::ALLOW, HeaderValue::from_static("GET, HEAD"))
 }
 
 /// Each route's handler.

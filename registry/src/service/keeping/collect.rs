@@ -46,18 +46,7 @@ impl Registry {
                 ..Collected::default()
             });
         };
-        let grace = i64::try_from(options.grace.as_secs()).unwrap_or(i64::MAX);
-        self.flush_pulls().await?;
-        let mut run = Run {
-            registry: self,
-            books: self.meta.collection(options.dry_run).await?,
-            options,
-            // A time in whole seconds is over when its second is.
-            cutoff: now().saturating_add(1).saturating_sub(grace),
-            collected: Collected::default(),
-            looking: Pace::new(),
-            changing: Pace::new(),
-        };
+        let mut run = Run::begin(self, options).await?;
         run.retain().await?;
         run.links().await?;
         run.blobs().await?;
@@ -78,6 +67,27 @@ impl Registry {
     /// Ends collections, the one under way and all that come: the registry is about to close.
     pub fn stop_collecting(&self) {
         self.stop.tell();
+    }
+}
+
+impl<'r> Run<'r> {
+    /// Has everything that it needs, and took nothing yet.
+    pub(super) async fn begin(
+        registry: &'r Registry,
+        options: CollectOptions,
+    ) -> Result<Self, ServiceError> {
+        let grace = i64::try_from(options.grace.as_secs()).unwrap_or(i64::MAX);
+        registry.flush_pulls().await?;
+        Ok(Self {
+            registry,
+            books: registry.meta.collection(options.dry_run).await?,
+            options,
+            // A time in whole seconds is over when its second is.
+            cutoff: now().saturating_add(1).saturating_sub(grace),
+            collected: Collected::default(),
+            looking: Pace::new(),
+            changing: Pace::new(),
+        })
     }
 }
 

@@ -3,12 +3,16 @@
 mod collect;
 mod collected;
 mod deletions;
+mod fill;
 #[cfg(test)]
 mod growth;
 mod images;
 mod orphans;
 mod pace;
+mod repositories;
 mod retention;
 mod ruled;
+mod rules;
 
 pub use collected::{CollectOptions, Collected};
+pub use rules::RulesOf;

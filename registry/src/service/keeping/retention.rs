@@ -45,7 +45,7 @@ impl Run<'_> {
         Ok(())
     }
 
-    async fn retain_in(&mut self, ruled: &Arc<Ruled>) -> Result<(), ServiceError> {
+    pub(super) async fn retain_in(&mut self, ruled: &Arc<Ruled>) -> Result<(), ServiceError> {
         let tags = self.tags_of(ruled).await?;
         let groups = self.expired(ruled, &tags).await?;
         self.expire_tags(ruled, groups).await?;

@@ -10,6 +10,7 @@ use super::cached::{Blob, StoredManifest};
 use super::gap::Gap;
 use super::leases::Leases;
 use super::ledger::SharedLedger;
+use super::looking::Looking;
 use super::open_uploads::OpenUploads;
 use super::pulls::Pulls;
 use super::stop::Stop;
@@ -18,7 +19,9 @@ use crate::events::Subscribers;
 use crate::meta::Meta;
 use crate::policy::Policy;
 use crate::service::error::ServiceError;
-use crate::storage::{BlobFiles, Context, StorageError, Uploads, create, keep_private, make_dir};
+use crate::storage::{
+    BlobFiles, Context, LISTINGS, StorageError, Uploads, create, keep_private, make_dir,
+};
 use crate::sync::blocking;
 
 /// The database's file.
@@ -42,6 +45,8 @@ pub struct Registry {
     pub(in crate::service) manifest_cache: Arc<Cache<Arc<StoredManifest>>>,
     pub(in crate::service) blob_cache: Arc<Cache<Arc<Blob>>>,
     pub(in crate::service) leases: Arc<Leases>,
+    /// Layers that are looked into.
+    pub(in crate::service) looking: Looking,
     pub(in crate::service) collecting: tokio::sync::Mutex<()>,
     /// Which directories the next regular collection sweeps.
     pub(in crate::service) turn: AtomicUsize,
@@ -135,6 +140,7 @@ impl Registry {
             manifest_cache: Arc::new(Cache::new(MANIFEST_CACHE)),
             blob_cache: Arc::new(Cache::new(BLOB_CACHE)),
             leases: Arc::new(Leases::new(LEASE)),
+            looking: Looking::default(),
             collecting: tokio::sync::Mutex::default(),
             // Not always the first one: a process may not live through all turns.
             turn: AtomicUsize::new(usize::try_from(crate::clock::now()).unwrap_or(0)),
@@ -186,6 +192,7 @@ fn close_to_others(data_dir: &Path) {
         "blobs",
         "staging",
         "uploads",
+        LISTINGS,
         "lock",
         "token.key",
         "htpasswd",

@@ -20,6 +20,12 @@ impl Stop {
         *self.0.borrow()
     }
 
+    /// The same question for work on another thread.
+    pub(in crate::service) fn flag(&self) -> impl Fn() -> bool + Send + use<> {
+        let told = self.0.subscribe();
+        move || *told.borrow()
+    }
+
     /// What `work` comes to; `None` when it is told to stop before that.
     pub(in crate::service) async fn unless<T>(&self, work: impl Future<Output = T>) -> Option<T> {
         let mut told = self.0.subscribe();

@@ -1,0 +1,45 @@
+//! The web page: what the registry holds, for people with a browser.
+//!
+//! Every page is whole as it is sent: there are no scripts, and nothing comes from another host.
+//! Who may see what is what the API's rules say.
+//!
+//! | module | what it holds |
+//! |---|---|
+//! | [`handler`] | who asks, for which page, and the answer |
+//! | [`repositories`], [`tags`], [`image`] | what there is |
+//! | [`files`], [`file`], [`compare`] | what is inside |
+//! | [`document`] | SBOMs, signatures and other referrers, readable |
+//! | [`remove`], [`past`] | what is changed by hand |
+//! | [`rules`], [`storage`] | what goes by rule, how much there is |
+//! | [`login`] | in and out |
+//! | [`frame`], [`parts`], [`assets`] | what pages look like |
+//! | [`visitor`], [`form`] | who asks, what they send |
+//! | [`view`], [`done`], [`stop`] | what a page is made with, what it comes to, or why not |
+//! | [`path`] | the path of a page, and back |
+
+mod assets;
+mod compare;
+mod config;
+mod document;
+mod done;
+mod file;
+mod files;
+mod form;
+mod frame;
+mod handler;
+mod image;
+mod layers;
+mod login;
+mod parts;
+mod past;
+mod path;
+mod remove;
+mod repositories;
+mod rules;
+mod stop;
+mod storage;
+mod tags;
+mod view;
+mod visitor;
+
+pub(super) use handler::{handle, welcome};
