@@ -105,6 +105,11 @@ impl AdminRoute {
         matches!(self, Self::DeleteRepository(_) | Self::DeleteManifest(..))
     }
 
+    /// Whether it changes what is there.
+    pub fn changes(&self) -> bool {
+        self.deletes() || matches!(self, Self::Restore(_) | Self::Collect)
+    }
+
     /// The route's name, as logs and metrics show it; one of [`LABELS`](crate::route::LABELS).
     pub fn label(&self) -> &'static str {
         match self {

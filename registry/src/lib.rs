@@ -8,11 +8,14 @@
 //! | [`server`] | listening, connections, draining |
 //! | [`linger`] | closing a connection without losing the answer |
 //! | [`tls`] | certificates, read again when told to |
+//! | [`reload`], [`stamp`] | files that are read again when they change |
 //! | [`http`] | requests into calls of the service, and its answers back |
 //! | [`route`], [`admin_route`] | `(method, path) → Route`, pure |
 //! | [`webhook`] | events sent to those who are told |
+//! | [`audit`] | what changed, in a file |
 //! | [`service`] | the rules; no HTTP, no SQL |
 //! | [`policy`] | which tags never move, and which go after a time; pure |
+//! | [`proxies`] | which proxies are believed, and what they say; pure |
 //! | [`quota`] | how much may be stored, and what is promised; pure |
 //! | [`meta`] | all SQL: repositories, links, manifests, tags |
 //! | [`storage`] | blob files and upload sessions |
@@ -32,6 +35,7 @@
 //! | [`sync`] | locks and blocking work |
 
 pub mod admin_route;
+pub mod audit;
 pub mod auth;
 pub mod cache;
 pub mod cli;
@@ -51,10 +55,13 @@ pub mod operate;
 pub mod outgoing;
 mod pattern;
 pub mod policy;
+pub mod proxies;
 pub mod quota;
+pub mod reload;
 pub mod route;
 pub mod server;
 pub mod service;
+mod stamp;
 pub mod storage;
 mod sync;
 pub mod tls;

@@ -147,7 +147,40 @@ impl Resource {
     }
 }
 
+/// The repository that a path is about, where it is about one; for the log.
+pub(crate) fn repository_in(path: &str) -> Option<RepositoryName> {
+    match Resource::parse(path).ok()? {
+        Resource::Base | Resource::Catalog => None,
+        Resource::Tags(name)
+        | Resource::Manifest(name, _)
+        | Resource::Blob(name, _)
+        | Resource::Uploads(name)
+        | Resource::Upload(name, _)
+        | Resource::Referrers(name, _) => Some(name),
+    }
+}
+
 impl Route {
+    /// Whether it changes what is there, or begins to.
+    pub fn changes(&self) -> bool {
+        match self {
+            Self::Base
+            | Self::Catalog
+            | Self::ListTags(_)
+            | Self::GetManifest(..)
+            | Self::GetBlob(..)
+            | Self::UploadStatus(..)
+            | Self::Referrers(..) => false,
+            Self::PutManifest(..)
+            | Self::DeleteManifest(..)
+            | Self::DeleteBlob(..)
+            | Self::StartUpload(_)
+            | Self::AppendUpload(..)
+            | Self::FinishUpload(..)
+            | Self::CancelUpload(..) => true,
+        }
+    }
+
     /// The route of a request.
     ///
     /// # Errors

@@ -10,12 +10,14 @@ use std::time::Duration;
 
 use reqwest::{Client, StatusCode};
 use tokio::sync::watch;
-use tokio::task::JoinSet;
+use tokio::task::{JoinError, JoinSet};
 use tokio::time::Instant;
 
-use crate::events::{Subscriber, envelope};
+use crate::events::{Subscriber, Subscribers, envelope};
 use crate::outgoing::{OutgoingError, client, reason};
 use crate::service::Registry;
+use crate::stamp::Stamp;
+use crate::sync::blocking;
 
 /// What deliveries carry, as Docker calls it.
 const CONTENT_TYPE: &str = "application/vnd.docker.distribution.events.v1+json";
@@ -44,13 +46,14 @@ impl Deliveries {
         let (stopping, stop) = watch::channel(false);
         let mut tasks = JoinSet::new();
         if let Some(subscribers) = registry.subscribers() {
-            forget_others(registry, subscribers.all()).await;
+            forget_others(registry, subscribers).await;
             for subscriber in subscribers.all() {
                 let webhook = &subscriber.webhook;
                 if webhook.disabled {
                     continue;
                 }
                 let delivery = Delivery {
+                    stamp: webhook.ca.as_deref().and_then(Stamp::of),
                     client: client(&webhook.url, webhook.ca.as_deref(), webhook.timeout)?,
                     registry: Arc::clone(registry),
                     subscriber: Arc::clone(subscriber),
@@ -76,7 +79,7 @@ impl Deliveries {
 }
 
 /// Events for webhooks that are not configured any more will never be wanted.
-async fn forget_others(registry: &Registry, all: &[Arc<Subscriber>]) {
+async fn forget_others(registry: &Registry, subscribers: &Subscribers) {
     let waiting = match registry.waiting_events().await {
         Ok(waiting) => waiting,
         Err(e) => {
@@ -85,7 +88,7 @@ async fn forget_others(registry: &Registry, all: &[Arc<Subscriber>]) {
         }
     };
     for (webhook, events) in waiting {
-        if all.iter().any(|s| s.webhook.name == webhook) {
+        if subscribers.knows(&webhook) {
             continue;
         }
         tracing::warn!(
@@ -101,6 +104,8 @@ async fn forget_others(registry: &Registry, all: &[Arc<Subscriber>]) {
 
 struct Delivery {
     client: Client,
+    /// What the file of certificates was when the client was made.
+    stamp: Option<Stamp>,
     registry: Arc<Registry>,
     subscriber: Arc<Subscriber>,
 }
@@ -125,8 +130,9 @@ enum Unsent {
 }
 
 impl Delivery {
-    async fn run(self, mut stop: watch::Receiver<bool>) {
-        let name = &self.subscriber.webhook.name;
+    async fn run(mut self, mut stop: watch::Receiver<bool>) {
+        let subscriber = Arc::clone(&self.subscriber);
+        let name = &subscriber.webhook.name;
         let mut failures: u32 = 0;
         let mut trimmed = Instant::now();
         loop {
@@ -134,6 +140,7 @@ impl Delivery {
                 self.trim().await;
                 trimmed = Instant::now();
             }
+            self.follow_certificates().await;
             let pause = match self.deliver(failures).await {
                 Tried::Taken => {
                     if failures > 0 {
@@ -177,6 +184,32 @@ impl Delivery {
                     break;
                 }
             }
+        }
+    }
+
+    /// Trusts other certificates once their file is another one; as before when that is of no use.
+    async fn follow_certificates(&mut self) {
+        if self.subscriber.webhook.ca.is_none() {
+            return;
+        }
+        let subscriber = Arc::clone(&self.subscriber);
+        let before = self.stamp;
+        let made = blocking(move || {
+            let webhook = &subscriber.webhook;
+            let stamp = webhook.ca.as_deref().and_then(Stamp::of);
+            if stamp == before {
+                return Ok::<_, JoinError>(None);
+            }
+            let made = client(&webhook.url, webhook.ca.as_deref(), webhook.timeout);
+            Ok(Some((stamp, made)))
+        });
+        let Ok(Some((stamp, made))) = made.await else {
+            return;
+        };
+        self.stamp = stamp;
+        match made {
+            Ok(client) => self.client = client,
+            Err(e) => tracing::error!(error = %e, "a webhook's certificates stay as they were"),
         }
     }
 

@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::Deserialize;
+use serde_json::{Map, Value};
 use tokio::task::JoinError;
 
 use super::jwks::{JwksError, KeySet};
@@ -113,7 +114,7 @@ struct Header {
     typ: Option<String>,
     alg: String,
     kid: Option<String>,
-    crit: Option<serde_json::Value>,
+    crit: Option<Value>,
 }
 
 #[derive(Deserialize)]
@@ -126,6 +127,13 @@ struct Claims {
     nbf: Option<f64>,
     #[serde(default)]
     access: Option<Vec<Grant>>,
+}
+
+/// An OpenID provider's description of itself.
+#[derive(Deserialize)]
+struct Discovery {
+    issuer: String,
+    jwks_uri: String,
 }
 
 #[derive(Deserialize)]
@@ -150,6 +158,8 @@ pub struct Verifier {
 enum Source {
     File(PathBuf),
     Url(String, reqwest::Client),
+    /// Where the issuer says (OpenID Connect Discovery 1.0).
+    Discovered(reqwest::Client),
 }
 
 #[derive(Debug, Default)]
@@ -177,6 +187,10 @@ impl Verifier {
                 let client = outgoing::client(url, issuer.ca.as_deref(), TIMEOUT)?;
                 (Source::Url(url.clone(), client), Keys::default())
             }
+            Jwks::Discovered => {
+                let client = outgoing::client(&issuer.name, issuer.ca.as_deref(), TIMEOUT)?;
+                (Source::Discovered(client), Keys::default())
+            }
         };
         Ok(Self {
             issuer: issuer.name.clone(),
@@ -197,22 +211,56 @@ impl Verifier {
         (Arc::clone(&keys.set), keys.since)
     }
 
-    /// What a token says, if it is good at `now`.
+    /// Whom a token speaks for and what it lets do, if it is good at `now`.
     pub async fn verify(self: &Arc<Self>, token: &str, now: i64) -> Option<Verified> {
+        self.read(token, |keys| self.check(token, keys, now)).await
+    }
+
+    /// All that a token says, if it is good at `now`. Keys are only asked for when it says that it
+    /// is of this issuer, so that others' tokens cost nothing.
+    pub async fn claims(self: &Arc<Self>, token: &str, now: i64) -> Option<Map<String, Value>> {
+        if self.issuer_of(token).as_deref() != Some(&self.issuer) {
+            return None;
+        }
+        let read = |keys: &KeySet| {
+            let claims = self.signed(token, keys)?;
+            let said = serde_json::from_value(Value::Object(claims.clone()));
+            self.accept(said.map_err(|_| Refused::Form)?, now)?;
+            Ok(claims)
+        };
+        self.read(token, read).await
+    }
+
+    /// Who signed a token, as it says itself.
+    fn issuer_of(&self, token: &str) -> Option<String> {
+        if token.len() > MAX_TOKEN {
+            return None;
+        }
+        let claims = URL_SAFE_NO_PAD.decode(token.split('.').nth(1)?).ok()?;
+        let claims: Value = serde_json::from_slice(&claims).ok()?;
+        Some(claims["iss"].as_str()?.to_owned())
+    }
+
+    /// What `check` makes of a token with the keys there are, or with fresh ones.
+    async fn read<T>(
+        self: &Arc<Self>,
+        token: &str,
+        check: impl Fn(&KeySet) -> Result<T, Refused>,
+    ) -> Option<T> {
         let (keys, since) = self.keys();
         if since.is_some_and(|since| since.elapsed() > OLD) {
             let this = Arc::clone(self);
             tokio::spawn(async move { this.refresh_seldom(None).await });
         }
-        let mut verified = self.check(token, &keys, now);
-        if verified == Err(Refused::UnknownKey) {
+        let mut verified = check(&keys);
+        if matches!(verified, Err(Refused::UnknownKey)) {
             self.refresh_seldom(Some(&keys)).await;
-            verified = self.check(token, &self.keys().0, now);
+            verified = check(&self.keys().0);
         }
         match verified {
             Ok(verified) => Some(verified),
             Err(why) => {
-                tracing::debug!(%why, "a token is refused");
+                tracing::debug!(%why, issuer = self.issuer, bytes = token.len(), "a token is refused");
                 None
             }
         }
@@ -248,19 +296,15 @@ impl Verifier {
                 let file = path.clone();
                 sync::blocking(move || read(&file)).await?
             }
-            Source::Url(url, client) => {
-                let json = fetch(url, client)
-                    .await
-                    .map_err(|reason| KeysError::Fetch {
-                        url: url.clone(),
-                        reason,
-                    })?;
-                parse(&json, url)?
+            Source::Url(url, client) => parse(&fetched(url, client).await?, url)?,
+            Source::Discovered(client) => {
+                let url = self.discovered(client).await?;
+                parse(&fetched(&url, client).await?, &url)?
             }
         };
         let count = set.len();
         // A file changes when somebody changes it, and says so.
-        let since = matches!(self.source, Source::Url(..)).then(Instant::now);
+        let since = (!matches!(self.source, Source::File(_))).then(Instant::now);
         *sync::write(&self.keys) = Keys {
             set: Arc::new(set),
             since,
@@ -269,7 +313,39 @@ impl Verifier {
         Ok(count)
     }
 
+    /// Where the issuer says that its keys are.
+    async fn discovered(&self, client: &reqwest::Client) -> Result<String, KeysError> {
+        let issuer = self.issuer.trim_end_matches('/');
+        let url = format!("{issuer}/.well-known/openid-configuration");
+        let json = fetched(&url, client).await?;
+        let wrong = |reason: &str| KeysError::Fetch {
+            url: url.clone(),
+            reason: reason.to_owned(),
+        };
+        let document: Discovery = serde_json::from_slice(&json)
+            .map_err(|_| wrong("it is no description of an OpenID provider"))?;
+        if document.issuer != self.issuer {
+            return Err(wrong("it describes another issuer"));
+        }
+        let keys = reqwest::Url::parse(&document.jwks_uri);
+        let keys = keys.map_err(|_| wrong("its jwks_uri is no URL"))?;
+        match keys.scheme() {
+            "https" => Ok(keys.into()),
+            "http" if outgoing::is_here(&keys) => Ok(keys.into()),
+            _ => Err(wrong("its jwks_uri is not https")),
+        }
+    }
+
     fn check(&self, token: &str, keys: &KeySet, now: i64) -> Result<Verified, Refused> {
+        let claims = Value::Object(self.signed(token, keys)?);
+        self.accept(
+            serde_json::from_value(claims).map_err(|_| Refused::Form)?,
+            now,
+        )
+    }
+
+    /// The claims of a token that one of these keys signed.
+    fn signed(&self, token: &str, keys: &KeySet) -> Result<Map<String, Value>, Refused> {
         if token.len() > MAX_TOKEN {
             return Err(Refused::Form);
         }
@@ -292,8 +368,7 @@ impl Verifier {
         if !keys.verify(&kid, &header.alg, signed.as_bytes(), &decode(signature)?) {
             return Err(Refused::Signature);
         }
-        let claims: Claims = serde_json::from_slice(&decode(claims)?).map_err(|_| Refused::Form)?;
-        self.accept(claims, now)
+        serde_json::from_slice(&decode(claims)?).map_err(|_| Refused::Form)
     }
 
     /// What a token says that its issuer did sign.
@@ -339,6 +414,13 @@ fn parse(json: &[u8], from: &str) -> Result<KeySet, KeysError> {
     KeySet::parse(json).map_err(|cause| KeysError::Jwks {
         from: from.to_owned(),
         cause,
+    })
+}
+
+async fn fetched(url: &str, client: &reqwest::Client) -> Result<Vec<u8>, KeysError> {
+    fetch(url, client).await.map_err(|reason| KeysError::Fetch {
+        url: url.to_owned(),
+        reason,
     })
 }
 

@@ -1,36 +1,25 @@
 //! Who is let in: users, passwords, tokens and rules put together.
 
 use std::net::IpAddr;
-use std::path::Path;
-use std::sync::Arc;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, RwLock};
 
 use sha2::{Digest as _, Sha256};
 
-use super::external::{KeysError, Verifier};
+use super::external::KeysError;
+use super::gate_error::AuthError;
 use super::header::{bearer, is_empty, quoted};
 use super::htpasswd::HtpasswdError;
-use super::identity::{Authenticated, BadCredentials, Identity};
+use super::identity::{Authenticated, BadCredentials, Identity, Proof, User};
+use super::method::{Method, key_file};
 use super::refresh;
 use super::rules::{Access, Reach, Rules};
-use super::settings::{Login, Settings};
-use super::token::{self, Grant, KeyError, Signer};
+use super::settings::{Jwks, Login, Settings};
+use super::token::{self, Grant, Subject};
 use super::users::Users;
 use crate::clock::now;
 use crate::limits::network;
-
-/// Why nobody can be let in at all.
-#[derive(Debug, thiserror::Error)]
-pub enum AuthError {
-    /// The password file cannot be used.
-    #[error(transparent)]
-    Htpasswd(#[from] HtpasswdError),
-    /// The key for tokens cannot be used.
-    #[error(transparent)]
-    Key(#[from] KeyError),
-    /// The token server's keys cannot be used.
-    #[error(transparent)]
-    Keys(#[from] KeysError),
-}
+use crate::sync;
 
 /// Why a token is not enough, in words for people.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,37 +28,16 @@ pub struct Missing(pub String);
 /// Users, passwords, tokens and rules.
 #[derive(Debug)]
 pub struct Auth {
-    /// What clients are shown when they must log in.
-    realm: String,
-    method: Method,
+    /// Where the key for tokens of ours is.
+    data_dir: PathBuf,
+    state: RwLock<Arc<State>>,
 }
 
-/// How clients prove who they are, with what that needs.
+/// All of it at one moment.
 #[derive(Debug)]
-enum Method {
-    Passwords {
-        users: Arc<Users>,
-        rules: Rules,
-    },
-    OwnTokens {
-        users: Arc<Users>,
-        rules: Rules,
-        signer: Signer,
-        /// How many seconds a token is good for.
-        seconds: i64,
-        /// Where clients get tokens, when it is not where they are asking.
-        url: Option<String>,
-        /// Who comes with a password, or with nothing, is asked for a password: but for the path
-        /// at which clients find out how to log in.
-        passwords: bool,
-    },
-    TokenServer {
-        verifier: Arc<Verifier>,
-        /// None when the token server decides alone.
-        rules: Option<Rules>,
-        /// Where clients get tokens.
-        url: String,
-    },
+struct State {
+    settings: Settings,
+    method: Method,
 }
 
 impl Auth {
@@ -79,41 +47,91 @@ impl Auth {
     /// # Errors
     /// [`AuthError`].
     pub fn open(settings: &Settings, data_dir: &Path) -> Result<Option<Self>, AuthError> {
-        let method = match &settings.login {
-            Login::Open => return Ok(None),
-            Login::Passwords(users) => Method::Passwords {
-                users: Arc::new(Users::open(&users.htpasswd)?),
-                rules: users.rules.clone(),
-            },
-            Login::OwnTokens {
-                users,
-                service,
-                lifetime,
-                url,
-                passwords,
-            } => Method::OwnTokens {
-                users: Arc::new(Users::open(&users.htpasswd)?),
-                rules: users.rules.clone(),
-                signer: Signer::open(&data_dir.join("token.key"), service)?,
-                seconds: i64::try_from(lifetime.as_secs()).unwrap_or(i64::MAX / 2),
-                url: url.clone(),
-                passwords: *passwords,
-            },
-            Login::TokenServer {
-                issuer,
-                service,
-                url,
-                rules,
-            } => Method::TokenServer {
-                verifier: Arc::new(Verifier::new(issuer, service)?),
-                rules: rules.clone(),
-                url: url.clone(),
-            },
-        };
-        Ok(Some(Self {
-            realm: settings.realm.clone(),
-            method,
+        let method = Method::open(&settings.login, data_dir, None)?;
+        Ok(method.map(|method| Self {
+            data_dir: data_dir.to_owned(),
+            state: RwLock::new(Arc::new(State {
+                settings: settings.clone(),
+                method,
+            })),
         }))
+    }
+
+    fn state(&self) -> Arc<State> {
+        Arc::clone(&sync::read(&self.state))
+    }
+
+    /// Goes on with other settings; whether they are others. Who is logged in stays so, as far as
+    /// the new settings let them.
+    ///
+    /// # Errors
+    /// [`AuthError`]; all stays as it was. What would open the registry to everybody, or to
+    /// everybody who is logged in, is refused: half a file of settings says that too.
+    pub fn change(&self, settings: &Settings) -> Result<bool, AuthError> {
+        let now = self.state();
+        if now.settings == *settings {
+            return Ok(false);
+        }
+        let had_rules = now.method.rules().is_some_and(|rules| !rules.are_none());
+        let method = Method::open(&settings.login, &self.data_dir, Some(&now.method))?;
+        let method = method.ok_or(AuthError::Opened)?;
+        if had_rules && method.rules().is_none_or(Rules::are_none) {
+            return Err(AuthError::NoRules);
+        }
+        *sync::write(&self.state) = Arc::new(State {
+            settings: settings.clone(),
+            method,
+        });
+        Ok(true)
+    }
+
+    /// The files that the settings name and that are read again with [`Auth::read_again`]: keys,
+    /// and certificates to trust.
+    pub fn files(&self) -> Vec<PathBuf> {
+        match &self.state().settings.login {
+            Login::Open => Vec::new(),
+            Login::Passwords(users) => users.key_files(),
+            Login::OwnTokens { users, .. } => {
+                let mut files = users.key_files();
+                files.push(key_file(&self.data_dir));
+                files
+            }
+            Login::TokenServer { issuer, .. } => {
+                let keys = match &issuer.jwks {
+                    Jwks::File(path) => Some(path),
+                    Jwks::Url(_) | Jwks::Discovered => None,
+                };
+                keys.into_iter().chain(&issuer.ca).cloned().collect()
+            }
+        }
+    }
+
+    /// Whether there are keys that [`Auth::read_again`] reads.
+    pub fn follows_keys(&self) -> bool {
+        match &self.state().settings.login {
+            Login::Open => false,
+            Login::Passwords(users) => !users.federations.is_empty(),
+            Login::OwnTokens { .. } | Login::TokenServer { .. } => true,
+        }
+    }
+
+    /// Reads those files again, and gets a token server's keys.
+    ///
+    /// # Errors
+    /// [`AuthError`]; all stays as it was.
+    pub async fn read_again(&self) -> Result<(), AuthError> {
+        let now = self.state();
+        let method = Method::open(&now.settings.login, &self.data_dir, Some(&now.method))?;
+        if let Some(Method::TokenServer { verifier, .. }) = &method {
+            verifier.refresh().await?;
+        }
+        if let Some(method) = method {
+            *sync::write(&self.state) = Arc::new(State {
+                settings: now.settings.clone(),
+                method,
+            });
+        }
+        Ok(())
     }
 
     /// Reads the password file again; whether there is one.
@@ -121,7 +139,12 @@ impl Auth {
     /// # Errors
     /// [`HtpasswdError`]; the users stay as they were.
     pub fn reload_passwords(&self) -> Result<bool, HtpasswdError> {
-        match self.users() {
+        let state = self.state();
+        match state
+            .method
+            .people()
+            .and_then(|people| people.users.as_ref())
+        {
             Some(users) => users.reload().map(|()| true),
             None => Ok(false),
         }
@@ -132,49 +155,30 @@ impl Auth {
     /// # Errors
     /// [`KeysError`]; the keys stay as they were.
     pub async fn reload_keys(&self) -> Result<Option<usize>, KeysError> {
-        match &self.method {
+        match &self.state().method {
             Method::TokenServer { verifier, .. } => verifier.refresh().await.map(Some),
             Method::Passwords { .. } | Method::OwnTokens { .. } => Ok(None),
         }
     }
 
-    /// Those who have a password here.
-    fn users(&self) -> Option<&Arc<Users>> {
-        match &self.method {
-            Method::Passwords { users, .. } | Method::OwnTokens { users, .. } => Some(users),
-            Method::TokenServer { .. } => None,
-        }
-    }
-
-    /// What must allow everything; `None` when the token server decides alone.
-    fn rules(&self) -> Option<&Rules> {
-        match &self.method {
-            Method::Passwords { rules, .. } | Method::OwnTokens { rules, .. } => Some(rules),
-            Method::TokenServer { rules, .. } => rules.as_ref(),
-        }
+    /// The users of the password file, where there is one.
+    fn users(&self) -> Option<Arc<Users>> {
+        self.state().method.people()?.users.clone()
     }
 
     /// Whether a token server elsewhere knows who is who.
     fn is_elsewhere(&self) -> bool {
-        matches!(self.method, Method::TokenServer { .. })
-    }
-
-    /// What makes tokens, when we do, and those who can get one.
-    fn signer(&self) -> Option<(&Signer, &Arc<Users>)> {
-        match &self.method {
-            Method::OwnTokens { signer, users, .. } => Some((signer, users)),
-            Method::Passwords { .. } | Method::TokenServer { .. } => None,
-        }
+        matches!(self.state().method, Method::TokenServer { .. })
     }
 
     /// Whether clients get tokens from us.
     pub fn issues(&self) -> bool {
-        self.signer().is_some()
+        self.state().method.signer().is_some()
     }
 
     /// What a client is sent that must send a password.
     pub fn basic_challenge(&self) -> String {
-        format!("Basic realm=\"{}\"", quoted(&self.realm))
+        format!("Basic realm=\"{}\"", quoted(&self.state().settings.realm))
     }
 
     /// What a client is sent that must log in. `origin` is the scheme and host that it asked,
@@ -187,7 +191,8 @@ impl Auth {
         asks: bool,
         missing: Option<&Missing>,
     ) -> String {
-        let (url, service) = match &self.method {
+        let state = self.state();
+        let (url, service) = match &state.method {
             Method::Passwords { .. } => return self.basic_challenge(),
             Method::OwnTokens { passwords, .. } if *passwords && !asks => {
                 return self.basic_challenge();
@@ -219,8 +224,11 @@ impl Auth {
             return None;
         };
         who.granted.as_ref()?;
-        let rules = self.rules();
-        let may = rules.is_some_and(|rules| rules.allow(&who.identity, name, access));
+        let state = self.state();
+        let may = state
+            .method
+            .rules()
+            .is_some_and(|rules| rules.allow(&who.identity, name, access));
         let what = access.words();
         Some(Missing(match may {
             true => format!("the token of {user} is not for {what} {name}"),
@@ -238,22 +246,23 @@ impl Auth {
         address: IpAddr,
     ) -> Result<Authenticated, BadCredentials> {
         let token = header.and_then(bearer);
-        let (user, access) = match (&self.method, token) {
-            (Method::OwnTokens { signer, users, .. }, Some(token)) => {
+        let state = self.state();
+        let (identity, access) = match (&state.method, token) {
+            (Method::OwnTokens { signer, people, .. }, Some(token)) => {
                 let claims = signer.verify(token, now()).ok_or(BadCredentials::Wrong)?;
-                users.follow().await;
-                // Who was removed is out at once, whatever is left of the token's time.
-                if !claims.sub.is_empty() && !users.has(&claims.sub) {
-                    return Err(BadCredentials::Wrong);
-                }
-                (claims.sub, claims.access)
+                let identity = people.still(&claims).await.ok_or(BadCredentials::Wrong)?;
+                (identity, claims.access)
             }
             (Method::TokenServer { verifier, .. }, Some(token)) => {
                 let verified = verifier
                     .verify(token, now())
                     .await
                     .ok_or(BadCredentials::Wrong)?;
-                (verified.user, verified.access)
+                let identity = match verified.user.is_empty() {
+                    true => Identity::Anonymous,
+                    false => Identity::User(verified.user.into()),
+                };
+                (identity, verified.access)
             }
             _ => {
                 return Ok(Authenticated {
@@ -261,11 +270,6 @@ impl Auth {
                     granted: None,
                 });
             }
-        };
-        let identity = if user.is_empty() {
-            Identity::Anonymous
-        } else {
-            Identity::User(user.into())
         };
         Ok(Authenticated {
             identity,
@@ -275,9 +279,11 @@ impl Auth {
 
     /// Whether this `Authorization` header holds a password that was not right lately.
     pub fn would_try(&self, header: &str) -> bool {
+        let state = self.state();
+        let people = state.method.people();
         bearer(header).is_none()
             && !is_empty(header)
-            && !self.users().is_some_and(|users| users.remembers(header))
+            && !people.is_some_and(|people| people.remembers(header))
     }
 
     /// Who sends this `Authorization` header with a password in it; nobody, when there is none.
@@ -289,18 +295,33 @@ impl Auth {
         header: Option<&str>,
         address: IpAddr,
     ) -> Result<Identity, BadCredentials> {
-        match (header, self.users()) {
+        match (header, self.state().method.people()) {
             (None, _) => Ok(Identity::Anonymous),
             (Some(header), _) if is_empty(header) => Ok(Identity::Anonymous),
-            (Some(header), Some(users)) => users.login(header, network(address)).await,
+            (Some(header), Some(people)) => people.login(header, network(address)).await,
             (Some(_), None) => Err(BadCredentials::Wrong),
         }
     }
 
-    /// A token that stands for a user's password until that changes; `None` when we make no tokens
-    /// or there is no such user.
-    pub fn refresh_token(&self, user: &str) -> Option<String> {
-        let (signer, users) = self.signer()?;
+    /// Whom a token names that a provider of `[[oidc]]` signed.
+    ///
+    /// # Errors
+    /// [`BadCredentials`], also where we make no tokens.
+    pub async fn vouched(&self, token: &str) -> Result<Identity, BadCredentials> {
+        let state = self.state();
+        let (_, people) = state.method.signer().ok_or(BadCredentials::Wrong)?;
+        people.vouched(token).await.map(Identity::User)
+    }
+
+    /// A token that stands for a user's password until that changes; `None` when we make no
+    /// tokens, or the user came with something else than a password of the file.
+    pub fn refresh_token(&self, user: &User) -> Option<String> {
+        if *user.proof() != Proof::Password {
+            return None;
+        }
+        let state = self.state();
+        let (signer, people) = state.method.signer()?;
+        let users = people.users.as_ref()?;
         users.with(|users| Some(refresh::make(signer, user, users.hash(user)?)))
     }
 
@@ -309,7 +330,9 @@ impl Auth {
     /// # Errors
     /// [`BadCredentials`] when it is none of ours, or of a password that was changed.
     pub async fn refreshed(&self, token: &str) -> Result<Identity, BadCredentials> {
-        let (signer, users) = self.signer().ok_or(BadCredentials::Wrong)?;
+        let state = self.state();
+        let (signer, people) = state.method.signer().ok_or(BadCredentials::Wrong)?;
+        let users = people.users.as_ref().ok_or(BadCredentials::Wrong)?;
         users.follow().await;
         users
             .with(|users| refresh::user(signer, token, |user| users.hash(user)))
@@ -338,15 +361,16 @@ impl Auth {
 
     /// Whether a client that asks for this service means this one.
     pub fn is_service(&self, service: &str) -> bool {
-        self.signer()
-            .is_some_and(|(s, _)| s.service() == service || quoted(s.service()) == service)
+        let state = self.state();
+        let signer = state.method.signer();
+        signer.is_some_and(|(s, _)| s.service() == service || quoted(s.service()) == service)
     }
 
     /// Whether the caller may do `access` in a repository: the rules say so, and so does the
     /// token, when there is one. Rules that change make old tokens good for less at once.
     pub fn allows(&self, caller: &Authenticated, repository: &str, access: Access) -> bool {
         let granted = self.grants(caller, repository, access);
-        match self.rules() {
+        match self.state().method.rules() {
             Some(rules) => granted && rules.allow(&caller.identity, repository, access),
             // Nobody but the token server says who may do what.
             None => granted && caller.granted.is_some(),
@@ -365,7 +389,7 @@ impl Auth {
     /// Whether the rules let somebody read a repository, whatever their token is for: for lists.
     /// Without rules a token for the list shows all of it, another what it is for.
     pub fn may_see(&self, caller: &Authenticated, repository: &str) -> bool {
-        match self.rules() {
+        match self.state().method.rules() {
             Some(rules) => rules.allow(&caller.identity, repository, Access::Pull),
             None => {
                 let grants = caller.granted.iter().flatten();
@@ -376,13 +400,21 @@ impl Auth {
 
     /// Whether somebody may do everything everywhere, and proves it by a password.
     pub fn operates(&self, caller: &Authenticated) -> bool {
-        let rules = self.rules();
-        caller.granted.is_none() && rules.is_some_and(|rules| rules.operates(&caller.identity))
+        let state = self.state();
+        let rules = state.method.rules();
+        // Programs come with personal tokens, and a provider's.
+        let in_person = match &caller.identity {
+            Identity::User(user) => matches!(user.proof(), Proof::Password | Proof::Directory),
+            Identity::Anonymous => true,
+        };
+        in_person
+            && caller.granted.is_none()
+            && rules.is_some_and(|rules| rules.operates(&caller.identity))
     }
 
     /// Where repositories may be that somebody may see; nowhere else.
     pub fn reach(&self, caller: &Authenticated) -> Vec<Reach> {
-        if let Some(rules) = self.rules() {
+        if let Some(rules) = self.state().method.rules() {
             return rules.reach(&caller.identity, Access::Pull);
         }
         let grants = caller.granted.iter().flatten();
@@ -397,7 +429,7 @@ impl Auth {
     /// Whether somebody may read a repository, with another token if need be. What a token server
     /// would put into another is not known, so there the token at hand decides.
     pub fn could_pull(&self, caller: &Authenticated, repository: &str) -> bool {
-        match self.rules() {
+        match self.state().method.rules() {
             Some(rules) if !self.is_elsewhere() => {
                 rules.allow(&caller.identity, repository, Access::Pull)
             }
@@ -408,7 +440,8 @@ impl Auth {
     /// That part of the scopes asked for that the rules allow.
     pub fn grant(&self, identity: &Identity, scope: &str) -> Vec<Grant> {
         let mut granted = Vec::new();
-        let Some(rules) = self.rules() else {
+        let state = self.state();
+        let Some(rules) = state.method.rules() else {
             return granted;
         };
         for mut asked in token::scopes(scope) {
@@ -436,16 +469,31 @@ impl Auth {
     /// When it cannot be written as JSON, which is a bug.
     pub fn issue(
         &self,
-        user: &str,
+        identity: &Identity,
         granted: Vec<Grant>,
         now: i64,
     ) -> Result<(String, i64), serde_json::Error> {
-        match &self.method {
+        match &self.state().method {
             Method::OwnTokens {
                 signer, seconds, ..
-            } => Ok((signer.sign(user, granted, now, *seconds)?, *seconds)),
+            } => Ok((
+                signer.sign_for(subject(identity), granted, now, *seconds)?,
+                *seconds,
+            )),
             Method::Passwords { .. } | Method::TokenServer { .. } => Ok((String::new(), 0)),
         }
+    }
+}
+
+/// Whom a token speaks for that is made for somebody.
+fn subject(identity: &Identity) -> Subject {
+    match identity {
+        Identity::Anonymous => Subject::default(),
+        Identity::User(user) => Subject {
+            user: user.to_string(),
+            groups: user.groups().to_vec(),
+            by: user.proof().text(),
+        },
     }
 }
 

@@ -6,9 +6,14 @@
 //! |---|---|
 //! | [`settings`] | how clients log in, as the configuration says |
 //! | [`gate`] | all below put together: [`Auth`] |
+//! | [`method`] | how clients prove who they are, with what that needs |
+//! | [`people`] | those who can log in, by whatever means |
 //! | [`users`] | those of the password file, and whose password was right lately |
 //! | [`backoff`] | how long to wait after wrong passwords |
 //! | [`htpasswd`] | the password file |
+//! | [`personal`], [`token_file`] | personal tokens, and the file that keeps them |
+//! | [`directory`] | users of an LDAP directory |
+//! | [`federation`], [`vouching`] | users that OpenID providers vouch for |
 //! | [`token`], [`refresh`] | tokens that we make and know again |
 //! | [`external`], [`jwks`] | those of a token server elsewhere, verified with its keys |
 //! | [`rules`] | what each may do where |
@@ -16,21 +21,29 @@
 //! | [`identity`] | who somebody is |
 
 mod backoff;
+pub mod directory;
 pub mod external;
+pub mod federation;
 mod gate;
+mod gate_error;
 mod header;
 pub mod htpasswd;
 mod identity;
 mod jwks;
+mod method;
+mod people;
+pub mod personal;
 mod private_file;
 mod refresh;
 pub mod rules;
 pub(crate) mod sessions;
 pub mod settings;
 pub mod token;
+mod token_file;
 mod users;
+mod vouching;
 
-pub use gate::Missing;
-pub use gate::{Auth, AuthError};
+pub use gate::{Auth, Missing};
+pub use gate_error::AuthError;
 pub(crate) use header::claimed;
-pub use identity::{Authenticated, BadCredentials, Identity};
+pub use identity::{Authenticated, BadCredentials, Identity, Proof, User};

@@ -68,7 +68,7 @@ pub struct Rule {
     /// Users by name; `*` for everybody logged in, `anonymous` for everybody.
     #[serde(default)]
     pub users: Vec<String>,
-    /// Groups by name.
+    /// Groups by name: of the settings, of the directory, of a provider's tokens.
     #[serde(default)]
     pub groups: Vec<String>,
     /// What they may do.
@@ -110,7 +110,16 @@ pub struct Rules(Vec<Compiled>);
 struct Compiled {
     repository: String,
     users: HashSet<String>,
+    /// Groups whose members others know.
+    groups: HashSet<String>,
     allow: Vec<Access>,
+}
+
+/// None at all.
+impl Default for Rules {
+    fn default() -> Self {
+        Self::new(&[], &BTreeMap::new())
+    }
 }
 
 impl Rules {
@@ -120,6 +129,7 @@ impl Rules {
             return Self(vec![Compiled {
                 repository: "**".into(),
                 users: HashSet::from([EVERYBODY.into()]),
+                groups: HashSet::new(),
                 allow: vec![Access::Admin],
             }]);
         }
@@ -136,10 +146,16 @@ impl Rules {
                         .chain(&rule.users)
                         .cloned()
                         .collect(),
+                    groups: rule.groups.iter().cloned().collect(),
                     allow: rule.allow.clone(),
                 })
                 .collect(),
         )
+    }
+
+    /// Whether there are none, so that everybody who is logged in may do everything.
+    pub fn are_none(&self) -> bool {
+        *self == Self::new(&[], &BTreeMap::new())
     }
 
     /// Whether anything is for those who are not logged in.
@@ -175,7 +191,12 @@ impl Compiled {
             || match identity {
                 Identity::Anonymous => false,
                 Identity::User(user) => {
-                    self.users.contains(EVERYBODY) || self.users.contains(&**user)
+                    self.users.contains(EVERYBODY)
+                        || self.users.contains(&**user)
+                        || user
+                            .groups()
+                            .iter()
+                            .any(|group| self.groups.contains(group))
                 }
             };
         who && (self.allow.contains(&access) || self.allow.contains(&Access::Admin))
@@ -184,10 +205,17 @@ impl Compiled {
 
 #[cfg(test)]
 mod tests {
+    use super::super::identity::{Proof, User};
     use super::*;
 
     fn user(name: &str) -> Identity {
         Identity::User(name.into())
+    }
+
+    /// A user whose group somebody else knows.
+    fn member(name: &str, group: &str) -> Identity {
+        let groups = vec![group.to_owned()];
+        Identity::User(User::new(name.into(), groups, Proof::Directory))
     }
 
     #[test]
@@ -231,6 +259,8 @@ mod tests {
             (user("dora"), "team/a", Delete, false),
             (user("dora"), "other", Pull, false),
             (user("root"), "other", Delete, true),
+            (member("lena", "devs"), "team/a", Push, true),
+            (member("lena", "others"), "team/a", Push, false),
             // A user who is called what the rules call everybody is nobody special.
             (user("anonymous"), "team/a", Push, false),
         ] {

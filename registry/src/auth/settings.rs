@@ -1,8 +1,10 @@
 //! How clients log in, as the configuration says: only what goes together can be said.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use super::directory::Directory;
+use super::federation::Federation;
 use super::rules::Rules;
 
 /// How clients log in, and what they are shown when they must.
@@ -47,13 +49,38 @@ pub enum Login {
     },
 }
 
-/// Who has a password here, and what they may do.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// Who can log in here, and what they may do.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Users {
     /// The file of users and passwords.
-    pub htpasswd: PathBuf,
+    pub htpasswd: Option<PathBuf>,
+    /// The file of personal tokens, when it is not in the data directory.
+    pub tokens: Option<PathBuf>,
+    /// A directory that knows users.
+    pub directory: Option<Directory>,
+    /// Providers that vouch for users.
+    pub federations: Vec<Federation>,
     /// What each may do.
     pub rules: Rules,
+}
+
+impl Users {
+    /// The files with providers' keys, and with certificates to trust.
+    pub fn key_files(&self) -> Vec<PathBuf> {
+        let of_one = |federation: &Federation| {
+            let keys = federation.jwks.clone().filter(|jwks| !jwks.contains("://"));
+            keys.map(PathBuf::from)
+                .into_iter()
+                .chain(federation.ca.clone())
+        };
+        self.federations.iter().flat_map(of_one).collect()
+    }
+
+    /// The file of personal tokens.
+    pub fn token_file(&self, data_dir: &Path) -> PathBuf {
+        let own = || data_dir.join("tokens.json");
+        self.tokens.clone().unwrap_or_else(own)
+    }
 }
 
 /// A token server elsewhere.
@@ -74,4 +101,6 @@ pub enum Jwks {
     File(PathBuf),
     /// At a URL.
     Url(String),
+    /// Where the issuer says, whose name is a URL.
+    Discovered,
 }

@@ -64,6 +64,23 @@ pub struct Claims {
     pub jti: String,
     /// What it lets do.
     pub access: Vec<Grant>,
+    /// Groups that the user is in, as somebody elsewhere says.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub groups: Vec<String>,
+    /// What the user proved it by; empty for a password of the file.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub by: String,
+}
+
+/// Whom a token speaks for.
+#[derive(Debug, Default)]
+pub(super) struct Subject {
+    /// The user; empty for nobody.
+    pub(super) user: String,
+    /// Groups, as somebody elsewhere says.
+    pub(super) groups: Vec<String>,
+    /// What it was proved by; empty for a password of the file.
+    pub(super) by: String,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -141,26 +158,48 @@ impl Signer {
         &self.service
     }
 
-    /// A token for `user` (empty for nobody) from `now` on.
+    /// A token for `user` (empty for nobody), with a password of the file, from `now` on.
     ///
     /// # Errors
     /// When it cannot be written as JSON, which is a bug.
-    pub fn sign(
+    #[cfg(test)]
+    pub(super) fn sign(
         &self,
         user: &str,
         access: Vec<Grant>,
         now: i64,
         seconds: i64,
     ) -> Result<String, serde_json::Error> {
+        let subject = Subject {
+            user: user.to_owned(),
+            ..Subject::default()
+        };
+        self.sign_for(subject, access, now, seconds)
+    }
+
+    /// A token for somebody, from `now` on.
+    ///
+    /// # Errors
+    /// When it cannot be written as JSON, which is a bug.
+    pub(super) fn sign_for(
+        &self,
+        subject: Subject,
+        access: Vec<Grant>,
+        now: i64,
+        seconds: i64,
+    ) -> Result<String, serde_json::Error> {
+        let Subject { user, groups, by } = subject;
         let claims = Claims {
             iss: ISSUER.to_owned(),
-            sub: user.to_owned(),
+            sub: user,
             aud: self.service.clone(),
             exp: now + seconds,
             nbf: now,
             iat: now,
             jti: uuid::Uuid::new_v4().to_string(),
             access,
+            groups,
+            by,
         };
         let header = Header {
             typ: "JWT".to_owned(),

@@ -5,7 +5,6 @@
 
 use std::collections::HashMap;
 use std::net::IpAddr;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, RwLock};
 use std::time::{Duration, Instant};
@@ -17,6 +16,7 @@ use super::backoff::{Backoff, Guesser};
 use super::header::basic;
 use super::htpasswd::{Htpasswd, HtpasswdError};
 use super::identity::{BadCredentials, Identity};
+use crate::stamp::Stamp;
 use crate::sync::{blocking, lock, read, write};
 
 /// Passwords that were right lately, so that bcrypt's deliberate slowness is paid once.
@@ -46,25 +46,6 @@ struct Seen {
     stamp: Option<Stamp>,
 }
 
-/// What a file is until somebody changes it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Stamp {
-    file: (u64, u64),
-    size: u64,
-    modified: (i64, i64),
-    changed: (i64, i64),
-}
-
-fn stamp(path: &Path) -> Option<Stamp> {
-    let meta = std::fs::metadata(path).ok()?;
-    Some(Stamp {
-        file: (meta.dev(), meta.ino()),
-        size: meta.size(),
-        modified: (meta.mtime(), meta.mtime_nsec()),
-        changed: (meta.ctime(), meta.ctime_nsec()),
-    })
-}
-
 impl Users {
     /// Reads the file.
     ///
@@ -72,7 +53,7 @@ impl Users {
     /// [`HtpasswdError`].
     pub(super) fn open(path: &Path) -> Result<Self, HtpasswdError> {
         // Taken before it is read: what changes meanwhile is read again.
-        let stamp = stamp(path);
+        let stamp = Stamp::of(path);
         // Half of the processors are for everything else.
         let processors = std::thread::available_parallelism().map_or(1, usize::from);
         Ok(Self {
@@ -87,6 +68,11 @@ impl Users {
             lookers: Semaphore::new((processors / 2).max(1)),
             backoff: Mutex::default(),
         })
+    }
+
+    /// The file.
+    pub(super) fn path(&self) -> &Path {
+        &self.path
     }
 
     /// Reads the file again.
@@ -112,7 +98,7 @@ impl Users {
         }
         let this = Arc::clone(self);
         let looked = blocking(move || {
-            let fresh = stamp(&this.path);
+            let fresh = Stamp::of(&this.path);
             let changed = lock(&this.seen).stamp != fresh;
             if changed {
                 match this.reload() {
@@ -155,7 +141,7 @@ impl Users {
         self.follow().await;
         let fingerprint = fingerprint(header);
         if let Some(user) = self.recall(&fingerprint) {
-            return Ok(Identity::User(user));
+            return Ok(Identity::User(user.into()));
         }
         let (user, password) = basic(header).ok_or(BadCredentials::Wrong)?;
         let turn = self.turn(address);
@@ -178,7 +164,7 @@ impl Users {
     ) -> Result<Identity, BadCredentials> {
         // The one before may have been the same.
         if let Some(user) = self.recall(&fingerprint) {
-            return Ok(Identity::User(user));
+            return Ok(Identity::User(user.into()));
         }
         let guessers = [Guesser::Address(address), Guesser::User(user.clone())];
         let wait = lock(&self.backoff).wait(&guessers, Instant::now());
@@ -203,7 +189,7 @@ impl Users {
                 }
                 remembered.insert(fingerprint, Arc::clone(&user));
             }
-            Ok(Identity::User(user))
+            Ok(Identity::User(user.into()))
         })
         .await;
         drop(looker);

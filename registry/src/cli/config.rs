@@ -25,10 +25,6 @@ pub(super) fn run(options: &Config) -> Result<(), Failure> {
     if options.explain {
         return out(&config::explain());
     }
-    let settings = Settings {
-        config: options.settings.config.clone(),
-        data_dir: options.settings.data_dir.clone(),
-    };
-    settings.read()?.check()?;
+    options.settings.read()?.check()?;
     out("the settings can be used\n")
 }

@@ -4,8 +4,10 @@ mod backup;
 mod config;
 mod export;
 mod failure;
+mod followed;
 mod fsck;
 mod gc;
+mod health;
 mod import;
 mod import_distribution;
 mod imported;
@@ -17,9 +19,11 @@ mod rm;
 mod serve;
 mod settings;
 mod table;
+mod tokens;
 mod undelete;
 mod usage;
 mod user;
+mod version;
 
 use std::process::ExitCode;
 
@@ -64,6 +68,8 @@ enum Command {
     Restore(restore::Restore),
     ImportDistribution(import_distribution::ImportDistribution),
     Config(config::Config),
+    Health(health::Health),
+    Version(version::Version),
     #[command(subcommand)]
     User(user::User),
     /// Print a script that completes rregistry's words in a shell.
@@ -99,6 +105,8 @@ pub fn main() -> ExitCode {
         Command::Backup(options) => backup::run(options),
         Command::Restore(options) => restore::run(options),
         Command::Config(options) => config::run(&options),
+        Command::Health(options) => health::run(options),
+        Command::Version(options) => version::run(&options),
         Command::User(command) => user::run(command),
         Command::Completions { shell } => {
             let mut script = Vec::new();

@@ -4,6 +4,7 @@ use std::io::IsTerminal;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use clap::Args;
@@ -13,12 +14,14 @@ use tokio::task::JoinHandle;
 use tracing_subscriber::EnvFilter;
 
 use super::failure::{Failure, err, out};
+use super::followed::Followed;
 use super::settings::{Settings, data_dir, strange_variables};
+use crate::audit::Audit;
 use crate::auth::Auth;
-use crate::config::{Config, ListenAddr};
+use crate::config::{self, Config, ListenAddr};
 use crate::control;
 use crate::events::Subscribers;
-use crate::http::{Api, router};
+use crate::http::{Api, operators_router, router};
 use crate::metrics::Metrics;
 use crate::server::{Patience, Server};
 use crate::service::{CollectOptions, Registry};
@@ -37,17 +40,17 @@ const PULLS_INTERVAL: Duration = Duration::from_secs(60);
 ///
 /// Everything is kept under one directory: blobs in files named by their digests, what is known
 /// about them in a SQLite database. The line "listening on http://…" is printed when clients can
-/// connect. SIGTERM and Ctrl-C let requests in flight finish; SIGHUP reads certificates,
-/// passwords and a token server's keys again (passwords are also when their file changes).
+/// connect. SIGTERM and Ctrl-C let requests in flight finish. Certificates, passwords, keys and
+/// access rules are read again when their files change, and on SIGHUP.
 ///
 /// Every setting has an environment variable too: see `rregistry config --explain`.
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 pub(super) struct Serve {
     #[command(flatten)]
     settings: Settings,
 
-    /// Where to listen, such as 127.0.0.1:5000, :5000 or localhost:5000; port 0 takes a free one
-    /// [default: 127.0.0.1:5000].
+    /// Where to listen: 127.0.0.1:5000, :5000, localhost:5000, or unix:PATH for a socket; port 0
+    /// takes a free one [default: 127.0.0.1:5000].
     #[arg(long)]
     addr: Option<String>,
 
@@ -56,15 +59,23 @@ pub(super) struct Serve {
     log: Option<String>,
 }
 
+impl Serve {
+    /// The settings as they are now.
+    fn read(&self) -> Result<config::Settings, Failure> {
+        let mut settings = self.settings.read()?;
+        if let Some(addr) = &self.addr {
+            settings.set("addr", addr.clone());
+        }
+        if let Some(level) = &self.log {
+            settings.set("log.level", level.clone());
+        }
+        Ok(settings)
+    }
+}
+
 pub(super) fn run(options: Serve) -> Result<(), Failure> {
-    let mut settings = options.settings.read()?;
-    if let Some(addr) = options.addr {
-        settings.set("addr", addr);
-    }
-    if let Some(level) = options.log {
-        settings.set("log.level", level);
-    }
-    let config = settings.check()?;
+    let settings = options.read()?;
+    let config = settings.clone().check()?;
     let level = &config.log_level;
     let filter = filter(level)?;
     let log = tracing_subscriber::fmt()
@@ -86,7 +97,7 @@ pub(super) fn run(options: Serve) -> Result<(), Failure> {
     tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()?
-        .block_on(serve(config, &data_dir))
+        .block_on(serve(options, settings, config, &data_dir))
 }
 
 /// Whether log lines have colours: for people at a terminal who did not say no (no-color.org).
@@ -110,12 +121,22 @@ fn filter(level: &str) -> Result<EnvFilter, Failure> {
     EnvFilter::try_new(level).map_err(|e| wrong(&e))
 }
 
-async fn serve(config: Config, data_dir: &Path) -> Result<(), Failure> {
+async fn serve(
+    options: Serve,
+    settings: config::Settings,
+    config: Config,
+    data_dir: &Path,
+) -> Result<(), Failure> {
     let tls = config.tls.clone().map(Reloading::new).transpose()?;
-    let subscribers = Subscribers::new(&config.webhooks, node(&config.addr));
+    let node = node(&config.addr);
+    let subscribers = Subscribers::with_audit(&config.webhooks, node, config.audit.is_some());
     let registry = Registry::with_policy(data_dir, config.policy.clone()).await?;
     let registry = Arc::new(registry.telling(subscribers));
     let deliveries = Deliveries::start(&registry).await?;
+    let audit = match &config.audit {
+        Some(path) => Some(Audit::start(&registry, path).await.map_err(unwritable)?),
+        None => None,
+    };
     let auth = Auth::open(&config.auth, data_dir)?.map(Arc::new);
     if let Some(auth) = auth.clone() {
         // The token server may start later than we do.
@@ -125,25 +146,16 @@ async fn serve(config: Config, data_dir: &Path) -> Result<(), Failure> {
             }
         });
     }
-    let server = listen(&config.addr, tls.clone()).await?;
-    let bound = server.local_addr()?;
-    if !bound.ip().is_loopback() {
+    let server = listen(&config.addr, tls.clone(), "--addr").await?;
+    let bound = server.local_addr().ok();
+    if let Some(bound) = bound.filter(|bound| !bound.ip().is_loopback()) {
         warn(&bound, auth.is_some(), tls.is_some());
     }
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let metrics = Arc::new(Metrics::default());
-    let limits = &config.limits;
-    let server = server.limited(
-        connections(limits.connections, open_files()),
-        limits.connections_per_address,
-        Arc::clone(&metrics),
-    );
-    let server = server.patient(Patience {
-        first: limits.first_request,
-        next: limits.idle,
-        sending: limits.send_idle,
-    });
+    let server = limited(server, &config, &metrics);
+    let operators = operators(&config, &registry, &metrics).await?;
     let (close, closing) = tokio::sync::oneshot::channel::<()>();
     let commands = control::listen(
         data_dir,
@@ -152,21 +164,27 @@ async fn serve(config: Config, data_dir: &Path) -> Result<(), Failure> {
         // Sent or dropped, it is the end.
         async { closing.await.unwrap_or_default() },
     )?;
-    let tasks = [
-        Some(expire(Arc::clone(&registry), config.uploads_expire_after)),
-        Some(note_pulls(Arc::clone(&registry))),
-        Some(fill_lists(Arc::clone(&registry))),
-        config.gc_interval.map(|interval| {
-            let (registry, metrics) = (Arc::clone(&registry), Arc::clone(&metrics));
-            collect(registry, metrics, interval, config.gc_grace)
-        }),
-        config
-            .backup_interval
-            .map(|interval| back_up(Arc::clone(&registry), interval)),
-        Some(reload(auth.clone(), tls.clone())?),
-    ];
-    let scheme = if tls.is_some() { "https" } else { "http" };
-    out(&format!("listening on {scheme}://{bound}\n"))?;
+    let read_only = Arc::new(AtomicBool::new(config.read_only));
+    let mut tasks = chores(&config, &registry, &metrics, &read_only);
+    let followed = Followed {
+        file: options.settings.config.clone(),
+        read: Arc::new(move || options.read()),
+        settings,
+        auth: auth.clone(),
+        tls,
+        read_only: Arc::clone(&read_only),
+    };
+    tasks.extend(followed.follow(config.reload)?);
+    tasks.extend(operators);
+    let scheme = if config.tls.is_some() {
+        "https"
+    } else {
+        "http"
+    };
+    match bound {
+        Some(bound) => out(&format!("listening on {scheme}://{bound}\n"))?,
+        None => out(&format!("listening on {}\n", config.addr))?,
+    }
     let (stopped, stopped_at) = tokio::sync::oneshot::channel();
     let collecting = Arc::clone(&registry);
     let stop = async move {
@@ -177,11 +195,14 @@ async fn serve(config: Config, data_dir: &Path) -> Result<(), Failure> {
         collecting.stop_collecting();
         let _ = stopped.send(Instant::now());
     };
-    let api = Api::new(Arc::clone(&registry), auth, metrics, &config);
+    let api = Api::new(Arc::clone(&registry), auth, metrics, &config).read_only_when(read_only);
     server.run(router(api), stop, config.drain).await;
     let drained = stopped_at.await.map_or(Duration::ZERO, |at| at.elapsed());
     deliveries.stop(config.drain.saturating_sub(drained)).await;
-    for task in tasks.into_iter().flatten() {
+    if let Some(audit) = audit {
+        audit.stop(config.drain.saturating_sub(drained)).await;
+    }
+    for task in tasks {
         task.abort();
     }
     // A collection has ended by now; who asked for it is told so.
@@ -192,13 +213,98 @@ async fn serve(config: Config, data_dir: &Path) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Listens on the first address that can be had.
-async fn listen(addr: &ListenAddr, tls: Option<Reloading>) -> Result<Server, Failure> {
+fn unwritable(e: std::io::Error) -> Failure {
+    format!("audit.file: {e}").into()
+}
+
+/// What is done from time to time.
+fn chores(
+    config: &Config,
+    registry: &Arc<Registry>,
+    metrics: &Arc<Metrics>,
+    read_only: &Arc<AtomicBool>,
+) -> Vec<JoinHandle<()>> {
+    let tasks = [
+        Some(expire(
+            Arc::clone(registry),
+            config.uploads_expire_after,
+            Arc::clone(read_only),
+        )),
+        Some(note_pulls(Arc::clone(registry))),
+        Some(fill_lists(Arc::clone(registry))),
+        config.gc_interval.map(|interval| {
+            let (registry, metrics) = (Arc::clone(registry), Arc::clone(metrics));
+            collect(
+                registry,
+                metrics,
+                interval,
+                config.gc_grace,
+                Arc::clone(read_only),
+            )
+        }),
+        config
+            .backup_interval
+            .map(|interval| back_up(Arc::clone(registry), interval)),
+    ];
+    tasks.into_iter().flatten().collect()
+}
+
+/// A server with the settings' limits.
+fn limited(server: Server, config: &Config, metrics: &Arc<Metrics>) -> Server {
+    let limits = &config.limits;
+    server
+        .trusting(config.http.proxies.clone())
+        .limited(
+            connections(limits.connections, open_files()),
+            limits.connections_per_address,
+            Arc::clone(metrics),
+        )
+        .patient(Patience {
+            first: limits.first_request,
+            next: limits.idle,
+            sending: limits.send_idle,
+        })
+}
+
+/// Serves metrics and health at an address of their own, where the settings have one.
+async fn operators(
+    config: &Config,
+    registry: &Arc<Registry>,
+    metrics: &Arc<Metrics>,
+) -> Result<Option<JoinHandle<()>>, Failure> {
+    let Some(addr) = &config.metrics_addr else {
+        return Ok(None);
+    };
+    let server = listen(addr, None, "metrics.addr").await?;
+    let limits = &config.limits;
+    let server = server.patient(Patience {
+        first: limits.first_request,
+        next: limits.idle,
+        sending: limits.send_idle,
+    });
+    let bound = server
+        .local_addr()
+        .map_or_else(|_| addr.to_string(), |bound| bound.to_string());
+    tracing::info!(addr = bound, "metrics and health");
+    let router = operators_router(Arc::clone(registry), Arc::clone(metrics));
+    let run = server.run(router, std::future::pending(), Duration::ZERO);
+    Ok(Some(tokio::spawn(run)))
+}
+
+/// Listens on the first address that can be had; `setting` chooses another.
+async fn listen(
+    addr: &ListenAddr,
+    tls: Option<Reloading>,
+    setting: &str,
+) -> Result<Server, Failure> {
     let wrong = |e: std::io::Error| {
         Failure::from(format!(
-            "cannot listen on {addr}: {e}; choose another with --addr"
+            "cannot listen on {addr}: {e}; choose another with {setting}"
         ))
     };
+    if let Some(path) = addr.socket() {
+        return Server::bind_socket(path).map_err(wrong);
+    }
     let mut last = std::io::Error::other("the name has no address");
     for addr in addr.resolve().await.map_err(wrong)? {
         match Server::bind(addr, tls.clone()).await {
@@ -210,10 +316,15 @@ async fn listen(addr: &ListenAddr, tls: Option<Reloading>) -> Result<Server, Fai
     Err(wrong(last))
 }
 
-/// What this registry calls itself when it tells others: its machine's name and its port.
+/// What this registry calls itself when it tells others: its machine's name, and its port where
+/// it has one.
 fn node(addr: &ListenAddr) -> String {
     let system = rustix::system::uname();
-    format!("{}:{}", system.nodename().to_string_lossy(), addr.port())
+    let name = system.nodename().to_string_lossy();
+    match addr.port() {
+        Some(port) => format!("{name}:{port}"),
+        None => name.into_owned(),
+    }
 }
 
 /// Raises how many files may be open to what the system allows; how many that is.
@@ -274,11 +385,14 @@ fn warn(bound: &SocketAddr, auth: bool, tls: bool) {
     ));
 }
 
-fn expire(registry: Arc<Registry>, age: Duration) -> JoinHandle<()> {
+fn expire(registry: Arc<Registry>, age: Duration, read_only: Arc<AtomicBool>) -> JoinHandle<()> {
     tokio::spawn(async move {
         let mut tick = tokio::time::interval(EXPIRY_INTERVAL);
         loop {
             tick.tick().await;
+            if read_only.load(Relaxed) {
+                continue;
+            }
             match registry.expire_uploads(age).await {
                 Ok(0) => {}
                 Ok(uploads) => tracing::info!(uploads, "unfinished uploads expired"),
@@ -315,6 +429,7 @@ fn collect(
     metrics: Arc<Metrics>,
     interval: Duration,
     grace: Duration,
+    read_only: Arc<AtomicBool>,
 ) -> JoinHandle<()> {
     tokio::spawn(async move {
         let started = tokio::time::Instant::now();
@@ -325,7 +440,7 @@ fn collect(
             tick.tick().await;
             // What clients were told before a restart is not known any more: their time to push
             // begins anew with this process.
-            if started.elapsed() < grace {
+            if started.elapsed() < grace || read_only.load(Relaxed) {
                 continue;
             }
             let options = CollectOptions {
@@ -370,33 +485,6 @@ fn back_up(registry: Arc<Registry>, interval: Duration) -> JoinHandle<()> {
             }
         }
     })
-}
-
-/// Reads certificates, passwords and keys again on SIGHUP.
-fn reload(auth: Option<Arc<Auth>>, tls: Option<Reloading>) -> Result<JoinHandle<()>, Failure> {
-    let mut hangup = signal(SignalKind::hangup())?;
-    Ok(tokio::spawn(async move {
-        while hangup.recv().await.is_some() {
-            if let Some(auth) = &auth {
-                match auth.reload_passwords() {
-                    Ok(false) => {}
-                    Ok(true) => tracing::info!("passwords read again"),
-                    Err(e) => tracing::error!(error = %e, "passwords stay as they were"),
-                }
-                match auth.reload_keys().await {
-                    Ok(None) => {}
-                    Ok(Some(keys)) => tracing::info!(keys, "the token server's keys read again"),
-                    Err(e) => tracing::error!(error = %e, "the keys for tokens stay as they were"),
-                }
-            }
-            if let Some(tls) = &tls {
-                match tls.reload() {
-                    Ok(()) => tracing::info!("certificates read again"),
-                    Err(e) => tracing::error!(error = %e, "certificates stay as they were"),
-                }
-            }
-        }
-    }))
 }
 
 #[cfg(test)]

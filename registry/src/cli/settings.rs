@@ -8,7 +8,7 @@ use super::failure::Failure;
 use crate::config::{self, Config};
 
 /// Where settings come from, and the one that every command needs.
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 pub(super) struct Settings {
     /// The file of settings; see `rregistry config --explain`.
     #[arg(long, env = "RREGISTRY_CONFIG", value_name = "FILE")]
@@ -22,14 +22,14 @@ pub(super) struct Settings {
 
 impl Settings {
     /// The file, then the environment, then the command line.
-    pub(super) fn read(self) -> Result<config::Settings, Failure> {
+    pub(super) fn read(&self) -> Result<config::Settings, Failure> {
         let mut settings = match &self.config {
             Some(path) => config::Settings::from_file(path)?,
             None => config::Settings::default(),
         };
         strange_variables()?;
         settings.override_from(|name| std::env::var(name).ok());
-        if let Some(dir) = self.data_dir {
+        if let Some(dir) = &self.data_dir {
             settings.set("data_dir", dir.to_string_lossy().into_owned());
         }
         Ok(settings)

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand};
 
 use super::failure::{Failure, err, out};
+use super::tokens;
 use crate::auth::htpasswd::{Htpasswd, HtpasswdError};
 
 /// Manage the users in a password file.
@@ -21,6 +22,9 @@ pub(super) enum User {
     Rm(Named),
     /// List the users.
     Ls(File),
+    Token(tokens::Token),
+    Tokens(tokens::List),
+    Revoke(tokens::Revoke),
 }
 
 #[derive(Debug, Args)]
@@ -51,6 +55,9 @@ pub(super) fn run(command: User) -> Result<(), Failure> {
             let names: Vec<&str> = users.users().collect();
             out(&names.iter().map(|n| format!("{n}\n")).collect::<String>())
         }
+        User::Token(token) => tokens::add(&token),
+        User::Tokens(list) => tokens::list(&list),
+        User::Revoke(revoke) => tokens::revoke(&revoke),
         User::Add(named) => {
             let file = &named.file.file;
             let mut users = match Htpasswd::read(file) {

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::error::{ConfigError, wrong};
+use super::http::{Http, http};
 use super::listen::ListenAddr;
 use super::login;
 use super::settings::Settings;
@@ -89,6 +90,16 @@ pub struct Config {
     pub web: bool,
     /// Whether /metrics answers.
     pub metrics: bool,
+    /// Where it answers, and health, when that is not beside the API.
+    pub metrics_addr: Option<ListenAddr>,
+    /// What is in front.
+    pub http: Http,
+    /// Whether nothing can be pushed or deleted.
+    pub read_only: bool,
+    /// Where it is noted what changed.
+    pub audit: Option<PathBuf>,
+    /// How often files are looked at.
+    pub reload: Option<Duration>,
     /// What happens to tags.
     pub policy: Policy,
     /// Who is told what happens.
@@ -110,8 +121,16 @@ impl Settings {
         let sparse = self.boolean("manifests.sparse_indexes")?;
         let delete_needed = self.boolean("delete.needed")?;
         let no_pulls = self.list("pulls.ignore_agents")?;
+        let reload = self.duration("reload.interval")?;
+        let addr: ListenAddr = self.parse("addr")?;
+        if tls.is_some() && matches!(addr, ListenAddr::Socket(_)) {
+            return Err(ConfigError::Conflict(
+                "tls.cert with addr = unix:…: on a unix socket it is the proxy in front that \
+                 speaks TLS; leave tls.cert and tls.key out",
+            ));
+        }
         Ok(Config {
-            addr: self.parse("addr")?,
+            addr,
             url: self
                 .url("url")?
                 .map(|url| url.trim_end_matches('/').to_owned()),
@@ -134,6 +153,14 @@ impl Settings {
             limits: self.limits()?,
             web: self.boolean("web.enabled")?,
             metrics: self.boolean("metrics.enabled")?,
+            metrics_addr: match self.given("metrics.addr")? {
+                None => None,
+                Some(_) => Some(self.parse("metrics.addr")?),
+            },
+            http: http(&self)?,
+            read_only: self.boolean("storage.read_only")?,
+            audit: self.path("audit.file")?,
+            reload: (!reload.is_zero()).then_some(reload),
             policy: Policy {
                 immutable: self.lists.immutable,
                 retention: self.lists.retention,

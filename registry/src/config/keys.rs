@@ -1,5 +1,7 @@
 //! The one list of settings.
 
+use super::operating::{OPERATING, OPERATING_LISTS};
+
 /// One setting.
 #[derive(Clone, Copy, Debug)]
 pub struct Key {
@@ -11,8 +13,8 @@ pub struct Key {
     pub help: &'static str,
 }
 
-/// Every setting.
-pub const KEYS: &[Key] = &[
+/// What everybody may want to set.
+const KEYS: &[Key] = &[
     Key {
         name: "addr",
         default: "\"127.0.0.1:5000\"",
@@ -261,8 +263,18 @@ pub const KEYS: &[Key] = &[
     },
 ];
 
+/// All settings, those that stand elsewhere included.
+pub fn all() -> impl Iterator<Item = &'static Key> + Clone {
+    KEYS.iter().chain(OPERATING)
+}
+
+/// All tables that hold lists.
+pub(super) fn all_lists() -> impl Iterator<Item = &'static Key> + Clone {
+    LISTS.iter().chain(OPERATING_LISTS)
+}
+
 /// The tables that hold lists rather than settings, explained like them.
-pub(super) const LISTS: &[Key] = &[
+const LISTS: &[Key] = &[
     Key {
         name: "groups",
         default: "",
@@ -328,8 +340,8 @@ pub fn env_name(key: &str) -> String {
 
 /// The key that was meant, if one is near enough.
 pub(super) fn similar(name: &str) -> Option<&'static str> {
-    KEYS.iter()
-        .chain(LISTS)
+    all()
+        .chain(all_lists())
         .map(|key| (distance(name, key.name), key.name))
         .filter(|(distance, key)| *distance <= 1 + key.len() / 4)
         .min()
@@ -338,7 +350,7 @@ pub(super) fn similar(name: &str) -> Option<&'static str> {
 
 /// The variable that was meant, if one is near enough.
 pub(super) fn similar_variable(name: &str) -> Option<String> {
-    KEYS.iter()
+    all()
         .map(|key| env_name(key.name))
         .map(|known| (distance(name, &known), known))
         .filter(|(distance, known)| *distance <= 1 + (known.len() - PREFIX.len()) / 4)
@@ -368,12 +380,22 @@ pub fn explain() -> String {
         "# registry.toml: settings of rregistry, each with its default.\n\
          # Environment variables override the file; the command line overrides both.\n",
     );
-    let mut table = "";
-    for key in KEYS {
+    let table = |key: &Key| key.name.split_once('.').map_or("", |(table, _)| table);
+    let mut tables = Vec::new();
+    for key in all() {
+        if !tables.contains(&table(key)) {
+            tables.push(table(key));
+        }
+    }
+    let grouped = tables
+        .iter()
+        .flat_map(|t| all().filter(move |key| table(key) == *t));
+    let mut now = "";
+    for key in grouped {
         let (own, name) = key.name.split_once('.').unwrap_or(("", key.name));
-        if own != table {
-            table = own;
-            out.push_str(&format!("\n[{table}]\n"));
+        if own != now {
+            now = own;
+            out.push_str(&format!("\n[{now}]\n"));
         }
         out.push('\n');
         comment(&mut out, key.help);
@@ -384,7 +406,7 @@ pub fn explain() -> String {
             out.push_str(&format!("{name} = {}\n", key.default));
         }
     }
-    for list in LISTS {
+    for list in all_lists() {
         out.push('\n');
         comment(&mut out, list.help);
     }
@@ -397,7 +419,12 @@ pub fn explain() -> String {
          #delete_untagged_after = \"7d\"\n\
          #[[quota]]\n#repository = \"team/**\"\n#each = \"10GiB\"\n#together = \"50GiB\"\n\
          #[[webhook]]\n#name = \"scanner\"\n#url = \"https://scanner.example.com/events\"\n\
-         #headers = { Authorization = \"Bearer SECRET\" }\n#actions = [\"push\", \"delete\"]\n",
+         #headers = { Authorization = \"Bearer SECRET\" }\n#actions = [\"push\", \"delete\"]\n\
+         #[[oidc]]\n#name = \"github\"\n\
+         #issuer = \"https://token.actions.githubusercontent.com\"\n\
+         #audience = \"registry.example.com\"\n#claims = { repository = \"myorg/*\" }\n\
+         #user = \"github:{repository}\"\n#groups = [\"ci\"]\n\
+         #[http.headers]\n#Strict-Transport-Security = \"max-age=31536000\"\n",
     );
     out
 }

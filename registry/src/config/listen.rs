@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 /// Where to listen, before names are looked up.
@@ -13,26 +14,37 @@ pub enum ListenAddr {
     Everywhere(u16),
     /// On the address of a name.
     Named(String, u16),
+    /// On a unix socket.
+    Socket(PathBuf),
 }
 
 /// A text that says nowhere to listen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "invalid socket address: an address and a port, such as 127.0.0.1:5000, [::1]:5000, \
-         localhost:5000 or :5000"
+         localhost:5000 or :5000, or a socket's path behind unix:"
 )]
 pub struct ListenAddrError;
 
 impl ListenAddr {
-    /// The port, 0 for a free one.
-    pub fn port(&self) -> u16 {
+    /// The port, 0 for a free one; none for a socket.
+    pub fn port(&self) -> Option<u16> {
         match self {
-            Self::At(addr) => addr.port(),
-            Self::Everywhere(port) | Self::Named(_, port) => *port,
+            Self::At(addr) => Some(addr.port()),
+            Self::Everywhere(port) | Self::Named(_, port) => Some(*port),
+            Self::Socket(_) => None,
         }
     }
 
-    /// The addresses to try, the best first.
+    /// Where the socket is, if it is to be one.
+    pub fn socket(&self) -> Option<&Path> {
+        match self {
+            Self::Socket(path) => Some(path),
+            Self::At(_) | Self::Everywhere(_) | Self::Named(..) => None,
+        }
+    }
+
+    /// The addresses to try, the best first; a socket has none.
     ///
     /// # Errors
     /// When a name has none.
@@ -51,6 +63,7 @@ impl ListenAddr {
                 found.sort_by_key(SocketAddr::is_ipv6);
                 Ok(found)
             }
+            Self::Socket(_) => Ok(Vec::new()),
         }
     }
 }
@@ -61,6 +74,14 @@ impl FromStr for ListenAddr {
     fn from_str(text: &str) -> Result<Self, ListenAddrError> {
         if let Ok(addr) = text.parse() {
             return Ok(Self::At(addr));
+        }
+        if let Some(path) = text.strip_prefix("unix:") {
+            // As URLs have it, or as a path.
+            let path = path.strip_prefix("//").unwrap_or(path);
+            return match path {
+                "" | "/" => Err(ListenAddrError),
+                path => Ok(Self::Socket(path.into())),
+            };
         }
         let (name, port) = text.rsplit_once(':').ok_or(ListenAddrError)?;
         let port = port.parse().map_err(|_| ListenAddrError)?;
@@ -83,6 +104,7 @@ impl fmt::Display for ListenAddr {
             Self::At(addr) => addr.fmt(f),
             Self::Everywhere(port) => write!(f, ":{port}"),
             Self::Named(name, port) => write!(f, "{name}:{port}"),
+            Self::Socket(path) => write!(f, "unix:{}", path.display()),
         }
     }
 }
@@ -108,6 +130,8 @@ mod tests {
                 "r-1.example:80",
                 ListenAddr::Named("r-1.example".into(), 80),
             ),
+            ("unix:/run/r.sock", ListenAddr::Socket("/run/r.sock".into())),
+            ("unix:r.sock", ListenAddr::Socket("r.sock".into())),
         ] {
             let read: ListenAddr = text.parse().unwrap();
             assert_eq!((read.to_string().as_str(), &read), (text, &addr));
@@ -126,6 +150,8 @@ mod tests {
             "::1:5000",
             "a b:80",
             "http://localhost:80",
+            "unix:",
+            "unix:///",
         ] {
             assert_eq!(bad.parse::<ListenAddr>(), Err(ListenAddrError), "{bad}");
         }

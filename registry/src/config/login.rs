@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::elsewhere;
 use super::error::{ConfigError, wrong};
 use super::settings::Settings;
 use crate::auth::rules::Rules;
@@ -46,7 +47,8 @@ fn login(settings: &Settings) -> Result<Login, ConfigError> {
         ("token", Some(issuer)) => token_server(settings, issuer, url),
         ("token", None) => Ok(Login::OwnTokens {
             users: users(settings)?.ok_or(ConfigError::Conflict(
-                "auth.method = token needs users: set auth.htpasswd, or auth.token_issuer",
+                "auth.method = token needs users: set auth.htpasswd, or auth.token_issuer, or \
+                 auth.ldap.url, or [[oidc]]",
             ))?,
             service: service_or_realm(settings)?,
             lifetime,
@@ -101,6 +103,12 @@ fn token_server(
             "auth.htpasswd and auth.token_issuer: passwords are the token server's business",
         ));
     }
+    if settings.given("auth.ldap.url")?.is_some() || !settings.lists.oidc.is_empty() {
+        return Err(ConfigError::Conflict(
+            "auth.token_issuer with auth.ldap.url or [[oidc]]: who is who is the token server's \
+             business",
+        ));
+    }
     Ok(Login::TokenServer {
         issuer,
         service: service_or_realm(settings)?,
@@ -117,17 +125,26 @@ fn service_or_realm(settings: &Settings) -> Result<String, ConfigError> {
     }
 }
 
-/// Those who have a password here, when there is a file of them.
+/// Those who can log in here, when there is anybody.
 fn users(settings: &Settings) -> Result<Option<Users>, ConfigError> {
-    match settings.path("auth.htpasswd")? {
-        Some(htpasswd) => Ok(Some(Users {
+    let htpasswd = settings.path("auth.htpasswd")?;
+    let directory = elsewhere::directory(settings)?;
+    let federations = elsewhere::federations(settings)?;
+    if htpasswd.is_some() || directory.is_some() || !federations.is_empty() {
+        return Ok(Some(Users {
             htpasswd,
+            tokens: settings.path("auth.tokens")?,
+            directory,
+            federations,
             rules: rules(settings),
-        })),
-        None if !settings.lists.access.is_empty() => Err(ConfigError::Conflict(
-            "access rules need users: set auth.htpasswd, or auth.token_issuer",
+        }));
+    }
+    match settings.lists.access.is_empty() {
+        true => Ok(None),
+        false => Err(ConfigError::Conflict(
+            "access rules need users: set auth.htpasswd, auth.ldap.url, [[oidc]] or \
+             auth.token_issuer",
         )),
-        None => Ok(None),
     }
 }
 

@@ -1,28 +1,34 @@
 //! `registry.toml`: every setting, where it comes from, and what it means.
 //!
 //! A setting comes from the command line, else from its environment variable, else from the file,
-//! else from its default. [`KEYS`] is the one list of them: the file is checked against it, and
+//! else from its default. [`keys`] has the one list of them: the file is checked against it, and
 //! `rregistry config --explain` prints it.
 //!
 //! | module | what it holds |
 //! |---|---|
-//! | [`keys`] | the list of settings |
+//! | [`keys`], [`operating`] | the list of settings |
 //! | [`settings`] | what was set, as it came |
 //! | [`check`] | what that makes: [`Config`] |
 //! | [`listen`] | where to listen |
+//! | [`http`] | what is in front: proxies, pages of others |
+//! | [`elsewhere`] | users whom others know: a directory, providers |
 //! | [`login`] | the part of it that says how clients log in |
 //! | [`error`] | what is wrong with settings |
 
 mod check;
+mod elsewhere;
 mod error;
+mod http;
 mod keys;
 mod listen;
 mod login;
+mod operating;
 mod settings;
 
 pub use check::{Config, Limits, Tls};
 pub use error::ConfigError;
-pub use keys::{KEYS, Key, env_name, explain};
+pub use http::{Cors, Http};
+pub use keys::{Key, env_name, explain};
 pub use listen::ListenAddr;
 pub use settings::Settings;
 

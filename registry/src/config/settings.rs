@@ -8,15 +8,16 @@ use serde::Deserialize;
 use toml::Value;
 
 use super::error::{ConfigError, wrong};
-use super::keys::{KEYS, LISTS, PREFIX, env_name, similar, similar_variable};
+use super::keys::{PREFIX, all, all_lists, env_name, similar, similar_variable};
+use crate::auth::federation::Federation;
 use crate::auth::rules::Rule;
-use crate::events::Webhook;
+use crate::events::{Headers, Webhook};
 use crate::policy::{Immutable, Retention};
 use crate::quota::Quota;
 use crate::units::duration;
 
 /// The lists of a file.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize)]
 pub(super) struct Lists {
     #[serde(default)]
     pub(super) groups: BTreeMap<String, Vec<String>>,
@@ -30,10 +31,14 @@ pub(super) struct Lists {
     pub(super) quota: Vec<Quota>,
     #[serde(default)]
     pub(super) webhook: Vec<Webhook>,
+    #[serde(default)]
+    pub(super) oidc: Vec<Federation>,
+    #[serde(default, rename = "http.headers")]
+    pub(super) headers: Headers,
 }
 
 /// Settings as they came, before they are checked.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Settings {
     values: BTreeMap<&'static str, Value>,
     pub(super) lists: Lists,
@@ -59,8 +64,14 @@ impl Settings {
         };
         let mut table: toml::Table = text.parse().map_err(toml)?;
         let mut lists = toml::Table::new();
-        for list in LISTS {
-            if let Some(value) = table.remove(list.name) {
+        for list in all_lists() {
+            let within = list.name.split_once('.');
+            let value = match within.map(|(outer, name)| (table.get_mut(outer), name)) {
+                None => table.remove(list.name),
+                Some((Some(Value::Table(outer)), name)) => outer.remove(name),
+                Some(_) => None,
+            };
+            if let Some(value) = value {
                 lists.insert(list.name.to_owned(), value);
             }
         }
@@ -80,7 +91,7 @@ impl Settings {
     ) -> Result<(), ConfigError> {
         for (key, value) in table {
             let name = format!("{prefix}{key}");
-            match (KEYS.iter().find(|k| k.name == name), value) {
+            match (all().find(|k| k.name == name), value) {
                 (Some(key), value) => {
                     self.values.insert(key.name, value);
                 }
@@ -99,9 +110,35 @@ impl Settings {
         Ok(())
     }
 
+    /// The keys and lists that have other values there.
+    pub fn differences(&self, other: &Self) -> Vec<&'static str> {
+        let keys = all().map(|key| key.name);
+        let mut names: Vec<_> = keys
+            .filter(|name| self.value(name) != other.value(name))
+            .collect();
+        let (ours, theirs) = (&self.lists, &other.lists);
+        let lists = [
+            ("groups", ours.groups == theirs.groups),
+            ("access", ours.access == theirs.access),
+            ("immutable", ours.immutable == theirs.immutable),
+            ("retention", ours.retention == theirs.retention),
+            ("quota", ours.quota == theirs.quota),
+            ("webhook", ours.webhook == theirs.webhook),
+            ("oidc", ours.oidc == theirs.oidc),
+            ("http.headers", ours.headers == theirs.headers),
+        ];
+        names.extend(
+            lists
+                .iter()
+                .filter(|(_, same)| !same)
+                .map(|(name, _)| *name),
+        );
+        names
+    }
+
     /// Lets environment variables override what the file says.
     pub fn override_from(&mut self, env: impl Fn(&str) -> Option<String>) {
-        for key in KEYS {
+        for key in all() {
             if let Some(text) = env(&env_name(key.name)) {
                 self.set(key.name, text);
             }
@@ -121,11 +158,11 @@ impl Settings {
             let Some(rest) = name.strip_prefix(PREFIX) else {
                 continue;
             };
-            let known = rest == "CONFIG" || KEYS.iter().any(|key| env_name(key.name) == name);
+            let known = rest == "CONFIG" || all().any(|key| env_name(key.name) == name);
             if known || is_of_kubernetes(rest) {
                 continue;
             }
-            let list = LISTS.iter().find(|list| env_name(list.name) == name);
+            let list = all_lists().find(|list| env_name(list.name) == name);
             let (list, similar) = (list.map(|list| list.name), similar_variable(&name));
             if list.is_some() || similar.is_some() {
                 return Err(ConfigError::Variable {
@@ -163,11 +200,11 @@ impl Settings {
     }
 
     /// The value, or the default; `None` when there is neither.
-    fn value(&self, name: &'static str) -> Option<Value> {
+    fn value(&self, name: &str) -> Option<Value> {
         if let Some(value) = self.values.get(name) {
             return Some(value.clone());
         }
-        let default = KEYS.iter().find(|k| k.name == name)?.default;
+        let default = all().find(|k| k.name == name)?.default;
         let table: toml::Table = format!("v = {default}").parse().ok()?;
         table.get("v").cloned()
     }
@@ -262,17 +299,30 @@ impl Settings {
     }
 }
 
-/// Whether this is what Kubernetes tells containers of a service that is called as we are.
+/// Whether this is what Kubernetes tells containers of a service that is called as we are, or
+/// begins so.
 fn is_of_kubernetes(rest: &str) -> bool {
-    let port = |text: &str| {
-        let end = text.trim_start_matches(|c: char| c.is_ascii_digit());
-        text.is_empty()
-            || (end.len() < text.len() && ["_TCP", "_UDP"].iter().any(|p| end.starts_with(p)))
+    let digits = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
+    // PORT_5000_TCP, PORT_5000_TCP_ADDR and so on.
+    let of_port = |text: &str| {
+        let mut parts = text.split('_');
+        let number = parts.next().is_some_and(digits);
+        let protocol = parts
+            .next()
+            .is_some_and(|p| ["TCP", "UDP", "SCTP"].contains(&p));
+        let what = parts.next();
+        let fits = what.is_none_or(|what| ["PROTO", "PORT", "ADDR"].contains(&what));
+        number && protocol && fits && parts.next().is_none()
     };
-    rest == "SERVICE_HOST"
-        || rest.starts_with("SERVICE_PORT")
-        || rest == "PORT"
-        || rest.strip_prefix("PORT_").is_some_and(port)
+    // Of which service it is comes first; ours may be all of the prefix.
+    let begins = std::iter::once(0).chain(rest.match_indices('_').map(|(at, _)| at + 1));
+    begins.filter_map(|at| rest.get(at..)).any(|end| {
+        end == "SERVICE_HOST"
+            || end == "SERVICE_PORT"
+            || end.starts_with("SERVICE_PORT_")
+            || end == "PORT"
+            || end.strip_prefix("PORT_").is_some_and(of_port)
+    })
 }
 
 /// A boolean in the words of Go's `strconv.ParseBool`, which users of Docker's registry know.

@@ -13,7 +13,7 @@ fn the_explanation_is_a_file_that_sets_the_defaults() {
     let explained = read(&explain()).unwrap();
     assert_eq!(format!("{defaults:?}"), format!("{explained:?}"));
     assert_eq!(defaults.addr.to_string(), "127.0.0.1:5000");
-    for key in KEYS {
+    for key in keys::all() {
         assert!(explain().contains(&env_name(key.name)), "{}", key.name);
     }
 }
@@ -181,7 +181,7 @@ fn booleans_are_read_as_go_reads_them() {
 #[test]
 fn variables_that_are_no_settings_are_refused() {
     let check = |name: &str| Settings::check_names([name.to_owned(), "PATH".to_owned()]);
-    for key in KEYS {
+    for key in keys::all() {
         assert!(check(&env_name(key.name)).unwrap().is_empty());
     }
     for fine in [
@@ -193,6 +193,13 @@ fn variables_that_are_no_settings_are_refused() {
         "RREGISTRY_SERVICE_PORT_HTTP",
         "RREGISTRY_PORT",
         "RREGISTRY_PORT_5000_TCP_ADDR",
+        // One that is called rregistry-metrics, beside ours.
+        "RREGISTRY_METRICS_SERVICE_HOST",
+        "RREGISTRY_METRICS_SERVICE_PORT",
+        "RREGISTRY_METRICS_SERVICE_PORT_HTTP_PROM",
+        "RREGISTRY_METRICS_PORT",
+        "RREGISTRY_METRICS_PORT_9100_SCTP",
+        "RREGISTRY_METRICS_PORT_9100_TCP_PROTO",
     ] {
         assert!(check(fine).unwrap().is_empty(), "{fine}");
     }
@@ -216,5 +223,74 @@ fn variables_that_are_no_settings_are_refused() {
         "RREGISTRY_IMAGE",
     ] {
         assert_eq!(check(strange).unwrap(), [strange]);
+    }
+}
+
+#[test]
+fn what_is_in_front_is_checked() {
+    let config = read(
+        "[http]\ntrusted_proxies = [\"10.0.0.0/8\", \"unix\"]\ncors_origins = [\"https://ui.example\"]\n\
+         [http.headers]\nX-Frame-Options = \"DENY\"\nVary = [\"Origin\", \"Cookie\"]\n",
+    )
+    .unwrap();
+    let proxies = config.http.proxies.unwrap();
+    assert!(proxies.include(crate::proxies::Hop::Socket));
+    assert_eq!(config.http.cors.unwrap().origins, ["https://ui.example"]);
+    assert_eq!(config.http.headers["x-frame-options"], "DENY");
+    assert_eq!(config.http.headers.get_all("vary").iter().count(), 2);
+    for (text, message) in [
+        (
+            "http.trusted_proxies = [\"10.0.0\"]",
+            "http.trusted_proxies = 10.0.0: an address",
+        ),
+        (
+            "http.proxy_headers = \"xff\"",
+            "http.proxy_headers = xff: auto, x-forwarded",
+        ),
+        (
+            "http.proxy_headers = \"forwarded\"",
+            "needs http.trusted_proxies",
+        ),
+        (
+            "http.cors_origins = [\"https://ui.example/\"]",
+            "without a path",
+        ),
+        (
+            "http.cors_origins = [\"ui.example\"]",
+            "an origin as browsers have it",
+        ),
+        (
+            "http.cors_origins = [\"*\", \"https://a.example\"]",
+            "stands alone",
+        ),
+        (
+            "http.cors_origins = [\"*\"]\nhttp.cors_credentials = true",
+            "name the origins",
+        ),
+        ("http.cors_credentials = true", "needs http.cors_origins"),
+        (
+            "[http.headers]\nContent-Length = \"1\"",
+            "content-length: the registry says this",
+        ),
+        (
+            "[http.headers]\nDocker-Content-Digest = \"x\"",
+            "the registry says this",
+        ),
+        (
+            "[http.headers]\n\"a b\" = \"x\"",
+            "http.headers = NAME: header \"a b\" is none",
+        ),
+        ("[http.header]\nA = \"x\"", "unknown key `http.header"),
+        (
+            "metrics.addr = \"9100\"",
+            "metrics.addr = 9100: invalid socket address",
+        ),
+        (
+            "addr = \"unix:/run/r.sock\"\n[tls]\ncert = \"a\"\nkey = \"b\"",
+            "the proxy in front that speaks TLS",
+        ),
+    ] {
+        let error = read(text).unwrap_err().to_string();
+        assert!(error.contains(message), "{text}: {error}");
     }
 }

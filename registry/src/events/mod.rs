@@ -11,4 +11,4 @@ mod subscribers;
 pub use config::{Headers, Ignore, Webhook};
 pub use happened::{Action, Happened, Origin, RequestOrigin, Target};
 pub use render::envelope;
-pub use subscribers::{Notice, Subscriber, Subscribers};
+pub use subscribers::{AUDIT, Notice, Subscriber, Subscribers};

@@ -21,10 +21,15 @@ pub struct Notice {
     pub event: String,
 }
 
-/// All webhooks.
+/// What events for the audit log wait under: no webhook can have that name.
+pub const AUDIT: &str = ":audit";
+
+/// All webhooks, and the audit log.
 #[derive(Debug)]
 pub struct Subscribers {
     all: Vec<Arc<Subscriber>>,
+    /// Whether all that changes is noted; woken when something is.
+    audit: Option<Notify>,
     instance: Instance,
 }
 
@@ -88,7 +93,12 @@ impl Subscriber {
 impl Subscribers {
     /// The webhooks of a configuration; none when it has none. `addr` says where events come from.
     pub fn new(webhooks: &[Webhook], addr: String) -> Option<Arc<Self>> {
-        if webhooks.is_empty() {
+        Self::with_audit(webhooks, addr, false)
+    }
+
+    /// The same; with `audit`, all that changes is told to the audit log too.
+    pub fn with_audit(webhooks: &[Webhook], addr: String, audit: bool) -> Option<Arc<Self>> {
+        if webhooks.is_empty() && !audit {
             return None;
         }
         let subscriber = |webhook: &Webhook| {
@@ -104,6 +114,7 @@ impl Subscribers {
         };
         Some(Arc::new(Self {
             all: webhooks.iter().map(subscriber).collect(),
+            audit: audit.then(Notify::new),
             instance: Instance {
                 addr,
                 id: uuid::Uuid::new_v4().to_string(),
@@ -118,13 +129,34 @@ impl Subscribers {
 
     /// Whether anybody wants to hear of this action.
     pub fn hear(&self, action: Action) -> bool {
-        self.all.iter().any(|s| s.webhook.hears(action))
+        let audited = self.audit.is_some() && action != Action::Pull;
+        audited || self.all.iter().any(|s| s.webhook.hears(action))
+    }
+
+    /// Whether what waits under this name is for somebody.
+    pub fn knows(&self, name: &str) -> bool {
+        let audited = self.audit.is_some() && name == AUDIT;
+        audited || self.all.iter().any(|s| s.webhook.name == name)
+    }
+
+    /// Woken when the audit log may have something to be told; `None` where there is none.
+    pub fn audit(&self) -> Option<&Notify> {
+        self.audit.as_ref()
     }
 
     /// Who is to be told what.
     pub fn notices(&self, by: &Origin, happened: &[Happened<'_>]) -> Vec<Notice> {
         let mut notices = Vec::new();
         for happened in happened {
+            if self.audit.is_some() && happened.action != Action::Pull {
+                match render(happened, by, &Stamp::new(), &self.instance, false) {
+                    Ok(event) => notices.push(Notice {
+                        webhook: AUDIT.into(),
+                        event,
+                    }),
+                    Err(e) => tracing::error!(error = %e, "an event could not be written"),
+                }
+            }
             self.tell(by, happened, |subscriber, event| {
                 notices.push(Notice {
                     webhook: Arc::clone(&subscriber.name),
@@ -165,6 +197,9 @@ impl Subscribers {
         for subscriber in &self.all {
             subscriber.wake.notify_one();
         }
+        if let Some(audit) = &self.audit {
+            audit.notify_one();
+        }
     }
 
     /// Adds counters to `/metrics`; `waiting` says how many events wait on disk, by webhook.
@@ -173,6 +208,15 @@ impl Subscribers {
             let found = waiting.iter().find(|(webhook, _)| webhook == name);
             found.map_or(0, |(_, count)| *count)
         };
+        if self.audit.is_some() {
+            let help = "Events that wait to be written to the audit log.";
+            let _ = writeln!(out, "# HELP rregistry_audit_events_pending {help}");
+            let _ = writeln!(out, "# TYPE rregistry_audit_events_pending gauge");
+            let _ = writeln!(out, "rregistry_audit_events_pending {}", on_disk(AUDIT));
+        }
+        if self.all.is_empty() {
+            return;
+        }
         type Value<'a> = &'a dyn Fn(&Subscriber) -> u64;
         let pending: Value<'_> = &|s| on_disk(&s.webhook.name) + s.pulls().events.len() as u64;
         let rows: [(&str, &str, &str, Value<'_>); 4] = [

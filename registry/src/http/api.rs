@@ -1,6 +1,7 @@
 //! What requests are served with: the registry, who is let in, and the settings.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
 use http::request::Parts;
@@ -9,7 +10,7 @@ use super::log::AccessLog;
 use super::request::origin;
 use crate::auth::Auth;
 use crate::auth::sessions::Sessions;
-use crate::config::{Config, Limits};
+use crate::config::{Config, Http, Limits};
 use crate::limits::{Client, Open, Rates};
 use crate::metrics::Metrics;
 use crate::service::{Registry, UploadLimits};
@@ -38,6 +39,10 @@ pub struct Api {
     pub(super) body_idle: Option<Duration>,
     /// Who is logged in with a browser; `None` where there is no web page.
     pub(super) sessions: Option<Sessions>,
+    /// What is in front.
+    pub(super) front: Http,
+    /// Whether nothing changes; it may be said while serving.
+    read_only: Arc<AtomicBool>,
 }
 
 impl Api {
@@ -57,6 +62,28 @@ impl Api {
             throttle: Throttle::default(),
             body_idle: None,
             sessions: sessions(),
+            front: Http::default(),
+            read_only: Arc::default(),
+        }
+    }
+
+    /// The same, read-only for as long as somebody else says so.
+    #[must_use]
+    pub fn read_only_when(mut self, read_only: Arc<AtomicBool>) -> Self {
+        self.read_only = read_only;
+        self
+    }
+
+    /// Whether nothing can be pushed or deleted.
+    pub(super) fn is_read_only(&self) -> bool {
+        self.read_only.load(Relaxed)
+    }
+
+    /// What operators' own programs ask, and nothing else.
+    pub(super) fn of_operators(registry: Arc<Registry>, metrics: Arc<Metrics>) -> Self {
+        Self {
+            metrics,
+            ..Self::open(registry)
         }
     }
 
@@ -82,7 +109,10 @@ impl Api {
             delete_enabled: config.delete_enabled,
             gc_grace: config.gc_grace,
             metrics,
-            metrics_enabled: config.metrics,
+            // Where it has an address of its own it answers there alone.
+            metrics_enabled: config.metrics && config.metrics_addr.is_none(),
+            front: config.http.clone(),
+            read_only: Arc::new(config.read_only.into()),
             access_log: config.log_access.then_some(AccessLog {
                 json: config.log_json,
             }),

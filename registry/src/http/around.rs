@@ -11,7 +11,9 @@ use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use http::header::{CONTENT_LENGTH, HOST, HeaderMap, HeaderValue, X_CONTENT_TYPE_OPTIONS};
+use http::header::{
+    CONTENT_LENGTH, HOST, HeaderMap, HeaderName, HeaderValue, X_CONTENT_TYPE_OPTIONS,
+};
 use http::{Method, StatusCode, Version};
 use http_body::Body as _;
 
@@ -20,8 +22,9 @@ use super::api::Api;
 use super::guards::pace::{Cut, paced};
 use super::guards::{Unread, throttle};
 use super::operations::health;
-use super::request::{ClientCertificate, RequestId, address};
+use super::request::{ClientCertificate, RequestId, address, see_through};
 use crate::metrics::Answered;
+use crate::route::repository_in;
 
 /// Has a request answered, and sees to it that its connection can go on.
 pub(super) async fn handle(State(api): State<Arc<Api>>, request: Request, next: Next) -> Response {
@@ -33,6 +36,9 @@ pub(super) async fn handle(State(api): State<Arc<Api>>, request: Request, next: 
 async fn answer(api: &Api, request: Request, next: Next) -> Response {
     let begun = Instant::now();
     let (mut request, body) = request.into_parts();
+    if let Some(proxies) = &api.front.proxies {
+        see_through(proxies, &mut request);
+    }
     let head = request.method == Method::HEAD;
     let received = length(&request.headers);
     let line = api.access_log.as_ref().map(|log| log.begin(&request));
@@ -54,7 +60,7 @@ async fn answer(api: &Api, request: Request, next: Next) -> Response {
     let code = refusal
         .as_ref()
         .map_or("-", |refusal| refusal.code.as_str());
-    if let Some(refusal) = refusal.as_ref().filter(|refusal| refusal.kept_out) {
+    if let Some(refusal) = &refusal {
         tell(refusal, response.status(), user.as_deref(), &told);
     }
     let code = code.to_owned();
@@ -62,8 +68,19 @@ async fn answer(api: &Api, request: Request, next: Next) -> Response {
         response = throttle::too_slow(api).into_response();
     }
     let headers = response.headers_mut();
+    let own: Vec<HeaderName> = match api.front.headers.is_empty() {
+        true => Vec::new(),
+        false => headers.keys().cloned().collect(),
+    };
+    for (name, value) in &api.front.headers {
+        if !own.contains(name) {
+            headers.append(name, value.clone());
+        }
+    }
     headers.insert(API_VERSION, HeaderValue::from_static("registry/2.0"));
-    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    headers
+        .entry(X_CONTENT_TYPE_OPTIONS)
+        .or_insert(HeaderValue::from_static("nosniff"));
     let sent = if head { 0 } else { length(headers) };
     if let Some(line) = &line {
         headers.insert(REQUEST_ID, value(&line.id));
@@ -96,7 +113,7 @@ fn waited_for(api: &Api, body: Body) -> (Body, Option<Cut>) {
     }
 }
 
-/// What the log says of a request whose sender was kept out.
+/// What the log says of a request that was refused.
 struct Told {
     client: IpAddr,
     method: Method,
@@ -113,18 +130,34 @@ impl Told {
     }
 }
 
-/// Tells of somebody who was kept out, in quotes where a client could have made it up.
+/// Tells of a request that was refused, in quotes where a client could have made it up. Who was
+/// kept from something is worth a warning. What is only not there is no refusal, and what failed
+/// here is told where it failed.
 fn tell(refusal: &Refusal, status: StatusCode, user: Option<&str>, told: &Told) {
-    tracing::warn!(
-        status = status.as_u16(),
-        code = refusal.code,
-        user = ?user.unwrap_or("-"),
-        client = %told.client,
-        method = %told.method,
-        path = ?told.path,
-        "refused: {}",
-        refusal.message.escape_debug(),
-    );
+    let repository = repository_in(&told.path);
+    let repository = repository.as_ref().map_or("-", |name| name.as_str());
+    macro_rules! line {
+        ($level:expr) => {
+            tracing::event!(
+                $level,
+                status = status.as_u16(),
+                code = refusal.code,
+                reason = ?refusal.message,
+                user = ?user.unwrap_or("-"),
+                repository,
+                client = %told.client,
+                method = %told.method,
+                path = ?told.path,
+                "refused"
+            )
+        };
+    }
+    match status {
+        _ if refusal.kept_out => line!(tracing::Level::WARN),
+        StatusCode::NOT_FOUND | StatusCode::RANGE_NOT_SATISFIABLE => line!(tracing::Level::DEBUG),
+        status if status.is_client_error() => line!(tracing::Level::INFO),
+        _ => line!(tracing::Level::DEBUG),
+    }
 }
 
 /// What is wrong with a request, whatever it is for.

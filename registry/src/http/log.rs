@@ -1,13 +1,12 @@
 //! The access log: one line a request, as text or JSON, to standard output.
 
 use std::io::Write;
-use std::net::SocketAddr;
 
 use http::header::USER_AGENT;
 use http::request::Parts;
 use serde_json::json;
 
-use super::request::{peer, request_id};
+use super::request::{peer, request_id, shown};
 use crate::metrics::Answered;
 
 /// How lines look.
@@ -21,7 +20,7 @@ pub(super) struct AccessLog {
 pub(super) struct Line {
     /// The request's ID: the client's, else a new one.
     pub(super) id: String,
-    client: Option<SocketAddr>,
+    client: String,
     method: String,
     path: String,
     agent: String,
@@ -34,7 +33,7 @@ impl AccessLog {
         let agent = request.headers.get(USER_AGENT);
         Line {
             id: request_id(request),
-            client: peer(request),
+            client: shown(peer(request)),
             method: request.method.to_string(),
             path: request
                 .uri
@@ -66,11 +65,9 @@ impl Line {
             method,
             path,
             agent,
+            client,
             ..
         } = self;
-        let client = self
-            .client
-            .map_or_else(|| "-".to_owned(), |addr| addr.to_string());
         if self.json {
             let line = json!({
                 "time": time.to_string(),

@@ -29,5 +29,5 @@ mod router;
 mod v2;
 
 pub use api::Api;
-pub use request::{ClientCertificate, Peer};
-pub use router::router;
+pub use request::{ClientCertificate, Peer, SocketPeer};
+pub use router::{operators_router, router};

@@ -6,14 +6,16 @@ use std::sync::Arc;
 use axum::Router;
 use axum::middleware::from_fn_with_state;
 use axum::response::{IntoResponse, Response};
-use axum::routing::any;
+use axum::routing::{any, get};
 use http::StatusCode;
 use tower_http::catch_panic::CatchPanicLayer;
 
 use super::answer::ApiError;
 use super::api::Api;
-use super::operations::{health, metrics, token};
+use super::operations::{cors, health, metrics, token};
 use super::{admin, around, pages, v2};
+use crate::metrics::Metrics;
+use crate::service::Registry;
 
 /// Every path: those that are fixed stand here, all others are the API's to know.
 pub fn router(api: Api) -> Router {
@@ -37,9 +39,24 @@ pub fn router(api: Api) -> Router {
     if api.metrics_enabled {
         router = router.route("/metrics", read().get(metrics::handle));
     }
+    if let Some(cors) = &api.front.cors {
+        router = router.layer(cors::layer(cors));
+    }
     router
         .layer(from_fn_with_state(Arc::clone(&api), around::handle))
         // A bug in one answer must not take the connection, and other requests on it, along.
+        .layer(CatchPanicLayer::custom(panicked))
+        .with_state(api)
+}
+
+/// What operators' own programs ask, for a listener of its own: metrics and health.
+pub fn operators_router(registry: Arc<Registry>, metrics: Arc<Metrics>) -> Router {
+    let api = Arc::new(Api::of_operators(registry, metrics));
+    Router::new()
+        .route("/", get(health::alive))
+        .route("/healthz", get(health::alive))
+        .route("/readyz", get(health::ready))
+        .route("/metrics", get(metrics::handle))
         .layer(CatchPanicLayer::custom(panicked))
         .with_state(api)
 }

@@ -47,13 +47,14 @@ impl Connections {
         })
     }
 
-    /// A place for one more connection from an address; `None` when that is too many.
-    pub(super) fn admit(self: &Arc<Self>, address: IpAddr) -> Option<Place> {
+    /// A place for one more connection from an address; `None` when that is too many. One that
+    /// stands for `many` clients may have more than its part.
+    pub(super) fn admit(self: &Arc<Self>, address: IpAddr, many: bool) -> Option<Place> {
         let network = network(address);
         let activity = Activity::new();
         let mut open = lock(&self.open);
         let own = open.by_network.get(&network).map_or(0, BTreeMap::len);
-        if self.each > 0 && own >= self.each {
+        if self.each > 0 && own >= self.each && !many {
             return None;
         }
         if self.all > 0 && open.count >= self.all && !open.make_room(own) {
@@ -129,13 +130,15 @@ mod tests {
     #[test]
     fn an_address_has_no_more_than_its_part_and_closed_ones_are_forgotten() {
         let connections = Connections::new(2, 0);
-        let first = connections.admit(address(1));
-        let second = connections.admit(address(1));
+        let first = connections.admit(address(1), false);
+        let second = connections.admit(address(1), false);
         assert!(first.is_some() && second.is_some());
-        assert!(connections.admit(address(1)).is_none());
-        assert!(connections.admit(address(2)).is_some());
+        assert!(connections.admit(address(1), false).is_none());
+        assert!(connections.admit(address(2), false).is_some());
+        // A proxy's are its clients'.
+        assert!(connections.admit(address(1), true).is_some());
         drop(first);
-        assert!(connections.admit(address(1)).is_some());
+        assert!(connections.admit(address(1), false).is_some());
         drop(second);
         let open = lock(&connections.open);
         assert_eq!((open.count, open.by_network.len()), (0, 0));
@@ -145,11 +148,11 @@ mod tests {
     fn a_full_house_has_room_for_who_has_less() {
         let connections = Connections::new(0, 6);
         let held: Vec<Place> = [1, 1, 1, 1, 2, 2]
-            .map(|last| connections.admit(address(last)).unwrap())
+            .map(|last| connections.admit(address(last), false).unwrap())
             .into();
         // The first is busy, so that the second is the idlest of whoever has most.
         let busy = held[0].activity.asked();
-        let third = connections.admit(address(3)).unwrap();
+        let third = connections.admit(address(3), false).unwrap();
         let there = |place: &Place| {
             let open = lock(&connections.open);
             open.by_network[&place.network].contains_key(&place.number)
@@ -159,9 +162,9 @@ mod tests {
             [true, false, true, true, true, true]
         );
         // Whoever has most gains nothing by asking for more.
-        assert!(connections.admit(address(1)).is_none());
+        assert!(connections.admit(address(1), false).is_none());
         // Nor does anybody who would have as many as the one that gives.
-        assert!(connections.admit(address(2)).is_none());
+        assert!(connections.admit(address(2), false).is_none());
         drop((busy, third));
         drop(held);
         assert_eq!(lock(&connections.open).count, 0);
@@ -170,8 +173,8 @@ mod tests {
     #[test]
     fn who_is_being_answered_keeps_the_place() {
         let connections = Connections::new(0, 3);
-        let held = [1, 1, 1].map(|last| connections.admit(address(last)).unwrap());
+        let held = [1, 1, 1].map(|last| connections.admit(address(last), false).unwrap());
         let _busy = held.each_ref().map(|place| place.activity.asked());
-        assert!(connections.admit(address(2)).is_none());
+        assert!(connections.admit(address(2), false).is_none());
     }
 }

@@ -2,7 +2,8 @@
 
 use std::convert::Infallible;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
@@ -14,7 +15,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
@@ -24,12 +25,14 @@ use super::activity::{Over, Patience};
 use super::connections::{Connections, Place};
 use super::plain;
 use super::sending::Sending;
+use super::socket::{Accepted, Listener};
 use oci::causes::with_causes;
 
-use crate::http::{ClientCertificate, Peer};
+use crate::http::{ClientCertificate, Peer, SocketPeer};
 use crate::linger::{Linger, Lingering};
 use crate::metrics::Metrics;
-use crate::tls::Reloading;
+use crate::proxies::{Hop, TrustedProxies};
+use crate::tls::{self, Reloading};
 
 /// How long a client may take for its part of the TLS handshake.
 const HELLO_TIMEOUT: Duration = Duration::from_secs(10);
@@ -54,8 +57,10 @@ const HTTP2_ERRORS: usize = 128;
 /// A bound listener.
 #[derive(Debug)]
 pub struct Server {
-    listener: TcpListener,
+    listener: Listener,
     tls: Option<Reloading>,
+    /// Who asks for many others.
+    proxies: TrustedProxies,
     connections: Arc<Connections>,
     metrics: Arc<Metrics>,
     patience: Patience,
@@ -67,13 +72,34 @@ impl Server {
     /// # Errors
     /// When the address is taken or not ours.
     pub async fn bind(addr: SocketAddr, tls: Option<Reloading>) -> io::Result<Self> {
-        Ok(Self {
-            listener: TcpListener::bind(addr).await?,
+        Ok(Self::on(Listener::bind(addr).await?, tls))
+    }
+
+    /// Listens on a unix socket at `path`, which its owner and its group can use, and which goes
+    /// with this. One that nobody listens on any more is replaced.
+    ///
+    /// # Errors
+    /// When something else is there, or the directory is not ours to write.
+    pub fn bind_socket(path: &Path) -> io::Result<Self> {
+        Ok(Self::on(Listener::bind_socket(path)?, None))
+    }
+
+    fn on(listener: Listener, tls: Option<Reloading>) -> Self {
+        Self {
+            listener,
             tls,
+            proxies: TrustedProxies::default(),
             connections: Connections::new(0, 0),
             metrics: Arc::default(),
             patience: Patience::default(),
-        })
+        }
+    }
+
+    /// Lets these have as many connections as they like: each stands for many clients.
+    #[must_use]
+    pub fn trusting(mut self, proxies: Option<TrustedProxies>) -> Self {
+        self.proxies = proxies.unwrap_or_default();
+        self
     }
 
     /// Lets no more than so many connections in, and no more of one address; 0 is no limit. What
@@ -95,7 +121,7 @@ impl Server {
     /// The address that is really bound.
     ///
     /// # Errors
-    /// When the system cannot say.
+    /// When the system cannot say, and for a socket, which has none.
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
         self.listener.local_addr()
     }
@@ -112,15 +138,9 @@ impl Server {
             };
             match accepted {
                 Ok((stream, peer)) => {
-                    // On all addresses, those of IPv4 come as if they were of IPv6.
-                    let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
-                    let Some(place) = self.connections.admit(peer.ip()) else {
-                        self.metrics.limited.connections.fetch_add(1, Relaxed);
-                        tracing::debug!(%peer, "one connection too many");
+                    let Some(place) = self.admit(peer) else {
                         continue;
                     };
-                    // Answers are written whole; waiting for more to send would only delay them.
-                    let _ = stream.set_nodelay(true);
                     let connection = Connection {
                         builder: builder.clone(),
                         router: router.clone(),
@@ -129,9 +149,16 @@ impl Server {
                         patience: self.patience,
                         stopped: stopped.clone(),
                     };
-                    match self.tls.as_ref().map(Reloading::acceptor) {
-                        None => tokio::spawn(connection.serve(stream, false)),
-                        Some(acceptor) => tokio::spawn(connection.shake_hands(stream, acceptor)),
+                    match (stream, self.tls.as_ref().map(Reloading::acceptor)) {
+                        (Accepted::Socket(stream), _) => {
+                            tokio::spawn(connection.serve(stream, false))
+                        }
+                        (Accepted::Tcp(stream), None) => {
+                            tokio::spawn(connection.serve(stream, false))
+                        }
+                        (Accepted::Tcp(stream), Some(acceptor)) => {
+                            tokio::spawn(connection.shake_hands(stream, acceptor))
+                        }
                     };
                 }
                 Err(e) => {
@@ -149,6 +176,23 @@ impl Server {
         if timeout(drain, stopping.closed()).await.is_err() {
             tracing::warn!("some requests did not finish in time; they are cut off");
         }
+    }
+}
+
+impl Server {
+    /// A place for one more connection, where there is one.
+    fn admit(&self, peer: Option<SocketAddr>) -> Option<Place> {
+        let hop = peer.map_or(Hop::Socket, |peer| Hop::Address(peer.ip()));
+        let many = hop == Hop::Socket || self.proxies.include(hop);
+        let place = match peer {
+            Some(peer) => self.connections.admit(peer.ip(), many),
+            None => self.connections.admit(Ipv4Addr::UNSPECIFIED.into(), many),
+        };
+        if place.is_none() {
+            self.metrics.limited.connections.fetch_add(1, Relaxed);
+            tracing::debug!(peer = %shown(peer), "one connection too many");
+        }
+        place
     }
 }
 
@@ -182,7 +226,8 @@ fn builder() -> Builder<TokioExecutor> {
 struct Connection {
     builder: Builder<TokioExecutor>,
     router: Router,
-    peer: SocketAddr,
+    /// None for a program of this machine, over a socket.
+    peer: Option<SocketAddr>,
     place: Place,
     patience: Patience,
     stopped: watch::Receiver<()>,
@@ -215,7 +260,7 @@ impl Connection {
                 self.serve(stream, certified).await;
             }
             Ok(Ok(None)) => tracing::debug!("a client speaks no TLS"),
-            Ok(Err(e)) => tracing::debug!(error = %e, "a TLS handshake failed"),
+            Ok(Err(e)) => refused(self.peer, &e),
             Err(_) => tracing::debug!("a TLS handshake took too long"),
         }
     }
@@ -233,7 +278,10 @@ impl Connection {
         let service = service_fn(move |mut request: Request<Incoming>| {
             let asked = asking.asked();
             let extensions = request.extensions_mut();
-            extensions.insert(Peer(peer));
+            match peer {
+                Some(peer) => drop(extensions.insert(Peer(peer))),
+                None => drop(extensions.insert(SocketPeer)),
+            }
             extensions.insert(linger.clone());
             if certified {
                 extensions.insert(ClientCertificate);
@@ -267,6 +315,20 @@ impl Connection {
             // Clients hang up; that is their right.
             tracing::debug!(error = with_causes(&*e), "a connection ended");
         }
+    }
+}
+
+fn shown(peer: Option<SocketAddr>) -> String {
+    peer.map_or_else(|| "a socket".to_owned(), |peer| peer.to_string())
+}
+
+/// Tells of a handshake that failed; in words, where it was the client's certificate.
+fn refused(peer: Option<SocketAddr>, e: &io::Error) {
+    match tls::about_client(e) {
+        Some(reason) => {
+            tracing::info!(client = %shown(peer), reason, "refused: the client's certificate");
+        }
+        None => tracing::debug!(error = %e, "a TLS handshake failed"),
     }
 }
 

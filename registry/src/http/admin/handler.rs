@@ -17,7 +17,7 @@ use crate::auth::rules::Access;
 use crate::http::answer::{self, ApiError, Served};
 use crate::http::api::Api;
 use crate::http::guards::access::Needs;
-use crate::http::guards::{Caller, access, throttle};
+use crate::http::guards::{Caller, access, read_only, throttle};
 use crate::http::request::Query;
 
 /// What all of it is, for programs.
@@ -77,6 +77,9 @@ async fn serve(
     let caller = authorized?;
     let query = Query::of(&request)?;
     let trial = trial(&query)?;
+    if route.changes() && !trial {
+        read_only::check(api)?;
+    }
     if !api.delete_enabled && route.deletes() && !trial {
         return Err(ApiError::new(
             StatusCode::METHOD_NOT_ALLOWED,

@@ -272,7 +272,20 @@ pub(in crate::http) fn rejected(why: BadCredentials, challenge: String, wrong: &
         BadCredentials::Wait(time) => {
             throttle::too_many("too many wrong passwords", time).refused()
         }
+        BadCredentials::Unavailable => unavailable(),
     }
+}
+
+/// The answer while whoever knows the users cannot be asked: a client need not forget a password.
+pub(in crate::http) fn unavailable() -> ApiError {
+    ApiError::new(
+        StatusCode::SERVICE_UNAVAILABLE,
+        "UNAVAILABLE",
+        "whoever knows the users cannot be asked; the registry's log says why",
+        Value::Null,
+    )
+    .with_header(http::header::RETRY_AFTER, value(10))
+    .refused()
 }
 
 /// Tells a caller to log in.

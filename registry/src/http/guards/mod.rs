@@ -2,6 +2,7 @@
 
 pub(super) mod access;
 pub(super) mod pace;
+pub(super) mod read_only;
 pub(super) mod throttle;
 mod unread;
 

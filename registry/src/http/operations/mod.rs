@@ -1,5 +1,6 @@
-//! Fixed paths beside the API: health, metrics, tokens.
+//! Fixed paths beside the API: health, metrics, tokens, pages of others.
 
+pub(super) mod cors;
 pub(super) mod health;
 pub(super) mod metrics;
 mod oauth;

@@ -15,12 +15,20 @@ use serde_json::json;
 
 use crate::auth::{Auth, BadCredentials, Identity};
 use crate::http::answer::{self, ApiError, Refusal};
+use crate::http::guards::access::unavailable;
 use crate::http::guards::throttle;
 use crate::http::request::{Query, address};
 
 /// Longest form that is read, and how long it may take to come.
 const MAX_FORM: usize = 64 << 10;
 const TIME: Duration = Duration::from_secs(10);
+
+/// The exchange of tokens (RFC 8693), and what may be exchanged.
+const EXCHANGE: &str = "urn:ietf:params:oauth:grant-type:token-exchange";
+const TOKEN_TYPES: [&str; 2] = [
+    "urn:ietf:params:oauth:token-type:id_token",
+    "urn:ietf:params:oauth:token-type:jwt",
+];
 
 /// What a client proved, and what it asks for.
 #[derive(Debug)]
@@ -40,6 +48,8 @@ pub(in crate::http) struct Refused {
     description: String,
     /// How long to wait before another password is looked at.
     wait: Option<Duration>,
+    /// Whoever knows cannot be asked.
+    unavailable: bool,
 }
 
 impl Refused {
@@ -48,6 +58,7 @@ impl Refused {
             error: "invalid_request",
             description: description.into(),
             wait: None,
+            unavailable: false,
         }
     }
 
@@ -56,6 +67,14 @@ impl Refused {
             error: "invalid_grant",
             description: description.to_owned(),
             wait: None,
+            unavailable: false,
+        }
+    }
+
+    fn unavailable() -> Self {
+        Self {
+            unavailable: true,
+            ..Self::grant("whoever knows the users cannot be asked")
         }
     }
 
@@ -68,6 +87,9 @@ impl Refused {
 
     /// As OAuth has it, and as the rest of the registry: clients know one or the other.
     pub(in crate::http) fn response(self) -> Response {
+        if self.unavailable {
+            return unavailable().into_response();
+        }
         if let Some(time) = self.wait {
             let refused = throttle::too_many(&self.description, time).refused();
             return refused.into_response();
@@ -115,6 +137,9 @@ pub(in crate::http) async fn grant(
         _ => Err(Refused::request(format!("{name} is missing"))),
     };
     let kind = need("grant_type")?;
+    if kind == EXCHANGE {
+        return exchange(auth, &form).await;
+    }
     let service = need("service")?;
     if !auth.is_service(service) {
         return Err(Refused::request("this registry is another service"));
@@ -142,8 +167,9 @@ pub(in crate::http) async fn grant(
         _ => {
             return Err(Refused {
                 error: "unsupported_grant_type",
-                description: "password and refresh_token are supported".to_owned(),
+                description: "password, refresh_token and token-exchange are supported".to_owned(),
                 wait: None,
+                unavailable: false,
             });
         }
     };
@@ -152,6 +178,28 @@ pub(in crate::http) async fn grant(
         identity,
         scope: scope.join(" "),
         refresh_token,
+    })
+}
+
+/// A token of ours for one that a provider signed (RFC 8693): for a CI's job, which has no secret.
+async fn exchange(auth: &Arc<Auth>, form: &Query) -> Result<Grant, Refused> {
+    let kind = form.get("subject_token_type").unwrap_or_default();
+    if !TOKEN_TYPES.contains(&kind) {
+        let wanted = TOKEN_TYPES.join(" or ");
+        return Err(Refused::request(format!("subject_token_type is {wanted}")));
+    }
+    let token = form.get("subject_token").filter(|token| !token.is_empty());
+    let token = token.ok_or_else(|| Refused::request("subject_token is missing"))?;
+    let identity = auth.vouched(token).await.map_err(|_| {
+        Refused::grant(
+            "no [[oidc]] takes this token: its issuer, audience, claims or time do not fit",
+        )
+    })?;
+    let scope: Vec<&str> = form.all("scope").collect();
+    Ok(Grant {
+        identity,
+        scope: scope.join(" "),
+        refresh_token: None,
     })
 }
 
@@ -172,6 +220,7 @@ async fn login(
     login.await.map_err(|why| match why {
         BadCredentials::Wrong => wrong(),
         BadCredentials::Wait(time) => Refused::wait(time),
+        BadCredentials::Unavailable => Refused::unavailable(),
     })
 }
 

@@ -91,11 +91,8 @@ fn token(auth: &Auth, grant: oauth::Grant) -> Result<Response, ApiError> {
         .iter()
         .map(|g| format!("{}:{}:{}", g.kind, g.name, g.actions.join(",")))
         .collect();
-    let user = match &grant.identity {
-        Identity::Anonymous => "",
-        Identity::User(user) => user,
-    };
-    let (token, seconds) = auth.issue(user, granted, now()).map_err(|e| {
+    let issued = auth.issue(&grant.identity, granted, now());
+    let (token, seconds) = issued.map_err(|e| {
         tracing::error!(error = %e, "a token could not be written");
         ApiError::new(
             StatusCode::INTERNAL_SERVER_ERROR,

@@ -26,7 +26,7 @@ use crate::auth::rules::Access;
 use crate::auth::sessions::Sessions;
 use crate::http::answer::{ApiError, Refusal, Served, empty, value};
 use crate::http::api::Api;
-use crate::http::guards::throttle;
+use crate::http::guards::{read_only, throttle};
 use crate::http::operations::health;
 use crate::http::request::Query;
 use crate::route::RouteError;
@@ -200,6 +200,10 @@ async fn change(view: &View<'_>, page: Page, form: &Query) -> Result<Done, Stop>
     match page {
         Page::Login => login::enter(view, form).await,
         Page::Logout => login::leave(view),
+        Page::Remove(..) | Page::Past(..) if view.api.is_read_only() => {
+            read_only::check(view.api)?;
+            Err(Stop::Elsewhere(ROOT.to_owned()))
+        }
         Page::Remove(name, reference) => remove::remove(view, &name, reference.as_ref()).await,
         Page::Past(name, tag) => past::restore(view, &name, &tag, form).await,
         _ => Err(RouteErrorOf(&Method::POST).into()),

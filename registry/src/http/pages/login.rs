@@ -1,5 +1,7 @@
 //! In and out.
 
+use std::sync::Arc;
+
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use maud::html;
@@ -9,7 +11,8 @@ use super::form;
 use super::path::{self, ROOT, onward};
 use super::stop::Stop;
 use super::view::View;
-use crate::auth::{BadCredentials, Identity};
+use crate::auth::{BadCredentials, Identity, Proof};
+use crate::http::guards::access::unavailable;
 use crate::http::guards::throttle;
 use crate::http::request::{Query, address};
 
@@ -68,16 +71,20 @@ pub(super) async fn enter(view: &View<'_>, form: &Query) -> Result<Done, Stop> {
     let header = format!("Basic {pair}");
     match auth.login(Some(&header), address(view.request)).await {
         Ok(Identity::User(user)) => {
-            let Some(stamp) = auth.password_stamp(&user) else {
+            // A token, of whatever kind, is for programs: it ends by itself.
+            let own = *user.proof() == Proof::Password;
+            let stamp = auth.password_stamp(&user).filter(|_| own);
+            let Some(stamp) = stamp else {
                 return page(view, Some((&user, wrong)));
             };
             // What the browser had until now is worth nothing from now on.
             view.sessions.end(view.visitor.visit());
-            let visit = view.sessions.begin(user, stamp)?;
+            let visit = view.sessions.begin(Arc::from(&*user), stamp)?;
             let cookie = view.visitor.cookie_of(&visit);
             let next = onward(view.parameter("next")).to_owned();
             Ok(Done::Onward(next, Some(cookie)))
         }
+        Err(BadCredentials::Unavailable) => Err(unavailable().into()),
         Err(BadCredentials::Wait(time)) => {
             let why = "too many wrong passwords: wait a while, then try again";
             Err(throttle::too_many(why, time).refused().into())

@@ -53,7 +53,8 @@ impl Visitor {
             auth.follow().await;
             user = sessions.user(visit, |user| auth.password_stamp(user));
         }
-        let identity = user.clone().map_or(Identity::Anonymous, Identity::User);
+        let named = |user: Arc<str>| Identity::User(user.into());
+        let identity = user.clone().map_or(Identity::Anonymous, named);
         Ok(Self {
             caller: Caller::of(api.auth.as_ref(), identity),
             user,

@@ -9,5 +9,5 @@ mod sender;
 pub(super) use id::{RequestId, request_id};
 pub(super) use query::{Query, encode};
 pub(super) use range::{Part, Wanted, chunk, wanted};
-pub use sender::{ClientCertificate, Peer};
-pub(super) use sender::{address, host, origin, peer};
+pub use sender::{ClientCertificate, Peer, SocketPeer};
+pub(super) use sender::{address, host, origin, peer, see_through, shown};

@@ -5,6 +5,8 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use http::header::{FORWARDED, HOST};
 use http::request::Parts;
 
+use crate::proxies::{Hop, TrustedProxies, first_element};
+
 /// The address at the other end of a request's connection, as an extension of the request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Peer(pub SocketAddr);
@@ -12,6 +14,42 @@ pub struct Peer(pub SocketAddr);
 /// The client proved to have a certificate that is asked for, as an extension of the request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ClientCertificate;
+
+/// The other end is a program of this machine, over a unix socket: an extension of the request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SocketPeer;
+
+/// What trusted proxies say of the client, as an extension of the request; there is one wherever
+/// the settings name proxies, an empty one where none of them asks.
+#[derive(Clone, Debug, Default)]
+struct Seen {
+    proto: Option<String>,
+    host: Option<String>,
+}
+
+/// Sees through the proxies that are trusted: from here on a request is the client's own.
+pub(in crate::http) fn see_through(proxies: &TrustedProxies, request: &mut Parts) {
+    let hop = match (peer(request), request.extensions.get::<SocketPeer>()) {
+        (Some(peer), _) => Hop::Address(peer.ip()),
+        (None, Some(SocketPeer)) => Hop::Socket,
+        (None, None) => return,
+    };
+    let via = proxies.via(hop, &request.headers).unwrap_or_default();
+    if let Some(client) = via.client {
+        request.extensions.insert(Peer(client));
+    }
+    let (proto, host) = (via.proto, via.host);
+    request.extensions.insert(Seen { proto, host });
+}
+
+/// A peer for logs; a port that is not known is left out.
+pub(in crate::http) fn shown(peer: Option<SocketAddr>) -> String {
+    match peer {
+        None => "-".to_owned(),
+        Some(peer) if peer.port() == 0 => peer.ip().to_string(),
+        Some(peer) => peer.to_string(),
+    }
+}
 
 /// Who is at the other end, where that is known.
 pub(in crate::http) fn peer(request: &Parts) -> Option<SocketAddr> {
@@ -23,73 +61,35 @@ pub(in crate::http) fn address(request: &Parts) -> IpAddr {
     peer(request).map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |peer| peer.ip())
 }
 
-/// Scheme and host as the client sees them: what the first proxy on the way says of it (RFC 7239,
-/// or the headers before that), else how this server was asked.
+/// Scheme and host as the client sees them: what the proxies on the way say of it (RFC 7239, or
+/// the headers before that), else how this server was asked. Where the settings name no proxies,
+/// anybody is believed: it is the sender alone who is told.
 pub(in crate::http) fn origin(request: &Parts, scheme: &str) -> String {
-    let text = |name: &str| request.headers.get(name)?.to_str().ok();
-    let first = |name: &str| {
-        let first = text(name)?.split(',').next()?.trim();
-        (!first.is_empty()).then_some(first)
-    };
-    let said = text(FORWARDED.as_str()).map(forwarded).unwrap_or_default();
-    let proto = said.proto.as_deref().or_else(|| first("x-forwarded-proto"));
-    let scheme = match proto {
+    let seen = request.extensions.get::<Seen>().cloned();
+    let seen = seen.unwrap_or_else(|| anybody(request));
+    let scheme = match &seen.proto {
         Some(proto) if proto.eq_ignore_ascii_case("https") => "https",
         _ => scheme,
     };
-    let other = said.host.as_deref().or_else(|| first("x-forwarded-host"));
     let fits = |host: &&str| host.parse::<http::uri::Authority>().is_ok();
-    let host = other.filter(fits).or_else(|| host(request));
+    let other = seen.host.as_deref().filter(fits);
+    let host = other.or_else(|| host(request));
     format!("{scheme}://{}", host.unwrap_or("localhost"))
 }
 
-/// What the first element of a `Forwarded` header says.
-#[derive(Debug, Default, PartialEq, Eq)]
-struct Said {
-    proto: Option<String>,
-    host: Option<String>,
-}
-
-/// Reads the first element: `name=value` pairs between semicolons, up to a comma; values may be
-/// quoted, and hold both then (RFC 7239, section 4).
-fn forwarded(header: &str) -> Said {
-    let mut said = Said::default();
-    let mut rest = header;
-    loop {
-        let Some((name, after)) = rest.split_once('=') else {
-            return said;
-        };
-        let (value, after) = match after.strip_prefix('"') {
-            None => {
-                let end = after.find([';', ',']).unwrap_or(after.len());
-                (after[..end].trim().to_owned(), &after[end..])
-            }
-            Some(quoted) => unquoted(quoted),
-        };
-        match name.trim().to_ascii_lowercase().as_str() {
-            "proto" => said.proto = Some(value),
-            "host" => said.host = Some(value),
-            _ => {}
-        }
-        match after.trim_start().strip_prefix(';') {
-            Some(next) => rest = next,
-            None => return said,
-        }
+/// What the first proxy on the way says, whoever that is.
+fn anybody(request: &Parts) -> Seen {
+    let text = |name: &str| request.headers.get(name)?.to_str().ok();
+    let first = |name: &str| {
+        let first = text(name)?.split(',').next()?.trim();
+        (!first.is_empty()).then(|| first.to_owned())
+    };
+    let said = text(FORWARDED.as_str()).and_then(first_element);
+    let said = said.unwrap_or_default();
+    Seen {
+        proto: said.proto.or_else(|| first("x-forwarded-proto")),
+        host: said.host.or_else(|| first("x-forwarded-host")),
     }
-}
-
-/// A quoted text from behind its first quote, and what comes after it.
-fn unquoted(text: &str) -> (String, &str) {
-    let mut value = String::new();
-    let mut chars = text.char_indices();
-    while let Some((at, c)) = chars.next() {
-        match c {
-            '"' => return (value, &text[at + 1..]),
-            '\\' => value.extend(chars.next().map(|(_, c)| c)),
-            c => value.push(c),
-        }
-    }
-    (value, "")
 }
 
 /// The host that was asked.

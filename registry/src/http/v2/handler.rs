@@ -14,7 +14,7 @@ use super::{blobs, listing, manifests, origin, uploads};
 use crate::events::RequestOrigin;
 use crate::http::answer::{ApiError, Served, json};
 use crate::http::api::Api;
-use crate::http::guards::{Caller, access, throttle};
+use crate::http::guards::{Caller, access, read_only, throttle};
 use crate::route::Route;
 
 /// Answers a request for the API, and one for a path that is nowhere.
@@ -52,6 +52,9 @@ async fn serve(
     let caller = authorized?;
     let empty = body.is_end_stream();
     let _slot = throttle::upload(api, &route, &request, caller.name(), empty)?;
+    if route.changes() {
+        read_only::check(api)?;
+    }
     if !api.delete_enabled && matches!(route, Route::DeleteManifest(..) | Route::DeleteBlob(..)) {
         return Err(ApiError::new(
             StatusCode::METHOD_NOT_ALLOWED,

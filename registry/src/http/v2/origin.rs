@@ -8,7 +8,7 @@ use http::request::Parts;
 use crate::events::{Action, Origin, RequestOrigin};
 use crate::http::api::Api;
 use crate::http::guards::Caller;
-use crate::http::request::{host, peer, request_id};
+use crate::http::request::{host, peer, request_id, shown};
 use crate::route::Route;
 
 /// What webhooks are told about a request; nothing, when none wants to hear of what it may do.
@@ -37,7 +37,7 @@ pub(in crate::http) fn acting(
     let agent = request.headers.get(USER_AGENT);
     Some(Arc::new(Origin {
         id: request_id(request),
-        addr: peer(request).map_or_else(String::new, |addr| addr.to_string()),
+        addr: peer(request).map_or_else(String::new, |peer| shown(Some(peer))),
         host: host(request).unwrap_or_default().to_owned(),
         method: request.method.to_string(),
         user_agent: agent

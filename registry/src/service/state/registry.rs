@@ -196,6 +196,8 @@ fn close_to_others(data_dir: &Path) {
         "lock",
         "token.key",
         "htpasswd",
+        "tokens.json",
+        "tokens.lock",
     ] {
         keep_private(&data_dir.join(name));
     }

@@ -1,0 +1,153 @@
+//! What `rregistry serve` takes up while it runs.
+
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use oci::causes::with_causes;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::Notify;
+use tokio::task::{JoinError, JoinHandle};
+
+use super::failure::Failure;
+use crate::auth::Auth;
+use crate::config::Settings;
+use crate::reload::{Read, Source, follow};
+use crate::sync::{blocking, lock};
+use crate::tls::Reloading;
+
+/// Settings that count at once when their file changes, beside those of `auth`.
+const AT_ONCE: [&str; 4] = ["access", "groups", "oidc", "storage.read_only"];
+
+/// How settings are read.
+pub(super) type ReadSettings = Arc<dyn Fn() -> Result<Settings, Failure> + Send + Sync>;
+
+/// What is followed.
+pub(super) struct Followed {
+    /// The file of settings, and how it is read with all that overrides it.
+    pub(super) file: Option<PathBuf>,
+    pub(super) read: ReadSettings,
+    /// The settings of the start.
+    pub(super) settings: Settings,
+    pub(super) auth: Option<Arc<Auth>>,
+    pub(super) tls: Option<Reloading>,
+    pub(super) read_only: Arc<AtomicBool>,
+}
+
+/// What a task failed with, in words.
+struct Failed(String);
+
+impl From<JoinError> for Failed {
+    fn from(e: JoinError) -> Self {
+        Self(e.to_string())
+    }
+}
+
+impl Followed {
+    /// Follows all of it: every `interval` where there is one, and on SIGHUP.
+    pub(super) fn follow(self, interval: Option<Duration>) -> Result<[JoinHandle<()>; 2], Failure> {
+        let mut hangup = signal(SignalKind::hangup())?;
+        let all = Arc::<Notify>::default();
+        let told = Arc::clone(&all);
+        let signals = tokio::spawn(async move {
+            while hangup.recv().await.is_some() {
+                told.notify_one();
+            }
+        });
+        Ok([follow(self.sources(), interval, all), signals])
+    }
+
+    fn sources(self) -> Vec<Source> {
+        let mut sources = Vec::new();
+        if let Some(tls) = self.tls {
+            let files = tls.files();
+            let read = move || certificates(tls.clone());
+            sources.push(Source::new("certificates", move || files.clone(), read));
+        }
+        if let Some(auth) = self.auth.clone() {
+            let again = Arc::clone(&auth);
+            // They are followed by whoever looks for a user.
+            let read = move || passwords(Arc::clone(&again));
+            sources.push(Source::new("passwords", Vec::new, read));
+            let again = Arc::clone(&auth);
+            let read = move || keys(Arc::clone(&again));
+            sources.push(Source::new("keys for tokens", move || auth.files(), read));
+        }
+        if let Some(file) = self.file {
+            let settings = Arc::new(Changing {
+                read: self.read,
+                now: Mutex::new(self.settings),
+                auth: self.auth,
+                read_only: self.read_only,
+            });
+            let read = move || {
+                let settings = Arc::clone(&settings);
+                async move { settings.take_up().await }
+            };
+            sources.push(Source::new("settings", move || vec![file.clone()], read));
+        }
+        sources
+    }
+}
+
+async fn certificates(tls: Reloading) -> Read {
+    let read = blocking(move || tls.reload().map_err(|e| Failed(e.to_string())));
+    read.await.map_err(|Failed(why)| why)?;
+    Ok(Some("tls.cert, tls.key".to_owned()))
+}
+
+async fn passwords(auth: Arc<Auth>) -> Read {
+    let read = blocking(move || auth.reload_passwords().map_err(|e| Failed(e.to_string())));
+    let any = read.await.map_err(|Failed(why)| why)?;
+    Ok(any.then(|| "auth.htpasswd".to_owned()))
+}
+
+async fn keys(auth: Arc<Auth>) -> Read {
+    if auth.follows_keys() {
+        auth.read_again().await.map_err(|e| e.to_string())?;
+        return Ok(Some("the key for tokens, or a token server's".to_owned()));
+    }
+    Ok(None)
+}
+
+/// The file of settings while it changes.
+struct Changing {
+    read: ReadSettings,
+    now: Mutex<Settings>,
+    auth: Option<Arc<Auth>>,
+    read_only: Arc<AtomicBool>,
+}
+
+impl Changing {
+    async fn take_up(self: Arc<Self>) -> Read {
+        let done = blocking(move || self.change().map_err(|e| Failed(with_causes(&*e))));
+        done.await.map_err(|Failed(why)| why)
+    }
+
+    /// Takes up what counts at once, and says what else was changed.
+    fn change(&self) -> Result<Option<String>, Failure> {
+        let settings = (self.read)()?;
+        let config = settings.clone().check()?;
+        let changed = lock(&self.now).differences(&settings);
+        if changed.is_empty() {
+            return Ok(None);
+        }
+        if let Some(auth) = &self.auth {
+            auth.change(&config.auth)?;
+        }
+        self.read_only.store(config.read_only, Relaxed);
+        *lock(&self.now) = settings;
+        let logs_in = self.auth.is_some();
+        let (at_once, later): (Vec<&str>, Vec<&str>) = changed
+            .into_iter()
+            .partition(|name| AT_ONCE.contains(name) || logs_in && name.starts_with("auth."));
+        if !later.is_empty() {
+            tracing::warn!(
+                settings = later.join(", "),
+                "settings were changed that need a restart"
+            );
+        }
+        Ok((!at_once.is_empty()).then(|| at_once.join(", ")))
+    }
+}
