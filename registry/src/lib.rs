@@ -12,6 +12,7 @@
 //! | [`route`] | `(method, path) → Route`, pure |
 //! | [`webhook`] | events sent to those who are told |
 //! | [`service`] | the rules; no HTTP, no SQL |
+//! | [`mirror`] | other registries, asked for what is not here |
 //! | [`policy`] | which tags never move, and which go after a time; pure |
 //! | [`quota`] | how much may be stored, and what is promised; pure |
 //! | [`meta`] | all SQL: repositories, links, manifests, tags |
@@ -40,6 +41,7 @@ pub mod limits;
 pub mod linger;
 pub mod meta;
 pub mod metrics;
+pub mod mirror;
 pub mod name;
 pub mod outgoing;
 mod pattern;

@@ -41,6 +41,7 @@ mod interrupted;
 mod isolation;
 mod layers;
 mod lists;
+mod mirror;
 mod mounts;
 mod networked;
 mod networks;

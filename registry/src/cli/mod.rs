@@ -12,6 +12,7 @@ mod serve;
 mod settings;
 mod usage;
 mod user;
+mod warm;
 
 use std::process::ExitCode;
 
@@ -49,6 +50,7 @@ enum Command {
     Export(export::Export),
     Import(import::Import),
     ImportDistribution(import_distribution::ImportDistribution),
+    Warm(warm::Warm),
     Config(config::Config),
     #[command(subcommand)]
     User(user::User),
@@ -72,6 +74,7 @@ pub fn main() -> ExitCode {
         Command::Usage(options) => usage::run(options),
         Command::Export(options) => export::run(options),
         Command::Import(options) => import::run(options),
+        Command::Warm(options) => warm::run(options),
         Command::Config(options) => config::run(&options),
         Command::User(command) => user::run(command),
         Command::Completions { shell } => {

@@ -20,6 +20,7 @@ use crate::control;
 use crate::events::Subscribers;
 use crate::http::{Api, router};
 use crate::metrics::Metrics;
+use crate::mirror::Mirror;
 use crate::server::{Patience, Server};
 use crate::service::{CollectOptions, Registry};
 use crate::tls::Reloading;
@@ -116,6 +117,7 @@ async fn serve(config: Config, data_dir: &Path) -> Result<(), Failure> {
     let registry = Registry::with_policy(data_dir, config.policy.clone()).await?;
     let registry = Arc::new(registry.telling(subscribers));
     let deliveries = Deliveries::start(&registry).await?;
+    let mirror = Mirror::open(&config.mirror, &registry).await?;
     let auth = Auth::open(&config.auth, data_dir)?.map(Arc::new);
     if let Some(auth) = auth.clone() {
         // The token server may start later than we do.
@@ -149,6 +151,7 @@ async fn serve(config: Config, data_dir: &Path) -> Result<(), Failure> {
         data_dir,
         Arc::clone(&registry),
         Arc::clone(&metrics),
+        mirror.clone(),
         // Sent or dropped, it is the end.
         async { closing.await.unwrap_or_default() },
     )?;
@@ -163,6 +166,9 @@ async fn serve(config: Config, data_dir: &Path) -> Result<(), Failure> {
             .backup_interval
             .map(|interval| back_up(Arc::clone(&registry), interval)),
         Some(reload(auth.clone(), tls.clone())?),
+        mirror
+            .clone()
+            .map(|mirror| tokio::spawn(mirror.run_limits())),
     ];
     let scheme = if tls.is_some() { "https" } else { "http" };
     out(&format!("listening on {scheme}://{bound}\n"))?;
@@ -176,7 +182,7 @@ async fn serve(config: Config, data_dir: &Path) -> Result<(), Failure> {
         collecting.stop_collecting();
         let _ = stopped.send(Instant::now());
     };
-    let api = Api::new(Arc::clone(&registry), auth, metrics, &config);
+    let api = Api::new(Arc::clone(&registry), auth, metrics, &config).mirroring(mirror);
     server.run(router(api), stop, config.drain).await;
     let drained = stopped_at.await.map_or(Duration::ZERO, |at| at.elapsed());
     deliveries.stop(config.drain.saturating_sub(drained)).await;

@@ -7,9 +7,11 @@ use std::time::Duration;
 use super::error::{ConfigError, wrong};
 use super::listen::ListenAddr;
 use super::login;
+use super::mirroring;
 use super::settings::Settings;
 use crate::auth::settings as auth;
 use crate::events::Webhook;
+use crate::mirror::settings::MirrorSettings;
 use crate::policy::Policy;
 use crate::quota::Quotas;
 use crate::units::size;
@@ -91,6 +93,8 @@ pub struct Config {
     pub policy: Policy,
     /// Who is told what happens.
     pub webhooks: Vec<Webhook>,
+    /// What is mirrored.
+    pub mirror: MirrorSettings,
 }
 
 impl Settings {
@@ -108,6 +112,7 @@ impl Settings {
         let sparse = self.boolean("manifests.sparse_indexes")?;
         let delete_needed = self.boolean("delete.needed")?;
         let no_pulls = self.list("pulls.ignore_agents")?;
+        let mirror = mirroring::mirror(&self)?;
         Ok(Config {
             addr: self.parse("addr")?,
             url: self
@@ -140,6 +145,7 @@ impl Settings {
                 no_pulls,
             },
             webhooks: self.lists.webhook,
+            mirror,
         })
     }
 

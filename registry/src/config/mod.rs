@@ -11,6 +11,7 @@
 //! | [`check`] | what that makes: [`Config`] |
 //! | [`listen`] | where to listen |
 //! | [`login`] | the part of it that says how clients log in |
+//! | [`mirroring`] | the part of it that says what is mirrored |
 //! | [`error`] | what is wrong with settings |
 
 mod check;
@@ -18,6 +19,7 @@ mod error;
 mod keys;
 mod listen;
 mod login;
+mod mirroring;
 mod settings;
 
 pub use check::{Config, Limits, Tls};

@@ -11,6 +11,7 @@ use super::error::{ConfigError, wrong};
 use super::keys::{KEYS, LISTS, PREFIX, env_name, similar, similar_variable};
 use crate::auth::rules::Rule;
 use crate::events::Webhook;
+use crate::mirror::settings::Upstream;
 use crate::policy::{Immutable, Retention};
 use crate::quota::Quota;
 use crate::units::duration;
@@ -30,6 +31,8 @@ pub(super) struct Lists {
     pub(super) quota: Vec<Quota>,
     #[serde(default)]
     pub(super) webhook: Vec<Webhook>,
+    #[serde(default)]
+    pub(super) upstream: Vec<Upstream>,
 }
 
 /// Settings as they came, before they are checked.

@@ -11,6 +11,7 @@ use crate::auth::Auth;
 use crate::config::{Config, Limits};
 use crate::limits::{Client, Open, Rates};
 use crate::metrics::Metrics;
+use crate::mirror::Mirror;
 use crate::service::{Registry, UploadLimits};
 
 /// What requests are served with.
@@ -30,6 +31,8 @@ pub struct Api {
     pub(super) access_log: Option<AccessLog>,
     pub(super) throttle: Throttle,
     pub(super) body_idle: Option<Duration>,
+    /// Other registries that are asked for what is not here.
+    pub(super) mirror: Option<Arc<Mirror>>,
 }
 
 impl Api {
@@ -47,7 +50,13 @@ impl Api {
             access_log: None,
             throttle: Throttle::default(),
             body_idle: None,
+            mirror: None,
         }
+    }
+
+    /// The same beside a mirror.
+    pub fn mirroring(self, mirror: Option<Arc<Mirror>>) -> Self {
+        Self { mirror, ..self }
     }
 
     /// An API as the configuration has it.
