@@ -2,7 +2,7 @@
 .DEFAULT_GOAL := help
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
-.PHONY: help build demo test soak lint fmt bench install clean-demo
+.PHONY: help build demo test soak lint fmt bench dist install clean-demo
 
 CARGO ?= cargo
 PREFIX ?= /usr/local
@@ -49,6 +49,10 @@ bench: ## Compare with docker, buildah and docker-registry on this machine (need
 	$(CARGO) build --release --bins
 	$(CARGO) build --release -p registry --example load
 	benches/peers.sh all
+
+dist: ## Make static programs, manual pages, Debian packages (target/dist)
+	@scripts/install-deps.sh dist
+	@scripts/dist.sh target/dist
 
 install: ## Install the two programs under PREFIX (/usr/local)
 	$(CARGO) build --release --bins

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Installs the Debian packages that a make target needs, if any of them is missing.
 #
-# Usage: scripts/install-deps.sh build|demo|lint|test
+# Usage: scripts/install-deps.sh build|demo|dist|lint|test
 #
 # Nothing happens when all are there. Installing needs root on a Debian-like system; anywhere else
 # a missing package is reported and the target goes on, and tests say what they skip for want of
@@ -23,6 +23,7 @@ tools=(qemu-user-static attr debootstrap uidmap passt iproute2 nftables iptables
 case "${1:-}" in
 build) packages=("${build[@]}") ;;
 demo) packages=("${build[@]}" "${demo[@]}") ;;
+dist) packages=("${build[@]}" musl-tools binutils) ;;
 lint) packages=("${build[@]}" shellcheck) ;;
 test) packages=("${build[@]}" "${demo[@]}" "${clients[@]}" "${tools[@]}") ;;
 -h | --help)
@@ -30,7 +31,7 @@ test) packages=("${build[@]}" "${demo[@]}" "${clients[@]}" "${tools[@]}") ;;
     exit 0
     ;;
 *)
-    log "usage: $0 build|demo|lint|test"
+    log "usage: $0 build|demo|dist|lint|test"
     exit 2
     ;;
 esac

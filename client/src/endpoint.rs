@@ -139,6 +139,15 @@ impl Endpoint {
         Ok(url)
     }
 
+    /// `/v1/TAIL`: what is left of Docker's first API.
+    pub(crate) fn first_api(&self, tail: &str) -> Result<Url, Error> {
+        let url = self.base.join(&format!("/v1/{tail}"));
+        url.map_err(|_| Error::Protocol {
+            what: format!("{}v1/{tail}", self.base),
+            reason: "is no URL".to_owned(),
+        })
+    }
+
     /// The path of a repository on this server.
     pub(crate) fn path(&self, repository: &Repository) -> String {
         self.at(repository.path())

@@ -1,9 +1,13 @@
-//! Looking for images by a word: Docker Hub's index, and the catalogs of other registries.
+//! Looking for images by a word: Docker Hub's index, registries that can search as that does, and
+//! the catalogs of all others.
 
-use reqwest::{StatusCode, Url};
+use reqwest::{Method, StatusCode, Url};
 use serde::Deserialize;
 
 use crate::Client;
+use crate::auth::Scopes;
+use crate::call::Call;
+use crate::endpoint::Endpoint;
 use crate::error::Error;
 use crate::http::{classify, read_capped};
 
@@ -29,13 +33,12 @@ pub struct Match {
 
 #[derive(Deserialize)]
 struct Answer {
-    #[serde(default)]
     results: Vec<Match>,
 }
 
 impl Client {
-    /// Images of a registry whose names have `term` in them, at most `limit`; Docker Hub looks for
-    /// it in its own way.
+    /// Images of a registry that `term` finds, at most `limit`. Docker Hub and registries that can
+    /// search look for it in their own way; of others it is names with `term` in them.
     ///
     /// # Errors
     /// Transport errors, and what the registry refuses.
@@ -48,14 +51,50 @@ impl Client {
         if registry == HUB {
             return self.search_hub(term, limit).await;
         }
+        let endpoint = self.registry(registry).await?;
+        let full = |name: &str| format!("{registry}/{name}");
+        if let Some(mut found) = self.search_first_api(&endpoint, term, limit).await? {
+            found.truncate(limit);
+            for found in &mut found {
+                found.name = full(&found.name);
+            }
+            return Ok(found);
+        }
         let wanted = term.to_lowercase();
         let names = self.catalog(registry).await?.into_iter();
         let found = names.filter(|name| name.contains(&wanted)).take(limit);
-        let full = |name: String| Match {
-            name: format!("{registry}/{name}"),
+        let found = found.map(|name| Match {
+            name: full(&name),
             ..Match::default()
-        };
-        Ok(found.map(full).collect())
+        });
+        Ok(found.collect())
+    }
+
+    /// What `/v1/search` answers; `None` where there is no such thing.
+    async fn search_first_api(
+        &self,
+        endpoint: &Endpoint,
+        term: &str,
+        limit: usize,
+    ) -> Result<Option<Vec<Match>>, Error> {
+        let what = "search";
+        let mut url = endpoint.first_api("search")?;
+        url.query_pairs_mut()
+            .append_pair("q", term)
+            .append_pair("n", &limit.to_string());
+        let call = Call::new(Method::GET, url, Scopes::catalog());
+        let (response, _) = self.send(endpoint, &call).await?;
+        match response.status() {
+            StatusCode::OK => {}
+            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN | StatusCode::TOO_MANY_REQUESTS => {
+                return Err(self.refuse(endpoint, &call, response).await);
+            }
+            _ => return Ok(None),
+        }
+        let body = read_capped(response, MAX_ANSWER, self.config().idle_timeout, what).await?;
+        // A page for people, which some have at every path, is no answer.
+        let answer: Option<Answer> = serde_json::from_slice(&body).ok();
+        Ok(answer.map(|answer| answer.results))
     }
 
     async fn search_hub(&self, term: &str, limit: usize) -> Result<Vec<Match>, Error> {

@@ -16,6 +16,7 @@
 //! | [`archive`] | `docker save` archives and OCI image layouts |
 //! | [`blob`] | the `BlobStore` trait, and its disk and memory implementations |
 //! | [`causes`] | errors with what caused them |
+//! | [`mapped`] | files that are mapped, on a full disk |
 
 pub mod archive;
 pub mod blob;
@@ -25,6 +26,7 @@ pub mod descriptor;
 pub mod digest;
 pub mod layer;
 pub mod manifest;
+pub mod mapped;
 pub mod media_type;
 mod null;
 pub mod platform;

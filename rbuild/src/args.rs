@@ -25,6 +25,7 @@ use crate::commands::lint::LintArgs;
 use crate::commands::load::LoadArgs;
 use crate::commands::login::LoginArgs;
 use crate::commands::logout::LogoutArgs;
+use crate::commands::man::ManArgs;
 use crate::commands::manifest::ManifestCommand;
 use crate::commands::network::NetworkCommand;
 use crate::commands::prune::{CachePruneArgs, ImagePruneArgs, PruneArgs, SystemPruneArgs};
@@ -256,6 +257,10 @@ pub enum Command {
     /// What fits where a word is being typed, for the completion scripts
     #[command(name = "__complete", hide = true)]
     Complete(CompleteArgs),
+
+    /// Manual pages, for packages
+    #[command(name = "__man", hide = true)]
+    Man(ManArgs),
 
     /// Show the version
     Version(VersionArgs),

@@ -8,8 +8,8 @@ use crate::app::App;
 use crate::args::{self, BuilderCommand, Cli, Command, ImageCommand, SystemCommand};
 use crate::commands::{
     bake, build, builds, completions, container, debug, df, events, explain, export, fsck, history,
-    images, imagetools, import, info, inspect, lint, load, login, logout, manifest, network, prune,
-    pull, push, rmi, save, search, tag, version, volume,
+    images, imagetools, import, info, inspect, lint, load, login, logout, man, manifest, network,
+    prune, pull, push, rmi, save, search, tag, version, volume,
 };
 use crate::failure::{Failure, Outcome};
 use crate::limits;
@@ -178,6 +178,7 @@ async fn dispatch(app: &App, command: Command) -> Outcome {
         Command::Debug(command) => debug::run(app, command).await,
         Command::Completions(args) => completions::run(app, &args, args::command()),
         Command::Complete(args) => completions::complete(app, args, args::command()).await,
+        Command::Man(args) => man::run(&args, args::command()),
         Command::Version(args) => version::run(app, &args),
     }
 }

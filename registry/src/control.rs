@@ -23,9 +23,10 @@ use tokio::task::JoinHandle;
 
 use crate::metrics::Metrics;
 use crate::mirror::{Mirror, WarmOptions, Warmed};
+use crate::operate::{Operation, operate};
 use crate::service::{
-    CollectOptions, Collected, ExportOptions, Exported, ImportOptions, Imported, Registry,
-    ServiceError, UsageReport,
+    BackedUp, BackupOptions, CollectOptions, Collected, ExportOptions, Exported, ImportOptions,
+    Imported, Registry, RestoreOptions, ServiceError, UsageReport,
 };
 
 /// Bytes of an answer that are read at most.
@@ -86,6 +87,9 @@ pub fn listen(
         .route("/usage", post(usage))
         .route("/export", post(export))
         .route("/import", post(import))
+        .route("/operate", post(operation))
+        .route("/backup", post(backup))
+        .route("/restore", post(restore))
         .route("/warm", post(warm))
         .with_state(Arc::new(Control {
             registry,
@@ -123,12 +127,27 @@ async fn import(State(control): State<Arc<Control>>, Json(what): Json<ImportOpti
 
 async fn warm(State(control): State<Arc<Control>>, Json(what): Json<WarmOptions>) -> Response {
     match &control.mirror {
-        Some(mirror) => answer(Ok(mirror.warm(&what).await)),
+        Some(mirror) => answer(Ok::<_, ServiceError>(mirror.warm(&what).await)),
         None => (StatusCode::CONFLICT, "it has no [[upstream]]").into_response(),
     }
 }
 
-fn answer<T: Serialize>(done: Result<T, ServiceError>) -> Response {
+async fn operation(State(control): State<Arc<Control>>, Json(what): Json<Operation>) -> Response {
+    answer(operate(&control.registry, &what).await)
+}
+
+async fn backup(State(control): State<Arc<Control>>, Json(what): Json<BackupOptions>) -> Response {
+    answer(control.registry.back_up_to(&what).await)
+}
+
+async fn restore(
+    State(control): State<Arc<Control>>,
+    Json(what): Json<RestoreOptions>,
+) -> Response {
+    answer(control.registry.restore(&what).await)
+}
+
+fn answer<T: Serialize>(done: Result<T, impl std::fmt::Display>) -> Response {
     match done {
         Ok(done) => Json(done).into_response(),
         Err(e) => (StatusCode::INTERNAL_SERVER_ERROR, e.to_string()).into_response(),
@@ -203,6 +222,39 @@ pub async fn request_warm(
     options: &WarmOptions,
 ) -> Result<Option<Warmed>, ControlError> {
     request(data_dir, "/warm", options).await
+}
+
+/// Has the registry that serves `data_dir` do what an operator wants; `None` when none does.
+///
+/// # Errors
+/// [`ControlError`].
+pub async fn request_operation(
+    data_dir: &Path,
+    operation: &Operation,
+) -> Result<Option<serde_json::Value>, ControlError> {
+    request(data_dir, "/operate", operation).await
+}
+
+/// Lets the registry that serves `data_dir` write a backup; `None` when none does.
+///
+/// # Errors
+/// [`ControlError`].
+pub async fn request_backup(
+    data_dir: &Path,
+    options: &BackupOptions,
+) -> Result<Option<BackedUp>, ControlError> {
+    request(data_dir, "/backup", options).await
+}
+
+/// Lets the registry that serves `data_dir` put a backup back; `None` when none does.
+///
+/// # Errors
+/// [`ControlError`].
+pub async fn request_restore(
+    data_dir: &Path,
+    options: &RestoreOptions,
+) -> Result<Option<Imported>, ControlError> {
+    request(data_dir, "/restore", options).await
 }
 
 async fn request<Q: Serialize, A: DeserializeOwned>(

@@ -9,7 +9,7 @@
 //! | [`linger`] | closing a connection without losing the answer |
 //! | [`tls`] | certificates, read again when told to |
 //! | [`http`] | requests into calls of the service, and its answers back |
-//! | [`route`] | `(method, path) → Route`, pure |
+//! | [`route`], [`admin_route`] | `(method, path) → Route`, pure |
 //! | [`webhook`] | events sent to those who are told |
 //! | [`service`] | the rules; no HTTP, no SQL |
 //! | [`mirror`] | other registries, asked for what is not here |
@@ -21,20 +21,24 @@
 //! | [`auth`] | users, passwords and access rules |
 //! | [`limits`] | how much a client may have at once, and how often it may ask; pure |
 //! | [`config`] | every setting |
+//! | [`operate`] | what operators do, as values |
 //! | [`control`] | commands to a running registry |
 //! | [`metrics`] | counters |
 //! | [`outgoing`] | requests that the registry itself sends |
+//! | [`describe`] | what an image tells of itself; pure |
 //! | [`cache`] | a bounded cache that the writer keeps coherent |
 //! | [`name`] | what requests name, as types |
 //! | [`clock`], [`pattern`], [`units`] | the time, patterns for names, sizes and times as text |
 //! | [`sync`] | locks and blocking work |
 
+pub mod admin_route;
 pub mod auth;
 pub mod cache;
 pub mod cli;
 mod clock;
 pub mod config;
 pub mod control;
+mod describe;
 pub mod events;
 pub mod http;
 pub mod limits;
@@ -43,6 +47,7 @@ pub mod meta;
 pub mod metrics;
 pub mod mirror;
 pub mod name;
+pub mod operate;
 pub mod outgoing;
 mod pattern;
 pub mod policy;

@@ -66,7 +66,7 @@ pub enum Route {
 }
 
 /// The names of all routes; the last one is for requests without a route.
-pub const LABELS: [&str; 15] = [
+pub const LABELS: [&str; 18] = [
     "base",
     "catalog",
     "tags",
@@ -81,6 +81,9 @@ pub const LABELS: [&str; 15] = [
     "upload_finish",
     "upload_cancel",
     "referrers",
+    "search",
+    "api_read",
+    "api_change",
     "none",
 ];
 
@@ -204,7 +207,7 @@ impl Route {
     }
 }
 
-fn repository(name: &str) -> Result<RepositoryName, RouteError> {
+pub(crate) fn repository(name: &str) -> Result<RepositoryName, RouteError> {
     let name = decode(name).ok_or_else(|| RouteError::Name(name.to_owned()))?;
     name.parse()
         .map_err(|_| RouteError::Name(name.into_owned()))
@@ -216,7 +219,7 @@ fn digest(text: &str) -> Result<Digest, RouteError> {
 }
 
 /// A tag cannot contain a colon, so that whatever does was meant as a digest.
-fn reference(text: &str) -> Result<ManifestRef, RouteError> {
+pub(crate) fn reference(text: &str) -> Result<ManifestRef, RouteError> {
     if text.contains(':') {
         return digest(text).map(ManifestRef::Digest);
     }

@@ -115,6 +115,25 @@ pub(crate) fn make_room(layout: &Layout, purpose: Purpose) -> Result<()> {
     Ok(())
 }
 
+/// Holds the space of an open database's shared memory, which a full disk could no longer give.
+///
+/// # Errors
+/// [`Error::DiskFull`].
+pub(crate) fn hold(layout: &Layout) -> Result<()> {
+    let mut path = layout.database.clone().into_os_string();
+    path.push("-shm");
+    match oci::mapped::fill_holes(path.as_ref()) {
+        Err(e) if e.kind() == io::ErrorKind::StorageFull => Err(Error::DiskFull {
+            what: format!("opening {}", layout.database.display()),
+        }),
+        Err(e) => {
+            tracing::debug!(error = %e, "the database's shared memory is as SQLite made it");
+            Ok(())
+        }
+        Ok(()) => Ok(()),
+    }
+}
+
 /// Takes bytes off the end of the file; whether it had any.
 fn shrink(layout: &Layout, by: u64) -> io::Result<bool> {
     let file = match OpenOptions::new().write(true).open(&layout.reserve) {

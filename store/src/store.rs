@@ -125,6 +125,7 @@ impl Store {
         let store = Self::with(layout, db, blobs, boot_id, false);
         let checked = store.check(gate).await;
         checked.map_err(|e| located(&store.0.layout, e))?;
+        reserve::hold(&store.0.layout)?;
         Ok(store)
     }
 

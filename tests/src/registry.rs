@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use nix::sys::signal::Signal;
 use tempfile::TempDir;
 
-use crate::{Cmd, Reply, Running, http, http_with, rregistry};
+use crate::{Cmd, Machine, Reply, Running, http, http_with, rregistry};
 
 /// A registry on a free port of loopback, with data of its own. It ends with the test, also with
 /// one that is killed.
@@ -14,6 +14,8 @@ pub struct Registry {
     // Before its folder: the process has to end first.
     running: Option<Running>,
     address: String,
+    /// The network namespace that it is in, if not in the tests'.
+    namespace: Option<String>,
     dir: TempDir,
 }
 
@@ -38,6 +40,7 @@ impl Registry {
         let mut registry = Self {
             running: None,
             address: "127.0.0.1:0".to_owned(),
+            namespace: None,
             dir: dir.expect("temporary folder"),
         };
         let file = registry.dir.path().join("users");
@@ -54,11 +57,24 @@ impl Registry {
         registry
     }
 
+    /// Ends it in order and starts it again on another machine, at an address of that one; on this
+    /// one's loopback when none is named.
+    #[track_caller]
+    pub fn move_to(&mut self, machine: Option<(&Machine, &str)>) {
+        self.end(Signal::SIGTERM);
+        self.namespace = machine.map(|(machine, _)| machine.namespace());
+        self.address = machine.map_or("127.0.0.1:0", |(_, address)| address).into();
+        self.launch();
+    }
+
     #[track_caller]
     fn launch(&mut self) {
+        let entered = self.namespace.as_ref();
+        let entered = entered.map(|path| ["nsenter".to_owned(), format!("--net={path}")]);
         // It dies with the thread of the test that started it.
         let running = Cmd::new("setpriv")
             .args(["--pdeathsig", "KILL", "--"])
+            .args(entered.into_iter().flatten())
             .arg(rregistry())
             .args(["serve", "--addr", &self.address, "--data-dir"])
             .arg(self.data())

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::path::Path;
 
-use e2e::{Dir, Done, Meeting, Registry, Store, need};
+use e2e::{Dir, Done, Machine, Meeting, Registry, Store, need};
 use serde_json::{Value, json};
 
 /// How many steps were found.
@@ -418,27 +418,49 @@ fn a_cache_that_goes_away_costs_no_build() {
     assert_eq!(cached(&done), 3, "{done}");
 }
 
+/// A machine each, with a cable to the one that the registry is on.
 #[test]
 fn eight_builders_share_one_registry() {
     let first = need!(Store::busybox());
-    let (registry, base) = with_base(&first);
+    let server = need!(Machine::new());
+    server.sh("ip addr add 192.0.2.1/32 dev lo");
+    let (mut registry, _) = with_base(&first);
+    registry.move_to(Some((&server, "192.0.2.1:5000")));
     let cache = format!("type=registry,ref={},mode=max", registry.name("cache"));
     let from = registry.name("cache");
+    let base = registry.name("base:1");
+    let settings = Dir::new().file(
+        "rbuild/registries.toml",
+        "[registry.\"192.0.2.1:5000\"]\ninsecure = true\n",
+    );
     // What runs at another time comes to another layer, unless it is dated.
     let date = "--build-arg=SOURCE_DATE_EPOCH=1700000000";
-    let flags = ["--cache-to", &cache, "--cache-from", &from, date];
     std::thread::scope(|scope| {
         for builder in 0..8 {
-            let (base, flags, registry) = (&base, &flags, &registry);
+            let (base, cache, from, server) = (&base, &cache, &from, &server);
+            let (registry, settings) = (&registry, &settings);
             scope.spawn(move || {
-                let Ok(store) = Store::new() else { return };
+                let machine = Machine::new().unwrap();
+                let at = |end| format!("10.9.{builder}.{end}");
+                let cable = (format!("{}/24", at(2)), format!("{}/24", at(1)));
+                machine.connect(&format!("b{builder}"), &cable.0, server, &cable.1);
+                machine.sh(&format!("ip route add 192.0.2.1 via {}", at(1)));
+                let store = Store::new().unwrap();
                 // Half of them build the same, and all begin the same.
                 let context = twenty(base, &format!("word {}", builder % 4));
                 let name = registry.name(&format!("app:{builder}"));
-                push_only(&store, &name, &context, flags);
+                let build = store
+                    .rbuild(["build", "-o", &format!("type=registry,name={name}")])
+                    .args(["--cache-to", cache, "--cache-from", from, date])
+                    .arg(context.path())
+                    .env("XDG_CONFIG_HOME", settings.path());
+                machine.on(build).ok();
             });
         }
     });
+    registry.move_to(None);
+    let from = registry.name("cache");
+    let base = registry.name("base:1");
     assert_eq!(tags(&registry, "cache", "step-").len(), 23);
     for word in 0..4 {
         let store = need!(Store::new());

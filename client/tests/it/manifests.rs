@@ -297,3 +297,35 @@ async fn the_client_says_who_it_is() {
             .starts_with("rbuild/")
     );
 }
+
+/// A registry that can search is asked for that; of another the catalog is looked through.
+#[tokio::test]
+async fn a_registry_searches_or_its_catalog_is_looked_through() {
+    let registry = Fake::start().await;
+    let host = registry.host.clone();
+    registry.hook(|seen| {
+        Some(match (seen.path.as_str(), seen.query.as_str()) {
+            ("/v1/search", "q=web&n=5") => {
+                let found = r#"{"results":[{"name":"team/web","description":"d","star_count":3}]}"#;
+                answer(200, &[], found)
+            }
+            ("/v1/search", _) => answer(404, &[], ""),
+            _ => answer(200, &[], r#"{"repositories":["db","team/WEBhook","web"]}"#),
+        })
+    });
+    let found = client().search(&host, "web", 5).await.unwrap();
+    assert_eq!(found.len(), 1);
+    assert_eq!(found[0].name, format!("{host}/team/web"));
+    assert_eq!((found[0].stars, found[0].description.as_str()), (3, "d"));
+    let found = client().search(&host, "web", 7).await.unwrap();
+    assert_eq!(found.len(), 1);
+    assert_eq!(found[0].name, format!("{host}/web"));
+    // What is no list is as good as none.
+    registry.hook(|seen| {
+        Some(match seen.path.as_str() {
+            "/v1/search" => answer(200, &[], "<html>"),
+            _ => answer(200, &[], r#"{"repositories":["web"]}"#),
+        })
+    });
+    assert_eq!(client().search(&host, "web", 5).await.unwrap().len(), 1);
+}

@@ -4,10 +4,12 @@
 //! - [`writer`]: the monitor's side, with rotation
 //! - [`reader`]: reading back, and following
 //! - `rotated`: the files that were put aside
+//! - `times`: what tells a line from all others
 
 pub mod entry;
 pub mod reader;
 mod rotated;
+mod times;
 pub mod writer;
 
 use serde::{Deserialize, Serialize};

@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use rustix::fs::inotify;
 
 use super::entry::Entry;
-use super::rotated::{Rotated, identity, next_line};
+use super::rotated::{Rotated, next_line, place};
 use crate::state;
 
 /// How far from a file's end lines are looked for at once.
@@ -52,8 +52,8 @@ pub struct Reader {
     wanted: Wanted,
     /// A line of which the end is still to come.
     begun: Vec<u8>,
-    /// The time of the last line that was read, and how many lines of that time were.
-    last: (String, usize),
+    /// The time of the last line that was read.
+    last: String,
 }
 
 impl Reader {
@@ -71,7 +71,7 @@ impl Reader {
             path,
             wanted,
             begun: Vec::new(),
-            last: (String::new(), 0),
+            last: String::new(),
         };
         match reader.wanted.tail {
             Some(0) => reader.skip()?,
@@ -86,7 +86,7 @@ impl Reader {
             Some(file) => file.seek(SeekFrom::End(0)).map(drop),
             // Between two files: what is in the others is not wanted.
             None => {
-                self.last.0 = state::now();
+                self.last = state::now();
                 Ok(())
             }
         }
@@ -95,8 +95,9 @@ impl Reader {
     /// Those of them that are older than the open file, which may be one by now.
     fn older_than_own(&self) -> io::Result<Vec<Rotated>> {
         let mut older = Rotated::all(&self.path)?;
-        let own = self.file.as_ref().and_then(|file| identity(file.get_ref()));
-        if let Some(at) = older.iter().position(|file| Some(file.identity) == own) {
+        if let Some(file) = &self.file
+            && let Some(at) = place(file.get_ref(), &older)?
+        {
             older.truncate(at);
         }
         Ok(older)
@@ -114,7 +115,9 @@ impl Reader {
         tail: usize,
         each: &mut dyn FnMut(Entry) -> io::Result<()>,
     ) -> io::Result<()> {
-        let plain = self.wanted.since.is_none() && self.wanted.until.is_none();
+        // Between two files, those that are there have to be told of as read.
+        let is_open = self.file.is_some();
+        let plain = is_open && self.wanted.since.is_none() && self.wanted.until.is_none();
         let mut missing = tail;
         if let Some(file) = self.file.as_mut().filter(|_| plain) {
             let (start, found) = start_of_last(file.get_mut(), tail)?;
@@ -191,10 +194,7 @@ impl Reader {
         entry: Entry,
         each: &mut dyn FnMut(Entry) -> io::Result<()>,
     ) -> io::Result<bool> {
-        match self.last.0 == entry.time {
-            true => self.last.1 += 1,
-            false => self.last = (entry.time.clone(), 1),
-        }
+        self.last.clone_from(&entry.time);
         if self.wanted.is_over(&entry) {
             return Ok(true);
         }
@@ -207,19 +207,19 @@ impl Reader {
     /// Goes on in the files that were begun since the open one was put aside: it is one of the
     /// rotated ones by now, or was compressed into one.
     fn catch_up(&mut self, each: &mut dyn FnMut(Entry) -> io::Result<()>) -> io::Result<()> {
-        let of = |file: &BufReader<File>| identity(file.get_ref());
-        let own = self.file.as_ref().and_then(of);
         // Opened first: what is begun after it is for the next time.
         let next = open(&self.path)?;
-        let following = next.as_ref().and_then(of);
         let mut older = Rotated::all(&self.path)?;
-        let at = |older: &[Rotated], wanted: Option<(u64, u64)>| {
-            older.iter().position(|file| Some(file.identity) == wanted)
-        };
-        if let Some(at) = at(&older, following) {
+        if let Some(next) = &next
+            && let Some(at) = place(next.get_ref(), &older)?
+        {
             older.truncate(at);
         }
-        match at(&older, own) {
+        let own = match &self.file {
+            Some(file) => place(file.get_ref(), &older)?,
+            None => None,
+        };
+        match own {
             Some(at) => {
                 for file in older.drain(..).skip(at + 1) {
                     file.read(&mut |entry| self.tell(entry, each).map(drop))?;
@@ -237,23 +237,11 @@ impl Reader {
         files: Vec<Rotated>,
         each: &mut dyn FnMut(Entry) -> io::Result<()>,
     ) -> io::Result<()> {
-        let (time, count) = self.last.clone();
-        let last = time.parse::<Timestamp>().ok();
-        // Lines of one time may stand in several files.
-        let mut same = 0;
+        let last = self.last.parse::<Timestamp>().ok();
         for file in files {
-            file.read(&mut |entry| {
-                let at = entry.time.parse::<Timestamp>().ok();
-                if at < last {
-                    return Ok(());
-                }
-                if at == last {
-                    same += 1;
-                    if same <= count {
-                        return Ok(());
-                    }
-                }
-                self.tell(entry, each).map(drop)
+            file.read(&mut |entry| match entry.time.parse::<Timestamp>().ok() {
+                at if at <= last && last.is_some() => Ok(()),
+                _ => self.tell(entry, each).map(drop),
             })?;
         }
         Ok(())
@@ -426,7 +414,7 @@ mod tests {
             let mut log = Writer::open(path.clone(), settings).unwrap();
             let writer = std::thread::spawn(move || {
                 for chunk in 0..60 {
-                    // Lines of one time go into several files.
+                    // Lines that are said at once go into several files.
                     let lines: String = (0..10).map(|n| format!("{}\n", chunk * 10 + n)).collect();
                     log.write(Stream::Stdout, lines.as_bytes()).unwrap();
                 }
@@ -445,6 +433,66 @@ mod tests {
             let all: Vec<String> = (0..600).map(|number| number.to_string()).collect();
             assert_eq!(lines, all, "compressed: {compress}");
         }
+    }
+
+    /// Whoever reads comes at the worst moment: its file was put aside and compressed, or there is
+    /// none between two.
+    #[test]
+    fn a_file_is_read_once_whatever_it_has_become() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("log");
+        let settings = LogSettings {
+            max_size: Some(1000),
+            max_file: 20,
+            compress: true,
+            ..LogSettings::default()
+        };
+        let numbers = |from: usize, to: usize| -> Vec<String> {
+            (from..to).map(|number| number.to_string()).collect()
+        };
+        let say = |from: usize, to: usize| {
+            let mut log = Writer::open(path.clone(), settings).unwrap();
+            let lines: String = (from..to).map(|number| format!("{number}\n")).collect();
+            log.write(Stream::Stdout, lines.as_bytes()).unwrap();
+            // With it ends the thread that compresses.
+        };
+        say(0, 5);
+        let mut reader = Reader {
+            file: open(&path).unwrap(),
+            path: path.clone(),
+            wanted: Wanted::default(),
+            begun: Vec::new(),
+            last: String::new(),
+        };
+        say(5, 40);
+        let mut lines = Vec::new();
+        let mut each = |entry: Entry| {
+            lines.push(entry.log.trim_end().to_owned());
+            Ok(())
+        };
+        reader.all(&mut each).unwrap();
+        assert_eq!(lines, numbers(0, 40));
+        // The moment between two files.
+        for number in (1..20).rev() {
+            let name = |number: u32| super::super::rotated::name(&path, number, true);
+            let _ = std::fs::rename(name(number), name(number + 1));
+        }
+        std::fs::rename(&path, dir.path().join("log.1")).unwrap();
+        let wanted = Wanted {
+            tail: Some(100),
+            ..Wanted::default()
+        };
+        let (lines, mut reader) = read(&path, wanted);
+        assert_eq!(lines, numbers(0, 40));
+        say(40, 41);
+        let mut lines = Vec::new();
+        reader
+            .more(&mut |entry: Entry| {
+                lines.push(entry.log.trim_end().to_owned());
+                Ok(())
+            })
+            .unwrap();
+        assert_eq!(lines, ["40"]);
     }
 
     #[test]

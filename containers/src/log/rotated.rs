@@ -2,10 +2,11 @@
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read, Seek as _};
-use std::os::unix::fs::MetadataExt as _;
+use std::os::unix::fs::{FileExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 
 use flate2::read::MultiGzDecoder;
+use jiff::Timestamp;
 
 use super::entry::Entry;
 
@@ -24,7 +25,9 @@ pub(super) fn name(log: &Path, number: u32, compressed: bool) -> PathBuf {
 pub(super) struct Rotated {
     file: File,
     compressed: bool,
-    pub(super) identity: (u64, u64),
+    identity: (u64, u64),
+    /// The line that it begins with, when there is a whole one.
+    first: Option<Vec<u8>>,
 }
 
 impl Rotated {
@@ -32,24 +35,15 @@ impl Rotated {
     /// by then: numbers only grow, so that a file that gets another one meanwhile is met twice and
     /// taken once, and none is passed over.
     pub(super) fn all(log: &Path) -> io::Result<Vec<Self>> {
+        let newest = File::open(log).ok();
         let mut found: Vec<Self> = Vec::new();
         let mut number = 1;
         let mut most = highest(log)?;
         while number <= most {
-            if let Some(mut file) = Self::open(log, number)?
-                && !found.iter().any(|one| one.identity == file.identity)
+            if let Some(file) = Self::open(log, number)?
+                && !found.iter().any(|one| one.is(&file))
             {
-                let again = match found.last_mut() {
-                    Some(newer) if file.compressed && !newer.compressed => {
-                        let lines = (newer.first_line()?, file.first_line()?);
-                        lines.0.is_some() && lines.0 == lines.1
-                    }
-                    _ => false,
-                };
-                // Not what was met before it was compressed.
-                if !again {
-                    found.push(file);
-                }
+                found.push(file);
             }
             number += 1;
             if number > most {
@@ -57,6 +51,11 @@ impl Rotated {
             }
         }
         found.reverse();
+        let still = File::open(log).ok().as_ref().and_then(identity);
+        if still.is_none() || still != newest.as_ref().and_then(identity) {
+            // One that was begun meanwhile may have been met among older ones.
+            found.sort_by_cached_key(Self::begins_at);
+        }
         Ok(found)
     }
 
@@ -65,17 +64,36 @@ impl Rotated {
         for compressed in [false, true] {
             match File::open(name(log, number, compressed)) {
                 Ok(file) => {
-                    return Ok(identity(&file).map(|identity| Self {
+                    let Some(identity) = identity(&file) else {
+                        return Ok(None);
+                    };
+                    let mut found = Self {
                         file,
                         compressed,
                         identity,
-                    }));
+                        first: None,
+                    };
+                    found.first = found.first_line()?;
+                    return Ok(Some(found));
                 }
                 Err(e) if e.kind() == io::ErrorKind::NotFound => {}
                 Err(e) => return Err(e),
             }
         }
         Ok(None)
+    }
+
+    /// Whether both are one, before and after it was compressed. No two begin with the same line,
+    /// for no two lines have the same time.
+    fn is(&self, other: &Self) -> bool {
+        let becomes = self.compressed != other.compressed && self.first.is_some();
+        self.identity == other.identity || (becomes && self.first == other.first)
+    }
+
+    /// The time of its first line.
+    fn begins_at(&self) -> Option<Timestamp> {
+        let entry: Entry = serde_json::from_slice(self.first.as_deref()?).ok()?;
+        entry.time.parse().ok()
     }
 
     fn text(&self) -> Box<dyn BufRead + '_> {
@@ -85,11 +103,10 @@ impl Rotated {
         }
     }
 
-    /// The line that it begins with, when there is a whole one.
-    fn first_line(&mut self) -> io::Result<Option<Vec<u8>>> {
+    fn first_line(&self) -> io::Result<Option<Vec<u8>>> {
         let mut line = Vec::new();
         let whole = next_line(&mut self.text(), &mut line)?;
-        self.file.rewind()?;
+        (&self.file).rewind()?;
         Ok(whole.then_some(line))
     }
 
@@ -104,6 +121,36 @@ impl Rotated {
             line.clear();
         }
         Ok(())
+    }
+}
+
+/// Which of them an open file is by now: the same file, or what it was compressed into.
+pub(super) fn place(of: &File, among: &[Rotated]) -> io::Result<Option<usize>> {
+    let own = identity(of);
+    let same = among.iter().position(|file| Some(file.identity) == own);
+    if same.is_some() || !among.iter().any(|file| file.compressed) {
+        return Ok(same);
+    }
+    let first = first_line(of)?;
+    let is = |file: &Rotated| file.compressed && file.first == first;
+    Ok(among.iter().position(is).filter(|_| first.is_some()))
+}
+
+/// The line that a file begins with, wherever its reader stands.
+fn first_line(file: &File) -> io::Result<Option<Vec<u8>>> {
+    let mut line = Vec::new();
+    let mut block = [0; 4096];
+    loop {
+        let length = file.read_at(&mut block, line.len() as u64)?;
+        let part = block.get(..length).unwrap_or_default();
+        match part.iter().position(|b| *b == b'\n') {
+            Some(at) => {
+                line.extend_from_slice(part.get(..=at).unwrap_or_default());
+                return Ok(Some(line));
+            }
+            None if part.is_empty() || line.len() as u64 >= MAX_LINE => return Ok(None),
+            None => line.extend_from_slice(part),
+        }
     }
 }
 
@@ -134,7 +181,7 @@ pub(super) fn next_line(from: &mut impl BufRead, line: &mut Vec<u8>) -> io::Resu
 }
 
 /// Device and inode.
-pub(super) fn identity(file: &File) -> Option<(u64, u64)> {
+fn identity(file: &File) -> Option<(u64, u64)> {
     let found = file.metadata().ok()?;
     Some((found.dev(), found.ino()))
 }

@@ -10,10 +10,11 @@ use std::thread::JoinHandle;
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
+use jiff::Timestamp;
 
 use super::entry::{Stream, append};
+use super::times::Times;
 use super::{LogSettings, rotated};
-use crate::state;
 
 /// The longest line that is kept whole; longer ones become several entries, as with docker.
 const MAX_LINE: usize = 16 << 10;
@@ -27,6 +28,7 @@ pub struct Writer {
     size: u64,
     /// Lines that have begun, of either stream.
     begun: [Vec<u8>; 2],
+    times: Times,
     compressing: Option<JoinHandle<()>>,
 }
 
@@ -50,6 +52,7 @@ impl Writer {
             file,
             size,
             begun: [Vec::new(), Vec::new()],
+            times: Times::default(),
             compressing: None,
         })
     }
@@ -62,9 +65,10 @@ impl Writer {
         if self.file.is_none() {
             return Ok(());
         }
-        let time = state::now();
         let mut out = String::new();
-        let begun = self.begun_of(stream);
+        let times = &mut self.times;
+        times.begin(Timestamp::now());
+        let begun = begun_of(&mut self.begun, stream);
         while !bytes.is_empty() {
             let room = MAX_LINE - begun.len();
             let window = bytes.get(..room.min(bytes.len())).unwrap_or(bytes);
@@ -76,7 +80,7 @@ impl Writer {
             begun.extend_from_slice(part);
             bytes = rest;
             if whole {
-                append(&mut out, begun, stream, &time);
+                append(&mut out, begun, stream, times.next());
                 begun.clear();
             }
         }
@@ -89,19 +93,12 @@ impl Writer {
     /// Those of the file system.
     pub fn end(&mut self, stream: Stream) -> io::Result<()> {
         let mut out = String::new();
-        let begun = std::mem::take(self.begun_of(stream));
+        let begun = std::mem::take(begun_of(&mut self.begun, stream));
         if !begun.is_empty() {
-            append(&mut out, &begun, stream, &state::now());
+            self.times.begin(Timestamp::now());
+            append(&mut out, &begun, stream, self.times.next());
         }
         self.put(&out)
-    }
-
-    fn begun_of(&mut self, stream: Stream) -> &mut Vec<u8> {
-        let [stdout, stderr] = &mut self.begun;
-        match stream {
-            Stream::Stdout => stdout,
-            Stream::Stderr => stderr,
-        }
     }
 
     fn put(&mut self, text: &str) -> io::Result<()> {
@@ -178,6 +175,14 @@ impl Drop for Writer {
         if let Some(thread) = self.compressing.take() {
             let _ = thread.join();
         }
+    }
+}
+
+fn begun_of(begun: &mut [Vec<u8>; 2], stream: Stream) -> &mut Vec<u8> {
+    let [stdout, stderr] = begun;
+    match stream {
+        Stream::Stdout => stdout,
+        Stream::Stderr => stderr,
     }
 }
 

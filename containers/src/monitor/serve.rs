@@ -341,7 +341,9 @@ impl Monitor {
         };
         let timeout = left.map(|left| Timespec::try_from(left).unwrap_or_default());
         match poll(&mut fds, timeout.as_ref()) {
-            Ok(_) | Err(Errno::INTR) => {}
+            Ok(_) => {}
+            // Nothing was looked at: output may be there all the same.
+            Err(Errno::INTR) => return Ok((Vec::new(), true)),
             Err(errno) => return Err(errno.into()),
         }
         let ready = tokens.iter().zip(&fds);

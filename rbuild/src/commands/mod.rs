@@ -21,6 +21,7 @@ pub mod lint;
 pub mod load;
 pub mod login;
 pub mod logout;
+pub mod man;
 pub mod manifest;
 pub mod network;
 pub mod prune;

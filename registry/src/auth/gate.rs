@@ -353,6 +353,12 @@ impl Auth {
         }
     }
 
+    /// Whether somebody may do everything everywhere, and proves it by a password.
+    pub fn operates(&self, caller: &Authenticated) -> bool {
+        let rules = self.rules();
+        caller.granted.is_none() && rules.is_some_and(|rules| rules.operates(&caller.identity))
+    }
+
     /// Where repositories may be that somebody may see; nowhere else.
     pub fn reach(&self, caller: &Authenticated) -> Vec<Reach> {
         if let Some(rules) = self.rules() {

@@ -154,6 +154,13 @@ impl Rules {
             .any(|rule| rule.lets(identity, access) && matches(&rule.repository, repository))
     }
 
+    /// Whether `identity` may do everything in every repository.
+    pub fn operates(&self, identity: &Identity) -> bool {
+        self.0
+            .iter()
+            .any(|rule| rule.repository == "**" && rule.lets(identity, Access::Admin))
+    }
+
     /// Where repositories may be in which `identity` may do `access`; nowhere else.
     pub fn reach(&self, identity: &Identity, access: Access) -> Vec<Reach> {
         let rules = self.0.iter().filter(|rule| rule.lets(identity, access));

@@ -5,6 +5,7 @@ use std::time::Duration;
 use clap::Args;
 
 use super::failure::{Failure, out};
+use super::operate::{Format, show_json};
 use super::settings::{Settings, data_dir};
 use crate::control::request_gc;
 use crate::service::{CollectOptions, Collected, Registry};
@@ -26,6 +27,10 @@ pub(super) struct Gc {
     /// How long what nothing needs is kept, such as 24h [default: gc.grace].
     #[arg(long, value_parser = parse_duration)]
     grace: Option<Duration>,
+
+    /// How to show what went.
+    #[arg(long, value_enum, default_value_t = Format::Table)]
+    format: Format,
 }
 
 fn parse_duration(text: &str) -> Result<Duration, String> {
@@ -55,7 +60,10 @@ pub(super) fn run(options: Gc) -> Result<(), Failure> {
         registry.close().await;
         Ok(collected)
     })?;
-    out(&report(&collected, options.dry_run))?;
+    match options.format {
+        Format::Table => out(&report(&collected, options.dry_run))?,
+        Format::Json => show_json(&collected)?,
+    }
     if collected.stopped {
         return Err("the registry is closing: what is left goes the next time".into());
     }

@@ -1,5 +1,6 @@
 //! The command line: `rregistry serve` and its helpers.
 
+mod backup;
 mod config;
 mod export;
 mod failure;
@@ -8,8 +9,15 @@ mod gc;
 mod import;
 mod import_distribution;
 mod imported;
+mod inspect;
+mod ls;
+mod operate;
+mod restore;
+mod rm;
 mod serve;
 mod settings;
+mod table;
+mod undelete;
 mod usage;
 mod user;
 mod warm;
@@ -47,8 +55,14 @@ enum Command {
     Gc(gc::Gc),
     Fsck(fsck::Fsck),
     Usage(usage::Usage),
+    Ls(ls::Ls),
+    Tags(ls::Tags),
+    Inspect(inspect::Inspect),
+    Rm(rm::Rm),
     Export(export::Export),
     Import(import::Import),
+    Backup(backup::Backup),
+    Restore(restore::Restore),
     ImportDistribution(import_distribution::ImportDistribution),
     Warm(warm::Warm),
     Config(config::Config),
@@ -61,6 +75,12 @@ enum Command {
         /// The shell.
         shell: clap_complete::Shell,
     },
+    /// Manual pages, for packages.
+    #[command(name = "__man", hide = true)]
+    Man {
+        /// The folder that gets them.
+        folder: std::path::PathBuf,
+    },
 }
 
 /// Runs the program.
@@ -72,15 +92,24 @@ pub fn main() -> ExitCode {
         Command::ImportDistribution(options) => import_distribution::run(options),
         Command::Fsck(options) => fsck::run(options),
         Command::Usage(options) => usage::run(options),
+        Command::Ls(options) => ls::run(options),
+        Command::Tags(options) => ls::run_tags(options),
+        Command::Inspect(options) => inspect::run(options),
+        Command::Rm(options) => rm::run(options),
         Command::Export(options) => export::run(options),
         Command::Import(options) => import::run(options),
         Command::Warm(options) => warm::run(options),
+        Command::Backup(options) => backup::run(options),
+        Command::Restore(options) => restore::run(options),
         Command::Config(options) => config::run(&options),
         Command::User(command) => user::run(command),
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "rregistry", &mut script);
             out(&String::from_utf8_lossy(&script))
+        }
+        Command::Man { folder } => {
+            clap_mangen::generate_to(Cli::command(), folder).map_err(Into::into)
         }
     };
     match done {

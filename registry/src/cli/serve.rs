@@ -158,6 +158,7 @@ async fn serve(config: Config, data_dir: &Path) -> Result<(), Failure> {
     let tasks = [
         Some(expire(Arc::clone(&registry), config.uploads_expire_after)),
         Some(note_pulls(Arc::clone(&registry))),
+        Some(fill_lists(Arc::clone(&registry))),
         config.gc_interval.map(|interval| {
             let (registry, metrics) = (Arc::clone(&registry), Arc::clone(&metrics));
             collect(registry, metrics, interval, config.gc_grace)
@@ -302,6 +303,15 @@ fn note_pulls(registry: Arc<Registry>) -> JoinHandle<()> {
             if let Err(e) = registry.flush_pulls().await {
                 tracing::warn!(error = %e, "when manifests were last pulled is not noted");
             }
+        }
+    })
+}
+
+/// Puts into lists what an older version stored.
+fn fill_lists(registry: Arc<Registry>) -> JoinHandle<()> {
+    tokio::spawn(async move {
+        if let Err(e) = registry.fill_lists().await {
+            tracing::warn!(error = %e, "what was stored before is not in all lists yet");
         }
     })
 }

@@ -14,6 +14,9 @@ use crate::metrics::Metrics;
 use crate::mirror::Mirror;
 use crate::service::{Registry, UploadLimits};
 
+/// How long what nothing needs is kept where no settings say.
+const GRACE: Duration = Duration::from_secs(24 * 3600);
+
 /// What requests are served with.
 #[derive(Debug)]
 pub struct Api {
@@ -26,6 +29,8 @@ pub struct Api {
     /// Whether clients need a certificate.
     pub(super) certificates: bool,
     pub(super) delete_enabled: bool,
+    /// How long what nothing needs is kept.
+    pub(super) gc_grace: Duration,
     pub(super) metrics: Arc<Metrics>,
     pub(super) metrics_enabled: bool,
     pub(super) access_log: Option<AccessLog>,
@@ -45,6 +50,7 @@ impl Api {
             url: None,
             certificates: false,
             delete_enabled: true,
+            gc_grace: GRACE,
             metrics: Arc::default(),
             metrics_enabled: true,
             access_log: None,
@@ -79,6 +85,7 @@ impl Api {
                 .as_ref()
                 .is_some_and(|tls| tls.client_ca.is_some()),
             delete_enabled: config.delete_enabled,
+            gc_grace: config.gc_grace,
             metrics,
             metrics_enabled: config.metrics,
             access_log: config.log_access.then_some(AccessLog {

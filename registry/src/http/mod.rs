@@ -7,6 +7,7 @@
 //! | `router` | which handler answers which path |
 //! | `around` | what is done around every answer |
 //! | `operations` | fixed paths beside the API: health, metrics, tokens |
+//! | `admin` | the API for people and their tools, and Docker's old search |
 //! | `v2` | the distribution API, by resource |
 //! | `guards` | who is let in, how often, how slowly |
 //! | `api` | what requests are served with |
@@ -14,6 +15,7 @@
 //! | `request` | what requests say: sender, query, ranges, conditions |
 //! | `answer` | what answers are made of |
 
+mod admin;
 mod answer;
 mod api;
 mod around;

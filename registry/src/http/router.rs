@@ -13,7 +13,7 @@ use tower_http::catch_panic::CatchPanicLayer;
 use super::answer::ApiError;
 use super::api::Api;
 use super::operations::{health, metrics, token};
-use super::{around, v2};
+use super::{admin, around, v2};
 
 /// Every path: those that are fixed stand here, all others are the API's to know.
 pub fn router(api: Api) -> Router {
@@ -25,6 +25,8 @@ pub fn router(api: Api) -> Router {
         .route("/healthz", read().get(health::alive))
         .route("/readyz", read().get(health::ready))
         .route("/auth/token", any(token::handle))
+        .route("/api/v1/{*path}", any(admin::handle))
+        .route("/v1/search", read().get(admin::docker))
         .fallback(v2::handle);
     if api.metrics_enabled {
         router = router.route("/metrics", read().get(metrics::handle));

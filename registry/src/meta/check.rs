@@ -3,10 +3,11 @@
 use std::collections::HashSet;
 
 use oci::Digest;
-use sqlx::SqliteConnection;
+use sqlx::{Connection, SqliteConnection};
 
 use super::database::Meta;
 use super::error::MetaError;
+use super::salvage::read_only;
 use super::sql::from_sql;
 
 /// A blob that should have a file.
@@ -26,14 +27,25 @@ impl Meta {
     /// # Errors
     /// [`MetaError`].
     pub async fn integrity(&self) -> Result<Vec<String>, MetaError> {
+        let found = self.examine().await;
+        self.noted(found)
+    }
+
+    async fn examine(&self) -> Result<Vec<String>, MetaError> {
+        // A connection of its own: in one that has searched before, SQLite checks the index of
+        // words by what that connection remembers of it, and finds wrong what changed since.
+        let mut connection = read_only(&self.path).await?;
+        #[cfg(test)]
+        super::database::count_steps(&mut connection, &self.steps).await?;
         let mut found: Vec<String> = sqlx::query_scalar("PRAGMA integrity_check")
-            .fetch_all(&self.readers)
+            .fetch_all(&mut connection)
             .await?;
         found.retain(|line| line != "ok");
         let dangling: Vec<String> =
             sqlx::query_scalar("SELECT \"table\" FROM pragma_foreign_key_check")
-                .fetch_all(&self.readers)
+                .fetch_all(&mut connection)
                 .await?;
+        connection.close().await?;
         found.extend(
             dangling
                 .into_iter()

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
+use oci::mapped::fill_holes;
 use sqlx::migrate::MigrateError;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 use sqlx::{ConnectOptions, Connection};
@@ -71,6 +72,9 @@ impl Meta {
             .await
             .map_err(MetaError::Migrate)?;
         connection.ping().await?;
+        let mut shared = path.as_os_str().to_owned();
+        shared.push("-shm");
+        fill_holes(shared.as_ref()).map_err(|e| MetaError::Sql(sqlx::Error::Io(e)))?;
         if let Some(watch) = &watch {
             watch(changes::all(&mut connection).await?);
             changes::record_changes(&mut connection).await?;

@@ -73,6 +73,7 @@ impl Meta {
     ) -> Result<Page, MetaError> {
         let names = sqlx::query_scalar(
             "SELECT name FROM repositories WHERE name > ?1 AND name >= max(?1, ?2) AND name <= ?3
+               AND emptied = 0
              ORDER BY name LIMIT ?4",
         )
         .bind(last.to_owned())

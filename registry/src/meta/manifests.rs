@@ -16,6 +16,7 @@ use super::needed::tag_needing_manifest;
 use super::precondition::Precondition;
 use super::sql::{from_sql, json, to_sql};
 use crate::clock::now;
+use crate::describe::Description;
 use crate::events::Notice;
 use crate::name::{ManifestRef, RepositoryName, Tag};
 use crate::quota::Exceeded;
@@ -60,6 +61,8 @@ pub struct NewManifest {
     pub reference: ManifestRef,
     /// What must be true of what `reference` names until then.
     pub precondition: Precondition,
+    /// What it tells of itself.
+    pub description: Description,
     /// What webhooks are told when it is shown.
     pub notices: Vec<Notice>,
 }
@@ -389,6 +392,10 @@ async fn put(
         .map_err(|e| MetaError::Corrupt(e.to_string()))?;
     let needs: Vec<Digest> = new.blobs.iter().chain(&new.children).cloned().collect();
     let tags: Vec<&str> = new.tags.iter().map(Tag::as_str).collect();
+    let (words, about) = match new.description.text {
+        Some(text) => (Some(text.words), Some(text.description)),
+        None => (None, None),
+    };
     // One call for everything: each costs a change of threads.
     sqlx::query(PUT)
         .bind(new.repository.as_str())
@@ -402,6 +409,11 @@ async fn put(
         .bind(json(&needs)?)
         .bind(json(&new.children)?)
         .bind(json(&tags)?)
+        .bind(new.description.platforms.join(" "))
+        .bind(to_sql(new.description.bytes))
+        .bind(new.description.created_at)
+        .bind(words)
+        .bind(about)
         .execute(&mut *c)
         .await?;
     if let Some(expected) = &new.expected {
@@ -412,8 +424,10 @@ async fn put(
 }
 
 /// $1 repository, $2 digest, $3 size, $4 now, $5 media type, $6 artifact type, $7 subject,
-/// $8 annotations, $9 what it needs, $10 its children, $11 its tags. Not `?1`: each statement must
-/// have only those parameters that it uses, and SQLite counts the gaps between numbers.
+/// $8 annotations, $9 what it needs, $10 its children, $11 its tags, $12 platforms, $13 bytes
+/// without children, $14 when it was made, $15 what the repository is found by, $16 what it is for.
+/// Not `?1`: each statement must have only those parameters that it uses, and SQLite counts the gaps
+/// between numbers.
 const PUT: &str = "
 INSERT INTO repositories (name, created_at) VALUES ($1, $4) ON CONFLICT DO NOTHING;
 
@@ -421,12 +435,16 @@ INSERT INTO blobs (digest, size, created_at) VALUES ($2, $3, $4)
 ON CONFLICT (digest) DO UPDATE SET size = excluded.size, stored = 1;
 
 INSERT INTO manifests (repository_id, blob_id, digest, media_type, size, artifact_type, subject,
-                       annotations, pushed_at, untagged_at)
-SELECT r.id, b.id, $2, $5, $3, $6, $7, $8, $4, $4 FROM repositories r, blobs b
+                       annotations, pushed_at, untagged_at, platforms, created_at, content_bytes)
+SELECT r.id, b.id, $2, $5, $3, $6, $7, $8, $4, $4, $12, $14, $13 + coalesce((
+           SELECT sum(max(c.content_bytes, c.size)) FROM json_each($10) j
+           CROSS JOIN manifests c ON c.repository_id = r.id AND c.digest = j.value), 0)
+FROM repositories r, blobs b
 WHERE r.name = $1 AND b.digest = $2
 ON CONFLICT (repository_id, digest) DO UPDATE SET
     media_type = excluded.media_type, pushed_at = excluded.pushed_at,
-    untagged_at = excluded.untagged_at;
+    untagged_at = excluded.untagged_at, platforms = excluded.platforms,
+    created_at = excluded.created_at, content_bytes = excluded.content_bytes;
 
 INSERT OR IGNORE INTO manifest_blobs (manifest_id, blob_id, repository_id)
 SELECT m.id, b.id, r.id FROM repositories r
@@ -451,6 +469,11 @@ JOIN json_each($11) j
 WHERE r.name = $1
 ON CONFLICT DO UPDATE SET manifest_id = excluded.manifest_id, updated_at = excluded.updated_at,
     sequence = excluded.sequence;
+
+UPDATE repository_search SET words = $15
+WHERE rowid = (SELECT id FROM repositories WHERE name = $1) AND words <> $15;
+
+UPDATE repository_list SET description = $16 WHERE name = $1 AND description <> $16;
 ";
 
 async fn delete(

@@ -28,8 +28,6 @@ pub struct Idle {
     pub id: i64,
     /// Its repository.
     pub repository: String,
-    /// When it was pulled last, or came, in seconds since 1970.
-    pub used_at: i64,
 }
 
 impl Meta {
@@ -100,11 +98,7 @@ impl Meta {
         .await?;
         Ok(rows
             .into_iter()
-            .map(|(id, repository, used_at)| Idle {
-                id,
-                repository,
-                used_at,
-            })
+            .map(|(id, repository, _)| Idle { id, repository })
             .collect())
     }
 

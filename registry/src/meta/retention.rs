@@ -27,6 +27,19 @@ const UNTAGGED: &str = "m.untagged_at < ?1
 
 /// Pulls written down in one transaction.
 const PULLS: usize = 200;
+/// Writes down when manifests were pulled, and their repositories: ? are lists of repository, digest
+/// and time.
+const PULLED: [&str; 2] = [
+    "UPDATE manifests SET pulled_at = p.at FROM (
+         SELECT m.id, j.value ->> 2 AS at FROM json_each(?) j
+         CROSS JOIN repositories r ON r.name = j.value ->> 0
+         CROSS JOIN manifests m ON m.repository_id = r.id AND m.digest = j.value ->> 1) p
+     WHERE p.id = manifests.id",
+    "UPDATE repository_list SET pulled_at = max(pulled_at, p.at) FROM (
+         SELECT j.value ->> 0 AS name, max(j.value ->> 2) AS at FROM json_each(?) j
+         GROUP BY 1) p
+     WHERE p.name = repository_list.name",
+];
 /// Sorts after every digest.
 const AFTER_DIGESTS: &str = "~";
 
@@ -417,17 +430,9 @@ impl Meta {
                 .run(
                     move |c| {
                         Box::pin(async move {
-                            sqlx::query(
-                                "UPDATE manifests SET pulled_at = p.at FROM (
-                                     SELECT m.id, j.value ->> 2 AS at FROM json_each(?) j
-                                     CROSS JOIN repositories r ON r.name = j.value ->> 0
-                                     CROSS JOIN manifests m
-                                         ON m.repository_id = r.id AND m.digest = j.value ->> 1) p
-                                 WHERE p.id = manifests.id",
-                            )
-                            .bind(list)
-                            .execute(c)
-                            .await?;
+                            for sql in PULLED {
+                                sqlx::query(sql).bind(&list).execute(&mut *c).await?;
+                            }
                             Ok(())
                         })
                     },

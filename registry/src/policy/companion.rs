@@ -33,6 +33,11 @@ pub fn owner(tag: &TagAge) -> Option<Owner> {
     tag.subject.clone().map(Owner::Subject)
 }
 
+/// Whether a tag's name says that it belongs to an image.
+pub fn is_companion(tag: &str) -> bool {
+    named(tag).is_some()
+}
+
 /// The beginning of a digest that a tag's name is made of.
 fn named(tag: &str) -> Option<String> {
     const DIGITS: usize = 64;

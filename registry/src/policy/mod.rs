@@ -5,6 +5,6 @@ mod companion;
 mod retention;
 mod rules;
 
-pub use companion::{Owner, owner};
+pub use companion::{Owner, is_companion, owner};
 pub use retention::{Retention, TagAge, seconds};
 pub use rules::{Immutable, Policy};

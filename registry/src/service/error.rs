@@ -28,6 +28,9 @@ pub enum ServiceError {
     /// There is no such repository.
     #[error("repository {0} is not known")]
     NameUnknown(RepositoryName),
+    /// Nothing is known of where such a tag pointed, or of any that was deleted.
+    #[error("{0}: nothing is known that could be put back")]
+    NothingToRestore(RepositoryName),
     /// A name in the request is none.
     #[error(transparent)]
     Name(#[from] NameError),
@@ -97,6 +100,12 @@ pub enum ServiceError {
          one without the ending of an archive"
     )]
     Output(PathBuf),
+    /// What is to be put back is no backup.
+    #[error("{0} is no backup: it has no registry.db")]
+    NoBackup(PathBuf),
+    /// A registry is where one is to be made.
+    #[error("{0} holds a registry already")]
+    NotEmpty(PathBuf),
     /// An archive is none, or could not be written.
     #[error(transparent)]
     Archive(#[from] ArchiveError),

@@ -40,10 +40,10 @@ impl Registry {
     pub(super) fn notices_later(
         &self,
         by: &RequestOrigin,
-    ) -> impl FnOnce(&[Happened<'_>]) -> Vec<Notice> + use<> {
+    ) -> impl Fn(&[Happened<'_>]) -> Vec<Notice> + use<> {
         let told = self.subscribers.clone().zip(by.clone());
-        move |happened| match told {
-            Some((subscribers, by)) => subscribers.notices(&by, happened),
+        move |happened| match &told {
+            Some((subscribers, by)) => subscribers.notices(by, happened),
             None => Vec::new(),
         }
     }

@@ -8,10 +8,10 @@
 //!
 //! | room | what it holds |
 //! |---|---|
-//! | `transferring` | images from and to layouts, archives and the volume of Docker's registry |
+//! | `transferring` | images from and to layouts, archives, backups and the volume of Docker's registry |
 //! | `repairing` | check, copy of the database, rebuild |
 //! | `mirroring` | what comes from other registries, and what of it goes again |
-//! | `pushing` | uploads, blobs and manifests that come, and room for them |
+//! | `pushing` | uploads, blobs and manifests that come or come back, and room for them |
 //! | `keeping` | deletions, garbage, rules for tags, files that nobody knows |
 //! | `reading` | blobs, manifests and lists as they are shown |
 //! | `events` | what webhooks are told |
@@ -31,8 +31,14 @@ mod transferring;
 pub use error::ServiceError;
 pub use keeping::{CollectOptions, Collected};
 pub use mirroring::Evicted;
-pub use pushing::{Intake, Push, Pushed};
-pub use reading::{Content, MAX_PAGE, Referrers, UsageReport};
+pub use pushing::{Intake, Push, Pushed, Restored};
+pub use reading::{
+    Child, Config, Content, Image, Layer, MAX_PAGE, Preview, ReferrerEntry, Referrers, Step,
+    UsageReport,
+};
 pub use repairing::{CheckOptions, Checked, Problem, Rebuilt};
 pub use state::{Blob, Registry, StoredManifest, UploadLimits};
-pub use transferring::{ExportOptions, Exported, ImportOptions, Imported, Selection};
+pub use transferring::{
+    BackedUp, BackupOptions, ExportOptions, Exported, ImportOptions, Imported, RestoreOptions,
+    Selection,
+};

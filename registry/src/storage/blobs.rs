@@ -30,6 +30,15 @@ pub enum Flaw {
     Damaged(String),
 }
 
+impl std::fmt::Display for Flaw {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Missing => f.write_str("its file is missing"),
+            Self::Damaged(why) => f.write_str(why),
+        }
+    }
+}
+
 /// A file that holds what its digest says, durably, and has no name yet; it goes when it is
 /// dropped.
 #[derive(Debug)]
@@ -313,6 +322,30 @@ impl BlobFiles {
             Ok(bytes) => Ok(Some(bytes.into())),
             Err(e) if e.kind() == ErrorKind::NotFound => Ok(None),
             Err(e) => Err(e).context("read", &path),
+        })
+        .await
+    }
+
+    /// Reads a whole blob unless it is larger than `most` bytes; `None` when it is, or there is none.
+    ///
+    /// # Errors
+    /// [`StorageError`].
+    pub async fn read_up_to(
+        &self,
+        digest: &Digest,
+        most: u64,
+    ) -> Result<Option<Bytes>, StorageError> {
+        let path = self.path(digest);
+        blocking(move || {
+            let file = match File::open(&path) {
+                Ok(file) => file,
+                Err(e) if e.kind() == ErrorKind::NotFound => return Ok(None),
+                Err(e) => return Err(e).context("open", &path),
+            };
+            let mut bytes = Vec::new();
+            let read = file.take(most.saturating_add(1)).read_to_end(&mut bytes);
+            read.context("read", &path)?;
+            Ok((bytes.len() as u64 <= most).then(|| bytes.into()))
         })
         .await
     }

@@ -16,7 +16,7 @@ mod uploads;
 pub use blobs::{BlobFiles, Flaw, Staged};
 pub(crate) use error::Context;
 pub use error::{StorageError, UploadError};
-pub(crate) use files::{create, keep_private, make_dir, sync_dir};
+pub(crate) use files::{create, create_new, keep_private, make_dir, sync_dir};
 pub use filling::Filling;
 pub use incoming::{Incoming, Received, read_incoming};
 pub use read::{Segment, read_segments};

@@ -2,6 +2,8 @@
 
 mod duration;
 mod size;
+mod time;
 
 pub(crate) use duration::duration;
 pub(crate) use size::{show_size, size};
+pub(crate) use time::rfc3339;

@@ -2,8 +2,10 @@
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used)]
 
 mod access;
+mod admin;
 mod archives;
 mod auth;
+mod backup;
 mod blobs;
 mod check;
 mod collect;
@@ -16,6 +18,7 @@ mod import;
 mod layout;
 mod limits;
 mod listing;
+mod lists;
 mod manifests;
 mod memory;
 mod mirror;

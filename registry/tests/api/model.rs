@@ -53,6 +53,8 @@ struct Repository {
     /// By the layer that tells them apart.
     manifests: BTreeSet<usize>,
     tags: BTreeMap<usize, usize>,
+    /// Its last manifest was deleted: until another comes, no list has it.
+    emptied: bool,
 }
 
 fn digest(blob: usize) -> Digest {
@@ -104,6 +106,7 @@ impl Model {
                 if let Some(repository) = self.repositories.get_mut(&r).filter(|_| ready) {
                     repository.manifests.insert(l);
                     repository.tags.insert(t, l);
+                    repository.emptied = false;
                 }
             }
             Call::DeleteTag(r, t) => {
@@ -122,7 +125,9 @@ impl Model {
                 let repository = self.repositories.get_mut(&r);
                 let there = repository.is_some_and(|s| {
                     s.tags.retain(|_, layer| *layer != l);
-                    s.manifests.remove(&l)
+                    let there = s.manifests.remove(&l);
+                    s.emptied |= there && s.manifests.is_empty();
+                    there
                 });
                 app.delete(&path).await.ok(if there { 202 } else { 404 });
             }
@@ -148,7 +153,8 @@ impl Model {
 
     /// Everything that can be read is what the model says, no more and no less.
     async fn compare(&self, app: &App) {
-        let names: BTreeSet<&str> = self.repositories.keys().map(|r| REPOSITORIES[*r]).collect();
+        let listed = self.repositories.iter().filter(|(_, s)| !s.emptied);
+        let names: BTreeSet<&str> = listed.map(|(r, _)| REPOSITORIES[*r]).collect();
         let catalog = app.get("/v2/_catalog").await.json();
         assert_eq!(catalog, json!({"repositories": names}));
         let nothing = Repository::default();

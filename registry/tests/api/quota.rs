@@ -258,12 +258,22 @@ async fn a_registry_of_old_learns_what_it_holds() {
     let right = (used(&app, "a").await, used(&app, "b").await);
     let dir = app.stop().await;
     let back = "
+        DROP TRIGGER list_repository; DROP TRIGGER list_bytes; DROP TRIGGER list_gone;
+        DROP TRIGGER list_emptied; DROP TRIGGER list_pushed; DROP TRIGGER list_pushed_again;
+        DROP TRIGGER list_described; DROP TRIGGER tag_listed; DROP TRIGGER tag_listed_again;
+        DROP TRIGGER tag_unlisted; DROP TRIGGER tag_past_moved; DROP TRIGGER tag_past_gone;
+        DROP TABLE tag_list; DROP TABLE repository_list; DROP TABLE repository_search;
+        DROP TABLE tag_past; DROP TABLE list_fill;
+        ALTER TABLE repositories DROP COLUMN emptied;
+        ALTER TABLE manifests DROP COLUMN platforms;
+        ALTER TABLE manifests DROP COLUMN content_bytes;
+        ALTER TABLE manifests DROP COLUMN created_at;
         DROP TRIGGER usage_blob_shown; DROP TRIGGER usage_blob_gone;
         DROP TRIGGER usage_manifest_shown; DROP TRIGGER usage_manifest_gone;
         DROP TRIGGER usage_stored; DROP TRIGGER usage_stored_changed;
         DROP TRIGGER usage_stored_gone; DROP TABLE stored_bytes;
         ALTER TABLE repositories DROP COLUMN bytes;
-        DELETE FROM _sqlx_migrations WHERE version = 3;";
+        DELETE FROM _sqlx_migrations WHERE version IN (3, 5);";
     let done = std::process::Command::new("sqlite3")
         .arg(dir.path().join("registry.db"))
         .arg(back)

@@ -6,9 +6,11 @@ use registry::service::Registry;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use sqlx::{ConnectOptions, Connection};
 
+use crate::harness::App;
 use crate::images::sql;
+use crate::lists::push;
 
-async fn connect(dir: &Path) -> SqliteConnection {
+pub async fn connect(dir: &Path) -> SqliteConnection {
     let file = dir.join("registry.db");
     let options = SqliteConnectOptions::new()
         .filename(file)
@@ -85,4 +87,69 @@ async fn an_older_registry_learns_the_times_of_its_tags() {
             .await
             .unwrap();
     assert_eq!(gone, Vec::<String>::new());
+}
+
+/// From before lists told more than names: what is there is put into them in slices, also when the
+/// process ends in between, and what comes meanwhile is there once.
+#[tokio::test]
+async fn an_older_registry_learns_what_lists_show() {
+    let app = App::new().await;
+    let about = serde_json::json!({"os": "linux", "architecture": "arm64",
+        "created": "2024-05-06T07:08:09Z",
+        "config": {"Labels": {"org.opencontainers.image.title": "Older"}}});
+    for at in 0..3 {
+        for tag in ["v1", "v2"] {
+            push(&app, &format!("team/a{at}"), tag, &about, 100 * (at + 1)).await;
+        }
+    }
+    let dir = app.stop().await;
+    let state = "SELECT json_group_array(json_array(name, tags, bytes, pushed_at > 0, description))
+        FROM (SELECT * FROM repository_list ORDER BY name)
+        UNION ALL
+        SELECT json_group_array(json_array(repository_id, name, sequence, bytes))
+        FROM (SELECT * FROM tag_list ORDER BY repository_id, name)
+        UNION ALL
+        SELECT json_group_array(json_array(digest, platforms, content_bytes, created_at))
+        FROM (SELECT * FROM manifests ORDER BY id)
+        UNION ALL
+        SELECT json_group_array(json_array(rowid, name, words))
+        FROM (SELECT rowid, * FROM repository_search ORDER BY rowid)";
+    let read = async |dir: &Path| -> Vec<String> {
+        let mut connection = connect(dir).await;
+        let found = sqlx::query_scalar(state).fetch_all(&mut connection).await;
+        found.unwrap()
+    };
+    let expected = read(dir.path()).await;
+    assert!(expected[0].contains("\"Older\""), "{expected:?}");
+    // As the migration finds it.
+    sql(
+        dir.path(),
+        "DELETE FROM tag_list; DELETE FROM repository_list; DELETE FROM repository_search;
+         UPDATE manifests SET platforms = NULL, content_bytes = 0, created_at = NULL;
+         INSERT INTO list_fill (step, kind) VALUES
+             (1, 'repositories'), (2, 'manifests'), (3, 'tags'), (4, 'words')",
+    )
+    .await;
+    let app = App::in_dir(dir).await;
+    // Pushed and deleted before anything is put in.
+    push(&app, "team/a1", "v2", &about, 200).await;
+    push(&app, "team/a2", "v3", &about, 300).await;
+    app.delete("/v2/team/a2/manifests/v3").await.ok(202);
+    app.registry.fill_lists().await.unwrap();
+    let dir = app.stop().await;
+    let filled = read(dir.path()).await;
+    // The tag that was pushed again is the newest now.
+    let position = |text: &str| text.replace(",7,", ",4,").replace(",8,", ",6,");
+    assert_eq!(position(&filled[1]), position(&expected[1]));
+    assert_eq!(
+        [&filled[0], &filled[2], &filled[3]],
+        [&expected[0], &expected[2], &expected[3]]
+    );
+    // And none of it is done again.
+    let mut connection = connect(dir.path()).await;
+    let left: i64 = sqlx::query_scalar("SELECT count(*) FROM list_fill")
+        .fetch_one(&mut connection)
+        .await
+        .unwrap();
+    assert_eq!(left, 0);
 }

@@ -1,7 +1,7 @@
 //! Errors as the distribution spec has them: a status, and codes in JSON.
 
 use axum::response::{IntoResponse, Response};
-use http::header::{ALLOW, HeaderName, HeaderValue, RETRY_AFTER};
+use http::header::{ALLOW, CONTENT_LENGTH, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER};
 use http::{Method, StatusCode};
 use oci::Digest;
 use oci::digest::DigestError;
@@ -50,6 +50,29 @@ impl ApiError {
             headers: Vec::new(),
             refused: false,
         }
+    }
+
+    /// The answer as a problem in JSON (RFC 9457), with the same errors in it.
+    pub(in crate::http) fn problem(self) -> Response {
+        let first = self.errors.first();
+        let detail = first.map(|error| error["message"].clone());
+        let body = json!({
+            "type": "about:blank",
+            "title": self.status.canonical_reason().unwrap_or_default(),
+            "status": self.status.as_u16(),
+            "detail": detail,
+            "errors": self.errors,
+        });
+        let mut response = self.into_response();
+        let body = body.to_string();
+        let headers = response.headers_mut();
+        headers.insert(CONTENT_LENGTH, HeaderValue::from(body.len()));
+        headers.insert(
+            CONTENT_TYPE,
+            HeaderValue::from_static("application/problem+json"),
+        );
+        *response.body_mut() = body.into();
+        response
     }
 
     /// The same as a refusal of who asked, which operators want to know of.
@@ -135,6 +158,12 @@ impl From<ServiceError> for ApiError {
                 repository,
                 reference,
             } => manifest_unknown(&repository, &reference),
+            ServiceError::NothingToRestore(name) => Self::new(
+                StatusCode::NOT_FOUND,
+                "MANIFEST_UNKNOWN",
+                message,
+                json!({ "name": name.as_str() }),
+            ),
             ServiceError::NameUnknown(name) => Self::new(
                 StatusCode::NOT_FOUND,
                 "NAME_UNKNOWN",
@@ -206,6 +235,8 @@ impl From<ServiceError> for ApiError {
             ServiceError::Storage(_)
             | ServiceError::Archive(_)
             | ServiceError::Output(_)
+            | ServiceError::NoBackup(_)
+            | ServiceError::NotEmpty(_)
             | ServiceError::DatabaseMissing(_)
             | ServiceError::DatabaseSound(_)
             | ServiceError::Meta(_) => {

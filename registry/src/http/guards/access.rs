@@ -23,6 +23,8 @@ pub(in crate::http) enum Needs {
     Login,
     /// Nothing of itself: only what the caller may read is shown.
     Filter,
+    /// To be one who may do everything everywhere, with a password: a token is for repositories.
+    Operator,
     /// A right in a repository.
     Right(RepositoryName, Access),
     /// To push to the first repository, and to pull from the second if the rules let the caller.
@@ -127,10 +129,19 @@ pub(in crate::http) async fn authorize(
     request: &Parts,
     user: &mut Option<String>,
 ) -> Result<Caller, ApiError> {
+    authorize_for(api, &Needs::of(route, request), request, user).await
+}
+
+/// The same for a request that needs this.
+pub(in crate::http) async fn authorize_for(
+    api: &Api,
+    needs: &Needs,
+    request: &Parts,
+    user: &mut Option<String>,
+) -> Result<Caller, ApiError> {
     let Some(auth) = &api.auth else {
         return Ok(Caller(None));
     };
-    let needs = Needs::of(route, request);
     let header = request
         .headers
         .get(AUTHORIZATION)
@@ -139,7 +150,7 @@ pub(in crate::http) async fn authorize(
         Ok(who) => who,
         Err(why) => {
             *user = header.and_then(claimed);
-            let challenge = challenge(api, auth, &needs, request, None);
+            let challenge = challenge(api, auth, needs, request, None);
             let wrong = "user, password or token is wrong";
             return Err(rejected(why, challenge, wrong));
         }
@@ -150,10 +161,11 @@ pub(in crate::http) async fn authorize(
     // A token that could be for a mount's source as well is asked for. Where the caller may not
     // read the source, it is as good as not there.
     let hidden = |from: &RepositoryName| !auth.could_pull(&who, from.as_str());
-    let allowed = match &needs {
+    let allowed = match needs {
         // A token is only given to who may have it.
         Needs::Login => who.identity != Identity::Anonymous || who.granted.is_some(),
         Needs::Filter => true,
+        Needs::Operator => auth.operates(&who),
         Needs::Right(name, access) => auth.allows(&who, name.as_str(), *access),
         Needs::Mount(name, from) => {
             auth.allows(&who, name.as_str(), Access::Push)
@@ -163,12 +175,13 @@ pub(in crate::http) async fn authorize(
     if allowed {
         return Ok(Caller(Some((Arc::clone(auth), who))));
     }
-    let granted = match &needs {
+    let granted = match needs {
         Needs::Right(name, access) => auth.grants(&who, name.as_str(), *access),
         Needs::Mount(name, from) => {
             auth.grants(&who, name.as_str(), Access::Push)
                 && (auth.grants(&who, from.as_str(), Access::Pull) || hidden(from))
         }
+        Needs::Operator => who.granted.is_none(),
         Needs::Login | Needs::Filter => false,
     };
     match &who.identity {
@@ -181,7 +194,7 @@ pub(in crate::http) async fn authorize(
         )
         .refused()),
         _ => {
-            let missing = match &needs {
+            let missing = match needs {
                 Needs::Right(name, access) => auth.missing(&who, name.as_str(), *access),
                 Needs::Mount(name, from) => {
                     let push = auth.allows(&who, name.as_str(), Access::Push);
@@ -191,9 +204,9 @@ pub(in crate::http) async fn authorize(
                     };
                     auth.missing(&who, name.as_str(), access)
                 }
-                Needs::Login | Needs::Filter => None,
+                Needs::Login | Needs::Filter | Needs::Operator => None,
             };
-            let challenge = challenge(api, auth, &needs, request, missing.as_ref());
+            let challenge = challenge(api, auth, needs, request, missing.as_ref());
             Err(match missing {
                 Some(Missing(why)) => unauthorized(challenge, &why).refused(),
                 None => unauthorized(challenge, "authentication required"),
@@ -211,7 +224,7 @@ pub(in crate::http) fn challenge(
     missing: Option<&Missing>,
 ) -> String {
     let scope = match needs {
-        Needs::Login => None,
+        Needs::Login | Needs::Operator => None,
         Needs::Filter => Some("registry:catalog:*".to_owned()),
         Needs::Right(name, Access::Push) => Some(format!("repository:{name}:pull,push")),
         Needs::Mount(name, from) => Some(format!(

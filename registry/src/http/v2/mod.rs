@@ -4,7 +4,7 @@ mod blobs;
 mod handler;
 mod listing;
 mod manifests;
-mod origin;
+pub(super) mod origin;
 mod uploads;
 
 pub(super) use handler::handle;

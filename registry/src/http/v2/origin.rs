@@ -20,6 +20,17 @@ pub(super) fn of(api: &Api, caller: &Caller, route: &Route, request: &Parts) -> 
         Route::DeleteManifest(..) | Route::DeleteBlob(..) => &[Action::Delete],
         _ => &[],
     };
+    acting(api, caller, actions, request)
+}
+
+/// What webhooks are told about a request that may do these actions; nothing, when none wants to
+/// hear of them.
+pub(in crate::http) fn acting(
+    api: &Api,
+    caller: &Caller,
+    actions: &[Action],
+    request: &Parts,
+) -> RequestOrigin {
     if !actions.iter().any(|action| api.registry.tells(*action)) {
         return None;
     }

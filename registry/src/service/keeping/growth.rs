@@ -277,3 +277,73 @@ async fn pushes_get_their_turn_and_stops_are_heard() {
     assert_eq!(first.link_count + second.link_count, LARGE + LARGE / 10 + 1);
     assert_eq!(first.blob_count + second.blob_count, 2 * LARGE + 1);
 }
+
+/// A page of a described list takes as many steps whatever the list holds, wherever the page is.
+#[tokio::test]
+async fn described_pages_do_not_grow() {
+    use crate::meta::{Cursor, ListQuery, Sort};
+    let together = "UPDATE manifests SET repository_id = 1, content_bytes = id * 7919 % 1000003;
+        UPDATE tags SET repository_id = 1; DELETE FROM tag_list;
+        INSERT INTO tag_list SELECT repository_id, name, sequence, sequence * 7919 % 1000003
+        FROM tags;
+        UPDATE repository_list SET pushed_at = 1 + repository_id, bytes = repository_id * 7919";
+    let name: RepositoryName = "team/r000000".parse().unwrap();
+    let mut counted = Vec::new();
+    for images in [SMALL, LARGE] {
+        let (_dir, registry) = filled(images, Policy::default(), together).await;
+        let name = match registry.tags(&name, 1, "").await {
+            Ok(_) => name.clone(),
+            Err(_) => "team/r000001".parse().unwrap(),
+        };
+        let mut all = Vec::new();
+        // Far into each, and with a full page behind.
+        let (row, tag) = (images as i64 * 7 / 100, images as i64 * 9 / 10);
+        let middles = [
+            (Sort::Name, 0, 0),
+            (Sort::Time, row, tag),
+            (Sort::Size, row * 7919, 900_000),
+        ];
+        for (sort, repository, place) in middles {
+            for descending in [false, true] {
+                for middle in [false, true] {
+                    let after = middle.then(|| Cursor {
+                        key: repository,
+                        name: format!("team/r{row:06}"),
+                    });
+                    let mut query = ListQuery {
+                        sort,
+                        descending,
+                        after,
+                        n: 20,
+                        ..ListQuery::default()
+                    };
+                    let page = registry.repository_entries(&query, "team/", "team/~");
+                    let (page, count) = steps(&registry, page).await;
+                    assert!(!page.unwrap().entries.is_empty());
+                    all.push((format!("repositories: {query:?}"), count));
+                    if let Some(after) = &mut query.after {
+                        after.name = format!("v{tag:06}");
+                        after.key = place;
+                    }
+                    let page = registry.tag_entries(&name, &query);
+                    let (page, count) = steps(&registry, page).await;
+                    assert_eq!(page.unwrap().entries.len(), 20, "{query:?}");
+                    all.push((format!("tags: {query:?}"), count));
+                }
+            }
+        }
+        // All of them have the word, and in the name.
+        let (found, count) = steps(&registry, registry.search("team", 5, |_| true)).await;
+        assert_eq!(found.unwrap().len(), 5);
+        // A page of two hundred, and not all of them.
+        assert!(count > 0 && count <= 4000, "a search takes {count} steps");
+        counted.push(all);
+    }
+    for ((what, small), (_, large)) in counted[0].iter().zip(&counted[1]) {
+        assert!(*small > 0, "{what} was not counted");
+        assert!(
+            *large <= small + small / 4 + 40,
+            "{what}: {small}, then {large}"
+        );
+    }
+}

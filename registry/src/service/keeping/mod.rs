@@ -3,11 +3,13 @@
 mod collect;
 mod collected;
 mod deletions;
+mod fill;
 #[cfg(test)]
 mod growth;
 mod images;
 mod orphans;
 mod pace;
+mod repositories;
 mod retention;
 mod ruled;
 

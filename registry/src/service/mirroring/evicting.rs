@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::clock::now;
-use crate::meta::{Dropped, UnusedBlob};
+use crate::meta::{Dropped, Idle, UnusedBlob};
 use crate::service::error::ServiceError;
 use crate::service::state::{Registry, key};
 use crate::sync::blocking;
@@ -21,14 +21,6 @@ pub struct Evicted {
 }
 
 impl Registry {
-    /// Bytes of all that these repositories show, each blob counted once.
-    ///
-    /// # Errors
-    /// [`ServiceError::Meta`].
-    pub async fn bytes_of(&self, repositories: &[String]) -> Result<u64, ServiceError> {
-        Ok(self.meta.bytes_of(repositories).await?)
-    }
-
     /// All repositories' names that `wanted` is true of.
     ///
     /// # Errors
@@ -72,8 +64,7 @@ impl Registry {
                 return Ok(evicted);
             }
             for manifest in idle {
-                self.evict(manifest.id, &manifest.repository, &mut evicted)
-                    .await?;
+                self.evict(&manifest, &mut evicted).await?;
             }
         }
     }
@@ -103,9 +94,7 @@ impl Registry {
                 if bytes <= limit {
                     break;
                 }
-                let gone = self
-                    .evict(manifest.id, &manifest.repository, &mut evicted)
-                    .await?;
+                let gone = self.evict(&manifest, &mut evicted).await?;
                 bytes = bytes.saturating_sub(gone);
             }
             // What several of them show was counted for each that went.
@@ -115,17 +104,12 @@ impl Registry {
     }
 
     /// One manifest; the bytes that its repository does not show any more.
-    async fn evict(
-        &self,
-        id: i64,
-        repository: &str,
-        evicted: &mut Evicted,
-    ) -> Result<u64, ServiceError> {
+    async fn evict(&self, idle: &Idle, evicted: &mut Evicted) -> Result<u64, ServiceError> {
         let (manifests, blobs) = (
             Arc::clone(&self.manifest_cache),
             Arc::clone(&self.blob_cache),
         );
-        let name = repository.to_owned();
+        let name = idle.repository.clone();
         let effect = move |dropped: &Dropped| {
             for tag in &dropped.tags {
                 manifests.forget(&key(&name, tag));
@@ -137,7 +121,7 @@ impl Registry {
                 blobs.forget(&key(&name, &blob.digest));
             }
         };
-        let dropped = self.meta.drop_manifest(id, effect).await?;
+        let dropped = self.meta.drop_manifest(idle.id, effect).await?;
         evicted.manifests += u64::from(dropped.manifest.is_some());
         let mut gone = 0;
         for blob in dropped.manifest.iter().chain(&dropped.blobs) {

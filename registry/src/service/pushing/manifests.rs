@@ -7,6 +7,7 @@ use oci::manifest::{MAX_MANIFEST_SIZE, ManifestError};
 use oci::{Digest, ManifestDocument, MediaType};
 
 use super::needs::{expected, needs};
+use crate::describe::Description;
 use crate::events::{Action, Happened, Notice, RequestOrigin, Target};
 use crate::meta::{Admit, ManifestRow, NewManifest, Precondition, Put};
 use crate::name::{ManifestRef, RepositoryName, Tag};
@@ -131,7 +132,7 @@ impl Registry {
             size: bytes.len() as u64,
         };
         let notices = self.push_notices(by, repository, &row, &tags, &document);
-        let new = NewManifest {
+        let mut new = NewManifest {
             repository: repository.clone(),
             row,
             artifact_type: document.artifact_type().cloned(),
@@ -149,6 +150,7 @@ impl Registry {
             immutable,
             reference: reference.clone(),
             precondition,
+            description: Description::default(),
             notices,
         };
         // Asked before the bytes are written, so that refusals cost no disk; the transaction asks
@@ -174,6 +176,8 @@ impl Registry {
                 return Err(ServiceError::Precondition);
             }
         }
+        let described = self.description(repository, &document, bytes.len(), &new.tags);
+        new.description = described.await;
         let this = Arc::clone(self);
         let put = tokio::spawn(async move { this.store_manifest(new, bytes).await }).await??;
         match put {

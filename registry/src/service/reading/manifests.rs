@@ -42,9 +42,9 @@ impl Registry {
         Ok(manifest)
     }
 
-    /// Notes that a client that calls itself `agent` pulled a manifest, for rules that ask for it.
+    /// Notes that a client that calls itself `agent` pulled a manifest, for lists and rules.
     pub fn note_pull(&self, repository: &RepositoryName, manifest: &StoredManifest, agent: &str) {
-        if !self.policy.retention.is_empty() && self.policy.is_pull(agent) {
+        if self.policy.is_pull(agent) {
             self.pulls.note(repository, &manifest.row.digest);
         }
     }

@@ -7,29 +7,43 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use bytes::Bytes;
 use oci::Digest;
-use oci::manifest::MAX_MANIFEST_SIZE;
 
 use super::imported::Imported;
-use crate::name::{ManifestRef, RepositoryName, Tag};
+use super::taking::{Elsewhere, Source};
+use crate::name::Tag;
 use crate::service::error::ServiceError;
-use crate::service::pushing::Push;
 use crate::service::state::Registry;
-use crate::storage::{BlobFiles, Context, StorageError};
+use crate::storage::{BlobFiles, Context, Staged, StorageError};
 use crate::sync::blocking;
 
-/// One repository of the old volume.
+/// The old volume.
 #[derive(Debug)]
-struct Old {
-    name: RepositoryName,
-    layers: Vec<Digest>,
-    /// Manifests, each with its tags.
-    manifests: BTreeMap<Digest, Vec<Tag>>,
+struct Volume {
+    v2: PathBuf,
+    /// Its files become ours too, where that can be.
+    link: bool,
+}
+
+impl Source for Volume {
+    fn bring(&self, files: &BlobFiles, digest: &Digest) -> Result<Option<Staged>, StorageError> {
+        let source = data(&self.v2, digest);
+        if self.link {
+            files.link(&source, digest)
+        } else {
+            files.import(&source, digest)
+        }
+    }
+
+    fn open(&self, digest: &Digest) -> Result<Box<dyn Read + '_>, StorageError> {
+        let path = data(&self.v2, digest);
+        let file = fs::File::open(&path).context("open", &path)?;
+        Ok(Box::new(file))
+    }
 }
 
 impl Registry {
@@ -49,107 +63,11 @@ impl Registry {
         let from = v2.join("repositories");
         let (repositories, skipped) = blocking(move || repositories(&from)).await?;
         imported.skipped = skipped;
+        let source: Arc<dyn Source> = Arc::new(Volume { v2, link });
         for old in repositories {
-            self.import_repository(&v2, old, link, &mut imported)
-                .await?;
+            self.take_repository(&source, old, &mut imported).await?;
         }
         Ok(imported)
-    }
-
-    async fn import_repository(
-        self: &Arc<Self>,
-        v2: &Path,
-        old: Old,
-        link: bool,
-        imported: &mut Imported,
-    ) -> Result<(), ServiceError> {
-        imported.repositories += 1;
-        let name = &old.name;
-        for digest in &old.layers {
-            let source = data(v2, digest);
-            let bring = move |files: &BlobFiles, digest: &Digest| {
-                if link {
-                    files.link(&source, digest)
-                } else {
-                    files.import(&source, digest)
-                }
-            };
-            if let Err(why) = self.take_blob(name, digest, imported, bring).await? {
-                imported
-                    .skipped
-                    .push(format!("{name}: layer {digest}: {why}"));
-            }
-        }
-        // Indexes need their manifests first, whatever the order in which they are found.
-        let mut waiting = old.manifests;
-        loop {
-            let before = waiting.len();
-            let mut refused = BTreeMap::new();
-            let mut reasons = Vec::new();
-            for (digest, tags) in std::mem::take(&mut waiting) {
-                match self
-                    .import_manifest(v2, name, &digest, tags.clone())
-                    .await?
-                {
-                    Ok(()) => {
-                        imported.manifests += 1;
-                        imported.tags += tags.len() as u64;
-                    }
-                    Err(why) => {
-                        reasons.push(format!("{name}: manifest {digest}: {why}"));
-                        refused.insert(digest, tags);
-                    }
-                }
-            }
-            if refused.is_empty() {
-                return Ok(());
-            }
-            if refused.len() == before {
-                imported.skipped.extend(reasons);
-                return Ok(());
-            }
-            waiting = refused;
-        }
-    }
-
-    /// The inner error is about this manifest only.
-    async fn import_manifest(
-        self: &Arc<Self>,
-        v2: &Path,
-        repository: &RepositoryName,
-        digest: &Digest,
-        tags: Vec<Tag>,
-    ) -> Result<Result<(), String>, ServiceError> {
-        let path = data(v2, digest);
-        let read = blocking(move || {
-            let size = fs::metadata(&path).context("look at", &path)?.len();
-            if size > MAX_MANIFEST_SIZE as u64 {
-                return Ok(None);
-            }
-            fs::read(&path).map(Some).context("read", &path)
-        })
-        .await;
-        let bytes: Bytes = match read {
-            Ok(Some(bytes)) => bytes.into(),
-            Ok(None) => return Ok(Err("it is too large".into())),
-            Err(StorageError::Io { cause, .. }) if cause.kind() == io::ErrorKind::NotFound => {
-                return Ok(Err("its content is missing".into()));
-            }
-            Err(e) => return Err(e.into()),
-        };
-        let reference = ManifestRef::Digest(digest.clone());
-        let push = Push {
-            bytes,
-            tags,
-            ..Push::default()
-        };
-        match self.put_manifest(repository, &reference, push, &None).await {
-            Ok(_) => Ok(Ok(())),
-            Err(
-                e @ (ServiceError::Storage(_) | ServiceError::Meta(_) | ServiceError::Quota(_)),
-            ) => Err(e),
-            Err(e) => Ok(Err(e.to_string())),
-        }
     }
 }
 
@@ -164,14 +82,14 @@ fn data(v2: &Path, digest: &Digest) -> PathBuf {
 }
 
 /// Every repository below `root`, and what is none.
-fn repositories(root: &Path) -> Result<(Vec<Old>, Vec<String>), StorageError> {
+fn repositories(root: &Path) -> Result<(Vec<Elsewhere>, Vec<String>), StorageError> {
     let mut found = Vec::new();
     let mut skipped = Vec::new();
     let mut open = vec![(root.to_owned(), String::new())];
     while let Some((dir, name)) = open.pop() {
         if dir.join("_layers").is_dir() || dir.join("_manifests").is_dir() {
             match name.parse() {
-                Ok(name) => found.push(Old {
+                Ok(name) => found.push(Elsewhere {
                     name,
                     layers: links(&dir.join("_layers"))?,
                     manifests: manifests(&dir.join("_manifests"), &name_of(&dir), &mut skipped)?,

@@ -306,7 +306,7 @@ fn by_subject(known: &[Exportable]) -> HashMap<&Digest, Vec<&Digest>> {
 
 /// Whether an output has the name of an archive that is not written here: nobody wants a directory
 /// of that name. One that is there was made on purpose.
-fn is_other_archive(output: &Path) -> bool {
+pub(super) fn is_other_archive(output: &Path) -> bool {
     const ENDINGS: [&str; 13] = [
         "tar", "tgz", "tbz", "tbz2", "txz", "tzst", "gz", "bz2", "xz", "zst", "lz4", "zip", "7z",
     ];

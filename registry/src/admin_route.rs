@@ -1,0 +1,180 @@
+//! `(method, path) → AdminRoute`, a pure function: what a request to `/api/v1` is about.
+//!
+//! A repository's name is followed by `/-/` and what is asked of it: no part of a name is a dash.
+//! Its slashes may stand as they are or percent-encoded.
+
+use http::Method;
+
+use crate::name::{ManifestRef, RepositoryName};
+use crate::route::{RouteError, decode, reference, repository};
+
+/// Where all of it is.
+pub const BASE: &str = "/api/v1/";
+
+/// What a request to the API for people and their tools wants.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AdminRoute {
+    /// The API's own description.
+    OpenApi,
+    /// Repositories in pages.
+    Repositories,
+    /// Repositories by words.
+    Search,
+    /// How much is used of what.
+    Usage,
+    /// Garbage collected.
+    Collect,
+    /// One repository as lists show it.
+    Repository(RepositoryName),
+    /// A whole repository deleted.
+    DeleteRepository(RepositoryName),
+    /// Tags in pages.
+    Tags(RepositoryName),
+    /// Where tags pointed before.
+    History(RepositoryName),
+    /// Tags put back.
+    Restore(RepositoryName),
+    /// One image with all that is known of it.
+    Image(RepositoryName, ManifestRef),
+    /// A tag or manifest deleted.
+    DeleteManifest(RepositoryName, ManifestRef),
+}
+
+impl AdminRoute {
+    /// The route of a request whose path begins with [`BASE`].
+    ///
+    /// # Errors
+    /// See [`RouteError`].
+    pub fn parse(method: &Method, path: &str) -> Result<Self, RouteError> {
+        let path = path.strip_prefix(BASE).ok_or(RouteError::NotFound)?;
+        let read = matches!(*method, Method::GET | Method::HEAD);
+        let post = *method == Method::POST;
+        let fixed = match path {
+            "openapi.json" => Some(Self::OpenApi),
+            "repositories" => Some(Self::Repositories),
+            "search" => Some(Self::Search),
+            "usage" => Some(Self::Usage),
+            _ => None,
+        };
+        match fixed {
+            Some(route) if read => return Ok(route),
+            Some(_) => return Err(RouteError::Method("GET, HEAD")),
+            None => {}
+        }
+        if path == "gc" {
+            return match post {
+                true => Ok(Self::Collect),
+                false => Err(RouteError::Method("POST")),
+            };
+        }
+        let path = path
+            .strip_prefix("repositories/")
+            .ok_or(RouteError::NotFound)?;
+        let Some((name, what)) = path.split_once("/-/") else {
+            let name = repository(path)?;
+            return match *method {
+                _ if read => Ok(Self::Repository(name)),
+                Method::DELETE => Ok(Self::DeleteRepository(name)),
+                _ => Err(RouteError::Method("GET, HEAD, DELETE")),
+            };
+        };
+        let name = repository(name)?;
+        match what {
+            "tags" if read => Ok(Self::Tags(name)),
+            "history" if read => Ok(Self::History(name)),
+            "tags" | "history" => Err(RouteError::Method("GET, HEAD")),
+            "restore" if post => Ok(Self::Restore(name)),
+            "restore" => Err(RouteError::Method("POST")),
+            _ => {
+                let text = what
+                    .strip_prefix("manifests/")
+                    .ok_or(RouteError::NotFound)?;
+                let text = decode(text).ok_or(RouteError::NotFound)?;
+                let reference = reference(&text)?;
+                match *method {
+                    _ if read => Ok(Self::Image(name, reference)),
+                    Method::DELETE => Ok(Self::DeleteManifest(name, reference)),
+                    _ => Err(RouteError::Method("GET, HEAD, DELETE")),
+                }
+            }
+        }
+    }
+
+    /// Whether it takes something away.
+    pub fn deletes(&self) -> bool {
+        matches!(self, Self::DeleteRepository(_) | Self::DeleteManifest(..))
+    }
+
+    /// The route's name, as logs and metrics show it; one of [`LABELS`](crate::route::LABELS).
+    pub fn label(&self) -> &'static str {
+        match self {
+            Self::Search => "search",
+            Self::Collect
+            | Self::DeleteRepository(_)
+            | Self::Restore(_)
+            | Self::DeleteManifest(..) => "api_change",
+            _ => "api_read",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const D: &str = "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+
+    #[test]
+    fn the_table() {
+        for (method, path, expected) in [
+            ("GET", "openapi.json", "OpenApi"),
+            ("HEAD", "repositories", "Repositories"),
+            ("POST", "repositories", r#"Method("GET, HEAD")"#),
+            ("GET", "search", "Search"),
+            ("GET", "usage", "Usage"),
+            ("POST", "gc", "Collect"),
+            ("GET", "gc", r#"Method("POST")"#),
+            ("GET", "repositories/app", r#"Repository("app")"#),
+            ("GET", "repositories/a/b", r#"Repository("a/b")"#),
+            ("GET", "repositories/a%2Fb", r#"Repository("a/b")"#),
+            ("DELETE", "repositories/a/b", r#"DeleteRepository("a/b")"#),
+            ("PUT", "repositories/a", r#"Method("GET, HEAD, DELETE")"#),
+            ("GET", "repositories/a/b/-/tags", r#"Tags("a/b")"#),
+            ("GET", "repositories/a/tags", r#"Repository("a/tags")"#),
+            ("DELETE", "repositories/a/-/tags", r#"Method("GET, HEAD")"#),
+            ("GET", "repositories/a/-/history", r#"History("a")"#),
+            ("POST", "repositories/a/-/restore", r#"Restore("a")"#),
+            ("GET", "repositories/a/-/restore", r#"Method("POST")"#),
+            (
+                "GET",
+                "repositories/a/-/manifests/v1",
+                r#"Image("a", Tag("v1"))"#,
+            ),
+            (
+                "DELETE",
+                "repositories/a%2fb/-/manifests/$D",
+                r#"DeleteManifest("a/b", Digest($D))"#,
+            ),
+            (
+                "GET",
+                "repositories/a/-/manifests/sha256:x",
+                r#"Digest("sha256:x")"#,
+            ),
+            ("GET", "repositories/a/-/manifests/", r#"Reference("")"#),
+            ("GET", "repositories/a/-/other", "NotFound"),
+            ("GET", "repositories/", r#"Name("")"#),
+            ("GET", "repositories/A", r#"Name("A")"#),
+            ("GET", "repositories/..%2f..%2fetc", r#"Name("../../etc")"#),
+            ("GET", "repositories/%zz", r#"Name("%zz")"#),
+            ("GET", "", "NotFound"),
+            ("GET", "other", "NotFound"),
+        ] {
+            let path = format!("{BASE}{path}").replace("$D", D);
+            let found = match AdminRoute::parse(&method.parse().unwrap(), &path) {
+                Ok(route) => format!("{route:?}"),
+                Err(e) => format!("{e:?}"),
+            };
+            assert_eq!(found.replace(D, "$D"), expected, "{method} {path}");
+        }
+    }
+}

@@ -1,0 +1,81 @@
+//! `rregistry restore`
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use clap::Args;
+
+use super::failure::Failure;
+use super::imported::report;
+use super::operate::Format;
+use super::settings::{Settings, data_dir};
+use super::undelete::{self, Undelete};
+use crate::control::request_restore;
+use crate::service::{Registry, RestoreOptions};
+
+/// Put back what was deleted or, with --from, what a backup has.
+///
+/// Without a backup, REPOSITORY:TAG points where it did before it was deleted or moved,
+/// REPOSITORY:TAG@DIGEST to that manifest, and of REPOSITORY alone all deleted tags come back. Ten
+/// places of each tag are known, for thirty days; what was collected as garbage since cannot come
+/// back.
+///
+/// From a backup: where there is no registry yet it becomes what it was. Where there is one,
+/// running or not, repositories of the backup come back into it: a tag points to what it did, and
+/// whatever the backup does not have stays. Every blob is verified.
+#[derive(Debug, Args)]
+pub(super) struct Restore {
+    #[command(flatten)]
+    settings: Settings,
+
+    /// The backup.
+    #[arg(long, value_name = "DIR|FILE.tar")]
+    from: Option<PathBuf>,
+
+    /// Only list where tags pointed before.
+    #[arg(long, conflicts_with = "from")]
+    list: bool,
+
+    /// How to show what came back.
+    #[arg(long, value_enum, default_value_t = Format::Table, conflicts_with = "from")]
+    format: Format,
+
+    /// What to put back; of a backup, only these repositories.
+    #[arg(value_name = "IMAGE", required_unless_present = "from")]
+    images: Vec<String>,
+}
+
+pub(super) fn run(options: Restore) -> Result<(), Failure> {
+    let Some(from) = options.from else {
+        let images = options.images.iter().map(|image| Undelete {
+            image,
+            list: options.list,
+            format: options.format,
+        });
+        return undelete::run(options.settings, &images.collect::<Vec<_>>());
+    };
+    let config = options.settings.read()?.check()?;
+    let data_dir = data_dir(&config)?;
+    let restore = RestoreOptions {
+        from: std::path::absolute(&from)?,
+        repositories: options.images,
+    };
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()?;
+    let imported = runtime.block_on(async {
+        if let Some(imported) = request_restore(&data_dir, &restore).await? {
+            return Ok::<_, Failure>(imported);
+        }
+        let database = data_dir.join("registry.db");
+        let empty = std::fs::metadata(database).map_or(0, |found| found.len()) == 0;
+        if empty && restore.repositories.is_empty() {
+            return Ok(Registry::restore_whole(&data_dir, &restore.from).await?);
+        }
+        let registry = Arc::new(Registry::with_policy(&data_dir, config.policy.clone()).await?);
+        let imported = registry.restore(&restore).await?;
+        registry.close().await;
+        Ok(imported)
+    })?;
+    report(&imported)
+}

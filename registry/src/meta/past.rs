@@ -1,0 +1,65 @@
+//! Where tags pointed before they moved or went.
+
+use serde::{Deserialize, Serialize};
+
+use super::database::Meta;
+use super::error::MetaError;
+use crate::name::RepositoryName;
+use crate::units::rfc3339;
+
+/// Where a tag pointed, and until when.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TagPast {
+    /// The tag.
+    pub tag: String,
+    /// The manifest's digest.
+    pub digest: String,
+    /// The manifest's media type.
+    pub media_type: String,
+    /// Since when.
+    #[serde(with = "rfc3339")]
+    pub since: Option<i64>,
+    /// When it was moved or deleted.
+    #[serde(with = "rfc3339")]
+    pub until: Option<i64>,
+    /// Whether the tag is there, pointing elsewhere.
+    pub moved: bool,
+}
+
+impl Meta {
+    /// Where the tags of a repository, or one of them, pointed before; the `n` places that were
+    /// left last, newest first. Ten places of a tag are known, for thirty days.
+    ///
+    /// # Errors
+    /// [`MetaError`].
+    pub async fn tag_past(
+        &self,
+        repository: &RepositoryName,
+        tag: Option<&str>,
+        n: u32,
+    ) -> Result<Vec<TagPast>, MetaError> {
+        type Row = (String, String, String, i64, i64, bool);
+        let rows: Vec<Row> = sqlx::query_as(
+            "SELECT p.tag, p.digest, p.media_type, p.since, p.until, EXISTS (
+                        SELECT 1 FROM repositories r
+                        JOIN tags t ON t.repository_id = r.id AND t.name = p.tag
+                        WHERE r.name = ?1)
+             FROM tag_past p WHERE p.repository = ?1 AND (?2 IS NULL OR p.tag = ?2)
+             ORDER BY p.id DESC LIMIT ?3",
+        )
+        .bind(repository.as_str())
+        .bind(tag.map(str::to_owned))
+        .bind(n)
+        .fetch_all(&self.readers)
+        .await?;
+        let past = |(tag, digest, media_type, since, until, moved): Row| TagPast {
+            tag,
+            digest,
+            media_type,
+            since: Some(since),
+            until: Some(until),
+            moved,
+        };
+        Ok(rows.into_iter().map(past).collect())
+    }
+}

@@ -1,0 +1,150 @@
+//! What whoever runs a registry types: lists, searches, deletions, and what comes back.
+
+use e2e::{Cmd, Dir, Registry, Store, docker, modern_docker, need, rregistry, skopeo};
+use serde_json::Value;
+
+/// A command on the registry's directory.
+fn operator(registry: &Registry, args: &[&str]) -> Cmd {
+    let cmd = Cmd::new(rregistry()).args(args).arg("--data-dir");
+    cmd.arg(registry.data())
+}
+
+#[track_caller]
+fn push(store: &Store, registry: &Registry, name: &str, description: &str) -> String {
+    let full = registry.name(name);
+    let file = format!(
+        "FROM busybox\nLABEL org.opencontainers.image.description=\"{description}\"\n\
+         RUN echo {name} >/made\n"
+    );
+    store.build(&full, &Dir::dockerfile(&file)).ok();
+    store.rbuild(["push", "-q", &full]).ok();
+    let id = store.id(&full);
+    store.rbuild(["rmi", &full]).ok();
+    id
+}
+
+/// The cells of a table, without its times: columns are told apart by two spaces.
+fn cells(table: &str) -> Vec<Vec<String>> {
+    let line = |line: &str| {
+        let cells = line.split("  ").map(str::trim);
+        cells
+            .filter(|cell| !cell.is_empty())
+            .map(str::to_owned)
+            .collect()
+    };
+    table.lines().map(line).collect()
+}
+
+#[test]
+fn an_operator_lists_inspects_deletes_and_restores() {
+    let store = need!(Store::busybox());
+    let mut registry = Registry::start();
+    let id = push(&store, &registry, "team/web:v1", "Serves pages");
+    push(&store, &registry, "team/web:v2", "Serves pages");
+    push(&store, &registry, "db:latest", "Keeps rows");
+    // The same from a registry that runs and from one that does not.
+    for running in [true, false] {
+        if !running {
+            registry.kill();
+        }
+        let table = operator(&registry, &["ls"]).ok().out();
+        let rows = cells(&table);
+        assert_eq!(rows[0], ["REPOSITORY", "TAGS", "SIZE", "PUSHED", "PULLED"]);
+        assert_eq!((rows[1][0].as_str(), rows[1][1].as_str()), ("db", "1"));
+        assert_eq!(
+            (rows[2][0].as_str(), rows[2][1].as_str()),
+            ("team/web", "2")
+        );
+        let names = operator(&registry, &["ls", "-q", "--search", "pages"]);
+        assert_eq!(names.ok().out(), "team/web\n");
+        let tags = operator(&registry, &["tags", "-q", "--sort", "time", "team/web"]);
+        assert_eq!(tags.ok().out(), "team/web:v2\nteam/web:v1\n");
+        let tags = operator(&registry, &["tags", "--format", "json", "team/web", "1"]);
+        let tags = tags.ok().json();
+        assert_eq!(tags.as_array().map(Vec::len), Some(1));
+        let image = ["inspect", "--format", "json", "team/web:v1"];
+        let image: Value = operator(&registry, &image).ok().json();
+        // rbuild's own image ID, and the digest of the list.
+        assert_eq!(image["config"]["digest"], id.as_str());
+        assert_eq!(image["manifest"]["digest"], tags[0]["manifest"]["digest"]);
+        let made = image["layers"][1]["instruction"]
+            .as_str()
+            .unwrap_or_default();
+        assert!(made.contains("echo team/web:v1 >/made"), "{image}");
+        let text = operator(&registry, &["inspect", "team/web:v1"]).ok().out();
+        assert!(
+            text.contains("LAYER ") && text.contains("Tags:        v1\n"),
+            "{text}"
+        );
+    }
+    registry.restart();
+
+    operator(&registry, &["rm", "team/web"])
+        .fails(1)
+        .tells("say --all to delete all of it");
+    operator(&registry, &["rm", "--all", "--dry-run", "team/web"])
+        .ok()
+        .says("would delete team/web: 2 tags, 2 manifests");
+    operator(&registry, &["rm", "team/web:v1"])
+        .ok()
+        .says("deleted team/web:v1: 1 tags, 0 manifests");
+    operator(&registry, &["rm", "--all", "team/web"])
+        .ok()
+        .says("deleted team/web: 1 tags, 2 manifests");
+    assert_eq!(operator(&registry, &["ls", "-q"]).ok().out(), "db\n");
+    let catalog = registry.get("/v2/_catalog").body;
+    assert_eq!(catalog, b"{\"repositories\":[\"db\"]}");
+    operator(&registry, &["rm", "team/web:v1", "db:latest"])
+        .fails(1)
+        .tells("team/web:v1");
+    operator(&registry, &["restore", "team/web"]).ok();
+    operator(&registry, &["restore", "db"]).ok();
+    let listed = operator(&registry, &["restore", "--list", "team/web:v1"]);
+    assert_eq!(cells(&listed.ok().out())[1][0], "v1");
+    // All of it, for whoever pulls.
+    let fresh = need!(Store::new());
+    for name in ["team/web:v1", "team/web:v2", "db:latest"] {
+        let full = registry.name(name);
+        fresh.rbuild(["pull", "-q", &full]).ok();
+        assert_eq!(fresh.tree(&full).text("made"), format!("{name}\n"));
+    }
+    let tags = need!(skopeo(&["list-tags", "--tls-verify=false"]));
+    let tags = tags.arg(format!("docker://{}", registry.name("team/web")));
+    let tags = tags.ok().json();
+    assert_eq!(tags["Tags"], serde_json::json!(["v1", "v2"]));
+}
+
+#[test]
+fn docker_and_rbuild_search_a_registry() {
+    let store = need!(Store::busybox());
+    let registry = Registry::start();
+    push(&store, &registry, "team/web:v1", "Serves pages");
+    push(&store, &registry, "db:v1", "Keeps rows");
+    let format = ["--format", "{{.Name}}|{{.Description}}|{{.StarCount}}"];
+    for (term, expected) in [
+        ("web", Some("team/web|Serves pages|0\n")),
+        ("rows", Some("db|Keeps rows|0\n")),
+        ("none", None),
+    ] {
+        let expected = expected.unwrap_or_default();
+        for docker in [need!(docker()), need!(modern_docker())] {
+            let search = docker.cmd(["search", "--no-trunc"]).args(format);
+            let found = search.arg(registry.name(term)).ok().out();
+            assert_eq!(found, expected, "{term}");
+        }
+        let search = store.rbuild(["search", "--no-trunc"]).args(format);
+        let found = search.arg(registry.name(term)).ok().out();
+        // Ours says where it is pulled from.
+        let host = format!("{}/", registry.address());
+        assert_eq!(found.replace(&host, ""), expected, "{term}");
+        let stars = store.rbuild(["search", "-f", "stars=1"]);
+        let found = stars.args(format).arg(registry.name(term)).ok().out();
+        assert_eq!(found, "", "{term}");
+    }
+    let found = Cmd::new("curl")
+        .args(["-fsS", "--get", "--data-urlencode", "q=serves pages"])
+        .arg(format!("http://{}/api/v1/search", registry.address()))
+        .ok()
+        .json();
+    assert_eq!(found["repositories"][0]["name"], "team/web");
+}
