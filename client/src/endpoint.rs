@@ -150,10 +150,15 @@ impl Endpoint {
 
     /// The path of a repository on this server.
     pub(crate) fn path(&self, repository: &Repository) -> String {
+        self.at(repository.path())
+    }
+
+    /// The same for a path that stands in no reference.
+    pub(crate) fn at(&self, path: &str) -> String {
         if self.prefix.is_empty() {
-            repository.path().to_owned()
+            path.to_owned()
         } else {
-            format!("{}/{}", self.prefix, repository.path())
+            format!("{}/{path}", self.prefix)
         }
     }
 

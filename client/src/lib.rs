@@ -19,6 +19,7 @@
 //! | [`catalog`] | tags, catalog, deletion |
 //! | [`login`] | logging in and out |
 //! | [`search`] | images by a word |
+//! | [`upstream`] | one registry at a URL, for mirrors of it |
 //!
 //! # Who is sent credentials
 //!
@@ -34,6 +35,7 @@ pub mod pull;
 pub mod push;
 pub mod resolve;
 pub mod search;
+pub mod upstream;
 
 mod call;
 mod client;

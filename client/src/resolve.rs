@@ -177,25 +177,24 @@ fn manifest_call(
         repository,
         &format!("manifests/{}", reference.manifest_key()),
     )?;
-    let mut accept = String::new();
-    for media_type in MANIFEST_ACCEPT {
-        if !accept.is_empty() {
-            accept.push_str(", ");
-        }
-        accept.push_str(media_type);
-    }
-    let accept = HeaderValue::try_from(accept).map_err(|_| Error::Interrupted("a request"))?;
-    Ok(Call::new(method, url, endpoint.scopes(repository, "pull")).header(ACCEPT, accept))
+    accept(Call::new(method, url, endpoint.scopes(repository, "pull")))
+}
+
+/// The same call, for every kind of manifest that we know.
+pub(crate) fn accept(call: Call) -> Result<Call, Error> {
+    let accept = HeaderValue::try_from(MANIFEST_ACCEPT.join(", "));
+    let accept = accept.map_err(|_| Error::Interrupted("a request"))?;
+    Ok(call.header(ACCEPT, accept))
 }
 
 /// `Content-Type` without parameters.
-fn media_type(headers: &HeaderMap) -> Option<MediaType> {
+pub(crate) fn media_type(headers: &HeaderMap) -> Option<MediaType> {
     let text = headers.get(CONTENT_TYPE)?.to_str().ok()?;
     let text = text.split(';').next().unwrap_or(text).trim();
     (!text.is_empty()).then(|| MediaType::new(text))
 }
 
-fn stated_digest(headers: &HeaderMap) -> Option<Digest> {
+pub(crate) fn stated_digest(headers: &HeaderMap) -> Option<Digest> {
     headers
         .get("docker-content-digest")?
         .to_str()

@@ -22,6 +22,7 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::task::JoinHandle;
 
 use crate::metrics::Metrics;
+use crate::mirror::{Mirror, WarmOptions, Warmed};
 use crate::operate::{Operation, operate};
 use crate::service::{
     BackedUp, BackupOptions, CollectOptions, Collected, ExportOptions, Exported, ImportOptions,
@@ -52,6 +53,7 @@ pub enum ControlError {
 struct Control {
     registry: Arc<Registry>,
     metrics: Arc<Metrics>,
+    mirror: Option<Arc<Mirror>>,
 }
 
 fn socket(data_dir: &Path) -> PathBuf {
@@ -66,6 +68,7 @@ pub fn listen(
     data_dir: &Path,
     registry: Arc<Registry>,
     metrics: Arc<Metrics>,
+    mirror: Option<Arc<Mirror>>,
     closing: impl Future<Output = ()> + Send + 'static,
 ) -> io::Result<JoinHandle<()>> {
     let path = socket(data_dir);
@@ -87,7 +90,12 @@ pub fn listen(
         .route("/operate", post(operation))
         .route("/backup", post(backup))
         .route("/restore", post(restore))
-        .with_state(Arc::new(Control { registry, metrics }));
+        .route("/warm", post(warm))
+        .with_state(Arc::new(Control {
+            registry,
+            metrics,
+            mirror,
+        }));
     Ok(tokio::spawn(async move {
         let served = axum::serve(listener, router).with_graceful_shutdown(closing);
         if let Err(e) = served.await {
@@ -115,6 +123,13 @@ async fn export(State(control): State<Arc<Control>>, Json(what): Json<ExportOpti
 
 async fn import(State(control): State<Arc<Control>>, Json(what): Json<ImportOptions>) -> Response {
     answer(control.registry.import_layout(&what).await)
+}
+
+async fn warm(State(control): State<Arc<Control>>, Json(what): Json<WarmOptions>) -> Response {
+    match &control.mirror {
+        Some(mirror) => answer(Ok::<_, ServiceError>(mirror.warm(&what).await)),
+        None => (StatusCode::CONFLICT, "it has no [[upstream]]").into_response(),
+    }
 }
 
 async fn operation(State(control): State<Arc<Control>>, Json(what): Json<Operation>) -> Response {
@@ -196,6 +211,17 @@ pub async fn request_import(
     options: &ImportOptions,
 ) -> Result<Option<Imported>, ControlError> {
     request(data_dir, "/import", options).await
+}
+
+/// Lets the registry that serves `data_dir` bring images; `None` when none does.
+///
+/// # Errors
+/// [`ControlError`].
+pub async fn request_warm(
+    data_dir: &Path,
+    options: &WarmOptions,
+) -> Result<Option<Warmed>, ControlError> {
+    request(data_dir, "/warm", options).await
 }
 
 /// Has the registry that serves `data_dir` do what an operator wants; `None` when none does.

@@ -14,6 +14,7 @@
 //! | [`webhook`] | events sent to those who are told |
 //! | [`audit`] | what changed, in a file |
 //! | [`service`] | the rules; no HTTP, no SQL |
+//! | [`mirror`] | other registries, asked for what is not here |
 //! | [`policy`] | which tags never move, and which go after a time; pure |
 //! | [`proxies`] | which proxies are believed, and what they say; pure |
 //! | [`quota`] | how much may be stored, and what is promised; pure |
@@ -50,6 +51,7 @@ pub mod limits;
 pub mod linger;
 pub mod meta;
 pub mod metrics;
+pub mod mirror;
 pub mod name;
 pub mod operate;
 pub mod outgoing;

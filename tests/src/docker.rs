@@ -41,6 +41,9 @@ rm -rf --one-file-system -- "$dir"
 [ -z "$root" ] || rmdir "$root$dir"
 "#;
 
+/// Only the classic builder heeds it, for --squash.
+const EXPERIMENTAL: &str = r#"{"experimental": true}"#;
+
 /// The daemon and a client of it. Containers use the host's network: it has no bridge.
 #[derive(Debug)]
 pub struct Docker {
@@ -60,7 +63,7 @@ pub struct Docker {
 pub fn docker() -> Result<&'static Docker, Missing> {
     static DOCKER: OnceLock<Result<Docker, Missing>> = OnceLock::new();
     DOCKER
-        .get_or_init(|| Docker::start(None))
+        .get_or_init(|| Docker::start(None, EXPERIMENTAL, ""))
         .as_ref()
         .map_err(Missing::clone)
 }
@@ -79,7 +82,7 @@ pub fn modern_docker() -> Result<&'static Docker, Missing> {
         let root = std::env::var_os("RBUILD_TEST_DOCKER");
         let root = repository().join(root.unwrap_or_else(|| "target/test-docker".into()));
         match root.join("usr/sbin/dockerd").exists() {
-            true => Docker::start(Some(&root)),
+            true => Docker::start(Some(&root), EXPERIMENTAL, "-modern"),
             false => Err(Missing(format!(
                 "there is no dockerd in {}: run scripts/modern-docker.sh {0}",
                 root.display()
@@ -90,8 +93,21 @@ pub fn modern_docker() -> Result<&'static Docker, Missing> {
 }
 
 impl Docker {
-    /// The daemon of this machine, or of the root file system at `root`.
-    fn start(root: Option<&Path>) -> Result<Self, Missing> {
+    /// A daemon of its own that pulls through the mirror at a URL; it ends with the value.
+    ///
+    /// # Errors
+    /// As [`docker`].
+    ///
+    /// # Panics
+    /// As [`docker`].
+    pub fn mirroring(url: &str) -> Result<Self, Missing> {
+        let settings = format!("{{\"registry-mirrors\": [\"{url}\"]}}");
+        Self::start(None, &settings, "-mirror")
+    }
+
+    /// The daemon of this machine, or of the root file system at `root`, with these settings;
+    /// `suffix` tells it from others of the same tests.
+    fn start(root: Option<&Path>, settings: &str, suffix: &str) -> Result<Self, Missing> {
         is_root()?;
         if root.is_none() {
             program("dockerd")?;
@@ -107,10 +123,8 @@ impl Docker {
         let dir = tempfile::Builder::new().prefix("e2e-docker.").tempdir();
         let dir = dir.expect("temporary folder").keep();
         fs::create_dir(dir.join("config")).expect("mkdir");
-        // Only the classic builder heeds it, for --squash.
-        fs::write(dir.join("daemon.json"), r#"{"experimental": true}"#).expect("write");
-        let modern = if root.is_some() { "-modern" } else { "" };
-        let parent = format!("rbuild-e2e-{}{modern}", std::process::id());
+        fs::write(dir.join("daemon.json"), settings).expect("write");
+        let parent = format!("rbuild-e2e-{}{suffix}", std::process::id());
         let mut keeper = Command::new("sh");
         keeper
             .args(["-c", KEEPER, "keeper"])

@@ -42,6 +42,7 @@ mod interrupted;
 mod isolation;
 mod layers;
 mod lists;
+mod mirror;
 mod mounts;
 mod networked;
 mod networks;

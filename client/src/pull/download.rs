@@ -198,7 +198,7 @@ async fn copy(
 }
 
 /// The first byte of `Content-Range: bytes FIRST-LAST/TOTAL`.
-fn range_start(headers: &HeaderMap) -> Option<u64> {
+pub(crate) fn range_start(headers: &HeaderMap) -> Option<u64> {
     let text = headers.get(CONTENT_RANGE)?.to_str().ok()?;
     let (first, _) = text
         .trim()

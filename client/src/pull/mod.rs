@@ -3,6 +3,8 @@
 mod download;
 mod sink;
 
+pub(crate) use download::range_start;
+
 use std::sync::Arc;
 
 use bytes::Bytes;

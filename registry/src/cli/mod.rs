@@ -24,6 +24,7 @@ mod undelete;
 mod usage;
 mod user;
 mod version;
+mod warm;
 
 use std::process::ExitCode;
 
@@ -67,6 +68,7 @@ enum Command {
     Backup(backup::Backup),
     Restore(restore::Restore),
     ImportDistribution(import_distribution::ImportDistribution),
+    Warm(warm::Warm),
     Config(config::Config),
     Health(health::Health),
     Version(version::Version),
@@ -102,6 +104,7 @@ pub fn main() -> ExitCode {
         Command::Rm(options) => rm::run(options),
         Command::Export(options) => export::run(options),
         Command::Import(options) => import::run(options),
+        Command::Warm(options) => warm::run(options),
         Command::Backup(options) => backup::run(options),
         Command::Restore(options) => restore::run(options),
         Command::Config(options) => config::run(&options),

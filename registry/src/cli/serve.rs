@@ -23,6 +23,7 @@ use crate::control;
 use crate::events::Subscribers;
 use crate::http::{Api, operators_router, router};
 use crate::metrics::Metrics;
+use crate::mirror::Mirror;
 use crate::server::{Patience, Server};
 use crate::service::{CollectOptions, Registry};
 use crate::tls::Reloading;
@@ -137,6 +138,7 @@ async fn serve(
         Some(path) => Some(Audit::start(&registry, path).await.map_err(unwritable)?),
         None => None,
     };
+    let mirror = Mirror::open(&config.mirror, &registry).await?;
     let auth = Auth::open(&config.auth, data_dir)?.map(Arc::new);
     if let Some(auth) = auth.clone() {
         // The token server may start later than we do.
@@ -161,6 +163,7 @@ async fn serve(
         data_dir,
         Arc::clone(&registry),
         Arc::clone(&metrics),
+        mirror.clone(),
         // Sent or dropped, it is the end.
         async { closing.await.unwrap_or_default() },
     )?;
@@ -176,6 +179,8 @@ async fn serve(
     };
     tasks.extend(followed.follow(config.reload)?);
     tasks.extend(operators);
+    let mirroring = mirror.clone();
+    tasks.extend(mirroring.map(|mirror| tokio::spawn(mirror.run_limits())));
     let scheme = if config.tls.is_some() {
         "https"
     } else {
@@ -195,7 +200,9 @@ async fn serve(
         collecting.stop_collecting();
         let _ = stopped.send(Instant::now());
     };
-    let api = Api::new(Arc::clone(&registry), auth, metrics, &config).read_only_when(read_only);
+    let api = Api::new(Arc::clone(&registry), auth, metrics, &config)
+        .read_only_when(read_only)
+        .mirroring(mirror);
     server.run(router(api), stop, config.drain).await;
     let drained = stopped_at.await.map_or(Duration::ZERO, |at| at.elapsed());
     deliveries.stop(config.drain.saturating_sub(drained)).await;

@@ -8,9 +8,11 @@ use super::error::{ConfigError, wrong};
 use super::http::{Http, http};
 use super::listen::ListenAddr;
 use super::login;
+use super::mirroring;
 use super::settings::Settings;
 use crate::auth::settings as auth;
 use crate::events::Webhook;
+use crate::mirror::settings::MirrorSettings;
 use crate::policy::Policy;
 use crate::quota::Quotas;
 use crate::units::size;
@@ -104,6 +106,8 @@ pub struct Config {
     pub policy: Policy,
     /// Who is told what happens.
     pub webhooks: Vec<Webhook>,
+    /// What is mirrored.
+    pub mirror: MirrorSettings,
 }
 
 impl Settings {
@@ -129,6 +133,7 @@ impl Settings {
                  speaks TLS; leave tls.cert and tls.key out",
             ));
         }
+        let mirror = mirroring::mirror(&self)?;
         Ok(Config {
             addr,
             url: self
@@ -170,6 +175,7 @@ impl Settings {
                 no_pulls,
             },
             webhooks: self.lists.webhook,
+            mirror,
         })
     }
 

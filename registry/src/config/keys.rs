@@ -261,6 +261,27 @@ const KEYS: &[Key] = &[
         default: "true",
         help: "Whether /metrics answers, in the format of Prometheus.",
     },
+    Key {
+        name: "mirror.offline",
+        default: "false",
+        help: "Ask no upstream anything: what is here is served, whatever its age.",
+    },
+    Key {
+        name: "mirror.max_size",
+        default: "",
+        help: "How much of what upstreams gave is kept, such as 100GiB; what nobody pulled for \
+               longest goes first. What is pinned is not counted. Looked at every minute.",
+    },
+    Key {
+        name: "mirror.max_age",
+        default: "",
+        help: "How long what upstreams gave is kept after it was pulled last, such as 30d.",
+    },
+    Key {
+        name: "mirror.pinned",
+        default: "[]",
+        help: "Mirrored repositories of which nothing is let go, as patterns.",
+    },
 ];
 
 /// All settings, those that stand elsewhere included.
@@ -319,6 +340,26 @@ const LISTS: &[Key] = &[
                are tried again at once), backoff (1s; the pause after that, doubled with each \
                failure up to 5m), backlog (10000; when more wait, the oldest are dropped), \
                include_references (false; tell what a pushed manifest names), disabled (false).",
+    },
+    Key {
+        name: "upstream",
+        default: "",
+        help: "Other registries that are asked for what is not here: [[upstream]] with repository \
+               (the names here that it answers for, a pattern such as \"docker.io/**\") and url \
+               (http[s]://host[:port][/prefix]). Several for a name are asked in order. What they \
+               give is kept in repositories here, to which nobody else can push. Optional: except \
+               (patterns of names that it does not answer for), strip (what of a name here is not \
+               part of the name there; without it, a first part that is a host, else what stands \
+               before /**), ns (the registries that it stands for when a client asks with ?ns=; \
+               without it, strip if that is a host), hostless (false; names without a host that \
+               are not here are looked for there, as docker's registry-mirrors asks), username \
+               with password or password_file, ca (certificates in PEM to trust beside the \
+               system's), insecure (false; credentials go over plain http, and certificates are \
+               not verified), ttl (5m; how long a tag is served without asking whether it has \
+               moved), stale (1h; how long after that it is served at once and asked about \
+               meanwhile), missing_ttl (1m; how long it is remembered that something is not \
+               there), timeout (30s; how long nothing may come), referrers (false; bring \
+               signatures and other referrers along).",
     },
     Key {
         name: "access",
@@ -424,7 +465,9 @@ pub fn explain() -> String {
          #issuer = \"https://token.actions.githubusercontent.com\"\n\
          #audience = \"registry.example.com\"\n#claims = { repository = \"myorg/*\" }\n\
          #user = \"github:{repository}\"\n#groups = [\"ci\"]\n\
-         #[http.headers]\n#Strict-Transport-Security = \"max-age=31536000\"\n",
+         #[http.headers]\n#Strict-Transport-Security = \"max-age=31536000\"\n\
+         #[[upstream]]\n#repository = \"docker.io/**\"\n#url = \"https://registry-1.docker.io\"\n\
+         #hostless = true\n",
     );
     out
 }

@@ -13,6 +13,7 @@
 //! | [`http`] | what is in front: proxies, pages of others |
 //! | [`elsewhere`] | users whom others know: a directory, providers |
 //! | [`login`] | the part of it that says how clients log in |
+//! | [`mirroring`] | the part of it that says what is mirrored |
 //! | [`error`] | what is wrong with settings |
 
 mod check;
@@ -22,6 +23,7 @@ mod http;
 mod keys;
 mod listen;
 mod login;
+mod mirroring;
 mod operating;
 mod settings;
 

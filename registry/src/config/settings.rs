@@ -12,6 +12,7 @@ use super::keys::{PREFIX, all, all_lists, env_name, similar, similar_variable};
 use crate::auth::federation::Federation;
 use crate::auth::rules::Rule;
 use crate::events::{Headers, Webhook};
+use crate::mirror::settings::Upstream;
 use crate::policy::{Immutable, Retention};
 use crate::quota::Quota;
 use crate::units::duration;
@@ -35,6 +36,8 @@ pub(super) struct Lists {
     pub(super) oidc: Vec<Federation>,
     #[serde(default, rename = "http.headers")]
     pub(super) headers: Headers,
+    #[serde(default)]
+    pub(super) upstream: Vec<Upstream>,
 }
 
 /// Settings as they came, before they are checked.

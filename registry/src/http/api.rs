@@ -13,6 +13,7 @@ use crate::auth::sessions::Sessions;
 use crate::config::{Config, Http, Limits};
 use crate::limits::{Client, Open, Rates};
 use crate::metrics::Metrics;
+use crate::mirror::Mirror;
 use crate::service::{Registry, UploadLimits};
 
 /// How long what nothing needs is kept where no settings say.
@@ -43,6 +44,8 @@ pub struct Api {
     pub(super) front: Http,
     /// Whether nothing changes; it may be said while serving.
     read_only: Arc<AtomicBool>,
+    /// Other registries that are asked for what is not here.
+    pub(super) mirror: Option<Arc<Mirror>>,
 }
 
 impl Api {
@@ -64,6 +67,7 @@ impl Api {
             sessions: sessions(),
             front: Http::default(),
             read_only: Arc::default(),
+            mirror: None,
         }
     }
 
@@ -85,6 +89,11 @@ impl Api {
             metrics,
             ..Self::open(registry)
         }
+    }
+
+    /// The same beside a mirror.
+    pub fn mirroring(self, mirror: Option<Arc<Mirror>>) -> Self {
+        Self { mirror, ..self }
     }
 
     /// An API as the configuration has it.

@@ -11,6 +11,7 @@ use super::database::Meta;
 use super::error::MetaError;
 use super::events::note;
 use super::links::find_repository;
+use super::mirrored::expect;
 use super::needed::tag_needing_manifest;
 use super::precondition::Precondition;
 use super::sql::{from_sql, json, to_sql};
@@ -50,6 +51,8 @@ pub struct NewManifest {
     pub children: Vec<Digest>,
     /// An index that is put back rather than pushed: what was deleted from it may be missing.
     pub partial: bool,
+    /// Of a mirrored manifest: its blobs, which come when they are asked for, and their sizes.
+    pub expected: Option<Vec<(Digest, u64)>>,
     /// Tags to point here.
     pub tags: Vec<Tag>,
     /// Those of them that must not point elsewhere already.
@@ -124,6 +127,14 @@ impl NewManifest {
     /// The children that must be there.
     pub fn required(&self) -> &[Digest] {
         if self.partial { &[] } else { &self.children }
+    }
+
+    /// The blobs that must be there.
+    pub fn required_blobs(&self) -> &[Digest] {
+        match self.expected {
+            Some(_) => &[],
+            None => &self.blobs,
+        }
     }
 }
 
@@ -343,7 +354,7 @@ async fn put(
     new: NewManifest,
     admit: Option<Admit>,
 ) -> Result<Put, MetaError> {
-    let absent = missing(c, &new.repository, &new.blobs, new.required()).await?;
+    let absent = missing(c, &new.repository, new.required_blobs(), new.required()).await?;
     if !absent.is_empty() {
         return Ok(Put::Missing(absent));
     }
@@ -405,6 +416,9 @@ async fn put(
         .bind(about)
         .execute(&mut *c)
         .await?;
+    if let Some(expected) = &new.expected {
+        expect(c, &new.repository, &new.row.digest, expected).await?;
+    }
     note(c, new.notices).await?;
     Ok(Put::Done)
 }

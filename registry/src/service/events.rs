@@ -5,7 +5,7 @@ use std::sync::Arc;
 use oci::Digest;
 
 use super::error::ServiceError;
-use super::state::{Blob, Registry, StoredManifest};
+use super::state::{Registry, StoredManifest};
 use crate::events::{Action, Happened, Notice, RequestOrigin, Subscribers, Target};
 use crate::meta::QueuedEvent;
 use crate::name::{ManifestRef, RepositoryName};
@@ -88,9 +88,15 @@ impl Registry {
     }
 
     /// A blob was pulled.
-    pub fn tell_blob_pull(&self, by: &RequestOrigin, repository: &RepositoryName, blob: &Blob) {
+    pub fn tell_blob_pull(
+        &self,
+        by: &RequestOrigin,
+        repository: &RepositoryName,
+        digest: &Digest,
+        size: u64,
+    ) {
         if let (Some(subscribers), Some(by)) = (&self.subscribers, by) {
-            let happened = blob_event(Action::Pull, repository, &blob.digest, blob.size, None);
+            let happened = blob_event(Action::Pull, repository, digest, size, None);
             subscribers.pulled(by, &happened);
         }
     }

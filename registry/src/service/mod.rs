@@ -10,6 +10,7 @@
 //! |---|---|
 //! | `transferring` | images from and to layouts, archives, backups and the volume of Docker's registry |
 //! | `repairing` | check, copy of the database, rebuild |
+//! | `mirroring` | what comes from other registries, and what of it goes again |
 //! | `pushing` | uploads, blobs and manifests that come or come back, and room for them |
 //! | `keeping` | deletions, garbage, rules for tags, files that nobody knows |
 //! | `reading` | blobs, manifests and lists as they are shown |
@@ -20,6 +21,7 @@
 mod error;
 mod events;
 mod keeping;
+mod mirroring;
 mod pushing;
 mod reading;
 mod repairing;
@@ -28,6 +30,7 @@ mod transferring;
 
 pub use error::ServiceError;
 pub use keeping::{CollectOptions, Collected, RulesOf};
+pub use mirroring::Evicted;
 pub use pushing::{Intake, Push, Pushed, Restored};
 pub use reading::{
     Child, Config, Content, Image, Layer, Look, MAX_PAGE, Preview, ReferrerEntry, Referrers, Step,

@@ -59,6 +59,17 @@ pub struct Staged {
 }
 
 impl Staged {
+    /// Where it is.
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The same, known to be durable and to hold so many bytes.
+    pub(super) fn holding(mut self, size: u64) -> Self {
+        self.size = size;
+        self
+    }
+
     /// Itself, durable and with its size; `None` when it is not what the digest says.
     fn verified(mut self, digest: &Digest) -> Result<Option<Self>, StorageError> {
         let file = File::open(&self.path).context("open", &self.path)?;
@@ -293,7 +304,7 @@ impl BlobFiles {
     }
 
     /// A name for a file on its way here.
-    fn stage(&self) -> Staged {
+    pub(super) fn stage(&self) -> Staged {
         Staged {
             path: self.staging.join(UploadId::random().to_string()),
             size: 0,

@@ -5,6 +5,8 @@
 mod blobs;
 mod error;
 mod files;
+mod filling;
+mod incoming;
 mod listings;
 mod pipeline;
 mod pool;
@@ -17,6 +19,8 @@ pub use blobs::{BlobFiles, Flaw, Staged};
 pub(crate) use error::Context;
 pub use error::{StorageError, UploadError};
 pub(crate) use files::{create, create_new, keep_private, make_dir, sync_dir};
+pub use filling::Filling;
+pub use incoming::{Incoming, Received, read_incoming};
 pub use read::{Segment, read_segments};
 pub use sessions::Upload;
 pub use uploads::{ChunkRange, Unfinished, Uploads};

@@ -12,9 +12,10 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use bytes::Bytes;
 use futures_util::{FutureExt, Stream, StreamExt};
 use oci::digest::Hasher;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
 use super::error::StorageError;
+use super::filling::Filling;
 use super::pool::{Buffer, Pool};
 use crate::sync::blocking;
 
@@ -40,6 +41,8 @@ pub(super) struct Progress {
     written: AtomicU64,
     /// Bytes that came after those and wait to be written.
     waiting: AtomicU64,
+    /// Who is told when there are more.
+    watched: Option<Arc<watch::Sender<Filling>>>,
 }
 
 impl Progress {
@@ -47,6 +50,15 @@ impl Progress {
         Self {
             written: AtomicU64::new(written),
             waiting: AtomicU64::new(0),
+            watched: None,
+        }
+    }
+
+    /// Of an empty file, told to those who wait for it to be filled.
+    pub(super) fn watched(by: Arc<watch::Sender<Filling>>) -> Self {
+        Self {
+            watched: Some(by),
+            ..Self::default()
         }
     }
 
@@ -70,6 +82,9 @@ impl Progress {
 
     fn write(&self, len: usize) {
         self.written.fetch_add(len as u64, Ordering::Release);
+        if let Some(watched) = &self.watched {
+            watched.send_modify(|filling| filling.written += len as u64);
+        }
     }
 }
 

@@ -60,6 +60,15 @@ pub fn read_segments(
     })
 }
 
+/// The bytes from `offset` on: `len` of them, or a chunk where that is less.
+pub(super) fn read_chunk(file: &File, offset: u64, len: u64) -> io::Result<Bytes> {
+    let mut buffer = BUFFERS.take_extra();
+    // It fits: it is at most CHUNK.
+    let want = len.min(CHUNK as u64) as usize;
+    file.read_exact_at(buffer.writable(want), offset)?;
+    Ok(buffer.freeze())
+}
+
 struct Reader {
     file: Arc<File>,
     segments: VecDeque<Segment>,
@@ -87,10 +96,7 @@ impl Reader {
                 }
                 let file = Arc::clone(&self.file);
                 Some(Ahead::Reading(tokio::task::spawn_blocking(move || {
-                    let mut buffer = BUFFERS.take_extra();
-                    // A chunk's length fits: it is at most CHUNK.
-                    file.read_exact_at(buffer.writable(want as usize), offset)?;
-                    Ok(buffer.freeze())
+                    read_chunk(&file, offset, want)
                 })))
             }
         };

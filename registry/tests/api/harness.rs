@@ -16,6 +16,7 @@ use registry::auth::Auth;
 use registry::config::Settings;
 use registry::events::Subscribers;
 use registry::http::Api;
+use registry::mirror::Mirror;
 use registry::policy::Policy;
 use registry::server::Server;
 use registry::service::Registry;
@@ -35,6 +36,7 @@ pub struct App {
     pub auth: Option<Arc<Auth>>,
     /// What webhooks are told.
     pub deliveries: Option<Deliveries>,
+    pub mirror: Option<Arc<Mirror>>,
     router: Router,
 }
 
@@ -93,9 +95,10 @@ impl App {
             registry,
             router,
             deliveries,
+            mirror,
             ..
         } = old;
-        drop((registry, router, deliveries));
+        drop((registry, router, deliveries, mirror));
         Self::with_settings(dir, settings).await
     }
 
@@ -109,8 +112,11 @@ impl App {
         let subscribers = Subscribers::new(&config.webhooks, "node:5000".into());
         let registry = Arc::new(registry.telling(subscribers));
         let deliveries = Deliveries::start(&registry).await.unwrap();
-        let api = Api::new(Arc::clone(&registry), auth.clone(), Arc::default(), &config);
+        let mirror = Mirror::open(&config.mirror, &registry).await.unwrap();
+        let api = Api::new(Arc::clone(&registry), auth.clone(), Arc::default(), &config)
+            .mirroring(mirror.clone());
         Self {
+            mirror,
             dir,
             auth,
             deliveries: Some(deliveries),
@@ -125,6 +131,7 @@ impl App {
         Self {
             dir,
             auth: None,
+            mirror: None,
             deliveries: None,
             registry,
             router,
@@ -138,10 +145,11 @@ impl App {
             registry,
             router,
             deliveries,
+            mirror,
             ..
         } = self;
         registry.close().await;
-        drop((router, registry, deliveries));
+        drop((router, registry, deliveries, mirror));
         dir
     }
 

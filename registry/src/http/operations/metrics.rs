@@ -40,6 +40,9 @@ async fn render(api: &Api) -> Result<Response, ServiceError> {
     if let Some(subscribers) = api.registry.subscribers() {
         subscribers.render(&mut counters, &api.registry.waiting_events().await?);
     }
+    if let Some(mirror) = &api.mirror {
+        mirror.render(&mut counters);
+    }
     let mut response = text(counters);
     response.headers_mut().insert(
         CONTENT_TYPE,

@@ -16,7 +16,7 @@ use crate::clock::now;
 use crate::http::answer::{self, ApiError, Served};
 use crate::http::api::Api;
 use crate::http::guards::access::rejected;
-use crate::http::guards::throttle;
+use crate::http::guards::{mirrored, throttle};
 use crate::http::request::{Query, address};
 use crate::route::RouteError;
 
@@ -28,7 +28,7 @@ pub(in crate::http) async fn handle(State(api): State<Arc<Api>>, request: Reques
     };
     // Before a form is read or a password is tried.
     let answer = match throttle::request(&api, &request, None) {
-        Ok(()) => give(auth, &request, body).await,
+        Ok(()) => give(&api, auth, &request, body).await,
         Err(refused) => Err(refused),
     };
     let mut response = answer.unwrap_or_else(IntoResponse::into_response);
@@ -44,11 +44,16 @@ pub(in crate::http) async fn handle(State(api): State<Arc<Api>>, request: Reques
     response
 }
 
-async fn give(auth: &Arc<Auth>, request: &Parts, body: Body) -> Result<Response, ApiError> {
+async fn give(
+    api: &Api,
+    auth: &Arc<Auth>,
+    request: &Parts,
+    body: Body,
+) -> Result<Response, ApiError> {
     match request.method {
-        Method::GET => get(auth, request).await,
+        Method::GET => get(api, auth, request).await,
         Method::POST => match oauth::grant(auth, request, body).await {
-            Ok(grant) => token(auth, grant),
+            Ok(grant) => token(api, auth, grant),
             Err(refused) => Ok(refused.response()),
         },
         _ => Err(ApiError::from_route(
@@ -58,7 +63,7 @@ async fn give(auth: &Arc<Auth>, request: &Parts, body: Body) -> Result<Response,
     }
 }
 
-async fn get(auth: &Arc<Auth>, request: &Parts) -> Result<Response, ApiError> {
+async fn get(api: &Api, auth: &Arc<Auth>, request: &Parts) -> Result<Response, ApiError> {
     let header = request
         .headers
         .get(AUTHORIZATION)
@@ -81,12 +86,13 @@ async fn get(auth: &Arc<Auth>, request: &Parts) -> Result<Response, ApiError> {
         scope: scope.join(" "),
         refresh_token,
     };
-    token(auth, grant)
+    token(api, auth, grant)
 }
 
 /// The token itself.
-fn token(auth: &Auth, grant: oauth::Grant) -> Result<Response, ApiError> {
-    let granted = auth.grant(&grant.identity, &grant.scope);
+fn token(api: &Api, auth: &Auth, grant: oauth::Grant) -> Result<Response, ApiError> {
+    let scope = mirrored::with_mirrored(api, &grant.scope);
+    let granted = auth.grant(&grant.identity, &scope);
     let scope: Vec<String> = granted
         .iter()
         .map(|g| format!("{}:{}:{}", g.kind, g.name, g.actions.join(",")))

@@ -17,24 +17,34 @@ use crate::events::RequestOrigin;
 use crate::http::answer::{ApiError, CONTENT_DIGEST, empty, not_modified, value};
 use crate::http::request::conditions::{self, Read};
 use crate::http::request::{Part, Wanted, wanted};
+use crate::mirror::{Arriving, Mirror, MirroredBlob};
 use crate::name::{RepositoryName, UploadId};
-use crate::service::{Content, Registry, ServiceError};
+use crate::service::{Blob, Content, Registry, ServiceError};
 use crate::storage::{Segment, read_segments};
 
 const OCTETS: HeaderValue = HeaderValue::from_static("application/octet-stream");
 
 pub(super) async fn get(
     registry: &Arc<Registry>,
+    mirror: Option<&Arc<Mirror>>,
     name: &RepositoryName,
     digest: &Digest,
     request: &Parts,
     by: &RequestOrigin,
 ) -> Result<Response, ApiError> {
-    let blob = if request.method == Method::HEAD {
-        registry.lease_blob(name, digest).await?
-    } else {
-        registry.blob(name, digest).await?
+    let head = request.method == Method::HEAD;
+    let here = match head {
+        true => registry.lease_blob(name, digest).await,
+        false => registry.blob(name, digest).await,
     };
+    let found = match (here, mirror) {
+        (Err(ServiceError::BlobUnknown(_)), Some(mirror)) => match head {
+            true => Found::Told(mirror.blob_size(name, digest).await?),
+            false => mirror.blob(name, digest).await?.into(),
+        },
+        (here, _) => Found::Here(here?),
+    };
+    let size = found.size();
     let text = digest.to_string();
     let etag = value(format_args!("\"{text}\""));
     let read = conditions::read(&request.headers, digest);
@@ -43,9 +53,8 @@ pub(super) async fn get(
     } else if read == Read::NotModified {
         not_modified()
     } else {
-        let plan = Plan::new(range_of(request, &etag, blob.size), blob.size);
+        let plan = Plan::new(range_of(request, &etag, size), size);
         if plan.status == StatusCode::RANGE_NOT_SATISFIABLE {
-            let size = blob.size;
             return Err(ApiError::new(
                 plan.status,
                 "SIZE_INVALID",
@@ -54,13 +63,14 @@ pub(super) async fn get(
             )
             .with_header(CONTENT_RANGE, value(format_args!("bytes */{size}"))));
         }
-        let body = if request.method == Method::HEAD {
-            Body::empty()
-        } else {
-            match registry.content(&blob).await? {
+        let body = match &found {
+            _ if head => Body::empty(),
+            Found::Told(_) => Body::empty(),
+            Found::Here(blob) => match registry.content(blob).await? {
                 Content::Bytes(bytes) => plan.slice(&bytes),
                 Content::File(file) => Body::from_stream(read_segments(file, plan.segments)),
-            }
+            },
+            Found::Arriving(arriving) => Body::from_stream(arriving.read(plan.segments)),
         };
         let mut response = Response::new(body);
         *response.status_mut() = plan.status;
@@ -72,8 +82,8 @@ pub(super) async fn get(
         }
         response
     };
-    if request.method != Method::HEAD {
-        registry.tell_blob_pull(by, name, &blob);
+    if !head {
+        registry.tell_blob_pull(by, name, digest, size);
     }
     let headers = response.headers_mut();
     headers.insert(CONTENT_DIGEST, value(text));
@@ -100,6 +110,33 @@ pub(super) async fn delete(
     let mut response = empty(StatusCode::ACCEPTED);
     response.headers_mut().insert(CONTENT_DIGEST, value(digest));
     Ok(response)
+}
+
+/// Where a blob is.
+enum Found {
+    Here(Arc<Blob>),
+    Arriving(Arriving),
+    /// At an upstream, and of this size.
+    Told(u64),
+}
+
+impl Found {
+    fn size(&self) -> u64 {
+        match self {
+            Self::Here(blob) => blob.size,
+            Self::Arriving(arriving) => arriving.size,
+            Self::Told(size) => *size,
+        }
+    }
+}
+
+impl From<MirroredBlob> for Found {
+    fn from(blob: MirroredBlob) -> Self {
+        match blob {
+            MirroredBlob::Here(blob) => Self::Here(blob),
+            MirroredBlob::Arriving(arriving) => Self::Arriving(arriving),
+        }
+    }
 }
 
 /// What is wanted, unless `If-Range` says that the client's part is of something else. Only a GET

@@ -14,7 +14,8 @@ use super::{blobs, listing, manifests, origin, uploads};
 use crate::events::RequestOrigin;
 use crate::http::answer::{ApiError, Served, json};
 use crate::http::api::Api;
-use crate::http::guards::{Caller, access, read_only, throttle};
+use crate::http::guards::{Caller, access, mirrored, read_only, throttle};
+use crate::mirror::Mirror;
 use crate::route::Route;
 
 /// Answers a request for the API, and one for a path that is nowhere.
@@ -46,10 +47,12 @@ async fn serve(
     user: &mut Option<String>,
 ) -> Result<Response, ApiError> {
     let counted = throttle::password(api, &request)?;
+    let (route, mirror) = mirrored::meant(api, route, &request).await?;
     let authorized = access::authorize(api, &route, &request, user).await;
     let name = authorized.as_ref().ok().and_then(Caller::name);
     throttle::authenticated(api, &request, name, counted)?;
     let caller = authorized?;
+    mirrored::refuse_push(api, &route)?;
     let empty = body.is_end_stream();
     let _slot = throttle::upload(api, &route, &request, caller.name(), empty)?;
     if route.changes() {
@@ -65,12 +68,14 @@ async fn serve(
         .with_header(http::header::ALLOW, HeaderValue::from_static("GET, HEAD")));
     }
     let by = origin::of(api, &caller, &route, &request);
-    dispatch(api, &caller, route, request, body, &by).await
+    let mirror = mirror.as_ref();
+    dispatch(api, mirror, &caller, route, request, body, &by).await
 }
 
 /// Each route's handler.
 async fn dispatch(
     api: &Api,
+    mirror: Option<&Arc<Mirror>>,
     caller: &Caller,
     route: Route,
     request: Parts,
@@ -83,10 +88,13 @@ async fn dispatch(
         Route::Catalog => listing::catalog(api, caller, &request).await,
         Route::ListTags(name) => listing::tags(registry, &name, &request).await,
         Route::Referrers(name, digest) => {
+            if let Some(mirror) = mirror {
+                mirror.referrers(&name, &digest).await;
+            }
             listing::referrers(registry, &name, &digest, &request).await
         }
         Route::GetManifest(name, reference) => {
-            manifests::get(registry, &name, &reference, &request, by).await
+            manifests::get(registry, mirror, &name, &reference, &request, by).await
         }
         Route::PutManifest(name, reference) => {
             manifests::put(registry, &name, &reference, &request, body, by).await
@@ -94,7 +102,9 @@ async fn dispatch(
         Route::DeleteManifest(name, reference) => {
             manifests::delete(registry, &name, &reference, &request, by).await
         }
-        Route::GetBlob(name, digest) => blobs::get(registry, &name, &digest, &request, by).await,
+        Route::GetBlob(name, digest) => {
+            blobs::get(registry, mirror, &name, &digest, &request, by).await
+        }
         Route::DeleteBlob(name, digest) => {
             blobs::delete(registry, &name, &digest, &request, by).await
         }

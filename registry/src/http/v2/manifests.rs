@@ -7,7 +7,7 @@ use axum::response::Response;
 use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt;
 use http::header::{
-    CONTENT_LENGTH, CONTENT_TYPE, ETAG, HeaderMap, HeaderValue, LOCATION, USER_AGENT,
+    CONTENT_LENGTH, CONTENT_TYPE, ETAG, HeaderMap, HeaderValue, LOCATION, USER_AGENT, WARNING,
 };
 use http::request::Parts;
 use http::{Method, StatusCode};
@@ -18,19 +18,28 @@ use crate::events::RequestOrigin;
 use crate::http::answer::{
     ApiError, CONTENT_DIGEST, OCI_SUBJECT, OCI_TAG, empty, not_modified, value,
 };
+use crate::http::guards::mirrored::warning;
 use crate::http::request::Query;
 use crate::http::request::conditions::{self, Read};
+use crate::mirror::Mirror;
 use crate::name::{ManifestRef, RepositoryName, Tag};
 use crate::service::{Push, Registry, ServiceError};
 
 pub(super) async fn get(
     registry: &Arc<Registry>,
+    mirror: Option<&Arc<Mirror>>,
     name: &RepositoryName,
     reference: &ManifestRef,
     request: &Parts,
     by: &RequestOrigin,
 ) -> Result<Response, ApiError> {
-    let manifest = registry.manifest(name, reference).await?;
+    let (manifest, stale) = match mirror {
+        None => (registry.manifest(name, reference).await?, None),
+        Some(mirror) => {
+            let shown = mirror.manifest(name, reference).await?;
+            (shown.manifest, shown.stale)
+        }
+    };
     let mut response = match conditions::read(&request.headers, &manifest.row.digest) {
         Read::Failed => return Err(ServiceError::Precondition.into()),
         Read::NotModified => not_modified(),
@@ -59,6 +68,9 @@ pub(super) async fn get(
     headers.insert(CONTENT_TYPE, value(&manifest.row.media_type));
     headers.insert(CONTENT_DIGEST, value(digest));
     headers.insert(ETAG, etag);
+    if let Some(stale) = stale {
+        headers.insert(WARNING, warning(stale));
+    }
     Ok(response)
 }
 

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use oci::manifest::{MAX_MANIFEST_SIZE, ManifestError};
 use oci::{Digest, ManifestDocument, MediaType};
 
-use super::needs::needs;
+use super::needs::{expected, needs};
 use crate::describe::Description;
 use crate::events::{Action, Happened, Notice, RequestOrigin, Target};
 use crate::meta::{Admit, ManifestRow, NewManifest, Precondition, Put};
@@ -36,6 +36,16 @@ pub struct Pushed {
     pub subject: Option<Digest>,
 }
 
+/// What a manifest may name that is not here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Lacking {
+    Nothing,
+    /// What an index lists.
+    Children,
+    /// Blobs too.
+    Anything,
+}
+
 impl Registry {
     /// Takes a manifest, under `reference` and its other tags, if its precondition is true.
     ///
@@ -50,7 +60,8 @@ impl Registry {
         push: Push,
         by: &RequestOrigin,
     ) -> Result<Pushed, ServiceError> {
-        self.put(repository, reference, push, false, by).await
+        self.put(repository, reference, push, Lacking::Nothing, by)
+            .await
     }
 
     /// The same for a manifest that was here before. An index may lack some of what it lists: that
@@ -62,7 +73,19 @@ impl Registry {
         push: Push,
     ) -> Result<Pushed, ServiceError> {
         let reference = ManifestRef::Digest(digest.clone());
-        self.put(repository, &reference, push, true, &None).await
+        self.put(repository, &reference, push, Lacking::Children, &None)
+            .await
+    }
+
+    /// The same for a manifest that is mirrored: what it names comes when it is asked for.
+    pub(in crate::service) async fn put_mirrored(
+        self: &Arc<Self>,
+        repository: &RepositoryName,
+        reference: &ManifestRef,
+        push: Push,
+    ) -> Result<Pushed, ServiceError> {
+        self.put(repository, reference, push, Lacking::Anything, &None)
+            .await
     }
 
     async fn put(
@@ -70,7 +93,7 @@ impl Registry {
         repository: &RepositoryName,
         reference: &ManifestRef,
         push: Push,
-        partial: bool,
+        lacking: Lacking,
         by: &RequestOrigin,
     ) -> Result<Pushed, ServiceError> {
         let Push {
@@ -121,7 +144,8 @@ impl Registry {
             subject: subject.clone(),
             blobs,
             children,
-            partial: partial || self.policy.sparse_indexes,
+            expected: (lacking == Lacking::Anything).then(|| expected(&document)),
+            partial: lacking != Lacking::Nothing || self.policy.sparse_indexes,
             tags,
             immutable,
             reference: reference.clone(),
@@ -131,17 +155,17 @@ impl Registry {
         };
         // Asked before the bytes are written, so that refusals cost no disk; the transaction asks
         // again.
-        if !new.blobs.is_empty() || !new.required().is_empty() {
+        if !new.required_blobs().is_empty() || !new.required().is_empty() {
             let missing = self
                 .meta
-                .missing(repository, &new.blobs, new.required())
+                .missing(repository, new.required_blobs(), new.required())
                 .await?;
             if !missing.is_empty() {
                 return Err(ServiceError::ManifestBlobUnknown(missing));
             }
         }
         // What was taken once with a wrong size is not lost for it.
-        if !partial {
+        if lacking == Lacking::Nothing {
             self.check_sizes(repository, &document).await?;
         }
         self.check_immutable(repository, &new.immutable, &digest)

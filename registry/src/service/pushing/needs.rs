@@ -21,3 +21,16 @@ pub(in crate::service) fn needs(document: &ManifestDocument) -> (Vec<Digest>, Ve
         ManifestDocument::Index(i) => (Vec::new(), unique(i.manifests.iter())),
     }
 }
+
+/// The blobs of a mirrored manifest and their sizes, as it tells them, each once.
+pub(super) fn expected(document: &ManifestDocument) -> Vec<(Digest, u64)> {
+    let ManifestDocument::Manifest(image) = document else {
+        return Vec::new();
+    };
+    let mut seen = HashSet::new();
+    std::iter::once(&image.config)
+        .chain(&image.layers)
+        .filter(|d| !d.media_type.is_non_distributable() && seen.insert(&d.digest))
+        .map(|d| (d.digest.clone(), d.size))
+        .collect()
+}

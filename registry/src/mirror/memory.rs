@@ -1,0 +1,74 @@
+//! What is remembered for a while: when tags were looked at, and what is not there. Bounded; what
+//! is forgotten is asked again.
+
+use std::collections::HashMap;
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+
+use crate::sync::lock;
+
+/// Entries kept at most.
+const MAX: usize = 50_000;
+
+/// Values with the time at which they were put here.
+#[derive(Debug)]
+pub(super) struct Memory<V>(Mutex<HashMap<String, (Instant, V)>>);
+
+impl<V> Default for Memory<V> {
+    fn default() -> Self {
+        Self(Mutex::default())
+    }
+}
+
+impl<V: Clone> Memory<V> {
+    /// Remembers from now on.
+    pub(super) fn put(&self, key: &str, value: V) {
+        let mut entries = lock(&self.0);
+        if entries.len() >= MAX && !entries.contains_key(key) {
+            let mut ages: Vec<Instant> = entries.values().map(|(at, _)| *at).collect();
+            let (_, middle, _) = ages.select_nth_unstable(MAX / 2);
+            let middle = *middle;
+            entries.retain(|_, (at, _)| *at > middle);
+        }
+        entries.insert(key.to_owned(), (Instant::now(), value));
+    }
+
+    /// What is remembered, and for how long it has been.
+    pub(super) fn get(&self, key: &str) -> Option<(Duration, V)> {
+        let entries = lock(&self.0);
+        let (at, value) = entries.get(key)?;
+        Some((at.elapsed(), value.clone()))
+    }
+
+    /// Changes what is remembered and not since when.
+    pub(super) fn update(&self, key: &str, change: impl FnOnce(&mut V)) {
+        if let Some((_, value)) = lock(&self.0).get_mut(key) {
+            change(value);
+        }
+    }
+
+    /// Forgets it.
+    pub(super) fn forget(&self, key: &str) {
+        lock(&self.0).remove(key);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_is_bounded_and_forgets_the_oldest() {
+        let memory = Memory::default();
+        for i in 0..=MAX {
+            memory.put(&i.to_string(), i);
+        }
+        assert!(lock(&memory.0).len() <= MAX / 2 + 1);
+        assert_eq!(memory.get(&MAX.to_string()).unwrap().1, MAX);
+        assert!(memory.get("0").is_none());
+        memory.update(&MAX.to_string(), |v| *v = 7);
+        assert_eq!(memory.get(&MAX.to_string()).unwrap().1, 7);
+        memory.forget(&MAX.to_string());
+        assert!(memory.get(&MAX.to_string()).is_none());
+    }
+}
