@@ -320,3 +320,12 @@ async fn open_again(dir: &Path, policy: Policy) -> Registry {
     }
     panic!("{} stays locked", dir.display());
 }
+
+/// Says that a test is skipped for want of something, which is not done where all is required.
+#[allow(clippy::print_stdout)]
+pub fn skipped(why: &str) {
+    let all =
+        std::env::var_os("RBUILD_TEST_REQUIRE_ALL").is_some_and(|v| v != "0" && !v.is_empty());
+    assert!(!all, "cannot be skipped here: {why}");
+    println!("skipped: {why}");
+}

@@ -69,7 +69,7 @@ pub(super) fn forbid_spoofing(
     messages.extend(elements(bridge, all));
     messages.push(family.chain(bridge, VERSION));
     messages.push(family.base_chain(bridge, "prerouting", "filter", BRIDGE_INGRESS));
-    let mut rule = |note: &str, fill: &dyn Fn(Message) -> Message| {
+    let mut rule = |note: &str, fill: Fill<'_>| {
         messages.push(family.rule(bridge, "prerouting", APPEND, note, fill));
     };
     rule("packets of its own", &|list| {
@@ -100,7 +100,10 @@ pub(super) fn forbid_spoofing(
     transaction(socket, messages)
 }
 
-fn of_ipv6(rule: &mut dyn FnMut(&str, &dyn Fn(Message) -> Message)) {
+/// What a rule asks and does, added to its message.
+type Fill<'a> = &'a dyn Fn(Message) -> Message;
+
+fn of_ipv6(rule: &mut dyn FnMut(&str, Fill<'_>)) {
     let is_port = |list: Message| list.load_incoming().among(PORTS);
     let message = |list: Message, kind: u8| {
         of_type(list, 0x86dd)

@@ -136,7 +136,7 @@ impl Containers {
             self.store.add_network(&stored).await?;
             return Err(error);
         }
-        self.tell_of("network", actor(&network, None), "destroy");
+        self.tell_of("network", actor(network, None), "destroy");
         Ok(())
     }
 }
