@@ -1,5 +1,5 @@
-//! What operators do with a registry, as values: asked of a running one over its socket, done by the
-//! command itself otherwise.
+//! What operators do with a registry, as values: asked of a running one over its socket, done by
+//! the command itself otherwise.
 
 use std::sync::Arc;
 

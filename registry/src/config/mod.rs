@@ -20,6 +20,7 @@ mod check;
 mod elsewhere;
 mod error;
 mod http;
+mod key;
 mod keys;
 mod listen;
 mod login;
@@ -30,7 +31,8 @@ mod settings;
 pub use check::{Config, Limits, Tls};
 pub use error::ConfigError;
 pub use http::{Cors, Http};
-pub use keys::{Key, env_name, explain};
+pub use key::Key;
+pub use keys::{env_name, explain};
 pub use listen::ListenAddr;
 pub use settings::Settings;
 

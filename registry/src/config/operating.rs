@@ -1,6 +1,6 @@
 //! Settings of who is in front of the registry, what it notes, and what it takes up while it runs.
 
-use super::keys::Key;
+use super::key::Key;
 
 /// These settings.
 pub(super) const OPERATING: &[Key] = &[

@@ -426,8 +426,8 @@ async fn put(
 /// $1 repository, $2 digest, $3 size, $4 now, $5 media type, $6 artifact type, $7 subject,
 /// $8 annotations, $9 what it needs, $10 its children, $11 its tags, $12 platforms, $13 bytes
 /// without children, $14 when it was made, $15 what the repository is found by, $16 what it is for.
-/// Not `?1`: each statement must have only those parameters that it uses, and SQLite counts the gaps
-/// between numbers.
+/// Not `?1`: each statement must have only those parameters that it uses, and SQLite counts the
+/// gaps between numbers.
 const PUT: &str = "
 INSERT INTO repositories (name, created_at) VALUES ($1, $4) ON CONFLICT DO NOTHING;
 

@@ -27,8 +27,8 @@ const UNTAGGED: &str = "m.untagged_at < ?1
 
 /// Pulls written down in one transaction.
 const PULLS: usize = 200;
-/// Writes down when manifests were pulled, and their repositories: ? are lists of repository, digest
-/// and time.
+/// Writes down when manifests were pulled, and their repositories: ? are lists of repository,
+/// digest and time.
 const PULLED: [&str; 2] = [
     "UPDATE manifests SET pulled_at = p.at FROM (
          SELECT m.id, j.value ->> 2 AS at FROM json_each(?) j

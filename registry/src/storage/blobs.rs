@@ -338,7 +338,8 @@ impl BlobFiles {
         .await
     }
 
-    /// Reads a whole blob unless it is larger than `most` bytes; `None` when it is, or there is none.
+    /// Reads a whole blob unless it is larger than `most` bytes; `None` when it is, or there is
+    /// none.
     ///
     /// # Errors
     /// [`StorageError`].

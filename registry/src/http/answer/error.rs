@@ -225,12 +225,9 @@ impl From<ServiceError> for ApiError {
             ServiceError::Upload(e) => upload(&e),
             ServiceError::Storage(e) if e.is_full() => {
                 tracing::error!(error = %e, "the disk is full");
-                Self::new(
-                    StatusCode::INSUFFICIENT_STORAGE,
-                    "DENIED",
-                    "the registry's disk is full",
-                    Value::Null,
-                )
+                let message = "the registry's disk is full";
+                let status = StatusCode::INSUFFICIENT_STORAGE;
+                Self::new(status, "DENIED", message, Value::Null)
             }
             ServiceError::Storage(_)
             | ServiceError::Archive(_)
@@ -239,18 +236,17 @@ impl From<ServiceError> for ApiError {
             | ServiceError::NotEmpty(_)
             | ServiceError::DatabaseMissing(_)
             | ServiceError::DatabaseSound(_)
-            | ServiceError::Meta(_) => {
-                // What failed is for the log: clients need not know paths.
-                tracing::error!(error = %message, "a request failed");
-                Self::new(
-                    StatusCode::INTERNAL_SERVER_ERROR,
-                    "UNKNOWN",
-                    "the registry failed; its log says why",
-                    Value::Null,
-                )
-            }
+            | ServiceError::Meta(_) => failed(&message),
         }
     }
+}
+
+/// What failed is for the log: clients need not know paths.
+fn failed(why: &str) -> ApiError {
+    tracing::error!(error = %why, "a request failed");
+    let status = StatusCode::INTERNAL_SERVER_ERROR;
+    let message = "the registry failed; its log says why";
+    ApiError::new(status, "UNKNOWN", message, Value::Null)
 }
 
 fn too_many_uploads(message: String) -> ApiError {

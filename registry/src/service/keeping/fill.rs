@@ -14,8 +14,8 @@ const ROWS: u32 = 1000;
 const IMAGES: u32 = 100;
 
 impl Registry {
-    /// Puts into the lists what is not in them yet. Returns at once when all is; ends early when the
-    /// registry closes, and goes on the next time.
+    /// Puts into the lists what is not in them yet. Returns at once when all is; ends early when
+    /// the registry closes, and goes on the next time.
     ///
     /// # Errors
     /// [`ServiceError::Meta`].

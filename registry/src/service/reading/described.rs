@@ -60,8 +60,8 @@ impl Registry {
         page.ok_or_else(|| ServiceError::NameUnknown(repository.clone()))
     }
 
-    /// What a manifest tells of itself, to be kept when it is pushed with these tags. What cannot be
-    /// read is left out: a push does not fail for it.
+    /// What a manifest tells of itself, to be kept when it is pushed with these tags. What cannot
+    /// be read is left out: a push does not fail for it.
     pub(in crate::service) async fn description(
         &self,
         repository: &RepositoryName,
