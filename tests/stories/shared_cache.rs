@@ -450,7 +450,8 @@ fn eight_builders_share_one_registry() {
                 let context = twenty(base, &format!("word {}", builder % 4));
                 let name = registry.name(&format!("app:{builder}"));
                 let build = store
-                    .rbuild(["build", "-o", &format!("type=registry,name={name}")])
+                    .rbuild(["build", "--network", "none", "-o"])
+                    .arg(format!("type=registry,name={name}"))
                     .args(["--cache-to", cache, "--cache-from", from, date])
                     .arg(context.path())
                     .env("XDG_CONFIG_HOME", settings.path());

@@ -148,7 +148,13 @@ async fn serve(
             }
         });
     }
-    let server = listen(&config.addr, tls.clone(), "--addr").await?;
+    // What systemd listens on counts before what the settings say.
+    let given = Server::inherited(tls.clone())
+        .map_err(|e| format!("cannot use the socket that systemd gave: {e}"))?;
+    let server = match given {
+        Some(server) => server,
+        None => listen(&config.addr, tls.clone(), "--addr").await?,
+    };
     let bound = server.local_addr().ok();
     if let Some(bound) = bound.filter(|bound| !bound.ip().is_loopback()) {
         warn(&bound, auth.is_some(), tls.is_some());

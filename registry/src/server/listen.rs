@@ -84,6 +84,15 @@ impl Server {
         Ok(Self::on(Listener::bind_socket(path)?, None))
     }
 
+    /// Takes over the TCP socket that systemd listens on for this process; `None` when it does not.
+    ///
+    /// # Errors
+    /// When what systemd gave is something else.
+    pub fn inherited(tls: Option<Reloading>) -> io::Result<Option<Self>> {
+        let listener = Listener::inherited()?;
+        Ok(listener.map(|listener| Self::on(listener, tls)))
+    }
+
     fn on(listener: Listener, tls: Option<Reloading>) -> Self {
         Self {
             listener,

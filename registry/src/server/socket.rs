@@ -40,6 +40,16 @@ impl Drop for Placed {
 }
 
 impl Listener {
+    /// The socket that systemd listens on for this process (sd_listen_fds(3)), if there is one.
+    pub(super) fn inherited() -> io::Result<Option<Self>> {
+        let mut given = listenfd::ListenFd::from_env();
+        let Some(listener) = given.take_tcp_listener(0)? else {
+            return Ok(None);
+        };
+        listener.set_nonblocking(true)?;
+        Ok(Some(Self::Tcp(TcpListener::from_std(listener)?)))
+    }
+
     pub(super) async fn bind(addr: SocketAddr) -> io::Result<Self> {
         TcpListener::bind(addr).await.map(Self::Tcp)
     }

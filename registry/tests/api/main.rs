@@ -38,6 +38,7 @@ mod restart;
 mod retention;
 mod silent;
 mod soak;
+mod socket_activation;
 mod stopping;
 mod tls;
 mod token_server;
