@@ -1,7 +1,5 @@
 //! Removing a container, and giving it another name.
 
-use std::time::Duration;
-
 use super::container::Container;
 use super::handle::{Containers, blocking};
 use crate::error::{Error, Result};
@@ -113,18 +111,5 @@ impl Containers {
         // Others find it by its new name.
         let name = name.to_owned();
         blocking(move || renamed.tell(&Request::Rename(name))).await
-    }
-}
-
-impl Container {
-    /// Kills it, and whatever it is that keeps it from ending.
-    fn end_by_force(&self) -> Result<()> {
-        let _ = self.kill_and_wait(Duration::from_secs(10));
-        let mut now = self.clone();
-        now.again()?;
-        if now.state.status.is_alive() {
-            self.group()?.kill();
-        }
-        Ok(())
     }
 }

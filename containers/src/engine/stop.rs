@@ -18,6 +18,9 @@ const KILL: i32 = 9;
 /// What a container gets to end in order when it says nothing else.
 const GRACE: i64 = 10;
 
+/// How long a container that was killed may take to end.
+const PATIENCE: Duration = Duration::from_secs(10);
+
 impl Container {
     /// The signal that asks it to end, and the seconds that it gets for that.
     pub(super) fn stopping(&self) -> Result<(i32, i64)> {
@@ -157,7 +160,7 @@ impl Container {
         if signal != KILL {
             return self.signal(signal, for_good);
         }
-        self.kill_and_wait(Duration::from_secs(10))
+        self.kill_and_wait(PATIENCE)
     }
 
     /// Kills it for good; who does that wants it dead when it is done.
@@ -165,6 +168,22 @@ impl Container {
         let mut end = self.waiter(Until::Stopped)?;
         self.signal(KILL, true)?;
         self.wait_on(&mut end, Some(within)).map(drop)
+    }
+
+    /// Kills it, and whatever it is that keeps it from ending.
+    pub(super) fn end_by_force(&self) -> Result<()> {
+        let _ = self.kill_and_wait(PATIENCE);
+        let mut now = self.clone();
+        now.again()?;
+        if now.state.status.is_alive() {
+            // The monitor tells whoever waits from here on.
+            let end = now.waiter(Until::Stopped);
+            self.group()?.kill();
+            if let Ok(mut end) = end {
+                let _ = now.wait_on(&mut end, Some(PATIENCE));
+            }
+        }
+        Ok(())
     }
 }
 
