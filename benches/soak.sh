@@ -24,6 +24,7 @@ network=soak$$
 work=$(mktemp -d)
 rbuild() { "$BIN/rbuild" --root "$work/store" "$@"; }
 
+# shellcheck disable=SC2317  # called by the trap
 clean_up() {
     rbuild rm -f writes restarts runs >/dev/null 2>&1 || true
     rbuild network rm "$network" >/dev/null 2>&1 || true

@@ -148,13 +148,7 @@ async fn serve(
             }
         });
     }
-    // What systemd listens on counts before what the settings say.
-    let given = Server::inherited(tls.clone())
-        .map_err(|e| format!("cannot use the socket that systemd gave: {e}"))?;
-    let server = match given {
-        Some(server) => server,
-        None => listen(&config.addr, tls.clone(), "--addr").await?,
-    };
+    let server = main_server(&config.addr, tls.clone()).await?;
     let bound = server.local_addr().ok();
     if let Some(bound) = bound.filter(|bound| !bound.ip().is_loopback()) {
         warn(&bound, auth.is_some(), tls.is_some());
@@ -302,6 +296,16 @@ async fn operators(
     let router = operators_router(Arc::clone(registry), Arc::clone(metrics));
     let run = server.run(router, std::future::pending(), Duration::ZERO);
     Ok(Some(tokio::spawn(run)))
+}
+
+/// What systemd listens on counts before what the settings say.
+async fn main_server(addr: &ListenAddr, tls: Option<Reloading>) -> Result<Server, Failure> {
+    let given = Server::inherited(tls.clone())
+        .map_err(|e| format!("cannot use the socket that systemd gave: {e}"))?;
+    match given {
+        Some(server) => Ok(server),
+        None => listen(addr, tls, "--addr").await,
+    }
 }
 
 /// Listens on the first address that can be had; `setting` chooses another.
