@@ -28,6 +28,7 @@ mod folder;
 pub mod health;
 mod launch;
 pub mod log;
+mod marks;
 mod monitor;
 mod names;
 pub mod network;

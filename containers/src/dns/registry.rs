@@ -7,17 +7,15 @@ use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::path::{Path, PathBuf};
 
+use crate::marks::{Marks, forget};
 use crate::network::note::Note;
-
-/// How often a name is written whose folder others take away meanwhile.
-const TRIES: u32 = 10;
 
 /// The addresses of one place on a network.
 pub(crate) type Addresses = (Ipv4Addr, Option<Ipv6Addr>);
 
 /// Names of a container, until dropped.
 #[derive(Debug, Default)]
-pub(crate) struct Registered(Vec<PathBuf>);
+pub(crate) struct Registered(Marks);
 
 fn folder(dir: &Path, bridge: &str) -> PathBuf {
     dir.join(format!("{bridge}.names"))
@@ -41,38 +39,13 @@ pub(crate) fn register(
     names: &[String],
     (address, endpoint): (Ipv4Addr, &str),
 ) -> io::Result<Registered> {
-    let mut registered = Registered(Vec::new());
+    let mut registered = Registered(Marks::default());
     for name in names.iter().filter_map(|name| key(name)) {
         let folder = folder(dir, bridge).join(name);
-        let path = folder.join(address.to_string());
-        let mut tries = 0;
-        loop {
-            fs::create_dir_all(&folder)?;
-            match fs::write(&path, endpoint) {
-                // Who had the name last has just gone.
-                Err(e) if e.kind() == io::ErrorKind::NotFound && tries < TRIES => tries += 1,
-                other => break other?,
-            }
-        }
-        registered.0.push(path);
+        let name = address.to_string();
+        registered.0.leave(&folder, &name, endpoint.as_bytes())?;
     }
     Ok(registered)
-}
-
-impl Drop for Registered {
-    fn drop(&mut self) {
-        for path in &self.0 {
-            forget(path);
-        }
-    }
-}
-
-fn forget(path: &Path) {
-    let _ = fs::remove_file(path);
-    if let Some(folder) = path.parent() {
-        // Others may have the name, too.
-        let _ = fs::remove_dir(folder);
-    }
 }
 
 /// All names of a bridge go.

@@ -12,15 +12,13 @@ use std::path::{Path, PathBuf};
 
 use crate::folder::Folder;
 use crate::launch::Launch;
+use crate::marks::{Marks, forget};
 use crate::network;
 use crate::protocol::{self, Kind, Request};
 
-/// How often a file is written whose folder another takes away meanwhile.
-const TRIES: u32 = 10;
-
 /// What a container has left for those that it is linked to, until dropped.
 #[derive(Debug, Default)]
-pub(super) struct Linked(Vec<PathBuf>);
+pub(super) struct Linked(Marks);
 
 fn folder(dir: &Path, container: &str) -> PathBuf {
     dir.join(format!("{}.links", network::BRIDGE))
@@ -36,34 +34,10 @@ pub(super) fn register(launch: &Launch) -> io::Result<Linked> {
     let dir = network::directory().map_err(io::Error::other)?;
     for link in &launch.etc.links {
         let folder = folder(&dir, &link.container);
-        let path = folder.join(&launch.id);
-        let mut tries = 0;
-        loop {
-            fs::create_dir_all(&folder)?;
-            match fs::write(&path, launch.folder.as_os_str().as_encoded_bytes()) {
-                Err(e) if e.kind() == io::ErrorKind::NotFound && tries < TRIES => tries += 1,
-                other => break other?,
-            }
-        }
-        linked.0.push(path);
+        let place = launch.folder.as_os_str().as_encoded_bytes();
+        linked.0.leave(&folder, &launch.id, place)?;
     }
     Ok(linked)
-}
-
-impl Drop for Linked {
-    fn drop(&mut self) {
-        for path in &self.0 {
-            forget(path);
-        }
-    }
-}
-
-fn forget(path: &Path) {
-    let _ = fs::remove_file(path);
-    if let Some(folder) = path.parent() {
-        // Others may be linked to it, too.
-        let _ = fs::remove_dir(folder);
-    }
 }
 
 /// Tells those that are linked to a container where it is now. Nobody is waited for.
