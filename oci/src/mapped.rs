@@ -1,44 +1,150 @@
-//! Files that a library maps into memory, such as a database's index of its log.
+//! The shared memory of a database, which is a mapped file.
 //!
 //! A page of such a file that finds no room on a full disk kills the process (SIGBUS). SQLite
-//! writes a byte into each page before it maps it, which is enough where a page is a block. Where
-//! blocks are smaller, the rest of the page is a hole still.
+//! writes a byte into each page before it maps it, which is not enough: where blocks are smaller
+//! than pages the rest of a page is a hole, and a byte that was written may wait for its block.
+//! So the file gets its blocks before SQLite sees it, by SQLite's own rule for who may empty it.
 
 use std::fs::File;
 use std::io;
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _, fchown};
 use std::path::Path;
 use std::sync::Mutex;
+use std::time::Duration;
 
-use rustix::fs::{FallocateFlags, fallocate, statvfs};
-use rustix::io::Errno;
+use nix::errno::Errno;
+use nix::fcntl::{FallocateFlags, FcntlArg, fallocate, fcntl};
+use nix::libc;
 
 use crate::sync::lock;
 
-/// Bytes of a page that a database takes for granted.
-const PAGE: u64 = 4096;
+/// Bytes of shared memory that are there from the beginning: an index of 16,000 pages of log.
+const SIZE: i64 = 128 << 10;
+/// The byte that whoever uses the file holds shared, and alone while the file is emptied
+/// (`UNIX_SHM_DMS` of SQLite).
+const USED: i64 = 128;
+/// How often is looked whether another is done with emptying, 10 ms each.
+const PATIENCE: u32 = 500;
 
 /// Closing a file drops all locks that this process has on it, whoever took them: these stay open.
 static OPEN: Mutex<Vec<File>> = Mutex::new(Vec::new());
 
-/// Gives a file all blocks of its pages, so that none is missing later. Nothing happens where a
-/// block is a page or more, or there is no such file.
+/// Gives the shared memory of a database all the blocks that it will need, and holds them while
+/// this process lives. To be called before the database is opened; nothing happens where there is
+/// no database yet, or the file system has no such promise to give.
 ///
 /// # Errors
-/// When the disk is full; [`io::Error`] when the file cannot be opened.
-pub fn fill_holes(path: &Path) -> io::Result<()> {
-    match statvfs(path) {
-        Ok(stat) if stat.f_frsize < PAGE => {}
+/// [`io::ErrorKind::StorageFull`] when the disk is full; [`io::Error`] when the file cannot be
+/// made or opened, or another process keeps it to itself.
+pub fn hold_shared_memory(database: &Path) -> io::Result<()> {
+    let owner = match database.metadata() {
+        Ok(found) if found.len() > 0 => found,
         _ => return Ok(()),
-    }
-    let file = File::options().write(true).open(path)?;
-    let size = file.metadata().map_or(0, |found| found.len());
-    let filled = match size {
-        0 => Ok(()),
-        _ => fallocate(&file, FallocateFlags::empty(), 0, size),
     };
-    lock(&OPEN).push(file);
+    let mut path = database.as_os_str().to_owned();
+    path.push("-shm");
+    let path = Path::new(&path);
+    // Whoever closes a database last removes the file, which may be the one just opened.
+    for _ in 0..PATIENCE {
+        let file = File::options()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(owner.permissions().mode() & 0o777)
+            .open(path)?;
+        let mine = file.metadata()?;
+        if (mine.uid(), mine.gid()) != (owner.uid(), owner.gid()) {
+            // As SQLite does: root's own file would shut the owner out.
+            fchown(&file, Some(owner.uid()), Some(owner.gid()))?;
+        }
+        let filled = fill(&file);
+        let there = path.metadata();
+        // Also on failure: SQLite may have locks on it already.
+        lock(&OPEN).push(file);
+        filled?;
+        if there.is_ok_and(|there| (there.dev(), there.ino()) == (mine.dev(), mine.ino())) {
+            break;
+        }
+    }
+    Ok(())
+}
+
+/// Empties the file if nobody uses it, gives it its blocks, and counts among its users.
+fn fill(file: &File) -> io::Result<()> {
+    match locked(file, libc::F_WRLCK) {
+        // What an earlier process left may be damaged by a power cut.
+        Ok(()) => file.set_len(0)?,
+        Err(_) => {
+            let mut patience = PATIENCE;
+            while let Err(e) = locked(file, libc::F_RDLCK) {
+                if patience == 0 {
+                    return Err(e.into());
+                }
+                patience -= 1;
+                std::thread::sleep(Duration::from_millis(10));
+            }
+        }
+    }
+    let filled = fallocate(file, FallocateFlags::empty(), 0, SIZE);
+    locked(file, libc::F_RDLCK)?;
     match filled {
-        Err(Errno::OPNOTSUPP | Errno::NOSYS) => Ok(()),
+        Err(Errno::EOPNOTSUPP | Errno::ENOSYS) => Ok(()),
         other => Ok(other?),
+    }
+}
+
+/// A lock of the open file, not of the process, whose locks are SQLite's.
+fn locked(file: &File, kind: libc::c_int) -> Result<(), Errno> {
+    let range = libc::flock {
+        l_type: kind as libc::c_short,
+        l_whence: libc::SEEK_SET as libc::c_short,
+        l_start: USED,
+        l_len: 1,
+        l_pid: 0,
+    };
+    fcntl(file, FcntlArg::F_OFD_SETLK(&range)).map(drop)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The file of a database, and that of its shared memory.
+    fn database() -> (tempfile::TempDir, std::path::PathBuf, std::path::PathBuf) {
+        let dir = tempfile::tempdir().unwrap();
+        let database = dir.path().join("db");
+        let shared = dir.path().join("db-shm");
+        (dir, database, shared)
+    }
+
+    #[test]
+    fn all_blocks_are_there_and_what_others_use_is_not_emptied() {
+        let (_dir, database, shared) = database();
+        hold_shared_memory(&database).unwrap();
+        assert!(!shared.exists(), "a database that is not there has none");
+        std::fs::write(&database, "not empty").unwrap();
+        std::fs::write(&shared, "left by a crash").unwrap();
+        hold_shared_memory(&database).unwrap();
+        let held = shared.metadata().unwrap();
+        assert_eq!(held.len(), 128 << 10);
+        assert!(held.blocks() * 512 >= 128 << 10);
+        assert_eq!(std::fs::read(&shared).unwrap(), vec![0; 128 << 10]);
+        // As another process would: it is in use now.
+        std::fs::write(&shared, "an index").unwrap();
+        hold_shared_memory(&database).unwrap();
+        let found = std::fs::read(&shared).unwrap();
+        assert!(found.starts_with(b"an index\0"));
+        assert_eq!(found.len(), 128 << 10);
+    }
+
+    #[test]
+    fn a_file_that_went_meanwhile_is_made_again() {
+        let (_dir, database, shared) = database();
+        std::fs::write(&database, "not empty").unwrap();
+        hold_shared_memory(&database).unwrap();
+        std::fs::remove_file(&shared).unwrap();
+        hold_shared_memory(&database).unwrap();
+        assert_eq!(shared.metadata().unwrap().len(), 128 << 10);
     }
 }

@@ -115,19 +115,18 @@ pub(crate) fn make_room(layout: &Layout, purpose: Purpose) -> Result<()> {
     Ok(())
 }
 
-/// Holds the space of an open database's shared memory, which a full disk could no longer give.
+/// Holds the space of a database's shared memory before it is opened, as a full disk could not give
+/// it later.
 ///
 /// # Errors
 /// [`Error::DiskFull`].
 pub(crate) fn hold(layout: &Layout) -> Result<()> {
-    let mut path = layout.database.clone().into_os_string();
-    path.push("-shm");
-    match oci::mapped::fill_holes(path.as_ref()) {
+    match oci::mapped::hold_shared_memory(&layout.database) {
         Err(e) if e.kind() == io::ErrorKind::StorageFull => Err(Error::DiskFull {
             what: format!("opening {}", layout.database.display()),
         }),
         Err(e) => {
-            tracing::debug!(error = %e, "the database's shared memory is as SQLite made it");
+            tracing::debug!(error = %e, "the database's shared memory is as SQLite makes it");
             Ok(())
         }
         Ok(()) => Ok(()),

@@ -1,12 +1,13 @@
 //! The database of one registry: opened, asked whether it is well, closed.
 
+use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
-use oci::mapped::fill_holes;
+use oci::mapped::hold_shared_memory;
 use sqlx::migrate::MigrateError;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 use sqlx::{ConnectOptions, Connection};
@@ -55,6 +56,11 @@ impl Meta {
     }
 
     async fn open_file(path: &Path, watch: Option<Watch>) -> Result<Self, MetaError> {
+        let database = path.to_owned();
+        let held = tokio::task::spawn_blocking(move || hold_shared_memory(&database)).await;
+        held.map_err(io::Error::other)
+            .and_then(|held| held)
+            .map_err(|e| MetaError::Sql(sqlx::Error::Io(e)))?;
         let options = SqliteConnectOptions::new()
             .filename(path)
             .create_if_missing(true)
@@ -72,9 +78,6 @@ impl Meta {
             .await
             .map_err(MetaError::Migrate)?;
         connection.ping().await?;
-        let mut shared = path.as_os_str().to_owned();
-        shared.push("-shm");
-        fill_holes(shared.as_ref()).map_err(|e| MetaError::Sql(sqlx::Error::Io(e)))?;
         if let Some(watch) = &watch {
             watch(changes::all(&mut connection).await?);
             changes::record_changes(&mut connection).await?;
