@@ -24,6 +24,10 @@ pub enum AdminRoute {
     Usage,
     /// Garbage collected.
     Collect,
+    /// How replication is doing.
+    Replication,
+    /// A rule of it told to hurry.
+    Replicate(String),
     /// One repository as lists show it.
     Repository(RepositoryName),
     /// A whole repository deleted.
@@ -54,6 +58,7 @@ impl AdminRoute {
             "repositories" => Some(Self::Repositories),
             "search" => Some(Self::Search),
             "usage" => Some(Self::Usage),
+            "replication" => Some(Self::Replication),
             _ => None,
         };
         match fixed {
@@ -64,6 +69,15 @@ impl AdminRoute {
         if path == "gc" {
             return match post {
                 true => Ok(Self::Collect),
+                false => Err(RouteError::Method("POST")),
+            };
+        }
+        if let Some(name) = path.strip_prefix("replication/") {
+            let name = name.strip_suffix("/run").and_then(decode).map(Into::into);
+            let name = name.filter(|name: &String| !name.is_empty() && !name.contains('/'));
+            let name = name.ok_or(RouteError::NotFound)?;
+            return match post {
+                true => Ok(Self::Replicate(name)),
                 false => Err(RouteError::Method("POST")),
             };
         }
@@ -115,6 +129,7 @@ impl AdminRoute {
         match self {
             Self::Search => "search",
             Self::Collect
+            | Self::Replicate(_)
             | Self::DeleteRepository(_)
             | Self::Restore(_)
             | Self::DeleteManifest(..) => "api_change",
@@ -139,6 +154,13 @@ mod tests {
             ("GET", "usage", "Usage"),
             ("POST", "gc", "Collect"),
             ("GET", "gc", r#"Method("POST")"#),
+            ("GET", "replication", "Replication"),
+            ("POST", "replication", r#"Method("GET, HEAD")"#),
+            ("POST", "replication/a.b/run", r#"Replicate("a.b")"#),
+            ("GET", "replication/a/run", r#"Method("POST")"#),
+            ("POST", "replication/a", "NotFound"),
+            ("POST", "replication//run", "NotFound"),
+            ("POST", "replication/a/b/run", "NotFound"),
             ("GET", "repositories/app", r#"Repository("app")"#),
             ("GET", "repositories/a/b", r#"Repository("a/b")"#),
             ("GET", "repositories/a%2Fb", r#"Repository("a/b")"#),

@@ -24,6 +24,7 @@ use tokio::task::JoinHandle;
 use crate::metrics::Metrics;
 use crate::mirror::{Mirror, WarmOptions, Warmed};
 use crate::operate::{Operation, operate};
+use crate::replication::{Replication, RuleReport};
 use crate::service::{
     BackedUp, BackupOptions, CollectOptions, Collected, ExportOptions, Exported, ImportOptions,
     Imported, Registry, RestoreOptions, ServiceError, UsageReport,
@@ -54,6 +55,7 @@ struct Control {
     registry: Arc<Registry>,
     metrics: Arc<Metrics>,
     mirror: Option<Arc<Mirror>>,
+    replication: Arc<Replication>,
 }
 
 fn socket(data_dir: &Path) -> PathBuf {
@@ -69,6 +71,7 @@ pub fn listen(
     registry: Arc<Registry>,
     metrics: Arc<Metrics>,
     mirror: Option<Arc<Mirror>>,
+    replication: Arc<Replication>,
     closing: impl Future<Output = ()> + Send + 'static,
 ) -> io::Result<JoinHandle<()>> {
     let path = socket(data_dir);
@@ -91,10 +94,12 @@ pub fn listen(
         .route("/backup", post(backup))
         .route("/restore", post(restore))
         .route("/warm", post(warm))
+        .route("/replication", post(replication_of))
         .with_state(Arc::new(Control {
             registry,
             metrics,
             mirror,
+            replication,
         }));
     Ok(tokio::spawn(async move {
         let served = axum::serve(listener, router).with_graceful_shutdown(closing);
@@ -130,6 +135,19 @@ async fn warm(State(control): State<Arc<Control>>, Json(what): Json<WarmOptions>
         Some(mirror) => answer(Ok::<_, ServiceError>(mirror.warm(&what).await)),
         None => (StatusCode::CONFLICT, "it has no [[upstream]]").into_response(),
     }
+}
+
+/// How rules are doing, after one of them was told to hurry.
+async fn replication_of(
+    State(control): State<Arc<Control>>,
+    Json(now): Json<Option<String>>,
+) -> Response {
+    if let Some(name) = now
+        && let Err(e) = control.replication.hurry(&name).await
+    {
+        return (StatusCode::CONFLICT, e.to_string()).into_response();
+    }
+    answer(control.replication.report().await)
 }
 
 async fn operation(State(control): State<Arc<Control>>, Json(what): Json<Operation>) -> Response {
@@ -222,6 +240,18 @@ pub async fn request_warm(
     options: &WarmOptions,
 ) -> Result<Option<Warmed>, ControlError> {
     request(data_dir, "/warm", options).await
+}
+
+/// Asks the registry that serves `data_dir` how replication is doing, after the rule `now`, if any,
+/// was told to hurry; `None` when none does.
+///
+/// # Errors
+/// [`ControlError`].
+pub async fn request_replication(
+    data_dir: &Path,
+    now: Option<&str>,
+) -> Result<Option<Vec<RuleReport>>, ControlError> {
+    request(data_dir, "/replication", &now).await
 }
 
 /// Has the registry that serves `data_dir` do what an operator wants; `None` when none does.

@@ -24,6 +24,7 @@ use crate::events::Subscribers;
 use crate::http::{Api, operators_router, router};
 use crate::metrics::Metrics;
 use crate::mirror::Mirror;
+use crate::replication::Replication;
 use crate::server::{Patience, Server};
 use crate::service::{CollectOptions, Registry};
 use crate::tls::Reloading;
@@ -139,6 +140,9 @@ async fn serve(
         None => None,
     };
     let mirror = Mirror::open(&config.mirror, &registry).await?;
+    let read_only = Arc::new(AtomicBool::new(config.read_only));
+    let replication =
+        Replication::start(&config.replicate, &registry, mirror.as_ref(), &read_only).await?;
     let auth = Auth::open(&config.auth, data_dir)?.map(Arc::new);
     if let Some(auth) = auth.clone() {
         // The token server may start later than we do.
@@ -164,10 +168,10 @@ async fn serve(
         Arc::clone(&registry),
         Arc::clone(&metrics),
         mirror.clone(),
+        Arc::clone(&replication),
         // Sent or dropped, it is the end.
         async { closing.await.unwrap_or_default() },
     )?;
-    let read_only = Arc::new(AtomicBool::new(config.read_only));
     let mut tasks = chores(&config, &registry, &metrics, &read_only);
     let followed = Followed {
         file: options.settings.config.clone(),
@@ -202,8 +206,10 @@ async fn serve(
     };
     let api = Api::new(Arc::clone(&registry), auth, metrics, &config)
         .read_only_when(read_only)
-        .mirroring(mirror);
+        .mirroring(mirror)
+        .replicating(Arc::clone(&replication));
     server.run(router(api), stop, config.drain).await;
+    replication.stop().await;
     let drained = stopped_at.await.map_or(Duration::ZERO, |at| at.elapsed());
     deliveries.stop(config.drain.saturating_sub(drained)).await;
     if let Some(audit) = audit {

@@ -12,13 +12,16 @@ use crate::harness::{Answer, App, INDEX, MANIFEST};
 use crate::lists::push;
 
 /// The description, as the registry serves it.
-async fn description(app: &App) -> Value {
+pub async fn description(app: &App) -> Value {
     app.get("/api/v1/openapi.json").await.ok(200).json()
 }
 
 /// The description's template for a path.
 fn template(path: &str) -> String {
     let path = path.split('?').next().unwrap();
+    if path.starts_with("/api/v1/replication/") {
+        return "/api/v1/replication/{rule}/run".to_owned();
+    }
     let Some(rest) = path.strip_prefix("/api/v1/repositories/") else {
         return path.to_owned();
     };
@@ -33,7 +36,7 @@ fn template(path: &str) -> String {
 
 /// Checks an answer against the description; the operation that it is one of.
 #[track_caller]
-fn conforms(api: &Value, method: &str, path: &str, answer: &Answer) -> String {
+pub fn conforms(api: &Value, method: &str, path: &str, answer: &Answer) -> String {
     let template = template(path);
     let operation = &api["paths"][&template][method.to_lowercase()];
     let id = operation["operationId"].as_str();
@@ -119,6 +122,8 @@ async fn every_answer_is_what_the_description_says() {
         ("GET", format!("{web}/-/history"), 200),
         ("GET", "/api/v1/search?q=pages".to_owned(), 200),
         ("GET", "/api/v1/usage".to_owned(), 200),
+        ("GET", "/api/v1/replication".to_owned(), 200),
+        ("POST", "/api/v1/replication/none/run".to_owned(), 404),
         (
             "DELETE",
             "/api/v1/repositories/db?dry_run=true".to_owned(),
@@ -251,7 +256,7 @@ async fn everybody_sees_and_does_what_the_rules_say() {
     let public = "/api/v1/repositories/public/app";
     let image = |of: &str| format!("{of}/-/manifests/v1");
     // Of nobody, alice, bob, root.
-    let table: [(&str, String, [u16; 4]); 16] = [
+    let table: [(&str, String, [u16; 4]); 18] = [
         ("GET", "/api/v1/openapi.json".into(), [200, 200, 200, 200]),
         ("GET", "/api/v1/repositories".into(), [200, 200, 200, 200]),
         ("GET", "/api/v1/search?q=app".into(), [200, 200, 200, 200]),
@@ -265,6 +270,12 @@ async fn everybody_sees_and_does_what_the_rules_say() {
         ("GET", image(team), [401, 200, 403, 200]),
         ("GET", "/api/v1/usage".into(), [401, 403, 403, 200]),
         ("POST", "/api/v1/gc".into(), [401, 403, 403, 200]),
+        ("GET", "/api/v1/replication".into(), [401, 403, 403, 200]),
+        (
+            "POST",
+            "/api/v1/replication/a/run".into(),
+            [401, 403, 403, 404],
+        ),
         ("DELETE", image(team), [401, 403, 200, 404]),
         ("POST", format!("{team}/-/restore"), [401, 200, 403, 404]),
         ("DELETE", team.into(), [401, 403, 200, 404]),

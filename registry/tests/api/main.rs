@@ -34,6 +34,7 @@ mod process;
 mod quota;
 mod rebuild;
 mod reloading;
+mod replication;
 mod restart;
 mod retention;
 mod silent;

@@ -11,7 +11,7 @@ use http::request::Parts;
 use serde_json::Value;
 
 use super::shown::{bad, show};
-use super::{changes, lists};
+use super::{changes, lists, replication};
 use crate::admin_route::AdminRoute;
 use crate::auth::rules::Access;
 use crate::http::answer::{self, ApiError, Served};
@@ -50,7 +50,10 @@ fn needs(route: &AdminRoute) -> Needs {
         AdminRoute::OpenApi | AdminRoute::Repositories | AdminRoute::Search => {
             return Needs::Filter;
         }
-        AdminRoute::Usage | AdminRoute::Collect => return Needs::Operator,
+        AdminRoute::Usage
+        | AdminRoute::Collect
+        | AdminRoute::Replication
+        | AdminRoute::Replicate(_) => return Needs::Operator,
         AdminRoute::Repository(name)
         | AdminRoute::Tags(name)
         | AdminRoute::History(name)
@@ -98,6 +101,8 @@ async fn serve(
         AdminRoute::History(name) => lists::history(api, &name, &query).await,
         AdminRoute::Image(name, reference) => show(&api.registry.image(&name, &reference).await?),
         AdminRoute::Usage => show(&api.registry.usage_report().await?),
+        AdminRoute::Replication => replication::rules(api).await,
+        AdminRoute::Replicate(name) => replication::run(api, &name).await,
         AdminRoute::DeleteRepository(name) => {
             changes::delete_repository(api, &caller, &request, &name, trial).await
         }

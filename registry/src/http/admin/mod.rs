@@ -3,6 +3,7 @@
 mod changes;
 mod handler;
 mod lists;
+mod replication;
 mod search;
 mod shown;
 

@@ -31,6 +31,9 @@ pub(super) fn page(view: &View<'_>, title: &str, content: Markup) -> Markup {
                         nav aria-label="Main" {
                             a href="/ui/" { "Repositories" }
                             a href="/ui/storage" { "Storage" }
+                            @if view.api.has_replication() && view.visitor.caller.is_operator() {
+                                a href="/ui/replication" { "Replication" }
+                            }
                         }
                         div.who { (who(view)) }
                     }

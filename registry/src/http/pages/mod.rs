@@ -11,6 +11,7 @@
 //! | [`document`] | SBOMs, signatures and other referrers, readable |
 //! | [`remove`], [`past`] | what is changed by hand |
 //! | [`rules`], [`storage`] | what goes by rule, how much there is |
+//! | [`replication`] | other registries, and how it goes |
 //! | [`login`] | in and out |
 //! | [`frame`], [`parts`], [`assets`] | what pages look like |
 //! | [`visitor`], [`form`] | who asks, what they send |
@@ -34,6 +35,7 @@ mod parts;
 mod past;
 mod path;
 mod remove;
+mod replication;
 mod repositories;
 mod rules;
 mod stop;

@@ -25,6 +25,8 @@ pub(super) enum Page {
     Logout,
     /// How much is stored.
     Storage,
+    /// How replication is doing.
+    Replication,
     /// A repository's tags.
     Tags(RepositoryName),
     /// What rules do to a repository.
@@ -54,6 +56,7 @@ impl Page {
             "login" => return Some(Self::Login),
             "logout" => return Some(Self::Logout),
             "storage" => return Some(Self::Storage),
+            "replication" => return Some(Self::Replication),
             _ => {}
         }
         let (page, rest) = rest.split_once('/')?;
@@ -76,7 +79,9 @@ impl Page {
     /// The repository that it is about.
     pub(super) fn repository(&self) -> Option<&RepositoryName> {
         match self {
-            Self::Repositories | Self::Login | Self::Logout | Self::Storage => None,
+            Self::Repositories | Self::Login | Self::Logout | Self::Storage | Self::Replication => {
+                None
+            }
             Self::Tags(name)
             | Self::Rules(name)
             | Self::Compare(name)
@@ -157,6 +162,7 @@ mod tests {
             ("/ui/", "Repositories"),
             ("/ui/login", "Login"),
             ("/ui/storage", "Storage"),
+            ("/ui/replication", "Replication"),
             ("/ui/tags/team/app", r#"Tags("team/app")"#),
             ("/ui/tags/tags/tags", r#"Tags("tags/tags")"#),
             ("/ui/image/a/b:v1", r#"Image("a/b", Tag("v1"))"#),
