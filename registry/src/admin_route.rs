@@ -24,6 +24,12 @@ pub enum AdminRoute {
     Usage,
     /// Garbage collected.
     Collect,
+    /// The caller's personal tokens.
+    Tokens,
+    /// A personal token made.
+    MakeToken,
+    /// A personal token revoked, by its ID.
+    RevokeToken(String),
     /// One repository as lists show it.
     Repository(RepositoryName),
     /// A whole repository deleted.
@@ -65,6 +71,21 @@ impl AdminRoute {
             return match post {
                 true => Ok(Self::Collect),
                 false => Err(RouteError::Method("POST")),
+            };
+        }
+        if path == "tokens" {
+            return match post {
+                _ if read => Ok(Self::Tokens),
+                true => Ok(Self::MakeToken),
+                false => Err(RouteError::Method("GET, HEAD, POST")),
+            };
+        }
+        if let Some(id) = path.strip_prefix("tokens/") {
+            let fits = !id.is_empty() && id.bytes().all(|b| b.is_ascii_alphanumeric());
+            return match *method {
+                _ if !fits => Err(RouteError::NotFound),
+                Method::DELETE => Ok(Self::RevokeToken(id.to_owned())),
+                _ => Err(RouteError::Method("DELETE")),
             };
         }
         let path = path
@@ -117,6 +138,8 @@ impl AdminRoute {
             Self::Collect
             | Self::DeleteRepository(_)
             | Self::Restore(_)
+            | Self::MakeToken
+            | Self::RevokeToken(_)
             | Self::DeleteManifest(..) => "api_change",
             _ => "api_read",
         }
@@ -137,6 +160,13 @@ mod tests {
             ("POST", "repositories", r#"Method("GET, HEAD")"#),
             ("GET", "search", "Search"),
             ("GET", "usage", "Usage"),
+            ("GET", "tokens", "Tokens"),
+            ("POST", "tokens", "MakeToken"),
+            ("DELETE", "tokens", r#"Method("GET, HEAD, POST")"#),
+            ("DELETE", "tokens/0a1b", r#"RevokeToken("0a1b")"#),
+            ("GET", "tokens/0a1b", r#"Method("DELETE")"#),
+            ("DELETE", "tokens/..", "NotFound"),
+            ("DELETE", "tokens/", "NotFound"),
             ("POST", "gc", "Collect"),
             ("GET", "gc", r#"Method("POST")"#),
             ("GET", "repositories/app", r#"Repository("app")"#),

@@ -4,8 +4,6 @@ use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, RwLock};
 
-use sha2::{Digest as _, Sha256};
-
 use super::external::KeysError;
 use super::gate_error::AuthError;
 use super::header::{bearer, is_empty, quoted};
@@ -16,7 +14,6 @@ use super::refresh;
 use super::rules::{Access, Reach, Rules};
 use super::settings::{Jwks, Login, Settings};
 use super::token::{self, Grant, Subject};
-use super::users::Users;
 use crate::clock::now;
 use crate::limits::network;
 use crate::sync;
@@ -35,9 +32,9 @@ pub struct Auth {
 
 /// All of it at one moment.
 #[derive(Debug)]
-struct State {
+pub(super) struct State {
     settings: Settings,
-    method: Method,
+    pub(super) method: Method,
 }
 
 impl Auth {
@@ -57,7 +54,7 @@ impl Auth {
         }))
     }
 
-    fn state(&self) -> Arc<State> {
+    pub(super) fn state(&self) -> Arc<State> {
         Arc::clone(&sync::read(&self.state))
     }
 
@@ -159,11 +156,6 @@ impl Auth {
             Method::TokenServer { verifier, .. } => verifier.refresh().await.map(Some),
             Method::Passwords { .. } | Method::OwnTokens { .. } => Ok(None),
         }
-    }
-
-    /// The users of the password file, where there is one.
-    fn users(&self) -> Option<Arc<Users>> {
-        self.state().method.people()?.users.clone()
     }
 
     /// Whether a token server elsewhere knows who is who.
@@ -340,25 +332,6 @@ impl Auth {
             .ok_or(BadCredentials::Wrong)
     }
 
-    /// What the password of a user is, hashed once more: it changes with it. `None` when there is
-    /// no such user here.
-    pub(crate) fn password_stamp(&self, user: &str) -> Option<[u8; 32]> {
-        let users = self.users()?;
-        users.with(|users| Some(Sha256::digest(users.hash(user)?).into()))
-    }
-
-    /// Looks at the password file again, if it was changed.
-    pub(crate) async fn follow(&self) {
-        if let Some(users) = self.users() {
-            users.follow().await;
-        }
-    }
-
-    /// Whether those who log in have a password here.
-    pub(crate) fn has_passwords(&self) -> bool {
-        self.users().is_some()
-    }
-
     /// Whether a client that asks for this service means this one.
     pub fn is_service(&self, service: &str) -> bool {
         let state = self.state();
@@ -398,13 +371,21 @@ impl Auth {
         }
     }
 
+    /// Whether somebody is a person, by what they came with.
+    pub fn is_person(&self, caller: &Authenticated) -> bool {
+        let proven = match &caller.identity {
+            Identity::User(user) => user.proof().is_personal(),
+            Identity::Anonymous => false,
+        };
+        proven && caller.granted.is_none()
+    }
+
     /// Whether somebody may do everything everywhere, and proves it by a password.
     pub fn operates(&self, caller: &Authenticated) -> bool {
         let state = self.state();
         let rules = state.method.rules();
-        // Programs come with personal tokens, and a provider's.
         let in_person = match &caller.identity {
-            Identity::User(user) => matches!(user.proof(), Proof::Password | Proof::Directory),
+            Identity::User(user) => user.proof().is_personal(),
             Identity::Anonymous => true,
         };
         in_person

@@ -123,7 +123,7 @@ pub(super) async fn collect(api: &Api, request: &Parts, body: Body) -> Result<Re
 
 /// A request's JSON. It has to say that it is that: no page of another site can have a browser send
 /// it then, with the password that the browser remembers.
-async fn read<T: DeserializeOwned>(request: &Parts, body: Body) -> Result<T, ApiError> {
+pub(super) async fn read<T: DeserializeOwned>(request: &Parts, body: Body) -> Result<T, ApiError> {
     let kind = request.headers.get(CONTENT_TYPE);
     let kind = kind.and_then(|v| v.to_str().ok()?.split(';').next());
     if !kind.is_some_and(|kind| kind.trim().eq_ignore_ascii_case("application/json")) {

@@ -11,7 +11,7 @@ use http::request::Parts;
 use serde_json::Value;
 
 use super::shown::{bad, show};
-use super::{changes, lists};
+use super::{changes, lists, tokens};
 use crate::admin_route::AdminRoute;
 use crate::auth::rules::Access;
 use crate::http::answer::{self, ApiError, Served};
@@ -51,6 +51,9 @@ fn needs(route: &AdminRoute) -> Needs {
             return Needs::Filter;
         }
         AdminRoute::Usage | AdminRoute::Collect => return Needs::Operator,
+        AdminRoute::Tokens | AdminRoute::MakeToken | AdminRoute::RevokeToken(_) => {
+            return Needs::Person;
+        }
         AdminRoute::Repository(name)
         | AdminRoute::Tags(name)
         | AdminRoute::History(name)
@@ -106,6 +109,9 @@ async fn serve(
         }
         AdminRoute::Restore(name) => changes::restore(api, &caller, &request, body, &name).await,
         AdminRoute::Collect => changes::collect(api, &request, body).await,
+        AdminRoute::Tokens => tokens::list(api, &caller, &query).await,
+        AdminRoute::MakeToken => tokens::make(api, &caller, &request, body).await,
+        AdminRoute::RevokeToken(id) => tokens::revoke(api, &caller, &id).await,
     }
 }
 

@@ -5,6 +5,7 @@ mod handler;
 mod lists;
 mod search;
 mod shown;
+mod tokens;
 
 pub(super) use handler::handle;
 pub(super) use search::docker;

@@ -47,6 +47,7 @@ fn who(view: &View<'_>) -> Markup {
     html! {
         @if let Some(user) = &view.visitor.user {
             span.user { span.quiet { "Signed in as " } (user) }
+            a href="/ui/tokens" { "Tokens" }
             form method="post" action="/ui/logout" {
                 (form::token(view.sessions, view.visitor))
                 button.plain type="submit" { "Sign out" }

@@ -11,7 +11,8 @@
 //! | [`document`] | SBOMs, signatures and other referrers, readable |
 //! | [`remove`], [`past`] | what is changed by hand |
 //! | [`rules`], [`storage`] | what goes by rule, how much there is |
-//! | [`login`] | in and out |
+//! | [`login`], [`elsewhere`] | in and out, by password or by a provider |
+//! | [`tokens`] | personal tokens |
 //! | [`frame`], [`parts`], [`assets`] | what pages look like |
 //! | [`visitor`], [`form`] | who asks, what they send |
 //! | [`view`], [`done`], [`stop`] | what a page is made with, what it comes to, or why not |
@@ -22,6 +23,7 @@ mod compare;
 mod config;
 mod document;
 mod done;
+mod elsewhere;
 mod file;
 mod files;
 mod form;
@@ -39,6 +41,7 @@ mod rules;
 mod stop;
 mod storage;
 mod tags;
+mod tokens;
 mod view;
 mod visitor;
 

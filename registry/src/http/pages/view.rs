@@ -45,7 +45,7 @@ impl View<'_> {
     /// Whether there is a way to log in here.
     pub(super) fn can_log_in(&self) -> bool {
         let auth = self.api.auth.as_ref();
-        auth.is_some_and(|auth| auth.has_passwords())
+        auth.is_some_and(|auth| auth.has_passwords() || !auth.providers().is_empty())
     }
 
     /// Whether the caller may delete here, by rule and by the registry's settings.
