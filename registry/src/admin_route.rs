@@ -24,6 +24,12 @@ pub enum AdminRoute {
     Usage,
     /// Garbage collected.
     Collect,
+    /// What happened lately.
+    Activity,
+    /// How each upstream is doing.
+    Mirrors,
+    /// Whether anything may change.
+    State,
     /// The caller's personal tokens.
     Tokens,
     /// A personal token made.
@@ -60,6 +66,9 @@ impl AdminRoute {
             "repositories" => Some(Self::Repositories),
             "search" => Some(Self::Search),
             "usage" => Some(Self::Usage),
+            "activity" => Some(Self::Activity),
+            "mirrors" => Some(Self::Mirrors),
+            "state" => Some(Self::State),
             _ => None,
         };
         match fixed {
@@ -160,6 +169,10 @@ mod tests {
             ("POST", "repositories", r#"Method("GET, HEAD")"#),
             ("GET", "search", "Search"),
             ("GET", "usage", "Usage"),
+            ("GET", "activity", "Activity"),
+            ("DELETE", "activity", r#"Method("GET, HEAD")"#),
+            ("GET", "mirrors", "Mirrors"),
+            ("GET", "state", "State"),
             ("GET", "tokens", "Tokens"),
             ("POST", "tokens", "MakeToken"),
             ("DELETE", "tokens", r#"Method("GET, HEAD, POST")"#),

@@ -329,7 +329,7 @@ mod tests {
         }
         // An address that nobody looked at is anybody's.
         let by_address = rule("client_id = \"a\"\nuser = \"{email}\"");
-        let user = |verified: serde_json::Value| {
+        let user = |verified: Value| {
             let claims = json!({"sub": "1", "email": "a@b.example", "email_verified": verified});
             let person = by_address.person(claims.as_object().unwrap())?;
             assert!(person.proof().is_personal());

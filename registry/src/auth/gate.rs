@@ -4,6 +4,7 @@ use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, RwLock};
 
+use super::census::Census;
 use super::external::KeysError;
 use super::gate_error::AuthError;
 use super::header::{bearer, is_empty, quoted};
@@ -28,6 +29,8 @@ pub struct Auth {
     /// Where the key for tokens of ours is.
     data_dir: PathBuf,
     state: RwLock<Arc<State>>,
+    /// Who came and went.
+    pub(super) census: Census,
 }
 
 /// All of it at one moment.
@@ -51,6 +54,7 @@ impl Auth {
                 settings: settings.clone(),
                 method,
             })),
+            census: Census::default(),
         }))
     }
 
@@ -118,7 +122,11 @@ impl Auth {
     /// [`AuthError`]; all stays as it was.
     pub async fn read_again(&self) -> Result<(), AuthError> {
         let now = self.state();
-        let method = Method::open(&now.settings.login, &self.data_dir, Some(&now.method))?;
+        let (before, data_dir) = (Arc::clone(&now), self.data_dir.clone());
+        let method = sync::blocking(move || {
+            Method::open(&before.settings.login, &data_dir, Some(&before.method))
+        })
+        .await?;
         if let Some(Method::TokenServer { verifier, .. }) = &method {
             verifier.refresh().await?;
         }

@@ -20,9 +20,11 @@
 //! | [`rules`] | what each may do where |
 //! | [`sessions`], [`logins`] | who is logged in with a browser, or on the way to it |
 //! | [`person`] | what people do with a browser: log in, make tokens |
+//! | [`census`] | who came and went |
 //! | [`identity`] | who somebody is |
 
 mod backoff;
+mod census;
 pub mod directory;
 mod discovery;
 pub mod external;
@@ -49,6 +51,7 @@ mod token_file;
 mod users;
 mod vouching;
 
+pub use census::Change;
 pub use gate::{Auth, Missing};
 pub use gate_error::AuthError;
 pub(crate) use header::claimed;

@@ -1,10 +1,12 @@
 //! People: who logs in with a browser, and the personal tokens that they make.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use serde::Serialize;
 use sha2::{Digest as _, Sha256};
 
+use super::census::{Change, Seen};
 use super::gate::Auth;
 use super::identity::{Proof, User};
 use super::logins::Begun;
@@ -174,7 +176,7 @@ impl Auth {
     /// # Errors
     /// [`TokensError`].
     pub(crate) async fn make_token(
-        &self,
+        self: &Arc<Self>,
         user: &User,
         note: &str,
         expires: Option<i64>,
@@ -194,12 +196,15 @@ impl Auth {
             provider,
             groups,
         };
+        let this = Arc::clone(self);
         let made = people.tokens.change(move |tokens| {
             let text = tokens.add(wanted, now())?;
-            let made = tokens
-                .find(&text, i64::MIN)
-                .map(|(id, t)| OwnToken::of(id, t));
-            made.map(|made| (text, made)).ok_or(PersonalError::Random)
+            let made = tokens.find(&text, i64::MIN);
+            let (id, token) = made.ok_or(PersonalError::Random)?;
+            // Whoever asks for it tells of it.
+            this.census.tells(id);
+            let made = OwnToken::of(id, token);
+            Ok((text, made))
         });
         Ok(made.await?)
     }
@@ -210,12 +215,13 @@ impl Auth {
     /// # Errors
     /// [`TokensError`].
     pub(crate) async fn revoke_token(
-        &self,
+        self: &Arc<Self>,
         id: &str,
         user: Option<&str>,
     ) -> Result<OwnToken, TokensError> {
         let people = self.people().ok_or(TokensError::Nobody)?;
         let (id, user) = (id.to_owned(), user.map(str::to_owned));
+        let this = Arc::clone(self);
         let gone = people.tokens.change(move |tokens| {
             let theirs = tokens.all().any(|(known, token)| {
                 known == id && user.as_ref().is_none_or(|u| *u == token.user)
@@ -224,8 +230,42 @@ impl Auth {
                 return Err(PersonalError::Unknown(id));
             }
             let gone = tokens.revoke(&id)?;
+            this.census.tells(&id);
             Ok(OwnToken::of(&id, &gone))
         });
         Ok(gone.await?)
+    }
+
+    /// The files that know users and personal tokens.
+    pub fn people_files(&self) -> Vec<PathBuf> {
+        let Some(people) = self.people() else {
+            return Vec::new();
+        };
+        let users = people.users.as_ref().map(|users| users.path().to_owned());
+        let tokens = people.tokens.path().to_owned();
+        users.into_iter().chain([tokens]).collect()
+    }
+
+    /// Who came and went of those since this was asked last; nobody the first time.
+    pub async fn changed_people(&self) -> Vec<Change> {
+        let Some(people) = self.people() else {
+            return self.census.look(Seen::default());
+        };
+        people.tokens.follow().await;
+        let mut seen = Seen::default();
+        if let Some(users) = &people.users {
+            users.follow().await;
+            seen.users = users.with(|users| {
+                let stamp = |name: &str| {
+                    let password = Sha256::digest(users.hash(name)?).into();
+                    Some((name.to_owned(), password))
+                };
+                users.users().filter_map(stamp).collect()
+            });
+        }
+        let tokens = people.tokens.all();
+        let known = tokens.all().map(|(id, t)| (id.to_owned(), t.user.clone()));
+        seen.tokens = known.collect();
+        self.census.look(seen)
     }
 }

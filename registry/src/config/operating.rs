@@ -129,7 +129,8 @@ pub(super) const OPERATING: &[Key] = &[
         name: "reload.interval",
         default: "\"1s\"",
         help: "How often it is looked at whether files were changed: certificates, keys, a token \
-               server's keys, passwords, and of this file access, groups and storage.read_only. \
+               server's keys, passwords, and of this file access, groups, oidc, immutable, \
+               retention and storage.read_only. \
                What cannot be used leaves everything as it was. \"0s\" for never: then SIGHUP \
                reads them again.",
     },

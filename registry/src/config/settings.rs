@@ -128,6 +128,7 @@ impl Settings {
             ("quota", ours.quota == theirs.quota),
             ("webhook", ours.webhook == theirs.webhook),
             ("oidc", ours.oidc == theirs.oidc),
+            ("upstream", ours.upstream == theirs.upstream),
             ("http.headers", ours.headers == theirs.headers),
         ];
         names.extend(

@@ -134,6 +134,10 @@ async fn every_answer_is_what_the_description_says() {
         ),
         ("DELETE", "/api/v1/repositories/db".to_owned(), 200),
         ("DELETE", "/api/v1/repositories/db".to_owned(), 404),
+        ("GET", "/api/v1/activity?n=2".to_owned(), 200),
+        ("GET", "/api/v1/activity?before=x".to_owned(), 400),
+        ("GET", "/api/v1/mirrors".to_owned(), 200),
+        ("GET", "/api/v1/state".to_owned(), 200),
         // Nobody has tokens where nobody logs in.
         ("GET", "/api/v1/tokens".to_owned(), 404),
         ("DELETE", "/api/v1/tokens/0".to_owned(), 404),
@@ -258,7 +262,7 @@ async fn everybody_sees_and_does_what_the_rules_say() {
     let public = "/api/v1/repositories/public/app";
     let image = |of: &str| format!("{of}/-/manifests/v1");
     // Of nobody, alice, bob, root.
-    let table: [(&str, String, [u16; 4]); 20] = [
+    let table: [(&str, String, [u16; 4]); 23] = [
         ("GET", "/api/v1/openapi.json".into(), [200, 200, 200, 200]),
         ("GET", "/api/v1/repositories".into(), [200, 200, 200, 200]),
         ("GET", "/api/v1/search?q=app".into(), [200, 200, 200, 200]),
@@ -271,6 +275,9 @@ async fn everybody_sees_and_does_what_the_rules_say() {
         ("GET", format!("{team}/-/history"), [401, 200, 403, 200]),
         ("GET", image(team), [401, 200, 403, 200]),
         ("GET", "/api/v1/usage".into(), [401, 403, 403, 200]),
+        ("GET", "/api/v1/activity".into(), [401, 403, 403, 200]),
+        ("GET", "/api/v1/mirrors".into(), [401, 403, 403, 200]),
+        ("GET", "/api/v1/state".into(), [401, 403, 403, 200]),
         ("GET", "/api/v1/tokens".into(), [401, 200, 200, 200]),
         (
             "GET",

@@ -111,14 +111,20 @@ struct CollectRequest {
     dry_run: bool,
 }
 
-pub(super) async fn collect(api: &Api, request: &Parts, body: Body) -> Result<Response, ApiError> {
+pub(super) async fn collect(
+    api: &Api,
+    caller: &Caller,
+    request: &Parts,
+    body: Body,
+) -> Result<Response, ApiError> {
     let wanted: CollectRequest = read(request, body).await?;
     let options = CollectOptions {
         grace: api.gc_grace,
         dry_run: wanted.dry_run,
         every_file: true,
     };
-    show(&control::collect(&api.registry, &api.metrics, options).await?)
+    let by = origin(api, caller, request, Action::Delete);
+    show(&control::collect(&api.registry, &api.metrics, options, &by).await?)
 }
 
 /// A request's JSON. It has to say that it is that: no page of another site can have a browser send

@@ -3,9 +3,11 @@
 mod changes;
 mod handler;
 mod lists;
+mod operating;
 mod search;
 mod shown;
 mod tokens;
 
 pub(super) use handler::handle;
 pub(super) use search::docker;
+pub(super) use tokens::note;

@@ -1,5 +1,7 @@
 //! Personal tokens: what a person has, makes and revokes.
 
+use std::sync::Arc;
+
 use axum::body::Body;
 use axum::response::Response;
 use http::StatusCode;
@@ -10,12 +12,14 @@ use serde_json::{Value, json};
 use super::changes::read;
 use super::shown::{bad, show};
 use crate::auth::personal::{PersonalError, end};
-use crate::auth::{Auth, TokensError, User};
+use crate::auth::{Auth, OwnToken, TokensError, User};
 use crate::clock::now;
+use crate::events::{Action, Noted};
 use crate::http::answer::ApiError;
 use crate::http::api::Api;
 use crate::http::guards::Caller;
 use crate::http::request::Query;
+use crate::http::v2::origin;
 
 /// How long a token is good for that says nothing of it.
 const LIFETIME: &str = "365d";
@@ -30,7 +34,7 @@ struct MakeRequest {
 }
 
 /// Whose tokens they are, and who keeps them.
-fn person<'c>(api: &'c Api, caller: &'c Caller) -> Result<(&'c Auth, &'c User), ApiError> {
+fn person<'c>(api: &'c Api, caller: &'c Caller) -> Result<(&'c Arc<Auth>, &'c User), ApiError> {
     match (&api.auth, caller.user()) {
         (Some(auth), Some(user)) => Ok((auth, user)),
         _ => Err(problem(TokensError::Nobody)),
@@ -69,16 +73,39 @@ pub(super) async fn make(
     let expires = end(expires, now()).map_err(|e| problem(e.into()))?;
     let made = auth.make_token(user, &wanted.note, expires).await;
     let (text, made) = made.map_err(problem)?;
+    note(api, caller, request, "token.make", &made).await;
     let mut response = show(&json!({ "token": text, "made": made }))?;
     *response.status_mut() = StatusCode::CREATED;
     Ok(response)
 }
 
-pub(super) async fn revoke(api: &Api, caller: &Caller, id: &str) -> Result<Response, ApiError> {
+pub(super) async fn revoke(
+    api: &Api,
+    caller: &Caller,
+    request: &Parts,
+    id: &str,
+) -> Result<Response, ApiError> {
     let (auth, user) = person(api, caller)?;
     let own = (!caller.is_operator()).then_some(&**user);
-    let gone = auth.revoke_token(id, own).await;
-    show(&json!({ "revoked": gone.map_err(problem)? }))
+    let gone = auth.revoke_token(id, own).await.map_err(problem)?;
+    note(api, caller, request, "token.revoke", &gone).await;
+    show(&json!({ "revoked": gone }))
+}
+
+/// Notes what became of a token, and who did it.
+pub(in crate::http) async fn note(
+    api: &Api,
+    caller: &Caller,
+    request: &Parts,
+    action: &'static str,
+    token: &OwnToken,
+) {
+    let by = origin::acting(api, caller, &[Action::Push], request);
+    let noted = Noted::new(action)
+        .with("of", token.user.as_str())
+        .with("token", token.id.as_str())
+        .with("note", token.note.as_str());
+    api.registry.note(&by, &[noted]).await;
 }
 
 fn problem(e: TokensError) -> ApiError {

@@ -31,8 +31,19 @@ pub(super) fn page(view: &View<'_>, title: &str, content: Markup) -> Markup {
                         nav aria-label="Main" {
                             a href="/ui/" { "Repositories" }
                             a href="/ui/storage" { "Storage" }
+                            @if view.visitor.caller.is_operator() {
+                                a href="/ui/activity" { "Activity" }
+                                @if view.api.mirror.is_some() {
+                                    a href="/ui/mirrors" { "Mirrors" }
+                                }
+                            }
                         }
                         div.who { (who(view)) }
+                    }
+                }
+                @if view.api.is_read_only() {
+                    p.readonly role="status" {
+                        "This registry is read-only for now: nothing can be pushed or deleted."
                     }
                 }
                 main #content tabindex="-1" { (content) }

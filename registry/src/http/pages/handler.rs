@@ -19,8 +19,8 @@ use super::stop::Stop;
 use super::view::View;
 use super::visitor::Visitor;
 use super::{
-    assets, compare, document, elsewhere, file, files, form, frame, image, login, past, remove,
-    repositories, rules, storage, tags, tokens,
+    activity, assets, compare, document, elsewhere, file, files, form, frame, image, login,
+    mirrors, past, remove, repositories, rules, storage, tags, tokens,
 };
 use crate::auth::rules::Access;
 use crate::auth::sessions::Sessions;
@@ -186,6 +186,8 @@ async fn serve(
         Page::Arrive => elsewhere::arrive(&view).await,
         Page::Tokens => tokens::page(&view, None).await,
         Page::Storage => storage::page(&view).await,
+        Page::Activity => activity::page(&view).await,
+        Page::Mirrors => mirrors::page(&view).await,
         Page::Tags(name) => tags::page(&view, &name).await,
         Page::Rules(name) => rules::page(&view, &name).await,
         Page::Compare(name) => compare::page(&view, &name).await,

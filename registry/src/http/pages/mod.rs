@@ -11,6 +11,7 @@
 //! | [`document`] | SBOMs, signatures and other referrers, readable |
 //! | [`remove`], [`past`] | what is changed by hand |
 //! | [`rules`], [`storage`] | what goes by rule, how much there is |
+//! | [`activity`], [`mirrors`] | what happened, how upstreams are doing |
 //! | [`login`], [`elsewhere`] | in and out, by password or by a provider |
 //! | [`tokens`] | personal tokens |
 //! | [`frame`], [`parts`], [`assets`] | what pages look like |
@@ -18,6 +19,7 @@
 //! | [`view`], [`done`], [`stop`] | what a page is made with, what it comes to, or why not |
 //! | [`path`] | the path of a page, and back |
 
+mod activity;
 mod assets;
 mod compare;
 mod config;
@@ -32,6 +34,7 @@ mod handler;
 mod image;
 mod layers;
 mod login;
+mod mirrors;
 mod parts;
 mod past;
 mod path;

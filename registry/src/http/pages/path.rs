@@ -31,6 +31,10 @@ pub(super) enum Page {
     Tokens,
     /// How much is stored.
     Storage,
+    /// What happened lately.
+    Activity,
+    /// How each upstream is doing.
+    Mirrors,
     /// A repository's tags.
     Tags(RepositoryName),
     /// What rules do to a repository.
@@ -61,6 +65,8 @@ impl Page {
             "logout" => return Some(Self::Logout),
             "callback" => return Some(Self::Arrive),
             "tokens" => return Some(Self::Tokens),
+            "activity" => return Some(Self::Activity),
+            "mirrors" => return Some(Self::Mirrors),
             "storage" => return Some(Self::Storage),
             _ => {}
         }
@@ -95,6 +101,8 @@ impl Page {
             | Self::Leave(_)
             | Self::Arrive
             | Self::Tokens
+            | Self::Activity
+            | Self::Mirrors
             | Self::Storage => None,
             Self::Tags(name)
             | Self::Rules(name)

@@ -1,5 +1,7 @@
 //! Personal tokens: what programs log in with for a person.
 
+use std::sync::Arc;
+
 use maud::{Markup, html};
 
 use super::done::Done;
@@ -10,6 +12,7 @@ use super::view::View;
 use crate::auth::personal::{PersonalError, end};
 use crate::auth::{Auth, OwnToken, TokensError, User};
 use crate::clock::now;
+use crate::http::admin::note;
 use crate::http::request::Query;
 
 /// How long a token may be good for, and how that is called.
@@ -21,7 +24,7 @@ const TIMES: [(&str, &str); 4] = [
 ];
 
 /// Who is logged in; others are asked who they are.
-fn person<'v>(view: &View<'v>) -> Result<(&'v Auth, &'v User), Stop> {
+fn person<'v>(view: &View<'v>) -> Result<(&'v Arc<Auth>, &'v User), Stop> {
     match (&view.api.auth, &view.visitor.user) {
         (Some(auth), Some(user)) => Ok((auth, user)),
         (Some(_), None) if view.can_log_in() => Err(Stop::Login),
@@ -116,15 +119,18 @@ fn ends(at: Option<i64>) -> Markup {
 /// Makes a token, or revokes one.
 pub(super) async fn change(view: &View<'_>, form: &Query) -> Result<Done, Stop> {
     let (auth, user) = person(view)?;
+    let caller = &view.visitor.caller;
     if let Some(id) = form.get("revoke") {
-        auth.revoke_token(id, Some(user)).await.map_err(stop)?;
+        let gone = auth.revoke_token(id, Some(user)).await.map_err(stop)?;
+        note(view.api, caller, view.request, "token.revoke", &gone).await;
         return Ok(Done::Onward("/ui/tokens".to_owned(), None));
     }
     let expires = form.get("expires").unwrap_or("365d");
     let expires = end(expires, now()).map_err(|e| stop(e.into()))?;
-    let note = form.get("note").unwrap_or_default();
-    let made = auth.make_token(user, note, expires).await;
-    let (text, _) = made.map_err(stop)?;
+    let purpose = form.get("note").unwrap_or_default();
+    let made = auth.make_token(user, purpose, expires).await;
+    let (text, made) = made.map_err(stop)?;
+    note(view.api, caller, view.request, "token.make", &made).await;
     page(view, Some(&text)).await
 }
 
