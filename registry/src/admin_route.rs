@@ -28,6 +28,18 @@ pub enum AdminRoute {
     Replication,
     /// A rule of it told to hurry.
     Replicate(String),
+    /// What happened lately.
+    Activity,
+    /// How each upstream is doing.
+    Mirrors,
+    /// Whether anything may change.
+    State,
+    /// The caller's personal tokens.
+    Tokens,
+    /// A personal token made.
+    MakeToken,
+    /// A personal token revoked, by its ID.
+    RevokeToken(String),
     /// One repository as lists show it.
     Repository(RepositoryName),
     /// A whole repository deleted.
@@ -59,6 +71,9 @@ impl AdminRoute {
             "search" => Some(Self::Search),
             "usage" => Some(Self::Usage),
             "replication" => Some(Self::Replication),
+            "activity" => Some(Self::Activity),
+            "mirrors" => Some(Self::Mirrors),
+            "state" => Some(Self::State),
             _ => None,
         };
         match fixed {
@@ -79,6 +94,21 @@ impl AdminRoute {
             return match post {
                 true => Ok(Self::Replicate(name)),
                 false => Err(RouteError::Method("POST")),
+            };
+        }
+        if path == "tokens" {
+            return match post {
+                _ if read => Ok(Self::Tokens),
+                true => Ok(Self::MakeToken),
+                false => Err(RouteError::Method("GET, HEAD, POST")),
+            };
+        }
+        if let Some(id) = path.strip_prefix("tokens/") {
+            let fits = !id.is_empty() && id.bytes().all(|b| b.is_ascii_alphanumeric());
+            return match *method {
+                _ if !fits => Err(RouteError::NotFound),
+                Method::DELETE => Ok(Self::RevokeToken(id.to_owned())),
+                _ => Err(RouteError::Method("DELETE")),
             };
         }
         let path = path
@@ -132,6 +162,8 @@ impl AdminRoute {
             | Self::Replicate(_)
             | Self::DeleteRepository(_)
             | Self::Restore(_)
+            | Self::MakeToken
+            | Self::RevokeToken(_)
             | Self::DeleteManifest(..) => "api_change",
             _ => "api_read",
         }
@@ -152,6 +184,17 @@ mod tests {
             ("POST", "repositories", r#"Method("GET, HEAD")"#),
             ("GET", "search", "Search"),
             ("GET", "usage", "Usage"),
+            ("GET", "activity", "Activity"),
+            ("DELETE", "activity", r#"Method("GET, HEAD")"#),
+            ("GET", "mirrors", "Mirrors"),
+            ("GET", "state", "State"),
+            ("GET", "tokens", "Tokens"),
+            ("POST", "tokens", "MakeToken"),
+            ("DELETE", "tokens", r#"Method("GET, HEAD, POST")"#),
+            ("DELETE", "tokens/0a1b", r#"RevokeToken("0a1b")"#),
+            ("GET", "tokens/0a1b", r#"Method("DELETE")"#),
+            ("DELETE", "tokens/..", "NotFound"),
+            ("DELETE", "tokens/", "NotFound"),
             ("POST", "gc", "Collect"),
             ("GET", "gc", r#"Method("POST")"#),
             ("GET", "replication", "Replication"),

@@ -131,7 +131,7 @@ async fn serve(
 ) -> Result<(), Failure> {
     let tls = config.tls.clone().map(Reloading::new).transpose()?;
     let node = node(&config.addr);
-    let subscribers = Subscribers::with_audit(&config.webhooks, node, config.audit.is_some());
+    let subscribers = Subscribers::with_activity(&config.webhooks, node, config.audit.is_some());
     let registry = Registry::with_policy(data_dir, config.policy.clone()).await?;
     let registry = Arc::new(registry.telling(subscribers));
     let deliveries = Deliveries::start(&registry).await?;
@@ -145,6 +145,7 @@ async fn serve(
         Replication::start(&config.replicate, &registry, mirror.as_ref(), &read_only).await?;
     let auth = Auth::open(&config.auth, data_dir)?.map(Arc::new);
     if let Some(auth) = auth.clone() {
+        auth.changed_people().await;
         // The token server may start later than we do.
         tokio::spawn(async move {
             if let Err(e) = auth.reload_keys().await {
@@ -180,6 +181,7 @@ async fn serve(
         auth: auth.clone(),
         tls,
         read_only: Arc::clone(&read_only),
+        registry: Arc::clone(&registry),
     };
     tasks.extend(followed.follow(config.reload)?);
     tasks.extend(operators);
@@ -471,7 +473,7 @@ fn collect(
                 dry_run: false,
                 every_file: false,
             };
-            let done = control::collect(&registry, &metrics, options).await;
+            let done = control::collect(&registry, &metrics, options, &None).await;
             if let Ok(done) = &done
                 && done.suspect_count > 0
             {

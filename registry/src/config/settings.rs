@@ -131,6 +131,7 @@ impl Settings {
             ("quota", ours.quota == theirs.quota),
             ("webhook", ours.webhook == theirs.webhook),
             ("oidc", ours.oidc == theirs.oidc),
+            ("upstream", ours.upstream == theirs.upstream),
             ("http.headers", ours.headers == theirs.headers),
             ("upstream", ours.upstream == theirs.upstream),
             ("replicate", ours.replicate == theirs.replicate),

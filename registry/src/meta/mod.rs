@@ -4,6 +4,7 @@
 //! (concurrent pushes share the fsync), readers have a pool of their own. Every change that
 //! touches several rows is one job, and so one transaction. This layer calls nobody back.
 
+mod activity;
 mod changes;
 mod check;
 mod collect;
@@ -34,6 +35,7 @@ mod sql;
 mod usage;
 mod writer;
 
+pub use activity::{ActivityQuery, Happening};
 pub use changes::{Admit, Watch};
 pub use check::KnownBlob;
 pub use collect::{LinkKey, StaleLink, UnusedBlob};

@@ -8,6 +8,7 @@ use client::upstream::{Answer, Outcome, RateLimits, UpstreamSettings};
 
 use super::error::{SetupError, Unavailable};
 use super::settings::Upstream;
+use crate::clock::now;
 use crate::outgoing::pause;
 use crate::sync::lock;
 
@@ -37,6 +38,8 @@ struct State {
     resting: Option<(Instant, Unavailable)>,
     limit: Option<u64>,
     remaining: Option<u64>,
+    /// What it failed with last, and when.
+    failed: Option<(i64, String)>,
 }
 
 /// What happened with an upstream.
@@ -108,6 +111,7 @@ impl Source {
             Err(e) => {
                 self.counts.failures.fetch_add(1, Relaxed);
                 let why = self.unavailable(e.to_string());
+                lock(&self.state).failed = Some((now(), why.why.clone()));
                 tracing::warn!(
                     upstream = self.settings.url,
                     "an upstream fails: {}",
@@ -148,12 +152,14 @@ impl Source {
                     "an upstream is asked too often: {cause}"
                 );
                 state.resting = Some((Instant::now() + pause, why.clone()));
+                state.failed = Some((now(), why.why.clone()));
                 Verdict::Unavailable(why)
             }
             Outcome::Failed(cause) => {
                 self.counts.failures.fetch_add(1, Relaxed);
                 tracing::warn!(upstream = self.settings.url, "an upstream fails: {cause}");
                 let mut why = self.unavailable(cause.to_string());
+                state.failed = Some((now(), why.why.clone()));
                 if let Some(pause) = asked_pause(&limits) {
                     let pause = pause.min(LONGEST);
                     why.retry_after = Some(pause);
@@ -187,6 +193,11 @@ impl Source {
         until.map_or(0, |until| {
             until.saturating_duration_since(Instant::now()).as_secs()
         })
+    }
+
+    /// What it failed with last, and when.
+    pub(super) fn last_error(&self) -> Option<(i64, String)> {
+        lock(&self.state).failed.clone()
     }
 
     /// How many requests may be sent in a time, and how many of them are left, as it told last.

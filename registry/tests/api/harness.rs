@@ -112,7 +112,7 @@ impl App {
         let config = Settings::from_file(&file).unwrap().check().unwrap();
         let auth = Auth::open(&config.auth, dir.path()).unwrap().map(Arc::new);
         let registry = open_again(dir.path(), config.policy.clone()).await;
-        let subscribers = Subscribers::new(&config.webhooks, "node:5000".into());
+        let subscribers = Subscribers::with_activity(&config.webhooks, "node:5000".into(), false);
         let registry = Arc::new(registry.telling(subscribers));
         let deliveries = Deliveries::start(&registry).await.unwrap();
         let mirror = Mirror::open(&config.mirror, &registry).await.unwrap();

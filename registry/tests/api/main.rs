@@ -2,6 +2,7 @@
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used)]
 
 mod access;
+mod activity;
 mod admin;
 mod archives;
 mod auth;
@@ -37,6 +38,7 @@ mod reloading;
 mod replication;
 mod restart;
 mod retention;
+mod retention_model;
 mod silent;
 mod soak;
 mod socket_activation;

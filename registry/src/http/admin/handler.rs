@@ -11,7 +11,7 @@ use http::request::Parts;
 use serde_json::Value;
 
 use super::shown::{bad, show};
-use super::{changes, lists, replication};
+use super::{changes, lists, operating, replication, tokens};
 use crate::admin_route::AdminRoute;
 use crate::auth::rules::Access;
 use crate::http::answer::{self, ApiError, Served};
@@ -53,7 +53,13 @@ fn needs(route: &AdminRoute) -> Needs {
         AdminRoute::Usage
         | AdminRoute::Collect
         | AdminRoute::Replication
-        | AdminRoute::Replicate(_) => return Needs::Operator,
+        | AdminRoute::Replicate(_)
+        | AdminRoute::Activity
+        | AdminRoute::Mirrors
+        | AdminRoute::State => return Needs::Operator,
+        AdminRoute::Tokens | AdminRoute::MakeToken | AdminRoute::RevokeToken(_) => {
+            return Needs::Person;
+        }
         AdminRoute::Repository(name)
         | AdminRoute::Tags(name)
         | AdminRoute::History(name)
@@ -110,7 +116,13 @@ async fn serve(
             changes::delete_manifest(api, &caller, &request, &name, &reference, trial).await
         }
         AdminRoute::Restore(name) => changes::restore(api, &caller, &request, body, &name).await,
-        AdminRoute::Collect => changes::collect(api, &request, body).await,
+        AdminRoute::Collect => changes::collect(api, &caller, &request, body).await,
+        AdminRoute::Activity => operating::activity(api, &query).await,
+        AdminRoute::Mirrors => operating::mirrors(api).await,
+        AdminRoute::State => operating::state(api),
+        AdminRoute::Tokens => tokens::list(api, &caller, &query).await,
+        AdminRoute::MakeToken => tokens::make(api, &caller, &request, body).await,
+        AdminRoute::RevokeToken(id) => tokens::revoke(api, &caller, &request, &id).await,
     }
 }
 

@@ -12,17 +12,21 @@
 //! | [`remove`], [`past`] | what is changed by hand |
 //! | [`rules`], [`storage`] | what goes by rule, how much there is |
 //! | [`replication`] | other registries, and how it goes |
-//! | [`login`] | in and out |
+//! | [`activity`], [`mirrors`] | what happened, how upstreams are doing |
+//! | [`login`], [`elsewhere`] | in and out, by password or by a provider |
+//! | [`tokens`] | personal tokens |
 //! | [`frame`], [`parts`], [`assets`] | what pages look like |
 //! | [`visitor`], [`form`] | who asks, what they send |
 //! | [`view`], [`done`], [`stop`] | what a page is made with, what it comes to, or why not |
 //! | [`path`] | the path of a page, and back |
 
+mod activity;
 mod assets;
 mod compare;
 mod config;
 mod document;
 mod done;
+mod elsewhere;
 mod file;
 mod files;
 mod form;
@@ -31,6 +35,7 @@ mod handler;
 mod image;
 mod layers;
 mod login;
+mod mirrors;
 mod parts;
 mod past;
 mod path;
@@ -41,6 +46,7 @@ mod rules;
 mod stop;
 mod storage;
 mod tags;
+mod tokens;
 mod view;
 mod visitor;
 
