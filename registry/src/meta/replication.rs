@@ -1,5 +1,6 @@
 //! What is to be replicated: rules, changes, jobs, and what was brought.
 
+use oci::Digest;
 use serde::Serialize;
 use sqlx::sqlite::SqliteConnection;
 
@@ -7,6 +8,7 @@ use super::database::Meta;
 use super::error::MetaError;
 use super::sql::{from_sql, json};
 use crate::clock::now;
+use crate::name::RepositoryName;
 
 /// A rule as it is set up.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -382,6 +384,25 @@ impl Meta {
             .into_iter()
             .map(|(tag, digest, done)| TagState { tag, digest, done });
         Ok(tags.collect())
+    }
+
+    /// Whether an index of a repository lists a manifest.
+    ///
+    /// # Errors
+    /// [`MetaError`].
+    pub async fn is_listed(
+        &self,
+        repository: &RepositoryName,
+        digest: &Digest,
+    ) -> Result<bool, MetaError> {
+        Ok(sqlx::query_scalar(
+            "SELECT EXISTS (SELECT 1 FROM repositories r JOIN manifest_children c
+                 ON c.repository_id = r.id AND c.child_digest = ? WHERE r.name = ?)",
+        )
+        .bind(digest.to_string())
+        .bind(repository.as_str())
+        .fetch_one(&self.readers)
+        .await?)
     }
 
     /// Up to `n` repositories that show a blob and of which a rule has brought something.

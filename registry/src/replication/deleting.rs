@@ -5,12 +5,17 @@ use oci::Digest;
 
 use super::error::Trouble;
 use super::rule::Rule;
-use crate::name::{ManifestRef, Tag};
+use crate::name::{ManifestRef, RepositoryName, Tag};
 
 impl Rule {
     /// Deletes a tag there. Registries that delete by digest alone are told to do that, unless the
-    /// digest has another tag.
-    pub(super) async fn delete_there(&self, there: &str, tag: &Tag) -> Result<(), Trouble> {
+    /// digest has another tag, or an index of the repository `here` lists it.
+    pub(super) async fn delete_there(
+        &self,
+        here: &RepositoryName,
+        there: &str,
+        tag: &Tag,
+    ) -> Result<(), Trouble> {
         let what = ManifestRef::Tag(tag.clone());
         let reference = self.remote.reference(there, &what)?;
         let digest = self.remote.head(there, &what).await?;
@@ -26,6 +31,13 @@ impl Rule {
         let Some(digest) = digest.filter(|_| by_digest_alone) else {
             return Err(refused.into());
         };
+        let books = self.registry.replication();
+        if books.is_listed(here, &digest).await? {
+            return Err(Trouble::own(format!(
+                "{there}:{tag} stays there: the registry deletes no tags, and an index lists its \
+                 digest"
+            )));
+        }
         if let Some(other) = self.other_tag(there, tag, &digest).await? {
             return Err(Trouble::own(format!(
                 "{there}:{tag} stays there: the registry deletes no tags, and {other} has the same \

@@ -155,7 +155,7 @@ impl Way<'_> {
         };
         let there = rule.remote.head(&self.there, what).await?;
         if there.is_some_and(|there| there.to_string() == done) {
-            rule.delete_there(&self.there, tag).await?;
+            rule.delete_there(&self.here, &self.there, tag).await?;
             tracing::info!(
                 rule = rule.settings.name,
                 repository = self.there,
