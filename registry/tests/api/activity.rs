@@ -326,6 +326,7 @@ fn the_audit_log_tells_of_all_that_operators_do() {
     let mut known = Htpasswd::read(&at.join("htpasswd")).unwrap();
     known.remove("bob").unwrap();
     known.add("carol", "carol").unwrap();
+    known.remove("alice").unwrap();
     known.add("alice", "another").unwrap();
     known.write(&at.join("htpasswd")).unwrap();
     for (action, user) in [
