@@ -36,6 +36,7 @@ mod rebuild;
 mod reloading;
 mod restart;
 mod retention;
+mod settling;
 mod silent;
 mod soak;
 mod socket_activation;
