@@ -38,6 +38,7 @@ use crate::commands::tag::TagArgs;
 use crate::commands::version::VersionArgs;
 use crate::commands::volume::VolumeCommand;
 use crate::flags::Global;
+use crate::late::Late;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -77,10 +78,10 @@ pub struct Cli {
 pub enum Command {
     /// Build an image from a Dockerfile
     #[command(visible_alias = "b")]
-    Build(Box<BuildFlags>),
+    Build(Late<BuildFlags>),
 
     /// Build the targets that HCL, JSON or compose files define
-    Bake(Box<BakeFlags>),
+    Bake(Late<BakeFlags>),
 
     /// List the last builds, and where their time went
     Builds(BuildsArgs),
@@ -89,7 +90,7 @@ pub enum Command {
     Explain(ExplainArgs),
 
     /// Make a container and start it
-    Run(Box<container::run::RunArgs>),
+    Run(Late<container::run::RunArgs>),
 
     /// Run a command in a container
     Exec(container::exec::ExecArgs),
@@ -98,7 +99,7 @@ pub enum Command {
     Ps(container::ps::PsArgs),
 
     /// Make a container
-    Create(Box<container::create::CreateArgs>),
+    Create(Late<container::create::CreateArgs>),
 
     /// Start containers
     Start(container::start::StartArgs),
@@ -149,22 +150,22 @@ pub enum Command {
     Commit(container::commit::CommitArgs),
 
     /// Change what containers may use
-    Update(Box<container::update::UpdateArgs>),
+    Update(Late<container::update::UpdateArgs>),
 
     /// Show which ports of this machine lead to a container
     Port(container::port::PortArgs),
 
     /// Commands about networks of containers
     #[command(subcommand, arg_required_else_help = true)]
-    Network(NetworkCommand),
+    Network(Late<NetworkCommand>),
 
     /// Commands about containers, as docker groups them
     #[command(subcommand, arg_required_else_help = true)]
-    Container(ContainerCommand),
+    Container(Late<ContainerCommand>),
 
     /// Commands about volumes, which keep files beyond containers
     #[command(subcommand, arg_required_else_help = true)]
-    Volume(VolumeCommand),
+    Volume(Late<VolumeCommand>),
 
     /// List images
     #[command(visible_alias = "ls")]
@@ -229,27 +230,27 @@ pub enum Command {
 
     /// Commands about images, as docker groups them
     #[command(subcommand, arg_required_else_help = true)]
-    Image(ImageCommand),
+    Image(Late<ImageCommand>),
 
     /// Commands about builds, as docker groups them
     #[command(subcommand, arg_required_else_help = true, alias = "buildx")]
-    Builder(BuilderCommand),
+    Builder(Late<BuilderCommand>),
 
     /// Lists of images for several platforms, made of images in registries
     #[command(subcommand, arg_required_else_help = true)]
-    Manifest(ManifestCommand),
+    Manifest(Late<ManifestCommand>),
 
     /// Look at images in registries and join them, as docker buildx does it
     #[command(subcommand, arg_required_else_help = true)]
-    Imagetools(ImagetoolsCommand),
+    Imagetools(Late<ImagetoolsCommand>),
 
     /// Commands about the whole store, as docker groups them
     #[command(subcommand, arg_required_else_help = true)]
-    System(SystemCommand),
+    System(Late<SystemCommand>),
 
     /// Look inside
     #[command(subcommand, arg_required_else_help = true)]
-    Debug(DebugCommand),
+    Debug(Late<DebugCommand>),
 
     /// Print a shell's completion script
     Completions(CompletionsArgs),
@@ -330,8 +331,7 @@ pub enum SystemCommand {
 }
 
 /// Parses a command line. A flag given twice counts as it was given last, as docker has it.
-/// `program` is [`command`]: making it is most of what a small command costs, so that whoever needs
-/// it for more makes it once.
+/// `program` is [`program`] or [`command`].
 ///
 /// # Errors
 /// clap's, which also carry help and version.
@@ -343,10 +343,18 @@ pub fn parse(program: clap::Command, raw: Vec<OsString>) -> Result<Cli, clap::Er
     Cli::from_arg_matches(&command.try_get_matches_from(raw)?)
 }
 
-/// The whole command line, for completions.
-pub fn command() -> clap::Command {
+/// The whole command line, for whoever parses it: what a command takes is found out once it is
+/// typed.
+pub fn program() -> clap::Command {
     use clap::CommandFactory as _;
     Cli::command()
+}
+
+/// The whole command line with all that each command takes, for whoever tells of it.
+pub fn command() -> clap::Command {
+    let mut program = program();
+    program.build();
+    program
 }
 
 /// The commands that can be typed, aliases too.
@@ -376,6 +384,7 @@ mod tests {
         let Command::Build(args) = cli.command else {
             panic!("it is a build")
         };
+        let args = args.typed();
         assert_eq!(args.network, "host");
         assert_eq!(args.tags, ["a", "b"]);
     }
@@ -387,7 +396,7 @@ mod tests {
             let Command::Build(args) = cli.command else {
                 panic!("it is a build")
             };
-            args
+            args.typed()
         };
         assert!(!build("rbuild build --no-cache=false .").no_cache);
         assert!(build("rbuild build --no-cache .").no_cache);

@@ -66,7 +66,7 @@ pub fn main(raw: impl IntoIterator<Item = OsString>) -> ExitCode {
 /// it has been told what is wrong.
 fn understood(mut raw: Vec<OsString>) -> Result<(Cli, Vec<String>), ExitCode> {
     let printer = Printer::from_env(raw.iter().any(|word| word == "--no-color"));
-    let program = args::command();
+    let program = args::program();
     let wrong = |text: &str, code| {
         printer.error(text);
         ExitCode::from(code)
@@ -110,14 +110,14 @@ async fn run(cli: Cli, names: Vec<String>, printer: Printer) -> Outcome {
 
 async fn dispatch(app: &App, command: Command) -> Outcome {
     match command {
-        Command::Build(args) => build::run(app, *args).await,
-        Command::Bake(args) => bake::run(app, *args, args::command()).await,
+        Command::Build(args) => build::run(app, args.typed()).await,
+        Command::Bake(args) => bake::run(app, args.typed(), args::program()).await,
         Command::Builds(args) => builds::run(app, args).await,
         Command::Explain(args) => explain::run(app, args).await,
-        Command::Run(args) => container::run::run(app, *args).await,
+        Command::Run(args) => container::run::run(app, args.typed()).await,
         Command::Exec(args) => container::exec::run(app, args).await,
         Command::Ps(args) => container::ps::run(app, args).await,
-        Command::Create(args) => container::create::run(app, *args).await,
+        Command::Create(args) => container::create::run(app, args.typed()).await,
         Command::Start(args) => container::start::run(app, args).await,
         Command::Stop(args) => container::stop::run(app, args).await,
         Command::Restart(args) => container::restart::run(app, args).await,
@@ -134,11 +134,11 @@ async fn dispatch(app: &App, command: Command) -> Outcome {
         Command::Diff(args) => container::diff::run(app, args).await,
         Command::Cp(args) => container::cp::run(app, args).await,
         Command::Commit(args) => container::commit::run(app, args).await,
-        Command::Update(args) => container::update::run(app, *args).await,
+        Command::Update(args) => container::update::run(app, args.typed()).await,
         Command::Port(args) => container::port::run(app, args).await,
-        Command::Network(command) => network::run(app, command).await,
-        Command::Container(command) => container::run(app, command).await,
-        Command::Volume(command) => volume::run(app, command).await,
+        Command::Network(command) => network::run(app, command.typed()).await,
+        Command::Container(command) => container::run(app, command.typed()).await,
+        Command::Volume(command) => volume::run(app, command.typed()).await,
         Command::Images(args) => images::run(app, args).await,
         Command::History(args) => history::run(app, args).await,
         Command::Inspect(args) => inspect::run(app, args).await,
@@ -159,26 +159,26 @@ async fn dispatch(app: &App, command: Command) -> Outcome {
         Command::Fsck(args) => fsck::run(app, args).await,
         Command::Info(args) => info::run(app, args).await,
         Command::Events(args) => events::run(app, args).await,
-        Command::Image(command) => image(app, command).await,
-        Command::Builder(command) => match command {
+        Command::Image(command) => image(app, command.typed()).await,
+        Command::Builder(command) => match command.typed() {
             BuilderCommand::Build(args) => build::run(app, *args).await,
-            BuilderCommand::Bake(args) => bake::run(app, *args, args::command()).await,
+            BuilderCommand::Bake(args) => bake::run(app, *args, args::program()).await,
             BuilderCommand::History(command) => builds::run_command(app, command).await,
             BuilderCommand::Imagetools(command) => imagetools::run(app, command).await,
             BuilderCommand::Prune(args) => prune::run(app, args).await,
         },
-        Command::Manifest(command) => manifest::run(app, command).await,
-        Command::Imagetools(command) => imagetools::run(app, command).await,
-        Command::System(command) => match command {
+        Command::Manifest(command) => manifest::run(app, command.typed()).await,
+        Command::Imagetools(command) => imagetools::run(app, command.typed()).await,
+        Command::System(command) => match command.typed() {
             SystemCommand::Df(args) => df::run(app, args).await,
             SystemCommand::Events(args) => events::run(app, args).await,
             SystemCommand::Info(args) => info::run(app, args).await,
             SystemCommand::Prune(args) => prune::run(app, args).await,
         },
-        Command::Debug(command) => debug::run(app, command).await,
+        Command::Debug(command) => debug::run(app, command.typed()).await,
         Command::Completions(args) => completions::run(app, &args, args::command()),
         Command::Complete(args) => completions::complete(app, args, args::command()).await,
-        Command::Man(args) => man::run(&args, args::command()),
+        Command::Man(args) => man::run(&args, args::program()),
         Command::Version(args) => version::run(app, &args),
     }
 }

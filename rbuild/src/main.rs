@@ -1,6 +1,7 @@
 //! The `rbuild` command: raw flags, validated options, one file a command.
 //!
 //! - [`args`]: what can be typed; [`usage`]: what is said of what cannot
+//! - [`late`]: flags that are described once they are needed
 //! - [`dispatch`]: which command does it
 //! - [`commands`]: one module a command
 //! - [`frontend`]: what building and checking a Dockerfile have in common
@@ -17,6 +18,7 @@ mod filter;
 mod flags;
 mod frontend;
 mod happened;
+mod late;
 mod limits;
 mod reach;
 mod term;

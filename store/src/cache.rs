@@ -61,6 +61,22 @@ impl Store {
         Ok(found)
     }
 
+    /// Those of the records whose layer is here, with all that a look at one after the other would
+    /// do, in a few queries.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub async fn cache_layers(&self, keys: &[Digest]) -> Result<Vec<CacheRecord>> {
+        let found = self.cache_get_many(keys).await?;
+        let chains: Vec<_> = found.values().filter_map(|r| r.chain_id.clone()).collect();
+        let here = self.snapshots_here(&chains).await?;
+        let is_here = |record: &CacheRecord| {
+            let chain = record.chain_id.as_ref();
+            chain.is_some_and(|chain| here.contains(chain))
+        };
+        Ok(found.into_values().filter(is_here).collect())
+    }
+
     /// Stores a record, replacing the one that the key has.
     ///
     /// # Errors

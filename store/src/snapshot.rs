@@ -1,5 +1,6 @@
 //! Snapshots: unpacked layers, and making them durable.
 
+use std::collections::HashSet;
 use std::collections::hash_map::RandomState;
 use std::fs::{self, DirBuilder, File};
 use std::hash::BuildHasher;
@@ -88,6 +89,35 @@ impl Store {
             return Ok(None);
         }
         self.to_snapshot(&row).map(Some)
+    }
+
+    /// Which of these snapshots are there, as [`snapshot`](Self::snapshot) would say of each.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub(crate) async fn snapshots_here(&self, chain_ids: &[ChainId]) -> Result<HashSet<ChainId>> {
+        let mut here = HashSet::with_capacity(chain_ids.len());
+        if chain_ids.is_empty() {
+            return Ok(here);
+        }
+        let _gate = self.looking().await?;
+        let mut db = self.0.db.lock().await;
+        let (mut due, now) = (Vec::new(), self.now());
+        for row in table::get_many(&mut db, chain_ids).await? {
+            if self.is_gone(&mut db, &row).await? {
+                // Those above it went with it: each is looked for when it is needed.
+                return Ok(HashSet::new());
+            }
+            if !self.0.read_only && row.last_used + TOUCH_SECONDS <= now {
+                due.push(row.id);
+            }
+            here.insert(row.chain_id()?);
+        }
+        self.announce(&here)?;
+        if !due.is_empty() {
+            table::touch_many(&mut db, &due, now).await?;
+        }
+        Ok(here)
     }
 
     /// The snapshots of a whole stack, topmost first, as an overlay's lower directories are

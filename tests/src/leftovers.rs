@@ -14,7 +14,7 @@ const LEASES: &str = "/run/rbuild";
 /// What ends with a process may take the kernel a moment.
 #[track_caller]
 pub fn assert_nothing_left(root: &Path) {
-    let until = Instant::now() + Duration::from_secs(20);
+    let until = Instant::now() + Duration::from_secs(60);
     loop {
         let mut found = of_store(root);
         found.extend(links());

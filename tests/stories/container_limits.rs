@@ -267,8 +267,9 @@ fn a_disk_is_written_no_faster_than_it_may() {
     };
     let rate = format!("{disk}:1mb");
     let script = "while :; do dd if=/dev/zero of=/f bs=64k count=16 oflag=direct; done 2>/dev/null";
-    run(&store, "slow", &["--device-write-bps", &rate], script);
+    // Before it can write: what is written while the command returns counts as well.
     let begun = Instant::now();
+    run(&store, "slow", &["--device-write-bps", &rate], script);
     let shown = ["stats", "--no-stream", "--format", "{{.BlockIO}}", "slow"];
     eventually("it has written", || {
         !store.rbuild(shown).ok().out().ends_with("/ 0B\n")

@@ -259,7 +259,10 @@ group \"default\" { targets = [\"whole\", \"part\", \"here\"] }\n\
 target \"whole\" { tags = [\"whole\"] }\n\
 target \"part\" {\n  context = \"sub\"\n  dockerfile = \"D\"\n  contexts = { more = \"more\" }\n  \
 tags = [\"part\"]\n}\n\
-target \"here\" {\n  context = \"cwd://own\"\n  tags = [\"here\"]\n}\n";
+target \"here\" {\n  context = \"cwd://own\"\n  tags = [\"here\"]\n}\n\
+target \"inline\" {\n  dockerfile-inline = \"FROM busybox\\nCOPY n /inline\\n\"\n  \
+tags = [\"inline\"]\n}\n\
+target \"mine\" {\n  dockerfile = \"cwd://own/Mine\"\n  tags = [\"mine\"]\n}\n";
     let copied = "FROM busybox\nCOPY n /n\n";
     let commit = |n: &str| {
         all.commit(
@@ -290,6 +293,8 @@ target \"here\" {\n  context = \"cwd://own\"\n  tags = [\"here\"]\n}\n";
     let url = server.url("r.git");
     let dir = Dir::new()
         .file("own/Dockerfile", copied)
+        .file("own/Mine", "FROM busybox\nCOPY . /all/\n")
+        .file("own/Mine.dockerignore", "*\n!n\n")
         .file("own/n", "own");
     let bake = |words: &[&str]| {
         let line = [&["bake"], words].concat();
@@ -300,6 +305,18 @@ target \"here\" {\n  context = \"cwd://own\"\n  tags = [\"here\"]\n}\n";
     assert_eq!(store.tree("part").text("n"), "sub 2");
     assert_eq!(store.tree("part").text("more"), "more 2");
     assert_eq!(store.tree("here").text("n"), "own");
+    // A Dockerfile that is none of the repository's, beside a context that is.
+    bake(&[&url, "inline", "mine"]).ok();
+    assert_eq!(store.tree("inline").text("inline"), "2");
+    assert_eq!(store.tree("mine").text("all/n"), "2");
+    let ignored = store.tree("mine").has("all/Dockerfile");
+    assert!(!ignored, "the file's own ignore file counts");
+    let mine = dir.join("own/Mine");
+    let typed = format!("cwd://{}", mine.display());
+    store
+        .rbuild(["build", "-t", "typed", "-f", &typed, &url])
+        .ok();
+    assert_eq!(store.tree("typed").text("all/n"), "2");
     bake(&[&format!("{url}#v1"), "whole", "part"]).ok();
     assert_eq!(store.tree("whole").text("n"), "1");
     assert_eq!(store.tree("part").text("more"), "more 1");

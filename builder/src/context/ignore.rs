@@ -57,26 +57,34 @@ impl Filter for IgnoreFilter {
 /// Reads the ignore file of a folder: the one named after the Dockerfile, else `.dockerignore`
 /// (reference, ".dockerignore file").
 pub fn load(root: &Path, dockerfile: Option<&Path>) -> Result<IgnoreFilter, ContextError> {
-    let own = dockerfile.map(own_ignore_file);
-    for path in own.into_iter().chain([root.join(IGNORE_FILE)]) {
-        // A FIFO of that name is read as empty, and not waited for.
-        let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
-        let opened = rustix::fs::open(&path, flags, Mode::empty());
-        let mut file = match opened.map(File::from).map_err(io::Error::from) {
-            Ok(file) => file,
-            Err(e) if e.kind() == io::ErrorKind::NotFound => continue,
-            Err(cause) => {
-                return Err(ContextError::Io {
-                    what: "open",
-                    path,
-                    cause,
-                });
-            }
-        };
-        let bytes = read_capped(&mut file, &path, "ignore file")?;
-        return compile(path, &bytes);
+    if let Some(own) = dockerfile.map(load_own).transpose()?.flatten() {
+        return Ok(own);
     }
-    Ok(IgnoreFilter::default())
+    Ok(load_file(root.join(IGNORE_FILE))?.unwrap_or_default())
+}
+
+/// The ignore file that belongs to a Dockerfile of this machine alone, if there is one.
+pub fn load_own(dockerfile: &Path) -> Result<Option<IgnoreFilter>, ContextError> {
+    load_file(own_ignore_file(dockerfile))
+}
+
+fn load_file(path: PathBuf) -> Result<Option<IgnoreFilter>, ContextError> {
+    // A FIFO of that name is read as empty, and not waited for.
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
+    let opened = rustix::fs::open(&path, flags, Mode::empty());
+    let mut file = match opened.map(File::from).map_err(io::Error::from) {
+        Ok(file) => file,
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(cause) => {
+            return Err(ContextError::Io {
+                what: "open",
+                path,
+                cause,
+            });
+        }
+    };
+    let bytes = read_capped(&mut file, &path, "ignore file")?;
+    compile(path, &bytes).map(Some)
 }
 
 /// The same for a tree that somebody else made, where a link must not lead out.

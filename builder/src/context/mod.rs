@@ -15,5 +15,5 @@ mod stream;
 pub use dated::added_time;
 pub use error::ContextError;
 pub use ignore::IgnoreFilter;
-pub use open::{BuildContext, Source, open, open_named};
+pub use open::{BuildContext, Source, THIS_MACHINE, open, open_named};
 pub use remote::below;

@@ -92,6 +92,10 @@ impl Kept {
     }
 }
 
+/// What a Dockerfile's path begins with that is one of this machine, also where the context is
+/// fetched; without it the Dockerfile of such a context is a file of it.
+pub const THIS_MACHINE: &str = "cwd://";
+
 /// Opens a context and reads the Dockerfile: `context` and `file` as typed. What has to be
 /// fetched or unpacked goes to a temporary directory that lives as long as the context.
 ///
@@ -193,10 +197,11 @@ fn from_folder(context: &str, file: Option<&str>) -> Result<(BuildContext, Sourc
     check_folder(&root)?;
     let (source, ignore_of) = match file {
         Some("-") => (typed()?, None),
-        Some(file) => (
-            read_dockerfile(Path::new(file), file, "")?,
-            Some(PathBuf::from(file)),
-        ),
+        Some(file) => {
+            let file = local(file).unwrap_or(file);
+            let source = read_dockerfile(Path::new(file), file, "")?;
+            (source, Some(PathBuf::from(file)))
+        }
         None => {
             let name = default_name(|name| fs::metadata(root.join(name)).is_ok());
             let path = root.join(name);
@@ -217,6 +222,11 @@ fn from_folder(context: &str, file: Option<&str>) -> Result<(BuildContext, Sourc
         },
         source,
     ))
+}
+
+/// The file of this machine that is meant, wherever the context is.
+fn local(file: &str) -> Option<&str> {
+    file.strip_prefix(THIS_MACHINE)
 }
 
 /// A Dockerfile from standard input, beside a context.
@@ -316,6 +326,14 @@ fn from_tree(
     modified: Option<i64>,
 ) -> Result<(BuildContext, Source), ContextError> {
     let rootfs = open_subdir(&kept, subdir)?;
+    if let Some(file) = file.and_then(local) {
+        let source = read_dockerfile(Path::new(file), file, "")?;
+        let filter = match ignore::load_own(Path::new(file))? {
+            Some(own) => own,
+            None => ignore::load_in(&rootfs, "Dockerfile")?,
+        };
+        return Ok((kept.context(rootfs, filter, modified), source));
+    }
     let source = match file {
         Some("-") => typed()?,
         _ => {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use oci::Digest;
-use store::{Claim, NewCacheRecord};
+use store::{CacheRecord, Claim, NewCacheRecord};
 
 use super::{Engine, failed, lock};
 use crate::solve::backend::{Asked, Cache, Layer, Outcome};
@@ -16,22 +16,32 @@ const LATEST: Duration = Duration::from_millis(80);
 impl Cache for Engine {
     type Claim = Claim;
 
+    async fn expect(&self, keys: &[Digest]) {
+        // Without it each is looked up when it is needed, which tells what is wrong.
+        let found = self.store().cache_layers(keys).await.unwrap_or_default();
+        let layers = found.into_iter().filter_map(|record| {
+            let key = record.key.clone();
+            Some((key, layer(record)?))
+        });
+        lock(&self.expected).extend(layers);
+    }
+
     async fn lookup(&self, key: &Digest) -> Result<Option<Layer>, StepError> {
+        // It is announced: nobody takes it away meanwhile.
+        if let Some(layer) = lock(&self.expected).remove(key) {
+            return Ok(Some(layer));
+        }
         let found = self.store().cache_get(key).await;
         let failed = failed("read the build cache");
         let Some(record) = found.map_err(&failed)? else {
             return Ok(None);
         };
-        let (Some(diff_id), Some(chain_id)) = (record.diff_id, record.chain_id) else {
+        let Some(layer) = layer(record) else {
             return Ok(None);
         };
         // The files may have been taken away behind the store's back: the step is done again.
-        let there = self.store().snapshot(&chain_id).await.map_err(&failed)?;
-        Ok(there.map(|_| Layer {
-            diff_id,
-            chain_id,
-            created: record.created,
-        }))
+        let there = self.store().snapshot(&layer.chain_id).await;
+        Ok(there.map_err(&failed)?.map(|_| layer))
     }
 
     async fn remember(&self, key: &Digest, layer: &Layer, name: &str) -> Result<(), StepError> {
@@ -98,6 +108,15 @@ impl Cache for Engine {
             pause = (pause * 2).min(LATEST);
         }
     }
+}
+
+/// The layer that a record leads to.
+fn layer(record: CacheRecord) -> Option<Layer> {
+    Some(Layer {
+        diff_id: record.diff_id?,
+        chain_id: record.chain_id?,
+        created: record.created,
+    })
 }
 
 impl Engine {

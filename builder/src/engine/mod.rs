@@ -23,17 +23,17 @@ mod sources;
 mod squash;
 mod stack;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use images::Images;
 use images::layout::LayoutPlace;
-use oci::ChainId;
 use oci::layer::TarOptions;
 use oci::layer::clamp::clamp_times;
 use oci::layer::compression::Compression;
 use oci::layer::diff::measure;
+use oci::{ChainId, Digest};
 use runtime::Overlay;
 use store::{StagedSnapshot, Store};
 
@@ -69,6 +69,8 @@ pub struct Engine {
     steps: SharedSteps,
     /// What is known of BuildKit's caches.
     foreign: Foreign,
+    /// What the build cache has for keys that will be asked for.
+    expected: Mutex<HashMap<Digest, Layer>>,
 }
 
 /// What each path among the sources of a copy takes, if it was looked for.
@@ -127,6 +129,7 @@ impl Engine {
             shared,
             steps: SharedSteps::default(),
             foreign: Foreign::default(),
+            expected: Mutex::default(),
         }
     }
 

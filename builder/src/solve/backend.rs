@@ -114,6 +114,11 @@ pub trait Cache {
     /// The right to do the step of a key, given back when it is dropped.
     type Claim;
 
+    /// Tells which keys will probably be looked up, all of them at once.
+    async fn expect(&self, keys: &[Digest]) {
+        let _ = keys;
+    }
+
     /// The layer that a key is known to give.
     async fn lookup(&self, key: &Digest) -> Result<Option<Layer>, StepError>;
 

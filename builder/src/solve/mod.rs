@@ -32,7 +32,7 @@ mod why;
 mod tests;
 
 use dockerfile::diagnostic::Diagnostic;
-use oci::ImageConfig;
+use oci::{Digest, ImageConfig};
 
 use crate::plan::expand::ExpandedStage;
 use crate::plan::nodes::Nodes;
@@ -41,6 +41,7 @@ use backend::{Cache, Execute, Layer};
 pub use build::{Build, NoCache};
 use error::SolveError;
 use image::{Solved, StageImage};
+use key::StepKey;
 use prepare::Images;
 use progress::Progress;
 use tell::Tell;
@@ -110,6 +111,15 @@ impl<'a, B: Cache + Execute> Solver<'a, B> {
         for base in &nodes.bases {
             let vertex = tell.begin(base.as_str());
             tell.progress.done(&vertex);
+        }
+        let before = nodes
+            .all
+            .iter()
+            .filter_map(|node| self.before.key(&node.place));
+        let keys: Vec<Digest> = before.map(StepKey::digest).collect();
+        let asked = !matches!(build.no_cache, NoCache::All);
+        if asked && keys.len() > 1 {
+            self.backend.expect(&keys).await;
         }
         let mut walked = self.walk(&nodes).await;
         // Once without steps whose layers nobody has, then without what others have at all.

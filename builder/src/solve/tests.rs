@@ -1,7 +1,7 @@
 //! The solver on a backend that only remembers what it was asked.
 
 use std::cell::{Cell, RefCell};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::num::NonZeroUsize;
 
 use dockerfile::parse;
@@ -47,6 +47,8 @@ struct Fake {
     /// Another build does all steps, and the layer that it comes to.
     elsewhere: Cell<bool>,
     other: RefCell<Option<Layer>>,
+    /// The keys that were said to be looked up.
+    expected: RefCell<Vec<Digest>>,
 }
 
 /// The layer that every image of the fake has, one for each platform.
@@ -144,6 +146,10 @@ impl Execute for Fake {
 
 impl Cache for Fake {
     type Claim = ();
+
+    async fn expect(&self, keys: &[Digest]) {
+        self.expected.borrow_mut().extend_from_slice(keys);
+    }
 
     async fn lookup(&self, key: &Digest) -> Result<Option<Layer>, StepError> {
         Ok(self.cache.borrow().get(key).cloned())
@@ -319,9 +325,13 @@ fn a_second_build_runs_nothing_and_comes_to_the_same_image() {
         *fake.executed.borrow(),
         ["[2/3] COPY f /f", "[3/3] RUN make"]
     );
+    assert!(fake.expected.borrow().is_empty());
     let (second, log) = solve(&fake, TEXT, trace);
     let (second, _) = second.unwrap();
     assert_eq!(fake.executed.borrow().len(), 2);
+    // All that is looked up is told beforehand, to be had at once.
+    let expected: HashSet<Digest> = fake.expected.take().into_iter().collect();
+    assert_eq!(expected, fake.cache.borrow().keys().cloned().collect());
     assert_eq!(log, ["CACHED [2/3] COPY f /f", "CACHED [3/3] RUN make"]);
     assert_eq!(first.document(Some("x")), second.document(Some("y")));
 }

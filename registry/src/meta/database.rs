@@ -60,9 +60,13 @@ impl Meta {
     async fn open_file(path: &Path, watch: Option<Watch>) -> Result<Self, MetaError> {
         let database = path.to_owned();
         let held = tokio::task::spawn_blocking(move || hold_shared_memory(&database)).await;
-        held.map_err(io::Error::other)
-            .and_then(|held| held)
-            .map_err(|e| MetaError::Sql(sqlx::Error::Io(e)))?;
+        match held.map_err(io::Error::other).flatten() {
+            Err(e) if e.kind() == io::ErrorKind::StorageFull => {
+                return Err(MetaError::Sql(sqlx::Error::Io(e)));
+            }
+            // What else is wrong with the folder SQLite tells better, if it minds.
+            Ok(()) | Err(_) => {}
+        }
         let options = SqliteConnectOptions::new()
             .filename(path)
             .create_if_missing(true)

@@ -6,7 +6,7 @@ use oci::{ChainId, DiffId};
 use sqlx::sqlite::{SqliteConnection, SqliteRow};
 use sqlx::{FromRow, Row};
 
-use super::{parse, to_i64, to_u64};
+use super::{json_list, parse, to_i64, to_u64};
 use crate::error::Result;
 
 /// A row.
@@ -76,6 +76,21 @@ pub(crate) async fn get(
     .await
 }
 
+/// Those of many that are there.
+pub(crate) async fn get_many(
+    db: &mut SqliteConnection,
+    chain_ids: &[ChainId],
+) -> sqlx::Result<Vec<SnapshotRow>> {
+    sqlx::query_as(
+        "SELECT id, chain_id, diff_id, size_tar, size_disk, clamp_mtime, last_used,
+                source_id
+         FROM snapshots WHERE chain_id IN (SELECT value FROM json_each(?))",
+    )
+    .bind(json_list(chain_ids))
+    .fetch_all(db)
+    .await
+}
+
 /// A snapshot and all below it, topmost first; empty when it is not there.
 pub(crate) async fn chain(
     db: &mut SqliteConnection,
@@ -127,6 +142,20 @@ pub(crate) async fn touch(db: &mut SqliteConnection, id: i64, now: i64) -> sqlx:
         .execute(db)
         .await?;
     Ok(done.rows_affected() == 1)
+}
+
+/// Writes down a use of each.
+pub(crate) async fn touch_many(
+    db: &mut SqliteConnection,
+    ids: &[i64],
+    now: i64,
+) -> sqlx::Result<()> {
+    sqlx::query("UPDATE snapshots SET last_used = ? WHERE id IN (SELECT value FROM json_each(?))")
+        .bind(now)
+        .bind(serde_json::Value::from(ids).to_string())
+        .execute(db)
+        .await?;
+    Ok(())
 }
 
 /// Records that a snapshot's files were made anew, in this boot.

@@ -135,6 +135,41 @@ async fn what_a_leaseholder_uses_or_adds_stays() {
 }
 
 #[tokio::test]
+async fn records_that_are_read_ahead_are_those_with_layers_and_are_held() {
+    let f = Fixture::new().await;
+    let below = layer(&f.store, None, "below").await;
+    let above = layer(&f.store, Some(&below.chain_id), "above").await;
+    let beside = layer(&f.store, None, "beside").await;
+    for (name, chain) in [("below", &below), ("above", &above), ("beside", &beside)] {
+        let record = record(name, Some(&chain.chain_id));
+        f.store.cache_put(record).await.unwrap();
+    }
+    f.store.cache_put(record("none", None)).await.unwrap();
+    f.age(10_000).await;
+    let keys = ["below", "above", "none", "unknown"].map(key);
+    let builder = f.again().await;
+    let lease = builder.lease().await.unwrap();
+    let read = async || {
+        let found = builder.cache_layers(&keys).await.unwrap();
+        let mut found: Vec<_> = found.into_iter().map(|record| record.key).collect();
+        found.sort_by_key(|found| keys.iter().position(|key| key == found));
+        found
+    };
+    assert_eq!(read().await, keys[..2]);
+    // What was read is in use, and was used now: it outlives what was not.
+    let pruned = f.store.prune(&all()).await.unwrap();
+    let pruned: Vec<_> = pruned.cache.iter().map(|one| one.key.clone()).collect();
+    assert!(pruned.contains(&key("beside")) && !pruned.contains(&key("above")));
+    assert!(above.fs_path.exists() && !beside.fs_path.exists());
+    assert_eq!(read().await, keys[..2]);
+    // Files that are gone take along what stands on them.
+    std::fs::remove_dir_all(&below.fs_path).unwrap();
+    assert!(read().await.is_empty());
+    assert!(builder.cache_get(&key("above")).await.unwrap().is_none());
+    drop(lease);
+}
+
+#[tokio::test]
 async fn a_removed_image_comes_back_when_it_is_stored_again() {
     let f = Fixture::new().await;
     let builder = f.again().await;

@@ -7,7 +7,7 @@ use std::path::Path;
 use bake::entries::{Attest, Entry, Export};
 use bake::plan::is_remote;
 use bake::target::{Pairs, Target};
-use builder::context::below;
+use builder::context::{THIS_MACHINE, below};
 
 use crate::failure::Failure;
 
@@ -38,7 +38,7 @@ pub fn arguments(target: &Target, with: &With<'_>) -> Result<Vec<String>, Failur
     let context = target.context.as_deref().unwrap_or(".");
     let remote = with.remote.filter(|_| !target.local);
     let context = &folder(context, remote)?;
-    if let Some(file) = dockerfile(target, context, with.inline)? {
+    if let Some(file) = dockerfile(target, context, with.inline) {
         flag("file", &file);
     }
     each(&target.args, |name, value| {
@@ -152,35 +152,18 @@ fn each(pairs: &Pairs, mut then: impl FnMut(&str, &str)) {
     }
 }
 
-fn dockerfile(
-    target: &Target,
-    context: &str,
-    inline: Option<&Path>,
-) -> Result<Option<String>, Failure> {
+fn dockerfile(target: &Target, context: &str, inline: Option<&Path>) -> Option<String> {
     if let Some(inline) = inline {
-        if is_remote(context) {
-            let text = "a Dockerfile of its own (dockerfile-inline) goes with a folder, not with \
-                        a context that is fetched";
-            return Err(Failure::new(text));
-        }
-        return Ok(Some(inline.display().to_string()));
+        return Some(format!("{THIS_MACHINE}{}", inline.display()));
     }
     let file = target.dockerfile.as_deref().unwrap_or("Dockerfile");
-    if let Some(local) = file.strip_prefix("cwd://") {
-        if is_remote(context) {
-            let text = "a Dockerfile of this machine (cwd://) goes with a folder, not with a context \
-                        that is fetched";
-            return Err(Failure::new(text));
-        }
-        return Ok(Some(local.to_owned()));
-    }
     // Its default has other names too, which the build looks for.
-    let place = match (file, is_remote(context)) {
-        ("Dockerfile", _) => return Ok(None),
-        (file, true) => file.to_owned(),
-        (file, false) => Path::new(context).join(file).display().to_string(),
-    };
-    Ok(Some(place))
+    match (file, is_remote(context)) {
+        ("Dockerfile", _) => None,
+        (file, _) if file.starts_with(THIS_MACHINE) => Some(file.to_owned()),
+        (file, true) => Some(file.to_owned()),
+        (file, false) => Some(Path::new(context).join(file).display().to_string()),
+    }
 }
 
 fn attest(one: &Attest, flag: &mut impl FnMut(&str, &str)) {

@@ -34,7 +34,7 @@ pub struct BuildFlags {
     pub tags: Vec<String>,
 
     /// The Dockerfile [default: PATH/Dockerfile, else dockerfile or Containerfile there]; `-` reads
-    /// it from standard input
+    /// it from standard input; of a context that is fetched it is a file, `cwd://FILE` is one here
     #[arg(short, long, value_name = "FILE")]
     pub file: Option<String>,
 
