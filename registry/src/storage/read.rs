@@ -142,7 +142,7 @@ mod tests {
 
     fn file(bytes: &[u8]) -> File {
         let mut file = tempfile::tempfile().unwrap();
-        std::io::Write::write_all(&mut file, bytes).unwrap();
+        io::Write::write_all(&mut file, bytes).unwrap();
         file
     }
 
