@@ -453,27 +453,30 @@ async fn finish_small(
     digest: &Digest,
     blobs: &BlobFiles,
 ) -> Result<Finished, UploadError> {
-    let arriving = blobs.arriving(digest).await;
-    let (data, digest, blobs) = (Arc::clone(&upload.data), digest.clone(), blobs.clone());
-    blocking(move || {
+    let (data, wanted) = (Arc::clone(&upload.data), digest.clone());
+    let content = blocking(move || {
         // These are the bytes that will be durable.
         let content: Bytes = fs::read(&data).context("read", &data)?.into();
-        let actual = digest.algorithm().digest(&content);
-        if actual != digest {
+        let actual = wanted.algorithm().digest(&content);
+        if actual != wanted {
             let _ = fs::remove_file(&data);
             return Err(UploadError::Digest { actual });
         }
-        blobs.adopt_unsynced(&data, &digest, &content)?;
-        Ok(Finished {
-            size: content.len() as u64,
-            content: Some(content),
-            arriving,
-        })
+        Ok(content)
     })
-    .await
+    .await?;
+    let arriving = blobs.arriving(digest).await;
+    let (data, digest, blobs) = (Arc::clone(&upload.data), digest.clone(), blobs.clone());
+    let bytes = content.clone();
+    blocking(move || blobs.adopt_unsynced(&data, &digest, &bytes)).await?;
+    Ok(Finished {
+        size: content.len() as u64,
+        content: Some(content),
+        arriving,
+    })
 }
 
-/// Nobody waits for [`BlobFiles::arriving`] while the file is synced.
+/// Nobody waits for [`BlobFiles::arriving`] while the file is read and synced.
 async fn finish_large(
     upload: &Upload,
     hasher: Hasher,
