@@ -183,13 +183,7 @@ impl Registry {
         new.description = described.await;
         let this = Arc::clone(self);
         let put = tokio::spawn(async move { this.store_manifest(new, bytes).await }).await??;
-        match put {
-            Put::Done => Ok(Pushed { digest, subject }),
-            Put::Immutable(tag) => Err(ServiceError::TagImmutable(tag)),
-            Put::Missing(missing) => Err(ServiceError::ManifestBlobUnknown(missing)),
-            Put::PreconditionFailed => Err(ServiceError::Precondition),
-            Put::Quota(e) => Err(ServiceError::Quota(e)),
-        }
+        pushed(put, digest, subject)
     }
 
     /// Refuses to move tags that stay where they are.
@@ -322,6 +316,16 @@ impl Registry {
             tags.iter().map(|tag| pushed(Some(tag.as_str()))).collect()
         };
         self.notices(by, &happened)
+    }
+}
+
+fn pushed(put: Put, digest: Digest, subject: Option<Digest>) -> Result<Pushed, ServiceError> {
+    match put {
+        Put::Done => Ok(Pushed { digest, subject }),
+        Put::Immutable(tag) => Err(ServiceError::TagImmutable(tag)),
+        Put::Missing(missing) => Err(ServiceError::ManifestBlobUnknown(missing)),
+        Put::PreconditionFailed => Err(ServiceError::Precondition),
+        Put::Quota(e) => Err(ServiceError::Quota(e)),
     }
 }
 
