@@ -26,9 +26,13 @@ mkdir -p -- "$dir"
 # Several tests may want it at once; the first one makes it.
 exec 9>"$dir/lock"
 flock 9
+for file in "$source"/*; do
+    copy=$dir/${file##*/}
+    # Whoever reads it meanwhile has the old one or the new one.
+    cmp -s "$file" "$copy" || { cp -- "$file" "$copy.new" && mv -- "$copy.new" "$copy"; }
+done
 if cmp -s "$source/package-lock.json" "$dir/done"; then
     exit 0
 fi
-cp -- "$source"/* "$dir/"
 (cd -- "$dir" && npm ci --no-audit --no-fund --ignore-scripts >&2)
 cp -- "$source/package-lock.json" "$dir/done"

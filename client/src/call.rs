@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue, LOCATION};
+use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue, LOCATION, RETRY_AFTER};
 use reqwest::{Method, Response, StatusCode, Url};
 
 use crate::auth::Scopes;
@@ -277,8 +277,13 @@ pub(crate) async fn refuse(
     response: Response,
 ) -> Error {
     let status = response.status();
+    let later = response.headers().get(RETRY_AFTER);
+    let later = later.and_then(|v| Some(v.to_str().ok()?.to_owned()));
     let body = read_capped(response, MAX_ERROR, transports.idle(), &what).await;
-    let cause = RegistryError::parse(status, body.as_deref().unwrap_or_default());
+    let cause = RegistryError {
+        retry_after: later,
+        ..RegistryError::parse(status, body.as_deref().unwrap_or_default())
+    };
     match status {
         StatusCode::UNAUTHORIZED => Error::Unauthorized {
             cause,

@@ -115,8 +115,16 @@ impl Client {
             Arc::clone(endpoints.entry(spec.clone()).or_default())
         };
         let reach = || async {
-            let source = Source::Stored(self.0.config.docker.clone());
-            let reached = Endpoint::reach(spec, source, &self.0.config, &self.0.transports);
+            let own = self.0.config.registries.get(&spec.name);
+            let source = match own.and_then(|own| own.credentials.clone()) {
+                Some(credentials) => Source::Given(credentials),
+                None => Source::Stored(self.0.config.docker.clone()),
+            };
+            let spec = Spec {
+                plain_http: spec.plain_http.or(own.and_then(|own| own.plain_http)),
+                ..spec.clone()
+            };
+            let reached = Endpoint::reach(&spec, source, &self.0.config, &self.0.transports);
             reached.await.map(Arc::new)
         };
         cell.get_or_try_init(reach).await.cloned()

@@ -33,6 +33,8 @@ pub struct RegistryError {
     pub status: StatusCode,
     /// The errors in the body; empty when it was no error document.
     pub errors: Vec<ApiError>,
+    /// When to come back (`Retry-After`), as it came: seconds, or a date.
+    pub retry_after: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -63,7 +65,11 @@ impl RegistryError {
                 .collect(),
             Err(_) => Vec::new(),
         };
-        Self { status, errors }
+        Self {
+            status,
+            errors,
+            retry_after: None,
+        }
     }
 
     /// Whether the registry gave this code.

@@ -9,7 +9,7 @@ use std::fs::File;
 use std::io;
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _, fchown};
 use std::path::Path;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use nix::errno::Errno;
@@ -27,23 +27,39 @@ const USED: i64 = 128;
 const PATIENCE: u32 = 500;
 
 /// Closing a file drops all locks that this process has on it, whoever took them: these stay open.
-static OPEN: Mutex<Vec<File>> = Mutex::new(Vec::new());
+static OPEN: Mutex<Vec<Arc<File>>> = Mutex::new(Vec::new());
 
-/// Gives the shared memory of a database all the blocks that it will need, and holds them while
-/// this process lives. To be called before the database is opened; nothing happens where there is
-/// no database yet, or the file system has no such promise to give.
+/// Shared memory that nobody empties as long as this lives. SQLite counts it as another process's,
+/// for which it would leave its log behind: it goes once SQLite has read from the database, and
+/// holds the file itself.
+#[derive(Debug)]
+pub struct Held(Option<Arc<File>>);
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        if let Some(file) = &self.0 {
+            // It cannot fail: there is nothing to wait for.
+            let _ = locked(file, libc::F_UNLCK);
+        }
+    }
+}
+
+/// Gives the shared memory of a database all the blocks that it will need, and keeps it so. To be
+/// called before the database is opened; nothing happens where there is no database yet, or the
+/// file system has no such promise to give.
 ///
 /// # Errors
 /// [`io::ErrorKind::StorageFull`] when the disk is full; [`io::Error`] when the file cannot be
 /// made or opened, or another process keeps it to itself.
-pub fn hold_shared_memory(database: &Path) -> io::Result<()> {
+pub fn hold_shared_memory(database: &Path) -> io::Result<Held> {
     let owner = match database.metadata() {
         Ok(found) if found.len() > 0 => found,
-        _ => return Ok(()),
+        _ => return Ok(Held(None)),
     };
     let mut path = database.as_os_str().to_owned();
     path.push("-shm");
     let path = Path::new(&path);
+    let mut held = Held(None);
     // Whoever closes a database last removes the file, which may be the one just opened.
     for _ in 0..PATIENCE {
         let file = File::options()
@@ -58,19 +74,20 @@ pub fn hold_shared_memory(database: &Path) -> io::Result<()> {
             // As SQLite does: root's own file would shut the owner out.
             fchown(&file, Some(owner.uid()), Some(owner.gid()))?;
         }
-        let filled = fill(&file);
-        let there = path.metadata();
+        let file = Arc::new(file);
         // Also on failure: SQLite may have locks on it already.
-        lock(&OPEN).push(file);
-        filled?;
+        lock(&OPEN).push(Arc::clone(&file));
+        held = Held(Some(Arc::clone(&file)));
+        fill(&file)?;
+        let there = path.metadata();
         if there.is_ok_and(|there| (there.dev(), there.ino()) == (mine.dev(), mine.ino())) {
             break;
         }
     }
-    Ok(())
+    Ok(held)
 }
 
-/// Empties the file if nobody uses it, gives it its blocks, and counts among its users.
+/// Empties the file if nobody uses it, gives it its blocks, and counts among its users from then on.
 fn fill(file: &File) -> io::Result<()> {
     match locked(file, libc::F_WRLCK) {
         // What an earlier process left may be damaged by a power cut.
@@ -121,30 +138,34 @@ mod tests {
     #[test]
     fn all_blocks_are_there_and_what_others_use_is_not_emptied() {
         let (_dir, database, shared) = database();
-        hold_shared_memory(&database).unwrap();
+        drop(hold_shared_memory(&database).unwrap());
         assert!(!shared.exists(), "a database that is not there has none");
         std::fs::write(&database, "not empty").unwrap();
         std::fs::write(&shared, "left by a crash").unwrap();
-        hold_shared_memory(&database).unwrap();
+        let first = hold_shared_memory(&database).unwrap();
         let held = shared.metadata().unwrap();
         assert_eq!(held.len(), 128 << 10);
         assert!(held.blocks() * 512 >= 128 << 10);
         assert_eq!(std::fs::read(&shared).unwrap(), vec![0; 128 << 10]);
-        // As another process would: it is in use now.
+        // In use now, by the first, as another process would.
         std::fs::write(&shared, "an index").unwrap();
-        hold_shared_memory(&database).unwrap();
-        let found = std::fs::read(&shared).unwrap();
-        assert!(found.starts_with(b"an index\0"));
-        assert_eq!(found.len(), 128 << 10);
+        let found = || std::fs::read(&shared).unwrap();
+        drop(hold_shared_memory(&database).unwrap());
+        assert!(found().starts_with(b"an index\0"));
+        assert_eq!(found().len(), 128 << 10);
+        // And nobody's, once it has let go.
+        drop(first);
+        drop(hold_shared_memory(&database).unwrap());
+        assert_eq!(found(), vec![0; 128 << 10]);
     }
 
     #[test]
     fn a_file_that_went_meanwhile_is_made_again() {
         let (_dir, database, shared) = database();
         std::fs::write(&database, "not empty").unwrap();
-        hold_shared_memory(&database).unwrap();
+        let _first = hold_shared_memory(&database).unwrap();
         std::fs::remove_file(&shared).unwrap();
-        hold_shared_memory(&database).unwrap();
+        let _second = hold_shared_memory(&database).unwrap();
         assert_eq!(shared.metadata().unwrap().len(), 128 << 10);
     }
 }

@@ -24,6 +24,22 @@ pub enum AdminRoute {
     Usage,
     /// Garbage collected.
     Collect,
+    /// How replication is doing.
+    Replication,
+    /// A rule of it told to hurry.
+    Replicate(String),
+    /// What happened lately.
+    Activity,
+    /// How each upstream is doing.
+    Mirrors,
+    /// Whether anything may change.
+    State,
+    /// The caller's personal tokens.
+    Tokens,
+    /// A personal token made.
+    MakeToken,
+    /// A personal token revoked, by its ID.
+    RevokeToken(String),
     /// One repository as lists show it.
     Repository(RepositoryName),
     /// A whole repository deleted.
@@ -54,6 +70,10 @@ impl AdminRoute {
             "repositories" => Some(Self::Repositories),
             "search" => Some(Self::Search),
             "usage" => Some(Self::Usage),
+            "replication" => Some(Self::Replication),
+            "activity" => Some(Self::Activity),
+            "mirrors" => Some(Self::Mirrors),
+            "state" => Some(Self::State),
             _ => None,
         };
         match fixed {
@@ -65,6 +85,30 @@ impl AdminRoute {
             return match post {
                 true => Ok(Self::Collect),
                 false => Err(RouteError::Method("POST")),
+            };
+        }
+        if let Some(name) = path.strip_prefix("replication/") {
+            let name = name.strip_suffix("/run").and_then(decode).map(Into::into);
+            let name = name.filter(|name: &String| !name.is_empty() && !name.contains('/'));
+            let name = name.ok_or(RouteError::NotFound)?;
+            return match post {
+                true => Ok(Self::Replicate(name)),
+                false => Err(RouteError::Method("POST")),
+            };
+        }
+        if path == "tokens" {
+            return match post {
+                _ if read => Ok(Self::Tokens),
+                true => Ok(Self::MakeToken),
+                false => Err(RouteError::Method("GET, HEAD, POST")),
+            };
+        }
+        if let Some(id) = path.strip_prefix("tokens/") {
+            let fits = !id.is_empty() && id.bytes().all(|b| b.is_ascii_alphanumeric());
+            return match *method {
+                _ if !fits => Err(RouteError::NotFound),
+                Method::DELETE => Ok(Self::RevokeToken(id.to_owned())),
+                _ => Err(RouteError::Method("DELETE")),
             };
         }
         let path = path
@@ -115,8 +159,11 @@ impl AdminRoute {
         match self {
             Self::Search => "search",
             Self::Collect
+            | Self::Replicate(_)
             | Self::DeleteRepository(_)
             | Self::Restore(_)
+            | Self::MakeToken
+            | Self::RevokeToken(_)
             | Self::DeleteManifest(..) => "api_change",
             _ => "api_read",
         }
@@ -137,8 +184,26 @@ mod tests {
             ("POST", "repositories", r#"Method("GET, HEAD")"#),
             ("GET", "search", "Search"),
             ("GET", "usage", "Usage"),
+            ("GET", "activity", "Activity"),
+            ("DELETE", "activity", r#"Method("GET, HEAD")"#),
+            ("GET", "mirrors", "Mirrors"),
+            ("GET", "state", "State"),
+            ("GET", "tokens", "Tokens"),
+            ("POST", "tokens", "MakeToken"),
+            ("DELETE", "tokens", r#"Method("GET, HEAD, POST")"#),
+            ("DELETE", "tokens/0a1b", r#"RevokeToken("0a1b")"#),
+            ("GET", "tokens/0a1b", r#"Method("DELETE")"#),
+            ("DELETE", "tokens/..", "NotFound"),
+            ("DELETE", "tokens/", "NotFound"),
             ("POST", "gc", "Collect"),
             ("GET", "gc", r#"Method("POST")"#),
+            ("GET", "replication", "Replication"),
+            ("POST", "replication", r#"Method("GET, HEAD")"#),
+            ("POST", "replication/a.b/run", r#"Replicate("a.b")"#),
+            ("GET", "replication/a/run", r#"Method("POST")"#),
+            ("POST", "replication/a", "NotFound"),
+            ("POST", "replication//run", "NotFound"),
+            ("POST", "replication/a/b/run", "NotFound"),
             ("GET", "repositories/app", r#"Repository("app")"#),
             ("GET", "repositories/a/b", r#"Repository("a/b")"#),
             ("GET", "repositories/a%2Fb", r#"Repository("a/b")"#),

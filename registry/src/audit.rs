@@ -8,18 +8,16 @@
 use std::collections::HashSet;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
-use std::net::SocketAddr;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde::Deserialize;
-use serde_json::{Map, Value};
+use serde_json::Value;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use crate::events::AUDIT;
+use crate::events::{AUDIT, line};
 use crate::meta::QueuedEvent;
 use crate::service::Registry;
 use crate::sync::blocking;
@@ -186,7 +184,7 @@ impl Log {
             if let Some((id, line)) = line(&event.event)
                 && !self.there.contains(&id)
             {
-                text.push_str(&line);
+                text.push_str(&Value::Object(line).to_string());
                 text.push('\n');
             }
         }
@@ -206,69 +204,6 @@ impl Log {
         }
         written
     }
-}
-
-/// An event of Docker's notifications, as far as it is told here.
-#[derive(Deserialize)]
-struct Event {
-    id: String,
-    timestamp: String,
-    action: String,
-    #[serde(default)]
-    target: Map<String, Value>,
-    request: Request,
-    actor: Actor,
-}
-
-#[derive(Deserialize)]
-struct Request {
-    #[serde(default)]
-    id: String,
-    #[serde(default)]
-    addr: String,
-    #[serde(default)]
-    useragent: String,
-}
-
-#[derive(Deserialize)]
-struct Actor {
-    #[serde(default)]
-    name: String,
-}
-
-/// The line of an event, and its ID: one flat object.
-fn line(event: &str) -> Option<(String, String)> {
-    let event: Event = match serde_json::from_str(event) {
-        Ok(event) => event,
-        Err(e) => {
-            tracing::error!(error = %e, "an event for the audit log is none");
-            return None;
-        }
-    };
-    let address = event.request.addr.parse::<SocketAddr>();
-    let client = address.map_or(event.request.addr, |address| address.ip().to_string());
-    let mut line = Map::new();
-    let mut put = |name: &str, value: Value| {
-        if !value.is_null() && value != "" {
-            line.insert(name.to_owned(), value);
-        }
-    };
-    let mut target = event.target;
-    let mut taken = |name: &str| target.remove(name).unwrap_or(Value::Null);
-    put("time", event.timestamp.into());
-    put("id", event.id.clone().into());
-    put("action", event.action.into());
-    put("user", event.actor.name.into());
-    put("client", client.into());
-    put("repository", taken("repository"));
-    put("tag", taken("tag"));
-    put("digest", taken("digest"));
-    put("from", taken("fromRepository"));
-    put("media_type", taken("mediaType"));
-    put("size", taken("size"));
-    put("request", event.request.id.into());
-    put("agent", event.request.useragent.into());
-    Some((event.id, Value::Object(line).to_string()))
 }
 
 #[cfg(test)]
@@ -296,16 +231,6 @@ mod tests {
         lines
             .map(|line| line["id"].as_str().unwrap().to_owned())
             .collect()
-    }
-
-    #[test]
-    fn a_line_is_one_flat_object() {
-        assert_eq!(
-            line(&event(1).event).unwrap().1,
-            "{\"time\":\"2026-01-02T03:04:05Z\",\"id\":\"e1\",\"action\":\"push\",\
-             \"user\":\"alice\",\"client\":\"192.0.2.7\",\"repository\":\"app\",\"tag\":\"v1\",\
-             \"request\":\"r\",\"agent\":\"a\\nb\"}"
-        );
     }
 
     #[test]

@@ -21,9 +21,11 @@ use serde::de::DeserializeOwned;
 use tokio::net::{UnixListener, UnixStream};
 use tokio::task::JoinHandle;
 
+use crate::events::{Noted, Origin, RequestOrigin};
 use crate::metrics::Metrics;
 use crate::mirror::{Mirror, WarmOptions, Warmed};
 use crate::operate::{Operation, operate};
+use crate::replication::{Replication, RuleReport};
 use crate::service::{
     BackedUp, BackupOptions, CollectOptions, Collected, ExportOptions, Exported, ImportOptions,
     Imported, Registry, RestoreOptions, ServiceError, UsageReport,
@@ -31,6 +33,8 @@ use crate::service::{
 
 /// Bytes of an answer that are read at most.
 const MAX_ANSWER: usize = 64 << 20;
+/// Lines that are noted in one transaction.
+const NOTED: usize = 200;
 
 /// Why a running registry did not do what it was told.
 #[derive(Debug, thiserror::Error)]
@@ -54,6 +58,7 @@ struct Control {
     registry: Arc<Registry>,
     metrics: Arc<Metrics>,
     mirror: Option<Arc<Mirror>>,
+    replication: Arc<Replication>,
 }
 
 fn socket(data_dir: &Path) -> PathBuf {
@@ -69,6 +74,7 @@ pub fn listen(
     registry: Arc<Registry>,
     metrics: Arc<Metrics>,
     mirror: Option<Arc<Mirror>>,
+    replication: Arc<Replication>,
     closing: impl Future<Output = ()> + Send + 'static,
 ) -> io::Result<JoinHandle<()>> {
     let path = socket(data_dir);
@@ -91,10 +97,12 @@ pub fn listen(
         .route("/backup", post(backup))
         .route("/restore", post(restore))
         .route("/warm", post(warm))
+        .route("/replication", post(replication_of))
         .with_state(Arc::new(Control {
             registry,
             metrics,
             mirror,
+            replication,
         }));
     Ok(tokio::spawn(async move {
         let served = axum::serve(listener, router).with_graceful_shutdown(closing);
@@ -110,7 +118,8 @@ pub fn forget(data_dir: &Path) {
 }
 
 async fn gc(State(control): State<Arc<Control>>, Json(options): Json<CollectOptions>) -> Response {
-    answer(collect(&control.registry, &control.metrics, options).await)
+    let by = here();
+    answer(collect(&control.registry, &control.metrics, options, &by).await)
 }
 
 async fn usage(State(control): State<Arc<Control>>) -> Response {
@@ -122,7 +131,12 @@ async fn export(State(control): State<Arc<Control>>, Json(what): Json<ExportOpti
 }
 
 async fn import(State(control): State<Arc<Control>>, Json(what): Json<ImportOptions>) -> Response {
-    answer(control.registry.import_layout(&what).await)
+    let done = control.registry.import_layout(&what).await;
+    if done.is_ok() {
+        let noted = Noted::new("import").with("from", what.layout.display().to_string());
+        control.registry.note(&here(), &[noted]).await;
+    }
+    answer(done)
 }
 
 async fn warm(State(control): State<Arc<Control>>, Json(what): Json<WarmOptions>) -> Response {
@@ -132,19 +146,42 @@ async fn warm(State(control): State<Arc<Control>>, Json(what): Json<WarmOptions>
     }
 }
 
+/// How rules are doing, after one of them was told to hurry.
+async fn replication_of(
+    State(control): State<Arc<Control>>,
+    Json(now): Json<Option<String>>,
+) -> Response {
+    if let Some(name) = now
+        && let Err(e) = control.replication.hurry(&name).await
+    {
+        return (StatusCode::CONFLICT, e.to_string()).into_response();
+    }
+    answer(control.replication.report().await)
+}
+
 async fn operation(State(control): State<Arc<Control>>, Json(what): Json<Operation>) -> Response {
-    answer(operate(&control.registry, &what).await)
+    answer(operate(&control.registry, &what, &here()).await)
 }
 
 async fn backup(State(control): State<Arc<Control>>, Json(what): Json<BackupOptions>) -> Response {
-    answer(control.registry.back_up_to(&what).await)
+    let done = control.registry.back_up_to(&what).await;
+    if done.is_ok() {
+        let noted = Noted::new("backup").with("to", what.output.display().to_string());
+        control.registry.note(&here(), &[noted]).await;
+    }
+    answer(done)
 }
 
 async fn restore(
     State(control): State<Arc<Control>>,
     Json(what): Json<RestoreOptions>,
 ) -> Response {
-    answer(control.registry.restore(&what).await)
+    let done = control.registry.restore(&what).await;
+    if done.is_ok() {
+        let noted = Noted::new("restore").with("from", what.from.display().to_string());
+        control.registry.note(&here(), &[noted]).await;
+    }
+    answer(done)
 }
 
 fn answer<T: Serialize>(done: Result<T, impl std::fmt::Display>) -> Response {
@@ -162,14 +199,62 @@ pub async fn collect(
     registry: &Registry,
     metrics: &Metrics,
     options: CollectOptions,
+    by: &RequestOrigin,
 ) -> Result<Collected, ServiceError> {
     let collected = registry.collect(options).await?;
     if !options.dry_run {
+        note_collected(registry, &collected, by).await;
         metrics.gc_runs.fetch_add(1, Relaxed);
         metrics.gc_blobs.fetch_add(collected.blob_count, Relaxed);
         metrics.gc_bytes.fetch_add(collected.bytes, Relaxed);
     }
     Ok(collected)
+}
+
+/// Notes what a collection took, each tag and image that a rule let go, and the rest together.
+async fn note_collected(registry: &Registry, collected: &Collected, by: &RequestOrigin) {
+    let by_rule = |repository: &str| Noted {
+        repository: repository.to_owned(),
+        ..Noted::new("delete").with("reason", "retention")
+    };
+    let tags = collected.tags.iter().filter_map(|name| {
+        let (repository, tag) = name.rsplit_once(':')?;
+        let tag = Some(tag.to_owned());
+        Some(Noted {
+            tag,
+            ..by_rule(repository)
+        })
+    });
+    let manifests = collected.manifests.iter().filter_map(|name| {
+        let (repository, digest) = name.split_once('@')?;
+        let digest = Some(digest.to_owned());
+        Some(Noted {
+            digest,
+            ..by_rule(repository)
+        })
+    });
+    let mut noted: Vec<Noted> = tags.chain(manifests).collect();
+    if collected.blob_count > 0 || collected.orphan_count > 0 || !noted.is_empty() {
+        noted.push(
+            Noted::new("collect")
+                .with("tags", collected.tags.len())
+                .with("manifests", collected.manifests.len())
+                .with("blobs", collected.blob_count)
+                .with("bytes", collected.bytes),
+        );
+    }
+    // A transaction at a time that others hardly notice.
+    for some in noted.chunks(NOTED) {
+        registry.note(by, some).await;
+    }
+}
+
+/// Who has a command of this machine done: nobody by name.
+fn here() -> RequestOrigin {
+    Some(Arc::new(Origin {
+        user_agent: "rregistry on this machine".to_owned(),
+        ..Origin::default()
+    }))
 }
 
 /// Tells the registry that serves `data_dir` to collect; `None` when none does.
@@ -222,6 +307,18 @@ pub async fn request_warm(
     options: &WarmOptions,
 ) -> Result<Option<Warmed>, ControlError> {
     request(data_dir, "/warm", options).await
+}
+
+/// Asks the registry that serves `data_dir` how replication is doing, after the rule `now`, if any,
+/// was told to hurry; `None` when none does.
+///
+/// # Errors
+/// [`ControlError`].
+pub async fn request_replication(
+    data_dir: &Path,
+    now: Option<&str>,
+) -> Result<Option<Vec<RuleReport>>, ControlError> {
+    request(data_dir, "/replication", &now).await
 }
 
 /// Has the registry that serves `data_dir` do what an operator wants; `None` when none does.

@@ -15,6 +15,7 @@
 //! | [`audit`] | what changed, in a file |
 //! | [`service`] | the rules; no HTTP, no SQL |
 //! | [`mirror`] | other registries, asked for what is not here |
+//! | [`replication`] | images kept the same at other registries |
 //! | [`policy`] | which tags never move, and which go after a time; pure |
 //! | [`proxies`] | which proxies are believed, and what they say; pure |
 //! | [`quota`] | how much may be stored, and what is promised; pure |
@@ -60,6 +61,7 @@ pub mod policy;
 pub mod proxies;
 pub mod quota;
 pub mod reload;
+pub mod replication;
 pub mod route;
 pub mod server;
 pub mod service;

@@ -45,16 +45,15 @@ pub struct Target {
 /// Places of tags that are told.
 const PLACES: u32 = 1000;
 
-/// Does it; the answer is what the method of [`Registry`] returns, as JSON.
+/// Does it for `by`; the answer is what the method of [`Registry`] returns, as JSON.
 ///
 /// # Errors
 /// [`ServiceError`].
 pub async fn operate(
     registry: &Arc<Registry>,
     operation: &Operation,
+    by: &RequestOrigin,
 ) -> Result<Value, ServiceError> {
-    // Nobody asked over the network.
-    let by: RequestOrigin = None;
     let answer = match operation {
         Operation::Repositories(query) => {
             registry.fill_lists().await?;
@@ -82,14 +81,12 @@ pub async fn operate(
         Operation::Delete(target) => {
             let name = repository(&target.repository)?;
             match &target.reference {
-                None => serde_json::to_value(registry.delete_repository(&name, &by).await?),
+                None => serde_json::to_value(registry.delete_repository(&name, by).await?),
                 Some(text) => {
                     let reference = manifest(text)?;
                     let preview = registry.preview_manifest(&name, &reference).await?;
                     let any = Precondition::default();
-                    registry
-                        .delete_manifest(&name, &reference, any, &by)
-                        .await?;
+                    registry.delete_manifest(&name, &reference, any, by).await?;
                     serde_json::to_value(preview.going)
                 }
             }
@@ -103,7 +100,7 @@ pub async fn operate(
             let tag = tag.as_deref().map(str::parse).transpose();
             let tag = tag.map_err(ServiceError::from)?;
             let digest = digest.as_deref().map(digest_of).transpose()?;
-            let restored = registry.undelete(&name, tag.as_ref(), digest.as_ref(), &by);
+            let restored = registry.undelete(&name, tag.as_ref(), digest.as_ref(), by);
             serde_json::to_value(restored.await?)
         }
     };

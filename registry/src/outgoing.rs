@@ -9,6 +9,8 @@ use reqwest::{Certificate, Client, Url};
 
 use oci::causes::innermost;
 
+use crate::clock::now;
+
 /// Redirects that are followed at most.
 const MAX_REDIRECTS: usize = 5;
 
@@ -103,4 +105,31 @@ pub fn reason(error: &reqwest::Error) -> String {
         return "it took too long".to_owned();
     }
     innermost(error)
+}
+
+/// The pause that `Retry-After` asks for: seconds, or a date (RFC 9110, section 10.2.3).
+pub fn pause(text: &str) -> Option<Duration> {
+    let text = text.trim();
+    if let Ok(seconds) = text.parse() {
+        return Some(Duration::from_secs(seconds));
+    }
+    let at = jiff::fmt::rfc2822::DateTimeParser::new()
+        .parse_timestamp(text)
+        .ok()?;
+    let left = at.as_second().saturating_sub(now());
+    Some(Duration::from_secs(u64::try_from(left).unwrap_or(0)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pauses_are_seconds_or_dates() {
+        assert_eq!(pause("120"), Some(Duration::from_secs(120)));
+        assert_eq!(pause("Sun, 06 Nov 1994 08:49:37 GMT"), Some(Duration::ZERO));
+        let later = pause("Tue, 31 Dec 2999 23:59:59 GMT").unwrap();
+        assert!(later > Duration::from_secs(365 * 86400));
+        assert_eq!(pause("soon"), None);
+    }
 }

@@ -11,6 +11,7 @@ use std::io::{self, Write as _};
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::time::Duration;
 
+use oci::mapped::{Held, hold_shared_memory};
 use rustix::fs::{FallocateFlags, fallocate, statfs};
 use rustix::io::Errno;
 
@@ -115,21 +116,21 @@ pub(crate) fn make_room(layout: &Layout, purpose: Purpose) -> Result<()> {
     Ok(())
 }
 
-/// Holds the space of a database's shared memory before it is opened, as a full disk could not give
-/// it later.
+/// Holds the space of a database's shared memory from before it is opened, as a full disk could not
+/// give it later, until it has been read.
 ///
 /// # Errors
 /// [`Error::DiskFull`].
-pub(crate) fn hold(layout: &Layout) -> Result<()> {
-    match oci::mapped::hold_shared_memory(&layout.database) {
+pub(crate) fn hold(layout: &Layout) -> Result<Option<Held>> {
+    match hold_shared_memory(&layout.database) {
         Err(e) if e.kind() == io::ErrorKind::StorageFull => Err(Error::DiskFull {
             what: format!("opening {}", layout.database.display()),
         }),
         Err(e) => {
             tracing::debug!(error = %e, "the database's shared memory is as SQLite makes it");
-            Ok(())
+            Ok(None)
         }
-        Ok(()) => Ok(()),
+        Ok(held) => Ok(Some(held)),
     }
 }
 

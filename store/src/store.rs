@@ -119,13 +119,15 @@ impl Store {
             Some(blocking(move || create(&layout)).await?)
         };
         let blobs = DiskBlobs::open(&layout.root)?;
-        reserve::hold(&layout)?;
+        let held = reserve::hold(&layout)?;
         let db = Db::open(&layout.database)
             .await
             .map_err(|e| unwritable(&layout, e))?;
         let store = Self::with(layout, db, blobs, boot_id, false);
         let checked = store.check(gate).await;
         checked.map_err(|e| located(&store.0.layout, e))?;
+        // It has been read: SQLite holds its memory itself.
+        drop(held);
         Ok(store)
     }
 

@@ -277,6 +277,10 @@ fn bash_completes_commands_flags_and_names_of_images() {
     // Words are taken apart at colons: only what follows the last one is offered.
     assert_eq!(offers("rbuild push localhost:5000/team/app:"), ["v1"]);
     assert_eq!(offers("rbuild push localhost:5"), ["5000/team/app:v1"]);
+    store
+        .rbuild(["create", "--name", "webserver", "busybox"])
+        .ok();
+    assert_eq!(offers("rbuild exec web"), ["webserver"]);
     assert_eq!(offers("rbuild build --iidf"), ["--iidfile"]);
     assert_eq!(offers("rbuild -t x --targ"), ["--target"]);
     let all = offers("rbuild save ");

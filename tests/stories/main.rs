@@ -55,6 +55,7 @@ mod platforms;
 mod quickstart;
 mod random_trees;
 mod registry;
+mod replication;
 mod robust;
 mod same_as_docker;
 mod sandbox;

@@ -15,6 +15,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
+use super::credentials::Credentials;
 use super::error::ConfigError;
 
 /// The file is read up to this size.
@@ -37,6 +38,11 @@ pub struct RegistrySettings {
     pub mirrors: Vec<Mirror>,
     /// A file of certificate authorities (PEM) trusted for this registry too.
     pub ca: Option<PathBuf>,
+    /// `Some(true)` for plain http alone, `Some(false)` for https alone, `None` to find out. A file
+    /// does not say it.
+    pub plain_http: Option<bool>,
+    /// Who we are there, instead of who docker's config.json says. A file does not say it.
+    pub credentials: Option<Credentials>,
 }
 
 /// Another server that has some of a registry's content.
@@ -120,6 +126,7 @@ impl Registries {
                 insecure: entry.insecure,
                 mirrors,
                 ca: entry.ca,
+                ..RegistrySettings::default()
             };
             if all.insert(canonical(&name), settings).is_some() {
                 return Err(ConfigError::invalid(

@@ -1,6 +1,7 @@
 //! Blobs and manifests to a registry (distribution-spec, "Push"). Never to a mirror.
 
 mod place;
+mod referrer;
 mod session;
 mod streaming;
 mod upload;
@@ -11,7 +12,7 @@ use bytes::Bytes;
 use futures_util::future::try_join_all;
 use oci::blob::{BlobStore, MemoryBlobs};
 use oci::reference::Repository;
-use oci::{Descriptor, Digest, MediaType, Reference};
+use oci::{Descriptor, Digest, ManifestDocument, MediaType, Reference};
 use reqwest::header::{CONTENT_TYPE, HeaderValue};
 use reqwest::{Method, StatusCode};
 
@@ -27,6 +28,8 @@ use upload::{Arrival, Target};
 
 /// Repositories that one blob is tried to be mounted from.
 const MAX_MOUNTS: usize = 3;
+/// With it a registry says that it lists a manifest among those that refer to its subject.
+const SUBJECT: &str = "oci-subject";
 
 /// A blob to push.
 #[derive(Clone, Debug)]
@@ -223,6 +226,7 @@ impl Client {
         Ok(())
     }
 
+    /// Puts a manifest, and sees to it that whoever asks for what refers to its subject finds it.
     async fn put(
         &self,
         endpoint: &Endpoint,
@@ -231,6 +235,28 @@ impl Client {
         media_type: &MediaType,
         scopes: Scopes,
     ) -> Result<Pushed, Error> {
+        let document = ManifestDocument::parse(&bytes, Some(media_type)).ok();
+        let document = document.filter(|document| document.subject().is_some());
+        let (pushed, listed) = self
+            .put_alone(endpoint, reference, bytes, media_type, scopes)
+            .await?;
+        if let (Some(document), false) = (document, listed) {
+            self.list_referrer(endpoint, reference.repository(), &document, &pushed)
+                .await?;
+        }
+        Ok(pushed)
+    }
+
+    /// Puts a manifest. Whether the registry says that it lists it among the referrers of its
+    /// subject.
+    async fn put_alone(
+        &self,
+        endpoint: &Endpoint,
+        reference: &Reference,
+        bytes: Bytes,
+        media_type: &MediaType,
+        scopes: Scopes,
+    ) -> Result<(Pushed, bool), Error> {
         let key = reference.manifest_key();
         let algorithm = reference
             .digest()
@@ -267,11 +293,14 @@ impl Client {
                     actual: stated,
                 })
             }
-            _ => Ok(Pushed {
-                digest,
-                size,
-                media_type: media_type.clone(),
-            }),
+            _ => {
+                let pushed = Pushed {
+                    digest,
+                    size,
+                    media_type: media_type.clone(),
+                };
+                Ok((pushed, response.headers().contains_key(SUBJECT)))
+            }
         }
     }
 

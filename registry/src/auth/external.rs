@@ -15,18 +15,17 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 use tokio::task::JoinError;
 
+use super::discovery::{Discovery, FetchError, fetch};
 use super::jwks::{JwksError, KeySet};
 use super::settings::{Issuer, Jwks};
 use super::token::{Grant, MAX_TOKEN};
-use crate::outgoing::{self, OutgoingError, reason};
+use crate::outgoing::{self, OutgoingError};
 use crate::sync;
 
 /// How far the token server's clock may be from ours, in seconds.
 const LEEWAY: f64 = 30.0;
 /// Longest name of a user.
 const MAX_SUBJECT: usize = 255;
-/// Largest set of keys that is read.
-const MAX_JWKS: usize = 1 << 20;
 /// How long fetching keys may take.
 const TIMEOUT: Duration = Duration::from_secs(10);
 /// Keys are not fetched more often than this, whatever tokens come.
@@ -46,13 +45,8 @@ pub enum KeysError {
         cause: std::io::Error,
     },
     /// The token server does not give them.
-    #[error("{url}: {reason}")]
-    Fetch {
-        /// Where.
-        url: String,
-        /// Why.
-        reason: String,
-    },
+    #[error(transparent)]
+    Fetch(#[from] FetchError),
     /// What came is no set of keys.
     #[error("{from}: {cause}")]
     Jwks {
@@ -127,13 +121,6 @@ struct Claims {
     nbf: Option<f64>,
     #[serde(default)]
     access: Option<Vec<Grant>>,
-}
-
-/// An OpenID provider's description of itself.
-#[derive(Deserialize)]
-struct Discovery {
-    issuer: String,
-    jwks_uri: String,
 }
 
 #[derive(Deserialize)]
@@ -296,10 +283,10 @@ impl Verifier {
                 let file = path.clone();
                 sync::blocking(move || read(&file)).await?
             }
-            Source::Url(url, client) => parse(&fetched(url, client).await?, url)?,
+            Source::Url(url, client) => parse(&fetch(url, client).await?, url)?,
             Source::Discovered(client) => {
-                let url = self.discovered(client).await?;
-                parse(&fetched(&url, client).await?, &url)?
+                let url = Discovery::of(&self.issuer, client).await?.keys()?;
+                parse(&fetch(url.as_str(), client).await?, url.as_str())?
             }
         };
         let count = set.len();
@@ -311,29 +298,6 @@ impl Verifier {
         };
         tracing::debug!(count, "keys for tokens read");
         Ok(count)
-    }
-
-    /// Where the issuer says that its keys are.
-    async fn discovered(&self, client: &reqwest::Client) -> Result<String, KeysError> {
-        let issuer = self.issuer.trim_end_matches('/');
-        let url = format!("{issuer}/.well-known/openid-configuration");
-        let json = fetched(&url, client).await?;
-        let wrong = |reason: &str| KeysError::Fetch {
-            url: url.clone(),
-            reason: reason.to_owned(),
-        };
-        let document: Discovery = serde_json::from_slice(&json)
-            .map_err(|_| wrong("it is no description of an OpenID provider"))?;
-        if document.issuer != self.issuer {
-            return Err(wrong("it describes another issuer"));
-        }
-        let keys = reqwest::Url::parse(&document.jwks_uri);
-        let keys = keys.map_err(|_| wrong("its jwks_uri is no URL"))?;
-        match keys.scheme() {
-            "https" => Ok(keys.into()),
-            "http" if outgoing::is_here(&keys) => Ok(keys.into()),
-            _ => Err(wrong("its jwks_uri is not https")),
-        }
     }
 
     fn check(&self, token: &str, keys: &KeySet, now: i64) -> Result<Verified, Refused> {
@@ -415,29 +379,6 @@ fn parse(json: &[u8], from: &str) -> Result<KeySet, KeysError> {
         from: from.to_owned(),
         cause,
     })
-}
-
-async fn fetched(url: &str, client: &reqwest::Client) -> Result<Vec<u8>, KeysError> {
-    fetch(url, client).await.map_err(|reason| KeysError::Fetch {
-        url: url.to_owned(),
-        reason,
-    })
-}
-
-/// What is at a URL, of a size that a set of keys can have.
-async fn fetch(url: &str, client: &reqwest::Client) -> Result<Vec<u8>, String> {
-    let mut answer = client.get(url).send().await.map_err(|e| reason(&e))?;
-    if answer.status() != reqwest::StatusCode::OK {
-        return Err(format!("it answered {}", answer.status()));
-    }
-    let mut json = Vec::new();
-    while let Some(chunk) = answer.chunk().await.map_err(|e| reason(&e))? {
-        if json.len() + chunk.len() > MAX_JWKS {
-            return Err("it is too large for a set of keys".to_owned());
-        }
-        json.extend_from_slice(&chunk);
-    }
-    Ok(json)
 }
 
 #[cfg(test)]

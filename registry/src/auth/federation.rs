@@ -26,8 +26,21 @@ pub struct Federation {
     pub name: String,
     /// The provider, as its tokens say (`iss`); its keys are found from there.
     pub issuer: String,
-    /// Whom tokens must be for (`aud`).
+    /// Whom tokens must be for (`aud`); who logs in with a browser has one for `client_id`.
+    #[serde(default)]
     pub audience: String,
+    /// Who this registry is to the provider: people log in there with a browser.
+    #[serde(default)]
+    pub client_id: Option<String>,
+    /// The file with the secret that proves it, when there is one.
+    #[serde(default)]
+    pub client_secret_file: Option<PathBuf>,
+    /// What is asked for beside `openid`.
+    #[serde(default)]
+    pub scopes: Vec<String>,
+    /// What the page calls the provider; its name without.
+    #[serde(default)]
+    pub title: Option<String>,
     /// Its keys, when they are not where the provider says: a file or a URL.
     #[serde(default)]
     pub jwks: Option<String>,
@@ -77,7 +90,24 @@ impl Federation {
         if self.name.is_empty() || self.name.len() > 64 || !self.name.bytes().all(fine) {
             return Err("name: 1 to 64 letters, digits, dots, dashes and underscores".into());
         }
-        if self.audience.is_empty() {
+        match &self.client_id {
+            None if self.client_secret_file.is_some() => {
+                return Err("client_secret_file: there is no client_id that it is for".into());
+            }
+            None if !self.scopes.is_empty() || self.title.is_some() => {
+                return Err("scopes and title are for logins with a browser: set client_id".into());
+            }
+            Some(id) if id.is_empty() => return Err("client_id is empty".into()),
+            Some(id) if !self.audience.is_empty() && self.audience != *id => {
+                return Err(format!(
+                    "client_id {id} and audience {} differ: whoever logs in with a browser has a \
+                     token for client_id; make a second [[oidc]] of the other",
+                    self.audience
+                ));
+            }
+            _ => {}
+        }
+        if self.audience().is_empty() {
             return Err("audience: whom tokens are for; any service's token would do else".into());
         }
         if self.claims.is_empty() && self.groups_claim.is_none() {
@@ -93,13 +123,36 @@ impl Federation {
         Ok(())
     }
 
+    /// Whom tokens must be for.
+    pub(super) fn audience(&self) -> &str {
+        match &self.client_id {
+            Some(id) => id,
+            None => &self.audience,
+        }
+    }
+
+    /// The person that claims name who logged in with a browser, if they fit.
+    pub(super) fn person(&self, claims: &Map<String, Value>) -> Option<User> {
+        let user = self.user(claims)?;
+        let proof = Proof::Browser(self.name.as_str().into());
+        Some(User::new(user.to_string(), user.groups().to_vec(), proof))
+    }
+
+    /// Whether what the rule asks of an address holds: one that nobody looked at is anybody's.
+    fn trusts_address(&self, claims: &Map<String, Value>) -> bool {
+        let in_name = self.user.as_ref().is_some_and(|t| t.contains("{email}"));
+        let asks = in_name || self.claims.contains_key("email");
+        let verified = claims.get("email_verified");
+        !asks || !verified.is_some_and(|v| matches!(texts(v).as_slice(), [no] if no == "false"))
+    }
+
     /// Whom claims name, if they fit.
     pub(super) fn user(&self, claims: &Map<String, Value>) -> Option<User> {
         let fits = |(name, patterns): (&String, &OneOf)| {
             let values = claims.get(name).map(texts).unwrap_or_default();
             values.iter().any(|value| patterns.fits(value))
         };
-        if !self.claims.iter().all(fits) {
+        if !self.claims.iter().all(fits) || !self.trusts_address(claims) {
             return None;
         }
         let name = match &self.user {
@@ -247,5 +300,44 @@ mod tests {
             assert!(why.contains(message), "{why}");
         }
         assert_eq!(federation("claims = { sub = \"a\" }").check(), Ok(()));
+    }
+
+    #[test]
+    fn rules_for_browsers_are_for_one_client() {
+        let rule = |text: &str| -> Federation {
+            let base =
+                "name = \"idp\"\nissuer = \"https://idp.example\"\nclaims = { sub = \"*\" }\n";
+            toml::from_str(&format!("{base}{text}")).unwrap()
+        };
+        for (text, message) in [
+            ("", "audience: whom"),
+            ("client_id = \"\"", "client_id is empty"),
+            ("client_id = \"a\"\naudience = \"b\"", "a second [[oidc]]"),
+            (
+                "audience = \"a\"\nclient_secret_file = \"/x\"",
+                "no client_id",
+            ),
+            ("audience = \"a\"\nscopes = [\"email\"]", "set client_id"),
+            ("audience = \"a\"\ntitle = \"A\"", "set client_id"),
+        ] {
+            let why = rule(text).check().unwrap_err();
+            assert!(why.contains(message), "{text}: {why}");
+        }
+        for good in ["client_id = \"a\"", "client_id = \"a\"\naudience = \"a\""] {
+            assert_eq!(rule(good).check(), Ok(()));
+            assert_eq!(rule(good).audience(), "a");
+        }
+        // An address that nobody looked at is anybody's.
+        let by_address = rule("client_id = \"a\"\nuser = \"{email}\"");
+        let user = |verified: Value| {
+            let claims = json!({"sub": "1", "email": "a@b.example", "email_verified": verified});
+            let person = by_address.person(claims.as_object().unwrap())?;
+            assert!(person.proof().is_personal());
+            Some(person.to_string())
+        };
+        assert_eq!(user(json!(true)).as_deref(), Some("a@b.example"));
+        assert_eq!(user(json!(null)).as_deref(), Some("a@b.example"));
+        assert_eq!(user(json!(false)), None);
+        assert_eq!(user(json!("false")), None);
     }
 }

@@ -4,8 +4,7 @@ use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, RwLock};
 
-use sha2::{Digest as _, Sha256};
-
+use super::census::Census;
 use super::external::KeysError;
 use super::gate_error::AuthError;
 use super::header::{bearer, is_empty, quoted};
@@ -16,7 +15,6 @@ use super::refresh;
 use super::rules::{Access, Reach, Rules};
 use super::settings::{Jwks, Login, Settings};
 use super::token::{self, Grant, Subject};
-use super::users::Users;
 use crate::clock::now;
 use crate::limits::network;
 use crate::sync;
@@ -31,13 +29,15 @@ pub struct Auth {
     /// Where the key for tokens of ours is.
     data_dir: PathBuf,
     state: RwLock<Arc<State>>,
+    /// Who came and went.
+    pub(super) census: Census,
 }
 
 /// All of it at one moment.
 #[derive(Debug)]
-struct State {
+pub(super) struct State {
     settings: Settings,
-    method: Method,
+    pub(super) method: Method,
 }
 
 impl Auth {
@@ -54,10 +54,11 @@ impl Auth {
                 settings: settings.clone(),
                 method,
             })),
+            census: Census::default(),
         }))
     }
 
-    fn state(&self) -> Arc<State> {
+    pub(super) fn state(&self) -> Arc<State> {
         Arc::clone(&sync::read(&self.state))
     }
 
@@ -121,7 +122,11 @@ impl Auth {
     /// [`AuthError`]; all stays as it was.
     pub async fn read_again(&self) -> Result<(), AuthError> {
         let now = self.state();
-        let method = Method::open(&now.settings.login, &self.data_dir, Some(&now.method))?;
+        let (before, data_dir) = (Arc::clone(&now), self.data_dir.clone());
+        let method = sync::blocking(move || {
+            Method::open(&before.settings.login, &data_dir, Some(&before.method))
+        })
+        .await?;
         if let Some(Method::TokenServer { verifier, .. }) = &method {
             verifier.refresh().await?;
         }
@@ -159,11 +164,6 @@ impl Auth {
             Method::TokenServer { verifier, .. } => verifier.refresh().await.map(Some),
             Method::Passwords { .. } | Method::OwnTokens { .. } => Ok(None),
         }
-    }
-
-    /// The users of the password file, where there is one.
-    fn users(&self) -> Option<Arc<Users>> {
-        self.state().method.people()?.users.clone()
     }
 
     /// Whether a token server elsewhere knows who is who.
@@ -340,25 +340,6 @@ impl Auth {
             .ok_or(BadCredentials::Wrong)
     }
 
-    /// What the password of a user is, hashed once more: it changes with it. `None` when there is
-    /// no such user here.
-    pub(crate) fn password_stamp(&self, user: &str) -> Option<[u8; 32]> {
-        let users = self.users()?;
-        users.with(|users| Some(Sha256::digest(users.hash(user)?).into()))
-    }
-
-    /// Looks at the password file again, if it was changed.
-    pub(crate) async fn follow(&self) {
-        if let Some(users) = self.users() {
-            users.follow().await;
-        }
-    }
-
-    /// Whether those who log in have a password here.
-    pub(crate) fn has_passwords(&self) -> bool {
-        self.users().is_some()
-    }
-
     /// Whether a client that asks for this service means this one.
     pub fn is_service(&self, service: &str) -> bool {
         let state = self.state();
@@ -398,13 +379,21 @@ impl Auth {
         }
     }
 
+    /// Whether somebody is a person, by what they came with.
+    pub fn is_person(&self, caller: &Authenticated) -> bool {
+        let proven = match &caller.identity {
+            Identity::User(user) => user.proof().is_personal(),
+            Identity::Anonymous => false,
+        };
+        proven && caller.granted.is_none()
+    }
+
     /// Whether somebody may do everything everywhere, and proves it by a password.
     pub fn operates(&self, caller: &Authenticated) -> bool {
         let state = self.state();
         let rules = state.method.rules();
-        // Programs come with personal tokens, and a provider's.
         let in_person = match &caller.identity {
-            Identity::User(user) => matches!(user.proof(), Proof::Password | Proof::Directory),
+            Identity::User(user) => user.proof().is_personal(),
             Identity::Anonymous => true,
         };
         in_person

@@ -20,6 +20,9 @@ pub enum AuthError {
     /// The file of personal tokens cannot be used.
     #[error(transparent)]
     Personal(#[from] PersonalError),
+    /// Reading files panicked, or was cancelled by shutdown.
+    #[error("reading what is needed to log in ended unexpectedly: {0}")]
+    Task(#[from] tokio::task::JoinError),
     /// Nobody would have to log in any more.
     #[error("nobody would have to log in any more: that needs a restart")]
     Opened,

@@ -36,6 +36,8 @@ pub enum Proof {
     Directory,
     /// A token of a provider, by the name of its `[[oidc]]`.
     Federation(Arc<str>),
+    /// A login at a provider with a browser, by the name of its `[[oidc]]`.
+    Browser(Arc<str>),
 }
 
 impl User {
@@ -96,6 +98,14 @@ impl From<&str> for User {
 }
 
 impl Proof {
+    /// Whether it shows a person: programs come with personal tokens, and a provider's.
+    pub fn is_personal(&self) -> bool {
+        match self {
+            Self::Password | Self::Directory | Self::Browser(_) => true,
+            Self::Token(_) | Self::Federation(_) => false,
+        }
+    }
+
     /// As tokens of ours have it; nothing for a password.
     pub(super) fn text(&self) -> String {
         match self {
@@ -103,6 +113,7 @@ impl Proof {
             Self::Token(id) => format!("token:{id}"),
             Self::Directory => "ldap".to_owned(),
             Self::Federation(name) => format!("oidc:{name}"),
+            Self::Browser(name) => format!("web:{name}"),
         }
     }
 
@@ -113,6 +124,7 @@ impl Proof {
             None if text == "ldap" => Some(Self::Directory),
             Some(("token", id)) => Some(Self::Token(id.into())),
             Some(("oidc", name)) => Some(Self::Federation(name.into())),
+            Some(("web", name)) => Some(Self::Browser(name.into())),
             _ => None,
         }
     }

@@ -11,7 +11,7 @@ use super::directory::Asked;
 use super::gate_error::AuthError;
 use super::header::basic;
 use super::identity::{BadCredentials, Identity, Proof, User};
-use super::personal;
+use super::personal::{Personal, is_personal};
 use super::settings;
 use super::token::Claims;
 use super::token_file::TokenFile;
@@ -23,9 +23,9 @@ use crate::clock::now;
 #[derive(Debug)]
 pub(super) struct People {
     pub(super) users: Option<Arc<Users>>,
-    tokens: Arc<TokenFile>,
-    directory: Option<Arc<Asked>>,
-    federations: Arc<Federations>,
+    pub(super) tokens: Arc<TokenFile>,
+    pub(super) directory: Option<Arc<Asked>>,
+    pub(super) federations: Arc<Federations>,
 }
 
 impl People {
@@ -87,8 +87,8 @@ impl People {
         address: IpAddr,
     ) -> Result<Identity, BadCredentials> {
         let (name, password) = basic(header).ok_or(BadCredentials::Wrong)?;
-        if password.starts_with(personal::PREFIX) {
-            return self.by_token(&name, &password).await.map(Identity::User);
+        if let Some((name, token)) = personal_token(&name, &password) {
+            return self.by_token(&name, token).await.map(Identity::User);
         }
         if !self.federations.are_none() && looks_like_one(&password) {
             return self.vouched(&password).await.map(Identity::User);
@@ -122,8 +122,18 @@ impl People {
         if token.user != name {
             return Err(BadCredentials::Wrong);
         }
-        let groups = self.groups_of(&token.user).await?;
+        let groups = self.groups_with(&token).await?;
         Ok(User::new(token.user, groups, Proof::Token(id.into())))
+    }
+
+    /// The groups of whoever has a token, who can still log in.
+    async fn groups_with(&self, token: &Personal) -> Result<Vec<String>, BadCredentials> {
+        match &token.provider {
+            None => self.groups_of(&token.user).await,
+            // What the provider said last; it is not asked without the user.
+            Some(name) if self.federations.provider(name).is_some() => Ok(token.groups.clone()),
+            Some(_) => Err(BadCredentials::Wrong),
+        }
     }
 
     /// The groups that the directory knows of a user who can still log in.
@@ -161,7 +171,7 @@ impl People {
                 self.tokens.follow().await;
                 match self.tokens.get(id) {
                     Some(token) if token.user == claims.sub => {
-                        self.groups_of(&claims.sub).await.is_ok()
+                        self.groups_with(&token).await.is_ok()
                     }
                     _ => false,
                 }
@@ -172,10 +182,22 @@ impl People {
                 None => false,
             },
             Proof::Federation(name) => self.federations.knows(name),
+            Proof::Browser(name) => self.federations.provider(name).is_some(),
         };
         let user = || User::new(claims.sub.clone(), claims.groups.clone(), proof);
         there.then(|| Identity::User(user()))
     }
+}
+
+/// The user and the personal token that a name and a password are. A name with a colon in it, as
+/// providers' users have one, comes as two: what is before it, and the rest with the password.
+fn personal_token<'p>(name: &str, password: &'p str) -> Option<(String, &'p str)> {
+    if is_personal(password) {
+        return Some((name.to_owned(), password));
+    }
+    let (rest, token) = password.rsplit_once(':')?;
+    let whole = || (format!("{name}:{rest}"), token);
+    is_personal(token).then(whole)
 }
 
 fn fingerprint(header: &str) -> [u8; 32] {

@@ -14,11 +14,14 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use super::private_file;
+use crate::units;
 
 /// What every token begins with, so that one that leaked is known for what it is.
-pub(super) const PREFIX: &str = "rrt_";
+const PREFIX: &str = "rrt_";
 /// Longest note.
 const MAX_NOTE: usize = 200;
+/// Tokens of one user.
+const MOST: usize = 1000;
 
 /// Why tokens cannot be read or changed.
 #[derive(Debug, thiserror::Error)]
@@ -48,6 +51,15 @@ pub enum PersonalError {
     /// The system has no randomness.
     #[error("no randomness for a new token")]
     Random,
+    /// A time that is none.
+    #[error("{0}: a number and a unit, such as 90d or 12h, or never")]
+    Time(String),
+    /// A user has as many as one can have.
+    #[error("a user has at most {MOST} personal tokens; revoke some")]
+    Many,
+    /// Changing the file panicked, or was cancelled by shutdown.
+    #[error("changing the personal tokens ended unexpectedly: {0}")]
+    Task(#[from] tokio::task::JoinError),
 }
 
 /// A token, as it is kept.
@@ -66,6 +78,12 @@ pub struct Personal {
     /// What it is for, in its user's words.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub note: String,
+    /// The `[[oidc]]` that vouched for the user, when they logged in there to make it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub provider: Option<String>,
+    /// The groups that the user was in when last seen there.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub groups: Vec<String>,
 }
 
 /// All tokens of a file, by ID.
@@ -82,6 +100,10 @@ pub struct Wanted {
     pub expires: Option<i64>,
     /// What it is for.
     pub note: String,
+    /// The `[[oidc]]` that vouches for the user.
+    pub provider: Option<String>,
+    /// The groups that it names.
+    pub groups: Vec<String>,
 }
 
 impl Tokens {
@@ -125,10 +147,14 @@ impl Tokens {
     /// A new token from `now` on: its text, which is not kept.
     ///
     /// # Errors
-    /// [`PersonalError::Note`], [`PersonalError::Random`].
+    /// [`PersonalError::Note`], [`PersonalError::Many`], [`PersonalError::Random`].
     pub fn add(&mut self, wanted: Wanted, now: i64) -> Result<String, PersonalError> {
         if wanted.note.len() > MAX_NOTE || wanted.note.chars().any(char::is_control) {
             return Err(PersonalError::Note);
+        }
+        let own = self.0.values().filter(|token| token.user == wanted.user);
+        if own.count() >= MOST {
+            return Err(PersonalError::Many);
         }
         let mut secret = [0; 32];
         let filled = SystemRandom::new().fill(&mut secret);
@@ -143,6 +169,8 @@ impl Tokens {
             created: now,
             expires: wanted.expires,
             note: wanted.note,
+            provider: wanted.provider,
+            groups: wanted.groups,
         };
         self.0.insert(id, kept);
         Ok(token)
@@ -155,6 +183,19 @@ impl Tokens {
     pub fn revoke(&mut self, id: &str) -> Result<Personal, PersonalError> {
         let gone = self.0.remove(id);
         gone.ok_or_else(|| PersonalError::Unknown(id.to_owned()))
+    }
+
+    /// Gives tokens of a provider's user the groups that they are in now; whether any had others.
+    pub(super) fn regroup(&mut self, provider: &str, user: &str, groups: &[String]) -> bool {
+        let mut any = false;
+        for token in self.0.values_mut() {
+            let theirs = token.user == user && token.provider.as_deref() == Some(provider);
+            if theirs && token.groups != groups {
+                token.groups = groups.to_vec();
+                any = true;
+            }
+        }
+        any
     }
 
     /// All of them, by ID.
@@ -176,6 +217,26 @@ impl Tokens {
         let known = hash(secret) == token.hash;
         (known && self.get(id, now).is_some()).then_some((id, token))
     }
+}
+
+/// When a token ends that is made now, of a time as people write it: `90d`, or `never`.
+///
+/// # Errors
+/// [`PersonalError::Time`].
+pub fn end(text: &str, now: i64) -> Result<Option<i64>, PersonalError> {
+    if text == "never" {
+        return Ok(None);
+    }
+    let time = units::duration(text).filter(|time| !time.is_zero());
+    let seconds = time.and_then(|time| i64::try_from(time.as_secs()).ok());
+    let end = seconds.and_then(|seconds| now.checked_add(seconds));
+    let wrong = || PersonalError::Time(text.to_owned());
+    end.map(Some).ok_or_else(wrong)
+}
+
+/// Whether a password has the form of a personal token.
+pub(crate) fn is_personal(password: &str) -> bool {
+    password.starts_with(PREFIX)
 }
 
 fn hash(secret: &str) -> String {

@@ -1,12 +1,12 @@
 //! Who is logged in with a browser.
 //!
-//! A browser has a cookie with a random value. It stands for a user from the moment when a
-//! password was right, and never does the value from before that: one that somebody else planted
+//! A browser has a cookie with a random value. It stands for a user from the moment when they
+//! proved who they are, and never does the value from before that: one that somebody else planted
 //! is worth nothing. What forms send along with it is made of the value and a key of this process,
 //! so that only pages of this registry have it. All is forgotten when the process ends.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex};
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use base64::Engine;
@@ -15,6 +15,8 @@ use ring::hmac;
 use ring::rand::{SecureRandom, SystemRandom};
 use sha2::{Digest as _, Sha256};
 
+use super::identity::User;
+use super::logins::{Begun, Logins};
 use crate::sync::lock;
 
 /// How long somebody stays logged in.
@@ -55,9 +57,9 @@ impl Visit {
 /// Somebody who is logged in.
 #[derive(Clone, Debug)]
 struct Session {
-    user: Arc<str>,
-    /// What the user's password was then, hashed: another ends the session.
-    password: [u8; 32],
+    user: User,
+    /// What the user's password was then, hashed, where we know it: another ends the session.
+    password: Option<[u8; 32]>,
     begun: Instant,
 }
 
@@ -67,6 +69,8 @@ pub struct Sessions {
     key: hmac::Key,
     random: SystemRandom,
     open: Mutex<HashMap<[u8; 32], Session>>,
+    /// Who is on the way to a provider.
+    logins: Logins,
 }
 
 /// There is no randomness to be had.
@@ -86,6 +90,7 @@ impl Sessions {
             key,
             random,
             open: Mutex::default(),
+            logins: Logins::default(),
         })
     }
 
@@ -99,11 +104,12 @@ impl Sessions {
         Ok(Visit(URL_SAFE_NO_PAD.encode(bytes)))
     }
 
-    /// Logs a user in, whose password is `password`, hashed: the value of the browser from now on.
+    /// Logs a user in, whose password is `password`, hashed, when it is known here: the value of
+    /// the browser from now on.
     ///
     /// # Errors
     /// [`NoRandomness`].
-    pub fn begin(&self, user: Arc<str>, password: [u8; 32]) -> Result<Visit, NoRandomness> {
+    pub fn begin(&self, user: User, password: Option<[u8; 32]>) -> Result<Visit, NoRandomness> {
         let visit = self.visit()?;
         let mut open = lock(&self.open);
         if open.len() >= MOST {
@@ -125,21 +131,31 @@ impl Sessions {
         Ok(visit)
     }
 
-    /// Who is logged in with a value, if their password is still the same: `password` tells what
-    /// that of a user is now, hashed.
-    pub fn user(
-        &self,
-        visit: &Visit,
-        password: impl FnOnce(&str) -> Option<[u8; 32]>,
-    ) -> Option<Arc<str>> {
+    /// Who was logged in with a value, and what their password was then, hashed. Whether they still
+    /// may be is for others to say.
+    pub fn user(&self, visit: &Visit) -> Option<(User, Option<[u8; 32]>)> {
         let key = visit.fingerprint();
-        let session = lock(&self.open).get(&key).cloned()?;
-        let good =
-            session.begun.elapsed() < LIFETIME && password(&session.user) == Some(session.password);
-        if !good {
-            lock(&self.open).remove(&key);
+        let mut open = lock(&self.open);
+        let session = open.get(&key)?;
+        if session.begun.elapsed() >= LIFETIME {
+            open.remove(&key);
+            return None;
         }
-        good.then_some(session.user)
+        Some((session.user.clone(), session.password))
+    }
+
+    /// Begins a login at a provider for the browser of a value; it goes on to `next` afterwards.
+    ///
+    /// # Errors
+    /// [`NoRandomness`].
+    pub fn leave(&self, visit: &Visit, provider: &str, next: &str) -> Result<Begun, NoRandomness> {
+        let begun = self.logins.begin(visit.fingerprint(), provider, next);
+        begun.ok_or(NoRandomness)
+    }
+
+    /// The login that a browser comes back from, which is over then.
+    pub fn arrive(&self, visit: &Visit, state: &str) -> Option<Begun> {
+        self.logins.end(visit.fingerprint(), state)
     }
 
     /// Logs out whoever has a value.
@@ -165,22 +181,27 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_session_lasts_as_long_as_the_password() {
+    fn a_session_is_its_own_value_s_until_it_ends() {
         let sessions = Sessions::new().unwrap();
         let planted = sessions.visit().unwrap();
-        let visit = sessions.begin("alice".into(), [1; 32]).unwrap();
+        let visit = sessions.begin("alice".into(), Some([1; 32])).unwrap();
         assert_ne!(planted, visit);
-        let user = |visit: &Visit, password| sessions.user(visit, |_| password);
-        assert_eq!(user(&planted, Some([1; 32])), None);
-        assert_eq!(user(&visit, Some([1; 32])).as_deref(), Some("alice"));
-        // Another password, and the old one once more: it is over.
-        assert_eq!(user(&visit, Some([2; 32])), None);
-        assert_eq!(user(&visit, Some([1; 32])), None);
-        let visit = sessions.begin("alice".into(), [1; 32]).unwrap();
-        assert_eq!(user(&visit, None), None);
-        let visit = sessions.begin("alice".into(), [1; 32]).unwrap();
+        assert_eq!(sessions.user(&planted), None);
+        let (user, password) = sessions.user(&visit).unwrap();
+        assert_eq!((&*user, password), ("alice", Some([1; 32])));
         sessions.end(&visit);
-        assert_eq!(user(&visit, Some([1; 32])), None);
+        assert_eq!(sessions.user(&visit), None);
+    }
+
+    #[test]
+    fn who_comes_back_is_who_left() {
+        let sessions = Sessions::new().unwrap();
+        let (one, other) = (sessions.visit().unwrap(), sessions.visit().unwrap());
+        let begun = sessions.leave(&one, "idp", "/ui/storage").unwrap();
+        assert!(sessions.arrive(&other, &begun.state).is_none());
+        let back = sessions.arrive(&one, &begun.state).unwrap();
+        assert_eq!((&*back.provider, &*back.next), ("idp", "/ui/storage"));
+        assert!(sessions.arrive(&one, &begun.state).is_none());
     }
 
     #[test]
@@ -202,7 +223,7 @@ mod tests {
     fn there_is_a_limit_to_how_many_are_logged_in() {
         let sessions = Sessions::new().unwrap();
         for _ in 0..MOST + 5 {
-            sessions.begin("alice".into(), [1; 32]).unwrap();
+            sessions.begin("alice".into(), None).unwrap();
         }
         assert_eq!(lock(&sessions.open).len(), MOST);
     }

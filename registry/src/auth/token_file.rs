@@ -72,6 +72,30 @@ impl TokenFile {
         }
     }
 
+    /// Changes the file, and knows at once what is in it then.
+    ///
+    /// # Errors
+    /// [`PersonalError`]; the file is as it was then.
+    pub(super) async fn change<T: Send + 'static>(
+        self: &Arc<Self>,
+        change: impl FnOnce(&mut Tokens) -> Result<T, PersonalError> + Send + 'static,
+    ) -> Result<T, PersonalError> {
+        let this = Arc::clone(self);
+        blocking(move || {
+            let done = Tokens::change(&this.path, change)?;
+            let fresh = Stamp::of(&this.path);
+            *write(&this.known) = Tokens::read(&this.path)?;
+            lock(&this.seen).1 = fresh;
+            Ok(done)
+        })
+        .await
+    }
+
+    /// All tokens, as they are known.
+    pub(super) fn all(&self) -> Tokens {
+        read(&self.known).clone()
+    }
+
     /// The token that a text is, by its ID, if it is good now.
     pub(super) fn find(&self, text: &str) -> Option<(String, Personal)> {
         let known = read(&self.known);

@@ -11,14 +11,23 @@ use tokio::sync::Notify;
 use tokio::task::{JoinError, JoinHandle};
 
 use super::failure::Failure;
-use crate::auth::Auth;
+use crate::auth::{Auth, Change};
 use crate::config::Settings;
+use crate::events::Noted;
 use crate::reload::{Read, Source, follow};
+use crate::service::Registry;
 use crate::sync::{blocking, lock};
 use crate::tls::Reloading;
 
 /// Settings that count at once when their file changes, beside those of `auth`.
-const AT_ONCE: [&str; 4] = ["access", "groups", "oidc", "storage.read_only"];
+const AT_ONCE: [&str; 6] = [
+    "access",
+    "groups",
+    "oidc",
+    "immutable",
+    "retention",
+    "storage.read_only",
+];
 
 /// How settings are read.
 pub(super) type ReadSettings = Arc<dyn Fn() -> Result<Settings, Failure> + Send + Sync>;
@@ -33,6 +42,7 @@ pub(super) struct Followed {
     pub(super) auth: Option<Arc<Auth>>,
     pub(super) tls: Option<Reloading>,
     pub(super) read_only: Arc<AtomicBool>,
+    pub(super) registry: Arc<Registry>,
 }
 
 /// What a task failed with, in words.
@@ -74,12 +84,18 @@ impl Followed {
             let read = move || keys(Arc::clone(&again));
             sources.push(Source::new("keys for tokens", move || auth.files(), read));
         }
+        if let Some(auth) = self.auth.clone() {
+            let (again, registry) = (Arc::clone(&auth), Arc::clone(&self.registry));
+            let read = move || told(Arc::clone(&again), Arc::clone(&registry));
+            sources.push(Source::new("people", move || auth.people_files(), read));
+        }
         if let Some(file) = self.file {
             let settings = Arc::new(Changing {
                 read: self.read,
                 now: Mutex::new(self.settings),
-                auth: self.auth,
+                auth: self.auth.clone(),
                 read_only: self.read_only,
+                registry: Arc::clone(&self.registry),
             });
             let read = move || {
                 let settings = Arc::clone(&settings);
@@ -103,6 +119,25 @@ async fn passwords(auth: Arc<Auth>) -> Read {
     Ok(any.then(|| "auth.htpasswd".to_owned()))
 }
 
+/// Notes who came and went, by whatever program: users of the file, and personal tokens.
+async fn told(auth: Arc<Auth>, registry: Arc<Registry>) -> Read {
+    let changes = auth.changed_people().await;
+    let noted: Vec<Noted> = changes.into_iter().map(noted).collect();
+    registry.note(&None, &noted).await;
+    Ok(None)
+}
+
+fn noted(change: Change) -> Noted {
+    let of = |action, user: String| Noted::new(action).with("of", user);
+    match change {
+        Change::UserAdded(user) => of("user.add", user),
+        Change::UserRemoved(user) => of("user.remove", user),
+        Change::PasswordChanged(user) => of("user.password", user),
+        Change::TokenMade(id, user) => of("token.make", user).with("token", id),
+        Change::TokenRevoked(id, user) => of("token.revoke", user).with("token", id),
+    }
+}
+
 async fn keys(auth: Arc<Auth>) -> Read {
     if auth.follows_keys() {
         auth.read_again().await.map_err(|e| e.to_string())?;
@@ -117,12 +152,19 @@ struct Changing {
     now: Mutex<Settings>,
     auth: Option<Arc<Auth>>,
     read_only: Arc<AtomicBool>,
+    registry: Arc<Registry>,
 }
 
 impl Changing {
     async fn take_up(self: Arc<Self>) -> Read {
+        let registry = Arc::clone(&self.registry);
         let done = blocking(move || self.change().map_err(|e| Failed(with_causes(&*e))));
-        done.await.map_err(|Failed(why)| why)
+        let done = done.await.map_err(|Failed(why)| why)?;
+        if let Some(what) = &done {
+            let noted = Noted::new("settings.reload").with("settings", what.as_str());
+            registry.note(&None, &[noted]).await;
+        }
+        Ok(done)
     }
 
     /// Takes up what counts at once, and says what else was changed.
@@ -133,9 +175,13 @@ impl Changing {
         if changed.is_empty() {
             return Ok(None);
         }
+        let policy = config.policy;
+        let rules = self.registry.policy();
+        let rules = rules.with_rules(policy.immutable, policy.retention)?;
         if let Some(auth) = &self.auth {
             auth.change(&config.auth)?;
         }
+        self.registry.take_rules(rules);
         self.read_only.store(config.read_only, Relaxed);
         *lock(&self.now) = settings;
         let logs_in = self.auth.is_some();

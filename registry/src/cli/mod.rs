@@ -14,6 +14,7 @@ mod imported;
 mod inspect;
 mod ls;
 mod operate;
+mod replicate;
 mod restore;
 mod rm;
 mod serve;
@@ -69,6 +70,7 @@ enum Command {
     Restore(restore::Restore),
     ImportDistribution(import_distribution::ImportDistribution),
     Warm(warm::Warm),
+    Replicate(replicate::Replicate),
     Config(config::Config),
     Health(health::Health),
     Version(version::Version),
@@ -105,6 +107,7 @@ pub fn main() -> ExitCode {
         Command::Export(options) => export::run(options),
         Command::Import(options) => import::run(options),
         Command::Warm(options) => warm::run(options),
+        Command::Replicate(options) => replicate::run(options),
         Command::Backup(options) => backup::run(options),
         Command::Restore(options) => restore::run(options),
         Command::Config(options) => config::run(&options),

@@ -54,7 +54,7 @@ impl Operator {
             }
             let policy = self.config.policy.clone();
             let registry = Arc::new(Registry::with_policy(&self.data_dir, policy).await?);
-            let answer = operate(&registry, operation).await;
+            let answer = operate(&registry, operation, &None).await;
             registry.close().await;
             Ok(answer?)
         })?;

@@ -24,6 +24,7 @@ use crate::events::Subscribers;
 use crate::http::{Api, operators_router, router};
 use crate::metrics::Metrics;
 use crate::mirror::Mirror;
+use crate::replication::Replication;
 use crate::server::{Patience, Server};
 use crate::service::{CollectOptions, Registry};
 use crate::tls::Reloading;
@@ -132,7 +133,7 @@ async fn serve(
 ) -> Result<(), Failure> {
     let tls = config.tls.clone().map(Reloading::new).transpose()?;
     let node = node(&config.addr);
-    let subscribers = Subscribers::with_audit(&config.webhooks, node, config.audit.is_some());
+    let subscribers = Subscribers::with_activity(&config.webhooks, node, config.audit.is_some());
     let registry = Registry::with_policy(data_dir, config.policy.clone()).await?;
     let registry = Arc::new(registry.telling(subscribers));
     let deliveries = Deliveries::start(&registry).await?;
@@ -141,8 +142,12 @@ async fn serve(
         None => None,
     };
     let mirror = Mirror::open(&config.mirror, &registry).await?;
+    let read_only = Arc::new(AtomicBool::new(config.read_only));
+    let replication =
+        Replication::start(&config.replicate, &registry, mirror.as_ref(), &read_only).await?;
     let auth = Auth::open(&config.auth, data_dir)?.map(Arc::new);
     if let Some(auth) = auth.clone() {
+        auth.changed_people().await;
         // The token server may start later than we do.
         tokio::spawn(async move {
             if let Err(e) = auth.reload_keys().await {
@@ -166,10 +171,10 @@ async fn serve(
         Arc::clone(&registry),
         Arc::clone(&metrics),
         mirror.clone(),
+        Arc::clone(&replication),
         // Sent or dropped, it is the end.
         async { closing.await.unwrap_or_default() },
     )?;
-    let read_only = Arc::new(AtomicBool::new(config.read_only));
     let mut tasks = chores(&config, &registry, &metrics, &read_only);
     let followed = Followed {
         file: options.settings.config.clone(),
@@ -178,6 +183,7 @@ async fn serve(
         auth: auth.clone(),
         tls,
         read_only: Arc::clone(&read_only),
+        registry: Arc::clone(&registry),
     };
     tasks.extend(followed.follow(config.reload)?);
     tasks.extend(operators);
@@ -204,8 +210,10 @@ async fn serve(
     };
     let api = Api::new(Arc::clone(&registry), auth, metrics, &config)
         .read_only_when(read_only)
-        .mirroring(mirror);
+        .mirroring(mirror)
+        .replicating(Arc::clone(&replication));
     server.run(router(api), stop, config.drain).await;
+    replication.stop().await;
     let drained = stopped_at.await.map_or(Duration::ZERO, |at| at.elapsed());
     deliveries.stop(config.drain.saturating_sub(drained)).await;
     if let Some(audit) = audit {
@@ -481,7 +489,7 @@ fn collect(
                 dry_run: false,
                 every_file: false,
             };
-            let done = control::collect(&registry, &metrics, options).await;
+            let done = control::collect(&registry, &metrics, options, &None).await;
             if let Ok(done) = &done
                 && done.suspect_count > 0
             {

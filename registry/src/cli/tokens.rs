@@ -1,7 +1,6 @@
 //! `rregistry user token`, `tokens` and `revoke`
 
 use std::path::PathBuf;
-use std::time::Duration;
 
 use clap::Args;
 
@@ -9,10 +8,9 @@ use super::failure::{Failure, err, out};
 use super::settings::{Settings, data_dir};
 use crate::auth::directory;
 use crate::auth::htpasswd::Htpasswd;
-use crate::auth::personal::{Tokens, Wanted};
+use crate::auth::personal::{Tokens, Wanted, end};
 use crate::auth::settings::{Login, Users};
 use crate::clock::now;
-use crate::units;
 
 /// Make a personal token for a user: a password for one program, which can be revoked alone.
 ///
@@ -72,22 +70,6 @@ fn users(settings: &Settings) -> Result<(Users, PathBuf), Failure> {
     Ok((users, file))
 }
 
-/// When a token ends that is made now.
-fn end(text: &str, now: i64) -> Result<Option<i64>, Failure> {
-    if text == "never" {
-        return Ok(None);
-    }
-    let time: Option<Duration> = units::duration(text).filter(|time| !time.is_zero());
-    let seconds = time.and_then(|time| i64::try_from(time.as_secs()).ok());
-    match seconds.and_then(|seconds| now.checked_add(seconds)) {
-        Some(end) => Ok(Some(end)),
-        None => {
-            let wanted = "a number and a unit, such as 90d or 12h, or never";
-            Err(format!("--expires {text}: {wanted}").into())
-        }
-    }
-}
-
 /// Whether there is a user of this name.
 fn is_known(users: &Users, name: &str) -> Result<bool, Failure> {
     if let Some(file) = &users.htpasswd
@@ -114,8 +96,9 @@ pub(super) fn add(options: &Token) -> Result<(), Failure> {
     let now = now();
     let wanted = Wanted {
         user: name.clone(),
-        expires: end(&options.expires, now)?,
+        expires: end(&options.expires, now).map_err(|e| format!("--expires {e}"))?,
         note: options.note.clone(),
+        ..Wanted::default()
     };
     let token = Tokens::change(&file, |tokens| tokens.add(wanted, now))?;
     err("This token is shown once; `rregistry user tokens` lists it by its ID.\n");

@@ -1,11 +1,12 @@
 //! `rregistry usage`
 
-use std::fmt::Write;
+use std::cmp::Reverse;
 
 use clap::{Args, ValueEnum};
 
 use super::failure::{Failure, out};
 use super::settings::{Settings, data_dir};
+use super::table::table;
 use crate::control::request_usage;
 use crate::service::{Registry, UsageReport};
 use crate::units::show_size;
@@ -22,11 +23,30 @@ pub(super) struct Usage {
     /// How to show it.
     #[arg(long, value_enum, default_value_t = Format::Text)]
     format: Format,
+
+    /// What repositories are sorted by.
+    #[arg(long, value_enum, default_value_t = By::Name)]
+    sort: By,
+
+    /// From the last to the first.
+    #[arg(long, short)]
+    reverse: bool,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum By {
+    /// Names from a to z.
+    Name,
+    /// The largest first.
+    Size,
+    /// What is nearest to its limit first.
+    Used,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
 enum Format {
-    /// Lines for people.
+    /// A table for people.
+    #[value(alias = "table")]
     Text,
     /// One JSON object, sizes in bytes.
     Json,
@@ -52,32 +72,94 @@ pub(super) fn run(options: Usage) -> Result<(), Failure> {
         Ok(usage)
     })?;
     match options.format {
-        Format::Text => out(&text(&usage)),
+        Format::Text => out(&text(&usage, options.sort, options.reverse)),
         Format::Json => out(&format!("{}\n", serde_json::to_string_pretty(&usage)?)),
     }
 }
 
-fn text(usage: &UsageReport) -> String {
-    let mut text = String::new();
-    let mut line = |name: &str, bytes: u64, quota: Option<u64>| {
-        // Writing to a String cannot fail.
-        let _ = match quota {
-            Some(quota) => writeln!(
-                text,
-                "{:>12} of {:>12}  {name}",
-                show_size(bytes),
-                show_size(quota)
-            ),
-            None => writeln!(text, "{:>12} {:>15}  {name}", show_size(bytes), ""),
+/// A line of the table: what, how much, and how much it may be.
+struct Line {
+    what: String,
+    bytes: u64,
+    limit: Option<u64>,
+}
+
+impl Line {
+    /// How much of its limit is used, in parts of a thousand.
+    fn used(&self) -> Option<u64> {
+        let limit = self.limit?.max(1);
+        let used = u128::from(self.bytes) * 1000 / u128::from(limit);
+        Some(u64::try_from(used).unwrap_or(u64::MAX))
+    }
+
+    fn cells(&self) -> Vec<String> {
+        let limit = self.limit.map_or_else(|| "-".to_owned(), show_size);
+        let used = self.used().map_or_else(
+            || "-".to_owned(),
+            |used| format!("{}.{} %", used / 10, used % 10),
+        );
+        vec![self.what.clone(), show_size(self.bytes), limit, used]
+    }
+}
+
+/// The table: repositories in the wanted order, then what is of many of them, then all.
+fn text(usage: &UsageReport, sort: By, reverse: bool) -> String {
+    let line = |what: String, bytes, limit| Line { what, bytes, limit };
+    let repositories = usage.repositories.iter();
+    let mut lines: Vec<Line> = repositories
+        .map(|one| line(one.name.clone(), one.bytes, one.quota))
+        .collect();
+    match sort {
+        By::Name => lines.sort_by(|a, b| a.what.cmp(&b.what)),
+        By::Size => lines.sort_by_key(|line| Reverse(line.bytes)),
+        By::Used => lines.sort_by_key(|line| Reverse(line.used())),
+    }
+    if reverse {
+        lines.reverse();
+    }
+    let together = usage.together.iter();
+    lines.extend(together.map(|rule| {
+        let what = format!("{} together", rule.repository);
+        line(what, rule.bytes, Some(rule.quota))
+    }));
+    lines.push(line("stored in all".to_owned(), usage.bytes, usage.quota));
+    let rows: Vec<Vec<String>> = lines.iter().map(Line::cells).collect();
+    table(&["REPOSITORY", "SIZE", "LIMIT", "USED"], &rows)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_table_is_sorted_and_says_how_much_is_left() {
+        let usage: UsageReport = serde_json::from_value(serde_json::json!({
+            "bytes": 4096,
+            "quota": null,
+            "repositories": [
+                {"name": "b", "bytes": 2048, "quota": 3072},
+                {"name": "a", "bytes": 1024, "quota": 1024},
+                {"name": "c", "bytes": 3072, "quota": null},
+            ],
+            "together": [{"repository": "**", "bytes": 6144, "quota": 1 << 20}],
+        }))
+        .unwrap();
+        assert_eq!(
+            text(&usage, By::Name, false),
+            "REPOSITORY     SIZE     LIMIT    USED\n\
+             a              1.0 KiB  1.0 KiB  100.0 %\n\
+             b              2.0 KiB  3.0 KiB  66.6 %\n\
+             c              3.0 KiB  -        -\n\
+             ** together    6.0 KiB  1.0 MiB  0.5 %\n\
+             stored in all  4.0 KiB  -        -\n"
+        );
+        let order = |sort, reverse| {
+            let text = text(&usage, sort, reverse);
+            let lines = text.lines().skip(1).take(3);
+            lines.map(|line| line[..1].to_owned()).collect::<String>()
         };
-    };
-    for repository in &usage.repositories {
-        line(&repository.name, repository.bytes, repository.quota);
+        assert_eq!(order(By::Size, false), "cba");
+        assert_eq!(order(By::Used, false), "abc");
+        assert_eq!(order(By::Used, true), "cba");
     }
-    for rule in &usage.together {
-        let name = format!("{} together", rule.repository);
-        line(&name, rule.bytes, Some(rule.quota));
-    }
-    line("stored in all", usage.bytes, usage.quota);
-    text
 }

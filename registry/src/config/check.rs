@@ -15,6 +15,7 @@ use crate::events::Webhook;
 use crate::mirror::settings::MirrorSettings;
 use crate::policy::Policy;
 use crate::quota::Quotas;
+use crate::replication::settings::Replicate;
 use crate::units::size;
 
 /// Certificate, key, and who may sign client certificates.
@@ -108,6 +109,8 @@ pub struct Config {
     pub webhooks: Vec<Webhook>,
     /// What is mirrored.
     pub mirror: MirrorSettings,
+    /// What is replicated.
+    pub replicate: Vec<Replicate>,
 }
 
 impl Settings {
@@ -134,6 +137,7 @@ impl Settings {
             ));
         }
         let mirror = mirroring::mirror(&self)?;
+        let replicate = mirroring::replicate(&self)?;
         Ok(Config {
             addr,
             url: self
@@ -176,6 +180,7 @@ impl Settings {
             },
             webhooks: self.lists.webhook,
             mirror,
+            replicate,
         })
     }
 

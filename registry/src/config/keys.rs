@@ -352,6 +352,19 @@ const LISTS: &[Key] = &[
                signatures and other referrers along).",
     },
     Key {
+        name: "replicate",
+        default: "",
+        help: "Images kept the same at another registry: [[replicate]] with name, direction (push \
+               or pull), url, username, password or password_file, ca, insecure, repositories, \
+               except and tags (patterns for names where images come from), strip and prefix (what \
+               of a name is left away, and what is put before it, where they go), on_event (true \
+               for push; changes here go there at once), interval (how often both sides are \
+               compared; a rule that pulls needs it), deletes (false; tags that the rule brought \
+               go when they are gone where they came from), referrers (true; signatures and other \
+               referrers come along), mirrored (false; push what is mirrored, too), at_once (4), \
+               timeout (60s), disabled.",
+    },
+    Key {
         name: "access",
         default: "",
         help: "Who may do what: [[access]] with repository (a pattern: * within a part, ** across \
@@ -457,7 +470,10 @@ pub fn explain() -> String {
          #user = \"github:{repository}\"\n#groups = [\"ci\"]\n\
          #[http.headers]\n#Strict-Transport-Security = \"max-age=31536000\"\n\
          #[[upstream]]\n#repository = \"docker.io/**\"\n#url = \"https://registry-1.docker.io\"\n\
-         #hostless = true\n",
+         #hostless = true\n\
+         #[[replicate]]\n#name = \"standby\"\n#direction = \"push\"\n\
+         #url = \"https://standby.example.com\"\n#repositories = [\"team/**\"]\n\
+         #interval = \"24h\"\n",
     );
     out
 }

@@ -1,8 +1,11 @@
-//! The part of the settings that says what is mirrored.
+//! The part of the settings that says what is mirrored, and what replicated.
+
+use std::collections::BTreeSet;
 
 use super::error::{ConfigError, wrong};
 use super::settings::Settings;
 use crate::mirror::settings::MirrorSettings;
+use crate::replication::settings::Replicate;
 use crate::units::size;
 
 /// What is mirrored, checked.
@@ -34,4 +37,20 @@ pub(super) fn mirror(settings: &Settings) -> Result<MirrorSettings, ConfigError>
         max_age,
         pinned: settings.list("mirror.pinned")?,
     })
+}
+
+/// The rules of replication, checked.
+///
+/// # Errors
+/// [`ConfigError::Value`].
+pub(super) fn replicate(settings: &Settings) -> Result<Vec<Replicate>, ConfigError> {
+    let mut names = BTreeSet::new();
+    for rule in &settings.lists.replicate {
+        let wrong = |why: String| wrong("replicate", &rule.name, why);
+        rule.check().map_err(wrong)?;
+        if !names.insert(&rule.name) {
+            return Err(wrong("there are two of this name".to_owned()));
+        }
+    }
+    Ok(settings.lists.replicate.clone())
 }

@@ -129,7 +129,8 @@ pub(super) const OPERATING: &[Key] = &[
         name: "reload.interval",
         default: "\"1s\"",
         help: "How often it is looked at whether files were changed: certificates, keys, a token \
-               server's keys, passwords, and of this file access, groups and storage.read_only. \
+               server's keys, passwords, and of this file access, groups, oidc, immutable, \
+               retention and storage.read_only. \
                What cannot be used leaves everything as it was. \"0s\" for never: then SIGHUP \
                reads them again.",
     },
@@ -147,7 +148,10 @@ const OIDC: Key = Key {
            must say: NAME = \"PATTERN\", or a list of which one fits). Optional: user (the name, \
            with claims in braces; NAME:{sub} without it), groups (that such users are in), \
            groups_claim (the claim that names more), jwks (a file or URL of keys), ca (certificates \
-           in PEM to trust beside the system's). Such a token is a password for any user's name, \
+           in PEM to trust beside the system's). With client_id instead of audience people log in there \
+           on the page: optional are then client_secret_file, scopes (that are asked for beside \
+           openid) and title (what the page calls it); the provider has to know URL/ui/callback, \
+           where URL is that of url. Such a token is a password for any user's name, \
            and with auth.method = \"token\" POST /auth/token exchanges it (RFC 8693). The first \
            [[oidc]] that fits counts.",
 };

@@ -15,6 +15,7 @@ use crate::events::{Headers, Webhook};
 use crate::mirror::settings::Upstream;
 use crate::policy::{Immutable, Retention};
 use crate::quota::Quota;
+use crate::replication::settings::Replicate;
 use crate::units::duration;
 
 /// The lists of a file.
@@ -38,6 +39,8 @@ pub(super) struct Lists {
     pub(super) headers: Headers,
     #[serde(default)]
     pub(super) upstream: Vec<Upstream>,
+    #[serde(default)]
+    pub(super) replicate: Vec<Replicate>,
 }
 
 /// Settings as they came, before they are checked.
@@ -128,7 +131,10 @@ impl Settings {
             ("quota", ours.quota == theirs.quota),
             ("webhook", ours.webhook == theirs.webhook),
             ("oidc", ours.oidc == theirs.oidc),
+            ("upstream", ours.upstream == theirs.upstream),
             ("http.headers", ours.headers == theirs.headers),
+            ("upstream", ours.upstream == theirs.upstream),
+            ("replicate", ours.replicate == theirs.replicate),
         ];
         names.extend(
             lists

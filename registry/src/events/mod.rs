@@ -5,10 +5,14 @@
 
 mod config;
 mod happened;
+mod line;
+mod noted;
 mod render;
 mod subscribers;
 
 pub use config::{Headers, Ignore, Webhook};
 pub use happened::{Action, Happened, Origin, RequestOrigin, Target};
+pub use line::line;
+pub use noted::Noted;
 pub use render::envelope;
-pub use subscribers::{AUDIT, Notice, Subscriber, Subscribers};
+pub use subscribers::{ACTIVITY, AUDIT, Notice, Subscriber, Subscribers};

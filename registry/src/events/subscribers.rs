@@ -8,7 +8,8 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use tokio::sync::Notify;
 
 use super::config::Webhook;
-use super::happened::{Action, Happened, Origin};
+use super::happened::{Action, Happened, Origin, Target};
+use super::noted::Noted;
 use super::render::{Instance, Stamp, render};
 use crate::sync::lock;
 
@@ -24,12 +25,17 @@ pub struct Notice {
 /// What events for the audit log wait under: no webhook can have that name.
 pub const AUDIT: &str = ":audit";
 
+/// What events that people look at are told under.
+pub const ACTIVITY: &str = ":activity";
+
 /// All webhooks, and the audit log.
 #[derive(Debug)]
 pub struct Subscribers {
     all: Vec<Arc<Subscriber>>,
     /// Whether all that changes is noted; woken when something is.
     audit: Option<Notify>,
+    /// Whether it is kept for people to look at.
+    activity: bool,
     instance: Instance,
 }
 
@@ -93,14 +99,16 @@ impl Subscriber {
 impl Subscribers {
     /// The webhooks of a configuration; none when it has none. `addr` says where events come from.
     pub fn new(webhooks: &[Webhook], addr: String) -> Option<Arc<Self>> {
-        Self::with_audit(webhooks, addr, false)
+        (!webhooks.is_empty()).then(|| Self::of(webhooks, addr, false, false))
     }
 
-    /// The same; with `audit`, all that changes is told to the audit log too.
-    pub fn with_audit(webhooks: &[Webhook], addr: String, audit: bool) -> Option<Arc<Self>> {
-        if webhooks.is_empty() && !audit {
-            return None;
-        }
+    /// The same; all that changes is kept for people to look at, and with `audit` told to the
+    /// audit log too.
+    pub fn with_activity(webhooks: &[Webhook], addr: String, audit: bool) -> Option<Arc<Self>> {
+        Some(Self::of(webhooks, addr, audit, true))
+    }
+
+    fn of(webhooks: &[Webhook], addr: String, audit: bool, activity: bool) -> Arc<Self> {
         let subscriber = |webhook: &Webhook| {
             Arc::new(Subscriber {
                 name: webhook.name.as_str().into(),
@@ -112,14 +120,15 @@ impl Subscribers {
                 dropped: AtomicU64::new(0),
             })
         };
-        Some(Arc::new(Self {
+        Arc::new(Self {
             all: webhooks.iter().map(subscriber).collect(),
             audit: audit.then(Notify::new),
+            activity,
             instance: Instance {
                 addr,
                 id: uuid::Uuid::new_v4().to_string(),
             },
-        }))
+        })
     }
 
     /// Each of them.
@@ -129,7 +138,7 @@ impl Subscribers {
 
     /// Whether anybody wants to hear of this action.
     pub fn hear(&self, action: Action) -> bool {
-        let audited = self.audit.is_some() && action != Action::Pull;
+        let audited = (self.audit.is_some() || self.activity) && action != Action::Pull;
         audited || self.all.iter().any(|s| s.webhook.hears(action))
     }
 
@@ -148,14 +157,11 @@ impl Subscribers {
     pub fn notices(&self, by: &Origin, happened: &[Happened<'_>]) -> Vec<Notice> {
         let mut notices = Vec::new();
         for happened in happened {
-            if self.audit.is_some() && happened.action != Action::Pull {
-                match render(happened, by, &Stamp::new(), &self.instance, false) {
-                    Ok(event) => notices.push(Notice {
-                        webhook: AUDIT.into(),
-                        event,
-                    }),
-                    Err(e) => tracing::error!(error = %e, "an event could not be written"),
-                }
+            // Of an image that came its blobs tell nothing.
+            let shown = self.activity && !matches!(happened.target, Target::Blob { .. });
+            if (self.audit.is_some() || shown) && happened.action != Action::Pull {
+                let event = render(happened, by, &Stamp::new(), &self.instance, false);
+                self.note(&mut notices, event, shown);
             }
             self.tell(by, happened, |subscriber, event| {
                 notices.push(Notice {
@@ -165,6 +171,35 @@ impl Subscribers {
             });
         }
         notices
+    }
+
+    /// What the audit log is told, and nobody else.
+    pub fn noted(&self, by: &Origin, noted: &[Noted]) -> Vec<Notice> {
+        let mut notices = Vec::new();
+        for noted in noted {
+            self.note(&mut notices, noted.render(by), self.activity);
+        }
+        notices
+    }
+
+    fn note(
+        &self,
+        notices: &mut Vec<Notice>,
+        event: Result<String, serde_json::Error>,
+        shown: bool,
+    ) {
+        let event = match event {
+            Ok(event) => event,
+            Err(e) => {
+                tracing::error!(error = %e, "an event could not be written");
+                return;
+            }
+        };
+        let told = [(shown, ACTIVITY), (self.audit.is_some(), AUDIT)];
+        for (_, name) in told.into_iter().filter(|(told, _)| *told) {
+            let (webhook, event) = (name.into(), event.clone());
+            notices.push(Notice { webhook, event });
+        }
     }
 
     /// Queues a pull, in memory.

@@ -14,6 +14,7 @@ use crate::config::{Config, Http, Limits};
 use crate::limits::{Client, Open, Rates};
 use crate::metrics::Metrics;
 use crate::mirror::Mirror;
+use crate::replication::Replication;
 use crate::service::{Registry, UploadLimits};
 
 /// How long what nothing needs is kept where no settings say.
@@ -46,6 +47,8 @@ pub struct Api {
     read_only: Arc<AtomicBool>,
     /// Other registries that are asked for what is not here.
     pub(super) mirror: Option<Arc<Mirror>>,
+    /// Registries at which images are kept the same.
+    pub(super) replication: Option<Arc<Replication>>,
 }
 
 impl Api {
@@ -68,6 +71,7 @@ impl Api {
             front: Http::default(),
             read_only: Arc::default(),
             mirror: None,
+            replication: None,
         }
     }
 
@@ -94,6 +98,20 @@ impl Api {
     /// The same beside a mirror.
     pub fn mirroring(self, mirror: Option<Arc<Mirror>>) -> Self {
         Self { mirror, ..self }
+    }
+
+    /// The same beside replication.
+    pub fn replicating(self, replication: Arc<Replication>) -> Self {
+        Self {
+            replication: Some(replication),
+            ..self
+        }
+    }
+
+    /// Whether anything is replicated.
+    pub(super) fn has_replication(&self) -> bool {
+        let replication = self.replication.as_ref();
+        replication.is_some_and(|replication| replication.has_rules())
     }
 
     /// An API as the configuration has it.

@@ -60,13 +60,13 @@ impl Meta {
     async fn open_file(path: &Path, watch: Option<Watch>) -> Result<Self, MetaError> {
         let database = path.to_owned();
         let held = tokio::task::spawn_blocking(move || hold_shared_memory(&database)).await;
-        match held.map_err(io::Error::other).flatten() {
+        let held = match held.map_err(io::Error::other).flatten() {
             Err(e) if e.kind() == io::ErrorKind::StorageFull => {
                 return Err(MetaError::Sql(sqlx::Error::Io(e)));
             }
             // What else is wrong with the folder SQLite tells better, if it minds.
-            Ok(()) | Err(_) => {}
-        }
+            held => held.ok(),
+        };
         let options = SqliteConnectOptions::new()
             .filename(path)
             .create_if_missing(true)
@@ -84,6 +84,8 @@ impl Meta {
             .await
             .map_err(MetaError::Migrate)?;
         connection.ping().await?;
+        // It has been read: SQLite holds its memory itself.
+        drop(held);
         if let Some(watch) = &watch {
             watch(changes::all(&mut connection).await?);
             changes::record_changes(&mut connection).await?;

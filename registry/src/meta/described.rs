@@ -109,6 +109,9 @@ pub struct TagEntry {
     /// When it was last pushed.
     #[serde(with = "rfc3339")]
     pub tagged: Option<i64>,
+    /// Who pushed it, where that is known.
+    #[serde(default)]
+    pub pushed_by: Option<String>,
     /// Whether there is a signature of what it points to: cosign's tag, or a referrer of cosign's,
     /// sigstore's or notation's.
     pub signed: bool,
@@ -222,6 +225,7 @@ struct TagRow {
     key: i64,
     name: String,
     updated_at: i64,
+    actor: Option<String>,
     signed: bool,
     digest: String,
     media_type: String,
@@ -250,6 +254,7 @@ impl TagRow {
         let entry = TagEntry {
             name: self.name,
             tagged: Some(self.updated_at),
+            pushed_by: self.actor,
             signed: self.signed,
             manifest,
         };
@@ -379,7 +384,7 @@ impl Meta {
         };
         let (after_key, after_name) = query.start();
         let rows: Vec<TagRow> = sqlx::query_as(AssertSqlSafe(format!(
-            "SELECT {key} AS key, t.name, t.updated_at, {SIGNED} AS signed, {MANIFEST}
+            "SELECT {key} AS key, t.name, t.updated_at, t.actor, {SIGNED} AS signed, {MANIFEST}
              FROM {from} CROSS JOIN manifests m ON m.id = t.manifest_id
              WHERE {within} AND (?4 = '' OR instr(lower(t.name), ?4) > 0) AND ?2 IS NOT NULL
              ORDER BY {by} LIMIT ?5"

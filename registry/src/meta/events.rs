@@ -2,10 +2,11 @@
 
 use sqlx::sqlite::SqliteConnection;
 
+use super::activity::add;
 use super::database::Meta;
 use super::error::MetaError;
 use super::sql::from_sql;
-use crate::events::Notice;
+use crate::events::{ACTIVITY, Notice};
 
 /// An event that waits.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,6 +20,10 @@ pub struct QueuedEvent {
 /// Queues events, in the transaction of what they tell of.
 pub(super) async fn note(c: &mut SqliteConnection, notices: Vec<Notice>) -> Result<(), MetaError> {
     for notice in notices {
+        if &*notice.webhook == ACTIVITY {
+            add(c, &notice.event).await?;
+            continue;
+        }
         sqlx::query("INSERT INTO webhook_events (webhook, event) VALUES (?, ?)")
             .bind(notice.webhook.to_string())
             .bind(notice.event)
@@ -91,6 +96,19 @@ impl Meta {
         .bind(backlog)
         .fetch_optional(&self.readers)
         .await?)
+    }
+
+    /// Notes what is no change of images.
+    ///
+    /// # Errors
+    /// [`MetaError`].
+    pub async fn note(&self, notices: Vec<Notice>) -> Result<(), MetaError> {
+        self.writer
+            .run(
+                move |c| Box::pin(async move { note(c, notices).await }),
+                |()| {},
+            )
+            .await
     }
 
     /// How many events wait, by webhook.

@@ -4,6 +4,7 @@
 //! (concurrent pushes share the fsync), readers have a pool of their own. Every change that
 //! touches several rows is one job, and so one transaction. This layer calls nobody back.
 
+mod activity;
 mod changes;
 mod check;
 mod collect;
@@ -25,6 +26,7 @@ mod past;
 mod precondition;
 mod readers;
 mod remove;
+mod replication;
 mod retention;
 mod salvage;
 mod search;
@@ -34,6 +36,7 @@ mod unsettled;
 mod usage;
 mod writer;
 
+pub use activity::{ActivityQuery, Happening};
 pub use changes::{Admit, Watch};
 pub use check::KnownBlob;
 pub use collect::{LinkKey, StaleLink, UnusedBlob};
@@ -52,6 +55,7 @@ pub use mirrored::{Dropped, Idle};
 pub use past::TagPast;
 pub use precondition::{Listed, Precondition};
 pub use remove::Removed;
+pub use replication::{Changed, Job, Known, RuleSetup, RuleState};
 pub use retention::{Expired, TagPush};
 pub use salvage::{Health, NamedManifest, health, salvage};
 pub use search::{Place, SearchQuery};

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::database::Meta;
 use super::error::MetaError;
-use crate::name::RepositoryName;
+use crate::name::{RepositoryName, Tag};
 use crate::units::rfc3339;
 
 /// Where a tag pointed, and until when.
@@ -24,6 +24,12 @@ pub struct TagPast {
     pub until: Option<i64>,
     /// Whether the tag is there, pointing elsewhere.
     pub moved: bool,
+    /// Who had pushed it there, where that is known.
+    #[serde(default)]
+    pub pushed_by: Option<String>,
+    /// Who deleted it, where that is known.
+    #[serde(default)]
+    pub deleted_by: Option<String>,
 }
 
 impl Meta {
@@ -38,12 +44,21 @@ impl Meta {
         tag: Option<&str>,
         n: u32,
     ) -> Result<Vec<TagPast>, MetaError> {
-        type Row = (String, String, String, i64, i64, bool);
+        type Row = (
+            String,
+            String,
+            String,
+            i64,
+            i64,
+            bool,
+            Option<String>,
+            Option<String>,
+        );
         let rows: Vec<Row> = sqlx::query_as(
             "SELECT p.tag, p.digest, p.media_type, p.since, p.until, EXISTS (
                         SELECT 1 FROM repositories r
                         JOIN tags t ON t.repository_id = r.id AND t.name = p.tag
-                        WHERE r.name = ?1)
+                        WHERE r.name = ?1), p.actor, p.deleted_by
              FROM tag_past p WHERE p.repository = ?1 AND (?2 IS NULL OR p.tag = ?2)
              ORDER BY p.id DESC LIMIT ?3",
         )
@@ -52,14 +67,37 @@ impl Meta {
         .bind(n)
         .fetch_all(&self.readers)
         .await?;
-        let past = |(tag, digest, media_type, since, until, moved): Row| TagPast {
-            tag,
-            digest,
-            media_type,
-            since: Some(since),
-            until: Some(until),
-            moved,
-        };
+        let past =
+            |(tag, digest, media_type, since, until, moved, pushed_by, deleted_by): Row| TagPast {
+                tag,
+                digest,
+                media_type,
+                since: Some(since),
+                until: Some(until),
+                moved,
+                pushed_by,
+                deleted_by,
+            };
         Ok(rows.into_iter().map(past).collect())
+    }
+
+    /// Who pushed a tag, where that is known.
+    ///
+    /// # Errors
+    /// [`MetaError`].
+    pub async fn tag_pushed_by(
+        &self,
+        repository: &RepositoryName,
+        tag: &Tag,
+    ) -> Result<Option<String>, MetaError> {
+        let by: Option<Option<String>> = sqlx::query_scalar(
+            "SELECT t.actor FROM repositories r
+             JOIN tags t ON t.repository_id = r.id AND t.name = ?2 WHERE r.name = ?1",
+        )
+        .bind(repository.as_str())
+        .bind(tag.as_str())
+        .fetch_optional(&self.readers)
+        .await?;
+        Ok(by.flatten())
     }
 }

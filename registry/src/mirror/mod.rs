@@ -17,7 +17,7 @@
 //! | [`keeping`] | how much is kept, and what goes first |
 //! | [`sources`] | the upstreams, and how each is doing |
 //! | [`memory`], [`flights`] | what is remembered for a while, and work that is done once |
-//! | [`metrics`] | all of that in numbers |
+//! | [`metrics`], [`state`] | all of that in numbers, and for people |
 //! | [`error`] | why something cannot be had |
 
 mod blobs;
@@ -32,6 +32,7 @@ mod names;
 mod referrers;
 pub mod settings;
 mod sources;
+mod state;
 mod warming;
 mod whole;
 
@@ -39,5 +40,6 @@ pub use blobs::{Arriving, MirroredBlob};
 pub use error::{MirrorError, SetupError, Unavailable};
 pub use manifests::{Shown, Stale};
 pub use names::Meant;
+pub use state::{MirrorState, UpstreamState};
 pub use warming::{WarmOptions, Warmed};
 pub use whole::Mirror;

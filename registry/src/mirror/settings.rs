@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use client::config::Credentials;
 use serde::{Deserialize, Deserializer};
 
 use crate::units::duration;
@@ -116,18 +117,55 @@ impl Upstream {
     /// # Errors
     /// What is wrong, in words for people.
     pub fn check(&self) -> Result<(), String> {
-        if !self.url.starts_with("https://") && !self.url.starts_with("http://") {
-            return Err(format!(
-                "url = {:?} is no http[s]://host[:port][/prefix]",
-                self.url
-            ));
-        }
+        self.remote().check()?;
         if self.hostless && self.prefix().is_empty() {
             return Err(
                 "hostless = true needs a prefix in `repository`, such as docker.io/**: that is \
                  where names without a host are kept"
                     .to_owned(),
             );
+        }
+        Ok(())
+    }
+
+    /// The other registry, and who we are there.
+    pub fn remote(&self) -> Remote<'_> {
+        Remote {
+            url: &self.url,
+            username: self.username.as_deref(),
+            password: self.password.as_ref(),
+            password_file: self.password_file.as_deref(),
+            insecure: self.insecure,
+        }
+    }
+}
+
+/// Another registry, and who we are there.
+#[derive(Clone, Copy, Debug)]
+pub struct Remote<'r> {
+    /// Where it is: `http[s]://host[:port][/prefix]`.
+    pub url: &'r str,
+    /// The user.
+    pub username: Option<&'r str>,
+    /// The password.
+    pub password: Option<&'r Secret>,
+    /// Or the file that has it.
+    pub password_file: Option<&'r Path>,
+    /// Whether credentials may go over plain http.
+    pub insecure: bool,
+}
+
+impl Remote<'_> {
+    /// Checks that it can be asked, and that credentials go to nobody else.
+    ///
+    /// # Errors
+    /// What is wrong, in words for people.
+    pub fn check(&self) -> Result<(), String> {
+        if !self.url.starts_with("https://") && !self.url.starts_with("http://") {
+            return Err(format!(
+                "url = {:?} is no http[s]://host[:port][/prefix]",
+                self.url
+            ));
         }
         let password = self.password.is_some() || self.password_file.is_some();
         if self.password.is_some() && self.password_file.is_some() {
@@ -136,7 +174,7 @@ impl Upstream {
         if self.username.is_some() != password {
             return Err("username and a password (or password_file) go together".to_owned());
         }
-        if password && self.url.starts_with("http://") && !self.insecure && !is_local(&self.url) {
+        if password && self.url.starts_with("http://") && !self.insecure && !is_local(self.url) {
             return Err(
                 "the password would go over plain http: use https, or set insecure = true if that \
                  is meant"
@@ -146,16 +184,20 @@ impl Upstream {
         Ok(())
     }
 
-    /// The password, read from its file if it is in one.
+    /// Who we are there, the password read from its file if it is in one.
     ///
     /// # Errors
     /// When the file cannot be read.
-    pub fn secret(&self) -> std::io::Result<Option<String>> {
-        match (&self.password, &self.password_file) {
-            (Some(Secret(password)), _) => Ok(Some(password.clone())),
-            (None, Some(path)) => Ok(Some(read(path)?)),
-            (None, None) => Ok(None),
-        }
+    pub fn credentials(&self) -> std::io::Result<Option<Credentials>> {
+        let password = match (self.password, self.password_file) {
+            (Some(Secret(password)), _) => password.clone(),
+            (None, Some(path)) => read(path)?,
+            (None, None) => return Ok(None),
+        };
+        Ok(self.username.map(|username| Credentials::Basic {
+            username: username.to_owned(),
+            password,
+        }))
     }
 }
 

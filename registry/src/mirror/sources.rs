@@ -4,12 +4,12 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
-use client::config::Credentials;
 use client::upstream::{Answer, Outcome, RateLimits, UpstreamSettings};
 
 use super::error::{SetupError, Unavailable};
 use super::settings::Upstream;
 use crate::clock::now;
+use crate::outgoing::pause;
 use crate::sync::lock;
 
 /// How long an upstream that could not be reached is left alone.
@@ -38,6 +38,8 @@ struct State {
     resting: Option<(Instant, Unavailable)>,
     limit: Option<u64>,
     remaining: Option<u64>,
+    /// What it failed with last, and when.
+    failed: Option<(i64, String)>,
 }
 
 /// What happened with an upstream.
@@ -69,16 +71,12 @@ pub(super) enum Verdict<T> {
 impl Source {
     /// Prepares for an upstream, without asking it anything.
     pub(super) async fn open(settings: &Upstream) -> Result<Self, SetupError> {
-        let secret = settings.secret().map_err(|cause| SetupError::Read {
+        let credentials = settings.remote().credentials();
+        let credentials = credentials.map_err(|cause| SetupError::Read {
             url: settings.url.clone(),
             path: settings.password_file.clone().unwrap_or_default(),
             cause,
         })?;
-        let credentials = settings
-            .username
-            .clone()
-            .zip(secret)
-            .map(|(username, password)| Credentials::Basic { username, password });
         let client = client::upstream::Upstream::new(UpstreamSettings {
             url: settings.url.clone(),
             credentials,
@@ -113,6 +111,7 @@ impl Source {
             Err(e) => {
                 self.counts.failures.fetch_add(1, Relaxed);
                 let why = self.unavailable(e.to_string());
+                lock(&self.state).failed = Some((now(), why.why.clone()));
                 tracing::warn!(
                     upstream = self.settings.url,
                     "an upstream fails: {}",
@@ -141,7 +140,7 @@ impl Source {
             }
             Outcome::Limited(cause) => {
                 self.counts.limited.fetch_add(1, Relaxed);
-                let pause = pause(&limits).unwrap_or(LIMITED).min(LONGEST);
+                let pause = asked_pause(&limits).unwrap_or(LIMITED).min(LONGEST);
                 let why = Unavailable {
                     limited: true,
                     retry_after: Some(pause),
@@ -153,13 +152,15 @@ impl Source {
                     "an upstream is asked too often: {cause}"
                 );
                 state.resting = Some((Instant::now() + pause, why.clone()));
+                state.failed = Some((now(), why.why.clone()));
                 Verdict::Unavailable(why)
             }
             Outcome::Failed(cause) => {
                 self.counts.failures.fetch_add(1, Relaxed);
                 tracing::warn!(upstream = self.settings.url, "an upstream fails: {cause}");
                 let mut why = self.unavailable(cause.to_string());
-                if let Some(pause) = pause(&limits) {
+                state.failed = Some((now(), why.why.clone()));
+                if let Some(pause) = asked_pause(&limits) {
                     let pause = pause.min(LONGEST);
                     why.retry_after = Some(pause);
                     state.resting = Some((Instant::now() + pause, why.clone()));
@@ -194,6 +195,11 @@ impl Source {
         })
     }
 
+    /// What it failed with last, and when.
+    pub(super) fn last_error(&self) -> Option<(i64, String)> {
+        lock(&self.state).failed.clone()
+    }
+
     /// How many requests may be sent in a time, and how many of them are left, as it told last.
     pub(super) fn limits(&self) -> (Option<u64>, Option<u64>) {
         let state = lock(&self.state);
@@ -218,36 +224,7 @@ fn is_down(error: &client::Error) -> bool {
     )
 }
 
-/// The pause that an answer asks for: seconds, or a date (RFC 9110, section 10.2.3).
-fn pause(limits: &RateLimits) -> Option<Duration> {
-    let text = limits.retry_after.as_deref()?.trim();
-    if let Ok(seconds) = text.parse() {
-        return Some(Duration::from_secs(seconds));
-    }
-    let at = jiff::fmt::rfc2822::DateTimeParser::new()
-        .parse_timestamp(text)
-        .ok()?;
-    let left = at.as_second().saturating_sub(now());
-    Some(Duration::from_secs(u64::try_from(left).unwrap_or(0)))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn pauses_are_seconds_or_dates() {
-        let asked = |text: &str| {
-            pause(&RateLimits {
-                retry_after: Some(text.to_owned()),
-                ..RateLimits::default()
-            })
-        };
-        assert_eq!(asked("120"), Some(Duration::from_secs(120)));
-        assert_eq!(asked("Sun, 06 Nov 1994 08:49:37 GMT"), Some(Duration::ZERO));
-        let later = asked("Tue, 31 Dec 2999 23:59:59 GMT").unwrap();
-        assert!(later > LONGEST);
-        assert_eq!(asked("soon"), None);
-        assert_eq!(pause(&RateLimits::default()), None);
-    }
+/// The pause that an answer asks for.
+fn asked_pause(limits: &RateLimits) -> Option<Duration> {
+    pause(limits.retry_after.as_deref()?)
 }

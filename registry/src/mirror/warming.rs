@@ -115,7 +115,10 @@ impl Mirror {
     }
 
     /// Brings a manifest and all that it names.
-    pub(super) async fn bring(
+    ///
+    /// # Errors
+    /// Why it cannot be had, in words.
+    pub(crate) async fn bring(
         self: &Arc<Self>,
         name: &RepositoryName,
         reference: &ManifestRef,
@@ -169,7 +172,11 @@ impl Mirror {
         .boxed()
     }
 
-    async fn bring_blob(
+    /// Brings a blob, unless it is here.
+    ///
+    /// # Errors
+    /// Why it cannot be had, in words.
+    pub(crate) async fn bring_blob(
         self: &Arc<Self>,
         name: &RepositoryName,
         digest: &Digest,

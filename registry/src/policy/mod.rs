@@ -7,4 +7,4 @@ mod rules;
 
 pub use companion::{Owner, is_companion, owner};
 pub use retention::{Retention, TagAge, seconds};
-pub use rules::{Immutable, Policy};
+pub use rules::{Immutable, NoneImmutable, Policy};

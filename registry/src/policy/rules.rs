@@ -21,6 +21,11 @@ fn all() -> String {
     "**".to_owned()
 }
 
+/// No tag would be immutable any more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("no tag would be immutable any more: that needs a restart")]
+pub struct NoneImmutable;
+
 /// All rules.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Policy {
@@ -39,6 +44,26 @@ pub struct Policy {
 }
 
 impl Policy {
+    /// The same with other rules for tags.
+    ///
+    /// # Errors
+    /// [`NoneImmutable`] when none of those that kept tags in place is left: half a file of settings
+    /// says that too.
+    pub fn with_rules(
+        &self,
+        immutable: Vec<Immutable>,
+        retention: Vec<Retention>,
+    ) -> Result<Self, NoneImmutable> {
+        if immutable.is_empty() && !self.immutable.is_empty() {
+            return Err(NoneImmutable);
+        }
+        Ok(Self {
+            immutable,
+            retention,
+            ..self.clone()
+        })
+    }
+
     /// Whether a tag may neither move nor go.
     pub fn is_immutable(&self, repository: &str, tag: &str) -> bool {
         self.immutable

@@ -6,8 +6,8 @@ use oci::Digest;
 
 use super::error::ServiceError;
 use super::state::{Registry, StoredManifest};
-use crate::events::{Action, Happened, Notice, RequestOrigin, Subscribers, Target};
-use crate::meta::QueuedEvent;
+use crate::events::{Action, Happened, Noted, Notice, Origin, RequestOrigin, Subscribers, Target};
+use crate::meta::{ActivityQuery, Happening, QueuedEvent};
 use crate::name::{ManifestRef, RepositoryName};
 
 impl Registry {
@@ -99,6 +99,31 @@ impl Registry {
             let happened = blob_event(Action::Pull, repository, digest, size, None);
             subscribers.pulled(by, &happened);
         }
+    }
+
+    /// Notes what happened beside pushes and deletions; `by` is nobody when no request did it. What
+    /// cannot be noted has happened all the same, and is in the log.
+    pub async fn note(&self, by: &RequestOrigin, noted: &[Noted]) {
+        let Some(subscribers) = &self.subscribers else {
+            return;
+        };
+        let nobody = Origin::default();
+        let notices = subscribers.noted(by.as_deref().unwrap_or(&nobody), noted);
+        if notices.is_empty() {
+            return;
+        }
+        match self.meta.note(notices).await {
+            Ok(()) => self.wake_subscribers(),
+            Err(e) => tracing::error!(error = %e, ?noted, "something could not be noted"),
+        }
+    }
+
+    /// What happened lately, newest first.
+    ///
+    /// # Errors
+    /// [`ServiceError::Meta`].
+    pub async fn activity(&self, query: &ActivityQuery) -> Result<Vec<Happening>, ServiceError> {
+        Ok(self.meta.activity(query).await?)
     }
 
     /// The `n` oldest events that wait for a webhook.

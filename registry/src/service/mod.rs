@@ -15,6 +15,7 @@
 //! | `keeping` | deletions, garbage, rules for tags, files that nobody knows |
 //! | `reading` | blobs, manifests and lists as they are shown |
 //! | `events` | what webhooks are told |
+//! | `replicating` | what replication keeps and reads |
 //! | `state` | the registry itself, and what it keeps in memory |
 //! | `error` | why something was not done |
 
@@ -25,6 +26,7 @@ mod mirroring;
 mod pushing;
 mod reading;
 mod repairing;
+mod replicating;
 mod state;
 mod transferring;
 

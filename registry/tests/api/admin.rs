@@ -12,13 +12,19 @@ use crate::harness::{Answer, App, INDEX, MANIFEST};
 use crate::lists::push;
 
 /// The description, as the registry serves it.
-async fn description(app: &App) -> Value {
+pub async fn description(app: &App) -> Value {
     app.get("/api/v1/openapi.json").await.ok(200).json()
 }
 
 /// The description's template for a path.
 fn template(path: &str) -> String {
     let path = path.split('?').next().unwrap();
+    if path.starts_with("/api/v1/replication/") {
+        return "/api/v1/replication/{rule}/run".to_owned();
+    }
+    if path.starts_with("/api/v1/tokens/") {
+        return "/api/v1/tokens/{id}".to_owned();
+    }
     let Some(rest) = path.strip_prefix("/api/v1/repositories/") else {
         return path.to_owned();
     };
@@ -33,7 +39,7 @@ fn template(path: &str) -> String {
 
 /// Checks an answer against the description; the operation that it is one of.
 #[track_caller]
-fn conforms(api: &Value, method: &str, path: &str, answer: &Answer) -> String {
+pub fn conforms(api: &Value, method: &str, path: &str, answer: &Answer) -> String {
     let template = template(path);
     let operation = &api["paths"][&template][method.to_lowercase()];
     let id = operation["operationId"].as_str();
@@ -119,6 +125,8 @@ async fn every_answer_is_what_the_description_says() {
         ("GET", format!("{web}/-/history"), 200),
         ("GET", "/api/v1/search?q=pages".to_owned(), 200),
         ("GET", "/api/v1/usage".to_owned(), 200),
+        ("GET", "/api/v1/replication".to_owned(), 200),
+        ("POST", "/api/v1/replication/none/run".to_owned(), 404),
         (
             "DELETE",
             "/api/v1/repositories/db?dry_run=true".to_owned(),
@@ -131,6 +139,13 @@ async fn every_answer_is_what_the_description_says() {
         ),
         ("DELETE", "/api/v1/repositories/db".to_owned(), 200),
         ("DELETE", "/api/v1/repositories/db".to_owned(), 404),
+        ("GET", "/api/v1/activity?n=2".to_owned(), 200),
+        ("GET", "/api/v1/activity?before=x".to_owned(), 400),
+        ("GET", "/api/v1/mirrors".to_owned(), 200),
+        ("GET", "/api/v1/state".to_owned(), 200),
+        // Nobody has tokens where nobody logs in.
+        ("GET", "/api/v1/tokens".to_owned(), 404),
+        ("DELETE", "/api/v1/tokens/0".to_owned(), 404),
     ] {
         let answer = app.request(method, &path, &[], Body::empty()).await;
         assert_eq!(answer.status.as_u16(), status, "{method} {path} {answer:?}");
@@ -146,6 +161,7 @@ async fn every_answer_is_what_the_description_says() {
         ("/api/v1/gc".to_owned(), "{}", 200),
         ("/api/v1/gc".to_owned(), "{\"dry\": true}", 400),
         ("/api/v1/gc".to_owned(), "", 400),
+        ("/api/v1/tokens".to_owned(), "{}", 404),
     ] {
         let answer = post(&app, &path, body).await;
         assert_eq!(answer.status.as_u16(), status, "{path} {body} {answer:?}");
@@ -251,7 +267,7 @@ async fn everybody_sees_and_does_what_the_rules_say() {
     let public = "/api/v1/repositories/public/app";
     let image = |of: &str| format!("{of}/-/manifests/v1");
     // Of nobody, alice, bob, root.
-    let table: [(&str, String, [u16; 4]); 16] = [
+    let table: [(&str, String, [u16; 4]); 25] = [
         ("GET", "/api/v1/openapi.json".into(), [200, 200, 200, 200]),
         ("GET", "/api/v1/repositories".into(), [200, 200, 200, 200]),
         ("GET", "/api/v1/search?q=app".into(), [200, 200, 200, 200]),
@@ -264,7 +280,24 @@ async fn everybody_sees_and_does_what_the_rules_say() {
         ("GET", format!("{team}/-/history"), [401, 200, 403, 200]),
         ("GET", image(team), [401, 200, 403, 200]),
         ("GET", "/api/v1/usage".into(), [401, 403, 403, 200]),
+        ("GET", "/api/v1/activity".into(), [401, 403, 403, 200]),
+        ("GET", "/api/v1/mirrors".into(), [401, 403, 403, 200]),
+        ("GET", "/api/v1/state".into(), [401, 403, 403, 200]),
+        ("GET", "/api/v1/tokens".into(), [401, 200, 200, 200]),
+        (
+            "GET",
+            "/api/v1/tokens?all=true".into(),
+            [401, 403, 403, 200],
+        ),
+        ("POST", "/api/v1/tokens".into(), [401, 201, 201, 201]),
+        ("DELETE", "/api/v1/tokens/0".into(), [401, 404, 404, 404]),
         ("POST", "/api/v1/gc".into(), [401, 403, 403, 200]),
+        ("GET", "/api/v1/replication".into(), [401, 403, 403, 200]),
+        (
+            "POST",
+            "/api/v1/replication/a/run".into(),
+            [401, 403, 403, 404],
+        ),
         ("DELETE", image(team), [401, 403, 200, 404]),
         ("POST", format!("{team}/-/restore"), [401, 200, 403, 404]),
         ("DELETE", team.into(), [401, 403, 200, 404]),
@@ -306,6 +339,65 @@ async fn everybody_sees_and_does_what_the_rules_say() {
     };
     assert_eq!(lists("alice").await, vec![vec!["public/app"]; 4]);
     assert_eq!(lists("root").await, vec![vec!["public/app", "secret"]; 4]);
+}
+
+/// Tokens are made, listed and revoked by their own users, and by who may do everything.
+#[tokio::test]
+async fn personal_tokens_are_their_user_s() {
+    let app = App::configured(users, RULES).await;
+    let api = description(&app).await;
+    let ask = async |method: &str, path: &str, auth: &str, body: &str| {
+        let headers = [
+            ("content-type", "application/json"),
+            ("authorization", auth),
+        ];
+        let answer = app.request(method, path, &headers, body.to_owned()).await;
+        conforms(&api, method, path, &answer);
+        answer
+    };
+    let (alice, bob, root) = (basic("alice"), basic("bob"), basic("root"));
+    let all = "/api/v1/tokens";
+    let body = "{\"note\": \"laptop\", \"expires\": \"90d\"}";
+    let made = ask("POST", all, &alice, body).await.ok(201).json();
+    let id = made["made"]["id"].as_str().unwrap();
+    let text = made["token"].as_str().unwrap();
+    let pair = format!("alice:{text}");
+    let pair = base64::engine::general_purpose::STANDARD.encode(pair);
+    let program = format!("Basic {pair}");
+    let list = "/v2/team/app/tags/list";
+    let pull = async |auth: &str| {
+        app.request("GET", list, &[("authorization", auth)], "")
+            .await
+            .status
+            .as_u16()
+    };
+    assert_eq!(pull(&program).await, 404);
+    let listed = ask("GET", all, &alice, "").await.ok(200).json();
+    assert_eq!(listed["tokens"], json!([made["made"]]));
+    assert_eq!(listed["tokens"][0]["note"], "laptop");
+    assert!(!listed.to_string().contains(text), "{listed}");
+    let others = ask("GET", all, &bob, "").await.ok(200).json();
+    assert_eq!(others["tokens"], json!([]));
+    let every = ask("GET", "/api/v1/tokens?all=true", &root, "").await;
+    assert_eq!(every.ok(200).json()["tokens"], json!([made["made"]]));
+    // A program makes none, revokes none, and sees none.
+    for (method, path) in [("POST", all), ("GET", all)] {
+        ask(method, path, &program, "{}").await.is(403, "DENIED");
+    }
+    let own = format!("/api/v1/tokens/{id}");
+    ask("DELETE", &own, &program, "").await.is(403, "DENIED");
+    ask("DELETE", &own, &bob, "").await.ok(404);
+    for bad in [
+        "{\"expires\": \"soon\"}",
+        "{\"note\": \"a\\nb\"}",
+        "{\"x\": 1}",
+    ] {
+        ask("POST", all, &alice, bad).await.ok(400);
+    }
+    let revoked = ask("DELETE", &own, &root, "").await.ok(200).json();
+    assert_eq!(revoked["revoked"], made["made"]);
+    assert_eq!(pull(&program).await, 401);
+    ask("DELETE", &own, &alice, "").await.ok(404);
 }
 
 /// Who may see few of many gets full pages, each once, in every order.

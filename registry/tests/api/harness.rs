@@ -18,6 +18,7 @@ use registry::events::Subscribers;
 use registry::http::Api;
 use registry::mirror::Mirror;
 use registry::policy::Policy;
+use registry::replication::Replication;
 use registry::server::Server;
 use registry::service::Registry;
 use registry::webhook::Deliveries;
@@ -37,6 +38,7 @@ pub struct App {
     /// What webhooks are told.
     pub deliveries: Option<Deliveries>,
     pub mirror: Option<Arc<Mirror>>,
+    pub replication: Option<Arc<Replication>>,
     router: Router,
 }
 
@@ -96,9 +98,10 @@ impl App {
             router,
             deliveries,
             mirror,
+            replication,
             ..
         } = old;
-        drop((registry, router, deliveries, mirror));
+        drop((registry, router, deliveries, mirror, replication));
         Self::with_settings(dir, settings).await
     }
 
@@ -109,14 +112,20 @@ impl App {
         let config = Settings::from_file(&file).unwrap().check().unwrap();
         let auth = Auth::open(&config.auth, dir.path()).unwrap().map(Arc::new);
         let registry = open_again(dir.path(), config.policy.clone()).await;
-        let subscribers = Subscribers::new(&config.webhooks, "node:5000".into());
+        let subscribers = Subscribers::with_activity(&config.webhooks, "node:5000".into(), false);
         let registry = Arc::new(registry.telling(subscribers));
         let deliveries = Deliveries::start(&registry).await.unwrap();
         let mirror = Mirror::open(&config.mirror, &registry).await.unwrap();
+        let rules = &config.replicate;
+        let read_only = Arc::default();
+        let replication = Replication::start(rules, &registry, mirror.as_ref(), &read_only);
+        let replication = replication.await.unwrap();
         let api = Api::new(Arc::clone(&registry), auth.clone(), Arc::default(), &config)
-            .mirroring(mirror.clone());
+            .mirroring(mirror.clone())
+            .replicating(Arc::clone(&replication));
         Self {
             mirror,
+            replication: Some(replication),
             dir,
             auth,
             deliveries: Some(deliveries),
@@ -132,6 +141,7 @@ impl App {
             dir,
             auth: None,
             mirror: None,
+            replication: None,
             deliveries: None,
             registry,
             router,
@@ -146,10 +156,14 @@ impl App {
             router,
             deliveries,
             mirror,
+            replication,
             ..
         } = self;
+        if let Some(replication) = &replication {
+            replication.stop().await;
+        }
         registry.close().await;
-        drop((router, registry, deliveries, mirror));
+        drop((router, registry, deliveries, mirror, replication));
         dir
     }
 

@@ -10,6 +10,7 @@ use registry::auth::htpasswd::Htpasswd;
 
 use crate::harness::{Answer, App};
 use crate::process::text;
+use crate::web::browser::{Browser, text as shown};
 
 /// A directory that ends with the test.
 struct Slapd {
@@ -319,6 +320,42 @@ async fn personal_tokens_are_for_users_of_a_directory_too() {
     ask(&app, "POST", upload, &auth)
         .await
         .is(401, "UNAUTHORIZED");
+}
+
+/// The page is for users of a directory as for those of the file, for as long as they have an entry.
+#[tokio::test]
+async fn users_of_a_directory_log_in_on_the_page() {
+    let Some(slapd) = Slapd::start() else { return };
+    let tls = format!("ldaps://127.0.0.1:{}", slapd.tls_port);
+    let settings = slapd.settings(&tls, "", "cache = \"0s\"");
+    // Without a file of passwords too.
+    let alone = settings.replace("htpasswd = \"$DIR/htpasswd\"\n", "");
+    for (settings, last) in [(&settings, false), (&alone, true)] {
+        let app = App::configured(prepare, settings).await;
+        let browser = Browser::new(&app);
+        let fields = "user=alice&password=wrong";
+        let wrong = browser.send("/ui/login", "/ui/login", fields).await.ok(200);
+        assert!(shown(&wrong).contains("User or password is wrong."));
+        let fields = "user=alice&password=alice%27s+password";
+        // A wrong password costs a wait.
+        let deadline = Instant::now() + Duration::from_secs(60);
+        while browser.send("/ui/login", "/ui/login", fields).await.status != 303 {
+            assert!(Instant::now() < deadline, "alice is never let in");
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        let page = browser.page("/ui/tokens").await;
+        assert!(page.contains("alice"), "{page}");
+        // By a group of hers.
+        browser.get("/ui/tags/team/app").await.ok(404);
+        browser.get("/ui/tags/bobs/app").await.ok(403);
+        if last {
+            run(Command::new("ldapdelete")
+                .args(["-x", "-H", &format!("ldap://127.0.0.1:{}", slapd.port)])
+                .args(["-D", "cn=admin,dc=example,dc=com", "-w", "admin"])
+                .arg("uid=alice,ou=people,dc=example,dc=com"));
+            browser.get("/ui/tokens").await.ok(303);
+        }
+    }
 }
 
 /// The same, with nobody at work in its directory.

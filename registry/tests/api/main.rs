@@ -2,6 +2,7 @@
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used)]
 
 mod access;
+mod activity;
 mod admin;
 mod archives;
 mod auth;
@@ -34,8 +35,10 @@ mod process;
 mod quota;
 mod rebuild;
 mod reloading;
+mod replication;
 mod restart;
 mod retention;
+mod retention_model;
 mod settling;
 mod silent;
 mod soak;

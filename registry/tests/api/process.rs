@@ -284,7 +284,9 @@ fn usage_is_shown_by_the_running_registry_and_without_it() {
     };
     let served = (usage(&[]), usage(&["--format", "json"]));
     assert!(
-        served.0.contains("4.8 KiB of     10.0 KiB  app"),
+        served
+            .0
+            .contains("app            4.8 KiB  10.0 KiB  48.8 %"),
         "{}",
         served.0
     );

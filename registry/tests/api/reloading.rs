@@ -313,3 +313,65 @@ fn a_wrong_key_or_certificate_is_explained() {
         log.contains("X.509 version 1") && log.contains("client=127.0.0.1")
     });
 }
+
+#[test]
+fn rules_for_tags_count_when_their_file_changes() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("registry.toml");
+    let settings = |text: &str| {
+        // Never read in halves.
+        let unready = dir.path().join("unready");
+        std::fs::write(&unready, format!("reload.interval = \"50ms\"\n{text}")).unwrap();
+        std::fs::rename(&unready, &file).unwrap();
+    };
+    settings("");
+    let process = serve(dir.path());
+    let log = || std::fs::read_to_string(dir.path().join("err")).unwrap();
+    let push = |tag: &str, content: &str| {
+        let digest = crate::harness::sized(content.as_bytes());
+        let path = format!("/v2/app/blobs/uploads/?digest={digest}");
+        process.send("POST", &path, content.as_bytes());
+        let text = crate::harness::image(&digest, &[]).to_string();
+        let path = format!("/v2/app/manifests/{tag}");
+        let answer = process.send("PUT", &path, text.as_bytes());
+        answer.split(' ').nth(1).unwrap().to_owned()
+    };
+    assert_eq!(
+        (push("v1", "a"), push("v1", "b")),
+        ("201".into(), "201".into())
+    );
+    let immutable = "[[immutable]]\nrepository = \"app\"\ntags = \"v*\"\n";
+    settings(immutable);
+    let mut round = 0;
+    until_mut("v1 does not move", || {
+        round += 1;
+        push("v1", &format!("c{round}")) != "201"
+    });
+    assert_eq!(push("latest", "d"), "201");
+    // Half a file lets no tag go.
+    settings("");
+    let told = "no tag would be immutable any more";
+    until(told, || log().contains(told));
+    assert_ne!(push("v1", "e"), "201");
+    // What goes by rule, too.
+    let keep = "[[retention]]\nrepository = \"**\"\nkeep_newest = 1\n";
+    let other = immutable.replace("v*", "w*");
+    settings(&format!("{other}{keep}"));
+    until("the rule counts", || {
+        let output = command()
+            .args(["gc", "--dry-run", "--format", "json", "--data-dir"])
+            .arg(dir.path().join("data"))
+            .output()
+            .unwrap();
+        text(&output).contains("app:v1")
+    });
+}
+
+#[track_caller]
+fn until_mut(what: &str, mut is_so: impl FnMut() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while !is_so() {
+        assert!(Instant::now() < deadline, "never: {what}");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}

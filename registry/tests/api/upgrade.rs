@@ -18,6 +18,40 @@ pub async fn connect(dir: &Path) -> SqliteConnection {
     options.connect().await.unwrap()
 }
 
+/// From before it was noted who pushed: the places of tags are still known, and nobody is named.
+#[tokio::test]
+async fn places_of_an_older_registry_are_nobody_s() {
+    let dir = tempfile::tempdir().unwrap();
+    let (data, old) = (dir.path().join("data"), dir.path().join("migrations"));
+    std::fs::create_dir_all(&data).unwrap();
+    std::fs::create_dir_all(&old).unwrap();
+    let all = Path::new(env!("CARGO_MANIFEST_DIR")).join("../migrations/registry");
+    for entry in std::fs::read_dir(all).unwrap() {
+        let path = entry.unwrap().path();
+        let name = path.file_name().unwrap().to_str().unwrap().to_owned();
+        if name.as_str() < "0007" {
+            std::fs::copy(&path, old.join(name)).unwrap();
+        }
+    }
+    let mut connection = connect(&data).await;
+    let migrator = sqlx::migrate::Migrator::new(old).await.unwrap();
+    migrator.run(&mut connection).await.unwrap();
+    connection.close().await.unwrap();
+    sql(
+        &data,
+        "INSERT INTO tag_past (repository, tag, digest, media_type, since, until)
+         VALUES ('app', 'v1', printf('sha256:%064x', 1), 'x', unixepoch() - 9, unixepoch())",
+    )
+    .await;
+    let registry = Registry::open(&data).await.unwrap();
+    let name = "app".parse().unwrap();
+    let past = registry.tag_past(&name, None, 10).await.unwrap();
+    assert_eq!(
+        (past.len(), &past[0].pushed_by, &past[0].deleted_by),
+        (1, &None, &None)
+    );
+}
+
 /// From before it was known since when a manifest has no tag, and in what order tags were pushed.
 #[tokio::test]
 async fn an_older_registry_learns_the_times_of_its_tags() {

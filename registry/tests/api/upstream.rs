@@ -189,6 +189,14 @@ async fn answer(State(upstream): State<Upstream>, request: Request) -> Response 
             .body(Body::from(bytes.clone()))
             .unwrap();
     }
+    if let Some(name) = rest.strip_suffix("/tags/list") {
+        let all = this.manifests.lock().unwrap();
+        let tags = all
+            .keys()
+            .filter_map(|key| key.strip_prefix(name)?.strip_prefix('@'));
+        let tags: Vec<&str> = tags.filter(|tag| !tag.contains(':')).collect();
+        return Response::new(Body::from(json!({"name": name, "tags": tags}).to_string()));
+    }
     if let Some((_, digest)) = rest.split_once("/referrers/") {
         let all = this.referrers.lock().unwrap();
         return match all.get(digest) {

@@ -1,3 +1,5 @@
+use std::time::{Duration, Instant};
+
 use super::*;
 use crate::Error;
 use crate::db::schema;
@@ -189,5 +191,24 @@ async fn others_may_not_look_into_a_store() {
     ];
     for name in names {
         assert_eq!(mode(&dir.path().join(name)), 0o600, "{name}");
+    }
+}
+
+/// A log that stays has to be read by whoever opens the store next.
+#[tokio::test]
+async fn the_last_to_close_leaves_no_log() {
+    let dir = tempfile::tempdir().unwrap();
+    let log = dir.path().join("store.db-wal");
+    for _ in 0..2 {
+        let store = Store::open(dir.path()).await.unwrap();
+        layers(&store, &["a", "b"]).await;
+        assert!(log.exists());
+        drop(store);
+        // The database is closed by a thread of its own.
+        let until = Instant::now() + Duration::from_secs(60);
+        while log.exists() && Instant::now() < until {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        assert!(!log.exists(), "the log stays");
     }
 }

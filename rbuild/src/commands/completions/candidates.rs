@@ -4,7 +4,9 @@ use std::ffi::{OsStr, OsString};
 use std::path::Path;
 
 use clap::Command;
-use clap_complete::engine::{ArgValueCompleter, CompletionCandidate, complete};
+use clap_complete::engine::{
+    ArgValueCompleter, CompletionCandidate, PathCompleter, ValueCompleter, complete,
+};
 use store::Store;
 
 use crate::app::App;
@@ -28,6 +30,15 @@ const IMAGES: &[(&str, &str)] = &[
     ("tag", "source"),
 ];
 
+/// Those that begin with the name of a container, whatever comes after it.
+const BEGUN_BY_CONTAINERS: &[(&str, &str)] = &[("exec", "words"), ("top", "words")];
+
+/// Those that are files in a container, or of this machine.
+const FILES: &[(&str, &str)] = &[("cp", "source"), ("cp", "target")];
+
+/// Arguments that are names of containers, whichever command has them.
+const CONTAINERS: [&str; 2] = ["container", "containers"];
+
 /// Those that are names of networks.
 const NETWORKS: &[(&str, &str)] = &[
     ("connect", "network"),
@@ -47,6 +58,8 @@ const VOLUMES: &[(&str, &str)] = &[("inspect", "names"), ("rm", "names")];
 /// What fits where names are meant.
 #[derive(Clone, Debug, Default)]
 pub struct Fitting {
+    /// Names of containers.
+    containers: Vec<String>,
     /// Names of images.
     images: Vec<String>,
     /// Names of networks.
@@ -57,10 +70,14 @@ pub struct Fitting {
     volumes: Vec<String>,
 }
 
-/// The names of the images, networks, targets and volumes that the words are about.
+/// The names of the containers, images, networks, targets and volumes that the words are about.
 pub async fn names(app: &App, words: &[OsString]) -> Fitting {
     let store = store(app, words).await;
     Fitting {
+        containers: match &store {
+            Some(store) => containers(store).await,
+            None => Vec::new(),
+        },
         images: match &store {
             Some(store) => images(store).await,
             None => Vec::new(),
@@ -110,6 +127,13 @@ async fn store(app: &App, words: &[OsString]) -> Option<Store> {
         Some(_) => None,
         None => app.existing_store().await,
     }
+}
+
+async fn containers(store: &Store) -> Vec<String> {
+    let containers = store.containers().await.unwrap_or_default();
+    let mut names: Vec<String> = containers.into_iter().map(|one| one.name).collect();
+    names.sort();
+    names
 }
 
 async fn images(store: &Store) -> Vec<String> {
@@ -165,7 +189,12 @@ pub fn fitting(
         }
         _ => {}
     }
-    let mut program = with_names(program, names);
+    // A command that runs in a container is named behind it.
+    let before = words.get(..index).unwrap_or(&words);
+    let begun = before
+        .iter()
+        .any(|word| names.containers.iter().any(|name| name.as_str() == word));
+    let mut program = with_names(program, names, begun);
     let here = std::env::current_dir().ok();
     let found = complete(&mut program, words, index, here.as_deref())?;
     let mut out = String::new();
@@ -186,9 +215,9 @@ fn starts_with_dash(word: Option<&OsString>) -> bool {
     word.is_some_and(|word| word.to_string_lossy().starts_with('-'))
 }
 
-/// The command, with names where it takes some.
-fn with_names(command: Command, names: &Fitting) -> Command {
-    let command = command.mut_subcommands(|inner| with_names(inner, names));
+/// The command, with names where it takes some; `begun`, when a container is named already.
+fn with_names(command: Command, names: &Fitting, begun: bool) -> Command {
+    let command = command.mut_subcommands(|inner| with_names(inner, names, begun));
     let own = command.get_name().to_owned();
     // All of them in turn, since one that is changed by its name goes behind the others, and words
     // belong to arguments in their order.
@@ -202,11 +231,28 @@ fn with_names(command: Command, names: &Fitting) -> Command {
             () if takes(NETWORKS) => names.networks.clone(),
             () if takes(VOLUMES) => names.volumes.clone(),
             () if takes(TARGETS) => names.targets.clone(),
+            () if takes(BEGUN_BY_CONTAINERS) && begun => return arg,
+            () if takes(BEGUN_BY_CONTAINERS) => names.containers.clone(),
+            () if takes(FILES) => {
+                let files = names.containers.iter().map(|name| format!("{name}:"));
+                return arg.add(ArgValueCompleter::new(files_in(files.collect())));
+            }
+            () if CONTAINERS.contains(&arg.get_id().as_str()) => names.containers.clone(),
             () => return arg,
         };
         let fit = move |typed: &OsStr| beginning_with(&names, typed);
         arg.add(ArgValueCompleter::new(fit))
     })
+}
+
+/// What fits for a file: one in a container, or of this machine.
+fn files_in(containers: Vec<String>) -> impl Fn(&OsStr) -> Vec<CompletionCandidate> {
+    let here = PathCompleter::any();
+    move |typed| {
+        let mut found = beginning_with(&containers, typed);
+        found.extend(here.complete(typed));
+        found
+    }
 }
 
 fn beginning_with(names: &[String], typed: &OsStr) -> Vec<CompletionCandidate> {
@@ -224,6 +270,7 @@ mod tests {
         let words: Vec<OsString> = line.split(' ').map(OsString::from).collect();
         let index = words.len() - 1;
         let names = Fitting {
+            containers: vec!["db".to_owned(), "webserver".to_owned()],
             images: vec!["app:v1".to_owned(), "base:latest".to_owned()],
             networks: vec!["static".to_owned()],
             targets: vec!["web".to_owned()],
@@ -277,6 +324,40 @@ mod tests {
     }
 
     #[test]
+    fn names_of_containers_fit_where_containers_are_meant() {
+        for line in [
+            "rbuild exec ",
+            "rbuild exec -it ",
+            "rbuild container exec ",
+            "rbuild logs -f ",
+            "rbuild stop ",
+            "rbuild start -a ",
+            "rbuild rm ",
+            "rbuild rm -f db ",
+            "rbuild kill ",
+            "rbuild top ",
+            "rbuild attach ",
+            "rbuild commit ",
+            "rbuild rename ",
+            "rbuild port ",
+            "rbuild stats ",
+            "rbuild update ",
+            "rbuild wait ",
+            "rbuild --root /x pause ",
+        ] {
+            let found = values(line);
+            assert!(found.contains(&"webserver".to_owned()), "{line}: {found:?}");
+        }
+        assert_eq!(values("rbuild exec we"), ["webserver"]);
+        assert_eq!(values("rbuild cp we"), ["webserver:"]);
+        assert_eq!(values("rbuild cp /etc/hosts we"), ["webserver:"]);
+        // What is run in one is no container.
+        let command = values("rbuild exec db ");
+        assert!(!command.contains(&"webserver".to_owned()), "{command:?}");
+        assert!(!values("rbuild rmi ").contains(&"webserver".to_owned()));
+    }
+
+    #[test]
     fn every_table_entry_is_a_command_with_that_argument() {
         fn has(command: &Command, name: &str, argument: &str) -> bool {
             let own = command.get_name() == name
@@ -285,7 +366,8 @@ mod tests {
                 .get_subcommands()
                 .any(|inner| has(inner, name, argument))
         }
-        for (name, argument) in IMAGES.iter().chain(TARGETS).chain(VOLUMES) {
+        let tables = [IMAGES, TARGETS, VOLUMES, BEGUN_BY_CONTAINERS, FILES];
+        for (name, argument) in tables.into_iter().flatten() {
             assert!(has(&args::command(), name, argument), "{name} {argument}");
         }
     }

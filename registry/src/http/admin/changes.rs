@@ -111,19 +111,25 @@ struct CollectRequest {
     dry_run: bool,
 }
 
-pub(super) async fn collect(api: &Api, request: &Parts, body: Body) -> Result<Response, ApiError> {
+pub(super) async fn collect(
+    api: &Api,
+    caller: &Caller,
+    request: &Parts,
+    body: Body,
+) -> Result<Response, ApiError> {
     let wanted: CollectRequest = read(request, body).await?;
     let options = CollectOptions {
         grace: api.gc_grace,
         dry_run: wanted.dry_run,
         every_file: true,
     };
-    show(&control::collect(&api.registry, &api.metrics, options).await?)
+    let by = origin(api, caller, request, Action::Delete);
+    show(&control::collect(&api.registry, &api.metrics, options, &by).await?)
 }
 
 /// A request's JSON. It has to say that it is that: no page of another site can have a browser send
 /// it then, with the password that the browser remembers.
-async fn read<T: DeserializeOwned>(request: &Parts, body: Body) -> Result<T, ApiError> {
+pub(super) async fn read<T: DeserializeOwned>(request: &Parts, body: Body) -> Result<T, ApiError> {
     let kind = request.headers.get(CONTENT_TYPE);
     let kind = kind.and_then(|v| v.to_str().ok()?.split(';').next());
     if !kind.is_some_and(|kind| kind.trim().eq_ignore_ascii_case("application/json")) {

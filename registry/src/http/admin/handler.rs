@@ -11,7 +11,7 @@ use http::request::Parts;
 use serde_json::Value;
 
 use super::shown::{bad, show};
-use super::{changes, lists};
+use super::{changes, lists, operating, replication, tokens};
 use crate::admin_route::AdminRoute;
 use crate::auth::rules::Access;
 use crate::http::answer::{self, ApiError, Served};
@@ -50,7 +50,16 @@ fn needs(route: &AdminRoute) -> Needs {
         AdminRoute::OpenApi | AdminRoute::Repositories | AdminRoute::Search => {
             return Needs::Filter;
         }
-        AdminRoute::Usage | AdminRoute::Collect => return Needs::Operator,
+        AdminRoute::Usage
+        | AdminRoute::Collect
+        | AdminRoute::Replication
+        | AdminRoute::Replicate(_)
+        | AdminRoute::Activity
+        | AdminRoute::Mirrors
+        | AdminRoute::State => return Needs::Operator,
+        AdminRoute::Tokens | AdminRoute::MakeToken | AdminRoute::RevokeToken(_) => {
+            return Needs::Person;
+        }
         AdminRoute::Repository(name)
         | AdminRoute::Tags(name)
         | AdminRoute::History(name)
@@ -98,6 +107,8 @@ async fn serve(
         AdminRoute::History(name) => lists::history(api, &name, &query).await,
         AdminRoute::Image(name, reference) => show(&api.registry.image(&name, &reference).await?),
         AdminRoute::Usage => show(&api.registry.usage_report().await?),
+        AdminRoute::Replication => replication::rules(api).await,
+        AdminRoute::Replicate(name) => replication::run(api, &name).await,
         AdminRoute::DeleteRepository(name) => {
             changes::delete_repository(api, &caller, &request, &name, trial).await
         }
@@ -105,7 +116,13 @@ async fn serve(
             changes::delete_manifest(api, &caller, &request, &name, &reference, trial).await
         }
         AdminRoute::Restore(name) => changes::restore(api, &caller, &request, body, &name).await,
-        AdminRoute::Collect => changes::collect(api, &request, body).await,
+        AdminRoute::Collect => changes::collect(api, &caller, &request, body).await,
+        AdminRoute::Activity => operating::activity(api, &query).await,
+        AdminRoute::Mirrors => operating::mirrors(api).await,
+        AdminRoute::State => operating::state(api),
+        AdminRoute::Tokens => tokens::list(api, &caller, &query).await,
+        AdminRoute::MakeToken => tokens::make(api, &caller, &request, body).await,
+        AdminRoute::RevokeToken(id) => tokens::revoke(api, &caller, &request, &id).await,
     }
 }
 

@@ -3,8 +3,12 @@
 mod changes;
 mod handler;
 mod lists;
+mod operating;
+mod replication;
 mod search;
 mod shown;
+mod tokens;
 
 pub(super) use handler::handle;
 pub(super) use search::docker;
+pub(super) use tokens::note;

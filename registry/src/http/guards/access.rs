@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::throttle;
 use crate::auth::rules::{Access, Reach};
-use crate::auth::{Auth, Authenticated, BadCredentials, Identity, Missing, claimed};
+use crate::auth::{Auth, Authenticated, BadCredentials, Identity, Missing, User, claimed};
 use crate::http::answer::{ApiError, value};
 use crate::http::api::Api;
 use crate::http::request::{Query, address};
@@ -25,6 +25,8 @@ pub(in crate::http) enum Needs {
     Filter,
     /// To be one who may do everything everywhere, with a password: a token is for repositories.
     Operator,
+    /// To be somebody who came with a password: programs have tokens, and make none.
+    Person,
     /// A right in a repository.
     Right(RepositoryName, Access),
     /// To push to the first repository, and to pull from the second if the rules let the caller.
@@ -133,8 +135,8 @@ impl Caller {
         matches!(&self.0, Some((_, who)) if who.identity == Identity::Anonymous)
     }
 
-    /// The user's name; none when nobody said.
-    pub(in crate::http) fn name(&self) -> Option<&str> {
+    /// The user; none when nobody said.
+    pub(in crate::http) fn user(&self) -> Option<&User> {
         match &self.0 {
             Some((_, who)) => match &who.identity {
                 Identity::User(user) => Some(user),
@@ -142,6 +144,11 @@ impl Caller {
             },
             None => None,
         }
+    }
+
+    /// The user's name; none when nobody said.
+    pub(in crate::http) fn name(&self) -> Option<&str> {
+        self.user().map(|user| &**user)
     }
 }
 
@@ -191,6 +198,7 @@ pub(in crate::http) async fn authorize_for(
         Needs::Login => who.identity != Identity::Anonymous || who.granted.is_some(),
         Needs::Filter => true,
         Needs::Operator => auth.operates(&who),
+        Needs::Person => auth.is_person(&who),
         Needs::Right(name, access) => auth.allows(&who, name.as_str(), *access),
         Needs::Mount(name, from) => {
             auth.allows(&who, name.as_str(), Access::Push)
@@ -206,7 +214,7 @@ pub(in crate::http) async fn authorize_for(
             auth.grants(&who, name.as_str(), Access::Push)
                 && (auth.grants(&who, from.as_str(), Access::Pull) || hidden(from))
         }
-        Needs::Operator => who.granted.is_none(),
+        Needs::Operator | Needs::Person => who.granted.is_none(),
         Needs::Login | Needs::Filter => false,
     };
     match &who.identity {
@@ -229,7 +237,7 @@ pub(in crate::http) async fn authorize_for(
                     };
                     auth.missing(&who, name.as_str(), access)
                 }
-                Needs::Login | Needs::Filter | Needs::Operator => None,
+                Needs::Login | Needs::Filter | Needs::Operator | Needs::Person => None,
             };
             let challenge = challenge(api, auth, needs, request, missing.as_ref());
             Err(match missing {
@@ -249,7 +257,7 @@ pub(in crate::http) fn challenge(
     missing: Option<&Missing>,
 ) -> String {
     let scope = match needs {
-        Needs::Login | Needs::Operator => None,
+        Needs::Login | Needs::Operator | Needs::Person => None,
         Needs::Filter => Some("registry:catalog:*".to_owned()),
         Needs::Right(name, Access::Push) => Some(format!("repository:{name}:pull,push")),
         Needs::Mount(name, from) => Some(format!(

@@ -43,6 +43,9 @@ async fn render(api: &Api) -> Result<Response, ServiceError> {
     if let Some(mirror) = &api.mirror {
         mirror.render(&mut counters);
     }
+    if let Some(replication) = &api.replication {
+        replication.render(&mut counters).await?;
+    }
     let mut response = text(counters);
     response.headers_mut().insert(
         CONTENT_TYPE,

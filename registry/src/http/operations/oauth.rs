@@ -13,7 +13,7 @@ use http::request::Parts;
 use http_body_util::{BodyExt, Limited};
 use serde_json::json;
 
-use crate::auth::{Auth, BadCredentials, Identity};
+use crate::auth::{Auth, BadCredentials, Identity, is_personal};
 use crate::http::answer::{self, ApiError, Refusal};
 use crate::http::guards::access::unavailable;
 use crate::http::guards::throttle;
@@ -210,7 +210,8 @@ async fn login(
     password: &str,
 ) -> Result<Identity, Refused> {
     let wrong = || Refused::grant("user or password is wrong");
-    if user.contains(':') {
+    // But for the names of providers' users, who have personal tokens alone.
+    if user.contains(':') && !is_personal(password) {
         return Err(wrong());
     }
     // The same as a password in a header, and remembered as such.

@@ -31,8 +31,22 @@ pub(super) fn page(view: &View<'_>, title: &str, content: Markup) -> Markup {
                         nav aria-label="Main" {
                             a href="/ui/" { "Repositories" }
                             a href="/ui/storage" { "Storage" }
+                            @if view.api.has_replication() && view.visitor.caller.is_operator() {
+                                a href="/ui/replication" { "Replication" }
+                            }
+                            @if view.visitor.caller.is_operator() {
+                                a href="/ui/activity" { "Activity" }
+                                @if view.api.mirror.is_some() {
+                                    a href="/ui/mirrors" { "Mirrors" }
+                                }
+                            }
                         }
                         div.who { (who(view)) }
+                    }
+                }
+                @if view.api.is_read_only() {
+                    p.readonly role="status" {
+                        "This registry is read-only for now: nothing can be pushed or deleted."
                     }
                 }
                 main #content tabindex="-1" { (content) }
@@ -47,6 +61,7 @@ fn who(view: &View<'_>) -> Markup {
     html! {
         @if let Some(user) = &view.visitor.user {
             span.user { span.quiet { "Signed in as " } (user) }
+            a href="/ui/tokens" { "Tokens" }
             form method="post" action="/ui/logout" {
                 (form::token(view.sessions, view.visitor))
                 button.plain type="submit" { "Sign out" }

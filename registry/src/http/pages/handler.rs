@@ -19,8 +19,8 @@ use super::stop::Stop;
 use super::view::View;
 use super::visitor::Visitor;
 use super::{
-    assets, compare, document, file, files, form, frame, image, login, past, remove, repositories,
-    rules, storage, tags,
+    activity, assets, compare, document, elsewhere, file, files, form, frame, image, login,
+    mirrors, past, remove, replication, repositories, rules, storage, tags, tokens,
 };
 use crate::auth::rules::Access;
 use crate::auth::sessions::Sessions;
@@ -182,7 +182,13 @@ async fn serve(
         Page::Repositories => repositories::page(&view).await,
         Page::Login => login::page(&view, None),
         Page::Logout => Err(Stop::Elsewhere(ROOT.to_owned())),
+        Page::Leave(name) => elsewhere::leave(&view, &name).await,
+        Page::Arrive => elsewhere::arrive(&view).await,
+        Page::Tokens => tokens::page(&view, None).await,
         Page::Storage => storage::page(&view).await,
+        Page::Replication => replication::page(&view).await,
+        Page::Activity => activity::page(&view).await,
+        Page::Mirrors => mirrors::page(&view).await,
         Page::Tags(name) => tags::page(&view, &name).await,
         Page::Rules(name) => rules::page(&view, &name).await,
         Page::Compare(name) => compare::page(&view, &name).await,
@@ -200,6 +206,8 @@ async fn change(view: &View<'_>, page: Page, form: &Query) -> Result<Done, Stop>
     match page {
         Page::Login => login::enter(view, form).await,
         Page::Logout => login::leave(view),
+        Page::Replication => replication::hurry(view, form).await,
+        Page::Tokens => tokens::change(view, form).await,
         Page::Remove(..) | Page::Past(..) if view.api.is_read_only() => {
             read_only::check(view.api)?;
             Err(Stop::Elsewhere(ROOT.to_owned()))

@@ -1,17 +1,15 @@
 //! In and out.
 
-use std::sync::Arc;
-
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use maud::html;
+use maud::{Markup, html};
 
 use super::done::Done;
 use super::form;
 use super::path::{self, ROOT, onward};
 use super::stop::Stop;
 use super::view::View;
-use crate::auth::{BadCredentials, Identity, Proof};
+use crate::auth::{BadCredentials, Identity, User};
 use crate::http::guards::access::unavailable;
 use crate::http::guards::throttle;
 use crate::http::request::{Query, address};
@@ -31,27 +29,45 @@ pub(super) fn page(view: &View<'_>, wrong: Option<(&str, &str)>) -> Result<Done,
     }
     let (user, why) = wrong.unwrap_or_default();
     let next = onward(view.parameter("next"));
+    let auth = view.api.auth.as_ref();
+    let providers = auth.map_or_else(Vec::new, |auth| auth.providers());
     let content = html! {
         div.narrow {
             h1 { "Sign in" }
-            p.quiet { "With the user and password of " code { "docker login" } "." }
             @if !why.is_empty() {
                 p.error role="alert" #wrong { (why) }
             }
-            form.stack method="post" action=(path::with("/ui/login", &[("next", next)])) {
-                (form::token(view.sessions, view.visitor))
-                label for="user" { "User" }
-                input #user name="user" autocomplete="username" autocapitalize="none"
-                    spellcheck="false" required value=(user)
-                    aria-describedby=[(!why.is_empty()).then_some("wrong")];
-                label for="password" { "Password" }
-                input #password name="password" type="password" autocomplete="current-password"
-                    required;
-                button.main type="submit" { "Sign in" }
+            @for (name, title) in &providers {
+                p.actions {
+                    a.button href=(path::with(&format!("/ui/login/{name}"), &[("next", next)])) {
+                        "Sign in with " (title)
+                    }
+                }
+            }
+            @if auth.is_some_and(|auth| auth.has_passwords()) {
+                (passwords(view, user, next, !why.is_empty()))
             }
         }
     };
     Ok(Done::Page("Sign in".to_owned(), content))
+}
+
+/// The form for user and password.
+fn passwords(view: &View<'_>, user: &str, next: &str, wrong: bool) -> Markup {
+    html! {
+        p.quiet { "With the user and password of " code { "docker login" } "." }
+        form.stack method="post" action=(path::with("/ui/login", &[("next", next)])) {
+            (form::token(view.sessions, view.visitor))
+            label for="user" { "User" }
+            input #user name="user" autocomplete="username" autocapitalize="none"
+                spellcheck="false" required value=(user)
+                aria-describedby=[wrong.then_some("wrong")];
+            label for="password" { "Password" }
+            input #password name="password" type="password" autocomplete="current-password"
+                required;
+            button.main type="submit" { "Sign in" }
+        }
+    }
 }
 
 /// Logs somebody in whose password is right.
@@ -72,17 +88,11 @@ pub(super) async fn enter(view: &View<'_>, form: &Query) -> Result<Done, Stop> {
     match auth.login(Some(&header), address(view.request)).await {
         Ok(Identity::User(user)) => {
             // A token, of whatever kind, is for programs: it ends by itself.
-            let own = *user.proof() == Proof::Password;
-            let stamp = auth.password_stamp(&user).filter(|_| own);
-            let Some(stamp) = stamp else {
+            if !user.proof().is_personal() {
                 return page(view, Some((&user, wrong)));
-            };
-            // What the browser had until now is worth nothing from now on.
-            view.sessions.end(view.visitor.visit());
-            let visit = view.sessions.begin(Arc::from(&*user), stamp)?;
-            let cookie = view.visitor.cookie_of(&visit);
-            let next = onward(view.parameter("next")).to_owned();
-            Ok(Done::Onward(next, Some(cookie)))
+            }
+            let stamp = auth.password_stamp(&user);
+            admit(view, user, stamp, view.parameter("next"))
         }
         Err(BadCredentials::Unavailable) => Err(unavailable().into()),
         Err(BadCredentials::Wait(time)) => {
@@ -95,6 +105,20 @@ pub(super) async fn enter(view: &View<'_>, form: &Query) -> Result<Done, Stop> {
             page(view, Some((user, wrong)))
         }
     }
+}
+
+/// Lets a browser in as somebody who proved it, and has it go on to `next`.
+pub(super) fn admit(
+    view: &View<'_>,
+    user: User,
+    password: Option<[u8; 32]>,
+    next: &str,
+) -> Result<Done, Stop> {
+    // What the browser had until now is worth nothing from now on.
+    view.sessions.end(view.visitor.visit());
+    let visit = view.sessions.begin(user, password)?;
+    let cookie = view.visitor.cookie_of(&visit);
+    Ok(Done::Onward(onward(next).to_owned(), Some(cookie)))
 }
 
 /// Logs out whoever is logged in.

@@ -28,6 +28,7 @@ pub(super) async fn page(view: &View<'_>, name: &RepositoryName, tag: &Tag) -> R
         Err(ServiceError::ManifestUnknown { .. }) => None,
         Err(e) => return Err(e.into()),
     };
+    let by = registry.tag_pushed_by(name, tag).await?;
     let mut past = Vec::new();
     for place in registry.tag_past(name, Some(tag.as_str()), PLACES).await? {
         let there = match place.digest.parse().map(ManifestRef::Digest) {
@@ -45,7 +46,9 @@ pub(super) async fn page(view: &View<'_>, name: &RepositoryName, tag: &Tag) -> R
         p {
             @match &current {
                 Some(current) => {
-                    "It points to " (digest(current, &path::at("image", name, current))) "."
+                    "It points to " (digest(current, &path::at("image", name, current)))
+                    @if let Some(by) = &by { ", pushed by " (by) }
+                    "."
                 }
                 None => { "There is no such tag now." }
             }
@@ -74,6 +77,7 @@ fn table(
             caption.hidden { "Where it pointed before" }
             thead { tr {
                 th scope="col" { "Image" }
+                th.medium scope="col" { "Pushed by" }
                 th.medium scope="col" { "From" }
                 th scope="col" { "Until" }
                 th scope="col" { span.hidden { "Restore" } }
@@ -89,8 +93,14 @@ fn table(
                                 span.quiet { " deleted since" }
                             }
                         }
+                        td.medium { @if let Some(by) = &place.pushed_by { (by) } }
                         td.medium { (time(place.since)) }
-                        td { (time(place.until)) }
+                        td {
+                            (time(place.until))
+                            @if let Some(by) = &place.deleted_by {
+                                span.quiet { ", deleted by " (by) }
+                            }
+                        }
                         td {
                             @if may_push {
                                 form method="post" action=(path::at("past", name, tag.as_str())) {

@@ -23,8 +23,20 @@ pub(super) enum Page {
     Login,
     /// Log out.
     Logout,
+    /// Leave for a provider to log in there, by its name.
+    Leave(String),
+    /// Come back from there.
+    Arrive,
+    /// The personal tokens of who is logged in.
+    Tokens,
     /// How much is stored.
     Storage,
+    /// How replication is doing.
+    Replication,
+    /// What happened lately.
+    Activity,
+    /// How each upstream is doing.
+    Mirrors,
     /// A repository's tags.
     Tags(RepositoryName),
     /// What rules do to a repository.
@@ -53,11 +65,21 @@ impl Page {
             "" => return Some(Self::Repositories),
             "login" => return Some(Self::Login),
             "logout" => return Some(Self::Logout),
+            "callback" => return Some(Self::Arrive),
+            "tokens" => return Some(Self::Tokens),
+            "activity" => return Some(Self::Activity),
+            "mirrors" => return Some(Self::Mirrors),
             "storage" => return Some(Self::Storage),
+            "replication" => return Some(Self::Replication),
             _ => {}
         }
         let (page, rest) = rest.split_once('/')?;
         let rest = decode(rest)?;
+        if page == "login" {
+            let fine = |b: u8| b.is_ascii_alphanumeric() || b"._-".contains(&b);
+            let name = rest.bytes().all(fine).then(|| rest.into_owned());
+            return name.map(Self::Leave);
+        }
         let (name, reference) = reference(&rest)?;
         match (page, reference) {
             ("tags", None) => Some(Self::Tags(name)),
@@ -76,7 +98,16 @@ impl Page {
     /// The repository that it is about.
     pub(super) fn repository(&self) -> Option<&RepositoryName> {
         match self {
-            Self::Repositories | Self::Login | Self::Logout | Self::Storage => None,
+            Self::Repositories
+            | Self::Login
+            | Self::Logout
+            | Self::Leave(_)
+            | Self::Arrive
+            | Self::Tokens
+            | Self::Activity
+            | Self::Mirrors
+            | Self::Replication
+            | Self::Storage => None,
             Self::Tags(name)
             | Self::Rules(name)
             | Self::Compare(name)
@@ -157,6 +188,12 @@ mod tests {
             ("/ui/", "Repositories"),
             ("/ui/login", "Login"),
             ("/ui/storage", "Storage"),
+            ("/ui/replication", "Replication"),
+            ("/ui/login/a.b-c_d", r#"Leave("a.b-c_d")"#),
+            ("/ui/login/a/b", "-"),
+            ("/ui/login/%2F", "-"),
+            ("/ui/callback", "Arrive"),
+            ("/ui/tokens", "Tokens"),
             ("/ui/tags/team/app", r#"Tags("team/app")"#),
             ("/ui/tags/tags/tags", r#"Tags("tags/tags")"#),
             ("/ui/image/a/b:v1", r#"Image("a/b", Tag("v1"))"#),

@@ -16,16 +16,7 @@ use crate::service::{CollectOptions, UsageReport};
 const LARGEST: u32 = 20;
 
 pub(super) async fn page(view: &View<'_>) -> Result<Done, Stop> {
-    let caller = &view.visitor.caller;
-    if caller.is_anonymous() && view.can_log_in() && !caller.is_operator() {
-        return Err(Stop::Login);
-    }
-    if !caller.is_operator() {
-        return Err(Stop::denied(
-            "How much this registry stores is for those who may do everything in it (a rule for \
-             all repositories with admin).",
-        ));
-    }
+    view.need_operator("How much this registry stores")?;
     let registry = &view.api.registry;
     let usage = registry.usage().await?;
     let report = registry.usage_report().await?;

@@ -42,10 +42,25 @@ impl View<'_> {
         }))
     }
 
+    /// Lets through who may do everything here; others are told that `what` is not for them.
+    pub(super) fn need_operator(&self, what: &str) -> Result<(), Stop> {
+        let caller = &self.visitor.caller;
+        if caller.is_operator() {
+            return Ok(());
+        }
+        if caller.is_anonymous() && self.can_log_in() {
+            return Err(Stop::Login);
+        }
+        Err(Stop::denied(format!(
+            "{what} is for those who may do everything in this registry (a rule for all \
+             repositories with admin)."
+        )))
+    }
+
     /// Whether there is a way to log in here.
     pub(super) fn can_log_in(&self) -> bool {
         let auth = self.api.auth.as_ref();
-        auth.is_some_and(|auth| auth.has_passwords())
+        auth.is_some_and(|auth| auth.has_passwords() || !auth.providers().is_empty())
     }
 
     /// Whether the caller may delete here, by rule and by the registry's settings.

@@ -1,14 +1,12 @@
 //! Who asks with a browser.
 
-use std::sync::Arc;
-
 use http::HeaderValue;
 use http::header::{COOKIE, HOST, ORIGIN};
 use http::request::Parts;
 
 use super::stop::Stop;
-use crate::auth::Identity;
 use crate::auth::sessions::{NoRandomness, Sessions, Visit};
+use crate::auth::{Identity, User};
 use crate::http::answer::{ApiError, value};
 use crate::http::api::Api;
 use crate::http::guards::Caller;
@@ -17,8 +15,8 @@ use crate::http::guards::Caller;
 #[derive(Debug)]
 pub(super) struct Visitor {
     pub(super) caller: Caller,
-    /// The name of who is logged in.
-    pub(super) user: Option<Arc<str>>,
+    /// Who is logged in.
+    pub(super) user: Option<User>,
     visit: Visit,
     /// Whether the browser does not have the value yet.
     fresh: bool,
@@ -50,11 +48,14 @@ impl Visitor {
         let known = cookie(request, name(secure)).and_then(Visit::parse);
         let mut user = None;
         if let (Some(auth), Some(visit)) = (&api.auth, &known) {
-            auth.follow().await;
-            user = sessions.user(visit, |user| auth.password_stamp(user));
+            if let Some((then, password)) = sessions.user(visit) {
+                user = auth.may_stay(&then, password).await;
+            }
+            if user.is_none() {
+                sessions.end(visit);
+            }
         }
-        let named = |user: Arc<str>| Identity::User(user.into());
-        let identity = user.clone().map_or(Identity::Anonymous, named);
+        let identity = user.clone().map_or(Identity::Anonymous, Identity::User);
         Ok(Self {
             caller: Caller::of(api.auth.as_ref(), identity),
             user,

@@ -36,7 +36,7 @@ impl Registry {
         );
         // Only asked where there can be such a tag.
         let immutable = self
-            .policy
+            .policy()
             .has_immutable(repository.as_str())
             .then(|| self.immutable_in(repository));
         let unlinked = self
@@ -58,7 +58,7 @@ impl Registry {
         &self,
         repository: &RepositoryName,
     ) -> impl Fn(&str) -> bool + Send + Sync + use<> {
-        let (policy, repository) = (Arc::clone(&self.policy), repository.clone());
+        let (policy, repository) = (self.policy(), repository.clone());
         move |tag| policy.is_immutable(repository.as_str(), tag)
     }
 
@@ -78,7 +78,7 @@ impl Registry {
         let (cache, name) = (Arc::clone(&self.manifest_cache), repository.clone());
         let keeps = Keeps {
             immutable: self.immutable_in(repository),
-            needed_may_go: self.policy.delete_needed,
+            needed_may_go: self.policy().delete_needed,
         };
         let (told, notices) = (repository.clone(), self.notices_later(by));
         let notices = move |deleted: &Deleted| {

@@ -67,7 +67,7 @@ impl Registry {
                 }
             }
         };
-        let (policy, ruled) = (Arc::clone(&self.policy), repository.clone());
+        let (policy, ruled) = (self.policy(), repository.clone());
         let immutable = move |tag: &str| policy.is_immutable(ruled.as_str(), tag);
         Ok(self
             .meta

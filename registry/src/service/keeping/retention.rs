@@ -15,7 +15,7 @@ use crate::service::state::key;
 impl Run<'_> {
     /// Lets tags and manifests go that no rule keeps.
     pub(super) async fn retain(&mut self) -> Result<(), ServiceError> {
-        let policy = Arc::clone(&self.registry.policy);
+        let policy = self.registry.policy();
         if policy.retention.is_empty() {
             return Ok(());
         }

@@ -31,7 +31,7 @@ impl Registry {
     /// # Errors
     /// [`ServiceError::Meta`].
     pub async fn rules_of(&self, repository: &RepositoryName) -> Result<RulesOf, ServiceError> {
-        let policy = Arc::clone(&self.policy);
+        let policy = self.policy();
         let name = repository.as_str();
         let mut rules = RulesOf {
             retention: policy.retention(name).cloned(),

@@ -123,7 +123,10 @@ impl Registry {
         };
         let immutable = tags
             .iter()
-            .filter(|tag| self.policy.is_immutable(repository.as_str(), tag.as_str()))
+            .filter(|tag| {
+                self.policy()
+                    .is_immutable(repository.as_str(), tag.as_str())
+            })
             .cloned()
             .collect();
         let (blobs, children) = needs(&document);
@@ -148,7 +151,7 @@ impl Registry {
             blobs,
             children,
             expected: (lacking == Lacking::Anything).then(|| expected(&document)),
-            partial: lacking != Lacking::Nothing || self.policy.sparse_indexes,
+            partial: lacking != Lacking::Nothing || self.policy().sparse_indexes,
             tags,
             immutable,
             reference: reference.clone(),

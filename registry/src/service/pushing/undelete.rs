@@ -43,6 +43,18 @@ impl Registry {
         Ok(self.meta.tag_past(repository, tag, n).await?)
     }
 
+    /// Who pushed a tag, where that is known.
+    ///
+    /// # Errors
+    /// [`ServiceError::Meta`].
+    pub async fn tag_pushed_by(
+        &self,
+        repository: &RepositoryName,
+        tag: &Tag,
+    ) -> Result<Option<String>, ServiceError> {
+        Ok(self.meta.tag_pushed_by(repository, tag).await?)
+    }
+
     /// Puts tags back: `tag` where it pointed last or, with `digest`, at that manifest; without
     /// `tag` all that were deleted. What was collected since cannot come back: that is told of
     /// each.
@@ -96,7 +108,7 @@ impl Registry {
         let media_type = MediaType::new(place.media_type.clone());
         let push = self.kept(repository, &digest, &media_type).await?;
         // An index may list what only others may see, where that is allowed.
-        if !self.policy.sparse_indexes {
+        if !self.policy().sparse_indexes {
             self.put_children_back(repository, &push, DEPTH).await?;
         }
         if digest.algorithm() == oci::Algorithm::Sha256 {

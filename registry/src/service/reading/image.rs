@@ -233,7 +233,7 @@ impl Registry {
         reference: &ManifestRef,
     ) -> Result<Preview, ServiceError> {
         self.manifest(repository, reference).await?;
-        let immutable = |tag: &str| self.policy.is_immutable(repository.as_str(), tag);
+        let immutable = |tag: &str| self.policy().is_immutable(repository.as_str(), tag);
         let tag = match reference {
             ManifestRef::Tag(tag) => tag,
             ManifestRef::Digest(digest) => {
@@ -242,7 +242,7 @@ impl Registry {
                 let own = own.map(ServiceError::TagImmutable);
                 let kept = self.meta.tag_needing(repository, digest, immutable).await?;
                 let kept = kept.map(ServiceError::TagImmutable);
-                let needed = match self.policy.delete_needed {
+                let needed = match self.policy().delete_needed {
                     true => None,
                     false => self.meta.tag_needing(repository, digest, |_| true).await?,
                 };
@@ -287,13 +287,13 @@ impl Registry {
         &self,
         repository: &RepositoryName,
     ) -> Result<Option<String>, ServiceError> {
-        if !self.policy.has_immutable(repository.as_str()) {
+        if !self.policy().has_immutable(repository.as_str()) {
             return Ok(None);
         }
         let mut last = String::new();
         loop {
             let page = self.tags(repository, MAX_PAGE, &last).await?;
-            let immutable = |tag: &&String| self.policy.is_immutable(repository.as_str(), tag);
+            let immutable = |tag: &&String| self.policy().is_immutable(repository.as_str(), tag);
             if let Some(tag) = page.names.iter().find(immutable) {
                 return Ok(Some(tag.clone()));
             }

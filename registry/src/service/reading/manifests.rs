@@ -44,7 +44,7 @@ impl Registry {
 
     /// Notes that a client that calls itself `agent` pulled a manifest, for lists and rules.
     pub fn note_pull(&self, repository: &RepositoryName, manifest: &StoredManifest, agent: &str) {
-        if self.policy.is_pull(agent) {
+        if self.policy().is_pull(agent) {
             self.pulls.note(repository, &manifest.row.digest);
         }
     }

@@ -46,7 +46,8 @@ impl Registry {
     /// # Errors
     /// [`ServiceError::Meta`].
     pub async fn usage_report(&self) -> Result<UsageReport, ServiceError> {
-        let quotas = &self.policy.quotas;
+        let policy = self.policy();
+        let quotas = &policy.quotas;
         let (repositories, bytes) = self.meta.usage_by_repository().await?;
         let mut sums = vec![0_u64; quotas.rules.len()];
         let repositories = repositories

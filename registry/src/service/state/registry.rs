@@ -2,8 +2,8 @@
 
 use std::fs::{File, TryLockError};
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
+use std::sync::{Arc, RwLock};
 use std::time::Duration;
 
 use super::cached::{Blob, StoredManifest};
@@ -23,7 +23,7 @@ use crate::service::error::ServiceError;
 use crate::storage::{
     BlobFiles, Context, LISTINGS, StorageError, Uploads, create, keep_private, make_dir,
 };
-use crate::sync::blocking;
+use crate::sync::{blocking, read, write};
 
 /// The database's file.
 pub(in crate::service) const DATABASE: &str = "registry.db";
@@ -54,7 +54,8 @@ pub struct Registry {
     /// Between the newest blob that the database knew when it was opened and that moment.
     pub(in crate::service) gap: Gap,
     pub(in crate::service) pulls: Pulls,
-    pub(in crate::service) policy: Arc<Policy>,
+    /// The rules; those about tags may change.
+    rules: RwLock<Arc<Policy>>,
     /// Held by whoever makes the files of small content durable.
     pub(super) settling: tokio::sync::Mutex<()>,
     pub(in crate::service) stop: Stop,
@@ -149,7 +150,7 @@ impl Registry {
             // Not always the first one: a process may not live through all turns.
             turn: AtomicUsize::new(usize::try_from(crate::clock::now()).unwrap_or(0)),
             pulls: Pulls::default(),
-            policy: Arc::new(policy),
+            rules: RwLock::new(Arc::new(policy)),
             settling: tokio::sync::Mutex::default(),
             stop: Stop::new(),
             subscribers: None,
@@ -158,6 +159,16 @@ impl Registry {
             backed_up: tokio::sync::Mutex::default(),
             _lock: lock,
         })
+    }
+
+    /// The rules, as they are now.
+    pub fn policy(&self) -> Arc<Policy> {
+        Arc::clone(&read(&self.rules))
+    }
+
+    /// Goes on with other rules. A collection under way ends with those that it began with.
+    pub fn take_rules(&self, policy: Policy) {
+        *write(&self.rules) = Arc::new(policy);
     }
 
     /// Whether the registry can serve.

@@ -53,6 +53,15 @@ pub struct BackedUp {
     pub damaged: Vec<String>,
 }
 
+/// Whether a path, of which not all may be there yet, is in a directory.
+fn is_inside(path: &Path, dir: &Path) -> bool {
+    let Ok(dir) = fs::canonicalize(dir) else {
+        return false;
+    };
+    let above = path.ancestors().map(fs::canonicalize);
+    above.into_iter().flatten().any(|above| above == dir)
+}
+
 /// A database's copy in a staging directory, gone with this value unless it was renamed.
 #[derive(Debug)]
 pub(super) struct Copy(pub(super) PathBuf);
@@ -70,12 +79,9 @@ impl Registry {
     /// [`ServiceError::Output`], [`ServiceError::Storage`], [`ServiceError::Meta`].
     pub async fn back_up_to(&self, options: &BackupOptions) -> Result<BackedUp, ServiceError> {
         let output = &options.output;
-        let own = fs::canonicalize(&self.data_dir);
-        let inside = output.ancestors().any(|above| {
-            let above = fs::canonicalize(above);
-            matches!((&above, &own), (Ok(above), Ok(own)) if above == own)
-        });
-        if is_other_archive(output) || inside {
+        let (own, to) = (self.data_dir.clone(), output.clone());
+        let looked = blocking(move || Ok::<_, StorageError>(is_inside(&to, &own)));
+        if is_other_archive(output) || looked.await? {
             return Err(ServiceError::Output(output.clone()));
         }
         // What is told to be stored stays until the end.

@@ -95,6 +95,14 @@ async fn pages_follow_the_rules_of_the_api() {
         ("/ui/remove/public/app:v1", [login, "403", "403", "200"]),
         ("/ui/remove/public/app", [login, "403", "403", "200"]),
         ("/ui/login", ["200", "303 /ui/", "303 /ui/", "303 /ui/"]),
+        ("/ui/activity", [login, "403", "403", "200"]),
+        ("/ui/mirrors", [login, "403", "403", "200"]),
+        ("/ui/tokens", [login, "200", "200", "200"]),
+        (
+            "/ui/login/none",
+            ["404", "303 /ui/", "303 /ui/", "303 /ui/"],
+        ),
+        ("/ui/callback", ["200", "303 /ui/", "303 /ui/", "303 /ui/"]),
         ("/ui/nowhere", ["404", "404", "404", "404"]),
         ("/ui", ["303 /ui/", "303 /ui/", "303 /ui/", "303 /ui/"]),
     ] {

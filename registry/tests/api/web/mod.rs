@@ -1,7 +1,7 @@
 //! The web page, as a browser without scripts asks for it.
 
 mod access;
-mod browser;
+pub mod browser;
 mod changes;
 mod content;
 mod markup;
