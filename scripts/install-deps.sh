@@ -22,7 +22,7 @@ clients=(docker.io buildah podman skopeo umoci docker-registry crun runc)
 browser=(chromium fonts-liberation)
 # Node's own packages bring npm along, and Debian's does not go with them.
 command -v npm >/dev/null || browser+=(nodejs npm)
-tools=(qemu-user-static attr debootstrap uidmap passt iproute2 nftables iptables jq xz-utils bzip2 zstd openssl procps e2fsprogs zsh fish tmux nginx slapd ldap-utils)
+tools=(qemu-user-static attr debootstrap uidmap passt iproute2 nftables iptables jq xz-utils bzip2 zstd openssl procps e2fsprogs zsh fish tmux nginx slapd ldap-utils strace)
 case "${1:-}" in
 build) packages=("${build[@]}") ;;
 demo) packages=("${build[@]}" "${demo[@]}") ;;

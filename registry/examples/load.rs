@@ -5,6 +5,9 @@
 //!
 //!   images N          N small images pushed over one connection; prints images a second
 //!   parallel N MIB    N blobs of MIB MiB pushed at once, each over its own; prints MiB a second
+//!   blobs N MIB C     N blobs of MIB MiB pushed over C connections; prints blobs a second
+//!   pull PATH N       N times GET PATH over one connection; prints MiB a second
+//!   same PATH C       GET PATH over C connections at once; prints seconds
 //!   tags N            one image under N tags of the repository `tags`; prints tags a second
 //!   repositories N    one image in N repositories `many/…`; prints repositories a second
 //!   heads PATH N      N times HEAD PATH over 16 connections; prints requests a second
@@ -76,6 +79,17 @@ impl Client {
     /// A blob, by POST and PUT as docker pushes it.
     async fn push_blob(&mut self, repository: &str, bytes: Bytes) -> Result<Digest, Failure> {
         let digest = Digest::sha256(&bytes);
+        self.push_known(repository, &digest, bytes).await?;
+        Ok(digest)
+    }
+
+    /// The same of a blob whose digest is known.
+    async fn push_known(
+        &mut self,
+        repository: &str,
+        digest: &Digest,
+        bytes: Bytes,
+    ) -> Result<(), Failure> {
         let path = format!("/v2/{repository}/blobs/uploads/");
         let begun = self.send(Method::POST, &path, "", Bytes::new()).await?;
         let location = begun.headers().get(LOCATION).ok_or("no Location")?;
@@ -85,7 +99,23 @@ impl Client {
         let path = format!("{path}{separator}digest={digest}");
         let kind = "application/octet-stream";
         self.send(Method::PUT, &path, kind, bytes).await?;
-        Ok(digest)
+        Ok(())
+    }
+
+    /// Reads what is at a path, and keeps nothing of it; how many bytes came.
+    async fn drain(&mut self, path: &str) -> Result<u64, Failure> {
+        let request = Request::builder().uri(path).header(HOST, &self.host);
+        let request = request.body(Full::default())?;
+        self.sender.ready().await?;
+        let (head, mut body) = self.sender.send_request(request).await?.into_parts();
+        if !head.status.is_success() {
+            return Err(format!("GET {path}: {}", head.status).into());
+        }
+        let mut len = 0;
+        while let Some(frame) = body.frame().await {
+            len += frame?.data_ref().map_or(0, |data| data.len() as u64);
+        }
+        Ok(len)
     }
 
     async fn push_manifest(&mut self, name: &str, tag: &str, body: &str) -> Result<(), Failure> {
@@ -171,6 +201,52 @@ async fn parallel(url: &Uri, count: usize, mib: usize) -> Result<f64, Failure> {
     Ok((count * mib) as f64 / begun.elapsed().as_secs_f64())
 }
 
+async fn blobs(url: &Uri, count: usize, mib: usize, clients: usize) -> Result<f64, Failure> {
+    let first = fresh();
+    let blobs: Vec<(Digest, Bytes)> = (0..count)
+        .map(|i| noise(first + i as u64, mib << 20))
+        .map(|bytes| (Digest::sha256(&bytes), bytes))
+        .collect();
+    let begun = Instant::now();
+    let mut pushes = tokio::task::JoinSet::new();
+    for some in blobs.chunks(count.div_ceil(clients.max(1)).max(1)) {
+        let (url, some) = (url.clone(), some.to_vec());
+        pushes.spawn(async move {
+            let mut client = Client::connect(&url).await?;
+            for (digest, bytes) in some {
+                client.push_known("blobs", &digest, bytes).await?;
+            }
+            Ok::<_, Failure>(())
+        });
+    }
+    while let Some(pushed) = pushes.join_next().await {
+        pushed??;
+    }
+    Ok(count as f64 / begun.elapsed().as_secs_f64())
+}
+
+async fn pull(url: &Uri, path: &str, count: usize) -> Result<f64, Failure> {
+    let mut client = Client::connect(url).await?;
+    let (begun, mut len) = (Instant::now(), 0);
+    for _ in 0..count {
+        len += client.drain(path).await?;
+    }
+    Ok(len as f64 / f64::from(1 << 20) / begun.elapsed().as_secs_f64())
+}
+
+async fn same(url: &Uri, path: &str, clients: usize) -> Result<f64, Failure> {
+    let begun = Instant::now();
+    let mut pulls = tokio::task::JoinSet::new();
+    for _ in 0..clients {
+        let (url, path) = (url.clone(), path.to_owned());
+        pulls.spawn(async move { Client::connect(&url).await?.drain(&path).await });
+    }
+    while let Some(pulled) = pulls.join_next().await {
+        pulled??;
+    }
+    Ok(begun.elapsed().as_secs_f64())
+}
+
 async fn tags(url: &Uri, count: usize) -> Result<f64, Failure> {
     let mut client = Client::connect(url).await?;
     let manifest = client.push_image("tags", "t0", 1).await?;
@@ -240,8 +316,8 @@ async fn latency(url: &Uri, path: &str, count: usize) -> Result<f64, Failure> {
 async fn main() -> Result<(), Failure> {
     let args: Vec<String> = std::env::args().skip(1).collect();
     let args: Vec<&str> = args.iter().map(String::as_str).collect();
-    let usage = "usage: load URL images N | parallel N MIB | tags N | repositories N | heads PATH N | \
-                 latency PATH N";
+    let usage = "usage: load URL images N | parallel N MIB | blobs N MIB C | pull PATH N | \
+                 same PATH C | tags N | repositories N | heads PATH N | latency PATH N";
     let [url, case, rest @ ..] = args.as_slice() else {
         return Err(usage.into());
     };
@@ -249,6 +325,9 @@ async fn main() -> Result<(), Failure> {
     let value = match (*case, rest) {
         ("images", [n]) => images(&url, n.parse()?).await?,
         ("parallel", [n, mib]) => parallel(&url, n.parse()?, mib.parse()?).await?,
+        ("blobs", [n, mib, c]) => blobs(&url, n.parse()?, mib.parse()?, c.parse()?).await?,
+        ("pull", [path, n]) => pull(&url, path, n.parse()?).await?,
+        ("same", [path, c]) => same(&url, path, c.parse()?).await?,
         ("tags", [n]) => tags(&url, n.parse()?).await?,
         ("repositories", [n]) => repositories(&url, n.parse()?).await?,
         ("heads", [path, n]) => heads(&url, path, n.parse()?).await?,

@@ -37,6 +37,8 @@ const ANSWERS: Duration = Duration::from_secs(1);
 
 /// How often it is written down which manifests were pulled.
 const PULLS_INTERVAL: Duration = Duration::from_secs(60);
+/// How long small files may wait to be synced together.
+const SETTLE_INTERVAL: Duration = Duration::from_secs(10);
 
 /// Serve images until interrupted.
 ///
@@ -246,6 +248,7 @@ fn chores(
             Arc::clone(read_only),
         )),
         Some(note_pulls(Arc::clone(registry))),
+        Some(settle(Arc::clone(registry))),
         Some(fill_lists(Arc::clone(registry))),
         config.gc_interval.map(|interval| {
             let (registry, metrics) = (Arc::clone(registry), Arc::clone(metrics));
@@ -435,6 +438,19 @@ fn note_pulls(registry: Arc<Registry>) -> JoinHandle<()> {
             tick.tick().await;
             if let Err(e) = registry.flush_pulls().await {
                 tracing::warn!(error = %e, "when manifests were last pulled is not noted");
+            }
+        }
+    })
+}
+
+/// Makes small files durable from time to time: the database holds their content until then.
+fn settle(registry: Arc<Registry>) -> JoinHandle<()> {
+    tokio::spawn(async move {
+        let mut tick = tokio::time::interval(SETTLE_INTERVAL);
+        loop {
+            tick.tick().await;
+            if let Err(e) = registry.settle().await {
+                tracing::warn!(error = %e, "small files are not synced yet");
             }
         }
     })

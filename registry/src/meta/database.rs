@@ -16,6 +16,7 @@ use super::changes::{self, Watch};
 use super::damage::{Damage, is_damage};
 use super::error::MetaError;
 use super::readers::Readers;
+use super::unsettled::Tally;
 use super::writer::Writer;
 
 static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!("../migrations/registry");
@@ -33,6 +34,7 @@ pub struct Meta {
     pub(super) damage: Damage,
     pub(super) readers: Readers,
     pub(super) writer: Writer,
+    pub(super) unsettled: Tally,
     /// Steps of SQLite's machine, a multiple of ten.
     #[cfg(test)]
     pub(crate) steps: Arc<AtomicU64>,
@@ -88,6 +90,7 @@ impl Meta {
             watch(changes::all(&mut connection).await?);
             changes::record_changes(&mut connection).await?;
         }
+        let unsettled = Tally::of(&mut connection).await?;
         let readers = SqlitePoolOptions::new()
             .max_connections(READERS)
             // Connections to a file do not go stale.
@@ -115,6 +118,7 @@ impl Meta {
             writer: Writer::start(connection, watch, Arc::clone(&commits), damage.clone()),
             damage,
             commits,
+            unsettled,
             #[cfg(test)]
             steps,
         })

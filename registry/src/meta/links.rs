@@ -1,5 +1,6 @@
 //! Which blobs a repository shows.
 
+use bytes::Bytes;
 use oci::Digest;
 use sqlx::sqlite::SqliteConnection;
 
@@ -24,6 +25,28 @@ pub enum Unlink {
     Unknown,
     /// This tag needs it and must not change, so nothing was changed.
     Immutable(String),
+}
+
+/// A blob to be shown, whose file has its name.
+#[derive(Clone, Debug)]
+pub struct NewBlob {
+    /// What it is.
+    pub digest: Digest,
+    /// Bytes.
+    pub size: u64,
+    /// Its content, where its file may not be durable.
+    pub content: Option<Bytes>,
+}
+
+impl NewBlob {
+    /// One whose file is durable.
+    pub fn durable(digest: &Digest, size: u64) -> Self {
+        Self {
+            digest: digest.clone(),
+            size,
+            content: None,
+        }
+    }
 }
 
 impl Meta {
@@ -100,21 +123,26 @@ impl Meta {
         .await?)
     }
 
-    /// Shows a blob, whose file is durable, in `repository`, unless `admit` refuses, and notes what
-    /// webhooks are told.
+    /// Shows a blob, durable by its file or by its content, in `repository`, unless `admit` refuses,
+    /// and notes what webhooks are told.
     ///
     /// # Errors
     /// [`MetaError`].
     pub async fn link_blob(
         &self,
         repository: &RepositoryName,
-        digest: &Digest,
-        size: u64,
+        blob: NewBlob,
         admit: Option<Admit>,
         notices: Vec<Notice>,
         effect: impl FnOnce() + Send + 'static,
     ) -> Result<Result<(), Exceeded>, MetaError> {
-        let (repository, digest) = (repository.clone(), digest.clone());
+        let NewBlob {
+            digest,
+            size,
+            content,
+        } = blob;
+        let repository = repository.clone();
+        let number = content.as_ref().map(|c| self.unsettled.number(c));
         self.writer
             .run(
                 move |c| {
@@ -125,7 +153,7 @@ impl Meta {
                                 return Ok(Err(e));
                             }
                         }
-                        // One call for all three: each costs a change of threads.
+                        // One call for all of them: each costs a change of threads.
                         sqlx::query(
                             "INSERT INTO repositories (name, created_at) VALUES ($1, $4)
                              ON CONFLICT DO NOTHING;
@@ -134,12 +162,16 @@ impl Meta {
                              INSERT INTO repository_blobs (repository_id, blob_id, linked_at)
                              SELECT r.id, b.id, $4 FROM repositories r, blobs b
                              WHERE r.name = $1 AND b.digest = $2
-                             ON CONFLICT DO UPDATE SET linked_at = excluded.linked_at;",
+                             ON CONFLICT DO UPDATE SET linked_at = excluded.linked_at;
+                             INSERT INTO unsettled (id, digest, content)
+                             SELECT $5, $2, $6 WHERE $5 IS NOT NULL;",
                         )
                         .bind(repository.as_str())
                         .bind(digest.to_string())
                         .bind(to_sql(size))
                         .bind(now())
+                        .bind(number)
+                        .bind(content.as_deref())
                         .execute(&mut *c)
                         .await?;
                         note(c, notices).await?;

@@ -15,7 +15,11 @@ pub struct Page {
 }
 
 impl Page {
-    fn cut(mut names: Vec<String>, n: u32) -> Self {
+    /// Of names that a query gave line by line, one more than `n` where there are more. One value,
+    /// since each row of an answer changes threads.
+    fn cut(lines: Option<String>, n: u32) -> Self {
+        let lines = lines.unwrap_or_default();
+        let mut names: Vec<String> = lines.lines().map(str::to_owned).collect();
         let more = names.len() > n as usize;
         names.truncate(n as usize);
         Self { names, more }
@@ -71,16 +75,17 @@ impl Meta {
         first: &str,
         end: &str,
     ) -> Result<Page, MetaError> {
-        let names = sqlx::query_scalar(
-            "SELECT name FROM repositories WHERE name > ?1 AND name >= max(?1, ?2) AND name <= ?3
-               AND emptied = 0
-             ORDER BY name LIMIT ?4",
+        let names: Option<String> = sqlx::query_scalar(
+            "SELECT group_concat(name, char(10)) FROM (
+                 SELECT name FROM repositories
+                 WHERE name > ?1 AND name >= max(?1, ?2) AND name <= ?3 AND emptied = 0
+                 ORDER BY name LIMIT ?4)",
         )
         .bind(last.to_owned())
         .bind(first.to_owned())
         .bind(end.to_owned())
         .bind(i64::from(n) + 1)
-        .fetch_all(&self.readers)
+        .fetch_one(&self.readers)
         .await?;
         Ok(Page::cut(names, n))
     }
@@ -95,19 +100,17 @@ impl Meta {
         n: u32,
         last: &str,
     ) -> Result<Option<Page>, MetaError> {
-        let id: Option<i64> = sqlx::query_scalar("SELECT id FROM repositories WHERE name = ?")
-            .bind(repository.as_str())
-            .fetch_optional(&self.readers)
-            .await?;
-        let Some(id) = id else { return Ok(None) };
-        let names = sqlx::query_scalar(
-            "SELECT name FROM tags WHERE repository_id = ? AND name > ? ORDER BY name LIMIT ?",
+        let found: Option<(i64, Option<String>)> = sqlx::query_as(
+            "SELECT r.id, (SELECT group_concat(name, char(10)) FROM (
+                 SELECT t.name FROM tags t WHERE t.repository_id = r.id AND t.name > ?2
+                 ORDER BY t.name LIMIT ?3))
+             FROM repositories r WHERE r.name = ?1",
         )
-        .bind(id)
+        .bind(repository.as_str())
         .bind(last.to_owned())
         .bind(i64::from(n) + 1)
-        .fetch_all(&self.readers)
+        .fetch_optional(&self.readers)
         .await?;
-        Ok(Some(Page::cut(names, n)))
+        Ok(found.map(|(_, names)| Page::cut(names, n)))
     }
 }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use bytes::Bytes;
 use oci::{Digest, MediaType};
 use sqlx::sqlite::SqliteConnection;
 
@@ -32,13 +33,15 @@ pub struct ManifestRow {
     pub size: u64,
 }
 
-/// A manifest whose bytes are durable, to be shown.
+/// A manifest to be shown, whose file has its name.
 #[derive(Clone, Debug)]
 pub struct NewManifest {
     /// The repository.
     pub repository: RepositoryName,
     /// What it is.
     pub row: ManifestRow,
+    /// Its bytes, where its file may not be durable.
+    pub content: Option<Bytes>,
     /// What referrers lists call it.
     pub artifact_type: Option<MediaType>,
     /// The manifest that it refers to.
@@ -177,8 +180,9 @@ impl Meta {
         admit: Option<Admit>,
         effect: impl FnOnce(&Put) + Send + 'static,
     ) -> Result<Put, MetaError> {
+        let number = new.content.as_ref().map(|c| self.unsettled.number(c));
         self.writer
-            .run(move |c| Box::pin(put(c, new, admit)), effect)
+            .run(move |c| Box::pin(put(c, new, number, admit)), effect)
             .await
     }
 
@@ -352,6 +356,7 @@ async fn missing(
 async fn put(
     c: &mut SqliteConnection,
     new: NewManifest,
+    number: Option<i64>,
     admit: Option<Admit>,
 ) -> Result<Put, MetaError> {
     let absent = missing(c, &new.repository, new.required_blobs(), new.required()).await?;
@@ -414,6 +419,8 @@ async fn put(
         .bind(new.description.created_at)
         .bind(words)
         .bind(about)
+        .bind(number)
+        .bind(new.content.as_deref())
         .execute(&mut *c)
         .await?;
     if let Some(expected) = &new.expected {
@@ -425,7 +432,8 @@ async fn put(
 
 /// $1 repository, $2 digest, $3 size, $4 now, $5 media type, $6 artifact type, $7 subject,
 /// $8 annotations, $9 what it needs, $10 its children, $11 its tags, $12 platforms, $13 bytes
-/// without children, $14 when it was made, $15 what the repository is found by, $16 what it is for.
+/// without children, $14 when it was made, $15 what the repository is found by, $16 what it is for,
+/// $17 the number of its bytes and $18 these, where they are kept.
 /// Not `?1`: each statement must have only those parameters that it uses, and SQLite counts the
 /// gaps between numbers.
 const PUT: &str = "
@@ -433,6 +441,8 @@ INSERT INTO repositories (name, created_at) VALUES ($1, $4) ON CONFLICT DO NOTHI
 
 INSERT INTO blobs (digest, size, created_at) VALUES ($2, $3, $4)
 ON CONFLICT (digest) DO UPDATE SET size = excluded.size, stored = 1;
+
+INSERT INTO unsettled (id, digest, content) SELECT $17, $2, $18 WHERE $17 IS NOT NULL;
 
 INSERT INTO manifests (repository_id, blob_id, digest, media_type, size, artifact_type, subject,
                        annotations, pushed_at, untagged_at, platforms, created_at, content_bytes)

@@ -95,7 +95,10 @@ impl Drop for Staged {
 /// The blob files of one registry.
 #[derive(Clone, Debug)]
 pub struct BlobFiles {
-    root: Arc<Path>,
+    pub(super) root: Arc<Path>,
+    /// The file system that they are on: open from before the first of them is written, so that no
+    /// failure to write one goes unseen.
+    pub(super) file_system: Arc<File>,
     /// What layers hold, beside them and as long as them.
     pub(super) listings: Arc<Path>,
     pub(super) staging: Arc<Path>,
@@ -119,8 +122,11 @@ impl BlobFiles {
             let path = entry.context("list", &staging)?.path();
             fs::remove_file(&path).context("remove", &path)?;
         }
+        make_shards(&root)?;
         sync_dir(data_dir)?;
+        let file_system = File::open(&root).context("open", &root)?;
         Ok(Self {
+            file_system: Arc::new(file_system),
             root: root.into(),
             listings: data_dir.join(LISTINGS).into(),
             staging: staging.into(),
@@ -133,14 +139,8 @@ impl BlobFiles {
     /// # Errors
     /// [`StorageError::Io`].
     pub fn are_in(data_dir: &Path) -> Result<bool, StorageError> {
-        let files = Self {
-            root: data_dir.join("blobs").into(),
-            listings: data_dir.into(),
-            staging: data_dir.into(),
-            locks: Arc::new([]),
-        };
-        for shard in files.shards()? {
-            if !files.list(&shard)?.is_empty() {
+        for shard in shards(&data_dir.join("blobs"))? {
+            if !list(&shard)?.is_empty() {
                 return Ok(true);
             }
         }
@@ -203,7 +203,7 @@ impl BlobFiles {
         Ok(staged.size)
     }
 
-    fn make_shard(&self, dir: &Path) -> Result<(), StorageError> {
+    pub(super) fn make_shard(&self, dir: &Path) -> Result<(), StorageError> {
         make_dir(dir)?;
         if let Some(parent) = dir.parent() {
             sync_dir(parent)?;
@@ -401,42 +401,15 @@ impl BlobFiles {
     /// # Errors
     /// [`StorageError::Io`].
     pub fn shards(&self) -> Result<Vec<(Algorithm, PathBuf)>, StorageError> {
-        let mut shards = Vec::new();
-        for algorithm in [Algorithm::Sha256, Algorithm::Sha512] {
-            let dir = self.root.join(algorithm.as_str());
-            let entries = match fs::read_dir(&dir) {
-                Ok(entries) => entries,
-                Err(e) if e.kind() == ErrorKind::NotFound => continue,
-                Err(e) => return Err(e).context("list", &dir),
-            };
-            for entry in entries {
-                shards.push((algorithm, entry.context("list", &dir)?.path()));
-            }
-        }
-        Ok(shards)
+        shards(&self.root)
     }
 
     /// The files of one shard, with their sizes. What is not named by a digest is not ours.
     ///
     /// # Errors
     /// [`StorageError::Io`].
-    pub fn list(
-        &self,
-        (algorithm, dir): &(Algorithm, PathBuf),
-    ) -> Result<Vec<(Digest, u64)>, StorageError> {
-        let mut files = Vec::new();
-        for entry in fs::read_dir(dir).context("list", dir)? {
-            let entry = entry.context("list", dir)?;
-            let name = entry.file_name();
-            let digest = name
-                .to_str()
-                .and_then(|hex| Digest::new(*algorithm, hex).ok());
-            if let Some(digest) = digest {
-                let size = entry.metadata().context("look at", &entry.path())?.len();
-                files.push((digest, size));
-            }
-        }
-        Ok(files)
+    pub fn list(&self, shard: &(Algorithm, PathBuf)) -> Result<Vec<(Digest, u64)>, StorageError> {
+        list(shard)
     }
 
     /// The files of one shard that have had their names for `age`, each with its size and with when
@@ -474,4 +447,55 @@ impl BlobFiles {
             _ => Ok(()),
         }
     }
+}
+
+/// Makes every directory of blobs by SHA-256, so that no push waits until one is durable.
+fn make_shards(root: &Path) -> Result<(), StorageError> {
+    let all = root.join(Algorithm::Sha256.as_str());
+    make_dir(&all)?;
+    let mut made = false;
+    for number in 0..=u8::MAX {
+        let shard = all.join(format!("{number:02x}"));
+        if fs::symlink_metadata(&shard).is_err() {
+            make_dir(&shard)?;
+            made = true;
+        }
+    }
+    if made {
+        sync_dir(&all)?;
+        sync_dir(root)?;
+    }
+    Ok(())
+}
+
+fn shards(root: &Path) -> Result<Vec<(Algorithm, PathBuf)>, StorageError> {
+    let mut shards = Vec::new();
+    for algorithm in [Algorithm::Sha256, Algorithm::Sha512] {
+        let dir = root.join(algorithm.as_str());
+        let entries = match fs::read_dir(&dir) {
+            Ok(entries) => entries,
+            Err(e) if e.kind() == ErrorKind::NotFound => continue,
+            Err(e) => return Err(e).context("list", &dir),
+        };
+        for entry in entries {
+            shards.push((algorithm, entry.context("list", &dir)?.path()));
+        }
+    }
+    Ok(shards)
+}
+
+fn list((algorithm, dir): &(Algorithm, PathBuf)) -> Result<Vec<(Digest, u64)>, StorageError> {
+    let mut files = Vec::new();
+    for entry in fs::read_dir(dir).context("list", dir)? {
+        let entry = entry.context("list", dir)?;
+        let name = entry.file_name();
+        let digest = name
+            .to_str()
+            .and_then(|hex| Digest::new(*algorithm, hex).ok());
+        if let Some(digest) = digest {
+            let size = entry.metadata().context("look at", &entry.path())?.len();
+            files.push((digest, size));
+        }
+    }
+    Ok(files)
 }

@@ -20,7 +20,7 @@ use super::files::create_new;
 use super::filling::Filling;
 use super::pipeline::{Ended, Progress, Sink, receive};
 use super::pool::Pool;
-use super::read::{Segment, read_chunk};
+use super::read::{Segment, read_cached, read_chunk};
 use crate::sync::blocking;
 
 /// Buffers that all blobs that come share, and their size in bytes.
@@ -179,10 +179,15 @@ impl Reader {
             return Ok(Some(Bytes::new()));
         }
         let there = self.wait_beyond(offset).await?;
-        let file = Arc::clone(&self.file);
         let len_now = len.min(there - offset);
-        let bytes = tokio::task::spawn_blocking(move || read_chunk(&file, offset, len_now));
-        let bytes = bytes.await.map_err(io::Error::other)??;
+        let bytes = match read_cached(&self.file, offset, len_now) {
+            Some(bytes) => bytes,
+            None => {
+                let file = Arc::clone(&self.file);
+                let read = tokio::task::spawn_blocking(move || read_chunk(&file, offset, len_now));
+                read.await.map_err(io::Error::other)??
+            }
+        };
         let read = bytes.len() as u64;
         if read < len {
             self.segments.push_front(Segment::File {

@@ -12,6 +12,7 @@ mod pipeline;
 mod pool;
 mod read;
 mod sessions;
+mod unsynced;
 mod uploads;
 
 pub(crate) use blobs::LISTINGS;
@@ -23,4 +24,5 @@ pub use filling::Filling;
 pub use incoming::{Incoming, Received, read_incoming};
 pub use read::{Segment, read_segments};
 pub use sessions::Upload;
-pub use uploads::{ChunkRange, Unfinished, Uploads};
+pub use unsynced::SMALL;
+pub use uploads::{ChunkRange, Finished, Unfinished, Uploads};

@@ -24,6 +24,7 @@ use super::files::{create_new, make_dir};
 use super::pipeline::{Ended, Progress, Sink, receive};
 use super::pool::Pool;
 use super::sessions::{Sessions, State, Upload};
+use super::unsynced::SMALL;
 use crate::name::{RepositoryName, UploadId};
 use crate::sync::{blocking, lock};
 
@@ -60,6 +61,17 @@ pub struct Unfinished {
     pub repository: RepositoryName,
     /// Bytes that have come.
     pub size: u64,
+}
+
+/// An upload that is finished: its file has the blob's name.
+#[derive(Debug)]
+pub struct Finished {
+    /// Bytes.
+    pub size: u64,
+    /// The content of a small blob, whose file may not be durable.
+    pub content: Option<Bytes>,
+    /// [`BlobFiles::arriving`]: hold it until the blob's row is committed.
+    pub arriving: OwnedRwLockReadGuard<()>,
 }
 
 /// All upload sessions.
@@ -287,9 +299,8 @@ impl Uploads {
         Err(error)
     }
 
-    /// Verifies a complete upload and makes its file durable under its digest; how many bytes it
-    /// has, and [`BlobFiles::arriving`], taken only when that is done: hold it until its row is
-    /// committed. An upload that is not what its digest says is gone.
+    /// Verifies a complete upload and gives its file the name of its digest: durably, or with its
+    /// content where it is small. An upload that is not what its digest says is gone.
     ///
     /// # Errors
     /// [`UploadError`].
@@ -298,39 +309,17 @@ impl Uploads {
         upload: &Upload,
         digest: &Digest,
         blobs: &BlobFiles,
-    ) -> Result<(u64, OwnedRwLockReadGuard<()>), UploadError> {
+    ) -> Result<Finished, UploadError> {
         let mut state = upload.lock()?;
         let hasher = self.hasher(upload, &mut state).await?;
-        let data = Arc::clone(&upload.data);
-        let wanted = digest.clone();
-        let same_algorithm = upload.algorithm == digest.algorithm();
-        let size = upload.received();
-        let verified = blocking(move || {
-            let mut file = File::open(&data).context("open", &data)?;
-            let hasher = if same_algorithm {
-                hasher
-            } else {
-                // The digest's algorithm was not announced when the upload began.
-                hash(&mut file, wanted.algorithm())
-                    .context("read", &data)?
-                    .0
-            };
-            let actual = hasher.finish();
-            if actual != wanted {
-                let _ = fs::remove_file(&data);
-                return Err(UploadError::Digest { actual });
-            }
-            file.sync_all().context("sync", &data)?;
-            Ok(())
-        })
-        .await;
-        let done = match verified {
-            Ok(()) => adopt(&upload.data, digest, blobs).await,
-            Err(e) => Err(e),
+        let done = if upload.received() <= SMALL {
+            finish_small(upload, digest, blobs).await
+        } else {
+            finish_large(upload, hasher, digest, blobs).await
         };
         *state = State::Gone;
         self.sessions().by_id.remove(&upload.id);
-        Ok((size, done?))
+        done
     }
 
     /// Gives a session up.
@@ -459,15 +448,71 @@ fn hash(file: &mut File, algorithm: Algorithm) -> std::io::Result<(Hasher, u64)>
     }
 }
 
-async fn adopt(
-    data: &Arc<Path>,
+async fn finish_small(
+    upload: &Upload,
     digest: &Digest,
     blobs: &BlobFiles,
-) -> Result<OwnedRwLockReadGuard<()>, UploadError> {
+) -> Result<Finished, UploadError> {
+    let (data, wanted) = (Arc::clone(&upload.data), digest.clone());
+    let content = blocking(move || {
+        // These are the bytes that will be durable.
+        let content: Bytes = fs::read(&data).context("read", &data)?.into();
+        let actual = wanted.algorithm().digest(&content);
+        if actual != wanted {
+            let _ = fs::remove_file(&data);
+            return Err(UploadError::Digest { actual });
+        }
+        Ok(content)
+    })
+    .await?;
     let arriving = blobs.arriving(digest).await;
-    let (data, digest, blobs) = (Arc::clone(data), digest.clone(), blobs.clone());
+    let (data, digest, blobs) = (Arc::clone(&upload.data), digest.clone(), blobs.clone());
+    let bytes = content.clone();
+    blocking(move || blobs.adopt_unsynced(&data, &digest, &bytes)).await?;
+    Ok(Finished {
+        size: content.len() as u64,
+        content: Some(content),
+        arriving,
+    })
+}
+
+/// Nobody waits for [`BlobFiles::arriving`] while the file is read and synced.
+async fn finish_large(
+    upload: &Upload,
+    hasher: Hasher,
+    digest: &Digest,
+    blobs: &BlobFiles,
+) -> Result<Finished, UploadError> {
+    let size = upload.received();
+    let (data, wanted) = (Arc::clone(&upload.data), digest.clone());
+    let same_algorithm = upload.algorithm == digest.algorithm();
+    blocking(move || {
+        let mut file = File::open(&data).context("open", &data)?;
+        let hasher = if same_algorithm {
+            hasher
+        } else {
+            // The digest's algorithm was not announced when the upload began.
+            hash(&mut file, wanted.algorithm())
+                .context("read", &data)?
+                .0
+        };
+        let actual = hasher.finish();
+        if actual != wanted {
+            let _ = fs::remove_file(&data);
+            return Err(UploadError::Digest { actual });
+        }
+        file.sync_all().context("sync", &data)?;
+        Ok(())
+    })
+    .await?;
+    let arriving = blobs.arriving(digest).await;
+    let (data, digest, blobs) = (Arc::clone(&upload.data), digest.clone(), blobs.clone());
     blocking(move || blobs.adopt(&data, &digest)).await?;
-    Ok(arriving)
+    Ok(Finished {
+        size,
+        content: None,
+        arriving,
+    })
 }
 
 async fn rewind(path: Arc<Path>, len: u64) -> Result<(), StorageError> {
@@ -516,10 +561,9 @@ mod tests {
             assert_eq!(upload.received(), 6);
             uploads.append(&upload, chunk("world"), None).await.unwrap();
             let digest = Digest::sha256(b"hello world");
-            assert_eq!(
-                uploads.finish(&upload, &digest, &blobs).await.unwrap().0,
-                11
-            );
+            let finished = uploads.finish(&upload, &digest, &blobs).await.unwrap();
+            assert_eq!(finished.size, 11);
+            assert_eq!(finished.content.as_deref(), Some(&b"hello world"[..]));
         }
         assert_eq!(uploads.len(), 1);
     }

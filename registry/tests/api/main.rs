@@ -39,6 +39,7 @@ mod replication;
 mod restart;
 mod retention;
 mod retention_model;
+mod settling;
 mod silent;
 mod soak;
 mod socket_activation;

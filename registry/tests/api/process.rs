@@ -78,7 +78,7 @@ impl Process {
     }
 }
 
-fn send(addr: &str, method: &str, path: &str, body: &[u8]) -> std::io::Result<String> {
+pub fn send(addr: &str, method: &str, path: &str, body: &[u8]) -> std::io::Result<String> {
     let mut stream = TcpStream::connect(addr)?;
     let kind = if method == "PUT" {
         crate::harness::MANIFEST

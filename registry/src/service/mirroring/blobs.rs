@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use oci::Digest;
 
+use crate::meta::NewBlob;
 use crate::name::{RepositoryName, UploadId};
 use crate::service::error::ServiceError;
 use crate::service::state::Registry;
@@ -39,7 +40,8 @@ impl Registry {
             let mut failed = None;
             for repository in &repositories {
                 let id = UploadId::random();
-                if let Err(e) = this.show_blob(repository, &digest, size, id, &None).await {
+                let blob = NewBlob::durable(&digest, size);
+                if let Err(e) = this.show_blob(repository, blob, id, &None).await {
                     failed = Some(e);
                 }
             }
@@ -72,7 +74,7 @@ impl Registry {
                 return Ok(false);
             };
             let id = UploadId::random();
-            this.show_blob(&repository, &digest, size, id, &None)
+            this.show_blob(&repository, NewBlob::durable(&digest, size), id, &None)
                 .await?;
             Ok(true)
         })

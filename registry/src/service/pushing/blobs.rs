@@ -5,31 +5,31 @@ use std::sync::Arc;
 use oci::Digest;
 
 use crate::events::{Action, RequestOrigin};
+use crate::meta::NewBlob;
 use crate::name::{RepositoryName, UploadId};
 use crate::service::error::ServiceError;
 use crate::service::events::blob_event;
 use crate::service::state::{Registry, key};
 
 impl Registry {
-    /// Shows a blob whose file is durable; `id` is what was promised room for it, if anything.
+    /// Shows a blob whose file has its name; `id` is what was promised room for it, if anything.
     pub(in crate::service) async fn show_blob(
         &self,
         repository: &RepositoryName,
-        digest: &Digest,
-        size: u64,
+        blob: NewBlob,
         id: UploadId,
         by: &RequestOrigin,
     ) -> Result<(), ServiceError> {
         let (cache, key) = (
             Arc::clone(&self.blob_cache),
-            key(repository.as_str(), digest),
+            key(repository.as_str(), &blob.digest),
         );
         let admit = self.admit(repository, id);
-        let pushed = blob_event(Action::Push, repository, digest, size, None);
+        let pushed = blob_event(Action::Push, repository, &blob.digest, blob.size, None);
         let notices = self.notices(by, &[pushed]);
         let effect = move || cache.forget(&key);
         self.meta
-            .link_blob(repository, digest, size, admit, notices, effect)
+            .link_blob(repository, blob, admit, notices, effect)
             .await??;
         self.wake_subscribers();
         Ok(())

@@ -13,6 +13,8 @@ use crate::meta::{Admit, ManifestRow, NewManifest, Precondition, Put};
 use crate::name::{ManifestRef, RepositoryName, Tag};
 use crate::service::error::ServiceError;
 use crate::service::state::{MANIFEST_WEIGHT, Registry, StoredManifest, key};
+use crate::storage::SMALL;
+use crate::sync::blocking;
 
 /// A manifest as it is pushed.
 #[derive(Clone, Debug, Default)]
@@ -138,6 +140,7 @@ impl Registry {
         let mut new = NewManifest {
             repository: repository.clone(),
             row,
+            content: None,
             artifact_type: document.artifact_type().cloned(),
             // Only what a referrers list will show is worth a row's bytes.
             annotations: match &subject {
@@ -183,13 +186,7 @@ impl Registry {
         new.description = described.await;
         let this = Arc::clone(self);
         let put = tokio::spawn(async move { this.store_manifest(new, bytes).await }).await??;
-        match put {
-            Put::Done => Ok(Pushed { digest, subject }),
-            Put::Immutable(tag) => Err(ServiceError::TagImmutable(tag)),
-            Put::Missing(missing) => Err(ServiceError::ManifestBlobUnknown(missing)),
-            Put::PreconditionFailed => Err(ServiceError::Precondition),
-            Put::Quota(e) => Err(ServiceError::Quota(e)),
-        }
+        pushed(put, digest, subject)
     }
 
     /// Refuses to move tags that stay where they are.
@@ -244,18 +241,26 @@ impl Registry {
         if !matches!(put, Ok(Put::Done)) {
             self.drop_refused(&digest).await;
         }
+        self.settle_much().await;
         put
     }
 
     async fn write_and_show(
         &self,
-        new: NewManifest,
+        mut new: NewManifest,
         bytes: Bytes,
         admit: Option<Admit>,
     ) -> Result<Put, ServiceError> {
         let digest = new.row.digest.clone();
         let _arriving = self.blobs.arriving(&digest).await;
-        self.blobs.write(&digest, bytes.clone()).await?;
+        if bytes.len() as u64 <= SMALL {
+            let (files, content) = (self.blobs.clone(), bytes.clone());
+            let name = digest.clone();
+            blocking(move || files.write_unsynced(&name, &content)).await?;
+            new.content = Some(bytes.clone());
+        } else {
+            self.blobs.write(&digest, bytes.clone()).await?;
+        }
         let cache = Arc::clone(&self.manifest_cache);
         let stored = Arc::new(StoredManifest {
             row: new.row.clone(),
@@ -314,6 +319,16 @@ impl Registry {
             tags.iter().map(|tag| pushed(Some(tag.as_str()))).collect()
         };
         self.notices(by, &happened)
+    }
+}
+
+fn pushed(put: Put, digest: Digest, subject: Option<Digest>) -> Result<Pushed, ServiceError> {
+    match put {
+        Put::Done => Ok(Pushed { digest, subject }),
+        Put::Immutable(tag) => Err(ServiceError::TagImmutable(tag)),
+        Put::Missing(missing) => Err(ServiceError::ManifestBlobUnknown(missing)),
+        Put::PreconditionFailed => Err(ServiceError::Precondition),
+        Put::Quota(e) => Err(ServiceError::Quota(e)),
     }
 }
 

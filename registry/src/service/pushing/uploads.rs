@@ -10,6 +10,7 @@ use oci::{Algorithm, Digest};
 use super::quota::Intake;
 use crate::events::RequestOrigin;
 use crate::limits::Client;
+use crate::meta::NewBlob;
 use crate::name::{RepositoryName, UploadId};
 use crate::service::error::ServiceError;
 use crate::service::state::{Registry, UploadLimits};
@@ -104,7 +105,7 @@ impl Registry {
         tokio::spawn(async move {
             this.hold_upload(&upload, &digest).await?;
             let finished = this.uploads.finish(&upload, &digest, &this.blobs).await;
-            let (size, arriving) = match finished {
+            let finished = match finished {
                 // Another request is writing to it, and keeps what it was promised.
                 Err(UploadError::Busy) => return Err(UploadError::Busy.into()),
                 Err(UploadError::Digest { actual }) => {
@@ -116,15 +117,21 @@ impl Registry {
                 }
                 finished => finished.inspect_err(|_| this.release_upload(upload.id()))?,
             };
+            let blob = NewBlob {
+                digest: digest.clone(),
+                size: finished.size,
+                content: finished.content,
+            };
             let shown = this
-                .show_blob(upload.repository(), &digest, size, upload.id(), &by)
+                .show_blob(upload.repository(), blob, upload.id(), &by)
                 .await;
-            drop(arriving);
+            drop(finished.arriving);
             this.open_uploads.end(upload.id());
             if shown.is_err() {
                 this.release_upload(upload.id());
                 this.drop_refused(&digest).await;
             }
+            this.settle_much().await;
             shown
         })
         .await?

@@ -21,7 +21,7 @@ use oci::{Digest, ManifestDocument, MediaType};
 
 use super::backup;
 use crate::clock::now;
-use crate::meta::{Health, NamedManifest, health, salvage};
+use crate::meta::{Health, NamedManifest, NewBlob, health, salvage, salvage_content};
 use crate::name::{RepositoryName, Tag, UploadId};
 use crate::policy::Policy;
 use crate::service::error::ServiceError;
@@ -107,7 +107,17 @@ impl Registry {
         let registry = Self::open_locked(data_dir, &unready, Policy::default(), lock).await?;
         let registry = Arc::new(registry);
         let (files, aside) = (registry.blobs.clone(), data_dir.join("damaged"));
-        let walked = blocking(move || walk(&files, &aside)).await?;
+        let small = salvage_content(&database).await;
+        let walked = blocking(move || {
+            for (digest, content) in small {
+                files.mend(&digest, &content)?;
+            }
+            let walked = walk(&files, &aside)?;
+            // Some may have had their names only.
+            files.sync()?;
+            Ok::<_, StorageError>(walked)
+        })
+        .await?;
         let mut rebuilt = Rebuilt {
             blobs: walked.good.len() as u64,
             lost: walked.lost.clone(),
@@ -165,7 +175,8 @@ impl Registry {
             let listed = listed.filter(|child| !walked.manifests.contains_key(child));
             for blob in found.blobs.iter().chain(listed) {
                 if let Some(size) = walked.good.get(blob) {
-                    self.show_blob(repository, blob, *size, UploadId::random(), &None)
+                    let blob = NewBlob::durable(blob, *size);
+                    self.show_blob(repository, blob, UploadId::random(), &None)
                         .await?;
                 }
             }
@@ -200,7 +211,8 @@ impl Registry {
     ) -> Result<(), ServiceError> {
         for (digest, size) in &walked.good {
             if !self.meta.is_stored(digest).await? {
-                self.show_blob(unnamed, digest, *size, UploadId::random(), &None)
+                let blob = NewBlob::durable(digest, *size);
+                self.show_blob(unnamed, blob, UploadId::random(), &None)
                     .await?;
             }
         }

@@ -8,6 +8,7 @@ mod looking;
 mod open_uploads;
 mod pulls;
 mod registry;
+mod settling;
 mod stop;
 
 pub use cached::{Blob, StoredManifest};

@@ -13,6 +13,7 @@ use super::ledger::SharedLedger;
 use super::looking::Looking;
 use super::open_uploads::OpenUploads;
 use super::pulls::Pulls;
+use super::settling::recover;
 use super::stop::Stop;
 use crate::cache::Cache;
 use crate::events::Subscribers;
@@ -55,6 +56,8 @@ pub struct Registry {
     pub(in crate::service) pulls: Pulls,
     /// The rules; those about tags may change.
     rules: RwLock<Arc<Policy>>,
+    /// Held by whoever makes the files of small content durable.
+    pub(super) settling: tokio::sync::Mutex<()>,
     pub(in crate::service) stop: Stop,
     pub(in crate::service) subscribers: Option<Arc<Subscribers>>,
     /// Only where something is limited.
@@ -124,6 +127,7 @@ impl Registry {
         let ledger = SharedLedger::new(&policy.quotas);
         let watch = ledger.as_ref().map(SharedLedger::watch);
         let meta = Meta::open(database, watch).await?;
+        recover(&meta, &blobs).await?;
         let there = uploads.clone();
         let there = blocking(move || there.unfinished()).await?;
         let open_uploads = OpenUploads::default();
@@ -147,6 +151,7 @@ impl Registry {
             turn: AtomicUsize::new(usize::try_from(crate::clock::now()).unwrap_or(0)),
             pulls: Pulls::default(),
             rules: RwLock::new(Arc::new(policy)),
+            settling: tokio::sync::Mutex::default(),
             stop: Stop::new(),
             subscribers: None,
             ledger,
@@ -191,6 +196,9 @@ impl Registry {
         self.stop.tell();
         if let Err(e) = self.flush_pulls().await {
             tracing::warn!(error = %e, "when manifests were last pulled is not noted");
+        }
+        if let Err(e) = self.settle().await {
+            tracing::warn!(error = %e, "small files are not synced; the next start sees to it");
         }
         self.meta.close().await;
     }

@@ -87,6 +87,7 @@ impl Registry {
         // What is told to be stored stays until the end.
         let _alone = self.collecting.lock().await;
         self.flush_pulls().await?;
+        self.settle().await?;
         if is_tar(output) {
             self.back_up_to_tar(output).await
         } else {

@@ -126,6 +126,8 @@ impl Registry {
             blobs: plan.blobs.len() as u64,
             bytes: plan.blobs.values().sum(),
         };
+        // Links to files that a power cut could empty would be no export.
+        self.settle().await?;
         let (files, output, link) = (self.blobs.clone(), options.output.clone(), options.link);
         blocking(move || {
             let mut writer = if is_tar(&output) {

@@ -7,6 +7,7 @@ use oci::Digest;
 use tokio::sync::OwnedRwLockReadGuard;
 
 use super::imported::Imported;
+use crate::meta::NewBlob;
 use crate::name::{RepositoryName, UploadId};
 use crate::service::error::ServiceError;
 use crate::service::state::{Claim, Registry, key};
@@ -54,8 +55,9 @@ impl Registry {
                 Err(e) => return Err(e.into()),
             },
         };
+        let blob = NewBlob::durable(digest, size);
         let shown = self
-            .show_blob(repository, digest, size, UploadId::random(), &None)
+            .show_blob(repository, blob, UploadId::random(), &None)
             .await;
         drop(arriving);
         if let Err(e) = shown {
