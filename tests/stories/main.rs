@@ -17,6 +17,7 @@ mod container_events;
 mod container_health;
 mod container_ipv6;
 mod container_limits;
+mod container_network_options;
 mod container_networks;
 mod container_ports;
 mod container_proof;
