@@ -21,6 +21,7 @@ mod container_network_options;
 mod container_networks;
 mod container_ports;
 mod container_proof;
+mod container_servers;
 mod container_systemd;
 mod container_terminal;
 mod container_volumes;
