@@ -191,7 +191,8 @@ fn events_of_images_have_their_labels() {
         .map(|event| format!("--filter event={event}"))
         .collect();
     let forms = [
-        "--filter type=image --filter label=evlab=1 --format \
+        "--filter type=image --filter label=evlab=1 --filter event=tag --filter event=untag \
+         --filter event=save --filter event=load --format \
          '{{.Action}} {{.Actor.Attributes.evlab}}'"
             .to_owned(),
         format!(
