@@ -135,6 +135,12 @@ pub struct PlacePlan {
     pub address6: Option<Ipv6Addr>,
     /// What its interface's name begins with; empty for `eth`.
     pub interfaces: String,
+    /// What the bridge is called, too.
+    pub also: Option<String>,
+    /// What its interface is called; nothing for a number behind that.
+    pub interface: Option<String>,
+    /// Addresses of the network that nobody gets.
+    pub reserved: Vec<IpAddr>,
     /// A hardware address of its own.
     pub mac: Option<String>,
     /// What it is called there.

@@ -164,6 +164,8 @@ pub struct HostConfig {
     pub port_bindings: BTreeMap<String, Vec<PortBinding>>,
     pub restart_policy: RestartRule,
     pub auto_remove: bool,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub annotations: BTreeMap<String, String>,
     pub volume_driver: String,
     pub volumes_from: Option<Vec<String>>,
     pub console_size: [u16; 2],
@@ -193,6 +195,8 @@ pub struct HostConfig {
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub sysctls: BTreeMap<String, String>,
     pub runtime: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub storage_opt: Option<BTreeMap<String, String>>,
     pub isolation: String,
     pub cpu_shares: u64,
     pub memory: u64,
@@ -214,7 +218,7 @@ pub struct HostConfig {
     pub cpuset_mems: String,
     pub devices: Vec<DeviceMapping>,
     pub device_cgroup_rules: Option<Vec<String>>,
-    pub device_requests: Option<Vec<Empty>>,
+    pub device_requests: Option<Vec<DeviceRequest>>,
     pub memory_reservation: u64,
     pub memory_swap: i64,
     pub memory_swappiness: Option<i64>,
@@ -319,6 +323,21 @@ pub struct DeviceMapping {
     /// `rwm` or less.
     #[serde(rename = "CgroupPermissions")]
     pub permissions: String,
+}
+
+/// Devices by what they can do, of which a driver would know.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct DeviceRequest {
+    /// The driver's name.
+    pub driver: String,
+    /// So many; -1 is all.
+    pub count: i64,
+    /// Which ones.
+    #[serde(rename = "DeviceIDs")]
+    pub device_ids: Option<Vec<String>>,
+    /// What they have to be able to do: all of one of these lists.
+    pub capabilities: Vec<Vec<String>>,
 }
 
 /// A limit for each process.

@@ -35,9 +35,45 @@ pub fn parse_size(text: &str) -> Option<u64> {
     (bytes < u64::MAX as f64).then_some(bytes as u64)
 }
 
+/// Why a text is no size, in the words of docker's client.
+pub fn not_a_size(text: &str) -> String {
+    let Some(last) = text.rfind(|c: char| c.is_ascii_digit() || c == '.' || c == ' ') else {
+        return format!("invalid size: '{text}'");
+    };
+    let (number, suffix) = text.split_at(last + 1);
+    let number = number.strip_suffix(' ').unwrap_or(number);
+    match number.parse::<f64>() {
+        Err(_) => format!(
+            "strconv.ParseFloat: parsing {}: invalid syntax",
+            crate::quote::go_quote(number)
+        ),
+        Ok(number) if number < 0.0 || suffix.is_empty() => format!("invalid size: '{text}'"),
+        Ok(_) => format!("invalid suffix: '{}'", suffix.to_lowercase()),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// The words are those of docker 28's client.
+    #[test]
+    fn what_is_no_size_is_told_as_docker_does() {
+        for (text, why) in [
+            ("", "invalid size: ''"),
+            ("x", "invalid size: 'x'"),
+            ("4x", "invalid suffix: 'x'"),
+            (
+                "4mib4",
+                "strconv.ParseFloat: parsing \"4mib4\": invalid syntax",
+            ),
+            ("-1", "invalid size: '-1'"),
+            ("-5m", "invalid size: '-5m'"),
+        ] {
+            assert_eq!(parse_size(text), None, "{text}");
+            assert_eq!(not_a_size(text), why, "{text}");
+        }
+    }
 
     #[test]
     fn reads_sizes() {

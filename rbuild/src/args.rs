@@ -337,9 +337,8 @@ pub enum SystemCommand {
 /// clap's, which also carry help and version.
 pub fn parse(program: clap::Command, raw: Vec<OsString>) -> Result<Cli, clap::Error> {
     use clap::FromArgMatches as _;
-    let command = program
-        .args_override_self(true)
-        .mut_subcommands(|command| command.args_override_self(true));
+    crate::ways::note(&raw);
+    let command = crate::ways::apply(program);
     Cli::from_arg_matches(&command.try_get_matches_from(raw)?)
 }
 
@@ -387,6 +386,35 @@ mod tests {
         let args = args.typed();
         assert_eq!(args.network, "host");
         assert_eq!(args.tags, ["a", "b"]);
+    }
+
+    #[test]
+    fn what_follows_a_flag_is_its_value_and_switches_may_have_one() {
+        let of = |line: &str| {
+            parse(program(), line.split(' ').map(OsString::from).collect())
+                .unwrap_or_else(|error| panic!("{line}: {error}"))
+                .command
+        };
+        let Command::Run(args) = of("rbuild run -h box --memory -1 -e -x img -c y") else {
+            panic!("it is run")
+        };
+        let args = args.typed();
+        assert_eq!(args.make.hostname.as_deref(), Some("box"));
+        assert_eq!(args.make.limits.memory.as_deref(), Some("-1"));
+        assert_eq!(args.make.env, ["-x"]);
+        assert_eq!(args.make.words, ["img", "-c", "y"]);
+        let Command::Ps(args) = of("rbuild ps -a=false --no-trunc=true -q") else {
+            panic!("it is ps")
+        };
+        assert!(!args.all && args.no_trunc && args.quiet);
+        let line = "rbuild container ls --all=1 -s";
+        let Command::Container(command) = of(line) else {
+            panic!("it is of containers")
+        };
+        let ContainerCommand::Ls(args) = command.typed() else {
+            panic!("it is ls")
+        };
+        assert!(args.all && args.size);
     }
 
     #[test]

@@ -13,11 +13,23 @@ impl Filters {
     /// # Errors
     /// In docker's words.
     pub fn parse(texts: &[String], known: &[&str]) -> Result<Self, Failure> {
+        Self::named("-f, --filter", texts, known)
+    }
+
+    /// The same of a command whose `-f` is another flag.
+    ///
+    /// # Errors
+    /// As [`parse`](Self::parse).
+    pub fn parse_long(texts: &[String], known: &[&str]) -> Result<Self, Failure> {
+        Self::named("--filter", texts, known)
+    }
+
+    fn named(flag: &str, texts: &[String], known: &[&str]) -> Result<Self, Failure> {
         let mut filters = Self::default();
         for text in texts {
             let Some((key, value)) = text.split_once('=') else {
                 let why = "bad format of filter (expected name=value)";
-                return Err(Failure::with_code(wrong_value("--filter", text, why), 125));
+                return Err(Failure::with_code(wrong_value(flag, text, why), 125));
             };
             let key = key.trim().to_lowercase();
             if !known.contains(&key.as_str()) {
@@ -49,14 +61,11 @@ impl Filters {
     pub fn boolean(&self, key: &str) -> Result<Option<bool>, Failure> {
         let mut found = None;
         for value in self.all(key) {
-            found = Some(match value {
-                "1" | "t" | "T" | "true" | "True" | "TRUE" => true,
-                "0" | "f" | "F" | "false" | "False" | "FALSE" => false,
-                other => {
-                    let text = format!("invalid filter '{key}={other}': write true or false");
-                    return Err(Failure::new(text));
-                }
+            let read = golang::boolean::parse_bool(value).ok_or_else(|| {
+                let text = format!("invalid filter '{key}={value}': write true or false");
+                Failure::new(text)
             });
+            found = Some(read?);
         }
         Ok(found)
     }

@@ -9,14 +9,10 @@ use clap::Args;
 /// # Errors
 /// Text that is none of them.
 pub fn boolean(text: &str) -> Result<bool, String> {
-    match text {
-        "1" | "t" | "T" | "true" | "TRUE" | "True" => Ok(true),
-        "0" | "f" | "F" | "false" | "FALSE" | "False" => Ok(false),
-        _ => {
-            let text = golang::quote::go_quote(text);
-            Err(format!("strconv.ParseBool: parsing {text}: invalid syntax"))
-        }
-    }
+    golang::boolean::parse_bool(text).ok_or_else(|| {
+        let text = golang::quote::go_quote(text);
+        format!("strconv.ParseBool: parsing {text}: invalid syntax")
+    })
 }
 
 /// Flags of every command.

@@ -19,7 +19,7 @@ fn described(command: Command, more: fn(Command) -> Command) -> Command {
     let about = command.get_about().cloned();
     let long = command.get_long_about().cloned();
     let after = command.get_after_help().cloned();
-    let mut command = more(command);
+    let mut command = crate::ways::apply(more(command));
     if let Some(about) = about {
         command = command.about(about).long_about(None::<&str>);
     }

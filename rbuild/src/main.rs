@@ -1,7 +1,7 @@
 //! The `rbuild` command: raw flags, validated options, one file a command.
 //!
 //! - [`args`]: what can be typed; [`usage`]: what is said of what cannot
-//! - [`late`]: flags that are described once they are needed
+//! - [`late`]: flags that are described once they are needed; [`ways`]: docker's ways with flags
 //! - [`dispatch`]: which command does it
 //! - [`commands`]: one module a command
 //! - [`frontend`]: what building and checking a Dockerfile have in common
@@ -23,6 +23,7 @@ mod limits;
 mod reach;
 mod term;
 mod usage;
+mod ways;
 mod when;
 
 use std::process::ExitCode;

@@ -104,8 +104,8 @@ pub fn until(text: &str) -> Result<i64, String> {
     match duration(text) {
         Ok(age) => Ok(now().saturating_sub(i64::try_from(age).unwrap_or(i64::MAX))),
         Err(_) => Err(format!(
-            "invalid time {text:?}: write a length of time as in 24h, or a date as in \
-             2026-01-31 or 2026-01-31T12:00:00Z"
+            "failed to parse value as time or duration: {text:?}; write a length of time as in \
+             24h, or a date as in 2026-01-31 or 2026-01-31T12:00:00Z"
         )),
     }
 }

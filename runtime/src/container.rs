@@ -110,7 +110,7 @@ impl Container {
         let cgroup = match wanted || lasting.is_some() {
             true => Some(Cgroup::create(
                 &spec.limits,
-                (spec.devices, &spec.nodes),
+                (spec.devices, &spec.nodes, &spec.device_rules),
                 lasting,
                 |paths| {
                     if lasting.is_none() {

@@ -42,7 +42,10 @@ pub fn enter(
     }
     let pidfd = inhabitant.handle()?;
     let root = inhabitant.root()?;
-    let identity = identity(root.as_fd(), &entry.user)?;
+    let mut identity = identity(root.as_fd(), &entry.user)?;
+    identity
+        .groups
+        .extend(users::group_ids(root.as_fd(), &entry.groups)?);
     let plan = plan::entry(entry, &identity);
     let (line, ends) = Line::new(entry.terminal.is_some())?;
     let mut fds = stdio.or_null()?;

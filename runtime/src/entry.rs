@@ -18,8 +18,8 @@ pub struct Entry {
     pub cwd: String,
     /// Docker's USER syntax, by the container's own passwd and group.
     pub user: String,
-    /// Supplementary groups beside those of the user.
-    pub groups: Vec<u32>,
+    /// Supplementary groups beside those of the user, by number or by name in the container.
+    pub groups: Vec<String>,
     /// Capabilities, where the user is root.
     pub capabilities: Vec<Capability>,
     /// Applies the default system call filter.

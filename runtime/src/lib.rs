@@ -85,7 +85,7 @@ pub use limits::{
 };
 pub use memory::shared_memory;
 pub use mount::{BindOptions, Mount, MountFlags, MountKind, Propagation};
-pub use node::{Access, Node};
+pub use node::{Access, DeviceRule, Node};
 pub use processes::close_inherited;
 pub use seccomp::SeccompProfile;
 pub use share::{CgroupView, IpcSpace, PidSpace, Shared};

@@ -236,25 +236,38 @@ impl Ulimit {
             .ok_or_else(|| format!("invalid ulimit argument: {text}"))?;
         let resource: Resource = serde_json::from_value(serde_json::Value::String(name.to_owned()))
             .map_err(|_| format!("invalid ulimit type: {name}"))?;
-        let number = |text: &str| match text {
-            "-1" => Ok(u64::MAX),
-            _ => text
-                .parse::<u64>()
-                .map_err(|_| format!("invalid ulimit value: {text}")),
+        let number = |text: &str| {
+            let number = text.parse::<i64>().ok().filter(|number| *number >= -1);
+            number.ok_or_else(|| format!("strconv.ParseInt: parsing {text:?}: invalid syntax"))
         };
-        let (soft, hard) = match values.split_once(':') {
-            Some((soft, hard)) => (number(soft)?, number(hard)?),
-            None => (number(values)?, number(values)?),
+        let parts: Vec<&str> = values.split(':').collect();
+        let (soft, hard) = match parts.as_slice() {
+            [both] => (number(both)?, number(both)?),
+            [soft, hard] => {
+                let hard = number(hard)?;
+                (number(soft)?, hard)
+            }
+            _ => {
+                return Err(format!(
+                    "too many limit value arguments - {values}, can only have up to two, \
+                     `soft[:hard]`"
+                ));
+            }
         };
-        if soft > hard {
-            return Err(format!(
-                "ulimit soft limit must be less than or equal to hard limit: {text}"
-            ));
+        let beyond = "ulimit soft limit must be less than or equal to hard limit";
+        match hard {
+            -1 => {}
+            hard if soft == -1 => {
+                return Err(format!("{beyond}: soft: -1 (unlimited), hard: {hard}"));
+            }
+            hard if soft > hard => return Err(format!("{beyond}: {soft} > {hard}")),
+            _ => {}
         }
+        let value = |number: i64| u64::try_from(number).unwrap_or(u64::MAX);
         Ok(Self {
             resource,
-            soft,
-            hard,
+            soft: value(soft),
+            hard: value(hard),
         })
     }
 }
@@ -278,7 +291,23 @@ mod tests {
         for (bad, why) in [
             ("nofile", "invalid ulimit argument: nofile"),
             ("files=1", "invalid ulimit type: files"),
-            ("nofile=x", "invalid ulimit value: x"),
+            (
+                "nofile=x",
+                "strconv.ParseInt: parsing \"x\": invalid syntax",
+            ),
+            (
+                "nofile=5:3",
+                "ulimit soft limit must be less than or equal to hard limit: 5 > 3",
+            ),
+            (
+                "nofile=-1:3",
+                "ulimit soft limit must be less than or equal to hard limit: soft: -1 \
+                 (unlimited), hard: 3",
+            ),
+            (
+                "nofile=1:2:3",
+                "too many limit value arguments - 1:2:3, can only have up to two, `soft[:hard]`",
+            ),
         ] {
             assert_eq!(Ulimit::parse(bad).unwrap_err(), why);
         }

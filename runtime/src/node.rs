@@ -38,6 +38,21 @@ pub struct Node {
     pub access: Access,
 }
 
+/// Devices by their numbers, and what may be done with them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeviceRule {
+    /// Block devices.
+    pub block: bool,
+    /// Character devices.
+    pub character: bool,
+    /// Major number; nothing for any.
+    pub major: Option<u32>,
+    /// Minor number; nothing for any.
+    pub minor: Option<u32>,
+    /// What may be done.
+    pub access: Access,
+}
+
 /// What may be done with a device.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Access {
@@ -94,6 +109,40 @@ impl Node {
             gid: stat.st_gid,
             access: Access::ALL,
         })
+    }
+
+    /// The device of this machine at a path, or all those in the folder there and below, to be at
+    /// `inside` in the container.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub fn all_below(path: &str, inside: &str) -> io::Result<Vec<Self>> {
+        if !std::fs::metadata(path)?.is_dir() {
+            return Ok(vec![Self::like(path, inside)?]);
+        }
+        let mut found = Vec::new();
+        for entry in std::fs::read_dir(path)? {
+            let entry = entry?;
+            let kind = entry.file_type()?;
+            let name = entry.file_name();
+            let (Some(name), Some(from)) = (name.to_str(), entry.path().to_str().map(String::from))
+            else {
+                continue;
+            };
+            let to = format!("{}/{name}", inside.trim_end_matches('/'));
+            // docker leaves these out: they are of a terminal, or of memory, of its own.
+            let is_own = ["pts", "shm", "fd", "mqueue", ".lxc", ".lxd-mounts", ".udev"];
+            if kind.is_dir() && !is_own.contains(&name) {
+                found.extend(Self::all_below(&from, &to)?);
+            } else if !kind.is_dir() && !kind.is_symlink() && name != "console" {
+                // What is no device is left out, as a socket.
+                found.extend(Self::like(&from, &to));
+            }
+        }
+        match found.is_empty() {
+            true => Err(io::Error::other("not a device node")),
+            false => Ok(found),
+        }
     }
 
     /// What BuildKit adds to /dev for `--security=insecure`.

@@ -54,7 +54,9 @@ pub(crate) fn prepare(spec: &Spec, open_devices: bool) -> Result<Prepared> {
         sys::allow_devices(root.as_fd())
             .map_err(|error| Error::setup("allow devices in the root file system", error))?;
     }
-    let identity = users::lookup(root.as_fd(), &spec.user)?;
+    let mut identity = users::lookup(root.as_fd(), &spec.user)?;
+    let named = users::group_ids(root.as_fd(), &spec.named_groups)?;
+    identity.groups.extend(named);
     let mut points = MountPoints::new(root.as_fd(), written.as_ref().map(AsFd::as_fd));
     let resolved = resolve_all(spec, &mut points);
     let made = points.finish();

@@ -10,7 +10,7 @@ use crate::caps::{Capability, DEFAULT};
 use crate::limits::{CgroupParent, Limits};
 use crate::mount::{Mount, MountKind};
 use crate::network::Sandbox;
-use crate::node::{Devices, Node};
+use crate::node::{DeviceRule, Devices, Node};
 use crate::seccomp::SeccompProfile;
 use crate::share::{CgroupView, Shared};
 use crate::window::WindowSize;
@@ -54,6 +54,12 @@ pub struct Spec {
     pub(crate) shm_size: u64,
     /// Extra supplementary group IDs.
     pub(crate) groups: Vec<u32>,
+    /// The same, by number or by name in the image's /etc/group.
+    pub(crate) named_groups: Vec<String>,
+    /// Settings below /proc/sys, as (dotted name, value).
+    pub(crate) sysctls: Vec<(String, String)>,
+    /// Devices that it may use beside those that have nodes.
+    pub(crate) device_rules: Vec<DeviceRule>,
     /// Which devices work.
     pub(crate) devices: Devices,
     /// Device nodes in /dev beside the standard ones.
@@ -96,6 +102,9 @@ impl Spec {
             no_new_privileges: false,
             shm_size: 64 << 20,
             groups: Vec::new(),
+            named_groups: Vec::new(),
+            sysctls: Vec::new(),
+            device_rules: Vec::new(),
             devices: Devices::Closed,
             nodes: Vec::new(),
             unmasked: false,
@@ -223,6 +232,25 @@ impl Spec {
     /// Sets supplementary group IDs beside those of the image's group file.
     pub fn groups(mut self, groups: impl IntoIterator<Item = u32>) -> Self {
         self.groups = groups.into_iter().collect();
+        self
+    }
+
+    /// Adds supplementary groups, each a number or a name of the image's /etc/group.
+    pub fn named_groups<S: Into<String>>(mut self, groups: impl IntoIterator<Item = S>) -> Self {
+        self.named_groups = groups.into_iter().map(Into::into).collect();
+        self
+    }
+
+    /// Sets a kernel parameter by its dotted name, as `net.ipv4.ip_forward`. Only what belongs to
+    /// a namespace of the container's own may be set: that is for the caller to see to.
+    pub fn sysctl(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        self.sysctls.push((name.into(), value.into()));
+        self
+    }
+
+    /// Lets it use devices without making nodes of them (docker's `--device-cgroup-rule`).
+    pub fn device_rule(mut self, rule: DeviceRule) -> Self {
+        self.device_rules.push(rule);
         self
     }
 

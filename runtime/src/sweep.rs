@@ -8,4 +8,5 @@ use crate::{cgroup, network};
 pub fn sweep(network: &network::Config) {
     let _ = cgroup::sweep();
     let _ = network::sweep(network);
+    let _ = network::sweep_ended(&network.state_dir);
 }

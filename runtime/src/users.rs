@@ -23,7 +23,7 @@ pub enum UserError {
     #[error("unable to find group {0}: no matching entries in group file")]
     UnknownGroup(String),
     /// A number that is no ID.
-    #[error("invalid user or group ID {0}: IDs must be in range 0-2147483647")]
+    #[error("uids and gids must be in range 0-2147483647: {0} is not")]
     OutOfRange(String),
     /// The image's database cannot be used.
     #[error("cannot read {path} in the image: {reason}")]
@@ -56,6 +56,20 @@ pub fn lookup(root: BorrowedFd<'_>, user: &str) -> Result<Identity, UserError> {
     let passwd = read_database(root, "/etc/passwd")?;
     let group = read_database(root, "/etc/group")?;
     resolve(user, &passwd, &group)
+}
+
+/// The numbers of groups, which are numbers or names of /etc/group below `root`.
+///
+/// # Errors
+/// See [`UserError`].
+pub fn group_ids(root: BorrowedFd<'_>, groups: &[String]) -> Result<Vec<u32>, UserError> {
+    let is_name = |group: &&String| !matches!(id(group), Ok(Some(_)));
+    let database = match groups.iter().any(|group| is_name(&group)) {
+        true => read_database(root, "/etc/group")?,
+        false => String::new(),
+    };
+    let groups = groups.iter();
+    groups.map(|group| group_id(group, &database)).collect()
 }
 
 /// Reads one database, empty when it does not exist.
@@ -242,19 +256,36 @@ mod tests {
             ),
             (
                 "4294967296",
-                "invalid user or group ID 4294967296: IDs must be in range 0-2147483647",
+                "uids and gids must be in range 0-2147483647: 4294967296 is not",
             ),
             (
                 "-1",
-                "invalid user or group ID -1: IDs must be in range 0-2147483647",
+                "uids and gids must be in range 0-2147483647: -1 is not",
             ),
             (
                 "0:99999999999999999999",
-                "invalid user or group ID 99999999999999999999: IDs must be in range 0-2147483647",
+                "uids and gids must be in range 0-2147483647: 99999999999999999999 is not",
             ),
         ] {
             assert_eq!(resolve(user, PASSWD, GROUP).unwrap_err().to_string(), want);
         }
+    }
+
+    #[test]
+    fn groups_are_numbers_or_names_of_the_image() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::create_dir(dir.path().join("etc")).unwrap();
+        std::fs::write(dir.path().join("etc/group"), GROUP).unwrap();
+        let root = File::open(dir.path()).unwrap();
+        let numbers = |names: &[&str]| {
+            let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
+            group_ids(root.as_fd(), &names)
+        };
+        assert_eq!(numbers(&["wheel", "7", "audio"]), Ok(vec![10, 7, 29]));
+        assert_eq!(
+            numbers(&["nope"]),
+            Err(UserError::UnknownGroup("nope".to_owned()))
+        );
     }
 
     #[test]

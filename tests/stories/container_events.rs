@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use e2e::{Running, Store, need};
+use e2e::{Dir, Running, Store, need};
 use nix::sys::signal::Signal;
 use serde_json::Value;
 
@@ -159,6 +159,100 @@ fn events_of_volumes_and_images_are_dockers() {
         };
         assert_eq!(sorted(&ours), sorted(&theirs), "{form}");
     }
+}
+
+/// What happens to images that have labels, and to a container of which they are made; `DIR` is a
+/// folder for archives.
+const OF_IMAGES: &[&str] = &[
+    "run -d --name evimg --net none busybox sleep 1000",
+    "rename evimg evimg2",
+    "pause evimg2",
+    "unpause evimg2",
+    "commit -p=false -c 'LABEL evlab=1' evimg2 evlab:1",
+    "cp evimg2:/etc/passwd DIR/passwd",
+    "cp DIR/passwd evimg2:/tmp/",
+    "export -o DIR/files.tar evimg2",
+    "tag evlab:1 evlab:2",
+    "save -o DIR/evlab.tar evlab:2",
+    "rmi evlab:1 evlab:2",
+    "load -q -i DIR/evlab.tar",
+    "rm -f evimg2",
+    "rmi evlab:2",
+];
+
+#[test]
+fn events_of_images_have_their_labels() {
+    let both = need!(Both::new());
+    let dir = Dir::new();
+    let path = dir.path().display().to_string();
+    let of_container = ["pause", "unpause", "commit", "rename", "archive-path"];
+    let events = of_container.iter().chain(&["extract-to-dir", "export"]);
+    let events: Vec<String> = events
+        .map(|event| format!("--filter event={event}"))
+        .collect();
+    let forms = [
+        "--filter type=image --filter label=evlab=1 --filter event=tag --filter event=untag \
+         --filter event=save --filter event=load --format \
+         '{{.Action}} {{.Actor.Attributes.evlab}}'"
+            .to_owned(),
+        format!(
+            "--filter type=container --filter container=evimg2 {} --format \
+             '{{{{.Action}}}} {{{{.Actor.Attributes.name}}}}'",
+            events.join(" ")
+        ),
+    ];
+    let followed = Followed::begin(&both, "--filter scope=local", &forms);
+    for line in OF_IMAGES {
+        assert_eq!(both.same_code(&line.replace("DIR", &path)), None);
+    }
+    let ours = |form: &String| {
+        let line = words(&format!("events --since 1h --until 0s {form}"));
+        both.ours.rbuild(line).ok().out()
+    };
+    let ours: Vec<String> = forms.iter().map(ours).collect();
+    let theirs = followed.end(&ours);
+    for ((form, ours), theirs) in forms.iter().zip(ours).zip(theirs) {
+        assert_eq!(plain(&ours), plain(&theirs), "{form}");
+    }
+}
+
+/// A build tells of its image, and a prune of what it took.
+#[test]
+fn builds_and_prunes_are_told() {
+    let store = need!(Store::busybox());
+    let context = Dir::new().file("Dockerfile", "FROM busybox\nLABEL a=b\n");
+    store.build("told:1", &context).ok();
+    store
+        .rbuild(["create", "--net", "none", "told:1", "true"])
+        .ok();
+    store.rbuild(["container", "prune", "-f"]).ok();
+    store.rbuild(["volume", "prune", "-f"]).ok();
+    store.rbuild(["image", "prune", "-af"]).ok();
+    let told = store
+        .rbuild(["events", "--since", "1h", "--until", "0s"])
+        .args(["--format", "{{json .}}"])
+        .args(["--filter", "event=tag", "--filter", "event=create"])
+        .args(["--filter", "event=prune", "--filter", "type=image"])
+        .args(["--filter", "type=volume", "--filter", "type=container"])
+        .ok()
+        .out();
+    let told: Vec<(String, Value, Value)> = told
+        .lines()
+        .map(|line| {
+            let event: Value = serde_json::from_str(line).unwrap();
+            let text = |key: &str| event[key].as_str().unwrap().to_owned();
+            let known = &event["Actor"]["Attributes"];
+            let words = format!("{} {}", text("Type"), text("Action"));
+            (words, known["a"].clone(), known["reclaimed"].clone())
+        })
+        .collect();
+    let words: Vec<&str> = told.iter().map(|(words, ..)| words.as_str()).collect();
+    let want = "image tag, image create, container create, container prune, volume prune, \
+                image prune";
+    assert_eq!(words.join(", "), want);
+    assert!(told[..3].iter().all(|(_, label, _)| label == "b"));
+    assert_eq!([&told[3].2, &told[4].2], ["0", "0"]);
+    assert!(told[5].2.is_string());
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! Systemd as a container's first process, with all privileges and without; and containers that
 //! come back when this machine has been down.
 
-use e2e::{Dir, Store, need, repository};
+use e2e::{Cmd, Dir, Store, need, repository};
 use nix::sys::signal::{Signal, kill};
 
 use crate::both::{eventually, inspect, monitor, pid_of};
@@ -132,4 +132,33 @@ fn when_the_machine_goes_down_containers_end_in_order_and_come_back() {
         "web\n"
     );
     store.rbuild(["rm", "-f", "web"]).ok();
+}
+
+/// What systemd does, and what it leaves when it is killed.
+#[test]
+fn groups_that_a_container_has_made_go_with_it() {
+    let store = need!(Store::busybox());
+    let script = "for d in /sys/fs/cgroup /sys/fs/cgroup/*; do mkdir -p $d/a/b; done 2>/dev/null; \
+                  echo made; sleep 1000";
+    store
+        .rbuild(["run", "-d", "--name", "nests", "--net", "none"])
+        .args(["--privileged", "busybox", "sh", "-c", script])
+        .ok();
+    eventually("it has made groups", || {
+        store.rbuild(["logs", "nests"]).ok().out() == "made\n"
+    });
+    let id = inspect(&store, "nests")["Id"].as_str().unwrap().to_owned();
+    let groups = || {
+        let found = Cmd::new("find")
+            .args(["/sys/fs/cgroup", "-path"])
+            .arg(format!("*{id}*"))
+            .args(["-type", "d"])
+            .run();
+        found.out()
+    };
+    assert!(groups().contains("/a/b\n"), "{}", groups());
+    store.rbuild(["kill", "nests"]).ok();
+    assert_eq!(store.rbuild(["wait", "nests"]).ok().out(), "137\n");
+    assert_eq!(groups(), "");
+    store.rbuild(["rm", "nests"]).ok();
 }

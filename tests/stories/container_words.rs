@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use e2e::{Dir, Registry, Store, need};
+use e2e::{Cmd, Dir, Registry, Store, need};
 
 use crate::both::{Both, inspect};
 
@@ -55,6 +55,87 @@ fn each_word_does_what_docker_does() {
         .filter_map(|line| both.same(&line.replace("DIR", &path)))
         .collect();
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// Flags and filters that few type, of which everything is the same.
+const RARE: &[&str] = &[
+    "run --rm --net none -h barker busybox hostname",
+    "run --rm --net none --sysctl kernel.msgmax=4096 busybox cat /proc/sys/kernel/msgmax",
+    "run --rm --net none busybox cat /proc/sys/net/ipv4/ip_unprivileged_port_start",
+    "run --rm --net none busybox cat /proc/sys/net/ipv4/ping_group_range",
+    "run --rm --net none --sysctl net.ipv4.ip_unprivileged_port_start=80 busybox cat /proc/sys/net/ipv4/ip_unprivileged_port_start",
+    "run --rm --net none --isolation default busybox echo isolated",
+    "run --rm --net none --isolation hyperv busybox true",
+    "run --rm --net none --runtime frob busybox true",
+    "run --rm --net none --device-cgroup-rule 'c 1:3 rwm' busybox true",
+    "run --rm --net none --device-cgroup-rule 'c 1:3' busybox true",
+    "run --rm --net none --device /dev/zero:/dev/there:r busybox sh -c 'head -c 3 /dev/there | wc -c; (echo x >/dev/there) 2>/dev/null && echo writes; true'",
+    "run --rm --net none --group-add mail --group-add 7 busybox id -G",
+    "run --rm --net none --group-add nope busybox true",
+    "run --rm --net none --ulimit nofile=5:3 busybox true",
+    "run --rm --net none --log-opt a busybox true",
+    "create --name rare-a --net none -l a=b -l c=d busybox true",
+    "run -d --name rare-b --net none --group-add mail busybox sleep 1000",
+    "exec rare-b id -G",
+    "ps -a --filter name=rare- --format '{{.Names}} {{.Label \"a\"}}{{.Label \"nope\"}}'",
+    "ps -a --filter name=rare- --filter publish=80 -q",
+    "ps -a --filter name=rare- --filter expose=80 -q",
+    "ps --filter publish=x",
+    "ps --filter exited=x",
+    "ps --filter is-task=x",
+    "ps --filter status=nope",
+    "rename rare-a 'a b'",
+    "rename nowhere rare-c",
+    "kill -s '' rare-b",
+    "rm rare-a rare-b",
+];
+
+/// Lines that both refuse for the same reason.
+const REFUSED: &[(&str, &str)] = &[
+    (
+        "run --rm --net none --log-opt max-file=x busybox true",
+        "strconv.Atoi: parsing \"x\": invalid syntax",
+    ),
+    (
+        "run --rm --net host --sysctl net.ipv4.ip_forward=1 busybox true",
+        "sysctl \"net.ipv4.ip_forward\" not allowed in host network namespace",
+    ),
+    (
+        "run --rm --net none --cidfile /nowhere/id busybox true",
+        "open /nowhere/id: no such file or directory",
+    ),
+    (
+        "run --rm --net none --log-opt compress=x busybox true",
+        "strconv.ParseBool: parsing \"x\": invalid syntax",
+    ),
+];
+
+#[test]
+fn rare_flags_do_what_docker_does() {
+    let both = need!(Both::new());
+    let mut wrong: Vec<String> = RARE.iter().filter_map(|line| both.same(line)).collect();
+    let refused = REFUSED.iter();
+    wrong.extend(refused.filter_map(|(line, reason)| both.alike(line, reason)));
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// docker gives all devices that are in a folder.
+#[test]
+fn a_folder_of_devices_is_given() {
+    let store = need!(Store::busybox());
+    let dir = Dir::new().file("plain", "no device");
+    for (name, minor) in [("nothing", "3"), ("zeros", "5")] {
+        let path = dir.path().join(name);
+        Cmd::new("mknod")
+            .arg(&path)
+            .args(["-m", "666", "c", "1", minor])
+            .ok();
+    }
+    let device = format!("{}:/dev/some", dir.path().display());
+    let run = ["run", "--rm", "--net", "none", "--device", &device];
+    let script = "ls /dev/some && head -c 3 /dev/some/zeros | wc -c";
+    let done = store.rbuild(run).args(["busybox", "sh", "-c", script]).ok();
+    assert_eq!(done.out(), "nothing\nzeros\n3\n");
 }
 
 #[test]

@@ -10,6 +10,7 @@ use store::{NewImage, StagedSnapshot};
 use super::container::Container;
 use super::handle::{Containers, blocking};
 use crate::error::{Error, Result};
+use crate::events::Actor;
 use crate::protocol::Request;
 use crate::state;
 use crate::status::Status;
@@ -91,12 +92,24 @@ impl Containers {
             cause,
         })?;
         let name = commit.tags.first().map(Reference::familiar);
+        let labels = config
+            .config
+            .as_ref()
+            .map(|config| config.labels.clone())
+            .unwrap_or_default();
         let image = self.store.put_image(NewImage {
             config: bytes,
             tags: commit.tags,
             ..NewImage::default()
         });
         let id = image.await?.id;
+        let told = id.to_string();
+        for (by, action) in [(Some(&told), "create"), (name.as_ref(), "tag")] {
+            if let Some(by) = by {
+                let actor = Actor::image(&told, by).labeled(labels.clone());
+                self.tell_of("image", actor, action);
+            }
+        }
         let more = [
             ("comment", commit.message),
             ("imageID", id.to_string()),

@@ -40,6 +40,23 @@ impl Container {
     /// Reads what there is, and puts right what a killed monitor has left.
     pub(super) fn read(stored: StoredContainer) -> Result<Self> {
         let folder = Folder::new(&stored.dir);
+        let state = read_state(&folder)?;
+        Self::with(stored, folder, state)
+    }
+
+    /// The same of one that runs, or has left something; its record is not read otherwise, which
+    /// is most of the work.
+    pub(super) fn read_alive(stored: StoredContainer) -> Result<Option<Self>> {
+        let folder = Folder::new(&stored.dir);
+        let state = read_state(&folder)?;
+        let has_left = stored.removing || state.error == KILLED_MONITOR;
+        match state.status.is_alive() || has_left {
+            true => Self::with(stored, folder, state).map(Some),
+            false => Ok(None),
+        }
+    }
+
+    fn with(stored: StoredContainer, folder: Folder, state: State) -> Result<Self> {
         let record: Record =
             serde_json::from_str(&stored.record).map_err(|cause| Error::Record {
                 id: stored.id.clone(),
@@ -50,7 +67,7 @@ impl Container {
             name: stored.name.clone(),
             image: stored.image.clone(),
             created: stored.created,
-            state: read_state(&folder)?,
+            state,
             record,
             folder,
             stored,

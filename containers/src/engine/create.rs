@@ -6,7 +6,7 @@ use store::{Image, NewContainer};
 use super::container::Container;
 use super::handle::Containers;
 use super::networks::Asked;
-use super::{devices, limits, mounts, namespaces, security, spec};
+use super::{choices, devices, limits, mounts, namespaces, security, spec};
 use crate::error::{Error, Result};
 use crate::record::{Config, HostConfig, Record};
 use crate::{health, names};
@@ -181,6 +181,7 @@ fn own_name() -> String {
 /// Whether it can be run at all, as far as that can be known before.
 fn check(host: &HostConfig) -> Result<Vec<String>> {
     limits::limits(host)?;
+    choices::check(host)?;
     security::confinement(host)?;
     spec::log(&host.log_config)?;
     let policy = spec::restart(&host.restart_policy)?;

@@ -141,7 +141,7 @@ impl Container {
             env,
             cwd: or(&exec.working_dir, &config.working_dir, "/"),
             user: or(&exec.user, &config.user, ""),
-            groups: Vec::new(),
+            groups: host.group_add.clone().unwrap_or_default(),
             capabilities: match privileged {
                 true => caps::held(),
                 false => confinement.capabilities,

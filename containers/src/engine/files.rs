@@ -66,7 +66,9 @@ impl Containers {
     pub async fn files(&self, container: &Container) -> Result<OwnedFd> {
         let lowers = self.lowers_and_stub(container).await?;
         let upper = container.stored.upper();
-        blocking(move || view(&upper, &lowers)).await
+        let files = blocking(move || view(&upper, &lowers)).await?;
+        self.tell(container, "export", &[]);
+        Ok(files)
     }
 
     /// What has changed in a container since it was made, by path.

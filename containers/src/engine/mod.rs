@@ -3,6 +3,7 @@
 //! One module an action; [`Containers`] is the handle, [`Container`] what is known of one.
 
 mod again;
+mod choices;
 mod commit;
 mod container;
 mod copy;
@@ -31,6 +32,7 @@ mod update;
 mod volumes;
 mod within;
 
+pub use choices::device_rule;
 pub use commit::Commit;
 pub use container::Container;
 pub use copy::{Copied, CopyInto, CopyOut};

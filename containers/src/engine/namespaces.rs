@@ -4,6 +4,7 @@ use runtime::{CgroupView, Inhabitant, IpcSpace, Mount, PidSpace, Shared, Spec};
 
 use super::container::Container;
 use super::handle::Containers;
+use super::security;
 use crate::error::{Error, Result};
 use crate::record::{Config, HostConfig};
 
@@ -118,6 +119,7 @@ pub(super) fn share(spec: Spec, (config, host): (&Config, &HostConfig), beside: 
         (true, _) => CgroupView::Writable,
         // It would see those of others, and what belongs to this machine alone.
         (false, _) if shared.cgroup => CgroupView::Hidden,
+        (false, _) if security::writes_to_groups(host) => CgroupView::Writable,
         (false, true) => CgroupView::Systemd,
         (false, false) => CgroupView::ReadOnly,
     };

@@ -89,7 +89,10 @@ impl Containers {
             return Err(Error::SameName);
         }
         if !names::is_name(name) {
-            return Err(Error::InvalidName(name.to_owned()));
+            let wrong = Error::InvalidName(format!("/{name}"));
+            return Err(Error::Invalid(format!(
+                "Error when allocating new name: {wrong}"
+            )));
         }
         match self.store.rename_container(&container.id, name).await {
             Err(taken @ store::Error::ContainerName { .. }) => {

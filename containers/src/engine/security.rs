@@ -36,7 +36,7 @@ pub(super) fn confinement(host: &HostConfig) -> Result<Confinement> {
             ("seccomp", "unconfined") => (seccomp, profile) = (false, None),
             ("seccomp", "builtin") => (seccomp, profile) = (true, None),
             ("apparmor", "unconfined") | ("label", "disable") => {}
-            ("systempaths", "unconfined") => {}
+            ("systempaths", "unconfined") | ("writable-cgroups", "true" | "false") => {}
             ("seccomp", text) => {
                 let uname = rustix::system::uname();
                 let kernel = uname.release().to_string_lossy();
@@ -47,7 +47,7 @@ pub(super) fn confinement(host: &HostConfig) -> Result<Confinement> {
             }
             _ => {
                 return Err(Error::Invalid(format!(
-                    "invalid --security-opt: {option:?}"
+                    "invalid --security-opt 2: {option:?}"
                 )));
             }
         }
@@ -65,6 +65,12 @@ pub(super) fn confinement(host: &HostConfig) -> Result<Confinement> {
 pub(super) fn shows_system_paths(host: &HostConfig) -> bool {
     let mut options = host.security_opt.iter().flatten();
     options.any(|option| option == "systempaths=unconfined")
+}
+
+/// Whether it may write to its own control groups.
+pub(super) fn writes_to_groups(host: &HostConfig) -> bool {
+    let mut options = host.security_opt.iter().flatten();
+    options.any(|option| option == "writable-cgroups=true")
 }
 
 /// docker's rules: additions to the default set (ALL is all), then what is dropped; where ALL is

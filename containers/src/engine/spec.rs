@@ -10,13 +10,13 @@ use super::exec::Exec;
 use super::mounts::{self, Places};
 use super::namespaces::Beside;
 use super::networks::Planned;
-use super::{limits, namespaces, security};
+use super::{choices, limits, namespaces, security};
 use crate::error::{Error, Result};
 use crate::events::Actor;
 use crate::health::Probe;
 use crate::launch::{Etc, HostAddress, Launch, RestartPolicy, Streams};
 use crate::log::LogSettings;
-use crate::record::{HostConfig, LogConfig, MountPoint, MountSource, RestartRule};
+use crate::record::{DeviceMapping, HostConfig, LogConfig, MountPoint, MountSource, RestartRule};
 
 /// What a container without PATH has.
 const PATH: &str = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -143,19 +143,18 @@ impl Container {
         if host.init == Some(true) {
             spec = spec.reaper();
         }
-        spec = spec.groups(groups(host)?);
+        spec = spec.named_groups(host.group_add.iter().flatten());
+        for (name, value) in sysctls(host) {
+            spec = spec.sysctl(name, value);
+        }
+        let rules = host.device_cgroup_rules.iter().flatten();
+        for rule in rules.filter_map(|text| choices::device_rule(text)) {
+            spec = spec.device_rule(rule);
+        }
         for device in &host.devices {
-            let node = Node::like(&device.path_on_host, &device.path_in_container);
-            let node = node.map_err(|cause| {
-                // Go has small letters for what the system says.
-                let cause = cause.to_string().to_lowercase();
-                let cause = cause.split(" (os error").next().unwrap_or_default();
-                Error::Invalid(format!(
-                    "error gathering device information while adding custom device {:?}: {cause}",
-                    device.path_on_host
-                ))
-            })?;
-            spec = spec.node(node);
+            for node in nodes(device)? {
+                spec = spec.node(node);
+            }
         }
         for point in &self.record.mounts {
             spec = spec.mount(mounts::mount(point, places)?);
@@ -188,13 +187,42 @@ impl Container {
     }
 }
 
-fn groups(host: &HostConfig) -> Result<Vec<u32>> {
-    let groups = host.group_add.iter().flatten();
-    groups
-        .map(|group| {
-            let number = group.parse::<u32>();
-            number.map_err(|_| Error::Invalid(format!("Unable to find group {group}")))
-        })
+/// The nodes of a device, or of all devices in a folder.
+fn nodes(device: &DeviceMapping) -> Result<Vec<Node>> {
+    let access = choices::access_of(&device.permissions);
+    let failed = |cause: std::io::Error| {
+        let cause = golang::errno::said(&cause);
+        Error::Invalid(format!(
+            "error gathering device information while adding custom device {:?}: {cause}",
+            device.path_on_host
+        ))
+    };
+    let found = Node::all_below(&device.path_on_host, &device.path_in_container);
+    let mut nodes = found.map_err(failed)?;
+    for node in &mut nodes {
+        node.access = access;
+    }
+    Ok(nodes)
+}
+
+/// Kernel parameters: those that were asked for, and docker's own two for namespaces that are the
+/// container's, where every port is for everybody and anybody may ping.
+fn sysctls(host: &HostConfig) -> Vec<(String, String)> {
+    const USUAL: [(&str, &str); 2] = [
+        ("net.ipv4.ip_unprivileged_port_start", "0"),
+        ("net.ipv4.ping_group_range", "0 2147483647"),
+    ];
+    let is_own = host.network_mode != "host" && !host.network_mode.starts_with("container:");
+    let usual = USUAL.iter().filter(|(name, _)| {
+        is_own && !host.sysctls.contains_key(*name) && {
+            let file = format!("/proc/sys/{}", name.replace('.', "/"));
+            std::path::Path::new(&file).exists()
+        }
+    });
+    let usual = usual.map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+    let asked = host.sysctls.iter();
+    usual
+        .chain(asked.map(|(name, value)| (name.clone(), value.clone())))
         .collect()
 }
 
@@ -248,10 +276,20 @@ pub(super) fn log(config: &LogConfig) -> Result<LogSettings> {
             }
             "max-file" => {
                 let files = value.parse().ok().filter(|files| *files > 0);
-                settings.max_file = files
-                    .ok_or_else(|| Error::Invalid("max-file cannot be less than 1".to_owned()))?;
+                settings.max_file = files.ok_or_else(|| {
+                    Error::Invalid(match value.parse::<i64>() {
+                        Ok(_) => "max-file cannot be less than 1".to_owned(),
+                        Err(_) => format!("strconv.Atoi: parsing {value:?}: invalid syntax"),
+                    })
+                })?;
             }
-            "compress" => settings.compress = value == "true",
+            "compress" => {
+                settings.compress = golang::boolean::parse_bool(value).ok_or_else(|| {
+                    Error::Invalid(format!(
+                        "strconv.ParseBool: parsing {value:?}: invalid syntax"
+                    ))
+                })?;
+            }
             // What they choose is of use to none but docker's own tools.
             "labels" | "labels-regex" | "env" | "env-regex" | "tag" | "mode"
             | "max-buffer-size" => {}
@@ -262,9 +300,10 @@ pub(super) fn log(config: &LogConfig) -> Result<LogSettings> {
             }
         }
     }
-    if settings.max_size.is_none() && settings.max_file > 1 {
+    if settings.compress && (settings.max_size.is_none() || settings.max_file < 2) {
         return Err(Error::Invalid(
-            "cannot set max-file without max-size".to_owned(),
+            "compress cannot be true when max-file is less than 2 or max-size is not set"
+                .to_owned(),
         ));
     }
     Ok(settings)

@@ -66,6 +66,19 @@ impl Actor {
         Self::known(id, [("name", Some(name))])
     }
 
+    /// The same with an image's labels; what was known before goes first.
+    pub fn labeled(mut self, labels: BTreeMap<String, String>) -> Self {
+        for (key, value) in labels {
+            self.attributes.entry(key).or_insert(value);
+        }
+        self
+    }
+
+    /// Nobody: all of a kind that nobody used was removed, and had so many bytes.
+    pub fn pruned(reclaimed: u64) -> Self {
+        Self::known("", [("reclaimed", Some(reclaimed.to_string().as_str()))])
+    }
+
     fn known<const N: usize>(id: &str, known: [(&str, Option<&str>); N]) -> Self {
         let known = known.into_iter();
         let attributes = known.filter_map(|(key, value)| Some((key.to_owned(), value?.to_owned())));

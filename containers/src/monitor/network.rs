@@ -123,6 +123,8 @@ impl PlacePlan {
             internal: self.internal,
             untranslated: self.untranslated,
             mtu: self.mtu,
+            reserved: self.reserved.clone(),
+            also: self.also.clone(),
         }
     }
 }
@@ -284,10 +286,16 @@ impl Bridges {
             other => other,
         };
         let is_free = |name: &String| self.places.iter().all(|place| place.interface != *name);
-        let interface = (0..)
-            .map(|n| format!("{prefix}{n}"))
-            .find(is_free)
-            .unwrap_or_default();
+        let interface = match &plan.interface {
+            Some(name) if !is_free(name) => {
+                return Err(told(&format!("interface name {name} is already in use")));
+            }
+            Some(name) => name.clone(),
+            None => (0..)
+                .map(|n| format!("{prefix}{n}"))
+                .find(is_free)
+                .unwrap_or_default(),
+        };
         let mac = match &plan.mac {
             Some(text) => Some(
                 text.parse()

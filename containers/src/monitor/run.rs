@@ -175,6 +175,8 @@ impl Run {
             }
         }
         let before = std::mem::replace(&mut launch.name, name.to_owned());
+        let known = &mut launch.actor.attributes;
+        known.insert("name".to_owned(), name.to_owned());
         match &mut self.network {
             Some(network) => network.rename(&before, name),
             None => Ok(()),

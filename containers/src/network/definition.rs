@@ -1,7 +1,7 @@
 //! A network.
 
 use std::collections::BTreeMap;
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use runtime::network::{Addresses, Addresses6, Subnet, Subnet6};
 use serde::{Deserialize, Serialize};
@@ -23,6 +23,10 @@ pub(crate) const TOGETHER: &str = "com.docker.network.bridge.enable_icc";
 pub(crate) const TRANSLATED: &str = "com.docker.network.bridge.enable_ip_masquerade";
 /// docker's option for what names of interfaces begin with, inside.
 pub(crate) const INTERFACES: &str = "com.docker.network.container_iface_prefix";
+/// docker's option for what the bridge is called.
+pub(crate) const NAME: &str = "com.docker.network.bridge.name";
+/// docker's option of a container's place for what its interface is called, inside.
+pub(crate) const INTERFACE: &str = "com.docker.network.endpoint.ifname";
 /// docker's option for the address at which ports are published.
 pub(crate) const PUBLISHED_AT: &str = "com.docker.network.bridge.host_binding_ipv4";
 
@@ -78,6 +82,10 @@ pub struct NetworkRecord {
     pub internal: bool,
     /// docker's swarm could use it.
     pub attachable: bool,
+    /// Addresses that no container gets, by names that say what for.
+    pub aux_addresses: BTreeMap<String, IpAddr>,
+    /// Options of who gives addresses, which change nothing.
+    pub ipam_options: BTreeMap<String, String>,
     /// Options of its driver.
     pub options: BTreeMap<String, String>,
     /// Its labels.
@@ -138,6 +146,12 @@ impl Network {
             true => BRIDGE.to_owned(),
             false => format!("{PREFIX}{}", self.id.get(..DIGITS).unwrap_or(&self.id)),
         }
+    }
+
+    /// What its bridge is called beside its own name.
+    pub fn link_name(&self) -> Option<String> {
+        let said = self.record.options.get(NAME).cloned();
+        said.filter(|name| !self.is_default() && *name != self.bridge())
     }
 
     /// Its addresses; nothing for the bridge that containers share, which has those that are free.

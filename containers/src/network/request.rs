@@ -1,11 +1,13 @@
 //! From what is asked for to a network. Pure; the words of what is refused are docker's.
 
 use std::collections::BTreeMap;
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use runtime::network::{Subnet, Subnet6, choose_for_user, choose6_for_user};
 
-use super::definition::{INTERFACES, MTU, Network, NetworkRecord, PUBLISHED_AT, is_predefined};
+use super::definition::{
+    INTERFACES, MTU, NAME, Network, NetworkRecord, PUBLISHED_AT, is_predefined,
+};
 use crate::error::{Error, Result};
 
 /// A network to be made.
@@ -29,6 +31,12 @@ pub struct NewNetwork {
     pub internal: bool,
     /// docker's swarm could use it.
     pub attachable: bool,
+    /// Addresses that no container gets, by names that say what for.
+    pub aux_addresses: BTreeMap<String, String>,
+    /// Who gives addresses; empty for the one that there is.
+    pub ipam_driver: String,
+    /// Options of who gives addresses, which are kept and change nothing.
+    pub ipam_options: BTreeMap<String, String>,
     /// Options of its driver.
     pub options: BTreeMap<String, String>,
     /// Its labels.
@@ -62,6 +70,9 @@ pub fn settle(new: &NewNetwork, others: &[Network], used: &[Subnet]) -> Result<N
             name => format!("plugin \"{name}\" not found"),
         });
     }
+    if !matches!(new.ipam_driver.as_str(), "" | "default") {
+        return invalid(format!("plugin \"{}\" not found", new.ipam_driver));
+    }
     check_options(&new.options)?;
     let four = Asked {
         subnets: of_kind(&new.subnets, false),
@@ -76,7 +87,30 @@ pub fn settle(new: &NewNetwork, others: &[Network], used: &[Subnet]) -> Result<N
     };
     record.ipv6 = new.ipv6;
     settle6(&mut record, &six, others, new.machine)?;
+    record.ipam_options = new.ipam_options.clone();
+    record.aux_addresses = aux_addresses(&new.aux_addresses, &record)?;
     Ok(record)
+}
+
+/// Addresses that nobody gets: each has to be in a subnet that was said.
+fn aux_addresses(
+    asked: &BTreeMap<String, String>,
+    record: &NetworkRecord,
+) -> Result<BTreeMap<String, IpAddr>> {
+    let four = Subnet::parse(&record.subnet).filter(|_| record.says_subnet);
+    let six = Subnet6::parse(&record.subnet6).filter(|_| record.says_subnet6);
+    let mut all = BTreeMap::new();
+    for (name, text) in asked {
+        let is_there = |address: &IpAddr| match address {
+            IpAddr::V4(own) => four.is_some_and(|(_, subnet)| subnet.contains(*own)),
+            IpAddr::V6(own) => six.is_some_and(|(_, subnet)| subnet.contains(*own)),
+        };
+        let Some(address) = text.parse::<IpAddr>().ok().filter(is_there) else {
+            return invalid(format!("no matching subnet for aux-address {text}"));
+        };
+        all.insert(name.clone(), address);
+    }
+    Ok(all)
 }
 
 /// What is asked for, of one kind of addresses.
@@ -277,10 +311,13 @@ fn check_options(options: &BTreeMap<String, String>) -> Result<()> {
             "invalid interface prefix {text:?}: up to 12 letters and digits"
         ));
     }
-    if let Some(name) = options.get("com.docker.network.bridge.name") {
-        return invalid(format!(
-            "the bridge of a network cannot be called {name}: bridges have names of their own here"
-        ));
+    if let Some(name) = options.get(NAME) {
+        let is_one = |c: char| c.is_ascii_graphic() && !matches!(c, '/' | ':');
+        if !(1..=15).contains(&name.len()) || !name.chars().all(is_one) || name.starts_with('.') {
+            return invalid(format!(
+                "invalid {NAME} {name:?}: names of links have up to 15 letters, digits and signs"
+            ));
+        }
     }
     Ok(())
 }

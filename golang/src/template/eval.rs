@@ -142,7 +142,10 @@ impl<'r> Scope<'r> {
             return Ok(Val::new(Value::Null));
         };
         let Base::Function(name) = &first.base else {
-            return self.operand(first, dot);
+            return match rest {
+                [argument] => self.method(first, argument, dot),
+                _ => self.operand(first, dot),
+            };
         };
         // These two look no further than they must.
         if name == "and" || name == "or" {
@@ -171,6 +174,29 @@ impl<'r> Scope<'r> {
         };
         let value = funcs::call(call)?;
         self.fields(value, &first.fields)
+    }
+
+    /// `.Label "KEY"`, which docker has as a method: what `.Label` has under that key, or nothing.
+    /// In a header it is the key's last part.
+    fn method(&mut self, of: &Operand, argument: &Operand, dot: &Val) -> Result<Val, Mistake> {
+        let key = self.operand(argument, dot)?;
+        let Some(key) = key.value().as_str() else {
+            return Err(Mistake::new("wrong type of argument", argument.at));
+        };
+        if self.header {
+            let last = key.rsplit('.').next().unwrap_or(key);
+            return Ok(Val::new(last.replace(['-', '_'], " ")));
+        }
+        match self.operand(of, dot)?.value() {
+            Value::Object(map) if of.fields.last().is_some_and(|(name, _)| name == "Label") => {
+                let found = map.get(key).cloned();
+                Ok(Val::new(found.unwrap_or_else(|| Value::from(""))))
+            }
+            _ => {
+                let message = "can't give argument to non-function";
+                Err(Mistake::new(message, of.at))
+            }
+        }
     }
 
     fn operand(&mut self, operand: &Operand, dot: &Val) -> Result<Val, Mistake> {

@@ -281,7 +281,9 @@ impl<'p> Parser<'p> {
             };
             // A value that nothing is given to is fine; any other call needs a function.
             let takes = operands.len() > 1 || !commands.is_empty();
-            if takes && !matches!(first.base, Base::Function(_)) {
+            // A field may be a method of docker's, which is a function.
+            let is_method = !first.fields.is_empty() && operands.len() == 2 && commands.is_empty();
+            if takes && !is_method && !matches!(first.base, Base::Function(_)) {
                 let message = "can't give argument to non-function";
                 return Err(Mistake::new(message, first.at));
             }

@@ -7,7 +7,7 @@ use containers::engine::Containers;
 use oci::Platform;
 
 use crate::app::App;
-use crate::failure::Outcome;
+use crate::failure::{Failure, Outcome};
 use crate::term::output::Output;
 use images::export;
 
@@ -48,10 +48,17 @@ pub async fn run(app: &App, args: ExportArgs) -> Outcome {
         Err(containers::Error::Store(store::Error::NoSuchContainer(_))) => {}
         Err(error) => return Err(error.into()),
     }
-    let image = images
+    let found = images
         .store
         .resolve_for(&args.image, args.platform.as_ref())
-        .await?;
+        .await;
+    let image = found.map_err(|error| match error {
+        // docker exports containers alone.
+        store::Error::NoSuchImage { .. } => {
+            Failure::new(store::Error::NoSuchContainer(args.image.clone()))
+        }
+        other => other.into(),
+    })?;
     let files = export::open(&images, &image).await?;
     let work = move || output.write(|out| export::write_tar(&files, out).map(drop));
     tokio::task::spawn_blocking(work).await?

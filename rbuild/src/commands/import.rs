@@ -74,7 +74,7 @@ pub async fn run(app: &App, args: ImportArgs) -> Outcome {
             Failure::from(e).message
         ))
     })?;
-    happened::tell(&images.store, &id, None, "import");
+    happened::tell(&images.store, &id, None, "import").await;
     app.printer.line(id);
     Ok(())
 }
@@ -141,7 +141,10 @@ async fn open(images: &Images, source: &Source) -> Result<(Archive, Option<Downl
             Ok((Box::new(io::stdin()), None))
         }
         Source::File(path) => {
-            let failed = |e: io::Error| Failure::new(format!("open {}: {e}", path.display()));
+            let failed = |e: io::Error| {
+                let why = golang::errno::said(&e);
+                Failure::new(format!("open {}: {why}", path.display()))
+            };
             let file = File::open(path).map_err(failed)?;
             if file.metadata().map_err(failed)?.is_dir() {
                 return Err(Failure::new(format!(

@@ -1,6 +1,6 @@
 //! `rbuild inspect`
 
-use clap::{Args, ValueEnum};
+use clap::Args;
 use containers::engine::Containers;
 use oci::config::Config;
 use oci::{ImageConfig, Platform, Reference};
@@ -35,9 +35,10 @@ pub struct InspectArgs {
     #[arg(long, value_name = "OS/ARCH")]
     pub platform: Option<Platform>,
 
-    /// What to look for [default: containers, then images, then volumes]
-    #[arg(long = "type", value_enum)]
-    pub kind: Option<Kind>,
+    /// What to look for: container, image, network or volume [default: containers, then images,
+    /// networks and volumes]
+    #[arg(long = "type", value_name = "KIND")]
+    pub kind: Option<String>,
 
     /// Show how large containers are
     #[arg(short, long)]
@@ -45,14 +46,29 @@ pub struct InspectArgs {
 }
 
 /// `--type`
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Kind {
-    /// Images
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
     Image,
-    /// Containers
     Container,
-    /// Volumes
+    Network,
     Volume,
+}
+
+impl Kind {
+    /// Reads it; docker's others are of swarms.
+    fn parse(text: &str) -> Result<Option<Self>, Failure> {
+        match text {
+            "" => Ok(None),
+            "image" => Ok(Some(Self::Image)),
+            "container" => Ok(Some(Self::Container)),
+            "network" => Ok(Some(Self::Network)),
+            "volume" => Ok(Some(Self::Volume)),
+            other => Err(Failure::new(format!(
+                "unknown type: {other:?}: must be one of \"container\", \"image\", \"network\", \
+                 \"volume\""
+            ))),
+        }
+    }
 }
 
 /// What Go writes for a time that is not known.
@@ -60,7 +76,11 @@ const ZERO_TIME: &str = "0001-01-01T00:00:00Z";
 
 const TYPES: Types = Types {
     maps: &[
+        "Annotations",
+        "DriverOpts",
         "Labels",
+        "Options",
+        "Sysctls",
         "Volumes",
         "ExposedPorts",
         "Data",
@@ -72,6 +92,7 @@ const TYPES: Types = Types {
         "Cmd",
         "Entrypoint",
         "Env",
+        "ExecIDs",
         "Layers",
         "OnBuild",
         "RepoDigests",
@@ -80,15 +101,26 @@ const TYPES: Types = Types {
         "Test",
     ],
     texts: &["StopSignal", "Variant", "OsVersion"],
-    pointers: &["Health", "Healthcheck", "StopTimeout"],
+    pointers: &[
+        "Health",
+        "Healthcheck",
+        "SizeRootFs",
+        "SizeRw",
+        "StopTimeout",
+    ],
 };
 
 /// Runs the command.
 pub async fn run(app: &App, args: InspectArgs) -> Outcome {
+    let kind = Kind::parse(args.kind.as_deref().unwrap_or_default())?;
+    of_kind(app, args, kind).await
+}
+
+async fn of_kind(app: &App, args: InspectArgs, kind: Option<Kind>) -> Outcome {
     let template = match args.format.as_deref() {
         None => None,
-        Some("json") => Some(Template::parse("{{json .}}")?),
-        Some(text) => Some(Template::parse(text)?),
+        Some("json") => Some(parsed("{{json .}}")?),
+        Some(text) => Some(parsed(text)?),
     };
     let store = app.store_to_read().await?;
     let mut found = Vec::new();
@@ -96,20 +128,27 @@ pub async fn run(app: &App, args: InspectArgs) -> Outcome {
     let mut failed = None;
     let containers = Containers::new(store.clone());
     for name in &args.images {
-        if args.kind == Some(Kind::Volume) {
+        if kind == Some(Kind::Volume) {
             match volume(&containers, name).await? {
                 Some(shown) => found.push(shown),
                 None => missing.push(name),
             }
             continue;
         }
-        if args.kind != Some(Kind::Image) {
+        if kind == Some(Kind::Network) {
+            match network(&containers, name).await? {
+                Some(shown) => found.push(shown),
+                None => missing.push(name),
+            }
+            continue;
+        }
+        if kind != Some(Kind::Image) {
             match container(&containers, name, args.size).await {
                 Ok(Some(shown)) => {
                     found.push(shown);
                     continue;
                 }
-                Ok(None) if args.kind == Some(Kind::Container) => {
+                Ok(None) if kind == Some(Kind::Container) => {
                     missing.push(name);
                     continue;
                 }
@@ -132,8 +171,12 @@ pub async fn run(app: &App, args: InspectArgs) -> Outcome {
                     }
                 }
             }
-            Err(store::Error::NoSuchImage { .. }) if args.kind.is_none() => {
-                match volume(&containers, name).await? {
+            Err(store::Error::NoSuchImage { .. }) if kind.is_none() => {
+                let other = match network(&containers, name).await? {
+                    Some(shown) => Some(shown),
+                    None => volume(&containers, name).await?,
+                };
+                match other {
                     Some(shown) => found.push(shown),
                     None => missing.push(name),
                 }
@@ -154,14 +197,8 @@ pub async fn run(app: &App, args: InspectArgs) -> Outcome {
         }
         None => app.printer.line(indented(&Value::Array(found))?),
     }
-    let what = match args.kind {
-        Some(Kind::Image) => "image",
-        Some(Kind::Container) => "container",
-        Some(Kind::Volume) => "volume",
-        None => "object",
-    };
     for name in &missing {
-        app.printer.note(format!("Error: No such {what}: {name}"));
+        app.printer.note(format!("Error: {}", no_such(kind, name)));
         failed = Some(1);
     }
     match failed {
@@ -171,24 +208,36 @@ pub async fn run(app: &App, args: InspectArgs) -> Outcome {
     }
 }
 
+/// What is told of a name that is nobody's, in docker's words.
+fn no_such(kind: Option<Kind>, name: &str) -> String {
+    match kind {
+        Some(Kind::Image) => match name.parse::<Reference>() {
+            Ok(reference) => format!("No such image: {}", reference.or_latest().familiar()),
+            Err(_) => format!("No such image: {name}"),
+        },
+        Some(Kind::Container) => format!("No such container: {name}"),
+        Some(Kind::Network) => format!("network {name} not found"),
+        Some(Kind::Volume) => format!("get {name}: no such volume"),
+        None => format!("No such object: {name}"),
+    }
+}
+
 /// `rbuild image inspect`: images only.
 pub async fn run_images(app: &App, args: InspectArgs) -> Outcome {
-    let kind = Some(Kind::Image);
-    run(app, InspectArgs { kind, ..args }).await
+    of_kind(app, args, Some(Kind::Image)).await
 }
 
 /// `rbuild container inspect`: containers only.
 pub async fn run_containers(app: &App, args: InspectArgs) -> Outcome {
-    let kind = Some(Kind::Container);
-    run(app, InspectArgs { kind, ..args }).await
+    of_kind(app, args, Some(Kind::Container)).await
 }
 
 /// `rbuild volume inspect`: volumes only, with docker's sentence about those that are missing.
 pub async fn run_volumes(app: &App, names: Vec<String>, format: Option<String>) -> Outcome {
     let template = match format.as_deref() {
         None => None,
-        Some("json") => Some(Template::parse("{{json .}}")?),
-        Some(text) => Some(Template::parse(text)?),
+        Some("json") => Some(parsed("{{json .}}")?),
+        Some(text) => Some(parsed(text)?),
     };
     let containers = app.containers_to_read().await?;
     let mut found = Vec::new();
@@ -216,11 +265,32 @@ pub async fn run_volumes(app: &App, names: Vec<String>, format: Option<String>) 
     }
 }
 
+/// A template; docker has an exit code of its own for what is none.
+///
+/// # Errors
+/// What is none.
+pub fn parsed(text: &str) -> Result<Template, Failure> {
+    Template::parse(text).map_err(|error| Failure::with_code(Failure::from(error).message, 64))
+}
+
 /// A volume, if there is one of this name.
 async fn volume(containers: &Containers, name: &str) -> Result<Option<Value>, Failure> {
     match containers.volume(name).await {
         Ok(volume) => Ok(Some(volume.document())),
         Err(containers::Error::Store(store::Error::NoSuchVolume(_))) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// A network, if there is one of this name.
+async fn network(containers: &Containers, name: &str) -> Result<Option<Value>, Failure> {
+    // Who may not see networks finds none.
+    if !rustix::process::geteuid().is_root() {
+        return Ok(None);
+    }
+    match containers.find_network(name).await {
+        Ok(network) => Ok(Some(containers.inspect_network(&network).await?)),
+        Err(containers::Error::Store(store::Error::NoSuchNetwork(_))) => Ok(None),
         Err(error) => Err(error.into()),
     }
 }

@@ -82,7 +82,7 @@ pub async fn run(app: &App, args: LoadArgs) -> Outcome {
                 "The image {name} already exists, renaming the old one with ID {old} to empty string"
             ));
         }
-        happened::tell(&images.store, &image.id, None, "load");
+        happened::tell(&images.store, &image.id, None, "load").await;
         for reference in &image.references {
             let name = reference.familiar();
             app.printer.line(format!("Loaded image: {name}"));

@@ -77,14 +77,14 @@ pub async fn run(app: &App, args: LoginArgs) -> Outcome {
 async fn credentials(app: &App, args: &LoginArgs) -> Result<(String, String), Failure> {
     if args.password.is_some() && args.password_stdin {
         return Err(Failure::new(
-            "--password and --password-stdin are mutually exclusive",
+            "conflicting options: cannot specify both --password and --password-stdin",
         ));
     }
     let given = args.username.clone().filter(|name| !name.is_empty());
     if args.password_stdin {
         let Some(username) = given else {
             return Err(Failure::new(
-                "Must provide --username with --password-stdin",
+                "the --password-stdin option requires --username to be set",
             ));
         };
         let read = tokio::task::spawn_blocking(|| {

@@ -158,7 +158,8 @@ async fn pull_one(
             found.id(),
             Some(&reference.familiar()),
             "pull",
-        );
+        )
+        .await;
     }
     if !quiet {
         app.printer.line(format!("Digest: {digest}"));

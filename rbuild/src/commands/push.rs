@@ -170,7 +170,8 @@ pub async fn push_one(
             found.id(),
             Some(&reference.familiar()),
             "push",
-        );
+        )
+        .await;
     }
     if !quiet {
         let tag = reference.manifest_key();

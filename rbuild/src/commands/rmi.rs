@@ -5,7 +5,7 @@ use store::Removal;
 
 use crate::app::App;
 use crate::failure::{Failure, Outcome};
-use crate::happened;
+use crate::happened::Told;
 
 /// `rbuild rmi`
 #[derive(Debug, Args)]
@@ -32,16 +32,19 @@ pub async fn run(app: &App, args: RmiArgs) -> Outcome {
     let store = app.store_to_remove().await?;
     let mut failed = None;
     for image in &args.images {
-        let id = store.content(image).await.map(|found| found.id().clone());
+        let told = match store.content(image).await {
+            Ok(found) => Some(Told::of(&store, found.id()).await),
+            Err(_) => None,
+        };
         match store.remove_image(image, args.force).await {
             Ok(removals) => {
                 for removal in &removals {
                     app.printer.line(removal);
-                    match (removal, &id) {
-                        (Removal::Untagged(_), Ok(id)) => happened::tell(&store, id, None, "untag"),
+                    match (removal, &told) {
+                        (Removal::Untagged(_), Some(told)) => told.tell(&store, None, "untag"),
                         // Layers go with it.
-                        (Removal::Deleted(gone), Ok(id)) if gone == id => {
-                            happened::tell(&store, id, None, "delete");
+                        (Removal::Deleted(gone), Some(told)) if told.is(gone) => {
+                            told.tell_end(&store, "delete");
                         }
                         _ => {}
                     }

@@ -10,6 +10,7 @@ use store::{Content, Store};
 
 use crate::app::App;
 use crate::failure::{Failure, Outcome};
+use crate::happened::Told;
 use crate::term::output::Output;
 use crate::term::transfer::Transfer;
 use images::progress::LayerProgress;
@@ -68,6 +69,7 @@ pub async fn run(app: &App, args: SaveArgs) -> Outcome {
     let transfer = Arc::new(Transfer::save(&app.printer, false));
     let progress: Arc<dyn LayerProgress> = transfer.clone();
     let mut images = Saved::default();
+    let mut told = Vec::new();
     for (content, references) in wanted(&from.store, &args.images).await? {
         let content = match &args.platform {
             None => content,
@@ -78,6 +80,7 @@ pub async fn run(app: &App, args: SaveArgs) -> Outcome {
                 Content::Image(image)
             }
         };
+        told.push(Told::of(&from.store, content.id()).await);
         match content {
             Content::Image(image) => {
                 images.add(save::prepare(&from, &image, references, &progress).await?);
@@ -96,6 +99,11 @@ pub async fn run(app: &App, args: SaveArgs) -> Outcome {
         (Ok(output), _) => output.write(|out| save::write_tar(&images, Format::Docker, out)),
     };
     let saved = tokio::task::spawn_blocking(work).await?;
+    if saved.is_ok() {
+        for told in &told {
+            told.tell(&from.store, None, "save");
+        }
+    }
     transfer.finish(false);
     saved
 }

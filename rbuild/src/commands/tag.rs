@@ -33,6 +33,6 @@ pub async fn run(app: &App, args: TagArgs) -> Outcome {
     let source = store.content(&args.source).await?;
     let target = target.or_latest();
     store.tag(source.id(), &target).await?;
-    happened::tell(&store, source.id(), Some(&target.familiar()), "tag");
+    happened::tell(&store, source.id(), Some(&target.familiar()), "tag").await;
     Ok(())
 }

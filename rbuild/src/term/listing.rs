@@ -1,5 +1,7 @@
 //! A command's lines in whatever `--format` says.
 
+use std::collections::BTreeMap;
+
 use serde_json::{Map, Value};
 
 use super::table::align;
@@ -7,6 +9,22 @@ use golang::template::{Template, TemplateError, Types};
 
 /// One line: column name to what it shows, in order.
 pub type Row = Map<String, Value>;
+
+/// Where a row keeps its labels for `{{.Label "KEY"}}`, which is no column.
+const LABEL: &str = "Label";
+
+/// Labels as a column shows them.
+pub fn labels(labels: &BTreeMap<String, String>) -> String {
+    let pairs = labels.iter().map(|(key, value)| format!("{key}={value}"));
+    pairs.collect::<Vec<_>>().join(",")
+}
+
+/// Keeps labels with a row, each to be asked for by `{{.Label "KEY"}}`.
+pub fn add_labels(row: &mut Row, labels: &BTreeMap<String, String>) {
+    let pairs = labels.iter();
+    let all = pairs.map(|(key, value)| (key.clone(), Value::from(value.as_str())));
+    row.insert(LABEL.to_owned(), Value::Object(all.collect()));
+}
 
 /// A format that was understood.
 #[derive(Debug)]
@@ -42,8 +60,12 @@ impl Format {
 
     /// Whether the template refers to this column.
     pub fn mentions(&self, column: &str) -> bool {
+        self.shows(column) || self.template.source().contains("json .")
+    }
+
+    /// Whether the template shows this column by name.
+    pub fn shows(&self, column: &str) -> bool {
         self.template.source().contains(&format!(".{column}"))
-            || self.template.source().contains("json .")
     }
 
     /// All lines; `headers` are what each column is called in a table.
@@ -60,8 +82,13 @@ impl Format {
             out.push_str(&self.template.render_header(&Value::Object(header))?);
             out.push('\n');
         }
+        let asks = self.shows(LABEL);
         for row in rows {
-            let row = Value::Object(row.clone());
+            let mut row = row.clone();
+            if !asks {
+                row.remove(LABEL);
+            }
+            let row = Value::Object(row);
             out.push_str(&self.template.render(&row, &Types::default())?);
             out.push('\n');
         }
@@ -81,7 +108,10 @@ mod tests {
                 .into_iter()
                 .collect()
         };
-        let rows = [row("abc", "1kB"), row("def", "2kB")];
+        let mut rows = [row("abc", "1kB"), row("def", "2kB")];
+        let key = "com.example.my-key".to_owned();
+        add_labels(&mut rows[0], &[(key, "v".to_owned())].into());
+        add_labels(&mut rows[1], &BTreeMap::new());
         let headers = [("ID", "IMAGE ID"), ("Size", "SIZE")];
         Format::parse(format, "table {{.ID}}\t{{.Size}}")?.render(&rows, &headers)
     }
@@ -102,6 +132,10 @@ mod tests {
         assert_eq!(
             render(Some("{{.ID}}={{.Size}}")).unwrap(),
             "abc=1kB\ndef=2kB\n"
+        );
+        assert_eq!(
+            render(Some(r#"table {{.ID}}\t{{.Label "com.example.my-key"}}"#)).unwrap(),
+            "IMAGE ID   my key\nabc        v\ndef        \n"
         );
         assert!(render(Some("{{.Nope}}")).is_err());
         assert!(render(Some("{{.ID")).is_err());

@@ -25,7 +25,20 @@ impl Output {
     pub fn new(file: Option<PathBuf>, what: &str) -> Result<Self, Failure> {
         match file {
             Some(path) if path.as_os_str() == "-" => Self::new(None, what),
-            Some(path) => Ok(Self::File(path)),
+            Some(path) => {
+                let dir = parent(&path);
+                match dir.metadata() {
+                    Ok(_) => Ok(Self::File(path)),
+                    Err(error) => {
+                        let kind = if what == "save" { "image" } else { "container" };
+                        let why = golang::errno::said(&error);
+                        Err(Failure::new(format!(
+                            "failed to {what} {kind}: invalid output path: stat {}: {why}",
+                            dir.display()
+                        )))
+                    }
+                }
+            }
             None if io::stdout().is_terminal() => Err(Failure::new(format!(
                 "cowardly refusing to {what} to a terminal. Use the -o flag or redirect"
             ))),
@@ -58,10 +71,7 @@ impl Output {
             let text = format!("write {}: it is a directory", path.display());
             return Err(Failure::new(text));
         }
-        let dir = match path.parent() {
-            Some(dir) if !dir.as_os_str().is_empty() => dir,
-            _ => Path::new("."),
-        };
+        let dir = parent(path);
         let mut file = tempfile::Builder::new()
             .prefix(".rbuild-")
             .permissions(std::fs::Permissions::from_mode(0o666))
@@ -71,6 +81,14 @@ impl Output {
         file.as_file().sync_all().map_err(failed)?;
         file.persist(path).map_err(|e| failed(e.error))?;
         Ok(())
+    }
+}
+
+/// The folder that a file is in.
+fn parent(path: &Path) -> &Path {
+    match path.parent() {
+        Some(dir) if !dir.as_os_str().is_empty() => dir,
+        _ => Path::new("."),
     }
 }
 

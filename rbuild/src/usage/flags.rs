@@ -112,6 +112,57 @@ const OTHERS: &[(&str, &str, &str)] = &[
     ),
     ("load", "--platform", "all images of the archive are loaded"),
     (
+        "run",
+        "--use-api-socket",
+        "there is no daemon whose socket it could have",
+    ),
+    (
+        "create",
+        "--use-api-socket",
+        "there is no daemon whose socket it could have",
+    ),
+    (
+        "run",
+        "--link-local-ip",
+        "the kernel gives IPv6 addresses of the link by itself",
+    ),
+    (
+        "create",
+        "--link-local-ip",
+        "the kernel gives IPv6 addresses of the link by itself",
+    ),
+    (
+        "connect",
+        "--link-local-ip",
+        "the kernel gives IPv6 addresses of the link by itself",
+    ),
+    (
+        "rm",
+        "--link",
+        "`rbuild network disconnect` parts containers",
+    ),
+    (
+        "create",
+        "--config-only",
+        "give each network its own --subnet and options",
+    ),
+    (
+        "create",
+        "--config-from",
+        "give each network its own --subnet and options",
+    ),
+    ("create", "--ingress", "that is for swarms"),
+    (
+        "start",
+        "--checkpoint",
+        "processes are not stored: `rbuild pause` holds them where they are",
+    ),
+    (
+        "start",
+        "--checkpoint-dir",
+        "processes are not stored: `rbuild pause` holds them where they are",
+    ),
+    (
         "rmi",
         "--platform",
         "`rbuild inspect NAME` lists the image of each platform, to be removed by its ID",
@@ -143,8 +194,8 @@ const GLOBAL: &[(&str, &str)] = &[
 /// Long names of docker's short flags, for those that are not here.
 const SHORT: &[(&str, &str)] = &[("-D", "--debug"), ("-H", "--host"), ("-l", "--log-level")];
 
-/// What a flag is told that the command `path` does not have.
-pub fn unknown(program: &Command, path: &[&str], flag: &str) -> String {
+/// What a flag is told that the command `path` does not have; `typed` are all words.
+pub fn unknown(program: &Command, path: &[&str], flag: &str, typed: &[String]) -> String {
     let name = flag.split_once('=').map_or(flag, |(name, _)| name);
     if let Some(instead) = instead(program, path, name) {
         return format!(
@@ -161,7 +212,16 @@ pub fn unknown(program: &Command, path: &[&str], flag: &str) -> String {
         );
     }
     if !name.starts_with("--") {
-        return format!("unknown shorthand flag: {name}\n\n{}", see(path));
+        let letter = name.trim_start_matches('-');
+        let is_among = |word: &&String| {
+            word.starts_with('-') && !word.starts_with("--") && word.contains(letter)
+        };
+        let among = typed.iter().find(is_among).map_or(name, String::as_str);
+        let among = among.split('=').next().unwrap_or(among);
+        return format!(
+            "unknown shorthand flag: '{letter}' in {among}\n\n{}",
+            see(path)
+        );
     }
     let mut command = program;
     for name in path {
@@ -304,17 +364,17 @@ mod tests {
                 .get_arguments()
                 .any(|arg| arg.get_long() == Some(name));
             assert!(!own, "{flag} is here");
-            let told = unknown(&program, &["image", "build"], &format!("{flag}=x"));
+            let told = unknown(&program, &["image", "build"], &format!("{flag}=x"), &[]);
             let start = format!("{flag} is buildah's, and is not supported here; {instead}");
             assert!(told.starts_with(&start), "{told}");
         }
-        let told = unknown(&program, &["images"], "--authfile");
+        let told = unknown(&program, &["images"], "--authfile", &[]);
         assert!(told.starts_with("unknown flag: --authfile"), "{told}");
     }
 
     #[test]
     fn dockers_flags_are_called_dockers() {
-        let told = |path: &[&str], flag: &str| unknown(&args::command(), path, flag);
+        let told = |path: &[&str], flag: &str| unknown(&args::command(), path, flag, &[]);
         let text = told(&["build"], "--stream=true");
         let start = "--stream is docker's, and is not supported here; the context is";
         assert!(text.starts_with(start), "{text}");

@@ -44,8 +44,12 @@ pub fn answer(error: &clap::Error, program: &Command, typed: &[String]) -> Answe
             let flag = text(error, ContextKind::InvalidArg).unwrap_or_default();
             let path = path(program, typed);
             match flag.starts_with('-') && flag != "-" {
-                true => Answer::Wrong(flags::unknown(program, &path, &flag), 125),
-                false => Answer::Wrong(one_too_many(&path, &flag), 1),
+                true => Answer::Wrong(flags::unknown(program, &path, &flag, typed), 125),
+                false => {
+                    let told = wrong_number(program, &path);
+                    let told = told.unwrap_or_else(|| one_too_many(&path, &flag));
+                    Answer::Wrong(told, 1)
+                }
             }
         }
         ErrorKind::ValueValidation | ErrorKind::InvalidValue => {
@@ -54,15 +58,21 @@ pub fn answer(error: &clap::Error, program: &Command, typed: &[String]) -> Answe
             Answer::Wrong(told, 125)
         }
         kind => {
-            let code = match kind {
-                // As docker: 1 for a wrong number of arguments, 125 for wrong flags.
+            // As docker: 1 for a wrong number of arguments, 125 for wrong flags.
+            let is_number = matches!(
+                kind,
                 ErrorKind::MissingRequiredArgument
-                | ErrorKind::TooFewValues
-                | ErrorKind::TooManyValues
-                | ErrorKind::WrongNumberOfValues => 1,
-                _ => 125,
+                    | ErrorKind::TooFewValues
+                    | ErrorKind::TooManyValues
+                    | ErrorKind::WrongNumberOfValues
+            );
+            let invalid = text(error, ContextKind::InvalidArg).unwrap_or_default();
+            let told = match is_number && !invalid.starts_with('-') {
+                true => wrong_number(program, &path(program, typed)),
+                false => None,
             };
-            Answer::Wrong(message(error), code)
+            let code = if is_number { 1 } else { 125 };
+            Answer::Wrong(told.unwrap_or_else(|| message(error)), code)
         }
     }
 }
@@ -101,8 +111,15 @@ fn wrong_typed(error: &clap::Error, program: &Command, path: &[&str]) -> Option<
         .find(|arg| arg.get_long() == Some(long))?;
     let number = arg.get_value_parser().type_id();
     let signed = number == clap::builder::ValueParser::from(clap::value_parser!(i64)).type_id();
-    let unsigned = number == clap::builder::ValueParser::from(clap::value_parser!(u64)).type_id();
+    let unsigned = [
+        clap::builder::ValueParser::from(clap::value_parser!(u64)).type_id(),
+        clap::builder::ValueParser::from(clap::value_parser!(u16)).type_id(),
+    ]
+    .contains(&number);
     let why = match error.source() {
+        Some(_) if named(arg).is_some_and(|flag| flag == "--blkio-weight") => {
+            not_a_number(&value).replace("ParseInt", "ParseUint")
+        }
         Some(_) if signed || unsigned => not_a_number(&value),
         Some(cause) => cause.to_string(),
         None => {
@@ -131,6 +148,41 @@ fn not_a_number(text: &str) -> String {
         false => "invalid syntax",
     };
     format!("strconv.ParseInt: parsing {}: {why}", go_quote(text))
+}
+
+/// How many arguments a command takes, in docker's words; nothing where that depends on flags.
+fn wrong_number(program: &Command, path: &[&str]) -> Option<String> {
+    let mut command = program;
+    for name in path {
+        command = command.find_subcommand(name)?;
+    }
+    let (mut least, mut most) = (0, 0_usize);
+    for arg in command.get_positionals() {
+        let several = matches!(arg.get_action(), clap::ArgAction::Append);
+        let range = arg.get_num_args();
+        let from = range.map_or(1, |range| range.min_values()).max(1);
+        let to = match (range, several) {
+            (Some(range), _) => range.max_values(),
+            (None, true) => usize::MAX,
+            (None, false) => 1,
+        };
+        least += if arg.is_required_set() { from } else { 0 };
+        most = most.saturating_add(to);
+    }
+    let plural = |number: usize| if number == 1 { "" } else { "s" };
+    let wanted = match (least, most) {
+        (0, 0) => "accepts no arguments".to_owned(),
+        (0, usize::MAX) => return None,
+        (least, usize::MAX) => format!("requires at least {least} argument{}", plural(least)),
+        (0, most) => format!("requires at most {most} argument{}", plural(most)),
+        (least, most) if least == most => format!("requires {least} argument{}", plural(least)),
+        (least, most) => format!(
+            "requires at least {least} and at most {most} argument{}",
+            plural(most)
+        ),
+    };
+    let name = path.join(" ");
+    Some(format!("'rbuild {name}' {wanted}\n\n{}", see(path)))
 }
 
 fn one_too_many(path: &[&str], word: &str) -> String {
@@ -197,7 +249,12 @@ mod tests {
         for (line, told_first, code) in [
             // docker's words for what nobody knows.
             ("rbuild build --frob .", "unknown flag: --frob", 125),
-            ("rbuild build -Z .", "unknown shorthand flag: -Z", 125),
+            (
+                "rbuild build -Z .",
+                "unknown shorthand flag: 'Z' in -Z",
+                125,
+            ),
+            ("rbuild ps -aZq", "unknown shorthand flag: 'Z' in -aZq", 125),
             (
                 "rbuild build --no-cahce .",
                 "unknown flag: --no-cahce; did you mean --no-cache?",
@@ -239,11 +296,43 @@ mod tests {
             assert_eq!(code, 1, "{line}: {text}");
             assert!(!text.contains("error:"), "{text}");
         }
-        assert!(
-            told("rbuild build a b")
-                .0
-                .starts_with("rbuild build: \"b\" is one argument too many")
-        );
+    }
+
+    /// The words are those of docker 28's client.
+    #[test]
+    fn so_many_arguments_are_wanted() {
+        for (line, first) in [
+            ("rbuild run", "'rbuild run' requires at least 1 argument"),
+            (
+                "rbuild run --rm",
+                "'rbuild run' requires at least 1 argument",
+            ),
+            ("rbuild rename a", "'rbuild rename' requires 2 arguments"),
+            (
+                "rbuild exec a",
+                "'rbuild exec' requires at least 2 arguments",
+            ),
+            ("rbuild ps x", "'rbuild ps' accepts no arguments"),
+            ("rbuild build", "'rbuild build' requires 1 argument"),
+            ("rbuild build a b", "'rbuild build' requires 1 argument"),
+            (
+                "rbuild image ls x y",
+                "'rbuild image ls' requires at most 1 argument",
+            ),
+            (
+                "rbuild network create",
+                "'rbuild network create' requires 1 argument",
+            ),
+            ("rbuild rm", "'rbuild rm' requires at least 1 argument"),
+            (
+                "rbuild import a b c",
+                "'rbuild import' requires at least 1 and at most 2 arguments",
+            ),
+        ] {
+            let (text, code) = told(line);
+            assert_eq!(text.lines().next().unwrap(), first, "{line}");
+            assert_eq!(code, 1, "{line}");
+        }
     }
 
     #[test]

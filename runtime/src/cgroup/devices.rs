@@ -8,7 +8,7 @@ use std::path::Path;
 use super::files::write;
 use super::host::Version;
 use crate::error::{Error, Result};
-use crate::node::{Access, Node};
+use crate::node::{Access, DeviceRule, Node};
 use crate::sys;
 
 const MAKE: u8 = 1;
@@ -60,8 +60,8 @@ impl Rule {
 }
 
 /// Any node can be made. Opened are null, zero, full, random, urandom, the terminals, and what
-/// `nodes` adds.
-pub(super) fn rules(nodes: &[Node]) -> Vec<Rule> {
+/// `nodes` and `others` add.
+pub(super) fn rules(nodes: &[Node], others: &[DeviceRule]) -> Vec<Rule> {
     let usual = [
         Rule::make(false),
         Rule::make(true),
@@ -80,7 +80,17 @@ pub(super) fn rules(nodes: &[Node]) -> Vec<Rule> {
         access: bits(node.access),
         ..Rule::character(node.major, Some(node.minor))
     });
-    let added = added.filter(|rule| rule.access != 0);
+    let others = others.iter().flat_map(|rule| {
+        let kinds = [(rule.block, true), (rule.character, false)];
+        let kinds = kinds.into_iter().filter(|(wanted, _)| *wanted);
+        kinds.map(|(_, block)| Rule {
+            block,
+            major: rule.major,
+            minor: rule.minor,
+            access: bits(rule.access),
+        })
+    });
+    let added = added.chain(others).filter(|rule| rule.access != 0);
     usual.into_iter().chain(added).collect()
 }
 
@@ -220,7 +230,18 @@ mod tests {
             },
             ..Node::character("/dev/net/tun", 10, 200)
         };
-        let code = program(&rules(&[fuse, tun]));
+        let disks = DeviceRule {
+            block: true,
+            character: false,
+            major: Some(8),
+            minor: None,
+            access: Access {
+                write: false,
+                make: false,
+                ..Access::ALL
+            },
+        };
+        let code = program(&rules(&[fuse, tun], &[disks]));
         for (block, major, minor, access, allowed) in [
             (false, 1, 3, ALL, 1),
             (false, 1, 3, READ, 1),
@@ -230,6 +251,9 @@ mod tests {
             (true, 1, 3, READ, 0),
             (true, 8, 0, MAKE, 1),
             (true, 8, 0, WRITE, 0),
+            (true, 8, 3, READ, 1),
+            (false, 8, 3, READ, 0),
+            (true, 9, 3, READ, 0),
             (false, 136, 77, READ | WRITE, 1),
             (false, 10, 229, READ | WRITE, 1),
             (false, 10, 201, READ, 0),
@@ -253,7 +277,7 @@ mod tests {
         };
         let group = mount.join(format!("rbuild-devices-{}", std::process::id()));
         std::fs::create_dir(&group).unwrap();
-        restrict(&group, Version::Two, &rules(&[])).unwrap();
+        restrict(&group, Version::Two, &rules(&[], &[])).unwrap();
         let script = "echo $$ >\"$0/cgroup.procs\" && echo x >/dev/null && \
             head -c 1 /dev/zero >/dev/null && ! (: </dev/kmsg) 2>/dev/null";
         let status = std::process::Command::new("sh")
@@ -266,7 +290,7 @@ mod tests {
 
     #[test]
     fn version_one_reads_lines() {
-        let lines: Vec<String> = rules(&[]).iter().map(Rule::line).collect();
+        let lines: Vec<String> = rules(&[], &[]).iter().map(Rule::line).collect();
         assert_eq!(lines[..3], ["c *:* m", "b *:* m", "c 1:3 mrw"]);
         assert_eq!(lines.last().unwrap(), "c 136:* mrw");
     }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::files::write;
 use super::host::{Hierarchies, Place, Version};
-use super::{PARENT, kill_members, remove_all, set_up, values};
+use super::{PARENT, groups_below, kill_members, remove_all, set_up, values};
 use crate::error::{Error, Result};
 use crate::limits::{CgroupParent, Limits};
 
@@ -58,20 +58,35 @@ impl Group {
 
     /// Puts a process into them.
     pub(crate) fn add(&self, pid: i32) -> Result<()> {
-        let mut files = self
-            .places
-            .iter()
-            .map(|(_, path)| path.join("cgroup.procs"));
-        files.try_for_each(|file| write(&file, &pid.to_string()))
+        self.places.iter().try_for_each(|(_, path)| {
+            let put = |into: &Path| write(&into.join("cgroup.procs"), &pid.to_string());
+            match put(path) {
+                // In version 2 a group with groups has no processes of its own where these have
+                // controllers: those of systemd are beside its first process.
+                Err(Error::Cgroup { cause, .. })
+                    if cause.raw_os_error() == Some(nix::libc::EBUSY) =>
+                {
+                    let below = groups_below(path);
+                    let mut inhabited = below.iter().filter(|group| !members(group).is_empty());
+                    inhabited
+                        .next()
+                        .map_or_else(|| put(path), |group| put(group))
+                }
+                done => done,
+            }
+        })
     }
 
     /// The processes that are in them.
     pub fn processes(&self) -> Vec<i32> {
-        let of = |path: &Path| fs::read_to_string(path.join("cgroup.procs")).unwrap_or_default();
         // Any will do: all hold the same. The one of freezing is there on both versions.
         let place = self.with("freezer").or_else(|| self.places.first());
-        let text = place.map(|(_, path)| of(path)).unwrap_or_default();
-        text.lines().filter_map(|line| line.parse().ok()).collect()
+        let Some((_, path)) = place else {
+            return Vec::new();
+        };
+        let mut all = members(path);
+        all.extend(groups_below(path).iter().flat_map(|group| members(group)));
+        all
     }
 
     fn with(&self, controller: &str) -> Option<&(Place, PathBuf)> {
@@ -153,6 +168,9 @@ impl Group {
     pub fn kill(&self) {
         for (_, path) in &self.places {
             kill_members(path);
+            groups_below(path)
+                .iter()
+                .for_each(|group| kill_members(group));
         }
         let _ = self.thaw();
     }
@@ -228,6 +246,12 @@ impl Group {
     }
 }
 
+/// The processes in a group itself.
+fn members(group: &Path) -> Vec<i32> {
+    let text = fs::read_to_string(group.join("cgroup.procs")).unwrap_or_default();
+    text.lines().filter_map(|line| line.parse().ok()).collect()
+}
+
 /// The number after a word at the beginning of a line.
 fn field(text: &str, name: &str) -> Option<u64> {
     let mut lines = text.lines().filter_map(|line| line.split_once(' '));
@@ -257,6 +281,30 @@ fn pairs(text: &str, key: &str) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn groups_that_a_container_has_made_go_with_its_own() {
+        if !rustix::process::geteuid().is_root() {
+            println!("skipped: needs root");
+            return;
+        }
+        let host = Hierarchies::of_this_host().unwrap();
+        let group = format!("rbuild-nested-{}", std::process::id());
+        let paths: Vec<PathBuf> = host.all().iter().map(|p| p.mount.join(&group)).collect();
+        if fs::create_dir(&paths[0]).is_err() {
+            println!("skipped: no group can be made");
+            return;
+        }
+        for path in &paths {
+            fs::create_dir_all(path.join("system.slice/x.service")).unwrap();
+            fs::create_dir(path.join("init.scope")).unwrap();
+            let below = groups_below(path);
+            assert_eq!(below.len(), 3, "{below:?}");
+            assert!(below.last().unwrap().ends_with("system.slice/x.service"));
+        }
+        remove_all(&paths);
+        assert!(paths.iter().all(|path| !path.exists()));
+    }
 
     #[test]
     fn numbers_of_the_kernel_are_understood() {

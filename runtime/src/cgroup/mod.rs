@@ -19,7 +19,7 @@ use std::time::Duration;
 
 use crate::error::{Error, Result};
 use crate::limits::{CgroupParent, Limits, Pids};
-use crate::node::{Devices, Node};
+use crate::node::{DeviceRule, Devices, Node};
 use files::write;
 pub use group::{Group, Sizes};
 pub(crate) use host::start_time;
@@ -46,10 +46,11 @@ pub(crate) struct Cgroup {
 impl Cgroup {
     /// Makes the groups and sets the limits. `announce` hears of the groups before any is made.
     /// They are in every hierarchy where a parent is named.
-    /// With [`Devices::Usual`] the group keeps from all devices but those and `nodes`, if it can.
+    /// With [`Devices::Usual`] the group keeps from all devices but those, `nodes` and what `rules`
+    /// add, if it can.
     pub(crate) fn create(
         limits: &Limits,
-        (devices, nodes): (Devices, &[Node]),
+        (devices, nodes, rules): (Devices, &[Node], &[DeviceRule]),
         lasting: Option<&str>,
         announce: impl FnOnce(&[PathBuf]) -> Result<()>,
     ) -> Result<Self> {
@@ -121,7 +122,7 @@ impl Cgroup {
         }
         if let Some(place) = guard {
             let path = home(place).join(&name);
-            let rules = devices::rules(nodes);
+            let rules = devices::rules(nodes, rules);
             remove_stale(&home(place));
             let made = make(&path).and_then(|()| devices::restrict(&path, place.version, &rules));
             cgroup.guards_devices = made.is_ok();
@@ -300,6 +301,12 @@ fn inherit_cpuset(mount: &Path, path: &Path) -> Result<()> {
 pub(crate) fn remove_all(paths: &[PathBuf]) {
     for path in paths {
         for _ in 0..REMOVE_TRIES {
+            // A container may have made groups in its own, as systemd does.
+            for below in groups_below(path).iter().rev() {
+                if fs::remove_dir(below).is_err() {
+                    kill_members(below);
+                }
+            }
             match fs::remove_dir(path) {
                 Err(error) if error.raw_os_error() == Some(nix::libc::EBUSY) => {
                     kill_members(path);
@@ -315,6 +322,21 @@ pub(crate) fn remove_all(paths: &[PathBuf]) {
             let _ = fs::remove_dir(parent);
         }
     }
+}
+
+/// All groups below one, each before those below it.
+pub(super) fn groups_below(path: &Path) -> Vec<PathBuf> {
+    let mut found = vec![path.to_owned()];
+    let mut at = 0;
+    while let Some(group) = found.get(at) {
+        let entries = fs::read_dir(group).into_iter().flatten().flatten();
+        let groups = entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()));
+        let groups: Vec<PathBuf> = groups.map(|entry| entry.path()).collect();
+        found.extend(groups);
+        at += 1;
+    }
+    found.remove(0);
+    found
 }
 
 fn kill_members(path: &Path) {

@@ -37,6 +37,10 @@ impl Bridge {
         let carried = uplink.and_then(|index| link::by_index(socket, index).ok()?.mtu);
         let link = link::make_bridge(socket, name)
             .map_err(step(format!("make bridge {name} (kernel module bridge)")))?;
+        if let Some(also) = &config.also {
+            link::add_name(socket, link.index, also)
+                .map_err(step(format!("call bridge {name} {also}")))?;
+        }
         let addresses = link::addresses(socket).map_err(step("read addresses"))?;
         let mut own = addresses.iter().filter(|(index, ..)| *index == link.index);
         let mut give = |address, subnet| {

@@ -1,7 +1,7 @@
 //! How a build network is made, and how its failures are told.
 
 use std::io;
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::PathBuf;
 
 use super::subnet::Subnet;
@@ -62,6 +62,10 @@ pub struct Config {
     pub untranslated: bool,
     /// The longest packet in bytes; nothing for what the host's way out carries.
     pub mtu: Option<u32>,
+    /// Another name of the bridge.
+    pub also: Option<String>,
+    /// Addresses that are given to nobody.
+    pub reserved: Vec<IpAddr>,
 }
 
 impl Config {

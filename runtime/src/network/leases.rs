@@ -6,7 +6,7 @@
 
 use std::fs::{self, File, TryLockError};
 use std::io;
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::os::unix::fs::{FileExt as _, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
@@ -24,6 +24,8 @@ use crate::error::{Error, Result};
 pub(super) struct State {
     dir: PathBuf,
     bridge: String,
+    /// Addresses that nobody gets.
+    reserved: Vec<IpAddr>,
     /// Locked as long as this exists.
     _lock: File,
 }
@@ -126,6 +128,7 @@ impl State {
         Ok(Self {
             dir,
             bridge: config.bridge.clone(),
+            reserved: config.reserved.clone(),
             _lock: lock,
         })
     }
@@ -150,6 +153,10 @@ impl State {
     ) -> Result<Lease> {
         let files = self.files().map_err(step("read the address leases"))?;
         let mut taken: Vec<Ipv4Addr> = files.into_iter().map(|(address, _)| address).collect();
+        taken.extend(self.reserved.iter().filter_map(|address| match address {
+            IpAddr::V4(address) => Some(*address),
+            IpAddr::V6(_) => None,
+        }));
         taken.sort_unstable();
         let is_free = |address: &Ipv4Addr| taken.binary_search(address).is_err();
         let address = match wish {
@@ -186,9 +193,14 @@ impl State {
         let files = files(&self.dir, &self.bridge, ".lease6");
         let files = files.map_err(step("read the address leases"))?;
         let mut there: Vec<Ipv6Addr> = files.into_iter().map(|(address, _)| address).collect();
+        let is_reserved = |own: &Ipv6Addr| self.reserved.contains(&IpAddr::V6(*own));
+        there.extend(self.reserved.iter().filter_map(|address| match address {
+            IpAddr::V6(address) => Some(*address),
+            IpAddr::V4(_) => None,
+        }));
         there.sort_unstable();
         let chosen = match wish {
-            Some(address) => Some(address).filter(|address| *address != all.gateway),
+            Some(address) => Some(address).filter(|own| *own != all.gateway && !is_reserved(own)),
             None => all
                 .subnet
                 .hosts(all.range, all.gateway)

@@ -7,7 +7,9 @@ use std::os::fd::{AsRawFd, BorrowedFd};
 use nix::libc;
 
 use super::hardware::Mac;
-use super::netlink::{ACK, CREATE, DUMP, EXCL, Message, REPLACE, REQUEST, Socket, exists, u32_at};
+use super::netlink::{
+    ACK, APPEND, CREATE, DUMP, EXCL, Message, REPLACE, REQUEST, Socket, exists, u32_at,
+};
 use super::subnet::Subnet;
 use super::subnet6::Subnet6;
 
@@ -20,6 +22,7 @@ const RTM_NEWROUTE: u16 = 24;
 const RTM_DELROUTE: u16 = 25;
 const RTM_GETROUTE: u16 = 26;
 const RTM_NEWNEIGH: u16 = 28;
+const RTM_NEWLINKPROP: u16 = 108;
 
 const IFLA_ADDRESS: u16 = 1;
 const IFLA_IFNAME: u16 = 3;
@@ -27,6 +30,8 @@ const IFLA_MTU: u16 = 4;
 const IFLA_MASTER: u16 = 10;
 const IFLA_LINKINFO: u16 = 18;
 const IFLA_NET_NS_FD: u16 = 28;
+const IFLA_PROP_LIST: u16 = 52;
+const IFLA_ALT_IFNAME: u16 = 53;
 const IFLA_INFO_KIND: u16 = 1;
 const IFLA_INFO_DATA: u16 = 2;
 const IFLA_INFO_SLAVE_KIND: u16 = 4;
@@ -127,6 +132,24 @@ pub(super) fn make_bridge(socket: &mut Socket, name: &str) -> io::Result<Link> {
     let link = by_name(socket, name)?;
     raise(socket, link.index)?;
     Ok(link)
+}
+
+/// Gives a link another name, by which it is found as well.
+pub(super) fn add_name(socket: &mut Socket, index: u32, name: &str) -> io::Result<()> {
+    let message = Message::new(
+        RTM_NEWLINKPROP,
+        REQUEST | ACK | CREATE | EXCL | APPEND,
+        &link_body(index, 0),
+    );
+    let message = message.nest(IFLA_PROP_LIST, |list| list.string(IFLA_ALT_IFNAME, name));
+    match socket.request(message) {
+        // It may have it already.
+        Err(error) if exists(&error) => match nix::net::if_::if_nametoindex(name) {
+            Ok(found) if found == index => Ok(()),
+            _ => Err(error),
+        },
+        done => done.map(drop),
+    }
 }
 
 /// Gives a link a hardware address of its own.

@@ -14,6 +14,7 @@
 
 mod bridge;
 mod config;
+mod ended;
 mod endpoint;
 mod expression;
 mod firewall;
@@ -32,6 +33,7 @@ mod subnet;
 mod subnet6;
 
 pub use config::{Addresses, Addresses6, Between, Config};
+pub use ended::sweep_ended;
 pub use endpoint::{Endpoint, Wish};
 pub use hardware::Mac;
 pub use namespace::Namespace;

@@ -39,7 +39,7 @@ pub(crate) fn entry(entry: &Entry, identity: &Identity) -> Plan {
         filter: &filter,
         no_new_privileges: entry.no_new_privileges,
         identity,
-        groups: &entry.groups,
+        groups: &[],
     }
     .append(&mut ops);
     Plan {

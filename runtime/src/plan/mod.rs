@@ -296,6 +296,11 @@ fn standard_mounts(inputs: &Inputs<'_>, ops: &mut Vec<Op>) {
         },
         "/sys",
     );
+    // As long as it can be written to.
+    ops.extend(inputs.spec.sysctls.iter().map(|(name, value)| Op::Sysctl {
+        path: setting(name),
+        value: value.clone(),
+    }));
     cgroups::append(inputs.spec, &inputs.host.cgroups, SEALED, ops);
     let mut mount = |name, options: &[_], attrs, target| {
         ops.push(mount_op(name, options, attrs, target));
@@ -370,6 +375,25 @@ fn standard_mounts(inputs: &Inputs<'_>, ops: &mut Vec<Op>) {
         ("size", inputs.spec.shm_size.to_string()),
     ];
     ops.push(mount_op("tmpfs", &shm, SEALED, SCRATCH));
+}
+
+/// Where a kernel parameter is. By the rule of sysctl(8), dots in a name become slashes and slashes
+/// dots, so that an interface whose name has a dot can be written; a name with a slash as its first
+/// separator is a path already.
+fn setting(name: &str) -> String {
+    let first = name.find(['.', '/']).and_then(|at| name.get(at..=at));
+    let path: String = match first {
+        Some("/") => name.to_owned(),
+        _ => {
+            let swapped = name.chars().map(|c| match c {
+                '.' => '/',
+                '/' => '.',
+                c => c,
+            });
+            swapped.collect()
+        }
+    };
+    format!("/proc/sys/{path}")
 }
 
 /// The scratch file system, and what it holds: device nodes and files, which are bound from it.

@@ -209,3 +209,34 @@ fn plans_survive_the_pipe() {
     let bytes = serde_json::to_vec(&plan).unwrap();
     assert_eq!(serde_json::from_slice::<Plan>(&bytes).unwrap(), plan);
 }
+
+#[test]
+fn kernel_parameters_are_set_while_they_can_be() {
+    let plan = plan(
+        &spec()
+            .sysctl("net.ipv4.ip_forward", "1")
+            .sysctl("net.ipv4.conf.eth0/7.forwarding", "1")
+            .sysctl("net/ipv4/conf/eth0.8/forwarding", "1"),
+    );
+    let is_set = |op: &Op| matches!(op, Op::Sysctl { .. });
+    let mounted = position(
+        &plan,
+        |op| matches!(op, Op::Mount { target, .. } if target == "/proc"),
+    );
+    let sealed = position(
+        &plan,
+        |op| matches!(op, Op::ReadOnly { path } if path == "/proc/sys"),
+    );
+    let first = position(&plan, is_set);
+    assert!(mounted < first && first < sealed);
+    let paths = plan.ops.iter().filter_map(|op| match op {
+        Op::Sysctl { path, .. } => Some(path.as_str()),
+        _ => None,
+    });
+    let want = [
+        "/proc/sys/net/ipv4/ip_forward",
+        "/proc/sys/net/ipv4/conf/eth0.7/forwarding",
+        "/proc/sys/net/ipv4/conf/eth0.8/forwarding",
+    ];
+    assert_eq!(paths.collect::<Vec<_>>(), want);
+}

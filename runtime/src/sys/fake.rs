@@ -116,6 +116,10 @@ impl Syscall for Fake {
         self.call("unshare cgroup".to_owned())
     }
 
+    fn write_setting(&self, path: &str, value: &str) -> io::Result<()> {
+        self.call(format!("write {path} {value}"))
+    }
+
     fn set_oom_score(&self, score: i32) -> io::Result<()> {
         self.call(format!("oom-score {score}"))
     }

@@ -105,6 +105,17 @@ impl Syscall for Linux {
         std::fs::write("/proc/self/oom_score_adj", score.to_string())
     }
 
+    fn write_setting(&self, path: &str, value: &str) -> io::Result<()> {
+        let flags = OFlags::WRONLY | OFlags::CLOEXEC;
+        let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_SYMLINKS;
+        let file = rustix::fs::openat2(CWD, path, flags, Mode::empty(), resolve)?;
+        // One write: the kernel takes each for a value of its own.
+        match rustix::io::write(&file, value.as_bytes())? {
+            written if written == value.len() => Ok(()),
+            _ => Err(io::ErrorKind::WriteZero.into()),
+        }
+    }
+
     fn set_hostname(&self, name: &str) -> io::Result<()> {
         Ok(rustix::system::sethostname(name.as_bytes())?)
     }

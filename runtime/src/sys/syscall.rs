@@ -34,6 +34,8 @@ pub(crate) trait Syscall {
     fn unshare_cgroup(&self) -> io::Result<()>;
     /// How likely this process is killed when memory runs out (proc_pid_oom_score_adj(5)).
     fn set_oom_score(&self, score: i32) -> io::Result<()>;
+    /// Writes to a file that is there, by a path without links.
+    fn write_setting(&self, path: &str, value: &str) -> io::Result<()>;
     fn set_hostname(&self, name: &str) -> io::Result<()>;
     fn private_mounts(&self) -> io::Result<()>;
     /// Makes a detached mount this process's root and drops the old one.

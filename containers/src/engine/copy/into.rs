@@ -47,7 +47,7 @@ impl Containers {
     ) -> Result<Copied> {
         let from = local::absolute(from, &here);
         let seen = self.see(container).await?;
-        blocking(move || {
+        let copied = blocking(move || {
             let path = seen.with(|root| copy.target(root))?;
             let shown = path.path.clone();
             let found = local::source(&from, copy.follow)?;
@@ -67,7 +67,9 @@ impl Containers {
             })?;
             Ok(Copied { size, path: shown })
         })
-        .await
+        .await?;
+        self.tell(container, "extract-to-dir", &[]);
+        Ok(copied)
     }
 
     /// Unpacks a tar, compressed or not, in a directory of a container.
@@ -100,7 +102,9 @@ impl Containers {
                 Ok(into.unpack(tar)?)
             })
         })
-        .await
+        .await?;
+        self.tell(container, "extract-to-dir", &[]);
+        Ok(())
     }
 }
 

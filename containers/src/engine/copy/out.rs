@@ -41,7 +41,7 @@ impl Containers {
         let to = local::absolute(to, &here);
         local::check(&to)?;
         let seen = self.see(container).await?;
-        blocking(move || {
+        let copied = blocking(move || {
             let size = seen.with(|root| {
                 let found = copy.find(root)?;
                 let target = local::destination(&to)?;
@@ -60,7 +60,9 @@ impl Containers {
             })?;
             Ok(Copied { size, path: to })
         })
-        .await
+        .await?;
+        self.tell(container, "archive-path", &[]);
+        Ok(copied)
     }
 
     /// Writes something as a tar.
@@ -82,7 +84,9 @@ impl Containers {
                     .map_err(|error| Error::Invalid(error.to_string()))
             })
         })
-        .await
+        .await?;
+        self.tell(container, "archive-path", &[]);
+        Ok(())
     }
 }
 

@@ -1,6 +1,7 @@
 //! Networks are made, found, listed and removed.
 
 use std::fs::File;
+use std::path::Path;
 
 use store::StoredNetwork;
 
@@ -32,6 +33,7 @@ impl Containers {
         let record = blocking(move || {
             let dir = network::directory()?;
             sweep::close_orphans(&dir, &root, &known);
+            let _ = runtime::network::sweep_ended(Path::new(network::LEASES));
             settle(&new, &others, &runtime::network::used_subnets()?).map(|record| (new, record))
         });
         let (new, record) = record.await?;
@@ -64,6 +66,7 @@ impl Containers {
                 bridge: made.bridge(),
                 addresses: made.addresses(),
                 addresses6: made.addresses6(),
+                also: made.link_name(),
                 ..default_bridge()
             };
             Ok(runtime::network::make_bridge(&config)?)

@@ -11,7 +11,7 @@ use crate::events::Actor;
 use crate::launch::{Link, NetworkPlan, PlacePlan};
 use crate::names;
 use crate::network::definition::{
-    Driver, INTERFACES, MTU, Network, PUBLISHED_AT, TOGETHER, TRANSLATED,
+    Driver, INTERFACE, INTERFACES, MTU, Network, PUBLISHED_AT, TOGETHER, TRANSLATED,
 };
 use crate::network::legacy::{self, Linked};
 use crate::network::{Mode, ports};
@@ -184,6 +184,9 @@ pub(super) fn place(
             .filter(|address| !address.is_unspecified()),
         address: settings.address().and_then(|text| text.parse().ok()),
         address6: settings.address6().and_then(|text| text.parse().ok()),
+        reserved: network.record.aux_addresses.values().copied().collect(),
+        also: network.link_name(),
+        interface: interface(settings)?,
         interfaces: options.get(INTERFACES).cloned().unwrap_or_default(),
         mac: mac(container, settings),
         names: container.names_on(settings),
@@ -195,6 +198,21 @@ pub(super) fn place(
             .collect::<Result<_>>()?,
         priority: settings.gw_priority,
     })
+}
+
+/// What its interface is to be called.
+fn interface(settings: &EndpointSettings) -> Result<Option<String>> {
+    let options = settings.driver_opts.as_ref();
+    let Some(name) = options.and_then(|options| options.get(INTERFACE)) else {
+        return Ok(None);
+    };
+    let is_one = |c: char| c.is_ascii_graphic() && !matches!(c, '/' | ':');
+    match (1..=15).contains(&name.len()) && name.chars().all(is_one) && name != "lo" {
+        true => Ok(Some(name.clone())),
+        false => Err(Error::Invalid(format!(
+            "invalid interface name {name:?} in {INTERFACE}: up to 15 letters, digits and signs"
+        ))),
+    }
 }
 
 fn mac(container: &Container, settings: &EndpointSettings) -> Option<String> {

@@ -187,13 +187,19 @@ fn wrong_address(
     version: u8,
 ) -> Vec<String> {
     let mut wrong = Vec::new();
-    if !is_one {
-        wrong.push(format!("invalid IPv{version} address: {text}"));
-    } else if network.is_predefined() {
+    let is_predefined = network.is_predefined();
+    if is_predefined {
         let why = "user specified IP address is supported on user defined networks only";
         wrong.push(why.to_owned());
     }
-    if is_one && !says_subnet && (version == 6 || !network.is_predefined()) {
+    if !is_one {
+        wrong.push(format!("invalid IPv{version} address: {text}"));
+    }
+    let counts = match version {
+        6 => is_one || is_predefined,
+        _ => is_one && !is_predefined,
+    };
+    if counts && !says_subnet {
         wrong.push(
             "user specified IP address is supported only when connecting to networks with user \
              configured subnets"
@@ -245,6 +251,11 @@ mod tests {
                 network("n", "10.77.0.0/16", true),
                 "abc",
                 format!("* invalid IPv4 address: abc\n* {not_there} abc"),
+            ),
+            (
+                network("bridge", "", false),
+                "abc",
+                format!("* user specified IP address is supported on user defined networks only\n* invalid IPv4 address: abc\n* {not_there} abc"),
             ),
         ] {
             let settings = EndpointSettings {

@@ -8,7 +8,7 @@ use crate::engine::container::Container;
 use crate::engine::handle::{Containers, blocking};
 use crate::error::Result;
 use crate::network::definition::{
-    Driver, MTU, Network, NetworkRecord, PUBLISHED_AT, TOGETHER, TRANSLATED,
+    Driver, MTU, NAME, Network, NetworkRecord, PUBLISHED_AT, TOGETHER, TRANSLATED,
 };
 use crate::network::{BRIDGE, default_bridge, ports};
 use crate::state::{self, Place};
@@ -58,6 +58,7 @@ fn document(network: &Network) -> Result<Value> {
         if !record.says_subnet || record.says_gateway {
             config.insert("Gateway".to_owned(), json!(all.gateway.to_string()));
         }
+        add_aux(&mut config, record, false);
         config
     });
     let config = configs(record, config);
@@ -68,13 +69,13 @@ fn document(network: &Network) -> Result<Value> {
             TOGETHER: "true",
             TRANSLATED: "true",
             PUBLISHED_AT: "0.0.0.0",
-            "com.docker.network.bridge.name": BRIDGE,
+            NAME: BRIDGE,
             MTU: "1500",
         });
     }
     let ipam_options = match network.is_predefined() {
         true => Value::Null,
-        false => json!({}),
+        false => json!(record.ipam_options),
     };
     Ok(json!({
         "Name": network.name,
@@ -117,12 +118,25 @@ fn configs(record: &NetworkRecord, four: Option<Map<String, Value>>) -> Value {
         {
             six.insert("Gateway".to_owned(), json!(gateway.to_string()));
         }
+        add_aux(&mut six, record, true);
         match record.says_subnet6 && !record.says_subnet {
             true => all.insert(0, six),
             false => all.push(six),
         }
     }
     json!(all)
+}
+
+/// Adds the addresses that nobody gets.
+fn add_aux(config: &mut Map<String, Value>, record: &NetworkRecord, six: bool) {
+    let all = record.aux_addresses.iter();
+    let kept = all.filter(|(_, address)| address.is_ipv6() == six);
+    let kept: Map<String, Value> = kept
+        .map(|(name, address)| (name.clone(), json!(address)))
+        .collect();
+    if !kept.is_empty() {
+        config.insert("AuxiliaryAddresses".to_owned(), Value::Object(kept));
+    }
 }
 
 /// When a network was made, RFC 3339.

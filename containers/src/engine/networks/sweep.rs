@@ -12,6 +12,7 @@ use crate::network::{self, default_bridge};
 /// these.
 pub(in crate::engine) fn sweep<'b>(bridges: impl IntoIterator<Item = &'b str>) {
     let _ = runtime::network::sweep(&default_bridge());
+    let _ = runtime::network::sweep_ended(Path::new(network::LEASES));
     let Ok(dir) = network::directory() else {
         return;
     };

@@ -26,6 +26,7 @@ use super::record::without_user;
 use crate::app::App;
 use crate::commands::push::{Pushing, push_one};
 use crate::failure::{Failure, Outcome};
+use crate::happened::Told;
 use crate::term::output;
 use crate::term::progress::Mode;
 use crate::term::transfer::Transfer;
@@ -185,6 +186,11 @@ impl Delivery<'_> {
             // Storing it waits for the disk as well, but cannot be ended then.
             self.images.make_durable().await?;
             let id = self.store(built, look, &names).await?;
+            let told = Told::of(&self.images.store, &id).await;
+            for name in &names {
+                told.tell(&self.images.store, Some(&name.familiar()), "tag");
+            }
+            told.tell(&self.images.store, None, "create");
             self.note(&format!("writing image {id}"));
             for name in &names {
                 self.note(&format!("naming to {name}"));

@@ -49,7 +49,7 @@ const SHOWN: usize = 40;
 
 /// Runs the command.
 pub async fn run(app: &App, args: ListArgs) -> Outcome {
-    let filters = Filters::parse(&args.filters, &["name", "status", "tag", "until"])?;
+    let filters = Filters::parse_long(&args.filters, &["name", "status", "tag", "until"])?;
     for status in filters.all("status") {
         if !["completed", "error", "canceled"].contains(&status) {
             return Err(Failure::new(format!(

@@ -38,18 +38,18 @@ pub async fn run(app: &App, args: AttachArgs) -> Outcome {
     match container.state.status {
         Status::Paused => {
             return Err(Failure::new(
-                "cannot attach to a paused container, unpause it first",
+                "You cannot attach to a paused container, unpause it first",
             ));
         }
         Status::Restarting => {
             return Err(Failure::new(
-                "cannot attach to a restarting container, wait until it is running",
+                "You cannot attach to a restarting container, wait until it is running",
             ));
         }
         Status::Running => {}
         _ => {
             return Err(Failure::new(
-                "cannot attach to a stopped container, start it first",
+                "You cannot attach to a stopped container, start it first",
             ));
         }
     }

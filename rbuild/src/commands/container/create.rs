@@ -1,6 +1,7 @@
 //! `rbuild create`
 
 use std::fs;
+use std::io::{self, Write as _};
 use std::path::Path;
 
 use clap::Args;
@@ -17,10 +18,13 @@ use crate::term::terminal;
 
 /// `rbuild create`
 #[derive(Debug, Args)]
-#[command(after_help = "\
+#[command(
+    disable_help_flag = true,
+    after_help = "\
 Examples:
   rbuild create -it --name box debian:bookworm bash
-  rbuild start -ai box")]
+  rbuild start -ai box"
+)]
 pub struct CreateArgs {
     #[command(flatten)]
     pub make: MakeFlags,
@@ -51,9 +55,10 @@ pub async fn make(
     flags: &MakeFlags,
     mut made: Made,
 ) -> Result<(Containers, Created), Failure> {
-    if let Some(path) = &flags.cidfile {
-        check_id_file(path)?;
-    }
+    let id_file = match &flags.cidfile {
+        Some(path) => Some(IdFile::make(path)?),
+        None => None,
+    };
     if let Some(size) = terminal::size().filter(|_| made.config.tty) {
         made.host.console_size = [size.rows, size.columns];
     }
@@ -77,7 +82,7 @@ pub async fn make(
     images.ensure_unpacked(&image_config, &Untold).await?;
     let containers = Containers::new(images.store.clone());
     let created = containers.create(Create {
-        name: flags.name.clone(),
+        name: flags.name.clone().filter(|name| !name.is_empty()),
         config: made.config,
         host: made.host,
         networks: made.networks,
@@ -91,24 +96,65 @@ pub async fn make(
     for warning in &created.warnings {
         app.printer.warning(warning);
     }
-    if let Some(path) = &flags.cidfile {
-        fs::write(path, &created.container.id).map_err(|error| {
-            let text = format!("failed to write the container ID to the file: {error}");
-            Failure::with_code(text, 125)
-        })?;
+    if let Some(file) = id_file {
+        file.write(&created.container.id)?;
     }
     Ok((containers, created))
 }
 
-fn check_id_file(path: &Path) -> Outcome {
-    match path.exists() {
-        true => Err(Failure::with_code(
-            format!(
-                "container ID file found, make sure the other container isn't running or delete {}",
-                path.display()
+/// The file that a container's ID goes to: it is made first, and goes again where no container
+/// comes to be.
+struct IdFile<'p> {
+    file: fs::File,
+    path: &'p Path,
+    written: bool,
+}
+
+impl<'p> IdFile<'p> {
+    fn make(path: &'p Path) -> Result<Self, Failure> {
+        let shown = path.display();
+        let made = fs::File::create_new(path).map_err(|error| match error.kind() {
+            io::ErrorKind::AlreadyExists => Failure::with_code(
+                format!(
+                    "container ID file found, make sure the other container isn't running or \
+                     delete {shown}"
+                ),
+                125,
             ),
-            125,
-        )),
-        false => Ok(()),
+            kind => {
+                let why = golang::errno::said(&error);
+                let text = format!("failed to create the container ID file: open {shown}: {why}");
+                // docker takes what is missing for the command.
+                let code = match kind {
+                    io::ErrorKind::NotFound => 127,
+                    _ => 125,
+                };
+                Failure::with_code(text, code)
+            }
+        });
+        Ok(Self {
+            file: made?,
+            path,
+            written: false,
+        })
+    }
+
+    fn write(mut self, id: &str) -> Outcome {
+        let written = self.file.write_all(id.as_bytes());
+        written.map_err(|error| {
+            let why = golang::errno::said(&error);
+            let text = format!("failed to write the container ID ({id}) to file: {why}");
+            Failure::with_code(text, 125)
+        })?;
+        self.written = true;
+        Ok(())
+    }
+}
+
+impl Drop for IdFile<'_> {
+    fn drop(&mut self) {
+        if !self.written {
+            let _ = fs::remove_file(self.path);
+        }
     }
 }

@@ -66,7 +66,11 @@ pub async fn run(app: &App, args: ExecArgs) -> Outcome {
         return Err(Failure::new("no container"));
     };
     let env = options::variables(&args.env_file, &args.env);
-    let env = env.map_err(|error| Failure::with_code(error, 125))?;
+    // As docker: what is wrong with a flag is 125, with what it names 1.
+    let env = env.map_err(|error| match error.starts_with("invalid argument") {
+        true => Failure::with_code(error, 125),
+        false => Failure::new(error),
+    })?;
     let keys = streams::keys(args.detach_keys.as_deref())?;
     if args.tty && args.interactive && !args.detach && !terminal::is_interactive() {
         return Err(Failure::new("the input device is not a TTY"));
@@ -92,7 +96,10 @@ pub async fn run(app: &App, args: ExecArgs) -> Outcome {
     };
     if args.detach {
         let done = containers.exec_in_background(&container, name, exec).await;
-        return done.map_err(|error| not_executed(&error));
+        return done.map_err(|error| Failure {
+            code: 1,
+            ..not_executed(&error)
+        });
     }
     let executed = containers.exec(&container, name, exec).await;
     let executed = executed.map_err(|error| not_executed(&error))?;

@@ -9,10 +9,12 @@ use super::devices::DeviceFlags;
 use super::health::HealthFlags;
 use super::namespaces::NamespaceFlags;
 use super::network_flags::NetworkFlags;
+use super::rare_flags::RareFlags;
 use crate::flags::boolean;
 
-/// What a container is made with.
+/// What a container is made with. `-h` is the host name's: help has its long name alone.
 #[derive(Debug, Args)]
+#[command(disable_help_flag = true)]
 pub struct MakeFlags {
     /// Assign a name
     #[arg(long, value_name = "NAME")]
@@ -92,8 +94,8 @@ pub struct MakeFlags {
     #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value_t = false, hide_default_value = true, value_parser = boolean, action = ArgAction::Set, value_name = "BOOL")]
     pub privileged: bool,
 
-    /// no-new-privileges, seccomp=unconfined, seccomp=PROFILE.json or systempaths=unconfined; may
-    /// be repeated
+    /// no-new-privileges, seccomp=unconfined, seccomp=PROFILE.json, systempaths=unconfined or
+    /// writable-cgroups=true; may be repeated
     #[arg(long, value_name = "OPTION")]
     pub security_opt: Vec<String>,
 
@@ -101,7 +103,7 @@ pub struct MakeFlags {
     #[arg(long = "device", value_name = "HOST[:CONTAINER[:PERMISSIONS]]")]
     pub devices: Vec<String>,
 
-    /// Add groups by number; may be repeated
+    /// Add groups, by number or by name in the image; may be repeated
     #[arg(long, value_name = "GROUP")]
     pub group_add: Vec<String>,
 
@@ -110,7 +112,7 @@ pub struct MakeFlags {
     pub cidfile: Option<PathBuf>,
 
     /// Set the host name
-    #[arg(long, value_name = "NAME")]
+    #[arg(short = 'h', long, value_name = "NAME")]
     pub hostname: Option<String>,
 
     /// Set the domain
@@ -126,7 +128,7 @@ pub struct MakeFlags {
     pub label_files: Vec<PathBuf>,
 
     /// Pull the image: always, missing or never
-    #[arg(long, value_name = "WHEN", default_value = "missing", value_parser = ["always", "missing", "never"])]
+    #[arg(long, value_name = "WHEN", default_value = "missing")]
     pub pull: String,
 
     /// Print nothing of the pull
@@ -176,13 +178,20 @@ pub struct MakeFlags {
     #[command(flatten)]
     pub namespaces: NamespaceFlags,
 
+    #[command(flatten)]
+    pub rare: RareFlags,
+
+    /// Print help
+    #[arg(long, action = ArgAction::Help)]
+    help: Option<bool>,
+
     /// The image, the command to run in place of the image's, and its arguments
     #[arg(value_names = ["IMAGE", "COMMAND"], required = true, num_args = 1.., trailing_var_arg = true)]
     pub words: Vec<String>,
 }
 
 /// What a container may use.
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Args)]
 #[command(next_help_heading = "Limits")]
 pub struct LimitFlags {
     /// Memory, such as 64m
@@ -207,11 +216,11 @@ pub struct LimitFlags {
 
     /// Its share of the CPUs beside others' 1024
     #[arg(short, long, value_name = "NUMBER")]
-    pub cpu_shares: Option<u64>,
+    pub cpu_shares: Option<i64>,
 
     /// Microseconds of a period
     #[arg(long, value_name = "NUMBER")]
-    pub cpu_period: Option<u64>,
+    pub cpu_period: Option<i64>,
 
     /// Microseconds of each period that it gets
     #[arg(long, value_name = "NUMBER", allow_hyphen_values = true)]
@@ -252,4 +261,11 @@ pub struct LimitFlags {
     /// The control group that holds the container's
     #[arg(long, value_name = "PATH")]
     pub cgroup_parent: Option<String>,
+}
+
+impl LimitFlags {
+    /// Whether one of them is given.
+    pub fn any(&self) -> bool {
+        *self != Self::default()
+    }
 }

@@ -23,7 +23,11 @@ pub async fn run(app: &App, args: KillArgs) -> Outcome {
     let containers = app.containers().await?;
     let all = &containers;
     each::named(app, &args.containers, |name| {
-        let signal = args.signal.clone();
+        // docker takes nothing for its default.
+        let signal = match args.signal.as_str() {
+            "" => "KILL".to_owned(),
+            signal => signal.to_owned(),
+        };
         async move { all.kill(&all.find(&name).await?, &name, &signal).await }
     })
     .await

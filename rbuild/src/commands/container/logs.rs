@@ -45,8 +45,9 @@ pub struct LogsArgs {
     #[arg(long, value_name = "TIME")]
     pub until: Option<String>,
 
-    /// Accepted for docker's sake: nothing is said beside a line
-    #[arg(long, hide = true)]
+    /// Show what is kept with lines: nothing but a blank before each, as docker has it for logs
+    /// that keep nothing
+    #[arg(long)]
     pub details: bool,
 
     /// The container
@@ -56,27 +57,29 @@ pub struct LogsArgs {
 
 /// Runs the command.
 pub async fn run(app: &App, args: LogsArgs) -> Outcome {
-    let time = |text: &Option<String>| -> Result<Option<Timestamp>, Failure> {
+    let time = |flag: &str, text: &Option<String>| -> Result<Option<Timestamp>, Failure> {
         let seconds = text.as_deref().map(when::until).transpose();
-        let seconds = seconds.map_err(Failure::new)?;
+        let seconds =
+            seconds.map_err(|why| Failure::new(format!("invalid value for \"{flag}\": {why}")))?;
         Ok(seconds.and_then(|seconds| Timestamp::from_second(seconds).ok()))
     };
     let wanted = Wanted {
         // As docker: what is no number means all.
         tail: args.tail.parse::<usize>().ok(),
-        since: time(&args.since)?,
-        until: time(&args.until)?,
+        since: time("since", &args.since)?,
+        until: time("until", &args.until)?,
     };
     let containers = app.containers_to_read().await?;
     let container = containers.find(&args.container).await?;
     let printer = app.printer.clone();
     let (tty, timestamps) = (container.record.config.tty, args.timestamps);
+    let blank = if args.details { " " } else { "" };
     let each = move |entry: Entry| {
         let time = match timestamps {
             true => format!("{} ", nanoseconds(&entry.time)),
             false => String::new(),
         };
-        let text = format!("{time}{}", entry.log);
+        let text = format!("{time}{blank}{}", entry.log);
         match entry.stream {
             // What a terminal was told is for a terminal.
             Stream::Stdout if tty => write(text.as_bytes()),

@@ -23,6 +23,7 @@ pub mod port;
 mod ports;
 pub mod prune;
 pub mod ps;
+mod rare_flags;
 pub mod rename;
 pub mod restart;
 pub mod rm;

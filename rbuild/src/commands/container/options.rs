@@ -3,16 +3,16 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io;
 use std::path::{Path, PathBuf};
 
 use containers::engine::Asked;
 use containers::record::{Config, DeviceMapping, HostConfig, LogConfig, RestartRule, UlimitRule};
-use golang::size::parse_size;
+use golang::size::{not_a_size, parse_size};
 use runtime::Ulimit;
 
 use super::flags::{LimitFlags, MakeFlags};
-use super::{devices, health, mount_flags, namespaces, networking};
+use super::{devices, health, mount_flags, namespaces, networking, rare_flags};
+use crate::usage::wrong_value;
 
 /// What the flags come to: image, configuration, and what this machine does.
 #[derive(Debug)]
@@ -64,10 +64,23 @@ fn config(flags: &MakeFlags, image: &str, command: &[String]) -> Result<Config, 
         let valued = lines.iter().filter(|line| line.contains('='));
         labels.extend(valued.map(|line| label(line)));
     }
-    labels.extend(flags.labels.iter().map(|text| label(text)));
+    for text in &flags.labels {
+        let (key, value) = label(text);
+        if key.is_empty() {
+            let why = format!("invalid label '{text}': empty name");
+            return Err(wrong_value("-l, --label", text, &why));
+        }
+        labels.insert(key, value);
+    }
     if let Some(dir) = flags.workdir.as_deref().filter(|dir| !dir.starts_with('/')) {
         return Err(format!(
             "the working directory '{dir}' is invalid, it needs to be an absolute path"
+        ));
+    }
+    if !matches!(flags.pull.as_str(), "" | "always" | "missing" | "never") {
+        return Err(format!(
+            "invalid pull option: '{}': must be one of \"always\", \"missing\" or \"never\"",
+            flags.pull
         ));
     }
     if let Some(signal) = &flags.stop_signal {
@@ -125,6 +138,7 @@ fn host(flags: &MakeFlags) -> Result<HostConfig, String> {
     for text in &flags.devices {
         host.devices.push(device(text)?);
     }
+    rare_flags::read(&flags.rare, &mut host)?;
     limit(&flags.limits, &mut host)?;
     devices::limit(&flags.device_limits, &mut host)?;
     if host.auto_remove && host.restart_policy.name != "no" {
@@ -136,11 +150,16 @@ fn host(flags: &MakeFlags) -> Result<HostConfig, String> {
 /// `--security-opt`, with profiles in place of the names of their files.
 fn secured(options: &[String]) -> Result<Vec<String>, String> {
     let read = |option: &String| match option.strip_prefix("seccomp=") {
+        None if !option.contains(['=', ':']) && option != "no-new-privileges" => {
+            Err(format!("Invalid --security-opt: {option:?}"))
+        }
         None | Some("unconfined" | "builtin") => Ok(option.clone()),
         Some(path) => {
             let profile = fs::read_to_string(path);
-            let profile = profile
-                .map_err(|error| format!("opening seccomp profile ({path}) failed: {error}"))?;
+            let profile = profile.map_err(|error| {
+                let why = golang::errno::said(&error);
+                format!("opening seccomp profile ({path}) failed: open {path}: {why}")
+            })?;
             Ok(format!("seccomp={profile}"))
         }
     };
@@ -153,9 +172,7 @@ fn secured(options: &[String]) -> Result<Vec<String>, String> {
 /// Says which flag has which wrong value.
 pub fn limit(flags: &LimitFlags, host: &mut HostConfig) -> Result<(), String> {
     let size = |flag: &str, text: &str| {
-        let invalid =
-            || format!("invalid argument \"{text}\" for \"{flag}\" flag: invalid size: '{text}'");
-        parse_size(text).ok_or_else(invalid)
+        parse_size(text).ok_or_else(|| wrong_value(flag, text, &not_a_size(text)))
     };
     if let Some(text) = &flags.memory {
         host.memory = size("-m, --memory", text)?;
@@ -179,8 +196,23 @@ pub fn limit(flags: &LimitFlags, host: &mut HostConfig) -> Result<(), String> {
         host.nano_cpus = cpus(text)?;
     }
     let set = |to: &mut u64, from: Option<u64>| *to = from.unwrap_or(*to);
-    set(&mut host.cpu_shares, flags.cpu_shares);
-    set(&mut host.cpu_period, flags.cpu_period);
+    let whole = |number: Option<i64>, wrong: &dyn Fn(i64) -> String| match number {
+        Some(number) => u64::try_from(number).map(Some).map_err(|_| wrong(number)),
+        None => Ok(None),
+    };
+    set(
+        &mut host.cpu_shares,
+        whole(flags.cpu_shares, &|number| {
+            format!("invalid CPU shares ({number}): value must be a positive integer")
+        })?,
+    );
+    set(
+        &mut host.cpu_period,
+        whole(flags.cpu_period, &|_| {
+            "CPU cfs period can not be less than 1ms (i.e. 1000) or larger than 1s (i.e. 1000000)"
+                .to_owned()
+        })?,
+    );
     set(&mut host.cpu_realtime_period, flags.cpu_rt_period);
     host.cpu_realtime_runtime = flags.cpu_rt_runtime.unwrap_or(host.cpu_realtime_runtime);
     host.blkio_weight = flags.blkio_weight.unwrap_or(host.blkio_weight);
@@ -195,7 +227,7 @@ pub fn limit(flags: &LimitFlags, host: &mut HostConfig) -> Result<(), String> {
     text(&mut host.cgroup_parent, &flags.cgroup_parent);
     host.pids_limit = flags.pids_limit.or(host.pids_limit);
     for text in &flags.ulimit {
-        let parsed = Ulimit::parse(text)?;
+        let parsed = Ulimit::parse(text).map_err(|why| wrong_value("--ulimit", text, &why))?;
         let name = text.split('=').next().unwrap_or_default().to_owned();
         let value = |number: u64| i64::try_from(number).unwrap_or(-1);
         host.ulimits.retain(|rule| rule.name != name);
@@ -248,7 +280,8 @@ pub fn variables(files: &[PathBuf], flags: &[String]) -> Result<Vec<String>, Str
     }
     for entry in flags {
         if entry.is_empty() || entry.starts_with('=') {
-            return Err(format!("invalid environment variable: {entry}"));
+            let why = format!("invalid environment variable: {entry}");
+            return Err(wrong_value("-e, --env", entry, &why));
         }
         env.extend(variable(entry.clone()));
     }
@@ -272,11 +305,7 @@ fn label(text: &str) -> (String, String) {
 /// The lines of a file of variables or labels that say something.
 fn lines(path: &Path) -> Result<Vec<String>, String> {
     let text = fs::read_to_string(path).map_err(|error| {
-        let why = match error.kind() {
-            io::ErrorKind::NotFound => "no such file or directory".to_owned(),
-            io::ErrorKind::PermissionDenied => "permission denied".to_owned(),
-            _ => error.to_string(),
-        };
+        let why = golang::errno::said(&error);
         format!("open {}: {why}", path.display())
     })?;
     let mut lines = Vec::new();
@@ -311,9 +340,14 @@ pub fn restart(text: &str) -> Result<RestartRule, String> {
     };
     let maximum_retry_count = match times {
         None => 0,
-        Some(times) => times
-            .parse()
-            .map_err(|_| "invalid restart policy format: maximum retry count must be an integer")?,
+        Some(times) => match times.parse::<i64>() {
+            Ok(times) => u32::try_from(times)
+                .map_err(|_| "invalid restart policy: maximum retry count cannot be negative")?,
+            Err(_) => {
+                let why = "maximum retry count must be an integer";
+                return Err(format!("invalid restart policy format: {why}"));
+            }
+        },
     };
     Ok(RestartRule {
         name: match name {
@@ -330,9 +364,7 @@ fn log(flags: &MakeFlags) -> Result<LogConfig, String> {
         config.kind.clone_from(driver);
     }
     for option in &flags.log_opt {
-        let (key, value) = option
-            .split_once('=')
-            .ok_or_else(|| format!("invalid logging opt: {option}"))?;
+        let (key, value) = option.split_once('=').unwrap_or((option, ""));
         config.config.insert(key.to_owned(), value.to_owned());
     }
     if config.kind == "none" && !config.config.is_empty() {
@@ -343,17 +375,34 @@ fn log(flags: &MakeFlags) -> Result<LogConfig, String> {
 
 /// `HOST[:CONTAINER[:PERMISSIONS]]`
 fn device(text: &str) -> Result<DeviceMapping, String> {
+    if !text.starts_with('/')
+        && let Some((kind, name)) = text.split_once('=')
+        && kind.contains('/')
+        && !name.is_empty()
+    {
+        // A name that only a registry of devices (CDI) would know.
+        return Err(format!(
+            "CDI device injection failed: unresolvable CDI devices {text}"
+        ));
+    }
     let parts: Vec<&str> = text.split(':').collect();
-    let allowed = |text: &str| !text.is_empty() && text.chars().all(|c| "rwm".contains(c));
+    let allowed = |text: &str| {
+        let once = |letter: char| text.matches(letter).count() <= 1;
+        !text.is_empty() && text.chars().all(|c| "rwm".contains(c) && once(c))
+    };
     let (host, inside, permissions) = match parts.as_slice() {
         [host] => (*host, *host, "rwm"),
         [host, permissions] if allowed(permissions) => (*host, *host, *permissions),
         [host, inside] => (*host, *inside, "rwm"),
         [host, inside, permissions] if allowed(permissions) => (*host, *inside, *permissions),
-        _ => return Err(format!("invalid device specification: {text}")),
+        [_, _, mode] => return Err(format!("bad mode specified: {mode}")),
+        _ => return Err(format!("bad format for path: {text}")),
     };
-    if !host.starts_with('/') || !inside.starts_with('/') {
+    if host.is_empty() {
         return Err(format!("bad format for path: {text}"));
+    }
+    if !inside.starts_with('/') {
+        return Err(format!("{inside} is not an absolute path"));
     }
     Ok(DeviceMapping {
         path_on_host: host.to_owned(),
@@ -381,9 +430,32 @@ mod tests {
             (rule.name.as_str(), rule.maximum_retry_count),
             ("on-failure", 3)
         );
-        assert!(restart("on-failure:x").is_err());
+        for (text, why) in [
+            (
+                "on-failure:x",
+                "invalid restart policy format: maximum retry count must be an integer",
+            ),
+            (
+                "on-failure:-1",
+                "invalid restart policy: maximum retry count cannot be negative",
+            ),
+        ] {
+            assert_eq!(restart(text).unwrap_err(), why);
+        }
         let device = device("/dev/fuse:r").unwrap();
         assert_eq!(device.permissions, "r");
-        assert!(super::device("fuse").is_err());
+        for (text, why) in [
+            ("fuse", "fuse is not an absolute path"),
+            ("/dev/fuse:fuse", "fuse is not an absolute path"),
+            ("/dev/fuse:/dev/x:q", "bad mode specified: q"),
+            ("/dev/fuse:/dev/x:rr", "bad mode specified: rr"),
+            ("/a:/b:r:w", "bad format for path: /a:/b:r:w"),
+            (
+                "vendor.com/class=dev",
+                "CDI device injection failed: unresolvable CDI devices vendor.com/class=dev",
+            ),
+        ] {
+            assert_eq!(super::device(text).unwrap_err(), why);
+        }
     }
 }

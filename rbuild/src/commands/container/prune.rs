@@ -8,6 +8,7 @@ use super::rows::{self, Choice};
 use crate::app::App;
 use crate::failure::{Failure, Outcome};
 use crate::filter::Filters;
+use crate::happened;
 use crate::term::{prompt, style};
 use crate::when;
 
@@ -28,13 +29,14 @@ const WARNING: &str = "WARNING! This will remove all stopped containers.";
 
 /// Runs the command.
 pub async fn run(app: &App, args: ContainerPruneArgs) -> Outcome {
-    let filters = Filters::parse(&args.filters, &["until", "label", "label!"])?;
+    let filters = Filters::parse_long(&args.filters, &["until", "label", "label!"])?;
     until(&filters)?;
     let containers = app.containers_to_remove().await?;
     if !args.force && !prompt::confirm(&app.printer, WARNING).await? {
         return Ok(());
     }
     let (removed, space) = remove_ended(&containers, &filters, false).await?;
+    happened::tell_of_prune(containers.store(), "container", space);
     if !removed.is_empty() {
         app.printer.line("Deleted Containers:");
         removed.iter().for_each(|id| app.printer.line(id));

@@ -6,8 +6,9 @@ use clap::Args;
 use containers::engine::{Container, Containers};
 use containers::health::Wellness;
 use containers::status::Status;
+use golang::quote::go_quote;
 
-use super::rows::{self, Choice};
+use super::rows::{self, Choice, Ports};
 use crate::app::App;
 use crate::failure::{Failure, Outcome};
 use crate::filter::Filters;
@@ -28,12 +29,13 @@ pub struct PsArgs {
     pub all: bool,
 
     /// Only containers for which it holds: id, name, status, label, exited, ancestor, before,
-    /// since, network or volume; may be repeated
+    /// since, network, publish, expose or volume; may be repeated
     #[arg(short, long = "filter", value_name = "KEY=VALUE")]
     pub filters: Vec<String>,
 
     /// `table TEMPLATE`, `json`, or a Go template with the fields .ID .Image .Command .CreatedAt
-    /// .RunningFor .Ports .State .Status .Size .Names .Labels .Mounts .Networks
+    /// .RunningFor .Ports .State .Status .Size .Names .Labels .Mounts .Networks, and
+    /// .Label "KEY"
     #[arg(long, value_name = "FORMAT")]
     pub format: Option<String>,
 
@@ -60,7 +62,7 @@ pub struct PsArgs {
 
 const DEFAULT: &str = "table {{.ID}}\t{{.Image}}\t{{.Command}}\t{{.RunningFor}}\t{{.Status}}\t\
     {{.Ports}}\t{{.Names}}";
-const HEADERS: [(&str, &str); 14] = [
+const HEADERS: [(&str, &str); 15] = [
     ("Command", "COMMAND"),
     ("CreatedAt", "CREATED AT"),
     ("ID", "CONTAINER ID"),
@@ -70,15 +72,16 @@ const HEADERS: [(&str, &str); 14] = [
     ("Mounts", "MOUNTS"),
     ("Names", "NAMES"),
     ("Networks", "NETWORKS"),
+    ("Platform", "PLATFORM"),
     ("Ports", "PORTS"),
     ("RunningFor", "CREATED"),
     ("Size", "SIZE"),
     ("State", "STATE"),
     ("Status", "STATUS"),
 ];
-const FILTERS: [&str; 12] = [
-    "ancestor", "before", "exited", "health", "id", "label", "name", "network", "publish", "since",
-    "status", "volume",
+const FILTERS: [&str; 14] = [
+    "ancestor", "before", "exited", "expose", "health", "id", "is-task", "label", "name",
+    "network", "publish", "since", "status", "volume",
 ];
 
 /// Runs the command.
@@ -98,7 +101,6 @@ pub async fn run(app: &App, args: PsArgs) -> Outcome {
     };
     let containers = app.containers_to_read().await?;
     let choice = choice(&containers, &filters).await?;
-    let mut chosen = containers.list().await?;
     let last = match (args.latest, args.last) {
         (true, _) => Some(1),
         (false, last) => last
@@ -108,13 +110,17 @@ pub async fn run(app: &App, args: PsArgs) -> Outcome {
     // Whoever asks for a state, or for the last ones, wants those that have ended too.
     let all =
         args.all || last.is_some() || !choice.statuses.is_empty() || !choice.exited.is_empty();
+    let mut chosen = match all {
+        true => containers.list().await?,
+        false => containers.list_alive().await?,
+    };
     chosen.retain(|one| (all || one.state.status.is_alive()) && choice.takes(one));
     chosen.truncate(last.unwrap_or(usize::MAX));
     let names = match args.quiet {
         true => HashMap::new(),
         false => image_names(&containers, &chosen).await?,
     };
-    let sized = args.size || format.mentions("Size");
+    let sized = args.size || format.shows("Size");
     let now = when::now();
     let mut rows = Vec::new();
     for container in &chosen {
@@ -169,10 +175,9 @@ async fn choice(containers: &Containers, filters: &Filters) -> Result<Choice, Fa
     };
     for text in filters.all("status") {
         let status = text.parse::<Status>().map_err(|()| {
-            let known: Vec<&str> = Status::ALL.iter().map(|status| status.as_str()).collect();
-            let known = known.join(", ");
             Failure::new(format!(
-                "invalid filter 'status={text}'; there are: {known}"
+                "invalid filter 'status={text}': invalid value for state ({text}): must be one of \
+                 created, running, paused, restarting, removing, exited, dead"
             ))
         })?;
         choice.statuses.push(status);
@@ -189,11 +194,35 @@ async fn choice(containers: &Containers, filters: &Filters) -> Result<Choice, Fa
         choice.health.push(known);
     }
     for text in filters.all("exited") {
-        let code = text.parse::<i32>();
-        choice
-            .exited
-            .push(code.map_err(|_| Failure::new(format!("invalid filter 'exited={text}'")))?);
+        let code = text.parse::<i32>().map_err(|_| {
+            let text = go_quote(text);
+            let bare = text.trim_matches('"');
+            Failure::new(format!(
+                "invalid filter 'exited={bare}': strconv.Atoi: parsing {text}: invalid syntax"
+            ))
+        });
+        choice.exited.push(code?);
     }
+    for (key, ports) in [
+        ("publish", &mut choice.published),
+        ("expose", &mut choice.exposed),
+    ] {
+        for text in filters.all(key) {
+            ports.push(Ports::parse(text).ok_or_else(|| {
+                let number = text.split('/').next().unwrap_or(text);
+                let number = number.split('-').find(|part| part.parse::<u16>().is_err());
+                Failure::new(format!(
+                    "error while looking up for {key} {text}: strconv.ParseUint: parsing {}: \
+                     invalid syntax",
+                    go_quote(number.unwrap_or(text))
+                ))
+            })?);
+        }
+    }
+    choice.are_tasks = filters.boolean("is-task").map_err(|_| {
+        let values: Vec<&str> = filters.all("is-task").collect();
+        Failure::new(format!("invalid filter 'is-task=[{}]'", values.join(" ")))
+    })?;
     for text in filters.all("ancestor") {
         let image = containers.store().resolve(text).await;
         // An image that is not there is nobody's.

@@ -19,9 +19,15 @@ pub struct RenameArgs {
 
 /// Runs the command.
 pub async fn run(app: &App, args: RenameArgs) -> Outcome {
+    if args.container.trim().is_empty() || args.name.trim().is_empty() {
+        return Err(Failure::new("Neither old nor new names may be empty"));
+    }
     let containers = app.containers().await?;
-    let container = containers.find(&args.container).await?;
-    if let Err(error) = containers.rename(&container, &args.name).await {
+    let renamed = async {
+        let container = containers.find(&args.container).await?;
+        containers.rename(&container, &args.name).await
+    };
+    if let Err(error) = renamed.await {
         app.printer.error(error);
         let text = format!("failed to rename container named {}", args.container);
         return Err(Failure::new(text));

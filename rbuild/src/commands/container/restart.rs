@@ -1,7 +1,7 @@
 //! `rbuild restart`
 
 use super::each;
-use super::stop::StopArgs;
+use super::stop::{self, StopArgs};
 use crate::app::App;
 use crate::failure::Outcome;
 
@@ -12,8 +12,11 @@ pub async fn run(app: &App, args: StopArgs) -> Outcome {
     each::named(app, &args.containers, |name| {
         let signal = args.signal.clone();
         async move {
-            all.restart(&all.find(&name).await?, signal, args.timeout)
-                .await
+            let container = all.find(&name).await?;
+            stop::check(&container, signal.as_deref(), || {
+                format!("Cannot restart container {name}")
+            })?;
+            all.restart(&container, signal, args.timeout).await
         }
     })
     .await

@@ -10,7 +10,7 @@ use golang::quote::go_quote;
 use regex::Regex;
 use serde_json::Value;
 
-use crate::term::listing::Row;
+use crate::term::listing::{self, Row};
 use crate::term::style;
 use crate::when;
 
@@ -38,13 +38,67 @@ pub struct Choice {
     pub networks: Vec<String>,
     /// Paths in the container, or on this machine.
     pub volumes: Vec<String>,
+    /// Ports of this machine that lead to it.
+    pub published: Vec<Ports>,
+    /// Ports that it tells of, or that are published.
+    pub exposed: Vec<Ports>,
+    /// Tasks of a swarm, of which there are none, or no such tasks.
+    pub are_tasks: Option<bool>,
     /// Made before this container, and after that one: nanoseconds since the epoch.
     pub before: Option<i64>,
     /// Made after it.
     pub since: Option<i64>,
 }
 
+/// Ports of one protocol: a number, or a range of them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ports {
+    first: u16,
+    last: u16,
+    protocol: String,
+}
+
+impl Ports {
+    /// Reads `80`, `80/udp` or `7000-7005`; nothing where it is none.
+    pub fn parse(text: &str) -> Option<Self> {
+        let (range, protocol) = text.split_once('/').unwrap_or((text, "tcp"));
+        let (first, last) = range.split_once('-').unwrap_or((range, range));
+        Some(Self {
+            first: first.parse().ok()?,
+            last: last.parse().ok()?,
+            protocol: protocol.to_owned(),
+        })
+    }
+
+    fn has(&self, port: u16, protocol: &str) -> bool {
+        (self.first..=self.last).contains(&port) && self.protocol == protocol
+    }
+}
+
 impl Choice {
+    /// Whether it has one of the ports that are wanted, as docker has it: of either kind one.
+    fn takes_ports(&self, container: &Container) -> bool {
+        if self.published.is_empty() && self.exposed.is_empty() {
+            return true;
+        }
+        let state = &container.state;
+        if !state.status.has_processes() || state.places.is_empty() {
+            return false;
+        }
+        let any = |wanted: &[Ports], port: u16, protocol: &str| {
+            wanted.iter().any(|ports| ports.has(port, protocol))
+        };
+        let is_published = state.ports.iter().any(|one| {
+            let protocol = one.protocol.name();
+            any(&self.published, one.port, protocol) || any(&self.exposed, one.container, protocol)
+        });
+        let told = container.record.config.exposed_ports.keys();
+        is_published
+            || told
+                .filter_map(|text| Ports::parse(text))
+                .any(|port| any(&self.exposed, port.first, &port.protocol))
+    }
+
     /// Whether a container is one of them.
     pub fn takes(&self, container: &Container) -> bool {
         let record = &container.record;
@@ -74,6 +128,8 @@ impl Choice {
             && any(&self.images, &|id| id == image)
             && any(&self.networks, &|text| is_on(container, text))
             && any(&self.volumes, &|path| places.contains(&path))
+            && self.takes_ports(container)
+            && self.are_tasks != Some(true)
             && self.before.is_none_or(|before| container.created < before)
             && self.since.is_none_or(|since| container.created > since)
     }
@@ -175,10 +231,7 @@ pub fn row(
     };
     let record = &container.record;
     let created = container.created_at();
-    let labels = record.config.labels.iter();
-    let labels: Vec<String> = labels
-        .map(|(key, value)| format!("{key}={value}"))
-        .collect();
+    let labels = listing::labels(&record.config.labels);
     let told = record.mounts.iter().filter(|point| point.is_told());
     let mounts: Vec<String> = told.map(|point| mount_name(point.name(), whole)).collect();
     let volumes = record.mounts.iter().filter_map(MountPoint::volume).count();
@@ -189,12 +242,12 @@ pub fn row(
             format!("{own} (virtual {all})")
         },
     );
-    [
+    let mut row: Row = [
         ("Command", command(container, whole)),
         ("CreatedAt", when::local(Some(&created))),
         ("ID", id),
         ("Image", image),
-        ("Labels", labels.join(",")),
+        ("Labels", labels),
         ("LocalVolumes", volumes.to_string()),
         ("Mounts", mounts.join(",")),
         ("Names", container.name.clone()),
@@ -207,7 +260,11 @@ pub fn row(
     ]
     .map(|(name, text)| (name.to_owned(), Value::from(text)))
     .into_iter()
-    .collect()
+    .collect();
+    // docker does not know it of images that have one platform.
+    row.insert("Platform".to_owned(), Value::Null);
+    listing::add_labels(&mut row, &record.config.labels);
+    row
 }
 
 /// A mount's name, in docker's width.

@@ -15,7 +15,9 @@ use crate::term::terminal;
 
 /// `rbuild run`
 #[derive(Debug, Args)]
-#[command(after_help = "\
+#[command(
+    disable_help_flag = true,
+    after_help = "\
 Examples:
   rbuild run --rm debian:bookworm echo hello
   rbuild run -it --rm debian:bookworm bash        Ctrl-P Ctrl-Q leaves it running
@@ -23,7 +25,8 @@ Examples:
   rbuild run --rm -m 64m --cpus 0.5 app:v1 make test
 
 The exit code is the command's own; 125 when the container could not be made, 126 when the command
-cannot be executed, 127 when there is none of that name, and 128 and its number for a signal.")]
+cannot be executed, 127 when there is none of that name, and 128 and its number for a signal."
+)]
 pub struct RunArgs {
     /// Run in the background and print the ID
     #[arg(short, long, num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value_t = false, hide_default_value = true, value_parser = boolean, action = ArgAction::Set, value_name = "BOOL")]
@@ -113,7 +116,7 @@ fn attached(args: &RunArgs) -> Result<Streams, Failure> {
     }
     if args.detach && streams.any() {
         let text = "conflicting options: cannot specify both --attach and --detach";
-        return Err(Failure::with_code(text, 125));
+        return Err(Failure::new(text));
     }
     if !args.detach && args.make.attach.is_empty() {
         streams = Streams {

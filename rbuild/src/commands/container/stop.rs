@@ -1,6 +1,7 @@
 //! `rbuild stop`
 
 use clap::Args;
+use containers::engine::Container;
 
 use super::each;
 use crate::app::App;
@@ -35,9 +36,27 @@ pub async fn run(app: &App, args: StopArgs) -> Outcome {
     each::named(app, &args.containers, |name| {
         let signal = args.signal.clone();
         async move {
-            all.stop(&all.find(&name).await?, signal, args.timeout)
-                .await
+            let container = all.find(&name).await?;
+            check(&container, signal.as_deref(), || {
+                format!("cannot stop container: {name}")
+            })?;
+            all.stop(&container, signal, args.timeout).await
         }
     })
     .await
+}
+
+/// Refuses what is no signal for a container that could be sent it, in docker's words.
+pub(super) fn check(
+    container: &Container,
+    signal: Option<&str>,
+    what: impl Fn() -> String,
+) -> containers::Result<()> {
+    let Some(signal) = signal.filter(|_| container.state.status.is_alive()) else {
+        return Ok(());
+    };
+    match containers::engine::signal(signal) {
+        Ok(_) => Ok(()),
+        Err(cause) => Err(containers::Error::Invalid(format!("{}: {cause}", what()))),
+    }
 }

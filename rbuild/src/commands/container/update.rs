@@ -1,6 +1,7 @@
 //! `rbuild update`
 
 use clap::Args;
+use containers::record::HostConfig;
 
 use super::each;
 use super::flags::LimitFlags;
@@ -27,6 +28,12 @@ pub struct UpdateArgs {
 pub async fn run(app: &App, args: UpdateArgs) -> Outcome {
     let restart = args.restart.as_deref().map(options::restart).transpose();
     let restart = restart.map_err(|error| Failure::with_code(error, 125))?;
+    let mut unchanged = HostConfig::default();
+    options::limit(&args.limits, &mut unchanged).map_err(|error| Failure::with_code(error, 125))?;
+    if restart.is_none() && !args.limits.any() {
+        let text = "you must provide one or more flags when using this command";
+        return Err(Failure::new(text));
+    }
     let containers = app.containers().await?;
     let (all, restart, limits) = (&containers, &restart, &args.limits);
     each::named(app, &args.containers, |name| async move {

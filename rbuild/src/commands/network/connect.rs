@@ -29,6 +29,11 @@ pub struct ConnectArgs {
     #[arg(long, value_name = "CONTAINER[:NAME]")]
     pub link: Vec<String>,
 
+    /// An option of the driver: com.docker.network.endpoint.ifname=NAME is what its interface is
+    /// called; may be repeated
+    #[arg(long = "driver-opt", value_name = "KEY=VALUE")]
+    pub driver_options: Vec<String>,
+
     /// The network with the highest is the way out
     #[arg(long, value_name = "NUMBER", allow_hyphen_values = true)]
     pub gw_priority: Option<i64>,
@@ -55,6 +60,13 @@ pub async fn run(app: &App, args: ConnectArgs) -> Outcome {
         }),
         links: list(args.link),
         aliases: list(args.alias),
+        driver_opts: (!args.driver_options.is_empty()).then(|| {
+            let pairs = args.driver_options.iter();
+            let pairs = pairs.map(|text| text.split_once('=').unwrap_or((text, "")));
+            pairs
+                .map(|(key, value)| (key.to_owned(), value.to_owned()))
+                .collect()
+        }),
         gw_priority: args.gw_priority.unwrap_or_default(),
         ..EndpointSettings::default()
     };

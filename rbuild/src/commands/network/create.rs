@@ -6,7 +6,7 @@ use clap::{ArgAction, Args};
 use containers::network::request::NewNetwork;
 
 use crate::app::App;
-use crate::failure::Outcome;
+use crate::failure::{Failure, Outcome};
 use crate::flags::boolean;
 
 /// `rbuild network create`
@@ -37,6 +37,10 @@ pub struct CreateArgs {
     #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value_t = false, hide_default_value = true, value_parser = boolean, action = ArgAction::Set, value_name = "BOOL")]
     pub ipv6: bool,
 
+    /// Give it IPv4 addresses: there is no network without
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value_t = true, value_parser = boolean, action = ArgAction::Set, hide = true)]
+    pub ipv4: bool,
+
     /// Let nobody on it reach other networks
     #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value_t = false, hide_default_value = true, value_parser = boolean, action = ArgAction::Set, value_name = "BOOL")]
     pub internal: bool,
@@ -50,7 +54,7 @@ pub struct CreateArgs {
     pub driver: String,
 
     /// com.docker.network.driver.mtu=BYTES, com.docker.network.container_iface_prefix=TEXT; of
-    /// com.docker.network.bridge: enable_icc=BOOL, enable_ip_masquerade=BOOL or
+    /// com.docker.network.bridge: name=NAME, enable_icc=BOOL, enable_ip_masquerade=BOOL or
     /// host_binding_ipv4=ADDRESS; may be repeated
     #[arg(short, long = "opt", value_name = "KEY=VALUE")]
     pub options: Vec<String>,
@@ -58,6 +62,22 @@ pub struct CreateArgs {
     /// Set a label; may be repeated
     #[arg(long = "label", value_name = "KEY[=VALUE]")]
     pub labels: Vec<String>,
+
+    /// Addresses that no container gets, as NAME=ADDRESS; may be repeated
+    #[arg(long = "aux-address", value_name = "NAME=ADDRESS")]
+    pub aux_addresses: Vec<String>,
+
+    /// Who gives addresses: there is one
+    #[arg(long, value_name = "DRIVER", default_value = "default", hide = true)]
+    pub ipam_driver: String,
+
+    /// Options of who gives addresses: they are kept, as docker has it, and change nothing
+    #[arg(long = "ipam-opt", value_name = "KEY=VALUE", hide = true)]
+    pub ipam_options: Vec<String>,
+
+    /// How far it reaches: this machine, whatever is said, as docker has it
+    #[arg(long, value_name = "SCOPE", hide = true)]
+    pub scope: Option<String>,
 
     /// Its name
     #[arg(value_name = "NETWORK")]
@@ -73,6 +93,15 @@ pub async fn run(app: &App, args: CreateArgs) -> Outcome {
         };
         texts.iter().map(pair).collect()
     };
+    if !args.ipv4 {
+        return Err(Failure::new(match args.ipv6 {
+            false => "IPv4 or IPv6 must be enabled",
+            true => {
+                "--ipv4=false is docker's, and is not supported here; every network has IPv4 \
+                 addresses, which nobody has to use"
+            }
+        }));
+    }
     let new = NewNetwork {
         options: pairs(&args.options),
         labels: pairs(&args.labels),
@@ -84,6 +113,9 @@ pub async fn run(app: &App, args: CreateArgs) -> Outcome {
         ipv6: args.ipv6,
         internal: args.internal,
         attachable: args.attachable,
+        aux_addresses: pairs(&args.aux_addresses),
+        ipam_driver: args.ipam_driver,
+        ipam_options: pairs(&args.ipam_options),
         ..NewNetwork::default()
     };
     let containers = app.containers().await?;

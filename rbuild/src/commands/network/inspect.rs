@@ -1,11 +1,11 @@
 //! `rbuild network inspect`
 
 use clap::Args;
-use golang::template::{Template, Types};
+use golang::template::Types;
 use serde_json::Value;
 
 use crate::app::App;
-use crate::commands::inspect::indented;
+use crate::commands::inspect::{indented, parsed};
 use crate::failure::{Failure, Outcome};
 
 /// `rbuild network inspect`
@@ -39,8 +39,8 @@ const TYPES: Types = Types {
 pub async fn run(app: &App, args: InspectArgs) -> Outcome {
     let template = match args.format.as_deref() {
         None => None,
-        Some("json") => Some(Template::parse("{{json .}}")?),
-        Some(text) => Some(Template::parse(text)?),
+        Some("json") => Some(parsed("{{json .}}")?),
+        Some(text) => Some(parsed(text)?),
     };
     let containers = app.containers().await?;
     let (mut found, mut wrong) = (Vec::new(), Vec::new());

@@ -7,6 +7,7 @@ use crate::app::App;
 use crate::commands::container::has_label;
 use crate::failure::{Failure, Outcome};
 use crate::filter::Filters;
+use crate::happened;
 use crate::term::prompt;
 use crate::when;
 
@@ -28,12 +29,13 @@ const WARNING: &str =
 
 /// Runs the command.
 pub async fn run(app: &App, args: PruneArgs) -> Outcome {
-    let filters = Filters::parse(&args.filters, &["until", "label", "label!"])?;
+    let filters = Filters::parse_long(&args.filters, &["until", "label", "label!"])?;
     let containers = app.containers_to_remove().await?;
     if !args.force && !prompt::confirm(&app.printer, WARNING).await? {
         return Ok(());
     }
     let removed = prune(&containers, &filters, false).await?;
+    happened::tell_of_prune(containers.store(), "network", 0);
     if !removed.is_empty() {
         app.printer.line("Deleted Networks:");
         removed.iter().for_each(|name| app.printer.line(name));

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use clap::Args;
 use containers::engine::Containers;
+use containers::events::{Actor, Event, journal};
 use store::{Kept, PruneOptions, PruneReport, Removal, Store};
 
 use what::What;
@@ -15,6 +16,7 @@ use what::What;
 use crate::app::App;
 use crate::failure::{Failure, Outcome};
 use crate::filter::Filters;
+use crate::happened;
 use crate::term::prompt;
 use crate::term::style;
 use crate::usage::wrong_value;
@@ -258,7 +260,7 @@ pub async fn run(app: &App, wanted: impl Into<Wanted>) -> Outcome {
         common: args,
         space,
     } = wanted.into();
-    let filters = Filters::parse(&filters, &choose::known(what))?;
+    let filters = Filters::parse_long(&filters, &choose::known(what))?;
     let mut until = None;
     for text in filters.all("until") {
         let before = when::until(text).map_err(Failure::new)?;
@@ -290,6 +292,9 @@ pub async fn run(app: &App, wanted: impl Into<Wanted>) -> Outcome {
         removed = others::remove(&containers, &filters, volumes, args.dry_run).await?;
     }
     let mut report = store.prune(&options).await?;
+    if !args.dry_run {
+        tell(&store, what, &report, removed.space);
+    }
     report.reclaimed += removed.space;
     let text = others::told(&removed, args.dry_run) + &told(&report, args.dry_run);
     app.printer.write_out(text.as_bytes());
@@ -297,6 +302,26 @@ pub async fn run(app: &App, wanted: impl Into<Wanted>) -> Outcome {
         app.printer.note(note);
     }
     Ok(())
+}
+
+/// Writes down what went, as docker tells of it: each kind once.
+fn tell(store: &Store, what: What, report: &PruneReport, containers: u64) {
+    for removal in &report.images {
+        if let Removal::Deleted(id) = removal {
+            let actor = Actor::image(&id.to_string(), &id.to_string());
+            journal::tell(store.root(), &Event::of("image", actor, "delete"));
+        }
+    }
+    if what.has_containers() {
+        happened::tell_of_prune(store, "container", containers);
+        happened::tell_of_prune(store, "network", 0);
+    }
+    if what != What::Cache {
+        happened::tell_of_prune(store, "image", report.reclaimed);
+    }
+    if what != What::Images {
+        happened::tell_of_prune(store, "builder", report.reclaimed);
+    }
 }
 
 /// How many bytes of the build cache stay.

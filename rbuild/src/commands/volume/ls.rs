@@ -8,7 +8,7 @@ use crate::app::App;
 use crate::commands::container::has_label;
 use crate::failure::{Failure, Outcome};
 use crate::filter::Filters;
-use crate::term::listing::{Format, Row};
+use crate::term::listing::{self, Format, Row};
 
 /// `rbuild volume ls`
 #[derive(Debug, Args)]
@@ -98,16 +98,13 @@ fn takes(filters: &Filters, volume: &Volume) -> bool {
 
 /// A line of the table; what only a cluster knows is not known.
 pub(super) fn row(volume: &Volume) -> Row {
-    let labels = volume.labels.iter();
-    let labels: Vec<String> = labels
-        .map(|(key, value)| format!("{key}={value}"))
-        .collect();
+    let labels = listing::labels(&volume.labels);
     let unknown = || "N/A".to_owned();
-    [
+    let mut row: Row = [
         ("Availability", unknown()),
         ("Driver", "local".to_owned()),
         ("Group", unknown()),
-        ("Labels", labels.join(",")),
+        ("Labels", labels),
         ("Links", unknown()),
         ("Mountpoint", volume.mountpoint.display().to_string()),
         ("Name", volume.name.clone()),
@@ -117,5 +114,7 @@ pub(super) fn row(volume: &Volume) -> Row {
     ]
     .map(|(name, text)| (name.to_owned(), Value::from(text)))
     .into_iter()
-    .collect()
+    .collect();
+    listing::add_labels(&mut row, &volume.labels);
+    row
 }

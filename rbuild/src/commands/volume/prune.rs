@@ -8,6 +8,7 @@ use crate::app::App;
 use crate::commands::container::has_label;
 use crate::failure::{Failure, Outcome};
 use crate::filter::Filters;
+use crate::happened;
 use crate::term::{prompt, style};
 
 /// `rbuild volume prune`
@@ -46,6 +47,7 @@ pub async fn run(app: &App, args: PruneArgs) -> Outcome {
     }
     let containers = app.containers_to_remove().await?;
     let (removed, space) = prune(&containers, &filters, all, false).await?;
+    happened::tell_of_prune(containers.store(), "volume", space);
     if !removed.is_empty() {
         app.printer.line("Deleted Volumes:");
         removed.iter().for_each(|name| app.printer.line(name));
