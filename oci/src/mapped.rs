@@ -87,7 +87,8 @@ pub fn hold_shared_memory(database: &Path) -> io::Result<Held> {
     Ok(held)
 }
 
-/// Empties the file if nobody uses it, gives it its blocks, and counts among its users from then on.
+/// Empties the file if nobody uses it, gives it its blocks, and counts among its users from then
+/// on.
 fn fill(file: &File) -> io::Result<()> {
     match locked(file, libc::F_WRLCK) {
         // What an earlier process left may be damaged by a power cut.

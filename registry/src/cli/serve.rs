@@ -145,16 +145,7 @@ async fn serve(
     let read_only = Arc::new(AtomicBool::new(config.read_only));
     let replication =
         Replication::start(&config.replicate, &registry, mirror.as_ref(), &read_only).await?;
-    let auth = Auth::open(&config.auth, data_dir)?.map(Arc::new);
-    if let Some(auth) = auth.clone() {
-        auth.changed_people().await;
-        // The token server may start later than we do.
-        tokio::spawn(async move {
-            if let Err(e) = auth.reload_keys().await {
-                tracing::error!(error = %e, "the token server's keys cannot be had yet");
-            }
-        });
-    }
+    let auth = asked(&config, data_dir).await?;
     let server = main_server(&config.addr, tls.clone()).await?;
     let bound = server.local_addr().ok();
     if let Some(bound) = bound.filter(|bound| !bound.ip().is_loopback()) {
@@ -189,10 +180,9 @@ async fn serve(
     tasks.extend(operators);
     let mirroring = mirror.clone();
     tasks.extend(mirroring.map(|mirror| tokio::spawn(mirror.run_limits())));
-    let scheme = if config.tls.is_some() {
-        "https"
-    } else {
-        "http"
+    let scheme = match config.tls {
+        Some(_) => "https",
+        None => "http",
     };
     match bound {
         Some(bound) => out(&format!("listening on {scheme}://{bound}\n"))?,
@@ -228,6 +218,21 @@ async fn serve(
     control::forget(data_dir);
     registry.close().await;
     Ok(())
+}
+
+/// Who is asked who somebody is.
+async fn asked(config: &Config, data_dir: &Path) -> Result<Option<Arc<Auth>>, Failure> {
+    let auth = Auth::open(&config.auth, data_dir)?.map(Arc::new);
+    if let Some(auth) = auth.clone() {
+        auth.changed_people().await;
+        // The token server may start later than we do.
+        tokio::spawn(async move {
+            if let Err(e) = auth.reload_keys().await {
+                tracing::error!(error = %e, "the token server's keys cannot be had yet");
+            }
+        });
+    }
+    Ok(auth)
 }
 
 fn unwritable(e: std::io::Error) -> Failure {

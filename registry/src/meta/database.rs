@@ -16,7 +16,7 @@ use super::changes::{self, Watch};
 use super::damage::{Damage, is_damage};
 use super::error::MetaError;
 use super::readers::Readers;
-use super::unsettled::Tally;
+use super::tally::Tally;
 use super::writer::Writer;
 
 static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!("../migrations/registry");

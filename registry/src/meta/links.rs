@@ -123,8 +123,8 @@ impl Meta {
         .await?)
     }
 
-    /// Shows a blob, durable by its file or by its content, in `repository`, unless `admit` refuses,
-    /// and notes what webhooks are told.
+    /// Shows a blob, durable by its file or by its content, in `repository`, unless `admit`
+    /// refuses, and notes what webhooks are told.
     ///
     /// # Errors
     /// [`MetaError`].

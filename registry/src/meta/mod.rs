@@ -32,6 +32,7 @@ mod salvage;
 mod search;
 mod snapshot;
 mod sql;
+mod tally;
 mod unsettled;
 mod usage;
 mod writer;

@@ -7,13 +7,11 @@
 
 use std::path::Path;
 use std::sync::atomic::Ordering::{AcqRel, Acquire, Release};
-use std::sync::atomic::{AtomicI64, AtomicU64};
 
 use bytes::Bytes;
 use futures_util::TryStreamExt;
 use oci::Digest;
 use sqlx::Connection;
-use sqlx::sqlite::SqliteConnection;
 
 use super::database::Meta;
 use super::error::MetaError;
@@ -28,33 +26,6 @@ pub struct Unsettled {
     pub digest: Digest,
     /// What it is.
     pub content: Bytes,
-}
-
-/// How much there is, and up to which number.
-#[derive(Debug, Default)]
-pub(super) struct Tally {
-    last: AtomicI64,
-    settled: AtomicI64,
-    bytes: AtomicU64,
-}
-
-impl Tally {
-    /// Of a database that was just opened.
-    pub(super) async fn of(c: &mut SqliteConnection) -> Result<Self, MetaError> {
-        let last: Option<i64> = sqlx::query_scalar("SELECT max(id) FROM unsettled")
-            .fetch_one(c)
-            .await?;
-        Ok(Self {
-            last: last.unwrap_or(0).into(),
-            ..Self::default()
-        })
-    }
-
-    /// The number of content whose file has its name by now.
-    pub(super) fn number(&self, content: &Bytes) -> i64 {
-        self.bytes.fetch_add(content.len() as u64, AcqRel);
-        self.last.fetch_add(1, AcqRel) + 1
-    }
 }
 
 impl Meta {

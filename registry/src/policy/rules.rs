@@ -47,8 +47,8 @@ impl Policy {
     /// The same with other rules for tags.
     ///
     /// # Errors
-    /// [`NoneImmutable`] when none of those that kept tags in place is left: half a file of settings
-    /// says that too.
+    /// [`NoneImmutable`] when none of those that kept tags in place is left: half a file of
+    /// settings says that too.
     pub fn with_rules(
         &self,
         immutable: Vec<Immutable>,

@@ -322,7 +322,8 @@ async fn personal_tokens_are_for_users_of_a_directory_too() {
         .is(401, "UNAUTHORIZED");
 }
 
-/// The page is for users of a directory as for those of the file, for as long as they have an entry.
+/// The page is for users of a directory as for those of the file, for as long as they have an
+/// entry.
 #[tokio::test]
 async fn users_of_a_directory_log_in_on_the_page() {
     let Some(slapd) = Slapd::start() else { return };

@@ -5,6 +5,7 @@ mod gap;
 mod leases;
 mod ledger;
 mod looking;
+mod mending;
 mod open_uploads;
 mod pulls;
 mod registry;

@@ -1,0 +1,61 @@
+//! Brings files of small content to what the database knows of them.
+
+use crate::meta::Meta;
+use crate::service::error::ServiceError;
+use crate::storage::BlobFiles;
+use crate::sync::blocking;
+
+/// Rows read at once.
+const BATCH: u32 = 64;
+
+/// Whether files are compared with their content, or written again in any case.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Trust {
+    /// Only those that are not the content are written.
+    WhatIsRead,
+    /// All are written.
+    Nothing,
+}
+
+/// Brings the files of a registry that is being opened to what its database knows of them: after a
+/// power cut they may be empty, or not be there.
+pub(super) async fn recover(meta: &Meta, files: &BlobFiles) -> Result<(), ServiceError> {
+    let Some(last) = meta.to_settle() else {
+        return Ok(());
+    };
+    let mended = write(meta, files, last, Trust::WhatIsRead).await?;
+    if mended > 0 {
+        tracing::info!(
+            files = mended,
+            "small files were lost in a crash, and are back"
+        );
+    }
+    let all = files.clone();
+    blocking(move || all.sync()).await?;
+    Ok(meta.settle(last).await?)
+}
+
+/// Writes what the database has of content up to the number `last`; how many files.
+pub(super) async fn write(
+    meta: &Meta,
+    files: &BlobFiles,
+    last: i64,
+    trust: Trust,
+) -> Result<usize, ServiceError> {
+    let (mut after, mut written) = (0, 0);
+    while after < last {
+        let some = meta.unsettled(after, BATCH).await?;
+        let Some(end) = some.last() else { break };
+        after = end.id;
+        for one in some {
+            let _arriving = files.arriving(&one.digest).await;
+            let files = files.clone();
+            let wrote = blocking(move || match trust {
+                Trust::WhatIsRead => files.mend(&one.digest, &one.content),
+                Trust::Nothing => files.write_again(&one.digest, &one.content).map(|()| true),
+            });
+            written += usize::from(wrote.await?);
+        }
+    }
+    Ok(written)
+}
