@@ -148,9 +148,9 @@ fn history_and_inspect() {
         .rbuild(["inspect", "-f", "{{.Os}} {{json .Config.Cmd}}", "app"])
         .ok();
     assert_eq!(formatted.out(), "linux [\"cat\",\"/d/x\"]\n");
-    let missing = store.rbuild(["inspect", "app", "none"]).fails(1);
+    let missing = store.rbuild(["inspect", "app", "nosuch"]).fails(1);
     assert_eq!(missing.json().as_array().unwrap().len(), 1);
-    missing.tells("none");
+    missing.tells("nosuch");
 }
 
 #[test]

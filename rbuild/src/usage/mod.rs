@@ -157,6 +157,7 @@ fn wrong_number(program: &Command, path: &[&str]) -> Option<String> {
         command = command.find_subcommand(name)?;
     }
     let (mut least, mut most) = (0, 0_usize);
+    let mut usage = format!("Usage:  rbuild {} [OPTIONS]", path.join(" "));
     for arg in command.get_positionals() {
         let several = matches!(arg.get_action(), clap::ArgAction::Append);
         let range = arg.get_num_args();
@@ -168,6 +169,15 @@ fn wrong_number(program: &Command, path: &[&str]) -> Option<String> {
         };
         least += if arg.is_required_set() { from } else { 0 };
         most = most.saturating_add(to);
+        let id = arg.get_id().as_str().to_uppercase();
+        let named = arg.get_value_names().and_then(<[_]>::first);
+        let name = named.map_or(id.as_str(), |name| name.as_str());
+        usage.push_str(&match (arg.is_required_set(), to > 1) {
+            (true, false) => format!(" {name}"),
+            (true, true) => format!(" {name} [{name}...]"),
+            (false, false) => format!(" [{name}]"),
+            (false, true) => format!(" [{name}...]"),
+        });
     }
     let plural = |number: usize| if number == 1 { "" } else { "s" };
     let wanted = match (least, most) {
@@ -182,7 +192,8 @@ fn wrong_number(program: &Command, path: &[&str]) -> Option<String> {
         ),
     };
     let name = path.join(" ");
-    Some(format!("'rbuild {name}' {wanted}\n\n{}", see(path)))
+    let see = see(path);
+    Some(format!("'rbuild {name}' {wanted}\n\n{usage}\n\n{see}"))
 }
 
 fn one_too_many(path: &[&str], word: &str) -> String {
@@ -332,6 +343,18 @@ mod tests {
             let (text, code) = told(line);
             assert_eq!(text.lines().next().unwrap(), first, "{line}");
             assert_eq!(code, 1, "{line}");
+        }
+        for (line, usage) in [
+            (
+                "rbuild rm",
+                "Usage:  rbuild rm [OPTIONS] CONTAINER [CONTAINER...]",
+            ),
+            (
+                "rbuild rename a",
+                "Usage:  rbuild rename [OPTIONS] CONTAINER NEW_NAME",
+            ),
+        ] {
+            assert_eq!(told(line).0.lines().nth(2), Some(usage), "{line}");
         }
     }
 
