@@ -13,7 +13,7 @@ pub struct RenameArgs {
     pub container: String,
 
     /// Its new name
-    #[arg(value_name = "NAME")]
+    #[arg(value_name = "NEW_NAME")]
     pub name: String,
 }
 
