@@ -119,7 +119,9 @@ impl Store {
             Some(blocking(move || create(&layout)).await?)
         };
         let blobs = DiskBlobs::open(&layout.root)?;
-        let held = reserve::hold(&layout)?;
+        // It allocates, and may have to wait for another process.
+        let room = layout.clone();
+        let held = blocking(move || reserve::hold(&room)).await?;
         let db = Db::open(&layout.database)
             .await
             .map_err(|e| unwritable(&layout, e))?;
