@@ -177,11 +177,11 @@ fn users() -> Result<(), String> {
         ),
         (
             "-1",
-            "invalid user or group ID -1: IDs must be in range 0-2147483647",
+            "uids and gids must be in range 0-2147483647: -1 is not",
         ),
         (
             "2147483648",
-            "invalid user or group ID 2147483648: IDs must be in range 0-2147483647",
+            "uids and gids must be in range 0-2147483647: 2147483648 is not",
         ),
     ] {
         assert_eq!(failure(&image.sh("true").user(user)).to_string(), want);
