@@ -5,7 +5,8 @@
 #
 #   build     20 tiny RUN steps and a COPY of 20,000 files, cold, cached and with one file changed,
 #             stages side by side, a layer of 512 MiB built and pushed, and a large image pushed and
-#             pulled: rbuild, docker build (classic and BuildKit) and buildah bud --layers
+#             pulled: rbuild, docker build (classic and BuildKit), BuildKit of Debian's next
+#             release, and buildah bud --layers
 #   registry  1 GiB pushed and pulled, 64 blobs at once, small images, requests a second, lists of
 #             many names: rregistry and docker-registry
 #
@@ -16,7 +17,7 @@
 #
 # Environment:
 #   RUNS=5       runs of each case; the table shows medians
-#   ONLY="..."   subjects: rbuild docker buildkit buildah rregistry docker-registry
+#   ONLY="..."   subjects: rbuild docker buildkit modern buildah rregistry docker-registry
 #   BIN=...      folder of rbuild and rregistry (default: target/release)
 #   BLOB_MIB     size of the pushed blob (default: 1024)
 #   FILES        number of files of the COPY case, of 8,000 bytes each (default: 20000)
@@ -26,6 +27,7 @@
 #   IMAGES       number of small images (default: 500)
 #   NAMES        number of tags, and of repositories (default: 10000)
 #   TMPDIR       where to work; 6 GB of disk are needed
+#   MODERN=...   root file system of scripts/modern-docker.sh (default: target/test-docker)
 #   DOCKER       docker client (default: the one beside dockerd's packages, else on PATH)
 set -euo pipefail
 export LC_ALL=C
@@ -42,7 +44,8 @@ WRK_SECONDS=${WRK_SECONDS:-5}
 IMAGES=${IMAGES:-500}
 NAMES=${NAMES:-10000}
 LOAD=$BIN/examples/load
-ONLY=${ONLY:-rbuild docker buildkit buildah rregistry docker-registry}
+MODERN=$(realpath -m -- "${MODERN:-$top/target/test-docker}")
+ONLY=${ONLY:-rbuild docker buildkit modern buildah rregistry docker-registry}
 if [ -z "${DOCKER:-}" ]; then
     DOCKER=docker
     [ ! -x /usr/bin/docker ] || DOCKER=/usr/bin/docker

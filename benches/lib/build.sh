@@ -6,10 +6,11 @@
 #
 # - rbuild: a fresh store with the base imported before each cold run.
 # - docker classic: the built image and with it all it left (its step cache) is removed.
-# - BuildKit: the built image is removed and the build cache pruned.
+# - BuildKit: the built image is removed and the build cache pruned. That of Debian's docker, and that
+#   of its next release's (`modern`), which scripts/modern-docker.sh installs.
 # - buildah: the built image and all untagged ones (its layer cache) are removed.
 
-build_subjects=(rbuild docker buildkit buildah)
+build_subjects=(rbuild docker buildkit modern buildah)
 build_ready=()
 namespace_pid=
 
@@ -279,22 +280,36 @@ shared_rbuild() {
         --output "type=registry,name=$push_registry/shared" "$1"
 }
 
-# docker, classic and BuildKit, on one private daemon
+# docker, classic and BuildKit, on one private daemon, and on the next release's
 
 dockerd_pid=
 docker=()
 cgroup_parent=peers-$$
 
+# Starts the daemon of this machine, or that of the root file system given.
 start_dockerd() {
-    local i
+    local root=${1:-}
     [ -z "$dockerd_pid" ] || return 0
     docker=(env "DOCKER_HOST=unix://$work/docker.sock" "DOCKER_CONFIG=$work/docker-config" "$DOCKER")
-    have dockerd && have "$DOCKER" || return 1
+    have "$DOCKER" || return 1
+    [ -n "$root" ] || have dockerd || return 1
     mkdir -p "$work/docker-config"
     # An empty configuration: the machine's own /etc/docker/daemon.json does not count here.
     echo '{}' >"$work/daemon.json"
     # Not through inside(): the process in the background has to be dockerd itself.
-    nsenter --target "$namespace_pid" --net --mount -- dockerd --data-root "$work/docker" --exec-root "$work/docker-exec" \
+    # shellcheck disable=SC2016  # the inner shell's variables
+    local enter='exec "$@"'
+    [ -z "$root" ] || enter='mount --bind "$0" "$0"
+        for d in proc sys dev; do mount --rbind "/$d" "$0/$d"; done
+        mount --bind "$WORK" "$0$WORK"
+        exec chroot "$0" "$@"'
+    if [ -n "$root" ] && [ ! -d "$root$work" ]; then
+        mkdir -p "$root$work"
+        at_exit "rmdir '$root$work'"
+    fi
+    nsenter --target "$namespace_pid" --net --mount -- \
+        env WORK="$work" unshare --mount --propagation private -- sh -c "$enter" "${root:-none}" \
+        dockerd --data-root "$work/docker" --exec-root "$work/docker-exec" \
         --pidfile "$work/docker.pid" --host "unix://$work/docker.sock" --config-file "$work/daemon.json" \
         --storage-driver overlay2 --cgroup-parent "/$cgroup_parent" >"$work/dockerd.log" 2>&1 </dev/null &
     dockerd_pid=$!
@@ -364,6 +379,39 @@ push_buildkit() {
     "${docker[@]}" push "$push_registry/buildkit"
 }
 
+# The next release's BuildKit
+
+prepare_modern() {
+    [ -x "$MODERN/usr/sbin/dockerd" ] ||
+        { log "no dockerd in $MODERN, its column stays empty (scripts/modern-docker.sh)"; return 1; }
+    stop_dockerd
+    rm -rf --one-file-system -- "$work/docker"
+    start_dockerd "$MODERN"
+}
+clean_modern() {
+    clean_buildkit
+}
+build_modern() {
+    build_buildkit "$1"
+}
+import_modern() {
+    import_docker "$@"
+}
+send_modern() {
+    send_docker "$1"
+}
+forget_modern() {
+    forget_docker "$1"
+}
+fetch_modern() {
+    fetch_docker "$1"
+}
+push_modern() {
+    build_buildkit "$1"
+    "${docker[@]}" tag bench "$push_registry/modern"
+    "${docker[@]}" push "$push_registry/modern"
+}
+
 # buildah
 
 buildah_run() {
@@ -415,10 +463,11 @@ push_buildah() {
 print_build_table() {
     local case title value subject peers own
     cat <<TEXT
-Builders: rbuild $(version_rbuild), docker $(version_docker) (classic, and its BuildKit), buildah $(version_buildah).
+Builders: rbuild $(version_rbuild), docker $(version_docker) (classic, and its BuildKit), docker $(version_modern)
+(its BuildKit), buildah $(version_buildah).
 
-| Case | rbuild | docker classic | docker BuildKit | buildah | best peer ÷ rbuild |
-|---|---:|---:|---:|---:|---:|
+| Case | rbuild | docker classic | its BuildKit | newer BuildKit | buildah | best peer ÷ rbuild |
+|---|---:|---:|---:|---:|---:|---:|
 TEXT
     for case in run20-cold run20-cached copy20k-cold copy20k-cached copy20k-changed stages-sleep-4 stages-copy-20 \
         stages-copy-200 pushed large-push large-pull shared; do
@@ -446,7 +495,7 @@ TEXT
         done
         printf '| %s |\n' "$(ratio "$(best lower "${peers[@]}")" "$own")"
     done
-    printf '| peak resident memory of the program | %s | – | – | – | – |\n\n' \
+    printf '| peak resident memory of the program | %s | – | – | – | – | – |\n\n' \
         "$(cell "$(peak_memory)" %d MiB)"
 }
 
@@ -467,6 +516,13 @@ version_rbuild() {
 }
 version_docker() {
     if have dockerd; then first_line dockerd --version | sed 's/^Docker version //; s/,.*//'; else echo '(not installed)'; fi
+}
+version_modern() {
+    if [ -x "$MODERN/usr/sbin/dockerd" ]; then
+        chroot "$MODERN" dockerd --version | sed 's/^Docker version //; s/,.*//'
+    else
+        echo '(not installed)'
+    fi
 }
 version_buildah() {
     if have buildah; then first_line buildah --version | sed 's/^buildah version //; s/ .*//'; else echo '(not installed)'; fi
