@@ -20,12 +20,13 @@ use crate::resolve::{explain, explain_denied};
 
 const MAX_PAGE: u64 = 8 << 20;
 /// Names in one listing; more would be a registry that pages for ever.
-const MAX_NAMES: usize = 1_000_000;
+pub(crate) const MAX_NAMES: usize = 1_000_000;
 
+/// A page of tags.
 #[derive(Deserialize)]
-struct TagList {
+pub(crate) struct TagList {
     #[serde(default)]
-    tags: Option<Vec<String>>,
+    pub(crate) tags: Option<Vec<String>>,
 }
 
 #[derive(Deserialize)]

@@ -1,8 +1,9 @@
 //! One registry at a URL, asked for what it has as it has it: what a mirror of it needs.
 //!
-//! Every call sends one request (and what logging in takes); whether and when to try again is for
+//! Every call but that for tags sends one request (and what logging in takes); whether and when to try again is for
 //! the mirror to say, which knows who is waiting. Answers that say no are answers.
 
+use std::collections::HashSet;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -14,15 +15,18 @@ use reqwest::{Method, Response, StatusCode, Url};
 
 use crate::auth::{Scopes, Source};
 use crate::call::{self, Call};
+use crate::catalog::{MAX_NAMES, TagList};
 use crate::config::{Config, Credentials, DockerConfig, Mirror, RegistrySettings};
 use crate::endpoint::{Endpoint, Spec};
 use crate::error::{Error, RegistryError};
-use crate::http::{Transports, next_chunk, read_capped};
+use crate::http::{Transports, next_chunk, next_link, read_capped};
 use crate::origin::Origin;
 use crate::pull::range_start;
 use crate::resolve::{accept, media_type, stated_digest};
 
-/// Bytes of a list of referrers that are read at most.
+/// Tags that are asked for in one request.
+const TAGS_AT_ONCE: &str = "1000";
+/// Bytes of a list of referrers, or of tags, that are read at most.
 const MAX_LIST: u64 = 8 << 20;
 
 /// How one upstream is reached.
@@ -342,6 +346,45 @@ impl Upstream {
             outcome: Outcome::Found(bytes),
             limits,
         })
+    }
+
+    /// The tags of a repository, all pages of them, in the upstream's order.
+    ///
+    /// # Errors
+    /// [`Error::TooLarge`], [`Error::Protocol`] for pages without end or elsewhere, and transport
+    /// errors.
+    pub async fn tags(&self, path: &str) -> Result<Answer<Vec<String>>, Error> {
+        let mut url = self.url(path, "tags/list")?;
+        url.query_pairs_mut().append_pair("n", TAGS_AT_ONCE);
+        let (mut all, mut seen) = (Vec::new(), HashSet::new());
+        loop {
+            let call = self.call(Method::GET, path, url.clone());
+            let what = call.what();
+            let protocol = |reason: String| Error::Protocol {
+                what: what.clone(),
+                reason,
+            };
+            let (response, limits) = match self.ask(&call).await? {
+                Ok(found) => found,
+                Err(no) => return Ok(no),
+            };
+            let next = next_link(response.headers(), &url);
+            let bytes = read_capped(response, MAX_LIST, self.idle, &what).await?;
+            let page: TagList = serde_json::from_slice(&bytes)
+                .map_err(|e| protocol(format!("the answer is not the JSON expected: {e}")))?;
+            all.extend(page.tags.unwrap_or_default());
+            let Some(next) = next.and_then(|link| self.endpoint.location(&url, link.as_str()))
+            else {
+                let outcome = Outcome::Found(all);
+                return Ok(Answer { outcome, limits });
+            };
+            if Origin::of(&next).as_ref() != Some(&self.endpoint.home) {
+                return Err(protocol("the next page is on another server".to_owned()));
+            }
+            if !seen.insert(std::mem::replace(&mut url, next)) || all.len() > MAX_NAMES {
+                return Err(protocol("its pages have no end".to_owned()));
+            }
+        }
     }
 
     fn manifest_call(&self, method: Method, path: &str, reference: &str) -> Result<Call, Error> {

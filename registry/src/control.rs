@@ -250,7 +250,7 @@ async fn note_collected(registry: &Registry, collected: &Collected, by: &Request
 }
 
 /// Who has a command of this machine done: nobody by name.
-fn here() -> RequestOrigin {
+pub fn here() -> RequestOrigin {
     Some(Arc::new(Origin {
         user_agent: "rregistry on this machine".to_owned(),
         ..Origin::default()

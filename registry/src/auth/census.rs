@@ -1,9 +1,14 @@
 //! Who came and went of those that files know, since they were last looked at: whatever program
-//! changed the files.
+//! changed the files, also while the registry did not run. What was seen last stands in a file.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::path::PathBuf;
 use std::sync::Mutex;
 
+use serde::{Deserialize, Serialize};
+
+use super::private_file;
 use crate::sync::lock;
 
 /// What became of somebody.
@@ -22,7 +27,7 @@ pub enum Change {
 }
 
 /// Users with what their passwords are, hashed, and IDs of tokens with their users.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Seen {
     /// By name.
     pub(super) users: BTreeMap<String, [u8; 32]>,
@@ -36,9 +41,39 @@ pub(super) struct Census {
     seen: Mutex<Option<Seen>>,
     /// Tokens whose coming or going was told by whoever did it.
     told: Mutex<BTreeSet<String>>,
+    /// What stands in the file, and where that is.
+    kept: Mutex<Option<Seen>>,
+    file: Option<PathBuf>,
 }
 
 impl Census {
+    /// As an earlier process left it in this file; nothing is known where it cannot be read.
+    pub(super) fn of(file: PathBuf) -> Self {
+        let text = std::fs::read(&file).ok();
+        let kept: Option<Seen> = text.and_then(|text| serde_json::from_slice(&text).ok());
+        Self {
+            seen: Mutex::new(kept.clone()),
+            kept: Mutex::new(kept),
+            file: Some(file),
+            told: Mutex::default(),
+        }
+    }
+
+    /// Writes down what was seen last, if that is not what the file has.
+    pub(super) fn keep(&self) -> io::Result<()> {
+        let seen = lock(&self.seen).clone();
+        let (Some(file), Some(seen)) = (&self.file, seen) else {
+            return Ok(());
+        };
+        let mut kept = lock(&self.kept);
+        if kept.as_ref() == Some(&seen) {
+            return Ok(());
+        }
+        private_file::write(file, &serde_json::to_vec(&seen)?)?;
+        *kept = Some(seen);
+        Ok(())
+    }
+
     /// Whoever makes or revokes this token says so.
     pub(super) fn tells(&self, id: &str) {
         lock(&self.told).insert(id.to_owned());
@@ -111,5 +146,27 @@ mod tests {
             ]
         );
         assert_eq!(census.look(second), []);
+    }
+
+    #[test]
+    fn what_changed_between_two_processes_is_told_by_the_second() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("people.json");
+        let seen = |names: &[&str]| Seen {
+            users: names.iter().map(|n| ((*n).to_owned(), [1; 32])).collect(),
+            tokens: BTreeMap::new(),
+        };
+        let first = Census::of(file.clone());
+        assert_eq!(first.look(seen(&["alice"])), []);
+        first.keep().unwrap();
+        let second = Census::of(file.clone());
+        let added = Change::UserAdded("bob".to_owned());
+        assert_eq!(second.look(seen(&["alice", "bob"])), [added.clone()]);
+        // Killed before that was kept, it is told again.
+        let third = Census::of(file.clone());
+        assert_eq!(third.look(seen(&["alice", "bob"])), [added]);
+        third.keep().unwrap();
+        std::fs::write(&file, "{").unwrap();
+        assert_eq!(Census::of(file).look(seen(&["carol"])), []);
     }
 }

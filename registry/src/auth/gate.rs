@@ -54,7 +54,7 @@ impl Auth {
                 settings: settings.clone(),
                 method,
             })),
-            census: Census::default(),
+            census: Census::of(data_dir.join("people.json")),
         }))
     }
 
@@ -314,12 +314,23 @@ impl Auth {
     }
 
     /// A token that stands for a user's password until that changes; `None` when we make no
-    /// tokens, or the user came with something else than a password of the file.
+    /// tokens, or the user came with something else than a password of the file. Nor where
+    /// passwords are asked for after all: a client that keeps only such a token, and goes by the
+    /// challenge of each answer, would have nothing to say.
     pub fn refresh_token(&self, user: &User) -> Option<String> {
         if *user.proof() != Proof::Password {
             return None;
         }
         let state = self.state();
+        if matches!(
+            state.method,
+            Method::OwnTokens {
+                passwords: true,
+                ..
+            }
+        ) {
+            return None;
+        }
         let (signer, people) = state.method.signer()?;
         let users = people.users.as_ref()?;
         users.with(|users| Some(refresh::make(signer, user, users.hash(user)?)))

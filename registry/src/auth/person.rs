@@ -1,5 +1,6 @@
 //! People: who logs in with a browser, and the personal tokens that they make.
 
+use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -14,6 +15,7 @@ use super::people::People;
 use super::personal::{Personal, PersonalError, Wanted};
 use super::provider::{LoginError, Provider};
 use crate::clock::now;
+use crate::sync::blocking;
 use crate::units::rfc3339;
 
 /// A personal token as its user sees it.
@@ -246,7 +248,18 @@ impl Auth {
         users.into_iter().chain([tokens]).collect()
     }
 
-    /// Who came and went of those since this was asked last; nobody the first time.
+    /// Writes down who was there when that was asked last, so that the next process can tell who
+    /// came and went since.
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    pub async fn keep_people(self: &Arc<Self>) -> io::Result<()> {
+        let this = Arc::clone(self);
+        blocking(move || this.census.keep()).await
+    }
+
+    /// Who came and went of those since this was asked last, by an earlier process maybe; nobody
+    /// where it never was.
     pub async fn changed_people(&self) -> Vec<Change> {
         let Some(people) = self.people() else {
             return self.census.look(Seen::default());

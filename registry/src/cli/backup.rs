@@ -6,8 +6,10 @@ use clap::Args;
 
 use super::failure::{Failure, out};
 use super::settings::{Settings, data_dir};
+use super::stopped::Stopped;
 use crate::control::request_backup;
-use crate::service::{BackupOptions, Registry};
+use crate::events::Noted;
+use crate::service::BackupOptions;
 
 /// Copy everything that a registry has, as it is at this moment.
 ///
@@ -48,13 +50,10 @@ pub(super) fn run(options: Backup) -> Result<(), Failure> {
         if let Some(done) = request_backup(&data_dir, &backup).await? {
             return Ok::<_, Failure>(done);
         }
-        if !data_dir.join("registry.db").exists() {
-            return Err(format!("{} holds no registry; say --data-dir", data_dir.display()).into());
-        }
-        let registry = Registry::open(&data_dir).await?;
-        let done = registry.back_up_to(&backup).await?;
-        registry.close().await;
-        Ok(done)
+        let stopped = Stopped::existing(&config, &data_dir).await?;
+        let done = stopped.registry.back_up_to(&backup).await;
+        let noted = Noted::new("backup").with("to", backup.output.display().to_string());
+        stopped.noting(done, noted).await
     })?;
     let mut text: String = done
         .damaged

@@ -86,7 +86,13 @@ impl Followed {
         }
         if let Some(auth) = self.auth.clone() {
             let (again, registry) = (Arc::clone(&auth), Arc::clone(&self.registry));
-            let read = move || told(Arc::clone(&again), Arc::clone(&registry));
+            let read = move || {
+                let (auth, registry) = (Arc::clone(&again), Arc::clone(&registry));
+                async move {
+                    note_people(&auth, &registry).await;
+                    Ok(None)
+                }
+            };
             sources.push(Source::new("people", move || auth.people_files(), read));
         }
         if let Some(file) = self.file {
@@ -120,11 +126,13 @@ async fn passwords(auth: Arc<Auth>) -> Read {
 }
 
 /// Notes who came and went, by whatever program: users of the file, and personal tokens.
-async fn told(auth: Arc<Auth>, registry: Arc<Registry>) -> Read {
+pub(super) async fn note_people(auth: &Arc<Auth>, registry: &Registry) {
     let changes = auth.changed_people().await;
     let noted: Vec<Noted> = changes.into_iter().map(noted).collect();
     registry.note(&None, &noted).await;
-    Ok(None)
+    if let Err(e) = auth.keep_people().await {
+        tracing::warn!(error = %e, "people.json is not written: users that change while the registry is stopped will not be noted");
+    }
 }
 
 fn noted(change: Change) -> Noted {

@@ -6,6 +6,9 @@ use clap::Args;
 
 use super::failure::{Failure, out};
 use super::settings::{Settings, data_dir};
+use super::stopped::Stopped;
+use crate::config::Config;
+use crate::events::Noted;
 use crate::name::RepositoryName;
 use crate::service::{CheckOptions, Checked, Problem, Registry};
 
@@ -46,7 +49,7 @@ pub(super) fn run(options: Fsck) -> Result<(), Failure> {
     let config = options.settings.read()?.check()?;
     let data_dir = data_dir(&config)?;
     if options.rebuild {
-        return rebuild(&data_dir, &options.unnamed);
+        return rebuild(&config, &data_dir, &options.unnamed);
     }
     if !data_dir.join("registry.db").exists() && !data_dir.join("blobs").exists() {
         return Err(format!("{} holds no registry; say --data-dir", data_dir.display()).into());
@@ -59,10 +62,15 @@ pub(super) fn run(options: Fsck) -> Result<(), Failure> {
         .enable_all()
         .build()?;
     let checked = runtime.block_on(async {
-        let registry = Registry::open(&data_dir).await?;
-        let checked = registry.check(check).await?;
-        registry.close().await;
-        Ok::<_, Failure>(checked)
+        let stopped = Stopped::open(&config, &data_dir).await?;
+        let checked = stopped.registry.check(check).await;
+        let found = checked.as_ref().map_or(0, |checked| checked.problems.len());
+        if !options.repair || found == 0 {
+            stopped.close().await;
+            return Ok::<_, Failure>(checked?);
+        }
+        let noted = Noted::new("repair").with("problems", found);
+        stopped.noting(checked, noted).await
     })?;
     out(&report(&checked, options.deep))?;
     let open = checked
@@ -77,14 +85,19 @@ pub(super) fn run(options: Fsck) -> Result<(), Failure> {
     }
 }
 
-fn rebuild(data_dir: &Path, unnamed: &RepositoryName) -> Result<(), Failure> {
+fn rebuild(config: &Config, data_dir: &Path, unnamed: &RepositoryName) -> Result<(), Failure> {
     if !data_dir.join("blobs").exists() {
         return Err(format!("{} holds no registry; say --data-dir", data_dir.display()).into());
     }
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()?;
-    let rebuilt = runtime.block_on(Registry::rebuild(data_dir, unnamed))?;
+    let rebuilt = runtime.block_on(async {
+        let rebuilt = Registry::rebuild(data_dir, unnamed).await?;
+        let noted = Noted::new("rebuild").with("repositories", rebuilt.repositories);
+        let stopped = Stopped::open(config, data_dir).await?;
+        stopped.noting(Ok::<_, Failure>(rebuilt), noted).await
+    })?;
     let mut text: String = rebuilt
         .lost
         .iter()
@@ -135,6 +148,11 @@ fn report(checked: &Checked, deep: bool) -> String {
                 let (recorded, actual) = (wrong.recorded, wrong.actual);
                 let line = format!("usage of {whose}: {recorded} bytes noted instead of {actual}");
                 (line, &[][..])
+            }
+            Problem::List(wrong) => {
+                let whose = wrong.repository.as_deref().unwrap_or_default();
+                let line = format!("{}: {whose} {}", wrong.table, wrong.what);
+                (line.replace(":  ", ": "), &[][..])
             }
             Problem::Orphan { digest, size } => (
                 format!("{digest}: nobody knows this file of {size} bytes"),

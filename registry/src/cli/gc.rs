@@ -7,8 +7,10 @@ use clap::Args;
 use super::failure::{Failure, out};
 use super::operate::{Format, show_json};
 use super::settings::{Settings, data_dir};
-use crate::control::request_gc;
-use crate::service::{CollectOptions, Collected, Registry};
+use super::stopped::Stopped;
+use crate::control::{self, here, request_gc};
+use crate::metrics::Metrics;
+use crate::service::{CollectOptions, Collected};
 use crate::units::duration;
 
 /// Remove blobs that no manifest needs any more.
@@ -52,13 +54,11 @@ pub(super) fn run(options: Gc) -> Result<(), Failure> {
         if let Some(collected) = request_gc(&data_dir, collect).await? {
             return Ok::<_, Failure>(collected);
         }
-        if !data_dir.join("registry.db").exists() {
-            return Err(format!("{} holds no registry; say --data-dir", data_dir.display()).into());
-        }
-        let registry = Registry::with_policy(&data_dir, config.policy.clone()).await?;
-        let collected = registry.collect(collect).await?;
-        registry.close().await;
-        Ok(collected)
+        let stopped = Stopped::existing(&config, &data_dir).await?;
+        let counted = Metrics::default();
+        let collected = control::collect(&stopped.registry, &counted, collect, &here()).await;
+        stopped.close().await;
+        Ok(collected?)
     })?;
     match options.format {
         Format::Table => out(&report(&collected, options.dry_run))?,

@@ -1,16 +1,17 @@
 //! `rregistry import`
 
 use std::path::PathBuf;
-use std::sync::Arc;
 
 use clap::Args;
 
 use super::failure::Failure;
 use super::imported::report;
 use super::settings::{Settings, data_dir};
+use super::stopped::Stopped;
 use crate::control::request_import;
+use crate::events::Noted;
 use crate::name::RepositoryName;
-use crate::service::{ImportOptions, Registry};
+use crate::service::ImportOptions;
 
 /// Take images from an OCI image layout or a docker archive.
 ///
@@ -50,10 +51,10 @@ pub(super) fn run(options: Import) -> Result<(), Failure> {
         if let Some(imported) = request_import(&data_dir, &import).await? {
             return Ok::<_, Failure>(imported);
         }
-        let registry = Arc::new(Registry::with_policy(&data_dir, config.policy.clone()).await?);
-        let imported = registry.import_layout(&import).await?;
-        registry.close().await;
-        Ok(imported)
+        let stopped = Stopped::open(&config, &data_dir).await?;
+        let imported = stopped.registry.import_layout(&import).await;
+        let noted = Noted::new("import").with("from", import.layout.display().to_string());
+        stopped.noting(imported, noted).await
     })?;
     report(&imported)
 }

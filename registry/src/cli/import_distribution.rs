@@ -1,14 +1,14 @@
 //! `rregistry import-distribution`
 
 use std::path::PathBuf;
-use std::sync::Arc;
 
 use clap::Args;
 
 use super::failure::Failure;
 use super::imported::report;
 use super::settings::{Settings, data_dir};
-use crate::service::Registry;
+use super::stopped::Stopped;
+use crate::events::Noted;
 
 /// Take over the volume of Docker's registry (distribution), with every repository and tag.
 ///
@@ -43,10 +43,13 @@ pub(super) fn run(options: ImportDistribution) -> Result<(), Failure> {
         .enable_all()
         .build()?;
     let imported = runtime.block_on(async {
-        let registry = Arc::new(Registry::with_policy(&data_dir, config.policy.clone()).await?);
-        let imported = registry.import_distribution(&volume, !options.copy).await?;
-        registry.close().await;
-        Ok::<_, Failure>(imported)
+        let stopped = Stopped::open(&config, &data_dir).await?;
+        let done = stopped
+            .registry
+            .import_distribution(&volume, !options.copy)
+            .await;
+        let noted = Noted::new("import").with("from", volume.display().to_string());
+        stopped.noting(done, noted).await
     })?;
     report(&imported)
 }

@@ -1,6 +1,7 @@
 //! The command line: `rregistry serve` and its helpers.
 
 mod backup;
+mod completions;
 mod config;
 mod export;
 mod failure;
@@ -19,6 +20,7 @@ mod restore;
 mod rm;
 mod serve;
 mod settings;
+mod stopped;
 mod table;
 mod tokens;
 mod undelete;
@@ -32,7 +34,7 @@ use std::process::ExitCode;
 use clap::{CommandFactory, Parser, Subcommand};
 use oci::causes::with_causes;
 
-use failure::{err, out};
+use failure::err;
 
 /// An OCI and Docker image registry.
 ///
@@ -76,13 +78,10 @@ enum Command {
     Version(version::Version),
     #[command(subcommand)]
     User(user::User),
-    /// Print a script that completes rregistry's words in a shell.
-    ///
-    /// For bash: source <(rregistry completions bash)
-    Completions {
-        /// The shell.
-        shell: clap_complete::Shell,
-    },
+    Completions(completions::Completions),
+    /// What fits for a word of a command line.
+    #[command(name = "__complete", hide = true)]
+    Complete(completions::Complete),
     /// Manual pages, for packages.
     #[command(name = "__man", hide = true)]
     Man {
@@ -114,11 +113,8 @@ pub fn main() -> ExitCode {
         Command::Health(options) => health::run(options),
         Command::Version(options) => version::run(&options),
         Command::User(command) => user::run(command),
-        Command::Completions { shell } => {
-            let mut script = Vec::new();
-            clap_complete::generate(shell, &mut Cli::command(), "rregistry", &mut script);
-            out(&String::from_utf8_lossy(&script))
-        }
+        Command::Completions(options) => completions::run(&options, Cli::command()),
+        Command::Complete(options) => completions::run_complete(options, Cli::command()),
         Command::Man { folder } => {
             clap_mangen::generate_to(Cli::command(), folder).map_err(Into::into)
         }

@@ -1,15 +1,13 @@
 //! How commands of operators are done: by the running registry, or here.
 
-use std::sync::Arc;
-
 use clap::ValueEnum;
 use serde::de::DeserializeOwned;
 
 use super::failure::{Failure, out};
 use super::settings::{Settings, data_dir};
-use crate::control::request_operation;
+use super::stopped::Stopped;
+use crate::control::{here, request_operation};
 use crate::operate::{Operation, operate};
-use crate::service::Registry;
 
 /// How an answer is shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -48,14 +46,9 @@ impl Operator {
             if let Some(answer) = request_operation(&self.data_dir, operation).await? {
                 return Ok::<_, Failure>(answer);
             }
-            if !self.data_dir.join("registry.db").exists() {
-                let dir = self.data_dir.display();
-                return Err(format!("{dir} holds no registry; say --data-dir").into());
-            }
-            let policy = self.config.policy.clone();
-            let registry = Arc::new(Registry::with_policy(&self.data_dir, policy).await?);
-            let answer = operate(&registry, operation, &None).await;
-            registry.close().await;
+            let stopped = Stopped::existing(&self.config, &self.data_dir).await?;
+            let answer = operate(&stopped.registry, operation, &here()).await;
+            stopped.close().await;
             Ok(answer?)
         })?;
         Ok(serde_json::from_value(answer)?)

@@ -1,7 +1,6 @@
 //! `rregistry restore`
 
 use std::path::PathBuf;
-use std::sync::Arc;
 
 use clap::Args;
 
@@ -9,8 +8,10 @@ use super::failure::Failure;
 use super::imported::report;
 use super::operate::Format;
 use super::settings::{Settings, data_dir};
+use super::stopped::Stopped;
 use super::undelete::{self, Undelete};
 use crate::control::request_restore;
+use crate::events::Noted;
 use crate::service::{Registry, RestoreOptions};
 
 /// Put back what was deleted or, with --from, what a backup has.
@@ -69,13 +70,15 @@ pub(super) fn run(options: Restore) -> Result<(), Failure> {
         }
         let database = data_dir.join("registry.db");
         let empty = std::fs::metadata(database).map_or(0, |found| found.len()) == 0;
+        let noted = Noted::new("restore").with("from", restore.from.display().to_string());
         if empty && restore.repositories.is_empty() {
-            return Ok(Registry::restore_whole(&data_dir, &restore.from).await?);
+            let imported = Registry::restore_whole(&data_dir, &restore.from).await?;
+            let stopped = Stopped::open(&config, &data_dir).await?;
+            return stopped.noting(Ok::<_, Failure>(imported), noted).await;
         }
-        let registry = Arc::new(Registry::with_policy(&data_dir, config.policy.clone()).await?);
-        let imported = registry.restore(&restore).await?;
-        registry.close().await;
-        Ok(imported)
+        let stopped = Stopped::open(&config, &data_dir).await?;
+        let imported = stopped.registry.restore(&restore).await;
+        stopped.noting(imported, noted).await
     })?;
     report(&imported)
 }

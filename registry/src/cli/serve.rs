@@ -14,7 +14,7 @@ use tokio::task::JoinHandle;
 use tracing_subscriber::EnvFilter;
 
 use super::failure::{Failure, err, out};
-use super::followed::Followed;
+use super::followed::{Followed, note_people};
 use super::settings::{Settings, data_dir, strange_variables};
 use crate::audit::Audit;
 use crate::auth::Auth;
@@ -145,7 +145,7 @@ async fn serve(
     let read_only = Arc::new(AtomicBool::new(config.read_only));
     let replication =
         Replication::start(&config.replicate, &registry, mirror.as_ref(), &read_only).await?;
-    let auth = asked(&config, data_dir).await?;
+    let auth = asked(&config, data_dir, &registry).await?;
     let server = main_server(&config.addr, tls.clone()).await?;
     let bound = server.local_addr().ok();
     if let Some(bound) = bound.filter(|bound| !bound.ip().is_loopback()) {
@@ -221,10 +221,14 @@ async fn serve(
 }
 
 /// Who is asked who somebody is.
-async fn asked(config: &Config, data_dir: &Path) -> Result<Option<Arc<Auth>>, Failure> {
+async fn asked(
+    config: &Config,
+    data_dir: &Path,
+    registry: &Registry,
+) -> Result<Option<Arc<Auth>>, Failure> {
     let auth = Auth::open(&config.auth, data_dir)?.map(Arc::new);
     if let Some(auth) = auth.clone() {
-        auth.changed_people().await;
+        note_people(&auth, registry).await;
         // The token server may start later than we do.
         tokio::spawn(async move {
             if let Err(e) = auth.reload_keys().await {
@@ -351,7 +355,7 @@ async fn listen(
 
 /// What this registry calls itself when it tells others: its machine's name, and its port where
 /// it has one.
-fn node(addr: &ListenAddr) -> String {
+pub(super) fn node(addr: &ListenAddr) -> String {
     let system = rustix::system::uname();
     let name = system.nodename().to_string_lossy();
     match addr.port() {

@@ -24,6 +24,17 @@ impl Page {
         names.truncate(n as usize);
         Self { names, more }
     }
+
+    /// Up to `n` of all names, in byte order, that come after `last`.
+    pub fn after(all: &[String], n: u32, last: &str) -> Self {
+        let from = all.partition_point(|name| name.as_str() <= last);
+        let left = all.get(from..).unwrap_or_default();
+        let wanted = left.len().min(n as usize);
+        Self {
+            names: left.get(..wanted).unwrap_or_default().to_vec(),
+            more: wanted < left.len(),
+        }
+    }
 }
 
 /// How much there is of everything.

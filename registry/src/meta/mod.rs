@@ -7,6 +7,7 @@
 mod activity;
 mod changes;
 mod check;
+mod check_lists;
 mod collect;
 mod collection;
 mod damage;
@@ -40,6 +41,7 @@ mod writer;
 pub use activity::{ActivityQuery, Happening};
 pub use changes::{Admit, Watch};
 pub use check::KnownBlob;
+pub use check_lists::WrongList;
 pub use collect::{LinkKey, StaleLink, UnusedBlob};
 pub use collection::{Collection, Slice};
 pub use database::Meta;

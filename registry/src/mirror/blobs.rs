@@ -197,6 +197,10 @@ impl Mirror {
         // Those that had trouble with it lately come last.
         let mut sources = self.sources_of(name);
         sources.sort_by_key(|(source, _)| self.trouble(source, digest).is_some());
+        let mut incoming = match self.registry.incoming(digest).await {
+            Ok(incoming) => incoming,
+            Err(e) => return self.cannot_keep(fetch, digest, &e),
+        };
         let (mut silent, mut sources) = (None, sources.into_iter());
         let (source, path, body) = loop {
             let Some((source, path)) = sources.next() else {
@@ -215,22 +219,25 @@ impl Mirror {
                 silent.get_or_insert(source.unavailable(why));
                 continue;
             }
-            match source.ask(source.client.blob(&path, digest, 0)).await {
+            let offset = incoming.written();
+            let mut asked = source.ask(source.client.blob(&path, digest, offset)).await;
+            if offset > 0 && matches!(asked, Verdict::Unavailable(_)) {
+                // It may only not like to begin in the middle.
+                asked = source.ask(source.client.blob(&path, digest, 0)).await;
+                if matches!(asked, Verdict::Found(_)) {
+                    incoming.forget();
+                    incoming = match self.registry.incoming(digest).await {
+                        Ok(incoming) => incoming,
+                        Err(e) => return self.cannot_keep(fetch, digest, &e),
+                    };
+                }
+            }
+            match asked {
                 Verdict::Found(body) => break (source, path, body),
                 Verdict::Missing => {}
                 Verdict::Unavailable(why) => {
                     silent.get_or_insert(why);
                 }
-            }
-        };
-        let incoming = match self.registry.incoming(digest).await {
-            Ok(incoming) => incoming,
-            Err(e) => {
-                tracing::error!(error = %e, "a mirrored blob cannot be kept");
-                self.fetches.end(digest);
-                let why = self.broken("its disk failed");
-                let _ = fetch.opened.send_replace(Opened::Unavailable(why));
-                return;
             }
         };
         let (file, filling) = incoming.watch();
@@ -290,6 +297,14 @@ impl Mirror {
             }
         };
         filling.send_modify(|filling| filling.end = Some(end));
+    }
+
+    /// Ends a fetch that this registry's disk does not take.
+    fn cannot_keep(&self, fetch: &Fetch, digest: &Digest, e: &ServiceError) {
+        tracing::error!(error = %e, "a mirrored blob cannot be kept");
+        self.fetches.end(digest);
+        let why = self.broken("its disk failed");
+        let _ = fetch.opened.send_replace(Opened::Unavailable(why));
     }
 
     /// Keeps a blob that came, for all repositories that wait for it.
@@ -383,8 +398,14 @@ impl Transfer {
             }
             body = self.again(&incoming, digest, why, &mut failed).await?;
         }
+        let resumed = incoming.is_resumed();
         match incoming.verified(digest).await {
             Ok(Some(staged)) => Ok(staged),
+            // Whose bytes were wrong is not known: all of it comes anew the next time.
+            Ok(None) if resumed => {
+                let why = "what came of it at two times is not what the digest says";
+                Err(why.to_owned().into())
+            }
             Ok(None) => Err(Broken {
                 why: "its bytes are not what the digest says".to_owned(),
                 trouble: Trouble::Wrong,

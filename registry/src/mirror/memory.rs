@@ -7,26 +7,39 @@ use std::time::{Duration, Instant};
 
 use crate::sync::lock;
 
-/// Entries kept at most.
+/// Entries kept at most, where nothing else is said.
 const MAX: usize = 50_000;
 
 /// Values with the time at which they were put here.
 #[derive(Debug)]
-pub(super) struct Memory<V>(Mutex<HashMap<String, (Instant, V)>>);
+pub(super) struct Memory<V> {
+    entries: Mutex<HashMap<String, (Instant, V)>>,
+    max: usize,
+}
 
 impl<V> Default for Memory<V> {
     fn default() -> Self {
-        Self(Mutex::default())
+        Self::of(MAX)
+    }
+}
+
+impl<V> Memory<V> {
+    /// One of so many entries at most, two or more.
+    pub(super) fn of(max: usize) -> Self {
+        Self {
+            entries: Mutex::default(),
+            max,
+        }
     }
 }
 
 impl<V: Clone> Memory<V> {
     /// Remembers from now on.
     pub(super) fn put(&self, key: &str, value: V) {
-        let mut entries = lock(&self.0);
-        if entries.len() >= MAX && !entries.contains_key(key) {
+        let mut entries = lock(&self.entries);
+        if entries.len() >= self.max && !entries.contains_key(key) {
             let mut ages: Vec<Instant> = entries.values().map(|(at, _)| *at).collect();
-            let (_, middle, _) = ages.select_nth_unstable(MAX / 2);
+            let (_, middle, _) = ages.select_nth_unstable(self.max / 2);
             let middle = *middle;
             entries.retain(|_, (at, _)| *at > middle);
         }
@@ -35,21 +48,21 @@ impl<V: Clone> Memory<V> {
 
     /// What is remembered, and for how long it has been.
     pub(super) fn get(&self, key: &str) -> Option<(Duration, V)> {
-        let entries = lock(&self.0);
+        let entries = lock(&self.entries);
         let (at, value) = entries.get(key)?;
         Some((at.elapsed(), value.clone()))
     }
 
     /// Changes what is remembered and not since when.
     pub(super) fn update(&self, key: &str, change: impl FnOnce(&mut V)) {
-        if let Some((_, value)) = lock(&self.0).get_mut(key) {
+        if let Some((_, value)) = lock(&self.entries).get_mut(key) {
             change(value);
         }
     }
 
     /// Forgets it.
     pub(super) fn forget(&self, key: &str) {
-        lock(&self.0).remove(key);
+        lock(&self.entries).remove(key);
     }
 }
 
@@ -63,7 +76,7 @@ mod tests {
         for i in 0..=MAX {
             memory.put(&i.to_string(), i);
         }
-        assert!(lock(&memory.0).len() <= MAX / 2 + 1);
+        assert!(lock(&memory.entries).len() <= MAX / 2 + 1);
         assert_eq!(memory.get(&MAX.to_string()).unwrap().1, MAX);
         assert!(memory.get("0").is_none());
         memory.update(&MAX.to_string(), |v| *v = 7);

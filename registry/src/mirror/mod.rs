@@ -13,6 +13,7 @@
 //! | [`blobs`] | blobs: here, coming, or told of |
 //! | [`fetches`] | blobs on their way, each once |
 //! | [`referrers`] | signatures and other referrers, brought along |
+//! | [`tags`] | lists of tags, as upstreams have them |
 //! | [`warming`] | whole images, before anybody asks |
 //! | [`keeping`] | how much is kept, and what goes first |
 //! | [`sources`] | the upstreams, and how each is doing |
@@ -33,6 +34,7 @@ mod referrers;
 pub mod settings;
 mod sources;
 mod state;
+mod tags;
 mod warming;
 mod whole;
 
@@ -41,5 +43,6 @@ pub use error::{MirrorError, SetupError, Unavailable};
 pub use manifests::{Shown, Stale};
 pub use names::Meant;
 pub use state::{MirrorState, UpstreamState};
+pub use tags::ShownTags;
 pub use warming::{WarmOptions, Warmed};
 pub use whole::Mirror;

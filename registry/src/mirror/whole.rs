@@ -10,8 +10,12 @@ use super::memory::Memory;
 use super::names::{Meant, Names};
 use super::settings::MirrorSettings;
 use super::sources::Source;
+use super::tags::Listed;
 use crate::name::RepositoryName;
 use crate::service::Registry;
+
+/// Lists of tags that are remembered at most: some have tens of thousands.
+const LISTS: usize = 128;
 
 /// A mirror of other registries.
 #[derive(Debug)]
@@ -23,6 +27,8 @@ pub struct Mirror {
     /// When each tag was last known to be what the upstream has; and whether it could not be asked
     /// since.
     pub(super) looked: Memory<bool>,
+    /// Upstreams' lists of tags, by repository.
+    pub(super) lists: Memory<Listed>,
     /// What upstreams do not have.
     pub(super) missing: Memory<()>,
     /// Blobs that did not come from an upstream.
@@ -90,6 +96,7 @@ impl Mirror {
             settings: settings.clone(),
             sources,
             looked: Memory::default(),
+            lists: Memory::of(LISTS),
             missing: Memory::default(),
             troubles: Memory::default(),
             flights: Flights::default(),

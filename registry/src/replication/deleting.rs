@@ -1,7 +1,7 @@
 //! A tag that goes at the other registry, and nothing with it.
 
 use client::Error;
-use oci::Digest;
+use oci::{Digest, ManifestDocument};
 
 use super::error::Trouble;
 use super::rule::Rule;
@@ -9,7 +9,8 @@ use crate::name::{ManifestRef, RepositoryName, Tag};
 
 impl Rule {
     /// Deletes a tag there. Registries that delete by digest alone are told to do that, unless the
-    /// digest has another tag, or an index of the repository `here` lists it.
+    /// digest has another tag that stays, or an index lists it: of the repository `here`, or one
+    /// with a tag there.
     pub(super) async fn delete_there(
         &self,
         here: &RepositoryName,
@@ -38,19 +39,20 @@ impl Rule {
                  digest"
             )));
         }
-        if let Some(other) = self.other_tag(there, tag, &digest).await? {
+        if let Some(why) = self.keeper(here, there, tag, &digest).await? {
             return Err(Trouble::own(format!(
-                "{there}:{tag} stays there: the registry deletes no tags, and {other} has the same \
-                 digest"
+                "{there}:{tag} stays there: the registry deletes no tags, and {why}"
             )));
         }
         let reference = self.remote.reference(there, &ManifestRef::Digest(digest))?;
         Ok(self.remote.client.delete_manifest(&reference).await?)
     }
 
-    /// Another tag there of a digest.
-    async fn other_tag(
+    /// What there would go with a digest and must not: another tag of it, or an index. Tags of it
+    /// that the rule has brought and that are gone here are to go as well.
+    async fn keeper(
         &self,
+        here: &RepositoryName,
         there: &str,
         tag: &Tag,
         digest: &Digest,
@@ -62,11 +64,58 @@ impl Rule {
             if name == *tag {
                 continue;
             }
-            let has = self.remote.head(there, &ManifestRef::Tag(name)).await?;
-            if has.as_ref() == Some(digest) {
-                return Ok(Some(other));
+            let what = ManifestRef::Tag(name.clone());
+            let Some(found) = self.remote.look(there, &what).await? else {
+                continue;
+            };
+            if found.digest == *digest {
+                if !self.goes_too(here, &name, digest).await? {
+                    return Ok(Some(format!("{other} has the same digest")));
+                }
+            } else if found.media_type.is_index() && self.lists(there, &what, digest).await? {
+                return Ok(Some(format!("the index {other} lists its digest")));
             }
         }
         Ok(None)
+    }
+
+    /// Whether the rule has brought this tag, and nothing here has its name any more.
+    async fn goes_too(
+        &self,
+        here: &RepositoryName,
+        tag: &Tag,
+        digest: &Digest,
+    ) -> Result<bool, Trouble> {
+        let books = self.registry.replication();
+        let rule = &self.settings.name;
+        let brought = books
+            .replication_done(rule, here.as_str(), tag.as_str())
+            .await?;
+        if brought.as_deref() != Some(digest.to_string().as_str()) {
+            return Ok(false);
+        }
+        let current = books.manifest(here, &ManifestRef::Tag(tag.clone())).await?;
+        Ok(current.is_none())
+    }
+
+    /// Whether an index there lists a digest.
+    async fn lists(
+        &self,
+        there: &str,
+        what: &ManifestRef,
+        digest: &Digest,
+    ) -> Result<bool, Trouble> {
+        let reference = self.remote.reference(there, what)?;
+        match self.remote.client.manifest(&reference).await {
+            Ok(found) => Ok(match found.content {
+                ManifestDocument::Index(index) => {
+                    index.manifests.iter().any(|child| child.digest == *digest)
+                }
+                ManifestDocument::Manifest(_) => false,
+            }),
+            // It went meanwhile.
+            Err(Error::ManifestNotFound { .. } | Error::RepositoryNotFound { .. }) => Ok(false),
+            Err(e) => Err(e.into()),
+        }
     }
 }

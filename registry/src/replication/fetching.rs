@@ -49,7 +49,19 @@ impl Way<'_> {
         loop {
             let offset = incoming.written();
             let body = rule.remote.upstream.blob(&self.there, digest, offset).await;
-            let body = found(body)?.ok_or_else(|| missing(digest))?;
+            let body = match found(body) {
+                // It may only not like to begin in the middle.
+                Err(_) if total.is_none() && offset > 0 => {
+                    let body = rule.remote.upstream.blob(&self.there, digest, 0).await;
+                    let body = found(body)?;
+                    incoming.forget();
+                    incoming = rule.registry.incoming(digest).await?;
+                    body
+                }
+                body => body?,
+            };
+            let body = body.ok_or_else(|| missing(digest))?;
+            let offset = incoming.written();
             total = total.or(body.total());
             let received = incoming.receive(chunks(body)).await;
             let why = match received.map_err(ServiceError::from)? {

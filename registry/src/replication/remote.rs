@@ -8,7 +8,7 @@ use client::config::{Config, Mirror as Place, RegistrySettings};
 use client::upstream::{Answer, Outcome, Upstream, UpstreamSettings};
 use client::{Client, Error, RegistryError};
 use oci::reference::Repository;
-use oci::{Digest, Reference};
+use oci::{Descriptor, Digest, Reference};
 
 use super::error::{ReplicationError, Trouble};
 use super::settings::Replicate;
@@ -130,9 +130,19 @@ impl Remote {
         path: &str,
         what: &ManifestRef,
     ) -> Result<Option<Digest>, Trouble> {
+        let found = self.look(path, what).await?;
+        Ok(found.map(|found| found.digest))
+    }
+
+    /// The same, with what kind of manifest it is.
+    pub(super) async fn look(
+        &self,
+        path: &str,
+        what: &ManifestRef,
+    ) -> Result<Option<Descriptor>, Trouble> {
         let reference = self.reference(path, what)?;
         match self.client.head(&reference).await {
-            Ok(found) => Ok(Some(found.digest)),
+            Ok(found) => Ok(Some(found)),
             Err(Error::ManifestNotFound { .. } | Error::RepositoryNotFound { .. }) => Ok(None),
             Err(e) => Err(e.into()),
         }

@@ -14,6 +14,7 @@ use tokio::sync::{OwnedRwLockReadGuard, OwnedRwLockWriteGuard, RwLock};
 
 use super::error::{Context, StorageError};
 use super::files::{create_new, make_dir, sync_dir};
+use super::partial;
 use crate::clock::now;
 use crate::name::UploadId;
 use crate::sync::blocking;
@@ -56,9 +57,36 @@ impl std::fmt::Display for Flaw {
 pub struct Staged {
     path: PathBuf,
     size: u64,
+    leftover: Leftover,
+}
+
+/// What becomes of a file that is dropped before it has a name.
+#[derive(Debug)]
+pub(super) enum Leftover {
+    /// It goes.
+    Remove,
+    /// It is kept as the part of a blob.
+    Keep(PathBuf),
+    /// It stays where it is until the registry starts again: somebody may still write to it.
+    Leave,
 }
 
 impl Staged {
+    /// A file at a place.
+    pub(super) fn at(path: PathBuf, leftover: Leftover) -> Self {
+        let size = 0;
+        Self {
+            path,
+            size,
+            leftover,
+        }
+    }
+
+    /// Says what becomes of it when it is dropped; what would have.
+    pub(super) fn leaving(&mut self, leftover: Leftover) -> Leftover {
+        std::mem::replace(&mut self.leftover, leftover)
+    }
+
     /// Where it is.
     pub(super) fn path(&self) -> &Path {
         &self.path
@@ -87,8 +115,14 @@ impl Staged {
 
 impl Drop for Staged {
     fn drop(&mut self) {
-        // Gone already, unless something failed, or both names were links to one file.
-        let _ = fs::remove_file(&self.path);
+        match &self.leftover {
+            // Gone already, unless something failed, or both names were links to one file.
+            Leftover::Remove => {
+                let _ = fs::remove_file(&self.path);
+            }
+            Leftover::Keep(place) => partial::keep(&self.path, place),
+            Leftover::Leave => {}
+        }
     }
 }
 
@@ -102,26 +136,27 @@ pub struct BlobFiles {
     /// What layers hold, beside them and as long as them.
     pub(super) listings: Arc<Path>,
     pub(super) staging: Arc<Path>,
+    /// Blobs of which a part came.
+    pub(super) partial: Arc<Path>,
     locks: Arc<[Arc<RwLock<()>>]>,
 }
 
 impl BlobFiles {
     /// Opens `data_dir/blobs`, made when needed; files on their way there are made in
-    /// `data_dir/staging`, emptied now.
+    /// `data_dir/staging`, emptied now: what came of other registries' blobs is kept in
+    /// `data_dir/partial`.
     ///
     /// # Errors
     /// [`StorageError::Io`].
     pub fn open(data_dir: &Path) -> Result<Self, StorageError> {
         let root = data_dir.join("blobs");
         let staging = data_dir.join("staging");
-        for dir in [&root, &staging] {
+        let partial = data_dir.join("partial");
+        for dir in [&root, &staging, &partial] {
             make_dir(dir)?;
         }
         // Leftovers of a crash: never acknowledged, known to nobody.
-        for entry in fs::read_dir(&staging).context("list", &staging)? {
-            let path = entry.context("list", &staging)?.path();
-            fs::remove_file(&path).context("remove", &path)?;
-        }
+        partial::sort(&staging, &partial)?;
         make_shards(&root)?;
         sync_dir(data_dir)?;
         let file_system = File::open(&root).context("open", &root)?;
@@ -130,6 +165,7 @@ impl BlobFiles {
             root: root.into(),
             listings: data_dir.join(LISTINGS).into(),
             staging: staging.into(),
+            partial: partial.into(),
             locks: (0..LOCKS).map(|_| Arc::default()).collect(),
         })
     }
@@ -305,10 +341,8 @@ impl BlobFiles {
 
     /// A name for a file on its way here.
     pub(super) fn stage(&self) -> Staged {
-        Staged {
-            path: self.staging.join(UploadId::random().to_string()),
-            size: 0,
-        }
+        let path = self.staging.join(UploadId::random().to_string());
+        Staged::at(path, Leftover::Remove)
     }
 
     /// Opens a blob's file; `None` when there is none.

@@ -14,7 +14,7 @@ use futures_util::{Stream, stream};
 use oci::Digest;
 use tokio::sync::watch;
 
-use super::blobs::{BlobFiles, Staged};
+use super::blobs::{BlobFiles, Leftover, Staged};
 use super::error::{Context, StorageError};
 use super::files::create_new;
 use super::filling::Filling;
@@ -38,9 +38,12 @@ pub enum Received {
     Broken(String),
 }
 
-/// A blob on its way here. Dropped before it is verified, it leaves nothing.
+/// A blob on its way here. Dropped before it is verified, it leaves the part that came, for
+/// whoever asks for the blob next.
 #[derive(Debug)]
 pub struct Incoming {
+    /// Whether some of it came at another time.
+    resumed: bool,
     staged: Staged,
     sink: Option<Sink>,
     progress: Arc<Progress>,
@@ -49,23 +52,30 @@ pub struct Incoming {
 }
 
 impl BlobFiles {
-    /// Makes a file for a blob that is about to come.
+    /// A file for a blob that is about to come, with what came of it before.
     ///
     /// # Errors
     /// [`StorageError::Io`].
     pub async fn incoming(&self, digest: &Digest) -> Result<Incoming, StorageError> {
-        let (staged, hasher) = (self.stage(), digest.algorithm().hasher());
+        let (files, digest) = (self.clone(), digest.clone());
         blocking(move || {
+            let staged = files.stage_for(&digest);
             let path = staged.path();
-            drop(create_new(path).context("create", path)?);
+            let before = files.take_up(&digest, &staged)?;
+            if before.is_none() {
+                drop(create_new(path).context("create", path)?);
+            }
+            let resumed = before.is_some();
+            let (hasher, written) = before.unwrap_or((digest.algorithm().hasher(), 0));
             let file = File::open(path).context("open", path)?;
             let filling = Arc::new(watch::Sender::new(Filling::default()));
             Ok(Incoming {
+                resumed,
                 sink: Some(Sink {
                     path: path.into(),
                     hasher,
                 }),
-                progress: Arc::new(Progress::watched(Arc::clone(&filling))),
+                progress: Arc::new(Progress::watched(Arc::clone(&filling), written)),
                 file: Arc::new(file),
                 staged,
                 filling,
@@ -91,18 +101,29 @@ impl Incoming {
             cause: io::Error::other("an earlier write failed"),
         };
         let sink = self.sink.take().ok_or_else(lost)?;
+        let leftover = self.staged.leaving(Leftover::Leave);
         let (sink, ended) = receive(sink, body, Arc::clone(&self.progress), &POOL).await?;
-        match ended {
-            Ended::Disk(cause) => Err(cause).context("write", self.staged.path()),
-            Ended::Complete => {
-                self.sink = Some(sink);
-                Ok(Received::Complete)
+        let received = match ended {
+            Ended::Disk(cause) => {
+                self.staged.leaving(Leftover::Remove);
+                return Err(cause).context("write", self.staged.path());
             }
-            Ended::Client(why) => {
-                self.sink = Some(sink);
-                Ok(Received::Broken(why))
-            }
-        }
+            Ended::Complete => Received::Complete,
+            Ended::Client(why) => Received::Broken(why),
+        };
+        self.sink = Some(sink);
+        self.staged.leaving(leftover);
+        Ok(received)
+    }
+
+    /// Whether some of it came at another time.
+    pub fn is_resumed(&self) -> bool {
+        self.resumed
+    }
+
+    /// Keeps nothing of it.
+    pub fn forget(mut self) {
+        self.staged.leaving(Leftover::Remove);
     }
 
     /// Bytes in the file.
@@ -121,12 +142,13 @@ impl Incoming {
     /// [`StorageError::Io`].
     pub async fn verified(self, digest: &Digest) -> Result<Option<Staged>, StorageError> {
         let Self {
-            staged,
+            mut staged,
             sink,
             progress,
             file,
             ..
         } = self;
+        staged.leaving(Leftover::Remove);
         let matches = sink.is_some_and(|sink| sink.hasher.finish() == *digest);
         if !matches {
             return Ok(None);

@@ -8,6 +8,7 @@ mod files;
 mod filling;
 mod incoming;
 mod listings;
+mod partial;
 mod pipeline;
 mod pool;
 mod read;

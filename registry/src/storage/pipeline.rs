@@ -54,11 +54,12 @@ impl Progress {
         }
     }
 
-    /// Of an empty file, told to those who wait for it to be filled.
-    pub(super) fn watched(by: Arc<watch::Sender<Filling>>) -> Self {
+    /// Of a file of so many bytes, told to those who wait for it to be filled.
+    pub(super) fn watched(by: Arc<watch::Sender<Filling>>, written: u64) -> Self {
+        by.send_modify(|filling| filling.written = written);
         Self {
             watched: Some(by),
-            ..Self::default()
+            ..Self::new(written)
         }
     }
 

@@ -343,3 +343,103 @@ fn the_audit_log_tells_of_all_that_operators_do() {
         "retention"
     );
 }
+
+/// What was done while the registry did not run is told as if it had: by commands at once, of
+/// users when it starts again.
+#[test]
+fn commands_on_a_stopped_registry_leave_their_lines() {
+    let dir = tempfile::tempdir().unwrap();
+    let at = dir.path();
+    let keep = "[[retention]]\nrepository = \"ci/**\"\nkeep_newest = 1\n\
+                [[access]]\nrepository = \"**\"\nusers = [\"anonymous\"]\nallow = [\"admin\"]\n";
+    let (process, config) = serve(at, keep);
+    for (repository, tag) in [
+        ("ci/app", "one"),
+        ("ci/app", "two"),
+        ("app", "v1"),
+        ("old", "v1"),
+    ] {
+        let digest = sized(tag.as_bytes());
+        let path = format!("/v2/{repository}/blobs/uploads/?digest={digest}");
+        process.send("POST", &path, tag.as_bytes());
+        let text = image(&digest, &[]).to_string();
+        let path = format!("/v2/{repository}/manifests/{tag}");
+        let put = process.send("PUT", &path, text.as_bytes());
+        assert!(put.starts_with("HTTP/1.1 201"), "{put}");
+    }
+    // Its users are known by now.
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while !at.join("data/people.json").exists() {
+        assert!(Instant::now() < deadline, "nobody writes down who is there");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    assert!(process.signal("TERM"));
+    let mut process = process;
+    process.child.wait().unwrap();
+
+    let with = |args: &[&str]| rregistry(&[args, &["--config", &config]].concat());
+    // What only looks leaves nothing.
+    std::fs::remove_file(at.join("audit.log")).unwrap();
+    with(&["ls"]);
+    with(&["gc", "--dry-run"]);
+    assert!(!at.join("audit.log").exists());
+    let of_command = |line: &Value| assert_eq!(line["agent"], "rregistry on this machine");
+    with(&["gc"]);
+    let gone = line(at, "delete", "retention");
+    assert_eq!(
+        (&gone["repository"], &gone["tag"]),
+        (&json!("ci/app"), &json!("one"))
+    );
+    assert_eq!(line(at, "collect", "blobs")["tags"], 1);
+    with(&["rm", "app:v1"]);
+    let gone = line(at, "delete", "\"app\"");
+    assert_eq!(gone["tag"], "v1");
+    of_command(&gone);
+    with(&["restore", "app:v1"]);
+    let back = line(at, "push", "\"app\"");
+    assert_eq!(back["tag"], "v1");
+    of_command(&back);
+    with(&["rm", "--all", "old"]);
+    of_command(&line(at, "delete", "\"old\""));
+    let backup = at.join("backup");
+    let backup = backup.to_str().unwrap();
+    with(&["backup", backup]);
+    assert_eq!(line(at, "backup", "to")["to"], backup);
+    with(&["restore", "--from", backup, "app"]);
+    assert_eq!(line(at, "restore", "from")["from"], backup);
+    let layout = at.join("layout");
+    let layout = layout.to_str().unwrap();
+    with(&["export", "app:v1", "-o", layout]);
+    with(&["import", layout, "imported"]);
+    assert_eq!(line(at, "import", "from")["from"], layout);
+    // The log is for whoever owns the directory.
+    let owner =
+        |path: &str| std::os::unix::fs::MetadataExt::uid(&at.join(path).metadata().unwrap());
+    assert_eq!(owner("audit.log"), owner("data"));
+    // Users and tokens, whose files any program may change.
+    let token = with(&["user", "token", "alice"]);
+    let id = token["rrt_".len()..].split('_').next().unwrap();
+    let mut known = Htpasswd::read(&at.join("htpasswd")).unwrap();
+    known.remove("bob").unwrap();
+    known.add("carol", "carol").unwrap();
+    known.write(&at.join("htpasswd")).unwrap();
+    let lines = std::fs::read_to_string(at.join("audit.log")).unwrap();
+    drop(process);
+    let process = crate::process::start(
+        command()
+            .args(["serve", "--addr", "127.0.0.1:0", "--config", &config])
+            .stderr(Stdio::null()),
+    );
+    assert_eq!(line(at, "token.make", id)["of"], "alice");
+    assert_eq!(line(at, "user.remove", "bob")["of"], "bob");
+    assert_eq!(line(at, "user.add", "carol")["of"], "carol");
+    // Nothing is told twice, and people find all of it too.
+    let now = std::fs::read_to_string(at.join("audit.log")).unwrap();
+    assert!(now.starts_with(&lines));
+    let told = process.send("GET", "/api/v1/activity?n=200", b"");
+    for action in ["collect", "backup", "restore", "import", "user.add"] {
+        let of = format!("\"action\":\"{action}\"");
+        assert_eq!(told.matches(&of).count(), 1, "{action} in {told}");
+        assert_eq!(now.matches(&of).count(), 1, "{action} in {now}");
+    }
+}

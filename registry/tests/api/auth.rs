@@ -511,3 +511,26 @@ fn users(dir: &std::path::Path, password: &str) {
     users.add("writer", password).unwrap();
     users.write(&dir.join("htpasswd")).unwrap();
 }
+
+/// Where passwords are asked for, and tokens are only for who has none, a client that logs in keeps
+/// its password: with nothing but a token that begins others it could answer no challenge.
+#[tokio::test]
+async fn no_token_stands_for_a_password_where_passwords_are_asked_for() {
+    let settings = "auth.htpasswd = \"$DIR/htpasswd\"\n\
+        [[access]]\nrepository = \"**\"\nusers = [\"writer\"]\nallow = [\"pull\", \"push\"]\n\
+        [[access]]\nrepository = \"pub/**\"\nusers = [\"anonymous\"]\nallow = [\"pull\"]\n";
+    let app = App::configured(|dir| users(dir, "old"), settings).await;
+    let challenge = app.get("/v2/").await.ok(401);
+    assert!(challenge.header("www-authenticate").starts_with("Bearer "));
+    let challenge = app.head("/v2/team/app/manifests/v1").await.ok(401);
+    assert!(challenge.header("www-authenticate").starts_with("Basic "));
+    let fields = "grant_type=password&username=writer&password=old&access_type=offline\
+                  &service=rregistry&client_id=x";
+    let login = form(&app, fields).await.ok(200).json();
+    assert!(login["access_token"].is_string() && login["refresh_token"].is_null());
+    let basic = header("writer", "old");
+    let path = "/auth/token?service=rregistry&offline_token=true&client_id=x";
+    let headers = [("authorization", &*basic)];
+    let login = app.request("GET", path, &headers, "").await.ok(200).json();
+    assert!(login["token"].is_string() && login["refresh_token"].is_null());
+}

@@ -2,8 +2,9 @@ use std::path::PathBuf;
 
 use oci::Digest;
 use registry::service::{CheckOptions, Problem};
+use serde_json::json;
 
-use crate::harness::App;
+use crate::harness::{App, MANIFEST, image};
 
 fn file(app: &App, digest: &Digest) -> PathBuf {
     app.path()
@@ -29,6 +30,139 @@ async fn a_sound_registry_has_no_problems() {
     let checked = app.registry.check(options).await.unwrap();
     assert_eq!((checked.blobs, checked.problems.len()), (3, 0));
     app.get("/v2/app/manifests/v1").await.ok(200);
+}
+
+/// What a check says of tables that say again what others do.
+async fn lists(app: &App, repair: bool) -> Vec<String> {
+    let found = check(app, false, repair).await;
+    let told = found.iter().map(|problem| match problem {
+        Problem::List(wrong) => {
+            let whose = wrong.repository.as_deref().unwrap_or("-");
+            format!("{} {whose} {}", wrong.table, wrong.what)
+        }
+        other => format!("{other:?}"),
+    });
+    let mut told: Vec<String> = told.collect();
+    told.sort();
+    told
+}
+
+#[tokio::test]
+async fn lists_that_are_wrong_are_found_and_made_again() {
+    let app = App::new().await;
+    for (name, tag) in [
+        ("one", "v1"),
+        ("one", "v2"),
+        ("two", "v1"),
+        ("three", "v1"),
+        ("four", "v1"),
+    ] {
+        app.image(name, tag, &format!("{name} {tag}")).await;
+    }
+    // What its newest image says of itself has to be read again.
+    let layer = app.blob("one", b"layer").await;
+    let mut text = image(&layer, &[]);
+    text["annotations"] = json!({"org.opencontainers.image.title": "Zebra"});
+    let text = text.to_string();
+    let path = "/v2/one/manifests/v3";
+    app.put_manifest(path, MANIFEST, text.as_bytes())
+        .await
+        .ok(201);
+    let four = "four".parse().unwrap();
+    app.registry.delete_repository(&four, &None).await.unwrap();
+    assert_eq!(lists(&app, false).await, Vec::<String>::new());
+    let shown = async || {
+        let mut all = Vec::new();
+        for path in [
+            "/api/v1/repositories?sort=size",
+            "/api/v1/repositories/one/-/tags?sort=time",
+            "/api/v1/search?q=one",
+            "/api/v1/search?q=two",
+            "/api/v1/search?q=zebra",
+            "/v2/_catalog",
+        ] {
+            let answer = app.get(path).await.ok(200);
+            all.push(String::from_utf8(answer.body.to_vec()).unwrap());
+        }
+        all
+    };
+    let before = shown().await;
+    for (damage, expected) in [
+        (
+            "UPDATE repository_list SET tags = 7 WHERE name = 'one'",
+            vec!["repository_list one its name, tags, size or time are not listed as they are"],
+        ),
+        (
+            "UPDATE repository_list SET bytes = bytes + 1 WHERE name = 'two'",
+            vec!["repository_list two its name, tags, size or time are not listed as they are"],
+        ),
+        (
+            "DELETE FROM repository_list WHERE name = 'one'",
+            vec!["repository_list one is not listed"],
+        ),
+        (
+            "INSERT INTO repository_list (repository_id, name) VALUES (99, 'ghost')",
+            vec!["repository_list ghost is listed and is not there"],
+        ),
+        (
+            "UPDATE tag_list SET sequence = 99 WHERE name = 'v1'",
+            vec![
+                "tag_list one v1 is not listed as it is",
+                "tag_list three v1 is not listed as it is",
+                "tag_list two v1 is not listed as it is",
+            ],
+        ),
+        (
+            "INSERT INTO tag_list (repository_id, name, sequence, bytes)
+             SELECT id, 'ghost', 1, 1 FROM repositories WHERE name = 'two'",
+            vec![
+                "repository_list two its name, tags, size or time are not listed as they are",
+                "tag_list two ghost is listed and is not there",
+            ],
+        ),
+        (
+            "UPDATE repository_search SET name = '/wrong/' WHERE name = '/one/'",
+            vec!["repository_search one is found by another name"],
+        ),
+        (
+            "DELETE FROM repository_search WHERE name = '/two/'",
+            vec!["repository_search two is not found"],
+        ),
+        (
+            "UPDATE manifest_blobs SET repository_id = 99 WHERE manifest_id = 1",
+            vec!["manifest_blobs - 2 blobs are needed by another repository"],
+        ),
+        (
+            "UPDATE push_order SET last = 0",
+            vec!["push_order - the next push would not be the last one"],
+        ),
+        (
+            "INSERT INTO activity (action, actor, repository, line)
+             VALUES ('push', 'alice', 'one', '{\"action\":\"push\",\"user\":\"bob\"}'),
+                    ('push', '', '', '{')",
+            vec!["activity - 2 lines are not what they are found by"],
+        ),
+    ] {
+        crate::images::sql(app.path(), damage).await;
+        let expected: Vec<String> = expected.into_iter().map(str::to_owned).collect();
+        assert_eq!(lists(&app, true).await, expected, "{damage}");
+        assert_eq!(lists(&app, false).await, Vec::<String>::new(), "{damage}");
+        assert_eq!(shown().await, before, "{damage}");
+    }
+}
+
+#[tokio::test]
+async fn content_that_is_wrong_in_the_database_damages_no_file() {
+    let app = App::new().await;
+    let layer = app.blob("app", b"right").await;
+    let dir = app.stop().await;
+    let wrong =
+        format!("INSERT INTO unsettled (digest, content) VALUES ('{layer}', x'77726f6e67')");
+    crate::images::sql(dir.path(), &wrong).await;
+    let app = App::in_dir(dir).await;
+    let got = app.get(&format!("/v2/app/blobs/{layer}")).await.ok(200);
+    assert_eq!(&got.body[..], b"right");
+    assert_eq!(check(&app, true, false).await, []);
 }
 
 #[tokio::test]

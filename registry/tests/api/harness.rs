@@ -274,11 +274,20 @@ impl App {
 
     /// Serves on a port of its own for as long as the test runs.
     pub async fn listen(&self) -> SocketAddr {
+        self.listen_behind(|router| router).await
+    }
+
+    /// The same, with something between clients and the registry.
+    pub async fn listen_behind(&self, around: impl FnOnce(Router) -> Router) -> SocketAddr {
         let server = Server::bind(([127, 0, 0, 1], 0).into(), None)
             .await
             .unwrap();
         let addr = server.local_addr().unwrap();
-        let run = server.run(self.router.clone(), std::future::pending(), Duration::ZERO);
+        let run = server.run(
+            around(self.router.clone()),
+            std::future::pending(),
+            Duration::ZERO,
+        );
         tokio::spawn(run);
         addr
     }

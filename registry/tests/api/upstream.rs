@@ -37,6 +37,8 @@ pub enum Fault {
     Unsized,
     /// Its second half comes once the gate is open.
     Gated,
+    /// A range of it is refused.
+    Whole,
     /// It is elsewhere.
     Redirect(String),
 }
@@ -195,6 +197,9 @@ async fn answer(State(upstream): State<Upstream>, request: Request) -> Response 
             .keys()
             .filter_map(|key| key.strip_prefix(name)?.strip_prefix('@'));
         let tags: Vec<&str> = tags.filter(|tag| !tag.contains(':')).collect();
+        if tags.is_empty() {
+            return empty(404);
+        }
         return Response::new(Body::from(json!({"name": name, "tags": tags}).to_string()));
     }
     if let Some((_, digest)) = rest.split_once("/referrers/") {
@@ -235,6 +240,9 @@ impl Upstream {
             text.strip_suffix('-').unwrap().parse::<usize>().unwrap()
         });
         let total = bytes.len();
+        if from > 0 && from >= total {
+            return empty(416);
+        }
         let mut told = total - from;
         let part = |bytes: Bytes| -> Vec<Result<Bytes, std::io::Error>> {
             bytes
@@ -245,7 +253,8 @@ impl Upstream {
         let broken = || Err(std::io::Error::other("cut"));
         let mut sized = true;
         let body = match fault {
-            None => Body::from(bytes.slice(from..)),
+            Some(Fault::Whole) if from > 0 => return empty(416),
+            None | Some(Fault::Whole) => Body::from(bytes.slice(from..)),
             Some(Fault::Redirect(to)) => {
                 let mut response = empty(307);
                 let to = format!("{to}/v2/{name}/blobs/{digest}");

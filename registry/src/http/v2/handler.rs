@@ -86,7 +86,7 @@ async fn dispatch(
     match route {
         Route::Base => Ok(json("{}".into())),
         Route::Catalog => listing::catalog(api, caller, &request).await,
-        Route::ListTags(name) => listing::tags(registry, &name, &request).await,
+        Route::ListTags(name) => listing::tags(registry, mirror, &name, &request).await,
         Route::Referrers(name, digest) => {
             if let Some(mirror) = mirror {
                 mirror.referrers(&name, &digest).await;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::response::Response;
 use http::HeaderValue;
-use http::header::{CONTENT_TYPE, LINK};
+use http::header::{CONTENT_TYPE, LINK, WARNING};
 use http::request::Parts;
 use oci::{Digest, media_type};
 use serde_json::json;
@@ -14,8 +14,10 @@ use crate::http::answer::{self, ApiError, OCI_FILTERS_APPLIED, value};
 use crate::http::api::Api;
 use crate::http::guards::Caller;
 use crate::http::guards::access::{Needs, challenge, unauthorized};
+use crate::http::guards::mirrored::warning;
 use crate::http::request::{Query, encode};
 use crate::meta::Page;
+use crate::mirror::Mirror;
 use crate::name::RepositoryName;
 use crate::service::{MAX_PAGE, Registry};
 
@@ -79,16 +81,25 @@ async fn readable(api: &Api, caller: &Caller, n: u32, last: &str) -> Result<Page
 
 pub(super) async fn tags(
     registry: &Arc<Registry>,
+    mirror: Option<&Arc<Mirror>>,
     name: &RepositoryName,
     request: &Parts,
 ) -> Result<Response, ApiError> {
     let query = Query::of(request)?;
     let n = query.n()?.unwrap_or(MAX_PAGE);
-    let page = registry
-        .tags(name, n, query.get("last").unwrap_or_default())
-        .await?;
+    let last = query.get("last").unwrap_or_default();
+    let (page, stale) = match mirror {
+        Some(mirror) => {
+            let shown = mirror.tags(name, n.min(MAX_PAGE), last).await?;
+            (shown.page, shown.stale)
+        }
+        None => (registry.tags(name, n, last).await?, None),
+    };
     let mut response =
         answer::json(json!({ "name": name.as_str(), "tags": page.names }).to_string());
+    if let Some(stale) = stale {
+        response.headers_mut().insert(WARNING, warning(stale));
+    }
     link(&mut response, request, &page, n);
     Ok(response)
 }

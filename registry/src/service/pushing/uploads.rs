@@ -15,6 +15,7 @@ use crate::name::{RepositoryName, UploadId};
 use crate::service::error::ServiceError;
 use crate::service::state::{Registry, UploadLimits};
 use crate::storage::{ChunkRange, Upload, UploadError};
+use crate::sync::blocking;
 
 impl Registry {
     /// Begins an upload session.
@@ -158,6 +159,8 @@ impl Registry {
     /// [`ServiceError::Storage`].
     pub async fn expire_uploads(&self, age: Duration) -> Result<usize, ServiceError> {
         self.forget_rested();
+        let files = self.blobs.clone();
+        blocking(move || files.expire_parts(age)).await?;
         let expired = self.uploads.expire(age).await?;
         for id in &expired {
             self.release_upload(*id);

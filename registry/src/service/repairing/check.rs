@@ -2,7 +2,7 @@
 
 use oci::Digest;
 
-use crate::meta::WrongUsage;
+use crate::meta::{WrongList, WrongUsage};
 use crate::service::error::ServiceError;
 use crate::service::state::Registry;
 use crate::storage::Flaw;
@@ -43,6 +43,8 @@ pub enum Problem {
     },
     /// A sum of sizes that quotas go by is wrong.
     Usage(WrongUsage),
+    /// What lists show, or rules go by, is not so.
+    List(WrongList),
     /// A file that nothing knows: left by a crash, never acknowledged.
     Orphan {
         /// Its digest.
@@ -65,7 +67,7 @@ pub struct Checked {
 
 impl Registry {
     /// Compares disk and database. Repairs only take away what is not true: rows whose content is
-    /// lost, files that nobody knows.
+    /// lost, files that nobody knows; and make lists again.
     ///
     /// # Errors
     /// [`ServiceError`].
@@ -83,6 +85,14 @@ impl Registry {
             }
             checked.problems.push(Problem::Usage(wrong));
         }
+        let wrong = self.meta.wrong_lists().await?;
+        if options.repair && !wrong.is_empty() {
+            self.meta.mend_lists(&wrong).await?;
+            self.fill_lists().await?;
+        }
+        checked
+            .problems
+            .extend(wrong.into_iter().map(Problem::List));
         if options.repair {
             self.manifest_cache.clear();
             self.blob_cache.clear();
