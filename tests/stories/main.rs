@@ -45,6 +45,7 @@ mod isolation;
 mod layers;
 mod lists;
 mod mirror;
+mod mirror_trust;
 mod mounts;
 mod networked;
 mod networks;

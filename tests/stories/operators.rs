@@ -1,6 +1,6 @@
 //! What whoever runs a registry types: lists, searches, deletions, and what comes back.
 
-use e2e::{Cmd, Dir, Registry, Store, docker, modern_docker, need, rregistry, skopeo};
+use e2e::{Cmd, Dir, Registry, Store, docker, modern_docker, need, program, rregistry, skopeo};
 use serde_json::Value;
 
 /// A command on the registry's directory.
@@ -144,4 +144,70 @@ fn docker_and_rbuild_search_a_registry() {
     let found = registry.get("/api/v1/search?q=serves+pages");
     let found: Value = serde_json::from_slice(&found.body).expect("JSON");
     assert_eq!(found["repositories"][0]["name"], "team/web");
+}
+
+/// What shells offer, through the scripts that are printed for them, for a registry that runs and
+/// for one that does not.
+#[test]
+fn shells_complete_repositories_and_tags() {
+    let fish = need!(program("fish"));
+    let store = need!(Store::busybox());
+    let mut registry = Registry::start();
+    push(&store, &registry, "team/web:v1", "Serves pages");
+    push(&store, &registry, "team/web:v2", "Serves pages");
+    push(&store, &registry, "team/db:v1", "Keeps rows");
+    // More than is looked at, all of them before those.
+    let empty = "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+    for at in 0..600 {
+        let path = format!("/v2/other/app{at}/blobs/uploads/?digest={empty}");
+        assert_eq!(registry.ask("POST", &path, &[], b"").status, 201);
+    }
+    let folder = rregistry().parent().unwrap().display().to_string();
+    let data = registry.data().display().to_string();
+    let bash = |line: &str| {
+        let line = line.replace("DATA", &data);
+        let script = format!(
+            "PATH={folder}:$PATH\nsource <(rregistry completions bash)\n\
+             COMP_LINE={line:?} COMP_POINT={}\n_rregistry\nprintf '%s\\n' \"${{COMPREPLY[@]}}\"",
+            line.len(),
+        );
+        Cmd::new("bash").args(["--norc", "-c", &script]).ok().out()
+    };
+    let fish = |line: &str| {
+        let line = line.replace("DATA", &data);
+        let script = format!(
+            "set -gx PATH {folder} $PATH\nrregistry completions fish | source\n\
+             complete --do-complete {line:?}",
+        );
+        let fish = Cmd::new(&fish).args(["--no-config", "-c", &script]);
+        fish.env("HOME", &data).ok().out()
+    };
+    for running in [true, false] {
+        if !running {
+            registry.kill();
+        }
+        assert_eq!(
+            bash("rregistry tags --data-dir DATA te"),
+            "team/db\nteam/web\n"
+        );
+        assert_eq!(
+            bash("rregistry rm --data-dir=DATA x:v1 team/w"),
+            "team/web\n"
+        );
+        // Words are taken apart at colons: only what follows the last one is offered.
+        assert_eq!(
+            bash("rregistry inspect --data-dir DATA team/web:"),
+            "v1\nv2\n"
+        );
+        let tags = fish("rregistry restore --data-dir DATA team/web:v");
+        assert_eq!(tags, "team/web:v1\nteam/web:v2\n");
+        assert_eq!(bash("rregistry tags --data-dir DATA nothing"), "\n");
+    }
+    assert_eq!(bash("rregistry ins"), "inspect\n");
+    assert_eq!(fish("rregistry rm --dry").lines().count(), 1);
+    // Where there is no registry nothing is offered, and nothing made.
+    let none = registry.data().with_file_name("none");
+    let line = format!("rregistry tags --data-dir {} te", none.display());
+    assert_eq!(bash(&line), "\n");
+    assert!(!none.exists());
 }

@@ -18,6 +18,13 @@ allow = ["admin"]
 [[retention]]
 repository = "ci/**"
 keep_newest = 5
+[[upstream]]
+repository = "mirrored.example/**"
+url = "http://127.0.0.1:1"
+[[replicate]]
+name = "standby"
+direction = "push"
+url = "http://127.0.0.1:1"
 "#;
 
 /// The modules that drive a browser, got once.

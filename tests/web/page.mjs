@@ -99,6 +99,10 @@ async function main() {
     remove: `/ui/remove/${app}@${first}`,
     rules: '/ui/rules/ci/builds',
     storage: '/ui/storage?garbage=show',
+    activity: '/ui/activity',
+    mirrors: '/ui/mirrors',
+    replication: '/ui/replication',
+    tokens: '/ui/tokens',
     missing: '/ui/image/team/app:none',
   };
 
@@ -178,6 +182,35 @@ async function main() {
   await page.getByRole('button', { name: 'Delete' }).click();
   await page.waitForURL(`${base}/ui/tags/${app}`);
   assert.doesNotMatch(await shown(page), /latest/);
+
+  // Who did that is told; a token is made, told of, and revoked.
+  await page.getByRole('link', { name: 'Mirrors' }).click();
+  assert.match(await shown(page), /mirrored\.example/);
+  await page.goto(`${base}/ui/tokens`);
+  await page.getByLabel('What for').fill('laptop');
+  await page.getByLabel('Good for').selectOption('30d');
+  await page.getByRole('button', { name: 'Make token' }).click();
+  await page.getByRole('heading', { name: 'Your new token' }).waitFor();
+  const token = (await shown(page)).match(/rrt_\S+/)[0];
+  const login = await fetch(`${base}/v2/_catalog`, { headers: {
+    authorization: 'Basic ' + Buffer.from(`root:${token}`).toString('base64') } });
+  assert.equal(login.status, 200);
+  await accessible(page, 'a token that was made');
+  await page.getByRole('link', { name: 'Activity' }).click();
+  const lately = await shown(page);
+  assert.match(lately, /token\.make/);
+  assert.match(lately, /delete/);
+  assert.ok(!lately.includes(token), 'no token is told');
+  await page.getByLabel('User').fill('nobody');
+  await page.keyboard.press('Enter');
+  await page.waitForURL(/user=nobody/);
+  assert.doesNotMatch(await shown(page), /token\.make/);
+  await page.goto(`${base}/ui/tokens`);
+  await page.getByRole('button', { name: 'Revoke laptop' }).click();
+  await page.getByText('You have no tokens.').waitFor();
+  const refused = await fetch(`${base}/v2/_catalog`, { headers: {
+    authorization: 'Basic ' + Buffer.from(`root:${token}`).toString('base64') } });
+  assert.equal(refused.status, 401);
 
   // Out again.
   await page.getByRole('button', { name: 'Sign out' }).click();

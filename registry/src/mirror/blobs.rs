@@ -219,19 +219,11 @@ impl Mirror {
                 silent.get_or_insert(source.unavailable(why));
                 continue;
             }
-            let offset = incoming.written();
-            let mut asked = source.ask(source.client.blob(&path, digest, offset)).await;
-            if offset > 0 && matches!(asked, Verdict::Unavailable(_)) {
-                // It may only not like to begin in the middle.
-                asked = source.ask(source.client.blob(&path, digest, 0)).await;
-                if matches!(asked, Verdict::Found(_)) {
-                    incoming.forget();
-                    incoming = match self.registry.incoming(digest).await {
-                        Ok(incoming) => incoming,
-                        Err(e) => return self.cannot_keep(fetch, digest, &e),
-                    };
-                }
-            }
+            let (asked, kept) = match self.ask_for(&source, &path, digest, incoming).await {
+                Ok(asked) => asked,
+                Err(e) => return self.cannot_keep(fetch, digest, &e),
+            };
+            incoming = kept;
             match asked {
                 Verdict::Found(body) => break (source, path, body),
                 Verdict::Missing => {}
@@ -297,6 +289,27 @@ impl Mirror {
             }
         };
         filling.send_modify(|filling| filling.end = Some(end));
+    }
+
+    /// Asks for what is missing of a blob; for all of it where it cannot be had from the middle.
+    async fn ask_for(
+        &self,
+        source: &Source,
+        path: &str,
+        digest: &Digest,
+        incoming: Incoming,
+    ) -> Result<(Verdict<BlobBody>, Incoming), ServiceError> {
+        let offset = incoming.written();
+        let asked = source.ask(source.client.blob(path, digest, offset)).await;
+        if offset == 0 || !matches!(asked, Verdict::Unavailable(_)) {
+            return Ok((asked, incoming));
+        }
+        let anew = source.ask(source.client.blob(path, digest, 0)).await;
+        if !matches!(anew, Verdict::Found(_)) {
+            return Ok((anew, incoming));
+        }
+        incoming.forget();
+        Ok((anew, self.registry.incoming(digest).await?))
     }
 
     /// Ends a fetch that this registry's disk does not take.

@@ -47,6 +47,64 @@ async fn lists(app: &App, repair: bool) -> Vec<String> {
     told
 }
 
+/// What is done to tables, and what a check says of it.
+const WRONG: [(&str, &[&str]); 11] = [
+    (
+        "UPDATE repository_list SET tags = 7 WHERE name = 'one'",
+        &["repository_list one its name, tags, size or time are not listed as they are"],
+    ),
+    (
+        "UPDATE repository_list SET bytes = bytes + 1 WHERE name = 'two'",
+        &["repository_list two its name, tags, size or time are not listed as they are"],
+    ),
+    (
+        "DELETE FROM repository_list WHERE name = 'one'",
+        &["repository_list one is not listed"],
+    ),
+    (
+        "INSERT INTO repository_list (repository_id, name) VALUES (99, 'ghost')",
+        &["repository_list ghost is listed and is not there"],
+    ),
+    (
+        "UPDATE tag_list SET sequence = 99 WHERE name = 'v1'",
+        &[
+            "tag_list one v1 is not listed as it is",
+            "tag_list three v1 is not listed as it is",
+            "tag_list two v1 is not listed as it is",
+        ],
+    ),
+    (
+        "INSERT INTO tag_list (repository_id, name, sequence, bytes)
+         SELECT id, 'ghost', 1, 1 FROM repositories WHERE name = 'two'",
+        &[
+            "repository_list two its name, tags, size or time are not listed as they are",
+            "tag_list two ghost is listed and is not there",
+        ],
+    ),
+    (
+        "UPDATE repository_search SET name = '/wrong/' WHERE name = '/one/'",
+        &["repository_search one is found by another name"],
+    ),
+    (
+        "DELETE FROM repository_search WHERE name = '/two/'",
+        &["repository_search two is not found"],
+    ),
+    (
+        "UPDATE manifest_blobs SET repository_id = 99 WHERE manifest_id = 1",
+        &["manifest_blobs - 2 blobs are needed by another repository"],
+    ),
+    (
+        "UPDATE push_order SET last = 0",
+        &["push_order - the next push would not be the last one"],
+    ),
+    (
+        "INSERT INTO activity (action, actor, repository, line)
+         VALUES ('push', 'alice', 'one', '{\"action\":\"push\",\"user\":\"bob\"}'),
+                ('push', '', '', '{')",
+        &["activity - 2 lines are not what they are found by"],
+    ),
+];
+
 #[tokio::test]
 async fn lists_that_are_wrong_are_found_and_made_again() {
     let app = App::new().await;
@@ -87,64 +145,9 @@ async fn lists_that_are_wrong_are_found_and_made_again() {
         all
     };
     let before = shown().await;
-    for (damage, expected) in [
-        (
-            "UPDATE repository_list SET tags = 7 WHERE name = 'one'",
-            vec!["repository_list one its name, tags, size or time are not listed as they are"],
-        ),
-        (
-            "UPDATE repository_list SET bytes = bytes + 1 WHERE name = 'two'",
-            vec!["repository_list two its name, tags, size or time are not listed as they are"],
-        ),
-        (
-            "DELETE FROM repository_list WHERE name = 'one'",
-            vec!["repository_list one is not listed"],
-        ),
-        (
-            "INSERT INTO repository_list (repository_id, name) VALUES (99, 'ghost')",
-            vec!["repository_list ghost is listed and is not there"],
-        ),
-        (
-            "UPDATE tag_list SET sequence = 99 WHERE name = 'v1'",
-            vec![
-                "tag_list one v1 is not listed as it is",
-                "tag_list three v1 is not listed as it is",
-                "tag_list two v1 is not listed as it is",
-            ],
-        ),
-        (
-            "INSERT INTO tag_list (repository_id, name, sequence, bytes)
-             SELECT id, 'ghost', 1, 1 FROM repositories WHERE name = 'two'",
-            vec![
-                "repository_list two its name, tags, size or time are not listed as they are",
-                "tag_list two ghost is listed and is not there",
-            ],
-        ),
-        (
-            "UPDATE repository_search SET name = '/wrong/' WHERE name = '/one/'",
-            vec!["repository_search one is found by another name"],
-        ),
-        (
-            "DELETE FROM repository_search WHERE name = '/two/'",
-            vec!["repository_search two is not found"],
-        ),
-        (
-            "UPDATE manifest_blobs SET repository_id = 99 WHERE manifest_id = 1",
-            vec!["manifest_blobs - 2 blobs are needed by another repository"],
-        ),
-        (
-            "UPDATE push_order SET last = 0",
-            vec!["push_order - the next push would not be the last one"],
-        ),
-        (
-            "INSERT INTO activity (action, actor, repository, line)
-             VALUES ('push', 'alice', 'one', '{\"action\":\"push\",\"user\":\"bob\"}'),
-                    ('push', '', '', '{')",
-            vec!["activity - 2 lines are not what they are found by"],
-        ),
-    ] {
+    for (damage, expected) in WRONG {
         crate::images::sql(app.path(), damage).await;
-        let expected: Vec<String> = expected.into_iter().map(str::to_owned).collect();
+        let expected: Vec<String> = expected.iter().map(ToString::to_string).collect();
         assert_eq!(lists(&app, true).await, expected, "{damage}");
         assert_eq!(lists(&app, false).await, Vec::<String>::new(), "{damage}");
         assert_eq!(shown().await, before, "{damage}");
