@@ -161,7 +161,7 @@ mod tests {
         first.keep().unwrap();
         let second = Census::of(file.clone());
         let added = Change::UserAdded("bob".to_owned());
-        assert_eq!(second.look(seen(&["alice", "bob"])), [added.clone()]);
+        assert_eq!(second.look(seen(&["alice", "bob"])), vec![added.clone()]);
         // Killed before that was kept, it is told again.
         let third = Census::of(file.clone());
         assert_eq!(third.look(seen(&["alice", "bob"])), [added]);
