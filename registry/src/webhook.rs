@@ -141,6 +141,7 @@ impl Delivery {
                 trimmed = Instant::now();
             }
             self.follow_certificates().await;
+            let stopping = *stop.borrow_and_update();
             let pause = match self.deliver(failures).await {
                 Tried::Taken => {
                     if failures > 0 {
@@ -158,9 +159,13 @@ impl Delivery {
                     Some(pause)
                 }
             };
-            // The last try was made while stopping, or nothing is left to try.
+            // The last try was made while stopping, or nothing is left to try. A try that failed
+            // when nobody had been told to stop yet was not the last one.
             if *stop.borrow_and_update() {
-                return;
+                if stopping || pause.is_none() {
+                    return;
+                }
+                continue;
             }
             let resume = pause.map(|pause| Instant::now() + pause);
             loop {
