@@ -60,10 +60,11 @@ use outputs::Output;
 use together::Together;
 use trace::LastBuild;
 
-pub use outcome::write_whole;
+pub use outcome::{forget_one, write_whole};
 
 /// Runs the command.
 pub async fn run(app: &App, args: Args) -> Outcome {
+    let args = args.without_empty();
     let options = options::validate(&args)?;
     let together = Together::new(app, options.mode, args.jobs);
     let warnings = one(app, &args, options, (&together, None)).await?;
@@ -107,8 +108,11 @@ async fn one(
     let auth = Auth::of(&secrets);
     let opening = context::open(args.context.clone(), args.file.clone(), &auth);
     let opened = interrupts.unless(opening).await?;
-    let (context, source) =
+    let (context, mut source) =
         opened.map_err(|e| text::meant_a_command(&app.commands, &args.context, e))?;
+    if let Some(name) = &args.called {
+        source.name.clone_from(name);
+    }
     let text = Text::read(source, app.printer.color())?;
     match method {
         Method::Check => {

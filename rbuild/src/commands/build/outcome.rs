@@ -30,7 +30,11 @@ pub async fn forget(args: &BuildFlags) -> Outcome {
     Ok(())
 }
 
-async fn forget_one(flag: &str, path: &Path) -> Outcome {
+/// Removes one of them; `flag` is what names it in an error.
+///
+/// # Errors
+/// It cannot be removed, or its folder is not there.
+pub async fn forget_one(flag: &str, path: &Path) -> Outcome {
     let failed = |e: io::Error| Failure::new(format!("{flag} {}: {e}", path.display()));
     match tokio::fs::remove_file(path).await {
         Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(failed(e)),
