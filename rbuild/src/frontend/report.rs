@@ -133,6 +133,29 @@ pub fn location(first: usize, last: usize) -> Value {
     json!({"ranges": ranges})
 }
 
+/// What deserves attention, as a line of `--progress rawjson`: BuildKit's `SolveStatus` with its
+/// `VertexWarning`s. The step that reads the Dockerfile, which they belong to there, is none here.
+pub fn status(parsed: &Parsed, name: &str, found: &[&Diagnostic]) -> Value {
+    let index = LineIndex::new(&parsed.source);
+    let warnings = found.iter().map(|diagnostic| {
+        let (first, last) = lines(parsed, &index, diagnostic);
+        let mut warning = json!({"level": 1});
+        let mut short = format!("{} (line {first})", diagnostic.message);
+        if let Code::Rule(rule) = diagnostic.code {
+            short = format!("{}: {short}", rule.name());
+            warning["detail"] = json!([STANDARD.encode(rule.description())]);
+        }
+        warning["short"] = json!(STANDARD.encode(short));
+        if let Some(url) = &diagnostic.url {
+            warning["url"] = json!(url);
+        }
+        warning["sourceInfo"] = source(parsed, name);
+        warning["range"] = location(first, last)["ranges"].take();
+        warning
+    });
+    json!({"warnings": warnings.collect::<Vec<_>>()})
+}
+
 fn source(parsed: &Parsed, name: &str) -> Value {
     json!({
         "filename": name,
