@@ -54,7 +54,9 @@ pub fn answer(error: &clap::Error, program: &Command, typed: &[String]) -> Answe
         }
         ErrorKind::ValueValidation | ErrorKind::InvalidValue => {
             let path = path(program, typed);
-            let told = wrong_typed(error, program, &path).unwrap_or_else(|| message(error));
+            let told = needs_argument(error, &path, typed)
+                .or_else(|| wrong_typed(error, program, &path))
+                .unwrap_or_else(|| message(error));
             Answer::Wrong(told, 125)
         }
         kind => {
@@ -95,6 +97,17 @@ fn named(arg: &clap::Arg) -> Option<String> {
     })
 }
 
+/// docker's words where the line ends behind a flag that takes a value.
+fn needs_argument(error: &clap::Error, path: &[&str], typed: &[String]) -> Option<String> {
+    let is_missing = text(error, ContextKind::InvalidValue)?.is_empty();
+    let last = typed.last().filter(|last| is_missing && last.len() > 1)?;
+    let flag = match (last.starts_with("--"), last.strip_prefix('-')?) {
+        (true, _) => last.clone(),
+        (false, letters) => format!("{:?} in {last}", letters.chars().next_back()?),
+    };
+    Some(format!("flag needs an argument: {flag}\n\n{}", see(path)))
+}
+
 /// What is said of a value that clap has refused.
 fn wrong_typed(error: &clap::Error, program: &Command, path: &[&str]) -> Option<String> {
     let shown = text(error, ContextKind::InvalidArg)?;
@@ -129,7 +142,10 @@ fn wrong_typed(error: &clap::Error, program: &Command, path: &[&str]) -> Option<
                 .filter(|known| !known.get_name().is_empty())
                 .map(|known| known.get_name().to_owned())
                 .collect();
-            format!("there are {}", known.join(", "))
+            match known.is_empty() {
+                true => "it cannot be empty".to_owned(),
+                false => format!("there are {}", known.join(", ")),
+            }
         }
     };
     let flag = named(arg)?;
@@ -373,6 +389,15 @@ mod tests {
     #[test]
     fn values_that_are_none_are_told_as_docker_does() {
         for (line, first) in [
+            ("rbuild build -t", "flag needs an argument: 't' in -t"),
+            ("rbuild build . -qt", "flag needs an argument: 't' in -qt"),
+            ("rbuild build --tag", "flag needs an argument: --tag"),
+            (
+                "rbuild build --network",
+                "flag needs an argument: --network",
+            ),
+            ("rbuild run --name", "flag needs an argument: --name"),
+            ("rbuild build --sbom", "flag needs an argument: --sbom"),
             (
                 "rbuild build -c a .",
                 r#"invalid argument "a" for "-c, --cpu-shares" flag: strconv.ParseInt: parsing "a": invalid syntax"#,
