@@ -190,6 +190,8 @@ async fn of_kind(app: &App, args: InspectArgs, kind: Option<Kind>) -> Outcome {
         }
     }
     match &template {
+        // An empty list is a list as well.
+        _ if found.is_empty() && args.format.as_deref() == Some("json") => app.printer.line("[]"),
         Some(template) => {
             for image in &found {
                 app.printer.line(template.render(image, &TYPES)?);
