@@ -26,6 +26,10 @@ const SAME: &[&str] = &[
     "logs --until=-1h habit-d",
     "logs --since=-1h habit-d",
     "rm habit-d",
+    "create --name habit-e --net none --health-cmd x --health-interval 1m30s --health-timeout 300ms busybox true",
+    "inspect -f '{{.Config.Healthcheck.Interval}} {{.Config.Healthcheck.Timeout}} {{json .Config.Healthcheck.Interval}}' habit-e",
+    "kill habit-e nowhere",
+    "rm habit-e",
     "info -f '{{.Swarm.LocalNodeState}} {{.MemoryLimit}} {{.SwapLimit}} {{.CPUShares}} {{.CPUSet}} {{.PidsLimit}} {{.OomKillDisable}} {{.IPv4Forwarding}} {{.Isolation}} {{.Labels}} {{.IndexServerAddress}} {{.Plugins.Volume}}'",
 ];
 
@@ -110,9 +114,20 @@ fn a_container_knows_its_name_by_parts_and_shows_its_files() {
     eventually("it is seen from outside", || {
         fs::read_to_string(&made).is_ok_and(|text| text == "here\n")
     });
-    let caps = ["--cap-add", "sys_time", "--cap-add", "CAP_NET_RAW", "--cap-drop", "all"];
+    let caps = [
+        "--cap-add",
+        "sys_time",
+        "--cap-add",
+        "CAP_NET_RAW",
+        "--cap-drop",
+        "all",
+    ];
     let create = ["create", "--net", "none", "--name", "caps"];
-    store.rbuild(create).args(caps).args(["busybox", "true"]).ok();
+    store
+        .rbuild(create)
+        .args(caps)
+        .args(["busybox", "true"])
+        .ok();
     let host = inspect(&store, "caps")["HostConfig"].clone();
     assert_eq!(host["CapAdd"], json!(["CAP_NET_RAW", "CAP_SYS_TIME"]));
     assert_eq!(host["CapDrop"], json!(["ALL"]));

@@ -277,6 +277,8 @@ impl<'r> Scope<'r> {
             Shape::Map
         } else if self.types.lists.contains(&name) {
             Shape::List
+        } else if self.types.durations.contains(&name) {
+            Shape::Duration
         } else {
             Shape::Any
         }

@@ -100,6 +100,7 @@ const TYPES: Types = Types {
         "Shell",
         "Test",
     ],
+    durations: &["Interval", "Timeout", "StartPeriod", "StartInterval"],
     texts: &["StopSignal", "Variant", "OsVersion"],
     pointers: &[
         "Health",
