@@ -190,7 +190,10 @@ impl Delivery<'_> {
             let id = self.store(built, look, &names).await?;
             let told = Told::of(&self.images.store, &id).await;
             for name in &names {
-                told.tell(&self.images.store, Some(&name.familiar()), "tag");
+                // As docker tells it of builds: `latest` goes without saying.
+                let familiar = name.familiar();
+                let said = familiar.strip_suffix(":latest").unwrap_or(&familiar);
+                told.tell(&self.images.store, Some(said), "tag");
             }
             told.tell(&self.images.store, None, "create");
             self.note(&format!("writing image {id}"));
