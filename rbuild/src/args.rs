@@ -417,6 +417,34 @@ mod tests {
         assert!(args.all && args.size);
     }
 
+    /// docker 28 builds with each of these as without.
+    #[test]
+    fn flags_with_empty_values_are_none() {
+        let names = "file network target output progress iidfile metadata-file secret ssh \
+                     cache-from cache-to build-context builder memory memory-swap allow annotation \
+                     cgroup-parent no-cache-filter security-opt isolation cpuset-cpus cpuset-mems \
+                     provenance sbom add-host call";
+        let build = |line: &[&str]| {
+            let raw = line.iter().map(OsString::from).collect();
+            let cli = parse(command(), raw).unwrap_or_else(|error| panic!("{line:?}: {error}"));
+            let Command::Build(args) = cli.command else {
+                panic!("it is a build")
+            };
+            let mut args = args.typed().without_empty();
+            args.habits = crate::commands::build::flags::HabitArgs::default();
+            format!("{args:?}").replace("progress: Some(Auto)", "progress: None")
+        };
+        let without = build(&["rbuild", "build", "."]);
+        for name in names.split_whitespace() {
+            let flag = format!("--{name}");
+            assert_eq!(
+                build(&["rbuild", "build", &flag, "", "."]),
+                without,
+                "{flag}"
+            );
+        }
+    }
+
     #[test]
     fn switches_take_values_and_dockers_habits_are_accepted() {
         let build = |line: &str| {
@@ -436,13 +464,14 @@ mod tests {
         // BuildKit heeds none of these.
         build("rbuild build --rm=false --isolation=default --builder=default .");
         build("rbuild build --provenance=false --sbom=false --disable-content-trust=false .");
+        build("rbuild build --provenance false --sbom 0 .");
         build("rbuild build --memory-swappiness=0 --load=false --attest=type=sbom,disabled=true .");
         for refused in [
             "--provenance=mode=max",
             "--attest=type=sbom",
             "--pull=never",
             "--rm=maybe",
-            "--sbom",
+            "--sbom true",
             "--isolation=hyperv",
         ] {
             let line = format!("rbuild build {refused} .");

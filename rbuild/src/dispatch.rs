@@ -74,6 +74,10 @@ fn understood(mut raw: Vec<OsString>) -> Result<(Cli, Vec<String>), ExitCode> {
     // A link that leads nowhere is a path too: the build says what is wrong with it.
     let exists = |path: &Path| path.symlink_metadata().is_ok();
     let names = args::command_names(&program);
+    let own = usage::take_own(&mut raw, &names).map_err(|told| wrong(&told, 125))?;
+    if let Some(dir) = own.config {
+        return Err(wrong(&again(&raw, &dir), 1));
+    }
     match usage::first_word(&raw, &names, &exists) {
         First::Command => {}
         First::Build(at) => raw.insert(at, "build".into()),
@@ -95,6 +99,25 @@ fn understood(mut raw: Vec<OsString>) -> Result<(Cli, Vec<String>), ExitCode> {
         Answer::Wrong(text, code) => wrong(&text, code),
     })?;
     Ok((cli, names))
+}
+
+/// Starts this program again, with the folder of credentials that `--config` names; returns only
+/// when that fails, why.
+fn again(raw: &[OsString], config: &std::ffi::OsStr) -> String {
+    use std::os::unix::process::CommandExt as _;
+    let program = match std::env::current_exe() {
+        Ok(path) => path,
+        Err(error) => return format!("cannot find this program: {error}"),
+    };
+    let mut command = std::process::Command::new(&program);
+    if let Some(name) = raw.first() {
+        command.arg0(name);
+    }
+    let error = command
+        .args(raw.iter().skip(1))
+        .env("DOCKER_CONFIG", config)
+        .exec();
+    format!("cannot start {} again: {error}", program.display())
 }
 
 async fn run(cli: Cli, names: Vec<String>, printer: Printer) -> Outcome {

@@ -101,8 +101,19 @@ pub fn until(text: &str) -> Result<i64, String> {
     {
         return Ok(zoned.timestamp().as_second());
     }
-    match duration(text) {
-        Ok(age) => Ok(now().saturating_sub(i64::try_from(age).unwrap_or(i64::MAX))),
+    // What is before now by less than nothing is yet to come.
+    let (length, to_come) = match text.strip_prefix('-') {
+        Some(rest) => (rest, true),
+        None => (text, false),
+    };
+    match duration(length) {
+        Ok(age) => {
+            let age = i64::try_from(age).unwrap_or(i64::MAX);
+            Ok(match to_come {
+                true => now().saturating_add(age),
+                false => now().saturating_sub(age),
+            })
+        }
         Err(_) => Err(format!(
             "failed to parse value as time or duration: {text:?}; write a length of time as in \
              24h, or a date as in 2026-01-31 or 2026-01-31T12:00:00Z"
@@ -143,6 +154,7 @@ mod tests {
         assert_eq!(until("1970-01-01T00:01:00Z"), Ok(60));
         assert!(until("2026-01-31").is_ok());
         assert!(until("24h").unwrap() < now());
+        assert!(until("-1h").unwrap() > now());
         assert!(until("soon").is_err());
     }
 }

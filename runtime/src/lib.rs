@@ -71,7 +71,7 @@ pub mod view;
 mod window;
 pub mod writeback;
 
-pub use cgroup::{Group, Sizes, Supported, supported};
+pub use cgroup::{Group, Sizes, Supported, supported, sweep_groups};
 pub use container::{Container, ExitStatus, Killer, Running, Stdio};
 pub use cpus::check_sets;
 pub use enter::{Entered, enter};
@@ -86,6 +86,7 @@ pub use limits::{
 pub use memory::shared_memory;
 pub use mount::{BindOptions, Mount, MountFlags, MountKind, Propagation};
 pub use node::{Access, DeviceRule, Node};
+pub use prepare::hidden_paths;
 pub use processes::close_inherited;
 pub use seccomp::SeccompProfile;
 pub use share::{CgroupView, IpcSpace, PidSpace, Shared};

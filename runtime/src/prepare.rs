@@ -99,11 +99,11 @@ fn check(spec: &Spec) -> Result<()> {
     {
         return invalid(format!("environment entry {bad:?} is not NAME=value"));
     }
-    let strings = spec
-        .argv
-        .iter()
-        .chain(&spec.env)
-        .chain([&spec.cwd, &spec.hostname]);
+    let strings =
+        spec.argv
+            .iter()
+            .chain(&spec.env)
+            .chain([&spec.cwd, &spec.hostname, &spec.domain]);
     if let Some(bad) = strings.into_iter().find(|text| text.contains('\0')) {
         return invalid(format!("{bad:?} contains a NUL character"));
     }
@@ -118,11 +118,10 @@ fn check(spec: &Spec) -> Result<()> {
     {
         return invalid("a host or DNS entry contains a line break".to_owned());
     }
-    if spec.hostname.len() > 64 {
-        return invalid(format!(
-            "host name {:?} is longer than 64 bytes",
-            spec.hostname
-        ));
+    for (what, name) in [("host", &spec.hostname), ("domain", &spec.domain)] {
+        if name.len() > 64 {
+            return invalid(format!("{what} name {name:?} is longer than 64 bytes"));
+        }
     }
     Ok(())
 }
@@ -209,6 +208,12 @@ fn resolve_all(spec: &Spec, points: &mut MountPoints<'_>) -> Result<(Vec<File>, 
         });
     }
     Ok((files, targets))
+}
+
+/// What a container that is shown little of /proc and /sys does not see, and what it cannot write
+/// to.
+pub fn hidden_paths() -> (Vec<String>, Vec<String>) {
+    plan::hidden(host_capabilities())
 }
 
 fn host_capabilities() -> &'static HostCapabilities {

@@ -32,6 +32,8 @@ pub struct Spec {
     pub(crate) user: String,
     /// Host name in the container.
     pub(crate) hostname: String,
+    /// The domain name of its UTS namespace; empty for none.
+    pub(crate) domain: String,
     /// The network the process sees.
     pub(crate) network: NetworkMode,
     /// Further mounts, made in this order after the standard ones.
@@ -91,6 +93,7 @@ impl Spec {
             cwd: "/".to_owned(),
             user: String::new(),
             hostname: "localhost".to_owned(),
+            domain: String::new(),
             network: NetworkMode::None,
             mounts: Vec::new(),
             limits: Limits::default(),
@@ -132,6 +135,12 @@ impl Spec {
     /// Sets the user, in Docker's USER syntax.
     pub fn user(mut self, user: impl Into<String>) -> Self {
         self.user = user.into();
+        self
+    }
+
+    /// Sets the domain name (setdomainname(2)).
+    pub fn domain(mut self, domain: impl Into<String>) -> Self {
+        self.domain = domain.into();
         self
     }
 

@@ -16,7 +16,7 @@ const SAME: &[&str] = &[
     "inspect -f '{{json .Config.Healthcheck}} {{json .State.Health}}' none",
     "create --name times --net none --health-cmd x --health-interval 1m --health-retries 2 busybox true",
     "inspect -f '{{json .Config.Healthcheck}} {{json .State.Health}}' times",
-    "ps -a -f health=none --format '{{.Names}} {{.Status}}'",
+    "ps -a -f health=none -f name=none -f name=times --format '{{.Names}} {{.Status}}'",
     "ps -a -f health=x",
     "run -d --name well --net none --health-cmd 'echo well' --health-interval 200ms busybox sleep 1000",
     "run -d --name calm --net none --health-cmd true busybox sleep 1000",
@@ -27,9 +27,9 @@ const SAME: &[&str] = &[
 
 /// What is the same once three checks have been done.
 const LATER: &[&str] = &[
-    "ps -f health=healthy --format {{.Names}}",
-    "ps -f health=unhealthy --format {{.Names}}",
-    "ps -f health=starting --format {{.Names}}",
+    "ps -f health=healthy -f name=well -f name=calm -f name=ill -f name=slow -f name=early --format {{.Names}}",
+    "ps -f health=unhealthy -f name=well -f name=calm -f name=ill -f name=slow -f name=early --format {{.Names}}",
+    "ps -f health=starting -f name=well -f name=calm -f name=ill -f name=slow -f name=early --format {{.Names}}",
     "inspect -f '{{.State.Health.Status}} {{.State.Health.FailingStreak}}' well",
     "inspect -f '{{.State.Health.Status}} {{.State.Health.FailingStreak}}' early",
     "inspect -f '{{with index .State.Health.Log 0}}{{.ExitCode}} {{.Output}}{{end}}' well",

@@ -80,6 +80,11 @@ fn a_terminal_is_resized_interrupted_left_and_taken_up_again() {
     tmux.keys(&["C-p", "C-q"]);
     tmux.shows("left 0");
     assert_eq!(inspect(&store, "box")["State"]["Status"], "running");
+    // What is there is drawn again for who comes back, before anything is typed.
+    tmux.line(&format!("clear; {rbuild} attach box; echo parted $?"));
+    tmux.shows("box>");
+    tmux.keys(&["C-p", "C-q"]);
+    tmux.shows("parted 1");
     tmux.line(&format!("{rbuild} attach box; echo ended $?"));
     tmux.line("exit 9");
     tmux.shows("ended 9");

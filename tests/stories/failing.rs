@@ -2,6 +2,23 @@
 
 use e2e::{Dir, Store, need};
 
+/// docker 28 tells of its warnings above the reason too: here one of them is why.
+#[test]
+fn what_may_be_why_is_told_above_the_reason() {
+    let store = need!(Store::busybox());
+    let context = Dir::dockerfile("FROM busybox\nRUN echo ran\nENV A=$NOT_SET\nRUN test \"$A\"\n");
+    for flags in [&[][..], &["--progress=plain"]] {
+        let build = store.rbuild(["build"]).args(flags).arg(context.path());
+        let done = build.fails(1);
+        let err = done.err();
+        let warned = err.find("Usage of undefined variable '$NOT_SET'").unwrap();
+        assert!(warned < err.find("ERROR[BuildFailed]").unwrap(), "{done}");
+        assert!(err.trim_end().ends_with("exit code: 1"), "{done}");
+    }
+    let quiet = store.rbuild(["build", "-q"]).arg(context.path()).fails(1);
+    assert!(!quiet.err().contains("undefined"), "{quiet}");
+}
+
 #[test]
 fn a_run_that_fails() {
     let store = need!(Store::busybox());

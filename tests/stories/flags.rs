@@ -7,6 +7,8 @@ use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use e2e::{Cmd, Dir, Store, need};
 use serde_json::Value;
 
@@ -320,7 +322,8 @@ fn limited(group: &Path, bytes: u64) -> bool {
 #[test]
 fn progress_for_programs() {
     let store = need!(Store::busybox());
-    let context = Dir::dockerfile("FROM busybox AS one\nRUN echo two\nRUN exit 3\n");
+    let text = "FROM busybox AS one\nMAINTAINER me\nRUN echo two\nRUN exit 3\n";
+    let context = Dir::dockerfile(text);
     let lines = |target: &[&str]| {
         let done = with(&store, &context, &["--progress=rawjson", "--network=none"])
             .args(target)
@@ -375,6 +378,28 @@ fn progress_for_programs() {
             }
         }
     }
+    // What docker 28 says of the file, also when the build fails later on, but for a vertex.
+    let base64 = |value: &Value| {
+        let bytes = STANDARD.decode(value.as_str().unwrap()).unwrap();
+        String::from_utf8(bytes).unwrap()
+    };
+    let warning = &all("warnings")[0];
+    assert_eq!(
+        base64(&warning["short"]),
+        "MaintainerDeprecated: Maintainer instruction is deprecated in favor of using label (line 2)"
+    );
+    assert_eq!(
+        base64(&warning["detail"][0]),
+        "The MAINTAINER instruction is deprecated, use a label instead to define an image author"
+    );
+    let url = "https://docs.docker.com/go/dockerfile/rule/maintainer-deprecated/";
+    assert_eq!(warning["url"], url);
+    assert_eq!(
+        warning["range"],
+        serde_json::json!([{"start": {"line": 2}, "end": {"line": 2}}])
+    );
+    assert_eq!(warning["sourceInfo"]["filename"], "Dockerfile");
+    assert_eq!(base64(&warning["sourceInfo"]["data"]), text);
     let vertexes = all("vertexes");
     let known: BTreeSet<&str> = vertexes
         .iter()

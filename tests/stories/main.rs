@@ -14,6 +14,7 @@ mod cache;
 mod container_attacks;
 mod container_copies;
 mod container_events;
+mod container_habits;
 mod container_health;
 mod container_ipv6;
 mod container_limits;

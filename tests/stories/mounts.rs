@@ -92,6 +92,10 @@ fn what_steps_see_is_what_buildkit_shows() {
             "/p/passwd\n",
         ),
         (
+            "--mount=type=cache,target=/p,from=kept,source=/d stat -c '%u:%g %a' /p /p/f",
+            "33:44 750\n5:6 640\n",
+        ),
+        (
             "--mount=type=tmpfs,target=/t <<EOF\nls -A /t; echo in\nEOF",
             "in\n",
         ),
@@ -125,6 +129,8 @@ fn what_steps_see_is_what_buildkit_shows() {
         };
         let context = context(&format!(
             "FROM busybox AS made\nRUN mkdir /made; echo made >/made/file\n\
+             FROM busybox AS kept\nRUN mkdir -m 750 /d; touch /d/f; chmod 640 /d/f\n\
+             RUN chown 33:44 /d; chown 5:6 /d/f\n\
              FROM busybox\nARG S=/made\nENV T=/t\n\
              RUN mkdir /made; ln -s /made /lnk; ln -s /nowhere/x /dang; ln -s ../../../../bin /esc\n\
              WORKDIR /w\nRUN {run}\n"

@@ -70,6 +70,25 @@ fn files_go_to_a_folder_a_tar_or_standard_output() {
     assert!(out.join("linux_amd64/b").is_file());
 }
 
+/// As buildx 0.29 has it: steps are cached, and there is no image, whatever `--tag` says.
+#[test]
+fn a_build_for_the_cache_alone_leaves_no_image() {
+    let store = need!(Store::busybox());
+    let context = Dir::dockerfile("FROM busybox\nRUN echo ran >/ran\n");
+    let build = |args: &[&str]| {
+        let build = store.rbuild(["build", "-t", "app:1"]).args(args);
+        build.arg(context.path()).ok()
+    };
+    let names = || store.rbuild(["images", "-a"]).ok().out();
+    let before = names();
+    let quiet = build(&["-o", "type=cacheonly", "-q"]);
+    assert_eq!(quiet.out(), "");
+    assert_eq!(names(), before);
+    let cached = build(&["--progress=plain"]);
+    assert!(cached.err().contains("CACHED"), "{cached}");
+    assert_eq!(store.tree("app:1").text("ran"), "ran\n");
+}
+
 #[test]
 fn archives_are_read_by_the_tools_that_they_are_for() {
     let store = need!(Store::new());

@@ -89,9 +89,7 @@ impl<'a> Loader<'a> {
     fn plain(&mut self, mut root: Node, place: Place<'_>) -> Result<Node, Mistake> {
         interpolate::interpolate(&mut root, "", place.environment, &mut self.missing)?;
         services::canonical(&mut root)?;
-        if !place.folder.is_empty() {
-            paths::rebase(&mut root, place.folder);
-        }
+        paths::rebase(&mut root, place.folder);
         Ok(root)
     }
 

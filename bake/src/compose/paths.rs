@@ -2,13 +2,16 @@
 
 use super::node::{Kind, Node};
 
-/// A path from a folder: what it is where the folder is seen from.
+/// A path from a folder: what it is where the folder is seen from. Absolute paths stay as they are
+/// written, as with buildx.
 pub fn within(folder: &str, path: &str) -> String {
-    let whole = match folder.is_empty() || path.starts_with('/') {
+    if path.starts_with('/') {
+        return path.to_owned();
+    }
+    golang::path::clean(&match folder.is_empty() {
         true => path.to_owned(),
         false => format!("{folder}/{path}"),
-    };
-    golang::path::clean(&whole)
+    })
 }
 
 /// Whether a context is none of this machine's folders.
@@ -21,6 +24,7 @@ fn is_elsewhere(context: &str) -> bool {
 pub fn rebase(root: &mut Node, folder: &str) {
     let moved = |node: &mut Node| {
         if let Kind::Text(path) = &mut node.kind
+            && !path.is_empty()
             && !is_elsewhere(path)
         {
             *path = within(folder, path);

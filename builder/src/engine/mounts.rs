@@ -13,7 +13,7 @@ use store::{CacheDir, CacheName, CacheOffer, CacheSharing, NewCacheDir};
 use tempfile::TempDir;
 use tokio::net::{UnixListener, UnixStream};
 
-use super::copy::{self, Destination};
+use super::copy::{self, Destination, OpenTree};
 use super::fetched::Fetched;
 use super::mounted::{Forwarded, Held, Mounts};
 use super::secrets::Agent;
@@ -287,24 +287,29 @@ impl Engine {
         stack: &Stack,
     ) -> Result<(), StepError> {
         let (parent, path) = (dir.parent().to_owned(), dir.path());
+        let mut begun = None;
         if let (Some(tree), Some(from)) = (tree, &cache.from) {
             let mut take = taking(from, &cache.source);
             take.dest = "/fs".to_owned();
-            self.with_tree(tree, move |open| {
-                let selected = copy::select(&take, open)?;
-                let open_dir =
-                    || Rootfs::open(&parent).map_err(|e| StepError::other("open a directory", e));
-                let dest = Destination {
-                    mount: &open_dir,
-                    below: None,
-                    upper: None,
-                };
-                copy::perform(&take, open, &selected, &Fetched::default(), &dest).map(drop)
-            })
-            .await?;
+            let source = cache.source.clone();
+            begun = self
+                .with_tree(tree, move |open| {
+                    let selected = copy::select(&take, open)?;
+                    let open_dir = || {
+                        Rootfs::open(&parent).map_err(|e| StepError::other("open a directory", e))
+                    };
+                    let dest = Destination {
+                        mount: &open_dir,
+                        below: None,
+                        upper: None,
+                    };
+                    copy::perform(&take, open, &selected, &Fetched::default(), &dest)?;
+                    Ok(look_of(open, &source))
+                })
+                .await?;
         }
         let owner = match (cache.uid, cache.gid, tree) {
-            (None, None, Some(_)) => None,
+            (None, None, Some(_)) => begun.map(|(owner, _)| owner),
             (None, None, None) => Some(self.runs_as(op, stack)?),
             (uid, gid, _) => Some(Owner {
                 uid: uid.unwrap_or(0),
@@ -312,7 +317,7 @@ impl Engine {
             }),
         };
         let mode = match (cache.mode, tree) {
-            (None, Some(_)) => None,
+            (None, Some(_)) => begun.map(|(_, mode)| mode),
             (mode, _) => Some(mode.unwrap_or(CACHE_MODE)),
         };
         blocking(move || {
@@ -456,6 +461,20 @@ impl Engine {
         }
         Ok(digests)
     }
+}
+
+/// Owner and mode of a directory that a cache begins with: copying its files does not tell them.
+fn look_of(open: &OpenTree<'_>, source: &str) -> Option<(Owner, u32)> {
+    let dir = open.rootfs.open_dir(Path::new(source)).ok()?;
+    let stat = rustix::fs::fstat(dir).ok()?;
+    let owner = match open.is_context {
+        true => Owner::default(),
+        false => Owner {
+            uid: stat.st_uid,
+            gid: stat.st_gid,
+        },
+    };
+    Some((owner, stat.st_mode & 0o7777))
 }
 
 fn set_up(path: &Path, owner: Option<Owner>, mode: Option<u32>) -> std::io::Result<()> {

@@ -92,6 +92,8 @@ impl Container {
             return Ok(());
         }
         self.group()?.remove();
+        // Others may have been killed with their stores.
+        let _ = runtime::sweep_groups();
         networks::sweep(self.state.places.iter().map(|place| place.bridge.as_str()));
         self.state = State {
             status: Status::Exited,

@@ -63,6 +63,9 @@ pub(super) fn discard(host: &mut HostConfig, supported: &Supported) -> Vec<Strin
             lacks("OomKillDisable", ". OomKillDisable discarded.");
         }
         host.oom_kill_disable = None;
+    } else {
+        // As docker shows it where it can be chosen.
+        host.oom_kill_disable.get_or_insert(false);
     }
     if host.blkio_weight != 0 && !supported.weight {
         lacks("Block I/O weight", &unmounted("Weight"));

@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use super::container::Container;
 use super::handle::Containers;
 use super::mounts::{self, Places};
+use super::security;
 use crate::error::{Error, Result};
 use crate::network::legacy;
 use crate::state;
@@ -42,6 +43,14 @@ impl Containers {
     /// Those of the store.
     pub async fn inspect(&self, container: &Container, sizes: bool) -> Result<Value> {
         let mut shown = container.document(self.store.root(), self.store.volumes_dir())?;
+        let data = &mut shown["GraphDriver"]["Data"];
+        let lowers = self.lowers(container).await?;
+        let lowers: Vec<String> = lowers.iter().map(|dir| dir.display().to_string()).collect();
+        data["LowerDir"] = json!(lowers.join(":"));
+        // It is mounted nowhere on this machine; while it runs it is found through its process.
+        if container.state.pid != 0 {
+            data["MergedDir"] = json!(format!("/proc/{}/root", container.state.pid));
+        }
         if sizes {
             let (own, below) = self.sizes(container).await?;
             if let Value::Object(fields) = &mut shown {
@@ -81,8 +90,20 @@ impl Container {
             host_shown["Links"] = shown.collect();
         }
         if let Value::Object(fields) = &mut host_shown {
-            fields.insert("MaskedPaths".to_owned(), Value::Null);
-            fields.insert("ReadonlyPaths".to_owned(), Value::Null);
+            let (masked, readonly) = match (host.privileged, security::shows_system_paths(host)) {
+                (true, _) => (Value::Null, Value::Null),
+                (false, true) => (json!([]), json!([])),
+                (false, false) => {
+                    let (masked, readonly) = runtime::hidden_paths();
+                    (json!(masked), json!(readonly))
+                }
+            };
+            fields.insert("MaskedPaths".to_owned(), masked);
+            fields.insert("ReadonlyPaths".to_owned(), readonly);
+            for (key, names) in [("CapAdd", &host.cap_add), ("CapDrop", &host.cap_drop)] {
+                let shown = names.as_ref().map(|names| security::shown(names));
+                fields.insert(key.to_owned(), json!(shown));
+            }
         }
         Ok(json!({
             "Id": self.id,

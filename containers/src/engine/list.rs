@@ -67,6 +67,25 @@ impl Containers {
             .await
     }
 
+    /// The last that were made, so many at most, the newest first: the others are not read.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub async fn list_newest(&self, most: usize) -> Result<Vec<Container>> {
+        let mut stored = self.store.containers().await?;
+        if most < stored.len() {
+            let wanted = stored.drain(..most).collect();
+            let read = |stored| Container::read(stored).map(Some);
+            let all = blocking(move || read_all(wanted, read)).await?;
+            let all = self.tidy(all).await?;
+            // Unless some of them were nothing but left over.
+            if all.len() == most {
+                return Ok(all);
+            }
+        }
+        self.list().await
+    }
+
     /// Those that run; of the others only what has to be put right is looked at.
     ///
     /// # Errors

@@ -67,6 +67,21 @@ pub(super) fn shows_system_paths(host: &HostConfig) -> bool {
     options.any(|option| option == "systempaths=unconfined")
 }
 
+/// Names of capabilities as docker shows them: with their prefix, and sorted.
+pub(super) fn shown(names: &[String]) -> Vec<String> {
+    let mut shown: Vec<String> = names
+        .iter()
+        .map(|name| name.to_uppercase())
+        .map(|name| match name == "ALL" || name.starts_with("CAP_") {
+            true => name,
+            false => format!("CAP_{name}"),
+        })
+        .collect();
+    shown.sort_unstable();
+    shown.dedup();
+    shown
+}
+
 /// Whether it may write to its own control groups.
 pub(super) fn writes_to_groups(host: &HostConfig) -> bool {
     let mut options = host.security_opt.iter().flatten();
@@ -148,6 +163,20 @@ mod tests {
         assert_eq!(names(&[], &[]).len(), 14);
         assert!(names(&["cap_sys_admin"], &[]).contains(&"SYS_ADMIN"));
         assert!(!names(&["all"], &["chown"]).contains(&"CHOWN"));
+    }
+
+    /// The values are docker 28's.
+    #[test]
+    fn capabilities_are_shown_with_their_prefix() {
+        let shown = |names: &[&str]| {
+            let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
+            shown(&names).join(" ")
+        };
+        assert_eq!(
+            shown(&["sys_admin", "CAP_NET_RAW"]),
+            "CAP_NET_RAW CAP_SYS_ADMIN"
+        );
+        assert_eq!(shown(&["all", "chown"]), "ALL CAP_CHOWN");
     }
 
     #[test]

@@ -112,6 +112,7 @@ impl Container {
             .env(self.env())
             .user(config.user.as_str())
             .hostname(self.hostname())
+            .domain(config.domainname.as_str())
             .make_cwd()
             .limits(limits::limits(host)?)
             .readonly(host.readonly_rootfs)

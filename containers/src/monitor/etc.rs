@@ -81,9 +81,14 @@ pub(super) fn relinked(
 
 /// What says that a container has an address.
 fn line(etc: &Etc, address: IpAddr) -> String {
-    match etc.domain.is_empty() {
-        true => format!("{address}\t{}\n", etc.hostname),
-        false => format!("{address}\t{0}.{1} {0}\n", etc.hostname, etc.domain),
+    // As docker: the whole name may have been said as the host's, or in two parts.
+    let whole = match etc.domain.is_empty() {
+        true => etc.hostname.clone(),
+        false => format!("{}.{}", etc.hostname, etc.domain),
+    };
+    match whole.split_once('.') {
+        Some((bare, _)) => format!("{address}\t{whole} {bare}\n"),
+        None => format!("{address}\t{whole}\n"),
     }
 }
 

@@ -4,6 +4,7 @@ use serde_json::Value;
 
 use super::mistake::TemplateError;
 use super::types::Types;
+use super::val::Val;
 use super::{eval, lex, parse};
 
 /// A template that was understood.
@@ -38,6 +39,14 @@ impl Template {
     /// # Errors
     /// [`TemplateError`] when the value lacks what is asked for.
     pub fn render(&self, data: &Value, types: &Types) -> Result<String, TemplateError> {
+        self.render_owned(data.clone(), types)
+    }
+
+    /// The same, of a value that nobody needs any more.
+    ///
+    /// # Errors
+    /// As [`render`](Self::render).
+    pub fn render_owned(&self, data: Value, types: &Types) -> Result<String, TemplateError> {
         self.run(data, types, false)
     }
 
@@ -47,11 +56,11 @@ impl Template {
     /// # Errors
     /// [`TemplateError`].
     pub fn render_header(&self, headers: &Value) -> Result<String, TemplateError> {
-        self.run(headers, &Types::default(), true)
+        self.run(headers.clone(), &Types::default(), true)
     }
 
-    fn run(&self, data: &Value, types: &Types, header: bool) -> Result<String, TemplateError> {
-        eval::Scope::run(&self.nodes, data, types, header)
+    fn run(&self, data: Value, types: &Types, header: bool) -> Result<String, TemplateError> {
+        eval::Scope::run(&self.nodes, &Val::new(data), types, header)
             .map_err(|mistake| mistake.in_source(&self.source))
     }
 }

@@ -11,7 +11,7 @@ use super::val::{Shape, Val};
 
 /// What is known while a template runs.
 pub struct Scope<'r> {
-    root: Val,
+    root: &'r Val,
     types: &'r Types,
     header: bool,
     variables: Vec<(String, Val)>,
@@ -30,19 +30,18 @@ impl<'r> Scope<'r> {
     /// Runs a template.
     pub fn run(
         nodes: &[Node],
-        data: &Value,
+        root: &'r Val,
         types: &'r Types,
         header: bool,
     ) -> Result<String, Mistake> {
-        let root = Val::new(data.clone());
         let mut scope = Self {
-            root: root.clone(),
+            root,
             types,
             header,
             variables: Vec::new(),
             out: String::new(),
         };
-        scope.list(nodes, &root)?;
+        scope.list(nodes, root)?;
         Ok(scope.out)
     }
 
@@ -173,7 +172,7 @@ impl<'r> Scope<'r> {
             header: self.header,
         };
         let value = funcs::call(call)?;
-        self.fields(value, &first.fields)
+        self.fields(&value, &first.fields)
     }
 
     /// `.Label "KEY"`, which docker has as a method: what `.Label` has under that key, or nothing.
@@ -201,12 +200,17 @@ impl<'r> Scope<'r> {
 
     fn operand(&mut self, operand: &Operand, dot: &Val) -> Result<Val, Mistake> {
         let base = match &operand.base {
-            Base::Dot => dot.clone(),
-            Base::Variable(name) if name.is_empty() => self.root.clone(),
+            // Only what is wanted of these is copied: they may be large, and asked for often.
+            Base::Dot => return self.fields(dot, &operand.fields),
+            Base::Variable(name) if name.is_empty() => {
+                return self.fields(self.root, &operand.fields);
+            }
             Base::Variable(name) => {
                 let mut known = self.variables.iter().rev();
-                let found = known.find(|(known, _)| known == name);
-                found.map_or_else(|| Val::new(Value::Null), |(_, value)| value.clone())
+                match known.find(|(known, _)| known == name) {
+                    Some((_, value)) => return self.fields(value, &operand.fields),
+                    None => Val::new(Value::Null),
+                }
             }
             Base::Constant(value) => Val::new(value.clone()),
             Base::Group(pipeline) => self.pipeline(pipeline, dot)?,
@@ -217,19 +221,21 @@ impl<'r> Scope<'r> {
                 header: self.header,
             })?,
         };
-        self.fields(base, &operand.fields)
+        self.fields(&base, &operand.fields)
     }
 
-    fn fields(&self, mut value: Val, fields: &[(String, usize)]) -> Result<Val, Mistake> {
+    fn fields(&self, value: &Val, fields: &[(String, usize)]) -> Result<Val, Mistake> {
+        let mut json = value.json.as_ref();
+        let mut shape = value.shape;
         for (name, at) in fields {
-            let found = match value.value() {
-                Value::Object(map) => map.get(name).cloned(),
-                Value::Null if value.shape == Shape::Map => None,
-                Value::Null => {
+            let found = match json {
+                Some(Value::Object(map)) => map.get(name),
+                None | Some(Value::Null) if shape == Shape::Map => None,
+                None | Some(Value::Null) => {
                     let message = format!("nil pointer evaluating field .{name}");
                     return Err(Mistake::new(message, *at));
                 }
-                other => {
+                Some(other) => {
                     let kind = show::kind(other);
                     let message = format!("can't evaluate field {name} in type {kind}");
                     return Err(Mistake::new(message, *at));
@@ -237,27 +243,30 @@ impl<'r> Scope<'r> {
             };
             // What JSON leaves out is there all the same, unless any key may be missing.
             let found = match found {
-                None if value.shape != Shape::Map => self.left_out(name),
+                None if shape != Shape::Map => self.left_out(name),
                 found => found,
             };
-            if found.is_none() && value.shape != Shape::Map && !self.header {
+            if found.is_none() && shape != Shape::Map && !self.header {
                 let message = format!("can't evaluate field {name}: there is no such field");
                 return Err(Mistake::new(message, *at));
             }
-            value = Val {
-                json: found,
-                shape: self.shape(name),
-            };
+            json = found;
+            shape = self.shape(name);
         }
-        Ok(value)
+        Ok(Val {
+            json: json.cloned(),
+            shape,
+        })
     }
 
-    fn left_out(&self, name: &str) -> Option<Value> {
+    fn left_out(&self, name: &str) -> Option<&'static Value> {
+        static EMPTY: Value = Value::String(String::new());
+        static NULL: Value = Value::Null;
         let nil = [self.types.maps, self.types.lists, self.types.pointers];
         if self.types.texts.contains(&name) {
-            Some(Value::from(""))
+            Some(&EMPTY)
         } else if nil.iter().any(|names| names.contains(&name)) {
-            Some(Value::Null)
+            Some(&NULL)
         } else {
             None
         }
@@ -268,6 +277,8 @@ impl<'r> Scope<'r> {
             Shape::Map
         } else if self.types.lists.contains(&name) {
             Shape::List
+        } else if self.types.durations.contains(&name) {
+            Shape::Duration
         } else {
             Shape::Any
         }

@@ -3,6 +3,7 @@
 use serde_json::Value;
 
 use super::val::{Shape, Val};
+use crate::duration::write_duration;
 
 /// A value as `{{.}}` prints it.
 pub fn plain(value: &Val) -> String {
@@ -10,7 +11,16 @@ pub fn plain(value: &Val) -> String {
         (None, _) => "<no value>".to_owned(),
         (Some(Value::Null), Shape::Map) => "map[]".to_owned(),
         (Some(Value::Null), Shape::List) => "[]".to_owned(),
+        (Some(Value::Number(length)), Shape::Duration) => duration(length),
         (Some(json), shape) => text(json, shape == Shape::Map),
+    }
+}
+
+/// A length of time as Go prints one.
+fn duration(nanoseconds: &serde_json::Number) -> String {
+    match nanoseconds.as_u64() {
+        Some(length) => write_duration(std::time::Duration::from_nanos(length)),
+        None => nanoseconds.to_string(),
     }
 }
 

@@ -5,6 +5,7 @@ use super::*;
 const TYPES: Types = Types {
     maps: &["Labels", "Volumes"],
     lists: &["Cmd", "Env", "Shell"],
+    durations: &["Interval"],
     texts: &["Signal"],
     pointers: &["Check"],
 };
@@ -24,6 +25,7 @@ fn data() -> Value {
         },
         "Empty": "",
         "Yes": true,
+        "Interval": 1_500_000_000,
     })
 }
 
@@ -37,6 +39,7 @@ fn renders_as_go_does() {
         ("plain", "plain"),
         ("{{.Id}}", "sha256:abc"),
         ("{{ .Size }}/{{.Ratio}}/{{.Yes}}", "1234/0.5/true"),
+        ("{{.Interval}} {{json .Interval}}", "1.5s 1500000000"),
         ("{{.Tags}}", "[app:v1 app:v2]"),
         ("{{.Config.Labels}}", "map[a:1 b:2 x.y/z:dotted]"),
         ("{{.Config.Cmd}}", "[sh -c echo \"hi\"]"),

@@ -7,6 +7,8 @@ pub struct Types {
     pub maps: &'static [&'static str],
     /// Fields that hold lists: `null` is an empty one.
     pub lists: &'static [&'static str],
+    /// Fields that hold lengths of time, in nanoseconds.
+    pub durations: &'static [&'static str],
     /// Fields that JSON leaves out when they are the empty text.
     pub texts: &'static [&'static str],
     /// Fields that JSON leaves out when they are nil.

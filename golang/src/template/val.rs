@@ -12,6 +12,8 @@ pub enum Shape {
     Map,
     /// A list, also when it is `null`.
     List,
+    /// A length of time, which is a number of nanoseconds.
+    Duration,
 }
 
 /// A value, with what Go would know of it by type.

@@ -194,7 +194,12 @@ pub fn cache_to(text: &str) -> Result<CacheTo, String> {
         }
     };
     // Entries are always OCI image manifests, and a cache that cannot be written is a warning.
-    for key in ["ignore-error", "oci-mediatypes", "image-manifest"] {
+    for key in [
+        "ignore-error",
+        "oci-mediatypes",
+        "image-manifest",
+        "force-compression",
+    ] {
         if let Some(value) = fields.take(key) {
             boolean(key, &value)?;
         }

@@ -6,8 +6,9 @@ use std::collections::HashMap;
 
 use clap::Args;
 use containers::engine::Containers;
+use golang::template::{Template, Types};
 use oci::ChainId;
-use serde_json::Value;
+use serde_json::{Value, json};
 use store::{Content, Store, Usage};
 
 use super::history::layer_sizes;
@@ -26,8 +27,8 @@ Examples:
   rbuild df --format '{{.Type}}: {{.Reclaimable}}'")]
 pub struct DfArgs {
     /// `table TEMPLATE`, `json`, or a Go template with the fields .Type .TotalCount .Active .Size
-    /// .Reclaimable
-    #[arg(long, value_name = "FORMAT", conflicts_with = "verbose")]
+    /// .Reclaimable; with -v one with the lists .Images .Containers .Volumes .BuildCache
+    #[arg(long, value_name = "FORMAT")]
     pub format: Option<String>,
 
     /// Every image, container, volume and record of the build cache
@@ -70,7 +71,7 @@ const HEADERS: [(&str, &str); 5] = [
 /// Runs the command.
 pub async fn run(app: &App, args: DfArgs) -> Outcome {
     if args.verbose {
-        return verbose(app).await;
+        return verbose(app, args.format.as_deref()).await;
     }
     let format = Format::parse(args.format.as_deref(), DEFAULT)?;
     let store = app.store_to_read().await?;
@@ -89,7 +90,7 @@ pub async fn run(app: &App, args: DfArgs) -> Outcome {
     Ok(())
 }
 
-async fn verbose(app: &App) -> Outcome {
+async fn verbose(app: &App, format: Option<&str>) -> Outcome {
     let store = app.store_to_read().await?;
     let now = when::now();
     let images = store.contents(false).await?;
@@ -135,7 +136,23 @@ async fn verbose(app: &App) -> Outcome {
             ("UsageCount", record.uses.to_string()),
         ]));
     }
-    let used = used::tables(&Containers::new(store)).await?;
+    let used = used::lists(&Containers::new(store)).await?;
+    if let Some(format) = format {
+        let template = Template::parse(if format == "json" {
+            "{{json .}}"
+        } else {
+            format
+        })?;
+        let all = json!({
+            "Images": rows,
+            "Containers": used.containers,
+            "Volumes": used.volumes,
+            "BuildCache": records,
+        });
+        app.printer.line(template.render(&all, &Types::default())?);
+        return Ok(());
+    }
+    let used = used.tables()?;
     let images = Format::parse(None, IMAGES)?.render(&rows, &IMAGE_HEADERS)?;
     let records = Format::parse(None, RECORDS)?.render(&records, &RECORD_HEADERS)?;
     app.printer.write_out(

@@ -21,8 +21,9 @@ pub struct InfoArgs {
     /// `json`, or a Go template with the fields that docker's info has too: .ServerVersion
     /// .Containers .ContainersRunning .ContainersPaused .ContainersStopped .LoggingDriver
     /// .Images .Driver .DockerRootDir .CgroupVersion .CgroupDriver .KernelVersion
-    /// .OperatingSystem .OSType .Architecture .NCPU .MemTotal .Name .RegistryConfig; and .Layers
-    /// .CacheRecords .Blobs .StoreSize
+    /// .OperatingSystem .OSType .Architecture .NCPU .MemTotal .Name .RegistryConfig .Swarm
+    /// .SecurityOptions .Plugins .DefaultRuntime .Runtimes .Warnings and the limits that there
+    /// are, such as .MemoryLimit; and .Layers .CacheRecords .Blobs .StoreSize
     #[arg(short, long, value_name = "FORMAT")]
     pub format: Option<String>,
 }
@@ -92,7 +93,7 @@ async fn document(app: &App) -> Result<Value, Failure> {
     let system = rustix::system::uname();
     let text = |text: &std::ffi::CStr| text.to_string_lossy().into_owned();
     let memory = rustix::system::sysinfo();
-    Ok(json!({
+    let mut facts = json!({
         "ServerVersion": env!("CARGO_PKG_VERSION"),
         "DockerRootDir": store.root(),
         "Driver": "overlay2",
@@ -119,7 +120,59 @@ async fn document(app: &App) -> Result<Value, Failure> {
             "Mirrors": mirrors,
             "InsecureRegistries": registries.insecure(),
         },
-    }))
+    });
+    if let (Value::Object(facts), Value::Object(more)) = (&mut facts, usual()) {
+        facts.extend(more);
+    }
+    Ok(facts)
+}
+
+/// What docker's users ask for to know what can be done here.
+fn usual() -> Value {
+    let version = env!("CARGO_PKG_VERSION");
+    let env = |name: &str| std::env::var(name).unwrap_or_default();
+    let supported = runtime::supported().unwrap_or_default();
+    let forwards = std::fs::read_to_string("/proc/sys/net/ipv4/ip_forward");
+    json!({
+        "SystemTime": jiff::Timestamp::now().to_string(),
+        "Swarm": {"NodeID": "", "LocalNodeState": "inactive", "ControlAvailable": false},
+        "DefaultRuntime": "rbuild",
+        "Runtimes": {"rbuild": {"path": std::env::current_exe().unwrap_or_default()}},
+        "InitBinary": "container-init",
+        "SecurityOptions": ["name=seccomp,profile=builtin", "name=cgroupns"],
+        "Plugins": {
+            "Volume": ["local"],
+            "Network": ["bridge", "host", "null"],
+            "Authorization": null,
+            "Log": ["json-file", "local", "none"],
+        },
+        "MemoryLimit": true,
+        "SwapLimit": supported.swap,
+        "CpuCfsPeriod": true,
+        "CpuCfsQuota": true,
+        "CPUShares": true,
+        "CPUSet": true,
+        "PidsLimit": true,
+        "OomKillDisable": supported.oom_kill_disable,
+        "IPv4Forwarding": forwards.is_ok_and(|text| text.trim() == "1"),
+        "LiveRestoreEnabled": true,
+        "ExperimentalBuild": false,
+        "Debug": false,
+        "Isolation": "",
+        "Labels": [],
+        "Warnings": null,
+        "IndexServerAddress": "https://index.docker.io/v1/",
+        "HttpProxy": env("HTTP_PROXY"),
+        "HttpsProxy": env("HTTPS_PROXY"),
+        "NoProxy": env("NO_PROXY"),
+        "ClientInfo": {
+            "Version": version,
+            "Context": "default",
+            "Debug": false,
+            "Plugins": [],
+            "Warnings": null,
+        },
+    })
 }
 
 /// A mirror as docker lists it.

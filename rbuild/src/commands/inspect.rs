@@ -100,6 +100,7 @@ const TYPES: Types = Types {
         "Shell",
         "Test",
     ],
+    durations: &["Interval", "Timeout", "StartPeriod", "StartInterval"],
     texts: &["StopSignal", "Variant", "OsVersion"],
     pointers: &[
         "Health",
@@ -190,6 +191,8 @@ async fn of_kind(app: &App, args: InspectArgs, kind: Option<Kind>) -> Outcome {
         }
     }
     match &template {
+        // An empty list is a list as well.
+        _ if found.is_empty() && args.format.as_deref() == Some("json") => app.printer.line("[]"),
         Some(template) => {
             for image in &found {
                 app.printer.line(template.render(image, &TYPES)?);

@@ -46,7 +46,7 @@ pub fn text(parsed: &Parsed, name: &str, report: &Report) -> String {
         if let Some(url) = &diagnostic.url {
             out.push_str(&format!(" - {url}"));
         }
-        out.push_str(&format!("\n{}\n\n", diagnostic.message));
+        out.push_str(&format!("\n{}\n", diagnostic.message));
         let (first, last) = lines(parsed, &index, diagnostic);
         out.push_str(&excerpt(&parsed.source, name, first, last));
     }
@@ -59,7 +59,9 @@ fn excerpt(source: &str, name: &str, first: usize, last: usize) -> String {
     let around = if first == last { 2 } else { 1 };
     let from = first.saturating_sub(around).max(1);
     let mut out = format!("{name}:{first}\n{RULE}\n");
-    let shown = source.lines().enumerate().skip(from - 1);
+    // What is behind the last newline is a line too, as BuildKit counts.
+    let lines = source.split('\n').map(|line| line.trim_end_matches('\r'));
+    let shown = lines.enumerate().skip(from - 1);
     for (n, line) in shown.map(|(n, line)| (n + 1, line)) {
         if n > last + around {
             break;
@@ -69,8 +71,7 @@ fn excerpt(source: &str, name: &str, first: usize, last: usize) -> String {
         } else {
             "   "
         };
-        out.push_str(format!("{n:4} | {mark} {line}").trim_end());
-        out.push('\n');
+        out.push_str(&format!("{n:4} | {mark} {line}\n"));
     }
     out.push_str(RULE);
     out.push('\n');
@@ -122,20 +123,44 @@ pub fn document(parsed: &Parsed, name: &str, report: &Report, errors: &[Diagnost
     document
 }
 
-/// Lines of the one source, as BuildKit writes them: a range for each.
+/// Lines of the one source, as BuildKit writes them: a range for each. Numbers that are 0, as its
+/// index and the columns, are left out there.
 pub fn location(first: usize, last: usize) -> Value {
-    let at = |line: usize| json!({"line": line, "character": 0});
+    let at = |line: usize| json!({"line": line});
     let ranges: Vec<Value> = (first..=last)
         .map(|line| json!({"start": at(line), "end": at(line)}))
         .collect();
-    json!({"sourceIndex": 0, "ranges": ranges})
+    json!({"ranges": ranges})
+}
+
+/// What deserves attention, as a line of `--progress rawjson`: BuildKit's `SolveStatus` with its
+/// `VertexWarning`s. The step that reads the Dockerfile, which they belong to there, is none here.
+pub fn status(parsed: &Parsed, name: &str, found: &[&Diagnostic]) -> Value {
+    let index = LineIndex::new(&parsed.source);
+    let warnings = found.iter().map(|diagnostic| {
+        let (first, last) = lines(parsed, &index, diagnostic);
+        let mut warning = json!({"level": 1});
+        let mut short = format!("{} (line {first})", diagnostic.message);
+        if let Code::Rule(rule) = diagnostic.code {
+            short = format!("{}: {short}", rule.name());
+            warning["detail"] = json!([STANDARD.encode(rule.description())]);
+        }
+        warning["short"] = json!(STANDARD.encode(short));
+        if let Some(url) = &diagnostic.url {
+            warning["url"] = json!(url);
+        }
+        warning["sourceInfo"] = source(parsed, name);
+        warning["range"] = location(first, last)["ranges"].take();
+        warning
+    });
+    json!({"warnings": warnings.collect::<Vec<_>>()})
 }
 
 fn source(parsed: &Parsed, name: &str) -> Value {
     json!({
         "filename": name,
-        "language": "Dockerfile",
         "data": STANDARD.encode(&parsed.source),
+        "language": "Dockerfile",
     })
 }
 
@@ -189,34 +214,37 @@ mod tests {
         (parsed, report)
     }
 
+    /// The lines are those of docker 28 for the same file.
     #[test]
     fn violations_are_shown_as_docker_shows_them() {
         let (parsed, found) = report("FROM alpine\n\nMAINTAINER me\nRUN true\nCMD echo hi\n");
-        insta::assert_snapshot!(text(&parsed, "Dockerfile", &found), @r"
-        Check complete, 2 warnings have been found!
-
-        WARNING: MaintainerDeprecated - https://docs.docker.com/go/dockerfile/rule/maintainer-deprecated/
-        Maintainer instruction is deprecated in favor of using label
-
-        Dockerfile:3
-        --------------------
-           1 |     FROM alpine
-           2 |
-           3 | >>> MAINTAINER me
-           4 |     RUN true
-           5 |     CMD echo hi
-        --------------------
-
-        WARNING: JSONArgsRecommended - https://docs.docker.com/go/dockerfile/rule/json-args-recommended/
-        JSON arguments recommended for CMD to prevent unintended behavior related to OS signals
-
-        Dockerfile:5
-        --------------------
-           3 |     MAINTAINER me
-           4 |     RUN true
-           5 | >>> CMD echo hi
-        --------------------
-        ");
+        let rules = "https://docs.docker.com/go/dockerfile/rule";
+        let lines = [
+            "Check complete, 2 warnings have been found!",
+            "",
+            &format!("WARNING: MaintainerDeprecated - {rules}/maintainer-deprecated/"),
+            "Maintainer instruction is deprecated in favor of using label",
+            "Dockerfile:3",
+            "--------------------",
+            "   1 |     FROM alpine",
+            "   2 |     ",
+            "   3 | >>> MAINTAINER me",
+            "   4 |     RUN true",
+            "   5 |     CMD echo hi",
+            "--------------------",
+            "",
+            &format!("WARNING: JSONArgsRecommended - {rules}/json-args-recommended/"),
+            "JSON arguments recommended for CMD to prevent unintended behavior related to OS signals",
+            "Dockerfile:5",
+            "--------------------",
+            "   3 |     MAINTAINER me",
+            "   4 |     RUN true",
+            "   5 | >>> CMD echo hi",
+            "   6 |     ",
+            "--------------------",
+            "",
+        ];
+        assert_eq!(text(&parsed, "Dockerfile", &found), lines.join("\n"));
         let document = document(&parsed, "Dockerfile", &found, &[]);
         assert_eq!(document["warnings"][0]["ruleName"], "MaintainerDeprecated");
         assert_eq!(

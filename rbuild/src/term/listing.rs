@@ -89,7 +89,7 @@ impl Format {
                 row.remove(LABEL);
             }
             let row = Value::Object(row);
-            out.push_str(&self.template.render(&row, &Types::default())?);
+            out.push_str(&self.template.render_owned(row, &Types::default())?);
             out.push('\n');
         }
         Ok(if self.table { align(&out) } else { out })

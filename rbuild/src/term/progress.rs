@@ -25,6 +25,7 @@ const LAST_LINES: usize = 10;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum Mode {
     /// Live on a terminal, plain otherwise.
+    #[value(alias = "")]
     Auto,
     /// Lines that only ever follow each other.
     Plain,

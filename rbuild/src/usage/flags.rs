@@ -176,14 +176,11 @@ const OTHERS: &[(&str, &str, &str)] = &[
 
 /// docker's own flags, before any command.
 const GLOBAL: &[(&str, &str)] = &[
-    ("--config", "DOCKER_CONFIG names the folder of credentials"),
+    ("--config", "it stands before a command"),
     ("--context", "there is no daemon to choose"),
-    (
-        "--debug",
-        "`rbuild build --progress=plain` shows all that a build does",
-    ),
+    ("--debug", "it stands before a command"),
     ("--host", "there is no daemon to reach"),
-    ("--log-level", "nothing is logged but what is shown"),
+    ("--log-level", "it stands before a command"),
     ("--tls", "there is no daemon to reach"),
     ("--tlscacert", "there is no daemon to reach"),
     ("--tlscert", "there is no daemon to reach"),
@@ -193,6 +190,12 @@ const GLOBAL: &[(&str, &str)] = &[
 
 /// Long names of docker's short flags, for those that are not here.
 const SHORT: &[(&str, &str)] = &[("-D", "--debug"), ("-H", "--host"), ("-l", "--log-level")];
+
+/// What to do in place of one of docker's own flags.
+pub(super) fn instead_of_own(flag: &str) -> Option<&'static str> {
+    let mut found = GLOBAL.iter().filter(|(name, _)| *name == flag);
+    found.next().map(|(_, text)| *text)
+}
 
 /// What a flag is told that the command `path` does not have; `typed` are all words.
 pub fn unknown(program: &Command, path: &[&str], flag: &str, typed: &[String]) -> String {
@@ -220,7 +223,7 @@ pub fn unknown(program: &Command, path: &[&str], flag: &str, typed: &[String]) -
         let among = among.split('=').next().unwrap_or(among);
         return format!(
             "unknown shorthand flag: '{letter}' in {among}\n\n{}",
-            see(path)
+            super::line::after(program, path)
         );
     }
     let mut command = program;
@@ -231,11 +234,12 @@ pub fn unknown(program: &Command, path: &[&str], flag: &str, typed: &[String]) -
     let own = flags.filter_map(clap::Arg::get_long);
     let global = program.get_arguments().filter(|arg| arg.is_global_set());
     let names = own.chain(global.filter_map(clap::Arg::get_long));
+    let after = super::line::after(program, path);
     let meant = match similar(name.trim_start_matches('-'), names) {
         Some(meant) => format!("; did you mean --{meant}?"),
         None => String::new(),
     };
-    format!("unknown flag: {name}{meant}\n\n{}", see(path))
+    format!("unknown flag: {name}{meant}\n\n{after}")
 }
 
 fn is_build(program: &Command, path: &[&str]) -> bool {
@@ -261,13 +265,12 @@ fn instead(program: &Command, path: &[&str], flag: &str) -> Option<&'static str>
         ([_, ..], "rm") => Some("rmi"),
         ([_, ..], name) => Some(name),
     };
-    let find = |table: &'static [(&str, &str)]| {
-        let mut found = table.iter().filter(|(name, _)| *name == flag);
-        found.next().map(|(_, text)| *text)
-    };
     match name {
-        None => find(GLOBAL),
-        Some("build") => find(BUILD),
+        None => instead_of_own(flag),
+        Some("build") => {
+            let mut found = BUILD.iter().filter(|(name, _)| *name == flag);
+            found.next().map(|(_, text)| *text)
+        }
         Some(command) => {
             let mut found = OTHERS
                 .iter()

@@ -4,10 +4,14 @@
 //! - [`commands`]: words that are no command here, and what to use for docker's
 //! - [`flags`]: docker's flags that are not here, and what to do instead
 //! - [`hints`]: what may have been meant, and where to read on
+//! - [`line`]: how a command is used, in one line
+//! - [`own`]: docker's own flags, before its commands
 
 mod commands;
 mod flags;
 mod hints;
+mod line;
+mod own;
 
 use std::error::Error as _;
 
@@ -18,6 +22,7 @@ use golang::quote::go_quote;
 use hints::see;
 
 pub use commands::{First, first_word, no_command};
+pub use own::take as take_own;
 
 /// What is told, and how the process ends.
 #[derive(Debug, PartialEq, Eq)]
@@ -46,7 +51,7 @@ pub fn answer(error: &clap::Error, program: &Command, typed: &[String]) -> Answe
             match flag.starts_with('-') && flag != "-" {
                 true => Answer::Wrong(flags::unknown(program, &path, &flag, typed), 125),
                 false => {
-                    let told = wrong_number(program, &path);
+                    let told = line::wrong_number(program, &path, false);
                     let told = told.unwrap_or_else(|| one_too_many(&path, &flag));
                     Answer::Wrong(told, 1)
                 }
@@ -54,6 +59,9 @@ pub fn answer(error: &clap::Error, program: &Command, typed: &[String]) -> Answe
         }
         ErrorKind::ValueValidation | ErrorKind::InvalidValue => {
             let path = path(program, typed);
+            if let Some(told) = lacking(error, program, &path, typed) {
+                return Answer::Wrong(told, 125);
+            }
             let told = wrong_typed(error, program, &path).unwrap_or_else(|| message(error));
             Answer::Wrong(told, 125)
         }
@@ -67,8 +75,9 @@ pub fn answer(error: &clap::Error, program: &Command, typed: &[String]) -> Answe
                     | ErrorKind::WrongNumberOfValues
             );
             let invalid = text(error, ContextKind::InvalidArg).unwrap_or_default();
+            let lacks = kind == ErrorKind::MissingRequiredArgument;
             let told = match is_number && !invalid.starts_with('-') {
-                true => wrong_number(program, &path(program, typed)),
+                true => line::wrong_number(program, &path(program, typed), lacks),
                 false => None,
             };
             let code = if is_number { 1 } else { 125 };
@@ -93,6 +102,26 @@ fn named(arg: &clap::Arg) -> Option<String> {
         Some(short) => format!("-{short}, --{long}"),
         None => format!("--{long}"),
     })
+}
+
+/// Docker's words for a flag at the end of the line that needs a value.
+fn lacking(
+    error: &clap::Error,
+    program: &Command,
+    path: &[&str],
+    typed: &[String],
+) -> Option<String> {
+    let last = typed.last().filter(|word| !word.contains('='))?;
+    let is_empty = text(error, ContextKind::InvalidValue)?.is_empty();
+    let shown = text(error, ContextKind::InvalidArg)?;
+    let long = shown.split([' ', '[', '=', '<']).next()?;
+    let told = match last.strip_prefix("--") {
+        Some(_) if last == long => last.clone(),
+        None if last.starts_with('-') => format!("'{}' in {last}", last.chars().last()?),
+        _ => return None,
+    };
+    let after = line::after(program, path);
+    is_empty.then(|| format!("flag needs an argument: {told}\n\n{after}"))
 }
 
 /// What is said of a value that clap has refused.
@@ -129,14 +158,17 @@ fn wrong_typed(error: &clap::Error, program: &Command, path: &[&str]) -> Option<
                 .filter(|known| !known.get_name().is_empty())
                 .map(|known| known.get_name().to_owned())
                 .collect();
-            format!("there are {}", known.join(", "))
+            match known.is_empty() {
+                true => "it cannot be empty".to_owned(),
+                false => format!("there are {}", known.join(", ")),
+            }
         }
     };
     let flag = named(arg)?;
     Some(format!(
         "{}\n\n{}",
         wrong_value(&flag, &value, &why),
-        see(path)
+        line::after(program, path)
     ))
 }
 
@@ -148,52 +180,6 @@ fn not_a_number(text: &str) -> String {
         false => "invalid syntax",
     };
     format!("strconv.ParseInt: parsing {}: {why}", go_quote(text))
-}
-
-/// How many arguments a command takes, in docker's words; nothing where that depends on flags.
-fn wrong_number(program: &Command, path: &[&str]) -> Option<String> {
-    let mut command = program;
-    for name in path {
-        command = command.find_subcommand(name)?;
-    }
-    let (mut least, mut most) = (0, 0_usize);
-    let mut usage = format!("Usage:  rbuild {} [OPTIONS]", path.join(" "));
-    for arg in command.get_positionals() {
-        let several = matches!(arg.get_action(), clap::ArgAction::Append);
-        let range = arg.get_num_args();
-        let from = range.map_or(1, |range| range.min_values()).max(1);
-        let to = match (range, several) {
-            (Some(range), _) => range.max_values(),
-            (None, true) => usize::MAX,
-            (None, false) => 1,
-        };
-        least += if arg.is_required_set() { from } else { 0 };
-        most = most.saturating_add(to);
-        let id = arg.get_id().as_str().to_uppercase();
-        let named = arg.get_value_names().and_then(<[_]>::first);
-        let name = named.map_or(id.as_str(), |name| name.as_str());
-        usage.push_str(&match (arg.is_required_set(), to > 1) {
-            (true, false) => format!(" {name}"),
-            (true, true) => format!(" {name} [{name}...]"),
-            (false, false) => format!(" [{name}]"),
-            (false, true) => format!(" [{name}...]"),
-        });
-    }
-    let plural = |number: usize| if number == 1 { "" } else { "s" };
-    let wanted = match (least, most) {
-        (0, 0) => "accepts no arguments".to_owned(),
-        (0, usize::MAX) => return None,
-        (least, usize::MAX) => format!("requires at least {least} argument{}", plural(least)),
-        (0, most) => format!("requires at most {most} argument{}", plural(most)),
-        (least, most) if least == most => format!("requires {least} argument{}", plural(least)),
-        (least, most) => format!(
-            "requires at least {least} and at most {most} argument{}",
-            plural(most)
-        ),
-    };
-    let name = path.join(" ");
-    let see = see(path);
-    Some(format!("'rbuild {name}' {wanted}\n\n{usage}\n\n{see}"))
 }
 
 fn one_too_many(path: &[&str], word: &str) -> String {
@@ -351,7 +337,41 @@ mod tests {
             ),
             (
                 "rbuild rename a",
-                "Usage:  rbuild rename [OPTIONS] CONTAINER NEW_NAME",
+                "Usage:  rbuild rename CONTAINER NEW_NAME",
+            ),
+            (
+                "rbuild start",
+                "Usage:  rbuild start [OPTIONS] CONTAINER [CONTAINER...]",
+            ),
+            (
+                "rbuild container run",
+                "Usage:  rbuild container run [OPTIONS] IMAGE [COMMAND] [ARG...]",
+            ),
+            (
+                "rbuild create",
+                "Usage:  rbuild create [OPTIONS] IMAGE [COMMAND] [ARG...]",
+            ),
+            (
+                "rbuild exec a",
+                "Usage:  rbuild exec [OPTIONS] CONTAINER COMMAND [ARG...]",
+            ),
+            ("rbuild top", "Usage:  rbuild top CONTAINER [ps OPTIONS]"),
+            (
+                "rbuild port",
+                "Usage:  rbuild port CONTAINER [PRIVATE_PORT[/PROTO]]",
+            ),
+            (
+                "rbuild wait",
+                "Usage:  rbuild wait CONTAINER [CONTAINER...]",
+            ),
+            ("rbuild ps --frob", "Usage:  rbuild ps [OPTIONS]"),
+            (
+                "rbuild stop -t x a",
+                "Usage:  rbuild stop [OPTIONS] CONTAINER [CONTAINER...]",
+            ),
+            (
+                "rbuild network create --ipv6=x n",
+                "Usage:  rbuild network create [OPTIONS] NETWORK",
             ),
         ] {
             assert_eq!(told(line).0.lines().nth(2), Some(usage), "{line}");
@@ -373,6 +393,17 @@ mod tests {
     #[test]
     fn values_that_are_none_are_told_as_docker_does() {
         for (line, first) in [
+            ("rbuild ps --filter", "flag needs an argument: --filter"),
+            ("rbuild ps -aqf", "flag needs an argument: 'f' in -aqf"),
+            ("rbuild build -t", "flag needs an argument: 't' in -t"),
+            ("rbuild build . -qt", "flag needs an argument: 't' in -qt"),
+            ("rbuild build --tag", "flag needs an argument: --tag"),
+            (
+                "rbuild build --network",
+                "flag needs an argument: --network",
+            ),
+            ("rbuild run --name", "flag needs an argument: --name"),
+            ("rbuild build --sbom", "flag needs an argument: --sbom"),
             (
                 "rbuild build -c a .",
                 r#"invalid argument "a" for "-c, --cpu-shares" flag: strconv.ParseInt: parsing "a": invalid syntax"#,

@@ -5,6 +5,7 @@
 
 mod devices;
 mod files;
+mod forgotten;
 mod group;
 mod host;
 mod shown;
@@ -21,6 +22,7 @@ use crate::error::{Error, Result};
 use crate::limits::{CgroupParent, Limits, Pids};
 use crate::node::{DeviceRule, Devices, Node};
 use files::write;
+pub use forgotten::sweep_groups;
 pub use group::{Group, Sizes};
 pub(crate) use host::start_time;
 use host::{Hierarchies, Place, Version};

@@ -8,6 +8,8 @@ use crate::error::Result;
 pub struct Supported {
     /// Memory that is taken last.
     pub memory_reservation: bool,
+    /// Memory and swap together.
+    pub swap: bool,
     /// How readily memory is moved to swap.
     pub memory_swappiness: bool,
     /// Not killing for want of memory.
@@ -37,6 +39,7 @@ pub fn supported() -> Result<Supported> {
     let io = is_two(BLKIO);
     Ok(Supported {
         memory_reservation: is_two("memory") || has("memory", "memory.soft_limit_in_bytes"),
+        swap: is_two("memory") || has("memory", "memory.memsw.limit_in_bytes"),
         memory_swappiness: has("memory", "memory.swappiness"),
         oom_kill_disable: has("memory", "memory.oom_control"),
         realtime: has("cpu", "cpu.rt_period_us"),

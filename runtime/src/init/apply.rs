@@ -125,6 +125,7 @@ impl State {
             } => self.terminal(sys, *slot, *size, *console)?,
             Op::MakeDirs { path } => sys.make_dirs(path)?,
             Op::SetHostname { name } => sys.set_hostname(name)?,
+            Op::SetDomain { name } => sys.set_domain(name)?,
             Op::Sysctl { path, value } => sys.write_setting(path, value)?,
             Op::Umask { mask } => sys.set_umask(*mask),
             Op::PrivateMounts => sys.private_mounts()?,

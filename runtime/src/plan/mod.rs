@@ -90,6 +90,13 @@ const READ_ONLY: [&str; 5] = [
     "/proc/sysrq-trigger",
 ];
 
+/// What is hidden, and what is read-only.
+pub(crate) fn hidden(host: &HostCapabilities) -> (Vec<String>, Vec<String>) {
+    let thermal = host.thermal.iter().cloned();
+    let masked = MASKED.map(str::to_owned).into_iter().chain(thermal);
+    (masked.collect(), READ_ONLY.map(str::to_owned).to_vec())
+}
+
 /// Where the scratch file system is attached while it is drawn on.
 const SCRATCH: &str = "/dev/shm";
 
@@ -149,6 +156,11 @@ pub(crate) fn build(inputs: &Inputs<'_>) -> Plan {
         ops.push(Op::SetHostname {
             name: spec.hostname.clone(),
         });
+        if !spec.domain.is_empty() {
+            ops.push(Op::SetDomain {
+                name: spec.domain.clone(),
+            });
+        }
     }
     ops.push(Op::Umask { mask: 0 });
     ops.push(Op::PrivateMounts);
@@ -354,13 +366,9 @@ fn standard_mounts(inputs: &Inputs<'_>, ops: &mut Vec<Op>) {
         });
     }
     if !inputs.spec.unmasked {
-        ops.extend(READ_ONLY.map(|path| Op::ReadOnly {
-            path: path.to_owned(),
-        }));
-        let thermal = inputs.host.thermal.iter().map(String::as_str);
-        ops.extend(MASKED.into_iter().chain(thermal).map(|path| Op::Mask {
-            path: path.to_owned(),
-        }));
+        let (masked, read_only) = hidden(inputs.host);
+        ops.extend(read_only.into_iter().map(|path| Op::ReadOnly { path }));
+        ops.extend(masked.into_iter().map(|path| Op::Mask { path }));
     }
     // Its place is the one of /dev/shm, which comes last.
     ops.push(Op::DropScratch {

@@ -59,6 +59,9 @@ pub(crate) enum Op {
     SetHostname {
         name: String,
     },
+    SetDomain {
+        name: String,
+    },
     /// Sets what has this path below /proc/sys.
     Sysctl {
         path: String,
@@ -193,6 +196,7 @@ impl fmt::Display for Op {
             Self::UnshareCgroup => f.write_str("make a cgroup namespace"),
             Self::OomScore { .. } => f.write_str("set the OOM score"),
             Self::SetHostname { name } => write!(f, "set host name {name:?}"),
+            Self::SetDomain { name } => write!(f, "set domain name {name:?}"),
             Self::Sysctl { path, .. } => write!(f, "set {path}"),
             Self::Umask { mask } => write!(f, "set umask {mask:04o}"),
             Self::PrivateMounts => f.write_str("make mounts private"),

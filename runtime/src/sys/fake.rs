@@ -124,6 +124,10 @@ impl Syscall for Fake {
         self.call(format!("oom-score {score}"))
     }
 
+    fn set_domain(&self, name: &str) -> io::Result<()> {
+        self.call(format!("setdomainname {name}"))
+    }
+
     fn set_hostname(&self, name: &str) -> io::Result<()> {
         self.call(format!("sethostname {name}"))
     }

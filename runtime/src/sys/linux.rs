@@ -116,6 +116,10 @@ impl Syscall for Linux {
         }
     }
 
+    fn set_domain(&self, name: &str) -> io::Result<()> {
+        Ok(rustix::system::setdomainname(name.as_bytes())?)
+    }
+
     fn set_hostname(&self, name: &str) -> io::Result<()> {
         Ok(rustix::system::sethostname(name.as_bytes())?)
     }

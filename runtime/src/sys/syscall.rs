@@ -37,6 +37,7 @@ pub(crate) trait Syscall {
     /// Writes to a file that is there, by a path without links.
     fn write_setting(&self, path: &str, value: &str) -> io::Result<()>;
     fn set_hostname(&self, name: &str) -> io::Result<()>;
+    fn set_domain(&self, name: &str) -> io::Result<()>;
     fn private_mounts(&self) -> io::Result<()>;
     /// Makes a detached mount this process's root and drops the old one.
     fn enter_root(&self, tree: BorrowedFd<'_>) -> io::Result<()>;

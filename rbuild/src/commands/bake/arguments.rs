@@ -182,7 +182,7 @@ fn outputs(outputs: &[Export], needed: bool, flag: &mut impl FnMut(&str, &str)) 
         let pushed_alone = one.attributes.keys().all(|name| name == "push");
         match one.kind.as_str() {
             "docker" if plain && one.attributes.is_empty() => {}
-            "cacheonly" => {}
+            "cacheonly" if needed => elsewhere = true,
             "registry" if plain && one.attributes.is_empty() => flag("push", "true"),
             "image" if plain && pushed_alone => {
                 if let Some("true") = pushed {
@@ -195,8 +195,9 @@ fn outputs(outputs: &[Export], needed: bool, flag: &mut impl FnMut(&str, &str)) 
             }
         }
     }
+    // What others start from is in the store, but without the names of another output.
     if needed && elsewhere {
-        flag("output", "type=image");
+        flag("output", "type=cacheonly,store=true");
     }
 }
 
@@ -251,6 +252,10 @@ mod tests {
                 "--platform=linux/amd64,linux/arm64 -- .",
             ),
             ("output = [\"type=docker\"]", "-- ."),
+            (
+                "output = [\"type=cacheonly\"]",
+                "--output=type=cacheonly -- .",
+            ),
             ("output = [\"type=registry\"]", "--push=true -- ."),
             ("output = [\"type=image,push=true\"]", "--push=true -- ."),
             (

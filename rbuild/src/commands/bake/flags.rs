@@ -90,11 +90,11 @@ pub struct BakeFlags {
     pub allow: Vec<String>,
 
     /// A list of what is in the images
-    #[arg(long, hide = true, num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    #[arg(long, hide = true)]
     pub sbom: Option<String>,
 
     /// A statement about how the images were made
-    #[arg(long, hide = true, num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    #[arg(long, hide = true)]
     pub provenance: Option<String>,
 
     /// There is one builder

@@ -4,7 +4,7 @@ use bake::read::Bake;
 use serde_json::{Map, Value, json};
 
 use crate::failure::Failure;
-use crate::term::table::align_by;
+use crate::term::table::align_by_tabs;
 
 /// What is listed, and how.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,7 +59,7 @@ impl List {
             return Ok(serde_json::to_string_pretty(&json)? + "\n");
         }
         let text = format!("{head}\n{}", rows.concat());
-        Ok(align_by(&text, 0, 2))
+        Ok(align_by_tabs(&text))
     }
 }
 

@@ -65,6 +65,9 @@ impl Oven<'_> {
         let targets = order.iter().filter_map(|name| self.plan.targets.get(name));
         let (looked_at, built): (Vec<_>, Vec<_>) = targets.partition(|t| method(t).is_some());
         one_to_stdout(&built)?;
+        if let Some(path) = &self.args.metadata_file {
+            build::forget_one("--metadata-file", path).await?;
+        }
         let done = self.build_all(&built, dir.path()).await?;
         if let Some(path) = &self.args.metadata_file {
             let mut metadata = done.metadata;
@@ -171,7 +174,12 @@ impl Oven<'_> {
             looked_at: method(target).is_some(),
             remote: self.plan.remote.as_deref(),
         };
-        self.typed(arguments::arguments(target, &with)?)
+        let mut flags = self.typed(arguments::arguments(target, &with)?)?;
+        // Its path is another one each time.
+        flags.called = inline
+            .as_ref()
+            .and_then(|path| Some(path.file_name()?.to_str()?.to_owned()));
+        Ok(flags)
     }
 
     /// Whether other targets start from it.

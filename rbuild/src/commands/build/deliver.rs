@@ -108,6 +108,8 @@ impl Delivery<'_> {
                     done.await
                 }
                 Output::Files { tar, dest, split } => self.files(built, *tar, dest, *split).await,
+                Output::Cache { store: false } => Ok(()),
+                Output::Cache { store: true } => self.nameless(built, &mut known).await,
             };
             done.map_err(|failure| self.ended(failure))?;
         }
@@ -188,7 +190,10 @@ impl Delivery<'_> {
             let id = self.store(built, look, &names).await?;
             let told = Told::of(&self.images.store, &id).await;
             for name in &names {
-                told.tell(&self.images.store, Some(&name.familiar()), "tag");
+                // As docker tells it of builds: `latest` goes without saying.
+                let familiar = name.familiar();
+                let said = familiar.strip_suffix(":latest").unwrap_or(&familiar);
+                told.tell(&self.images.store, Some(said), "tag");
             }
             told.tell(&self.images.store, None, "create");
             self.note(&format!("writing image {id}"));
@@ -248,6 +253,14 @@ impl Delivery<'_> {
             }
             known.descriptor = pushed;
         }
+        Ok(())
+    }
+
+    /// Keeps the result in the store for others that start from it, and gives it no name.
+    async fn nameless(&self, built: &[Built], known: &mut Known) -> Outcome {
+        self.images.make_durable().await?;
+        let id = self.store(built, &Look::default(), &[]).await?;
+        known.id.get_or_insert(id);
         Ok(())
     }
 
@@ -392,7 +405,7 @@ impl Delivery<'_> {
             let document = Value::Object(document);
             write_whole(path, serde_json::to_vec_pretty(&document)?).await?;
         }
-        let files = |output: &Output| matches!(output, Output::Files { .. });
+        let files = |output: &Output| matches!(output, Output::Files { .. } | Output::Cache { .. });
         let image = !self.options.outputs.iter().all(files);
         let quiet = self.options.mode == Mode::Quiet;
         if let (true, true, false, Some(id)) = (quiet, image, self.to_stdout(), id) {
@@ -420,7 +433,7 @@ impl Delivery<'_> {
         let mut outputs = self.options.outputs.iter();
         outputs.any(|output| match output {
             Output::Archive { dest, .. } | Output::Files { dest, .. } => *dest == Dest::Stdout,
-            Output::Image { .. } => false,
+            Output::Image { .. } | Output::Cache { .. } => false,
         })
     }
 }

@@ -3,6 +3,7 @@
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
+use clap::builder::{OsStringValueParser, PossibleValue, PossibleValuesParser, TypedValueParser};
 use clap::{ArgAction, Args, ValueEnum as _};
 
 use super::call::{Call, Method};
@@ -67,7 +68,7 @@ pub struct BuildFlags {
 
     /// What becomes of the result, instead of an image in the store: a folder for its files, `-`
     /// for a tar of them on standard output, or type=image|registry|docker|oci|local|tar with
-    /// dest=PATH and other attributes; may be repeated
+    /// dest=PATH and other attributes; type=cacheonly for no result; may be repeated
     #[arg(short, long = "output", value_name = "DEST")]
     pub outputs: Vec<String>,
 
@@ -122,7 +123,7 @@ pub struct BuildFlags {
 
     /// The network of RUN steps
     #[arg(long, value_name = "MODE", default_value = "default",
-          value_parser = ["default", "host", "none"])]
+          value_parser = modes(["default", "host", "none"]))]
     pub network: String,
 
     /// Let the build do what its container keeps it from: network.host, the network of this
@@ -161,15 +162,19 @@ pub struct BuildFlags {
     pub push: bool,
 
     /// Write the image ID, or the index's digest, to a file
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", value_parser = path())]
     pub iidfile: Option<PathBuf>,
 
     /// Write the build's outcome to a file, as JSON
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", value_parser = path())]
     pub metadata_file: Option<PathBuf>,
 
     #[command(flatten)]
     pub steps: StepArgs,
+
+    /// What a Dockerfile is called that stands in a definition, wherever it is read from.
+    #[arg(skip)]
+    pub called: Option<String>,
 
     /// What docker does when it is asked to, and this builder always: accepted, nothing to do
     #[command(flatten)]
@@ -180,6 +185,46 @@ pub struct BuildFlags {
 }
 
 impl BuildFlags {
+    /// Without the flags whose values are empty, as docker has it: `-f "$FILE"` means no file when
+    /// the variable is empty. Those stay of which docker says that something is missing.
+    pub fn without_empty(mut self) -> Self {
+        let lists = [
+            &mut self.outputs,
+            &mut self.annotations,
+            &mut self.cache_from,
+            &mut self.cache_to,
+            &mut self.no_cache_filter,
+            &mut self.build_contexts,
+            &mut self.allow,
+            &mut self.secrets,
+            &mut self.ssh,
+            &mut self.steps.add_hosts,
+            &mut self.steps.security_opts,
+        ];
+        for list in lists {
+            list.retain(|value| !value.is_empty());
+        }
+        let limits = &mut self.limits;
+        let single = [
+            &mut self.file,
+            &mut self.steps.cgroup_parent,
+            &mut limits.memory,
+            &mut limits.memory_swap,
+            &mut limits.cpuset_cpus,
+            &mut limits.cpuset_mems,
+        ];
+        for value in single {
+            *value = value.take().filter(|value| !value.is_empty());
+        }
+        for path in [&mut self.iidfile, &mut self.metadata_file] {
+            *path = path.take().filter(|path| !path.as_os_str().is_empty());
+        }
+        if self.network.is_empty() {
+            "default".clone_into(&mut self.network);
+        }
+        self
+    }
+
     /// What is to be done with the Dockerfile.
     pub fn method(&self) -> Method {
         match self.check {
@@ -271,6 +316,17 @@ pub struct StepArgs {
 /// Where they are in the help.
 const STEPS: &str = "RUN steps";
 
+/// The words that are listed, and no word at all.
+fn modes(words: [&'static str; 3]) -> impl TypedValueParser<Value = String> {
+    let hidden = PossibleValue::new("").hide(true);
+    PossibleValuesParser::new(words.map(PossibleValue::new).into_iter().chain([hidden]))
+}
+
+/// A path, which may be empty: clap's own parser refuses that.
+fn path() -> impl TypedValueParser<Value = PathBuf> {
+    OsStringValueParser::new().map(PathBuf::from)
+}
+
 /// `--pull`, as docker has it, and by buildah's words for policies that exist here.
 fn pull(text: &str) -> Result<bool, String> {
     match text {
@@ -307,11 +363,9 @@ pub struct HabitArgs {
     isolation: Option<String>,
     #[arg(long, hide = true, allow_hyphen_values = true)]
     memory_swappiness: Option<i64>,
-    #[arg(long, hide = true, num_args = 0..=1, require_equals = true,
-          default_missing_value = "true", value_parser = none_wanted)]
+    #[arg(long, hide = true, value_parser = none_wanted)]
     provenance: Option<()>,
-    #[arg(long, hide = true, num_args = 0..=1, require_equals = true,
-          default_missing_value = "true", value_parser = none_wanted)]
+    #[arg(long, hide = true, value_parser = none_wanted)]
     sbom: Option<()>,
     #[arg(long, hide = true, value_parser = none_attested)]
     attest: Vec<()>,
@@ -327,6 +381,7 @@ impl HabitArgs {
 /// A statement about the image that is not to be made.
 fn none_wanted(text: &str) -> Result<(), String> {
     match text {
+        "" => Ok(()),
         text if boolean(text) == Ok(false) => Ok(()),
         text if disabled(text) => Ok(()),
         _ => Err(

@@ -60,10 +60,11 @@ use outputs::Output;
 use together::Together;
 use trace::LastBuild;
 
-pub use outcome::write_whole;
+pub use outcome::{forget_one, write_whole};
 
 /// Runs the command.
 pub async fn run(app: &App, args: Args) -> Outcome {
+    let args = args.without_empty();
     let options = options::validate(&args)?;
     let together = Together::new(app, options.mode, args.jobs);
     let warnings = one(app, &args, options, (&together, None)).await?;
@@ -107,8 +108,11 @@ async fn one(
     let auth = Auth::of(&secrets);
     let opening = context::open(args.context.clone(), args.file.clone(), &auth);
     let opened = interrupts.unless(opening).await?;
-    let (context, source) =
+    let (context, mut source) =
         opened.map_err(|e| text::meant_a_command(&app.commands, &args.context, e))?;
+    if let Some(name) = &args.called {
+        source.name.clone_from(name);
+    }
     let text = Text::read(source, app.printer.color())?;
     match method {
         Method::Check => {
@@ -197,13 +201,6 @@ struct Shared {
     cancel: Arc<Cancel>,
 }
 
-/// What all platforms came to.
-struct AllBuilt {
-    built: Vec<Built>,
-    /// What the build checks found for the first of them.
-    report: Option<Report>,
-}
-
 impl<'a> Command<'a> {
     /// Builds the image of each platform, brings the result where it is to go, and keeps a record
     /// of it. Returns what deserves attention.
@@ -269,15 +266,16 @@ impl<'a> Command<'a> {
             progress,
             cancel: interrupts.cancel(),
         };
-        let solved = self.solve_all(&shared).await;
+        let mut report = None;
+        let solved = self.solve_all(&shared, &mut report).await;
         shown.finished();
         let images = &shared.images;
         if solved.is_err() {
             images.stop_compressing().await;
         }
         let solved = solved.map_err(|failure| failure.masked(&masker));
-        let AllBuilt { built, report } = match solved {
-            Ok(solved) => solved,
+        let built = match solved {
+            Ok(built) => built,
             // Who waits for the end does not want to wait for the disk.
             Err(failure) if interrupts.came() => return Err(interrupts.code(failure)),
             Err(failure) if failure.canceled => return Err(failure),
@@ -291,6 +289,14 @@ impl<'a> Command<'a> {
                     Err(interrupted) if interrupts.came() => return Err(interrupted),
                     // Another build has failed as well; this one's reason is told all the same.
                     Err(_) => {}
+                }
+                // A variable that is not set may be why. Of several targets the reason is told
+                // alone.
+                if self.name.is_none()
+                    && let Some(report) = report
+                    && let Some(told) = outcome::warnings(text, report, options.mode)
+                {
+                    app.printer.note(told);
                 }
                 return Err(failure.with_log(&together.shown.last_lines()));
             }
@@ -312,7 +318,7 @@ impl<'a> Command<'a> {
         }
         let index = delivered?;
         if let Some(report) = report {
-            *warnings = outcome::warnings(text, report, options.mode, shown.as_ref());
+            *warnings = outcome::warnings(text, report, options.mode);
         }
         let mut made: Vec<Digest> = built.iter().map(|one| one.document.id.clone()).collect();
         made.extend(index.filter(|id| !made.contains(id)));
@@ -320,8 +326,13 @@ impl<'a> Command<'a> {
     }
 
     /// Builds for all platforms at the same time. All of them are prepared, and all that is wrong
-    /// is told, before anything runs.
-    async fn solve_all(&self, shared: &Shared) -> Result<AllBuilt, Failure> {
+    /// is told, before anything runs. `report` becomes what the build checks found for the first of
+    /// them, also where a step fails then.
+    async fn solve_all(
+        &self,
+        shared: &Shared,
+        report: &mut Option<Report>,
+    ) -> Result<Vec<Built>, Failure> {
         let mut ways = Vec::new();
         let lines = Arc::default();
         let caches = &self.options.caches;
@@ -339,13 +350,15 @@ impl<'a> Command<'a> {
             let sharing = caches.sharing(images, platform, &targets, &progress);
             ways.push((self.engine(shared, &progress, sharing), progress, last));
         }
-        let mut report = None;
         let mut solvers = Vec::new();
         let mut materials = Vec::new();
         for ((planned, graph), (engine, progress, last)) in self.plans.iter().zip(&ways) {
             let build = self.build_of(planned, graph);
             let solver = Solver::new(build, engine, progress.as_ref(), last.trace());
             let (solver, found) = self.prepare(solver, planned, &shared.context).await?;
+            if report.is_none() && self.options.mode == Mode::Rawjson {
+                outcome::tell_programs(self.app, self.text, &found);
+            }
             report.get_or_insert(found);
             materials.push(provenance::materials(&shared.images.store, solver.images()).await?);
             solvers.push(solver);
@@ -372,7 +385,7 @@ impl<'a> Command<'a> {
                 materials,
             });
         }
-        Ok(AllBuilt { built, report })
+        Ok(built)
     }
 
     /// The configuration of what was built for a platform.

@@ -193,7 +193,7 @@ fn check_output(
         Output::Files { .. } if args.iidfile.is_some() => {
             return Err("local and tar exporters are incompatible with image ID file".to_owned());
         }
-        Output::Files { .. } => return Ok(()),
+        Output::Files { .. } | Output::Cache { .. } => return Ok(()),
         Output::Archive { docker: true, .. } if platforms > 1 => {
             return Err(
                 "docker exporter does not currently support exporting manifest lists".to_owned(),

@@ -5,14 +5,15 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
 use builder::solve::image::StageImage;
-use builder::solve::progress::Progress;
 use dockerfile::lint::Report;
 use images::ConfigDocument;
 use images::shared::inline::Inline;
 
 use super::flags::BuildFlags;
 use super::options::Options;
+use crate::app::App;
 use crate::failure::{Failure, Outcome};
+use crate::frontend::report;
 use crate::frontend::text::Text;
 use crate::term::progress::Mode;
 
@@ -30,7 +31,11 @@ pub async fn forget(args: &BuildFlags) -> Outcome {
     Ok(())
 }
 
-async fn forget_one(flag: &str, path: &Path) -> Outcome {
+/// Removes one of them; `flag` is what names it in an error.
+///
+/// # Errors
+/// It cannot be removed, or its folder is not there.
+pub async fn forget_one(flag: &str, path: &Path) -> Outcome {
     let failed = |e: io::Error| Failure::new(format!("{flag} {}: {e}", path.display()));
     match tokio::fs::remove_file(path).await {
         Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(failed(e)),
@@ -60,23 +65,21 @@ pub fn document(
     Ok(ConfigDocument::new(&document)?)
 }
 
+/// Tells programs what deserves attention in the Dockerfile, before anything runs.
+pub fn tell_programs(app: &App, text: &Text, report: &Report) {
+    let found: Vec<_> = text.warnings.iter().chain(&report.diagnostics).collect();
+    if !found.is_empty() {
+        let line = report::status(&text.parsed, &text.name, &found);
+        app.printer.raw_note(line.to_string());
+    }
+}
+
 /// What deserves attention in the Dockerfile, to be shown below all progress.
-pub fn warnings(
-    text: &Text,
-    report: Report,
-    mode: Mode,
-    progress: &dyn Progress,
-) -> Option<String> {
+pub fn warnings(text: &Text, report: Report, mode: Mode) -> Option<String> {
     let mut warnings = text.warnings.clone();
     warnings.extend(report.diagnostics);
     match mode {
-        Mode::Quiet | Mode::None => return None,
-        Mode::Rawjson => {
-            for warning in &warnings {
-                progress.warning(&warning.message);
-            }
-            return None;
-        }
+        Mode::Quiet | Mode::None | Mode::Rawjson => return None,
         Mode::Auto | Mode::Plain | Mode::Tty => {}
     }
     (!warnings.is_empty()).then(|| format!("\n{}", text.render(&warnings)))

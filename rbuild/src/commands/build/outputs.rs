@@ -43,6 +43,11 @@ pub enum Output {
         /// A folder for each platform, whether there are several or not.
         split: Option<bool>,
     },
+    /// Nothing but the steps in the cache.
+    Cache {
+        /// The image is kept all the same, without a name: others start from it.
+        store: bool,
+    },
 }
 
 /// Where an output goes.
@@ -79,7 +84,8 @@ struct Fields {
 impl Output {
     /// Whether the layers of the result have to be here: a registry alone may have them already.
     pub fn needs_layers(&self) -> bool {
-        !matches!(self, Self::Image { store: false, .. })
+        let elsewhere = matches!(self, Self::Image { store: false, .. });
+        !elsewhere && *self != Self::Cache { store: false }
     }
 
     /// How the layers that the build makes will have to be compressed, if they will: without a
@@ -93,7 +99,7 @@ impl Output {
                 let plain = look.compression == Some(Kind::Uncompressed.into());
                 (!plain).then_some(look.compression)
             }
-            Self::Image { .. } | Self::Files { .. } => None,
+            Self::Image { .. } | Self::Files { .. } | Self::Cache { .. } => None,
         }
     }
 
@@ -134,14 +140,10 @@ impl Output {
             "docker" if dest.is_none() => image(&kind, dest, rest),
             "docker" | "oci" => archive(&kind, dest, rest),
             "local" | "tar" => files(&kind, dest, rest),
-            "cacheonly" => Err(
-                "exporter \"cacheonly\" is not needed: without a name in the store \
-                an image stays in the cache alone, as with --output type=tar,dest=/dev/null"
-                    .to_owned(),
-            ),
+            "cacheonly" => cache(&kind, dest, rest),
             other => Err(format!(
                 "exporter {other:?} could not be found; there are image, registry, docker, oci, \
-                 local and tar"
+                 local, tar and cacheonly"
             )),
         }
     }
@@ -230,6 +232,20 @@ fn files(kind: &str, dest: Option<String>, rest: Vec<(String, String)>) -> Resul
         false => folder(kind, dest)?,
     };
     Ok(Output::Files { tar, dest, split })
+}
+
+fn cache(kind: &str, dest: Option<String>, rest: Vec<(String, String)>) -> Result<Output, String> {
+    if dest.is_some() {
+        return Err(format!("dest is for files: the {kind} exporter has none"));
+    }
+    let mut store = false;
+    for (key, value) in rest {
+        match key.to_ascii_lowercase().as_str() {
+            "store" => store = boolean("store", &value)?,
+            _ => return Err(unknown(kind, &key)),
+        }
+    }
+    Ok(Output::Cache { store })
 }
 
 /// Where a file goes: standard output unless that is a terminal.
@@ -364,6 +380,8 @@ mod tests {
                 files(false, path("a"), Some(false)),
             ),
             ("type=tar,dest=x.tar", files(true, path("x.tar"), None)),
+            ("type=cacheonly", Output::Cache { store: false }),
+            ("type=cacheonly,store=true", Output::Cache { store: true }),
             (
                 "type=image,\"name=a:1,b\",push=true,compression=zstd,compression-level=9",
                 image(Look {
@@ -410,6 +428,7 @@ mod tests {
             ("type=image,push=maybe", "non-bool value for push: maybe"),
             ("type=image,pusch=true", "\"pusch\" is no attribute"),
             ("type=local,dest=x,name=y", "\"name\" is no attribute"),
+            ("type=cacheonly,name=y", "\"name\" is no attribute"),
         ] {
             let error = Output::parse(text).unwrap_err();
             assert!(error.starts_with(told), "{text}: {error}");

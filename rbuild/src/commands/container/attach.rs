@@ -70,6 +70,9 @@ pub async fn run(app: &App, args: AttachArgs) -> Outcome {
         passes_signals: args.sig_proxy,
     };
     let stream = containers.join(&container, streams).await?;
+    if part.tty {
+        streams::redraw(&containers, &container).await;
+    }
     let code = streams::take_part(&containers, &container, stream, part).await?;
-    streams::outcome(code)
+    streams::outcome_of_visit(code)
 }

@@ -5,6 +5,7 @@ use std::io::{self, Write as _};
 use std::path::Path;
 
 use clap::Args;
+use containers::Streams;
 use containers::engine::{Containers, Create, Created};
 
 use images::progress::Untold;
@@ -32,16 +33,58 @@ pub struct CreateArgs {
 
 /// Runs the command.
 pub async fn run(app: &App, args: CreateArgs) -> Outcome {
+    let streams = attached(&args.make, false)?;
     let mut made = read(&args.make)?;
-    made.config.attach_stdin = made.config.open_stdin;
-    made.config.stdin_once = made.config.open_stdin;
-    made.config.attach_stdout = true;
-    made.config.attach_stderr = true;
+    settle(&mut made, streams);
     // docker's exit code of what its daemon refuses; `run` has one of its own.
     let made = make(app, &args.make, made).await;
     let (_, created) = made.map_err(|failure| Failure { code: 1, ..failure })?;
     app.printer.line(&created.container.id);
     Ok(())
+}
+
+/// Which streams its starter takes part in.
+///
+/// # Errors
+/// What is no stream, and `--attach` in the background.
+pub fn attached(make: &MakeFlags, detach: bool) -> Result<Streams, Failure> {
+    let mut streams = Streams::default();
+    for stream in &make.attach {
+        match stream.to_lowercase().as_str() {
+            "stdin" => streams.stdin = true,
+            "stdout" => streams.stdout = true,
+            "stderr" => streams.stderr = true,
+            _ => {
+                return Err(Failure::with_code(
+                    format!(
+                        "invalid argument {stream:?} for \"-a, --attach\" flag: valid streams are \
+                         STDIN, STDOUT and STDERR"
+                    ),
+                    125,
+                ));
+            }
+        }
+    }
+    if detach && streams.any() {
+        let text = "conflicting options: cannot specify both --attach and --detach";
+        return Err(Failure::new(text));
+    }
+    if !detach && make.attach.is_empty() {
+        streams = Streams {
+            stdin: make.interactive,
+            stdout: true,
+            stderr: true,
+        };
+    }
+    Ok(streams)
+}
+
+/// Notes which streams its starter takes part in.
+pub fn settle(made: &mut Made, streams: Streams) {
+    made.config.attach_stdin = streams.stdin;
+    made.config.attach_stdout = streams.stdout;
+    made.config.attach_stderr = streams.stderr;
+    made.config.stdin_once = streams.stdin && made.config.open_stdin;
 }
 
 /// Reads the flags.

@@ -114,7 +114,7 @@ pub async fn run(app: &App, args: ExecArgs) -> Outcome {
     if let Some(code) = code {
         containers.exec_ended(&container, id, code);
     }
-    streams::outcome(code)
+    streams::outcome_of_visit(code)
 }
 
 /// Why a command could not be run, with docker's exit code.

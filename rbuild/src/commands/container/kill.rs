@@ -1,6 +1,7 @@
 //! `rbuild kill`
 
 use clap::Args;
+use oci::causes::with_causes;
 
 use super::each;
 use crate::app::App;
@@ -28,7 +29,12 @@ pub async fn run(app: &App, args: KillArgs) -> Outcome {
             "" => "KILL".to_owned(),
             signal => signal.to_owned(),
         };
-        async move { all.kill(&all.find(&name).await?, &name, &signal).await }
+        async move {
+            let found = all.find(&name).await;
+            let found = found.map_err(|error| format!("cannot kill container: {name}: {error}"))?;
+            let killed = all.kill(&found, &name, &signal).await;
+            killed.map_err(|error| with_causes(&error))
+        }
     })
     .await
 }

@@ -72,7 +72,11 @@ fn config(flags: &MakeFlags, image: &str, command: &[String]) -> Result<Config, 
         }
         labels.insert(key, value);
     }
-    if let Some(dir) = flags.workdir.as_deref().filter(|dir| !dir.starts_with('/')) {
+    if let Some(dir) = flags
+        .workdir
+        .as_deref()
+        .filter(|dir| !dir.is_empty() && !dir.starts_with('/'))
+    {
         return Err(format!(
             "the working directory '{dir}' is invalid, it needs to be an absolute path"
         ));

@@ -19,7 +19,7 @@ pub struct PortArgs {
     pub container: String,
 
     /// A port of it
-    #[arg(value_name = "PORT[/PROTOCOL]")]
+    #[arg(value_name = "PRIVATE_PORT[/PROTO]")]
     pub port: Option<String>,
 }
 

@@ -92,5 +92,12 @@ pub async fn remove_ended(
         space += size;
         removed.push(container.id);
     }
+    if !dry_run {
+        // Nobody knows those whose stores were deleted, but by what they have left.
+        tokio::task::spawn_blocking(|| {
+            let _ = runtime::sweep_groups();
+        })
+        .await?;
+    }
     Ok((removed, space))
 }

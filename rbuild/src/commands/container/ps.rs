@@ -110,9 +110,10 @@ pub async fn run(app: &App, args: PsArgs) -> Outcome {
     // Whoever asks for a state, or for the last ones, wants those that have ended too.
     let all =
         args.all || last.is_some() || !choice.statuses.is_empty() || !choice.exited.is_empty();
-    let mut chosen = match all {
-        true => containers.list().await?,
-        false => containers.list_alive().await?,
+    let mut chosen = match (all, last.filter(|_| args.filters.is_empty())) {
+        (true, Some(most)) => containers.list_newest(most).await?,
+        (true, None) => containers.list().await?,
+        (false, _) => containers.list_alive().await?,
     };
     chosen.retain(|one| (all || one.state.status.is_alive()) && choice.takes(one));
     chosen.truncate(last.unwrap_or(usize::MAX));

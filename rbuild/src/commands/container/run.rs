@@ -1,12 +1,10 @@
 //! `rbuild run`
 
 use clap::{ArgAction, Args};
-use containers::Streams;
 use containers::engine::{Containers, Created};
 
 use super::create;
 use super::flags::MakeFlags;
-use super::options::Made;
 use super::streams::{self, Part};
 use crate::app::App;
 use crate::failure::{Failure, Outcome};
@@ -47,12 +45,12 @@ pub struct RunArgs {
 /// Runs the command.
 pub async fn run(app: &App, args: RunArgs) -> Outcome {
     let mut made = create::read(&args.make)?;
-    let streams = attached(&args)?;
+    let streams = create::attached(&args.make, args.detach)?;
     let keys = streams::keys(args.detach_keys.as_deref())?;
     if made.config.tty && streams.stdin && !terminal::is_interactive() {
         return Err(Failure::new("the input device is not a TTY"));
     }
-    settle(&mut made, streams);
+    create::settle(&mut made, streams);
     let tty = made.config.tty;
     let (containers, created) = create::make(app, &args.make, made).await?;
     let started = match containers.start(&created.container, streams).await {
@@ -93,46 +91,6 @@ pub async fn run(app: &App, args: RunArgs) -> Outcome {
         remove(&containers, &created).await?;
     }
     streams::outcome(code)
-}
-
-/// Which streams its starter takes part in.
-fn attached(args: &RunArgs) -> Result<Streams, Failure> {
-    let mut streams = Streams::default();
-    for stream in &args.make.attach {
-        match stream.to_lowercase().as_str() {
-            "stdin" => streams.stdin = true,
-            "stdout" => streams.stdout = true,
-            "stderr" => streams.stderr = true,
-            _ => {
-                return Err(Failure::with_code(
-                    format!(
-                        "invalid argument {stream:?} for \"-a, --attach\" flag: valid streams are \
-                         STDIN, STDOUT and STDERR"
-                    ),
-                    125,
-                ));
-            }
-        }
-    }
-    if args.detach && streams.any() {
-        let text = "conflicting options: cannot specify both --attach and --detach";
-        return Err(Failure::new(text));
-    }
-    if !args.detach && args.make.attach.is_empty() {
-        streams = Streams {
-            stdin: args.make.interactive,
-            stdout: true,
-            stderr: true,
-        };
-    }
-    Ok(streams)
-}
-
-fn settle(made: &mut Made, streams: Streams) {
-    made.config.attach_stdin = streams.stdin;
-    made.config.attach_stdout = streams.stdout;
-    made.config.attach_stderr = streams.stderr;
-    made.config.stdin_once = streams.stdin && made.config.open_stdin;
 }
 
 async fn remove(containers: &Containers, created: &Created) -> Outcome {

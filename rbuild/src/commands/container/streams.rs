@@ -7,6 +7,7 @@ use std::os::unix::net::UnixStream;
 use containers::Streams;
 use containers::attach::{self, Ends, Parted};
 use containers::engine::{Container, Containers, Executed};
+use runtime::WindowSize;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::failure::{Failure, Outcome};
@@ -128,6 +129,27 @@ pub async fn accompany(executed: Executed, part: Part) -> Result<Option<i32>, Fa
         Parted::Ended(code) => Some(code),
         Parted::Detached | Parted::Lost => None,
     })
+}
+
+/// What comes of taking part in something that was there already: docker ends with 1 when the keys
+/// part, and says so.
+pub fn outcome_of_visit(code: Option<i32>) -> Outcome {
+    match code {
+        None => Err(Failure::new("read escape sequence")),
+        code => outcome(code),
+    }
+}
+
+/// Makes whatever is at a container's terminal draw it again, for who has not seen it: as docker
+/// does it, by a size that it does not keep.
+pub async fn redraw(containers: &Containers, container: &Container) {
+    if let Some(size) = terminal::size() {
+        let other = WindowSize {
+            rows: size.rows.saturating_add(1),
+            columns: size.columns.saturating_add(1),
+        };
+        let _ = containers.resize(container, other).await;
+    }
 }
 
 /// What a command with this exit code comes to.

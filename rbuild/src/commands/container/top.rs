@@ -14,7 +14,7 @@ Examples:
   rbuild top web -o pid,cmd     any options of ps, as long as it shows PID")]
 pub struct TopArgs {
     /// The container, and options for this machine's ps
-    #[arg(value_names = ["CONTAINER", "OPTIONS"], required = true, num_args = 1.., trailing_var_arg = true)]
+    #[arg(value_names = ["CONTAINER", "ps OPTIONS"], required = true, num_args = 1.., trailing_var_arg = true)]
     pub words: Vec<String>,
 }
 

@@ -79,8 +79,14 @@ async fn volumes_with_sizes(containers: &Containers) -> Result<Vec<(Volume, u64)
     Ok(sized)
 }
 
-/// The tables of both, as docker has them.
-pub(super) async fn tables(containers: &Containers) -> Result<String, Failure> {
+/// A line for each of both.
+pub(super) struct Lists {
+    pub(super) containers: Vec<Row>,
+    pub(super) volumes: Vec<Row>,
+}
+
+/// All containers, and all volumes.
+pub(super) async fn lists(containers: &Containers) -> Result<Lists, Failure> {
     let now = when::now();
     let all = with_sizes(containers).await?;
     let plain: Vec<Container> = all.iter().map(|(container, _)| container.clone()).collect();
@@ -91,6 +97,8 @@ pub(super) async fn tables(containers: &Containers) -> Result<String, Failure> {
             let image = names.get(&container.id).cloned().unwrap_or_default();
             let mut row = container_row(container, image, None, (false, now));
             row.insert("Size".to_owned(), Value::from(style::size(*size)));
+            // No column of these tables.
+            row.remove("Label");
             row
         })
         .collect();
@@ -108,9 +116,20 @@ pub(super) async fn tables(containers: &Containers) -> Result<String, Failure> {
             .collect()
         })
         .collect();
-    let containers = Format::parse(None, CONTAINERS)?.render(&rows, &CONTAINER_HEADERS)?;
-    let volumes = Format::parse(None, VOLUMES)?.render(&volumes, &VOLUME_HEADERS)?;
-    Ok(format!(
-        "Containers space usage:\n\n{containers}\nLocal Volumes space usage:\n\n{volumes}"
-    ))
+    Ok(Lists {
+        containers: rows,
+        volumes,
+    })
+}
+
+impl Lists {
+    /// The tables of both, as docker has them.
+    pub(super) fn tables(&self) -> Result<String, Failure> {
+        let containers = Format::parse(None, CONTAINERS)?;
+        let containers = containers.render(&self.containers, &CONTAINER_HEADERS)?;
+        let volumes = Format::parse(None, VOLUMES)?.render(&self.volumes, &VOLUME_HEADERS)?;
+        Ok(format!(
+            "Containers space usage:\n\n{containers}\nLocal Volumes space usage:\n\n{volumes}"
+        ))
+    }
 }

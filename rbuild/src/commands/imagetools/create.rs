@@ -109,11 +109,14 @@ pub async fn run(app: &App, client: &Client, args: CreateArgs) -> Outcome {
         return Ok(());
     }
     let digest = Digest::sha256(&bytes);
+    let note = |text: String| match args.progress.as_deref() {
+        Some("quiet") => {}
+        _ => app.printer.note(text),
+    };
     for tag in &tags {
         for part in &parts {
             let (digest, from, to) = (&part.entry.digest, part.from.familiar(), tag.familiar());
-            app.printer
-                .note(format!("copying {digest} from {from} to {to}"));
+            note(format!("copying {digest} from {from} to {to}"));
             if part.from.repository() != tag.repository() {
                 let document = client
                     .manifest(&part.from.with_digest(digest.clone()))
@@ -121,8 +124,7 @@ pub async fn run(app: &App, client: &Client, args: CreateArgs) -> Outcome {
                 remote::copy(client, &document, &part.from, tag).await?;
             }
         }
-        app.printer
-            .note(format!("pushing {digest} to {}", tag.familiar()));
+        note(format!("pushing {digest} to {}", tag.familiar()));
         client
             .put_manifest(tag, Bytes::from(bytes.clone()), &media_type)
             .await?;

@@ -49,6 +49,7 @@ const TYPES: Types = Types {
         "History",
         "DiffIDs",
     ],
+    durations: &[],
     texts: &[
         "Variant",
         "OSVersion",

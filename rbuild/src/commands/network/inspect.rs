@@ -31,6 +31,7 @@ pub struct InspectArgs {
 const TYPES: Types = Types {
     maps: &["Containers", "Labels", "Options"],
     lists: &["Config"],
+    durations: &[],
     texts: &[],
     pointers: &[],
 };

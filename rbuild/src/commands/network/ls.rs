@@ -9,7 +9,7 @@ use crate::app::App;
 use crate::commands::container::has_label;
 use crate::failure::{Failure, Outcome};
 use crate::filter::Filters;
-use crate::term::listing::{Format, Row};
+use crate::term::listing::{self, Format, Row};
 use crate::when;
 
 /// `rbuild network ls`
@@ -25,7 +25,7 @@ pub struct LsArgs {
     pub filters: Vec<String>,
 
     /// `table TEMPLATE`, `json`, or a Go template with the fields .ID .Name .Driver .Scope .IPv4
-    /// .IPv6 .Internal .Labels .CreatedAt
+    /// .IPv6 .Internal .Labels .CreatedAt, and .Label "KEY"
     #[arg(long, value_name = "FORMAT")]
     pub format: Option<String>,
 
@@ -109,22 +109,21 @@ fn row(network: &Network, whole: bool) -> Row {
         true => network.id.clone(),
         false => network.id.chars().take(12).collect(),
     };
-    let labels = network.record.labels.iter();
-    let labels: Vec<String> = labels
-        .map(|(key, value)| format!("{key}={value}"))
-        .collect();
-    [
+    let labels = &network.record.labels;
+    let mut row: Row = [
         ("CreatedAt", when::go_time(network.created)),
         ("Driver", network.driver.as_str().to_owned()),
         ("ID", id),
         ("IPv4", "true".to_owned()),
         ("IPv6", network.record.ipv6.to_string()),
         ("Internal", network.record.internal.to_string()),
-        ("Labels", labels.join(",")),
+        ("Labels", listing::labels(labels)),
         ("Name", network.name.clone()),
         ("Scope", "local".to_owned()),
     ]
     .map(|(name, text)| (name.to_owned(), Value::from(text)))
     .into_iter()
-    .collect()
+    .collect();
+    listing::add_labels(&mut row, labels);
+    row
 }

@@ -261,6 +261,10 @@ pub async fn run(app: &App, wanted: impl Into<Wanted>) -> Outcome {
         space,
     } = wanted.into();
     let filters = Filters::parse_long(&filters, &choose::known(what))?;
+    if matches!(what, What::SystemAndVolumes) && filters.all("until").next().is_some() {
+        let text = "The \"until\" filter is not supported with \"--volumes\"";
+        return Err(Failure::new(text));
+    }
     let mut until = None;
     for text in filters.all("until") {
         let before = when::until(text).map_err(Failure::new)?;
