@@ -58,13 +58,17 @@ cp -L /etc/resolv.conf "$root/etc/resolv.conf"
 echo "modern-docker: fetching docker of $suite" >&2
 # Unpacked, but not configured: package scripts want a running system, and dockerd does not.
 apt=(chroot "$root" apt-get -qq -o Acquire::Retries=3 -o Acquire::Check-Valid-Until=false)
-fetch=(install -y --no-install-recommends --download-only docker.io xz-utils)
+fetch=(install -y --no-install-recommends --download-only docker.io iptables xz-utils)
 if ! { "${apt[@]}" update && "${apt[@]}" "${fetch[@]}"; } </dev/null >"$work/log" 2>&1; then
     tail -n 20 "$work/log" >&2
     die "could not fetch docker (the last lines are above)"
 fi
 for package in "$root"/var/cache/apt/archives/*.deb; do
     dpkg-deb --extract "$package" "$root"
+done
+# What configuring the package would have done; for daemons with a bridge of their own.
+for name in iptables ip6tables; do
+    ln -sf xtables-nft-multi "$root/usr/sbin/$name"
 done
 chroot "$root" apt-get clean
 version=$(chroot "$root" dockerd --version) || die "dockerd does not run"

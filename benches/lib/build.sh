@@ -382,7 +382,7 @@ push_buildkit() {
 # The next release's BuildKit
 
 prepare_modern() {
-    [ -x "$MODERN/usr/sbin/dockerd" ] ||
+    [ -x "$MODERN/usr/sbin/dockerd" ] && [ -L "$MODERN/usr/sbin/iptables" ] ||
         { log "no dockerd in $MODERN, its column stays empty (scripts/modern-docker.sh)"; return 1; }
     stop_dockerd
     rm -rf --one-file-system -- "$work/docker"

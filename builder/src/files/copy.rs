@@ -26,7 +26,7 @@ use rustix::io::Errno;
 
 use super::FilesError;
 use super::dest::{Dest, Upper};
-use super::make::{BATCH, Batch, Files, Leaving, Level, Outcome, Pool, Target, clear};
+use super::make::{Batch, Files, Leaving, Level, Outcome, Pool, Target, clear};
 use super::rootfs::{Owner, Rootfs, file_type, make_dir};
 use super::select::{Entry, Selection};
 use super::transfer::{
@@ -349,7 +349,7 @@ impl<'a> Writer<'a> {
                 FileType::RegularFile if entry.stat.st_nlink == 1 => {
                     self.remember(entry);
                     waiting.push(entry);
-                    if waiting.len() == BATCH {
+                    if waiting.len() >= self.files.batch_len(level) {
                         let entries = std::mem::take(&mut waiting);
                         let level = Arc::clone(level);
                         pool.put(Batch { level, entries });

@@ -25,8 +25,10 @@ use crate::stop::Stop;
 const BUFFER: usize = 256 << 10;
 /// With fewer files than this, threads cost more than they save.
 const FEW: usize = 128;
-/// How many files of one directory a thread takes at a time.
-pub(super) const BATCH: usize = 64;
+/// How many files of one directory a thread takes at a time when it copies them.
+const COPIED: usize = 64;
+/// When it links them: the kernel lets only one at a time link into a directory.
+const LINKED: usize = 1024;
 /// More threads than this only wait for each other.
 const MAX_THREADS: usize = 4;
 
@@ -69,6 +71,14 @@ pub(super) struct Target<'t> {
 }
 
 impl Files<'_> {
+    /// How many files of one directory are best made by one thread.
+    pub(super) fn batch_len(&self, level: &Level) -> usize {
+        match level.dest.earlier {
+            Some(_) => LINKED,
+            None => COPIED,
+        }
+    }
+
     pub(super) fn owner(&self, stat: &Stat) -> Owner {
         self.owner.unwrap_or(Owner {
             uid: stat.st_uid,

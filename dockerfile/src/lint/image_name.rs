@@ -19,10 +19,33 @@ static REFERENCE: LazyLock<Option<Regex>> = LazyLock::new(|| {
 pub(super) fn is_valid(name: &str) -> bool {
     // A bare image ID is not a name.
     let is_id = name.len() == 64 && name.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
-    let is_valid = REFERENCE
-        .as_ref()
-        .is_none_or(|reference| reference.is_match(name));
-    !is_id && is_valid && has_lower_case_path(name) && fits(name)
+    // Making the expression costs more than all else that is looked at in a small Dockerfile.
+    let is_valid = || {
+        let mut reference = REFERENCE.as_ref().into_iter();
+        reference.all(|reference| reference.is_match(name))
+    };
+    !is_id && (is_plain(name) || is_valid()) && has_lower_case_path(name) && fits(name)
+}
+
+/// Whether a name is one of those that the grammar takes at first sight, as most are: parts of
+/// small letters and digits, with single dots, dashes or underscores within, and a tag.
+fn is_plain(name: &str) -> bool {
+    let (path, tag) = match name.split_once(':') {
+        Some((path, tag)) => (path, Some(tag)),
+        None => (name, None),
+    };
+    let alphanumeric = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit();
+    let part = |part: &str| {
+        // What separates stands between two that it separates.
+        part.split(['.', '-', '_'])
+            .all(|word| !word.is_empty() && word.bytes().all(alphanumeric))
+    };
+    let begins = |tag: &str| !tag.starts_with(['.', '-']);
+    let in_tag = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_');
+    path.split('/').all(part)
+        && tag.is_none_or(|tag| {
+            (1..=128).contains(&tag.len()) && begins(tag) && tag.bytes().all(in_tag)
+        })
 }
 
 /// Docker takes 255 characters of a name, and digests of the length that their algorithm has.
@@ -75,6 +98,32 @@ fn is_lower(text: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        /// What is taken at first sight is what the grammar takes.
+        #[test]
+        fn plain_names_are_names(name in "[a-zA-Z0-9./:_-]{0,12}", tag in "(:[a-zA-Z0-9._-]{0,130})?") {
+            let name = name + &tag;
+            let grammar = REFERENCE.as_ref().unwrap();
+            prop_assert!(!is_plain(&name) || grammar.is_match(&name), "{name}");
+        }
+    }
+
+    #[test]
+    fn usual_names_are_plain() {
+        for name in [
+            "scratch",
+            "busybox:latest",
+            "library/a-b_c.d:1.2-Alpine",
+            "ghcr.io/a/b",
+        ] {
+            assert!(is_plain(name), "{name}");
+        }
+        for name in ["", "a--b", "A", "a:", "a:-b", "a@b", "/a", "a/", "a:b:c"] {
+            assert!(!is_plain(name), "{name}");
+        }
+    }
 
     #[test]
     fn tells_names_from_others() {
