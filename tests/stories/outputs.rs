@@ -79,7 +79,7 @@ fn a_build_for_the_cache_alone_leaves_no_image() {
         let build = store.rbuild(["build", "-t", "app:1"]).args(args);
         build.arg(context.path()).ok()
     };
-    let names = || store.rbuild(["images", "-a"]).ok().out();
+    let names = || store.rbuild(["images", "-aq"]).ok().out();
     let before = names();
     let quiet = build(&["-o", "type=cacheonly", "-q"]);
     assert_eq!(quiet.out(), "");

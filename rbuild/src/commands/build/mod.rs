@@ -296,7 +296,7 @@ impl<'a> Command<'a> {
                     && let Some(report) = report
                     && let Some(told) = outcome::warnings(text, report, options.mode)
                 {
-                    app.printer.note(told);
+                    app.printer.note(format!("{}\n", told.trim()));
                 }
                 return Err(failure.with_log(&together.shown.last_lines()));
             }
