@@ -1,7 +1,7 @@
 //! One registry at a URL, asked for what it has as it has it: what a mirror of it needs.
 //!
-//! Every call but that for tags sends one request (and what logging in takes); whether and when to try again is for
-//! the mirror to say, which knows who is waiting. Answers that say no are answers.
+//! Every call but that for tags sends one request (and what logging in takes); whether and when to
+//! try again is for the mirror to say, which knows who is waiting. Answers that say no are answers.
 
 use std::collections::HashSet;
 use std::path::PathBuf;
