@@ -2,13 +2,22 @@
 //! is forgotten is asked again.
 
 use std::collections::HashMap;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use crate::sync::lock;
 
 /// Entries kept at most, where nothing else is said.
 const MAX: usize = 50_000;
+
+/// What is remembered of the tags of a repository.
+#[derive(Clone, Debug)]
+pub(super) struct Listed {
+    /// Those of the upstream, in byte order.
+    pub(super) tags: Arc<[String]>,
+    /// Whether the upstream could not be asked since.
+    pub(super) failed: bool,
+}
 
 /// Values with the time at which they were put here.
 #[derive(Debug)]

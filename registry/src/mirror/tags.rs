@@ -5,20 +5,12 @@ use std::sync::Arc;
 
 use super::error::{MirrorError, Unavailable};
 use super::manifests::{Stale, key};
+use super::memory::Listed;
 use super::sources::Verdict;
 use super::whole::{Failed, Mirror};
 use crate::meta::Page;
 use crate::name::RepositoryName;
 use crate::service::ServiceError;
-
-/// What is remembered of a repository.
-#[derive(Clone, Debug)]
-pub(super) struct Listed {
-    /// Its tags there, in byte order.
-    tags: Arc<[String]>,
-    /// Whether the upstream could not be asked since.
-    failed: bool,
-}
 
 /// A page of tags to be served.
 #[derive(Debug)]

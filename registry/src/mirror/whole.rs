@@ -6,11 +6,10 @@ use std::sync::atomic::AtomicU64;
 use super::error::{SetupError, Unavailable};
 use super::fetches::Fetches;
 use super::flights::Flights;
-use super::memory::Memory;
+use super::memory::{Listed, Memory};
 use super::names::{Meant, Names};
 use super::settings::MirrorSettings;
 use super::sources::Source;
-use super::tags::Listed;
 use crate::name::RepositoryName;
 use crate::service::Registry;
 

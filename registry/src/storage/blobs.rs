@@ -14,7 +14,7 @@ use tokio::sync::{OwnedRwLockReadGuard, OwnedRwLockWriteGuard, RwLock};
 
 use super::error::{Context, StorageError};
 use super::files::{create_new, make_dir, sync_dir};
-use super::partial;
+use super::parts;
 use crate::clock::now;
 use crate::name::UploadId;
 use crate::sync::blocking;
@@ -120,7 +120,7 @@ impl Drop for Staged {
             Leftover::Remove => {
                 let _ = fs::remove_file(&self.path);
             }
-            Leftover::Keep(place) => partial::keep(&self.path, place),
+            Leftover::Keep(place) => parts::keep(&self.path, place),
             Leftover::Leave => {}
         }
     }
@@ -156,7 +156,7 @@ impl BlobFiles {
             make_dir(dir)?;
         }
         // Leftovers of a crash: never acknowledged, known to nobody.
-        partial::sort(&staging, &partial)?;
+        parts::sort(&staging, &partial)?;
         make_shards(&root)?;
         sync_dir(data_dir)?;
         let file_system = File::open(&root).context("open", &root)?;

@@ -9,6 +9,7 @@ mod filling;
 mod incoming;
 mod listings;
 mod partial;
+mod parts;
 mod pipeline;
 mod pool;
 mod read;
