@@ -67,12 +67,13 @@ pub async fn take_part(
     stream: UnixStream,
     part: Part,
 ) -> Result<Option<i32>, Failure> {
+    // Before anything is shown: who has seen it may send a signal.
+    let mut size = signal(SignalKind::window_change())?;
+    let mut signals = Signals::new(part.passes_signals && !part.tty)?;
     let ends = ends(&part)?;
     let raw = (part.tty && part.streams.stdin).then(Raw::set).flatten();
     let follow = tokio::task::spawn_blocking(move || attach::follow(stream, ends));
     tokio::pin!(follow);
-    let mut size = signal(SignalKind::window_change())?;
-    let mut signals = Signals::new(part.passes_signals && !part.tty)?;
     if part.tty {
         resize(containers, container).await;
     }
