@@ -6,6 +6,7 @@ use clap::{Parser, Subcommand};
 
 use crate::commands::bake::flags::BakeFlags;
 use crate::commands::build::flags::BuildFlags;
+use crate::commands::builders::BuildersCommand;
 use crate::commands::builds::{BuildsArgs, BuildsCommand};
 use crate::commands::completions::{CompleteArgs, CompletionsArgs};
 use crate::commands::container::{self, ContainerCommand};
@@ -315,6 +316,9 @@ pub enum BuilderCommand {
     Imagetools(ImagetoolsCommand),
     /// Remove build cache
     Prune(CachePruneArgs),
+    /// What scripts say of buildx's builders
+    #[command(flatten)]
+    Builders(BuildersCommand),
 }
 
 /// `rbuild system`

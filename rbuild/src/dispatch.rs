@@ -7,9 +7,9 @@ use std::process::ExitCode;
 use crate::app::App;
 use crate::args::{self, BuilderCommand, Cli, Command, ImageCommand, SystemCommand};
 use crate::commands::{
-    bake, build, builds, completions, container, debug, df, events, explain, export, fsck, history,
-    images, imagetools, import, info, inspect, lint, load, login, logout, man, manifest, network,
-    prune, pull, push, rmi, save, search, tag, version, volume,
+    bake, build, builders, builds, completions, container, debug, df, events, explain, export,
+    fsck, history, images, imagetools, import, info, inspect, lint, load, login, logout, man,
+    manifest, network, prune, pull, push, rmi, save, search, tag, version, volume,
 };
 use crate::failure::{Failure, Outcome};
 use crate::limits;
@@ -189,6 +189,7 @@ async fn dispatch(app: &App, command: Command) -> Outcome {
             BuilderCommand::History(command) => builds::run_command(app, command).await,
             BuilderCommand::Imagetools(command) => imagetools::run(app, command).await,
             BuilderCommand::Prune(args) => prune::run(app, args).await,
+            BuilderCommand::Builders(command) => builders::run(app, command),
         },
         Command::Manifest(command) => manifest::run(app, command.typed()).await,
         Command::Imagetools(command) => imagetools::run(app, command.typed()).await,

@@ -4,6 +4,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use e2e::{Dir, Done, Registry, Store, need};
 use serde_json::Value;
+use sha2::{Digest as _, Sha256};
 
 /// What `docker buildx build --cache-to type=registry,mode=max` of docker 28.5 wrote for [`FILE`]
 /// and the files of [`context`].
@@ -105,6 +106,70 @@ fn a_cache_that_buildkit_wrote_to_a_registry_is_read() {
         assert_eq!(end.ends_with("CACHED"), found, "{step}: {done}");
     }
     assert_eq!(store.tree("app").text("all/sub/b"), "changed");
+}
+
+/// Puts that cache in a folder, as `--cache-to type=local,mode=max` does.
+fn folder_cache(tag: Option<&str>) -> (Dir, String) {
+    let cache: Value = serde_json::from_str(CACHE).unwrap();
+    let dir = Dir::new();
+    for (digest, content) in cache["blobs"].as_object().unwrap() {
+        let content = STANDARD.decode(content.as_str().unwrap()).unwrap();
+        let name = format!("blobs/{}", digest.replace(':', "/"));
+        dir.write(&name, content);
+    }
+    let manifest = serde_json::to_vec(&cache["manifest"]).unwrap();
+    let digest = format!("sha256:{:x}", Sha256::digest(&manifest));
+    let mut entry = serde_json::json!({
+        "mediaType": "application/vnd.oci.image.manifest.v1+json",
+        "digest": digest,
+        "size": manifest.len(),
+    });
+    if let Some(tag) = tag {
+        entry["annotations"] = serde_json::json!({ "org.opencontainers.image.ref.name": tag });
+    }
+    dir.write(&format!("blobs/{}", digest.replace(':', "/")), manifest);
+    let index = serde_json::json!({ "schemaVersion": 2, "manifests": [entry] });
+    dir.write("index.json", index.to_string());
+    dir.write("oci-layout", r#"{"imageLayoutVersion":"1.0.0"}"#);
+    (dir, digest)
+}
+
+#[test]
+fn a_cache_that_buildkit_wrote_to_a_folder_is_read() {
+    let context = context();
+    for (tag, more, found) in [
+        (Some("latest"), "", 8),
+        (Some("main"), ",tag=main", 8),
+        (Some("main"), "", 0),
+        (None, ",digest=", 8),
+    ] {
+        let (dir, digest) = folder_cache(tag);
+        let shown = dir.path().display();
+        let digest = if more == ",digest=" { &digest } else { "" };
+        let from = format!("type=local,src={shown}{more}{digest}");
+        let store = need!(Store::new());
+        let flags = ["--cache-from", &from];
+        let done = store.build("app", &context).args(flags).ok();
+        assert_eq!(cached(&done), found, "{from}: {done}");
+        assert_eq!(store.tree("app").text("all/sub/b"), "yy");
+    }
+
+    // There is none, and none that is one: each is told of once.
+    let store = need!(Store::new());
+    let none = Dir::new();
+    let broken = Dir::new();
+    broken.write("index.json", "{}");
+    let flags = [&none, &broken].map(|dir| format!("type=local,src={}", dir.path().display()));
+    let done = store
+        .build("app", &context)
+        .args(["--cache-from", &flags[0], "--cache-from", &flags[1]])
+        .ok();
+    let shown = none.path().display();
+    done.tells(&format!(
+        "the cache {shown} is left out: no {shown}/index.json"
+    ));
+    let warned = done.err().matches(" is left out: ").count();
+    assert_eq!(warned, 2, "{done}");
 }
 
 #[test]

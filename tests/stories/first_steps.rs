@@ -18,7 +18,7 @@ fn a_word_that_is_no_command_is_no_build() {
     let run = store.rbuild(["run", "--help"]).ok();
     assert!(run.out().contains("Usage: rbuild run"), "{run}");
     typed(&["compose", "up"]).tells("rbuild bake");
-    typed(&["buildx", "create"]).tells("'create' is not an rbuild buildx command");
+    typed(&["buildx", "dial-stdio"]).tells("'dial-stdio' is not an rbuild buildx command");
     typed(&["image", "prnue"]).tells("'prnue' is not an rbuild image command. Did you mean prune?");
     typed(&["help", "psuh"]).tells("Did you mean push?");
     // A path stays a build, whatever it is called.
@@ -29,6 +29,81 @@ fn a_word_that_is_no_command_is_no_build() {
         .ok();
     assert!(store.has("built"));
     typed(&["./nowhere"]).tells("path \"./nowhere\" not found");
+}
+
+/// Each line as docker 28's buildx 0.29 takes it, with its code and words; CI scripts begin so.
+#[test]
+fn scripts_that_make_a_builder_first_go_on() {
+    let store = need!(Store::new());
+    let typed = |line: &str| store.rbuild(["buildx"]).args(line.split(' '));
+    for (line, out) in [
+        ("create --name ci --driver docker-container --use", "ci\n"),
+        (
+            "create --name=ci --driver-opt network=host --bootstrap",
+            "ci\n",
+        ),
+        ("use ci", ""),
+        ("use default", ""),
+        ("stop", ""),
+        ("stop ci", ""),
+        ("rm ci", "ci removed\n"),
+        ("rm -f a b", "a removed\nb removed\n"),
+    ] {
+        assert_eq!(typed(line).ok().out(), out, "{line}");
+    }
+    for (line, told) in [
+        (
+            "create --name 1a",
+            "invalid name 1a, name needs to start with a letter",
+        ),
+        ("create --name default", "default is a reserved name"),
+        ("rm default", "failed to remove one or more builders"),
+        ("rm", "failed to remove one or more builders"),
+    ] {
+        typed(line).fails(1).tells(told);
+    }
+    let version = typed("version").ok();
+    assert!(version.out().starts_with("rbuild v"), "{version}");
+
+    let listed = typed("ls").ok().out();
+    let lines: Vec<Vec<&str>> = listed
+        .lines()
+        .map(|line| line.split_whitespace().collect())
+        .collect();
+    let headers = [
+        "NAME/NODE",
+        "DRIVER/ENDPOINT",
+        "STATUS",
+        "BUILDKIT",
+        "PLATFORMS",
+    ];
+    assert_eq!(lines[0], headers, "{listed}");
+    assert_eq!(lines[1], ["default*", "rbuild"], "{listed}");
+    assert_eq!(
+        lines[2][..5],
+        ["\\_", "default", "\\_", "default", "running"],
+        "{listed}"
+    );
+    let named = typed("ls --format {{.Name}}").ok();
+    assert_eq!(named.out(), "default\ndefault\n");
+    let json = typed("ls --format json").ok().json();
+    assert_eq!(json["Current"], true);
+    let platform = json["Nodes"][0]["Platforms"][0]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    assert!(platform.starts_with("linux/"), "{json}");
+    let shown = typed("inspect ci --bootstrap").ok();
+    let shown = shown.out();
+    assert!(
+        shown.starts_with("Name:   ci\nDriver: rbuild\n\nNodes:\n"),
+        "{shown}"
+    );
+    let last = shown.lines().last().unwrap();
+    assert!(
+        last.starts_with(&format!("Platforms:        {platform}")),
+        "{shown}"
+    );
 }
 
 #[test]

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use oci::archive::REF_NAME;
 use oci::blob::{BlobStore as _, DiskBlobs, Expected};
 use oci::manifest::{Index, MAX_MANIFEST_SIZE, ManifestDocument};
-use oci::{Descriptor, Digest, media_type};
+use oci::{Descriptor, Digest, MediaType, media_type};
 use rustix::fs::{FlockOperation, flock};
 
 use super::entry::Malformed;
@@ -60,32 +60,47 @@ impl Layout {
         })
     }
 
-    /// Its entries by their tags; none when there is no layout.
-    pub(super) fn entries(&self) -> io::Result<HashMap<String, Descriptor>> {
-        let index = self.read_index()?;
-        let entries = index.into_iter().flat_map(|index| index.manifests);
-        let tagged = entries.filter_map(|entry| {
+    /// Its entries by their tags; `None` when there is no layout.
+    pub(super) fn entries(&self) -> io::Result<Option<HashMap<String, Descriptor>>> {
+        let Some(index) = self.read_index()? else {
+            return Ok(None);
+        };
+        let tagged = index.manifests.into_iter().filter_map(|entry| {
             let tag = entry.annotations.get(REF_NAME)?.clone();
             Some((tag, entry))
         });
-        Ok(tagged.collect())
+        Ok(Some(tagged.collect()))
     }
 
-    /// A manifest, verified.
-    pub(super) fn manifest(&self, entry: &Descriptor) -> Result<ManifestDocument, Malformed> {
+    /// Where its index is.
+    pub(super) fn index(&self) -> PathBuf {
+        self.dir.join(INDEX)
+    }
+
+    /// A manifest, verified; its own media type counts where no other is known.
+    pub(super) fn manifest(
+        &self,
+        digest: &Digest,
+        media_type: Option<&MediaType>,
+    ) -> Result<ManifestDocument, Malformed> {
+        let bytes = self.document(digest, MAX_MANIFEST_SIZE as u64)?;
+        ManifestDocument::parse(&bytes, media_type).map_err(|e| Malformed(e.to_string()))
+    }
+
+    /// A blob of so many bytes at most, verified.
+    pub(super) fn document(&self, digest: &Digest, max: u64) -> Result<Vec<u8>, Malformed> {
         let malformed = |e: &dyn std::fmt::Display| Malformed(e.to_string());
-        let reader = self.blobs.open(&entry.digest).map_err(|e| malformed(&e))?;
+        let reader = self.blobs.open(digest).map_err(|e| malformed(&e))?;
         let mut bytes = Vec::new();
-        let mut reader = reader.take(MAX_MANIFEST_SIZE as u64 + 1);
+        let mut reader = reader.take(max + 1);
         reader.read_to_end(&mut bytes).map_err(|e| malformed(&e))?;
-        let actual = entry.digest.algorithm().digest(&bytes);
-        if actual != entry.digest {
+        let actual = digest.algorithm().digest(&bytes);
+        if actual != *digest {
             return Err(Malformed(format!(
-                "{} should be there, the content is {actual}",
-                entry.digest
+                "{digest} should be there, the content is {actual}"
             )));
         }
-        ManifestDocument::parse(&bytes, Some(&entry.media_type)).map_err(|e| malformed(&e))
+        Ok(bytes)
     }
 
     /// Writes a manifest.
@@ -179,12 +194,12 @@ mod tests {
             }
         });
         let layout = Layout::at(path);
-        assert_eq!(layout.entries().unwrap().len(), 40);
+        assert_eq!(layout.entries().unwrap().unwrap().len(), 40);
         // The same tag again is replaced.
         let entry = layout.put_manifest(b"{}").unwrap();
         let new = BTreeMap::from([("w0-0".to_owned(), entry.clone())]);
         layout.add(&new).unwrap();
-        let entries = layout.entries().unwrap();
+        let entries = layout.entries().unwrap().unwrap();
         assert_eq!(
             (entries.len(), &entries["w0-0"].digest),
             (40, &entry.digest)
@@ -196,11 +211,11 @@ mod tests {
     #[test]
     fn damage_is_no_entry() {
         let dir = tempfile::tempdir().unwrap();
-        assert!(Layout::at(dir.path()).entries().unwrap().is_empty());
+        assert!(Layout::at(dir.path()).entries().unwrap().is_none());
         let layout = Layout::make(dir.path()).unwrap();
         let entry = layout.put_manifest(b"{\"schemaVersion\":2}").unwrap();
         std::fs::write(layout.blobs.path(&entry.digest), "{}").unwrap();
-        assert!(layout.manifest(&entry).is_err());
+        assert!(layout.manifest(&entry.digest, None).is_err());
         std::fs::write(dir.path().join(INDEX), "no").unwrap();
         assert!(layout.entries().is_err());
         assert!(layout.add(&BTreeMap::new()).is_err(), "it may be anything");

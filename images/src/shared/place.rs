@@ -2,8 +2,8 @@
 
 use std::path::PathBuf;
 
-use oci::Reference;
 use oci::media_type::LayerCompression;
+use oci::{Digest, Reference};
 
 use super::entry::MAX_PREFIX;
 
@@ -12,8 +12,15 @@ use super::entry::MAX_PREFIX;
 pub enum CachePlace {
     /// A repository of a registry. A tag begins the tags of all entries.
     Registry(Reference),
-    /// An OCI image layout in a directory, and what the tags of all entries begin with.
-    Local(PathBuf, Option<String>),
+    /// An OCI image layout in a directory.
+    Local {
+        /// The directory.
+        path: PathBuf,
+        /// What the tags of all entries begin with; what BuildKit wrote has it as its tag.
+        prefix: Option<String>,
+        /// The manifest of what BuildKit wrote, in place of its tag.
+        digest: Option<Digest>,
+    },
 }
 
 /// Which steps are written.
@@ -98,7 +105,11 @@ impl Fields {
             return Err(format!("{tag:?} is no tag"));
         }
         check_prefix(tag.as_deref())?;
-        Ok(CachePlace::Local(path.into(), tag))
+        Ok(CachePlace::Local {
+            path: path.into(),
+            prefix: tag,
+            digest: None,
+        })
     }
 
     /// Refuses whatever was not taken.
@@ -148,7 +159,15 @@ pub fn cache_from(text: &str) -> Result<CachePlace, String> {
     let mut fields = Fields::parse(text)?;
     let place = match fields.kind.as_str() {
         "registry" => fields.registry()?,
-        "local" => fields.local("src")?,
+        "local" => {
+            let named = fields.take("digest");
+            let mut place = fields.local("src")?;
+            if let (CachePlace::Local { digest, .. }, Some(named)) = (&mut place, named) {
+                let parsed = named.parse();
+                *digest = Some(parsed.map_err(|e| format!("digest {named:?}: {e}"))?);
+            }
+            place
+        }
         "inline" => {
             return Err(
                 "type=inline is for --cache-to: name the image itself with --cache-from".to_owned(),
@@ -225,7 +244,11 @@ mod tests {
 
     #[test]
     fn places_are_typed_as_buildx_has_them() {
-        let local = |tag: Option<&str>| CachePlace::Local("a/b".into(), tag.map(str::to_owned));
+        let local = |tag: Option<&str>| CachePlace::Local {
+            path: "a/b".into(),
+            prefix: tag.map(str::to_owned),
+            digest: None,
+        };
         for (text, place) in [
             ("app", registry("app")),
             ("reg.lan/app:v1", registry("reg.lan/app:v1")),

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesOrdered;
 use oci::manifest::ManifestDocument;
-use oci::{Descriptor, ImageConfig, Platform, Reference};
+use oci::{Descriptor, Digest, ImageConfig, MediaType, Platform, Reference};
 use tokio::sync::OnceCell;
 
 use super::artifact::decode;
@@ -46,11 +46,18 @@ struct Source {
 
 enum Kind {
     Registry(Reference, OnceCell<AtName>),
-    Layout(
-        Layout,
-        Option<String>,
-        OnceCell<HashMap<String, Descriptor>>,
-    ),
+    Layout(Local),
+}
+
+/// A layout in a directory.
+struct Local {
+    layout: Layout,
+    /// What the tags of our entries begin with, and the tag of what BuildKit wrote.
+    prefix: Option<String>,
+    /// The manifest of what BuildKit wrote, where it is named.
+    digest: Option<Digest>,
+    entries: OnceCell<HashMap<String, Descriptor>>,
+    buildkit: OnceCell<Option<Arc<BuildKitCache>>>,
 }
 
 /// What the very name of a cache leads to.
@@ -124,10 +131,20 @@ impl Sources {
                     reference.familiar(),
                     Kind::Registry(reference.clone(), OnceCell::new()),
                 ),
-                CachePlace::Local(path, prefix) => (
-                    path.display().to_string(),
-                    Kind::Layout(Layout::at(path), prefix.clone(), OnceCell::new()),
-                ),
+                CachePlace::Local {
+                    path,
+                    prefix,
+                    digest,
+                } => {
+                    let local = Local {
+                        layout: Layout::at(path),
+                        prefix: prefix.clone(),
+                        digest: digest.clone(),
+                        entries: OnceCell::new(),
+                        buildkit: OnceCell::new(),
+                    };
+                    (path.display().to_string(), Kind::Layout(local))
+                }
             };
             Source {
                 cache: place.clone(),
@@ -169,12 +186,12 @@ impl Sources {
             Kind::Registry(reference, image) => {
                 self.ask_registry(source, reference, image, name).await
             }
-            Kind::Layout(layout, prefix, entries) => {
-                let found = ask_layout(layout, prefix.as_deref(), entries, name).await;
+            Kind::Layout(local) => {
+                let found = local.ask(name).await;
                 found.map(|found| {
                     found.map(|entry| Answer {
                         entry,
-                        place: Place::Layout(layout.blobs.clone()),
+                        place: Place::Layout(local.layout.blobs.clone()),
                         cache: Some(source.cache.clone()),
                     })
                 })
@@ -227,15 +244,26 @@ impl Sources {
     pub async fn buildkits(&self) -> Vec<Arc<BuildKitCache>> {
         let mut found = Vec::new();
         for source in &self.all {
-            let Kind::Registry(reference, at_name) = &source.kind else {
-                continue;
-            };
             if source.down.load(Ordering::SeqCst) {
                 continue;
             }
-            let at_name = at_name.get_or_try_init(|| self.at_name(source, reference));
-            match at_name.await {
-                Ok(at_name) => found.extend(at_name.buildkit.clone()),
+            let buildkit = match &source.kind {
+                Kind::Registry(reference, at_name) => {
+                    let at_name = at_name.get_or_try_init(|| self.at_name(source, reference));
+                    at_name.await.map(|at_name| at_name.buildkit.clone())
+                }
+                Kind::Layout(local) => match local.buildkit().await {
+                    // Told of once: what is no cache of BuildKit's may still hold our entries.
+                    Err(trouble @ Trouble::Entry(_)) => {
+                        self.tell(source, trouble, "BuildKit's cache in");
+                        let _ = local.buildkit.set(None);
+                        Ok(None)
+                    }
+                    found => found,
+                },
+            };
+            match buildkit {
+                Ok(buildkit) => found.extend(buildkit),
                 Err(trouble) => self.tell(source, trouble, "the cache"),
             }
         }
@@ -351,24 +379,75 @@ impl Sources {
     }
 }
 
-async fn ask_layout(
-    layout: &Layout,
-    prefix: Option<&str>,
-    entries: &OnceCell<HashMap<String, Descriptor>>,
-    name: &Name,
-) -> Result<Option<Entry>, Trouble> {
-    let failed = |e: &dyn std::fmt::Display| Trouble::Cache(e.to_string());
-    let read = || async {
-        let layout = layout.clone();
-        let read = tokio::task::spawn_blocking(move || layout.entries()).await;
-        read.map_err(|e| failed(&e))?.map_err(|e| failed(&e))
-    };
-    let entries = entries.get_or_try_init(read).await?;
-    let Some(entry) = entries.get(&name.tag(prefix)).cloned() else {
-        return Ok(None);
-    };
-    let reader = layout.clone();
-    let document = tokio::task::spawn_blocking(move || reader.manifest(&entry));
-    let document = document.await.map_err(|e| failed(&e))??;
-    Ok(Some(decode(name, &document)?))
+impl Local {
+    /// The entry of a name.
+    async fn ask(&self, name: &Name) -> Result<Option<Entry>, Trouble> {
+        let Some(entry) = self.entries().await?.get(&name.tag(self.prefix.as_deref())) else {
+            return Ok(None);
+        };
+        let entry = self.manifest(&entry.digest, Some(&entry.media_type));
+        Ok(Some(decode(name, &entry.await?)?))
+    }
+
+    /// All that has a tag.
+    async fn entries(&self) -> Result<&HashMap<String, Descriptor>, Trouble> {
+        let entries = || async {
+            let layout = self.layout.clone();
+            let read = tokio::task::spawn_blocking(move || layout.entries());
+            let entries = read.await.map_err(cannot)?.map_err(cannot)?;
+            entries.ok_or_else(|| cannot(format!("no {}", self.layout.index().display())))
+        };
+        self.entries.get_or_try_init(entries).await
+    }
+
+    async fn manifest(
+        &self,
+        digest: &Digest,
+        media_type: Option<&MediaType>,
+    ) -> Result<ManifestDocument, Trouble> {
+        let (layout, digest) = (self.layout.clone(), digest.clone());
+        let media_type = media_type.cloned();
+        let read = move || layout.manifest(&digest, media_type.as_ref());
+        let read = tokio::task::spawn_blocking(read);
+        Ok(read.await.map_err(cannot)??)
+    }
+
+    /// What BuildKit wrote there, if it did.
+    async fn buildkit(&self) -> Result<Option<Arc<BuildKitCache>>, Trouble> {
+        let found = self.buildkit.get_or_try_init(|| self.find_buildkit());
+        found.await.cloned()
+    }
+
+    async fn find_buildkit(&self) -> Result<Option<Arc<BuildKitCache>>, Trouble> {
+        let top = match &self.digest {
+            Some(digest) => self.manifest(digest, None).await?,
+            None => {
+                let tag = self.prefix.as_deref().unwrap_or("latest");
+                let Some(entry) = self.entries().await?.get(tag) else {
+                    return Ok(None);
+                };
+                self.manifest(&entry.digest, Some(&entry.media_type))
+                    .await?
+            }
+        };
+        let parts = match top {
+            ManifestDocument::Index(index) => buildkit::parts_of_index(&index),
+            ManifestDocument::Manifest(manifest) => buildkit::parts_of_manifest(&manifest),
+        };
+        let Some((config, layers)) = parts else {
+            return Ok(None);
+        };
+        let layout = self.layout.clone();
+        let bytes =
+            tokio::task::spawn_blocking(move || layout.document(&config.digest, MAX_DOCUMENT));
+        let bytes = bytes.await.map_err(cannot)??;
+        let place = Place::Layout(self.layout.blobs.clone());
+        let read = BuildKitCache::parse(&bytes, &layers, place)?;
+        Ok(Some(Arc::new(read)))
+    }
+}
+
+/// The trouble of a cache that cannot be read at all.
+fn cannot(cause: impl std::fmt::Display) -> Trouble {
+    Trouble::Cache(cause.to_string())
 }

@@ -128,7 +128,7 @@ impl Targets {
                         empty: OnceCell::new(),
                     },
                 ),
-                CachePlace::Local(path, prefix) => (
+                CachePlace::Local { path, prefix, .. } => (
                     path.display().to_string(),
                     Kind::Layout {
                         path: path.clone(),
@@ -368,7 +368,10 @@ impl Target {
                     return Ok(false);
                 };
                 let layout = layout.clone();
-                let read = tokio::task::spawn_blocking(move || layout.manifest(&entry)).await?;
+                let read = tokio::task::spawn_blocking(move || {
+                    layout.manifest(&entry.digest, Some(&entry.media_type))
+                })
+                .await?;
                 Ok(read.is_ok_and(|document| enough(&document)))
             }
         }
@@ -384,6 +387,7 @@ impl Target {
             let made = tokio::task::spawn_blocking(move || {
                 let layout = Layout::make(&path)?;
                 let before = layout.entries().map_err(|e| files(&e))?;
+                let before = before.unwrap_or_default();
                 Ok((layout, before))
             });
             made.await?

@@ -2,6 +2,7 @@
 
 pub mod bake;
 pub mod build;
+pub mod builders;
 pub mod builds;
 pub mod completions;
 pub mod container;

@@ -10,23 +10,8 @@ use super::hints::{see, similar};
 /// Docker's other words, with what to use here. Those of a group have it in front.
 const OTHERS: &[(&[&str], &str)] = &[
     (
-        &[
-            "buildx create",
-            "buildx use",
-            "buildx ls",
-            "buildx stop",
-            "buildx rm",
-            "buildx inspect",
-            "buildx dial-stdio",
-            "builder create",
-            "builder use",
-            "builder ls",
-            "builder stop",
-            "builder rm",
-            "builder inspect",
-            "context",
-        ],
-        "There are no builders or contexts to choose from here: `rbuild build` builds by itself",
+        &["buildx dial-stdio", "builder dial-stdio", "context"],
+        "There are no daemons to choose from here: `rbuild` builds and runs by itself",
     ),
     (
         &[
@@ -40,10 +25,6 @@ const OTHERS: &[(&[&str], &str)] = &[
             "builder history import",
         ],
         "`rbuild builds show` tells what a build did, `rbuild builds trace` writes it for a viewer",
-    ),
-    (
-        &["buildx version", "builder version"],
-        "Use `rbuild version`",
     ),
     (&["buildx du", "builder du"], "Use `rbuild df`"),
     (
@@ -200,7 +181,7 @@ mod tests {
         let end = "Run 'rbuild image --help' for more information";
         assert!(told(&["image"], "prnue").ends_with(end));
         assert!(told(&[], "xyzzy").contains("no folder xyzzy to build"));
-        assert!(told(&["buildx"], "create").contains("no builders"));
+        assert!(told(&["buildx"], "dial-stdio").contains("no daemons"));
         assert!(told(&[], "compose").contains("rbuild bake"));
     }
 

@@ -15,13 +15,24 @@ const PREFIX: &str = "net-";
 /// linux/proc_ns.h).
 const ALL_PROCESSES: u64 = 0xefff_fffc;
 
+/// What the folder was like when it was last looked through, by its time of modification: so that
+/// nobody looks at every process of the machine again while no folder has come.
+const LOOKED: &str = "looked";
+
 /// Removes the folders of network namespaces in which nothing is. Where not all of the machine can
-/// be seen, all stay.
+/// be seen, all stay. Whoever finds no new folder leaves it to whoever does.
 ///
 /// # Errors
 /// Those of reading the folder and /proc.
 pub fn sweep_ended(state_dir: &Path) -> io::Result<()> {
     let own = leases::directory(state_dir).map_err(io::Error::other)?;
+    // From before the folders are listed: what comes meanwhile is found the next time.
+    let found = fs::metadata(state_dir)?;
+    let now = format!("{}.{:09}", found.mtime(), found.mtime_nsec());
+    let looked = state_dir.join(LOOKED);
+    if fs::read_to_string(&looked).is_ok_and(|before| before == now) {
+        return Ok(());
+    }
     let mut others = folders(state_dir)?;
     others.retain(|(_, path)| *path != own);
     if others.is_empty() || fs::metadata("/proc/self/ns/pid")?.ino() != ALL_PROCESSES {
@@ -33,7 +44,8 @@ pub fn sweep_ended(state_dir: &Path) -> io::Result<()> {
             let _ = fs::remove_dir_all(path);
         }
     }
-    Ok(())
+    // In place: a name that comes would change the folder. What is half written is looked at again.
+    fs::write(looked, now)
 }
 
 /// The folders of namespaces, with these's numbers.
@@ -130,6 +142,20 @@ mod tests {
         assert_eq!(dir.path().join("net-1").exists(), !sees_all);
         assert!(own.exists());
         assert!(dir.path().join("net-x").exists() && dir.path().join("other").exists());
+        if !sees_all {
+            return;
+        }
+        // What the note tells of is not looked through again.
+        fs::create_dir(dir.path().join("net-2")).unwrap();
+        let found = fs::metadata(dir.path()).unwrap();
+        let now = format!("{}.{:09}", found.mtime(), found.mtime_nsec());
+        fs::write(dir.path().join(LOOKED), now).unwrap();
+        sweep_ended(dir.path()).unwrap();
+        assert!(dir.path().join("net-2").exists());
+        // What it does not tell of is.
+        fs::write(dir.path().join(LOOKED), "1.000000000").unwrap();
+        sweep_ended(dir.path()).unwrap();
+        assert!(!dir.path().join("net-2").exists());
     }
 
     #[test]
