@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::Notify;
 
 /// How soon a step is looked at again that was not at work, and how late one that always is.
-const SOON: Duration = Duration::from_millis(10);
+const SOON: Duration = Duration::from_millis(5);
 const LATE: Duration = Duration::from_millis(160);
 /// A step that was not at work for so many looks in a row waits.
 const LOOKS: u32 = 3;

@@ -289,7 +289,7 @@ fn remove(app: &App, args: &RmArgs) -> Outcome {
             Ok(()) => {
                 failed = true;
                 app.printer
-                    .error(&format!("failed to remove {name}: it is this program"));
+                    .error(format!("failed to remove {name}: it is this program"));
             }
             Err(error) => return Err(error),
         }
