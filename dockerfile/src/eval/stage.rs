@@ -1,5 +1,7 @@
 //! What the lines of a stage see.
 
+use std::collections::{HashMap, HashSet};
+
 use crate::shell::Variables;
 use crate::stage::DEFAULT_PATH;
 
@@ -12,10 +14,22 @@ pub const UNSEEN: [&str; 2] = ["BUILDKIT_SBOM_SCAN_CONTEXT", "BUILDKIT_SBOM_SCAN
 pub struct StageVariables {
     /// `NAME=value`, each name once.
     seen: Vec<String>,
+    /// Where in `seen` a name is: a stage can have thousands of them.
+    places: HashMap<String, Place>,
+    /// How often one was set.
+    times: u64,
     /// Names of the arguments declared in the stage, in order.
     declared: Vec<String>,
-    /// The names of those seen, in the order in which they were set last.
-    as_set: Vec<String>,
+    /// The same, to be found.
+    is_declared: HashSet<String>,
+}
+
+/// Where a variable is.
+#[derive(Clone, Copy, Debug)]
+struct Place {
+    index: usize,
+    /// The number of the time when it was set last.
+    set: u64,
 }
 
 impl StageVariables {
@@ -39,8 +53,10 @@ impl StageVariables {
     pub fn inherited(&self) -> Self {
         Self {
             seen: self.seen.clone(),
+            places: self.places.clone(),
+            times: self.times,
             declared: Vec::new(),
-            as_set: self.as_set.clone(),
+            is_declared: HashSet::new(),
         }
     }
 
@@ -50,9 +66,19 @@ impl StageVariables {
     }
 
     fn see(&mut self, name: &str, value: &str) {
-        set(&mut self.seen, name, value);
-        self.as_set.retain(|known| known != name);
-        self.as_set.push(name.to_owned());
+        let pair = format!("{name}={value}");
+        self.times += 1;
+        let set = self.times;
+        if let Some(place) = self.places.get_mut(name) {
+            place.set = set;
+            if let Some(old) = self.seen.get_mut(place.index) {
+                *old = pair;
+            }
+            return;
+        }
+        let index = self.seen.len();
+        self.places.insert(name.to_owned(), Place { index, set });
+        self.seen.push(pair);
     }
 
     /// ARG: declares an argument. With a value it hides an ENV of that name from the lines below.
@@ -62,14 +88,14 @@ impl StageVariables {
         {
             self.see(name, value);
         }
-        if !self.is_declared(name) {
+        if self.is_declared.insert(name.to_owned()) {
             self.declared.push(name.to_owned());
         }
     }
 
     /// Whether the stage has declared the argument, with a value or without.
     pub fn is_declared(&self, name: &str) -> bool {
-        self.declared.iter().any(|declared| declared == name)
+        self.is_declared.contains(name)
     }
 
     /// The arguments that the stage has declared, in order.
@@ -84,16 +110,16 @@ impl StageVariables {
 
     /// The same in the order in which they were set last, as BuildKit has them.
     pub fn pairs_as_set(&self) -> Vec<String> {
-        let names = self.as_set.iter();
-        names
-            .filter_map(|name| self.seen.iter().find(|pair| is_of(pair, name)).cloned())
-            .collect()
+        let mut places: Vec<Place> = self.places.values().copied().collect();
+        places.sort_unstable_by_key(|place| place.set);
+        let pairs = places.iter().map(|place| self.seen.get(place.index));
+        pairs.flatten().cloned().collect()
     }
 }
 
 impl Variables for StageVariables {
     fn value(&self, name: &str) -> Option<&str> {
-        let pair = self.seen.iter().find(|pair| is_of(pair, name))?;
+        let pair = self.seen.get(self.places.get(name)?.index)?;
         pair.get(name.len() + 1..)
     }
 
@@ -105,7 +131,7 @@ impl Variables for StageVariables {
     }
 }
 
-/// Whether a `NAME=value` is of this name. A stage can have thousands of them.
+/// Whether a `NAME=value` is of this name.
 fn is_of(pair: &str, name: &str) -> bool {
     pair.strip_prefix(name)
         .is_some_and(|rest| rest.starts_with('='))
