@@ -141,6 +141,16 @@ async fn the_page_of_a_mirrored_repository_tells_what_is_not_fetched_yet() {
     let answer = app.get("/ui/tags/docker.io/lib/other").await.ok(200);
     let why = String::from_utf8(answer.body.to_vec()).unwrap();
     assert!(why.contains("No list of tags can be had"), "{why}");
+    // One that takes its time does not keep people waiting for long.
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", silent.local_addr().unwrap());
+    let app = App::again(app, &settings(&url, "timeout = \"1h\"")).await;
+    let answer = app.get("/ui/tags/docker.io/lib/app").await.ok(200);
+    let slow = String::from_utf8(answer.body.to_vec()).unwrap();
+    assert!(
+        slow.contains("has not answered yet") && slow.contains(&here("t120")),
+        "{slow}"
+    );
 }
 
 #[tokio::test]

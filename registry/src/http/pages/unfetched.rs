@@ -1,6 +1,9 @@
 //! Tags of a mirrored repository that its upstream lists and nobody has pulled through yet.
 
+use std::time::Duration;
+
 use maud::{Markup, html};
+use tokio::time::timeout;
 
 use super::parts::command;
 use super::path;
@@ -12,6 +15,8 @@ use crate::service::{MAX_PAGE, ServiceError};
 
 /// Tags in a page.
 const PAGE: usize = 100;
+/// How long a page waits for an upstream.
+const PATIENCE: Duration = Duration::from_secs(3);
 
 /// A page of them.
 #[derive(Debug, Default)]
@@ -43,15 +48,21 @@ impl Unfetched {
         let mut found = Self::default();
         let mut last = view.parameter("beyond").to_owned();
         loop {
-            let page = match mirror.tags(name, MAX_PAGE, &last).await {
-                Ok(shown) => {
+            let asked = timeout(PATIENCE, mirror.tags(name, MAX_PAGE, &last));
+            let page = match asked.await {
+                Ok(Ok(shown)) => {
                     found.stale = shown.stale;
                     shown.page
                 }
-                Err(MirrorError::Service(ServiceError::NameUnknown(_))) => break,
-                Err(MirrorError::Service(e)) => return Err(e.into()),
-                Err(MirrorError::Unavailable(why)) => {
-                    found.failed = Some(why.to_string());
+                Ok(Err(MirrorError::Service(ServiceError::NameUnknown(_)))) => break,
+                Ok(Err(MirrorError::Service(e))) => return Err(e.into()),
+                Ok(Err(MirrorError::Unavailable(why))) => {
+                    found.failed = Some(format!("No list of tags can be had: {why}"));
+                    break;
+                }
+                // It is asked on, for whoever looks next.
+                Err(_) => {
+                    found.failed = Some("The upstream has not answered yet.".to_owned());
                     break;
                 }
             };
@@ -86,7 +97,7 @@ impl Unfetched {
         });
         html! {
             @if !self.is_empty() { h2 #unfetched { "Not fetched yet" } }
-            @if let Some(why) = &self.failed { p.error { "No list of tags can be had: " (why) } }
+            @if let Some(why) = &self.failed { p.error { (why) } }
             @if let Some(first) = self.names.first() {
                 p.quiet {
                     "The upstream lists these too; a pull brings them here."
