@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
-# Makes what is installed elsewhere: static programs, manual pages, completions, Debian packages.
+# Makes what is installed elsewhere: static programs, manual pages, completions, packages.
 #
 # Usage: scripts/dist.sh [FOLDER]          (target/dist if not named)
 #
 #   FOLDER/bin            rbuild and rregistry, which need no library of the system
 #   FOLDER/man            manual pages, a page a command
 #   FOLDER/completions    for bash, zsh and fish
-#   FOLDER/*.deb          a package of each program
+#   FOLDER/*.deb, *.rpm   packages of each program
 #   FOLDER/etc, empty     what the images in packaging/images take besides
 #
 # Environment:
@@ -43,6 +43,23 @@ for program in rbuild rregistry; do
 done
 gzip -9n "$out"/man/*.1
 cp /etc/ssl/certs/ca-certificates.crt "$out/etc/ssl/certs/"
+
+version=$("$out/bin/rregistry" --version)
+version=${version##* }
+if command -v rpmbuild >/dev/null; then
+    here=$PWD
+    files=$(realpath -- "$out")
+    for program in rbuild rregistry; do
+        rpmbuild -bb --quiet --target "${target%%-*}-linux" --define "_topdir $files/rpmbuild" \
+            --define "_rpmdir $files" --define "_rpmfilename %%{name}-%%{version}.%%{arch}.rpm" \
+            --define "dist_dir $files" --define "source_dir $here" \
+            --define "program_version $version" "packaging/rpm/$program.spec" >&2
+    done
+    rm -rf -- "$files/rpmbuild"
+else
+    log "no rpm packages are made without rpmbuild (Debian's package rpm)"
+    [ "${RBUILD_TEST_REQUIRE_ALL:-0}" != 1 ] || exit 1
+fi
 
 if ! command -v cargo-deb >/dev/null; then
     log "no Debian packages are made without cargo-deb (cargo install cargo-deb --locked)"

@@ -23,10 +23,12 @@ browser=(chromium fonts-liberation)
 # Node's own packages bring npm along, and Debian's does not go with them.
 command -v npm >/dev/null || browser+=(nodejs npm)
 tools=(qemu-user-static attr debootstrap uidmap passt iproute2 nftables iptables jq xz-utils bzip2 zstd openssl procps e2fsprogs zsh fish tmux nginx slapd ldap-utils strace)
+# Kubernetes' own package has kubectl under the same path.
+command -v kubectl >/dev/null || clients+=(kubernetes-client)
 case "${1:-}" in
 build) packages=("${build[@]}") ;;
 demo) packages=("${build[@]}" "${demo[@]}") ;;
-dist) packages=("${build[@]}" musl-tools binutils) ;;
+dist) packages=("${build[@]}" musl-tools binutils rpm) ;;
 lint) packages=("${build[@]}" shellcheck) ;;
 test) packages=("${build[@]}" "${demo[@]}" "${clients[@]}" "${tools[@]}" "${browser[@]}") ;;
 -h | --help)

@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# Installs the docker of Debian's next release, with its BuildKit, into a folder of its own: tests
-# compare with it beside the one that this Debian has.
+# Installs the docker of Debian's next release, with its BuildKit and compose, into a folder of its
+# own: tests compare with it beside the one that this Debian has.
 #
 # Usage: scripts/modern-docker.sh DIR
 #
 # DIR becomes a root file system in which tests start a dockerd by chroot. Nothing is done when
-# docker is in it already; what is interrupted leaves no DIR. Needs root, and about 600 MB.
+# docker is in it already; what is interrupted leaves no DIR. Needs root, and about 700 MB.
 #
 # Environment:
 #   PEERS_SUITE    the release (default: forky)
@@ -35,7 +35,7 @@ mkdir -p -- "$(dirname -- "$dir")"
 # Several tests may want it at once; the first one makes it.
 exec 9>"$dir.lock"
 flock 9
-if [ -x "$dir/usr/sbin/dockerd" ]; then
+if [ -x "$dir/usr/sbin/dockerd" ] && [ -x "$dir/usr/libexec/docker/cli-plugins/docker-compose" ]; then
     echo "modern-docker: $dir is there" >&2
     exit 0
 fi
@@ -58,7 +58,7 @@ cp -L /etc/resolv.conf "$root/etc/resolv.conf"
 echo "modern-docker: fetching docker of $suite" >&2
 # Unpacked, but not configured: package scripts want a running system, and dockerd does not.
 apt=(chroot "$root" apt-get -qq -o Acquire::Retries=3 -o Acquire::Check-Valid-Until=false)
-fetch=(install -y --no-install-recommends --download-only docker.io iptables xz-utils)
+fetch=(install -y --no-install-recommends --download-only docker.io docker-compose iptables xz-utils)
 if ! { "${apt[@]}" update && "${apt[@]}" "${fetch[@]}"; } </dev/null >"$work/log" 2>&1; then
     tail -n 20 "$work/log" >&2
     die "could not fetch docker (the last lines are above)"
@@ -72,5 +72,7 @@ for name in iptables ip6tables; do
 done
 chroot "$root" apt-get clean
 version=$(chroot "$root" dockerd --version) || die "dockerd does not run"
+# One of before, without compose.
+rm -rf --one-file-system -- "$dir"
 mv -- "$root" "$dir"
 echo "modern-docker: $version" >&2

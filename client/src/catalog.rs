@@ -1,39 +1,20 @@
 //! What a registry holds, and deleting from it (distribution-spec, "Content Discovery" and
 //! "Content Management"; Docker Registry HTTP API V2, "Catalog").
 
-use std::collections::HashSet;
-
 use oci::Reference;
 use oci::reference::Repository;
 use reqwest::{Method, StatusCode, Url};
-use serde::Deserialize;
-use serde::de::DeserializeOwned;
 
 use crate::Client;
 use crate::auth::Scopes;
 use crate::call::Call;
 use crate::endpoint::Endpoint;
 use crate::error::Error;
-use crate::http::{next_link, read_capped};
-use crate::origin::Origin;
+use crate::http::read_capped;
+use crate::pages::{CatalogPage, Names, Pages, TagPage};
 use crate::resolve::{explain, explain_denied};
 
 const MAX_PAGE: u64 = 8 << 20;
-/// Names in one listing; more would be a registry that pages for ever.
-pub(crate) const MAX_NAMES: usize = 1_000_000;
-
-/// A page of tags.
-#[derive(Deserialize)]
-pub(crate) struct TagList {
-    #[serde(default)]
-    pub(crate) tags: Option<Vec<String>>,
-}
-
-#[derive(Deserialize)]
-struct Catalog {
-    #[serde(default)]
-    repositories: Option<Vec<String>>,
-}
 
 impl Client {
     /// The tags of a repository, all pages of them, in the registry's order.
@@ -44,7 +25,7 @@ impl Client {
         let endpoint = self.registry(repository.domain()).await?;
         let url = endpoint.repository_url(repository, "tags/list")?;
         let scopes = endpoint.scopes(repository, "pull");
-        let pages = self.pages(&endpoint, url, &scopes, |page: TagList| page.tags);
+        let pages = self.pages::<TagPage>(&endpoint, url, &scopes);
         pages.await.map_err(|e| match e {
             Error::Registry { cause, .. } if cause.status == StatusCode::NOT_FOUND => {
                 Error::RepositoryNotFound {
@@ -64,8 +45,7 @@ impl Client {
         let endpoint = self.registry(registry).await?;
         let url = endpoint.url("_catalog")?;
         let scopes = Scopes::catalog();
-        self.pages(&endpoint, url, &scopes, |page: Catalog| page.repositories)
-            .await
+        self.pages::<CatalogPage>(&endpoint, url, &scopes).await
     }
 
     /// Deletes a manifest by digest, or a tag where the reference has only a tag.
@@ -89,41 +69,24 @@ impl Client {
         }
     }
 
-    async fn pages<P: DeserializeOwned>(
+    async fn pages<P: Names>(
         &self,
         endpoint: &Endpoint,
         first: Url,
         scopes: &Scopes,
-        names: impl Fn(P) -> Option<Vec<String>>,
     ) -> Result<Vec<String>, Error> {
-        let mut all = Vec::new();
-        let mut seen = HashSet::new();
-        let mut next = Some(first);
-        while let Some(url) = next.take() {
-            let call = Call::new(Method::GET, url.clone(), scopes.clone());
-            let what = call.what();
-            let protocol = |reason: &str| Error::Protocol {
-                what: what.clone(),
-                reason: reason.to_owned(),
-            };
-            if Origin::of(&url).as_ref() != Some(&endpoint.home) {
-                return Err(protocol("the next page is on another server"));
-            }
-            if !seen.insert(url) || all.len() > MAX_NAMES {
-                return Err(protocol("the registry's pages have no end"));
-            }
+        let mut pages = Pages::new(endpoint, first);
+        while let Some(url) = pages.next()? {
+            let call = Call::new(Method::GET, url, scopes.clone());
             let (response, url) = self.send(endpoint, &call).await?;
             if response.status() != StatusCode::OK {
                 return Err(self.refuse(endpoint, &call, response).await);
             }
-            next = next_link(response.headers(), &url)
-                .and_then(|link| endpoint.location(&url, link.as_str()));
+            pages.follow(&url, response.headers());
             let idle = self.config().idle_timeout;
-            let body = read_capped(response, MAX_PAGE, idle, &what).await?;
-            let page = serde_json::from_slice(&body)
-                .map_err(|e| protocol(&format!("the answer is not the JSON expected: {e}")))?;
-            all.extend(names(page).unwrap_or_default());
+            let body = read_capped(response, MAX_PAGE, idle, &call.what()).await?;
+            pages.add::<P>(&url, &body)?;
         }
-        Ok(all)
+        Ok(pages.whole())
     }
 }

@@ -43,6 +43,7 @@ mod endpoint;
 mod growing;
 mod http;
 mod origin;
+mod pages;
 mod part;
 mod retry;
 mod sync;

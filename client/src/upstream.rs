@@ -3,7 +3,6 @@
 //! Every call but that for tags sends one request (and what logging in takes); whether and when to
 //! try again is for the mirror to say, which knows who is waiting. Answers that say no are answers.
 
-use std::collections::HashSet;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -15,12 +14,12 @@ use reqwest::{Method, Response, StatusCode, Url};
 
 use crate::auth::{Scopes, Source};
 use crate::call::{self, Call};
-use crate::catalog::{MAX_NAMES, TagList};
 use crate::config::{Config, Credentials, DockerConfig, Mirror, RegistrySettings};
 use crate::endpoint::{Endpoint, Spec};
 use crate::error::{Error, RegistryError};
-use crate::http::{Transports, next_chunk, next_link, read_capped};
+use crate::http::{Transports, next_chunk, read_capped};
 use crate::origin::Origin;
+use crate::pages::{Pages, TagPage};
 use crate::pull::range_start;
 use crate::resolve::{accept, media_type, stated_digest};
 
@@ -356,35 +355,23 @@ impl Upstream {
     pub async fn tags(&self, path: &str) -> Result<Answer<Vec<String>>, Error> {
         let mut url = self.url(path, "tags/list")?;
         url.query_pairs_mut().append_pair("n", TAGS_AT_ONCE);
-        let (mut all, mut seen) = (Vec::new(), HashSet::new());
-        loop {
+        let mut pages = Pages::new(&self.endpoint, url);
+        let mut last = RateLimits::default();
+        while let Some(url) = pages.next()? {
             let call = self.call(Method::GET, path, url.clone());
-            let what = call.what();
-            let protocol = |reason: String| Error::Protocol {
-                what: what.clone(),
-                reason,
-            };
             let (response, limits) = match self.ask(&call).await? {
                 Ok(found) => found,
                 Err(no) => return Ok(no),
             };
-            let next = next_link(response.headers(), &url);
-            let bytes = read_capped(response, MAX_LIST, self.idle, &what).await?;
-            let page: TagList = serde_json::from_slice(&bytes)
-                .map_err(|e| protocol(format!("the answer is not the JSON expected: {e}")))?;
-            all.extend(page.tags.unwrap_or_default());
-            let Some(next) = next.and_then(|link| self.endpoint.location(&url, link.as_str()))
-            else {
-                let outcome = Outcome::Found(all);
-                return Ok(Answer { outcome, limits });
-            };
-            if Origin::of(&next).as_ref() != Some(&self.endpoint.home) {
-                return Err(protocol("the next page is on another server".to_owned()));
-            }
-            if !seen.insert(std::mem::replace(&mut url, next)) || all.len() > MAX_NAMES {
-                return Err(protocol("its pages have no end".to_owned()));
-            }
+            last = limits;
+            pages.follow(&url, response.headers());
+            let bytes = read_capped(response, MAX_LIST, self.idle, &call.what()).await?;
+            pages.add::<TagPage>(&url, &bytes)?;
         }
+        Ok(Answer {
+            outcome: Outcome::Found(pages.whole()),
+            limits: last,
+        })
     }
 
     fn manifest_call(&self, method: Method, path: &str, reference: &str) -> Result<Call, Error> {

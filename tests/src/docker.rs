@@ -7,7 +7,7 @@ use std::process::{ChildStdin, Command, Stdio};
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
-use crate::{Archive, Cmd, Missing, bases, is_root, program, repository};
+use crate::{Archive, Cmd, Machine, Missing, bases, is_root, program, repository};
 
 /// Runs dockerd until its own standard input ends, which it does whatever way the tests end; then
 /// takes away all that is left. dockerd and its containers share a process ID namespace that dies
@@ -20,7 +20,9 @@ if [ -n "$root" ]; then
     # A container's root can be made only where that of its parent is a mount.
     enter='mount --bind "$0" "$0"
         for d in proc sys dev; do mount --rbind "/$d" "$0/$d"; done
-        mount --rbind "$1" "$0$1"; shift; exec chroot "$0" "$@"'
+        mount --rbind "$1" "$0$1"; shift
+        # Not by chroot alone: who enters a namespace later is at its root.
+        cd "$0"; pivot_root . mnt; exec chroot . "$@"'
     set -- "$dir"
 else
     set --
@@ -48,6 +50,8 @@ const EXPERIMENTAL: &str = r#"{"experimental": true}"#;
 #[derive(Debug)]
 pub struct Docker {
     client: PathBuf,
+    /// The root file system that it comes from, where that is not this machine's.
+    root: Option<PathBuf>,
     dir: PathBuf,
     // Open as long as the tests run.
     _keeper: ChildStdin,
@@ -63,7 +67,7 @@ pub struct Docker {
 pub fn docker() -> Result<&'static Docker, Missing> {
     static DOCKER: OnceLock<Result<Docker, Missing>> = OnceLock::new();
     DOCKER
-        .get_or_init(|| Docker::start(None, EXPERIMENTAL, ""))
+        .get_or_init(|| Docker::start(None, EXPERIMENTAL, "", None))
         .as_ref()
         .map_err(Missing::clone)
 }
@@ -78,19 +82,28 @@ pub fn docker() -> Result<&'static Docker, Missing> {
 /// When it is installed but does not start.
 pub fn modern_docker() -> Result<&'static Docker, Missing> {
     static DOCKER: OnceLock<Result<Docker, Missing>> = OnceLock::new();
-    let start = || {
-        let root = std::env::var_os("RBUILD_TEST_DOCKER");
-        let root = repository().join(root.unwrap_or_else(|| "target/test-docker".into()));
-        match root.join("usr/sbin/dockerd").exists() {
-            true => Docker::start(Some(&root), EXPERIMENTAL, "-modern"),
-            false => Err(Missing(format!(
-                "there is no dockerd in {}: run scripts/modern-docker.sh {0}",
-                root.display()
-            ))),
-        }
-    };
+    let start = || Docker::start(Some(&modern_root(DOCKERD)?), EXPERIMENTAL, "-modern", None);
     DOCKER.get_or_init(start).as_ref().map_err(Missing::clone)
 }
+
+/// The root file system of [`modern_docker`], which has this program.
+fn modern_root(program: &str) -> Result<PathBuf, Missing> {
+    let root = std::env::var_os("RBUILD_TEST_DOCKER");
+    let root = repository().join(root.unwrap_or_else(|| "target/test-docker".into()));
+    match root.join(program).exists() {
+        true => Ok(root),
+        false => Err(Missing(format!(
+            "there is no {program} in {}: run scripts/modern-docker.sh {0}",
+            root.display()
+        ))),
+    }
+}
+
+/// The daemon in that root.
+const DOCKERD: &str = "usr/sbin/dockerd";
+
+/// docker compose, which needs no docker to be called by.
+const COMPOSE: &str = "usr/libexec/docker/cli-plugins/docker-compose";
 
 impl Docker {
     /// A daemon of its own that pulls through the mirror at a URL; it ends with the value.
@@ -102,12 +115,36 @@ impl Docker {
     /// As [`docker`].
     pub fn mirroring(url: &str) -> Result<Self, Missing> {
         let settings = format!("{{\"registry-mirrors\": [\"{url}\"]}}");
-        Self::start(None, &settings, "-mirror")
+        Self::start(None, &settings, "-mirror", None)
     }
 
-    /// The daemon of this machine, or of the root file system at `root`, with these settings;
-    /// `suffix` tells it from others of the same tests.
-    fn start(root: Option<&Path>, settings: &str, suffix: &str) -> Result<Self, Missing> {
+    /// A daemon of Debian's next release on a machine of its own, whose containers have networks
+    /// there; it ends with the value.
+    ///
+    /// # Errors
+    /// As [`modern_docker`].
+    ///
+    /// # Panics
+    /// As [`modern_docker`].
+    pub fn on(machine: &Machine) -> Result<Self, Missing> {
+        let root = modern_root(COMPOSE)?;
+        Self::start(Some(&root), EXPERIMENTAL, "-machine", Some(machine))
+    }
+
+    /// `docker compose`, where the daemon comes with it.
+    pub fn compose(&self) -> Cmd {
+        let root = self.root.as_deref().unwrap_or(Path::new("/"));
+        self.with(&root.join(COMPOSE))
+    }
+
+    /// The daemon of this machine, or of the root file system at `root`, with these settings, in
+    /// the network of `machine` if that is named; `suffix` tells it from others of the same tests.
+    fn start(
+        root: Option<&Path>,
+        settings: &str,
+        suffix: &str,
+        machine: Option<&Machine>,
+    ) -> Result<Self, Missing> {
         is_root()?;
         if root.is_none() {
             program("dockerd")?;
@@ -125,7 +162,15 @@ impl Docker {
         fs::create_dir(dir.join("config")).expect("mkdir");
         fs::write(dir.join("daemon.json"), settings).expect("write");
         let parent = format!("rbuild-e2e-{}{suffix}", std::process::id());
-        let mut keeper = Command::new("sh");
+        let mut keeper = match machine {
+            None => Command::new("sh"),
+            Some(machine) => {
+                let mut entered = Command::new("nsenter");
+                let network = format!("--net={}", machine.namespace());
+                entered.args([&network, "--", "sh"]);
+                entered
+            }
+        };
         keeper
             .args(["-c", KEEPER, "keeper"])
             .arg(&dir)
@@ -148,6 +193,7 @@ impl Docker {
         std::thread::spawn(move || keeper.wait());
         let docker = Self {
             client,
+            root: root.map(Path::to_owned),
             dir,
             _keeper: pipe,
         };
@@ -175,14 +221,18 @@ impl Docker {
 
     /// `docker` with these arguments.
     pub fn cmd<I: IntoIterator<Item: AsRef<std::ffi::OsStr>>>(&self, args: I) -> Cmd {
-        Cmd::new(&self.client)
+        self.with(&self.client).args(args)
+    }
+
+    /// A client of the daemon.
+    fn with(&self, client: &Path) -> Cmd {
+        Cmd::new(client)
             .env(
                 "DOCKER_HOST",
                 format!("unix://{}", self.dir.join("sock").display()),
             )
             .env("DOCKER_CONFIG", self.dir.join("config"))
             .env("HOME", &self.dir)
-            .args(args)
     }
 
     /// `docker build` with BuildKit; RUN steps have no network.

@@ -30,6 +30,7 @@ mod container_words;
 mod containers;
 mod contexts;
 mod copying;
+mod deployed;
 mod examples;
 mod exchange;
 mod explain;

@@ -99,8 +99,27 @@ fn an_operator_lists_inspects_deletes_and_restores() {
         .tells("team/web:v1");
     operator(&registry, &["restore", "team/web"]).ok();
     operator(&registry, &["restore", "db"]).ok();
-    let listed = operator(&registry, &["restore", "--list", "team/web:v1"]);
-    assert_eq!(cells(&listed.ok().out())[1][0], "v1");
+    // That it is back does not change what happened to it; what replaces it now moves it.
+    let listed = || {
+        let listed = operator(&registry, &["restore", "--list", "team/web:v1"]);
+        let rows = cells(&listed.ok().out());
+        let then = |row: &Vec<String>| (row[0].clone(), row.last().cloned().unwrap_or_default());
+        rows[1..].iter().map(then).collect::<Vec<_>>()
+    };
+    let place = |then: &str| ("v1".to_owned(), then.to_owned());
+    assert_eq!(listed(), [place("deleted")]);
+    let (v2, v1) = (registry.name("team/web:v2"), registry.name("team/web:v1"));
+    let copy = need!(skopeo(&[
+        "copy",
+        "-q",
+        "--src-tls-verify=false",
+        "--dest-tls-verify=false"
+    ]));
+    copy.arg(format!("docker://{v2}"))
+        .arg(format!("docker://{v1}"))
+        .ok();
+    assert_eq!(listed(), [place("moved"), place("deleted")]);
+    operator(&registry, &["restore", "team/web:v1"]).ok();
     // All of it, for whoever pulls.
     let fresh = need!(Store::new());
     for name in ["team/web:v1", "team/web:v2", "db:latest"] {
@@ -150,7 +169,7 @@ fn docker_and_rbuild_search_a_registry() {
 /// for one that does not.
 #[test]
 fn shells_complete_repositories_and_tags() {
-    let fish = need!(program("fish"));
+    let (fish, zsh) = (need!(program("fish")), need!(program("zsh")));
     let store = need!(Store::busybox());
     let mut registry = Registry::start();
     push(&store, &registry, "team/web:v1", "Serves pages");
@@ -182,10 +201,39 @@ fn shells_complete_repositories_and_tags() {
         let fish = Cmd::new(&fish).args(["--no-config", "-c", &script]);
         fish.env("HOME", &data).ok().out()
     };
+    let zsh = |line: &str| {
+        let line = line.replace("DATA", &data);
+        let script = format!(
+            r#"zmodload zsh/zpty
+zpty inner zsh -f -i
+zpty -w inner 'PS1= PATH={folder}:$PATH; autoload -Uz compinit; compinit -u -D
+source <(rregistry completions zsh)
+tell() {{ print -r -- "<$BUFFER>"; BUFFER=; zle -R }}; zle -N tell; bindkey "^G" tell
+print rea""dy'
+zpty -r inner seen '*ready*'
+zpty -w -n inner $'{line}\t\a'
+zpty -r inner seen '*<rregistry*>*'
+print -r -- "$seen"
+zpty -d inner"#
+        );
+        let zsh = Cmd::new(&zsh).args(["-f", "-c", &script]);
+        let out = zsh.env("HOME", &data).env("TERM", "dumb").ok().out();
+        let (_, told) = out.rsplit_once('<').expect("a command line");
+        let (told, _) = told.split_once('>').expect("its end");
+        told.trim_end().replace(&data, "DATA")
+    };
     for running in [true, false] {
         if !running {
             registry.kill();
         }
+        assert_eq!(
+            zsh("rregistry tags --data-dir DATA team/w"),
+            "rregistry tags --data-dir DATA team/web"
+        );
+        assert_eq!(
+            zsh("rregistry inspect --data-dir DATA team/db:"),
+            "rregistry inspect --data-dir DATA team/db:v1"
+        );
         assert_eq!(
             bash("rregistry tags --data-dir DATA te"),
             "team/db\nteam/web\n"
@@ -205,6 +253,7 @@ fn shells_complete_repositories_and_tags() {
     }
     assert_eq!(bash("rregistry ins"), "inspect\n");
     assert_eq!(fish("rregistry rm --dry").lines().count(), 1);
+    assert_eq!(zsh("rregistry rm --dry"), "rregistry rm --dry-run");
     // Where there is no registry nothing is offered, and nothing made.
     let none = registry.data().with_file_name("none");
     let line = format!("rregistry tags --data-dir {} te", none.display());

@@ -6,12 +6,12 @@ use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use e2e::{Cmd, Dir, Machine, Missing, Store, docker, http, need, repository};
+use e2e::{Cmd, Dir, Machine, Missing, Store, docker, http, need, program, repository};
 
 use crate::both::eventually;
 
 /// The folder that `scripts/dist.sh` made.
-fn dist() -> Result<PathBuf, Missing> {
+pub(crate) fn dist() -> Result<PathBuf, Missing> {
     let named = std::env::var_os("RBUILD_TEST_DIST").map(PathBuf::from);
     let folder = named.unwrap_or_else(|| repository().join("target/dist"));
     match folder.join("bin/rbuild").exists() {
@@ -23,17 +23,17 @@ fn dist() -> Result<PathBuf, Missing> {
     }
 }
 
-/// The packages in it.
-fn packages() -> Result<Vec<PathBuf>, Missing> {
+/// The packages in it, of this kind.
+fn packages(kind: &str) -> Result<Vec<PathBuf>, Missing> {
     let folder = dist()?;
     let entries = fs::read_dir(&folder).expect("list");
     let mut found: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).collect();
-    found.retain(|path| path.extension().is_some_and(|ending| ending == "deb"));
+    found.retain(|path| path.extension().is_some_and(|ending| ending == kind));
     found.sort();
     match found.len() {
         2 => Ok(found),
         _ => Err(Missing(format!(
-            "{} has no packages (cargo-deb makes them)",
+            "{} has no packages of {kind} (cargo-deb and rpmbuild make them)",
             folder.display()
         ))),
     }
@@ -96,7 +96,7 @@ fn static_programs_find_each_other_by_name() {
 
 #[test]
 fn packages_install_serve_and_leave_images_behind() {
-    let packages = need!(packages());
+    let packages = need!(packages("deb"));
     let store = need!(Store::debian());
     let context = Dir::new().copy_of(&repository().join("Dockerfile.examples/systemd"));
     store
@@ -171,6 +171,58 @@ fn packages_install_serve_and_leave_images_behind() {
     );
     assert!(sh("test -e /var/lib/rregistry/registry.db && ! test -e /etc/rregistry").0);
     store.rbuild(["rm", "-f", "host"]).ok();
+}
+
+/// Debian's own rpm reads them, and installs them into a folder; their scripts want systemd.
+#[test]
+fn rpms_install_and_leave_settings_behind() {
+    let packages = need!(packages("rpm"));
+    let rpm = need!(program("rpm"));
+    let root = tempfile::tempdir().expect("folder");
+    let rpm = |args: &[&str]| {
+        let cmd = Cmd::new(&rpm).env("HOME", root.path()).arg("--root");
+        cmd.arg(root.path()).args(args)
+    };
+    let mut names = Vec::new();
+    for package in &packages {
+        let path = package.to_str().expect("a path");
+        let format = ["-qp", "--qf", "%{NAME} %{VERSION} %{LICENSE}\n", path];
+        names.push(rpm(&format).ok().out());
+        rpm(&["-i", "--nodeps", "--noscripts", path]).ok();
+    }
+    let version = env!("CARGO_PKG_VERSION");
+    let named = |name: &str| format!("{name} {version} Apache-2.0\n");
+    assert_eq!(names, [named("rbuild"), named("rregistry")]);
+    for program in ["rbuild", "rregistry"] {
+        let told = Cmd::new(root.path().join("usr/bin").join(program)).arg("--version");
+        assert_eq!(told.ok().out(), format!("{program} {version}\n"));
+        for file in [
+            format!("usr/share/man/man1/{program}.1.gz"),
+            format!("usr/share/bash-completion/completions/{program}"),
+            format!("usr/share/zsh/site-functions/_{program}"),
+            format!("usr/share/fish/vendor_completions.d/{program}.fish"),
+            format!("usr/share/licenses/{program}/LICENSE"),
+        ] {
+            assert!(root.path().join(&file).exists(), "{file}");
+        }
+    }
+    for file in [
+        "rregistry.service",
+        "rregistry.socket",
+        "rbuild-containers.service",
+    ] {
+        let unit = fs::read(root.path().join("usr/lib/systemd/system").join(file));
+        let ours = fs::read(repository().join("packaging/systemd").join(file));
+        assert_eq!(unit.expect("read"), ours.expect("read"), "{file}");
+    }
+    // What was changed is kept, and nothing else is left.
+    let settings = root.path().join("etc/rregistry/registry.toml");
+    fs::write(&settings, "# ours\n").expect("write");
+    rpm(&["-e", "--noscripts", "rbuild", "rregistry"]).ok();
+    let kept = settings.with_extension("toml.rpmsave");
+    assert_eq!(fs::read_to_string(kept).expect("read"), "# ours\n");
+    let left = fs::read_dir(root.path().join("usr/bin"));
+    assert_eq!(left.map(Iterator::count).unwrap_or_default(), 0);
 }
 
 #[test]

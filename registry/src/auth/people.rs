@@ -118,7 +118,15 @@ impl People {
 
     async fn by_token(&self, name: &str, token: &str) -> Result<User, BadCredentials> {
         self.tokens.follow().await;
-        let (id, token) = self.tokens.find(token).ok_or(BadCredentials::Wrong)?;
+        let found = match self.tokens.find(token) {
+            Some(found) => found,
+            // It may have been made since the file was looked at.
+            None => {
+                self.tokens.follow_at_once().await;
+                self.tokens.find(token).ok_or(BadCredentials::Wrong)?
+            }
+        };
+        let (id, token) = found;
         if token.user != name {
             return Err(BadCredentials::Wrong);
         }

@@ -72,6 +72,12 @@ impl TokenFile {
         }
     }
 
+    /// The same, however short a time ago the file was looked at.
+    pub(super) async fn follow_at_once(self: &Arc<Self>) {
+        lock(&self.seen).0 = None;
+        self.follow().await;
+    }
+
     /// Changes the file, and knows at once what is in it then.
     ///
     /// # Errors

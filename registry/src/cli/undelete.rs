@@ -76,7 +76,7 @@ fn places(past: &[TagPast]) -> String {
             short(&place.digest),
             minute(place.since),
             minute(place.until),
-            if place.moved { "moved" } else { "deleted" }.to_owned(),
+            if place.deleted { "deleted" } else { "moved" }.to_owned(),
         ]
     };
     let rows: Vec<_> = past.iter().map(row).collect();

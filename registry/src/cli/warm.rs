@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use clap::Args;
+use oci::Platform;
 
 use super::failure::{Failure, err, out};
 use super::settings::{Settings, data_dir};
@@ -23,11 +24,17 @@ pub(super) struct Warm {
     settings: Settings,
 
     /// Only for this platform, such as linux/amd64; may be given several times [default: all].
-    #[arg(long)]
+    #[arg(long, value_parser = platform)]
     platform: Vec<String>,
 
     /// The file of names; - is standard input.
     list: PathBuf,
+}
+
+/// A platform, as it was written.
+fn platform(text: &str) -> Result<String, String> {
+    let parsed = text.parse::<Platform>().map_err(|e| e.to_string());
+    parsed.map(|_| text.to_owned())
 }
 
 pub(super) fn run(options: Warm) -> Result<(), Failure> {
@@ -36,6 +43,9 @@ pub(super) fn run(options: Warm) -> Result<(), Failure> {
         return Err(format!("{} names no image", options.list.display()).into());
     }
     let config = options.settings.read()?.check()?;
+    if config.mirror.upstreams.is_empty() {
+        return Err("there is no [[upstream]] in the settings (--config)".into());
+    }
     let data_dir = data_dir(&config)?;
     let what = WarmOptions {
         images,

@@ -117,8 +117,13 @@ impl Settings {
     /// Checks everything.
     ///
     /// # Errors
-    /// [`ConfigError::Value`], [`ConfigError::Conflict`].
+    /// [`ConfigError::Value`] and [`ConfigError::Conflict`], with their place where it is known.
     pub fn check(self) -> Result<Config, ConfigError> {
+        let places = self.places.clone();
+        self.checked().map_err(|error| places.with(error))
+    }
+
+    fn checked(self) -> Result<Config, ConfigError> {
         let tls = self.tls()?;
         let auth = login::auth(&self)?;
         let interval = self.duration("gc.interval")?;

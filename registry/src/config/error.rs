@@ -24,7 +24,7 @@ pub enum ConfigError {
     /// A key that there is not.
     #[error("{path}: unknown key `{key}`{}", suggest(.similar))]
     Unknown {
-        /// The file.
+        /// The file, with the line.
         path: PathBuf,
         /// The key.
         key: String,
@@ -50,6 +50,14 @@ pub enum ConfigError {
         value: String,
         /// What it should be.
         why: String,
+    },
+    /// One of these, with where it stands.
+    #[error("{place}: {cause}")]
+    Placed {
+        /// The file and line, or the variable.
+        place: String,
+        /// What is wrong there.
+        cause: Box<Self>,
     },
     /// Settings that do not go together.
     #[error("{0}")]

@@ -14,6 +14,7 @@
 //! | [`elsewhere`] | users whom others know: a directory, providers |
 //! | [`login`] | the part of it that says how clients log in |
 //! | [`mirroring`] | the part of it that says what is mirrored |
+//! | [`place`] | the lines of a file, for errors |
 //! | [`error`] | what is wrong with settings |
 
 mod check;
@@ -26,6 +27,7 @@ mod listen;
 mod login;
 mod mirroring;
 mod operating;
+mod place;
 mod settings;
 
 pub use check::{Config, Limits, Tls};

@@ -9,6 +9,7 @@ use toml::Value;
 
 use super::error::{ConfigError, wrong};
 use super::keys::{PREFIX, all, all_lists, env_name, similar, similar_variable};
+use super::place::{Places, lists};
 use crate::auth::federation::Federation;
 use crate::auth::rules::Rule;
 use crate::events::{Headers, Webhook};
@@ -48,6 +49,8 @@ pub(super) struct Lists {
 pub struct Settings {
     values: BTreeMap<&'static str, Value>,
     pub(super) lists: Lists,
+    /// Where they came from.
+    pub(super) places: Places,
 }
 
 impl Settings {
@@ -69,23 +72,23 @@ impl Settings {
             cause: Box::new(cause),
         };
         let mut table: toml::Table = text.parse().map_err(toml)?;
-        let mut lists = toml::Table::new();
         for list in all_lists() {
-            let within = list.name.split_once('.');
-            let value = match within.map(|(outer, name)| (table.get_mut(outer), name)) {
-                None => table.remove(list.name),
-                Some((Some(Value::Table(outer)), name)) => outer.remove(name),
-                Some(_) => None,
-            };
-            if let Some(value) = value {
-                lists.insert(list.name.to_owned(), value);
+            match list.name.split_once('.') {
+                None => drop(table.remove(list.name)),
+                Some((outer, name)) => {
+                    if let Some(Value::Table(outer)) = table.get_mut(outer) {
+                        outer.remove(name);
+                    }
+                }
             }
         }
         let mut settings = Self {
             values: BTreeMap::new(),
-            lists: Value::Table(lists).try_into().map_err(toml)?,
+            lists: lists(text).map_err(toml)?,
+            places: Places::of(text, path),
         };
-        settings.add_table("", table, path)?;
+        let added = settings.add_table("", table, path);
+        added.map_err(|error| settings.places.with(error))?;
         Ok(settings)
     }
 
@@ -148,8 +151,10 @@ impl Settings {
     /// Lets environment variables override what the file says.
     pub fn override_from(&mut self, env: impl Fn(&str) -> Option<String>) {
         for key in all() {
-            if let Some(text) = env(&env_name(key.name)) {
+            let name = env_name(key.name);
+            if let Some(text) = env(&name) {
                 self.set(key.name, text);
+                self.places.put(key.name, name);
             }
         }
     }
@@ -187,6 +192,7 @@ impl Settings {
 
     /// Sets one key from text, as the command line and the environment have it.
     pub fn set(&mut self, name: &'static str, text: String) {
+        self.places.forget(name);
         // Numbers and booleans are read from text as well.
         self.values.insert(name, Value::String(text));
     }

@@ -294,3 +294,52 @@ fn what_is_in_front_is_checked() {
         assert!(error.contains(message), "{text}: {error}");
     }
 }
+
+#[test]
+fn what_is_wrong_is_told_with_its_line() {
+    for (text, begins) in [
+        (
+            "\n[gc]\ninterval = \"soon\"",
+            "registry.toml:3: gc.interval = soon: ",
+        ),
+        (
+            "[gc]\n\ngrase = \"1h\"",
+            "registry.toml:3: unknown key `gc.grase`",
+        ),
+        (
+            "gc.interval = \"soon\"",
+            "registry.toml:1: gc.interval = soon: ",
+        ),
+        (
+            "[[webhook]]\nname = \"a\"\nurl = \"http://a\"\n[[webhook]]\nname = \"b\"\n\
+             url = \"ftp://b\"",
+            "registry.toml:5: webhook = b: ",
+        ),
+        ("addr = 5", "registry.toml:1: addr = 5: "),
+    ] {
+        let error = read(text).unwrap_err().to_string();
+        assert!(error.starts_with(begins), "{error}");
+    }
+    // What a list lacks, or has wrong, is shown as a mistake in the syntax is.
+    for (text, line) in [
+        (
+            "addr = \":5000\"\n[[webhook]]\nname = \"x\"",
+            "line 2, column 1",
+        ),
+        (
+            "[[access]]\nrepository = \"a\"\nallow = [\"write\"]",
+            "line 3, column 10",
+        ),
+        ("[http.headers]\nX = 1", "line 2, column 5"),
+    ] {
+        let error = read(text).unwrap_err().to_string();
+        assert!(error.contains(line), "{error}");
+    }
+    let mut settings = Settings::from_text("drain = \"1s\"", Path::new("registry.toml")).unwrap();
+    settings.override_from(|name| (name == "RREGISTRY_DRAIN").then(|| "soon".to_owned()));
+    let error = settings.check().unwrap_err().to_string();
+    assert!(
+        error.starts_with("RREGISTRY_DRAIN: drain = soon: "),
+        "{error}"
+    );
+}

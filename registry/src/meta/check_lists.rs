@@ -53,54 +53,88 @@ const LISTS: [&str; 4] = [
      WHERE l.repository_id IS NULL OR s.rowid IS NULL OR s.name <> '/' || l.name || '/'",
 ];
 
-/// What is wrong with what rules and people go by; each with what mends it.
-const OTHERS: [(&str, &str, &str); 5] = [
-    (
-        "SELECT 'manifest_blobs', NULL, NULL, count(*) || ' blobs are needed by another repository'
-         FROM manifest_blobs n JOIN manifests m ON m.id = n.manifest_id
-         WHERE n.repository_id <> m.repository_id HAVING count(*) > 0",
-        "manifest_blobs",
-        "UPDATE manifest_blobs SET repository_id = m.repository_id FROM manifests m
-         WHERE m.id = manifest_blobs.manifest_id
-           AND m.repository_id <> manifest_blobs.repository_id",
-    ),
-    (
-        "SELECT 'manifest_children', NULL, NULL,
-             count(*) || ' children are listed in another repository'
-         FROM manifest_children c JOIN manifests m ON m.id = c.manifest_id
-         WHERE c.repository_id <> m.repository_id HAVING count(*) > 0",
-        "manifest_children",
-        "UPDATE manifest_children SET repository_id = m.repository_id FROM manifests m
-         WHERE m.id = manifest_children.manifest_id
-           AND m.repository_id <> manifest_children.repository_id",
-    ),
-    (
-        "SELECT 'push_order', NULL, NULL, 'the next push would not be the last one'
-         WHERE coalesce((SELECT last FROM push_order), -1)
-             < coalesce((SELECT max(sequence) FROM tags), 0)",
-        "push_order",
-        "INSERT INTO push_order (id, last) SELECT 1, coalesce(max(sequence), 0) FROM tags WHERE 1
-         ON CONFLICT (id) DO UPDATE SET last = max(last, excluded.last)",
-    ),
-    (
-        "SELECT 'activity', NULL, NULL, count(*) || ' lines are not what they are found by'
-         FROM activity WHERE CASE json_valid(line) WHEN 1 THEN
-             coalesce(line ->> 'action', '') <> action OR coalesce(line ->> 'user', '') <> actor
-             OR coalesce(line ->> 'repository', '') <> repository ELSE 1 END
-         HAVING count(*) > 0",
-        "activity",
-        "DELETE FROM activity WHERE CASE json_valid(line) WHEN 1 THEN
-             coalesce(line ->> 'action', '') <> action OR coalesce(line ->> 'user', '') <> actor
-             OR coalesce(line ->> 'repository', '') <> repository ELSE 1 END",
-    ),
-    (
-        "SELECT 'activity', NULL, NULL, count(*) || ' lines are more than 20000'
-         FROM activity HAVING count(*) > 20000",
-        "activity",
-        "DELETE FROM activity WHERE id NOT IN (
-             SELECT id FROM activity ORDER BY id DESC LIMIT 20000)",
-    ),
+/// Something that rules and people go by: which rows are wrong, what is said of them, what mends
+/// them.
+struct Other {
+    table: &'static str,
+    /// Where wrong rows are looked for.
+    rows: &'static str,
+    wrong: &'static str,
+    /// An expression over the wrong rows.
+    told: &'static str,
+    /// `WRONG` in it stands for the condition.
+    mend: &'static str,
+}
+
+const OTHERS: [Other; 5] = [
+    Other {
+        table: "manifest_blobs",
+        rows: "manifest_blobs",
+        wrong: OF_ANOTHER,
+        told: "count(*) || ' blobs are needed by another repository'",
+        mend: "UPDATE manifest_blobs SET repository_id =
+                   (SELECT m.repository_id FROM manifests m WHERE m.id = manifest_id) WHERE WRONG",
+    },
+    Other {
+        table: "manifest_children",
+        rows: "manifest_children",
+        wrong: OF_ANOTHER,
+        told: "count(*) || ' children are listed in another repository'",
+        mend: "UPDATE manifest_children SET repository_id =
+                   (SELECT m.repository_id FROM manifests m WHERE m.id = manifest_id) WHERE WRONG",
+    },
+    Other {
+        table: "push_order",
+        rows: "(SELECT 1)",
+        wrong: "coalesce((SELECT last FROM push_order), -1)
+                    < coalesce((SELECT max(sequence) FROM tags), 0)",
+        told: "max('the next push would not be the last one')",
+        mend: "INSERT INTO push_order (id, last)
+               SELECT 1, coalesce(max(sequence), 0) FROM tags WHERE 1
+               ON CONFLICT (id) DO UPDATE SET last = max(last, excluded.last)",
+    },
+    Other {
+        table: "activity",
+        rows: "activity",
+        wrong: "CASE json_valid(line) WHEN 1 THEN
+                    coalesce(line ->> 'action', '') <> action
+                    OR coalesce(line ->> 'user', '') <> actor
+                    OR coalesce(line ->> 'repository', '') <> repository ELSE 1 END",
+        told: "count(*) || ' lines are not what they are found by'",
+        mend: "DELETE FROM activity WHERE WRONG",
+    },
+    Other {
+        table: "activity",
+        rows: "activity",
+        wrong: "id NOT IN (SELECT id FROM activity ORDER BY id DESC LIMIT 20000)",
+        told: "(20000 + count(*)) || ' lines are more than 20000'",
+        mend: "DELETE FROM activity WHERE WRONG",
+    },
 ];
+
+/// Rows that say another repository than their manifest's.
+const OF_ANOTHER: &str =
+    "repository_id <> (SELECT m.repository_id FROM manifests m WHERE m.id = manifest_id)";
+
+impl Other {
+    /// Finds out whether there is any, in the form of [`LISTS`].
+    fn found(&self) -> String {
+        let Self {
+            table,
+            rows,
+            wrong,
+            told,
+            ..
+        } = self;
+        format!(
+            "SELECT '{table}', NULL, NULL, {told} FROM {rows} WHERE {wrong} HAVING count(*) > 0"
+        )
+    }
+
+    fn mended(&self) -> String {
+        self.mend.replace("WRONG", self.wrong)
+    }
+}
 
 /// Lists one repository anew, from what is known of it.
 const AGAIN: [&str; 6] = [
@@ -130,9 +164,9 @@ impl Meta {
     /// [`MetaError`].
     pub async fn wrong_lists(&self) -> Result<Vec<WrongList>, MetaError> {
         let filled = self.next_fill().await?.is_none();
-        let lists = LISTS.into_iter().filter(|_| filled);
+        let lists = LISTS.iter().filter(|_| filled).map(ToString::to_string);
         let mut wrong = Vec::new();
-        for sql in lists.chain(OTHERS.into_iter().map(|(found, ..)| found)) {
+        for sql in lists.chain(OTHERS.iter().map(Other::found)) {
             let limited = format!("{sql} LIMIT {MOST}");
             let rows: Vec<Row> = sqlx::query_as(AssertSqlSafe(limited))
                 .fetch_all(&self.readers)
@@ -164,24 +198,24 @@ impl Meta {
                 .run(move |c| Box::pin(list_again(c, id)), |()| {});
             again.await?;
         }
-        for (_, table, sql) in OTHERS {
-            if wrong.iter().any(|wrong| wrong.table == table) {
-                self.run_once(sql).await?;
+        for other in &OTHERS {
+            if wrong.iter().any(|wrong| wrong.table == other.table) {
+                self.run_once(other.mended()).await?;
             }
         }
         // Of repositories that are not there.
         self.run_once(
-            "DELETE FROM tag_list WHERE repository_id NOT IN (SELECT id FROM repositories)",
+            "DELETE FROM tag_list WHERE repository_id NOT IN (SELECT id FROM repositories)".into(),
         )
         .await
     }
 
-    async fn run_once(&self, sql: &'static str) -> Result<(), MetaError> {
+    async fn run_once(&self, sql: String) -> Result<(), MetaError> {
         self.writer
             .run(
                 move |c| {
                     Box::pin(async move {
-                        sqlx::query(sql).execute(c).await?;
+                        sqlx::query(AssertSqlSafe(sql)).execute(c).await?;
                         Ok(())
                     })
                 },

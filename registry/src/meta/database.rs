@@ -45,7 +45,8 @@ impl Meta {
     /// and then every change of it.
     ///
     /// # Errors
-    /// [`MetaError::Damaged`], [`MetaError::Sql`], [`MetaError::Migrate`].
+    /// [`MetaError::Damaged`], [`MetaError::Sql`], [`MetaError::Migrate`],
+    /// [`MetaError::Newer`].
     pub async fn open(path: &Path, watch: Option<Watch>) -> Result<Self, MetaError> {
         Self::open_file(path, watch).await.map_err(|e| match e {
             MetaError::Migrate(MigrateError::Execute(e) | MigrateError::ExecuteMigration(e, _))
@@ -53,6 +54,10 @@ impl Meta {
             {
                 MetaError::from(e)
             }
+            MetaError::Migrate(MigrateError::VersionMissing(found)) => MetaError::Newer {
+                found,
+                known: MIGRATIONS.iter().map(|one| one.version).max().unwrap_or(0),
+            },
             e => e,
         })
     }

@@ -23,9 +23,20 @@ pub enum MetaError {
          back, or have it made anew from the blobs with `rregistry fsck --rebuild`"
     )]
     Replaced(PathBuf),
-    /// The schema could not be brought up to date, or is newer than this program.
+    /// The schema could not be brought up to date.
     #[error("metadata schema: {0}")]
     Migrate(MigrateError),
+    /// A newer program has been at work here.
+    #[error(
+        "the database is of a newer rregistry: its schema is {found}, and this one knows {known}. \
+         Use that version, or a backup from before"
+    )]
+    Newer {
+        /// The version of its schema.
+        found: i64,
+        /// The newest that is known.
+        known: i64,
+    },
     /// A transaction that this change shared failed; nothing of it was kept.
     #[error("metadata: the transaction failed: {0}")]
     Commit(String),

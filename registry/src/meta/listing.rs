@@ -2,7 +2,7 @@
 
 use super::database::Meta;
 use super::error::MetaError;
-use super::sql::from_sql;
+use super::sql::{from_sql, json};
 use crate::name::RepositoryName;
 
 /// One page of names, in byte order.
@@ -123,5 +123,29 @@ impl Meta {
         .fetch_optional(&self.readers)
         .await?;
         Ok(found.map(|(_, names)| Page::cut(names, n)))
+    }
+
+    /// Those of `names` that are no tags of a repository here, in the same order.
+    ///
+    /// # Errors
+    /// [`MetaError`].
+    pub async fn tags_not_here(
+        &self,
+        repository: &RepositoryName,
+        names: &[String],
+    ) -> Result<Vec<String>, MetaError> {
+        let missing: String = sqlx::query_scalar(
+            "SELECT json_group_array(value) FROM (
+                 SELECT j.value FROM json_each(?2) j WHERE NOT EXISTS (
+                     SELECT 1 FROM repositories r
+                     JOIN tags t ON t.repository_id = r.id AND t.name = j.value
+                     WHERE r.name = ?1)
+                 ORDER BY j.key)",
+        )
+        .bind(repository.as_str())
+        .bind(json(names)?)
+        .fetch_one(&self.readers)
+        .await?;
+        serde_json::from_str(&missing).map_err(|e| MetaError::Corrupt(e.to_string()))
     }
 }

@@ -22,8 +22,11 @@ pub struct TagPast {
     /// When it was moved or deleted.
     #[serde(with = "rfc3339")]
     pub until: Option<i64>,
-    /// Whether the tag is there, pointing elsewhere.
+    /// Whether the tag is there now, wherever it points.
     pub moved: bool,
+    /// Whether it was deleted then, and not moved.
+    #[serde(default)]
+    pub deleted: bool,
     /// Who had pushed it there, where that is known.
     #[serde(default)]
     pub pushed_by: Option<String>,
@@ -51,33 +54,42 @@ impl Meta {
             i64,
             i64,
             bool,
+            bool,
             Option<String>,
             Option<String>,
         );
         let rows: Vec<Row> = sqlx::query_as(
-            "SELECT p.tag, p.digest, p.media_type, p.since, p.until, EXISTS (
-                        SELECT 1 FROM repositories r
-                        JOIN tags t ON t.repository_id = r.id AND t.name = p.tag
-                        WHERE r.name = ?1), p.actor, p.deleted_by
-             FROM tag_past p WHERE p.repository = ?1 AND (?2 IS NULL OR p.tag = ?2)
-             ORDER BY p.id DESC LIMIT ?3",
+            // Of places from before it was noted, what is there now tells most.
+            "SELECT tag, digest, media_type, since, until, now_there, coalesce(gone, NOT now_there),
+                    actor, deleted_by
+             FROM (SELECT p.*, EXISTS (
+                       SELECT 1 FROM repositories r
+                       JOIN tags t ON t.repository_id = r.id AND t.name = p.tag
+                       WHERE r.name = ?1) AS now_there
+                   FROM tag_past p WHERE p.repository = ?1 AND (?2 IS NULL OR p.tag = ?2)
+                   ORDER BY p.id DESC LIMIT ?3)
+             ORDER BY id DESC",
         )
         .bind(repository.as_str())
         .bind(tag.map(str::to_owned))
         .bind(n)
         .fetch_all(&self.readers)
         .await?;
-        let past =
-            |(tag, digest, media_type, since, until, moved, pushed_by, deleted_by): Row| TagPast {
+        let past = |row: Row| {
+            let (tag, digest, media_type, since, until, moved, deleted, pushed_by, deleted_by) =
+                row;
+            TagPast {
                 tag,
                 digest,
                 media_type,
                 since: Some(since),
                 until: Some(until),
                 moved,
+                deleted,
                 pushed_by,
                 deleted_by,
-            };
+            }
+        };
         Ok(rows.into_iter().map(past).collect())
     }
 

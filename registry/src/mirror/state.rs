@@ -77,7 +77,8 @@ impl Mirror {
     /// # Errors
     /// [`ServiceError::Meta`].
     pub async fn state(&self) -> Result<MirrorState, ServiceError> {
-        let told = self.sources.iter().map(|source| told(source));
+        let offline = self.settings.offline;
+        let told = self.sources.iter().map(|source| told(source, offline));
         let mut upstreams: Vec<UpstreamState> = told.collect();
         for kept in self.registry.usage_report().await?.repositories {
             // What a later one answers for as well, the first one is asked for.
@@ -91,7 +92,7 @@ impl Mirror {
         }
         let counts = &self.counts;
         Ok(MirrorState {
-            offline: self.settings.offline,
+            offline,
             hits: of(&counts.hits),
             misses: of(&counts.misses),
             stale: of(&counts.stale),
@@ -108,7 +109,7 @@ fn of(count: &AtomicU64) -> u64 {
 }
 
 /// What an upstream is known by itself.
-fn told(source: &Source) -> UpstreamState {
+fn told(source: &Source, offline: bool) -> UpstreamState {
     let counts = &source.counts;
     let (limit, remaining) = source.limits();
     let (last_error_at, last_error) = source.last_error().unzip();
@@ -116,7 +117,7 @@ fn told(source: &Source) -> UpstreamState {
     UpstreamState {
         repository: source.settings.repository.clone(),
         url: source.settings.url.clone(),
-        asked: rests_seconds == 0,
+        asked: rests_seconds == 0 && !offline,
         rests_seconds,
         last_error,
         last_error_at,

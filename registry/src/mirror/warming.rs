@@ -8,6 +8,7 @@ use oci::{Descriptor, Digest, ManifestDocument, Platform, Reference};
 use serde::{Deserialize, Serialize};
 
 use super::blobs::MirroredBlob;
+use super::error::MirrorError;
 use super::names::Meant;
 use super::whole::Mirror;
 use crate::name::{ManifestRef, RepositoryName, Tag};
@@ -138,7 +139,7 @@ impl Mirror {
             let shown = self
                 .manifest(name, reference)
                 .await
-                .map_err(|e| e.to_string())?;
+                .map_err(|e| self.told(&e))?;
             let row = &shown.manifest.row;
             let document = ManifestDocument::parse(&shown.manifest.bytes, Some(&row.media_type));
             match document.map_err(|e| e.to_string())? {
@@ -150,6 +151,11 @@ impl Mirror {
                         .manifests
                         .iter()
                         .filter(|child| fits(child, platforms));
+                    let wanted: Vec<_> = wanted.collect();
+                    if wanted.is_empty() && !index.manifests.is_empty() {
+                        let all: Vec<_> = platforms.iter().map(ToString::to_string).collect();
+                        return Err(format!("it lists no image for {}", all.join(", ")));
+                    }
                     for child in wanted {
                         let child = ManifestRef::Digest(child.digest.clone());
                         self.bring_deep(name, &child, platforms, depth + 1).await?;
@@ -189,7 +195,19 @@ impl Mirror {
         match self.blob(name, digest).await {
             Ok(MirroredBlob::Here(_)) => Ok(()),
             Ok(MirroredBlob::Arriving(arriving)) => arriving.complete().await,
-            Err(e) => Err(e.to_string()),
+            Err(e) => Err(self.told(&e)),
+        }
+    }
+
+    /// Why something cannot be had; where nobody was asked, that too.
+    fn told(&self, e: &MirrorError) -> String {
+        match e {
+            MirrorError::Service(
+                unknown @ (ServiceError::ManifestUnknown { .. } | ServiceError::BlobUnknown(_)),
+            ) if self.settings.offline => {
+                format!("{unknown}, and no upstream is asked (mirror.offline)")
+            }
+            e => e.to_string(),
         }
     }
 }

@@ -1,7 +1,7 @@
 //! A tag that goes at the other registry, and nothing with it.
 
 use client::Error;
-use oci::{Digest, ManifestDocument};
+use oci::Digest;
 
 use super::error::Trouble;
 use super::rule::Rule;
@@ -40,12 +40,16 @@ impl Rule {
             )));
         }
         if let Some(why) = self.keeper(here, there, tag, &digest).await? {
+            self.tagged.doubt().await;
             return Err(Trouble::own(format!(
                 "{there}:{tag} stays there: the registry deletes no tags, and {why}"
             )));
         }
-        let reference = self.remote.reference(there, &ManifestRef::Digest(digest))?;
-        Ok(self.remote.client.delete_manifest(&reference).await?)
+        let what = ManifestRef::Digest(digest.clone());
+        let reference = self.remote.reference(there, &what)?;
+        self.remote.client.delete_manifest(&reference).await?;
+        self.tagged.forget(there, &digest).await;
+        Ok(())
     }
 
     /// What there would go with a digest and must not: another tag of it, or an index. Tags of it
@@ -57,23 +61,15 @@ impl Rule {
         tag: &Tag,
         digest: &Digest,
     ) -> Result<Option<String>, Trouble> {
-        for other in self.remote.tags(there).await? {
-            let Ok(name) = other.parse::<Tag>() else {
-                continue;
-            };
-            if name == *tag {
-                continue;
-            }
-            let what = ManifestRef::Tag(name.clone());
-            let Some(found) = self.remote.look(there, &what).await? else {
-                continue;
-            };
-            if found.digest == *digest {
-                if !self.goes_too(here, &name, digest).await? {
-                    return Ok(Some(format!("{other} has the same digest")));
+        let remote = &self.remote;
+        let tagged = self.tagged.of(there, || remote.tagged_there(there));
+        for other in tagged.await?.iter().filter(|other| other.tag != *tag) {
+            if other.digest == *digest {
+                if !self.goes_too(here, &other.tag, digest).await? {
+                    return Ok(Some(format!("{} has the same digest", other.tag)));
                 }
-            } else if found.media_type.is_index() && self.lists(there, &what, digest).await? {
-                return Ok(Some(format!("the index {other} lists its digest")));
+            } else if other.children.contains(digest) {
+                return Ok(Some(format!("the index {} lists its digest", other.tag)));
             }
         }
         Ok(None)
@@ -96,26 +92,5 @@ impl Rule {
         }
         let current = books.manifest(here, &ManifestRef::Tag(tag.clone())).await?;
         Ok(current.is_none())
-    }
-
-    /// Whether an index there lists a digest.
-    async fn lists(
-        &self,
-        there: &str,
-        what: &ManifestRef,
-        digest: &Digest,
-    ) -> Result<bool, Trouble> {
-        let reference = self.remote.reference(there, what)?;
-        match self.remote.client.manifest(&reference).await {
-            Ok(found) => Ok(match found.content {
-                ManifestDocument::Index(index) => {
-                    index.manifests.iter().any(|child| child.digest == *digest)
-                }
-                ManifestDocument::Manifest(_) => false,
-            }),
-            // It went meanwhile.
-            Err(Error::ManifestNotFound { .. } | Error::RepositoryNotFound { .. }) => Ok(false),
-            Err(e) => Err(e.into()),
-        }
     }
 }

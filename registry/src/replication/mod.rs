@@ -14,7 +14,7 @@
 //! | [`comparing`] | both sides compared |
 //! | [`pushing`], [`deleting`] | a job towards the other registry |
 //! | [`pulling`], [`fetching`] | a job from there |
-//! | [`remote`] | the other registry |
+//! | [`remote`], [`tagged`] | the other registry, and its tags a moment ago |
 //! | [`report`], [`counts`] | how rules are doing |
 //! | [`error`] | why something is not replicated, and whose trouble that is |
 
@@ -29,6 +29,7 @@ mod remote;
 mod report;
 mod rule;
 pub mod settings;
+mod tagged;
 mod whole;
 
 pub use error::ReplicationError;

@@ -13,6 +13,7 @@ use super::counts::Counts;
 use super::error::{ReplicationError, Trouble, Whose};
 use super::remote::Remote;
 use super::settings::{Direction, Replicate};
+use super::tagged::RecentlyTagged;
 use crate::clock::now;
 use crate::meta::{Job, MetaError};
 use crate::mirror::Mirror;
@@ -42,6 +43,8 @@ pub(super) struct Rule {
     pub(super) registry: Arc<Registry>,
     pub(super) mirror: Option<Arc<Mirror>>,
     pub(super) remote: Remote,
+    /// What tags there stood for a moment ago.
+    pub(super) tagged: RecentlyTagged,
     pub(super) counts: Counts,
     /// There may be something to do.
     pub(super) wake: Notify,
@@ -79,6 +82,7 @@ impl Rule {
             settings: settings.clone(),
             registry: Arc::clone(registry),
             mirror: mirror.cloned(),
+            tagged: RecentlyTagged::default(),
             counts: Counts::default(),
             wake: Notify::new(),
             read_only: Arc::clone(read_only),

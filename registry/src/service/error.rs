@@ -100,6 +100,9 @@ pub enum ServiceError {
          one without the ending of an archive"
     )]
     Output(PathBuf),
+    /// A backup into what it is of.
+    #[error("{0} is in the registry's own directory: choose a place outside of it")]
+    Inside(PathBuf),
     /// What is to be put back is no backup.
     #[error("{0} is no backup: it has no registry.db")]
     NoBackup(PathBuf),

@@ -9,6 +9,7 @@ use registry::auth::htpasswd::Htpasswd;
 use serde_json::{Value, json};
 
 use crate::harness::{App, MANIFEST, image, sized};
+use crate::import::Volume;
 use crate::process::{Process, command};
 use crate::upstream::{Mood, Upstream};
 use crate::web::browser::{Browser, users};
@@ -240,8 +241,12 @@ async fn read_only_is_shown_where_people_look() {
     assert!(!page.contains("read-only for now"), "{page}");
 }
 
-/// A registry with an audit log, whose settings' file is returned.
-fn serve(dir: &Path, rules: &str) -> (Process, String) {
+/// Whoever asks may do everything.
+const ADMIN: &str =
+    "[[access]]\nrepository = \"**\"\nusers = [\"root\", \"anonymous\"]\nallow = [\"admin\"]\n";
+
+/// The settings' file of a registry with an audit log.
+fn settings(dir: &Path, rules: &str) -> String {
     users(dir);
     let config = dir.join("registry.toml").to_str().unwrap().to_owned();
     let settings = format!(
@@ -249,6 +254,12 @@ fn serve(dir: &Path, rules: &str) -> (Process, String) {
          gc.grace = \"0s\"\nauth.htpasswd = \"$DIR/htpasswd\"\n{rules}"
     );
     std::fs::write(&config, settings.replace("$DIR", dir.to_str().unwrap())).unwrap();
+    config
+}
+
+/// A registry with an audit log, and its settings' file.
+fn serve(dir: &Path, rules: &str) -> (Process, String) {
+    let config = settings(dir, rules);
     let process = crate::process::start(
         command()
             .args(["serve", "--addr", "127.0.0.1:0", "--config", &config])
@@ -285,9 +296,7 @@ fn rregistry(args: &[&str]) -> String {
 fn the_audit_log_tells_of_all_that_operators_do() {
     let dir = tempfile::tempdir().unwrap();
     let at = dir.path();
-    let admin =
-        "[[access]]\nrepository = \"**\"\nusers = [\"root\", \"anonymous\"]\nallow = [\"admin\"]\n";
-    let keep = format!("{admin}[[retention]]\nrepository = \"ci/**\"\nkeep_newest = 1\n");
+    let keep = format!("{ADMIN}[[retention]]\nrepository = \"ci/**\"\nkeep_newest = 1\n");
     let (process, config) = serve(at, &keep);
     for content in ["one", "two"] {
         let digest = sized(content.as_bytes());
@@ -442,4 +451,61 @@ fn commands_on_a_stopped_registry_leave_their_lines() {
         assert_eq!(told.matches(&of).count(), 1, "{action} in {told}");
         assert_eq!(now.matches(&of).count(), 1, "{action} in {now}");
     }
+}
+
+/// What a check mended, and a volume that was taken over, by commands on a stopped registry.
+#[test]
+fn repairs_and_volumes_taken_over_are_told() {
+    let dir = tempfile::tempdir().unwrap();
+    let at = dir.path();
+    let volume = Volume::new();
+    let config = volume.layer("team/app", b"{}");
+    let layer = volume.layer("team/app", b"layer");
+    let text = image(&config, &[&layer]).to_string();
+    volume.manifest("team/app", &text, &["v1", "v2"]);
+    let config = settings(at, ADMIN);
+    let with = |args: &[&str]| rregistry(&[args, &["--config", &config]].concat());
+    let told = |action: &str| -> Vec<Value> {
+        let text = std::fs::read_to_string(at.join("audit.log")).unwrap_or_default();
+        let lines = text.lines().map(|line| serde_json::from_str(line).unwrap());
+        lines
+            .filter(|line: &Value| line["action"] == action)
+            .collect()
+    };
+    let from = volume.path().to_str().unwrap();
+    with(&["import-distribution", from]);
+    let import = line(at, "import", "from");
+    assert_eq!(import["from"], from);
+    assert_eq!(import["agent"], "rregistry on this machine");
+    // What only looks, and finds nothing to mend, leaves nothing.
+    with(&["fsck", "--deep"]);
+    with(&["fsck", "--repair"]);
+    assert_eq!(told("repair"), Vec::<Value>::new());
+    let hex = layer.hex();
+    let file = at.join("data/blobs/sha256").join(&hex[..2]).join(hex);
+    std::fs::remove_file(&file).unwrap();
+    let looked = command().args(["fsck", "--config", &config]).output();
+    assert_eq!(looked.unwrap().status.code(), Some(1));
+    assert_eq!(told("repair"), Vec::<Value>::new());
+    let mended = with(&["fsck", "--repair"]);
+    assert!(mended.ends_with("; 1 problems"), "{mended}");
+    let repair = line(at, "repair", "problems");
+    assert_eq!(repair["problems"], 1);
+    assert_eq!(repair["agent"], "rregistry on this machine");
+    // What was lost is brought again; a database that is lost is made anew.
+    with(&["import-distribution", from]);
+    for name in ["registry.db", "registry.db-wal", "registry.db-shm"] {
+        let _ = std::fs::remove_file(at.join("data").join(name));
+    }
+    with(&["fsck", "--rebuild"]);
+    assert_eq!(line(at, "rebuild", "repositories")["repositories"], 1);
+    // People find them too, once the registry runs.
+    let process = crate::process::start(
+        command()
+            .args(["serve", "--addr", "127.0.0.1:0", "--config", &config])
+            .stderr(Stdio::null()),
+    );
+    let found = process.send("GET", "/api/v1/activity?action=rebuild", b"");
+    let of = "\"action\":\"rebuild\"";
+    assert_eq!(found.matches(of).count(), 1, "{found}");
 }

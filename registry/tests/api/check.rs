@@ -4,7 +4,7 @@ use oci::Digest;
 use registry::service::{CheckOptions, Problem};
 use serde_json::json;
 
-use crate::harness::{App, MANIFEST, image};
+use crate::harness::{App, INDEX, MANIFEST, image};
 
 fn file(app: &App, digest: &Digest) -> PathBuf {
     app.path()
@@ -48,7 +48,7 @@ async fn lists(app: &App, repair: bool) -> Vec<String> {
 }
 
 /// What is done to tables, and what a check says of it.
-const WRONG: [(&str, &[&str]); 11] = [
+const WRONG: [(&str, &[&str]); 13] = [
     (
         "UPDATE repository_list SET tags = 7 WHERE name = 'one'",
         &["repository_list one its name, tags, size or time are not listed as they are"],
@@ -94,6 +94,10 @@ const WRONG: [(&str, &[&str]); 11] = [
         &["manifest_blobs - 2 blobs are needed by another repository"],
     ),
     (
+        "UPDATE manifest_children SET repository_id = 99",
+        &["manifest_children - 2 children are listed in another repository"],
+    ),
+    (
         "UPDATE push_order SET last = 0",
         &["push_order - the next push would not be the last one"],
     ),
@@ -102,6 +106,19 @@ const WRONG: [(&str, &[&str]); 11] = [
          VALUES ('push', 'alice', 'one', '{\"action\":\"push\",\"user\":\"bob\"}'),
                 ('push', '', '', '{')",
         &["activity - 2 lines are not what they are found by"],
+    ),
+    // As if nothing had let the oldest go.
+    (
+        "DROP TRIGGER activity_kept;
+         WITH RECURSIVE lines (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM lines WHERE n < 20007)
+         INSERT INTO activity (action, actor, repository, line)
+         SELECT 'push', '', 'r' || n, json_object('action', 'push', 'repository', 'r' || n)
+         FROM lines;
+         CREATE TRIGGER activity_kept AFTER INSERT ON activity
+         BEGIN
+             DELETE FROM activity WHERE id <= NEW.id - 20000;
+         END",
+        &["activity - 20007 lines are more than 20000"],
     ),
 ];
 
@@ -124,6 +141,15 @@ async fn lists_that_are_wrong_are_found_and_made_again() {
     let text = text.to_string();
     let path = "/v2/one/manifests/v3";
     app.put_manifest(path, MANIFEST, text.as_bytes())
+        .await
+        .ok(201);
+    let (first, bytes) = app.image("two", "amd64", "amd64").await;
+    let (second, _) = app.image("two", "arm64", "arm64").await;
+    let child = |digest| json!({"mediaType": MANIFEST, "digest": digest, "size": bytes.len()});
+    let index = json!({"schemaVersion": 2, "mediaType": INDEX,
+        "manifests": [child(first), child(second)]});
+    let path = "/v2/two/manifests/multi";
+    app.put_manifest(path, INDEX, index.to_string().as_bytes())
         .await
         .ok(201);
     let four = "four".parse().unwrap();
@@ -152,6 +178,16 @@ async fn lists_that_are_wrong_are_found_and_made_again() {
         assert_eq!(lists(&app, false).await, Vec::<String>::new(), "{damage}");
         assert_eq!(shown().await, before, "{damage}");
     }
+    // Of too many lines the oldest went.
+    let mut connection = crate::upgrade::connect(app.path()).await;
+    let left: (i64, String, String) = sqlx::query_as(
+        "SELECT count(*), (SELECT repository FROM activity ORDER BY id LIMIT 1),
+             (SELECT repository FROM activity ORDER BY id DESC LIMIT 1) FROM activity",
+    )
+    .fetch_one(&mut connection)
+    .await
+    .unwrap();
+    assert_eq!(left, (20_000, "r8".to_owned(), "r20007".to_owned()));
 }
 
 #[tokio::test]

@@ -8,9 +8,17 @@ use serde_json::json;
 use crate::harness::{App, INDEX, MANIFEST, image};
 
 /// A volume as Docker's registry lays it out.
-struct Volume(tempfile::TempDir);
+pub struct Volume(tempfile::TempDir);
 
 impl Volume {
+    pub fn new() -> Self {
+        Self(tempfile::tempdir().unwrap())
+    }
+
+    pub fn path(&self) -> &Path {
+        self.0.path()
+    }
+
     fn write(&self, path: &str, bytes: &[u8]) {
         let path = self.0.path().join("docker/registry/v2").join(path);
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
@@ -24,7 +32,7 @@ impl Volume {
         digest
     }
 
-    fn layer(&self, repository: &str, bytes: &[u8]) -> Digest {
+    pub fn layer(&self, repository: &str, bytes: &[u8]) -> Digest {
         let digest = self.content(bytes);
         let path = format!(
             "repositories/{repository}/_layers/sha256/{}/link",
@@ -34,7 +42,7 @@ impl Volume {
         digest
     }
 
-    fn manifest(&self, repository: &str, text: &str, tags: &[&str]) -> Digest {
+    pub fn manifest(&self, repository: &str, text: &str, tags: &[&str]) -> Digest {
         let digest = self.content(text.as_bytes());
         let root = format!("repositories/{repository}/_manifests");
         let link = digest.to_string();
@@ -55,7 +63,7 @@ async fn pull(app: &App, path: &str) -> Vec<u8> {
 
 #[tokio::test]
 async fn every_tag_pulls_as_before() {
-    let volume = Volume(tempfile::tempdir().unwrap());
+    let volume = Volume::new();
     let config = volume.layer("team/app", b"{}");
     let layer = volume.layer("team/app", b"layer");
     volume.layer("other", b"layer");
@@ -92,7 +100,7 @@ async fn every_tag_pulls_as_before() {
     let app = App::new().await;
     let import = async || {
         app.registry
-            .import_distribution(volume.0.path(), true)
+            .import_distribution(volume.path(), true)
             .await
             .unwrap()
     };
@@ -143,7 +151,7 @@ async fn every_tag_pulls_as_before() {
 /// However short the grace: what an import brought waits for its manifest.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn collections_take_nothing_from_an_import_under_way() {
-    let volume = Volume(tempfile::tempdir().unwrap());
+    let volume = Volume::new();
     for i in 0..60 {
         let config = volume.layer("app", format!("{{\"n\":{i}}}").as_bytes());
         let layer = volume.layer("app", format!("layer {i}").as_bytes());
@@ -162,10 +170,7 @@ async fn collections_take_nothing_from_an_import_under_way() {
             registry.collect(options).await.unwrap();
         }
     });
-    let imported = app
-        .registry
-        .import_distribution(volume.0.path(), true)
-        .await;
+    let imported = app.registry.import_distribution(volume.path(), true).await;
     collector.abort();
     let _ = collector.await;
     let imported = imported.unwrap();
@@ -180,10 +185,10 @@ async fn collections_take_nothing_from_an_import_under_way() {
 
 #[tokio::test]
 async fn with_copies_the_old_volume_can_be_used_on() {
-    let volume = Volume(tempfile::tempdir().unwrap());
+    let volume = Volume::new();
     let layer = volume.layer("app", b"layer");
     let app = App::new().await;
-    let from = volume.0.path();
+    let from = volume.path();
     app.registry.import_distribution(from, false).await.unwrap();
     let hex = layer.hex();
     volume.write(&format!("blobs/sha256/{}/{hex}/data", &hex[..2]), b"lAyer");
@@ -194,7 +199,7 @@ async fn with_copies_the_old_volume_can_be_used_on() {
 /// The command itself: it is the one that knows the settings.
 #[test]
 fn the_rules_of_the_registry_are_those_of_an_import() {
-    let volume = Volume(tempfile::tempdir().unwrap());
+    let volume = Volume::new();
     let config = volume.layer("app", b"{}");
     let layer = volume.layer("app", b"layer");
     volume.manifest("app", &image(&config, &[&layer]).to_string(), &["v1"]);
@@ -206,7 +211,7 @@ fn the_rules_of_the_registry_are_those_of_an_import() {
         let output = std::process::Command::new(env!("CARGO_BIN_EXE_rregistry"))
             .env_clear()
             .arg("import-distribution")
-            .arg(volume.0.path())
+            .arg(volume.path())
             .arg("--config")
             .arg(&file)
             .arg("--data-dir")

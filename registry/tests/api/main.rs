@@ -49,6 +49,7 @@ mod stopping;
 mod tls;
 mod token_server;
 mod upgrade;
+mod upgrade_each;
 mod uploads;
 mod upstream;
 mod web;

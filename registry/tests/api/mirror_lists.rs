@@ -45,6 +45,10 @@ async fn the_tags_of_a_mirrored_repository_are_those_of_its_upstream() {
     assert!(!rest.headers.contains_key("link"));
     let without_host = listed(&app, "/v2/lib/app/tags/list").await;
     assert_eq!(without_host, (json!(["a", "b", "c"]), None));
+    for name in ["lib/app", "docker.io/lib/app"] {
+        let path = format!("/v2/{name}/tags/list");
+        assert_eq!(app.get(&path).await.ok(200).json()["name"], name);
+    }
     assert_eq!(hub.count("GET /v2/lib/app/tags/list"), 1);
     for _ in 0..2 {
         let missing = app.get("/v2/docker.io/lib/none/tags/list").await;
@@ -78,6 +82,75 @@ async fn the_tags_of_a_mirrored_repository_are_those_of_its_upstream() {
         assert!(Instant::now() < deadline, "the new tag never comes");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
+}
+
+/// The page says of each tag whether it is here, with a way to those that are.
+#[tokio::test]
+async fn the_page_of_a_mirrored_repository_tells_what_is_not_fetched_yet() {
+    let hub = Upstream::start().await;
+    for at in 0..150 {
+        hub.image("lib/app", &format!("t{at:03}"), &[at]);
+    }
+    let app = App::configured(|_| {}, &settings(&hub.url(), "ttl = \"1h\"")).await;
+    let page = async |query: &str| {
+        let path = format!("/ui/tags/docker.io/lib/app{query}");
+        let answer = app.get(&path).await.ok(200);
+        String::from_utf8(answer.body.to_vec()).unwrap()
+    };
+    let here = |tag: &str| format!("href=\"/ui/image/docker.io/lib/app:{tag}\"");
+    let there = |tag: &str| format!("<li><code>{tag}</code></li>");
+    // Of a repository of which nothing was pulled, too.
+    let fresh = page("").await;
+    assert!(fresh.contains("No tag has been fetched yet"), "{fresh}");
+    assert!(
+        fresh.contains("docker pull localhost/docker.io/lib/app:t000"),
+        "{fresh}"
+    );
+    assert!(fresh.contains(&there("t000")) && !fresh.contains(&here("t000")));
+    for tag in ["t001", "t120"] {
+        let path = format!("/v2/docker.io/lib/app/manifests/{tag}");
+        app.get(&path).await.ok(200);
+    }
+    let first = page("").await;
+    for tag in ["t001", "t120"] {
+        assert!(
+            first.contains(&here(tag)) && !first.contains(&there(tag)),
+            "{first}"
+        );
+    }
+    // A hundred at once: the last of them is number 100, since one of those before is here.
+    assert!(first.contains(&there("t100")) && !first.contains(&there("t101")));
+    assert!(first.contains("beyond=t100"), "{first}");
+    let second = page("?beyond=t100").await;
+    assert!(second.contains(&there("t101")) && second.contains(&there("t149")));
+    assert!(!second.contains(&there("t100")) && !second.contains(&there("t120")));
+    assert!(!second.contains("beyond="), "{second}");
+    let found = page("?q=14").await;
+    assert_eq!(found.matches("<li><code>").count(), 12, "{found}");
+    assert_eq!(hub.count("GET /v2/lib/app/tags/list"), 1);
+    app.get("/ui/tags/docker.io/lib/none").await.ok(404);
+    // Where the upstream has no answer, what is here is shown all the same.
+    let app = App::again(app, &settings(&hub.url(), "ttl = \"0s\"\nstale = \"0s\"")).await;
+    hub.mood(Mood::Status(503));
+    let answer = app.get("/ui/tags/docker.io/lib/app").await.ok(200);
+    let alone = String::from_utf8(answer.body.to_vec()).unwrap();
+    assert!(
+        alone.contains(&here("t120")) && !alone.contains(&there("t000")),
+        "{alone}"
+    );
+    let answer = app.get("/ui/tags/docker.io/lib/other").await.ok(200);
+    let why = String::from_utf8(answer.body.to_vec()).unwrap();
+    assert!(why.contains("No list of tags can be had"), "{why}");
+    // One that takes its time does not keep people waiting for long.
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", silent.local_addr().unwrap());
+    let app = App::again(app, &settings(&url, "timeout = \"1h\"")).await;
+    let answer = app.get("/ui/tags/docker.io/lib/app").await.ok(200);
+    let slow = String::from_utf8(answer.body.to_vec()).unwrap();
+    assert!(
+        slow.contains("has not answered yet") && slow.contains(&here("t120")),
+        "{slow}"
+    );
 }
 
 #[tokio::test]

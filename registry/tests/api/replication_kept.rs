@@ -201,3 +201,44 @@ async fn where_only_digests_are_deleted_nothing_goes_that_something_else_needs()
     done(&replication).await;
     replication.stop().await;
 }
+
+#[tokio::test]
+async fn who_deletes_many_tags_by_digest_asks_about_the_others_once() {
+    const TAGS: usize = 40;
+    let (here, there) = (App::new().await, App::new().await);
+    let asked = Asked::default();
+    let to = there.listen_behind(|router| told(&asked)(router.layer(from_fn(by_digest_alone))));
+    let to = to.await;
+    let mut digests = Vec::new();
+    for at in 0..TAGS {
+        digests.push(
+            here.image("app", &format!("v{at}"), &format!("{at}"))
+                .await
+                .0,
+        );
+    }
+    let replication = start(&here, &rule("push", url(to), "deletes = true")).await;
+    for (at, digest) in digests.iter().enumerate() {
+        has(&there, "app", &format!("v{at}"), digest).await;
+    }
+    there.image("app", "theirs", "theirs").await;
+    done(&replication).await;
+    asked.lock().unwrap().clear();
+    for at in 0..TAGS {
+        let path = format!("/v2/app/manifests/v{at}");
+        here.delete(&path).await.ok(202);
+    }
+    until("all of them are gone there", async || {
+        let path = "/v2/app/tags/list";
+        there.get(path).await.ok(200).json()["tags"] == json!(["theirs"])
+    })
+    .await;
+    let asked = asked.lock().unwrap().clone();
+    let questions = asked
+        .iter()
+        .filter(|line| line.starts_with("HEAD /v2/app/manifests/"));
+    let questions = questions.count();
+    // Two about each tag itself, and one look at all of them; not all of them for each.
+    assert!(questions < TAGS * TAGS / 2, "{questions} questions");
+    replication.stop().await;
+}

@@ -192,3 +192,24 @@ async fn an_older_registry_learns_what_lists_show() {
         .unwrap();
     assert_eq!(left, 0);
 }
+
+/// A program that is older than the database says so, and changes nothing.
+#[tokio::test]
+async fn a_newer_registry_s_directory_is_left_alone() {
+    let app = App::new().await;
+    app.image("app", "v1", "x").await;
+    let dir = app.stop().await;
+    sql(
+        dir.path(),
+        "INSERT INTO _sqlx_migrations
+             (version, description, installed_on, success, checksum, execution_time)
+         VALUES (99, 'of tomorrow', '2030-01-01', 1, x'00', 1)",
+    )
+    .await;
+    let why = Registry::open(dir.path()).await.unwrap_err().to_string();
+    assert!(why.contains("a newer rregistry: its schema is 99"), "{why}");
+    let left = "DELETE FROM _sqlx_migrations WHERE version = 99";
+    sql(dir.path(), left).await;
+    let app = App::in_dir(dir).await;
+    app.get("/v2/app/manifests/v1").await.ok(200);
+}

@@ -34,13 +34,19 @@ pub struct CompleteArgs {
     words: Vec<OsString>,
 }
 
+/// The scripts of both programs; `PROGRAM` in them is the program's name.
+const BASH: &str = include_str!("../../../../packaging/completions/completion.bash");
+const ZSH: &str = include_str!("../../../../packaging/completions/completion.zsh");
+const FISH: &str = include_str!("../../../../packaging/completions/completion.fish");
+
 /// Runs the command. The scripts of these three shells ask the program for each word, so that
 /// names of images are among what fits; others know commands and flags.
 pub fn run(app: &App, args: &CompletionsArgs, mut program: Command) -> Outcome {
+    let own = |script: &str| script.replace("PROGRAM", "rbuild").into_bytes();
     let script = match args.shell {
-        Shell::Bash => include_bytes!("rbuild.bash").to_vec(),
-        Shell::Zsh => include_bytes!("rbuild.zsh").to_vec(),
-        Shell::Fish => include_bytes!("rbuild.fish").to_vec(),
+        Shell::Bash => own(BASH),
+        Shell::Zsh => own(ZSH),
+        Shell::Fish => own(FISH),
         shell => {
             let mut script = Vec::new();
             generate(shell, &mut program, "rbuild", &mut script);

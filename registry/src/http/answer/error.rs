@@ -232,6 +232,7 @@ impl From<ServiceError> for ApiError {
             ServiceError::Storage(_)
             | ServiceError::Archive(_)
             | ServiceError::Output(_)
+            | ServiceError::Inside(_)
             | ServiceError::NoBackup(_)
             | ServiceError::NotEmpty(_)
             | ServiceError::DatabaseMissing(_)

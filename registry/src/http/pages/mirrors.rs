@@ -54,6 +54,7 @@ fn one(upstream: &UpstreamState) -> Markup {
         dl.facts {
             div { dt { "State" } dd {
                 @if upstream.asked { span.change.added { "asked" } }
+                @else if upstream.rests_seconds == 0 { span.change.changed { "not asked" } }
                 @else {
                     span.change.changed { "rests" } " for "
                     (count(upstream.rests_seconds, "second"))

@@ -7,6 +7,7 @@
 //! |---|---|
 //! | [`handler`] | who asks, for which page, and the answer |
 //! | [`repositories`], [`tags`], [`image`] | what there is |
+//! | [`unfetched`] | what a mirror's upstream has besides |
 //! | [`files`], [`file`], [`compare`] | what is inside |
 //! | [`document`] | SBOMs, signatures and other referrers, readable |
 //! | [`remove`], [`past`] | what is changed by hand |
@@ -47,6 +48,7 @@ mod stop;
 mod storage;
 mod tags;
 mod tokens;
+mod unfetched;
 mod view;
 mod visitor;
 

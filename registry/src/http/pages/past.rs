@@ -99,6 +99,8 @@ fn table(
                             (time(place.until))
                             @if let Some(by) = &place.deleted_by {
                                 span.quiet { ", deleted by " (by) }
+                            } @else if place.deleted {
+                                span.quiet { ", deleted" }
                             }
                         }
                         td {

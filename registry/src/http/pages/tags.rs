@@ -7,18 +7,26 @@ use super::parts::{self, command, crumbs, nothing, size, sorted, time};
 use super::path;
 use super::repositories::order;
 use super::stop::Stop;
+use super::unfetched::Unfetched;
 use super::view::View;
-use crate::meta::{Cursor, ListQuery, RepositoryEntry, TagEntry};
+use crate::meta::{Cursor, ListQuery, Listing, RepositoryEntry, TagEntry};
 use crate::name::RepositoryName;
 use crate::policy::is_companion;
+use crate::service::ServiceError;
 
 /// Tags in a page.
 const PAGE: u32 = 100;
 
 pub(super) async fn page(view: &View<'_>, name: &RepositoryName) -> Result<Done, Stop> {
     let registry = &view.api.registry;
-    let repository = registry.repository_entry(name).await?;
     let filter = view.parameter("q").trim();
+    let unfetched = Unfetched::of(view, name, filter).await?;
+    let repository = match registry.repository_entry(name).await {
+        Err(ServiceError::NameUnknown(_)) if unfetched.as_ref().is_some_and(|u| !u.is_empty()) => {
+            nothing_here(name)
+        }
+        found => found?,
+    };
     let asked = view.parameter("sort");
     // Whoever comes without a wish wants to see what is new.
     let (sort, order) = order(
@@ -32,7 +40,14 @@ pub(super) async fn page(view: &View<'_>, name: &RepositoryName) -> Result<Done,
         after: Cursor::parse(view.parameter("after")),
         n: PAGE,
     };
-    let list = registry.tag_entries(name, &query).await?;
+    let list = match registry.tag_entries(name, &query).await {
+        // As above: all there is is elsewhere.
+        Err(ServiceError::NameUnknown(_)) if unfetched.is_some() => Listing {
+            entries: Vec::new(),
+            next: None,
+        },
+        found => found?,
+    };
     let here = path::of("tags", name);
     let href = |key: &str, descending: bool| {
         let order = if descending { "desc" } else { "asc" };
@@ -64,7 +79,12 @@ pub(super) async fn page(view: &View<'_>, name: &RepositoryName) -> Result<Done,
         }
         @if list.entries.is_empty() {
             (nothing(
-                if filter.is_empty() { "No tags." } else { "No tag has this in its name." },
+                match (filter.is_empty(), &unfetched) {
+                    (true, None) => "No tags.",
+                    (true, Some(_)) => "No tag has been fetched yet.",
+                    (false, None) => "No tag has this in its name.",
+                    (false, Some(_)) => "No tag that has been fetched has this in its name.",
+                },
                 html! { @if !filter.is_empty() { p { a href=(here) { "Show all tags" } } } },
             ))
         } @else {
@@ -82,9 +102,22 @@ pub(super) async fn page(view: &View<'_>, name: &RepositoryName) -> Result<Done,
             }
         }
         @if let Some(more) = more { p.more { a.button href=(more) { "Next page" } } }
+        @if let Some(unfetched) = &unfetched { (unfetched.part(view, name, filter)) }
         @if list.entries.len() > 1 { (compare(name, &list.entries)) }
     };
     Ok(Done::Page(name.to_string(), content))
+}
+
+/// A mirrored repository of which nothing was pulled yet.
+fn nothing_here(name: &RepositoryName) -> RepositoryEntry {
+    RepositoryEntry {
+        name: name.to_string(),
+        description: String::new(),
+        tags: 0,
+        bytes: 0,
+        pushed: None,
+        pulled: None,
+    }
 }
 
 fn head(view: &View<'_>, name: &RepositoryName, repository: &RepositoryEntry) -> Markup {

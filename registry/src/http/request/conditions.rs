@@ -47,6 +47,11 @@ fn listed(headers: &HeaderMap, name: &HeaderName, weak: bool) -> Option<Listed> 
         if value == "*" {
             return Some(Listed::Any);
         }
+        // A digest without quotes is no tag, but Docker's registry takes it for one.
+        if value.parse::<Digest>().is_ok() {
+            list.push(value);
+            continue;
+        }
         list.extend(tags(value).filter(|tag| weak || !tag.0).map(|tag| tag.1));
     }
     Some(Listed::These(list.into_iter().map(str::to_owned).collect()))
@@ -111,6 +116,9 @@ mod tests {
             ("", &*tag, Read::NotModified),
             (&*tag, &*weak, Read::NotModified),
             ("", "\"x\"", Read::Full),
+            ("", &*digest.to_string(), Read::NotModified),
+            (&*digest.to_string(), "", Read::Full),
+            ("", "sha256:x", Read::Full),
         ] {
             assert_eq!(get(only, not), expected, "{only} {not}");
         }

@@ -95,8 +95,13 @@ pub(super) async fn tags(
         }
         None => (registry.tags(name, n, last).await?, None),
     };
-    let mut response =
-        answer::json(json!({ "name": name.as_str(), "tags": page.names }).to_string());
+    // As it was asked for: clients that take us for another registry know no other name.
+    let path = request.uri.path();
+    let asked = path
+        .strip_prefix("/v2/")
+        .and_then(|rest| rest.strip_suffix("/tags/list"));
+    let asked = asked.unwrap_or(name.as_str());
+    let mut response = answer::json(json!({ "name": asked, "tags": page.names }).to_string());
     if let Some(stale) = stale {
         response.headers_mut().insert(WARNING, warning(stale));
     }

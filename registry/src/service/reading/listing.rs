@@ -63,6 +63,18 @@ impl Registry {
             .ok_or_else(|| ServiceError::NameUnknown(repository.clone()))
     }
 
+    /// Those of `names` that are no tags of a repository here, in the same order.
+    ///
+    /// # Errors
+    /// [`ServiceError::Meta`].
+    pub async fn tags_not_here(
+        &self,
+        repository: &RepositoryName,
+        names: &[String],
+    ) -> Result<Vec<String>, ServiceError> {
+        Ok(self.meta.tags_not_here(repository, names).await?)
+    }
+
     /// The manifests whose subject is `subject`, as an index; a page holds as many as fit into the
     /// size that every client takes for a manifest.
     ///

@@ -76,13 +76,17 @@ impl Registry {
     /// Writes a backup. Garbage is not collected meanwhile; all else goes on.
     ///
     /// # Errors
-    /// [`ServiceError::Output`], [`ServiceError::Storage`], [`ServiceError::Meta`].
+    /// [`ServiceError::Output`], [`ServiceError::Inside`], [`ServiceError::Storage`],
+    /// [`ServiceError::Meta`].
     pub async fn back_up_to(&self, options: &BackupOptions) -> Result<BackedUp, ServiceError> {
         let output = &options.output;
         let (own, to) = (self.data_dir.clone(), output.clone());
         let looked = blocking(move || Ok::<_, StorageError>(is_inside(&to, &own)));
-        if is_other_archive(output) || looked.await? {
+        if is_other_archive(output) {
             return Err(ServiceError::Output(output.clone()));
+        }
+        if looked.await? {
+            return Err(ServiceError::Inside(output.clone()));
         }
         // What is told to be stored stays until the end.
         let _alone = self.collecting.lock().await;

@@ -1,6 +1,6 @@
-#compdef rregistry
-# zsh completion of rregistry: the program itself is asked what fits.
-_rregistry() {
+#compdef PROGRAM
+# zsh completion of PROGRAM: the program itself is asked what fits.
+_PROGRAM() {
     local line value
     local -a found described
     found=("${(@f)$("${words[1]}" __complete $((CURRENT - 1)) -- "${(@)words[1,CURRENT]}" 2>/dev/null)}")
@@ -14,13 +14,13 @@ _rregistry() {
         fi
     done
     if (( $#described )); then
-        _describe -V rregistry described
+        _describe -V PROGRAM described
     else
         _files
     fi
 }
-if [[ $funcstack[1] == _rregistry ]]; then
-    _rregistry "$@"
+if [[ $funcstack[1] == _PROGRAM ]]; then
+    _PROGRAM "$@"
 else
-    compdef _rregistry rregistry
+    compdef _PROGRAM PROGRAM
 fi

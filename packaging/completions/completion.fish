@@ -1,7 +1,7 @@
-# fish completion of rregistry: the program itself is asked what fits.
-function __rregistry_fitting
+# fish completion of PROGRAM: the program itself is asked what fits.
+function __PROGRAM_fitting
     set -l words (commandline --current-process --tokenize --cut-at-cursor)
     set -l current (commandline --current-token --cut-at-cursor)
     $words[1] __complete (count $words) -- $words "$current" 2>/dev/null
 end
-complete --command rregistry --arguments '(__rregistry_fitting)'
+complete --command PROGRAM --arguments '(__PROGRAM_fitting)'

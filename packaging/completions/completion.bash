@@ -1,5 +1,5 @@
-# bash completion of rregistry: the program itself is asked what fits.
-_rregistry() {
+# bash completion of PROGRAM: the program itself is asked what fits.
+_PROGRAM() {
     local line=${COMP_LINE:0:COMP_POINT} candidate prefix=
     local -a words found
     read -ra words <<<"$line"
@@ -24,4 +24,4 @@ _rregistry() {
         compopt -o nospace 2>/dev/null
     fi
 }
-complete -o bashdefault -o default -F _rregistry rregistry
+complete -o bashdefault -o default -F _PROGRAM PROGRAM

@@ -15,6 +15,11 @@ use super::settings::Settings;
 use crate::meta::{Cursor, ListQuery, Listing, RepositoryEntry, TagEntry};
 use crate::operate::Operation;
 
+/// The scripts of both programs; `PROGRAM` in them is the program's name.
+const BASH: &str = include_str!("../../../packaging/completions/completion.bash");
+const ZSH: &str = include_str!("../../../packaging/completions/completion.zsh");
+const FISH: &str = include_str!("../../../packaging/completions/completion.fish");
+
 /// Names that are looked for at most.
 const MOST: u32 = 500;
 
@@ -50,10 +55,11 @@ pub(super) struct Complete {
 }
 
 pub(super) fn run(options: &Completions, mut program: Command) -> Result<(), Failure> {
+    let own = |script: &str| script.replace("PROGRAM", "rregistry");
     let script = match options.shell {
-        Shell::Bash => include_str!("rregistry.bash").to_owned(),
-        Shell::Zsh => include_str!("rregistry.zsh").to_owned(),
-        Shell::Fish => include_str!("rregistry.fish").to_owned(),
+        Shell::Bash => own(BASH),
+        Shell::Zsh => own(ZSH),
+        Shell::Fish => own(FISH),
         shell => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut program, "rregistry", &mut script);

@@ -1,7 +1,0 @@
-# fish completion of rbuild: the program itself is asked what fits.
-function __rbuild_fitting
-    set -l words (commandline --current-process --tokenize --cut-at-cursor)
-    set -l current (commandline --current-token --cut-at-cursor)
-    $words[1] __complete (count $words) -- $words "$current" 2>/dev/null
-end
-complete --command rbuild --arguments '(__rbuild_fitting)'
