@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 use std::io::{self, Read as _, Write as _};
-use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -34,10 +34,10 @@ pub(super) struct Relay {
 
 impl Relay {
     /// Begins with it; nothing when no port is one of IPv6.
-    pub(super) fn start(ports: &[Reserved], target: Ipv4Addr) -> io::Result<Option<Self>> {
+    pub(super) fn start(ports: &[Reserved], target: IpAddr) -> io::Result<Option<Self>> {
         let (mut streams, mut datagrams) = (Vec::new(), Vec::new());
         for port in ports.iter().filter(|port| port.published.address.is_ipv6()) {
-            let to = SocketAddr::new(target.into(), port.published.container);
+            let to = SocketAddr::new(target, port.published.container);
             let socket = port.socket.try_clone()?;
             match port.published.protocol {
                 Protocol::Tcp => streams.push((TcpListener::from(socket), to)),
@@ -184,7 +184,11 @@ impl Datagrams {
                 if self.known.len() >= MOST {
                     continue;
                 }
-                let made = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).and_then(|socket| {
+                let own: IpAddr = match self.to {
+                    SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+                    SocketAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+                };
+                let made = UdpSocket::bind((own, 0)).and_then(|socket| {
                     socket.set_nonblocking(true)?;
                     socket.connect(self.to)?;
                     Ok(socket)

@@ -14,7 +14,7 @@ use super::linked::{self, Linked};
 use super::network::Network;
 use super::refused::Refused;
 use crate::folder::Folder;
-use crate::launch::{Launch, NetworkPlan, PlacePlan};
+use crate::launch::{Launch, Link, NetworkPlan, PlacePlan};
 use crate::log::entry::Stream;
 
 const SHARED_MEMORY: &str = "/dev/shm";
@@ -164,6 +164,19 @@ impl Run {
                 link.address = address;
             }
         }
+        Ok(())
+    }
+
+    /// It is linked to another no more.
+    pub(super) fn unlink(launch: &mut Launch, container: &str, alias: &str) -> io::Result<()> {
+        let folder = Folder::new(&launch.folder);
+        let is_meant = |link: &Link| {
+            link.container == container && link.names.split(' ').next() == Some(alias)
+        };
+        for link in launch.etc.links.iter().filter(|link| is_meant(link)) {
+            etc::unlinked(&folder, &link.names, link.address)?;
+        }
+        launch.etc.links.retain(|link| !is_meant(link));
         Ok(())
     }
 

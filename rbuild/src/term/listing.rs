@@ -34,6 +34,38 @@ pub struct Format {
 }
 
 const TABLE: &str = "table";
+/// What asks for docker's oldest form.
+const RAW: &str = "raw";
+
+/// The forms that lines have unless a template says another.
+#[derive(Clone, Copy, Debug)]
+pub struct Forms<'f> {
+    /// What is shown when nothing is said.
+    pub table: &'f str,
+    /// The column that `--quiet` leaves.
+    pub id: &'f str,
+    /// What `--format raw` calls the columns, a line each; of the first kind that `--quiet` leaves.
+    pub raw: &'f [(&'f str, &'f str)],
+}
+
+impl Forms<'_> {
+    /// The form that `--format` and `--quiet` choose.
+    ///
+    /// # Errors
+    /// When the template is none.
+    pub fn choose(self, format: Option<&str>, quiet: bool) -> Result<Format, TemplateError> {
+        // Nothing stands behind the colon of what is empty.
+        let line = |(name, column): &(&str, &str)| format!("{name}:{{{{- pad .{column} 1 0}}}}");
+        let mut lines = self.raw.iter().filter(|(_, column)| !quiet || *column == self.id);
+        let text = match (format, quiet) {
+            (Some(RAW), true) => lines.next().map(line),
+            (Some(RAW), false) => Some(lines.map(|one| line(one) + "\n").collect()),
+            (_, true) => Some(format!("{{{{.{}}}}}", self.id)),
+            (format, false) => format.map(str::to_owned),
+        };
+        Format::parse(text.as_deref(), self.table)
+    }
+}
 
 impl Format {
     /// What `--format` says: `json`, `table TEMPLATE` or a template; `table` alone and nothing at
@@ -114,6 +146,31 @@ mod tests {
         add_labels(&mut rows[1], &BTreeMap::new());
         let headers = [("ID", "IMAGE ID"), ("Size", "SIZE")];
         Format::parse(format, "table {{.ID}}\t{{.Size}}")?.render(&rows, &headers)
+    }
+
+    #[test]
+    fn the_oldest_form_has_a_column_a_line() {
+        let forms = Forms {
+            table: "table {{.ID}}",
+            id: "ID",
+            raw: &[("id", "ID"), ("size", "Size")],
+        };
+        let row = |id: &str, size: &str| -> Row {
+            [("ID", json!(id)), ("Size", json!(size))]
+                .map(|(k, v)| (k.to_owned(), v))
+                .into_iter()
+                .collect()
+        };
+        let rows = [row("abc", "1kB"), row("def", "")];
+        for (format, quiet, want) in [
+            (Some("raw"), false, "id: abc\nsize: 1kB\n\nid: def\nsize:\n\n"),
+            (Some("raw"), true, "id: abc\nid: def\n"),
+            (Some("json"), true, "abc\ndef\n"),
+            (Some("{{.Size}}"), false, "1kB\n\n"),
+        ] {
+            let format = forms.choose(format, quiet).unwrap();
+            assert_eq!(format.render(&rows, &[("ID", "ID")]).unwrap(), want);
+        }
     }
 
     #[test]

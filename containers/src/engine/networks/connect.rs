@@ -108,7 +108,7 @@ impl Containers {
 
 impl Container {
     /// Its ID, and its record as it is stored.
-    fn written(&self) -> Result<(String, String)> {
+    pub(in crate::engine) fn written(&self) -> Result<(String, String)> {
         let record = serde_json::to_string(&self.record).map_err(|cause| Error::Record {
             id: self.id.clone(),
             cause,
