@@ -34,6 +34,10 @@ pub struct Launch {
     pub memory_of: Option<Inhabitant>,
     /// Its volumes, as events tell of them.
     pub volumes: Vec<Actor>,
+    /// How failures to mount its volumes are told: what the runtime says it was doing, and docker's
+    /// words for it.
+    #[serde(default)]
+    pub told: Vec<(String, String)>,
     /// What its files of /etc say.
     pub etc: Etc,
     /// Where its output goes.

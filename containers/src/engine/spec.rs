@@ -49,6 +49,7 @@ impl Container {
             network: planned.network,
             other_network: planned.other,
             volumes: self.volume_actors(),
+            told: mounts::told(&self.record.mounts, places),
             memory_of: beside.ipc,
             etc: Etc {
                 links: planned.links,

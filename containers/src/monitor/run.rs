@@ -94,7 +94,8 @@ impl Run {
                 is_open: true,
             });
         }
-        let mut running = Container::spawn(&spec, stdio)?;
+        let spawned = Container::spawn(&spec, stdio);
+        let mut running = spawned.map_err(|error| Refused::of(error, &launch.told))?;
         let terminal = running.terminal();
         if let Some(terminal) = &terminal {
             let again = || terminal.try_clone().map_err(|e| failed("duplicate", e));

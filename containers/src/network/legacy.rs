@@ -166,7 +166,11 @@ mod tests {
         let told = several.variables("web").into_iter();
         let told: Vec<String> = told
             .filter_map(|one| Some(one.strip_prefix("THE_ALIAS_PORT_")?.to_owned()))
-            .filter(|one| !["_ADDR=", "_PROTO=", "://"].iter().any(|part| one.contains(part)))
+            .filter(|one| {
+                !["_ADDR=", "_PROTO=", "://"]
+                    .iter()
+                    .any(|part| one.contains(part))
+            })
             .collect();
         let want = [
             "81_TCP_PORT=81",

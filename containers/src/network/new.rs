@@ -36,6 +36,8 @@ pub struct NewNetwork {
     pub config_only: bool,
     /// The name of the one that it is made from; empty without.
     pub config_from: String,
+    /// It is docker's swarm's way in, which there is none of.
+    pub ingress: bool,
     /// How far it is said to reach; empty for this machine.
     pub scope: String,
     /// A number that hardly any other network has.
@@ -143,6 +145,19 @@ pub(super) fn check_options(options: &BTreeMap<String, String>) -> Result<()> {
             return invalid(format!(
                 "invalid {NAME} {name:?}: names of links have up to 15 letters, digits and signs"
             ));
+        }
+    }
+    Ok(())
+}
+
+/// Refuses gateways and ranges that have no subnet, or not one each.
+pub(super) fn check_pairs(new: &NewNetwork) -> Result<()> {
+    for six in [false, true] {
+        let subnets = of_kind(&new.subnets, six).len();
+        let lists = [&new.gateways, &new.ranges];
+        if lists.iter().any(|list| of_kind(list, six).len() > subnets) {
+            let text = "every ip-range or gateway must have a corresponding subnet";
+            return invalid(text.to_owned());
         }
     }
     Ok(())

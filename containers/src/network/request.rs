@@ -6,7 +6,7 @@ use runtime::network::{Subnet, Subnet6, choose_for_user, choose6_for_user};
 
 use super::definition::{Network, NetworkRecord, is_predefined};
 use super::new::{
-    NewNetwork, aux_addresses, check_options, invalid, of_kind, subnet_of, subnet6_of,
+    NewNetwork, aux_addresses, check_options, check_pairs, invalid, of_kind, subnet_of, subnet6_of,
 };
 use super::template::{from_template, template};
 use crate::error::Result;
@@ -26,6 +26,12 @@ pub fn settle(new: &NewNetwork, others: &[Network], used: &[Subnet]) -> Result<N
             "operation is not permitted on predefined {name} network"
         ));
     }
+    if others.iter().any(|other| other.name == new.name) {
+        return invalid(format!("network with name {} already exists", new.name));
+    }
+    if new.config_only {
+        return template(new);
+    }
     if !matches!(new.driver.as_str(), "" | "bridge") {
         return invalid(match new.driver.as_str() {
             name @ ("host" | "null") => {
@@ -37,8 +43,8 @@ pub fn settle(new: &NewNetwork, others: &[Network], used: &[Subnet]) -> Result<N
     if !matches!(new.ipam_driver.as_str(), "" | "default") {
         return invalid(format!("plugin \"{}\" not found", new.ipam_driver));
     }
-    if new.config_only {
-        return template(new);
+    if new.ingress {
+        return invalid("Ingress network can only be global scope network".to_owned());
     }
     match new.scope.as_str() {
         "swarm" => invalid("cannot create a swarm scoped network when swarm is not active".into()),
@@ -52,6 +58,7 @@ fn settle_all(new: &NewNetwork, others: &[Network], used: &[Subnet]) -> Result<N
         return invalid("IPv4 or IPv6 must be enabled".to_owned());
     }
     check_options(&new.options)?;
+    check_pairs(new)?;
     let four = Asked {
         subnets: of_kind(&new.subnets, false),
         gateway: of_kind(&new.gateways, false).first().copied(),
@@ -81,10 +88,7 @@ fn without4(new: &NewNetwork, asked: &Asked<'_>, others: &[Network]) -> Result<N
     const RANGES: u32 = 1 << (LENGTH - 4);
     let subnet = match asked.subnets.first() {
         Some(text) => Some(subnet_of(text)?),
-        None => {
-            none_without_subnet(asked)?;
-            None
-        }
+        None => None,
     };
     let taken: Vec<Subnet> = others
         .iter()
@@ -125,7 +129,6 @@ fn settle4(
 ) -> Result<NetworkRecord> {
     let (gateway, range) = (asked.gateway, asked.range);
     let Some(subnet) = asked.subnets.first() else {
-        none_without_subnet(asked)?;
         let taken = others.iter().filter_map(|n| Some(n.addresses()?.subnet));
         let used: Vec<Subnet> = used.iter().copied().chain(taken).collect();
         let Some(subnet) = choose_for_user(&used) else {
@@ -176,13 +179,6 @@ fn overlapping<T>() -> Result<T> {
     invalid(text.to_owned())
 }
 
-fn none_without_subnet(asked: &Asked<'_>) -> Result<()> {
-    match asked.gateway.or(asked.range) {
-        Some(_) => invalid("every ip-range or gateway must have a corresponding subnet".to_owned()),
-        None => Ok(()),
-    }
-}
-
 /// What is asked for of IPv6: it is kept where it is not wanted, too, as docker has it.
 fn settle6(
     record: &mut NetworkRecord,
@@ -193,7 +189,6 @@ fn settle6(
     let taken = others.iter().filter_map(|n| Some(n.addresses6()?.subnet));
     let taken: Vec<Subnet6> = taken.collect();
     let Some(text) = asked.subnets.first() else {
-        none_without_subnet(asked)?;
         if record.ipv6 {
             let Some(subnet) = choose6_for_user(machine, &taken) else {
                 let text = "all predefined address pools have been fully subnetted";

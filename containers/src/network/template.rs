@@ -3,7 +3,7 @@
 
 use super::definition::{Network, NetworkRecord};
 use super::new::{
-    NewNetwork, aux_addresses, check_options, invalid, of_kind, subnet_of, subnet6_of,
+    NewNetwork, aux_addresses, check_options, check_pairs, invalid, of_kind, subnet_of, subnet6_of,
 };
 use crate::error::Result;
 
@@ -14,7 +14,7 @@ pub(super) fn template(new: &NewNetwork) -> Result<NetworkRecord> {
             "a configuration network cannot depend on another configuration network".to_owned(),
         );
     }
-    if new.internal || new.attachable || !new.scope.is_empty() {
+    if new.ingress || new.internal || new.attachable || !new.scope.is_empty() {
         return invalid(
             "configuration network can only contain network specific fields. Network operator \
              fields like [ ingress | internal | attachable | scope ] are not supported."
@@ -22,6 +22,7 @@ pub(super) fn template(new: &NewNetwork) -> Result<NetworkRecord> {
         );
     }
     check_options(&new.options)?;
+    check_pairs(new)?;
     let said = |list: &[String], six: bool| of_kind(list, six).first().map(|one| (*one).to_owned());
     let mut record = NetworkRecord {
         config_only: true,
@@ -93,7 +94,9 @@ pub(super) fn from_template(new: &NewNetwork, others: &[Network]) -> Result<NewN
         ranges: both(record.range.clone(), record.range6.clone()),
         without_ipv4: record.without_ipv4,
         ipv6: record.ipv6,
-        aux_addresses: aux.map(|(name, one)| (name.clone(), one.to_string())).collect(),
+        aux_addresses: aux
+            .map(|(name, one)| (name.clone(), one.to_string()))
+            .collect(),
         ipam_options: record.ipam_options.clone(),
         options: record.options.clone(),
         labels: record.labels.clone(),

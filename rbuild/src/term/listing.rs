@@ -56,7 +56,10 @@ impl Forms<'_> {
     pub fn choose(self, format: Option<&str>, quiet: bool) -> Result<Format, TemplateError> {
         // Nothing stands behind the colon of what is empty.
         let line = |(name, column): &(&str, &str)| format!("{name}:{{{{- pad .{column} 1 0}}}}");
-        let mut lines = self.raw.iter().filter(|(_, column)| !quiet || *column == self.id);
+        let mut lines = self
+            .raw
+            .iter()
+            .filter(|(_, column)| !quiet || *column == self.id);
         let text = match (format, quiet) {
             (Some(RAW), true) => lines.next().map(line),
             (Some(RAW), false) => Some(lines.map(|one| line(one) + "\n").collect()),
@@ -163,7 +166,11 @@ mod tests {
         };
         let rows = [row("abc", "1kB"), row("def", "")];
         for (format, quiet, want) in [
-            (Some("raw"), false, "id: abc\nsize: 1kB\n\nid: def\nsize:\n\n"),
+            (
+                Some("raw"),
+                false,
+                "id: abc\nsize: 1kB\n\nid: def\nsize:\n\n",
+            ),
             (Some("raw"), true, "id: abc\nid: def\n"),
             (Some("json"), true, "abc\ndef\n"),
             (Some("{{.Size}}"), false, "1kB\n\n"),

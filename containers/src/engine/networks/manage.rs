@@ -11,8 +11,8 @@ use crate::engine::handle::{Containers, blocking};
 use crate::error::{Error, Result};
 use crate::names;
 use crate::network::definition::{Driver, Network};
-use crate::network::note::Note;
 use crate::network::new::NewNetwork;
+use crate::network::note::Note;
 use crate::network::request::settle;
 use crate::network::{self, default_bridge};
 
@@ -27,7 +27,9 @@ impl Containers {
     pub async fn create_network(&self, mut new: NewNetwork) -> Result<Network> {
         new.machine = machine();
         let id = names::new_id().map_err(Error::io("read", "/dev/urandom"))?;
-        new.number = id.get(..8).map_or(0, |text| u32::from_str_radix(text, 16).unwrap_or(0));
+        new.number = id
+            .get(..8)
+            .map_or(0, |text| u32::from_str_radix(text, 16).unwrap_or(0));
         let _lock = blocking(lock).await?;
         let others = self.networks().await?;
         let root = self.store.root().to_owned();
@@ -125,7 +127,10 @@ impl Containers {
         }
         if network.record.config_only {
             let all = self.networks().await?;
-            if all.iter().any(|other| other.record.config_from == network.name) {
+            if all
+                .iter()
+                .any(|other| other.record.config_from == network.name)
+            {
                 return Err(Error::Invalid(format!(
                     "error while removing network: configuration network {:?} is in use",
                     network.name

@@ -106,19 +106,24 @@ impl Containers {
         })
     }
 
-    pub(in crate::engine) async fn linked(&self, container: &Container, link: &str) -> Result<Linked> {
+    pub(in crate::engine) async fn linked(
+        &self,
+        container: &Container,
+        link: &str,
+    ) -> Result<Linked> {
         let (name, alias) = legacy::parse(link)?;
-        let found = self
-            .find(&name)
-            .await
-            .map_err(|error| refused(format!("could not get container for {name}: {error}")))?;
+        let stands_still = |other: &str| {
+            refused(format!(
+                "Cannot link to a non running container: /{other} AS /{}/{alias}",
+                container.name
+            ))
+        };
+        // docker remembers who is gone.
+        let found = self.find(&name).await.map_err(|_| stands_still(&name))?;
         let bridge = found.record.networks.get("bridge");
         let place = bridge.and_then(|settings| found.state.place(&settings.network_id));
         let Some(address) = place.and_then(|place| place.address) else {
-            return Err(refused(format!(
-                "Cannot link to a non running container: /{} AS /{}/{alias}",
-                found.name, container.name
-            )));
+            return Err(stands_still(&found.name));
         };
         let mut exposed: Vec<String> = found.record.config.exposed_ports.keys().cloned().collect();
         exposed.extend(found.record.host.port_bindings.keys().cloned());
@@ -174,7 +179,7 @@ pub(super) fn place(
         addresses: addresses
             .map(|all| (all.subnet.to_string(), all.gateway, all.range.to_string())),
         without_ipv4: network.record.without_ipv4,
-        link_local: link_local(settings)?,
+        link_local: link_local(settings, network.record.ipv6)?,
         addresses6: network
             .addresses6()
             .map(|all| (all.subnet.to_string(), all.gateway, all.range.to_string())),
@@ -208,7 +213,7 @@ pub(super) fn place(
 }
 
 /// Its addresses that count on the bridge alone.
-fn link_local(settings: &EndpointSettings) -> Result<Vec<IpAddr>> {
+fn link_local(settings: &EndpointSettings, has_ipv6: bool) -> Result<Vec<IpAddr>> {
     let read = |text: &String| match text.parse::<IpAddr>() {
         Ok(IpAddr::V4(address)) if address.is_link_local() => Ok(address.into()),
         Ok(IpAddr::V6(address)) if address.is_unicast_link_local() => Ok(address.into()),
@@ -216,7 +221,18 @@ fn link_local(settings: &EndpointSettings) -> Result<Vec<IpAddr>> {
             "failed to set up container networking: invalid link local IP address: {text}"
         ))),
     };
-    settings.link_local().iter().map(read).collect()
+    let all: Vec<IpAddr> = settings
+        .link_local()
+        .iter()
+        .map(read)
+        .collect::<Result<_>>()?;
+    match all.iter().find(|address| address.is_ipv6() && !has_ipv6) {
+        Some(address) => Err(refused(format!(
+            "failed to set up container networking: link local IP address {address}: the network \
+             has no IPv6"
+        ))),
+        None => Ok(all),
+    }
 }
 
 /// What its interface is to be called.

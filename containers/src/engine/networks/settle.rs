@@ -160,7 +160,10 @@ pub(super) fn check_settings(
             6,
         ));
     }
-    let is_one = |text: &&String| text.parse::<IpAddr>().is_ok_and(|one| !one.is_unspecified());
+    let is_one = |text: &&String| {
+        text.parse::<IpAddr>()
+            .is_ok_and(|one| !one.is_unspecified())
+    };
     let links = settings.link_local().iter().filter(|text| !is_one(text));
     wrong.extend(links.map(|text| format!("invalid link-local IP address: {text}")));
     if settings.aliases.as_ref().is_some_and(|all| !all.is_empty()) && network.is_predefined() {

@@ -196,9 +196,16 @@ impl Container {
     fn place_document(&self, name: &str, settings: &EndpointSettings) -> Value {
         let place = self.state.place(&settings.network_id);
         let text = |of: &dyn Fn(&Place) -> String| place.map(of).unwrap_or_default();
+        // docker finds the network and its names out when it first starts the container.
+        let was_started = self.state.started_at != state::NO_TIME;
         let names = match name {
             "bridge" | "host" | "none" => Value::Null,
+            _ if !was_started => Value::Null,
             _ => json!(self.names_on(settings)),
+        };
+        let network_id = match was_started {
+            true => settings.network_id.as_str(),
+            false => "",
         };
         json!({
             "IPAMConfig": settings.ipam_config,
@@ -207,7 +214,7 @@ impl Container {
             "MacAddress": text(&|place| place.mac.clone()),
             "DriverOpts": settings.driver_opts,
             "GwPriority": settings.gw_priority,
-            "NetworkID": settings.network_id,
+            "NetworkID": network_id,
             "EndpointID": text(&|place| place.endpoint_id.clone()),
             "Gateway": text(&gateway),
             "IPAddress": text(&|place| of_some(place.address)),

@@ -84,6 +84,10 @@ pub struct CreateArgs {
     #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value_t = false, hide_default_value = true, value_parser = boolean, action = ArgAction::Set, value_name = "BOOL")]
     pub config_only: bool,
 
+    /// Swarms have such networks: refused, as docker does where there is none
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value_t = false, hide_default_value = true, value_parser = boolean, action = ArgAction::Set, hide = true)]
+    pub ingress: bool,
+
     /// Make it from what was said of another
     #[arg(long, value_name = "NETWORK")]
     pub config_from: Option<String>,
@@ -117,6 +121,7 @@ pub async fn run(app: &App, args: CreateArgs) -> Outcome {
         aux_addresses: pairs(&args.aux_addresses),
         config_only: args.config_only,
         config_from: args.config_from.unwrap_or_default(),
+        ingress: args.ingress,
         scope: args.scope.unwrap_or_default(),
         ipam_driver: args.ipam_driver,
         ipam_options: pairs(&args.ipam_options),
