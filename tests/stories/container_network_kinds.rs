@@ -101,7 +101,7 @@ fn a_network_is_made_from_what_was_said_of_another() {
 fn a_network_has_no_ipv4_where_it_is_not_wanted() {
     let host = need!(Host::new());
     assert_eq!(
-        host.refuses("network create --ipv4=false none", 1),
+        host.refuses("network create --ipv4=false no", 1),
         "IPv4 or IPv6 must be enabled"
     );
     host.says("network create --ipv4=false --ipv6 --subnet fd00:44::/64 six");
@@ -130,7 +130,7 @@ fn a_network_has_no_ipv4_where_it_is_not_wanted() {
     );
     // Nothing of IPv4 is anywhere: not inside, not on the bridge, no switch and no table.
     assert_eq!(host.says("exec web ip -4 addr show eth0"), "");
-    let bridges = "for b in /sys/class/net/rbuild*; do ip -4 addr show ${b##*/}; done";
+    let bridges = "ip -o -4 addr | grep rbuild || true";
     assert_eq!(host.machine.sh(bridges), "");
     assert_eq!(host.machine.sh("cat /proc/sys/net/ipv4/ip_forward"), "0\n");
     let hosts = host.says("exec web cat /etc/hosts");
@@ -175,21 +175,21 @@ fn a_network_has_no_ipv4_where_it_is_not_wanted() {
 fn addresses_that_count_on_the_bridge_alone_are_given() {
     let host = need!(Host::new());
     host.says("network create --subnet 10.66.0.0/24 net");
-    host.says("run -d --name a --net net --link-local-ip 169.254.7.8 --link-local-ip 169.254.7.9 busybox sleep 1000");
-    host.says("run -d --name b busybox sleep 1000");
+    host.says("run -d --name one --net net --link-local-ip 169.254.7.8 --link-local-ip 169.254.7.9 busybox sleep 1000");
+    host.says("run -d --name two busybox sleep 1000");
     let format = "'{{json .NetworkSettings.Networks.net.IPAMConfig}}'";
     assert_eq!(
-        host.says(&format!("inspect -f {format} a")),
+        host.says(&format!("inspect -f {format} one")),
         "{\"LinkLocalIPs\":[\"169.254.7.8\",\"169.254.7.9\"]}"
     );
-    let shown = host.says("exec a ip -4 addr show eth0");
+    let shown = host.says("exec one ip -4 addr show eth0");
     for address in ["10.66.0.2/24", "169.254.7.8/16", "169.254.7.9/16"] {
         assert!(shown.contains(&format!("inet {address} ")), "{shown}");
     }
-    host.says("network connect --link-local-ip 169.254.7.10 net b");
-    host.line("exec b ping -c 1 -W 30 169.254.7.9").ok();
-    host.line("exec a ping -c 1 -W 30 169.254.7.10").ok();
-    host.says("network disconnect net b");
+    host.says("network connect --link-local-ip 169.254.7.10 net two");
+    host.line("exec two ping -c 1 -W 30 169.254.7.9").ok();
+    host.line("exec one ping -c 1 -W 30 169.254.7.10").ok();
+    host.says("network disconnect net two");
     let flag = "--net name=net,link-local-ip=169.254.8.8";
     let shown = host.says(&format!("run --rm {flag} busybox ip -4 addr show eth0"));
     assert!(shown.contains("inet 169.254.8.8/16 "), "{shown}");

@@ -23,6 +23,7 @@ mod container_limits;
 mod container_network_kinds;
 mod container_network_options;
 mod container_networks;
+mod container_picky;
 mod container_ports;
 mod container_proof;
 mod container_servers;

@@ -191,7 +191,14 @@ impl Container {
         env.extend(linked.into_iter().filter(|entry| !own(entry)));
         // A name without a value takes a variable away.
         let set = config.env.iter().filter(|entry| entry.contains('='));
-        env.extend(set.cloned());
+        for entry in set {
+            let name = |entry: &str| entry.split('=').next().unwrap_or_default().to_owned();
+            // The last one of a name counts, where the first one stands.
+            match env.iter_mut().find(|other| name(other) == name(entry)) {
+                Some(before) => before.clone_from(entry),
+                None => env.push(entry.clone()),
+            }
+        }
         env
     }
 }

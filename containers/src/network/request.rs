@@ -153,7 +153,8 @@ fn settle4(
         None => None,
         Some(text) => match Subnet::parse(text) {
             Some((_, range)) if subnet.covers(range) => Some(range),
-            _ => return invalid(format!("no matching subnet for range {text}")),
+            Some(_) => return invalid(format!("no matching subnet for range {text}")),
+            None => return invalid(format!("invalid CIDR address: {text}")),
         },
     };
     if others.iter().any(overlaps) {
@@ -214,7 +215,8 @@ fn settle6(
         None => None,
         Some(text) => match Subnet6::parse(text) {
             Some((_, range)) if subnet.covers(range) => Some(range),
-            _ => return invalid(format!("no matching subnet for range {text}")),
+            Some(_) => return invalid(format!("no matching subnet for range {text}")),
+            None => return invalid(format!("invalid CIDR address: {text}")),
         },
     };
     if record.ipv6 && taken.iter().any(|other| other.overlaps(subnet)) {

@@ -5,6 +5,7 @@ pub mod build;
 pub mod builds;
 pub mod completions;
 pub mod container;
+pub mod context;
 pub mod debug;
 pub mod df;
 pub mod events;

@@ -109,13 +109,17 @@ impl Format {
     /// When the template wants what a row does not have.
     pub fn render(&self, rows: &[Row], headers: &[(&str, &str)]) -> Result<String, TemplateError> {
         let mut out = String::new();
-        if self.table {
+        if self.table || rows.is_empty() {
             let header: Row = headers
                 .iter()
                 .map(|(name, text)| ((*name).to_owned(), Value::from(*text)))
                 .collect();
-            out.push_str(&self.template.render_header(&Value::Object(header))?);
-            out.push('\n');
+            // Without a line it is still found out what there is not.
+            let header = self.template.render_header(&Value::Object(header))?;
+            if self.table {
+                out.push_str(&header);
+                out.push('\n');
+            }
         }
         let asks = self.shows(LABEL);
         for row in rows {

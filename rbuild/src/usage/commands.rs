@@ -24,9 +24,18 @@ const OTHERS: &[(&[&str], &str)] = &[
             "builder stop",
             "builder rm",
             "builder inspect",
-            "context",
         ],
-        "There are no builders or contexts to choose from here: `rbuild build` builds by itself",
+        "There are no builders to choose from here: `rbuild build` builds by itself",
+    ),
+    (
+        &[
+            "context create",
+            "context rm",
+            "context update",
+            "context export",
+            "context import",
+        ],
+        "There is no daemon here, and so no other context than `default`",
     ),
     (
         &[

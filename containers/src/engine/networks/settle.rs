@@ -201,10 +201,8 @@ fn wrong_address(
     if !is_one {
         wrong.push(format!("invalid IPv{version} address: {text}"));
     }
-    let counts = match version {
-        6 => is_one || is_predefined,
-        _ => is_one && !is_predefined,
-    };
+    // The bridge that all share has addresses of IPv4 that are configured.
+    let counts = version == 6 || !network.is_default();
     if counts && !says_subnet {
         wrong.push(
             "user specified IP address is supported only when connecting to networks with user \

@@ -55,8 +55,8 @@ pub struct ConnectArgs {
 /// Runs the command.
 pub async fn run(app: &App, args: ConnectArgs) -> Outcome {
     let containers = app.containers().await?;
-    let network = containers.find_network(&args.network).await?;
     let container = containers.find(&args.container).await?;
+    let network = containers.find_network(&args.network).await?;
     let list = |words: Vec<String>| (!words.is_empty()).then_some(words);
     let settings = EndpointSettings {
         ipam_config: Some(EndpointAddresses {

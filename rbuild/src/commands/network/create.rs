@@ -7,7 +7,7 @@ use containers::network::new::NewNetwork;
 
 use crate::app::App;
 use crate::failure::Outcome;
-use crate::flags::boolean;
+use crate::flags::{boolean, label};
 
 /// `rbuild network create`
 #[derive(Debug, Args)]
@@ -61,7 +61,7 @@ pub struct CreateArgs {
     pub options: Vec<String>,
 
     /// Set a label; may be repeated
-    #[arg(long = "label", value_name = "KEY[=VALUE]")]
+    #[arg(long = "label", value_name = "KEY[=VALUE]", value_parser = label)]
     pub labels: Vec<String>,
 
     /// Addresses that no container gets, as NAME=ADDRESS; may be repeated
