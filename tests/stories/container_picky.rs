@@ -128,7 +128,7 @@ const SAME: &[&str] = &[
     "network ls -f type=frob",
     "network ls -f label=x -q",
     "network ls --format 'table {{.Name}}\\t{{.ID}}' -f name=nope",
-    "network rm bridge",
+    "network rm host",
     "network connect nope nope",
     "container inspect nope",
     "container top nope",

@@ -9,6 +9,7 @@ use std::net::{
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use runtime::network::Protocol;
@@ -31,7 +32,18 @@ const LONGEST: usize = 65535;
 #[derive(Debug)]
 pub(super) struct Relay {
     /// Its end ends the thread.
-    _life: OwnedFd,
+    life: Option<OwnedFd>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Drop for Relay {
+    /// Waits for the thread, which has the ports: they may be bound anew after that.
+    fn drop(&mut self) {
+        self.life = None;
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
 }
 
 impl Relay {
@@ -63,8 +75,11 @@ impl Relay {
             open: Arc::new(AtomicUsize::new(0)),
         };
         let thread = std::thread::Builder::new().stack_size(STACK);
-        thread.spawn(move || while passing.turn().is_some() {})?;
-        Ok(Some(Self { _life: life }))
+        let thread = thread.spawn(move || while passing.turn().is_some() {})?;
+        Ok(Some(Self {
+            life: Some(life),
+            thread: Some(thread),
+        }))
     }
 }
 

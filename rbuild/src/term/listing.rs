@@ -109,17 +109,21 @@ impl Format {
     /// When the template wants what a row does not have.
     pub fn render(&self, rows: &[Row], headers: &[(&str, &str)]) -> Result<String, TemplateError> {
         let mut out = String::new();
-        if self.table || rows.is_empty() {
-            let header: Row = headers
-                .iter()
+        let header = || -> Row {
+            let columns = headers.iter();
+            columns
                 .map(|(name, text)| ((*name).to_owned(), Value::from(*text)))
-                .collect();
-            // Without a line it is still found out what there is not.
-            let header = self.template.render_header(&Value::Object(header))?;
-            if self.table {
-                out.push_str(&header);
-                out.push('\n');
-            }
+                .collect()
+        };
+        if self.table {
+            out.push_str(&self.template.render_header(&Value::Object(header()))?);
+            out.push('\n');
+        } else if rows.is_empty() {
+            // Without a line it is found out all the same what there is not.
+            let mut line = header();
+            add_labels(&mut line, &BTreeMap::new());
+            self.template
+                .render_owned(Value::Object(line), &Types::default())?;
         }
         let asks = self.shows(LABEL);
         for row in rows {
@@ -206,6 +210,9 @@ mod tests {
             "IMAGE ID   my key\nabc        v\ndef        \n"
         );
         assert!(render(Some("{{.Nope}}")).is_err());
+        let none = |text| Format::parse(Some(text), "")?.render(&[], &[("ID", "ID")]);
+        assert_eq!(none("{{.ID}}{{.Label \"a\"}}").unwrap(), "");
+        assert!(none("{{.Nope}}").is_err());
         assert!(render(Some("{{.ID")).is_err());
     }
 }
