@@ -103,6 +103,8 @@ fn nginx_keeps_what_it_serves_in_a_volume() {
         "/run",
         "--tmpfs",
         "/var/lib/nginx",
+        "--tmpfs",
+        "/var/log/nginx",
         volume[0],
         "pages:/var/www/html:ro",
     ]);

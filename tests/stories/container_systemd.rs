@@ -116,12 +116,12 @@ fn systemd_serves_ssh_and_http_by_published_ports() {
     };
     eventually("HTTP is served", || {
         let answer = asked("80", b"GET / HTTP/1.0\r\n\r\n");
-        answer.starts_with("HTTP/1.0 200 OK") && answer.ends_with("served by systemd\n")
+        answer.starts_with("HTTP/1.1 200 OK") && answer.ends_with("served by systemd\n")
     });
     eventually("SSH greets", || {
         asked("22", b"").starts_with("SSH-2.0-OpenSSH_")
     });
-    // Somebody logs in by that port, from beside.
+    // Somebody logs in.
     let login = "ssh-keygen -q -t ed25519 -N '' -f /root/key && mkdir -p /root/.ssh \
                  && cat /root/key.pub >/root/.ssh/authorized_keys \
                  && ssh -i /root/key -o StrictHostKeyChecking=no root@127.0.0.1 \
