@@ -37,6 +37,9 @@ pub struct EndpointAddresses {
     /// An IPv6 address, likewise.
     #[serde(rename = "IPv6Address", skip_serializing_if = "String::is_empty")]
     pub ipv6: String,
+    /// Addresses beside those that count on the network's bridge alone.
+    #[serde(rename = "LinkLocalIPs", skip_serializing_if = "Vec::is_empty")]
+    pub link_local: Vec<String>,
 }
 
 impl EndpointSettings {
@@ -44,6 +47,11 @@ impl EndpointSettings {
     pub fn address(&self) -> Option<&str> {
         let wanted = self.ipam_config.as_ref()?.ipv4.as_str();
         Some(wanted).filter(|text| !text.is_empty())
+    }
+
+    /// The addresses that count on the network's bridge alone.
+    pub fn link_local(&self) -> &[String] {
+        self.ipam_config.as_ref().map_or(&[], |own| &own.link_local)
     }
 
     /// The IPv6 address that is wanted.

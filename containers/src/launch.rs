@@ -34,6 +34,10 @@ pub struct Launch {
     pub memory_of: Option<Inhabitant>,
     /// Its volumes, as events tell of them.
     pub volumes: Vec<Actor>,
+    /// How failures to mount its volumes are told: what the runtime says it was doing, and docker's
+    /// words for it.
+    #[serde(default)]
+    pub told: Vec<(String, String)>,
     /// What its files of /etc say.
     pub etc: Etc,
     /// Where its output goes.
@@ -117,6 +121,8 @@ pub struct PlacePlan {
     pub bridge: String,
     /// Subnet, this machine's address and the range to choose from; nothing for free ones.
     pub addresses: Option<(String, Ipv4Addr, String)>,
+    /// No interface has one of those.
+    pub without_ipv4: bool,
     /// The same of IPv6; nothing where the network has none.
     pub addresses6: Option<(String, Ipv6Addr, String)>,
     /// Nobody on it reaches other networks.
@@ -133,6 +139,8 @@ pub struct PlacePlan {
     pub address: Option<Ipv4Addr>,
     /// An IPv6 address of its own.
     pub address6: Option<Ipv6Addr>,
+    /// Addresses that count on the bridge alone.
+    pub link_local: Vec<IpAddr>,
     /// What its interface's name begins with; empty for `eth`.
     pub interfaces: String,
     /// What the bridge is called, too.

@@ -97,6 +97,13 @@ pub enum Request {
         /// The address.
         address: Ipv4Addr,
     },
+    /// It is linked to a container no more.
+    Unlink {
+        /// The other's ID.
+        container: String,
+        /// What it was called.
+        alias: String,
+    },
 }
 
 /// A command in the background.

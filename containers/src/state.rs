@@ -53,8 +53,8 @@ pub struct Place {
     pub network_id: String,
     /// The ID of the place.
     pub endpoint_id: String,
-    /// Its address.
-    pub address: Ipv4Addr,
+    /// Its IPv4 address, where it has one.
+    pub address: Option<Ipv4Addr>,
     /// How many bits of it are the network's.
     pub prefix: u8,
     /// This machine's address there; nothing where that leads nowhere.

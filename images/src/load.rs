@@ -58,6 +58,7 @@ pub async fn load(
             size,
             tags: image.references,
             repo_digests: Vec::new(),
+            parent: None,
         });
         stored.await?;
         // One that only an index leads to is told of with the index.

@@ -213,6 +213,7 @@ pub(crate) async fn bring(
         size,
         tags: names.tags,
         repo_digests: names.repo_digests,
+        parent: None,
     };
     images.store.put_image(image).await?;
     Ok(StoredImage { id, config })

@@ -10,6 +10,7 @@ use crate::commands::builders::BuildersCommand;
 use crate::commands::builds::{BuildsArgs, BuildsCommand};
 use crate::commands::completions::{CompleteArgs, CompletionsArgs};
 use crate::commands::container::{self, ContainerCommand};
+use crate::commands::context::ContextCommand;
 use crate::commands::debug::DebugCommand;
 use crate::commands::df::DfArgs;
 use crate::commands::events::EventsArgs;
@@ -248,6 +249,10 @@ pub enum Command {
     /// Commands about the whole store, as docker groups them
     #[command(subcommand, arg_required_else_help = true)]
     System(Late<SystemCommand>),
+
+    /// Where commands are run, as docker asks for it: there is this machine
+    #[command(subcommand, arg_required_else_help = true)]
+    Context(Late<ContextCommand>),
 
     /// Look inside
     #[command(subcommand, arg_required_else_help = true)]

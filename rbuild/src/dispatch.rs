@@ -7,9 +7,9 @@ use std::process::ExitCode;
 use crate::app::App;
 use crate::args::{self, BuilderCommand, Cli, Command, ImageCommand, SystemCommand};
 use crate::commands::{
-    bake, build, builders, builds, completions, container, debug, df, events, explain, export,
-    fsck, history, images, imagetools, import, info, inspect, lint, load, login, logout, man,
-    manifest, network, prune, pull, push, rmi, save, search, tag, version, volume,
+    bake, build, builders, builds, completions, container, context, debug, df, events, explain,
+    export, fsck, history, images, imagetools, import, info, inspect, lint, load, login, logout,
+    man, manifest, network, prune, pull, push, rmi, save, search, tag, version, volume,
 };
 use crate::failure::{Failure, Outcome};
 use crate::limits;
@@ -193,6 +193,7 @@ async fn dispatch(app: &App, command: Command) -> Outcome {
         },
         Command::Manifest(command) => manifest::run(app, command.typed()).await,
         Command::Imagetools(command) => imagetools::run(app, command.typed()).await,
+        Command::Context(command) => context::run(app, command.typed()),
         Command::System(command) => match command.typed() {
             SystemCommand::Df(args) => df::run(app, args).await,
             SystemCommand::Events(args) => events::run(app, args).await,

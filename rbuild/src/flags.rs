@@ -15,6 +15,17 @@ pub fn boolean(text: &str) -> Result<bool, String> {
     })
 }
 
+/// A label, `KEY[=VALUE]`, with docker's sentence about others.
+///
+/// # Errors
+/// Without a key.
+pub fn label(text: &str) -> Result<String, String> {
+    match text.split('=').next() {
+        None | Some("") => Err(format!("invalid label '{text}': empty name")),
+        Some(_) => Ok(text.to_owned()),
+    }
+}
+
 /// Flags of every command.
 #[derive(Debug, Clone, Args)]
 pub struct Global {

@@ -60,6 +60,8 @@ pub struct NewImage {
     pub tags: Vec<Reference>,
     /// `repository@digest` under which it is known elsewhere.
     pub repo_digests: Vec<Reference>,
+    /// The image that it was committed on.
+    pub parent: Option<Digest>,
 }
 
 /// One line of `docker images`.

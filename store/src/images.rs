@@ -86,12 +86,25 @@ impl Store {
                 table::set_repo_digest(&mut tx, &repository, digest, row_id).await?;
             }
         }
+        if let Some(parent) = &new.parent {
+            table::set_parent(&mut tx, row_id, parent).await?;
+        }
         let stored = table::by_digest(&mut tx, &id).await?;
         tx.commit().await?;
         match stored {
             Some(stored) => Ok(stored.image),
             None => Err(Error::corrupt(format!("image {id} vanished while stored"))),
         }
+    }
+
+    /// The image that another was committed on, which may be gone; nothing for what was made
+    /// otherwise.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub async fn parent(&self, id: &Digest) -> Result<Option<Digest>> {
+        let mut db = self.0.db.lock().await;
+        table::parent(&mut db, id).await
     }
 
     /// An image that, while a lease is held, stays from now on.

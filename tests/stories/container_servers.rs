@@ -50,6 +50,76 @@ fn remove(store: &Store) {
     store.rbuild(["rm", "server"]).ok();
 }
 
+/// Debian's nginx, whose pages and log are kept in volumes.
+#[test]
+fn nginx_keeps_what_it_serves_in_a_volume() {
+    let store = need!(Store::debian());
+    let dockerfile = "FROM debian:bookworm\n\
+        RUN apt-get update && apt-get install -y --no-install-recommends nginx-light \\\n\
+        \x20&& rm -rf /var/lib/apt/lists/* \\\n\
+        \x20&& ln -sf /dev/stdout /var/log/nginx/access.log\n\
+        RUN echo first >/var/www/html/index.html\n\
+        EXPOSE 80\n\
+        STOPSIGNAL SIGQUIT\n\
+        CMD [\"nginx\", \"-g\", \"daemon off;\"]\n";
+    let context = Dir::new().file("Dockerfile", dockerfile);
+    store
+        .rbuild(["build", "-t", "web"])
+        .arg(context.path())
+        .limit(Duration::from_secs(900))
+        .ok();
+    let get = b"GET / HTTP/1.0\r\n\r\n";
+    let page = |want: &str| {
+        eventually("it serves the page", || {
+            let place = store.rbuild(["port", "server", "80"]).ok().out();
+            let Ok(mut stream) = TcpStream::connect(place.trim()) else {
+                return false;
+            };
+            let mut answer = String::new();
+            stream.write_all(get).is_ok()
+                && stream.read_to_string(&mut answer).is_ok()
+                && answer.starts_with("HTTP/1.1 200 OK\r\n")
+                && answer.ends_with(&format!("\r\n\r\n{want}\n"))
+        });
+    };
+    let run = |flags: &[&str]| {
+        let start = ["run", "-d", "--name", "server", "-p", "127.0.0.1::80"];
+        store.rbuild(start).args(flags).arg("web").ok();
+    };
+    // The volume gets the image's page, which is changed there.
+    let volume = ["-v", "pages:/var/www/html"];
+    run(&volume);
+    page("first");
+    let change = "echo second >/var/www/html/index.html";
+    store.rbuild(["exec", "server", "sh", "-c", change]).ok();
+    page("second");
+    let logged = store.rbuild(["logs", "server"]).ok().out();
+    assert!(logged.contains("\"GET / HTTP/1.0\" 200 "), "{logged}");
+    // Its master and workers end by themselves when they are asked to.
+    remove(&store);
+    run(&[
+        "--read-only",
+        "--tmpfs",
+        "/run",
+        "--tmpfs",
+        "/var/lib/nginx",
+        "--tmpfs",
+        "/var/log/nginx",
+        volume[0],
+        "pages:/var/www/html:ro",
+    ]);
+    page("second");
+    store
+        .rbuild(["exec", "server", "sh", "-c", change])
+        .fails(2)
+        .tells("Read-only file system");
+    remove(&store);
+    run(&[]);
+    page("first");
+    remove(&store);
+    store.rbuild(["volume", "rm", "pages"]).ok();
+}
+
 #[test]
 fn redis_keeps_its_data_in_a_volume() {
     let store = need!(Store::debian());

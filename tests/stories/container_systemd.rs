@@ -1,6 +1,10 @@
 //! Systemd as a container's first process, with all privileges and without; and containers that
 //! come back when this machine has been down.
 
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
+use std::time::Duration;
+
 use e2e::{Cmd, Dir, Store, need, repository};
 use nix::sys::signal::{Signal, kill};
 
@@ -13,7 +17,7 @@ fn systemd_boots_with_and_without_privileges_and_stops_in_order() {
     store
         .rbuild(["build", "-t", "systemd"])
         .arg(context.path())
-        .limit(std::time::Duration::from_secs(900))
+        .limit(Duration::from_secs(900))
         .ok();
     let privileged: &[&str] = &[
         "--privileged",
@@ -58,6 +62,75 @@ fn systemd_boots_with_and_without_privileges_and_stops_in_order() {
     // It has ended by reboot(2), which in a PID namespace is a SIGINT.
     assert_eq!(store.rbuild(["wait", "wide"]).ok().out(), "130\n");
     store.rbuild(["rm", "wide", "narrow"]).ok();
+}
+
+/// Both servers are units, reached by published ports; the machine's keys are made when it boots.
+#[test]
+fn systemd_serves_ssh_and_http_by_published_ports() {
+    let store = need!(Store::debian());
+    let base = Dir::new().copy_of(&repository().join("Dockerfile.examples/systemd"));
+    store
+        .rbuild(["build", "-t", "systemd"])
+        .arg(base.path())
+        .limit(Duration::from_secs(900))
+        .ok();
+    let dockerfile = "FROM systemd\n\
+        RUN apt-get update \\\n\
+        \x20&& apt-get install -y --no-install-recommends busybox openssh-client openssh-server \\\n\
+        \x20&& rm -rf /var/lib/apt/lists/* /etc/ssh/ssh_host_*\n\
+        COPY httpd.service keys.service /etc/systemd/system/\n\
+        RUN echo served by systemd >/srv/index.html \\\n\
+        \x20&& systemctl enable ssh.service httpd.service keys.service\n\
+        EXPOSE 22 80\n";
+    let httpd = "[Service]\nExecStart=/bin/busybox httpd -f -p 80 -h /srv\n\
+                 [Install]\nWantedBy=multi-user.target\n";
+    let keys = "[Unit]\nBefore=ssh.service\n\
+                [Service]\nType=oneshot\nExecStart=/usr/bin/ssh-keygen -A\n\
+                [Install]\nWantedBy=multi-user.target\n";
+    let context = Dir::new()
+        .file("Dockerfile", dockerfile)
+        .file("httpd.service", httpd)
+        .file("keys.service", keys);
+    store
+        .rbuild(["build", "-t", "servers"])
+        .arg(context.path())
+        .limit(Duration::from_secs(900))
+        .ok();
+    let publish = ["-p", "127.0.0.1::22", "-p", "127.0.0.1::80"];
+    store
+        .rbuild(["run", "-d", "--systemd", "--name", "servers"])
+        .args(publish)
+        .arg("servers")
+        .ok();
+    let asked = |port: &str, question: &[u8]| {
+        let place = store.rbuild(["port", "servers", port]).ok().out();
+        let mut answer = Vec::new();
+        if let Ok(mut stream) = TcpStream::connect(place.trim()) {
+            stream
+                .set_read_timeout(Some(Duration::from_secs(2)))
+                .unwrap();
+            let _ = stream.write_all(question);
+            let _ = stream.read_to_end(&mut answer);
+        }
+        String::from_utf8_lossy(&answer).into_owned()
+    };
+    eventually("HTTP is served", || {
+        let answer = asked("80", b"GET / HTTP/1.0\r\n\r\n");
+        answer.starts_with("HTTP/1.1 200 OK") && answer.ends_with("served by systemd\n")
+    });
+    eventually("SSH greets", || {
+        asked("22", b"").starts_with("SSH-2.0-OpenSSH_")
+    });
+    // Somebody logs in.
+    let login = "ssh-keygen -q -t ed25519 -N '' -f /root/key && mkdir -p /root/.ssh \
+                 && cat /root/key.pub >/root/.ssh/authorized_keys \
+                 && ssh -i /root/key -o StrictHostKeyChecking=no root@127.0.0.1 \
+                    'echo \"logged in as $(id -un)\"'";
+    let said = store.rbuild(["exec", "servers", "sh", "-c", login]).ok();
+    assert_eq!(said.out(), "logged in as root\n");
+    store.rbuild(["stop", "-t", "60", "servers"]).ok();
+    assert_eq!(inspect(&store, "servers")["State"]["ExitCode"], 0);
+    store.rbuild(["rm", "servers"]).ok();
 }
 
 #[test]

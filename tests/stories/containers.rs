@@ -37,7 +37,6 @@ const SAME: &[&str] = &[
     "run --rm --net none --add-host test:10.1.2.2 busybox grep test /etc/hosts",
     "run --rm --net none --cpus 99 busybox true",
     "run --rm --net none --cpuset-cpus 99 busybox true",
-    "run --rm --restart always --net none busybox true",
     "run --name 'b d' --net none busybox true",
     "create --net none --name kept -l a=b lines sh -c 'echo said; exit 4'",
     "create --net none --name kept busybox true",

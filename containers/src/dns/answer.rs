@@ -47,15 +47,17 @@ pub(super) fn decide(question: &[u8], names: &dyn Names, limit: usize) -> Decisi
                 return Decision::Elsewhere;
             }
             // Who has no address of this kind is nobody's else all the same.
-            let record = |(four, six): (Ipv4Addr, Option<Ipv6Addr>)| match kind {
+            let record = |(four, six): (Option<Ipv4Addr>, Option<Ipv6Addr>)| match kind {
                 TYPE::AAAA => six.map(|six| {
                     RData::AAAA(AAAA {
                         address: u128::from(six),
                     })
                 }),
-                _ => Some(RData::A(A {
-                    address: u32::from(four),
-                })),
+                _ => four.map(|four| {
+                    RData::A(A {
+                        address: u32::from(four),
+                    })
+                }),
             };
             let mut records: Vec<RData<'_>> = found.into_iter().filter_map(record).collect();
             // Those of the same name get their share of calls.
@@ -151,12 +153,13 @@ mod tests {
     const SIX: Ipv6Addr = Ipv6Addr::new(0xfd00, 0, 0, 0, 0, 0, 0, 0x12);
 
     impl Names for Known {
-        fn addresses(&self, name: &str) -> Vec<(Ipv4Addr, Option<Ipv6Addr>)> {
+        fn addresses(&self, name: &str) -> Vec<(Option<Ipv4Addr>, Option<Ipv6Addr>)> {
             match name.to_ascii_lowercase().as_str() {
-                "db" => vec![([10, 0, 0, 2].into(), None)],
-                "six" => vec![([10, 0, 0, 3].into(), Some(SIX))],
+                "db" => vec![(Some([10, 0, 0, 2].into()), None)],
+                "six" => vec![(Some([10, 0, 0, 3].into()), Some(SIX))],
+                "only6" => vec![(None, Some(SIX))],
                 "many" => (1..=100)
-                    .map(|n| (Ipv4Addr::new(10, 0, 1, n), None))
+                    .map(|n| (Some(Ipv4Addr::new(10, 0, 1, n)), None))
                     .collect(),
                 _ => Vec::new(),
             }
@@ -201,6 +204,9 @@ mod tests {
         assert_eq!(reply.answers[0].rdata, RData::A(A { address }));
         // It is there, and has no such address.
         let bytes = answered("db", TYPE::AAAA, DATAGRAM);
+        let reply = Packet::parse(&bytes).unwrap();
+        assert_eq!((reply.answers.len(), reply.rcode()), (0, RCODE::NoError));
+        let bytes = answered("only6", TYPE::A, DATAGRAM);
         let reply = Packet::parse(&bytes).unwrap();
         assert_eq!((reply.answers.len(), reply.rcode()), (0, RCODE::NoError));
         let bytes = answered("six", TYPE::AAAA, DATAGRAM);

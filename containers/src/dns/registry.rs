@@ -11,7 +11,7 @@ use crate::marks::{Marks, forget};
 use crate::network::note::Note;
 
 /// The addresses of one place on a network.
-pub(crate) type Addresses = (Ipv4Addr, Option<Ipv6Addr>);
+pub(crate) type Addresses = (Option<Ipv4Addr>, Option<Ipv6Addr>);
 
 /// Names of a container, until dropped.
 #[derive(Debug, Default)]
@@ -96,7 +96,8 @@ pub(crate) fn addresses(dir: &Path, bridge: &str, name: &str) -> Vec<Addresses> 
         let holder = note.as_deref().map(Note::read);
         match (address, holder) {
             (Some(address), Some(Some(holder))) if holder.endpoint == said => {
-                found.push((address, holder.address6));
+                let four = (!holder.without_ipv4).then_some(address);
+                found.push((four, holder.address6));
             }
             // What is being written says nothing yet.
             (_, Some(None)) => {}

@@ -100,6 +100,7 @@ impl Containers {
         let image = self.store.put_image(NewImage {
             config: bytes,
             tags: commit.tags,
+            parent: Some(container.image.clone()),
             ..NewImage::default()
         });
         let id = image.await?.id;

@@ -62,6 +62,8 @@ impl Containers {
             image,
             image_config,
         } = request;
+        // As `inspect` shows names.
+        let name = name.map(|name| name.strip_prefix('/').unwrap_or(&name).to_owned());
         if let Some(name) = name.as_deref().filter(|name| !names::is_name(name)) {
             return Err(Error::InvalidName(name.to_owned()));
         }

@@ -55,10 +55,11 @@ impl Containers {
     /// [`Error::NotRunning`], [`Error::Paused`], [`Error::Restarting`], and those of the runtime.
     pub async fn exec(&self, container: &Container, typed: &str, exec: Exec) -> Result<Executed> {
         let (id, command) = self.begin(container, typed, &exec)?;
+        let linked = self.link_variables(container).await?;
         let more = [("execID", id.clone())];
         let entered = {
             let container = container.clone();
-            blocking(move || container.enter(id, &exec)).await?
+            blocking(move || container.enter(id, &exec, linked)).await?
         };
         self.tell(container, format!("exec_start: {command}"), &more);
         Ok(entered)
@@ -76,10 +77,11 @@ impl Containers {
         exec: Exec,
     ) -> Result<()> {
         let (id, command) = self.begin(container, typed, &exec)?;
+        let linked = self.link_variables(container).await?;
         let container = container.clone();
         blocking(move || {
             let wanted = Background {
-                entry: container.entry(&exec)?,
+                entry: container.entry(&exec, linked)?,
                 id,
                 command,
             };
@@ -119,13 +121,13 @@ impl Containers {
 }
 
 impl Container {
-    /// What is run in it, as the runtime has it.
-    pub(super) fn entry(&self, exec: &Exec) -> Result<Entry> {
+    /// What is run in it, as the runtime has it; `linked` are variables of others.
+    pub(super) fn entry(&self, exec: &Exec, linked: Vec<String>) -> Result<Entry> {
         let (config, host) = (&self.record.config, &self.record.host);
         let confinement = security::confinement(host)?;
         let limits = limits::limits(host)?;
         let privileged = exec.privileged || host.privileged;
-        let mut env = self.env();
+        let mut env = self.env(linked);
         let name = |entry: &str| entry.split('=').next().unwrap_or(entry).to_owned();
         if exec.terminal.is_some() && !env.iter().any(|entry| entry.starts_with("TERM=")) {
             env.push("TERM=xterm".to_owned());
@@ -155,8 +157,8 @@ impl Container {
         })
     }
 
-    fn enter(&self, id: String, exec: &Exec) -> Result<Executed> {
-        let entry = self.entry(exec)?;
+    fn enter(&self, id: String, exec: &Exec, linked: Vec<String>) -> Result<Executed> {
+        let entry = self.entry(exec, linked)?;
         let (stdio, ours) = streams(exec)?;
         let mut entered = runtime::enter(self.inhabitant(), &self.group()?, &entry, stdio)?;
         let [stdin, stdout, stderr] = ours;

@@ -26,13 +26,19 @@ impl Containers {
         &self.store
     }
 
-    /// A container by ID, name, or the beginning of its ID.
+    /// A container by ID, name, the beginning of its ID, or a link to it.
     ///
     /// # Errors
     /// [`store::Error::NoSuchContainer`] and its kin.
     pub async fn find(&self, text: &str) -> Result<Container> {
-        let stored = self.store.find_container(text).await?;
-        blocking(move || Container::read(stored)).await
+        match self.store.find_container(text).await {
+            Ok(stored) => blocking(move || Container::read(stored)).await,
+            Err(missing @ store::Error::NoSuchContainer(_)) => {
+                let link = self.link_named(text).await?;
+                link.map(|link| link.target).ok_or(missing.into())
+            }
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// Writes down what has happened to a network, a volume or an image.

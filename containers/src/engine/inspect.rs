@@ -89,6 +89,10 @@ impl Container {
             let shown = shown.map(|(other, alias)| format!("/{other}:/{}/{alias}", self.name));
             host_shown["Links"] = shown.collect();
         }
+        let mut config_shown = serde_json::to_value(config).map_err(|cause| self.damaged(cause))?;
+        if config.env.is_empty() {
+            config_shown["Env"] = Value::Null;
+        }
         if let Value::Object(fields) = &mut host_shown {
             let (masked, readonly) = match (host.privileged, security::shows_system_paths(host)) {
                 (true, _) => (Value::Null, Value::Null),
@@ -134,7 +138,7 @@ impl Container {
                 "Name": "overlay2",
             },
             "Mounts": mounts::document(&self.record.mounts, &places),
-            "Config": config,
+            "Config": config_shown,
             "NetworkSettings": self.network_document(),
         }))
     }

@@ -15,6 +15,7 @@ mod handle;
 mod hold;
 mod inspect;
 mod limits;
+mod links;
 mod list;
 mod logs;
 mod mounts;

@@ -45,10 +45,11 @@ impl Container {
             folder: self.folder.path().to_owned(),
             root,
             spec: namespaces::share(self.spec(overlay, places)?, (config, host), beside)
-                .env([planned.env, self.env()].concat()),
+                .env(self.env(planned.env)),
             network: planned.network,
             other_network: planned.other,
             volumes: self.volume_actors(),
+            told: mounts::told(&self.record.mounts, places),
             memory_of: beside.ipc,
             etc: Etc {
                 links: planned.links,
@@ -92,10 +93,11 @@ impl Container {
     fn probe(&self) -> Result<Option<Probe>> {
         let config = &self.record.config;
         let entry = |argv| {
-            self.entry(&Exec {
+            let exec = Exec {
                 argv,
                 ..Exec::default()
-            })
+            };
+            self.entry(&exec, Vec::new())
         };
         Probe::of(config.healthcheck.as_ref(), config.shell.as_deref(), entry)
     }
@@ -109,7 +111,6 @@ impl Container {
         let confinement = security::confinement(host)?;
         let mut spec = Spec::new(Rootfs::Overlay(overlay), config.argv())
             .lasting(self.id.as_str())
-            .env(self.env())
             .user(config.user.as_str())
             .hostname(self.hostname())
             .domain(config.domainname.as_str())
@@ -163,8 +164,9 @@ impl Container {
         Ok(spec.first_mounts(namespaces::memory(config)))
     }
 
-    /// The environment of its processes: docker adds a few to what it was made with.
-    pub(super) fn env(&self) -> Vec<String> {
+    /// The environment of its processes: docker adds a few to what it was made with, and `linked`,
+    /// which are of others.
+    pub(super) fn env(&self, linked: Vec<String>) -> Vec<String> {
         let config = &self.record.config;
         let mut env = Vec::new();
         let has = |name: &str| config.env.iter().any(|entry| entry.starts_with(name));
@@ -181,9 +183,22 @@ impl Container {
             // How systemd finds out where it is.
             env.push("container=oci".to_owned());
         }
+        let own = |entry: &str| {
+            let name = entry.split('=').next().unwrap_or(entry);
+            let mut said = config.env.iter();
+            said.any(|said| said.split('=').next() == Some(name))
+        };
+        env.extend(linked.into_iter().filter(|entry| !own(entry)));
         // A name without a value takes a variable away.
         let set = config.env.iter().filter(|entry| entry.contains('='));
-        env.extend(set.cloned());
+        for entry in set {
+            let name = |entry: &str| entry.split('=').next().unwrap_or_default().to_owned();
+            // The last one of a name counts, where the first one stands.
+            match env.iter_mut().find(|other| name(other) == name(entry)) {
+                Some(before) => before.clone_from(entry),
+                None => env.push(entry.clone()),
+            }
+        }
         env
     }
 }

@@ -23,7 +23,7 @@ pub(super) fn write(folder: &Folder, etc: &Etc, network: &Network) -> io::Result
 fn hosts(etc: &Etc, network: &Network) -> String {
     let gateway: Option<IpAddr> = match network.mode() {
         NetworkMode::Host => Some(Ipv4Addr::LOCALHOST.into()),
-        _ => network.host_address().map(IpAddr::V4),
+        _ => network.host_address(),
     };
     let extra: Vec<(String, String)> = etc
         .hosts
@@ -75,6 +75,17 @@ pub(super) fn relinked(
     let (old, new) = (link_line(before, names), link_line(now, names));
     match text.contains(&old) {
         true => overwrite(&path, &text.replacen(&old, &new, 1)),
+        false => Ok(()),
+    }
+}
+
+/// A container is linked to another no more. What it has written itself stays.
+pub(super) fn unlinked(folder: &Folder, names: &str, address: Ipv4Addr) -> io::Result<()> {
+    let path = folder.etc("hosts");
+    let text = fs::read_to_string(&path)?;
+    let line = link_line(address, names);
+    match text.contains(&line) {
+        true => overwrite(&path, &text.replacen(&line, "", 1)),
         false => Ok(()),
     }
 }

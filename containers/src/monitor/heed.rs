@@ -75,6 +75,10 @@ impl Monitor {
                 }
                 return;
             }
+            Request::Unlink { container, alias } => {
+                let done = Run::unlink(&mut self.launch, &container, &alias);
+                done.map_err(|error| error.to_string())
+            }
         };
         let answer = match answer {
             Ok(()) => Answer::Done,

@@ -80,6 +80,8 @@ pub fn start(launch: &Launch) -> io::Result<UnixStream> {
     let troubles = options.create(true).append(true).open(folder.troubles())?;
     let mut command = Command::new(SELF);
     command.arg0(ARG0).env_clear().current_dir("/");
+    // Threads come and go, and do little: glibc would keep a heap for each that was there at once.
+    command.env("MALLOC_ARENA_MAX", "1");
     command
         .stdin(OwnedFd::from(theirs))
         .stdout(Stdio::null())

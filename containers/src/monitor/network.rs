@@ -2,7 +2,7 @@
 
 use std::cmp::Reverse;
 use std::fs::File;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -118,6 +118,7 @@ impl PlacePlan {
                 false => Between::Everything,
             },
             addresses,
+            without_ipv4: self.without_ipv4,
             addresses6,
             publishes: true,
             internal: self.internal,
@@ -187,10 +188,16 @@ impl Network {
     }
 
     /// This machine's address, as it reaches it.
-    pub(super) fn host_address(&self) -> Option<Ipv4Addr> {
+    pub(super) fn host_address(&self) -> Option<IpAddr> {
         let bridges = self.bridges.as_ref()?;
-        let place = bridges.way_out().or(bridges.places.first())?;
-        Some(place.endpoint.gateway())
+        let places = &bridges.places;
+        let has_four = |place: &&Place| place.endpoint.address4().is_some();
+        let four = bridges.way_out().or(places.iter().find(has_four));
+        if let Some(place) = four {
+            return Some(place.endpoint.gateway().into());
+        }
+        let (.., gateway) = places.first()?.endpoint.address6()?;
+        Some(gateway.into())
     }
 
     /// Whether it asks for names at an answerer of its own.
@@ -203,9 +210,16 @@ impl Network {
         let place = |place: &Place| state::Place {
             network_id: place.plan.network_id.clone(),
             endpoint_id: place.plan.endpoint_id.clone(),
-            address: place.endpoint.address(),
-            prefix: place.endpoint.prefix(),
-            gateway: (!place.plan.internal).then(|| place.endpoint.gateway()),
+            address: place.endpoint.address4(),
+            prefix: place
+                .endpoint
+                .address4()
+                .map_or(0, |_| place.endpoint.prefix()),
+            gateway: place
+                .endpoint
+                .address4()
+                .map(|_| place.endpoint.gateway())
+                .filter(|_| !place.plan.internal),
             address6: place.endpoint.address6().map(|(own, ..)| own),
             prefix6: place.endpoint.address6().map_or(0, |(_, prefix, _)| prefix),
             gateway6: place
@@ -270,7 +284,8 @@ impl Bridges {
     /// The network by which it reaches others.
     fn way_out(&self) -> Option<&Place> {
         let open = self.places.iter().filter(|place| !place.plan.internal);
-        open.max_by_key(|place| (place.plan.priority, Reverse(&place.plan.network)))
+        open.filter(|place| place.endpoint.address4().is_some())
+            .max_by_key(|place| (place.plan.priority, Reverse(&place.plan.network)))
     }
 
     /// The same by IPv6.
@@ -307,12 +322,14 @@ impl Bridges {
             container: self.container.0.clone(),
             name: self.container.1.clone(),
             endpoint: plan.endpoint_id.clone(),
+            without_ipv4: plan.without_ipv4,
             ..Note::default()
         };
         let wish = Wish {
             interface: interface.clone(),
             address: plan.address,
             address6: plan.address6,
+            link_local: plan.link_local.clone(),
             mac,
             note: note.write(),
         };
@@ -377,6 +394,7 @@ impl Bridges {
             });
             self.namespace.route6_by(way).map_err(refused)?;
         }
+        let way = way.or_else(|| self.way_out6());
         let id = way.map(|place| place.plan.network_id.clone());
         let is_there = self.published.as_ref().map(|ports| &ports.network_id) == id.as_ref();
         if !is_there || self.published.is_none() {
@@ -401,7 +419,11 @@ impl Bridges {
         else {
             return Ok(());
         };
-        let target = place.endpoint.address();
+        let four = place.endpoint.address4();
+        let six = place.endpoint.address6().map(|(own, ..)| own.into());
+        let Some(target) = four.map(IpAddr::V4).or(six) else {
+            return Ok(());
+        };
         let (name, endpoint) = (&self.container.1, &place.plan.endpoint_id);
         let failed = |why: String| {
             let at = format!("driver failed programming external connectivity on endpoint {name}");
@@ -434,7 +456,7 @@ impl Bridges {
         let view = View {
             dir: self.dir.clone(),
             networks,
-            forwards: self.way_out().is_some(),
+            forwards: self.way_out().or_else(|| self.way_out6()).is_some(),
         };
         match &self.answerer {
             Some(answerer) => answerer.see(view),
@@ -466,6 +488,6 @@ fn mapping(port: &Reserved) -> Mapping {
 
 fn addresses_of(place: &Place) -> Vec<IpAddr> {
     let six = place.endpoint.address6().map(|(own, ..)| IpAddr::V6(own));
-    let four = IpAddr::V4(place.endpoint.address());
-    std::iter::once(four).chain(six).collect()
+    let four = place.endpoint.address4().map(IpAddr::V4);
+    four.into_iter().chain(six).collect()
 }

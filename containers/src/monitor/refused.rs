@@ -18,6 +18,27 @@ impl From<runtime::Error> for Refused {
     }
 }
 
+impl Refused {
+    /// Why it could not be started, where `told` says how some failures are told.
+    pub(super) fn of(error: runtime::Error, told: &[(String, String)]) -> Self {
+        let runtime::Error::Setup { step, cause } = &error else {
+            return Self::from(error);
+        };
+        let Some((_, words)) = told.iter().find(|(known, _)| known == step) else {
+            return Self::from(error);
+        };
+        Self {
+            message: format!("{words}: {}", golang::errno::said(cause)),
+            // docker takes what is missing for the command.
+            code: match cause.kind() {
+                io::ErrorKind::NotFound => 127,
+                io::ErrorKind::PermissionDenied => 126,
+                _ => 125,
+            },
+        }
+    }
+}
+
 /// docker's sentence for a working directory that is something else.
 pub(super) fn said(error: &runtime::Error) -> String {
     match error {

@@ -3,10 +3,13 @@
 
 use std::collections::HashMap;
 use std::io::{self, Read as _, Write as _};
-use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::net::{
+    IpAddr, Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr, TcpListener, TcpStream, UdpSocket,
+};
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use runtime::network::Protocol;
@@ -29,15 +32,26 @@ const LONGEST: usize = 65535;
 #[derive(Debug)]
 pub(super) struct Relay {
     /// Its end ends the thread.
-    _life: OwnedFd,
+    life: Option<OwnedFd>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Drop for Relay {
+    /// Waits for the thread, which has the ports: they may be bound anew after that.
+    fn drop(&mut self) {
+        self.life = None;
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
 }
 
 impl Relay {
     /// Begins with it; nothing when no port is one of IPv6.
-    pub(super) fn start(ports: &[Reserved], target: Ipv4Addr) -> io::Result<Option<Self>> {
+    pub(super) fn start(ports: &[Reserved], target: IpAddr) -> io::Result<Option<Self>> {
         let (mut streams, mut datagrams) = (Vec::new(), Vec::new());
         for port in ports.iter().filter(|port| port.published.address.is_ipv6()) {
-            let to = SocketAddr::new(target.into(), port.published.container);
+            let to = SocketAddr::new(target, port.published.container);
             let socket = port.socket.try_clone()?;
             match port.published.protocol {
                 Protocol::Tcp => streams.push((TcpListener::from(socket), to)),
@@ -61,8 +75,11 @@ impl Relay {
             open: Arc::new(AtomicUsize::new(0)),
         };
         let thread = std::thread::Builder::new().stack_size(STACK);
-        thread.spawn(move || while passing.turn().is_some() {})?;
-        Ok(Some(Self { _life: life }))
+        let thread = thread.spawn(move || while passing.turn().is_some() {})?;
+        Ok(Some(Self {
+            life: Some(life),
+            thread: Some(thread),
+        }))
     }
 }
 
@@ -184,7 +201,11 @@ impl Datagrams {
                 if self.known.len() >= MOST {
                     continue;
                 }
-                let made = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).and_then(|socket| {
+                let own: IpAddr = match self.to {
+                    SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+                    SocketAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+                };
+                let made = UdpSocket::bind((own, 0)).and_then(|socket| {
                     socket.set_nonblocking(true)?;
                     socket.connect(self.to)?;
                     Ok(socket)

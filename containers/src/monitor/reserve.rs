@@ -27,14 +27,14 @@ pub(super) struct Reserved {
     pub(super) socket: OwnedFd,
 }
 
-/// Binds all that is wanted. `target` is the container's address, for who reads the error; `at`
-/// is the address of ports that say none.
+/// Binds all that is wanted. `target` is the container's address, for who reads the error: nothing
+/// leads from IPv4 to one of IPv6. `at` is the address of ports that say none.
 ///
 /// # Errors
 /// In docker's words.
 pub(super) fn reserve(
     wanted: &[Wanted],
-    target: Ipv4Addr,
+    target: IpAddr,
     at: Option<Ipv4Addr>,
 ) -> Result<Vec<Reserved>, String> {
     let mut all = Vec::new();
@@ -45,7 +45,11 @@ pub(super) fn reserve(
             None if has_ipv6() => vec![Ipv4Addr::UNSPECIFIED.into(), Ipv6Addr::UNSPECIFIED.into()],
             None => vec![Ipv4Addr::UNSPECIFIED.into()],
         };
-        all.extend(reserve_one(one, &addresses, target)?);
+        let fits = |address: &IpAddr| address.is_ipv6() || target.is_ipv4();
+        let addresses: Vec<IpAddr> = addresses.into_iter().filter(fits).collect();
+        if !addresses.is_empty() {
+            all.extend(reserve_one(one, &addresses, target)?);
+        }
     }
     Ok(all)
 }
@@ -54,7 +58,7 @@ pub(super) fn reserve(
 fn reserve_one(
     one: &Wanted,
     addresses: &[IpAddr],
-    target: Ipv4Addr,
+    target: IpAddr,
 ) -> Result<Vec<Reserved>, String> {
     let mut tries: Box<dyn Iterator<Item = u16>> = match one.among {
         Some((first, last)) => Box::new(first..=last),
@@ -126,13 +130,13 @@ fn bind_one(protocol: Protocol, address: IpAddr, port: u16) -> Result<(OwnedFd, 
 }
 
 /// Why a port cannot be had, in docker's words.
-fn refused(one: &Wanted, (address, port): (IpAddr, u16), target: Ipv4Addr, error: Errno) -> String {
+fn refused(one: &Wanted, (address, port): (IpAddr, u16), target: IpAddr, error: Errno) -> String {
     if error == Errno::ADDRINUSE && is_ours(one.protocol, port) {
         let at = joined(address, port);
         return format!("Bind for {at} failed: port is already allocated");
     }
     let at = joined(address, port);
-    let to = format!("{target}:{}/{}", one.container, one.protocol.name());
+    let to = joined(target, format!("{}/{}", one.container, one.protocol.name()));
     // Go has small letters for what the system says.
     let why = io::Error::from(error).to_string().to_lowercase();
     let why = why.split(" (os error").next().unwrap_or_default();
@@ -166,7 +170,7 @@ mod tests {
 
     #[test]
     fn the_first_free_port_is_taken_and_a_taken_one_is_told() {
-        let target = Ipv4Addr::new(10, 0, 0, 2);
+        let target = Ipv4Addr::new(10, 0, 0, 2).into();
         let first = reserve(&[wanted(None)], target, None).unwrap();
         let taken = first[0].published.port;
         let error = reserve(&[wanted(Some((taken, taken)))], target, None).unwrap_err();

@@ -14,7 +14,7 @@ use super::linked::{self, Linked};
 use super::network::Network;
 use super::refused::Refused;
 use crate::folder::Folder;
-use crate::launch::{Launch, NetworkPlan, PlacePlan};
+use crate::launch::{Launch, Link, NetworkPlan, PlacePlan};
 use crate::log::entry::Stream;
 
 const SHARED_MEMORY: &str = "/dev/shm";
@@ -94,7 +94,8 @@ impl Run {
                 is_open: true,
             });
         }
-        let mut running = Container::spawn(&spec, stdio)?;
+        let spawned = Container::spawn(&spec, stdio);
+        let mut running = spawned.map_err(|error| Refused::of(error, &launch.told))?;
         let terminal = running.terminal();
         if let Some(terminal) = &terminal {
             let again = || terminal.try_clone().map_err(|e| failed("duplicate", e));
@@ -164,6 +165,19 @@ impl Run {
                 link.address = address;
             }
         }
+        Ok(())
+    }
+
+    /// It is linked to another no more.
+    pub(super) fn unlink(launch: &mut Launch, container: &str, alias: &str) -> io::Result<()> {
+        let folder = Folder::new(&launch.folder);
+        let is_meant = |link: &Link| {
+            link.container == container && link.names.split(' ').next() == Some(alias)
+        };
+        for link in launch.etc.links.iter().filter(|link| is_meant(link)) {
+            etc::unlinked(&folder, &link.names, link.address)?;
+        }
+        launch.etc.links.retain(|link| !is_meant(link));
         Ok(())
     }
 

@@ -166,12 +166,10 @@ impl Monitor {
         self.save(self.launch.restart != RestartPolicy::No);
         happenings::came(&self.launch);
         self.event("start", &[]);
-        let shared = self.state.places.iter();
-        if let Some(place) = shared
-            .into_iter()
-            .find(|place| place.bridge == network::BRIDGE)
-        {
-            linked::tell(&self.launch.id, place.address);
+        let mut places = self.state.places.iter();
+        let shared = places.find(|place| place.bridge == network::BRIDGE);
+        if let Some(address) = shared.and_then(|place| place.address) {
+            linked::tell(&self.launch.id, address);
         }
         let attach = self.launch.attach;
         for client in self.clients.iter_mut().filter(|client| client.is_starter) {

@@ -66,7 +66,12 @@ pub struct NetworkRecord {
     pub says_subnet: bool,
     /// The user has said the gateway.
     pub says_gateway: bool,
-    /// It has IPv6 addresses, too.
+    /// It has no IPv4 addresses: `subnet` is what the user said all the same.
+    pub without_ipv4: bool,
+    /// Addresses by which this machine tells apart who is on it, where it has none of IPv4: no
+    /// interface has one of them.
+    pub numbers: String,
+    /// It has IPv6 addresses.
     pub ipv6: bool,
     /// Those, as `fd00::/64`; users may say some and not want them.
     pub subnet6: String,
@@ -82,6 +87,12 @@ pub struct NetworkRecord {
     pub internal: bool,
     /// docker's swarm could use it.
     pub attachable: bool,
+    /// It is none, but what others are made from.
+    pub config_only: bool,
+    /// The name of the one that it was made from; empty without.
+    pub config_from: String,
+    /// How far it is said to reach; empty for this machine.
+    pub scope: String,
     /// Addresses that no container gets, by names that say what for.
     pub aux_addresses: BTreeMap<String, IpAddr>,
     /// Options of who gives addresses, which change nothing.
@@ -154,8 +165,27 @@ impl Network {
         said.filter(|name| !self.is_default() && *name != self.bridge())
     }
 
+    /// How far it reaches, as docker tells.
+    pub fn scope(&self) -> &str {
+        match self.record.scope.as_str() {
+            "" => "local",
+            scope => scope,
+        }
+    }
+
     /// Its addresses; nothing for the bridge that containers share, which has those that are free.
     pub fn addresses(&self) -> Option<Addresses> {
+        if self.record.config_only {
+            return None;
+        }
+        if self.record.without_ipv4 {
+            let (_, subnet) = Subnet::parse(&self.record.numbers)?;
+            return Some(Addresses {
+                subnet,
+                gateway: subnet.gateway(),
+                range: subnet,
+            });
+        }
         let (_, subnet) = Subnet::parse(&self.record.subnet)?;
         let range = self.record.range.as_deref().and_then(Subnet::parse);
         Some(Addresses {
@@ -167,7 +197,8 @@ impl Network {
 
     /// Its IPv6 addresses, where it has some.
     pub fn addresses6(&self) -> Option<Addresses6> {
-        let (_, subnet) = Subnet6::parse(&self.record.subnet6).filter(|_| self.record.ipv6)?;
+        let (_, subnet) = Subnet6::parse(&self.record.subnet6)
+            .filter(|_| self.record.ipv6 && !self.record.config_only)?;
         let range = self.record.range6.as_deref().and_then(Subnet6::parse);
         Some(Addresses6 {
             subnet,

@@ -68,20 +68,31 @@ impl Linked {
             .filter_map(|text| port(text))
             .map(|(number, protocol)| (protocol, number))
             .collect();
-        ports.sort_unstable();
+        ports.sort_unstable_by_key(|(protocol, number)| {
+            (*protocol != Protocol::Tcp, protocol.name(), *number)
+        });
         let mut all = Vec::new();
         if let Some((protocol, number)) = ports.first() {
             let protocol = protocol.name();
             all.push(format!("{alias}_PORT={protocol}://{address}:{number}"));
         }
-        for (protocol, number) in ports {
-            let protocol = protocol.name();
+        // Neighbours are told of as one as well, behind the first that is none of them.
+        let mut neighbours: Vec<(Protocol, u16)> = Vec::new();
+        for (kind, number) in ports {
+            let protocol = kind.name();
             let start = format!("{alias}_PORT_{number}_{}", protocol.to_uppercase());
             all.push(format!("{start}={protocol}://{address}:{number}"));
             all.push(format!("{start}_ADDR={address}"));
             all.push(format!("{start}_PORT={number}"));
             all.push(format!("{start}_PROTO={protocol}"));
+            let last = neighbours.last();
+            if !last.is_some_and(|&(of, port)| of == kind && port.checked_add(1) == Some(number)) {
+                all.extend(self.range(&alias, &neighbours));
+                neighbours.clear();
+            }
+            neighbours.push((kind, number));
         }
+        all.extend(self.range(&alias, &neighbours));
         all.push(format!("{alias}_NAME=/{of}/{}", self.alias));
         for entry in &self.env {
             let Some((name, value)) = entry.split_once('=') else {
@@ -92,6 +103,21 @@ impl Linked {
             }
         }
         all
+    }
+
+    /// The variables of several ports in a row; none of one alone.
+    fn range(&self, alias: &str, ports: &[(Protocol, u16)]) -> Vec<String> {
+        let [(protocol, first), .., (_, last)] = ports else {
+            return Vec::new();
+        };
+        let (protocol, address) = (protocol.name(), self.address);
+        let start = format!("{alias}_PORT_{first}_{}", protocol.to_uppercase());
+        vec![
+            format!("{start}_START={protocol}://{address}:{first}"),
+            format!("{start}_PORT_START={first}"),
+            format!("{start}_END={protocol}://{address}:{last}"),
+            format!("{start}_PORT_END={last}"),
+        ]
     }
 }
 
@@ -132,6 +158,33 @@ mod tests {
             "THE_ALIAS_ENV_A=b",
         ];
         assert_eq!(linked.variables("web"), want);
+        let ports = ["90/tcp", "82/tcp", "81/tcp", "81/udp", "7/udp", "6/udp"];
+        let several = Linked {
+            ports: ports.map(str::to_owned).to_vec(),
+            ..linked.clone()
+        };
+        let told = several.variables("web").into_iter();
+        let told: Vec<String> = told
+            .filter_map(|one| Some(one.strip_prefix("THE_ALIAS_PORT_")?.to_owned()))
+            .filter(|one| {
+                !["_ADDR=", "_PROTO=", "://"]
+                    .iter()
+                    .any(|part| one.contains(part))
+            })
+            .collect();
+        let want = [
+            "81_TCP_PORT=81",
+            "82_TCP_PORT=82",
+            "90_TCP_PORT=90",
+            "81_TCP_PORT_START=81",
+            "81_TCP_PORT_END=82",
+            "6_UDP_PORT=6",
+            "7_UDP_PORT=7",
+            "81_UDP_PORT=81",
+            "6_UDP_PORT_START=6",
+            "6_UDP_PORT_END=7",
+        ];
+        assert_eq!(told, want);
         assert_eq!(linked.names(), ["the-alias", "3a78d0d0db89", "c20"]);
     }
 }

@@ -1,6 +1,8 @@
 //! Networks: what they are, and which a container gets. No effects.
 //!
 //! - [`definition`]: a network
+//! - [`new`]: what is asked for, and how its parts are read
+//! - [`template`]: networks that are none, but what others are made from
 //! - [`request`]: from what is asked for to a network
 //! - [`note`]: what a container lets others read as long as it is on a network
 //! - [`ports`]: from what is to be published to what is
@@ -8,9 +10,11 @@
 
 pub mod definition;
 pub(crate) mod legacy;
+pub mod new;
 pub(crate) mod note;
 pub mod ports;
 pub mod request;
+mod template;
 
 use std::path::{Path, PathBuf};
 

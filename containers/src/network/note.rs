@@ -16,6 +16,8 @@ pub(crate) struct Note {
     pub(crate) endpoint: String,
     /// Its hardware address.
     pub(crate) mac: String,
+    /// It has no IPv4 address: what it is known by is none.
+    pub(crate) without_ipv4: bool,
     /// How many bits of its address are the network's.
     pub(crate) prefix: u8,
     /// Its IPv6 address, where it has one.

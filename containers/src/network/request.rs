@@ -1,51 +1,15 @@
 //! From what is asked for to a network. Pure; the words of what is refused are docker's.
 
-use std::collections::BTreeMap;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{Ipv4Addr, Ipv6Addr};
 
 use runtime::network::{Subnet, Subnet6, choose_for_user, choose6_for_user};
 
-use super::definition::{
-    INTERFACES, MTU, NAME, Network, NetworkRecord, PUBLISHED_AT, is_predefined,
+use super::definition::{Network, NetworkRecord, is_predefined};
+use super::new::{
+    NewNetwork, aux_addresses, check_options, check_pairs, invalid, of_kind, subnet_of, subnet6_of,
 };
-use crate::error::{Error, Result};
-
-/// A network to be made.
-#[derive(Clone, Debug, Default)]
-pub struct NewNetwork {
-    /// Its name.
-    pub name: String,
-    /// Its driver; empty for a bridge.
-    pub driver: String,
-    /// Its addresses; none for some that are free.
-    pub subnets: Vec<String>,
-    /// This machine's addresses on it.
-    pub gateways: Vec<String>,
-    /// What is given to those who want no address of their own.
-    pub ranges: Vec<String>,
-    /// It has IPv6 addresses, too.
-    pub ipv6: bool,
-    /// What tells this machine's IPv6 addresses from those of others.
-    pub machine: [u8; 5],
-    /// Nobody on it reaches other networks.
-    pub internal: bool,
-    /// docker's swarm could use it.
-    pub attachable: bool,
-    /// Addresses that no container gets, by names that say what for.
-    pub aux_addresses: BTreeMap<String, String>,
-    /// Who gives addresses; empty for the one that there is.
-    pub ipam_driver: String,
-    /// Options of who gives addresses, which are kept and change nothing.
-    pub ipam_options: BTreeMap<String, String>,
-    /// Options of its driver.
-    pub options: BTreeMap<String, String>,
-    /// Its labels.
-    pub labels: BTreeMap<String, String>,
-}
-
-fn invalid<T>(text: String) -> Result<T> {
-    Err(Error::Invalid(text))
-}
+use super::template::{from_template, template};
+use crate::error::Result;
 
 /// What is stored of a new network. `used` are the ranges of addresses of this machine and of
 /// other networks, these alone are `others`.
@@ -62,6 +26,12 @@ pub fn settle(new: &NewNetwork, others: &[Network], used: &[Subnet]) -> Result<N
             "operation is not permitted on predefined {name} network"
         ));
     }
+    if others.iter().any(|other| other.name == new.name) {
+        return invalid(format!("network with name {} already exists", new.name));
+    }
+    if new.config_only {
+        return template(new);
+    }
     if !matches!(new.driver.as_str(), "" | "bridge") {
         return invalid(match new.driver.as_str() {
             name @ ("host" | "null") => {
@@ -73,13 +43,31 @@ pub fn settle(new: &NewNetwork, others: &[Network], used: &[Subnet]) -> Result<N
     if !matches!(new.ipam_driver.as_str(), "" | "default") {
         return invalid(format!("plugin \"{}\" not found", new.ipam_driver));
     }
+    if new.ingress {
+        return invalid("Ingress network can only be global scope network".to_owned());
+    }
+    match new.scope.as_str() {
+        "swarm" => invalid("cannot create a swarm scoped network when swarm is not active".into()),
+        _ if new.config_from.is_empty() => settle_all(new, others, used),
+        _ => settle_all(&from_template(new, others)?, others, used),
+    }
+}
+
+fn settle_all(new: &NewNetwork, others: &[Network], used: &[Subnet]) -> Result<NetworkRecord> {
+    if new.without_ipv4 && !new.ipv6 {
+        return invalid("IPv4 or IPv6 must be enabled".to_owned());
+    }
     check_options(&new.options)?;
+    check_pairs(new)?;
     let four = Asked {
         subnets: of_kind(&new.subnets, false),
         gateway: of_kind(&new.gateways, false).first().copied(),
         range: of_kind(&new.ranges, false).first().copied(),
     };
-    let mut record = settle4(new, &four, others, used)?;
+    let mut record = match new.without_ipv4 {
+        true => without4(new, &four, others)?,
+        false => settle4(new, &four, others, used)?,
+    };
     let six = Asked {
         subnets: of_kind(&new.subnets, true),
         gateway: of_kind(&new.gateways, true).first().copied(),
@@ -92,25 +80,38 @@ pub fn settle(new: &NewNetwork, others: &[Network], used: &[Subnet]) -> Result<N
     Ok(record)
 }
 
-/// Addresses that nobody gets: each has to be in a subnet that was said.
-fn aux_addresses(
-    asked: &BTreeMap<String, String>,
-    record: &NetworkRecord,
-) -> Result<BTreeMap<String, IpAddr>> {
-    let four = Subnet::parse(&record.subnet).filter(|_| record.says_subnet);
-    let six = Subnet6::parse(&record.subnet6).filter(|_| record.says_subnet6);
-    let mut all = BTreeMap::new();
-    for (name, text) in asked {
-        let is_there = |address: &IpAddr| match address {
-            IpAddr::V4(own) => four.is_some_and(|(_, subnet)| subnet.contains(*own)),
-            IpAddr::V6(own) => six.is_some_and(|(_, subnet)| subnet.contains(*own)),
-        };
-        let Some(address) = text.parse::<IpAddr>().ok().filter(is_there) else {
-            return invalid(format!("no matching subnet for aux-address {text}"));
-        };
-        all.insert(name.clone(), address);
-    }
-    Ok(all)
+/// A network without IPv4 addresses, which has numbers all the same: a thousand of those that are
+/// kept for nobody (RFC 1112, 4), as many as a bridge has room for.
+fn without4(new: &NewNetwork, asked: &Asked<'_>, others: &[Network]) -> Result<NetworkRecord> {
+    const FIRST: u32 = 0xf000_0000;
+    const LENGTH: u8 = 22;
+    const RANGES: u32 = 1 << (LENGTH - 4);
+    let subnet = match asked.subnets.first() {
+        Some(text) => Some(subnet_of(text)?),
+        None => None,
+    };
+    let taken: Vec<Subnet> = others
+        .iter()
+        .filter_map(|other| Some(other.addresses()?.subnet))
+        .collect();
+    // The last range has an address that means everybody.
+    let numbers = (0..RANGES - 1).find_map(|more| {
+        let range = (new.number % (RANGES - 1) + more) % (RANGES - 1);
+        let numbers = Subnet::new((FIRST + (range << (32 - LENGTH))).into(), LENGTH)?;
+        let is_free = !taken.iter().any(|other| other.overlaps(numbers));
+        is_free.then_some(numbers)
+    });
+    let Some(numbers) = numbers else {
+        return invalid("all predefined address pools have been fully subnetted".to_owned());
+    };
+    let text = subnet.map(|subnet| subnet.to_string()).unwrap_or_default();
+    Ok(NetworkRecord {
+        without_ipv4: true,
+        numbers: numbers.to_string(),
+        says_subnet: !text.is_empty(),
+        subnet: text,
+        ..plain(new)
+    })
 }
 
 /// What is asked for, of one kind of addresses.
@@ -118,11 +119,6 @@ struct Asked<'a> {
     subnets: Vec<&'a str>,
     gateway: Option<&'a str>,
     range: Option<&'a str>,
-}
-
-fn of_kind(texts: &[String], six: bool) -> Vec<&str> {
-    let all = texts.iter().map(String::as_str);
-    all.filter(|text| text.contains(':') == six).collect()
 }
 
 fn settle4(
@@ -133,7 +129,6 @@ fn settle4(
 ) -> Result<NetworkRecord> {
     let (gateway, range) = (asked.gateway, asked.range);
     let Some(subnet) = asked.subnets.first() else {
-        none_without_subnet(asked)?;
         let taken = others.iter().filter_map(|n| Some(n.addresses()?.subnet));
         let used: Vec<Subnet> = used.iter().copied().chain(taken).collect();
         let Some(subnet) = choose_for_user(&used) else {
@@ -143,7 +138,7 @@ fn settle4(
         return Ok(record(new, subnet, Some(subnet.gateway())));
     };
     if asked.subnets.len() > 1 {
-        return invalid("a network has one subnet of IPv4 addresses here".to_owned());
+        return invalid("bridge driver doesn't support multiple subnets".to_owned());
     }
     let subnet = subnet_of(subnet)?;
     let overlaps = |other: &Network| other.addresses().is_some_and(|a| a.subnet.overlaps(subnet));
@@ -158,7 +153,8 @@ fn settle4(
         None => None,
         Some(text) => match Subnet::parse(text) {
             Some((_, range)) if subnet.covers(range) => Some(range),
-            _ => return invalid(format!("no matching subnet for range {text}")),
+            Some(_) => return invalid(format!("no matching subnet for range {text}")),
+            None => return invalid(format!("invalid CIDR address: {text}")),
         },
     };
     if others.iter().any(overlaps) {
@@ -184,13 +180,6 @@ fn overlapping<T>() -> Result<T> {
     invalid(text.to_owned())
 }
 
-fn none_without_subnet(asked: &Asked<'_>) -> Result<()> {
-    match asked.gateway.or(asked.range) {
-        Some(_) => invalid("every ip-range or gateway must have a corresponding subnet".to_owned()),
-        None => Ok(()),
-    }
-}
-
 /// What is asked for of IPv6: it is kept where it is not wanted, too, as docker has it.
 fn settle6(
     record: &mut NetworkRecord,
@@ -201,7 +190,6 @@ fn settle6(
     let taken = others.iter().filter_map(|n| Some(n.addresses6()?.subnet));
     let taken: Vec<Subnet6> = taken.collect();
     let Some(text) = asked.subnets.first() else {
-        none_without_subnet(asked)?;
         if record.ipv6 {
             let Some(subnet) = choose6_for_user(machine, &taken) else {
                 let text = "all predefined address pools have been fully subnetted";
@@ -213,26 +201,9 @@ fn settle6(
         return Ok(());
     };
     if asked.subnets.len() > 1 {
-        return invalid("a network has one subnet of IPv6 addresses here".to_owned());
+        return invalid("bridge driver doesn't support multiple subnets".to_owned());
     }
-    let subnet = match Subnet6::parse(text) {
-        None => {
-            return invalid(format!(
-                "invalid network config:\ninvalid subnet {text}: invalid CIDR block notation"
-            ));
-        }
-        Some((address, subnet)) if address != subnet.base() => {
-            return invalid(format!(
-                "invalid network config:\ninvalid subnet {text}: it should be {subnet}"
-            ));
-        }
-        Some((_, subnet)) if subnet.prefix() > 126 => {
-            return invalid(format!(
-                "subnet {subnet} has no room for a gateway and a container"
-            ));
-        }
-        Some((_, subnet)) => subnet,
-    };
+    let subnet = subnet6_of(text)?;
     let gateway = match asked.gateway {
         None => None,
         Some(text) => match text.parse::<Ipv6Addr>() {
@@ -244,7 +215,8 @@ fn settle6(
         None => None,
         Some(text) => match Subnet6::parse(text) {
             Some((_, range)) if subnet.covers(range) => Some(range),
-            _ => return invalid(format!("no matching subnet for range {text}")),
+            Some(_) => return invalid(format!("no matching subnet for range {text}")),
+            None => return invalid(format!("invalid CIDR address: {text}")),
         },
     };
     if record.ipv6 && taken.iter().any(|other| other.overlaps(subnet)) {
@@ -266,65 +238,26 @@ fn record(new: &NewNetwork, subnet: Subnet, gateway: Option<Ipv4Addr>) -> Networ
     NetworkRecord {
         subnet: subnet.to_string(),
         gateway,
+        ..plain(new)
+    }
+}
+
+/// What does not depend on addresses.
+fn plain(new: &NewNetwork) -> NetworkRecord {
+    NetworkRecord {
         internal: new.internal,
         attachable: new.attachable,
+        config_from: new.config_from.clone(),
+        scope: new.scope.clone(),
         options: new.options.clone(),
         labels: new.labels.clone(),
         ..NetworkRecord::default()
     }
 }
 
-fn subnet_of(text: &str) -> Result<Subnet> {
-    match Subnet::parse(text) {
-        None => invalid(format!(
-            "invalid network config:\ninvalid subnet {text}: invalid CIDR block notation"
-        )),
-        Some((address, subnet)) if address != subnet.base() => invalid(format!(
-            "invalid network config:\ninvalid subnet {text}: it should be {subnet}"
-        )),
-        Some((_, subnet)) if subnet.prefix() > 30 => invalid(format!(
-            "subnet {subnet} has no room for a gateway and a container"
-        )),
-        Some((_, subnet)) => Ok(subnet),
-    }
-}
-
-/// Options that are not known are kept and change nothing, as docker has it.
-fn check_options(options: &BTreeMap<String, String>) -> Result<()> {
-    if let Some(text) = options.get(MTU)
-        && text.parse::<u32>().is_err()
-    {
-        return invalid(format!(
-            "failed to parse {MTU} value: {text} (strconv.Atoi: parsing {}: invalid syntax)",
-            golang::quote::go_quote(text)
-        ));
-    }
-    if let Some(text) = options.get(PUBLISHED_AT)
-        && text.parse::<Ipv4Addr>().is_err()
-    {
-        return invalid(format!("failed to parse {PUBLISHED_AT} value: {text}"));
-    }
-    if let Some(text) = options.get(INTERFACES)
-        && (text.is_empty() || text.len() > 12 || !text.bytes().all(|b| b.is_ascii_alphanumeric()))
-    {
-        return invalid(format!(
-            "invalid interface prefix {text:?}: up to 12 letters and digits"
-        ));
-    }
-    if let Some(name) = options.get(NAME) {
-        let is_one = |c: char| c.is_ascii_graphic() && !matches!(c, '/' | ':');
-        if !(1..=15).contains(&name.len()) || !name.chars().all(is_one) || name.starts_with('.') {
-            return invalid(format!(
-                "invalid {NAME} {name:?}: names of links have up to 15 letters, digits and signs"
-            ));
-        }
-    }
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
-    use super::super::definition::Driver;
+    use super::super::definition::{Driver, MTU};
     use super::*;
 
     fn new(subnet: &str, gateway: &str, range: &str) -> NewNetwork {

@@ -14,7 +14,7 @@ use store::{Content, Store, Usage};
 use super::history::layer_sizes;
 use crate::app::App;
 use crate::failure::{Failure, Outcome};
-use crate::term::listing::{Format, Row};
+use crate::term::listing::{Format, Forms, Row};
 use crate::term::style;
 use crate::when;
 
@@ -59,7 +59,17 @@ const RECORD_HEADERS: [(&str, &str); 7] = [
     ("UsageCount", "USAGE"),
 ];
 
-const DEFAULT: &str = "table {{.Type}}\t{{.TotalCount}}\t{{.Active}}\t{{.Size}}\t{{.Reclaimable}}";
+const FORMS: Forms<'_> = Forms {
+    table: "table {{.Type}}\t{{.TotalCount}}\t{{.Active}}\t{{.Size}}\t{{.Reclaimable}}",
+    id: "Type",
+    raw: &[
+        ("type", "Type"),
+        ("total", "TotalCount"),
+        ("active", "Active"),
+        ("size", "Size"),
+        ("reclaimable", "Reclaimable"),
+    ],
+};
 const HEADERS: [(&str, &str); 5] = [
     ("Active", "ACTIVE"),
     ("Reclaimable", "RECLAIMABLE"),
@@ -73,7 +83,7 @@ pub async fn run(app: &App, args: DfArgs) -> Outcome {
     if args.verbose {
         return verbose(app, args.format.as_deref()).await;
     }
-    let format = Format::parse(args.format.as_deref(), DEFAULT)?;
+    let format = FORMS.choose(args.format.as_deref(), false)?;
     let store = app.store_to_read().await?;
     let usage = store.usage().await?;
     let used = used::of(&Containers::new(store)).await?;
@@ -246,7 +256,7 @@ mod tests {
             reclaimable: 500,
         };
         let rows = [row("Images", usage), row("Blobs", Usage::default())];
-        let table = Format::parse(None, DEFAULT).unwrap();
+        let table = FORMS.choose(None, false).unwrap();
         insta::assert_snapshot!(table.render(&rows, &HEADERS).unwrap(), @r"
         TYPE      TOTAL     ACTIVE    SIZE      RECLAIMABLE
         Images    3         1         2kB       500B (25%)

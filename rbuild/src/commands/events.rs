@@ -75,6 +75,16 @@ pub async fn run(app: &App, args: EventsArgs) -> Outcome {
         since: time(&args.since)?,
         until: time(&args.until)?,
     };
+    if let (Some(since), Some(until)) = (span.since, span.until)
+        && since > until
+    {
+        let seconds = |time: i64| time.div_euclid(1_000_000_000);
+        return Err(Failure::new(format!(
+            "`since` time ({}) cannot be after `until` time ({})",
+            seconds(since),
+            seconds(until)
+        )));
+    }
     let root = app.store_to_read().await?.root().to_owned();
     let printer = app.printer.clone();
     let work = move || {

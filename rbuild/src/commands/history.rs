@@ -3,7 +3,7 @@
 use clap::Args;
 use oci::ChainId;
 use oci::config::History;
-use oci::{ImageConfig, Platform};
+use oci::{Digest, ImageConfig, Platform};
 use serde_json::Value;
 use store::{Image, Store};
 
@@ -73,10 +73,7 @@ pub async fn run(app: &App, args: HistoryArgs) -> Outcome {
         .await?;
     let config: ImageConfig = serde_json::from_slice(&store.config(&image.id).await?)?;
     let sizes = layer_sizes(&store, &image).await?;
-    let id = match args.no_trunc {
-        true => image.id.to_string(),
-        false => image.id.short().to_owned(),
-    };
+    let ids = ids(&store, &image).await?;
     let lines = entries(&config.history, &sizes);
     let now = when::now();
     let rows: Vec<Row> = lines
@@ -84,13 +81,29 @@ pub async fn run(app: &App, args: HistoryArgs) -> Outcome {
         .rev()
         .enumerate()
         .map(|(n, (entry, size))| {
-            let id = if n == 0 { id.as_str() } else { "<missing>" };
-            row(entry, *size, id, &args, now)
+            let id = match (ids.get(n), args.no_trunc) {
+                (None, _) => "<missing>".to_owned(),
+                (Some(id), true) => id.to_string(),
+                (Some(id), false) => id.short().to_owned(),
+            };
+            row(entry, *size, &id, &args, now)
         })
         .collect();
     let text = format.render(&rows, &HEADERS)?;
     app.printer.write_out(text.as_bytes());
     Ok(())
+}
+
+/// Its ID, and those of what it was committed on, as far as they are there.
+async fn ids(store: &Store, image: &Image) -> Result<Vec<Digest>, Failure> {
+    let mut ids = vec![image.id.clone()];
+    while let Some(last) = ids.last()
+        && let Some(parent) = store.parent(last).await?
+        && store.resolve(&parent.to_string()).await.is_ok()
+    {
+        ids.push(parent);
+    }
+    Ok(ids)
 }
 
 /// Each entry with the bytes that its layer added, the oldest first.

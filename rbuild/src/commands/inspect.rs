@@ -373,7 +373,11 @@ async fn describe_image(store: &Store, image: &Image) -> Result<Value, Failure> 
         Some(chain_id) => store.chain(&chain_id).await?,
         None => Vec::new(),
     };
-    Ok(document(image, &config, &snapshots))
+    let mut shown = document(image, &config, &snapshots);
+    if let Some(parent) = store.parent(&image.id).await? {
+        shown["Parent"] = json!(parent);
+    }
+    Ok(shown)
 }
 
 fn document(image: &Image, config: &ImageConfig, snapshots: &[Snapshot]) -> Value {

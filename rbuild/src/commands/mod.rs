@@ -6,6 +6,7 @@ pub mod builders;
 pub mod builds;
 pub mod completions;
 pub mod container;
+pub mod context;
 pub mod debug;
 pub mod df;
 pub mod events;

@@ -34,6 +34,41 @@ pub struct Format {
 }
 
 const TABLE: &str = "table";
+/// What asks for docker's oldest form.
+const RAW: &str = "raw";
+
+/// The forms that lines have unless a template says another.
+#[derive(Clone, Copy, Debug)]
+pub struct Forms<'f> {
+    /// What is shown when nothing is said.
+    pub table: &'f str,
+    /// The column that `--quiet` leaves.
+    pub id: &'f str,
+    /// What `--format raw` calls the columns, a line each; of the first kind that `--quiet` leaves.
+    pub raw: &'f [(&'f str, &'f str)],
+}
+
+impl Forms<'_> {
+    /// The form that `--format` and `--quiet` choose.
+    ///
+    /// # Errors
+    /// When the template is none.
+    pub fn choose(self, format: Option<&str>, quiet: bool) -> Result<Format, TemplateError> {
+        // Nothing stands behind the colon of what is empty.
+        let line = |(name, column): &(&str, &str)| format!("{name}:{{{{- pad .{column} 1 0}}}}");
+        let mut lines = self
+            .raw
+            .iter()
+            .filter(|(_, column)| !quiet || *column == self.id);
+        let text = match (format, quiet) {
+            (Some(RAW), true) => lines.next().map(line),
+            (Some(RAW), false) => Some(lines.map(|one| line(one) + "\n").collect()),
+            (_, true) => Some(format!("{{{{.{}}}}}", self.id)),
+            (format, false) => format.map(str::to_owned),
+        };
+        Format::parse(text.as_deref(), self.table)
+    }
+}
 
 impl Format {
     /// What `--format` says: `json`, `table TEMPLATE` or a template; `table` alone and nothing at
@@ -74,13 +109,21 @@ impl Format {
     /// When the template wants what a row does not have.
     pub fn render(&self, rows: &[Row], headers: &[(&str, &str)]) -> Result<String, TemplateError> {
         let mut out = String::new();
-        if self.table {
-            let header: Row = headers
-                .iter()
+        let header = || -> Row {
+            let columns = headers.iter();
+            columns
                 .map(|(name, text)| ((*name).to_owned(), Value::from(*text)))
-                .collect();
-            out.push_str(&self.template.render_header(&Value::Object(header))?);
+                .collect()
+        };
+        if self.table {
+            out.push_str(&self.template.render_header(&Value::Object(header()))?);
             out.push('\n');
+        } else if rows.is_empty() {
+            // Without a line it is found out all the same what there is not.
+            let mut line = header();
+            add_labels(&mut line, &BTreeMap::new());
+            self.template
+                .render_owned(Value::Object(line), &Types::default())?;
         }
         let asks = self.shows(LABEL);
         for row in rows {
@@ -117,6 +160,35 @@ mod tests {
     }
 
     #[test]
+    fn the_oldest_form_has_a_column_a_line() {
+        let forms = Forms {
+            table: "table {{.ID}}",
+            id: "ID",
+            raw: &[("id", "ID"), ("size", "Size")],
+        };
+        let row = |id: &str, size: &str| -> Row {
+            [("ID", json!(id)), ("Size", json!(size))]
+                .map(|(k, v)| (k.to_owned(), v))
+                .into_iter()
+                .collect()
+        };
+        let rows = [row("abc", "1kB"), row("def", "")];
+        for (format, quiet, want) in [
+            (
+                Some("raw"),
+                false,
+                "id: abc\nsize: 1kB\n\nid: def\nsize:\n\n",
+            ),
+            (Some("raw"), true, "id: abc\nid: def\n"),
+            (Some("json"), true, "abc\ndef\n"),
+            (Some("{{.Size}}"), false, "1kB\n\n"),
+        ] {
+            let format = forms.choose(format, quiet).unwrap();
+            assert_eq!(format.render(&rows, &[("ID", "ID")]).unwrap(), want);
+        }
+    }
+
+    #[test]
     fn formats_are_tables_json_or_templates() {
         let table = "IMAGE ID   SIZE\nabc        1kB\ndef        2kB\n";
         assert_eq!(render(None).unwrap(), table);
@@ -138,6 +210,9 @@ mod tests {
             "IMAGE ID   my key\nabc        v\ndef        \n"
         );
         assert!(render(Some("{{.Nope}}")).is_err());
+        let none = |text| Format::parse(Some(text), "")?.render(&[], &[("ID", "ID")]);
+        assert_eq!(none("{{.ID}}{{.Label \"a\"}}").unwrap(), "");
+        assert!(none("{{.Nope}}").is_err());
         assert!(render(Some("{{.ID")).is_err());
     }
 }

@@ -10,8 +10,18 @@ use super::hints::{see, similar};
 /// Docker's other words, with what to use here. Those of a group have it in front.
 const OTHERS: &[(&[&str], &str)] = &[
     (
-        &["buildx dial-stdio", "builder dial-stdio", "context"],
-        "There are no daemons to choose from here: `rbuild` builds and runs by itself",
+        &["buildx dial-stdio", "builder dial-stdio"],
+        "There is no daemon here: `rbuild` builds by itself",
+    ),
+    (
+        &[
+            "context create",
+            "context rm",
+            "context update",
+            "context export",
+            "context import",
+        ],
+        "There is no daemon here, and so no other context than `default`",
     ),
     (
         &[
@@ -181,7 +191,7 @@ mod tests {
         let end = "Run 'rbuild image --help' for more information";
         assert!(told(&["image"], "prnue").ends_with(end));
         assert!(told(&[], "xyzzy").contains("no folder xyzzy to build"));
-        assert!(told(&["buildx"], "dial-stdio").contains("no daemons"));
+        assert!(told(&["buildx"], "dial-stdio").contains("no daemon"));
         assert!(told(&[], "compose").contains("rbuild bake"));
     }
 

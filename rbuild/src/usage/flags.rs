@@ -122,37 +122,6 @@ const OTHERS: &[(&str, &str, &str)] = &[
         "there is no daemon whose socket it could have",
     ),
     (
-        "run",
-        "--link-local-ip",
-        "the kernel gives IPv6 addresses of the link by itself",
-    ),
-    (
-        "create",
-        "--link-local-ip",
-        "the kernel gives IPv6 addresses of the link by itself",
-    ),
-    (
-        "connect",
-        "--link-local-ip",
-        "the kernel gives IPv6 addresses of the link by itself",
-    ),
-    (
-        "rm",
-        "--link",
-        "`rbuild network disconnect` parts containers",
-    ),
-    (
-        "create",
-        "--config-only",
-        "give each network its own --subnet and options",
-    ),
-    (
-        "create",
-        "--config-from",
-        "give each network its own --subnet and options",
-    ),
-    ("create", "--ingress", "that is for swarms"),
-    (
         "start",
         "--checkpoint",
         "processes are not stored: `rbuild pause` holds them where they are",

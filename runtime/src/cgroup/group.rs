@@ -226,7 +226,8 @@ impl Group {
                         sizes.memory = used.saturating_sub(idle.unwrap_or(0));
                         sizes.memory_limit = number("memory.max");
                     }
-                    if place.has("cpu") {
+                    // Counted without the controller too.
+                    if sizes.cpu == 0 {
                         let micros = field(&read("cpu.stat"), "usage_usec").unwrap_or(0);
                         sizes.cpu = micros.saturating_mul(1000);
                     }
@@ -242,8 +243,28 @@ impl Group {
                 sizes.pids_limit = number("pids.max");
             }
         }
+        if sizes.pids == 0
+            && let Some((_, path)) = self.places.first()
+        {
+            sizes.pids = threads(path);
+        }
         sizes
     }
+}
+
+/// How many threads are in a group and in those below it.
+fn threads(group: &Path) -> u64 {
+    // In version 1 `tasks` are the threads.
+    let of = |group: &Path| {
+        let files = ["cgroup.threads", "tasks"].into_iter();
+        let text = files
+            .map(|name| fs::read_to_string(group.join(name)))
+            .find_map(Result::ok);
+        text.map_or(0, |text| text.lines().count())
+    };
+    let below = groups_below(group);
+    let all = below.iter().map(|group| of(group)).sum::<usize>() + of(group);
+    u64::try_from(all).unwrap_or(u64::MAX)
 }
 
 /// The processes in a group itself.

@@ -6,6 +6,14 @@ use crate::error::Result;
 /// Which limits there are.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Supported {
+    /// Memory.
+    pub memory: bool,
+    /// Shares and quotas of processors.
+    pub cpu: bool,
+    /// Which processors.
+    pub cpuset: bool,
+    /// How many processes.
+    pub pids: bool,
     /// Memory that is taken last.
     pub memory_reservation: bool,
     /// Memory and swap together.
@@ -38,6 +46,10 @@ pub fn supported() -> Result<Supported> {
     };
     let io = is_two(BLKIO);
     Ok(Supported {
+        memory: place("memory").is_some(),
+        cpu: place("cpu").is_some(),
+        cpuset: place("cpuset").is_some(),
+        pids: place("pids").is_some(),
         memory_reservation: is_two("memory") || has("memory", "memory.soft_limit_in_bytes"),
         swap: is_two("memory") || has("memory", "memory.memsw.limit_in_bytes"),
         memory_swappiness: has("memory", "memory.swappiness"),

@@ -75,7 +75,7 @@ fn refuse(name: &str, error: &io::Error) -> Failure {
             message: format!("{quoted}: permission denied"),
         },
         None if error.kind() == io::ErrorKind::IsADirectory => Failure::NotExecutable {
-            message: format!("{quoted}: is a directory"),
+            message: format!("{quoted}: is a directory: permission denied"),
         },
         _ => Failure::NotExecutable {
             message: format!("{quoted}: {error}"),

@@ -50,7 +50,8 @@ impl Bridge {
         let (address, subnet) = match config.addresses {
             Some(wanted) => {
                 let place = (wanted.gateway, wanted.subnet);
-                if !own.any(|(_, address, subnet)| (*address, *subnet) == place) {
+                let has = |(_, address, subnet): &(_, _, _)| (*address, *subnet) == place;
+                if !config.without_ipv4 && !own.any(has) {
                     give(wanted.gateway, wanted.subnet)?;
                 }
                 place
@@ -130,12 +131,8 @@ pub(super) fn open_host(
 ) -> Result<()> {
     let name = config.bridge.as_str();
     let mut netfilter = open_netfilter()?;
-    let switches = match config.addresses6 {
-        Some(_) => vec![Forwarding::Ipv4, Forwarding::Ipv6],
-        None => vec![Forwarding::Ipv4],
-    };
     let mut closed = Vec::new();
-    for switch in switches {
+    for (_, switch) in kinds(config) {
         if !forwards(switch)? {
             closed.push(switch);
         }
@@ -170,7 +167,7 @@ pub(super) fn open_host(
             "keep those on the bridge from each other (kernel modules nf_tables, nf_tables_bridge)",
         ))?;
     }
-    if config.publishes {
+    if config.publishes && !config.without_ipv4 {
         route_loopback(name)?;
     }
     for (kind, _) in kinds(config) {
@@ -183,10 +180,11 @@ pub(super) fn open_host(
         .try_for_each(|switch| set_forwarding(switch, "1"))
 }
 
-/// What is done for IPv4, and for IPv6 where the bridge has it.
+/// What is done for IPv4 and for IPv6, where the bridge has it.
 fn kinds(config: &Config) -> impl Iterator<Item = (Kind, Forwarding)> {
+    let four = (!config.without_ipv4).then_some((IPV4, Forwarding::Ipv4));
     let six = config.addresses6.map(|_| (IPV6, Forwarding::Ipv6));
-    std::iter::once((IPV4, Forwarding::Ipv4)).chain(six)
+    four.into_iter().chain(six)
 }
 
 /// The first address of a bridge and the mask of all, as headers have them.

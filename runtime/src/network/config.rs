@@ -52,6 +52,8 @@ pub struct Config {
     pub between: Between,
     /// Its addresses; nothing for a thousand that nobody on this host uses.
     pub addresses: Option<Addresses>,
+    /// No interface has one of those: they tell apart who is on it, for this machine alone.
+    pub without_ipv4: bool,
     /// Its IPv6 addresses; nothing of IPv6 passes without.
     pub addresses6: Option<Addresses6>,
     /// Ports of this host can lead to those on it.

@@ -1,6 +1,6 @@
 //! A namespace's place on a bridge.
 
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::bridge::{self, Bridge};
 use super::config::{Between, Config, step};
@@ -21,6 +21,9 @@ pub struct Wish {
     pub address: Option<Ipv4Addr>,
     /// An IPv6 address of its own, likewise.
     pub address6: Option<Ipv6Addr>,
+    /// Addresses beside those, which only those beside it on the bridge can reach (169.254.0.0/16,
+    /// fe80::/10).
+    pub link_local: Vec<IpAddr>,
     /// A hardware address of its own; nothing for one that follows from the address.
     pub mac: Option<Mac>,
     /// What others can read of it as long as it is there.
@@ -77,6 +80,7 @@ impl Endpoint {
             mac: wish.mac.unwrap_or(Mac::of(lease.address)),
             published: Vec::new(),
             address6: lease.address6(),
+            link_local: wish.link_local.clone(),
             note: wish.note.clone(),
         };
         // From here on, what fails takes back what was changed.
@@ -97,9 +101,14 @@ impl Endpoint {
         Ok(endpoint)
     }
 
-    /// Its address.
+    /// The address that tells it from others on the bridge.
     pub fn address(&self) -> Ipv4Addr {
         self.lease.address
+    }
+
+    /// Its IPv4 address, where its interface has one.
+    pub fn address4(&self) -> Option<Ipv4Addr> {
+        (!self.config.without_ipv4).then_some(self.lease.address)
     }
 
     /// How many bits of the address are the network's.
@@ -197,15 +206,19 @@ impl Endpoint {
         let mut inside = namespace.links();
         let found = link::by_name(&mut inside, interface);
         let found = found.map_err(step(format!("find {interface}")))?;
-        link::add_address(&mut inside, found.index, self.lease.address, bridge.subnet)
-            .and_then(|()| match six {
-                Some((all, address)) => {
-                    link::add_address6(&mut inside, found.index, address, all.subnet)
-                }
-                None => Ok(()),
-            })
-            .and_then(|()| link::raise(&mut inside, found.index))
-            .map_err(step(format!("configure {interface}")))
+        let mut configure = || {
+            if let Some(address) = self.address4() {
+                link::add_address(&mut inside, found.index, address, bridge.subnet)?;
+            }
+            if let Some((all, address)) = six {
+                link::add_address6(&mut inside, found.index, address, all.subnet)?;
+            }
+            for address in &self.says.link_local {
+                link::add_link_local(&mut inside, found.index, *address)?;
+            }
+            link::raise(&mut inside, found.index)
+        };
+        configure().map_err(step(format!("configure {interface}")))
     }
 }
 

@@ -356,6 +356,7 @@ mod tests {
                     mapping("2001:db8::9", 82),
                 ],
                 address6: Some("fd00::2".parse().unwrap()),
+                link_local: Vec::new(),
                 note: String::new(),
             },
         };

@@ -38,6 +38,9 @@ pub(super) struct Says {
     /// Its IPv6 address, where it has one.
     #[serde(default)]
     pub(super) address6: Option<Ipv6Addr>,
+    /// Its addresses that count on the bridge alone.
+    #[serde(default)]
+    pub(super) link_local: Vec<IpAddr>,
     /// What its holder wants others to know.
     pub(super) note: String,
 }
@@ -289,6 +292,7 @@ impl State {
     /// Whether somebody uses the bridge, or has ended without taking back what was changed.
     pub(super) fn has_traces(&self) -> bool {
         self.has_switched_forwarding(Forwarding::Ipv4)
+            || self.has_switched_forwarding(Forwarding::Ipv6)
             || self.files().is_ok_and(|files| !files.is_empty())
     }
 
@@ -373,6 +377,7 @@ fn read(path: &Path, address: Ipv4Addr) -> Option<(Says, bool)> {
         mac: Mac::of(address),
         published: Vec::new(),
         address6: None,
+        link_local: Vec::new(),
         note: String::new(),
     });
     Some((says, is_held))

@@ -1,7 +1,7 @@
 //! Links, addresses and routes (rtnetlink(7)).
 
 use std::io;
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::os::fd::{AsRawFd, BorrowedFd};
 
 use nix::libc;
@@ -290,6 +290,20 @@ pub(super) fn add_address6(
     match socket.request(message) {
         Err(error) if !exists(&error) => Err(error),
         _ => Ok(()),
+    }
+}
+
+/// Gives a link an address that counts there alone.
+pub(super) fn add_link_local(socket: &mut Socket, index: u32, address: IpAddr) -> io::Result<()> {
+    match address {
+        IpAddr::V4(address) => match Subnet::new(address, 16) {
+            Some(subnet) => add_address(socket, index, address, subnet),
+            None => Ok(()),
+        },
+        IpAddr::V6(address) => match Subnet6::new(address, 64) {
+            Some(subnet) => add_address6(socket, index, address, subnet),
+            None => Ok(()),
+        },
     }
 }
 

@@ -5,7 +5,7 @@
 //! address has it, and nobody is a router.
 
 use std::io;
-use std::net::Ipv6Addr;
+use std::net::{IpAddr, Ipv6Addr};
 
 use super::config::Config;
 use super::expression::Header;
@@ -151,13 +151,11 @@ fn of_type(list: Message, ether_type: u16) -> Message {
 /// One that has gone sends no more.
 pub(super) fn take_out(socket: &mut Socket, bridge: &str, tenant: &Tenant) -> io::Result<()> {
     let keys = keys(tenant);
-    let gone = Family::Bridge.delete_elements(bridge, SENDERS, &[keys.sender]);
-    tolerate(socket, gone)?;
-    for key in keys.senders6 {
-        tolerate(
-            socket,
-            Family::Bridge.delete_elements(bridge, SENDERS6, &[key]),
-        )?;
+    let four = keys.senders.into_iter().map(|key| (SENDERS, key));
+    let six = keys.senders6.into_iter().map(|key| (SENDERS6, key));
+    for (set, key) in four.chain(six) {
+        let gone = Family::Bridge.delete_elements(bridge, set, &[key]);
+        tolerate(socket, gone)?;
     }
     Ok(())
 }
@@ -166,7 +164,7 @@ pub(super) fn take_out(socket: &mut Socket, bridge: &str, tenant: &Tenant) -> io
 pub(super) fn elements(bridge: &str, all: &[Tenant]) -> Vec<Message> {
     let (mut senders, mut senders6, mut ports) = (Vec::new(), Vec::new(), Vec::new());
     for keys in all.iter().map(keys) {
-        senders.push(keys.sender);
+        senders.extend(keys.senders);
         senders6.extend(keys.senders6);
         ports.push(keys.port);
     }
@@ -179,8 +177,9 @@ pub(super) fn elements(bridge: &str, all: &[Tenant]) -> Vec<Message> {
 
 /// The elements of the sets.
 struct Keys {
-    sender: Vec<u8>,
-    /// Of its address, and of the one that its link gives itself.
+    /// Of its address, and of those that count on the bridge alone.
+    senders: Vec<Vec<u8>>,
+    /// The same of IPv6, and of the one that its link gives itself.
     senders6: Vec<Vec<u8>>,
     port: Vec<u8>,
 }
@@ -189,11 +188,21 @@ fn keys(tenant: &Tenant) -> Keys {
     let port = padded(&port_name(tenant.address));
     let mac = tenant.says.mac;
     let key = |address: &[u8]| [&port[..], &mac.octets(), &[0; 2], address].concat();
+    let mut four = vec![tenant.address];
     let own = tenant.says.address6;
-    let six = own.into_iter().flat_map(|own| [own, mac.link_local()]);
+    let mut six: Vec<Ipv6Addr> = own
+        .into_iter()
+        .flat_map(|own| [own, mac.link_local()])
+        .collect();
+    for address in &tenant.says.link_local {
+        match address {
+            IpAddr::V4(address) => four.push(*address),
+            IpAddr::V6(address) => six.push(*address),
+        }
+    }
     Keys {
-        sender: key(&tenant.address.octets()),
-        senders6: six.map(|address| key(&address.octets())).collect(),
+        senders: four.iter().map(|address| key(&address.octets())).collect(),
+        senders6: six.iter().map(|address| key(&address.octets())).collect(),
         port: Vec::from(port),
     }
 }
@@ -216,6 +225,7 @@ mod tests {
                 mac: Mac::of(address),
                 published: Vec::new(),
                 address6: Some(own),
+                link_local: vec![Ipv4Addr::new(169, 254, 7, 8).into()],
                 note: String::new(),
             },
         };
@@ -223,8 +233,9 @@ mod tests {
         assert_eq!(found.port, b"vrb0ad20002\0\0\0\0\0".to_vec());
         let mac = [0x02, 0x62, 10, 210, 0, 2, 0, 0];
         let want = [&found.port[..], &mac, &[10, 210, 0, 2]].concat();
-        assert_eq!(found.sender, want);
-        assert_eq!(found.sender.len(), SENDERS_KEY.1 as usize);
+        let beside = [&found.port[..], &mac, &[169, 254, 7, 8]].concat();
+        assert_eq!(found.senders, [want, beside]);
+        assert_eq!(found.senders[0].len(), SENDERS_KEY.1 as usize);
         assert_eq!(found.port.len(), PORTS_KEY.1 as usize);
         let local: Ipv6Addr = "fe80::62:aff:fed2:2".parse().unwrap();
         let want = [own, local].map(|ip| [&found.port[..], &mac, &ip.octets()].concat());

@@ -175,6 +175,30 @@ pub(crate) async fn by_digest(
     one(db, row).await
 }
 
+/// Notes what an image was committed on.
+pub(crate) async fn set_parent(
+    db: &mut SqliteConnection,
+    image: i64,
+    parent: &Digest,
+) -> Result<()> {
+    sqlx::query("INSERT OR REPLACE INTO parents (image_id, parent) VALUES (?, ?)")
+        .bind(image)
+        .bind(parent.to_string())
+        .execute(db)
+        .await?;
+    Ok(())
+}
+
+/// What an image was committed on.
+pub(crate) async fn parent(db: &mut SqliteConnection, id: &Digest) -> Result<Option<Digest>> {
+    let sql = "SELECT parent FROM parents JOIN images ON id = image_id WHERE digest = ?";
+    let parent: Option<String> = sqlx::query_scalar(sql)
+        .bind(id.to_string())
+        .fetch_optional(db)
+        .await?;
+    parent.map(|text| parse(&text)).transpose()
+}
+
 /// The images and indexes, two at most, whose ID begins so; `prefix` is `algorithm:` and hex
 /// digits.
 pub(crate) async fn by_prefix(db: &mut SqliteConnection, prefix: &str) -> Result<Vec<Digest>> {

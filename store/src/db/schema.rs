@@ -33,6 +33,10 @@ const MIGRATIONS: &[(&str, &str)] = &[
         "0006_networks.sql",
         include_str!("../../../migrations/store/0006_networks.sql"),
     ),
+    (
+        "0007_parents.sql",
+        include_str!("../../../migrations/store/0007_parents.sql"),
+    ),
 ];
 
 /// The version that this program writes.

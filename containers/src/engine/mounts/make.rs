@@ -35,7 +35,13 @@ pub(in crate::engine) fn mount(point: &MountPoint, places: &Places) -> Result<Mo
             subpath,
             options,
             ..
-        } => match local::kind(options, (subpath, point.readonly))? {
+        } => match local::kind(options, (subpath, point.readonly)).map_err(|error| {
+            let data = places.data(name);
+            invalid(format!(
+                "error while mounting volume '{}': {error}",
+                data.display()
+            ))
+        })? {
             Some(kind) => kind,
             None => volume(&places.data(name), subpath, point.readonly)?,
         },
@@ -62,6 +68,17 @@ pub(in crate::engine) fn mount(point: &MountPoint, places: &Places) -> Result<Mo
         target: point.target.clone(),
         kind,
     })
+}
+
+/// How failures to mount volumes are told: what the runtime was doing, and docker's sentence.
+pub(in crate::engine) fn told(points: &[MountPoint], places: &Places) -> Vec<(String, String)> {
+    let points = points.iter();
+    points
+        .filter_map(|point| match &point.source {
+            MountSource::Volume { name, options, .. } => local::told(options, &places.data(name)),
+            _ => None,
+        })
+        .collect()
 }
 
 fn bind((path, makes): (&str, bool), rule: &BindRule, readonly: bool) -> Result<MountKind> {

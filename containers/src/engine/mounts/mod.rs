@@ -23,7 +23,7 @@ use std::collections::BTreeMap;
 use crate::error::{Error, Result};
 use crate::record::{Config, HostConfig, MountPoint, MountSource};
 
-pub(super) use make::{Places, mount};
+pub(super) use make::{Places, mount, told};
 pub(super) use show::document;
 
 fn invalid(text: impl Into<String>) -> Error {

@@ -32,7 +32,14 @@ impl Containers {
                  network mode",
             );
         }
+        let has_none = container.record.networks.contains_key("none");
         match Mode::parse(&container.record.host.network_mode)? {
+            _ if has_none => {
+                return invalid(
+                    "container cannot be connected to multiple networks with one of the networks \
+                     in private (none) mode",
+                );
+            }
             Mode::Host | Mode::Container(_) => {
                 return invalid(
                     "container sharing network namespace with another container or host cannot be \
@@ -91,9 +98,14 @@ impl Containers {
                     && (*name != network.name || !settings.network_id.is_empty())
             });
             if networks.len() == before || network.driver != Driver::Bridge {
+                // As docker: its words differ by that.
+                let network = match container.state.status.is_alive() {
+                    true => format!("network {}", network.name),
+                    false => format!("the network {}", network.name),
+                };
                 return invalid(format!(
-                    "container {} is not connected to network {}",
-                    container.id, network.name
+                    "container {} is not connected to {network}",
+                    container.id
                 ));
             }
             if container.state.status.is_alive() {
@@ -108,7 +120,7 @@ impl Containers {
 
 impl Container {
     /// Its ID, and its record as it is stored.
-    fn written(&self) -> Result<(String, String)> {
+    pub(in crate::engine) fn written(&self) -> Result<(String, String)> {
         let record = serde_json::to_string(&self.record).map_err(|cause| Error::Record {
             id: self.id.clone(),
             cause,

@@ -11,8 +11,9 @@ use crate::engine::handle::{Containers, blocking};
 use crate::error::{Error, Result};
 use crate::names;
 use crate::network::definition::{Driver, Network};
+use crate::network::new::NewNetwork;
 use crate::network::note::Note;
-use crate::network::request::{NewNetwork, settle};
+use crate::network::request::settle;
 use crate::network::{self, default_bridge};
 
 /// Held while a network is made: no two get the same addresses.
@@ -26,6 +27,9 @@ impl Containers {
     pub async fn create_network(&self, mut new: NewNetwork) -> Result<Network> {
         new.machine = machine();
         let id = names::new_id().map_err(Error::io("read", "/dev/urandom"))?;
+        new.number = id
+            .get(..8)
+            .map_or(0, |text| u32::from_str_radix(text, 16).unwrap_or(0));
         let _lock = blocking(lock).await?;
         let others = self.networks().await?;
         let root = self.store.root().to_owned();
@@ -40,7 +44,10 @@ impl Containers {
         let network = Network {
             id,
             name: new.name,
-            driver: Driver::Bridge,
+            driver: match record.config_only {
+                true => Driver::Null,
+                false => Driver::Bridge,
+            },
             created: crate::engine::create::nanoseconds(),
             record,
         };
@@ -57,6 +64,10 @@ impl Containers {
             created: network.created,
         };
         self.store.add_network(&stored).await?;
+        if network.record.config_only {
+            self.tell_of("network", actor(&network, None), "create");
+            return Ok(network);
+        }
         let made = network.clone();
         let root = self.store.root().to_owned();
         let bridge = blocking(move || {
@@ -65,6 +76,7 @@ impl Containers {
             let config = runtime::network::Config {
                 bridge: made.bridge(),
                 addresses: made.addresses(),
+                without_ipv4: made.record.without_ipv4,
                 addresses6: made.addresses6(),
                 also: made.link_name(),
                 ..default_bridge()
@@ -102,7 +114,7 @@ impl Containers {
     /// Those of the file system.
     pub async fn is_network_used(&self, network: &Network) -> Result<bool> {
         let network = network.clone();
-        blocking(move || Ok(!notes(&network)?.is_empty())).await
+        blocking(move || Ok(!network.record.config_only && !notes(&network)?.is_empty())).await
     }
 
     /// Removes a network.
@@ -112,6 +124,21 @@ impl Containers {
     pub async fn remove_network(&self, network: &Network) -> Result<()> {
         if network.is_predefined() {
             return Err(Error::NetworkPredefined(network.name.clone()));
+        }
+        if network.record.config_only {
+            let all = self.networks().await?;
+            if all
+                .iter()
+                .any(|other| other.record.config_from == network.name)
+            {
+                return Err(Error::Invalid(format!(
+                    "error while removing network: configuration network {:?} is in use",
+                    network.name
+                )));
+            }
+            self.store.remove_network(&network.id).await?;
+            self.tell_of("network", actor(network, None), "destroy");
+            return Ok(());
         }
         let stored = self.store.find_network(&network.id).await?;
         // The row first: a bridge without one is found and taken away, whatever happens now.

@@ -1,6 +1,6 @@
 //! What a container's monitor is told of networks.
 
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use super::actor::actor;
 use crate::endpoint::EndpointSettings;
@@ -106,19 +106,24 @@ impl Containers {
         })
     }
 
-    async fn linked(&self, container: &Container, link: &str) -> Result<Linked> {
+    pub(in crate::engine) async fn linked(
+        &self,
+        container: &Container,
+        link: &str,
+    ) -> Result<Linked> {
         let (name, alias) = legacy::parse(link)?;
-        let found = self
-            .find(&name)
-            .await
-            .map_err(|error| refused(format!("could not get container for {name}: {error}")))?;
+        let stands_still = |other: &str| {
+            refused(format!(
+                "Cannot link to a non running container: /{other} AS /{}/{alias}",
+                container.name
+            ))
+        };
+        // docker remembers who is gone.
+        let found = self.find(&name).await.map_err(|_| stands_still(&name))?;
         let bridge = found.record.networks.get("bridge");
         let place = bridge.and_then(|settings| found.state.place(&settings.network_id));
-        let Some(place) = place else {
-            return Err(refused(format!(
-                "Cannot link to a non running container: /{} AS /{}/{alias}",
-                found.name, container.name
-            )));
+        let Some(address) = place.and_then(|place| place.address) else {
+            return Err(stands_still(&found.name));
         };
         let mut exposed: Vec<String> = found.record.config.exposed_ports.keys().cloned().collect();
         exposed.extend(found.record.host.port_bindings.keys().cloned());
@@ -128,7 +133,7 @@ impl Containers {
             short_id: found.short_id().to_owned(),
             id: found.id.clone(),
             alias,
-            address: place.address,
+            address,
             ports: exposed,
             env: found.record.config.env.clone(),
             name: found.name,
@@ -153,6 +158,11 @@ pub(super) fn place(
     network: &Network,
     settings: &EndpointSettings,
 ) -> Result<PlacePlan> {
+    if network.record.config_only {
+        let text = "failed to set up container networking: cannot create endpoint on \
+                    configuration-only network";
+        return Err(refused(text.to_owned()));
+    }
     if network.driver != Driver::Bridge {
         let text = "container cannot be connected to multiple networks with one of the networks in \
                     private (none) mode";
@@ -168,6 +178,8 @@ pub(super) fn place(
         bridge: network.bridge(),
         addresses: addresses
             .map(|all| (all.subnet.to_string(), all.gateway, all.range.to_string())),
+        without_ipv4: network.record.without_ipv4,
+        link_local: link_local(settings, network.record.ipv6)?,
         addresses6: network
             .addresses6()
             .map(|all| (all.subnet.to_string(), all.gateway, all.range.to_string())),
@@ -198,6 +210,29 @@ pub(super) fn place(
             .collect::<Result<_>>()?,
         priority: settings.gw_priority,
     })
+}
+
+/// Its addresses that count on the bridge alone.
+fn link_local(settings: &EndpointSettings, has_ipv6: bool) -> Result<Vec<IpAddr>> {
+    let read = |text: &String| match text.parse::<IpAddr>() {
+        Ok(IpAddr::V4(address)) if address.is_link_local() => Ok(address.into()),
+        Ok(IpAddr::V6(address)) if address.is_unicast_link_local() => Ok(address.into()),
+        _ => Err(refused(format!(
+            "failed to set up container networking: invalid link local IP address: {text}"
+        ))),
+    };
+    let all: Vec<IpAddr> = settings
+        .link_local()
+        .iter()
+        .map(read)
+        .collect::<Result<_>>()?;
+    match all.iter().find(|address| address.is_ipv6() && !has_ipv6) {
+        Some(address) => Err(refused(format!(
+            "failed to set up container networking: link local IP address {address}: the network \
+             has no IPv6"
+        ))),
+        None => Ok(all),
+    }
 }
 
 /// What its interface is to be called.

@@ -1,7 +1,7 @@
 //! What a container that is made says of networks. The words of what is refused are docker's.
 
 use std::collections::BTreeMap;
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use crate::endpoint::EndpointSettings;
 use crate::engine::handle::Containers;
@@ -160,6 +160,12 @@ pub(super) fn check_settings(
             6,
         ));
     }
+    let is_one = |text: &&String| {
+        text.parse::<IpAddr>()
+            .is_ok_and(|one| !one.is_unspecified())
+    };
+    let links = settings.link_local().iter().filter(|text| !is_one(text));
+    wrong.extend(links.map(|text| format!("invalid link-local IP address: {text}")));
     if settings.aliases.as_ref().is_some_and(|all| !all.is_empty()) && network.is_predefined() {
         wrong.push(
             "network-scoped alias is supported only for containers in user defined networks"
@@ -195,10 +201,8 @@ fn wrong_address(
     if !is_one {
         wrong.push(format!("invalid IPv{version} address: {text}"));
     }
-    let counts = match version {
-        6 => is_one || is_predefined,
-        _ => is_one && !is_predefined,
-    };
+    // The bridge that all share has addresses of IPv4 that are configured.
+    let counts = version == 6 || !network.is_default();
     if counts && !says_subnet {
         wrong.push(
             "user specified IP address is supported only when connecting to networks with user \

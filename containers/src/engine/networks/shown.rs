@@ -42,21 +42,32 @@ fn document(network: &Network) -> Result<Value> {
             "Name": note.name,
             "EndpointID": note.endpoint,
             "MacAddress": note.mac,
-            "IPv4Address": format!("{address}/{prefix}"),
+            "IPv4Address": match note.without_ipv4 {
+                true => String::new(),
+                false => format!("{address}/{prefix}"),
+            },
             "IPv6Address": note.address6.map_or_else(String::new, |own| {
                 format!("{own}/{}", note.prefix6)
             }),
         });
         containers.insert(note.container, shown);
     }
-    let config = addresses.map(|all| {
+    let is_made = !record.without_ipv4 && !record.config_only;
+    let subnet = match addresses.filter(|_| is_made) {
+        Some(all) => Some(all.subnet.to_string()),
+        // What the user has said, and nobody gets.
+        None => Some(record.subnet.clone()).filter(|_| record.says_subnet),
+    };
+    let made = addresses.filter(|_| is_made && !record.says_subnet);
+    let gateway = record.gateway.filter(|_| record.says_gateway);
+    let config = subnet.map(|subnet| {
         let mut config = Map::new();
-        config.insert("Subnet".to_owned(), json!(all.subnet.to_string()));
+        config.insert("Subnet".to_owned(), json!(subnet));
         if let Some(range) = &record.range {
             config.insert("IPRange".to_owned(), json!(range));
         }
-        if !record.says_subnet || record.says_gateway {
-            config.insert("Gateway".to_owned(), json!(all.gateway.to_string()));
+        if let Some(gateway) = gateway.or(made.map(|all| all.gateway)) {
+            config.insert("Gateway".to_owned(), json!(gateway.to_string()));
         }
         add_aux(&mut config, record, false);
         config
@@ -81,9 +92,9 @@ fn document(network: &Network) -> Result<Value> {
         "Name": network.name,
         "Id": network.id,
         "Created": created_at(network),
-        "Scope": "local",
+        "Scope": network.scope(),
         "Driver": network.driver.as_str(),
-        "EnableIPv4": true,
+        "EnableIPv4": !record.without_ipv4,
         "EnableIPv6": record.ipv6,
         "IPAM": {
             "Driver": "default",
@@ -93,8 +104,8 @@ fn document(network: &Network) -> Result<Value> {
         "Internal": record.internal,
         "Attachable": record.attachable,
         "Ingress": false,
-        "ConfigFrom": { "Network": "" },
-        "ConfigOnly": false,
+        "ConfigFrom": { "Network": record.config_from },
+        "ConfigOnly": record.config_only,
         "Containers": containers,
         "Options": options,
         "Labels": record.labels,
@@ -103,10 +114,7 @@ fn document(network: &Network) -> Result<Value> {
 
 /// What is shown of its addresses: what the user has said goes first.
 fn configs(record: &NetworkRecord, four: Option<Map<String, Value>>) -> Value {
-    let Some(four) = four else {
-        return Value::Null;
-    };
-    let mut all = vec![four];
+    let mut all: Vec<Map<String, Value>> = four.into_iter().collect();
     if !record.subnet6.is_empty() {
         let mut six = Map::new();
         six.insert("Subnet".to_owned(), json!(record.subnet6));
@@ -124,7 +132,10 @@ fn configs(record: &NetworkRecord, four: Option<Map<String, Value>>) -> Value {
             false => all.push(six),
         }
     }
-    json!(all)
+    match all.is_empty() {
+        true => Value::Null,
+        false => json!(all),
+    }
 }
 
 /// Adds the addresses that nobody gets.
@@ -174,7 +185,7 @@ impl Container {
             "Gateway": text(&gateway),
             "GlobalIPv6Address": "",
             "GlobalIPv6PrefixLen": 0,
-            "IPAddress": text(&|place| place.address.to_string()),
+            "IPAddress": text(&|place| of_some(place.address)),
             "IPPrefixLen": own.map_or(0, |place| place.prefix),
             "IPv6Gateway": "",
             "MacAddress": text(&|place| place.mac.clone()),
@@ -185,9 +196,16 @@ impl Container {
     fn place_document(&self, name: &str, settings: &EndpointSettings) -> Value {
         let place = self.state.place(&settings.network_id);
         let text = |of: &dyn Fn(&Place) -> String| place.map(of).unwrap_or_default();
+        // docker finds the network and its names out when it first starts the container.
+        let was_started = self.state.started_at != state::NO_TIME;
         let names = match name {
             "bridge" | "host" | "none" => Value::Null,
+            _ if !was_started => Value::Null,
             _ => json!(self.names_on(settings)),
+        };
+        let network_id = match was_started {
+            true => settings.network_id.as_str(),
+            false => "",
         };
         json!({
             "IPAMConfig": settings.ipam_config,
@@ -196,10 +214,10 @@ impl Container {
             "MacAddress": text(&|place| place.mac.clone()),
             "DriverOpts": settings.driver_opts,
             "GwPriority": settings.gw_priority,
-            "NetworkID": settings.network_id,
+            "NetworkID": network_id,
             "EndpointID": text(&|place| place.endpoint_id.clone()),
             "Gateway": text(&gateway),
-            "IPAddress": text(&|place| place.address.to_string()),
+            "IPAddress": text(&|place| of_some(place.address)),
             "IPPrefixLen": place.map_or(0, |place| place.prefix),
             "IPv6Gateway": text(&gateway6),
             "GlobalIPv6Address": text(&|place| of_some(place.address6)),

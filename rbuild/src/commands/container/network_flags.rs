@@ -26,6 +26,11 @@ pub struct NetworkFlags {
     #[arg(long, value_name = "ADDRESS")]
     pub ip6: Option<String>,
 
+    /// Have an address that only those beside it on the network reach (169.254.0.0/16); may be
+    /// repeated
+    #[arg(long, value_name = "ADDRESS")]
+    pub link_local_ip: Vec<String>,
+
     /// Ask for a hardware address
     #[arg(long, value_name = "MAC")]
     pub mac_address: Option<String>,

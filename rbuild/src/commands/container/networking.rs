@@ -143,6 +143,13 @@ fn join(flags: &NetworkFlags, settings: &mut EndpointSettings) -> Result<(), Str
         let own = settings.ipam_config.get_or_insert_default();
         own.ipv6.clone_from(address);
     }
+    if !flags.link_local_ip.is_empty() {
+        if !settings.link_local().is_empty() {
+            return conflict("--link-local-ip", "link-local IP addresses");
+        }
+        let own = settings.ipam_config.get_or_insert_default();
+        own.link_local.clone_from(&flags.link_local_ip);
+    }
     if let Some(mac) = &flags.mac_address {
         if !settings.mac_address.is_empty() {
             return conflict("--mac-address", "MAC address");
@@ -178,6 +185,10 @@ fn network(text: &str) -> Result<(String, EndpointSettings), String> {
             "ip6" => {
                 let own = settings.ipam_config.get_or_insert_default();
                 value.clone_into(&mut own.ipv6);
+            }
+            "link-local-ip" => {
+                let own = settings.ipam_config.get_or_insert_default();
+                own.link_local.push(value.to_owned());
             }
             "mac-address" => {
                 check_mac(value).map_err(&wrong)?;
@@ -238,6 +249,7 @@ mod tests {
             network_alias: of("--network-alias").into_iter().collect(),
             ip: of("--ip"),
             ip6: of("--ip6"),
+            link_local_ip: Vec::new(),
             mac_address: of("--mac-address"),
             link: of("--link").into_iter().collect(),
             publish: Vec::new(),

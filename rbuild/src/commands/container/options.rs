@@ -146,7 +146,7 @@ fn host(flags: &MakeFlags) -> Result<HostConfig, String> {
     limit(&flags.limits, &mut host)?;
     devices::limit(&flags.device_limits, &mut host)?;
     if host.auto_remove && host.restart_policy.name != "no" {
-        return Err("Conflicting options: --restart and --rm".to_owned());
+        return Err("conflicting options: cannot specify both --restart and --rm".to_owned());
     }
     Ok(host)
 }

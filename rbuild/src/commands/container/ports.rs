@@ -74,26 +74,26 @@ fn one(text: &str) -> Result<Vec<(String, PortBinding)>, String> {
         None => address.as_str(),
     };
     if !bare.is_empty() && bare.parse::<IpAddr>().is_err() {
-        return Err(format!("Invalid ip address: {bare}"));
+        return Err(format!("invalid IP address: {bare}"));
     }
     if container.is_empty() {
         return Err(format!("No port specified: {text}<empty>"));
     }
     let (first, last) =
-        range(container).map_err(|_| format!("Invalid containerPort: {container}"))?;
+        range(container).map_err(|_| format!("invalid containerPort: {container}"))?;
     let wanted = match host {
         "" => None,
-        host => Some(range(host).map_err(|_| format!("Invalid hostPort: {host}"))?),
+        host => Some(range(host).map_err(|_| format!("invalid hostPort: {host}"))?),
     };
     let differs = wanted.is_some_and(|(from, to)| to - from != last - first);
     if differs && first != last {
         return Err(format!(
-            "Invalid ranges specified for container and host Ports: {container} and {host}"
+            "invalid ranges specified for container and host Ports: {container} and {host}"
         ));
     }
     let protocol = protocol.to_lowercase();
     if !matches!(protocol.as_str(), "tcp" | "udp" | "sctp") {
-        return Err(format!("Invalid proto: {protocol}"));
+        return Err(format!("invalid proto: {protocol}"));
     }
     let ports = (first..=last).map(|port| {
         let host_port = match wanted {
@@ -133,7 +133,7 @@ fn range(text: &str) -> Result<(u16, u16), String> {
     };
     match (number(first)?, number(last)?) {
         (first, last) if first <= last => Ok((first, last)),
-        _ => Err(format!("Invalid range specified for the Port: {text}")),
+        _ => Err(format!("invalid range specified for port: {text}")),
     }
 }
 
@@ -150,7 +150,7 @@ pub fn exposed(text: &str) -> Result<Vec<String>, String> {
         .map_err(|why| format!("invalid range format for --expose: {text}, error: {why}"))?;
     if !matches!(protocol, "tcp" | "udp" | "sctp") {
         return Err(format!(
-            "invalid range format for --expose: {text}, error: Invalid proto: {protocol}"
+            "invalid range format for --expose: {text}, error: invalid proto: {protocol}"
         ));
     }
     Ok((first..=last)
@@ -204,17 +204,17 @@ mod tests {
         for (text, why) in [
             ("2222:", "No port specified: 2222:<empty>"),
             ("", "No port specified: <empty>"),
-            ("abc:80", "Invalid hostPort: abc"),
-            ("70000:80", "Invalid hostPort: 70000"),
-            ("80:70000", "Invalid containerPort: 70000"),
+            ("abc:80", "invalid hostPort: abc"),
+            ("70000:80", "invalid hostPort: 70000"),
+            ("80:70000", "invalid containerPort: 70000"),
             (
                 "7000-7005:7000-7003",
-                "Invalid ranges specified for container and host Ports: 7000-7003 and 7000-7005",
+                "invalid ranges specified for container and host Ports: 7000-7003 and 7000-7005",
             ),
-            ("7005-7000:7005-7000", "Invalid containerPort: 7005-7000"),
-            ("1.2.3:80:80", "Invalid ip address: 1.2.3"),
-            ("localhost:80:80", "Invalid ip address: localhost"),
-            ("80:80/foo", "Invalid proto: foo"),
+            ("7005-7000:7005-7000", "invalid containerPort: 7005-7000"),
+            ("1.2.3:80:80", "invalid IP address: 1.2.3"),
+            ("localhost:80:80", "invalid IP address: localhost"),
+            ("80:80/foo", "invalid proto: foo"),
         ] {
             assert_eq!(read(text).unwrap_err(), why);
         }
@@ -226,7 +226,7 @@ mod tests {
             ),
             (
                 "80-70/tcp",
-                "invalid range format for --expose: 80-70/tcp, error: Invalid range specified for the Port: 80-70",
+                "invalid range format for --expose: 80-70/tcp, error: invalid range specified for port: 80-70",
             ),
         ] {
             assert_eq!(exposed(text).unwrap_err(), why);

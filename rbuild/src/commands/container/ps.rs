@@ -12,7 +12,7 @@ use super::rows::{self, Choice, Ports};
 use crate::app::App;
 use crate::failure::{Failure, Outcome};
 use crate::filter::Filters;
-use crate::term::listing::Format;
+use crate::term::listing::Forms;
 use crate::when;
 
 /// `rbuild ps`
@@ -62,6 +62,18 @@ pub struct PsArgs {
 
 const DEFAULT: &str = "table {{.ID}}\t{{.Image}}\t{{.Command}}\t{{.RunningFor}}\t{{.Status}}\t\
     {{.Ports}}\t{{.Names}}";
+const RAW: [(&str, &str); 10] = [
+    ("container_id", "ID"),
+    ("image", "Image"),
+    ("command", "Command"),
+    ("created_at", "CreatedAt"),
+    ("state", "State"),
+    ("status", "Status"),
+    ("names", "Names"),
+    ("labels", "Labels"),
+    ("ports", "Ports"),
+    ("size", "Size"),
+];
 const HEADERS: [(&str, &str); 15] = [
     ("Command", "COMMAND"),
     ("CreatedAt", "CREATED AT"),
@@ -87,18 +99,22 @@ const FILTERS: [&str; 14] = [
 /// Runs the command.
 pub async fn run(app: &App, args: PsArgs) -> Outcome {
     let filters = Filters::parse(&args.filters, &FILTERS)?;
-    let default = match args.size {
-        true => format!("{DEFAULT}\t{{{{.Size}}}}"),
-        false => DEFAULT.to_owned(),
+    let mut raw = RAW.to_vec();
+    let mut table = DEFAULT.to_owned();
+    match args.size {
+        true => table.push_str("\t{{.Size}}"),
+        false => raw.retain(|(_, column)| *column != "Size"),
+    }
+    let forms = Forms {
+        table: &table,
+        id: "ID",
+        raw: &raw,
     };
     if args.quiet && args.format.is_some() {
         app.printer
             .warning("Ignoring custom format, because both --format and --quiet are set.");
     }
-    let format = match args.quiet {
-        true => Format::parse(Some("{{.ID}}"), &default)?,
-        false => Format::parse(args.format.as_deref(), &default)?,
-    };
+    let format = forms.choose(args.format.as_deref(), args.quiet)?;
     let containers = app.containers_to_read().await?;
     let choice = choice(&containers, &filters).await?;
     let last = match (args.latest, args.last) {
@@ -121,6 +137,10 @@ pub async fn run(app: &App, args: PsArgs) -> Outcome {
         true => HashMap::new(),
         false => image_names(&containers, &chosen).await?,
     };
+    let links = match args.no_trunc {
+        true => links(&containers).await?,
+        false => HashMap::new(),
+    };
     let sized = args.size || format.shows("Size");
     let now = when::now();
     let mut rows = Vec::new();
@@ -130,11 +150,27 @@ pub async fn run(app: &App, args: PsArgs) -> Outcome {
             false => None,
         };
         let image = names.get(&container.id).cloned().unwrap_or_default();
-        rows.push(rows::row(container, image, sizes, (args.no_trunc, now)));
+        let mut row = rows::row(container, image, sizes, (args.no_trunc, now));
+        if let Some(more) = links.get(&container.name) {
+            let names = format!("{},{}", more.join(","), container.name);
+            row.insert("Names".to_owned(), names.into());
+        }
+        rows.push(row);
     }
     let text = format.render(&rows, &HEADERS)?;
     app.printer.write_out(text.as_bytes());
     Ok(())
+}
+
+/// What others call those that they are linked to, by the names of these.
+async fn links(containers: &Containers) -> Result<HashMap<String, Vec<String>>, Failure> {
+    let mut links: HashMap<String, Vec<String>> = HashMap::new();
+    for container in containers.list().await? {
+        for (other, name) in container.linked_names() {
+            links.entry(other).or_default().push(name);
+        }
+    }
+    Ok(links)
 }
 
 /// What the images of containers are called: as they were typed, unless that is another's name by

@@ -1,5 +1,7 @@
 //! `rbuild restart`
 
+use containers::Error;
+
 use super::each;
 use super::stop::{self, StopArgs};
 use crate::app::App;
@@ -13,10 +15,16 @@ pub async fn run(app: &App, args: StopArgs) -> Outcome {
         let signal = args.signal.clone();
         async move {
             let container = all.find(&name).await?;
-            stop::check(&container, signal.as_deref(), || {
-                format!("Cannot restart container {name}")
-            })?;
-            all.restart(&container, signal, args.timeout).await
+            let cannot = || format!("Cannot restart container {name}");
+            stop::check(&container, signal.as_deref(), cannot)?;
+            let restarted = all.restart(&container, signal, args.timeout).await;
+            restarted.map_err(|error| match error {
+                Error::NotStarted { message, code } => Error::NotStarted {
+                    message: format!("{}: {message}", cannot()),
+                    code,
+                },
+                other => other,
+            })
         }
     })
     .await

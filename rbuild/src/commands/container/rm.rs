@@ -18,6 +18,10 @@ pub struct RmArgs {
     #[arg(short, long)]
     pub force: bool,
 
+    /// Remove links, told as CONTAINER/NAME, in place of containers
+    #[arg(short, long)]
+    pub link: bool,
+
     /// Remove volumes without a name that are the container's
     #[arg(short, long)]
     pub volumes: bool,
@@ -33,6 +37,9 @@ pub async fn run(app: &App, args: RmArgs) -> Outcome {
     let mut failed = false;
     for name in &args.containers {
         let removed = async {
+            if args.link {
+                return containers.remove_link(name).await;
+            }
             let container = containers.find(name).await?;
             match args.volumes {
                 true => containers.remove_with_volumes(&container, args.force).await,

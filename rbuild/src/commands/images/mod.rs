@@ -12,7 +12,7 @@ use store::{Content, Store};
 use crate::app::App;
 use crate::failure::{Failure, Outcome};
 use crate::filter::{Filters, matches_path};
-use crate::term::listing::{Format, Row};
+use crate::term::listing::{Forms, Row};
 use crate::term::style;
 use crate::when;
 
@@ -65,6 +65,14 @@ pub struct ImagesArgs {
 const DEFAULT: &str = "table {{.Repository}}\t{{.Tag}}\t{{.ID}}\t{{.CreatedSince}}\t{{.Size}}";
 const WITH_DIGESTS: &str =
     "table {{.Repository}}\t{{.Tag}}\t{{.Digest}}\t{{.ID}}\t{{.CreatedSince}}\t{{.Size}}";
+const RAW: [(&str, &str); 6] = [
+    ("repository", "Repository"),
+    ("tag", "Tag"),
+    ("digest", "Digest"),
+    ("image_id", "ID"),
+    ("created_at", "CreatedAt"),
+    ("virtual_size", "Size"),
+];
 const HEADERS: [(&str, &str); 11] = [
     ("Containers", "CONTAINERS"),
     ("CreatedAt", "CREATED AT"),
@@ -88,11 +96,16 @@ pub async fn run(app: &App, args: ImagesArgs) -> Outcome {
     if let Some(reference) = &args.reference {
         filters.add("reference", reference);
     }
-    let default = if args.digests { WITH_DIGESTS } else { DEFAULT };
-    let format = match args.quiet {
-        true => Format::parse(Some("{{.ID}}"), default)?,
-        false => Format::parse(args.format.as_deref(), default)?,
+    let mut raw = RAW.to_vec();
+    if !args.digests {
+        raw.retain(|(_, column)| *column != "Digest");
+    }
+    let forms = Forms {
+        table: if args.digests { WITH_DIGESTS } else { DEFAULT },
+        id: "ID",
+        raw: &raw,
     };
+    let format = forms.choose(args.format.as_deref(), args.quiet)?;
     let store = app.store_to_read().await?;
     let mut rows = Vec::new();
     let digests = args.digests || format.mentions("Digest");

@@ -25,6 +25,11 @@ pub struct ConnectArgs {
     #[arg(long, value_name = "ADDRESS")]
     pub ip6: Option<String>,
 
+    /// Have an address that only those beside it on the network reach (169.254.0.0/16); may be
+    /// repeated
+    #[arg(long, value_name = "ADDRESS")]
+    pub link_local_ip: Vec<String>,
+
     /// Know another container by a name; may be repeated
     #[arg(long, value_name = "CONTAINER[:NAME]")]
     pub link: Vec<String>,
@@ -50,14 +55,16 @@ pub struct ConnectArgs {
 /// Runs the command.
 pub async fn run(app: &App, args: ConnectArgs) -> Outcome {
     let containers = app.containers().await?;
-    let network = containers.find_network(&args.network).await?;
     let container = containers.find(&args.container).await?;
+    let network = containers.find_network(&args.network).await?;
     let list = |words: Vec<String>| (!words.is_empty()).then_some(words);
     let settings = EndpointSettings {
-        ipam_config: (args.ip.is_some() || args.ip6.is_some()).then(|| EndpointAddresses {
+        ipam_config: Some(EndpointAddresses {
             ipv4: args.ip.unwrap_or_default(),
             ipv6: args.ip6.unwrap_or_default(),
-        }),
+            link_local: args.link_local_ip,
+        })
+        .filter(|wanted| *wanted != EndpointAddresses::default()),
         links: list(args.link),
         aliases: list(args.alias),
         driver_opts: (!args.driver_options.is_empty()).then(|| {

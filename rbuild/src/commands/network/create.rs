@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 
 use clap::{ArgAction, Args};
-use containers::network::request::NewNetwork;
+use containers::network::new::NewNetwork;
 
 use crate::app::App;
-use crate::failure::{Failure, Outcome};
-use crate::flags::boolean;
+use crate::failure::Outcome;
+use crate::flags::{boolean, label};
 
 /// `rbuild network create`
 #[derive(Debug, Args)]
@@ -16,6 +16,7 @@ Examples:
   rbuild network create app
   rbuild network create --subnet 192.168.0.0/16 static
   rbuild network create --ipv6 --subnet fd00:7::/64 six
+  rbuild network create --ipv4=false --ipv6 only-six
   rbuild network create --internal -o com.docker.network.driver.mtu=1400 quiet
 
 Containers on a network know each other by name. Without --subnet it gets addresses that nothing on
@@ -37,8 +38,8 @@ pub struct CreateArgs {
     #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value_t = false, hide_default_value = true, value_parser = boolean, action = ArgAction::Set, value_name = "BOOL")]
     pub ipv6: bool,
 
-    /// Give it IPv4 addresses: there is no network without
-    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value_t = true, value_parser = boolean, action = ArgAction::Set, hide = true)]
+    /// Give it IPv4 addresses; without, it has to have some of IPv6
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value_t = true, value_parser = boolean, action = ArgAction::Set, value_name = "BOOL")]
     pub ipv4: bool,
 
     /// Let nobody on it reach other networks
@@ -60,7 +61,7 @@ pub struct CreateArgs {
     pub options: Vec<String>,
 
     /// Set a label; may be repeated
-    #[arg(long = "label", value_name = "KEY[=VALUE]")]
+    #[arg(long = "label", value_name = "KEY[=VALUE]", value_parser = label)]
     pub labels: Vec<String>,
 
     /// Addresses that no container gets, as NAME=ADDRESS; may be repeated
@@ -75,9 +76,21 @@ pub struct CreateArgs {
     #[arg(long = "ipam-opt", value_name = "KEY=VALUE", hide = true)]
     pub ipam_options: Vec<String>,
 
-    /// How far it reaches: this machine, whatever is said, as docker has it
+    /// How far it is said to reach; it is this machine's, whatever is said
     #[arg(long, value_name = "SCOPE", hide = true)]
     pub scope: Option<String>,
+
+    /// Make none, but keep what is said for networks that are made from it
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value_t = false, hide_default_value = true, value_parser = boolean, action = ArgAction::Set, value_name = "BOOL")]
+    pub config_only: bool,
+
+    /// Swarms have such networks: refused, as docker does where there is none
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value_t = false, hide_default_value = true, value_parser = boolean, action = ArgAction::Set, hide = true)]
+    pub ingress: bool,
+
+    /// Make it from what was said of another
+    #[arg(long, value_name = "NETWORK")]
+    pub config_from: Option<String>,
 
     /// Its name
     #[arg(value_name = "NETWORK")]
@@ -93,15 +106,6 @@ pub async fn run(app: &App, args: CreateArgs) -> Outcome {
         };
         texts.iter().map(pair).collect()
     };
-    if !args.ipv4 {
-        return Err(Failure::new(match args.ipv6 {
-            false => "IPv4 or IPv6 must be enabled",
-            true => {
-                "--ipv4=false is docker's, and is not supported here; every network has IPv4 \
-                 addresses, which nobody has to use"
-            }
-        }));
-    }
     let new = NewNetwork {
         options: pairs(&args.options),
         labels: pairs(&args.labels),
@@ -110,10 +114,15 @@ pub async fn run(app: &App, args: CreateArgs) -> Outcome {
         subnets: args.subnet,
         gateways: args.gateway,
         ranges: args.ip_range,
+        without_ipv4: !args.ipv4,
         ipv6: args.ipv6,
         internal: args.internal,
         attachable: args.attachable,
         aux_addresses: pairs(&args.aux_addresses),
+        config_only: args.config_only,
+        config_from: args.config_from.unwrap_or_default(),
+        ingress: args.ingress,
+        scope: args.scope.unwrap_or_default(),
         ipam_driver: args.ipam_driver,
         ipam_options: pairs(&args.ipam_options),
         ..NewNetwork::default()

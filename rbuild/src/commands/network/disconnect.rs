@@ -24,7 +24,7 @@ pub struct DisconnectArgs {
 /// Runs the command.
 pub async fn run(app: &App, args: DisconnectArgs) -> Outcome {
     let containers = app.containers().await?;
-    let network = containers.find_network(&args.network).await?;
     let container = containers.find(&args.container).await?;
+    let network = containers.find_network(&args.network).await?;
     Ok(containers.disconnect_network(&network, &container).await?)
 }

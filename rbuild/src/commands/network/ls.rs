@@ -9,7 +9,7 @@ use crate::app::App;
 use crate::commands::container::has_label;
 use crate::failure::{Failure, Outcome};
 use crate::filter::Filters;
-use crate::term::listing::{self, Format, Row};
+use crate::term::listing::{self, Forms, Row};
 use crate::when;
 
 /// `rbuild network ls`
@@ -38,7 +38,16 @@ pub struct LsArgs {
     pub quiet: bool,
 }
 
-const DEFAULT: &str = "table {{.ID}}\t{{.Name}}\t{{.Driver}}\t{{.Scope}}";
+const FORMS: Forms<'_> = Forms {
+    table: "table {{.ID}}\t{{.Name}}\t{{.Driver}}\t{{.Scope}}",
+    id: "ID",
+    raw: &[
+        ("network_id", "ID"),
+        ("name", "Name"),
+        ("driver", "Driver"),
+        ("scope", "Scope"),
+    ],
+};
 const HEADERS: [(&str, &str); 9] = [
     ("CreatedAt", "CREATED AT"),
     ("Driver", "DRIVER"),
@@ -60,10 +69,7 @@ pub async fn run(app: &App, args: LsArgs) -> Outcome {
             return Err(Failure::new(format!("invalid filter: 'type'='{kind}'")));
         }
     }
-    let format = match args.quiet {
-        true => Format::parse(Some("{{.ID}}"), DEFAULT)?,
-        false => Format::parse(args.format.as_deref(), DEFAULT)?,
-    };
+    let format = FORMS.choose(args.format.as_deref(), args.quiet)?;
     let containers = app.containers_to_read().await?;
     let mut rows = Vec::new();
     for network in containers.networks().await? {
@@ -89,7 +95,7 @@ async fn fits(
     let plain = any("driver", &|driver| driver == network.driver.as_str())
         && any("id", &|id| network.id.starts_with(id))
         && any("name", &|name| network.name.contains(name))
-        && any("scope", &|scope| scope == "local")
+        && any("scope", &|scope| scope == network.scope())
         && any("type", &|kind| {
             (kind == "builtin") == network.is_predefined()
         })
@@ -114,12 +120,12 @@ fn row(network: &Network, whole: bool) -> Row {
         ("CreatedAt", when::go_time(network.created)),
         ("Driver", network.driver.as_str().to_owned()),
         ("ID", id),
-        ("IPv4", "true".to_owned()),
+        ("IPv4", (!network.record.without_ipv4).to_string()),
         ("IPv6", network.record.ipv6.to_string()),
         ("Internal", network.record.internal.to_string()),
         ("Labels", listing::labels(labels)),
         ("Name", network.name.clone()),
-        ("Scope", "local".to_owned()),
+        ("Scope", network.scope().to_owned()),
     ]
     .map(|(name, text)| (name.to_owned(), Value::from(text)))
     .into_iter()

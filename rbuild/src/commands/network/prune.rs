@@ -63,7 +63,7 @@ pub async fn prune(
         let old = until.is_none_or(|until| network.created / 1_000_000_000 < until);
         let wanted = filters.all("label").all(|label| has_label(labels, label));
         let spared = filters.all("label!").any(|label| has_label(labels, label));
-        if network.is_predefined() || !old || !wanted || spared {
+        if network.is_predefined() || network.record.config_only || !old || !wanted || spared {
             continue;
         }
         if dry_run {

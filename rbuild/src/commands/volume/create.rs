@@ -7,6 +7,7 @@ use containers::engine::CreateVolume;
 
 use crate::app::App;
 use crate::failure::{Failure, Outcome};
+use crate::flags::label;
 
 /// `rbuild volume create`
 #[derive(Debug, Args)]
@@ -21,7 +22,7 @@ pub struct CreateArgs {
     pub driver: String,
 
     /// Set a label; may be repeated
-    #[arg(long = "label", value_name = "KEY[=VALUE]")]
+    #[arg(long = "label", value_name = "KEY[=VALUE]", value_parser = label)]
     pub labels: Vec<String>,
 
     /// Mount something else than a folder of its own: type=TYPE, device=SOURCE and o=OPTIONS, as

@@ -8,7 +8,7 @@ use crate::app::App;
 use crate::commands::container::has_label;
 use crate::failure::{Failure, Outcome};
 use crate::filter::Filters;
-use crate::term::listing::{self, Format, Row};
+use crate::term::listing::{self, Forms, Row};
 
 /// `rbuild volume ls`
 #[derive(Debug, Args)]
@@ -31,7 +31,11 @@ pub struct LsArgs {
     pub quiet: bool,
 }
 
-const DEFAULT: &str = "table {{.Driver}}\t{{.Name}}";
+const FORMS: Forms<'_> = Forms {
+    table: "table {{.Driver}}\t{{.Name}}",
+    id: "Name",
+    raw: &[("name", "Name"), ("driver", "Driver")],
+};
 const HEADERS: [(&str, &str); 10] = [
     ("Availability", "AVAILABILITY"),
     ("Driver", "DRIVER"),
@@ -49,10 +53,7 @@ const HEADERS: [(&str, &str); 10] = [
 pub async fn run(app: &App, args: LsArgs) -> Outcome {
     let filters = read(&args.filters, &["dangling", "driver", "label", "name"])?;
     let dangling = dangling(&filters)?;
-    let format = match args.quiet {
-        true => Format::parse(Some("{{.Name}}"), DEFAULT)?,
-        false => Format::parse(args.format.as_deref(), DEFAULT)?,
-    };
+    let format = FORMS.choose(args.format.as_deref(), args.quiet)?;
     let containers = app.containers_to_read().await?;
     let volumes = containers.volumes().await?;
     let chosen = volumes.iter().filter(|volume| {

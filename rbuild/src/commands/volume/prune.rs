@@ -78,7 +78,9 @@ pub async fn prune(
         let spared = filters
             .all("label!")
             .any(|text| has_label(&volume.labels, text));
-        let free = volume.users.is_empty() && (all || volume.is_anonymous());
+        // As docker: what is mounted from somewhere else stays until it is removed by its name.
+        let is_own = volume.options.is_empty();
+        let free = is_own && volume.users.is_empty() && (all || volume.is_anonymous());
         if !free || !wanted || spared {
             continue;
         }
