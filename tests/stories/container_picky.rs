@@ -184,6 +184,12 @@ const NEWER: &[(&str, i32, &str)] = &[
         "conflicting options: cannot specify both --restart and --rm",
     ),
     (
+        "ps --all=maybe",
+        125,
+        "invalid argument \"maybe\" for \"-a, --all\" flag: strconv.ParseBool: parsing \"maybe\": \
+         invalid syntax",
+    ),
+    (
         "network create --label '' no",
         125,
         "invalid argument \"\" for \"--label\" flag: invalid label '': empty name",
