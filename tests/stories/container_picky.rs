@@ -1,5 +1,5 @@
-//! What somebody types who tries everything: wrong values, things that are not there, and pairs that
-//! do not go together, each to rbuild and to a dockerd.
+//! What somebody types who tries everything: wrong values, things that are not there, and pairs
+//! that do not go together, each to rbuild and to a dockerd.
 
 use e2e::{Store, need};
 
