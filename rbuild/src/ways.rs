@@ -15,8 +15,7 @@ thread_local! {
 pub fn note(raw: &[OsString]) {
     let is_valued = raw.iter().any(|word| {
         let text = word.to_string_lossy();
-        let (flag, value) = text.split_once('=').unwrap_or((&text, ""));
-        flag.starts_with('-') && golang::boolean::parse_bool(value).is_some()
+        text.starts_with('-') && text.contains('=')
     });
     VALUED.set(is_valued);
 }

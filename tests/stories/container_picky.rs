@@ -1,5 +1,5 @@
-//! What somebody types who tries everything: wrong values, things that are not there, and pairs that
-//! do not go together, each to rbuild and to a dockerd.
+//! What somebody types who tries everything: wrong values, things that are not there, and pairs
+//! that do not go together, each to rbuild and to a dockerd.
 
 use e2e::{Store, need};
 
@@ -182,6 +182,12 @@ const NEWER: &[(&str, i32, &str)] = &[
         "run --rm --restart always busybox true",
         125,
         "conflicting options: cannot specify both --restart and --rm",
+    ),
+    (
+        "ps --all=maybe",
+        125,
+        "invalid argument \"maybe\" for \"-a, --all\" flag: strconv.ParseBool: parsing \"maybe\": \
+         invalid syntax",
     ),
     (
         "network create --label '' no",

@@ -437,6 +437,22 @@ async fn an_index_keeps_its_images_from_pruning_and_takes_them_along() {
 }
 
 #[tokio::test]
+async fn what_an_image_was_committed_on_is_remembered() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(dir.path().join("root")).await.unwrap();
+    let base = store.put_image(image(&[], &["base:v1"])).await.unwrap();
+    let mut new = image(&[], &["app:v1"]);
+    // Another configuration, and so another ID.
+    new.config.push(b' ');
+    new.parent = Some(base.id.clone());
+    let made = store.put_image(new).await.unwrap();
+    assert_eq!(store.parent(&made.id).await.unwrap(), Some(base.id.clone()));
+    assert_eq!(store.parent(&base.id).await.unwrap(), None);
+    let nobody = Digest::sha256(b"nobody");
+    assert_eq!(store.parent(&nobody).await.unwrap(), None);
+}
+
+#[tokio::test]
 async fn names_of_a_store_without_indexes_survive_the_migration() {
     let dir = tempfile::tempdir().unwrap();
     let root = dir.path().join("root");
@@ -464,7 +480,7 @@ async fn names_of_a_store_without_indexes_survive_the_migration() {
             CREATE INDEX repo_digests_by_digest ON repo_digests (digest);
             DROP TABLE index_blobs; DROP TABLE index_manifests; DROP TABLE indexes;
             DROP TABLE containers; DROP TABLE volumes; DROP TABLE volume_users;
-            DROP TABLE container_images; DROP TABLE networks;
+            DROP TABLE container_images; DROP TABLE networks; DROP TABLE parents;
             PRAGMA user_version = 2";
         sqlx::raw_sql(old).execute(&mut *db).await.unwrap();
         kept
