@@ -121,7 +121,8 @@ pub async fn layer_sizes(store: &Store, image: &Image) -> Result<Vec<u64>, Failu
 fn row(entry: &History, size: u64, id: &str, args: &HistoryArgs, now: i64) -> Row {
     let created = entry.created.as_deref();
     let by = entry.created_by.as_deref().unwrap_or_default();
-    let by = by.replace(['\t', '\n', '\r'], " ");
+    // docker's words: the lines of a here-document stay lines.
+    let by = by.replace('\t', " ");
     let by = match args.no_trunc {
         true => by,
         false => ellipsis(&by, SHOWN),
@@ -136,7 +137,7 @@ fn row(entry: &History, size: u64, id: &str, args: &HistoryArgs, now: i64) -> Ro
         false => when::rfc3339(created),
     };
     [
-        ("Comment", comment.replace(['\t', '\n', '\r'], " ")),
+        ("Comment", comment),
         ("CreatedAt", when::rfc3339(created)),
         ("CreatedBy", by),
         ("CreatedSince", since),
