@@ -79,13 +79,15 @@ pub async fn run(app: &App, args: HistoryArgs) -> Outcome {
     };
     let lines = entries(&config.history, &sizes);
     let now = when::now();
+    // A table has a line for each; programs get what is there, as docker gives it.
+    let one_line = format.is_table();
     let rows: Vec<Row> = lines
         .iter()
         .rev()
         .enumerate()
         .map(|(n, (entry, size))| {
             let id = if n == 0 { id.as_str() } else { "<missing>" };
-            row(entry, *size, id, &args, now)
+            row(entry, *size, (id, one_line), &args, now)
         })
         .collect();
     let text = format.render(&rows, &HEADERS)?;
@@ -118,11 +120,20 @@ pub async fn layer_sizes(store: &Store, image: &Image) -> Result<Vec<u64>, Failu
     Ok(sizes)
 }
 
-fn row(entry: &History, size: u64, id: &str, args: &HistoryArgs, now: i64) -> Row {
+fn row(
+    entry: &History,
+    size: u64,
+    (id, one_line): (&str, bool),
+    args: &HistoryArgs,
+    now: i64,
+) -> Row {
     let created = entry.created.as_deref();
     let by = entry.created_by.as_deref().unwrap_or_default();
-    // docker's words: the lines of a here-document stay lines.
-    let by = by.replace('\t', " ");
+    let plain = |text: &str| match one_line {
+        true => text.replace(['\t', '\n', '\r'], " "),
+        false => text.to_owned(),
+    };
+    let by = plain(by).replace('\t', " ");
     let by = match args.no_trunc {
         true => by,
         false => ellipsis(&by, SHOWN),
@@ -137,7 +148,7 @@ fn row(entry: &History, size: u64, id: &str, args: &HistoryArgs, now: i64) -> Ro
         false => when::rfc3339(created),
     };
     [
-        ("Comment", comment),
+        ("Comment", plain(&comment)),
         ("CreatedAt", when::rfc3339(created)),
         ("CreatedBy", by),
         ("CreatedSince", since),
