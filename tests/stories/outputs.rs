@@ -82,10 +82,10 @@ fn an_image_without_layers_has_no_files() {
     };
     let (tar, folder) = (store.file("none.tar"), store.file("none"));
     build(&format!("type=tar,dest={}", tar.display())).ok();
-    let written = std::fs::read(&tar).unwrap();
+    let written = fs::read(&tar).unwrap();
     assert_eq!(tar::Archive::new(&*written).entries().unwrap().count(), 0);
     build(&format!("type=local,dest={}", folder.display())).ok();
-    assert_eq!(std::fs::read_dir(&folder).unwrap().count(), 0);
+    assert_eq!(fs::read_dir(&folder).unwrap().count(), 0);
 }
 
 /// buildx's keys: warnings where the variable asks for them, and what `--call` answers.
@@ -101,7 +101,7 @@ fn warnings_and_answers_go_to_the_metadata_file() {
         let build = build.env("BUILDX_METADATA_WARNINGS", wanted);
         build.args(args).current_dir(context.path())
     };
-    let told = || serde_json::from_slice::<Value>(&std::fs::read(&place).unwrap()).unwrap();
+    let told = || serde_json::from_slice::<Value>(&fs::read(&place).unwrap()).unwrap();
     run(&["d"], "true").ok();
     let warnings = &told()["buildx.build.warnings"];
     assert_eq!(warnings.as_array().unwrap().len(), 2);
