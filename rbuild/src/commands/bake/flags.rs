@@ -98,7 +98,8 @@ pub struct BakeFlags {
     pub check: bool,
 
     /// Let a definition reach what it may not by itself: network.host, security.insecure,
-    /// ssh (the agent that runs here), fs.read=PATH, fs.write=PATH or fs=PATH outside of this folder
+    /// ssh (the agent that runs here), fs.read=PATH, fs.write=PATH or fs=PATH outside of this
+    /// folder
     #[arg(long, value_name = "ENTITLEMENT")]
     pub allow: Vec<String>,
 
