@@ -232,6 +232,11 @@ impl Override {
                     .flatten()
                     .flat_map(|one| one.paths.clone());
                 granted.read.extend(files);
+                // An agent without a path is the one that runs here.
+                let mut agents = target.ssh.iter().flatten();
+                if agents.any(|one| one.paths.is_empty()) {
+                    granted.entitlements.push("ssh".to_owned());
+                }
             }
             "output" => {
                 put(

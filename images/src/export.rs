@@ -14,17 +14,20 @@ use crate::service::Images;
 
 /// A view of an image's files, mounted nowhere.
 #[derive(Debug)]
-pub struct Files(OwnedFd);
+pub struct Files {
+    root: OwnedFd,
+    /// What an image without layers is shown as: a folder that is gone cannot be listed.
+    _empty: Option<tempfile::TempDir>,
+}
 
 impl Files {
     /// The directory that they are in.
     pub(crate) fn root(&self) -> BorrowedFd<'_> {
-        self.0.as_fd()
+        self.root.as_fd()
     }
 
-    #[cfg(test)]
     pub(crate) fn of(root: OwnedFd) -> Self {
-        Self(root)
+        Self { root, _empty: None }
     }
 }
 
@@ -48,12 +51,14 @@ pub async fn open(images: &Images, image: &Image) -> Result<Files, ImageError> {
     };
     if lowers.is_empty() {
         let empty = tempfile::tempdir().map_err(failed)?;
-        return Ok(Files(open_dir(empty.path()).map_err(failed)?));
+        let root = open_dir(empty.path()).map_err(failed)?;
+        let _empty = Some(empty);
+        return Ok(Files { root, _empty });
     }
     let mount = runtime::overlay::mount_detached(&lowers, None).map_err(failed)?;
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let root = openat(&mount, ".", flags, Mode::empty()).map_err(io::Error::from);
-    Ok(Files(root.map_err(failed)?))
+    Ok(Files::of(root.map_err(failed)?))
 }
 
 /// Files for one tar: the folder that they get, none for its root, and they.
@@ -84,7 +89,7 @@ pub fn write_trees(
 /// [`ImageError::Files`]; what was written is of no use then.
 pub fn write_tar(files: &Files, out: &mut dyn Write) -> Result<u64, ImageError> {
     let mut out = io::BufWriter::with_capacity(1 << 20, out);
-    let size = tree::write_tar(&files.0, &TarOptions::default(), &mut out).map_err(failed)?;
+    let size = tree::write_tar(&files.root, &TarOptions::default(), &mut out).map_err(failed)?;
     out.flush().map_err(failed)?;
     Ok(size)
 }

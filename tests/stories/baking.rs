@@ -301,6 +301,30 @@ fn what_is_there_is_printed_listed_and_looked_at() {
     assert!(!store.has("tools"), "nothing was built");
 }
 
+/// buildx's order: `--var`, the environment, the default.
+#[test]
+fn a_variable_of_the_command_line_comes_first() {
+    let store = need!(Store::busybox());
+    let hcl = "variable \"V\" {\n  default = \"d\"\n}\n\
+               target \"default\" {\n  args = { A = V }\n}\n";
+    let compose =
+        "services:\n  default:\n    build:\n      context: .\n      args:\n        A: ${V:-d}\n";
+    let dir = Dir::dockerfile("FROM scratch\n")
+        .file("h.hcl", hcl)
+        .file("c.yml", compose);
+    let value = |file: &str, args: &[&str]| {
+        let bake = store.rbuild(["bake", "--print", "-f", file]).args(args);
+        let told = bake.current_dir(dir.path()).env("V", "env").ok().json();
+        told["target"]["default"]["args"]["A"].clone()
+    };
+    for file in ["h.hcl", "c.yml"] {
+        assert_eq!(value(file, &[]), "env");
+        assert_eq!(value(file, &["--var", "V=flag"]), "flag");
+    }
+    let wrong = store.rbuild(["bake", "--print", "--var", "V"]);
+    wrong.current_dir(dir.path()).fails(125).tells("NAME=VALUE");
+}
+
 #[test]
 fn a_definition_reaches_nothing_that_was_not_consented_to() {
     let store = need!(Store::busybox());
@@ -322,6 +346,19 @@ fn a_definition_reaches_nothing_that_was_not_consented_to() {
     assert!(!store.has("away"));
     bake(&["away", &flag]).ok();
     assert!(store.has("away"));
+    // As buildx asks before it hands out the agent of whoever runs it.
+    let agent = "target \"agent\" {\n  ssh = [\"default\"]\n}\n";
+    std::fs::write(dir.path().join("agent.hcl"), agent).unwrap();
+    let socket = std::os::unix::net::UnixListener::bind(store.file("agent")).unwrap();
+    let asked = |args: &[&str]| {
+        let bake = bake(&["-f", "agent.hcl", "agent"]).args(args);
+        bake.env("SSH_AUTH_SOCK", store.file("agent"))
+    };
+    asked(&[]).fails(1).tells("--allow=ssh");
+    asked(&["--allow=ssh"]).ok();
+    asked(&["--set", "*.ssh=default"]).ok();
+    asked(&[]).env("BUILDX_BAKE_ENTITLEMENTS_FS", "0").ok();
+    drop(socket);
     bake(&["host", "--allow=nope"])
         .fails(1)
         .tells("unknown entitlement key \"nope\"");
@@ -494,6 +531,26 @@ fn answers_about_several_targets_are_one_document() {
         .collect();
     assert_eq!(rules, ["FromAsCasing", "MaintainerDeprecated"]);
     assert!(told["target"]["db"]["check"].is_object());
+    call("check,format=json")
+        .args(["--metadata-file", "m.json"])
+        .fails(1);
+    let told = std::fs::read(dir.path().join("m.json")).unwrap();
+    let told: serde_json::Value = serde_json::from_slice(&told).unwrap();
+    let warnings = &told["app"]["result.json"]["warnings"];
+    assert_eq!(warnings.as_array().unwrap().len(), 2);
+    assert_eq!(told["db"]["result.statuscode"], "0");
+    // Two targets of one file have its warnings once.
+    let bake = store.rbuild([
+        "bake",
+        "--set=db.dockerfile=Dockerfile",
+        "--metadata-file=m.json",
+    ]);
+    let bake = bake.env("BUILDX_METADATA_WARNINGS", "1");
+    bake.current_dir(dir.path()).ok();
+    let told = std::fs::read(dir.path().join("m.json")).unwrap();
+    let told: serde_json::Value = serde_json::from_slice(&told).unwrap();
+    assert_eq!(told["buildx.build.warnings"].as_array().unwrap().len(), 2);
+    assert!(told["db"]["buildx.build.ref"].is_string());
     // For people, all of them one after the other.
     let done = call("check").fails(1);
     assert!(done.out().starts_with("app\nthe app\n\n"), "{done}");

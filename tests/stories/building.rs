@@ -437,6 +437,21 @@ fn outcome_flags() {
     assert_eq!(metadata["containerimage.config.digest"], id);
 }
 
+/// Programs get the bytes, as from docker 28; a table has a line for each step.
+#[test]
+fn history_keeps_the_lines_of_a_here_document() {
+    let store = need!(Store::busybox());
+    let context = Dir::dockerfile("FROM busybox\nRUN <<EOF\necho one\n\ttrue\nEOF\n");
+    store.build("lines", &context).ok();
+    let history = |args: &[&str]| store.rbuild(["history"]).args(args).arg("lines").ok().out();
+    let told = history(&["--no-trunc", "--format", "{{.CreatedBy}}"]);
+    assert!(
+        told.starts_with("RUN /bin/sh -c echo one\n true\n # buildkit\n"),
+        "{told}"
+    );
+    assert_eq!(history(&[]).lines().count(), 3);
+}
+
 #[test]
 fn triggers_copy_from_stages_and_images_of_those_who_fire_them() {
     let store = need!(Store::busybox());

@@ -238,6 +238,30 @@ fn the_same_files_make_the_same_image_in_another_store() {
     assert_eq!(one, two);
 }
 
+/// A store that has the steps without a date, or with another one, comes to the same.
+#[test]
+fn an_epoch_gives_the_same_image_whatever_is_cached() {
+    let context = Dir::dockerfile(
+        "FROM scratch\nENV A=1\nWORKDIR /w\nCOPY src /src\nCOPY src/a .\nCMD [\"/src/a\"]\n",
+    )
+    .file("src/a", "a");
+    let (warm, fresh) = (need!(Store::new()), need!(Store::new()));
+    context.touch("src/a", 1_500_000_000);
+    warm.build("app", &context).ok();
+    let dated = |store: &Store, epoch: &str| {
+        store
+            .build("app", &context)
+            .env("SOURCE_DATE_EPOCH", epoch)
+            .ok();
+        store.id("app")
+    };
+    dated(&warm, "1200000000");
+    let (one, two) = (dated(&warm, "1000000000"), dated(&fresh, "1000000000"));
+    assert_eq!(one, two);
+    assert_eq!(warm.inspect("app")["Created"], "2001-09-09T01:46:40Z");
+    warm.rbuild(["fsck"]).ok();
+}
+
 #[test]
 fn a_changed_file_among_many_comes_to_what_a_new_build_comes_to() {
     let store = need!(Store::busybox());

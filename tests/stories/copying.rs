@@ -109,6 +109,11 @@ fn wildcards_and_what_is_left_out() {
             "COPY --parents --exclude=d1 d1 /o/",
             "excluded by --exclude",
         ),
+        (
+            "FROM busybox AS l\nRUN mkdir /d && touch /d/f && ln -s d /l\n\
+             FROM scratch\nCOPY --from=l --parents /l/f /o/",
+            "\"/l/f\": not found: --parents follows no link",
+        ),
     ] {
         context.write("Dockerfile", format!("FROM scratch\n{copy}\n"));
         store.build("refused", &context).fails(1).tells(why);
@@ -136,6 +141,51 @@ fn links_at_the_destination_are_followed_unless_it_is_linked() {
     // The layers say the same to others.
     let layers = store.archive("built").tree;
     assert_eq!(layers.differences(&tree), Vec::<String>::new());
+}
+
+/// As with BuildKit: what is empty once it is expanded is the working directory, also to `--link`.
+#[test]
+fn an_empty_destination_is_the_working_directory() {
+    let store = need!(Store::busybox());
+    let context = Dir::dockerfile(
+        "FROM busybox\nENV E=\"\"\nWORKDIR /w/x\nCOPY a $E\nCOPY --link b $E\nCOPY --link b ..\n\
+         RUN ls >/seen\n",
+    )
+    .file("a", "a")
+    .file("b", "b");
+    let (_, tree) = store.built(&context);
+    assert_eq!(tree.text("seen"), "a\nb\n");
+    assert_eq!(tree.below("w"), ["b", "x", "x/a", "x/b"]);
+}
+
+/// What docker 28's BuildKit makes of symbolic modes of a file of 0654 and one of 4421.
+#[test]
+fn symbolic_modes_are_buildkits() {
+    let store = need!(Store::busybox());
+    let modes = [
+        ("o+t", 0o654, 0o4421),
+        ("u+t", 0o1654, 0o5421),
+        ("o=rt", 0o654, 0o4424),
+        ("a=u", 0o666, 0o4444),
+        ("u=u", 0o654, 0o4421),
+        ("u=", 0o054, 0o021),
+        ("a+X", 0o755, 0o4531),
+        ("o+s", 0o654, 0o4421),
+    ];
+    let mut file = String::from(
+        "FROM busybox AS b\nRUN touch /f /g && chmod 654 /f && chmod 4421 /g\nFROM scratch\n",
+    );
+    for (mode, ..) in &modes {
+        file.push_str(&format!("COPY --from=b --chmod={mode} /f /g /{mode}/\n"));
+    }
+    let (_, tree) = store.built(&Dir::dockerfile(&file));
+    for (name, f, g) in modes {
+        let got = (
+            mode(&tree, &format!("{name}/f")),
+            mode(&tree, &format!("{name}/g")),
+        );
+        assert_eq!(got, (f, g), "{name}");
+    }
 }
 
 #[test]

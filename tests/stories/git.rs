@@ -53,6 +53,7 @@ fn a_repository_is_a_context() {
         ("?branch=side".to_owned(), "2"),
         ("?tag=v1&subdir=deep/er".to_owned(), "deep 1"),
         (format!("?ref=side&checksum={second}"), "2"),
+        (format!("?commit={second}"), "2"),
         (
             format!("?ref=v1&checksum={}&submodules=false", &first[..12]),
             "1",

@@ -70,6 +70,66 @@ fn files_go_to_a_folder_a_tar_or_standard_output() {
     assert!(out.join("linux_amd64/b").is_file());
 }
 
+/// Of nothing but metadata: an archive without entries, an empty folder.
+#[test]
+fn an_image_without_layers_has_no_files() {
+    let store = need!(Store::busybox());
+    let context = Dir::dockerfile("FROM scratch\nENV A=1\n");
+    let build = |output: &str| {
+        store
+            .build("none", &context)
+            .arg(format!("--output={output}"))
+    };
+    let (tar, folder) = (store.file("none.tar"), store.file("none"));
+    build(&format!("type=tar,dest={}", tar.display())).ok();
+    let written = fs::read(&tar).unwrap();
+    assert_eq!(tar::Archive::new(&*written).entries().unwrap().count(), 0);
+    build(&format!("type=local,dest={}", folder.display())).ok();
+    assert_eq!(fs::read_dir(&folder).unwrap().count(), 0);
+}
+
+/// buildx's keys: warnings where the variable asks for them, and what `--call` answers.
+#[test]
+fn warnings_and_answers_go_to_the_metadata_file() {
+    let store = need!(Store::busybox());
+    let context = Dir::new()
+        .file("d/Dockerfile", "FROM busybox as x\nMAINTAINER y\n")
+        .file("clean", "FROM busybox\n");
+    let place = store.file("told.json");
+    let run = |args: &[&str], wanted: &str| {
+        let build = store.rbuild(["build", "--metadata-file"]).arg(&place);
+        let build = build.env("BUILDX_METADATA_WARNINGS", wanted);
+        build.args(args).current_dir(context.path())
+    };
+    let told = || serde_json::from_slice::<Value>(&fs::read(&place).unwrap()).unwrap();
+    run(&["d"], "true").ok();
+    let warnings = &told()["buildx.build.warnings"];
+    assert_eq!(warnings.as_array().unwrap().len(), 2);
+    assert_eq!(warnings[0]["range"][0]["start"]["line"], 1);
+    run(&["d"], "false").ok();
+    assert!(told().get("buildx.build.warnings").is_none());
+    // Where the file is, seen from here, so that editors find it.
+    let done = run(&["--check", "./d"], "").fails(1);
+    assert!(done.out().contains("\nd/Dockerfile:1\n"), "{done}");
+    assert_eq!(
+        told()["result.json"]["warnings"].as_array().unwrap().len(),
+        2
+    );
+    assert_eq!(told()["result.statuscode"], "1");
+    assert!(told().get("buildx.build.ref").is_none());
+    run(&["--check", "-f", "clean", "."], "").ok();
+    let none = (
+        told()["result.txt"].take(),
+        told()["result.statuscode"].take(),
+    );
+    assert_eq!(none, ("".into(), "0".into()));
+    run(&["--call=targets", "d"], "").ok();
+    let targets = &told()["result.json"]["targets"];
+    assert_eq!(targets[0]["name"], "x");
+    run(&["--call=outline", "d"], "").ok();
+    assert_eq!(told()["version"], "1.0.0");
+}
+
 /// As buildx 0.29 has it: steps are cached, and there is no image, whatever `--tag` says.
 #[test]
 fn a_build_for_the_cache_alone_leaves_no_image() {

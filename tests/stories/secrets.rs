@@ -45,6 +45,7 @@ fn a_secret_is_there_for_one_step() {
          RUN --mount=type=secret,target=/y/s test -s /y/s && echo last >/o/6\n\
          RUN --mount=type=secret,id=v,env=V echo ${#V} >/o/7\n\
          RUN --mount=type=secret,id=s (echo x >/run/secrets/s) 2>/dev/null || echo read-only >/o/8\n\
+         RUN --mount=type=secret,id=nope,env=N echo \"<${N-unset}>\" >/o/10\n\
          RUN env >/o/9; ls /run /q /y /z 2>/dev/null >>/o/9; true\n",
     );
     let file = store.file("value");
@@ -68,6 +69,7 @@ fn a_secret_is_there_for_one_step() {
         ("6", "last\n".to_owned()),
         ("7", format!("{length}\n")),
         ("8", "read-only\n".to_owned()),
+        ("10", "<>\n".to_owned()),
     ] {
         assert_eq!(tree.text(&format!("o/{name}")), want, "{name}");
     }

@@ -92,7 +92,8 @@ impl Engine {
                         help: format!("--secret id={id},src=FILE"),
                     });
                 }
-                None => {}
+                // BuildKit's: a file is absent, a variable is empty, so that `set -u` is content.
+                None => made.env.extend(env.iter().map(|name| format!("{name}="))),
             },
             Mounted::Ssh {
                 id,

@@ -51,6 +51,9 @@ pub enum FilesError {
     /// A source that is there, but left out by `--exclude`.
     #[error("{0:?}: not found: it is excluded by --exclude")]
     Excluded(String),
+    /// A source of `--parents` that only a link leads to.
+    #[error("{0:?}: not found: --parents follows no link on the way")]
+    Linked(String),
     /// `--parents` of the tree itself.
     #[error("{0:?} selects no file: with --parents, name what is to be copied with its path")]
     NoParents(String),

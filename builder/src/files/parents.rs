@@ -23,7 +23,8 @@ impl SourceTree<'_> {
     /// front of `/./` names, whose entries start there. `exclude` sees the same paths.
     ///
     /// # Errors
-    /// [`FilesError::NotFound`], [`FilesError::Ignored`] and [`FilesError::Excluded`] where there
+    /// [`FilesError::NotFound`], [`FilesError::Ignored`], [`FilesError::Linked`] and
+    /// [`FilesError::Excluded`] where there
     /// is no wildcard, or no folder in front of one; I/O errors.
     pub fn select_parents(
         &self,
@@ -68,9 +69,17 @@ impl SourceTree<'_> {
             Verdict::Include if file_type(&stat) == FileType::Socket => {
                 FilesError::Socket(path.to_owned())
             }
+            Verdict::Include if self.is_behind_link(path) => FilesError::Linked(source.to_owned()),
             Verdict::Include => FilesError::Excluded(source.to_owned()),
             Verdict::Exclude | Verdict::Descend => FilesError::Ignored(source.to_owned()),
         }
+    }
+
+    /// Whether a folder on the way to a path is a link.
+    fn is_behind_link(&self, path: &Path) -> bool {
+        let folder = path.parent().unwrap_or(Path::new(""));
+        let real = self.rootfs.canonical(folder);
+        real.is_ok_and(|real| real.strip_prefix("/").unwrap_or(&real) != folder)
     }
 
     /// What is wanted below one pivot.
@@ -332,6 +341,8 @@ mod tests {
         ] {
             assert!(select(source, exclude).is_err(), "{source}");
         }
+        let linked = select("link/top.txt", &[]).unwrap_err();
+        assert!(matches!(linked, FilesError::Linked(_)), "{linked}");
         let excluded = select("a/b", &["a"]).unwrap_err();
         assert!(matches!(excluded, FilesError::Excluded(_)), "{excluded}");
     }

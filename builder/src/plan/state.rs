@@ -190,10 +190,12 @@ pub fn working_dir(cwd: &str, path: &str) -> String {
     }
 }
 
-/// The absolute destination of COPY and ADD: what means a directory keeps a trailing slash.
+/// The absolute destination of COPY and ADD: what means a directory keeps a trailing slash. One
+/// that is empty once it is expanded is the directory that the instruction stands in.
 pub fn destination(cwd: &str, dest: &str) -> String {
     let mut joined = join(cwd, dest);
-    let is_dir = dest.ends_with('/') || dest == "." || dest.ends_with("/.");
+    // `--link` sees no tree in which it could find that these are directories.
+    let is_dir = matches!(dest.rsplit('/').next(), None | Some("" | "." | ".."));
     if is_dir && !joined.ends_with('/') {
         joined.push('/');
     }
@@ -265,6 +267,10 @@ mod tests {
             ("/", "a/", "/a/"),
             ("/", "/", "/"),
             ("/", "../..", "/"),
+            ("/app", "", "/app/"),
+            ("/app/x", "..", "/app/"),
+            ("/app", "/x/y/..", "/x/"),
+            ("/app", "x..", "/app/x.."),
         ] {
             assert_eq!(destination(cwd, dest), absolute, "{dest} in {cwd}");
         }

@@ -93,6 +93,7 @@ impl Solved<'_> {
             base,
             onto: None,
         };
+        let moment = || dated.map(str::to_owned);
         for (stage, expanded) in line.into_iter().rev() {
             if stage.index == self.graph.target {
                 image.onto = self.onto(stage, &image, dated);
@@ -102,10 +103,12 @@ impl Solved<'_> {
                 if step.op.is_some() {
                     let layer = self.layers.get(layers.next()?)?.as_ref()?;
                     image.push(layer);
+                    // One of the cache may have been made without the epoch.
+                    image.created = moment().or(image.created);
                 }
                 if let Some(text) = &step.history {
                     image.history.push(History {
-                        created: image.created.clone().or_else(|| dated.map(str::to_owned)),
+                        created: moment().or_else(|| image.created.clone()),
                         created_by: Some(text.clone()),
                         author: None,
                         comment: Some(HISTORY_COMMENT.to_owned()),
@@ -166,13 +169,13 @@ impl StageImage {
         self.created = Some(layer.created.clone());
     }
 
-    /// The configuration document of the image. Without layers that were dated it has the date of
-    /// the build, `dated`, if there is one, and else none: the same file gives the same image.
+    /// The configuration document of the image. It has the date of the build, `dated`, if there is
+    /// one, else that of its last layer, else none: the same file gives the same image.
     pub fn document(&self, dated: Option<&str>) -> ImageConfig {
         let mut document = self.base.clone();
         document.config = Some((*self.config).clone());
         document.author = self.author.clone();
-        document.created = self.created.clone().or_else(|| dated.map(str::to_owned));
+        document.created = dated.map(str::to_owned).or_else(|| self.created.clone());
         document.history = self.history.clone();
         document.rootfs = RootFs {
             diff_ids: self.diff_ids.clone(),

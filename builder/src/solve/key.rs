@@ -32,6 +32,12 @@ impl StepKey {
         self.parts.push((name.into(), value.into()));
     }
 
+    /// The key of the same step whose files are dated to a moment.
+    pub fn dated(mut self, moment: &str) -> Self {
+        self.push("epoch", moment);
+        self
+    }
+
     /// The digest that records are found by.
     pub fn digest(&self) -> Digest {
         let mut hasher = Algorithm::Sha256.hasher();

@@ -169,13 +169,18 @@ impl<'a, B: Cache + Execute> Walk<'a, B> {
             files: &looked.files,
             below: &looked.below,
         };
-        let key = key::step_key(
+        let mut key = key::step_key(
             node.op,
             parent.as_ref(),
             self.platform(node),
             build.run_flags,
             taken,
         );
+        // Only the times of files that we write ourselves are part of what a step means; a RUN
+        // that is dated to another commit does nothing else.
+        if let (Some(dated), Op::Copy(_) | Op::Workdir(_)) = (self.backend.dated(), node.op) {
+            key = key.dated(&dated);
+        }
         let once = build.together.once(key.digest(), anew);
         let (mut once, turn) = match once.try_lock() {
             Ok(once) => (once, turn),

@@ -112,12 +112,15 @@ impl Permission {
             bits |= if who & 0o700 != 0 { 0o4000 } else { 0 };
             bits |= if who & 0o070 != 0 { 0o2000 } else { 0 };
         }
-        if self.sticky {
+        // BuildKit heeds `t` unless it is asked for others alone.
+        if self.sticky && who != 0o007 {
             bits |= 0o1000;
         }
         match operator {
             Operator::Add => mode | bits,
             Operator::Remove => mode & !bits,
+            // What is copied is rwx alone, so that set-id and sticky bits stay, as with BuildKit.
+            Operator::Set if self.copy.is_some() => (mode & !who) | bits,
             Operator::Set => {
                 let mut concerned = who;
                 concerned |= if who & 0o700 != 0 { 0o4000 } else { 0 };
@@ -213,6 +216,13 @@ mod tests {
             ("u+s,g+s", 0o755, false, 0o6755),
             ("+t", 0o777, true, 0o1777),
             ("a=", 0o777, false, 0),
+            // As BuildKit has them in docker 28.
+            ("o+t", 0o654, false, 0o654),
+            ("u+t", 0o654, false, 0o1654),
+            ("o=rt", 0o640, false, 0o644),
+            ("a=u", 0o4421, false, 0o4444),
+            ("u=u", 0o4421, false, 0o4421),
+            ("o+s", 0o755, false, 0o755),
             ("u+r-w", 0o200, false, 0o400),
         ] {
             assert_eq!(

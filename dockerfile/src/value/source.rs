@@ -88,6 +88,12 @@ impl GitSource {
                 _ => kept.push(pair),
             }
         }
+        // A commit alone is what is fetched, not only what is compared.
+        if let (None, Some(commit)) = (&self.reference, &self.checksum)
+            && matches!(commit.len(), 40 | 64)
+        {
+            self.reference = Some(commit.clone());
+        }
         self.remote = match kept.is_empty() {
             true => address,
             false => format!("{address}?{}", kept.join("&")),
@@ -176,6 +182,19 @@ mod tests {
         };
         assert_eq!(git.remote, "https://h/r.git");
         assert_eq!(git.checksum.as_deref(), Some("abc123"));
+        assert_eq!(git.reference, None);
         assert!(git.without_submodules);
+        let commit = "0123456789012345678901234567890123456789";
+        for (query, reference) in [
+            (format!("commit={commit}"), commit),
+            (format!("commit={commit}&ref=v1"), "v1"),
+        ] {
+            let parsed = AddSource::parse(&format!("https://h/r.git?{query}"));
+            let AddSource::Git(git) = parsed else {
+                panic!("{parsed:?}");
+            };
+            assert_eq!(git.reference.as_deref(), Some(reference));
+            assert_eq!(git.checksum.as_deref(), Some(commit));
+        }
     }
 }

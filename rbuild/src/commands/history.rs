@@ -76,6 +76,8 @@ pub async fn run(app: &App, args: HistoryArgs) -> Outcome {
     let ids = ids(&store, &image).await?;
     let lines = entries(&config.history, &sizes);
     let now = when::now();
+    // A table has a line for each; programs get what is there, as docker gives it.
+    let one_line = format.is_table();
     let rows: Vec<Row> = lines
         .iter()
         .rev()
@@ -86,7 +88,7 @@ pub async fn run(app: &App, args: HistoryArgs) -> Outcome {
                 (Some(id), true) => id.to_string(),
                 (Some(id), false) => id.short().to_owned(),
             };
-            row(entry, *size, &id, &args, now)
+            row(entry, *size, (&id, one_line), &args, now)
         })
         .collect();
     let text = format.render(&rows, &HEADERS)?;
@@ -131,10 +133,20 @@ pub async fn layer_sizes(store: &Store, image: &Image) -> Result<Vec<u64>, Failu
     Ok(sizes)
 }
 
-fn row(entry: &History, size: u64, id: &str, args: &HistoryArgs, now: i64) -> Row {
+fn row(
+    entry: &History,
+    size: u64,
+    (id, one_line): (&str, bool),
+    args: &HistoryArgs,
+    now: i64,
+) -> Row {
     let created = entry.created.as_deref();
     let by = entry.created_by.as_deref().unwrap_or_default();
-    let by = by.replace(['\t', '\n', '\r'], " ");
+    let plain = |text: &str| match one_line {
+        true => text.replace(['\t', '\n', '\r'], " "),
+        false => text.to_owned(),
+    };
+    let by = plain(by).replace('\t', " ");
     let by = match args.no_trunc {
         true => by,
         false => ellipsis(&by, SHOWN),
@@ -149,7 +161,7 @@ fn row(entry: &History, size: u64, id: &str, args: &HistoryArgs, now: i64) -> Ro
         false => when::rfc3339(created),
     };
     [
-        ("Comment", comment.replace(['\t', '\n', '\r'], " ")),
+        ("Comment", plain(&comment)),
         ("CreatedAt", when::rfc3339(created)),
         ("CreatedBy", by),
         ("CreatedSince", since),

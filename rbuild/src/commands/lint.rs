@@ -68,6 +68,8 @@ pub async fn run(app: &App, args: LintArgs) -> Outcome {
         ignore: context.filter.matcher().clone(),
         format: args.format,
         ignore_status: false,
+        place: source.name.clone(),
     };
-    run_checks(app, &parsed, &source.name, &check).await
+    let checked = run_checks(app, &parsed, &source.name, &check).await?;
+    checked.outcome
 }

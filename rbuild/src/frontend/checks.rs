@@ -11,6 +11,7 @@ use dockerfile::ignore::IgnoreMatcher;
 use dockerfile::lint::{self, UnknownBase};
 use dockerfile::span::Span;
 use oci::Platform;
+use serde_json::Value;
 
 use super::bases::Bases;
 use super::contexts::Places;
@@ -47,6 +48,19 @@ pub struct Check {
     pub format: Kind,
     /// Violations are no failure.
     pub ignore_status: bool,
+    /// The Dockerfile's path, as it stands before excerpts of it.
+    pub place: String,
+}
+
+/// What was found, which has been printed.
+#[derive(Debug)]
+pub struct Checked {
+    /// For programs, in BuildKit's shape.
+    pub document: Value,
+    /// For people.
+    pub text: String,
+    /// Whether that is a failure.
+    pub outcome: Outcome,
 }
 
 /// The rules that run, when the build argument BUILDKIT_DOCKERFILE_CHECK says it.
@@ -61,7 +75,12 @@ pub fn config_of(args: &BuildArgs) -> Result<Option<lint::Config>, Failure> {
 }
 
 /// Checks a Dockerfile and prints what was found; violations are a failure.
-pub async fn run_checks(app: &App, parsed: &Parsed, name: &str, check: &Check) -> Outcome {
+pub async fn run_checks(
+    app: &App,
+    parsed: &Parsed,
+    name: &str,
+    check: &Check,
+) -> Result<Checked, Failure> {
     let config = config_of(&check.build_args)?;
     let build = Platform::host();
     let graph = GraphOptions {
@@ -105,15 +124,12 @@ pub async fn run_checks(app: &App, parsed: &Parsed, name: &str, check: &Check) -
     errors.extend(own.filter(|d| !known.contains(&d.span)).cloned());
     errors.sort_by_key(|d| (d.span.start, d.span.end));
     let refused = errors.iter().any(Diagnostic::is_error);
+    let document = report::document(parsed, name, &report, &errors);
+    let text = report::text(parsed, &check.place, &report);
     match check.format {
-        Kind::Json => {
-            let document = report::document(parsed, name, &report, &errors);
-            app.printer.line(serde_json::to_string_pretty(&document)?);
-        }
+        Kind::Json => app.printer.line(serde_json::to_string_pretty(&document)?),
         Kind::Text if refused && !report.has_violations() => {}
-        Kind::Text => app
-            .printer
-            .write_out(report::text(parsed, name, &report).as_bytes()),
+        Kind::Text => app.printer.write_out(text.as_bytes()),
     }
     let warnings: Vec<Diagnostic> = parsed
         .diagnostics
@@ -132,13 +148,24 @@ pub async fn run_checks(app: &App, parsed: &Parsed, name: &str, check: &Check) -
         } else {
             "built"
         };
-        return Err(Failure::new(format!("{name} cannot be {what}")).at(shown));
+        let failure = Failure::new(format!("{name} cannot be {what}")).at(shown);
+        let outcome = Err(failure);
+        return Ok(Checked {
+            document,
+            text,
+            outcome,
+        });
     }
-    match report.has_violations() && !check.ignore_status {
+    let outcome = match report.has_violations() && !check.ignore_status {
         // Told already.
         true => Err(Failure::with_code("", 1)),
         false => Ok(()),
-    }
+    };
+    Ok(Checked {
+        document,
+        text,
+        outcome,
+    })
 }
 
 fn is_rule(diagnostic: &Diagnostic) -> bool {

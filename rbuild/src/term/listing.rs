@@ -93,6 +93,11 @@ impl Format {
         })
     }
 
+    /// Whether it is a table, with a line for each row.
+    pub fn is_table(&self) -> bool {
+        self.table
+    }
+
     /// Whether the template refers to this column.
     pub fn mentions(&self, column: &str) -> bool {
         self.shows(column) || self.template.source().contains("json .")

@@ -105,11 +105,6 @@ const OTHERS: &[(&str, &str, &str)] = &[
         "--debug",
         "--progress=plain shows all that builds do",
     ),
-    (
-        "bake",
-        "--var",
-        "variables are set by the environment, as in NAME=VALUE rbuild bake",
-    ),
     ("load", "--platform", "all images of the archive are loaded"),
     (
         "run",

@@ -22,6 +22,9 @@ pub struct Consent {
 /// The variable that switches the check of paths off.
 const PATHS: &str = "BUILDX_BAKE_ENTITLEMENTS_FS";
 
+/// The use of whoever's agent runs here.
+const SSH: &str = "ssh";
+
 impl Consent {
     /// From `--allow`, and from what the command line names itself.
     ///
@@ -49,7 +52,7 @@ impl Consent {
                 false => real(Path::new(value)),
             };
             match key {
-                "network.host" | "security.insecure" => {
+                "network.host" | "security.insecure" | SSH => {
                     consent.entitlements.insert(key.to_owned());
                 }
                 "fs.read" => consent.read.push(path),
@@ -58,8 +61,8 @@ impl Consent {
                     consent.read.push(path.clone());
                     consent.write.push(path);
                 }
-                // Images are always in the store, and agents are named where they are used.
-                "image" | "image.push" | "image.load" | "ssh" => {}
+                // Images are always in the store.
+                "image" | "image.push" | "image.load" => {}
                 other => {
                     let text = format!("unknown entitlement key {other:?}");
                     return Err(Failure::new(text));
@@ -116,6 +119,12 @@ impl Consent {
         (target, fetched): (&Target, bool),
         wanted: &mut BTreeSet<(String, String)>,
     ) {
+        let agents = target.ssh.iter().flatten();
+        if agents.filter(|one| one.paths.is_empty()).count() > 0 && !self.entitlements.contains(SSH)
+        {
+            let what = "forwarding default SSH agent socket";
+            wanted.insert((format!("--allow={SSH}"), what.to_owned()));
+        }
         let mut check = |path: &str, known: &[PathBuf], flag: &str, what: &str| {
             let path = real(Path::new(path));
             if !known.iter().any(|allowed| path.starts_with(allowed)) {

@@ -9,6 +9,14 @@ use crate::commands::build::call::Call;
 use crate::flags::boolean;
 use crate::term::progress::Mode;
 
+/// `--var`
+fn variable(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
+        _ => Err("write it as NAME=VALUE".to_owned()),
+    }
+}
+
 /// `rbuild bake`
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -17,6 +25,7 @@ Examples:
   rbuild bake app db                       two targets
   rbuild bake -f docker-bake.hcl 'app-*'   all targets whose name begins so
   TAG=v2 rbuild bake                       variables are set by the environment
+  rbuild bake --var TAG=v2                 or one by one
   rbuild bake --set '*.args.VERSION=2' --set app.tags+=app:two
   rbuild bake --print                      what would be built, as JSON
   rbuild bake --list=targets               what there is
@@ -34,6 +43,10 @@ pub struct BakeFlags {
     /// A file that defines targets: HCL, JSON or compose; may be repeated, `-` is standard input
     #[arg(short, long = "file", value_name = "FILE")]
     pub files: Vec<String>,
+
+    /// The value of a variable, before that of the environment
+    #[arg(long = "var", value_name = "NAME=VALUE", value_parser = variable)]
+    pub variables: Vec<(String, String)>,
 
     /// Print what would be built, as JSON, and build nothing
     #[arg(long)]
@@ -85,7 +98,8 @@ pub struct BakeFlags {
     pub check: bool,
 
     /// Let a definition reach what it may not by itself: network.host, security.insecure,
-    /// fs.read=PATH, fs.write=PATH or fs=PATH outside of this folder
+    /// ssh (the agent that runs here), fs.read=PATH, fs.write=PATH or fs=PATH outside of this
+    /// folder
     #[arg(long, value_name = "ENTITLEMENT")]
     pub allow: Vec<String>,
 

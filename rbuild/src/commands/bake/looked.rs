@@ -18,7 +18,7 @@ impl Oven<'_> {
         &self,
         targets: &[&Target],
         built: &BTreeMap<String, String>,
-        dir: &Path,
+        (dir, metadata): (&Path, &mut Map<String, Value>),
     ) -> Outcome {
         let json = self.args.call.json;
         let mut failed = None;
@@ -26,7 +26,9 @@ impl Oven<'_> {
         for (at, target) in targets.iter().enumerate() {
             let method = method(target).unwrap_or("check");
             let call = format!("--call={method}{}", self.call_options());
-            let flags = self.flags(target, (built, dir), call).await?;
+            let mut flags = self.flags(target, (built, dir), call).await?;
+            let told = dir.join(format!("{}.answer", target.name));
+            flags.metadata_file = self.args.metadata_file.as_ref().map(|_| told.clone());
             let done = if json {
                 let (app, kept) = self.app.keeping_results();
                 let done = build::run(&app, flags).await;
@@ -37,6 +39,10 @@ impl Oven<'_> {
                 self.head(target, at == 0);
                 build::run(self.app, flags).await
             };
+            // Of what could not be looked at there is none.
+            if let Ok(bytes) = tokio::fs::read(&told).await {
+                metadata.insert(target.name.clone(), serde_json::from_slice(&bytes)?);
+            }
             if let Err(failure) = done {
                 let failure = of_target(&target.name, failure);
                 failed.get_or_insert(failure.code);

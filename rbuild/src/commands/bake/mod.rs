@@ -41,9 +41,11 @@ pub async fn run(app: &App, args: BakeFlags, program: Command) -> Outcome {
         None => None,
     };
     let (named, urls) = (args.files.clone(), places.clone());
+    let variables = args.variables.clone();
     let read = tokio::task::spawn_blocking(move || -> Result<Result<Bake, BakeError>, Failure> {
         let files = files::read(&named, fetched.as_ref())?;
         let mut around = files::around()?;
+        around.environment.extend(variables);
         around.remote = urls.first().cloned();
         if let Some(place) = urls.get(1) {
             around.place.clone_from(place);

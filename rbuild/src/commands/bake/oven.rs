@@ -47,6 +47,8 @@ struct Done {
     ids: BTreeMap<String, String>,
     metadata: Map<String, Value>,
     warnings: Vec<String>,
+    /// What deserves attention in their Dockerfiles, for the metadata, each once.
+    found: Vec<Value>,
 }
 
 /// A target that was built.
@@ -69,16 +71,23 @@ impl Oven<'_> {
             build::forget_one("--metadata-file", path).await?;
         }
         let done = self.build_all(&built, dir.path()).await?;
+        let mut metadata = done.metadata;
+        if !done.found.is_empty() {
+            metadata.insert(build::WARNINGS.to_owned(), Value::Array(done.found));
+        }
+        let looked = match looked_at.is_empty() {
+            true => Ok(()),
+            false => {
+                self.look_at(&looked_at, &done.ids, (dir.path(), &mut metadata))
+                    .await
+            }
+        };
         if let Some(path) = &self.args.metadata_file {
-            let mut metadata = done.metadata;
             metadata.sort_keys();
             let bytes = serde_json::to_vec_pretty(&metadata)?;
             build::write_whole(path, bytes).await?;
         }
-        match looked_at.is_empty() {
-            true => Ok(()),
-            false => self.look_at(&looked_at, &done.ids, dir.path()).await,
-        }
+        looked
     }
 
     async fn build_all(&self, targets: &[&Target], dir: &Path) -> Result<Done, Failure> {
@@ -206,7 +215,14 @@ impl Oven<'_> {
 }
 
 impl Done {
-    fn add(&mut self, name: &str, baked: Baked) {
+    fn add(&mut self, name: &str, mut baked: Baked) {
+        let outcome = baked.outcome.as_object_mut();
+        // Targets of one Dockerfile have the same, and buildx tells it once for all.
+        if let Some(Value::Array(found)) = outcome.and_then(|told| told.remove(build::WARNINGS)) {
+            let new = found.into_iter().filter(|one| !self.found.contains(one));
+            let new: Vec<Value> = new.collect();
+            self.found.extend(new);
+        }
         self.names.insert(name.to_owned());
         self.ids.extend(baked.id.map(|id| (name.to_owned(), id)));
         self.metadata.insert(name.to_owned(), baked.outcome);

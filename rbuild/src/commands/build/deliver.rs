@@ -50,6 +50,8 @@ pub struct Delivery<'d> {
     pub args: &'d BuildFlags,
     pub options: &'d Options,
     pub interrupts: &'d Interrupts,
+    /// What deserves attention in the Dockerfile, for `--metadata-file`.
+    pub warnings: Option<Value>,
     /// Whom it is told to, in place of whoever reads standard error.
     pub progress: Option<&'d dyn Progress>,
 }
@@ -401,6 +403,8 @@ impl Delivery<'_> {
             if provenance::is_wanted() {
                 self.tell_provenance(built, &mut document);
             }
+            let warnings = self.warnings.clone();
+            document.extend(warnings.map(|found| (WARNINGS.to_owned(), found)));
             document.sort_keys();
             let document = Value::Object(document);
             write_whole(path, serde_json::to_vec_pretty(&document)?).await?;
@@ -437,6 +441,9 @@ impl Delivery<'_> {
         })
     }
 }
+
+/// What buildx calls warnings in its metadata.
+pub const WARNINGS: &str = "buildx.build.warnings";
 
 /// The line of progress that all of it is, as BuildKit names it.
 fn exporting() -> Vertex {

@@ -60,6 +60,7 @@ use outputs::Output;
 use together::Together;
 use trace::LastBuild;
 
+pub use deliver::WARNINGS;
 pub use outcome::{forget_one, write_whole};
 
 /// Runs the command.
@@ -96,8 +97,10 @@ async fn one(
     (together, name): (&Together, Option<&str>),
 ) -> Result<Option<String>, Failure> {
     let method = args.method();
-    if method == Method::Build {
-        outcome::forget(args).await?;
+    match (method, &args.metadata_file) {
+        (Method::Build, _) => outcome::forget(args).await?,
+        (_, Some(path)) => forget_one("--metadata-file", path).await?,
+        (_, None) => {}
     }
     let interrupts = &together.interrupts;
     let secrets = match (given::read(&options.secrets), method) {
@@ -119,7 +122,7 @@ async fn one(
             let checked = answers::check(app, args, &options, &text, &context);
             return interrupts.unless(checked).await?.map(|()| None);
         }
-        Method::Targets => return answers::targets(app, args.call, &text).map(|()| None),
+        Method::Targets => return answers::targets(app, args, &text).await.map(|()| None),
         Method::Build | Method::Outline => {}
     }
 
@@ -150,8 +153,8 @@ async fn one(
         let bases = interrupts.unless(bases).await?;
         let graph = text.graph(&planned, &bases, method == Method::Build)?;
         if method == Method::Outline {
-            let told = answers::outline(app, args.call, &options, &text, &graph, &bases);
-            return told.map(|()| None);
+            let told = answers::outline(app, (args, &options), &text, &graph, &bases);
+            return told.await.map(|()| None);
         }
         plans.push((planned, graph));
     }
@@ -307,6 +310,7 @@ impl<'a> Command<'a> {
             args,
             options,
             interrupts,
+            warnings: outcome::wanted_warnings(text, report.as_ref()),
             progress: (options.mode == Mode::Rawjson || self.name.is_some())
                 .then_some(shown.as_ref()),
         };

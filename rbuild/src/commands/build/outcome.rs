@@ -8,6 +8,7 @@ use builder::solve::image::StageImage;
 use dockerfile::lint::Report;
 use images::ConfigDocument;
 use images::shared::inline::Inline;
+use serde_json::Value;
 
 use super::flags::BuildFlags;
 use super::options::Options;
@@ -72,6 +73,19 @@ pub fn tell_programs(app: &App, text: &Text, report: &Report) {
         let line = report::status(&text.parsed, &text.name, &found);
         app.printer.raw_note(line.to_string());
     }
+}
+
+/// What deserves attention in the Dockerfile, for the metadata file: when BUILDX_METADATA_WARNINGS
+/// asks for it, as with buildx.
+pub fn wanted_warnings(text: &Text, report: Option<&Report>) -> Option<Value> {
+    let said = std::env::var("BUILDX_METADATA_WARNINGS").ok()?;
+    if !matches!(said.as_str(), "1" | "t" | "T" | "true" | "TRUE" | "True") {
+        return None;
+    }
+    let checked = report.into_iter().flat_map(|report| &report.diagnostics);
+    let found: Vec<_> = text.warnings.iter().chain(checked).collect();
+    let mut told = report::status(&text.parsed, &text.name, &found);
+    (!found.is_empty()).then(|| told["warnings"].take())
 }
 
 /// What deserves attention in the Dockerfile, to be shown below all progress.
