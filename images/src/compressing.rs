@@ -43,7 +43,11 @@ impl Work {
             false => Ok(()),
         };
         let turn = turn.acquire_owned().await;
-        stopped()?;
+        if let Err(why) = stopped() {
+            // Before the turn is given back, so that who has it next finds nothing left.
+            drop(writer);
+            return Err(why);
+        }
         let made = tokio::task::spawn_blocking(move || {
             let made = compress_into(&tar, compression, writer, &observed);
             // Given back here, so that who has the turn knows that nothing is written any more.
@@ -141,7 +145,10 @@ impl Images {
 
     /// Ends what is compressed for a build that is over, and waits until it leaves nothing behind.
     pub async fn stop_compressing(&self) {
-        self.compressing.let_go();
+        for mut ending in self.compressing.let_go() {
+            // Also one that has not begun: its file is there already. An error is an end too.
+            let _ = ending.wait_for(Option::is_some).await;
+        }
         // Whoever has the turn gives it back within milliseconds.
         drop(self.compressing.turn.acquire().await);
     }

@@ -85,9 +85,14 @@ impl Compressing {
         lock(&self.ahead).push(making);
     }
 
-    /// Lets go of what a build would have wanted.
-    pub(crate) fn let_go(&self) {
-        drop(std::mem::take(&mut *lock(&self.ahead)));
+    /// Lets go of what a build would have wanted. What nobody else wants ends, and tells so.
+    pub(crate) fn let_go(&self) -> Vec<watch::Receiver<Outcome>> {
+        let ahead = std::mem::take(&mut *lock(&self.ahead));
+        let ending = ahead.into_iter().filter_map(|making| {
+            let outcome = making.outcome.clone();
+            Arc::into_inner(making).map(|_| outcome)
+        });
+        ending.collect()
     }
 }
 
