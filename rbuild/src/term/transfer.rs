@@ -234,7 +234,8 @@ fn redraw(
     });
     // A word may get its figures later, as `Preparing` does.
     let first_figures = progress.is_some() && bar.length() == Some(0);
-    if bar.message() != text || first_figures {
+    let is_new = bar.message() != text || first_figures;
+    if is_new {
         bar.set_style(style(match progress {
             Some((_, 0)) => "{prefix}: {msg} {decimal_bytes}",
             Some(_) => "{prefix}: {msg} [{bar:40}] {decimal_bytes}/{decimal_total_bytes}",
@@ -246,6 +247,10 @@ fn redraw(
         Some((current, total)) => {
             bar.set_position(current);
             bar.set_length(total);
+            // Each phase is seen once at least, however soon it ends.
+            if is_new {
+                bar.force_draw();
+            }
         }
         None => bar.tick(),
     }
