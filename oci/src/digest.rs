@@ -8,6 +8,7 @@ use std::io::{self, Read, Write};
 use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use sha2::digest::common::hazmat::{SerializableState, SerializedState};
 use sha2::{Digest as _, Sha256, Sha512};
 
 /// A registered digest algorithm.
@@ -275,6 +276,29 @@ impl Hasher {
             },
         }
     }
+}
+
+impl Hasher {
+    /// All that it has to remember, so that it can go on in another process.
+    pub fn save(&self) -> Vec<u8> {
+        match &self.0 {
+            State::Sha256(h) => h.serialize().to_vec(),
+            State::Sha512(h) => h.serialize().to_vec(),
+        }
+    }
+
+    /// A hash that goes on from there; `None` when that is not what one of this algorithm saved.
+    pub fn restore(algorithm: Algorithm, saved: &[u8]) -> Option<Self> {
+        let state = match algorithm {
+            Algorithm::Sha256 => State::Sha256(restored(saved)?),
+            Algorithm::Sha512 => State::Sha512(restored(saved)?),
+        };
+        Some(Self(state))
+    }
+}
+
+fn restored<T: SerializableState>(saved: &[u8]) -> Option<T> {
+    T::deserialize(&SerializedState::<T>::try_from(saved).ok()?).ok()
 }
 
 impl fmt::Debug for Hasher {

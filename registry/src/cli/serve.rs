@@ -134,7 +134,7 @@ async fn serve(
     let tls = config.tls.clone().map(Reloading::new).transpose()?;
     let node = node(&config.addr);
     let subscribers = Subscribers::with_activity(&config.webhooks, node, config.audit.is_some());
-    let registry = Registry::with_policy(data_dir, config.policy.clone()).await?;
+    let registry = Registry::with_backend(data_dir, config.policy.clone(), &config.backend).await?;
     let registry = Arc::new(registry.telling(subscribers));
     let deliveries = Deliveries::start(&registry).await?;
     let audit = match &config.audit {

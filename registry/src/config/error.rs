@@ -51,6 +51,14 @@ pub enum ConfigError {
         /// What it should be.
         why: String,
     },
+    /// A setting that needs another one.
+    #[error("{place}{what}")]
+    Missing {
+        /// Where it is set, with a colon, as far as that is known.
+        place: String,
+        /// What it needs.
+        what: String,
+    },
     /// Settings that do not go together.
     #[error("{0}")]
     Conflict(&'static str),

@@ -14,6 +14,7 @@
 //! | [`elsewhere`] | users whom others know: a directory, providers |
 //! | [`login`] | the part of it that says how clients log in |
 //! | [`mirroring`] | the part of it that says what is mirrored |
+//! | [`storing`] | where blobs are kept |
 //! | [`error`] | what is wrong with settings |
 
 mod check;
@@ -27,6 +28,7 @@ mod login;
 mod mirroring;
 mod operating;
 mod settings;
+mod storing;
 
 pub use check::{Config, Limits, Tls};
 pub use error::ConfigError;

@@ -1,11 +1,12 @@
 //! Settings as they came: from the file, the environment and the command line.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde::Deserialize;
 use toml::Value;
+use toml::de::DeTable;
 
 use super::error::{ConfigError, wrong};
 use super::keys::{PREFIX, all, all_lists, env_name, similar, similar_variable};
@@ -48,6 +49,10 @@ pub(super) struct Lists {
 pub struct Settings {
     values: BTreeMap<&'static str, Value>,
     pub(super) lists: Lists,
+    /// The file that they came from, and its text.
+    file: Option<(PathBuf, String)>,
+    /// Those that came from the environment.
+    from_env: BTreeSet<&'static str>,
 }
 
 impl Settings {
@@ -84,6 +89,8 @@ impl Settings {
         let mut settings = Self {
             values: BTreeMap::new(),
             lists: Value::Table(lists).try_into().map_err(toml)?,
+            file: Some((path.to_owned(), text.to_owned())),
+            from_env: BTreeSet::new(),
         };
         settings.add_table("", table, path)?;
         Ok(settings)
@@ -150,6 +157,7 @@ impl Settings {
         for key in all() {
             if let Some(text) = env(&env_name(key.name)) {
                 self.set(key.name, text);
+                self.from_env.insert(key.name);
             }
         }
     }
@@ -183,6 +191,31 @@ impl Settings {
             strange.push(name);
         }
         Ok(strange)
+    }
+
+    /// Whether a key was set to anything but its default, or nothing.
+    pub(super) fn is_set(&self, name: &str) -> bool {
+        let Some(value) = self.values.get(name) else {
+            return false;
+        };
+        let default = all().find(|key| key.name == name).map(|key| key.default);
+        let text = match value {
+            Value::String(text) => text.clone(),
+            other => other.to_string(),
+        };
+        !text.is_empty() && Some(text.as_str()) != default
+    }
+
+    /// Where a key is set, for the beginning of a message: the file and its line, or the variable.
+    pub(super) fn place(&self, name: &'static str) -> String {
+        if self.from_env.contains(name) {
+            return format!("{}: ", env_name(name));
+        }
+        let place = self.file.as_ref().and_then(|(path, text)| {
+            let line = line(text, name)?;
+            Some(format!("{}:{line}: ", path.display()))
+        });
+        place.unwrap_or_default()
     }
 
     /// Sets one key from text, as the command line and the environment have it.
@@ -306,6 +339,22 @@ impl Settings {
             )
         })
     }
+}
+
+/// The line that a key stands on in a file, counted from 1.
+fn line(text: &str, name: &str) -> Option<usize> {
+    let file = DeTable::parse(text).ok()?;
+    let mut table = file.get_ref();
+    let mut parts = name.split('.').peekable();
+    while let Some(part) = parts.next() {
+        let (key, value) = table.iter().find(|(key, _)| key.get_ref() == part)?;
+        if parts.peek().is_none() {
+            let before = text.get(..key.span().start)?;
+            return Some(before.matches('\n').count() + 1);
+        }
+        table = value.get_ref().as_table()?;
+    }
+    None
 }
 
 /// Whether this is what Kubernetes tells containers of a service that is called as we are, or

@@ -11,7 +11,7 @@ use super::body::json as json_answer;
 use crate::name::{ManifestRef, NameError, RepositoryName};
 use crate::route::RouteError;
 use crate::service::ServiceError;
-use crate::storage::UploadError;
+use crate::storage::{StorageError, UploadError};
 
 /// An answer that says no.
 #[derive(Debug)]
@@ -228,6 +228,19 @@ impl From<ServiceError> for ApiError {
                 let message = "the registry's disk is full";
                 let status = StatusCode::INSUFFICIENT_STORAGE;
                 Self::new(status, "DENIED", message, Value::Null)
+            }
+            ServiceError::Storage(StorageError::TooLarge(limit)) => Self::new(
+                StatusCode::PAYLOAD_TOO_LARGE,
+                "SIZE_INVALID",
+                message,
+                json!({ "limit": limit }),
+            ),
+            ServiceError::Storage(e) if e.is_unavailable() => {
+                tracing::error!(error = %e, "a request failed");
+                let message = "the registry's object store does not answer as it should";
+                let status = StatusCode::SERVICE_UNAVAILABLE;
+                Self::new(status, "UNAVAILABLE", message, Value::Null)
+                    .with_header(RETRY_AFTER, HeaderValue::from_static("5"))
             }
             ServiceError::Storage(_)
             | ServiceError::Archive(_)
