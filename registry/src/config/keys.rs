@@ -2,7 +2,7 @@
 
 use super::key::Key;
 use super::operating::{OPERATING, OPERATING_LISTS};
-use super::storing::STORING;
+use super::stores::STORING;
 
 /// What everybody may want to set.
 const KEYS: &[Key] = &[

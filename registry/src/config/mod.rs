@@ -6,7 +6,7 @@
 //!
 //! | module | what it holds |
 //! |---|---|
-//! | [`keys`], [`operating`] | the list of settings |
+//! | [`keys`], [`operating`], [`stores`] | the list of settings |
 //! | [`settings`] | what was set, as it came |
 //! | [`check`] | what that makes: [`Config`] |
 //! | [`listen`] | where to listen |
@@ -28,6 +28,7 @@ mod login;
 mod mirroring;
 mod operating;
 mod settings;
+mod stores;
 mod storing;
 
 pub use check::{Config, Limits, Tls};

@@ -41,8 +41,8 @@ pub struct Upload {
 /// How far a session is, in memory.
 #[derive(Debug)]
 pub(super) enum State {
-    /// From before a restart, or not used for long: to be hashed when it is next written to, or read
-    /// from the object store.
+    /// From before a restart, or not used for long: to be hashed when it is next written to, or
+    /// read from the object store.
     Cold,
     Ready(Box<Hasher>),
     /// In an object store, of which nobody knows yet.

@@ -106,8 +106,8 @@ impl Uploads {
         }
     }
 
-    /// Verifies a complete upload and gives its content the name of its digest: durably, or with its
-    /// content where it is small. An upload that is not what its digest says is gone.
+    /// Verifies a complete upload and gives its content the name of its digest: durably, or with
+    /// its content where it is small. An upload that is not what its digest says is gone.
     ///
     /// # Errors
     /// [`UploadError`].

@@ -1,5 +1,5 @@
-//! A store that speaks S3, in this process (`s3s-fs`), for tests that are to run on one: all of them
-//! with `RREGISTRY_TEST_STORAGE=s3`.
+//! A store that speaks S3, in this process (`s3s-fs`), for tests that are to run on one: all of
+//! them with `RREGISTRY_TEST_STORAGE=s3`.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};

@@ -29,8 +29,8 @@ impl Registry {
         Ok(self.uploads.create(repository, algorithm, true).await?)
     }
 
-    /// The same for a client, which may have so many; `named` when it will be told of it, and may go
-    /// on with it.
+    /// The same for a client, which may have so many; `named` when it will be told of it, and may
+    /// go on with it.
     ///
     /// # Errors
     /// [`ServiceError::TooManyUploads`], [`ServiceError::Storage`].

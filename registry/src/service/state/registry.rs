@@ -97,8 +97,8 @@ impl Registry {
     /// The same, with its blobs wherever they are.
     ///
     /// # Errors
-    /// As [`Registry::open`]; [`StorageError::Elsewhere`] when the directory and the object store do
-    /// not belong together, [`StorageError::Store`] when that does not answer.
+    /// As [`Registry::open`]; [`StorageError::Elsewhere`] when the directory and the object store
+    /// do not belong together, [`StorageError::Store`] when that does not answer.
     pub async fn with_backend(
         data_dir: &Path,
         policy: Policy,

@@ -179,7 +179,7 @@ impl Store {
         let key = self.blob(digest);
         let signed = self
             .signer()
-            .signed_url(http::Method::GET, &key, SIGNED)
+            .signed_url(reqwest::Method::GET, &key, SIGNED)
             .await;
         let signed = signed.map_err(self.failed("sign a URL of", &key))?;
         Ok(Some(signed.into()))

@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
-use http::HeaderName;
 use object_store::path::Path;
 use object_store::signer::SignedUrlOptions;
+use reqwest::Method;
+use reqwest::header::HeaderName;
 
 use super::store::Store;
 use crate::outgoing;
@@ -109,7 +110,7 @@ impl Store {
             let part = loop {
                 let signed = self
                     .signer()
-                    .signed_url_opts(http::Method::PUT, to, PATIENCE, &options)
+                    .signed_url_opts(Method::PUT, to, PATIENCE, &options)
                     .await;
                 let url = signed.map_err(self.failed("sign", to))?;
                 let asked = client.put(url).headers(options.signed_headers.clone());

@@ -1,8 +1,8 @@
 //! Whose store it is.
 //!
-//! What one registry's database does not know is garbage to it. So a store says which registry's it
-//! is (`registry` in it), and a registry's directory says in which store its blobs are (`storage` in
-//! it): two that share a store by mistake would take each other's blobs away.
+//! What one registry's database does not know is garbage to it. So a store says which registry's
+//! it is (its object `registry`), and a registry's directory says in which store its blobs are (its
+//! file `storage`): two that share a store by mistake would take each other's blobs away.
 
 use std::io::{ErrorKind, Write};
 use std::path::Path;
@@ -10,15 +10,14 @@ use std::path::Path;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use super::store::Store;
+use super::store::{OBJECT, Store};
 use crate::name::UploadId;
 use crate::storage::error::{Context, StorageError};
 use crate::storage::files::{create_new, sync_dir};
 use crate::sync::blocking;
 
-/// The file of a directory, and the object of a store.
+/// The file of a directory.
 const FILE: &str = "storage";
-pub(super) const OBJECT: &str = "registry";
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
 struct Identity {

@@ -1,8 +1,8 @@
 //! An upload session as an object, so that whoever has the store can go on with it.
 //!
 //! `uploads/<id>/session` is a line of JSON and then the bytes that are not yet in a part: those
-//! two cannot disagree, since they are written at once. The parts are those of an object that is not
-//! complete, `uploads/<id>/data`.
+//! two cannot disagree, since they are written at once. The parts are those of an object that is
+//! not complete, `uploads/<id>/data`.
 
 use bytes::Bytes;
 use oci::Algorithm;

@@ -21,6 +21,8 @@ use crate::name::UploadId;
 use crate::storage::error::StorageError;
 use crate::storage::pool::{Buffer, Pool};
 
+/// The object that says which registry's store it is.
+pub(super) const OBJECT: &str = "registry";
 /// Bytes of a part: as few as S3 takes of any but the last.
 pub(super) const PART: usize = 5 << 20;
 /// Parts that are in memory at once, of all uploads together: 60 MiB.
@@ -196,9 +198,7 @@ impl Store {
 
     /// Whether the store answers, and lets us in.
     pub(in crate::storage) async fn ping(&self) -> Result<(), StorageError> {
-        self.head(&self.key(super::identity::OBJECT))
-            .await
-            .map(drop)
+        self.head(&self.key(OBJECT)).await.map(drop)
     }
 
     /// Removes objects; those that are gone are fine.

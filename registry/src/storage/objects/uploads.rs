@@ -1,7 +1,8 @@
 //! Upload sessions in an object store.
 //!
-//! Between two requests nothing of a session is in memory but that it is known: whatever goes on with
-//! it reads its object. A small blob that comes in one request is written once, when it is verified.
+//! Between two requests nothing of a session is in memory but that it is known: whatever goes on
+//! with it reads its object. A small blob that comes in one request is written once, when it is
+//! verified.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard};
