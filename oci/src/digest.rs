@@ -426,4 +426,22 @@ mod tests {
         assert_eq!((&read, n), (&written, m));
         assert_eq!(read, Digest::sha256(b"hello"));
     }
+
+    #[test]
+    fn a_hash_goes_on_from_what_was_saved() {
+        for algorithm in [Algorithm::Sha256, Algorithm::Sha512] {
+            // Before, at and after the end of a block of either.
+            for at in [0, 1, 63, 64, 65, 127, 128, 129, 1000] {
+                let bytes = vec![7; 1000];
+                let mut hasher = algorithm.hasher();
+                hasher.update(&bytes[..at]);
+                let saved = hasher.save();
+                drop(hasher);
+                let mut again = Hasher::restore(algorithm, &saved).unwrap();
+                again.update(&bytes[at..]);
+                assert_eq!(again.finish(), algorithm.digest(&bytes), "{algorithm} {at}");
+                assert!(Hasher::restore(algorithm, &saved[1..]).is_none());
+            }
+        }
+    }
 }

@@ -13,7 +13,7 @@ use crate::name::RepositoryName;
 use crate::service::{CheckOptions, Checked, Problem, Registry};
 use crate::storage::Backend;
 
-/// Check that the disk holds what the database says, and nothing else.
+/// Check that the disk, or the object store, holds what the database says, and nothing else.
 ///
 /// The registry must not be running. Exits with 1 when something is wrong that was not mended.
 #[derive(Debug, Args)]

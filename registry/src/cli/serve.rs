@@ -43,7 +43,8 @@ const SETTLE_INTERVAL: Duration = Duration::from_secs(10);
 /// Serve images until interrupted.
 ///
 /// Everything is kept under one directory: blobs in files named by their digests, what is known
-/// about them in a SQLite database. The line "listening on http://…" is printed when clients can
+/// about them in a SQLite database. With storage.backend the blobs are in an object store (S3,
+/// Google, Azure). The line "listening on http://…" is printed when clients can
 /// connect. SIGTERM and Ctrl-C let requests in flight finish. Certificates, passwords, keys and
 /// access rules are read again when their files change, and on SIGHUP.
 ///

@@ -7,7 +7,7 @@ use oci::{Algorithm, Digest};
 pub struct Shard {
     /// By which algorithm their digests are.
     pub(super) algorithm: Algorithm,
-    /// The two hex digits that they begin with, or another name of a directory.
+    /// The hex digits that they begin with, or another name of a directory.
     pub(super) name: String,
 }
 

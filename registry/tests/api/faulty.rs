@@ -62,6 +62,7 @@ impl Faulty {
         let serving = this.clone();
         tokio::spawn(async move {
             while let Ok((socket, _)) = listener.accept().await {
+                let _ = socket.set_nodelay(true);
                 let this = serving.clone();
                 let service = service_fn(move |request| pass(this.clone(), request));
                 let connection = Builder::new(TokioExecutor::new());

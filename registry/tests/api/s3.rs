@@ -13,8 +13,8 @@ use s3s::auth::SimpleAuth;
 use s3s::service::S3ServiceBuilder;
 use s3s_fs::FileSystem;
 
-/// What all keys begin with.
-pub const PREFIX: &str = "team/registry/";
+/// What all keys begin with: this store can keep no names that are much longer than a blob's.
+pub const PREFIX: &str = "r/";
 pub const KEY: &str = "test-key";
 pub const SECRET: &str = "test-secret";
 
@@ -136,6 +136,8 @@ fn serve(listener: std::net::TcpListener, root: &Path) {
             let Ok((socket, _)) = listener.accept().await else {
                 continue;
             };
+            // Answers come in pieces, which would wait for each other.
+            let _ = socket.set_nodelay(true);
             let service = service.clone();
             tokio::spawn(async move {
                 let connection = Builder::new(TokioExecutor::new());

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::{StreamExt, TryStreamExt, stream};
+use object_store::path::Path;
 use oci::{Algorithm, Digest};
 
 use super::filling::{hashed, save};
@@ -235,18 +236,23 @@ impl Store {
         shard: &Shard,
         after: Option<&Digest>,
     ) -> Result<Vec<Listed>, StorageError> {
-        let prefix = self.key(&format!("blobs/{}/{}", shard.algorithm, shard.name));
-        let mut after = after.map(|digest| self.blob(digest));
+        let prefix = self.key(&format!("blobs/{}", shard.algorithm));
+        let begin = format!("{prefix}/{}", shard.name);
+        let mut after = match after {
+            Some(digest) => self.blob(digest),
+            None => Path::from(begin.as_str()),
+        };
         loop {
-            let page = self.list(&prefix, after.as_ref()).await?;
-            let listed: Vec<Listed> = page
-                .iter()
-                .filter_map(|found| listed(shard, found))
-                .collect();
+            let page = self.list(&prefix, Some(&after)).await?;
+            let inside = page.iter();
+            let inside = inside.take_while(|found| found.location.as_ref().starts_with(&begin));
+            let found: Vec<Listed> = inside.filter_map(|found| listed(shard, found)).collect();
             match page.last() {
                 // A page of what is not ours.
-                Some(last) if listed.is_empty() => after = Some(last.location.clone()),
-                _ => return Ok(listed),
+                Some(last) if found.is_empty() && last.location.as_ref().starts_with(&begin) => {
+                    after = last.location.clone();
+                }
+                _ => return Ok(found),
             }
         }
     }
@@ -280,12 +286,13 @@ fn listed(shard: &Shard, found: &object_store::ObjectMeta) -> Option<Listed> {
     })
 }
 
-/// All parts that blobs can be in.
+/// All parts that blobs can be in: a digit of hex each. A listing is asked for from any key on, so
+/// that these need no folders of their own.
 pub(in crate::storage) fn shards() -> Vec<Shard> {
     let all = [Algorithm::Sha256, Algorithm::Sha512].map(|algorithm| {
-        (0..=u8::MAX).map(move |number| Shard {
+        (0..16).map(move |number| Shard {
             algorithm,
-            name: format!("{number:02x}"),
+            name: format!("{number:x}"),
         })
     });
     all.into_iter().flatten().collect()

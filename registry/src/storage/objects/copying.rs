@@ -142,3 +142,84 @@ async fn answer(asked: reqwest::RequestBuilder) -> Result<String, String> {
         None => Err(format!("a copy was answered {status}")),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use bytes::Bytes;
+    use hyper_util::rt::{TokioExecutor, TokioIo};
+    use hyper_util::server::conn::auto::Builder;
+    use object_store::GetRange;
+    use s3s::auth::SimpleAuth;
+    use s3s::service::S3ServiceBuilder;
+    use s3s_fs::FileSystem;
+
+    use super::super::connect::connect;
+    use super::super::settings::{ObjectSettings, Service};
+
+    /// A store in a folder.
+    async fn serve(dir: &std::path::Path) -> std::net::SocketAddr {
+        std::fs::create_dir(dir.join("bucket")).unwrap();
+        let mut service = S3ServiceBuilder::new(FileSystem::new(dir).unwrap());
+        service.set_auth(SimpleAuth::from_single("key", "secret"));
+        let service = Arc::new(service.build());
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let addr = listener.local_addr().unwrap();
+        tokio::spawn(async move {
+            while let Ok((socket, _)) = listener.accept().await {
+                let service = Arc::clone(&service);
+                tokio::spawn(async move {
+                    let connection = Builder::new(TokioExecutor::new());
+                    let io = TokioIo::new(socket);
+                    drop(connection.serve_connection(io, (*service).clone()).await);
+                });
+            }
+        });
+        addr
+    }
+
+    #[tokio::test]
+    async fn a_large_object_is_copied_a_piece_at_a_time() {
+        let dir = tempfile::tempdir().unwrap();
+        let addr = serve(dir.path()).await;
+        let store = connect(&ObjectSettings {
+            service: Service::S3,
+            bucket: "bucket".to_owned(),
+            prefix: "a/".to_owned(),
+            endpoint: Some(format!("http://{addr}")),
+            region: None,
+            path_style: true,
+            allow_http: true,
+            ca: None,
+            access_key: Some("key".to_owned()),
+            secret_key: Some("secret".to_owned()),
+            credentials: None,
+            redirect: false,
+        })
+        .unwrap();
+        let (from, to) = (store.key("from"), store.key("to"));
+        let piece = 5 << 20;
+        let content: Bytes = (0..2 * piece + 7)
+            .map(|n: u64| (n * n % 251) as u8)
+            .collect();
+        let size = content.len() as u64;
+        store.put(&from, [content.clone()]).await.unwrap();
+        store.copy_in_pieces(&from, &to, size, piece).await.unwrap();
+        let copied = store
+            .get(&to, Some(GetRange::Bounded(0..size)))
+            .await
+            .unwrap();
+        assert!(copied.unwrap().bytes().await.unwrap() == content);
+        // What is not there is not copied, and no parts stay.
+        let (none, other) = (store.key("none"), store.key("other"));
+        store
+            .copy_in_pieces(&none, &other, size, piece)
+            .await
+            .unwrap_err();
+        assert!(store.head(&other).await.unwrap().is_none());
+        let names = std::fs::read_dir(dir.path()).unwrap().flatten();
+        let mut names = names.map(|entry| entry.file_name().into_string().unwrap());
+        assert!(names.all(|name| !name.contains("upload_id")));
+    }
+}
