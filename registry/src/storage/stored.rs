@@ -266,11 +266,10 @@ impl Blobs {
         Ok(Some(Reading(From::File(file, found.len()))))
     }
 
-    /// A blob in a file, on a thread that may block; `None` when there is none, or it is not what
-    /// its digest says.
+    /// A blob in a file, on a thread that may block; `None` when there is none.
     ///
     /// # Errors
-    /// [`StorageError`].
+    /// [`StorageError`], also when a copy of it would not be what its digest says.
     pub fn in_file(&self, digest: &Digest) -> Result<Option<InFile>, StorageError> {
         if self.objects.is_none() {
             let path = self.files.path(digest);
@@ -279,8 +278,12 @@ impl Blobs {
         let Some(mut reading) = self.open_on_thread(digest)? else {
             return Ok(None);
         };
-        let copy = self.files.import_from(&mut reading, digest)?;
-        Ok(copy.map(|copy| InFile {
+        let Some(copy) = self.files.import_from(&mut reading, digest)? else {
+            let place = self.place(digest);
+            let why = "its content is not what its digest says".to_owned();
+            return Err(StorageError::Unreachable { place, why });
+        };
+        Ok(Some(InFile {
             path: copy.path().to_owned(),
             _copy: Some(copy),
         }))
