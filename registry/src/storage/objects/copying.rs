@@ -145,39 +145,12 @@ async fn answer(asked: reqwest::RequestBuilder) -> Result<String, String> {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use bytes::Bytes;
-    use hyper_util::rt::{TokioExecutor, TokioIo};
-    use hyper_util::server::conn::auto::Builder;
     use object_store::GetRange;
-    use s3s::auth::SimpleAuth;
-    use s3s::service::S3ServiceBuilder;
-    use s3s_fs::FileSystem;
 
     use super::super::connect::connect;
     use super::super::settings::{ObjectSettings, Service};
-
-    /// A store in a folder.
-    async fn serve(dir: &std::path::Path) -> std::net::SocketAddr {
-        std::fs::create_dir(dir.join("bucket")).unwrap();
-        let mut service = S3ServiceBuilder::new(FileSystem::new(dir).unwrap());
-        service.set_auth(SimpleAuth::from_single("key", "secret"));
-        let service = Arc::new(service.build());
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let addr = listener.local_addr().unwrap();
-        tokio::spawn(async move {
-            while let Ok((socket, _)) = listener.accept().await {
-                let service = Arc::clone(&service);
-                tokio::spawn(async move {
-                    let connection = Builder::new(TokioExecutor::new());
-                    let io = TokioIo::new(socket);
-                    drop(connection.serve_connection(io, (*service).clone()).await);
-                });
-            }
-        });
-        addr
-    }
+    use crate::standin::serve;
 
     #[tokio::test]
     async fn a_large_object_is_copied_a_piece_at_a_time() {
