@@ -2,7 +2,7 @@
 .DEFAULT_GOAL := help
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
-.PHONY: help build demo test soak lint fmt bench dist install clean-demo
+.PHONY: help build demo test test-objects soak lint fmt bench dist install clean-demo
 
 CARGO ?= cargo
 PREFIX ?= /usr/local
@@ -29,6 +29,12 @@ test: ## Install what the tests need and run them all (as root for the whole of 
 	@scripts/install-deps.sh test
 	$(CARGO) build --workspace --bins
 	$(CARGO) test --workspace --no-fail-fast $(ARGS)
+
+# What does not look into files of the data directory.
+OBJECTS = conformance:: uploads:: blobs:: manifests:: collect:: orphans:: check:: restart:: quota:: \
+	backup::
+test-objects: ## Run the registry's tests on an object store (S3, in the tests' own process)
+	RREGISTRY_TEST_STORAGE=s3 $(CARGO) test -p registry --test api -- $(OBJECTS)
 
 lint: ## Check formatting, clippy without warnings, shell scripts
 	@scripts/install-deps.sh lint

@@ -8,6 +8,7 @@ use std::io::{self, Read, Write};
 use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use sha2::digest::common::hazmat::{SerializableState, SerializedState};
 use sha2::{Digest as _, Sha256, Sha512};
 
 /// A registered digest algorithm.
@@ -277,6 +278,29 @@ impl Hasher {
     }
 }
 
+impl Hasher {
+    /// All that it has to remember, so that it can go on in another process.
+    pub fn save(&self) -> Vec<u8> {
+        match &self.0 {
+            State::Sha256(h) => h.serialize().to_vec(),
+            State::Sha512(h) => h.serialize().to_vec(),
+        }
+    }
+
+    /// A hash that goes on from there; `None` when that is not what one of this algorithm saved.
+    pub fn restore(algorithm: Algorithm, saved: &[u8]) -> Option<Self> {
+        let state = match algorithm {
+            Algorithm::Sha256 => State::Sha256(restored(saved)?),
+            Algorithm::Sha512 => State::Sha512(restored(saved)?),
+        };
+        Some(Self(state))
+    }
+}
+
+fn restored<T: SerializableState>(saved: &[u8]) -> Option<T> {
+    T::deserialize(&SerializedState::<T>::try_from(saved).ok()?).ok()
+}
+
 impl fmt::Debug for Hasher {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Hasher")
@@ -401,5 +425,23 @@ mod tests {
         let (_, written, m) = writer.finish();
         assert_eq!((&read, n), (&written, m));
         assert_eq!(read, Digest::sha256(b"hello"));
+    }
+
+    #[test]
+    fn a_hash_goes_on_from_what_was_saved() {
+        for algorithm in [Algorithm::Sha256, Algorithm::Sha512] {
+            // Before, at and after the end of a block of either.
+            for at in [0, 1, 63, 64, 65, 127, 128, 129, 1000] {
+                let bytes = vec![7; 1000];
+                let mut hasher = algorithm.hasher();
+                hasher.update(&bytes[..at]);
+                let saved = hasher.save();
+                drop(hasher);
+                let mut again = Hasher::restore(algorithm, &saved).unwrap();
+                again.update(&bytes[at..]);
+                assert_eq!(again.finish(), algorithm.digest(&bytes), "{algorithm} {at}");
+                assert!(Hasher::restore(algorithm, &saved[1..]).is_none());
+            }
+        }
     }
 }

@@ -66,6 +66,8 @@ pub mod route;
 pub mod server;
 pub mod service;
 mod stamp;
+#[cfg(test)]
+mod standin;
 pub mod storage;
 mod sync;
 pub mod tls;

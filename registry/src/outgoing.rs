@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use reqwest::redirect::{Attempt, Policy};
-use reqwest::{Certificate, Client, Url};
+use reqwest::{Certificate, Client, ClientBuilder, Url};
 
 use oci::causes::innermost;
 
@@ -45,11 +45,22 @@ pub enum OutgoingError {
 /// # Errors
 /// [`OutgoingError`].
 pub fn client(url: &str, ca: Option<&Path>, timeout: Duration) -> Result<Client, OutgoingError> {
+    let client = builder(url, ca)?.timeout(timeout).build();
+    client.map_err(|e| OutgoingError::Tls {
+        url: url.to_owned(),
+        reason: reason(&e),
+    })
+}
+
+/// What makes such a client, whose requests may take as long as they do.
+///
+/// # Errors
+/// [`OutgoingError`].
+pub fn builder(url: &str, ca: Option<&Path>) -> Result<ClientBuilder, OutgoingError> {
     // Whoever installed another provider before us keeps it.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let mut builder = Client::builder()
         .user_agent(concat!("rregistry/", env!("CARGO_PKG_VERSION")))
-        .timeout(timeout)
         .redirect(Policy::custom(stay))
         .referer(false);
     if Url::parse(url).is_ok_and(|url| is_here(&url)) {
@@ -69,10 +80,7 @@ pub fn client(url: &str, ca: Option<&Path>, timeout: Duration) -> Result<Client,
         }
         builder = builder.tls_certs_merge(bundle);
     }
-    builder.build().map_err(|e| OutgoingError::Tls {
-        url: url.to_owned(),
-        reason: reason(&e),
-    })
+    Ok(builder)
 }
 
 /// Whether a URL leads to this machine.

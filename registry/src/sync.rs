@@ -2,6 +2,7 @@
 
 use std::sync::{Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
+use tokio::runtime::Handle;
 use tokio::task::{JoinError, spawn_blocking};
 
 /// Locks a mutex, also after a panic of another holder: nothing in this program panics between two
@@ -18,6 +19,11 @@ pub(crate) fn read<T>(lock: &RwLock<T>) -> RwLockReadGuard<'_, T> {
 /// The same, to change what others read.
 pub(crate) fn write<T>(lock: &RwLock<T>) -> RwLockWriteGuard<'_, T> {
     lock.write().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Waits for something on a thread that may block: in work that [`blocking`] runs.
+pub(crate) fn waiting<F: Future>(what: F) -> F::Output {
+    Handle::current().block_on(what)
 }
 
 /// Runs work that may block off the async threads, to its end even when the caller goes away.

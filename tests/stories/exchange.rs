@@ -149,7 +149,7 @@ fn quickly(content: &[u8]) -> usize {
 fn others_decompress_what_is_pushed() {
     use sha2::{Digest as _, Sha256};
     use std::process::{Command, Stdio};
-    let digest = |bytes: &[u8]| format!("sha256:{:x}", Sha256::digest(bytes));
+    let digest = |bytes: &[u8]| format!("sha256:{}", hex::encode(Sha256::digest(bytes)));
     let store = need!(Store::new());
     let registry = Registry::start();
     let accept = (

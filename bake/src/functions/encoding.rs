@@ -8,7 +8,6 @@ use rsa::pkcs1::DecodeRsaPrivateKey as _;
 use rsa::pkcs8::DecodePrivateKey as _;
 use rsa::{Pkcs1v15Encrypt, RsaPrivateKey};
 use sha1::Digest as _;
-use sha2::Digest as _;
 use uuid::Uuid;
 
 use super::wants::{Arguments as _, World};

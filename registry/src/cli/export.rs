@@ -55,7 +55,8 @@ pub(super) fn run(options: Export) -> Result<(), Failure> {
         if !data_dir.join("registry.db").exists() {
             return Err(format!("{} holds no registry; say --data-dir", data_dir.display()).into());
         }
-        let registry = Registry::open(&data_dir).await?;
+        let registry =
+            Registry::with_backend(&data_dir, config.policy.clone(), &config.backend).await?;
         let exported = registry.export(&export).await?;
         registry.close().await;
         Ok(exported)

@@ -11,8 +11,9 @@ use crate::config::Config;
 use crate::events::Noted;
 use crate::name::RepositoryName;
 use crate::service::{CheckOptions, Checked, Problem, Registry};
+use crate::storage::Backend;
 
-/// Check that the disk holds what the database says, and nothing else.
+/// Check that the disk, or the object store, holds what the database says, and nothing else.
 ///
 /// The registry must not be running. Exits with 1 when something is wrong that was not mended.
 #[derive(Debug, Args)]
@@ -86,14 +87,14 @@ pub(super) fn run(options: Fsck) -> Result<(), Failure> {
 }
 
 fn rebuild(config: &Config, data_dir: &Path, unnamed: &RepositoryName) -> Result<(), Failure> {
-    if !data_dir.join("blobs").exists() {
+    if config.backend == Backend::Disk && !data_dir.join("blobs").exists() {
         return Err(format!("{} holds no registry; say --data-dir", data_dir.display()).into());
     }
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()?;
     let rebuilt = runtime.block_on(async {
-        let rebuilt = Registry::rebuild(data_dir, unnamed).await?;
+        let rebuilt = Registry::rebuild(data_dir, unnamed, &config.backend).await?;
         let noted = Noted::new("rebuild").with("repositories", rebuilt.repositories);
         let stopped = Stopped::open(config, data_dir).await?;
         stopped.noting(Ok::<_, Failure>(rebuilt), noted).await

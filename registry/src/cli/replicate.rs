@@ -45,7 +45,8 @@ pub(super) fn run(options: Replicate) -> Result<(), Failure> {
         if !data_dir.join("registry.db").exists() {
             return Err(format!("{} holds no registry; say --data-dir", data_dir.display()).into());
         }
-        let registry = Registry::with_policy(&data_dir, config.policy.clone()).await?;
+        let registry =
+            Registry::with_backend(&data_dir, config.policy.clone(), &config.backend).await?;
         let rules = report_stopped(&config.replicate, &registry).await;
         registry.close().await;
         Ok(rules?)

@@ -72,7 +72,8 @@ pub(super) fn run(options: Restore) -> Result<(), Failure> {
         let empty = std::fs::metadata(database).map_or(0, |found| found.len()) == 0;
         let noted = Noted::new("restore").with("from", restore.from.display().to_string());
         if empty && restore.repositories.is_empty() {
-            let imported = Registry::restore_whole(&data_dir, &restore.from).await?;
+            let imported =
+                Registry::restore_whole(&data_dir, &restore.from, &config.backend).await?;
             let stopped = Stopped::open(&config, &data_dir).await?;
             return stopped.noting(Ok::<_, Failure>(imported), noted).await;
         }

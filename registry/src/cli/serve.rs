@@ -43,7 +43,8 @@ const SETTLE_INTERVAL: Duration = Duration::from_secs(10);
 /// Serve images until interrupted.
 ///
 /// Everything is kept under one directory: blobs in files named by their digests, what is known
-/// about them in a SQLite database. The line "listening on http://…" is printed when clients can
+/// about them in a SQLite database. With storage.backend the blobs are in an object store (S3,
+/// Google, Azure). The line "listening on http://…" is printed when clients can
 /// connect. SIGTERM and Ctrl-C let requests in flight finish. Certificates, passwords, keys and
 /// access rules are read again when their files change, and on SIGHUP.
 ///
@@ -134,7 +135,7 @@ async fn serve(
     let tls = config.tls.clone().map(Reloading::new).transpose()?;
     let node = node(&config.addr);
     let subscribers = Subscribers::with_activity(&config.webhooks, node, config.audit.is_some());
-    let registry = Registry::with_policy(data_dir, config.policy.clone()).await?;
+    let registry = Registry::with_backend(data_dir, config.policy.clone(), &config.backend).await?;
     let registry = Arc::new(registry.telling(subscribers));
     let deliveries = Deliveries::start(&registry).await?;
     let audit = match &config.audit {

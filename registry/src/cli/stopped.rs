@@ -28,7 +28,8 @@ impl Stopped {
     pub(super) async fn open(config: &Config, data_dir: &Path) -> Result<Self, Failure> {
         let audited = config.audit.is_some();
         let told = Subscribers::with_activity(&config.webhooks, node(&config.addr), audited);
-        let registry = Registry::with_policy(data_dir, config.policy.clone()).await?;
+        let registry =
+            Registry::with_backend(data_dir, config.policy.clone(), &config.backend).await?;
         Ok(Self {
             registry: Arc::new(registry.telling(told)),
             data_dir: data_dir.to_owned(),

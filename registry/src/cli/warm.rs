@@ -58,7 +58,8 @@ pub(super) fn run(options: Warm) -> Result<(), Failure> {
         if let Some(warmed) = request_warm(&data_dir, &what).await? {
             return Ok::<_, Failure>(warmed);
         }
-        let registry = Registry::with_policy(&data_dir, config.policy.clone()).await?;
+        let registry =
+            Registry::with_backend(&data_dir, config.policy.clone(), &config.backend).await?;
         let registry = Arc::new(registry);
         let warmed = match Mirror::open(&config.mirror, &registry).await? {
             Some(mirror) => Ok(mirror.warm(&what).await),

@@ -10,12 +10,14 @@ use super::listen::ListenAddr;
 use super::login;
 use super::mirroring;
 use super::settings::Settings;
+use super::storing;
 use crate::auth::settings as auth;
 use crate::events::Webhook;
 use crate::mirror::settings::MirrorSettings;
 use crate::policy::Policy;
 use crate::quota::Quotas;
 use crate::replication::settings::Replicate;
+use crate::storage::Backend;
 use crate::units::size;
 
 /// Certificate, key, and who may sign client certificates.
@@ -65,6 +67,8 @@ pub struct Config {
     pub url: Option<String>,
     /// Where everything is kept; the default depends on the user.
     pub data_dir: Option<PathBuf>,
+    /// Where blobs are kept.
+    pub backend: Backend,
     /// How long to drain.
     pub drain: Duration,
     /// What to log.
@@ -149,6 +153,7 @@ impl Settings {
                 .url("url")?
                 .map(|url| url.trim_end_matches('/').to_owned()),
             data_dir: self.path("data_dir")?,
+            backend: storing::backend(&self)?,
             drain: self.duration("drain")?,
             log_level: self.text("log.level")?,
             log_json: match self.text("log.format")?.as_str() {

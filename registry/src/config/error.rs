@@ -59,6 +59,14 @@ pub enum ConfigError {
         /// What is wrong there.
         cause: Box<Self>,
     },
+    /// A setting that needs another one.
+    #[error("{place}{what}")]
+    Missing {
+        /// Where it is set, with a colon, as far as that is known.
+        place: String,
+        /// What it needs.
+        what: String,
+    },
     /// Settings that do not go together.
     #[error("{0}")]
     Conflict(&'static str),

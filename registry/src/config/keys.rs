@@ -2,6 +2,7 @@
 
 use super::key::Key;
 use super::operating::{OPERATING, OPERATING_LISTS};
+use super::stores::STORING;
 
 /// What everybody may want to set.
 const KEYS: &[Key] = &[
@@ -276,7 +277,7 @@ const KEYS: &[Key] = &[
 
 /// All settings, those that stand elsewhere included.
 pub fn all() -> impl Iterator<Item = &'static Key> + Clone {
-    KEYS.iter().chain(OPERATING)
+    KEYS.iter().chain(STORING).chain(OPERATING)
 }
 
 /// All tables that hold lists.

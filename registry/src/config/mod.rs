@@ -6,7 +6,7 @@
 //!
 //! | module | what it holds |
 //! |---|---|
-//! | [`keys`], [`operating`] | the list of settings |
+//! | [`keys`], [`operating`], [`stores`] | the list of settings |
 //! | [`settings`] | what was set, as it came |
 //! | [`check`] | what that makes: [`Config`] |
 //! | [`listen`] | where to listen |
@@ -15,6 +15,7 @@
 //! | [`login`] | the part of it that says how clients log in |
 //! | [`mirroring`] | the part of it that says what is mirrored |
 //! | [`place`] | the lines of a file, for errors |
+//! | [`storing`] | where blobs are kept |
 //! | [`error`] | what is wrong with settings |
 
 mod check;
@@ -29,6 +30,8 @@ mod mirroring;
 mod operating;
 mod place;
 mod settings;
+mod stores;
+mod storing;
 
 pub use check::{Config, Limits, Tls};
 pub use error::ConfigError;

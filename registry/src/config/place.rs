@@ -57,6 +57,11 @@ impl Places {
         self.0.insert(key.to_owned(), place);
     }
 
+    /// Where a key is from, as far as that is known.
+    pub(super) fn get(&self, key: &str) -> Option<&str> {
+        self.0.get(key).map(String::as_str)
+    }
+
     /// Forgets where a key is from.
     pub(super) fn forget(&mut self, key: &str) {
         self.0.remove(key);

@@ -190,6 +190,25 @@ impl Settings {
         Ok(strange)
     }
 
+    /// Whether a key was set to anything but its default, or nothing.
+    pub(super) fn is_set(&self, name: &str) -> bool {
+        let Some(value) = self.values.get(name) else {
+            return false;
+        };
+        let default = all().find(|key| key.name == name).map(|key| key.default);
+        let text = match value {
+            Value::String(text) => text.clone(),
+            other => other.to_string(),
+        };
+        !text.is_empty() && Some(text.as_str()) != default
+    }
+
+    /// Where a key is set, for the beginning of a message: the file and its line, or the variable.
+    pub(super) fn place(&self, name: &str) -> String {
+        let place = self.places.get(name);
+        place.map_or_else(String::new, |place| format!("{place}: "))
+    }
+
     /// Sets one key from text, as the command line and the environment have it.
     pub fn set(&mut self, name: &'static str, text: String) {
         self.places.forget(name);

@@ -36,7 +36,7 @@ pub use mirroring::Evicted;
 pub use pushing::{Intake, Push, Pushed, Restored};
 pub use reading::{
     Child, Config, Content, Image, Layer, Look, MAX_PAGE, Preview, ReferrerEntry, Referrers, Step,
-    UsageReport,
+    UsageReport, lost,
 };
 pub use repairing::{CheckOptions, Checked, Problem, Rebuilt};
 pub use state::{Blob, Registry, StoredManifest, UploadLimits};

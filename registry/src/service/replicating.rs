@@ -10,7 +10,7 @@ use super::error::ServiceError;
 use super::state::Registry;
 use crate::meta::Meta;
 use crate::name::RepositoryName;
-use crate::storage::BlobFiles;
+use crate::storage::{Blobs, Reading};
 
 impl Registry {
     /// The metadata, for what replication keeps in it.
@@ -49,7 +49,7 @@ impl Registry {
 }
 
 /// The registry's blobs, which can only be read.
-struct Source(BlobFiles);
+struct Source(Blobs);
 
 impl Source {
     fn read_only<T>(&self) -> Result<T, BlobError> {
@@ -59,8 +59,8 @@ impl Source {
         })
     }
 
-    fn file(&self, digest: &Digest) -> Result<Option<std::fs::File>, BlobError> {
-        self.0.open_file(digest).map_err(|e| BlobError::Io {
+    fn reading(&self, digest: &Digest) -> Result<Option<Reading>, BlobError> {
+        self.0.open_on_thread(digest).map_err(|e| BlobError::Io {
             what: format!("open blob {digest}"),
             cause: io::Error::other(e.to_string()),
         })
@@ -69,19 +69,12 @@ impl Source {
 
 impl BlobStore for Source {
     fn size(&self, digest: &Digest) -> Result<Option<u64>, BlobError> {
-        let Some(file) = self.file(digest)? else {
-            return Ok(None);
-        };
-        let metadata = file.metadata().map_err(|cause| BlobError::Io {
-            what: format!("look at blob {digest}"),
-            cause,
-        })?;
-        Ok(Some(metadata.len()))
+        Ok(self.reading(digest)?.map(|reading| reading.size()))
     }
 
     fn open(&self, digest: &Digest) -> Result<Box<dyn BlobRead>, BlobError> {
-        match self.file(digest)? {
-            Some(file) => Ok(Box::new(file)),
+        match self.reading(digest)? {
+            Some(reading) => Ok(Box::new(reading)),
             None => Err(BlobError::NotFound(digest.clone())),
         }
     }

@@ -5,7 +5,6 @@ use std::io::{ErrorKind, Read, Write};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
 use oci::digest::Hashing;
@@ -15,7 +14,7 @@ use tokio::sync::{OwnedRwLockReadGuard, OwnedRwLockWriteGuard, RwLock};
 use super::error::{Context, StorageError};
 use super::files::{create_new, make_dir, sync_dir};
 use super::parts;
-use crate::clock::now;
+use super::shard::{Listed, Shard};
 use crate::name::UploadId;
 use crate::sync::blocking;
 
@@ -92,6 +91,11 @@ impl Staged {
         &self.path
     }
 
+    /// Bytes in it, once it is known to be durable.
+    pub(super) fn size(&self) -> u64 {
+        self.size
+    }
+
     /// The same, known to be durable and to hold so many bytes.
     pub(super) fn holding(mut self, size: u64) -> Self {
         self.size = size;
@@ -150,16 +154,31 @@ impl BlobFiles {
     /// [`StorageError::Io`].
     pub fn open(data_dir: &Path) -> Result<Self, StorageError> {
         let root = data_dir.join("blobs");
+        make_dir(&root)?;
+        make_shards(&root)?;
+        let on = root.clone();
+        Self::with_root(data_dir, root, &on)
+    }
+
+    /// The same without a place for blobs, which are elsewhere.
+    ///
+    /// # Errors
+    /// [`StorageError::Io`].
+    pub(super) fn beside(data_dir: &Path) -> Result<Self, StorageError> {
+        make_dir(data_dir)?;
+        Self::with_root(data_dir, data_dir.join("blobs"), data_dir)
+    }
+
+    fn with_root(data_dir: &Path, root: PathBuf, on: &Path) -> Result<Self, StorageError> {
         let staging = data_dir.join("staging");
         let partial = data_dir.join("partial");
-        for dir in [&root, &staging, &partial] {
+        for dir in [&staging, &partial] {
             make_dir(dir)?;
         }
         // Leftovers of a crash: never acknowledged, known to nobody.
         parts::sort(&staging, &partial)?;
-        make_shards(&root)?;
         sync_dir(data_dir)?;
-        let file_system = File::open(&root).context("open", &root)?;
+        let file_system = File::open(on).context("open", on)?;
         Ok(Self {
             file_system: Arc::new(file_system),
             root: root.into(),
@@ -175,8 +194,9 @@ impl BlobFiles {
     /// # Errors
     /// [`StorageError::Io`].
     pub fn are_in(data_dir: &Path) -> Result<bool, StorageError> {
-        for shard in shards(&data_dir.join("blobs"))? {
-            if !list(&shard)?.is_empty() {
+        let root = data_dir.join("blobs");
+        for shard in shards(&root)? {
+            if !list(&root, &shard)?.is_empty() {
                 return Ok(true);
             }
         }
@@ -186,6 +206,11 @@ impl BlobFiles {
     /// Where files are made, on their way here; emptied at the next start.
     pub fn staging(&self) -> &Path {
         &self.staging
+    }
+
+    /// Where a blob's file is in a registry's directory.
+    pub fn path_inside(digest: &Digest) -> PathBuf {
+        place(Path::new("blobs"), digest)
     }
 
     /// Where a blob's file is, or would be.
@@ -430,42 +455,20 @@ impl BlobFiles {
         Ok(None)
     }
 
-    /// The directories that hold files, each with its algorithm.
+    /// The directories that hold files.
     ///
     /// # Errors
     /// [`StorageError::Io`].
-    pub fn shards(&self) -> Result<Vec<(Algorithm, PathBuf)>, StorageError> {
+    pub fn shards(&self) -> Result<Vec<Shard>, StorageError> {
         shards(&self.root)
     }
 
-    /// The files of one shard, with their sizes. What is not named by a digest is not ours.
+    /// The files of one shard. What is not named by a digest is not ours.
     ///
     /// # Errors
     /// [`StorageError::Io`].
-    pub fn list(&self, shard: &(Algorithm, PathBuf)) -> Result<Vec<(Digest, u64)>, StorageError> {
-        list(shard)
-    }
-
-    /// The files of one shard that have had their names for `age`, each with its size and with when
-    /// it got its name, in seconds since 1970.
-    ///
-    /// # Errors
-    /// [`StorageError::Io`].
-    pub fn older_than(
-        &self,
-        shard: &(Algorithm, PathBuf),
-        age: Duration,
-    ) -> Result<Vec<(Digest, u64, i64)>, StorageError> {
-        let age = i64::try_from(age.as_secs()).unwrap_or(i64::MAX);
-        let cutoff = now().saturating_sub(age);
-        let files = self.list(shard)?.into_iter();
-        let dated = files.filter_map(|(digest, size)| {
-            // A link to a file from elsewhere has that one's time of modification. What is gone by
-            // now was just collected.
-            let named = fs::metadata(self.path(&digest)).ok()?.ctime();
-            (named <= cutoff).then_some((digest, size, named))
-        });
-        Ok(dated.collect())
+    pub fn list(&self, shard: &Shard) -> Result<Vec<Listed>, StorageError> {
+        list(&self.root, shard)
     }
 
     /// Removes a blob's file, and the listing of what it holds; none is fine.
@@ -502,7 +505,7 @@ fn make_shards(root: &Path) -> Result<(), StorageError> {
     Ok(())
 }
 
-fn shards(root: &Path) -> Result<Vec<(Algorithm, PathBuf)>, StorageError> {
+fn shards(root: &Path) -> Result<Vec<Shard>, StorageError> {
     let mut shards = Vec::new();
     for algorithm in [Algorithm::Sha256, Algorithm::Sha512] {
         let dir = root.join(algorithm.as_str());
@@ -512,23 +515,37 @@ fn shards(root: &Path) -> Result<Vec<(Algorithm, PathBuf)>, StorageError> {
             Err(e) => return Err(e).context("list", &dir),
         };
         for entry in entries {
-            shards.push((algorithm, entry.context("list", &dir)?.path()));
+            let name = entry.context("list", &dir)?.file_name();
+            // What is not named like ours is not ours.
+            if let Ok(name) = name.into_string() {
+                shards.push(Shard { algorithm, name });
+            }
         }
     }
     Ok(shards)
 }
 
-fn list((algorithm, dir): &(Algorithm, PathBuf)) -> Result<Vec<(Digest, u64)>, StorageError> {
+fn list(root: &Path, shard: &Shard) -> Result<Vec<Listed>, StorageError> {
+    let dir = &root.join(shard.algorithm.as_str()).join(&shard.name);
     let mut files = Vec::new();
     for entry in fs::read_dir(dir).context("list", dir)? {
         let entry = entry.context("list", dir)?;
         let name = entry.file_name();
         let digest = name
             .to_str()
-            .and_then(|hex| Digest::new(*algorithm, hex).ok());
+            .and_then(|hex| Digest::new(shard.algorithm, hex).ok());
         if let Some(digest) = digest {
-            let size = entry.metadata().context("look at", &entry.path())?.len();
-            files.push((digest, size));
+            let found = match entry.metadata() {
+                // It was just collected.
+                Err(e) if e.kind() == ErrorKind::NotFound => continue,
+                found => found.context("look at", &entry.path())?,
+            };
+            files.push(Listed {
+                digest,
+                size: found.len(),
+                // A link to a file from elsewhere has that one's time of modification.
+                named: found.ctime(),
+            });
         }
     }
     Ok(files)

@@ -4,6 +4,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use oci::Digest;
+use oci::causes::innermost;
 use tokio::task::JoinError;
 
 /// Why content could not be stored or read.
@@ -19,6 +20,30 @@ pub enum StorageError {
         /// Why it failed.
         cause: io::Error,
     },
+    /// The object store failed, or does not answer.
+    #[error("{what} {}: {}", .place.display(), innermost(&**.cause))]
+    Store {
+        /// What was being done.
+        what: &'static str,
+        /// To which object.
+        place: PathBuf,
+        /// Why it failed.
+        cause: Box<object_store::Error>,
+    },
+    /// The object store cannot be asked, or does not give what it should.
+    #[error("{}: {why}", .place.display())]
+    Unreachable {
+        /// The store, or an object in it.
+        place: PathBuf,
+        /// Why.
+        why: String,
+    },
+    /// More than the object store takes.
+    #[error("the object store takes blobs of up to {0} bytes")]
+    TooLarge(u64),
+    /// The directory and the settings do not say the same of where blobs are.
+    #[error("{0}")]
+    Elsewhere(String),
     /// A blocking task panicked or was cancelled by shutdown.
     #[error("a storage task ended unexpectedly: {0}")]
     Task(JoinError),
@@ -34,6 +59,11 @@ impl From<JoinError> for StorageError {
 }
 
 impl StorageError {
+    /// Whether it was the object store that failed: it may work again soon.
+    pub fn is_unavailable(&self) -> bool {
+        matches!(self, Self::Store { .. } | Self::Unreachable { .. })
+    }
+
     /// Whether the disk is full.
     pub fn is_full(&self) -> bool {
         matches!(self, Self::Io { cause, .. }

@@ -12,15 +12,11 @@ use super::files::{create_new, make_dir, sync_dir};
 use crate::name::UploadId;
 
 impl BlobFiles {
-    /// Keeps a listing durably, for as long as its blob. Hold [`BlobFiles::arriving`]; whether the
-    /// blob is still there.
+    /// Keeps a listing durably.
     ///
     /// # Errors
     /// [`StorageError::Io`].
-    pub fn write_listing(&self, digest: &Digest, bytes: &[u8]) -> Result<bool, StorageError> {
-        if self.open_file(digest)?.is_none() {
-            return Ok(false);
-        }
+    pub fn write_listing(&self, digest: &Digest, bytes: &[u8]) -> Result<(), StorageError> {
         let path = place(&self.listings, digest);
         let staged = self.staging.join(UploadId::random().to_string());
         let done = create_new(&staged)
@@ -40,7 +36,7 @@ impl BlobFiles {
         if done.is_err() {
             let _ = fs::remove_file(&staged);
         }
-        done.map(|()| true)
+        done
     }
 
     /// The listing of a blob; `None` when there is none.

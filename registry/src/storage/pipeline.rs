@@ -77,7 +77,7 @@ impl Progress {
         self.written.store(written, Ordering::Release);
     }
 
-    fn wait(&self, len: usize) {
+    pub(super) fn wait(&self, len: usize) {
         self.waiting.store(len as u64, Ordering::Release);
     }
 

@@ -1,6 +1,7 @@
 //! Buffers that are used again: fresh ones would cost page faults for every chunk, and a bounded
 //! number of them bounds the memory of all transfers together.
 
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use bytes::Bytes;
@@ -16,8 +17,10 @@ pub(super) struct Pool(Arc<Inner>);
 struct Inner {
     free: Mutex<Vec<Vec<u8>>>,
     size: usize,
-    count: usize,
+    /// Buffers that are kept when nobody uses them.
+    kept: usize,
     permits: Arc<Semaphore>,
+    waiting: AtomicUsize,
 }
 
 /// A buffer, and how much of it is filled.
@@ -32,19 +35,41 @@ pub(super) struct Buffer {
 impl Pool {
     /// A pool that keeps `count` buffers of `size` bytes.
     pub(super) fn new(count: usize, size: usize) -> Self {
+        Self::keeping(count, size, count)
+    }
+
+    /// A pool that lends `count` buffers of `size` bytes at once, and keeps none: large ones.
+    pub(super) fn lending(count: usize, size: usize) -> Self {
+        Self::keeping(count, size, 0)
+    }
+
+    fn keeping(count: usize, size: usize, kept: usize) -> Self {
         Self(Arc::new(Inner {
             free: Mutex::default(),
             size,
-            count,
+            kept,
             permits: Arc::new(Semaphore::new(count)),
+            waiting: AtomicUsize::new(0),
         }))
     }
 
     /// An empty buffer, waiting for one to come back when all are in use.
     pub(super) async fn take(&self) -> Buffer {
-        // The semaphore is never closed.
-        let permit = Arc::clone(&self.0.permits).acquire_owned().await.ok();
+        let permits = Arc::clone(&self.0.permits);
+        let permit = match Arc::clone(&permits).try_acquire_owned() {
+            Ok(permit) => Some(permit),
+            Err(_) => {
+                let _waiting = Waiting::of(&self.0.waiting);
+                // The semaphore is never closed.
+                permits.acquire_owned().await.ok()
+            }
+        };
         self.buffer(permit)
+    }
+
+    /// Whether somebody waits for a buffer.
+    pub(super) fn is_short(&self) -> bool {
+        self.0.waiting.load(Relaxed) > 0
     }
 
     /// An empty buffer, a new one when all are in use.
@@ -63,6 +88,22 @@ impl Pool {
     }
 }
 
+/// Counts who waits, for as long as they do.
+struct Waiting<'a>(&'a AtomicUsize);
+
+impl<'a> Waiting<'a> {
+    fn of(count: &'a AtomicUsize) -> Self {
+        count.fetch_add(1, Relaxed);
+        Self(count)
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Relaxed);
+    }
+}
+
 impl Inner {
     fn lock(&self) -> MutexGuard<'_, Vec<Vec<u8>>> {
         lock(&self.free)
@@ -75,6 +116,11 @@ impl Buffer {
         let n = bytes.len().min(self.bytes.len() - self.len);
         self.bytes[self.len..self.len + n].copy_from_slice(&bytes.split_to(n));
         self.len += n;
+    }
+
+    /// Bytes that are filled.
+    pub(super) fn len(&self) -> usize {
+        self.len
     }
 
     /// Whether nothing more fits.
@@ -103,7 +149,7 @@ impl AsRef<[u8]> for Buffer {
 impl Drop for Buffer {
     fn drop(&mut self) {
         let mut free = self.pool.lock();
-        if free.len() < self.pool.count {
+        if free.len() < self.pool.kept {
             free.push(std::mem::take(&mut self.bytes));
         }
     }

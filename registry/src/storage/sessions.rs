@@ -10,6 +10,7 @@ use oci::digest::Hasher;
 use tokio::sync::{Mutex as AsyncMutex, OwnedMutexGuard};
 
 use super::error::UploadError;
+use super::objects::Session;
 use super::pipeline::Progress;
 use crate::name::{RepositoryName, UploadId};
 
@@ -40,14 +41,36 @@ pub struct Upload {
 /// How far a session is, in memory.
 #[derive(Debug)]
 pub(super) enum State {
-    /// From before a restart, or not used for long; to be hashed when it is next written to.
+    /// From before a restart, or not used for long: to be hashed when it is next written to, or
+    /// read from the object store.
     Cold,
     Ready(Box<Hasher>),
+    /// In an object store, of which nobody knows yet.
+    Held(Box<Session>),
     /// Finished or cancelled.
     Gone,
 }
 
 impl Upload {
+    pub(super) fn new(
+        id: UploadId,
+        repository: RepositoryName,
+        algorithm: Algorithm,
+        data: Arc<Path>,
+        progress: Progress,
+        state: State,
+    ) -> Self {
+        Self {
+            id,
+            repository,
+            algorithm,
+            data,
+            progress: Arc::new(progress),
+            state: Arc::new(AsyncMutex::new(state)),
+            used: AtomicU64::default(),
+        }
+    }
+
     /// The session's ID.
     pub fn id(&self) -> UploadId {
         self.id

@@ -8,7 +8,6 @@
 use std::fs::{self, File, Metadata, OpenOptions};
 use std::io::{ErrorKind, Read};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, SystemTime};
 
@@ -16,7 +15,7 @@ use bytes::Bytes;
 use futures_util::Stream;
 use oci::digest::Hasher;
 use oci::{Algorithm, Digest};
-use tokio::sync::{Mutex as AsyncMutex, OwnedRwLockReadGuard};
+use tokio::sync::OwnedRwLockReadGuard;
 
 use super::blobs::BlobFiles;
 use super::error::{Context, StorageError, UploadError};
@@ -47,12 +46,12 @@ pub struct ChunkRange {
 }
 
 impl ChunkRange {
-    fn len(self) -> u64 {
+    pub(super) fn len(self) -> u64 {
         (self.end - self.start).saturating_add(1)
     }
 }
 
-/// An upload that is not finished, as its file says.
+/// An upload that is not finished.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Unfinished {
     /// The session's ID.
@@ -63,7 +62,7 @@ pub struct Unfinished {
     pub size: u64,
 }
 
-/// An upload that is finished: its file has the blob's name.
+/// An upload that is finished: its content has the blob's name.
 #[derive(Debug)]
 pub struct Finished {
     /// Bytes.
@@ -74,15 +73,15 @@ pub struct Finished {
     pub arriving: OwnedRwLockReadGuard<()>,
 }
 
-/// All upload sessions.
+/// All upload sessions, in files.
 #[derive(Clone, Debug)]
-pub struct Uploads {
+pub(super) struct FileUploads {
     dir: Arc<Path>,
     open: Arc<Mutex<Sessions>>,
     buffers: Pool,
 }
 
-impl Uploads {
+impl FileUploads {
     /// Opens `data_dir/uploads`, made when needed.
     ///
     /// # Errors
@@ -112,11 +111,6 @@ impl Uploads {
         self.sessions().by_id.len()
     }
 
-    /// Whether there is no such session.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
     /// Begins a session.
     ///
     /// # Errors
@@ -143,16 +137,10 @@ impl Uploads {
             .map(drop)
         })
         .await?;
-        let upload = Arc::new(Upload {
-            id,
-            repository: repository.clone(),
-            algorithm,
-            data,
-            progress: Arc::default(),
-            state: Arc::new(AsyncMutex::new(State::Ready(Box::new(algorithm.hasher())))),
-            used: AtomicU64::default(),
-        });
-        Ok(self.sessions().add(upload))
+        let state = State::Ready(Box::new(algorithm.hasher()));
+        let progress = Progress::default();
+        let upload = Upload::new(id, repository.clone(), algorithm, data, progress, state);
+        Ok(self.sessions().add(Arc::new(upload)))
     }
 
     /// The session `id`, when it belongs to `repository`.
@@ -196,17 +184,11 @@ impl Uploads {
         })
         .await?;
         let (algorithm, data, len) = found.ok_or(UploadError::Unknown)?;
-        let upload = Arc::new(Upload {
-            id,
-            repository: repository.clone(),
-            algorithm,
-            data: data.into(),
-            progress: Arc::new(Progress::new(len)),
-            state: Arc::new(AsyncMutex::new(State::Cold)),
-            used: AtomicU64::default(),
-        });
+        let (repository, progress) = (repository.clone(), Progress::new(len));
+        let data = data.into();
+        let upload = Upload::new(id, repository, algorithm, data, progress, State::Cold);
         // Two requests may come at once; the first one's session is the session.
-        Ok(self.sessions().add(upload))
+        Ok(self.sessions().add(Arc::new(upload)))
     }
 
     /// Takes the hash out of a locked session, making it from the file where it is not in memory.
@@ -217,7 +199,7 @@ impl Uploads {
                 *state = State::Gone;
                 Err(UploadError::Unknown)
             }
-            State::Cold => {
+            State::Cold | State::Held(_) => {
                 let path = Arc::clone(&upload.data);
                 let algorithm = upload.algorithm;
                 let found = blocking(move || {
@@ -533,7 +515,7 @@ mod tests {
     #[tokio::test]
     async fn sessions_that_were_not_used_for_longest_are_only_in_their_files() {
         let dir = tempfile::tempdir().unwrap();
-        let mut uploads = Uploads::open(dir.path()).unwrap();
+        let mut uploads = FileUploads::open(dir.path()).unwrap();
         uploads.open = Arc::new(Mutex::new(Sessions::new(8)));
         let blobs = BlobFiles::open(dir.path()).unwrap();
         let name: RepositoryName = "app".parse().unwrap();

@@ -13,6 +13,7 @@ use registry::service::{
 use crate::harness::App;
 use crate::layout::{assert_same, fill};
 use crate::process::{command, serve, text};
+use crate::s3;
 
 async fn back_up(app: &App, output: &Path) -> BackedUp {
     let options = BackupOptions {
@@ -20,6 +21,10 @@ async fn back_up(app: &App, output: &Path) -> BackedUp {
         prune: false,
     };
     app.registry.back_up_to(&options).await.unwrap()
+}
+
+async fn restore_whole(dir: &Path, from: &Path) -> Result<Imported, ServiceError> {
+    Registry::restore_whole(dir, from, &s3::backend(dir)).await
 }
 
 async fn restore(app: &App, from: &Path, names: &[&str]) -> Imported {
@@ -45,7 +50,11 @@ async fn opened(dir: tempfile::TempDir) -> App {
 /// Files below `blobs`, and their bytes.
 fn files(dir: &Path) -> (u64, u64) {
     let mut found = (0, 0);
-    let mut open = vec![dir.join("blobs")];
+    let inside = dir.join("blobs");
+    let mut open = match inside.exists() {
+        true => vec![inside],
+        false => vec![s3::files(dir).join("blobs")],
+    };
     while let Some(dir) = open.pop() {
         for entry in std::fs::read_dir(dir).unwrap() {
             let entry = entry.unwrap();
@@ -94,7 +103,7 @@ async fn a_folder_gets_what_is_new_and_is_a_registry() {
     assert_eq!((more.blobs, more.repositories), (blobs + 3, 2));
     // It is served as it lies.
     let copy = tempfile::tempdir().unwrap();
-    let restored = Registry::restore_whole(copy.path(), &folder).await.unwrap();
+    let restored = restore_whole(copy.path(), &folder).await.unwrap();
     assert_eq!((restored.blobs, restored.repositories), (blobs + 3, 2));
     assert_eq!(restored.skipped, [""; 0]);
     let restored = opened(copy).await;
@@ -169,7 +178,7 @@ async fn repositories_come_back_into_a_registry_that_is_there() {
     let brought = restore(&app, &tar, &[]).await;
     assert_eq!((brought.repositories, brought.skipped.len()), (2, 0));
     let fresh = tempfile::tempdir().unwrap();
-    Registry::restore_whole(fresh.path(), &tar).await.unwrap();
+    restore_whole(fresh.path(), &tar).await.unwrap();
     let fresh = opened(fresh).await;
     assert_same(&fresh, &app, "team/app", &digests).await;
     // What it does not have.
@@ -191,7 +200,7 @@ async fn times_come_back_with_the_whole() {
     let tar = to.path().join("backup.tar");
     back_up(&app, &tar).await;
     let fresh = tempfile::tempdir().unwrap();
-    Registry::restore_whole(fresh.path(), &tar).await.unwrap();
+    restore_whole(fresh.path(), &tar).await.unwrap();
     let own = app.stop().await;
     let rows = |dir: &Path| {
         let query = "SELECT digest, pushed_at, pulled_at FROM manifests ORDER BY digest;
@@ -219,7 +228,7 @@ async fn what_is_damaged_is_said_and_left_out() {
     app.image("app", "v1", "whole").await;
     let layer = app.blob("app", b"damaged soon").await;
     let hex = layer.hex();
-    let file = app.path().join(format!("blobs/sha256/{}/{hex}", &hex[..2]));
+    let file = s3::files(app.path()).join(format!("blobs/sha256/{}/{hex}", &hex[..2]));
     std::fs::write(&file, b"damaged now!").unwrap();
     let to = tempfile::tempdir().unwrap();
     let tar = to.path().join("backup.tar");
@@ -246,9 +255,7 @@ async fn what_is_damaged_is_said_and_left_out() {
     )
     .unwrap();
     let fresh = tempfile::tempdir().unwrap();
-    let restored = Registry::restore_whole(fresh.path(), &folder)
-        .await
-        .unwrap();
+    let restored = restore_whole(fresh.path(), &folder).await.unwrap();
     let [first, second] = &*restored.skipped else {
         panic!("{restored:?}")
     };
@@ -283,12 +290,12 @@ async fn places_that_are_wrong_are_refused() {
     }
     let to = tempfile::tempdir().unwrap();
     let fresh = tempfile::tempdir().unwrap();
-    let none = Registry::restore_whole(fresh.path(), to.path()).await;
+    let none = restore_whole(fresh.path(), to.path()).await;
     let none = none.unwrap_err();
     assert!(matches!(none, ServiceError::NoBackup(_)), "{none}");
     back_up(&app, to.path()).await;
     let dir = app.stop().await;
-    let there = Registry::restore_whole(dir.path(), to.path()).await;
+    let there = restore_whole(dir.path(), to.path()).await;
     let there = there.unwrap_err();
     assert!(matches!(there, ServiceError::NotEmpty(_)), "{there}");
 }

@@ -5,9 +5,10 @@ use registry::service::{CheckOptions, Problem};
 use serde_json::json;
 
 use crate::harness::{App, INDEX, MANIFEST, image};
+use crate::s3;
 
 fn file(app: &App, digest: &Digest) -> PathBuf {
-    app.path()
+    s3::files(app.path())
         .join("blobs")
         .join(digest.algorithm().as_str())
         .join(&digest.hex()[..2])

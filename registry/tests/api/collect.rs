@@ -6,6 +6,7 @@ use registry::service::{CollectOptions, Collected};
 use serde_json::json;
 
 use crate::harness::{App, INDEX, MANIFEST, image};
+use crate::s3;
 
 async fn gc(app: &App, grace: u64) -> Collected {
     let options = CollectOptions {
@@ -24,7 +25,7 @@ fn files(app: &App) -> usize {
             .map(|p| if p.is_dir() { count(&p) } else { 1 })
             .sum()
     }
-    count(&app.path().join("blobs"))
+    count(&s3::files(app.path()).join("blobs"))
 }
 
 #[tokio::test]

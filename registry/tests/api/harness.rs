@@ -20,10 +20,13 @@ use registry::mirror::Mirror;
 use registry::policy::Policy;
 use registry::replication::Replication;
 use registry::server::Server;
-use registry::service::Registry;
+use registry::service::{Registry, ServiceError};
+use registry::storage::Backend;
 use registry::webhook::Deliveries;
 use serde_json::{Value, json};
 use tower::ServiceExt;
+
+use crate::s3;
 
 pub const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 pub const INDEX: &str = "application/vnd.oci.image.index.v1+json";
@@ -135,7 +138,11 @@ impl App {
     }
 
     pub async fn in_dir(dir: tempfile::TempDir) -> Self {
-        let registry = Arc::new(open_again(dir.path(), Policy::default()).await);
+        let registry = open_again(dir.path(), Policy::default()).await;
+        Self::of(dir, Arc::new(registry))
+    }
+
+    fn of(dir: tempfile::TempDir, registry: Arc<Registry>) -> Self {
         let router = registry::http::router(Api::open(Arc::clone(&registry)));
         Self {
             dir,
@@ -146,6 +153,12 @@ impl App {
             registry,
             router,
         }
+    }
+
+    /// With its blobs elsewhere than the tests' are.
+    pub async fn on(dir: tempfile::TempDir, backend: &Backend) -> Self {
+        let registry = opened(dir.path(), Policy::default(), backend).await;
+        Self::of(dir, Arc::new(registry))
     }
 
     /// The directory, with nobody at work in it.
@@ -330,11 +343,20 @@ pub fn image(config: &Digest, layers: &[&Digest]) -> Value {
     })
 }
 
+/// Opens a directory once, as the tests' backend has it.
+pub async fn try_open(dir: &Path) -> Result<Registry, ServiceError> {
+    Registry::with_backend(dir, Policy::default(), &s3::backend(dir)).await
+}
+
 /// Opens a directory that a registry in this process has just let go of: a last blocking task of
 /// it may still hold the lock for a moment.
 async fn open_again(dir: &Path, policy: Policy) -> Registry {
+    opened(dir, policy, &s3::backend(dir)).await
+}
+
+async fn opened(dir: &Path, policy: Policy, backend: &Backend) -> Registry {
     for _ in 0..500 {
-        match Registry::with_policy(dir, policy.clone()).await {
+        match Registry::with_backend(dir, policy.clone(), backend).await {
             Err(e) if e.to_string().contains("in use by another rregistry") => {
                 tokio::time::sleep(Duration::from_millis(10)).await;
             }

@@ -6,6 +6,7 @@ use registry::service::CollectOptions;
 use serde_json::json;
 
 use crate::harness::{App, INDEX, MANIFEST, image};
+use crate::s3;
 
 /// A volume as Docker's registry lays it out.
 pub struct Volume(tempfile::TempDir);
@@ -134,7 +135,10 @@ async fn every_tag_pulls_as_before() {
     let links =
         |path: &Path| std::os::unix::fs::MetadataExt::nlink(&std::fs::metadata(path).unwrap());
     let hex = layer.hex();
-    let file = app.path().join("blobs/sha256").join(&hex[..2]).join(hex);
+    let file = s3::files(app.path())
+        .join("blobs/sha256")
+        .join(&hex[..2])
+        .join(hex);
     assert_eq!(links(&file), 2);
     let again = import().await;
     assert_eq!((again.blobs, again.bytes), (0, 0));
@@ -192,7 +196,10 @@ async fn with_copies_the_old_volume_can_be_used_on() {
     app.registry.import_distribution(from, false).await.unwrap();
     let hex = layer.hex();
     volume.write(&format!("blobs/sha256/{}/{hex}/data", &hex[..2]), b"lAyer");
-    let file = app.path().join("blobs/sha256").join(&hex[..2]).join(hex);
+    let file = s3::files(app.path())
+        .join("blobs/sha256")
+        .join(&hex[..2])
+        .join(hex);
     assert_eq!(std::fs::read(file).unwrap(), b"layer");
 }
 

@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 
 use crate::archives::oci_layer;
 use crate::harness::{App, INDEX, LAYER, MANIFEST, image, sized_by};
+use crate::s3;
 
 async fn export(app: &App, what: &[&str], output: &Path) -> Exported {
     let options = ExportOptions {
@@ -274,7 +275,10 @@ fn in_layout(dir: &Path, bytes: &[u8]) -> PathBuf {
 
 fn in_registry(app: &App, bytes: &[u8]) -> PathBuf {
     let hex = Digest::sha256(bytes).hex().to_owned();
-    app.path().join("blobs/sha256").join(&hex[..2]).join(&hex)
+    s3::files(app.path())
+        .join("blobs/sha256")
+        .join(&hex[..2])
+        .join(&hex)
 }
 
 #[tokio::test]

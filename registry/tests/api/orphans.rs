@@ -7,7 +7,8 @@ use oci::Digest;
 use registry::service::{CollectOptions, Collected};
 use tokio::task::JoinSet;
 
-use crate::harness::{App, MANIFEST, image};
+use crate::harness::{App, MANIFEST, image, try_open};
+use crate::s3;
 
 async fn gc(app: &App, grace: u64, dry_run: bool) -> Collected {
     let options = CollectOptions {
@@ -29,7 +30,9 @@ fn files(dir: &Path) -> usize {
 /// A file without a row, as a process that was killed leaves it.
 fn orphan(app: &App, bytes: &[u8]) -> std::path::PathBuf {
     let digest = Digest::sha256(bytes);
-    let shard = app.path().join("blobs/sha256").join(&digest.hex()[..2]);
+    let shard = s3::files(app.path())
+        .join("blobs/sha256")
+        .join(&digest.hex()[..2]);
     std::fs::create_dir_all(&shard).unwrap();
     let path = shard.join(digest.hex());
     std::fs::write(&path, bytes).unwrap();
@@ -46,7 +49,7 @@ async fn a_refused_push_leaves_no_file() {
     .await;
     app.image("app", "v1", "one").await;
     let config = app.blob("app", b"{}").await;
-    let blobs = app.path().join("blobs");
+    let blobs = s3::files(app.path()).join("blobs");
     let before = files(&blobs);
     for i in 0..20 {
         let mut other = image(&config, &[]);
@@ -84,7 +87,7 @@ async fn nor_does_one_that_the_transaction_refuses() {
         kept += answers.iter().filter(|a| a.status == 201).count();
     }
     assert_eq!(kept, 5);
-    assert_eq!(files(&app.path().join("blobs")), 1 + kept);
+    assert_eq!(files(&s3::files(app.path()).join("blobs")), 1 + kept);
 }
 
 #[tokio::test]
@@ -98,7 +101,7 @@ async fn what_a_crash_left_is_swept_when_it_is_old_enough() {
     let swept = gc(&app, 0, false).await;
     assert_eq!((swept.orphan_count, swept.orphan_bytes), (1, 9));
     assert!(!left.exists());
-    assert_eq!(files(&app.path().join("blobs")), 3);
+    assert_eq!(files(&s3::files(app.path()).join("blobs")), 3);
     app.get("/v2/app/manifests/v1").await.ok(200);
 }
 
@@ -123,17 +126,19 @@ async fn regular_collections_come_by_every_directory() {
 #[tokio::test]
 async fn what_an_older_database_does_not_know_stays() {
     let dir = tempfile::tempdir().unwrap();
-    let registry = registry::service::Registry::open(dir.path()).await.unwrap();
+    let registry = try_open(dir.path()).await.unwrap();
     registry.close().await;
     drop(registry);
     let digest = Digest::sha256(b"pushed since");
-    let shard = dir.path().join("blobs/sha256").join(&digest.hex()[..2]);
+    let shard = s3::files(dir.path())
+        .join("blobs/sha256")
+        .join(&digest.hex()[..2]);
     std::fs::create_dir_all(&shard).unwrap();
     let file = shard.join(digest.hex());
     std::fs::write(&file, b"pushed since").unwrap();
     // Times are in whole seconds.
     tokio::time::sleep(Duration::from_millis(1100)).await;
-    let registry = registry::service::Registry::open(dir.path()).await.unwrap();
+    let registry = try_open(dir.path()).await.unwrap();
     let options = CollectOptions {
         grace: Duration::ZERO,
         dry_run: false,

@@ -7,6 +7,8 @@ use std::process::{Child, Command, Output, Stdio};
 
 use oci::Digest;
 
+use crate::s3;
+
 const PROGRAM: &str = env!("CARGO_BIN_EXE_rregistry");
 
 /// A running registry; killed when dropped.
@@ -26,6 +28,20 @@ impl Drop for Process {
 pub fn command() -> Command {
     let mut command = Command::new(PROGRAM);
     command.env_clear();
+    command
+}
+
+/// The same for a directory whose blobs are in an object store, reached at `addr`.
+pub fn on_store(dir: &Path, addr: std::net::SocketAddr) -> Command {
+    let mut command = command();
+    command
+        .env("RREGISTRY_DATA_DIR", dir)
+        .env("RREGISTRY_STORAGE_BACKEND", "s3")
+        .env("RREGISTRY_STORAGE_BUCKET", s3::bucket(dir))
+        .env("RREGISTRY_STORAGE_PREFIX", s3::PREFIX)
+        .env("RREGISTRY_STORAGE_ENDPOINT", format!("http://{addr}"))
+        .env("AWS_ACCESS_KEY_ID", s3::KEY)
+        .env("AWS_SECRET_ACCESS_KEY", s3::SECRET);
     command
 }
 
@@ -61,6 +77,23 @@ impl Process {
     /// A request on a connection of its own; the whole answer.
     pub fn send(&self, method: &str, path: &str, body: &[u8]) -> String {
         send(&self.addr, method, path, body).unwrap()
+    }
+
+    /// What a path gives, which has to be 200.
+    pub fn get(&self, path: &str) -> Vec<u8> {
+        let mut stream = TcpStream::connect(&self.addr).unwrap();
+        let head = format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+        stream.write_all(head.as_bytes()).unwrap();
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer).unwrap();
+        let end = answer.windows(4).position(|found| found == b"\r\n\r\n");
+        let body = answer.split_off(end.unwrap() + 4);
+        assert!(
+            answer.starts_with(b"HTTP/1.1 200"),
+            "{}",
+            String::from_utf8_lossy(&answer)
+        );
+        body
     }
 
     /// SIGKILL, now.

@@ -8,12 +8,13 @@ use oci::Digest;
 use registry::service::{CheckOptions, CollectOptions, Rebuilt, Registry, ServiceError};
 use serde_json::json;
 
-use crate::harness::{App, INDEX, MANIFEST, image};
+use crate::harness::{App, INDEX, MANIFEST, image, try_open};
 use crate::layout::{assert_same, fill};
+use crate::s3;
 
 async fn rebuild(dir: &Path) -> Result<Rebuilt, ServiceError> {
     for _ in 0..500 {
-        match Registry::rebuild(dir, &"recovered".parse().unwrap()).await {
+        match Registry::rebuild(dir, &"recovered".parse().unwrap(), &s3::backend(dir)).await {
             // A last blocking task of the registry before may still hold the lock.
             Err(e) if e.to_string().contains("in use by another") => {
                 tokio::time::sleep(Duration::from_millis(10)).await;
@@ -57,7 +58,7 @@ async fn without_any_database_every_manifest_is_there_again() {
     let dir = app.stop().await;
     std::fs::remove_file(dir.path().join("registry.db")).unwrap();
     // Nobody starts with an empty database where there are blobs, least of all to repair.
-    let error = Registry::open(dir.path()).await.unwrap_err();
+    let error = try_open(dir.path()).await.unwrap_err();
     assert!(error.to_string().contains("fsck --rebuild"), "{error}");
 
     let rebuilt = rebuild(dir.path()).await.unwrap();
@@ -112,7 +113,7 @@ async fn the_copy_knows_where_everything_belongs() {
         b"no database at all, any more",
     )
     .unwrap();
-    let error = Registry::open(dir.path()).await.unwrap_err();
+    let error = try_open(dir.path()).await.unwrap_err();
     assert!(error.to_string().contains("fsck --rebuild"), "{error}");
     let rebuilt = rebuild(dir.path()).await.unwrap();
     assert_eq!(
@@ -190,7 +191,7 @@ async fn damage_says_what_helps_wherever_it_is_met() {
         let mut bytes = bytes.clone();
         bytes[page * 4096..][..4096].fill(0x5a);
         std::fs::write(copy.path().join("registry.db"), &bytes).unwrap();
-        let registry = match Registry::open(copy.path()).await {
+        let registry = match try_open(copy.path()).await {
             Ok(registry) => registry,
             Err(e) => {
                 says(e);

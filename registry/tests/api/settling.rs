@@ -10,6 +10,7 @@ use sqlx::Connection;
 
 use crate::harness::{App, MANIFEST, image, sized_by, skipped};
 use crate::process::{send, start};
+use crate::s3;
 use crate::upgrade::connect;
 
 /// More than is kept in the database, in bytes.
@@ -189,9 +190,13 @@ async fn a_rebuild_has_content_that_only_the_damaged_database_has() {
     .await
     .unwrap();
     connection.close().await.unwrap();
-    let rebuilt = Registry::rebuild(after.path(), &"recovered".parse().unwrap())
-        .await
-        .unwrap();
+    let rebuilt = Registry::rebuild(
+        after.path(),
+        &"recovered".parse().unwrap(),
+        &s3::backend(after.path()),
+    )
+    .await
+    .unwrap();
     assert_eq!((rebuilt.manifests, rebuilt.blobs), (1, 3));
     assert_eq!(rebuilt.lost, Vec::<String>::new());
     let app = App::in_dir(after).await;

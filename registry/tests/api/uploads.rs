@@ -5,6 +5,7 @@ use bytes::Bytes;
 use oci::{Algorithm, Digest};
 
 use crate::harness::App;
+use crate::s3;
 
 #[tokio::test]
 async fn chunks_then_a_closing_put() {
@@ -259,8 +260,11 @@ async fn the_status_says_what_a_running_request_has_sent() {
 
 /// Files of uploads that should be gone.
 fn left_over(app: &App) -> usize {
-    let list = |dir: std::path::PathBuf| std::fs::read_dir(dir).unwrap().map(|e| e.unwrap().path());
-    let uploads = list(app.path().join("uploads")).flat_map(list);
+    let list = |dir: std::path::PathBuf| {
+        let entries = std::fs::read_dir(dir).into_iter().flatten();
+        entries.map(|e| e.unwrap().path())
+    };
+    let uploads = list(s3::files(app.path()).join("uploads")).flat_map(list);
     uploads.chain(list(app.path().join("staging"))).count()
 }
 

@@ -11,7 +11,7 @@ use super::body::json as json_answer;
 use crate::name::{ManifestRef, NameError, RepositoryName};
 use crate::route::RouteError;
 use crate::service::ServiceError;
-use crate::storage::UploadError;
+use crate::storage::{StorageError, UploadError};
 
 /// An answer that says no.
 #[derive(Debug)]
@@ -223,14 +223,8 @@ impl From<ServiceError> for ApiError {
             ),
             ServiceError::TooManyUploads => too_many_uploads(message),
             ServiceError::Upload(e) => upload(&e),
-            ServiceError::Storage(e) if e.is_full() => {
-                tracing::error!(error = %e, "the disk is full");
-                let message = "the registry's disk is full";
-                let status = StatusCode::INSUFFICIENT_STORAGE;
-                Self::new(status, "DENIED", message, Value::Null)
-            }
-            ServiceError::Storage(_)
-            | ServiceError::Archive(_)
+            ServiceError::Storage(e) => storage(&e),
+            ServiceError::Archive(_)
             | ServiceError::Output(_)
             | ServiceError::Inside(_)
             | ServiceError::NoBackup(_)
@@ -240,6 +234,28 @@ impl From<ServiceError> for ApiError {
             | ServiceError::Meta(_) => failed(&message),
         }
     }
+}
+
+/// What storage did not do.
+fn storage(e: &StorageError) -> ApiError {
+    if e.is_full() {
+        tracing::error!(error = %e, "the disk is full");
+        let message = "the registry's disk is full";
+        let status = StatusCode::INSUFFICIENT_STORAGE;
+        return ApiError::new(status, "DENIED", message, Value::Null);
+    }
+    if let StorageError::TooLarge(limit) = e {
+        let (status, detail) = (StatusCode::PAYLOAD_TOO_LARGE, json!({ "limit": limit }));
+        return ApiError::new(status, "SIZE_INVALID", e.to_string(), detail);
+    }
+    if e.is_unavailable() {
+        tracing::error!(error = %e, "a request failed");
+        let message = "the registry's object store does not answer as it should";
+        let status = StatusCode::SERVICE_UNAVAILABLE;
+        return ApiError::new(status, "UNAVAILABLE", message, Value::Null)
+            .with_header(RETRY_AFTER, HeaderValue::from_static("5"));
+    }
+    failed(&e.to_string())
 }
 
 /// What failed is for the log: clients need not know paths.

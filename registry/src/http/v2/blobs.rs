@@ -7,7 +7,7 @@ use axum::response::Response;
 use bytes::Bytes;
 use http::header::{
     ACCEPT_RANGES, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, HeaderValue,
-    IF_RANGE, RANGE,
+    IF_RANGE, LOCATION, RANGE,
 };
 use http::request::Parts;
 use http::{Method, StatusCode};
@@ -19,8 +19,8 @@ use crate::http::request::conditions::{self, Read};
 use crate::http::request::{Part, Wanted, wanted};
 use crate::mirror::{Arriving, Mirror, MirroredBlob};
 use crate::name::{RepositoryName, UploadId};
-use crate::service::{Blob, Content, Registry, ServiceError};
-use crate::storage::{Segment, read_segments};
+use crate::service::{Blob, Content, Registry, ServiceError, lost};
+use crate::storage::{Segment, Served, read_segments};
 
 const OCTETS: HeaderValue = HeaderValue::from_static("application/octet-stream");
 
@@ -48,6 +48,20 @@ pub(super) async fn get(
     let text = digest.to_string();
     let etag = value(format_args!("\"{text}\""));
     let read = conditions::read(&request.headers, digest);
+    if !head
+        && read == Read::Full
+        && let Found::Here(blob) = &found
+        && let Some(url) = registry.elsewhere(blob).await?
+    {
+        registry.tell_blob_pull(by, name, digest, size);
+        let mut response = empty(StatusCode::TEMPORARY_REDIRECT);
+        let headers = response.headers_mut();
+        headers.insert(LOCATION, value(url));
+        headers.insert(CONTENT_DIGEST, value(text));
+        // Other than the blob, the URL ends some day.
+        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        return Ok(response);
+    }
     let mut response = if read == Read::Failed {
         return Err(ServiceError::Precondition.into());
     } else if read == Read::NotModified {
@@ -68,7 +82,14 @@ pub(super) async fn get(
             Found::Told(_) => Body::empty(),
             Found::Here(blob) => match registry.content(blob).await? {
                 Content::Bytes(bytes) => plan.slice(&bytes),
-                Content::File(file) => Body::from_stream(read_segments(file, plan.segments)),
+                Content::Stored(Served::File(file)) => {
+                    Body::from_stream(read_segments(file, plan.segments))
+                }
+                Content::Stored(Served::Object(object)) => {
+                    let body = object.read(plan.segments).await;
+                    let body = body.map_err(ServiceError::from)?;
+                    Body::from_stream(body.ok_or_else(|| lost(blob))?)
+                }
             },
             Found::Arriving(arriving) => Body::from_stream(arriving.read(plan.segments)),
         };

@@ -41,7 +41,7 @@ pub(super) async fn start(
     if let Some(text) = query.get("digest") {
         let digest = digest(text)?;
         let upload = registry
-            .start_upload_of(client, limits, name, digest.algorithm())
+            .start_upload_of(client, limits, name, digest.algorithm(), false)
             .await?;
         let length = announced(&request.headers);
         let (this, whole, wanted) = (Arc::clone(registry), Arc::clone(&upload), digest.clone());
@@ -70,7 +70,7 @@ pub(super) async fn start(
         Some(text) => text.parse().map_err(|e| ApiError::digest(text, e))?,
     };
     let upload = registry
-        .start_upload_of(client, limits, name, algorithm)
+        .start_upload_of(client, limits, name, algorithm, true)
         .await?;
     Ok(progress(StatusCode::ACCEPTED, &upload))
 }

@@ -18,7 +18,6 @@ use crate::clock::now;
 use crate::meta::{Collection, StaleLink, UnusedBlob};
 use crate::service::error::ServiceError;
 use crate::service::state::{Registry, key};
-use crate::sync::blocking;
 
 /// One collection under way.
 #[derive(Debug)]
@@ -203,8 +202,8 @@ impl Run<'_> {
             let (removed, mut time) = self.books.remove_blobs(ids).await?;
             gone.retain(|blob| removed.contains(&blob.id));
             let digests: Vec<_> = gone.iter().map(|blob| blob.digest.clone()).collect();
-            let (files, begun) = (self.registry.blobs.clone(), Instant::now());
-            blocking(move || digests.iter().try_for_each(|digest| files.remove(digest))).await?;
+            let begun = Instant::now();
+            self.registry.blobs.remove(digests).await?;
             time += begun.elapsed();
             self.changed(blobs.len(), time);
         }

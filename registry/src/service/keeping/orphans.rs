@@ -1,19 +1,19 @@
 //! Files that no row knows: what a refused push or a crash left.
 //!
-//! Whoever brings a file holds [`BlobFiles::arriving`](crate::storage::BlobFiles::arriving) until
+//! Whoever brings a file holds [`Blobs::arriving`](crate::storage::Blobs::arriving) until
 //! its row is committed, and a file is only taken away under
-//! [`BlobFiles::leaving`](crate::storage::BlobFiles::leaving): a push in flight keeps its file,
+//! [`Blobs::leaving`](crate::storage::Blobs::leaving): a push in flight keeps its file,
 //! however old that is.
 
-use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering::Relaxed;
 
-use oci::{Algorithm, Digest};
+use oci::Digest;
 
 use super::collect::Run;
+use crate::clock::now;
 use crate::service::error::ServiceError;
 use crate::service::state::Registry;
-use crate::sync::blocking;
+use crate::storage::{Listed, Shard};
 
 /// In how many regular collections every directory gets its turn.
 const TURNS: usize = 16;
@@ -35,8 +35,7 @@ impl Registry {
         if self.meta.is_stored(digest).await? {
             return Ok(false);
         }
-        let (files, digest) = (self.blobs.clone(), digest.clone());
-        blocking(move || files.remove(&digest)).await?;
+        self.blobs.remove(vec![digest.clone()]).await?;
         Ok(true)
     }
 }
@@ -46,46 +45,48 @@ impl Run<'_> {
     /// every directory, or of those whose turn it is. What an older database that was put in place
     /// could not know stays: names of it may still be found.
     pub(super) async fn sweep(&mut self) -> Result<(), ServiceError> {
-        let files = self.registry.blobs.clone();
-        let mut shards = blocking(move || files.shards()).await?;
+        let mut shards = self.registry.blobs.shards().await?;
         if !self.options.every_file {
             let turn = self.registry.turn.fetch_add(1, Relaxed) % TURNS;
-            shards.retain(|(_, dir)| number(dir) % TURNS == turn);
+            shards.retain(|shard| shard.number() % TURNS == turn);
         }
         for shard in shards {
             if self.stopped() {
                 break;
             }
-            self.sweep_shard(shard).await?;
+            self.sweep_shard(&shard).await?;
         }
         Ok(())
     }
 
-    async fn sweep_shard(&mut self, shard: (Algorithm, PathBuf)) -> Result<(), ServiceError> {
-        let (files, grace) = (self.registry.blobs.clone(), self.options.grace);
-        let old = blocking(move || files.older_than(&shard, grace)).await?;
-        for some in old.chunks(BATCH) {
-            if self.stopped() {
-                break;
-            }
-            let digests: Vec<&Digest> = some.iter().map(|(digest, ..)| digest).collect();
-            let unknown = self.registry.meta.not_stored(&digests).await?;
-            for (digest, size, named) in some.iter().filter(|(d, ..)| unknown.contains(d)) {
-                if self.registry.gap.has(*named) {
-                    self.collected.suspect_count += 1;
-                } else if self.options.dry_run || self.registry.drop_unknown(digest).await? {
-                    self.collected.orphan_count += 1;
-                    self.collected.orphan_bytes += size;
+    async fn sweep_shard(&mut self, shard: &Shard) -> Result<(), ServiceError> {
+        let grace = i64::try_from(self.options.grace.as_secs()).unwrap_or(i64::MAX);
+        let cutoff = now().saturating_sub(grace);
+        let mut listed = self.registry.blobs.list(shard, None).await?;
+        while let Some(last) = listed.last().map(|last| last.digest.clone()) {
+            listed.retain(|found| found.named <= cutoff);
+            for some in listed.chunks(BATCH) {
+                if self.stopped() {
+                    return Ok(());
                 }
+                self.sweep_some(some).await?;
+            }
+            listed = self.registry.blobs.list(shard, Some(&last)).await?;
+        }
+        Ok(())
+    }
+
+    async fn sweep_some(&mut self, some: &[Listed]) -> Result<(), ServiceError> {
+        let digests: Vec<&Digest> = some.iter().map(|found| &found.digest).collect();
+        let unknown = self.registry.meta.not_stored(&digests).await?;
+        for found in some.iter().filter(|found| unknown.contains(&found.digest)) {
+            if self.registry.gap.has(found.named) {
+                self.collected.suspect_count += 1;
+            } else if self.options.dry_run || self.registry.drop_unknown(&found.digest).await? {
+                self.collected.orphan_count += 1;
+                self.collected.orphan_bytes += found.size;
             }
         }
         Ok(())
     }
-}
-
-/// A directory's number, from the two hex digits that it is named by.
-fn number(dir: &Path) -> usize {
-    dir.file_name()
-        .and_then(|name| usize::from_str_radix(name.to_str()?, 16).ok())
-        .unwrap_or(0)
 }

@@ -9,7 +9,6 @@ use crate::name::{RepositoryName, UploadId};
 use crate::service::error::ServiceError;
 use crate::service::state::Registry;
 use crate::storage::{Incoming, Staged};
-use crate::sync::blocking;
 
 impl Registry {
     /// A file for a blob that is about to come.
@@ -34,9 +33,9 @@ impl Registry {
     ) -> Result<(), ServiceError> {
         let (this, digest) = (Arc::clone(self), digest.clone());
         tokio::spawn(async move {
+            let ready = this.blobs.ready(staged, &digest).await?;
             let arriving = this.blobs.arriving(&digest).await;
-            let (files, name) = (this.blobs.clone(), digest.clone());
-            let size = blocking(move || files.adopt_staged(staged, &name)).await?;
+            let size = this.blobs.adopt(ready, &digest).await?;
             let mut failed = None;
             for repository in &repositories {
                 let id = UploadId::random();

@@ -6,7 +6,6 @@ use crate::clock::now;
 use crate::meta::{Dropped, Idle, UnusedBlob};
 use crate::service::error::ServiceError;
 use crate::service::state::{Registry, key};
-use crate::sync::blocking;
 
 /// Manifests looked at in one query.
 const SLICE: u32 = 256;
@@ -139,8 +138,7 @@ impl Registry {
         if removed.is_empty() {
             return Ok(0);
         }
-        let (files, digest) = (self.blobs.clone(), blob.digest.clone());
-        blocking(move || files.remove(&digest)).await?;
+        self.blobs.remove(vec![blob.digest.clone()]).await?;
         Ok(blob.size)
     }
 }

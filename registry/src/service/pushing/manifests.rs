@@ -13,8 +13,6 @@ use crate::meta::{Admit, ManifestRow, NewManifest, Precondition, Put};
 use crate::name::{ManifestRef, RepositoryName, Tag};
 use crate::service::error::ServiceError;
 use crate::service::state::{MANIFEST_WEIGHT, Registry, StoredManifest, key};
-use crate::storage::SMALL;
-use crate::sync::blocking;
 
 /// A manifest as it is pushed.
 #[derive(Clone, Debug, Default)]
@@ -253,14 +251,8 @@ impl Registry {
     ) -> Result<Put, ServiceError> {
         let digest = new.row.digest.clone();
         let _arriving = self.blobs.arriving(&digest).await;
-        if bytes.len() as u64 <= SMALL {
-            let (files, content) = (self.blobs.clone(), bytes.clone());
-            let name = digest.clone();
-            blocking(move || files.write_unsynced(&name, &content)).await?;
-            new.content = Some(bytes.clone());
-        } else {
-            self.blobs.write(&digest, bytes.clone()).await?;
-        }
+        let durable = self.blobs.keep(&digest, &bytes).await?;
+        new.content = (!durable).then(|| bytes.clone());
         let cache = Arc::clone(&self.manifest_cache);
         let stored = Arc::new(StoredManifest {
             row: new.row.clone(),

@@ -15,7 +15,6 @@ use crate::name::{RepositoryName, UploadId};
 use crate::service::error::ServiceError;
 use crate::service::state::{Registry, UploadLimits};
 use crate::storage::{ChunkRange, Upload, UploadError};
-use crate::sync::blocking;
 
 impl Registry {
     /// Begins an upload session.
@@ -27,10 +26,11 @@ impl Registry {
         repository: &RepositoryName,
         algorithm: Algorithm,
     ) -> Result<Arc<Upload>, ServiceError> {
-        Ok(self.uploads.create(repository, algorithm).await?)
+        Ok(self.uploads.create(repository, algorithm, true).await?)
     }
 
-    /// The same for a client, which may have so many.
+    /// The same for a client, which may have so many; `named` when it will be told of it, and may
+    /// go on with it.
     ///
     /// # Errors
     /// [`ServiceError::TooManyUploads`], [`ServiceError::Storage`].
@@ -40,10 +40,11 @@ impl Registry {
         limits: UploadLimits,
         repository: &RepositoryName,
         algorithm: Algorithm,
+        named: bool,
     ) -> Result<Arc<Upload>, ServiceError> {
         let reserved = self.open_uploads.reserve(client, limits);
         let reserved = reserved.ok_or(ServiceError::TooManyUploads)?;
-        let upload = self.start_upload(repository, algorithm).await?;
+        let upload = self.uploads.create(repository, algorithm, named).await?;
         reserved.made(upload.id());
         Ok(upload)
     }
@@ -159,8 +160,7 @@ impl Registry {
     /// [`ServiceError::Storage`].
     pub async fn expire_uploads(&self, age: Duration) -> Result<usize, ServiceError> {
         self.forget_rested();
-        let files = self.blobs.clone();
-        blocking(move || files.expire_parts(age)).await?;
+        self.blobs.expire_parts(age).await?;
         let expired = self.uploads.expire(age).await?;
         for id in &expired {
             self.release_upload(*id);

@@ -1,6 +1,5 @@
 //! Blobs as a repository shows them.
 
-use std::fs::File;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -9,7 +8,7 @@ use oci::Digest;
 use crate::name::RepositoryName;
 use crate::service::error::ServiceError;
 use crate::service::state::{Blob, Registry, key};
-use crate::sync::blocking;
+use crate::storage::Served;
 
 /// Blobs up to this size are served from memory once read.
 const SMALL: u64 = 32 << 10;
@@ -21,8 +20,8 @@ const ENTRY_WEIGHT: usize = 256;
 pub enum Content {
     /// In memory.
     Bytes(Bytes),
-    /// In a file, from its beginning to its end.
-    File(File),
+    /// Where it is, from its beginning to its end.
+    Stored(Served),
 }
 
 impl Registry {
@@ -92,12 +91,20 @@ impl Registry {
         if let Some(bytes) = &blob.bytes {
             return Ok(Content::Bytes(bytes.clone()));
         }
-        let (files, digest) = (self.blobs.clone(), blob.digest.clone());
-        let file = blocking(move || files.open_file(&digest)).await?;
-        file.map(Content::File).ok_or_else(|| {
-            tracing::error!(digest = %blob.digest, "the file of a known blob is missing");
-            ServiceError::BlobUnknown(blob.digest.clone())
-        })
+        let file = self.blobs.serve(&blob.digest).await?;
+        file.map(Content::Stored).ok_or_else(|| lost(blob))
+    }
+
+    /// A URL where a client may read a blob by itself (`storage.redirect`); none where it is here,
+    /// or in memory.
+    ///
+    /// # Errors
+    /// [`ServiceError::Storage`].
+    pub async fn elsewhere(&self, blob: &Blob) -> Result<Option<String>, ServiceError> {
+        if blob.bytes.is_some() {
+            return Ok(None);
+        }
+        Ok(self.blobs.elsewhere(&blob.digest).await?)
     }
 
     /// The repositories that show a blob, for a mount that does not say where from.
@@ -111,4 +118,10 @@ impl Registry {
         let names = self.meta.blob_anywhere(digest).await?;
         Ok(names.iter().filter_map(|name| name.parse().ok()).collect())
     }
+}
+
+/// A blob that is known and not there.
+pub fn lost(blob: &Blob) -> ServiceError {
+    tracing::error!(digest = %blob.digest, "a known blob is missing where blobs are");
+    ServiceError::BlobUnknown(blob.digest.clone())
 }

@@ -12,7 +12,7 @@ use crate::contents::{Listing, list};
 use crate::name::RepositoryName;
 use crate::service::error::ServiceError;
 use crate::service::state::{Progress, Registry};
-use crate::storage::Context;
+use crate::storage::{Context, Reading};
 use crate::sync::{blocking, lock};
 
 /// How long somebody who wants to look into a layer waits for it at once.
@@ -59,7 +59,7 @@ impl Registry {
         match tokio::time::timeout(PATIENCE, progress.outcome()).await {
             Ok(Some(Ok(listing))) => Ok(Look::Listing(listing)),
             Ok(Some(Err(why))) => Err(io::Error::other(why))
-                .context("look into", &self.blobs.path(digest))
+                .context("look into", &self.blobs.place(digest))
                 .map_err(Into::into),
             Ok(None) => Err(ServiceError::BlobUnknown(digest.clone())),
             Err(_) => Ok(Look::Reading {
@@ -70,12 +70,8 @@ impl Registry {
     }
 
     async fn kept_listing(&self, digest: &Digest) -> Result<Option<Arc<Listing>>, ServiceError> {
-        let (files, digest) = (self.blobs.clone(), digest.clone());
-        blocking(move || {
-            let kept = files.read_listing(&digest)?;
-            Ok(kept.and_then(|bytes| Listing::decode(&bytes)).map(Arc::new))
-        })
-        .await
+        let kept = self.blobs.read_listing(digest).await?;
+        blocking(move || Ok(kept.and_then(|bytes| Listing::decode(&bytes)).map(Arc::new))).await
     }
 
     /// Reads a layer, and keeps what it holds.
@@ -89,7 +85,7 @@ impl Registry {
         let (files, wanted) = (self.blobs.clone(), digest.clone());
         let stopped = self.stop.flag();
         let listing = blocking(move || {
-            let Some(file) = files.open_file(&wanted)? else {
+            let Some(file) = files.open_on_thread(&wanted)? else {
                 return Err(ServiceError::BlobUnknown(wanted));
             };
             let failed = Arc::<Mutex<Option<io::Error>>>::default();
@@ -99,7 +95,7 @@ impl Registry {
                 stopped,
                 failed: Arc::clone(&failed),
             };
-            let path = files.path(&wanted);
+            let path = files.place(&wanted);
             let listing = list(watched).context("look into", &path)?;
             // What a layer is says nothing of a disk that failed while it was read.
             match lock(&failed).take() {
@@ -109,16 +105,12 @@ impl Registry {
         })
         .await?;
         let _arriving = self.blobs.arriving(digest).await;
-        let (files, wanted, kept) = (self.blobs.clone(), digest.clone(), Arc::clone(&listing));
-        blocking(move || {
-            let bytes = kept.encode().context("list", &files.path(&wanted))?;
-            if !files.write_listing(&wanted, &bytes)? {
-                return Err(ServiceError::BlobUnknown(wanted));
-            }
-            Ok(())
-        })
-        .await?;
-        Ok(listing)
+        let (place, kept) = (self.blobs.place(digest), Arc::clone(&listing));
+        let bytes = blocking(move || kept.encode().context("list", &place)).await?;
+        match self.blobs.write_listing(digest, bytes).await? {
+            true => Ok(listing),
+            false => Err(unknown()),
+        }
     }
 
     /// Up to `limit` bytes of the content that a layer of `repository` has at `offset` of its
@@ -144,10 +136,10 @@ impl Registry {
         let (files, digest) = (self.blobs.clone(), blob.digest.clone());
         let stopped = self.stop.flag();
         blocking(move || {
-            let Some(file) = files.open_file(&digest)? else {
+            let Some(file) = files.open_on_thread(&digest)? else {
                 return Err(ServiceError::BlobUnknown(digest));
             };
-            let path = files.path(&digest);
+            let path = files.place(&digest);
             Ok(part(file, stopped, offset, limit).context("look into", &path)?)
         })
         .await
@@ -156,7 +148,7 @@ impl Registry {
 
 /// A part of what a blob is when it is decompressed.
 fn part(
-    file: std::fs::File,
+    file: Reading,
     stopped: impl Fn() -> bool + Send,
     offset: u64,
     limit: u64,
@@ -181,7 +173,7 @@ fn part(
 
 /// A blob's file that says how far it was read, and ends when the registry closes.
 struct Watched<S> {
-    file: std::fs::File,
+    file: Reading,
     progress: Arc<Progress>,
     stopped: S,
     /// Why it could not be read to its end, if so.

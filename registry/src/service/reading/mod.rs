@@ -9,7 +9,7 @@ mod manifests;
 mod search;
 mod usage;
 
-pub use blobs::Content;
+pub use blobs::{Content, lost};
 pub use image::{Child, Config, Image, Layer, Preview, ReferrerEntry, Step};
 pub use inside::Look;
 pub use listing::{MAX_PAGE, Referrers};

@@ -5,8 +5,7 @@ use oci::Digest;
 use crate::meta::{WrongList, WrongUsage};
 use crate::service::error::ServiceError;
 use crate::service::state::Registry;
-use crate::storage::Flaw;
-use crate::sync::blocking;
+use crate::storage::{Flaw, Listed};
 
 /// Rows looked at in one query.
 const BATCH: u32 = 500;
@@ -115,14 +114,13 @@ impl Registry {
             for blob in known {
                 checked.blobs += 1;
                 checked.bytes += blob.size;
-                let (files, digest, size) = (self.blobs.clone(), blob.digest.clone(), blob.size);
-                let state = blocking(move || files.verify(&digest, size, options.deep)).await?;
+                let (digest, size) = (&blob.digest, blob.size);
+                let state = self.blobs.verify(digest, size, options.deep).await?;
                 let Some(state) = state else { continue };
                 let manifests = self.meta.manifests_with(blob.id).await?;
                 if options.repair {
                     self.meta.lose_blob(blob.id).await?;
-                    let (files, digest) = (self.blobs.clone(), blob.digest.clone());
-                    blocking(move || files.remove(&digest)).await?;
+                    self.blobs.remove(vec![digest.clone()]).await?;
                 }
                 let digest = blob.digest;
                 checked.problems.push(match state {
@@ -142,18 +140,19 @@ impl Registry {
         options: CheckOptions,
         checked: &mut Checked,
     ) -> Result<(), ServiceError> {
-        let files = self.blobs.clone();
-        for shard in blocking(move || files.shards()).await? {
-            let files = self.blobs.clone();
-            for (digest, size) in blocking(move || files.list(&shard)).await? {
-                if self.meta.is_stored(&digest).await? {
-                    continue;
+        for shard in self.blobs.shards().await? {
+            let mut listed = self.blobs.list(&shard, None).await?;
+            while let Some(last) = listed.last().map(|last| last.digest.clone()) {
+                for Listed { digest, size, .. } in listed {
+                    if self.meta.is_stored(&digest).await? {
+                        continue;
+                    }
+                    if options.repair {
+                        self.blobs.remove(vec![digest.clone()]).await?;
+                    }
+                    checked.problems.push(Problem::Orphan { digest, size });
                 }
-                if options.repair {
-                    let (files, digest) = (self.blobs.clone(), digest.clone());
-                    blocking(move || files.remove(&digest)).await?;
-                }
-                checked.problems.push(Problem::Orphan { digest, size });
+                listed = self.blobs.list(&shard, Some(&last)).await?;
             }
         }
         Ok(())

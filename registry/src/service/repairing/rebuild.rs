@@ -27,7 +27,9 @@ use crate::policy::Policy;
 use crate::service::error::ServiceError;
 use crate::service::pushing::{Push, needs};
 use crate::service::state::{DATABASE, Registry, lock};
-use crate::storage::{BlobFiles, Context, Flaw, StorageError, make_dir, sync_dir};
+use crate::storage::{
+    Backend, Blobs, Context, Flaw, Listed, Standing, StorageError, make_dir, sync_dir,
+};
 use crate::sync::blocking;
 
 /// What a rebuild brought back.
@@ -83,6 +85,7 @@ impl Registry {
     pub async fn rebuild(
         data_dir: &Path,
         unnamed: &RepositoryName,
+        backend: &Backend,
     ) -> Result<Rebuilt, ServiceError> {
         let dir = data_dir.to_owned();
         let lock = blocking(move || {
@@ -92,32 +95,29 @@ impl Registry {
         .await?;
         let database = data_dir.join(DATABASE);
         let state = health(&database).await?;
-        let dir = data_dir.to_owned();
-        let nothing =
-            state == Health::Missing && !blocking(move || BlobFiles::are_in(&dir)).await?;
+        let blobs = Blobs::open(data_dir, backend).await?;
+        let nothing = state == Health::Missing && !blobs.are_any(data_dir).await?;
         if state == Health::Sound || nothing {
             return Err(ServiceError::DatabaseSound(database));
         }
+        blobs.claim(data_dir, Standing::Heir).await?;
         let mut names = salvage(&database).await;
         names.extend(salvage(&backup::path(data_dir)).await);
 
         let unready = data_dir.join("registry.rebuilding.db");
         let old = unready.clone();
         blocking(move || remove_database(&old)).await?;
-        let registry = Self::open_locked(data_dir, &unready, Policy::default(), lock).await?;
+        let registry =
+            Self::open_locked(data_dir, &unready, Policy::default(), lock, blobs).await?;
         let registry = Arc::new(registry);
         let (files, aside) = (registry.blobs.clone(), data_dir.join("damaged"));
         let small = salvage_content(&database).await;
-        let walked = blocking(move || {
-            for (digest, content) in small {
-                files.mend(&digest, &content)?;
-            }
-            let walked = walk(&files, &aside)?;
-            // Some may have had their names only.
-            files.sync()?;
-            Ok::<_, StorageError>(walked)
-        })
-        .await?;
+        for (digest, content) in small {
+            files.mend(&digest, &content).await?;
+        }
+        let walked = walk(&files, &aside).await?;
+        // Some may have had their names only.
+        files.sync().await?;
         let mut rebuilt = Rebuilt {
             blobs: walked.good.len() as u64,
             lost: walked.lost.clone(),
@@ -296,53 +296,70 @@ fn children_first(
     }
 }
 
-fn walk(files: &BlobFiles, aside: &Path) -> Result<Walked, StorageError> {
+async fn walk(files: &Blobs, aside: &Path) -> Result<Walked, StorageError> {
     let mut walked = Walked::default();
-    for shard in files.shards()? {
-        for (digest, size) in files.list(&shard)? {
-            match files.verify(&digest, size, true)? {
-                None => {}
-                Some(flaw) => {
-                    let why = match flaw {
-                        Flaw::Missing => "the file is gone".to_owned(),
-                        Flaw::Damaged(why) => why,
-                    };
-                    let moved = move_aside(files, &digest, aside)?;
-                    let moved = moved.display();
-                    walked
-                        .lost
-                        .push(format!("{digest}: {why}; it is {moved} now"));
-                    continue;
-                }
+    for shard in files.shards().await? {
+        let mut listed = files.list(&shard, None).await?;
+        while let Some(last) = listed.last().map(|last| last.digest.clone()) {
+            for found in listed {
+                look_at(files, found, aside, &mut walked).await?;
             }
-            if size <= MAX_MANIFEST_SIZE as u64
-                && let Some(found) = manifest(&files.path(&digest))?
-            {
-                walked.manifests.insert(digest.clone(), found);
-            }
-            walked.good.insert(digest, size);
+            listed = files.list(&shard, Some(&last)).await?;
         }
     }
     walked.lost.sort();
     Ok(walked)
 }
 
-/// What a file says, when it is a manifest.
-fn manifest(path: &Path) -> Result<Option<Found>, StorageError> {
-    let mut file = fs::File::open(path).context("open", path)?;
+async fn look_at(
+    files: &Blobs,
+    Listed { digest, size, .. }: Listed,
+    aside: &Path,
+    walked: &mut Walked,
+) -> Result<(), StorageError> {
+    if let Some(flaw) = files.verify(&digest, size, true).await? {
+        let why = match flaw {
+            Flaw::Missing => "the file is gone".to_owned(),
+            Flaw::Damaged(why) => why,
+        };
+        let target = aside.join(format!("{}-{}", digest.algorithm(), digest.hex()));
+        let dir = aside.to_owned();
+        blocking(move || make_dir(&dir)).await?;
+        files.move_aside(&digest, target.clone()).await?;
+        let moved = target.display();
+        walked
+            .lost
+            .push(format!("{digest}: {why}; it is {moved} now"));
+        return Ok(());
+    }
+    if size <= MAX_MANIFEST_SIZE as u64 {
+        let (files, digest) = (files.clone(), digest.clone());
+        let found = blocking(move || manifest(&files, &digest)).await?;
+        walked.manifests.extend(found);
+    }
+    walked.good.insert(digest, size);
+    Ok(())
+}
+
+/// What a blob says, when it is a manifest.
+fn manifest(files: &Blobs, digest: &Digest) -> Result<Option<(Digest, Found)>, StorageError> {
+    let Some(mut blob) = files.open_on_thread(digest)? else {
+        return Ok(None);
+    };
+    let path = &files.place(digest);
     let mut bytes = Vec::new();
-    // Most small files are layers: one look is enough.
-    let start = file.by_ref().take(64).read_to_end(&mut bytes);
+    // Most small blobs are layers: one look is enough.
+    let start = blob.by_ref().take(64).read_to_end(&mut bytes);
     start.context("read", path)?;
     if bytes.trim_ascii_start().first() != Some(&b'{') {
         return Ok(None);
     }
-    file.read_to_end(&mut bytes).context("read", path)?;
+    blob.read_to_end(&mut bytes).context("read", path)?;
     let Ok(document) = ManifestDocument::parse(&bytes, None) else {
         return Ok(None);
     };
     let (blobs, children) = needs(&document);
-    Ok(Some(Found {
+    let found = Found {
         blobs,
         children,
         subject: document.subject().is_some(),
@@ -350,14 +367,8 @@ fn manifest(path: &Path) -> Result<Option<Found>, StorageError> {
             .annotations()
             .get(REF_NAME)
             .and_then(|name| name.parse().ok()),
-    }))
-}
-
-fn move_aside(files: &BlobFiles, digest: &Digest, aside: &Path) -> Result<PathBuf, StorageError> {
-    make_dir(aside)?;
-    let target = aside.join(format!("{}-{}", digest.algorithm(), digest.hex()));
-    fs::rename(files.path(digest), &target).context("rename to", &target)?;
-    Ok(target)
+    };
+    Ok(Some((digest.clone(), found)))
 }
 
 /// The files that SQLite keeps beside a database.

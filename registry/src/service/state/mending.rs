@@ -2,8 +2,7 @@
 
 use crate::meta::Meta;
 use crate::service::error::ServiceError;
-use crate::storage::BlobFiles;
-use crate::sync::blocking;
+use crate::storage::Blobs;
 
 /// Rows read at once.
 const BATCH: u32 = 64;
@@ -19,7 +18,7 @@ pub(super) enum Trust {
 
 /// Brings the files of a registry that is being opened to what its database knows of them: after a
 /// power cut they may be empty, or not be there.
-pub(super) async fn recover(meta: &Meta, files: &BlobFiles) -> Result<(), ServiceError> {
+pub(super) async fn recover(meta: &Meta, files: &Blobs) -> Result<(), ServiceError> {
     let Some(last) = meta.to_settle() else {
         return Ok(());
     };
@@ -30,15 +29,14 @@ pub(super) async fn recover(meta: &Meta, files: &BlobFiles) -> Result<(), Servic
             "small files were lost in a crash, and are back"
         );
     }
-    let all = files.clone();
-    blocking(move || all.sync()).await?;
+    files.sync().await?;
     Ok(meta.settle(last).await?)
 }
 
 /// Writes what the database has of content up to the number `last`; how many files.
 pub(super) async fn write(
     meta: &Meta,
-    files: &BlobFiles,
+    files: &Blobs,
     last: i64,
     trust: Trust,
 ) -> Result<usize, ServiceError> {
@@ -54,12 +52,14 @@ pub(super) async fn write(
                 continue;
             }
             let _arriving = files.arriving(&one.digest).await;
-            let files = files.clone();
-            let wrote = blocking(move || match trust {
-                Trust::WhatIsRead => files.mend(&one.digest, &one.content),
-                Trust::Nothing => files.write_again(&one.digest, &one.content).map(|()| true),
-            });
-            written += usize::from(wrote.await?);
+            let wrote = match trust {
+                Trust::WhatIsRead => files.mend(&one.digest, &one.content).await?,
+                Trust::Nothing => {
+                    files.write_again(&one.digest, &one.content).await?;
+                    true
+                }
+            };
+            written += usize::from(wrote);
         }
     }
     Ok(written)

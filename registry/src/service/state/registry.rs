@@ -21,7 +21,8 @@ use crate::meta::Meta;
 use crate::policy::Policy;
 use crate::service::error::ServiceError;
 use crate::storage::{
-    BlobFiles, Context, LISTINGS, StorageError, Uploads, create, keep_private, make_dir,
+    Backend, Blobs, Context, LISTINGS, Standing, StorageError, Uploads, create, keep_private,
+    make_dir,
 };
 use crate::sync::{blocking, read, write};
 
@@ -40,7 +41,7 @@ const LEASE: Duration = Duration::from_secs(24 * 3600);
 #[derive(Debug)]
 pub struct Registry {
     pub(in crate::service) meta: Meta,
-    pub(in crate::service) blobs: BlobFiles,
+    pub(in crate::service) blobs: Blobs,
     pub(in crate::service) uploads: Uploads,
     pub(in crate::service) open_uploads: OpenUploads,
     pub(in crate::service) manifest_cache: Arc<Cache<Arc<StoredManifest>>>,
@@ -90,19 +91,38 @@ impl Registry {
     /// # Errors
     /// As [`Registry::open`].
     pub async fn with_policy(data_dir: &Path, policy: Policy) -> Result<Self, ServiceError> {
+        Self::with_backend(data_dir, policy, &Backend::Disk).await
+    }
+
+    /// The same, with its blobs wherever they are.
+    ///
+    /// # Errors
+    /// As [`Registry::open`]; [`StorageError::Elsewhere`] when the directory and the object store
+    /// do not belong together, [`StorageError::Store`] when that does not answer.
+    pub async fn with_backend(
+        data_dir: &Path,
+        policy: Policy,
+        backend: &Backend,
+    ) -> Result<Self, ServiceError> {
         let (dir, database) = (data_dir.to_owned(), data_dir.join(DATABASE));
-        let (lock, lost) = blocking(move || {
+        let (lock, empty) = blocking(move || {
             make_dir(&dir)?;
             let lock = lock(&dir)?;
             let empty = std::fs::metadata(dir.join(DATABASE)).map_or(0, |m| m.len()) == 0;
-            Ok::<_, StorageError>((lock, empty && BlobFiles::are_in(&dir)?))
+            Ok::<_, StorageError>((lock, empty))
         })
         .await?;
-        if lost {
+        let blobs = Blobs::open(data_dir, backend).await?;
+        if empty && blobs.are_any(data_dir).await? {
             // An empty one would make garbage of everything.
             return Err(ServiceError::DatabaseMissing(database));
         }
-        Self::open_locked(data_dir, &database, policy, lock).await
+        let standing = match empty {
+            true => Standing::Fresh,
+            false => Standing::Known,
+        };
+        blobs.claim(data_dir, standing).await?;
+        Self::open_locked(data_dir, &database, policy, lock, blobs).await
     }
 
     /// The same for a directory that this process has locked, with its database in a file of any
@@ -115,21 +135,17 @@ impl Registry {
         database: &Path,
         policy: Policy,
         lock: File,
+        blobs: Blobs,
     ) -> Result<Self, ServiceError> {
-        let (dir, file) = (data_dir.to_owned(), database.to_owned());
-        let (blobs, uploads) = blocking(move || {
-            let opened = (BlobFiles::open(&dir)?, Uploads::open(&dir)?);
-            // SQLite gives what it keeps beside a database the mode of the database.
-            create(&file).context("create", &file)?;
-            Ok::<_, StorageError>(opened)
-        })
-        .await?;
+        let uploads = Uploads::of(&blobs, data_dir).await?;
+        let file = database.to_owned();
+        // SQLite gives what it keeps beside a database the mode of the database.
+        blocking(move || create(&file).context("create", &file)).await?;
         let ledger = SharedLedger::new(&policy.quotas);
         let watch = ledger.as_ref().map(SharedLedger::watch);
         let meta = Meta::open(database, watch).await?;
         recover(&meta, &blobs).await?;
-        let there = uploads.clone();
-        let there = blocking(move || there.unfinished()).await?;
+        let there = uploads.unfinished().await?;
         let open_uploads = OpenUploads::default();
         open_uploads.found(there.iter().map(|upload| upload.id));
         if let Some(ledger) = &ledger {
@@ -174,9 +190,10 @@ impl Registry {
     /// Whether the registry can serve.
     ///
     /// # Errors
-    /// [`ServiceError::Meta`].
+    /// [`ServiceError::Meta`], [`ServiceError::Storage`].
     pub async fn ready(&self) -> Result<(), ServiceError> {
-        Ok(self.meta.ping().await?)
+        self.meta.ping().await?;
+        Ok(self.blobs.ping().await?)
     }
 
     /// Writes down when manifests were last pulled.
@@ -213,6 +230,7 @@ fn close_to_others(data_dir: &Path) {
         "uploads",
         LISTINGS,
         "lock",
+        "storage",
         "token.key",
         "htpasswd",
         "tokens.json",

@@ -3,7 +3,6 @@
 use super::mending::{Trust, write};
 use super::registry::Registry;
 use crate::service::error::ServiceError;
-use crate::sync::blocking;
 
 /// Bytes of content in the database at which whoever brings more waits until it is settled.
 const MOST: u64 = 16 << 20;
@@ -17,8 +16,7 @@ impl Registry {
         let Some(last) = self.meta.to_settle() else {
             return Ok(());
         };
-        let files = self.blobs.clone();
-        if let Err(e) = blocking(move || files.sync()).await {
+        if let Err(e) = self.blobs.sync().await {
             // Said once; what is lost can be read until memory is short. And it may be of files
             // that are none of ours.
             tracing::warn!(error = %e, "small files are written again");

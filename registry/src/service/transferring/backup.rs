@@ -18,8 +18,8 @@ use crate::meta::{Snapshot, StoredBlob};
 use crate::name::UploadId;
 use crate::service::error::ServiceError;
 use crate::service::state::{DATABASE, Registry, lock};
-use crate::storage::{BlobFiles, Context, StorageError, create_new, sync_dir};
-use crate::sync::blocking;
+use crate::storage::{BlobFiles, Blobs, Context, Flaw, Listed, StorageError, create_new, sync_dir};
+use crate::sync::{blocking, waiting};
 
 /// What a registry makes for itself beside the database.
 pub(super) const SECRETS: [&str; 2] = ["token.key", "htpasswd"];
@@ -193,15 +193,15 @@ impl Registry {
                 }
             }
             for blob in blobs {
-                let path = files.path(&blob.digest);
-                let flaw = files.verify(&blob.digest, blob.size, true)?;
-                if let Some(flaw) = flaw {
-                    let line = format!("{}: {flaw}", blob.digest);
-                    backed_up.damaged.push(line);
+                let flaw = waiting(files.verify(&blob.digest, blob.size, true))?;
+                let reading = files.open_on_thread(&blob.digest)?;
+                let (None, Some(reading)) = (&flaw, reading) else {
+                    let flaw = flaw.unwrap_or(Flaw::Missing);
+                    backed_up.damaged.push(format!("{}: {flaw}", blob.digest));
                     continue;
-                }
-                let inside = path.strip_prefix(&*own).unwrap_or(&path);
-                written(entry(&mut tar, inside, &path))?;
+                };
+                let inside = BlobFiles::path_inside(&blob.digest);
+                written(append(&mut tar, &inside, blob.size, reading))?;
                 backed_up.blobs += 1;
                 backed_up.bytes += blob.size;
                 backed_up.new_blobs += 1;
@@ -243,7 +243,7 @@ async fn next(
 
 /// Copies a blob that is not there yet, and verifies it on the way.
 fn put_away(
-    from: &BlobFiles,
+    from: &Blobs,
     to: &BlobFiles,
     blob: &StoredBlob,
     backed_up: &mut BackedUp,
@@ -252,17 +252,12 @@ fn put_away(
     // What was put there was verified; that it is still whole is for `rregistry fsck` to say.
     let there = fs::metadata(to.path(digest)).is_ok_and(|found| found.len() == blob.size);
     if !there {
-        let staged = match to.import(&from.path(digest), digest) {
-            Ok(staged) => staged,
-            Err(StorageError::Io { cause, .. }) if cause.kind() == io::ErrorKind::NotFound => {
-                backed_up
-                    .damaged
-                    .push(format!("{digest}: its file is missing"));
-                return Ok(());
-            }
-            Err(e) => return Err(e),
+        let Some(mut reading) = from.open_on_thread(digest)? else {
+            let line = format!("{digest}: {}", Flaw::Missing);
+            backed_up.damaged.push(line);
+            return Ok(());
         };
-        let Some(staged) = staged else {
+        let Some(staged) = reading.import_to(to, digest)? else {
             let line = format!("{digest}: its content is not what its digest says");
             backed_up.damaged.push(line);
             return Ok(());
@@ -292,7 +287,7 @@ async fn remove_unknown(database: &Path, files: &BlobFiles) -> Result<u64, Servi
     blocking(move || {
         let mut removed = 0;
         for shard in files.shards()? {
-            for (digest, _) in files.list(&shard)? {
+            for Listed { digest, .. } in files.list(&shard)? {
                 if !known.contains(&digest) {
                     files.remove(&digest)?;
                     removed += 1;
@@ -314,10 +309,20 @@ pub(super) fn write_copy(from: &Path, to: &Path) -> Result<(), StorageError> {
 
 fn entry(tar: &mut Builder<impl io::Write>, name: &Path, path: &Path) -> io::Result<()> {
     let file = File::open(path)?;
+    let size = file.metadata()?.len();
+    append(tar, name, size, file)
+}
+
+fn append(
+    tar: &mut Builder<impl io::Write>,
+    name: &Path,
+    size: u64,
+    content: impl io::Read,
+) -> io::Result<()> {
     let mut header = Header::new_gnu();
     header.set_entry_type(EntryType::Regular);
     header.set_mode(0o600);
     header.set_mtime(u64::try_from(now()).unwrap_or(0));
-    header.set_size(file.metadata()?.len());
-    tar.append_data(&mut header, name, file)
+    header.set_size(size);
+    tar.append_data(&mut header, name, content)
 }

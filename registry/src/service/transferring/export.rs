@@ -139,7 +139,11 @@ impl Registry {
                 writer = writer.linked();
             }
             for (digest, size) in &plan.blobs {
-                writer.blob(digest, *size, &files.path(digest))?;
+                let found = files.in_file(digest)?;
+                let place = files.place(digest);
+                // What is missing is for the writer to say.
+                let path = found.as_ref().map_or(place.as_path(), |found| found.path());
+                writer.blob(digest, *size, path)?;
             }
             writer.finish(plan.entries).map_err(ServiceError::from)
         })

@@ -19,8 +19,11 @@ use crate::meta::Snapshot;
 use crate::name::{RepositoryName, UploadId};
 use crate::service::error::ServiceError;
 use crate::service::state::{DATABASE, Registry, lock};
-use crate::storage::{BlobFiles, Context, Staged, StorageError, create_new, make_dir, sync_dir};
-use crate::sync::blocking;
+use crate::storage::{
+    Backend, BlobFiles, Blobs, Context, Staged, Standing, StorageError, create_new, make_dir,
+    sync_dir,
+};
+use crate::sync::{blocking, waiting};
 
 /// What to put back.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -241,22 +244,27 @@ impl Registry {
     /// # Errors
     /// [`ServiceError::NoBackup`]; [`ServiceError::NotEmpty`] when there is a registry;
     /// [`ServiceError::Storage`], [`ServiceError::Meta`].
-    pub async fn restore_whole(data_dir: &Path, from: &Path) -> Result<Imported, ServiceError> {
+    pub async fn restore_whole(
+        data_dir: &Path,
+        from: &Path,
+        backend: &Backend,
+    ) -> Result<Imported, ServiceError> {
         let (dir, path) = (data_dir.to_owned(), from.to_owned());
         let opened = blocking(move || {
             let backup = Backup::open(&path)?;
             make_dir(&dir)?;
             let lock = lock(&dir)?;
             let empty = fs::metadata(dir.join(DATABASE)).map_or(0, |found| found.len()) == 0;
-            let files = BlobFiles::open(&dir)?;
-            Ok::<_, StorageError>((backup, lock, empty, files))
+            Ok::<_, StorageError>((backup, lock, empty))
         })
         .await?;
-        let (backup, _lock, empty, files) = opened;
+        let (backup, _lock, empty) = opened;
         let backup = Arc::new(backup.ok_or_else(|| none(from))?);
         if !empty {
             return Err(ServiceError::NotEmpty(data_dir.to_owned()));
         }
+        let files = Blobs::open(data_dir, backend).await?;
+        files.claim(data_dir, Standing::Heir).await?;
         let copy = Copy(files.staging().join(UploadId::random().to_string()));
         let mut snapshot = backup.snapshot(&copy.0).await?;
         let mut imported = Imported::default();
@@ -308,17 +316,18 @@ impl Registry {
 /// Brings a blob of a backup, unless an earlier try did.
 fn put_back(
     backup: &Backup,
-    files: &BlobFiles,
+    files: &Blobs,
     digest: &Digest,
     size: u64,
     imported: &mut Imported,
 ) -> Result<(), StorageError> {
-    if fs::metadata(files.path(digest)).is_ok_and(|found| found.len() == size) {
+    if waiting(files.size(digest))? == Some(size) {
         return Ok(());
     }
-    let why = match backup.bring(files, digest) {
+    let why = match backup.bring(files.local(), digest) {
         Ok(Some(staged)) => {
-            files.adopt_staged(staged, digest)?;
+            let ready = waiting(files.ready(staged, digest))?;
+            waiting(files.adopt(ready, digest))?;
             imported.blobs += 1;
             imported.bytes += size;
             return Ok(());

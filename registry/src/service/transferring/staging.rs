@@ -11,7 +11,7 @@ use crate::meta::NewBlob;
 use crate::name::{RepositoryName, UploadId};
 use crate::service::error::ServiceError;
 use crate::service::state::{Claim, Registry, key};
-use crate::storage::{BlobFiles, Context, Staged, StorageError};
+use crate::storage::{BlobFiles, Staged, StorageError};
 use crate::sync::blocking;
 
 /// Between two looks at what the collector is just taking away: it has it for one transaction.
@@ -43,9 +43,9 @@ impl Registry {
             Some(there) => there,
             None => match self.stage(digest, bring).await {
                 Ok(Some(staged)) => {
+                    let ready = self.blobs.ready(staged, digest).await?;
                     let arriving = self.blobs.arriving(digest).await;
-                    let (files, digest) = (self.blobs.clone(), digest.clone());
-                    let size = blocking(move || files.adopt_staged(staged, &digest)).await?;
+                    let size = self.blobs.adopt(ready, digest).await?;
                     (size, arriving)
                 }
                 Ok(None) => return Ok(Err("its content is not what its digest says".into())),
@@ -106,17 +106,11 @@ impl Registry {
 
     /// The size of a blob's file; `None` when it is gone or damaged.
     async fn whole(&self, digest: &Digest, deep: bool) -> Result<Option<u64>, StorageError> {
-        let (files, digest) = (self.blobs.clone(), digest.clone());
-        blocking(move || {
-            let Some(file) = files.open_file(&digest)? else {
-                return Ok(None);
-            };
-            let path = files.path(&digest);
-            let size = file.metadata().context("look at", &path)?.len();
-            let flaw = files.verify(&digest, size, deep)?;
-            Ok(flaw.is_none().then_some(size))
-        })
-        .await
+        let Some(size) = self.blobs.size(digest).await? else {
+            return Ok(None);
+        };
+        let flaw = self.blobs.verify(digest, size, deep).await?;
+        Ok(flaw.is_none().then_some(size))
     }
 
     async fn stage(
@@ -124,7 +118,7 @@ impl Registry {
         digest: &Digest,
         bring: impl FnOnce(&BlobFiles, &Digest) -> Result<Option<Staged>, StorageError> + Send + 'static,
     ) -> Result<Option<Staged>, StorageError> {
-        let (files, digest) = (self.blobs.clone(), digest.clone());
+        let (files, digest) = (self.blobs.local().clone(), digest.clone());
         blocking(move || bring(&files, &digest)).await
     }
 }
