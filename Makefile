@@ -34,7 +34,7 @@ test: ## Install what the tests need and run them all (as root for the whole of 
 OBJECTS = conformance:: uploads:: blobs:: manifests:: collect:: orphans:: check:: restart:: quota:: \
 	backup::
 test-objects: ## Run the registry's tests on an object store (S3, in the tests' own process)
-	RREGISTRY_TEST_STORAGE=s3 $(CARGO) test -p registry --test api -- $(OBJECTS)
+	RREGISTRY_TEST_STORAGE=s3 $(CARGO) test --workspace --test api -- $(OBJECTS)
 
 lint: ## Check formatting, clippy without warnings, shell scripts
 	@scripts/install-deps.sh lint
