@@ -118,7 +118,7 @@ fn folder_cache(tag: Option<&str>) -> (Dir, String) {
         dir.write(&name, content);
     }
     let manifest = serde_json::to_vec(&cache["manifest"]).unwrap();
-    let digest = format!("sha256:{:x}", Sha256::digest(&manifest));
+    let digest = format!("sha256:{}", hex::encode(Sha256::digest(&manifest)));
     let mut entry = serde_json::json!({
         "mediaType": "application/vnd.oci.image.manifest.v1+json",
         "digest": digest,
