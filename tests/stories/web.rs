@@ -87,7 +87,8 @@ impl Drop for Provider {
 impl Provider {
     fn start(node: &Path) -> Self {
         let folder = repository().join("target/test-oidc");
-        Cmd::new(repository().join("scripts/test-oidc.sh"))
+        Cmd::new(repository().join("scripts/test-npm.sh"))
+            .arg("oidc")
             .arg(&folder)
             .limit(Duration::from_secs(600))
             .ok();

@@ -8,7 +8,7 @@ pub(super) const STORING: &[Key] = &[
         name: "storage.backend",
         default: "\"disk\"",
         help: "Where layers, configurations and manifests are kept: disk (in data_dir), s3 (Amazon \
-               S3, and what speaks its protocol), gcs (Google Cloud Storage) or azure (Azure Blob \
+               S3, and what speaks its protocol, as Google's stores do) or azure (Azure Blob \
                Storage). Names, tags and rights stay in the database in data_dir in any case, which \
                one process alone can serve. One store, or one storage.prefix of it, is for one \
                registry; a registry that has blobs keeps its backend.",
@@ -66,12 +66,6 @@ pub(super) const STORING: &[Key] = &[
         name: "storage.secret_key_file",
         default: "",
         help: "A file with that secret.",
-    },
-    Key {
-        name: "storage.credentials_file",
-        default: "",
-        help: "A file with the key of a service account of Google, for gcs; without it, \
-               GOOGLE_APPLICATION_CREDENTIALS, or the role of the machine or pod.",
     },
     Key {
         name: "storage.redirect",

@@ -20,14 +20,18 @@ pub(super) fn backend(settings: &Settings) -> Result<Backend, ConfigError> {
                 None => Ok(Backend::Disk),
                 Some(name) => Err(ConfigError::Missing {
                     place: settings.place(name),
-                    what: format!("{name} is for storage.backend = \"s3\", \"gcs\" or \"azure\""),
+                    what: format!("{name} is for storage.backend = \"s3\" or \"azure\""),
                 }),
             };
         }
         "s3" => Service::S3,
-        "gcs" => Service::Gcs,
         "azure" => Service::Azure,
-        other => return Err(wrong("storage.backend", other, "disk, s3, gcs or azure")),
+        "gcs" => {
+            let why = "Google's stores speak S3: use \"s3\" with an HMAC key and storage.endpoint = \
+                       \"https://storage.googleapis.com\"";
+            return Err(wrong("storage.backend", "gcs", why));
+        }
+        other => return Err(wrong("storage.backend", other, "disk, s3 or azure")),
     };
     let needs = |what: &str| ConfigError::Missing {
         place: settings.place("storage.backend"),
@@ -91,7 +95,6 @@ pub(super) fn backend(settings: &Settings) -> Result<Backend, ConfigError> {
         ca: settings.path("storage.ca")?,
         access_key,
         secret_key,
-        credentials: settings.path("storage.credentials_file")?,
         redirect: settings.boolean("storage.redirect")?,
     })))
 }

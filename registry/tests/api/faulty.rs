@@ -29,6 +29,8 @@ pub enum Fault {
     Short,
     /// One bit of the answer is another one.
     Wrong,
+    /// What is there looks as if it were empty.
+    Empty,
     /// The answer takes its time.
     Slow,
 }
@@ -126,6 +128,11 @@ async fn pass(this: Faulty, request: Request<Incoming>) -> Result<Response, std:
             let mut headers = headers;
             headers.insert("content-length", half.into());
             answer(status, headers, Body::from(content.slice(..half)))
+        }
+        Fault::Empty => {
+            let mut headers = headers;
+            headers.insert("content-length", 0.into());
+            answer(status, headers, Body::empty())
         }
         Fault::Wrong if !content.is_empty() => {
             let mut content = content.to_vec();

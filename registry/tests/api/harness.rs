@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -364,6 +365,25 @@ async fn opened(dir: &Path, policy: Policy, backend: &Backend) -> Registry {
         }
     }
     panic!("{} stays locked", dir.display());
+}
+
+/// The folder with the packages of a server of npm's; `None` where they cannot be had.
+pub fn packages(name: &str) -> Option<PathBuf> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+    let folder = root.join(format!("target/test-{name}"));
+    let there = |tool: &str| Command::new(tool).arg("--version").output().is_ok();
+    let made = there("node")
+        && there("npm")
+        && Command::new(root.join("scripts/test-npm.sh"))
+            .arg(name)
+            .arg(&folder)
+            .status()
+            .is_ok_and(|status| status.success());
+    if !made {
+        skipped("node, npm or what it installs cannot be had");
+        return None;
+    }
+    Some(folder)
 }
 
 /// Says that a test is skipped for want of something, which is not done where all is required.

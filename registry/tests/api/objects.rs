@@ -16,7 +16,7 @@ use crate::process::{on_store, start};
 use crate::s3;
 
 /// Bytes that are no repetition of a few.
-fn bytes(seed: u64, len: usize) -> Vec<u8> {
+pub fn bytes(seed: u64, len: usize) -> Vec<u8> {
     let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
     let mut all = Vec::with_capacity(len + 8);
     while all.len() < len {
@@ -38,7 +38,7 @@ async fn app() -> App {
 }
 
 /// All files below a folder.
-fn files(dir: &Path) -> Vec<PathBuf> {
+pub fn files(dir: &Path) -> Vec<PathBuf> {
     let entries = std::fs::read_dir(dir).into_iter().flatten().flatten();
     let mut all = Vec::new();
     for path in entries.map(|entry| entry.path()) {
@@ -50,12 +50,12 @@ fn files(dir: &Path) -> Vec<PathBuf> {
     all
 }
 
-fn object(dir: &Path, digest: &Digest) -> PathBuf {
+pub fn object(dir: &Path, digest: &Digest) -> PathBuf {
     let objects = s3::server().objects(dir).join("blobs/sha256");
     objects.join(&digest.hex()[..2]).join(digest.hex())
 }
 
-async fn pushed_in_chunks(app: &App, name: &str, content: &[u8], chunk: usize) -> Digest {
+pub async fn pushed_in_chunks(app: &App, name: &str, content: &[u8], chunk: usize) -> Digest {
     let location = app.upload(name).await;
     let mut at = 0;
     for part in content.chunks(chunk) {
@@ -73,7 +73,7 @@ async fn pushed_in_chunks(app: &App, name: &str, content: &[u8], chunk: usize) -
     digest
 }
 
-async fn pulled(app: &App, name: &str, digest: &Digest) -> Vec<u8> {
+pub async fn pulled(app: &App, name: &str, digest: &Digest) -> Vec<u8> {
     let answer = app.get(&format!("/v2/{name}/blobs/{digest}")).await.ok(200);
     answer.body.to_vec()
 }
@@ -563,12 +563,17 @@ fn settings_of_stores_are_told_with_their_place() {
         ),
         (
             "[storage]\nbucket = \"b\"\n",
-            "rregistry: DIR/registry.toml:2: storage.bucket is for storage.backend = \"s3\", \
-             \"gcs\" or \"azure\"\n",
+            "rregistry: DIR/registry.toml:2: storage.bucket is for storage.backend = \"s3\" or \
+             \"azure\"\n",
         ),
         (
             "[storage]\nbackend = \"ftp\"\n",
-            "rregistry: storage.backend = ftp: disk, s3, gcs or azure\n",
+            "rregistry: storage.backend = ftp: disk, s3 or azure\n",
+        ),
+        (
+            "[storage]\nbackend = \"gcs\"\nbucket = \"b\"\n",
+            "rregistry: storage.backend = gcs: Google's stores speak S3: use \"s3\" with an HMAC key \
+             and storage.endpoint = \"https://storage.googleapis.com\"\n",
         ),
         (
             "[storage]\nbackend = \"s3\"\nbucket = \"b\"\nendpoint = \"http://10.0.0.1:9000\"\n",
@@ -584,8 +589,8 @@ fn settings_of_stores_are_told_with_their_place() {
         assert_eq!(told(settings, &[]), expected);
     }
     assert_eq!(
-        told("", &[("RREGISTRY_STORAGE_BACKEND", "gcs")]),
-        "rregistry: RREGISTRY_STORAGE_BACKEND: storage.backend = \"gcs\" needs storage.bucket\n"
+        told("", &[("RREGISTRY_STORAGE_BACKEND", "azure")]),
+        "rregistry: RREGISTRY_STORAGE_BACKEND: storage.backend = \"azure\" needs storage.bucket\n"
     );
     let fine =
         "[storage]\nbackend = \"s3\"\nbucket = \"b\"\nendpoint = \"http://127.0.0.1:9000\"\n";

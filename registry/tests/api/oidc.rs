@@ -2,13 +2,12 @@
 //! as a CI's jobs have them.
 
 use std::net::{TcpListener, TcpStream};
-use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use base64::Engine;
 
-use crate::harness::{Answer, App};
+use crate::harness::{Answer, App, packages};
 use crate::process::text;
 use crate::web::browser::{Browser, text as shown, token};
 
@@ -31,27 +30,9 @@ impl Drop for Provider {
     }
 }
 
-/// The folder with its packages; `None` where they cannot be had.
-fn packages() -> Option<PathBuf> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
-    let folder = root.join("target/test-oidc");
-    let there = |tool: &str| Command::new(tool).arg("--version").output().is_ok();
-    let made = there("node")
-        && there("npm")
-        && Command::new(root.join("scripts/test-oidc.sh"))
-            .arg(&folder)
-            .status()
-            .is_ok_and(|status| status.success());
-    if !made {
-        crate::harness::skipped("node, npm or what it installs cannot be had");
-        return None;
-    }
-    Some(folder)
-}
-
 impl Provider {
     fn start() -> Option<Self> {
-        let folder = packages()?;
+        let folder = packages("oidc")?;
         // The port may be taken between being found and being used.
         for _ in 0..10 {
             let port = TcpListener::bind("127.0.0.1:0")

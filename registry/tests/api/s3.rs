@@ -64,7 +64,6 @@ pub fn settings(dir: &Path, addr: SocketAddr) -> ObjectSettings {
         ca: None,
         access_key: Some(KEY.to_owned()),
         secret_key: Some(SECRET.to_owned()),
-        credentials: None,
         redirect: false,
     }
 }

@@ -236,6 +236,9 @@ impl Store {
         shard: &Shard,
         after: Option<&Digest>,
     ) -> Result<Vec<Listed>, StorageError> {
+        if !self.is_s3() {
+            return self.list_folders(shard, after).await;
+        }
         let prefix = self.key(&format!("blobs/{}", shard.algorithm));
         let begin = format!("{prefix}/{}", shard.name);
         let mut after = match after {
@@ -255,6 +258,39 @@ impl Store {
                 _ => return Ok(found),
             }
         }
+    }
+
+    /// The same where no listing begins at a key: each folder is listed from its beginning.
+    async fn list_folders(
+        &self,
+        shard: &Shard,
+        after: Option<&Digest>,
+    ) -> Result<Vec<Listed>, StorageError> {
+        let after = after.map(|digest| self.blob(digest));
+        for digit in 0..16 {
+            let (algorithm, first) = (shard.algorithm, &shard.name);
+            let folder = self.key(&format!("blobs/{algorithm}/{first}{digit:x}"));
+            let mut after = after.clone();
+            if after
+                .as_ref()
+                .is_some_and(|after| *after > folder && !after.prefix_matches(&folder))
+            {
+                continue;
+            }
+            loop {
+                let page = self.list(&folder, after.as_ref()).await?;
+                let found: Vec<_> = page.iter().filter_map(|it| listed(shard, it)).collect();
+                if !found.is_empty() {
+                    return Ok(found);
+                }
+                // None, or a page of what is not ours.
+                match page.last() {
+                    Some(last) => after = Some(last.location.clone()),
+                    None => break,
+                }
+            }
+        }
+        Ok(Vec::new())
     }
 
     /// Removes blobs.

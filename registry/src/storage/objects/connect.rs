@@ -7,7 +7,6 @@ use std::time::Duration;
 use object_store::aws::AmazonS3Builder;
 use object_store::azure::MicrosoftAzureBuilder;
 use object_store::client::{ClientOptions, HttpClient, HttpConnector};
-use object_store::gcp::GoogleCloudStorageBuilder;
 use object_store::{BackoffConfig, RetryConfig};
 
 use super::settings::{ObjectSettings, Service};
@@ -36,7 +35,6 @@ pub(in crate::storage) fn connect(settings: &ObjectSettings) -> Result<Store, St
     };
     let stores = match settings.service {
         Service::S3 => Stores::of(Arc::new(s3(settings)?.build().map_err(wrong)?)),
-        Service::Gcs => Stores::of(Arc::new(gcs(settings)?.build().map_err(wrong)?)),
         Service::Azure => Stores::of(Arc::new(azure(settings)?.build().map_err(wrong)?)),
     };
     Ok(Store::new(stores, settings))
@@ -63,21 +61,6 @@ fn s3(settings: &ObjectSettings) -> Result<AmazonS3Builder, StorageError> {
         builder = builder
             .with_access_key_id(key)
             .with_secret_access_key(secret);
-    }
-    Ok(builder)
-}
-
-fn gcs(settings: &ObjectSettings) -> Result<GoogleCloudStorageBuilder, StorageError> {
-    let mut builder = GoogleCloudStorageBuilder::from_env()
-        .with_bucket_name(&settings.bucket)
-        .with_retry(retry())
-        .with_http_connector(Connector::new(settings)?)
-        .with_client_options(ClientOptions::new().with_allow_http(settings.allow_http));
-    if let Some(endpoint) = &settings.endpoint {
-        builder = builder.with_base_url(endpoint);
-    }
-    if let Some(path) = &settings.credentials {
-        builder = builder.with_service_account_path(path.to_string_lossy());
     }
     Ok(builder)
 }

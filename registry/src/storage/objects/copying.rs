@@ -1,6 +1,6 @@
 //! Copies within the store.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use object_store::path::Path;
 use object_store::signer::SignedUrlOptions;
@@ -19,8 +19,10 @@ const RANGE: HeaderName = HeaderName::from_static("x-amz-copy-source-range");
 pub(super) const AT_ONCE: u64 = 5 << 30;
 /// Bytes that are copied in one request of a larger one.
 const PIECE: u64 = 1 << 30;
-/// How long such a request may take.
+/// How long such a request may take, or a copy that the store makes later.
 const PATIENCE: Duration = Duration::from_secs(600);
+/// Between two looks at such a copy.
+const PAUSE: Duration = Duration::from_millis(250);
 /// Times that one is made.
 const ATTEMPTS: u32 = 5;
 
@@ -40,7 +42,18 @@ impl Store {
         } else {
             self.copy(from, to).await?;
         }
-        match self.head(to).await? {
+        let mut found = self.head(to).await?;
+        // Azure may copy later: until then an object is there, and empty.
+        let begun = Instant::now();
+        while !self.is_s3()
+            && size > 0
+            && found.as_ref().is_some_and(|found| found.size == 0)
+            && begun.elapsed() < PATIENCE
+        {
+            tokio::time::sleep(PAUSE).await;
+            found = self.head(to).await?;
+        }
+        match found {
             Some(found) if found.size == size => Ok(()),
             found => Err(StorageError::Unreachable {
                 place: self.place(to),
@@ -167,7 +180,6 @@ mod tests {
             ca: None,
             access_key: Some("key".to_owned()),
             secret_key: Some("secret".to_owned()),
-            credentials: None,
             redirect: false,
         })
         .unwrap();

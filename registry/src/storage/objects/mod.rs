@@ -1,4 +1,4 @@
-//! Blobs and uploads in an object store: S3 and what speaks its protocol, Google's, Azure's.
+//! Blobs and uploads in an object store: S3 and what speaks its protocol, and Azure's.
 //!
 //! | module | what it holds |
 //! |---|---|

@@ -8,8 +8,6 @@ use std::path::PathBuf;
 pub enum Service {
     /// Amazon's S3.
     S3,
-    /// Google Cloud Storage.
-    Gcs,
     /// Azure Blob Storage.
     Azure,
 }
@@ -19,7 +17,6 @@ impl Service {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::S3 => "s3",
-            Self::Gcs => "gcs",
             Self::Azure => "azure",
         }
     }
@@ -48,8 +45,6 @@ pub struct ObjectSettings {
     pub access_key: Option<String>,
     /// What belongs to it.
     pub secret_key: Option<String>,
-    /// Google's file of a service account.
-    pub credentials: Option<PathBuf>,
     /// Whether clients are sent to the store for what they pull.
     pub redirect: bool,
 }

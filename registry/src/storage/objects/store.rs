@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use futures_util::future::ready;
 use futures_util::{StreamExt, TryStreamExt, stream};
 use object_store::multipart::{MultipartStore, PartId};
 use object_store::path::Path;
@@ -227,7 +228,16 @@ impl Store {
         let objects = &self.0.stores.objects;
         let list = || {
             let listed = match after {
-                Some(after) => objects.list_with_offset(Some(prefix), after),
+                Some(after) if self.is_s3() => objects.list_with_offset(Some(prefix), after),
+                // What would begin a listing there is not heeded by all that speak Azure's
+                // protocol: it would never end.
+                Some(after) => {
+                    let after = after.clone();
+                    let listed = objects.list(Some(prefix));
+                    listed
+                        .try_filter(move |found| ready(found.location > after))
+                        .boxed()
+                }
                 None => objects.list(Some(prefix)),
             };
             listed.take(PAGE).try_collect()

@@ -1,14 +1,15 @@
 #!/usr/bin/env bash
-# Installs the OpenID provider that tests log in with, into a folder of its own.
+# Installs a server of npm's that tests talk to, into a folder of its own.
 #
-# Usage: scripts/test-oidc.sh DIR
+# Usage: scripts/test-npm.sh NAME DIR
 #
-# DIR gets registry/tests/oidc with its packages, of the versions that package-lock.json has.
+# DIR gets registry/tests/NAME with its packages, of the versions that package-lock.json has: oidc,
+# the OpenID provider that tests log in with, or azurite, a store that speaks Azure's protocol.
 # Nothing is done when they are there. Needs npm.
 set -euo pipefail
 
 die() {
-    echo "test-oidc: $*" >&2
+    echo "test-npm: $*" >&2
     exit 1
 }
 
@@ -18,9 +19,9 @@ case "${1:-}" in
     exit 0
     ;;
 esac
-[ $# -eq 1 ] || die "usage: $0 DIR"
-dir=$1
-source=$(cd -- "$(dirname -- "$0")/../registry/tests/oidc" && pwd)
+[ $# -eq 2 ] || die "usage: $0 NAME DIR"
+dir=$2
+source=$(cd -- "$(dirname -- "$0")/../registry/tests/$1" && pwd)
 
 mkdir -p -- "$dir"
 # Several tests may want it at once; the first one makes it.
