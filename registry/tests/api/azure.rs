@@ -46,8 +46,8 @@ impl Azurite {
         let mut child = Command::new("node")
             .arg(folder.join("node_modules/.bin/azurite-blob"))
             .args(["--blobPort", "0", "--inMemoryPersistence"])
-            .args(["--disableTelemetry", "--location"])
-            .arg(dir.path())
+            .arg("--disableTelemetry")
+            .current_dir(dir.path())
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
             .spawn()
@@ -67,7 +67,7 @@ impl Azurite {
         })
     }
 
-    /// A `PUT` that is signed as "Authorize with Shared Key" says; `headers` by their names.
+    /// A `PUT` that is signed as "Authorize with Shared Key" says, with the `kind` of a blob.
     async fn put(&self, path: &str, query: Option<(&str, &str)>, kind: Option<&str>, body: &[u8]) {
         let now = jiff::Timestamp::now();
         let date = jiff::fmt::rfc2822::DateTimePrinter::new()

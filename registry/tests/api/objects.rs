@@ -568,22 +568,22 @@ fn settings_of_stores_are_told_with_their_place() {
         ),
         (
             "[storage]\nbackend = \"ftp\"\n",
-            "rregistry: storage.backend = ftp: disk, s3 or azure\n",
+            "rregistry: DIR/registry.toml:2: storage.backend = ftp: disk, s3 or azure\n",
         ),
         (
             "[storage]\nbackend = \"gcs\"\nbucket = \"b\"\n",
-            "rregistry: storage.backend = gcs: Google's stores speak S3: use \"s3\" with an HMAC key \
-             and storage.endpoint = \"https://storage.googleapis.com\"\n",
+            "rregistry: DIR/registry.toml:2: storage.backend = gcs: Google's stores speak S3: use \
+             \"s3\" with an HMAC key and storage.endpoint = \"https://storage.googleapis.com\"\n",
         ),
         (
             "[storage]\nbackend = \"s3\"\nbucket = \"b\"\nendpoint = \"http://10.0.0.1:9000\"\n",
-            "rregistry: storage.endpoint = http://10.0.0.1:9000: images would go over the network \
-             in the clear: use https://, or set storage.allow_http = true\n",
+            "rregistry: DIR/registry.toml:4: storage.endpoint = http://10.0.0.1:9000: images would go \
+             over the network in the clear: use https://, or set storage.allow_http = true\n",
         ),
         (
             "[storage]\nbackend = \"s3\"\nbucket = \"b\"\nregion = \"eu-1\"\nprefix = \"a//b\"\n",
-            "rregistry: storage.prefix = a//b: letters, digits, dots, dashes and underscores, with \
-             slashes between\n",
+            "rregistry: DIR/registry.toml:5: storage.prefix = a//b: letters, digits, dots, dashes and \
+             underscores, with slashes between\n",
         ),
     ] {
         assert_eq!(told(settings, &[]), expected);
