@@ -41,6 +41,7 @@ impl Drop for Azurite {
 
 impl Azurite {
     fn start() -> Option<Self> {
+        let _ = rustls::crypto::ring::default_provider().install_default();
         let folder = packages("azurite")?;
         let dir = tempfile::tempdir().unwrap();
         let mut child = Command::new("node")
