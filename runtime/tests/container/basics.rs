@@ -72,7 +72,11 @@ fn not_executed() -> Result<(), String> {
         ),
         ("/bin/plain", 126, "exec: \"/bin/plain\": permission denied"),
         ("plain", 126, "exec: \"plain\": permission denied"),
-        ("/tmp", 126, "exec: \"/tmp\": is a directory"),
+        (
+            "/tmp",
+            126,
+            "exec: \"/tmp\": is a directory: permission denied",
+        ),
         ("/bin/junk", 126, "exec /bin/junk: exec format error"),
     ] {
         let error = failure(&image.spec(&[argv0]));
