@@ -62,6 +62,11 @@ fn scripts_that_make_a_builder_first_go_on() {
     ] {
         typed(line).fails(1).tells(told);
     }
+    // What would build elsewhere is no driver here.
+    for driver in ["kubernetes", "remote"] {
+        let create = format!("create --driver {driver}");
+        typed(&create).fails(125).tells(driver);
+    }
     let version = typed("version").ok();
     assert!(version.out().starts_with("rbuild v"), "{version}");
 
