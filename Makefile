@@ -2,7 +2,7 @@
 .DEFAULT_GOAL := help
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
-.PHONY: help build demo test test-objects soak lint fmt bench dist install clean-demo
+.PHONY: help build demo test test-objects test-garage soak lint fmt bench dist install clean-demo
 
 CARGO ?= cargo
 PREFIX ?= /usr/local
@@ -35,6 +35,12 @@ OBJECTS = conformance:: uploads:: blobs:: manifests:: collect:: orphans:: check:
 	backup::
 test-objects: ## Run the registry's tests on an object store (S3, in the tests' own process)
 	RREGISTRY_TEST_STORAGE=s3 $(CARGO) test --workspace --test api -- $(OBJECTS)
+
+# What does not look into the store's files either.
+GARAGE = conformance:: uploads:: blobs:: manifests::
+test-garage: ## Run them on three nodes of Garage (which takes some minutes to build)
+	@scripts/test-garage.sh target/test-garage
+	RREGISTRY_TEST_STORAGE=garage $(CARGO) test --workspace --test api -- $(GARAGE)
 
 lint: ## Check formatting, clippy without warnings, shell scripts
 	@scripts/install-deps.sh lint

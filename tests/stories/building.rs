@@ -437,6 +437,37 @@ fn outcome_flags() {
     assert_eq!(metadata["containerimage.config.digest"], id);
 }
 
+/// `--iidfile /dev/null` of root's must not make a file of the machine's device.
+#[test]
+fn a_pipe_that_is_to_get_an_outcome_is_written_to_and_stays() {
+    let store = need!(Store::new());
+    let context = Dir::dockerfile("FROM scratch\nENV A=1\n");
+    let pipes = ["iid", "metadata"].map(|name| store.file(name));
+    let made = std::process::Command::new("mkfifo").args(&pipes).status();
+    assert!(made.unwrap().success());
+    let (iid, metadata) = std::thread::scope(|scope| {
+        let [iid, metadata] = pipes
+            .each_ref()
+            .map(|pipe| scope.spawn(move || std::fs::read_to_string(pipe).unwrap()));
+        store
+            .build("piped", &context)
+            .arg("--iidfile")
+            .arg(&pipes[0])
+            .arg("--metadata-file")
+            .arg(&pipes[1])
+            .ok();
+        (iid.join().unwrap(), metadata.join().unwrap())
+    });
+    let id = store.id("piped");
+    assert_eq!(iid, id);
+    let metadata: serde_json::Value = serde_json::from_str(&metadata).unwrap();
+    assert_eq!(metadata["containerimage.config.digest"], id);
+    for pipe in &pipes {
+        let kind = std::fs::symlink_metadata(pipe).unwrap().file_type();
+        assert!(std::os::unix::fs::FileTypeExt::is_fifo(&kind), "{pipe:?}");
+    }
+}
+
 /// Programs get the bytes, as from docker 28; a table has a line for each step.
 #[test]
 fn history_keeps_the_lines_of_a_here_document() {

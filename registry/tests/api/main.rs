@@ -17,6 +17,7 @@ mod conformance;
 mod dry_run;
 mod faulty;
 mod front;
+mod garage;
 mod harness;
 mod images;
 mod import;

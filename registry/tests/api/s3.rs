@@ -1,5 +1,5 @@
 //! A store that speaks S3, in this process (`s3s-fs`), for tests that are to run on one: all of
-//! them with `RREGISTRY_TEST_STORAGE=s3`.
+//! them with `RREGISTRY_TEST_STORAGE=s3`. With `garage` they run on that one.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -20,14 +20,20 @@ pub const SECRET: &str = "test-secret";
 
 /// Whether all tests are to run on the store.
 pub fn is_asked() -> bool {
-    std::env::var("RREGISTRY_TEST_STORAGE").is_ok_and(|asked| asked == "s3")
+    asked() == "s3"
+}
+
+fn asked() -> String {
+    std::env::var("RREGISTRY_TEST_STORAGE").unwrap_or_default()
 }
 
 /// Where a registry in a directory has its blobs.
 pub fn backend(dir: &Path) -> Backend {
-    match is_asked() {
-        true => on_store(dir, server().addr),
-        false => Backend::Disk,
+    match &*asked() {
+        "" => Backend::Disk,
+        "s3" => on_store(dir, server().addr),
+        "garage" => crate::garage::backend(dir),
+        other => panic!("RREGISTRY_TEST_STORAGE is {other}: s3 or garage"),
     }
 }
 

@@ -1,7 +1,6 @@
 //! What a build leaves beside its image: files that scripts read, and lines that people do.
 
-use std::io::{self, Write as _};
-use std::os::unix::fs::PermissionsExt as _;
+use std::io;
 use std::path::Path;
 
 use builder::solve::image::StageImage;
@@ -16,6 +15,7 @@ use crate::app::App;
 use crate::failure::{Failure, Outcome};
 use crate::frontend::report;
 use crate::frontend::text::Text;
+use crate::term::output::Output;
 use crate::term::progress::Mode;
 
 /// Removes the results of an earlier build, so that a script does not find them after this one
@@ -38,6 +38,11 @@ pub async fn forget(args: &BuildFlags) -> Outcome {
 /// It cannot be removed, or its folder is not there.
 pub async fn forget_one(flag: &str, path: &Path) -> Outcome {
     let failed = |e: io::Error| Failure::new(format!("{flag} {}: {e}", path.display()));
+    // A pipe or device, /dev/stdout too, holds no results of an earlier build.
+    let there = tokio::fs::metadata(path).await;
+    if there.is_ok_and(|there| !there.is_file() && !there.is_dir()) {
+        return Ok(());
+    }
     match tokio::fs::remove_file(path).await {
         Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(failed(e)),
         _ => {}
@@ -99,26 +104,12 @@ pub fn warnings(text: &Text, report: Report, mode: Mode) -> Option<String> {
     (!warnings.is_empty()).then(|| format!("\n{}", text.render(&warnings)))
 }
 
-/// Writes a small file whole or not at all, with the mode that the umask leaves.
+/// Writes a small file whole or not at all, with the mode that the umask leaves. A pipe or device is
+/// written to.
 pub async fn write_whole(path: &Path, bytes: Vec<u8>) -> Outcome {
-    let failed = |e: &dyn std::fmt::Display| Failure::new(format!("write {}: {e}", path.display()));
-    let place = path.to_owned();
-    let written = tokio::task::spawn_blocking(move || -> io::Result<()> {
-        let dir = match place.parent() {
-            Some(dir) if !dir.as_os_str().is_empty() => dir,
-            _ => Path::new("."),
-        };
-        let mut file = tempfile::Builder::new()
-            .prefix(".rbuild-")
-            .permissions(std::fs::Permissions::from_mode(0o666))
-            .tempfile_in(dir)?;
-        file.write_all(&bytes)?;
-        file.as_file().sync_all()?;
-        file.persist(&place)?;
-        Ok(())
-    });
+    let output = Output::File(path.to_owned());
+    let written = tokio::task::spawn_blocking(move || output.write(|out| out.write_all(&bytes)));
     written
         .await
-        .map_err(|e| failed(&e))?
-        .map_err(|e| failed(&e))
+        .map_err(|e| Failure::new(format!("write {}: {e}", path.display())))?
 }
