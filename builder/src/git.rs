@@ -31,6 +31,12 @@ const SETTINGS: [&str; 9] = [
     "fetch.fsck.gitattributesSymlink=ignore",
 ];
 
+/// All branches and tags, as what is fetched.
+const EVERYTHING: [&str; 2] = [
+    "+refs/heads/*:refs/remotes/origin/*",
+    "+refs/tags/*:refs/tags/*",
+];
+
 /// Why a repository was not fetched.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{url}: {message}")]
@@ -64,17 +70,20 @@ impl Checkout {
 /// [`GitError`], also when a checksum says another one.
 pub async fn resolve(source: &GitSource, auth: &Auth) -> Result<String, GitError> {
     let git = Git::new(source, Path::new("/"), auth)?;
-    let commit = match is_commit(git.reference) {
-        true => git.reference.to_lowercase(),
-        false => {
-            let peeled = format!("{}^{{}}", git.reference);
-            let asked = ["ls-remote", "--", git.url, git.reference, &peeled];
-            let listed = git.run(&asked).await?;
-            let found = named(&listed, git.reference);
-            found.ok_or_else(|| git.failed(format!("there is no {}", git.reference)))?
-        }
+    if is_commit(git.reference) {
+        let commit = git.reference.to_lowercase();
+        git.check(source, &commit, None)?;
+        return Ok(commit);
+    }
+    let peeled = format!("{}^{{}}", git.reference);
+    let asked = ["ls-remote", "--", git.url, git.reference, &peeled];
+    let listed = git.run(&asked).await?;
+    let (commit, tag) = match named(&listed, git.reference) {
+        Some(found) => found,
+        None if begins_commit(git.reference) => (git.lengthen().await?, None),
+        None => return Err(git.failed(format!("there is no {}", git.reference))),
     };
-    git.check(source, &commit)?;
+    git.check(source, &commit, tag.as_deref())?;
     Ok(commit)
 }
 
@@ -98,7 +107,8 @@ pub async fn checkout(
     let wanted = git.fetch().await?;
     let peeled = format!("{wanted}^{{commit}}");
     let commit = git.run(&["rev-parse", &peeled]).await?.trim().to_owned();
-    git.check(source, &commit)?;
+    let itself = git.run(&["rev-parse", &wanted]).await?;
+    git.check(source, &commit, Some(itself.trim()))?;
     git.run(&["checkout", "--quiet", "--force", "--detach", &commit])
         .await?;
     // Submodules may be named relative to it.
@@ -141,17 +151,25 @@ fn is_commit(name: &str) -> bool {
     matches!(name.len(), 40 | 64) && name.bytes().all(|b| b.is_ascii_hexdigit())
 }
 
+/// Whether a name may be the beginning of a commit ID: git wants four digits.
+fn begins_commit(name: &str) -> bool {
+    (4..64).contains(&name.len()) && name.bytes().all(|b| b.is_ascii_hexdigit())
+}
+
 /// What a name means among the lines of `git ls-remote`: by git's own order, and of a tag with a
-/// message what it points to.
-fn named(listed: &str, name: &str) -> Option<String> {
+/// message what it points to. Then that tag's own ID.
+fn named(listed: &str, name: &str) -> Option<(String, Option<String>)> {
     let lines = || listed.lines().filter_map(|line| line.split_once('\t'));
     let found = |wanted: &str| lines().find(|(_, name)| *name == wanted).map(|(id, _)| id);
     let places = ["", "refs/", "refs/tags/", "refs/heads/"];
-    let id = places.iter().find_map(|place| {
+    places.iter().find_map(|place| {
         let whole = format!("{place}{name}");
-        found(&format!("{whole}^{{}}")).or_else(|| found(&whole))
-    });
-    id.map(str::to_owned)
+        let itself = found(&whole)?.to_owned();
+        Some(match found(&format!("{whole}^{{}}")) {
+            Some(commit) => (commit.to_owned(), Some(itself)),
+            None => (itself, None),
+        })
+    })
 }
 
 /// Runs git in a folder, for one repository.
@@ -183,13 +201,14 @@ impl<'a> Git<'a> {
         failed(self.url, message)
     }
 
-    /// Compares a commit with the checksum that it must have.
-    fn check(&self, source: &GitSource, commit: &str) -> Result<(), GitError> {
+    /// Compares a commit, or the tag that led to it, with the checksum that it must have.
+    fn check(&self, source: &GitSource, commit: &str, tag: Option<&str>) -> Result<(), GitError> {
         let Some(wanted) = &source.checksum else {
             return Ok(());
         };
         let wanted = wanted.to_lowercase();
-        if !wanted.is_empty() && commit.starts_with(&wanted) {
+        let same = |id: &str| !wanted.is_empty() && id.starts_with(&wanted);
+        if same(commit) || tag.is_some_and(same) {
             return Ok(());
         }
         let reference = self.reference;
@@ -197,7 +216,7 @@ impl<'a> Git<'a> {
     }
 
     /// Fetches the revision into a new repository; returns a name that it has there.
-    async fn fetch(&self) -> Result<&'a str, GitError> {
+    async fn fetch(&self) -> Result<String, GitError> {
         self.init("sha1").await?;
         let error = match self.fetch_revision().await {
             Ok(name) => return Ok(name),
@@ -228,32 +247,69 @@ impl<'a> Git<'a> {
         self.run(&init).await.map(drop)
     }
 
-    async fn fetch_revision(&self) -> Result<&'a str, GitError> {
+    async fn fetch_revision(&self) -> Result<String, GitError> {
         let whole = ["fetch", "--quiet", "--no-tags", "--", self.url];
         let shallow = ["fetch", "--quiet", "--no-tags", "--depth=1", "--", self.url];
-        let one = |fetch: &[&'a str]| [fetch, &[self.reference]].concat();
-        if self.run(&one(&shallow)).await.is_ok() {
-            return Ok("FETCH_HEAD");
+        let head = || Ok("FETCH_HEAD".to_owned());
+        if self
+            .run(&[&shallow[..], &[self.reference]].concat())
+            .await
+            .is_ok()
+        {
+            return head();
         }
         // Plain file servers give whole histories only; a real mistake fails again, and says why.
-        let error = match self.run(&one(&whole)).await {
-            Ok(_) => return Ok("FETCH_HEAD"),
-            Err(error) => error,
+        let fetched = self.run(&[&whole[..], &[self.reference]].concat()).await;
+        let Err(error) = fetched else {
+            return head();
         };
         // They, and others, give a commit only by the branch or tag that it belongs to.
-        if !is_commit(self.reference) {
-            return Err(error);
-        }
-        let all = [
-            "+refs/heads/*:refs/remotes/origin/*",
-            "+refs/tags/*:refs/tags/*",
-        ];
-        self.run(&[&whole[..], &all].concat()).await?;
-        let there = ["cat-file", "-e", self.reference];
-        match self.run(&there).await {
-            Ok(_) => Ok(self.reference),
+        let commit = match is_commit(self.reference) {
+            true => self.reference.to_owned(),
+            false if begins_commit(self.reference) => match self.lengthen().await {
+                Ok(commit) => {
+                    let one = [&shallow[..], &[&commit]].concat();
+                    if self.run(&one).await.is_ok() {
+                        return head();
+                    }
+                    commit
+                }
+                Err(_) => return Err(error),
+            },
+            false => return Err(error),
+        };
+        self.run(&[&whole[..], &EVERYTHING].concat()).await?;
+        match self.run(&["cat-file", "-e", &commit]).await {
+            Ok(_) => Ok(commit),
             Err(_) => Err(error),
         }
+    }
+
+    /// The commit whose ID begins with the reference, among those that branches and tags lead to.
+    /// Servers tell of no others, so that their commits are fetched, without files where the
+    /// server can leave them out.
+    async fn lengthen(&self) -> Result<String, GitError> {
+        let dir = TempDir::with_prefix("git-").map_err(|e| self.failed(e.to_string()))?;
+        let git = Git {
+            dir: dir.path(),
+            header: self.header.clone(),
+            ..*self
+        };
+        let format = match self.has_sha256().await {
+            true => "sha256",
+            false => "sha1",
+        };
+        git.init(format).await?;
+        let fetch = ["fetch", "--quiet", "--no-tags"];
+        let bare = [&fetch[..], &["--filter=tree:0", "--", git.url], &EVERYTHING].concat();
+        if git.run(&bare).await.is_err() {
+            let whole = [&fetch[..], &["--", git.url], &EVERYTHING].concat();
+            git.run(&whole).await?;
+        }
+        let commit = format!("{}^{{commit}}", git.reference);
+        let found = git.run(&["rev-parse", "--verify", &commit]).await;
+        let found = found.map_err(|e| self.failed(e.message))?;
+        Ok(found.trim().to_owned())
     }
 
     /// Leaves the repository as a clone would, without what an image must not tell, and without
@@ -385,10 +441,10 @@ mod tests {
                       5\trefs/heads/main\n6\trefs/heads/x/main\n7\trefs/pull/1/head\n";
         for (name, id) in [
             ("HEAD", Some("1")),
-            ("v1", Some("4")),
+            ("v1", Some("4 of 3")),
             ("refs/heads/v1", Some("2")),
             ("heads/v1", Some("2")),
-            ("tags/v1", Some("4")),
+            ("tags/v1", Some("4 of 3")),
             ("main", Some("5")),
             ("x/main", Some("6")),
             ("refs/pull/1/head", Some("7")),
@@ -396,7 +452,11 @@ mod tests {
             ("head", None),
             ("v", None),
         ] {
-            assert_eq!(named(listed, name).as_deref(), id, "{name}");
+            let found = named(listed, name).map(|(commit, tag)| match tag {
+                Some(tag) => format!("{commit} of {tag}"),
+                None => commit,
+            });
+            assert_eq!(found.as_deref(), id, "{name}");
         }
     }
 
@@ -430,9 +490,7 @@ mod tests {
         let source = GitSource {
             remote: "https://localhost/r.git".to_owned(),
             reference: Some("--upload-pack=x".to_owned()),
-            subdir: None,
-            checksum: None,
-            without_submodules: false,
+            ..GitSource::default()
         };
         let dir = tempfile::tempdir().unwrap();
         assert!(resolve(&source, &Auth::default()).await.is_err());

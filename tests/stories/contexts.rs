@@ -262,3 +262,40 @@ fn a_check_that_needs_the_base_stops_the_build_as_well() {
     done.never_tells("#2");
     assert!(!store.has("app"));
 }
+
+/// What docker 28 copies of the same contexts: what is excluded by itself stays out, also when the
+/// folder that it is in is taken in again.
+#[test]
+fn what_is_taken_in_again_is_not_what_was_left_out_below() {
+    let store = need!(Store::busybox());
+    let copy = "FROM scratch\nCOPY . /x\n";
+    let context = Dir::dockerfile(copy)
+        .file("a/b", "1")
+        .file("a/c/d", "2")
+        .file("e", "3")
+        .file("f/g/h", "4");
+    let copied = |ignore: &str| {
+        context.write(".dockerignore", ignore);
+        let (_, tree) = store.built(&context);
+        let mut below = tree.below("x");
+        below.retain(|path| !path.contains("ocker"));
+        below.join(" ")
+    };
+    for (ignore, left) in [
+        ("*/*\n!*\n", "a e f"),
+        ("*/*\n!a\n", "a e f"),
+        ("a/c\n!a\n", "a a/b e f f/g f/g/h"),
+        ("**/d\n!a\n", "a a/b a/c e f f/g f/g/h"),
+        ("a\n!a\na/b\n", "a a/c a/c/d e f f/g f/g/h"),
+        ("f\n!f/g\nf/g/h\n!f/g/*\n", "a a/b a/c a/c/d e f f/g f/g/h"),
+    ] {
+        assert_eq!(copied(ignore), left, "{ignore:?}");
+    }
+    context.write(".dockerignore", "");
+    context.write(
+        "Dockerfile",
+        "FROM scratch\nCOPY --exclude=a/* --exclude=!a --exclude=Dockerfile . /x\n",
+    );
+    let (_, tree) = store.built(&context);
+    assert!(!tree.has("x/a/b") && tree.has("x/f/g/h"));
+}

@@ -79,6 +79,40 @@ fn parents_come_along_as_they_are() {
     assert_eq!(tree.below("q"), ["a", "a/b", "a/b/c", "a/b/c/other.md"]);
 }
 
+/// The values are what docker 28's BuildKit makes of the same Dockerfile.
+#[test]
+fn what_is_set_by_a_mode_takes_special_bits_away() {
+    let store = need!(Store::busybox());
+    let modes = ["go=", "a=rx", "a=t", "u=rwx", "g=u", "a=rwxs", "u+s,g="];
+    let copies: String = modes
+        .iter()
+        .enumerate()
+        .map(|(i, text)| format!("COPY --from=s --chmod={text} /d /m{i}\n"))
+        .collect();
+    let (_, tree) = store.built(&Dir::dockerfile(&format!(
+        "FROM busybox AS s\nRUN mkdir /d && cd /d && mkdir d && touch f && chmod 7777 f && \
+         chmod 6775 d\nFROM busybox\n{copies}"
+    )));
+    let found: Vec<(u32, u32)> = (0..modes.len())
+        .map(|i| {
+            (
+                mode(&tree, &format!("m{i}/d")),
+                mode(&tree, &format!("m{i}/f")),
+            )
+        })
+        .collect();
+    let wanted = [
+        (0o4700, 0o5700),
+        (0o555, 0o1555),
+        (0o1000, 0o1000),
+        (0o2775, 0o3777),
+        (0o6775, 0o7777),
+        (0o6777, 0o7777),
+        (0o4705, 0o5707),
+    ];
+    assert_eq!(found, wanted, "{modes:?}");
+}
+
 #[test]
 fn wildcards_and_what_is_left_out() {
     let store = need!(Store::busybox());

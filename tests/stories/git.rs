@@ -42,6 +42,7 @@ fn a_repository_is_a_context() {
     let Three { all, commits } = need!(three("sha1"));
     let server = all.serve();
     let (first, second) = (&commits[0], &commits[1]);
+    let tag = all.git("r.git", &["rev-parse", "v1"]);
     for (context, n) in [
         (String::new(), "3"),
         ("#side".to_owned(), "2"),
@@ -58,6 +59,11 @@ fn a_repository_is_a_context() {
             format!("?ref=v1&checksum={}&submodules=false", &first[..12]),
             "1",
         ),
+        // The tag's own ID says as much as its commit's.
+        (format!("?tag=v1&commit={tag}"), "1"),
+        // Of the commit that no branch leads to, the beginning.
+        (format!("?commit={}", &first[..9]), "1"),
+        (format!("#{}:deep/er", &second[..9]), "deep 2"),
     ] {
         let url = format!("{}{context}", server.url("r.git"));
         store.rbuild(["build", "-t", "x", &url]).ok();
@@ -78,11 +84,33 @@ fn a_repository_is_a_context() {
         ("#none", "none"),
         ("#:none", "none"),
         (&*format!("?ref=side&checksum={first}"), "not"),
-        ("?checksum=", "not"),
+        ("?checksum=", "query \"checksum\" has no value"),
+        ("?tag=v1&branch=side", "branch conflicts with tag"),
+        (
+            "?tag=v1#side",
+            "ref conflicts: \"side\" vs \"refs/tags/v1\"",
+        ),
+        ("?commit=0000000", "0000000"),
     ] {
         let url = format!("{}{context}", server.url("r.git"));
         store.rbuild(["build", &url]).fails(1).tells(why);
     }
+    // The history's data comes along for who asks for it, and says the same twice.
+    let argument = "--build-arg=BUILDKIT_CONTEXT_KEEP_GIT_DIR";
+    for (query, flag, kept) in [
+        ("?keep-git-dir=true", "--no-cache", true),
+        ("?tag=v1&keep-git-dir", &*format!("{argument}=1"), true),
+        ("", &*format!("{argument}=true"), true),
+        ("", &*format!("{argument}=0"), false),
+    ] {
+        let url = format!("{}{query}", server.url("r.git"));
+        store.rbuild(["build", "-t", "x", flag, &url]).ok();
+        assert_eq!(store.tree("x").has(".git/HEAD"), kept, "{query} {flag}");
+    }
+    let url = format!("{}?keep-git-dir=0", server.url("r.git"));
+    let both = store.rbuild(["build", &format!("{argument}=1"), &url]);
+    both.fails(1)
+        .tells("inconsistent keep-git-dir configuration");
 }
 
 #[test]
@@ -142,6 +170,16 @@ fn add_takes_a_commit() {
         "{history}"
     );
 
+    // What is left out is part of what the step is.
+    let all_of_it = Dir::dockerfile(&format!("FROM busybox\nADD {url}#main:deep /sub/\n"));
+    let part = Dir::dockerfile(&format!(
+        "FROM busybox\nADD --exclude=er/n {url}#main:deep /sub/\n"
+    ));
+    for (context, there) in [(&all_of_it, true), (&part, false), (&all_of_it, true)] {
+        store.build("part", context).ok();
+        assert_eq!(store.tree("part").has("sub/er/n"), there);
+    }
+
     // Nothing is fetched as long as the names mean the same commits.
     let asked = server.requests();
     let again = store.build("x", &context).ok();
@@ -171,6 +209,21 @@ fn what_a_repository_may_not_do_is_told() {
             "side is commit",
         ),
         (format!("ADD --checksum=sha256:00 {url} /x"), "is no commit"),
+        (
+            format!("ADD {url}?tag=v1&branch=side /x"),
+            "branch conflicts with tag",
+        ),
+        (
+            format!("ADD --keep-git-dir=true {url}?keep-git-dir=0 /x"),
+            "inconsistent keep-git-dir configuration",
+        ),
+        (
+            format!(
+                "ADD --checksum={} {url}?tag=v1&commit={} /x",
+                commits[0], commits[1]
+            ),
+            "checksum mismatch",
+        ),
         (format!("ADD {} /x", server.url("none.git")), "none.git"),
     ] {
         let context = Dir::dockerfile(&format!("FROM busybox\n{add}\n"));

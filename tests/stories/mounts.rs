@@ -180,7 +180,10 @@ fn mistakes_are_told_at_their_place() {
             "--mount=from=$X,target=/x true",
             "'from' doesn't support variable expansion",
         ),
-        ("--mount=from=later,target=/x true", "later stage"),
+        (
+            "--mount=from=later,target=/x true",
+            "cannot copy from stage \"later\", it needs to be defined",
+        ),
         (
             "--mount=type=cache,target=/c,source=/none,from=busybox true",
             "not found",
@@ -288,6 +291,22 @@ fn a_cache_outlives_builds_until_no_cache_or_prune() {
     assert_eq!(count(&store, &[], "target=/c", 11), "11\n");
     store.rbuild(["builder", "prune", "-f"]).ok();
     assert_eq!(count(&store, &[], "target=/c", 12), "12\n");
+}
+
+#[test]
+fn a_namespace_keeps_caches_apart() {
+    let store = need!(Store::busybox());
+    let named = |name: &str| format!("--build-arg=BUILDKIT_CACHE_MOUNT_NS={name}");
+    for (name, salt, seen) in [
+        ("", 1, "1\n"),
+        ("one", 2, "2\n"),
+        ("two", 3, "3\n"),
+        ("one", 4, "2\n4\n"),
+        ("", 5, "1\n5\n"),
+    ] {
+        let flags = [&*named(name)];
+        assert_eq!(count(&store, &flags, "target=/c", salt), seen, "{name}");
+    }
 }
 
 /// Owner and mode are those of its first use: the user's that runs the step, if none is named.

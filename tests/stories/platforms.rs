@@ -206,3 +206,54 @@ fn a_run_for_another_processor_is_run() {
     // Nothing of the interpreter is in the image.
     assert!(!tree.has("usr/bin/qemu-aarch64-static"), "{tree:?}");
 }
+
+/// What docker 28 makes of the same Dockerfiles.
+#[test]
+fn an_image_for_windows_has_its_shell_and_paths() {
+    let store = need!(Store::new());
+    let build = |text: &str, flags: &[&str]| {
+        let context = Dir::dockerfile(text).file("a", "1");
+        let build = store
+            .build("win", &context)
+            .args(["--platform=windows/amd64"]);
+        (build.args(flags).run(), context)
+    };
+    let text = "FROM scratch\nENV A=b P=$PATH;x\nCMD echo hi\nENTRYPOINT run it\n";
+    let (done, _context) = build(text, &[]);
+    assert!(done.status.success(), "{done}");
+    let config = store.inspect("win")["Config"].clone();
+    for (name, value) in [
+        ("Env", json!(["A=b", "P=;x"])),
+        ("Cmd", json!(["cmd", "/S", "/C", "echo hi"])),
+        ("Entrypoint", json!(["cmd", "/S", "/C", "run it"])),
+        ("WorkingDir", json!("\\")),
+    ] {
+        assert_eq!(config[name], value, "{name}");
+    }
+
+    let text = "# escape=`\nFROM scratch\nWORKDIR C:\\app\nCOPY a .\nWORKDIR sub\nCOPY a c\n\
+                COPY a C:\\Users\\x\\\nCOPY a \\t\\y\n";
+    let out = Dir::new();
+    let dest = out.join("out").display().to_string();
+    let (done, _context) = build(text, &["-o", &dest]);
+    assert!(done.status.success(), "{done}");
+    for file in ["app/a", "app/sub/c", "Users/x/a", "t/y"] {
+        assert!(out.join("out").join(file).is_file(), "{file}");
+    }
+    for (text, why) in [
+        (text, "operating system is not supported"),
+        (
+            "FROM scratch\nCOPY a D:\\\\x\n",
+            "The specified path is not on the system drive (C:)",
+        ),
+    ] {
+        let (done, _context) = build(text, &[]);
+        assert!(!done.status.success() && done.err().contains(why), "{done}");
+    }
+
+    // Nothing is of no platform.
+    let context = Dir::dockerfile("FROM --platform=linux/arm64 scratch\nCOPY a /\n").file("a", "1");
+    store.build("none", &context).ok();
+    let host = store.inspect("none")["Architecture"].clone();
+    assert_ne!(host, "arm64");
+}

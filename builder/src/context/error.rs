@@ -3,6 +3,8 @@
 use std::io;
 use std::path::PathBuf;
 
+use dockerfile::value::SourceError;
+
 /// The largest Dockerfile or ignore file that is read, in bytes.
 pub(super) const MAX_FILE: u64 = 16 << 20;
 
@@ -26,6 +28,17 @@ pub enum ContextError {
         /// Why it didn't.
         message: String,
     },
+    /// An address of a repository that contradicts itself.
+    #[error("{url}: {cause}")]
+    Address {
+        /// The address.
+        url: String,
+        /// Why it is none.
+        cause: SourceError,
+    },
+    /// There is nothing to be opened.
+    #[error("please specify build context (e.g. \".\" for the current directory)")]
+    Nowhere,
     /// What dates the build could not be fetched.
     #[error("SOURCE_DATE_EPOCH: {url}: {message}")]
     Undated {

@@ -3,9 +3,10 @@
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
 use dockerfile::diagnostic::{Code, Diagnostic, render};
-use dockerfile::ignore::IgnoreMatcher;
+use dockerfile::ignore::{IgnoreMatcher, ParentMatches};
 use dockerfile::span::Span;
 use rustix::fs::{Mode, OFlags};
 
@@ -20,6 +21,9 @@ const IGNORE_FILE: &str = ".dockerignore";
 #[derive(Debug, Default)]
 pub struct IgnoreFilter {
     matcher: IgnoreMatcher,
+    /// The directories that lead to what was asked about last, from the root down, and what has
+    /// matched each: a walk asks about one after the other.
+    known: Mutex<Vec<(String, ParentMatches)>>,
 }
 
 impl IgnoreFilter {
@@ -29,7 +33,38 @@ impl IgnoreFilter {
     /// What is wrong with a pattern.
     pub fn new(patterns: &[String]) -> Result<Self, String> {
         let matcher = IgnoreMatcher::new(patterns).map_err(|e| e.to_string())?;
-        Ok(Self { matcher })
+        Ok(Self::of(matcher))
+    }
+
+    fn of(matcher: IgnoreMatcher) -> Self {
+        Self {
+            matcher,
+            known: Mutex::default(),
+        }
+    }
+
+    /// Whether a path is left out, by what is known of the directories above it: that is how
+    /// BuildKit walks a context. `a/b` and then `!a` leaves `a/b` out.
+    fn excludes(&self, path: &str) -> bool {
+        if path.is_empty() || path == "." {
+            return false;
+        }
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let above = |dir: &str| path.strip_prefix(dir).is_some_and(|r| r.starts_with('/'));
+        while known.last().is_some_and(|(dir, _)| !above(dir)) {
+            known.pop();
+        }
+        let nothing = ParentMatches::default();
+        let mut start = known.last().map_or(0, |(dir, _)| dir.len() + 1);
+        while let Some(at) = path.get(start..).and_then(|rest| rest.find('/')) {
+            let dir = &path[..start + at];
+            let parent = known.last().map_or(&nothing, |(_, matches)| matches);
+            let (_, matches) = self.matcher.matches_with_parent(dir, parent);
+            known.push((dir.to_owned(), matches));
+            start += at + 1;
+        }
+        let parent = known.last().map_or(&nothing, |(_, matches)| matches);
+        self.matcher.matches_with_parent(path, parent).0
     }
 
     /// The patterns.
@@ -44,7 +79,7 @@ impl Filter for IgnoreFilter {
             return Verdict::Include;
         }
         let path = path.to_string_lossy();
-        if !self.matcher.matches(&path) {
+        if !self.excludes(&path) {
             Verdict::Include
         } else if is_dir && self.matcher.could_match_below(&path) {
             Verdict::Descend
@@ -109,7 +144,7 @@ fn own_ignore_file(dockerfile: &Path) -> PathBuf {
 fn compile(path: PathBuf, bytes: &[u8]) -> Result<IgnoreFilter, ContextError> {
     let text = String::from_utf8_lossy(bytes);
     match IgnoreMatcher::from_file(&text) {
-        Ok(matcher) => Ok(IgnoreFilter { matcher }),
+        Ok(matcher) => Ok(IgnoreFilter::of(matcher)),
         Err(e) => Err(ContextError::Ignore {
             message: e.to_string(),
             excerpt: excerpt(&path, &text, &e.to_string()),
@@ -149,6 +184,15 @@ mod tests {
         assert_eq!(filter.check(Path::new("b"), true), Verdict::Descend);
         assert_eq!(filter.check(Path::new("b/x"), false), Verdict::Exclude);
         assert_eq!(filter.check(Path::new("b/keep"), false), Verdict::Include);
+    }
+
+    #[test]
+    fn the_order_of_questions_does_not_matter() {
+        let filter = IgnoreFilter::new(&["a/c".to_owned(), "!a".to_owned()]).unwrap();
+        for path in ["a/c/d", "a", "b/x/y", "a/c", "a/b", "a/c/d", "ab/c", "."] {
+            let excluded = filter.check(Path::new(path), false) == Verdict::Exclude;
+            assert_eq!(excluded, path.starts_with("a/c"), "{path}");
+        }
     }
 
     #[test]

@@ -98,6 +98,7 @@ pub const THIS_MACHINE: &str = "cwd://";
 
 /// Opens a context and reads the Dockerfile: `context` and `file` as typed. What has to be
 /// fetched or unpacked goes to a temporary directory that lives as long as the context.
+/// `keep_git_dir` is what is asked for, if anything, of a repository's `.git`.
 ///
 /// # Errors
 /// [`ContextError`].
@@ -105,9 +106,13 @@ pub async fn open(
     context: String,
     file: Option<String>,
     auth: &Auth,
+    keep_git_dir: Option<bool>,
 ) -> Result<(BuildContext, Source), ContextError> {
-    let fetched = match remote::Remote::parse(&context) {
-        Some(remote) => Some(remote.fetch(auth).await?),
+    if context.is_empty() {
+        return Err(ContextError::Nowhere);
+    }
+    let fetched = match remote::Remote::parse(&context)? {
+        Some(remote) => Some(remote.fetch(auth, keep_git_dir).await?),
         None => None,
     };
     let opened = tokio::task::spawn_blocking(move || {
@@ -128,8 +133,8 @@ pub async fn open(
 /// # Errors
 /// [`ContextError`].
 pub async fn open_named(place: String, auth: &Auth) -> Result<BuildContext, ContextError> {
-    let fetched = match remote::Remote::parse(&place) {
-        Some(remote) => Some(remote.fetch(auth).await?),
+    let fetched = match remote::Remote::parse(&place)? {
+        Some(remote) => Some(remote.fetch(auth, None).await?),
         None => None,
     };
     let opened = tokio::task::spawn_blocking(move || {

@@ -40,33 +40,40 @@ pub enum Fetched {
 impl Remote {
     /// Whether `context` is somewhere else, by the rules of `docker build`: a URL, a git address,
     /// or `github.com/…`.
-    pub fn parse(context: &str) -> Option<Self> {
+    ///
+    /// # Errors
+    /// [`ContextError::Address`] for a git address that contradicts itself.
+    pub fn parse(context: &str) -> Result<Option<Self>, ContextError> {
         let full = match context.strip_prefix("github.com/") {
             Some(rest) => {
-                let (path, fragment) = rest.split_once('#').unwrap_or((rest, ""));
+                let end = rest.find(['?', '#']).unwrap_or(rest.len());
+                let (path, what) = rest.split_at(end);
                 let path = path.trim_end_matches('/');
                 let path = path.strip_suffix(".git").unwrap_or(path);
-                let fragment = if fragment.is_empty() {
-                    String::new()
-                } else {
-                    format!("#{fragment}")
-                };
-                format!("https://github.com/{path}.git{fragment}")
+                format!("https://github.com/{path}.git{what}")
             }
             None => context.to_owned(),
         };
-        match AddSource::parse(&full) {
+        let source = AddSource::parse(&full).map_err(|cause| ContextError::Address {
+            url: context.to_owned(),
+            cause,
+        })?;
+        Ok(match source {
             AddSource::Local(_) => None,
             AddSource::Http(url) => Some(Self::Http(url)),
             AddSource::Git(source) => Some(Self::Git(source)),
-        }
+        })
     }
 
-    /// Fetches it.
+    /// Fetches it. What `keep_git_dir` says of a repository, its address may not say otherwise.
     ///
     /// # Errors
     /// [`ContextError::Remote`].
-    pub async fn fetch(&self, auth: &Auth) -> Result<Fetched, ContextError> {
+    pub async fn fetch(
+        &self,
+        auth: &Auth,
+        keep_git_dir: Option<bool>,
+    ) -> Result<Fetched, ContextError> {
         match self {
             Self::Http(url) => {
                 let file = fetch(url, None, &std::env::temp_dir(), auth).await;
@@ -77,7 +84,12 @@ impl Remote {
                 })
             }
             Self::Git(source) => {
-                let checkout = git::checkout(source, false, &std::env::temp_dir(), auth).await;
+                let keep = source.keeps_git_dir(keep_git_dir);
+                let keep = keep.map_err(|cause| ContextError::Address {
+                    url: source.remote.clone(),
+                    cause,
+                })?;
+                let checkout = git::checkout(source, keep, &std::env::temp_dir(), auth).await;
                 let checkout = checkout.map_err(|e| failed(&e.url, e.message))?;
                 let subdir = PathBuf::from(source.subdir.as_deref().unwrap_or("."));
                 Ok(Fetched::Tree { checkout, subdir })
@@ -89,7 +101,7 @@ impl Remote {
 /// The address of a folder of a context that is a repository: what is typed for it. `None` where
 /// the context is none.
 pub fn below(context: &str, folder: &str) -> Option<String> {
-    let Some(Remote::Git(source)) = Remote::parse(context) else {
+    let Ok(Some(Remote::Git(source))) = Remote::parse(context) else {
         return None;
     };
     let folder = folder.trim_start_matches('/');
@@ -99,7 +111,8 @@ pub fn below(context: &str, folder: &str) -> Option<String> {
     };
     let reference = source.reference.unwrap_or_default();
     let remote = source.remote;
-    if source.checksum.is_none() && !source.without_submodules {
+    let usual = source.keep_git_dir.is_none() && !source.without_submodules;
+    if source.checksum.is_none() && usual {
         return Some(format!("{remote}#{reference}:{whole}"));
     }
     let mut query = format!("{remote}?subdir={whole}");
@@ -108,6 +121,9 @@ pub fn below(context: &str, folder: &str) -> Option<String> {
     }
     if let Some(checksum) = source.checksum {
         query.push_str(&format!("&checksum={checksum}"));
+    }
+    if let Some(keep) = source.keep_git_dir {
+        query.push_str(&format!("&keep-git-dir={keep}"));
     }
     if source.without_submodules {
         query.push_str("&submodules=false");
@@ -139,10 +155,14 @@ mod tests {
                 "https://h/r.git?ref=v1&subdir=deep&submodules=false",
                 "https://h/r.git?subdir=deep/sub/x&ref=v1&submodules=false",
             ),
+            (
+                "https://h/r.git?keep-git-dir=1",
+                "https://h/r.git?subdir=sub/x&keep-git-dir=true",
+            ),
         ] {
             let found = below(context);
             assert_eq!(found.as_deref(), Some(address), "{context}");
-            assert!(Remote::parse(address).is_some_and(|remote| match remote {
+            assert!(Remote::parse(address).unwrap().is_some_and(|r| match r {
                 Remote::Git(source) => source.subdir.is_some_and(|dir| dir.ends_with("sub/x")),
                 Remote::Http(_) => false,
             }));
@@ -158,8 +178,7 @@ mod tests {
                 remote: remote.to_owned(),
                 reference: reference.map(str::to_owned),
                 subdir: subdir.map(str::to_owned),
-                checksum: None,
-                without_submodules: false,
+                ..GitSource::default()
             }))
         };
         for (context, remote) in [
@@ -198,8 +217,12 @@ mod tests {
                 "github.com/a/b#main",
                 git("https://github.com/a/b.git", Some("main"), None),
             ),
+            (
+                "github.com/a/b?ref=main&subdir=d",
+                git("https://github.com/a/b.git", Some("main"), Some("d")),
+            ),
         ] {
-            assert_eq!(Remote::parse(context), remote, "{context}");
+            assert_eq!(Remote::parse(context).unwrap(), remote, "{context}");
         }
     }
 }

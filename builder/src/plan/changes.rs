@@ -90,6 +90,8 @@ pub fn changed_config(
         Ok(config)
     };
     let mut config = expand().map_err(|e| wrong(e.0))?;
+    // As docker has it: only builds say this of a CMD.
+    config.args_escaped = base.args_escaped;
     // The default of builds is not wanted here.
     if !had_path && !stage.instructions.iter().any(sets_path) {
         config.env.retain(|pair| !pair.starts_with("PATH="));
@@ -143,6 +145,7 @@ mod tests {
         .unwrap();
         assert_eq!(config.env, ["NAME=a b"]);
         assert_eq!(config.cmd.unwrap(), ["sh", "-l"]);
+        assert_eq!(config.args_escaped, None);
         let ports: Vec<_> = config.exposed_ports.keys().collect();
         assert_eq!(ports, ["53/udp", "80/tcp"]);
         assert_eq!(config.working_dir, "/srv");

@@ -297,6 +297,10 @@ fn plan_stage(
             Err(e) => errors.push(e),
         }
     }
+    if plan.base == Base::Scratch {
+        // Nothing is of no platform: what is made of it is for the one that is built for.
+        plan.platform = None;
+    }
     if let Base::Stage(earlier) = plan.base {
         plan.stages.insert(earlier);
     }

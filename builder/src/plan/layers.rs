@@ -1,16 +1,19 @@
-//! How many layers an image gets, which is known before the first of them is made.
+//! How many layers an image gets, and whether it can have them, which is known before the first of
+//! them is made.
 
 use std::collections::BTreeMap;
 
 use dockerfile::diagnostic::{Code, Diagnostic};
 use dockerfile::span::Span;
 use dockerfile::stage::Dockerfile;
+use oci::Platform;
 
 use super::copy::CopyFrom;
 use super::expand::ExpandedStage;
 use super::graph::Graph;
 use super::image::ImageRequest;
 use super::names::Base;
+use super::windows;
 
 /// What the kernel lays one upon another, `OVL_MAX_STACK` of overlayfs: what a RUN works on, with
 /// the directory of its mount points, and what is read of an image.
@@ -68,6 +71,32 @@ pub fn check(
     found
 }
 
+/// Where a stage of the image that is wanted makes a layer for Windows. Such layers have another
+/// form, and docker's own store refuses them too; files can be written to a folder.
+pub fn of_windows(
+    graph: &Graph,
+    expanded: &[ExpandedStage],
+    target: &Platform,
+) -> Option<Diagnostic> {
+    let mut wanted = graph.target;
+    let mut place = None;
+    loop {
+        let mut stages = graph.stages.iter().zip(expanded);
+        let (stage, steps) = stages.find(|(stage, _)| stage.index == wanted)?;
+        if windows::is(stage.platform.as_ref().unwrap_or(target)) {
+            let first = steps.steps.iter().find(|step| step.op.is_some());
+            place = first.map(|step| step.span).or(place);
+        }
+        match stage.base {
+            Base::Stage(earlier) => wanted = earlier,
+            _ => break,
+        }
+    }
+    let message = "operating system is not supported: this makes a layer of an image for Windows";
+    let help = "write the files to a folder with -o DIR, or set nothing but the configuration";
+    place.map(|span| Diagnostic::error(Code::CannotBuild, message, span).help(help))
+}
+
 fn unmountable(below: usize, layers: usize, span: Span) -> Diagnostic {
     let of_base = match below {
         0 => String::new(),
@@ -95,7 +124,6 @@ fn heavy(layers: usize, span: Span) -> Diagnostic {
 
 #[cfg(test)]
 mod tests {
-    use oci::Platform;
     use oci::config::Config;
 
     use super::*;

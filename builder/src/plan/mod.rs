@@ -24,6 +24,7 @@ pub mod nodes;
 pub mod outline;
 mod state;
 pub mod step;
+pub mod windows;
 
 #[cfg(test)]
 mod tests;

@@ -274,7 +274,7 @@ pub fn absolute(path: &str) -> String {
 }
 
 /// Go's `path.Clean`, but of nothing nothing comes.
-fn clean(path: &str) -> String {
+pub(super) fn clean(path: &str) -> String {
     match path.strip_prefix('/') {
         Some(_) => join("/", path),
         None => join("/", path).trim_start_matches('/').to_owned(),

@@ -2,7 +2,7 @@
 
 use dockerfile::diagnostic::{Code, Diagnostic};
 use dockerfile::span::Span;
-use dockerfile::stage::Dockerfile;
+use dockerfile::stage::{Dockerfile, Stage};
 use oci::{Platform, Reference};
 
 use super::copy::CopyFrom;
@@ -90,12 +90,17 @@ impl Names<'_> {
             return Ok(CopyFrom::Stage(earlier));
         }
         if let Some(stage) = self.file.stages.iter().position(|s| s.is_named(from)) {
-            let what = if stage == index {
-                "the stage itself"
-            } else {
-                "a later stage"
+            let here = match self.file.stages.get(index).and_then(Stage::name) {
+                Some(name) => name,
+                None => format!("stage-{index}"),
             };
-            let message = format!("--from={from} refers to {what}");
+            let message = match stage == index {
+                true => format!("circular dependency detected on stage: {here}"),
+                false => format!(
+                    "cannot copy from stage {from:?}, it needs to be defined before current stage \
+                     {here:?}"
+                ),
+            };
             return Err(Diagnostic::error(Code::InvalidFlag, message, span)
                 .help("a stage can only copy from stages above it: move that stage up"));
         }

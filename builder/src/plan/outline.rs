@@ -189,16 +189,16 @@ impl Walk<'_> {
                 triggers.extend(fired.map(|onbuild| onbuild.trigger.clone()));
                 self.stages.get(earlier).map(|base| {
                     let (config, declared) = (base.state.config.clone(), base.state.declared());
-                    StageState::new(config, None, declared)
+                    StageState::new(config, None, declared, false)
                 })
             }
             Base::Image(name) => config(name).map(|config| {
                 triggers.extend(config.on_build.iter().cloned());
-                StageState::new(config, None, Default::default())
+                StageState::new(config, None, Default::default(), false)
             }),
             Base::Unknown | Base::Scratch | Base::Tree(_) => None,
         };
-        let empty = || StageState::new(Config::default(), None, Default::default());
+        let empty = || StageState::new(Config::default(), None, Default::default(), false);
         let mut taken = Taken {
             state: state.unwrap_or_else(empty),
             args: self.global.clone(),

@@ -1,5 +1,7 @@
 //! What a stage has set so far: its configuration, and the variables its next line sees.
 
+use std::borrow::Cow;
+
 use dockerfile::diagnostic::{Code, Diagnostic};
 use dockerfile::eval::global::Scope;
 use dockerfile::eval::stage::{StageVariables, set};
@@ -10,6 +12,7 @@ use dockerfile::stage::DEFAULT_PATH;
 use oci::config::Config;
 
 use super::args::BuildArgs;
+use super::windows;
 
 /// The state of a stage between two instructions.
 #[derive(Clone, Debug)]
@@ -22,6 +25,8 @@ pub struct StageState {
     pub cmd_set: bool,
     /// MAINTAINER's.
     pub author: Option<String>,
+    /// It is for Windows.
+    windows: bool,
 }
 
 /// What a stage hands down beside its image: the values of its arguments, which stages based on
@@ -31,19 +36,26 @@ pub struct Declared(Option<StageVariables>);
 
 impl StageState {
     /// The state of a stage on a base, which declared arguments if it is a stage.
-    pub fn new(mut config: Config, author: Option<String>, declared: Declared) -> Self {
+    pub fn new(
+        mut config: Config,
+        author: Option<String>,
+        declared: Declared,
+        windows: bool,
+    ) -> Self {
         config.on_build.clear();
-        if !config.env.iter().any(|pair| pair.starts_with("PATH=")) {
+        if !windows && !config.env.iter().any(|pair| pair.starts_with("PATH=")) {
             config.env.push(format!("PATH={DEFAULT_PATH}"));
         }
         Self {
             variables: match declared.0 {
                 Some(below) => below.inherited(),
+                None if windows => StageVariables::of_environment(&config.env),
                 None => StageVariables::of_image(&config.env),
             },
             config,
             cmd_set: false,
             author,
+            windows,
         }
     }
 
@@ -135,17 +147,46 @@ impl StageState {
     pub fn shell(&self) -> Vec<String> {
         match &self.config.shell {
             Some(shell) if !shell.is_empty() => shell.clone(),
+            _ if self.windows => windows::SHELL.map(str::to_owned).to_vec(),
             _ => vec!["/bin/sh".to_owned(), "-c".to_owned()],
         }
     }
 
-    /// The working directory, `/` when none was set.
-    pub fn cwd(&self) -> &str {
-        if self.config.working_dir.is_empty() {
-            "/"
-        } else {
-            &self.config.working_dir
+    /// The working directory, `/` when none was set, as Linux writes it.
+    pub fn cwd(&self) -> Cow<'_, str> {
+        match &*self.config.working_dir {
+            "" => Cow::Borrowed("/"),
+            dir if self.windows => Cow::Owned(windows::slashed(dir).unwrap_or_default()),
+            dir => Cow::Borrowed(dir),
         }
+    }
+
+    /// A path that was written for the stage's system, as Linux writes it.
+    ///
+    /// # Errors
+    /// When it is nowhere in an image.
+    pub fn path(&self, written: &str) -> Result<String, String> {
+        match self.windows {
+            true => windows::slashed(written),
+            false => Ok(written.to_owned()),
+        }
+    }
+
+    /// Sets the working directory to what a WORKDIR asks for; returns it as it is written in the
+    /// image, and as Linux writes it.
+    pub fn set_cwd(&mut self, path: &str) -> (String, String) {
+        let (written, path) = match self.windows {
+            true => {
+                let path = join(&self.cwd(), path);
+                (windows::written(&path), path)
+            }
+            false => {
+                let path = working_dir(&self.cwd(), path);
+                (path.clone(), path)
+            }
+        };
+        self.config.working_dir.clone_from(&written);
+        (written, path)
     }
 }
 
@@ -182,7 +223,7 @@ pub fn join(cwd: &str, path: &str) -> String {
 
 /// The directory that a WORKDIR asks for, as BuildKit writes it: an absolute path as it is, a
 /// relative one joined to the directory before it, which stays when nothing is asked for.
-pub fn working_dir(cwd: &str, path: &str) -> String {
+fn working_dir(cwd: &str, path: &str) -> String {
     match path {
         "" => cwd.to_owned(),
         path if path.starts_with('/') => path.to_owned(),
@@ -208,7 +249,7 @@ mod tests {
 
     #[test]
     fn env_keeps_its_order_and_the_later_line_wins() {
-        let mut state = StageState::new(Config::default(), None, Declared::default());
+        let mut state = StageState::new(Config::default(), None, Declared::default(), false);
         state.set_env("A", "1");
         state.set_env("B", "2");
         state.set_env("A", "3");

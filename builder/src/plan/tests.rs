@@ -175,9 +175,12 @@ fn copying_from_below_is_refused_with_its_place() {
     for (text, what) in [
         (
             "FROM a AS x\nCOPY --from=y / /\nFROM b AS y\n",
-            "a later stage",
+            "cannot copy from stage \"y\", it needs to be defined before current stage \"x\"",
         ),
-        ("FROM a AS x\nCOPY --from=x / /\n", "the stage itself"),
+        (
+            "FROM a AS x\nCOPY --from=x / /\n",
+            "circular dependency detected on stage: x",
+        ),
         ("FROM a\nCOPY --from=3 / /\n", "there is no stage 3"),
         (
             "FROM a\nCOPY --from=Bad:: / /\n",

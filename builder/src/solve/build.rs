@@ -30,6 +30,8 @@ pub struct Build<'a> {
     pub together: &'a Together,
     /// The layers of the result have to be here, also those that caches have elsewhere.
     pub whole: bool,
+    /// An image is made of the result, not files alone.
+    pub image: bool,
 }
 
 /// Which steps are not looked up in the cache.

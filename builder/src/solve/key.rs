@@ -10,7 +10,7 @@ use super::reason::{Difference, tellable};
 use crate::plan::{CopyFrom, CopyOp, CopySource, Op, RunOp};
 
 /// Changed when the meaning of a key or of what a step does changes, so that old records miss.
-const VERSION: &str = "4";
+const VERSION: &str = "5";
 
 /// The named parts of a cache key, in a fixed order.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -267,7 +267,10 @@ fn copy_key(copy: &CopyOp, parent: Option<&ChainId>, taken: Taken<'_>) -> StepKe
                 let subdir = git.source.subdir.as_deref().unwrap_or_default();
                 key.push(format!("source {i}"), format!("git {subdir}"));
                 let (kept, without) = (git.keep_git_dir, git.source.without_submodules);
-                key.push(format!("git {i}"), format!("kept={kept} without={without}"));
+                // Which of its files are taken is told by no digest.
+                let exclude = &copy.exclude;
+                let text = format!("kept={kept} without={without} exclude={exclude:?}");
+                key.push(format!("git {i}"), text);
             }
         }
     }

@@ -14,6 +14,7 @@ use super::error::SolveError;
 use super::tell::Tell;
 use crate::plan::expand::{Declared, ExpandedStage, StageInput, sketch_stage};
 use crate::plan::layers;
+use crate::plan::windows;
 use crate::plan::{Base, CopyFrom, Graph, ImageRequest, PlanError, StagePlan};
 
 /// The images of a build.
@@ -171,7 +172,10 @@ pub fn count_layers(
         let image = images.get(image);
         image.map_or(0, |image| image.config.rootfs.diff_ids.len())
     };
-    let found = layers::check(build.file, graph, expanded, &layers_of);
+    let mut found = layers::check(build.file, graph, expanded, &layers_of);
+    if build.image {
+        found.extend(layers::of_windows(graph, expanded, build.platform));
+    }
     match found.iter().any(Diagnostic::is_error) {
         true => Err(PlanError(found).into()),
         false => Ok(found),
@@ -190,7 +194,10 @@ pub fn base_config(build: &Build<'_>, images: &Images, stage: &StagePlan) -> Ima
         None => {
             let mut config = ImageConfig::for_platform(platform);
             let root = oci::config::Config {
-                working_dir: "/".to_owned(),
+                working_dir: match windows::is(platform) {
+                    true => windows::ROOT.to_owned(),
+                    false => "/".to_owned(),
+                },
                 ..Default::default()
             };
             config.config = Some(root);

@@ -299,6 +299,7 @@ fn solve_bounded(
         no_cache: NoCache::No,
         together: &together,
         whole: true,
+        image: true,
     };
     let log = Log::default();
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -471,6 +472,7 @@ fn images_are_known_by_platform() {
         no_cache: NoCache::No,
         together: &together,
         whole: true,
+        image: true,
     };
     let (fake, log) = (Fake::default(), Log::default());
     let mut solver = Solver::new(build, &fake, &log, Trace::default());

@@ -36,14 +36,20 @@ impl StageVariables {
     /// Those of a stage on an image with the environment `env`, `NAME=value` each. An image
     /// without PATH gets the default one; of a name given twice the later counts.
     pub fn of_image(env: &[String]) -> Self {
+        let mut variables = Self::of_environment(env);
+        if variables.value("PATH").is_none() {
+            variables.see("PATH", DEFAULT_PATH);
+        }
+        variables
+    }
+
+    /// The same without a default PATH: Windows has its own.
+    pub fn of_environment(env: &[String]) -> Self {
         let mut variables = Self::default();
         for pair in env {
             if let Some((name, value)) = pair.split_once('=') {
                 variables.see(name, value);
             }
-        }
-        if variables.value("PATH").is_none() {
-            variables.see("PATH", DEFAULT_PATH);
         }
         variables
     }

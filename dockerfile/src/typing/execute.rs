@@ -70,7 +70,7 @@ impl Builder<'_, '_> {
         }
         let network = self.choice(
             flags.value("network"),
-            "unsupported network mode",
+            "invalid network mode",
             &[
                 ("default", Network::Default),
                 ("none", Network::None),

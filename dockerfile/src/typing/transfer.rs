@@ -73,8 +73,8 @@ impl Builder<'_, '_> {
             self.argument_error(
                 span,
                 format!(
-                    "{keyword} requires at least two arguments, but only {} provided. Destination could not be determined.",
-                    if words.is_empty() { "none was" } else { "one was" }
+                    "{keyword} requires at least two arguments, but only one was provided. \
+                     Destination could not be determined"
                 ),
                 format!("write `{keyword} SOURCE DESTINATION`"),
             );

@@ -121,15 +121,12 @@ impl Permission {
             Operator::Remove => mode & !bits,
             // What is copied is rwx alone, so that set-id and sticky bits stay, as with BuildKit.
             Operator::Set if self.copy.is_some() => (mode & !who) | bits,
+            // As with BuildKit, and other than chmod(1) has it: the sticky bit is nobody's, and a
+            // directory's set-id bits go like a file's.
             Operator::Set => {
                 let mut concerned = who;
                 concerned |= if who & 0o700 != 0 { 0o4000 } else { 0 };
                 concerned |= if who & 0o070 != 0 { 0o2000 } else { 0 };
-                concerned |= if who == 0o777 { 0o1000 } else { 0 };
-                // chmod keeps a directory's set-id bits unless they are named.
-                if is_dir && !self.set_id {
-                    concerned &= !0o6000;
-                }
                 (mode & !concerned) | bits
             }
         }
@@ -220,6 +217,12 @@ mod tests {
             ("o+t", 0o654, false, 0o654),
             ("u+t", 0o654, false, 0o1654),
             ("o=rt", 0o640, false, 0o644),
+            ("a=", 0o1777, true, 0o1000),
+            ("a=rwxs", 0o1777, false, 0o7777),
+            ("a=t", 0o7777, true, 0o1000),
+            ("go=", 0o6775, true, 0o4700),
+            ("g=rx", 0o2775, true, 0o755),
+            ("u=rwx", 0o7777, true, 0o3777),
             ("a=u", 0o4421, false, 0o4444),
             ("u=u", 0o4421, false, 0o4421),
             ("o+s", 0o755, false, 0o755),

@@ -10,4 +10,4 @@ pub use chmod::{Chmod, ChmodError};
 pub use owner::{Owner, OwnerError};
 pub use ports::{Port, PortError, parse_ports};
 pub use signal::is_stop_signal;
-pub use source::{AddSource, GitSource};
+pub use source::{AddSource, GitSource, SourceError};

@@ -48,10 +48,15 @@ impl Layout {
     fn read_index(&self) -> io::Result<Option<Index>> {
         let mut bytes = Vec::new();
         match File::open(self.dir.join(INDEX)) {
-            Ok(file) => file.take(MAX_INDEX).read_to_end(&mut bytes)?,
+            Ok(file) => file.take(MAX_INDEX + 1).read_to_end(&mut bytes)?,
             Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(e) => return Err(e),
         };
+        if bytes.len() as u64 > MAX_INDEX {
+            let path = self.dir.join(INDEX);
+            let text = format!("{}: larger than {MAX_INDEX} bytes", path.display());
+            return Err(io::Error::new(io::ErrorKind::InvalidData, text));
+        }
         let index = serde_json::from_slice(&bytes);
         index.map(Some).map_err(|e| {
             let path = self.dir.join(INDEX);
@@ -94,6 +99,9 @@ impl Layout {
         let mut bytes = Vec::new();
         let mut reader = reader.take(max + 1);
         reader.read_to_end(&mut bytes).map_err(|e| malformed(&e))?;
+        if bytes.len() as u64 > max {
+            return Err(Malformed(format!("{digest}: larger than {max} bytes")));
+        }
         let actual = digest.algorithm().digest(&bytes);
         if actual != *digest {
             return Err(Malformed(format!(
@@ -206,6 +214,22 @@ mod tests {
         );
         let mark = std::fs::read_to_string(path.join(MARK)).unwrap();
         assert!(mark.contains("1.0.0"));
+    }
+
+    #[test]
+    fn what_is_too_large_is_called_so() {
+        let dir = tempfile::tempdir().unwrap();
+        let layout = Layout::make(dir.path()).unwrap();
+        layout.put(b"12345").unwrap();
+        let digest = Digest::sha256(b"12345");
+        assert_eq!(layout.document(&digest, 5).unwrap(), b"12345");
+        let told = layout.document(&digest, 4).unwrap_err().to_string();
+        assert!(told.ends_with("larger than 4 bytes"), "{told}");
+        // A hole is as long as what is written.
+        let index = File::create(dir.path().join(INDEX)).unwrap();
+        index.set_len(MAX_INDEX + 1).unwrap();
+        let told = layout.entries().unwrap_err().to_string();
+        assert!(told.ends_with("larger than 67108864 bytes"), "{told}");
     }
 
     #[test]

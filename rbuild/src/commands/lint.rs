@@ -55,7 +55,7 @@ pub struct LintArgs {
 /// Runs the command.
 pub async fn run(app: &App, args: LintArgs) -> Outcome {
     let (at, file) = (args.context.clone(), args.file.clone());
-    let opened = context::open(at, file, &Auth::default()).await;
+    let opened = context::open(at, file, &Auth::default(), None).await;
     let (context, source) = opened.map_err(without_context)?;
     let parsed = dockerfile::parse_bytes(&source.bytes);
     let places = contexts(&args.build_contexts)?;

@@ -13,6 +13,7 @@ use dockerfile::instruction::{Arg, CommandLine, Env, Healthcheck, Instruction, K
 use dockerfile::shell::Lexer;
 use dockerfile::span::{Span, Word};
 use dockerfile::value;
+use oci::Platform;
 use oci::config::{Config, Empty, Healthcheck as HealthConfig};
 
 use super::PlanError;
@@ -21,8 +22,9 @@ use super::copy::{CopyFrom, CopyOp, CopySource};
 use super::graph::{Consent, StagePlan};
 use super::names::{Base, Names};
 pub use super::state::Declared;
-use super::state::{StageState, join, working_dir};
+use super::state::{StageState, join};
 use super::step::{Op, Step, WorkdirOp};
+use super::windows;
 
 /// What a stage's expansion depends on.
 #[derive(Clone, Debug)]
@@ -45,6 +47,14 @@ pub struct StageInput<'a> {
     pub declared: Declared,
     /// Nothing is known of the base yet: what may be mended by its variables is no mistake.
     pub open: bool,
+}
+
+impl StageInput<'_> {
+    /// What the stage is for.
+    fn platform(&self) -> &Platform {
+        let own = self.stage.platform.as_ref();
+        own.unwrap_or(self.names.platform)
+    }
 }
 
 /// A stage ready to be run.
@@ -90,6 +100,7 @@ pub fn sketch_stage(input: &StageInput<'_>) -> (ExpandedStage, Vec<Diagnostic>) 
             input.base.clone(),
             input.author.clone(),
             input.declared.clone(),
+            windows::is(input.platform()),
         ),
         steps: Vec::new(),
         errors: Vec::new(),
@@ -266,14 +277,20 @@ impl Expander<'_> {
             }
             Kind::Workdir(workdir) => {
                 let path = self.word(&workdir.path)?;
-                let path = working_dir(self.state.cwd(), &path);
-                self.state.config.working_dir.clone_from(&path);
-                let text = Some(format!("WORKDIR {path}"));
+                let path = self.path(&path, workdir.path.span)?;
+                let (written, path) = self.state.set_cwd(&path);
+                let text = Some(format!("WORKDIR {written}"));
                 let user = self.state.config.user.clone();
                 let op = (join("/", &path) != "/").then_some(Op::Workdir(WorkdirOp { path, user }));
                 Ok((op, text))
             }
         }
+    }
+
+    /// A path of the stage's system as Linux writes it.
+    fn path(&self, written: &str, span: Span) -> Result<String, Diagnostic> {
+        let wrong = |why| Diagnostic::error(Code::InvalidArgument, why, span);
+        self.state.path(written).map_err(wrong)
     }
 
     /// Expands a word with what is set now.

@@ -7,10 +7,13 @@ use dockerfile::instruction::{
 };
 use dockerfile::span::Span;
 
-use super::super::mount::{MountOp, Mounted, in_order};
+use super::super::mount::{MountOp, Mounted, clean, in_order};
 use super::super::state::join;
 use super::super::step::{Op, RunOp};
 use super::{Expander, Outcome, Wrong};
+
+/// The build argument that keeps a build's cache mounts apart from others', as with BuildKit.
+const CACHE_NAMESPACE: &str = "BUILDKIT_CACHE_MOUNT_NS";
 
 impl Expander<'_> {
     pub(super) fn run(&mut self, run: &Run) -> Outcome {
@@ -52,7 +55,7 @@ impl Expander<'_> {
             env_as_set: self.state.run_env_as_set(),
             hidden_env: self.input.args.proxies(),
             user: self.state.config.user.clone(),
-            cwd: join("/", self.state.cwd()),
+            cwd: join("/", &self.state.cwd()),
             network: run.network,
             script,
             mounts,
@@ -102,7 +105,7 @@ impl Expander<'_> {
 
     /// The mounts, in the order of the file.
     fn mounts(&self, run: &Run) -> Result<Vec<MountOp>, Wrong> {
-        let cwd = join("/", self.state.cwd());
+        let cwd = join("/", &self.state.cwd());
         let mut mounts = Vec::new();
         let mut wrong = Vec::new();
         let mut agents = 0;
@@ -135,6 +138,12 @@ impl Expander<'_> {
         let made = MountOp::new(mount, cwd, number, |from| {
             names.copy_from(index, from, span).map_err(Refused::From)
         });
+        let made = made.map(|mut made| {
+            if let Mounted::Cache(cache) = &mut made.what {
+                cache.id = self.cache_id(&cache.id);
+            }
+            made
+        });
         made.map_err(|refused| match refused {
             Refused::From(error) => error,
             Refused::Target(message) => {
@@ -142,6 +151,14 @@ impl Expander<'_> {
                 told(message, Some(help.to_owned()), span)
             }
         })
+    }
+
+    /// The ID of a cache mount, in the namespace that builds may have for themselves.
+    fn cache_id(&self, id: &str) -> String {
+        match self.input.args.get(CACHE_NAMESPACE) {
+            None | Some("") => id.to_owned(),
+            Some(namespace) => clean(&format!("{namespace}/{id}")),
+        }
     }
 
     /// A mount with its variables expanded.

@@ -5,7 +5,7 @@ use dockerfile::history;
 use dockerfile::instruction::{Add, Copy, Files};
 use dockerfile::shell::Lexer;
 use dockerfile::span::Word;
-use dockerfile::value::{AddSource, Chmod};
+use dockerfile::value::{AddSource, Chmod, SourceError};
 use oci::Digest;
 
 use super::{Expander, Outcome, Wrong};
@@ -32,9 +32,9 @@ impl Expander<'_> {
                 continue;
             };
             let what = match AddSource::parse(path) {
-                AddSource::Local(_) => continue,
-                AddSource::Http(_) => "a URL",
-                AddSource::Git(_) => "a git ref",
+                Ok(AddSource::Local(_)) => continue,
+                Ok(AddSource::Http(_)) => "a URL",
+                Ok(AddSource::Git(_)) | Err(_) => "a git ref",
             };
             let message = format!("source can't be {what} for COPY");
             let error = Diagnostic::error(Code::InvalidArgument, message, word.span);
@@ -49,18 +49,21 @@ impl Expander<'_> {
 
     pub(super) fn add(&mut self, add: &Add) -> Outcome {
         let mut op = self.files(&add.files, &add.chown, &add.chmod, &add.exclude)?;
-        for source in &mut op.sources {
+        for (source, word) in op.sources.iter_mut().zip(&add.files.sources) {
             let CopySource::Path(path) = &source else {
                 continue;
             };
-            match AddSource::parse(path) {
+            let wrong =
+                |e: SourceError| Diagnostic::error(Code::InvalidArgument, e.to_string(), word.span);
+            match AddSource::parse(path).map_err(wrong)? {
                 AddSource::Local(_) => {}
                 AddSource::Http(_) => *source = CopySource::Url(path.clone()),
                 AddSource::Git(git) => {
+                    let kept = git.keeps_git_dir(add.keep_git_dir).map_err(wrong)?;
                     *source = CopySource::Git(GitAdd {
                         text: path.clone(),
                         source: git,
-                        keep_git_dir: add.keep_git_dir.unwrap_or(false),
+                        keep_git_dir: kept,
                     });
                 }
             }
@@ -115,7 +118,8 @@ impl Expander<'_> {
             });
         }
         let written = self.word(&files.dest)?;
-        let dest = destination(self.state.cwd(), &written);
+        let place = self.path(&written, files.dest.span)?;
+        let dest = destination(&self.state.cwd(), &place);
         let chown = chown.as_ref().map(|word| self.word(word)).transpose()?;
         let chmod = match chmod {
             None => None,
@@ -162,7 +166,13 @@ fn check_source(op: &mut CopyOp, text: &str, word: &Word) -> Result<(), Diagnost
                 let help = "write it as --checksum=<the commit, or at least 7 digits of it>";
                 return error(&format!("{text:?} is no commit"), help);
             }
-            git.source.checksum = Some(text.to_owned());
+            match &git.source.checksum {
+                Some(other) if other != text => {
+                    let message = format!("checksum mismatch {text:?} != {other:?}");
+                    return error(&message, "say it once: by the flag or in the address");
+                }
+                _ => git.source.checksum = Some(text.to_owned()),
+            }
         }
         _ => {
             return error(

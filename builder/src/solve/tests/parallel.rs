@@ -165,6 +165,7 @@ fn solve_two(fake: &Fake, texts: [&str; 2], no_cache: [NoCache<'_>; 2]) -> Vec<S
         no_cache: no_cache[at],
         together: &together,
         whole: true,
+        image: true,
     };
     let logs = [Log::default(), Log::default()];
     let solve = async |at: usize| {

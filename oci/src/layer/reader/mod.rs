@@ -47,7 +47,13 @@ pub enum ReadError {
 
 impl From<io::Error> for ReadError {
     fn from(cause: io::Error) -> Self {
-        Self::Io(cause)
+        match cause.kind() {
+            // Rust's own sentence tells of a buffer.
+            io::ErrorKind::UnexpectedEof => {
+                Self::Io(io::Error::new(cause.kind(), "unexpected EOF"))
+            }
+            _ => Self::Io(cause),
+        }
     }
 }
 

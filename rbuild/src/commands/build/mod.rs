@@ -109,7 +109,8 @@ async fn one(
         (read, _) => read.unwrap_or_default(),
     };
     let auth = Auth::of(&secrets);
-    let opening = context::open(args.context.clone(), args.file.clone(), &auth);
+    let (at, file) = (args.context.clone(), args.file.clone());
+    let opening = context::open(at, file, &auth, options.keep_git_dir());
     let opened = interrupts.unless(opening).await?;
     let (context, mut source) =
         opened.map_err(|e| text::meant_a_command(&app.commands, &args.context, e))?;
@@ -428,6 +429,7 @@ impl<'a> Command<'a> {
             },
             together: &self.together.solving,
             whole: self.options.outputs.iter().any(Output::needs_layers),
+            image: self.options.outputs.iter().any(Output::is_image),
         }
     }
 

@@ -1,7 +1,9 @@
 //! Raw flags of `rbuild build` to validated options.
 
 use client::config::DaemonConfig;
+use golang::boolean::parse_bool;
 use oci::layer::compression::Compression;
+use oci::reference::ReferenceError;
 use oci::{Platform, Reference};
 use runtime::Dns;
 
@@ -63,7 +65,10 @@ pub fn validate(args: &BuildFlags) -> Result<Options, Failure> {
     let mut tags = Vec::new();
     for tag in &args.tags {
         let reference: Reference = tag.parse().map_err(|e| {
-            let why = format!("invalid reference format: {e}");
+            let why = match e {
+                ReferenceError::Format => e.to_string(),
+                _ => format!("invalid reference format: {e}"),
+            };
             Failure::with_code(wrong_value("-t, --tag", tag, &why), 125)
         })?;
         if reference.digest().is_some() {
@@ -311,11 +316,19 @@ impl Options {
             .unwrap_or_else(Platform::host)
     }
 
+    /// Whether a context that is a repository keeps its `.git`, if anybody says so. What is
+    /// neither true nor false says nothing, as with BuildKit.
+    pub fn keep_git_dir(&self) -> Option<bool> {
+        parse_bool(self.args.get(KEEP_GIT_DIR)?)
+    }
+
     /// The named contexts as the planner sees them.
     pub fn named(&self) -> NamedContexts {
         named(&self.contexts)
     }
 }
 
+/// The build argument that says whether a context that is a repository keeps its `.git`.
+const KEEP_GIT_DIR: &str = "BUILDKIT_CONTEXT_KEEP_GIT_DIR";
 /// The build argument that asks for `--cache-to type=inline`.
 const INLINE_CACHE: &str = "BUILDKIT_INLINE_CACHE";

@@ -88,6 +88,11 @@ impl Output {
         !elsewhere && *self != Self::Cache { store: false }
     }
 
+    /// Whether it is an image, and not its files alone or nothing.
+    pub fn is_image(&self) -> bool {
+        matches!(self, Self::Image { .. } | Self::Archive { .. })
+    }
+
     /// How the layers that the build makes will have to be compressed, if they will: without a
     /// choice, in any way that registries hold.
     pub fn compresses(&self) -> Option<Option<Compression>> {
