@@ -248,6 +248,28 @@ impl Network {
         }
     }
 
+    /// Gives back at once what others want to have: names, address, ports. What is left is taken
+    /// away when this is dropped.
+    pub(super) fn let_go(&mut self) {
+        let Some(bridges) = &mut self.bridges else {
+            return;
+        };
+        bridges.answerer = None;
+        for place in &mut bridges.places {
+            drop(std::mem::take(&mut place.names));
+        }
+        let has_published = bridges.published.take().is_some();
+        // Rules that lead its ports to it are in the way of whoever is there next. And who holds
+        // the state of two bridges might wait for somebody who waits for the first of them.
+        let gone = match bridges.places.as_mut_slice() {
+            [only] if !has_published => only.endpoint.let_go().is_ok(),
+            _ => false,
+        };
+        if !gone {
+            self.bridges = None;
+        }
+    }
+
     /// Comes to one more network; its addresses there.
     pub(super) fn connect(&mut self, plan: &PlacePlan) -> Result<Vec<IpAddr>, Refused> {
         let Some(bridges) = &mut self.bridges else {

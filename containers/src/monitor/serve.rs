@@ -292,6 +292,9 @@ impl Monitor {
         });
         if has_ended {
             self.ended();
+        } else if let Some(run) = self.run.as_mut().filter(|run| run.ended.is_some() && waits) {
+            // Nobody knows when a slow client has heard all of it.
+            run.network = None;
         }
         if let Some(watch) = &mut self.watch
             && let Err(error) = watch.go_on(&self.launch)
@@ -408,8 +411,8 @@ impl Monitor {
             self.delay = DELAYS.0;
         }
         let ran = run.since.elapsed().as_secs();
-        // The address is given back before anybody hears of the end.
-        drop(run);
+        // The address is given back before anybody hears of the end, rules after that.
+        let _network = run.let_go();
         if status.oom_killed {
             self.event("oom", &[]);
         }

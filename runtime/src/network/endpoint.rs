@@ -38,6 +38,11 @@ pub struct Endpoint {
     gateway: Ipv4Addr,
     prefix: u8,
     config: Config,
+    /// For rules. Closing one waits until the kernel has put aside what was changed, some 20 ms:
+    /// that is for the end.
+    netfilter: Socket,
+    /// The bridge's state, once nobody else sees it any more.
+    leaving: Option<State>,
 }
 
 impl Endpoint {
@@ -83,18 +88,29 @@ impl Endpoint {
             link_local: wish.link_local.clone(),
             note: wish.note.clone(),
         };
+        let netfilter = match bridge::open_netfilter() {
+            Ok(netfilter) => netfilter,
+            Err(error) => {
+                lease.end();
+                return Err(error);
+            }
+        };
         // From here on, what fails takes back what was changed.
-        let endpoint = Self {
+        let mut endpoint = Self {
             lease,
             says,
             gateway: bridge.address,
             prefix: bridge.subnet.prefix(),
             config: config.clone(),
+            netfilter,
+            leaving: None,
         };
+        let tenant = endpoint.tenant();
+        let netfilter = &mut endpoint.netfilter;
         let opened = endpoint
             .lease
             .say(&endpoint.says)
-            .and_then(|()| bridge::open_host(&state, config, &bridge, &endpoint.tenant()));
+            .and_then(|()| bridge::open_host(netfilter, &state, config, &bridge, &tenant));
         drop(state);
         opened?;
         endpoint.connect(&mut host, namespace, &bridge, &wish.interface)?;
@@ -148,7 +164,9 @@ impl Endpoint {
         let before = self.tenant();
         self.says.published = mappings.to_vec();
         self.lease.say(&self.says)?;
-        bridge::publish(&state, &self.config, &before, &self.tenant())
+        let after = self.tenant();
+        let netfilter = &mut self.netfilter;
+        bridge::publish(netfilter, &state, &self.config, (&before, &after))
     }
 
     /// Lets others read something else of it.
@@ -159,6 +177,21 @@ impl Endpoint {
         let _state = State::lock(&self.config)?;
         self.says.note = note;
         self.lease.say(&self.says)
+    }
+
+    /// Gives the address back: nobody sees it any more. Whoever wants to come to the bridge waits
+    /// until this is dropped, which takes back the rest. Only for who leaves no other bridge
+    /// meanwhile.
+    ///
+    /// # Errors
+    /// [`Error::Network`] when the bridge's state cannot be had.
+    pub fn let_go(&mut self) -> Result<()> {
+        if self.leaving.is_none() {
+            let state = State::lock(&self.config)?;
+            self.lease.let_go();
+            self.leaving = Some(state);
+        }
+        Ok(())
     }
 
     /// Takes the interface away while the namespace goes on.
@@ -225,13 +258,19 @@ impl Endpoint {
 impl Drop for Endpoint {
     fn drop(&mut self) {
         // Until the lease has ended others can see it, and would leave the rest to us.
-        match State::lock(&self.config) {
+        let state = match self.leaving.take() {
+            Some(state) => Ok(state),
+            None => State::lock(&self.config),
+        };
+        let tenant = self.tenant();
+        match state {
             // What stays is found by the next that comes.
             Ok(state) => drop(bridge::leave(
+                &mut self.netfilter,
                 &state,
                 &self.config,
                 &self.lease,
-                &self.tenant(),
+                &tenant,
             )),
             Err(_) => self.lease.let_go(),
         }
