@@ -38,8 +38,6 @@ const DELAYS: (Duration, Duration) = (Duration::from_millis(100), Duration::from
 /// Who runs so long has started well, and waits no longer than the first time.
 const GOOD_RUN: Duration = Duration::from_secs(10);
 pub(super) const SIGKILL: i32 = 9;
-/// The exit code of a container that could not be started.
-const NOT_STARTED: i32 = 128;
 
 /// What happened.
 #[derive(Clone, Copy, Debug)]
@@ -191,7 +189,7 @@ impl Monitor {
         };
         // docker's code where it is not the command's fault; its client ends with 125 then.
         self.state.exit_code = match refused.code {
-            125 => NOT_STARTED,
+            125 => state::NOT_STARTED,
             code => code,
         };
         self.state.error = refused.message.clone();

@@ -11,7 +11,7 @@ use super::hardware::Mac;
 use super::leases::{Forwarding, Lease, State, Tenant};
 use super::netlink::{Socket, exists};
 use super::subnet::{self, Subnet};
-use super::{firewall, foreign, link};
+use super::{firewall, foreign, link, parent};
 use crate::error::{Error, Result};
 
 /// The bridge of this host.
@@ -27,9 +27,19 @@ pub(super) struct Bridge {
 }
 
 impl Bridge {
-    /// Finds or makes the bridge and gives it an address.
-    pub(super) fn ensure(socket: &mut Socket, config: &Config) -> Result<Self> {
+    /// Finds or makes the bridge and gives it an address; or the link of this machine that takes
+    /// its place.
+    pub(super) fn ensure(socket: &mut Socket, state: &State, config: &Config) -> Result<Self> {
         let name = config.bridge.as_str();
+        if let (Some(parent), Some(wanted)) = (&config.parent, config.addresses) {
+            return Ok(Self {
+                link: parent::ensure(socket, state, parent)?,
+                address: wanted.gateway,
+                subnet: wanted.subnet,
+                range: wanted.range,
+                mtu: None,
+            });
+        }
         let routes = link::routes(socket).map_err(step("read routes"))?;
         let uplink = routes
             .iter()

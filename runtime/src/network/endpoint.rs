@@ -9,6 +9,7 @@ use super::leases::{Lease, Says, State, Tenant};
 use super::link;
 use super::namespace::Namespace;
 use super::netlink::Socket;
+use super::parent;
 use super::publish::Mapping;
 use crate::error::{Error, Result};
 
@@ -40,7 +41,7 @@ pub struct Endpoint {
     config: Config,
     /// For rules. Closing one waits until the kernel has put aside what was changed, some 20 ms:
     /// that is for the end.
-    netfilter: Socket,
+    netfilter: Option<Socket>,
     /// The bridge's state, once nobody else sees it any more.
     leaving: Option<State>,
 }
@@ -58,7 +59,7 @@ impl Endpoint {
         if state.is_removed() {
             return Err(Error::NoNetwork(config.bridge.clone()));
         }
-        let bridge = Bridge::ensure(&mut host, config)?;
+        let bridge = Bridge::ensure(&mut host, &state, config)?;
         let ranges = (bridge.subnet, bridge.range);
         let lease = || state.lease(ranges, bridge.address, wish.address);
         let lease = match lease() {
@@ -88,13 +89,12 @@ impl Endpoint {
             link_local: wish.link_local.clone(),
             note: wish.note.clone(),
         };
-        let netfilter = match bridge::open_netfilter() {
-            Ok(netfilter) => netfilter,
-            Err(error) => {
-                lease.end();
-                return Err(error);
-            }
+        let netfilter = match config.parent {
+            // What stands on a link of this machine passes it by.
+            Some(_) => Ok(None),
+            None => bridge::open_netfilter().map(Some),
         };
+        let netfilter = netfilter.inspect_err(|_| lease.end())?;
         // From here on, what fails takes back what was changed.
         let mut endpoint = Self {
             lease,
@@ -106,11 +106,11 @@ impl Endpoint {
             leaving: None,
         };
         let tenant = endpoint.tenant();
-        let netfilter = &mut endpoint.netfilter;
-        let opened = endpoint
-            .lease
-            .say(&endpoint.says)
-            .and_then(|()| bridge::open_host(netfilter, &state, config, &bridge, &tenant));
+        let said = endpoint.lease.say(&endpoint.says);
+        let opened = said.and_then(|()| match &mut endpoint.netfilter {
+            Some(netfilter) => bridge::open_host(netfilter, &state, config, &bridge, &tenant),
+            None => Ok(()),
+        });
         drop(state);
         opened?;
         endpoint.connect(&mut host, namespace, &bridge, &wish.interface)?;
@@ -138,9 +138,17 @@ impl Endpoint {
         Some((self.lease.address6()?, all.subnet.prefix(), all.gateway))
     }
 
-    /// Its hardware address.
-    pub fn mac(&self) -> Mac {
-        self.says.mac
+    /// Its hardware address, where it has one of its own.
+    pub fn mac(&self) -> Option<Mac> {
+        let parent = self.config.parent.as_ref();
+        let has_one = parent.is_none_or(|parent| parent.kind.has_mac());
+        has_one.then_some(self.says.mac)
+    }
+
+    /// Packets for others go to its link as they are, not to a gateway.
+    pub fn needs_no_gateway(&self) -> bool {
+        let parent = self.config.parent.as_ref();
+        parent.is_some_and(|parent| parent.kind.routes())
     }
 
     /// Address of the host on the bridge.
@@ -165,8 +173,10 @@ impl Endpoint {
         self.says.published = mappings.to_vec();
         self.lease.say(&self.says)?;
         let after = self.tenant();
-        let netfilter = &mut self.netfilter;
-        bridge::publish(netfilter, &state, &self.config, (&before, &after))
+        match &mut self.netfilter {
+            Some(netfilter) => bridge::publish(netfilter, &state, &self.config, (&before, &after)),
+            None => Ok(()),
+        }
     }
 
     /// Lets others read something else of it.
@@ -198,13 +208,56 @@ impl Endpoint {
     ///
     /// # Errors
     /// [`Error::Network`] when the link cannot be removed.
-    pub fn detach(self) -> Result<()> {
+    pub fn detach(self, namespace: &Namespace, interface: &str) -> Result<()> {
+        if self.config.parent.is_some() {
+            let mut inside = namespace.links();
+            return link::remove(&mut inside, interface)
+                .map_err(step(format!("remove {interface}")));
+        }
         let mut host = Socket::route().map_err(step("open a netlink socket"))?;
         let name = port_name(self.lease.address);
         link::remove(&mut host, &name).map_err(step("remove a veth pair"))
     }
 
     fn connect(
+        &self,
+        host: &mut Socket,
+        namespace: &Namespace,
+        bridge: &Bridge,
+        interface: &str,
+    ) -> Result<()> {
+        let mac = self.says.mac;
+        match &self.config.parent {
+            Some(parent) => {
+                let (parent, child) = ((parent, bridge.link), (interface, mac));
+                parent::make_child(host, parent, child, namespace.fd())?;
+            }
+            None => self.make_port(host, namespace, bridge, interface)?,
+        }
+        let six = self.config.addresses6.as_ref().zip(self.lease.address6());
+        if six.is_some() {
+            namespace.enter("switch IPv6 on", || bridge::switch_ipv6_on(interface))?;
+        }
+        let mut inside = namespace.links();
+        let found = link::by_name(&mut inside, interface);
+        let found = found.map_err(step(format!("find {interface}")))?;
+        let mut configure = || {
+            if let Some(address) = self.address4() {
+                link::add_address(&mut inside, found.index, address, bridge.subnet)?;
+            }
+            if let Some((all, address)) = six {
+                link::add_address6(&mut inside, found.index, address, all.subnet)?;
+            }
+            for address in &self.says.link_local {
+                link::add_link_local(&mut inside, found.index, *address)?;
+            }
+            link::raise(&mut inside, found.index)
+        };
+        configure().map_err(step(format!("configure {interface}")))
+    }
+
+    /// Makes a pair of links, one of them a port of the bridge.
+    fn make_port(
         &self,
         host: &mut Socket,
         namespace: &Namespace,
@@ -231,27 +284,7 @@ impl Endpoint {
             returning: self.config.publishes,
             hears_many: self.config.addresses6.is_some(),
         };
-        link::isolate(host, port.index, kind).map_err(step("keep the port from other ports"))?;
-        let six = self.config.addresses6.as_ref().zip(self.lease.address6());
-        if six.is_some() {
-            namespace.enter("switch IPv6 on", || bridge::switch_ipv6_on(interface))?;
-        }
-        let mut inside = namespace.links();
-        let found = link::by_name(&mut inside, interface);
-        let found = found.map_err(step(format!("find {interface}")))?;
-        let mut configure = || {
-            if let Some(address) = self.address4() {
-                link::add_address(&mut inside, found.index, address, bridge.subnet)?;
-            }
-            if let Some((all, address)) = six {
-                link::add_address6(&mut inside, found.index, address, all.subnet)?;
-            }
-            for address in &self.says.link_local {
-                link::add_link_local(&mut inside, found.index, *address)?;
-            }
-            link::raise(&mut inside, found.index)
-        };
-        configure().map_err(step(format!("configure {interface}")))
+        link::isolate(host, port.index, kind).map_err(step("keep the port from other ports"))
     }
 }
 
@@ -265,13 +298,13 @@ impl Drop for Endpoint {
         let tenant = self.tenant();
         match state {
             // What stays is found by the next that comes.
-            Ok(state) => drop(bridge::leave(
-                &mut self.netfilter,
-                &state,
-                &self.config,
-                &self.lease,
-                &tenant,
-            )),
+            Ok(state) => match &mut self.netfilter {
+                Some(netfilter) => {
+                    let left = bridge::leave(netfilter, &state, &self.config, &self.lease, &tenant);
+                    drop(left);
+                }
+                None => self.lease.end(),
+            },
             Err(_) => self.lease.let_go(),
         }
     }

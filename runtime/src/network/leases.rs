@@ -275,6 +275,22 @@ impl State {
         fs::write(&path, "").map_err(step(format!("write {}", path.display())))
     }
 
+    /// The link that was made for those of this name to stand on.
+    pub(super) fn made(&self) -> Option<String> {
+        fs::read_to_string(self.path(".made")).ok()
+    }
+
+    /// Notes that a link is about to be made.
+    pub(super) fn note_made(&self, link: &str) -> Result<()> {
+        let path = self.path(".made");
+        fs::write(&path, link).map_err(step(format!("write {}", path.display())))
+    }
+
+    /// It is gone.
+    pub(super) fn forget_made(&self) {
+        let _ = fs::remove_file(self.path(".made"));
+    }
+
     /// Whether nobody has an address.
     pub(super) fn is_unused(&self) -> bool {
         let users = open(&self.path(".users"));

@@ -88,6 +88,12 @@ impl Message {
         self
     }
 
+    /// What follows a fixed part of `fixed` bytes.
+    #[cfg(test)]
+    pub(super) fn attributes(&self, fixed: usize) -> &[u8] {
+        &self.0[HEADER + fixed..]
+    }
+
     fn sealed(mut self, sequence: u32) -> Vec<u8> {
         let length = self.0.len() as u32;
         self.0[0..4].copy_from_slice(&length.to_ne_bytes());
