@@ -3,6 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::PathBuf;
 
+use runtime::network::Parent;
 use runtime::{Dns, Inhabitant, Spec};
 use serde::{Deserialize, Serialize};
 
@@ -119,6 +120,9 @@ pub struct PlacePlan {
     pub is_default: bool,
     /// The name of the bridge.
     pub bridge: String,
+    /// The link of this machine that takes its place.
+    #[serde(default)]
+    pub parent: Option<Parent>,
     /// Subnet, this machine's address and the range to choose from; nothing for free ones.
     pub addresses: Option<(String, Ipv4Addr, String)>,
     /// No interface has one of those.

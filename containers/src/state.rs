@@ -11,6 +11,8 @@ use crate::health::Health;
 use crate::network::ports::Published;
 use crate::status::Status;
 
+/// The exit code of a container that could not be started.
+pub(crate) const NOT_STARTED: i32 = 128;
 /// The time that Go writes when there is none.
 pub const NO_TIME: &str = "0001-01-01T00:00:00Z";
 
@@ -72,6 +74,9 @@ pub struct Place {
     pub mac: String,
     /// The bridge.
     pub bridge: String,
+    /// It stands on a link of this machine, and there is no bridge.
+    #[serde(default)]
+    pub is_on_link: bool,
 }
 
 impl Default for State {

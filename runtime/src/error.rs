@@ -106,6 +106,9 @@ pub enum Error {
     /// The address that was asked for is another's, or the host's.
     #[error("Address already in use")]
     AddressTaken(IpAddr),
+    /// The link that a network stands on is not there, or nothing can stand on it.
+    #[error("{0}")]
+    Parent(String),
     /// The network was removed meanwhile.
     #[error("network {0} not found")]
     NoNetwork(String),

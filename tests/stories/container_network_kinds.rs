@@ -168,7 +168,7 @@ fn a_network_has_no_ipv4_where_it_is_not_wanted() {
     );
     host.end();
     host.says("network rm six chosen four");
-    assert!(!host.rules().contains("rbuild"), "{}", host.rules());
+    eventually("its rules are gone", || !host.rules().contains("rbuild"));
 }
 
 #[test]

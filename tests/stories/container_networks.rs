@@ -442,6 +442,37 @@ const EVENTS: &[&str] = &[
 ];
 
 #[test]
+fn what_a_container_had_is_free_when_its_end_is_told() {
+    let host = need!(Host::new());
+    let before = host.rules();
+    host.says("network create --subnet 10.77.0.0/24 app");
+    let members = "network inspect -f '{{range .Containers}}{{.Name}}{{end}}' app";
+    let mut had = String::new();
+    for with in ["", "-p 8080:80", "", "--network-alias db -p 8080:80", ""] {
+        let run = format!("run --rm --name once --net app --ip 10.77.0.9 {with}");
+        host.says(&format!("{run} busybox true"));
+        assert_eq!(host.says("ps -aq"), had);
+        let stays = host.says("ps --format '{{.Names}}'");
+        assert_eq!(host.says(members), stays);
+        // As the last that leaves, and then as one of several.
+        if had.is_empty() {
+            host.says("run -d --name stays --net app busybox sleep 1000");
+            had = host.says("ps -q");
+        }
+    }
+    assert_eq!(host.resolves("stays", "once"), [""; 0]);
+    assert_eq!(
+        host.machine
+            .sh("nft list ruleset | grep -c 8080 || true")
+            .trim(),
+        "0"
+    );
+    host.end();
+    host.says("network rm app");
+    eventually("nothing is left", || host.rules() == before);
+}
+
+#[test]
 fn events_tell_of_networks() {
     let host = need!(Host::new());
     host.says("network create app");

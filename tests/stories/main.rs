@@ -20,6 +20,7 @@ mod container_habits;
 mod container_health;
 mod container_ipv6;
 mod container_limits;
+mod container_links;
 mod container_network_kinds;
 mod container_network_options;
 mod container_networks;

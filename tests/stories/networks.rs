@@ -2,6 +2,7 @@
 //!
 //! Builds run on machines of a test's own, in a network namespace each.
 
+use crate::networked::eventually;
 use e2e::{Cmd, Dir, Machine, Running, Store, need, program};
 
 /// A build on this machine that goes on in the background.
@@ -220,7 +221,8 @@ fn who_relies_on_forwarding_meanwhile_keeps_it() {
     let address = address_of(&running);
     host.sh("nft 'add table ip theirs; \
              add chain ip theirs out { type nat hook postrouting priority 100; }'");
-    assert_eq!(host.call(&address, 7777), "inside");
+    // It says its address before it listens.
+    eventually("it serves", || host.call(&address, 7777) == "inside");
     assert!(running.wait().status.success());
     let left = rules(&host);
     assert!(

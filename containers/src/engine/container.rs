@@ -114,6 +114,7 @@ impl Container {
     /// Writes down why it could not be started.
     pub(super) fn note_error(&mut self, told: &str) -> Result<()> {
         told.clone_into(&mut self.state.error);
+        self.state.exit_code = state::NOT_STARTED;
         let path = self.folder.state();
         let written = self.state.write(&path, true);
         written.map_err(Error::io("write", path))

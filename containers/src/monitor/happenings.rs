@@ -12,7 +12,9 @@ fn tell(launch: &Launch, kind: &str, actor: Actor, action: &str) {
 
 /// How events tell of a network that a container comes to or leaves.
 pub(super) fn network(launch: &Launch, place: &PlacePlan) -> Option<Actor> {
-    let network = (place.network_id.as_str(), place.network.as_str(), "bridge");
+    let parent = place.parent.as_ref();
+    let driver = parent.map_or("bridge", |parent| parent.kind.as_str());
+    let network = (place.network_id.as_str(), place.network.as_str(), driver);
     Some(Actor::network(network, Some(&launch.id)))
 }
 

@@ -65,6 +65,17 @@ struct Place {
 }
 
 impl Place {
+    /// It leaves the network by another's address.
+    fn has_gateway(&self) -> bool {
+        !self.plan.internal && !self.endpoint.needs_no_gateway()
+    }
+
+    /// Its hardware address, where it has one of its own.
+    fn mac(&self) -> String {
+        let mac = self.endpoint.mac();
+        mac.map_or_else(String::new, |mac| mac.to_string())
+    }
+
     /// Gives it its names, in place of those of before.
     fn register(&mut self, dir: &Path) -> Result<(), Refused> {
         // First these: some may be the same.
@@ -80,7 +91,7 @@ impl Place {
 
 fn refused(error: runtime::Error) -> Refused {
     match &error {
-        runtime::Error::AddressTaken(_) => told(&error.to_string()),
+        runtime::Error::AddressTaken(_) | runtime::Error::Parent(_) => told(&error.to_string()),
         _ => Refused::from(error),
     }
 }
@@ -113,6 +124,7 @@ impl PlacePlan {
         Config {
             state_dir: PathBuf::from(network::LEASES),
             bridge: self.bridge.clone(),
+            parent: self.parent.clone(),
             between: match self.apart {
                 true => Between::Nothing,
                 false => Between::Everything,
@@ -219,16 +231,17 @@ impl Network {
                 .endpoint
                 .address4()
                 .map(|_| place.endpoint.gateway())
-                .filter(|_| !place.plan.internal),
+                .filter(|_| place.has_gateway()),
             address6: place.endpoint.address6().map(|(own, ..)| own),
             prefix6: place.endpoint.address6().map_or(0, |(_, prefix, _)| prefix),
             gateway6: place
                 .endpoint
                 .address6()
                 .map(|(.., gateway)| gateway)
-                .filter(|_| !place.plan.internal),
-            mac: place.endpoint.mac().to_string(),
+                .filter(|_| place.has_gateway()),
+            mac: place.mac(),
             bridge: place.plan.bridge.clone(),
+            is_on_link: place.plan.parent.is_some(),
         };
         self.places().iter().map(place).collect()
     }
@@ -245,6 +258,28 @@ impl Network {
         match &mut self.bridges {
             Some(bridges) => bridges.rename(before, name),
             None => Ok(()),
+        }
+    }
+
+    /// Gives back at once what others want to have: names, address, ports. What is left is taken
+    /// away when this is dropped.
+    pub(super) fn let_go(&mut self) {
+        let Some(bridges) = &mut self.bridges else {
+            return;
+        };
+        bridges.answerer = None;
+        for place in &mut bridges.places {
+            drop(std::mem::take(&mut place.names));
+        }
+        let has_published = bridges.published.take().is_some();
+        // Rules that lead its ports to it are in the way of whoever is there next. And who holds
+        // the state of two bridges might wait for somebody who waits for the first of them.
+        let gone = match bridges.places.as_mut_slice() {
+            [only] if !has_published => only.endpoint.let_go().is_ok(),
+            _ => false,
+        };
+        if !gone {
+            self.bridges = None;
         }
     }
 
@@ -336,9 +371,17 @@ impl Bridges {
         let attached = Endpoint::attach(&plan.config(), &self.namespace, &wish);
         let mut endpoint = attached.map_err(|error| match error {
             runtime::Error::NoNetwork(_) => told(&format!("network {} not found", plan.network_id)),
+            runtime::Error::NoAddress(of) => told(&format!(
+                "no available IPv{} addresses on this network's address pools: {} ({})",
+                if of.contains(':') { 6 } else { 4 },
+                plan.network,
+                plan.network_id
+            )),
             other => refused(other),
         })?;
-        note.mac = endpoint.mac().to_string();
+        note.mac = endpoint
+            .mac()
+            .map_or_else(String::new, |mac| mac.to_string());
         note.prefix = endpoint.prefix();
         if let Some((own, prefix, _)) = endpoint.address6() {
             (note.address6, note.prefix6) = (Some(own), prefix);
@@ -377,19 +420,30 @@ impl Bridges {
         };
         let place = self.places.remove(at);
         let addresses = addresses_of(&place);
-        place.endpoint.detach().map_err(refused)?;
+        let Place {
+            endpoint,
+            interface,
+            ..
+        } = place;
+        endpoint
+            .detach(&self.namespace, &interface)
+            .map_err(refused)?;
         Ok(addresses)
     }
 
     /// Sets what depends on all of its networks: the way out, what is published, and names.
     fn settle(&mut self) -> Result<(), Refused> {
         let way = self.way_out();
-        let route = way.map(|place| (place.interface.as_str(), place.endpoint.gateway()));
+        let route = way.map(|place| {
+            let gateway = Some(place.endpoint.gateway()).filter(|_| place.has_gateway());
+            (place.interface.as_str(), gateway)
+        });
         self.namespace.route_by(route).map_err(refused)?;
         let has_six = |place: &Place| place.endpoint.address6().is_some();
         if self.places.iter().any(has_six) {
             let way = self.way_out6().and_then(|place| {
                 let (.., gateway) = place.endpoint.address6()?;
+                let gateway = Some(gateway).filter(|_| place.has_gateway());
                 Some((place.interface.as_str(), gateway))
             });
             self.namespace.route6_by(way).map_err(refused)?;
@@ -415,7 +469,8 @@ impl Bridges {
             .places
             .iter_mut()
             .find(of)
-            .filter(|_| !self.wanted.is_empty())
+            // What stands on a link of this machine is out there itself.
+            .filter(|place| !self.wanted.is_empty() && place.plan.parent.is_none())
         else {
             return Ok(());
         };

@@ -239,7 +239,16 @@ impl Run {
             };
             self.ended = Some(running.wait().unwrap_or(lost));
             self.input = None;
-            self.network = None;
         }
+    }
+
+    /// Of a container that has ended: gives back what others want to have. What it returns takes
+    /// the rest of its network away when it is dropped, which may take longer than all else.
+    pub(super) fn let_go(self) -> Option<Network> {
+        let mut network = self.network;
+        if let Some(network) = &mut network {
+            network.let_go();
+        }
+        network
     }
 }

@@ -38,8 +38,6 @@ const DELAYS: (Duration, Duration) = (Duration::from_millis(100), Duration::from
 /// Who runs so long has started well, and waits no longer than the first time.
 const GOOD_RUN: Duration = Duration::from_secs(10);
 pub(super) const SIGKILL: i32 = 9;
-/// The exit code of a container that could not be started.
-const NOT_STARTED: i32 = 128;
 
 /// What happened.
 #[derive(Clone, Copy, Debug)]
@@ -191,7 +189,7 @@ impl Monitor {
         };
         // docker's code where it is not the command's fault; its client ends with 125 then.
         self.state.exit_code = match refused.code {
-            125 => NOT_STARTED,
+            125 => state::NOT_STARTED,
             code => code,
         };
         self.state.error = refused.message.clone();
@@ -292,6 +290,9 @@ impl Monitor {
         });
         if has_ended {
             self.ended();
+        } else if let Some(run) = self.run.as_mut().filter(|run| run.ended.is_some() && waits) {
+            // Nobody knows when a slow client has heard all of it.
+            run.network = None;
         }
         if let Some(watch) = &mut self.watch
             && let Err(error) = watch.go_on(&self.launch)
@@ -408,8 +409,8 @@ impl Monitor {
             self.delay = DELAYS.0;
         }
         let ran = run.since.elapsed().as_secs();
-        // The address is given back before anybody hears of the end.
-        drop(run);
+        // The address is given back before anybody hears of the end, rules after that.
+        let _network = run.let_go();
         if status.oom_killed {
             self.event("oom", &[]);
         }

@@ -35,6 +35,10 @@ pub(crate) const PUBLISHED_AT: &str = "com.docker.network.bridge.host_binding_ip
 pub enum Driver {
     /// A bridge of this machine.
     Bridge,
+    /// A link of this machine, on which each has a hardware address of its own.
+    Macvlan,
+    /// A link of this machine, whose hardware address all have.
+    Ipvlan,
     /// This machine's own network.
     Host,
     /// None.
@@ -46,9 +50,23 @@ impl Driver {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Bridge => "bridge",
+            Self::Macvlan => "macvlan",
+            Self::Ipvlan => "ipvlan",
             Self::Host => "host",
             Self::Null => "null",
         }
+    }
+
+    /// The one of this name; a bridge for every other.
+    pub fn named(name: &str) -> Self {
+        let all = [Self::Macvlan, Self::Ipvlan, Self::Host, Self::Null];
+        let mut named = all.into_iter().filter(|driver| driver.as_str() == name);
+        named.next().unwrap_or(Self::Bridge)
+    }
+
+    /// Containers have places on it, with addresses of their own.
+    pub fn has_places(self) -> bool {
+        matches!(self, Self::Bridge | Self::Macvlan | Self::Ipvlan)
     }
 }
 
@@ -130,11 +148,7 @@ impl Network {
                 name: stored.name.clone(),
                 cause,
             })?,
-            driver: match stored.driver.as_str() {
-                "host" => Driver::Host,
-                "null" => Driver::Null,
-                _ => Driver::Bridge,
-            },
+            driver: Driver::named(&stored.driver),
             id: stored.id,
             name: stored.name,
             created: stored.created,
@@ -162,7 +176,8 @@ impl Network {
     /// What its bridge is called beside its own name.
     pub fn link_name(&self) -> Option<String> {
         let said = self.record.options.get(NAME).cloned();
-        said.filter(|name| !self.is_default() && *name != self.bridge())
+        let is_user = self.driver == Driver::Bridge && !self.is_default();
+        said.filter(|name| is_user && *name != self.bridge())
     }
 
     /// How far it reaches, as docker tells.
@@ -188,9 +203,13 @@ impl Network {
         }
         let (_, subnet) = Subnet::parse(&self.record.subnet)?;
         let range = self.record.range.as_deref().and_then(Subnet::parse);
+        let gateway = self.record.gateway.unwrap_or_else(|| subnet.gateway());
         Some(Addresses {
             subnet,
-            gateway: self.record.gateway.unwrap_or_else(|| subnet.gateway()),
+            gateway: match self.has_gateway(self.record.says_gateway) {
+                true => gateway,
+                false => Ipv4Addr::UNSPECIFIED,
+            },
             range: range.map_or(subnet, |(_, range)| range),
         })
     }
@@ -200,11 +219,20 @@ impl Network {
         let (_, subnet) = Subnet6::parse(&self.record.subnet6)
             .filter(|_| self.record.ipv6 && !self.record.config_only)?;
         let range = self.record.range6.as_deref().and_then(Subnet6::parse);
+        let gateway = self.record.gateway6.unwrap_or_else(|| subnet.gateway());
         Some(Addresses6 {
             subnet,
-            gateway: self.record.gateway6.unwrap_or_else(|| subnet.gateway()),
+            gateway: match self.has_gateway(self.record.says_gateway6) {
+                true => gateway,
+                false => Ipv6Addr::UNSPECIFIED,
+            },
             range: range.map_or(subnet, |(_, range)| range),
         })
+    }
+
+    /// Without a bridge, nobody has the gateway's address where nobody leaves the network.
+    fn has_gateway(&self, is_said: bool) -> bool {
+        self.driver == Driver::Bridge || is_said || !self.record.internal
     }
 
     /// An option that is on unless it was switched off.

@@ -2,6 +2,7 @@
 //!
 //! - [`definition`]: a network
 //! - [`new`]: what is asked for, and how its parts are read
+//! - [`parent`]: links of this machine that take the place of a bridge
 //! - [`template`]: networks that are none, but what others are made from
 //! - [`request`]: from what is asked for to a network
 //! - [`note`]: what a container lets others read as long as it is on a network
@@ -12,6 +13,7 @@ pub mod definition;
 pub(crate) mod legacy;
 pub mod new;
 pub(crate) mod note;
+mod parent;
 pub mod ports;
 pub mod request;
 mod template;

@@ -74,6 +74,16 @@ pub(super) fn aux_addresses(
         let Some(address) = text.parse::<IpAddr>().ok().filter(is_there) else {
             return invalid(format!("no matching subnet for aux-address {text}"));
         };
+        let gateways = [
+            record.gateway.map(IpAddr::V4),
+            record.gateway6.map(IpAddr::V6),
+        ];
+        let is_taken = !record.config_only && gateways.contains(&Some(address));
+        if is_taken || all.values().any(|other| *other == address) {
+            return invalid(format!(
+                "failed to allocate secondary ip address ({name}:{address}): Address already in use"
+            ));
+        }
         all.insert(name.clone(), address);
     }
     Ok(all)
@@ -94,9 +104,6 @@ pub(super) fn subnet_of(text: &str) -> Result<Subnet> {
         Some((address, subnet)) if address != subnet.base() => invalid(format!(
             "invalid network config:\ninvalid subnet {text}: it should be {subnet}"
         )),
-        Some((_, subnet)) if subnet.prefix() > 30 => invalid(format!(
-            "subnet {subnet} has no room for a gateway and a container"
-        )),
         Some((_, subnet)) => Ok(subnet),
     }
 }
@@ -110,9 +117,9 @@ pub(super) fn subnet6_of(text: &str) -> Result<Subnet6> {
         Some((address, subnet)) if address != subnet.base() => invalid(format!(
             "invalid network config:\ninvalid subnet {text}: it should be {subnet}"
         )),
-        Some((_, subnet)) if subnet.prefix() > 126 => invalid(format!(
-            "subnet {subnet} has no room for a gateway and a container"
-        )),
+        Some((_, subnet)) if subnet.prefix() > 127 => {
+            invalid("failed to allocate gateway (): no available addresses on this pool".to_owned())
+        }
         Some((_, subnet)) => Ok(subnet),
     }
 }

@@ -4,10 +4,11 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 
 use runtime::network::{Subnet, Subnet6, choose_for_user, choose6_for_user};
 
-use super::definition::{Network, NetworkRecord, is_predefined};
+use super::definition::{Driver, Network, NetworkRecord, is_predefined};
 use super::new::{
     NewNetwork, aux_addresses, check_options, check_pairs, invalid, of_kind, subnet_of, subnet6_of,
 };
+use super::parent;
 use super::template::{from_template, template};
 use crate::error::Result;
 
@@ -32,7 +33,7 @@ pub fn settle(new: &NewNetwork, others: &[Network], used: &[Subnet]) -> Result<N
     if new.config_only {
         return template(new);
     }
-    if !matches!(new.driver.as_str(), "" | "bridge") {
+    if !matches!(new.driver.as_str(), "" | "bridge" | "macvlan" | "ipvlan") {
         return invalid(match new.driver.as_str() {
             name @ ("host" | "null") => {
                 format!("only one instance of \"{name}\" network is allowed")
@@ -57,7 +58,11 @@ fn settle_all(new: &NewNetwork, others: &[Network], used: &[Subnet]) -> Result<N
     if new.without_ipv4 && !new.ipv6 {
         return invalid("IPv4 or IPv6 must be enabled".to_owned());
     }
-    check_options(&new.options)?;
+    let driver = Driver::named(&new.driver);
+    match driver {
+        Driver::Bridge => check_options(&new.options)?,
+        _ => parent::check(driver, &new.options, others)?,
+    }
     check_pairs(new)?;
     let four = Asked {
         subnets: of_kind(&new.subnets, false),
@@ -74,7 +79,7 @@ fn settle_all(new: &NewNetwork, others: &[Network], used: &[Subnet]) -> Result<N
         range: of_kind(&new.ranges, true).first().copied(),
     };
     record.ipv6 = new.ipv6;
-    settle6(&mut record, &six, others, new.machine)?;
+    settle6(&mut record, &six, others, new)?;
     record.ipam_options = new.ipam_options.clone();
     record.aux_addresses = aux_addresses(&new.aux_addresses, &record)?;
     Ok(record)
@@ -138,7 +143,7 @@ fn settle4(
         return Ok(record(new, subnet, Some(subnet.gateway())));
     };
     if asked.subnets.len() > 1 {
-        return invalid("bridge driver doesn't support multiple subnets".to_owned());
+        return several_subnets(new);
     }
     let subnet = subnet_of(subnet)?;
     let overlaps = |other: &Network| other.addresses().is_some_and(|a| a.subnet.overlaps(subnet));
@@ -175,6 +180,11 @@ fn settle4(
     Ok(record)
 }
 
+fn several_subnets<T>(new: &NewNetwork) -> Result<T> {
+    let driver = Driver::named(&new.driver).as_str();
+    invalid(format!("{driver} driver doesn't support multiple subnets"))
+}
+
 fn overlapping<T>() -> Result<T> {
     let text = "invalid pool request: Pool overlaps with other one on this address space";
     invalid(text.to_owned())
@@ -185,13 +195,13 @@ fn settle6(
     record: &mut NetworkRecord,
     asked: &Asked<'_>,
     others: &[Network],
-    machine: [u8; 5],
+    new: &NewNetwork,
 ) -> Result<()> {
     let taken = others.iter().filter_map(|n| Some(n.addresses6()?.subnet));
     let taken: Vec<Subnet6> = taken.collect();
     let Some(text) = asked.subnets.first() else {
         if record.ipv6 {
-            let Some(subnet) = choose6_for_user(machine, &taken) else {
+            let Some(subnet) = choose6_for_user(new.machine, &taken) else {
                 let text = "all predefined address pools have been fully subnetted";
                 return invalid(text.to_owned());
             };
@@ -201,7 +211,7 @@ fn settle6(
         return Ok(());
     };
     if asked.subnets.len() > 1 {
-        return invalid("bridge driver doesn't support multiple subnets".to_owned());
+        return several_subnets(new);
     }
     let subnet = subnet6_of(text)?;
     let gateway = match asked.gateway {
@@ -257,7 +267,7 @@ fn plain(new: &NewNetwork) -> NetworkRecord {
 
 #[cfg(test)]
 mod tests {
-    use super::super::definition::{Driver, MTU};
+    use super::super::definition::MTU;
     use super::*;
 
     fn new(subnet: &str, gateway: &str, range: &str) -> NewNetwork {

@@ -142,7 +142,7 @@ fn usual() -> Value {
         "SecurityOptions": ["name=seccomp,profile=builtin", "name=cgroupns"],
         "Plugins": {
             "Volume": ["local"],
-            "Network": ["bridge", "host", "null"],
+            "Network": ["bridge", "host", "ipvlan", "macvlan", "null"],
             "Authorization": null,
             "Log": ["json-file", "local", "none"],
         },

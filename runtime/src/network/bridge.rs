@@ -11,7 +11,7 @@ use super::hardware::Mac;
 use super::leases::{Forwarding, Lease, State, Tenant};
 use super::netlink::{Socket, exists};
 use super::subnet::{self, Subnet};
-use super::{firewall, foreign, link};
+use super::{firewall, foreign, link, parent};
 use crate::error::{Error, Result};
 
 /// The bridge of this host.
@@ -27,9 +27,19 @@ pub(super) struct Bridge {
 }
 
 impl Bridge {
-    /// Finds or makes the bridge and gives it an address.
-    pub(super) fn ensure(socket: &mut Socket, config: &Config) -> Result<Self> {
+    /// Finds or makes the bridge and gives it an address; or the link of this machine that takes
+    /// its place.
+    pub(super) fn ensure(socket: &mut Socket, state: &State, config: &Config) -> Result<Self> {
         let name = config.bridge.as_str();
+        if let (Some(parent), Some(wanted)) = (&config.parent, config.addresses) {
+            return Ok(Self {
+                link: parent::ensure(socket, state, parent)?,
+                address: wanted.gateway,
+                subnet: wanted.subnet,
+                range: wanted.range,
+                mtu: None,
+            });
+        }
         let routes = link::routes(socket).map_err(step("read routes"))?;
         let uplink = routes
             .iter()
@@ -124,13 +134,13 @@ pub(super) fn used(socket: &mut Socket) -> Result<Vec<Subnet>> {
 
 /// Makes this host a router for those that hold a lease, one more among them, and for nobody else.
 pub(super) fn open_host(
+    netfilter: &mut Socket,
     state: &State,
     config: &Config,
     bridge: &Bridge,
     tenant: &Tenant,
 ) -> Result<()> {
     let name = config.bridge.as_str();
-    let mut netfilter = open_netfilter()?;
     let mut closed = Vec::new();
     for (_, switch) in kinds(config) {
         if !forwards(switch)? {
@@ -142,13 +152,13 @@ pub(super) fn open_host(
         state.switched_forwarding(*switch, true)?;
     }
     let set_up = "set up address translation (kernel modules nf_tables, nft_masq, nft_ct, nft_fib)";
-    let there = is_set_up(&mut netfilter, config)?;
+    let there = is_set_up(netfilter, config)?;
     if closed.is_empty() && there {
-        match firewall::add(&mut netfilter, name, tenant) {
+        match firewall::add(netfilter, name, tenant) {
             // What one has left that was killed is in the way.
             Err(error) if exists(&error) => {
                 forget_gone(state, name)?;
-                firewall::add(&mut netfilter, name, tenant).map_err(step(set_up))?;
+                firewall::add(netfilter, name, tenant).map_err(step(set_up))?;
             }
             other => other.map_err(step(set_up))?,
         }
@@ -161,9 +171,9 @@ pub(super) fn open_host(
                 subnet: subnet_of(kind, bridge, config),
                 only_ours: state.has_switched_forwarding(switch),
             };
-            firewall::set_up(&mut netfilter, &rules, &tenants).map_err(step(set_up))?;
+            firewall::set_up(netfilter, &rules, &tenants).map_err(step(set_up))?;
         }
-        firewall::forbid_spoofing(&mut netfilter, config, &tenants).map_err(step(
+        firewall::forbid_spoofing(netfilter, config, &tenants).map_err(step(
             "keep those on the bridge from each other (kernel modules nf_tables, nf_tables_bridge)",
         ))?;
     }
@@ -171,7 +181,7 @@ pub(super) fn open_host(
         route_loopback(name)?;
     }
     for (kind, _) in kinds(config) {
-        foreign::accept_forwarding(&mut netfilter, kind.family, name)
+        foreign::accept_forwarding(netfilter, kind.family, name)
             .map_err(step("let the bridge's traffic pass the FORWARD chain"))?;
     }
     // Not before the rules are there.
@@ -207,15 +217,19 @@ fn is_set_up(netfilter: &mut Socket, config: &Config) -> Result<bool> {
 }
 
 /// Leads ports to one, in place of those of before.
-pub(super) fn publish(state: &State, config: &Config, old: &Tenant, new: &Tenant) -> Result<()> {
+pub(super) fn publish(
+    netfilter: &mut Socket,
+    state: &State,
+    config: &Config,
+    (old, new): (&Tenant, &Tenant),
+) -> Result<()> {
     let name = config.bridge.as_str();
-    let mut netfilter = open_netfilter()?;
     let failed = || step("publish ports (kernel module nft_nat)");
-    firewall::withdraw(&mut netfilter, name, old).map_err(failed())?;
-    match firewall::publish(&mut netfilter, name, new) {
+    firewall::withdraw(netfilter, name, old).map_err(failed())?;
+    match firewall::publish(netfilter, name, new) {
         Err(error) if exists(&error) => {
             forget_gone(state, name)?;
-            firewall::publish(&mut netfilter, name, new).map_err(failed())
+            firewall::publish(netfilter, name, new).map_err(failed())
         }
         other => other.map_err(failed()),
     }
@@ -231,16 +245,23 @@ fn route_loopback(name: &str) -> Result<()> {
     set().map_err(step(path.clone()))
 }
 
-/// Gives a lease back, and with the last one all that was changed.
-pub(super) fn leave(state: &State, config: &Config, lease: &Lease, tenant: &Tenant) -> Result<()> {
-    match lease.end() {
-        true => close_host(state, &config.bridge),
-        false => {
-            let mut netfilter = open_netfilter()?;
-            firewall::take_out(&mut netfilter, &config.bridge, tenant)
-                .map_err(step("take rules back"))
-        }
+/// Gives a lease back, and with the last one all that was changed. Its file goes last: whoever
+/// comes after a kill in between finds it, and takes back what is left.
+pub(super) fn leave(
+    netfilter: &mut Socket,
+    state: &State,
+    config: &Config,
+    lease: &Lease,
+    tenant: &Tenant,
+) -> Result<()> {
+    lease.let_go();
+    match state.is_unused() {
+        true => close(netfilter, state, &config.bridge)?,
+        false => firewall::take_out(netfilter, &config.bridge, tenant)
+            .map_err(step("take rules back"))?,
     }
+    lease.end();
+    Ok(())
 }
 
 /// Takes back what was set up for those that were killed.
@@ -256,10 +277,13 @@ pub(super) fn forget_gone(state: &State, name: &str) -> Result<()> {
 
 /// Takes back all of it when nobody holds a lease any more. The bridge stays for the next.
 pub(super) fn close_host(state: &State, name: &str) -> Result<()> {
+    close(&mut open_netfilter()?, state, name)
+}
+
+fn close(netfilter: &mut Socket, state: &State, name: &str) -> Result<()> {
     if !state.tenants()?.0.is_empty() {
         return Ok(());
     }
-    let mut netfilter = open_netfilter()?;
     let kinds = [(IPV4, Forwarding::Ipv4), (IPV6, Forwarding::Ipv6)];
     // A kernel without IPv6 knows nothing of its tables.
     let kinds = kinds
@@ -270,7 +294,7 @@ pub(super) fn close_host(state: &State, name: &str) -> Result<()> {
         families.push(kind.family);
         if state.has_switched_forwarding(switch) {
             // Somebody else has come to rely on it since.
-            if !foreign::others_translate(&mut netfilter, kind.family, name)
+            if !foreign::others_translate(netfilter, kind.family, name)
                 .map_err(step("look for other address translation"))?
                 && forwards(switch)?
             {
@@ -278,16 +302,16 @@ pub(super) fn close_host(state: &State, name: &str) -> Result<()> {
             }
             state.switched_forwarding(switch, false)?;
         }
-        foreign::withdraw(&mut netfilter, kind.family, name)
+        foreign::withdraw(netfilter, kind.family, name)
             .map_err(step("remove rules from the FORWARD chain"))?;
     }
-    firewall::remove(&mut netfilter, name, families)
+    firewall::remove(netfilter, name, families)
         .map_err(step(format!("remove the nftables tables {name}")))?;
     state.forget_leases();
     Ok(())
 }
 
-fn open_netfilter() -> Result<Socket> {
+pub(super) fn open_netfilter() -> Result<Socket> {
     Socket::netfilter().map_err(step("open a netfilter socket (kernel module nf_tables)"))
 }
 

@@ -4,6 +4,8 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::PathBuf;
 
+use serde::{Deserialize, Serialize};
+
 use super::subnet::Subnet;
 use super::subnet6::Subnet6;
 use crate::error::{Error, Result};
@@ -40,14 +42,64 @@ pub struct Addresses6 {
     pub range: Subnet6,
 }
 
+/// A link of this machine, and how others stand on it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Parent {
+    /// Its name.
+    pub link: String,
+    /// It leads nowhere, and is made for those that stand on it.
+    pub is_own: bool,
+    /// How they stand on it.
+    pub kind: ChildKind,
+}
+
+/// How links stand on another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ChildKind {
+    /// Each has a hardware address of its own; the number is `enum macvlan_mode`'s.
+    Macvlan(u32),
+    /// All have the parent's.
+    Ipvlan {
+        /// `enum ipvlan_mode`.
+        mode: u16,
+        /// `IPVLAN_F_PRIVATE` and `IPVLAN_F_VEPA`.
+        flags: u16,
+    },
+}
+
+impl ChildKind {
+    const L2: u16 = 0;
+
+    /// docker's word for it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Macvlan(_) => "macvlan",
+            Self::Ipvlan { .. } => "ipvlan",
+        }
+    }
+
+    /// Packets find their way by the link alone: it hears no ARP.
+    pub(super) fn routes(self) -> bool {
+        matches!(self, Self::Ipvlan { mode, .. } if mode != Self::L2)
+    }
+
+    /// Each has a hardware address of its own.
+    pub(super) fn has_mac(self) -> bool {
+        matches!(self, Self::Macvlan(_))
+    }
+}
+
 /// How a network is made.
 #[derive(Debug, Clone, Default)]
 pub struct Config {
     /// Directory of the address leases. Every process that uses the same bridge must use the
     /// same directory, whatever its store is: `/run/rbuild` for the system's.
     pub state_dir: PathBuf,
-    /// Name of the bridge, at most 15 bytes.
+    /// Name of the bridge, at most 15 bytes; of what is kept of those who stand on a link of this
+    /// machine.
     pub bridge: String,
+    /// The link that those stand on; nothing for a bridge.
+    pub parent: Option<Parent>,
     /// What those on it can do with each other.
     pub between: Between,
     /// Its addresses; nothing for a thousand that nobody on this host uses.

@@ -9,6 +9,7 @@ use super::leases::{Lease, Says, State, Tenant};
 use super::link;
 use super::namespace::Namespace;
 use super::netlink::Socket;
+use super::parent;
 use super::publish::Mapping;
 use crate::error::{Error, Result};
 
@@ -38,6 +39,11 @@ pub struct Endpoint {
     gateway: Ipv4Addr,
     prefix: u8,
     config: Config,
+    /// For rules. Closing one waits until the kernel has put aside what was changed, some 20 ms:
+    /// that is for the end.
+    netfilter: Option<Socket>,
+    /// The bridge's state, once nobody else sees it any more.
+    leaving: Option<State>,
 }
 
 impl Endpoint {
@@ -53,7 +59,7 @@ impl Endpoint {
         if state.is_removed() {
             return Err(Error::NoNetwork(config.bridge.clone()));
         }
-        let bridge = Bridge::ensure(&mut host, config)?;
+        let bridge = Bridge::ensure(&mut host, &state, config)?;
         let ranges = (bridge.subnet, bridge.range);
         let lease = || state.lease(ranges, bridge.address, wish.address);
         let lease = match lease() {
@@ -83,18 +89,28 @@ impl Endpoint {
             link_local: wish.link_local.clone(),
             note: wish.note.clone(),
         };
+        let netfilter = match config.parent {
+            // What stands on a link of this machine passes it by.
+            Some(_) => Ok(None),
+            None => bridge::open_netfilter().map(Some),
+        };
+        let netfilter = netfilter.inspect_err(|_| lease.end())?;
         // From here on, what fails takes back what was changed.
-        let endpoint = Self {
+        let mut endpoint = Self {
             lease,
             says,
             gateway: bridge.address,
             prefix: bridge.subnet.prefix(),
             config: config.clone(),
+            netfilter,
+            leaving: None,
         };
-        let opened = endpoint
-            .lease
-            .say(&endpoint.says)
-            .and_then(|()| bridge::open_host(&state, config, &bridge, &endpoint.tenant()));
+        let tenant = endpoint.tenant();
+        let said = endpoint.lease.say(&endpoint.says);
+        let opened = said.and_then(|()| match &mut endpoint.netfilter {
+            Some(netfilter) => bridge::open_host(netfilter, &state, config, &bridge, &tenant),
+            None => Ok(()),
+        });
         drop(state);
         opened?;
         endpoint.connect(&mut host, namespace, &bridge, &wish.interface)?;
@@ -122,9 +138,17 @@ impl Endpoint {
         Some((self.lease.address6()?, all.subnet.prefix(), all.gateway))
     }
 
-    /// Its hardware address.
-    pub fn mac(&self) -> Mac {
-        self.says.mac
+    /// Its hardware address, where it has one of its own.
+    pub fn mac(&self) -> Option<Mac> {
+        let parent = self.config.parent.as_ref();
+        let has_one = parent.is_none_or(|parent| parent.kind.has_mac());
+        has_one.then_some(self.says.mac)
+    }
+
+    /// Packets for others go to its link as they are, not to a gateway.
+    pub fn needs_no_gateway(&self) -> bool {
+        let parent = self.config.parent.as_ref();
+        parent.is_some_and(|parent| parent.kind.routes())
     }
 
     /// Address of the host on the bridge.
@@ -148,7 +172,11 @@ impl Endpoint {
         let before = self.tenant();
         self.says.published = mappings.to_vec();
         self.lease.say(&self.says)?;
-        bridge::publish(&state, &self.config, &before, &self.tenant())
+        let after = self.tenant();
+        match &mut self.netfilter {
+            Some(netfilter) => bridge::publish(netfilter, &state, &self.config, (&before, &after)),
+            None => Ok(()),
+        }
     }
 
     /// Lets others read something else of it.
@@ -161,17 +189,75 @@ impl Endpoint {
         self.lease.say(&self.says)
     }
 
+    /// Gives the address back: nobody sees it any more. Whoever wants to come to the bridge waits
+    /// until this is dropped, which takes back the rest. Only for who leaves no other bridge
+    /// meanwhile.
+    ///
+    /// # Errors
+    /// [`Error::Network`] when the bridge's state cannot be had.
+    pub fn let_go(&mut self) -> Result<()> {
+        if self.leaving.is_none() {
+            let state = State::lock(&self.config)?;
+            self.lease.let_go();
+            self.leaving = Some(state);
+        }
+        Ok(())
+    }
+
     /// Takes the interface away while the namespace goes on.
     ///
     /// # Errors
     /// [`Error::Network`] when the link cannot be removed.
-    pub fn detach(self) -> Result<()> {
+    pub fn detach(self, namespace: &Namespace, interface: &str) -> Result<()> {
+        if self.config.parent.is_some() {
+            let mut inside = namespace.links();
+            return link::remove(&mut inside, interface)
+                .map_err(step(format!("remove {interface}")));
+        }
         let mut host = Socket::route().map_err(step("open a netlink socket"))?;
         let name = port_name(self.lease.address);
         link::remove(&mut host, &name).map_err(step("remove a veth pair"))
     }
 
     fn connect(
+        &self,
+        host: &mut Socket,
+        namespace: &Namespace,
+        bridge: &Bridge,
+        interface: &str,
+    ) -> Result<()> {
+        let mac = self.says.mac;
+        match &self.config.parent {
+            Some(parent) => {
+                let (parent, child) = ((parent, bridge.link), (interface, mac));
+                parent::make_child(host, parent, child, namespace.fd())?;
+            }
+            None => self.make_port(host, namespace, bridge, interface)?,
+        }
+        let six = self.config.addresses6.as_ref().zip(self.lease.address6());
+        if six.is_some() {
+            namespace.enter("switch IPv6 on", || bridge::switch_ipv6_on(interface))?;
+        }
+        let mut inside = namespace.links();
+        let found = link::by_name(&mut inside, interface);
+        let found = found.map_err(step(format!("find {interface}")))?;
+        let mut configure = || {
+            if let Some(address) = self.address4() {
+                link::add_address(&mut inside, found.index, address, bridge.subnet)?;
+            }
+            if let Some((all, address)) = six {
+                link::add_address6(&mut inside, found.index, address, all.subnet)?;
+            }
+            for address in &self.says.link_local {
+                link::add_link_local(&mut inside, found.index, *address)?;
+            }
+            link::raise(&mut inside, found.index)
+        };
+        configure().map_err(step(format!("configure {interface}")))
+    }
+
+    /// Makes a pair of links, one of them a port of the bridge.
+    fn make_port(
         &self,
         host: &mut Socket,
         namespace: &Namespace,
@@ -198,41 +284,27 @@ impl Endpoint {
             returning: self.config.publishes,
             hears_many: self.config.addresses6.is_some(),
         };
-        link::isolate(host, port.index, kind).map_err(step("keep the port from other ports"))?;
-        let six = self.config.addresses6.as_ref().zip(self.lease.address6());
-        if six.is_some() {
-            namespace.enter("switch IPv6 on", || bridge::switch_ipv6_on(interface))?;
-        }
-        let mut inside = namespace.links();
-        let found = link::by_name(&mut inside, interface);
-        let found = found.map_err(step(format!("find {interface}")))?;
-        let mut configure = || {
-            if let Some(address) = self.address4() {
-                link::add_address(&mut inside, found.index, address, bridge.subnet)?;
-            }
-            if let Some((all, address)) = six {
-                link::add_address6(&mut inside, found.index, address, all.subnet)?;
-            }
-            for address in &self.says.link_local {
-                link::add_link_local(&mut inside, found.index, *address)?;
-            }
-            link::raise(&mut inside, found.index)
-        };
-        configure().map_err(step(format!("configure {interface}")))
+        link::isolate(host, port.index, kind).map_err(step("keep the port from other ports"))
     }
 }
 
 impl Drop for Endpoint {
     fn drop(&mut self) {
         // Until the lease has ended others can see it, and would leave the rest to us.
-        match State::lock(&self.config) {
+        let state = match self.leaving.take() {
+            Some(state) => Ok(state),
+            None => State::lock(&self.config),
+        };
+        let tenant = self.tenant();
+        match state {
             // What stays is found by the next that comes.
-            Ok(state) => drop(bridge::leave(
-                &state,
-                &self.config,
-                &self.lease,
-                &self.tenant(),
-            )),
+            Ok(state) => match &mut self.netfilter {
+                Some(netfilter) => {
+                    let left = bridge::leave(netfilter, &state, &self.config, &self.lease, &tenant);
+                    drop(left);
+                }
+                None => self.lease.end(),
+            },
             Err(_) => self.lease.let_go(),
         }
     }

@@ -252,19 +252,25 @@ pub(super) fn publish(socket: &mut Socket, bridge: &str, tenant: &Tenant) -> io:
 
 /// The ports of one lead nowhere any more; those that lead nowhere are no error.
 pub(super) fn withdraw(socket: &mut Socket, bridge: &str, tenant: &Tenant) -> io::Result<()> {
+    tolerate(socket, withdrawn(bridge, tenant))
+}
+
+fn withdrawn(bridge: &str, tenant: &Tenant) -> Vec<Message> {
+    let mut messages = Vec::new();
     for (family, map, pairs) in published(tenant) {
         for (key, _) in pairs {
-            tolerate(socket, family.delete_elements(bridge, map, &[key]))?;
+            messages.extend(family.delete_elements(bridge, map, &[key]));
         }
     }
-    Ok(())
+    messages
 }
 
 /// Takes out one that has gone.
 pub(super) fn take_out(socket: &mut Socket, bridge: &str, tenant: &Tenant) -> io::Result<()> {
-    withdraw(socket, bridge, tenant)?;
+    let mut gone = withdrawn(bridge, tenant);
     // The port stays in the set: others may still be in the namespace, and are heard by nobody.
-    senders::take_out(socket, bridge, tenant)
+    gone.extend(senders::taken_out(bridge, tenant));
+    tolerate(socket, gone)
 }
 
 type Pairs = Vec<(Vec<u8>, Vec<u8>)>;
@@ -320,10 +326,18 @@ fn mappings(bridge: &str, tenant: &Tenant, only: Option<Family>) -> Vec<Message>
 
 /// Removes the tables; those that are not there are no error.
 pub(super) fn remove(socket: &mut Socket, bridge: &str, families: Vec<Family>) -> io::Result<()> {
+    let mut there = Vec::new();
+    // Asked first: the kernel takes its time to take back half of a transaction.
     for family in families.into_iter().chain([Family::Bridge]) {
-        tolerate(socket, vec![family.delete_table(bridge)])?;
+        match socket.request(family.ask_table(bridge)) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            other => {
+                other?;
+                there.push(family.delete_table(bridge));
+            }
+        }
     }
-    Ok(())
+    tolerate(socket, there)
 }
 
 #[cfg(test)]

@@ -84,21 +84,17 @@ impl Lease {
         write().map_err(step("write an address lease"))
     }
 
-    /// Gives the address back at once; for who holds the bridge's state. True when it was the last.
-    pub(super) fn end(&self) -> bool {
+    /// Gives the address back; for who holds the bridge's state.
+    pub(super) fn end(&self) {
         if let Some(six) = &self.six {
             let _ = fs::remove_file(&six.path);
-            let _ = six.file.unlock();
         }
         let _ = fs::remove_file(&self.path);
-        let _ = self.file.unlock();
-        let _ = self.users.unlock();
-        let last = self.users.try_lock().is_ok();
-        let _ = self.users.unlock();
-        last
+        self.let_go();
     }
 
-    /// The same for who could not get hold of it.
+    /// Its holder is as one that was killed: nobody sees it any more, and what was set up for it is
+    /// still to be taken back.
     pub(super) fn let_go(&self) {
         if let Some(six) = &self.six {
             let _ = six.file.unlock();
@@ -277,6 +273,22 @@ impl State {
         let _ = fs::remove_file(self.path(".users"));
         let path = self.path(".removed");
         fs::write(&path, "").map_err(step(format!("write {}", path.display())))
+    }
+
+    /// The link that was made for those of this name to stand on.
+    pub(super) fn made(&self) -> Option<String> {
+        fs::read_to_string(self.path(".made")).ok()
+    }
+
+    /// Notes that a link is about to be made.
+    pub(super) fn note_made(&self, link: &str) -> Result<()> {
+        let path = self.path(".made");
+        fs::write(&path, link).map_err(step(format!("write {}", path.display())))
+    }
+
+    /// It is gone.
+    pub(super) fn forget_made(&self) {
+        let _ = fs::remove_file(self.path(".made"));
     }
 
     /// Whether nobody has an address.

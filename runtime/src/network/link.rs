@@ -6,6 +6,7 @@ use std::os::fd::{AsRawFd, BorrowedFd};
 
 use nix::libc;
 
+use super::config::ChildKind;
 use super::hardware::Mac;
 use super::netlink::{
     ACK, APPEND, CREATE, DUMP, EXCL, Message, REPLACE, REQUEST, Socket, exists, u32_at,
@@ -27,6 +28,7 @@ const RTM_NEWLINKPROP: u16 = 108;
 const IFLA_ADDRESS: u16 = 1;
 const IFLA_IFNAME: u16 = 3;
 const IFLA_MTU: u16 = 4;
+const IFLA_LINK: u16 = 5;
 const IFLA_MASTER: u16 = 10;
 const IFLA_LINKINFO: u16 = 18;
 const IFLA_NET_NS_FD: u16 = 28;
@@ -43,6 +45,10 @@ const IFLA_BRPORT_MCAST_FLOOD: u16 = 27;
 const IFLA_BRPORT_ISOLATED: u16 = 33;
 const NDA_LLADDR: u16 = 2;
 const VETH_INFO_PEER: u16 = 1;
+const IFLA_VLAN_ID: u16 = 1;
+const IFLA_MACVLAN_MODE: u16 = 1;
+const IFLA_IPVLAN_MODE: u16 = 1;
+const IFLA_IPVLAN_FLAGS: u16 = 2;
 const IFA_ADDRESS: u16 = 1;
 const IFA_LOCAL: u16 = 2;
 const IFA_BROADCAST: u16 = 4;
@@ -214,6 +220,76 @@ pub(super) fn make_pair(
     socket.request(message).map(drop)
 }
 
+/// A link that stands on another.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Child<'a> {
+    pub(super) name: &'a str,
+    /// The number of the other.
+    pub(super) parent: u32,
+    /// Its hardware address, where it has one of its own.
+    pub(super) mac: Option<Mac>,
+    pub(super) kind: ChildKind,
+}
+
+/// Makes a link in a namespace that stands on one here.
+pub(super) fn make_child(
+    socket: &mut Socket,
+    child: Child<'_>,
+    namespace: BorrowedFd<'_>,
+) -> io::Result<()> {
+    socket.request(child_message(child, namespace)).map(drop)
+}
+
+fn child_message(child: Child<'_>, namespace: BorrowedFd<'_>) -> Message {
+    let flags = REQUEST | ACK | CREATE | EXCL;
+    let message = Message::new(RTM_NEWLINK, flags, &link_body(0, 0))
+        .string(IFLA_IFNAME, child.name)
+        .number(IFLA_LINK, child.parent)
+        .number(IFLA_NET_NS_FD, namespace.as_raw_fd() as u32);
+    let message = match child.mac {
+        Some(mac) => message.attr(IFLA_ADDRESS, &mac.octets()),
+        None => message,
+    };
+    message.nest(IFLA_LINKINFO, |info| match child.kind {
+        ChildKind::Macvlan(mode) => info
+            .string(IFLA_INFO_KIND, "macvlan")
+            .nest(IFLA_INFO_DATA, |data| data.number(IFLA_MACVLAN_MODE, mode)),
+        ChildKind::Ipvlan { mode, flags } => {
+            info.string(IFLA_INFO_KIND, "ipvlan")
+                .nest(IFLA_INFO_DATA, |data| {
+                    data.attr(IFLA_IPVLAN_MODE, &mode.to_ne_bytes())
+                        .attr(IFLA_IPVLAN_FLAGS, &flags.to_ne_bytes())
+                })
+        }
+    })
+}
+
+/// Makes a link that leads nowhere.
+pub(super) fn make_dummy(socket: &mut Socket, name: &str) -> io::Result<()> {
+    let flags = REQUEST | ACK | CREATE | EXCL;
+    let message = Message::new(RTM_NEWLINK, flags, &link_body(0, 0)).string(IFLA_IFNAME, name);
+    let message = message.nest(IFLA_LINKINFO, |info| info.string(IFLA_INFO_KIND, "dummy"));
+    socket.request(message).map(drop)
+}
+
+/// Makes the part of a link that has this number.
+pub(super) fn make_vlan(socket: &mut Socket, name: &str, below: Link, id: u16) -> io::Result<()> {
+    socket.request(vlan_message(name, below, id)).map(drop)
+}
+
+fn vlan_message(name: &str, below: Link, id: u16) -> Message {
+    let flags = REQUEST | ACK | CREATE | EXCL;
+    let message = Message::new(RTM_NEWLINK, flags, &link_body(0, 0))
+        .string(IFLA_IFNAME, name)
+        .number(IFLA_LINK, below.index);
+    message.nest(IFLA_LINKINFO, |info| {
+        info.string(IFLA_INFO_KIND, "vlan")
+            .nest(IFLA_INFO_DATA, |data| {
+                data.attr(IFLA_VLAN_ID, &id.to_ne_bytes())
+            })
+    })
+}
+
 /// What a port of a bridge is for.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Port {
@@ -265,10 +341,12 @@ pub(super) fn add_address(
 ) -> io::Result<()> {
     let mut body = [AF_INET, subnet.prefix(), 0, 0, 0, 0, 0, 0];
     body[4..8].copy_from_slice(&index.to_ne_bytes());
-    let message = Message::new(RTM_NEWADDR, REQUEST | ACK | CREATE | EXCL, &body)
+    let mut message = Message::new(RTM_NEWADDR, REQUEST | ACK | CREATE | EXCL, &body)
         .attr(IFA_LOCAL, &address.octets())
-        .attr(IFA_ADDRESS, &address.octets())
-        .attr(IFA_BROADCAST, &subnet.last().octets());
+        .attr(IFA_ADDRESS, &address.octets());
+    if let Some(everybody) = subnet.broadcast() {
+        message = message.attr(IFA_BROADCAST, &everybody.octets());
+    }
     match socket.request(message) {
         Err(error) if !exists(&error) => Err(error),
         _ => Ok(()),
@@ -352,40 +430,66 @@ pub(super) fn routes(socket: &mut Socket) -> io::Result<Vec<Route>> {
     Ok(replies.iter().filter_map(read).collect())
 }
 
+/// Anywhere, and on the link itself.
+const RT_SCOPE_UNIVERSE: u8 = 0;
+const RT_SCOPE_LINK: u8 = 253;
+
 /// `struct rtmsg` of a default route in the main table.
-const fn default_route(family: u8) -> [u8; 12] {
+const fn default_route(family: u8, scope: u8) -> [u8; 12] {
     const RT_TABLE_MAIN: u8 = 254;
     const RTPROT_BOOT: u8 = 3;
     const RTN_UNICAST: u8 = 1;
     let (table, protocol, kind) = (RT_TABLE_MAIN, RTPROT_BOOT, RTN_UNICAST);
-    [family, 0, 0, 0, table, protocol, 0, kind, 0, 0, 0, 0]
+    [family, 0, 0, 0, table, protocol, scope, kind, 0, 0, 0, 0]
 }
 
-/// Routes everything through `gateway`, whatever was there before.
+/// Routes everything through `gateway`, or to the link as it is, whatever was there before.
 pub(super) fn set_default_route(
     socket: &mut Socket,
     index: u32,
-    gateway: Ipv4Addr,
+    gateway: Option<Ipv4Addr>,
+) -> io::Result<()> {
+    let octets = gateway.map(|gateway| gateway.octets());
+    set_default(
+        socket,
+        index,
+        AF_INET,
+        octets.as_ref().map(<[u8; 4]>::as_slice),
+    )
+}
+
+fn set_default(
+    socket: &mut Socket,
+    index: u32,
+    family: u8,
+    gateway: Option<&[u8]>,
 ) -> io::Result<()> {
     let flags = REQUEST | ACK | CREATE | REPLACE;
-    let message = Message::new(RTM_NEWROUTE, flags, &default_route(AF_INET))
-        .attr(RTA_GATEWAY, &gateway.octets())
-        .number(RTA_OIF, index);
-    socket.request(message).map(drop)
+    let scope = match gateway {
+        Some(_) => RT_SCOPE_UNIVERSE,
+        None => RT_SCOPE_LINK,
+    };
+    let mut message = Message::new(RTM_NEWROUTE, flags, &default_route(family, scope));
+    if let Some(gateway) = gateway {
+        message = message.attr(RTA_GATEWAY, gateway);
+    }
+    socket.request(message.number(RTA_OIF, index)).map(drop)
 }
 
 /// The same by IPv6, of which a namespace has at most one: the last goes first.
 pub(super) fn set_default_route6(
     socket: &mut Socket,
     index: u32,
-    gateway: Ipv6Addr,
+    gateway: Option<Ipv6Addr>,
 ) -> io::Result<()> {
     remove_default(socket, AF_INET6)?;
-    let flags = REQUEST | ACK | CREATE | REPLACE;
-    let message = Message::new(RTM_NEWROUTE, flags, &default_route(AF_INET6))
-        .attr(RTA_GATEWAY, &gateway.octets())
-        .number(RTA_OIF, index);
-    socket.request(message).map(drop)
+    let octets = gateway.map(|gateway| gateway.octets());
+    set_default(
+        socket,
+        index,
+        AF_INET6,
+        octets.as_ref().map(<[u8; 16]>::as_slice),
+    )
 }
 
 /// Takes the default route away; none is no error.
@@ -399,7 +503,13 @@ pub(super) fn remove_default_route6(socket: &mut Socket) -> io::Result<()> {
 }
 
 fn remove_default(socket: &mut Socket, family: u8) -> io::Result<()> {
-    let message = Message::new(RTM_DELROUTE, REQUEST | ACK, &default_route(family));
+    // Whatever the scope: 255 is none in particular.
+    const RT_SCOPE_NOWHERE: u8 = 255;
+    let scope = match family {
+        AF_INET => RT_SCOPE_NOWHERE,
+        _ => RT_SCOPE_UNIVERSE,
+    };
+    let message = Message::new(RTM_DELROUTE, REQUEST | ACK, &default_route(family, scope));
     match socket.request(message) {
         // Without a route, or without IPv6 at all.
         Err(error) if matches!(error.raw_os_error(), Some(libc::ESRCH | libc::EAFNOSUPPORT)) => {
@@ -411,4 +521,65 @@ fn remove_default(socket: &mut Socket, family: u8) -> io::Result<()> {
 
 fn ipv4(bytes: &[u8]) -> Option<Ipv4Addr> {
     <[u8; 4]>::try_from(bytes).ok().map(Ipv4Addr::from)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::File;
+    use std::os::fd::AsFd as _;
+
+    use super::super::netlink::attrs;
+    use super::*;
+
+    /// What a message says of the link's kind: its word, and its settings.
+    fn kind(message: &Message) -> (Vec<u8>, Vec<(u16, Vec<u8>)>) {
+        let all = attrs(message.attributes(16));
+        let of = |list: &[(u16, &[u8])], kind: u16| {
+            let found = list.iter().find(|(own, _)| *own == kind);
+            found.map(|(_, value)| value.to_vec()).unwrap()
+        };
+        let info = of(&all, IFLA_LINKINFO);
+        let info = attrs(&info);
+        let data = of(&info, IFLA_INFO_DATA);
+        let settings = attrs(&data).into_iter();
+        (
+            of(&info, IFLA_INFO_KIND),
+            settings
+                .map(|(kind, value)| (kind, value.to_vec()))
+                .collect(),
+        )
+    }
+
+    /// As linux/if_link.h has them, and as `ip link add` sends them.
+    #[test]
+    fn links_on_others_say_their_kind_and_mode() {
+        let namespace = File::open("/dev/null").unwrap();
+        let child = |kind| Child {
+            name: "eth0",
+            parent: 7,
+            mac: None,
+            kind,
+        };
+        let ipvlan = ChildKind::Ipvlan { mode: 2, flags: 1 };
+        let message = child_message(child(ipvlan), namespace.as_fd());
+        let want = vec![
+            (1, 2u16.to_ne_bytes().to_vec()),
+            (2, 1u16.to_ne_bytes().to_vec()),
+        ];
+        assert_eq!(kind(&message), (b"ipvlan\0".to_vec(), want));
+        let message = child_message(child(ChildKind::Macvlan(4)), namespace.as_fd());
+        let want = vec![(1, 4u32.to_ne_bytes().to_vec())];
+        assert_eq!(kind(&message), (b"macvlan\0".to_vec(), want));
+        let below = Link {
+            index: 7,
+            mtu: None,
+            mac: None,
+        };
+        let message = vlan_message("eth0.10", below, 10);
+        let want = vec![(1, 10u16.to_ne_bytes().to_vec())];
+        assert_eq!(kind(&message), (b"vlan\0".to_vec(), want));
+        let all = attrs(message.attributes(16));
+        assert!(all.contains(&(IFLA_LINK, &7u32.to_ne_bytes()[..])));
+        assert!(all.contains(&(IFLA_IFNAME, b"eth0.10\0")));
+    }
 }

@@ -26,13 +26,14 @@ mod link;
 mod namespace;
 mod netlink;
 mod nft;
+mod parent;
 mod publish;
 mod senders;
 mod sockets;
 mod subnet;
 mod subnet6;
 
-pub use config::{Addresses, Addresses6, Between, Config};
+pub use config::{Addresses, Addresses6, Between, ChildKind, Config, Parent};
 pub use ended::sweep_ended;
 pub use endpoint::{Endpoint, Wish};
 pub use hardware::Mac;
@@ -74,7 +75,7 @@ impl Sandbox {
             ..Wish::default()
         };
         let endpoint = Endpoint::attach(config, &namespace, &wish)?;
-        namespace.route_by(Some((INTERFACE, endpoint.gateway())))?;
+        namespace.route_by(Some((INTERFACE, Some(endpoint.gateway()))))?;
         Ok(Self {
             endpoint,
             namespace,
@@ -118,15 +119,16 @@ pub fn sweep(config: &Config) -> Result<()> {
     }
 }
 
-/// Makes a bridge that nobody is on yet, and tells its addresses.
+/// Makes a bridge that nobody is on yet, or the link that others are to stand on, and tells its
+/// addresses.
 ///
 /// # Errors
-/// [`crate::Error::Network`] says which step failed and why.
+/// [`crate::Error::Network`] says which step failed and why; [`crate::Error::Parent`].
 pub fn make_bridge(config: &Config) -> Result<Addresses> {
     config.check()?;
     let mut route = Socket::route().map_err(step("open a netlink socket"))?;
-    let _state = State::lock(config)?;
-    let bridge = Bridge::ensure(&mut route, config)?;
+    let state = State::lock(config)?;
+    let bridge = Bridge::ensure(&mut route, &state, config)?;
     Ok(Addresses {
         subnet: bridge.subnet,
         gateway: bridge.address,
@@ -145,6 +147,7 @@ pub fn close_bridge(config: &Config) -> Result<bool> {
         return Ok(false);
     }
     bridge::close_host(&state, &config.bridge)?;
+    parent::remove_made(&state)?;
     state.remove()?;
     remove_bridge(&config.bridge)?;
     Ok(true)

@@ -85,11 +85,12 @@ impl Namespace {
         matches!(left, Ok(false))
     }
 
-    /// Sends what goes nowhere else out by an interface, through a gateway; nowhere without one.
+    /// Sends what goes nowhere else out by an interface, through a gateway where one is needed;
+    /// nowhere without an interface.
     ///
     /// # Errors
     /// [`crate::Error::Network`] when there is no such interface.
-    pub fn route_by(&self, way: Option<(&str, Ipv4Addr)>) -> Result<()> {
+    pub fn route_by(&self, way: Option<(&str, Option<Ipv4Addr>)>) -> Result<()> {
         let mut links = self.links();
         let done = match way {
             Some((interface, gateway)) => link::by_name(&mut links, interface)
@@ -103,7 +104,7 @@ impl Namespace {
     ///
     /// # Errors
     /// [`crate::Error::Network`] when there is no such interface.
-    pub fn route6_by(&self, way: Option<(&str, Ipv6Addr)>) -> Result<()> {
+    pub fn route6_by(&self, way: Option<(&str, Option<Ipv6Addr>)>) -> Result<()> {
         let mut links = self.links();
         let done = match way {
             Some((interface, gateway)) => link::by_name(&mut links, interface)

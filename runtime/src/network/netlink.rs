@@ -88,6 +88,12 @@ impl Message {
         self
     }
 
+    /// What follows a fixed part of `fixed` bytes.
+    #[cfg(test)]
+    pub(super) fn attributes(&self, fixed: usize) -> &[u8] {
+        &self.0[HEADER + fixed..]
+    }
+
     fn sealed(mut self, sequence: u32) -> Vec<u8> {
         let length = self.0.len() as u32;
         self.0[0..4].copy_from_slice(&length.to_ne_bytes());
@@ -171,7 +177,7 @@ impl Socket {
         self.sequence += 1;
         let bytes = message.sealed(self.sequence);
         send(self.fd.as_raw_fd(), &bytes, MsgFlags::empty())?;
-        self.answer(self.sequence)
+        self.answer(self.sequence, self.sequence)
     }
 
     /// Sends messages as one transaction; each must ask for an acknowledgement. The first error
@@ -185,7 +191,7 @@ impl Socket {
         let mut bytes = Vec::new();
         self.sequence += 1;
         bytes.extend(begin.sealed(self.sequence));
-        let first = self.sequence + 1;
+        let begun = self.sequence;
         for message in messages {
             self.sequence += 1;
             bytes.extend(message.sealed(self.sequence));
@@ -194,10 +200,12 @@ impl Socket {
         self.sequence += 1;
         bytes.extend(end.sealed(self.sequence));
         send(self.fd.as_raw_fd(), &bytes, MsgFlags::empty())?;
-        (first..=last).try_for_each(|sequence| self.answer(sequence).map(drop))
+        (begun + 1..=last).try_for_each(|sequence| self.answer(begun, sequence).map(drop))
     }
 
-    fn answer(&mut self, sequence: u32) -> io::Result<Vec<Reply>> {
+    /// Waits for the answer to a message. Errors of those since `begun` are its own, too; those of
+    /// requests before that failed are of no interest any more.
+    fn answer(&mut self, begun: u32, sequence: u32) -> io::Result<Vec<Reply>> {
         let mut replies = Vec::new();
         let mut buffer = vec![0u8; 64 << 10];
         loop {
@@ -214,6 +222,7 @@ impl Socket {
                     break;
                 };
                 match kind {
+                    _ if seq < begun => {}
                     // An error of an earlier message in a batch counts as well.
                     NLMSG_ERROR => match u32_at(body, 0).map_or(0, |errno| errno as i32) {
                         0 if seq == sequence => return Ok(replies),

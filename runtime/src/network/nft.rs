@@ -7,6 +7,7 @@ use super::netlink::{ACK, CREATE, Message, REQUEST, Reply, Socket};
 
 const SUBSYSTEM: u16 = 10 << 8;
 const NEW_TABLE: u16 = SUBSYSTEM;
+const GET_TABLE: u16 = SUBSYSTEM | 1;
 const DEL_TABLE: u16 = SUBSYSTEM | 2;
 const NEW_CHAIN: u16 = SUBSYSTEM | 3;
 pub(super) const GET_CHAIN: u16 = SUBSYSTEM | 4;
@@ -89,6 +90,11 @@ impl Family {
 
     pub(super) fn delete_table(self, name: &str) -> Message {
         self.change(DEL_TABLE, 0).string(TABLE_NAME, name)
+    }
+
+    /// Asks for one table.
+    pub(super) fn ask_table(self, name: &str) -> Message {
+        self.ask(GET_TABLE, ACK).string(TABLE_NAME, name)
     }
 
     /// A chain that nothing calls.
@@ -253,11 +259,21 @@ pub(super) fn transaction(socket: &mut Socket, messages: Vec<Message>) -> io::Re
     socket.batch(begin, messages, Message::new(BATCH_END, REQUEST, &body))
 }
 
-/// The same of what may be gone already.
+/// The same of messages that take something away each, which may be gone already: all at once, or
+/// where that cannot be one after the other.
 pub(super) fn tolerate(socket: &mut Socket, messages: Vec<Message>) -> io::Result<()> {
+    if messages.is_empty() {
+        return Ok(());
+    }
+    let one_by_one = match messages.len() {
+        1 => Vec::new(),
+        _ => messages.clone(),
+    };
     match transaction(socket, messages) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-        _ => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => one_by_one
+            .into_iter()
+            .try_for_each(|message| tolerate(socket, vec![message])),
+        other => other,
     }
 }
 

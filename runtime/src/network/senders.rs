@@ -12,7 +12,7 @@ use super::expression::Header;
 use super::hardware::port_name;
 use super::leases::Tenant;
 use super::netlink::{APPEND, Message, Socket};
-use super::nft::{Family, Hook, NAME_LENGTH, padded, tolerate, transaction};
+use super::nft::{Family, Hook, NAME_LENGTH, padded, transaction};
 
 /// A chain that says which tables these are: it has another name when they come to differ.
 pub(super) const VERSION: &str = "v3";
@@ -148,16 +148,13 @@ fn of_type(list: Message, ether_type: u16) -> Message {
         .equals(&ether_type.to_be_bytes())
 }
 
-/// One that has gone sends no more.
-pub(super) fn take_out(socket: &mut Socket, bridge: &str, tenant: &Tenant) -> io::Result<()> {
+/// One that has gone sends no more: a message for each element, of which some may be gone already.
+pub(super) fn taken_out(bridge: &str, tenant: &Tenant) -> Vec<Message> {
     let keys = keys(tenant);
     let four = keys.senders.into_iter().map(|key| (SENDERS, key));
     let six = keys.senders6.into_iter().map(|key| (SENDERS6, key));
-    for (set, key) in four.chain(six) {
-        let gone = Family::Bridge.delete_elements(bridge, set, &[key]);
-        tolerate(socket, gone)?;
-    }
-    Ok(())
+    let gone = |(set, key)| Family::Bridge.delete_elements(bridge, set, &[key]);
+    four.chain(six).flat_map(gone).collect()
 }
 
 /// Adds those who send.

@@ -3,6 +3,9 @@
 use std::fmt;
 use std::net::Ipv4Addr;
 
+/// From this length on all addresses of a range are hosts' (RFC 3021).
+const POINT_TO_POINT: u8 = 31;
+
 /// A range of addresses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Subnet {
@@ -40,21 +43,30 @@ impl Subnet {
         mask(self.prefix).into()
     }
 
-    /// The broadcast address.
+    /// The address that means everybody; none where there is no room for it (RFC 3021).
+    pub(super) fn broadcast(self) -> Option<Ipv4Addr> {
+        (self.prefix < POINT_TO_POINT).then(|| self.last())
+    }
+
+    /// The last address.
     pub fn last(self) -> Ipv4Addr {
         (self.base | !mask(self.prefix)).into()
     }
 
     /// The first address for a host: the bridge's own.
     pub fn gateway(self) -> Ipv4Addr {
-        (self.base.saturating_add(1)).into()
+        match self.broadcast() {
+            Some(_) => (self.base.saturating_add(1)).into(),
+            None => self.base(),
+        }
     }
 
     /// Addresses of `range` for sandboxes: all but the network's, the broadcast and the bridge's.
     pub(super) fn hosts(self, range: Self, bridge: Ipv4Addr) -> impl Iterator<Item = Ipv4Addr> {
         let (first, last) = (self.base, u32::from(self.last()));
+        let is_small = self.broadcast().is_none();
         (range.base..=u32::from(range.last()))
-            .filter(move |ip| *ip != first && *ip != last)
+            .filter(move |ip| is_small || (*ip != first && *ip != last))
             .map(Ipv4Addr::from)
             .filter(move |ip| *ip != bridge)
     }
@@ -161,6 +173,13 @@ mod tests {
         );
         let one = subnet("1.2.3.4/32");
         assert_eq!(one.hosts(one, net.gateway()).count(), 0);
+        let two = subnet("1.2.3.4/31");
+        let hosts: Vec<Ipv4Addr> = two.hosts(two, two.gateway()).collect();
+        assert_eq!(hosts, [Ipv4Addr::new(1, 2, 3, 5)]);
+        assert_eq!(
+            (two.broadcast(), two.gateway().octets()),
+            (None, [1, 2, 3, 4])
+        );
         let part = net.hosts(subnet("10.1.2.4/30"), net.gateway());
         assert_eq!(part.map(|ip| ip.octets()[3]).collect::<Vec<_>>(), [4, 5, 6]);
     }

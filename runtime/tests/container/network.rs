@@ -210,7 +210,7 @@ fn publish(dir: &Path) {
         };
         let endpoint = Endpoint::attach(&config, &namespace, &wish).unwrap();
         namespace
-            .route_by(Some((interface, endpoint.gateway())))
+            .route_by(Some((interface, Some(endpoint.gateway()))))
             .unwrap();
         (namespace, endpoint)
     };

@@ -81,6 +81,37 @@ impl Containers {
         Ok(self.store.update_container(&id, &record).await?)
     }
 
+    /// Takes a container that does not run off a network that is gone, by the name that it had;
+    /// one that runs too, if that is forced.
+    ///
+    /// # Errors
+    /// In docker's words.
+    pub async fn forget_network(
+        &self,
+        name: &str,
+        container: &Container,
+        force: bool,
+    ) -> Result<()> {
+        let mut container = container.clone();
+        let name = name.to_owned();
+        let (id, record) = blocking(move || {
+            let _lock = container.change()?;
+            container.again()?;
+            if container.state.status.is_alive() && !force {
+                return Err(store::Error::NoSuchNetwork(name).into());
+            }
+            match container.record.networks.remove(&name) {
+                Some(_) => container.written(),
+                None => invalid(format!(
+                    "container {} is not connected to the network {name}",
+                    container.id
+                )),
+            }
+        })
+        .await?;
+        Ok(self.store.update_container(&id, &record).await?)
+    }
+
     /// Takes a container off a network, at once if it runs.
     ///
     /// # Errors
@@ -94,10 +125,9 @@ impl Containers {
             let networks = &mut container.record.networks;
             let before = networks.len();
             networks.retain(|name, settings| {
-                settings.network_id != network.id
-                    && (*name != network.name || !settings.network_id.is_empty())
+                settings.network_id != network.id && *name != network.name
             });
-            if networks.len() == before || network.driver != Driver::Bridge {
+            if networks.len() == before || !network.driver.has_places() {
                 // As docker: its words differ by that.
                 let network = match container.state.status.is_alive() {
                     true => format!("network {}", network.name),

@@ -46,7 +46,7 @@ impl Containers {
             name: new.name,
             driver: match record.config_only {
                 true => Driver::Null,
-                false => Driver::Bridge,
+                false => Driver::named(&new.driver),
             },
             created: crate::engine::create::nanoseconds(),
             record,
@@ -75,6 +75,7 @@ impl Containers {
             sweep::own(&dir, &made.bridge(), &root);
             let config = runtime::network::Config {
                 bridge: made.bridge(),
+                parent: made.parent(),
                 addresses: made.addresses(),
                 without_ipv4: made.record.without_ipv4,
                 addresses6: made.addresses6(),

@@ -15,6 +15,7 @@ use crate::network::definition::{
 };
 use crate::network::legacy::{self, Linked};
 use crate::network::{Mode, ports};
+use crate::state;
 
 /// What a container's monitor is told.
 #[derive(Debug)]
@@ -60,9 +61,11 @@ impl Containers {
         }
         let mut places = Vec::new();
         for (name, settings) in ordered(container) {
+            // As docker: what was never started is on whichever network has the name by now.
+            let was_started = container.state.started_at != state::NO_TIME;
             let text = match settings.network_id.as_str() {
-                "" => name,
-                id => id,
+                id if was_started && !id.is_empty() => id,
+                _ => name,
             };
             let found = self.find_network(text).await.map_err(|error| {
                 refused(format!("failed to set up container networking: {error}"))
@@ -163,12 +166,20 @@ pub(super) fn place(
                     configuration-only network";
         return Err(refused(text.to_owned()));
     }
-    if network.driver != Driver::Bridge {
+    if !network.driver.has_places() {
         let text = "container cannot be connected to multiple networks with one of the networks in \
                     private (none) mode";
         return Err(Error::Invalid(text.to_owned()));
     }
     let options = &network.record.options;
+    let mac = mac(container, settings);
+    if network.driver == Driver::Ipvlan && mac.is_some() {
+        return Err(refused(format!(
+            "failed to set up container networking: failed to create endpoint {} on network {}: \
+             ipvlan interfaces do not support custom mac address assignment",
+            container.name, network.name
+        )));
+    }
     let addresses = network.addresses();
     Ok(PlacePlan {
         network: network.name.clone(),
@@ -176,6 +187,7 @@ pub(super) fn place(
         endpoint_id: names::new_id().map_err(Error::io("read", "/dev/urandom"))?,
         is_default: network.is_default(),
         bridge: network.bridge(),
+        parent: network.parent(),
         addresses: addresses
             .map(|all| (all.subnet.to_string(), all.gateway, all.range.to_string())),
         without_ipv4: network.record.without_ipv4,
@@ -200,7 +212,7 @@ pub(super) fn place(
         also: network.link_name(),
         interface: interface(settings)?,
         interfaces: options.get(INTERFACES).cloned().unwrap_or_default(),
-        mac: mac(container, settings),
+        mac,
         names: container.names_on(settings),
         links: settings
             .links

@@ -31,9 +31,9 @@ fn document(network: &Network) -> Result<Value> {
         (_, addresses) => addresses,
     };
     let mut containers = Map::new();
-    let mut found = match network.driver {
-        Driver::Bridge => notes(network)?,
-        Driver::Host | Driver::Null => Vec::new(),
+    let mut found = match network.driver.has_places() {
+        true => notes(network)?,
+        false => Vec::new(),
     };
     found.sort_by(|(_, a), (_, b)| a.container.cmp(&b.container));
     for (address, note) in found {
@@ -167,7 +167,8 @@ impl Container {
         let bridge = self.record.networks.get("bridge");
         let own = bridge.and_then(|settings| self.state.place(&settings.network_id));
         let text = |of: &dyn Fn(&Place) -> String| own.map(of).unwrap_or_default();
-        let ports = match self.state.places.is_empty() {
+        // Ports are a matter of bridges.
+        let ports = match self.state.places.iter().all(|place| place.is_on_link) {
             true => json!({}),
             false => ports::document(&self.record.config, &self.record.host, &self.state.ports),
         };
@@ -198,9 +199,13 @@ impl Container {
         let text = |of: &dyn Fn(&Place) -> String| place.map(of).unwrap_or_default();
         // docker finds the network and its names out when it first starts the container.
         let was_started = self.state.started_at != state::NO_TIME;
+        // Or when it connects it, which says all that it can say.
+        let is_connected = settings.ipam_config.is_some()
+            && settings.aliases.is_some()
+            && settings.driver_opts.is_some();
         let names = match name {
             "bridge" | "host" | "none" => Value::Null,
-            _ if !was_started => Value::Null,
+            _ if !was_started && !is_connected => Value::Null,
             _ => json!(self.names_on(settings)),
         };
         let network_id = match was_started {

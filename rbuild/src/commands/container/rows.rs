@@ -82,7 +82,8 @@ impl Choice {
             return true;
         }
         let state = &container.state;
-        if !state.status.has_processes() || state.places.is_empty() {
+        let has_none = state.places.iter().all(|place| place.is_on_link);
+        if !state.status.has_processes() || has_none {
             return false;
         }
         let any = |wanted: &[Ports], port: u16, protocol: &str| {
@@ -282,7 +283,8 @@ fn mount_name(name: &str, whole: bool) -> String {
 /// The ports that it tells of, and those of this machine that lead to them, while it runs.
 fn ports(container: &Container) -> String {
     let state = &container.state;
-    if !state.status.has_processes() || state.places.is_empty() {
+    let has_none = state.places.iter().all(|place| place.is_on_link);
+    if !state.status.has_processes() || has_none {
         return String::new();
     }
     let exposed = container.record.config.exposed_ports.keys();

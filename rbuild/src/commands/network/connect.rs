@@ -63,11 +63,11 @@ pub async fn run(app: &App, args: ConnectArgs) -> Outcome {
             ipv4: args.ip.unwrap_or_default(),
             ipv6: args.ip6.unwrap_or_default(),
             link_local: args.link_local_ip,
-        })
-        .filter(|wanted| *wanted != EndpointAddresses::default()),
+        }),
         links: list(args.link),
-        aliases: list(args.alias),
-        driver_opts: (!args.driver_options.is_empty()).then(|| {
+        // As docker's client sends them: empty, not absent.
+        aliases: Some(args.alias),
+        driver_opts: Some({
             let pairs = args.driver_options.iter();
             let pairs = pairs.map(|text| text.split_once('=').unwrap_or((text, "")));
             pairs

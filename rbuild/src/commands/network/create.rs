@@ -18,6 +18,8 @@ Examples:
   rbuild network create --ipv6 --subnet fd00:7::/64 six
   rbuild network create --ipv4=false --ipv6 only-six
   rbuild network create --internal -o com.docker.network.driver.mtu=1400 quiet
+  rbuild network create -d macvlan -o parent=eth0 --subnet 10.0.0.0/24 --gateway 10.0.0.1 lan
+  rbuild network create -d ipvlan -o parent=eth0.10 -o ipvlan_mode=l3 --subnet 10.1.0.0/24 vlan10
 
 Containers on a network know each other by name. Without --subnet it gets addresses that nothing on
 this machine uses.")]
@@ -50,13 +52,15 @@ pub struct CreateArgs {
     #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value_t = false, hide_default_value = true, value_parser = boolean, action = ArgAction::Set, value_name = "BOOL")]
     pub attachable: bool,
 
-    /// The driver, which is bridge
+    /// The driver: bridge, macvlan or ipvlan
     #[arg(short, long, value_name = "DRIVER", default_value = "bridge")]
     pub driver: String,
 
     /// com.docker.network.driver.mtu=BYTES, com.docker.network.container_iface_prefix=TEXT; of
     /// com.docker.network.bridge: name=NAME, enable_icc=BOOL, enable_ip_masquerade=BOOL or
-    /// host_binding_ipv4=ADDRESS; may be repeated
+    /// host_binding_ipv4=ADDRESS; of macvlan and ipvlan: parent=LINK (eth0.10 is made where it is
+    /// not there), macvlan_mode=bridge|private|vepa|passthru, ipvlan_mode=l2|l3|l3s,
+    /// ipvlan_flag=bridge|private|vepa; may be repeated
     #[arg(short, long = "opt", value_name = "KEY=VALUE")]
     pub options: Vec<String>,
 

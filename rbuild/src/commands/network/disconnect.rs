@@ -8,7 +8,7 @@ use crate::failure::Outcome;
 /// `rbuild network disconnect`
 #[derive(Debug, Args)]
 pub struct DisconnectArgs {
-    /// Accepted as docker's; changes nothing
+    /// Also off a network that is gone, while the container runs
     #[arg(short, long)]
     pub force: bool,
 
@@ -25,6 +25,14 @@ pub struct DisconnectArgs {
 pub async fn run(app: &App, args: DisconnectArgs) -> Outcome {
     let containers = app.containers().await?;
     let container = containers.find(&args.container).await?;
-    let network = containers.find_network(&args.network).await?;
-    Ok(containers.disconnect_network(&network, &container).await?)
+    match containers.find_network(&args.network).await {
+        Ok(network) => containers.disconnect_network(&network, &container).await?,
+        Err(containers::Error::Store(store::Error::NoSuchNetwork(name))) => {
+            containers
+                .forget_network(&name, &container, args.force)
+                .await?;
+        }
+        Err(error) => return Err(error.into()),
+    }
+    Ok(())
 }
