@@ -1,9 +1,9 @@
 //! What happened lately, for people.
 
 use serde_json::{Map, Value};
-use sqlx::sqlite::SqliteConnection;
 
 use super::database::Meta;
+use super::engine::{Connection, query, query_as};
 use super::error::MetaError;
 use crate::events::line;
 
@@ -32,7 +32,7 @@ pub struct ActivityQuery {
 }
 
 /// Notes what an event tells, in its transaction, and who moved or deleted a tag.
-pub(super) async fn add(c: &mut SqliteConnection, event: &str) -> Result<(), MetaError> {
+pub(super) async fn add(c: &mut Connection, event: &str) -> Result<(), MetaError> {
     let Some((_, line)) = line(event) else {
         return Ok(());
     };
@@ -51,7 +51,7 @@ pub(super) async fn add(c: &mut SqliteConnection, event: &str) -> Result<(), Met
             }
         };
         if matches!(action, "push" | "delete") {
-            sqlx::query(whose)
+            query(whose)
                 .bind(actor.to_owned())
                 .bind(text("tag").to_owned())
                 .bind(repository.to_owned())
@@ -60,7 +60,7 @@ pub(super) async fn add(c: &mut SqliteConnection, event: &str) -> Result<(), Met
         }
     }
     let (action, actor, repository) = (action.to_owned(), actor.to_owned(), repository.to_owned());
-    sqlx::query("INSERT INTO activity (action, actor, repository, line) VALUES (?, ?, ?, ?)")
+    query("INSERT INTO activity (action, actor, repository, line) VALUES (?, ?, ?, ?)")
         .bind(action)
         .bind(actor)
         .bind(repository)
@@ -76,7 +76,7 @@ impl Meta {
     /// # Errors
     /// [`MetaError`].
     pub async fn activity(&self, query: &ActivityQuery) -> Result<Vec<Happening>, MetaError> {
-        let rows: Vec<(i64, String)> = sqlx::query_as(
+        let rows: Vec<(i64, String)> = query_as(
             "SELECT id, line FROM activity
              WHERE id < coalesce(?1, 9223372036854775807) AND (?2 IS NULL OR actor = ?2)
                AND (?3 IS NULL OR repository = ?3) AND (?4 IS NULL OR action = ?4)

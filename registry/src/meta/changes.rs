@@ -1,8 +1,8 @@
 //! What a change adds to how much is used, asked before it is made and told once it is.
 
 use oci::Digest;
-use sqlx::sqlite::SqliteConnection;
 
+use super::engine::{Connection, query_as, script};
 use super::error::MetaError;
 use super::sql::from_sql;
 use crate::name::RepositoryName;
@@ -33,23 +33,22 @@ END;
 ";
 
 /// Has what changes gathered on this connection.
-pub(super) async fn record_changes(c: &mut SqliteConnection) -> Result<(), MetaError> {
-    sqlx::raw_sql(RECORD).execute(c).await?;
+pub(super) async fn record_changes(c: &mut Connection) -> Result<(), MetaError> {
+    script(c, RECORD).await?;
     Ok(())
 }
 
 /// What was gathered since the last time.
-pub(super) async fn take_changes(c: &mut SqliteConnection) -> Result<Vec<UsageChange>, MetaError> {
-    let rows: Vec<(String, i64)> =
-        sqlx::query_as("DELETE FROM usage_changes RETURNING name, bytes")
-            .fetch_all(c)
-            .await?;
+pub(super) async fn take_changes(c: &mut Connection) -> Result<Vec<UsageChange>, MetaError> {
+    let rows: Vec<(String, i64)> = query_as("DELETE FROM usage_changes RETURNING name, bytes")
+        .fetch_all(c)
+        .await?;
     Ok(rows.into_iter().map(change).collect())
 }
 
 /// All that is used.
-pub(super) async fn all(c: &mut SqliteConnection) -> Result<Vec<UsageChange>, MetaError> {
-    let rows: Vec<(String, i64)> = sqlx::query_as(
+pub(super) async fn all(c: &mut Connection) -> Result<Vec<UsageChange>, MetaError> {
+    let rows: Vec<(String, i64)> = query_as(
         "SELECT name, bytes FROM repositories UNION ALL SELECT '', bytes FROM stored_bytes",
     )
     .fetch_all(c)
@@ -67,12 +66,12 @@ fn change((name, bytes): (String, i64)) -> UsageChange {
 
 /// What showing a blob or manifest of `size` bytes adds.
 pub(super) async fn need(
-    c: &mut SqliteConnection,
+    c: &mut Connection,
     repository: &RepositoryName,
     digest: &Digest,
     size: u64,
 ) -> Result<Need, MetaError> {
-    let (shown, stored): (bool, bool) = sqlx::query_as(
+    let (shown, stored): (bool, bool) = query_as(
         "SELECT EXISTS (
                     SELECT 1 FROM repositories r JOIN blobs b ON b.digest = ?2
                     WHERE r.name = ?1 AND (

@@ -3,9 +3,10 @@
 use std::collections::HashSet;
 
 use oci::Digest;
-use sqlx::{Connection, SqliteConnection};
+use sqlx::Connection as _;
 
 use super::database::Meta;
+use super::engine::{Connection, query, query_as, query_scalar};
 use super::error::MetaError;
 use super::salvage::read_only;
 use super::sql::from_sql;
@@ -59,7 +60,7 @@ impl Meta {
     /// # Errors
     /// [`MetaError`].
     pub async fn known_blobs(&self, after: i64, n: u32) -> Result<Vec<KnownBlob>, MetaError> {
-        let rows: Vec<(i64, String, i64)> = sqlx::query_as(
+        let rows: Vec<(i64, String, i64)> = query_as(
             "SELECT id, digest, size FROM blobs WHERE stored = 1 AND id > ? ORDER BY id LIMIT ?",
         )
         .bind(after)
@@ -84,11 +85,10 @@ impl Meta {
     /// # Errors
     /// [`MetaError`].
     pub async fn is_stored(&self, digest: &Digest) -> Result<bool, MetaError> {
-        let id: Option<i64> =
-            sqlx::query_scalar("SELECT id FROM blobs WHERE digest = ? AND stored = 1")
-                .bind(digest.to_string())
-                .fetch_optional(&self.readers)
-                .await?;
+        let id: Option<i64> = query_scalar("SELECT id FROM blobs WHERE digest = ? AND stored = 1")
+            .bind(digest.to_string())
+            .fetch_optional(&self.readers)
+            .await?;
         Ok(id.is_some())
     }
 
@@ -98,7 +98,7 @@ impl Meta {
     /// [`MetaError`].
     pub async fn newest_blob(&self) -> Result<Option<i64>, MetaError> {
         Ok(
-            sqlx::query_scalar("SELECT created_at FROM blobs ORDER BY id DESC LIMIT 1")
+            query_scalar("SELECT created_at FROM blobs ORDER BY id DESC LIMIT 1")
                 .fetch_optional(&self.readers)
                 .await?,
         )
@@ -110,7 +110,7 @@ impl Meta {
     /// [`MetaError`].
     pub async fn not_stored(&self, digests: &[&Digest]) -> Result<HashSet<Digest>, MetaError> {
         let list = serde_json::to_string(digests).map_err(|e| MetaError::Corrupt(e.to_string()))?;
-        let unknown: Vec<String> = sqlx::query_scalar(
+        let unknown: Vec<String> = query_scalar(
             "SELECT j.value FROM json_each(?) j WHERE NOT EXISTS (
                  SELECT 1 FROM blobs WHERE digest = j.value AND stored = 1)",
         )
@@ -126,7 +126,7 @@ impl Meta {
     /// # Errors
     /// [`MetaError`].
     pub async fn manifests_with(&self, blob: i64) -> Result<Vec<String>, MetaError> {
-        Ok(sqlx::query_scalar(
+        Ok(query_scalar(
             "SELECT r.name || '@' || m.digest FROM manifests m
              JOIN repositories r ON r.id = m.repository_id
              WHERE m.blob_id = ?1
@@ -150,13 +150,13 @@ impl Meta {
     }
 }
 
-async fn lose(c: &mut SqliteConnection, id: i64) -> Result<(), MetaError> {
+async fn lose(c: &mut Connection, id: i64) -> Result<(), MetaError> {
     for sql in [
         "DELETE FROM repository_blobs WHERE blob_id = ?",
         "DELETE FROM manifests WHERE blob_id = ?",
         "UPDATE blobs SET stored = 0 WHERE id = ?",
     ] {
-        sqlx::query(sql).bind(id).execute(&mut *c).await?;
+        query(sql).bind(id).execute(&mut *c).await?;
     }
     Ok(())
 }

@@ -1,8 +1,9 @@
 //! Tables that say again what others say, for lists, searches and rules: whether they are right.
 
-use sqlx::{AssertSqlSafe, SqliteConnection};
+use sqlx::AssertSqlSafe;
 
 use super::database::Meta;
+use super::engine::{Connection, query, query_as};
 use super::error::MetaError;
 
 /// Wrong rows of each kind that are told at most.
@@ -168,7 +169,7 @@ impl Meta {
         let mut wrong = Vec::new();
         for sql in lists.chain(OTHERS.iter().map(Other::found)) {
             let limited = format!("{sql} LIMIT {MOST}");
-            let rows: Vec<Row> = sqlx::query_as(AssertSqlSafe(limited))
+            let rows: Vec<Row> = query_as(AssertSqlSafe(limited))
                 .fetch_all(&self.readers)
                 .await?;
             let told = rows
@@ -215,7 +216,7 @@ impl Meta {
             .run(
                 move |c| {
                     Box::pin(async move {
-                        sqlx::query(AssertSqlSafe(sql)).execute(c).await?;
+                        query(AssertSqlSafe(sql)).execute(c).await?;
                         Ok(())
                     })
                 },
@@ -225,9 +226,9 @@ impl Meta {
     }
 }
 
-async fn list_again(c: &mut SqliteConnection, id: i64) -> Result<(), MetaError> {
+async fn list_again(c: &mut Connection, id: i64) -> Result<(), MetaError> {
     for sql in AGAIN {
-        sqlx::query(sql).bind(id).execute(&mut *c).await?;
+        query(sql).bind(id).execute(&mut *c).await?;
     }
     Ok(())
 }

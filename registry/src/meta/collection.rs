@@ -12,10 +12,10 @@
 use std::time::{Duration, Instant};
 
 use futures_util::future::BoxFuture;
-use sqlx::sqlite::SqliteConnection;
 use tokio::sync::Mutex;
 
 use super::database::Meta;
+use super::engine::{Connection, script};
 use super::error::MetaError;
 use super::salvage::read_only;
 
@@ -70,7 +70,7 @@ END;
 #[derive(Debug)]
 pub struct Collection<'m> {
     pub(super) meta: &'m Meta,
-    trial: Option<Mutex<SqliteConnection>>,
+    trial: Option<Mutex<Connection>>,
 }
 
 /// What a slice found or did.
@@ -89,10 +89,13 @@ impl Meta {
     /// [`MetaError`].
     pub async fn collection(&self, trial: bool) -> Result<Collection<'_>, MetaError> {
         let trial = if trial {
-            let mut connection = self.noted(read_only(&self.path).await.map_err(Into::into))?;
-            sqlx::raw_sql(SHADOW).execute(&mut connection).await?;
+            let connection = read_only(&self.path).await.map_err(Into::into);
+            let mut connection = Connection::Sqlite(self.noted(connection)?);
+            script(&mut connection, SHADOW).await?;
             #[cfg(test)]
-            super::database::count_steps(&mut connection, &self.steps).await?;
+            if let Connection::Sqlite(connection) = &mut connection {
+                super::database::count_steps(connection, &self.steps).await?;
+            }
             Some(Mutex::new(connection))
         } else {
             None
@@ -105,7 +108,7 @@ impl Collection<'_> {
     /// Asks.
     pub(super) async fn look<T>(
         &self,
-        question: impl for<'c> FnOnce(&'c mut SqliteConnection) -> BoxFuture<'c, Result<T, MetaError>>,
+        question: impl for<'c> FnOnce(&'c mut Connection) -> BoxFuture<'c, Result<T, MetaError>>,
     ) -> Result<T, MetaError> {
         let answer = match &self.trial {
             Some(trial) => question(&mut *trial.lock().await).await,
@@ -121,7 +124,7 @@ impl Collection<'_> {
     /// long the work held the writer comes with it.
     pub(super) async fn change<T: Send + 'static>(
         &self,
-        work: impl for<'c> FnOnce(&'c mut SqliteConnection) -> BoxFuture<'c, Result<T, MetaError>>
+        work: impl for<'c> FnOnce(&'c mut Connection) -> BoxFuture<'c, Result<T, MetaError>>
         + Send
         + 'static,
         effect: impl FnOnce(&T) + Send + 'static,
@@ -145,9 +148,7 @@ impl Collection<'_> {
 /// The same work: says of what type it must be.
 pub(super) fn job<T, W>(work: W) -> W
 where
-    W: for<'c> FnOnce(&'c mut SqliteConnection) -> BoxFuture<'c, Result<T, MetaError>>
-        + Send
-        + 'static,
+    W: for<'c> FnOnce(&'c mut Connection) -> BoxFuture<'c, Result<T, MetaError>> + Send + 'static,
 {
     work
 }
@@ -155,14 +156,12 @@ where
 /// The same work, with how long it took.
 fn timed<T, W>(
     work: W,
-) -> impl for<'c> FnOnce(&'c mut SqliteConnection) -> BoxFuture<'c, Result<(T, Duration), MetaError>>
+) -> impl for<'c> FnOnce(&'c mut Connection) -> BoxFuture<'c, Result<(T, Duration), MetaError>>
 + Send
 + 'static
 where
     T: Send + 'static,
-    W: for<'c> FnOnce(&'c mut SqliteConnection) -> BoxFuture<'c, Result<T, MetaError>>
-        + Send
-        + 'static,
+    W: for<'c> FnOnce(&'c mut Connection) -> BoxFuture<'c, Result<T, MetaError>> + Send + 'static,
 {
     move |c| {
         Box::pin(async move {

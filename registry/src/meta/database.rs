@@ -10,12 +10,12 @@ use std::time::Duration;
 use oci::mapped::hold_shared_memory;
 use sqlx::migrate::MigrateError;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
-use sqlx::{ConnectOptions, Connection};
+use sqlx::{ConnectOptions, Connection as _};
 
 use super::changes::{self, Watch};
 use super::damage::{Damage, is_damage};
+use super::engine::{Connection, Pool, Readers, query};
 use super::error::MetaError;
-use super::readers::Readers;
 use super::tally::Tally;
 use super::writer::Writer;
 
@@ -91,11 +91,6 @@ impl Meta {
         connection.ping().await?;
         // It has been read: SQLite holds its memory itself.
         drop(held);
-        if let Some(watch) = &watch {
-            watch(changes::all(&mut connection).await?);
-            changes::record_changes(&mut connection).await?;
-        }
-        let unsettled = Tally::of(&mut connection).await?;
         let readers = SqlitePoolOptions::new()
             .max_connections(READERS)
             // Connections to a file do not go stale.
@@ -114,12 +109,18 @@ impl Meta {
         let readers = readers
             .connect_with(options.pragma("query_only", "on"))
             .await?;
+        let mut connection = Connection::Sqlite(connection);
+        if let Some(watch) = &watch {
+            watch(changes::all(&mut connection).await?);
+            changes::record_changes(&mut connection).await?;
+        }
+        let unsettled = Tally::of(&mut connection).await?;
         let commits = Arc::<AtomicU64>::default();
         let damage = Damage::default();
         Ok(Self {
             path: path.to_owned(),
             file: file_at(path).await.ok_or_else(|| replaced(path))?,
-            readers: Readers::new(readers, damage.clone()),
+            readers: Readers::new(Pool::Sqlite(readers), damage.clone()),
             writer: Writer::start(connection, watch, Arc::clone(&commits), damage.clone()),
             damage,
             commits,
@@ -154,7 +155,7 @@ impl Meta {
         if file_at(&self.path).await != Some(self.file) {
             return Err(replaced(&self.path));
         }
-        sqlx::query("SELECT 1").execute(&self.readers).await?;
+        query("SELECT 1").execute(&self.readers).await?;
         Ok(())
     }
 }

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use sqlx::AssertSqlSafe;
 
 use super::database::Meta;
+use super::engine::{Parts, query_as, query_scalar};
 use super::error::MetaError;
 use super::sql::from_sql;
 use crate::name::RepositoryName;
@@ -220,46 +221,20 @@ const SIGNED: &str = "EXISTS (
             OR s.artifact_type LIKE 'application/vnd.dev.sigstore.bundle%'
             OR s.artifact_type LIKE 'application/vnd.cncf.notary.signature%'))";
 
-#[derive(sqlx::FromRow)]
-struct TagRow {
-    key: i64,
-    name: String,
-    updated_at: i64,
-    actor: Option<String>,
-    signed: bool,
-    digest: String,
-    media_type: String,
-    artifact_type: Option<String>,
-    size: i64,
-    content_bytes: i64,
-    platforms: Option<String>,
-    created_at: Option<i64>,
-    pushed_at: i64,
-    pulled_at: Option<i64>,
-}
+/// What a tag is sorted by, its name, when it was pushed, who did it, whether it is signed; and the
+/// manifest.
+type TagColumns = Parts<(i64, String, i64, Option<String>, bool), ManifestColumns>;
 
-impl TagRow {
-    fn entry(self) -> (i64, TagEntry) {
-        let manifest = manifest_entry((
-            self.digest,
-            self.media_type,
-            self.artifact_type,
-            self.size,
-            self.content_bytes,
-            self.platforms,
-            self.created_at,
-            self.pushed_at,
-            self.pulled_at,
-        ));
-        let entry = TagEntry {
-            name: self.name,
-            tagged: Some(self.updated_at),
-            pushed_by: self.actor,
-            signed: self.signed,
-            manifest,
-        };
-        (self.key, entry)
-    }
+fn tag_entry(row: TagColumns) -> (i64, TagEntry) {
+    let Parts((key, name, updated_at, actor, signed), manifest) = row;
+    let entry = TagEntry {
+        name,
+        tagged: Some(updated_at),
+        pushed_by: actor,
+        signed,
+        manifest: manifest_entry(manifest),
+    };
+    (key, entry)
 }
 
 impl Meta {
@@ -296,7 +271,7 @@ impl Meta {
         };
         let (after_key, after_name) = query.start();
         type Row = (i64, String, String, i64, i64, i64, i64);
-        let rows: Vec<Row> = sqlx::query_as(AssertSqlSafe(format!(
+        let rows: Vec<Row> = query_as(AssertSqlSafe(format!(
             "SELECT {key}, name, description, tags, bytes, pushed_at, pulled_at
              FROM repository_list
              WHERE {within} AND (?5 = '' OR instr(name, ?5) > 0) AND ?1 IS NOT NULL
@@ -354,7 +329,7 @@ impl Meta {
         query: &ListQuery,
     ) -> Result<Option<Listing<TagEntry>>, MetaError> {
         let id: Option<i64> =
-            sqlx::query_scalar("SELECT id FROM repositories WHERE name = ? AND emptied = 0")
+            query_scalar("SELECT id FROM repositories WHERE name = ? AND emptied = 0")
                 .bind(repository.as_str())
                 .fetch_optional(&self.readers)
                 .await?;
@@ -383,8 +358,8 @@ impl Meta {
             }
         };
         let (after_key, after_name) = query.start();
-        let rows: Vec<TagRow> = sqlx::query_as(AssertSqlSafe(format!(
-            "SELECT {key} AS key, t.name, t.updated_at, t.actor, {SIGNED} AS signed, {MANIFEST}
+        let rows: Vec<TagColumns> = query_as(AssertSqlSafe(format!(
+            "SELECT {key}, t.name, t.updated_at, t.actor, {SIGNED}, {MANIFEST}
              FROM {from} CROSS JOIN manifests m ON m.id = t.manifest_id
              WHERE {within} AND (?4 = '' OR instr(lower(t.name), ?4) > 0) AND ?2 IS NOT NULL
              ORDER BY {by} LIMIT ?5"
@@ -396,7 +371,7 @@ impl Meta {
         .bind(query.limit())
         .fetch_all(&self.readers)
         .await?;
-        let rows = rows.into_iter().map(TagRow::entry).collect();
+        let rows = rows.into_iter().map(tag_entry).collect();
         Ok(Some(query.cut(rows, |entry: &TagEntry| &entry.name)))
     }
 }

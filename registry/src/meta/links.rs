@@ -2,11 +2,11 @@
 
 use bytes::Bytes;
 use oci::Digest;
-use sqlx::sqlite::SqliteConnection;
 
 use super::changes::Admit;
 use super::changes::need;
 use super::database::Meta;
+use super::engine::{Connection, query, query_as, query_scalar};
 use super::error::MetaError;
 use super::events::note;
 use super::needed::tag_needing_blob;
@@ -59,7 +59,7 @@ impl Meta {
         repository: &RepositoryName,
         digest: &Digest,
     ) -> Result<Option<u64>, MetaError> {
-        let size: Option<i64> = sqlx::query_scalar(
+        let size: Option<i64> = query_scalar(
             "SELECT b.size FROM repositories r
              JOIN repository_blobs rb ON rb.repository_id = r.id
              JOIN blobs b ON b.id = rb.blob_id
@@ -85,7 +85,7 @@ impl Meta {
         let told: Vec<(String, u64)> = told.iter().map(|(d, n)| (d.to_string(), *n)).collect();
         let told = serde_json::to_string(&told)
             .map_err(|e| MetaError::Corrupt(format!("sizes as JSON: {e}")))?;
-        let wrong: Option<(String, i64)> = sqlx::query_as(
+        let wrong: Option<(String, i64)> = query_as(
             "WITH told (place, digest, size) AS (
                  SELECT key, value ->> 0, value ->> 1 FROM json_each(?2))
              SELECT t.digest, b.size FROM told t
@@ -112,7 +112,7 @@ impl Meta {
     /// # Errors
     /// [`MetaError`].
     pub async fn blob_anywhere(&self, digest: &Digest) -> Result<Vec<String>, MetaError> {
-        Ok(sqlx::query_scalar(
+        Ok(query_scalar(
             "SELECT r.name FROM blobs b
              JOIN repository_blobs rb ON rb.blob_id = b.id
              JOIN repositories r ON r.id = rb.repository_id
@@ -154,7 +154,7 @@ impl Meta {
                             }
                         }
                         // One call for all of them: each costs a change of threads.
-                        sqlx::query(
+                        query(
                             "INSERT INTO repositories (name, created_at) VALUES ($1, $4)
                              ON CONFLICT DO NOTHING;
                              INSERT INTO blobs (digest, size, created_at) VALUES ($2, $3, $4)
@@ -203,7 +203,7 @@ impl Meta {
             .run(
                 move |c| {
                     Box::pin(async move {
-                        let found: Option<(i64, i64)> = sqlx::query_as(
+                        let found: Option<(i64, i64)> = query_as(
                             "SELECT b.id, b.size FROM repositories r
                              JOIN repository_blobs rb ON rb.repository_id = r.id
                              JOIN blobs b ON b.id = rb.blob_id
@@ -257,7 +257,7 @@ impl Meta {
                         {
                             return Ok(Unlink::Immutable(tag));
                         }
-                        let done = sqlx::query(
+                        let done = query(
                             "DELETE FROM repository_blobs
                              WHERE repository_id = (SELECT id FROM repositories WHERE name = ?)
                                AND blob_id = (SELECT id FROM blobs WHERE digest = ?)",
@@ -284,18 +284,16 @@ impl Meta {
 }
 
 /// The repository's row, made when needed.
-async fn repository_id(c: &mut SqliteConnection, name: &RepositoryName) -> Result<i64, MetaError> {
+async fn repository_id(c: &mut Connection, name: &RepositoryName) -> Result<i64, MetaError> {
     if let Some(id) = find_repository(c, name).await? {
         return Ok(id);
     }
     Ok(
-        sqlx::query_scalar(
-            "INSERT INTO repositories (name, created_at) VALUES (?, ?) RETURNING id",
-        )
-        .bind(name.as_str())
-        .bind(now())
-        .fetch_one(c)
-        .await?,
+        query_scalar("INSERT INTO repositories (name, created_at) VALUES (?, ?) RETURNING id")
+            .bind(name.as_str())
+            .bind(now())
+            .fetch_one(c)
+            .await?,
     )
 }
 
@@ -312,19 +310,17 @@ impl Meta {
 }
 
 pub(super) async fn find_repository(
-    c: &mut SqliteConnection,
+    c: &mut Connection,
     name: &RepositoryName,
 ) -> Result<Option<i64>, MetaError> {
-    Ok(
-        sqlx::query_scalar("SELECT id FROM repositories WHERE name = ?")
-            .bind(name.as_str())
-            .fetch_optional(c)
-            .await?,
-    )
+    Ok(query_scalar("SELECT id FROM repositories WHERE name = ?")
+        .bind(name.as_str())
+        .fetch_optional(c)
+        .await?)
 }
 
-async fn link(c: &mut SqliteConnection, repository: i64, blob: i64) -> Result<(), MetaError> {
-    sqlx::query(
+async fn link(c: &mut Connection, repository: i64, blob: i64) -> Result<(), MetaError> {
+    query(
         "INSERT INTO repository_blobs (repository_id, blob_id, linked_at) VALUES (?, ?, ?)
          ON CONFLICT DO UPDATE SET linked_at = excluded.linked_at",
     )

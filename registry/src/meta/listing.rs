@@ -1,6 +1,7 @@
 //! Lists in pages, straight from an index: the cost of a page does not grow with the list.
 
 use super::database::Meta;
+use super::engine::{query_as, query_scalar};
 use super::error::MetaError;
 use super::sql::{from_sql, json};
 use crate::name::RepositoryName;
@@ -58,14 +59,13 @@ impl Meta {
     /// # Errors
     /// [`MetaError`].
     pub async fn usage(&self) -> Result<Usage, MetaError> {
-        let (repositories, manifests, tags, blobs, bytes): (i64, i64, i64, i64, i64) =
-            sqlx::query_as(
-                "SELECT (SELECT count(*) FROM repositories), (SELECT count(*) FROM manifests),
+        let (repositories, manifests, tags, blobs, bytes): (i64, i64, i64, i64, i64) = query_as(
+            "SELECT (SELECT count(*) FROM repositories), (SELECT count(*) FROM manifests),
                         (SELECT count(*) FROM tags), count(*), coalesce(sum(size), 0)
                  FROM blobs WHERE stored = 1",
-            )
-            .fetch_one(&self.readers)
-            .await?;
+        )
+        .fetch_one(&self.readers)
+        .await?;
         Ok(Usage {
             repositories: from_sql(repositories),
             manifests: from_sql(manifests),
@@ -86,7 +86,7 @@ impl Meta {
         first: &str,
         end: &str,
     ) -> Result<Page, MetaError> {
-        let names: Option<String> = sqlx::query_scalar(
+        let names: Option<String> = query_scalar(
             "SELECT group_concat(name, char(10)) FROM (
                  SELECT name FROM repositories
                  WHERE name > ?1 AND name >= max(?1, ?2) AND name <= ?3 AND emptied = 0
@@ -111,7 +111,7 @@ impl Meta {
         n: u32,
         last: &str,
     ) -> Result<Option<Page>, MetaError> {
-        let found: Option<(i64, Option<String>)> = sqlx::query_as(
+        let found: Option<(i64, Option<String>)> = query_as(
             "SELECT r.id, (SELECT group_concat(name, char(10)) FROM (
                  SELECT t.name FROM tags t WHERE t.repository_id = r.id AND t.name > ?2
                  ORDER BY t.name LIMIT ?3))
@@ -134,7 +134,7 @@ impl Meta {
         repository: &RepositoryName,
         names: &[String],
     ) -> Result<Vec<String>, MetaError> {
-        let missing: String = sqlx::query_scalar(
+        let missing: String = query_scalar(
             "SELECT json_group_array(value) FROM (
                  SELECT j.value FROM json_each(?2) j WHERE NOT EXISTS (
                      SELECT 1 FROM repositories r

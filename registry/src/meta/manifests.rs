@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use oci::{Digest, MediaType};
-use sqlx::sqlite::SqliteConnection;
 
 use super::changes::Admit;
 use super::changes::need;
 use super::database::Meta;
+use super::engine::{Connection, Source, query, query_as, query_scalar};
 use super::error::MetaError;
 use super::events::note;
 use super::links::find_repository;
@@ -238,7 +238,7 @@ impl Meta {
         last: &str,
     ) -> Result<(Vec<Referrer>, bool), MetaError> {
         type Row = (String, String, i64, Option<String>, Option<String>);
-        let rows: Vec<Row> = sqlx::query_as(
+        let rows: Vec<Row> = query_as(
             "SELECT m.digest, m.media_type, m.size, m.artifact_type, m.annotations
              FROM repositories r
              JOIN manifests m ON m.repository_id = r.id
@@ -276,19 +276,19 @@ impl Meta {
 
 /// The manifest that `reference` names.
 async fn find<'c>(
-    executor: impl sqlx::SqliteExecutor<'c>,
+    source: impl Into<Source<'c>>,
     repository: &RepositoryName,
     reference: &ManifestRef,
 ) -> Result<Option<ManifestRow>, MetaError> {
     let query = match reference {
-        ManifestRef::Digest(digest) => sqlx::query_as(
+        ManifestRef::Digest(digest) => query_as(
             "SELECT m.digest, m.media_type, m.size FROM repositories r
              JOIN manifests m ON m.repository_id = r.id
              WHERE r.name = ? AND m.digest = ?",
         )
         .bind(repository.as_str())
         .bind(digest.to_string()),
-        ManifestRef::Tag(tag) => sqlx::query_as(
+        ManifestRef::Tag(tag) => query_as(
             "SELECT m.digest, m.media_type, m.size FROM repositories r
              JOIN tags t ON t.repository_id = r.id
              JOIN manifests m ON m.id = t.manifest_id
@@ -297,7 +297,7 @@ async fn find<'c>(
         .bind(repository.as_str())
         .bind(tag.as_str()),
     };
-    let row: Option<(String, String, i64)> = query.fetch_optional(executor).await?;
+    let row: Option<(String, String, i64)> = query.fetch_optional(source).await?;
     row.map(|(digest, media_type, size)| manifest_row(&digest, media_type, size))
         .transpose()
 }
@@ -317,7 +317,7 @@ pub(super) fn manifest_row(
 }
 
 async fn missing(
-    c: &mut SqliteConnection,
+    c: &mut Connection,
     repository: &RepositoryName,
     blobs: &[Digest],
     children: &[Digest],
@@ -326,7 +326,7 @@ async fn missing(
         return Ok(Vec::new());
     }
     // Build caches are indexes whose entries are layers: for a child a blob will do as well.
-    let absent: Vec<String> = sqlx::query_scalar(
+    let absent: Vec<String> = query_scalar(
         "WITH needed (digest, child) AS (
              SELECT value, 0 FROM json_each(?2) UNION ALL SELECT value, 1 FROM json_each(?3))
          SELECT n.digest FROM needed n WHERE NOT EXISTS (
@@ -354,7 +354,7 @@ async fn missing(
 }
 
 async fn put(
-    c: &mut SqliteConnection,
+    c: &mut Connection,
     new: NewManifest,
     number: Option<i64>,
     admit: Option<Admit>,
@@ -364,7 +364,7 @@ async fn put(
         return Ok(Put::Missing(absent));
     }
     for tag in &new.immutable {
-        let elsewhere: Option<i64> = sqlx::query_scalar(
+        let elsewhere: Option<i64> = query_scalar(
             "SELECT 1 FROM repositories r JOIN tags t ON t.repository_id = r.id
              JOIN manifests m ON m.id = t.manifest_id
              WHERE r.name = ? AND t.name = ? AND m.digest <> ?",
@@ -402,7 +402,7 @@ async fn put(
         None => (None, None),
     };
     // One call for everything: each costs a change of threads.
-    sqlx::query(PUT)
+    query(PUT)
         .bind(new.repository.as_str())
         .bind(new.row.digest.to_string())
         .bind(to_sql(new.row.size))
@@ -487,7 +487,7 @@ UPDATE repository_list SET description = $16 WHERE name = $1 AND description <> 
 ";
 
 async fn delete(
-    c: &mut SqliteConnection,
+    c: &mut Connection,
     repository: RepositoryName,
     reference: ManifestRef,
     keeps: Keeps<impl Fn(&str) -> bool>,
@@ -500,7 +500,7 @@ async fn delete(
             if (keeps.immutable)(tag.as_str()) {
                 return Ok(Some(Delete::Immutable(tag.as_str().to_owned())));
             }
-            let done = sqlx::query("DELETE FROM tags WHERE repository_id = ? AND name = ?")
+            let done = query("DELETE FROM tags WHERE repository_id = ? AND name = ?")
                 .bind(repository)
                 .bind(tag.as_str())
                 .execute(&mut *c)
@@ -514,19 +514,17 @@ async fn delete(
             })))
         }
         ManifestRef::Digest(digest) => {
-            let id: Option<i64> = sqlx::query_scalar(
-                "SELECT id FROM manifests WHERE repository_id = ? AND digest = ?",
-            )
-            .bind(repository)
-            .bind(digest.to_string())
-            .fetch_optional(&mut *c)
-            .await?;
-            let Some(id) = id else { return Ok(None) };
-            let tags: Vec<String> =
-                sqlx::query_scalar("SELECT name FROM tags WHERE manifest_id = ?")
-                    .bind(id)
-                    .fetch_all(&mut *c)
+            let id: Option<i64> =
+                query_scalar("SELECT id FROM manifests WHERE repository_id = ? AND digest = ?")
+                    .bind(repository)
+                    .bind(digest.to_string())
+                    .fetch_optional(&mut *c)
                     .await?;
+            let Some(id) = id else { return Ok(None) };
+            let tags: Vec<String> = query_scalar("SELECT name FROM tags WHERE manifest_id = ?")
+                .bind(id)
+                .fetch_all(&mut *c)
+                .await?;
             if let Some(tag) = tags.iter().find(|tag| (keeps.immutable)(tag)) {
                 return Ok(Some(Delete::Immutable(tag.clone())));
             }
@@ -540,11 +538,11 @@ async fn delete(
                 return Ok(Some(Delete::Needed(tag)));
             }
             let tags: Vec<String> =
-                sqlx::query_scalar("DELETE FROM tags WHERE manifest_id = ? RETURNING name")
+                query_scalar("DELETE FROM tags WHERE manifest_id = ? RETURNING name")
                     .bind(id)
                     .fetch_all(&mut *c)
                     .await?;
-            sqlx::query("DELETE FROM manifests WHERE id = ?")
+            query("DELETE FROM manifests WHERE id = ?")
                 .bind(id)
                 .execute(c)
                 .await?;

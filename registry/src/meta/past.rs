@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::database::Meta;
+use super::engine::{query_as, query_scalar};
 use super::error::MetaError;
 use crate::name::{RepositoryName, Tag};
 use crate::units::rfc3339;
@@ -58,7 +59,7 @@ impl Meta {
             Option<String>,
             Option<String>,
         );
-        let rows: Vec<Row> = sqlx::query_as(
+        let rows: Vec<Row> = query_as(
             // Of places from before it was noted, what is there now tells most.
             "SELECT tag, digest, media_type, since, until, now_there, coalesce(gone, NOT now_there),
                     actor, deleted_by
@@ -102,7 +103,7 @@ impl Meta {
         repository: &RepositoryName,
         tag: &Tag,
     ) -> Result<Option<String>, MetaError> {
-        let by: Option<Option<String>> = sqlx::query_scalar(
+        let by: Option<Option<String>> = query_scalar(
             "SELECT t.actor FROM repositories r
              JOIN tags t ON t.repository_id = r.id AND t.name = ?2 WHERE r.name = ?1",
         )

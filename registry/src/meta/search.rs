@@ -4,6 +4,7 @@ use sqlx::AssertSqlSafe;
 
 use super::database::Meta;
 use super::described::{RepositoryEntry, known};
+use super::engine::query_as;
 use super::error::MetaError;
 use super::sql::from_sql;
 
@@ -96,7 +97,7 @@ impl Meta {
                 at + 4
             ));
         }
-        let mut asked = sqlx::query_as(AssertSqlSafe(format!(
+        let mut asked = query_as(AssertSqlSafe(format!(
             "SELECT l.repository_id, l.name, l.description, l.tags, l.bytes, l.pushed_at,
                     l.pulled_at
              FROM {from}{also} ORDER BY {order} LIMIT ?3"

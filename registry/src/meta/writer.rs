@@ -9,13 +9,12 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 
 use futures_util::future::BoxFuture;
-use sqlx::sqlite::SqliteConnection;
-use sqlx::{AssertSqlSafe, Connection};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
 use super::changes::{self, Watch};
 use super::damage::Damage;
+use super::engine::{self, Connection};
 use super::error::MetaError;
 use crate::quota::UsageChange;
 use crate::sync::lock;
@@ -35,7 +34,7 @@ pub(super) struct Writer {
 trait Job: Send {
     fn run<'c>(
         &'c mut self,
-        connection: &'c mut SqliteConnection,
+        connection: &'c mut Connection,
     ) -> BoxFuture<'c, Result<(), MetaError>>;
     fn finish(self: Box<Self>, committed: Result<(), Failed>);
 }
@@ -56,13 +55,13 @@ struct Typed<W, E, T> {
 
 impl<W, E, T> Job for Typed<W, E, T>
 where
-    W: for<'c> FnOnce(&'c mut SqliteConnection) -> BoxFuture<'c, Result<T, MetaError>> + Send,
+    W: for<'c> FnOnce(&'c mut Connection) -> BoxFuture<'c, Result<T, MetaError>> + Send,
     E: FnOnce(&T) + Send,
     T: Send,
 {
     fn run<'c>(
         &'c mut self,
-        connection: &'c mut SqliteConnection,
+        connection: &'c mut Connection,
     ) -> BoxFuture<'c, Result<(), MetaError>> {
         Box::pin(async move {
             if let Some(work) = self.work.take() {
@@ -92,7 +91,7 @@ impl Writer {
     /// told of it.
     /// Transactions are counted in `commits`, and `damage` is told of any.
     pub(super) fn start(
-        connection: SqliteConnection,
+        connection: Connection,
         watch: Option<Watch>,
         commits: Arc<AtomicU64>,
         damage: Damage,
@@ -111,7 +110,7 @@ impl Writer {
     pub(super) async fn run<T, W, E>(&self, work: W, effect: E) -> Result<T, MetaError>
     where
         T: Send + 'static,
-        W: for<'c> FnOnce(&'c mut SqliteConnection) -> BoxFuture<'c, Result<T, MetaError>>
+        W: for<'c> FnOnce(&'c mut Connection) -> BoxFuture<'c, Result<T, MetaError>>
             + Send
             + 'static,
         E: FnOnce(&T) + Send + 'static,
@@ -143,7 +142,7 @@ impl Writer {
 }
 
 async fn work(
-    mut connection: SqliteConnection,
+    mut connection: Connection,
     mut jobs: mpsc::Receiver<Box<dyn Job>>,
     watch: Option<Watch>,
     commits: Arc<AtomicU64>,
@@ -156,7 +155,7 @@ async fn work(
         if let Err(e) = &committed {
             tracing::error!(error = %e, jobs = group.len(), "a metadata transaction failed");
             // Fails when the transaction is gone already, which is what is wanted.
-            let _ = execute(&mut connection, "ROLLBACK").await;
+            let _ = engine::rollback(&mut connection).await;
         }
         let committed = match committed {
             Ok(changes) => {
@@ -189,12 +188,12 @@ async fn work(
 }
 
 async fn commit(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection,
     jobs: &mut mpsc::Receiver<Box<dyn Job>>,
     group: &mut Vec<Box<dyn Job>>,
     watched: bool,
 ) -> Result<Vec<UsageChange>, MetaError> {
-    execute(connection, "BEGIN IMMEDIATE").await?;
+    engine::begin(connection).await?;
     let mut done = 0;
     while done < group.len() {
         group[done].run(connection).await?;
@@ -211,11 +210,6 @@ async fn commit(
     } else {
         Vec::new()
     };
-    execute(connection, "COMMIT").await?;
+    engine::commit(connection).await?;
     Ok(changes)
-}
-
-async fn execute(connection: &mut SqliteConnection, sql: &'static str) -> Result<(), MetaError> {
-    sqlx::query(AssertSqlSafe(sql)).execute(connection).await?;
-    Ok(())
 }
