@@ -2,7 +2,7 @@
 .DEFAULT_GOAL := help
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
-.PHONY: help build demo test test-objects soak lint fmt bench dist install clean-demo
+.PHONY: help build demo test test-objects test-postgres soak lint fmt bench dist install clean-demo
 
 CARGO ?= cargo
 PREFIX ?= /usr/local
@@ -13,7 +13,7 @@ BIN ?= $(or $(CARGO_TARGET_DIR),target)/release
 export BIN DEMO_DIR DEMO_PORT RUNS
 
 help: ## List the targets
-	@awk -F ":.*## " "/^[a-z-]+:.*## / { printf \"  make %-11s %s\\n\", \$$1, \$$2 }" $(MAKEFILE_LIST)
+	@awk -F ":.*## " "/^[a-z-]+:.*## / { printf \"  make %-13s %s\\n\", \$$1, \$$2 }" $(MAKEFILE_LIST)
 
 build: ## Build rbuild and rregistry (target/release)
 	@scripts/install-deps.sh build
@@ -35,6 +35,12 @@ OBJECTS = conformance:: uploads:: blobs:: manifests:: collect:: orphans:: check:
 	backup::
 test-objects: ## Run the registry's tests on an object store (S3, in the tests' own process)
 	RREGISTRY_TEST_STORAGE=s3 $(CARGO) test --workspace --test api -- $(OBJECTS)
+
+# What does not look into the database's file.
+DATABASE = conformance:: uploads:: blobs:: manifests:: listing:: collect:: check:: quota:: \
+	retention dry_run:: lists:: images:: admin::
+test-postgres: ## Run the registry's tests on PostgreSQL (started by the tests themselves)
+	RREGISTRY_TEST_DATABASE=postgres $(CARGO) test --workspace --test api -- $(DATABASE)
 
 lint: ## Check formatting, clippy without warnings, shell scripts
 	@scripts/install-deps.sh lint
