@@ -134,7 +134,9 @@ impl Meta {
         let path = match &self.home {
             Home::File(file) => &file.path,
             Home::Server(server) => {
-                return Err(MetaError::Unfit(format!("{server} is not copied to a file yet")));
+                return Err(MetaError::Unfit(format!(
+                    "{server} is not copied to a file yet"
+                )));
             }
         };
         let mut connection = read_only(path).await?;

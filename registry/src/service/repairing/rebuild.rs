@@ -21,7 +21,7 @@ use oci::{Digest, ManifestDocument, MediaType};
 
 use super::backup;
 use crate::clock::now;
-use crate::meta::{Health, NamedManifest, NewBlob, health, salvage, salvage_content};
+use crate::meta::{self, Health, NamedManifest, NewBlob, health, salvage, salvage_content};
 use crate::name::{RepositoryName, Tag, UploadId};
 use crate::policy::Policy;
 use crate::service::error::ServiceError;
@@ -108,8 +108,7 @@ impl Registry {
         let old = unready.clone();
         blocking(move || remove_database(&old)).await?;
         let place = meta::Place::File(unready.clone());
-        let registry =
-            Self::open_locked(data_dir, &place, Policy::default(), lock, blobs).await?;
+        let registry = Self::open_locked(data_dir, &place, Policy::default(), lock, blobs).await?;
         let registry = Arc::new(registry);
         let (files, aside) = (registry.blobs.clone(), data_dir.join("damaged"));
         let small = salvage_content(&database).await;
