@@ -1,11 +1,12 @@
 //! Everything that is known, for comparing it with what is on disk.
 
 use std::collections::HashSet;
+use std::path::Path;
 
 use oci::Digest;
 use sqlx::Connection as _;
 
-use super::database::Meta;
+use super::database::{Home, Meta};
 use super::engine::{Connection, query, query_as, query_scalar};
 use super::error::MetaError;
 use super::salvage::read_only;
@@ -23,19 +24,23 @@ pub struct KnownBlob {
 }
 
 impl Meta {
-    /// What SQLite itself finds wrong with the database; nothing, usually.
+    /// What SQLite itself finds wrong with a database in a file; nothing, usually.
     ///
     /// # Errors
     /// [`MetaError`].
     pub async fn integrity(&self) -> Result<Vec<String>, MetaError> {
-        let found = self.examine().await;
+        let found = match &self.home {
+            Home::File(file) => self.examine(&file.path).await,
+            // The server's own checks are the server's.
+            Home::Server(_) => Ok(Vec::new()),
+        };
         self.noted(found)
     }
 
-    async fn examine(&self) -> Result<Vec<String>, MetaError> {
+    async fn examine(&self, path: &Path) -> Result<Vec<String>, MetaError> {
         // A connection of its own: in one that has searched before, SQLite checks the index of
         // words by what that connection remembers of it, and finds wrong what changed since.
-        let mut connection = read_only(&self.path).await?;
+        let mut connection = read_only(path).await?;
         #[cfg(test)]
         super::database::count_steps(&mut connection, &self.steps).await?;
         let mut found: Vec<String> = sqlx::query_scalar("PRAGMA integrity_check")

@@ -17,7 +17,6 @@ use tokio::sync::Mutex;
 use super::database::Meta;
 use super::engine::{Connection, script};
 use super::error::MetaError;
-use super::salvage::read_only;
 
 /// What a trial took away, and the tables as they would be without it.
 const SHADOW: &str = "
@@ -89,8 +88,8 @@ impl Meta {
     /// [`MetaError`].
     pub async fn collection(&self, trial: bool) -> Result<Collection<'_>, MetaError> {
         let trial = if trial {
-            let connection = read_only(&self.path).await.map_err(Into::into);
-            let mut connection = Connection::Sqlite(self.noted(connection)?);
+            let connection = self.aside().await;
+            let mut connection = self.noted(connection)?;
             script(&mut connection, SHADOW).await?;
             #[cfg(test)]
             if let Connection::Sqlite(connection) = &mut connection {

@@ -9,7 +9,7 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use sqlx::{ConnectOptions, Connection};
 
 use super::damage::is_damage;
-use super::database::Meta;
+use super::database::{Home, Meta};
 use super::error::MetaError;
 use crate::name::{RepositoryName, Tag};
 
@@ -131,7 +131,13 @@ impl Meta {
     }
 
     async fn copy(&self, file: &Path) -> Result<(), MetaError> {
-        let mut connection = read_only(&self.path).await?;
+        let path = match &self.home {
+            Home::File(file) => &file.path,
+            Home::Server(server) => {
+                return Err(MetaError::Unfit(format!("{server} is not copied to a file yet")));
+            }
+        };
+        let mut connection = read_only(path).await?;
         sqlx::query("VACUUM INTO ?")
             .bind(file.to_string_lossy().into_owned())
             .execute(&mut connection)

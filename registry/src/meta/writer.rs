@@ -16,6 +16,7 @@ use super::changes::{self, Watch};
 use super::damage::Damage;
 use super::engine::{self, Connection};
 use super::error::MetaError;
+use super::session::{Anew, Session};
 use crate::quota::UsageChange;
 use crate::sync::lock;
 
@@ -43,6 +44,7 @@ trait Job: Send {
 #[derive(Clone, Debug)]
 enum Failed {
     Damaged(String),
+    Unreachable(String),
     Other(String),
 }
 
@@ -79,6 +81,7 @@ where
             }
             (Ok(()), None) => Err(MetaError::Closed),
             (Err(Failed::Damaged(e)), _) => Err(MetaError::Damaged(e)),
+            (Err(Failed::Unreachable(e)), _) => Err(MetaError::Unreachable(e)),
             (Err(Failed::Other(e)), _) => Err(MetaError::Commit(e)),
         };
         // A requester that went away does not undo what it asked for.
@@ -91,7 +94,7 @@ impl Writer {
     /// told of it.
     /// Transactions are counted in `commits`, and `damage` is told of any.
     pub(super) fn start(
-        connection: Connection,
+        session: Session,
         watch: Option<Watch>,
         commits: Arc<AtomicU64>,
         damage: Damage,
@@ -100,7 +103,7 @@ impl Writer {
         Self {
             jobs: Mutex::new(Some(sender)),
             task: Mutex::new(Some(tokio::spawn(work(
-                connection, receiver, watch, commits, damage,
+                session, receiver, watch, commits, damage,
             )))),
         }
     }
@@ -142,20 +145,18 @@ impl Writer {
 }
 
 async fn work(
-    mut connection: Connection,
+    mut session: Session,
     mut jobs: mpsc::Receiver<Box<dyn Job>>,
     watch: Option<Watch>,
     commits: Arc<AtomicU64>,
     damage: Damage,
 ) {
     let mut group = Vec::new();
-    while jobs.recv_many(&mut group, GROUP).await > 0 {
-        let watched = watch.is_some();
-        let committed = commit(&mut connection, &mut jobs, &mut group, watched).await;
+    while wait(&mut session, &mut jobs, &mut group, watch.as_ref()).await > 0 {
+        let committed = commit(&mut session, &mut jobs, &mut group, watch.as_ref()).await;
         if let Err(e) = &committed {
             tracing::error!(error = %e, jobs = group.len(), "a metadata transaction failed");
-            // Fails when the transaction is gone already, which is what is wanted.
-            let _ = engine::rollback(&mut connection).await;
+            session.roll_back().await;
         }
         let committed = match committed {
             Ok(changes) => {
@@ -174,6 +175,7 @@ async fn work(
                         damage.say(&what);
                         Failed::Damaged(what)
                     }
+                    MetaError::Unreachable(why) => Failed::Unreachable(why),
                     e => Failed::Other(e.to_string()),
                 })
             }
@@ -182,18 +184,43 @@ async fn work(
             job.finish(committed.clone());
         }
     }
-    if let Err(e) = connection.close().await {
+    if let Err(e) = session.close().await {
         tracing::warn!(error = %e, "closing the metadata failed");
     }
 }
 
-async fn commit(
-    connection: &mut Connection,
+/// Waits for jobs; how many there are. While there are none, the session is looked after.
+async fn wait(
+    session: &mut Session,
     jobs: &mut mpsc::Receiver<Box<dyn Job>>,
     group: &mut Vec<Box<dyn Job>>,
-    watched: bool,
+    watch: Option<&Watch>,
+) -> usize {
+    loop {
+        tokio::select! {
+            biased;
+            taken = jobs.recv_many(group, GROUP) => return taken,
+            () = session.doubted() => {}
+        }
+        tell(watch, session.look_after().await);
+    }
+}
+
+/// Tells all usage, when it may be another than what was told before.
+fn tell(watch: Option<&Watch>, anew: Anew) {
+    if let (Some(watch), Some(usage)) = (watch, anew) {
+        watch(usage);
+    }
+}
+
+async fn commit(
+    session: &mut Session,
+    jobs: &mut mpsc::Receiver<Box<dyn Job>>,
+    group: &mut Vec<Box<dyn Job>>,
+    watch: Option<&Watch>,
 ) -> Result<Vec<UsageChange>, MetaError> {
-    engine::begin(connection).await?;
+    tell(watch, session.begin().await?);
+    let connection = session.connection()?;
     let mut done = 0;
     while done < group.len() {
         group[done].run(connection).await?;
@@ -205,7 +232,7 @@ async fn commit(
             group.push(job);
         }
     }
-    let changes = if watched {
+    let changes = if watch.is_some() {
         changes::take_changes(connection).await?
     } else {
         Vec::new()

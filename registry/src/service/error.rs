@@ -88,7 +88,7 @@ pub enum ServiceError {
         "{0} is missing, but there are blobs: put it back, or have it made anew from them with \
          `rregistry fsck --rebuild`"
     )]
-    DatabaseMissing(PathBuf),
+    DatabaseMissing(String),
     /// There is nothing to rebuild.
     #[error(
         "{0} can be used: there is nothing to rebuild; `rregistry fsck --repair` mends what is wrong"

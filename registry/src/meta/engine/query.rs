@@ -1,10 +1,14 @@
 //! Queries, put to either database.
 
+use std::io;
 use std::ops::ControlFlow;
+use std::time::Duration;
 
 use futures_util::TryStreamExt;
 use futures_util::future::BoxFuture;
 use sqlx::{Either, Error, Executor as _};
+
+use tokio::time::timeout;
 
 use super::connection::{Connection, Raw};
 use super::readers::Source;
@@ -12,6 +16,9 @@ use super::rewrite::statements;
 use super::row::{Column, Columns, RowRef};
 use super::sql::Sql;
 use super::value::{self, Bind, Value};
+
+/// How long a server may be silent. It ends a statement itself before that.
+const PATIENCE: Duration = Duration::from_secs(330);
 
 /// A query that changes something.
 #[must_use]
@@ -140,7 +147,7 @@ impl<'q> Query<'q> {
                     let values = value::for_postgres(&self.values, &statement.parameters)?;
                     let text = statement.text.clone();
                     let mut steps = connection.fetch_many((text, Some(values)));
-                    while let Some(step) = steps.try_next().await? {
+                    while let Some(step) = heard(steps.try_next()).await? {
                         match step {
                             Either::Left(done) => changed += done.rows_affected(),
                             Either::Right(row) => {
@@ -250,11 +257,19 @@ impl<'q, T: Send + 'static> Question<'q, T> {
                 for statement in &*statements(sql.for_postgres().as_str()) {
                     let values = value::for_postgres(&values, &statement.parameters)?;
                     let text = statement.text.clone();
-                    let row = connection.fetch_optional((text, Some(values))).await?;
+                    let row = heard(connection.fetch_optional((text, Some(values)))).await?;
                     found = row.map(|row| read(RowRef::Postgres(&row))).transpose()?;
                 }
                 Ok(found)
             }
         }
+    }
+}
+
+/// What a server says, unless it says nothing at all.
+async fn heard<T>(answer: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
+    match timeout(PATIENCE, answer).await {
+        Ok(answer) => answer,
+        Err(_) => Err(Error::Io(io::ErrorKind::TimedOut.into())),
     }
 }

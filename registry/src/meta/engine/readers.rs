@@ -1,10 +1,14 @@
 //! The pool of readers, and what else a query can be put to.
 
+use std::io;
+use std::sync::Arc;
+
 use sqlx::Error;
 use sqlx::postgres::PgPool;
 use sqlx::sqlite::SqlitePool;
 
 use super::connection::{Connection, Raw};
+use super::standing::Standing;
 use crate::meta::damage::Damage;
 
 /// A pool of connections that notes damage.
@@ -18,7 +22,7 @@ pub(in crate::meta) struct Readers {
 #[derive(Debug)]
 pub(in crate::meta) enum Pool {
     Sqlite(SqlitePool),
-    Postgres(PgPool),
+    Postgres(PgPool, Arc<Standing>),
 }
 
 /// What a query can be put to.
@@ -34,7 +38,7 @@ pub(in crate::meta) enum Source<'c> {
 #[derive(Debug)]
 pub(super) enum Lent<'c> {
     Callers(&'c mut Connection),
-    Pools(Connection, &'c Damage),
+    Pools(Connection, &'c Readers),
 }
 
 impl Readers {
@@ -46,14 +50,28 @@ impl Readers {
     pub(in crate::meta) async fn acquire(&self) -> Result<Connection, Error> {
         Ok(match &self.pool {
             Pool::Sqlite(pool) => Connection::PooledSqlite(pool.acquire().await?),
-            Pool::Postgres(pool) => Connection::PooledPostgres(pool.acquire().await?),
+            Pool::Postgres(pool, standing) => {
+                // Who waits for a server that is gone would wait for nothing.
+                if let Some(why) = standing.down() {
+                    return Err(Error::Io(io::Error::new(io::ErrorKind::NotConnected, why)));
+                }
+                Connection::PooledPostgres(pool.acquire().await?)
+            }
         })
+    }
+
+    /// Remembers what an error says of the database.
+    fn note(&self, e: &Error) {
+        match &self.pool {
+            Pool::Sqlite(_) => self.damage.note(e),
+            Pool::Postgres(_, standing) => standing.note(e),
+        }
     }
 
     pub(in crate::meta) async fn close(&self) {
         match &self.pool {
             Pool::Sqlite(pool) => pool.close().await,
-            Pool::Postgres(pool) => pool.close().await,
+            Pool::Postgres(pool, _) => pool.close().await,
         }
     }
 }
@@ -76,9 +94,9 @@ impl<'c> Source<'c> {
         match self {
             Self::Connection(connection) => Ok(Lent::Callers(connection)),
             Self::Readers(readers) => match readers.acquire().await {
-                Ok(connection) => Ok(Lent::Pools(connection, &readers.damage)),
+                Ok(connection) => Ok(Lent::Pools(connection, readers)),
                 Err(e) => {
-                    readers.damage.note(&e);
+                    readers.note(&e);
                     Err(e)
                 }
             },
@@ -96,8 +114,8 @@ impl Lent<'_> {
 
     /// Notes what an answer says of the database.
     pub(super) fn noted<T>(&self, answer: Result<T, Error>) -> Result<T, Error> {
-        if let (Self::Pools(_, damage), Err(e)) = (self, &answer) {
-            damage.note(e);
+        if let (Self::Pools(_, readers), Err(e)) = (self, &answer) {
+            readers.note(e);
         }
         answer
     }

@@ -107,8 +107,9 @@ impl Registry {
         let unready = data_dir.join("registry.rebuilding.db");
         let old = unready.clone();
         blocking(move || remove_database(&old)).await?;
+        let place = meta::Place::File(unready.clone());
         let registry =
-            Self::open_locked(data_dir, &unready, Policy::default(), lock, blobs).await?;
+            Self::open_locked(data_dir, &place, Policy::default(), lock, blobs).await?;
         let registry = Arc::new(registry);
         let (files, aside) = (registry.blobs.clone(), data_dir.join("damaged"));
         let small = salvage_content(&database).await;

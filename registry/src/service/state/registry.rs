@@ -17,7 +17,7 @@ use super::pulls::Pulls;
 use super::stop::Stop;
 use crate::cache::Cache;
 use crate::events::Subscribers;
-use crate::meta::Meta;
+use crate::meta::{Meta, Place};
 use crate::policy::Policy;
 use crate::service::error::ServiceError;
 use crate::storage::{
@@ -104,43 +104,57 @@ impl Registry {
         policy: Policy,
         backend: &Backend,
     ) -> Result<Self, ServiceError> {
-        let (dir, database) = (data_dir.to_owned(), data_dir.join(DATABASE));
-        let (lock, empty) = blocking(move || {
+        let database = Place::File(data_dir.join(DATABASE));
+        Self::with_database(data_dir, policy, backend, &database).await
+    }
+
+    /// The same, with its metadata wherever that is.
+    ///
+    /// # Errors
+    /// As [`Registry::with_backend`].
+    pub async fn with_database(
+        data_dir: &Path,
+        policy: Policy,
+        backend: &Backend,
+        database: &Place,
+    ) -> Result<Self, ServiceError> {
+        let dir = data_dir.to_owned();
+        let lock = blocking(move || {
             make_dir(&dir)?;
-            let lock = lock(&dir)?;
-            let empty = std::fs::metadata(dir.join(DATABASE)).map_or(0, |m| m.len()) == 0;
-            Ok::<_, StorageError>((lock, empty))
+            lock(&dir)
         })
         .await?;
+        let empty = Meta::is_missing(database).await?;
         let blobs = Blobs::open(data_dir, backend).await?;
         if empty && blobs.are_any(data_dir).await? {
             // An empty one would make garbage of everything.
-            return Err(ServiceError::DatabaseMissing(database));
+            return Err(ServiceError::DatabaseMissing(database.to_string()));
         }
         let standing = match empty {
             true => Standing::Fresh,
             false => Standing::Known,
         };
         blobs.claim(data_dir, standing).await?;
-        Self::open_locked(data_dir, &database, policy, lock, blobs).await
+        Self::open_locked(data_dir, database, policy, lock, blobs).await
     }
 
-    /// The same for a directory that this process has locked, with its database in a file of any
-    /// name.
+    /// The same for a directory that this process has locked, with its database anywhere.
     ///
     /// # Errors
     /// As [`Registry::open`].
     pub(in crate::service) async fn open_locked(
         data_dir: &Path,
-        database: &Path,
+        database: &Place,
         policy: Policy,
         lock: File,
         blobs: Blobs,
     ) -> Result<Self, ServiceError> {
         let uploads = Uploads::of(&blobs, data_dir).await?;
-        let file = database.to_owned();
-        // SQLite gives what it keeps beside a database the mode of the database.
-        blocking(move || create(&file).context("create", &file)).await?;
+        if let Place::File(file) = database {
+            let file = file.clone();
+            // SQLite gives what it keeps beside a database the mode of the database.
+            blocking(move || create(&file).context("create", &file)).await?;
+        }
         let ledger = SharedLedger::new(&policy.quotas);
         let watch = ledger.as_ref().map(SharedLedger::watch);
         let meta = Meta::open(database, watch).await?;
@@ -152,14 +166,21 @@ impl Registry {
             ledger.found(there);
         }
         let gap = Gap::of(&meta).await?;
+        let manifest_cache = Arc::new(Cache::new(MANIFEST_CACHE));
+        let blob_cache = Arc::new(Cache::new(BLOB_CACHE));
+        let (manifests, small) = (Arc::clone(&manifest_cache), Arc::clone(&blob_cache));
+        meta.on_doubt(Box::new(move || {
+            manifests.clear();
+            small.clear();
+        }));
         Ok(Self {
             meta,
             gap,
             blobs,
             uploads,
             open_uploads,
-            manifest_cache: Arc::new(Cache::new(MANIFEST_CACHE)),
-            blob_cache: Arc::new(Cache::new(BLOB_CACHE)),
+            manifest_cache,
+            blob_cache,
             leases: Arc::new(Leases::new(LEASE)),
             looking: Looking::default(),
             collecting: tokio::sync::Mutex::default(),
