@@ -8,7 +8,7 @@ use super::failure::{Failure, out};
 use super::settings::{Settings, data_dir};
 use super::stopped::{opened, require};
 use crate::control::request_export;
-use crate::service::{ExportOptions, Exported, Registry, Selection};
+use crate::service::{ExportOptions, Exported, Selection};
 
 /// Write repositories, or single images, as an OCI image layout.
 ///

@@ -32,8 +32,8 @@ pub(super) struct Fsck {
 
     /// Make a new database from the blobs, when registry.db is lost or damaged. It is moved aside,
     /// never deleted. Repositories and tags come from what is still readable of it, and from its
-    /// last copy (backup.interval). In PostgreSQL an empty database is filled, or one whose tables
-    /// cannot be read.
+    /// last copy (backup.interval). A database of PostgreSQL is filled
+    /// where it is empty.
     #[arg(long, conflicts_with_all = ["deep", "repair"])]
     rebuild: bool,
 

@@ -9,7 +9,6 @@ use super::stopped::{opened, require};
 use super::table::{minute, plain, table};
 use crate::control::request_replication;
 use crate::replication::{Progress, RuleReport, report_stopped};
-use crate::service::Registry;
 
 /// Show how replication to and from other registries is doing.
 ///

@@ -12,6 +12,7 @@ use super::stopped::Stopped;
 use super::undelete::{self, Undelete};
 use crate::control::request_restore;
 use crate::events::Noted;
+use crate::meta::Meta;
 use crate::service::{Registry, RestoreOptions};
 
 /// Put back what was deleted or, with --from, what a backup has.
@@ -69,7 +70,7 @@ pub(super) fn run(options: Restore) -> Result<(), Failure> {
             return Ok::<_, Failure>(imported);
         }
         let place = config.place(&data_dir);
-        let empty = Registry::is_empty(&place).await?;
+        let empty = Meta::is_empty(&place).await?;
         let noted = Noted::new("restore").with("from", restore.from.display().to_string());
         if empty && restore.repositories.is_empty() {
             let imported =

@@ -9,7 +9,7 @@ use super::settings::{Settings, data_dir};
 use super::stopped::{opened, require};
 use super::table::table;
 use crate::control::request_usage;
-use crate::service::{Registry, UsageReport};
+use crate::service::UsageReport;
 use crate::units::show_size;
 
 /// Show how much every repository holds, and what quotas leave it.

@@ -12,7 +12,6 @@ use super::settings::{Settings, data_dir};
 use super::stopped::opened;
 use crate::control::request_warm;
 use crate::mirror::{Mirror, WarmOptions, Warmed};
-use crate::service::Registry;
 
 /// Bring images from their upstreams before anybody asks for them.
 ///

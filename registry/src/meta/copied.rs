@@ -13,8 +13,11 @@ use sqlx::sqlite::{
 };
 use sqlx::{Arguments, AssertSqlSafe, ConnectOptions, Connection, Error, Row};
 
-use super::database::MIGRATIONS;
+use super::database::Meta;
+use super::engine::{Connection as Either, query_scalar};
 use super::error::MetaError;
+use super::place::{Place, Server};
+use super::{file, server};
 
 /// What goes into one statement, at most: rows, and bytes.
 const BATCH: (usize, usize) = (256, 4 << 20);
@@ -72,11 +75,57 @@ const TABLES: [&str; 21] = [
 /// The table that is an index in SQLite.
 const SEARCH: &str = "repository_search";
 
-/// Writes all that a server has, as it is at one moment, into a file that is empty or not there.
-///
-/// # Errors
-/// [`MetaError`].
-pub(super) async fn to_file(server: &mut PgConnection, path: &Path) -> Result<(), MetaError> {
+impl Meta {
+    /// Whether there is nothing at `place` that could be lost.
+    ///
+    /// # Errors
+    /// [`MetaError::Unreachable`], [`MetaError::Unfit`], [`MetaError::Sql`].
+    pub async fn is_empty(place: &Place) -> Result<bool, MetaError> {
+        let missing = Self::is_missing(place).await?;
+        let Place::Server(server) = place else {
+            return Ok(missing);
+        };
+        if missing {
+            return Ok(true);
+        }
+        let (mut connection, _) = server.connect().await?;
+        let empty = query_scalar(
+            "SELECT NOT EXISTS (SELECT 1 FROM repositories) AND NOT EXISTS (SELECT 1 FROM blobs)",
+        );
+        let empty = empty.fetch_one(&mut connection).await?;
+        connection.close().await?;
+        Ok(empty)
+    }
+}
+
+impl Server {
+    /// Puts all that a database's file has in the place of all that is here, tables included. The
+    /// file is brought up to date before: it may be of an older version.
+    ///
+    /// # Errors
+    /// [`MetaError`]; what was here is here then.
+    pub async fn fill(&self, file: &Path) -> Result<(), MetaError> {
+        let (mut connection, _) = self.hold(None).await?;
+        if let Either::Postgres(connection) = &mut connection {
+            from_file(connection, file).await?;
+        }
+        Ok(connection.close().await?)
+    }
+
+    /// Writes all that is here, as it is at one moment, into a file that is empty or not there.
+    ///
+    /// # Errors
+    /// [`MetaError`].
+    pub(super) async fn copy_to(&self, file: &Path) -> Result<(), MetaError> {
+        let (mut connection, _) = self.connect().await?;
+        if let Either::Postgres(connection) = &mut connection {
+            to_file(connection, file).await?;
+        }
+        Ok(connection.close().await?)
+    }
+}
+
+async fn to_file(server: &mut PgConnection, path: &Path) -> Result<(), MetaError> {
     let mut file = opened(path).await?;
     let triggers: Vec<(String, String)> =
         sqlx::query_as("SELECT name, sql FROM sqlite_schema WHERE type = 'trigger'")
@@ -114,20 +163,18 @@ pub(super) async fn to_file(server: &mut PgConnection, path: &Path) -> Result<()
     Ok(file.close().await?)
 }
 
-/// Puts all that a file has in the place of all that a server has. The file is brought up to date
-/// before: it may be of an older version.
-///
-/// # Errors
-/// [`MetaError`]; the server has what it had then.
-pub(super) async fn from_file(server: &mut PgConnection, path: &Path) -> Result<(), MetaError> {
+async fn from_file(server: &mut PgConnection, path: &Path) -> Result<(), MetaError> {
     let mut file = opened(path).await?;
     let mut all = server.begin().await?;
-    for sql in [
-        "SET LOCAL statement_timeout = 0".to_owned(),
-        format!("TRUNCATE {}", TABLES.join(", ")),
-    ] {
-        sqlx::raw_sql(AssertSqlSafe(sql)).execute(&mut *all).await?;
-    }
+    sqlx::raw_sql("SET LOCAL statement_timeout = 0")
+        .execute(&mut *all)
+        .await?;
+    // In the same transaction: a database with empty tables would be taken for a registry that has
+    // nothing, to which all blobs are garbage.
+    let migrated = server::MIGRATIONS.run(&mut *all).await;
+    migrated.map_err(|e| MetaError::of_migration(e, &server::MIGRATIONS))?;
+    let sql = format!("TRUNCATE {}", TABLES.join(", "));
+    sqlx::raw_sql(AssertSqlSafe(sql)).execute(&mut *all).await?;
     for name in TABLES {
         let table = Table::of(&mut file, name).await?;
         let sql = format!("ALTER TABLE {name} DISABLE TRIGGER USER");
@@ -166,8 +213,8 @@ async fn opened(path: &Path) -> Result<SqliteConnection, MetaError> {
         .synchronous(SqliteSynchronous::Off)
         .connect()
         .await?;
-    let migrated = MIGRATIONS.run(&mut file).await;
-    migrated.map_err(|e| MetaError::of_migration(e, &MIGRATIONS))?;
+    let migrated = file::MIGRATIONS.run(&mut file).await;
+    migrated.map_err(|e| MetaError::of_migration(e, &file::MIGRATIONS))?;
     Ok(file)
 }
 
