@@ -2,7 +2,7 @@
 
 use oci::Digest;
 
-use super::engine::{Connection, query_as, script};
+use super::engine::{Connection, Sql, query_as, script};
 use super::error::MetaError;
 use super::sql::from_sql;
 use crate::name::RepositoryName;
@@ -13,7 +13,7 @@ pub type Admit = Box<dyn FnOnce(Need) -> Result<(), Exceeded> + Send>;
 
 /// Told of all usage at first, and then of what each commit changed, in order; of nothing when one
 /// failed.
-pub type Watch = Box<dyn Fn(Vec<UsageChange>) + Send>;
+pub type Watch = Box<dyn Fn(Vec<UsageChange>) + Send + Sync>;
 
 /// Changes are gathered in memory, by this connection only, and only where somebody asks for them.
 const RECORD: &str = "
@@ -32,9 +32,13 @@ CREATE TEMP TRIGGER usage_total AFTER UPDATE OF bytes ON main.stored_bytes BEGIN
 END;
 ";
 
+/// The same where triggers are everybody's: they look for such a table of the connection.
+const RECORD_THERE: &str =
+    "CREATE TEMP TABLE usage_changes (name TEXT PRIMARY KEY, bytes BIGINT NOT NULL)";
+
 /// Has what changes gathered on this connection.
 pub(super) async fn record_changes(c: &mut Connection) -> Result<(), MetaError> {
-    script(c, RECORD).await?;
+    script(c, Sql::each(RECORD, RECORD_THERE)).await?;
     Ok(())
 }
 

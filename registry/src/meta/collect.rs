@@ -124,7 +124,8 @@ impl Collection<'_> {
                 let stale: Vec<LinkKey> = query_as(sqlx::AssertSqlSafe(format!(
                     "SELECT rb.repository_id, rb.blob_id FROM json_each(?1) j
                      CROSS JOIN repository_blobs rb
-                         ON rb.repository_id = j.value ->> 0 AND rb.blob_id = j.value ->> 1
+                         ON rb.repository_id = CAST(j.value ->> 0 AS BIGINT)
+                         AND rb.blob_id = CAST(j.value ->> 1 AS BIGINT)
                      WHERE rb.linked_at < ?2 AND {STALE}"
                 )))
                 .bind(json(&links)?)
@@ -133,7 +134,8 @@ impl Collection<'_> {
                 .await?;
                 query(
                     "DELETE FROM repository_blobs WHERE (repository_id, blob_id) IN (
-                         SELECT value ->> 0, value ->> 1 FROM json_each(?))",
+                         SELECT CAST(value ->> 0 AS BIGINT), CAST(value ->> 1 AS BIGINT)
+                         FROM json_each(?))",
                 )
                 .bind(json(&stale)?)
                 .execute(c)
@@ -200,15 +202,17 @@ impl Collection<'_> {
         let work = job(move |c| {
             Box::pin(async move {
                 let unused: Vec<i64> = query_scalar(sqlx::AssertSqlSafe(format!(
-                    "SELECT b.id FROM json_each(?) j CROSS JOIN blobs b ON b.id = j.value
+                    "SELECT b.id FROM json_each(?) j
+                     CROSS JOIN blobs b ON b.id = CAST(j.value AS BIGINT)
                      WHERE {UNUSED}"
                 )))
                 .bind(json(&ids)?)
                 .fetch_all(&mut *c)
                 .await?;
                 for sql in [
-                    "UPDATE blobs SET stored = 0 WHERE id IN (SELECT value FROM json_each(?))",
-                    "DELETE FROM blobs WHERE id IN (SELECT value FROM json_each(?))
+                    "UPDATE blobs SET stored = 0
+                     WHERE id IN (SELECT CAST(value AS BIGINT) FROM json_each(?))",
+                    "DELETE FROM blobs WHERE id IN (SELECT CAST(value AS BIGINT) FROM json_each(?))
                        AND NOT EXISTS (SELECT 1 FROM manifest_blobs n WHERE n.blob_id = blobs.id)",
                 ] {
                     query(sql).bind(json(&unused)?).execute(&mut *c).await?;
@@ -244,7 +248,8 @@ impl Collection<'_> {
         let work = job(move |c| {
             Box::pin(async move {
                 query(
-                    "DELETE FROM blobs WHERE id IN (SELECT value FROM json_each(?)) AND stored = 0
+                    "DELETE FROM blobs WHERE stored = 0
+                       AND id IN (SELECT CAST(value AS BIGINT) FROM json_each(?))
                        AND NOT EXISTS (SELECT 1 FROM manifest_blobs n WHERE n.blob_id = blobs.id)",
                 )
                 .bind(json(&ids)?)
@@ -300,7 +305,7 @@ impl Collection<'_> {
             Box::pin(async move {
                 let done = query(sqlx::AssertSqlSafe(format!(
                     "DELETE FROM repositories AS r
-                     WHERE r.id IN (SELECT value FROM json_each(?)) AND {EMPTY}"
+                     WHERE r.id IN (SELECT CAST(value AS BIGINT) FROM json_each(?)) AND {EMPTY}"
                 )))
                 .bind(json(&ids)?)
                 .execute(c)

@@ -15,7 +15,7 @@ use futures_util::future::BoxFuture;
 use tokio::sync::Mutex;
 
 use super::database::Meta;
-use super::engine::{Connection, script};
+use super::engine::{Connection, Sql, script};
 use super::error::MetaError;
 
 /// What a trial took away, and the tables as they would be without it.
@@ -65,6 +65,67 @@ CREATE TEMP TRIGGER hide_link INSTEAD OF DELETE ON repository_blobs BEGIN
 END;
 ";
 
+/// The same for PostgreSQL. While a view is made there is none of its name before the table.
+const SHADOW_THERE: &str = "
+CREATE TEMP TABLE gone_tags (
+    repository_id bigint, name text COLLATE \"C\", PRIMARY KEY (repository_id, name));
+CREATE TEMP TABLE gone_manifests (id bigint PRIMARY KEY);
+CREATE TEMP TABLE gone_links (
+    repository_id bigint, blob_id bigint, PRIMARY KEY (repository_id, blob_id));
+CREATE TEMP TABLE untagged (id bigint PRIMARY KEY, at bigint NOT NULL);
+
+CREATE TEMP VIEW tags AS SELECT t.* FROM tags t WHERE NOT EXISTS (
+    SELECT 1 FROM gone_tags g WHERE g.repository_id = t.repository_id AND g.name = t.name);
+CREATE TEMP VIEW manifests AS
+SELECT m.id, m.repository_id, m.blob_id, m.digest, m.subject, m.pushed_at, m.pulled_at,
+       coalesce((SELECT u.at FROM untagged u WHERE u.id = m.id), m.untagged_at) AS untagged_at
+FROM manifests m WHERE NOT EXISTS (SELECT 1 FROM gone_manifests g WHERE g.id = m.id);
+CREATE TEMP VIEW manifest_blobs AS SELECT n.* FROM manifest_blobs n
+WHERE NOT EXISTS (SELECT 1 FROM gone_manifests g WHERE g.id = n.manifest_id);
+CREATE TEMP VIEW manifest_children AS SELECT c.* FROM manifest_children c
+WHERE NOT EXISTS (SELECT 1 FROM gone_manifests g WHERE g.id = c.manifest_id);
+CREATE TEMP VIEW repository_blobs AS SELECT rb.* FROM repository_blobs rb WHERE NOT EXISTS (
+    SELECT 1 FROM gone_links g
+    WHERE g.repository_id = rb.repository_id AND g.blob_id = rb.blob_id);
+
+CREATE FUNCTION pg_temp.hide_tag() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+    INSERT INTO gone_tags VALUES (OLD.repository_id, OLD.name);
+    INSERT INTO untagged SELECT OLD.manifest_id, unixepoch()
+    WHERE NOT EXISTS (SELECT 1 FROM tags t WHERE t.manifest_id = OLD.manifest_id)
+    ON CONFLICT (id) DO UPDATE SET at = excluded.at;
+    RETURN OLD;
+END $$;
+CREATE TRIGGER hide_tag INSTEAD OF DELETE ON tags
+FOR EACH ROW EXECUTE FUNCTION pg_temp.hide_tag();
+CREATE FUNCTION pg_temp.hide_manifest() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+    INSERT INTO untagged SELECT m.id, max(m.untagged_at, OLD.untagged_at) FROM manifests m
+    WHERE m.repository_id = OLD.repository_id AND m.subject = OLD.digest
+    ON CONFLICT (id) DO UPDATE SET at = excluded.at;
+    INSERT INTO untagged SELECT m.id, max(m.untagged_at, OLD.untagged_at) FROM manifests m
+    WHERE m.repository_id = OLD.repository_id AND m.digest IN (
+        SELECT child_digest FROM manifest_children WHERE manifest_id = OLD.id)
+    ON CONFLICT (id) DO UPDATE SET at = excluded.at;
+    INSERT INTO gone_manifests VALUES (OLD.id);
+    RETURN OLD;
+END $$;
+CREATE TRIGGER hide_manifest INSTEAD OF DELETE ON manifests
+FOR EACH ROW EXECUTE FUNCTION pg_temp.hide_manifest();
+CREATE FUNCTION pg_temp.date_manifest() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+    INSERT INTO untagged VALUES (OLD.id, NEW.untagged_at)
+    ON CONFLICT (id) DO UPDATE SET at = excluded.at;
+    RETURN NEW;
+END $$;
+CREATE TRIGGER date_manifest INSTEAD OF UPDATE ON manifests
+FOR EACH ROW EXECUTE FUNCTION pg_temp.date_manifest();
+CREATE FUNCTION pg_temp.hide_link() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+    INSERT INTO gone_links VALUES (OLD.repository_id, OLD.blob_id);
+    RETURN OLD;
+END $$;
+CREATE TRIGGER hide_link INSTEAD OF DELETE ON repository_blobs
+FOR EACH ROW EXECUTE FUNCTION pg_temp.hide_link();
+SET default_transaction_read_only = on;
+";
+
 /// One collection's way to the metadata.
 #[derive(Debug)]
 pub struct Collection<'m> {
@@ -90,7 +151,7 @@ impl Meta {
         let trial = if trial {
             let connection = self.aside().await;
             let mut connection = self.noted(connection)?;
-            script(&mut connection, SHADOW).await?;
+            script(&mut connection, Sql::each(SHADOW, SHADOW_THERE)).await?;
             #[cfg(test)]
             if let Connection::Sqlite(connection) = &mut connection {
                 super::database::count_steps(connection, &self.steps).await?;

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use sqlx::AssertSqlSafe;
 
 use super::database::Meta;
-use super::engine::{Parts, query_as, query_scalar};
+use super::engine::{Parts, Sql, query_as, query_scalar};
 use super::error::MetaError;
 use super::sql::from_sql;
 use crate::name::RepositoryName;
@@ -217,9 +217,9 @@ const SIGNED: &str = "EXISTS (
           AND s.name = replace(m.digest, ':', '-') || '.sig')
     OR EXISTS (
         SELECT 1 FROM manifests s WHERE s.repository_id = m.repository_id AND s.subject = m.digest
-          AND (s.artifact_type LIKE 'application/vnd.dev.cosign.%sig%'
-            OR s.artifact_type LIKE 'application/vnd.dev.sigstore.bundle%'
-            OR s.artifact_type LIKE 'application/vnd.cncf.notary.signature%'))";
+          AND (lower(s.artifact_type) LIKE 'application/vnd.dev.cosign.%sig%'
+            OR lower(s.artifact_type) LIKE 'application/vnd.dev.sigstore.bundle%'
+            OR lower(s.artifact_type) LIKE 'application/vnd.cncf.notary.signature%'))";
 
 /// What a tag is sorted by, its name, when it was pushed, who did it, whether it is signed; and the
 /// manifest.
@@ -257,11 +257,11 @@ impl Meta {
         // What has a plus is compared and enters no index: each is entered at one place.
         let (within, by) = match query.sort {
             Sort::Name if query.descending => (
-                "name <= min(?2, ?4) AND +name < ?2 AND name >= ?3".to_owned(),
+                "name <= ?7 AND +name < ?2 AND name >= ?3".to_owned(),
                 "name DESC".to_owned(),
             ),
             Sort::Name => (
-                "name >= max(?2, ?3) AND +name > ?2 AND name <= ?4".to_owned(),
+                "name >= ?7 AND +name > ?2 AND name <= ?4".to_owned(),
                 "name ASC".to_owned(),
             ),
             Sort::Time | Sort::Size => (
@@ -270,21 +270,31 @@ impl Meta {
             ),
         };
         let (after_key, after_name) = query.start();
+        let from = match query.descending {
+            true => after_name.as_str().min(end),
+            false => after_name.as_str().max(first),
+        };
+        let from = from.to_owned();
         type Row = (i64, String, String, i64, i64, i64, i64);
-        let rows: Vec<Row> = query_as(AssertSqlSafe(format!(
+        let text = format!(
             "SELECT {key}, name, description, tags, bytes, pushed_at, pulled_at
              FROM repository_list
              WHERE {within} AND (?5 = '' OR instr(name, ?5) > 0) AND ?1 IS NOT NULL
+               AND ?7 IS NOT NULL
              ORDER BY {by} LIMIT ?6"
-        )))
-        .bind(after_key)
-        .bind(after_name)
-        .bind(first.to_owned())
-        .bind(end.to_owned())
-        .bind(query.filter.to_lowercase())
-        .bind(query.limit())
-        .fetch_all(&self.readers)
-        .await?;
+        );
+        // PostgreSQL weighs for itself where to enter.
+        let plain = text.replace("+name", "name");
+        let rows: Vec<Row> = query_as(Sql::each(AssertSqlSafe(text), AssertSqlSafe(plain)))
+            .bind(after_key)
+            .bind(after_name)
+            .bind(first.to_owned())
+            .bind(end.to_owned())
+            .bind(query.filter.to_lowercase())
+            .bind(query.limit())
+            .bind(from)
+            .fetch_all(&self.readers)
+            .await?;
         let rows = rows
             .into_iter()
             .map(|(key, name, description, tags, bytes, pushed, pulled)| {

@@ -68,7 +68,7 @@ impl Meta {
                              ON CONFLICT DO NOTHING;
                              UPDATE list_fill SET repository_id = (
                                  SELECT max(id) FROM (SELECT id FROM repositories
-                                     WHERE id > $1 AND emptied = 0 ORDER BY id LIMIT $2))
+                                     WHERE id > $1 AND emptied = 0 ORDER BY id LIMIT $2) AS next)
                              WHERE kind = 'repositories' AND EXISTS (
                                  SELECT 1 FROM repositories WHERE id > $1 AND emptied = 0);
                              DELETE FROM list_fill
@@ -209,7 +209,8 @@ impl Meta {
                              FROM (
                                  SELECT repository_id AS id, max(pushed_at) AS pushed,
                                         max(coalesce(pulled_at, 0)) AS pulled
-                                 FROM manifests WHERE id IN (SELECT value FROM json_each(?))
+                                 FROM manifests WHERE id IN (
+                                     SELECT CAST(value AS BIGINT) FROM json_each(?))
                                  GROUP BY 1) m
                              WHERE m.id = repository_list.repository_id",
                         )
@@ -261,15 +262,15 @@ impl Meta {
                             .into_iter()
                             .filter_map(|(row, text)| {
                                 let text = text?;
-                                Some((row, text.words, text.description))
+                                Some((row, text.words.to_lowercase(), text.description))
                             })
                             .collect();
                         let texts = json(&texts)?;
                         for sql in [
-                            "UPDATE repository_search SET words = j.value ->> 1
-                             FROM json_each(?) j WHERE repository_search.rowid = j.value ->> 0",
-                            "UPDATE repository_list SET description = j.value ->> 2
-                             FROM json_each(?) j WHERE repository_id = j.value ->> 0",
+                            "UPDATE repository_search SET words = j.value ->> 1 FROM json_each(?) j
+                             WHERE repository_search.rowid = CAST(j.value ->> 0 AS BIGINT)",
+                            "UPDATE repository_list SET description = j.value ->> 2 FROM json_each(?) j
+                             WHERE repository_id = CAST(j.value ->> 0 AS BIGINT)",
                         ] {
                             query(sql).bind(&texts).execute(&mut *c).await?;
                         }

@@ -45,7 +45,7 @@ impl Meta {
     ) -> Result<Vec<ManifestEntry>, MetaError> {
         let rows: Vec<ManifestColumns> = query_as(AssertSqlSafe(format!(
             "SELECT {MANIFEST} FROM repositories r
-             CROSS JOIN json_each(?2) j
+             CROSS JOIN json_each(?2) j ON true
              CROSS JOIN manifests m ON m.repository_id = r.id AND m.digest = j.value
              WHERE r.name = ?1"
         )))
@@ -140,12 +140,13 @@ impl Meta {
                        WHERE o.blob_id = n.blob_id AND o.repository_id = ?2
                          AND o.manifest_id <> ?1)
                  UNION ALL SELECT ?3, 0)
-             SELECT coalesce(sum(g.is_blob), 0), coalesce(sum(b.size), 0), coalesce(sum(
-                 CASE WHEN EXISTS (SELECT 1 FROM repository_blobs rb
+             SELECT coalesce(sum(g.is_blob), 0), CAST(coalesce(sum(b.size), 0) AS BIGINT),
+                 CAST(coalesce(sum(CASE
+                     WHEN EXISTS (SELECT 1 FROM repository_blobs rb
                           WHERE rb.blob_id = g.id AND rb.repository_id <> ?2)
                         OR EXISTS (SELECT 1 FROM manifests m
                           WHERE m.blob_id = g.id AND m.repository_id <> ?2)
-                      THEN 0 ELSE b.size END), 0)
+                     THEN 0 ELSE b.size END), 0) AS BIGINT)
              FROM going g CROSS JOIN blobs b ON b.id = g.id",
         )
         .bind(manifest)
@@ -190,7 +191,7 @@ impl Meta {
             "SELECT (SELECT count(*) FROM tags WHERE repository_id = ?1),
                     (SELECT count(*) FROM manifests WHERE repository_id = ?1),
                     (SELECT count(*) FROM repository_blobs WHERE repository_id = ?1),
-                    (SELECT coalesce(sum(b.size), 0) FROM (
+                    (SELECT CAST(coalesce(sum(b.size), 0) AS BIGINT) FROM (
                          SELECT blob_id AS id FROM repository_blobs WHERE repository_id = ?1
                          UNION SELECT blob_id FROM manifests WHERE repository_id = ?1) g
                      CROSS JOIN blobs b ON b.id = g.id

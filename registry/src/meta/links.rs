@@ -82,12 +82,15 @@ impl Meta {
         repository: &RepositoryName,
         told: &[(Digest, u64)],
     ) -> Result<Option<(Digest, u64)>, MetaError> {
-        let told: Vec<(String, u64)> = told.iter().map(|(d, n)| (d.to_string(), *n)).collect();
+        let told: Vec<(String, i64)> = told
+            .iter()
+            .map(|(digest, size)| (digest.to_string(), to_sql(*size)))
+            .collect();
         let told = serde_json::to_string(&told)
             .map_err(|e| MetaError::Corrupt(format!("sizes as JSON: {e}")))?;
         let wrong: Option<(String, i64)> = query_as(
             "WITH told (place, digest, size) AS (
-                 SELECT key, value ->> 0, value ->> 1 FROM json_each(?2))
+                 SELECT key, value ->> 0, CAST(value ->> 1 AS BIGINT) FROM json_each(?2))
              SELECT t.digest, b.size FROM told t
              JOIN blobs b ON b.digest = t.digest
              JOIN repository_blobs rb ON rb.blob_id = b.id
@@ -162,7 +165,8 @@ impl Meta {
                              INSERT INTO repository_blobs (repository_id, blob_id, linked_at)
                              SELECT r.id, b.id, $4 FROM repositories r, blobs b
                              WHERE r.name = $1 AND b.digest = $2
-                             ON CONFLICT DO UPDATE SET linked_at = excluded.linked_at;
+                             ON CONFLICT (repository_id, blob_id)
+                             DO UPDATE SET linked_at = excluded.linked_at;
                              INSERT INTO unsettled (id, digest, content)
                              SELECT $5, $2, $6 WHERE $5 IS NOT NULL;",
                         )
@@ -322,7 +326,8 @@ pub(super) async fn find_repository(
 async fn link(c: &mut Connection, repository: i64, blob: i64) -> Result<(), MetaError> {
     query(
         "INSERT INTO repository_blobs (repository_id, blob_id, linked_at) VALUES (?, ?, ?)
-         ON CONFLICT DO UPDATE SET linked_at = excluded.linked_at",
+         ON CONFLICT (repository_id, blob_id)
+                             DO UPDATE SET linked_at = excluded.linked_at",
     )
     .bind(repository)
     .bind(blob)

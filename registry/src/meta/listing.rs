@@ -61,7 +61,8 @@ impl Meta {
     pub async fn usage(&self) -> Result<Usage, MetaError> {
         let (repositories, manifests, tags, blobs, bytes): (i64, i64, i64, i64, i64) = query_as(
             "SELECT (SELECT count(*) FROM repositories), (SELECT count(*) FROM manifests),
-                        (SELECT count(*) FROM tags), count(*), coalesce(sum(size), 0)
+                        (SELECT count(*) FROM tags), count(*),
+                    CAST(coalesce(sum(size), 0) AS BIGINT)
                  FROM blobs WHERE stored = 1",
         )
         .fetch_one(&self.readers)
@@ -87,13 +88,13 @@ impl Meta {
         end: &str,
     ) -> Result<Page, MetaError> {
         let names: Option<String> = query_scalar(
-            "SELECT group_concat(name, char(10)) FROM (
+            "SELECT group_concat(name, '\n') FROM (
                  SELECT name FROM repositories
-                 WHERE name > ?1 AND name >= max(?1, ?2) AND name <= ?3 AND emptied = 0
-                 ORDER BY name LIMIT ?4)",
+                 WHERE name > ?1 AND name >= ?2 AND name <= ?3 AND emptied = 0
+                 ORDER BY name LIMIT ?4) AS page",
         )
         .bind(last.to_owned())
-        .bind(first.to_owned())
+        .bind(last.max(first).to_owned())
         .bind(end.to_owned())
         .bind(i64::from(n) + 1)
         .fetch_one(&self.readers)
@@ -112,9 +113,9 @@ impl Meta {
         last: &str,
     ) -> Result<Option<Page>, MetaError> {
         let found: Option<(i64, Option<String>)> = query_as(
-            "SELECT r.id, (SELECT group_concat(name, char(10)) FROM (
+            "SELECT r.id, (SELECT group_concat(name, '\n') FROM (
                  SELECT t.name FROM tags t WHERE t.repository_id = r.id AND t.name > ?2
-                 ORDER BY t.name LIMIT ?3))
+                 ORDER BY t.name LIMIT ?3) AS page)
              FROM repositories r WHERE r.name = ?1",
         )
         .bind(repository.as_str())
@@ -140,7 +141,7 @@ impl Meta {
                      SELECT 1 FROM repositories r
                      JOIN tags t ON t.repository_id = r.id AND t.name = j.value
                      WHERE r.name = ?1)
-                 ORDER BY j.key)",
+                 ORDER BY j.key) AS missing",
         )
         .bind(repository.as_str())
         .bind(json(names)?)

@@ -243,7 +243,7 @@ impl Meta {
              FROM repositories r
              JOIN manifests m ON m.repository_id = r.id
              WHERE r.name = ?1 AND m.subject = ?2 AND m.digest > ?3
-               AND (?4 IS NULL OR m.artifact_type = ?4 COLLATE NOCASE)
+               AND (?4 IS NULL OR lower(m.artifact_type) = lower(?4))
              ORDER BY m.digest LIMIT ?5",
         )
         .bind(repository.as_str())
@@ -334,7 +334,7 @@ async fn missing(
              JOIN repository_blobs rb ON rb.repository_id = r.id
              JOIN blobs b ON b.id = rb.blob_id
              WHERE r.name = ?1 AND b.digest = n.digest)
-         AND NOT (n.child AND EXISTS (
+         AND NOT (n.child = 1 AND EXISTS (
              SELECT 1 FROM repositories r
              JOIN manifests m ON m.repository_id = r.id
              WHERE r.name = ?1 AND m.digest = n.digest))",
@@ -398,7 +398,7 @@ async fn put(
     let needs: Vec<Digest> = new.blobs.iter().chain(&new.children).cloned().collect();
     let tags: Vec<&str> = new.tags.iter().map(Tag::as_str).collect();
     let (words, about) = match new.description.text {
-        Some(text) => (Some(text.words), Some(text.description)),
+        Some(text) => (Some(text.words.to_lowercase()), Some(text.description)),
         None => (None, None),
     };
     // One call for everything: each costs a change of threads.
@@ -456,28 +456,30 @@ ON CONFLICT (repository_id, digest) DO UPDATE SET
     untagged_at = excluded.untagged_at, platforms = excluded.platforms,
     created_at = excluded.created_at, content_bytes = excluded.content_bytes;
 
-INSERT OR IGNORE INTO manifest_blobs (manifest_id, blob_id, repository_id)
+INSERT INTO manifest_blobs (manifest_id, blob_id, repository_id)
 SELECT m.id, b.id, r.id FROM repositories r
 JOIN manifests m ON m.repository_id = r.id AND m.digest = $2
-JOIN json_each($9) j
+JOIN json_each($9) j ON true
 JOIN blobs b ON b.digest = j.value
 JOIN repository_blobs rb ON rb.blob_id = b.id AND rb.repository_id = r.id
-WHERE r.name = $1;
+WHERE r.name = $1
+ON CONFLICT DO NOTHING;
 
-INSERT OR IGNORE INTO manifest_children (manifest_id, child_digest, repository_id)
+INSERT INTO manifest_children (manifest_id, child_digest, repository_id)
 SELECT m.id, j.value, r.id FROM repositories r
 JOIN manifests m ON m.repository_id = r.id AND m.digest = $2
-JOIN json_each($10) j
-WHERE r.name = $1;
+JOIN (SELECT DISTINCT value FROM json_each($10)) j ON true
+WHERE r.name = $1
+ON CONFLICT DO NOTHING;
 
 UPDATE push_order SET last = last + 1 WHERE json_array_length($11) > 0;
 
 INSERT INTO tags (repository_id, name, manifest_id, updated_at, sequence)
 SELECT r.id, j.value, m.id, $4, o.last FROM push_order o, repositories r
 JOIN manifests m ON m.repository_id = r.id AND m.digest = $2
-JOIN json_each($11) j
+JOIN (SELECT DISTINCT value FROM json_each($11)) j ON true
 WHERE r.name = $1
-ON CONFLICT DO UPDATE SET manifest_id = excluded.manifest_id, updated_at = excluded.updated_at,
+ON CONFLICT (repository_id, name) DO UPDATE SET manifest_id = excluded.manifest_id, updated_at = excluded.updated_at,
     sequence = excluded.sequence;
 
 UPDATE repository_search SET words = $15

@@ -64,7 +64,7 @@ impl Meta {
         let bytes: i64 = query_scalar(
             "WITH r (id) AS (SELECT id FROM repositories
                              WHERE name IN (SELECT value FROM json_each(?)))
-             SELECT coalesce(sum(size), 0) FROM blobs WHERE stored = 1 AND id IN (
+             SELECT CAST(coalesce(sum(size), 0) AS BIGINT) FROM blobs WHERE stored = 1 AND id IN (
                  SELECT blob_id FROM repository_blobs WHERE repository_id IN (SELECT id FROM r)
                  UNION SELECT blob_id FROM manifests WHERE repository_id IN (SELECT id FROM r))",
         )
@@ -88,7 +88,8 @@ impl Meta {
         let rows: Vec<(i64, String, i64)> = query_as(
             "SELECT m.id, r.name, max(coalesce(m.pulled_at, 0), m.pushed_at) AS used
              FROM repositories r JOIN manifests m ON m.repository_id = r.id
-             WHERE r.name IN (SELECT value FROM json_each(?1)) AND used < ?2
+             WHERE r.name IN (SELECT value FROM json_each(?1))
+               AND max(coalesce(m.pulled_at, 0), m.pushed_at) < ?2
              ORDER BY used, m.id LIMIT ?3",
         )
         .bind(json(repositories)?)
@@ -141,7 +142,7 @@ async fn drop_manifest(c: &mut Connection, id: i64) -> Result<Dropped, MetaError
         .await?;
     let gone: Vec<(i64, String, i64)> = query_as(
         "SELECT b.id, b.digest, b.size FROM json_each(?1) j
-         JOIN blobs b ON b.id = j.value
+         JOIN blobs b ON b.id = CAST(j.value AS BIGINT)
          JOIN repository_blobs rb ON rb.blob_id = b.id AND rb.repository_id = ?2
          WHERE NOT EXISTS (SELECT 1 FROM manifest_blobs n
                            WHERE n.blob_id = b.id AND n.repository_id = ?2)",
@@ -153,7 +154,7 @@ async fn drop_manifest(c: &mut Connection, id: i64) -> Result<Dropped, MetaError
     let ids: Vec<i64> = gone.iter().map(|(id, ..)| *id).collect();
     query(
         "DELETE FROM repository_blobs WHERE repository_id = ?
-           AND blob_id IN (SELECT value FROM json_each(?))",
+           AND blob_id IN (SELECT CAST(value AS BIGINT) FROM json_each(?))",
     )
     .bind(repository)
     .bind(json(&ids)?)
@@ -189,12 +190,13 @@ pub(super) async fn expect(
     }
     let digests: Vec<Digest> = blobs.iter().map(|(digest, _)| digest.clone()).collect();
     query(
-        "INSERT OR IGNORE INTO manifest_blobs (manifest_id, blob_id, repository_id)
+        "INSERT INTO manifest_blobs (manifest_id, blob_id, repository_id)
          SELECT m.id, b.id, r.id FROM repositories r
          JOIN manifests m ON m.repository_id = r.id AND m.digest = ?2
-         JOIN json_each(?3) j
+         JOIN json_each(?3) j ON true
          JOIN blobs b ON b.digest = j.value
-         WHERE r.name = ?1",
+         WHERE r.name = ?1
+         ON CONFLICT DO NOTHING",
     )
     .bind(repository.as_str())
     .bind(manifest.to_string())

@@ -67,7 +67,7 @@ pub use remove::Removed;
 pub use replication::{Changed, Job, Known, RuleSetup, RuleState};
 pub use retention::{Expired, TagPush};
 pub use salvage::{Health, NamedManifest, health, salvage};
-pub use search::{Place, SearchQuery};
+pub use search::{SearchQuery, Within};
 pub use session::Doubt;
 pub use snapshot::{Snapshot, StoredBlob};
 pub use unsettled::{Unsettled, salvage_content};

@@ -61,14 +61,15 @@ impl Meta {
         );
         let rows: Vec<Row> = query_as(
             // Of places from before it was noted, what is there now tells most.
-            "SELECT tag, digest, media_type, since, until, now_there, coalesce(gone, NOT now_there),
+            "SELECT tag, digest, media_type, since, until, now_there, 
+                    coalesce(gone <> 0, NOT now_there),
                     actor, deleted_by
              FROM (SELECT p.*, EXISTS (
                        SELECT 1 FROM repositories r
                        JOIN tags t ON t.repository_id = r.id AND t.name = p.tag
                        WHERE r.name = ?1) AS now_there
                    FROM tag_past p WHERE p.repository = ?1 AND (?2 IS NULL OR p.tag = ?2)
-                   ORDER BY p.id DESC LIMIT ?3)
+                   ORDER BY p.id DESC LIMIT ?3) AS places
              ORDER BY id DESC",
         )
         .bind(repository.as_str())

@@ -112,8 +112,8 @@ fn shown(options: &PgConnectOptions) -> String {
 impl Display for Place {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         match self {
-            Self::File(path) => path.display().fmt(f),
-            Self::Server(server) => server.fmt(f),
+            Self::File(path) => Display::fmt(&path.display(), f),
+            Self::Server(server) => Display::fmt(server, f),
         }
     }
 }
@@ -170,7 +170,10 @@ mod tests {
     fn what_is_no_url_is_refused() {
         for (url, why) in [
             ("mysql://ann:secret@h/d", "does not begin with postgres://"),
-            ("postgres://h/d?pasword=secret", "\"pasword\" is no parameter"),
+            (
+                "postgres://h/d?pasword=secret",
+                "\"pasword\" is no parameter",
+            ),
             ("postgres://h/d?sslmode=perhaps", "ssl"),
             ("postgres://ann:secret@h:port/d", "port"),
         ] {

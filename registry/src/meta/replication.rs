@@ -472,10 +472,10 @@ async fn set_rules(c: &mut Connection, rules: Vec<RuleSetup>) -> Result<(), Meta
 async fn add_jobs(c: &mut Connection, jobs: Vec<Changed>, last: i64) -> Result<(), MetaError> {
     query(
         "INSERT INTO replication_jobs (rule, repository, reference)
-         SELECT n.name, value ->> 'repository', value ->> 'reference'
+         SELECT DISTINCT n.name, value ->> 'repository', value ->> 'reference'
          FROM json_each(?) JOIN replication_rules n ON n.name = value ->> 'rule' WHERE true
          ON CONFLICT (rule, repository, reference)
-         DO UPDATE SET generation = generation + 1, attempts = 0, due = 0",
+         DO UPDATE SET generation = replication_jobs.generation + 1, attempts = 0, due = 0",
     )
     .bind(json(&jobs)?)
     .execute(&mut *c)

@@ -31,12 +31,12 @@ const PULLS: usize = 200;
 /// digest and time.
 const PULLED: [&str; 2] = [
     "UPDATE manifests SET pulled_at = p.at FROM (
-         SELECT m.id, j.value ->> 2 AS at FROM json_each(?) j
+         SELECT m.id, CAST(j.value ->> 2 AS BIGINT) AS at FROM json_each(?) j
          CROSS JOIN repositories r ON r.name = j.value ->> 0
          CROSS JOIN manifests m ON m.repository_id = r.id AND m.digest = j.value ->> 1) p
      WHERE p.id = manifests.id",
     "UPDATE repository_list SET pulled_at = max(pulled_at, p.at) FROM (
-         SELECT j.value ->> 0 AS name, max(j.value ->> 2) AS at FROM json_each(?) j
+         SELECT j.value ->> 0 AS name, max(CAST(j.value ->> 2 AS BIGINT)) AS at FROM json_each(?) j
          GROUP BY 1) p
      WHERE p.name = repository_list.name",
 ];
@@ -297,7 +297,8 @@ impl Collection<'_> {
             Box::pin(async move {
                 let gone: Vec<(i64, String, i64)> = query_as(AssertSqlSafe(format!(
                     "SELECT m.id, m.digest, m.untagged_at FROM json_each(?2) j
-                     CROSS JOIN manifests m ON m.id = j.value WHERE {UNTAGGED}"
+                     CROSS JOIN manifests m ON m.id = CAST(j.value AS BIGINT)
+                     WHERE {UNTAGGED}"
                 )))
                 .bind(cutoff)
                 .bind(json(&ids)?)
@@ -309,10 +310,13 @@ impl Collection<'_> {
                 let mut freed = held_by(c, repository, &gone).await?;
                 let tags = take_companions(c, repository, &gone, keeps, &mut freed).await?;
                 let ids: Vec<i64> = gone.iter().map(|(id, ..)| *id).collect();
-                query("DELETE FROM manifests WHERE id IN (SELECT value FROM json_each(?))")
-                    .bind(json(&ids)?)
-                    .execute(c)
-                    .await?;
+                query(
+                    "DELETE FROM manifests
+                     WHERE id IN (SELECT CAST(value AS BIGINT) FROM json_each(?))",
+                )
+                .bind(json(&ids)?)
+                .execute(c)
+                .await?;
                 Ok(Expired {
                     manifests: gone.into_iter().map(|(_, digest, _)| digest).collect(),
                     tags,
@@ -332,7 +336,7 @@ async fn held_by(
 ) -> Result<Vec<i64>, MetaError> {
     Ok(query_scalar(
         "SELECT m.id FROM json_each(?1) j
-         CROSS JOIN manifest_children n ON n.manifest_id = j.value ->> 0
+         CROSS JOIN manifest_children n ON n.manifest_id = CAST(j.value ->> 0 AS BIGINT)
          CROSS JOIN manifests m ON m.repository_id = ?2 AND m.digest = n.child_digest
          UNION
          SELECT s.id FROM json_each(?1) j
@@ -357,7 +361,8 @@ async fn take_companions(
     // dot before their suffix is followed by the slash, which no tag has.
     let companions: Vec<(String, i64, i64)> = query_as(
         "WITH gone (digest, untagged_at, tag) AS MATERIALIZED (
-             SELECT value ->> 1, value ->> 2, replace(substr(value ->> 1, 1, 71), ':', '-')
+             SELECT value ->> 1, CAST(value ->> 2 AS BIGINT),
+                    replace(substr(value ->> 1, 1, 71), ':', '-')
              FROM json_each(?1))
          SELECT t.name, t.manifest_id, g.untagged_at FROM gone g
          CROSS JOIN tags t ON t.repository_id = ?2 AND t.name >= g.tag AND t.name < g.tag || '/'

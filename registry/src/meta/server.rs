@@ -6,8 +6,8 @@
 
 use std::time::Duration;
 
+use sqlx::ConnectOptions;
 use sqlx::postgres::{PgConnection, PgPool, PgPoolOptions};
-use sqlx::{ConnectOptions, Connection as _};
 use tokio::time::{sleep, timeout};
 
 use super::engine::{Connection, query, query_as, query_scalar, script};

@@ -107,9 +107,10 @@ impl Session {
     pub(super) fn connection(&mut self) -> Result<&mut Connection, MetaError> {
         match self {
             Self::File(connection) => Ok(connection),
-            Self::Server(link) => link.connection.as_mut().ok_or_else(|| {
-                MetaError::Unreachable(link.standing.down().unwrap_or_default())
-            }),
+            Self::Server(link) => link
+                .connection
+                .as_mut()
+                .ok_or_else(|| MetaError::Unreachable(link.standing.down().unwrap_or_default())),
         }
     }
 
@@ -231,9 +232,7 @@ impl Link {
 }
 
 /// What a server should do at once.
-async fn quickly(
-    work: impl Future<Output = Result<(), sqlx::Error>>,
-) -> Result<(), MetaError> {
+async fn quickly(work: impl Future<Output = Result<(), sqlx::Error>>) -> Result<(), MetaError> {
     match timeout(PATIENCE, work).await {
         Ok(done) => Ok(done?),
         Err(_) => Err(MetaError::Unreachable("it says nothing".to_owned())),

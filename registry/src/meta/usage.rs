@@ -32,11 +32,11 @@ pub struct WrongUsage {
 
 /// What each repository should have written down.
 const ACTUAL: &str = "
-SELECT r.id, r.name, r.bytes AS recorded, coalesce((
+SELECT r.id, r.name, r.bytes AS recorded, CAST(coalesce((
     SELECT sum(b.size) FROM blobs b WHERE b.id IN (
         SELECT rb.blob_id FROM repository_blobs rb WHERE rb.repository_id = r.id
         UNION
-        SELECT m.blob_id FROM manifests m WHERE m.repository_id = r.id)), 0) AS actual
+        SELECT m.blob_id FROM manifests m WHERE m.repository_id = r.id)), 0) AS BIGINT) AS actual
 FROM repositories r";
 
 impl Meta {
@@ -83,10 +83,11 @@ impl Meta {
     /// [`MetaError`].
     pub async fn wrong_usage(&self) -> Result<Vec<WrongUsage>, MetaError> {
         let rows: Vec<(String, i64, i64)> = query_as(sqlx::AssertSqlSafe(format!(
-            "SELECT name, recorded, actual FROM ({ACTUAL}) WHERE recorded <> actual
+            "SELECT name, recorded, actual FROM ({ACTUAL}) AS numbers WHERE recorded <> actual
              UNION ALL
              SELECT '', s.bytes, a.bytes FROM stored_bytes s,
-                 (SELECT coalesce(sum(size), 0) AS bytes FROM blobs WHERE stored = 1) a
+                 (SELECT CAST(coalesce(sum(size), 0) AS BIGINT) AS bytes FROM blobs
+                  WHERE stored = 1) a
              WHERE s.bytes <> a.bytes"
         )))
         .fetch_all(&self.readers)

@@ -212,12 +212,17 @@ impl Cluster {
             true => format!(":{PASSWORD_IN_URL}"),
             false => String::new(),
         };
-        format!("postgres://{USER}{password}@127.0.0.1:{}/{database}", self.port)
+        format!(
+            "postgres://{USER}{password}@127.0.0.1:{}/{database}",
+            self.port
+        )
     }
 
     /// A connection of the owner's.
     pub async fn connect(&self, database: &str) -> PgConnection {
-        PgConnection::connect(&self.url(database, true)).await.unwrap()
+        PgConnection::connect(&self.url(database, true))
+            .await
+            .unwrap()
     }
 }
 

@@ -271,7 +271,9 @@ impl Script {
     fn replication(&mut self, rule: &str, repository: &str, tag: &str) -> Vec<String> {
         let on_event = self.chance.below(2);
         match self.chance.below(4) {
-            0 => vec![format!("DELETE FROM replication_rules WHERE name = '{rule}'")],
+            0 => vec![format!(
+                "DELETE FROM replication_rules WHERE name = '{rule}'"
+            )],
             1 => vec![format!(
                 "INSERT INTO replication_jobs (rule, repository, reference)
                  VALUES ('{rule}', '{repository}', '{tag}')

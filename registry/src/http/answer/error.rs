@@ -8,6 +8,7 @@ use oci::digest::DigestError;
 use serde_json::{Value, json};
 
 use super::body::json as json_answer;
+use crate::meta::MetaError;
 use crate::name::{ManifestRef, NameError, RepositoryName};
 use crate::route::RouteError;
 use crate::service::ServiceError;

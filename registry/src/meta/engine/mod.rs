@@ -17,7 +17,7 @@ mod value;
 
 pub(in crate::meta) use connection::Connection;
 pub(in crate::meta) use lost::is_lost;
-pub(in crate::meta) use query::{query, query_as, query_scalar, script};
+pub(in crate::meta) use query::{Question, query, query_as, query_scalar, script};
 pub(in crate::meta) use readers::{Pool, Readers, Source};
 pub(in crate::meta) use row::Parts;
 pub(in crate::meta) use sql::Sql;
