@@ -16,6 +16,7 @@ use tracing_subscriber::EnvFilter;
 use super::failure::{Failure, err, out};
 use super::followed::{Followed, note_people};
 use super::settings::{Settings, data_dir, strange_variables};
+use super::stopped::opened;
 use crate::audit::Audit;
 use crate::auth::Auth;
 use crate::config::{self, Config, ListenAddr};
@@ -44,7 +45,7 @@ const SETTLE_INTERVAL: Duration = Duration::from_secs(10);
 ///
 /// Everything is kept under one directory: blobs in files named by their digests, what is known
 /// about them in a SQLite database. With storage.backend the blobs are in an object store (S3,
-/// Google, Azure). The line "listening on http://…" is printed when clients can
+/// Google, Azure), with database.url what is known about them in PostgreSQL. The line "listening on http://…" is printed when clients can
 /// connect. SIGTERM and Ctrl-C let requests in flight finish. Certificates, passwords, keys and
 /// access rules are read again when their files change, and on SIGHUP.
 ///
@@ -135,7 +136,7 @@ async fn serve(
     let tls = config.tls.clone().map(Reloading::new).transpose()?;
     let node = node(&config.addr);
     let subscribers = Subscribers::with_activity(&config.webhooks, node, config.audit.is_some());
-    let registry = Registry::with_backend(data_dir, config.policy.clone(), &config.backend).await?;
+    let registry = opened(&config, data_dir).await?;
     let registry = Arc::new(registry.telling(subscribers));
     let deliveries = Deliveries::start(&registry).await?;
     let audit = match &config.audit {

@@ -13,7 +13,7 @@ use sqlx::{ConnectOptions, Connection};
 
 use super::error::MetaError;
 
-static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!("../migrations/registry");
+pub(super) static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!("../migrations/registry");
 
 /// Readers at once; more would only wait for the disk.
 const READERS: u32 = 4;

@@ -10,6 +10,7 @@ mod check;
 mod check_lists;
 mod collect;
 mod collection;
+mod copied;
 mod damage;
 mod database;
 mod described;

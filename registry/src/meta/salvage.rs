@@ -134,9 +134,7 @@ impl Meta {
         let path = match &self.home {
             Home::File(file) => &file.path,
             Home::Server(server) => {
-                return Err(MetaError::Unfit(format!(
-                    "{server} is not copied to a file yet"
-                )));
+                return server.copy_to(file).await;
             }
         };
         let mut connection = read_only(path).await?;

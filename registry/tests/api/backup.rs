@@ -13,7 +13,7 @@ use registry::service::{
 use crate::harness::App;
 use crate::layout::{assert_same, fill};
 use crate::process::{command, serve, text};
-use crate::s3;
+use crate::{postgres, s3};
 
 async fn back_up(app: &App, output: &Path) -> BackedUp {
     let options = BackupOptions {
@@ -24,7 +24,7 @@ async fn back_up(app: &App, output: &Path) -> BackedUp {
 }
 
 async fn restore_whole(dir: &Path, from: &Path) -> Result<Imported, ServiceError> {
-    Registry::restore_whole(dir, from, &s3::backend(dir)).await
+    Registry::restore_whole(dir, from, &s3::backend(dir), &postgres::place(dir)).await
 }
 
 async fn restore(app: &App, from: &Path, names: &[&str]) -> Imported {

@@ -27,7 +27,7 @@ use registry::webhook::Deliveries;
 use serde_json::{Value, json};
 use tower::ServiceExt;
 
-use crate::s3;
+use crate::{postgres, s3};
 
 pub const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 pub const INDEX: &str = "application/vnd.oci.image.index.v1+json";
@@ -346,7 +346,8 @@ pub fn image(config: &Digest, layers: &[&Digest]) -> Value {
 
 /// Opens a directory once, as the tests' backend has it.
 pub async fn try_open(dir: &Path) -> Result<Registry, ServiceError> {
-    Registry::with_backend(dir, Policy::default(), &s3::backend(dir)).await
+    let (backend, database) = (s3::backend(dir), postgres::place(dir));
+    Registry::with_database(dir, Policy::default(), &backend, &database).await
 }
 
 /// Opens a directory that a registry in this process has just let go of: a last blocking task of
@@ -357,7 +358,7 @@ async fn open_again(dir: &Path, policy: Policy) -> Registry {
 
 async fn opened(dir: &Path, policy: Policy, backend: &Backend) -> Registry {
     for _ in 0..500 {
-        match Registry::with_backend(dir, policy.clone(), backend).await {
+        match Registry::with_database(dir, policy.clone(), backend, &postgres::place(dir)).await {
             Err(e) if e.to_string().contains("in use by another rregistry") => {
                 tokio::time::sleep(Duration::from_millis(10)).await;
             }

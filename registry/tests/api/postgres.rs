@@ -10,6 +10,7 @@ use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use oci::Digest;
+use registry::meta::{Place, Server};
 use sqlx::{Connection, PgConnection};
 
 use crate::harness::skipped;
@@ -250,6 +251,14 @@ fn migrate(cluster: &Cluster, database: &str) {
             .unwrap();
         connection.close().await.unwrap();
     });
+}
+
+/// Where a registry in a directory has its metadata.
+pub fn place(dir: &Path) -> Place {
+    match asked_url(dir) {
+        Some(url) => Place::Server(Server::new(&url, None).unwrap()),
+        None => Place::File(dir.join("registry.db")),
+    }
 }
 
 /// The URL of the database that is for a directory, where all tests run on PostgreSQL.

@@ -7,7 +7,7 @@ use std::process::{Child, Command, Output, Stdio};
 
 use oci::Digest;
 
-use crate::s3;
+use crate::{postgres, s3};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_rregistry");
 
@@ -28,6 +28,16 @@ impl Drop for Process {
 pub fn command() -> Command {
     let mut command = Command::new(PROGRAM);
     command.env_clear();
+    command
+}
+
+/// The same for a directory, with the database that tests run on.
+pub fn command_in(dir: &Path) -> Command {
+    let mut command = command();
+    command.env("RREGISTRY_DATA_DIR", dir);
+    if let Some(url) = postgres::asked_url(dir) {
+        command.env("RREGISTRY_DATABASE", url);
+    }
     command
 }
 
@@ -52,9 +62,8 @@ pub fn serve(dir: &Path) -> Process {
 /// With further arguments.
 pub fn serve_with(dir: &Path, args: &[&str]) -> Process {
     start(
-        command()
-            .args(["serve", "--addr", "127.0.0.1:0", "--data-dir"])
-            .arg(dir)
+        command_in(dir)
+            .args(["serve", "--addr", "127.0.0.1:0"])
             .args(args),
     )
 }
