@@ -463,6 +463,9 @@ fn settle(registry: Arc<Registry>) -> JoinHandle<()> {
             if let Err(e) = registry.settle().await {
                 tracing::warn!(error = %e, "small files are not synced yet");
             }
+            if let Err(e) = registry.beat().await {
+                tracing::warn!(error = %e, "other processes may take this one for gone");
+            }
         }
     })
 }

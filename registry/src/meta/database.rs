@@ -9,6 +9,7 @@ use super::damage::Damage;
 use super::engine::{Connection, Pool, Readers, Standing, query};
 use super::error::MetaError;
 use super::file::{self, File};
+use super::moving::Replica;
 use super::place::{Place, Server};
 use super::salvage::read_only;
 use super::session::{Doubt, Doubts, Session};
@@ -24,6 +25,8 @@ pub struct Meta {
     pub(super) readers: Readers,
     pub(super) writer: Writer,
     pub(super) unsettled: Tally,
+    /// Where other processes may be at work too.
+    pub(super) replica: Option<Arc<Replica>>,
     doubts: Doubts,
     /// Steps of SQLite's machine, a multiple of ten.
     #[cfg(test)]
@@ -80,6 +83,7 @@ impl Meta {
             damage,
             commits,
             unsettled,
+            replica: None,
             doubts: Doubts::default(),
             #[cfg(test)]
             steps,
@@ -109,6 +113,7 @@ impl Meta {
             damage,
             commits,
             unsettled,
+            replica: None,
             doubts,
             #[cfg(test)]
             steps: Arc::default(),
@@ -127,6 +132,23 @@ impl Meta {
             }
             Place::Server(server) => Ok(!server.has_schema().await?),
         }
+    }
+
+    /// The same for one of several processes that share an object store, where the database is on a
+    /// server.
+    ///
+    /// # Errors
+    /// [`MetaError`].
+    pub async fn share(self) -> Result<Self, MetaError> {
+        let this = match &self.home {
+            Home::File(_) => self,
+            Home::Server(_) => Self {
+                replica: Some(Replica::new()),
+                ..self
+            },
+        };
+        this.beat().await?;
+        Ok(this)
     }
 
     /// Says what is to be done when a server was lost and is back, since a change that was taken

@@ -135,7 +135,14 @@ impl Registry {
             false => Standing::Known,
         };
         blobs.claim(data_dir, standing).await?;
-        Self::open_locked(data_dir, database, policy, lock, blobs).await
+        let registry = Self::open_locked(data_dir, database, policy, lock, blobs).await?;
+        Ok(match backend {
+            Backend::Disk => registry,
+            Backend::Objects(_) => Self {
+                meta: registry.meta.share().await?,
+                ..registry
+            },
+        })
     }
 
     /// The same for a directory that this process has locked, with its database anywhere.
