@@ -32,7 +32,8 @@ pub(super) fn database(settings: &Settings) -> Result<Option<Server>, ConfigErro
     let password = match file {
         None => None,
         Some(_) if parsed.password().is_some() => {
-            let why = format!("it has a password, and so has {PASSWORD_FILE}: leave one of them out");
+            let why =
+                format!("it has a password, and so has {PASSWORD_FILE}: leave one of them out");
             return Err(refused(&why));
         }
         Some(path) => match std::fs::read_to_string(&path) {
@@ -86,7 +87,10 @@ mod tests {
             ("postgres://u@h/d", "postgres://u@h/d"),
             ("postgres://u:secret@h:5432/d", "postgres://u:***@h:5432/d"),
             ("postgres://u:sec/r@t@h/d", "postgres://u:***@h/d"),
-            ("postgres://h/d?user=u&password=x&a", "postgres://h/d?user=u&password=***&a"),
+            (
+                "postgres://h/d?user=u&password=x&a",
+                "postgres://h/d?user=u&password=***&a",
+            ),
             ("u:secret@h", "u:***@h"),
             ("sqlite", "sqlite"),
         ] {
@@ -109,7 +113,10 @@ mod tests {
             ("database = \"postgres://u:p@h/d\"", &server),
             ("database.url = \"postgresql://u:p@h/d\"", &server),
             ("database = { url = \"postgres://u@h/d\" }", &server),
-            ("[database]\nurl = \"postgres://u@h/d?sslmode=require\"", &server),
+            (
+                "[database]\nurl = \"postgres://u@h/d?sslmode=require\"",
+                &server,
+            ),
         ] {
             assert_eq!(read(text).unwrap(), *expected, "{text}");
         }
@@ -117,7 +124,8 @@ mod tests {
             ("RREGISTRY_DATABASE", "postgres://u:p@h/d"),
             ("RREGISTRY_DATABASE_URL", "postgres://u:p@h/d"),
         ] {
-            let mut settings = Settings::from_text("database = \"sqlite\"", Path::new("a")).unwrap();
+            let mut settings =
+                Settings::from_text("database = \"sqlite\"", Path::new("a")).unwrap();
             settings.override_from(|asked| (asked == name).then(|| text.to_owned()));
             let config = settings.check().unwrap();
             assert_eq!(config.database.map(|it| it.to_string()), server, "{name}");
@@ -157,7 +165,9 @@ mod tests {
                 "registry.toml:2: database.password_file is for database.url = \"postgres://…\"",
             ),
             (
-                format!("database = {{ url = \"postgres://u:se%2Fcret@h/d\", password_file = \"{file}\" }}"),
+                format!(
+                    "database = {{ url = \"postgres://u:se%2Fcret@h/d\", password_file = \"{file}\" }}"
+                ),
                 "registry.toml:1: database.url = postgres://u:***@h/d: it has a password",
             ),
             (
@@ -169,7 +179,8 @@ mod tests {
             assert!(said.starts_with(told), "{said}");
             assert!(!said.contains("cret"), "{said}");
         }
-        let text = format!("database = {{ url = \"postgres://u@h/d\", password_file = \"{file}\" }}");
+        let text =
+            format!("database = {{ url = \"postgres://u@h/d\", password_file = \"{file}\" }}");
         assert!(read(&text).unwrap().is_some());
     }
 }

@@ -18,6 +18,7 @@ use super::engine::{Connection as Either, query_scalar};
 use super::error::MetaError;
 use super::place::{Place, Server};
 use super::{file, server};
+use crate::sync::waiting;
 
 /// What goes into one statement, at most: rows, and bytes.
 const BATCH: (usize, usize) = (256, 4 << 20);
@@ -105,11 +106,15 @@ impl Server {
     /// # Errors
     /// [`MetaError`]; what was here is here then.
     pub async fn fill(&self, file: &Path) -> Result<(), MetaError> {
-        let (mut connection, _) = self.hold(None).await?;
-        if let Either::Postgres(connection) = &mut connection {
-            from_file(connection, file).await?;
-        }
-        Ok(connection.close().await?)
+        let (server, file) = (self.clone(), file.to_owned());
+        apart(|| async move {
+            let (mut connection, _) = server.hold(None).await?;
+            if let Either::Postgres(connection) = &mut connection {
+                from_file(connection, &file).await?;
+            }
+            Ok(connection.close().await?)
+        })
+        .await
     }
 
     /// Writes all that is here, as it is at one moment, into a file that is empty or not there.
@@ -117,12 +122,25 @@ impl Server {
     /// # Errors
     /// [`MetaError`].
     pub(super) async fn copy_to(&self, file: &Path) -> Result<(), MetaError> {
-        let (mut connection, _) = self.connect().await?;
-        if let Either::Postgres(connection) = &mut connection {
-            to_file(connection, file).await?;
-        }
-        Ok(connection.close().await?)
+        let (server, file) = (self.clone(), file.to_owned());
+        apart(|| async move {
+            let (mut connection, _) = server.connect().await?;
+            if let Either::Postgres(connection) = &mut connection {
+                to_file(connection, &file).await?;
+            }
+            Ok(connection.close().await?)
+        })
+        .await
     }
+}
+
+/// Does work that is long and busy on a thread of its own.
+async fn apart<F>(work: impl FnOnce() -> F + Send + 'static) -> Result<(), MetaError>
+where
+    F: Future<Output = Result<(), MetaError>>,
+{
+    let done = tokio::task::spawn_blocking(move || waiting(work())).await;
+    done.map_err(|_| MetaError::Closed)?
 }
 
 async fn to_file(server: &mut PgConnection, path: &Path) -> Result<(), MetaError> {
@@ -260,8 +278,7 @@ impl Table {
     /// As a file has it.
     async fn of(file: &mut SqliteConnection, name: &'static str) -> Result<Self, Error> {
         let sql = "SELECT name, type FROM pragma_table_info(?) ORDER BY cid";
-        let found: Vec<(String, String)> =
-            sqlx::query_as(sql).bind(name).fetch_all(file).await?;
+        let found: Vec<(String, String)> = sqlx::query_as(sql).bind(name).fetch_all(file).await?;
         let mut columns: Vec<(String, Kind)> = found
             .into_iter()
             .map(|(column, kind)| {

@@ -14,7 +14,8 @@ use super::engine::{Connection, query, query_as, query_scalar, script};
 use super::error::MetaError;
 use super::place::Server;
 
-pub(super) static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!("../migrations/registry-postgres");
+pub(super) static MIGRATIONS: sqlx::migrate::Migrator =
+    sqlx::migrate!("../migrations/registry-postgres");
 
 /// Readers at once. Each is a process of the server's.
 const READERS: u32 = 8;

@@ -10,8 +10,8 @@ use sqlx::Connection;
 
 use crate::harness::{App, MANIFEST, image, sized_by, skipped};
 use crate::process::{send, start};
-use crate::{postgres, s3};
 use crate::upgrade::connect;
+use crate::{postgres, s3};
 
 /// More than is kept in the database, in bytes.
 const LARGE: usize = 100 << 10;
