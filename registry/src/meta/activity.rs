@@ -33,9 +33,10 @@ pub struct ActivityQuery {
 
 /// Notes what an event tells, in its transaction, and who moved or deleted a tag.
 pub(super) async fn add(c: &mut Connection, event: &str) -> Result<(), MetaError> {
-    let Some((_, line)) = line(event) else {
+    let Some((_, mut line)) = line(event) else {
         return Ok(());
     };
+    line.values_mut().for_each(without_nul);
     let text = |name: &str| line.get(name).and_then(Value::as_str).unwrap_or_default();
     let (action, actor, repository) = (text("action"), text("user"), text("repository"));
     if let (false, false) = (text("tag").is_empty(), actor.is_empty()) {
@@ -70,6 +71,17 @@ pub(super) async fn add(c: &mut Connection, event: &str) -> Result<(), MetaError
     Ok(())
 }
 
+/// A name that somebody tried to log in with may have anything in it, and PostgreSQL reads no JSON
+/// that has the character 0.
+fn without_nul(value: &mut Value) {
+    match value {
+        Value::String(text) if text.contains('\0') => *text = text.replace('\0', "\u{fffd}"),
+        Value::Array(list) => list.iter_mut().for_each(without_nul),
+        Value::Object(object) => object.values_mut().for_each(without_nul),
+        _ => {}
+    }
+}
+
 impl Meta {
     /// What happened lately, newest first.
     ///
@@ -94,5 +106,20 @@ impl Meta {
             Some(Happening { number, line })
         };
         Ok(rows.into_iter().filter_map(happening).collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_character_0_is_left_at_any_depth() {
+        let mut value = serde_json::json!({ "a": ["b\0", { "c": "\0" }], "d": "\\u0000", "e": 0 });
+        without_nul(&mut value);
+        let expected = serde_json::json!({
+            "a": ["b\u{fffd}", { "c": "\u{fffd}" }], "d": "\\u0000", "e": 0
+        });
+        assert_eq!(value, expected);
     }
 }

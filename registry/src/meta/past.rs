@@ -61,7 +61,7 @@ impl Meta {
         );
         let rows: Vec<Row> = query_as(
             // Of places from before it was noted, what is there now tells most.
-            "SELECT tag, digest, media_type, since, until, now_there, 
+            "SELECT tag, digest, media_type, since, until, now_there,
                     coalesce(gone <> 0, NOT now_there),
                     actor, deleted_by
              FROM (SELECT p.*, EXISTS (
