@@ -17,6 +17,7 @@ use registry::auth::Auth;
 use registry::config::Settings;
 use registry::events::Subscribers;
 use registry::http::Api;
+use registry::meta::Place;
 use registry::mirror::Mirror;
 use registry::policy::Policy;
 use registry::replication::Replication;
@@ -156,9 +157,23 @@ impl App {
         }
     }
 
+    /// With its metadata in a file, whatever the tests run on.
+    pub async fn on_file(dir: tempfile::TempDir) -> Self {
+        let place = Place::File(dir.path().join("registry.db"));
+        Self::at(dir, &place).await
+    }
+
+    /// With its metadata elsewhere than the tests' is.
+    pub async fn at(dir: tempfile::TempDir, place: &Place) -> Self {
+        let backend = s3::backend(dir.path());
+        let registry = opened(dir.path(), Policy::default(), &backend, place).await;
+        Self::of(dir, Arc::new(registry))
+    }
+
     /// With its blobs elsewhere than the tests' are.
     pub async fn on(dir: tempfile::TempDir, backend: &Backend) -> Self {
-        let registry = opened(dir.path(), Policy::default(), backend).await;
+        let place = postgres::place(dir.path());
+        let registry = opened(dir.path(), Policy::default(), backend, &place).await;
         Self::of(dir, Arc::new(registry))
     }
 
@@ -353,12 +368,12 @@ pub async fn try_open(dir: &Path) -> Result<Registry, ServiceError> {
 /// Opens a directory that a registry in this process has just let go of: a last blocking task of
 /// it may still hold the lock for a moment.
 async fn open_again(dir: &Path, policy: Policy) -> Registry {
-    opened(dir, policy, &s3::backend(dir)).await
+    opened(dir, policy, &s3::backend(dir), &postgres::place(dir)).await
 }
 
-async fn opened(dir: &Path, policy: Policy, backend: &Backend) -> Registry {
+async fn opened(dir: &Path, policy: Policy, backend: &Backend, place: &Place) -> Registry {
     for _ in 0..500 {
-        match Registry::with_database(dir, policy.clone(), backend, &postgres::place(dir)).await {
+        match Registry::with_database(dir, policy.clone(), backend, place).await {
             Err(e) if e.to_string().contains("in use by another rregistry") => {
                 tokio::time::sleep(Duration::from_millis(10)).await;
             }

@@ -14,6 +14,7 @@ mod clients;
 mod collect;
 mod concurrency;
 mod conformance;
+mod database;
 mod dry_run;
 mod faulty;
 mod front;

@@ -196,9 +196,8 @@ fn killed_in_the_middle_of_pushes_it_loses_nothing_acknowledged() {
         });
         acknowledged.extend(pushed);
     }
-    let checked = command()
-        .args(["fsck", "--deep", "--repair", "--data-dir"])
-        .arg(dir.path())
+    let checked = command_in(dir.path())
+        .args(["fsck", "--deep", "--repair"])
         .output()
         .unwrap();
     let report = text(&checked);
@@ -243,9 +242,8 @@ fn push_until_it_dies(addr: &str, round: usize, pusher: usize) -> Vec<(String, S
 fn one_directory_one_process_and_gc_goes_to_it() {
     let dir = tempfile::tempdir().unwrap();
     let process = serve(dir.path());
-    let second = command()
-        .args(["serve", "--addr", "127.0.0.1:0", "--data-dir"])
-        .arg(dir.path())
+    let second = command_in(dir.path())
+        .args(["serve", "--addr", "127.0.0.1:0"])
         .output()
         .unwrap();
     assert!(!second.status.success());
@@ -262,9 +260,8 @@ fn one_directory_one_process_and_gc_goes_to_it() {
         b"stray",
     );
     let gc = |args: &[&str]| {
-        let output = command()
-            .args(["gc", "--grace", "0s", "--data-dir"])
-            .arg(dir.path())
+        let output = command_in(dir.path())
+            .args(["gc", "--grace", "0s"])
             .args(args)
             .output()
             .unwrap();
@@ -310,7 +307,7 @@ fn usage_is_shown_by_the_running_registry_and_without_it() {
     );
 
     let usage = |args: &[&str]| {
-        let output = command()
+        let output = command_in(dir.path())
             .args([
                 "usage",
                 "--config",
@@ -353,7 +350,7 @@ fn a_running_registry_exports_and_imports() {
     let work = tempfile::tempdir().unwrap();
     // Relative to where the command is run, not to where the registry is.
     let run = |args: &[&str]| {
-        let output = command()
+        let output = command_in(dir.path())
             .args(args)
             .arg("--data-dir")
             .arg(dir.path())

@@ -1,6 +1,7 @@
 //! The two schemas: whatever is done to their tables has the same effects in both.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection, PgConnection, SqliteConnection};
@@ -8,7 +9,7 @@ use sqlx::{AssertSqlSafe, ConnectOptions, Connection, PgConnection, SqliteConnec
 use crate::postgres;
 
 /// What is compared of each table, and in which order. Numbers that a database gives are not.
-const TABLES: [(&str, &str, &str); 19] = [
+const TABLES: [(&str, &str, &str); 20] = [
     ("repositories", "id, name, created_at, bytes, emptied", "id"),
     ("blobs", "id, digest, size, created_at, stored", "id"),
     ("repository_blobs", "repository_id, blob_id, linked_at", "1"),
@@ -56,6 +57,7 @@ const TABLES: [(&str, &str, &str); 19] = [
         "rule, repository, reference, generation, attempts, due, error",
         "1",
     ),
+    ("replication_done", "rule, repository, tag, digest", "1"),
     ("activity", "id, action, actor, repository, line", "1"),
 ];
 
@@ -289,6 +291,62 @@ impl Script {
     }
 }
 
+/// The rows of each table, as text.
+pub type Rows = BTreeMap<&'static str, Vec<String>>;
+
+fn select((table, columns, order): &(&str, &str, &str)) -> String {
+    let row = columns
+        .split(',')
+        .map(|column| format!("coalesce(CAST({column} AS TEXT), 'null')"))
+        .collect::<Vec<_>>()
+        .join(" || '|' || ");
+    format!("SELECT {row} FROM {table} ORDER BY {order}")
+}
+
+/// Where rows have no order of their own, the order of their texts.
+fn sorted(mut rows: Rows) -> Rows {
+    for (table, _, order) in &TABLES {
+        if let Some(rows) = rows.get_mut(table).filter(|_| *order == "1") {
+            rows.sort();
+        }
+    }
+    rows
+}
+
+/// All rows of a database of this process's server.
+pub async fn rows_of(database: &str) -> Rows {
+    let mut connection = postgres::server().connect(database).await;
+    let mut rows = Rows::new();
+    for table in &TABLES {
+        let asked = sqlx::query_scalar(AssertSqlSafe(select(table)));
+        rows.insert(table.0, asked.fetch_all(&mut connection).await.unwrap());
+    }
+    connection.close().await.unwrap();
+    sorted(rows)
+}
+
+/// All rows of a file of SQLite's.
+pub async fn rows_in(file: &Path) -> Rows {
+    let options = SqliteConnectOptions::new().filename(file).read_only(true);
+    let mut connection = options.connect().await.unwrap();
+    let mut rows = Rows::new();
+    for table in &TABLES {
+        let asked = sqlx::query_scalar(AssertSqlSafe(select(table)));
+        rows.insert(table.0, asked.fetch_all(&mut connection).await.unwrap());
+    }
+    connection.close().await.unwrap();
+    sorted(rows)
+}
+
+/// Runs statements in a file of SQLite's.
+pub async fn run_in(file: &Path, sql: &str) {
+    let options = SqliteConnectOptions::new().filename(file);
+    let mut connection = options.connect().await.unwrap();
+    let sql = sqlx::raw_sql(AssertSqlSafe(sql.to_owned()));
+    sql.execute(&mut connection).await.unwrap();
+    connection.close().await.unwrap();
+}
+
 struct Both {
     lite: SqliteConnection,
     postgres: PgConnection,
@@ -331,31 +389,25 @@ impl Both {
 
     /// Both have the same in all tables.
     async fn compare(&mut self, done: &[String]) {
-        for (table, columns, order) in TABLES {
-            let row = columns
-                .split(',')
-                .map(|column| format!("coalesce(CAST({column} AS TEXT), 'null')"))
-                .collect::<Vec<_>>()
-                .join(" || '|' || ");
-            let sql = format!("SELECT {row} FROM {table} ORDER BY {order}");
-            let asked = sqlx::query_scalar(AssertSqlSafe(sql.clone()));
-            let mut lite: Vec<String> = asked.fetch_all(&mut self.lite).await.unwrap();
-            let asked = sqlx::query_scalar(AssertSqlSafe(sql));
-            let mut postgres: Vec<String> = asked.fetch_all(&mut self.postgres).await.unwrap();
-            for rows in [&mut lite, &mut postgres] {
-                if order == "1" {
-                    rows.sort();
-                }
-                for row in rows {
-                    let fields = row.split('|').map(|field| match field.parse::<i64>() {
-                        Ok(time) if time > NOW && table != "activity" => "now",
-                        _ => field,
-                    });
-                    *row = fields.collect::<Vec<_>>().join("|");
-                }
-            }
-            assert_eq!(lite, postgres, "{table} after {done:#?}");
+        let mut both = [Rows::new(), Rows::new()];
+        for table in &TABLES {
+            let sql = || AssertSqlSafe(select(table));
+            let lite = sqlx::query_scalar(sql()).fetch_all(&mut self.lite);
+            both[0].insert(table.0, lite.await.unwrap());
+            let postgres = sqlx::query_scalar(sql()).fetch_all(&mut self.postgres);
+            both[1].insert(table.0, postgres.await.unwrap());
         }
+        for (table, rows) in both.iter_mut().flatten() {
+            for row in rows.iter_mut() {
+                let fields = row.split('|').map(|field| match field.parse::<i64>() {
+                    Ok(time) if time > NOW && *table != "activity" => "now",
+                    _ => field,
+                });
+                *row = fields.collect::<Vec<_>>().join("|");
+            }
+        }
+        let [lite, postgres] = both.map(sorted);
+        assert_eq!(lite, postgres, "after {done:#?}");
     }
 
     /// What is used, by repository, and all in all.

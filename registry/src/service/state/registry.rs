@@ -124,13 +124,13 @@ impl Registry {
             lock(&dir)
         })
         .await?;
-        let empty = Meta::is_missing(database).await?;
+        let missing = Meta::is_missing(database).await?;
         let blobs = Blobs::open(data_dir, backend).await?;
-        if empty && blobs.are_any(data_dir).await? {
+        if missing && blobs.are_any(data_dir).await? {
             // An empty one would make garbage of everything.
             return Err(ServiceError::DatabaseMissing(database.to_string()));
         }
-        let standing = match empty {
+        let standing = match Meta::is_empty(database).await? {
             true => Standing::Fresh,
             false => Standing::Known,
         };
