@@ -69,7 +69,10 @@ impl Replica {
     fn idle(&self) -> Vec<Digest> {
         let mut bringing = lock(&self.bringing);
         let idle = bringing.iter().filter(|(_, count)| **count == 0);
-        let idle: Vec<Digest> = idle.map(|(digest, _)| digest.clone()).take(AT_ONCE).collect();
+        let idle: Vec<Digest> = idle
+            .map(|(digest, _)| digest.clone())
+            .take(AT_ONCE)
+            .collect();
         for digest in &idle {
             bringing.remove(digest);
         }
@@ -104,7 +107,11 @@ impl Replica {
     /// # Errors
     /// [`MetaError::Unreachable`]: others took this process for gone. Everybody in the
     /// transaction has to try again.
-    pub(super) async fn expects(&self, c: &mut Connection, digest: &Digest) -> Result<(), MetaError> {
+    pub(super) async fn expects(
+        &self,
+        c: &mut Connection,
+        digest: &Digest,
+    ) -> Result<(), MetaError> {
         let announced: bool = query_scalar(
             "SELECT EXISTS (SELECT 1 FROM arriving WHERE digest = ?1 AND replica = ?2)",
         )

@@ -140,6 +140,7 @@ impl Registry {
             Backend::Disk => registry,
             Backend::Objects(_) => Self {
                 meta: registry.meta.share().await?,
+                uploads: registry.uploads.share(),
                 ..registry
             },
         })
