@@ -17,10 +17,10 @@ use crate::service::Registry;
 /// How long lines of the audit log may take to be written.
 const WRITING: Duration = Duration::from_secs(10);
 
-/// Opens a directory, which nobody may serve, with the database that the settings say.
+/// Opens a directory, and the database that the settings say, both of which nobody may serve.
 pub(super) async fn opened(config: &Config, data_dir: &Path) -> Result<Registry, Failure> {
     let (policy, place) = (config.policy.clone(), config.place(data_dir));
-    Ok(Registry::with_database(data_dir, policy, &config.backend, &place).await?)
+    Ok(Registry::alone(data_dir, policy, &config.backend, &place).await?)
 }
 
 /// Refuses a directory that no registry has ever been in.

@@ -9,8 +9,9 @@ use super::damage::Damage;
 use super::engine::{Connection, Pool, Readers, Standing, query};
 use super::error::MetaError;
 use super::file::{self, File};
+use super::leader::Leader;
 use super::moving::Replica;
-use super::place::{Place, Server};
+use super::place::{Company, Place, Server};
 use super::salvage::read_only;
 use super::session::{Doubt, Doubts, Session};
 use super::tally::Tally;
@@ -25,7 +26,9 @@ pub struct Meta {
     pub(super) readers: Readers,
     pub(super) writer: Writer,
     pub(super) unsettled: Tally,
-    /// Where other processes may be at work too.
+    /// Where others serve too.
+    leader: Option<Leader>,
+    /// The same, of what it brings and takes away.
     pub(super) replica: Option<Arc<Replica>>,
     doubts: Doubts,
     /// Steps of SQLite's machine, a multiple of ten.
@@ -42,16 +45,20 @@ pub(super) enum Home {
 
 impl Meta {
     /// Opens the database at `place`, made and migrated when needed. `watch` is told all usage now,
-    /// and then every change of it.
+    /// and then every change of it. Others may serve a server's database in `company` with this one.
     ///
     /// # Errors
     /// [`MetaError::Damaged`], [`MetaError::Sql`], [`MetaError::Migrate`],
     /// [`MetaError::Newer`]; of a server also [`MetaError::Unreachable`], [`MetaError::Taken`],
     /// [`MetaError::Unfit`].
-    pub async fn open(place: &Place, watch: Option<Watch>) -> Result<Self, MetaError> {
+    pub async fn open(
+        place: &Place,
+        company: Company,
+        watch: Option<Watch>,
+    ) -> Result<Self, MetaError> {
         match place {
             Place::File(path) => Self::open_file(path, watch).await,
-            Place::Server(server) => Self::open_server(server, watch).await,
+            Place::Server(server) => Self::open_server(server, company, watch).await,
         }
     }
 
@@ -83,6 +90,7 @@ impl Meta {
             damage,
             commits,
             unsettled,
+            leader: None,
             replica: None,
             doubts: Doubts::default(),
             #[cfg(test)]
@@ -90,8 +98,12 @@ impl Meta {
         })
     }
 
-    async fn open_server(server: &Server, watch: Option<Watch>) -> Result<Self, MetaError> {
-        let (mut connection, backend) = server.hold(None).await?;
+    async fn open_server(
+        server: &Server,
+        company: Company,
+        watch: Option<Watch>,
+    ) -> Result<Self, MetaError> {
+        let (mut connection, backend) = server.hold(company, None).await?;
         server.migrate(&mut connection).await?;
         begin_watching(&mut connection, watch.as_ref()).await?;
         let unsettled = Tally::of(&mut connection).await?;
@@ -100,6 +112,7 @@ impl Meta {
             server.clone(),
             Arc::clone(&standing),
             doubts.clone(),
+            company,
             (connection, backend),
             watch.is_some(),
         );
@@ -113,7 +126,8 @@ impl Meta {
             damage,
             commits,
             unsettled,
-            replica: None,
+            leader: (company == Company::Shared).then(|| Leader::start(server.clone())),
+            replica: (company == Company::Shared).then(Replica::new),
             doubts,
             #[cfg(test)]
             steps: Arc::default(),
@@ -132,23 +146,6 @@ impl Meta {
             }
             Place::Server(server) => Ok(!server.has_schema().await?),
         }
-    }
-
-    /// The same for one of several processes that share an object store, where the database is on a
-    /// server.
-    ///
-    /// # Errors
-    /// [`MetaError`].
-    pub async fn share(self) -> Result<Self, MetaError> {
-        let this = match &self.home {
-            Home::File(_) => self,
-            Home::Server(_) => Self {
-                replica: Some(Replica::new()),
-                ..self
-            },
-        };
-        this.beat().await?;
-        Ok(this)
     }
 
     /// Says what is to be done when a server was lost and is back, since a change that was taken
@@ -174,8 +171,21 @@ impl Meta {
         answer
     }
 
+    /// Whether this process does what only one has to do; always, where there is only one.
+    pub fn leads(&self) -> bool {
+        self.leader.as_ref().is_none_or(Leader::leads)
+    }
+
+    /// Whether other processes may change what is here.
+    pub fn is_shared(&self) -> bool {
+        self.leader.is_some()
+    }
+
     /// Commits what is waiting and closes the database.
     pub async fn close(&self) {
+        if let Some(leader) = &self.leader {
+            leader.stop();
+        }
         self.writer.stop().await;
         self.readers.close().await;
     }

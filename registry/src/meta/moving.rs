@@ -150,11 +150,6 @@ impl Replica {
 }
 
 impl Meta {
-    /// Whether other processes may be at work on the same registry.
-    pub fn is_shared(&self) -> bool {
-        self.replica.is_some()
-    }
-
     /// Says that a blob is about to come; `None` when it is being taken away just now. Where only
     /// this process is at work there is nothing to say.
     ///

@@ -9,7 +9,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 use super::changes;
 use super::engine::{self, Connection, Standing, script};
 use super::error::MetaError;
-use super::place::Server;
+use super::place::{Company, Server};
 use super::server::Backend;
 use crate::quota::UsageChange;
 use crate::sync::lock;
@@ -40,6 +40,7 @@ pub(super) enum Session {
 #[derive(Debug)]
 pub(super) struct Link {
     server: Server,
+    company: Company,
     standing: Arc<Standing>,
     doubts: Doubts,
     connection: Option<Connection>,
@@ -78,11 +79,13 @@ impl Session {
         server: Server,
         standing: Arc<Standing>,
         doubts: Doubts,
+        company: Company,
         (connection, backend): (Connection, Backend),
         watched: bool,
     ) -> Self {
         Self::Server(Box::new(Link {
             server,
+            company,
             standing,
             doubts,
             connection: Some(connection),
@@ -220,7 +223,7 @@ impl Link {
     }
 
     async fn connect(&mut self) -> Result<Vec<UsageChange>, MetaError> {
-        let (mut connection, backend) = self.server.hold(Some(&self.backend)).await?;
+        let (mut connection, backend) = self.server.hold(self.company, Some(&self.backend)).await?;
         let usage = changes::all(&mut connection).await?;
         if self.watched {
             changes::record_changes(&mut connection).await?;
