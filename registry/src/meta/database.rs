@@ -8,13 +8,13 @@ use super::changes::{self, Watch};
 use super::damage::Damage;
 use super::engine::{Connection, Pool, Readers, Standing, query};
 use super::error::MetaError;
-use super::file::{self, File};
+use super::file::{self, File, read_only};
 use super::leader::Leader;
 use super::moving::Replica;
 use super::place::{Company, Place, Server};
-use super::salvage::read_only;
 use super::session::{Doubt, Doubts, Session};
 use super::tally::Tally;
+use super::usage_log::Read;
 use super::writer::Writer;
 
 /// The metadata of one registry.
@@ -45,7 +45,8 @@ pub(super) enum Home {
 
 impl Meta {
     /// Opens the database at `place`, made and migrated when needed. `watch` is told all usage now,
-    /// and then every change of it. Others may serve a server's database in `company` with this one.
+    /// and then every change of it. Others may serve a server's database in `company` with this
+    /// one.
     ///
     /// # Errors
     /// [`MetaError::Damaged`], [`MetaError::Sql`], [`MetaError::Migrate`],
@@ -105,7 +106,15 @@ impl Meta {
     ) -> Result<Self, MetaError> {
         let (mut connection, backend) = server.hold(company, None).await?;
         server.migrate(&mut connection).await?;
+        let read = match company {
+            Company::Alone => Read::default(),
+            Company::Shared => Read::to_the_end(&mut connection).await?,
+        };
         begin_watching(&mut connection, watch.as_ref()).await?;
+        if watch.is_none() && company == Company::Shared {
+            // Others may have limits to keep.
+            changes::record_changes(&mut connection).await?;
+        }
         let unsettled = Tally::of(&mut connection).await?;
         let (standing, doubts) = (Arc::<Standing>::default(), Doubts::default());
         let session = Session::server(
@@ -115,6 +124,7 @@ impl Meta {
             company,
             (connection, backend),
             watch.is_some(),
+            read,
         );
         let commits = Arc::<AtomicU64>::default();
         let damage = Damage::default();

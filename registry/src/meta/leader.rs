@@ -9,14 +9,18 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
 use tokio::task::JoinHandle;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 use super::engine::{Connection, query_scalar};
 use super::error::MetaError;
 use super::place::Server;
+use super::usage_log;
 
 /// How often the lock is tried, and the connection of who has it.
 const LOOK: Duration = Duration::from_secs(2);
+
+/// How often what processes tell each other is trimmed.
+const TRIM: Duration = Duration::from_secs(60);
 
 const LEAD: &str =
     "SELECT pg_try_advisory_lock(hashtext('rregistry leads'), hashtext(current_schema()))";
@@ -55,6 +59,7 @@ impl Drop for Leader {
 
 async fn run(server: Server, leads: Arc<AtomicBool>) {
     let mut connection = None;
+    let mut trimmed = Instant::now();
     loop {
         let looked = timeout(
             LOOK * 2,
@@ -76,6 +81,15 @@ async fn run(server: Server, leads: Arc<AtomicBool>) {
             match now {
                 true => tracing::info!("this process leads"),
                 false => tracing::warn!("this process does not lead any more"),
+            }
+        }
+        if now
+            && trimmed.elapsed() >= TRIM
+            && let Some(connection) = &mut connection
+        {
+            trimmed = Instant::now();
+            if let Err(e) = usage_log::trim(connection).await {
+                tracing::debug!(error = %e, "the log of usage is not trimmed");
             }
         }
         sleep(LOOK).await;

@@ -44,6 +44,7 @@ mod store;
 mod tally;
 mod unsettled;
 mod usage;
+mod usage_log;
 mod writer;
 
 pub use activity::{ActivityQuery, Happening};
