@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use oci::Digest;
 
-use super::collection::{Collection, Slice, job};
+use super::collection::{Collection, Slice};
 use super::engine::{query, query_as, query_scalar};
 use super::error::MetaError;
+use super::job::job;
 use super::sql::{from_sql, json};
 
 /// A link, by the rows of its repository and its blob.

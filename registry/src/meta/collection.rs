@@ -215,14 +215,6 @@ impl Collection<'_> {
     }
 }
 
-/// The same work: says of what type it must be.
-pub(super) fn job<T, W>(work: W) -> W
-where
-    W: for<'c> FnOnce(&'c mut Connection) -> BoxFuture<'c, Result<T, MetaError>> + Send + 'static,
-{
-    work
-}
-
 /// The same work, with how long it took.
 fn timed<T, W>(
     work: W,

@@ -5,11 +5,11 @@ use oci::Digest;
 
 use super::changes::Admit;
 use super::changes::need;
-use super::collection::job;
 use super::database::Meta;
 use super::engine::{Connection, query, query_as, query_scalar};
 use super::error::MetaError;
 use super::events::note;
+use super::job::job;
 use super::needed::tag_needing_blob;
 use super::sql::{from_sql, to_sql};
 use crate::clock::now;

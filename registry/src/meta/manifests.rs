@@ -7,11 +7,11 @@ use oci::{Digest, MediaType};
 
 use super::changes::Admit;
 use super::changes::need;
-use super::collection::job;
 use super::database::Meta;
 use super::engine::{Connection, Source, query, query_as, query_scalar};
 use super::error::MetaError;
 use super::events::note;
+use super::job::job;
 use super::links::find_repository;
 use super::mirrored::expect;
 use super::needed::tag_needing_manifest;

@@ -21,6 +21,7 @@ mod export;
 mod file;
 mod fill;
 mod image;
+mod job;
 mod leader;
 mod links;
 mod listing;

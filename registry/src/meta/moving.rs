@@ -13,10 +13,10 @@ use std::sync::{Arc, Mutex};
 use oci::Digest;
 use serde::Serialize;
 
-use super::collection::job;
 use super::database::Meta;
 use super::engine::{Connection, query, query_scalar};
 use super::error::MetaError;
+use super::job::job;
 use super::sql::json;
 use crate::clock::now;
 use crate::sync::lock;
