@@ -3,6 +3,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .PHONY: help build demo test test-objects test-garage soak lint fmt bench dist install clean-demo
+.PHONY: help build demo test test-objects test-postgres soak lint fmt bench dist install clean-demo
 
 CARGO ?= cargo
 PREFIX ?= /usr/local
@@ -13,7 +14,7 @@ BIN ?= $(or $(CARGO_TARGET_DIR),target)/release
 export BIN DEMO_DIR DEMO_PORT RUNS
 
 help: ## List the targets
-	@awk -F ":.*## " "/^[a-z-]+:.*## / { printf \"  make %-11s %s\\n\", \$$1, \$$2 }" $(MAKEFILE_LIST)
+	@awk -F ":.*## " "/^[a-z-]+:.*## / { printf \"  make %-13s %s\\n\", \$$1, \$$2 }" $(MAKEFILE_LIST)
 
 build: ## Build rbuild and rregistry (target/release)
 	@scripts/install-deps.sh build
@@ -41,6 +42,11 @@ GARAGE = conformance:: uploads:: blobs:: manifests::
 test-garage: ## Run them on three nodes of Garage (which takes some minutes to build)
 	@scripts/test-garage.sh target/test-garage
 	RREGISTRY_TEST_STORAGE=garage $(CARGO) test --workspace --test api -- $(GARAGE)
+# What does not look into the database's file.
+DATABASE = conformance:: uploads:: blobs:: manifests:: listing:: collect:: check:: quota:: \
+	retention dry_run:: lists:: images:: admin::
+test-postgres: ## Run the registry's tests on PostgreSQL (started by the tests themselves)
+	RREGISTRY_TEST_DATABASE=postgres $(CARGO) test --workspace --test api -- $(DATABASE)
 
 lint: ## Check formatting, clippy without warnings, shell scripts
 	@scripts/install-deps.sh lint

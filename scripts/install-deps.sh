@@ -22,7 +22,7 @@ clients=(docker.io buildah podman skopeo umoci docker-registry crun runc)
 browser=(chromium fonts-liberation)
 # Node's own packages bring npm along, and Debian's does not go with them.
 command -v npm >/dev/null || browser+=(nodejs npm)
-tools=(qemu-user-static attr debootstrap uidmap passt iproute2 nftables iptables jq xz-utils bzip2 zstd openssl procps e2fsprogs zsh fish tmux nginx slapd ldap-utils strace)
+tools=(qemu-user-static attr debootstrap uidmap passt iproute2 nftables iptables jq xz-utils bzip2 zstd openssl procps e2fsprogs zsh fish tmux nginx slapd ldap-utils postgresql strace)
 # Kubernetes' own package has kubectl under the same path.
 command -v kubectl >/dev/null || clients+=(kubernetes-client)
 case "${1:-}" in
@@ -62,7 +62,7 @@ install="apt-get install --no-install-recommends ${missing[*]}"
 [ "$(id -u)" -eq 0 ] || give_up "missing: ${missing[*]} (as root: $install)"
 
 log "installing ${missing[*]}"
-# docker.io and docker-registry would start their daemons; policy-rc.d is Debian's way to say no.
+# docker.io, docker-registry and postgresql would start their daemons; policy-rc.d is Debian's way to say no.
 policy=/usr/sbin/policy-rc.d
 if [ ! -e "$policy" ]; then
     trap 'rm -f "$policy"' EXIT

@@ -185,9 +185,14 @@ fn text(annotations: &BTreeMap<String, String>, config: Option<&ConfigFacts>) ->
         words.push('\n');
     }
     Text {
-        description: description.chars().take(MAX_DESCRIPTION).collect(),
-        words: words.chars().take(MAX_WORDS).collect(),
+        description: shown(description).take(MAX_DESCRIPTION).collect(),
+        words: shown(&words).take(MAX_WORDS).collect(),
     }
+}
+
+/// The letters of a text. Nobody sees or looks for character 0, and not every database has it.
+fn shown(text: &str) -> impl Iterator<Item = char> {
+    text.chars().filter(|letter| *letter != '\0')
 }
 
 #[cfg(test)]

@@ -6,8 +6,9 @@ use clap::Args;
 
 use super::failure::{Failure, out};
 use super::settings::{Settings, data_dir};
+use super::stopped::{opened, require};
 use crate::control::request_export;
-use crate::service::{ExportOptions, Exported, Registry, Selection};
+use crate::service::{ExportOptions, Exported, Selection};
 
 /// Write repositories, or single images, as an OCI image layout.
 ///
@@ -52,11 +53,8 @@ pub(super) fn run(options: Export) -> Result<(), Failure> {
         if let Some(exported) = request_export(&data_dir, &export).await? {
             return Ok::<_, Failure>(exported);
         }
-        if !data_dir.join("registry.db").exists() {
-            return Err(format!("{} holds no registry; say --data-dir", data_dir.display()).into());
-        }
-        let registry =
-            Registry::with_backend(&data_dir, config.policy.clone(), &config.backend).await?;
+        require(&config, &data_dir)?;
+        let registry = opened(&config, &data_dir).await?;
         let exported = registry.export(&export).await?;
         registry.close().await;
         Ok(exported)

@@ -6,7 +6,7 @@ use clap::Args;
 
 use super::failure::{Failure, out};
 use super::settings::{Settings, data_dir};
-use super::stopped::Stopped;
+use super::stopped::{Stopped, nothing, require};
 use crate::config::Config;
 use crate::events::Noted;
 use crate::name::RepositoryName;
@@ -32,7 +32,8 @@ pub(super) struct Fsck {
 
     /// Make a new database from the blobs, when registry.db is lost or damaged. It is moved aside,
     /// never deleted. Repositories and tags come from what is still readable of it, and from its
-    /// last copy (backup.interval).
+    /// last copy (backup.interval). A database of PostgreSQL is filled
+    /// where it is empty.
     #[arg(long, conflicts_with_all = ["deep", "repair"])]
     rebuild: bool,
 
@@ -52,8 +53,8 @@ pub(super) fn run(options: Fsck) -> Result<(), Failure> {
     if options.rebuild {
         return rebuild(&config, &data_dir, &options.unnamed);
     }
-    if !data_dir.join("registry.db").exists() && !data_dir.join("blobs").exists() {
-        return Err(format!("{} holds no registry; say --data-dir", data_dir.display()).into());
+    if !data_dir.join("blobs").exists() {
+        require(&config, &data_dir)?;
     }
     let check = CheckOptions {
         deep: options.deep,
@@ -88,13 +89,14 @@ pub(super) fn run(options: Fsck) -> Result<(), Failure> {
 
 fn rebuild(config: &Config, data_dir: &Path, unnamed: &RepositoryName) -> Result<(), Failure> {
     if config.backend == Backend::Disk && !data_dir.join("blobs").exists() {
-        return Err(format!("{} holds no registry; say --data-dir", data_dir.display()).into());
+        return Err(nothing(data_dir));
     }
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()?;
+    let place = config.place(data_dir);
     let rebuilt = runtime.block_on(async {
-        let rebuilt = Registry::rebuild(data_dir, unnamed, &config.backend).await?;
+        let rebuilt = Registry::rebuild(data_dir, unnamed, &config.backend, &place).await?;
         let noted = Noted::new("rebuild").with("repositories", rebuilt.repositories);
         let stopped = Stopped::open(config, data_dir).await?;
         stopped.noting(Ok::<_, Failure>(rebuilt), noted).await

@@ -5,10 +5,10 @@ use clap::Args;
 use super::failure::{Failure, err, out};
 use super::operate::{Format, show_json};
 use super::settings::{Settings, data_dir};
+use super::stopped::{opened, require};
 use super::table::{minute, plain, table};
 use crate::control::request_replication;
 use crate::replication::{Progress, RuleReport, report_stopped};
-use crate::service::Registry;
 
 /// Show how replication to and from other registries is doing.
 ///
@@ -42,11 +42,8 @@ pub(super) fn run(options: Replicate) -> Result<(), Failure> {
         if options.now.is_some() {
             return Err("--now needs a running registry: start `rregistry serve`".into());
         }
-        if !data_dir.join("registry.db").exists() {
-            return Err(format!("{} holds no registry; say --data-dir", data_dir.display()).into());
-        }
-        let registry =
-            Registry::with_backend(&data_dir, config.policy.clone(), &config.backend).await?;
+        require(&config, &data_dir)?;
+        let registry = opened(&config, &data_dir).await?;
         let rules = report_stopped(&config.replicate, &registry).await;
         registry.close().await;
         Ok(rules?)

@@ -12,6 +12,7 @@ use super::stopped::Stopped;
 use super::undelete::{self, Undelete};
 use crate::control::request_restore;
 use crate::events::Noted;
+use crate::meta::Meta;
 use crate::service::{Registry, RestoreOptions};
 
 /// Put back what was deleted or, with --from, what a backup has.
@@ -68,12 +69,12 @@ pub(super) fn run(options: Restore) -> Result<(), Failure> {
         if let Some(imported) = request_restore(&data_dir, &restore).await? {
             return Ok::<_, Failure>(imported);
         }
-        let database = data_dir.join("registry.db");
-        let empty = std::fs::metadata(database).map_or(0, |found| found.len()) == 0;
+        let place = config.place(&data_dir);
+        let empty = Meta::is_empty(&place).await?;
         let noted = Noted::new("restore").with("from", restore.from.display().to_string());
         if empty && restore.repositories.is_empty() {
             let imported =
-                Registry::restore_whole(&data_dir, &restore.from, &config.backend).await?;
+                Registry::restore_whole(&data_dir, &restore.from, &config.backend, &place).await?;
             let stopped = Stopped::open(&config, &data_dir).await?;
             return stopped.noting(Ok::<_, Failure>(imported), noted).await;
         }

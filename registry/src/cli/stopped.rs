@@ -11,10 +11,35 @@ use super::serve::node;
 use crate::audit::Audit;
 use crate::config::Config;
 use crate::events::{AUDIT, Noted, Subscribers};
+use crate::meta::Place;
 use crate::service::Registry;
 
 /// How long lines of the audit log may take to be written.
 const WRITING: Duration = Duration::from_secs(10);
+
+/// Opens a directory, and the database that the settings say, both of which nobody may serve.
+pub(super) async fn opened(config: &Config, data_dir: &Path) -> Result<Registry, Failure> {
+    let (policy, place) = (config.policy.clone(), config.place(data_dir));
+    Ok(Registry::alone(data_dir, policy, &config.backend, &place).await?)
+}
+
+/// Refuses a directory that no registry has ever been in.
+pub(super) fn require(config: &Config, data_dir: &Path) -> Result<(), Failure> {
+    // Where the database is elsewhere, this is what whoever had the directory left.
+    let left = match config.place(data_dir) {
+        Place::File(file) => file,
+        Place::Server(_) => data_dir.join("lock"),
+    };
+    match left.exists() {
+        true => Ok(()),
+        false => Err(nothing(data_dir)),
+    }
+}
+
+/// There is no registry.
+pub(super) fn nothing(data_dir: &Path) -> Failure {
+    format!("{} holds no registry; say --data-dir", data_dir.display()).into()
+}
 
 /// A registry in its directory.
 pub(super) struct Stopped {
@@ -28,10 +53,8 @@ impl Stopped {
     pub(super) async fn open(config: &Config, data_dir: &Path) -> Result<Self, Failure> {
         let audited = config.audit.is_some();
         let told = Subscribers::with_activity(&config.webhooks, node(&config.addr), audited);
-        let registry =
-            Registry::with_backend(data_dir, config.policy.clone(), &config.backend).await?;
         Ok(Self {
-            registry: Arc::new(registry.telling(told)),
+            registry: Arc::new(opened(config, data_dir).await?.telling(told)),
             data_dir: data_dir.to_owned(),
             audit: config.audit.clone(),
         })
@@ -39,9 +62,7 @@ impl Stopped {
 
     /// The same where a registry must be there already.
     pub(super) async fn existing(config: &Config, data_dir: &Path) -> Result<Self, Failure> {
-        if !data_dir.join("registry.db").exists() {
-            return Err(format!("{} holds no registry; say --data-dir", data_dir.display()).into());
-        }
+        require(config, data_dir)?;
         Self::open(config, data_dir).await
     }
 

@@ -6,9 +6,10 @@ use clap::{Args, ValueEnum};
 
 use super::failure::{Failure, out};
 use super::settings::{Settings, data_dir};
+use super::stopped::{opened, require};
 use super::table::table;
 use crate::control::request_usage;
-use crate::service::{Registry, UsageReport};
+use crate::service::UsageReport;
 use crate::units::show_size;
 
 /// Show how much every repository holds, and what quotas leave it.
@@ -63,11 +64,8 @@ pub(super) fn run(options: Usage) -> Result<(), Failure> {
         if let Some(usage) = request_usage(&data_dir).await? {
             return Ok::<_, Failure>(usage);
         }
-        if !data_dir.join("registry.db").exists() {
-            return Err(format!("{} holds no registry; say --data-dir", data_dir.display()).into());
-        }
-        let registry =
-            Registry::with_backend(&data_dir, config.policy.clone(), &config.backend).await?;
+        require(&config, &data_dir)?;
+        let registry = opened(&config, &data_dir).await?;
         let usage = registry.usage_report().await?;
         registry.close().await;
         Ok(usage)

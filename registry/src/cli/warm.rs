@@ -9,9 +9,9 @@ use oci::Platform;
 
 use super::failure::{Failure, err, out};
 use super::settings::{Settings, data_dir};
+use super::stopped::opened;
 use crate::control::request_warm;
 use crate::mirror::{Mirror, WarmOptions, Warmed};
-use crate::service::Registry;
 
 /// Bring images from their upstreams before anybody asks for them.
 ///
@@ -58,9 +58,7 @@ pub(super) fn run(options: Warm) -> Result<(), Failure> {
         if let Some(warmed) = request_warm(&data_dir, &what).await? {
             return Ok::<_, Failure>(warmed);
         }
-        let registry =
-            Registry::with_backend(&data_dir, config.policy.clone(), &config.backend).await?;
-        let registry = Arc::new(registry);
+        let registry = Arc::new(opened(&config, &data_dir).await?);
         let warmed = match Mirror::open(&config.mirror, &registry).await? {
             Some(mirror) => Ok(mirror.warm(&what).await),
             None => Err("there is no [[upstream]] in the settings".into()),

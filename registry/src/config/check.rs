@@ -1,9 +1,10 @@
 //! All settings, checked.
 
 use std::collections::BTreeSet;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use super::database;
 use super::error::{ConfigError, wrong};
 use super::http::{Http, http};
 use super::listen::ListenAddr;
@@ -13,6 +14,7 @@ use super::settings::Settings;
 use super::storing;
 use crate::auth::settings as auth;
 use crate::events::Webhook;
+use crate::meta::{Place, Server};
 use crate::mirror::settings::MirrorSettings;
 use crate::policy::Policy;
 use crate::quota::Quotas;
@@ -69,6 +71,8 @@ pub struct Config {
     pub data_dir: Option<PathBuf>,
     /// Where blobs are kept.
     pub backend: Backend,
+    /// The database server; without one, the database is a file beside the blobs.
+    pub database: Option<Server>,
     /// How long to drain.
     pub drain: Duration,
     /// What to log.
@@ -117,6 +121,16 @@ pub struct Config {
     pub replicate: Vec<Replicate>,
 }
 
+impl Config {
+    /// Where the database of a data directory is.
+    pub fn place(&self, data_dir: &Path) -> Place {
+        match &self.database {
+            Some(server) => Place::Server(server.clone()),
+            None => Place::File(data_dir.join("registry.db")),
+        }
+    }
+}
+
 impl Settings {
     /// Checks everything.
     ///
@@ -154,6 +168,7 @@ impl Settings {
                 .map(|url| url.trim_end_matches('/').to_owned()),
             data_dir: self.path("data_dir")?,
             backend: storing::backend(&self)?,
+            database: database::database(&self)?,
             drain: self.duration("drain")?,
             log_level: self.text("log.level")?,
             log_json: match self.text("log.format")?.as_str() {

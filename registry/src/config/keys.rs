@@ -2,7 +2,7 @@
 
 use super::key::Key;
 use super::operating::{OPERATING, OPERATING_LISTS};
-use super::stores::STORING;
+use super::stores::{DATABASES, STORING};
 
 /// What everybody may want to set.
 const KEYS: &[Key] = &[
@@ -277,7 +277,8 @@ const KEYS: &[Key] = &[
 
 /// All settings, those that stand elsewhere included.
 pub fn all() -> impl Iterator<Item = &'static Key> + Clone {
-    KEYS.iter().chain(STORING).chain(OPERATING)
+    let places = DATABASES.iter().chain(STORING);
+    KEYS.iter().chain(places).chain(OPERATING)
 }
 
 /// All tables that hold lists.

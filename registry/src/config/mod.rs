@@ -15,10 +15,11 @@
 //! | [`login`] | the part of it that says how clients log in |
 //! | [`mirroring`] | the part of it that says what is mirrored |
 //! | [`place`] | the lines of a file, for errors |
-//! | [`storing`] | where blobs are kept |
+//! | [`storing`], [`database`] | where blobs are kept, and what is known of them |
 //! | [`error`] | what is wrong with settings |
 
 mod check;
+mod database;
 mod elsewhere;
 mod error;
 mod http;

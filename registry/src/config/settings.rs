@@ -19,6 +19,15 @@ use crate::quota::Quota;
 use crate::replication::settings::Replicate;
 use crate::units::duration;
 
+/// Keys that are said in a word where nothing else of their table is needed.
+const SHORT: [(&str, &str); 1] = [("database", "database.url")];
+
+/// What a word stands for.
+fn long(name: &str) -> Option<&'static str> {
+    let found = SHORT.iter().find(|(short, _)| *short == name);
+    found.map(|(_, long)| *long)
+}
+
 /// The lists of a file.
 #[derive(Clone, Debug, Default, Deserialize)]
 pub(super) struct Lists {
@@ -87,6 +96,11 @@ impl Settings {
             lists: lists(text).map_err(toml)?,
             places: Places::of(text, path),
         };
+        for (short, long) in SHORT {
+            if let Some(place) = settings.places.get(short).map(str::to_owned) {
+                settings.places.put(long, place);
+            }
+        }
         let added = settings.add_table("", table, path);
         added.map_err(|error| settings.places.with(error))?;
         Ok(settings)
@@ -100,6 +114,10 @@ impl Settings {
     ) -> Result<(), ConfigError> {
         for (key, value) in table {
             let name = format!("{prefix}{key}");
+            let name = match &value {
+                Value::Table(_) => name,
+                _ => long(&name).map_or(name, str::to_owned),
+            };
             match (all().find(|k| k.name == name), value) {
                 (Some(key), value) => {
                     self.values.insert(key.name, value);
@@ -150,11 +168,12 @@ impl Settings {
 
     /// Lets environment variables override what the file says.
     pub fn override_from(&mut self, env: impl Fn(&str) -> Option<String>) {
-        for key in all() {
-            let name = env_name(key.name);
+        let short = SHORT.iter().map(|(short, long)| (env_name(short), *long));
+        let names = all().map(|key| (env_name(key.name), key.name));
+        for (name, key) in short.chain(names) {
             if let Some(text) = env(&name) {
-                self.set(key.name, text);
-                self.places.put(key.name, name);
+                self.set(key, text);
+                self.places.put(key, name);
             }
         }
     }
@@ -172,7 +191,8 @@ impl Settings {
             let Some(rest) = name.strip_prefix(PREFIX) else {
                 continue;
             };
-            let known = rest == "CONFIG" || all().any(|key| env_name(key.name) == name);
+            let short = SHORT.iter().any(|(short, _)| env_name(short) == name);
+            let known = short || rest == "CONFIG" || all().any(|key| env_name(key.name) == name);
             if known || is_of_kubernetes(rest) {
                 continue;
             }

@@ -1,6 +1,27 @@
-//! The settings of where blobs are kept.
+//! The settings of where blobs are kept, and of the database.
 
 use super::key::Key;
+
+/// Settings of the database.
+pub(super) const DATABASES: &[Key] = &[
+    Key {
+        name: "database.url",
+        default: "\"sqlite\"",
+        help: "Where names, tags and all else that is known about content are kept: sqlite (in a \
+               file in data_dir) or a PostgreSQL server, as \
+               postgres://USER@HOST:PORT/DATABASE, with ?sslmode=verify-full and \
+               sslrootcert=FILE where it is on another machine. database = \"…\" says the same. \
+               The database must be there already, in UTF-8, and USER own it; the tables are made \
+               in the first schema of its search path. One process serves a database, as it does \
+               data_dir.",
+    },
+    Key {
+        name: "database.password_file",
+        default: "",
+        help: "A file with the password, when it does not stand in the URL (USER:PASSWORD@HOST). \
+               PGPASSWORD and ~/.pgpass count too.",
+    },
+];
 
 /// Settings of where blobs are kept.
 pub(super) const STORING: &[Key] = &[

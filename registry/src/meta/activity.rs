@@ -1,9 +1,9 @@
 //! What happened lately, for people.
 
 use serde_json::{Map, Value};
-use sqlx::sqlite::SqliteConnection;
 
 use super::database::Meta;
+use super::engine::{Connection, query, query_as};
 use super::error::MetaError;
 use crate::events::line;
 
@@ -32,10 +32,11 @@ pub struct ActivityQuery {
 }
 
 /// Notes what an event tells, in its transaction, and who moved or deleted a tag.
-pub(super) async fn add(c: &mut SqliteConnection, event: &str) -> Result<(), MetaError> {
-    let Some((_, line)) = line(event) else {
+pub(super) async fn add(c: &mut Connection, event: &str) -> Result<(), MetaError> {
+    let Some((_, mut line)) = line(event) else {
         return Ok(());
     };
+    line.values_mut().for_each(without_nul);
     let text = |name: &str| line.get(name).and_then(Value::as_str).unwrap_or_default();
     let (action, actor, repository) = (text("action"), text("user"), text("repository"));
     if let (false, false) = (text("tag").is_empty(), actor.is_empty()) {
@@ -51,7 +52,7 @@ pub(super) async fn add(c: &mut SqliteConnection, event: &str) -> Result<(), Met
             }
         };
         if matches!(action, "push" | "delete") {
-            sqlx::query(whose)
+            query(whose)
                 .bind(actor.to_owned())
                 .bind(text("tag").to_owned())
                 .bind(repository.to_owned())
@@ -60,7 +61,7 @@ pub(super) async fn add(c: &mut SqliteConnection, event: &str) -> Result<(), Met
         }
     }
     let (action, actor, repository) = (action.to_owned(), actor.to_owned(), repository.to_owned());
-    sqlx::query("INSERT INTO activity (action, actor, repository, line) VALUES (?, ?, ?, ?)")
+    query("INSERT INTO activity (action, actor, repository, line) VALUES (?, ?, ?, ?)")
         .bind(action)
         .bind(actor)
         .bind(repository)
@@ -70,13 +71,24 @@ pub(super) async fn add(c: &mut SqliteConnection, event: &str) -> Result<(), Met
     Ok(())
 }
 
+/// A name that somebody tried to log in with may have anything in it, and PostgreSQL reads no JSON
+/// that has the character 0.
+fn without_nul(value: &mut Value) {
+    match value {
+        Value::String(text) if text.contains('\0') => *text = text.replace('\0', "\u{fffd}"),
+        Value::Array(list) => list.iter_mut().for_each(without_nul),
+        Value::Object(object) => object.values_mut().for_each(without_nul),
+        _ => {}
+    }
+}
+
 impl Meta {
     /// What happened lately, newest first.
     ///
     /// # Errors
     /// [`MetaError`].
     pub async fn activity(&self, query: &ActivityQuery) -> Result<Vec<Happening>, MetaError> {
-        let rows: Vec<(i64, String)> = sqlx::query_as(
+        let rows: Vec<(i64, String)> = query_as(
             "SELECT id, line FROM activity
              WHERE id < coalesce(?1, 9223372036854775807) AND (?2 IS NULL OR actor = ?2)
                AND (?3 IS NULL OR repository = ?3) AND (?4 IS NULL OR action = ?4)
@@ -94,5 +106,20 @@ impl Meta {
             Some(Happening { number, line })
         };
         Ok(rows.into_iter().filter_map(happening).collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_character_0_is_left_at_any_depth() {
+        let mut value = serde_json::json!({ "a": ["b\0", { "c": "\0" }], "d": "\\u0000", "e": 0 });
+        without_nul(&mut value);
+        let expected = serde_json::json!({
+            "a": ["b\u{fffd}", { "c": "\u{fffd}" }], "d": "\\u0000", "e": 0
+        });
+        assert_eq!(value, expected);
     }
 }

@@ -1,8 +1,8 @@
 //! What a change adds to how much is used, asked before it is made and told once it is.
 
 use oci::Digest;
-use sqlx::sqlite::SqliteConnection;
 
+use super::engine::{Connection, Sql, query_as, script};
 use super::error::MetaError;
 use super::sql::from_sql;
 use crate::name::RepositoryName;
@@ -13,7 +13,7 @@ pub type Admit = Box<dyn FnOnce(Need) -> Result<(), Exceeded> + Send>;
 
 /// Told of all usage at first, and then of what each commit changed, in order; of nothing when one
 /// failed.
-pub type Watch = Box<dyn Fn(Vec<UsageChange>) + Send>;
+pub type Watch = Box<dyn Fn(Vec<UsageChange>) + Send + Sync>;
 
 /// Changes are gathered in memory, by this connection only, and only where somebody asks for them.
 const RECORD: &str = "
@@ -32,24 +32,27 @@ CREATE TEMP TRIGGER usage_total AFTER UPDATE OF bytes ON main.stored_bytes BEGIN
 END;
 ";
 
+/// The same where triggers are everybody's: they look for such a table of the connection.
+const RECORD_THERE: &str =
+    "CREATE TEMP TABLE usage_changes (name TEXT PRIMARY KEY, bytes BIGINT NOT NULL)";
+
 /// Has what changes gathered on this connection.
-pub(super) async fn record_changes(c: &mut SqliteConnection) -> Result<(), MetaError> {
-    sqlx::raw_sql(RECORD).execute(c).await?;
+pub(super) async fn record_changes(c: &mut Connection) -> Result<(), MetaError> {
+    script(c, Sql::each(RECORD, RECORD_THERE)).await?;
     Ok(())
 }
 
 /// What was gathered since the last time.
-pub(super) async fn take_changes(c: &mut SqliteConnection) -> Result<Vec<UsageChange>, MetaError> {
-    let rows: Vec<(String, i64)> =
-        sqlx::query_as("DELETE FROM usage_changes RETURNING name, bytes")
-            .fetch_all(c)
-            .await?;
+pub(super) async fn take_changes(c: &mut Connection) -> Result<Vec<UsageChange>, MetaError> {
+    let rows: Vec<(String, i64)> = query_as("DELETE FROM usage_changes RETURNING name, bytes")
+        .fetch_all(c)
+        .await?;
     Ok(rows.into_iter().map(change).collect())
 }
 
 /// All that is used.
-pub(super) async fn all(c: &mut SqliteConnection) -> Result<Vec<UsageChange>, MetaError> {
-    let rows: Vec<(String, i64)> = sqlx::query_as(
+pub(super) async fn all(c: &mut Connection) -> Result<Vec<UsageChange>, MetaError> {
+    let rows: Vec<(String, i64)> = query_as(
         "SELECT name, bytes FROM repositories UNION ALL SELECT '', bytes FROM stored_bytes",
     )
     .fetch_all(c)
@@ -58,7 +61,7 @@ pub(super) async fn all(c: &mut SqliteConnection) -> Result<Vec<UsageChange>, Me
 }
 
 /// No repository has an empty name: that one stands for everything.
-fn change((name, bytes): (String, i64)) -> UsageChange {
+pub(super) fn change((name, bytes): (String, i64)) -> UsageChange {
     UsageChange {
         repository: Some(name).filter(|name| !name.is_empty()),
         bytes: from_sql(bytes),
@@ -67,12 +70,12 @@ fn change((name, bytes): (String, i64)) -> UsageChange {
 
 /// What showing a blob or manifest of `size` bytes adds.
 pub(super) async fn need(
-    c: &mut SqliteConnection,
+    c: &mut Connection,
     repository: &RepositoryName,
     digest: &Digest,
     size: u64,
 ) -> Result<Need, MetaError> {
-    let (shown, stored): (bool, bool) = sqlx::query_as(
+    let (shown, stored): (bool, bool) = query_as(
         "SELECT EXISTS (
                     SELECT 1 FROM repositories r JOIN blobs b ON b.digest = ?2
                     WHERE r.name = ?1 AND (

@@ -1,13 +1,15 @@
 //! Everything that is known, for comparing it with what is on disk.
 
 use std::collections::HashSet;
+use std::path::Path;
 
 use oci::Digest;
-use sqlx::{Connection, SqliteConnection};
+use sqlx::Connection as _;
 
-use super::database::Meta;
+use super::database::{Home, Meta};
+use super::engine::{Connection, query, query_as, query_scalar};
 use super::error::MetaError;
-use super::salvage::read_only;
+use super::file::read_only;
 use super::sql::from_sql;
 
 /// A blob that should have a file.
@@ -22,19 +24,23 @@ pub struct KnownBlob {
 }
 
 impl Meta {
-    /// What SQLite itself finds wrong with the database; nothing, usually.
+    /// What SQLite itself finds wrong with a database in a file; nothing, usually.
     ///
     /// # Errors
     /// [`MetaError`].
     pub async fn integrity(&self) -> Result<Vec<String>, MetaError> {
-        let found = self.examine().await;
+        let found = match &self.home {
+            Home::File(file) => self.examine(&file.path).await,
+            // The server's own checks are the server's.
+            Home::Server(_) => Ok(Vec::new()),
+        };
         self.noted(found)
     }
 
-    async fn examine(&self) -> Result<Vec<String>, MetaError> {
+    async fn examine(&self, path: &Path) -> Result<Vec<String>, MetaError> {
         // A connection of its own: in one that has searched before, SQLite checks the index of
         // words by what that connection remembers of it, and finds wrong what changed since.
-        let mut connection = read_only(&self.path).await?;
+        let mut connection = read_only(path).await?;
         #[cfg(test)]
         super::database::count_steps(&mut connection, &self.steps).await?;
         let mut found: Vec<String> = sqlx::query_scalar("PRAGMA integrity_check")
@@ -59,7 +65,7 @@ impl Meta {
     /// # Errors
     /// [`MetaError`].
     pub async fn known_blobs(&self, after: i64, n: u32) -> Result<Vec<KnownBlob>, MetaError> {
-        let rows: Vec<(i64, String, i64)> = sqlx::query_as(
+        let rows: Vec<(i64, String, i64)> = query_as(
             "SELECT id, digest, size FROM blobs WHERE stored = 1 AND id > ? ORDER BY id LIMIT ?",
         )
         .bind(after)
@@ -84,11 +90,10 @@ impl Meta {
     /// # Errors
     /// [`MetaError`].
     pub async fn is_stored(&self, digest: &Digest) -> Result<bool, MetaError> {
-        let id: Option<i64> =
-            sqlx::query_scalar("SELECT id FROM blobs WHERE digest = ? AND stored = 1")
-                .bind(digest.to_string())
-                .fetch_optional(&self.readers)
-                .await?;
+        let id: Option<i64> = query_scalar("SELECT id FROM blobs WHERE digest = ? AND stored = 1")
+            .bind(digest.to_string())
+            .fetch_optional(&self.readers)
+            .await?;
         Ok(id.is_some())
     }
 
@@ -98,7 +103,7 @@ impl Meta {
     /// [`MetaError`].
     pub async fn newest_blob(&self) -> Result<Option<i64>, MetaError> {
         Ok(
-            sqlx::query_scalar("SELECT created_at FROM blobs ORDER BY id DESC LIMIT 1")
+            query_scalar("SELECT created_at FROM blobs ORDER BY id DESC LIMIT 1")
                 .fetch_optional(&self.readers)
                 .await?,
         )
@@ -110,7 +115,7 @@ impl Meta {
     /// [`MetaError`].
     pub async fn not_stored(&self, digests: &[&Digest]) -> Result<HashSet<Digest>, MetaError> {
         let list = serde_json::to_string(digests).map_err(|e| MetaError::Corrupt(e.to_string()))?;
-        let unknown: Vec<String> = sqlx::query_scalar(
+        let unknown: Vec<String> = query_scalar(
             "SELECT j.value FROM json_each(?) j WHERE NOT EXISTS (
                  SELECT 1 FROM blobs WHERE digest = j.value AND stored = 1)",
         )
@@ -126,7 +131,7 @@ impl Meta {
     /// # Errors
     /// [`MetaError`].
     pub async fn manifests_with(&self, blob: i64) -> Result<Vec<String>, MetaError> {
-        Ok(sqlx::query_scalar(
+        Ok(query_scalar(
             "SELECT r.name || '@' || m.digest FROM manifests m
              JOIN repositories r ON r.id = m.repository_id
              WHERE m.blob_id = ?1
@@ -150,13 +155,13 @@ impl Meta {
     }
 }
 
-async fn lose(c: &mut SqliteConnection, id: i64) -> Result<(), MetaError> {
+async fn lose(c: &mut Connection, id: i64) -> Result<(), MetaError> {
     for sql in [
         "DELETE FROM repository_blobs WHERE blob_id = ?",
         "DELETE FROM manifests WHERE blob_id = ?",
         "UPDATE blobs SET stored = 0 WHERE id = ?",
     ] {
-        sqlx::query(sql).bind(id).execute(&mut *c).await?;
+        query(sql).bind(id).execute(&mut *c).await?;
     }
     Ok(())
 }

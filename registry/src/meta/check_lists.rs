@@ -1,8 +1,9 @@
 //! Tables that say again what others say, for lists, searches and rules: whether they are right.
 
-use sqlx::{AssertSqlSafe, SqliteConnection};
+use sqlx::AssertSqlSafe;
 
 use super::database::Meta;
+use super::engine::{Connection, query, query_as};
 use super::error::MetaError;
 
 /// Wrong rows of each kind that are told at most.
@@ -36,7 +37,7 @@ const LISTS: [&str; 4] = [
      FROM repository_list l LEFT JOIN repositories r ON r.id = l.repository_id
      WHERE r.id IS NULL",
     "SELECT 'tag_list', r.id, r.name, coalesce(w.name, '') || CASE
-         WHEN w.gone THEN ' is listed and is not there' ELSE ' is not listed as it is' END
+         WHEN w.gone = 1 THEN ' is listed and is not there' ELSE ' is not listed as it is' END
      FROM (SELECT t.repository_id AS id, t.name, 0 AS gone
            FROM tags t JOIN manifests m ON m.id = t.manifest_id
            LEFT JOIN tag_list l ON l.repository_id = t.repository_id AND l.name = t.name
@@ -85,13 +86,13 @@ const OTHERS: [Other; 5] = [
     },
     Other {
         table: "push_order",
-        rows: "(SELECT 1)",
+        rows: "(SELECT 1) AS one",
         wrong: "coalesce((SELECT last FROM push_order), -1)
                     < coalesce((SELECT max(sequence) FROM tags), 0)",
-        told: "max('the next push would not be the last one')",
+        told: "max(CAST('the next push would not be the last one' AS TEXT))",
         mend: "INSERT INTO push_order (id, last)
-               SELECT 1, coalesce(max(sequence), 0) FROM tags WHERE 1
-               ON CONFLICT (id) DO UPDATE SET last = max(last, excluded.last)",
+               SELECT 1, coalesce(max(sequence), 0) FROM tags WHERE true
+               ON CONFLICT (id) DO UPDATE SET last = max(push_order.last, excluded.last)",
     },
     Other {
         table: "activity",
@@ -99,7 +100,7 @@ const OTHERS: [Other; 5] = [
         wrong: "CASE json_valid(line) WHEN 1 THEN
                     coalesce(line ->> 'action', '') <> action
                     OR coalesce(line ->> 'user', '') <> actor
-                    OR coalesce(line ->> 'repository', '') <> repository ELSE 1 END",
+                    OR coalesce(line ->> 'repository', '') <> repository ELSE true END",
         told: "count(*) || ' lines are not what they are found by'",
         mend: "DELETE FROM activity WHERE WRONG",
     },
@@ -151,7 +152,7 @@ const AGAIN: [&str; 6] = [
     // The words of its newest image have to be read.
     "INSERT INTO list_fill (step, kind, repository_id) VALUES (4, 'words', ? - 1)
      ON CONFLICT (step) DO UPDATE
-         SET repository_id = min(repository_id, excluded.repository_id)",
+         SET repository_id = min(list_fill.repository_id, excluded.repository_id)",
 ];
 
 type Row = (String, Option<i64>, Option<String>, String);
@@ -168,7 +169,7 @@ impl Meta {
         let mut wrong = Vec::new();
         for sql in lists.chain(OTHERS.iter().map(Other::found)) {
             let limited = format!("{sql} LIMIT {MOST}");
-            let rows: Vec<Row> = sqlx::query_as(AssertSqlSafe(limited))
+            let rows: Vec<Row> = query_as(AssertSqlSafe(limited))
                 .fetch_all(&self.readers)
                 .await?;
             let told = rows
@@ -215,7 +216,7 @@ impl Meta {
             .run(
                 move |c| {
                     Box::pin(async move {
-                        sqlx::query(AssertSqlSafe(sql)).execute(c).await?;
+                        query(AssertSqlSafe(sql)).execute(c).await?;
                         Ok(())
                     })
                 },
@@ -225,9 +226,9 @@ impl Meta {
     }
 }
 
-async fn list_again(c: &mut SqliteConnection, id: i64) -> Result<(), MetaError> {
+async fn list_again(c: &mut Connection, id: i64) -> Result<(), MetaError> {
     for sql in AGAIN {
-        sqlx::query(sql).bind(id).execute(&mut *c).await?;
+        query(sql).bind(id).execute(&mut *c).await?;
     }
     Ok(())
 }

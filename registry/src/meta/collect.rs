@@ -6,8 +6,10 @@ use std::time::Duration;
 
 use oci::Digest;
 
-use super::collection::{Collection, Slice, job};
+use super::collection::{Collection, Slice};
+use super::engine::{query, query_as, query_scalar};
 use super::error::MetaError;
+use super::job::job;
 use super::sql::{from_sql, json};
 
 /// A link, by the rows of its repository and its blob.
@@ -66,7 +68,7 @@ impl Collection<'_> {
     ) -> Result<Slice<Vec<StaleLink>, LinkKey>, MetaError> {
         self.look(move |c| {
             Box::pin(async move {
-                let next: Option<LinkKey> = sqlx::query_as(
+                let next: Option<LinkKey> = query_as(
                     "SELECT repository_id, blob_id FROM repository_blobs
                      WHERE (repository_id, blob_id) > (?1, ?2)
                      ORDER BY repository_id, blob_id LIMIT 1 OFFSET ?3",
@@ -77,9 +79,8 @@ impl Collection<'_> {
                 .fetch_optional(&mut *c)
                 .await?;
                 let end = next.unwrap_or((i64::MAX, i64::MAX));
-                let rows: Vec<(i64, i64, String, String)> =
-                    sqlx::query_as(sqlx::AssertSqlSafe(format!(
-                        "SELECT rb.repository_id, rb.blob_id, r.name, b.digest
+                let rows: Vec<(i64, i64, String, String)> = query_as(sqlx::AssertSqlSafe(format!(
+                    "SELECT rb.repository_id, rb.blob_id, r.name, b.digest
                          FROM repository_blobs rb
                          CROSS JOIN repositories r ON r.id = rb.repository_id
                          CROSS JOIN blobs b ON b.id = rb.blob_id
@@ -87,14 +88,14 @@ impl Collection<'_> {
                            AND (rb.repository_id, rb.blob_id) <= (?4, ?5)
                            AND rb.linked_at < ?1 AND {STALE}
                          ORDER BY rb.repository_id, rb.blob_id"
-                    )))
-                    .bind(cutoff)
-                    .bind(after.0)
-                    .bind(after.1)
-                    .bind(end.0)
-                    .bind(end.1)
-                    .fetch_all(c)
-                    .await?;
+                )))
+                .bind(cutoff)
+                .bind(after.0)
+                .bind(after.1)
+                .bind(end.0)
+                .bind(end.1)
+                .fetch_all(c)
+                .await?;
                 let found = rows
                     .into_iter()
                     .map(|(repository_id, blob_id, repository, digest)| StaleLink {
@@ -121,19 +122,21 @@ impl Collection<'_> {
     ) -> Result<(u64, Duration), MetaError> {
         let work = job(move |c| {
             Box::pin(async move {
-                let stale: Vec<LinkKey> = sqlx::query_as(sqlx::AssertSqlSafe(format!(
+                let stale: Vec<LinkKey> = query_as(sqlx::AssertSqlSafe(format!(
                     "SELECT rb.repository_id, rb.blob_id FROM json_each(?1) j
                      CROSS JOIN repository_blobs rb
-                         ON rb.repository_id = j.value ->> 0 AND rb.blob_id = j.value ->> 1
+                         ON rb.repository_id = CAST(j.value ->> 0 AS BIGINT)
+                         AND rb.blob_id = CAST(j.value ->> 1 AS BIGINT)
                      WHERE rb.linked_at < ?2 AND {STALE}"
                 )))
                 .bind(json(&links)?)
                 .bind(cutoff)
                 .fetch_all(&mut *c)
                 .await?;
-                sqlx::query(
+                query(
                     "DELETE FROM repository_blobs WHERE (repository_id, blob_id) IN (
-                         SELECT value ->> 0, value ->> 1 FROM json_each(?))",
+                         SELECT CAST(value ->> 0 AS BIGINT), CAST(value ->> 1 AS BIGINT)
+                         FROM json_each(?))",
                 )
                 .bind(json(&stale)?)
                 .execute(c)
@@ -156,7 +159,7 @@ impl Collection<'_> {
     ) -> Result<Slice<Vec<UnusedBlob>, String>, MetaError> {
         self.look(move |c| {
             Box::pin(async move {
-                let next: Option<String> = sqlx::query_scalar(
+                let next: Option<String> = query_scalar(
                     "SELECT digest FROM blobs WHERE digest > ?1
                      ORDER BY digest LIMIT 1 OFFSET ?2",
                 )
@@ -164,7 +167,7 @@ impl Collection<'_> {
                 .bind(n.saturating_sub(1))
                 .fetch_optional(&mut *c)
                 .await?;
-                let rows: Vec<(i64, String, i64)> = sqlx::query_as(sqlx::AssertSqlSafe(format!(
+                let rows: Vec<(i64, String, i64)> = query_as(sqlx::AssertSqlSafe(format!(
                     "SELECT b.id, b.digest, b.size FROM blobs b
                          WHERE b.digest > ?1 AND b.digest <= ?2 AND {UNUSED}
                          ORDER BY b.digest"
@@ -191,30 +194,37 @@ impl Collection<'_> {
         .await
     }
 
-    /// Takes away the rows of blobs unless somebody shows them by now; which went. Their files may
-    /// go then, before anybody else may bring the same ones again.
+    /// Takes away the rows of blobs unless somebody shows them by now, or another process brings
+    /// them; which went. Their files may go then, before anybody else may bring the same ones again,
+    /// and [`Meta::left`](super::Meta::left) is to be told.
     ///
     /// # Errors
     /// [`MetaError`].
     pub async fn remove_blobs(&self, ids: Vec<i64>) -> Result<(Vec<i64>, Duration), MetaError> {
+        let replica = self.replica();
         let work = job(move |c| {
             Box::pin(async move {
-                let unused: Vec<i64> = sqlx::query_scalar(sqlx::AssertSqlSafe(format!(
-                    "SELECT b.id FROM json_each(?) j CROSS JOIN blobs b ON b.id = j.value
+                let mut unused: Vec<(i64, String)> = query_as(sqlx::AssertSqlSafe(format!(
+                    "SELECT b.id, b.digest FROM json_each(?) j
+                     CROSS JOIN blobs b ON b.id = CAST(j.value AS BIGINT)
                      WHERE {UNUSED}"
                 )))
                 .bind(json(&ids)?)
                 .fetch_all(&mut *c)
                 .await?;
+                if let Some(replica) = replica {
+                    let digests: Vec<&str> = unused.iter().map(|(_, d)| d.as_str()).collect();
+                    let leaving = replica.leave(c, &digests).await?;
+                    unused.retain(|(_, digest)| leaving.contains(digest));
+                }
+                let unused: Vec<i64> = unused.into_iter().map(|(id, _)| id).collect();
                 for sql in [
-                    "UPDATE blobs SET stored = 0 WHERE id IN (SELECT value FROM json_each(?))",
-                    "DELETE FROM blobs WHERE id IN (SELECT value FROM json_each(?))
+                    "UPDATE blobs SET stored = 0
+                     WHERE id IN (SELECT CAST(value AS BIGINT) FROM json_each(?))",
+                    "DELETE FROM blobs WHERE id IN (SELECT CAST(value AS BIGINT) FROM json_each(?))
                        AND NOT EXISTS (SELECT 1 FROM manifest_blobs n WHERE n.blob_id = blobs.id)",
                 ] {
-                    sqlx::query(sql)
-                        .bind(json(&unused)?)
-                        .execute(&mut *c)
-                        .await?;
+                    query(sql).bind(json(&unused)?).execute(&mut *c).await?;
                 }
                 Ok(unused)
             })
@@ -231,7 +241,7 @@ impl Collection<'_> {
         let ids: Vec<i64> = self
             .look(move |c| {
                 Box::pin(async move {
-                    Ok(sqlx::query_scalar(
+                    Ok(query_scalar(
                         "SELECT id FROM blobs WHERE stored = 0 AND id > ? ORDER BY id LIMIT ?",
                     )
                     .bind(after)
@@ -246,8 +256,9 @@ impl Collection<'_> {
         };
         let work = job(move |c| {
             Box::pin(async move {
-                sqlx::query(
-                    "DELETE FROM blobs WHERE id IN (SELECT value FROM json_each(?)) AND stored = 0
+                query(
+                    "DELETE FROM blobs WHERE stored = 0
+                       AND id IN (SELECT CAST(value AS BIGINT) FROM json_each(?))
                        AND NOT EXISTS (SELECT 1 FROM manifest_blobs n WHERE n.blob_id = blobs.id)",
                 )
                 .bind(json(&ids)?)
@@ -272,14 +283,14 @@ impl Collection<'_> {
     ) -> Result<Slice<Vec<i64>, i64>, MetaError> {
         self.look(move |c| {
             Box::pin(async move {
-                let next: Option<i64> = sqlx::query_scalar(
+                let next: Option<i64> = query_scalar(
                     "SELECT id FROM repositories WHERE id > ?1 ORDER BY id LIMIT 1 OFFSET ?2",
                 )
                 .bind(after)
                 .bind(n.saturating_sub(1))
                 .fetch_optional(&mut *c)
                 .await?;
-                let found = sqlx::query_scalar(sqlx::AssertSqlSafe(format!(
+                let found = query_scalar(sqlx::AssertSqlSafe(format!(
                     "SELECT r.id FROM repositories r
                      WHERE r.id > ?1 AND r.id <= ?2 AND r.created_at < ?3 AND {EMPTY}"
                 )))
@@ -301,9 +312,9 @@ impl Collection<'_> {
     pub async fn remove_repositories(&self, ids: Vec<i64>) -> Result<(u64, Duration), MetaError> {
         let work = job(move |c| {
             Box::pin(async move {
-                let done = sqlx::query(sqlx::AssertSqlSafe(format!(
+                let done = query(sqlx::AssertSqlSafe(format!(
                     "DELETE FROM repositories AS r
-                     WHERE r.id IN (SELECT value FROM json_each(?)) AND {EMPTY}"
+                     WHERE r.id IN (SELECT CAST(value AS BIGINT) FROM json_each(?)) AND {EMPTY}"
                 )))
                 .bind(json(&ids)?)
                 .execute(c)

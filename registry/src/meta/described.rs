@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use sqlx::AssertSqlSafe;
 
 use super::database::Meta;
+use super::engine::{Parts, Sql, query_as, query_scalar};
 use super::error::MetaError;
 use super::sql::from_sql;
 use crate::name::RepositoryName;
@@ -216,50 +217,24 @@ const SIGNED: &str = "EXISTS (
           AND s.name = replace(m.digest, ':', '-') || '.sig')
     OR EXISTS (
         SELECT 1 FROM manifests s WHERE s.repository_id = m.repository_id AND s.subject = m.digest
-          AND (s.artifact_type LIKE 'application/vnd.dev.cosign.%sig%'
-            OR s.artifact_type LIKE 'application/vnd.dev.sigstore.bundle%'
-            OR s.artifact_type LIKE 'application/vnd.cncf.notary.signature%'))";
+          AND (lower(s.artifact_type) LIKE 'application/vnd.dev.cosign.%sig%'
+            OR lower(s.artifact_type) LIKE 'application/vnd.dev.sigstore.bundle%'
+            OR lower(s.artifact_type) LIKE 'application/vnd.cncf.notary.signature%'))";
 
-#[derive(sqlx::FromRow)]
-struct TagRow {
-    key: i64,
-    name: String,
-    updated_at: i64,
-    actor: Option<String>,
-    signed: bool,
-    digest: String,
-    media_type: String,
-    artifact_type: Option<String>,
-    size: i64,
-    content_bytes: i64,
-    platforms: Option<String>,
-    created_at: Option<i64>,
-    pushed_at: i64,
-    pulled_at: Option<i64>,
-}
+/// What a tag is sorted by, its name, when it was pushed, who did it, whether it is signed; and the
+/// manifest.
+type TagColumns = Parts<(i64, String, i64, Option<String>, bool), ManifestColumns>;
 
-impl TagRow {
-    fn entry(self) -> (i64, TagEntry) {
-        let manifest = manifest_entry((
-            self.digest,
-            self.media_type,
-            self.artifact_type,
-            self.size,
-            self.content_bytes,
-            self.platforms,
-            self.created_at,
-            self.pushed_at,
-            self.pulled_at,
-        ));
-        let entry = TagEntry {
-            name: self.name,
-            tagged: Some(self.updated_at),
-            pushed_by: self.actor,
-            signed: self.signed,
-            manifest,
-        };
-        (self.key, entry)
-    }
+fn tag_entry(row: TagColumns) -> (i64, TagEntry) {
+    let Parts((key, name, updated_at, actor, signed), manifest) = row;
+    let entry = TagEntry {
+        name,
+        tagged: Some(updated_at),
+        pushed_by: actor,
+        signed,
+        manifest: manifest_entry(manifest),
+    };
+    (key, entry)
 }
 
 impl Meta {
@@ -282,11 +257,11 @@ impl Meta {
         // What has a plus is compared and enters no index: each is entered at one place.
         let (within, by) = match query.sort {
             Sort::Name if query.descending => (
-                "name <= min(?2, ?4) AND +name < ?2 AND name >= ?3".to_owned(),
+                "name <= ?7 AND +name < ?2 AND name >= ?3".to_owned(),
                 "name DESC".to_owned(),
             ),
             Sort::Name => (
-                "name >= max(?2, ?3) AND +name > ?2 AND name <= ?4".to_owned(),
+                "name >= ?7 AND +name > ?2 AND name <= ?4".to_owned(),
                 "name ASC".to_owned(),
             ),
             Sort::Time | Sort::Size => (
@@ -295,21 +270,31 @@ impl Meta {
             ),
         };
         let (after_key, after_name) = query.start();
+        let from = match query.descending {
+            true => after_name.as_str().min(end),
+            false => after_name.as_str().max(first),
+        };
+        let from = from.to_owned();
         type Row = (i64, String, String, i64, i64, i64, i64);
-        let rows: Vec<Row> = sqlx::query_as(AssertSqlSafe(format!(
+        let text = format!(
             "SELECT {key}, name, description, tags, bytes, pushed_at, pulled_at
              FROM repository_list
              WHERE {within} AND (?5 = '' OR instr(name, ?5) > 0) AND ?1 IS NOT NULL
+               AND ?7 IS NOT NULL
              ORDER BY {by} LIMIT ?6"
-        )))
-        .bind(after_key)
-        .bind(after_name)
-        .bind(first.to_owned())
-        .bind(end.to_owned())
-        .bind(query.filter.to_lowercase())
-        .bind(query.limit())
-        .fetch_all(&self.readers)
-        .await?;
+        );
+        // PostgreSQL weighs for itself where to enter.
+        let plain = text.replace("+name", "name");
+        let rows: Vec<Row> = query_as(Sql::each(AssertSqlSafe(text), AssertSqlSafe(plain)))
+            .bind(after_key)
+            .bind(after_name)
+            .bind(first.to_owned())
+            .bind(end.to_owned())
+            .bind(query.filter.to_lowercase())
+            .bind(query.limit())
+            .bind(from)
+            .fetch_all(&self.readers)
+            .await?;
         let rows = rows
             .into_iter()
             .map(|(key, name, description, tags, bytes, pushed, pulled)| {
@@ -354,7 +339,7 @@ impl Meta {
         query: &ListQuery,
     ) -> Result<Option<Listing<TagEntry>>, MetaError> {
         let id: Option<i64> =
-            sqlx::query_scalar("SELECT id FROM repositories WHERE name = ? AND emptied = 0")
+            query_scalar("SELECT id FROM repositories WHERE name = ? AND emptied = 0")
                 .bind(repository.as_str())
                 .fetch_optional(&self.readers)
                 .await?;
@@ -383,8 +368,8 @@ impl Meta {
             }
         };
         let (after_key, after_name) = query.start();
-        let rows: Vec<TagRow> = sqlx::query_as(AssertSqlSafe(format!(
-            "SELECT {key} AS key, t.name, t.updated_at, t.actor, {SIGNED} AS signed, {MANIFEST}
+        let rows: Vec<TagColumns> = query_as(AssertSqlSafe(format!(
+            "SELECT {key}, t.name, t.updated_at, t.actor, {SIGNED}, {MANIFEST}
              FROM {from} CROSS JOIN manifests m ON m.id = t.manifest_id
              WHERE {within} AND (?4 = '' OR instr(lower(t.name), ?4) > 0) AND ?2 IS NOT NULL
              ORDER BY {by} LIMIT ?5"
@@ -396,7 +381,7 @@ impl Meta {
         .bind(query.limit())
         .fetch_all(&self.readers)
         .await?;
-        let rows = rows.into_iter().map(TagRow::entry).collect();
+        let rows = rows.into_iter().map(tag_entry).collect();
         Ok(Some(query.cut(rows, |entry: &TagEntry| &entry.name)))
     }
 }

@@ -2,9 +2,10 @@
 
 use std::path::PathBuf;
 
-use sqlx::migrate::MigrateError;
+use sqlx::migrate::{MigrateError, Migrator};
 
 use super::damage::is_damage;
+use super::engine::is_lost;
 
 /// Why the metadata could not be read or written.
 #[derive(Debug, thiserror::Error)]
@@ -23,6 +24,18 @@ pub enum MetaError {
          back, or have it made anew from the blobs with `rregistry fsck --rebuild`"
     )]
     Replaced(PathBuf),
+    /// The server does not answer, or not in time; what was to be done may be done all the same.
+    #[error("the database does not answer: {0}")]
+    Unreachable(String),
+    /// Another process serves the server's database.
+    #[error("{0} is served by another rregistry")]
+    Taken(String),
+    /// The server's database cannot hold this.
+    #[error("{0}")]
+    Unfit(String),
+    /// The URL of the database is none.
+    #[error("the database's URL: {0}")]
+    Place(String),
     /// The schema could not be brought up to date.
     #[error("metadata schema: {0}")]
     Migrate(MigrateError),
@@ -52,8 +65,28 @@ impl From<sqlx::Error> for MetaError {
     fn from(e: sqlx::Error) -> Self {
         if is_damage(&e) {
             Self::Damaged(e.to_string())
+        } else if is_lost(&e) {
+            Self::Unreachable(e.to_string())
         } else {
             Self::Sql(e)
+        }
+    }
+}
+
+impl MetaError {
+    /// Why a schema could not be brought up to date by these migrations.
+    pub(super) fn of_migration(e: MigrateError, known: &Migrator) -> Self {
+        match e {
+            MigrateError::Execute(e) | MigrateError::ExecuteMigration(e, _)
+                if is_damage(&e) || is_lost(&e) =>
+            {
+                e.into()
+            }
+            MigrateError::VersionMissing(found) => Self::Newer {
+                found,
+                known: known.iter().map(|one| one.version).max().unwrap_or(0),
+            },
+            e => Self::Migrate(e),
         }
     }
 }

@@ -1,9 +1,8 @@
 //! What webhooks are still to be told.
 
-use sqlx::sqlite::SqliteConnection;
-
 use super::activity::add;
 use super::database::Meta;
+use super::engine::{Connection, query, query_as, query_scalar};
 use super::error::MetaError;
 use super::sql::from_sql;
 use crate::events::{ACTIVITY, Notice};
@@ -18,13 +17,13 @@ pub struct QueuedEvent {
 }
 
 /// Queues events, in the transaction of what they tell of.
-pub(super) async fn note(c: &mut SqliteConnection, notices: Vec<Notice>) -> Result<(), MetaError> {
+pub(super) async fn note(c: &mut Connection, notices: Vec<Notice>) -> Result<(), MetaError> {
     for notice in notices {
         if &*notice.webhook == ACTIVITY {
             add(c, &notice.event).await?;
             continue;
         }
-        sqlx::query("INSERT INTO webhook_events (webhook, event) VALUES (?, ?)")
+        query("INSERT INTO webhook_events (webhook, event) VALUES (?, ?)")
             .bind(notice.webhook.to_string())
             .bind(notice.event)
             .execute(&mut *c)
@@ -43,13 +42,12 @@ impl Meta {
         webhook: &str,
         n: u32,
     ) -> Result<Vec<QueuedEvent>, MetaError> {
-        let rows: Vec<(i64, String)> = sqlx::query_as(
-            "SELECT id, event FROM webhook_events WHERE webhook = ? ORDER BY id LIMIT ?",
-        )
-        .bind(webhook.to_owned())
-        .bind(n)
-        .fetch_all(&self.readers)
-        .await?;
+        let rows: Vec<(i64, String)> =
+            query_as("SELECT id, event FROM webhook_events WHERE webhook = ? ORDER BY id LIMIT ?")
+                .bind(webhook.to_owned())
+                .bind(n)
+                .fetch_all(&self.readers)
+                .await?;
         Ok(rows
             .into_iter()
             .map(|(id, event)| QueuedEvent { id, event })
@@ -67,7 +65,7 @@ impl Meta {
                 move |c| {
                     Box::pin(async move {
                         let done =
-                            sqlx::query("DELETE FROM webhook_events WHERE webhook = ? AND id <= ?")
+                            query("DELETE FROM webhook_events WHERE webhook = ? AND id <= ?")
                                 .bind(webhook)
                                 .bind(last)
                                 .execute(c)
@@ -89,7 +87,7 @@ impl Meta {
         webhook: &str,
         backlog: u32,
     ) -> Result<Option<i64>, MetaError> {
-        Ok(sqlx::query_scalar(
+        Ok(query_scalar(
             "SELECT id FROM webhook_events WHERE webhook = ? ORDER BY id DESC LIMIT 1 OFFSET ?",
         )
         .bind(webhook.to_owned())
@@ -117,7 +115,7 @@ impl Meta {
     /// [`MetaError`].
     pub async fn waiting_events(&self) -> Result<Vec<(String, u64)>, MetaError> {
         let rows: Vec<(String, i64)> =
-            sqlx::query_as("SELECT webhook, count(*) FROM webhook_events GROUP BY webhook")
+            query_as("SELECT webhook, count(*) FROM webhook_events GROUP BY webhook")
                 .fetch_all(&self.readers)
                 .await?;
         Ok(rows

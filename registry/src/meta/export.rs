@@ -3,6 +3,7 @@
 use oci::Digest;
 
 use super::database::Meta;
+use super::engine::query_as;
 use super::error::MetaError;
 use super::manifests::ManifestRow;
 use super::manifests::manifest_row;
@@ -31,7 +32,7 @@ impl Meta {
         repository: &RepositoryName,
     ) -> Result<Vec<Exportable>, MetaError> {
         type Row = (String, String, i64, Option<String>, Option<String>, String);
-        let rows: Vec<Row> = sqlx::query_as(
+        let rows: Vec<Row> = query_as(
             "SELECT m.digest, m.media_type, m.size, m.subject, m.artifact_type,
                     (SELECT json_group_array(t.name ORDER BY t.name) FROM tags t
                      WHERE t.manifest_id = m.id)

@@ -4,6 +4,7 @@
 //! loses nothing. What is pushed meanwhile lists itself.
 
 use super::database::Meta;
+use super::engine::{Connection, query, query_as};
 use super::error::MetaError;
 use super::manifests::{ManifestRow, manifest_row};
 use super::sql::{json, to_sql};
@@ -40,7 +41,7 @@ impl Meta {
     /// [`MetaError`].
     pub async fn next_fill(&self) -> Result<Option<Fill>, MetaError> {
         let row: Option<(String, i64, String)> =
-            sqlx::query_as("SELECT kind, repository_id, name FROM list_fill ORDER BY step LIMIT 1")
+            query_as("SELECT kind, repository_id, name FROM list_fill ORDER BY step LIMIT 1")
                 .fetch_optional(&self.readers)
                 .await?;
         Ok(row.map(|(kind, id, name)| match kind.as_str() {
@@ -60,14 +61,14 @@ impl Meta {
             .run(
                 move |c| {
                     Box::pin(async move {
-                        sqlx::query(
+                        query(
                             "INSERT INTO repository_list (repository_id, name, bytes)
                              SELECT id, name, bytes FROM repositories
                              WHERE id > $1 AND emptied = 0 ORDER BY id LIMIT $2
                              ON CONFLICT DO NOTHING;
                              UPDATE list_fill SET repository_id = (
                                  SELECT max(id) FROM (SELECT id FROM repositories
-                                     WHERE id > $1 AND emptied = 0 ORDER BY id LIMIT $2))
+                                     WHERE id > $1 AND emptied = 0 ORDER BY id LIMIT $2) AS next)
                              WHERE kind = 'repositories' AND EXISTS (
                                  SELECT 1 FROM repositories WHERE id > $1 AND emptied = 0);
                              DELETE FROM list_fill
@@ -94,7 +95,7 @@ impl Meta {
             .run(
                 move |c| {
                     Box::pin(async move {
-                        let last: Option<(i64, String)> = sqlx::query_as(
+                        let last: Option<(i64, String)> = query_as(
                             "SELECT repository_id, name FROM tags
                              WHERE (repository_id, name) > (?1, ?2)
                              ORDER BY repository_id, name LIMIT 1 OFFSET ?3",
@@ -106,7 +107,7 @@ impl Meta {
                         .await?;
                         // No name has a tilde.
                         let end = last.clone().unwrap_or((i64::MAX, "~".to_owned()));
-                        sqlx::query(
+                        query(
                             "INSERT INTO tag_list (repository_id, name, sequence, bytes)
                              SELECT t.repository_id, t.name, t.sequence, m.content_bytes
                              FROM tags t CROSS JOIN manifests m ON m.id = t.manifest_id
@@ -121,13 +122,13 @@ impl Meta {
                         .execute(&mut *c)
                         .await?;
                         match last {
-                            Some((repository, name)) => sqlx::query(
+                            Some((repository, name)) => query(
                                 "UPDATE list_fill SET repository_id = ?, name = ?
                                  WHERE kind = 'tags'",
                             )
                             .bind(repository)
                             .bind(name),
-                            None => sqlx::query("DELETE FROM list_fill WHERE kind = 'tags'"),
+                            None => query("DELETE FROM list_fill WHERE kind = 'tags'"),
                         }
                         .execute(c)
                         .await?;
@@ -148,7 +149,7 @@ impl Meta {
         after: i64,
         n: u32,
     ) -> Result<Vec<Undescribed>, MetaError> {
-        let rows: Vec<Row> = sqlx::query_as(
+        let rows: Vec<Row> = query_as(
             "SELECT m.id, r.name, m.digest, m.media_type, m.size
              FROM manifests m CROSS JOIN repositories r ON r.id = m.repository_id
              WHERE m.id > ? ORDER BY m.id LIMIT ?",
@@ -169,7 +170,7 @@ impl Meta {
         after: i64,
         n: u32,
     ) -> Result<Vec<Undescribed>, MetaError> {
-        let rows: Vec<Row> = sqlx::query_as(
+        let rows: Vec<Row> = query_as(
             "SELECT r.repository_id, r.name, m.digest, m.media_type, m.size
              FROM (SELECT repository_id, name FROM repository_list WHERE repository_id > ?1 AND tags > 0
                    ORDER BY repository_id LIMIT ?2) r
@@ -201,14 +202,15 @@ impl Meta {
                 move |c| {
                     Box::pin(async move {
                         let rows: Vec<i64> = described.iter().map(|(row, _)| *row).collect();
-                        sqlx::query(
+                        query(
                             "UPDATE repository_list SET
                                  pushed_at = max(repository_list.pushed_at, m.pushed),
                                  pulled_at = max(repository_list.pulled_at, m.pulled)
                              FROM (
                                  SELECT repository_id AS id, max(pushed_at) AS pushed,
                                         max(coalesce(pulled_at, 0)) AS pulled
-                                 FROM manifests WHERE id IN (SELECT value FROM json_each(?))
+                                 FROM manifests WHERE id IN (
+                                     SELECT CAST(value AS BIGINT) FROM json_each(?))
                                  GROUP BY 1) m
                              WHERE m.id = repository_list.repository_id",
                         )
@@ -217,7 +219,7 @@ impl Meta {
                         .await?;
                         for (row, found) in described {
                             let Some(found) = found else { continue };
-                            sqlx::query(
+                            query(
                                 "UPDATE manifests SET platforms = ?2, created_at = ?4,
                                      content_bytes = ?3 + coalesce((
                                          SELECT sum(max(c.content_bytes, c.size))
@@ -260,17 +262,17 @@ impl Meta {
                             .into_iter()
                             .filter_map(|(row, text)| {
                                 let text = text?;
-                                Some((row, text.words, text.description))
+                                Some((row, text.words.to_lowercase(), text.description))
                             })
                             .collect();
                         let texts = json(&texts)?;
                         for sql in [
-                            "UPDATE repository_search SET words = j.value ->> 1
-                             FROM json_each(?) j WHERE repository_search.rowid = j.value ->> 0",
-                            "UPDATE repository_list SET description = j.value ->> 2
-                             FROM json_each(?) j WHERE repository_id = j.value ->> 0",
+                            "UPDATE repository_search SET words = j.value ->> 1 FROM json_each(?) j
+                             WHERE repository_search.rowid = CAST(j.value ->> 0 AS BIGINT)",
+                            "UPDATE repository_list SET description = j.value ->> 2 FROM json_each(?) j
+                             WHERE repository_id = CAST(j.value ->> 0 AS BIGINT)",
                         ] {
-                            sqlx::query(sql).bind(&texts).execute(&mut *c).await?;
+                            query(sql).bind(&texts).execute(&mut *c).await?;
                         }
                         advance(c, "words", last).await
                     })
@@ -298,15 +300,15 @@ fn undescribed(rows: Vec<Row>) -> Result<Vec<Undescribed>, MetaError> {
 
 /// Says how far a step got, or that it is done.
 async fn advance(
-    c: &mut sqlx::SqliteConnection,
+    c: &mut Connection,
     kind: &'static str,
     last: Option<i64>,
 ) -> Result<(), MetaError> {
     match last {
-        Some(last) => sqlx::query("UPDATE list_fill SET repository_id = ? WHERE kind = ?")
+        Some(last) => query("UPDATE list_fill SET repository_id = ? WHERE kind = ?")
             .bind(last)
             .bind(kind),
-        None => sqlx::query("DELETE FROM list_fill WHERE kind = ?").bind(kind),
+        None => query("DELETE FROM list_fill WHERE kind = ?").bind(kind),
     }
     .execute(c)
     .await?;

@@ -6,6 +6,7 @@ use sqlx::AssertSqlSafe;
 
 use super::database::Meta;
 use super::described::{MANIFEST, ManifestColumns, ManifestEntry, manifest_entry};
+use super::engine::{query_as, query_scalar};
 use super::error::MetaError;
 use super::links::find_repository;
 use super::needed::tag_needing_manifest;
@@ -42,9 +43,9 @@ impl Meta {
         repository: &RepositoryName,
         digests: &[Digest],
     ) -> Result<Vec<ManifestEntry>, MetaError> {
-        let rows: Vec<ManifestColumns> = sqlx::query_as(AssertSqlSafe(format!(
+        let rows: Vec<ManifestColumns> = query_as(AssertSqlSafe(format!(
             "SELECT {MANIFEST} FROM repositories r
-             CROSS JOIN json_each(?2) j
+             CROSS JOIN json_each(?2) j ON true
              CROSS JOIN manifests m ON m.repository_id = r.id AND m.digest = j.value
              WHERE r.name = ?1"
         )))
@@ -64,7 +65,7 @@ impl Meta {
         repository: &RepositoryName,
         digest: &Digest,
     ) -> Result<(Vec<String>, Vec<String>), MetaError> {
-        let tags = sqlx::query_scalar(
+        let tags = query_scalar(
             "SELECT t.name FROM repositories r
              CROSS JOIN manifests m ON m.repository_id = r.id AND m.digest = ?2
              CROSS JOIN tags t ON t.manifest_id = m.id
@@ -75,7 +76,7 @@ impl Meta {
         .bind(NAMES)
         .fetch_all(&self.readers)
         .await?;
-        let listed = sqlx::query_scalar(
+        let listed = query_scalar(
             "SELECT m.digest FROM repositories r
              CROSS JOIN manifest_children c ON c.repository_id = r.id AND c.child_digest = ?2
              CROSS JOIN manifests m ON m.id = c.manifest_id
@@ -116,7 +117,7 @@ impl Meta {
         repository: &RepositoryName,
         digest: &Digest,
     ) -> Result<Going, MetaError> {
-        let row: Option<(i64, i64, i64)> = sqlx::query_as(
+        let row: Option<(i64, i64, i64)> = query_as(
             "SELECT m.id, m.repository_id, m.blob_id FROM repositories r
              CROSS JOIN manifests m ON m.repository_id = r.id
              WHERE r.name = ? AND m.digest = ?",
@@ -128,23 +129,24 @@ impl Meta {
         let Some((manifest, repository_id, blob)) = row else {
             return Ok(Going::default());
         };
-        let tag_count: i64 = sqlx::query_scalar("SELECT count(*) FROM tags WHERE manifest_id = ?")
+        let tag_count: i64 = query_scalar("SELECT count(*) FROM tags WHERE manifest_id = ?")
             .bind(manifest)
             .fetch_one(&self.readers)
             .await?;
-        let (blob_count, bytes, freed): (i64, i64, i64) = sqlx::query_as(
+        let (blob_count, bytes, freed): (i64, i64, i64) = query_as(
             "WITH going (id, is_blob) AS (
                  SELECT n.blob_id, 1 FROM manifest_blobs n WHERE n.manifest_id = ?1
                    AND NOT EXISTS (SELECT 1 FROM manifest_blobs o
                        WHERE o.blob_id = n.blob_id AND o.repository_id = ?2
                          AND o.manifest_id <> ?1)
                  UNION ALL SELECT ?3, 0)
-             SELECT coalesce(sum(g.is_blob), 0), coalesce(sum(b.size), 0), coalesce(sum(
-                 CASE WHEN EXISTS (SELECT 1 FROM repository_blobs rb
+             SELECT coalesce(sum(g.is_blob), 0), CAST(coalesce(sum(b.size), 0) AS BIGINT),
+                 CAST(coalesce(sum(CASE
+                     WHEN EXISTS (SELECT 1 FROM repository_blobs rb
                           WHERE rb.blob_id = g.id AND rb.repository_id <> ?2)
                         OR EXISTS (SELECT 1 FROM manifests m
                           WHERE m.blob_id = g.id AND m.repository_id <> ?2)
-                      THEN 0 ELSE b.size END), 0)
+                     THEN 0 ELSE b.size END), 0) AS BIGINT)
              FROM going g CROSS JOIN blobs b ON b.id = g.id",
         )
         .bind(manifest)
@@ -172,25 +174,24 @@ impl Meta {
         repository: &RepositoryName,
     ) -> Result<Option<Going>, MetaError> {
         let row: Option<(i64, i64)> =
-            sqlx::query_as("SELECT id, bytes FROM repositories WHERE name = ? AND emptied = 0")
+            query_as("SELECT id, bytes FROM repositories WHERE name = ? AND emptied = 0")
                 .bind(repository.as_str())
                 .fetch_optional(&self.readers)
                 .await?;
         let Some((id, bytes)) = row else {
             return Ok(None);
         };
-        let tags = sqlx::query_scalar(
-            "SELECT name FROM tags WHERE repository_id = ? ORDER BY name LIMIT ?",
-        )
-        .bind(id)
-        .bind(NAMES)
-        .fetch_all(&self.readers)
-        .await?;
-        let (tag_count, manifest_count, blob_count, freed): (i64, i64, i64, i64) = sqlx::query_as(
+        let tags =
+            query_scalar("SELECT name FROM tags WHERE repository_id = ? ORDER BY name LIMIT ?")
+                .bind(id)
+                .bind(NAMES)
+                .fetch_all(&self.readers)
+                .await?;
+        let (tag_count, manifest_count, blob_count, freed): (i64, i64, i64, i64) = query_as(
             "SELECT (SELECT count(*) FROM tags WHERE repository_id = ?1),
                     (SELECT count(*) FROM manifests WHERE repository_id = ?1),
                     (SELECT count(*) FROM repository_blobs WHERE repository_id = ?1),
-                    (SELECT coalesce(sum(b.size), 0) FROM (
+                    (SELECT CAST(coalesce(sum(b.size), 0) AS BIGINT) FROM (
                          SELECT blob_id AS id FROM repository_blobs WHERE repository_id = ?1
                          UNION SELECT blob_id FROM manifests WHERE repository_id = ?1) g
                      CROSS JOIN blobs b ON b.id = g.id

@@ -2,13 +2,14 @@
 
 use bytes::Bytes;
 use oci::Digest;
-use sqlx::sqlite::SqliteConnection;
 
 use super::changes::Admit;
 use super::changes::need;
 use super::database::Meta;
+use super::engine::{Connection, query, query_as, query_scalar};
 use super::error::MetaError;
 use super::events::note;
+use super::job::job;
 use super::needed::tag_needing_blob;
 use super::sql::{from_sql, to_sql};
 use crate::clock::now;
@@ -59,7 +60,7 @@ impl Meta {
         repository: &RepositoryName,
         digest: &Digest,
     ) -> Result<Option<u64>, MetaError> {
-        let size: Option<i64> = sqlx::query_scalar(
+        let size: Option<i64> = query_scalar(
             "SELECT b.size FROM repositories r
              JOIN repository_blobs rb ON rb.repository_id = r.id
              JOIN blobs b ON b.id = rb.blob_id
@@ -72,6 +73,52 @@ impl Meta {
         Ok(size.map(from_sql))
     }
 
+    /// Has a blob that `repository` shows stay for as long as one that was just pushed: where its
+    /// link is older than `before`, it is made anew. Whether it is shown.
+    ///
+    /// # Errors
+    /// [`MetaError`].
+    pub async fn keep_link(
+        &self,
+        repository: &RepositoryName,
+        digest: &Digest,
+        before: i64,
+    ) -> Result<bool, MetaError> {
+        let fresh: Option<bool> = query_scalar(
+            "SELECT rb.linked_at >= ?3 FROM repositories r
+             JOIN repository_blobs rb ON rb.repository_id = r.id
+             JOIN blobs b ON b.id = rb.blob_id
+             WHERE b.digest = ?2 AND r.name = ?1",
+        )
+        .bind(repository.as_str())
+        .bind(digest.to_string())
+        .bind(before)
+        .fetch_optional(&self.readers)
+        .await?;
+        match fresh {
+            None => return Ok(false),
+            Some(true) => return Ok(true),
+            Some(false) => {}
+        }
+        let (repository, digest) = (repository.clone(), digest.clone());
+        let work = job(move |c| {
+            Box::pin(async move {
+                let done = query(
+                    "UPDATE repository_blobs SET linked_at = ?3
+                     WHERE repository_id = (SELECT id FROM repositories WHERE name = ?1)
+                       AND blob_id = (SELECT id FROM blobs WHERE digest = ?2)",
+                )
+                .bind(repository.as_str())
+                .bind(digest.to_string())
+                .bind(now())
+                .execute(c)
+                .await?;
+                Ok(done.rows_affected() > 0)
+            })
+        });
+        self.writer.run(work, |_| {}).await
+    }
+
     /// The first of these blobs that `repository` shows with another size than is told of it, and
     /// the size that it has.
     ///
@@ -82,12 +129,15 @@ impl Meta {
         repository: &RepositoryName,
         told: &[(Digest, u64)],
     ) -> Result<Option<(Digest, u64)>, MetaError> {
-        let told: Vec<(String, u64)> = told.iter().map(|(d, n)| (d.to_string(), *n)).collect();
+        let told: Vec<(String, i64)> = told
+            .iter()
+            .map(|(digest, size)| (digest.to_string(), to_sql(*size)))
+            .collect();
         let told = serde_json::to_string(&told)
             .map_err(|e| MetaError::Corrupt(format!("sizes as JSON: {e}")))?;
-        let wrong: Option<(String, i64)> = sqlx::query_as(
+        let wrong: Option<(String, i64)> = query_as(
             "WITH told (place, digest, size) AS (
-                 SELECT key, value ->> 0, value ->> 1 FROM json_each(?2))
+                 SELECT key, value ->> 0, CAST(value ->> 1 AS BIGINT) FROM json_each(?2))
              SELECT t.digest, b.size FROM told t
              JOIN blobs b ON b.digest = t.digest
              JOIN repository_blobs rb ON rb.blob_id = b.id
@@ -112,7 +162,7 @@ impl Meta {
     /// # Errors
     /// [`MetaError`].
     pub async fn blob_anywhere(&self, digest: &Digest) -> Result<Vec<String>, MetaError> {
-        Ok(sqlx::query_scalar(
+        Ok(query_scalar(
             "SELECT r.name FROM blobs b
              JOIN repository_blobs rb ON rb.blob_id = b.id
              JOIN repositories r ON r.id = rb.repository_id
@@ -124,7 +174,7 @@ impl Meta {
     }
 
     /// Shows a blob, durable by its file or by its content, in `repository`, unless `admit`
-    /// refuses, and notes what webhooks are told.
+    /// refuses, and notes what webhooks are told. It has to be [announced](Meta::announce).
     ///
     /// # Errors
     /// [`MetaError`].
@@ -143,10 +193,14 @@ impl Meta {
         } = blob;
         let repository = repository.clone();
         let number = content.as_ref().map(|c| self.unsettled.number(c));
+        let replica = self.replica.clone();
         self.writer
             .run(
                 move |c| {
                     Box::pin(async move {
+                        if let Some(replica) = replica {
+                            replica.expects(c, &digest).await?;
+                        }
                         if let Some(admit) = admit {
                             let need = need(c, &repository, &digest, size).await?;
                             if let Err(e) = admit(need) {
@@ -154,7 +208,7 @@ impl Meta {
                             }
                         }
                         // One call for all of them: each costs a change of threads.
-                        sqlx::query(
+                        query(
                             "INSERT INTO repositories (name, created_at) VALUES ($1, $4)
                              ON CONFLICT DO NOTHING;
                              INSERT INTO blobs (digest, size, created_at) VALUES ($2, $3, $4)
@@ -162,7 +216,8 @@ impl Meta {
                              INSERT INTO repository_blobs (repository_id, blob_id, linked_at)
                              SELECT r.id, b.id, $4 FROM repositories r, blobs b
                              WHERE r.name = $1 AND b.digest = $2
-                             ON CONFLICT DO UPDATE SET linked_at = excluded.linked_at;
+                             ON CONFLICT (repository_id, blob_id)
+                             DO UPDATE SET linked_at = excluded.linked_at;
                              INSERT INTO unsettled (id, digest, content)
                              SELECT $5, $2, $6 WHERE $5 IS NOT NULL;",
                         )
@@ -203,7 +258,7 @@ impl Meta {
             .run(
                 move |c| {
                     Box::pin(async move {
-                        let found: Option<(i64, i64)> = sqlx::query_as(
+                        let found: Option<(i64, i64)> = query_as(
                             "SELECT b.id, b.size FROM repositories r
                              JOIN repository_blobs rb ON rb.repository_id = r.id
                              JOIN blobs b ON b.id = rb.blob_id
@@ -257,7 +312,7 @@ impl Meta {
                         {
                             return Ok(Unlink::Immutable(tag));
                         }
-                        let done = sqlx::query(
+                        let done = query(
                             "DELETE FROM repository_blobs
                              WHERE repository_id = (SELECT id FROM repositories WHERE name = ?)
                                AND blob_id = (SELECT id FROM blobs WHERE digest = ?)",
@@ -284,18 +339,16 @@ impl Meta {
 }
 
 /// The repository's row, made when needed.
-async fn repository_id(c: &mut SqliteConnection, name: &RepositoryName) -> Result<i64, MetaError> {
+async fn repository_id(c: &mut Connection, name: &RepositoryName) -> Result<i64, MetaError> {
     if let Some(id) = find_repository(c, name).await? {
         return Ok(id);
     }
     Ok(
-        sqlx::query_scalar(
-            "INSERT INTO repositories (name, created_at) VALUES (?, ?) RETURNING id",
-        )
-        .bind(name.as_str())
-        .bind(now())
-        .fetch_one(c)
-        .await?,
+        query_scalar("INSERT INTO repositories (name, created_at) VALUES (?, ?) RETURNING id")
+            .bind(name.as_str())
+            .bind(now())
+            .fetch_one(c)
+            .await?,
     )
 }
 
@@ -312,21 +365,20 @@ impl Meta {
 }
 
 pub(super) async fn find_repository(
-    c: &mut SqliteConnection,
+    c: &mut Connection,
     name: &RepositoryName,
 ) -> Result<Option<i64>, MetaError> {
-    Ok(
-        sqlx::query_scalar("SELECT id FROM repositories WHERE name = ?")
-            .bind(name.as_str())
-            .fetch_optional(c)
-            .await?,
-    )
+    Ok(query_scalar("SELECT id FROM repositories WHERE name = ?")
+        .bind(name.as_str())
+        .fetch_optional(c)
+        .await?)
 }
 
-async fn link(c: &mut SqliteConnection, repository: i64, blob: i64) -> Result<(), MetaError> {
-    sqlx::query(
+async fn link(c: &mut Connection, repository: i64, blob: i64) -> Result<(), MetaError> {
+    query(
         "INSERT INTO repository_blobs (repository_id, blob_id, linked_at) VALUES (?, ?, ?)
-         ON CONFLICT DO UPDATE SET linked_at = excluded.linked_at",
+         ON CONFLICT (repository_id, blob_id)
+                             DO UPDATE SET linked_at = excluded.linked_at",
     )
     .bind(repository)
     .bind(blob)

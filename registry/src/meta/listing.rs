@@ -1,6 +1,7 @@
 //! Lists in pages, straight from an index: the cost of a page does not grow with the list.
 
 use super::database::Meta;
+use super::engine::{query_as, query_scalar};
 use super::error::MetaError;
 use super::sql::{from_sql, json};
 use crate::name::RepositoryName;
@@ -58,14 +59,14 @@ impl Meta {
     /// # Errors
     /// [`MetaError`].
     pub async fn usage(&self) -> Result<Usage, MetaError> {
-        let (repositories, manifests, tags, blobs, bytes): (i64, i64, i64, i64, i64) =
-            sqlx::query_as(
-                "SELECT (SELECT count(*) FROM repositories), (SELECT count(*) FROM manifests),
-                        (SELECT count(*) FROM tags), count(*), coalesce(sum(size), 0)
+        let (repositories, manifests, tags, blobs, bytes): (i64, i64, i64, i64, i64) = query_as(
+            "SELECT (SELECT count(*) FROM repositories), (SELECT count(*) FROM manifests),
+                        (SELECT count(*) FROM tags), count(*),
+                    CAST(coalesce(sum(size), 0) AS BIGINT)
                  FROM blobs WHERE stored = 1",
-            )
-            .fetch_one(&self.readers)
-            .await?;
+        )
+        .fetch_one(&self.readers)
+        .await?;
         Ok(Usage {
             repositories: from_sql(repositories),
             manifests: from_sql(manifests),
@@ -86,14 +87,14 @@ impl Meta {
         first: &str,
         end: &str,
     ) -> Result<Page, MetaError> {
-        let names: Option<String> = sqlx::query_scalar(
-            "SELECT group_concat(name, char(10)) FROM (
+        let names: Option<String> = query_scalar(
+            "SELECT group_concat(name, '\n') FROM (
                  SELECT name FROM repositories
-                 WHERE name > ?1 AND name >= max(?1, ?2) AND name <= ?3 AND emptied = 0
-                 ORDER BY name LIMIT ?4)",
+                 WHERE name > ?1 AND name >= ?2 AND name <= ?3 AND emptied = 0
+                 ORDER BY name LIMIT ?4) AS page",
         )
         .bind(last.to_owned())
-        .bind(first.to_owned())
+        .bind(last.max(first).to_owned())
         .bind(end.to_owned())
         .bind(i64::from(n) + 1)
         .fetch_one(&self.readers)
@@ -111,10 +112,10 @@ impl Meta {
         n: u32,
         last: &str,
     ) -> Result<Option<Page>, MetaError> {
-        let found: Option<(i64, Option<String>)> = sqlx::query_as(
-            "SELECT r.id, (SELECT group_concat(name, char(10)) FROM (
+        let found: Option<(i64, Option<String>)> = query_as(
+            "SELECT r.id, (SELECT group_concat(name, '\n') FROM (
                  SELECT t.name FROM tags t WHERE t.repository_id = r.id AND t.name > ?2
-                 ORDER BY t.name LIMIT ?3))
+                 ORDER BY t.name LIMIT ?3) AS page)
              FROM repositories r WHERE r.name = ?1",
         )
         .bind(repository.as_str())
@@ -134,13 +135,13 @@ impl Meta {
         repository: &RepositoryName,
         names: &[String],
     ) -> Result<Vec<String>, MetaError> {
-        let missing: String = sqlx::query_scalar(
+        let missing: String = query_scalar(
             "SELECT json_group_array(value) FROM (
                  SELECT j.value FROM json_each(?2) j WHERE NOT EXISTS (
                      SELECT 1 FROM repositories r
                      JOIN tags t ON t.repository_id = r.id AND t.name = j.value
                      WHERE r.name = ?1)
-                 ORDER BY j.key)",
+                 ORDER BY j.key) AS missing",
         )
         .bind(repository.as_str())
         .bind(json(names)?)

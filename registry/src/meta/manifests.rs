@@ -4,13 +4,14 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use oci::{Digest, MediaType};
-use sqlx::sqlite::SqliteConnection;
 
 use super::changes::Admit;
 use super::changes::need;
 use super::database::Meta;
+use super::engine::{Connection, Source, query, query_as, query_scalar};
 use super::error::MetaError;
 use super::events::note;
+use super::job::job;
 use super::links::find_repository;
 use super::mirrored::expect;
 use super::needed::tag_needing_manifest;
@@ -170,7 +171,7 @@ impl Meta {
     }
 
     /// Shows a manifest and points its tags to it, unless something it needs is not there, its
-    /// precondition is not true or `admit` refuses.
+    /// precondition is not true or `admit` refuses. It has to be [announced](Meta::announce).
     ///
     /// # Errors
     /// [`MetaError`].
@@ -181,9 +182,16 @@ impl Meta {
         effect: impl FnOnce(&Put) + Send + 'static,
     ) -> Result<Put, MetaError> {
         let number = new.content.as_ref().map(|c| self.unsettled.number(c));
-        self.writer
-            .run(move |c| Box::pin(put(c, new, number, admit)), effect)
-            .await
+        let replica = self.replica.clone();
+        let work = job(move |c| {
+            Box::pin(async move {
+                if let Some(replica) = replica {
+                    replica.expects(c, &new.row.digest).await?;
+                }
+                put(c, new, number, admit).await
+            })
+        });
+        self.writer.run(work, effect).await
     }
 
     /// Deletes a tag, or a manifest with every tag that points to it, unless `keeps` holds it or
@@ -238,12 +246,12 @@ impl Meta {
         last: &str,
     ) -> Result<(Vec<Referrer>, bool), MetaError> {
         type Row = (String, String, i64, Option<String>, Option<String>);
-        let rows: Vec<Row> = sqlx::query_as(
+        let rows: Vec<Row> = query_as(
             "SELECT m.digest, m.media_type, m.size, m.artifact_type, m.annotations
              FROM repositories r
              JOIN manifests m ON m.repository_id = r.id
              WHERE r.name = ?1 AND m.subject = ?2 AND m.digest > ?3
-               AND (?4 IS NULL OR m.artifact_type = ?4 COLLATE NOCASE)
+               AND (?4 IS NULL OR lower(m.artifact_type) = lower(?4))
              ORDER BY m.digest LIMIT ?5",
         )
         .bind(repository.as_str())
@@ -276,19 +284,19 @@ impl Meta {
 
 /// The manifest that `reference` names.
 async fn find<'c>(
-    executor: impl sqlx::SqliteExecutor<'c>,
+    source: impl Into<Source<'c>>,
     repository: &RepositoryName,
     reference: &ManifestRef,
 ) -> Result<Option<ManifestRow>, MetaError> {
     let query = match reference {
-        ManifestRef::Digest(digest) => sqlx::query_as(
+        ManifestRef::Digest(digest) => query_as(
             "SELECT m.digest, m.media_type, m.size FROM repositories r
              JOIN manifests m ON m.repository_id = r.id
              WHERE r.name = ? AND m.digest = ?",
         )
         .bind(repository.as_str())
         .bind(digest.to_string()),
-        ManifestRef::Tag(tag) => sqlx::query_as(
+        ManifestRef::Tag(tag) => query_as(
             "SELECT m.digest, m.media_type, m.size FROM repositories r
              JOIN tags t ON t.repository_id = r.id
              JOIN manifests m ON m.id = t.manifest_id
@@ -297,7 +305,7 @@ async fn find<'c>(
         .bind(repository.as_str())
         .bind(tag.as_str()),
     };
-    let row: Option<(String, String, i64)> = query.fetch_optional(executor).await?;
+    let row: Option<(String, String, i64)> = query.fetch_optional(source).await?;
     row.map(|(digest, media_type, size)| manifest_row(&digest, media_type, size))
         .transpose()
 }
@@ -317,7 +325,7 @@ pub(super) fn manifest_row(
 }
 
 async fn missing(
-    c: &mut SqliteConnection,
+    c: &mut Connection,
     repository: &RepositoryName,
     blobs: &[Digest],
     children: &[Digest],
@@ -326,7 +334,7 @@ async fn missing(
         return Ok(Vec::new());
     }
     // Build caches are indexes whose entries are layers: for a child a blob will do as well.
-    let absent: Vec<String> = sqlx::query_scalar(
+    let absent: Vec<String> = query_scalar(
         "WITH needed (digest, child) AS (
              SELECT value, 0 FROM json_each(?2) UNION ALL SELECT value, 1 FROM json_each(?3))
          SELECT n.digest FROM needed n WHERE NOT EXISTS (
@@ -334,7 +342,7 @@ async fn missing(
              JOIN repository_blobs rb ON rb.repository_id = r.id
              JOIN blobs b ON b.id = rb.blob_id
              WHERE r.name = ?1 AND b.digest = n.digest)
-         AND NOT (n.child AND EXISTS (
+         AND NOT (n.child = 1 AND EXISTS (
              SELECT 1 FROM repositories r
              JOIN manifests m ON m.repository_id = r.id
              WHERE r.name = ?1 AND m.digest = n.digest))",
@@ -354,7 +362,7 @@ async fn missing(
 }
 
 async fn put(
-    c: &mut SqliteConnection,
+    c: &mut Connection,
     new: NewManifest,
     number: Option<i64>,
     admit: Option<Admit>,
@@ -364,7 +372,7 @@ async fn put(
         return Ok(Put::Missing(absent));
     }
     for tag in &new.immutable {
-        let elsewhere: Option<i64> = sqlx::query_scalar(
+        let elsewhere: Option<i64> = query_scalar(
             "SELECT 1 FROM repositories r JOIN tags t ON t.repository_id = r.id
              JOIN manifests m ON m.id = t.manifest_id
              WHERE r.name = ? AND t.name = ? AND m.digest <> ?",
@@ -398,11 +406,11 @@ async fn put(
     let needs: Vec<Digest> = new.blobs.iter().chain(&new.children).cloned().collect();
     let tags: Vec<&str> = new.tags.iter().map(Tag::as_str).collect();
     let (words, about) = match new.description.text {
-        Some(text) => (Some(text.words), Some(text.description)),
+        Some(text) => (Some(text.words.to_lowercase()), Some(text.description)),
         None => (None, None),
     };
     // One call for everything: each costs a change of threads.
-    sqlx::query(PUT)
+    query(PUT)
         .bind(new.repository.as_str())
         .bind(new.row.digest.to_string())
         .bind(to_sql(new.row.size))
@@ -456,28 +464,30 @@ ON CONFLICT (repository_id, digest) DO UPDATE SET
     untagged_at = excluded.untagged_at, platforms = excluded.platforms,
     created_at = excluded.created_at, content_bytes = excluded.content_bytes;
 
-INSERT OR IGNORE INTO manifest_blobs (manifest_id, blob_id, repository_id)
+INSERT INTO manifest_blobs (manifest_id, blob_id, repository_id)
 SELECT m.id, b.id, r.id FROM repositories r
 JOIN manifests m ON m.repository_id = r.id AND m.digest = $2
-JOIN json_each($9) j
+JOIN json_each($9) j ON true
 JOIN blobs b ON b.digest = j.value
 JOIN repository_blobs rb ON rb.blob_id = b.id AND rb.repository_id = r.id
-WHERE r.name = $1;
+WHERE r.name = $1
+ON CONFLICT DO NOTHING;
 
-INSERT OR IGNORE INTO manifest_children (manifest_id, child_digest, repository_id)
+INSERT INTO manifest_children (manifest_id, child_digest, repository_id)
 SELECT m.id, j.value, r.id FROM repositories r
 JOIN manifests m ON m.repository_id = r.id AND m.digest = $2
-JOIN json_each($10) j
-WHERE r.name = $1;
+JOIN (SELECT DISTINCT value FROM json_each($10)) j ON true
+WHERE r.name = $1
+ON CONFLICT DO NOTHING;
 
 UPDATE push_order SET last = last + 1 WHERE json_array_length($11) > 0;
 
 INSERT INTO tags (repository_id, name, manifest_id, updated_at, sequence)
 SELECT r.id, j.value, m.id, $4, o.last FROM push_order o, repositories r
 JOIN manifests m ON m.repository_id = r.id AND m.digest = $2
-JOIN json_each($11) j
+JOIN (SELECT DISTINCT value FROM json_each($11)) j ON true
 WHERE r.name = $1
-ON CONFLICT DO UPDATE SET manifest_id = excluded.manifest_id, updated_at = excluded.updated_at,
+ON CONFLICT (repository_id, name) DO UPDATE SET manifest_id = excluded.manifest_id, updated_at = excluded.updated_at,
     sequence = excluded.sequence;
 
 UPDATE repository_search SET words = $15
@@ -487,7 +497,7 @@ UPDATE repository_list SET description = $16 WHERE name = $1 AND description <> 
 ";
 
 async fn delete(
-    c: &mut SqliteConnection,
+    c: &mut Connection,
     repository: RepositoryName,
     reference: ManifestRef,
     keeps: Keeps<impl Fn(&str) -> bool>,
@@ -500,7 +510,7 @@ async fn delete(
             if (keeps.immutable)(tag.as_str()) {
                 return Ok(Some(Delete::Immutable(tag.as_str().to_owned())));
             }
-            let done = sqlx::query("DELETE FROM tags WHERE repository_id = ? AND name = ?")
+            let done = query("DELETE FROM tags WHERE repository_id = ? AND name = ?")
                 .bind(repository)
                 .bind(tag.as_str())
                 .execute(&mut *c)
@@ -514,19 +524,17 @@ async fn delete(
             })))
         }
         ManifestRef::Digest(digest) => {
-            let id: Option<i64> = sqlx::query_scalar(
-                "SELECT id FROM manifests WHERE repository_id = ? AND digest = ?",
-            )
-            .bind(repository)
-            .bind(digest.to_string())
-            .fetch_optional(&mut *c)
-            .await?;
-            let Some(id) = id else { return Ok(None) };
-            let tags: Vec<String> =
-                sqlx::query_scalar("SELECT name FROM tags WHERE manifest_id = ?")
-                    .bind(id)
-                    .fetch_all(&mut *c)
+            let id: Option<i64> =
+                query_scalar("SELECT id FROM manifests WHERE repository_id = ? AND digest = ?")
+                    .bind(repository)
+                    .bind(digest.to_string())
+                    .fetch_optional(&mut *c)
                     .await?;
+            let Some(id) = id else { return Ok(None) };
+            let tags: Vec<String> = query_scalar("SELECT name FROM tags WHERE manifest_id = ?")
+                .bind(id)
+                .fetch_all(&mut *c)
+                .await?;
             if let Some(tag) = tags.iter().find(|tag| (keeps.immutable)(tag)) {
                 return Ok(Some(Delete::Immutable(tag.clone())));
             }
@@ -540,11 +548,11 @@ async fn delete(
                 return Ok(Some(Delete::Needed(tag)));
             }
             let tags: Vec<String> =
-                sqlx::query_scalar("DELETE FROM tags WHERE manifest_id = ? RETURNING name")
+                query_scalar("DELETE FROM tags WHERE manifest_id = ? RETURNING name")
                     .bind(id)
                     .fetch_all(&mut *c)
                     .await?;
-            sqlx::query("DELETE FROM manifests WHERE id = ?")
+            query("DELETE FROM manifests WHERE id = ?")
                 .bind(id)
                 .execute(c)
                 .await?;

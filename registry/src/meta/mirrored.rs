@@ -1,10 +1,10 @@
 //! What came from other registries: what its manifests will need, and what of it goes first.
 
 use oci::Digest;
-use sqlx::sqlite::SqliteConnection;
 
 use super::collect::UnusedBlob;
 use super::database::Meta;
+use super::engine::{Connection, query, query_as, query_scalar};
 use super::error::MetaError;
 use super::sql::{from_sql, json, to_sql};
 use crate::clock::now;
@@ -37,7 +37,7 @@ impl Meta {
     /// [`MetaError`].
     pub async fn stored_size(&self, digest: &Digest) -> Result<Option<u64>, MetaError> {
         let size: Option<i64> =
-            sqlx::query_scalar("SELECT size FROM blobs WHERE digest = ? AND stored = 1")
+            query_scalar("SELECT size FROM blobs WHERE digest = ? AND stored = 1")
                 .bind(digest.to_string())
                 .fetch_optional(&self.readers)
                 .await?;
@@ -49,7 +49,7 @@ impl Meta {
     /// # Errors
     /// [`MetaError`].
     pub async fn has_repository(&self, name: &RepositoryName) -> Result<bool, MetaError> {
-        let found: Option<i64> = sqlx::query_scalar("SELECT 1 FROM repositories WHERE name = ?")
+        let found: Option<i64> = query_scalar("SELECT 1 FROM repositories WHERE name = ?")
             .bind(name.as_str())
             .fetch_optional(&self.readers)
             .await?;
@@ -61,10 +61,10 @@ impl Meta {
     /// # Errors
     /// [`MetaError`].
     pub async fn bytes_of(&self, repositories: &[String]) -> Result<u64, MetaError> {
-        let bytes: i64 = sqlx::query_scalar(
+        let bytes: i64 = query_scalar(
             "WITH r (id) AS (SELECT id FROM repositories
                              WHERE name IN (SELECT value FROM json_each(?)))
-             SELECT coalesce(sum(size), 0) FROM blobs WHERE stored = 1 AND id IN (
+             SELECT CAST(coalesce(sum(size), 0) AS BIGINT) FROM blobs WHERE stored = 1 AND id IN (
                  SELECT blob_id FROM repository_blobs WHERE repository_id IN (SELECT id FROM r)
                  UNION SELECT blob_id FROM manifests WHERE repository_id IN (SELECT id FROM r))",
         )
@@ -85,10 +85,11 @@ impl Meta {
         before: i64,
         n: u32,
     ) -> Result<Vec<Idle>, MetaError> {
-        let rows: Vec<(i64, String, i64)> = sqlx::query_as(
+        let rows: Vec<(i64, String, i64)> = query_as(
             "SELECT m.id, r.name, max(coalesce(m.pulled_at, 0), m.pushed_at) AS used
              FROM repositories r JOIN manifests m ON m.repository_id = r.id
-             WHERE r.name IN (SELECT value FROM json_each(?1)) AND used < ?2
+             WHERE r.name IN (SELECT value FROM json_each(?1))
+               AND max(coalesce(m.pulled_at, 0), m.pushed_at) < ?2
              ORDER BY used, m.id LIMIT ?3",
         )
         .bind(json(repositories)?)
@@ -118,31 +119,30 @@ impl Meta {
     }
 }
 
-async fn drop_manifest(c: &mut SqliteConnection, id: i64) -> Result<Dropped, MetaError> {
+async fn drop_manifest(c: &mut Connection, id: i64) -> Result<Dropped, MetaError> {
     let row: Option<(i64, i64, String, i64)> =
-        sqlx::query_as("SELECT repository_id, blob_id, digest, size FROM manifests WHERE id = ?")
+        query_as("SELECT repository_id, blob_id, digest, size FROM manifests WHERE id = ?")
             .bind(id)
             .fetch_optional(&mut *c)
             .await?;
     let Some((repository, blob, digest, size)) = row else {
         return Ok(Dropped::default());
     };
-    let needed: Vec<i64> =
-        sqlx::query_scalar("SELECT blob_id FROM manifest_blobs WHERE manifest_id = ?")
-            .bind(id)
-            .fetch_all(&mut *c)
-            .await?;
-    let tags = sqlx::query_scalar("DELETE FROM tags WHERE manifest_id = ? RETURNING name")
+    let needed: Vec<i64> = query_scalar("SELECT blob_id FROM manifest_blobs WHERE manifest_id = ?")
         .bind(id)
         .fetch_all(&mut *c)
         .await?;
-    sqlx::query("DELETE FROM manifests WHERE id = ?")
+    let tags = query_scalar("DELETE FROM tags WHERE manifest_id = ? RETURNING name")
+        .bind(id)
+        .fetch_all(&mut *c)
+        .await?;
+    query("DELETE FROM manifests WHERE id = ?")
         .bind(id)
         .execute(&mut *c)
         .await?;
-    let gone: Vec<(i64, String, i64)> = sqlx::query_as(
+    let gone: Vec<(i64, String, i64)> = query_as(
         "SELECT b.id, b.digest, b.size FROM json_each(?1) j
-         JOIN blobs b ON b.id = j.value
+         JOIN blobs b ON b.id = CAST(j.value AS BIGINT)
          JOIN repository_blobs rb ON rb.blob_id = b.id AND rb.repository_id = ?2
          WHERE NOT EXISTS (SELECT 1 FROM manifest_blobs n
                            WHERE n.blob_id = b.id AND n.repository_id = ?2)",
@@ -152,9 +152,9 @@ async fn drop_manifest(c: &mut SqliteConnection, id: i64) -> Result<Dropped, Met
     .fetch_all(&mut *c)
     .await?;
     let ids: Vec<i64> = gone.iter().map(|(id, ..)| *id).collect();
-    sqlx::query(
+    query(
         "DELETE FROM repository_blobs WHERE repository_id = ?
-           AND blob_id IN (SELECT value FROM json_each(?))",
+           AND blob_id IN (SELECT CAST(value AS BIGINT) FROM json_each(?))",
     )
     .bind(repository)
     .bind(json(&ids)?)
@@ -172,13 +172,13 @@ async fn drop_manifest(c: &mut SqliteConnection, id: i64) -> Result<Dropped, Met
 
 /// Makes rows for blobs that are still to come, so that the manifest can say that it needs them.
 pub(super) async fn expect(
-    c: &mut SqliteConnection,
+    c: &mut Connection,
     repository: &RepositoryName,
     manifest: &Digest,
     blobs: &[(Digest, u64)],
 ) -> Result<(), MetaError> {
     for (digest, size) in blobs {
-        sqlx::query(
+        query(
             "INSERT INTO blobs (digest, size, created_at, stored) VALUES (?, ?, ?, 0)
              ON CONFLICT DO NOTHING",
         )
@@ -189,13 +189,14 @@ pub(super) async fn expect(
         .await?;
     }
     let digests: Vec<Digest> = blobs.iter().map(|(digest, _)| digest.clone()).collect();
-    sqlx::query(
-        "INSERT OR IGNORE INTO manifest_blobs (manifest_id, blob_id, repository_id)
+    query(
+        "INSERT INTO manifest_blobs (manifest_id, blob_id, repository_id)
          SELECT m.id, b.id, r.id FROM repositories r
          JOIN manifests m ON m.repository_id = r.id AND m.digest = ?2
-         JOIN json_each(?3) j
+         JOIN json_each(?3) j ON true
          JOIN blobs b ON b.digest = j.value
-         WHERE r.name = ?1",
+         WHERE r.name = ?1
+         ON CONFLICT DO NOTHING",
     )
     .bind(repository.as_str())
     .bind(manifest.to_string())

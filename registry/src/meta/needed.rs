@@ -1,10 +1,9 @@
 //! Which tags need a blob or a manifest.
 
-use futures_util::TryStreamExt;
 use oci::Digest;
 use sqlx::AssertSqlSafe;
-use sqlx::sqlite::SqliteConnection;
 
+use super::engine::{Connection, query_scalar};
 use super::error::MetaError;
 
 /// The manifests of repository ?1 that need the blob ?2.
@@ -20,7 +19,7 @@ const LISTING: &str = "
 
 /// The first tag of a repository that needs a blob and of which `counts` is true.
 pub(super) async fn tag_needing_blob(
-    c: &mut SqliteConnection,
+    c: &mut Connection,
     repository: i64,
     digest: &Digest,
     counts: impl Fn(&str) -> bool,
@@ -31,7 +30,7 @@ pub(super) async fn tag_needing_blob(
 /// The first tag of a repository that needs a manifest, since its index lists it, or lists an index
 /// that does, and of which `counts` is true. The manifest's own tags are not looked at.
 pub(super) async fn tag_needing_manifest(
-    c: &mut SqliteConnection,
+    c: &mut Connection,
     repository: i64,
     digest: &Digest,
     counts: impl Fn(&str) -> bool,
@@ -40,13 +39,13 @@ pub(super) async fn tag_needing_manifest(
 }
 
 async fn tag_above(
-    c: &mut SqliteConnection,
+    c: &mut Connection,
     first: &'static str,
     repository: i64,
     digest: &Digest,
     counts: impl Fn(&str) -> bool,
 ) -> Result<Option<String>, MetaError> {
-    let mut tags = sqlx::query_scalar(AssertSqlSafe(format!(
+    let tag = query_scalar(AssertSqlSafe(format!(
         "WITH RECURSIVE above (id) AS ({first}
              UNION
              SELECT c.manifest_id FROM above
@@ -57,12 +56,7 @@ async fn tag_above(
     )))
     .bind(repository)
     .bind(digest.to_string())
-    .fetch(c);
-    while let Some(tag) = tags.try_next().await? {
-        let tag: String = tag;
-        if counts(&tag) {
-            return Ok(Some(tag));
-        }
-    }
-    Ok(None)
+    .find(c, |tag: &String| counts(tag))
+    .await?;
+    Ok(tag)
 }

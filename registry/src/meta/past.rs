@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::database::Meta;
+use super::engine::{query_as, query_scalar};
 use super::error::MetaError;
 use crate::name::{RepositoryName, Tag};
 use crate::units::rfc3339;
@@ -58,16 +59,17 @@ impl Meta {
             Option<String>,
             Option<String>,
         );
-        let rows: Vec<Row> = sqlx::query_as(
+        let rows: Vec<Row> = query_as(
             // Of places from before it was noted, what is there now tells most.
-            "SELECT tag, digest, media_type, since, until, now_there, coalesce(gone, NOT now_there),
+            "SELECT tag, digest, media_type, since, until, now_there,
+                    coalesce(gone <> 0, NOT now_there),
                     actor, deleted_by
              FROM (SELECT p.*, EXISTS (
                        SELECT 1 FROM repositories r
                        JOIN tags t ON t.repository_id = r.id AND t.name = p.tag
                        WHERE r.name = ?1) AS now_there
                    FROM tag_past p WHERE p.repository = ?1 AND (?2 IS NULL OR p.tag = ?2)
-                   ORDER BY p.id DESC LIMIT ?3)
+                   ORDER BY p.id DESC LIMIT ?3) AS places
              ORDER BY id DESC",
         )
         .bind(repository.as_str())
@@ -102,7 +104,7 @@ impl Meta {
         repository: &RepositoryName,
         tag: &Tag,
     ) -> Result<Option<String>, MetaError> {
-        let by: Option<Option<String>> = sqlx::query_scalar(
+        let by: Option<Option<String>> = query_scalar(
             "SELECT t.actor FROM repositories r
              JOIN tags t ON t.repository_id = r.id AND t.name = ?2 WHERE r.name = ?1",
         )

@@ -1,8 +1,7 @@
 //! A whole repository taken away, a slice at a time.
 
-use sqlx::sqlite::SqliteConnection;
-
 use super::database::Meta;
+use super::engine::{Connection, query, query_scalar};
 use super::error::MetaError;
 use super::events::note;
 use super::links::find_repository;
@@ -57,7 +56,7 @@ impl Meta {
 }
 
 async fn remove(
-    c: &mut SqliteConnection,
+    c: &mut Connection,
     repository: &RepositoryName,
     n: u32,
     immutable: impl Fn(&str) -> bool,
@@ -66,7 +65,7 @@ async fn remove(
         return Ok(Removed::All);
     };
     let tags: Vec<String> =
-        sqlx::query_scalar("SELECT name FROM tags WHERE repository_id = ? ORDER BY name LIMIT ?")
+        query_scalar("SELECT name FROM tags WHERE repository_id = ? ORDER BY name LIMIT ?")
             .bind(id)
             .bind(n)
             .fetch_all(&mut *c)
@@ -75,7 +74,7 @@ async fn remove(
         return Ok(Removed::Immutable(tag.clone()));
     }
     if !tags.is_empty() {
-        sqlx::query(
+        query(
             "DELETE FROM tags WHERE repository_id = ?
                AND name IN (SELECT value FROM json_each(?))",
         )
@@ -89,7 +88,7 @@ async fn remove(
         };
         return Ok(Removed::Some(tags.into_iter().map(gone).collect()));
     }
-    let digests: Vec<String> = sqlx::query_scalar(
+    let digests: Vec<String> = query_scalar(
         "SELECT digest FROM manifests WHERE repository_id = ? ORDER BY digest LIMIT ?",
     )
     .bind(id)
@@ -102,11 +101,11 @@ async fn remove(
             "UPDATE repositories SET emptied = 1 WHERE id = ?",
             "DELETE FROM repository_list WHERE repository_id = ?",
         ] {
-            sqlx::query(sql).bind(id).execute(&mut *c).await?;
+            query(sql).bind(id).execute(&mut *c).await?;
         }
         return Ok(Removed::All);
     }
-    sqlx::query(
+    query(
         "DELETE FROM manifests WHERE repository_id = ?
            AND digest IN (SELECT value FROM json_each(?))",
     )

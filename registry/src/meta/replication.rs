@@ -2,9 +2,9 @@
 
 use oci::Digest;
 use serde::Serialize;
-use sqlx::sqlite::SqliteConnection;
 
 use super::database::Meta;
+use super::engine::{Connection, query, query_as, query_scalar};
 use super::error::MetaError;
 use super::sql::{from_sql, json};
 use crate::clock::now;
@@ -107,7 +107,7 @@ impl Meta {
     /// [`MetaError`].
     pub async fn replication_state(&self, rule: &str) -> Result<RuleState, MetaError> {
         type Row = (Option<i64>, Option<i64>, Option<i64>, Option<String>);
-        let row: Option<Row> = sqlx::query_as(
+        let row: Option<Row> = query_as(
             "SELECT compared_at, succeeded_at, failed_at, error
              FROM replication_rules WHERE name = ?",
         )
@@ -115,7 +115,7 @@ impl Meta {
         .fetch_optional(&self.readers)
         .await?;
         let (compared_at, succeeded_at, failed_at, error) = row.unwrap_or_default();
-        let (left, due, failing): (i64, Option<i64>, i64) = sqlx::query_as(
+        let (left, due, failing): (i64, Option<i64>, i64) = query_as(
             "SELECT count(*), min(due),
                     (SELECT count(*) FROM replication_jobs WHERE rule = ?1 AND attempts > 0)
              FROM replication_jobs WHERE rule = ?1",
@@ -139,7 +139,7 @@ impl Meta {
     /// # Errors
     /// [`MetaError`].
     pub async fn replication_changes(&self, n: u32) -> Result<(Vec<Changed>, i64), MetaError> {
-        let rows: Vec<(i64, String, String)> = sqlx::query_as(
+        let rows: Vec<(i64, String, String)> = query_as(
             "SELECT id, repository, reference FROM replication_changes ORDER BY id LIMIT ?",
         )
         .bind(n)
@@ -160,7 +160,7 @@ impl Meta {
     /// [`MetaError`].
     pub async fn has_replication_changes(&self) -> Result<bool, MetaError> {
         Ok(
-            sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM replication_changes)")
+            query_scalar("SELECT EXISTS (SELECT 1 FROM replication_changes)")
                 .fetch_one(&self.readers)
                 .await?,
         )
@@ -185,7 +185,7 @@ impl Meta {
     /// # Errors
     /// [`MetaError`].
     pub async fn due_replication_jobs(&self, rule: &str, n: u32) -> Result<Vec<Job>, MetaError> {
-        let rows: Vec<(i64, String, String, i64, u32)> = sqlx::query_as(
+        let rows: Vec<(i64, String, String, i64, u32)> = query_as(
             "SELECT id, repository, reference, generation, attempts FROM replication_jobs
              WHERE rule = ? AND due <= ? ORDER BY due, id LIMIT ?",
         )
@@ -240,7 +240,7 @@ impl Meta {
             .run(
                 move |c| {
                     Box::pin(async move {
-                        sqlx::query(
+                        query(
                             "UPDATE replication_jobs
                              SET attempts = attempts + ?, due = ?, error = ? WHERE id = ?",
                         )
@@ -275,7 +275,7 @@ impl Meta {
                         if let Some(error) = error {
                             return note_failure(c, rule, error).await;
                         }
-                        sqlx::query("UPDATE replication_rules SET compared_at = ? WHERE name = ?")
+                        query("UPDATE replication_rules SET compared_at = ? WHERE name = ?")
                             .bind(now())
                             .bind(rule.clone())
                             .execute(&mut *c)
@@ -298,7 +298,29 @@ impl Meta {
             .run(
                 move |c| {
                     Box::pin(async move {
-                        sqlx::query("UPDATE replication_jobs SET due = 0 WHERE rule = ?")
+                        query("UPDATE replication_jobs SET due = 0 WHERE rule = ?")
+                            .bind(rule)
+                            .execute(c)
+                            .await?;
+                        Ok(())
+                    })
+                },
+                |()| {},
+            )
+            .await
+    }
+
+    /// Has a rule compare both sides as if it never had.
+    ///
+    /// # Errors
+    /// [`MetaError`].
+    pub async fn forget_replication_compared(&self, rule: &str) -> Result<(), MetaError> {
+        let rule = rule.to_owned();
+        self.writer
+            .run(
+                move |c| {
+                    Box::pin(async move {
+                        query("UPDATE replication_rules SET compared_at = NULL WHERE name = ?")
                             .bind(rule)
                             .execute(c)
                             .await?;
@@ -320,7 +342,7 @@ impl Meta {
         repository: &str,
         tag: &str,
     ) -> Result<Option<String>, MetaError> {
-        Ok(sqlx::query_scalar(
+        Ok(query_scalar(
             "SELECT digest FROM replication_done WHERE rule = ? AND repository = ? AND tag = ?",
         )
         .bind(rule.to_owned())
@@ -340,7 +362,7 @@ impl Meta {
         (repository, tag): (&str, &str),
         n: u32,
     ) -> Result<Vec<(String, String)>, MetaError> {
-        Ok(sqlx::query_as(
+        Ok(query_as(
             "SELECT repository, tag FROM replication_done
              WHERE rule = ? AND (repository, tag) > (?, ?) ORDER BY repository, tag LIMIT ?",
         )
@@ -365,7 +387,7 @@ impl Meta {
         last: &str,
         n: u32,
     ) -> Result<Vec<TagState>, MetaError> {
-        let rows: Vec<(String, String, Option<String>)> = sqlx::query_as(
+        let rows: Vec<(String, String, Option<String>)> = query_as(
             "SELECT t.name, m.digest, d.digest FROM repositories r
              JOIN tags t ON t.repository_id = r.id
              JOIN manifests m ON m.id = t.manifest_id
@@ -395,7 +417,7 @@ impl Meta {
         repository: &RepositoryName,
         digest: &Digest,
     ) -> Result<bool, MetaError> {
-        Ok(sqlx::query_scalar(
+        Ok(query_scalar(
             "SELECT EXISTS (SELECT 1 FROM repositories r JOIN manifest_children c
                  ON c.repository_id = r.id AND c.child_digest = ? WHERE r.name = ?)",
         )
@@ -415,7 +437,7 @@ impl Meta {
         blob: &str,
         n: u32,
     ) -> Result<Vec<String>, MetaError> {
-        Ok(sqlx::query_scalar(
+        Ok(query_scalar(
             "SELECT r.name FROM blobs b
              JOIN repository_blobs rb ON rb.blob_id = b.id
              JOIN repositories r ON r.id = rb.repository_id
@@ -431,19 +453,19 @@ impl Meta {
     }
 }
 
-async fn set_rules(c: &mut SqliteConnection, rules: Vec<RuleSetup>) -> Result<(), MetaError> {
+async fn set_rules(c: &mut Connection, rules: Vec<RuleSetup>) -> Result<(), MetaError> {
     let names: Vec<&str> = rules.iter().map(|rule| rule.name.as_str()).collect();
-    sqlx::query("DELETE FROM replication_rules WHERE name NOT IN (SELECT value FROM json_each(?))")
+    query("DELETE FROM replication_rules WHERE name NOT IN (SELECT value FROM json_each(?))")
         .bind(json(&names)?)
         .execute(&mut *c)
         .await?;
     for rule in rules {
-        sqlx::query("DELETE FROM replication_rules WHERE name = ? AND fingerprint <> ?")
+        query("DELETE FROM replication_rules WHERE name = ? AND fingerprint <> ?")
             .bind(rule.name.clone())
             .bind(rule.fingerprint.clone())
             .execute(&mut *c)
             .await?;
-        sqlx::query(
+        query(
             "INSERT INTO replication_rules (name, fingerprint, on_event) VALUES (?, ?, ?)
              ON CONFLICT (name) DO UPDATE SET on_event = excluded.on_event",
         )
@@ -453,14 +475,14 @@ async fn set_rules(c: &mut SqliteConnection, rules: Vec<RuleSetup>) -> Result<()
         .execute(&mut *c)
         .await?;
         if rule.disabled {
-            sqlx::query("UPDATE replication_rules SET compared_at = NULL WHERE name = ?")
+            query("UPDATE replication_rules SET compared_at = NULL WHERE name = ?")
                 .bind(rule.name)
                 .execute(&mut *c)
                 .await?;
         }
     }
     // Nobody would ever take them.
-    sqlx::query(
+    query(
         "DELETE FROM replication_changes
          WHERE NOT EXISTS (SELECT 1 FROM replication_rules WHERE on_event = 1)",
     )
@@ -469,22 +491,18 @@ async fn set_rules(c: &mut SqliteConnection, rules: Vec<RuleSetup>) -> Result<()
     Ok(())
 }
 
-async fn add_jobs(
-    c: &mut SqliteConnection,
-    jobs: Vec<Changed>,
-    last: i64,
-) -> Result<(), MetaError> {
-    sqlx::query(
+async fn add_jobs(c: &mut Connection, jobs: Vec<Changed>, last: i64) -> Result<(), MetaError> {
+    query(
         "INSERT INTO replication_jobs (rule, repository, reference)
-         SELECT n.name, value ->> 'repository', value ->> 'reference'
+         SELECT DISTINCT n.name, value ->> 'repository', value ->> 'reference'
          FROM json_each(?) JOIN replication_rules n ON n.name = value ->> 'rule' WHERE true
          ON CONFLICT (rule, repository, reference)
-         DO UPDATE SET generation = generation + 1, attempts = 0, due = 0",
+         DO UPDATE SET generation = replication_jobs.generation + 1, attempts = 0, due = 0",
     )
     .bind(json(&jobs)?)
     .execute(&mut *c)
     .await?;
-    sqlx::query("DELETE FROM replication_changes WHERE id <= ?")
+    query("DELETE FROM replication_changes WHERE id <= ?")
         .bind(last)
         .execute(c)
         .await?;
@@ -492,7 +510,7 @@ async fn add_jobs(
 }
 
 async fn finish_job(
-    c: &mut SqliteConnection,
+    c: &mut Connection,
     rule: String,
     job: Job,
     known: Known,
@@ -500,7 +518,7 @@ async fn finish_job(
     match known {
         Known::Same => {}
         Known::Has(digest) => {
-            sqlx::query(
+            query(
                 "INSERT INTO replication_done (rule, repository, tag, digest)
                  SELECT name, ?2, ?3, ?4 FROM replication_rules WHERE name = ?1
                  ON CONFLICT (rule, repository, tag) DO UPDATE SET digest = excluded.digest",
@@ -513,17 +531,15 @@ async fn finish_job(
             .await?;
         }
         Known::Gone => {
-            sqlx::query(
-                "DELETE FROM replication_done WHERE rule = ? AND repository = ? AND tag = ?",
-            )
-            .bind(rule.clone())
-            .bind(job.repository)
-            .bind(job.reference)
-            .execute(&mut *c)
-            .await?;
+            query("DELETE FROM replication_done WHERE rule = ? AND repository = ? AND tag = ?")
+                .bind(rule.clone())
+                .bind(job.repository)
+                .bind(job.reference)
+                .execute(&mut *c)
+                .await?;
         }
     }
-    sqlx::query("DELETE FROM replication_jobs WHERE id = ? AND generation = ?")
+    query("DELETE FROM replication_jobs WHERE id = ? AND generation = ?")
         .bind(job.id)
         .bind(job.generation)
         .execute(&mut *c)
@@ -532,8 +548,8 @@ async fn finish_job(
 }
 
 /// What failed before is not told any more once nothing of it is left.
-async fn note_success(c: &mut SqliteConnection, rule: String) -> Result<(), MetaError> {
-    sqlx::query(
+async fn note_success(c: &mut Connection, rule: String) -> Result<(), MetaError> {
+    query(
         "UPDATE replication_rules SET succeeded_at = ?2, error = CASE
              WHEN EXISTS (SELECT 1 FROM replication_jobs WHERE rule = ?1 AND attempts > 0)
              THEN error END
@@ -546,12 +562,8 @@ async fn note_success(c: &mut SqliteConnection, rule: String) -> Result<(), Meta
     Ok(())
 }
 
-async fn note_failure(
-    c: &mut SqliteConnection,
-    rule: String,
-    error: String,
-) -> Result<(), MetaError> {
-    sqlx::query("UPDATE replication_rules SET failed_at = ?, error = ? WHERE name = ?")
+async fn note_failure(c: &mut Connection, rule: String, error: String) -> Result<(), MetaError> {
+    query("UPDATE replication_rules SET failed_at = ?, error = ? WHERE name = ?")
         .bind(now())
         .bind(error)
         .bind(rule)

@@ -5,11 +5,12 @@ use std::time::Duration;
 
 use oci::Digest;
 use sqlx::AssertSqlSafe;
-use sqlx::sqlite::SqliteConnection;
 
-use super::collection::{Collection, Slice, job};
+use super::collection::{Collection, Slice};
 use super::database::Meta;
+use super::engine::{Connection, query, query_as, query_scalar};
 use super::error::MetaError;
+use super::job::job;
 use super::sql::json;
 use crate::name::RepositoryName;
 use crate::policy::TagAge;
@@ -31,12 +32,12 @@ const PULLS: usize = 200;
 /// digest and time.
 const PULLED: [&str; 2] = [
     "UPDATE manifests SET pulled_at = p.at FROM (
-         SELECT m.id, j.value ->> 2 AS at FROM json_each(?) j
+         SELECT m.id, CAST(j.value ->> 2 AS BIGINT) AS at FROM json_each(?) j
          CROSS JOIN repositories r ON r.name = j.value ->> 0
          CROSS JOIN manifests m ON m.repository_id = r.id AND m.digest = j.value ->> 1) p
      WHERE p.id = manifests.id",
     "UPDATE repository_list SET pulled_at = max(pulled_at, p.at) FROM (
-         SELECT j.value ->> 0 AS name, max(j.value ->> 2) AS at FROM json_each(?) j
+         SELECT j.value ->> 0 AS name, max(CAST(j.value ->> 2 AS BIGINT)) AS at FROM json_each(?) j
          GROUP BY 1) p
      WHERE p.name = repository_list.name",
 ];
@@ -69,7 +70,7 @@ impl Collection<'_> {
     ) -> Result<Vec<(i64, String)>, MetaError> {
         self.look(move |c| {
             Box::pin(async move {
-                Ok(sqlx::query_as(
+                Ok(query_as(
                     "SELECT id, name FROM repositories WHERE name > ? ORDER BY name LIMIT ?",
                 )
                 .bind(after)
@@ -94,7 +95,7 @@ impl Collection<'_> {
         type Row = (String, String, Option<String>, i64, i64, Option<i64>);
         self.look(move |c| {
             Box::pin(async move {
-                let rows: Vec<Row> = sqlx::query_as(
+                let rows: Vec<Row> = query_as(
                     "SELECT t.name, m.digest,
                             (SELECT s.digest FROM manifests s
                              WHERE s.repository_id = m.repository_id AND s.digest = m.subject),
@@ -136,7 +137,7 @@ impl Collection<'_> {
     ) -> Result<HashMap<String, String>, MetaError> {
         self.look(move |c| {
             Box::pin(async move {
-                let rows: Vec<(String, String)> = sqlx::query_as(
+                let rows: Vec<(String, String)> = query_as(
                     "SELECT j.value, m.digest FROM json_each(?) j
                      CROSS JOIN manifests m ON m.repository_id = ?
                        AND m.digest >= j.value AND m.digest < j.value || 'g'",
@@ -158,7 +159,7 @@ impl Collection<'_> {
     pub async fn shown_anywhere(&self, prefixes: Vec<String>) -> Result<Vec<String>, MetaError> {
         self.look(move |c| {
             Box::pin(async move {
-                Ok(sqlx::query_scalar(
+                Ok(query_scalar(
                     "SELECT j.value FROM json_each(?) j WHERE EXISTS (
                          SELECT 1 FROM blobs b CROSS JOIN manifests m ON m.blob_id = b.id
                          WHERE b.digest >= j.value AND b.digest < j.value || 'g')",
@@ -182,7 +183,7 @@ impl Collection<'_> {
     ) -> Result<Vec<(String, String)>, MetaError> {
         self.look(move |c| {
             Box::pin(async move {
-                Ok(sqlx::query_as(
+                Ok(query_as(
                     "SELECT j.value, n.child_digest FROM json_each(?1) j
                      CROSS JOIN manifests m ON m.repository_id = ?2 AND m.digest = j.value
                      CROSS JOIN manifest_children n ON n.manifest_id = m.id
@@ -212,7 +213,7 @@ impl Collection<'_> {
         let work = job(move |c| {
             Box::pin(async move {
                 let names: Vec<&str> = groups.iter().flatten().map(|(n, _)| n.as_str()).collect();
-                let current: Vec<TagPush> = sqlx::query_as(
+                let current: Vec<TagPush> = query_as(
                     "SELECT t.name, t.sequence FROM json_each(?) j
                      CROSS JOIN tags t ON t.repository_id = ? AND t.name = j.value",
                 )
@@ -253,7 +254,7 @@ impl Collection<'_> {
     ) -> Result<Slice<Vec<i64>, String>, MetaError> {
         self.look(move |c| {
             Box::pin(async move {
-                let next: Option<String> = sqlx::query_scalar(
+                let next: Option<String> = query_scalar(
                     "SELECT digest FROM manifests WHERE repository_id = ? AND digest > ?
                      ORDER BY digest LIMIT 1 OFFSET ?",
                 )
@@ -262,7 +263,7 @@ impl Collection<'_> {
                 .bind(n.saturating_sub(1))
                 .fetch_optional(&mut *c)
                 .await?;
-                let found = sqlx::query_scalar(AssertSqlSafe(format!(
+                let found = query_scalar(AssertSqlSafe(format!(
                     "SELECT m.id FROM manifests m
                      WHERE m.repository_id = ?2 AND m.digest > ?3 AND m.digest <= ?4
                        AND {UNTAGGED} ORDER BY m.digest"
@@ -295,9 +296,10 @@ impl Collection<'_> {
     ) -> Result<(Expired, Duration), MetaError> {
         let work = job(move |c| {
             Box::pin(async move {
-                let gone: Vec<(i64, String, i64)> = sqlx::query_as(AssertSqlSafe(format!(
+                let gone: Vec<(i64, String, i64)> = query_as(AssertSqlSafe(format!(
                     "SELECT m.id, m.digest, m.untagged_at FROM json_each(?2) j
-                     CROSS JOIN manifests m ON m.id = j.value WHERE {UNTAGGED}"
+                     CROSS JOIN manifests m ON m.id = CAST(j.value AS BIGINT)
+                     WHERE {UNTAGGED}"
                 )))
                 .bind(cutoff)
                 .bind(json(&ids)?)
@@ -309,10 +311,13 @@ impl Collection<'_> {
                 let mut freed = held_by(c, repository, &gone).await?;
                 let tags = take_companions(c, repository, &gone, keeps, &mut freed).await?;
                 let ids: Vec<i64> = gone.iter().map(|(id, ..)| *id).collect();
-                sqlx::query("DELETE FROM manifests WHERE id IN (SELECT value FROM json_each(?))")
-                    .bind(json(&ids)?)
-                    .execute(c)
-                    .await?;
+                query(
+                    "DELETE FROM manifests
+                     WHERE id IN (SELECT CAST(value AS BIGINT) FROM json_each(?))",
+                )
+                .bind(json(&ids)?)
+                .execute(c)
+                .await?;
                 Ok(Expired {
                     manifests: gone.into_iter().map(|(_, digest, _)| digest).collect(),
                     tags,
@@ -326,13 +331,13 @@ impl Collection<'_> {
 
 /// What these manifests list, and what refers to them.
 async fn held_by(
-    c: &mut SqliteConnection,
+    c: &mut Connection,
     repository: i64,
     gone: &[(i64, String, i64)],
 ) -> Result<Vec<i64>, MetaError> {
-    Ok(sqlx::query_scalar(
+    Ok(query_scalar(
         "SELECT m.id FROM json_each(?1) j
-         CROSS JOIN manifest_children n ON n.manifest_id = j.value ->> 0
+         CROSS JOIN manifest_children n ON n.manifest_id = CAST(j.value ->> 0 AS BIGINT)
          CROSS JOIN manifests m ON m.repository_id = ?2 AND m.digest = n.child_digest
          UNION
          SELECT s.id FROM json_each(?1) j
@@ -347,7 +352,7 @@ async fn held_by(
 /// Deletes the tags of what belongs to manifests that go: those named by their digests, as cosign
 /// names them, and those of what refers to them. Which went; their manifests are added to `freed`.
 async fn take_companions(
-    c: &mut SqliteConnection,
+    c: &mut Connection,
     repository: i64,
     gone: &[(i64, String, i64)],
     keeps: impl Fn(&str) -> bool,
@@ -355,9 +360,10 @@ async fn take_companions(
 ) -> Result<Vec<String>, MetaError> {
     // 71 characters are an algorithm and 64 digits, which is what such tags have of a digest. The
     // dot before their suffix is followed by the slash, which no tag has.
-    let companions: Vec<(String, i64, i64)> = sqlx::query_as(
+    let companions: Vec<(String, i64, i64)> = query_as(
         "WITH gone (digest, untagged_at, tag) AS MATERIALIZED (
-             SELECT value ->> 1, value ->> 2, replace(substr(value ->> 1, 1, 71), ':', '-')
+             SELECT value ->> 1, CAST(value ->> 2 AS BIGINT),
+                    replace(substr(value ->> 1, 1, 71), ':', '-')
              FROM json_each(?1))
          SELECT t.name, t.manifest_id, g.untagged_at FROM gone g
          CROSS JOIN tags t ON t.repository_id = ?2 AND t.name >= g.tag AND t.name < g.tag || '/'
@@ -379,7 +385,7 @@ async fn take_companions(
     names.dedup();
     delete_tags(c, repository, &names).await?;
     for (_, manifest, untagged_at) in companions {
-        sqlx::query(
+        query(
             "UPDATE manifests SET untagged_at = ?
              WHERE id = ?2 AND NOT EXISTS (SELECT 1 FROM tags WHERE manifest_id = ?2)",
         )
@@ -393,14 +399,14 @@ async fn take_companions(
 }
 
 async fn delete_tags(
-    c: &mut SqliteConnection,
+    c: &mut Connection,
     repository: i64,
     names: &[String],
 ) -> Result<(), MetaError> {
     if names.is_empty() {
         return Ok(());
     }
-    sqlx::query(
+    query(
         "DELETE FROM tags
          WHERE repository_id = ? AND name IN (SELECT value FROM json_each(?))",
     )
@@ -431,7 +437,7 @@ impl Meta {
                     move |c| {
                         Box::pin(async move {
                             for sql in PULLED {
-                                sqlx::query(sql).bind(&list).execute(&mut *c).await?;
+                                query(sql).bind(&list).execute(&mut *c).await?;
                             }
                             Ok(())
                         })

@@ -5,12 +5,13 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use futures_util::TryStreamExt;
 use oci::{Digest, MediaType};
-use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
-use sqlx::{ConnectOptions, Connection};
+use sqlx::Connection;
+use sqlx::sqlite::SqliteConnection;
 
 use super::damage::is_damage;
-use super::database::Meta;
+use super::database::{Home, Meta};
 use super::error::MetaError;
+use super::file::read_only;
 use crate::name::{RepositoryName, Tag};
 
 /// The state of a database file.
@@ -112,14 +113,6 @@ async fn read_names(c: &mut SqliteConnection, found: &mut Vec<NamedManifest>) {
     }
 }
 
-pub(super) async fn read_only(path: &Path) -> Result<SqliteConnection, sqlx::Error> {
-    SqliteConnectOptions::new()
-        .filename(path)
-        .read_only(true)
-        .connect()
-        .await
-}
-
 impl Meta {
     /// Writes a copy of the database to a file that must not exist. Nobody has to wait for it.
     ///
@@ -131,7 +124,13 @@ impl Meta {
     }
 
     async fn copy(&self, file: &Path) -> Result<(), MetaError> {
-        let mut connection = read_only(&self.path).await?;
+        let path = match &self.home {
+            Home::File(file) => &file.path,
+            Home::Server(server) => {
+                return server.copy_to(file).await;
+            }
+        };
+        let mut connection = read_only(path).await?;
         sqlx::query("VACUUM INTO ?")
             .bind(file.to_string_lossy().into_owned())
             .execute(&mut connection)

@@ -4,8 +4,8 @@ use std::sync::atomic::Ordering::AcqRel;
 use std::sync::atomic::{AtomicI64, AtomicU64};
 
 use bytes::Bytes;
-use sqlx::sqlite::SqliteConnection;
 
+use super::engine::{Connection, query_scalar};
 use super::error::MetaError;
 
 /// How much there is, and up to which number.
@@ -18,8 +18,8 @@ pub(super) struct Tally {
 
 impl Tally {
     /// Of a database that was just opened.
-    pub(super) async fn of(c: &mut SqliteConnection) -> Result<Self, MetaError> {
-        let last: Option<i64> = sqlx::query_scalar("SELECT max(id) FROM unsettled")
+    pub(super) async fn of(c: &mut Connection) -> Result<Self, MetaError> {
+        let last: Option<i64> = query_scalar("SELECT max(id) FROM unsettled")
             .fetch_one(c)
             .await?;
         Ok(Self {

@@ -14,8 +14,9 @@ use oci::Digest;
 use sqlx::Connection;
 
 use super::database::Meta;
+use super::engine::{query, query_as};
 use super::error::MetaError;
-use super::salvage::read_only;
+use super::file::read_only;
 
 /// Content whose file may not be durable.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,7 +47,7 @@ impl Meta {
     /// # Errors
     /// [`MetaError`].
     pub async fn unsettled(&self, after: i64, n: u32) -> Result<Vec<Unsettled>, MetaError> {
-        let rows: Vec<(i64, String, Vec<u8>)> = sqlx::query_as(
+        let rows: Vec<(i64, String, Vec<u8>)> = query_as(
             "SELECT u.id, u.digest, u.content FROM unsettled u
              JOIN blobs b ON b.digest = u.digest AND b.stored = 1
              WHERE u.id > ? ORDER BY u.id LIMIT ?",
@@ -79,7 +80,7 @@ impl Meta {
             .run(
                 move |c| {
                     Box::pin(async move {
-                        sqlx::query("DELETE FROM unsettled WHERE id <= ?")
+                        query("DELETE FROM unsettled WHERE id <= ?")
                             .bind(last)
                             .execute(c)
                             .await?;

@@ -4,6 +4,7 @@ use oci::Digest;
 
 use super::changes::need;
 use super::database::Meta;
+use super::engine::{query, query_as, query_scalar};
 use super::error::MetaError;
 use super::sql::{from_sql, to_sql};
 use crate::name::RepositoryName;
@@ -31,11 +32,11 @@ pub struct WrongUsage {
 
 /// What each repository should have written down.
 const ACTUAL: &str = "
-SELECT r.id, r.name, r.bytes AS recorded, coalesce((
+SELECT r.id, r.name, r.bytes AS recorded, CAST(coalesce((
     SELECT sum(b.size) FROM blobs b WHERE b.id IN (
         SELECT rb.blob_id FROM repository_blobs rb WHERE rb.repository_id = r.id
         UNION
-        SELECT m.blob_id FROM manifests m WHERE m.repository_id = r.id)), 0) AS actual
+        SELECT m.blob_id FROM manifests m WHERE m.repository_id = r.id)), 0) AS BIGINT) AS actual
 FROM repositories r";
 
 impl Meta {
@@ -60,10 +61,10 @@ impl Meta {
     /// [`MetaError`].
     pub async fn usage_by_repository(&self) -> Result<(Vec<RepositoryUsage>, u64), MetaError> {
         let rows: Vec<(String, i64)> =
-            sqlx::query_as("SELECT name, bytes FROM repositories ORDER BY name")
+            query_as("SELECT name, bytes FROM repositories ORDER BY name")
                 .fetch_all(&self.readers)
                 .await?;
-        let total: i64 = sqlx::query_scalar("SELECT bytes FROM stored_bytes")
+        let total: i64 = query_scalar("SELECT bytes FROM stored_bytes")
             .fetch_one(&self.readers)
             .await?;
         let repositories = rows
@@ -81,11 +82,12 @@ impl Meta {
     /// # Errors
     /// [`MetaError`].
     pub async fn wrong_usage(&self) -> Result<Vec<WrongUsage>, MetaError> {
-        let rows: Vec<(String, i64, i64)> = sqlx::query_as(sqlx::AssertSqlSafe(format!(
-            "SELECT name, recorded, actual FROM ({ACTUAL}) WHERE recorded <> actual
+        let rows: Vec<(String, i64, i64)> = query_as(sqlx::AssertSqlSafe(format!(
+            "SELECT name, recorded, actual FROM ({ACTUAL}) AS numbers WHERE recorded <> actual
              UNION ALL
              SELECT '', s.bytes, a.bytes FROM stored_bytes s,
-                 (SELECT coalesce(sum(size), 0) AS bytes FROM blobs WHERE stored = 1) a
+                 (SELECT CAST(coalesce(sum(size), 0) AS BIGINT) AS bytes FROM blobs
+                  WHERE stored = 1) a
              WHERE s.bytes <> a.bytes"
         )))
         .fetch_all(&self.readers)
@@ -110,12 +112,10 @@ impl Meta {
                 move |c| {
                     Box::pin(async move {
                         match wrong.repository {
-                            Some(name) => {
-                                sqlx::query("UPDATE repositories SET bytes = ? WHERE name = ?")
-                                    .bind(to_sql(wrong.actual))
-                                    .bind(name)
-                            }
-                            None => sqlx::query("UPDATE stored_bytes SET bytes = ?")
+                            Some(name) => query("UPDATE repositories SET bytes = ? WHERE name = ?")
+                                .bind(to_sql(wrong.actual))
+                                .bind(name),
+                            None => query("UPDATE stored_bytes SET bytes = ?")
                                 .bind(to_sql(wrong.actual)),
                         }
                         .execute(c)

@@ -9,14 +9,14 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 
 use futures_util::future::BoxFuture;
-use sqlx::sqlite::SqliteConnection;
-use sqlx::{AssertSqlSafe, Connection};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
-use super::changes::{self, Watch};
+use super::changes::Watch;
 use super::damage::Damage;
+use super::engine::Connection;
 use super::error::MetaError;
+use super::session::{Anew, Session};
 use crate::quota::UsageChange;
 use crate::sync::lock;
 
@@ -35,7 +35,7 @@ pub(super) struct Writer {
 trait Job: Send {
     fn run<'c>(
         &'c mut self,
-        connection: &'c mut SqliteConnection,
+        connection: &'c mut Connection,
     ) -> BoxFuture<'c, Result<(), MetaError>>;
     fn finish(self: Box<Self>, committed: Result<(), Failed>);
 }
@@ -44,6 +44,7 @@ trait Job: Send {
 #[derive(Clone, Debug)]
 enum Failed {
     Damaged(String),
+    Unreachable(String),
     Other(String),
 }
 
@@ -56,13 +57,13 @@ struct Typed<W, E, T> {
 
 impl<W, E, T> Job for Typed<W, E, T>
 where
-    W: for<'c> FnOnce(&'c mut SqliteConnection) -> BoxFuture<'c, Result<T, MetaError>> + Send,
+    W: for<'c> FnOnce(&'c mut Connection) -> BoxFuture<'c, Result<T, MetaError>> + Send,
     E: FnOnce(&T) + Send,
     T: Send,
 {
     fn run<'c>(
         &'c mut self,
-        connection: &'c mut SqliteConnection,
+        connection: &'c mut Connection,
     ) -> BoxFuture<'c, Result<(), MetaError>> {
         Box::pin(async move {
             if let Some(work) = self.work.take() {
@@ -80,6 +81,7 @@ where
             }
             (Ok(()), None) => Err(MetaError::Closed),
             (Err(Failed::Damaged(e)), _) => Err(MetaError::Damaged(e)),
+            (Err(Failed::Unreachable(e)), _) => Err(MetaError::Unreachable(e)),
             (Err(Failed::Other(e)), _) => Err(MetaError::Commit(e)),
         };
         // A requester that went away does not undo what it asked for.
@@ -92,7 +94,7 @@ impl Writer {
     /// told of it.
     /// Transactions are counted in `commits`, and `damage` is told of any.
     pub(super) fn start(
-        connection: SqliteConnection,
+        session: Session,
         watch: Option<Watch>,
         commits: Arc<AtomicU64>,
         damage: Damage,
@@ -101,7 +103,7 @@ impl Writer {
         Self {
             jobs: Mutex::new(Some(sender)),
             task: Mutex::new(Some(tokio::spawn(work(
-                connection, receiver, watch, commits, damage,
+                session, receiver, watch, commits, damage,
             )))),
         }
     }
@@ -111,7 +113,7 @@ impl Writer {
     pub(super) async fn run<T, W, E>(&self, work: W, effect: E) -> Result<T, MetaError>
     where
         T: Send + 'static,
-        W: for<'c> FnOnce(&'c mut SqliteConnection) -> BoxFuture<'c, Result<T, MetaError>>
+        W: for<'c> FnOnce(&'c mut Connection) -> BoxFuture<'c, Result<T, MetaError>>
             + Send
             + 'static,
         E: FnOnce(&T) + Send + 'static,
@@ -143,20 +145,18 @@ impl Writer {
 }
 
 async fn work(
-    mut connection: SqliteConnection,
+    mut session: Session,
     mut jobs: mpsc::Receiver<Box<dyn Job>>,
     watch: Option<Watch>,
     commits: Arc<AtomicU64>,
     damage: Damage,
 ) {
     let mut group = Vec::new();
-    while jobs.recv_many(&mut group, GROUP).await > 0 {
-        let watched = watch.is_some();
-        let committed = commit(&mut connection, &mut jobs, &mut group, watched).await;
+    while wait(&mut session, &mut jobs, &mut group, watch.as_ref()).await > 0 {
+        let committed = commit(&mut session, &mut jobs, &mut group, watch.as_ref()).await;
         if let Err(e) = &committed {
             tracing::error!(error = %e, jobs = group.len(), "a metadata transaction failed");
-            // Fails when the transaction is gone already, which is what is wanted.
-            let _ = execute(&mut connection, "ROLLBACK").await;
+            session.roll_back().await;
         }
         let committed = match committed {
             Ok(changes) => {
@@ -175,6 +175,7 @@ async fn work(
                         damage.say(&what);
                         Failed::Damaged(what)
                     }
+                    MetaError::Unreachable(why) => Failed::Unreachable(why),
                     e => Failed::Other(e.to_string()),
                 })
             }
@@ -183,18 +184,43 @@ async fn work(
             job.finish(committed.clone());
         }
     }
-    if let Err(e) = connection.close().await {
+    if let Err(e) = session.close().await {
         tracing::warn!(error = %e, "closing the metadata failed");
     }
 }
 
-async fn commit(
-    connection: &mut SqliteConnection,
+/// Waits for jobs; how many there are. While there are none, the session is looked after.
+async fn wait(
+    session: &mut Session,
     jobs: &mut mpsc::Receiver<Box<dyn Job>>,
     group: &mut Vec<Box<dyn Job>>,
-    watched: bool,
+    watch: Option<&Watch>,
+) -> usize {
+    loop {
+        tokio::select! {
+            biased;
+            taken = jobs.recv_many(group, GROUP) => return taken,
+            () = session.doubted() => {}
+        }
+        tell(watch, session.look_after().await);
+    }
+}
+
+/// Tells all usage, when it may be another than what was told before.
+fn tell(watch: Option<&Watch>, anew: Anew) {
+    if let (Some(watch), Some(usage)) = (watch, anew) {
+        watch(usage);
+    }
+}
+
+async fn commit(
+    session: &mut Session,
+    jobs: &mut mpsc::Receiver<Box<dyn Job>>,
+    group: &mut Vec<Box<dyn Job>>,
+    watch: Option<&Watch>,
 ) -> Result<Vec<UsageChange>, MetaError> {
-    execute(connection, "BEGIN IMMEDIATE").await?;
+    tell(watch, session.begin().await?);
+    let connection = session.connection()?;
     let mut done = 0;
     while done < group.len() {
         group[done].run(connection).await?;
@@ -206,16 +232,7 @@ async fn commit(
             group.push(job);
         }
     }
-    let changes = if watched {
-        changes::take_changes(connection).await?
-    } else {
-        Vec::new()
-    };
-    execute(connection, "COMMIT").await?;
+    let changes = session.changes(watch.is_some()).await?;
+    session.commit().await?;
     Ok(changes)
-}
-
-async fn execute(connection: &mut SqliteConnection, sql: &'static str) -> Result<(), MetaError> {
-    sqlx::query(AssertSqlSafe(sql)).execute(connection).await?;
-    Ok(())
 }

@@ -88,12 +88,12 @@ pub enum ServiceError {
         "{0} is missing, but there are blobs: put it back, or have it made anew from them with \
          `rregistry fsck --rebuild`"
     )]
-    DatabaseMissing(PathBuf),
+    DatabaseMissing(String),
     /// There is nothing to rebuild.
     #[error(
         "{0} can be used: there is nothing to rebuild; `rregistry fsck --repair` mends what is wrong"
     )]
-    DatabaseSound(PathBuf),
+    DatabaseSound(String),
     /// An export to an archive that is not written.
     #[error(
         "{0}: only directories and plain tars are written: choose a name that ends with .tar, or \
@@ -108,7 +108,7 @@ pub enum ServiceError {
     NoBackup(PathBuf),
     /// A registry is where one is to be made.
     #[error("{0} holds a registry already")]
-    NotEmpty(PathBuf),
+    NotEmpty(String),
     /// An archive is none, or could not be written.
     #[error(transparent)]
     Archive(#[from] ArchiveError),

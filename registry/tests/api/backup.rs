@@ -11,9 +11,10 @@ use registry::service::{
 };
 
 use crate::harness::App;
+use crate::images::texts;
 use crate::layout::{assert_same, fill};
-use crate::process::{command, serve, text};
-use crate::s3;
+use crate::process::{command_in, serve, text};
+use crate::{postgres, s3};
 
 async fn back_up(app: &App, output: &Path) -> BackedUp {
     let options = BackupOptions {
@@ -24,7 +25,7 @@ async fn back_up(app: &App, output: &Path) -> BackedUp {
 }
 
 async fn restore_whole(dir: &Path, from: &Path) -> Result<Imported, ServiceError> {
-    Registry::restore_whole(dir, from, &s3::backend(dir)).await
+    Registry::restore_whole(dir, from, &s3::backend(dir), &postgres::place(dir)).await
 }
 
 async fn restore(app: &App, from: &Path, names: &[&str]) -> Imported {
@@ -202,24 +203,14 @@ async fn times_come_back_with_the_whole() {
     let fresh = tempfile::tempdir().unwrap();
     restore_whole(fresh.path(), &tar).await.unwrap();
     let own = app.stop().await;
-    let rows = |dir: &Path| {
-        let query = "SELECT digest, pushed_at, pulled_at FROM manifests ORDER BY digest;
-            SELECT name, updated_at FROM tags ORDER BY name";
-        let python = "import sqlite3, sys\n\
-            db = sqlite3.connect(sys.argv[1])\n\
-            for query in sys.argv[2].split(';'): print(db.execute(query).fetchall())";
-        let output = std::process::Command::new("python3")
-            .args(["-c", python])
-            .arg(dir.join("registry.db"))
-            .arg(query)
-            .output()
-            .unwrap();
-        assert!(output.status.success(), "{output:?}");
-        text(&output)
+    let rows = async |dir: &Path| {
+        let query = "SELECT digest || ' ' || pushed_at || ' ' || coalesce(pulled_at, 0)
+             FROM manifests UNION ALL SELECT name || ' ' || updated_at FROM tags ORDER BY 1";
+        texts(dir, query).await
     };
-    let before = rows(own.path());
-    assert_eq!(before.lines().count(), 2);
-    assert_eq!(rows(fresh.path()), before);
+    let before = rows(own.path()).await;
+    assert_eq!(before.len(), 3, "{before:?}");
+    assert_eq!(rows(fresh.path()).await, before);
 }
 
 #[tokio::test]
@@ -301,8 +292,8 @@ async fn places_that_are_wrong_are_refused() {
 }
 
 #[track_caller]
-fn run(args: &[&str], paths: &[&Path]) -> Output {
-    command().args(args).args(paths).output().unwrap()
+fn run(dir: &Path, args: &[&str]) -> Output {
+    command_in(dir).args(args).output().unwrap()
 }
 
 #[test]
@@ -324,9 +315,8 @@ fn a_running_registry_is_backed_up_under_load_and_killed_backups_go_on() {
     }
     let folder = to.path().join("backup");
     let backup = || {
-        let mut backup = command();
-        backup.args(["backup", "--data-dir"]).arg(dir.path());
-        backup.arg(&folder);
+        let mut backup = command_in(dir.path());
+        backup.arg("backup").arg(&folder);
         backup
     };
     std::thread::scope(|scope| {
@@ -363,15 +353,12 @@ fn a_running_registry_is_backed_up_under_load_and_killed_backups_go_on() {
     drop(process);
     let fresh = tempfile::tempdir().unwrap();
     let restored = run(
-        &["restore", "--from", folder.to_str().unwrap(), "--data-dir"],
-        &[fresh.path()],
+        fresh.path(),
+        &["restore", "--from", folder.to_str().unwrap()],
     );
     assert!(restored.status.success(), "{restored:?}");
-    for args in [
-        &["fsck", "--deep", "--data-dir"][..],
-        &["usage", "--data-dir"],
-    ] {
-        let checked = run(args, &[fresh.path()]);
+    for args in [&["fsck", "--deep"][..], &["usage"]] {
+        let checked = run(fresh.path(), args);
         assert!(checked.status.success(), "{checked:?}");
     }
     let (blobs, _) = files(fresh.path());

@@ -5,7 +5,8 @@ use registry::service::{CheckOptions, Problem};
 use serde_json::json;
 
 use crate::harness::{App, INDEX, MANIFEST, image};
-use crate::s3;
+use crate::images::{sql, texts};
+use crate::{postgres, s3};
 
 fn file(app: &App, digest: &Digest) -> PathBuf {
     s3::files(app.path())
@@ -110,15 +111,10 @@ const WRONG: [(&str, &[&str]); 13] = [
     ),
     // As if nothing had let the oldest go.
     (
-        "DROP TRIGGER activity_kept;
-         WITH RECURSIVE lines (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM lines WHERE n < 20007)
+        "WITH RECURSIVE lines (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM lines WHERE n < 20007)
          INSERT INTO activity (action, actor, repository, line)
-         SELECT 'push', '', 'r' || n, json_object('action', 'push', 'repository', 'r' || n)
-         FROM lines;
-         CREATE TRIGGER activity_kept AFTER INSERT ON activity
-         BEGIN
-             DELETE FROM activity WHERE id <= NEW.id - 20000;
-         END",
+         SELECT 'push', '', 'r' || n,             '{\"action\":\"push\",\"repository\":\"r' || n || '\"}'
+         FROM lines",
         &["activity - 20007 lines are more than 20000"],
     ),
 ];
@@ -173,22 +169,27 @@ async fn lists_that_are_wrong_are_found_and_made_again() {
     };
     let before = shown().await;
     for (damage, expected) in WRONG {
-        crate::images::sql(app.path(), damage).await;
+        let (off, on) = match postgres::is_asked() {
+            true => (
+                "ALTER TABLE activity DISABLE TRIGGER activity_kept",
+                "ALTER TABLE activity ENABLE TRIGGER activity_kept",
+            ),
+            false => (
+                "DROP TRIGGER activity_kept",
+                "CREATE TRIGGER activity_kept AFTER INSERT ON activity
+                 BEGIN DELETE FROM activity WHERE id <= NEW.id - 20000; END",
+            ),
+        };
+        sql(app.path(), &format!("{off}; {damage}; {on}")).await;
         let expected: Vec<String> = expected.iter().map(ToString::to_string).collect();
         assert_eq!(lists(&app, true).await, expected, "{damage}");
         assert_eq!(lists(&app, false).await, Vec::<String>::new(), "{damage}");
         assert_eq!(shown().await, before, "{damage}");
     }
     // Of too many lines the oldest went.
-    let mut connection = crate::upgrade::connect(app.path()).await;
-    let left: (i64, String, String) = sqlx::query_as(
-        "SELECT count(*), (SELECT repository FROM activity ORDER BY id LIMIT 1),
-             (SELECT repository FROM activity ORDER BY id DESC LIMIT 1) FROM activity",
-    )
-    .fetch_one(&mut connection)
-    .await
-    .unwrap();
-    assert_eq!(left, (20_000, "r8".to_owned(), "r20007".to_owned()));
+    let query = "SELECT count(*) || ' ' || (SELECT repository FROM activity ORDER BY id LIMIT 1)
+             || ' ' || (SELECT repository FROM activity ORDER BY id DESC LIMIT 1) FROM activity";
+    assert_eq!(texts(app.path(), query).await, ["20000 r8 r20007"]);
 }
 
 #[tokio::test]
@@ -196,9 +197,13 @@ async fn content_that_is_wrong_in_the_database_damages_no_file() {
     let app = App::new().await;
     let layer = app.blob("app", b"right").await;
     let dir = app.stop().await;
+    let content = match postgres::is_asked() {
+        true => "decode('77726f6e67', 'hex')",
+        false => "x'77726f6e67'",
+    };
     let wrong =
-        format!("INSERT INTO unsettled (digest, content) VALUES ('{layer}', x'77726f6e67')");
-    crate::images::sql(dir.path(), &wrong).await;
+        format!("INSERT INTO unsettled (id, digest, content) VALUES (1, '{layer}', {content})");
+    sql(dir.path(), &wrong).await;
     let app = App::in_dir(dir).await;
     let got = app.get(&format!("/v2/app/blobs/{layer}")).await.ok(200);
     assert_eq!(&got.body[..], b"right");

@@ -17,6 +17,7 @@ use registry::auth::Auth;
 use registry::config::Settings;
 use registry::events::Subscribers;
 use registry::http::Api;
+use registry::meta::Place;
 use registry::mirror::Mirror;
 use registry::policy::Policy;
 use registry::replication::Replication;
@@ -27,7 +28,7 @@ use registry::webhook::Deliveries;
 use serde_json::{Value, json};
 use tower::ServiceExt;
 
-use crate::s3;
+use crate::{postgres, s3};
 
 pub const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 pub const INDEX: &str = "application/vnd.oci.image.index.v1+json";
@@ -156,9 +157,29 @@ impl App {
         }
     }
 
+    /// With its metadata in a file, whatever the tests run on.
+    pub async fn on_file(dir: tempfile::TempDir) -> Self {
+        let place = Place::File(dir.path().join("registry.db"));
+        Self::at(dir, &place).await
+    }
+
+    /// With its metadata elsewhere than the tests' is.
+    pub async fn at(dir: tempfile::TempDir, place: &Place) -> Self {
+        let backend = s3::backend(dir.path());
+        let registry = opened(dir.path(), Policy::default(), &backend, place).await;
+        Self::of(dir, Arc::new(registry))
+    }
+
     /// With its blobs elsewhere than the tests' are.
     pub async fn on(dir: tempfile::TempDir, backend: &Backend) -> Self {
-        let registry = opened(dir.path(), Policy::default(), backend).await;
+        let place = postgres::place(dir.path());
+        let registry = opened(dir.path(), Policy::default(), backend, &place).await;
+        Self::of(dir, Arc::new(registry))
+    }
+
+    /// With both elsewhere than the tests' are.
+    pub async fn with_database(dir: tempfile::TempDir, backend: &Backend, place: &Place) -> Self {
+        let registry = opened(dir.path(), Policy::default(), backend, place).await;
         Self::of(dir, Arc::new(registry))
     }
 
@@ -346,18 +367,19 @@ pub fn image(config: &Digest, layers: &[&Digest]) -> Value {
 
 /// Opens a directory once, as the tests' backend has it.
 pub async fn try_open(dir: &Path) -> Result<Registry, ServiceError> {
-    Registry::with_backend(dir, Policy::default(), &s3::backend(dir)).await
+    let (backend, database) = (s3::backend(dir), postgres::place(dir));
+    Registry::with_database(dir, Policy::default(), &backend, &database).await
 }
 
 /// Opens a directory that a registry in this process has just let go of: a last blocking task of
 /// it may still hold the lock for a moment.
 async fn open_again(dir: &Path, policy: Policy) -> Registry {
-    opened(dir, policy, &s3::backend(dir)).await
+    opened(dir, policy, &s3::backend(dir), &postgres::place(dir)).await
 }
 
-async fn opened(dir: &Path, policy: Policy, backend: &Backend) -> Registry {
+async fn opened(dir: &Path, policy: Policy, backend: &Backend, place: &Place) -> Registry {
     for _ in 0..500 {
-        match Registry::with_backend(dir, policy.clone(), backend).await {
+        match Registry::with_database(dir, policy.clone(), backend, place).await {
             Err(e) if e.to_string().contains("in use by another rregistry") => {
                 tokio::time::sleep(Duration::from_millis(10)).await;
             }

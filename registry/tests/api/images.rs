@@ -6,10 +6,11 @@ use std::time::Duration;
 use oci::Digest;
 use registry::service::{CollectOptions, Collected};
 use serde_json::{Value, json};
-use sqlx::sqlite::SqliteConnectOptions;
-use sqlx::{AssertSqlSafe, ConnectOptions, Connection};
+use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
+use sqlx::{AssertSqlSafe, ConnectOptions, Connection, PgConnection};
 
 use crate::harness::{App, INDEX, MANIFEST, image};
+use crate::postgres;
 
 pub async fn gc(app: &App, dry_run: bool) -> Collected {
     let options = CollectOptions {
@@ -20,17 +21,65 @@ pub async fn gc(app: &App, dry_run: bool) -> Collected {
     app.registry.collect(options).await.unwrap()
 }
 
+/// SQLite's function, as far as tests ask for it; and numbers that come after those that a test
+/// gave out itself.
+const PRINTF: &str = r"
+CREATE OR REPLACE FUNCTION printf(pattern text, VARIADIC numbers bigint[]) RETURNS text
+LANGUAGE plpgsql AS $$
+DECLARE
+    number bigint;
+    place text[];
+BEGIN
+    FOREACH number IN ARRAY numbers LOOP
+        place := regexp_match(pattern, '%0(\d+)([dx])');
+        pattern := regexp_replace(pattern, '%0\d+[dx]', lpad(
+            CASE place[2] WHEN 'x' THEN to_hex(number) ELSE CAST(number AS text) END,
+            CAST(place[1] AS integer), '0'));
+    END LOOP;
+    RETURN pattern;
+END $$;";
+const NUMBERS: &str = "
+SELECT setval(pg_get_serial_sequence('repositories', 'id'), 1 + (SELECT count(*) FROM repositories));
+SELECT setval(pg_get_serial_sequence('blobs', 'id'), 10 + (SELECT count(*) FROM blobs));
+SELECT setval(pg_get_serial_sequence('manifests', 'id'), 1 + (SELECT count(*) FROM manifests));";
+
+/// Runs statements on the database of a directory.
 pub async fn sql(dir: &Path, text: &str) {
-    let mut connection = SqliteConnectOptions::new()
-        .filename(dir.join("registry.db"))
-        .connect()
-        .await
-        .unwrap();
+    if let Some(url) = postgres::asked_url(dir) {
+        let mut connection = PgConnection::connect(&url).await.unwrap();
+        let text = match text.contains("printf(") {
+            true => format!("{PRINTF} {text}; {NUMBERS}"),
+            false => text.to_owned(),
+        };
+        let done = sqlx::raw_sql(AssertSqlSafe(text)).execute(&mut connection);
+        done.await.unwrap();
+        return connection.close().await.unwrap();
+    }
+    let mut connection = lite(dir).await;
     sqlx::raw_sql(AssertSqlSafe(text.to_owned()))
         .execute(&mut connection)
         .await
         .unwrap();
     connection.close().await.unwrap();
+}
+
+/// What a query for one text says, a row each.
+pub async fn texts(dir: &Path, query: &str) -> Vec<String> {
+    let query = AssertSqlSafe(query.to_owned());
+    if let Some(url) = postgres::asked_url(dir) {
+        let mut connection = PgConnection::connect(&url).await.unwrap();
+        let asked = sqlx::query_scalar(query).fetch_all(&mut connection);
+        return asked.await.unwrap();
+    }
+    let mut connection = lite(dir).await;
+    let found = sqlx::query_scalar(query).fetch_all(&mut connection).await;
+    connection.close().await.unwrap();
+    found.unwrap()
+}
+
+async fn lite(dir: &Path) -> SqliteConnection {
+    let options = SqliteConnectOptions::new().filename(dir.join("registry.db"));
+    options.connect().await.unwrap()
 }
 
 /// Makes all that happened so far so many seconds older.

@@ -7,7 +7,7 @@ use std::process::{Child, Command, Output, Stdio};
 
 use oci::Digest;
 
-use crate::s3;
+use crate::{postgres, s3};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_rregistry");
 
@@ -28,6 +28,16 @@ impl Drop for Process {
 pub fn command() -> Command {
     let mut command = Command::new(PROGRAM);
     command.env_clear();
+    command
+}
+
+/// The same for a directory, with the database that tests run on.
+pub fn command_in(dir: &Path) -> Command {
+    let mut command = command();
+    command.env("RREGISTRY_DATA_DIR", dir);
+    if let Some(url) = postgres::asked_url(dir) {
+        command.env("RREGISTRY_DATABASE", url);
+    }
     command
 }
 
@@ -52,9 +62,8 @@ pub fn serve(dir: &Path) -> Process {
 /// With further arguments.
 pub fn serve_with(dir: &Path, args: &[&str]) -> Process {
     start(
-        command()
-            .args(["serve", "--addr", "127.0.0.1:0", "--data-dir"])
-            .arg(dir)
+        command_in(dir)
+            .args(["serve", "--addr", "127.0.0.1:0"])
             .args(args),
     )
 }
@@ -187,9 +196,8 @@ fn killed_in_the_middle_of_pushes_it_loses_nothing_acknowledged() {
         });
         acknowledged.extend(pushed);
     }
-    let checked = command()
-        .args(["fsck", "--deep", "--repair", "--data-dir"])
-        .arg(dir.path())
+    let checked = command_in(dir.path())
+        .args(["fsck", "--deep", "--repair"])
         .output()
         .unwrap();
     let report = text(&checked);
@@ -234,9 +242,8 @@ fn push_until_it_dies(addr: &str, round: usize, pusher: usize) -> Vec<(String, S
 fn one_directory_one_process_and_gc_goes_to_it() {
     let dir = tempfile::tempdir().unwrap();
     let process = serve(dir.path());
-    let second = command()
-        .args(["serve", "--addr", "127.0.0.1:0", "--data-dir"])
-        .arg(dir.path())
+    let second = command_in(dir.path())
+        .args(["serve", "--addr", "127.0.0.1:0"])
         .output()
         .unwrap();
     assert!(!second.status.success());
@@ -253,9 +260,8 @@ fn one_directory_one_process_and_gc_goes_to_it() {
         b"stray",
     );
     let gc = |args: &[&str]| {
-        let output = command()
-            .args(["gc", "--grace", "0s", "--data-dir"])
-            .arg(dir.path())
+        let output = command_in(dir.path())
+            .args(["gc", "--grace", "0s"])
             .args(args)
             .output()
             .unwrap();
@@ -301,7 +307,7 @@ fn usage_is_shown_by_the_running_registry_and_without_it() {
     );
 
     let usage = |args: &[&str]| {
-        let output = command()
+        let output = command_in(dir.path())
             .args([
                 "usage",
                 "--config",
@@ -344,7 +350,7 @@ fn a_running_registry_exports_and_imports() {
     let work = tempfile::tempdir().unwrap();
     // Relative to where the command is run, not to where the registry is.
     let run = |args: &[&str]| {
-        let output = command()
+        let output = command_in(dir.path())
             .args(args)
             .arg("--data-dir")
             .arg(dir.path())

@@ -8,6 +8,7 @@ use registry::service::{CheckOptions, CollectOptions, Problem};
 use tokio::task::JoinSet;
 
 use crate::harness::{Answer, App, MANIFEST, image};
+use crate::images::sql;
 
 async fn limited(settings: &str) -> App {
     App::configured(|_| {}, settings).await
@@ -225,15 +226,8 @@ async fn wrong_sums_are_found_and_mended() {
     app.image("a", "v1", "x").await;
     let right = used(&app, "a").await;
     // Damage of a kind that this program does not do.
-    let file = app.path().join("registry.db");
-    let done = std::process::Command::new("sqlite3")
-        .arg(&file)
-        .arg("UPDATE repositories SET bytes = 7; UPDATE stored_bytes SET bytes = 9;")
-        .status();
-    if done.is_err() {
-        println!("skipped: sqlite3 is not installed");
-        return;
-    }
+    let wrong = "UPDATE repositories SET bytes = 7; UPDATE stored_bytes SET bytes = 9;";
+    sql(app.path(), wrong).await;
     for (repair, expected) in [(false, 2), (true, 2), (false, 0)] {
         let options = CheckOptions {
             deep: false,
@@ -249,7 +243,7 @@ async fn wrong_sums_are_found_and_mended() {
 /// A directory from before there were sums of sizes.
 #[tokio::test]
 async fn a_registry_of_old_learns_what_it_holds() {
-    let app = App::new().await;
+    let app = App::on_file(tempfile::tempdir().unwrap()).await;
     app.image("a", "v1", "x").await;
     app.image("b", "v1", "x").await;
     // The same bytes as a blob and as a manifest count once.
@@ -283,7 +277,7 @@ async fn a_registry_of_old_learns_what_it_holds() {
         return;
     };
     assert!(status.success());
-    let app = App::in_dir(dir).await;
+    let app = App::on_file(dir).await;
     assert_eq!((used(&app, "a").await, used(&app, "b").await), right);
     let options = CheckOptions::default();
     assert_eq!(app.registry.check(options).await.unwrap().problems, []);

@@ -10,11 +10,12 @@ use serde_json::json;
 
 use crate::harness::{App, INDEX, MANIFEST, image, try_open};
 use crate::layout::{assert_same, fill};
-use crate::s3;
+use crate::{postgres, s3};
 
 async fn rebuild(dir: &Path) -> Result<Rebuilt, ServiceError> {
     for _ in 0..500 {
-        match Registry::rebuild(dir, &"recovered".parse().unwrap(), &s3::backend(dir)).await {
+        let (backend, place) = (s3::backend(dir), postgres::place(dir));
+        match Registry::rebuild(dir, &"recovered".parse().unwrap(), &backend, &place).await {
             // A last blocking task of the registry before may still hold the lock.
             Err(e) if e.to_string().contains("in use by another") => {
                 tokio::time::sleep(Duration::from_millis(10)).await;

@@ -10,8 +10,8 @@ use sqlx::Connection;
 
 use crate::harness::{App, MANIFEST, image, sized_by, skipped};
 use crate::process::{send, start};
-use crate::s3;
 use crate::upgrade::connect;
+use crate::{postgres, s3};
 
 /// More than is kept in the database, in bytes.
 const LARGE: usize = 100 << 10;
@@ -194,6 +194,7 @@ async fn a_rebuild_has_content_that_only_the_damaged_database_has() {
         after.path(),
         &"recovered".parse().unwrap(),
         &s3::backend(after.path()),
+        &postgres::place(after.path()),
     )
     .await
     .unwrap();

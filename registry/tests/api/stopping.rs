@@ -3,26 +3,17 @@
 use std::process::Stdio;
 
 use rustix::process::{Pid, Signal, kill_process};
-use sqlx::sqlite::SqliteConnectOptions;
-use sqlx::{ConnectOptions, Connection};
 
-use crate::images::sql;
-use crate::process::{command, serve};
+use crate::images::{sql, texts};
+use crate::process::{command_in, serve};
 
 const IMAGES: i64 = 20_000;
 /// Every configuration in its repository, and the base in each.
 const LINKS: i64 = IMAGES + IMAGES / 10 + 1;
 
 async fn links(dir: &std::path::Path) -> i64 {
-    let file = dir.join("registry.db");
-    let options = SqliteConnectOptions::new().filename(file).read_only(true);
-    let mut connection = options.connect().await.unwrap();
-    let count = sqlx::query_scalar("SELECT count(*) FROM repository_blobs")
-        .fetch_one(&mut connection)
-        .await
-        .unwrap();
-    connection.close().await.unwrap();
-    count
+    let count = texts(dir, "SELECT CAST(count(*) AS TEXT) FROM repository_blobs").await;
+    count[0].parse().unwrap()
 }
 
 #[tokio::test]
@@ -35,9 +26,8 @@ async fn a_collection_ends_early_on_sigterm_and_the_next_one_finishes() {
 
     let mut registry = serve(dir.path());
     let gc = || {
-        let mut gc = command();
-        gc.args(["gc", "--grace", "0s", "--data-dir"])
-            .arg(dir.path());
+        let mut gc = command_in(dir.path());
+        gc.args(["gc", "--grace", "0s"]);
         gc
     };
     let collection = gc()

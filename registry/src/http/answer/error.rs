@@ -8,6 +8,7 @@ use oci::digest::DigestError;
 use serde_json::{Value, json};
 
 use super::body::json as json_answer;
+use crate::meta::MetaError;
 use crate::name::{ManifestRef, NameError, RepositoryName};
 use crate::route::RouteError;
 use crate::service::ServiceError;
@@ -224,6 +225,9 @@ impl From<ServiceError> for ApiError {
             ServiceError::TooManyUploads => too_many_uploads(message),
             ServiceError::Upload(e) => upload(&e),
             ServiceError::Storage(e) => storage(&e),
+            ServiceError::Meta(e @ (MetaError::Unreachable(_) | MetaError::Taken(_))) => {
+                unavailable(&e.to_string(), "the registry's database does not answer")
+            }
             ServiceError::Archive(_)
             | ServiceError::Output(_)
             | ServiceError::Inside(_)
@@ -249,13 +253,18 @@ fn storage(e: &StorageError) -> ApiError {
         return ApiError::new(status, "SIZE_INVALID", e.to_string(), detail);
     }
     if e.is_unavailable() {
-        tracing::error!(error = %e, "a request failed");
         let message = "the registry's object store does not answer as it should";
-        let status = StatusCode::SERVICE_UNAVAILABLE;
-        return ApiError::new(status, "UNAVAILABLE", message, Value::Null)
-            .with_header(RETRY_AFTER, HeaderValue::from_static("5"));
+        return unavailable(&e.to_string(), message);
     }
     failed(&e.to_string())
+}
+
+/// What may be asked again in a while.
+fn unavailable(why: &str, message: &str) -> ApiError {
+    tracing::error!(error = %why, "a request failed");
+    let status = StatusCode::SERVICE_UNAVAILABLE;
+    ApiError::new(status, "UNAVAILABLE", message, Value::Null)
+        .with_header(RETRY_AFTER, HeaderValue::from_static("5"))
 }
 
 /// What failed is for the log: clients need not know paths.

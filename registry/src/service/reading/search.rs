@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use crate::meta::{Place, RepositoryEntry, SearchQuery};
+use crate::meta::{RepositoryEntry, SearchQuery, Within};
 use crate::service::error::ServiceError;
 use crate::service::state::Registry;
 
@@ -36,7 +36,12 @@ impl Registry {
         let words = &words[..words.len().min(WORDS)];
         let mut found = Vec::new();
         let mut seen = HashSet::new();
-        for place in [Place::Part, Place::Beginning, Place::Name, Place::Anywhere] {
+        for place in [
+            Within::Part,
+            Within::Beginning,
+            Within::Name,
+            Within::Anywhere,
+        ] {
             if found.len() >= n {
                 break;
             }
@@ -64,7 +69,7 @@ impl Registry {
     async fn candidates(
         &self,
         words: &[String],
-        place: Place,
+        place: Within,
         wanted: usize,
         visible: impl Fn(&str) -> bool,
         seen: &mut HashSet<i64>,

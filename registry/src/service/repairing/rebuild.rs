@@ -21,7 +21,10 @@ use oci::{Digest, ManifestDocument, MediaType};
 
 use super::backup;
 use crate::clock::now;
-use crate::meta::{Health, NamedManifest, NewBlob, health, salvage, salvage_content};
+use crate::meta::{
+    Company, Health, Meta, NamedManifest, NewBlob, Place as Database, health, salvage,
+    salvage_content,
+};
 use crate::name::{RepositoryName, Tag, UploadId};
 use crate::policy::Policy;
 use crate::service::error::ServiceError;
@@ -86,6 +89,7 @@ impl Registry {
         data_dir: &Path,
         unnamed: &RepositoryName,
         backend: &Backend,
+        place: &Database,
     ) -> Result<Rebuilt, ServiceError> {
         let dir = data_dir.to_owned();
         let lock = blocking(move || {
@@ -94,21 +98,33 @@ impl Registry {
         })
         .await?;
         let database = data_dir.join(DATABASE);
-        let state = health(&database).await?;
+        let state = match place {
+            Database::File(database) => health(database).await?,
+            Database::Server(_) if Meta::is_empty(place).await? => Health::Missing,
+            Database::Server(_) => Health::Sound,
+        };
         let blobs = Blobs::open(data_dir, backend).await?;
         let nothing = state == Health::Missing && !blobs.are_any(data_dir).await?;
         if state == Health::Sound || nothing {
-            return Err(ServiceError::DatabaseSound(database));
+            return Err(ServiceError::DatabaseSound(place.to_string()));
         }
-        blobs.claim(data_dir, Standing::Heir).await?;
-        let mut names = salvage(&database).await;
-        names.extend(salvage(&backup::path(data_dir)).await);
+        blobs.claim(data_dir, None, Standing::Heir).await?;
+        // A file that is there beside a server is from before that.
+        let mut sources = [database.clone(), backup::path(data_dir)];
+        if let Database::Server(_) = place {
+            sources.reverse();
+        }
+        let mut names = Vec::new();
+        for source in &sources {
+            names.extend(salvage(source).await);
+        }
 
         let unready = data_dir.join("registry.rebuilding.db");
         let old = unready.clone();
         blocking(move || remove_database(&old)).await?;
-        let registry =
-            Self::open_locked(data_dir, &unready, Policy::default(), lock, blobs).await?;
+        let new = Database::File(unready.clone());
+        let alone = (&new, Company::Alone);
+        let registry = Self::open_locked(data_dir, alone, Policy::default(), lock, blobs).await?;
         let registry = Arc::new(registry);
         let (files, aside) = (registry.blobs.clone(), data_dir.join("damaged"));
         let small = salvage_content(&database).await;
@@ -134,8 +150,16 @@ impl Registry {
         rebuilt.repositories = registry.usage().await?.repositories;
         // Complete, in one file, before it gets its name.
         registry.close().await;
-        let dir = data_dir.to_owned();
-        rebuilt.moved = blocking(move || replace(&dir, &unready, &database)).await?;
+        match place {
+            Database::File(database) => {
+                let (dir, database) = (data_dir.to_owned(), database.clone());
+                rebuilt.moved = blocking(move || replace(&dir, &unready, &database)).await?;
+            }
+            Database::Server(server) => {
+                server.fill(&unready).await?;
+                blocking(move || remove_database(&unready)).await?;
+            }
+        }
         Ok(rebuilt)
     }
 

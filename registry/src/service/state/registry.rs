@@ -17,12 +17,12 @@ use super::pulls::Pulls;
 use super::stop::Stop;
 use crate::cache::Cache;
 use crate::events::Subscribers;
-use crate::meta::Meta;
+use crate::meta::{Company, Meta, Place};
 use crate::policy::Policy;
 use crate::service::error::ServiceError;
 use crate::storage::{
-    Backend, Blobs, Context, LISTINGS, Standing, StorageError, Uploads, create, keep_private,
-    make_dir,
+    Backend, Blobs, Context, Identity, LISTINGS, Standing, StorageError, Uploads, create,
+    keep_private, make_dir,
 };
 use crate::sync::{blocking, read, write};
 
@@ -104,46 +104,111 @@ impl Registry {
         policy: Policy,
         backend: &Backend,
     ) -> Result<Self, ServiceError> {
-        let (dir, database) = (data_dir.to_owned(), data_dir.join(DATABASE));
-        let (lock, empty) = blocking(move || {
+        let database = Place::File(data_dir.join(DATABASE));
+        Self::with_database(data_dir, policy, backend, &database).await
+    }
+
+    /// The same, with its metadata wherever that is. Where both are on servers, other processes may
+    /// serve them too.
+    ///
+    /// # Errors
+    /// As [`Registry::with_backend`].
+    pub async fn with_database(
+        data_dir: &Path,
+        policy: Policy,
+        backend: &Backend,
+        database: &Place,
+    ) -> Result<Self, ServiceError> {
+        let company = match backend {
+            Backend::Disk => Company::Alone,
+            Backend::Objects(_) => Company::Shared,
+        };
+        Self::in_company(data_dir, policy, backend, (database, company)).await
+    }
+
+    /// The same, with nobody else at work.
+    ///
+    /// # Errors
+    /// As [`Registry::with_backend`]; [`ServiceError::Meta`] when somebody is.
+    pub async fn alone(
+        data_dir: &Path,
+        policy: Policy,
+        backend: &Backend,
+        database: &Place,
+    ) -> Result<Self, ServiceError> {
+        Self::in_company(data_dir, policy, backend, (database, Company::Alone)).await
+    }
+
+    async fn in_company(
+        data_dir: &Path,
+        policy: Policy,
+        backend: &Backend,
+        (database, company): (&Place, Company),
+    ) -> Result<Self, ServiceError> {
+        let dir = data_dir.to_owned();
+        let lock = blocking(move || {
             make_dir(&dir)?;
-            let lock = lock(&dir)?;
-            let empty = std::fs::metadata(dir.join(DATABASE)).map_or(0, |m| m.len()) == 0;
-            Ok::<_, StorageError>((lock, empty))
+            lock(&dir)
         })
         .await?;
+        let missing = Meta::is_missing(database).await?;
         let blobs = Blobs::open(data_dir, backend).await?;
-        if empty && blobs.are_any(data_dir).await? {
+        if missing && blobs.are_any(data_dir).await? {
             // An empty one would make garbage of everything.
-            return Err(ServiceError::DatabaseMissing(database));
+            return Err(ServiceError::DatabaseMissing(database.to_string()));
         }
-        let standing = match empty {
+        let standing = match Meta::is_empty(database).await? {
             true => Standing::Fresh,
             false => Standing::Known,
         };
-        blobs.claim(data_dir, standing).await?;
-        Self::open_locked(data_dir, &database, policy, lock, blobs).await
+        let known = Meta::store_at(database).await?.map(Identity::from);
+        let identity = blobs.claim(data_dir, known, standing).await?;
+        let place = (database, company);
+        let registry = Self::open_locked(data_dir, place, policy, lock, blobs).await?;
+        if let Some(identity) = identity {
+            registry.keep_identity(identity).await?;
+        }
+        registry.beat().await?;
+        Ok(registry)
     }
 
-    /// The same for a directory that this process has locked, with its database in a file of any
-    /// name.
+    /// Has the database know whose object store has the blobs. Who opens it at the same time may
+    /// have been first: then it is that one's, and both are the same registry.
+    async fn keep_identity(&self, identity: Identity) -> Result<(), ServiceError> {
+        let own = (identity.id.clone(), identity.root.clone());
+        let kept = Identity::from(self.meta.keep_store(own).await?);
+        if kept.id != identity.id {
+            self.blobs
+                .claim(&self.data_dir, Some(kept), Standing::Agreed)
+                .await?;
+        }
+        Ok(())
+    }
+
+    /// The same for a directory that this process has locked, with its database anywhere.
     ///
     /// # Errors
     /// As [`Registry::open`].
     pub(in crate::service) async fn open_locked(
         data_dir: &Path,
-        database: &Path,
+        (database, company): (&Place, Company),
         policy: Policy,
         lock: File,
         blobs: Blobs,
     ) -> Result<Self, ServiceError> {
         let uploads = Uploads::of(&blobs, data_dir).await?;
-        let file = database.to_owned();
-        // SQLite gives what it keeps beside a database the mode of the database.
-        blocking(move || create(&file).context("create", &file)).await?;
+        if let Place::File(file) = database {
+            let file = file.clone();
+            // SQLite gives what it keeps beside a database the mode of the database.
+            blocking(move || create(&file).context("create", &file)).await?;
+        }
         let ledger = SharedLedger::new(&policy.quotas);
         let watch = ledger.as_ref().map(SharedLedger::watch);
-        let meta = Meta::open(database, watch).await?;
+        let meta = Meta::open(database, company, watch).await?;
+        let uploads = match meta.is_shared() {
+            true => uploads.share(),
+            false => uploads,
+        };
         recover(&meta, &blobs).await?;
         let there = uploads.unfinished().await?;
         let open_uploads = OpenUploads::default();
@@ -152,14 +217,21 @@ impl Registry {
             ledger.found(there);
         }
         let gap = Gap::of(&meta).await?;
+        let manifest_cache = Arc::new(Cache::new(MANIFEST_CACHE));
+        let blob_cache = Arc::new(Cache::new(BLOB_CACHE));
+        let (manifests, small) = (Arc::clone(&manifest_cache), Arc::clone(&blob_cache));
+        meta.on_doubt(Box::new(move || {
+            manifests.clear();
+            small.clear();
+        }));
         Ok(Self {
             meta,
             gap,
             blobs,
             uploads,
             open_uploads,
-            manifest_cache: Arc::new(Cache::new(MANIFEST_CACHE)),
-            blob_cache: Arc::new(Cache::new(BLOB_CACHE)),
+            manifest_cache,
+            blob_cache,
             leases: Arc::new(Leases::new(LEASE)),
             looking: Looking::default(),
             collecting: tokio::sync::Mutex::default(),
@@ -194,6 +266,16 @@ impl Registry {
     pub async fn ready(&self) -> Result<(), ServiceError> {
         self.meta.ping().await?;
         Ok(self.blobs.ping().await?)
+    }
+
+    /// Whether this process does what only one has to do, of those that serve together.
+    pub fn leads(&self) -> bool {
+        self.meta.leads()
+    }
+
+    /// Whether other processes may serve the same.
+    pub fn is_shared(&self) -> bool {
+        self.meta.is_shared()
     }
 
     /// Writes down when manifests were last pulled.

@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use super::backup::{Copy, SECRETS, write_copy};
 use super::imported::Imported;
 use super::taking::{Elsewhere, Source};
-use crate::meta::Snapshot;
+use crate::meta::{Meta, Place as Database, Snapshot};
 use crate::name::{RepositoryName, UploadId};
 use crate::service::error::ServiceError;
 use crate::service::state::{DATABASE, Registry, lock};
@@ -248,23 +248,25 @@ impl Registry {
         data_dir: &Path,
         from: &Path,
         backend: &Backend,
+        database: &Database,
     ) -> Result<Imported, ServiceError> {
         let (dir, path) = (data_dir.to_owned(), from.to_owned());
         let opened = blocking(move || {
             let backup = Backup::open(&path)?;
             make_dir(&dir)?;
-            let lock = lock(&dir)?;
-            let empty = fs::metadata(dir.join(DATABASE)).map_or(0, |found| found.len()) == 0;
-            Ok::<_, StorageError>((backup, lock, empty))
+            Ok::<_, StorageError>((backup, lock(&dir)?))
         })
         .await?;
-        let (backup, _lock, empty) = opened;
+        let (backup, _lock) = opened;
         let backup = Arc::new(backup.ok_or_else(|| none(from))?);
-        if !empty {
-            return Err(ServiceError::NotEmpty(data_dir.to_owned()));
+        if !Meta::is_empty(database).await? {
+            return Err(ServiceError::NotEmpty(match database {
+                Database::File(_) => data_dir.display().to_string(),
+                Database::Server(server) => server.to_string(),
+            }));
         }
         let files = Blobs::open(data_dir, backend).await?;
-        files.claim(data_dir, Standing::Heir).await?;
+        files.claim(data_dir, None, Standing::Heir).await?;
         let copy = Copy(files.staging().join(UploadId::random().to_string()));
         let mut snapshot = backup.snapshot(&copy.0).await?;
         let mut imported = Imported::default();
@@ -304,11 +306,20 @@ impl Registry {
                     fs::rename(&unready, &to).context("rename to", &to)?;
                 }
             }
-            let database = dir.join(DATABASE);
-            fs::rename(&copy.0, &database).context("rename to", &database)?;
-            sync_dir(&dir)
+            Ok::<_, StorageError>(())
         })
         .await?;
+        match database {
+            Database::Server(server) => server.fill(&copy.0).await?,
+            Database::File(database) => {
+                let (dir, database) = (data_dir.to_owned(), database.clone());
+                blocking(move || {
+                    fs::rename(&copy.0, &database).context("rename to", &database)?;
+                    sync_dir(&dir)
+                })
+                .await?;
+            }
+        }
         Ok(imported)
     }
 }
