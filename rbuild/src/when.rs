@@ -90,7 +90,12 @@ pub fn duration(text: &str) -> Result<u64, String> {
 /// # Errors
 /// In words.
 pub fn until(text: &str) -> Result<i64, String> {
-    if let Ok(seconds) = text.parse::<i64>() {
+    // With as many digits behind the point as there are nanoseconds.
+    let seconds = match text.split_once('.') {
+        Some((whole, part)) if part.bytes().all(|b| b.is_ascii_digit()) => whole,
+        _ => text,
+    };
+    if let Ok(seconds) = seconds.parse::<i64>() {
         return Ok(seconds);
     }
     if let Ok(time) = text.parse::<Timestamp>() {
@@ -151,6 +156,7 @@ mod tests {
             assert!(duration(text).is_err(), "{text}");
         }
         assert_eq!(until("1000"), Ok(1000));
+        assert_eq!(until("1000.000000001"), Ok(1000));
         assert_eq!(until("1970-01-01T00:01:00Z"), Ok(60));
         assert!(until("2026-01-31").is_ok());
         assert!(until("24h").unwrap() < now());

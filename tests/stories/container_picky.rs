@@ -302,3 +302,59 @@ fn who_comes_to_networks_is_told_in_dockers_words() {
     host.end();
     host.says("network rm auto");
 }
+
+/// Odd ways to run a further command, to change limits, and to ask.
+const IN_ONE_THAT_RUNS: &[&str] = &[
+    "run -d --name odd -e X=1 --net none busybox sleep 1000",
+    "exec -e X odd sh -c 'echo \"[$X]\"'",
+    "exec -e X= -e Y=2 odd sh -c 'echo \"[$X$Y]\"'",
+    "exec --detach-keys ctrl-x,zz odd true",
+    "logs --since 946684800.000000001 odd",
+    "kill -s 99 odd",
+    "kill -s 0 odd",
+    "update --memory 64m odd",
+    "update --memory 64m --memory-swap 128m odd",
+    "update --memory 256m odd",
+    "update --cpus 0.5 odd",
+    "update --cpu-quota 10000 odd",
+    "update --cpu-period 10000 odd",
+    "inspect -f '{{.HostConfig.Binds}} {{.HostConfig.CapAdd}} {{json .HostConfig.CapAdd}} {{.HostConfig.Memory}}' odd",
+    "run --rm --net none -e HOME= busybox sh -c 'echo $HOME'",
+];
+
+#[test]
+fn odd_ways_are_dockers() {
+    let both = need!(Both::new());
+    both.all_same(IN_ONE_THAT_RUNS);
+    // What the runtime cannot do docker tells on standard output.
+    for (line, told) in [
+        (
+            "exec -w /nope odd true",
+            "chdir to cwd (\"/nope\") set in config.json failed",
+        ),
+        (
+            "exec -w rel odd true",
+            "exec failed: Cwd must be an absolute path",
+        ),
+    ] {
+        let (ours, theirs) = both.run(line);
+        assert_eq!(ours.status.code(), theirs.status.code(), "{line}");
+        assert!(
+            ours.err().contains(told) && theirs.out().contains(told),
+            "{ours}\n{theirs}"
+        );
+    }
+    both.all_same(&["stop -t 0 odd nope odd", "rm odd"]);
+    let dir = tempfile::tempdir().unwrap();
+    let read = |name: &str, text: &[u8]| {
+        let path = dir.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        let path = path.display();
+        format!("run --rm --net none --env-file {path} busybox sh -c 'echo $A$B'")
+    };
+    let marked = read("marked", b"\xef\xbb\xbfA=1\r\nB=2\n");
+    assert_eq!(both.same(&marked), None);
+    let broken = read("broken", b"A=1\nX=\xff\n");
+    let why = "invalid utf8 bytes at line 2: [88 61 255]";
+    assert_eq!(both.alike(&broken, why), None);
+}

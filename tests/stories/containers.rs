@@ -355,7 +355,7 @@ fn a_hostile_container_gains_nothing_by_an_exec() {
     // The working directory that it had is gone.
     exec(&["-w", "/gone", "evil", "true"])
         .fails(127)
-        .tells("change directory to \"/gone\": No such file or directory");
+        .tells("chdir to cwd (\"/gone\") set in config.json failed: no such file or directory");
     store.rbuild(["rm", "-f", "evil"]).ok();
 }
 

@@ -167,6 +167,103 @@ fn kubernetes_knows_every_field_of_the_manifest() {
     }
 }
 
+/// The fields that Kubernetes' API v1 knows of documents that kubectl takes as they are; `*` is any
+/// name.
+const FIELDS: [(&str, &[&str]); 2] = [
+    ("ConfigMap", &["data.*", "binaryData.*", "immutable"]),
+    (
+        "PersistentVolumeClaim",
+        &[
+            "spec.accessModes",
+            "spec.resources.limits.storage",
+            "spec.resources.requests.storage",
+            "spec.selector.matchExpressions",
+            "spec.selector.matchLabels.*",
+            "spec.storageClassName",
+            "spec.volumeAttributesClassName",
+            "spec.volumeMode",
+            "spec.volumeName",
+        ],
+    ),
+];
+/// Those that every document has.
+const OF_ALL: [&str; 6] = [
+    "apiVersion",
+    "kind",
+    "metadata.annotations.*",
+    "metadata.labels.*",
+    "metadata.name",
+    "metadata.namespace",
+];
+
+/// The fields of a document that Kubernetes does not know.
+fn strangers(document: &Value, path: &str, known: &[&str]) -> Vec<String> {
+    let Value::Object(fields) = document else {
+        let is_it = |known: &&str| {
+            let (mut own, mut theirs) = (path.split('/'), known.split('.'));
+            let same = own
+                .by_ref()
+                .zip(theirs.by_ref())
+                .all(|(own, known)| known == "*" || own == known);
+            same && path.split('/').count() == known.split('.').count()
+        };
+        let is_known = known.iter().chain(&OF_ALL).any(is_it);
+        return Vec::from_iter((!is_known).then(|| path.to_owned()));
+    };
+    let below = fields.iter().flat_map(|(name, value)| {
+        let path = match path {
+            "" => name.clone(),
+            path => format!("{path}/{name}"),
+        };
+        strangers(value, &path, known)
+    });
+    below.collect()
+}
+
+#[test]
+fn kubernetes_knows_the_settings_and_the_volume_of_the_manifest() {
+    let kubectl = need!(program("kubectl"));
+    let dir = tempfile::tempdir().expect("folder");
+    for (kind, file) in documents(dir.path()) {
+        let Some((_, known)) = FIELDS.iter().find(|(of, _)| *of == kind) else {
+            continue;
+        };
+        let mut read = local(&kubectl, &file, &["label"], "a=b");
+        assert_eq!(strangers(&read, "", known), [""; 0], "{kind}");
+        match kind.as_str() {
+            "ConfigMap" => {
+                let data = read["data"].as_object().expect("data");
+                assert!(data.values().all(Value::is_string), "{data:?}");
+            }
+            _ => {
+                let modes = read["spec"]["accessModes"].as_array().expect("modes");
+                let ways = [
+                    "ReadWriteOnce",
+                    "ReadOnlyMany",
+                    "ReadWriteMany",
+                    "ReadWriteOncePod",
+                ];
+                let is_one = |mode: &Value| mode.as_str().is_some_and(|mode| ways.contains(&mode));
+                assert!(!modes.is_empty() && modes.iter().all(is_one), "{modes:?}");
+                let size = read["spec"]["resources"]["requests"]["storage"].as_str();
+                let size = size
+                    .and_then(|size| size.strip_suffix("Gi"))
+                    .expect("a size");
+                assert!(size.parse::<u32>().is_ok_and(|size| size > 0), "{size}");
+            }
+        }
+        // And one that it does not know is found.
+        read["metadata"]["nmae"] = "x".into();
+        read["spec"]["resources"]["reqests"] = serde_json::json!({"storage": "1Gi"});
+        let found = strangers(&read, "", known);
+        assert_eq!(
+            found,
+            ["metadata/nmae", "spec/resources/reqests/storage"],
+            "{kind}"
+        );
+    }
+}
+
 /// A document as kubectl reads it, after a change that it makes without a cluster.
 fn local(kubectl: &Path, file: &Path, words: &[&str], change: &str) -> Value {
     let cmd = Cmd::new(kubectl)

@@ -134,6 +134,12 @@ impl Container {
         }
         env.retain(|entry| !exec.env.iter().any(|own| name(own) == name(entry)));
         env.extend(exec.env.iter().filter(|entry| entry.contains('=')).cloned());
+        if !exec.working_dir.is_empty() && !exec.working_dir.starts_with('/') {
+            return Err(Error::NotStarted {
+                message: "Cwd must be an absolute path".to_owned(),
+                code: 128,
+            });
+        }
         let or = |own: &str, other: &str, otherwise: &str| {
             let given = [own, other].into_iter().find(|text| !text.is_empty());
             given.unwrap_or(otherwise).to_owned()

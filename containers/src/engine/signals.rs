@@ -50,9 +50,12 @@ const NAMES: &[(&str, i32)] = &[
 pub fn number(text: &str) -> Result<i32> {
     let invalid = || Error::Invalid(format!("invalid signal: {text}"));
     if let Ok(number) = text.parse::<i32>() {
-        return match (1..=64).contains(&number) {
-            true => Ok(number),
-            false => Err(invalid()),
+        return match number {
+            1..=64 => Ok(number),
+            0 => Err(invalid()),
+            _ => Err(Error::Invalid(format!(
+                "the linux daemon does not support signal {number}"
+            ))),
         };
     }
     let upper = text.to_ascii_uppercase();
@@ -84,7 +87,12 @@ mod tests {
         ] {
             assert_eq!(number(text).unwrap(), found, "{text}");
         }
-        for text in ["", "0", "65", "-1", "SIG", "NOPE", "RTMIN+99"] {
+        for text in ["65", "-1"] {
+            let error = number(text).unwrap_err().to_string();
+            let want = format!("the linux daemon does not support signal {text}");
+            assert_eq!(error, want);
+        }
+        for text in ["", "0", "SIG", "NOPE", "RTMIN+99"] {
             let error = number(text).unwrap_err().to_string();
             assert_eq!(error, format!("invalid signal: {text}"));
         }

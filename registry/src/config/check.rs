@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::database;
+use tracing_subscriber::EnvFilter;
+
 use super::error::{ConfigError, wrong};
 use super::http::{Http, http};
 use super::listen::ListenAddr;
@@ -170,7 +172,7 @@ impl Settings {
             backend: storing::backend(&self)?,
             database: database::database(&self)?,
             drain: self.duration("drain")?,
-            log_level: self.text("log.level")?,
+            log_level: self.level()?,
             log_json: match self.text("log.format")?.as_str() {
                 "json" => true,
                 "text" => false,
@@ -235,6 +237,25 @@ impl Settings {
             idle: self.duration("limits.idle")?,
             send_idle: self.duration("limits.send_idle")?,
         })
+    }
+
+    /// What is logged: one of the levels, or a filter of several parts, as experts write them.
+    fn level(&self) -> Result<String, ConfigError> {
+        const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
+        let level = self.text("log.level")?;
+        let refused = |why: &dyn std::fmt::Display| {
+            let why = format!("{why}; try error, warn, info, debug or trace");
+            wrong("log.level", &level, why)
+        };
+        // A single word that is no level would be taken for the name of a module, and log nothing.
+        let is_single = !level.contains(['=', ',']);
+        if is_single && !LEVELS.iter().any(|own| level.eq_ignore_ascii_case(own)) {
+            return Err(refused(&"no such level"));
+        }
+        match EnvFilter::try_new(&level) {
+            Ok(_) => Ok(level),
+            Err(why) => Err(refused(&why)),
+        }
     }
 
     fn quotas(&self) -> Result<Quotas, ConfigError> {

@@ -316,6 +316,14 @@ fn what_is_wrong_is_told_with_its_line() {
             "registry.toml:5: webhook = b: ",
         ),
         ("addr = 5", "registry.toml:1: addr = 5: "),
+        (
+            "[log]\nlevel = \"loud\"",
+            "registry.toml:2: log.level = loud: no such level; try error, ",
+        ),
+        (
+            "[log]\nlevel = \"registry=loud,x\"",
+            "registry.toml:2: log.level = registry=loud,x: ",
+        ),
     ] {
         let error = read(text).unwrap_err().to_string();
         assert!(error.starts_with(begins), "{error}");

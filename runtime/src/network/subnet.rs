@@ -172,7 +172,7 @@ mod tests {
             ["10.1.2.2", "10.1.2.3", "10.1.2.4", "10.1.2.5", "10.1.2.6"]
         );
         let one = subnet("1.2.3.4/32");
-        assert_eq!(one.hosts(one, net.gateway()).count(), 0);
+        assert_eq!(one.hosts(one, one.gateway()).count(), 0);
         let two = subnet("1.2.3.4/31");
         let hosts: Vec<Ipv4Addr> = two.hosts(two, two.gateway()).collect();
         assert_eq!(hosts, [Ipv4Addr::new(1, 2, 3, 5)]);

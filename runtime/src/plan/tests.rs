@@ -201,6 +201,7 @@ fn a_mount_in_dev_is_made_there_first() {
 fn home_comes_from_the_image_unless_set() {
     assert_eq!(plan(&spec().env(["A=1"])).env, ["A=1", "HOME=/root"]);
     assert_eq!(plan(&spec().env(["HOME=/x"])).env, ["HOME=/x"]);
+    assert_eq!(plan(&spec().env(["HOME="])).env, ["HOME=/root"]);
 }
 
 #[test]

@@ -79,6 +79,8 @@ impl<'a> Become<'a> {
 /// `HOME` comes from the image when the environment has none.
 pub(super) fn environment(env: &[String], identity: &Identity) -> Vec<String> {
     let mut env = env.to_vec();
+    // As runc: an empty one is none.
+    env.retain(|entry| entry != "HOME=");
     if !env.iter().any(|entry| entry.starts_with("HOME=")) {
         env.push(format!("HOME={}", identity.home));
     }

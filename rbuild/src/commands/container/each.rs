@@ -5,23 +5,24 @@ use std::fmt::Display;
 use crate::app::App;
 use crate::failure::{Failure, Outcome};
 
-/// Prints each name when `act` has succeeded with it, and tells of those with which it has not.
+/// Prints each name when `act` has succeeded with it, and at the end tells of those with which it
+/// has not.
 pub async fn named<E, F>(app: &App, names: &[String], mut act: impl FnMut(String) -> F) -> Outcome
 where
     E: Display,
     F: Future<Output = Result<(), E>>,
 {
-    let mut failed = false;
+    let mut failed = Vec::new();
     for name in names {
         match act(name.clone()).await {
             Ok(()) => app.printer.line(name),
-            Err(error) => {
-                app.printer.error(error);
-                failed = true;
-            }
+            Err(error) => failed.push(error),
         }
     }
-    told(failed)
+    for error in &failed {
+        app.printer.error(error);
+    }
+    told(!failed.is_empty())
 }
 
 /// The outcome when what failed was told already.

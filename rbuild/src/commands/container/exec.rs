@@ -71,7 +71,10 @@ pub async fn run(app: &App, args: ExecArgs) -> Outcome {
         true => Failure::with_code(error, 125),
         false => Failure::new(error),
     })?;
-    let keys = streams::keys(args.detach_keys.as_deref())?;
+    let keys = streams::keys(args.detach_keys.as_deref()).map_err(|_| {
+        let said = args.detach_keys.as_deref().unwrap_or_default();
+        Failure::new(format!("Invalid escape keys ({said}) provided"))
+    })?;
     if args.tty && args.interactive && !args.detach && !terminal::is_interactive() {
         return Err(Failure::new("the input device is not a TTY"));
     }
@@ -126,9 +129,25 @@ fn not_executed(error: &containers::Error) -> Failure {
     };
     let message = match code {
         1 => error.to_string(),
-        _ => format!(
-            "OCI runtime exec failed: exec failed: unable to start container process: {error}"
-        ),
+        128 => format!("OCI runtime exec failed: exec failed: {error}"),
+        _ => {
+            let why = no_directory(error).unwrap_or_else(|| error.to_string());
+            format!(
+                "OCI runtime exec failed: exec failed: unable to start container process: {why}"
+            )
+        }
     };
     Failure::with_code(message, code)
+}
+
+/// What docker says where the command's directory cannot be had.
+fn no_directory(error: &containers::Error) -> Option<String> {
+    let containers::Error::Runtime(runtime::Error::Setup { step, cause }) = error else {
+        return None;
+    };
+    let directory = step.strip_prefix("change directory to ")?;
+    let cause = golang::errno::said(cause);
+    Some(format!(
+        "chdir to cwd ({directory}) set in config.json failed: {cause}"
+    ))
 }

@@ -287,7 +287,8 @@ pub fn variables(files: &[PathBuf], flags: &[String]) -> Result<Vec<String>, Str
             let why = format!("invalid environment variable: {entry}");
             return Err(wrong_value("-e, --env", entry, &why));
         }
-        env.extend(variable(entry.clone()));
+        // One that is not set here is taken away there.
+        env.push(variable(entry.clone()).unwrap_or_else(|| entry.clone()));
     }
     Ok(env)
 }
@@ -308,12 +309,24 @@ fn label(text: &str) -> (String, String) {
 
 /// The lines of a file of variables or labels that say something.
 fn lines(path: &Path) -> Result<Vec<String>, String> {
-    let text = fs::read_to_string(path).map_err(|error| {
+    const MARK: &[u8] = b"\xef\xbb\xbf";
+    let bytes = fs::read(path).map_err(|error| {
         let why = golang::errno::said(&error);
         format!("open {}: {why}", path.display())
     })?;
+    let bytes = bytes.strip_prefix(MARK).unwrap_or(&bytes);
     let mut lines = Vec::new();
-    for line in text.lines() {
+    for (at, line) in bytes.split(|byte| *byte == b'\n').enumerate() {
+        let line = line.strip_suffix(b"\r").unwrap_or(line);
+        let Ok(line) = std::str::from_utf8(line) else {
+            let shown: Vec<String> = line.iter().map(u8::to_string).collect();
+            return Err(format!(
+                "invalid env file ({}): invalid utf8 bytes at line {}: [{}]",
+                path.display(),
+                at + 1,
+                shown.join(" ")
+            ));
+        };
         let line = line.trim_start();
         if line.is_empty() || line.starts_with('#') {
             continue;

@@ -28,14 +28,14 @@ pub struct UpdateArgs {
 pub async fn run(app: &App, args: UpdateArgs) -> Outcome {
     let restart = args.restart.as_deref().map(options::restart).transpose();
     let restart = restart.map_err(|error| Failure::with_code(error, 125))?;
-    let mut unchanged = HostConfig::default();
-    options::limit(&args.limits, &mut unchanged).map_err(|error| Failure::with_code(error, 125))?;
+    let mut asked = HostConfig::default();
+    options::limit(&args.limits, &mut asked).map_err(|error| Failure::with_code(error, 125))?;
     if restart.is_none() && !args.limits.any() {
         let text = "you must provide one or more flags when using this command";
         return Err(Failure::new(text));
     }
     let containers = app.containers().await?;
-    let (all, restart, limits) = (&containers, &restart, &args.limits);
+    let (all, restart, limits, asked) = (&containers, &restart, &args.limits, &asked);
     each::named(app, &args.containers, |name| async move {
         let container = all.find(&name).await?;
         let mut host = container.record.host.clone();
@@ -43,7 +43,7 @@ pub async fn run(app: &App, args: UpdateArgs) -> Outcome {
         if let Some(restart) = restart {
             host.restart_policy = restart.clone();
         }
-        for warning in all.update(&container, host).await? {
+        for warning in all.update(&container, host, asked).await? {
             app.printer.warning(warning);
         }
         Ok::<(), containers::Error>(())
