@@ -42,6 +42,7 @@ GARAGE = conformance:: uploads:: blobs:: manifests::
 test-garage: ## Run them on three nodes of Garage (which takes some minutes to build)
 	@scripts/test-garage.sh target/test-garage
 	RREGISTRY_TEST_STORAGE=garage $(CARGO) test --workspace --test api -- $(GARAGE)
+
 # What does not look into the database's file.
 DATABASE = conformance:: uploads:: blobs:: manifests:: listing:: collect:: check:: quota:: \
 	retention dry_run:: lists:: images:: admin::

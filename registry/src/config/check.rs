@@ -4,9 +4,9 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::database;
 use tracing_subscriber::EnvFilter;
 
+use super::database;
 use super::error::{ConfigError, wrong};
 use super::http::{Http, http};
 use super::listen::ListenAddr;
