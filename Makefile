@@ -2,8 +2,8 @@
 .DEFAULT_GOAL := help
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
-.PHONY: help build demo test test-objects test-garage soak lint fmt bench dist install clean-demo
-.PHONY: help build demo test test-objects test-postgres soak lint fmt bench dist install clean-demo
+.PHONY: help build demo test test-objects test-garage test-postgres soak lint fmt bench dist install \
+	clean-demo
 
 CARGO ?= cargo
 PREFIX ?= /usr/local
