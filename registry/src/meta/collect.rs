@@ -195,8 +195,8 @@ impl Collection<'_> {
     }
 
     /// Takes away the rows of blobs unless somebody shows them by now, or another process brings
-    /// them; which went. Their files may go then, before anybody else may bring the same ones again,
-    /// and [`Meta::left`](super::Meta::left) is to be told.
+    /// them; which went. Their files may go then, before anybody else may bring the same ones
+    /// again, and [`Meta::left`](super::Meta::left) is to be told.
     ///
     /// # Errors
     /// [`MetaError`].

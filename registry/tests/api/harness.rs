@@ -183,6 +183,17 @@ impl App {
         Self::of(dir, Arc::new(registry))
     }
 
+    /// The same, with limits.
+    pub async fn limited_on(
+        dir: tempfile::TempDir,
+        backend: &Backend,
+        place: &Place,
+        policy: Policy,
+    ) -> Self {
+        let registry = opened(dir.path(), policy, backend, place).await;
+        Self::of(dir, Arc::new(registry))
+    }
+
     /// The directory, with nobody at work in it.
     pub async fn stop(self) -> tempfile::TempDir {
         let Self {

@@ -12,6 +12,7 @@ mod blobs;
 mod check;
 mod clients;
 mod collect;
+mod company;
 mod concurrency;
 mod conformance;
 mod database;

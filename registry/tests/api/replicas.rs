@@ -204,8 +204,8 @@ async fn pull(app: &App, name: &str, digest: &Digest) {
     }
 }
 
-/// Three replicas push and delete the same few blobs again and again while two of them collect, with
-/// no grace at all: what was acknowledged pulls, from whichever, until it is deleted.
+/// Three replicas push and delete the same few blobs again and again while two of them collect,
+/// with no grace at all: what was acknowledged pulls, from whichever, until it is deleted.
 #[tokio::test(flavor = "multi_thread")]
 async fn collecting_takes_nothing_that_another_just_pushed() {
     let Some(shared) = Shared::new() else { return };

@@ -14,8 +14,8 @@ const PATIENCE: Duration = Duration::from_secs(10);
 const PAUSE: Duration = Duration::from_millis(50);
 
 impl Registry {
-    /// Says that a blob is about to come: from before it gets its name until its row is committed no
-    /// other process takes it away. The lock of
+    /// Says that a blob is about to come: from before it gets its name until its row is committed
+    /// no other process takes it away. The lock of
     /// [`Blobs::arriving`](crate::storage::Blobs::arriving) says so within this one, and is taken
     /// after this.
     ///
