@@ -106,7 +106,7 @@ impl Server {
     /// # Errors
     /// [`MetaError`]; what was here is here then.
     pub async fn fill(&self, file: &Path) -> Result<(), MetaError> {
-        let (server, file) = (self.clone(), file.to_owned());
+        let (server, file) = (self.patient(), file.to_owned());
         apart(|| async move {
             let (mut connection, _) = server.hold(None).await?;
             if let Either::Postgres(connection) = &mut connection {
@@ -117,12 +117,19 @@ impl Server {
         .await
     }
 
+    /// The same where nobody is to be told of statements that take long.
+    fn patient(&self) -> Self {
+        let mut server = self.clone();
+        server.options = server.options.disable_statement_logging();
+        server
+    }
+
     /// Writes all that is here, as it is at one moment, into a file that is empty or not there.
     ///
     /// # Errors
     /// [`MetaError`].
     pub(super) async fn copy_to(&self, file: &Path) -> Result<(), MetaError> {
-        let (server, file) = (self.clone(), file.to_owned());
+        let (server, file) = (self.patient(), file.to_owned());
         apart(|| async move {
             let (mut connection, _) = server.connect().await?;
             if let Either::Postgres(connection) = &mut connection {
