@@ -322,7 +322,7 @@ fn every_command_finds_the_database() {
     let layout = program.dir.path().join("layout");
     let layout = layout.to_str().unwrap();
     program.said(&["export", "app", "-o", layout]);
-    program.said(&["import", layout]);
+    program.said(&["import", layout, "app"]);
     let backup = program.dir.path().join("backup");
     program.said(&["backup", backup.to_str().unwrap()]);
     let checked = program.said(&["fsck", "--deep"]);
