@@ -5,8 +5,9 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::failure::{Failure, out};
+use super::opened::require;
 use super::settings::{Settings, data_dir};
-use super::stopped::{Stopped, require};
+use super::stopped::Stopped;
 use crate::config;
 use crate::events::Noted;
 use crate::service::Registry;

@@ -15,6 +15,7 @@ mod imported;
 mod inspect;
 mod ls;
 mod migrate;
+mod opened;
 mod operate;
 mod replicate;
 mod restore;

@@ -15,8 +15,8 @@ use tracing_subscriber::EnvFilter;
 
 use super::failure::{Failure, err, out};
 use super::followed::{Followed, note_people};
+use super::opened::opened;
 use super::settings::{Settings, data_dir, strange_variables};
-use super::stopped::opened;
 use crate::audit::Audit;
 use crate::auth::Auth;
 use crate::config::{self, Config, ListenAddr};
