@@ -26,6 +26,8 @@ use crate::sync::blocking;
 const BATCH: u32 = 256;
 /// Pause after the file could not be written.
 const AGAIN: Duration = Duration::from_secs(1);
+/// How often it is looked at where other processes add some.
+const LOOK: Duration = Duration::from_secs(1);
 /// Bytes at the end of the file in which lines are looked for that a crash wrote already.
 const TAIL: u64 = 512 << 10;
 
@@ -91,6 +93,8 @@ impl Writer {
                     }
                     tokio::select! {
                         () = wake.notified() => {}
+                        // Others wake nobody here.
+                        () = tokio::time::sleep(LOOK), if registry.is_shared() => {}
                         _ = stop.changed() => {}
                     }
                 }
@@ -108,6 +112,9 @@ impl Writer {
 
     /// Writes the oldest of what waits; whether there was anything.
     async fn write(&mut self) -> io::Result<bool> {
+        if !self.registry.leads() {
+            return Ok(false);
+        }
         let queued = self.registry.queued_events(AUDIT, BATCH).await;
         let queued = queued.map_err(io::Error::other)?;
         let Some(last) = queued.last().map(|event| event.id) else {

@@ -279,6 +279,39 @@ impl Ledger {
         }
     }
 
+    /// Whether `need` more fits beside what is used, and what this transaction adds before: where
+    /// others promise room too, of which nothing is known here, this alone decides.
+    ///
+    /// # Errors
+    /// [`Exceeded`].
+    pub fn fits(&self, repository: &RepositoryName, need: Need) -> Result<(), Exceeded> {
+        let name = repository.as_str();
+        let rule = self.quotas.rule(name);
+        let (mut total, mut own, mut together) = (0_u64, 0_u64, 0_u64);
+        for held in self.settling.iter().filter_map(|id| self.held.get(id)) {
+            total += held.need.total;
+            let other = held.repository.as_str();
+            if other == name {
+                own += held.need.repository;
+            }
+            if self.quotas.rule(other).map(|(at, _)| at) == rule.map(|(at, _)| at) {
+                together += held.need.repository;
+            }
+        }
+        let with = |used: u64, held: u64| Sum { used, held };
+        with(self.total.used, total).check(need.total, self.quotas.total, || Scope::Total)?;
+        if let Some((at, rule)) = rule {
+            let used = self.repositories.get(name).map_or(0, |sum| sum.used);
+            with(used, own).check(need.repository, rule.each, || {
+                Scope::Repository(name.to_owned())
+            })?;
+            with(self.rules[at].used, together).check(need.repository, rule.together, || {
+                Scope::Together(rule.repository.clone())
+            })?;
+        }
+        Ok(())
+    }
+
     /// What `id` was promised becomes use with the transaction that is being written.
     pub fn commit(&mut self, id: UploadId) {
         self.settling.push(id);

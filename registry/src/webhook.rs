@@ -25,6 +25,8 @@ const CONTENT_TYPE: &str = "application/vnd.docker.distribution.events.v1+json";
 const BATCH: u32 = 64;
 /// How often it is looked at how many events wait.
 const TRIM: Duration = Duration::from_secs(5);
+/// How often it is looked at where other processes add some.
+const LOOK: Duration = Duration::from_secs(1);
 /// Pause after a failure, before there were enough of them to back off.
 const AGAIN: Duration = Duration::from_millis(100);
 /// The longest pause.
@@ -168,8 +170,13 @@ impl Delivery {
                 continue;
             }
             let resume = pause.map(|pause| Instant::now() + pause);
+            // Others wake nobody here.
+            let look = match self.registry.is_shared() {
+                true => LOOK,
+                false => TRIM,
+            };
             loop {
-                let due = trimmed + TRIM;
+                let due = trimmed + look;
                 let until = resume.unwrap_or(due).min(due);
                 tokio::select! {
                     () = self.subscriber.wake.notified(), if resume.is_none() => break,
@@ -236,7 +243,12 @@ impl Delivery {
         let name = &self.subscriber.webhook.name;
         let room = if failures > 0 { 1 } else { BATCH };
         let last_try = failures >= self.subscriber.webhook.threshold.max(1);
-        let queued = match self.registry.queued_events(name, room).await {
+        // What changed is told by one process; what was pulled by the one that served it.
+        let queued = match self.registry.leads() {
+            true => self.registry.queued_events(name, room).await,
+            false => Ok(Vec::new()),
+        };
+        let queued = match queued {
             Ok(queued) => queued,
             Err(e) => return Tried::Failed(e.to_string()),
         };

@@ -7,10 +7,10 @@ use crate::config::Config;
 use crate::meta::Place;
 use crate::service::Registry;
 
-/// Opens a directory, which nobody may serve, with the database that the settings say.
+/// Opens a directory, and the database that the settings say, both of which nobody may serve.
 pub(super) async fn opened(config: &Config, data_dir: &Path) -> Result<Registry, Failure> {
     let (policy, place) = (config.policy.clone(), config.place(data_dir));
-    Ok(Registry::with_database(data_dir, policy, &config.backend, &place).await?)
+    Ok(Registry::alone(data_dir, policy, &config.backend, &place).await?)
 }
 
 /// Refuses a directory that no registry has ever been in.

@@ -15,7 +15,6 @@ use tracing_subscriber::EnvFilter;
 
 use super::failure::{Failure, err, out};
 use super::followed::{Followed, note_people};
-use super::opened::opened;
 use super::settings::{Settings, data_dir, strange_variables};
 use crate::audit::Audit;
 use crate::auth::Auth;
@@ -40,6 +39,9 @@ const ANSWERS: Duration = Duration::from_secs(1);
 const PULLS_INTERVAL: Duration = Duration::from_secs(60);
 /// How long small files may wait to be synced together.
 const SETTLE_INTERVAL: Duration = Duration::from_secs(10);
+
+/// How often who does not lead asks whether that has changed.
+const LEADING_INTERVAL: Duration = Duration::from_secs(2);
 
 /// Serve images until interrupted.
 ///
@@ -136,7 +138,8 @@ async fn serve(
     let tls = config.tls.clone().map(Reloading::new).transpose()?;
     let node = node(&config.addr);
     let subscribers = Subscribers::with_activity(&config.webhooks, node, config.audit.is_some());
-    let registry = opened(&config, data_dir).await?;
+    let (policy, place) = (config.policy.clone(), config.place(data_dir));
+    let registry = Registry::with_database(data_dir, policy, &config.backend, &place).await?;
     let registry = Arc::new(registry.telling(subscribers));
     let deliveries = Deliveries::start(&registry).await?;
     let audit = match &config.audit {
@@ -429,7 +432,7 @@ fn expire(registry: Arc<Registry>, age: Duration, read_only: Arc<AtomicBool>) ->
         let mut tick = tokio::time::interval(EXPIRY_INTERVAL);
         loop {
             tick.tick().await;
-            if read_only.load(Relaxed) {
+            if read_only.load(Relaxed) || !registry.leads() {
                 continue;
             }
             match registry.expire_uploads(age).await {
@@ -463,6 +466,9 @@ fn settle(registry: Arc<Registry>) -> JoinHandle<()> {
             if let Err(e) = registry.settle().await {
                 tracing::warn!(error = %e, "small files are not synced yet");
             }
+            if let Err(e) = registry.beat().await {
+                tracing::warn!(error = %e, "other processes may take this one for gone");
+            }
         }
     })
 }
@@ -470,6 +476,11 @@ fn settle(registry: Arc<Registry>) -> JoinHandle<()> {
 /// Puts into lists what an older version stored.
 fn fill_lists(registry: Arc<Registry>) -> JoinHandle<()> {
     tokio::spawn(async move {
+        // Whoever leads does it, and goes on with what another one left.
+        let mut tick = tokio::time::interval(LEADING_INTERVAL);
+        while !registry.leads() {
+            tick.tick().await;
+        }
         if let Err(e) = registry.fill_lists().await {
             tracing::warn!(error = %e, "what was stored before is not in all lists yet");
         }
@@ -492,7 +503,7 @@ fn collect(
             tick.tick().await;
             // What clients were told before a restart is not known any more: their time to push
             // begins anew with this process.
-            if started.elapsed() < grace || read_only.load(Relaxed) {
+            if started.elapsed() < grace || read_only.load(Relaxed) || !registry.leads() {
                 continue;
             }
             let options = CollectOptions {
@@ -532,6 +543,9 @@ fn back_up(registry: Arc<Registry>, interval: Duration) -> JoinHandle<()> {
         let mut tick = tokio::time::interval(interval);
         loop {
             tick.tick().await;
+            if !registry.leads() {
+                continue;
+            }
             if let Err(e) = registry.back_up().await {
                 tracing::warn!(error = %e, "the database was not copied");
             }

@@ -61,7 +61,7 @@ pub(super) async fn all(c: &mut Connection) -> Result<Vec<UsageChange>, MetaErro
 }
 
 /// No repository has an empty name: that one stands for everything.
-fn change((name, bytes): (String, i64)) -> UsageChange {
+pub(super) fn change((name, bytes): (String, i64)) -> UsageChange {
     UsageChange {
         repository: Some(name).filter(|name| !name.is_empty()),
         bytes: from_sql(bytes),

@@ -9,7 +9,7 @@ use sqlx::Connection as _;
 use super::database::{Home, Meta};
 use super::engine::{Connection, query, query_as, query_scalar};
 use super::error::MetaError;
-use super::salvage::read_only;
+use super::file::read_only;
 use super::sql::from_sql;
 
 /// A blob that should have a file.

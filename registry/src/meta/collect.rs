@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use oci::Digest;
 
-use super::collection::{Collection, Slice, job};
+use super::collection::{Collection, Slice};
 use super::engine::{query, query_as, query_scalar};
 use super::error::MetaError;
+use super::job::job;
 use super::sql::{from_sql, json};
 
 /// A link, by the rows of its repository and its blob.
@@ -193,22 +194,30 @@ impl Collection<'_> {
         .await
     }
 
-    /// Takes away the rows of blobs unless somebody shows them by now; which went. Their files may
-    /// go then, before anybody else may bring the same ones again.
+    /// Takes away the rows of blobs unless somebody shows them by now, or another process brings
+    /// them; which went. Their files may go then, before anybody else may bring the same ones again,
+    /// and [`Meta::left`](super::Meta::left) is to be told.
     ///
     /// # Errors
     /// [`MetaError`].
     pub async fn remove_blobs(&self, ids: Vec<i64>) -> Result<(Vec<i64>, Duration), MetaError> {
+        let replica = self.replica();
         let work = job(move |c| {
             Box::pin(async move {
-                let unused: Vec<i64> = query_scalar(sqlx::AssertSqlSafe(format!(
-                    "SELECT b.id FROM json_each(?) j
+                let mut unused: Vec<(i64, String)> = query_as(sqlx::AssertSqlSafe(format!(
+                    "SELECT b.id, b.digest FROM json_each(?) j
                      CROSS JOIN blobs b ON b.id = CAST(j.value AS BIGINT)
                      WHERE {UNUSED}"
                 )))
                 .bind(json(&ids)?)
                 .fetch_all(&mut *c)
                 .await?;
+                if let Some(replica) = replica {
+                    let digests: Vec<&str> = unused.iter().map(|(_, d)| d.as_str()).collect();
+                    let leaving = replica.leave(c, &digests).await?;
+                    unused.retain(|(_, digest)| leaving.contains(digest));
+                }
+                let unused: Vec<i64> = unused.into_iter().map(|(id, _)| id).collect();
                 for sql in [
                     "UPDATE blobs SET stored = 0
                      WHERE id IN (SELECT CAST(value AS BIGINT) FROM json_each(?))",

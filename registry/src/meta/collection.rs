@@ -9,6 +9,7 @@
 //! A slice is one query or one transaction: no reader stays long enough to keep the log from being
 //! written back, and pushes get their turn in between.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures_util::future::BoxFuture;
@@ -17,6 +18,7 @@ use tokio::sync::Mutex;
 use super::database::Meta;
 use super::engine::{Connection, Sql, script};
 use super::error::MetaError;
+use super::moving::Replica;
 
 /// What a trial took away, and the tables as they would be without it.
 const SHADOW: &str = "
@@ -165,6 +167,14 @@ impl Meta {
 }
 
 impl Collection<'_> {
+    /// This process, where others may be at work too and something is changed.
+    pub(super) fn replica(&self) -> Option<Arc<Replica>> {
+        match self.trial {
+            Some(_) => None,
+            None => self.meta.replica.clone(),
+        }
+    }
+
     /// Asks.
     pub(super) async fn look<T>(
         &self,
@@ -203,14 +213,6 @@ impl Collection<'_> {
             }
         }
     }
-}
-
-/// The same work: says of what type it must be.
-pub(super) fn job<T, W>(work: W) -> W
-where
-    W: for<'c> FnOnce(&'c mut Connection) -> BoxFuture<'c, Result<T, MetaError>> + Send + 'static,
-{
-    work
 }
 
 /// The same work, with how long it took.

@@ -4,9 +4,10 @@
 //! them already, so that these rest meanwhile. Both directions are one transaction.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use futures_util::TryStreamExt;
-use sqlx::postgres::{PgArguments, PgConnection, PgRow};
+use sqlx::postgres::{PgArguments, PgConnectOptions, PgConnection, PgRow};
 use sqlx::sqlite::{
     SqliteArguments, SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqliteRow,
     SqliteSynchronous,
@@ -16,7 +17,7 @@ use sqlx::{Arguments, AssertSqlSafe, ConnectOptions, Connection, Error, Row};
 use super::database::Meta;
 use super::engine::{Connection as Either, query_scalar};
 use super::error::MetaError;
-use super::place::{Place, Server};
+use super::place::{Company, Place, Server};
 use super::{file, server};
 use crate::sync::waiting;
 
@@ -108,7 +109,7 @@ impl Server {
     pub async fn fill(&self, file: &Path) -> Result<(), MetaError> {
         let (server, file) = (self.patient(), file.to_owned());
         apart(|| async move {
-            let (mut connection, _) = server.hold(None).await?;
+            let (mut connection, _) = server.hold(Company::Alone, None).await?;
             if let Either::Postgres(connection) = &mut connection {
                 from_file(connection, &file).await?;
             }
@@ -120,7 +121,8 @@ impl Server {
     /// The same where nobody is to be told of statements that take long.
     fn patient(&self) -> Self {
         let mut server = self.clone();
-        server.options = server.options.disable_statement_logging();
+        let options = PgConnectOptions::clone(&server.options);
+        server.options = Arc::new(options.disable_statement_logging());
         server
     }
 
@@ -198,7 +200,7 @@ async fn from_file(server: &mut PgConnection, path: &Path) -> Result<(), MetaErr
     // nothing, to which all blobs are garbage.
     let migrated = server::MIGRATIONS.run(&mut *all).await;
     migrated.map_err(|e| MetaError::of_migration(e, &server::MIGRATIONS))?;
-    let sql = format!("TRUNCATE {}", TABLES.join(", "));
+    let sql = format!("TRUNCATE {}, store", TABLES.join(", "));
     sqlx::raw_sql(AssertSqlSafe(sql)).execute(&mut *all).await?;
     for name in TABLES {
         let table = Table::of(&mut file, name).await?;

@@ -8,11 +8,13 @@ use super::changes::{self, Watch};
 use super::damage::Damage;
 use super::engine::{Connection, Pool, Readers, Standing, query};
 use super::error::MetaError;
-use super::file::{self, File};
-use super::place::{Place, Server};
-use super::salvage::read_only;
+use super::file::{self, File, read_only};
+use super::leader::Leader;
+use super::moving::Replica;
+use super::place::{Company, Place, Server};
 use super::session::{Doubt, Doubts, Session};
 use super::tally::Tally;
+use super::usage_log::Read;
 use super::writer::Writer;
 
 /// The metadata of one registry.
@@ -24,6 +26,10 @@ pub struct Meta {
     pub(super) readers: Readers,
     pub(super) writer: Writer,
     pub(super) unsettled: Tally,
+    /// Where others serve too.
+    leader: Option<Leader>,
+    /// The same, of what it brings and takes away.
+    pub(super) replica: Option<Arc<Replica>>,
     doubts: Doubts,
     /// Steps of SQLite's machine, a multiple of ten.
     #[cfg(test)]
@@ -39,16 +45,21 @@ pub(super) enum Home {
 
 impl Meta {
     /// Opens the database at `place`, made and migrated when needed. `watch` is told all usage now,
-    /// and then every change of it.
+    /// and then every change of it. Others may serve a server's database in `company` with this
+    /// one.
     ///
     /// # Errors
     /// [`MetaError::Damaged`], [`MetaError::Sql`], [`MetaError::Migrate`],
     /// [`MetaError::Newer`]; of a server also [`MetaError::Unreachable`], [`MetaError::Taken`],
     /// [`MetaError::Unfit`].
-    pub async fn open(place: &Place, watch: Option<Watch>) -> Result<Self, MetaError> {
+    pub async fn open(
+        place: &Place,
+        company: Company,
+        watch: Option<Watch>,
+    ) -> Result<Self, MetaError> {
         match place {
             Place::File(path) => Self::open_file(path, watch).await,
-            Place::Server(server) => Self::open_server(server, watch).await,
+            Place::Server(server) => Self::open_server(server, company, watch).await,
         }
     }
 
@@ -80,24 +91,40 @@ impl Meta {
             damage,
             commits,
             unsettled,
+            leader: None,
+            replica: None,
             doubts: Doubts::default(),
             #[cfg(test)]
             steps,
         })
     }
 
-    async fn open_server(server: &Server, watch: Option<Watch>) -> Result<Self, MetaError> {
-        let (mut connection, backend) = server.hold(None).await?;
+    async fn open_server(
+        server: &Server,
+        company: Company,
+        watch: Option<Watch>,
+    ) -> Result<Self, MetaError> {
+        let (mut connection, backend) = server.hold(company, None).await?;
         server.migrate(&mut connection).await?;
+        let read = match company {
+            Company::Alone => Read::default(),
+            Company::Shared => Read::to_the_end(&mut connection).await?,
+        };
         begin_watching(&mut connection, watch.as_ref()).await?;
+        if watch.is_none() && company == Company::Shared {
+            // Others may have limits to keep.
+            changes::record_changes(&mut connection).await?;
+        }
         let unsettled = Tally::of(&mut connection).await?;
         let (standing, doubts) = (Arc::<Standing>::default(), Doubts::default());
         let session = Session::server(
             server.clone(),
             Arc::clone(&standing),
             doubts.clone(),
+            company,
             (connection, backend),
             watch.is_some(),
+            read,
         );
         let commits = Arc::<AtomicU64>::default();
         let damage = Damage::default();
@@ -109,6 +136,8 @@ impl Meta {
             damage,
             commits,
             unsettled,
+            leader: (company == Company::Shared).then(|| Leader::start(server.clone())),
+            replica: (company == Company::Shared).then(Replica::new),
             doubts,
             #[cfg(test)]
             steps: Arc::default(),
@@ -152,8 +181,21 @@ impl Meta {
         answer
     }
 
+    /// Whether this process does what only one has to do; always, where there is only one.
+    pub fn leads(&self) -> bool {
+        self.leader.as_ref().is_none_or(Leader::leads)
+    }
+
+    /// Whether other processes may change what is here.
+    pub fn is_shared(&self) -> bool {
+        self.leader.is_some()
+    }
+
     /// Commits what is waiting and closes the database.
     pub async fn close(&self) {
+        if let Some(leader) = &self.leader {
+            leader.stop();
+        }
         self.writer.stop().await;
         self.readers.close().await;
     }

@@ -85,6 +85,15 @@ impl File {
     }
 }
 
+/// A connection that changes nothing, also to a database that is damaged.
+pub(super) async fn read_only(path: &Path) -> Result<SqliteConnection, sqlx::Error> {
+    SqliteConnectOptions::new()
+        .filename(path)
+        .read_only(true)
+        .connect()
+        .await
+}
+
 fn replaced(path: &Path) -> MetaError {
     MetaError::Replaced(path.to_owned())
 }

@@ -9,6 +9,7 @@ use super::database::Meta;
 use super::engine::{Connection, query, query_as, query_scalar};
 use super::error::MetaError;
 use super::events::note;
+use super::job::job;
 use super::needed::tag_needing_blob;
 use super::sql::{from_sql, to_sql};
 use crate::clock::now;
@@ -72,6 +73,52 @@ impl Meta {
         Ok(size.map(from_sql))
     }
 
+    /// Has a blob that `repository` shows stay for as long as one that was just pushed: where its
+    /// link is older than `before`, it is made anew. Whether it is shown.
+    ///
+    /// # Errors
+    /// [`MetaError`].
+    pub async fn keep_link(
+        &self,
+        repository: &RepositoryName,
+        digest: &Digest,
+        before: i64,
+    ) -> Result<bool, MetaError> {
+        let fresh: Option<bool> = query_scalar(
+            "SELECT rb.linked_at >= ?3 FROM repositories r
+             JOIN repository_blobs rb ON rb.repository_id = r.id
+             JOIN blobs b ON b.id = rb.blob_id
+             WHERE b.digest = ?2 AND r.name = ?1",
+        )
+        .bind(repository.as_str())
+        .bind(digest.to_string())
+        .bind(before)
+        .fetch_optional(&self.readers)
+        .await?;
+        match fresh {
+            None => return Ok(false),
+            Some(true) => return Ok(true),
+            Some(false) => {}
+        }
+        let (repository, digest) = (repository.clone(), digest.clone());
+        let work = job(move |c| {
+            Box::pin(async move {
+                let done = query(
+                    "UPDATE repository_blobs SET linked_at = ?3
+                     WHERE repository_id = (SELECT id FROM repositories WHERE name = ?1)
+                       AND blob_id = (SELECT id FROM blobs WHERE digest = ?2)",
+                )
+                .bind(repository.as_str())
+                .bind(digest.to_string())
+                .bind(now())
+                .execute(c)
+                .await?;
+                Ok(done.rows_affected() > 0)
+            })
+        });
+        self.writer.run(work, |_| {}).await
+    }
+
     /// The first of these blobs that `repository` shows with another size than is told of it, and
     /// the size that it has.
     ///
@@ -127,7 +174,7 @@ impl Meta {
     }
 
     /// Shows a blob, durable by its file or by its content, in `repository`, unless `admit`
-    /// refuses, and notes what webhooks are told.
+    /// refuses, and notes what webhooks are told. It has to be [announced](Meta::announce).
     ///
     /// # Errors
     /// [`MetaError`].
@@ -146,10 +193,14 @@ impl Meta {
         } = blob;
         let repository = repository.clone();
         let number = content.as_ref().map(|c| self.unsettled.number(c));
+        let replica = self.replica.clone();
         self.writer
             .run(
                 move |c| {
                     Box::pin(async move {
+                        if let Some(replica) = replica {
+                            replica.expects(c, &digest).await?;
+                        }
                         if let Some(admit) = admit {
                             let need = need(c, &repository, &digest, size).await?;
                             if let Err(e) = admit(need) {

@@ -11,6 +11,7 @@ use super::database::Meta;
 use super::engine::{Connection, Source, query, query_as, query_scalar};
 use super::error::MetaError;
 use super::events::note;
+use super::job::job;
 use super::links::find_repository;
 use super::mirrored::expect;
 use super::needed::tag_needing_manifest;
@@ -170,7 +171,7 @@ impl Meta {
     }
 
     /// Shows a manifest and points its tags to it, unless something it needs is not there, its
-    /// precondition is not true or `admit` refuses.
+    /// precondition is not true or `admit` refuses. It has to be [announced](Meta::announce).
     ///
     /// # Errors
     /// [`MetaError`].
@@ -181,9 +182,16 @@ impl Meta {
         effect: impl FnOnce(&Put) + Send + 'static,
     ) -> Result<Put, MetaError> {
         let number = new.content.as_ref().map(|c| self.unsettled.number(c));
-        self.writer
-            .run(move |c| Box::pin(put(c, new, number, admit)), effect)
-            .await
+        let replica = self.replica.clone();
+        let work = job(move |c| {
+            Box::pin(async move {
+                if let Some(replica) = replica {
+                    replica.expects(c, &new.row.digest).await?;
+                }
+                put(c, new, number, admit).await
+            })
+        });
+        self.writer.run(work, effect).await
     }
 
     /// Deletes a tag, or a manifest with every tag that points to it, unless `keeps` holds it or

@@ -2,6 +2,7 @@
 
 use std::fmt::{self, Debug, Display, Formatter};
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use sqlx::postgres::PgConnectOptions;
 
@@ -16,11 +17,20 @@ pub enum Place {
     Server(Server),
 }
 
+/// Who else may serve what a database of a server is about. A file has one process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Company {
+    /// Nobody.
+    Alone,
+    /// Others that say the same.
+    Shared,
+}
+
 /// A database of a PostgreSQL server, and how it is reached. It is shown without its password.
 #[derive(Clone)]
 pub struct Server {
-    pub(super) options: PgConnectOptions,
-    shown: String,
+    pub(super) options: Arc<PgConnectOptions>,
+    shown: Arc<str>,
 }
 
 /// What a URL may ask for behind its question mark, and also `options[…]`.
@@ -90,8 +100,10 @@ impl Server {
             .application_name(name)
             .statement_cache_capacity(STATEMENTS)
             .options(session.copied());
-        let shown = shown(&options);
-        Ok(Self { options, shown })
+        Ok(Self {
+            shown: shown(&options).into(),
+            options: Arc::new(options),
+        })
     }
 }
 

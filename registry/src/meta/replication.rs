@@ -310,6 +310,28 @@ impl Meta {
             .await
     }
 
+    /// Has a rule compare both sides as if it never had.
+    ///
+    /// # Errors
+    /// [`MetaError`].
+    pub async fn forget_replication_compared(&self, rule: &str) -> Result<(), MetaError> {
+        let rule = rule.to_owned();
+        self.writer
+            .run(
+                move |c| {
+                    Box::pin(async move {
+                        query("UPDATE replication_rules SET compared_at = NULL WHERE name = ?")
+                            .bind(rule)
+                            .execute(c)
+                            .await?;
+                        Ok(())
+                    })
+                },
+                |()| {},
+            )
+            .await
+    }
+
     /// What a rule has brought of a tag.
     ///
     /// # Errors

@@ -6,10 +6,11 @@ use std::time::Duration;
 use oci::Digest;
 use sqlx::AssertSqlSafe;
 
-use super::collection::{Collection, Slice, job};
+use super::collection::{Collection, Slice};
 use super::database::Meta;
 use super::engine::{Connection, query, query_as, query_scalar};
 use super::error::MetaError;
+use super::job::job;
 use super::sql::json;
 use crate::name::RepositoryName;
 use crate::policy::TagAge;

@@ -5,12 +5,13 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use futures_util::TryStreamExt;
 use oci::{Digest, MediaType};
-use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
-use sqlx::{ConnectOptions, Connection};
+use sqlx::Connection;
+use sqlx::sqlite::SqliteConnection;
 
 use super::damage::is_damage;
 use super::database::{Home, Meta};
 use super::error::MetaError;
+use super::file::read_only;
 use crate::name::{RepositoryName, Tag};
 
 /// The state of a database file.
@@ -110,14 +111,6 @@ async fn read_names(c: &mut SqliteConnection, found: &mut Vec<NamedManifest>) {
             }),
         }
     }
-}
-
-pub(super) async fn read_only(path: &Path) -> Result<SqliteConnection, sqlx::Error> {
-    SqliteConnectOptions::new()
-        .filename(path)
-        .read_only(true)
-        .connect()
-        .await
 }
 
 impl Meta {

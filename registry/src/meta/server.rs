@@ -1,18 +1,19 @@
 //! A database of a PostgreSQL server: connected to, brought up to date, and held.
 //!
-//! One process serves a database. It has a lock there, and the connection that has the lock is the
+//! One process serves a database, or several that share an object store (`Company`). It has a lock
+//! there, the whole or a part of it, and the connection that has the lock is the
 //! one that writes: who loses the lock, because the server or the network lost the connection, has
 //! lost the way to write with it.
 
 use std::time::Duration;
 
 use sqlx::ConnectOptions;
-use sqlx::postgres::{PgConnection, PgPool, PgPoolOptions};
+use sqlx::postgres::{PgConnectOptions, PgConnection, PgPool, PgPoolOptions};
 use tokio::time::{sleep, timeout};
 
 use super::engine::{Connection, query, query_as, query_scalar, script};
 use super::error::MetaError;
-use super::place::Server;
+use super::place::{Company, Server};
 
 pub(super) static MIGRATIONS: sqlx::migrate::Migrator =
     sqlx::migrate!("../migrations/registry-postgres");
@@ -31,9 +32,11 @@ const APART: Duration = Duration::from_millis(200);
 /// The oldest version that will do, and as people call it.
 const OLDEST: (i64, &str) = (140_000, "14");
 
-/// Takes the lock of the schema, if it is free.
+/// Takes the lock of the schema, if it is free; or a part of it, if nobody has all of it.
 const HOLD: &str =
     "SELECT pg_try_advisory_lock(hashtext('rregistry serves'), hashtext(current_schema()))";
+const SHARE: &str =
+    "SELECT pg_try_advisory_lock_shared(hashtext('rregistry serves'), hashtext(current_schema()))";
 
 /// Who a session is to the server: its process, and when that began.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -79,13 +82,14 @@ impl Server {
         Ok((connection, Backend { process, began }))
     }
 
-    /// The same, with the lock of the one who serves. `former` is the session that had it before
+    /// The same, with the lock of who serves. `former` is the session that had it before
     /// and was lost: the server may still believe in it.
     ///
     /// # Errors
     /// [`MetaError::Unreachable`], [`MetaError::Unfit`], [`MetaError::Taken`].
     pub(super) async fn hold(
         &self,
+        company: Company,
         former: Option<&Backend>,
     ) -> Result<(Connection, Backend), MetaError> {
         let (mut connection, backend) = self.connect().await?;
@@ -99,8 +103,12 @@ impl Server {
             .execute(&mut connection)
             .await?;
         }
+        let lock = match company {
+            Company::Alone => HOLD,
+            Company::Shared => SHARE,
+        };
         for attempt in 1..=TRIES {
-            if query_scalar(HOLD).fetch_one(&mut connection).await? {
+            if query_scalar(lock).fetch_one(&mut connection).await? {
                 return Ok((connection, backend));
             }
             if attempt < TRIES {
@@ -139,7 +147,7 @@ impl Server {
 
     /// Connections that read. None is made before it is needed.
     pub(super) fn readers(&self) -> PgPool {
-        let options = self.options.clone();
+        let options = PgConnectOptions::clone(&self.options);
         PgPoolOptions::new()
             .max_connections(READERS)
             .acquire_timeout(PATIENCE)

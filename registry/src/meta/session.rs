@@ -9,8 +9,9 @@ use tokio::time::{Instant, sleep_until, timeout};
 use super::changes;
 use super::engine::{self, Connection, Standing, script};
 use super::error::MetaError;
-use super::place::Server;
+use super::place::{Company, Server};
 use super::server::Backend;
+use super::usage_log::{self, Read};
 use crate::quota::UsageChange;
 use crate::sync::lock;
 
@@ -40,18 +41,21 @@ pub(super) enum Session {
 #[derive(Debug)]
 pub(super) struct Link {
     server: Server,
+    company: Company,
     standing: Arc<Standing>,
     doubts: Doubts,
     connection: Option<Connection>,
     /// Of the connection that is there, or was there last.
     backend: Backend,
-    /// Whether changes of usage are gathered.
+    /// Whether somebody here is told of changes of usage.
     watched: bool,
+    /// What others told of theirs, and what this transaction tells them.
+    read: (Read, Read),
     /// When it is tried again, and for how long it rests when that fails.
     again: (Instant, Duration),
 }
 
-/// All usage, when the connection had to be made again.
+/// All usage, when the connection had to be made again, and what others changed of it.
 pub(super) type Anew = Option<Vec<UsageChange>>;
 
 impl Doubts {
@@ -78,16 +82,20 @@ impl Session {
         server: Server,
         standing: Arc<Standing>,
         doubts: Doubts,
+        company: Company,
         (connection, backend): (Connection, Backend),
         watched: bool,
+        read: Read,
     ) -> Self {
         Self::Server(Box::new(Link {
             server,
+            company,
             standing,
             doubts,
             connection: Some(connection),
             backend,
             watched,
+            read: (read, read),
             again: (Instant::now(), PAUSES.0),
         }))
     }
@@ -112,6 +120,37 @@ impl Session {
                 .as_mut()
                 .ok_or_else(|| MetaError::Unreachable(link.standing.down().unwrap_or_default())),
         }
+    }
+
+    /// What the transaction changed of what is used, where anybody wants to know it.
+    pub(super) async fn changes(&mut self, watched: bool) -> Result<Vec<UsageChange>, MetaError> {
+        if let Self::Server(link) = self
+            && link.company == Company::Shared
+        {
+            let read = link.read.0;
+            let told = usage_log::tell_changes(self.connection()?, read).await?;
+            return Ok(self.told(told));
+        }
+        match watched {
+            true => changes::take_changes(self.connection()?).await,
+            false => Ok(Vec::new()),
+        }
+    }
+
+    fn told(&mut self, (changes, read): (Vec<UsageChange>, Read)) -> Vec<UsageChange> {
+        if let Self::Server(link) = self {
+            link.read.1 = read;
+        }
+        changes
+    }
+
+    /// Commits.
+    pub(super) async fn commit(&mut self) -> Result<(), MetaError> {
+        engine::commit(self.connection()?).await?;
+        if let Self::Server(link) = self {
+            link.read.0 = link.read.1;
+        }
+        Ok(())
     }
 
     /// Takes a failed transaction back.
@@ -157,16 +196,29 @@ impl Link {
     async fn begin(&mut self) -> Result<Anew, MetaError> {
         if let Some(connection) = &mut self.connection {
             let Err(e) = quickly(engine::begin(connection)).await else {
-                return Ok(None);
+                return self.read_on().await;
             };
             // Nothing was done with it yet, so that another one will do as well.
             self.lose(&e);
         }
-        let usage = self.restore().await?;
+        let mut usage = self.restore().await?;
         if let Some(connection) = &mut self.connection {
             quickly(engine::begin(connection)).await?;
         }
+        usage.extend(self.read_on().await?.unwrap_or_default());
         Ok(Some(usage))
+    }
+
+    /// What others changed of what is used, now that nobody else can.
+    async fn read_on(&mut self) -> Result<Anew, MetaError> {
+        match &mut self.connection {
+            Some(connection) if self.company == Company::Shared && self.watched => {
+                let changes = self.read.0.on(connection).await?;
+                self.read.1 = self.read.0;
+                Ok(Some(changes))
+            }
+            _ => Ok(None),
+        }
     }
 
     async fn roll_back(&mut self) {
@@ -220,9 +272,12 @@ impl Link {
     }
 
     async fn connect(&mut self) -> Result<Vec<UsageChange>, MetaError> {
-        let (mut connection, backend) = self.server.hold(Some(&self.backend)).await?;
+        let (mut connection, backend) = self.server.hold(self.company, Some(&self.backend)).await?;
+        if self.company == Company::Shared {
+            self.read.0 = Read::to_the_end(&mut connection).await?;
+        }
         let usage = changes::all(&mut connection).await?;
-        if self.watched {
+        if self.watched || self.company == Company::Shared {
             changes::record_changes(&mut connection).await?;
         }
         self.backend = backend;

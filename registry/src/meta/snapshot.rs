@@ -7,7 +7,7 @@ use sqlx::Connection;
 use sqlx::sqlite::SqliteConnection;
 
 use super::error::MetaError;
-use super::salvage::read_only;
+use super::file::read_only;
 use crate::name::{RepositoryName, Tag};
 
 /// How many rows one look takes.

@@ -16,7 +16,7 @@ use sqlx::Connection;
 use super::database::Meta;
 use super::engine::{query, query_as};
 use super::error::MetaError;
-use super::salvage::read_only;
+use super::file::read_only;
 
 /// Content whose file may not be durable.
 #[derive(Clone, Debug, PartialEq, Eq)]

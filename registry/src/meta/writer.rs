@@ -12,9 +12,9 @@ use futures_util::future::BoxFuture;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
-use super::changes::{self, Watch};
+use super::changes::Watch;
 use super::damage::Damage;
-use super::engine::{self, Connection};
+use super::engine::Connection;
 use super::error::MetaError;
 use super::session::{Anew, Session};
 use crate::quota::UsageChange;
@@ -232,11 +232,7 @@ async fn commit(
             group.push(job);
         }
     }
-    let changes = if watch.is_some() {
-        changes::take_changes(connection).await?
-    } else {
-        Vec::new()
-    };
-    engine::commit(connection).await?;
+    let changes = session.changes(watch.is_some()).await?;
+    session.commit().await?;
     Ok(changes)
 }

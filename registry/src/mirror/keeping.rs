@@ -20,6 +20,9 @@ impl Mirror {
         let mut tick = tokio::time::interval(INTERVAL);
         loop {
             tick.tick().await;
+            if !self.registry.leads() {
+                continue;
+            }
             match self.keep_within().await {
                 Ok(evicted) if evicted.manifests == 0 => {}
                 Ok(evicted) => tracing::info!(

@@ -35,6 +35,8 @@ const JOB_PAUSE: Duration = Duration::from_secs(5);
 const LONGEST_JOB_PAUSE: Duration = Duration::from_secs(3600);
 /// Something may be due that nobody told of.
 const LOOK: Duration = Duration::from_secs(30);
+/// How often who does not lead asks whether that has changed.
+const LEADING: Duration = Duration::from_secs(1);
 
 /// One rule.
 #[derive(Debug)]
@@ -117,7 +119,12 @@ impl Rule {
     /// Begins a comparison, and tries all again, as soon as can be.
     pub(super) async fn hurry(&self) -> Result<(), MetaError> {
         let name = &self.settings.name;
-        self.registry.replication().hasten_replication(name).await?;
+        let books = self.registry.replication();
+        books.hasten_replication(name).await?;
+        if !self.registry.leads() {
+            // Whoever leads finds that both sides were never compared.
+            return books.forget_replication_compared(name).await;
+        }
         {
             let mut doing = lock(&self.doing);
             doing.wanted = true;
@@ -164,6 +171,9 @@ impl Rule {
     /// Begins what can be begun; when there may be more.
     async fn begin(self: &Arc<Self>, tasks: &mut JoinSet<()>) -> Result<Duration, MetaError> {
         let (name, books) = (&self.settings.name, self.registry.replication());
+        if !self.registry.leads() {
+            return Ok(LEADING);
+        }
         if self.settings.direction == Direction::Pull && self.read_only.load(Relaxed) {
             return Ok(LOOK);
         }

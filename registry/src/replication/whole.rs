@@ -158,7 +158,9 @@ async fn tell(registry: Arc<Registry>, rules: Vec<Arc<Rule>>, mut stop: watch::R
     let mut seen = None;
     loop {
         let commits = registry.replication().commits();
-        if seen != Some(commits) {
+        // Of what others commit nothing is known.
+        let same = seen == Some(commits) && !registry.is_shared();
+        if !same && registry.leads() {
             match tell_once(&registry, &rules).await {
                 // Our own commit is one, too.
                 Ok(true) => continue,

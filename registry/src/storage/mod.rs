@@ -29,7 +29,7 @@ pub use error::{StorageError, UploadError};
 pub(crate) use files::{create, create_new, keep_private, make_dir, sync_dir};
 pub use filling::Filling;
 pub use incoming::{Incoming, Received, read_incoming};
-pub use objects::{ObjectSettings, Service, Standing};
+pub use objects::{Identity, ObjectSettings, Service, Standing};
 pub use opened::{Reading, Served};
 pub use read::{Segment, read_segments};
 pub use sessions::Upload;

@@ -16,7 +16,8 @@ use super::error::{Context, StorageError};
 use super::files::create_new;
 use super::incoming::Incoming;
 use super::objects::{
-    ObjectSettings, Prepared, Standing, Store, claim, connect, is_on_disk, prepare, shards,
+    Identity, ObjectSettings, Prepared, Standing, Store, claim, connect, in_store, is_on_disk,
+    prepare, shards,
 };
 use super::opened::{From, InFile, Reading, Served, ServedObject};
 use super::shard::{Listed, Shard};
@@ -78,14 +79,21 @@ impl Blobs {
         Ok(Self { files, objects })
     }
 
-    /// Makes sure that the directory and the object store belong together, where there is one.
+    /// Makes sure that the directory and the object store belong together, where there is one;
+    /// whose that is. What the database says of it (`known`) counts before what the directory says.
     ///
     /// # Errors
     /// [`StorageError::Elsewhere`], [`StorageError::Store`].
-    pub async fn claim(&self, data_dir: &Path, standing: Standing) -> Result<(), StorageError> {
-        match &self.objects {
-            Some(store) => claim(store, data_dir, standing).await,
-            None => Ok(()),
+    pub async fn claim(
+        &self,
+        data_dir: &Path,
+        known: Option<Identity>,
+        standing: Standing,
+    ) -> Result<Option<Identity>, StorageError> {
+        match (&self.objects, known) {
+            (Some(store), known) => Ok(Some(claim(store, data_dir, known, standing).await?)),
+            (None, Some(known)) => Err(in_store(data_dir, &known)),
+            (None, None) => Ok(None),
         }
     }
 

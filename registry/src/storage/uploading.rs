@@ -69,6 +69,14 @@ impl Uploads {
         }
     }
 
+    /// The same where other processes go on with sessions too.
+    pub fn share(self) -> Self {
+        match self.0 {
+            To::Files(files) => Self(To::Files(files)),
+            To::Objects(objects) => Self(To::Objects(objects.share())),
+        }
+    }
+
     /// The session `id`, when it belongs to `repository`.
     ///
     /// # Errors

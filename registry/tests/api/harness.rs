@@ -177,6 +177,12 @@ impl App {
         Self::of(dir, Arc::new(registry))
     }
 
+    /// With both elsewhere than the tests' are.
+    pub async fn with_database(dir: tempfile::TempDir, backend: &Backend, place: &Place) -> Self {
+        let registry = opened(dir.path(), Policy::default(), backend, place).await;
+        Self::of(dir, Arc::new(registry))
+    }
+
     /// The directory, with nobody at work in it.
     pub async fn stop(self) -> tempfile::TempDir {
         let Self {

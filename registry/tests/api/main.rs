@@ -42,6 +42,7 @@ mod process;
 mod quota;
 mod rebuild;
 mod reloading;
+mod replicas;
 mod replication;
 mod replication_kept;
 mod restart;

@@ -77,6 +77,10 @@ impl<'r> Run<'r> {
     ) -> Result<Self, ServiceError> {
         let grace = i64::try_from(options.grace.as_secs()).unwrap_or(i64::MAX);
         registry.flush_pulls().await?;
+        registry.beat().await?;
+        if !options.dry_run {
+            registry.end_removals().await?;
+        }
         Ok(Self {
             registry,
             books: registry.meta.collection(options.dry_run).await?,
@@ -203,7 +207,8 @@ impl Run<'_> {
             gone.retain(|blob| removed.contains(&blob.id));
             let digests: Vec<_> = gone.iter().map(|blob| blob.digest.clone()).collect();
             let begun = Instant::now();
-            self.registry.blobs.remove(digests).await?;
+            self.registry.blobs.remove(digests.clone()).await?;
+            self.registry.meta.left(&digests).await?;
             time += begun.elapsed();
             self.changed(blobs.len(), time);
         }

@@ -32,10 +32,12 @@ impl Registry {
     /// Removes a file that no row knows; whether it was one.
     async fn drop_unknown(&self, digest: &Digest) -> Result<bool, ServiceError> {
         let _leaving = self.blobs.leaving(digest).await;
-        if self.meta.is_stored(digest).await? {
+        if !self.meta.leave_unknown(digest).await? {
             return Ok(false);
         }
-        self.blobs.remove(vec![digest.clone()]).await?;
+        let gone = vec![digest.clone()];
+        self.blobs.remove(gone.clone()).await?;
+        self.meta.left(&gone).await?;
         Ok(true)
     }
 }

@@ -34,6 +34,7 @@ impl Registry {
         let (this, digest) = (Arc::clone(self), digest.clone());
         tokio::spawn(async move {
             let ready = this.blobs.ready(staged, &digest).await?;
+            let announced = this.announce(&digest).await?;
             let arriving = this.blobs.arriving(&digest).await;
             let size = this.blobs.adopt(ready, &digest).await?;
             let mut failed = None;
@@ -44,7 +45,7 @@ impl Registry {
                     failed = Some(e);
                 }
             }
-            drop(arriving);
+            drop((arriving, announced));
             match failed {
                 None => Ok(()),
                 Some(e) => {
@@ -68,6 +69,7 @@ impl Registry {
         let (this, repository, digest) = (Arc::clone(self), repository.clone(), digest.clone());
         tokio::spawn(async move {
             // Nobody takes the file away between the question and the row.
+            let _announced = this.announce(&digest).await?;
             let _arriving = this.blobs.arriving(&digest).await;
             let Some(size) = this.meta.stored_size(&digest).await? else {
                 return Ok(false);

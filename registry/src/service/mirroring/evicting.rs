@@ -138,7 +138,9 @@ impl Registry {
         if removed.is_empty() {
             return Ok(0);
         }
-        self.blobs.remove(vec![blob.digest.clone()]).await?;
+        let gone = vec![blob.digest.clone()];
+        self.blobs.remove(gone.clone()).await?;
+        self.meta.left(&gone).await?;
         Ok(blob.size)
     }
 }

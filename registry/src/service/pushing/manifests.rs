@@ -250,6 +250,7 @@ impl Registry {
         admit: Option<Admit>,
     ) -> Result<Put, ServiceError> {
         let digest = new.row.digest.clone();
+        let _announced = self.announce(&digest).await?;
         let _arriving = self.blobs.arriving(&digest).await;
         let durable = self.blobs.keep(&digest, &bytes).await?;
         new.content = (!durable).then(|| bytes.clone());
@@ -258,8 +259,11 @@ impl Registry {
             row: new.row.clone(),
             bytes,
         });
-        let mut keys = vec![key(new.repository.as_str(), &digest)];
-        keys.extend(new.tags.iter().map(|tag| key(new.repository.as_str(), tag)));
+        let mut keys = Vec::new();
+        if !self.meta.is_shared() {
+            keys.push(key(new.repository.as_str(), &digest));
+            keys.extend(new.tags.iter().map(|tag| key(new.repository.as_str(), tag)));
+        }
         let put = self
             .meta
             .put_manifest(new, admit, move |put| {

@@ -106,6 +106,8 @@ impl Registry {
         let by = by.clone();
         tokio::spawn(async move {
             this.hold_upload(&upload, &digest).await?;
+            let announced = this.announce(&digest).await;
+            let announced = announced.inspect_err(|_| this.release_upload(upload.id()))?;
             let finished = this.uploads.finish(&upload, &digest, &this.blobs).await;
             let finished = match finished {
                 // Another request is writing to it, and keeps what it was promised.
@@ -127,7 +129,7 @@ impl Registry {
             let shown = this
                 .show_blob(upload.repository(), blob, upload.id(), &by)
                 .await;
-            drop(finished.arriving);
+            drop((finished.arriving, announced));
             this.open_uploads.end(upload.id());
             if shown.is_err() {
                 this.release_upload(upload.id());

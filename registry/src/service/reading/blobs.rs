@@ -5,6 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use oci::Digest;
 
+use crate::clock::now;
 use crate::name::RepositoryName;
 use crate::service::error::ServiceError;
 use crate::service::state::{Blob, Registry, key};
@@ -14,6 +15,9 @@ use crate::storage::Served;
 const SMALL: u64 = 32 << 10;
 /// What a cache entry weighs beside its content.
 const ENTRY_WEIGHT: usize = 256;
+
+/// For how many seconds a link is as good as one that was just made.
+const FRESH: i64 = 60;
 
 /// A blob's bytes.
 #[derive(Debug)]
@@ -34,8 +38,13 @@ impl Registry {
         repository: &RepositoryName,
         digest: &Digest,
     ) -> Result<Arc<Blob>, ServiceError> {
-        let key = key(repository.as_str(), digest);
-        if let Some(blob) = self.blob_cache.get(&key) {
+        let shared = self.meta.is_shared();
+        // Where other processes change what is shown, only content is kept in memory.
+        let key = match shared {
+            true => digest.to_string(),
+            false => key(repository.as_str(), digest),
+        };
+        if !shared && let Some(blob) = self.blob_cache.get(&key) {
             return Ok(blob);
         }
         let stamp = self.blob_cache.stamp();
@@ -44,6 +53,9 @@ impl Registry {
             .blob_size(repository, digest)
             .await?
             .ok_or_else(|| ServiceError::BlobUnknown(digest.clone()))?;
+        if shared && let Some(blob) = self.blob_cache.get(&key) {
+            return Ok(blob);
+        }
         let bytes = if size <= SMALL {
             Some(
                 self.blobs
@@ -74,6 +86,13 @@ impl Registry {
         repository: &RepositoryName,
         digest: &Digest,
     ) -> Result<Arc<Blob>, ServiceError> {
+        if self.meta.is_shared() {
+            let before = now() - FRESH;
+            if !self.meta.keep_link(repository, digest, before).await? {
+                return Err(ServiceError::BlobUnknown(digest.clone()));
+            }
+            return self.blob(repository, digest).await;
+        }
         let claim = self
             .leases
             .claim(&key(repository.as_str(), digest))

@@ -22,7 +22,8 @@ use oci::{Digest, ManifestDocument, MediaType};
 use super::backup;
 use crate::clock::now;
 use crate::meta::{
-    Health, Meta, NamedManifest, NewBlob, Place as Database, health, salvage, salvage_content,
+    Company, Health, Meta, NamedManifest, NewBlob, Place as Database, health, salvage,
+    salvage_content,
 };
 use crate::name::{RepositoryName, Tag, UploadId};
 use crate::policy::Policy;
@@ -107,7 +108,7 @@ impl Registry {
         if state == Health::Sound || nothing {
             return Err(ServiceError::DatabaseSound(place.to_string()));
         }
-        blobs.claim(data_dir, Standing::Heir).await?;
+        blobs.claim(data_dir, None, Standing::Heir).await?;
         // A file that is there beside a server is from before that.
         let mut sources = [database.clone(), backup::path(data_dir)];
         if let Database::Server(_) = place {
@@ -122,7 +123,8 @@ impl Registry {
         let old = unready.clone();
         blocking(move || remove_database(&old)).await?;
         let new = Database::File(unready.clone());
-        let registry = Self::open_locked(data_dir, &new, Policy::default(), lock, blobs).await?;
+        let alone = (&new, Company::Alone);
+        let registry = Self::open_locked(data_dir, alone, Policy::default(), lock, blobs).await?;
         let registry = Arc::new(registry);
         let (files, aside) = (registry.blobs.clone(), data_dir.join("damaged"));
         let small = salvage_content(&database).await;

@@ -43,6 +43,8 @@ impl SharedLedger {
         Box::new(move |need| {
             let mut ledger = this.lock();
             ledger.hold(id, &repository, need)?;
+            // What others added since it was promised is known by now.
+            ledger.fits(&repository, need)?;
             ledger.commit(id);
             Ok(())
         })

@@ -6,6 +6,7 @@ mod leases;
 mod ledger;
 mod looking;
 mod mending;
+mod moving;
 mod open_uploads;
 mod pulls;
 mod registry;

@@ -17,12 +17,12 @@ use super::pulls::Pulls;
 use super::stop::Stop;
 use crate::cache::Cache;
 use crate::events::Subscribers;
-use crate::meta::{Meta, Place};
+use crate::meta::{Company, Meta, Place};
 use crate::policy::Policy;
 use crate::service::error::ServiceError;
 use crate::storage::{
-    Backend, Blobs, Context, LISTINGS, Standing, StorageError, Uploads, create, keep_private,
-    make_dir,
+    Backend, Blobs, Context, Identity, LISTINGS, Standing, StorageError, Uploads, create,
+    keep_private, make_dir,
 };
 use crate::sync::{blocking, read, write};
 
@@ -108,7 +108,8 @@ impl Registry {
         Self::with_database(data_dir, policy, backend, &database).await
     }
 
-    /// The same, with its metadata wherever that is.
+    /// The same, with its metadata wherever that is. Where both are on servers, other processes may
+    /// serve them too.
     ///
     /// # Errors
     /// As [`Registry::with_backend`].
@@ -117,6 +118,32 @@ impl Registry {
         policy: Policy,
         backend: &Backend,
         database: &Place,
+    ) -> Result<Self, ServiceError> {
+        let company = match backend {
+            Backend::Disk => Company::Alone,
+            Backend::Objects(_) => Company::Shared,
+        };
+        Self::in_company(data_dir, policy, backend, (database, company)).await
+    }
+
+    /// The same, with nobody else at work.
+    ///
+    /// # Errors
+    /// As [`Registry::with_backend`]; [`ServiceError::Meta`] when somebody is.
+    pub async fn alone(
+        data_dir: &Path,
+        policy: Policy,
+        backend: &Backend,
+        database: &Place,
+    ) -> Result<Self, ServiceError> {
+        Self::in_company(data_dir, policy, backend, (database, Company::Alone)).await
+    }
+
+    async fn in_company(
+        data_dir: &Path,
+        policy: Policy,
+        backend: &Backend,
+        (database, company): (&Place, Company),
     ) -> Result<Self, ServiceError> {
         let dir = data_dir.to_owned();
         let lock = blocking(move || {
@@ -134,8 +161,28 @@ impl Registry {
             true => Standing::Fresh,
             false => Standing::Known,
         };
-        blobs.claim(data_dir, standing).await?;
-        Self::open_locked(data_dir, database, policy, lock, blobs).await
+        let known = Meta::store_at(database).await?.map(Identity::from);
+        let identity = blobs.claim(data_dir, known, standing).await?;
+        let place = (database, company);
+        let registry = Self::open_locked(data_dir, place, policy, lock, blobs).await?;
+        if let Some(identity) = identity {
+            registry.keep_identity(identity).await?;
+        }
+        registry.beat().await?;
+        Ok(registry)
+    }
+
+    /// Has the database know whose object store has the blobs. Who opens it at the same time may
+    /// have been first: then it is that one's, and both are the same registry.
+    async fn keep_identity(&self, identity: Identity) -> Result<(), ServiceError> {
+        let own = (identity.id.clone(), identity.root.clone());
+        let kept = Identity::from(self.meta.keep_store(own).await?);
+        if kept.id != identity.id {
+            self.blobs
+                .claim(&self.data_dir, Some(kept), Standing::Agreed)
+                .await?;
+        }
+        Ok(())
     }
 
     /// The same for a directory that this process has locked, with its database anywhere.
@@ -144,7 +191,7 @@ impl Registry {
     /// As [`Registry::open`].
     pub(in crate::service) async fn open_locked(
         data_dir: &Path,
-        database: &Place,
+        (database, company): (&Place, Company),
         policy: Policy,
         lock: File,
         blobs: Blobs,
@@ -157,7 +204,11 @@ impl Registry {
         }
         let ledger = SharedLedger::new(&policy.quotas);
         let watch = ledger.as_ref().map(SharedLedger::watch);
-        let meta = Meta::open(database, watch).await?;
+        let meta = Meta::open(database, company, watch).await?;
+        let uploads = match meta.is_shared() {
+            true => uploads.share(),
+            false => uploads,
+        };
         recover(&meta, &blobs).await?;
         let there = uploads.unfinished().await?;
         let open_uploads = OpenUploads::default();
@@ -215,6 +266,16 @@ impl Registry {
     pub async fn ready(&self) -> Result<(), ServiceError> {
         self.meta.ping().await?;
         Ok(self.blobs.ping().await?)
+    }
+
+    /// Whether this process does what only one has to do, of those that serve together.
+    pub fn leads(&self) -> bool {
+        self.meta.leads()
+    }
+
+    /// Whether other processes may serve the same.
+    pub fn is_shared(&self) -> bool {
+        self.meta.is_shared()
     }
 
     /// Writes down when manifests were last pulled.

@@ -5,7 +5,7 @@ use std::io;
 use std::path::Path;
 
 use super::backup::Copy;
-use crate::meta::{Meta, Place, Snapshot};
+use crate::meta::{Company, Meta, Place, Snapshot};
 use crate::service::error::ServiceError;
 use crate::service::state::{Registry, lock};
 use crate::storage::{Context, create, sync_dir};
@@ -52,7 +52,7 @@ impl Registry {
             }
         })
         .await?;
-        let meta = Meta::open(from, None).await?;
+        let meta = Meta::open(from, Company::Alone, None).await?;
         let copied = meta.copy_to(&copy.0).await;
         meta.close().await;
         copied?;

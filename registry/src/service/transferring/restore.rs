@@ -266,7 +266,7 @@ impl Registry {
             }));
         }
         let files = Blobs::open(data_dir, backend).await?;
-        files.claim(data_dir, Standing::Heir).await?;
+        files.claim(data_dir, None, Standing::Heir).await?;
         let copy = Copy(files.staging().join(UploadId::random().to_string()));
         let mut snapshot = backup.snapshot(&copy.0).await?;
         let mut imported = Imported::default();

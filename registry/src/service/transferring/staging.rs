@@ -31,6 +31,7 @@ impl Registry {
         bring: impl FnOnce(&BlobFiles, &Digest) -> Result<Option<Staged>, StorageError> + Send + 'static,
     ) -> Result<Result<(), String>, ServiceError> {
         let claim = self.claim(repository, digest).await;
+        let announced = self.announce(digest).await?;
         let known = self.meta.is_stored(digest).await?;
         let there = if known {
             let deep = !imported.whole.contains(digest);
@@ -59,7 +60,7 @@ impl Registry {
         let shown = self
             .show_blob(repository, blob, UploadId::random(), &None)
             .await;
-        drop(arriving);
+        drop((arriving, announced));
         if let Err(e) = shown {
             self.drop_refused(digest).await;
             return Err(e);

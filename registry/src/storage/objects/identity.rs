@@ -19,12 +19,19 @@ use crate::sync::blocking;
 /// The file of a directory.
 const FILE: &str = "storage";
 
-#[derive(Clone, Debug, Serialize, Deserialize)]
-struct Identity {
-    /// The registry's.
-    id: String,
+/// Whose blobs are where.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Identity {
+    /// The registry's name for itself, which nobody else has.
+    pub id: String,
     /// Where its blobs are.
-    root: String,
+    pub root: String,
+}
+
+impl From<(String, String)> for Identity {
+    fn from((id, root): (String, String)) -> Self {
+        Self { id, root }
+    }
 }
 
 /// Refuses a directory whose blobs are in a store, to those that look for them in files.
@@ -34,12 +41,17 @@ struct Identity {
 pub(in crate::storage) fn is_on_disk(data_dir: &Path) -> Result<(), StorageError> {
     match read(data_dir)? {
         None => Ok(()),
-        Some(there) => Err(StorageError::Elsewhere(format!(
-            "the blobs of {} are in {}: say so with storage.backend",
-            data_dir.display(),
-            there.root
-        ))),
+        Some(there) => Err(in_store(data_dir, &there)),
     }
+}
+
+/// They are looked for in files, and are in a store.
+pub(in crate::storage) fn in_store(data_dir: &Path, there: &Identity) -> StorageError {
+    StorageError::Elsewhere(format!(
+        "the blobs of {} are in {}: say so with storage.backend",
+        data_dir.display(),
+        there.root
+    ))
 }
 
 /// What is known of a registry that is opened.
@@ -51,19 +63,26 @@ pub enum Standing {
     Fresh,
     /// It takes the place of one whose directory or database is lost.
     Heir,
+    /// Its database has said whose the store is, which was nobody's just now.
+    Agreed,
 }
 
-/// Makes sure that a store and a directory belong together.
+/// Makes sure that a store and a directory belong together; whose that is. What is `known` stands
+/// for what the directory says.
 ///
 /// # Errors
 /// [`StorageError::Elsewhere`], [`StorageError::Store`], [`StorageError::Io`].
 pub(in crate::storage) async fn claim(
     store: &Store,
     data_dir: &Path,
+    known: Option<Identity>,
     standing: Standing,
-) -> Result<(), StorageError> {
+) -> Result<Identity, StorageError> {
     let dir = data_dir.to_owned();
-    let here = blocking(move || read(&dir)).await?;
+    let here = match known {
+        Some(known) => Some(known),
+        None => blocking(move || read(&dir)).await?,
+    };
     let key = store.key(OBJECT);
     let found = store.get(&key, None).await;
     let found = found.map_err(store.failed("read", &key))?;
@@ -81,7 +100,8 @@ pub(in crate::storage) async fn claim(
     let (root, dir) = (store.root(), data_dir.display());
     let elsewhere = |text: String| Err(StorageError::Elsewhere(text));
     let id = match (here, there) {
-        (Some(here), Some(there)) if here.id == there.id => return Ok(()),
+        (Some(here), Some(there)) if here.id == there.id => return Ok(here),
+        (Some(here), _) if standing == Standing::Agreed => here.id,
         (_, Some(there)) if standing == Standing::Heir => there.id,
         (_, Some(_)) => {
             return elsewhere(format!(
@@ -112,7 +132,8 @@ pub(in crate::storage) async fn claim(
     let text = serde_json::to_vec(&identity).unwrap_or_default();
     store.put(&key, [Bytes::from(text.clone())]).await?;
     let dir = data_dir.to_owned();
-    blocking(move || write(&dir, &text)).await
+    blocking(move || write(&dir, &text)).await?;
+    Ok(identity)
 }
 
 fn read(data_dir: &Path) -> Result<Option<Identity>, StorageError> {

@@ -29,8 +29,8 @@ mod uploads;
 
 pub(super) use blobs::{Prepared, prepare, shards};
 pub(super) use connect::connect;
-pub use identity::Standing;
-pub(super) use identity::{claim, is_on_disk};
+pub use identity::{Identity, Standing};
+pub(super) use identity::{claim, in_store, is_on_disk};
 pub(super) use reading::ObjectReader;
 pub use reading::ObjectStream;
 pub(super) use session::Session;

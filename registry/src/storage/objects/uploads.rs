@@ -43,6 +43,8 @@ const AT_ONCE: usize = 16;
 pub(in crate::storage) struct ObjectUploads {
     store: Store,
     open: Arc<Mutex<Sessions>>,
+    /// Whether other processes may go on with them.
+    shared: bool,
 }
 
 impl ObjectUploads {
@@ -50,6 +52,14 @@ impl ObjectUploads {
         Self {
             store: store.clone(),
             open: Arc::new(Mutex::new(Sessions::new(IN_MEMORY))),
+            shared: false,
+        }
+    }
+
+    pub(in crate::storage) fn share(self) -> Self {
+        Self {
+            shared: true,
+            ..self
         }
     }
 
@@ -105,7 +115,12 @@ impl ObjectUploads {
     ) -> Result<Arc<Upload>, UploadError> {
         let known = self.sessions().get(id);
         let upload = match known {
-            Some(upload) => upload,
+            Some(upload) => {
+                if self.shared {
+                    self.look_again(&upload).await?;
+                }
+                upload
+            }
             None => {
                 let session = self.read(id).await?.ok_or(UploadError::Unknown)?;
                 // Nobody goes on with what only has to be cleaned up.
@@ -116,6 +131,30 @@ impl ObjectUploads {
         match upload.repository() == repository {
             true => Ok(upload),
             false => Err(UploadError::Unknown),
+        }
+    }
+
+    /// Finds out how far a session is that another process may have gone on with.
+    async fn look_again(&self, upload: &Upload) -> Result<(), UploadError> {
+        let resting = |state: &State| matches!(state, State::Cold);
+        if !upload.lock().is_ok_and(|state| resting(&state)) {
+            return Ok(());
+        }
+        let session = self.read(upload.id()).await?;
+        let Ok(mut state) = upload.lock() else {
+            return Ok(());
+        };
+        match session {
+            _ if !resting(&state) => Ok(()),
+            Some(session) => {
+                upload.progress.set(session.received);
+                Ok(())
+            }
+            None => {
+                *state = State::Gone;
+                self.sessions().by_id.remove(&upload.id());
+                Err(UploadError::Unknown)
+            }
         }
     }
 
