@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::failure::{Failure, out};
+use super::opened::{opened, require};
 use super::settings::{Settings, data_dir};
-use super::stopped::{opened, require};
 use crate::control::request_export;
 use crate::service::{ExportOptions, Exported, Selection};
 

@@ -5,8 +5,9 @@ use std::path::Path;
 use clap::Args;
 
 use super::failure::{Failure, out};
+use super::opened::{nothing, require};
 use super::settings::{Settings, data_dir};
-use super::stopped::{Stopped, nothing, require};
+use super::stopped::Stopped;
 use crate::config::Config;
 use crate::events::Noted;
 use crate::name::RepositoryName;

@@ -14,6 +14,8 @@ mod import_distribution;
 mod imported;
 mod inspect;
 mod ls;
+mod migrate;
+mod opened;
 mod operate;
 mod replicate;
 mod restore;
@@ -71,6 +73,7 @@ enum Command {
     Backup(backup::Backup),
     Restore(restore::Restore),
     ImportDistribution(import_distribution::ImportDistribution),
+    Migrate(migrate::Migrate),
     Warm(warm::Warm),
     Replicate(replicate::Replicate),
     Config(config::Config),
@@ -98,6 +101,7 @@ pub fn main() -> ExitCode {
         Command::Gc(options) => gc::run(options),
         Command::ImportDistribution(options) => import_distribution::run(options),
         Command::Fsck(options) => fsck::run(options),
+        Command::Migrate(options) => migrate::run(options),
         Command::Usage(options) => usage::run(options),
         Command::Ls(options) => ls::run(options),
         Command::Tags(options) => ls::run_tags(options),

@@ -3,9 +3,9 @@
 use clap::Args;
 
 use super::failure::{Failure, err, out};
+use super::opened::{opened, require};
 use super::operate::{Format, show_json};
 use super::settings::{Settings, data_dir};
-use super::stopped::{opened, require};
 use super::table::{minute, plain, table};
 use crate::control::request_replication;
 use crate::replication::{Progress, RuleReport, report_stopped};

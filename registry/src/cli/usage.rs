@@ -5,8 +5,8 @@ use std::cmp::Reverse;
 use clap::{Args, ValueEnum};
 
 use super::failure::{Failure, out};
+use super::opened::{opened, require};
 use super::settings::{Settings, data_dir};
-use super::stopped::{opened, require};
 use super::table::table;
 use crate::control::request_usage;
 use crate::service::UsageReport;

@@ -8,8 +8,8 @@ use clap::Args;
 use oci::Platform;
 
 use super::failure::{Failure, err, out};
+use super::opened::opened;
 use super::settings::{Settings, data_dir};
-use super::stopped::opened;
 use crate::control::request_warm;
 use crate::mirror::{Mirror, WarmOptions, Warmed};
 

@@ -97,7 +97,8 @@ impl Settings {
             places: Places::of(text, path),
         };
         for (short, long) in SHORT {
-            if let Some(place) = settings.places.get(short).map(str::to_owned) {
+            let place = settings.places.get(short).map(str::to_owned);
+            if let (Some(place), None) = (place, settings.places.get(long)) {
                 settings.places.put(long, place);
             }
         }

@@ -4,9 +4,10 @@
 //! them already, so that these rest meanwhile. Both directions are one transaction.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use futures_util::TryStreamExt;
-use sqlx::postgres::{PgArguments, PgConnection, PgRow};
+use sqlx::postgres::{PgArguments, PgConnectOptions, PgConnection, PgRow};
 use sqlx::sqlite::{
     SqliteArguments, SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqliteRow,
     SqliteSynchronous,
@@ -106,7 +107,7 @@ impl Server {
     /// # Errors
     /// [`MetaError`]; what was here is here then.
     pub async fn fill(&self, file: &Path) -> Result<(), MetaError> {
-        let (server, file) = (self.clone(), file.to_owned());
+        let (server, file) = (self.patient(), file.to_owned());
         apart(|| async move {
             let (mut connection, _) = server.hold(Company::Alone, None).await?;
             if let Either::Postgres(connection) = &mut connection {
@@ -117,12 +118,20 @@ impl Server {
         .await
     }
 
+    /// The same where nobody is to be told of statements that take long.
+    fn patient(&self) -> Self {
+        let mut server = self.clone();
+        let options = PgConnectOptions::clone(&server.options);
+        server.options = Arc::new(options.disable_statement_logging());
+        server
+    }
+
     /// Writes all that is here, as it is at one moment, into a file that is empty or not there.
     ///
     /// # Errors
     /// [`MetaError`].
     pub(super) async fn copy_to(&self, file: &Path) -> Result<(), MetaError> {
-        let (server, file) = (self.clone(), file.to_owned());
+        let (server, file) = (self.patient(), file.to_owned());
         apart(|| async move {
             let (mut connection, _) = server.connect().await?;
             if let Either::Postgres(connection) = &mut connection {

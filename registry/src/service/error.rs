@@ -106,6 +106,9 @@ pub enum ServiceError {
     /// What is to be put back is no backup.
     #[error("{0} is no backup: it has no registry.db")]
     NoBackup(PathBuf),
+    /// There is nothing to be moved.
+    #[error("{0} has no tables of a registry")]
+    NoDatabase(String),
     /// A registry is where one is to be made.
     #[error("{0} holds a registry already")]
     NotEmpty(String),

@@ -41,6 +41,6 @@ pub use reading::{
 pub use repairing::{CheckOptions, Checked, Problem, Rebuilt};
 pub use state::{Blob, Registry, StoredManifest, UploadLimits};
 pub use transferring::{
-    BackedUp, BackupOptions, ExportOptions, Exported, ImportOptions, Imported, RestoreOptions,
-    Selection,
+    BackedUp, BackupOptions, ExportOptions, Exported, ImportOptions, Imported, Migrated,
+    RestoreOptions, Selection,
 };

@@ -232,6 +232,7 @@ impl From<ServiceError> for ApiError {
             | ServiceError::Output(_)
             | ServiceError::Inside(_)
             | ServiceError::NoBackup(_)
+            | ServiceError::NoDatabase(_)
             | ServiceError::NotEmpty(_)
             | ServiceError::DatabaseMissing(_)
             | ServiceError::DatabaseSound(_)
