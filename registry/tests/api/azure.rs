@@ -17,7 +17,7 @@ use registry::storage::{Backend, ObjectSettings, Service};
 use crate::faulty::{Fault, Faulty};
 use crate::harness::{App, packages};
 use crate::objects::{bytes, pulled, pushed_in_chunks};
-use crate::process::{command, send, start, text};
+use crate::process::{command_in, send, start, text};
 
 /// The account that every azurite has, and its key, as Microsoft documents them.
 const ACCOUNT: &str = "devstoreaccount1";
@@ -107,9 +107,8 @@ impl Azurite {
 
     /// The program on it.
     fn command(&self, dir: &Path) -> Command {
-        let mut command = command();
+        let mut command = command_in(dir);
         command
-            .env("RREGISTRY_DATA_DIR", dir)
             .env("RREGISTRY_STORAGE_BACKEND", "azure")
             .env("RREGISTRY_STORAGE_BUCKET", CONTAINER)
             .env("RREGISTRY_STORAGE_PREFIX", "r/")

@@ -43,9 +43,8 @@ pub fn command_in(dir: &Path) -> Command {
 
 /// The same for a directory whose blobs are in an object store, reached at `addr`.
 pub fn on_store(dir: &Path, addr: std::net::SocketAddr) -> Command {
-    let mut command = command();
+    let mut command = command_in(dir);
     command
-        .env("RREGISTRY_DATA_DIR", dir)
         .env("RREGISTRY_STORAGE_BACKEND", "s3")
         .env("RREGISTRY_STORAGE_BUCKET", s3::bucket(dir))
         .env("RREGISTRY_STORAGE_PREFIX", s3::PREFIX)
