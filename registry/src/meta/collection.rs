@@ -18,7 +18,7 @@ use tokio::sync::Mutex;
 use super::database::Meta;
 use super::engine::{Connection, Sql, script};
 use super::error::MetaError;
-use super::moving::Replica;
+use super::replica::Replica;
 
 /// What a trial took away, and the tables as they would be without it.
 const SHADOW: &str = "

@@ -192,7 +192,14 @@ impl Cluster {
         if let Some(name) = databases.get(dir) {
             return name.clone();
         }
-        let gone: Vec<PathBuf> = databases.keys().filter(|d| !d.exists()).cloned().collect();
+        // A registry may still be about to make a folder within a test's.
+        let temporary = std::env::temp_dir();
+        let is_gone = |dir: &&PathBuf| {
+            let mut above = dir.ancestors();
+            let own = above.find(|above| above.parent() == Some(temporary.as_path()));
+            !own.unwrap_or(dir.as_path()).exists()
+        };
+        let gone: Vec<PathBuf> = databases.keys().filter(is_gone).cloned().collect();
         for dir in gone {
             let name = databases.remove(&dir).unwrap();
             let drop = format!("DROP DATABASE IF EXISTS {name} WITH (FORCE)");
