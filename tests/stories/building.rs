@@ -443,7 +443,7 @@ fn a_pipe_that_is_to_get_an_outcome_is_written_to_and_stays() {
     let store = need!(Store::new());
     let context = Dir::dockerfile("FROM scratch\nENV A=1\n");
     let pipes = ["iid", "metadata"].map(|name| store.file(name));
-    let made = std::process::Command::new("mkfifo").args(&pipes).status();
+    let made = Command::new("mkfifo").args(&pipes).status();
     assert!(made.unwrap().success());
     let (iid, metadata) = std::thread::scope(|scope| {
         let [iid, metadata] = pipes
