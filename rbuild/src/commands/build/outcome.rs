@@ -104,8 +104,8 @@ pub fn warnings(text: &Text, report: Report, mode: Mode) -> Option<String> {
     (!warnings.is_empty()).then(|| format!("\n{}", text.render(&warnings)))
 }
 
-/// Writes a small file whole or not at all, with the mode that the umask leaves. A pipe or device is
-/// written to.
+/// Writes a small file whole or not at all, with the mode that the umask leaves. A pipe or device
+/// is written to.
 pub async fn write_whole(path: &Path, bytes: Vec<u8>) -> Outcome {
     let output = Output::File(path.to_owned());
     let written = tokio::task::spawn_blocking(move || output.write(|out| out.write_all(&bytes)));
