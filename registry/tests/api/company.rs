@@ -5,31 +5,15 @@ use std::time::Duration;
 use axum::body::Body;
 use oci::Digest;
 use registry::config::Settings;
-use registry::meta::{Place, Server};
 use registry::policy::Policy;
 use registry::service::Registry;
 
 use crate::harness::App;
-use crate::{postgres, s3};
-
-struct Shared {
-    dir: tempfile::TempDir,
-    place: Place,
-}
+use crate::replicas::Shared;
+use crate::s3;
 
 impl Shared {
-    fn new() -> Option<Self> {
-        if !postgres::is_there() {
-            return None;
-        }
-        let dir = tempfile::tempdir().unwrap();
-        let cluster = postgres::server();
-        let url = cluster.url(&cluster.database(dir.path()), true);
-        let place = Place::Server(Server::new(&url, None).unwrap());
-        Some(Self { dir, place })
-    }
-
-    async fn replica(&self, settings: &str) -> App {
+    async fn limited(&self, settings: &str) -> App {
         let dir = tempfile::tempdir().unwrap();
         let backend = s3::on_store(self.dir.path(), s3::server().addr);
         App::limited_on(dir, &backend, &self.place, policy(settings)).await
@@ -56,9 +40,9 @@ async fn what_fits_is_decided_for_all_of_them() {
     let Some(shared) = Shared::new() else { return };
     let settings = "[[quota]]\nrepository = \"team/**\"\ntogether = \"1000B\"\n";
     let apps = [
-        shared.replica(settings).await,
-        shared.replica(settings).await,
-        shared.replica(settings).await,
+        shared.limited(settings).await,
+        shared.limited(settings).await,
+        shared.limited(settings).await,
     ];
     let push = async |app: &App, who: usize| {
         let (mut taken, mut refused) = (0, 0);
@@ -90,9 +74,9 @@ async fn what_fits_is_decided_for_all_of_them() {
 async fn one_leads_and_another_one_when_it_is_gone() {
     let Some(shared) = Shared::new() else { return };
     let mut apps = vec![
-        shared.replica("").await,
-        shared.replica("").await,
-        shared.replica("").await,
+        shared.limited("").await,
+        shared.limited("").await,
+        shared.limited("").await,
     ];
     while apps.len() > 1 {
         let leader = loop {
@@ -111,7 +95,7 @@ async fn one_leads_and_another_one_when_it_is_gone() {
 #[tokio::test(flavor = "multi_thread")]
 async fn who_must_be_alone_waits_for_all_to_end() {
     let Some(shared) = Shared::new() else { return };
-    let (a, b) = (shared.replica("").await, shared.replica("").await);
+    let (a, b) = (shared.limited("").await, shared.limited("").await);
     a.blob("app", b"content").await;
     a.stop().await;
     let why = shared.alone().await.unwrap_err();
@@ -121,6 +105,6 @@ async fn who_must_be_alone_waits_for_all_to_end() {
     let alone = shared.alone().await.unwrap();
     assert_eq!(alone.usage().await.unwrap().blobs, 1);
     alone.close().await;
-    let again = shared.replica("").await;
+    let again = shared.limited("").await;
     assert_eq!(again.registry.usage().await.unwrap().blobs, 1);
 }

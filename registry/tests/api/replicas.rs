@@ -16,13 +16,13 @@ use crate::postgres;
 use crate::s3;
 
 /// What the replicas of one registry share.
-struct Shared {
-    dir: tempfile::TempDir,
-    place: Place,
+pub struct Shared {
+    pub dir: tempfile::TempDir,
+    pub place: Place,
 }
 
 impl Shared {
-    fn new() -> Option<Self> {
+    pub fn new() -> Option<Self> {
         if !postgres::is_there() {
             return None;
         }
